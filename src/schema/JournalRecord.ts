@@ -1,0 +1,188 @@
+/**
+ * What a journal stores: the events of one actor in dense order, and snapshots of its state.
+ *
+ * Bodies are JSON text, already encoded by the behavior's Schema, so a store never needs to
+ * know what an event means. Sequence numbers start at 1 and have no gaps; `last: 0` means that
+ * nothing was ever stored.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+/**
+ * An event on its way into a journal. Its sequence number follows from its place in the append.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface NewEvent {
+  /** The event's `_tag`. */
+  readonly type: string
+  /** The version of the behavior's event schema that encoded the body. */
+  readonly version: number
+  /** JSON text. */
+  readonly body: string
+  /** When the event was decided, in milliseconds since 1970. */
+  readonly at: number
+  /** Labels under which projections find the event across actors. */
+  readonly tags: ReadonlyArray<string>
+}
+
+/**
+ * An event as it is read back.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StoredEvent extends NewEvent {
+  readonly actor: string
+  /** Dense per actor, from 1. */
+  readonly seq: number
+  /** Rises across all actors of one journal in the order of commits; gaps are allowed. */
+  readonly offset: number
+}
+
+/**
+ * A snapshot: the state after the event `seq`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StoredSnapshot {
+  readonly actor: string
+  readonly seq: number
+  /** The version of the behavior's snapshot schema that encoded the body. */
+  readonly version: number
+  /** JSON text. */
+  readonly body: string
+  readonly at: number
+}
+
+/**
+ * The right to write one actor's history. Claiming it again fences every older claim.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Claim {
+  readonly actor: string
+  /** Rises with each claim of the same actor. */
+  readonly writer: number
+  /** The sequence number of the last stored event, 0 if there is none. */
+  readonly last: number
+}
+
+/**
+ * One atomic append: all events or none, directly after event `expected`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Append {
+  readonly actor: string
+  readonly writer: number
+  readonly expected: number
+  readonly events: ReadonlyArray<NewEvent>
+}
+
+/**
+ * A newer writer has claimed this actor; nothing was stored, and nothing will be for this claim.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", {
+  actor: Schema.String,
+  writer: Schema.Int,
+  by: Schema.Int
+}) {
+  override get message() {
+    return `${this.actor}: writer ${this.writer} was replaced by writer ${this.by}`
+  }
+}
+
+/**
+ * The append did not start where the history ends. Nothing was stored.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SequenceConflict extends Schema.TaggedError<SequenceConflict>()("SequenceConflict", {
+  actor: Schema.String,
+  expected: Schema.Int,
+  actual: Schema.Int
+}) {
+  override get message() {
+    return `${this.actor}: expected to follow event ${this.expected}, the last one is ${this.actual}`
+  }
+}
+
+/**
+ * The store refused or broke. Whether the events of a failed append were stored is **unknown**.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageFailed", {
+  operation: Schema.Literals(["claim", "append", "read", "snapshot", "prune"]),
+  reason: Schema.Literals(["disk-full", "read-only", "io", "closed", "unknown"]),
+  file: Schema.String,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.operation} failed on ${this.file} (${this.reason}): ${this.detail}`
+  }
+}
+
+/**
+ * A record whose checksum or shape is wrong. It is named, and never half-read.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CorruptRecord extends Schema.TaggedError<CorruptRecord>()("CorruptRecord", {
+  actor: Schema.String,
+  seq: Schema.Int,
+  kind: Schema.Literals(["event", "snapshot"]),
+  file: Schema.String,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.file}: ${this.kind} ${this.seq} of ${this.actor} is damaged: ${this.detail}`
+  }
+}
+
+/**
+ * What an operation on an open journal can fail with.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type JournalError = Fenced | SequenceConflict | StorageFailed | CorruptRecord
+
+/**
+ * A journal file that cannot be opened. The file is left as it was.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class JournalUnavailable extends Schema.TaggedError<JournalUnavailable>()(
+  "JournalUnavailable",
+  {
+    file: Schema.String,
+    reason: Schema.Literals([
+      "locked",
+      "newer-format",
+      "not-a-journal",
+      "damaged",
+      "read-only",
+      "disk-full",
+      "io"
+    ]),
+    detail: Schema.String
+  }
+) {
+  override get message() {
+    return `cannot open journal ${this.file} (${this.reason}): ${this.detail}`
+  }
+}
