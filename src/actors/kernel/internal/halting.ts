@@ -1,0 +1,88 @@
+/**
+ * How a generation ends: by a crash, for a restart, or with the actor. Whatever the way, its
+ * Scope closes once, and every message that waited is answered once.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import type { Stopped } from "../ActorError.ts"
+import { refuse, stoppedBy } from "./answering.ts"
+import { type Cell, nothing } from "./cell.ts"
+
+/** Closes the generation's Scope and forgets what belonged to it. */
+export const release = (cell: Cell): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { scope } = cell
+    const { held } = cell
+    cell.scope = undefined
+    cell.held = undefined
+    cell.appending = undefined
+    cell.unwritten = undefined
+    if (held !== undefined) refuse(cell, held, "released")
+    if (scope === undefined) return Effect.void
+    const close = closeQuietly(cell, scope.scope)
+    return scope.before === undefined ? close : Effect.andThen(Fiber.await(scope.before), close)
+  })
+
+/** Closes a Scope; a finalizer that fails is logged, since nobody waits who could handle it. */
+export const closeQuietly = (cell: Cell, scope: Scope.Closeable): Effect.Effect<void> =>
+  Scope.close(scope, Exit.void).pipe(
+    Effect.catchCause((cause) =>
+      Effect.annotateLogs(Effect.logError("a finalizer failed", cause), { actor: cell.address })
+    )
+  )
+
+/**
+ * Ends a generation so that another one can begin: an append under way is awaited, and messages
+ * stay in the mailbox. After a crash there is nothing to await.
+ */
+export const halt = (cell: Cell): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    cell.pausing = true
+    const { appending } = cell
+    if (appending !== undefined && cell.phase !== "halting") {
+      return Effect.andThen(Fiber.await(appending), halt(cell))
+    }
+    if (cell.phase !== "ended") cell.phase = "halting"
+    return Effect.andThen(
+      release(cell),
+      Effect.sync(() => {
+        cell.pausing = false
+        if (cell.phase === "halting") cell.phase = "halted"
+      })
+    )
+  })
+
+/** The last message was worked on: the events written behind are awaited, then all is over. */
+export const finish = (cell: Cell): void => {
+  cell.closing = true
+  cell.phase = "halting"
+  cell.fork(endWith(cell, stoppedBy(cell, "stopped", "not-run")))
+}
+
+/** Ends the actor for good. The first reason counts. */
+export const endWith = (cell: Cell, stopped: Stopped): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (cell.phase === "ended") return Effect.void
+    cell.phase = "ended"
+    cell.closing = true
+    cell.idleTimer?.interruptUnsafe()
+    const waiting = cell.stash.concat(cell.mailbox)
+    cell.stash = nothing
+    cell.mailbox = nothing
+    for (const envelope of waiting) {
+      if (envelope.tag.startsWith("~")) envelope.answer(Exit.void)
+      else envelope.answer(Exit.fail(stopped))
+    }
+    return Effect.andThen(
+      release(cell),
+      Effect.suspend(() => {
+        cell.end = stopped
+        const told = cell.onEnd
+        cell.onEnd = undefined
+        for (const tell of told ?? []) tell(stopped)
+        return Scope.close(cell.lifetime, Exit.void)
+      })
+    )
+  })
