@@ -18,7 +18,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AskTimedOut, MailboxFull, Stopped } from "./ActorError.ts"
 import type { Arguments, Behavior, Tagged, Tell } from "./Behavior.ts"
-import { stoppedBy } from "./internal/answering.ts"
+import { ending } from "./internal/answering.ts"
 import { Cell, endTag, Envelope, type Life, type Watcher } from "./internal/cell.ts"
 import { endWith } from "./internal/halting.ts"
 import { handle } from "./internal/handles.ts"
@@ -154,8 +154,9 @@ class ActorReference implements Actor<unknown, Rpc.Any, unknown> {
 
 const awaitEnd = (cell: Cell): Effect.Effect<Stopped> =>
   Effect.callback((resume) => {
-    if (cell.end === undefined) (cell.onEnd ??= []).push((end) => resume(Effect.succeed(end)))
-    else resume(Effect.succeed(cell.end))
+    const tell = () => resume(Effect.succeed(ending(cell)))
+    if (cell.over) tell()
+    else (cell.onEnd ??= []).push(tell)
   })
 
 /** What a watcher picks, from now on; with `current`, it begins with the state as it is. */
@@ -187,7 +188,7 @@ const alone: Life = {
 }
 
 const endCrashed = (cell: Cell, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
-  endWith(cell, stoppedBy(cell, "crashed", "not-run", Cause.pretty(cause)))
+  endWith(cell, { reason: "crashed", detail: Cause.pretty(cause) })
 
 /**
  * Starts an actor and waits until it has recovered. It ends with the Scope: then its effects are
@@ -222,12 +223,11 @@ export const makeCell = Effect.fnUntraced(function* <R>(
   const journal = definition.durable ? Context.getOption(context, Journal) : Option.none()
   const lifetime = yield* Scope.fork(Context.get(context, Scope.Scope))
   const cell = new Cell(definition, id, context, Option.getOrUndefined(journal), life, lifetime)
-  yield* Scope.addFinalizer(
-    lifetime,
-    Effect.suspend(() => endWith(cell, stoppedBy(cell, "released", "not-run")))
-  )
+  yield* Scope.addFinalizerExit(lifetime, () => release(cell))
   return cell
 })
+
+const release = (cell: Cell) => endWith(cell, { reason: "released", detail: "" })
 
 /** What a user holds of a cell. */
 export const reference = <State, Commands extends Rpc.Any, Event>(

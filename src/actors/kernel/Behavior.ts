@@ -345,6 +345,8 @@ const define = (name: string, spec: AnySpec): Definition => ({
   reconcile: spec.reconcile as Definition["reconcile"],
   start: spec.start,
   durable: spec.history !== "none",
+  observed:
+    spec.react !== undefined || spec.epoch !== undefined || spec.snapshot?.when !== undefined,
   writtenBehind: new Set(spec.writtenBehind),
   codec: makeEventCodec(spec.events, spec.upcasts ?? [], spec.tags),
   snapshot: spec.snapshot === undefined ? undefined : snapshotRules(spec.snapshot),

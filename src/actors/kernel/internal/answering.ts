@@ -10,6 +10,10 @@ export const stoppedBy = (
   detail = ""
 ): Stopped => new Stopped({ actor: cell.address, reason, outcome, detail })
 
+/** What a caller hears who came too late. */
+export const ending = (cell: Cell): Stopped =>
+  stoppedBy(cell, cell.end?.reason ?? "stopped", "not-run", cell.end?.detail)
+
 /** Nobody knows whether the events behind these answers are stored. */
 export const refuse = (cell: Cell, held: Held, reason: Stopped["reason"]): void => {
   for (const envelope of held.answered) {

@@ -94,6 +94,12 @@ export interface Held {
 
 const noSnapshots: ReadonlyArray<number> = []
 
+/** Why an actor ended. */
+export interface Ending {
+  readonly reason: Stopped["reason"]
+  readonly detail: string
+}
+
 export type Watcher = (event: Tagged | undefined, state: unknown) => void
 
 export class Cell {
@@ -132,8 +138,10 @@ export class Cell {
   watchers: Set<Watcher> | undefined = undefined
   idleSince = 0
   idleTimer: Fiber.Fiber<void> | undefined = undefined
-  end: Stopped | undefined = undefined
-  onEnd: Array<(end: Stopped) => void> | undefined = undefined
+  end: Ending | undefined = undefined
+  /** Everything is released. */
+  over = false
+  onEnd: Array<() => void> | undefined = undefined
 
   constructor(
     definition: Definition,

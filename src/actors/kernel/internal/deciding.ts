@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import type { NewEvent } from "../../../schema/JournalRecord.ts"
 import { MailboxFull } from "../ActorError.ts"
-import type { Circumstances, Recovery, Tagged } from "../Behavior.ts"
+import type { Circumstances, Recovery } from "../Behavior.ts"
 import { dropUnsafe, Epochs } from "../Epochs.ts"
 import { stoppedBy } from "./answering.ts"
 import { type Cell, endTag, type Envelope, nothing, reconcileTag } from "./cell.ts"
@@ -15,9 +15,8 @@ import type { AnyDecision } from "./definition.ts"
 
 export class Batch {
   state: unknown
-  readonly events: Array<Tagged> = []
-  /** The state after each event. */
-  readonly states: Array<unknown> = []
+  /** Each event and the state after it, in turns; empty where nobody looks at them. */
+  readonly steps: Array<unknown> = []
   readonly records: Array<NewEvent> = []
   readonly answered: Array<Envelope> = []
   readonly answers: Array<Exit.Exit<unknown, unknown>> = []
@@ -37,15 +36,30 @@ export class Batch {
   }
 }
 
+class About implements Circumstances {
+  readonly #cell: Cell
+  #now: number | undefined = undefined
+
+  constructor(cell: Cell) {
+    this.#cell = cell
+  }
+  get id() {
+    return this.#cell.id
+  }
+  /** One moment for the whole batch. */
+  get now() {
+    this.#now ??= this.#cell.now()
+    return this.#now
+  }
+  fresh() {
+    return Context.get(this.#cell.context, Epochs).next()
+  }
+}
+
 /** Takes messages from the mailbox until the batch is full or one of them ends it. */
 export const decideBatch = (cell: Cell): Batch => {
   const batch = new Batch(cell.state)
-  const now = cell.now()
-  const about: Circumstances = {
-    id: cell.id,
-    now,
-    fresh: () => Context.get(cell.context, Epochs).next()
-  }
+  const about = new About(cell)
   const messages = cell.mailbox
   const limit = Math.min(messages.length, cell.definition.limits.batch)
   let taken = 0
@@ -62,25 +76,24 @@ export const decideBatch = (cell: Cell): Batch => {
 }
 
 const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: Circumstances): void => {
-  const { definition } = cell
   if (envelope.tag === endTag) {
     batch.next = "end"
     return
   }
-  if (isStale(cell, batch.state, envelope)) return
+  if (envelope.from !== undefined && isStale(cell, batch.state, envelope)) return
+  const { state } = batch
+  const steps = batch.steps.length
+  const records = batch.records.length
   try {
-    if (envelope.tag === reconcileTag) {
-      const recovery = envelope.message as Recovery
-      batch.next = "begin"
-      batch.recovery = recovery
-      const decision = definition.reconcile?.(batch.state, recovery, about)
-      if (decision !== undefined) apply(cell, batch, envelope, decision, about.now)
-      return
-    }
-    const decide = definition.decide[envelope.tag]
-    if (decide === undefined) throw new Error(`${definition.name} knows no ${envelope.tag}`)
-    apply(cell, batch, envelope, decide(batch.state, envelope.message, about), about.now)
+    const decision = decide(cell, batch, envelope, about)
+    if (decision === undefined) return
+    if (decision.next === "stash") putAside(cell, batch, envelope)
+    else take(cell, batch, envelope, decision, about)
   } catch (defect) {
+    // Nothing of this decision may stay: what came before it is written all the same.
+    batch.state = state
+    batch.steps.length = steps
+    batch.records.length = records
     batch.next = "crash"
     batch.cause = Cause.die(defect)
     const stopped = stoppedBy(cell, "crashed", "not-run", String(defect))
@@ -88,43 +101,41 @@ const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: Circumst
   }
 }
 
-/** Takes a decision into the batch. Whatever can throw comes before the first change. */
-const apply = (
+const decide = (
+  { definition }: Cell,
+  batch: Batch,
+  { message, tag }: Envelope,
+  about: Circumstances
+): AnyDecision | undefined => {
+  if (tag === reconcileTag) {
+    batch.next = "begin"
+    batch.recovery = message as Recovery
+    return definition.reconcile?.(batch.state, batch.recovery, about)
+  }
+  const handler = definition.decide[tag]
+  if (handler === undefined) throw new Error(`${definition.name} knows no ${tag}`)
+  return handler(batch.state, message, about)
+}
+
+/** Takes a decision into the batch. */
+const take = (
   cell: Cell,
   batch: Batch,
   envelope: Envelope,
   decision: AnyDecision,
-  now: number
+  about: Circumstances
 ): void => {
   const { definition } = cell
-  if (decision.next === "stash") {
-    putAside(cell, batch, envelope)
-    return
-  }
-  const { events } = decision
-  let { state } = batch
-  const states: Array<unknown> = []
-  const records: Array<NewEvent> = []
-  for (const event of events) {
+  const observed = definition.observed || cell.watchers !== undefined
+  for (const event of decision.events) {
     const evolve = definition.evolve[event._tag]
     if (evolve === undefined) throw new Error(`${definition.name} cannot evolve ${event._tag}`)
-    state = evolve(state, event)
-    states.push(state)
-    if (definition.durable) records.push(definition.codec.encode(event, now))
-  }
-  const answer = decision.kind === "from-state" ? answerFrom(decision, state) : decision.answer
-  batch.state = state
-  for (let index = 0; index < events.length; index++) {
-    const event = events[index]
-    if (event === undefined) continue
-    batch.events.push(event)
-    batch.states.push(states[index])
+    batch.state = evolve(batch.state, event)
+    if (observed) batch.steps.push(event, batch.state)
+    if (definition.durable) batch.records.push(definition.codec.encode(event, about.now))
     if (!definition.writtenBehind.has(event._tag)) batch.promises = true
   }
-  batch.records.push(...records)
-  if (envelope.asked) {
-    batch.answer(envelope, decision.kind === "error" ? Exit.fail(answer) : Exit.succeed(answer))
-  }
+  if (envelope.asked) batch.answer(envelope, answerOf(decision, batch.state))
   if (decision.next === "stop") batch.next = "end"
   if (decision.next === "unstash") {
     cell.mailbox = cell.stash
@@ -132,8 +143,11 @@ const apply = (
   }
 }
 
-const answerFrom = (decision: AnyDecision, state: unknown): unknown =>
-  (decision.answer as (state: unknown) => unknown)(state)
+const answerOf = ({ answer, kind }: AnyDecision, state: unknown): Exit.Exit<unknown, unknown> => {
+  if (kind === "error") return Exit.fail(answer)
+  const from = answer as (state: unknown) => unknown
+  return Exit.succeed(kind === "from-state" ? from(state) : answer)
+}
 
 const putAside = (cell: Cell, batch: Batch, envelope: Envelope): void => {
   const limit = cell.definition.limits.stash

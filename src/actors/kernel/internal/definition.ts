@@ -37,6 +37,8 @@ export interface Definition {
     | undefined
   readonly start: ((state: unknown, self: unknown, recovery: Recovery) => AnyEffect) | undefined
   readonly durable: boolean
+  /** Whether events are looked at one by one: by effects, epochs or a snapshot policy. */
+  readonly observed: boolean
   readonly writtenBehind: ReadonlySet<string>
   readonly codec: EventCodec
   readonly snapshot: SnapshotRules | undefined

@@ -6,9 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import type { Stopped } from "../ActorError.ts"
 import { refuse, stoppedBy } from "./answering.ts"
-import { type Cell, nothing } from "./cell.ts"
+import { type Cell, type Ending, nothing } from "./cell.ts"
 
 /** Closes the generation's Scope and forgets what belonged to it. */
 export const release = (cell: Cell): Effect.Effect<void> =>
@@ -58,30 +57,31 @@ export const halt = (cell: Cell): Effect.Effect<void> =>
 export const finish = (cell: Cell): void => {
   cell.closing = true
   cell.phase = "halting"
-  cell.fork(endWith(cell, stoppedBy(cell, "stopped", "not-run")))
+  cell.fork(endWith(cell, { reason: "stopped", detail: "" }))
 }
 
 /** Ends the actor for good. The first reason counts. */
-export const endWith = (cell: Cell, stopped: Stopped): Effect.Effect<void> =>
+export const endWith = (cell: Cell, ending: Ending): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (cell.phase === "ended") return Effect.void
     cell.phase = "ended"
     cell.closing = true
+    cell.end = ending
     cell.idleTimer?.interruptUnsafe()
     const waiting = cell.stash.concat(cell.mailbox)
     cell.stash = nothing
     cell.mailbox = nothing
     for (const envelope of waiting) {
       if (envelope.tag.startsWith("~")) envelope.answer(Exit.void)
-      else envelope.answer(Exit.fail(stopped))
+      else envelope.answer(Exit.fail(stoppedBy(cell, ending.reason, "not-run", ending.detail)))
     }
     return Effect.andThen(
       release(cell),
       Effect.suspend(() => {
-        cell.end = stopped
+        cell.over = true
         const told = cell.onEnd
         cell.onEnd = undefined
-        for (const tell of told ?? []) tell(stopped)
+        for (const tell of told ?? []) tell()
         return Scope.close(cell.lifetime, Exit.void)
       })
     )

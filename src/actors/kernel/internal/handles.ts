@@ -6,7 +6,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { AskTimedOut, MailboxFull, type Stopped } from "../ActorError.ts"
-import { stoppedBy } from "./answering.ts"
+import { ending } from "./answering.ts"
 import { type Cell, Envelope } from "./cell.ts"
 import type { Definition } from "./definition.ts"
 import { send, type Sent } from "./sending.ts"
@@ -21,7 +21,7 @@ const failed = (
   cell: Cell,
   sent: Exclude<Sent, "accepted" | "dropped">
 ): Effect.Effect<never, MailboxFull | Stopped> => {
-  if (sent === "stopped") return Effect.fail(cell.end ?? stoppedBy(cell, "stopped", "not-run"))
+  if (sent === "stopped") return Effect.fail(ending(cell))
   const limit = cell.definition.limits.mailbox
   return Effect.fail(new MailboxFull({ actor: cell.address, queue: "mailbox", limit }))
 }

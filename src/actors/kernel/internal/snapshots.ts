@@ -13,9 +13,10 @@ export const snapshotIfDue = (cell: Cell, batch: Batch): void => {
   const rules = cell.definition.snapshot
   if (rules === undefined) return
   const { when } = rules
-  const due =
-    cell.seq - (cell.snapshots.at(-1) ?? 0) >= rules.every ||
-    (when !== undefined && batch.events.some((event, index) => when(batch.states[index], event)))
+  let due = cell.seq - (cell.snapshots.at(-1) ?? 0) >= rules.every
+  for (let index = 0; when !== undefined && index < batch.steps.length; index += 2) {
+    due ||= when(batch.steps[index + 1], batch.steps[index])
+  }
   if (due) takeSnapshot(cell)
 }
 

@@ -3,6 +3,7 @@
  * does anybody see anything of it: first the effects start, then watchers, then the callers.
  */
 import * as Exit from "effect/Exit"
+import type { Tagged } from "../Behavior.ts"
 import { refuse } from "./answering.ts"
 import { type Cell, crash } from "./cell.ts"
 import { type Batch, decideBatch } from "./deciding.ts"
@@ -78,18 +79,19 @@ const writtenLater = (cell: Cell, written: Written): void => {
 /** The batch took place: its effects start and its callers hear of it. True to go on. */
 const commit = (cell: Cell, batch: Batch): boolean => {
   cell.state = batch.state
-  const { answered, answers, events, states } = batch
-  for (let index = 0; index < events.length; index++) {
-    const event = events[index]
-    if (event === undefined) continue
-    const state = states[index]
+  const { answered, answers, steps } = batch
+  for (let index = 0; index < steps.length; index += 2) {
+    const event = steps[index] as Tagged
+    const state = steps[index + 1]
     react(cell, event, state)
     if (cell.watchers !== undefined) for (const watcher of cell.watchers) watcher(event, state)
   }
   for (let index = 0; index < answered.length; index++) {
     answered[index]?.answer(answers[index] ?? Exit.void)
   }
-  if (events.length > 0 && cell.definition.snapshot !== undefined) snapshotIfDue(cell, batch)
+  if (batch.records.length > 0 && cell.definition.snapshot !== undefined) {
+    snapshotIfDue(cell, batch)
+  }
   if (cell.phase !== "turning") return false
   if (batch.next === "begin") start(cell, batch)
   else if (batch.next === "crash") crash(cell, batch.cause)
