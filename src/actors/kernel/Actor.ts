@@ -7,7 +7,7 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,7 +20,7 @@ import type { AskTimedOut, MailboxFull, Stopped } from "./ActorError.ts"
 import type { Arguments, Behavior, Tagged, Tell } from "./Behavior.ts"
 import { ending } from "./internal/answering.ts"
 import { Cell, endTag, Envelope, type Life, type Watcher } from "./internal/cell.ts"
-import { endWith } from "./internal/halting.ts"
+import { endingOf, endWith } from "./internal/halting.ts"
 import { handle } from "./internal/handles.ts"
 import { recover, type RecoveryError } from "./internal/recovering.ts"
 import type { Sent } from "./internal/sending.ts"
@@ -188,7 +188,7 @@ const alone: Life = {
 }
 
 const endCrashed = (cell: Cell, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
-  endWith(cell, { reason: "crashed", detail: Cause.pretty(cause) })
+  endWith(cell, endingOf(cause))
 
 /**
  * Starts an actor and waits until it has recovered. It ends with the Scope: then its effects are

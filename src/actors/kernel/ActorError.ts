@@ -51,7 +51,7 @@ export class Stopped extends Schema.TaggedError<Stopped>()("Stopped", {
 export class AskTimedOut extends Schema.TaggedError<AskTimedOut>()("AskTimedOut", {
   actor: Schema.String,
   command: Schema.String,
-  millis: Schema.Number
+  millis: Schema.Finite
 }) {
   override get message() {
     return `${this.actor}: no answer to ${this.command} within ${this.millis} ms`
@@ -77,5 +77,26 @@ export class HistoryRefused extends Schema.TaggedError<HistoryRefused>()("Histor
       `${this.actor}: cannot read ${this.type} (version ${this.version}) ` +
       `at ${this.seq}: ${this.detail}`
     )
+  }
+}
+
+/**
+ * The restarts of a supervisor were used up. Its children have ended.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RestartsExhausted extends Schema.TaggedError<RestartsExhausted>()(
+  "RestartsExhausted",
+  {
+    child: Schema.String,
+    restarts: Schema.Int,
+    withinMillis: Schema.Finite,
+    lastFailure: Schema.String
+  }
+) {
+  override get message() {
+    const { child, lastFailure, restarts, withinMillis } = this
+    return `${child} crashed again after ${restarts} restarts in ${withinMillis} ms: ${lastFailure}`
   }
 }

@@ -2,12 +2,23 @@
  * How a generation ends: by a crash, for a restart, or with the actor. Whatever the way, its
  * Scope closes once, and every message that waited is answered once.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import { Fenced } from "../../../schema/JournalRecord.ts"
 import { refuse, stoppedBy } from "./answering.ts"
 import { type Cell, type Ending, nothing } from "./cell.ts"
+
+/** Whether another writer took over the history: then this actor must never write again. */
+export const isFenced = (cause: Cause.Cause<unknown>): boolean =>
+  cause.reasons.some((reason) => Cause.isFailReason(reason) && reason.error instanceof Fenced)
+
+export const endingOf = (cause: Cause.Cause<unknown>): Ending => ({
+  reason: isFenced(cause) ? "journal" : "crashed",
+  detail: Cause.pretty(cause)
+})
 
 /** Closes the generation's Scope and forgets what belonged to it. */
 export const release = (cell: Cell): Effect.Effect<void> =>
