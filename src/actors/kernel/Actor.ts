@@ -142,7 +142,8 @@ class ActorReference implements Actor<unknown, Rpc.Any, unknown> {
   get stop() {
     return Effect.suspend(() => {
       const cell = this.#cell
-      send(cell, new Envelope(endTag, undefined, undefined, false), false)
+      if (cell.phase === "passive") cell.fork(endWith(cell, { reason: "stopped", detail: "" }))
+      else send(cell, new Envelope(endTag, undefined, undefined, false), false)
       cell.closing = true
       return awaitEnd(cell)
     })

@@ -39,6 +39,8 @@ export class Batch {
 class About implements Circumstances {
   readonly #cell: Cell
   #now: number | undefined = undefined
+  /** A field, so that a behavior may take it out of the circumstances. */
+  readonly fresh = () => Context.get(this.#cell.context, Epochs).next()
 
   constructor(cell: Cell) {
     this.#cell = cell
@@ -50,9 +52,6 @@ class About implements Circumstances {
   get now() {
     this.#now ??= this.#cell.now()
     return this.#now
-  }
-  fresh() {
-    return Context.get(this.#cell.context, Epochs).next()
   }
 }
 
