@@ -1,9 +1,10 @@
 /**
  * Writes the `exports` of package.json from what lies on disk: `npm run exports`.
  *
- * A public module is a file with a PascalCase name in a library folder. It is imported by that
- * name alone (`handfast/Journal`), or under `testing/` if it belongs to the test tools. Whatever
- * has another name, lies in a folder `internal` or belongs to the command line stays private.
+ * A public module is a file with a PascalCase name in a library folder. Its entry is its path
+ * without the name of the layer: `handfast/Journal` is `src/actors/kernel/Journal.ts`, and
+ * `handfast/iwarp/Mpa` is `src/schema/iwarp/Mpa.ts`. Whatever has another name, lies in a folder
+ * `internal` or belongs to the command line stays private.
  */
 import { globSync, readFileSync, writeFileSync } from "node:fs"
 import { basename } from "node:path"
@@ -19,11 +20,9 @@ const named = new Map([
 
 /** The name that a source file is imported by, if it is public. */
 const entryOf = (file: string): string | undefined => {
-  const name = basename(file, ".ts")
   if (named.has(file)) return named.get(file)
-  if (!/^[A-Z]/.test(name) || file.includes("/internal/")) return undefined
-  if (file.startsWith("src/testing/")) return `./testing/${name}`
-  return /^src\/(schema|native|actors|inspect)\//.test(file) ? `./${name}` : undefined
+  if (!/^[A-Z]/.test(basename(file)) || /^src\/cli\/|\/internal\//.test(file)) return undefined
+  return file.replace(/^src\/(schema|native|actors(\/kernel)?)?\/?/, "./").replace(/\.ts$/, "")
 }
 
 /** The `exports` that belong to a list of source files. Two modules of one name are an error. */

@@ -48,7 +48,7 @@ describe("handfast decode", () => {
     assert.deepStrictEqual([code, stderr], [0, ""])
   })
 
-  it("ignores comments, blank lines, letter case, carriage returns and a missing last newline", () => {
+  it("ignores comments, blank lines, letter case, carriage returns, a missing last newline", () => {
     const { code, frames } = decode("# a comment\n\n  \r\nC2S 01AB\r\n01ac")
     assert.deepStrictEqual(frames, [
       frame(1, "c2s", "ab", "01ab"),
