@@ -115,22 +115,26 @@ export const load = async (module: string): Promise<Bench> => (await import(modu
 
 const runner = new URL("./run.ts", import.meta.url)
 
-/** Runs one contestant in a process of its own; what it prints goes to stderr. */
+/** Runs one contestant in a process of its own. What it prints is shown only if it fails. */
 const inProcess = (module: string, name: string, timeout: number) =>
   new Promise<Record<string, Outcome>>((resolve, reject) => {
     const child = fork(runner, ["--contestant", module, name], {
       execArgv: ["--expose-gc"],
-      stdio: ["ignore", process.stderr, process.stderr, "ipc"]
+      stdio: ["ignore", "pipe", "pipe", "ipc"]
     })
     let outcomes: Record<string, Outcome> | undefined
+    let printed = ""
+    const note = (text: Buffer) => (printed = (printed + text).slice(-4096))
     const timer = setTimeout(() => child.kill("SIGKILL"), timeout * 1000)
+    child.stdout?.on("data", note)
+    child.stderr?.on("data", note)
     child.on("message", (message: Record<string, Outcome>) => (outcomes = message))
     child.on("error", reject)
-    child.on("exit", (code, signal) => {
+    child.on("close", (code, signal) => {
       clearTimeout(timer)
       if (code === 0 && outcomes !== undefined) return resolve(outcomes)
       const end = signal === "SIGKILL" ? `was stopped after ${timeout} s` : `ended with ${code}`
-      reject(new Error(`contestant ${name} ${end}`))
+      reject(new Error(`contestant ${name} ${end}\n${printed}`))
     })
   })
 

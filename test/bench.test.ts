@@ -65,9 +65,11 @@ describe("the race", () => {
     assert.include(await rejection(race(fixture("broken"))), "broken was stopped after 1 s")
   })
 
-  it("refuses a run that throws", async () => {
+  it("refuses a run that throws, and shows what it printed", async () => {
     vi.stubEnv("BROKEN_BENCH", "throws")
-    assert.include(await rejection(race(fixture("broken"))), "broken ended with 1")
+    const reason = await rejection(race(fixture("broken")))
+    assert.include(reason, "broken ended with 1")
+    assert.include(reason, "Error: planted")
   })
 })
 
