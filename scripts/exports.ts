@@ -19,7 +19,7 @@ const named = new Map([
 ])
 
 /** The name that a source file is imported by, if it is public. */
-const entryOf = (file: string): string | undefined => {
+export const entryOf = (file: string): string | undefined => {
   if (named.has(file)) return named.get(file)
   if (!/^[A-Z]/.test(basename(file)) || /^src\/cli\/|\/internal\//.test(file)) return undefined
   return file.replace(/^src\/(schema|native|actors(\/kernel)?)?\/?/, "./").replace(/\.ts$/, "")

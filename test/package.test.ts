@@ -63,6 +63,13 @@ describe("exports", () => {
     ])
   })
 
+  it("hold every entry that the README names", () => {
+    const readme = readFileSync(join(root, "README.md"), "utf8")
+    const names = [...readme.matchAll(/`(handfast(?:\/[\w/]+)?)`/g)].map(([, name]) => name!)
+    assert.includeMembers(modules, names)
+    assert.include(names, "handfast/Journal")
+  })
+
   it("refuse two modules of one name", () => {
     const files = ["src/schema/bus/Frame.ts", "src/actors/bus/Frame.ts"]
     assert.throws(() => exportsOf(files), "./bus/Frame would be both")
