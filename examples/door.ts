@@ -1,4 +1,4 @@
-/** An actor of your own: what it decides is pure, and an answer leaves it only once it is stored. */
+/** An actor of your own: it decides purely, and answers only after its events are stored. */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Rpc from "effect/rpc/Rpc"
