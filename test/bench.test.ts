@@ -3,10 +3,20 @@
  * Method: it races a bench with known figures in real processes, and must refuse runs that lose
  * work, hang or throw.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterEach, assert, describe, it, vi } from "@effect/vitest"
+import { fileURLToPath } from "node:url"
+import { afterAll, afterEach, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import { judge, median, race, rate } from "../bench/harness.ts"
 import { jsonLines, markdown, stored, table } from "../bench/report.ts"
 import fake from "./fixtures/fake.bench.ts"
@@ -149,5 +159,52 @@ describe("what is printed", () => {
     assert.include(text, `Node ${process.versions.node}`)
     assert.include(text, "| tell/quick : tell/slow | 3123.45 | >= 2 | holds |")
     assert.include(text, "npm run bench -- fake --json")
+  })
+})
+
+describe("the command", () => {
+  // It runs on a copy, because it writes beside itself.
+  const root = fileURLToPath(new URL("../", import.meta.url))
+  const copy = mkdtempSync(join(tmpdir(), "handfast-bench-"))
+  const bench = (...args: ReadonlyArray<string>) =>
+    spawnSync(process.execPath, [join(copy, "bench/run.ts"), ...args], { encoding: "utf8" })
+
+  beforeAll(() => {
+    mkdirSync(join(copy, "docs"))
+    for (const file of ["run", "harness", "report"]) {
+      cpSync(join(root, `bench/${file}.ts`), join(copy, `bench/${file}.ts`))
+    }
+    cpSync(join(root, "test/fixtures/fake.bench.ts"), join(copy, "bench/fake.bench.ts"))
+    cpSync(join(root, "package.json"), join(copy, "package.json"))
+    symlinkSync(join(root, "node_modules"), join(copy, "node_modules"))
+  })
+
+  afterAll(() => rmSync(copy, { recursive: true }))
+
+  it("lists what there is, and refuses what there is not", () => {
+    assert.strictEqual(bench().stdout, "fake           Known figures\n")
+    const refused = bench("nosuch")
+    assert.strictEqual(refused.status, 2)
+    assert.include(refused.stderr, "No bench is named nosuch; there are: fake")
+  })
+
+  it("prints a table and keeps nothing, unless it is asked for JSON", () => {
+    const { status, stdout } = bench("fake")
+    assert.strictEqual(status, 0)
+    assert.include(stdout, "tell/quick : tell/slow")
+    assert.isFalse(existsSync(join(copy, "bench/results")))
+  })
+
+  it("keeps a run and writes the report from it", () => {
+    const { status, stdout } = bench("fake", "--json")
+    assert.strictEqual(status, 0)
+    assert.deepStrictEqual(JSON.parse(stdout.split("\n")[0]!), {
+      name: "idle/quick",
+      value: 100,
+      unit: "B"
+    })
+    assert.strictEqual(bench("--report").status, 0)
+    const report = readFileSync(join(copy, "docs/BENCHMARKS.md"), "utf8")
+    assert.include(report, "| tell/quick | 30 | msg/s | 30 – 30 |")
   })
 })
