@@ -80,8 +80,8 @@ describe("an epoch", () => {
     const source = new EpochSource(0xbeef)
     const drawn = [source.next(), source.next()]
     assert.deepStrictEqual(drawn, ["0000beef.1", "0000beef.2"])
-    for (const epoch of drawn) assert.strictEqual(Schema.decodeUnknownSync(Epoch)(epoch), epoch)
-    assert.throws(() => Schema.decodeUnknownSync(Epoch)("beef.1"))
+    for (const epoch of drawn) assert.strictEqual(Schema.decodeSync(Epoch)(epoch), epoch)
+    assert.throws(() => Schema.decodeSync(Epoch)("beef.1"))
   })
 
   it.effect("releases what it acquired before the next one acquires", () =>

@@ -42,7 +42,9 @@ const eventsOf = Effect.fnUntraced(function* (actor: string) {
   return yield* Stream.runCollect(journal.read(actor))
 })
 
-const Numbers = Schema.Array(Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum: -9, maximum: 9 }))))
+const Numbers = Schema.Array(
+  Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum: -9, maximum: 9 })))
+)
 const Cut = Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum: 1, maximum: 7 })))
 
 describe("laws of recovery", () => {
@@ -139,7 +141,10 @@ describe("recovery", () => {
 
   it.effect("a long recovery stores a snapshot at once", () =>
     Effect.gen(function* () {
-      yield* history("Counter/a", Array.from({ length: 1001 }, () => stored("Added", { n: 1 })))
+      yield* history(
+        "Counter/a",
+        Array.from({ length: 1001 }, () => stored("Added", { n: 1 }))
+      )
       const Rare = counterWith({ state: State, when: () => false })
       const counter = yield* Actor.spawn(Rare, "a")
       assert.strictEqual(yield* counter.ask.Get(), 1001)
@@ -173,7 +178,13 @@ describe("recovery", () => {
       })
       const counter = yield* Actor.spawn(Newer, "a")
       assert.strictEqual(yield* counter.ask.Get(), 9)
-      assert.deepStrictEqual(seen, { generation: 1, last: 3, replayed: 3, upcasted: 2, snapshot: 0 })
+      assert.deepStrictEqual(seen, {
+        generation: 1,
+        last: 3,
+        replayed: 3,
+        upcasted: 2,
+        snapshot: 0
+      })
       const journal = yield* Journal
       assert.isTrue(Option.isSome(yield* journal.loadSnapshot("Counter/a")))
     }).pipe(Effect.provide(Journal.layerMemory))

@@ -265,7 +265,8 @@ describe("supervised effects", () => {
             () => Effect.sync(() => log.push(`release ${run}`))
           )
           yield* Effect.sleep("1 second")
-          if (run < 3) yield* Effect.fail("again")
+          if (run < 3) return yield* Effect.fail("again")
+          return run
         })
       )
       yield* pass("10 seconds")
