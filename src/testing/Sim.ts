@@ -8,9 +8,13 @@
  *
  * @since 0.1.0
  */
+import * as Arbitrary from "effect/Arbitrary"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import * as Random from "effect/Random"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { FaultPlan } from "./FaultPlan.ts"
 import { withHome } from "./internal/ambient.ts"
@@ -18,6 +22,7 @@ import { type ExploreOptions, exploreSeeds, type Report } from "./internal/explo
 import { runOnce } from "./internal/runOnce.ts"
 import { NotReached, type Verdict } from "./SimError.ts"
 
+export { make as process, type Process } from "./Process.ts"
 export type { Failure, Report } from "./internal/explore.ts"
 export type { Line } from "./internal/recorder.ts"
 
@@ -149,6 +154,56 @@ export const eventually = <E = never, R = never>(
     })
     return loop
   })
+
+/**
+ * A fiber that is held at a chaos site.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Barrier {
+  /** Waits until a fiber has arrived. */
+  readonly reached: Effect.Effect<void>
+  readonly release: Effect.Effect<void>
+}
+
+/**
+ * Holds the next fiber that passes `Chaos.site(name)` until it is released: for the interleaving
+ * that a test wants to write by hand.
+ *
+ * @category controlling
+ * @since 0.1.0
+ */
+export const barrier = (site: string): Effect.Effect<Barrier> =>
+  withHome(({ world }) =>
+    Effect.sync(() => {
+      const [reached, gate] = [Deferred.makeUnsafe<void>(), Deferred.makeUnsafe<void>()]
+      world.barriers.set(site, { reached, gate })
+      return {
+        reached: Deferred.await(reached),
+        release: Effect.asVoid(Deferred.succeed(gate, undefined))
+      }
+    })
+  )
+
+/**
+ * Draws a value of a schema from the run's random numbers: a list of commands for a model, for
+ * example.
+ *
+ * @category controlling
+ * @since 0.1.0
+ */
+export const draw = <S extends Schema.Constraint>(
+  schema: S,
+  options: { readonly size?: number } = {}
+): Effect.Effect<S["Type"]> =>
+  Random.nextInt.pipe(
+    Effect.flatMap((seed) =>
+      Arbitrary.sampleEffect(Arbitrary.schema(schema), { ...options, seed, count: 1 })
+    ),
+    Effect.map((values) => values[0] as S["Type"]),
+    Effect.orDie
+  )
 
 /**
  * Writes a line into the trace, and into the comparison of a repeated run: a value that differs

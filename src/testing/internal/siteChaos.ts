@@ -3,6 +3,7 @@
  * an active site then fires at some of its passes. A site's draws depend on the seed and on its
  * name only, so switching one site off leaves the others as they were.
  */
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Chaos } from "../../actors/kernel/Chaos.ts"
@@ -39,6 +40,15 @@ export const siteChaos = (world: World): Chaos => {
   return {
     fires: (name) => firing(name) !== undefined,
     pass: (name) => {
+      const barrier = world.barriers.get(name)
+      if (barrier !== undefined) {
+        world.barriers.delete(name)
+        world.recorder?.event(`held at "${name}"`)
+        return Effect.andThen(
+          Deferred.succeed(barrier.reached, undefined),
+          Deferred.await(barrier.gate)
+        )
+      }
       const prng = firing(name)
       if (prng === undefined) return Effect.void
       if (prng.chance(0.5)) return Effect.yieldNow

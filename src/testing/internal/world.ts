@@ -4,6 +4,7 @@
  * Tasks of all processes wait in one array; each step takes one of them, chosen by the seed. When
  * nothing is runnable, time jumps to the next timer or fault. Nothing here reads a real clock.
  */
+import type * as Deferred from "effect/Deferred"
 import { describe, type Fault, type FaultPlan, type ProcessFault } from "../FaultPlan.ts"
 import {
   InvariantBroken,
@@ -31,6 +32,12 @@ export interface Controls {
   readonly strike: (fault: ProcessFault) => void
   readonly heal: () => void
   readonly isPaused: () => boolean
+}
+
+/** Where a test waits for a fiber to arrive, and holds it. */
+export interface Barrier {
+  readonly reached: Deferred.Deferred<void>
+  readonly gate: Deferred.Deferred<void>
 }
 
 /** How often a mark was reached, and how often what it waits for was true. */
@@ -88,6 +95,8 @@ export class World {
   untilYield = 0
   verdict: Verdict | undefined = undefined
   closed = false
+  readonly barriers = new Map<string, Barrier>()
+  private readonly counts = new Map<string, number>()
   private readonly schedule: Prng
   private readonly yieldProbability: number
   private readonly byPriority: boolean
@@ -154,6 +163,13 @@ export class World {
   forget(home: Home): void {
     this.tasks = this.tasks.filter((task) => task.home !== home)
     this.timers.cancelOwner(home)
+  }
+
+  /** Counts operations of one sort; answers how many there were, `more` included. */
+  count(sort: string, more = 0): number {
+    const count = (this.counts.get(sort) ?? 0) + more
+    this.counts.set(sort, count)
+    return count
   }
 
   /** Makes what an outside store or network did part of the determinism check. */
