@@ -137,6 +137,10 @@ export type FaultPlan = typeof FaultPlan.Type
 const moment = (at: Moment): string =>
   "step" in at ? `at step ${at.step}` : `at ${Number(at.millis.toFixed(3))} ms`
 
+/** When a crashed process is back, in words. */
+export const again = (restartAfter: number | undefined): string =>
+  restartAfter === undefined ? "for good" : `back after ${restartAfter} ms`
+
 /**
  * One line for people.
  *
@@ -145,11 +149,8 @@ const moment = (at: Moment): string =>
  */
 export const describe = (fault: Fault): string => {
   switch (fault._tag) {
-    case "Crash": {
-      const back =
-        fault.restartAfter === undefined ? "for good" : `back after ${fault.restartAfter} ms`
-      return `crash ${fault.process} ${moment(fault.at)}, ${back}`
-    }
+    case "Crash":
+      return `crash ${fault.process} ${moment(fault.at)}, ${again(fault.restartAfter)}`
     case "Pause":
       return `pause ${fault.process} ${moment(fault.at)} for ${fault.forMillis} ms`
     case "Skew":

@@ -103,3 +103,15 @@ export const failure = (failed: Failure, report: Report, repeat?: string): strin
     "```",
     ...(repeat === undefined ? [] : ["", "repeat it:", `  ${repeat}`])
   ].join("\n")
+
+/**
+ * A report as a JSON value, for machines.
+ *
+ * @category printing
+ * @since 0.1.0
+ */
+export const json = (report: Report): object => {
+  if (report.failure === undefined) return { ...report, failure: null }
+  const { cause: _, ...failed } = report.failure
+  return { ...report, failure: failed }
+}

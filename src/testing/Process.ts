@@ -18,7 +18,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
-import type { ProcessFault } from "./FaultPlan.ts"
+import { again, type ProcessFault } from "./FaultPlan.ts"
 import { inHome, withHome } from "./internal/ambient.ts"
 import { Home } from "./internal/home.ts"
 import type { Controls, World } from "./internal/world.ts"
@@ -100,16 +100,16 @@ class Controller<A, E, R> implements Controls {
     })
   }
 
-  crash(): void {
+  crash(how = "crashes"): void {
     if (this.home === undefined) return
-    this.note("crashes")
+    this.note(how)
     this.isDown = true
     this.home.kill()
     this.home = undefined
   }
 
-  pause(): void {
-    this.note("pauses")
+  pause(how = "pauses"): void {
+    this.note(how)
     this.home?.pause()
   }
 
@@ -127,11 +127,11 @@ class Controller<A, E, R> implements Controls {
   strike(fault: ProcessFault): void {
     switch (fault._tag) {
       case "Crash":
-        this.crash()
+        this.crash(`crashes (${again(fault.restartAfter)})`)
         if (fault.restartAfter !== undefined) this.later(fault.restartAfter, () => this.start())
         return
       case "Pause":
-        this.pause()
+        this.pause(`pauses for ${fault.forMillis} ms`)
         return this.later(fault.forMillis, () => this.resume())
       case "Skew":
         return this.skew(fault.jumpMillis, fault.rate)

@@ -94,6 +94,7 @@ export class Recorder {
 
   /** The world itself does something to a process. */
   world(process: string, text: string, millis: number): void {
+    this.flushStep()
     this.keep({ millis, step: this.stepNumber, process, fiber: "", text })
   }
 

@@ -5,7 +5,7 @@
  * nothing is runnable, time jumps to the next timer or fault. Nothing here reads a real clock.
  */
 import type * as Deferred from "effect/Deferred"
-import { describe, type Fault, type FaultPlan, type ProcessFault } from "../FaultPlan.ts"
+import type { Fault, FaultPlan, ProcessFault } from "../FaultPlan.ts"
 import {
   InvariantBroken,
   LimitReached,
@@ -235,10 +235,7 @@ export class World {
 
   strike(fault: ProcessFault | undefined): void {
     if (fault === undefined) return
-    const process = this.processes.get(fault.process)
-    if (process === undefined) return
-    this.recorder?.world(fault.process, describe(fault), this.now)
-    process.strike(fault)
+    this.processes.get(fault.process)?.strike(fault)
   }
 
   private limitReached(limit: "maxSteps" | "maxTime"): LimitReached {
@@ -250,8 +247,12 @@ export class World {
     const { tasks, schedule } = this
     if (!this.byPriority) return tasks.length === 1 ? 0 : schedule.below(tasks.length)
     let best = 0
+    let ties = 1
     for (let i = 1; i < tasks.length; i++) {
-      if (this.priorities[tasks[i]!.lane]! > this.priorities[tasks[best]!.lane]!) best = i
+      const difference = this.priorities[tasks[i]!.lane]! - this.priorities[tasks[best]!.lane]!
+      if (difference > 0) ties = 1
+      // Tasks of one dispatcher have one priority; each of them is as likely as the others.
+      if (difference > 0 || (difference === 0 && schedule.below(++ties) === 0)) best = i
     }
     if (--this.untilDemotion <= 0) {
       this.untilDemotion = 1 + schedule.below(2 * this.priorityRun)
