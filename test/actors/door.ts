@@ -15,7 +15,7 @@ const Open = Rpc.make("Open", {
   error: AlreadyOpen
 })
 const Close = Rpc.make("Close")
-const Visits = Rpc.make("Visits", { success: Schema.Number })
+const Visits = Rpc.make("Visits", { success: Schema.Int })
 
 class Opened extends Schema.TaggedClass<Opened>()("Opened", { by: Schema.String }) {}
 class Closed extends Schema.TaggedClass<Closed>()("Closed", {}) {}

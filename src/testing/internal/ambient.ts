@@ -8,6 +8,8 @@ import * as Metric from "effect/Metric"
 import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
 import * as Chaos from "../../actors/kernel/Chaos.ts"
+import { Epochs } from "../../actors/kernel/Epochs.ts"
+import { EpochSource } from "../../schema/Epoch.ts"
 import type { Home } from "./home.ts"
 import type { Prng } from "./prng.ts"
 import type { World } from "./world.ts"
@@ -58,6 +60,9 @@ const logger = (world: World): Logger.Logger<unknown, void> =>
     world.recorder?.event(`${logLevel === "Info" ? "" : `${logLevel} `}${text.join(" ")}${why}`)
   })
 
+/** Each life of a process is an instance of its own. */
+const epochsOf = (world: World): EpochSource => new EpochSource(world.random.bits())
+
 /** The context of the main fiber. */
 export const ambient = (world: World, chaos: Chaos.Chaos): Context.Context<never> =>
   Context.makeUnsafe(
@@ -69,6 +74,7 @@ export const ambient = (world: World, chaos: Chaos.Chaos): Context.Context<never
       [Metric.MetricRegistry.key, new Map()],
       [Logger.CurrentLoggers.key, new Set([logger(world)])],
       [Chaos.Chaos.key, chaos],
+      [Epochs.key, epochsOf(world)],
       [CurrentHome.key, world.main]
     ])
   )
@@ -83,7 +89,8 @@ export const inHome = <R>(context: Context.Context<R>, home: Home): Context.Cont
   context.pipe(
     Context.add(Scheduler.Scheduler, home),
     Context.add(Clock.Clock, home.clock),
-    Context.add(CurrentHome, home)
+    Context.add(CurrentHome, home),
+    Context.add(Epochs, epochsOf(home.world))
   )
 
 /** Runs a function with the calling fiber's process; a defect outside of a simulation. */

@@ -21,6 +21,7 @@ import type { Claim, NewEvent } from "../../../schema/JournalRecord.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
 import type { Stopped } from "../ActorError.ts"
 import type { Tagged } from "../Behavior.ts"
+import { Chaos } from "../Chaos.ts"
 import type { Store } from "../Journal.ts"
 import { crashes } from "../Metrics.ts"
 import { Defects } from "./defects.ts"
@@ -107,6 +108,7 @@ export class Cell {
   readonly id: string
   readonly context: Context.Context<never>
   readonly journal: Store | undefined
+  readonly chaos: Chaos
   readonly life: Life
   /** A child of the Scope that spawned the actor; it closes when the actor has ended. */
   readonly lifetime: Scope.Closeable
@@ -155,6 +157,7 @@ export class Cell {
     this.id = id
     this.context = context
     this.journal = journal
+    this.chaos = Context.get(context, Chaos)
     this.life = life
     this.lifetime = lifetime
     this.state = definition.initial

@@ -30,7 +30,9 @@ export const release = (cell: Cell): Effect.Effect<void> =>
     cell.appending = undefined
     cell.unwritten = undefined
     if (held !== undefined) refuse(cell, held, "released")
-    return scope === undefined ? Effect.void : closeEpoch(cell, scope)
+    if (scope === undefined) return Effect.void
+    const close = closeEpoch(cell, scope)
+    return cell.defects.overlapGenerations ? Effect.asVoid(Effect.forkDetach(close)) : close
   })
 
 /**

@@ -34,7 +34,9 @@ const ask = (cell: Cell, tag: string, message: unknown) =>
     return (
       envelope.exit ??
       Effect.callback<unknown, unknown>((resume) => {
-        envelope.resume = resume
+        // The caller may have yielded to the turn that answered in between.
+        if (envelope.exit === undefined) envelope.resume = resume
+        else resume(envelope.exit)
       })
     )
   })

@@ -18,19 +18,12 @@ import { HistoryRefused } from "../ActorError.ts"
 import type { Recovery } from "../Behavior.ts"
 import type { Store } from "../Journal.ts"
 import { recoveries } from "../Metrics.ts"
+import { MaxRecoveries } from "../Limits.ts"
 import { type Cell, Envelope, nothing, reconcileTag } from "./cell.ts"
 import type { Definition } from "./definition.ts"
 import { LONG_RECOVERY_EVENTS, takeSnapshot } from "./snapshots.ts"
 
 export type RecoveryError = JournalError | HistoryRefused
-
-/**
- * Recoveries that may read one journal at the same time. Default 50: enough to keep a disk busy,
- * few enough that thousands of actors that start together do not hold all their histories.
- */
-export const MaxRecoveries = Context.Reference<number>("handfast/actors/MaxRecoveries", {
-  defaultValue: () => 50
-})
 
 const permits = new WeakMap<Store, Semaphore.Semaphore>()
 
