@@ -21,15 +21,18 @@ export interface Outcome {
 /** One run: measures by name, for example `{ tell: ..., ask: ... }`. It warms up by itself. */
 export type Contestant = () => Promise<Record<string, Outcome>> | Record<string, Outcome>
 
-/** A bar that a ratio is held against. */
+/** A bar that a ratio or a figure is held against. */
 export type Bar = `${">=" | "<="} ${number}`
 
-/** What is claimed: figure `pair[0]` divided by figure `pair[1]` meets the bar. */
-export interface Claim {
-  /** Figures are named `measure/contestant`, for example `tell/nact`. */
-  readonly pair: readonly [string, string]
-  readonly bar: Bar
-}
+/**
+ * What is claimed. Figures are named `measure/contestant`, for example `tell/nact`.
+ *
+ * With `pair`: the first figure divided by the second meets the bar. With `figure`: it does by
+ * itself, in its own unit.
+ */
+export type Claim =
+  | { readonly pair: readonly [string, string]; readonly bar: Bar }
+  | { readonly figure: string; readonly bar: Bar }
 
 export interface Bench {
   /** One line: what is measured. */
@@ -53,16 +56,19 @@ export interface Figure {
   readonly rounds: ReadonlyArray<number>
 }
 
-export interface Ratio extends Claim {
+/** A claim with its outcome. The unit is `ratio` for a pair, the figure's own otherwise. */
+export interface Verdict {
   readonly name: string
   readonly value: number
-  readonly unit: "ratio"
+  readonly unit: string
+  readonly pair?: readonly [string, string]
+  readonly bar: Bar
   readonly holds: boolean
 }
 
 export interface Results {
   readonly figures: ReadonlyArray<Figure>
-  readonly ratios: ReadonlyArray<Ratio>
+  readonly verdicts: ReadonlyArray<Verdict>
 }
 
 /** Times `run(count)`, which answers how many it completed, and gives completions per second. */
@@ -97,14 +103,20 @@ const meets = (value: number, bar: Bar): boolean => {
 export const judge = (
   figures: ReadonlyArray<Figure>,
   claims: ReadonlyArray<Claim>
-): ReadonlyArray<Ratio> => {
-  const valueOf = (name: string) => {
+): ReadonlyArray<Verdict> => {
+  const named = (name: string) => {
     const figure = figures.find((figure) => figure.name === name)
     if (figure === undefined) throw new Error(`no figure is named ${name}`)
-    return figure.value
+    return figure
   }
-  return claims.map(({ bar, pair }) => {
-    const value = valueOf(pair[0]) / valueOf(pair[1])
+  return claims.map((claim) => {
+    const { bar } = claim
+    if ("figure" in claim) {
+      const { unit, value } = named(claim.figure)
+      return { name: claim.figure, value, unit, bar, holds: meets(value, bar) }
+    }
+    const { pair } = claim
+    const value = named(pair[0]).value / named(pair[1]).value
     const name = `${pair[0]} : ${pair[1]}`
     return { name, value, unit: "ratio", pair, bar, holds: meets(value, bar) }
   })
@@ -180,5 +192,5 @@ export const race = async (
   const figures = [...series]
     .map(([name, { rounds, unit }]) => ({ name, value: median(rounds), unit, rounds }))
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
-  return { figures, ratios: judge(figures, bench.claims ?? []) }
+  return { figures, verdicts: judge(figures, bench.claims ?? []) }
 }

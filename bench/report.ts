@@ -1,7 +1,7 @@
 /** Renders results: JSON lines for machines, a table for people, and `docs/BENCHMARKS.md`. */
 import { cpus, loadavg, release, totalmem, type } from "node:os"
 import { readFileSync } from "node:fs"
-import type { Bench, Figure, Ratio, Results } from "./harness.ts"
+import type { Bench, Figure, Results, Verdict } from "./harness.ts"
 
 /** A run as it is kept in `bench/results/NAME.json`. */
 export interface Stored extends Results {
@@ -35,8 +35,8 @@ export const stored = (name: string, bench: Bench, results: Results): Stored => 
 })
 
 /** One JSON object a line: figures first, then ratios. */
-export const jsonLines = ({ figures, ratios }: Results): string =>
-  [...figures.map(({ name, unit, value }) => ({ name, value, unit })), ...ratios]
+export const jsonLines = ({ figures, verdicts }: Results): string =>
+  [...figures.map(({ name, unit, value }) => ({ name, value, unit })), ...verdicts]
     .map((line) => JSON.stringify(line))
     .join("\n")
 
@@ -48,22 +48,22 @@ const figureRow = ({ name, rounds, unit, value }: Figure): ReadonlyArray<string>
   return [name, digits(value), unit, spread]
 }
 
-const ratioRow = ({ bar, holds, name, value }: Ratio): ReadonlyArray<string> => [
+const verdictRow = ({ bar, holds, name, unit, value }: Verdict): ReadonlyArray<string> => [
   name,
-  value.toFixed(2),
-  bar,
+  unit === "ratio" ? value.toFixed(2) : digits(value),
+  unit === "ratio" ? bar : `${bar} ${unit}`,
   holds ? "holds" : "does not hold"
 ]
 
 const figureHead = ["figure", "median", "unit", "lowest – highest"]
-const ratioHead = ["ratio", "value", "bar", "verdict"]
+const verdictHead = ["claim", "value", "bar", "verdict"]
 
 /** Columns padded to the same width. */
-export const table = ({ figures, ratios }: Results): string => {
+export const table = ({ figures, verdicts }: Results): string => {
   const rows = [
     figureHead,
     ...figures.map(figureRow),
-    ...(ratios.length === 0 ? [] : [["", "", "", ""], ratioHead, ...ratios.map(ratioRow)])
+    ...(verdicts.length === 0 ? [] : [["", "", "", ""], verdictHead, ...verdicts.map(verdictRow)])
   ]
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]!.length)))
   const line = ([name, value, unit, rest]: ReadonlyArray<string>) =>
@@ -84,7 +84,9 @@ export const markdown = (runs: ReadonlyArray<Stored>): string => {
       `${run.title}. ${run.notes}`.trim(),
       `${run.at.slice(0, 10)}, on ${run.machine}.`,
       markdownTable(figureHead, run.figures.map(figureRow)),
-      ...(run.ratios.length === 0 ? [] : [markdownTable(ratioHead, run.ratios.map(ratioRow))]),
+      ...(run.verdicts.length === 0
+        ? []
+        : [markdownTable(verdictHead, run.verdicts.map(verdictRow))]),
       `Again: \`npm run bench -- ${run.name} --json\``
     ].join("\n\n")
   )

@@ -58,7 +58,7 @@ describe("the race", () => {
       ]
     )
     assert.deepStrictEqual(
-      results.ratios.map(({ holds, value }) => [value, holds]),
+      results.verdicts.map(({ holds, value }) => [value, holds]),
       [
         [3, true],
         [3, false]
@@ -118,10 +118,10 @@ describe("what is printed", () => {
     { name: "tell/quick", value: 31234.5, unit: "msg/s", rounds: [30000, 32000] },
     { name: "tell/slow", value: 10, unit: "msg/s", rounds: [10] }
   ]
-  const ratios = judge(figures, [{ pair: ["tell/quick", "tell/slow"], bar: ">= 2" }])
+  const verdicts = judge(figures, [{ pair: ["tell/quick", "tell/slow"], bar: ">= 2" }])
 
   it("one JSON object a line", () => {
-    const lines = jsonLines({ figures, ratios }).split("\n")
+    const lines = jsonLines({ figures, verdicts }).split("\n")
     assert.deepStrictEqual(
       lines.map((line) => JSON.parse(line)),
       [
@@ -141,20 +141,20 @@ describe("what is printed", () => {
 
   it("an aligned table", () => {
     assert.strictEqual(
-      table({ figures, ratios }),
+      table({ figures, verdicts }),
       [
         "figure                   median  unit   lowest – highest",
         "tell/quick               31,230  msg/s  30,000 – 32,000",
         "tell/slow                    10  msg/s  10 – 10",
         "",
-        "ratio                     value  bar    verdict",
+        "claim                     value  bar    verdict",
         "tell/quick : tell/slow  3123.45  >= 2   holds"
       ].join("\n")
     )
   })
 
   it("a report with the machine and the command that repeats it", () => {
-    const text = markdown([stored("fake", fake, { figures, ratios })])
+    const text = markdown([stored("fake", fake, { figures, verdicts })])
     assert.include(text, "## fake\n\nKnown figures.")
     assert.include(text, `Node ${process.versions.node}`)
     assert.include(text, "| tell/quick : tell/slow | 3123.45 | >= 2 | holds |")
