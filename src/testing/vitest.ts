@@ -8,8 +8,8 @@
  * ```
  *
  * `SIM_SEED=0x9f3a` runs that seed only, `SIM_RUNS=10000` as many as asked for, and
- * `SIM_TIME_LIMIT=60` starts no new run after 60 seconds. `SIM_SAVE=1` writes the failing run beside
- * the test, for `replay`. The seeds start at a fixed number, so a run in CI can be repeated.
+ * `SIM_TIME_LIMIT=60` starts no new run after 60 seconds. `SIM_SAVE=1` writes the failing run
+ * beside the test, for `replay`. The seeds start at a fixed number, so CI can be repeated.
  *
  * @since 0.1.0
  */
