@@ -132,9 +132,10 @@ const fail = (message: string): Error => {
 
 const sim: SimTest = (name, settings, program) =>
   base(name, settings.timeout === undefined ? {} : { timeout: settings.timeout }, (context) => {
-    const { task }: TestContext = context
+    const { signal, task }: TestContext = context
     const effect = Effect.isEffect(program) ? program : Effect.suspend(program)
-    return Effect.runPromise(check({ name, file: task.file.name }, settings, effect)).then(() => {})
+    const checked = check({ name, file: task.file.name }, settings, effect)
+    return Effect.runPromise(Effect.asVoid(checked), { signal })
   })
 
 /**
