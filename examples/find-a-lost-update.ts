@@ -24,8 +24,7 @@ export const program = Effect.gen(function* () {
   const account = yield* Ref.make(0)
   yield* Effect.all([deposit(account, 30), deposit(account, 12)], { concurrency: "unbounded" })
   const balance = yield* Ref.get(account)
-  if (balance !== 42)
-    return yield* Effect.fail(new Error(`42 paid in, but the balance is ${balance}`))
+  if (balance !== 42) return yield* Effect.die(new Error(`paid in 42, the balance is ${balance}`))
 })
 
 const silent = Effect.provideService(References.MinimumLogLevel, "None")

@@ -175,7 +175,7 @@ describe("a process", () => {
 
 const event = (body: string): NewEvent => ({ type: "Added", version: 1, body, at: 0, tags: [] })
 
-/** Appends `count` events one by one, each until it is acknowledged; restarts read what is there. */
+/** Appends `count` events one by one; after a restart it goes on behind what is stored. */
 const writer = (acknowledged: Array<string>, count: number) =>
   Effect.gen(function* () {
     const journal = yield* Journal
@@ -194,7 +194,7 @@ const writer = (acknowledged: Array<string>, count: number) =>
     }
   })
 
-/** The writer under faults; afterwards everything acknowledged must be stored, once and in order. */
+/** The writer under faults; in the end every event must be stored, once and in order. */
 const durable = (faults: Effect.Effect<unknown>) =>
   Effect.gen(function* () {
     const acknowledged: Array<string> = []

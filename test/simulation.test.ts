@@ -310,6 +310,22 @@ describe("the self-check", () => {
     })
   )
 
+  it.effect("is not misled by fiber numbers, which never repeat", () =>
+    Effect.gen(function* () {
+      const program = Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(Effect.never)
+        yield* Effect.sleep(1)
+        yield* Fiber.interrupt(fiber)
+        return yield* Fiber.await(fiber)
+      })
+      const report = yield* Sim.explore(program, { seeds: 20, checkShare: 1 })
+      assert.strictEqual(report.failure?.message, undefined)
+      const interrupted = yield* Sim.explore(Effect.interrupt, { seeds: 2 })
+      assert.isTrue(interrupted.deterministic)
+      assert.strictEqual(interrupted.failures, 1)
+    })
+  )
+
   it.effect("lets a clean program pass, and can be switched off", () =>
     Effect.gen(function* () {
       const clean = yield* Sim.explore(pipeline, { seeds: 100, checkShare: 0.5 })

@@ -58,7 +58,7 @@ export const Skew = Schema.TaggedStruct("Skew", {
   process: Schema.String,
   at: Moment,
   jumpMillis: Schema.Finite,
-  rate: Schema.Finite
+  rate: Schema.Finite.check(Schema.isGreaterThan(0))
 })
 
 /**

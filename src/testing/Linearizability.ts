@@ -1,5 +1,6 @@
 /**
- * Judges whether a concurrent history could have come from one object that does one thing at a time.
+ * Judges whether a concurrent history could have come from one object that does one thing after
+ * the other.
  *
  * The search is Wing and Gong's with Lowe's memory: it takes any operation that no other one
  * precedes, applies it to the model, and goes back when the model would have answered otherwise; a

@@ -61,7 +61,7 @@ const escaped = (text: string): string =>
 export const diagram = (lines: ReadonlyArray<Line>): string => {
   const single = lines.every(({ process, to }) => process === "main" && to === undefined)
   const partyOf = ({ fiber, process }: Line) => (single && fiber !== "" ? fiber : process)
-  const shown = lines.filter(({ text }) => text !== "runs").slice(-diagramLines)
+  const shown = lines.filter(({ quietSteps }) => quietSteps === undefined).slice(-diagramLines)
   const parties = [...new Set(shown.flatMap((line) => [partyOf(line), line.to ?? partyOf(line)]))]
   const id = (party: string) => `p${parties.indexOf(party)}`
   const messages = shown.map((line) =>

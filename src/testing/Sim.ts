@@ -6,6 +6,10 @@
  * Effect's own functions. Sleeping costs nothing, since time jumps to the next timer when nothing
  * is runnable.
  *
+ * What the seed does not own: real I/O, workers, `Date.now` and `Math.random`. A promise that
+ * settles without any of them takes no virtual time; the others break the repetition, and the
+ * self-check says so.
+ *
  * @since 0.1.0
  */
 import * as Arbitrary from "effect/Arbitrary"

@@ -8,8 +8,8 @@
  * ```
  *
  * `SIM_SEED=0x9f3a` runs that seed only, `SIM_RUNS=10000` as many as asked for, and
- * `SIM_TIME_LIMIT=60` starts no new run after 60 seconds. `SIM_SAVE=1` writes the failing run beside
- * the test, for `replay`. The seeds start at a fixed number, so a run in CI can be repeated.
+ * `SIM_TIME_LIMIT=60` starts no new run after 60 seconds. `SIM_SAVE=1` writes the failing run
+ * beside the test, for `replay`. The seeds start at a fixed number, so CI can be repeated.
  *
  * @since 0.1.0
  */
@@ -132,9 +132,10 @@ const fail = (message: string): Error => {
 
 const sim: SimTest = (name, settings, program) =>
   base(name, settings.timeout === undefined ? {} : { timeout: settings.timeout }, (context) => {
-    const { task }: TestContext = context
+    const { signal, task }: TestContext = context
     const effect = Effect.isEffect(program) ? program : Effect.suspend(program)
-    return Effect.runPromise(check({ name, file: task.file.name }, settings, effect)).then(() => {})
+    const checked = check({ name, file: task.file.name }, settings, effect)
+    return Effect.runPromise(Effect.asVoid(checked), { signal })
   })
 
 /**

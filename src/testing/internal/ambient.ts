@@ -80,7 +80,7 @@ export const ambient = (world: World, chaos: Chaos.Chaos): Context.Context<never
   )
 
 /** The process that a fiber belongs to; `undefined` outside of a simulation. */
-export const CurrentHome = Context.Reference<Home | undefined>("handfast/testing/CurrentHome", {
+const CurrentHome = Context.Reference<Home | undefined>("handfast/testing/CurrentHome", {
   defaultValue: () => undefined
 })
 

@@ -4,7 +4,7 @@
  */
 
 /** Mixes two 32-bit words into one; the basis of every derived seed. */
-export const mix = (a: number, b: number): number => {
+const mix = (a: number, b: number): number => {
   let h = Math.imul(a ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(b + 0x7f4a7c15, 0xc2b2ae35)
   h = Math.imul(h ^ (h >>> 16), 0x21f0aaad)
   h = Math.imul(h ^ (h >>> 15), 0x735a2d97)

@@ -14,6 +14,8 @@ export interface Line {
   readonly process: string
   readonly fiber: string
   readonly text: string
+  /** How many steps in a row did nothing but run; such a line tells of no event. */
+  readonly quietSteps?: number
   /** Set when the event goes from this process to another party. */
   readonly to?: string
 }
@@ -118,13 +120,29 @@ export class Recorder {
   }
 
   private flushStep(): void {
-    if (this.silent) this.event("runs")
+    if (!this.silent) return
     this.silent = false
+    const { stepNumber: step, millis } = this
+    const process = this.current?.process ?? this.process
+    const fiber = this.current?.label ?? ""
+    const last = this.kept.at(-1)
+    const goesOn = last?.process === process && last.fiber === fiber
+    const before = goesOn ? (last.quietSteps ?? 0) : 0
+    if (before > 0) this.kept.pop()
+    else this.total++
+    const quietSteps = before + 1
+    const text = before === 0 ? "runs" : `runs (${quietSteps} steps)`
+    this.kept.push({ millis, step, process, fiber, text, quietSteps })
+    this.trim()
   }
 
   private keep(line: Line): void {
     this.total++
     this.kept.push(line)
+    this.trim()
+  }
+
+  private trim(): void {
     if (this.kept.length > 2 * this.bound) this.kept = this.kept.slice(-this.bound)
   }
 }

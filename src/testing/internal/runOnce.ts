@@ -102,7 +102,9 @@ export const runOnce = <A, E>(
       world.close()
     })
     drive(world, () => {
-      const exit = ended ?? Exit.fail(world.verdict!)
+      const { verdict } = world
+      const exit = ended ?? (verdict === undefined ? undefined : Exit.fail(verdict))
+      if (exit === undefined) return
       resume(
         Effect.succeed({
           seed: options.seed,
@@ -117,6 +119,7 @@ export const runOnce = <A, E>(
         })
       )
     })
+    return Effect.sync(() => world.close())
   })
 
 /** The message of the error that a cause is about. */
@@ -124,6 +127,9 @@ export const messageOf = (cause: Cause.Cause<unknown>): string => {
   const error = Cause.squash(cause)
   return error instanceof Error ? error.message : String(error)
 }
+
+/** Fibers are numbered over all runs of a process, so their numbers never repeat. */
+const repeatable = (key: string, value: unknown): unknown => (key === "fiberId" ? undefined : value)
 
 /** How a run ended, as text: two executions of one seed must agree on it. */
 export const endingOf = (exit: Exit.Exit<unknown, unknown>): string => {
@@ -134,7 +140,7 @@ export const endingOf = (exit: Exit.Exit<unknown, unknown>): string => {
     return bare ? `${error._tag} at step ${error.step}` : `failure "${messageOf(exit.cause)}"`
   }
   try {
-    return `success ${JSON.stringify(exit.value) ?? typeof exit.value}`
+    return `success ${JSON.stringify(exit.value, repeatable) ?? typeof exit.value}`
   } catch {
     return "success"
   }

@@ -9,6 +9,9 @@ import type * as Scope from "effect/Scope"
 import type { Fault, FaultPlan, Moment } from "../FaultPlan.ts"
 import { type Ran, type RunOptions, runOnce } from "./runOnce.ts"
 
+/** Steps of all attempts together: a few seconds, since a run that hangs uses all it may. */
+const maxSteps = 5_000_000
+
 /** Names a failure well enough not to slip from one bug to another while shrinking. */
 const signature = (exit: Exit.Exit<unknown, unknown>): string | undefined => {
   if (exit._tag === "Success") return undefined
@@ -97,11 +100,13 @@ export const shrinkPlan = Effect.fnUntraced(function* <A, E>(
   const wanted = signature(failed.exit)
   let plan: FaultPlan = failed.plan
   let attempts = 0
+  let steps = 0
   search: for (;;) {
     for (const candidate of candidates(plan)) {
-      if (attempts >= maxAttempts) break search
-      attempts++
+      if (attempts >= maxAttempts || steps >= maxSteps) break search
       const ran = yield* runOnce(program, { ...options, plan: candidate })
+      attempts++
+      steps += ran.steps
       if (signature(ran.exit) === wanted) {
         plan = candidate
         continue search
