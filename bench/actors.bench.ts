@@ -11,6 +11,7 @@ import * as rivals from "./actors/rivals.ts"
 import { type Bench, type Contestant, type Outcome, rate } from "./harness.ts"
 
 const Add = Rpc.make("Add", { payload: { n: Schema.Int }, success: Schema.Int })
+const Count = Rpc.make("Count", { payload: { n: Schema.Int } })
 const Added = Schema.TaggedStruct("Added", { n: Schema.Int })
 interface State {
   readonly sum: number
@@ -18,7 +19,7 @@ interface State {
 
 const counter = (history: "journal" | "none") =>
   Behavior.make("Counter", {
-    commands: [Add],
+    commands: [Add, Count],
     events: Added,
     initial: { sum: 0 } as State,
     history,
@@ -26,7 +27,8 @@ const counter = (history: "journal" | "none") =>
       Add: (_, { n }) =>
         Decision.persist({ _tag: "Added" as const, n }).pipe(
           Decision.thenReply((state: State) => state.sum)
-        )
+        ),
+      Count: (_, { n }) => Decision.persist({ _tag: "Added" as const, n })
     },
     evolve: { Added: ({ sum }, { n }) => ({ sum: sum + n }) }
   })
@@ -45,9 +47,12 @@ const asks = async (history: "journal" | "none"): Promise<Record<string, Outcome
         const { ask } = actor
         for (let i = 0; i < count / callers; i++) last = yield* ask.Add({ n: 1 })
       })
-      yield* Effect.all(Array.from({ length: callers }, () => caller), {
-        concurrency: "unbounded"
-      })
+      yield* Effect.all(
+        Array.from({ length: callers }, () => caller),
+        {
+          concurrency: "unbounded"
+        }
+      )
       return last
     }).pipe(Effect.scoped, Effect.provide(Journal.layerMemory))
   const unit = "ask/s"
@@ -60,13 +65,13 @@ const asks = async (history: "journal" | "none"): Promise<Record<string, Outcome
 
 /** Tells as a callback does, without an Effect per message, and waits until all are worked on. */
 const tells = async (): Promise<Outcome> => {
-  const behavior = { ...counter("none") }
+  const behavior = counter("none")
   const program = (count: number) =>
     Effect.gen(function* () {
       const actor = yield* Actor.spawn(behavior, "a")
       const { tellUnsafe } = actor
       for (let sent = 0; sent < count; sent++) {
-        if (tellUnsafe.Add({ n: 1 }) === "full") {
+        if (tellUnsafe.Count({ n: 1 }) === "full") {
           sent--
           yield* Effect.yieldNow
         }
@@ -98,13 +103,15 @@ const ask =
   async () => ({ ask: await rate({ unit: "ask/s", count, run }) })
 
 export default {
-  title: "Actors: ask, tell and idle memory, against Effect's means, nact, xstate and a plain class",
+  title:
+    "Actors: ask, tell and idle memory, against Effect's means, nact, xstate and a plain class",
   notes:
     "Every contestant adds 1 to a counter and the last answer is checked. `handfast` keeps no " +
     "history, as the others; `handfast-journal` stores each addition in the journal in memory, " +
     "with Schema and JSON. `plain` is a class with an array and a microtask, asked from Effect " +
-    "through a callback. `tell` is without an Effect per message for all. xstate works within the " +
-    "sender's call and answers by its state.",
+    "through a callback. `tell` is without an Effect per message for all. `xstate` is a machine " +
+    "with one transition, asked by `waitFor`; `xstate-reducer` is its `fromTransition`, which " +
+    "calls the reducer within the sender's call and has no machine.",
   contestants: {
     handfast: async () => ({ ...(await asks("none")), tell: await tells() }),
     "handfast-journal": () => asks("journal"),
@@ -116,8 +123,11 @@ export default {
       tell: await rate({ unit: "tell/s", count: 50_000, run: rivals.nactTell })
     }),
     xstate: async () => ({
-      ask: await rate({ unit: "ask/s", count: ASKS, run: rivals.xstateAsk }),
+      ask: await rate({ unit: "ask/s", count: 50_000, run: rivals.xstateAsk }),
       tell: await rate({ unit: "tell/s", count: TELLS, run: rivals.xstateTell })
+    }),
+    "xstate-reducer": async () => ({
+      tell: await rate({ unit: "tell/s", count: TELLS, run: rivals.xstateReducerTell })
     }),
     idle: async () => ({ memory: await idle(false, "none") }),
     "idle-journal": async () => ({ memory: await idle(false, "journal") }),

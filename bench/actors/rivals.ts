@@ -121,27 +121,40 @@ export const nactTell = async (count: number): Promise<number> => {
   return sum
 }
 
-const xstateCounter = async () => {
-  const { createActor, fromTransition } = await import("xstate")
+const xstateMachine = async () => {
+  const { assign, createActor, setup } = await import("xstate")
   type Message = { readonly type: "add"; readonly n: number }
-  return createActor(fromTransition((sum: number, { n }: Message) => sum + n, 0)).start()
+  const machine = setup({
+    types: { context: {} as { sum: number }, events: {} as Message }
+  }).createMachine({
+    context: { sum: 0 },
+    on: { add: { actions: assign({ sum: ({ context, event }) => context.sum + event.n }) } }
+  })
+  return createActor(machine).start()
 }
 
-/** It works within the sender's call, so the answer is its state, handed over to a promise. */
 export const xstateAsk = async (count: number): Promise<number> => {
-  const actor = await xstateCounter()
-  const ask = (n: number) =>
-    new Promise<number>((resolve) => {
-      actor.send({ type: "add", n })
-      resolve(actor.getSnapshot().context)
-    })
+  const { waitFor } = await import("xstate")
+  const actor = await xstateMachine()
   let last = 0
-  for (let i = 0; i < count; i++) last = await ask(1)
+  for (let i = 0; i < count; i++) {
+    const expected = last + 1
+    actor.send({ type: "add", n: 1 })
+    last = (await waitFor(actor, ({ context }) => context.sum >= expected)).context.sum
+  }
   return last
 }
 
 export const xstateTell = async (count: number): Promise<number> => {
-  const actor = await xstateCounter()
+  const actor = await xstateMachine()
+  for (let i = 0; i < count; i++) actor.send({ type: "add", n: 1 })
+  return actor.getSnapshot().context.sum
+}
+
+export const xstateReducerTell = async (count: number): Promise<number> => {
+  const { createActor, fromTransition } = await import("xstate")
+  type Message = { readonly type: "add"; readonly n: number }
+  const actor = createActor(fromTransition((sum: number, { n }: Message) => sum + n, 0)).start()
   for (let i = 0; i < count; i++) actor.send({ type: "add", n: 1 })
   return actor.getSnapshot().context
 }

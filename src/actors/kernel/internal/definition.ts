@@ -23,14 +23,25 @@ export interface SnapshotRules {
   readonly deleteEvents: boolean
 }
 
+/** What is done with one kind of message. */
+export interface Handler {
+  readonly tag: string
+  readonly decide: (state: unknown, message: unknown, about: Circumstances) => AnyDecision
+}
+
+/** What is done with one kind of event. */
+export interface Rule {
+  readonly evolve: (state: unknown, event: Tagged) => unknown
+  /** Whether somebody relies on it once it is decided: then replies wait for the journal. */
+  readonly promises: boolean
+}
+
 export interface Definition {
   readonly name: string
   readonly commands: ReadonlySet<string>
   readonly initial: unknown
-  readonly decide: Readonly<
-    Record<string, (state: unknown, message: unknown, about: Circumstances) => AnyDecision>
-  >
-  readonly evolve: Readonly<Record<string, (state: unknown, event: Tagged) => unknown>>
+  readonly handlers: Readonly<Record<string, Handler>>
+  readonly rules: Readonly<Record<string, Rule>>
   readonly react: Readonly<
     Record<string, ((event: Tagged, self: unknown, state: unknown) => AnyEffect) | undefined>
   >
@@ -42,7 +53,6 @@ export interface Definition {
   readonly durable: boolean
   /** Whether events are looked at one by one: by effects, epochs or a snapshot policy. */
   readonly observed: boolean
-  readonly writtenBehind: ReadonlySet<string>
   readonly codec: EventCodec
   readonly snapshot: SnapshotRules | undefined
   readonly passivateAfterMillis: number | undefined
@@ -54,19 +64,28 @@ export type AnySpec = Omit<
   Spec<object, Rpc.Any, Tagged, Schema.Codec<Tagged, unknown>, object, never>,
   "decide" | "evolve" | "react" | "start" | "snapshot"
 > & {
-  readonly decide: Definition["decide"]
-  readonly evolve: Definition["evolve"]
+  readonly decide: Readonly<Record<string, Handler["decide"]>>
+  readonly evolve: Readonly<Record<string, Rule["evolve"]>>
   readonly react?: Definition["react"]
   readonly start?: Definition["start"]
   readonly snapshot?: SnapshotPolicy<unknown, unknown>
 }
 
+const mapValues = <A, B>(
+  record: Readonly<Record<string, A>>,
+  map: (value: A, key: string) => B
+): Record<string, B> =>
+  Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value, key)]))
+
 export const define = (name: string, spec: AnySpec): Definition => ({
   name,
   commands: new Set(spec.commands.map((command) => command._tag)),
   initial: spec.initial,
-  decide: spec.decide,
-  evolve: spec.evolve,
+  handlers: mapValues(spec.decide, (decide, tag) => ({ tag, decide })),
+  rules: mapValues(spec.evolve, (evolve, tag) => ({
+    evolve,
+    promises: !(spec.writtenBehind ?? []).includes(tag)
+  })),
   react: spec.react ?? {},
   epoch: spec.epoch as Definition["epoch"],
   reconcile: spec.reconcile as Definition["reconcile"],
@@ -74,11 +93,11 @@ export const define = (name: string, spec: AnySpec): Definition => ({
   durable: spec.history !== "none",
   observed:
     spec.react !== undefined || spec.epoch !== undefined || spec.snapshot?.when !== undefined,
-  writtenBehind: new Set(spec.writtenBehind),
   codec: makeEventCodec(spec.events, spec.upcasts ?? [], spec.tags),
   snapshot: spec.snapshot === undefined ? undefined : snapshotRules(spec.snapshot),
   passivateAfterMillis:
-    spec.passivateAfter === undefined
+    // Without a history there is nothing to recover from.
+    spec.passivateAfter === undefined || spec.history === "none"
       ? undefined
       : Duration.toMillis(Duration.fromInputUnsafe(spec.passivateAfter)),
   limits: { ...defaults, ...spec.limits }

@@ -88,8 +88,8 @@ export const endWith = (cell: Cell, ending: Ending): Effect.Effect<void> =>
     cell.stash = nothing
     cell.mailbox = nothing
     for (const envelope of waiting) {
-      if (envelope.tag.startsWith("~")) envelope.answer(Exit.void)
-      else envelope.answer(Exit.fail(stoppedBy(cell, ending.reason, "not-run", ending.detail)))
+      if (envelope.asked)
+        envelope.answer(Exit.fail(stoppedBy(cell, ending.reason, "not-run", ending.detail)))
     }
     return Effect.andThen(
       release(cell),
