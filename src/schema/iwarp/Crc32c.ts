@@ -30,7 +30,7 @@ export interface Crc32c {
  * @since 0.1.0
  */
 export interface Options {
-  /** Octets of staging. Default 65536: one read of a socket that stays in the second-level cache. */
+  /** Octets of staging. Default 65536: one read of a socket, and it stays in a cache. */
   readonly stagingBytes?: number | undefined
   /** `false` leaves WebAssembly alone. Default: use it if this machine has it. */
   readonly simd?: boolean | undefined

@@ -1,6 +1,6 @@
 /**
  * What can be wrong with what a peer sends. These are values, never thrown, and plain objects, so
- * that a worker can pass them on; `messages.ts` has their Schema.
+ * that a worker can pass them on.
  *
  * @since 0.1.0
  */

@@ -125,6 +125,18 @@ export class FpduParser {
     return this.#phase !== "header" || this.#heldLength > 0 || this.#markerLength > 0
   }
 
+  /** The place in the chunk up to which octets were taken. */
+  get position(): number {
+    return this.#at
+  }
+
+  /** After a CRC mismatch, goes on all the same: for those who look on. */
+  overlook(): void {
+    if (this.fault?._tag !== "CrcMismatch") return
+    this.fault = undefined
+    this.#phase = "header"
+  }
+
   /** Takes the next octets of the stream; the chunk must stay as it is until `starved`. */
   feed(chunk: Uint8Array, from: number, to: number): void {
     this.#chunk = chunk

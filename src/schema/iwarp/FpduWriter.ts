@@ -202,7 +202,7 @@ export class FpduWriter {
   }
 
   #copy(message: Outgoing, octets: number): void {
-    for (let rest = octets; rest > 0; ) {
+    for (let rest = octets; rest > 0;) {
       const part = message.payload[message.part]!
       const from = message.partWritten
       const count = Math.min(rest, part.length - from)
@@ -216,12 +216,13 @@ export class FpduWriter {
   #refer(message: Outgoing, octets: number): void {
     this.#endPart()
     this.#referred += octets
-    for (let rest = octets; rest > 0; ) {
+    for (let rest = octets; rest > 0;) {
       const part = message.payload[message.part]!
       const from = message.partWritten
       const count = Math.min(rest, part.length - from)
       this.#check(part, from, from + count)
-      if (count > 0) this.#parts.push(count === part.length ? part : part.subarray(from, from + count))
+      if (count > 0)
+        this.#parts.push(count === part.length ? part : part.subarray(from, from + count))
       rest -= count
       this.#step(message, part, count)
     }

@@ -1,5 +1,5 @@
 /**
- * What a peer's segments may do: DDP's and RDMAP's checks on the receiving side, as a state machine.
+ * What a peer may do: DDP's and RDMAP's checks on the receiving side, as a state machine.
  *
  * It is told of each header before its payload is placed, and of each segment after its CRC. A
  * header that asks for what it may not have gets no place, but it is only believed, and refused,
@@ -11,31 +11,11 @@
  * @since 0.1.0
  */
 import type { Refused } from "./Fault.ts"
-import {
-  atomicRequestBytes,
-  atomicResponseBytes,
-  immediateBytes,
-  readRequestBytes
-} from "./RdmapHeader.ts"
+import { exactBytes, invalidates, isTagged, queueOf } from "./internal/shape.ts"
+import { Outstanding } from "./Outstanding.ts"
+import { locate, missed, type Region } from "./Region.ts"
 import { Opcode, Queue, type Segment, wordAt } from "./Segment.ts"
 import { Cause } from "./Terminate.ts"
-
-/**
- * Memory that a peer may name by an STag. Offsets on the wire start at `base`, which must be a
- * safe integer.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Region {
-  readonly base: number
-  readonly length: number
-  /** The protection domain it belongs to. */
-  readonly domain: number
-  readonly remoteWrite: boolean
-  readonly remoteRead: boolean
-  readonly remoteAtomic: boolean
-}
 
 /**
  * @category models
@@ -94,70 +74,6 @@ export const Delivery = {
   refused: 7
 } as const
 
-/** What an untagged opcode belongs on. */
-const queueOf = (opcode: number): number => {
-  if (opcode === Opcode.terminate) return Queue.terminate
-  if (opcode === Opcode.atomicResponse) return Queue.atomicResponse
-  return opcode === Opcode.readRequest || opcode === Opcode.atomicRequest
-    ? Queue.request
-    : Queue.send
-}
-
-/** The exact length of a message that is all header; -1 if it has none. */
-const exactBytes = (opcode: number): number => {
-  switch (opcode) {
-    case Opcode.readRequest:
-      return readRequestBytes
-    case Opcode.atomicRequest:
-      return atomicRequestBytes
-    case Opcode.atomicResponse:
-      return atomicResponseBytes
-    case Opcode.immediate:
-    case Opcode.immediateSolicited:
-      return immediateBytes
-    default:
-      return -1
-  }
-}
-
-const isTagged = (opcode: number): boolean =>
-  opcode === Opcode.write || opcode === Opcode.readResponse
-
-const invalidates = (opcode: number): boolean =>
-  opcode === Opcode.sendInvalidate || opcode === Opcode.sendSolicitedInvalidate
-
-/** One of our own requests that waits for its response; used again in a ring. */
-class Expected<R> {
-  atomic = false
-  /** The identifier of an atomic request. */
-  request = 0
-  stag = 0
-  offsetHigh = 0
-  offsetLow = 0
-  region: R | undefined = undefined
-  at = 0
-  /** Octets of a read that are still to come. */
-  rest = 0
-}
-
-const beyondSafe = 0x200000
-const twoTo32 = 0x1_0000_0000
-
-const bounds = { wraps: -1, outside: -2 } as const
-
-/**
- * Where `length` octets at a 64-bit offset begin in a region, or which way they miss it.
- *
- * @category checks
- * @since 0.1.0
- */
-export const locate = (region: Region, high: number, low: number, length: number): number => {
-  if (high === 0xffffffff && low + length > twoTo32) return bounds.wraps
-  if (high >= beyondSafe) return bounds.outside
-  const at = high * twoTo32 + low - region.base
-  return at < 0 || at + length > region.length ? bounds.outside : at
-}
-
 /**
  * @category models
  * @since 0.1.0
@@ -172,6 +88,8 @@ export class Inbound<R extends Region> {
   /** After `Delivery.refused`. */
   refused: Refused | undefined = undefined
 
+  /** Our own requests, which responses must match. */
+  readonly outstanding: Outstanding<R>
   readonly #options: Options<R>
   /** The next sequence number on each queue. */
   readonly #sequence = new Uint32Array(4).fill(1)
@@ -182,18 +100,10 @@ export class Inbound<R extends Region> {
   #ended = false
   /** Requests of the peer that are not answered yet. */
   #serving = 0
-  readonly #expected: Array<Expected<R>>
-  #oldest = 0
-  #waiting = 0
 
   constructor(options: Options<R>) {
     this.#options = options
-    this.#expected = Array.from({ length: options.ord }, () => new Expected<R>())
-  }
-
-  /** How many more requests of our own the peer can take now. */
-  get requestsLeft(): number {
-    return this.#options.ord - this.#waiting
+    this.outstanding = new Outstanding<R>(options.ord)
   }
 
   /** Judges a header; gives a `Place` for its payload. */
@@ -218,52 +128,6 @@ export class Inbound<R extends Region> {
   /** A request of the peer was answered: its place is free again. */
   answered(): void {
     this.#serving -= 1
-  }
-
-  /**
-   * A Read Request goes out. `region` and `at` are where its data belong. More than
-   * `requestsLeft` is a mistake of the caller.
-   */
-  expectRead(
-    stag: number,
-    offsetHigh: number,
-    offsetLow: number,
-    length: number,
-    region: R,
-    at: number
-  ): void {
-    const slot = this.#expect()
-    slot.atomic = false
-    slot.stag = stag
-    slot.offsetHigh = offsetHigh
-    slot.offsetLow = offsetLow
-    slot.rest = length
-    slot.region = region
-    slot.at = at
-  }
-
-  /** An atomic request goes out. */
-  expectAtomic(request: number): void {
-    const slot = this.#expect()
-    slot.atomic = true
-    slot.request = request
-  }
-
-  #expect(): Expected<R> {
-    if (this.requestsLeft === 0) throw new RangeError(`more than ${this.#options.ord} requests`)
-    const slot = this.#expected[(this.#oldest + this.#waiting) % this.#options.ord]!
-    this.#waiting += 1
-    return slot
-  }
-
-  #head(): Expected<R> | undefined {
-    return this.#waiting === 0 ? undefined : this.#expected[this.#oldest]
-  }
-
-  #settle(slot: Expected<R>): void {
-    slot.region = undefined
-    this.#oldest = (this.#oldest + 1) % this.#options.ord
-    this.#waiting -= 1
   }
 
   #refuse({ code, layer, type }: Cause, segment: Segment): number {
@@ -300,46 +164,24 @@ export class Inbound<R extends Region> {
     }
     if (!region.remoteWrite) return this.#refuse(Cause.taggedInvalidStag, segment)
     const at = locate(region, segment.offsetHigh, segment.offsetLow, length)
-    if (at === bounds.wraps) return this.#refuse(Cause.taggedOffsetWraps, segment)
-    if (at === bounds.outside) return this.#refuse(Cause.taggedBounds, segment)
+    if (at === missed.wraps) return this.#refuse(Cause.taggedOffsetWraps, segment)
+    if (at === missed.outside) return this.#refuse(Cause.taggedBounds, segment)
     this.region = region
     this.at = at
     return Place.region
   }
 
-  /** It must be what the oldest read asked for, in order and to the octet. */
   #readResponse(segment: Segment): number {
-    const slot = this.#head()
-    if (slot === undefined || slot.atomic) return this.#refuse(Cause.unexpectedOpcode, segment)
-    if (segment.stag !== slot.stag) return this.#refuse(Cause.taggedInvalidStag, segment)
-    const length = segment.payloadLength
-    const fits = segment.last ? length === slot.rest : length < slot.rest
-    if (
-      !fits ||
-      segment.offsetHigh !== slot.offsetHigh ||
-      segment.offsetLow !== slot.offsetLow
-    ) {
-      return this.#refuse(Cause.taggedBounds, segment)
-    }
-    this.region = slot.region
-    this.at = slot.at
-    return length === 0 ? Place.nowhere : Place.region
+    const obstacle = this.outstanding.obstacle(segment)
+    if (obstacle !== undefined) return this.#refuse(obstacle, segment)
+    this.region = this.outstanding.region
+    this.at = this.outstanding.at
+    return segment.payloadLength === 0 ? Place.nowhere : Place.region
   }
 
   #completeTagged(segment: Segment): number {
     if (segment.opcode === Opcode.write) return Delivery.nothing
-    const slot = this.#head()!
-    const length = segment.payloadLength
-    if (segment.last) {
-      this.#settle(slot)
-      return Delivery.readDone
-    }
-    slot.rest -= length
-    slot.at += length
-    const low = slot.offsetLow + length
-    slot.offsetLow = low >>> 0
-    if (low >= twoTo32) slot.offsetHigh = (slot.offsetHigh + 1) >>> 0
-    return Delivery.nothing
+    return this.outstanding.advance(segment) ? Delivery.readDone : Delivery.nothing
   }
 
   #untagged(segment: Segment): number {
@@ -360,7 +202,7 @@ export class Inbound<R extends Region> {
     if (queue === Queue.request && this.#serving === this.#options.ird) {
       return this.#refuse(Cause.streamCatastrophe, segment)
     }
-    if (opcode === Opcode.atomicResponse && this.#head()?.atomic !== true) {
+    if (opcode === Opcode.atomicResponse && !this.outstanding.isAtomic) {
       return this.#refuse(Cause.unexpectedOpcode, segment)
     }
     return Place.control
@@ -390,14 +232,12 @@ export class Inbound<R extends Region> {
       return Delivery.terminate
     }
     if (opcode === Opcode.atomicResponse) {
-      const slot = this.#head()!
-      if (wordAt(control, 0) !== slot.request) {
+      if (!this.outstanding.settleAtomic(wordAt(control, 0))) {
         this.#refuse(Cause.operation, segment)
-      } else this.#settle(slot)
+      }
       return Delivery.atomicDone
     }
-    const cause =
-      opcode === Opcode.readRequest ? this.#mayRead(control) : this.#mayModify(control)
+    const cause = opcode === Opcode.readRequest ? this.#mayRead(control) : this.#mayModify(control)
     if (cause !== undefined) this.#refuse(cause, segment)
     else this.#serving += 1
     return opcode === Opcode.readRequest ? Delivery.readRequest : Delivery.atomicRequest
@@ -445,8 +285,8 @@ export class Inbound<R extends Region> {
     if (region.domain !== this.#options.domain) return Cause.notAssociated
     if (!region[right]) return Cause.accessRights
     const at = locate(region, wordAt(request, from + 4), wordAt(request, from + 8), length)
-    if (at === bounds.wraps) return Cause.offsetWraps
-    if (at === bounds.outside) return Cause.bounds
+    if (at === missed.wraps) return Cause.offsetWraps
+    if (at === missed.outside) return Cause.bounds
     this.region = region
     this.at = at
     return undefined

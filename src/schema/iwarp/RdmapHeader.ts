@@ -165,5 +165,7 @@ export const applyAtomic = (original: bigint, from: AtomicRequest): bigint => {
     return (original & ~from.mask & allBits) | (from.data & from.mask)
   }
   const within = ~from.mask & allBits
-  return (((original & within) + (from.data & within)) ^ ((original ^ from.data) & from.mask)) & allBits
+  return (
+    (((original & within) + (from.data & within)) ^ ((original ^ from.data) & from.mask)) & allBits
+  )
 }

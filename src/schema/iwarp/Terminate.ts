@@ -7,7 +7,13 @@
  */
 import type { StreamFault } from "./Fault.ts"
 import { readRequestBytes } from "./RdmapHeader.ts"
-import { Opcode, type Segment, taggedHeaderBytes, untaggedHeaderBytes, write } from "./Segment.ts"
+import {
+  Opcode,
+  type Segment,
+  taggedHeaderBytes,
+  untaggedHeaderBytes,
+  write as writeSegment
+} from "./Segment.ts"
 
 /**
  * @category models
@@ -101,16 +107,52 @@ export const answerTo = (fault: StreamFault): Pick<Cause, "layer" | "type" | "co
   }
 }
 
-/**
- * The longest message that `encode` gives.
- *
- * @category constants
- * @since 0.1.0
- */
-export const maximumBytes = 52
-
 const controlBytes = 4
 const lengthBytes = 2
+
+/**
+ * The headers that a Terminate may carry.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Attached {
+  /** The ULPDU length of the segment in question. */
+  readonly segmentLength?: number | undefined
+  readonly ddpHeader?: Uint8Array | undefined
+  readonly rdmapHeader?: Uint8Array | undefined
+}
+
+/**
+ * A Terminate from its parts.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const write = (
+  layer: number,
+  type: number,
+  code: number,
+  { ddpHeader = none, rdmapHeader = none, segmentLength }: Attached
+): Uint8Array<ArrayBuffer> => {
+  const start = controlBytes + (segmentLength === undefined ? 0 : lengthBytes)
+  const out = new Uint8Array(start + ddpHeader.length + rdmapHeader.length)
+  out[0] = (layer << 4) | type
+  out[1] = code
+  out[2] =
+    (segmentLength === undefined ? 0 : 0x80) |
+    (ddpHeader.length > 0 ? 0x40 : 0) |
+    (rdmapHeader.length > 0 ? 0x20 : 0)
+  if (segmentLength !== undefined) {
+    out[4] = segmentLength >>> 8
+    out[5] = segmentLength
+  }
+  out.set(ddpHeader, start)
+  out.set(rdmapHeader, start + ddpHeader.length)
+  return out
+}
+
+const none = new Uint8Array(0)
 
 /**
  * The Terminate that answers `cause`. `segment` is what was wrong and `request` its Read Request,
@@ -124,23 +166,16 @@ export const encode = (
   segment?: Segment,
   request?: Uint8Array
 ): Uint8Array<ArrayBuffer> => {
-  const out = new Uint8Array(maximumBytes)
-  const view = new DataView(out.buffer)
-  out[0] = (layer << 4) | type
-  out[1] = code
-  const withHeader = segment !== undefined && layer < 2 && type !== 0
-  if (!withHeader) return out.subarray(0, controlBytes)
-  // Everything that has a DDP header has MPA's length right before it.
-  const end = write(view, controlBytes, segment)
+  if (segment === undefined || layer > 1 || type === 0) return write(layer, type, code, {})
+  const header = new Uint8Array(segment.headerBytes)
+  writeSegment(new DataView(header.buffer), 0, segment)
   const withRequest =
-    layer === 0 &&
-    type === 1 &&
-    segment.opcode === Opcode.readRequest &&
-    request !== undefined &&
-    request.length >= readRequestBytes
-  out[2] = 0xc0 | (withRequest ? 0x20 : 0)
-  if (withRequest) out.set(request.subarray(0, readRequestBytes), end)
-  return out.subarray(0, withRequest ? end + readRequestBytes : end)
+    layer === 0 && type === 1 && segment.opcode === Opcode.readRequest && request !== undefined
+  return write(layer, type, code, {
+    segmentLength: segment.ulpduLength,
+    ddpHeader: header.subarray(lengthBytes),
+    rdmapHeader: withRequest ? request.subarray(0, readRequestBytes) : undefined
+  })
 }
 
 /**
@@ -149,7 +184,7 @@ export const encode = (
  * @category models
  * @since 0.1.0
  */
-export interface Terminate {
+export interface Terminate extends Required<Attached> {
   readonly layer: number
   readonly type: number
   readonly code: number
@@ -159,10 +194,6 @@ export interface Terminate {
    * are in the order of the RFC, and could be the other way round.
    */
   readonly order: "rfc" | "swapped" | "either"
-  /** The ULPDU length of the segment in question. */
-  readonly segmentLength: number | undefined
-  readonly ddpHeader: Uint8Array | undefined
-  readonly rdmapHeader: Uint8Array | undefined
 }
 
 /**
@@ -198,6 +229,4 @@ export const decode = (octets: Uint8Array): Terminate | undefined => {
 }
 
 const readsBothWays = (high: number, low: number, code: number, flags: number): boolean =>
-  flags === 0 &&
-  high !== low &&
-  causeOf(low, high, code) !== undefined
+  flags === 0 && high !== low && causeOf(low, high, code) !== undefined

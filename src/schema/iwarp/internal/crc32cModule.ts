@@ -54,7 +54,7 @@ const unsigned = (value: number): Array<number> => {
 
 const signed = (value: number): Array<number> => {
   const octets: Array<number> = []
-  for (let rest = value; ; ) {
+  for (let rest = value; ;) {
     const octet = rest & 127
     rest >>= 7
     if ((rest === 0 && octet < 64) || (rest === -1 && octet >= 64)) return [...octets, octet]
@@ -223,11 +223,15 @@ export const moduleBytes = (): Uint8Array<ArrayBuffer> => {
     sized([...(locals > 0 ? [1, locals, i32] : [0]), ...flat(body), 0x0b])
   )
   const signature: Code = [0x60, 3, i32, i32, i32, 1, i32]
+  const preamble = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]
   return Uint8Array.from([
-    ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...preamble,
     ...section(1, [signature]),
     ...section(2, [[name("e"), name("m"), 2, 0, 1]]),
-    ...section(3, kernels.map(() => [0])),
+    ...section(
+      3,
+      kernels.map(() => [0])
+    ),
     ...section(7, [[name("crc"), 0, kernels.length - 1]]),
     ...section(10, bodies)
   ])
