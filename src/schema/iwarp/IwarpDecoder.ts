@@ -98,6 +98,7 @@ class Conversation {
       else {
         const fault = parser.fault
         if (fault !== undefined && fault._tag !== "CrcMismatch") {
+          this.#parsers.delete(side)
           return yield failed(fault)
         }
         parser.overlook()
