@@ -10,7 +10,7 @@ import type { Message } from "../../src/schema/iwarp/Message.ts"
 import { encode } from "../../src/schema/iwarp/MessageCodec.ts"
 import { Cause, causeOf, decode } from "../../src/schema/iwarp/Terminate.ts"
 import { type Memory, Receiver } from "./receiver.ts"
-import { hexOf } from "./vectors.ts"
+import { hexOf, octets } from "./vectors.ts"
 
 const crc = Crc32c.make()
 const bytes = (...octets: ReadonlyArray<number>) => Uint8Array.from(octets)
@@ -542,5 +542,24 @@ describe("a Terminate", () => {
     }
     assert.strictEqual(seen.size, Object.keys(Cause).length)
     assert.strictEqual(causeOf(3, 0, 0), undefined)
+  })
+
+  it("is read in either order, by its flags or else by what makes sense", () => {
+    const order = (hex: string) => {
+      const { layer, order, type } = decode(octets(hex))!
+      return [layer, type, order]
+    }
+    assert.deepStrictEqual(order("1202c000"), [1, 2, "rfc"])
+    assert.deepStrictEqual(order("21020300"), [1, 2, "swapped"])
+    assert.deepStrictEqual(order("21020000"), [1, 2, "swapped"])
+    assert.deepStrictEqual(order("20020000"), [2, 0, "rfc"])
+    assert.deepStrictEqual(order("20060000"), [2, 0, "either"])
+    assert.deepStrictEqual(order("ff000000"), [15, 15, "rfc"])
+  })
+
+  it("leaves out what is cut short", () => {
+    assert.strictEqual(decode(octets("110000")), undefined)
+    const { ddpHeader, rdmapHeader, segmentLength } = decode(octets("0100e0000040c140dead"))!
+    assert.deepStrictEqual([segmentLength, ddpHeader, rdmapHeader], [64, undefined, undefined])
   })
 })

@@ -106,7 +106,10 @@ export class Inbound<R extends Region> {
     this.outstanding = new Outstanding<R>(options.ord)
   }
 
-  /** Judges a header; gives a `Place` for its payload. */
+  /**
+   * Judges a header; gives a `Place` for its payload. Where no CRC is in use there is nothing to
+   * wait for: `refused` may be acted upon at once.
+   */
   header(segment: Segment): number {
     this.region = undefined
     this.at = 0

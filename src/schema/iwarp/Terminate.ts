@@ -205,28 +205,30 @@ export interface Terminate extends Required<Attached> {
 export const decode = (octets: Uint8Array): Terminate | undefined => {
   if (octets.length < controlBytes) return undefined
   const [high, low] = [octets[0]! >>> 4, octets[0]! & 15]
-  const code = octets[1]!
-  const flags = octets[2]!
-  const swapped = (flags & 0xe0) === 0 && (flags & 0x07) !== 0
+  const [code, flags] = [octets[1]!, octets[2]!]
+  const order = orderOf(high, low, code, flags)
+  const swapped = order === "swapped"
   const has = (bit: number): boolean => (flags & (swapped ? bit : 0x80 >>> (bit >> 1))) !== 0
   let at = controlBytes
   const take = (wanted: boolean, bytes: number): Uint8Array | undefined =>
     wanted && at + bytes <= octets.length ? octets.subarray(at, (at += bytes)) : undefined
   const length = take(has(1), lengthBytes)
   const headerBytes = (octets[at] ?? 0) & 0x80 ? taggedHeaderBytes : untaggedHeaderBytes
-  const ddpHeader = take(has(2), headerBytes - lengthBytes)
-  const rdmapHeader = take(has(4), readRequestBytes)
-  const order = swapped ? "swapped" : readsBothWays(high, low, code, flags) ? "either" : "rfc"
   return {
     layer: swapped ? low : high,
     type: swapped ? high : low,
     code,
     order,
     segmentLength: length && (length[0]! << 8) | length[1]!,
-    ddpHeader,
-    rdmapHeader
+    ddpHeader: take(has(2), headerBytes - lengthBytes),
+    rdmapHeader: take(has(4), readRequestBytes)
   }
 }
 
-const readsBothWays = (high: number, low: number, code: number, flags: number): boolean =>
-  flags === 0 && high !== low && causeOf(low, high, code) !== undefined
+/** Flags tell by their end of the octet; without any, it is told by which order makes sense. */
+const orderOf = (high: number, low: number, code: number, flags: number): Terminate["order"] => {
+  if ((flags & 0xe0) !== 0) return "rfc"
+  if ((flags & 0x07) !== 0) return "swapped"
+  if (high === low || causeOf(low, high, code) === undefined) return "rfc"
+  return causeOf(high, low, code) === undefined ? "swapped" : "either"
+}
