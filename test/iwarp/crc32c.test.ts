@@ -24,10 +24,13 @@ const sample = (length: number, seed: number): Uint8Array<ArrayBuffer> => {
   })
 }
 
+/** Every short length, and those around which the method changes. */
 const lengths = [
   ...Array.from({ length: 70 }, (_, k) => k),
-  ...[127, 128, 191, 192, 193, 255, 511, 512, 513, 575, 576, 1199, 1200, 1201, 1424, 4096],
-  ...[16383, 16384, 16385, 20011, 64512, 65535, 65536, 65537, 140_001]
+  ..."127 128 191 192 193 255 511 512 513 575 576 1199 1200 1201 1424 4096 16383 16384 16385"
+    .concat(" 20011 64512 65535 65536 65537 140001")
+    .split(" ")
+    .map(Number)
 ]
 
 const simd = Crc32c.make()

@@ -105,7 +105,9 @@ describe("the decoder", () => {
     assert.deepStrictEqual(error(`0001${"00".repeat(20)}`), { _tag: "BadLength", length: 1, limit })
     assert.deepStrictEqual(error("4d504120494420526571"), { _tag: "Incomplete", bytes: 10 })
     assert.deepStrictEqual(error(`4d5041204944205265${"00".repeat(16)}`), {
-      ...{ _tag: "WrongKey", expected: "request", at: 9 }
+      _tag: "WrongKey",
+      expected: "request",
+      at: 9
     })
     const unknown = octets(vectors.streams["v2_nocrc"]![2]!.hex)
     unknown[3] = 0x4d
@@ -138,7 +140,9 @@ describe("handfast decode iwarp", () => {
     const frames = vectors.streams["v1_crc"]!
     const input = frames.map(({ dir, hex }) => `${sides[dir]} ${hex}\n`).join("")
     const { status, stdout } = spawnSync(process.execPath, [main, "decode", "iwarp"], {
-      ...{ input, encoding: "utf8", timeout: 15_000 }
+      input,
+      encoding: "utf8",
+      timeout: 15_000
     })
     const lines = stdout.trim().split("\n")
     assert.deepStrictEqual([status, lines.length], [0, frames.length])

@@ -33,28 +33,59 @@ const receiver = (limits?: { ird: number; ord: number }) => {
 }
 
 const write = (stag: number, to: bigint, payload: Uint8Array, last: 0 | 1 = 1): Message => ({
-  ...{ _tag: "Write", last, stag, to, payload }
+  _tag: "Write",
+  last,
+  stag,
+  to,
+  payload
 })
 const send = (msn: number, payload: Uint8Array, rest: Partial<Message> = {}): Message =>
   ({ _tag: "Send", last: 1, solicited: 0, msn, mo: 0, payload, ...rest }) as Message
 const read = (msn: number, srcStag: number, srcTo: bigint, readSize = 8): Message => ({
-  ...{ _tag: "ReadRequest", msn, sinkStag: 7, sinkTo: 0n, readSize, srcStag, srcTo }
+  _tag: "ReadRequest",
+  msn,
+  sinkStag: 7,
+  sinkTo: 0n,
+  readSize,
+  srcStag,
+  srcTo
 })
 const swap = (msn: number, remoteStag: number, remoteTo: bigint): Message => ({
-  ...{ _tag: "CompareSwap", msn, requestId: 5, remoteStag, remoteTo },
-  ...{ swapData: 1n, swapMask: 1n, compareData: 0n, compareMask: 0n }
+  _tag: "CompareSwap",
+  msn,
+  requestId: 5,
+  remoteStag,
+  remoteTo,
+  swapData: 1n,
+  swapMask: 1n,
+  compareData: 0n,
+  compareMask: 0n
 })
 const immediate = (msn: number): Message => ({
-  ...{ _tag: "Immediate", solicited: 0, msn, payload: 9n }
+  _tag: "Immediate",
+  solicited: 0,
+  msn,
+  payload: 9n
 })
 const response = (stag: number, to: bigint, payload: Uint8Array, last: 0 | 1 = 1): Message => ({
-  ...{ _tag: "ReadResponse", last, stag, to, payload }
+  _tag: "ReadResponse",
+  last,
+  stag,
+  to,
+  payload
 })
 const atomicResponse = (msn: number, originalRequestId: number): Message => ({
-  ...{ _tag: "AtomicResponse", msn, originalRequestId, originalValue: 1n }
+  _tag: "AtomicResponse",
+  msn,
+  originalRequestId,
+  originalValue: 1n
 })
 const terminate = (msn: number): Message => ({
-  ...{ _tag: "Terminate", msn, layer: 0, etype: 0, code: 0 }
+  _tag: "Terminate",
+  msn,
+  layer: 0,
+  etype: 0,
+  code: 0
 })
 
 /** Changes octets of an FPDU and makes its CRC right again. */
@@ -437,7 +468,11 @@ describe("what a peer may not do", () => {
     const { side } = receiver()
     side.push(encode(terminate(2), crc))
     assert.deepStrictEqual(side.fault, {
-      ...{ _tag: "Refused", layer: 1, type: 2, code: 3, opcode: 7 }
+      _tag: "Refused",
+      layer: 1,
+      type: 2,
+      code: 3,
+      opcode: 7
     })
   })
 })

@@ -142,7 +142,13 @@ describe("segments", () => {
 describe("atomic operations", () => {
   const base: AtomicRequest = {
     operation: "fetchAdd",
-    ...{ request: 1, stag: 1, offset: 0n, data: 1n, mask: 0n, compare: 0n, compareMask: 0n }
+    request: 1,
+    stag: 1,
+    offset: 0n,
+    data: 1n,
+    mask: 0n,
+    compare: 0n,
+    compareMask: 0n
   }
   const all = 0xffff_ffff_ffff_ffffn
 
@@ -159,7 +165,10 @@ describe("atomic operations", () => {
     const swap: AtomicRequest = {
       ...base,
       operation: "compareSwap",
-      ...{ data: 0x55n, mask: 0xffn, compare: 0x44n, compareMask: 0xffn }
+      data: 0x55n,
+      mask: 0xffn,
+      compare: 0x44n,
+      compareMask: 0xffn
     }
     assert.strictEqual(applyAtomic(0x1244n, swap), 0x1255n)
     assert.strictEqual(applyAtomic(0x1245n, swap), 0x1245n)

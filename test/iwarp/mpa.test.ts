@@ -44,11 +44,19 @@ describe("start-up frames", () => {
       const { crc, enhanced, kind, markers, privateData, reject, revision } = frame
       const shown: Record<string, unknown> = {
         key: kind === "request" ? "MPA ID Req Frame" : "MPA ID Rep Frame",
-        ...{ M: Number(markers), C: Number(crc), R: Number(reject), S: enhanced ? 1 : 0 },
-        ...{ rev: revision, pdLength: octets(hex).length - 20 },
-        ...{ A: Number(enhanced?.peerToPeer), B: Number(enhanced?.readyBySend) },
-        ...{ Cflag: Number(enhanced?.readyByWrite), D: Number(enhanced?.readyByRead) },
-        ...{ ird: enhanced?.ird, ord: enhanced?.ord, privateData: hexOf(privateData) }
+        M: Number(markers),
+        C: Number(crc),
+        R: Number(reject),
+        S: enhanced ? 1 : 0,
+        rev: revision,
+        pdLength: octets(hex).length - 20,
+        A: Number(enhanced?.peerToPeer),
+        B: Number(enhanced?.readyBySend),
+        Cflag: Number(enhanced?.readyByWrite),
+        D: Number(enhanced?.readyByRead),
+        ird: enhanced?.ird,
+        ord: enhanced?.ord,
+        privateData: hexOf(privateData)
       }
       for (const [name, value] of Object.entries(fields)) {
         assert.strictEqual(shown[name], value, `${name} of ${hex}`)

@@ -45,13 +45,19 @@ const capture = (name: string, chunks: ReadonlyArray<Chunk>): string => {
 
 /** Guesses at what a Send carries would hide it, and so would gathering Sends over segments. */
 const plain = [
-  ...["--disable-protocol", "smb_direct", "--disable-protocol", "rpcordma"],
-  ...["-o", "iwarp_ddp_rdmap.reassemble_iwarp_rdma_send:FALSE"]
+  "--disable-protocol",
+  "smb_direct",
+  "--disable-protocol",
+  "rpcordma",
+  "-o",
+  "iwarp_ddp_rdmap.reassemble_iwarp_rdma_send:FALSE"
 ]
 
 const tshark = (pcap: string, ...args: ReadonlyArray<string>): string =>
   execFileSync("tshark", ["-r", pcap, ...plain, ...args], {
-    ...{ encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], timeout: 30_000 },
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+    timeout: 30_000,
     maxBuffer: 1 << 26
   })
 
@@ -118,8 +124,13 @@ const messages: ReadonlyArray<readonly ["I" | "O", Message]> = [
   [
     "I",
     {
-      ...{ _tag: "ReadRequest", msn: 1, sinkStag: word, sinkTo: to },
-      ...{ readSize: 13, srcStag: 0x7fff_ffff, srcTo: long }
+      _tag: "ReadRequest",
+      msn: 1,
+      sinkStag: word,
+      sinkTo: to,
+      readSize: 13,
+      srcStag: 0x7fff_ffff,
+      srcTo: long
     }
   ],
   ["O", { _tag: "ReadResponse", last: 1, stag: word, to, payload }],
@@ -127,8 +138,13 @@ const messages: ReadonlyArray<readonly ["I" | "O", Message]> = [
   [
     "I",
     {
-      ...{ _tag: "CompareSwap", msn: 3, requestId: word, ...target, ...masks },
-      ...{ swapData: 0x55n, compareData: 0x44n }
+      _tag: "CompareSwap",
+      msn: 3,
+      requestId: word,
+      ...target,
+      ...masks,
+      swapData: 0x55n,
+      compareData: 0x44n
     }
   ],
   ["O", { _tag: "AtomicResponse", msn: 1, originalRequestId: word, originalValue: long }],
@@ -197,7 +213,12 @@ const segmentLength = "iwarp_rdma.term_ddp_seg_len"
 const names = [
   ...Object.values(sameName),
   ...Object.values(startupNames),
-  ...[...perLayer, ...codes, ...keys, segmentLength, "iwarp_mpa.pad", "data.data"]
+  ...perLayer,
+  ...codes,
+  ...keys,
+  segmentLength,
+  "iwarp_mpa.pad",
+  "data.data"
 ]
 
 /** A value as a number where it is one, so that 0x0a, 10 and True are told by what they mean. */

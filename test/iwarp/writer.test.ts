@@ -20,7 +20,12 @@ const pattern = (length: number, shared = false): Uint8Array => {
 
 const write = (payload: ReadonlyArray<Uint8Array>, offsetHigh = 0, offsetLow = 0): Outgoing =>
   Object.assign(new Outgoing(), {
-    ...{ opcode: Opcode.write, tagged: true, stag: 7, offsetHigh, offsetLow, payload }
+    opcode: Opcode.write,
+    tagged: true,
+    stag: 7,
+    offsetHigh,
+    offsetLow,
+    payload
   })
 
 const send = (sequence: number, payload: ReadonlyArray<Uint8Array>): Outgoing =>
@@ -104,7 +109,10 @@ describe("the writer", () => {
     const side = new Receiver(undefined)
     const memory = side.register(7, 0, 100_000)
     const writer = new FpduWriter({
-      ...{ crc: undefined, maximumUlpdu: 1014, batchBytes: 5000, copyUpTo: 0 }
+      crc: undefined,
+      maximumUlpdu: 1014,
+      batchBytes: 5000,
+      copyUpTo: 0
     })
     const payload = pattern(100_000)
     const taken = batches(writer, [write([payload])])
@@ -149,6 +157,6 @@ describe("the writer", () => {
     const writer = new FpduWriter({ crc: undefined })
     writer.put(write([]))
     const octets = Buffer.concat(writer.take()!.parts).toString("hex")
-    assert.strictEqual(octets, "000ec140000000070000000000000000" + "00000000")
+    assert.strictEqual(octets, "000ec14000000007000000000000000000000000")
   })
 })
