@@ -147,6 +147,24 @@ describe("a length", () => {
     assert.strictEqual(fault(`fd00c140${rest}`), undefined)
   })
 
+  it("beyond what is gathered is reported as payload, and never held", () => {
+    for (const [length, gathered] of [
+      [128, 128],
+      [129, 0]
+    ] as const) {
+      const send = { _tag: "Send", last: 1, solicited: 0, msn: 1, mo: 0 } as const
+      const fpdu = encode({ ...send, payload: new Uint8Array(length) }, undefined)
+      fpdu[3] = 0x47
+      const parser = new FpduParser({ crc: undefined })
+      parser.feed(fpdu, 0, fpdu.length)
+      const steps = []
+      do steps.push(parser.next())
+      while (steps.at(-1) !== Step.complete)
+      assert.strictEqual(parser.controlLength, gathered)
+      assert.strictEqual(steps.includes(Step.payload), gathered === 0)
+    }
+  })
+
   it("after a fault nothing more is read", () => {
     const parser = new FpduParser({ crc })
     const bad = octets(`000dc140${"00".repeat(16)}`)
@@ -154,6 +172,33 @@ describe("a length", () => {
     assert.deepStrictEqual(readAll(parser, [octets(vectors.rfc5044[2]!.hex)]), first)
   })
 })
+
+/** Puts a marker at every 512th octet and a CRC over all; `cuts` are places in and around them. */
+const marked = (frames: ReadonlyArray<Uint8Array>) => {
+  const octets: Array<number> = []
+  const cuts: Array<number> = []
+  for (const frame of frames) {
+    let start = octets.length
+    const crcFrom = start
+    const mark = () => {
+      if (octets.length % 512 !== 0) return
+      const pointer = octets.length - start
+      for (let k = 0; k <= 4; k++) cuts.push(octets.length + k)
+      octets.push(0, 0, pointer >> 8, pointer & 255)
+    }
+    mark()
+    start = octets.length
+    for (const octet of frame.subarray(0, -4)) {
+      if (octets.length > start) mark()
+      octets.push(octet)
+    }
+    if (octets.length > start) mark()
+    const sum = new DataView(new ArrayBuffer(4))
+    sum.setUint32(0, Crc32c.ofOctets(Uint8Array.from(octets.slice(crcFrom))), true)
+    octets.push(...new Uint8Array(sum.buffer))
+  }
+  return { octets: Uint8Array.from(octets), cuts }
+}
 
 describe("markers (RFC 5044, figures 5 and 6)", () => {
   const [figure5, figure6, plain] = vectors.rfc5044.map(({ hex }) => octets(hex))
@@ -188,6 +233,26 @@ describe("markers (RFC 5044, figures 5 and 6)", () => {
     assert.deepStrictEqual(whole.reads[2]!.message, { ...send, msn: 2 })
     for (let cut = 0; cut <= stream.length; cut++) {
       const pieces = [stream.subarray(0, cut), stream.subarray(cut)]
+      const parser = new FpduParser({ crc, markers: true })
+      assert.deepStrictEqual(readAll(parser, pieces), whole, `cut at ${cut}`)
+    }
+  })
+
+  it("are found in every place, and point to the FPDU they interrupt", () => {
+    const lengths = [1000, 1, 507, 508, 2, 600, 489, 64]
+    const frames = lengths.map((length, k) => {
+      const payload = new Uint8Array(length).fill(k)
+      return encode({ _tag: "Write", last: 1, stag: k, to: 0n, payload }, undefined)
+    })
+    const { octets, cuts } = marked(frames)
+    const whole = readAll(new FpduParser({ crc, markers: true }), [octets])
+    assert.strictEqual(whole.fault, undefined)
+    assert.deepStrictEqual(
+      whole.reads.map(({ message }) => message?._tag === "Write" && message.payload.length),
+      lengths
+    )
+    for (const cut of cuts) {
+      const pieces = [octets.subarray(0, cut), octets.subarray(cut)]
       const parser = new FpduParser({ crc, markers: true })
       assert.deepStrictEqual(readAll(parser, pieces), whole, `cut at ${cut}`)
     }

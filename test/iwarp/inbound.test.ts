@@ -8,7 +8,13 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Crc32c from "../../src/schema/iwarp/Crc32c.ts"
 import type { Message } from "../../src/schema/iwarp/Message.ts"
 import { encode } from "../../src/schema/iwarp/MessageCodec.ts"
-import { Cause, causeOf, decode } from "../../src/schema/iwarp/Terminate.ts"
+import { Segment } from "../../src/schema/iwarp/Segment.ts"
+import {
+  Cause,
+  causeOf,
+  decode,
+  encode as encodeTerminate
+} from "../../src/schema/iwarp/Terminate.ts"
 import { type Memory, Receiver } from "./receiver.ts"
 import { hexOf, octets } from "./vectors.ts"
 
@@ -140,6 +146,11 @@ const tagged: ReadonlyArray<Violation> = [
     frames: [write(stags.open, at + 57n, eight)]
   },
   { name: "far outside", cause: Cause.taggedBounds, frames: [write(stags.open, 1n << 60n, eight)] },
+  {
+    name: "up to the last octet there can be",
+    cause: Cause.taggedBounds,
+    frames: [write(stags.open, top, eight)]
+  },
   {
     name: "offset wraps",
     cause: Cause.taggedOffsetWraps,
@@ -590,6 +601,13 @@ describe("a Terminate", () => {
     assert.deepStrictEqual(order("20020000"), [2, 0, "rfc"])
     assert.deepStrictEqual(order("20060000"), [2, 0, "either"])
     assert.deepStrictEqual(order("ff000000"), [15, 15, "rfc"])
+  })
+
+  it("of a local catastrophe or of MPA names no segment", () => {
+    for (const { code, layer, type } of [Cause.rdmapLocal, Cause.ddpLocal, Cause.crc]) {
+      const octets = encodeTerminate({ code, layer, type }, new Segment(), new Uint8Array(28))
+      assert.strictEqual(octets.length, 4)
+    }
   })
 
   it("leaves out what is cut short", () => {

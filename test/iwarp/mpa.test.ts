@@ -91,7 +91,7 @@ describe("start-up frames", () => {
     assert.strictEqual(readerOf(`${replyKey}00010000`).reader.fault?._tag, "WrongKey")
   })
 
-  it("with an unknown revision, too much private data or no room for the prefix are refused", () => {
+  it("with an unknown revision, or private data too long or too short, are refused", () => {
     const fault = (rest: string) => readerOf(requestKey + rest).reader.fault
     assert.deepStrictEqual(fault("00030000"), { _tag: "UnknownRevision", revision: 3 })
     const limit = 512
@@ -99,6 +99,12 @@ describe("start-up frames", () => {
     assert.deepStrictEqual(fault("10020003"), { _tag: "PrefixMissing", length: 3 })
     assert.strictEqual(fault("10010000"), undefined)
     assert.strictEqual(fault(`00020200${"aa".repeat(512)}`), undefined)
+  })
+
+  it("mean nothing by a reserved bit: R of a request, S before revision 2", () => {
+    assert.isFalse(frameOf(`${requestKey}20020000`).reject)
+    const old = frameOf(`${requestKey}10010004aabbccdd`)
+    assert.deepStrictEqual([old.enhanced, hexOf(old.privateData)], [undefined, "aabbccdd"])
   })
 
   it("wait for a slow peer with what they have, however long it takes", () => {
@@ -245,9 +251,11 @@ describe("the initiator", () => {
     assert.strictEqual(picked({ peerToPeer: false }), "message")
   })
 
-  it("turns CRCs on though it did not want them", () => {
+  it("turns CRCs on when either side wants them", () => {
     const outcome = settle({ crc: true, enhanced: enhanced({}) }, { crc: false })
     assert.isTrue(outcome._tag === "Settled" && outcome.crc)
+    const mine = settle({ crc: false, enhanced: enhanced({}) }, { crc: true })
+    assert.isTrue(mine._tag === "Settled" && mine.crc)
   })
 
   it("has a Terminate for what it cannot agree to", () => {
@@ -263,6 +271,12 @@ describe("the initiator", () => {
     assert.deepStrictEqual(terminate({ enhanced: mute }), ["NoMatchingReady", 2, 0, 7])
     assert.deepStrictEqual(terminate({ markers: true }), ["MarkersWanted", 2, 0, 4])
     assert.strictEqual(terminate({ reject: true }), "Rejected")
+  })
+
+  it("takes read limits that the responder leaves open", () => {
+    const open = { ird: Mpa.unlimited, ord: Mpa.unlimited }
+    const outcome = settle({ enhanced: enhanced(open) }, { ird: 3, ord: 5 })
+    assert.isTrue(outcome._tag === "Settled" && outcome.ird === 3 && outcome.ord === 5)
   })
 
   it("sends no reads to a peer that did not say how many it takes", () => {

@@ -51,8 +51,8 @@ const pageBytes = 65536
  */
 export const make = (options?: Options): Crc32c => {
   const stagingBytes = options?.stagingBytes ?? 65536
-  const code = moduleBytes()
-  if (options?.simd === false || !WebAssembly.validate(code)) {
+  const code = options?.simd === false ? undefined : moduleBytes()
+  if (code === undefined || !WebAssembly.validate(code)) {
     return { method: "table", staging: new Uint8Array(stagingBytes), update: updateByTable }
   }
   const stagingAt = freeAt + blockBytes + overRead

@@ -259,7 +259,7 @@ export class FpduParser {
   }
 
   #takeField(): boolean {
-    if (this.#heldLength === 0) this.#check(this.#at)
+    this.#check(this.#at)
     const whole = this.#hold(wordBytes)
     this.#unchecked = this.#at
     if (!whole) return false

@@ -2,7 +2,8 @@
  * What the two start-up frames settle: checksums, read limits, and which signal opens the gate.
  *
  * Pure functions of the two frames, so both sides and an onlooker come to the same answer. We
- * never ask for markers and refuse a peer that does.
+ * never ask for markers and refuse a peer that does. A read limit that the peer leaves open is
+ * the largest number, so that the smaller one of two is right for it too.
  *
  * @since 0.1.0
  */
@@ -127,8 +128,8 @@ export const respond = (
     return { reply: reject(request, none), outcome }
   }
   const asked = request.enhanced
-  const ird = asked ? smaller(wishes.ird, asked.ord) : wishes.ird
-  const ord = asked ? smaller(wishes.ord, asked.ird) : 0
+  const ird = asked ? Math.min(wishes.ird, asked.ord) : wishes.ird
+  const ord = asked ? Math.min(wishes.ord, asked.ird) : 0
   const ready = asked?.peerToPeer ? pick(asked, ird) : "message"
   if (ready === undefined) {
     const outcome: Declined = { _tag: "NoMatchingReady", terminate: Cause.noMatchingReady }
@@ -175,14 +176,11 @@ export const settle = (
   if (answer.ord !== unlimited && answer.ord > asked.ird) {
     return { _tag: "InsufficientIrd", wanted: answer.ord, terminate: Cause.insufficientIrd }
   }
-  const ord = smaller(asked.ord, answer.ird)
+  const ord = Math.min(asked.ord, answer.ird)
   const ready = asked.peerToPeer && answer.peerToPeer ? pick(both(asked, answer), ord) : "message"
   if (ready === undefined) return { _tag: "NoMatchingReady", terminate: Cause.noMatchingReady }
   return { _tag: "Settled", revision, crc, ready, ird: asked.ird, ord, privateData }
 }
-
-const smaller = (own: number, peers: number): number =>
-  peers === unlimited ? own : Math.min(own, peers)
 
 /** The signal to use: a Write asks least of the other side, a Read needs room for a request. */
 const pick = (offered: Enhanced, reads: number): Exclude<Ready, "message"> | undefined => {

@@ -1,5 +1,6 @@
 /**
- * Assembles the WebAssembly module behind `Crc32c`: one exported function, `crc(ptr, length, state)`.
+ * Assembles the WebAssembly module behind `Crc32c`. It exports one function,
+ * `crc(ptr, length, state)`, which gives the new state.
  *
  * **Folding without carry-less multiplication.** CRC-32C has multiples with very few terms whose
  * exponents are whole octets. For such a multiple, an octet can be removed from the front of a
@@ -108,7 +109,7 @@ const until = (done: Code, body: Code): Code => [
 ]
 const when = (condition: Code, body: Code): Code => [condition, [0x04, 0x40], body, [0x0b]]
 
-/** Every function takes (ptr, length, state) and gives an i32; it may have i32 locals of its own. */
+/** Every function takes (ptr, length, state), gives an i32 and may have i32 locals of its own. */
 interface Kernel {
   readonly locals: number
   readonly body: Code
