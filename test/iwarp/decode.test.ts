@@ -115,6 +115,19 @@ describe("the decoder", () => {
     check(only(decoder, vectors.streams["v2_nocrc"]![2]!.hex), vectors.streams["v2_nocrc"]![2]!)
   })
 
+  it("takes the wish of either side for an agreement on CRCs", () => {
+    const [, reply, bad] = vectors.streams["v1_badcrc"]!.map(({ hex }) => octets(hex))
+    const request = octets(vectors.streams["v1_badcrc"]![0]!.hex)
+    for (const unwilling of [request, reply!]) {
+      unwilling[16] = 0
+      const decoder = IwarpDecoder.make()
+      for (const frame of [request, reply!]) only(decoder, hexOf(frame))
+      const decoded = only(decoder, hexOf(bad!))
+      assert.isTrue(decoded.ok && "crcBad" in decoded.frame)
+      unwilling[16] = 0x40
+    }
+  })
+
   it("assumes nothing about CRCs that were not settled", () => {
     const checked = vectors.streams["v1_crc"]![2]!
     const bare = vectors.streams["v2_nocrc"]![2]!
