@@ -79,6 +79,8 @@ describe("the decoder", () => {
     assert.deepInclude(read, { layer: 0, etype: 1, code: 0, order: "swapped", M: 1, D: 1, R: 1 })
     const opcode = shown(seen.terminate_unknown_opcode.hex)
     assert.deepInclude(opcode, { layer: 2, etype: 0, code: 6, order: "either" })
+    const cause = "MPA: insufficient IRD, or RDMAP: unexpected opcode"
+    assert.deepStrictEqual([write["cause"], opcode["cause"]], ["DDP: invalid STag", cause])
     assert.strictEqual(shown(seen["read_response_zero_length"]!)["opcode"], 2)
   })
 

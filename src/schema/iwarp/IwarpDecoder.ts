@@ -14,6 +14,7 @@ import * as Message from "./Message.ts"
 import * as MessageCodec from "./MessageCodec.ts"
 import * as Mpa from "./Mpa.ts"
 import type { Segment } from "./Segment.ts"
+import { causeOf } from "./Terminate.ts"
 
 /**
  * @category constructors
@@ -141,6 +142,7 @@ class Conversation {
 const shownStartup = (frame: Mpa.MpaFrame): object => {
   const { crc, enhanced, kind, markers, privateData, reject, revision } = frame
   return {
+    _tag: kind === "request" ? "MpaRequest" : "MpaReply",
     key: kind === "request" ? "MPA ID Req Frame" : "MPA ID Rep Frame",
     M: bit(markers),
     C: bit(crc),
@@ -180,8 +182,11 @@ const shownFlags = (message: Message.Message): object => {
   if (message._tag === "FetchAdd") return { aopcode: 0 }
   if (message._tag === "CompareSwap") return { aopcode: 2 }
   if (message._tag !== "Terminate") return {}
-  const { ddpSegLen, terminatedDdpHeader, terminatedRdmaHeader } = message
+  const { code, ddpSegLen, etype, layer, order } = message
+  const { terminatedDdpHeader, terminatedRdmaHeader } = message
+  const causes = [causeOf(layer, etype, code), order === "either" && causeOf(etype, layer, code)]
   return {
+    cause: causes.flatMap((cause) => (cause ? [cause.name] : [])).join(", or "),
     M: bit(ddpSegLen !== undefined),
     D: bit(terminatedDdpHeader !== undefined),
     R: bit(terminatedRdmaHeader !== undefined)
