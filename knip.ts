@@ -16,6 +16,8 @@ export default {
     "test/types/*.tst.ts"
   ],
   ignoreExportsUsedInFile: { interface: true, type: true },
+  // Real peers of tests; see test/peers.ts.
+  ignoreBinaries: ["text2pcap", "tshark"],
   ignoreDependencies: [
     // The name under which TypeScript 7 finds the diagnostics of @effect/tsgo.
     "@effect/language-service",
