@@ -35,7 +35,7 @@ export const makeMemory = (): Store => {
   }
   const guarded = (
     claim: { readonly actor: string; readonly writer: number },
-    change: (history: History) => void
+    change: (history: History) => JournalError | void
   ) =>
     Effect.suspend((): Effect.Effect<void, JournalError> => {
       const history = historyOf(claim.actor)
@@ -43,26 +43,21 @@ export const makeMemory = (): Store => {
         const { actor, writer } = claim
         return Effect.fail(new Fenced({ actor, writer, by: history.writer }))
       }
-      change(history)
-      return Effect.void
+      const failure = change(history)
+      return failure === undefined ? Effect.void : Effect.fail(failure)
     })
 
   const append = (request: Append) =>
-    Effect.suspend((): Effect.Effect<void, JournalError> => {
-      const { actor, expected, writer } = request
-      const history = historyOf(actor)
-      if (history.writer !== writer) {
-        return Effect.fail(new Fenced({ actor, writer, by: history.writer }))
-      }
+    guarded(request, (history) => {
+      const { actor, expected } = request
       if (history.last !== expected) {
-        return Effect.fail(new SequenceConflict({ actor, expected, actual: history.last }))
+        return new SequenceConflict({ actor, expected, actual: history.last })
       }
       for (const event of request.events) {
         history.last++
         offset++
         history.events.push({ ...event, actor, seq: history.last, offset })
       }
-      return Effect.void
     })
 
   return {
@@ -79,8 +74,12 @@ export const makeMemory = (): Store => {
       ),
     saveSnapshot: (claim, snapshot) =>
       guarded(claim, (history) => {
-        history.snapshots = history.snapshots.filter((other) => other.seq !== snapshot.seq)
-        history.snapshots.push(snapshot)
+        const { actor, seq } = snapshot
+        if (seq > history.last) {
+          return new SequenceConflict({ actor, expected: seq, actual: history.last })
+        }
+        const others = history.snapshots.filter((other) => other.seq !== seq)
+        history.snapshots = [...others, snapshot].toSorted((one, other) => one.seq - other.seq)
       }),
     loadSnapshot: (actor, atMost = Infinity) =>
       Effect.sync(() =>
