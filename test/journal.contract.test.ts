@@ -54,16 +54,16 @@ const defects: Record<string, (store: Store) => Partial<Store>> = {
         store.append({ ...append, writer: by })
       )
   }),
-  "an append under way is fenced too late": (store) => {
-    let claims = 0
-    return {
-      claim: (actor) => Effect.tap(store.claim(actor), () => Effect.sync(() => claims++)),
-      append: (append) =>
-        Effect.catchTag(store.append(append), "Fenced", (fenced) =>
-          claims > 1 && append.events.length === 1 ? Effect.void : Effect.fail(fenced)
+  "an append is checked first and stored later": (store) => ({
+    append: (append) =>
+      store.append({ ...append, events: [] }).pipe(
+        Effect.andThen(Effect.yieldNow),
+        Effect.andThen(store.append(append)),
+        Effect.catchTag("Fenced", ({ by, writer }) =>
+          writer === append.writer ? store.append({ ...append, writer: by }) : Effect.void
         )
-    }
-  },
+      )
+  }),
   "a stranger may write": (store) => ({
     append: (append) =>
       Effect.catchIf(

@@ -60,6 +60,8 @@ export const fencing = [
       { startImmediately: true }
     )
     const now = yield* journal.claim("a")
+    // Whoever was past the journal's checks has now the time to do harm.
+    yield* Effect.yieldNow
     yield* append(journal, now, now.last, [event("newer")])
     const outcomes = yield* Fiber.join(writing)
     const count = outcomes.filter((outcome) => outcome === "nothing").length
