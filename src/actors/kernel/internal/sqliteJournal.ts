@@ -1,0 +1,201 @@
+/** A journal in a SQLite file: the native connection in Effect's words. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import {
+  type Append,
+  CorruptRecord,
+  Fenced,
+  type JournalError,
+  JournalUnavailable,
+  SequenceConflict,
+  StorageFailed,
+  type StoredEvent,
+  type StoredSnapshot
+} from "../../../schema/JournalRecord.ts"
+import { type JournalConnection, openJournal } from "../../../native/sqlite/JournalConnection.ts"
+import type { EventBatch, Failure, Operation, Operations } from "../../../native/sqlite/protocol.ts"
+import type { SqliteSettings, Store } from "../Journal.ts"
+
+const defaults = {
+  queueAppends: 16_384,
+  queueBytes: 32 << 20,
+  bodyBytes: 16 << 20,
+  replayEvents: 1000,
+  replayBytes: 1 << 20,
+  cacheBytes: 16 << 20,
+  cachedActors: 65_536,
+  unindexedEvents: 131_072,
+  closeWithin: "10 seconds"
+} as const satisfies Omit<Required<SqliteSettings>, "file">
+
+type Limits = Required<SqliteSettings>
+
+interface Request {
+  readonly operation: StorageFailed["operation"]
+  readonly actor: string
+  readonly writer?: number
+  readonly expected?: number
+}
+
+const toError = (file: string, request: Request, failure: Failure): JournalError => {
+  const { actor, expected = 0, operation, writer = 0 } = request
+  switch (failure.kind) {
+    case "fenced":
+      return new Fenced({ actor, writer, by: failure.by })
+    case "conflict":
+      return new SequenceConflict({ actor, expected, actual: failure.actual })
+    case "corrupt": {
+      const { detail, record, seq } = failure
+      return new CorruptRecord({ actor: failure.actor, seq, kind: record, file, detail })
+    }
+    case "storage": {
+      const { detail, reason } = failure
+      return new StorageFailed({ operation, reason, file, detail })
+    }
+  }
+}
+
+const open = (limits: Limits) =>
+  Effect.callback<JournalConnection, JournalUnavailable>((resume) => {
+    const { file, queueAppends: appends, queueBytes: bytes } = limits
+    const { cacheBytes, cachedActors, replayBytes, unindexedEvents } = limits
+    const openFile = { file, cacheBytes, cachedActors, replayBytes, unindexedEvents }
+    openJournal(openFile, { appends, bytes }, (result) => {
+      if ("reason" in result) resume(Effect.fail(new JournalUnavailable({ file, ...result })))
+      else resume(Effect.succeed(result))
+    })
+  })
+
+const toEvents = (batch: EventBatch): ReadonlyArray<StoredEvent> => {
+  const { actors, bodies, events, types } = batch
+  const tags = batch.tags.length === 0 ? undefined : new Map(batch.tags)
+  const [only] = actors
+  return bodies.map((body, index) => {
+    const at = 5 * index
+    const labels = tags?.get(index)
+    return {
+      actor: actors.length === 1 ? only! : actors[index]!,
+      offset: events[at]!,
+      seq: events[at + 1]!,
+      type: types[events[at + 2]!]!,
+      version: events[at + 3]!,
+      at: events[at + 4]!,
+      body,
+      // The store has verified the text, which is its own.
+      tags: labels === undefined ? noTags : (JSON.parse(labels) as ReadonlyArray<string>)
+    }
+  })
+}
+
+const noTags: ReadonlyArray<string> = []
+
+/** Opens a journal file for the life of the Scope. */
+export const makeSqlite = Effect.fnUntraced(function* (settings: SqliteSettings) {
+  const limits: Limits = { ...defaults, ...settings }
+  const { bodyBytes, file, replayEvents } = limits
+  const closeWithinMillis = Duration.toMillis(limits.closeWithin)
+  const connection = yield* Effect.acquireRelease(open(limits), (opened) =>
+    Effect.callback<void>((resume) => opened.close(closeWithinMillis, () => resume(Effect.void)))
+  )
+
+  const ask = <K extends Operation>(operation: K, request: Request, ask: Operations[K]["ask"]) =>
+    Effect.callback<Operations[K]["answer"], JournalError>((resume) =>
+      connection.ask(operation, ask, (answer, failure) =>
+        resume(
+          failure === undefined
+            ? Effect.succeed(answer as Operations[K]["answer"])
+            : Effect.fail(toError(file, request, failure))
+        )
+      )
+    )
+
+  const tooLarge = (operation: "append" | "snapshot", body: string) =>
+    Effect.fail(
+      new StorageFailed({
+        operation,
+        reason: "too-large",
+        file,
+        detail: `a body of ${body.length} characters, the limit is ${bodyBytes}`
+      })
+    )
+
+  const append = (request: Append) =>
+    Effect.callback<void, JournalError>((resume) => {
+      for (const { body } of request.events) {
+        if (body.length > bodyBytes) return resume(tooLarge("append", body))
+      }
+      connection.append(request, (failure) =>
+        resume(
+          failure === undefined
+            ? Effect.void
+            : Effect.fail(toError(file, { operation: "append", ...request }, failure))
+        )
+      )
+    })
+
+  /** Asks for one batch after the other, and for the next one only while the last is in use. */
+  const batches = (
+    from: number,
+    next: (event: StoredEvent) => number,
+    batch: (from: number, upTo: number) => Effect.Effect<EventBatch, JournalError>
+  ) =>
+    Stream.paginate({ from, upTo: Number.MAX_SAFE_INTEGER }, (state) =>
+      Effect.map(batch(state.from, state.upTo), (answer) => {
+        const events = toEvents(answer)
+        const last = events.at(-1)
+        const from = last === undefined ? undefined : next(last)
+        const isEnd = from === undefined || from > answer.upTo
+        return [events, isEnd ? Option.none() : Option.some({ from, upTo: answer.upTo })] as const
+      })
+    ).pipe(Stream.bufferArray({ capacity: 1 }))
+
+  const store: Store = {
+    append,
+    claim: (actor) =>
+      Effect.map(ask("claim", { operation: "claim", actor }, { actor }), (claim) => ({
+        actor,
+        ...claim
+      })),
+    read: (actor, from = 1) =>
+      batches(
+        from,
+        (event) => event.seq + 1,
+        (from, upTo) =>
+          ask("read", { operation: "read", actor }, { actor, from, upTo, limit: replayEvents })
+      ),
+    tagged: (tag, after = 0) =>
+      batches(
+        after,
+        (event) => event.offset,
+        (after, upTo) =>
+          ask("tagged", { operation: "read", actor: "" }, { tag, after, upTo, limit: replayEvents })
+      ),
+    saveSnapshot: ({ actor, writer }, { at, body, seq, version }) =>
+      body.length > bodyBytes
+        ? tooLarge("snapshot", body)
+        : Effect.asVoid(
+            ask(
+              "saveSnapshot",
+              { operation: "snapshot", actor, writer, expected: seq },
+              { actor, writer, seq, version, at, body }
+            )
+          ),
+    loadSnapshot: (actor, atMost = Number.MAX_SAFE_INTEGER) =>
+      Effect.map(
+        ask("loadSnapshot", { operation: "snapshot", actor }, { actor, atMost }),
+        (found): Option.Option<StoredSnapshot> =>
+          found === null ? Option.none() : Option.some({ actor, ...found })
+      ),
+    prune: ({ actor, writer }, { eventsTo = 0, snapshotsBefore = 0 }) =>
+      Effect.asVoid(
+        ask(
+          "prune",
+          { operation: "prune", actor, writer },
+          { actor, writer, eventsTo, snapshotsBefore }
+        )
+      )
+  }
+  return store
+})
