@@ -77,7 +77,7 @@ const tells = async (): Promise<Outcome> => {
         }
       }
       return yield* actor.ask.Add({ n: 0 })
-    }).pipe(Effect.scoped)
+    }).pipe(Effect.scoped, Effect.provide(Journal.layerMemory))
   return rate({ unit: "tell/s", count: TELLS, run: (count) => Effect.runPromise(program(count)) })
 }
 

@@ -106,6 +106,15 @@ export type Of<B> =
     ? Actor<State, Commands, Event>
     : never
 
+/**
+ * The services that an actor of a behavior needs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services<B> =
+  B extends Behavior<infer _State, infer _Commands, Tagged, infer _Event, infer R> ? R : never
+
 class ActorReference implements Actor<unknown, Rpc.Any, unknown> {
   readonly #cell: Cell
   constructor(cell: Cell) {
