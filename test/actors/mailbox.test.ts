@@ -7,11 +7,13 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Metric from "effect/Metric"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Actor from "../../src/actors/kernel/Actor.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
+import { droppedMessages } from "../../src/actors/kernel/Metrics.ts"
 import { StorageFailed } from "../../src/schema/JournalRecord.ts"
 import { Counter, Volatile } from "./counter.ts"
 
@@ -97,6 +99,8 @@ describe("a mailbox", () => {
       const counter = yield* Actor.spawn(Volatile, "a")
       for (let n = 0; n < 12; n++) yield* counter.tell.Add({ n: 1 })
       assert.strictEqual((yield* Effect.flip(counter.ask.Get()))._tag, "MailboxFull")
+      const dropped = Metric.withAttributes(droppedMessages, { actor: "Volatile" })
+      assert.strictEqual((yield* Metric.value(dropped)).count, 4)
       yield* Effect.yieldNow
       assert.strictEqual(yield* counter.ask.Get(), 8)
     })

@@ -210,11 +210,11 @@ export interface Spec<
   readonly evolve: EvolveTable<NoInfer<State>, Events["Type"]>
   readonly react?: Reactions & ReactTable<NoInfer<State>, Commands, Signal, Events["Type"]>
   /**
-   * The epoch that a state belongs to. Effects of an event run in the Scope of the epoch of the
-   * state after it; that Scope closes when the state moves on to another epoch. Without it an
-   * epoch lasts from recovery to the end of the actor.
+   * The epoch that a state belongs to, if any. Effects of an event run in the Scope of the epoch
+   * of the state after it; that Scope closes when the state moves on to another epoch or to none.
+   * Without this, an epoch lasts from recovery to the end of the actor.
    */
-  readonly epoch?: (state: NoInfer<State>) => Epoch
+  readonly epoch?: (state: NoInfer<State>) => Epoch | undefined
   /**
    * Decides after each recovery and before the first message what the past calls for: open a
    * new epoch, take up accepted work again. Its reply goes nowhere.

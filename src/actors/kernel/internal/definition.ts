@@ -45,7 +45,7 @@ export interface Definition {
   readonly react: Readonly<
     Record<string, ((event: Tagged, self: unknown, state: unknown) => AnyEffect) | undefined>
   >
-  readonly epoch: ((state: unknown) => Epoch) | undefined
+  readonly epoch: ((state: unknown) => Epoch | undefined) | undefined
   readonly reconcile:
     | ((state: unknown, recovery: Recovery, about: Circumstances) => AnyDecision)
     | undefined
