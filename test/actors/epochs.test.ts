@@ -109,7 +109,7 @@ describe("an epoch", () => {
       const second = yield* actor.ask.Connect()
       yield* TestClock.adjust("20 seconds")
       const { answers } = yield* actor.state
-      assert.deepStrictEqual(answers, [second])
+      assert.deepStrictEqual<ReadonlyArray<unknown>>(answers, [second])
       assert.notStrictEqual(first, second)
       const counted = Metric.withAttributes(staleResults, {
         owner: "Connection/a",
