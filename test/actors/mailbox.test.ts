@@ -180,6 +180,22 @@ describe("the end of an actor", () => {
     })
   )
 
+  it.effect("stop needs no place in a full mailbox", () =>
+    Effect.gen(function* () {
+      const { journal, latch } = yield* held
+      const counter = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
+      latch.closeUnsafe()
+      yield* fork(counter.ask.Add({ n: 1 }))
+      for (let n = 0; n < 8; n++) yield* counter.tell.Add({ n: 1 })
+      const stop = yield* fork(counter.stop)
+      const again = yield* fork(counter.stop)
+      latch.openUnsafe()
+      assert.deepInclude(yield* Fiber.join(stop), { reason: "stopped" })
+      assert.deepInclude(yield* Fiber.join(again), { reason: "stopped" })
+      assert.strictEqual((yield* counter.state).sum, 9)
+    })
+  )
+
   it.effect("a decision to stop fails the messages behind it", () =>
     Effect.gen(function* () {
       const counter = yield* Actor.spawn(Counter, "a")

@@ -106,7 +106,8 @@ export interface Held {
   readonly answers: ReadonlyArray<Answer>
 }
 
-const noSnapshots: ReadonlyArray<number> = []
+/** Stands for every list of snapshots that is empty. */
+export const noSnapshots: ReadonlyArray<number> = []
 
 /** Why an actor ended. */
 export interface Ending {
@@ -134,7 +135,9 @@ export class Cell {
   seq = 0
   /** The sequence number of the last event stored. */
   stored = 0
-  /** The sequence numbers of the snapshots that are kept, oldest first. */
+  /** The sequence number of the newest snapshot that was tried. */
+  snapshotAt = 0
+  /** The sequence numbers of the snapshots that are known to be stored, oldest first. */
   snapshots: ReadonlyArray<number> = noSnapshots
 
   mailbox: Array<Envelope> = nothing
@@ -156,7 +159,7 @@ export class Cell {
   end: Ending | undefined = undefined
   /** Everything is released. */
   over = false
-  onEnd: Array<() => void> | undefined = undefined
+  onEnd: Set<() => void> | undefined = undefined
 
   constructor(
     definition: Definition,
