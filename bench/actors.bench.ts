@@ -1,4 +1,4 @@
-/** Actors asked and told: ours against Effect's own means, two actor libraries, and a plain class. */
+/** Actors asked and told: ours, Effect's own means, two actor libraries and a plain class. */
 import * as Effect from "effect/Effect"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
