@@ -74,6 +74,7 @@ export class WorkerLink implements LaneDriver {
   #dirty = new Set<LaneCore>()
   #flushScheduled = false
   #draining = false
+  #unpublished = false
   #nextJob = 0
   #gone = false
   #crash: string | undefined
@@ -198,9 +199,7 @@ export class WorkerLink implements LaneDriver {
 
   readonly flushSoon = (core: LaneCore): void => {
     this.#dirty.add(core)
-    if (this.#flushScheduled || this.#draining) return
-    this.#flushScheduled = true
-    setImmediate(() => this.#flush())
+    this.#scheduleFlush()
   }
 
   readonly consumed = (core: LaneCore, bytes: number): void => {
@@ -254,7 +253,7 @@ export class WorkerLink implements LaneDriver {
       // Both wishes are looked at: either may be what the worker waits for.
       const room = this.#outbox.takeWaiting()
       if (this.#slab.takeWaiting() || room) this.#bell.ring()
-      if (this.#dirty.size > 0) this.#flush()
+      if (this.#unpublished || this.#dirty.size > 0) this.#flush()
     }
     return true
   }
@@ -358,11 +357,16 @@ export class WorkerLink implements LaneDriver {
       words[at + At.text] = bytes.length
       this.#inboxBytes.set(bytes, (at + At.text + 1) * 4)
     }
-    if (!this.#flushScheduled && !this.#draining) {
-      this.#flushScheduled = true
-      setImmediate(() => this.#flush())
-    }
+    this.#unpublished = true
+    this.#scheduleFlush()
     return true
+  }
+
+  /** A drain flushes at its end; otherwise the end of this turn does. */
+  #scheduleFlush(): void {
+    if (this.#flushScheduled || this.#draining) return
+    this.#flushScheduled = true
+    setImmediate(() => this.#flush())
   }
 
   /** Dispatches the jobs of all lanes that asked since the last flush; rings once. */
@@ -374,6 +378,8 @@ export class WorkerLink implements LaneDriver {
       if (core.jobs.released) this.release(core)
       else if (!core.flush()) this.#dirty.add(core)
     }
+    if (!this.#unpublished) return
+    this.#unpublished = false
     this.#inbox.publish()
     this.#bell.ring()
   }
@@ -384,7 +390,7 @@ export class WorkerLink implements LaneDriver {
 
   /** Waiting on a doorbell keeps no event loop alive, so the thread's handle does. */
   #keepAlive(): void {
-    if (this.idle) this.#worker.unref()
+    if (this.idle && !this.asked) this.#worker.unref()
     else this.#worker.ref()
   }
 
