@@ -1,0 +1,236 @@
+/**
+ * A running behavior: one mailbox, one state, one history, worked on by one message at a time.
+ *
+ * An actor that has nothing to do is a plain object without a fiber. A message to it makes a
+ * turn: messages are decided in batches, a batch's events are stored with one append, and only
+ * then do its effects start and its callers get their answers.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import type * as Rpc from "effect/rpc/Rpc"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { AskTimedOut, MailboxFull, Stopped } from "./ActorError.ts"
+import type { Arguments, Behavior, Tagged, Tell } from "./Behavior.ts"
+import { ending } from "./internal/answering.ts"
+import { Cell, endTag, Envelope, type Life, type Watcher } from "./internal/cell.ts"
+import { endingOf, endWith } from "./internal/halting.ts"
+import { handle } from "./internal/handles.ts"
+import { recover, type RecoveryError } from "./internal/recovering.ts"
+import type { Sent } from "./internal/sending.ts"
+import { send } from "./internal/sending.ts"
+import { turn } from "./internal/turning.ts"
+import { Journal } from "./Journal.ts"
+
+export type {
+  /**
+   * Why an actor could not begin: the journal failed, or its history cannot be read.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  RecoveryError,
+  /**
+   * What became of a message that was sent with `tellUnsafe`.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Sent
+}
+
+/**
+ * A function per command that waits for the answer. The answer leaves the actor only after the
+ * events behind it are durable. Interrupting the caller does not take the command back.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Ask<Commands extends Rpc.Any, E = never> = {
+  readonly [C in Commands as Rpc.Tag<C>]: (
+    ...args: Arguments<Rpc.Payload<C>>
+  ) => Effect.Effect<Rpc.Success<C>, Rpc.Error<C> | MailboxFull | Stopped | E>
+}
+
+/**
+ * A function per command that leaves it in the mailbox without an Effect: for callbacks.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type TellUnsafe<Commands extends Rpc.Any> = {
+  readonly [C in Commands as Rpc.Tag<C>]: (...args: Arguments<Rpc.Payload<C>>) => Sent
+}
+
+/**
+ * A reference to a running actor.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Actor<State, Commands extends Rpc.Any, Event> {
+  readonly id: string
+  /** Under this name the journal keeps the actor's history. */
+  readonly address: string
+  readonly ask: Ask<Commands>
+  /** `ask`, with a bound on the time to the answer. */
+  readonly askWithin: (duration: Duration.Input) => Ask<Commands, AskTimedOut>
+  readonly tell: Tell<Commands>
+  readonly tellUnsafe: TellUnsafe<Commands>
+  /** The newest state that callers may know of. */
+  readonly state: Effect.Effect<State>
+  /** The state now, and after each event from now on. It ends with the actor. */
+  readonly states: Stream.Stream<State>
+  /** Each event from now on, once it is stored. It ends with the actor. */
+  readonly events: Stream.Stream<Event>
+  /** Takes no more messages, works on those it has, releases everything, and returns. */
+  readonly stop: Effect.Effect<Stopped>
+  /** Waits for the end. */
+  readonly ended: Effect.Effect<Stopped>
+}
+
+/**
+ * An actor of a given behavior.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Of<B> =
+  B extends Behavior<infer State, infer Commands, Tagged, infer Event, unknown>
+    ? Actor<State, Commands, Event>
+    : never
+
+class ActorReference implements Actor<unknown, Rpc.Any, unknown> {
+  readonly #cell: Cell
+  constructor(cell: Cell) {
+    this.#cell = cell
+  }
+  get id() {
+    return this.#cell.id
+  }
+  get address() {
+    return this.#cell.address
+  }
+  get ask() {
+    return handle(this.#cell, "ask") as Ask<Rpc.Any>
+  }
+  askWithin(duration: Duration.Input) {
+    const within = Duration.fromInputUnsafe(duration)
+    return handle(this.#cell, "askWithin", within) as Ask<Rpc.Any, AskTimedOut>
+  }
+  get tell() {
+    return handle(this.#cell, "tell") as Tell<Rpc.Any>
+  }
+  get tellUnsafe() {
+    return handle(this.#cell, "tellUnsafe") as TellUnsafe<Rpc.Any>
+  }
+  get state() {
+    return Effect.sync(() => this.#cell.state)
+  }
+  get states() {
+    return watch(this.#cell, (_, state) => state, true)
+  }
+  get events() {
+    return watch(this.#cell, (event) => event, false)
+  }
+  get stop() {
+    return Effect.suspend(() => {
+      const cell = this.#cell
+      send(cell, new Envelope(endTag, undefined, undefined, false), false)
+      cell.closing = true
+      return awaitEnd(cell)
+    })
+  }
+  get ended() {
+    return awaitEnd(this.#cell)
+  }
+}
+
+const awaitEnd = (cell: Cell): Effect.Effect<Stopped> =>
+  Effect.callback((resume) => {
+    const tell = () => resume(Effect.succeed(ending(cell)))
+    if (cell.over) tell()
+    else (cell.onEnd ??= []).push(tell)
+  })
+
+/** What a watcher picks, from now on; with `current`, it begins with the state as it is. */
+const watch = <A>(
+  cell: Cell,
+  pick: (event: Tagged | undefined, state: unknown) => A,
+  current: boolean
+): Stream.Stream<A> =>
+  Stream.callback<A>(
+    Effect.fnUntraced(function* (queue) {
+      const watcher: Watcher = (event, state) => {
+        Queue.offerUnsafe(queue, pick(event, state))
+      }
+      const watchers = (cell.watchers ??= new Set())
+      if (current) watcher(undefined, cell.state)
+      watchers.add(watcher)
+      yield* Effect.addFinalizer(() => Effect.sync(() => watchers.delete(watcher)))
+      yield* awaitEnd(cell)
+      yield* Queue.end(queue)
+    }),
+    { bufferSize: cell.definition.limits.watch, strategy: "sliding" }
+  )
+
+/** An actor that nobody supervises ends with its first crash. */
+const alone: Life = {
+  turn,
+  wake: (cell) => cell.fork(Effect.catchCause(recover(cell), (cause) => endCrashed(cell, cause))),
+  crashed: (cell, cause) => cell.fork(endCrashed(cell, cause))
+}
+
+const endCrashed = (cell: Cell, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  endWith(cell, endingOf(cause))
+
+/**
+ * Starts an actor and waits until it has recovered. It ends with the Scope: then its effects are
+ * interrupted and waiting callers get `Stopped`. Use `stop` to let it finish first.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const spawn = Effect.fnUntraced(function* <
+  State,
+  Commands extends Rpc.Any,
+  Signal extends Tagged,
+  Event extends Tagged,
+  R
+>(
+  behavior: Behavior<State, Commands, Signal, Event, R>,
+  id: string
+): Effect.fn.Return<Actor<State, Commands, Event>, RecoveryError, Scope.Scope | R> {
+  const cell = yield* makeCell(behavior, id, alone)
+  yield* recover(cell)
+  return reference(cell)
+})
+
+/** The cell of an actor that has not begun yet, tied to the Scope of the caller. */
+export const makeCell = Effect.fnUntraced(function* <R>(
+  behavior: Behavior<unknown, Rpc.Any, Tagged, Tagged, R>,
+  id: string,
+  life: Life
+) {
+  const context = yield* Effect.context<Scope.Scope | R>()
+  const { definition } = behavior
+  const journal = definition.durable ? Context.getOption(context, Journal) : Option.none()
+  const lifetime = yield* Scope.fork(Context.get(context, Scope.Scope))
+  const cell = new Cell(definition, id, context, Option.getOrUndefined(journal), life, lifetime)
+  yield* Scope.addFinalizerExit(lifetime, () => release(cell))
+  return cell
+})
+
+const release = (cell: Cell) => endWith(cell, { reason: "released", detail: "" })
+
+/** What a user holds of a cell. */
+export const reference = <State, Commands extends Rpc.Any, Event>(
+  cell: Cell
+): Actor<State, Commands, Event> =>
+  new ActorReference(cell) as Actor<unknown, Rpc.Any, unknown> as Actor<State, Commands, Event>

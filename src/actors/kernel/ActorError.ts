@@ -1,0 +1,102 @@
+/**
+ * What can go wrong between a caller and an actor, apart from a command's own errors.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+/**
+ * The mailbox or the stash is full. The message was not taken; nothing happened.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class MailboxFull extends Schema.TaggedError<MailboxFull>()("MailboxFull", {
+  actor: Schema.String,
+  queue: Schema.Literals(["mailbox", "stash"]),
+  limit: Schema.Int
+}) {
+  override get message() {
+    return `${this.actor}: ${this.queue} holds its limit of ${this.limit} messages`
+  }
+}
+
+/**
+ * The actor ended, or crashed while it worked on this message.
+ *
+ * With `outcome: "not-run"` the command had no effect. With `"unknown"` it was being stored
+ * when the journal or the process failed, so it may or may not be in the history.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Stopped extends Schema.TaggedError<Stopped>()("Stopped", {
+  actor: Schema.String,
+  reason: Schema.Literals(["stopped", "released", "crashed", "journal"]),
+  outcome: Schema.Literals(["not-run", "unknown"]),
+  detail: Schema.String
+}) {
+  override get message() {
+    const detail = this.detail === "" ? "" : `: ${this.detail}`
+    return `${this.actor} ended (${this.reason}), command ${this.outcome}${detail}`
+  }
+}
+
+/**
+ * No answer came in time. The command may still run.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class AskTimedOut extends Schema.TaggedError<AskTimedOut>()("AskTimedOut", {
+  actor: Schema.String,
+  command: Schema.String,
+  millis: Schema.Finite
+}) {
+  override get message() {
+    return `${this.actor}: no answer to ${this.command} within ${this.millis} ms`
+  }
+}
+
+/**
+ * The history of an actor cannot be turned into a state: an event or snapshot of an unknown
+ * type or version, or one that its schema refuses. Nothing was changed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class HistoryRefused extends Schema.TaggedError<HistoryRefused>()("HistoryRefused", {
+  actor: Schema.String,
+  seq: Schema.Int,
+  type: Schema.String,
+  version: Schema.Int,
+  detail: Schema.String
+}) {
+  override get message() {
+    return (
+      `${this.actor}: cannot read ${this.type} (version ${this.version}) ` +
+      `at ${this.seq}: ${this.detail}`
+    )
+  }
+}
+
+/**
+ * The restarts of a supervisor were used up. Its children have ended.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RestartsExhausted extends Schema.TaggedError<RestartsExhausted>()(
+  "RestartsExhausted",
+  {
+    child: Schema.String,
+    restarts: Schema.Int,
+    withinMillis: Schema.Finite,
+    lastFailure: Schema.String
+  }
+) {
+  override get message() {
+    const { child, lastFailure, restarts, withinMillis } = this
+    return `${child} crashed again after ${restarts} restarts in ${withinMillis} ms: ${lastFailure}`
+  }
+}

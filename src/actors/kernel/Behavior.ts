@@ -1,0 +1,366 @@
+/**
+ * What an actor is: its commands, its events, and three tables of functions.
+ *
+ * - `decide` is pure: it turns a command into a `Decision`.
+ * - `evolve` is pure: it turns an event into the next state.
+ * - `react` has the effects: it runs after an event is stored, in the Scope of the event's epoch.
+ *
+ * Commands are `effect/rpc` declarations, so that one declaration serves a local actor, an RPC
+ * server and a cluster. What an actor's own effects tell it are *signals*: plain values that
+ * never cross a wire and that are dropped when they come from an older epoch.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Rpc from "effect/rpc/Rpc"
+import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { Epoch } from "../../schema/Epoch.ts"
+import type { MailboxFull, Stopped } from "./ActorError.ts"
+import type { Decision } from "./Decision.ts"
+import { makeEventCodec, makeSnapshotCodec } from "./internal/codec.ts"
+import type { Definition, SnapshotRules } from "./internal/definition.ts"
+import { defaults, type Limits } from "./Limits.ts"
+
+/**
+ * Anything told apart by its `_tag`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Tagged {
+  readonly _tag: string
+}
+
+/**
+ * What `decide` may know besides the state and the command.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Circumstances {
+  readonly id: string
+  /** Milliseconds since 1970. */
+  readonly now: number
+  /** Draws an epoch that nobody had before; put it into the event that opens it. */
+  readonly fresh: () => Epoch
+}
+
+/**
+ * The fields of a tagged value without the tag.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Fields<T extends Tagged> = Omit<T, "_tag">
+
+/** Commands and signals without fields are sent without an argument. */
+export type Arguments<P> = [P] extends [void] ? [] : keyof P extends never ? [] : [payload: P]
+
+/**
+ * A function per command that leaves it in the mailbox.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Tell<Commands extends Rpc.Any> = {
+  readonly [C in Commands as Rpc.Tag<C>]: (
+    ...args: Arguments<Rpc.Payload<C>>
+  ) => Effect.Effect<void, MailboxFull | Stopped>
+}
+
+/**
+ * What a behavior's effects see of their own actor. Signals sent through it carry the epoch in
+ * which the effect was started.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Self<State, Commands extends Rpc.Any, Signal extends Tagged> {
+  readonly id: string
+  readonly epoch: Epoch
+  readonly tell: Tell<Commands>
+  readonly signal: {
+    readonly [S in Signal as S["_tag"]]: (
+      ...args: Arguments<Fields<S>>
+    ) => Effect.Effect<void, MailboxFull | Stopped>
+  }
+  /** The newest durable state. */
+  readonly state: () => State
+}
+
+/**
+ * How a recovery went, for `reconcile` and `start`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Recovery {
+  /** 1 for the first life of the actor in this process, then one more for each. */
+  readonly generation: number
+  /** The sequence number of the last event, 0 if the history was empty. */
+  readonly last: number
+  readonly replayed: number
+  /** How many of them were stored by an older version of the event schema. */
+  readonly upcasted: number
+  /** The sequence number of the snapshot that recovery began with, 0 if there was none. */
+  readonly snapshot: number
+}
+
+/**
+ * Names the signals of a behavior in its types. Signals have no schema: they never leave the
+ * process.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const signals = <Signal extends Tagged>(): Signals<Signal> => signalsToken
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Signals<out Signal> {
+  readonly "~handfast/actors/Signals"?: Signal
+}
+
+const signalsToken: Signals<never> = {}
+
+type DecideTable<State, Commands extends Rpc.Any, Signal extends Tagged, Event> = {
+  readonly [Tag in Rpc.Tag<Commands> | Signal["_tag"]]: (
+    state: State,
+    message: Message<Commands, Signal, Tag>,
+    circumstances: Circumstances
+  ) => Decision<Event, Answer<Commands, Tag>, Failure<Commands, Tag>>
+}
+
+type Message<Commands extends Rpc.Any, Signal extends Tagged, Tag extends string> =
+  Tag extends Rpc.Tag<Commands>
+    ? Rpc.Payload<Rpc.ExtractTag<Commands, Tag>>
+    : Extract<Signal, { _tag: Tag }>
+type Answer<Commands extends Rpc.Any, Tag extends string> =
+  Tag extends Rpc.Tag<Commands> ? Rpc.Success<Rpc.ExtractTag<Commands, Tag>> : unknown
+type Failure<Commands extends Rpc.Any, Tag extends string> =
+  Tag extends Rpc.Tag<Commands> ? Rpc.Error<Rpc.ExtractTag<Commands, Tag>> : never
+
+type EvolveTable<State, Event extends Tagged> = {
+  readonly [Tag in Event["_tag"]]: (state: State, event: Extract<Event, { _tag: Tag }>) => State
+}
+
+type ReactTable<State, Commands extends Rpc.Any, Signal extends Tagged, Event extends Tagged> = {
+  readonly [Tag in Event["_tag"]]?: (
+    event: Extract<Event, { _tag: Tag }>,
+    self: Self<State, Commands, Signal>,
+    state: State
+  ) => Effect.Effect<unknown, unknown, unknown>
+}
+
+type ServicesOf<Reactions> = {
+  [K in keyof Reactions]-?: NonNullable<Reactions[K]> extends (
+    ...args: never
+  ) => Effect.Effect<unknown, unknown, infer R>
+    ? R
+    : never
+}[keyof Reactions]
+
+/**
+ * When and how the state is stored beside its events.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SnapshotPolicy<State, Event> {
+  readonly state: Schema.Codec<State, unknown>
+  /** Rises when the schema changes. A snapshot of another version is passed over. Default 1. */
+  readonly version?: number
+  /** A snapshot after every so many events. */
+  readonly every?: number
+  /** A snapshot after an event for which this holds. */
+  readonly when?: (state: State, event: Event) => boolean
+  /** How many snapshots are kept, the newest one included. Default 2. */
+  readonly keep?: number
+  /** Deletes events that the oldest kept snapshot makes unnecessary. Default false. */
+  readonly deleteEvents?: boolean
+}
+
+/**
+ * What `make` takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Spec<
+  State,
+  Commands extends Rpc.Any,
+  Signal extends Tagged,
+  Events extends Schema.Codec<Tagged, unknown>,
+  Reactions,
+  StartR
+> {
+  readonly commands: ReadonlyArray<Commands>
+  readonly signals?: Signals<Signal>
+  readonly events: Events
+  readonly initial: State
+  readonly decide: DecideTable<NoInfer<State>, Commands, Signal, Events["Type"]>
+  readonly evolve: EvolveTable<NoInfer<State>, Events["Type"]>
+  readonly react?: Reactions & ReactTable<NoInfer<State>, Commands, Signal, Events["Type"]>
+  /**
+   * The epoch that a state belongs to. Effects of an event run in the Scope of the epoch of the
+   * state after it; that Scope closes when the state moves on to another epoch. Without it an
+   * epoch lasts from recovery to the end of the actor.
+   */
+  readonly epoch?: (state: NoInfer<State>) => Epoch
+  /**
+   * Decides after each recovery and before the first message what the past calls for: open a
+   * new epoch, take up accepted work again. Its reply goes nowhere.
+   */
+  readonly reconcile?: (
+    state: NoInfer<State>,
+    recovery: Recovery,
+    circumstances: Circumstances
+  ) => Decision<Events["Type"], unknown>
+  /** Effects that a recovered state needs at once, such as its timers. */
+  readonly start?: (
+    state: NoInfer<State>,
+    self: Self<NoInfer<State>, Commands, Signal>,
+    recovery: Recovery
+  ) => Effect.Effect<unknown, unknown, StartR>
+  /**
+   * `"journal"` (the default) keeps the events; `"none"` is for actors whose state may end with
+   * them, and needs no journal at all.
+   */
+  readonly history?: "journal" | "none"
+  /**
+   * Events that only record and promise nothing to anyone: they are stored in order, but no
+   * reply waits for them.
+   */
+  readonly writtenBehind?: ReadonlyArray<Events["Type"]["_tag"]>
+  /** Labels for projections. */
+  readonly tags?: (event: Events["Type"]) => ReadonlyArray<string>
+  /**
+   * Steps from older event schemas: the first one turns version 1 into version 2, and so on. The
+   * current version is one more than their number. They see and return decoded JSON.
+   */
+  readonly upcasts?: ReadonlyArray<Upcast>
+  readonly snapshot?: SnapshotPolicy<NoInfer<State>, Events["Type"]>
+  /** Forgets the state after this long without a message; the next one recovers it. */
+  readonly passivateAfter?: Duration.Input
+  readonly limits?: Partial<Limits>
+}
+
+/**
+ * Turns the JSON of an older event into that of the next version.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Upcast = (event: Record<string, unknown>) => Record<string, unknown>
+
+/**
+ * A declared behavior. Spawn it with `Actor.spawn` or under a `Supervisor`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Behavior<
+  State,
+  Commands extends Rpc.Any,
+  Signal extends Tagged,
+  Event extends Tagged,
+  R
+> {
+  readonly "~handfast/actors/Behavior": {
+    readonly state: State
+    readonly commands: Commands
+    readonly signal: Signal
+    readonly event: Event
+    readonly services: R
+  }
+  readonly name: string
+  readonly commands: ReadonlyArray<Commands>
+  /** How the kernel runs it. */
+  readonly definition: Definition
+}
+
+/**
+ * Declares a behavior.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <
+  // The tag's own parameter keeps `_tag: "Open"` a literal in what `evolve` returns.
+  State extends object | { readonly _tag: Tag },
+  Commands extends Rpc.Any,
+  Events extends Schema.Codec<Tagged, unknown>,
+  Reactions extends ReactTable<State, Commands, Signal, Events["Type"]> = {},
+  Signal extends Tagged = never,
+  StartR = never,
+  Tag extends string = string
+>(
+  name: string,
+  spec: Spec<State, Commands, Signal, Events, Reactions, StartR>
+): Behavior<
+  State,
+  Commands,
+  Signal,
+  Events["Type"],
+  Exclude<ServicesOf<Reactions> | StartR, Scope.Scope>
+> => {
+  const { commands } = spec
+  const behavior: Pick<
+    Behavior<State, Commands, Signal, Events["Type"], never>,
+    "name" | "commands" | "definition"
+  > = { name, commands, definition: define(name, spec as unknown as AnySpec) }
+  return behavior as Behavior<
+    State,
+    Commands,
+    Signal,
+    Events["Type"],
+    Exclude<ServicesOf<Reactions> | StartR, Scope.Scope>
+  >
+}
+
+/** A spec whose types have done their work. */
+type AnySpec = Omit<
+  Spec<object, Rpc.Any, Tagged, Schema.Codec<Tagged, unknown>, object, never>,
+  "decide" | "evolve" | "react" | "start" | "snapshot"
+> & {
+  readonly decide: Definition["decide"]
+  readonly evolve: Definition["evolve"]
+  readonly react?: Definition["react"]
+  readonly start?: Definition["start"]
+  readonly snapshot?: SnapshotPolicy<unknown, unknown>
+}
+
+const define = (name: string, spec: AnySpec): Definition => ({
+  name,
+  commands: new Set(spec.commands.map((command) => command._tag)),
+  initial: spec.initial,
+  decide: spec.decide,
+  evolve: spec.evolve,
+  react: spec.react ?? {},
+  epoch: spec.epoch as Definition["epoch"],
+  reconcile: spec.reconcile as Definition["reconcile"],
+  start: spec.start,
+  durable: spec.history !== "none",
+  observed:
+    spec.react !== undefined || spec.epoch !== undefined || spec.snapshot?.when !== undefined,
+  writtenBehind: new Set(spec.writtenBehind),
+  codec: makeEventCodec(spec.events, spec.upcasts ?? [], spec.tags),
+  snapshot: spec.snapshot === undefined ? undefined : snapshotRules(spec.snapshot),
+  passivateAfterMillis:
+    spec.passivateAfter === undefined
+      ? undefined
+      : Duration.toMillis(Duration.fromInputUnsafe(spec.passivateAfter)),
+  limits: { ...defaults, ...spec.limits }
+})
+
+const snapshotRules = (policy: SnapshotPolicy<unknown, unknown>): SnapshotRules => ({
+  codec: makeSnapshotCodec(policy.state, policy.version ?? 1),
+  every: policy.every ?? Infinity,
+  when: policy.when,
+  keep: policy.keep ?? 2,
+  deleteEvents: policy.deleteEvents ?? false
+})

@@ -1,0 +1,52 @@
+/**
+ * The bounds of one actor. Nothing in it grows without one of these.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Limits {
+  /**
+   * Messages that may wait, those of a batch under way not included. Default 4096: a second of
+   * work at the rate of a durable actor on an ordinary disk.
+   */
+  readonly mailbox: number
+  /**
+   * What happens to a `tell` that finds the mailbox full: it fails with `MailboxFull`, or it is
+   * dropped and counted. An `ask` always fails. Default `"fail"`.
+   */
+  readonly overflow: "fail" | "drop"
+  /** Messages that may be put aside. Default 1024: a stash is for the length of a handshake. */
+  readonly stash: number
+  /**
+   * Messages that one turn takes together, and so the commands that one append can cover.
+   * Default 256: it bounds how long an actor keeps the thread.
+   */
+  readonly batch: number
+  /**
+   * Events written behind that may wait for the journal before the actor waits too.
+   * Default 1024.
+   */
+  readonly unwritten: number
+  /**
+   * States or events that a subscriber of `states` or `events` may lag behind; after that it
+   * misses the oldest ones. Default 1024. The journal has them all.
+   */
+  readonly watch: number
+}
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const defaults: Limits = {
+  mailbox: 4096,
+  overflow: "fail",
+  stash: 1024,
+  batch: 256,
+  unwritten: 1024,
+  watch: 1024
+}

@@ -1,0 +1,61 @@
+/**
+ * What the kernel counts. Cumulative, across all actors of the process, labelled by behavior.
+ *
+ * @since 0.1.0
+ */
+import * as Metric from "effect/Metric"
+
+/**
+ * Results of an older epoch or generation that came back and were dropped.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const staleResults = Metric.counter("handfast_actor_stale_results_total", {
+  description: "Signals of an older epoch, dropped",
+  incremental: true
+})
+
+/**
+ * Messages that found a full mailbox under the policy `"drop"`.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const droppedMessages = Metric.counter("handfast_actor_dropped_messages_total", {
+  description: "Messages dropped at a full mailbox",
+  incremental: true
+})
+
+/**
+ * Generations that began, the first ones included.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const recoveries = Metric.counter("handfast_actor_recoveries_total", {
+  description: "Recoveries begun",
+  incremental: true
+})
+
+/**
+ * Generations that ended by a defect, a failed effect or a failed append.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const crashes = Metric.counter("handfast_actor_crashes_total", {
+  description: "Generations that crashed",
+  incremental: true
+})
+
+/**
+ * Snapshots that could not be stored. The actor goes on: its events are what counts.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const snapshotFailures = Metric.counter("handfast_actor_snapshot_failures_total", {
+  description: "Snapshots that could not be stored",
+  incremental: true
+})

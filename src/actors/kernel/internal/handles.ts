@@ -1,0 +1,120 @@
+/**
+ * The records of functions by which an actor is spoken to: `ask.Open(...)`, `tell.Open(...)`,
+ * `signal.Elapsed(...)`. One prototype per behavior, so that an actor costs no function of its
+ * own.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { AskTimedOut, MailboxFull, type Stopped } from "../ActorError.ts"
+import { ending } from "./answering.ts"
+import { type Cell, Envelope } from "./cell.ts"
+import type { Definition } from "./definition.ts"
+import { send, type Sent } from "./sending.ts"
+
+/** What a handle carries besides its cell: a signal's origin, or how long an ask may take. */
+type Extra = Envelope["from"] | Duration.Duration
+
+/** Sends one kind of message to a cell. */
+type Sender = (cell: Cell, extra: Extra, tag: string, message: unknown) => unknown
+
+const failed = (
+  cell: Cell,
+  sent: Exclude<Sent, "accepted" | "dropped">
+): Effect.Effect<never, MailboxFull | Stopped> => {
+  if (sent === "stopped") return Effect.fail(ending(cell))
+  const limit = cell.definition.limits.mailbox
+  return Effect.fail(new MailboxFull({ actor: cell.address, queue: "mailbox", limit }))
+}
+
+const ask = (cell: Cell, tag: string, message: unknown) =>
+  Effect.suspend((): Effect.Effect<unknown, unknown> => {
+    const envelope = new Envelope(tag, message, undefined, true)
+    const sent = send(cell, envelope, true)
+    if (sent === "full" || sent === "stopped") return failed(cell, sent)
+    return (
+      envelope.exit ??
+      Effect.callback<unknown, unknown>((resume) => {
+        envelope.resume = resume
+      })
+    )
+  })
+
+const askWithin = (cell: Cell, within: Extra, command: string, message: unknown) => {
+  const duration = within as Duration.Duration
+  const millis = Duration.toMillis(duration)
+  return Effect.timeoutOrElse(ask(cell, command, message), {
+    duration,
+    orElse: () => Effect.fail(new AskTimedOut({ actor: cell.address, command, millis }))
+  })
+}
+
+const tell = (cell: Cell, from: Envelope["from"], tag: string, message: unknown) =>
+  Effect.suspend(() => {
+    const sent = send(cell, new Envelope(tag, message, from, false), false)
+    return sent === "full" || sent === "stopped" ? failed(cell, sent) : Effect.void
+  })
+
+interface Handles {
+  readonly ask: object
+  readonly askWithin: object
+  readonly tell: object
+  readonly tellUnsafe: object
+  readonly signal: object
+}
+
+const made = new WeakMap<Definition, Handles>()
+
+const handlesOf = (definition: Definition): Handles => {
+  let handles = made.get(definition)
+  if (handles === undefined) {
+    const tags = Object.keys(definition.decide)
+    const commands = tags.filter((tag) => definition.commands.has(tag))
+    const signals = tags.filter((tag) => !definition.commands.has(tag))
+    handles = {
+      ask: prototype(commands, (cell, _, tag, message) => ask(cell, tag, message)),
+      askWithin: prototype(commands, askWithin),
+      tell: prototype(commands, (cell, _, tag, message) => tell(cell, undefined, tag, message)),
+      tellUnsafe: prototype(commands, (cell, _, tag, message) =>
+        send(cell, new Envelope(tag, message, undefined, false), false)
+      ),
+      signal: prototype(signals, (cell, from, tag, fields) =>
+        tell(cell, from as Envelope["from"], tag, { ...(fields as object), _tag: tag })
+      )
+    }
+    made.set(definition, handles)
+  }
+  return handles
+}
+
+const cellKey = Symbol("cell")
+const extraKey = Symbol("extra")
+
+interface Handle {
+  readonly [cellKey]: Cell
+  readonly [extraKey]: Extra
+}
+
+const prototype = (tags: ReadonlyArray<string>, sender: Sender): object =>
+  Object.fromEntries(
+    tags.map((tag) => [
+      tag,
+      function (this: Handle, message: unknown) {
+        return sender(this[cellKey], this[extraKey], tag, message)
+      }
+    ])
+  )
+
+export const handle = (cell: Cell, kind: keyof Handles, extra?: Extra): unknown =>
+  Object.assign(Object.create(handlesOf(cell.definition)[kind]), {
+    [cellKey]: cell,
+    [extraKey]: extra
+  })
+
+/** What a behavior's effects see of their actor. */
+export const makeSelf = (cell: Cell, from: NonNullable<Envelope["from"]>) => ({
+  id: cell.id,
+  epoch: from.epoch,
+  tell: handle(cell, "tell"),
+  signal: handle(cell, "signal", from),
+  state: () => cell.state
+})

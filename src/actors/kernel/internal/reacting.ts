@@ -1,0 +1,75 @@
+/**
+ * Effects of stored events. They run in the Scope of the epoch that the state belongs to: when
+ * the state moves on to another epoch, the old Scope closes, and no effect of the new epoch
+ * begins before that is done (acquire 1, release 1, acquire 2).
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import type { Tagged } from "../Behavior.ts"
+import { Epochs } from "../Epochs.ts"
+import { type Cell, crash, type EpochScope } from "./cell.ts"
+import type { AnyEffect } from "./definition.ts"
+import { closeQuietly } from "./halting.ts"
+import { makeSelf } from "./handles.ts"
+
+/** The Scope of the state's epoch; opens it if the state has moved on. */
+const scopeFor = (cell: Cell, state: unknown): EpochScope => {
+  const current = cell.scope
+  const epoch = cell.definition.epoch?.(state)
+  if (current !== undefined && (epoch === undefined || epoch === current.epoch)) return current
+  const closing = current === undefined ? undefined : cell.fork(closeQuietly(cell, current.scope))
+  const busy = closing?.pollUnsafe() === undefined && !cell.defects.overlapGenerations
+  const from = {
+    epoch: epoch ?? Context.get(cell.context, Epochs).next(),
+    generation: cell.generation
+  }
+  cell.scope = {
+    ...from,
+    scope: Scope.makeUnsafe(),
+    before: busy ? closing : undefined,
+    self: makeSelf(cell, from)
+  }
+  return cell.scope
+}
+
+/** Runs what an event calls for, and moves to the epoch of the state after it. */
+export const react = (cell: Cell, event: Tagged, state: unknown): void => {
+  const reaction = cell.definition.react[event._tag]
+  if (reaction === undefined) {
+    if (cell.scope !== undefined) scopeFor(cell, state)
+    return
+  }
+  const scope = scopeFor(cell, state)
+  run(cell, scope, () => reaction(event, scope.self, state))
+}
+
+/** Runs the effect with which a generation begins. */
+export const begin = (cell: Cell, effect: (state: unknown, self: unknown) => AnyEffect): void => {
+  const scope = scopeFor(cell, cell.state)
+  run(cell, scope, () => effect(cell.state, scope.self))
+}
+
+const run = (cell: Cell, scope: EpochScope, effect: () => AnyEffect): void => {
+  const { before } = scope
+  const started = Effect.suspend(effect)
+  const fiber = Effect.runForkWith(Context.add(cell.context, Scope.Scope, scope.scope))(
+    before === undefined ? started : Effect.andThen(Fiber.await(before), started)
+  )
+  const exit = fiber.pollUnsafe()
+  if (exit !== undefined) {
+    settle(cell, scope, exit)
+    return
+  }
+  Fiber.runIn(fiber, scope.scope)
+  fiber.addObserver((exit) => settle(cell, scope, exit))
+}
+
+/** An effect that fails crashes its actor; one that its Scope interrupted has only ended. */
+const settle = (cell: Cell, scope: EpochScope, exit: Exit.Exit<unknown, unknown>): void => {
+  if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
+  if (cell.scope === scope) crash(cell, exit.cause)
+}

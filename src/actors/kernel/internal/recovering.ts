@@ -1,0 +1,150 @@
+/**
+ * How a generation begins: the history is claimed, the newest snapshot is read, the events after
+ * it are replayed. Then the behavior reconciles its past with the present, before any message.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import {
+  CorruptRecord,
+  type JournalError,
+  type StoredEvent
+} from "../../../schema/JournalRecord.ts"
+import { HistoryRefused } from "../ActorError.ts"
+import type { Recovery } from "../Behavior.ts"
+import type { Store } from "../Journal.ts"
+import { recoveries } from "../Metrics.ts"
+import { type Cell, Envelope, nothing, reconcileTag } from "./cell.ts"
+import type { Definition } from "./definition.ts"
+import { LONG_RECOVERY_EVENTS, takeSnapshot } from "./snapshots.ts"
+
+export type RecoveryError = JournalError | HistoryRefused
+
+/**
+ * Recoveries that may read one journal at the same time. Default 50: enough to keep a disk busy,
+ * few enough that thousands of actors that start together do not hold all their histories.
+ */
+export const MaxRecoveries = Context.Reference<number>("handfast/actors/MaxRecoveries", {
+  defaultValue: () => 50
+})
+
+const permits = new WeakMap<Store, Semaphore.Semaphore>()
+
+const permitsOf = (cell: Cell, journal: Store): Semaphore.Semaphore => {
+  let semaphore = permits.get(journal)
+  if (semaphore === undefined) {
+    semaphore = Semaphore.makeUnsafe(Context.get(cell.context, MaxRecoveries))
+    permits.set(journal, semaphore)
+  }
+  return semaphore
+}
+
+/** Begins a generation. When it returns, the actor works on its mailbox. */
+export const recover = (cell: Cell): Effect.Effect<void, RecoveryError> =>
+  Effect.suspend(() => {
+    const { definition, journal } = cell
+    cell.phase = "recovering"
+    cell.generation++
+    cell.state = definition.initial
+    Metric.withAttributes(recoveries, { actor: definition.name }).updateUnsafe(1, cell.context)
+    const replay =
+      journal === undefined
+        ? Effect.succeed(volatile(cell))
+        : permitsOf(cell, journal).withPermit(replayHistory(cell, journal))
+    return Effect.map(replay, (recovery) => {
+      if (cell.phase !== "recovering") return
+      const first = new Envelope(reconcileTag, recovery, undefined, false)
+      cell.mailbox = cell.mailbox === nothing ? [first] : [first, ...cell.mailbox]
+      cell.phase = "ready"
+      cell.life.turn(cell)
+    })
+  })
+
+const volatile = (cell: Cell): Recovery => ({
+  generation: cell.generation,
+  last: 0,
+  replayed: 0,
+  upcasted: 0,
+  snapshot: 0
+})
+
+const replayHistory = Effect.fnUntraced(function* (
+  cell: Cell,
+  journal: Store
+): Effect.fn.Return<Recovery, RecoveryError> {
+  const { definition } = cell
+  const claim = yield* journal.claim(cell.address)
+  const from = yield* readSnapshot(cell, journal)
+  const replay = new Replay(definition, from.state, from.seq)
+  yield* Stream.runForEachArray(journal.read(claim.actor, from.seq + 1), (events) =>
+    Effect.suspend(() => replay.take(events))
+  )
+  if (replay.seq !== claim.last) return yield* gap(claim.actor, replay.seq + 1, claim.last)
+  cell.claim = claim
+  cell.state = replay.state
+  cell.seq = replay.seq
+  cell.stored = replay.seq
+  const replayed = replay.seq - from.seq
+  const long = Math.min(definition.snapshot?.every ?? Infinity, LONG_RECOVERY_EVENTS)
+  if (replayed > long || replay.upcasted > 0) takeSnapshot(cell)
+  const { upcasted } = replay
+  return { generation: cell.generation, last: cell.seq, replayed, upcasted, snapshot: from.seq }
+})
+
+/** Folds stored events into a state. */
+class Replay {
+  readonly definition: Definition
+  state: unknown
+  seq: number
+  upcasted = 0
+
+  constructor(definition: Definition, state: unknown, seq: number) {
+    this.definition = definition
+    this.state = state
+    this.seq = seq
+  }
+
+  take(events: ReadonlyArray<StoredEvent>): Effect.Effect<void, RecoveryError> {
+    const { codec, evolve } = this.definition
+    for (const stored of events) {
+      const { actor, seq, type, version } = stored
+      if (seq !== this.seq + 1) return Effect.fail(gap(actor, this.seq + 1, seq))
+      const decoded = codec.decode(stored)
+      if (Exit.isFailure(decoded)) return decoded
+      try {
+        this.state = evolve[decoded.value._tag]?.(this.state, decoded.value)
+      } catch (defect) {
+        const detail = `evolve failed: ${String(defect)}`
+        return Effect.fail(new HistoryRefused({ actor, seq, type, version, detail }))
+      }
+      this.seq = seq
+      if (version < codec.version) this.upcasted++
+    }
+    return Effect.void
+  }
+}
+
+/** The newest snapshot that this behavior can read; without one, replay starts at the beginning. */
+const readSnapshot = Effect.fnUntraced(function* (cell: Cell, journal: Store) {
+  const rules = cell.definition.snapshot
+  const nothing = { state: cell.definition.initial, seq: 0 }
+  if (rules === undefined) return nothing
+  const found = yield* journal.loadSnapshot(cell.address)
+  if (Option.isNone(found) || found.value.version !== rules.codec.version) return nothing
+  const state = yield* rules.codec.decode(found.value)
+  cell.snapshots = [found.value.seq]
+  return { state, seq: found.value.seq }
+})
+
+const gap = (actor: string, expected: number, found: number): CorruptRecord =>
+  new CorruptRecord({
+    actor,
+    seq: expected,
+    kind: "event",
+    file: "journal",
+    detail: `the history goes on with ${found}`
+  })

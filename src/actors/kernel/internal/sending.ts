@@ -1,0 +1,41 @@
+/** The way into a mailbox. */
+import * as Metric from "effect/Metric"
+import { droppedMessages } from "../Metrics.ts"
+import { type Cell, type Envelope, nothing, schedule } from "./cell.ts"
+
+/** What became of a message that was sent. */
+export type Sent = "accepted" | "full" | "dropped" | "stopped"
+
+/**
+ * Leaves a message in the mailbox. With `now`, an actor that has nothing else to do works on it
+ * at once, in the caller's own turn.
+ */
+export const send = (cell: Cell, envelope: Envelope, now: boolean): Sent => {
+  if (cell.closing || cell.phase === "ended") return "stopped"
+  const { limits } = cell.definition
+  if (cell.mailbox.length >= limits.mailbox) {
+    if (limits.overflow === "fail" || envelope.asked) return "full"
+    Metric.withAttributes(droppedMessages, { actor: cell.definition.name }).updateUnsafe(
+      1,
+      cell.context
+    )
+    return "dropped"
+  }
+  if (cell.mailbox === nothing) cell.mailbox = [envelope]
+  else cell.mailbox.push(envelope)
+  if (cell.phase === "ready") {
+    if (now && !cell.scheduled) cell.life.turn(cell)
+    else scheduleTurn(cell)
+  } else if (cell.phase === "passive") cell.life.wake(cell)
+  return "accepted"
+}
+
+/** Has the mailbox worked on when the scheduler comes to it. */
+export const scheduleTurn = (cell: Cell): void => {
+  if (cell.scheduled) return
+  cell.scheduled = true
+  schedule(cell, () => {
+    cell.scheduled = false
+    cell.life.turn(cell)
+  })
+}

@@ -1,0 +1,57 @@
+/** Stores the state beside its events, and deletes what older snapshots made unnecessary. */
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import { snapshotFailures } from "../Metrics.ts"
+import type { Cell } from "./cell.ts"
+import type { Batch } from "./deciding.ts"
+
+/** A recovery that replayed more events than this stores a snapshot at once. */
+export const LONG_RECOVERY_EVENTS = 1000
+
+/** Stores a snapshot if the batch reached a count or an event that calls for one. */
+export const snapshotIfDue = (cell: Cell, batch: Batch): void => {
+  const rules = cell.definition.snapshot
+  if (rules === undefined) return
+  const { when } = rules
+  let due = cell.seq - (cell.snapshots.at(-1) ?? 0) >= rules.every
+  for (let index = 0; when !== undefined && index < batch.steps.length; index += 2) {
+    due ||= when(batch.steps[index + 1], batch.steps[index])
+  }
+  if (due) takeSnapshot(cell)
+}
+
+/**
+ * Stores the newest state in the background. A snapshot only saves time: when it fails, that is
+ * counted and logged, and the actor goes on.
+ */
+export const takeSnapshot = (cell: Cell): void => {
+  const { claim, journal } = cell
+  const rules = cell.definition.snapshot
+  // Events written behind may still be on their way; a snapshot must not be ahead of them.
+  if (rules === undefined || claim === undefined || journal === undefined) return
+  if (cell.stored !== cell.seq) return
+  const { actor } = claim
+  const seq = cell.seq
+  const { codec, deleteEvents, keep } = rules
+  const save = Effect.suspend(() => {
+    const body = codec.encode(cell.state)
+    return journal.saveSnapshot(claim, { actor, seq, version: codec.version, body, at: cell.now() })
+  })
+  const kept = [...cell.snapshots, seq].slice(-keep)
+  const oldest = kept[0] ?? seq
+  cell.snapshots = kept
+  const prune = journal.prune(claim, {
+    snapshotsBefore: oldest,
+    eventsTo: deleteEvents ? oldest : 0
+  })
+  cell.fork(
+    Effect.andThen(save, prune).pipe(
+      Effect.catchCause((cause) =>
+        Effect.andThen(
+          Metric.update(snapshotFailures, 1),
+          Effect.logWarning("snapshot failed", cause).pipe(Effect.annotateLogs({ actor, seq }))
+        )
+      )
+    )
+  )
+}

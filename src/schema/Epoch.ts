@@ -1,0 +1,50 @@
+/**
+ * Generations. Every resource, timer, request and completion belongs to one epoch of its
+ * connection; what comes back from an older one changes nothing.
+ *
+ * An epoch is never used twice, also not across restarts: a process draws a random instance id
+ * when it starts and counts within it. Both travel, so a peer can tell a restart from a
+ * reconnect.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+/**
+ * One generation: eight hexadecimal digits of the process instance, a dot, a count.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Epoch = Schema.String.pipe(
+  Schema.check(Schema.isPattern(/^[0-9a-f]{8}\.\d{1,15}$/)),
+  Schema.brand("handfast/Epoch")
+)
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Epoch = typeof Epoch.Type
+
+/**
+ * Hands out the epochs of one process instance, each one once.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class EpochSource {
+  readonly instance: string
+  #count = 0
+
+  /** `instance` must be drawn at random, 32 bits of it count. */
+  constructor(instance: number) {
+    this.instance = (instance >>> 0).toString(16).padStart(8, "0")
+  }
+
+  /** An epoch that nobody had before. */
+  next(): Epoch {
+    this.#count++
+    return `${this.instance}.${this.#count}` as Epoch
+  }
+}
