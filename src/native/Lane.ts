@@ -14,7 +14,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import type { FrameBatch } from "./lanes/frameBatch.ts"
+import type { FrameBatch } from "./FrameBatch.ts"
 import type { EndReason, PeerInfo } from "./lanes/jobs.ts"
 import type { LaneCore, LaneCounts, SendStatus } from "./lanes/laneCore.ts"
 

@@ -7,7 +7,7 @@
  * keeps shared memory from other lanes.
  */
 import type { EndReason, LaneLimits, PeerInfo } from "./jobs.ts"
-import { FrameBatch } from "./frameBatch.ts"
+import { FrameBatch } from "../FrameBatch.ts"
 import { LaneJobs } from "./laneJobs.ts"
 import { SendQueue } from "./sendQueue.ts"
 

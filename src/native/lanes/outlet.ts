@@ -90,12 +90,12 @@ export class Outlet {
     if (chunk !== undefined) {
       chunk.fill += lane.lastRead
       if (lane.lastRead < this.#readBytes / 4) {
-        this.forget(lane)
+        this.#leaveChunk(lane)
         return undefined
       }
     } else if (lane.lastRead < this.#readBytes) return undefined
     if (chunk === undefined || chunk.end - chunk.fill < this.#readBytes) {
-      this.forget(lane)
+      this.#leaveChunk(lane)
       // Half of the slab is kept for packing: long readers may sit on their chunks.
       if (this.#slab.freeChunks * 2 < this.#slab.memory.shape.chunks) this.#slab.reclaim()
       if (this.#slab.freeChunks * 2 < this.#slab.memory.shape.chunks) return undefined
@@ -106,11 +106,9 @@ export class Outlet {
     return this.#slab.memory.bytes.subarray(chunk.fill, chunk.fill + this.#readBytes)
   }
 
-  /** The lane reads into no chunk of its own any more. */
+  /** The lane has ended. */
   forget(lane: HostLane): void {
-    const { place } = lane
-    if (place.chunk !== undefined) this.#slab.retire(place.chunk.chunk)
-    place.chunk = undefined
+    this.#leaveChunk(lane)
     this.#held.delete(lane)
   }
 
@@ -135,6 +133,12 @@ export class Outlet {
     this.#scheduled = false
     this.#ring.publish()
     this.#bell.ring()
+  }
+
+  /** The lane reads into no chunk of its own any more. */
+  #leaveChunk({ place }: HostLane): void {
+    if (place.chunk !== undefined) this.#slab.retire(place.chunk.chunk)
+    place.chunk = undefined
   }
 
   #tryRecord(
