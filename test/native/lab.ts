@@ -128,3 +128,14 @@ export const rawServer = (accepted: (socket: net.Socket) => void) =>
     }),
     ({ close }) => Effect.sync(close)
   )
+
+/** A small generator of numbers below a bound; the same seed gives the same numbers. */
+export const generator = (seed: number) => {
+  let state = seed >>> 0
+  return (below: number): number => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), state | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) % below
+  }
+}

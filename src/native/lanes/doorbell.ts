@@ -23,11 +23,12 @@ export class Doorbell {
 
   /** Wakes the sleeper if it sleeps. Call after publishing. */
   ring(): void {
-    if (Atomics.load(this.#words, asleepAt) !== 0 && this.takeSleeper()) this.wake()
+    if (this.takeSleeper()) this.wake()
   }
 
   /** Lowers the flag; true for the one thread that lowered it and now owes the wake-up. */
   takeSleeper(): boolean {
+    if (Atomics.load(this.#words, asleepAt) === 0) return false
     return Atomics.exchange(this.#words, asleepAt, 0) !== 0
   }
 
@@ -37,9 +38,19 @@ export class Doorbell {
     Atomics.notify(this.#words, epochAt)
   }
 
-  /** First step to sleep: after this, look at the rings once more. */
+  /** To sleep: notes the epoch and raises the flag. After this, look at the rings once more. */
   arm(): void {
+    this.note()
+    this.raise()
+  }
+
+  /** First half of `arm`. */
+  note(): void {
     this.#epoch = Atomics.load(this.#words, epochAt)
+  }
+
+  /** Second half of `arm`. */
+  raise(): void {
     Atomics.store(this.#words, asleepAt, 1)
   }
 
@@ -49,7 +60,7 @@ export class Doorbell {
   }
 
   /**
-   * Second step: the promise of the next ring, or undefined when it rang since `arm`. A waiter
+   * Last step: the promise of the next ring, or undefined when it rang since `arm`. A waiter
    * does not keep its event loop alive; keep a referenced handle where that matters, and keep
    * one waiter at a time.
    */
