@@ -1,15 +1,18 @@
 /**
- * Load from another process. `node load.ts blast PORT CONNECTIONS SIZE TOTAL CERTS?` sends so
- * many frames of so many bytes over so many connections, as fast as they are taken.
+ * Load from another process.
+ *
+ * `node load.ts blast PORT CONNECTIONS SIZE TOTAL [CERTIFICATES]` sends so many frames of so many
+ * bytes over so many connections, as fast as they are taken. `node load.ts storm PORT COUNT
+ * WIDTH CERTIFICATES` opens and closes so many TLS connections, so many at a time.
  */
 import { readFileSync } from "node:fs"
 import * as net from "node:net"
 import * as tls from "node:tls"
 import { framesOf } from "./frames.ts"
 
-const [port, connections, size, total, certificates] = process.argv.slice(2)
+const [mode, port, ...rest] = process.argv.slice(2)
 
-const connect = (): net.Socket => {
+const connect = (certificates: string | undefined): net.Socket => {
   const to = { host: "127.0.0.1", port: Number(port) }
   if (certificates === undefined) return net.connect({ ...to, noDelay: true })
   const pem = (name: string) => readFileSync(new URL(`${name}.pem`, certificates))
@@ -22,22 +25,46 @@ const connect = (): net.Socket => {
   })
 }
 
-const blast = (frames: number): void => {
-  const bytes = Number(size)
-  const block = framesOf(bytes, 262_144)
-  const socket = connect()
-  let left = frames * bytes
+const quit = (error: Error): void => {
+  console.error(error)
+  process.exit(1)
+}
+
+const blast = (size: number, frames: number, certificates: string | undefined): void => {
+  const block = framesOf(size, 1_048_576)
+  const socket = connect(certificates)
+  let left = frames * size
   const send = (): void => {
-    if (left <= 0) return void socket.end()
+    if (left <= 0) {
+      socket.end()
+      return
+    }
     const part = left >= block.length ? block : block.subarray(0, left)
     left -= part.length
     socket.write(part, send)
   }
   socket.on(certificates === undefined ? "connect" : "secureConnect", send)
-  socket.on("error", (error) => {
-    console.error(error)
-    process.exit(1)
-  })
+  socket.on("error", quit)
 }
 
-for (let i = 0; i < Number(connections); i++) blast(Math.ceil(Number(total) / Number(connections)))
+const storm = (count: number, width: number, certificates: string | undefined): void => {
+  let started = 0
+  const next = (): void => {
+    if (started++ >= count) return
+    const socket = connect(certificates)
+    socket.on("secureConnect", () => socket.end())
+    socket.on("error", quit)
+    socket.on("close", next)
+    socket.resume()
+  }
+  for (let i = 0; i < width; i++) next()
+}
+
+if (mode === "blast") {
+  const [connections, size, total, certificates] = rest
+  const each = Math.ceil(Number(total) / Number(connections))
+  for (let i = 0; i < Number(connections); i++) blast(Number(size), each, certificates)
+} else {
+  const [count, width, certificates] = rest
+  storm(Number(count), Number(width), certificates)
+}

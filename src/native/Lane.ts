@@ -126,14 +126,19 @@ export class PoolStopped extends Schema.TaggedError<PoolStopped>()("PoolStopped"
 }
 
 /**
- * This side closed the lane.
+ * This side closed the lane. `unsent` counts accepted bytes that did not leave in time.
  *
  * @category errors
  * @since 0.1.0
  */
-export class LaneClosed extends Schema.TaggedError<LaneClosed>()("LaneClosed", peerFields) {
+export class LaneClosed extends Schema.TaggedError<LaneClosed>()("LaneClosed", {
+  ...peerFields,
+  unsent: Schema.Int
+}) {
   override get message() {
-    return `the lane to ${this.peer} was closed here`
+    return this.unsent === 0
+      ? `the lane to ${this.peer} was closed here`
+      : `the lane to ${this.peer} was closed here with ${this.unsent} bytes unsent`
   }
 }
 
@@ -170,7 +175,7 @@ const errorOf = (reason: EndReason, peer: string): LaneError => {
     case "stopped":
       return new PoolStopped({ peer })
     case "closed":
-      return new LaneClosed({ peer })
+      return new LaneClosed({ peer, unsent: reason.unsent })
   }
 }
 
@@ -222,7 +227,7 @@ export const make = (core: LaneCore): Lane => {
     core.onEnd((reason) => resume(Effect.succeed(errorOf(reason, name))))
   })
   const fail = Effect.suspend(() =>
-    Effect.fail(errorOf(core.end ?? { kind: "closed" }, name))
+    Effect.fail(errorOf(core.end ?? { kind: "closed", unsent: core.unsent }, name))
   )
   const waitForFrames = Effect.callback<void>((resume) => {
     core.onBacklog(() => resume(Effect.void))

@@ -5,8 +5,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import type { FramerSession } from "../../src/native/Framer.ts"
-import type { LaneCore, LaneDriver } from "../../src/native/lanes/laneCore.ts"
-import { LaneCore as Core } from "../../src/native/lanes/laneCore.ts"
+import { LaneCore, type LaneDriver } from "../../src/native/lanes/laneCore.ts"
 import { LaneJobs } from "../../src/native/lanes/laneJobs.ts"
 import { calm, sampleLoad } from "../../src/native/lanes/loadPolicy.ts"
 import { Reassembly } from "../../src/native/lanes/reassembly.ts"
@@ -247,7 +246,7 @@ describe("the jobs of a lane", () => {
       release: () => void log.push("release"),
       heard: () => 0
     }
-    return { state, core: new Core(made, { address: "", port: 0 }, limits, false) }
+    return { state, core: new LaneCore(made, { address: "", port: 0 }, limits, false) }
   }
 
   it("D17: a dispatch that finds no room changes nothing", () => {
@@ -276,7 +275,7 @@ describe("the jobs of a lane", () => {
       core.written(100)
     }
     assert.deepStrictEqual(state.log, ["write 100", "write 100", "write 100", "write 100", "close"])
-    core.ended({ kind: "closed" })
+    core.ended({ kind: "closed", unsent: 0 })
     assert.strictEqual(state.log.at(-1), "release")
   })
 
@@ -300,12 +299,12 @@ describe("the jobs of a lane", () => {
     core.close()
     core.abort()
     core.abort()
-    core.ended({ kind: "closed" })
+    core.ended({ kind: "closed", unsent: 0 })
     core.ended({ kind: "stopped" })
     assert.deepStrictEqual(state.log, ["write 10", "abort"])
     core.written(0)
     assert.deepStrictEqual(state.log, ["write 10", "abort", "release"])
-    assert.deepStrictEqual(core.end, { kind: "closed" })
+    assert.deepStrictEqual(core.end, { kind: "closed", unsent: 10 })
   })
 
   it("says full at the limit, accepted below it, closed after", () => {

@@ -159,17 +159,8 @@ export class HostLane {
    * Ends the lane: in order, after what was written and with time for the peer to end its own
    * side, or at once.
    */
-  close(reason: EndReason, inOrder: boolean): void {
-    this.#reason ??= reason
-    this.#closing = true
-    if (!inOrder) {
-      this.#destroy()
-    } else if (this.#closeTimer === undefined && !this.socket.destroyed) {
-      this.#closeTimer = setTimeout(() => this.#destroy(), this.limits.closeWithin)
-      this.#holds = 0
-      this.socket.resume()
-      this.socket.end()
-    }
+  close(asked: "closed" | "stopped", inOrder: boolean): void {
+    this.#end(asked === "stopped" ? { kind: asked } : { kind: asked, unsent: 0 }, inOrder)
   }
 
   /** Ends the lane when a write job has been under way for too long. */
@@ -229,7 +220,20 @@ export class HostLane {
   #refuse(error: unknown): void {
     const detail = error instanceof Error ? error.message : String(error)
     this.#reassembly.flush()
-    this.close({ kind: "refused", detail }, this.socket.writableLength > 0)
+    this.#end({ kind: "refused", detail }, this.socket.writableLength > 0)
+  }
+
+  #end(reason: EndReason, inOrder: boolean): void {
+    this.#reason ??= reason
+    this.#closing = true
+    if (!inOrder) {
+      this.#destroy()
+    } else if (this.#closeTimer === undefined && !this.socket.destroyed) {
+      this.#closeTimer = setTimeout(() => this.#destroy(), this.limits.closeWithin)
+      this.#holds = 0
+      this.socket.resume()
+      this.socket.end()
+    }
   }
 
   #failed(error: NodeJS.ErrnoException): void {
@@ -255,6 +259,8 @@ export class HostLane {
 
   #destroy(): void {
     this.#closing = true
+    const unsent = this.socket.writableLength
+    if (this.#reason?.kind === "closed" && unsent > 0) this.#reason = { kind: "closed", unsent }
     this.socket.destroy()
   }
 

@@ -83,6 +83,6 @@ export type EndReason =
   | { readonly kind: "refused"; readonly detail: string }
   | { readonly kind: "slow-peer"; readonly bytes: number; readonly millis: number }
   | { readonly kind: "handler"; readonly detail: string }
-  | { readonly kind: "closed" }
+  | { readonly kind: "closed"; readonly unsent: number }
   | { readonly kind: "crashed"; readonly detail: string }
   | { readonly kind: "stopped" }

@@ -165,6 +165,7 @@ export class LaneCore {
     this.jobs.close()
     if (this.jobs.ended) return
     this.#close = "at once"
+    this.#ownReason ??= { kind: "closed", unsent: this.unsent }
     this.#queue.drop(this.#queue.length)
     if (!this.#sendClose()) this.#driver.flushSoon(this)
     this.#wakeWriters()
@@ -242,7 +243,7 @@ export class LaneCore {
     try {
       this.#handler?.(batch)
     } catch (error) {
-      this.#ownReason = { kind: "handler", detail: String(error) }
+      this.#ownReason ??= { kind: "handler", detail: String(error) }
       this.abort()
     }
   }

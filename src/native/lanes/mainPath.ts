@@ -49,7 +49,7 @@ export class MainPath implements LaneDriver {
         readInto: () => undefined,
         opened: (job, lane, peer) => {
           const opener = this.#take(job)
-          if (opener === undefined) lane.close({ kind: "closed" }, false)
+          if (opener === undefined) lane.close("closed", false)
           else opener.opened(this.#admit(lane, opener, peer))
         },
         listening: (job, address, port) => {
@@ -119,7 +119,7 @@ export class MainPath implements LaneDriver {
   }
 
   readonly close = (core: LaneCore, inOrder: boolean): boolean => {
-    this.#byCore.get(core)?.lane.close({ kind: "closed" }, inOrder)
+    this.#byCore.get(core)?.lane.close("closed", inOrder)
     return true
   }
 

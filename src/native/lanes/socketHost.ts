@@ -107,7 +107,7 @@ export class SocketHost {
   stop(): void {
     for (const id of [...this.#listeners.keys()]) this.unlisten(id)
     for (const cancel of [...this.#opening.values()]) cancel()
-    for (const lane of [...this.lanes]) lane.close({ kind: "stopped" }, true)
+    for (const lane of [...this.lanes]) lane.close("stopped", true)
   }
 
   #start(id: number, job: OpenJob, framer: Framer): void {

@@ -95,7 +95,7 @@ const host = new SocketHost(
     opened: (job, lane, peer) => {
       if (place(lane)) report(Out.opened, lane, job, JSON.stringify(peer))
       else {
-        lane.close({ kind: "closed" }, false)
+        lane.close("closed", false)
         failed(job, { step: "worker", code: "", detail: `all ${slots} places are taken` })
       }
     },
@@ -134,7 +134,7 @@ const perform = (at: number): void => {
     return
   }
   if (kind === In.finish) lane.finish()
-  else if (kind === In.close) lane.close({ kind: "closed" }, words[at + At.a] === 1)
+  else if (kind === In.close) lane.close("closed", words[at + At.a] === 1)
   else {
     // The socket may need the bytes for longer than the ring can spare their room.
     const from = (at + At.text + 1) * 4
