@@ -111,7 +111,7 @@ const cutter = (meter: Meter) => {
   }
 }
 
-const portOf = (server: net.Server): number => {
+export const portOf = (server: net.Server): number => {
   const address = server.address()
   return typeof address === "object" ? (address?.port ?? 0) : 0
 }

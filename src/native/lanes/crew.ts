@@ -42,11 +42,19 @@ export interface Ticket {
 /** A listener that all active workers share. */
 interface SharedListener {
   readonly opener: Opener
+  /** Its job on the main thread, where it goes when no worker is left. */
+  onMain: number | undefined
   readonly jobs: Map<WorkerLink, number>
   /** The port that the first worker got, 0 before. */
   port: number
   closed: boolean
 }
+
+/** The job of a listener, on the port that its first worker got. */
+const boundJob = ({ opener: { job }, port }: SharedListener): Opener["job"] =>
+  port > 0 && job.kind === "listen" && "host" in job.endpoint
+    ? { ...job, endpoint: { ...job.endpoint, port } }
+    : job
 
 /** The workers of one pool. */
 export class Crew {
@@ -118,19 +126,21 @@ export class Crew {
 
   /** Listens, in all workers or on the main thread. The ticket closes the listener. */
   listen(opener: Opener, inWorkers: boolean): Ticket {
-    const [first] = this.#activeLinks()
-    if (!inWorkers || first === undefined || this.#stopping) {
-      const job = this.main.open(opener)
-      return {
-        cancel: () => {
-          this.main.cancel(job)
-          this.main.unlisten(job)
-        }
-      }
+    const listener: SharedListener = {
+      opener,
+      onMain: undefined,
+      jobs: new Map(),
+      port: 0,
+      closed: false
     }
-    const listener: SharedListener = { opener, jobs: new Map(), port: 0, closed: false }
-    this.#listeners.add(listener)
-    this.#listenOn(first, listener, true)
+    const [first] = this.#activeLinks()
+    if (inWorkers && !this.#stopping) this.#listeners.add(listener)
+    if (!inWorkers || first === undefined || this.#stopping) {
+      listener.onMain = this.main.open(opener)
+    } else if (!this.#listenOn(first, listener)) {
+      this.counts.fallbacks++
+      listener.onMain = this.main.open(opener)
+    }
     return { cancel: () => this.#unlisten(listener) }
   }
 
@@ -187,7 +197,7 @@ export class Crew {
     })
     this.counts.workersStarted++
     this.#links.add(link)
-    for (const listener of this.#listeners) this.#listenOn(link, listener, false)
+    for (const listener of this.#listeners) this.#spread(listener)
     if (!this.#looping) {
       this.#looping = true
       this.#loop()
@@ -201,7 +211,10 @@ export class Crew {
     const link = links.find((link) => link.lanes === least)
     if (link === undefined) return
     link.parked = true
-    for (const listener of this.#listeners) this.#unlistenOn(link, listener)
+    for (const listener of this.#listeners) {
+      this.#spread(listener)
+      this.#unlistenOn(link, listener)
+    }
     this.#endParked()
   }
 
@@ -226,53 +239,56 @@ export class Crew {
     for (const listener of this.#listeners) listener.jobs.delete(link)
     if (crash !== undefined) this.counts.workersCrashed++
     if (!this.#stopping && this.active < this.#load.min) this.#start()
+    for (const listener of this.#listeners) this.#spread(listener)
     this.#checkStopped()
   }
 
-  #listenOn(link: WorkerLink, listener: SharedListener, first: boolean): void {
+  /** Listens in one more worker; false when it has no room for the job. */
+  #listenOn(link: WorkerLink, listener: SharedListener): boolean {
     const { opener } = listener
-    const { job } = opener
-    if (job.kind !== "listen" || (!first && !job.reusePort)) return
-    const endpoint =
-      listener.port > 0 && "host" in job.endpoint
-        ? { ...job.endpoint, port: listener.port }
-        : job.endpoint
-    let number: number | undefined
-    const settle = (): void => {
-      if (listener.closed && number !== undefined) link.unlisten(number)
-    }
-    number = link.open({
+    const first = listener.port === 0
+    const number = link.open({
       ...opener,
-      job: { ...job, endpoint },
+      job: boundJob(listener),
       listening: (address, port) => {
-        settle()
-        if (listener.port > 0) return
+        if (!first) return
         listener.port = port
         opener.listening(address, port)
-        for (const other of this.#activeLinks()) {
-          if (other !== link) this.#listenOn(other, listener, false)
-        }
+        this.#spread(listener)
       },
       failed: (failure) => {
         listener.jobs.delete(link)
-        if (first) {
-          this.#listeners.delete(listener)
-          opener.failed(failure)
-        }
+        if (!first) return
+        this.#listeners.delete(listener)
+        opener.failed(failure)
       }
     })
     if (number !== undefined) listener.jobs.set(link, number)
-    else if (first) {
-      this.#listeners.delete(listener)
-      this.counts.fallbacks++
-      this.main.open(opener)
+    return number !== undefined
+  }
+
+  /** Brings a bound listener to every worker that may share it, or to the main thread. */
+  #spread(listener: SharedListener): void {
+    if (listener.port === 0 || listener.closed) return
+    const { job } = listener.opener
+    const alone = job.kind === "listen" && !job.reusePort
+    const held = (): boolean => [...listener.jobs.keys()].some((link) => !link.parked)
+    for (const link of this.#activeLinks()) {
+      if (listener.jobs.has(link) || (alone && held())) continue
+      this.#listenOn(link, listener)
     }
+    if (held() || listener.onMain !== undefined) return
+    const quiet = { listening: () => {}, failed: () => (listener.onMain = undefined) }
+    listener.onMain = this.main.open({ ...listener.opener, ...quiet, job: boundJob(listener) })
   }
 
   #unlisten(listener: SharedListener): void {
     listener.closed = true
     this.#listeners.delete(listener)
     for (const link of [...listener.jobs.keys()]) this.#unlistenOn(link, listener)
+    if (listener.onMain === undefined) return
+    this.main.cancel(listener.onMain)
+    this.main.unlisten(listener.onMain)
   }
 
   #unlistenOn(link: WorkerLink, listener: SharedListener): void {
