@@ -9,42 +9,50 @@ import { IoPool } from "../../src/native/IoPool.ts"
 import type { Outcome } from "../harness.ts"
 import { certificates, framer, load, portOf, serverTls } from "./receive.ts"
 
-const warmUp = 100
+const warmUp = 200
 const count = 500
+const total = warmUp + 2 * count
 
-/** Counts accepts; measures the last `count` of them, which come all at once. */
+/** A pause after each storm, in which its connections close. */
+const pause = 300
+
+/**
+ * Counts accepts. After the warm-up, one storm measures CPU and a second one the delay of the
+ * event loop, because watching the delay costs CPU itself.
+ */
 const meter = () => {
   const delay = monitorEventLoopDelay({ resolution: 1 })
   let seen = 0
   let cpu = process.threadCpuUsage()
+  let accept = 0
   let resolve: (outcome: Record<string, Outcome>) => void = () => {}
   const done = new Promise<Record<string, Outcome>>((settle) => (resolve = settle))
-  const begin = (): void => {
-    cpu = process.threadCpuUsage()
-    delay.enable()
+  const storm = (port: number, begin: () => void): void => {
+    setTimeout(() => {
+      load(["storm", port, count, certificates.href], begin)
+    }, pause)
+  }
+  const report = (): void => {
+    delay.disable()
+    const counted = { completed: seen, expected: total }
+    const waited = delay.percentile(99) / 1e6
+    resolve({
+      accept: { value: accept, unit: "µs of main thread per accept", ...counted },
+      delay: { value: waited, unit: "ms p99 of the event loop", ...counted }
+    })
   }
   const accepted = (port: number): void => {
     seen++
-    if (seen === warmUp) {
-      // The storm starts when the warm-up has settled.
-      setTimeout(() => {
-        begin()
-        load("storm", port, count, count, certificates.href)
-      }, 200)
+    if (seen === warmUp) storm(port, () => (cpu = process.threadCpuUsage()))
+    if (seen === warmUp + count) {
+      const { system, user } = process.threadCpuUsage(cpu)
+      accept = (user + system) / count
+      storm(port, () => delay.enable())
     }
-    if (seen < warmUp + count) return
-    const { system, user } = process.threadCpuUsage(cpu)
-    // One turn more, so that the delay of this one is recorded.
-    setTimeout(() => {
-      delay.disable()
-      const counted = { completed: seen, expected: warmUp + count }
-      resolve({
-        accept: { value: (user + system) / count, unit: "µs of main thread per accept", ...counted },
-        delay: { value: delay.percentile(99) / 1e6, unit: "ms p99 of the event loop", ...counted }
-      })
-    }, 5)
+    // A moment more, so that the delay of this turn is recorded.
+    if (seen === total) setTimeout(report, 5)
   }
-  const start = (port: number): void => load("storm", port, warmUp, 10, certificates.href)
+  const start = (port: number): void => load(["storm", port, warmUp, certificates.href])
   return { accepted, done, start }
 }
 

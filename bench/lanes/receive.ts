@@ -2,7 +2,7 @@
  * Receivers: what the main thread pays for each frame, by `node:net` or `node:tls` on the main
  * thread and by lanes.
  */
-import { spawn } from "node:child_process"
+import { fork } from "node:child_process"
 import { readFileSync } from "node:fs"
 import * as net from "node:net"
 import * as tls from "node:tls"
@@ -16,20 +16,21 @@ import { frameLength } from "./frames.ts"
 export const framer = new URL("./frames.ts", import.meta.url)
 export const certificates = new URL("../../test/fixtures/tls/", import.meta.url)
 
-export const pem = (name: string): string =>
+const pem = (name: string): string =>
   readFileSync(new URL(`${name}.pem`, certificates), "utf8")
 
+/** RSA 2048, the most usual kind: dear to the side that accepts, cheap to the generator of load. */
 export const serverTls: TlsSettings = {
-  cert: pem("server"),
-  key: pem("server-key"),
+  cert: pem("server-rsa"),
+  key: pem("server-rsa-key"),
   ca: pem("ca"),
   verifyPeer: true
 }
 
-/** Starts a generator of load in a process of its own. */
-export const load = (...args: ReadonlyArray<string | number>): void => {
-  const script = fileURLToPath(new URL("./load.ts", import.meta.url))
-  const child = spawn(process.execPath, [script, ...args.map(String)], { stdio: "inherit" })
+/** Starts a generator of load in a process of its own; `fired` is called when its storm begins. */
+export const load = (args: ReadonlyArray<string | number>, fired?: () => void): void => {
+  const child = fork(fileURLToPath(new URL("./load.ts", import.meta.url)), args.map(String))
+  if (fired !== undefined) child.once("message", fired)
   process.on("exit", () => child.kill())
 }
 
@@ -134,7 +135,7 @@ export const byNet = (name: string, size: number, total: number) => {
     }
     new net.Socket({ handle, onread } as net.SocketConstructorOpts).resume()
   })
-  server.listen(0, "127.0.0.1", () => load("blast", portOf(server), connections, size, total))
+  server.listen(0, "127.0.0.1", () => load(["blast", portOf(server), connections, size, total]))
   return meter.done
 }
 
@@ -148,7 +149,7 @@ export const byTls = (name: string, size: number, total: number) => {
     socket.on("data", (bytes: Buffer) => take(bytes, bytes.length))
   })
   server.listen(0, "127.0.0.1", () => {
-    load("blast", portOf(server), connections, size, total, certificates.href)
+    load(["blast", portOf(server), connections, size, total, certificates.href])
   })
   return meter.done
 }
@@ -165,7 +166,7 @@ export const byLanes = (
   const program = Effect.gen(function* () {
     const pool = yield* IoPool
     const listener = yield* pool.listen({ framer, ...options, at: { host: "127.0.0.1", port: 0 } })
-    load("blast", listener.port, connections, size, total, ...secure)
+    load(["blast", listener.port, connections, size, total, ...secure])
     for (let i = 0; i < connections; i++) {
       const lane = yield* listener.accept
       lane.onFrames((batch) => {

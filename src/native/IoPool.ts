@@ -247,8 +247,6 @@ const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
     return { commands: framer.takesCommands === true, inWorker }
   })
 
-  const closeLane = (core: LaneCore): Effect.Effect<void> => Lane.make(core).close
-
   const open = Effect.fnUntraced(function* (
     options: LaneOptions,
     address: string,
@@ -257,7 +255,7 @@ const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
     const { commands, inWorker } = yield* prepare(options, address)
     const core = yield* Effect.acquireRelease(
       openCore(crew, { job, commands }, inWorker, address),
-      closeLane,
+      Lane.close,
       { interruptible: true }
     )
     return Lane.make(core)
@@ -291,7 +289,7 @@ const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
         { interruptible: true }
       )
       const accept = Effect.uninterruptibleMask((restore) =>
-        Effect.acquireRelease(waiting.next(restore), closeLane).pipe(Effect.map(Lane.make))
+        Effect.acquireRelease(waiting.next(restore), Lane.close).pipe(Effect.map(Lane.make))
       )
       return { address: bound.address, port: bound.port, accept }
     }),
@@ -417,7 +415,7 @@ class AcceptQueue {
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.#closed = true
     const waiting = this.#waiting.splice(0)
-    return Effect.forEach(waiting, (core) => Lane.make(core).abort, { discard: true })
+    return Effect.forEach(waiting, Lane.abort, { discard: true })
   })
 
   readonly #available = Effect.callback<void>((resume) => {

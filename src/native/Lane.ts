@@ -220,46 +220,103 @@ export interface Lane {
 }
 
 /** Wraps a lane's core. Private: lanes come from `IoPool`. */
-export const make = (core: LaneCore): Lane => {
-  const { peer } = core
-  const name = peer.address === "" ? "peer" : `${peer.address}:${peer.port}`
-  const closed = Effect.callback<LaneError>((resume) => {
-    core.onEnd((reason) => resume(Effect.succeed(errorOf(reason, name))))
+export const make = (core: LaneCore): Lane => new CoreLane(core)
+
+/** Closes a lane in order and waits for its end. Private. */
+export const close = (core: LaneCore): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    core.close()
+    return ended(core)
   })
-  const fail = Effect.suspend(() =>
-    Effect.fail(errorOf(core.end ?? { kind: "closed", unsent: core.unsent }, name))
-  )
-  const waitForFrames = Effect.callback<void>((resume) => {
-    core.onBacklog(() => resume(Effect.void))
-    return Effect.sync(() => core.onBacklog(undefined))
+
+/** Closes a lane at once and waits for its end. Private. */
+export const abort = (core: LaneCore): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    core.abort()
+    return ended(core)
   })
-  const take: Effect.Effect<ReadonlyArray<Uint8Array>, LaneError> = Effect.suspend(() => {
-    const frames = core.takeBacklog()
-    if (frames.length > 0) return Effect.succeed(frames)
-    if (core.end !== undefined || !core.jobs.open) return fail
-    if (core.peerEnded) return Effect.succeed(frames)
-    return Effect.andThen(waitForFrames, take)
-  })
-  return {
-    peer,
-    send: (bytes) => core.send(bytes),
-    writable: Effect.andThen(
-      Effect.callback<void>((resume) => core.onWritable(() => resume(Effect.void))),
-      Effect.suspend(() => (core.jobs.open ? Effect.void : fail))
-    ),
-    take,
-    onFrames: (handler) => core.onFrames(handler),
-    finish: Effect.sync(() => core.finish()),
-    close: Effect.andThen(
-      Effect.sync(() => core.close()),
-      Effect.asVoid(closed)
-    ),
-    abort: Effect.andThen(
-      Effect.sync(() => core.abort()),
-      Effect.asVoid(closed)
-    ),
-    closed,
-    lastHeard: Effect.sync(() => core.heard),
-    counts: Effect.sync(() => ({ ...core.counts }))
+
+const ended = (core: LaneCore): Effect.Effect<void> =>
+  core.end === undefined
+    ? Effect.callback<void>((resume) => core.onEnd(() => resume(Effect.void)))
+    : Effect.void
+
+/** Effects are made when they are asked for: a storm of accepts pays for none of them. */
+class CoreLane implements Lane {
+  readonly #core: LaneCore
+
+  constructor(core: LaneCore) {
+    this.#core = core
+  }
+
+  get peer() {
+    return this.#core.peer
+  }
+
+  send(bytes: Uint8Array): SendStatus {
+    return this.#core.send(bytes)
+  }
+
+  onFrames(handler: (batch: FrameBatch) => void): void {
+    this.#core.onFrames(handler)
+  }
+
+  get writable(): Effect.Effect<void, LaneError> {
+    const core = this.#core
+    return Effect.callback<void>((resume) => core.onWritable(() => resume(Effect.void))).pipe(
+      Effect.andThen(Effect.suspend(() => (core.jobs.open ? Effect.void : this.#failed())))
+    )
+  }
+
+  get take(): Effect.Effect<ReadonlyArray<Uint8Array>, LaneError> {
+    const core = this.#core
+    return Effect.suspend(() => {
+      const frames = core.takeBacklog()
+      if (frames.length > 0) return Effect.succeed(frames)
+      if (core.end !== undefined || !core.jobs.open) return this.#failed()
+      if (core.peerEnded) return Effect.succeed(frames)
+      return Effect.andThen(this.#backlog, this.take)
+    })
+  }
+
+  get finish() {
+    return Effect.sync(() => this.#core.finish())
+  }
+
+  get close() {
+    return close(this.#core)
+  }
+
+  get abort() {
+    return abort(this.#core)
+  }
+
+  get closed() {
+    return Effect.map(ended(this.#core), () => this.#error())
+  }
+
+  get lastHeard() {
+    return Effect.sync(() => this.#core.heard)
+  }
+
+  get counts() {
+    return Effect.sync(() => ({ ...this.#core.counts }))
+  }
+
+  get #backlog() {
+    return Effect.callback<void>((resume) => {
+      this.#core.onBacklog(() => resume(Effect.void))
+      return Effect.sync(() => this.#core.onBacklog(undefined))
+    })
+  }
+
+  #failed(): Effect.Effect<never, LaneError> {
+    return Effect.fail(this.#error())
+  }
+
+  #error(): LaneError {
+    const { end, peer, unsent } = this.#core
+    const name = peer.address === "" ? "peer" : `${peer.address}:${peer.port}`
+    return errorOf(end ?? { kind: "closed", unsent }, name)
   }
 }

@@ -246,7 +246,7 @@ describe("the jobs of a lane", () => {
       release: () => void log.push("release"),
       heard: () => 0
     }
-    return { state, core: new LaneCore(made, { address: "", port: 0 }, limits, false) }
+    return { state, core: new LaneCore(made, () => ({ address: "", port: 0 }), limits, false) }
   }
 
   it("D17: a dispatch that finds no room changes nothing", () => {

@@ -42,7 +42,6 @@ export type SendStatus = "accepted" | "full" | "closed"
 
 /** A lane without Effect. */
 export class LaneCore {
-  readonly peer: PeerInfo
   readonly limits: LaneLimits
   readonly jobs = new LaneJobs()
   readonly counts: LaneCounts = {
@@ -73,13 +72,20 @@ export class LaneCore {
   lastHeard = 0
   readonly commands: boolean
   #ownReason: EndReason | undefined
+  readonly #readPeer: () => PeerInfo
+  #peer: PeerInfo | undefined
 
-  constructor(driver: LaneDriver, peer: PeerInfo, limits: LaneLimits, commands: boolean) {
+  constructor(driver: LaneDriver, peer: () => PeerInfo, limits: LaneLimits, commands: boolean) {
     this.#driver = driver
     this.#queue = new SendQueue(commands)
     this.commands = commands
-    this.peer = peer
+    this.#readPeer = peer
     this.limits = limits
+  }
+
+  /** Read when it is first asked for: most lanes of a storm never are. */
+  get peer(): PeerInfo {
+    return (this.#peer ??= this.#readPeer())
   }
 
   /** Bytes accepted and not yet handed to the kernel. */

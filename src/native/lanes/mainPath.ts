@@ -150,7 +150,7 @@ export class MainPath implements LaneDriver {
   }
 
   #admit(lane: HostLane, opener: Opener, peer: LaneCore["peer"]): LaneCore {
-    const core = new LaneCore(this, peer, lane.limits, opener.commands)
+    const core = new LaneCore(this, () => peer, lane.limits, opener.commands)
     core.lastHeard = this.#clock()
     const pair = { core, lane, behind: 0 }
     this.#byCore.set(core, pair)

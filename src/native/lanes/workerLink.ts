@@ -75,6 +75,7 @@ export class WorkerLink implements LaneDriver {
   #flushScheduled = false
   #draining = false
   #unpublished = false
+  #kept = false
   #nextJob = 0
   #gone = false
   #crash: string | undefined
@@ -179,7 +180,7 @@ export class WorkerLink implements LaneDriver {
   stop(): void {
     this.parked = true
     this.asked = true
-    this.#worker.ref()
+    this.#keepAlive()
     this.#post({ kind: "stop" })
   }
 
@@ -291,7 +292,7 @@ export class WorkerLink implements LaneDriver {
   ): void {
     if (kind === Out.accepted) {
       const listener = this.#listeners.get(job)
-      const core = this.#admit(slot, generation, listener, JSON.parse(text) as PeerInfo)
+      const core = this.#admit(slot, generation, listener, text)
       if (listener === undefined) core.abort()
       else listener.accepted(core)
       return
@@ -300,7 +301,7 @@ export class WorkerLink implements LaneDriver {
     this.#openers.delete(job)
     if (opener === undefined) return
     if (kind === Out.opened) {
-      opener.opened(this.#admit(slot, generation, opener, JSON.parse(text) as PeerInfo))
+      opener.opened(this.#admit(slot, generation, opener, text))
     } else if (kind === Out.listening) {
       this.#listeners.set(job, opener)
       opener.listening(text, port)
@@ -312,9 +313,10 @@ export class WorkerLink implements LaneDriver {
     slot: number,
     generation: number,
     opener: Opener | undefined,
-    peer: PeerInfo
+    text: string
   ): LaneCore {
     const limits = opener?.job.limits ?? this.#sizes.limits
+    const peer = (): PeerInfo => JSON.parse(text) as PeerInfo
     const core = new LaneCore(this, peer, limits, opener?.commands === true)
     this.#lanes[slot] = core
     this.#generations[slot] = generation
@@ -390,8 +392,11 @@ export class WorkerLink implements LaneDriver {
 
   /** Waiting on a doorbell keeps no event loop alive, so the thread's handle does. */
   #keepAlive(): void {
-    if (this.idle && !this.asked) this.#worker.unref()
-    else this.#worker.ref()
+    const needed = !this.idle || this.asked
+    if (needed === this.#kept) return
+    this.#kept = needed
+    if (needed) this.#worker.ref()
+    else this.#worker.unref()
   }
 
   #exited(code: number): void {
