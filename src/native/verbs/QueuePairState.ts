@@ -1,0 +1,228 @@
+/**
+ * The states of a queue pair, and the steps between them. Pure: every provider asks it.
+ *
+ * A queue pair is made in `reset`. It receives from `rtr` on and sends from `rts` on. A failure
+ * takes it to `err`, where everything that is posted is flushed; from there it only goes back to
+ * `reset`, which forgets what was posted.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import type { Gid } from "../../schema/Gid.ts"
+import type { Access } from "./Region.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export const State = Schema.Literals(["reset", "init", "rtr", "rts", "err"])
+
+/** @since 0.1.0 */
+export type State = typeof State.Type
+
+/**
+ * The size of the packets on a path, in octets.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Mtu = Schema.Literals([256, 512, 1024, 2048, 4096])
+
+/** @since 0.1.0 */
+export type Mtu = typeof Mtu.Type
+
+/**
+ * The way to the peer's port.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Path {
+  readonly gid: Gid
+  /** The local identifier on InfiniBand; 0 on Ethernet. Default 0. */
+  readonly lid?: number | undefined
+  /** Which of the own port's GIDs is the source. Default 0. */
+  readonly gidIndex?: number | undefined
+  /** Default 16. */
+  readonly hopLimit?: number | undefined
+  /** Default 0. */
+  readonly trafficClass?: number | undefined
+  /** Default 0. */
+  readonly serviceLevel?: number | undefined
+}
+
+/**
+ * From `reset`: which port the queue pair uses, and what its peer may do to memory.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ToInit {
+  readonly to: "init"
+  /** Default 1. */
+  readonly port?: number | undefined
+  /** Default 0. */
+  readonly pkeyIndex?: number | undefined
+  /** A region's rights count only as far as they are listed here. Default: none. */
+  readonly access?: ReadonlyArray<Access> | undefined
+}
+
+/**
+ * From `init`: who the peer is, and how to receive.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ToReadyToReceive {
+  readonly to: "rtr"
+  readonly path: Path
+  readonly mtu: Mtu
+  /** The peer's queue pair. */
+  readonly peer: number
+  /** The number of the peer's first packet, its `firstSequence`. 24 bits. Default 0. */
+  readonly peerSequence?: number | undefined
+  /** Reads and atomic operations of the peer that may be under way here. Default 16. */
+  readonly inboundReads?: number | undefined
+  /** How long a peer waits after it met no posted receive: a code, 12 is 0.64 ms. Default 12. */
+  readonly minRnrTimer?: number | undefined
+}
+
+/**
+ * From `rtr`: how to send.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ToReadyToSend {
+  readonly to: "rts"
+  /** The number of the first own packet. 24 bits. Default 0. */
+  readonly firstSequence?: number | undefined
+  /** How long to wait for the peer's answer: 4.096 µs · 2^code; 14 is 67 ms. Default 14. */
+  readonly timeout?: number | undefined
+  /** How often a message without an answer is sent again, 0 to 7. Default 7. */
+  readonly retries?: number | undefined
+  /** How often a message that met no posted receive is sent again; 7 is for ever. Default 7. */
+  readonly rnrRetries?: number | undefined
+  /** Own reads and atomic operations that may be under way. Default 16. */
+  readonly outboundReads?: number | undefined
+}
+
+/**
+ * To `err` from everywhere; to `reset` from everywhere.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ToErrorOrReset {
+  readonly to: "err" | "reset"
+}
+
+/**
+ * One step, with the attributes that it takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Step = ToInit | ToReadyToReceive | ToReadyToSend | ToErrorOrReset
+
+/**
+ * Whether a step is legal. `init` may be taken again, to change its attributes.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const mayGo = (from: State, to: State): boolean => {
+  switch (to) {
+    case "reset":
+    case "err":
+      return true
+    case "init":
+      return from === "reset" || from === "init"
+    case "rtr":
+      return from === "init"
+    case "rts":
+      return from === "rtr" || from === "rts"
+  }
+}
+
+/**
+ * Whether sends may be posted. In `err` they are taken and flushed.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const maySend = (state: State): boolean => state === "rts" || state === "err"
+
+/**
+ * Whether receives may be posted: from `init` on, so that they are there before the peer sends.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const mayPostReceive = (state: State): boolean => state !== "reset"
+
+/**
+ * Whether what the peer sends is heard.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const hears = (state: State): boolean => state === "rtr" || state === "rts"
+
+/**
+ * An attribute that is out of its range.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Offence {
+  readonly attribute: string
+  readonly detail: string
+}
+
+const ranges: Readonly<Record<string, readonly [number, number]>> = {
+  port: [1, 255],
+  pkeyIndex: [0, 0xffff],
+  peer: [0, 0xffffff],
+  peerSequence: [0, 0xffffff],
+  inboundReads: [0, 255],
+  minRnrTimer: [0, 31],
+  firstSequence: [0, 0xffffff],
+  timeout: [0, 31],
+  retries: [0, 7],
+  rnrRetries: [0, 7],
+  outboundReads: [0, 255],
+  lid: [0, 0xffff],
+  gidIndex: [0, 255],
+  hopLimit: [0, 255],
+  trafficClass: [0, 255],
+  serviceLevel: [0, 15]
+}
+
+const outOfRange = (attributes: object): Offence | undefined => {
+  for (const [attribute, value] of Object.entries(attributes)) {
+    const range = ranges[attribute]
+    if (range === undefined || value === undefined) continue
+    const [lowest, highest] = range
+    if (!Number.isInteger(value) || value < lowest || value > highest) {
+      return { attribute, detail: `${value} is not a whole number from ${lowest} to ${highest}` }
+    }
+  }
+  return undefined
+}
+
+/**
+ * The first attribute of a step that no queue pair can take.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const offence = (step: Step): Offence | undefined => {
+  const own = outOfRange(step)
+  if (own !== undefined || step.to !== "rtr") return own
+  if (!Mtu.literals.includes(step.mtu)) return { attribute: "mtu", detail: `no ${step.mtu}` }
+  if (!/^[0-9a-f]{32}$/.test(step.path.gid) || /^0+$/.test(step.path.gid)) {
+    return { attribute: "gid", detail: `"${step.path.gid}" names no port` }
+  }
+  return outOfRange(step.path)
+}
