@@ -152,7 +152,12 @@ interface Shape {
     options: LaneOptions & { readonly fd: number }
   ) => Effect.Effect<Lane.Lane, OpenFailed, Scope.Scope>
   readonly listen: (
-    options: LaneOptions & { readonly at: Endpoint; readonly backlog?: number }
+    options: LaneOptions & {
+      readonly at: Endpoint
+      readonly backlog?: number
+      /** Fails when anybody listens there; one worker takes all connections. Default false. */
+      readonly exclusive?: boolean
+    }
   ) => Effect.Effect<Listener, OpenFailed, Scope.Scope>
   /** Registers memory until the Scope closes. */
   readonly register: (memory: SharedArrayBuffer) => Effect.Effect<Region, never, Scope.Scope>
@@ -281,7 +286,7 @@ const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
             kind: "listen",
             endpoint: options.at,
             backlog: options.backlog ?? 1_024,
-            reusePort: reusePort && "port" in options.at,
+            reusePort: reusePort && options.exclusive !== true && "port" in options.at,
             ...setupOf(options)
           }
         }),

@@ -202,7 +202,9 @@ export class HostLane {
             this.socket.uncork()
           })
         }
-        this.socket.write(bytes, written === undefined ? undefined : () => written())
+        this.socket.write(bytes, (error) => {
+          if (error == null) written?.()
+        })
         if (this.socket.writableLength > this.limits.sendBytes) this.#waitForDrain()
       },
       deliver: (bytes) => this.#reassembly.deliver(bytes),

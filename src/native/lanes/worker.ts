@@ -6,7 +6,7 @@
  * outbox ring. It stops when it is asked to: sockets are closed in order, the last records are
  * flushed, and then the thread ends itself.
  */
-import { parentPort, workerData } from "node:worker_threads"
+import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
 import { Doorbell } from "./doorbell.ts"
 import type { HostLane } from "./hostLane.ts"
 import type { OpenJob } from "./jobs.ts"
@@ -90,7 +90,7 @@ const host = new SocketHost(
       report(Out.closed, lane, 0, JSON.stringify(reason))
       leaveWhenDone()
     },
-    region: (id) => regions.get(id),
+    region: (id) => regions.get(id) ?? regionOnItsWay(id),
     readInto: (lane) => outlet.readInto(lane),
     opened: (job, lane, peer) => {
       if (place(lane)) report(Out.opened, lane, job, JSON.stringify(peer))
@@ -182,7 +182,19 @@ const leaveWhenDone = (): void => {
   process.exit(0)
 }
 
-port.on("message", (message: WorkerMessage) => {
+/**
+ * A region whose message still waits in the port. Whoever names it learned of it from the main
+ * thread after that sent the message, by shared memory, which is faster.
+ */
+const regionOnItsWay = (id: number): Uint8Array | undefined => {
+  for (;;) {
+    const waiting = receiveMessageOnPort(port) as { readonly message: WorkerMessage } | undefined
+    if (waiting === undefined) return regions.get(id)
+    obey(waiting.message)
+  }
+}
+
+const obey = (message: WorkerMessage): void => {
   if (message.kind === "open") host.open(message.job, message.open)
   else if (message.kind === "cancel") host.cancel(message.job)
   else if (message.kind === "unlisten") host.unlisten(message.job)
@@ -191,8 +203,12 @@ port.on("message", (message: WorkerMessage) => {
     else regions.set(message.id, new Uint8Array(message.memory))
   } else {
     stopping = true
-    host.stop()
-    setImmediate(leaveWhenDone)
+    setImmediate(() => {
+      host.stop()
+      leaveWhenDone()
+    })
   }
-})
+}
+
+port.on("message", obey)
 loop()

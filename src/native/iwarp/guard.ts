@@ -1,0 +1,19 @@
+/**
+ * Ends the use of something by other threads, at once.
+ *
+ * A user announces itself, looks whether it may, acts for some microseconds and leaves. Whoever
+ * forbids the use writes that down first and waits here for the last one: afterwards nobody uses
+ * it any more. Sessions on the own thread are never in the middle of anything when this runs.
+ */
+
+/** How long one wait may be before the next look, in milliseconds. */
+const lookEvery = 1
+
+/** Waits until no user is left, which takes microseconds. */
+export const awaitUsers = (words: Int32Array<ArrayBufferLike>, at: number): void => {
+  for (;;) {
+    const users = Atomics.load(words, at)
+    if (users <= 0) return
+    Atomics.wait(words as Int32Array<SharedArrayBuffer>, at, users, lookEvery)
+  }
+}

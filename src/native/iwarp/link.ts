@@ -1,0 +1,125 @@
+/** A connection as the main thread holds it: a lane, and what its session says. */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type { FrameBatch } from "../FrameBatch.ts"
+import type { Lane, LaneError } from "../Lane.ts"
+import {
+  type Agreed,
+  type Command,
+  encode,
+  type Event,
+  type Failure,
+  isText,
+  kickBytes,
+  readEvent
+} from "./talk.ts"
+
+/** Who takes what happens on a connection. */
+export interface LinkOwner {
+  /** Records of ends: `bytes[from, to)`. */
+  readonly records: (bytes: Uint8Array, from: number, to: number) => void
+  readonly opened: () => void
+  readonly failed: (failure: Failure) => void
+  readonly ended: (error: LaneError) => void
+}
+
+/** What a peer asked for, or what became of our own request. */
+export type Answer =
+  | Extract<Event, { say: "settled" }>
+  | Extract<Event, { say: "declined" }>
+  | { readonly say: "failed"; readonly detail: string }
+  | { readonly say: "ended"; readonly error: LaneError }
+
+/** One connection. */
+export class Link {
+  readonly lane: Lane
+  readonly request = Deferred.makeUnsafe<Extract<Event, { say: "request" }>, LaneError>()
+  readonly answer = Deferred.makeUnsafe<Answer>()
+  /** The peer is known to be ready, or the connection ended before. */
+  readonly ready = Deferred.makeUnsafe<boolean>()
+  /** Somebody wants the connection to end. */
+  readonly leaving = Deferred.makeUnsafe<"in order" | "at once">()
+  agreed: Agreed | undefined = undefined
+  owner: LinkOwner | undefined = undefined
+  isEnded = false
+
+  constructor(lane: Lane) {
+    this.lane = lane
+    lane.onFrames((batch) => this.#frames(batch))
+  }
+
+  command(command: Command): void {
+    this.lane.send(encode(command))
+  }
+
+  kick(): void {
+    this.lane.send(kickBytes())
+  }
+
+  /** Ends the connection: in order, after what has been written, or at once. */
+  leave(how: "in order" | "at once"): void {
+    this.owner = undefined
+    Deferred.doneUnsafe(this.leaving, Effect.succeed(how))
+  }
+
+  /** The lane is gone. */
+  ended(error: LaneError): void {
+    this.isEnded = true
+    Deferred.doneUnsafe(this.request, Effect.fail(error))
+    Deferred.doneUnsafe(this.answer, Effect.succeed({ say: "ended", error }))
+    Deferred.doneUnsafe(this.ready, Effect.succeed(false))
+    const { owner } = this
+    this.owner = undefined
+    owner?.ended(error)
+  }
+
+  #frames(batch: FrameBatch): void {
+    const { bytes, count } = batch
+    for (let index = 0; index < count; index++) {
+      const [from, to] = [batch.start(index), batch.end(index)]
+      if (isText(bytes, from)) this.#said(readEvent(bytes, from, to))
+      else this.owner?.records(bytes, from, to)
+    }
+  }
+
+  #said(event: Event): void {
+    switch (event.say) {
+      case "request":
+        Deferred.doneUnsafe(this.request, Effect.succeed(event))
+        return
+      case "settled":
+        this.agreed = event
+        Deferred.doneUnsafe(this.answer, Effect.succeed(event))
+        if (event.open) this.#open()
+        return
+      case "declined":
+        Deferred.doneUnsafe(this.answer, Effect.succeed(event))
+        return
+      case "open":
+        this.#open()
+        return
+      case "failed": {
+        const { detail } = event
+        Deferred.doneUnsafe(this.answer, Effect.succeed({ say: "failed", detail }))
+        Deferred.doneUnsafe(this.ready, Effect.succeed(false))
+        const { owner } = this
+        this.owner = undefined
+        owner?.failed(event)
+      }
+    }
+  }
+
+  #open(): void {
+    Deferred.doneUnsafe(this.ready, Effect.succeed(true))
+    this.owner?.opened()
+  }
+}
+
+/** Runs a connection until its lane is gone; to be forked where the device lives. */
+export const run = (link: Link): Effect.Effect<void> =>
+  Effect.raceFirst(
+    link.lane.closed,
+    Effect.flatMap(Deferred.await(link.leaving), (how) =>
+      Effect.andThen(how === "in order" ? link.lane.close : link.lane.abort, link.lane.closed)
+    )
+  ).pipe(Effect.map((error) => link.ended(error)))

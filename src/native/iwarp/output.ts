@@ -1,0 +1,169 @@
+/**
+ * Everything that a session sends: its own work and answers to the peer in turn, in batches, and
+ * only so much at once that the connection never stops to read because it has too much to write.
+ */
+import { type Batch, FpduWriter, Outgoing } from "../../schema/iwarp/FpduWriter.ts"
+import { Opcode, Queue } from "../../schema/iwarp/Segment.ts"
+import type { Crc32c } from "../../schema/iwarp/Crc32c.ts"
+import { Answer, copyUpTo } from "./answering.ts"
+import { sinkStag, type Unsendable, type Works } from "./working.ts"
+
+/** Octets that may be with the socket at once: several batches, below what holds its reading. */
+const windowBytes = 524_288
+/** Octets of a batch: one `writev`. */
+const batchBytes = 262_144
+/** Octets of headers, trailers and short payloads in a batch. */
+const frameBytes = 16_384
+
+/** What the output needs of its session. */
+export interface OutputPort {
+  readonly write: (bytes: Uint8Array, written?: () => void) => void
+  /** A batch has left; the session calls `left` when it may run. */
+  readonly written: (batch: Batch, number: number) => void
+  /** The oldest work cannot be sent. */
+  readonly unsendable: (work: Unsendable) => void
+  /** An answer was sent. */
+  readonly answered: () => void
+  /** The peer may not have any more what it was promised. */
+  readonly withdrawn: () => void
+}
+
+/** The sending half of a connection. */
+export class Output {
+  readonly #port: OutputPort
+  readonly #works: Works
+  readonly #writer: FpduWriter
+  readonly #answers: Array<Answer> = []
+  /** What is being put, maybe over several batches. */
+  #current: Outgoing | undefined
+  #signal: Outgoing | undefined
+  #answerNext = false
+  #atomicSequence = 0
+  #isOpen = false
+  #isOver = false
+  #inFlight = 0
+  #batches = 0
+  /** Batches that have left; they leave in order. */
+  #left = 0
+
+  constructor(
+    port: OutputPort,
+    works: Works,
+    crc: Crc32c | undefined,
+    maximumUlpdu: number | undefined
+  ) {
+    this.#port = port
+    this.#works = works
+    this.#writer = new FpduWriter({ crc, maximumUlpdu, batchBytes, frameBytes, copyUpTo })
+  }
+
+  /** Batches that have left. */
+  get left(): number {
+    return this.#left
+  }
+
+  /** Whether octets wait for the socket. */
+  get isWaiting(): boolean {
+    return this.#inFlight > 0
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  /** From now on the peer hears what is sent. */
+  open(): void {
+    this.#isOpen = true
+  }
+
+  /** Opens with the signal that the peer awaits before it sends anything itself. */
+  openWith(signal: "write" | "read"): void {
+    this.#isOpen = true
+    if (signal === "read") this.#signal = this.#works.readyRead()
+    else {
+      this.#signal = new Outgoing()
+      this.#signal.opcode = Opcode.write
+      this.#signal.tagged = true
+      this.#signal.stag = sinkStag
+    }
+    this.#current = this.#signal
+  }
+
+  answer(answer: Answer): void {
+    if (answer.isAtomic) {
+      this.#atomicSequence += 1
+      answer.sequence = this.#atomicSequence
+    }
+    this.#answers.push(answer)
+  }
+
+  /** Sends what there is, as far as the window allows. */
+  pump(): void {
+    while (this.#isOpen && !this.#isOver && this.#inFlight < windowBytes) {
+      while (this.#step());
+      if (!this.#writeBatch()) return
+    }
+  }
+
+  /** The socket has taken a batch. */
+  wrote(batch: Batch, number: number): void {
+    this.#inFlight -= batch.bytes
+    this.#left = number
+    this.#writer.recycle(batch)
+  }
+
+  /** Ends the output; says why, if the peer may be told. */
+  end(terminate: Uint8Array | undefined): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    if (!this.#isOpen || terminate === undefined) return
+    this.#writeBatch()
+    const message = new Outgoing()
+    message.opcode = Opcode.terminate
+    message.queue = Queue.terminate
+    message.sequence = 1
+    message.payload = [terminate]
+    this.#writer.put(message)
+    this.#writeBatch()
+  }
+
+  /** Puts one message; false when there is none, or no room. */
+  #step(): boolean {
+    this.#current ??= this.#choose()
+    const message = this.#current
+    if (message === undefined) return false
+    const isAnswer = message instanceof Answer
+    if (isAnswer && !message.prepare(batchBytes)) {
+      this.#port.withdrawn()
+      return false
+    }
+    if (!this.#writer.put(message)) return false
+    this.#current = undefined
+    if (isAnswer) this.#port.answered()
+    else if (message !== this.#signal) this.#works.put(message, this.#batches + 1)
+    return true
+  }
+
+  /** Answers and own work take turns. */
+  #choose(): Outgoing | undefined {
+    if (this.#isOver) return undefined
+    this.#answerNext = !this.#answerNext
+    if (this.#answerNext && this.#answers.length > 0) return this.#answers.shift()
+    const next = this.#works.next()
+    if (next === undefined) return this.#answers.shift()
+    if (next instanceof Outgoing) return next
+    this.#port.unsendable(next)
+    return undefined
+  }
+
+  #writeBatch(): boolean {
+    const batch = this.#writer.take()
+    if (batch === undefined) return false
+    const number = ++this.#batches
+    const { parts } = batch
+    this.#inFlight += batch.bytes
+    for (let index = 0; index < parts.length - 1; index++) this.#port.write(parts[index]!)
+    this.#port.write(parts.at(-1)!, () => this.#port.written(batch, number))
+    return true
+  }
+}

@@ -1,0 +1,284 @@
+/**
+ * The two work queues of a queue pair in shared memory: the main thread posts into them, and the
+ * session that holds the connection takes work out, wherever it lives.
+ *
+ * So a receive is there for the peer's next message as soon as the post returns, and posting
+ * copies some words and allocates nothing. How work ended comes back by the session's events, in
+ * order with the end of the connection.
+ */
+import type { Opcode, Parts, ReceiveRequest } from "../verbs/WorkRequest.ts"
+import { awaitUsers } from "./guard.ts"
+
+/** Words of the head. `epoch` names the connection whose session may use the queues. */
+const Head = {
+  epoch: 0,
+  users: 1,
+  kicked: 2,
+  sends: 3,
+  receives: 4,
+  sendPlaces: 5,
+  receivePlaces: 6,
+  parts: 7,
+  inline: 8
+} as const
+const headWords = 16
+
+const Send = {
+  opcode: 0,
+  inline: 1,
+  parts: 2,
+  key: 3,
+  high: 4,
+  low: 5,
+  immediate: 6,
+  invalidate: 7,
+  bytes: 8
+} as const
+/** Places of 64 bits, counted in such. */
+const Long = { value: 5, compare: 6 } as const
+const sendWords = 14
+const receiveWords = 2
+const partWords = 6
+
+/** What a part names that no session may use. */
+export const noRow = -1
+
+/** Finds the row of a part's region; `noRow` if this work may not use it. */
+export type RowOf = (parts: Parts, index: number) => { readonly row: number; generation: number }
+
+const opcodes: ReadonlyArray<Opcode> = [
+  "send",
+  "send-invalidate",
+  "write",
+  "write-immediate",
+  "read",
+  "fetch-add",
+  "compare-swap"
+]
+
+/** How large the queues are. */
+export interface Shape {
+  readonly sendDepth: number
+  readonly receiveDepth: number
+  readonly parts: number
+  readonly inline: number
+}
+
+const powerAbove = (places: number): number => 2 ** Math.ceil(Math.log2(Math.max(places, 1)))
+
+/** A request as the session reads it, used again for each. */
+export class PostedSend {
+  opcode: Opcode = "send"
+  key = 0
+  high = 0
+  low = 0
+  immediate = 0
+  invalidate = 0
+  bytes = 0
+  value = 0n
+  compare = 0n
+  /** The octets of an inline request. */
+  inlined: Uint8Array | undefined = undefined
+  /** Where its parts begin, for `part`. */
+  partsAt = 0
+  parts = 0
+}
+
+/** A part as the session reads it. */
+export interface PostedPart {
+  row: number
+  generation: number
+  offset: number
+  length: number
+}
+
+/** The queues, on either side. */
+export class QueueMemory {
+  readonly memory: SharedArrayBuffer
+  readonly #words: Int32Array<SharedArrayBuffer>
+  readonly #longs: Float64Array<SharedArrayBuffer>
+  readonly #values: BigUint64Array<SharedArrayBuffer>
+  readonly #octets: Uint8Array<SharedArrayBuffer>
+  readonly #sendStride: number
+  readonly #receiveStride: number
+  readonly #sendsAt: number
+
+  constructor(memory: SharedArrayBuffer) {
+    this.memory = memory
+    this.#words = new Int32Array(memory)
+    this.#longs = new Float64Array(memory)
+    this.#values = new BigUint64Array(memory)
+    this.#octets = new Uint8Array(memory)
+    const parts = this.#words[Head.parts]!
+    this.#receiveStride = receiveWords + parts * partWords
+    this.#sendStride = sendWords + parts * partWords + this.#words[Head.inline]! / 4
+    this.#sendsAt = headWords + this.#words[Head.receivePlaces]! * this.#receiveStride
+  }
+
+  static make(shape: Shape): QueueMemory {
+    const inline = Math.ceil(shape.inline / 8) * 8
+    const sends = powerAbove(shape.sendDepth)
+    const receives = powerAbove(shape.receiveDepth)
+    const part = shape.parts * partWords
+    const words =
+      headWords + receives * (receiveWords + part) + sends * (sendWords + part + inline / 4)
+    const memory = new SharedArrayBuffer(words * 4)
+    const head = new Int32Array(memory)
+    head[Head.sendPlaces] = sends
+    head[Head.receivePlaces] = receives
+    head[Head.parts] = shape.parts
+    head[Head.inline] = inline
+    return new QueueMemory(memory)
+  }
+
+  /** Places of the send queue. */
+  get sendPlaces(): number {
+    return this.#words[Head.sendPlaces]!
+  }
+
+  get receivePlaces(): number {
+    return this.#words[Head.receivePlaces]!
+  }
+
+  /** Posted so far, as a count that wraps. */
+  get sends(): number {
+    return Atomics.load(this.#words, Head.sends)
+  }
+
+  get receives(): number {
+    return Atomics.load(this.#words, Head.receives)
+  }
+
+  /** A new connection may use the queues; gives its epoch. */
+  begin(): number {
+    this.look()
+    return Atomics.add(this.#words, Head.epoch, 1) + 1
+  }
+
+  /** No session may use the queues or what is posted: once this returns, none does. */
+  stop(): void {
+    Atomics.add(this.#words, Head.epoch, 1)
+    awaitUsers(this.#words, Head.users)
+  }
+
+  enter(epoch: number): boolean {
+    Atomics.add(this.#words, Head.users, 1)
+    if (Atomics.load(this.#words, Head.epoch) === epoch) return true
+    this.leave()
+    return false
+  }
+
+  leave(): void {
+    if (Atomics.sub(this.#words, Head.users, 1) === 1) Atomics.notify(this.#words, Head.users)
+  }
+
+  /** Whether the session has to be told that there is work: it has not been since its last look. */
+  kick(): boolean {
+    return Atomics.exchange(this.#words, Head.kicked, 1) === 0
+  }
+
+  /** The session looks now. */
+  look(): void {
+    Atomics.store(this.#words, Head.kicked, 0)
+  }
+
+  postReceive(index: number, { parts }: ReceiveRequest, rowOf: RowOf): void {
+    const at = headWords + (index & (this.receivePlaces - 1)) * this.#receiveStride
+    this.#words[at] = parts.count
+    this.#writeParts(at + receiveWords, parts, rowOf)
+    Atomics.store(this.#words, Head.receives, (index + 1) | 0)
+  }
+
+  /** How many parts a receive has; they begin at `receiveParts`. */
+  receivePartCount(index: number): number {
+    return this.#words[headWords + (index & (this.receivePlaces - 1)) * this.#receiveStride]!
+  }
+
+  receiveParts(index: number): number {
+    return headWords + (index & (this.receivePlaces - 1)) * this.#receiveStride + receiveWords
+  }
+
+  /** `inlined` are the octets of an inline request. */
+  postSend(
+    index: number,
+    request: {
+      readonly opcode: Opcode
+      readonly remoteKey: number
+      readonly remoteHigh: number
+      readonly remoteLow: number
+      readonly immediate: number
+      readonly invalidate: number
+      readonly value: bigint
+      readonly compare: bigint
+      readonly parts: Parts
+    },
+    bytes: number,
+    inlined: Uint8Array | undefined,
+    rowOf: RowOf
+  ): void {
+    const at = this.#sendsAt + (index & (this.sendPlaces - 1)) * this.#sendStride
+    const words = this.#words
+    const { parts } = request
+    words[at + Send.opcode] = opcodes.indexOf(request.opcode)
+    words[at + Send.inline] = inlined === undefined ? 0 : 1
+    words[at + Send.parts] = parts.count
+    words[at + Send.key] = request.remoteKey
+    words[at + Send.high] = request.remoteHigh
+    words[at + Send.low] = request.remoteLow
+    words[at + Send.immediate] = request.immediate
+    words[at + Send.invalidate] = request.invalidate
+    this.#longs[at / 2 + Send.bytes / 2] = bytes
+    this.#values[at / 2 + Long.value] = request.value
+    this.#values[at / 2 + Long.compare] = request.compare
+    if (inlined === undefined) this.#writeParts(at + sendWords, parts, rowOf)
+    else this.#octets.set(inlined.subarray(0, bytes), this.#inlineAt(at))
+    Atomics.store(words, Head.sends, (index + 1) | 0)
+  }
+
+  readSend(index: number, into: PostedSend): void {
+    const at = this.#sendsAt + (index & (this.sendPlaces - 1)) * this.#sendStride
+    const words = this.#words
+    into.opcode = opcodes[words[at + Send.opcode]!]!
+    into.key = words[at + Send.key]! >>> 0
+    into.high = words[at + Send.high]! >>> 0
+    into.low = words[at + Send.low]! >>> 0
+    into.immediate = words[at + Send.immediate]! >>> 0
+    into.invalidate = words[at + Send.invalidate]! >>> 0
+    into.bytes = this.#longs[at / 2 + Send.bytes / 2]!
+    into.value = this.#values[at / 2 + Long.value]!
+    into.compare = this.#values[at / 2 + Long.compare]!
+    into.partsAt = at + sendWords
+    into.parts = words[at + Send.parts]!
+    const inlineAt = this.#inlineAt(at)
+    into.inlined =
+      words[at + Send.inline] === 1
+        ? this.#octets.subarray(inlineAt, inlineAt + into.bytes)
+        : undefined
+  }
+
+  /** Part `index` of those that begin at `partsAt`. */
+  readPart(partsAt: number, index: number, into: PostedPart): PostedPart {
+    const at = partsAt + index * partWords
+    into.row = this.#words[at]!
+    into.generation = this.#words[at + 1]!
+    into.offset = this.#longs[at / 2 + 1]!
+    into.length = this.#longs[at / 2 + 2]!
+    return into
+  }
+
+  #inlineAt(sendAt: number): number {
+    return (sendAt + sendWords + this.#words[Head.parts]! * partWords) * 4
+  }
+
+  #writeParts(from: number, parts: Parts, rowOf: RowOf): void {
+    for (let index = 0; index < parts.count; index++) {
+      const at = from + index * partWords
+      const part = parts.at(index)
+      const { generation, row } = rowOf(parts, index)
+      this.#words[at] = row
+      this.#words[at + 1] = generation
+      this.#longs[at / 2 + 1] = part.offset
+      this.#longs[at / 2 + 2] = part.length
+    }
+  }
+}

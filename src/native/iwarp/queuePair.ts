@@ -1,0 +1,307 @@
+/** A queue pair whose connection is a TCP stream, on the main thread. */
+import * as Effect from "effect/Effect"
+import type { Status } from "../verbs/Completion.ts"
+import type { Disconnect } from "../verbs/Connection.ts"
+import type { QueuePair } from "../verbs/QueuePair.ts"
+import {
+  defaults,
+  mayGo,
+  offence,
+  type State,
+  type Step,
+  type ToInit,
+  type ToReadyToReceive
+} from "../verbs/QueuePairState.ts"
+import type { SoftCompletionQueue } from "../verbs/soft/completions.ts"
+import { Holding } from "../verbs/soft/holdings.ts"
+import { fetches, ReceiveQueue, SendQueue, type WorkLimits } from "../verbs/soft/workQueues.ts"
+import {
+  IllegalTransition,
+  InvalidAttribute,
+  type ModifyError,
+  Released
+} from "../verbs/VerbsError.ts"
+import type { Posted, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
+import type { Link, LinkOwner } from "./link.ts"
+import type { QueueMemory, RowOf } from "./queueMemory.ts"
+import { type Regions, rightsOf, rowFinder } from "./regions.ts"
+import { type Binding, type Failure, recordBytes, Tag } from "./talk.ts"
+
+/** What a queue pair needs of its device. */
+export interface Host {
+  readonly regions: Regions
+  /** Goes and meets the peer that the step to `rtr` named. */
+  readonly meet: (queuePair: IwarpQueuePair) => void
+  /** Work waits for a peer that has not been met. */
+  readonly awaited: (queuePair: IwarpQueuePair) => void
+  readonly fatal: (queuePair: IwarpQueuePair, detail: string) => void
+  readonly checkPort: (step: ToInit | ToReadyToReceive) => InvalidAttribute | undefined
+}
+
+/** What a queue pair is made of. */
+export interface Make {
+  readonly host: Host
+  readonly number: number
+  readonly domain: number
+  readonly owners: ReadonlyArray<Holding>
+  readonly memory: QueueMemory
+  /** The number under which the I/O pool knows that memory. */
+  readonly buffer: number
+  readonly sends: SoftCompletionQueue
+  readonly receives: SoftCompletionQueue
+  readonly sendDepth: number
+  readonly receiveDepth: number
+  readonly limits: WorkLimits
+  readonly released: () => void
+}
+
+const atomicBytes = 8
+
+/** A queue pair. */
+export class IwarpQueuePair implements QueuePair, LinkOwner {
+  readonly number: number
+  readonly domain: number
+  readonly holding: Holding
+  state: State = "reset"
+  /** Where the peer is, of a queue pair that is connected out of band. */
+  path: ToReadyToReceive | undefined = undefined
+  /** Called once, with why, when the queue pair leaves its connection. */
+  disconnected: ((why: Disconnect) => void) | undefined = undefined
+  readonly #host: Host
+  readonly #sends: SendQueue
+  readonly #receives: ReceiveQueue
+  readonly #memory: QueueMemory
+  readonly #buffer: number
+  readonly #sources: RowOf
+  readonly #sinks: RowOf
+  readonly #released: () => void
+  #rights = 0
+  #link: Link | undefined = undefined
+  /** A connection is being made for it. */
+  #isTaken = false
+
+  constructor(make: Make) {
+    const { domain, host, limits, memory, number, receiveDepth, sendDepth } = make
+    this.number = number
+    this.domain = domain
+    this.#host = host
+    this.#memory = memory
+    this.#buffer = make.buffer
+    this.#sources = rowFinder(domain, false)
+    this.#sinks = rowFinder(domain, true)
+    this.#released = make.released
+    this.#sends = new SendQueue(sendDepth, limits, { queuePair: number, completions: make.sends })
+    this.#receives = new ReceiveQueue(receiveDepth, limits, {
+      queuePair: number,
+      completions: make.receives
+    })
+    this.holding = new Holding("queue pair", make.owners, () => this.#release())
+  }
+
+  get outstandingSends(): number {
+    return this.#sends.ledger.outstanding
+  }
+
+  get outstandingReceives(): number {
+    return this.#receives.ledger.outstanding
+  }
+
+  get isTaken(): boolean {
+    return this.#isTaken
+  }
+
+  get hasPeer(): boolean {
+    return this.#link !== undefined
+  }
+
+  readonly post = (request: SendRequest): Posted => {
+    if (this.holding.isReleased) return "wrong-state"
+    const sends = this.#sends
+    const index = sends.ledger.posted
+    const posted = sends.post(request, this.state)
+    if (posted !== "accepted") return posted
+    if (this.state === "err") this.#flush()
+    else {
+      const slot = sends.at(index)
+      const inlined = request.inline ? slot.payload() : undefined
+      const rowOf = fetches(slot.opcode) ? this.#sinks : this.#sources
+      this.#memory.postSend(index, slot, slot.bytes, inlined, rowOf)
+      this.#kick()
+    }
+    return posted
+  }
+
+  readonly postReceive = (request: ReceiveRequest): Posted => {
+    if (this.holding.isReleased) return "wrong-state"
+    const index = this.#receives.ledger.posted
+    const posted = this.#receives.post(request, this.state)
+    if (posted !== "accepted") return posted
+    if (this.state === "err") this.#flush()
+    else this.#memory.postReceive(index, request, this.#sinks)
+    return posted
+  }
+
+  readonly modify = (step: Step): Effect.Effect<void, ModifyError> =>
+    Effect.suspend(() => {
+      const obstacle = this.obstacle(step.to) ?? this.#invalid(step)
+      return obstacle === undefined ? Effect.sync(() => this.#take(step)) : Effect.fail(obstacle)
+    })
+
+  /** What stands against going to a state. */
+  obstacle(to: State): ModifyError | undefined {
+    if (this.holding.isReleased) {
+      return new Released({ resource: `queue pair ${this.number}`, reason: "released" })
+    }
+    const { state: from } = this
+    const isFree = !this.#isTaken || to === "err" || to === "reset"
+    return isFree && mayGo(from, to)
+      ? undefined
+      : new IllegalTransition({ queuePair: this.number, from, to })
+  }
+
+  /** A connection is being made for it; nothing else may move it but to its end. */
+  reserve(): void {
+    this.#isTaken = true
+  }
+
+  /** Which queues a session serves from now on. */
+  bind(): Binding {
+    return {
+      queues: this.#buffer,
+      epoch: this.#memory.begin(),
+      domain: this.domain,
+      rights: this.#rights,
+      sendAt: this.#sends.ledger.ended,
+      receiveAt: this.#receives.ledger.ended
+    }
+  }
+
+  /** Takes a connection whose peer may send from now on. */
+  attach(link: Link): void {
+    this.#link = link
+    link.owner = this
+    if (this.state === "init") this.state = "rtr"
+    if (this.#sends.ledger.outstanding > 0) this.#kick()
+  }
+
+  /** The connection is complete. */
+  opened(): void {
+    if (this.#isTaken && this.state === "rtr") this.state = "rts"
+  }
+
+  records(bytes: Uint8Array, from: number, to: number): void {
+    const view = new DataView(bytes.buffer, bytes.byteOffset)
+    for (let at = from; at < to; at += recordBytes) {
+      const tag = view.getUint32(at, true)
+      const length = view.getUint32(at + 4, true)
+      if (tag === Tag.sends) this.#endSends(length)
+      else {
+        const invalidated = view.getUint32(at + 12, true)
+        const isImmediate = tag === Tag.receiveImmediate
+        const kind = isImmediate ? "receive-immediate" : "receive"
+        const completion = this.#receives.end(kind, "success")
+        if (completion === undefined) continue
+        completion.length = length
+        completion.immediate = view.getUint32(at + 8, true)
+        completion.invalidated = invalidated
+        if (invalidated !== 0) this.#host.regions.invalidated(invalidated)
+      }
+    }
+  }
+
+  failed({ detail, receive, send }: Failure): void {
+    if (send !== undefined && this.outstandingSends > 0) this.#sends.end(send, 0)
+    else if (receive !== undefined && this.outstandingReceives > 0) {
+      this.#receives.end("receive", receive)
+    } else this.#host.fatal(this, detail)
+    this.fail("failed")
+  }
+
+  ended(error: Parameters<LinkOwner["ended"]>[0]): void {
+    const isClose = error._tag === "PeerClosed"
+    if (!isClose) this.#host.fatal(this, error.message)
+    this.fail(isClose ? "peer-disconnected" : "failed")
+  }
+
+  /** To `err`: once this returns, everything that was posted has ended. */
+  fail(why: Disconnect, status?: Status): void {
+    if (this.state === "err") return
+    this.#halt("err", status)
+    const { disconnected } = this
+    this.disconnected = undefined
+    disconnected?.(why)
+  }
+
+  #halt(state: "err" | "reset", status?: Status): void {
+    this.state = state
+    this.#memory.stop()
+    const link = this.#link
+    this.#link = undefined
+    this.#isTaken = false
+    this.path = undefined
+    if (status !== undefined && this.outstandingSends > 0) this.#sends.end(status, 0)
+    this.#flush()
+    link?.leave("in order")
+  }
+
+  #take(step: Step): void {
+    switch (step.to) {
+      case "init":
+        this.#rights = rightsOf(step.access ?? [])
+        this.state = "init"
+        return
+      case "rtr":
+        this.path = step
+        this.state = "rtr"
+        this.#host.meet(this)
+        return
+      case "rts":
+        this.state = "rts"
+        return
+      case "err":
+        return this.fail("disconnected")
+      case "reset": {
+        const { disconnected } = this
+        this.disconnected = undefined
+        this.#halt("reset")
+        disconnected?.("disconnected")
+      }
+    }
+  }
+
+  #invalid(step: Step): InvalidAttribute | undefined {
+    const wrong = offence(step)
+    if (wrong !== undefined) return new InvalidAttribute({ operation: "modify", ...wrong })
+    return step.to === "init" || step.to === "rtr" ? this.#host.checkPort(step) : undefined
+  }
+
+  #kick(): void {
+    if (this.#link === undefined) this.#host.awaited(this)
+    else if (this.#memory.kick()) this.#link.kick()
+  }
+
+  #endSends(count: number): void {
+    const sends = this.#sends
+    for (let left = count; left > 0 && sends.ledger.outstanding > 0; left--) {
+      const { bytes, opcode } = sends.at(sends.ledger.ended)
+      const length = opcode === "read" ? bytes : fetches(opcode) ? atomicBytes : 0
+      sends.end("success", length)
+    }
+  }
+
+  #flush(): void {
+    this.#sends.flush()
+    this.#receives.flush()
+  }
+
+  #release(): void {
+    this.fail("disconnected")
+    this.#sends.retire()
+    this.#receives.retire()
+    this.#released()
+  }
+}
+
+/** How many reads the peer may have under way here, from the step to `rtr`. */
+export const inboundReadsOf = (path: ToReadyToReceive): number =>
+  path.inboundReads ?? defaults.inboundReads

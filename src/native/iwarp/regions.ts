@@ -1,0 +1,182 @@
+/** The registered memory of one device, on the main thread. */
+import * as Effect from "effect/Effect"
+import { randomFillSync } from "node:crypto"
+import type { Access, Options, Region } from "../verbs/Region.ts"
+import { Holding } from "../verbs/soft/holdings.ts"
+import type { Parts } from "../verbs/WorkRequest.ts"
+import { type Entry, regionLimit, RegionTable, Right } from "./regionTable.ts"
+
+const bits: ReadonlyArray<readonly [Access, number]> = [
+  ["local-write", Right.localWrite],
+  ["remote-write", Right.remoteWrite],
+  ["remote-read", Right.remoteRead],
+  ["remote-atomic", Right.remoteAtomic]
+]
+
+/** Rights as bits. */
+export const rightsOf = (access: ReadonlyArray<Access>): number =>
+  bits.reduce((rights, [name, bit]) => (access.includes(name) ? rights | bit : rights), 0)
+
+const remoteRights = Right.remoteWrite | Right.remoteRead | Right.remoteAtomic
+
+/** Addresses are drawn, so that a peer learns nothing from them; regions do not overlap. */
+const pageBytes = 4_096
+
+const drawn = new Uint32Array(64)
+let undrawn = 0
+
+const drawKey = (): number => {
+  if (undrawn === 0) {
+    randomFillSync(drawn)
+    undrawn = drawn.length
+  }
+  undrawn -= 1
+  return drawn[undrawn]!
+}
+
+/** The regions of a device and their keys. */
+export class Regions {
+  readonly table = new RegionTable()
+  readonly #free: Array<number> = []
+  readonly #byKey = new Map<number, IwarpRegion>()
+  #rows = 0
+  #nextPage = 1 + (drawKey() % 0x1000_0000)
+  #used = 0
+
+  get isFull(): boolean {
+    return this.#used === regionLimit
+  }
+
+  take(): number {
+    this.#used += 1
+    return this.#free.pop() ?? this.#rows++
+  }
+
+  give(row: number): void {
+    this.#used -= 1
+    this.#free.push(row)
+  }
+
+  /** An address for so many octets, aligned as they are in their buffer. */
+  address(offset: number, length: number): number {
+    const at = this.#nextPage * pageBytes + (offset % pageBytes)
+    this.#nextPage += Math.ceil(length / pageBytes) + 2
+    return at
+  }
+
+  grant(region: IwarpRegion, previous: number): number {
+    for (;;) {
+      const key = drawKey()
+      if (key === previous || !this.table.grant(key, region.row)) continue
+      this.#byKey.set(key, region)
+      return key
+    }
+  }
+
+  void(key: number): void {
+    const region = this.#byKey.get(key)
+    if (region === undefined) return
+    this.#byKey.delete(key)
+    this.table.void(key)
+    this.table.settle(region.row)
+  }
+
+  /** A peer made a key void; the table knows already. */
+  invalidated(key: number): void {
+    this.#byKey.get(key)?.forget(key)
+    this.#byKey.delete(key)
+  }
+}
+
+/** A region that this device's sessions can reach. */
+export class IwarpRegion implements Region {
+  readonly memory: SharedArrayBuffer
+  readonly offset: number
+  readonly length: number
+  readonly octets: Uint8Array<SharedArrayBuffer>
+  readonly access: ReadonlyArray<Access>
+  readonly address: number
+  readonly localKey = drawKey()
+  readonly row: number
+  readonly generation: number
+  readonly domain: number
+  readonly holding: Holding
+  readonly revoke = Effect.sync(() => this.#revoke())
+  remoteKey = 0
+  readonly #regions: Regions
+  readonly #rights: number
+
+  constructor(
+    regions: Regions,
+    options: Omit<Options, "memory"> & { readonly memory: SharedArrayBuffer },
+    domain: number,
+    buffer: number,
+    owner: Holding
+  ) {
+    const { access = ["local-write"], memory, offset = 0 } = options
+    this.memory = memory
+    this.offset = offset
+    this.length = options.length ?? memory.byteLength - offset
+    this.octets = new Uint8Array(memory, offset, this.length)
+    this.access = access
+    this.domain = domain
+    this.#regions = regions
+    this.#rights = rightsOf(access)
+    this.row = regions.take()
+    this.address = regions.address(offset, this.length)
+    const { address, length } = this
+    const entry: Entry = { buffer, domain, rights: this.#rights, offset, length, address }
+    this.generation = regions.table.place(this.row, entry)
+    this.remoteKey = this.#grant(0)
+    this.holding = new Holding("region", [owner], () => this.#release())
+  }
+
+  get isReleased(): boolean {
+    return this.holding.isReleased
+  }
+
+  get localWrite(): boolean {
+    return (this.#rights & Right.localWrite) !== 0
+  }
+
+  readonly renewKey = (): number => {
+    const previous = this.remoteKey
+    this.#revoke()
+    if (!this.isReleased) this.remoteKey = this.#grant(previous)
+    return this.remoteKey
+  }
+
+  /** The peer has made this key void. */
+  forget(key: number): void {
+    if (this.remoteKey === key) this.remoteKey = 0
+  }
+
+  #grant(previous: number): number {
+    return (this.#rights & remoteRights) === 0 ? 0 : this.#regions.grant(this, previous)
+  }
+
+  #revoke(): void {
+    this.#regions.void(this.remoteKey)
+    this.remoteKey = 0
+  }
+
+  #release(): void {
+    this.#revoke()
+    this.#regions.table.remove(this.row)
+    this.#regions.give(this.row)
+  }
+}
+
+const nowhere = { row: -1, generation: 0 }
+
+/** Finds the rows of parts that may be sources, or sinks, in a protection domain. */
+export const rowFinder =
+  (domain: number, areSinks: boolean) =>
+  (parts: Parts, index: number): { readonly row: number; generation: number } => {
+    const { length, offset, region } = parts.at(index)
+    if (!(region instanceof IwarpRegion) || region.isReleased || region.domain !== domain) {
+      return nowhere
+    }
+    const isInside = offset >= 0 && length >= 0 && offset + length <= region.length
+    return isInside && (region.localWrite || !areSinks) ? region : nowhere
+  }

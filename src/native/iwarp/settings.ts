@@ -1,0 +1,49 @@
+/** How the iWARP provider works. Each limit has a default with its reason. */
+import type * as IoPool from "../IoPool.ts"
+
+/** @since 0.1.0 */
+export interface Settings {
+  /** The workers that own the sockets. */
+  readonly pool?: IoPool.Settings | undefined
+  /** Where sockets live. Default `worker`: one-sided access is served while this thread is busy. */
+  readonly on?: "worker" | "main" | undefined
+  /** Whether this side asks for CRCs; if either side does, both compute them. Default true. */
+  readonly crc?: boolean | undefined
+  /** MPA's revision for own requests. 1 is for peers of before RFC 6581. Default 2. */
+  readonly revision?: 1 | 2 | undefined
+  /** The initiator signals that it is ready, before any message. Default true. */
+  readonly peerToPeer?: boolean | undefined
+  /**
+   * Octets of a TCP segment, to keep each FPDU within one: what hardware peers want, 1448 on
+   * Ethernet. Default: none, FPDUs are as large as can be.
+   */
+  readonly segmentBytes?: number | undefined
+  /** Milliseconds for a connection to be made. Default 10 s, as Linux waits for a reply. */
+  readonly connectWithin?: number | undefined
+  /** Milliseconds for a caller to say who it is. Default 5 s, as Linux waits for a request. */
+  readonly requestWithin?: number | undefined
+  /** Milliseconds for the program to accept or reject. Default 10 s: the caller waits as long. */
+  readonly decideWithin?: number | undefined
+  /** Milliseconds that a peer may take no octets, or owe an answer. Default 30 s. */
+  readonly answerWithin?: number | undefined
+  /** Callers of one listener that have not said who they are. Default 128. */
+  readonly callers?: number | undefined
+}
+
+/** All settings, as they hold. */
+export type Resolved = {
+  readonly [K in Exclude<keyof Settings, "pool" | "segmentBytes">]-?: NonNullable<Settings[K]>
+} & { readonly segmentBytes: number | undefined }
+
+export const resolve = (settings: Settings): Resolved => ({
+  on: settings.on ?? "worker",
+  crc: settings.crc ?? true,
+  revision: settings.revision ?? 2,
+  peerToPeer: settings.peerToPeer ?? true,
+  segmentBytes: settings.segmentBytes,
+  connectWithin: settings.connectWithin ?? 10_000,
+  requestWithin: settings.requestWithin ?? 5_000,
+  decideWithin: settings.decideWithin ?? 10_000,
+  answerWithin: settings.answerWithin ?? 30_000,
+  callers: settings.callers ?? 128
+})

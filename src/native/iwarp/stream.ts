@@ -1,0 +1,238 @@
+/**
+ * A connection in full operation, where its socket lives: what comes in is placed and answered,
+ * what is posted goes out, and what ended is told.
+ *
+ * All of it runs within a guard: the main thread takes the queues back by changing their epoch,
+ * and then nothing of this connection touches them or the memory they name.
+ */
+import type { Batch } from "../../schema/iwarp/FpduWriter.ts"
+import type { Crc32c } from "../../schema/iwarp/Crc32c.ts"
+import type { Settled } from "../../schema/iwarp/Negotiation.ts"
+import * as Terminate from "../../schema/iwarp/Terminate.ts"
+import type { Status } from "../verbs/Completion.ts"
+import type { FramerPort } from "../Framer.ts"
+import { Answer } from "./answering.ts"
+import { Input } from "./input.ts"
+import { Output } from "./output.ts"
+import { QueueMemory } from "./queueMemory.ts"
+import type { RegionTable } from "./regionTable.ts"
+import { type KeyedSink, Memory } from "./sinks.ts"
+import { type Binding, type Failure, Records, Tag } from "./talk.ts"
+import { Works } from "./working.ts"
+
+/** What a connection is made of. */
+export interface StreamOptions {
+  readonly port: FramerPort
+  readonly table: RegionTable
+  readonly bind: Binding
+  readonly settled: Settled
+  readonly crc: Crc32c | undefined
+  readonly maximumUlpdu: number | undefined
+  /** Milliseconds that a peer may take no octets, or owe an answer. */
+  readonly answerWithin: number
+}
+
+const { Cause } = Terminate
+
+/** How the oldest work ended, from what the peer complains about. */
+const statusOf = (cause: Pick<Terminate.Cause, "layer" | "type" | "code">): Status => {
+  const is = (known: Terminate.Cause): boolean =>
+    known.layer === cause.layer && known.type === cause.type && known.code === cause.code
+  if (is(Cause.noBuffer)) return "rnr-retry-exceeded"
+  if (is(Cause.tooLong)) return "remote-invalid"
+  if (cause.layer < 2 && cause.type === 1) return "remote-access"
+  return cause.layer < 2 && cause.type === 2 ? "remote-invalid" : "remote-operation"
+}
+
+/** The stream of FPDUs on one connection. */
+export class Stream {
+  readonly #port: FramerPort
+  readonly #queues: QueueMemory
+  readonly #epoch: number
+  readonly #records: Records
+  readonly #works: Works
+  readonly #input: Input
+  readonly #output: Output
+  readonly #answerWithin: number
+  #timer: NodeJS.Timeout | undefined
+  /** Counts what shows that the peer is there. */
+  #signs = 0
+  #isOver = false
+  #failure: Failure | undefined
+
+  constructor(options: StreamOptions) {
+    const { bind, crc, port, settled, table } = options
+    const memory = new Memory(table, port.region, bind.domain, bind.rights)
+    this.#port = port
+    this.#answerWithin = options.answerWithin
+    this.#records = new Records(port.deliver)
+    // Queues are always shared memory: the main thread registered them.
+    this.#queues = new QueueMemory(port.region(bind.queues)!.buffer as SharedArrayBuffer)
+    this.#epoch = bind.epoch
+    this.#input = new Input(this.#inputPort(), this.#queues, memory, {
+      domain: bind.domain,
+      ird: settled.ird,
+      ord: settled.ord,
+      receiveAt: bind.receiveAt,
+      crc
+    })
+    this.#works = new Works(
+      this.#queues,
+      memory,
+      this.#input.inbound.outstanding,
+      bind.sendAt,
+      settled.ord
+    )
+    this.#output = new Output(this.#outputPort(), this.#works, crc, options.maximumUlpdu)
+  }
+
+  /** As the initiator: speaks first, by a signal if that was agreed. */
+  begin(ready: Settled["ready"]): void {
+    this.#run(() => {
+      if (ready === "write" || ready === "read") this.#output.openWith(ready)
+      else this.#output.open()
+      this.#output.pump()
+    })
+  }
+
+  push(chunk: Uint8Array, from: number, to: number): void {
+    this.#signs += 1
+    this.#run(() => {
+      this.#input.push(chunk, from, to)
+      this.#settle()
+      this.#output.pump()
+    })
+  }
+
+  /** There is new work. */
+  kick(): void {
+    this.#run(() => {
+      this.#queues.look()
+      this.#output.pump()
+    })
+  }
+
+  /** The peer has sent its last octet. */
+  end(): void {
+    if (!this.#input.isInside) return
+    this.#run(() => this.#fail({ detail: "the stream ended within an FPDU" }, undefined))
+  }
+
+  /** Acts while the queues may be used, and tells the main thread after that. */
+  #run(act: () => void): void {
+    if (this.#isOver) return
+    if (!this.#queues.enter(this.#epoch)) {
+      this.#stop()
+      return
+    }
+    try {
+      act()
+    } finally {
+      this.#queues.leave()
+    }
+    this.#records.flush()
+    if (this.#failure !== undefined) {
+      this.#stop()
+      this.#records.say({ say: "failed", ...this.#failure })
+      this.#port.refuse(this.#failure.detail)
+    } else this.#watch()
+  }
+
+  #stop(): void {
+    this.#isOver = true
+    clearTimeout(this.#timer)
+  }
+
+  #fail(failure: Failure, terminate: Uint8Array | undefined): void {
+    if (this.#failure !== undefined) return
+    this.#failure = failure
+    this.#input.end()
+    this.#output.end(terminate)
+  }
+
+  /** Tells how many works at the head of the queue have ended. */
+  #settle(): void {
+    const count = this.#works.end(this.#output.left)
+    if (count > 0) this.#records.add(Tag.sends, count, 0, 0)
+  }
+
+  /** A peer that takes nothing, or answers nothing, for too long is gone. */
+  #watch(): void {
+    if (this.#timer !== undefined || !(this.#output.isWaiting || this.#works.isWaiting)) return
+    const seen = this.#signs
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      const isDead = seen === this.#signs && (this.#output.isWaiting || this.#works.isWaiting)
+      this.#run(() => {
+        if (!isDead) return
+        const detail = `no sign of the peer within ${this.#answerWithin} ms`
+        this.#fail({ detail, send: "retry-exceeded" }, undefined)
+      })
+    }, this.#answerWithin)
+    this.#timer.unref()
+  }
+
+  #outputPort(): ConstructorParameters<typeof Output>[0] {
+    return {
+      write: this.#port.write,
+      written: (batch: Batch, number: number) => {
+        this.#signs += 1
+        this.#run(() => {
+          this.#output.wrote(batch, number)
+          this.#settle()
+          this.#output.pump()
+        })
+      },
+      unsendable: ({ status }) => {
+        const detail = `posted work could not be sent: ${status}`
+        this.#fail({ detail, send: status }, Terminate.encode(Cause.rdmapLocal))
+      },
+      answered: () => this.#input.inbound.answered(),
+      withdrawn: () => {
+        const detail = "the peer read memory that was taken back meanwhile"
+        this.#fail({ detail }, Terminate.encode(Cause.invalidStag))
+      }
+    }
+  }
+
+  #inputPort(): ConstructorParameters<typeof Input>[0] {
+    const local = (detail: string, ends: Omit<Failure, "detail">): void =>
+      this.#fail({ detail, ...ends }, Terminate.encode(Cause.rdmapLocal))
+    return {
+      heard: () => {
+        if (this.#output.isOpen) return
+        this.#output.open()
+        this.#records.say({ say: "open" })
+      },
+      received: (length, immediate, invalidated) => {
+        const tag = immediate === undefined ? Tag.receive : Tag.receiveImmediate
+        this.#records.add(tag, length, immediate ?? 0, invalidated)
+      },
+      readRequest: (request, sink, at) => this.#output.answer(Answer.toRead(request, sink, at)),
+      atomicRequest: (request: Uint8Array, sink: KeyedSink, at: number) =>
+        this.#output.answer(Answer.toAtomic(request, sink, at)),
+      readDone: () => this.#works.answered(),
+      atomicDone: (response) => {
+        if (this.#works.answeredAtomic(response)) return
+        local("the memory of an atomic operation has gone", { send: "local-protection" })
+      },
+      terminated: (terminate) => {
+        const cause = terminate && Terminate.causeOf(terminate.layer, terminate.type, terminate.code)
+        const detail = `the peer terminated: ${cause?.name ?? "for an unknown reason"}`
+        const send = terminate === undefined ? "remote-operation" : statusOf(terminate)
+        this.#fail({ detail, send }, undefined)
+      },
+      refused: (fault, answer) => {
+        const { code, layer, type } = Terminate.answerTo(fault)
+        const cause = Terminate.causeOf(layer, type, code)
+        const detail = `refused what the peer sent: ${cause?.name ?? fault._tag}`
+        const isTooLong = cause === Cause.tooLong
+        this.#fail({ detail, receive: isTooLong ? "local-length" : undefined }, answer)
+      },
+      lost: (isReceive) =>
+        local("memory that a message was for has gone", {
+          [isReceive ? "receive" : "send"]: "local-protection" as const
+        })
+    }
+  }
+}

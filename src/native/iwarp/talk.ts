@@ -1,0 +1,134 @@
+/**
+ * What the main thread and a session tell each other: rare things as JSON, ends of work as records
+ * of four words, many in one frame.
+ */
+import type { Status } from "../verbs/Completion.ts"
+
+/** Which queues a connection serves, and what its peer may do. */
+export interface Binding {
+  /** The number under which the I/O pool knows the memory of the queues. */
+  readonly queues: number
+  readonly epoch: number
+  readonly domain: number
+  /** Rights of the queue pair, as bits. */
+  readonly rights: number
+  /** The first work that belongs to this connection. */
+  readonly sendAt: number
+  readonly receiveAt: number
+}
+
+/** What one side wants of a connection. Private data are hex digits. */
+export interface Terms {
+  readonly crc: boolean
+  readonly ird: number
+  readonly ord: number
+  readonly privateData: string
+}
+
+export type Command =
+  | (Terms & {
+      readonly do: "connect"
+      readonly revision: 1 | 2
+      readonly peerToPeer: boolean
+      readonly bind: Binding
+    })
+  | (Terms & { readonly do: "accept"; readonly bind: Binding })
+  | { readonly do: "reject"; readonly privateData: string }
+
+/** What holds for a connection. */
+export interface Agreed {
+  readonly privateData: string
+  readonly ird: number
+  readonly ord: number
+  readonly crc: boolean
+  readonly revision: number
+}
+
+/** Why a connection failed. `send` and `receive` are how the oldest work of a queue ended. */
+export interface Failure {
+  readonly detail: string
+  readonly send?: Status | undefined
+  readonly receive?: Status | undefined
+}
+
+export type Event =
+  | (Omit<Agreed, "crc"> & { readonly say: "request" })
+  /** `open`: the peer is known to be ready. */
+  | (Agreed & { readonly say: "settled"; readonly open: boolean })
+  | { readonly say: "open" }
+  | {
+      readonly say: "declined"
+      readonly reason: "rejected" | "incompatible"
+      readonly privateData: string
+      readonly detail: string
+    }
+  | (Failure & { readonly say: "failed" })
+
+/** Kinds of records: the first word. */
+export const Tag = { sends: 1, receive: 2, receiveImmediate: 3 } as const
+
+/** Octets of a record. */
+export const recordBytes = 16
+
+const brace = 0x7b
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+const kick = Uint8Array.of(0)
+
+/** Tells a session that there is work. */
+export const kickBytes = (): Uint8Array => kick
+
+export const encode = (message: Command | Event): Uint8Array =>
+  encoder.encode(JSON.stringify(message))
+
+/** Whether these octets are JSON, and no records or kick. */
+export const isText = (bytes: Uint8Array, from: number): boolean => bytes[from] === brace
+
+// Both ends are this program: what one wrote, the other reads.
+const parse = <A>(bytes: Uint8Array, from: number, to: number): A =>
+  JSON.parse(decoder.decode(bytes.slice(from, to))) as A
+
+export const readCommand = (bytes: Uint8Array, from: number, to: number): Command =>
+  parse(bytes, from, to)
+
+export const readEvent = (bytes: Uint8Array, from: number, to: number): Event =>
+  parse(bytes, from, to)
+
+export const hexOf = (octets: Uint8Array): string => Buffer.from(octets).toString("hex")
+
+export const octetsOf = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, "hex"))
+
+/** Records on their way to the main thread: those of one turn leave together. */
+export class Records {
+  readonly #deliver: (bytes: Uint8Array) => void
+  readonly #bytes = new Uint8Array(64 * recordBytes)
+  readonly #view = new DataView(this.#bytes.buffer)
+  #length = 0
+
+  constructor(deliver: (bytes: Uint8Array) => void) {
+    this.#deliver = deliver
+  }
+
+  add(tag: number, a: number, b: number, c: number): void {
+    if (this.#length === this.#bytes.length) this.flush()
+    const at = this.#length
+    this.#view.setUint32(at, tag, true)
+    this.#view.setUint32(at + 4, a, true)
+    this.#view.setUint32(at + 8, b, true)
+    this.#view.setUint32(at + 12, c, true)
+    this.#length += recordBytes
+  }
+
+  flush(): void {
+    const length = this.#length
+    if (length === 0) return
+    this.#length = 0
+    this.#deliver(this.#bytes.subarray(0, length))
+  }
+
+  /** Something rare, in order with the records. */
+  say(event: Event): void {
+    this.flush()
+    this.#deliver(encode(event))
+  }
+}
