@@ -61,7 +61,7 @@ export class SoftCompletionQueue implements CompletionQueue {
     return entry.completion
   }
 
-  readonly poll = (batch: CompletionBatch): number => {
+  poll(batch: CompletionBatch): number {
     const count = Math.min(this.#count, batch.limit)
     for (let index = 0; index < count; index++) {
       const entry = this.#ring[this.#first]!
