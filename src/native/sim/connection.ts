@@ -85,7 +85,8 @@ export class SimConnection implements Connection, Connected {
   /** What the other side said is known. */
   know(other: Offer, own: Agreement): void {
     this.#other = other
-    this.privateData = other.privateData
+    const isLost = this.#queuePair.nic.network.defects.dropPrivateData === true
+    if (!isLost) this.privateData = other.privateData
     this.inboundReads = own.inboundReads
     this.outboundReads = own.outboundReads
   }
@@ -103,6 +104,7 @@ export class SimConnection implements Connection, Connected {
     nic.network.after(0, () => Deferred.doneUnsafe(this.#end, Effect.succeed(why)))
     const other = this.#other
     if (other === undefined || why === "peer-disconnected" || why === "device-removed") return
+    if (nic.network.defects.silentDisconnect === true) return
     nic.network.manage(nic, other.gid, () => other.connection.finish("peer-disconnected"))
   }
 }
@@ -271,6 +273,7 @@ export const accept = Effect.fnUntraced(function* (
       const isReady = Deferred.makeUnsafe<boolean>()
       const ready = (is: boolean) => void Deferred.doneUnsafe(isReady, Effect.succeed(is))
       nic.network.manage(nic, offer.gid, () => offer.accept(own, ready))
+      if (nic.network.defects.acceptEarly === true) return connection
       const isEstablished = yield* Deferred.await(isReady).pipe(
         Effect.raceFirst(ended(connection, peer, "accept")),
         Effect.timeoutOrElse({ duration: patienceMillis, orElse: () => Effect.succeed(false) })

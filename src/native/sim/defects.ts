@@ -27,8 +27,14 @@ export interface Defects {
   readonly skipInvalidate?: boolean
   /** A write moves its octets when it is answered. */
   readonly writeAfterAnswer?: boolean
-  /** A released queue pair stays in the device. */
-  readonly leakQueuePairs?: boolean
+  /** A reset forgets what was posted. */
+  readonly forgetfulReset?: boolean
+  /** Who accepts does not wait for the other side. */
+  readonly acceptEarly?: boolean
+  /** What a side says never reaches the other. */
+  readonly dropPrivateData?: boolean
+  /** Who disconnects does not tell the peer. */
+  readonly silentDisconnect?: boolean
   /** A queue pair that fails does not end its connection. */
   readonly keepConnection?: boolean
 }

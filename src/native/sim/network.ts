@@ -20,6 +20,9 @@ const managementTries = 5
 /** How long it is waited for an answer to one of them. */
 const managementMillis = 1000
 
+/** Software takes longer than devices: what a device answers is there before. */
+const softwareMillis = 1
+
 /** What keeps the order of what one queue pair sends in one direction. */
 export class Channel {
   readonly arrivals: Array<() => void> = []
@@ -141,7 +144,9 @@ export class Network {
    * of connection management.
    */
   manage(from: Nic, target: Gid, arrive: (nic: Nic) => void, tries = managementTries): void {
-    if (this.carry(from, from.gid, target, new Channel(), arrive) || tries === 1) return
+    const channel = new Channel()
+    channel.lastAt = this.now + softwareMillis
+    if (this.carry(from, from.gid, target, channel, arrive) || tries === 1) return
     this.after(managementMillis, () => this.manage(from, target, arrive, tries - 1))
   }
 

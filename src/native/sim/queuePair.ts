@@ -184,7 +184,8 @@ export class SimQueuePair implements QueuePair {
   }
 
   #flush(): void {
-    if (this.nic.network.defects.skipFlush === true) return
+    const { forgetfulReset, skipFlush } = this.nic.network.defects
+    if (skipFlush === true || (forgetfulReset === true && this.state === "reset")) return
     this.sends.flush()
     this.receives.flush()
   }
@@ -193,9 +194,9 @@ export class SimQueuePair implements QueuePair {
     this.fail("disconnected")
     this.sends.retire()
     this.receives.retire()
-    const { counters, defects } = this.nic.network
+    const { counters } = this.nic.network
     counters.doubleCompletions += this.sends.ledger.doubleEnds + this.receives.ledger.doubleEnds
-    if (defects.leakQueuePairs !== true) this.nic.queuePairs.delete(this.number)
+    this.nic.queuePairs.delete(this.number)
   }
 
   #hear(message: Message): Outcome | undefined {
@@ -269,7 +270,7 @@ export class SimQueuePair implements QueuePair {
           this.fail("disconnected")
           break
         case "reset":
-          this.fail("disconnected")
+          if (this.nic.network.defects.forgetfulReset !== true) this.fail("disconnected")
           this.#halt("reset")
       }
       return Effect.void

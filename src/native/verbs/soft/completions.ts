@@ -97,6 +97,8 @@ export class SoftCompletionQueue implements CompletionQueue {
     }
     const woken = Effect.withFiber<void>((fiber) =>
       Effect.callback((resume) => {
+        // Something may have come between the look above and here.
+        if (this.#count > 0 || this.#isReleased) return resume(Effect.void)
         const wake = () => fiber.currentDispatcher.scheduleTask(() => resume(Effect.void), 0)
         this.#waiters.add(wake)
         return Effect.sync(() => this.#waiters.delete(wake))
