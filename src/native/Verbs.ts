@@ -9,7 +9,10 @@
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { makeSim } from "./sim/provider.ts"
+import type { HostOptions, SimFabric } from "./sim/SimFabric.ts"
 import type { Device, DeviceInfo } from "./verbs/Device.ts"
 import type { OpenError, Unsupported } from "./verbs/VerbsError.ts"
 
@@ -53,4 +56,12 @@ export interface Provider {
  * @category services
  * @since 0.1.0
  */
-export class Verbs extends Context.Service<Verbs, Provider>()("handfast/native/Verbs") {}
+export class Verbs extends Context.Service<Verbs, Provider>()("handfast/native/Verbs") {
+  /**
+   * The devices of one host on a simulated fabric.
+   *
+   * @since 0.1.0
+   */
+  static readonly layerSim = (fabric: SimFabric, options: HostOptions = {}): Layer.Layer<Verbs> =>
+    Layer.sync(Verbs, () => makeSim(fabric, options))
+}

@@ -132,7 +132,7 @@ export interface CompletionQueue {
   /** Completions and posted work that take a place now. */
   readonly reserved: number
   /** Takes up to `batch.limit` completions; answers how many. Never waits, never allocates. */
-  readonly poll: (batch: CompletionBatch) => number
+  poll(batch: CompletionBatch): number
   /** Waits until there is something to poll. */
   readonly ready: Effect.Effect<void, Released>
   /** Completions as they come, in arrays of up to 64, as copies that may be kept. */

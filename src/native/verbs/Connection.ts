@@ -28,7 +28,10 @@ export interface Address {
  * @since 0.1.0
  */
 export interface Terms {
-  /** For the peer's program. At most 196 octets reach every provider's peer. Default: none. */
+  /**
+   * For the peer's program. On every provider there is room for 56 octets with a connect and for
+   * 196 with an accept, what InfiniBand has. Default: none.
+   */
   readonly privateData?: Uint8Array | undefined
   /** Reads and atomic operations of the peer that may be under way here. Default 16. */
   readonly inboundReads?: number | undefined
@@ -99,9 +102,9 @@ export interface ConnectRequest {
   readonly inboundReads: number
   readonly outboundReads: number
   /** Returns when the peer knows of it, so that it is ready. */
-  readonly accept: (options: AcceptOptions) => Effect.Effect<Connection, AcceptError, Scope.Scope>
-  /** Says no, with private data if wanted. */
-  readonly reject: (privateData?: Uint8Array) => Effect.Effect<void>
+  accept(options: AcceptOptions): Effect.Effect<Connection, AcceptError, Scope.Scope>
+  /** Says no, with up to 148 octets of private data. */
+  reject(privateData?: Uint8Array): Effect.Effect<void>
 }
 
 /**
@@ -129,8 +132,6 @@ export interface Listener {
 
 /** What connects. */
 export interface Connector {
-  readonly listen: (options?: ListenOptions) => Effect.Effect<Listener, ListenError, Scope.Scope>
-  readonly connect: (
-    options: ConnectOptions
-  ) => Effect.Effect<Connection, ConnectError, Scope.Scope>
+  listen(options?: ListenOptions): Effect.Effect<Listener, ListenError, Scope.Scope>
+  connect(options: ConnectOptions): Effect.Effect<Connection, ConnectError, Scope.Scope>
 }

@@ -98,10 +98,8 @@ export type DeviceEvent =
  * @since 0.1.0
  */
 export interface ProtectionDomain {
-  readonly register: (options: RegionOptions) => Effect.Effect<Region, CreateError, Scope.Scope>
-  readonly queuePair: (
-    options: QueuePairOptions
-  ) => Effect.Effect<QueuePair, CreateError, Scope.Scope>
+  register(options: RegionOptions): Effect.Effect<Region, CreateError, Scope.Scope>
+  queuePair(options: QueuePairOptions): Effect.Effect<QueuePair, CreateError, Scope.Scope>
 }
 
 /**
@@ -113,14 +111,12 @@ export interface ProtectionDomain {
  */
 export interface Device extends Connector {
   readonly info: DeviceInfo
-  readonly port: (number?: number) => Effect.Effect<PortInfo, Released | InvalidAttribute>
+  port(number?: number): Effect.Effect<PortInfo, Released | InvalidAttribute>
   /**
    * Events from the moment of the subscription on; look at the ports after it. It ends after
    * `DeviceRemoved`.
    */
   readonly events: Stream.Stream<DeviceEvent>
   readonly protectionDomain: Effect.Effect<ProtectionDomain, CreateError, Scope.Scope>
-  readonly completionQueue: (
-    capacity?: number
-  ) => Effect.Effect<CompletionQueue, CreateError, Scope.Scope>
+  completionQueue(capacity?: number): Effect.Effect<CompletionQueue, CreateError, Scope.Scope>
 }

@@ -48,9 +48,9 @@ export interface QueuePair {
    * Takes one step towards being connected, or back. It never waits for the peer: that the peer
    * is ready too is for the caller's handshake to find out.
    */
-  readonly modify: (step: Step) => Effect.Effect<void, ModifyError>
+  modify(step: Step): Effect.Effect<void, ModifyError>
   /** Posts work to the send queue. Synchronous, and allocates nothing. */
-  readonly post: (request: SendRequest) => Posted
+  post(request: SendRequest): Posted
   /** Posts a receive. Synchronous, and allocates nothing. */
-  readonly postReceive: (request: ReceiveRequest) => Posted
+  postReceive(request: ReceiveRequest): Posted
 }

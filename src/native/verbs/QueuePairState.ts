@@ -3,7 +3,7 @@
  *
  * A queue pair is made in `reset`. It receives from `rtr` on and sends from `rts` on. A failure
  * takes it to `err`, where everything that is posted is flushed; from there it only goes back to
- * `reset`, which forgets what was posted.
+ * `reset`. That flushes too, where bare devices forget what was posted.
  *
  * @since 0.1.0
  */
@@ -124,6 +124,50 @@ export interface ToErrorOrReset {
  * @since 0.1.0
  */
 export type Step = ToInit | ToReadyToReceive | ToReadyToSend | ToErrorOrReset
+
+/**
+ * What a step takes for an attribute that is not given.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaults = {
+  port: 1,
+  pkeyIndex: 0,
+  lid: 0,
+  gidIndex: 0,
+  hopLimit: 16,
+  trafficClass: 0,
+  serviceLevel: 0,
+  peerSequence: 0,
+  inboundReads: 16,
+  minRnrTimer: 12,
+  firstSequence: 0,
+  timeout: 14,
+  retries: 7,
+  rnrRetries: 7,
+  outboundReads: 16
+} as const
+
+/**
+ * How long `timeout` is in milliseconds; code 0 is for ever.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const timeoutMillis = (code: number): number =>
+  code === 0 ? Infinity : 0.004096 * 2 ** code
+
+/**
+ * How long `minRnrTimer` is in milliseconds: 1, 1.5, 2, 3, 4, 6 ... hundredths; code 0 comes last.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const rnrMillis = (code: number): number => {
+  if (code < 5) return code === 0 ? 655.36 : code / 100
+  return ((code % 2 === 0 ? 4 : 6) * 2 ** Math.floor((code - 4) / 2)) / 100
+}
 
 /**
  * Whether a step is legal. `init` may be taken again, to change its attributes.

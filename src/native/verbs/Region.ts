@@ -68,7 +68,7 @@ export interface Region {
    * Draws a new remote key; the old one is void as soon as the provider can make it so. For memory
    * that is lent to one peer after the other.
    */
-  readonly renewKey: () => number
+  renewKey(): number
   /**
    * Makes the remote key void. Once this returns, no peer touches the region any more: only then
    * may its octets be given to somebody else.
