@@ -11,6 +11,9 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { IoPool } from "./IoPool.ts"
+import { makeIwarp } from "./iwarp/provider.ts"
+import type { Settings as IwarpSettings } from "./iwarp/settings.ts"
 import { makeSim } from "./sim/provider.ts"
 import type { HostOptions, SimFabric } from "./sim/SimFabric.ts"
 import type { Device, DeviceInfo } from "./verbs/Device.ts"
@@ -64,4 +67,12 @@ export class Verbs extends Context.Service<Verbs, Provider>()("handfast/native/V
    */
   static readonly layerSim = (fabric: SimFabric, options: HostOptions = {}): Layer.Layer<Verbs> =>
     Layer.sync(Verbs, () => makeSim(fabric, options))
+
+  /**
+   * The network interfaces of this machine, by iWARP over ordinary TCP.
+   *
+   * @since 0.1.0
+   */
+  static readonly layerIwarp = (settings: IwarpSettings = {}): Layer.Layer<Verbs> =>
+    Layer.effect(Verbs, makeIwarp(settings)).pipe(Layer.provide(IoPool.layer(settings.pool)))
 }

@@ -8,10 +8,12 @@
 
 /** How long one wait may be before the next look, in milliseconds. */
 const lookEvery = 1
+/** A user that has not left after so many looks has died with its worker. */
+const looks = 1_000
 
 /** Waits until no user is left, which takes microseconds. */
 export const awaitUsers = (words: Int32Array<ArrayBufferLike>, at: number): void => {
-  for (;;) {
+  for (let look = 0; look < looks; look++) {
     const users = Atomics.load(words, at)
     if (users <= 0) return
     Atomics.wait(words as Int32Array<SharedArrayBuffer>, at, users, lookEvery)

@@ -156,7 +156,8 @@ export class Input {
     // The peer may have taken it back twice at once; the second time it names nothing.
     if (invalidated !== 0) this.#invalidate(invalidated)
     const immediate = isImmediate ? wordAt(control, 4) : undefined
-    this.#port.received(isImmediate ? 0 : this.inbound.received, immediate, invalidated)
+    const length = isImmediate ? wordAt(control, 0) : this.inbound.received
+    this.#port.received(length, immediate, invalidated)
   }
 
   #invalidate(key: number): void {

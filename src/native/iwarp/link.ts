@@ -1,8 +1,10 @@
 /** A connection as the main thread holds it: a lane, and what its session says. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
 import type { FrameBatch } from "../FrameBatch.ts"
-import type { Lane, LaneError } from "../Lane.ts"
+import { type Lane, LaneClosed, type LaneError } from "../Lane.ts"
 import {
   type Agreed,
   type Command,
@@ -64,13 +66,12 @@ export class Link {
 
   /** The lane is gone. */
   ended(error: LaneError): void {
+    if (this.isEnded) return
     this.isEnded = true
+    this.#release()?.ended(error)
     Deferred.doneUnsafe(this.request, Effect.fail(error))
     Deferred.doneUnsafe(this.answer, Effect.succeed({ say: "ended", error }))
     Deferred.doneUnsafe(this.ready, Effect.succeed(false))
-    const { owner } = this
-    this.owner = undefined
-    owner?.ended(error)
   }
 
   #frames(batch: FrameBatch): void {
@@ -100,26 +101,55 @@ export class Link {
         return
       case "failed": {
         const { detail } = event
+        this.#release()?.failed(event)
         Deferred.doneUnsafe(this.answer, Effect.succeed({ say: "failed", detail }))
         Deferred.doneUnsafe(this.ready, Effect.succeed(false))
-        const { owner } = this
-        this.owner = undefined
-        owner?.failed(event)
       }
     }
   }
 
+  /** Who is told of the end: nobody before there was a connection. */
+  #release(): LinkOwner | undefined {
+    const owner = this.agreed === undefined ? undefined : this.owner
+    this.owner = undefined
+    return owner
+  }
+
   #open(): void {
-    Deferred.doneUnsafe(this.ready, Effect.succeed(true))
+    // The owner first: who waits for it may go on at once.
     this.owner?.opened()
+    Deferred.doneUnsafe(this.ready, Effect.succeed(true))
   }
 }
 
 /** Runs a connection until its lane is gone; to be forked where the device lives. */
-export const run = (link: Link): Effect.Effect<void> =>
+const run = (link: Link): Effect.Effect<void> =>
   Effect.raceFirst(
     link.lane.closed,
     Effect.flatMap(Deferred.await(link.leaving), (how) =>
       Effect.andThen(how === "in order" ? link.lane.close : link.lane.abort, link.lane.closed)
     )
   ).pipe(Effect.map((error) => link.ended(error)))
+
+/** Makes a link of a lane, and runs it in `home` until the lane is gone. */
+export const open = <E>(
+  lane: Effect.Effect<Lane, E, Scope.Scope>,
+  home: Scope.Scope
+): Effect.Effect<Link, E> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const link = new Link(
+        yield* restore(Scope.provide(lane, scope)).pipe(
+          Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+        )
+      )
+      const gone = new LaneClosed({ peer: link.lane.peer.address, unsent: 0 })
+      const running = Effect.interruptible(run(link)).pipe(
+        Effect.ensuring(Scope.close(scope, Exit.void)),
+        Effect.ensuring(Effect.sync(() => link.ended(gone)))
+      )
+      yield* Effect.forkIn(running, home, { startImmediately: true })
+      return link
+    })
+  )

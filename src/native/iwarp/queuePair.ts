@@ -106,15 +106,17 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
     return this.#receives.ledger.outstanding
   }
 
-  get isTaken(): boolean {
-    return this.#isTaken
+  /** Whether a connection is there, and settled. */
+  get hasPeer(): boolean {
+    return this.#link?.agreed !== undefined
   }
 
-  get hasPeer(): boolean {
+  /** Whether a connection is there, or being made. */
+  get hasLink(): boolean {
     return this.#link !== undefined
   }
 
-  readonly post = (request: SendRequest): Posted => {
+  post(request: SendRequest): Posted {
     if (this.holding.isReleased) return "wrong-state"
     const sends = this.#sends
     const index = sends.ledger.posted
@@ -131,7 +133,7 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
     return posted
   }
 
-  readonly postReceive = (request: ReceiveRequest): Posted => {
+  postReceive(request: ReceiveRequest): Posted {
     if (this.holding.isReleased) return "wrong-state"
     const index = this.#receives.ledger.posted
     const posted = this.#receives.post(request, this.state)
@@ -141,11 +143,12 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
     return posted
   }
 
-  readonly modify = (step: Step): Effect.Effect<void, ModifyError> =>
-    Effect.suspend(() => {
+  modify(step: Step): Effect.Effect<void, ModifyError> {
+    return Effect.suspend(() => {
       const obstacle = this.obstacle(step.to) ?? this.#invalid(step)
       return obstacle === undefined ? Effect.sync(() => this.#take(step)) : Effect.fail(obstacle)
     })
+  }
 
   /** What stands against going to a state. */
   obstacle(to: State): ModifyError | undefined {
@@ -176,12 +179,24 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
     }
   }
 
-  /** Takes a connection whose peer may send from now on. */
+  /** Takes a connection whose peer may send as soon as it is settled. */
   attach(link: Link): void {
     this.#link = link
     link.owner = this
     if (this.state === "init") this.state = "rtr"
-    if (this.#sends.ledger.outstanding > 0) this.#kick()
+  }
+
+  /** A connection came to nothing, and another one may. */
+  detach(link: Link): void {
+    if (this.#link !== link) return
+    this.#link = undefined
+    this.#memory.stop()
+    link.leave("at once")
+  }
+
+  /** Gives up a connection that did not come about. */
+  detachAny(): void {
+    if (this.#link !== undefined && !this.hasPeer) this.detach(this.#link)
   }
 
   /** The connection is complete. */
@@ -276,8 +291,8 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
   }
 
   #kick(): void {
-    if (this.#link === undefined) this.#host.awaited(this)
-    else if (this.#memory.kick()) this.#link.kick()
+    if (!this.hasPeer) this.#host.awaited(this)
+    if (this.#link !== undefined && this.#memory.kick()) this.#link.kick()
   }
 
   #endSends(count: number): void {

@@ -89,6 +89,7 @@ export class Stream {
   /** As the initiator: speaks first, by a signal if that was agreed. */
   begin(ready: Settled["ready"]): void {
     this.#run(() => {
+      this.#queues.look()
       if (ready === "write" || ready === "read") this.#output.openWith(ready)
       else this.#output.open()
       this.#output.pump()

@@ -93,8 +93,12 @@ export class Works {
   /** A message that `next` gave is in a batch. */
   put(message: Outgoing, batch: number): void {
     if (message !== this.#immediate && this.#posted.opcode === "write-immediate") {
-      const { immediate } = this.#posted
-      const octets = filled(RdmapHeader.immediateBytes, (view) => view.setUint32(4, immediate))
+      const { bytes, immediate } = this.#posted
+      // The receiver of a write with a value is told how long the write was.
+      const octets = filled(RdmapHeader.immediateBytes, (view) => {
+        view.setUint32(0, bytes)
+        view.setUint32(4, immediate)
+      })
       this.#sendSequence += 1
       this.#immediate = control(Opcode.immediate, Queue.send, this.#sendSequence, octets)
       return

@@ -1,0 +1,92 @@
+/** An open device: what is made on it, and how it reaches others. */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { mulpdu } from "../../schema/iwarp/FpduWriter.ts"
+import type { IoPool, Listener, OpenFailed } from "../IoPool.ts"
+import type { Lane } from "../Lane.ts"
+import type { Address } from "../verbs/Connection.ts"
+import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
+import { Holding } from "../verbs/soft/holdings.ts"
+import { workerModule } from "../workerModule.ts"
+import type { SessionOptions } from "./framer.ts"
+import type { IwarpQueuePair } from "./queuePair.ts"
+import { Regions } from "./regions.ts"
+import type { Resolved } from "./settings.ts"
+
+const framer = workerModule(import.meta.url, "framer")
+
+/** What a card is made of. */
+export interface CardOptions {
+  readonly name: string
+  readonly gids: ReadonlyArray<GidEntry>
+  readonly pool: IoPool["Service"]
+  readonly settings: Resolved
+  /** Where connections live. */
+  readonly scope: Scope.Closeable
+  readonly emit: (event: DeviceEvent) => void
+  readonly fork: (effect: Effect.Effect<unknown>) => void
+}
+
+/** Queue pair numbers up to here are for management, as on real devices. */
+const lastReserved = 16
+const numbers = 2 ** 24
+
+/** An open device. */
+export class Card {
+  readonly name: string
+  readonly gids: ReadonlyArray<GidEntry>
+  readonly pool: IoPool["Service"]
+  readonly settings: Resolved
+  readonly scope: Scope.Closeable
+  readonly emit: (event: DeviceEvent) => void
+  /** Runs something for as long as the device is open. */
+  readonly fork: (effect: Effect.Effect<unknown>) => void
+  readonly holding: Holding
+  readonly regions = new Regions()
+  readonly queuePairs = new Map<number, IwarpQueuePair>()
+  readonly #lane: {
+    readonly framer: URL
+    readonly options: SessionOptions
+    readonly on: "worker" | "main"
+  }
+  /** The port at which out-of-band peers are met; other providers call it a local identifier. */
+  lid = 0
+  #domains = 0
+  #last: number
+
+  constructor(options: CardOptions, firstNumber: number) {
+    this.name = options.name
+    this.gids = options.gids
+    this.pool = options.pool
+    this.settings = options.settings
+    this.scope = options.scope
+    this.emit = options.emit
+    this.fork = options.fork
+    this.#last = firstNumber
+    this.holding = new Holding("device", [], () => undefined)
+    const { answerWithin, on, segmentBytes } = this.settings
+    const maximumUlpdu = segmentBytes === undefined ? undefined : mulpdu(segmentBytes)
+    const table = this.regions.table.memory
+    this.#lane = { framer, options: { table, maximumUlpdu, answerWithin }, on }
+  }
+
+  newDomain(): number {
+    this.#domains += 1
+    return this.#domains
+  }
+
+  newNumber(): number {
+    do {
+      this.#last = this.#last + 1 < numbers ? this.#last + 1 : lastReserved + 1
+    } while (this.#last <= lastReserved || this.queuePairs.has(this.#last))
+    return this.#last
+  }
+
+  connect(to: Address): Effect.Effect<Lane, OpenFailed, Scope.Scope> {
+    return this.pool.connect({ ...this.#lane, to })
+  }
+
+  listen(at: Address, backlog: number): Effect.Effect<Listener, OpenFailed, Scope.Scope> {
+    return this.pool.listen({ ...this.#lane, at, backlog, exclusive: true })
+  }
+}

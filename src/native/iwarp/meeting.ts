@@ -1,0 +1,175 @@
+/**
+ * Connections out of band: two queue pairs that were told of each other by somebody else's
+ * handshake find each other here, over TCP.
+ *
+ * A GID is an address and a LID a port: that at which a device takes such callers. Of two queue
+ * pairs the one that comes first in the order of GID, LID and number dials, the other one waits.
+ * A caller says who it is and whom it means in the private data of its request; it is taken in
+ * once that queue pair means the caller too.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Gid from "../../schema/Gid.ts"
+import { defaults, type ToReadyToReceive } from "../verbs/QueuePairState.ts"
+import { dial } from "./connecting.ts"
+import type { Card } from "./card.ts"
+import type { Link } from "./link.ts"
+import type { IwarpQueuePair } from "./queuePair.ts"
+import { hexOf, octetsOf, type Terms } from "./talk.ts"
+import { type Said, turnAway } from "./listening.ts"
+
+/** "HFQP": these octets open the private data of such a request. */
+const magic = 0x48465150
+const helloBytes = 30
+
+/** One end, as it is told apart from all others. */
+interface End {
+  readonly gid: Gid.Gid
+  readonly lid: number
+  readonly number: number
+}
+
+/** How long to wait before the next try, in milliseconds: first, and at most. */
+const pauses = { first: 20, most: 500 } as const
+
+const nobody = new Uint8Array(0)
+
+const hello = (own: End, peer: number): Uint8Array => {
+  const octets = new Uint8Array(helloBytes)
+  const view = new DataView(octets.buffer)
+  view.setUint32(0, magic)
+  view.setUint32(4, own.number)
+  view.setUint32(8, peer)
+  view.setUint16(12, own.lid)
+  octets.set(Gid.toOctets(own.gid), 14)
+  return octets
+}
+
+const heard = (privateData: string): { readonly from: End; readonly to: number } | undefined => {
+  const octets = octetsOf(privateData)
+  const view = new DataView(octets.buffer)
+  if (octets.length !== helloBytes || view.getUint32(0) !== magic) return undefined
+  const gid = Gid.fromOctets(octets.subarray(14))
+  const from = { gid, lid: view.getUint16(12), number: view.getUint32(4) }
+  return { from, to: view.getUint32(8) }
+}
+
+const isBefore = (one: End, other: End): boolean => {
+  if (one.gid !== other.gid) return one.gid < other.gid
+  return one.lid === other.lid ? one.number < other.number : one.lid < other.lid
+}
+
+/** Who calls, and whom. */
+interface Caller {
+  readonly link: Link
+  readonly from: End
+}
+
+/** Where the out-of-band queue pairs of a device meet their peers. */
+export class Meeting {
+  readonly #card: Card
+  /** Callers whose queue pair does not mean them yet, by its number. */
+  readonly #callers = new Map<number, Caller>()
+  /** Steps to `rtr` for whose peer work is waiting. */
+  readonly #awaited = new WeakSet<ToReadyToReceive>()
+
+  constructor(card: Card) {
+    this.#card = card
+  }
+
+  /** Somebody calls. */
+  called(link: Link, said: Said): void {
+    const hello = heard(said.privateData)
+    const queuePair = hello && this.#card.queuePairs.get(hello.to)
+    if (hello === undefined || queuePair === undefined) return turnAway(link, nobody)
+    const caller = { link, from: hello.from }
+    if (this.#takeIn(queuePair, caller)) return
+    this.#leave(hello.to)
+    this.#callers.set(hello.to, caller)
+    const late = Effect.sync(() => {
+      if (this.#callers.get(hello.to) === caller) this.#leave(hello.to)
+    })
+    this.#card.fork(Effect.delay(late, this.#card.settings.connectWithin))
+  }
+
+  /** A queue pair knows its peer. */
+  meet(queuePair: IwarpQueuePair): void {
+    const path = queuePair.path!
+    const own = this.#own(queuePair)
+    const peer: End = { gid: path.path.gid, lid: path.path.lid ?? 0, number: path.peer }
+    if (isBefore(own, peer)) this.#card.fork(this.#calling(queuePair, path, own, peer))
+    else {
+      const caller = this.#callers.get(queuePair.number)
+      if (caller !== undefined && this.#takeIn(queuePair, caller)) {
+        this.#callers.delete(queuePair.number)
+      }
+    }
+  }
+
+  /** Work is posted to a peer who is not there: it has its time to come. */
+  awaited(queuePair: IwarpQueuePair): void {
+    const { path } = queuePair
+    if (path === undefined || this.#awaited.has(path)) return
+    this.#awaited.add(path)
+    const late = Effect.sync(() => {
+      const isVain = queuePair.path === path && !queuePair.hasPeer
+      if (isVain) queuePair.fail("failed", "retry-exceeded")
+    })
+    this.#card.fork(Effect.delay(late, this.#card.settings.connectWithin))
+  }
+
+  #own({ number, path }: IwarpQueuePair): End {
+    const { gid } = this.#card.gids[path?.path.gidIndex ?? 0]!
+    return { gid, lid: this.#card.lid, number }
+  }
+
+  #terms(path: ToReadyToReceive, privateData: Uint8Array): Terms {
+    const ird = path.inboundReads ?? defaults.inboundReads
+    const { crc } = this.#card.settings
+    return { crc, ird, ord: defaults.outboundReads, privateData: hexOf(privateData) }
+  }
+
+  #leave(number: number): void {
+    const caller = this.#callers.get(number)
+    this.#callers.delete(number)
+    if (caller !== undefined) turnAway(caller.link, nobody)
+  }
+
+  /** Takes a caller in, if its queue pair means it. */
+  #takeIn(queuePair: IwarpQueuePair, { from, link }: Caller): boolean {
+    const { path } = queuePair
+    const isMeant =
+      path !== undefined && path.peer === from.number && path.path.gid === from.gid
+    if (!isMeant || queuePair.hasLink || link.isEnded) return false
+    queuePair.attach(link)
+    link.command({ do: "accept", ...this.#terms(path, nobody), bind: queuePair.bind() })
+    const settling = Effect.map(Deferred.await(link.answer), (answer) => {
+      if (answer.say !== "settled") queuePair.detach(link)
+    })
+    this.#card.fork(settling)
+    return true
+  }
+
+  /** Calls until the peer takes the call, or the queue pair does not mean it any more. */
+  #calling(queuePair: IwarpQueuePair, path: ToReadyToReceive, own: End, peer: End) {
+    const { settings } = this.#card
+    const to = { host: Gid.toAddress(peer.gid), port: peer.lid }
+    const terms = this.#terms(path, hello(own, peer.number))
+    const card = this.#card
+    const isMeant = (): boolean => queuePair.path === path
+    return Effect.gen(function* () {
+      let pause: number = pauses.first
+      while (isMeant()) {
+        const tried = yield* dial(card, queuePair, to, terms, settings.revision).pipe(
+          Effect.timeoutOption(settings.connectWithin),
+          Effect.catch(() => Effect.succeedNone)
+        )
+        const isSettled = tried._tag === "Some" && tried.value.answer.say === "settled"
+        if (isSettled || !isMeant()) return
+        queuePair.detachAny()
+        yield* Effect.sleep(pause)
+        pause = Math.min(pause * 2, pauses.most)
+      }
+    })
+  }
+}
