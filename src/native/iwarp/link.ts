@@ -90,8 +90,8 @@ export class Link {
         return
       case "settled":
         this.agreed = event
-        Deferred.doneUnsafe(this.answer, Effect.succeed(event))
         if (event.open) this.#open()
+        Deferred.doneUnsafe(this.answer, Effect.succeed(event))
         return
       case "declined":
         Deferred.doneUnsafe(this.answer, Effect.succeed(event))

@@ -131,12 +131,15 @@ export class Stream {
     } finally {
       this.#queues.leave()
     }
-    this.#records.flush()
-    if (this.#failure !== undefined) {
+    if (this.#failure === undefined) {
+      this.#watch()
+      this.#records.flush()
+    } else {
       this.#stop()
       this.#records.say({ say: "failed", ...this.#failure })
+      this.#records.flush()
       this.#port.refuse(this.#failure.detail)
-    } else this.#watch()
+    }
   }
 
   #stop(): void {

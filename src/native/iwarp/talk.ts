@@ -98,20 +98,25 @@ export const hexOf = (octets: Uint8Array): string => Buffer.from(octets).toStrin
 
 export const octetsOf = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, "hex"))
 
-/** Records on their way to the main thread: those of one turn leave together. */
+/**
+ * What is on its way to the main thread: what one turn brings leaves together, in order, and only
+ * when the session has done its turn. On the main thread who waits for it runs at once.
+ */
 export class Records {
   readonly #deliver: (bytes: Uint8Array) => void
-  readonly #bytes = new Uint8Array(64 * recordBytes)
-  readonly #view = new DataView(this.#bytes.buffer)
+  #bytes = new Uint8Array(64 * recordBytes)
+  #view = new DataView(this.#bytes.buffer)
   #length = 0
+  /** Frames before the records at hand. */
+  #before: Array<Uint8Array> = []
 
   constructor(deliver: (bytes: Uint8Array) => void) {
     this.#deliver = deliver
   }
 
   add(tag: number, a: number, b: number, c: number): void {
-    if (this.#length === this.#bytes.length) this.flush()
     const at = this.#length
+    if (at === this.#bytes.length) this.#grow()
     this.#view.setUint32(at, tag, true)
     this.#view.setUint32(at + 4, a, true)
     this.#view.setUint32(at + 8, b, true)
@@ -119,16 +124,29 @@ export class Records {
     this.#length += recordBytes
   }
 
+  /** Something rare, in order with the records. */
+  say(event: Event): void {
+    if (this.#length > 0) this.#before.push(this.#bytes.slice(0, this.#length))
+    this.#length = 0
+    this.#before.push(encode(event))
+  }
+
   flush(): void {
+    if (this.#before.length > 0) {
+      const frames = this.#before
+      this.#before = []
+      for (const frame of frames) this.#deliver(frame)
+    }
     const length = this.#length
     if (length === 0) return
     this.#length = 0
     this.#deliver(this.#bytes.subarray(0, length))
   }
 
-  /** Something rare, in order with the records. */
-  say(event: Event): void {
-    this.flush()
-    this.#deliver(encode(event))
+  #grow(): void {
+    const grown = new Uint8Array(this.#bytes.length * 2)
+    grown.set(this.#bytes)
+    this.#bytes = grown
+    this.#view = new DataView(grown.buffer)
   }
 }
