@@ -25,6 +25,7 @@ import type { Posted, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.t
 import type { Link, LinkOwner } from "./link.ts"
 import type { QueueMemory, RowOf } from "./queueMemory.ts"
 import { type Regions, rightsOf, rowFinder } from "./regions.ts"
+import { streamsHere } from "./stream.ts"
 import { type Binding, type Failure, recordBytes, Tag } from "./talk.ts"
 
 /** What a queue pair needs of its device. */
@@ -292,7 +293,11 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
 
   #kick(): void {
     if (!this.hasPeer) this.#host.awaited(this)
-    if (this.#link !== undefined && this.#memory.kick()) this.#link.kick()
+    if (this.#link === undefined || !this.#memory.kick()) return
+    const here = streamsHere.get(this.#memory.memory)
+    // All that is posted in this turn goes out together.
+    if (here === undefined) this.#link.kick()
+    else process.nextTick(here.kick)
   }
 
   #endSends(count: number): void {

@@ -44,6 +44,9 @@ const statusOf = (cause: Pick<Terminate.Cause, "layer" | "type" | "code">): Stat
   return cause.layer < 2 && cause.type === 2 ? "remote-invalid" : "remote-operation"
 }
 
+/** Streams that live on this thread, by the memory of their queues: they need no message. */
+export const streamsHere = new WeakMap<SharedArrayBuffer, Stream>()
+
 /** The stream of FPDUs on one connection. */
 export class Stream {
   readonly #port: FramerPort
@@ -69,6 +72,9 @@ export class Stream {
     // Queues are always shared memory: the main thread registered them.
     this.#queues = new QueueMemory(port.region(bind.queues)!.buffer as SharedArrayBuffer)
     this.#epoch = bind.epoch
+    streamsHere.set(this.#queues.memory, this)
+    // What was posted before is sent at the first opportunity; of what comes now, tell.
+    this.#queues.look()
     this.#input = new Input(this.#inputPort(), this.#queues, memory, {
       domain: bind.domain,
       ird: settled.ird,
@@ -89,7 +95,6 @@ export class Stream {
   /** As the initiator: speaks first, by a signal if that was agreed. */
   begin(ready: Settled["ready"]): void {
     this.#run(() => {
-      this.#queues.look()
       if (ready === "write" || ready === "read") this.#output.openWith(ready)
       else this.#output.open()
       this.#output.pump()
@@ -106,7 +111,7 @@ export class Stream {
   }
 
   /** There is new work. */
-  kick(): void {
+  readonly kick = (): void => {
     this.#run(() => {
       this.#queues.look()
       this.#output.pump()

@@ -1,0 +1,61 @@
+/** An end of an iWARP connection on the loopback interface, for both processes of a run. */
+import * as Effect from "effect/Effect"
+import { CompletionBatch } from "../../src/native/verbs/Completion.ts"
+import { ReceiveRequest, SendRequest } from "../../src/native/verbs/WorkRequest.ts"
+import { Verbs } from "../../src/native/Verbs.ts"
+
+export type On = "worker" | "main"
+
+/** Octets of the memory that is written from and to: larger than a cache of the second level. */
+export const memoryBytes = 1 << 22
+
+const access = ["local-write", "remote-write"] as const
+
+export const layer = (on: On, crc: boolean) =>
+  Verbs.layerIwarp({ on, crc, pool: { workers: on === "main" ? 0 : 1 } })
+
+/** A queue pair in `init` with memory, on the loopback interface. */
+export const end = Effect.gen(function* () {
+  const verbs = yield* Verbs
+  const device = yield* verbs.open("lo")
+  const domain = yield* device.protectionDomain
+  const completions = yield* device.completionQueue(4096)
+  const region = yield* domain.register({ memory: memoryBytes, access })
+  const queuePair = yield* domain.queuePair({ sendCompletions: completions, sendDepth: 256 })
+  yield* queuePair.modify({ to: "init", access })
+  const batch = new CompletionBatch(64)
+
+  /** Waits for completions; answers how many came, all of which must be good. */
+  const some = Effect.gen(function* () {
+    yield* completions.ready
+    const count = completions.poll(batch)
+    for (let index = 0; index < count; index++) {
+      const { status } = batch.at(index)
+      if (status !== "success") return yield* Effect.die(new Error(status))
+    }
+    return count
+  })
+  const receive = new ReceiveRequest()
+  receive.parts.add(region, 0, 64)
+  const toReceive = (): void => void queuePair.postReceive(receive)
+  const message = new SendRequest()
+  message.inline = true
+  message.signalled = false
+  message.parts.add(region, 0, 64)
+  let sent = 0
+  /** Sends 64 octets, with a completion now and then, which frees the places of the others. */
+  const send = (): void => {
+    sent += 1
+    message.signalled = sent % 64 === 0
+    if (queuePair.post(message) !== "accepted") throw new Error("a send was not accepted")
+  }
+  /** Waits for messages; answers how many came. What ends besides was sent from here. */
+  const messages = Effect.map(some, (count) => {
+    let received = 0
+    for (let index = 0; index < count; index++) {
+      if (batch.at(index).kind === "receive") received += 1
+    }
+    return received
+  })
+  return { device, queuePair, region, some, messages, toReceive, send }
+})

@@ -1,0 +1,79 @@
+/** The round trip of one message of 64 octets to another process and back. */
+import { execFile, spawn } from "node:child_process"
+import * as net from "node:net"
+import * as Effect from "effect/Effect"
+import { type Outcome, median } from "../harness.ts"
+import { end, layer, type On } from "./ends.ts"
+import { elsewhere } from "./writes.ts"
+
+const trips = 20_000
+const bytes = 64
+
+const outcome = (times: ReadonlyArray<number>): Record<string, Outcome> => {
+  const counted = { completed: times.length, expected: trips }
+  return { pingpong: { value: median(times.slice(trips / 3)), unit: "µs", ...counted } }
+}
+
+/** Sends by iWARP; where both ends have their sockets is the same. */
+export const byIwarp = (on: On, crc: boolean): Promise<Record<string, Outcome>> =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      const port = yield* Effect.promise(() =>
+        elsewhere("./peer.ts", on, crc ? "crc" : "plain")
+      )
+      const own = yield* end
+      const to = { host: "127.0.0.1", port }
+      yield* own.device.connect({ to, queuePair: own.queuePair })
+      const times: Array<number> = []
+      for (let trip = 0; trip < trips; trip++) {
+        own.toReceive()
+        const start = performance.now()
+        own.send()
+        while ((yield* own.messages) === 0);
+        times.push((performance.now() - start) * 1000)
+      }
+      return outcome(times)
+    }).pipe(Effect.scoped, Effect.provide(layer(on, crc)))
+  )
+
+/** The same by `node:net`, read with `onread` on both sides. */
+export const byNet = async (): Promise<Record<string, Outcome>> => {
+  const port = await elsewhere("./netPeer.ts", "echo")
+  const message = new Uint8Array(bytes)
+  let heard: (() => void) | undefined
+  const onread = {
+    buffer: new Uint8Array(65_536),
+    callback: () => {
+      heard?.()
+      return true
+    }
+  }
+  const socket = net.connect({ host: "127.0.0.1", port, noDelay: true, onread })
+  await new Promise<void>((resolve) => socket.once("connect", () => resolve()))
+  const times: Array<number> = []
+  for (let trip = 0; trip < trips; trip++) {
+    const start = performance.now()
+    const answered = new Promise<void>((resolve) => (heard = resolve))
+    socket.write(message)
+    await answered
+    times.push((performance.now() - start) * 1000)
+  }
+  return outcome(times)
+}
+
+/** libfabric's own program over its TCP provider; it reports half a trip. */
+export const byLibfabric = async (): Promise<Record<string, Outcome>> => {
+  const args = ["-p", "tcp", "-S", String(bytes), "-I", String(trips)]
+  const server = spawn("fi_pingpong", args)
+  process.on("exit", () => server.kill())
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  const text = await new Promise<string>((resolve, reject) => {
+    execFile("fi_pingpong", [...args, "127.0.0.1"], (error, stdout) =>
+      error === null ? resolve(stdout) : reject(error)
+    )
+  })
+  const columns = text.trim().split("\n").at(-1)!.trim().split(/\s+/)
+  const value = Number(columns.at(-2)) * 2
+  const completed = Number.isFinite(value) ? trips : 0
+  return { pingpong: { value, unit: "µs", completed, expected: trips } }
+}
