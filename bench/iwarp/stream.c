@@ -30,7 +30,7 @@ static void drain(int server, long long total) {
 }
 
 int main(int count, char **words) {
-  long bytes = atol(words[1]), chunks = atol(words[2]), warm = chunks / 4;
+  long bytes = atol(words[1]), chunks = atol(words[2]), warm = chunks / 2;
   struct sockaddr_in address = {.sin_family = AF_INET};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof address;

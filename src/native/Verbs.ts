@@ -13,7 +13,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { IoPool } from "./IoPool.ts"
 import { makeIwarp } from "./iwarp/provider.ts"
-import type { Settings as IwarpSettings } from "./iwarp/settings.ts"
+import { poolOf, type Settings as IwarpSettings } from "./iwarp/settings.ts"
 import { makeSim } from "./sim/provider.ts"
 import type { HostOptions, SimFabric } from "./sim/SimFabric.ts"
 import type { Device, DeviceInfo } from "./verbs/Device.ts"
@@ -74,5 +74,5 @@ export class Verbs extends Context.Service<Verbs, Provider>()("handfast/native/V
    * @since 0.1.0
    */
   static readonly layerIwarp = (settings: IwarpSettings = {}): Layer.Layer<Verbs> =>
-    Layer.effect(Verbs, makeIwarp(settings)).pipe(Layer.provide(IoPool.layer(settings.pool)))
+    Layer.effect(Verbs, makeIwarp(settings)).pipe(Layer.provide(IoPool.layer(poolOf(settings.pool))))
 }

@@ -13,6 +13,7 @@ import * as Scope from "effect/Scope"
 import { afterAll, beforeAll } from "vitest"
 import { IoPool } from "../../src/native/IoPool.ts"
 import { makeIwarp } from "../../src/native/iwarp/provider.ts"
+import { poolOf } from "../../src/native/iwarp/settings.ts"
 import type { Provider } from "../../src/native/Verbs.ts"
 import { casesFor, Pair } from "../../src/testing/VerbsContract.ts"
 
@@ -35,7 +36,7 @@ describe.each(suites)("iwarp with its sockets in the %s thread, CRC %s", (on, cr
   const ends: { pool?: IoPool["Service"]; provider?: Provider } = {}
 
   beforeAll(async () => {
-    const layer = IoPool.layer({ workers: on === "main" ? 0 : 1 })
+    const layer = IoPool.layer(poolOf({ workers: on === "main" ? 0 : 1 }))
     const context = await Effect.runPromise(Layer.buildWithScope(layer, scope))
     ends.pool = Context.get(context, IoPool)
     ends.provider = await Effect.runPromise(Effect.provide(makeIwarp({ on, crc }), context))

@@ -6,16 +6,19 @@
  * it any more. Sessions on the own thread are never in the middle of anything when this runs.
  */
 
-/** How long one wait may be before the next look, in milliseconds. */
-const lookEvery = 1
+/** Looks in quick succession: most users have left by then. */
+const quickLooks = 1_000
+/** How long to wait between later looks, in milliseconds: users need not ring when they leave. */
+const pause = 1
 /** A user that has not left after so many looks has died with its worker. */
-const looks = 1_000
+const looks = 2_000
 
 /** Waits until no user is left, which takes microseconds. */
 export const awaitUsers = (words: Int32Array<ArrayBufferLike>, at: number): void => {
   for (let look = 0; look < looks; look++) {
     const users = Atomics.load(words, at)
     if (users <= 0) return
-    Atomics.wait(words as Int32Array<SharedArrayBuffer>, at, users, lookEvery)
+    if (look < quickLooks) continue
+    Atomics.wait(words as Int32Array<SharedArrayBuffer>, at, users, pause)
   }
 }

@@ -8,10 +8,15 @@ import type { Crc32c } from "../../schema/iwarp/Crc32c.ts"
 import { Answer, copyUpTo } from "./answering.ts"
 import { sinkStag, type Unsendable, type Works } from "./working.ts"
 
-/** Octets that may be with the socket at once: several batches, below what holds its reading. */
-const windowBytes = 524_288
+/** Octets that may be with the socket at once: what a kernel's buffer takes at most, about. */
+const windowBytes = 2_097_152
 /** Octets of a batch: one `writev`. */
-const batchBytes = 262_144
+const batchBytes = 524_288
+/**
+ * What a pool must let a lane have unsent. A lane that has more stops reading, and two ends that
+ * both do would wait for each other for ever.
+ */
+export const laneBytes = 2 * windowBytes
 /** Octets of headers, trailers and short payloads in a batch. */
 const frameBytes = 16_384
 

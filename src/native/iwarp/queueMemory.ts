@@ -6,7 +6,8 @@
  * copies some words and allocates nothing. How work ended comes back by the session's events, in
  * order with the end of the connection.
  */
-import type { Opcode, Parts, ReceiveRequest } from "../verbs/WorkRequest.ts"
+import { copyOctets } from "../../schema/iwarp/copyOctets.ts"
+import type { Opcode, Parts, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
 import { awaitUsers } from "./guard.ts"
 
 /** Words of the head. `epoch` names the connection whose session may use the queues. */
@@ -40,10 +41,7 @@ const sendWords = 14
 const receiveWords = 2
 const partWords = 6
 
-/** What a part names that no session may use. */
-export const noRow = -1
-
-/** Finds the row of a part's region; `noRow` if this work may not use it. */
+/** Finds the row of a part's region; -1 if this work may not use it. */
 export type RowOf = (parts: Parts, index: number) => { readonly row: number; generation: number }
 
 const opcodes: ReadonlyArray<Opcode> = [
@@ -55,6 +53,8 @@ const opcodes: ReadonlyArray<Opcode> = [
   "fetch-add",
   "compare-swap"
 ]
+
+const isAtomic = (opcode: Opcode): boolean => opcode === "fetch-add" || opcode === "compare-swap"
 
 /** How large the queues are. */
 export interface Shape {
@@ -169,7 +169,7 @@ export class QueueMemory {
   }
 
   leave(): void {
-    if (Atomics.sub(this.#words, Head.users, 1) === 1) Atomics.notify(this.#words, Head.users)
+    Atomics.sub(this.#words, Head.users, 1)
   }
 
   /** Whether the session has to be told that there is work: it has not been since its last look. */
@@ -198,29 +198,12 @@ export class QueueMemory {
     return headWords + (index & (this.receivePlaces - 1)) * this.#receiveStride + receiveWords
   }
 
-  /** `inlined` are the octets of an inline request. */
-  postSend(
-    index: number,
-    request: {
-      readonly opcode: Opcode
-      readonly remoteKey: number
-      readonly remoteHigh: number
-      readonly remoteLow: number
-      readonly immediate: number
-      readonly invalidate: number
-      readonly value: bigint
-      readonly compare: bigint
-      readonly parts: Parts
-    },
-    bytes: number,
-    inlined: Uint8Array | undefined,
-    rowOf: RowOf
-  ): void {
+  postSend(index: number, request: SendRequest, bytes: number, rowOf: RowOf): void {
     const at = this.#sendsAt + (index & (this.sendPlaces - 1)) * this.#sendStride
     const words = this.#words
     const { parts } = request
     words[at + Send.opcode] = opcodes.indexOf(request.opcode)
-    words[at + Send.inline] = inlined === undefined ? 0 : 1
+    words[at + Send.inline] = request.inline ? 1 : 0
     words[at + Send.parts] = parts.count
     words[at + Send.key] = request.remoteKey
     words[at + Send.high] = request.remoteHigh
@@ -228,10 +211,12 @@ export class QueueMemory {
     words[at + Send.immediate] = request.immediate
     words[at + Send.invalidate] = request.invalidate
     this.#longs[at / 2 + Send.bytes / 2] = bytes
-    this.#values[at / 2 + Long.value] = request.value
-    this.#values[at / 2 + Long.compare] = request.compare
-    if (inlined === undefined) this.#writeParts(at + sendWords, parts, rowOf)
-    else this.#octets.set(inlined.subarray(0, bytes), this.#inlineAt(at))
+    if (isAtomic(request.opcode)) {
+      this.#values[at / 2 + Long.value] = request.value
+      this.#values[at / 2 + Long.compare] = request.compare
+    }
+    if (request.inline) this.#writeInline(this.#inlineAt(at), parts)
+    else this.#writeParts(at + sendWords, parts, rowOf)
     Atomics.store(words, Head.sends, (index + 1) | 0)
   }
 
@@ -245,8 +230,10 @@ export class QueueMemory {
     into.immediate = words[at + Send.immediate]! >>> 0
     into.invalidate = words[at + Send.invalidate]! >>> 0
     into.bytes = this.#longs[at / 2 + Send.bytes / 2]!
-    into.value = this.#values[at / 2 + Long.value]!
-    into.compare = this.#values[at / 2 + Long.compare]!
+    if (isAtomic(into.opcode)) {
+      into.value = this.#values[at / 2 + Long.value]!
+      into.compare = this.#values[at / 2 + Long.compare]!
+    }
     into.partsAt = at + sendWords
     into.parts = words[at + Send.parts]!
     const inlineAt = this.#inlineAt(at)
@@ -268,6 +255,15 @@ export class QueueMemory {
 
   #inlineAt(sendAt: number): number {
     return (sendAt + sendWords + this.#words[Head.parts]! * partWords) * 4
+  }
+
+  #writeInline(from: number, parts: Parts): void {
+    let at = from
+    for (let index = 0; index < parts.count; index++) {
+      const { length, offset, region } = parts.at(index)
+      copyOctets(this.#octets, at, region!.octets, offset, offset + length)
+      at += length
+    }
   }
 
   #writeParts(from: number, parts: Parts, rowOf: RowOf): void {

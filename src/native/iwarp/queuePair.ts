@@ -125,10 +125,8 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
     if (posted !== "accepted") return posted
     if (this.state === "err") this.#flush()
     else {
-      const slot = sends.at(index)
-      const inlined = request.inline ? slot.payload() : undefined
-      const rowOf = fetches(slot.opcode) ? this.#sinks : this.#sources
-      this.#memory.postSend(index, slot, slot.bytes, inlined, rowOf)
+      const rowOf = fetches(request.opcode) ? this.#sinks : this.#sources
+      this.#memory.postSend(index, request, sends.at(index).bytes, rowOf)
       this.#kick()
     }
     return posted

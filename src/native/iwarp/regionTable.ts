@@ -116,9 +116,7 @@ export class RegionTable {
   }
 
   leave(row: number): void {
-    if (Atomics.sub(this.#words, row * rowWords + Row.users, 1) === 1) {
-      Atomics.notify(this.#words, row * rowWords + Row.users)
-    }
+    Atomics.sub(this.#words, row * rowWords + Row.users, 1)
   }
 
   entry(row: number): Entry {

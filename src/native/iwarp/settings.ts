@@ -1,10 +1,11 @@
 /** How the iWARP provider works. Each limit has a default with its reason. */
-import type * as IoPool from "../IoPool.ts"
+import type { Settings as PoolSettings } from "../IoPool.ts"
+import { laneBytes } from "./output.ts"
 
 /** @since 0.1.0 */
 export interface Settings {
   /** The workers that own the sockets. */
-  readonly pool?: IoPool.Settings | undefined
+  readonly pool?: PoolSettings | undefined
   /** Where sockets live. Default `worker`: one-sided access is served while this thread is busy. */
   readonly on?: "worker" | "main" | undefined
   /** Whether this side asks for CRCs; if either side does, both compute them. Default true. */
@@ -34,6 +35,12 @@ export interface Settings {
 export type Resolved = {
   readonly [K in Exclude<keyof Settings, "pool" | "segmentBytes">]-?: NonNullable<Settings[K]>
 } & { readonly segmentBytes: number | undefined }
+
+/** The settings of a pool that serves this provider. */
+export const poolOf = (pool: PoolSettings = {}): PoolSettings => ({
+  ...pool,
+  sendBytes: Math.max(laneBytes, pool.sendBytes ?? 0)
+})
 
 export const resolve = (settings: Settings): Resolved => ({
   on: settings.on ?? "worker",
