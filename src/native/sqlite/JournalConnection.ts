@@ -275,7 +275,9 @@ export const openJournal = (
 ) => {
   const worker = new Worker(workerModule(import.meta.url, "journalWorker"), {
     name: "journal",
-    workerData: file
+    workerData: file,
+    // Options like `--eval` are meant for the program, and would stop the worker from starting.
+    execArgv: []
   })
   const crashed = (cause: unknown) => done({ reason: "io", detail: String(cause) })
   worker.once("error", crashed)
