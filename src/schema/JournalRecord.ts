@@ -114,7 +114,7 @@ export class SequenceConflict extends Schema.TaggedError<SequenceConflict>()("Se
   actual: Schema.Int
 }) {
   override get message() {
-    return `${this.actor}: expected to follow event ${this.expected}, the last one is ${this.actual}`
+    return `${this.actor}: expected event ${this.expected} to be the last, it is ${this.actual}`
   }
 }
 

@@ -5,21 +5,21 @@ import * as Schema from "effect/Schema"
 import * as Behavior from "../../src/actors/kernel/Behavior.ts"
 import * as Decision from "../../src/actors/kernel/Decision.ts"
 
-export const Add = Rpc.make("Add", { payload: { n: Schema.Int }, success: Schema.Int })
-export const AddTwice = Rpc.make("AddTwice", { payload: { n: Schema.Int }, success: Schema.Int })
-export const Get = Rpc.make("Get", { success: Schema.Int })
-export const Note = Rpc.make("Note", { payload: { text: Schema.String } })
-export const Break = Rpc.make("Break", {
+const Add = Rpc.make("Add", { payload: { n: Schema.Int }, success: Schema.Int })
+const AddTwice = Rpc.make("AddTwice", { payload: { n: Schema.Int }, success: Schema.Int })
+const Get = Rpc.make("Get", { success: Schema.Int })
+const Note = Rpc.make("Note", { payload: { text: Schema.String } })
+const Break = Rpc.make("Break", {
   payload: { how: Schema.Literals(["decide", "evolve", "react", "encode"]) }
 })
-export const Hold = Rpc.make("Hold")
-export const Resume = Rpc.make("Resume")
-export const End = Rpc.make("End", { success: Schema.Void })
+const Hold = Rpc.make("Hold")
+const Resume = Rpc.make("Resume")
+const End = Rpc.make("End", { success: Schema.Void })
 
-export const Added = Schema.TaggedStruct("Added", { n: Schema.Int })
-export const Noted = Schema.TaggedStruct("Noted", { text: Schema.String })
-export const Broken = Schema.TaggedStruct("Broken", { how: Schema.String })
-export const Held = Schema.TaggedStruct("Held", { on: Schema.Boolean })
+const Added = Schema.TaggedStruct("Added", { n: Schema.Int })
+const Noted = Schema.TaggedStruct("Noted", { text: Schema.String })
+const Broken = Schema.TaggedStruct("Broken", { how: Schema.String })
+const Held = Schema.TaggedStruct("Held", { on: Schema.Boolean })
 
 export const State = Schema.Struct({ sum: Schema.Int, notes: Schema.Int, held: Schema.Boolean })
 export type State = typeof State.Type

@@ -9,16 +9,16 @@ export class AlreadyOpen extends Schema.TaggedError<AlreadyOpen>()("AlreadyOpen"
   by: Schema.String
 }) {}
 
-export const Open = Rpc.make("Open", {
+const Open = Rpc.make("Open", {
   payload: { by: Schema.String },
   success: Schema.Void,
   error: AlreadyOpen
 })
-export const Close = Rpc.make("Close")
-export const Visits = Rpc.make("Visits", { success: Schema.Number })
+const Close = Rpc.make("Close")
+const Visits = Rpc.make("Visits", { success: Schema.Int })
 
-export class Opened extends Schema.TaggedClass<Opened>()("Opened", { by: Schema.String }) {}
-export class Closed extends Schema.TaggedClass<Closed>()("Closed", {}) {}
+class Opened extends Schema.TaggedClass<Opened>()("Opened", { by: Schema.String }) {}
+class Closed extends Schema.TaggedClass<Closed>()("Closed", {}) {}
 
 export interface Elapsed {
   readonly _tag: "Elapsed"

@@ -14,8 +14,8 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Actor from "../../src/actors/kernel/Actor.ts"
 import * as Behavior from "../../src/actors/kernel/Behavior.ts"
 import * as Decision from "../../src/actors/kernel/Decision.ts"
-import { MaxRecoveries } from "../../src/actors/kernel/internal/recovering.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
+import { MaxRecoveries } from "../../src/actors/kernel/Limits.ts"
 import type { NewEvent } from "../../src/schema/JournalRecord.ts"
 import { Counter, decide, evolve, react, spec, State } from "./counter.ts"
 
@@ -42,7 +42,9 @@ const eventsOf = Effect.fnUntraced(function* (actor: string) {
   return yield* Stream.runCollect(journal.read(actor))
 })
 
-const Numbers = Schema.Array(Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum: -9, maximum: 9 }))))
+const Numbers = Schema.Array(
+  Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum: -9, maximum: 9 })))
+)
 const Cut = Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum: 1, maximum: 7 })))
 
 describe("laws of recovery", () => {
@@ -139,7 +141,10 @@ describe("recovery", () => {
 
   it.effect("a long recovery stores a snapshot at once", () =>
     Effect.gen(function* () {
-      yield* history("Counter/a", Array.from({ length: 1001 }, () => stored("Added", { n: 1 })))
+      yield* history(
+        "Counter/a",
+        Array.from({ length: 1001 }, () => stored("Added", { n: 1 }))
+      )
       const Rare = counterWith({ state: State, when: () => false })
       const counter = yield* Actor.spawn(Rare, "a")
       assert.strictEqual(yield* counter.ask.Get(), 1001)
@@ -173,7 +178,13 @@ describe("recovery", () => {
       })
       const counter = yield* Actor.spawn(Newer, "a")
       assert.strictEqual(yield* counter.ask.Get(), 9)
-      assert.deepStrictEqual(seen, { generation: 1, last: 3, replayed: 3, upcasted: 2, snapshot: 0 })
+      assert.deepStrictEqual(seen, {
+        generation: 1,
+        last: 3,
+        replayed: 3,
+        upcasted: 2,
+        snapshot: 0
+      })
       const journal = yield* Journal
       assert.isTrue(Option.isSome(yield* journal.loadSnapshot("Counter/a")))
     }).pipe(Effect.provide(Journal.layerMemory))

@@ -18,8 +18,8 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AskTimedOut, MailboxFull, Stopped } from "./ActorError.ts"
 import type { Arguments, Behavior, Tagged, Tell } from "./Behavior.ts"
-import { ending } from "./internal/answering.ts"
-import { Cell, endTag, Envelope, type Life, type Watcher } from "./internal/cell.ts"
+import { endedBy } from "./internal/answering.ts"
+import { Cell, ending, Envelope, type Life, type Watcher } from "./internal/cell.ts"
 import { endingOf, endWith } from "./internal/halting.ts"
 import { handle } from "./internal/handles.ts"
 import { recover, type RecoveryError } from "./internal/recovering.ts"
@@ -142,7 +142,8 @@ class ActorReference implements Actor<unknown, Rpc.Any, unknown> {
   get stop() {
     return Effect.suspend(() => {
       const cell = this.#cell
-      send(cell, new Envelope(endTag, undefined, undefined, false), false)
+      if (cell.phase === "passive") cell.fork(endWith(cell, { reason: "stopped", detail: "" }))
+      else send(cell, new Envelope(ending, undefined, undefined, false), false)
       cell.closing = true
       return awaitEnd(cell)
     })
@@ -154,7 +155,7 @@ class ActorReference implements Actor<unknown, Rpc.Any, unknown> {
 
 const awaitEnd = (cell: Cell): Effect.Effect<Stopped> =>
   Effect.callback((resume) => {
-    const tell = () => resume(Effect.succeed(ending(cell)))
+    const tell = () => resume(Effect.succeed(endedBy(cell)))
     if (cell.over) tell()
     else (cell.onEnd ??= []).push(tell)
   })

@@ -11,7 +11,7 @@
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Schema from "effect/Schema"
@@ -19,9 +19,8 @@ import type * as Scope from "effect/Scope"
 import type { Epoch } from "../../schema/Epoch.ts"
 import type { MailboxFull, Stopped } from "./ActorError.ts"
 import type { Decision } from "./Decision.ts"
-import { makeEventCodec, makeSnapshotCodec } from "./internal/codec.ts"
-import type { Definition, SnapshotRules } from "./internal/definition.ts"
-import { defaults, type Limits } from "./Limits.ts"
+import { type AnySpec, type Definition, define } from "./internal/definition.ts"
+import type { Limits } from "./Limits.ts"
 
 /**
  * Anything told apart by its `_tag`.
@@ -321,46 +320,3 @@ export const make = <
     Exclude<ServicesOf<Reactions> | StartR, Scope.Scope>
   >
 }
-
-/** A spec whose types have done their work. */
-type AnySpec = Omit<
-  Spec<object, Rpc.Any, Tagged, Schema.Codec<Tagged, unknown>, object, never>,
-  "decide" | "evolve" | "react" | "start" | "snapshot"
-> & {
-  readonly decide: Definition["decide"]
-  readonly evolve: Definition["evolve"]
-  readonly react?: Definition["react"]
-  readonly start?: Definition["start"]
-  readonly snapshot?: SnapshotPolicy<unknown, unknown>
-}
-
-const define = (name: string, spec: AnySpec): Definition => ({
-  name,
-  commands: new Set(spec.commands.map((command) => command._tag)),
-  initial: spec.initial,
-  decide: spec.decide,
-  evolve: spec.evolve,
-  react: spec.react ?? {},
-  epoch: spec.epoch as Definition["epoch"],
-  reconcile: spec.reconcile as Definition["reconcile"],
-  start: spec.start,
-  durable: spec.history !== "none",
-  observed:
-    spec.react !== undefined || spec.epoch !== undefined || spec.snapshot?.when !== undefined,
-  writtenBehind: new Set(spec.writtenBehind),
-  codec: makeEventCodec(spec.events, spec.upcasts ?? [], spec.tags),
-  snapshot: spec.snapshot === undefined ? undefined : snapshotRules(spec.snapshot),
-  passivateAfterMillis:
-    spec.passivateAfter === undefined
-      ? undefined
-      : Duration.toMillis(Duration.fromInputUnsafe(spec.passivateAfter)),
-  limits: { ...defaults, ...spec.limits }
-})
-
-const snapshotRules = (policy: SnapshotPolicy<unknown, unknown>): SnapshotRules => ({
-  codec: makeSnapshotCodec(policy.state, policy.version ?? 1),
-  every: policy.every ?? Infinity,
-  when: policy.when,
-  keep: policy.keep ?? 2,
-  deleteEvents: policy.deleteEvents ?? false
-})

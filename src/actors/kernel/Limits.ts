@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 
 /**
  * @category models
@@ -50,3 +51,14 @@ export const defaults: Limits = {
   unwritten: 1024,
   watch: 1024
 }
+
+/**
+ * Recoveries that may read one journal at the same time. Default 50: enough to keep a disk busy,
+ * few enough that thousands of actors that start together do not hold all their histories.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const MaxRecoveries = Context.Reference<number>("handfast/actors/MaxRecoveries", {
+  defaultValue: () => 50
+})

@@ -11,12 +11,12 @@ export const stoppedBy = (
 ): Stopped => new Stopped({ actor: cell.address, reason, outcome, detail })
 
 /** What a caller hears who came too late. */
-export const ending = (cell: Cell): Stopped =>
+export const endedBy = (cell: Cell): Stopped =>
   stoppedBy(cell, cell.end?.reason ?? "stopped", "not-run", cell.end?.detail)
 
 /** Nobody knows whether the events behind these answers are stored. */
 export const refuse = (cell: Cell, held: Held, reason: Stopped["reason"]): void => {
-  for (const envelope of held.answered) {
+  for (const { envelope } of held.answers) {
     envelope.answer(Exit.fail(stoppedBy(cell, reason, "unknown")))
   }
 }

@@ -21,10 +21,12 @@ import type { Claim, NewEvent } from "../../../schema/JournalRecord.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
 import type { Stopped } from "../ActorError.ts"
 import type { Tagged } from "../Behavior.ts"
+import { Chaos } from "../Chaos.ts"
 import type { Store } from "../Journal.ts"
+import * as Decision from "../Decision.ts"
 import { crashes } from "../Metrics.ts"
 import { Defects } from "./defects.ts"
-import type { Definition } from "./definition.ts"
+import type { Definition, Handler } from "./definition.ts"
 
 export type Phase =
   | "recovering"
@@ -38,7 +40,7 @@ export type Phase =
 
 /** A message in a mailbox. `from` tells a signal's epoch; a command has none. */
 export class Envelope {
-  readonly tag: string
+  readonly handler: Handler
   readonly message: unknown
   readonly from: { readonly generation: number; readonly epoch: Epoch } | undefined
   /** Whether somebody waits for the answer. */
@@ -46,8 +48,8 @@ export class Envelope {
   exit: Exit.Exit<unknown, unknown> | undefined = undefined
   resume: ((exit: Exit.Exit<unknown, unknown>) => void) | undefined = undefined
 
-  constructor(tag: string, message: unknown, from: Envelope["from"], asked: boolean) {
-    this.tag = tag
+  constructor(handler: Handler, message: unknown, from: Envelope["from"], asked: boolean) {
+    this.handler = handler
     this.message = message
     this.from = from
     this.asked = asked
@@ -59,10 +61,10 @@ export class Envelope {
   }
 }
 
-/** The tag of the message that asks an actor to end after everything before it. */
-export const endTag = "~handfast/end"
-/** The tag of the message with which each generation begins. */
-export const reconcileTag = "~handfast/reconcile"
+/** Handles the message that asks an actor to end after everything before it. */
+export const ending: Handler = { tag: "the end", decide: () => Decision.stop }
+/** Handles the message with which each generation begins; the behavior decides. */
+export const beginning: Handler = { tag: "the beginning", decide: () => Decision.none }
 
 /** Stands for every empty mailbox and stash, so that an idle actor owns none. */
 export const nothing: Array<Envelope> = []
@@ -87,9 +89,15 @@ export interface EpochScope {
   readonly self: unknown
 }
 
-/** Callers who wait until the journal has the events that their answers depend on. */
+/** An answer that is ready to go. */
+export interface Answer {
+  readonly envelope: Envelope
+  readonly exit: Exit.Exit<unknown, unknown>
+}
+
+/** Answers that wait until the journal has the events that they depend on. */
 export interface Held {
-  readonly answered: ReadonlyArray<Envelope>
+  readonly answers: ReadonlyArray<Answer>
 }
 
 const noSnapshots: ReadonlyArray<number> = []
@@ -107,6 +115,7 @@ export class Cell {
   readonly id: string
   readonly context: Context.Context<never>
   readonly journal: Store | undefined
+  readonly chaos: Chaos
   readonly life: Life
   /** A child of the Scope that spawned the actor; it closes when the actor has ended. */
   readonly lifetime: Scope.Closeable
@@ -130,7 +139,7 @@ export class Cell {
   /** The turn stops before its next batch: somebody wants to end this generation. */
   pausing = false
 
-  unwritten: Array<NewEvent> | undefined = undefined
+  unwritten: ReadonlyArray<NewEvent> | undefined = undefined
   appending: Fiber.Fiber<void, unknown> | undefined = undefined
   held: Held | undefined = undefined
 
@@ -155,6 +164,7 @@ export class Cell {
     this.id = id
     this.context = context
     this.journal = journal
+    this.chaos = Context.get(context, Chaos)
     this.life = life
     this.lifetime = lifetime
     this.state = definition.initial

@@ -7,19 +7,21 @@ import * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import type { NewEvent } from "../../../schema/JournalRecord.ts"
 import { MailboxFull } from "../ActorError.ts"
-import type { Circumstances, Recovery } from "../Behavior.ts"
+import type { Circumstances, Recovery, Tagged } from "../Behavior.ts"
+import * as Decision from "../Decision.ts"
 import { dropUnsafe, Epochs } from "../Epochs.ts"
 import { stoppedBy } from "./answering.ts"
-import { type Cell, endTag, type Envelope, nothing, reconcileTag } from "./cell.ts"
+import { type Answer, beginning, type Cell, type Envelope, type Held, nothing } from "./cell.ts"
 import type { AnyDecision } from "./definition.ts"
 
-export class Batch {
+const none: ReadonlyArray<never> = []
+
+export class Batch implements Held {
   state: unknown
   /** Each event and the state after it, in turns; empty where nobody looks at them. */
-  readonly steps: Array<unknown> = []
-  readonly records: Array<NewEvent> = []
-  readonly answered: Array<Envelope> = []
-  readonly answers: Array<Exit.Exit<unknown, unknown>> = []
+  steps: ReadonlyArray<unknown> = none
+  records: ReadonlyArray<NewEvent> = none
+  answers: ReadonlyArray<Answer> = none
   /** Whether a promise hangs on these events, so that replies wait for the journal. */
   promises = false
   next: "continue" | "end" | "crash" | "begin" = "continue"
@@ -29,16 +31,20 @@ export class Batch {
   constructor(state: unknown) {
     this.state = state
   }
+}
 
-  answer(envelope: Envelope, exit: Exit.Exit<unknown, unknown>): void {
-    this.answered.push(envelope)
-    this.answers.push(exit)
-  }
+/** Most batches leave most lists empty, and those cost nothing. */
+const added = <A>(list: ReadonlyArray<A>, item: A): ReadonlyArray<A> => {
+  if (list === none) return [item]
+  ;(list as Array<A>).push(item)
+  return list
 }
 
 class About implements Circumstances {
   readonly #cell: Cell
   #now: number | undefined = undefined
+  /** A field, so that a behavior may take it out of the circumstances. */
+  readonly fresh = () => Context.get(this.#cell.context, Epochs).next()
 
   constructor(cell: Cell) {
     this.#cell = cell
@@ -50,9 +56,6 @@ class About implements Circumstances {
   get now() {
     this.#now ??= this.#cell.now()
     return this.#now
-  }
-  fresh() {
-    return Context.get(this.#cell.context, Epochs).next()
   }
 }
 
@@ -76,45 +79,38 @@ export const decideBatch = (cell: Cell): Batch => {
 }
 
 const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: Circumstances): void => {
-  if (envelope.tag === endTag) {
-    batch.next = "end"
-    return
-  }
   if (envelope.from !== undefined && isStale(cell, batch.state, envelope)) return
-  const { state } = batch
-  const steps = batch.steps.length
-  const records = batch.records.length
+  const { promises, records, state, steps } = batch
+  const lengths = [steps.length, records.length] as const
   try {
     const decision = decide(cell, batch, envelope, about)
-    if (decision === undefined) return
     if (decision.next === "stash") putAside(cell, batch, envelope)
     else take(cell, batch, envelope, decision, about)
   } catch (defect) {
     // Nothing of this decision may stay: what came before it is written all the same.
     batch.state = state
-    batch.steps.length = steps
-    batch.records.length = records
+    batch.promises = promises
+    batch.steps = batch.steps.slice(0, lengths[0])
+    batch.records = batch.records.slice(0, lengths[1])
     batch.next = "crash"
     batch.cause = Cause.die(defect)
-    const stopped = stoppedBy(cell, "crashed", "not-run", String(defect))
-    if (envelope.asked) batch.answer(envelope, Exit.fail(stopped))
+    if (envelope.asked) {
+      const stopped = stoppedBy(cell, "crashed", "not-run", String(defect))
+      batch.answers = added(batch.answers, { envelope, exit: Exit.fail(stopped) })
+    }
   }
 }
 
 const decide = (
   { definition }: Cell,
   batch: Batch,
-  { message, tag }: Envelope,
+  { handler, message }: Envelope,
   about: Circumstances
-): AnyDecision | undefined => {
-  if (tag === reconcileTag) {
-    batch.next = "begin"
-    batch.recovery = message as Recovery
-    return definition.reconcile?.(batch.state, batch.recovery, about)
-  }
-  const handler = definition.decide[tag]
-  if (handler === undefined) throw new Error(`${definition.name} knows no ${tag}`)
-  return handler(batch.state, message, about)
+): AnyDecision => {
+  if (handler !== beginning) return handler.decide(batch.state, message, about)
+  batch.next = "begin"
+  batch.recovery = message as Recovery
+  return definition.reconcile?.(batch.state, batch.recovery, about) ?? Decision.none
 }
 
 /** Takes a decision into the batch. */
@@ -125,17 +121,22 @@ const take = (
   decision: AnyDecision,
   about: Circumstances
 ): void => {
-  const { definition } = cell
-  const observed = definition.observed || cell.watchers !== undefined
-  for (const event of decision.events) {
-    const evolve = definition.evolve[event._tag]
-    if (evolve === undefined) throw new Error(`${definition.name} cannot evolve ${event._tag}`)
-    batch.state = evolve(batch.state, event)
-    if (observed) batch.steps.push(event, batch.state)
-    if (definition.durable) batch.records.push(definition.codec.encode(event, about.now))
-    if (!definition.writtenBehind.has(event._tag)) batch.promises = true
+  const { codec, durable, name, observed, rules } = cell.definition
+  const { events } = decision
+  for (let index = 0; index < events.length; index++) {
+    const event = events[index] as Tagged
+    const rule = rules[event._tag]
+    if (rule === undefined) throw new Error(`${name} cannot evolve ${event._tag}`)
+    batch.state = rule.evolve(batch.state, event)
+    if (observed || cell.watchers !== undefined) {
+      batch.steps = added(added(batch.steps, event), batch.state)
+    }
+    if (durable) batch.records = added(batch.records, codec.encode(event, about.now))
+    if (rule.promises) batch.promises = true
   }
-  if (envelope.asked) batch.answer(envelope, answerOf(decision, batch.state))
+  if (envelope.asked) {
+    batch.answers = added(batch.answers, { envelope, exit: answerOf(decision, batch.state) })
+  }
   if (decision.next === "stop") batch.next = "end"
   if (decision.next === "unstash") {
     cell.mailbox = cell.stash
@@ -151,13 +152,12 @@ const answerOf = ({ answer, kind }: AnyDecision, state: unknown): Exit.Exit<unkn
 
 const putAside = (cell: Cell, batch: Batch, envelope: Envelope): void => {
   const limit = cell.definition.limits.stash
-  if (cell.stash.length >= limit) {
-    batch.answer(
-      envelope,
-      Exit.fail(new MailboxFull({ actor: cell.address, queue: "stash", limit }))
-    )
-  } else if (cell.stash === nothing) cell.stash = [envelope]
-  else cell.stash.push(envelope)
+  if (cell.stash === nothing) cell.stash = [envelope]
+  else if (cell.stash.length < limit) cell.stash.push(envelope)
+  else {
+    const full = new MailboxFull({ actor: cell.address, queue: "stash", limit })
+    batch.answers = added(batch.answers, { envelope, exit: Exit.fail(full) })
+  }
 }
 
 /** A signal counts only in the generation and the epoch in which its effect was started. */
@@ -166,6 +166,6 @@ const isStale = (cell: Cell, state: unknown, envelope: Envelope): boolean => {
   if (from === undefined || cell.defects.skipFence) return false
   const epoch = cell.definition.epoch?.(state) ?? from.epoch
   if (from.generation === cell.generation && from.epoch === epoch) return false
-  dropUnsafe(cell.context, { owner: cell.address, what: envelope.tag, epoch: from.epoch })
+  dropUnsafe(cell.context, { owner: cell.address, what: envelope.handler.tag, epoch: from.epoch })
   return true
 }

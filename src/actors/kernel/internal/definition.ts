@@ -2,12 +2,15 @@
  * A behavior as the kernel runs it: the types of states, messages and events are checked where
  * the behavior is declared and forgotten here.
  */
+import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import type { Circumstances, Recovery, Tagged } from "../Behavior.ts"
+import type * as Rpc from "effect/rpc/Rpc"
+import type * as Schema from "effect/Schema"
+import type { Circumstances, Recovery, SnapshotPolicy, Spec, Tagged } from "../Behavior.ts"
 import type { Decision } from "../Decision.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
-import type { Limits } from "../Limits.ts"
-import type { EventCodec, SnapshotCodec } from "./codec.ts"
+import { defaults, type Limits } from "../Limits.ts"
+import { type EventCodec, makeEventCodec, makeSnapshotCodec, type SnapshotCodec } from "./codec.ts"
 
 export type AnyDecision = Decision<Tagged, unknown, unknown>
 export type AnyEffect = Effect.Effect<unknown, unknown>
@@ -20,14 +23,25 @@ export interface SnapshotRules {
   readonly deleteEvents: boolean
 }
 
+/** What is done with one kind of message. */
+export interface Handler {
+  readonly tag: string
+  readonly decide: (state: unknown, message: unknown, about: Circumstances) => AnyDecision
+}
+
+/** What is done with one kind of event. */
+export interface Rule {
+  readonly evolve: (state: unknown, event: Tagged) => unknown
+  /** Whether somebody relies on it once it is decided: then replies wait for the journal. */
+  readonly promises: boolean
+}
+
 export interface Definition {
   readonly name: string
   readonly commands: ReadonlySet<string>
   readonly initial: unknown
-  readonly decide: Readonly<
-    Record<string, (state: unknown, message: unknown, about: Circumstances) => AnyDecision>
-  >
-  readonly evolve: Readonly<Record<string, (state: unknown, event: Tagged) => unknown>>
+  readonly handlers: Readonly<Record<string, Handler>>
+  readonly rules: Readonly<Record<string, Rule>>
   readonly react: Readonly<
     Record<string, ((event: Tagged, self: unknown, state: unknown) => AnyEffect) | undefined>
   >
@@ -39,9 +53,60 @@ export interface Definition {
   readonly durable: boolean
   /** Whether events are looked at one by one: by effects, epochs or a snapshot policy. */
   readonly observed: boolean
-  readonly writtenBehind: ReadonlySet<string>
   readonly codec: EventCodec
   readonly snapshot: SnapshotRules | undefined
   readonly passivateAfterMillis: number | undefined
   readonly limits: Limits
 }
+
+/** What a behavior declares, once its types have done their work. */
+export type AnySpec = Omit<
+  Spec<object, Rpc.Any, Tagged, Schema.Codec<Tagged, unknown>, object, never>,
+  "decide" | "evolve" | "react" | "start" | "snapshot"
+> & {
+  readonly decide: Readonly<Record<string, Handler["decide"]>>
+  readonly evolve: Readonly<Record<string, Rule["evolve"]>>
+  readonly react?: Definition["react"]
+  readonly start?: Definition["start"]
+  readonly snapshot?: SnapshotPolicy<unknown, unknown>
+}
+
+const mapValues = <A, B>(
+  record: Readonly<Record<string, A>>,
+  map: (value: A, key: string) => B
+): Record<string, B> =>
+  Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value, key)]))
+
+export const define = (name: string, spec: AnySpec): Definition => ({
+  name,
+  commands: new Set(spec.commands.map((command) => command._tag)),
+  initial: spec.initial,
+  handlers: mapValues(spec.decide, (decide, tag) => ({ tag, decide })),
+  rules: mapValues(spec.evolve, (evolve, tag) => ({
+    evolve,
+    promises: !(spec.writtenBehind ?? []).includes(tag)
+  })),
+  react: spec.react ?? {},
+  epoch: spec.epoch as Definition["epoch"],
+  reconcile: spec.reconcile as Definition["reconcile"],
+  start: spec.start,
+  durable: spec.history !== "none",
+  observed:
+    spec.react !== undefined || spec.epoch !== undefined || spec.snapshot?.when !== undefined,
+  codec: makeEventCodec(spec.events, spec.upcasts ?? [], spec.tags),
+  snapshot: spec.snapshot === undefined ? undefined : snapshotRules(spec.snapshot),
+  passivateAfterMillis:
+    // Without a history there is nothing to recover from.
+    spec.passivateAfter === undefined || spec.history === "none"
+      ? undefined
+      : Duration.toMillis(Duration.fromInputUnsafe(spec.passivateAfter)),
+  limits: { ...defaults, ...spec.limits }
+})
+
+const snapshotRules = (policy: SnapshotPolicy<unknown, unknown>): SnapshotRules => ({
+  codec: makeSnapshotCodec(policy.state, policy.version ?? 1),
+  every: policy.every ?? Infinity,
+  when: policy.when,
+  keep: policy.keep ?? 2,
+  deleteEvents: policy.deleteEvents ?? false
+})

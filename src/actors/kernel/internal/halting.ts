@@ -9,7 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { Fenced } from "../../../schema/JournalRecord.ts"
 import { refuse, stoppedBy } from "./answering.ts"
-import { type Cell, type Ending, nothing } from "./cell.ts"
+import { type Cell, type Ending, type EpochScope, nothing } from "./cell.ts"
 
 /** Whether another writer took over the history: then this actor must never write again. */
 export const isFenced = (cause: Cause.Cause<unknown>): boolean =>
@@ -31,17 +31,22 @@ export const release = (cell: Cell): Effect.Effect<void> =>
     cell.unwritten = undefined
     if (held !== undefined) refuse(cell, held, "released")
     if (scope === undefined) return Effect.void
-    const close = closeQuietly(cell, scope.scope)
-    return scope.before === undefined ? close : Effect.andThen(Fiber.await(scope.before), close)
+    const close = closeEpoch(cell, scope)
+    return cell.defects.overlapGenerations ? Effect.asVoid(Effect.forkDetach(close)) : close
   })
 
-/** Closes a Scope; a finalizer that fails is logged, since nobody waits who could handle it. */
-export const closeQuietly = (cell: Cell, scope: Scope.Closeable): Effect.Effect<void> =>
-  Scope.close(scope, Exit.void).pipe(
+/**
+ * Closes the Scope of an epoch, and waits for the one before it. A finalizer that fails is
+ * logged, since nobody waits who could handle it.
+ */
+export const closeEpoch = (cell: Cell, { before, scope }: EpochScope): Effect.Effect<void> => {
+  const close = Scope.close(scope, Exit.void).pipe(
     Effect.catchCause((cause) =>
       Effect.annotateLogs(Effect.logError("a finalizer failed", cause), { actor: cell.address })
     )
   )
+  return before === undefined ? close : Effect.andThen(close, Fiber.await(before))
+}
 
 /**
  * Ends a generation so that another one can begin: an append under way is awaited, and messages
@@ -83,8 +88,8 @@ export const endWith = (cell: Cell, ending: Ending): Effect.Effect<void> =>
     cell.stash = nothing
     cell.mailbox = nothing
     for (const envelope of waiting) {
-      if (envelope.tag.startsWith("~")) envelope.answer(Exit.void)
-      else envelope.answer(Exit.fail(stoppedBy(cell, ending.reason, "not-run", ending.detail)))
+      if (envelope.asked)
+        envelope.answer(Exit.fail(stoppedBy(cell, ending.reason, "not-run", ending.detail)))
     }
     return Effect.andThen(
       release(cell),

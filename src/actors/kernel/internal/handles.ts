@@ -6,51 +6,54 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { AskTimedOut, MailboxFull, type Stopped } from "../ActorError.ts"
-import { ending } from "./answering.ts"
+import { endedBy } from "./answering.ts"
 import { type Cell, Envelope } from "./cell.ts"
-import type { Definition } from "./definition.ts"
+import type { Definition, Handler } from "./definition.ts"
 import { send, type Sent } from "./sending.ts"
 
 /** What a handle carries besides its cell: a signal's origin, or how long an ask may take. */
 type Extra = Envelope["from"] | Duration.Duration
 
 /** Sends one kind of message to a cell. */
-type Sender = (cell: Cell, extra: Extra, tag: string, message: unknown) => unknown
+type Sender = (cell: Cell, extra: Extra, handler: Handler, message: unknown) => unknown
 
 const failed = (
   cell: Cell,
   sent: Exclude<Sent, "accepted" | "dropped">
 ): Effect.Effect<never, MailboxFull | Stopped> => {
-  if (sent === "stopped") return Effect.fail(ending(cell))
+  if (sent === "stopped") return Effect.fail(endedBy(cell))
   const limit = cell.definition.limits.mailbox
   return Effect.fail(new MailboxFull({ actor: cell.address, queue: "mailbox", limit }))
 }
 
-const ask = (cell: Cell, tag: string, message: unknown) =>
+const ask = (cell: Cell, handler: Handler, message: unknown) =>
   Effect.suspend((): Effect.Effect<unknown, unknown> => {
-    const envelope = new Envelope(tag, message, undefined, true)
+    const envelope = new Envelope(handler, message, undefined, true)
     const sent = send(cell, envelope, true)
     if (sent === "full" || sent === "stopped") return failed(cell, sent)
     return (
       envelope.exit ??
       Effect.callback<unknown, unknown>((resume) => {
-        envelope.resume = resume
+        // The caller may have yielded to the turn that answered in between.
+        if (envelope.exit === undefined) envelope.resume = resume
+        else resume(envelope.exit)
       })
     )
   })
 
-const askWithin = (cell: Cell, within: Extra, command: string, message: unknown) => {
+const askWithin = (cell: Cell, within: Extra, handler: Handler, message: unknown) => {
   const duration = within as Duration.Duration
   const millis = Duration.toMillis(duration)
-  return Effect.timeoutOrElse(ask(cell, command, message), {
+  return Effect.timeoutOrElse(ask(cell, handler, message), {
     duration,
-    orElse: () => Effect.fail(new AskTimedOut({ actor: cell.address, command, millis }))
+    orElse: () =>
+      Effect.fail(new AskTimedOut({ actor: cell.address, command: handler.tag, millis }))
   })
 }
 
-const tell = (cell: Cell, from: Envelope["from"], tag: string, message: unknown) =>
+const tell = (cell: Cell, from: Envelope["from"], handler: Handler, message: unknown) =>
   Effect.suspend(() => {
-    const sent = send(cell, new Envelope(tag, message, from, false), false)
+    const sent = send(cell, new Envelope(handler, message, from, false), false)
     return sent === "full" || sent === "stopped" ? failed(cell, sent) : Effect.void
   })
 
@@ -67,18 +70,20 @@ const made = new WeakMap<Definition, Handles>()
 const handlesOf = (definition: Definition): Handles => {
   let handles = made.get(definition)
   if (handles === undefined) {
-    const tags = Object.keys(definition.decide)
-    const commands = tags.filter((tag) => definition.commands.has(tag))
-    const signals = tags.filter((tag) => !definition.commands.has(tag))
+    const all = Object.values(definition.handlers)
+    const commands = all.filter(({ tag }) => definition.commands.has(tag))
+    const signals = all.filter(({ tag }) => !definition.commands.has(tag))
     handles = {
-      ask: prototype(commands, (cell, _, tag, message) => ask(cell, tag, message)),
+      ask: prototype(commands, (cell, _, handler, message) => ask(cell, handler, message)),
       askWithin: prototype(commands, askWithin),
-      tell: prototype(commands, (cell, _, tag, message) => tell(cell, undefined, tag, message)),
-      tellUnsafe: prototype(commands, (cell, _, tag, message) =>
-        send(cell, new Envelope(tag, message, undefined, false), false)
+      tell: prototype(commands, (cell, _, handler, message) =>
+        tell(cell, undefined, handler, message)
       ),
-      signal: prototype(signals, (cell, from, tag, fields) =>
-        tell(cell, from as Envelope["from"], tag, { ...(fields as object), _tag: tag })
+      tellUnsafe: prototype(commands, (cell, _, handler, message) =>
+        send(cell, new Envelope(handler, message, undefined, false), false)
+      ),
+      signal: prototype(signals, (cell, from, handler, fields) =>
+        tell(cell, from as Envelope["from"], handler, { ...(fields as object), _tag: handler.tag })
       )
     }
     made.set(definition, handles)
@@ -94,12 +99,12 @@ interface Handle {
   readonly [extraKey]: Extra
 }
 
-const prototype = (tags: ReadonlyArray<string>, sender: Sender): object =>
+const prototype = (handlers: ReadonlyArray<Handler>, sender: Sender): object =>
   Object.fromEntries(
-    tags.map((tag) => [
-      tag,
+    handlers.map((handler) => [
+      handler.tag,
       function (this: Handle, message: unknown) {
-        return sender(this[cellKey], this[extraKey], tag, message)
+        return sender(this[cellKey], this[extraKey], handler, message)
       }
     ])
   )

@@ -17,85 +17,95 @@ interface History {
   writer: number
   last: number
   events: Array<StoredEvent>
-  snapshots: Array<StoredSnapshot>
+  snapshots: ReadonlyArray<StoredSnapshot>
 }
+
+/** Stands for every empty list, so that an actor without a history costs little. */
+const none: Array<never> = []
+
+interface Memory {
+  readonly histories: Map<string, History>
+  offset: number
+}
+
+const historyOf = ({ histories }: Memory, actor: string): History => {
+  let history = histories.get(actor)
+  if (history === undefined) {
+    history = { writer: 0, last: 0, events: none, snapshots: none }
+    histories.set(actor, history)
+  }
+  return history
+}
+
+/** Changes a history unless a newer writer has claimed it. */
+const guarded = (
+  memory: Memory,
+  { actor, writer }: { readonly actor: string; readonly writer: number },
+  change: (history: History) => Effect.Effect<void, JournalError> | void
+) =>
+  Effect.suspend((): Effect.Effect<void, JournalError> => {
+    const history = historyOf(memory, actor)
+    if (history.writer !== writer) {
+      return Effect.fail(new Fenced({ actor, writer, by: history.writer }))
+    }
+    return change(history) ?? Effect.void
+  })
+
+const append = (memory: Memory, request: Append) =>
+  guarded(memory, request, (history) => {
+    const { actor, expected } = request
+    if (history.last !== expected) {
+      return Effect.fail(new SequenceConflict({ actor, expected, actual: history.last }))
+    }
+    if (history.events === none) history.events = []
+    for (const event of request.events) {
+      history.last++
+      memory.offset++
+      history.events.push({ ...event, actor, seq: history.last, offset: memory.offset })
+    }
+    return undefined
+  })
 
 /** Makes an empty journal that lives as long as the value itself. */
 export const makeMemory = (): Store => {
-  const histories = new Map<string, History>()
-  let offset = 0
-
-  const historyOf = (actor: string): History => {
-    let history = histories.get(actor)
-    if (history === undefined) {
-      history = { writer: 0, last: 0, events: [], snapshots: [] }
-      histories.set(actor, history)
-    }
-    return history
-  }
-  const guarded = (
-    claim: { readonly actor: string; readonly writer: number },
-    change: (history: History) => JournalError | void
-  ) =>
-    Effect.suspend((): Effect.Effect<void, JournalError> => {
-      const history = historyOf(claim.actor)
-      if (history.writer !== claim.writer) {
-        const { actor, writer } = claim
-        return Effect.fail(new Fenced({ actor, writer, by: history.writer }))
-      }
-      const failure = change(history)
-      return failure === undefined ? Effect.void : Effect.fail(failure)
-    })
-
-  const append = (request: Append) =>
-    guarded(request, (history) => {
-      const { actor, expected } = request
-      if (history.last !== expected) {
-        return new SequenceConflict({ actor, expected, actual: history.last })
-      }
-      for (const event of request.events) {
-        history.last++
-        offset++
-        history.events.push({ ...event, actor, seq: history.last, offset })
-      }
-    })
-
+  const memory: Memory = { histories: new Map(), offset: 0 }
   return {
     claim: (actor) =>
       Effect.sync((): Claim => {
-        const history = historyOf(actor)
+        const history = historyOf(memory, actor)
         history.writer++
         return { actor, writer: history.writer, last: history.last }
       }),
-    append,
+    append: (request) => append(memory, request),
     read: (actor, from = 1) =>
       Stream.suspend(() =>
-        Stream.fromIterable(historyOf(actor).events.filter((event) => event.seq >= from))
+        Stream.fromIterable(historyOf(memory, actor).events.filter((event) => event.seq >= from))
       ),
     saveSnapshot: (claim, snapshot) =>
-      guarded(claim, (history) => {
+      guarded(memory, claim, (history) => {
         const { actor, seq } = snapshot
         if (seq > history.last) {
-          return new SequenceConflict({ actor, expected: seq, actual: history.last })
+          return Effect.fail(new SequenceConflict({ actor, expected: seq, actual: history.last }))
         }
         const others = history.snapshots.filter((other) => other.seq !== seq)
         history.snapshots = [...others, snapshot].toSorted((one, other) => one.seq - other.seq)
+        return undefined
       }),
     loadSnapshot: (actor, atMost = Infinity) =>
       Effect.sync(() =>
         Option.fromUndefinedOr(
-          historyOf(actor).snapshots.findLast((snapshot) => snapshot.seq <= atMost)
+          historyOf(memory, actor).snapshots.findLast((snapshot) => snapshot.seq <= atMost)
         )
       ),
     prune: (claim, { eventsTo = 0, snapshotsBefore = 0 }) =>
-      guarded(claim, (history) => {
+      guarded(memory, claim, (history) => {
         history.events = history.events.filter((event) => event.seq > eventsTo)
         history.snapshots = history.snapshots.filter((other) => other.seq >= snapshotsBefore)
       }),
     tagged: (tag, after = 0) =>
       Stream.suspend(() =>
         Stream.fromIterable(
-          [...histories.values()]
+          [...memory.histories.values()]
             .flatMap((history) => history.events)
             .filter((event) => event.offset > after && event.tags.includes(tag))
             .toSorted((a, b) => a.offset - b.offset)

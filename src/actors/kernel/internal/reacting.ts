@@ -13,7 +13,7 @@ import type { Tagged } from "../Behavior.ts"
 import { Epochs } from "../Epochs.ts"
 import { type Cell, crash, type EpochScope } from "./cell.ts"
 import type { AnyEffect } from "./definition.ts"
-import { closeQuietly } from "./halting.ts"
+import { closeEpoch } from "./halting.ts"
 import { makeSelf } from "./handles.ts"
 
 /** The Scope of the state's epoch; opens it if the state has moved on. */
@@ -21,7 +21,7 @@ const scopeFor = (cell: Cell, state: unknown): EpochScope => {
   const current = cell.scope
   const epoch = cell.definition.epoch?.(state)
   if (current !== undefined && (epoch === undefined || epoch === current.epoch)) return current
-  const closing = current === undefined ? undefined : cell.fork(closeQuietly(cell, current.scope))
+  const closing = current === undefined ? undefined : cell.fork(closeEpoch(cell, current))
   const busy = closing?.pollUnsafe() === undefined && !cell.defects.overlapGenerations
   const from = {
     epoch: epoch ?? Context.get(cell.context, Epochs).next(),

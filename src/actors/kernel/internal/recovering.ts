@@ -18,19 +18,12 @@ import { HistoryRefused } from "../ActorError.ts"
 import type { Recovery } from "../Behavior.ts"
 import type { Store } from "../Journal.ts"
 import { recoveries } from "../Metrics.ts"
-import { type Cell, Envelope, nothing, reconcileTag } from "./cell.ts"
+import { MaxRecoveries } from "../Limits.ts"
+import { beginning, type Cell, Envelope, nothing } from "./cell.ts"
 import type { Definition } from "./definition.ts"
 import { LONG_RECOVERY_EVENTS, takeSnapshot } from "./snapshots.ts"
 
 export type RecoveryError = JournalError | HistoryRefused
-
-/**
- * Recoveries that may read one journal at the same time. Default 50: enough to keep a disk busy,
- * few enough that thousands of actors that start together do not hold all their histories.
- */
-export const MaxRecoveries = Context.Reference<number>("handfast/actors/MaxRecoveries", {
-  defaultValue: () => 50
-})
 
 const permits = new WeakMap<Store, Semaphore.Semaphore>()
 
@@ -57,7 +50,7 @@ export const recover = (cell: Cell): Effect.Effect<void, RecoveryError> =>
         : permitsOf(cell, journal).withPermit(replayHistory(cell, journal))
     return Effect.map(replay, (recovery) => {
       if (cell.phase !== "recovering") return
-      const first = new Envelope(reconcileTag, recovery, undefined, false)
+      const first = new Envelope(beginning, recovery, undefined, false)
       cell.mailbox = cell.mailbox === nothing ? [first] : [first, ...cell.mailbox]
       cell.phase = "ready"
       cell.life.turn(cell)
@@ -109,14 +102,14 @@ class Replay {
   }
 
   take(events: ReadonlyArray<StoredEvent>): Effect.Effect<void, RecoveryError> {
-    const { codec, evolve } = this.definition
+    const { codec, rules } = this.definition
     for (const stored of events) {
       const { actor, seq, type, version } = stored
       if (seq !== this.seq + 1) return Effect.fail(gap(actor, this.seq + 1, seq))
       const decoded = codec.decode(stored)
       if (Exit.isFailure(decoded)) return decoded
       try {
-        this.state = evolve[decoded.value._tag]?.(this.state, decoded.value)
+        this.state = rules[decoded.value._tag]?.evolve(this.state, decoded.value)
       } catch (defect) {
         const detail = `evolve failed: ${String(defect)}`
         return Effect.fail(new HistoryRefused({ actor, seq, type, version, detail }))

@@ -24,7 +24,7 @@ export const send = (cell: Cell, envelope: Envelope, now: boolean): Sent => {
   if (cell.mailbox === nothing) cell.mailbox = [envelope]
   else cell.mailbox.push(envelope)
   if (cell.phase === "ready") {
-    if (now && !cell.scheduled) cell.life.turn(cell)
+    if (now && !cell.scheduled && !cell.chaos.fires("turn-later")) cell.life.turn(cell)
     else scheduleTurn(cell)
   } else if (cell.phase === "passive") cell.life.wake(cell)
   return "accepted"

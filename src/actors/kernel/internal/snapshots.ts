@@ -4,6 +4,7 @@ import * as Metric from "effect/Metric"
 import { snapshotFailures } from "../Metrics.ts"
 import type { Cell } from "./cell.ts"
 import type { Batch } from "./deciding.ts"
+import type { SnapshotRules } from "./definition.ts"
 
 /** A recovery that replayed more events than this stores a snapshot at once. */
 export const LONG_RECOVERY_EVENTS = 1000
@@ -12,12 +13,17 @@ export const LONG_RECOVERY_EVENTS = 1000
 export const snapshotIfDue = (cell: Cell, batch: Batch): void => {
   const rules = cell.definition.snapshot
   if (rules === undefined) return
-  const { when } = rules
-  let due = cell.seq - (cell.snapshots.at(-1) ?? 0) >= rules.every
-  for (let index = 0; when !== undefined && index < batch.steps.length; index += 2) {
-    due ||= when(batch.steps[index + 1], batch.steps[index])
+  const newest = cell.snapshots.at(-1) ?? 0
+  if (cell.seq - newest >= rules.every || called(rules.when, batch.steps)) takeSnapshot(cell)
+}
+
+/** Whether one of the events calls for a snapshot. */
+const called = (when: SnapshotRules["when"], steps: ReadonlyArray<unknown>): boolean => {
+  if (when === undefined) return false
+  for (let index = 0; index < steps.length; index += 2) {
+    if (when(steps[index + 1], steps[index])) return true
   }
-  if (due) takeSnapshot(cell)
+  return false
 }
 
 /**

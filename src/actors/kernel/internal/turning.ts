@@ -79,16 +79,14 @@ const writtenLater = (cell: Cell, written: Written): void => {
 /** The batch took place: its effects start and its callers hear of it. True to go on. */
 const commit = (cell: Cell, batch: Batch): boolean => {
   cell.state = batch.state
-  const { answered, answers, steps } = batch
+  const { answers, steps } = batch
   for (let index = 0; index < steps.length; index += 2) {
     const event = steps[index] as Tagged
     const state = steps[index + 1]
     react(cell, event, state)
     if (cell.watchers !== undefined) for (const watcher of cell.watchers) watcher(event, state)
   }
-  for (let index = 0; index < answered.length; index++) {
-    answered[index]?.answer(answers[index] ?? Exit.void)
-  }
+  for (const { envelope, exit } of answers) envelope.answer(exit)
   if (batch.records.length > 0 && cell.definition.snapshot !== undefined) {
     snapshotIfDue(cell, batch)
   }

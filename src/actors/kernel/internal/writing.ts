@@ -9,10 +9,9 @@ import type { Cell } from "./cell.ts"
 export type Written = Exit.Exit<void, unknown>
 
 /** Adds decided events to those that wait for the journal. */
-export const enqueue = (cell: Cell, events: Array<NewEvent>): void => {
+export const enqueue = (cell: Cell, events: ReadonlyArray<NewEvent>): void => {
   cell.seq += events.length
-  if (cell.unwritten === undefined) cell.unwritten = events
-  else cell.unwritten.push(...events)
+  cell.unwritten = cell.unwritten === undefined ? events : cell.unwritten.concat(events)
 }
 
 /**

@@ -1,0 +1,30 @@
+import { globSync, readFileSync } from "node:fs"
+import type { KnipConfig } from "knip"
+import { graphOf, workersOf } from "./test/tidy/imports.ts"
+
+const sources = globSync("src/**/*.ts").map((path) => ({ path, text: readFileSync(path, "utf8") }))
+
+export default {
+  entry: [
+    "src/index.ts",
+    "src/**/[A-Z]*.ts",
+    "src/testing/{index,vitest}.ts",
+    ...workersOf(graphOf(sources)),
+    "bench/*.bench.ts",
+    "examples/*.ts",
+    "test/fixtures/*.ts",
+    "test/types/*.tst.ts"
+  ],
+  ignoreExportsUsedInFile: { interface: true, type: true },
+  // Real peers of tests; see test/peers.ts.
+  ignoreBinaries: ["text2pcap", "tshark"],
+  ignoreDependencies: [
+    // The name under which TypeScript 7 finds the diagnostics of @effect/tsgo.
+    "@effect/language-service",
+    // Loaded lazily by the libibverbs provider.
+    "koffi",
+    // Contestants of the actor bench.
+    "nact",
+    "xstate"
+  ]
+} satisfies KnipConfig

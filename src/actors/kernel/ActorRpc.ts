@@ -1,0 +1,67 @@
+/**
+ * An actor behind RPC: the commands of its behavior, as they are declared, are the procedures.
+ *
+ * A remote caller sees the command's own answer and errors, and what can go wrong between a
+ * caller and an actor. The transport is Effect's: in memory, over a socket, between workers.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import type * as Rpc from "effect/rpc/Rpc"
+import * as RpcGroup from "effect/rpc/RpcGroup"
+import * as Schema from "effect/Schema"
+import type { Actor } from "./Actor.ts"
+import { MailboxFull, Stopped } from "./ActorError.ts"
+import type { Behavior, Tagged } from "./Behavior.ts"
+
+/**
+ * A behavior's commands, with what an actor can add to their errors.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Group<Commands extends Rpc.Any> = RpcGroup.RpcGroup<
+  Rpc.AddError<Commands, typeof MailboxFull | typeof Stopped>
+>
+
+/**
+ * The RPC group of a behavior, for clients and servers.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const group = <State, Commands extends Rpc.Any, Signal extends Tagged, E, R>(
+  behavior: Behavior<State, Commands, Signal, E & Tagged, R>
+): Group<Commands> => {
+  const extended = (behavior.commands as ReadonlyArray<Rpc.Any>).map((command) => {
+    // `Rpc.Any` hides the schemas and setters that every Rpc has.
+    const { errorSchema, setError } = command as unknown as Rpc.Rpc<string>
+    return setError.call(command, Schema.Union([errorSchema, MailboxFull, Stopped]))
+  })
+  // A list loses which command is which; the tags keep it at run time.
+  return RpcGroup.make(...extended) as unknown as Group<Commands>
+}
+
+/**
+ * Serves a running actor: each procedure asks it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <State, Commands extends Rpc.Any, E>(
+  served: Group<Commands>,
+  actor: Actor<State, Commands, E>
+): Layer.Layer<Rpc.ToHandler<Rpc.AddError<Commands, typeof MailboxFull | typeof Stopped>>> => {
+  const ask = actor.ask as unknown as Readonly<Record<string, (payload: unknown) => never>>
+  const handlers = Object.fromEntries(
+    [...served.requests.keys()].map((tag: string) => [
+      tag,
+      (payload: unknown) => Effect.suspend(() => ask[tag]?.(payload) ?? unknownCommand(tag))
+    ])
+  )
+  // The handlers are made from the group itself, so they fit it; the type checker cannot see it.
+  return served.toLayer(handlers as never) as never
+}
+
+const unknownCommand = (tag: string) => Effect.die(new Error(`the actor knows no ${tag}`))

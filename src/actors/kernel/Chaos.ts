@@ -1,0 +1,82 @@
+/**
+ * Named places where a simulation may disturb production code.
+ *
+ * Rare interleavings sit between two lines of real code: after an event is stored and before the
+ * reply leaves, between a state change and its announcement. A chaos site names such a place.
+ * Outside a simulation it costs one lookup and allocates nothing; inside, each run first draws
+ * whether the site is active at all and then, at each pass, whether it fires. Make a site once,
+ * beside the code it belongs to:
+ *
+ * ```ts
+ * const beforeReply = Chaos.site("after-persist-before-reply")
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+
+/**
+ * What decides at a chaos site. Its methods are synchronous, so that code which runs outside of a
+ * fiber can hold on to the service and ask it directly.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Chaos {
+  /** What a fiber does when it passes the site: nothing, a yield or a short sleep. */
+  readonly pass: (site: string) => Effect.Effect<void>
+  /** Whether the site misbehaves at this pass. */
+  readonly fires: (site: string) => boolean
+  /** Notes that the place was reached, and whether what it waits for was true. */
+  readonly mark: (name: string, hit: boolean) => void
+}
+
+const quiet: Chaos = {
+  pass: () => Effect.void,
+  fires: () => false,
+  mark: () => undefined
+}
+
+/**
+ * The service behind the sites; a simulation provides its own.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const Chaos: Context.Reference<Chaos> = Context.Reference<Chaos>("handfast/actors/Chaos", {
+  defaultValue: () => quiet
+})
+
+/**
+ * A place where a simulation may let other fibers run first, or let time pass.
+ *
+ * @category sites
+ * @since 0.1.0
+ */
+export const site = (name: string): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => fiber.getRef(Chaos).pass(name))
+
+/**
+ * A place where a simulation may fail with an error that the real code could meet too.
+ *
+ * @category sites
+ * @since 0.1.0
+ */
+export const failure = <E>(name: string, error: () => E): Effect.Effect<void, E> =>
+  Effect.withFiber((fiber) =>
+    fiber.getRef(Chaos).fires(name) ? Effect.fail(error()) : Effect.void
+  )
+
+/**
+ * Says that `condition` must be true here at least once over a set of runs. A test that never
+ * reaches the rare case it was written for passes for the wrong reason; this makes it fail.
+ *
+ * @category marks
+ * @since 0.1.0
+ */
+export const sometimes = (name: string, condition = true): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    fiber.getRef(Chaos).mark(name, condition)
+    return Effect.void
+  })

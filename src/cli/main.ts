@@ -1,0 +1,18 @@
+#!/usr/bin/env node
+/** The command line: parses arguments, runs one subcommand, sets the exit code. */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import { decode } from "./decode.ts"
+import { protocols } from "./protocols.ts"
+import { start } from "./start.ts"
+import { version } from "./version.ts"
+
+Command.make("handfast").pipe(
+  Command.withDescription("Peer links that never speak too soon"),
+  Command.withSubcommands([start, decode(protocols)]),
+  Command.run({ version }),
+  Effect.provide(NodeServices.layer),
+  NodeRuntime.runMain
+)

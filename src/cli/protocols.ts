@@ -1,0 +1,10 @@
+/** The protocols that `handfast decode` knows: one line each. */
+import type { FrameDecoder } from "../schema/FrameDecoder.ts"
+import * as IwarpDecoder from "../schema/iwarp/IwarpDecoder.ts"
+
+/** Makes the decoder of one run, so that no run sees what another one settled. */
+export type Protocols = Readonly<Record<string, () => FrameDecoder>>
+
+export const protocols: Protocols = {
+  iwarp: IwarpDecoder.make
+}

@@ -1,0 +1,65 @@
+/**
+ * What every wire protocol offers to tools that show frames: bytes in, frames or typed errors out.
+ *
+ * A decoder lives for one conversation. It may keep what earlier frames settled (a negotiated
+ * marker, an agreed size), so that later frames are read as the peers themselves read them.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * Who sent the bytes: the side that connected (`c2s`) or the side that accepted (`s2c`).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Direction = "c2s" | "s2c"
+
+/**
+ * One frame as it was read, and as this library would write it again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Frame {
+  readonly ok: true
+  /** The frame's fields, as its Schema names them. */
+  readonly frame: object
+  /** How many bytes the frame occupied. */
+  readonly bytes: number
+  /** The frame encoded again; equal to what was read unless the peer chose another form. */
+  readonly encoded: Uint8Array
+}
+
+/**
+ * Bytes that are no frame of the protocol, with the reason.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BadFrame {
+  readonly ok: false
+  /** A tagged error with the fields that tell where and why. */
+  readonly error: { readonly _tag: string }
+}
+
+/**
+ * What a decoder yields.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type DecodedFrame = Frame | BadFrame
+
+/**
+ * Reads one conversation. It never throws: hostile bytes yield a `BadFrame`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FrameDecoder {
+  /**
+   * The frames in these bytes, in order. `direction` is `undefined` when nobody knows it.
+   */
+  readonly decode: (bytes: Uint8Array, direction: Direction | undefined) => Iterable<DecodedFrame>
+}

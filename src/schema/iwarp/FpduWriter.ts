@@ -1,0 +1,237 @@
+/**
+ * Turns messages into FPDUs, gathered for one `writev`: headers, trailers and short payloads go
+ * into one small buffer, longer payloads are only referred to.
+ *
+ * Between two payloads there is a single piece, the trailer of one FPDU and the header of the
+ * next, so a batch costs about one part per payload. What a batch refers to must stay as it is
+ * until the batch has been written; after that `recycle` gives its buffer back.
+ *
+ * A message that does not fit is continued by the same `put` after the batch was taken. DDP allows
+ * no other message of the same kind (tagged or untagged) in between.
+ *
+ * @since 0.1.0
+ */
+import { copyOctets } from "./copyOctets.ts"
+import type { Crc32c } from "./Crc32c.ts"
+import {
+  maximumUlpdu,
+  Segment,
+  tagged,
+  taggedHeaderBytes,
+  untagged,
+  untaggedHeaderBytes,
+  write
+} from "./Segment.ts"
+
+/**
+ * A message on its way out. The fields of the other kind (tagged or untagged) are not looked at.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Outgoing {
+  opcode = 0
+  tagged = false
+  /** Where a tagged message goes, or what a Send invalidates. */
+  stag = 0
+  offsetHigh = 0
+  offsetLow = 0
+  queue = 0
+  sequence = 0
+  /** The payload, gathered in this order. */
+  payload: ReadonlyArray<Uint8Array> = []
+  /** Octets of payload that are in a batch already. */
+  written = 0
+  /** The part of `payload` that comes next, and how much of it is done. */
+  part = 0
+  partWritten = 0
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Batch {
+  readonly parts: ReadonlyArray<Uint8Array>
+  /** Octets of all parts. */
+  readonly bytes: number
+  /** The buffer of headers and trailers, for `recycle`. */
+  readonly frames: Uint8Array<ArrayBuffer>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Computes the CRC field; without it the field is zero. */
+  readonly crc: Crc32c | undefined
+  /** The longest ULPDU to send; see `mulpdu`. Default 64528: 64512 octets and a tagged header. */
+  readonly maximumUlpdu?: number | undefined
+  /** Octets of headers, trailers and short payloads in a batch. Default 65536. */
+  readonly frameBytes?: number | undefined
+  /** A batch takes no further FPDU from here on. Default 1 MiB: one `writev`. */
+  readonly batchBytes?: number | undefined
+  /** Payloads up to this length are copied: a part of their own costs more. Default 1024. */
+  readonly copyUpTo?: number | undefined
+}
+
+/**
+ * The longest ULPDU of a sender that keeps each FPDU within one TCP segment (RFC 5044, 4.1): what
+ * hardware peers want. `segmentBytes` is the effective maximum segment size, 1448 for Ethernet.
+ *
+ * @category sizes
+ * @since 0.1.0
+ */
+export const mulpdu = (segmentBytes: number): number =>
+  Math.min(maximumUlpdu, Math.max(128, segmentBytes - 6 - (segmentBytes & 3)))
+
+const trailerLimit = 7
+const wholePage = 64512 + taggedHeaderBytes - 2
+const lowest = 128
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export class FpduWriter {
+  readonly #crc: Crc32c | undefined
+  readonly #maximumUlpdu: number
+  readonly #frameBytes: number
+  readonly #batchBytes: number
+  readonly #copyUpTo: number
+  readonly #spare: Array<Uint8Array<ArrayBuffer>> = []
+  readonly #segment = new Segment()
+  #frames: Uint8Array<ArrayBuffer>
+  #view: DataView
+  #parts: Array<Uint8Array> = []
+  /** The part that is growing starts here, and the next octet goes there. */
+  #from = 0
+  #at = 0
+  /** Octets of the parts that only refer to payload. */
+  #referred = 0
+  #sum = 0
+
+  constructor(options: Options) {
+    this.#crc = options.crc
+    this.#maximumUlpdu = Math.max(lowest, options.maximumUlpdu ?? wholePage)
+    this.#copyUpTo = options.copyUpTo ?? 1024
+    this.#batchBytes = options.batchBytes ?? 1 << 20
+    this.#frameBytes = Math.max(options.frameBytes ?? 65536, this.#copyUpTo + 64)
+    this.#frames = new Uint8Array(this.#frameBytes)
+    this.#view = new DataView(this.#frames.buffer)
+  }
+
+  /** Octets in the current batch. */
+  get bytes(): number {
+    return this.#referred + this.#at
+  }
+
+  /** Adds what fits of a message; `true` once all of it is in. */
+  put(message: Outgoing): boolean {
+    let length = 0
+    for (const part of message.payload) length += part.length
+    const header = message.tagged ? taggedHeaderBytes : untaggedHeaderBytes
+    const most = this.#maximumUlpdu + 2 - header
+    for (;;) {
+      const rest = length - message.written
+      const octets = rest < most ? rest : most
+      if (!this.#hasRoom(header + trailerLimit + (octets <= this.#copyUpTo ? octets : 0))) {
+        return false
+      }
+      this.#add(message, octets, octets === rest)
+      if (octets === rest) return true
+    }
+  }
+
+  /** Ends the batch, for writing; nothing if there is nothing to write. */
+  take(): Batch | undefined {
+    if (this.#at === 0) return undefined
+    this.#endPart()
+    const batch = { parts: this.#parts, bytes: this.bytes, frames: this.#frames }
+    this.#frames = this.#spare.pop() ?? new Uint8Array(this.#frameBytes)
+    this.#view = new DataView(this.#frames.buffer)
+    this.#parts = []
+    this.#from = this.#at = this.#referred = 0
+    return batch
+  }
+
+  /** The batch was written: its buffer may be used again. */
+  recycle(batch: Batch): void {
+    this.#spare.push(batch.frames)
+  }
+
+  #hasRoom(octets: number): boolean {
+    return this.#at + octets <= this.#frameBytes && this.bytes < this.#batchBytes
+  }
+
+  #endPart(): void {
+    if (this.#at > this.#from) this.#parts.push(this.#frames.subarray(this.#from, this.#at))
+    this.#from = this.#at
+  }
+
+  #add(message: Outgoing, octets: number, last: boolean): void {
+    const segment = this.#segment
+    if (message.tagged) {
+      const low = message.offsetLow + message.written
+      const high = message.offsetHigh + Math.floor(low / 0x1_0000_0000)
+      tagged(segment, message.opcode, last, message.stag, high >>> 0, low >>> 0, octets)
+    } else {
+      const { opcode, queue, sequence, stag, written } = message
+      untagged(segment, opcode, last, stag, queue, sequence, written, octets)
+    }
+    const start = this.#at
+    this.#at = write(this.#view, start, segment)
+    let unchecked = start
+    this.#sum = 0
+    if (octets <= this.#copyUpTo) this.#copy(message, octets)
+    else {
+      this.#check(this.#frames, start, this.#at)
+      this.#refer(message, octets)
+      unchecked = this.#at
+    }
+    message.written += octets
+    for (let pad = -(segment.ulpduLength + 2) & 3; pad > 0; pad--) this.#frames[this.#at++] = 0
+    this.#check(this.#frames, unchecked, this.#at)
+    this.#view.setUint32(this.#at, this.#sum, true)
+    this.#at += 4
+  }
+
+  #check(bytes: Uint8Array, from: number, to: number): void {
+    if (this.#crc !== undefined) this.#sum = this.#crc.update(this.#sum, bytes, from, to)
+  }
+
+  #copy(message: Outgoing, octets: number): void {
+    for (let rest = octets; rest > 0;) {
+      const part = message.payload[message.part]!
+      const from = message.partWritten
+      const count = Math.min(rest, part.length - from)
+      copyOctets(this.#frames, this.#at, part, from, from + count)
+      this.#at += count
+      rest -= count
+      this.#step(message, part, count)
+    }
+  }
+
+  #refer(message: Outgoing, octets: number): void {
+    this.#endPart()
+    this.#referred += octets
+    for (let rest = octets; rest > 0;) {
+      const part = message.payload[message.part]!
+      const from = message.partWritten
+      const count = Math.min(rest, part.length - from)
+      this.#check(part, from, from + count)
+      if (count > 0)
+        this.#parts.push(count === part.length ? part : part.subarray(from, from + count))
+      rest -= count
+      this.#step(message, part, count)
+    }
+  }
+
+  #step(message: Outgoing, part: Uint8Array, count: number): void {
+    message.partWritten += count
+    if (message.partWritten < part.length) return
+    message.part += 1
+    message.partWritten = 0
+  }
+}

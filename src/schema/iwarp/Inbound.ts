@@ -1,0 +1,297 @@
+/**
+ * What a peer may do: DDP's and RDMAP's checks on the receiving side, as a state machine.
+ *
+ * It is told of each header before its payload is placed, and of each segment after its CRC. A
+ * header that asks for what it may not have gets no place, but it is only believed, and refused,
+ * once the CRC has vouched for it: until then the line may be at fault, not the peer.
+ *
+ * What refuses is a value with the layer, type and code of the Terminate that answers it. After a
+ * Terminate from the peer nothing is placed, delivered or answered any more.
+ *
+ * @since 0.1.0
+ */
+import type { Refused } from "./Fault.ts"
+import { exactBytes, invalidates, isTagged, queueOf } from "./internal/shape.ts"
+import { Outstanding } from "./Outstanding.ts"
+import { locate, missed, type Region } from "./Region.ts"
+import { Opcode, Queue, type Segment, wordAt } from "./Segment.ts"
+import { Cause } from "./Terminate.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<R extends Region> {
+  /** The protection domain of this stream. */
+  readonly domain: number
+  /** The region behind an STag, if it is valid now. */
+  readonly region: (stag: number) => R | undefined
+  /** Takes the next posted receive and gives its length, or -1 if there is none. */
+  readonly takeReceive: () => number
+  /** How many requests of the peer may be waiting for their response. */
+  readonly ird: number
+  /** How many requests of our own may be. */
+  readonly ord: number
+}
+
+/**
+ * Where the payload of a segment goes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Place = {
+  /** Nowhere: refused, or after the end. */
+  nowhere: 0,
+  /** Into `region`, from `at` (an offset from the region's start). */
+  region: 1,
+  /** Into the receive that was taken last, from `at`. */
+  receive: 2,
+  /** It is all header; the parser gathers it. */
+  control: 3
+} as const
+
+/**
+ * What a completed segment means.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Delivery = {
+  /** Nothing is finished, or nobody is told. */
+  nothing: 0,
+  /** A Send or immediate data: the receive that was taken last is done. */
+  receive: 1,
+  /** A request that has to be answered; see `RdmapHeader`. */
+  readRequest: 2,
+  atomicRequest: 3,
+  /** The oldest of our own requests is answered. */
+  readDone: 4,
+  atomicDone: 5,
+  /** The peer ended the stream. */
+  terminate: 6,
+  /** See `refused`. */
+  refused: 7
+} as const
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export class Inbound<R extends Region> {
+  /** After `Place.region`: the region. After a request that asks for octets: where they are. */
+  region: R | undefined = undefined
+  /** The place in that region, or in the receive after `Place.receive`. */
+  at = 0
+  /** After `Delivery.receive`: the length of the message. */
+  received = 0
+  /** After `Delivery.refused`. */
+  refused: Refused | undefined = undefined
+
+  /** Our own requests, which responses must match. */
+  readonly outstanding: Outstanding<R>
+  readonly #options: Options<R>
+  /** The next sequence number on each queue. */
+  readonly #sequence = new Uint32Array(4).fill(1)
+  /** The opcode of the Send whose segments are arriving, or -1. */
+  #open = -1
+  #capacity = 0
+  #placed = 0
+  #ended = false
+  /** Requests of the peer that are not answered yet. */
+  #serving = 0
+
+  constructor(options: Options<R>) {
+    this.#options = options
+    this.outstanding = new Outstanding<R>(options.ord)
+  }
+
+  /**
+   * Judges a header; gives a `Place` for its payload. Where no CRC is in use there is nothing to
+   * wait for: `refused` may be acted upon at once.
+   */
+  header(segment: Segment): number {
+    this.region = undefined
+    this.at = 0
+    if (this.#ended || this.refused !== undefined) return Place.nowhere
+    if (!this.#wellFormed(segment)) return Place.nowhere
+    return segment.tagged ? this.#tagged(segment) : this.#untagged(segment)
+  }
+
+  /** Judges a whole segment and what `control` holds of it; gives a `Delivery`. */
+  complete(segment: Segment, control: Uint8Array): number {
+    if (this.refused !== undefined) return Delivery.refused
+    if (this.#ended) return Delivery.nothing
+    const delivery = segment.tagged
+      ? this.#completeTagged(segment)
+      : this.#completeUntagged(segment, control)
+    return this.refused === undefined ? delivery : Delivery.refused
+  }
+
+  /** A request of the peer was answered: its place is free again. */
+  answered(): void {
+    this.#serving -= 1
+  }
+
+  #refuse({ code, layer, type }: Cause, segment: Segment): number {
+    this.refused = { _tag: "Refused", layer, type, code, opcode: segment.opcode }
+    return Place.nowhere
+  }
+
+  /** DDP speaks first, then RDMAP. */
+  #wellFormed(segment: Segment): boolean {
+    const { opcode, queue, tagged } = segment
+    if (segment.ddpVersion !== 1) {
+      this.#refuse(tagged ? Cause.taggedVersion : Cause.untaggedVersion, segment)
+    } else if (!tagged && queue > Queue.atomicResponse) this.#refuse(Cause.invalidQueue, segment)
+    else if (segment.rdmapVersion !== 1) this.#refuse(Cause.rdmapVersion, segment)
+    else if (
+      opcode > Opcode.atomicResponse ||
+      tagged !== isTagged(opcode) ||
+      (!tagged && queue !== queueOf(opcode))
+    ) {
+      this.#refuse(Cause.unexpectedOpcode, segment)
+    }
+    return this.refused === undefined
+  }
+
+  #tagged(segment: Segment): number {
+    if (segment.opcode === Opcode.readResponse) return this.#readResponse(segment)
+    const length = segment.payloadLength
+    if (length === 0) return Place.nowhere
+    const region = this.#options.region(segment.stag)
+    // There is no code for a missing right; an STag that gives none is as good as invalid.
+    if (region === undefined) return this.#refuse(Cause.taggedInvalidStag, segment)
+    if (region.domain !== this.#options.domain) {
+      return this.#refuse(Cause.taggedNotAssociated, segment)
+    }
+    if (!region.remoteWrite) return this.#refuse(Cause.taggedInvalidStag, segment)
+    const at = locate(region, segment.offsetHigh, segment.offsetLow, length)
+    if (at === missed.wraps) return this.#refuse(Cause.taggedOffsetWraps, segment)
+    if (at === missed.outside) return this.#refuse(Cause.taggedBounds, segment)
+    this.region = region
+    this.at = at
+    return Place.region
+  }
+
+  #readResponse(segment: Segment): number {
+    const obstacle = this.outstanding.obstacle(segment)
+    if (obstacle !== undefined) return this.#refuse(obstacle, segment)
+    this.region = this.outstanding.region
+    this.at = this.outstanding.at
+    return segment.payloadLength === 0 ? Place.nowhere : Place.region
+  }
+
+  #completeTagged(segment: Segment): number {
+    if (segment.opcode === Opcode.write) return Delivery.nothing
+    return this.outstanding.advance(segment) ? Delivery.readDone : Delivery.nothing
+  }
+
+  #untagged(segment: Segment): number {
+    const { messageOffset, opcode, payloadLength, queue } = segment
+    if (segment.sequence !== this.#sequence[queue]) {
+      return this.#refuse(Cause.sequenceRange, segment)
+    }
+    if (messageOffset !== (this.#open === -1 || queue !== Queue.send ? 0 : this.#placed)) {
+      return this.#refuse(Cause.invalidMessageOffset, segment)
+    }
+    const exact = exactBytes(opcode)
+    if (exact >= 0) {
+      if (payloadLength > exact) return this.#refuse(Cause.tooLong, segment)
+      // The smallest segment size has room for all of these, so none may come in pieces.
+      if (payloadLength < exact || !segment.last) return this.#refuse(Cause.operation, segment)
+    }
+    if (queue === Queue.send) return this.#send(segment)
+    if (queue === Queue.request && this.#serving === this.#options.ird) {
+      return this.#refuse(Cause.streamCatastrophe, segment)
+    }
+    if (opcode === Opcode.atomicResponse && !this.outstanding.isAtomic) {
+      return this.#refuse(Cause.unexpectedOpcode, segment)
+    }
+    return Place.control
+  }
+
+  #send(segment: Segment): number {
+    const { opcode } = segment
+    if (this.#open === -1) {
+      this.#capacity = this.#options.takeReceive()
+      this.#placed = 0
+      if (this.#capacity < 0) return this.#refuse(Cause.noBuffer, segment)
+      this.#open = opcode
+    } else if (opcode !== this.#open) return this.#refuse(Cause.unexpectedOpcode, segment)
+    if (this.#placed + segment.payloadLength > this.#capacity && opcode < Opcode.terminate) {
+      return this.#refuse(Cause.tooLong, segment)
+    }
+    this.at = this.#placed
+    return opcode < Opcode.terminate ? Place.receive : Place.control
+  }
+
+  #completeUntagged(segment: Segment, control: Uint8Array): number {
+    const { opcode, queue } = segment
+    if (queue === Queue.send) return this.#completeSend(segment)
+    this.#sequence[queue]! += 1
+    if (opcode === Opcode.terminate) {
+      this.#ended = true
+      return Delivery.terminate
+    }
+    if (opcode === Opcode.atomicResponse) {
+      if (!this.outstanding.settleAtomic(wordAt(control, 0))) {
+        this.#refuse(Cause.operation, segment)
+      }
+      return Delivery.atomicDone
+    }
+    const cause = opcode === Opcode.readRequest ? this.#mayRead(control) : this.#mayModify(control)
+    if (cause !== undefined) this.#refuse(cause, segment)
+    else this.#serving += 1
+    return opcode === Opcode.readRequest ? Delivery.readRequest : Delivery.atomicRequest
+  }
+
+  #completeSend(segment: Segment): number {
+    this.#placed += segment.payloadLength
+    if (!segment.last) return Delivery.nothing
+    this.#sequence[Queue.send]! += 1
+    this.#open = -1
+    this.received = this.#placed
+    if (invalidates(segment.opcode)) {
+      const region = this.#options.region(segment.stag)
+      if (region === undefined || region.domain !== this.#options.domain) {
+        this.#refuse(Cause.cannotInvalidate, segment)
+      }
+    }
+    return Delivery.receive
+  }
+
+  /** A read of nothing is answered without asking from where. */
+  #mayRead(request: Uint8Array): Cause | undefined {
+    const length = wordAt(request, 12)
+    if (length === 0) return undefined
+    return this.#mayReach("remoteRead", request, 16, length)
+  }
+
+  /** An atomic operation takes eight octets at a multiple of eight. */
+  #mayModify(request: Uint8Array): Cause | undefined {
+    const operation = request[3]! & 0x0f
+    if (operation !== 0 && operation !== 2) return Cause.unexpectedOpcode
+    const aligned = (request[19]! & 7) === 0
+    return this.#mayReach("remoteAtomic", request, 8, 8) ?? (aligned ? undefined : Cause.operation)
+  }
+
+  /** An STag and the offset behind it stand in `request` from `from` on. */
+  #mayReach(
+    right: "remoteRead" | "remoteAtomic",
+    request: Uint8Array,
+    from: number,
+    length: number
+  ): Cause | undefined {
+    const region = this.#options.region(wordAt(request, from))
+    if (region === undefined) return Cause.invalidStag
+    if (region.domain !== this.#options.domain) return Cause.notAssociated
+    if (!region[right]) return Cause.accessRights
+    const at = locate(region, wordAt(request, from + 4), wordAt(request, from + 8), length)
+    if (at === missed.wraps) return Cause.offsetWraps
+    if (at === missed.outside) return Cause.bounds
+    this.region = region
+    this.at = at
+    return undefined
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * MPA's start-up frames: the request and the reply that come before any FPDU (RFC 5044, 7; the
+ * enhanced prefix with read limits and the peer-to-peer ready signal is RFC 6581).
+ *
+ * @since 0.1.0
+ */
+import { copyOctets } from "./copyOctets.ts"
+import type { StartupFault } from "./Fault.ts"
+
+/**
+ * The prefix of an enhanced frame. The read limits are the sender's own: `ird` requests it can
+ * hold, `ord` it wants to have under way. The three kinds of ready signal count with `peerToPeer`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Enhanced {
+  readonly peerToPeer: boolean
+  readonly readyBySend: boolean
+  readonly readyByWrite: boolean
+  readonly readyByRead: boolean
+  readonly ird: number
+  readonly ord: number
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface MpaFrame {
+  readonly kind: "request" | "reply"
+  /** The sender needs markers in what it receives. */
+  readonly markers: boolean
+  /** The sender wants CRCs; one side's wish turns them on in both directions. */
+  readonly crc: boolean
+  /** Only in a reply: the connection is refused. */
+  readonly reject: boolean
+  readonly revision: number
+  readonly enhanced: Enhanced | undefined
+  readonly privateData: Uint8Array
+}
+
+/**
+ * @category constants
+ * @since 0.1.0
+ */
+export const fixedBytes = 20
+
+/**
+ * The most that follows the fixed part, an enhanced prefix included (RFC 5044, 7.1).
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const privateDataLimit = 512
+
+/**
+ * What Linux's software iWARP can receive and send as private data beside the prefix; more than
+ * this is answered with a reset.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const privateDataPortable = 251
+
+/**
+ * The largest read limit; with all bits set the sender leaves this one to the other side.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const unlimited = 0x3fff
+
+const prefixBytes = 4
+const newestRevision = 2
+const ascii = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0))
+const keys = { request: ascii("MPA ID Req Frame"), reply: ascii("MPA ID Rep Frame") }
+const flag = (condition: boolean, bit: number): number => (condition ? bit : 0)
+
+/**
+ * The octets of a frame. Private data beyond the limit is a mistake of the caller.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encode = (frame: MpaFrame): Uint8Array<ArrayBuffer> => {
+  const { enhanced, privateData } = frame
+  const prefix = enhanced === undefined ? 0 : prefixBytes
+  const length = prefix + privateData.length
+  if (length > privateDataLimit) {
+    throw new RangeError(`${length} octets of private data; MPA carries ${privateDataLimit}`)
+  }
+  const out = new Uint8Array(fixedBytes + length)
+  const view = new DataView(out.buffer)
+  out.set(keys[frame.kind])
+  out[16] =
+    flag(frame.markers, 0x80) |
+    flag(frame.crc, 0x40) |
+    flag(frame.reject, 0x20) |
+    flag(enhanced !== undefined, 0x10)
+  out[17] = frame.revision
+  view.setUint16(18, length)
+  if (enhanced !== undefined) {
+    const { ird, ord, peerToPeer, readyByRead, readyBySend, readyByWrite } = enhanced
+    view.setUint16(20, flag(peerToPeer, 0x8000) | flag(readyBySend, 0x4000) | ird)
+    view.setUint16(22, flag(readyByWrite, 0x8000) | flag(readyByRead, 0x4000) | ord)
+  }
+  out.set(privateData, fixedBytes + prefix)
+  return out
+}
+
+/**
+ * Reads one frame however its octets arrive. It takes no octet behind the frame, holds no more
+ * than a frame can have, and a wrong key is a fault at its first wrong octet.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export class MpaReader {
+  frame: MpaFrame | undefined = undefined
+  fault: StartupFault | undefined = undefined
+  readonly #kind: MpaFrame["kind"]
+  readonly #octets = new Uint8Array(fixedBytes + privateDataLimit)
+  #length = 0
+  #wanted = fixedBytes
+
+  constructor(kind: MpaFrame["kind"]) {
+    this.#kind = kind
+  }
+
+  /** How many octets of the frame are here; zero means that the peer has said nothing yet. */
+  get received(): number {
+    return this.#length
+  }
+
+  /** Takes what belongs to the frame and gives the place behind it in the chunk. */
+  push(chunk: Uint8Array, from: number, to: number): number {
+    let at = from
+    while (this.fault === undefined && this.frame === undefined && at < to) {
+      const octets = Math.min(this.#wanted - this.#length, to - at)
+      copyOctets(this.#octets, this.#length, chunk, at, at + octets)
+      at += octets
+      this.#length += octets
+      this.#judge()
+    }
+    return at
+  }
+
+  #judge(): void {
+    const key = keys[this.#kind]
+    const compared = Math.min(this.#length, key.length)
+    for (let k = 0; k < compared; k++) {
+      if (this.#octets[k] !== key[k]) {
+        this.fault = { _tag: "WrongKey", expected: this.#kind, at: k }
+        return
+      }
+    }
+    if (this.#length < fixedBytes) return
+    if (this.#wanted === fixedBytes) {
+      this.fault = faultOf(this.#octets)
+      this.#wanted = fixedBytes + lengthOf(this.#octets)
+    }
+    if (this.fault === undefined && this.#length === this.#wanted) {
+      this.frame = frameOf(this.#kind, this.#octets.slice(0, this.#wanted))
+    }
+  }
+}
+
+const lengthOf = (octets: Uint8Array): number => (octets[18]! << 8) | octets[19]!
+
+const faultOf = (octets: Uint8Array): StartupFault | undefined => {
+  const length = lengthOf(octets)
+  const revision = octets[17]!
+  if (revision > newestRevision) return { _tag: "UnknownRevision", revision }
+  if (length > privateDataLimit) {
+    return { _tag: "PrivateDataTooLong", length, limit: privateDataLimit }
+  }
+  return isEnhanced(octets) && length < prefixBytes ? { _tag: "PrefixMissing", length } : undefined
+}
+
+/** Before revision 2 the flag was reserved: whatever a peer put there means nothing. */
+const isEnhanced = (octets: Uint8Array): boolean => octets[17]! >= 2 && (octets[16]! & 0x10) !== 0
+
+const frameOf = (kind: MpaFrame["kind"], octets: Uint8Array<ArrayBuffer>): MpaFrame => {
+  const enhanced = isEnhanced(octets)
+  const flags = octets[16]!
+  return {
+    kind,
+    markers: (flags & 0x80) !== 0,
+    crc: (flags & 0x40) !== 0,
+    reject: kind === "reply" && (flags & 0x20) !== 0,
+    revision: octets[17]!,
+    enhanced: enhanced ? enhancedOf(new DataView(octets.buffer)) : undefined,
+    privateData: octets.subarray(fixedBytes + (enhanced ? prefixBytes : 0))
+  }
+}
+
+const enhancedOf = (view: DataView): Enhanced => {
+  const [first, second] = [view.getUint16(20), view.getUint16(22)]
+  return {
+    peerToPeer: (first & 0x8000) !== 0,
+    readyBySend: (first & 0x4000) !== 0,
+    readyByWrite: (second & 0x8000) !== 0,
+    readyByRead: (second & 0x4000) !== 0,
+    ird: first & unlimited,
+    ord: second & unlimited
+  }
+}

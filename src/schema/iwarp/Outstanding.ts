@@ -1,0 +1,135 @@
+/**
+ * Our own reads and atomic operations that wait for their response, oldest first.
+ *
+ * The peer answers them in order, and every octet of a response must be one that was asked for. A
+ * read and an atomic operation share the peer's limit, so they share this queue.
+ *
+ * @since 0.1.0
+ */
+import type { Region } from "./Region.ts"
+import type { Segment } from "./Segment.ts"
+import { Cause } from "./Terminate.ts"
+
+/** One of them; used again in a ring. */
+class Request<R> {
+  atomic = false
+  /** The identifier of an atomic request. */
+  id = 0
+  stag = 0
+  offsetHigh = 0
+  offsetLow = 0
+  region: R | undefined = undefined
+  at = 0
+  /** Octets of a read that are still to come. */
+  rest = 0
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export class Outstanding<R extends Region> {
+  readonly #ring: ReadonlyArray<Request<R>>
+  #first = 0
+  #count = 0
+
+  constructor(limit: number) {
+    this.#ring = Array.from({ length: limit }, () => new Request<R>())
+  }
+
+  /** How many more requests the peer can take now. */
+  get room(): number {
+    return this.#ring.length - this.#count
+  }
+
+  /** Whether the next response has to be an atomic one. */
+  get isAtomic(): boolean {
+    return this.#oldest?.atomic === true
+  }
+
+  /** Where the next octets of the oldest read belong. */
+  get region(): R | undefined {
+    return this.#oldest?.region
+  }
+  get at(): number {
+    return this.#oldest?.at ?? 0
+  }
+
+  /** A Read Request goes out. Going past `room` is a mistake of the caller. */
+  read(
+    stag: number,
+    offsetHigh: number,
+    offsetLow: number,
+    length: number,
+    region: R | undefined,
+    at: number
+  ): void {
+    const request = this.#add()
+    request.atomic = false
+    request.stag = stag
+    request.offsetHigh = offsetHigh
+    request.offsetLow = offsetLow
+    request.rest = length
+    request.region = region
+    request.at = at
+  }
+
+  /** An atomic request goes out. Going past `room` is a mistake of the caller. */
+  atomic(id: number): void {
+    const request = this.#add()
+    request.atomic = true
+    request.id = id
+  }
+
+  /** What stands against a Read Response: it must go on where the oldest read is. */
+  obstacle(segment: Segment): Cause | undefined {
+    const request = this.#oldest
+    if (request === undefined || request.atomic) return Cause.unexpectedOpcode
+    if (segment.stag !== request.stag) return Cause.taggedInvalidStag
+    const length = segment.payloadLength
+    const fits = segment.last ? length === request.rest : length < request.rest
+    const follows =
+      segment.offsetHigh === request.offsetHigh && segment.offsetLow === request.offsetLow
+    return fits && follows ? undefined : Cause.taggedBounds
+  }
+
+  /** Takes a Read Response without obstacle; `true` once the read is done. */
+  advance(segment: Segment): boolean {
+    if (segment.last) {
+      this.#settle()
+      return true
+    }
+    const request = this.#oldest!
+    const length = segment.payloadLength
+    request.rest -= length
+    request.at += length
+    const low = request.offsetLow + length
+    request.offsetLow = low >>> 0
+    if (low > 0xffff_ffff) request.offsetHigh = (request.offsetHigh + 1) >>> 0
+    return false
+  }
+
+  /** Whether `id` is the operation that had to be answered next; then it is done. */
+  settleAtomic(id: number): boolean {
+    const isNext = this.isAtomic && this.#oldest!.id === id
+    if (isNext) this.#settle()
+    return isNext
+  }
+
+  get #oldest(): Request<R> | undefined {
+    return this.#count === 0 ? undefined : this.#ring[this.#first]
+  }
+
+  #add(): Request<R> {
+    if (this.room === 0) throw new RangeError(`more than ${this.#count} requests are outstanding`)
+    const request = this.#ring[(this.#first + this.#count) % this.#ring.length]!
+    this.#count += 1
+    return request
+  }
+
+  #settle(): void {
+    this.#oldest!.region = undefined
+    this.#first = (this.#first + 1) % this.#ring.length
+    this.#count -= 1
+  }
+}

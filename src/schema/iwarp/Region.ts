@@ -1,0 +1,47 @@
+/**
+ * Memory that a peer may write, read or change by itself, and where an address on the wire lies
+ * in it.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * Memory that a peer may name by an STag. Offsets on the wire start at `base`, which must be a
+ * safe integer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Region {
+  readonly base: number
+  readonly length: number
+  /** The protection domain it belongs to. */
+  readonly domain: number
+  readonly remoteWrite: boolean
+  readonly remoteRead: boolean
+  readonly remoteAtomic: boolean
+}
+
+const beyondSafe = 0x200000
+const twoTo32 = 0x1_0000_0000
+
+/**
+ * What `locate` gives instead of a place.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const missed = { wraps: -1, outside: -2 } as const
+
+/**
+ * Where `length` octets at a 64-bit offset begin in a region, or which way they miss it.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const locate = (region: Region, high: number, low: number, length: number): number => {
+  if (high === 0xffffffff && low + length > twoTo32) return missed.wraps
+  if (high >= beyondSafe) return missed.outside
+  const at = high * twoTo32 + low - region.base
+  return at < 0 || at + length > region.length ? missed.outside : at
+}

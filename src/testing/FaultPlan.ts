@@ -1,0 +1,166 @@
+/**
+ * What goes wrong in a run, and when: a plain value.
+ *
+ * A plan is drawn from the run's seed, each run with its own mix; it can be shrunk, printed, saved
+ * as JSON beside a test and replayed. Times are virtual. A moment is either a virtual time or a
+ * step of the run, so a process can be killed between any two steps.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+/**
+ * When a fault strikes: before a step of the run, or at a virtual time.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Moment = Schema.Union([
+  Schema.Struct({ step: Schema.Int }),
+  Schema.Struct({ millis: Schema.Finite })
+])
+
+/** @since 0.1.0 */
+export type Moment = typeof Moment.Type
+
+/**
+ * Kills a process as `kill -9` does; with `restartAfter` it comes back after that many
+ * milliseconds.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const Crash = Schema.TaggedStruct("Crash", {
+  process: Schema.String,
+  at: Moment,
+  restartAfter: Schema.optionalKey(Schema.Finite)
+})
+
+/**
+ * Stops a process for a while, as a long garbage collection or SIGSTOP does.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const Pause = Schema.TaggedStruct("Pause", {
+  process: Schema.String,
+  at: Moment,
+  forMillis: Schema.Finite
+})
+
+/**
+ * Moves a process's wall clock by `jumpMillis`, and lets all its clocks run at `rate`.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const Skew = Schema.TaggedStruct("Skew", {
+  process: Schema.String,
+  at: Moment,
+  jumpMillis: Schema.Finite,
+  rate: Schema.Finite.check(Schema.isGreaterThan(0))
+})
+
+/**
+ * What a journal does wrong. `slow` answers late; `refused` fails before the write and
+ * `failed-after-write` after it; from a `disk-full` on every write fails for a while; `corrupt`
+ * fails a read with a damaged record; `crash-after-write` kills the writing process between the
+ * write and its acknowledgement; `lost-at-crash` kills it with the write still on its way.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const JournalFaultKind = Schema.Literals([
+  "slow",
+  "refused",
+  "failed-after-write",
+  "disk-full",
+  "corrupt",
+  "crash-after-write",
+  "lost-at-crash"
+])
+
+/** @since 0.1.0 */
+export type JournalFaultKind = typeof JournalFaultKind.Type
+
+/**
+ * Strikes the `nth` (from 1) operation of its sort on the simulated disk.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const JournalFault = Schema.TaggedStruct("Journal", {
+  operation: Schema.Literals(["claim", "append", "read", "snapshot", "prune"]),
+  nth: Schema.Int,
+  kind: JournalFaultKind,
+  /** The delay of `slow`, the length of `disk-full`, the restart after a crash. */
+  millis: Schema.Finite
+})
+
+/** @since 0.1.0 */
+export type JournalFault = typeof JournalFault.Type
+
+/**
+ * A `Chaos.site` that is active in this run.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const Site = Schema.TaggedStruct("Site", { name: Schema.String })
+
+/**
+ * Every kind of fault. Link faults (cut, one-way cut, delay, loss, duplication, reordering) join
+ * this union with the simulated network.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Fault = Schema.Union([Crash, Pause, Skew, JournalFault, Site])
+
+/** @since 0.1.0 */
+export type Fault = typeof Fault.Type
+
+/** @since 0.1.0 */
+export type ProcessFault = Extract<Fault, { readonly process: string }>
+
+/**
+ * The faults of one run.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const FaultPlan = Schema.Array(Fault)
+
+/** @since 0.1.0 */
+export type FaultPlan = typeof FaultPlan.Type
+
+const moment = (at: Moment): string =>
+  "step" in at ? `at step ${at.step}` : `at ${Number(at.millis.toFixed(3))} ms`
+
+/** When a crashed process is back, in words. */
+export const again = (restartAfter: number | undefined): string =>
+  restartAfter === undefined ? "for good" : `back after ${restartAfter} ms`
+
+/**
+ * One line for people.
+ *
+ * @category printing
+ * @since 0.1.0
+ */
+export const describe = (fault: Fault): string => {
+  switch (fault._tag) {
+    case "Crash":
+      return `crash ${fault.process} ${moment(fault.at)}, ${again(fault.restartAfter)}`
+    case "Pause":
+      return `pause ${fault.process} ${moment(fault.at)} for ${fault.forMillis} ms`
+    case "Skew":
+      return (
+        `skew ${fault.process} ${moment(fault.at)}: ` +
+        `clock ${fault.jumpMillis < 0 ? "" : "+"}${fault.jumpMillis} ms, rate ${fault.rate}`
+      )
+    case "Journal":
+      return `journal ${fault.operation} no. ${fault.nth}: ${fault.kind} (${fault.millis} ms)`
+    case "Site":
+      return `chaos at "${fault.name}"`
+  }
+}

@@ -1,0 +1,171 @@
+/**
+ * Lets faults happen to a running simulation, and stops them again.
+ *
+ * `random` draws a plan from the run's seed. Each run first draws which kinds of faults it has at
+ * all: a run with one kind of fault goes deeper than one with a little of everything. When a run is
+ * replayed from a saved plan, that plan holds, and nothing is drawn.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { Fault, FaultPlan, JournalFault, JournalFaultKind, Moment } from "./FaultPlan.ts"
+import { withHome } from "./internal/ambient.ts"
+import { Prng } from "./internal/prng.ts"
+import type { World } from "./internal/world.ts"
+
+type Names = string | ReadonlyArray<string>
+
+/**
+ * Which faults a run may draw.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Processes that may crash; each comes back after a while. */
+  readonly crash?: Names | undefined
+  readonly pause?: Names | undefined
+  /** Processes whose clock may jump or run fast or slow. */
+  readonly skew?: Names | undefined
+  /**
+   * Journal faults: `true` for every kind from which an actor can recover, that is all but
+   * `corrupt`; or the kinds themselves.
+   */
+  readonly journal?: boolean | ReadonlyArray<JournalFaultKind> | undefined
+  /** Virtual time from now in which the faults strike. Default 10 seconds. */
+  readonly within?: Duration.Input | undefined
+  /** The most faults of each kind in a run. Default 3. */
+  readonly most?: number | undefined
+}
+
+/** A number in [0, 2^bits) whose magnitude is uniform: small ones are as likely as large ones. */
+const byMagnitude = (prng: Prng, bits: number): number =>
+  Math.floor(2 ** (prng.double() * bits)) - 1
+
+const moment = (world: World, prng: Prng, within: number): Moment =>
+  prng.chance(0.5)
+    ? { step: world.steps + byMagnitude(prng, 10) }
+    : { millis: world.now + prng.below(Math.max(1, within)) }
+
+const recoverable: ReadonlyArray<JournalFaultKind> = [
+  "slow",
+  "refused",
+  "failed-after-write",
+  "disk-full",
+  "crash-after-write",
+  "lost-at-crash"
+]
+
+/** The operations that a kind of journal fault can strike. */
+const operationsOf = (kind: JournalFaultKind): ReadonlyArray<JournalFault["operation"]> => {
+  if (kind === "corrupt") return ["read"]
+  if (kind === "slow" || kind === "refused")
+    return ["append", "append", "claim", "read", "snapshot"]
+  return ["append"]
+}
+
+const rates = [0.5, 0.9, 0.999, 1.001, 1.1, 2] as const
+
+type Draw = (world: World, prng: Prng, within: number) => Fault
+
+const names = (processes: Names | undefined): ReadonlyArray<string> =>
+  typeof processes === "string" ? [processes] : (processes ?? [])
+
+const journalKinds = (journal: Options["journal"]): ReadonlyArray<JournalFaultKind> =>
+  journal === true ? recoverable : journal === false ? [] : (journal ?? [])
+
+/** One drawing function for each kind of fault that is allowed. */
+const drawers = (options: Options): ReadonlyArray<Draw> => {
+  const draws: Array<Draw> = []
+  const forProcesses = (processes: Names | undefined, draw: (process: string) => Draw) => {
+    const list = names(processes)
+    if (list.length > 0)
+      draws.push((world, prng, within) => draw(prng.pick(list))(world, prng, within))
+  }
+  forProcesses(options.crash, (process) => (world, prng, within) => {
+    const restartAfter = byMagnitude(prng, Math.log2(1 + within / 4))
+    return { _tag: "Crash", process, at: moment(world, prng, within), restartAfter }
+  })
+  forProcesses(options.pause, (process) => (world, prng, within) => {
+    const forMillis = 1 + byMagnitude(prng, Math.log2(1 + within))
+    return { _tag: "Pause", process, at: moment(world, prng, within), forMillis }
+  })
+  forProcesses(options.skew, (process) => (world, prng, within) => {
+    const jumpMillis = byMagnitude(prng, 20) * (prng.chance(0.5) ? 1 : -1)
+    const rate = prng.chance(0.5) ? 1 : prng.pick(rates)
+    return { _tag: "Skew", process, at: moment(world, prng, within), jumpMillis, rate }
+  })
+  const kinds = journalKinds(options.journal)
+  if (kinds.length > 0) {
+    draws.push((world, prng, within) => {
+      const kind = prng.pick(kinds)
+      const operation = prng.pick(operationsOf(kind))
+      const nth = world.count(operation) + 1 + byMagnitude(prng, 5)
+      return {
+        _tag: "Journal",
+        operation,
+        nth,
+        kind,
+        millis: 1 + byMagnitude(prng, Math.log2(1 + within))
+      }
+    })
+  }
+  return draws
+}
+
+const add = (world: World, faults: FaultPlan): void => {
+  for (const fault of faults) {
+    world.plan.push(fault)
+    world.appoint(fault)
+  }
+}
+
+/**
+ * Draws faults for this run, from now on. Answers what was drawn.
+ *
+ * @category faults
+ * @since 0.1.0
+ */
+export const random = (options: Options): Effect.Effect<FaultPlan> =>
+  withHome(({ world }) =>
+    Effect.sync(() => {
+      if (world.planGiven) return world.plan
+      const within = Duration.toMillis(Duration.fromInputUnsafe(options.within ?? "10 seconds"))
+      const prng = new Prng(world.seed, `faults after ${world.plan.length}`)
+      const drawn: Array<Fault> = []
+      for (const draw of drawers(options)) {
+        if (!prng.chance(0.5)) continue
+        const count = prng.between(1, options.most ?? 3)
+        for (let i = 0; i < count; i++) drawn.push(draw(world, prng, within))
+      }
+      add(world, drawn)
+      return drawn
+    })
+  )
+
+/**
+ * Adds faults that were written by hand. They are shrunk like drawn ones.
+ *
+ * @category faults
+ * @since 0.1.0
+ */
+export const install = (plan: FaultPlan): Effect.Effect<void> =>
+  withHome(({ world }) => Effect.sync(() => (world.planGiven ? undefined : add(world, plan))))
+
+/**
+ * Stops all faults: what has not struck yet never will, paused processes go on, crashed ones
+ * start again, clocks are set right, disks and chaos sites are quiet. From here on progress can be
+ * demanded, see `Sim.eventually`.
+ *
+ * @category faults
+ * @since 0.1.0
+ */
+export const heal: Effect.Effect<void> = withHome(({ world }) =>
+  Effect.sync(() => {
+    world.faulty = false
+    world.agenda.clear()
+    world.recorder?.event("all faults stop")
+    for (const process of world.processes.values()) process.heal()
+  })
+)

@@ -1,0 +1,173 @@
+/**
+ * A journal whose faults are drawn by the run's plan: the simulated disk.
+ *
+ * It wraps any journal store and lives outside of the processes that write to it, so what was
+ * stored survives their crashes. Each operation is counted; a fault strikes the n-th of its sort.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { Journal, type Store } from "../actors/kernel/Journal.ts"
+import { CorruptRecord, type JournalError, StorageFailed } from "../schema/JournalRecord.ts"
+import type { JournalFault } from "./FaultPlan.ts"
+import { withHome } from "./internal/ambient.ts"
+import type { Home } from "./internal/home.ts"
+import type { World } from "./internal/world.ts"
+
+type Operation = JournalFault["operation"]
+
+/** What one operation does: the fault that strikes it, and how it ends if that is a failure. */
+interface Struck {
+  readonly world: World
+  readonly home: Home
+  readonly fault: JournalFault | undefined
+  readonly failed: (reason: "io" | "disk-full", detail: string) => StorageFailed
+}
+
+const file = "simulated disk"
+
+/** Until when a disk is full. */
+interface Disk {
+  fullUntil: number
+}
+
+/** Counts an operation, notes it in the trace, and finds the fault that strikes it. */
+const begin = (home: Home, operation: Operation, what: string): Struck => {
+  const { world } = home
+  const nth = world.count(operation, 1)
+  const fault = world.faulty
+    ? world.plan.find(
+        (fault): fault is JournalFault =>
+          fault._tag === "Journal" && fault.operation === operation && fault.nth === nth
+      )
+    : undefined
+  world.observe(`${operation} ${what}`)
+  const text = `${operation} no. ${nth} ${what}${fault === undefined ? "" : ` (${fault.kind})`}`
+  world.recorder?.event(text, undefined, home.name, "disk")
+  const failed: Struck["failed"] = (reason, detail) =>
+    new StorageFailed({ operation, reason, file, detail })
+  return { world, home, fault, failed }
+}
+
+/** Kills the process that waits for the disk. The main program is no process and goes on. */
+const crash = <A>(
+  { fault, home, world }: Struck,
+  otherwise: Effect.Effect<A>
+): Effect.Effect<A> => {
+  const restartAfter = fault?.millis ?? 0
+  const at = { step: world.steps }
+  if (!world.processes.has(home.name)) return otherwise
+  return Effect.suspend(() => {
+    world.strike({ _tag: "Crash", process: home.name, at, restartAfter })
+    return Effect.never
+  })
+}
+
+const write =
+  (disk: Disk) =>
+  <A>(
+    operation: Operation,
+    what: string,
+    inner: Effect.Effect<A, JournalError>
+  ): Effect.Effect<A, JournalError> =>
+    withHome((home) =>
+      Effect.suspend((): Effect.Effect<A, JournalError> => {
+        const struck = begin(home, operation, what)
+        const { failed, fault, world } = struck
+        if (fault?.kind === "disk-full") disk.fullUntil = world.now + fault.millis
+        if (world.faulty && world.now < disk.fullUntil) {
+          return Effect.fail(failed("disk-full", "no space left on the simulated disk"))
+        }
+        switch (fault?.kind) {
+          case "slow":
+            return Effect.delay(inner, Duration.millis(fault.millis))
+          case "refused":
+            return Effect.fail(failed("io", "refused before the write"))
+          case "failed-after-write":
+            return Effect.flatMap(inner, () => Effect.fail(failed("io", "failed after the write")))
+          case "crash-after-write":
+            return Effect.flatMap(inner, (answer) => crash(struck, Effect.succeed(answer)))
+          case "lost-at-crash":
+            return Effect.andThen(crash(struck, Effect.void), inner)
+          default:
+            return inner
+        }
+      })
+    )
+
+/** What a read fails with before it starts, if a fault says so; a slow one is waited for. */
+const beforeRead = ({ failed, fault }: Struck): Effect.Effect<void, StorageFailed> => {
+  if (fault?.kind === "slow") return Effect.sleep(Duration.millis(fault.millis))
+  if (fault?.kind === "refused") return Effect.fail(failed("io", "refused to read"))
+  return Effect.void
+}
+
+const damaged = (actor: string, seq: number, kind: "event" | "snapshot"): CorruptRecord =>
+  new CorruptRecord({ actor, seq, kind, file, detail: "a bit has flipped on the simulated disk" })
+
+const readStore = (store: Store): Pick<Store, "read" | "loadSnapshot" | "tagged"> => ({
+  read: (actor, from) =>
+    Stream.unwrap(
+      withHome((home) =>
+        Effect.suspend(() => {
+          const struck = begin(home, "read", actor)
+          const events = store.read(actor, from)
+          const answer =
+            struck.fault?.kind === "corrupt"
+              ? Stream.mapEffect(events, ({ seq }) => Effect.fail(damaged(actor, seq, "event")))
+              : events
+          return Effect.as(beforeRead(struck), answer)
+        })
+      )
+    ),
+  loadSnapshot: (actor, atMost) =>
+    withHome((home) =>
+      Effect.suspend(() => {
+        const struck = begin(home, "read", `snapshot of ${actor}`)
+        const found = Effect.andThen(beforeRead(struck), store.loadSnapshot(actor, atMost))
+        if (struck.fault?.kind !== "corrupt") return found
+        return Effect.tap(found, (snapshot) =>
+          Option.isNone(snapshot)
+            ? Effect.void
+            : Effect.fail(damaged(actor, snapshot.value.seq, "snapshot"))
+        )
+      })
+    ),
+  tagged: store.tagged
+})
+
+/**
+ * Wraps a store. Make it in the main program, outside of the processes: it is their disk.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (store: Store): Store => {
+  const write_ = write({ fullUntil: 0 })
+  return {
+    ...readStore(store),
+    claim: (actor) => write_("claim", actor, store.claim(actor)),
+    append: (append) => {
+      const { actor, events, expected, writer } = append
+      const bodies = events.map(({ type, body }) => `${type} ${body}`).join(", ")
+      return write_("append", `${actor}@${expected} by ${writer}: ${bodies}`, store.append(append))
+    },
+    saveSnapshot: (claim, snapshot) =>
+      write_("snapshot", `${claim.actor}@${snapshot.seq}`, store.saveSnapshot(claim, snapshot)),
+    prune: (claim, limits) =>
+      write_("prune", `${claim.actor} to ${limits.eventsTo ?? 0}`, store.prune(claim, limits))
+  }
+}
+
+/**
+ * The same as a layer over any journal layer.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <E, R>(inner: Layer.Layer<Journal, E, R>): Layer.Layer<Journal, E, R> =>
+  Layer.effect(Journal, Effect.map(Journal, make)).pipe(Layer.provide(inner))

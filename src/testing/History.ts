@@ -1,0 +1,64 @@
+/**
+ * What clients asked a system and what it answered, in the order in which they saw it.
+ *
+ * A history is recorded while a simulation runs and judged afterwards, see `Linearizability`. An
+ * operation whose client crashed has no answer: it may have happened, or not.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+
+/**
+ * One operation of one client. `called` and `returned` are places in one common order.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Operation<out Input, out Output> {
+  readonly client: string
+  readonly input: Input
+  readonly called: number
+  /** Missing while there is no answer. */
+  readonly answer?: { readonly output: Output; readonly returned: number }
+}
+
+/**
+ * A history in the making.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface History<Input, Output> {
+  /** Runs an operation and records it. After a failure it counts as one without an answer. */
+  readonly record: <E, R>(
+    client: string,
+    input: Input,
+    operation: Effect.Effect<Output, E, R>
+  ) => Effect.Effect<Output, E, R>
+  /** What was recorded so far. */
+  readonly operations: () => ReadonlyArray<Operation<Input, Output>>
+}
+
+/**
+ * An empty history. Make it inside the simulated program, so that each run has its own.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <Input, Output>(): History<Input, Output> => {
+  const operations: Array<Operation<Input, Output>> = []
+  let order = 0
+  return {
+    record: (client, input, operation) =>
+      Effect.suspend(() => {
+        const index = operations.length
+        const called = order++
+        operations.push({ client, input, called })
+        return Effect.map(operation, (output) => {
+          operations[index] = { client, input, called, answer: { output, returned: order++ } }
+          return output
+        })
+      }),
+    operations: () => [...operations]
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * A simulated operating-system process: an effect whose life can end as by `kill -9`.
+ *
+ * A crash drops every task and timer of the process at once. No finalizer runs and no promise is
+ * kept; what lies outside of the process (a simulated disk, other processes) stays. A restart runs
+ * the effect anew, with nothing left in memory. Each process has its own view of the clock, which
+ * a fault can move.
+ *
+ * What belongs to a process must be made inside its effect: a queue or a latch that two processes
+ * share is memory that no two real processes have.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import { again, type ProcessFault } from "./FaultPlan.ts"
+import { inHome, withHome } from "./internal/ambient.ts"
+import { Home } from "./internal/home.ts"
+import type { Controls, World } from "./internal/world.ts"
+import { ProcessFailed } from "./SimError.ts"
+
+/**
+ * A process from outside.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Process<out A, out E> {
+  readonly name: string
+  /** Ends its life at once, without finalizers. */
+  readonly crash: Effect.Effect<void>
+  /** Crashes it if it runs, and runs its effect anew. */
+  readonly restart: Effect.Effect<void>
+  /** Stops it where it is. Its timers go on and are late when it resumes. */
+  readonly pause: Effect.Effect<void>
+  readonly resume: Effect.Effect<void>
+  /** Moves its wall clock, and lets its clocks run at `rate`. A restart sets them right. */
+  readonly skew: (options: {
+    readonly jump?: Duration.Input
+    readonly rate?: number
+  }) => Effect.Effect<void>
+  readonly isRunning: Effect.Effect<boolean>
+  /** How often it was started. */
+  readonly starts: Effect.Effect<number>
+  /** Waits until its effect ends by itself. A crash is no such end. */
+  readonly exit: Effect.Effect<Exit.Exit<A, E>>
+}
+
+/**
+ * What a failure of a process's effect means. A simulation calls it a failed run, unless it is told
+ * that the process stays down, or that something starts it again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly onFailure?: "fail-run" | "stay-down" | { readonly restartAfter: Duration.Input }
+}
+
+class Controller<A, E, R> implements Controls {
+  readonly name: string
+  readonly world: World
+  readonly exit = Deferred.makeUnsafe<Exit.Exit<A, E>>()
+  starts = 0
+  private readonly effect: Effect.Effect<A, E, R>
+  private readonly context: Context.Context<R>
+  private readonly onFailure: Options["onFailure"]
+  private home: Home | undefined = undefined
+  /** True between a crash and the restart; false after an end by itself. */
+  private isDown = false
+
+  constructor(
+    world: World,
+    name: string,
+    program: { readonly effect: Effect.Effect<A, E, R>; readonly context: Context.Context<R> },
+    options: Options
+  ) {
+    this.world = world
+    this.name = name
+    this.effect = program.effect
+    this.context = program.context
+    this.onFailure = options.onFailure
+  }
+
+  start(): void {
+    if (this.home !== undefined) return
+    const home = new Home(this.world, this.name)
+    this.home = home
+    this.isDown = false
+    this.starts++
+    this.note("starts")
+    const fiber = Effect.runForkWith(inHome(this.context, home))(this.effect)
+    fiber.addObserver((exit) => {
+      if (this.home === home && !this.world.closed) this.ended(home, exit)
+    })
+  }
+
+  crash(how = "crashes"): void {
+    if (this.home === undefined) return
+    this.note(how)
+    this.isDown = true
+    this.home.kill()
+    this.home = undefined
+  }
+
+  pause(how = "pauses"): void {
+    this.note(how)
+    this.home?.pause()
+  }
+
+  resume(): void {
+    if (!this.isPaused()) return
+    this.note("resumes")
+    this.home?.resume()
+  }
+
+  skew(jumpMillis: number, rate: number): void {
+    this.note(`clock jumps ${jumpMillis} ms, rate ${rate}`)
+    this.home?.clock.skew(jumpMillis, rate)
+  }
+
+  strike(fault: ProcessFault): void {
+    switch (fault._tag) {
+      case "Crash":
+        this.crash(`crashes (${again(fault.restartAfter)})`)
+        if (fault.restartAfter !== undefined) this.later(fault.restartAfter, () => this.start())
+        return
+      case "Pause":
+        this.pause(`pauses for ${fault.forMillis} ms`)
+        return this.later(fault.forMillis, () => this.resume())
+      case "Skew":
+        return this.skew(fault.jumpMillis, fault.rate)
+    }
+  }
+
+  heal(): void {
+    this.resume()
+    this.home?.clock.heal()
+    if (this.isDown) this.start()
+  }
+
+  isPaused(): boolean {
+    return this.home?.isPaused === true
+  }
+
+  isRunning(): boolean {
+    return this.home !== undefined
+  }
+
+  private later(millis: number, act: () => void): void {
+    this.world.timers.add(this.world.now + millis, this.world.main, act)
+  }
+
+  private ended(home: Home, exit: Exit.Exit<A, E>): void {
+    home.kill()
+    this.home = undefined
+    const failed = exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause)
+    const { onFailure = "fail-run" } = this
+    this.note(failed ? "exits with a failure" : "exits")
+    if (failed && onFailure === "fail-run") {
+      this.world.fail(new ProcessFailed({ process: this.name, cause: Cause.squash(exit.cause) }))
+    } else if (failed && typeof onFailure === "object") {
+      this.isDown = true
+      const delay = Duration.fromInputUnsafe(onFailure.restartAfter)
+      this.later(Duration.toMillis(delay), () => this.start())
+    } else {
+      Deferred.doneUnsafe(this.exit, Effect.succeed(exit))
+    }
+  }
+
+  private note(text: string): void {
+    this.world.recorder?.world(this.name, text, this.world.now)
+  }
+}
+
+/**
+ * Starts a process. Its effect is run with the caller's services, and again at each restart.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A, E, R>(
+  name: string,
+  effect: Effect.Effect<A, E, R>,
+  options: Options = {}
+): Effect.Effect<Process<A, E>, never, Exclude<R, Scope.Scope>> =>
+  withHome(({ world }) =>
+    Effect.contextWith((context: Context.Context<Exclude<R, Scope.Scope>>) => {
+      if (name === "main" || world.processes.has(name)) {
+        return Effect.die(new Error(`a process named ${name} exists already`))
+      }
+      const program = { effect: Effect.scoped(effect), context }
+      const controller = new Controller(world, name, program, options)
+      world.processes.set(name, controller)
+      controller.start()
+      return Effect.succeed(handle(controller))
+    })
+  )
+
+const handle = <A, E, R>(controller: Controller<A, E, R>): Process<A, E> => ({
+  name: controller.name,
+  crash: Effect.sync(() => controller.crash()),
+  restart: Effect.sync(() => {
+    controller.crash()
+    controller.start()
+  }),
+  pause: Effect.sync(() => controller.pause()),
+  resume: Effect.sync(() => controller.resume()),
+  skew: ({ jump = 0, rate = 1 }) =>
+    Effect.sync(() => controller.skew(Duration.toMillis(Duration.fromInputUnsafe(jump)), rate)),
+  isRunning: Effect.sync(() => controller.isRunning()),
+  starts: Effect.sync(() => controller.starts),
+  exit: Deferred.await(controller.exit)
+})

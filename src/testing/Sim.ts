@@ -1,0 +1,225 @@
+/**
+ * Seeded simulation of any Effect program.
+ *
+ * One seed owns the order of tasks, the time and the random numbers, so a run can be repeated
+ * exactly. The program itself stays as it is: it sleeps, forks, locks and draws random numbers with
+ * Effect's own functions. Sleeping costs nothing, since time jumps to the next timer when nothing
+ * is runnable.
+ *
+ * What the seed does not own: real I/O, workers, `Date.now` and `Math.random`. A promise that
+ * settles without any of them takes no virtual time; the others break the repetition, and the
+ * self-check says so.
+ *
+ * @since 0.1.0
+ */
+import * as Arbitrary from "effect/Arbitrary"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Random from "effect/Random"
+import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { FaultPlan } from "./FaultPlan.ts"
+import { withHome } from "./internal/ambient.ts"
+import { type ExploreOptions, exploreSeeds, type Report } from "./internal/explore.ts"
+import { runOnce } from "./internal/runOnce.ts"
+import { NotReached, type Verdict } from "./SimError.ts"
+
+export { make as process, type Process } from "./Process.ts"
+export type { Failure, Report } from "./internal/explore.ts"
+export type { Line } from "./internal/recorder.ts"
+
+/**
+ * Limits and shares of a set of runs; each has a default.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Settings {
+  /** How many seeds to run. Default 100. */
+  readonly seeds?: number | undefined
+  /** The first seed; the others follow it. Fixed at 1, so that every machine runs the same. */
+  readonly from?: number | undefined
+  /** Ends a run that never gets done. Default 1,000,000 steps, about a second of real time. */
+  readonly maxSteps?: number | undefined
+  /** Virtual time after which a run is called stuck. Default 24 hours. */
+  readonly maxTime?: Duration.Input | undefined
+  /** Real time after which no further seed is started. Default: none. */
+  readonly budget?: Duration.Input | undefined
+  /** Share of passing seeds that are run twice and compared. Default 0.05; 0 switches it off. */
+  readonly checkShare?: number | undefined
+  /** How many failing seeds end the set. Default 1. */
+  readonly stopAfter?: number | undefined
+  /** How many runs may be spent on making a failing plan smaller. Default 200. */
+  readonly shrinkAttempts?: number | undefined
+  /** How many lines of the failing run to keep. Default 120. */
+  readonly traceLines?: number | undefined
+  /** Faults to use instead of those that each run would draw. */
+  readonly plan?: FaultPlan | undefined
+  /** Names of `Chaos.sometimes` that must be true at least once, even if never reached. */
+  readonly marks?: ReadonlyArray<string> | undefined
+}
+
+const millis = (input: Duration.Input | undefined, otherwise: Duration.Input): number =>
+  Duration.toMillis(Duration.fromInputUnsafe(input ?? otherwise))
+
+const resolve = (settings: Settings): ExploreOptions => ({
+  seeds: settings.seeds ?? 100,
+  from: settings.from ?? 1,
+  limits: {
+    maxSteps: settings.maxSteps ?? 1_000_000,
+    maxMillis: millis(settings.maxTime, "24 hours")
+  },
+  plan: settings.plan,
+  checkShare: settings.checkShare ?? 0.05,
+  stopAfter: settings.stopAfter ?? 1,
+  shrinkAttempts: settings.shrinkAttempts ?? 200,
+  traceLines: settings.traceLines ?? 120,
+  budgetMillis: millis(settings.budget, Infinity),
+  marks: settings.marks ?? []
+})
+
+/**
+ * One execution of a program under one seed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Run<A, E> {
+  readonly seed: number
+  readonly exit: Exit.Exit<A, E | Verdict>
+  readonly steps: number
+  /** Virtual time at the end, in milliseconds. */
+  readonly millis: number
+  /** Equal for equal executions, and almost surely different for different ones. */
+  readonly fingerprint: number
+  /** The faults that were drawn, or given. */
+  readonly plan: FaultPlan
+}
+
+/**
+ * Runs a program once, under one seed.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const run = <A, E>(
+  program: Effect.Effect<A, E, Scope.Scope>,
+  settings: Omit<Settings, "seeds" | "from"> & { readonly seed: number }
+): Effect.Effect<Run<A, E>> => {
+  const { limits, plan } = resolve(settings)
+  return runOnce(program, { seed: settings.seed, limits, plan })
+}
+
+/**
+ * Runs a program under many seeds and reports what happened, with the first failing seed's faults
+ * made as few as possible and its trace.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const explore = <A, E>(
+  program: Effect.Effect<A, E, Scope.Scope>,
+  settings: Settings = {}
+): Effect.Effect<Report> => exploreSeeds(program, resolve(settings))
+
+/**
+ * From here on, `holds` must be true after every step of the run; a thrown error counts as false.
+ * It runs outside of any fiber, so it reads state with `Ref.getUnsafe` and the like.
+ *
+ * @category checking
+ * @since 0.1.0
+ */
+export const invariant = (name: string, holds: () => boolean): Effect.Effect<void> =>
+  withHome(({ world }) => Effect.sync(() => void world.invariants.push({ name, holds })))
+
+/**
+ * Demands progress: the condition must become true within the given virtual time. Stop the faults
+ * first, with `Faults.heal`: under faults alone nothing can be demanded.
+ *
+ * @category checking
+ * @since 0.1.0
+ */
+export const eventually = <E = never, R = never>(
+  condition: Effect.Effect<boolean, E, R> | (() => boolean),
+  within: Duration.Input,
+  what = "the condition"
+): Effect.Effect<void, E | NotReached, R> =>
+  withHome(({ world }) => {
+    const check = Effect.isEffect(condition) ? condition : Effect.sync(condition)
+    const withinMillis = millis(within, 0)
+    const pause = Duration.millis(Math.max(1, withinMillis / 1000))
+    const end = world.now + withinMillis
+    const loop: Effect.Effect<void, E | NotReached, R> = Effect.flatMap(check, (reached) => {
+      if (reached) return Effect.void
+      if (world.now >= end) return Effect.fail(new NotReached({ what, withinMillis }))
+      return Effect.andThen(Effect.sleep(pause), loop)
+    })
+    return loop
+  })
+
+/**
+ * A fiber that is held at a chaos site.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Barrier {
+  /** Waits until a fiber has arrived. */
+  readonly reached: Effect.Effect<void>
+  readonly release: Effect.Effect<void>
+}
+
+/**
+ * Holds the next fiber that passes `Chaos.site(name)` until it is released: for the interleaving
+ * that a test wants to write by hand.
+ *
+ * @category controlling
+ * @since 0.1.0
+ */
+export const barrier = (site: string): Effect.Effect<Barrier> =>
+  withHome(({ world }) =>
+    Effect.sync(() => {
+      const [reached, gate] = [Deferred.makeUnsafe<void>(), Deferred.makeUnsafe<void>()]
+      world.barriers.set(site, { reached, gate })
+      return {
+        reached: Deferred.await(reached),
+        release: Effect.asVoid(Deferred.succeed(gate, undefined))
+      }
+    })
+  )
+
+/**
+ * Draws a value of a schema from the run's random numbers: a list of commands for a model, for
+ * example.
+ *
+ * @category controlling
+ * @since 0.1.0
+ */
+export const draw = <S extends Schema.Constraint>(
+  schema: S,
+  options: { readonly size?: number } = {}
+): Effect.Effect<S["Type"]> =>
+  Random.nextInt.pipe(
+    Effect.flatMap((seed) =>
+      Arbitrary.sampleEffect(Arbitrary.schema(schema), { ...options, seed, count: 1 })
+    ),
+    Effect.map((values) => values[0] as S["Type"]),
+    Effect.orDie
+  )
+
+/**
+ * Writes a line into the trace, and into the comparison of a repeated run: a value that differs
+ * between two executions of one seed is found at the step that noted it.
+ *
+ * @category checking
+ * @since 0.1.0
+ */
+export const note = (text: string): Effect.Effect<void> =>
+  withHome(({ world }) =>
+    Effect.sync(() => {
+      world.observe(text)
+      world.recorder?.event(text)
+    })
+  )

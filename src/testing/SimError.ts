@@ -1,0 +1,186 @@
+/**
+ * Why the simulation itself calls a run failed.
+ *
+ * A program's own failure stays as it is; these are the verdicts that only an observer outside of
+ * the program can give.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+/**
+ * A fiber that had not ended when the run was stopped, and where it was last seen.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const WaitingFiber = Schema.Struct({
+  fiber: Schema.String,
+  process: Schema.String,
+  lastStep: Schema.Int,
+  place: Schema.String
+})
+
+const waitingList = (fibers: ReadonlyArray<typeof WaitingFiber.Type>): string =>
+  fibers
+    .map(
+      ({ fiber, process, lastStep, place }) =>
+        `\n  ${fiber} in ${process}, last ran at step ${lastStep}${place === "" ? "" : ` ${place}`}`
+    )
+    .join("")
+
+/**
+ * Nothing is runnable, no timer is set, and the program is not done.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Deadlock extends Schema.TaggedError<Deadlock>()("Deadlock", {
+  step: Schema.Int,
+  millis: Schema.Finite,
+  paused: Schema.Array(Schema.String),
+  waiting: Schema.Array(WaitingFiber)
+}) {
+  override get message() {
+    const paused = this.paused.length === 0 ? "" : `; paused: ${this.paused.join(", ")}`
+    return (
+      `deadlock at step ${this.step} (${this.millis} ms): nothing is runnable and no timer is set` +
+      `${paused}. A fiber waits for something that nobody will do, or for something outside of ` +
+      `the simulation.${waitingList(this.waiting)}`
+    )
+  }
+}
+
+/**
+ * The run used up a limit; `limit` names the setting.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class LimitReached extends Schema.TaggedError<LimitReached>()("LimitReached", {
+  limit: Schema.Literals(["maxSteps", "maxTime"]),
+  step: Schema.Int,
+  millis: Schema.Finite,
+  waiting: Schema.Array(WaitingFiber)
+}) {
+  override get message() {
+    return (
+      `the program was not done at ${this.limit} (step ${this.step}, ${this.millis} ms)` +
+      waitingList(this.waiting)
+    )
+  }
+}
+
+/**
+ * An invariant did not hold after a step.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvariantBroken extends Schema.TaggedError<InvariantBroken>()("InvariantBroken", {
+  name: Schema.String,
+  step: Schema.Int,
+  millis: Schema.Finite,
+  detail: Schema.String
+}) {
+  override get message() {
+    const detail = this.detail === "" ? "" : `: ${this.detail}`
+    return `invariant "${this.name}" broken after step ${this.step} (${this.millis} ms)${detail}`
+  }
+}
+
+/**
+ * A condition was not reached within the virtual time it was given.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotReached extends Schema.TaggedError<NotReached>()("NotReached", {
+  what: Schema.String,
+  withinMillis: Schema.Finite
+}) {
+  override get message() {
+    return `${this.what}: not reached within ${this.withinMillis} ms of virtual time`
+  }
+}
+
+/**
+ * A simulated process ended with a failure, and nothing was told to expect that.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ProcessFailed extends Schema.TaggedError<ProcessFailed>()("ProcessFailed", {
+  process: Schema.String,
+  cause: Schema.Defect()
+}) {
+  override get message() {
+    return `process ${this.process} failed: ${String(this.cause)}`
+  }
+}
+
+/**
+ * A task that was scheduled outside of any fiber threw.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TaskThrew extends Schema.TaggedError<TaskThrew>()("TaskThrew", {
+  process: Schema.String,
+  step: Schema.Int,
+  cause: Schema.Defect()
+}) {
+  override get message() {
+    return `a task of process ${this.process} threw at step ${this.step}: ${String(this.cause)}`
+  }
+}
+
+/**
+ * The same seed gave two different executions, so something outside of the simulation decides:
+ * `Math.random`, the real clock, real I/O, or state that outlives a run.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotDeterministic extends Schema.TaggedError<NotDeterministic>()("NotDeterministic", {
+  step: Schema.Int,
+  detail: Schema.String
+}) {
+  override get message() {
+    return (
+      `the same seed ran differently: the first differing step is ${this.step} (${this.detail}). ` +
+      "Something outside of the simulation decides: Math.random, Date.now, real I/O, a worker, " +
+      "or state that outlives the run."
+    )
+  }
+}
+
+/**
+ * Marks of `Chaos.sometimes` that no run of the set has hit.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class MarksMissed extends Schema.TaggedError<MarksMissed>()("MarksMissed", {
+  marks: Schema.Array(Schema.String),
+  runs: Schema.Int
+}) {
+  override get message() {
+    const names = this.marks.map((mark) => `"${mark}"`).join(", ")
+    return `never true in ${this.runs} runs: ${names}`
+  }
+}
+
+/**
+ * Every verdict that ends a run from outside.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type Verdict =
+  | Deadlock
+  | LimitReached
+  | InvariantBroken
+  | ProcessFailed
+  | TaskThrew
+  | NotDeterministic

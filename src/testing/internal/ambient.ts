@@ -1,0 +1,105 @@
+/** What a program takes from its surroundings, with the simulated value for each. */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as WebCrypto from "effect/crypto/WebCrypto"
+import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
+import * as Random from "effect/Random"
+import * as Scheduler from "effect/Scheduler"
+import * as Chaos from "../../actors/kernel/Chaos.ts"
+import { Epochs } from "../../actors/kernel/Epochs.ts"
+import { EpochSource } from "../../schema/Epoch.ts"
+import type { Home } from "./home.ts"
+import type { Prng } from "./prng.ts"
+import type { World } from "./world.ts"
+
+const integers = Number.MAX_SAFE_INTEGER - Number.MIN_SAFE_INTEGER + 1
+
+const randomService = (prng: Prng): Random.Random => ({
+  nextDoubleUnsafe: () => prng.double(),
+  nextIntUnsafe: () => Math.floor(prng.double() * integers) + Number.MIN_SAFE_INTEGER
+})
+
+const hex = (byte: number): string => byte.toString(16).padStart(2, "0")
+
+/** Seeded random bytes and UUIDs; ciphers and digests stay the platform's. */
+class SeededCrypto implements Crypto {
+  private readonly prng: Prng
+
+  constructor(prng: Prng) {
+    this.prng = prng
+  }
+
+  get subtle(): SubtleCrypto {
+    return globalThis.crypto.subtle
+  }
+
+  getRandomValues<T extends ArrayBufferView | null>(array: T): T {
+    if (array === null) return array
+    const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
+    for (let i = 0; i < bytes.length; i++) bytes[i] = this.prng.bits()
+    return array
+  }
+
+  randomUUID(): `${string}-${string}-${string}-${string}-${string}` {
+    const bytes = this.getRandomValues(new Uint8Array(16))
+    bytes[6] = (bytes[6]! & 0x0f) | 0x40
+    bytes[8] = (bytes[8]! & 0x3f) | 0x80
+    const text = Array.from(bytes, hex).join("")
+    const part = (from: number, to: number) => text.slice(from, to)
+    return `${part(0, 8)}-${part(8, 12)}-${part(12, 16)}-${part(16, 20)}-${part(20, 32)}`
+  }
+}
+
+const logger = (world: World): Logger.Logger<unknown, void> =>
+  Logger.make(({ message, logLevel, cause }) => {
+    const parts = Array.isArray(message) ? message : [message]
+    const text = parts.map((part) => (typeof part === "string" ? part : JSON.stringify(part)))
+    const why = cause.reasons.length === 0 ? "" : ` ${String(cause)}`
+    world.recorder?.event(`${logLevel === "Info" ? "" : `${logLevel} `}${text.join(" ")}${why}`)
+  })
+
+/** Each life of a process is an instance of its own. */
+const epochsOf = (world: World): EpochSource => new EpochSource(world.random.bits())
+
+/** The context of the main fiber. */
+export const ambient = (world: World, chaos: Chaos.Chaos): Context.Context<never> =>
+  Context.makeUnsafe(
+    new Map<string, unknown>([
+      [Scheduler.Scheduler.key, world.main],
+      [Clock.Clock.key, world.main.clock],
+      [Random.Random.key, randomService(world.random)],
+      [WebCrypto.WebCrypto.key, new SeededCrypto(world.random)],
+      [Metric.MetricRegistry.key, new Map()],
+      [Logger.CurrentLoggers.key, new Set([logger(world)])],
+      [Chaos.Chaos.key, chaos],
+      [Epochs.key, epochsOf(world)],
+      [CurrentHome.key, world.main]
+    ])
+  )
+
+/** The process that a fiber belongs to; `undefined` outside of a simulation. */
+const CurrentHome = Context.Reference<Home | undefined>("handfast/testing/CurrentHome", {
+  defaultValue: () => undefined
+})
+
+/** A context in which fibers belong to another process. */
+export const inHome = <R>(context: Context.Context<R>, home: Home): Context.Context<R> =>
+  context.pipe(
+    Context.add(Scheduler.Scheduler, home),
+    Context.add(Clock.Clock, home.clock),
+    Context.add(CurrentHome, home),
+    Context.add(Epochs, epochsOf(home.world))
+  )
+
+/** Runs a function with the calling fiber's process; a defect outside of a simulation. */
+export const withHome = <A, E, R>(
+  f: (home: Home) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    const home = fiber.getRef(CurrentHome)
+    return home === undefined
+      ? Effect.die(new Error("no simulation here: run this program with Sim.run or it.sim"))
+      : f(home)
+  })

@@ -1,0 +1,168 @@
+/**
+ * A home is one life of a simulated process: the scheduler and the clock that its fibers see.
+ *
+ * All homes feed the one seeded queue of their world. Killing a home drops its tasks and timers and
+ * lets nothing of it run again, so no finalizer runs either, as after `kill -9`.
+ */
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type * as Scheduler from "effect/Scheduler"
+import type { Task, World } from "./world.ts"
+
+class Dispatcher implements Scheduler.SchedulerDispatcher {
+  private readonly home: Home
+  private readonly lane: number
+
+  constructor(home: Home, lane: number) {
+    this.home = home
+    this.lane = lane
+  }
+
+  // Priorities order the tasks of one dispatcher only, and no Effect module relies on them, so a
+  // simulation is free to choose among all tasks.
+  scheduleTask(run: () => void): void {
+    this.home.enqueue(run, this.lane)
+  }
+
+  flush(): void {
+    this.home.world.flush(this.lane)
+  }
+}
+
+/** One life of a process. */
+export class Home implements Scheduler.Scheduler {
+  readonly executionMode = "async"
+  readonly world: World
+  readonly name: string
+  readonly clock: HomeClock
+  private alive = true
+  private held: Array<Task> | undefined = undefined
+
+  constructor(world: World, name: string) {
+    this.world = world
+    this.name = name
+    this.clock = new HomeClock(this)
+  }
+
+  /**
+   * Called before each operation of a fiber. A fiber that was resumed from elsewhere (by another
+   * process's step, by a promise, or after its process was killed) yields before its first
+   * operation, so each step runs code of exactly one process, and a dead one runs none.
+   */
+  shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
+    const world = this.world
+    world.operations++
+    if (world.running !== this) return true
+    world.recorder?.saw(fiber, this.name, world.steps)
+    if (--world.untilYield <= 0) {
+      world.drawYield()
+      return true
+    }
+    return fiber.currentOpCount >= fiber.cache.maxOpsBeforeYield
+  }
+
+  makeDispatcher(): Scheduler.SchedulerDispatcher {
+    return new Dispatcher(this, this.world.newLane())
+  }
+
+  enqueue(run: () => void, lane: number): void {
+    if (!this.alive) return
+    const task: Task = { run, lane, home: this }
+    if (this.held === undefined) this.world.enqueue(task)
+    else this.held.push(task)
+  }
+
+  get isAlive(): boolean {
+    return this.alive
+  }
+
+  get isPaused(): boolean {
+    return this.held !== undefined
+  }
+
+  kill(): void {
+    this.alive = false
+    this.held = undefined
+    this.world.forget(this)
+    this.world.stopRunning(this)
+  }
+
+  pause(): void {
+    if (!this.alive || this.held !== undefined) return
+    this.held = this.world.takeTasksOf(this)
+    this.world.stopRunning(this)
+  }
+
+  resume(): void {
+    const held = this.held
+    this.held = undefined
+    if (held !== undefined) for (const task of held) this.world.enqueue(task)
+  }
+}
+
+const nanos = (millis: number): bigint => BigInt(Math.round(millis * 1_000_000))
+
+/** Virtual time as one process sees it: moved by a jump, and faster or slower by a rate. */
+export class HomeClock implements Clock.Clock {
+  private readonly home: Home
+  private jumped = 0
+  private rate = 1
+  private since = 0
+  private base = 0
+  readonly currentTimeMillis: Effect.Effect<number>
+  readonly currentTimeNanos: Effect.Effect<bigint>
+  readonly monotonicTimeNanos: Effect.Effect<bigint>
+
+  constructor(home: Home) {
+    this.home = home
+    this.base = this.since = home.world.now
+    this.currentTimeMillis = Effect.sync(() => this.currentTimeMillisUnsafe())
+    this.currentTimeNanos = Effect.sync(() => this.currentTimeNanosUnsafe())
+    this.monotonicTimeNanos = Effect.sync(() => this.monotonicTimeNanosUnsafe())
+  }
+
+  private elapsed(): number {
+    return this.base + (this.home.world.now - this.since) * this.rate
+  }
+
+  currentTimeMillisUnsafe(): number {
+    return Math.floor(this.elapsed() + this.jumped)
+  }
+
+  currentTimeNanosUnsafe(): bigint {
+    return nanos(this.elapsed() + this.jumped)
+  }
+
+  monotonicTimeNanosUnsafe(): bigint {
+    return nanos(this.elapsed())
+  }
+
+  /** Moves the wall clock by `jumpMillis`; from now on, all clocks run at `rate`. */
+  skew(jumpMillis: number, rate: number): void {
+    this.base = this.elapsed()
+    this.since = this.home.world.now
+    this.jumped += jumpMillis
+    this.rate = rate
+  }
+
+  /** Takes every skew back: the clock shows the world's time again. */
+  heal(): void {
+    this.jumped = 0
+    this.rate = 1
+    this.base = this.since = this.home.world.now
+  }
+
+  sleep(duration: Duration.Duration): Effect.Effect<void> {
+    const millis = Duration.toMillis(duration)
+    if (millis <= 0) return Effect.yieldNow
+    if (!Number.isFinite(millis)) return Effect.never
+    return Effect.callback((resume) => {
+      const timer = this.home.world.sleep(this.home, millis / this.rate, () => resume(Effect.void))
+      return Effect.sync(() => {
+        timer.cancelled = true
+      })
+    })
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * Runs a program once in a world of its own.
+ *
+ * The run is synchronous as long as something is runnable. Before time jumps, promises that are
+ * already on their way are given a fixed number of microtask turns, so that an awaited promise
+ * takes no virtual time.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import type { Fault, FaultPlan } from "../FaultPlan.ts"
+import { Deadlock, LimitReached, type Verdict } from "../SimError.ts"
+import { ambient } from "./ambient.ts"
+import { Recorder } from "./recorder.ts"
+import { siteChaos } from "./siteChaos.ts"
+import { type Limits, type Mark, World } from "./world.ts"
+
+/** Microtask turns before each jump of the time: enough for a chain of that many promises. */
+const promiseTurns = 8
+/** Turns of the event loop before an idle run without timers is called a deadlock. */
+const idleTurns = 2
+
+/** What to run, and how closely to look at it. */
+export interface RunOptions {
+  readonly seed: number
+  readonly limits: Limits
+  /** Replaces the faults that the run would draw. */
+  readonly plan?: FaultPlan | undefined
+  /** How many trace lines to keep; nothing is recorded without it. */
+  readonly record?: number
+  /** Whether to keep a log that a repetition can be compared with. */
+  readonly log?: boolean
+  /** The log of an earlier execution to compare with. */
+  readonly expected?: ReadonlyArray<number> | undefined
+}
+
+/** What a run came to. */
+export interface Ran<A, E> {
+  readonly seed: number
+  readonly exit: Exit.Exit<A, E | Verdict>
+  readonly steps: number
+  readonly millis: number
+  /** Equal for equal executions. */
+  readonly fingerprint: number
+  readonly plan: ReadonlyArray<Fault>
+  readonly marks: ReadonlyMap<string, Mark>
+  readonly log: ReadonlyArray<number> | undefined
+  readonly recorder: Recorder | undefined
+}
+
+const makeWorld = (options: RunOptions): World => {
+  const world = new World(options.seed, options.limits, options.plan)
+  if (options.record !== undefined) world.recorder = new Recorder(options.record)
+  if (options.log === true || options.expected !== undefined) world.log = []
+  world.expected = options.expected
+  return world
+}
+
+const deadlock = (world: World): Deadlock => {
+  const paused = [...world.processes].filter(([, process]) => process.isPaused())
+  return new Deadlock({
+    step: world.steps,
+    millis: world.now,
+    paused: paused.map(([name]) => name),
+    waiting: world.recorder?.waiting() ?? []
+  })
+}
+
+/** Drives a world until it is closed, then calls `onEnd` once. */
+const drive = (world: World, onEnd: () => void): void => {
+  let promises = 0
+  let idle = 0
+  const pump = (): void => {
+    for (;;) {
+      const steps = world.steps
+      if (world.advance()) return onEnd()
+      if (world.steps !== steps) promises = idle = 0
+      if (promises++ < promiseTurns) return queueMicrotask(pump)
+      if (!world.jump()) {
+        if (idle++ < idleTurns) return void setImmediate(pump)
+        world.fail(deadlock(world))
+      }
+      promises = 0
+    }
+  }
+  pump()
+}
+
+/** Runs a program under one seed. Its scope is closed inside the simulation. */
+export const runOnce = <A, E>(
+  program: Effect.Effect<A, E, Scope.Scope>,
+  options: RunOptions
+): Effect.Effect<Ran<A, E>> =>
+  Effect.callback((resume) => {
+    const world = makeWorld(options)
+    const main = Effect.runForkWith(ambient(world, siteChaos(world)))(Effect.scoped(program))
+    let ended: Exit.Exit<A, E> | undefined
+    main.addObserver((exit) => {
+      if (world.closed) return
+      ended = exit
+      world.close()
+    })
+    drive(world, () => {
+      const { verdict } = world
+      const exit = ended ?? (verdict === undefined ? undefined : Exit.fail(verdict))
+      if (exit === undefined) return
+      resume(
+        Effect.succeed({
+          seed: options.seed,
+          exit,
+          steps: world.steps,
+          millis: world.now,
+          fingerprint: world.fingerprint,
+          plan: world.plan,
+          marks: world.marks,
+          log: world.log,
+          recorder: world.recorder
+        })
+      )
+    })
+    return Effect.sync(() => world.close())
+  })
+
+/** The message of the error that a cause is about. */
+export const messageOf = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause)
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** Fibers are numbered over all runs of a process, so their numbers never repeat. */
+const repeatable = (key: string, value: unknown): unknown => (key === "fiberId" ? undefined : value)
+
+/** How a run ended, as text: two executions of one seed must agree on it. */
+export const endingOf = (exit: Exit.Exit<unknown, unknown>): string => {
+  if (exit._tag === "Failure") {
+    const error = Cause.squash(exit.cause)
+    // These messages list the waiting fibers, which only a recorder knows.
+    const bare = error instanceof Deadlock || error instanceof LimitReached
+    return bare ? `${error._tag} at step ${error.step}` : `failure "${messageOf(exit.cause)}"`
+  }
+  try {
+    return `success ${JSON.stringify(exit.value, repeatable) ?? typeof exit.value}`
+  } catch {
+    return "success"
+  }
+}

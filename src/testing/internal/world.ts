@@ -1,0 +1,316 @@
+/**
+ * The world of one run: it owns the order of tasks, the time and the random numbers.
+ *
+ * Tasks of all processes wait in one array; each step takes one of them, chosen by the seed. When
+ * nothing is runnable, time jumps to the next timer or fault. Nothing here reads a real clock.
+ */
+import type * as Deferred from "effect/Deferred"
+import type { Fault, FaultPlan, ProcessFault } from "../FaultPlan.ts"
+import {
+  InvariantBroken,
+  LimitReached,
+  NotDeterministic,
+  TaskThrew,
+  type Verdict
+} from "../SimError.ts"
+import { Agenda } from "./agenda.ts"
+import { Home } from "./home.ts"
+import { hashText, Prng } from "./prng.ts"
+import type { Recorder } from "./recorder.ts"
+import { type Timer, Timers } from "./timers.ts"
+
+/** Something runnable. */
+export interface Task {
+  readonly run: () => void
+  /** The dispatcher it came through: in effect, the fiber. */
+  readonly lane: number
+  readonly home: Home
+}
+
+/** What a process lets the world do to it. */
+export interface Controls {
+  readonly strike: (fault: ProcessFault) => void
+  readonly heal: () => void
+  readonly isPaused: () => boolean
+}
+
+/** Where a test waits for a fiber to arrive, and holds it. */
+export interface Barrier {
+  readonly reached: Deferred.Deferred<void>
+  readonly gate: Deferred.Deferred<void>
+}
+
+/** How often a mark was reached, and how often what it waits for was true. */
+export interface Mark {
+  reached: number
+  hits: number
+}
+
+/** A condition that must hold after each step. */
+export interface Invariant {
+  readonly name: string
+  readonly holds: () => boolean
+}
+
+/** Limits of one run, already as numbers. */
+export interface Limits {
+  readonly maxSteps: number
+  readonly maxMillis: number
+}
+
+/** Probability of a yield per operation: one of these is drawn for each run. */
+const yieldProbabilities = [0, 0.01, 0.05, 0.1, 0.2, 0.5] as const
+
+/** Operations that Effect itself needs to take up a fiber again; a yield in them is no progress. */
+const resumption = 3
+
+/** Mean number of steps between two changes of priority in a run by priorities. */
+const priorityRuns = [4, 16, 64] as const
+
+/** One run in progress. */
+export class World {
+  readonly seed: number
+  readonly limits: Limits
+  readonly random: Prng
+  readonly agenda = new Agenda()
+  readonly timers = new Timers<Home>()
+  readonly processes = new Map<string, Controls>()
+  readonly invariants: Array<Invariant> = []
+  readonly marks = new Map<string, Mark>()
+  /** False once the faults have been stopped. */
+  faulty = true
+  readonly main: Home
+  recorder: Recorder | undefined = undefined
+  /** Filled when the run is going to be compared with its repetition: two numbers a step. */
+  log: Array<number> | undefined = undefined
+  /** The log of the first execution, in its repetition. */
+  expected: ReadonlyArray<number> | undefined = undefined
+  /** The faults of this run: given, or collected while they are drawn. */
+  readonly plan: Array<Fault>
+  readonly planGiven: boolean
+  now = 0
+  steps = 0
+  operations = 0
+  running: Home | undefined = undefined
+  untilYield = 0
+  verdict: Verdict | undefined = undefined
+  closed = false
+  readonly barriers = new Map<string, Barrier>()
+  private readonly counts = new Map<string, number>()
+  private readonly schedule: Prng
+  private readonly yieldProbability: number
+  private readonly byPriority: boolean
+  private readonly priorityRun: number
+  private readonly priorities: Array<number> = []
+  private untilDemotion = 0
+  private tasks: Array<Task> = []
+  private lanes = 0
+  private digest = 0
+
+  constructor(seed: number, limits: Limits, plan: FaultPlan | undefined) {
+    this.seed = seed
+    this.limits = limits
+    this.plan = plan === undefined ? [] : [...plan]
+    this.planGiven = plan !== undefined
+    this.random = new Prng(seed, "random")
+    this.schedule = new Prng(seed, "schedule")
+    this.yieldProbability = this.schedule.pick(yieldProbabilities)
+    this.byPriority = this.schedule.below(4) === 0
+    this.priorityRun = this.schedule.pick(priorityRuns)
+    this.drawYield()
+    this.main = new Home(this, "main")
+    for (const fault of this.plan) this.appoint(fault)
+  }
+
+  /** Puts a fault that has a moment of its own on the agenda. */
+  appoint(fault: Fault): void {
+    if ("process" in fault) this.agenda.add(fault)
+  }
+
+  /** Draws after how many operations the running fiber must let others go first. */
+  drawYield(): void {
+    const p = this.yieldProbability
+    const more = p === 0 ? Infinity : Math.log(1 - this.schedule.double()) / Math.log(1 - p)
+    this.untilYield = resumption + Math.floor(more)
+  }
+
+  newLane(): number {
+    if (this.byPriority) this.priorities.push(this.schedule.double())
+    return this.lanes++
+  }
+
+  enqueue(task: Task): void {
+    if (!this.closed) this.tasks.push(task)
+  }
+
+  sleep(home: Home, millis: number, fire: () => void): Timer<Home> {
+    this.recorder?.sleeps(home.name, millis)
+    return this.timers.add(this.now + millis, home, fire)
+  }
+
+  takeTasksOf(home: Home): Array<Task> {
+    const taken = this.tasks.filter((task) => task.home === home)
+    this.tasks = this.tasks.filter((task) => task.home !== home)
+    return taken
+  }
+
+  /** Makes a process that is killed or paused by its own step stop before its next operation. */
+  stopRunning(home: Home): void {
+    if (this.running === home) this.running = undefined
+  }
+
+  /** Drops all tasks and timers of a killed process. */
+  forget(home: Home): void {
+    this.tasks = this.tasks.filter((task) => task.home !== home)
+    this.timers.cancelOwner(home)
+  }
+
+  /** Counts operations of one sort; answers how many there were, `more` included. */
+  count(sort: string, more = 0): number {
+    const count = (this.counts.get(sort) ?? 0) + more
+    this.counts.set(sort, count)
+    return count
+  }
+
+  /** Makes what an outside store or network did part of the determinism check. */
+  observe(text: string): void {
+    if (this.log !== undefined) this.digest = Math.imul(this.digest ^ hashText(text), 0x01000193)
+  }
+
+  /** Runs all tasks of one dispatcher, in seeded order: a caller asked for them synchronously. */
+  flush(lane: number): void {
+    for (;;) {
+      const indexes: Array<number> = []
+      this.tasks.forEach((task, index) => task.lane === lane && indexes.push(index))
+      if (indexes.length === 0 || this.verdict !== undefined) return
+      this.step(this.schedule.pick(indexes))
+    }
+  }
+
+  /** Runs until the world is closed (`true`) or nothing is runnable (`false`). */
+  advance(): boolean {
+    while (!this.closed) {
+      while (this.steps >= this.agenda.nextStep) this.strike(this.agenda.takeStep())
+      if (this.tasks.length === 0) return false
+      if (this.steps >= this.limits.maxSteps) {
+        this.fail(this.limitReached("maxSteps"))
+      } else {
+        this.step(this.choose())
+      }
+    }
+    return true
+  }
+
+  /** Lets time jump to the next timer or fault. Returns false if there is none. */
+  jump(): boolean {
+    const timer = this.timers.peek()
+    const at = Math.min(timer?.at ?? Infinity, this.agenda.nextMillis)
+    if (at === Infinity) return false
+    if (at > this.limits.maxMillis) {
+      this.fail(this.limitReached("maxTime"))
+      return true
+    }
+    if (at > this.now) this.now = at
+    while (this.agenda.nextMillis <= this.now) this.strike(this.agenda.takeMillis())
+    for (;;) {
+      const due = this.timers.peek()
+      if (due === undefined || due.at > this.now) return true
+      this.timers.pop()
+      due.owner.enqueue(due.fire, this.newLane())
+    }
+  }
+
+  /** Ends the run with a verdict from outside of the program. */
+  fail(verdict: Verdict): void {
+    if (this.verdict === undefined && !this.closed) {
+      this.verdict = verdict
+      this.close()
+    }
+  }
+
+  close(): void {
+    this.closed = true
+    this.tasks = []
+  }
+
+  strike(fault: ProcessFault | undefined): void {
+    if (fault === undefined) return
+    this.processes.get(fault.process)?.strike(fault)
+  }
+
+  private limitReached(limit: "maxSteps" | "maxTime"): LimitReached {
+    const waiting = this.recorder?.waiting() ?? []
+    return new LimitReached({ limit, step: this.steps, millis: this.now, waiting })
+  }
+
+  private choose(): number {
+    const { tasks, schedule } = this
+    if (!this.byPriority) return tasks.length === 1 ? 0 : schedule.below(tasks.length)
+    let best = 0
+    let ties = 1
+    for (let i = 1; i < tasks.length; i++) {
+      const difference = this.priorities[tasks[i]!.lane]! - this.priorities[tasks[best]!.lane]!
+      if (difference > 0) ties = 1
+      // Tasks of one dispatcher have one priority; each of them is as likely as the others.
+      if (difference > 0 || (difference === 0 && schedule.below(++ties) === 0)) best = i
+    }
+    if (--this.untilDemotion <= 0) {
+      this.untilDemotion = 1 + schedule.below(2 * this.priorityRun)
+      this.priorities[tasks[best]!.lane] = -this.steps
+    }
+    return best
+  }
+
+  private step(index: number): void {
+    const tasks = this.tasks
+    const task = tasks[index]!
+    const runnable = tasks.length
+    const last = tasks.pop()!
+    if (index < tasks.length) tasks[index] = last
+    const outer = this.running
+    this.running = task.home
+    this.steps++
+    this.recorder?.step(task.home.name, this.steps, this.now)
+    try {
+      task.run()
+    } catch (cause) {
+      this.fail(new TaskThrew({ process: task.home.name, step: this.steps, cause }))
+    }
+    this.running = outer
+    let digest = Math.imul(this.digest ^ (index + (runnable << 12)), 0x85ebca6b)
+    digest = Math.imul((digest ^ (digest >>> 15)) + this.operations, 0xc2b2ae35)
+    this.digest = ((digest ^ (digest >>> 13)) + Math.floor(this.now * 1000)) | 0
+    if (this.log !== undefined) this.compare(this.log)
+    for (const invariant of this.invariants) this.check(invariant)
+  }
+
+  private compare(log: Array<number>): void {
+    log.push(this.digest, this.operations)
+    const expected = this.expected
+    if (expected === undefined || expected[log.length - 2] === this.digest) return
+    const before = expected[log.length - 1]
+    const detail =
+      before === undefined
+        ? "the first execution had already ended"
+        : before === this.operations
+          ? "another task, another time or another answer of a store"
+          : `${before} operations so far in the first execution, ${this.operations} in the second`
+    this.fail(new NotDeterministic({ step: this.steps, detail }))
+  }
+
+  private check(invariant: Invariant): void {
+    let detail = ""
+    try {
+      if (invariant.holds()) return
+    } catch (error) {
+      detail = error instanceof Error ? error.message : String(error)
+    }
+    const { steps: step, now: millis } = this
+    this.fail(new InvariantBroken({ name: invariant.name, step, millis, detail }))
+  }
+
+  /** A number that two equal executions share. */
+  get fingerprint(): number {
+    return this.digest >>> 0
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * Goal: what belongs to an older epoch changes nothing, and its resources are released before
+ * those of the next one are acquired. Method: a connection whose timers outlive its epochs.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as Rpc from "effect/rpc/Rpc"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
+import * as Actor from "../../src/actors/kernel/Actor.ts"
+import * as Behavior from "../../src/actors/kernel/Behavior.ts"
+import * as Decision from "../../src/actors/kernel/Decision.ts"
+import { fence } from "../../src/actors/kernel/Epochs.ts"
+import { staleResults } from "../../src/actors/kernel/Metrics.ts"
+import { Epoch, EpochSource } from "../../src/schema/Epoch.ts"
+
+const Connect = Rpc.make("Connect", { success: Epoch })
+const Connecting = Schema.TaggedStruct("Connecting", { epoch: Epoch })
+const Connected = Schema.TaggedStruct("Connected", { by: Epoch })
+
+interface Answered {
+  readonly _tag: "Answered"
+  readonly by: Epoch
+}
+
+interface State {
+  readonly epoch: Epoch
+  readonly answers: ReadonlyArray<Epoch>
+}
+
+/** Each Connect opens a new epoch, whose answer comes after `late`. */
+const connection = (log: Array<string>, late: Duration.Input, guarded: boolean) => {
+  const names = new Map<Epoch, number>()
+  const name = (epoch: Epoch) => {
+    if (!names.has(epoch)) names.set(epoch, names.size + 1)
+    return names.get(epoch)
+  }
+  return Behavior.make("Connection", {
+    commands: [Connect],
+    signals: Behavior.signals<Answered>(),
+    events: Schema.Union([Connecting, Connected]),
+    initial: { epoch: "00000000.0" as Epoch, answers: [] } as State,
+    history: "none",
+    epoch: (state) => state.epoch,
+    decide: {
+      Connect: (_, __, { fresh }) =>
+        Decision.persist(Connecting.make({ epoch: fresh() })).pipe(
+          Decision.thenReply((state: State) => state.epoch)
+        ),
+      Answered: (_, { by }) => Decision.persist(Connected.make({ by }))
+    },
+    evolve: {
+      Connecting: (state, { epoch }) => ({ ...state, epoch }),
+      Connected: (state, { by }) => ({ ...state, answers: [...state.answers, by] })
+    },
+    react: {
+      Connecting: ({ epoch }, self) => {
+        const answer = Effect.delay(self.signal.Answered({ by: epoch }), late)
+        return Effect.acquireRelease(
+          Effect.sync(() => log.push(`acquire ${name(epoch)}`)),
+          () =>
+            Effect.andThen(
+              Effect.yieldNow,
+              Effect.sync(() => log.push(`release ${name(epoch)}`))
+            )
+        ).pipe(
+          // An answer that the Scope of its epoch cannot stop, as one from a native callback.
+          Effect.andThen(guarded ? answer : Effect.forkDetach(answer)),
+          Effect.andThen(Effect.never)
+        )
+      }
+    }
+  })
+}
+
+describe("an epoch", () => {
+  it("is drawn once, carries its instance, and is valid on the wire", () => {
+    const source = new EpochSource(0xbeef)
+    const drawn = [source.next(), source.next()]
+    assert.deepStrictEqual(drawn, ["0000beef.1", "0000beef.2"])
+    for (const epoch of drawn) assert.strictEqual(Schema.decodeSync(Epoch)(epoch), epoch)
+    assert.throws(() => Schema.decodeSync(Epoch)("beef.1"))
+  })
+
+  it.effect("releases what it acquired before the next one acquires", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const actor = yield* Actor.spawn(connection(log, "1 minute", true), "a")
+      yield* actor.ask.Connect()
+      yield* actor.ask.Connect()
+      yield* actor.ask.Connect()
+      assert.deepStrictEqual(log, ["acquire 1"], "the actor itself has not waited")
+      yield* Effect.repeat(Effect.yieldNow, { times: 100 })
+      assert.deepStrictEqual(log, ["acquire 1", "release 1", "acquire 2"])
+    })
+  )
+
+  it.effect("drops, counts and outlives a late answer of an older one", () =>
+    Effect.gen(function* () {
+      const actor = yield* Actor.spawn(connection([], "5 seconds", false), "a")
+      const first = yield* actor.ask.Connect()
+      yield* TestClock.adjust("2 seconds")
+      const second = yield* actor.ask.Connect()
+      yield* TestClock.adjust("20 seconds")
+      const { answers } = yield* actor.state
+      assert.deepStrictEqual(answers, [second])
+      assert.notInclude(answers, first)
+      const counted = Metric.withAttributes(staleResults, {
+        owner: "Connection/a",
+        what: "Answered"
+      })
+      assert.strictEqual((yield* Metric.value(counted)).count, 1)
+    })
+  )
+
+  it.effect("fence lets through what is current and drops the rest", () =>
+    Effect.gen(function* () {
+      const source = new EpochSource(1)
+      const [old, current] = [source.next(), source.next()]
+      const applied: Array<Epoch> = []
+      for (const epoch of [old, current]) {
+        const apply = Effect.sync(() => applied.push(epoch))
+        yield* fence({ owner: "test", what: "result", epoch })(current, apply)
+      }
+      assert.deepStrictEqual(applied, [current])
+    })
+  )
+})

@@ -1,0 +1,283 @@
+/**
+ * Goal: who is restarted, in which order, how often, and that two generations never overlap.
+ * Method: children that write what happens to them into one log, on the test clock.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Rpc from "effect/rpc/Rpc"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
+import type * as Actor from "../../src/actors/kernel/Actor.ts"
+import * as Behavior from "../../src/actors/kernel/Behavior.ts"
+import * as Decision from "../../src/actors/kernel/Decision.ts"
+import { Journal } from "../../src/actors/kernel/Journal.ts"
+import * as Supervisor from "../../src/actors/kernel/Supervisor.ts"
+import { StorageFailed } from "../../src/schema/JournalRecord.ts"
+
+const Work = Rpc.make("Work", { success: Schema.Int })
+const Crash = Rpc.make("Crash")
+const Worked = Schema.TaggedStruct("Worked", {})
+
+const turns = (count: number) => Effect.repeat(Effect.yieldNow, { times: count })
+const slowly = turns(4)
+
+/** Lets virtual time pass, and everything that it sets off come to rest. */
+const pass = (time: Duration.Input) =>
+  Effect.andThen(turns(100), Effect.andThen(TestClock.adjust(time), turns(100)))
+
+/** A child that logs the life of its generations; releasing takes it several turns. */
+const worker = (log: Array<string>) =>
+  Behavior.make("Worker", {
+    commands: [Work, Crash],
+    events: Worked,
+    initial: { done: 0 },
+    decide: {
+      Work: () =>
+        Decision.persist(Worked.make({})).pipe(
+          Decision.thenReply((state: { done: number }) => state.done)
+        ),
+      Crash: (): Decision.Decision<never> => {
+        throw new Error("told to crash")
+      }
+    },
+    evolve: { Worked: ({ done }) => ({ done: done + 1 }) },
+    start: (_, self, { generation }) =>
+      Effect.acquireRelease(
+        Effect.sync(() => log.push(`acquire ${self.id}${generation}`)),
+        () =>
+          Effect.andThen(
+            slowly,
+            Effect.sync(() => log.push(`release ${self.id}${generation}`))
+          )
+      )
+  })
+
+const immediately = Schedule.spaced(0)
+
+const family = Effect.fnUntraced(function* (options: Supervisor.Options) {
+  const log: Array<string> = []
+  const supervisor = yield* Supervisor.make({ backoff: immediately, ...options })
+  const Worker = worker(log)
+  const a = yield* supervisor.spawn(Worker, "a")
+  const b = yield* supervisor.spawn(Worker, "b")
+  const c = yield* supervisor.spawn(Worker, "c")
+  log.length = 0
+  return { a, b, c, log, supervisor, Worker }
+})
+
+const crash = (child: Actor.Of<ReturnType<typeof worker>>) =>
+  Effect.andThen(Effect.exit(child.ask.Crash()), pass("5 seconds"))
+
+describe("strategies", () => {
+  it.effect("one-for-one: acquire 1, release 1, acquire 2", () =>
+    Effect.gen(function* () {
+      const { b, log } = yield* family({ strategy: "one-for-one" })
+      yield* crash(b)
+      assert.deepStrictEqual(log, ["release b1", "acquire b2"])
+      yield* crash(b)
+      assert.deepStrictEqual(log.slice(2), ["release b2", "acquire b3"])
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("one-for-all: released in reverse, started in order", () =>
+    Effect.gen(function* () {
+      const { b, log } = yield* family({ strategy: "one-for-all" })
+      yield* crash(b)
+      assert.deepStrictEqual(log, [
+        "release c1",
+        "release b1",
+        "release a1",
+        "acquire a2",
+        "acquire b2",
+        "acquire c2"
+      ])
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("rest-for-one: the child and those started after it", () =>
+    Effect.gen(function* () {
+      const { b, log } = yield* family({ strategy: "rest-for-one" })
+      yield* crash(b)
+      assert.deepStrictEqual(log, ["release c1", "release b1", "acquire b2", "acquire c2"])
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("messages wait for the next generation; what was stored is there again", () =>
+    Effect.gen(function* () {
+      const { b } = yield* family({})
+      assert.strictEqual(yield* b.ask.Work(), 1)
+      yield* Effect.exit(b.ask.Crash())
+      const waiting = yield* Effect.forkChild(b.ask.Work(), { startImmediately: true })
+      yield* pass("2 seconds")
+      assert.strictEqual(yield* Fiber.join(waiting), 2)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("a child that ended by itself is not started again", () =>
+    Effect.gen(function* () {
+      const { a, b, c, log } = yield* family({ strategy: "one-for-all" })
+      yield* a.stop
+      yield* crash(b)
+      assert.notInclude(log, "acquire a2")
+      assert.strictEqual(yield* c.ask.Work(), 1)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("the Scope of the supervisor ends its children, last one first", () =>
+    Effect.gen(function* () {
+      const log = yield* Effect.scoped(Effect.map(family({}), ({ log }) => log))
+      assert.deepStrictEqual(log, ["release c1", "release b1", "release a1"])
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+})
+
+describe("limits", () => {
+  it.effect("a budget of restarts within a window; then the children end", () =>
+    Effect.gen(function* () {
+      const { a, b, supervisor } = yield* family({ restarts: { max: 2, within: "1 minute" } })
+      const failed = yield* Effect.forkChild(Effect.flip(supervisor.failed))
+      yield* crash(b)
+      yield* crash(b)
+      assert.strictEqual(yield* b.ask.Work(), 1)
+      yield* crash(b)
+      assert.deepInclude(yield* Fiber.join(failed), {
+        _tag: "RestartsExhausted",
+        child: "Worker/b",
+        restarts: 2
+      })
+      assert.deepInclude(yield* Effect.flip(a.ask.Work()), { _tag: "Stopped", reason: "crashed" })
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("restarts that left the window no longer count", () =>
+    Effect.gen(function* () {
+      const { b } = yield* family({ restarts: { max: 1, within: "10 seconds" } })
+      for (let times = 0; times < 4; times++) {
+        yield* crash(b)
+        yield* pass("11 seconds")
+      }
+      assert.strictEqual(yield* b.ask.Work(), 1)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("backoff grows with each crash and begins anew after a quiet window", () =>
+    Effect.gen(function* () {
+      const { b, log } = yield* family({
+        restarts: { max: 10, within: "1 minute" },
+        backoff: Schedule.exponential("1 second")
+      })
+      const crashAndWait = (millis: number) =>
+        Effect.andThen(Effect.exit(b.ask.Crash()), pass(millis))
+      yield* crashAndWait(999)
+      assert.deepStrictEqual(log, ["release b1"])
+      yield* pass(1)
+      assert.strictEqual(log.at(-1), "acquire b2")
+      yield* crashAndWait(1999)
+      assert.strictEqual(log.length, 3)
+      yield* pass(1)
+      assert.strictEqual(log.at(-1), "acquire b3")
+      yield* pass("2 minutes")
+      yield* crashAndWait(1000)
+      assert.strictEqual(log.at(-1), "acquire b4")
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("a schedule that ends is the end of restarting", () =>
+    Effect.gen(function* () {
+      const { b, supervisor } = yield* family({ backoff: Schedule.recurs(1) })
+      const failed = yield* Effect.forkChild(Effect.flip(supervisor.failed))
+      yield* crash(b)
+      yield* crash(b)
+      assert.strictEqual((yield* Fiber.join(failed))._tag, "RestartsExhausted")
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("a journal that fails for a while: the child recovers and loses nothing", () =>
+    Effect.gen(function* () {
+      const journal = yield* Journal
+      let broken = false
+      const failure = new StorageFailed({
+        operation: "append",
+        reason: "io",
+        file: "memory",
+        detail: "planted"
+      })
+      const flaky = Journal.of({
+        ...journal,
+        append: (request) => Effect.suspend(() => (broken ? failure : journal.append(request))),
+        claim: (actor) => Effect.suspend(() => (broken ? failure : journal.claim(actor)))
+      })
+      const patient = { backoff: Schedule.spaced("1 second") }
+      const { b } = yield* Effect.provideService(family(patient), Journal, flaky)
+      yield* b.ask.Work()
+      broken = true
+      assert.deepInclude(yield* Effect.flip(b.ask.Work()), { reason: "journal" })
+      const waiting = yield* Effect.forkChild(b.ask.Work(), { startImmediately: true })
+      yield* pass("1 second")
+      broken = false
+      yield* pass("5 seconds")
+      assert.strictEqual(yield* Fiber.join(waiting), 2)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+})
+
+describe("escalation", () => {
+  it.effect("a supervisor that gives up is restarted by its own, children and all", () =>
+    Effect.gen(function* () {
+      const parent = yield* Supervisor.make({ backoff: immediately })
+      const { a, b, log } = yield* family({
+        parent,
+        restarts: { max: 1, within: "1 minute" }
+      })
+      yield* crash(b)
+      log.length = 0
+      yield* crash(b)
+      assert.deepStrictEqual(log, [
+        "release b2",
+        "release c1",
+        "release a1",
+        "acquire a2",
+        "acquire b3",
+        "acquire c2"
+      ])
+      assert.strictEqual(yield* a.ask.Work(), 1)
+      yield* crash(b)
+      assert.strictEqual(yield* b.ask.Work(), 1, "its budget is fresh")
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+})
+
+describe("supervised effects", () => {
+  it.effect("run again when they fail, each time in a Scope of their own", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      let runs = 0
+      const supervisor = yield* Supervisor.make({ backoff: immediately })
+      yield* supervisor.run(
+        "listener",
+        Effect.gen(function* () {
+          const run = ++runs
+          yield* Effect.acquireRelease(
+            Effect.sync(() => log.push(`acquire ${run}`)),
+            () => Effect.sync(() => log.push(`release ${run}`))
+          )
+          yield* Effect.sleep("1 second")
+          if (run < 3) return yield* Effect.fail("again")
+          return run
+        })
+      )
+      yield* pass("10 seconds")
+      assert.deepStrictEqual(log, [
+        "acquire 1",
+        "release 1",
+        "acquire 2",
+        "release 2",
+        "acquire 3",
+        "release 3"
+      ])
+    })
+  )
+})

@@ -1,0 +1,136 @@
+/**
+ * Goal: the command line does what a shell script relies on: lines, messages and exit codes.
+ * Method: real child processes; `decode` runs over a protocol that exists only in this test, and
+ * the shipped command over its own table.
+ */
+import { spawn, spawnSync } from "node:child_process"
+import { Readable } from "node:stream"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+import { protocols } from "../src/cli/protocols.ts"
+import { version } from "../src/cli/version.ts"
+
+const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
+const main = path("../src/cli/main.ts")
+const counted = path("./fixtures/decode.ts")
+
+const run = (script: string, args: ReadonlyArray<string>, input = "") => {
+  const result = spawnSync(process.execPath, [script, ...args], {
+    input,
+    encoding: "utf8",
+    timeout: 15_000
+  })
+  const lines = result.stdout.split("\n").filter((line) => line !== "")
+  return { code: result.status, lines, stderr: result.stderr }
+}
+
+const decode = (input: string, ...flags: ReadonlyArray<string>) => {
+  const { code, lines, stderr } = run(counted, ["counted", ...flags], input)
+  return { code, frames: lines.map((line): unknown => JSON.parse(line)), stderr }
+}
+
+const frame = (seen: number, from: string, body: string, encoded: string) => ({
+  ok: true,
+  frame: { seen: String(seen), body, from },
+  bytes: encoded.length / 2,
+  encoded
+})
+
+describe("handfast decode", () => {
+  it("prints a JSON line a frame, and keeps state and direction over lines", () => {
+    const { code, frames, stderr } = decode("c2s 01aa02bbcc\ns2c 00\n01 dd\n")
+    assert.deepStrictEqual(frames, [
+      frame(1, "c2s", "aa", "01aa"),
+      frame(2, "c2s", "bbcc", "02bbcc"),
+      frame(3, "s2c", "", "00"),
+      frame(4, "unknown", "dd", "01dd")
+    ])
+    assert.deepStrictEqual([code, stderr], [0, ""])
+  })
+
+  it("ignores comments, blank lines, letter case, carriage returns, a missing last newline", () => {
+    const { code, frames } = decode("# a comment\n\n  \r\nC2S 01AB\r\n01ac")
+    assert.deepStrictEqual(frames, [
+      frame(1, "c2s", "ab", "01ab"),
+      frame(2, "unknown", "ac", "01ac")
+    ])
+    assert.strictEqual(code, 0)
+  })
+
+  it("prints what is no frame as a typed error, and goes on with exit code 0", () => {
+    const { code, frames } = decode("05aa\n00\n")
+    assert.deepStrictEqual(frames, [
+      { ok: false, error: { _tag: "Short" } },
+      frame(1, "unknown", "", "00")
+    ])
+    assert.strictEqual(code, 0)
+  })
+
+  for (const bad of ["zz", "c2s", "c2s 0", "s3c 00", "00 c2s", "00 # no comment"]) {
+    it(`stops at the line "${bad}" with exit code 2, after the frames before it`, () => {
+      const { code, frames, stderr } = decode(`00\n${bad}\n00\n`)
+      assert.deepStrictEqual(frames, [frame(1, "unknown", "", "00")])
+      assert.strictEqual(code, 2)
+      assert.include(stderr, `Line 2 is not hex, optionally after c2s or s2c: "${bad}"`)
+    })
+  }
+
+  it("accepts a line of the longest length and refuses one that is longer", () => {
+    const accepted = decode("00\n01aa\n", "--max-line", "4")
+    assert.deepStrictEqual([accepted.code, accepted.frames.length], [0, 2])
+    for (const input of ["00\n02aabb\n", "00\n02aabb"]) {
+      const refused = decode(input, "--max-line", "4")
+      assert.deepStrictEqual([refused.code, refused.frames.length], [2, 1])
+      assert.include(refused.stderr, "Line 2 is longer than 4 characters (--max-line)")
+    }
+  })
+
+  it("refuses an endless line without reading it to its end", async () => {
+    const child = spawn(process.execPath, [counted, "counted", "--max-line", "65536"], {
+      stdio: ["pipe", "ignore", "pipe"]
+    })
+    const endless = function* () {
+      for (;;) yield Buffer.alloc(65_536, "0")
+    }
+    // The pipe breaks when the command has ended, which is what the test waits for.
+    child.stdin.on("error", () => {})
+    Readable.from(endless()).pipe(child.stdin)
+    const code = await new Promise((resolve) => child.on("exit", resolve))
+    assert.strictEqual(code, 2)
+  })
+
+  it("prints the frames of a line before the next one arrives", async () => {
+    const child = spawn(process.execPath, [counted, "counted"], {
+      stdio: ["pipe", "pipe", "inherit"]
+    })
+    const output = child.stdout.setEncoding("utf8")[Symbol.asyncIterator]()
+    child.stdin.write("c2s 01aa\n")
+    assert.deepStrictEqual(JSON.parse((await output.next()).value), frame(1, "c2s", "aa", "01aa"))
+    child.stdin.end("s2c 00\n")
+    assert.deepStrictEqual(JSON.parse((await output.next()).value), frame(2, "s2c", "", "00"))
+    assert.strictEqual(await new Promise((resolve) => child.on("exit", resolve)), 0)
+  })
+})
+
+describe("handfast", () => {
+  for (const name of ["nosuch", "toString", "__proto__"]) {
+    it(`names the protocols that it knows when asked for ${name}`, () => {
+      const { code, lines, stderr } = run(main, ["decode", name], "00\n")
+      assert.deepStrictEqual([code, lines], [1, []])
+      assert.include(stderr, `There is no protocol "${name}".`)
+      for (const known of Object.keys(protocols)) assert.include(stderr, known)
+    })
+  }
+
+  it("start ends well", () => {
+    const { code, lines } = run(main, ["start"])
+    assert.strictEqual(code, 0)
+    assert.include(lines.join("\n"), version)
+  })
+
+  it("refuses a subcommand that it does not have", () => {
+    const { code, stderr } = run(main, ["nosuch"])
+    assert.strictEqual(code, 1)
+    assert.include(stderr, "nosuch")
+  })
+})

@@ -1,0 +1,45 @@
+/**
+ * Goal: what the documents show is what runs.
+ * Method: every example runs as a process of its own, prints what its comments promise, and the
+ * code that the README quotes is the example's text.
+ */
+import { execFile } from "node:child_process"
+import { globSync, readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { assert, describe, it } from "@effect/vitest"
+import { entryOf } from "../scripts/exports.ts"
+
+const root = fileURLToPath(new URL("../", import.meta.url))
+const read = (file: string) => readFileSync(root + file, "utf8")
+const examples = globSync("examples/*.ts", { cwd: root }).toSorted()
+
+/** What `// ...` after a log promises, in order. */
+const promises = (text: string) =>
+  [...text.matchAll(/Console\.log\(.*\) \/\/ (.*)$/gm)].map(([, output]) => output!)
+
+/** An example as a user of the package writes it: by entries instead of paths. */
+const asUser = (text: string) =>
+  text.replaceAll(/"\.\.\/(src\/[^"]+)"/g, (_, file: string) => {
+    const entry = entryOf(file)
+    assert.isDefined(entry, `${file} is no entry of the package`)
+    return `"${entry.replace(/^\./, "handfast")}"`
+  })
+
+describe("examples", () => {
+  for (const file of examples) {
+    it(`${file} runs and prints what it says`, async () => {
+      const run = promisify(execFile)(process.execPath, [file], { cwd: root, timeout: 15_000 })
+      const { stderr, stdout } = await run
+      assert.strictEqual(stderr, "")
+      const promised = promises(read(file))
+      if (promised.length > 0) assert.deepStrictEqual(stdout.trimEnd().split("\n"), promised)
+    })
+  }
+
+  it("are quoted by the README word for word, as a user would import them", () => {
+    const quotes = [...read("README.md").matchAll(/<!-- (examples\/\S+) -->\n+```ts\n(.*?)```/gs)]
+    assert.isAbove(quotes.length, 0)
+    for (const [, file, code] of quotes) assert.strictEqual(code, asUser(read(file!)))
+  })
+})

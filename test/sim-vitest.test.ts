@@ -1,0 +1,116 @@
+/**
+ * Goal: `it.sim` passes and fails as it should, and the line that it prints repeats a failure.
+ * Method: vitest runs fixtures in a process of its own; its output and exit code are judged.
+ */
+import { execFile } from "node:child_process"
+import { globSync, readFileSync, rmSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import { check } from "../src/testing/vitest.ts"
+import * as Effect from "effect/Effect"
+
+const root = fileURLToPath(new URL("../", import.meta.url))
+const config = "test/fixtures/simulations.config.ts"
+const saved = () => globSync("test/fixtures/*.sim.json", { cwd: root }).map((file) => root + file)
+
+/** No setting of the surrounding run reaches the fixtures. */
+const clean = { NO_COLOR: "1", SIM_SEED: "", SIM_RUNS: "", SIM_TIME_LIMIT: "", SIM_SAVE: "" }
+
+interface Ended {
+  readonly code: number
+  readonly output: string
+}
+
+const vitest = (args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
+  Effect.callback<Ended>((resume) => {
+    const command = ["node_modules/vitest/vitest.mjs", "run", "--config", config, ...args]
+    const options = { cwd: root, env: { ...process.env, ...clean, ...env } }
+    const child = execFile(process.execPath, command, options, (error, stdout, stderr) =>
+      resume(Effect.succeed({ code: Number(error?.code ?? 0), output: stdout + stderr }))
+    )
+    return Effect.sync(() => child.kill())
+  })
+
+afterAll(() => {
+  for (const file of saved()) rmSync(file)
+})
+
+describe("it.sim", () => {
+  it.live("prints a failing run whole, with one line that repeats it", () =>
+    Effect.gen(function* () {
+      const { code, output } = yield* vitest(["-t", "loses an update"])
+      assert.strictEqual(code, 1)
+      assert.match(output, /an update was lost/)
+      assert.match(output, /seed 0x[0-9a-f]+, run \d+: \d+ steps, 0 ms of virtual time/)
+      assert.match(output, /ms +step +process +fiber +event/)
+      assert.match(output, /0\.000 +\d+ +main +#\d +reads 0/)
+      assert.match(output, /sequenceDiagram/)
+      const line = /SIM_SEED=(\S+) npx vitest run (\S+) -t "(.*)"/.exec(output)
+      assert.isNotNull(line)
+      const [, seed = "", file, name = ""] = line
+      assert.strictEqual(file, "test/fixtures/simulations.ts")
+      assert.isTrue(new RegExp(name.replaceAll("\\\\", "\\")).test("loses an update (sometimes)"))
+      const again = yield* vitest(["-t", name.replaceAll("\\\\", "\\")], { SIM_SEED: seed })
+      assert.strictEqual(again.code, 1)
+      const runOf = (text: string) => /ms +step[^]*?```mermaid/.exec(text)?.[0]
+      assert.strictEqual(runOf(again.output), runOf(output))
+      assert.match(again.output, new RegExp(`seed ${seed}, run 1:`))
+    })
+  )
+
+  it.live("passes a test whose every run passes; SIM_RUNS says how many", () =>
+    Effect.gen(function* () {
+      const { code, output } = yield* vitest(["-t", "passes"], { SIM_RUNS: "5" })
+      assert.strictEqual(code, 0, output)
+    })
+  )
+
+  it.live("fails when a mark was never true, and names it", () =>
+    Effect.gen(function* () {
+      const { code, output } = yield* vitest(["-t", "never reaches"])
+      assert.strictEqual(code, 1)
+      assert.match(output, /never true in 30 runs: "the rare case"/)
+    })
+  )
+
+  it.live("saves the shrunk run beside the test, and replays it from there", () =>
+    Effect.gen(function* () {
+      const first = yield* vitest(["-t", "stands no crash"], { SIM_SAVE: "1" })
+      assert.strictEqual(first.code, 1)
+      const [file] = saved()
+      assert.isDefined(file)
+      const { plan, test } = JSON.parse(readFileSync(file, "utf8"))
+      assert.strictEqual(test, "stands no crash")
+      assert.strictEqual(plan.length, 1)
+      assert.strictEqual(plan[0]._tag, "Crash")
+      const again = yield* vitest(["-t", "stands no crash"], { FIXTURE_REPLAY: file })
+      assert.strictEqual(again.code, 1)
+      assert.match(again.output, /run 1: [^]*the work was done twice|the work was done twice/)
+      assert.match(again.output, /crash worker/)
+    })
+  )
+})
+
+describe("the settings of a test", () => {
+  const test = { name: "x", file: "test/x.test.ts" }
+
+  it.effect("come from the environment, where it says something", () =>
+    Effect.gen(function* () {
+      const counted = yield* check(test, { seeds: 7 }, Effect.void, {})
+      assert.strictEqual(counted.runs, 7)
+      const runs = yield* check(test, { seeds: 7 }, Effect.void, { SIM_RUNS: "20" })
+      assert.strictEqual(runs.runs, 20)
+      const seed = yield* check(test, { seeds: 7 }, Effect.void, { SIM_SEED: "0x9f3a" })
+      assert.strictEqual(seed.runs, 1)
+      const limit = yield* check(test, { seeds: 1e9 }, Effect.void, { SIM_TIME_LIMIT: "0.05" })
+      assert.isBelow(limit.runs, 1e9)
+    })
+  )
+
+  it.effect("a saved run that is none is a typed error", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(check(test, { replay: import.meta.filename }, Effect.void))
+      assert.propertyVal(error, "_tag", "SavedRunUnusable")
+    })
+  )
+})

@@ -1,0 +1,130 @@
+/**
+ * Goal: what a failing run prints is complete, aligned and bounded; the parts underneath are right.
+ * Method: the example is run as a user runs it; timers and random streams are held against models.
+ */
+import { execFileSync } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { Faults, Printout, Sim } from "../src/testing/index.ts"
+import { Prng } from "../src/testing/internal/prng.ts"
+import { Timers } from "../src/testing/internal/timers.ts"
+
+const root = fileURLToPath(new URL("../", import.meta.url))
+
+describe("the printout", () => {
+  it("of the example shows both reads before both writes", () => {
+    const example = ["examples/find-a-lost-update.ts"]
+    const output = execFileSync(process.execPath, example, { cwd: root, encoding: "utf8" })
+    assert.match(output, /own scheduler: 1000 runs, no update lost/)
+    assert.match(output, /paid in 42, the balance is \d+/)
+    const events = [...output.matchAll(/^ +0\.000 +\d+  main +#\d deposit  (reads|stores)/gm)]
+    assert.deepStrictEqual(
+      events.map(([, event]) => event),
+      ["reads", "reads", "stores", "stores"]
+    )
+    assert.match(output, /sequenceDiagram\n  participant p0 as fiber \d deposit/)
+  })
+
+  const chatty = Effect.gen(function* () {
+    yield* Sim.process("server", Effect.sleep("1 second"))
+    yield* Faults.install([
+      { _tag: "Pause", process: "server", at: { millis: 5 }, forMillis: 10 },
+      { _tag: "Crash", process: "server", at: { millis: 50 }, restartAfter: 7 }
+    ])
+    for (let i = 0; i < 500; i++) {
+      yield* Sim.note(`line ${i}; with a # and\nmore`)
+      yield* Effect.sleep(1)
+    }
+    return yield* Effect.fail("the end")
+  })
+
+  it.effect("is bounded: the last lines are kept, the others are counted", () =>
+    Effect.gen(function* () {
+      const report = yield* Sim.explore(chatty, { seeds: 1, traceLines: 50, shrinkAttempts: 0 })
+      const failure = report.failure!
+      assert.strictEqual(failure.trace.length, 50)
+      assert.isAbove(failure.omitted, 400)
+      const text = Printout.failure(failure, report, "repeat me")
+      assert.match(text, /\.\.\. \d+ earlier lines left out/)
+      assert.match(text, /repeat it:\n  repeat me$/)
+      const diagram = Printout.diagram(failure.trace)
+      assert.isAtMost(diagram.split("\n").length, 50)
+      assert.notMatch(diagram, /[;#]/)
+    })
+  )
+
+  it.effect("lines up its columns and names the faults with their moments", () =>
+    Effect.gen(function* () {
+      const report = yield* Sim.explore(chatty, { seeds: 1, traceLines: 5000, shrinkAttempts: 0 })
+      const failure = report.failure!
+      const lines = Printout.trace(failure.trace).split("\n")
+      const columns = lines.filter((line) =>
+        /^ *(\d+\.\d{3}|ms) +(\d+|step)  (main|server|p)/.test(line)
+      )
+      assert.isAbove(columns.length, 1000)
+      const of = (pattern: RegExp) => lines.find((line) => pattern.test(line))
+      assert.match(of(/pauses/) ?? "", / 5\.000 .* server .* pauses for 10 ms$/)
+      assert.match(of(/crashes/) ?? "", / 50\.000 .* server .* crashes \(back after 7 ms\)$/)
+      const text = Printout.failure(failure, report)
+      assert.match(text, /pause server at 5 ms for 10 ms/)
+    })
+  )
+
+  it.effect("as JSON is plain data", () =>
+    Effect.gen(function* () {
+      const report = yield* Sim.explore(chatty, { seeds: 1 })
+      const json = Printout.json(report)
+      const copy: object = JSON.parse(JSON.stringify(json))
+      assert.propertyVal(copy, "firstFailingSeed", 1)
+      assert.nestedPropertyVal(copy, "failure.message", "the end")
+      const clean = Printout.json(yield* Sim.explore(Effect.void, { seeds: 3 }))
+      assert.include(clean, { runs: 3, failures: 0, deterministic: true, failure: null })
+    })
+  )
+})
+
+describe("timers", () => {
+  it("leave the heap in the order of time, then of setting, without the cancelled ones", () => {
+    for (let seed = 1; seed <= 200; seed++) {
+      const prng = new Prng(seed, "timers")
+      const timers = new Timers<string>()
+      const model: Array<{ at: number; id: number; owner: string; cancelled: boolean }> = []
+      const popped: Array<number> = []
+      const expected: Array<number> = []
+      for (let id = 0; id < 100; id++) {
+        const [at, owner] = [prng.below(20), prng.pick(["a", "b", "c"])]
+        const timer = timers.add(at, owner, () => popped.push(id))
+        const cancelled = prng.chance(0.2)
+        timer.cancelled = cancelled
+        model.push({ at, id, owner, cancelled })
+      }
+      timers.cancelOwner("b")
+      const left = model.filter(({ cancelled, owner }) => !cancelled && owner !== "b")
+      for (const { id } of left.toSorted((x, y) => x.at - y.at || x.id - y.id)) expected.push(id)
+      for (let timer = timers.pop(); timer !== undefined; timer = timers.pop()) timer.fire()
+      assert.deepStrictEqual(popped, expected, `seed ${seed}`)
+    }
+  })
+})
+
+describe("a random stream", () => {
+  it("is even: each of ten numbers comes up about as often, from neighbouring seeds too", () => {
+    const counts = Array.from({ length: 10 }, () => 0)
+    const firsts = Array.from({ length: 10 }, () => 0)
+    const long = new Prng(1, "even")
+    for (let i = 0; i < 100_000; i++) {
+      counts[long.below(10)]!++
+      firsts[new Prng(i, "first").below(10)]!++
+    }
+    // Five standard deviations of a binomial with n = 100,000 and p = 0.1 are 474.
+    for (const count of [...counts, ...firsts]) assert.closeTo(count, 10_000, 474)
+  })
+
+  it("differs by seed and by name, also for seeds beyond 32 bits", () => {
+    const draw = (seed: number, name: string) => new Prng(seed, name).double()
+    assert.strictEqual(draw(1, "a"), draw(1, "a"))
+    const draws = [draw(1, "a"), draw(2, "a"), draw(1, "b"), draw(1 + 2 ** 32, "a")]
+    assert.strictEqual(new Set(draws).size, 4)
+  })
+})

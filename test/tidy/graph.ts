@@ -1,0 +1,81 @@
+/** Rules about who may import whom. Each takes imports and answers with offences, in words. */
+import { type Graph, workersOf } from "./imports.ts"
+
+const layers = ["schema", "native", "actors", "testing", "inspect", "cli"]
+
+const layerOf = (path: string): number => layers.indexOf(/^src\/(\w+)\//.exec(path)?.[1] ?? "")
+
+/** Layers import downward only, and the kernel of the actors knows no protocol. */
+export const upward = (graph: Graph): ReadonlyArray<string> =>
+  [...graph].flatMap(([path, imports]) =>
+    imports
+      .filter(({ target }) => {
+        if (!path.startsWith("src/")) return false
+        if (/^(test|bench|examples|scripts)\//.test(target)) return true
+        const isFace = path === "src/index.ts"
+        const from = isFace ? layers.indexOf("inspect") : layerOf(path)
+        const isUpward = target === "src/index.ts" || layerOf(target) > from
+        const leavesKernel = /^src\/actors\/(?!kernel\/)/.test(target)
+        return isUpward || (path.startsWith("src/actors/kernel/") && leavesKernel)
+      })
+      .map(({ target }) => `${path} must not import ${target}`)
+  )
+
+/** No file imports itself through others. Types do not count: they are gone at run time. */
+export const cycles = (graph: Graph): ReadonlyArray<string> => {
+  const done = new Set<string>()
+  const offences: Array<string> = []
+  const walk = (path: string, trail: ReadonlyArray<string>): void => {
+    if (trail.includes(path)) {
+      offences.push(`cycle: ${[...trail.slice(trail.indexOf(path)), path].join(" -> ")}`)
+      return
+    }
+    if (done.has(path)) return
+    for (const { kind, target } of graph.get(path) ?? []) {
+      if (kind === "value") walk(target, [...trail, path])
+    }
+    done.add(path)
+  }
+  for (const path of graph.keys()) walk(path, [])
+  return offences
+}
+
+/** Threads start quickly and stay small: what runs in one must not load Effect. */
+export const effectInWorkers = (graph: Graph): ReadonlyArray<string> =>
+  workersOf(graph).flatMap((worker) => {
+    const seen = new Set<string>()
+    const offences: Array<string> = []
+    const walk = (path: string, trail: string): void => {
+      if (seen.has(path)) return
+      seen.add(path)
+      for (const { kind, target } of graph.get(path) ?? []) {
+        if (kind !== "value") continue
+        if (/^(effect|@effect\/[\w-]+)(\/|$)/.test(target)) offences.push(`${trail} -> ${target}`)
+        walk(target, `${trail} -> ${target}`)
+      }
+    }
+    walk(worker, `worker ${worker}`)
+    return offences
+  })
+
+/** Every file is reached from an entry, by import or as a thread. */
+export const unreached = (graph: Graph, entries: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const seen = new Set<string>()
+  const walk = (path: string): void => {
+    if (seen.has(path)) return
+    seen.add(path)
+    for (const { target } of graph.get(path) ?? []) walk(target)
+  }
+  for (const entry of entries) walk(entry)
+  return [...graph.keys()]
+    .filter((path) => path.startsWith("src/") && !seen.has(path))
+    .map((path) => `${path} is reached from no entry`)
+}
+
+/** What an import names exists. A worker's URL is checked by nobody else. */
+export const missing = (graph: Graph): ReadonlyArray<string> =>
+  [...graph].flatMap(([path, imports]) =>
+    imports
+      .filter(({ target }) => /^src\/.*\.ts$/.test(target) && !graph.has(target))
+      .map(({ target }) => `${path} names ${target}, which does not exist`)
+  )
