@@ -14,8 +14,10 @@ import { FileRefused, isDamage } from "./failures.ts"
 const applicationId = 0x48_46_4a_31
 /** The layout below. A newer one is refused, never guessed at. */
 const formatVersion = 1
+/** Twice the usual: a commit of many actors then touches a quarter fewer bytes of the log. */
+const pageBytes = 8192
 /** The log is copied into the file after so many pages (16 MiB): few syncs, a small log. */
-const checkpointPages = 4096
+const checkpointPages = 2048
 
 /*
  * Events lie in the order of their commits, without any index beside them: with an index by actor,
@@ -125,7 +127,7 @@ export const openFile = (file: string, cacheBytes: number): DatabaseSync => {
   if (size > 0) peek(file)
   const database = new DatabaseSync(file, { timeout: 0 })
   try {
-    database.exec("PRAGMA locking_mode = EXCLUSIVE")
+    database.exec(`PRAGMA page_size = ${pageBytes}; PRAGMA locking_mode = EXCLUSIVE`)
     if (isEmpty(database)) create(database)
     checkIdentity(database)
     checkNames(database)

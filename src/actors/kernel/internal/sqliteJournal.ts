@@ -26,7 +26,7 @@ const defaults = {
   replayBytes: 1 << 20,
   cacheBytes: 16 << 20,
   cachedActors: 65_536,
-  unindexedEvents: 131_072,
+  unindexedEvents: 262_144,
   closeWithin: "10 seconds"
 } as const satisfies Omit<Required<SqliteSettings>, "file">
 
