@@ -8,10 +8,9 @@ import type { Claim, JournalError, NewEvent, StoredEvent } from "../../../schema
 import type { Case } from "../../JournalContract.ts"
 
 /** A journal does not do what the contract demands. */
-export class ContractViolation extends Schema.TaggedError<ContractViolation>()(
-  "ContractViolation",
-  { detail: Schema.String }
-) {
+class ContractViolation extends Schema.TaggedError<ContractViolation>()("ContractViolation", {
+  detail: Schema.String
+}) {
   override get message() {
     return this.detail
   }
