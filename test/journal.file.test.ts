@@ -204,9 +204,8 @@ describe("a place where nothing can be written", () => {
   )
 
   const canMount = run("unshare", "-rm", "true").status === 0
-  const limited = canMount
-    ? 'mount -t tmpfs -o size=4m tmpfs "$1"; "$2" "$3" "$1/full.db" 1; code=$?; cp "$1"/* "$4"; exit $code'
-    : 'ulimit -f 4096; "$2" "$3" "$1/full.db" 1; code=$?; cp "$1"/* "$4"; exit $code'
+  const limit = canMount ? 'mount -t tmpfs -o size=4m tmpfs "$1"' : "ulimit -f 4096"
+  const writeAndKeep = '"$2" "$3" "$1/full.db" 1; code=$?; cp "$1"/* "$4"; exit $code'
   const runLimited = (script: string, folder: string, out: string) => {
     const args = ["sh", "-c", script, "sh", folder, process.execPath, writer, out]
     const [command = "", ...rest] = canMount ? ["unshare", "-rm", ...args] : args
@@ -219,7 +218,7 @@ describe("a place where nothing can be written", () => {
       const out = join(directory, "out")
       mkdirSync(folder)
       mkdirSync(out)
-      const result = runLimited(limited, folder, out)
+      const result = runLimited(`${limit}; ${writeAndKeep}`, folder, out)
       assert.strictEqual(result.status, 1, result.stderr)
       const reason = canMount ? "disk-full" : "io"
       assert.include(result.stderr, `failed on ${join(folder, "full.db")} (${reason})`)
@@ -244,8 +243,10 @@ describe("a place where nothing can be written", () => {
     Effect.sync(() => {
       const folder = join(directory, "no-room")
       mkdirSync(folder)
-      const fill = 'head -c 8m /dev/zero > "$1/filler" 2>/dev/null;'
-      const script = canMount ? limited.replace(";", `; ${fill}`) : limited.replace("4096", "0")
+      const fill = 'head -c 8m /dev/zero > "$1/filler" 2>/dev/null'
+      const script = canMount
+        ? `${limit}; ${fill}; ${writeAndKeep}`
+        : `ulimit -f 0; ${writeAndKeep}`
       const result = runLimited(script, folder, directory)
       assert.strictEqual(result.status, 1, result.stderr)
       const reason = canMount ? "disk-full" : "io"
@@ -295,8 +296,9 @@ describe("a record that was changed in the file is named:", () => {
   names("the actor's last event", "UPDATE actors SET last = 2 WHERE name = 'a'", 2)
   names(
     "two events have changed places",
-    "CREATE TEMP TABLE o AS SELECT * FROM events; UPDATE events SET (body, crc) = (SELECT body, crc" +
-      " FROM o WHERE o.actor = events.actor AND o.seq = 3 - events.seq)" +
+    "CREATE TEMP TABLE o AS SELECT * FROM events;" +
+      "UPDATE events SET (body, crc) = (SELECT body, crc FROM o" +
+      " WHERE o.actor = events.actor AND o.seq = 3 - events.seq)" +
       " WHERE seq < 3 AND actor = (SELECT id FROM actors WHERE name = 'a')",
     1
   )
@@ -322,7 +324,7 @@ describe("a record that was changed in the file is named:", () => {
       const file = yield* prepare()
       const bytes = readFileSync(file)
       let errors = 0
-      for (let at = 16; at < bytes.length; at += 997) {
+      for (let at = 16; at < bytes.length; at += 2503) {
         const changed = Buffer.from(bytes)
         changed[at]! ^= 0x55
         writeFileSync(file, changed)

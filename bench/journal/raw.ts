@@ -17,7 +17,8 @@ const columns: Record<Table, string> = {
 const open = (file: string, table: Table) => {
   const database = new DatabaseSync(file)
   database.exec(
-    "PRAGMA page_size = 8192; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;" +
+    "PRAGMA page_size = 8192; PRAGMA locking_mode = EXCLUSIVE;" +
+      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;" +
       "PRAGMA wal_autocheckpoint = 2048; PRAGMA cache_size = -16384;" +
       `CREATE TABLE events (${columns[table]})`
   )

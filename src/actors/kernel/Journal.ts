@@ -101,7 +101,7 @@ export interface SqliteSettings {
   readonly cachedActors?: number
   /**
    * Newest events whose places are written to the index later, default 262,144. More make appends
-   * cheaper; opening after a crash reads as many again, some 100 ms.
+   * cheaper; opening after a crash reads as many again, some 400 ms.
    */
   readonly unindexedEvents?: number
   /** How long closing may take, default 10 seconds. What is then unanswered fails. */

@@ -79,9 +79,9 @@ const checkIdentity = (database: DatabaseSync) => {
 
 /**
  * Reads the header without a lock and without touching the write-ahead log, so that a foreign or
- * newer file stays byte for byte as it is. Damage and an empty schema are left to the real opening:
- * the write-ahead log may hold what the bare file lacks. SQLite reads it, not `node:fs`, because closing
- * a descriptor of its own would drop this process's locks on the file.
+ * newer file stays byte for byte as it is. Damage and an empty schema are left to the real
+ * opening: the write-ahead log may hold what the bare file lacks. SQLite reads it, not `node:fs`,
+ * because closing a descriptor of its own would drop this process's locks on the file.
  */
 const peek = (file: string) => {
   const url = pathToFileURL(file)
@@ -96,7 +96,7 @@ const peek = (file: string) => {
   }
 }
 
-/** One transaction, before the write-ahead log is in use: a file has all of it or is still empty. */
+/** One transaction, before there is a write-ahead log: a file has all of it or is still empty. */
 const create = (database: DatabaseSync) => {
   database.exec(`
     BEGIN IMMEDIATE;
