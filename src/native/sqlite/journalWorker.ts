@@ -7,11 +7,11 @@
  */
 import type { DatabaseSync } from "node:sqlite"
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
-import { EventLog } from "./EventLog.ts"
+import { EventLog } from "./eventLog.ts"
 import { failureOf, OperationFailed, refusalOf } from "./failures.ts"
 import { openFile } from "./openFile.ts"
 import type { Ask, FromWorker, OpenFile, Outcome, RefusedAppend, ToWorker } from "./protocol.ts"
-import { SnapshotTable } from "./SnapshotTable.ts"
+import { SnapshotTable } from "./snapshotTable.ts"
 
 type Batch = Exclude<ToWorker, "close">
 type ReadAsk = Extract<Ask, { operation: "read" | "tagged" | "loadSnapshot" }>

@@ -13,7 +13,7 @@ import {
   type StoredEvent,
   type StoredSnapshot
 } from "../../../schema/JournalRecord.ts"
-import { type JournalConnection, openJournal } from "../../../native/sqlite/JournalConnection.ts"
+import { type JournalConnection, openJournal } from "../../../native/sqlite/journalConnection.ts"
 import type { EventBatch, Failure, Operation, Operations } from "../../../native/sqlite/protocol.ts"
 import type { SqliteSettings, Store } from "../Journal.ts"
 

@@ -3,10 +3,10 @@
  * tag. What is read is verified first: its checksum covers every field, its place and its actor.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
-import { type Actor, ActorIndex } from "./ActorIndex.ts"
+import { type Actor, ActorIndex } from "./actorIndex.ts"
 import { checksumNumbers, checksumText } from "./checksum.ts"
 import { isDamage, OperationFailed } from "./failures.ts"
-import { NameTable } from "./NameTable.ts"
+import { NameTable } from "./nameTable.ts"
 import type {
   AppendBatch,
   EventBatch,
