@@ -109,6 +109,12 @@ export interface Held {
 /** Stands for every list of snapshots that is empty. */
 export const noSnapshots: ReadonlyArray<number> = []
 
+/** An append that is under way; who ends the generation may wait for its end. */
+export interface Appending {
+  ended: boolean
+  onEnd: (() => void) | undefined
+}
+
 /** Why an actor ended. */
 export interface Ending {
   readonly reason: Stopped["reason"]
@@ -149,7 +155,7 @@ export class Cell {
   pausing = false
 
   unwritten: ReadonlyArray<NewEvent> | undefined = undefined
-  appending: Fiber.Fiber<void, unknown> | undefined = undefined
+  appending: Appending | undefined = undefined
   held: Held | undefined = undefined
 
   scope: EpochScope | undefined = undefined

@@ -1,6 +1,7 @@
 /** A journal in a SQLite file: the native connection in Effect's words. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import {
@@ -16,6 +17,7 @@ import {
 import { type JournalConnection, openJournal } from "../../../native/sqlite/journalConnection.ts"
 import type { EventBatch, Failure, Operation, Operations } from "../../../native/sqlite/protocol.ts"
 import type { SqliteSettings, Store } from "../Journal.ts"
+import { direct } from "./direct.ts"
 
 const defaults = {
   queueAppends: 16_384,
@@ -115,7 +117,7 @@ const asking =
     )
 
 const tooLarge = ({ bodyBytes, file }: Limits, operation: "append" | "snapshot", body: string) =>
-  Effect.fail(
+  Exit.fail(
     new StorageFailed({
       operation,
       reason: "too-large",
@@ -127,15 +129,15 @@ const tooLarge = ({ bodyBytes, file }: Limits, operation: "append" | "snapshot",
 const appending =
   ({ connection, limits }: Opened): Store["append"] =>
   (request) =>
-    Effect.callback((resume) => {
+    direct((done) => {
       for (const { body } of request.events) {
-        if (body.length > limits.bodyBytes) return resume(tooLarge(limits, "append", body))
+        if (body.length > limits.bodyBytes) return done(tooLarge(limits, "append", body))
       }
       connection.append(request, (failure) =>
-        resume(
+        done(
           failure === undefined
-            ? Effect.void
-            : Effect.fail(toError(limits.file, { operation: "append", ...request }, failure))
+            ? Exit.void
+            : Exit.fail(toError(limits.file, { operation: "append", ...request }, failure))
         )
       )
     })
