@@ -100,7 +100,7 @@ const dial = (path: string) =>
 /** QEMU's control socket: it answers commands in order, and tells of events that nobody awaits. */
 const monitor = Effect.fnUntraced(function* (path: string) {
   const socket = yield* dial(path)
-  const waiting: Array<(answer: { readonly return?: unknown }) => void> = []
+  const waiting: Array<(answer: object) => void> = []
   createInterface({ input: socket }).on("line", (line) => {
     const answer = JSON.parse(line)
     if ("return" in answer || "error" in answer) waiting.shift()!(answer)
@@ -109,7 +109,7 @@ const monitor = Effect.fnUntraced(function* (path: string) {
     Effect.callback<string>((resume) => {
       waiting.push((answer) =>
         resume(
-          typeof answer.return === "object" || typeof answer.return === "string"
+          "return" in answer
             ? Effect.succeed(String(answer.return))
             : Effect.die(new Error(JSON.stringify(answer)))
         )
@@ -146,7 +146,8 @@ export class Machine extends Context.Service<Machine, Shape>()("handfast/test/Ma
       const forward = Effect.fnUntraced(function* (port: number) {
         yield* order(`hostfwd_add tcp:127.0.0.1:0-:${port}`)
         const table = yield* order("info usernet")
-        const [, free] = new RegExp(`127\\.0\\.0\\.1 +(\\d+) +\\S+ +${port} `).exec(table) ?? []
+        const ways = new RegExp(`HOST_FORWARD.*127\\.0\\.0\\.1 +(\\d+) +\\S+ +${port} `)
+        const [, free] = ways.exec(table) ?? []
         return free === undefined ? yield* Effect.die(new Error(table)) : Number(free)
       })
       const run = runAt(yield* forward(7), console)

@@ -25,7 +25,7 @@ onMachine("the virtual machine", (it) => {
       const { run, serve } = yield* Machine
       const { server } = yield* serve("sleep 123456 | nc -l -p 99", 99)
       yield* Fiber.interrupt(server)
-      yield* run("while netstat -ltn | grep ':99 ' || pgrep -f 123456; do usleep 20000; done")
+      yield* run("while netstat -ltn | grep ':99 ' || pidof sleep; do usleep 20000; done")
     })
   )
 
