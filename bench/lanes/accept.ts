@@ -9,7 +9,8 @@ import { IoPool } from "../../src/native/IoPool.ts"
 import type { Outcome } from "../harness.ts"
 import { certificates, framer, load, portOf, serverTls } from "./receive.ts"
 
-const warmUp = 200
+// Enough for everything on the way to be compiled.
+const warmUp = 1_000
 const count = 500
 const total = warmUp + 2 * count
 
