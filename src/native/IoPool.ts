@@ -56,7 +56,7 @@ export interface Settings {
   readonly workers?: number | { readonly min: number; readonly max: number }
   /** Bytes that one lane may have unsent. Default 1 MiB. */
   readonly sendBytes?: number
-  /** Bytes that one lane may have read and its user not taken. Default 1 MiB. */
+  /** Bytes that one lane may have read and its user not taken. Default 2 MiB. */
   readonly receiveBytes?: number
   /**
    * Bytes that a lane reads before others get their turn. Default 256 KiB: four reads, so that
@@ -75,7 +75,7 @@ export interface Settings {
   readonly stopWithin?: number
   /** Bytes of one chunk of a worker's receive memory. Default 256 KiB. */
   readonly chunkBytes?: number
-  /** Chunks of a worker's receive memory. Default 32, which is 8 MiB. */
+  /** Chunks of a worker's receive memory. Default 64, which is 16 MiB. */
   readonly chunks?: number
   /** 32-bit words of a worker's rings, powers of two. Default 2^18 in, 2^16 out. */
   readonly inboxWords?: number
@@ -188,7 +188,7 @@ export class IoPool extends Context.Service<IoPool, Shape>()("handfast/native/Io
 
 const limitsOf = (settings: Settings): LaneLimits => ({
   sendBytes: settings.sendBytes ?? 1_048_576,
-  receiveBytes: settings.receiveBytes ?? 1_048_576,
+  receiveBytes: settings.receiveBytes ?? 2097152,
   readBudget: settings.readBudget ?? 262_144,
   writeBudget: settings.writeBudget ?? 65_536,
   openWithin: settings.openWithin ?? 10_000,
@@ -211,7 +211,7 @@ const crewSettings = (
     sizes: {
       inboxWords: settings.inboxWords ?? 262_144,
       outboxWords: settings.outboxWords ?? 65_536,
-      slab: { chunks: settings.chunks ?? 32, chunkBytes: settings.chunkBytes ?? 262_144 },
+      slab: { chunks: settings.chunks ?? 64, chunkBytes: settings.chunkBytes ?? 262_144 },
       lanes: settings.lanesPerWorker ?? 16_384,
       openJobs: settings.openJobs ?? 1_024,
       limits
