@@ -80,7 +80,12 @@ export const acceptByPool = () => {
       at: { host: "127.0.0.1", port: 0 }
     })
     yield* Effect.forkScoped(
-      Effect.forever(Effect.andThen(listener.accept, Effect.sync(() => accepted(listener.port))))
+      Effect.forever(
+        Effect.andThen(
+          listener.accept,
+          Effect.sync(() => accepted(listener.port))
+        )
+      )
     )
     start(listener.port)
     return yield* Effect.promise(() => done)

@@ -27,7 +27,8 @@ for (const on of ["worker", "main"] as const) {
           }
           assert.deepStrictEqual(numbersOf(yield* lab.takeCount(server, 300)), upTo(300))
         })
-      ))
+      )
+    )
 
     it.live("D4, D15: k good frames, then garbage: k frames, then one refusal", () =>
       lab.withPool({ workers: 1 }, (pool) =>
@@ -42,33 +43,42 @@ for (const on of ["worker", "main"] as const) {
             assert.strictEqual((yield* Effect.flip(lane.take))._tag, "FrameRefused")
           }
         })
-      ))
+      )
+    )
 
-    it.live("D7: what is sent while a handshake is slow waits, in order, and nothing falls back", () =>
-      lab.withPool({ workers: 1 }, (pool) =>
-        Effect.gen(function* () {
-          const got: Array<Buffer> = []
-          const server = yield* lab.rawServer((socket) => {
-            setTimeout(() => {
-              const { cert = "", key = "" } = lab.tlsOf("server")
-              const secure = new tls.TLSSocket(socket, { isServer: true, cert, key })
-              secure.on("data", (bytes: Buffer) => got.push(bytes))
-              secure.on("error", () => {})
-            }, 300)
+    it.live(
+      "D7: what is sent while a handshake is slow waits, in order, and nothing falls back",
+      () =>
+        lab.withPool({ workers: 1 }, (pool) =>
+          Effect.gen(function* () {
+            const got: Array<Buffer> = []
+            const server = yield* lab.rawServer((socket) => {
+              setTimeout(() => {
+                const { cert = "", key = "" } = lab.tlsOf("server")
+                const secure = new tls.TLSSocket(socket, { isServer: true, cert, key })
+                secure.on("data", (bytes: Buffer) => got.push(bytes))
+                secure.on("error", () => {})
+              }, 300)
+            })
+            const lane = yield* pool.connect({
+              framer: lab.labFramer,
+              on,
+              tls: lab.tlsOf("client"),
+              to: { host: "127.0.0.1", port: server.port }
+            })
+            for (const n of upTo(10)) assert.strictEqual(lane.send(lab.numbered(n)), "accepted")
+            yield* lab.until("ten frames", () =>
+              Effect.sync(() => Buffer.concat(got).length === 90)
+            )
+            const all = Buffer.concat(got)
+            assert.deepStrictEqual(
+              upTo(10).map((n) => lab.numberOf(all.subarray(n * 9))),
+              upTo(10)
+            )
+            assert.strictEqual((yield* pool.stats).fallbacks, 0)
           })
-          const lane = yield* pool.connect({
-            framer: lab.labFramer,
-            on,
-            tls: lab.tlsOf("client"),
-            to: { host: "127.0.0.1", port: server.port }
-          })
-          for (const n of upTo(10)) assert.strictEqual(lane.send(lab.numbered(n)), "accepted")
-          yield* lab.until("ten frames", () => Effect.sync(() => Buffer.concat(got).length === 90))
-          const all = Buffer.concat(got)
-          assert.deepStrictEqual(upTo(10).map((n) => lab.numberOf(all.subarray(n * 9))), upTo(10))
-          assert.strictEqual((yield* pool.stats).fallbacks, 0)
-        })
-      ))
+        )
+    )
 
     it.live("D8: a flood of 10 MB stays within the budget, and the neighbour gets its turn", () =>
       lab.withPool({ workers: 1, receiveBytes: 100_000 }, (pool) =>
@@ -83,11 +93,15 @@ for (const on of ["worker", "main"] as const) {
           quiet.write(lab.numbered(7))
           assert.deepStrictEqual(numbersOf(yield* lab.takeCount(neighbour, 1)), [7])
           const frames = yield* lab.takeCount(flooded, 10_000)
-          assert.deepStrictEqual(numbersOf(frames), upTo(10_000).map((n) => n % 100))
+          assert.deepStrictEqual(
+            numbersOf(frames),
+            upTo(10_000).map((n) => n % 100)
+          )
           const { receiveHighWater } = yield* flooded.counts
           assert.isBelow(receiveHighWater, 100_000 + 2 * 65_536)
         })
-      ))
+      )
+    )
 
     it.live("D9, D16: a full socket keeps lane and message; each byte goes out once", () =>
       lab.withPool({ workers: 1, writeBudget: 10_000, sendBytes: 20_000_000 }, (pool) =>
@@ -122,7 +136,8 @@ for (const on of ["worker", "main"] as const) {
           }
           assert.strictEqual((yield* lane.counts).bytesSent, total)
         })
-      ))
+      )
+    )
 
     it.live("D11: an endless backlog to a peer that hardly reads does not starve its frames", () =>
       lab.withPool({ workers: 1, sendBytes: 1_000_000 }, (pool) =>
@@ -149,7 +164,8 @@ for (const on of ["worker", "main"] as const) {
             peer?.read(8)
           }
         })
-      ))
+      )
+    )
 
     it.live("hostile peers and a broken framer end their own lane; nothing else notices", () =>
       lab.withPool({ workers: 1 }, (pool) =>
@@ -186,7 +202,8 @@ for (const on of ["worker", "main"] as const) {
           assert.deepStrictEqual([end._tag, "missing" in end && end.missing], ["PeerClosed", 2])
           assert.strictEqual((yield* pool.stats).workersCrashed, 0)
         })
-      ))
+      )
+    )
   })
 }
 
@@ -199,40 +216,46 @@ describe("the pool", () => {
           pairs,
           ({ client, server }) =>
             Effect.gen(function* () {
-              const sending = Effect.forEach(upTo(2_500), (n) => lab.send(client, lab.numbered(n, 80)))
+              const sending = Effect.forEach(upTo(2_500), (n) =>
+                lab.send(client, lab.numbered(n, 80))
+              )
               yield* Effect.forkScoped(sending)
               assert.deepStrictEqual(numbersOf(yield* lab.takeCount(server, 2_500)), upTo(2_500))
             }),
           { concurrency: "unbounded" }
         )
       })
-    ))
+    )
+  )
 
-  it.live("D6: a ClientHello in two pieces while no worker has room becomes a lane all the same", () =>
-    lab.withPool({ workers: 1, openJobs: 1 }, (pool) =>
-      Effect.gen(function* () {
-        const listener = yield* pool.listen({
-          framer: lab.labFramer,
-          tls: { ...lab.tlsOf("server"), verifyPeer: false },
-          at: lab.loopback
-        })
-        // The only open job is taken by a handshake that does not come to its end.
-        const silent = yield* lab.rawServer(() => {})
-        yield* Effect.forkScoped(
-          pool.connect({
+  it.live(
+    "D6: a ClientHello in two pieces while no worker has room becomes a lane all the same",
+    () =>
+      lab.withPool({ workers: 1, openJobs: 1 }, (pool) =>
+        Effect.gen(function* () {
+          const listener = yield* pool.listen({
             framer: lab.labFramer,
-            tls: lab.tlsOf("client"),
-            to: { host: "127.0.0.1", port: silent.port }
+            tls: { ...lab.tlsOf("server"), verifyPeer: false },
+            at: lab.loopback
           })
-        )
-        const raw = yield* lab.rawClient(listener.port)
-        const secure = tls.connect({ socket: lab.inPieces(raw), rejectUnauthorized: false })
-        secure.on("error", () => {})
-        secure.on("secureConnect", () => secure.write(lab.numbered(3)))
-        const lane = yield* listener.accept
-        assert.deepStrictEqual(numbersOf(yield* lab.takeCount(lane, 1)), [3])
-      })
-    ))
+          // The only open job is taken by a handshake that does not come to its end.
+          const silent = yield* lab.rawServer(() => {})
+          yield* Effect.forkScoped(
+            pool.connect({
+              framer: lab.labFramer,
+              tls: lab.tlsOf("client"),
+              to: { host: "127.0.0.1", port: silent.port }
+            })
+          )
+          const raw = yield* lab.rawClient(listener.port)
+          const secure = tls.connect({ socket: lab.inPieces(raw), rejectUnauthorized: false })
+          secure.on("error", () => {})
+          secure.on("secureConnect", () => secure.write(lab.numbered(3)))
+          const lane = yield* listener.accept
+          assert.deepStrictEqual(numbersOf(yield* lab.takeCount(lane, 1)), [3])
+        })
+      )
+  )
 
   it.live("D23: a storm of TLS connects both ways leaves the main thread free", () =>
     lab.withPool({ workers: 1 }, (pool) =>
@@ -260,5 +283,6 @@ describe("the pool", () => {
         assert.isBelow((own.user + own.system) / (all.user + all.system), 0.5)
         assert.strictEqual((yield* pool.stats).fallbacks, 0)
       })
-    ))
+    )
+  )
 })

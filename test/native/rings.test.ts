@@ -171,7 +171,10 @@ describe("a ring", () => {
       if (consumer.poll()) {
         for (let at = consumer.next(); at >= 0; at = consumer.next()) got.push(words[at] ?? -1)
       }
-      assert.deepStrictEqual(got, Array.from({ length: published }, (_, i) => i))
+      assert.deepStrictEqual(
+        got,
+        Array.from({ length: published }, (_, i) => i)
+      )
     }
   })
 
@@ -179,7 +182,7 @@ describe("a ring", () => {
     const { words, producer, consumer } = make(64)
     let sent = 0
     let got = 0
-    for (let total = 0; total < 1_000_000; ) {
+    for (let total = 0; total < 1_000_000;) {
       for (let at = producer.reserve(sent % 30); at >= 0; at = producer.reserve(sent % 30)) {
         words.fill(sent, at, at + (sent % 30))
         total += sent % 30

@@ -10,7 +10,9 @@
 import { Doorbell, doorbellBytes } from "./doorbell.ts"
 import { calm, type LoadSettings, sampleLoad } from "./loadPolicy.ts"
 import { MainPath } from "./mainPath.ts"
-import { type LinkSizes, type Opener, WorkerLink } from "./workerLink.ts"
+import type { LinkSizes } from "./linkMemory.ts"
+import type { Opener } from "./opener.ts"
+import { WorkerLink } from "./workerLink.ts"
 
 /** Cumulative counts of a pool. */
 export interface CrewCounts {

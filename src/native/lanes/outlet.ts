@@ -71,13 +71,7 @@ export class Outlet {
   }
 
   /** Publishes frames of a lane; holds its reading when they find no room. */
-  frames(
-    lane: HostLane,
-    bytes: Uint8Array,
-    from: number,
-    ends: Int32Array,
-    count: number
-  ): void {
+  frames(lane: HostLane, bytes: Uint8Array, from: number, ends: Int32Array, count: number): void {
     let done = 0
     if (this.#waiting.length === 0) {
       done =

@@ -8,35 +8,15 @@
 import type { EventLoopUtilization } from "node:perf_hooks"
 import { Worker } from "node:worker_threads"
 import { workerModule } from "../workerModule.ts"
-import { Doorbell, doorbellBytes } from "./doorbell.ts"
-import type { EndReason, LaneLimits, OpenFailure, OpenJob, PeerInfo } from "./jobs.ts"
+import type { EndReason, OpenFailure, PeerInfo } from "./jobs.ts"
 import { LaneCore, type LaneDriver } from "./laneCore.ts"
-import { At, In, Out, recordWords, Row, wordsFor, type WorkerMemory } from "./records.ts"
-import { ringBytes, RingConsumer, RingProducer } from "./ring.ts"
-import { slabBytes, slabMemory, SlabReader, type SlabShape } from "./slab.ts"
+import { Inlet } from "./inlet.ts"
+import { type LinkSizes, workerMemory } from "./linkMemory.ts"
+import type { Opener } from "./opener.ts"
+import { At, In, Out, Row } from "./records.ts"
+import { RingConsumer } from "./ring.ts"
+import { slabMemory, SlabReader } from "./slab.ts"
 import type { WorkerMessage, WorkerStart } from "./worker.ts"
-
-/** Whoever waits for an open job. */
-export interface Opener {
-  readonly job: OpenJob
-  readonly commands: boolean
-  readonly opened: (core: LaneCore) => void
-  readonly listening: (address: string, port: number) => void
-  readonly accepted: (core: LaneCore) => void
-  readonly failed: (failure: OpenFailure) => void
-}
-
-/** Sizes of a worker's shared memory. */
-export interface LinkSizes {
-  readonly inboxWords: number
-  readonly outboxWords: number
-  readonly slab: SlabShape
-  readonly lanes: number
-  /** Open jobs that may be out at a time. */
-  readonly openJobs: number
-  /** For a lane that nobody waits for any more. */
-  readonly limits: LaneLimits
-}
 
 /** What a link tells the pool. */
 export interface LinkEvents {
@@ -49,10 +29,14 @@ export interface LinkEvents {
 
 const decoder = new TextDecoder()
 
+/**
+ * A worker's heap: enough for tens of thousands of sockets, and a small young generation, so
+ * that what closed sockets hold outside of the heap is collected early.
+ */
+const heapLimits = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 1_024 }
+
 /** Records per drain, so that the loop's other work gets its turn. */
 const recordsPerTurn = 4096
-
-const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
 
 /** One worker, seen from the main thread. */
 export class WorkerLink implements LaneDriver {
@@ -60,12 +44,10 @@ export class WorkerLink implements LaneDriver {
   readonly #sizes: LinkSizes
   readonly #origin: number
   readonly #worker: Worker
-  readonly #inbox: RingProducer
-  readonly #inboxBytes: Uint8Array
+  readonly #inlet: Inlet
   readonly #outbox: RingConsumer
   readonly #slab: SlabReader
   readonly #table: Int32Array
-  readonly #bell: Doorbell
   readonly #lanes: Array<LaneCore | undefined> = []
   readonly #generations: Int32Array
   readonly #place = new Map<LaneCore, number>()
@@ -74,7 +56,6 @@ export class WorkerLink implements LaneDriver {
   #dirty = new Set<LaneCore>()
   #flushScheduled = false
   #draining = false
-  #unpublished = false
   #kept = false
   #nextJob = 0
   #gone = false
@@ -89,20 +70,11 @@ export class WorkerLink implements LaneDriver {
     this.#sizes = sizes
     this.#events = events
     this.#origin = origin
-    const memory: WorkerMemory = {
-      inbox: shared(ringBytes(sizes.inboxWords)),
-      outbox: shared(ringBytes(sizes.outboxWords)),
-      slab: shared(slabBytes(sizes.slab)),
-      table: shared(sizes.lanes * Row.words * 4),
-      workerBell: shared(doorbellBytes),
-      mainBell
-    }
-    this.#inbox = new RingProducer(new Int32Array(memory.inbox))
-    this.#inboxBytes = new Uint8Array(memory.inbox)
+    const memory = workerMemory(sizes, mainBell)
+    this.#inlet = new Inlet(memory)
     this.#outbox = new RingConsumer(new Int32Array(memory.outbox))
     this.#slab = new SlabReader(slabMemory(memory.slab, sizes.slab))
     this.#table = new Int32Array(memory.table)
-    this.#bell = new Doorbell(new Int32Array(memory.workerBell))
     this.#generations = new Int32Array(sizes.lanes)
     const start: WorkerStart = {
       memory,
@@ -112,7 +84,8 @@ export class WorkerLink implements LaneDriver {
     }
     this.#worker = new Worker(workerModule(import.meta.url, "worker"), {
       workerData: start,
-      name: "handfast-io"
+      name: "handfast-io",
+      resourceLimits: heapLimits
     })
     this.#worker.on("error", (error) => (this.#crash = String(error)))
     this.#worker.on("exit", (code) => this.#exited(code))
@@ -213,7 +186,7 @@ export class WorkerLink implements LaneDriver {
       ((this.#table[row + Row.consumed] ?? 0) + bytes) | 0
     )
     if (Atomics.load(this.#table, row + Row.waiting) === 0) return
-    if (Atomics.exchange(this.#table, row + Row.waiting, 0) !== 0) this.#bell.ring()
+    if (Atomics.exchange(this.#table, row + Row.waiting, 0) !== 0) this.#inlet.ring()
   }
 
   readonly release = (core: LaneCore): void => {
@@ -253,8 +226,8 @@ export class WorkerLink implements LaneDriver {
       this.#outbox.release()
       // Both wishes are looked at: either may be what the worker waits for.
       const room = this.#outbox.takeWaiting()
-      if (this.#slab.takeWaiting() || room) this.#bell.ring()
-      if (this.#unpublished || this.#dirty.size > 0) this.#flush()
+      if (this.#slab.takeWaiting() || room) this.#inlet.ring()
+      if (this.#inlet.filled || this.#dirty.size > 0) this.#flush()
     }
     return true
   }
@@ -309,12 +282,7 @@ export class WorkerLink implements LaneDriver {
     this.#keepAlive()
   }
 
-  #admit(
-    slot: number,
-    generation: number,
-    opener: Opener | undefined,
-    text: string
-  ): LaneCore {
+  #admit(slot: number, generation: number, opener: Opener | undefined, text: string): LaneCore {
     const limits = opener?.job.limits ?? this.#sizes.limits
     const peer = (): PeerInfo => JSON.parse(text) as PeerInfo
     const core = new LaneCore(this, peer, limits, opener?.commands === true)
@@ -336,30 +304,16 @@ export class WorkerLink implements LaneDriver {
     const { words } = this.#outbox
     const from = (at + At.text + 1) * 4
     // A decoder refuses views of shared memory, so the text is copied first.
-    return decoder.decode(new Uint8Array(words.buffer).slice(from, from + (words[at + At.text] ?? 0)))
+    return decoder.decode(
+      new Uint8Array(words.buffer).slice(from, from + (words[at + At.text] ?? 0))
+    )
   }
 
   #record(core: LaneCore, kind: number, a: number, bytes: Uint8Array | undefined): boolean {
     const slot = this.#place.get(core)
     if (this.#gone || slot === undefined) return true
-    const length = bytes === undefined ? recordWords : wordsFor(bytes.length)
-    let at = this.#inbox.reserve(length)
-    if (at < 0) {
-      // The wish for a doorbell comes before a last look, so no answer is missed.
-      this.#inbox.awaitRoom()
-      at = this.#inbox.reserve(length)
-      if (at < 0) return false
-    }
-    const { words } = this.#inbox
-    words[at + At.kind] = kind
-    words[at + At.slot] = slot
-    words[at + At.generation] = this.#generations[slot] ?? 0
-    words[at + At.a] = a
-    if (bytes !== undefined) {
-      words[at + At.text] = bytes.length
-      this.#inboxBytes.set(bytes, (at + At.text + 1) * 4)
-    }
-    this.#unpublished = true
+    const generation = this.#generations[slot] ?? 0
+    if (!this.#inlet.record(kind, slot, generation, a, bytes)) return false
     this.#scheduleFlush()
     return true
   }
@@ -380,14 +334,14 @@ export class WorkerLink implements LaneDriver {
       if (core.jobs.released) this.release(core)
       else if (!core.flush()) this.#dirty.add(core)
     }
-    if (!this.#unpublished) return
-    this.#unpublished = false
-    this.#inbox.publish()
-    this.#bell.ring()
+    this.#inlet.flush()
   }
 
   #post(message: WorkerMessage): void {
-    if (!this.#gone) this.#worker.postMessage(message)
+    if (!this.#gone) {
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window
+      this.#worker.postMessage(message)
+    }
   }
 
   /** Waiting on a doorbell keeps no event loop alive, so the thread's handle does. */
