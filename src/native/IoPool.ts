@@ -21,7 +21,7 @@ import { Crew, type CrewCounts } from "./lanes/crew.ts"
 import type { Endpoint, LaneLimits, LaneSetup, TlsSettings } from "./lanes/jobs.ts"
 import { loadFramer } from "./lanes/loadFramer.ts"
 import type { Opener } from "./lanes/opener.ts"
-import { AcceptQueue, failed, listenOn, openCore } from "./lanes/opening.ts"
+import { AcceptQueue, Attempt, failed, listenOn } from "./lanes/opening.ts"
 import { crewSettings, limitsOf, type Settings } from "./lanes/settings.ts"
 import type { OpenFailed } from "./OpenFailed.ts"
 
@@ -128,75 +128,76 @@ export class IoPool extends Context.Service<IoPool, Shape>()("handfast/native/Io
 const addressOf = (endpoint: Endpoint): string =>
   "path" in endpoint ? endpoint.path : `${endpoint.host}:${endpoint.port}`
 
-const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
-  const reusePort = process.platform === "linux"
-  let regions = 0
-
-  const setupOf = (options: LaneOptions): LaneSetup => ({
+/** What every way to open a lane needs: the job's common part, and where it goes. */
+const prepare = Effect.fnUntraced(function* (
+  options: LaneOptions,
+  limits: LaneLimits,
+  address: string
+) {
+  const framer = yield* Effect.tryPromise({
+    try: () => loadFramer(options.framer.href),
+    catch: (error) => failed(address, { step: "framer", code: "", detail: String(error) })
+  })
+  const setup: LaneSetup = {
     framer: options.framer.href,
     options: options.options,
     limits,
     tls: options.tls,
     halfOpen: options.halfOpen === true
-  })
+  }
+  const { on = "auto" } = options
+  const gains = options.tls !== undefined || framer.consumes === true
+  const inWorker = on === "worker" || (on === "auto" && gains)
+  return { commands: framer.takesCommands === true, inWorker, setup }
+})
 
-  const prepare = Effect.fnUntraced(function* (options: LaneOptions, address: string) {
-    const framer = yield* Effect.tryPromise({
-      try: () => loadFramer(options.framer.href),
-      catch: (error) => failed(address, { step: "framer", code: "", detail: String(error) })
-    })
-    const { on = "auto" } = options
-    const inWorker =
-      on === "auto" ? options.tls !== undefined || framer.consumes === true : on === "worker"
-    return { commands: framer.takesCommands === true, inWorker }
-  })
-
-  const open = Effect.fnUntraced(function* (
+const opening = (crew: Crew, limits: LaneLimits) =>
+  Effect.fnUntraced(function* (
     options: LaneOptions,
     address: string,
-    job: Opener["job"]
+    what: { kind: "connect"; endpoint: Endpoint } | { kind: "adopt"; fd: number }
   ) {
-    const { commands, inWorker } = yield* prepare(options, address)
-    const core = yield* Effect.acquireRelease(
-      openCore(crew, { job, commands }, inWorker, address),
-      Lane.close,
-      { interruptible: true }
+    const { commands, inWorker, setup } = yield* prepare(options, limits, address)
+    const attempt = yield* Effect.acquireRelease(
+      Effect.sync(
+        () => new Attempt(crew, { job: { ...setup, ...what }, commands }, inWorker, address)
+      ),
+      (attempt) => attempt.release
     )
-    return Lane.make(core)
+    return Lane.make(yield* attempt.result)
   })
 
+const listening = (crew: Crew, limits: LaneLimits, settings: Settings) =>
+  Effect.fnUntraced(function* (options: Parameters<Shape["listen"]>[0]) {
+    const address = addressOf(options.at)
+    const { commands, inWorker, setup } = yield* prepare(options, limits, address)
+    const waiting = new AcceptQueue(settings.acceptQueue ?? 1_024)
+    const job: Opener["job"] = {
+      ...setup,
+      kind: "listen",
+      endpoint: options.at,
+      backlog: options.backlog ?? 1_024,
+      reusePort: process.platform === "linux" && "port" in options.at
+    }
+    const bound = yield* Effect.acquireRelease(
+      listenOn(crew, waiting, inWorker, address, { commands, job }),
+      ({ close }) => close,
+      { interruptible: true }
+    )
+    const accept = Effect.uninterruptibleMask((restore) =>
+      Effect.acquireRelease(waiting.next(restore), Lane.close).pipe(Effect.map(Lane.make))
+    )
+    return { address: bound.address, port: bound.port, accept }
+  })
+
+const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
+  const open = opening(crew, limits)
+  let regions = 0
   return {
     connect: (options) =>
-      open(options, addressOf(options.to), {
-        kind: "connect",
-        endpoint: options.to,
-        ...setupOf(options)
-      }),
-    adopt: (options) =>
-      open(options, `fd ${options.fd}`, { kind: "adopt", fd: options.fd, ...setupOf(options) }),
-    listen: Effect.fnUntraced(function* (options) {
-      const address = addressOf(options.at)
-      const { commands, inWorker } = yield* prepare(options, address)
-      const waiting = new AcceptQueue(settings.acceptQueue ?? 1_024)
-      const bound = yield* Effect.acquireRelease(
-        listenOn(crew, waiting, inWorker, address, {
-          commands,
-          job: {
-            kind: "listen",
-            endpoint: options.at,
-            backlog: options.backlog ?? 1_024,
-            reusePort: reusePort && "port" in options.at,
-            ...setupOf(options)
-          }
-        }),
-        ({ close }) => close,
-        { interruptible: true }
-      )
-      const accept = Effect.uninterruptibleMask((restore) =>
-        Effect.acquireRelease(waiting.next(restore), Lane.close).pipe(Effect.map(Lane.make))
-      )
-      return { address: bound.address, port: bound.port, accept }
-    }),
+      open(options, addressOf(options.to), { kind: "connect", endpoint: options.to }),
+    adopt: (options) => open(options, `fd ${options.fd}`, { kind: "adopt", fd: options.fd }),
+    listen: listening(crew, limits, settings),
     register: (memory) =>
       Effect.acquireRelease(
         Effect.sync(() => {

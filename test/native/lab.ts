@@ -8,6 +8,7 @@ import * as net from "node:net"
 import { Duplex } from "node:stream"
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { IoPool, type Settings } from "../../src/native/IoPool.ts"
 import type { Lane } from "../../src/native/Lane.ts"
 import type { TlsSettings } from "../../src/native/lanes/jobs.ts"
@@ -61,7 +62,7 @@ export const descriptors = (): number => readdirSync("/proc/self/fd").length
 /** Runs a program with a pool; afterwards no job is out and no descriptor is left. */
 export const withPool = <A, E>(
   settings: Settings,
-  program: (pool: IoPool["Service"]) => Effect.Effect<A, E, import("effect/Scope").Scope>
+  program: (pool: IoPool["Service"]) => Effect.Effect<A, E, Scope.Scope>
 ): Effect.Effect<A, E> =>
   Effect.gen(function* () {
     const before = descriptors()

@@ -170,7 +170,7 @@ export class Crew {
   stop(): Promise<void> {
     this.#stopping = true
     clearInterval(this.#sampler)
-    for (const listener of [...this.#listeners]) this.#unlisten(listener)
+    for (const listener of this.#listeners) this.#unlisten(listener)
     this.main.stop()
     for (const link of this.#links) this.#dismiss(link)
     return new Promise((resolve) => {
@@ -287,7 +287,7 @@ export class Crew {
   #unlisten(listener: SharedListener): void {
     listener.closed = true
     this.#listeners.delete(listener)
-    for (const link of [...listener.jobs.keys()]) this.#unlistenOn(link, listener)
+    for (const link of listener.jobs.keys()) this.#unlistenOn(link, listener)
     if (listener.onMain === undefined) return
     this.main.cancel(listener.onMain)
     this.main.unlisten(listener.onMain)

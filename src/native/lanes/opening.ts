@@ -15,45 +15,62 @@ import type { Opener } from "./opener.ts"
 export const failed = (address: string, failure: OpenFailure): OpenFailed =>
   new OpenFailed({ address, ...failure })
 
-/** Opens a connection. Interrupting it waits until the attempt has ended, so nothing leaks. */
-export const openCore = (
-  crew: Crew,
-  what: Pick<Opener, "job" | "commands">,
-  inWorker: boolean,
-  address: string
-): Effect.Effect<LaneCore, OpenFailed> =>
-  Effect.callback((resume) => {
-    let abandoned: (() => void) | undefined
-    let opened: LaneCore | undefined
-    const ticket = crew.open(
-      {
-        ...what,
-        opened: (core) => {
-          opened = core
-          if (abandoned === undefined) resume(Effect.succeed(core))
-          else {
-            core.abort()
-            core.onEnd(abandoned)
-          }
-        },
-        failed: (failure) => {
-          if (abandoned === undefined) resume(Effect.fail(failed(address, failure)))
-          else abandoned()
-        },
-        listening: () => {},
-        accepted: () => {}
+/**
+ * An attempt to open a connection: the resource that a lane's Scope holds. However early the
+ * Scope closes, releasing it waits until the attempt has failed or its lane has ended.
+ */
+export class Attempt {
+  readonly #ticket: { readonly cancel: () => void }
+  #core: LaneCore | undefined
+  #failure: OpenFailed | undefined
+  #wake: Array<() => void> = []
+
+  constructor(
+    crew: Crew,
+    what: Pick<Opener, "job" | "commands">,
+    inWorker: boolean,
+    address: string
+  ) {
+    const settle = (): void => {
+      for (const wake of this.#wake.splice(0)) wake()
+    }
+    const opener: Opener = {
+      ...what,
+      opened: (core) => {
+        this.#core = core
+        settle()
       },
-      inWorker
-    )
-    return Effect.callback<void>((done) => {
-      abandoned = () => done(Effect.void)
-      if (opened === undefined) ticket.cancel()
-      else {
-        opened.abort()
-        opened.onEnd(abandoned)
-      }
-    })
+      failed: (failure) => {
+        this.#failure = failed(address, failure)
+        settle()
+      },
+      listening: () => {},
+      accepted: () => {}
+    }
+    this.#ticket = crew.open(opener, inWorker)
+  }
+
+  /** Waits for the connection. */
+  readonly result: Effect.Effect<LaneCore, OpenFailed> = Effect.suspend(() => {
+    if (this.#core !== undefined) return Effect.succeed(this.#core)
+    if (this.#failure !== undefined) return Effect.fail(this.#failure)
+    return Effect.andThen(this.#settled, this.result)
   })
+
+  readonly release: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.#core !== undefined) return Lane.close(this.#core)
+    if (this.#failure !== undefined) return Effect.void
+    this.#ticket.cancel()
+    return Effect.andThen(
+      this.#settled,
+      Effect.suspend(() => (this.#core === undefined ? Effect.void : Lane.abort(this.#core)))
+    )
+  })
+
+  readonly #settled = Effect.callback<void>((resume) => {
+    this.#wake.push(() => resume(Effect.void))
+  })
+}
 
 interface Bound {
   readonly address: string

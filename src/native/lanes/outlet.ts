@@ -124,7 +124,7 @@ export class Outlet {
       this.#slab.awaitChunk()
       this.#drain()
     }
-    for (const lane of [...this.#held]) {
+    for (const lane of Array.from(this.#held)) {
       this.#held.delete(lane)
       lane.unhold(Hold.user)
       this.#holdWhenBehind(lane)

@@ -13,7 +13,7 @@ import { LaneCore, type LaneDriver } from "./laneCore.ts"
 import { Inlet } from "./inlet.ts"
 import { type LinkSizes, workerMemory } from "./linkMemory.ts"
 import type { Opener } from "./opener.ts"
-import { At, In, Out, Row } from "./records.ts"
+import { addConsumed, At, heardAt, In, Out, textAt } from "./records.ts"
 import { RingConsumer } from "./ring.ts"
 import { slabMemory, SlabReader } from "./slab.ts"
 import type { WorkerMessage, WorkerStart } from "./worker.ts"
@@ -26,8 +26,6 @@ export interface LinkEvents {
   readonly stale: () => void
   readonly regions: () => ReadonlyArray<readonly [number, SharedArrayBuffer]>
 }
-
-const decoder = new TextDecoder()
 
 /**
  * A worker's heap: enough for tens of thousands of sockets, and a small young generation, so
@@ -166,10 +164,10 @@ export class WorkerLink implements LaneDriver {
   readonly write = (core: LaneCore, bytes: Uint8Array): boolean =>
     this.#record(core, core.commands ? In.command : In.write, 0, bytes)
 
-  readonly finish = (core: LaneCore): boolean => this.#record(core, In.finish, 0, undefined)
+  readonly finish = (core: LaneCore): boolean => this.#record(core, In.finish)
 
   readonly close = (core: LaneCore, inOrder: boolean): boolean =>
-    this.#record(core, In.close, inOrder ? 1 : 0, undefined)
+    this.#record(core, In.close, inOrder ? 1 : 0)
 
   readonly flushSoon = (core: LaneCore): void => {
     this.#dirty.add(core)
@@ -179,20 +177,13 @@ export class WorkerLink implements LaneDriver {
   readonly consumed = (core: LaneCore, bytes: number): void => {
     const slot = this.#place.get(core)
     if (slot === undefined) return
-    const row = slot * Row.words
-    Atomics.store(
-      this.#table,
-      row + Row.consumed,
-      ((this.#table[row + Row.consumed] ?? 0) + bytes) | 0
-    )
-    if (Atomics.load(this.#table, row + Row.waiting) === 0) return
-    if (Atomics.exchange(this.#table, row + Row.waiting, 0) !== 0) this.#inlet.ring()
+    if (addConsumed(this.#table, slot, bytes)) this.#inlet.ring()
   }
 
   readonly release = (core: LaneCore): void => {
     const slot = this.#place.get(core)
     if (slot === undefined) return
-    if (!this.#record(core, In.release, 0, undefined)) {
+    if (!this.#record(core, In.release)) {
       this.flushSoon(core)
       return
     }
@@ -206,7 +197,7 @@ export class WorkerLink implements LaneDriver {
   readonly heard = (core: LaneCore): number => {
     const slot = this.#place.get(core)
     if (slot === undefined) return core.lastHeard
-    return this.#origin + Atomics.load(this.#table, slot * Row.words + Row.heard)
+    return this.#origin + heardAt(this.#table, slot)
   }
 
   /** Consumes what the worker published; true when there may be more. */
@@ -250,8 +241,8 @@ export class WorkerLink implements LaneDriver {
     else if (kind === Out.finished) this.#lane(slot, generation)?.finished()
     else if (kind === Out.peerEnded) this.#lane(slot, generation)?.endedByPeer()
     else if (kind === Out.closed) {
-      this.#lane(slot, generation)?.ended(JSON.parse(this.#text(at)) as EndReason)
-    } else this.#answer(kind, slot, generation, a, b, this.#text(at))
+      this.#lane(slot, generation)?.ended(JSON.parse(textAt(this.#outbox.words, at)) as EndReason)
+    } else this.#answer(kind, slot, generation, a, b, textAt(this.#outbox.words, at))
   }
 
   /** Records that answer an open job. */
@@ -300,16 +291,7 @@ export class WorkerLink implements LaneDriver {
     return core
   }
 
-  #text(at: number): string {
-    const { words } = this.#outbox
-    const from = (at + At.text + 1) * 4
-    // A decoder refuses views of shared memory, so the text is copied first.
-    return decoder.decode(
-      new Uint8Array(words.buffer).slice(from, from + (words[at + At.text] ?? 0))
-    )
-  }
-
-  #record(core: LaneCore, kind: number, a: number, bytes: Uint8Array | undefined): boolean {
+  #record(core: LaneCore, kind: number, a = 0, bytes?: Uint8Array): boolean {
     const slot = this.#place.get(core)
     if (this.#gone || slot === undefined) return true
     const generation = this.#generations[slot] ?? 0
@@ -363,10 +345,10 @@ export class WorkerLink implements LaneDriver {
     const crash = this.asked && code === 0 ? undefined : (this.#crash ?? `exit code ${code}`)
     const reason: EndReason =
       crash === undefined ? { kind: "stopped" } : { kind: "crashed", detail: crash }
-    for (const core of [...this.#place.keys()]) core.lost(reason)
+    for (const core of this.#place.keys()) core.lost(reason)
     this.#place.clear()
     const failure: OpenFailure = { step: "worker", code: "", detail: crash ?? "stopped" }
-    for (const opener of [...this.#openers.values()]) opener.failed(failure)
+    for (const opener of this.#openers.values()) opener.failed(failure)
     this.#openers.clear()
     this.#events.gone(this, crash)
   }
