@@ -35,8 +35,8 @@ const defects: ReadonlyArray<Defect> = [
     number: "D2",
     what: "a drain that never tells its producer of room",
     file: `${lanes}/workerLink.ts`,
-    from: "const room = this.#outbox.takeWaiting()",
-    to: "const room = false",
+    from: "if (this.#slab.takeWaiting() || room) this.#inlet.ring()",
+    to: "void (this.#slab.takeWaiting() || room)",
     test: "defects",
     name: "D2"
   },
@@ -83,7 +83,7 @@ const defects: ReadonlyArray<Defect> = [
     from: "if (this.#behind(lane, row) <= limit) return",
     to: "if (limit >= 0) return",
     test: "defects",
-    name: "lanes on: worker D8"
+    name: "D8"
   },
   {
     number: "D9",
@@ -144,7 +144,7 @@ const defects: ReadonlyArray<Defect> = [
     what: "a full socket is an error",
     file: `${lanes}/hostLane.ts`,
     from: "this.socket.write(bytes, () => this.#wrote())",
-    to: "if (!this.socket.write(bytes, () => this.#wrote())) this.#destroy()",
+    to: "this.socket.write(bytes, () => this.#wrote())\n    if (this.socket.writableLength > 0) this.#destroy()",
     test: "defects",
     name: "D16"
   },
@@ -161,8 +161,8 @@ const defects: ReadonlyArray<Defect> = [
     number: "D18",
     what: "a write that finds its lane closed has no result",
     file: `${lanes}/hostLane.ts`,
-    from: "    clearTimeout(this.#closeTimer)\n    this.#wrote()",
-    to: "    clearTimeout(this.#closeTimer)\n    this.#writing = 0",
+    from: "if (bytes === 0) return",
+    to: "if (bytes === 0 || this.#closing) return",
     test: "ioPool",
     name: "slow peer"
   },

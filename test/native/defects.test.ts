@@ -52,8 +52,10 @@ for (const on of ["worker", "main"] as const) {
         lab.withPool({ workers: 1 }, (pool) =>
           Effect.gen(function* () {
             const got: Array<Buffer> = []
+            let begun = false
             const server = yield* lab.rawServer((socket) => {
               setTimeout(() => {
+                begun = true
                 const { cert = "", key = "" } = lab.tlsOf("server")
                 const secure = new tls.TLSSocket(socket, { isServer: true, cert, key })
                 secure.on("data", (bytes: Buffer) => got.push(bytes))
@@ -66,6 +68,7 @@ for (const on of ["worker", "main"] as const) {
               tls: lab.tlsOf("client"),
               to: { host: "127.0.0.1", port: server.port }
             })
+            assert.isTrue(begun)
             for (const n of upTo(10)) assert.strictEqual(lane.send(lab.numbered(n)), "accepted")
             yield* lab.until("ten frames", () =>
               Effect.sync(() => Buffer.concat(got).length === 90)
@@ -228,6 +231,21 @@ describe("the pool", () => {
     )
   )
 
+  it.live("D2: a worker with a full outbox goes on when the main thread drains", () =>
+    lab.withPool({ workers: 1, outboxWords: 256 }, (pool) =>
+      Effect.gen(function* () {
+        const at = lab.loopback
+        const listener = yield* pool.listen({ framer: lab.labFramer, on: "worker", at })
+        const peer = yield* lab.rawClient(listener.port)
+        const lane = yield* listener.accept
+        // A consumed frame ends a run of neighbours: each plain frame needs a record of its own.
+        const swallow = lab.frame("swallow")
+        peer.write(Buffer.concat(upTo(5_000).flatMap((n) => [swallow, lab.numbered(n)])))
+        assert.deepStrictEqual(numbersOf(yield* lab.takeCount(lane, 5_000)), upTo(5_000))
+      })
+    )
+  )
+
   it.live(
     "D6: a ClientHello in two pieces while no worker has room becomes a lane all the same",
     () =>
@@ -268,7 +286,7 @@ describe("the pool", () => {
         const cpu = process.threadCpuUsage()
         const start = process.cpuUsage()
         const lanes = yield* Effect.all(
-          upTo(60).map(() =>
+          upTo(150).map(() =>
             pool.connect({
               framer: lab.labFramer,
               tls: lab.tlsOf("client"),
@@ -280,7 +298,8 @@ describe("the pool", () => {
         for (const _ of lanes) yield* listener.accept
         const own = process.threadCpuUsage(cpu)
         const all = process.cpuUsage(start)
-        assert.isBelow((own.user + own.system) / (all.user + all.system), 0.5)
+        const share = (own.user + own.system) / (all.user + all.system)
+        assert.isBelow(share, 0.35)
         assert.strictEqual((yield* pool.stats).fallbacks, 0)
       })
     )

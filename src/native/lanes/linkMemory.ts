@@ -1,5 +1,5 @@
 /**
- * The shared memory of one worker, in the sizes that the pool's settings give.
+ * The memory of one worker, shared and its own, in the sizes that the pool's settings give.
  */
 import { doorbellBytes } from "./doorbell.ts"
 import type { LaneLimits } from "./jobs.ts"
@@ -18,6 +18,12 @@ export interface LinkSizes {
   /** For a lane that nobody waits for any more. */
   readonly limits: LaneLimits
 }
+
+/**
+ * A worker's heap: enough for tens of thousands of sockets, and a small young generation, so
+ * that what closed sockets hold outside of the heap is collected early.
+ */
+export const heapLimits = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 1_024 }
 
 const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
 

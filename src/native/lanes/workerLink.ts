@@ -11,7 +11,7 @@ import { workerModule } from "../workerModule.ts"
 import type { EndReason, OpenFailure, PeerInfo } from "./jobs.ts"
 import { LaneCore, type LaneDriver } from "./laneCore.ts"
 import { Inlet } from "./inlet.ts"
-import { type LinkSizes, workerMemory } from "./linkMemory.ts"
+import { heapLimits, type LinkSizes, workerMemory } from "./linkMemory.ts"
 import type { Opener } from "./opener.ts"
 import { addConsumed, At, heardAt, In, Out, textAt } from "./records.ts"
 import { RingConsumer } from "./ring.ts"
@@ -26,12 +26,6 @@ export interface LinkEvents {
   readonly stale: () => void
   readonly regions: () => ReadonlyArray<readonly [number, SharedArrayBuffer]>
 }
-
-/**
- * A worker's heap: enough for tens of thousands of sockets, and a small young generation, so
- * that what closed sockets hold outside of the heap is collected early.
- */
-const heapLimits = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 1_024 }
 
 /** Records per drain, so that the loop's other work gets its turn. */
 const recordsPerTurn = 4096
