@@ -44,8 +44,15 @@ const defects: ReadonlyArray<Defect> = [
     number: "D3",
     what: "a reservation is visible before it is filled",
     file: `${lanes}/ring.ts`,
-    from: "    this.#sequence = (this.#sequence + 1) | 0\n    this.#tail = (this.#tail + total) | 0",
-    to: "    this.#sequence = (this.#sequence + 1) | 0\n    this.#tail = (this.#tail + total) | 0\n    this.publish()",
+    from: [
+      "    this.#sequence = (this.#sequence + 1) | 0",
+      "    this.#tail = (this.#tail + total) | 0"
+    ].join("\n"),
+    to: [
+      "    this.#sequence = (this.#sequence + 1) | 0",
+      "    this.#tail = (this.#tail + total) | 0",
+      "    this.publish()"
+    ].join("\n"),
     test: "rings",
     name: "D3"
   },
@@ -54,7 +61,13 @@ const defects: ReadonlyArray<Defect> = [
     what: "good frames before a bad one are dropped",
     file: `${lanes}/reassembly.ts`,
     from: "      next = this.#scan(bytes, next, to)\n    } finally {\n      this.flush()\n    }",
-    to: "      next = this.#scan(bytes, next, to)\n      this.flush()\n    } finally {\n      this.#count = 0\n    }",
+    to: [
+      "      next = this.#scan(bytes, next, to)",
+      "      this.flush()",
+      "    } finally {",
+      "      this.#count = 0",
+      "    }"
+    ].join("\n"),
     test: "laneParts",
     name: "D4"
   },
@@ -63,7 +76,10 @@ const defects: ReadonlyArray<Defect> = [
     what: "an accepted TLS connection has no lane attached",
     file: `${lanes}/socketHost.ts`,
     from: "if (lane === undefined) return\n      if (this.#events.accepted(",
-    to: "if (lane === undefined || this.#opening.size > 0) return\n      if (this.#events.accepted(",
+    to: [
+      "if (lane === undefined || this.#opening.size > 0) return",
+      "      if (this.#events.accepted("
+    ].join("\n"),
     test: "defects",
     name: "D6"
   },
@@ -144,7 +160,10 @@ const defects: ReadonlyArray<Defect> = [
     what: "a full socket is an error",
     file: `${lanes}/hostLane.ts`,
     from: "this.socket.write(bytes, () => this.#wrote())",
-    to: "this.socket.write(bytes, () => this.#wrote())\n    if (this.socket.writableLength > 0) this.#destroy()",
+    to: [
+      "this.socket.write(bytes, () => this.#wrote())",
+      "    if (this.socket.writableLength > 0) this.#destroy()"
+    ].join("\n"),
     test: "defects",
     name: "D16"
   },
@@ -153,7 +172,10 @@ const defects: ReadonlyArray<Defect> = [
     what: "a dispatch without room still counts",
     file: `${lanes}/laneCore.ts`,
     from: "if (!this.#driver.write(this, this.#queue.front(bytes))) return false",
-    to: 'this.jobs.dispatched("write")\n      if (!this.#driver.write(this, this.#queue.front(bytes))) return false',
+    to: [
+      'this.jobs.dispatched("write")',
+      "      if (!this.#driver.write(this, this.#queue.front(bytes))) return false"
+    ].join("\n"),
     test: "laneParts",
     name: "D17"
   },
@@ -171,7 +193,13 @@ const defects: ReadonlyArray<Defect> = [
     what: "the rest of a burst is moved for each frame",
     file: `${lanes}/reassembly.ts`,
     from: "      start = end\n    }\n    return start",
-    to: "      bytes.copyWithin(end, end, to)\n      bytes.slice(end, to)\n      start = end\n    }\n    return start",
+    to: [
+      "      bytes.copyWithin(end, end, to)",
+      "      bytes.slice(end, to)",
+      "      start = end",
+      "    }",
+      "    return start"
+    ].join("\n"),
     test: "laneParts",
     name: "D19"
   },
