@@ -53,6 +53,8 @@ export class Envelope {
   readonly from: Origin | undefined
   /** Whether somebody waits for the answer. */
   readonly asked: boolean
+  /** The answer, while it still depends on the journal. */
+  draft: Exit.Exit<unknown, unknown> | undefined = undefined
   exit: Exit.Exit<unknown, unknown> | undefined = undefined
   resume: ((exit: Exit.Exit<unknown, unknown>) => void) | undefined = undefined
 
@@ -95,15 +97,9 @@ export interface EpochScope extends Origin {
   readonly self: unknown
 }
 
-/** An answer that is ready to go. */
-export interface Answer {
-  readonly envelope: Envelope
-  readonly exit: Exit.Exit<unknown, unknown>
-}
-
 /** Answers that wait until the journal has the events that they depend on. */
 export interface Held {
-  readonly answers: ReadonlyArray<Answer>
+  readonly answered: ReadonlyArray<Envelope>
 }
 
 /** Stands for every list of snapshots that is empty. */
