@@ -33,8 +33,8 @@ const counter = (history: "journal" | "none") =>
     evolve: { Added: ({ sum }, { n }) => ({ sum: sum + n }) }
   })
 
-const ASKS = 200_000
-const TELLS = 500_000
+const ASKS = 500_000
+const TELLS = 1_000_000
 const IDLE = 100_000
 
 /** Asks one actor in turn, checks the last answer, and then the same from a hundred callers. */

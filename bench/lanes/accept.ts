@@ -9,7 +9,8 @@ import { IoPool } from "../../src/native/IoPool.ts"
 import type { Outcome } from "../harness.ts"
 import { certificates, framer, load, portOf, serverTls } from "./receive.ts"
 
-const warmUp = 200
+// Enough for everything on the way to be compiled.
+const warmUp = 1_000
 const count = 500
 const total = warmUp + 2 * count
 
@@ -79,7 +80,12 @@ export const acceptByPool = () => {
       at: { host: "127.0.0.1", port: 0 }
     })
     yield* Effect.forkScoped(
-      Effect.forever(Effect.andThen(listener.accept, Effect.sync(() => accepted(listener.port))))
+      Effect.forever(
+        Effect.andThen(
+          listener.accept,
+          Effect.sync(() => accepted(listener.port))
+        )
+      )
     )
     start(listener.port)
     return yield* Effect.promise(() => done)

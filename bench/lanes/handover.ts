@@ -97,6 +97,7 @@ export const byMessages = (frames: number): Promise<Record<string, Outcome>> => 
   let asked = 0
   const ask = (): void => {
     if (asked >= frames) return
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window
     worker.postMessage(asked)
     asked += perBatch
   }

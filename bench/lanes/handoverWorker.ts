@@ -19,6 +19,7 @@ const byMessages = (): void => {
   parentPort?.on("message", (first: number) => {
     const frames: Array<Uint8Array> = []
     for (let i = 0; i < perBatch; i++) frames.push(new Uint8Array(size).fill(first + i))
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window
     parentPort?.postMessage(frames)
   })
 }
@@ -33,28 +34,28 @@ const byOutlet = ({ bells, frames, rings, slab, table }: HandoverMemory): void =
     mainBell,
     65_536
   )
-  let held = false
+  const state = { held: false }
   const place = { slot: 0, generation: 1, chunk: undefined, handedOver: 0 }
   // Only what the outlet uses of a lane: its place, its limit, and that it can be held.
   const lane = {
     place,
     limits: { receiveBytes: 1_048_576 },
-    hold: () => (held = true),
-    unhold: () => (held = false)
+    hold: () => (state.held = true),
+    unhold: () => (state.held = false)
   } as unknown as HostLane
   const read = new Uint8Array(perBatch * size)
   const ends = Int32Array.from({ length: perBatch }, (_, i) => (i + 1) * size)
   let sent = 0
   const turn = (): void => {
-    for (let batch = 0; batch < 16 && !held && sent < frames; batch++) {
+    for (let batch = 0; batch < 16 && !state.held && sent < frames; batch++) {
       for (let i = 0; i < perBatch; i++) read.fill(sent + i, i * size, (i + 1) * size)
       outlet.frames(lane, read, 0, ends, perBatch)
       sent += perBatch
     }
-    if (held) {
+    if (state.held) {
       ownBell.arm()
       outlet.retry()
-      const rung = held ? ownBell.sleep() : undefined
+      const rung = state.held ? ownBell.sleep() : undefined
       if (rung !== undefined) {
         void rung.then(() => {
           outlet.retry()
@@ -63,7 +64,7 @@ const byOutlet = ({ bells, frames, rings, slab, table }: HandoverMemory): void =
         return
       }
     }
-    if (sent < frames || held) setImmediate(turn)
+    if (sent < frames || state.held) setImmediate(turn)
   }
   turn()
   // Waiting on a doorbell keeps no thread alive.

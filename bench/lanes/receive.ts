@@ -16,8 +16,7 @@ import { frameLength } from "./frames.ts"
 export const framer = new URL("./frames.ts", import.meta.url)
 export const certificates = new URL("../../test/fixtures/tls/", import.meta.url)
 
-const pem = (name: string): string =>
-  readFileSync(new URL(`${name}.pem`, certificates), "utf8")
+const pem = (name: string): string => readFileSync(new URL(`${name}.pem`, certificates), "utf8")
 
 /** RSA 2048, the most usual kind: dear to the side that accepts, cheap to the generator of load. */
 export const serverTls: TlsSettings = {

@@ -76,7 +76,7 @@ export class FrameRefused extends Schema.TaggedError<FrameRefused>()("FrameRefus
 export class SlowPeer extends Schema.TaggedError<SlowPeer>()("SlowPeer", {
   ...peerFields,
   bytes: Schema.Int,
-  millis: Schema.Number
+  millis: Schema.Finite
 }) {
   override get message() {
     return `${this.peer} did not take ${this.bytes} bytes within ${Math.round(this.millis)} ms`
@@ -268,15 +268,8 @@ class CoreLane implements Lane {
     )
   }
 
-  get take(): Effect.Effect<ReadonlyArray<Uint8Array>, LaneError> {
-    const core = this.#core
-    return Effect.suspend(() => {
-      const frames = core.takeBacklog()
-      if (frames.length > 0) return Effect.succeed(frames)
-      if (core.end !== undefined || !core.jobs.open) return this.#failed()
-      if (core.peerEnded) return Effect.succeed(frames)
-      return Effect.andThen(this.#backlog, this.take)
-    })
+  get take() {
+    return this.#next()
   }
 
   get finish() {
@@ -301,6 +294,17 @@ class CoreLane implements Lane {
 
   get counts() {
     return Effect.sync(() => ({ ...this.#core.counts }))
+  }
+
+  #next(): Effect.Effect<ReadonlyArray<Uint8Array>, LaneError> {
+    const core = this.#core
+    return Effect.suspend(() => {
+      const frames = core.takeBacklog()
+      if (frames.length > 0) return Effect.succeed(frames)
+      if (core.end !== undefined || !core.jobs.open) return this.#failed()
+      if (core.peerEnded) return Effect.succeed(frames)
+      return Effect.flatMap(this.#backlog, () => this.#next())
+    })
   }
 
   get #backlog() {

@@ -60,9 +60,13 @@ const run = (
   schedule: ReadonlyArray<number>,
   seen: Set<string>
 ): { readonly choices: Array<number>; readonly failure: string | undefined } => {
-  const all = threads.map(
-    (thread): Running => ({ thread, blocked: undefined, done: false, steps: 0, read: "" })
-  )
+  const all = threads.map((thread): Running => ({
+    thread,
+    blocked: undefined,
+    done: false,
+    steps: 0,
+    read: ""
+  }))
   const choices: Array<number> = []
   while (true) {
     const ready = all.filter((t) => !t.done && (t.blocked === undefined || t.blocked()))

@@ -88,7 +88,8 @@ describe("a lane", () => {
             assert.deepStrictEqual(yield* takeNumbers(server, 140), upTo(140))
             assert.deepStrictEqual(yield* takeNumbers(client, 140), upTo(140))
           })
-        ))
+        )
+      )
 
       it.live("names its peer", () =>
         lab.withPool({ workers: 1 }, (pool) =>
@@ -96,10 +97,14 @@ describe("a lane", () => {
             const { client, server, listener } = yield* pairOf(pool, place)
             assert.strictEqual(client.peer.port, listener.port)
             assert.strictEqual(server.peer.address, "127.0.0.1")
-            assert.strictEqual(server.peer.tls?.subject, place.secure ? "handfast test client" : undefined)
+            assert.strictEqual(
+              server.peer.tls?.subject,
+              place.secure ? "handfast test client" : undefined
+            )
             assert.strictEqual(client.peer.tls?.authorized, place.secure ? true : undefined)
           })
-        ))
+        )
+      )
 
       it.live("ends once when it is closed here, and the peer sees an orderly end", () =>
         lab.withPool({ workers: 1 }, (pool) =>
@@ -113,18 +118,23 @@ describe("a lane", () => {
             assert.deepStrictEqual([end._tag, "missing" in end && end.missing], ["PeerClosed", 0])
             assert.strictEqual((yield* client.closed)._tag, "LaneClosed")
           })
-        ))
+        )
+      )
 
       it.live("D15: frames before the peer's end are delivered before it", () =>
         lab.withPool({ workers: 1 }, (pool) =>
           Effect.gen(function* () {
             const { client, server } = yield* pairOf(pool, place)
-            yield* sendAll(client, upTo(50).map((n) => lab.numbered(n, 2_000)))
+            yield* sendAll(
+              client,
+              upTo(50).map((n) => lab.numbered(n, 2_000))
+            )
             yield* client.close
             assert.deepStrictEqual(yield* takeNumbers(server, 50), upTo(50))
             assert.strictEqual((yield* Effect.flip(server.take))._tag, "PeerClosed")
           })
-        ))
+        )
+      )
 
       it.live("half-closes: one side ends, the other goes on", () =>
         lab.withPool({ workers: 1 }, (pool) =>
@@ -151,7 +161,8 @@ describe("a lane", () => {
             assert.strictEqual((yield* server.closed)._tag, "PeerClosed")
             assert.strictEqual((yield* client.closed)._tag, "PeerClosed")
           })
-        ))
+        )
+      )
 
       it.live("a framer consumes frames and answers where they arrive", () =>
         lab.withPool({ workers: 1 }, (pool) =>
@@ -165,7 +176,8 @@ describe("a lane", () => {
             assert.deepStrictEqual(yield* takeNumbers(server, 1), [9])
             assert.strictEqual((yield* server.counts).framesReceived, 1)
           })
-        ))
+        )
+      )
 
       it.live("a framer places payload in a region; only completions come up", () =>
         lab.withPool({ workers: 1 }, (pool) =>
@@ -180,7 +192,8 @@ describe("a lane", () => {
             assert.deepStrictEqual(region.bytes.slice(40_000, 90_000), payload)
             assert.strictEqual((yield* server.counts).bytesReceived, 13)
           })
-        ))
+        )
+      )
     })
   }
 
@@ -196,7 +209,8 @@ describe("a lane", () => {
         while (got < 205) got += (yield* server.take).length
         assert.strictEqual(got, 205)
       })
-    ))
+    )
+  )
 
   it.live("says full at its limit, loses nothing, and names a slow peer", () =>
     lab.withPool({ workers: 1, sendBytes: 100_000, stallWithin: 300 }, (pool) =>
@@ -221,7 +235,8 @@ describe("a lane", () => {
         assert.isAtLeast(end.millis, 300)
         assert.isAtMost((yield* lane.counts).sendHighWater, 100_000)
       })
-    ))
+    )
+  )
 
   it.live("reads no further than its limit while its user takes nothing", () =>
     lab.withPool({ workers: 1, receiveBytes: 200_000, sendBytes: 100_000 }, (pool) =>
@@ -231,7 +246,10 @@ describe("a lane", () => {
           const { client, server } = yield* pairOf(pool, place)
           const total = 3_000
           yield* Effect.forkScoped(
-            sendAll(client, upTo(total).map((n) => lab.numbered(n, 10_000)))
+            sendAll(
+              client,
+              upTo(total).map((n) => lab.numbered(n, 10_000))
+            )
           )
           yield* lab.until("the sender is stopped", () =>
             Effect.gen(function* () {
@@ -245,7 +263,8 @@ describe("a lane", () => {
           assert.deepStrictEqual(yield* takeNumbers(server, total), upTo(total))
         }
       })
-    ))
+    )
+  )
 
   it.live("ends when its handler throws, and others do not notice", () =>
     lab.withPool({ workers: 1 }, (pool) =>
@@ -261,7 +280,8 @@ describe("a lane", () => {
         second.client.send(lab.numbered(2))
         assert.deepStrictEqual(yield* takeNumbers(second.server, 1), [2])
       })
-    ))
+    )
+  )
 })
 
 describe("opening", () => {
@@ -296,7 +316,8 @@ describe("opening", () => {
         )
         assert.strictEqual(framer.step, "framer")
       })
-    ))
+    )
+  )
 
   for (const place of places.filter((place) => place.secure)) {
     it.live(`refuses a stranger's certificate ${place.name}`, () =>
@@ -316,7 +337,8 @@ describe("opening", () => {
           const client = yield* connect(pool, place, listener)
           assert.strictEqual((yield* listener.accept).peer.port > 0, client.peer.port > 0)
         })
-      ))
+      )
+    )
   }
 
   it.live("interrupted at any moment leaks nothing", () =>
@@ -335,7 +357,8 @@ describe("opening", () => {
           yield* Fiber.interrupt(waiting)
         }
       })
-    ))
+    )
+  )
 })
 
 describe("the pool", () => {
@@ -348,7 +371,8 @@ describe("the pool", () => {
         assert.strictEqual((yield* pool.stats).fallbacks, 0)
         assert.strictEqual((yield* pool.stats).workers, 0)
       })
-    ))
+    )
+  )
 
   it.live("D10: each attempt that finds no room is counted once, and works", () =>
     lab.withPool({ workers: 1, openJobs: 1 }, (pool) =>
@@ -365,7 +389,8 @@ describe("the pool", () => {
         }
         assert.strictEqual((yield* pool.stats).fallbacks, 3)
       })
-    ))
+    )
+  )
 
   it.live("replaces a crashed worker; its lanes end with one error, others go on", () =>
     lab.withPool({ workers: 2 }, (pool) =>
@@ -375,7 +400,10 @@ describe("the pool", () => {
         const peers = yield* Effect.forEach(victims, () => listener.accept)
         peers[0]?.send(lab.frame("crash"))
         const ends = yield* Effect.forEach(victims.slice(0, 1), (lane) => lane.closed)
-        assert.deepStrictEqual(ends.map((end) => end._tag), ["WorkerCrashed"])
+        assert.deepStrictEqual(
+          ends.map((end) => end._tag),
+          ["WorkerCrashed"]
+        )
         yield* lab.until("a new worker", () =>
           Effect.map(pool.stats, (s) => s.workers === 2 && s.workersCrashed === 1)
         )
@@ -390,7 +418,8 @@ describe("the pool", () => {
         again.send(lab.numbered(5))
         assert.deepStrictEqual(yield* takeNumbers(peer, 1), [5])
       })
-    ))
+    )
+  )
 
   it.live("a listener outlives the crash of its worker", () =>
     lab.withPool({ workers: 1 }, (pool) =>
@@ -400,10 +429,14 @@ describe("the pool", () => {
         assert.strictEqual((yield* server.closed)._tag, "WorkerCrashed")
         assert.strictEqual((yield* client.closed)._tag, "WorkerCrashed")
         yield* lab.until("the listener is back", () =>
-          Effect.scoped(connect(pool, places[2], listener)).pipe(Effect.exit, Effect.map(Exit.isSuccess))
+          Effect.scoped(connect(pool, places[2], listener)).pipe(
+            Effect.exit,
+            Effect.map(Exit.isSuccess)
+          )
         )
       })
-    ))
+    )
+  )
 
   it.live("resizes while busy; lanes stay where they are and lose nothing", () =>
     lab.withPool({ workers: 2 }, (pool) =>
@@ -415,7 +448,10 @@ describe("the pool", () => {
             ({ client, server }) =>
               Effect.gen(function* () {
                 yield* Effect.forkScoped(
-                  sendAll(client, upTo(2_000).map((n) => lab.numbered(n, 500)))
+                  sendAll(
+                    client,
+                    upTo(2_000).map((n) => lab.numbered(n, 500))
+                  )
                 )
                 assert.deepStrictEqual(yield* takeNumbers(server, 2_000), upTo(2_000))
               }),
@@ -432,7 +468,8 @@ describe("the pool", () => {
         fresh.client.send(lab.numbered(1))
         assert.deepStrictEqual(yield* takeNumbers(fresh.server, 1), [1])
       })
-    ))
+    )
+  )
 
   it.live("stops by asking: its lanes end with one error, its workers by themselves", () =>
     Effect.gen(function* () {
@@ -454,7 +491,8 @@ describe("the pool", () => {
       const stats = yield* pool.stats
       assert.deepStrictEqual([stats.jobsOut, stats.lanes, stats.workersCrashed], [0, 0, 0])
       yield* Scope.close(lanes, Exit.void)
-    }))
+    })
+  )
 
   it.live("D22: liveness is stamped where bytes arrive, while the main thread is busy", () =>
     lab.withPool({ workers: 1 }, (pool) =>
@@ -472,5 +510,6 @@ describe("the pool", () => {
         // The planted defect: stamped on the busy thread, the peer seems to be silent.
         assert.isAtLeast(yield* silence("main"), 390)
       })
-    ))
+    )
+  )
 })

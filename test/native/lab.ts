@@ -5,9 +5,12 @@
 import { fork } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import * as net from "node:net"
+import { Duplex } from "node:stream"
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { IoPool, type Settings } from "../../src/native/IoPool.ts"
+import type { Lane } from "../../src/native/Lane.ts"
 import type { TlsSettings } from "../../src/native/lanes/jobs.ts"
 import { Kind } from "./fixtures/labFramer.ts"
 
@@ -59,7 +62,7 @@ export const descriptors = (): number => readdirSync("/proc/self/fd").length
 /** Runs a program with a pool; afterwards no job is out and no descriptor is left. */
 export const withPool = <A, E>(
   settings: Settings,
-  program: (pool: IoPool["Service"]) => Effect.Effect<A, E, import("effect/Scope").Scope>
+  program: (pool: IoPool["Service"]) => Effect.Effect<A, E, Scope.Scope>
 ): Effect.Effect<A, E> =>
   Effect.gen(function* () {
     const before = descriptors()
@@ -69,7 +72,7 @@ export const withPool = <A, E>(
       yield* until("jobs come back", () => pool.stats.pipe(Effect.map((s) => s.jobsOut === 0)))
       yield* until("lanes are released", () => pool.stats.pipe(Effect.map((s) => s.lanes === 0)))
       return result
-    }).pipe(Effect.provide(IoPool.layer(settings)))
+    }).pipe(Effect.provide(IoPool.layer({ closeWithin: 200, ...settings })))
     yield* until("descriptors are closed", () => Effect.sync(() => descriptors() <= before))
     return result
   })
@@ -138,4 +141,39 @@ export const generator = (seed: number) => {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
     return ((t ^ (t >>> 14)) >>> 0) % below
   }
+}
+
+/** Two ends of a plain connection within a pool. */
+export const pair = Effect.fnUntraced(function* (pool: IoPool["Service"], on: "worker" | "main") {
+  const listener = yield* pool.listen({ framer: labFramer, on, at: loopback })
+  const to = { host: "127.0.0.1", port: listener.port }
+  const client = yield* pool.connect({ framer: labFramer, on, to })
+  const server = yield* listener.accept
+  return { client, server }
+})
+
+/** Takes at least so many frames. */
+export const takeCount = Effect.fnUntraced(function* (lane: Lane, count: number) {
+  const frames: Array<Uint8Array> = []
+  while (frames.length < count) frames.push(...(yield* lane.take))
+  return frames
+})
+
+/** Sends, waiting while the lane is full. */
+export const send = Effect.fnUntraced(function* (lane: Lane, bytes: Uint8Array) {
+  while (lane.send(bytes) === "full") yield* lane.writable
+})
+
+/** A stream that writes to the socket in two pieces, 50 ms apart. */
+export const inPieces = (socket: net.Socket): Duplex => {
+  const duplex = new Duplex({
+    read() {},
+    write(bytes: Buffer, _encoding, done) {
+      socket.write(bytes.subarray(0, 20))
+      setTimeout(() => socket.write(bytes.subarray(20), () => done()), 50)
+    }
+  })
+  socket.on("data", (bytes) => duplex.push(bytes))
+  socket.on("end", () => duplex.push(null))
+  return duplex
 }

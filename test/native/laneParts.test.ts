@@ -33,7 +33,11 @@ const feed = (
   cuts: ReadonlyArray<number>,
   maxFrame = 1_000,
   framer = session
-): { readonly frames: Array<string>; readonly error: string | undefined; readonly held: number } => {
+): {
+  readonly frames: Array<string>
+  readonly error: string | undefined
+  readonly held: number
+} => {
   const frames: Array<string> = []
   const reassembly = new Reassembly(framer, maxFrame, {
     frames: (bytes, from, ends, count) => {
@@ -349,7 +353,13 @@ describe("the load policy", () => {
 
   it("stays as it is between the thresholds, and when the load swings", () => {
     assert.strictEqual(play(2, of(100, 0.4)), 2)
-    assert.strictEqual(play(2, of(100, 0).map((_, i) => (i % 2 === 0 ? 0.9 : 0.05))), 2)
+    assert.strictEqual(
+      play(
+        2,
+        of(100, 0).map((_, i) => (i % 2 === 0 ? 0.9 : 0.05))
+      ),
+      2
+    )
   })
 
   it("comes back within its bounds at once", () => {

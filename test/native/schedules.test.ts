@@ -47,7 +47,8 @@ const sendSome = Effect.fnUntraced(function* (flow: Flow, random: Random) {
     const size = random(8) === 0 ? random(200_000) : random(2_000)
     const status = flow.from.send(lab.numbered(flow.sent, size))
     if (status === "accepted") flow.sent++
-    else if (status === "full") yield* flow.from.writable.pipe(Effect.timeoutOption("5 millis"), Effect.exit)
+    else if (status === "full")
+      yield* flow.from.writable.pipe(Effect.timeoutOption("5 millis"), Effect.exit)
     else return
   }
 })

@@ -100,8 +100,8 @@ export interface SqliteSettings {
   /** Actors that are remembered without asking the file, default 65,536 (some 20 MB). */
   readonly cachedActors?: number
   /**
-   * Newest events whose places are written to the index later, default 131,072. More make appends
-   * cheaper; opening after a crash reads as many again, some 50 ms.
+   * Newest events whose places are written to the index later, default 262,144. More make appends
+   * cheaper; opening after a crash reads as many again, some 400 ms.
    */
   readonly unindexedEvents?: number
   /** How long closing may take, default 10 seconds. What is then unanswered fails. */

@@ -10,7 +10,9 @@
 import { Doorbell, doorbellBytes } from "./doorbell.ts"
 import { calm, type LoadSettings, sampleLoad } from "./loadPolicy.ts"
 import { MainPath } from "./mainPath.ts"
-import { type LinkSizes, type Opener, WorkerLink } from "./workerLink.ts"
+import type { LinkSizes } from "./linkMemory.ts"
+import type { Opener } from "./opener.ts"
+import { WorkerLink } from "./workerLink.ts"
 
 /** Cumulative counts of a pool. */
 export interface CrewCounts {
@@ -168,7 +170,7 @@ export class Crew {
   stop(): Promise<void> {
     this.#stopping = true
     clearInterval(this.#sampler)
-    for (const listener of [...this.#listeners]) this.#unlisten(listener)
+    for (const listener of this.#listeners) this.#unlisten(listener)
     this.main.stop()
     for (const link of this.#links) this.#dismiss(link)
     return new Promise((resolve) => {
@@ -285,7 +287,7 @@ export class Crew {
   #unlisten(listener: SharedListener): void {
     listener.closed = true
     this.#listeners.delete(listener)
-    for (const link of [...listener.jobs.keys()]) this.#unlistenOn(link, listener)
+    for (const link of listener.jobs.keys()) this.#unlistenOn(link, listener)
     if (listener.onMain === undefined) return
     this.main.cancel(listener.onMain)
     this.main.unlisten(listener.onMain)

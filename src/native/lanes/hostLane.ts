@@ -137,7 +137,7 @@ export class HostLane {
     this.#begin(bytes.length)
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     try {
-      for (let at = 0; at < bytes.length && this.#reason === undefined; ) {
+      for (let at = 0; at < bytes.length && this.#reason === undefined;) {
         const end = at + 4 + view.getUint32(at, true)
         this.#session.command?.(bytes, at + 4, end)
         at = end

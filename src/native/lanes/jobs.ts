@@ -4,9 +4,7 @@
  */
 
 /** Where a connection goes. */
-export type Endpoint =
-  | { readonly host: string; readonly port: number }
-  | { readonly path: string }
+export type Endpoint = { readonly host: string; readonly port: number } | { readonly path: string }
 
 /**
  * TLS, as the options of `node:tls` that can cross a thread: PEM texts and flags.

@@ -62,6 +62,8 @@ export class LaneCore {
   #wakeTaker: (() => void) | undefined
   #wakeSenders: Array<() => void> = []
   #inFlight = 0
+  /** Accepted bytes that a close at once has dropped. */
+  #dropped = 0
   #finish: "no" | "asked" | "sent" = "no"
   #close: "no" | "in order" | "at once" = "no"
   #closeSent: "no" | "in order" | "at once" = "no"
@@ -171,7 +173,7 @@ export class LaneCore {
     this.jobs.close()
     if (this.jobs.ended) return
     this.#close = "at once"
-    this.#ownReason ??= { kind: "closed", unsent: this.unsent }
+    this.#dropped = Math.max(this.#dropped, this.unsent)
     this.#queue.drop(this.#queue.length)
     if (!this.#sendClose()) this.#driver.flushSoon(this)
     this.#wakeWriters()
@@ -227,7 +229,7 @@ export class LaneCore {
   ended(hostReason: EndReason): void {
     if (this.end !== undefined) return
     clearTimeout(this.#closeTimer)
-    const reason = this.#ownReason ?? hostReason
+    const reason = this.#reasonOf(this.#ownReason ?? hostReason)
     this.end = reason
     const release = this.jobs.end()
     this.#queue.drop(this.#queue.length)
@@ -242,6 +244,15 @@ export class LaneCore {
     this.ended(reason)
     if (this.jobs.writing) this.written(0)
     if (this.jobs.finishing) this.finished()
+  }
+
+  /** Who has closed here wants no more frames, so the peer's end is not the lane's. */
+  #reasonOf(reason: EndReason): EndReason {
+    if (this.#close === "no" || (reason.kind !== "closed" && reason.kind !== "peer-closed")) {
+      return reason
+    }
+    const unsent = reason.kind === "closed" ? reason.unsent : 0
+    return { kind: "closed", unsent: Math.max(unsent, this.#dropped) }
   }
 
   /** A handler that throws ends its own lane; its error is the lane's reason. */

@@ -7,7 +7,7 @@ import { Hold, type HostLane } from "./hostLane.ts"
 import { LaneCore, type LaneDriver } from "./laneCore.ts"
 import { loadFramer } from "./loadFramer.ts"
 import { SocketHost } from "./socketHost.ts"
-import type { Opener } from "./workerLink.ts"
+import type { Opener } from "./opener.ts"
 
 /** A lane's two halves, and how far its user is behind. */
 interface Pair {

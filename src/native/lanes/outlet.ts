@@ -11,6 +11,12 @@ import { At, Out, recordWords, Row, wordsFor } from "./records.ts"
 import type { RingProducer } from "./ring.ts"
 import type { OpenChunk, SlabWriter } from "./slab.ts"
 
+/** A turn that published so much is likely to be followed by another one at once. */
+const bulkBytes = 65_536
+
+/** Bytes that may lie published before the main thread is woken in any case. */
+const patience = 524_288
+
 const encoder = new TextEncoder()
 const noText = new Uint8Array(0)
 
@@ -33,6 +39,9 @@ export class Outlet {
   #waiting: Array<Waiting> = []
   readonly #held = new Set<HostLane>()
   #scheduled = false
+  /** Bytes published in this turn, and since the last doorbell. */
+  #turnBytes = 0
+  #unrung = 0
 
   constructor(
     ring: RingProducer,
@@ -62,13 +71,7 @@ export class Outlet {
   }
 
   /** Publishes frames of a lane; holds its reading when they find no room. */
-  frames(
-    lane: HostLane,
-    bytes: Uint8Array,
-    from: number,
-    ends: Int32Array,
-    count: number
-  ): void {
+  frames(lane: HostLane, bytes: Uint8Array, from: number, ends: Int32Array, count: number): void {
     let done = 0
     if (this.#waiting.length === 0) {
       done =
@@ -121,18 +124,28 @@ export class Outlet {
       this.#slab.awaitChunk()
       this.#drain()
     }
-    for (const lane of [...this.#held]) {
+    for (const lane of Array.from(this.#held)) {
       this.#held.delete(lane)
       lane.unhold(Hold.user)
       this.#holdWhenBehind(lane)
     }
   }
 
-  /** Makes this turn's records visible and wakes the main thread if it sleeps. */
+  /**
+   * Makes this turn's records visible and wakes the main thread if it sleeps. While bulk comes in,
+   * the wake-up waits for the next turn: it costs as much as reading several frames' bytes.
+   */
   flush(): void {
     this.#scheduled = false
     this.#ring.publish()
-    this.#bell.ring()
+    const bulk = this.#turnBytes >= bulkBytes
+    this.#unrung += this.#turnBytes
+    this.#turnBytes = 0
+    if (bulk && this.#unrung < patience) this.flushSoon()
+    else {
+      this.#unrung = 0
+      this.#bell.ring()
+    }
   }
 
   /** The lane reads into no chunk of its own any more. */
@@ -238,6 +251,7 @@ export class Outlet {
     words[at + At.c] = count
     words[at + At.d] = from
     place.handedOver = (place.handedOver + bytes) | 0
+    this.#turnBytes += bytes
     this.#slab.published(chunk.chunk)
     this.flushSoon()
     return true

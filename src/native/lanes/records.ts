@@ -59,6 +59,26 @@ export const Row = {
   words: 4
 } as const
 
+/** Adds to what a lane's user has finished with; true when the worker waits to hear of it. */
+export const addConsumed = (table: Int32Array, slot: number, bytes: number): boolean => {
+  const row = slot * Row.words
+  Atomics.store(table, row + Row.consumed, ((table[row + Row.consumed] ?? 0) + bytes) | 0)
+  if (Atomics.load(table, row + Row.waiting) === 0) return false
+  return Atomics.exchange(table, row + Row.waiting, 0) !== 0
+}
+
+/** When bytes of a lane last came, in milliseconds since the pool's origin. */
+export const heardAt = (table: Int32Array, slot: number): number =>
+  Atomics.load(table, slot * Row.words + Row.heard)
+
+const decoder = new TextDecoder()
+
+/** The text of a record. A decoder refuses views of shared memory, so it is copied first. */
+export const textAt = (words: Int32Array, at: number): string => {
+  const from = (at + At.text + 1) * 4
+  return decoder.decode(new Uint8Array(words.buffer).slice(from, from + (words[at + At.text] ?? 0)))
+}
+
 /** The shared memory of one worker. */
 export interface WorkerMemory {
   readonly inbox: SharedArrayBuffer

@@ -1,11 +1,11 @@
 /**
  * A bounded queue of records in shared memory with one producer and one consumer.
  *
- * Each method has at most one atomic access that the other side can tell from its neighbours,
- * so a model test that interleaves methods covers every interleaving of the shipped code. A reservation is private until
- * `publish` moves the tail over it: a producer that dies in between leaves nothing that the
- * consumer could stop at. Each record carries a sequence number, and a consumer refuses to
- * read on when it is not the next one.
+ * Each method has at most one atomic access that the other side can tell from its neighbours: a
+ * model test that interleaves methods covers every interleaving of the shipped code. A
+ * reservation is private until `publish` moves the tail over it: a producer that dies in between
+ * leaves nothing that the consumer could stop at. Each record carries a sequence number, and a
+ * consumer refuses to read on when it is not the next one.
  *
  * Positions are counts of 32-bit words that wrap at 2^32; the capacity is a power of two.
  */

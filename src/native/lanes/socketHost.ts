@@ -79,7 +79,7 @@ export class SocketHost {
     return this.lanes.size > 0 || this.#opening.size > 0 || this.#listeners.size > 0
   }
 
-  /** Performs a job that opens something; exactly one of `opened`, `listening`, `failed` answers. */
+  /** Opens something; exactly one of `opened`, `listening`, `failed` answers. */
   open(id: number, job: OpenJob): void {
     let cancelled = false
     this.#opening.set(id, () => (cancelled = true))
@@ -105,9 +105,9 @@ export class SocketHost {
 
   /** Ends everything: listeners and attempts at once, lanes in order. */
   stop(): void {
-    for (const id of [...this.#listeners.keys()]) this.unlisten(id)
-    for (const cancel of [...this.#opening.values()]) cancel()
-    for (const lane of [...this.lanes]) lane.close("stopped", true)
+    for (const id of this.#listeners.keys()) this.unlisten(id)
+    for (const cancel of this.#opening.values()) cancel()
+    for (const lane of this.lanes) lane.close("stopped", true)
   }
 
   #start(id: number, job: OpenJob, framer: Framer): void {

@@ -33,12 +33,28 @@ const readByEvents = (socket: net.Socket, reader: Reader): void => {
   })
 }
 
-const tlsOptions = (settings: TlsSettings) => ({
-  ...(settings.cert === undefined ? {} : { cert: settings.cert }),
-  ...(settings.key === undefined ? {} : { key: settings.key }),
-  ...(settings.ca === undefined ? {} : { ca: settings.ca }),
-  rejectUnauthorized: settings.verifyPeer
-})
+/** Contexts that a thread keeps: few services have more than one or two identities. */
+const keptContexts = 16
+const contexts = new Map<string, tls.SecureContext>()
+
+/**
+ * The parsed certificates of these settings, made once: parsing costs more than a handshake's
+ * arithmetic, and a context's memory is only given back by a garbage collection.
+ */
+const contextOf = ({ ca, cert, key }: TlsSettings): tls.SecureContext => {
+  const name = JSON.stringify([ca, cert, key])
+  const kept = contexts.get(name)
+  if (kept !== undefined) return kept
+  const made = tls.createSecureContext({
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+    ...(ca === undefined ? {} : { ca })
+  })
+  const [oldest] = contexts.keys()
+  if (oldest !== undefined && contexts.size >= keptContexts) contexts.delete(oldest)
+  contexts.set(name, made)
+  return made
+}
 
 /** Starts to connect. The socket reads once `ready` was seen and `resume` called. */
 export const connectSocket = (
@@ -53,7 +69,8 @@ export const connectSocket = (
   }
   const options: tls.ConnectionOptions & { readonly allowHalfOpen: boolean } = {
     ...endpoint,
-    ...tlsOptions(settings),
+    secureContext: contextOf(settings),
+    rejectUnauthorized: settings.verifyPeer,
     ...(settings.servername === undefined ? {} : { servername: settings.servername }),
     allowHalfOpen: halfOpen
   }
@@ -105,8 +122,9 @@ export const makeServer = (
   }
   return tls.createServer(
     {
-      ...tlsOptions(settings),
+      ...settings,
       requestCert: settings.verifyPeer,
+      rejectUnauthorized: settings.verifyPeer,
       allowHalfOpen: halfOpen,
       handshakeTimeout: handshakeWithin,
       noDelay: true
@@ -119,14 +137,14 @@ export const makeServer = (
 export const peerOf = (socket: net.Socket): PeerInfo => {
   const base = { address: socket.remoteAddress ?? "", port: socket.remotePort ?? 0 }
   if (!(socket instanceof tls.TLSSocket)) return base
-  const certificate = socket.getPeerCertificate()
-  const subject = certificate?.subject?.CN ?? ""
+  // The other form of a peer's certificate costs a third of a millisecond more.
+  const certificate = socket.getPeerX509Certificate()
   return {
     ...base,
     tls: {
       protocol: socket.getProtocol() ?? "",
       authorized: socket.authorized,
-      subject: Array.isArray(subject) ? subject.join(",") : subject,
+      subject: /^CN=(.*)$/m.exec(certificate?.subject ?? "")?.[1] ?? "",
       fingerprint: certificate?.fingerprint256 ?? ""
     }
   }

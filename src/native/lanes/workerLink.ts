@@ -8,35 +8,15 @@
 import type { EventLoopUtilization } from "node:perf_hooks"
 import { Worker } from "node:worker_threads"
 import { workerModule } from "../workerModule.ts"
-import { Doorbell, doorbellBytes } from "./doorbell.ts"
-import type { EndReason, LaneLimits, OpenFailure, OpenJob, PeerInfo } from "./jobs.ts"
+import type { EndReason, OpenFailure, PeerInfo } from "./jobs.ts"
 import { LaneCore, type LaneDriver } from "./laneCore.ts"
-import { At, In, Out, recordWords, Row, wordsFor, type WorkerMemory } from "./records.ts"
-import { ringBytes, RingConsumer, RingProducer } from "./ring.ts"
-import { slabBytes, slabMemory, SlabReader, type SlabShape } from "./slab.ts"
+import { Inlet } from "./inlet.ts"
+import { heapLimits, type LinkSizes, workerMemory } from "./linkMemory.ts"
+import type { Opener } from "./opener.ts"
+import { addConsumed, At, heardAt, In, Out, textAt } from "./records.ts"
+import { RingConsumer } from "./ring.ts"
+import { slabMemory, SlabReader } from "./slab.ts"
 import type { WorkerMessage, WorkerStart } from "./worker.ts"
-
-/** Whoever waits for an open job. */
-export interface Opener {
-  readonly job: OpenJob
-  readonly commands: boolean
-  readonly opened: (core: LaneCore) => void
-  readonly listening: (address: string, port: number) => void
-  readonly accepted: (core: LaneCore) => void
-  readonly failed: (failure: OpenFailure) => void
-}
-
-/** Sizes of a worker's shared memory. */
-export interface LinkSizes {
-  readonly inboxWords: number
-  readonly outboxWords: number
-  readonly slab: SlabShape
-  readonly lanes: number
-  /** Open jobs that may be out at a time. */
-  readonly openJobs: number
-  /** For a lane that nobody waits for any more. */
-  readonly limits: LaneLimits
-}
 
 /** What a link tells the pool. */
 export interface LinkEvents {
@@ -47,12 +27,8 @@ export interface LinkEvents {
   readonly regions: () => ReadonlyArray<readonly [number, SharedArrayBuffer]>
 }
 
-const decoder = new TextDecoder()
-
 /** Records per drain, so that the loop's other work gets its turn. */
 const recordsPerTurn = 4096
-
-const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
 
 /** One worker, seen from the main thread. */
 export class WorkerLink implements LaneDriver {
@@ -60,12 +36,10 @@ export class WorkerLink implements LaneDriver {
   readonly #sizes: LinkSizes
   readonly #origin: number
   readonly #worker: Worker
-  readonly #inbox: RingProducer
-  readonly #inboxBytes: Uint8Array
+  readonly #inlet: Inlet
   readonly #outbox: RingConsumer
   readonly #slab: SlabReader
   readonly #table: Int32Array
-  readonly #bell: Doorbell
   readonly #lanes: Array<LaneCore | undefined> = []
   readonly #generations: Int32Array
   readonly #place = new Map<LaneCore, number>()
@@ -74,7 +48,6 @@ export class WorkerLink implements LaneDriver {
   #dirty = new Set<LaneCore>()
   #flushScheduled = false
   #draining = false
-  #unpublished = false
   #kept = false
   #nextJob = 0
   #gone = false
@@ -89,20 +62,11 @@ export class WorkerLink implements LaneDriver {
     this.#sizes = sizes
     this.#events = events
     this.#origin = origin
-    const memory: WorkerMemory = {
-      inbox: shared(ringBytes(sizes.inboxWords)),
-      outbox: shared(ringBytes(sizes.outboxWords)),
-      slab: shared(slabBytes(sizes.slab)),
-      table: shared(sizes.lanes * Row.words * 4),
-      workerBell: shared(doorbellBytes),
-      mainBell
-    }
-    this.#inbox = new RingProducer(new Int32Array(memory.inbox))
-    this.#inboxBytes = new Uint8Array(memory.inbox)
+    const memory = workerMemory(sizes, mainBell)
+    this.#inlet = new Inlet(memory)
     this.#outbox = new RingConsumer(new Int32Array(memory.outbox))
     this.#slab = new SlabReader(slabMemory(memory.slab, sizes.slab))
     this.#table = new Int32Array(memory.table)
-    this.#bell = new Doorbell(new Int32Array(memory.workerBell))
     this.#generations = new Int32Array(sizes.lanes)
     const start: WorkerStart = {
       memory,
@@ -112,7 +76,8 @@ export class WorkerLink implements LaneDriver {
     }
     this.#worker = new Worker(workerModule(import.meta.url, "worker"), {
       workerData: start,
-      name: "handfast-io"
+      name: "handfast-io",
+      resourceLimits: heapLimits
     })
     this.#worker.on("error", (error) => (this.#crash = String(error)))
     this.#worker.on("exit", (code) => this.#exited(code))
@@ -193,10 +158,10 @@ export class WorkerLink implements LaneDriver {
   readonly write = (core: LaneCore, bytes: Uint8Array): boolean =>
     this.#record(core, core.commands ? In.command : In.write, 0, bytes)
 
-  readonly finish = (core: LaneCore): boolean => this.#record(core, In.finish, 0, undefined)
+  readonly finish = (core: LaneCore): boolean => this.#record(core, In.finish)
 
   readonly close = (core: LaneCore, inOrder: boolean): boolean =>
-    this.#record(core, In.close, inOrder ? 1 : 0, undefined)
+    this.#record(core, In.close, inOrder ? 1 : 0)
 
   readonly flushSoon = (core: LaneCore): void => {
     this.#dirty.add(core)
@@ -206,20 +171,13 @@ export class WorkerLink implements LaneDriver {
   readonly consumed = (core: LaneCore, bytes: number): void => {
     const slot = this.#place.get(core)
     if (slot === undefined) return
-    const row = slot * Row.words
-    Atomics.store(
-      this.#table,
-      row + Row.consumed,
-      ((this.#table[row + Row.consumed] ?? 0) + bytes) | 0
-    )
-    if (Atomics.load(this.#table, row + Row.waiting) === 0) return
-    if (Atomics.exchange(this.#table, row + Row.waiting, 0) !== 0) this.#bell.ring()
+    if (addConsumed(this.#table, slot, bytes)) this.#inlet.ring()
   }
 
   readonly release = (core: LaneCore): void => {
     const slot = this.#place.get(core)
     if (slot === undefined) return
-    if (!this.#record(core, In.release, 0, undefined)) {
+    if (!this.#record(core, In.release)) {
       this.flushSoon(core)
       return
     }
@@ -233,7 +191,7 @@ export class WorkerLink implements LaneDriver {
   readonly heard = (core: LaneCore): number => {
     const slot = this.#place.get(core)
     if (slot === undefined) return core.lastHeard
-    return this.#origin + Atomics.load(this.#table, slot * Row.words + Row.heard)
+    return this.#origin + heardAt(this.#table, slot)
   }
 
   /** Consumes what the worker published; true when there may be more. */
@@ -253,8 +211,8 @@ export class WorkerLink implements LaneDriver {
       this.#outbox.release()
       // Both wishes are looked at: either may be what the worker waits for.
       const room = this.#outbox.takeWaiting()
-      if (this.#slab.takeWaiting() || room) this.#bell.ring()
-      if (this.#unpublished || this.#dirty.size > 0) this.#flush()
+      if (this.#slab.takeWaiting() || room) this.#inlet.ring()
+      if (this.#inlet.filled || this.#dirty.size > 0) this.#flush()
     }
     return true
   }
@@ -277,8 +235,8 @@ export class WorkerLink implements LaneDriver {
     else if (kind === Out.finished) this.#lane(slot, generation)?.finished()
     else if (kind === Out.peerEnded) this.#lane(slot, generation)?.endedByPeer()
     else if (kind === Out.closed) {
-      this.#lane(slot, generation)?.ended(JSON.parse(this.#text(at)) as EndReason)
-    } else this.#answer(kind, slot, generation, a, b, this.#text(at))
+      this.#lane(slot, generation)?.ended(JSON.parse(textAt(this.#outbox.words, at)) as EndReason)
+    } else this.#answer(kind, slot, generation, a, b, textAt(this.#outbox.words, at))
   }
 
   /** Records that answer an open job. */
@@ -309,12 +267,7 @@ export class WorkerLink implements LaneDriver {
     this.#keepAlive()
   }
 
-  #admit(
-    slot: number,
-    generation: number,
-    opener: Opener | undefined,
-    text: string
-  ): LaneCore {
+  #admit(slot: number, generation: number, opener: Opener | undefined, text: string): LaneCore {
     const limits = opener?.job.limits ?? this.#sizes.limits
     const peer = (): PeerInfo => JSON.parse(text) as PeerInfo
     const core = new LaneCore(this, peer, limits, opener?.commands === true)
@@ -332,34 +285,11 @@ export class WorkerLink implements LaneDriver {
     return core
   }
 
-  #text(at: number): string {
-    const { words } = this.#outbox
-    const from = (at + At.text + 1) * 4
-    // A decoder refuses views of shared memory, so the text is copied first.
-    return decoder.decode(new Uint8Array(words.buffer).slice(from, from + (words[at + At.text] ?? 0)))
-  }
-
-  #record(core: LaneCore, kind: number, a: number, bytes: Uint8Array | undefined): boolean {
+  #record(core: LaneCore, kind: number, a = 0, bytes?: Uint8Array): boolean {
     const slot = this.#place.get(core)
     if (this.#gone || slot === undefined) return true
-    const length = bytes === undefined ? recordWords : wordsFor(bytes.length)
-    let at = this.#inbox.reserve(length)
-    if (at < 0) {
-      // The wish for a doorbell comes before a last look, so no answer is missed.
-      this.#inbox.awaitRoom()
-      at = this.#inbox.reserve(length)
-      if (at < 0) return false
-    }
-    const { words } = this.#inbox
-    words[at + At.kind] = kind
-    words[at + At.slot] = slot
-    words[at + At.generation] = this.#generations[slot] ?? 0
-    words[at + At.a] = a
-    if (bytes !== undefined) {
-      words[at + At.text] = bytes.length
-      this.#inboxBytes.set(bytes, (at + At.text + 1) * 4)
-    }
-    this.#unpublished = true
+    const generation = this.#generations[slot] ?? 0
+    if (!this.#inlet.record(kind, slot, generation, a, bytes)) return false
     this.#scheduleFlush()
     return true
   }
@@ -380,14 +310,14 @@ export class WorkerLink implements LaneDriver {
       if (core.jobs.released) this.release(core)
       else if (!core.flush()) this.#dirty.add(core)
     }
-    if (!this.#unpublished) return
-    this.#unpublished = false
-    this.#inbox.publish()
-    this.#bell.ring()
+    this.#inlet.flush()
   }
 
   #post(message: WorkerMessage): void {
-    if (!this.#gone) this.#worker.postMessage(message)
+    if (!this.#gone) {
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window
+      this.#worker.postMessage(message)
+    }
   }
 
   /** Waiting on a doorbell keeps no event loop alive, so the thread's handle does. */
@@ -409,10 +339,10 @@ export class WorkerLink implements LaneDriver {
     const crash = this.asked && code === 0 ? undefined : (this.#crash ?? `exit code ${code}`)
     const reason: EndReason =
       crash === undefined ? { kind: "stopped" } : { kind: "crashed", detail: crash }
-    for (const core of [...this.#place.keys()]) core.lost(reason)
+    for (const core of this.#place.keys()) core.lost(reason)
     this.#place.clear()
     const failure: OpenFailure = { step: "worker", code: "", detail: crash ?? "stopped" }
-    for (const opener of [...this.#openers.values()]) opener.failed(failure)
+    for (const opener of this.#openers.values()) opener.failed(failure)
     this.#openers.clear()
     this.#events.gone(this, crash)
   }

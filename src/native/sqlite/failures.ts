@@ -3,9 +3,11 @@ import { accessSync, constants } from "node:fs"
 import { dirname } from "node:path"
 import type { Failure, Refusal } from "./protocol.ts"
 
+const error = 1
 const busy = 5
 const locked = 6
 const readOnly = 8
+const ioError = 10
 const corrupt = 11
 const full = 13
 const cannotOpen = 14
@@ -15,7 +17,7 @@ const notADatabase = 26
 export class OperationFailed extends Error {
   readonly failure: Failure
   constructor(failure: Failure) {
-    super(failure.kind)
+    super(failure.kind === "corrupt" || failure.kind === "storage" ? failure.detail : failure.kind)
     this.failure = failure
   }
 }
@@ -37,8 +39,10 @@ const resultCode = (cause: unknown): number =>
 
 const detailOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause))
 
-/** Whether SQLite found the file's structure itself damaged. */
-export const isDamage = (cause: unknown) => resultCode(cause) === corrupt
+/** Whether SQLite found the file's structure damaged, or a number in it that nobody stored. */
+export const isDamage = (cause: unknown) =>
+  resultCode(cause) === corrupt ||
+  (cause instanceof Error && "code" in cause && cause.code === "ERR_OUT_OF_RANGE")
 
 /** Why an operation on an open file failed. */
 export const failureOf = (cause: unknown): Failure => {
@@ -49,7 +53,8 @@ export const failureOf = (cause: unknown): Failure => {
   return { kind: "storage", reason, detail: detailOf(cause) }
 }
 
-const directoryRefuses = (file: string): Refusal["reason"] => {
+/** SQLite does not say why it could not write beside a file; its directory does. */
+const placeRefuses = (file: string): Refusal["reason"] => {
   try {
     accessSync(dirname(file), constants.W_OK)
     accessSync(file, constants.W_OK)
@@ -64,20 +69,24 @@ const directoryRefuses = (file: string): Refusal["reason"] => {
 export const refusalOf = (file: string, cause: unknown): Refusal => {
   if (cause instanceof FileRefused) return cause.refusal
   const detail = detailOf(cause)
+  if (cause instanceof OperationFailed || isDamage(cause)) return { reason: "damaged", detail }
   switch (resultCode(cause)) {
     case busy:
     case locked:
       return { reason: "locked", detail: "another journal has this file open" }
     case readOnly:
       return { reason: "read-only", detail }
+    // The file is a journal by its header, but its own layout is not understood.
+    case error:
     case corrupt:
       return { reason: "damaged", detail }
     case full:
       return { reason: "disk-full", detail }
     case notADatabase:
       return { reason: "not-a-journal", detail }
+    case ioError:
     case cannotOpen:
-      return { reason: directoryRefuses(file), detail }
+      return { reason: placeRefuses(file), detail }
     default:
       return { reason: "io", detail }
   }

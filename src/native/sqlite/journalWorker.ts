@@ -7,19 +7,11 @@
  */
 import type { DatabaseSync } from "node:sqlite"
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
-import { EventLog } from "./EventLog.ts"
-import { failureOf, isDamage, OperationFailed, refusalOf } from "./failures.ts"
+import { EventLog } from "./eventLog.ts"
+import { failureOf, OperationFailed, refusalOf } from "./failures.ts"
 import { openFile } from "./openFile.ts"
-import type {
-  Ask,
-  Failure,
-  FromWorker,
-  OpenFile,
-  Outcome,
-  RefusedAppend,
-  ToWorker
-} from "./protocol.ts"
-import { SnapshotTable } from "./SnapshotTable.ts"
+import type { Ask, FromWorker, OpenFile, Outcome, RefusedAppend, ToWorker } from "./protocol.ts"
+import { SnapshotTable } from "./snapshotTable.ts"
 
 type Batch = Exclude<ToWorker, "close">
 type ReadAsk = Extract<Ask, { operation: "read" | "tagged" | "loadSnapshot" }>
@@ -144,7 +136,7 @@ class JournalWorker {
           return { answer: this.#snapshots.load(ask.ask.actor, ask.ask.atMost) }
       }
     } catch (cause) {
-      return { failure: readFailure(ask, cause) }
+      return { failure: failureOf(cause) }
     }
   }
   /** Undoes a transaction that broke. Whoever waited for it learns why, and all of them fail. */
@@ -186,13 +178,6 @@ class JournalWorker {
     this.#database.close()
     this.#port.close()
   }
-}
-
-/** A damaged file structure names the record that was asked for, like a wrong checksum does. */
-const readFailure = (ask: ReadAsk, cause: unknown): Failure => {
-  if (ask.operation !== "read" || !isDamage(cause)) return failureOf(cause)
-  const { actor, from: seq } = ask.ask
-  return { kind: "corrupt", record: "event", actor, seq, detail: String(cause) }
 }
 
 const start = (port: MessagePort, limits: OpenFile) => {

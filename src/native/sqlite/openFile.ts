@@ -14,8 +14,10 @@ import { FileRefused, isDamage } from "./failures.ts"
 const applicationId = 0x48_46_4a_31
 /** The layout below. A newer one is refused, never guessed at. */
 const formatVersion = 1
+/** Twice the usual: a commit of many actors then touches a quarter fewer bytes of the log. */
+const pageBytes = 8192
 /** The log is copied into the file after so many pages (16 MiB): few syncs, a small log. */
-const checkpointPages = 4096
+const checkpointPages = 2048
 
 /*
  * Events lie in the order of their commits, without any index beside them: with an index by actor,
@@ -77,9 +79,9 @@ const checkIdentity = (database: DatabaseSync) => {
 
 /**
  * Reads the header without a lock and without touching the write-ahead log, so that a foreign or
- * newer file stays byte for byte as it is. Damage and an empty schema are left to the real opening:
- * the write-ahead log may hold what the bare file lacks. SQLite reads it, not `node:fs`, because closing
- * a descriptor of its own would drop this process's locks on the file.
+ * newer file stays byte for byte as it is. Damage and an empty schema are left to the real
+ * opening: the write-ahead log may hold what the bare file lacks. SQLite reads it, not `node:fs`,
+ * because closing a descriptor of its own would drop this process's locks on the file.
  */
 const peek = (file: string) => {
   const url = pathToFileURL(file)
@@ -94,7 +96,7 @@ const peek = (file: string) => {
   }
 }
 
-/** One transaction, before the write-ahead log is in use: a file has all of it or is still empty. */
+/** One transaction, before there is a write-ahead log: a file has all of it or is still empty. */
 const create = (database: DatabaseSync) => {
   database.exec(`
     BEGIN IMMEDIATE;
@@ -103,6 +105,17 @@ const create = (database: DatabaseSync) => {
     PRAGMA user_version = ${formatVersion};
     COMMIT;
   `)
+}
+
+/**
+ * A name that is not found is a new actor, so the two lists of names must be right: their indexes
+ * are held against their tables. It costs about a microsecond a name.
+ */
+const checkNames = (database: DatabaseSync) => {
+  for (const table of ["actors", "names"]) {
+    const [result] = Object.values(database.prepare(`PRAGMA integrity_check(${table})`).get() ?? {})
+    if (result !== "ok") throw new FileRefused("damaged", `the table ${table}: ${result}`)
+  }
 }
 
 /** Opens a journal file for this process alone, or throws what `refusalOf` explains. */
@@ -114,9 +127,10 @@ export const openFile = (file: string, cacheBytes: number): DatabaseSync => {
   if (size > 0) peek(file)
   const database = new DatabaseSync(file, { timeout: 0 })
   try {
-    database.exec("PRAGMA locking_mode = EXCLUSIVE")
+    database.exec(`PRAGMA page_size = ${pageBytes}; PRAGMA locking_mode = EXCLUSIVE`)
     if (isEmpty(database)) create(database)
     checkIdentity(database)
+    checkNames(database)
     database.exec(`
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = FULL;

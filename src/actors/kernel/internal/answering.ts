@@ -16,7 +16,7 @@ export const endedBy = (cell: Cell): Stopped =>
 
 /** Nobody knows whether the events behind these answers are stored. */
 export const refuse = (cell: Cell, held: Held, reason: Stopped["reason"]): void => {
-  for (const { envelope } of held.answers) {
+  for (const envelope of held.answered) {
     envelope.answer(Exit.fail(stoppedBy(cell, reason, "unknown")))
   }
 }

@@ -53,6 +53,8 @@ export class Envelope {
   readonly from: Origin | undefined
   /** Whether somebody waits for the answer. */
   readonly asked: boolean
+  /** The answer, while it still depends on the journal. */
+  draft: Exit.Exit<unknown, unknown> | undefined = undefined
   exit: Exit.Exit<unknown, unknown> | undefined = undefined
   resume: ((exit: Exit.Exit<unknown, unknown>) => void) | undefined = undefined
 
@@ -95,19 +97,19 @@ export interface EpochScope extends Origin {
   readonly self: unknown
 }
 
-/** An answer that is ready to go. */
-export interface Answer {
-  readonly envelope: Envelope
-  readonly exit: Exit.Exit<unknown, unknown>
-}
-
 /** Answers that wait until the journal has the events that they depend on. */
 export interface Held {
-  readonly answers: ReadonlyArray<Answer>
+  readonly answered: ReadonlyArray<Envelope>
 }
 
 /** Stands for every list of snapshots that is empty. */
 export const noSnapshots: ReadonlyArray<number> = []
+
+/** An append that is under way; who ends the generation may wait for its end. */
+export interface Appending {
+  ended: boolean
+  onEnd: (() => void) | undefined
+}
 
 /** Why an actor ended. */
 export interface Ending {
@@ -149,7 +151,7 @@ export class Cell {
   pausing = false
 
   unwritten: ReadonlyArray<NewEvent> | undefined = undefined
-  appending: Fiber.Fiber<void, unknown> | undefined = undefined
+  appending: Appending | undefined = undefined
   held: Held | undefined = undefined
 
   scope: EpochScope | undefined = undefined

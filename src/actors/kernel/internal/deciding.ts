@@ -11,7 +11,7 @@ import type { Circumstances, Recovery, Tagged } from "../Behavior.ts"
 import * as Decision from "../Decision.ts"
 import { dropUnsafe, Epochs } from "../Epochs.ts"
 import { stoppedBy } from "./answering.ts"
-import { type Answer, beginning, type Cell, type Envelope, type Held, nothing } from "./cell.ts"
+import { beginning, type Cell, type Envelope, type Held, nothing } from "./cell.ts"
 import type { AnyDecision } from "./definition.ts"
 
 const none: ReadonlyArray<never> = []
@@ -21,7 +21,7 @@ export class Batch implements Held {
   /** Each event and the state after it, in turns; empty where nobody looks at them. */
   steps: ReadonlyArray<unknown> = none
   records: ReadonlyArray<NewEvent> = none
-  answers: ReadonlyArray<Answer> = none
+  answered: ReadonlyArray<Envelope> = none
   /** Whether a promise hangs on these events, so that replies wait for the journal. */
   promises = false
   next: "continue" | "end" | "crash" | "begin" = "continue"
@@ -43,8 +43,6 @@ const added = <A>(list: ReadonlyArray<A>, item: A): ReadonlyArray<A> => {
 class About implements Circumstances {
   readonly #cell: Cell
   #now: number | undefined = undefined
-  /** A field, so that a behavior may take it out of the circumstances. */
-  readonly fresh = () => Context.get(this.#cell.context, Epochs).next()
 
   constructor(cell: Cell) {
     this.#cell = cell
@@ -56,6 +54,9 @@ class About implements Circumstances {
   get now() {
     this.#now ??= this.#cell.now()
     return this.#now
+  }
+  get fresh() {
+    return () => Context.get(this.#cell.context, Epochs).next()
   }
 }
 
@@ -81,7 +82,8 @@ export const decideBatch = (cell: Cell): Batch => {
 const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: Circumstances): void => {
   if (envelope.from !== undefined && isStale(cell, batch.state, envelope)) return
   const { promises, records, state, steps } = batch
-  const lengths = [steps.length, records.length] as const
+  const stepCount = steps.length
+  const recordCount = records.length
   try {
     const decision = decide(cell, batch, envelope, about)
     if (decision.next === "stash") putAside(cell, batch, envelope)
@@ -90,13 +92,13 @@ const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: Circumst
     // Nothing of this decision may stay: what came before it is written all the same.
     batch.state = state
     batch.promises = promises
-    batch.steps = batch.steps.slice(0, lengths[0])
-    batch.records = batch.records.slice(0, lengths[1])
+    batch.steps = batch.steps.slice(0, stepCount)
+    batch.records = batch.records.slice(0, recordCount)
     batch.next = "crash"
     batch.cause = Cause.die(defect)
     if (envelope.asked) {
       const stopped = stoppedBy(cell, "crashed", "not-run", String(defect))
-      batch.answers = added(batch.answers, { envelope, exit: Exit.fail(stopped) })
+      draft(batch, envelope, Exit.fail(stopped))
     }
   }
 }
@@ -134,14 +136,18 @@ const take = (
     if (durable) batch.records = added(batch.records, codec.encode(event, about.now))
     if (rule.promises) batch.promises = true
   }
-  if (envelope.asked) {
-    batch.answers = added(batch.answers, { envelope, exit: answerOf(decision, batch.state) })
-  }
+  if (envelope.asked) draft(batch, envelope, answerOf(decision, batch.state))
   if (decision.next === "stop") batch.next = "end"
   if (decision.next === "unstash") {
     cell.mailbox = cell.stash
     cell.stash = nothing
   }
+}
+
+/** An answer goes out when the batch has taken place. */
+const draft = (batch: Batch, envelope: Envelope, exit: Exit.Exit<unknown, unknown>): void => {
+  envelope.draft = exit
+  batch.answered = added(batch.answered, envelope)
 }
 
 const answerOf = ({ answer, kind }: AnyDecision, state: unknown): Exit.Exit<unknown, unknown> => {
@@ -156,7 +162,7 @@ const putAside = (cell: Cell, batch: Batch, envelope: Envelope): void => {
   else if (cell.stash.length < limit) cell.stash.push(envelope)
   else {
     const full = new MailboxFull({ actor: cell.address, queue: "stash", limit })
-    batch.answers = added(batch.answers, { envelope, exit: Exit.fail(full) })
+    draft(batch, envelope, Exit.fail(full))
   }
 }
 

@@ -3,10 +3,10 @@
  * tag. What is read is verified first: its checksum covers every field, its place and its actor.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
-import { type Actor, ActorIndex } from "./ActorIndex.ts"
+import { type Actor, ActorIndex } from "./actorIndex.ts"
 import { checksumNumbers, checksumText } from "./checksum.ts"
-import { OperationFailed } from "./failures.ts"
-import { NameTable } from "./NameTable.ts"
+import { isDamage, OperationFailed } from "./failures.ts"
+import { NameTable } from "./nameTable.ts"
 import type {
   AppendBatch,
   EventBatch,
@@ -147,19 +147,25 @@ export class EventLog {
     const batch = new BatchBuilder(this.#names, last)
     if (actor === undefined || first > last) return batch.done()
     batch.actors.push(name)
-    const offsets = this.actors.offsets(actor, first, Math.min(last, first + limit - 1))
     let seq = first
-    for (const row of this.#select.iterate(JSON.stringify(offsets)) as Iterable<unknown>) {
-      const [offset, id, stored] = row as Row
-      if (offset !== offsets[seq - first]) break
-      if (id !== actor.id || stored !== seq)
-        throw corrupt(name, seq, "another event is in its place")
-      batch.add(row as Row, name, actor.sum)
-      seq++
-      if (batch.bytes >= this.#replayBytes) return batch.done()
+    try {
+      const offsets = this.actors.offsets(actor, first, Math.min(last, first + limit - 1))
+      const rows = this.#select.iterate(JSON.stringify(offsets)) as Iterable<unknown>
+      for (const row of rows as Iterable<Row>) {
+        const [offset, id, stored] = row
+        if (offset !== offsets[seq - first]) break
+        if (id !== actor.id || stored !== seq) {
+          throw corrupt(name, seq, "another event is in its place")
+        }
+        batch.add(row, name, actor.sum)
+        seq++
+        if (batch.bytes >= this.#replayBytes) return batch.done()
+      }
+      if (seq < first + offsets.length) throw corrupt(name, seq, "the event is missing")
+      return batch.done()
+    } catch (cause) {
+      throw isDamage(cause) ? corrupt(name, seq, String(cause)) : cause
     }
-    if (seq < first + offsets.length) throw corrupt(name, seq, "the event is missing")
-    return batch.done()
   }
 
   /** One batch of the events with a tag. */
@@ -169,10 +175,14 @@ export class EventLog {
     const id = this.#names.find(tag)
     if (id === undefined) return batch.done()
     const rows = this.#selectTagged.iterate(id, after, end, limit) as Iterable<unknown>
-    for (const row of rows) {
-      const name = String((row as Row)[columns])
+    const label = JSON.stringify(tag)
+    for (const row of rows as Iterable<Row>) {
+      const name = String(row[columns])
       batch.actors.push(name)
-      batch.add(row as Row, name, checksumText(name))
+      batch.add(row, name, checksumText(name))
+      if (!String(row[7]).includes(label)) {
+        throw corrupt(name, Number(row[2]), `found by the tag ${label}, which it does not carry`)
+      }
       if (batch.bytes >= this.#replayBytes) break
     }
     return batch.done()
@@ -289,6 +299,7 @@ class BatchBuilder {
     if (
       type === undefined ||
       typeof body !== "string" ||
+      (tags !== null && typeof tags !== "string") ||
       eventSum(actorSum, offset, seq, this.#sums[type]!, version, at, body, tags) !== sum
     ) {
       throw corrupt(name, seq, "wrong checksum")

@@ -40,8 +40,11 @@ interface Sent {
   readonly appends: ReadonlyArray<Waiting>
 }
 
-/** Appends whose callers are resumed in one turn of the loop: about a millisecond of their work. */
-const resumedAtOnce = 256
+/**
+ * Appends whose callers are resumed in one turn of the loop: some hundred microseconds of their
+ * work, so that sockets and timers get their turn in between.
+ */
+const resumedAtOnce = 64
 
 const closedBecause = (detail: string): Failure => ({ kind: "storage", reason: "closed", detail })
 
@@ -275,7 +278,9 @@ export const openJournal = (
 ) => {
   const worker = new Worker(workerModule(import.meta.url, "journalWorker"), {
     name: "journal",
-    workerData: file
+    workerData: file,
+    // Options like `--eval` are meant for the program, and would stop the worker from starting.
+    execArgv: []
   })
   const crashed = (cause: unknown) => done({ reason: "io", detail: String(cause) })
   worker.once("error", crashed)

@@ -1,6 +1,6 @@
 /** The snapshots of one open file: one a place in an actor's history, verified when read. */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
-import type { ActorIndex } from "./ActorIndex.ts"
+import type { ActorIndex } from "./actorIndex.ts"
 import { checksumNumbers, checksumText } from "./checksum.ts"
 import { OperationFailed } from "./failures.ts"
 import type { Prune, SaveSnapshot, Snapshot } from "./protocol.ts"
