@@ -34,7 +34,7 @@ import { Nic } from "./nic.ts"
  */
 export interface Watch {
   readonly attach: (fabric: SimFabric) => void
-  readonly note: (text: string, from: string, to?: string) => void
+  readonly note: (text: string) => void
 }
 
 /**
@@ -143,7 +143,7 @@ export class SimFabric {
 
   /** Lets a fault happen now. */
   strike(fault: FabricFault): void {
-    this.#network.surroundings.note(describe(fault), "fabric")
+    this.#network.note(`fabric: ${describe(fault)}`)
     switch (fault._tag) {
       case "RetryExhaustion":
         return this.#each(fault.node, (nic) => void (nic.isExhausted = true))

@@ -34,7 +34,7 @@ export interface Surroundings {
   readonly clock: Clock.Clock
   readonly random: Random.Random
   readonly fork: (effect: Effect.Effect<void>) => void
-  readonly note: (text: string, from: string, to?: string) => void
+  readonly note: (text: string) => void
   /** 32 random bits. */
   readonly draw: () => number
   readonly defects: Defects
@@ -56,6 +56,11 @@ export class Network {
 
   get defects(): Defects {
     return this.surroundings.defects
+  }
+
+  /** Puts a line into the trace, if somebody keeps one. */
+  note(text: string): void {
+    this.surroundings.note(text)
   }
 
   get now(): number {

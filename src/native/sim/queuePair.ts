@@ -97,6 +97,11 @@ export class SimQueuePair implements QueuePair {
     nic.queuePairs.set(this.number, this)
   }
 
+  /** How it is called in traces. */
+  get title(): string {
+    return `${this.nic.host}/${this.nic.name}#${this.number}`
+  }
+
   get outstandingSends(): number {
     return this.sends.ledger.outstanding
   }
@@ -156,6 +161,7 @@ export class SimQueuePair implements QueuePair {
 
   /** The oldest send fails, and with it the queue pair. */
   failSend(status: Status): void {
+    this.nic.network.note(`${this.title}: a ${this.#oldest} ends with ${status}`)
     this.sends.end(status, 0)
     this.fail("failed")
   }
@@ -169,10 +175,15 @@ export class SimQueuePair implements QueuePair {
   /** To `err`: everything that is posted is flushed, and the connection ends. */
   fail(why: Disconnect): void {
     if (this.state === "err") return
+    this.nic.network.note(`${this.title}: ${why} in ${this.state}`)
     this.#halt("err")
     const { connection } = this
     this.connection = undefined
     if (this.nic.network.defects.keepConnection !== true) connection?.queuePairFailed(why)
+  }
+
+  get #oldest(): string {
+    return this.sends.at(this.sends.ledger.ended).opcode
   }
 
   #halt(state: "err" | "reset"): void {
@@ -214,7 +225,8 @@ export class SimQueuePair implements QueuePair {
   }
 
   #countUnheard({ again, sequence, sourceQueuePair }: Message): void {
-    const { counters, surroundings } = this.nic.network
+    const { network } = this.nic
+    const { counters } = network
     if (this.state === "err") {
       if (!again) counters.latePosts += 1
       return
@@ -223,7 +235,7 @@ export class SimQueuePair implements QueuePair {
     if (this.#early.has(key)) return
     this.#early.add(key)
     counters.earlyPosts += 1
-    surroundings.note(`message to a queue pair in ${this.state}`, this.nic.host)
+    network.note(`${this.title}: message in ${this.state}, too early`)
   }
 
   #obstacle(step: Step): ModifyError | undefined {
@@ -304,5 +316,6 @@ export class SimQueuePair implements QueuePair {
       outboundReads: step.outboundReads ?? defaults.outboundReads
     })
     this.state = "rts"
+    this.nic.network.note(`${this.title}: ready`)
   }
 }
