@@ -37,7 +37,7 @@ const limits: DeviceLimits = {
 }
 
 /** The most events that a reader may be behind; the oldest go first. */
-const eventsBehind = 1024
+const eventsBehind = 256
 /** Places of a completion queue whose size nobody chose. */
 const defaultCompletions = 4096
 const page = 4096

@@ -164,6 +164,7 @@ export class Requester {
       mtu: peer!.mtu,
       reads: this.#reads,
       again: isAgain,
+      addressee: peer!.life,
       remoteKey: slot.remoteKey,
       remoteHigh: slot.remoteHigh,
       remoteLow: slot.remoteLow,

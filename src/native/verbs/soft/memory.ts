@@ -5,6 +5,7 @@
  * but for the copying.
  */
 import * as Effect from "effect/Effect"
+import { copyOctets } from "../../../schema/iwarp/copyOctets.ts"
 import { locate, missed, type Region as WireRegion } from "../../../schema/iwarp/Region.ts"
 import type { Access, Options, Region } from "../Region.ts"
 import type { Parts } from "../WorkRequest.ts"
@@ -154,7 +155,7 @@ export const gather = (parts: Parts, into: Uint8Array): void => {
   let at = 0
   for (let index = 0; index < parts.count; index++) {
     const { length, offset, region } = parts.at(index)
-    into.set(region!.octets.subarray(offset, offset + length), at)
+    copyOctets(into, at, region!.octets, offset, offset + length)
     at += length
   }
 }
@@ -165,7 +166,7 @@ export const scatter = (octets: Uint8Array, parts: Parts): void => {
   for (let index = 0; at < octets.length; index++) {
     const { length, offset, region } = parts.at(index)
     const count = Math.min(length, octets.length - at)
-    region!.octets.set(octets.subarray(at, at + count), offset)
+    copyOctets(region!.octets, offset, octets, at, at + count)
     at += count
   }
 }
