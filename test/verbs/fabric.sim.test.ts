@@ -9,10 +9,11 @@
  */
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { Defects } from "../../src/native/sim/defects.ts"
 import { SimFabric } from "../../src/native/sim/SimFabric.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
-import { Chaos, Faults, Sim } from "../../src/testing/index.ts"
+import { Chaos, FaultPlan, Faults, Sim } from "../../src/testing/index.ts"
 import { it } from "../../src/testing/vitest.ts"
 import { client, server, Witness } from "./traffic.ts"
 
@@ -69,12 +70,17 @@ describe("the same program", () => {
       `finds that ${name}`,
       () =>
         Effect.gen(function* () {
-          const report = yield* Sim.explore(program(defect, { crash: false }), {
-            seeds: 200,
-            checkShare: 0,
-            shrinkAttempts: 10
-          })
-          assert.strictEqual(report.failures, 1)
+          const broken = program(defect, { crash: false })
+          const settings = { seeds: 200, checkShare: 0, shrinkAttempts: 20 }
+          const { failure } = yield* Sim.explore(broken, settings)
+          assert.isDefined(failure)
+          const { plan, seed } = failure!
+          const saved = JSON.stringify(Schema.encodeSync(FaultPlan.FaultPlan)(plan))
+          const loaded = Schema.decodeUnknownSync(FaultPlan.FaultPlan)(JSON.parse(saved))
+          assert.deepStrictEqual(loaded, plan)
+          const again = yield* Sim.run(broken, { seed, plan: loaded })
+          assert.strictEqual(again.exit._tag, "Failure")
+          for (const fault of plan) assert.match(FaultPlan.describe(fault), / at (step )?[\d.]+/)
         }),
       120_000
     )
