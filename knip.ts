@@ -22,9 +22,6 @@ export default {
     // The name under which TypeScript 7 finds the diagnostics of @effect/tsgo.
     "@effect/language-service",
     // Loaded lazily by the libibverbs provider.
-    "koffi",
-    // Contestants of the actor bench.
-    "nact",
-    "xstate"
+    "koffi"
   ]
 } satisfies KnipConfig

@@ -1,4 +1,4 @@
-/** Actors asked and told: ours against Effect's own means, two actor libraries, and a plain class. */
+/** Actors asked and told: ours, Effect's own means, two actor libraries and a plain class. */
 import * as Effect from "effect/Effect"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
@@ -77,7 +77,7 @@ const tells = async (): Promise<Outcome> => {
         }
       }
       return yield* actor.ask.Add({ n: 0 })
-    }).pipe(Effect.scoped)
+    }).pipe(Effect.scoped, Effect.provide(Journal.layerMemory))
   return rate({ unit: "tell/s", count: TELLS, run: (count) => Effect.runPromise(program(count)) })
 }
 

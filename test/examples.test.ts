@@ -14,9 +14,11 @@ const root = fileURLToPath(new URL("../", import.meta.url))
 const read = (file: string) => readFileSync(root + file, "utf8")
 const examples = globSync("examples/*.ts", { cwd: root }).toSorted()
 
-/** What `// ...` after a log promises, in order. */
+/** What `// ...` after a log promises, and `// prints: ...; ...` after any line, in order. */
 const promises = (text: string) =>
-  [...text.matchAll(/Console\.log\(.*\) \/\/ (.*)$/gm)].map(([, output]) => output!)
+  [...text.matchAll(/(?:Console\.log\(.*\) \/\/ |\/\/ prints: )(.*)$/gm)].flatMap(([, output]) =>
+    output!.split("; ")
+  )
 
 /** An example as a user of the package writes it: by entries instead of paths. */
 const asUser = (text: string) =>

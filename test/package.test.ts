@@ -156,10 +156,13 @@ export const append: Parameters<Store["append"]>[0] = 1`
 
   it("the command runs", () => {
     const bin = join(project, "node_modules/.bin/handfast")
-    for (const args of [["start"], ["--version"]]) {
+    const run = (...args: ReadonlyArray<string>) => {
       const { status, stdout } = spawnSync(bin, args, { encoding: "utf8" })
       assert.strictEqual(status, 0)
-      assert.include(stdout, manifest.version)
+      return stdout
     }
+    assert.include(run("--version"), manifest.version)
+    // The whole story: workers and the journal are found in the package as well.
+    assert.include(run("start", "--payments", "200"), "Kept")
   })
 })

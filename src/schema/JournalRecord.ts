@@ -102,7 +102,8 @@ export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", {
 }
 
 /**
- * The append did not start where the history ends. Nothing was stored.
+ * The append did not start where the history ends, or the snapshot is of an event that is not
+ * there. Nothing was stored.
  *
  * @category errors
  * @since 0.1.0
@@ -118,14 +119,15 @@ export class SequenceConflict extends Schema.TaggedError<SequenceConflict>()("Se
 }
 
 /**
- * The store refused or broke. Whether the events of a failed append were stored is **unknown**.
+ * The store refused or broke. Whether the events of a failed append were stored is **unknown**,
+ * except after `"too-large"`: a body over the store's limit is never stored.
  *
  * @category errors
  * @since 0.1.0
  */
 export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageFailed", {
   operation: Schema.Literals(["claim", "append", "read", "snapshot", "prune"]),
-  reason: Schema.Literals(["disk-full", "read-only", "io", "closed", "unknown"]),
+  reason: Schema.Literals(["disk-full", "read-only", "io", "closed", "too-large", "unknown"]),
   file: Schema.String,
   detail: Schema.String
 }) {

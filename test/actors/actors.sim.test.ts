@@ -73,6 +73,7 @@ const account = (witness: Witness, alive: Map<string, number>) =>
       Ticked: (state) => ({ ...state, ticks: state.ticks + 1 })
     },
     writtenBehind: ["Ticked"],
+    passivateAfter: "150 millis",
     snapshot: { state: State, every: 5, keep: 2 },
     react: {
       Opened: ({ epoch }, self) => {

@@ -16,8 +16,10 @@ import { fence } from "../../src/actors/kernel/Epochs.ts"
 import { staleResults } from "../../src/actors/kernel/Metrics.ts"
 import { Epoch, EpochSource } from "../../src/schema/Epoch.ts"
 
-const Connect = Rpc.make("Connect", { success: Epoch })
+const Connect = Rpc.make("Connect", { success: Schema.UndefinedOr(Epoch) })
+const Disconnect = Rpc.make("Disconnect")
 const Connecting = Schema.TaggedStruct("Connecting", { epoch: Epoch })
+const Disconnected = Schema.TaggedStruct("Disconnected", {})
 const Connected = Schema.TaggedStruct("Connected", { by: Epoch })
 
 interface Answered {
@@ -26,7 +28,7 @@ interface Answered {
 }
 
 interface State {
-  readonly epoch: Epoch
+  readonly epoch: Epoch | undefined
   readonly answers: ReadonlyArray<Epoch>
 }
 
@@ -38,10 +40,10 @@ const connection = (log: Array<string>, late: Duration.Input, guarded: boolean) 
     return names.get(epoch)
   }
   return Behavior.make("Connection", {
-    commands: [Connect],
+    commands: [Connect, Disconnect],
     signals: Behavior.signals<Answered>(),
-    events: Schema.Union([Connecting, Connected]),
-    initial: { epoch: "00000000.0" as Epoch, answers: [] } as State,
+    events: Schema.Union([Connecting, Connected, Disconnected]),
+    initial: { epoch: undefined, answers: [] } as State,
     history: "none",
     epoch: (state) => state.epoch,
     decide: {
@@ -49,10 +51,12 @@ const connection = (log: Array<string>, late: Duration.Input, guarded: boolean) 
         Decision.persist(Connecting.make({ epoch: fresh() })).pipe(
           Decision.thenReply((state: State) => state.epoch)
         ),
+      Disconnect: () => Decision.persist(Disconnected.make({})),
       Answered: (_, { by }) => Decision.persist(Connected.make({ by }))
     },
     evolve: {
       Connecting: (state, { epoch }) => ({ ...state, epoch }),
+      Disconnected: (state) => ({ ...state, epoch: undefined }),
       Connected: (state, { by }) => ({ ...state, answers: [...state.answers, by] })
     },
     react: {
@@ -105,13 +109,25 @@ describe("an epoch", () => {
       const second = yield* actor.ask.Connect()
       yield* TestClock.adjust("20 seconds")
       const { answers } = yield* actor.state
-      assert.deepStrictEqual(answers, [second])
-      assert.notInclude(answers, first)
+      assert.deepStrictEqual<ReadonlyArray<unknown>>(answers, [second])
+      assert.notStrictEqual(first, second)
       const counted = Metric.withAttributes(staleResults, {
         owner: "Connection/a",
         what: "Answered"
       })
       assert.strictEqual((yield* Metric.value(counted)).count, 1)
+    })
+  )
+
+  it.effect("ends when the state belongs to no epoch any more", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const actor = yield* Actor.spawn(connection(log, "5 seconds", false), "a")
+      yield* actor.ask.Connect()
+      yield* actor.ask.Disconnect()
+      yield* TestClock.adjust("20 seconds")
+      assert.deepStrictEqual(log, ["acquire 1", "release 1"])
+      assert.deepStrictEqual((yield* actor.state).answers, [])
     })
   )
 

@@ -7,11 +7,13 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Metric from "effect/Metric"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Actor from "../../src/actors/kernel/Actor.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
+import { droppedMessages } from "../../src/actors/kernel/Metrics.ts"
 import { StorageFailed } from "../../src/schema/JournalRecord.ts"
 import { Counter, Volatile } from "./counter.ts"
 
@@ -97,6 +99,8 @@ describe("a mailbox", () => {
       const counter = yield* Actor.spawn(Volatile, "a")
       for (let n = 0; n < 12; n++) yield* counter.tell.Add({ n: 1 })
       assert.strictEqual((yield* Effect.flip(counter.ask.Get()))._tag, "MailboxFull")
+      const dropped = Metric.withAttributes(droppedMessages, { actor: "Volatile" })
+      assert.strictEqual((yield* Metric.value(dropped)).count, 4)
       yield* Effect.yieldNow
       assert.strictEqual(yield* counter.ask.Get(), 8)
     })
@@ -173,6 +177,22 @@ describe("the end of an actor", () => {
       assert.deepInclude(yield* Fiber.join(stop), { reason: "stopped" })
       assert.deepStrictEqual([yield* Fiber.join(before), yield* Fiber.join(waiting)], [1, 3])
       assert.deepInclude(yield* counter.stop, { reason: "stopped" })
+    })
+  )
+
+  it.effect("stop needs no place in a full mailbox", () =>
+    Effect.gen(function* () {
+      const { journal, latch } = yield* held
+      const counter = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
+      latch.closeUnsafe()
+      yield* fork(counter.ask.Add({ n: 1 }))
+      for (let n = 0; n < 8; n++) yield* counter.tell.Add({ n: 1 })
+      const stop = yield* fork(counter.stop)
+      const again = yield* fork(counter.stop)
+      latch.openUnsafe()
+      assert.deepInclude(yield* Fiber.join(stop), { reason: "stopped" })
+      assert.deepInclude(yield* Fiber.join(again), { reason: "stopped" })
+      assert.strictEqual((yield* counter.state).sum, 9)
     })
   )
 

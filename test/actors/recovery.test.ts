@@ -16,7 +16,7 @@ import * as Behavior from "../../src/actors/kernel/Behavior.ts"
 import * as Decision from "../../src/actors/kernel/Decision.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { MaxRecoveries } from "../../src/actors/kernel/Limits.ts"
-import type { NewEvent } from "../../src/schema/JournalRecord.ts"
+import { type NewEvent, StorageFailed } from "../../src/schema/JournalRecord.ts"
 import { Counter, decide, evolve, react, spec, State } from "./counter.ts"
 
 const counterWith = (snapshot: Behavior.SnapshotPolicy<State, unknown>) =>
@@ -124,6 +124,27 @@ describe("recovery", () => {
       assert.strictEqual(yield* again.ask.Get(), 35)
       assert.strictEqual(yield* again.ask.Add({ n: 1 }), 36)
       assert.strictEqual((yield* Effect.flip(Actor.spawn(Counter, "a")))._tag, "CorruptRecord")
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("a snapshot that was refused keeps nothing from being recovered", () =>
+    Effect.gen(function* () {
+      const journal = yield* Journal
+      const refused = new Set([10])
+      const refusing = Journal.of({
+        ...journal,
+        saveSnapshot: (claim, snapshot) =>
+          refused.has(snapshot.seq)
+            ? new StorageFailed({ operation: "snapshot", reason: "io", file: "memory", detail: "" })
+            : journal.saveSnapshot(claim, snapshot)
+      })
+      const Pruning = counterWith({ state: State, every: 10, keep: 2, deleteEvents: true })
+      const counter = yield* Effect.provideService(Actor.spawn(Pruning, "a"), Journal, refusing)
+      for (let n = 0; n < 25; n++) yield* counter.ask.Add({ n: 1 })
+      const left = yield* eventsOf("Counter/a")
+      assert.strictEqual(left[0]?.seq, 21, "20 is the only snapshot: what is before it may go")
+      for (let n = 0; n < 5; n++) yield* counter.ask.Add({ n: 1 })
+      assert.strictEqual((yield* eventsOf("Counter/a"))[0]?.seq, 21, "20 and 30 are kept")
     }).pipe(Effect.provide(Journal.layerMemory))
   )
 

@@ -5,10 +5,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import type * as Actor from "../../src/actors/kernel/Actor.ts"
 import * as Behavior from "../../src/actors/kernel/Behavior.ts"
@@ -220,6 +222,41 @@ describe("limits", () => {
       broken = false
       yield* pass("5 seconds")
       assert.strictEqual(yield* Fiber.join(waiting), 2)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("a supervisor that ends while it waits starts nothing any more", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { b, log } = yield* Scope.provide(family({ backoff: Schedule.spaced("1 hour") }), scope)
+      yield* Effect.exit(b.ask.Crash())
+      yield* pass("1 minute")
+      yield* Scope.close(scope, Exit.void)
+      yield* pass("2 hours")
+      assert.deepStrictEqual(log, ["release b1", "release c1", "release a1"])
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("a crash while others still recover is dealt with after them", () =>
+    Effect.gen(function* () {
+      const journal = yield* Journal
+      const slow = Journal.of({
+        ...journal,
+        claim: (actor) => Effect.delay(journal.claim(actor), actor.endsWith("c") ? 1000 : 0)
+      })
+      const spawning = yield* Effect.forkChild(
+        Effect.provideService(family({ strategy: "one-for-all" }), Journal, slow)
+      )
+      yield* pass("10 seconds")
+      const { b, c, log } = yield* Fiber.join(spawning)
+      yield* Effect.exit(b.ask.Crash())
+      yield* pass(500)
+      // b lives again and crashes once more while c still reads its history.
+      yield* Effect.exit(b.ask.Crash())
+      yield* pass("10 seconds")
+      const ofC = log.filter((line) => line.includes(" c"))
+      assert.deepStrictEqual(ofC, ["release c1", "acquire c2", "release c2", "acquire c3"])
+      assert.strictEqual(yield* c.ask.Work(), 1)
     }).pipe(Effect.provide(Journal.layerMemory))
   )
 })

@@ -19,12 +19,11 @@ import * as Stream from "effect/Stream"
 import type { AskTimedOut, MailboxFull, Stopped } from "./ActorError.ts"
 import type { Arguments, Behavior, Tagged, Tell } from "./Behavior.ts"
 import { endedBy } from "./internal/answering.ts"
-import { Cell, ending, Envelope, type Life, type Watcher } from "./internal/cell.ts"
+import { Cell, type Life, type Watcher } from "./internal/cell.ts"
 import { endingOf, endWith } from "./internal/halting.ts"
 import { handle } from "./internal/handles.ts"
 import { recover, type RecoveryError } from "./internal/recovering.ts"
-import type { Sent } from "./internal/sending.ts"
-import { send } from "./internal/sending.ts"
+import { close, type Sent } from "./internal/sending.ts"
 import { turn } from "./internal/turning.ts"
 import { Journal } from "./Journal.ts"
 
@@ -106,6 +105,15 @@ export type Of<B> =
     ? Actor<State, Commands, Event>
     : never
 
+/**
+ * The services that an actor of a behavior needs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services<B> =
+  B extends Behavior<infer _State, infer _Commands, Tagged, infer _Event, infer R> ? R : never
+
 class ActorReference implements Actor<unknown, Rpc.Any, unknown> {
   readonly #cell: Cell
   constructor(cell: Cell) {
@@ -143,8 +151,7 @@ class ActorReference implements Actor<unknown, Rpc.Any, unknown> {
     return Effect.suspend(() => {
       const cell = this.#cell
       if (cell.phase === "passive") cell.fork(endWith(cell, { reason: "stopped", detail: "" }))
-      else send(cell, new Envelope(ending, undefined, undefined, false), false)
-      cell.closing = true
+      else close(cell)
       return awaitEnd(cell)
     })
   }
@@ -156,8 +163,10 @@ class ActorReference implements Actor<unknown, Rpc.Any, unknown> {
 const awaitEnd = (cell: Cell): Effect.Effect<Stopped> =>
   Effect.callback((resume) => {
     const tell = () => resume(Effect.succeed(endedBy(cell)))
-    if (cell.over) tell()
-    else (cell.onEnd ??= []).push(tell)
+    if (cell.over) return tell()
+    const waiting = (cell.onEnd ??= new Set())
+    waiting.add(tell)
+    return Effect.sync(() => waiting.delete(tell))
   })
 
 /** What a watcher picks, from now on; with `current`, it begins with the state as it is. */
@@ -209,7 +218,7 @@ export const spawn = Effect.fnUntraced(function* <
   id: string
 ): Effect.fn.Return<Actor<State, Commands, Event>, RecoveryError, Scope.Scope | R> {
   const cell = yield* makeCell(behavior, id, alone)
-  yield* recover(cell)
+  yield* Effect.onError(recover(cell), (cause) => endWith(cell, endingOf(cause)))
   return reference(cell)
 })
 

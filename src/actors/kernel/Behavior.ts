@@ -19,6 +19,7 @@ import type * as Scope from "effect/Scope"
 import type { Epoch } from "../../schema/Epoch.ts"
 import type { MailboxFull, Stopped } from "./ActorError.ts"
 import type { Decision } from "./Decision.ts"
+import type { Journal } from "./Journal.ts"
 import { type AnySpec, type Definition, define } from "./internal/definition.ts"
 import type { Limits } from "./Limits.ts"
 
@@ -163,6 +164,9 @@ type ServicesOf<Reactions> = {
     : never
 }[keyof Reactions]
 
+/** Effects bring their own Scope; a history needs a journal. */
+type Needs<R, Durability> = Exclude<R, Scope.Scope> | (Durability extends "none" ? never : Journal)
+
 /**
  * When and how the state is stored beside its events.
  *
@@ -195,7 +199,8 @@ export interface Spec<
   Signal extends Tagged,
   Events extends Schema.Codec<Tagged, unknown>,
   Reactions,
-  StartR
+  StartR,
+  Durability
 > {
   readonly commands: ReadonlyArray<Commands>
   readonly signals?: Signals<Signal>
@@ -205,11 +210,11 @@ export interface Spec<
   readonly evolve: EvolveTable<NoInfer<State>, Events["Type"]>
   readonly react?: Reactions & ReactTable<NoInfer<State>, Commands, Signal, Events["Type"]>
   /**
-   * The epoch that a state belongs to. Effects of an event run in the Scope of the epoch of the
-   * state after it; that Scope closes when the state moves on to another epoch. Without it an
-   * epoch lasts from recovery to the end of the actor.
+   * The epoch that a state belongs to, if any. Effects of an event run in the Scope of the epoch
+   * of the state after it; that Scope closes when the state moves on to another epoch or to none.
+   * Without this, an epoch lasts from recovery to the end of the actor.
    */
-  readonly epoch?: (state: NoInfer<State>) => Epoch
+  readonly epoch?: (state: NoInfer<State>) => Epoch | undefined
   /**
    * Decides after each recovery and before the first message what the past calls for: open a
    * new epoch, take up accepted work again. Its reply goes nowhere.
@@ -229,7 +234,7 @@ export interface Spec<
    * `"journal"` (the default) keeps the events; `"none"` is for actors whose state may end with
    * them, and needs no journal at all.
    */
-  readonly history?: "journal" | "none"
+  readonly history?: Durability
   /**
    * Events that only record and promise nothing to anyone: they are stored in order, but no
    * reply waits for them.
@@ -296,16 +301,17 @@ export const make = <
   Reactions extends ReactTable<State, Commands, Signal, Events["Type"]> = {},
   Signal extends Tagged = never,
   StartR = never,
+  Durability extends "journal" | "none" = "journal",
   Tag extends string = string
 >(
   name: string,
-  spec: Spec<State, Commands, Signal, Events, Reactions, StartR>
+  spec: Spec<State, Commands, Signal, Events, Reactions, StartR, Durability>
 ): Behavior<
   State,
   Commands,
   Signal,
   Events["Type"],
-  Exclude<ServicesOf<Reactions> | StartR, Scope.Scope>
+  Needs<ServicesOf<Reactions> | StartR, Durability>
 > => {
   const { commands } = spec
   const behavior: Pick<
@@ -317,6 +323,6 @@ export const make = <
     Commands,
     Signal,
     Events["Type"],
-    Exclude<ServicesOf<Reactions> | StartR, Scope.Scope>
+    Needs<ServicesOf<Reactions> | StartR, Durability>
   >
 }

@@ -16,10 +16,13 @@ import type {
   Append,
   Claim,
   JournalError,
+  JournalUnavailable,
   StoredEvent,
   StoredSnapshot
 } from "../../schema/JournalRecord.ts"
+import type * as Duration from "effect/Duration"
 import { makeMemory } from "./internal/memoryJournal.ts"
+import { makeSqlite } from "./internal/sqliteJournal.ts"
 
 /**
  * The operations that every journal layer offers.
@@ -43,7 +46,8 @@ export interface Store {
    */
   readonly read: (actor: string, from?: number) => Stream.Stream<StoredEvent, JournalError>
   /**
-   * Stores a snapshot of the state after an event that is already stored.
+   * Stores a snapshot of the state after an event that is already stored, in place of an earlier
+   * one of the same event. `SequenceConflict` if the event is not there.
    */
   readonly saveSnapshot: (
     claim: Claim,
@@ -58,7 +62,8 @@ export interface Store {
   ) => Effect.Effect<Option.Option<StoredSnapshot>, JournalError>
   /**
    * Deletes events up to and with `eventsTo`, and all snapshots before `snapshotsBefore`.
-   * The last sequence number is never forgotten.
+   * The last sequence number is never forgotten. Other operations go on meanwhile, so a long
+   * deletion is not atomic: it can be seen half done, and is begun again after a failure.
    */
   readonly prune: (
     claim: Claim,
@@ -69,6 +74,38 @@ export interface Store {
    * It ends at the newest one: a projection stores the last offset and asks again.
    */
   readonly tagged: (tag: string, after?: number) => Stream.Stream<StoredEvent, JournalError>
+}
+
+/**
+ * Where a journal file is, and its limits.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SqliteSettings {
+  /** Path of the file, which is made if it is not there. `-wal` beside it is part of it. */
+  readonly file: string
+  /** Appends that are with the worker at once, default 16,384. More wait in order. */
+  readonly queueAppends?: number
+  /** Characters of bodies that are with the worker at once, default 32 Mi. */
+  readonly queueBytes?: number
+  /** Characters of one body, default 16 Mi. One that is larger fails with `"too-large"`. */
+  readonly bodyBytes?: number
+  /** Events that one batch of a replay reads, default 1,000: about a millisecond of work. */
+  readonly replayEvents?: number
+  /** A batch ends early after so many characters of bodies, default 1 Mi. */
+  readonly replayBytes?: number
+  /** Memory for the file's pages, default 16 MiB. */
+  readonly cacheBytes?: number
+  /** Actors that are remembered without asking the file, default 65,536 (some 20 MB). */
+  readonly cachedActors?: number
+  /**
+   * Newest events whose places are written to the index later, default 262,144. More make appends
+   * cheaper; opening after a crash reads as many again, some 400 ms.
+   */
+  readonly unindexedEvents?: number
+  /** How long closing may take, default 10 seconds. What is then unanswered fails. */
+  readonly closeWithin?: Duration.Input
 }
 
 /**
@@ -83,4 +120,15 @@ export class Journal extends Context.Service<Journal, Store>()("handfast/actors/
    * with the process.
    */
   static readonly layerMemory: Layer.Layer<Journal> = Layer.sync(Journal, makeMemory)
+
+  /**
+   * A journal in a SQLite file, which this process has for itself. What arrives while a commit is
+   * under way goes into the next one, so a thousand actors share one flush of the disk.
+   *
+   * The file belongs to a worker thread. Closing the layer finishes what was accepted, closes the
+   * file and lets the worker end.
+   */
+  static readonly layerSqlite = (
+    settings: SqliteSettings
+  ): Layer.Layer<Journal, JournalUnavailable> => Layer.effect(Journal, makeSqlite(settings))
 }

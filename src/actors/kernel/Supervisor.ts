@@ -85,7 +85,8 @@ export const make = Effect.fnUntraced(function* (
     withinMillis: Duration.toMillis(Duration.fromInputUnsafe(within)),
     backoff: options.backoff ?? defaultBackoff,
     parent: options.parent?.["~handfast/actors/Supervisor"],
-    context: yield* Effect.context<never>()
+    context: yield* Effect.context<never>(),
+    scope
   })
   const life = supervisedLife(supervision)
   const inScope = <A, E, R>(effect: Effect.Effect<A, E, R>) => Scope.provide(effect, scope)

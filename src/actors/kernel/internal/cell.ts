@@ -38,11 +38,19 @@ export type Phase =
   | "passive"
   | "ended"
 
+/** The epoch in which an effect was started. */
+export interface Origin {
+  readonly generation: number
+  readonly epoch: Epoch
+  /** The state named no epoch: this one is the actor's own. */
+  readonly own: boolean
+}
+
 /** A message in a mailbox. `from` tells a signal's epoch; a command has none. */
 export class Envelope {
   readonly handler: Handler
   readonly message: unknown
-  readonly from: { readonly generation: number; readonly epoch: Epoch } | undefined
+  readonly from: Origin | undefined
   /** Whether somebody waits for the answer. */
   readonly asked: boolean
   exit: Exit.Exit<unknown, unknown> | undefined = undefined
@@ -80,9 +88,7 @@ export interface Life {
 }
 
 /** The Scope of one epoch, in which the effects of its events run. */
-export interface EpochScope {
-  readonly epoch: Epoch
-  readonly generation: number
+export interface EpochScope extends Origin {
   readonly scope: Scope.Closeable
   /** Closes the Scope of the epoch before, while that is still under way. */
   readonly before: Fiber.Fiber<void> | undefined
@@ -100,7 +106,14 @@ export interface Held {
   readonly answers: ReadonlyArray<Answer>
 }
 
-const noSnapshots: ReadonlyArray<number> = []
+/** Stands for every list of snapshots that is empty. */
+export const noSnapshots: ReadonlyArray<number> = []
+
+/** An append that is under way; who ends the generation may wait for its end. */
+export interface Appending {
+  ended: boolean
+  onEnd: (() => void) | undefined
+}
 
 /** Why an actor ended. */
 export interface Ending {
@@ -128,7 +141,9 @@ export class Cell {
   seq = 0
   /** The sequence number of the last event stored. */
   stored = 0
-  /** The sequence numbers of the snapshots that are kept, oldest first. */
+  /** The sequence number of the newest snapshot that was tried. */
+  snapshotAt = 0
+  /** The sequence numbers of the snapshots that are known to be stored, oldest first. */
   snapshots: ReadonlyArray<number> = noSnapshots
 
   mailbox: Array<Envelope> = nothing
@@ -140,7 +155,7 @@ export class Cell {
   pausing = false
 
   unwritten: ReadonlyArray<NewEvent> | undefined = undefined
-  appending: Fiber.Fiber<void, unknown> | undefined = undefined
+  appending: Appending | undefined = undefined
   held: Held | undefined = undefined
 
   scope: EpochScope | undefined = undefined
@@ -150,7 +165,7 @@ export class Cell {
   end: Ending | undefined = undefined
   /** Everything is released. */
   over = false
-  onEnd: Array<() => void> | undefined = undefined
+  onEnd: Set<() => void> | undefined = undefined
 
   constructor(
     definition: Definition,

@@ -15,7 +15,7 @@ export class SupervisedActor implements Child {
 
   constructor(cell: Cell, supervision: Supervision) {
     this.#cell = cell
-    ;(cell.onEnd ??= []).push(() => supervision.remove(cell))
+    ;(cell.onEnd ??= new Set()).add(() => supervision.remove(cell))
   }
   get name() {
     return this.#cell.address

@@ -164,8 +164,9 @@ const putAside = (cell: Cell, batch: Batch, envelope: Envelope): void => {
 const isStale = (cell: Cell, state: unknown, envelope: Envelope): boolean => {
   const { from } = envelope
   if (from === undefined || cell.defects.skipFence) return false
-  const epoch = cell.definition.epoch?.(state) ?? from.epoch
-  if (from.generation === cell.generation && from.epoch === epoch) return false
+  const epoch = cell.definition.epoch?.(state)
+  const current = epoch === undefined ? from.own : from.epoch === epoch
+  if (current && from.generation === cell.generation) return false
   dropUnsafe(cell.context, { owner: cell.address, what: envelope.handler.tag, epoch: from.epoch })
   return true
 }

@@ -45,7 +45,7 @@ export interface Definition {
   readonly react: Readonly<
     Record<string, ((event: Tagged, self: unknown, state: unknown) => AnyEffect) | undefined>
   >
-  readonly epoch: ((state: unknown) => Epoch) | undefined
+  readonly epoch: ((state: unknown) => Epoch | undefined) | undefined
   readonly reconcile:
     | ((state: unknown, recovery: Recovery, about: Circumstances) => AnyDecision)
     | undefined
@@ -61,7 +61,7 @@ export interface Definition {
 
 /** What a behavior declares, once its types have done their work. */
 export type AnySpec = Omit<
-  Spec<object, Rpc.Any, Tagged, Schema.Codec<Tagged, unknown>, object, never>,
+  Spec<object, Rpc.Any, Tagged, Schema.Codec<Tagged, unknown>, object, never, "journal" | "none">,
   "decide" | "evolve" | "react" | "start" | "snapshot"
 > & {
   readonly decide: Readonly<Record<string, Handler["decide"]>>

@@ -9,7 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { Fenced } from "../../../schema/JournalRecord.ts"
 import { refuse, stoppedBy } from "./answering.ts"
-import { type Cell, type Ending, type EpochScope, nothing } from "./cell.ts"
+import { type Appending, type Cell, type Ending, type EpochScope, nothing } from "./cell.ts"
 
 /** Whether another writer took over the history: then this actor must never write again. */
 export const isFenced = (cause: Cause.Cause<unknown>): boolean =>
@@ -57,7 +57,7 @@ export const halt = (cell: Cell): Effect.Effect<void> =>
     cell.pausing = true
     const { appending } = cell
     if (appending !== undefined && cell.phase !== "halting") {
-      return Effect.andThen(Fiber.await(appending), halt(cell))
+      return Effect.andThen(awaitAppend(appending), halt(cell))
     }
     if (cell.phase !== "ended") cell.phase = "halting"
     return Effect.andThen(
@@ -67,6 +67,12 @@ export const halt = (cell: Cell): Effect.Effect<void> =>
         if (cell.phase === "halting") cell.phase = "halted"
       })
     )
+  })
+
+const awaitAppend = (appending: Appending): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    if (appending.ended) resume(Effect.void)
+    else appending.onEnd = () => resume(Effect.void)
   })
 
 /** The last message was worked on: the events written behind are awaited, then all is over. */

@@ -17,8 +17,11 @@ interface History {
   writer: number
   last: number
   events: Array<StoredEvent>
-  snapshots: Array<StoredSnapshot>
+  snapshots: ReadonlyArray<StoredSnapshot>
 }
+
+/** Stands for every empty list, so that an actor without a history costs little. */
+const none: Array<never> = []
 
 interface Memory {
   readonly histories: Map<string, History>
@@ -28,7 +31,7 @@ interface Memory {
 const historyOf = ({ histories }: Memory, actor: string): History => {
   let history = histories.get(actor)
   if (history === undefined) {
-    history = { writer: 0, last: 0, events: [], snapshots: [] }
+    history = { writer: 0, last: 0, events: none, snapshots: none }
     histories.set(actor, history)
   }
   return history
@@ -54,6 +57,7 @@ const append = (memory: Memory, request: Append) =>
     if (history.last !== expected) {
       return Effect.fail(new SequenceConflict({ actor, expected, actual: history.last }))
     }
+    if (history.events === none) history.events = []
     for (const event of request.events) {
       history.last++
       memory.offset++
@@ -79,8 +83,13 @@ export const makeMemory = (): Store => {
       ),
     saveSnapshot: (claim, snapshot) =>
       guarded(memory, claim, (history) => {
-        history.snapshots = history.snapshots.filter((other) => other.seq !== snapshot.seq)
-        history.snapshots.push(snapshot)
+        const { actor, seq } = snapshot
+        if (seq > history.last) {
+          return Effect.fail(new SequenceConflict({ actor, expected: seq, actual: history.last }))
+        }
+        const others = history.snapshots.filter((other) => other.seq !== seq)
+        history.snapshots = [...others, snapshot].toSorted((one, other) => one.seq - other.seq)
+        return undefined
       }),
     loadSnapshot: (actor, atMost = Infinity) =>
       Effect.sync(() =>

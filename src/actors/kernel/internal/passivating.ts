@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { Cell } from "./cell.ts"
 import { release } from "./halting.ts"
+import { wake } from "./sending.ts"
 
 /** Notes that the actor has nothing to do; a timer looks whether it stays so. */
 export const restUntilNeeded = (cell: Cell): void => {
@@ -15,21 +16,19 @@ export const restUntilNeeded = (cell: Cell): void => {
     cell.idleTimer = undefined
     const idle = cell.phase === "ready" && cell.mailbox.length === 0 && cell.stash.length === 0
     if (!idle || cell.stored !== cell.seq) return Effect.void
-    return passivate(cell)
+    // In one step with the look at the phase: a fiber may yield between any two effects.
+    cell.phase = "halting"
+    return Effect.andThen(
+      release(cell),
+      Effect.sync(() => forget(cell))
+    )
   })
   cell.idleTimer = cell.fork(watch)
 }
 
-const passivate = (cell: Cell): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    cell.phase = "halting"
-    return Effect.andThen(
-      release(cell),
-      Effect.sync(() => {
-        if (cell.phase !== "halting") return
-        cell.phase = "passive"
-        cell.state = cell.definition.initial
-        if (cell.mailbox.length > 0) cell.life.wake(cell)
-      })
-    )
-  })
+const forget = (cell: Cell): void => {
+  if (cell.phase !== "halting") return
+  cell.phase = "passive"
+  cell.state = cell.definition.initial
+  if (cell.mailbox.length > 0) wake(cell)
+}

@@ -20,11 +20,13 @@ import { makeSelf } from "./handles.ts"
 const scopeFor = (cell: Cell, state: unknown): EpochScope => {
   const current = cell.scope
   const epoch = cell.definition.epoch?.(state)
-  if (current !== undefined && (epoch === undefined || epoch === current.epoch)) return current
+  const stays = epoch === undefined ? current?.own : epoch === current?.epoch
+  if (current !== undefined && stays) return current
   const closing = current === undefined ? undefined : cell.fork(closeEpoch(cell, current))
   const busy = closing?.pollUnsafe() === undefined && !cell.defects.overlapGenerations
   const from = {
     epoch: epoch ?? Context.get(cell.context, Epochs).next(),
+    own: epoch === undefined,
     generation: cell.generation
   }
   cell.scope = {

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import {
+  type Claim,
   CorruptRecord,
   type JournalError,
   type StoredEvent
@@ -19,7 +20,7 @@ import type { Recovery } from "../Behavior.ts"
 import type { Store } from "../Journal.ts"
 import { recoveries } from "../Metrics.ts"
 import { MaxRecoveries } from "../Limits.ts"
-import { beginning, type Cell, Envelope, nothing } from "./cell.ts"
+import { beginning, type Cell, Envelope, noSnapshots, nothing } from "./cell.ts"
 import type { Definition } from "./definition.ts"
 import { LONG_RECOVERY_EVENTS, takeSnapshot } from "./snapshots.ts"
 
@@ -36,56 +37,68 @@ const permitsOf = (cell: Cell, journal: Store): Semaphore.Semaphore => {
   return semaphore
 }
 
+/** What a generation begins with. */
+interface Beginning {
+  readonly claim: Claim | undefined
+  readonly state: unknown
+  readonly recovery: Recovery
+}
+
 /** Begins a generation. When it returns, the actor works on its mailbox. */
 export const recover = (cell: Cell): Effect.Effect<void, RecoveryError> =>
   Effect.suspend(() => {
     const { definition, journal } = cell
+    const generation = ++cell.generation
     cell.phase = "recovering"
-    cell.generation++
-    cell.state = definition.initial
     Metric.withAttributes(recoveries, { actor: definition.name }).updateUnsafe(1, cell.context)
     const replay =
       journal === undefined
-        ? Effect.succeed(volatile(cell))
+        ? Effect.succeed(withoutHistory(cell))
         : permitsOf(cell, journal).withPermit(replayHistory(cell, journal))
-    return Effect.map(replay, (recovery) => {
-      if (cell.phase !== "recovering") return
-      const first = new Envelope(beginning, recovery, undefined, false)
-      cell.mailbox = cell.mailbox === nothing ? [first] : [first, ...cell.mailbox]
-      cell.phase = "ready"
-      cell.life.turn(cell)
+    return Effect.map(replay, (found) => {
+      // Meanwhile the actor may have ended, or been halted and begun again.
+      if (cell.phase === "recovering" && cell.generation === generation) begin(cell, found)
     })
   })
 
-const volatile = (cell: Cell): Recovery => ({
-  generation: cell.generation,
-  last: 0,
-  replayed: 0,
-  upcasted: 0,
-  snapshot: 0
+const begin = (cell: Cell, { claim, recovery, state }: Beginning): void => {
+  const { last, replayed, snapshot, upcasted } = recovery
+  cell.claim = claim
+  cell.state = state
+  cell.seq = last
+  cell.stored = last
+  cell.snapshotAt = snapshot
+  cell.snapshots = snapshot === 0 ? noSnapshots : [snapshot]
+  const long = Math.min(cell.definition.snapshot?.every ?? Infinity, LONG_RECOVERY_EVENTS)
+  if (replayed > long || upcasted > 0) takeSnapshot(cell)
+  const first = new Envelope(beginning, recovery, undefined, false)
+  cell.mailbox = cell.mailbox === nothing ? [first] : [first, ...cell.mailbox]
+  cell.phase = "ready"
+  cell.life.turn(cell)
+}
+
+const withoutHistory = ({ definition, generation }: Cell): Beginning => ({
+  claim: undefined,
+  state: definition.initial,
+  recovery: { generation, last: 0, replayed: 0, upcasted: 0, snapshot: 0 }
 })
 
 const replayHistory = Effect.fnUntraced(function* (
   cell: Cell,
   journal: Store
-): Effect.fn.Return<Recovery, RecoveryError> {
-  const { definition } = cell
+): Effect.fn.Return<Beginning, RecoveryError> {
+  const { definition, generation } = cell
   const claim = yield* journal.claim(cell.address)
   const from = yield* readSnapshot(cell, journal)
   const replay = new Replay(definition, from.state, from.seq)
   yield* Stream.runForEachArray(journal.read(claim.actor, from.seq + 1), (events) =>
     Effect.suspend(() => replay.take(events))
   )
-  if (replay.seq !== claim.last) return yield* gap(claim.actor, replay.seq + 1, claim.last)
-  cell.claim = claim
-  cell.state = replay.state
-  cell.seq = replay.seq
-  cell.stored = replay.seq
-  const replayed = replay.seq - from.seq
-  const long = Math.min(definition.snapshot?.every ?? Infinity, LONG_RECOVERY_EVENTS)
-  if (replayed > long || replay.upcasted > 0) takeSnapshot(cell)
-  const { upcasted } = replay
-  return { generation: cell.generation, last: cell.seq, replayed, upcasted, snapshot: from.seq }
+  const { seq, state, upcasted } = replay
+  if (seq !== claim.last) return yield* gap(claim.actor, seq + 1, claim.last)
+  const replayed = seq - from.seq
+  const recovery = { generation, last: seq, replayed, upcasted, snapshot: from.seq }
+  return { claim, state, recovery }
 })
 
 /** Folds stored events into a state. */
@@ -129,7 +142,6 @@ const readSnapshot = Effect.fnUntraced(function* (cell: Cell, journal: Store) {
   const found = yield* journal.loadSnapshot(cell.address)
   if (Option.isNone(found) || found.value.version !== rules.codec.version) return nothing
   const state = yield* rules.codec.decode(found.value)
-  cell.snapshots = [found.value.seq]
   return { state, seq: found.value.seq }
 })
 

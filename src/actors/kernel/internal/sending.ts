@@ -1,7 +1,13 @@
 /** The way into a mailbox. */
 import * as Metric from "effect/Metric"
 import { droppedMessages } from "../Metrics.ts"
-import { type Cell, type Envelope, nothing, schedule } from "./cell.ts"
+import { type Cell, ending, Envelope, nothing, schedule } from "./cell.ts"
+
+/** Recovers a passive actor, once for all messages that come meanwhile. */
+export const wake = (cell: Cell): void => {
+  cell.phase = "halted"
+  cell.life.wake(cell)
+}
 
 /** What became of a message that was sent. */
 export type Sent = "accepted" | "full" | "dropped" | "stopped"
@@ -26,8 +32,16 @@ export const send = (cell: Cell, envelope: Envelope, now: boolean): Sent => {
   if (cell.phase === "ready") {
     if (now && !cell.scheduled && !cell.chaos.fires("turn-later")) cell.life.turn(cell)
     else scheduleTurn(cell)
-  } else if (cell.phase === "passive") cell.life.wake(cell)
+  } else if (cell.phase === "passive") wake(cell)
   return "accepted"
+}
+
+/** Lets the actor end after the messages it has, and take no more. */
+export const close = (cell: Cell): void => {
+  if (cell.closing || cell.phase === "ended") return
+  cell.closing = true
+  cell.mailbox = [...cell.mailbox, new Envelope(ending, undefined, undefined, false)]
+  if (cell.phase === "ready") scheduleTurn(cell)
 }
 
 /** Has the mailbox worked on when the scheduler comes to it. */

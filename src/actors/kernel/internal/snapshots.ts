@@ -13,8 +13,8 @@ export const LONG_RECOVERY_EVENTS = 1000
 export const snapshotIfDue = (cell: Cell, batch: Batch): void => {
   const rules = cell.definition.snapshot
   if (rules === undefined) return
-  const newest = cell.snapshots.at(-1) ?? 0
-  if (cell.seq - newest >= rules.every || called(rules.when, batch.steps)) takeSnapshot(cell)
+  if (cell.seq - cell.snapshotAt >= rules.every || called(rules.when, batch.steps))
+    takeSnapshot(cell)
 }
 
 /** Whether one of the events calls for a snapshot. */
@@ -37,18 +37,18 @@ export const takeSnapshot = (cell: Cell): void => {
   if (rules === undefined || claim === undefined || journal === undefined) return
   if (cell.stored !== cell.seq) return
   const { actor } = claim
-  const seq = cell.seq
+  const { generation, seq } = cell
   const { codec, deleteEvents, keep } = rules
+  cell.snapshotAt = seq
   const save = Effect.suspend(() => {
     const body = codec.encode(cell.state)
     return journal.saveSnapshot(claim, { actor, seq, version: codec.version, body, at: cell.now() })
   })
-  const kept = [...cell.snapshots, seq].slice(-keep)
-  const oldest = kept[0] ?? seq
-  cell.snapshots = kept
-  const prune = journal.prune(claim, {
-    snapshotsBefore: oldest,
-    eventsTo: deleteEvents ? oldest : 0
+  const prune = Effect.suspend(() => {
+    if (cell.generation !== generation) return Effect.void
+    cell.snapshots = [...cell.snapshots, seq].toSorted((one, other) => one - other).slice(-keep)
+    const oldest = cell.snapshots[0] ?? seq
+    return journal.prune(claim, { snapshotsBefore: oldest, eventsTo: deleteEvents ? oldest : 0 })
   })
   cell.fork(
     Effect.andThen(save, prune).pipe(

@@ -8,8 +8,10 @@ import * as Deferred from "effect/Deferred"
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { RestartsExhausted } from "../ActorError.ts"
 import { type RestartBudget, spend } from "./restartBudget.ts"
@@ -34,6 +36,8 @@ export interface Settings {
   readonly backoff: Schedule.Schedule<unknown, Cause.Cause<unknown>>
   readonly parent: Supervision | undefined
   readonly context: Context.Context<never>
+  /** With it everything ends, also a wait before a restart. */
+  readonly scope: Scope.Scope
 }
 
 type Step = (
@@ -71,9 +75,9 @@ export class Supervision implements Child {
   }
 
   crashed(subject: object, cause: Cause.Cause<unknown>): void {
-    Effect.runForkWith(this.settings.context)(
-      this.#oneAtATime.withPermit(this.#deal(subject, cause))
-    )
+    const { context, scope } = this.settings
+    const dealing = this.#oneAtATime.withPermit(this.#deal(subject, cause))
+    Fiber.runIn(Effect.runForkWith(context)(dealing), scope)
   }
 
   get halt(): Effect.Effect<void> {

@@ -4,7 +4,8 @@
  */
 import * as Exit from "effect/Exit"
 import type { NewEvent } from "../../../schema/JournalRecord.ts"
-import type { Cell } from "./cell.ts"
+import type { Appending, Cell } from "./cell.ts"
+import { run } from "./direct.ts"
 
 export type Written = Exit.Exit<void, unknown>
 
@@ -25,27 +26,40 @@ export const flush = (
   if (cell.appending !== undefined) return undefined
   const events = cell.unwritten
   if (events === undefined) return Exit.void
-  const { claim, journal, generation } = cell
+  const { claim, journal } = cell
   if (claim === undefined || journal === undefined) return Exit.die("no claim on the history")
-  cell.unwritten = undefined
   const { actor, writer } = claim
-  const fiber = cell.fork(journal.append({ actor, writer, expected: cell.stored, events }))
-  const settle = (written: Written) => {
-    if (Exit.isSuccess(written) || cell.defects.resumeAfterFailedAppend) {
-      cell.stored += events.length
-      return Exit.void
+  const appending: Appending = { ended: false, onEnd: undefined }
+  cell.unwritten = undefined
+  cell.appending = appending
+  let known: Written | undefined
+  let returned = false
+  run(cell, journal.append({ actor, writer, expected: cell.stored, events }), (written) => {
+    appending.ended = true
+    // Meanwhile another generation may have begun, which has an append of its own.
+    if (cell.appending === appending) {
+      cell.appending = undefined
+      known = settle(cell, events.length, written)
+      if (returned) goOn(cell, known, later)
     }
-    return written
-  }
-  const written = fiber.pollUnsafe()
-  if (written !== undefined) return settle(written)
-  cell.appending = fiber
-  fiber.addObserver((written) => {
-    if (cell.generation !== generation || cell.appending !== fiber) return
-    cell.appending = undefined
-    const settled = settle(written)
-    const last = Exit.isSuccess(settled) && cell.unwritten ? flush(cell, later) : settled
-    if (last !== undefined) later(cell, last)
+    appending.onEnd?.()
   })
-  return undefined
+  returned = true
+  return known
+}
+
+const settle = (cell: Cell, events: number, written: Written): Written => {
+  if (Exit.isFailure(written) && !cell.defects.resumeAfterFailedAppend) return written
+  cell.stored += events
+  return Exit.void
+}
+
+const goOn = (
+  cell: Cell,
+  written: Written,
+  later: (cell: Cell, written: Written) => void
+): void => {
+  const waits = Exit.isSuccess(written) && cell.unwritten !== undefined
+  const last = waits ? flush(cell, later) : written
+  if (last !== undefined) later(cell, last)
 }

@@ -1,0 +1,34 @@
+/**
+ * Effects that the kernel can run without a fiber.
+ *
+ * A thousand actors that persist together would suspend a thousand fibers for each commit, and
+ * what survives that long makes the collector's pauses longer than everything else. An effect
+ * that only waits for a callback says so here, and the kernel gives it the callback itself. It
+ * stays an ordinary Effect: whoever wraps it gets one, and the kernel then runs it in a fiber.
+ */
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type { Cell } from "./cell.ts"
+
+type Done<A, E> = (exit: Exit.Exit<A, E>) => void
+type Register<A, E> = (done: Done<A, E>) => void
+
+const registerKey = Symbol("handfast/actors/direct")
+
+interface Direct<A, E> extends Effect.Effect<A, E> {
+  readonly [registerKey]?: Register<A, E>
+}
+
+/** An effect that ends when `register` calls back, once, at once or later. */
+export const direct = <A, E>(register: Register<A, E>): Effect.Effect<A, E> =>
+  Object.assign(
+    Effect.callback<A, E>((resume) => register(resume)),
+    { [registerKey]: register }
+  )
+
+/** Runs an effect in a cell's context; `done` is called with its end, at once or later. */
+export const run = <A, E>(cell: Cell, effect: Direct<A, E>, done: Done<A, E>): void => {
+  const register = effect[registerKey]
+  if (register === undefined) cell.fork(effect).addObserver(done)
+  else register(done)
+}

@@ -1,0 +1,312 @@
+/**
+ * Where each actor's events lie. Their offsets are remembered here when they are appended, and
+ * written to the file later, many at once (a *run*): appending costs no index page. What was not
+ * written when the process died is found again by reading the newest events of the file.
+ *
+ * The index also knows who may write each actor's history, and forgets the quiet ones.
+ */
+import type { DatabaseSync, StatementSync } from "node:sqlite"
+import { checksumNumbers, checksumText } from "./checksum.ts"
+import { FileRefused, OperationFailed } from "./failures.ts"
+
+/** What is remembered of one actor. */
+export interface Actor {
+  readonly name: string
+  /** The sum of the name, which every record of the actor continues. */
+  readonly sum: number
+  /** 0 until its first record is stored. */
+  id: number
+  writer: number
+  last: number
+  /** Events up to this one are deleted. */
+  pruned: number
+  /** The offsets of the events after `indexed`, which no run holds yet. */
+  indexed: number
+  tail: Array<number>
+  /** The file does not know the writer yet. */
+  unsaved: boolean
+  /** The transaction that has touched it last. */
+  transaction: number
+}
+
+interface Touched {
+  readonly actor: Actor
+  readonly before: Actor
+  readonly tailLength: number
+}
+
+const runLength = 1024
+
+/** The actors of one open file. */
+export class ActorIndex {
+  readonly #limits: { readonly unindexedEvents: number; readonly cachedActors: number }
+  readonly #actors = new Map<string, Actor>()
+  /** Actors with a tail, the one with the oldest event first. */
+  #dirty = new Set<Actor>()
+  #writers: number
+  #transaction = 0
+  #touched: Array<Touched> = []
+  #stored = false
+  readonly #find: StatementSync
+  readonly #insert: StatementSync
+  readonly #update: StatementSync
+  readonly #insertRun: StatementSync
+  readonly #findRun: StatementSync
+  readonly #deleteRuns: StatementSync
+  readonly #setIndexed: StatementSync
+
+  constructor(
+    database: DatabaseSync,
+    limits: { readonly unindexedEvents: number; readonly cachedActors: number }
+  ) {
+    this.#limits = limits
+    this.#find = database.prepare("SELECT id, writer, last, pruned, crc FROM actors WHERE name = ?")
+    this.#insert = database.prepare(
+      "INSERT INTO actors (name, writer, last, pruned, crc) VALUES (?, 0, 0, 0, ?)"
+    )
+    this.#update = database.prepare(
+      "UPDATE actors SET writer = ?, last = ?, pruned = ?, crc = ? WHERE id = ?"
+    )
+    this.#insertRun = database.prepare("INSERT INTO runs VALUES (?, ?, ?, ?, ?)")
+    this.#findRun = database.prepare(
+      "SELECT first, last, base, offsets FROM runs WHERE actor = ? AND first <= ?" +
+        " ORDER BY first DESC LIMIT 1"
+    )
+    this.#deleteRuns = database.prepare("DELETE FROM runs WHERE actor = ? AND last <= ?")
+    this.#setIndexed = database.prepare("UPDATE meta SET value = ? WHERE key = 'indexed'")
+    // Each opening of the file has its own range, so no claim of an earlier process comes back.
+    this.#writers = meta(database, "opens") * 2 ** 32
+    this.#recover(database)
+  }
+
+  /** The actor that this writer may write now, directly after the event `expected` if given. */
+  admit(name: string, writer: number, expected?: number): Actor {
+    const actor = this.#hold(name)
+    if (actor === undefined || actor.writer !== writer) {
+      throw new OperationFailed({ kind: "fenced", by: actor?.writer ?? 0 })
+    }
+    if (expected !== undefined && actor.last !== expected) {
+      throw new OperationFailed({ kind: "conflict", actual: actor.last })
+    }
+    return actor
+  }
+
+  /** The actor of that name, if the journal knows it. */
+  lookup(name: string): Actor | undefined {
+    const known = this.#actors.get(name)
+    if (known !== undefined) return known
+    const row = this.#find.get(name)
+    if (row === undefined) return undefined
+    const actor = makeActor(name)
+    actor.id = Number(row["id"])
+    actor.writer = Number(row["writer"])
+    actor.last = actor.indexed = Number(row["last"])
+    actor.pruned = Number(row["pruned"])
+    if (actorSum(actor) !== row["crc"]) {
+      throw corruptEvent(name, actor.last, "the entry of the actor has a wrong checksum")
+    }
+    return actor
+  }
+
+  /** Gives an actor a new writer. */
+  claim(name: string): Actor {
+    const actor = this.lookup(name) ?? makeActor(name)
+    this.#actors.set(name, actor)
+    this.#writers = Math.max(this.#writers, actor.writer) + 1
+    actor.writer = this.#writers
+    actor.unsaved = true
+    return actor
+  }
+
+  /** Remembers an actor's state for `undo`, and gives the actor its number. */
+  touch(actor: Actor) {
+    if (actor.transaction === this.#transaction) return
+    actor.transaction = this.#transaction
+    this.#touched.push({ actor, before: { ...actor }, tailLength: actor.tail.length })
+    if (actor.id === 0) {
+      const { lastInsertRowid } = this.#insert.run(actor.name, 0)
+      actor.id = Number(lastInsertRowid)
+      this.#save(actor)
+    }
+  }
+
+  /** Adds the next event of a touched actor. */
+  add(actor: Actor, offset: number) {
+    if (actor.tail.length === 0) this.#dirty.add(actor)
+    actor.last++
+    actor.tail.push(offset)
+  }
+
+  /** Writes a touched actor's entry and its tail. */
+  store(actor: Actor) {
+    const from = Math.max(actor.indexed, actor.pruned)
+    for (let last = from; last < actor.last; last += runLength) {
+      const start = last - actor.indexed
+      const offsets = actor.tail.slice(start, start + runLength)
+      const base = offsets[0]!
+      const bytes = new Uint8Array(Uint32Array.from(offsets, (offset) => offset - base).buffer)
+      this.#insertRun.run(actor.id, last + 1, last + offsets.length, base, bytes)
+    }
+    this.#dirty.delete(actor)
+    actor.indexed = actor.last
+    actor.tail = []
+    this.#save(actor)
+    this.#stored = true
+  }
+
+  /** Whether actors should be stored although nobody wrote. */
+  get isCrowded(): boolean {
+    return this.#actors.size > this.#limits.cachedActors
+  }
+
+  /** Ends a transaction's work: stores what is due. To be called before the commit. */
+  settle(offset: number) {
+    for (const actor of this.#dirty) {
+      if (offset - actor.tail[0]! < this.#limits.unindexedEvents) break
+      this.touch(actor)
+      this.store(actor)
+    }
+    if (this.isCrowded) {
+      let count = evictedAtOnce
+      for (const actor of this.#actors.values()) {
+        if (count-- === 0) break
+        if (!actor.unsaved && actor.tail.length === 0) continue
+        this.touch(actor)
+        this.store(actor)
+      }
+    }
+    if (this.#stored) this.#setIndexed.run(this.#oldestUnindexed() ?? offset)
+  }
+
+  /** Stores everything, before the file is closed. */
+  settleAll(offset: number) {
+    for (const actor of this.#dirty) {
+      this.touch(actor)
+      this.store(actor)
+    }
+    this.#setIndexed.run(offset)
+  }
+
+  /** After the commit: the transaction's states stand. */
+  commit() {
+    this.#end()
+    if (!this.isCrowded) return
+    let count = evictedAtOnce
+    for (const [name, actor] of this.#actors) {
+      if (count-- === 0) break
+      if (!actor.unsaved && actor.tail.length === 0) this.#actors.delete(name)
+    }
+  }
+
+  /** After a rollback: every touched actor is again what it was. */
+  undo() {
+    for (const { actor, before, tailLength } of this.#touched) {
+      Object.assign(actor, before)
+      actor.tail.length = tailLength
+    }
+    const dirty = [...this.#actors.values()].filter((actor) => actor.tail.length > 0)
+    this.#dirty = new Set(dirty.toSorted((one, other) => one.tail[0]! - other.tail[0]!))
+    this.#end()
+  }
+
+  /** The offsets of the events from `from` to `to`, which must exist. */
+  offsets(actor: Actor, from: number, to: number): Array<number> {
+    const offsets: Array<number> = []
+    let seq = from
+    while (seq <= to && seq <= actor.indexed) {
+      const row = this.#findRun.get(actor.id, seq)
+      if (row === undefined || Number(row["last"]) < seq) {
+        throw corruptEvent(actor.name, seq, "the event is missing from the index")
+      }
+      const { base, bytes } = { base: Number(row["base"]), bytes: row["offsets"] as Uint8Array }
+      const run = new Uint32Array(bytes.slice().buffer)
+      const first = Number(row["first"])
+      const end = Math.min(to, first + run.length - 1)
+      if (end < seq) throw corruptEvent(actor.name, seq, "the index has a wrong length")
+      for (; seq <= end; seq++) offsets.push(base + run[seq - first]!)
+    }
+    for (; seq <= to; seq++) offsets.push(actor.tail[seq - actor.indexed - 1]!)
+    return offsets
+  }
+
+  /** Marks events up to `to` as deleted, and forgets where they lay. */
+  prune(actor: Actor, to: number) {
+    actor.pruned = to
+    this.store(actor)
+    this.#deleteRuns.run(actor.id, to)
+  }
+
+  /** Like `lookup`, and remembered, because it is written to. */
+  #hold(name: string): Actor | undefined {
+    const known = this.#actors.get(name)
+    if (known !== undefined) return known
+    const actor = this.lookup(name)
+    if (actor !== undefined) this.#actors.set(name, actor)
+    return actor
+  }
+
+  #save(actor: Actor) {
+    this.#update.run(actor.writer, actor.last, actor.pruned, actorSum(actor), actor.id)
+    actor.unsaved = false
+  }
+
+  #end() {
+    this.#touched = []
+    this.#stored = false
+    this.#transaction++
+  }
+
+  #oldestUnindexed(): number | undefined {
+    for (const actor of this.#dirty) return actor.tail[0]! - 1
+    return undefined
+  }
+
+  /** Finds the tails again: the events after the point up to which all runs are written. */
+  #recover(database: DatabaseSync) {
+    const newest = database.prepare("SELECT offset, actor, seq FROM events WHERE offset > ?")
+    newest.setReturnArrays(true)
+    const nameOf = database.prepare("SELECT name FROM actors WHERE id = ?")
+    const byId = new Map<number, Actor>()
+    const rows = newest.iterate(meta(database, "indexed"))
+    for (const [offset, id, seq] of rows as Iterable<ReadonlyArray<number>>) {
+      let actor = byId.get(id!)
+      if (actor === undefined) {
+        const name = nameOf.get(id!)?.["name"]
+        actor = name === undefined ? undefined : this.#hold(String(name))
+        if (actor === undefined) throw damagedEvent(offset!, "belongs to no actor")
+        byId.set(id!, actor)
+      }
+      if (seq! <= actor.indexed) continue
+      if (seq !== actor.last + 1) throw damagedEvent(offset!, "does not follow its predecessor")
+      this.add(actor, offset!)
+    }
+  }
+}
+
+/** So many quiet actors are forgotten after a transaction when there are too many. */
+const evictedAtOnce = 256
+
+const makeActor = (name: string): Actor => ({
+  name,
+  sum: checksumText(name),
+  id: 0,
+  writer: 0,
+  last: 0,
+  pruned: 0,
+  indexed: 0,
+  tail: [],
+  unsaved: false,
+  transaction: -1
+})
+
+const actorSum = (actor: Actor) =>
+  checksumNumbers(actor.sum, actor.id, actor.writer, actor.last, actor.pruned)
+
+const meta = (database: DatabaseSync, key: string): number =>
+  Number(database.prepare("SELECT value FROM meta WHERE key = ?").get(key)?.["value"] ?? 0)
+
+const corruptEvent = (actor: string, seq: number, detail: string) =>
+  new OperationFailed({ kind: "corrupt", record: "event", actor, seq, detail })
+
+const damagedEvent = (offset: number, detail: string) =>
+  new FileRefused("damaged", `the event at offset ${offset} ${detail}`)

@@ -1,0 +1,93 @@
+/** Turns what SQLite throws into the few reasons that a caller can act upon. */
+import { accessSync, constants } from "node:fs"
+import { dirname } from "node:path"
+import type { Failure, Refusal } from "./protocol.ts"
+
+const error = 1
+const busy = 5
+const locked = 6
+const readOnly = 8
+const ioError = 10
+const corrupt = 11
+const full = 13
+const cannotOpen = 14
+const notADatabase = 26
+
+/** A failure of one operation on an open file, thrown through SQLite's transaction. */
+export class OperationFailed extends Error {
+  readonly failure: Failure
+  constructor(failure: Failure) {
+    super(failure.kind === "corrupt" || failure.kind === "storage" ? failure.detail : failure.kind)
+    this.failure = failure
+  }
+}
+
+/** A file that must not be used, thrown while it is opened. */
+export class FileRefused extends Error {
+  readonly refusal: Refusal
+  constructor(reason: Refusal["reason"], detail: string) {
+    super(detail)
+    this.refusal = { reason, detail }
+  }
+}
+
+/** The primary result code of SQLite, or -1 if something else was thrown. */
+const resultCode = (cause: unknown): number =>
+  cause instanceof Error && "errcode" in cause && typeof cause.errcode === "number"
+    ? cause.errcode & 255
+    : -1
+
+const detailOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause))
+
+/** Whether SQLite found the file's structure damaged, or a number in it that nobody stored. */
+export const isDamage = (cause: unknown) =>
+  resultCode(cause) === corrupt ||
+  (cause instanceof Error && "code" in cause && cause.code === "ERR_OUT_OF_RANGE")
+
+/** Why an operation on an open file failed. */
+export const failureOf = (cause: unknown): Failure => {
+  if (cause instanceof OperationFailed) return cause.failure
+  const code = resultCode(cause)
+  const reason =
+    code === full ? "disk-full" : code === readOnly ? "read-only" : code === -1 ? "unknown" : "io"
+  return { kind: "storage", reason, detail: detailOf(cause) }
+}
+
+/** SQLite does not say why it could not write beside a file; its directory does. */
+const placeRefuses = (file: string): Refusal["reason"] => {
+  try {
+    accessSync(dirname(file), constants.W_OK)
+    accessSync(file, constants.W_OK)
+    return "io"
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined
+    return code === "EACCES" || code === "EROFS" || code === "EPERM" ? "read-only" : "io"
+  }
+}
+
+/** Why a file could not be opened. */
+export const refusalOf = (file: string, cause: unknown): Refusal => {
+  if (cause instanceof FileRefused) return cause.refusal
+  const detail = detailOf(cause)
+  if (cause instanceof OperationFailed || isDamage(cause)) return { reason: "damaged", detail }
+  switch (resultCode(cause)) {
+    case busy:
+    case locked:
+      return { reason: "locked", detail: "another journal has this file open" }
+    case readOnly:
+      return { reason: "read-only", detail }
+    // The file is a journal by its header, but its own layout is not understood.
+    case error:
+    case corrupt:
+      return { reason: "damaged", detail }
+    case full:
+      return { reason: "disk-full", detail }
+    case notADatabase:
+      return { reason: "not-a-journal", detail }
+    case ioError:
+    case cannotOpen:
+      return { reason: placeRefuses(file), detail }
+    default:
+      return { reason: "io", detail }
+  }
+}

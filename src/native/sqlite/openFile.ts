@@ -1,0 +1,146 @@
+/**
+ * Opens the file, takes its lock and checks its format.
+ *
+ * The lock is SQLite's exclusive locking mode: a lock of the operating system that ends with the
+ * process, however it ends, so a stale one cannot exist. Everything that may refuse the file
+ * happens before the first write to it.
+ */
+import { statSync } from "node:fs"
+import { DatabaseSync } from "node:sqlite"
+import { pathToFileURL } from "node:url"
+import { FileRefused, isDamage } from "./failures.ts"
+
+/** "HFJ1": says that a SQLite file is a journal of this library. */
+const applicationId = 0x48_46_4a_31
+/** The layout below. A newer one is refused, never guessed at. */
+const formatVersion = 1
+/** Twice the usual: a commit of many actors then touches a quarter fewer bytes of the log. */
+const pageBytes = 8192
+/** The log is copied into the file after so many pages (16 MiB): few syncs, a small log. */
+const checkpointPages = 2048
+
+/*
+ * Events lie in the order of their commits, without any index beside them: with an index by actor,
+ * a commit of a thousand actors would write a thousand pages. `runs` is that index, written late
+ * and in pieces: the offsets of consecutive events of one actor.
+ */
+const layout = `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+  INSERT INTO meta VALUES ('opens', 0), ('indexed', 0), ('offset', 0);
+  CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+  CREATE TABLE actors (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, writer INTEGER NOT NULL,
+    last INTEGER NOT NULL, pruned INTEGER NOT NULL, crc INTEGER NOT NULL
+  );
+  CREATE TABLE events (
+    offset INTEGER PRIMARY KEY, actor INTEGER NOT NULL, seq INTEGER NOT NULL,
+    type INTEGER NOT NULL, version INTEGER NOT NULL, at INTEGER NOT NULL,
+    body TEXT NOT NULL, tags TEXT, crc INTEGER NOT NULL
+  );
+  CREATE TABLE runs (
+    actor INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    base INTEGER NOT NULL, offsets BLOB NOT NULL, PRIMARY KEY (actor, first)
+  ) WITHOUT ROWID;
+  CREATE TABLE tagged (
+    tag INTEGER NOT NULL, offset INTEGER NOT NULL, PRIMARY KEY (tag, offset)
+  ) WITHOUT ROWID;
+  CREATE TABLE snapshots (
+    id INTEGER PRIMARY KEY, actor INTEGER NOT NULL, seq INTEGER NOT NULL,
+    version INTEGER NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL, crc INTEGER NOT NULL,
+    UNIQUE (actor, seq)
+  );
+  CREATE VIEW history AS
+    SELECT e.offset, a.name AS actor, e.seq, n.name AS type, e.version, e.at, e.body, e.tags
+    FROM events e JOIN actors a ON a.id = e.actor JOIN names n ON n.id = e.type;
+`
+
+const sizeOf = (file: string): number | undefined => statSync(file, { throwIfNoEntry: false })?.size
+
+const pragma = (database: DatabaseSync, name: string): number => {
+  const row = database.prepare(`PRAGMA ${name}`).get()
+  return Number(row?.[name] ?? 0)
+}
+
+const isEmpty = (database: DatabaseSync) =>
+  database.prepare("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined
+
+const checkIdentity = (database: DatabaseSync) => {
+  if (pragma(database, "application_id") !== applicationId) {
+    throw new FileRefused("not-a-journal", "a SQLite file, but not a journal")
+  }
+  const version = pragma(database, "user_version")
+  if (version > formatVersion) {
+    throw new FileRefused(
+      "newer-format",
+      `format ${version}, this version reads up to ${formatVersion}`
+    )
+  }
+}
+
+/**
+ * Reads the header without a lock and without touching the write-ahead log, so that a foreign or
+ * newer file stays byte for byte as it is. Damage and an empty schema are left to the real
+ * opening: the write-ahead log may hold what the bare file lacks. SQLite reads it, not `node:fs`,
+ * because closing a descriptor of its own would drop this process's locks on the file.
+ */
+const peek = (file: string) => {
+  const url = pathToFileURL(file)
+  url.search = "?immutable=1"
+  const database = new DatabaseSync(url, { readOnly: true })
+  try {
+    if (!isEmpty(database)) checkIdentity(database)
+  } catch (cause) {
+    if (!isDamage(cause)) throw cause
+  } finally {
+    database.close()
+  }
+}
+
+/** One transaction, before there is a write-ahead log: a file has all of it or is still empty. */
+const create = (database: DatabaseSync) => {
+  database.exec(`
+    BEGIN IMMEDIATE;
+    ${layout}
+    PRAGMA application_id = ${applicationId};
+    PRAGMA user_version = ${formatVersion};
+    COMMIT;
+  `)
+}
+
+/**
+ * A name that is not found is a new actor, so the two lists of names must be right: their indexes
+ * are held against their tables. It costs about a microsecond a name.
+ */
+const checkNames = (database: DatabaseSync) => {
+  for (const table of ["actors", "names"]) {
+    const [result] = Object.values(database.prepare(`PRAGMA integrity_check(${table})`).get() ?? {})
+    if (result !== "ok") throw new FileRefused("damaged", `the table ${table}: ${result}`)
+  }
+}
+
+/** Opens a journal file for this process alone, or throws what `refusalOf` explains. */
+export const openFile = (file: string, cacheBytes: number): DatabaseSync => {
+  const size = sizeOf(file) ?? 0
+  if (size === 0 && (sizeOf(`${file}-wal`) ?? 0) > 0) {
+    throw new FileRefused("damaged", "the file is empty, but its write-ahead log is not")
+  }
+  if (size > 0) peek(file)
+  const database = new DatabaseSync(file, { timeout: 0 })
+  try {
+    database.exec(`PRAGMA page_size = ${pageBytes}; PRAGMA locking_mode = EXCLUSIVE`)
+    if (isEmpty(database)) create(database)
+    checkIdentity(database)
+    checkNames(database)
+    database.exec(`
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = FULL;
+      PRAGMA wal_autocheckpoint = ${checkpointPages};
+      PRAGMA cache_size = -${Math.ceil(cacheBytes / 1024)};
+      UPDATE meta SET value = value + 1 WHERE key = 'opens';
+    `)
+    return database
+  } catch (cause) {
+    database.close()
+    throw cause
+  }
+}

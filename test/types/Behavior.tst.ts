@@ -1,0 +1,115 @@
+/**
+ * Goal: the types hold a behavior to its commands, and show a user what an actor needs and answers.
+ * Method: type assertions, checked by `npm run check`.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Rpc from "effect/rpc/Rpc"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { describe, expect, it } from "tstyche"
+import * as Actor from "../../src/actors/kernel/Actor.ts"
+import type { MailboxFull, Stopped } from "../../src/actors/kernel/ActorError.ts"
+import * as Behavior from "../../src/actors/kernel/Behavior.ts"
+import * as Decision from "../../src/actors/kernel/Decision.ts"
+import type { Journal } from "../../src/actors/kernel/Journal.ts"
+
+class Taken extends Schema.TaggedError<Taken>()("Taken", { by: Schema.String }) {}
+class Bell extends Context.Service<Bell, { readonly ring: Effect.Effect<void> }>()("Bell") {}
+
+const Take = Rpc.make("Take", {
+  payload: { by: Schema.String },
+  success: Schema.Int,
+  error: Taken
+})
+const Leave = Rpc.make("Leave")
+class Took extends Schema.TaggedClass<Took>()("Took", { by: Schema.String }) {}
+class Left extends Schema.TaggedClass<Left>()("Left", {}) {}
+
+interface Rang {
+  readonly _tag: "Rang"
+  readonly times: number
+}
+
+type Seat = { readonly _tag: "Free" } | { readonly _tag: "Taken"; readonly by: string }
+
+const base = {
+  commands: [Take, Leave],
+  events: Schema.Union([Took, Left]),
+  initial: { _tag: "Free" } as Seat
+}
+const took = Decision.persist(new Took({ by: "ann" }))
+
+const seat = Behavior.make("Seat", {
+  ...base,
+  signals: Behavior.signals<Rang>(),
+  decide: {
+    Take: (seat, { by }) =>
+      seat._tag === "Taken"
+        ? Decision.fail(new Taken({ by: seat.by }))
+        : Decision.persist(new Took({ by })).pipe(Decision.thenReply(() => 1)),
+    Leave: () => Decision.persist(new Left()),
+    Rang: (_, { times }) => (times > 1 ? Decision.stop : Decision.none)
+  },
+  evolve: { Took: (_, { by }) => ({ _tag: "Taken", by }), Left: () => ({ _tag: "Free" }) },
+  react: {
+    Took: (_, self) =>
+      Effect.gen(function* () {
+        const bell = yield* Bell
+        yield* Effect.addFinalizer(() => bell.ring)
+        yield* self.signal.Rang({ times: 1 })
+        yield* self.tell.Leave()
+      })
+  }
+})
+
+describe("a behavior", () => {
+  it("needs what its effects need, and a journal; their Scope is its own", () => {
+    expect<Actor.Services<typeof seat>>().type.toBe<Bell | Journal>()
+  })
+
+  it("without a history needs no journal", () => {
+    const volatile = Behavior.make("Seat", {
+      ...base,
+      history: "none",
+      decide: {
+        Take: () => took.pipe(Decision.thenReply((seat: Seat) => seat._tag.length)),
+        Leave: () => Decision.none
+      },
+      evolve: { Took: (seat) => seat, Left: (seat) => seat }
+    })
+    expect<Actor.Services<typeof volatile>>().type.toBe<never>()
+  })
+
+  it("answers every command with what it promises", () => {
+    Behavior.make("Seat", {
+      ...base,
+      decide: {
+        // @ts-expect-error is not assignable to type 'number'
+        Take: () => Decision.reply("one"),
+        Leave: () => Decision.none
+      },
+      evolve: { Took: (seat) => seat, Left: (seat) => seat }
+    })
+  })
+})
+
+describe("an actor", () => {
+  const spawned = Actor.spawn(seat, "a")
+
+  it("is spawned in a Scope", () => {
+    expect(spawned).type.toBe<
+      Effect.Effect<Actor.Of<typeof seat>, Actor.RecoveryError, Scope.Scope | Bell | Journal>
+    >()
+  })
+
+  it("is asked by name, with the command's own errors beside the actor's", () => {
+    const actor = {} as Actor.Of<typeof seat>
+    expect(actor.ask.Take({ by: "ann" })).type.toBe<
+      Effect.Effect<number, Taken | MailboxFull | Stopped>
+    >()
+    expect(actor.ask.Leave()).type.toBe<Effect.Effect<void, MailboxFull | Stopped>>()
+    expect(actor.ask.Take).type.not.toBeCallableWith()
+    expect(actor.ask).type.not.toHaveProperty("Rang")
+  })
+})
