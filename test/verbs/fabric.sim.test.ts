@@ -75,8 +75,9 @@ describe("the same program", () => {
           const { failure } = yield* Sim.explore(broken, settings)
           assert.isDefined(failure)
           const { plan, seed } = failure!
-          const saved = JSON.stringify(Schema.encodeSync(FaultPlan.FaultPlan)(plan))
-          const loaded = Schema.decodeUnknownSync(FaultPlan.FaultPlan)(JSON.parse(saved))
+          const saved = JSON.stringify(yield* Schema.encodeEffect(FaultPlan.FaultPlan)(plan))
+          const load = Schema.decodeUnknownEffect(FaultPlan.FaultPlan)
+          const loaded = yield* load(JSON.parse(saved))
           assert.deepStrictEqual(loaded, plan)
           const again = yield* Sim.run(broken, { seed, plan: loaded })
           assert.strictEqual(again.exit._tag, "Failure")

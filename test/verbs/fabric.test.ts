@@ -41,15 +41,12 @@ const timed = <E, R>(effect: Effect.Effect<unknown, E, R>) =>
     return (yield* Clock.currentTimeMillis) - start
   })
 
-/** The events of a device from here on, so many. */
-const eventsOf = (own: End, count: number) =>
-  Effect.gen(function* () {
-    const reading = yield* Effect.forkChild(
-      Stream.runCollect(Stream.take(own.device.events, count))
-    )
-    yield* Effect.sleep(1)
-    return Fiber.join(reading)
-  })
+/** Reads the next events of a device from here on, so many. */
+const eventsOf = Effect.fnUntraced(function* (own: End, count: number) {
+  const reading = yield* Effect.forkChild(Stream.runCollect(Stream.take(own.device.events, count)))
+  yield* Effect.sleep(1)
+  return { read: Fiber.join(reading) }
+})
 
 const tags = (events: ReadonlyArray<DeviceEvent>) => events.map(({ _tag }) => _tag)
 
@@ -304,7 +301,7 @@ describe("a fault of the fabric", () => {
         yield* receive(a, 1)
         fabric.strike({ _tag: "QueuePairError", node: "a", step: "running" })
         yield* ended(a, { id: 1, status: "flushed" })
-        assert.deepStrictEqual(tags(yield* events), ["QueuePairFatal"])
+        assert.deepStrictEqual(tags(yield* events.read), ["QueuePairFatal"])
       })
     )
   )
@@ -321,7 +318,7 @@ describe("a fault of the fabric", () => {
         assert.strictEqual((yield* b.device.port()).state, "active")
         const millis = yield* timed(message(b, a, 1))
         assert.isAtLeast(millis, 100)
-        assert.deepStrictEqual(tags(yield* events), ["PortDown", "PortUp"])
+        assert.deepStrictEqual(tags(yield* events.read), ["PortDown", "PortUp"])
         assert.strictEqual((yield* a.device.port()).state, "active")
       })
     )
@@ -355,7 +352,7 @@ describe("a fault of the fabric", () => {
         fabric.strike({ _tag: "DeviceRemoval", node: "a", forMillis: 50 })
         yield* ended(a, { id: 1, status: "flushed" })
         assert.strictEqual(yield* ab.disconnected, "device-removed")
-        assert.deepStrictEqual(tags(yield* events), ["DeviceRemoved"])
+        assert.deepStrictEqual(tags(yield* events.read), ["DeviceRemoved"])
         const failures = [
           failureOf(a.device.port()),
           failureOf(Effect.scoped(a.device.completionQueue())),

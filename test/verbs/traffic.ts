@@ -177,7 +177,7 @@ class Session {
     this.#found = found + 1n
   }
 
-  /** The queue pair is gone: everything that was posted is in the completion queue, or was there. */
+  /** The queue pair is gone: everything that was posted has ended. */
   close(): void {
     while (this.poll() > 0);
     this.sends.close()
@@ -333,9 +333,9 @@ const serve = Effect.fnUntraced(function* (witness: Witness, request: ConnectReq
       yield* postSome(queuePair, maker, session)
       session.poll()
       session.fill(queuePair)
-      yield* Effect.raceFirst(
+      yield* Effect.timeoutOption(
         Effect.raceFirst(own.completions.ready, Fiber.await(ended)),
-        Effect.sleep(500)
+        "500 millis"
       )
     }
   })

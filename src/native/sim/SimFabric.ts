@@ -119,7 +119,13 @@ export class SimFabric {
 
   /** What was counted so far. */
   get counters(): Readonly<Counters> {
-    return this.#network.counters
+    let { doubleCompletions } = this.#network.counters
+    for (const nic of this.#network.nics.values()) {
+      for (const { receives, sends } of nic.queuePairs.values()) {
+        doubleCompletions += sends.ledger.doubleEnds + receives.ledger.doubleEnds
+      }
+    }
+    return { ...this.#network.counters, doubleCompletions }
   }
 
   /** What is open on a host, or on all of them. */

@@ -52,7 +52,7 @@ const gone = (device: OpenDevice, owner: Holding): Released | undefined => {
   return owner.isReleased ? new Released({ resource: owner.sort, reason: "released" }) : undefined
 }
 
-/** Makes something on the device, if it is there, has one left and was asked for a possible size. */
+/** Makes something on the device, if that is there and can have it in these sizes. */
 const create = <A extends { readonly holding: Holding }>(
   device: OpenDevice,
   owner: Holding,

@@ -42,7 +42,7 @@ export interface Message extends Header {
   readonly compare: bigint
 }
 
-/** What came of a message: octets that it fetched, no receive and how long to wait, or a refusal. */
+/** What came of a message: octets that it fetched, how long to wait, or a refusal. */
 export type Outcome =
   | { readonly _tag: "Done"; readonly fetched: Uint8Array }
   | { readonly _tag: "NotReady"; readonly waitMillis: number }
