@@ -60,6 +60,7 @@ const defects: Record<string, Defects> = {
   "a failure flushes nothing": { skipFlush: true },
   "a repeated message takes effect again": { repeatEffects: true },
   "any answer ends the oldest work": { endOnAnyAnswer: true },
+  "a good end is told twice": { endTwice: true },
   "a reset forgets what was posted": { forgetfulReset: true },
   "who accepts is too early": { acceptEarly: true }
 }

@@ -439,6 +439,46 @@ describe("two sizes of packets", () => {
   )
 })
 
+describe("the counters of a fabric", () => {
+  it.sim(
+    "tell keys that name nothing from keys that do not allow it",
+    seeds,
+    onFabric((fabric) =>
+      Effect.gen(function* () {
+        for (const [key, counted] of [
+          ["unknown", "1 0"],
+          ["forbidden", "1 1"]
+        ] as const) {
+          const { a, b } = yield* connected()
+          const closed = yield* b.domain.register({ memory: 8 })
+          const remoteKey = key === "unknown" ? closed.remoteKey ^ 1 : closed.remoteKey
+          const write = work(a, { id: 1, opcode: "write", length: 8 })
+          yield* post(a, write.remote(remoteKey >>> 0, closed.address))
+          yield* ended(a, { id: 1, status: "remote-access" })
+          const { refusals, unknownKeys } = fabric.counters
+          assert.strictEqual(`${unknownKeys} ${refusals}`, counted)
+        }
+      })
+    )
+  )
+
+  it.sim(
+    "see an end of work that had ended",
+    seeds,
+    onFabric(
+      (fabric) =>
+        Effect.gen(function* () {
+          const { a, b } = yield* connected()
+          yield* receive(b, 1)
+          yield* post(a, work(a, { id: 1, length: 8 }))
+          yield* ended(a, { id: 1, status: "success" })
+          assert.strictEqual(fabric.counters.doubleCompletions, 1)
+        }),
+      { endTwice: true }
+    )
+  )
+})
+
 describe("a host of the fabric", () => {
   it.sim(
     "reaches by one device what it does not reach by another",

@@ -16,7 +16,8 @@ import {
   maySend,
   offence,
   rnrMillis,
-  State,
+  type State,
+  states,
   timeoutMillis
 } from "../../src/native/verbs/QueuePairState.ts"
 import { SoftCompletionQueue } from "../../src/native/verbs/soft/completions.ts"
@@ -41,14 +42,14 @@ describe("states", () => {
       rts: "reset rts err",
       err: "reset err"
     }
-    for (const from of State.literals) {
-      const possible = State.literals.filter((to) => mayGo(from, to))
+    for (const from of states) {
+      const possible = states.filter((to) => mayGo(from, to))
       assert.strictEqual(possible.join(" "), table[from])
     }
   })
 
   it("what is possible in which state", () => {
-    const which = (may: (state: State) => boolean) => State.literals.filter(may).join(" ")
+    const which = (may: (state: State) => boolean) => states.filter(may).join(" ")
     assert.strictEqual(which(maySend), "rts err")
     assert.strictEqual(which(mayPostReceive), "init rtr rts err")
     assert.strictEqual(which(hears), "rtr rts")

@@ -82,8 +82,9 @@ const create = <A extends { readonly holding: Holding }>(
   )
 
 /** A region, and what holds it. */
-class HeldRegion extends MemoryRegion {
+class HeldRegion extends MemoryRegion implements Region {
   readonly holding: Holding
+  readonly revoke = Effect.sync(() => this.revokeUnsafe())
 
   constructor(
     options: RegionOptions,

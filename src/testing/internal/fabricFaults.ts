@@ -1,6 +1,7 @@
 /** Draws what happens to simulated RDMA fabrics. */
 import type { FabricFault } from "../../native/sim/FabricFault.ts"
 import type { FabricOptions } from "../Faults.ts"
+import { mtus } from "../../native/verbs/QueuePairState.ts"
 import type { Prng } from "./prng.ts"
 
 const all: ReadonlyArray<FabricFault["_tag"]> = [
@@ -21,7 +22,6 @@ const all: ReadonlyArray<FabricFault["_tag"]> = [
 const longestDelay = 64
 const shares = [0.01, 0.1, 0.5] as const
 const steps = ["init", "rtr", "rts", "running"] as const
-const mtus = [256, 512, 1024, 2048] as const
 
 /** One fault. */
 export const drawFabricFault = (

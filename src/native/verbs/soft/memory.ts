@@ -1,10 +1,9 @@
 /**
  * Registered memory of providers that move the octets themselves, and who may touch it.
  *
- * Every check is here: of a peer that names a key, and of posted work that names a region. Pure,
- * but for the copying.
+ * Every check is here: of a peer that names a key, and of posted work that names a region. Without
+ * Effect, so that a worker thread may load it.
  */
-import * as Effect from "effect/Effect"
 import { copyOctets } from "../../../schema/iwarp/copyOctets.ts"
 import { locate, missed, type Region as WireRegion } from "../../../schema/iwarp/Region.ts"
 import type { Access, Options, Region } from "../Region.ts"
@@ -32,7 +31,7 @@ export interface Keys {
 }
 
 /** A region in memory that this process has. */
-export class MemoryRegion implements Region, WireRegion {
+export class MemoryRegion implements Omit<Region, "revoke">, WireRegion {
   readonly memory: SharedArrayBuffer
   readonly offset: number
   readonly length: number
@@ -47,7 +46,6 @@ export class MemoryRegion implements Region, WireRegion {
   readonly remoteAtomic: boolean
   readonly localWrite: boolean
   remoteKey: number
-  readonly revoke = Effect.sync(() => this.revokeUnsafe())
   readonly #keys: Keys
   #released = false
 
