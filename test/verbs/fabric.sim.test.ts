@@ -51,7 +51,7 @@ const program = (defects: Defects = {}, options: { readonly crash: boolean } = {
   }).pipe(Effect.provideService(Defects, defects))
 
 describe("random traffic over a fabric with faults", () => {
-  it.sim("all work ends once, and goes on after the faults", { seeds: 200, timeout: 300_000 }, () =>
+  it.sim("all work ends once, and goes on after the faults", { seeds: 100, timeout: 300_000 }, () =>
     program()
   )
 })
