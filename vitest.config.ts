@@ -3,6 +3,8 @@ import { defineConfig } from "vitest/config"
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    // They boot a virtual machine: `npm run test:vm`.
+    exclude: ["test/vm/**"],
     testTimeout: 20_000,
     hookTimeout: 20_000
   }

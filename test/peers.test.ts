@@ -39,13 +39,13 @@ const run = (programs: ReadonlyArray<string>, required: boolean) => {
 describe("a suite that needs a peer", () => {
   it("runs when the peer is installed", () => {
     for (const required of [false, true]) {
-      assert.deepStrictEqual(run(["tshark"], required).counts, [1, 0, 0])
+      assert.deepStrictEqual(run(["tshark", "redis-server"], required).counts, [2, 0, 0])
     }
   })
 
   it("is reported as not run, with the cure, when it is missing", () => {
     const { counts, stderr } = run(["redis-server"], false)
-    assert.deepStrictEqual(counts, [0, 0, 1])
+    assert.deepStrictEqual(counts, [0, 0, 2])
     assert.include(
       stderr,
       "not run: needs a peer (tshark is missing: apt-get install --yes tshark)"
@@ -54,8 +54,10 @@ describe("a suite that needs a peer", () => {
 
   it("fails when it is missing and peers are required", () => {
     const { counts, text } = run([], true)
-    assert.deepStrictEqual(counts, [0, 1, 0])
+    assert.deepStrictEqual(counts, [0, 2, 0])
     assert.include(text, "tshark is missing: apt-get install --yes tshark")
+    const both = "tshark, redis-server is missing: apt-get install --yes tshark redis-server"
+    assert.include(text, both)
   })
 
   it("can be cured by scripts/peers, which installs every package", () => {

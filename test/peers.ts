@@ -9,8 +9,13 @@ import { assert, describe, it } from "@effect/vitest"
 
 /** The programs, and the Debian package that brings each. `scripts/peers` installs them all. */
 export const packages = {
+  "apt-get": "apt",
+  gcc: "gcc",
+  make: "make",
+  "qemu-system-x86_64": "qemu-system-x86",
+  "redis-server": "redis-server",
   tshark: "tshark",
-  "redis-server": "redis-server"
+  xz: "xz-utils"
 } as const
 
 export type Peer = keyof typeof packages
@@ -33,12 +38,19 @@ const verdict = (installed: boolean, required: boolean): "run" | "fail" | "not r
   return required ? "fail" : "not run"
 }
 
-/** A suite that needs a real program, for example `peer("tshark", "our frames", () => ...)`. */
-export const peer = (program: Peer, name: string, suite: () => void): void => {
-  const result = verdict(isInstalled(program), process.env["PEERS"] === "required")
-  const cure = `${program} is missing: apt-get install --yes ${packages[program]}`
+/** A suite that needs real programs, for example `peer("tshark", "our frames", () => ...)`. */
+export const peer = (
+  programs: Peer | ReadonlyArray<Peer>,
+  name: string,
+  suite: () => void
+): void => {
+  const missing = [programs].flat().filter((program) => !isInstalled(program))
+  const result = verdict(missing.length === 0, process.env["PEERS"] === "required")
+  const cure = `${missing.join(", ")} is missing: apt-get install --yes ${missing
+    .map((program) => packages[program])
+    .join(" ")}`
   if (result === "fail") {
-    describe(name, () => it(program, () => assert.fail(cure)))
+    describe(name, () => it(missing.join(", "), () => assert.fail(cure)))
     return
   }
   if (result === "not run") console.warn(`not run: ${name} (${cure})`)

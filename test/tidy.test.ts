@@ -27,7 +27,7 @@ describe("the files of this project", () => {
   const code = read("src/**/*.ts")
   const tools = read("{bench,examples,scripts}/**/*.ts", "*.ts")
   const tests = read("test/**/*.ts")
-  const prose = read("*.{md,json}", "docs/**/*.md", ".ci/*", "scripts/peers")
+  const prose = read("*.{md,json}", "docs/**/*.md", ".ci/*", "scripts/{peers,vm/*}")
   const graph = graphOf(code)
 
   it("import downward only", () => none(upward(graph)))

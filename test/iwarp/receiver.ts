@@ -23,6 +23,8 @@ export class Receiver {
   /** The receive that was taken last. */
   receive: Uint8Array = new Uint8Array(0)
   fault: StreamFault | undefined = undefined
+  /** Is told of every segment that was taken; `control` is what `Inbound` was given of it. */
+  onSegment: (delivery: number, control: Uint8Array) => void = () => {}
   readonly parser: FpduParser
   readonly inbound: Inbound<Memory>
 
@@ -69,6 +71,7 @@ export class Receiver {
           this.fault = inbound.refused
           return
         }
+        this.onSegment(delivery, control)
         if (delivery !== Delivery.nothing) {
           this.deliveries.push(names.find(([, value]) => value === delivery)![0])
         }

@@ -1,0 +1,67 @@
+/**
+ * What lanes take from the main thread, against `node:net` and `node:tls` on the main thread.
+ */
+import type { Bench, Outcome } from "./harness.ts"
+import { acceptByPool, acceptByTls } from "./lanes/accept.ts"
+import { byMessages, byPiscina, byRing } from "./lanes/handover.ts"
+import { byLanes, byNet, byTls, serverTls } from "./lanes/receive.ts"
+import { laneTrip, netTrip, ownTrip } from "./lanes/trip.ts"
+
+/** Frames of one run: several hundred megabytes, so that a run takes a second or so. */
+const frames = { 256: 4_000_000, 2048: 600_000, tls: 150_000, ring: 2_000_000, clone: 400_000 }
+
+/** A bar that is no ratio, as a figure. */
+const bar = (value: number, unit: string): Outcome => ({ value, unit, completed: 1, expected: 1 })
+
+export default {
+  title: "lanes: main-thread CPU per frame and per accept, hand-over, lone round trip",
+  notes: [
+    "Load comes from another process. Frames of 256 and 2048 bytes over four connections, as",
+    "fast as they are taken; every frame is looked at on the main thread. The contestant `bars`",
+    "measures nothing: it holds the bars that are no ratios."
+  ].join(" "),
+  rounds: 5,
+  timeout: 60,
+  contestants: {
+    "net-onread": async () => ({
+      ...(await byNet("2k", 2048, frames[2048])),
+      ...(await byNet("256", 256, frames[256]))
+    }),
+    pool: async () => ({
+      ...(await byLanes("2k", 2048, frames[2048], { on: "worker" })),
+      ...(await byLanes("256", 256, frames[256], { on: "worker" }))
+    }),
+    "tls-main": async () => ({
+      ...(await byTls("tls", 2048, frames.tls)),
+      ...(await acceptByTls())
+    }),
+    "tls-pool": async () => ({
+      ...(await byLanes("tls", 2048, frames.tls, { on: "worker", tls: serverTls })),
+      ...(await acceptByPool())
+    }),
+    ring: () => byRing(frames.ring),
+    "messages-32": () => byMessages(frames.clone),
+    piscina: () => byPiscina(frames.clone),
+    "trip-net": netTrip,
+    "trip-main": async () => ({ ...(await laneTrip("main")), ...(await ownTrip()) }),
+    "trip-pool": () => laneTrip("worker"),
+    bars: () => ({
+      "own-trip": bar(30, "µs"),
+      delay: bar(20, "ms p99 of the event loop"),
+      "delay-without": bar(200, "ms p99 of the event loop")
+    })
+  },
+  claims: [
+    { pair: ["cpu-2k/pool", "cpu-2k/net-onread"], bar: "<= 0.3" },
+    { pair: ["cpu-256/pool", "cpu-256/net-onread"], bar: "<= 0.7" },
+    { pair: ["rate-2k/pool", "rate-2k/net-onread"], bar: ">= 0.85" },
+    { pair: ["rate-256/pool", "rate-256/net-onread"], bar: ">= 0.85" },
+    { pair: ["accept/tls-pool", "accept/tls-main"], bar: "<= 0.02" },
+    { pair: ["delay/tls-pool", "delay/bars"], bar: "<= 1" },
+    { pair: ["delay/tls-main", "delay-without/bars"], bar: ">= 1" },
+    { pair: ["cpu-tls/tls-pool", "cpu-tls/tls-main"], bar: "<= 0.1" },
+    { pair: ["handover/ring", "handover/messages-32"], bar: ">= 3" },
+    { pair: ["handover/ring", "handover/piscina"], bar: ">= 3" },
+    { pair: ["own-trip/trip-main", "own-trip/bars"], bar: "<= 1" }
+  ]
+} satisfies Bench

@@ -1,0 +1,87 @@
+/**
+ * Load from another process.
+ *
+ * `node load.ts blast PORT CONNECTIONS SIZE TOTAL [CERTIFICATES]` sends so many frames of so many
+ * bytes over so many connections, as fast as they are taken. `node load.ts storm PORT COUNT
+ * CERTIFICATES` opens and closes so many TLS connections, all at a time.
+ */
+import { readFileSync } from "node:fs"
+import * as net from "node:net"
+import * as tls from "node:tls"
+import { framesOf } from "./frames.ts"
+
+const [mode, port, ...rest] = process.argv.slice(2)
+
+const pem = (certificates: string, name: string): Buffer =>
+  readFileSync(new URL(`${name}.pem`, certificates))
+
+const contextOf = (certificates: string): tls.SecureContext =>
+  tls.createSecureContext({
+    cert: pem(certificates, "client"),
+    key: pem(certificates, "client-key"),
+    ca: pem(certificates, "ca")
+  })
+
+const connect = (secureContext?: tls.SecureContext): net.Socket => {
+  const to = { host: "127.0.0.1", port: Number(port) }
+  return secureContext === undefined
+    ? net.connect({ ...to, noDelay: true })
+    : tls.connect({ ...to, secureContext, servername: "localhost" })
+}
+
+const quit = (error: Error): void => {
+  console.error(error)
+  process.exit(1)
+}
+
+const blast = (size: number, frames: number, certificates: string | undefined): void => {
+  const block = framesOf(size, 1_048_576)
+  const socket = connect(certificates === undefined ? undefined : contextOf(certificates))
+  let left = frames * size
+  const send = (): void => {
+    if (left <= 0) {
+      socket.end()
+      return
+    }
+    const part = left >= block.length ? block : block.subarray(0, left)
+    left -= part.length
+    socket.write(part, send)
+  }
+  socket.on(certificates === undefined ? "connect" : "secureConnect", send)
+  socket.on("error", quit)
+}
+
+/** Connects first, then starts all handshakes at once: the storm of a cluster that reconnects. */
+const storm = (count: number, certificates: string): void => {
+  const secureContext = contextOf(certificates)
+  const sockets: Array<net.Socket> = []
+  const handshake = (socket: net.Socket): void => {
+    const secure = tls.connect({ socket, secureContext, servername: "localhost" })
+    secure.on("secureConnect", () => secure.end())
+    secure.on("error", quit)
+    secure.resume()
+  }
+  const fire = (): void => {
+    process.send?.("fired")
+    for (const socket of sockets) handshake(socket)
+  }
+  for (let i = 0; i < count; i++) {
+    const socket = connect()
+    socket.on("error", quit)
+    socket.on("connect", () => {
+      if (sockets.push(socket) === count) fire()
+    })
+  }
+}
+
+// The channel to the parent tells when a storm begins; it must not keep this process alive.
+process.channel?.unref()
+
+if (mode === "blast") {
+  const [connections, size, total, certificates] = rest
+  const each = Math.ceil(Number(total) / Number(connections))
+  for (let i = 0; i < Number(connections); i++) blast(Number(size), each, certificates)
+} else {
+  const [count, certificates] = rest
+  storm(Number(count), certificates ?? "")
+}

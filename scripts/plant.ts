@@ -1,0 +1,257 @@
+/**
+ * The test of the tests: plants known defects into a copy of the sources, one by one, and runs
+ * the test that must fail. `node scripts/plant.ts [NUMBER]`, for example `node scripts/plant.ts
+ * D4`. Ends with code 1 when a planted defect goes unseen.
+ */
+import { spawnSync } from "node:child_process"
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+interface Defect {
+  readonly number: string
+  readonly what: string
+  readonly file: string
+  readonly from: string
+  readonly to: string
+  /** The test file, and the part of the test's name that must fail. */
+  readonly test: string
+  readonly name: string
+}
+
+const lanes = "src/native/lanes"
+const defects: ReadonlyArray<Defect> = [
+  {
+    number: "D1",
+    what: "a chunk is taken back while the main thread still reads it",
+    file: `${lanes}/slab.ts`,
+    from: "=== this.#published[chunk]",
+    to: "!== undefined",
+    test: "rings",
+    name: "D1"
+  },
+  {
+    number: "D2",
+    what: "a drain that never tells its producer of room",
+    file: `${lanes}/workerLink.ts`,
+    from: "if (this.#slab.takeWaiting() || room) this.#inlet.ring()",
+    to: "void (this.#slab.takeWaiting() || room)",
+    test: "defects",
+    name: "D2"
+  },
+  {
+    number: "D3",
+    what: "a reservation is visible before it is filled",
+    file: `${lanes}/ring.ts`,
+    from: [
+      "    this.#sequence = (this.#sequence + 1) | 0",
+      "    this.#tail = (this.#tail + total) | 0"
+    ].join("\n"),
+    to: [
+      "    this.#sequence = (this.#sequence + 1) | 0",
+      "    this.#tail = (this.#tail + total) | 0",
+      "    this.publish()"
+    ].join("\n"),
+    test: "rings",
+    name: "D3"
+  },
+  {
+    number: "D4",
+    what: "good frames before a bad one are dropped",
+    file: `${lanes}/reassembly.ts`,
+    from: "      next = this.#scan(bytes, next, to)\n    } finally {\n      this.flush()\n    }",
+    to: [
+      "      next = this.#scan(bytes, next, to)",
+      "      this.flush()",
+      "    } finally {",
+      "      this.#count = 0",
+      "    }"
+    ].join("\n"),
+    test: "laneParts",
+    name: "D4"
+  },
+  {
+    number: "D6",
+    what: "an accepted TLS connection has no lane attached",
+    file: `${lanes}/socketHost.ts`,
+    from: "if (lane === undefined) return\n      if (this.#events.accepted(",
+    to: [
+      "if (lane === undefined || this.#opening.size > 0) return",
+      "      if (this.#events.accepted("
+    ].join("\n"),
+    test: "defects",
+    name: "D6"
+  },
+  {
+    number: "D7",
+    what: "a lane is handed out before its handshake is over",
+    file: `${lanes}/sockets.ts`,
+    from: 'settings === undefined ? "connect" : "secureConnect"',
+    to: '"connect"',
+    test: "defects",
+    name: "D7"
+  },
+  {
+    number: "D8",
+    what: "reading goes on however far the user is behind",
+    file: `${lanes}/outlet.ts`,
+    from: "if (this.#behind(lane, row) <= limit) return",
+    to: "if (limit >= 0) return",
+    test: "defects",
+    name: "D8"
+  },
+  {
+    number: "D9",
+    what: "a write job takes the whole queue",
+    file: `${lanes}/sendQueue.ts`,
+    from: "return Math.min(budget, this.length)",
+    to: "return this.length",
+    test: "laneParts",
+    name: "D9"
+  },
+  {
+    number: "D10",
+    what: "without workers every open counts as a fallback",
+    file: `${lanes}/crew.ts`,
+    from: "if (links.length > 0) this.counts.fallbacks++",
+    to: "this.counts.fallbacks++",
+    test: "ioPool",
+    name: "D10"
+  },
+  {
+    number: "D11",
+    what: "nothing is read while a write is out",
+    file: `${lanes}/hostLane.ts`,
+    from: "    this.#writingSince = this.#host.now()",
+    to: "    this.#writingSince = this.#host.now()\n    this.hold(Hold.output)",
+    test: "defects",
+    name: "D11"
+  },
+  {
+    number: "D12",
+    what: "the end of the peer takes the result of the write",
+    file: `${lanes}/laneJobs.ts`,
+    from: 'if (!this.ended) this.#phase = "ended"',
+    to: 'if (!this.ended) this.#phase = "ended"\n    this.#writing = false',
+    test: "laneParts",
+    name: "D12"
+  },
+  {
+    number: "D13",
+    what: "a lane is released while its jobs are out",
+    file: `${lanes}/laneJobs.ts`,
+    from: 'if (this.#phase !== "ended" || this.out > 0) return false',
+    to: 'if (this.#phase !== "ended") return false',
+    test: "laneParts",
+    name: "D13"
+  },
+  {
+    number: "D15",
+    what: "the end overtakes the frames before it",
+    file: "src/native/Lane.ts",
+    from: "if (frames.length > 0) return Effect.succeed(frames)",
+    to: "if (frames.length > 0 && core.end === undefined) return Effect.succeed(frames)",
+    test: "ioPool",
+    name: "D15"
+  },
+  {
+    number: "D16",
+    what: "a full socket is an error",
+    file: `${lanes}/hostLane.ts`,
+    from: "this.socket.write(bytes, () => this.#wrote())",
+    to: [
+      "this.socket.write(bytes, () => this.#wrote())",
+      "    if (this.socket.writableLength > 0) this.#destroy()"
+    ].join("\n"),
+    test: "defects",
+    name: "D16"
+  },
+  {
+    number: "D17",
+    what: "a dispatch without room still counts",
+    file: `${lanes}/laneCore.ts`,
+    from: "if (!this.#driver.write(this, this.#queue.front(bytes))) return false",
+    to: [
+      'this.jobs.dispatched("write")',
+      "      if (!this.#driver.write(this, this.#queue.front(bytes))) return false"
+    ].join("\n"),
+    test: "laneParts",
+    name: "D17"
+  },
+  {
+    number: "D18",
+    what: "a write that finds its lane closed has no result",
+    file: `${lanes}/hostLane.ts`,
+    from: "if (bytes === 0) return",
+    to: "if (bytes === 0 || this.#closing) return",
+    test: "ioPool",
+    name: "slow peer"
+  },
+  {
+    number: "D19",
+    what: "the rest of a burst is moved for each frame",
+    file: `${lanes}/reassembly.ts`,
+    from: "      start = end\n    }\n    return start",
+    to: [
+      "      bytes.copyWithin(end, end, to)",
+      "      bytes.slice(end, to)",
+      "      start = end",
+      "    }",
+      "    return start"
+    ].join("\n"),
+    test: "laneParts",
+    name: "D19"
+  },
+  {
+    number: "D22",
+    what: "liveness is stamped when frames are taken",
+    file: `${lanes}/workerLink.ts`,
+    from: "return this.#origin + heardAt(this.#table, slot)",
+    to: "return core.lastHeard",
+    test: "ioPool",
+    name: "D22"
+  },
+  {
+    number: "D23",
+    what: "TLS connects stay on the main thread",
+    file: `${lanes}/crew.ts`,
+    from: "if (inWorker && !this.#stopping) {",
+    to: 'if (inWorker && !this.#stopping && opener.job.kind !== "connect") {',
+    test: "defects",
+    name: "D23"
+  }
+]
+
+const root = fileURLToPath(new URL("../", import.meta.url))
+const copy = mkdtempSync(join(tmpdir(), "handfast-plant-"))
+for (const name of ["src", "test", "bench", "package.json", "tsconfig.json", "vitest.config.ts"]) {
+  cpSync(join(root, name), join(copy, name), { recursive: true })
+}
+symlinkSync(join(root, "node_modules"), join(copy, "node_modules"))
+
+/** Plants a defect, runs its test, and takes it out again; true when the test failed. */
+const seen = ({ file, from, name, test, to }: Defect): boolean => {
+  const path = join(copy, file)
+  const text = readFileSync(path, "utf8")
+  if (!text.includes(from)) throw new Error(`${file} has no ${from}`)
+  writeFileSync(
+    path,
+    text.replace(from, () => to)
+  )
+  const vitest = join(root, "node_modules/vitest/vitest.mjs")
+  const args = [vitest, "run", `test/native/${test}.test.ts`, "-t", name, "--testTimeout", "8000"]
+  const { status } = spawnSync(process.execPath, args, { cwd: copy, timeout: 120_000 })
+  writeFileSync(path, text)
+  return status !== 0
+}
+
+const wanted = process.argv[2]
+let unseen = 0
+for (const defect of defects.filter(({ number }) => wanted === undefined || number === wanted)) {
+  const found = seen(defect)
+  if (!found) unseen++
+  console.log(`${found ? "seen  " : "UNSEEN"} ${defect.number.padEnd(4)} ${defect.what}`)
+}
+rmSync(copy, { recursive: true })
+process.exitCode = unseen === 0 ? 0 : 1

@@ -1,0 +1,56 @@
+/**
+ * Neighbouring frames of one lane, where they were read.
+ */
+const none = new Int32Array(0)
+const nothing = new Uint8Array(0)
+
+/**
+ * A batch of whole frames. One object serves all batches of a lane: it and its bytes are valid
+ * during the handler's call; `copy` what must live longer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class FrameBatch {
+  /** The memory in which the frames lie. */
+  bytes: Uint8Array = nothing
+  count = 0
+  #ends: Int32Array = none
+  #first = 0
+  #from = 0
+
+  /** Where frame `index` starts in `bytes`. */
+  start(index: number): number {
+    return index === 0 ? this.#from : (this.#ends[this.#first + index - 1] ?? 0)
+  }
+
+  /** Where frame `index` ends in `bytes`. */
+  end(index: number): number {
+    return this.#ends[this.#first + index] ?? 0
+  }
+
+  /** Bytes of all frames together. */
+  get size(): number {
+    return this.end(this.count - 1) - this.#from
+  }
+
+  /** Frame `index` in memory of its own. */
+  copy(index: number): Uint8Array {
+    return this.bytes.slice(this.start(index), this.end(index))
+  }
+
+  /** Points the batch at frames; the library calls it before the handler. */
+  set(bytes: Uint8Array, ends: Int32Array, first: number, count: number, from: number): this {
+    this.bytes = bytes
+    this.#ends = ends
+    this.#first = first
+    this.count = count
+    this.#from = from
+    return this
+  }
+
+  /** Points the batch at one frame of its own memory. */
+  one(frame: Uint8Array): this {
+    return this.set(frame, Int32Array.of(frame.length), 0, 1, 0)
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * A pool of I/O workers that own sockets, so that the main thread sees whole frames and keeps
+ * its time for what decides.
+ *
+ * Which lanes go to a worker is a setting, because the hand-over has a price: each wake-up of
+ * the main thread costs about 10 µs, paid once per turn of its loop. TLS always gains (a frame
+ * costs the main thread some tens of nanoseconds instead of more than a microsecond, a
+ * handshake microseconds instead of hundreds); large plain flows gain, because a batch spreads
+ * the price; a framer that consumes frames itself gains all of it. Plain traffic in small
+ * batches does not, so that is read on the main thread by default, by the same framer.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Lane from "./Lane.ts"
+import { Crew, type CrewCounts } from "./lanes/crew.ts"
+import type { Endpoint, LaneLimits, LaneSetup, TlsSettings } from "./lanes/jobs.ts"
+import { loadFramer } from "./lanes/loadFramer.ts"
+import type { Opener } from "./lanes/opener.ts"
+import { AcceptQueue, Attempt, failed, listenOn } from "./lanes/opening.ts"
+import { crewSettings, limitsOf, type Settings } from "./lanes/settings.ts"
+import type { OpenFailed } from "./OpenFailed.ts"
+
+export type { Settings } from "./lanes/settings.ts"
+
+/**
+ * What opens a lane.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LaneOptions {
+  /** The module whose default export is the framer. */
+  readonly framer: URL
+  /** Handed to the framer's `open`; must survive a structured clone. */
+  readonly options?: unknown
+  readonly tls?: TlsSettings
+  /** Keeps the lane open for sending after the peer has ended. Default false. */
+  readonly halfOpen?: boolean
+  /** Where the socket lives. Default: in a worker with TLS or a consuming framer. */
+  readonly on?: "auto" | "worker" | "main"
+}
+
+/**
+ * Open connections come out of it, one by one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Listener {
+  readonly address: string
+  readonly port: number
+  /** Waits for the next connection; the lane closes with the Scope. */
+  readonly accept: Effect.Effect<Lane.Lane, never, Scope.Scope>
+}
+
+/**
+ * Shared memory in which framers may place payload.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Region {
+  /** The number by which a framer finds it. */
+  readonly id: number
+  readonly bytes: Uint8Array
+}
+
+/**
+ * What a pool does at the moment, and what it has done.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stats extends CrewCounts {
+  readonly workers: number
+  readonly lanes: number
+  readonly jobsOut: number
+}
+
+interface Shape {
+  readonly connect: (
+    options: LaneOptions & { readonly to: Endpoint }
+  ) => Effect.Effect<Lane.Lane, OpenFailed, Scope.Scope>
+  /** Takes over a connected socket's file descriptor, which the lane closes. */
+  readonly adopt: (
+    options: LaneOptions & { readonly fd: number }
+  ) => Effect.Effect<Lane.Lane, OpenFailed, Scope.Scope>
+  readonly listen: (
+    options: LaneOptions & { readonly at: Endpoint; readonly backlog?: number }
+  ) => Effect.Effect<Listener, OpenFailed, Scope.Scope>
+  /** Registers memory until the Scope closes. */
+  readonly register: (memory: SharedArrayBuffer) => Effect.Effect<Region, never, Scope.Scope>
+  /** Changes the number of workers; lanes stay where they are until they end. */
+  readonly resize: (workers: number) => Effect.Effect<void>
+  readonly stats: Effect.Effect<Stats>
+}
+
+/**
+ * The pool.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class IoPool extends Context.Service<IoPool, Shape>()("handfast/native/IoPool") {
+  /** A pool that stops with its Scope: workers are asked to end, and are waited for. */
+  static readonly layer = (settings: Settings = {}): Layer.Layer<IoPool> =>
+    Layer.effect(
+      IoPool,
+      Effect.gen(function* () {
+        const clock = yield* Clock.Clock
+        const limits = limitsOf(settings)
+        const crew = yield* Effect.acquireRelease(
+          Effect.sync(
+            () => new Crew(crewSettings(settings, limits, () => clock.currentTimeMillisUnsafe()))
+          ),
+          (crew) => Effect.promise(() => crew.stop())
+        )
+        return IoPool.of(shapeOf(crew, limits, settings))
+      })
+    )
+}
+
+const addressOf = (endpoint: Endpoint): string =>
+  "path" in endpoint ? endpoint.path : `${endpoint.host}:${endpoint.port}`
+
+/** What every way to open a lane needs: the job's common part, and where it goes. */
+const prepare = Effect.fnUntraced(function* (
+  options: LaneOptions,
+  limits: LaneLimits,
+  address: string
+) {
+  const framer = yield* Effect.tryPromise({
+    try: () => loadFramer(options.framer.href),
+    catch: (error) => failed(address, { step: "framer", code: "", detail: String(error) })
+  })
+  const setup: LaneSetup = {
+    framer: options.framer.href,
+    options: options.options,
+    limits,
+    tls: options.tls,
+    halfOpen: options.halfOpen === true
+  }
+  const { on = "auto" } = options
+  const gains = options.tls !== undefined || framer.consumes === true
+  const inWorker = on === "worker" || (on === "auto" && gains)
+  return { commands: framer.takesCommands === true, inWorker, setup }
+})
+
+const opening = (crew: Crew, limits: LaneLimits) =>
+  Effect.fnUntraced(function* (
+    options: LaneOptions,
+    address: string,
+    what: { kind: "connect"; endpoint: Endpoint } | { kind: "adopt"; fd: number }
+  ) {
+    const { commands, inWorker, setup } = yield* prepare(options, limits, address)
+    const attempt = yield* Effect.acquireRelease(
+      Effect.sync(
+        () => new Attempt(crew, { job: { ...setup, ...what }, commands }, inWorker, address)
+      ),
+      (attempt) => attempt.release
+    )
+    return Lane.make(yield* attempt.result)
+  })
+
+const listening = (crew: Crew, limits: LaneLimits, settings: Settings) =>
+  Effect.fnUntraced(function* (options: Parameters<Shape["listen"]>[0]) {
+    const address = addressOf(options.at)
+    const { commands, inWorker, setup } = yield* prepare(options, limits, address)
+    const waiting = new AcceptQueue(settings.acceptQueue ?? 1_024)
+    const job: Opener["job"] = {
+      ...setup,
+      kind: "listen",
+      endpoint: options.at,
+      backlog: options.backlog ?? 1_024,
+      reusePort: process.platform === "linux" && "port" in options.at
+    }
+    const bound = yield* Effect.acquireRelease(
+      listenOn(crew, waiting, inWorker, address, { commands, job }),
+      ({ close }) => close,
+      { interruptible: true }
+    )
+    const accept = Effect.uninterruptibleMask((restore) =>
+      Effect.acquireRelease(waiting.next(restore), Lane.close).pipe(Effect.map(Lane.make))
+    )
+    return { address: bound.address, port: bound.port, accept }
+  })
+
+const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
+  const open = opening(crew, limits)
+  let regions = 0
+  return {
+    connect: (options) =>
+      open(options, addressOf(options.to), { kind: "connect", endpoint: options.to }),
+    adopt: (options) => open(options, `fd ${options.fd}`, { kind: "adopt", fd: options.fd }),
+    listen: listening(crew, limits, settings),
+    register: (memory) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const id = ++regions
+          crew.register(id, memory)
+          return { id, bytes: new Uint8Array(memory) }
+        }),
+        ({ id }) => Effect.sync(() => crew.unregister(id))
+      ),
+    resize: (workers) => Effect.sync(() => crew.resize(workers, workers)),
+    stats: Effect.sync(() => ({
+      ...crew.counts,
+      workers: crew.active,
+      lanes: crew.lanes,
+      jobsOut: crew.jobsOut
+    }))
+  }
+}

@@ -1,0 +1,343 @@
+/**
+ * All workers of a pool, the main-thread path beside them, and the one loop that consumes what
+ * the workers publish.
+ *
+ * The loop sleeps on a single doorbell that all workers ring. Draining never waits for a
+ * worker, and no worker waits for a drain: a full ring is a wish for a doorbell, kept on the
+ * side that wants room. A worker that crashes is replaced; its lanes end, its listeners move to
+ * the new one.
+ */
+import { Doorbell, doorbellBytes } from "./doorbell.ts"
+import { calm, type LoadSettings, sampleLoad } from "./loadPolicy.ts"
+import { MainPath } from "./mainPath.ts"
+import type { LinkSizes } from "./linkMemory.ts"
+import type { Opener } from "./opener.ts"
+import { WorkerLink } from "./workerLink.ts"
+
+/** Cumulative counts of a pool. */
+export interface CrewCounts {
+  /** Open jobs done on the main thread because no worker had room. */
+  fallbacks: number
+  /** Records of older lanes that were dropped. */
+  stale: number
+  workersStarted: number
+  workersCrashed: number
+  lanesOpened: number
+}
+
+/** How a crew works. */
+export interface CrewSettings {
+  readonly load: LoadSettings
+  /** Milliseconds between samples of load. */
+  readonly sampleEvery: number
+  /** Milliseconds that a worker has to end after it was asked. */
+  readonly stopWithin: number
+  readonly sizes: LinkSizes
+  readonly clock: () => number
+}
+
+/** Something to cancel or to close, wherever it went. */
+export interface Ticket {
+  readonly cancel: () => void
+}
+
+/** A listener that all active workers share. */
+interface SharedListener {
+  readonly opener: Opener
+  /** Its job on the main thread, where it goes when no worker is left. */
+  onMain: number | undefined
+  readonly jobs: Map<WorkerLink, number>
+  /** The port that the first worker got, 0 before. */
+  port: number
+  closed: boolean
+}
+
+/** The job of a listener, on the port that its first worker got. */
+const boundJob = ({ opener: { job }, port }: SharedListener): Opener["job"] =>
+  port > 0 && job.kind === "listen" && "host" in job.endpoint
+    ? { ...job, endpoint: { ...job.endpoint, port } }
+    : job
+
+/** The workers of one pool. */
+export class Crew {
+  readonly counts: CrewCounts = {
+    fallbacks: 0,
+    stale: 0,
+    workersStarted: 0,
+    workersCrashed: 0,
+    lanesOpened: 0
+  }
+  readonly main: MainPath
+  readonly #settings: CrewSettings
+  #load: LoadSettings
+  readonly #links = new Set<WorkerLink>()
+  readonly #listeners = new Set<SharedListener>()
+  readonly #regions = new Map<number, SharedArrayBuffer>()
+  readonly #regionViews = new Map<number, Uint8Array>()
+  readonly #bellMemory = new SharedArrayBuffer(doorbellBytes)
+  readonly #bell = new Doorbell(new Int32Array(this.#bellMemory))
+  readonly #origin: number
+  readonly #sampler: NodeJS.Timeout
+  #state = calm
+  #looping = false
+  #stopping = false
+  #stopped: (() => void) | undefined
+
+  constructor(settings: CrewSettings) {
+    this.#settings = settings
+    this.#load = settings.load
+    this.#origin = settings.clock()
+    this.main = new MainPath(settings.clock, (id) => this.#regionViews.get(id))
+    for (let i = 0; i < settings.load.min; i++) this.#start()
+    this.#sampler = setInterval(() => this.#sample(), settings.sampleEvery)
+    this.#sampler.unref()
+  }
+
+  get links(): ReadonlyArray<WorkerLink> {
+    return [...this.#links]
+  }
+
+  get active(): number {
+    return this.#activeLinks().length
+  }
+
+  /** Lanes that are open, and jobs that are out. */
+  get lanes(): number {
+    return this.links.reduce((sum, link) => sum + link.lanes, this.main.lanes)
+  }
+
+  get jobsOut(): number {
+    return this.links.reduce((sum, link) => sum + link.jobsOut, this.main.jobsOut)
+  }
+
+  /** Opens a connection, in a worker if that is wanted and one has room. */
+  open(opener: Opener, inWorker: boolean): Ticket {
+    this.counts.lanesOpened++
+    if (inWorker && !this.#stopping) {
+      const links = this.#activeLinks()
+      const least = Math.min(...links.map((link) => link.lanes))
+      const link = links.find((link) => link.lanes === least)
+      const job = link?.open(opener)
+      if (link !== undefined && job !== undefined) return { cancel: () => link.cancel(job) }
+      // Without any worker nothing was tried, so nothing fell back.
+      if (links.length > 0) this.counts.fallbacks++
+    }
+    const job = this.main.open(opener)
+    return { cancel: () => this.main.cancel(job) }
+  }
+
+  /** Listens, in all workers or on the main thread. The ticket closes the listener. */
+  listen(opener: Opener, inWorkers: boolean): Ticket {
+    const listener: SharedListener = {
+      opener,
+      onMain: undefined,
+      jobs: new Map(),
+      port: 0,
+      closed: false
+    }
+    const [first] = this.#activeLinks()
+    if (inWorkers && !this.#stopping) this.#listeners.add(listener)
+    if (!inWorkers || first === undefined || this.#stopping) {
+      listener.onMain = this.main.open(opener)
+    } else if (!this.#listenOn(first, listener)) {
+      this.counts.fallbacks++
+      listener.onMain = this.main.open(opener)
+    }
+    return { cancel: () => this.#unlisten(listener) }
+  }
+
+  register(id: number, memory: SharedArrayBuffer): void {
+    this.#regions.set(id, memory)
+    this.#regionViews.set(id, new Uint8Array(memory))
+    for (const link of this.#links) link.region(id, memory)
+  }
+
+  unregister(id: number): void {
+    this.#regions.delete(id)
+    this.#regionViews.delete(id)
+    for (const link of this.#links) link.region(id, undefined)
+  }
+
+  /** Changes the number of workers. Lanes stay where they are until they end. */
+  resize(min: number, max: number): void {
+    this.#load = { ...this.#load, min, max }
+    this.#state = calm
+    while (this.active > max) this.#park()
+    while (this.active < min) this.#start()
+  }
+
+  /** Asks everything to end; resolves when every worker has. Completions are consumed on. */
+  stop(): Promise<void> {
+    this.#stopping = true
+    clearInterval(this.#sampler)
+    for (const listener of this.#listeners) this.#unlisten(listener)
+    this.main.stop()
+    for (const link of this.#links) this.#dismiss(link)
+    return new Promise((resolve) => {
+      this.#stopped = resolve
+      this.#checkStopped()
+    })
+  }
+
+  /** The pool is stopped once the workers are gone and the main thread's sockets are closed. */
+  #checkStopped(): void {
+    if (this.#stopped === undefined || this.#links.size > 0) return
+    if (this.main.idle) this.#stopped()
+    else setTimeout(() => this.#checkStopped(), 1)
+  }
+
+  #activeLinks(): ReadonlyArray<WorkerLink> {
+    return [...this.#links].filter((link) => !link.parked)
+  }
+
+  #start(): void {
+    const { sizes } = this.#settings
+    const link = new WorkerLink(sizes, this.#origin, this.#bellMemory, {
+      gone: (link, crash) => this.#gone(link, crash),
+      stale: () => this.counts.stale++,
+      regions: () => [...this.#regions]
+    })
+    this.counts.workersStarted++
+    this.#links.add(link)
+    for (const listener of this.#listeners) this.#spread(listener)
+    if (!this.#looping) {
+      this.#looping = true
+      this.#loop()
+    }
+  }
+
+  /** The active worker with the fewest lanes gets no new ones, and ends when it has none. */
+  #park(): void {
+    const links = this.#activeLinks()
+    const least = Math.min(...links.map((link) => link.lanes))
+    const link = links.find((link) => link.lanes === least)
+    if (link === undefined) return
+    link.parked = true
+    for (const listener of this.#listeners) {
+      this.#spread(listener)
+      this.#unlistenOn(link, listener)
+    }
+    this.#endParked()
+  }
+
+  /** Parked workers without lanes are asked to end. */
+  #endParked(): void {
+    for (const link of this.#links) {
+      if (link.parked && link.idle && !link.asked) this.#dismiss(link)
+    }
+  }
+
+  #dismiss(link: WorkerLink): void {
+    if (link.asked) return
+    link.stop()
+    const timer = setTimeout(() => {
+      if (this.#links.has(link)) link.terminate("did not end in time after it was asked")
+    }, this.#settings.stopWithin)
+    timer.unref()
+  }
+
+  #gone(link: WorkerLink, crash: string | undefined): void {
+    this.#links.delete(link)
+    for (const listener of this.#listeners) listener.jobs.delete(link)
+    if (crash !== undefined) this.counts.workersCrashed++
+    if (!this.#stopping && this.active < this.#load.min) this.#start()
+    for (const listener of this.#listeners) this.#spread(listener)
+    this.#checkStopped()
+  }
+
+  /** Listens in one more worker; false when it has no room for the job. */
+  #listenOn(link: WorkerLink, listener: SharedListener): boolean {
+    const { opener } = listener
+    const first = listener.port === 0
+    const number = link.open({
+      ...opener,
+      job: boundJob(listener),
+      listening: (address, port) => {
+        if (!first) return
+        listener.port = port
+        opener.listening(address, port)
+        this.#spread(listener)
+      },
+      failed: (failure) => {
+        listener.jobs.delete(link)
+        if (!first) return
+        this.#listeners.delete(listener)
+        opener.failed(failure)
+      }
+    })
+    if (number !== undefined) listener.jobs.set(link, number)
+    return number !== undefined
+  }
+
+  /** Brings a bound listener to every worker that may share it, or to the main thread. */
+  #spread(listener: SharedListener): void {
+    if (listener.port === 0 || listener.closed) return
+    const { job } = listener.opener
+    const alone = job.kind === "listen" && !job.reusePort
+    const held = (): boolean => [...listener.jobs.keys()].some((link) => !link.parked)
+    for (const link of this.#activeLinks()) {
+      if (listener.jobs.has(link) || (alone && held())) continue
+      this.#listenOn(link, listener)
+    }
+    if (held() || listener.onMain !== undefined) return
+    const quiet = { listening: () => {}, failed: () => (listener.onMain = undefined) }
+    listener.onMain = this.main.open({ ...listener.opener, ...quiet, job: boundJob(listener) })
+  }
+
+  #unlisten(listener: SharedListener): void {
+    listener.closed = true
+    this.#listeners.delete(listener)
+    for (const link of listener.jobs.keys()) this.#unlistenOn(link, listener)
+    if (listener.onMain === undefined) return
+    this.main.cancel(listener.onMain)
+    this.main.unlisten(listener.onMain)
+  }
+
+  #unlistenOn(link: WorkerLink, listener: SharedListener): void {
+    const job = listener.jobs.get(link)
+    listener.jobs.delete(link)
+    if (job === undefined) return
+    link.cancel(job)
+    link.unlisten(job)
+  }
+
+  #sample(): void {
+    this.#endParked()
+    const links = this.#activeLinks()
+    if (links.length === 0 && this.#load.min === 0) return
+    const busy = links.reduce((sum, link) => sum + link.utilization(), 0)
+    const average = busy / Math.max(1, links.length)
+    const [state, change] = sampleLoad(this.#load, this.#state, links.length, average)
+    this.#state = state
+    if (change > 0) this.#start()
+    else if (change < 0) this.#park()
+  }
+
+  #loop = (): void => {
+    for (const link of this.#links) this.#drain(link)
+    if (this.#links.size === 0) {
+      this.#looping = false
+      return
+    }
+    this.#bell.arm()
+    let more = false
+    for (const link of this.#links) more = link.pending() || more
+    if (more) {
+      this.#bell.disarm()
+      setImmediate(this.#loop)
+      return
+    }
+    const ring = this.#bell.sleep()
+    if (ring === undefined) setImmediate(this.#loop)
+    else void ring.then(this.#loop)
+  }
+
+  /** A ring that holds what its worker cannot have written ends that worker. */
+  #drain(link: WorkerLink): void {
+    try {
+      link.drain()
+    } catch (error) {
+      link.terminate(String(error))
+    }
+  }
+}

@@ -1,0 +1,273 @@
+/**
+ * One connection where its socket lives, in a worker or on the main thread.
+ *
+ * Reading stops while any reason to hold stands: the turn's budget is used up, the user is
+ * behind, the way to the main thread is full, or the peer does not take our own output. The
+ * socket's `close` event is the only place where a lane ends, so it ends once.
+ */
+import type { Socket } from "node:net"
+import { type Framer, FrameRefusal, type FramerPort, type FramerSession } from "../Framer.ts"
+import type { EndReason, LaneLimits } from "./jobs.ts"
+import { Reassembly } from "./reassembly.ts"
+import type { OpenChunk } from "./slab.ts"
+
+/** Reasons to hold the reading, as bits. */
+export const Hold = { budget: 1, user: 2, handover: 4, output: 8 } as const
+
+/** What a lane asks of the host it lives in. */
+export interface LaneHost {
+  readonly frames: (
+    lane: HostLane,
+    bytes: Uint8Array,
+    from: number,
+    ends: Int32Array,
+    count: number
+  ) => void
+  /** Bytes came; called before they are cut into frames. */
+  readonly heard: (lane: HostLane) => void
+  readonly written: (lane: HostLane, bytes: number) => void
+  readonly finished: (lane: HostLane) => void
+  readonly peerEnded: (lane: HostLane) => void
+  readonly closed: (lane: HostLane, reason: EndReason) => void
+  /** Calls `lane.nextTurn()` in the next turn of the event loop. */
+  readonly deferTurn: (lane: HostLane) => void
+  readonly region: (id: number) => Uint8Array | undefined
+  readonly now: () => number
+}
+
+/** The lane's place in shared memory, unused on the main thread. */
+export interface Place {
+  slot: number
+  generation: number
+  /** The chunk that its reads go straight into, while they are long. */
+  chunk: OpenChunk | undefined
+  /** Bytes handed over, as a count that wraps. */
+  handedOver: number
+}
+
+const peerGone = new Set(["ECONNRESET", "EPIPE", "ETIMEDOUT", "ECONNABORTED"])
+
+/** A connection and what is under way on it. */
+export class HostLane {
+  readonly place: Place = { slot: -1, generation: 0, chunk: undefined, handedOver: 0 }
+  readonly socket: Socket
+  readonly limits: LaneLimits
+  readonly #host: LaneHost
+  readonly #session: FramerSession
+  readonly #reassembly: Reassembly
+  #holds = 0
+  #turnBytes = 0
+  #reason: EndReason | undefined
+  #closing = false
+  #corked = false
+  /** The write job under way: its bytes, and when it began. */
+  #writing = 0
+  #writingSince = 0
+  #finishing = false
+  /** Bytes of the last read. */
+  lastRead = 0
+  #closeTimer: NodeJS.Timeout | undefined
+
+  constructor(
+    host: LaneHost,
+    socket: Socket,
+    framer: Framer,
+    options: unknown,
+    limits: LaneLimits,
+    initiator: boolean
+  ) {
+    this.#host = host
+    this.socket = socket
+    this.limits = limits
+    this.#session = framer.open(this.#port(initiator), options)
+    this.#reassembly = new Reassembly(this.#session, framer.maxFrameBytes, {
+      frames: (bytes, from, ends, count) => {
+        if (!this.#closing) host.frames(this, bytes, from, ends, count)
+      }
+    })
+    socket.on("error", (error: NodeJS.ErrnoException) => this.#failed(error))
+    socket.on("end", () => this.#ended())
+    socket.on("close", () => this.#closed())
+  }
+
+  /** Takes one read; true when the next one may follow at once. */
+  read(bytes: Uint8Array, length: number, room: number): boolean {
+    this.lastRead = length
+    if (this.#reason !== undefined) return true
+    this.#host.heard(this)
+    try {
+      this.#reassembly.read(bytes, 0, length)
+    } catch (error) {
+      this.#refuse(error)
+      return false
+    }
+    this.#turnBytes = length < room ? 0 : this.#turnBytes + length
+    if (this.#turnBytes >= this.limits.readBudget) {
+      this.#holds |= Hold.budget
+      this.#host.deferTurn(this)
+    }
+    return this.#holds === 0
+  }
+
+  /** The next turn of the event loop has begun: the lane may read again. */
+  nextTurn(): void {
+    this.#turnBytes = 0
+    this.unhold(Hold.budget)
+  }
+
+  hold(reason: number): void {
+    if (this.#holds === 0 && !this.socket.destroyed) this.socket.pause()
+    this.#holds |= reason
+  }
+
+  unhold(reason: number): void {
+    if ((this.#holds & reason) === 0) return
+    this.#holds &= ~reason
+    if (this.#holds === 0 && !this.socket.destroyed) this.socket.resume()
+  }
+
+  /** A write job: it is answered once, whatever happens to the socket. */
+  write(bytes: Uint8Array): void {
+    this.#begin(bytes.length)
+    this.socket.write(bytes, () => this.#wrote())
+  }
+
+  /** A write job that holds commands for the framer, each behind its length. */
+  command(bytes: Uint8Array): void {
+    this.#begin(bytes.length)
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+    try {
+      for (let at = 0; at < bytes.length && this.#reason === undefined;) {
+        const end = at + 4 + view.getUint32(at, true)
+        this.#session.command?.(bytes, at + 4, end)
+        at = end
+      }
+    } catch (error) {
+      this.#refuse(error)
+    }
+    if (this.socket.writableLength <= this.limits.sendBytes) process.nextTick(() => this.#wrote())
+    else this.socket.once("drain", () => this.#wrote())
+  }
+
+  /** Ends our side after what was written; answered once, like a write. */
+  finish(): void {
+    this.#finishing = true
+    this.socket.end(() => this.#finished())
+  }
+
+  /**
+   * Ends the lane: in order, after what was written and with time for the peer to end its own
+   * side, or at once.
+   */
+  close(asked: "closed" | "stopped", inOrder: boolean): void {
+    this.#end(asked === "stopped" ? { kind: asked } : { kind: asked, unsent: 0 }, inOrder)
+  }
+
+  /** Ends the lane when a write job has been under way for too long. */
+  checkStall(now: number): void {
+    const millis = now - this.#writingSince
+    if (this.#writing > 0 && millis >= this.limits.stallWithin) {
+      this.#reason ??= { kind: "slow-peer", bytes: this.#writing, millis }
+      this.#destroy()
+    }
+  }
+
+  #begin(bytes: number): void {
+    this.#writing = bytes
+    this.#writingSince = this.#host.now()
+  }
+
+  #finished(): void {
+    if (!this.#finishing) return
+    this.#finishing = false
+    this.#host.finished(this)
+  }
+
+  #wrote(): void {
+    const bytes = this.#writing
+    if (bytes === 0) return
+    this.#writing = 0
+    this.#host.written(this, bytes)
+  }
+
+  #port(initiator: boolean): FramerPort {
+    return {
+      initiator,
+      write: (bytes, written) => {
+        if (!this.#corked) {
+          this.#corked = true
+          this.socket.cork()
+          process.nextTick(() => {
+            this.#corked = false
+            this.socket.uncork()
+          })
+        }
+        this.socket.write(bytes, written === undefined ? undefined : () => written())
+        if (this.socket.writableLength > this.limits.sendBytes) this.#waitForDrain()
+      },
+      deliver: (bytes) => this.#reassembly.deliver(bytes),
+      region: (id) => this.#host.region(id),
+      refuse: (reason) => this.#refuse(new FrameRefusal(reason))
+    }
+  }
+
+  #waitForDrain(): void {
+    if ((this.#holds & Hold.output) !== 0) return
+    this.hold(Hold.output)
+    this.socket.once("drain", () => this.unhold(Hold.output))
+  }
+
+  #refuse(error: unknown): void {
+    const detail = error instanceof Error ? error.message : String(error)
+    this.#reassembly.flush()
+    this.#end({ kind: "refused", detail }, this.socket.writableLength > 0)
+  }
+
+  #end(reason: EndReason, inOrder: boolean): void {
+    this.#reason ??= reason
+    this.#closing = true
+    if (!inOrder) {
+      this.#destroy()
+    } else if (this.#closeTimer === undefined && !this.socket.destroyed) {
+      this.#closeTimer = setTimeout(() => this.#destroy(), this.limits.closeWithin)
+      this.#holds = 0
+      this.socket.resume()
+      this.socket.end()
+    }
+  }
+
+  #failed(error: NodeJS.ErrnoException): void {
+    const code = error.code ?? error.message
+    this.#reason ??= peerGone.has(code)
+      ? { kind: "peer-reset", code }
+      : { kind: "peer-reset", code: `${code}: ${error.message}` }
+  }
+
+  #ended(): void {
+    if (this.#reason !== undefined) return
+    const missing = this.#reassembly.held
+    try {
+      if (missing === 0) this.#session.end?.()
+    } catch (error) {
+      this.#refuse(error)
+      return
+    }
+    if (this.socket.allowHalfOpen && missing === 0) this.#host.peerEnded(this)
+    else this.#reason ??= { kind: "peer-closed", missing }
+    if (missing > 0) this.#destroy()
+  }
+
+  #destroy(): void {
+    this.#closing = true
+    const unsent = this.socket.writableLength
+    if (this.#reason?.kind === "closed" && unsent > 0) this.#reason = { kind: "closed", unsent }
+    this.socket.destroy()
+  }
+
+  #closed(): void {
+    clearTimeout(this.#closeTimer)
+    this.#wrote()
+    this.#finished()
+    this.#host.closed(this, this.#reason ?? { kind: "peer-closed", missing: 0 })
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * What the main thread asks of a socket host, and what comes back, as plain data that survives
+ * a structured clone and JSON.
+ */
+
+/** Where a connection goes. */
+export type Endpoint = { readonly host: string; readonly port: number } | { readonly path: string }
+
+/**
+ * TLS, as the options of `node:tls` that can cross a thread: PEM texts and flags.
+ */
+export interface TlsSettings {
+  readonly cert?: string
+  readonly key?: string
+  readonly ca?: string
+  /** The name to check the peer's certificate against. */
+  readonly servername?: string
+  /** Whether the peer must present a certificate that `ca` signed. */
+  readonly verifyPeer: boolean
+}
+
+/** What bounds one lane. Bytes and milliseconds. */
+export interface LaneLimits {
+  readonly sendBytes: number
+  readonly receiveBytes: number
+  readonly readBudget: number
+  readonly writeBudget: number
+  readonly openWithin: number
+  readonly stallWithin: number
+  readonly closeWithin: number
+}
+
+/** What every new lane needs, whoever opens it. */
+export interface LaneSetup {
+  /** The URL of the framer's module. */
+  readonly framer: string
+  readonly options: unknown
+  readonly limits: LaneLimits
+  readonly tls: TlsSettings | undefined
+  /** Whether the lane stays open for sending after its peer has ended. */
+  readonly halfOpen: boolean
+}
+
+export type OpenJob = LaneSetup &
+  (
+    | { readonly kind: "connect"; readonly endpoint: Endpoint }
+    | { readonly kind: "adopt"; readonly fd: number }
+    | {
+        readonly kind: "listen"
+        readonly endpoint: Endpoint
+        readonly backlog: number
+        readonly reusePort: boolean
+      }
+  )
+
+/** Who is at the other end. */
+export interface PeerInfo {
+  readonly address: string
+  readonly port: number
+  readonly tls?: {
+    readonly protocol: string
+    /** Whether the peer's certificate was checked against `ca` and held. */
+    readonly authorized: boolean
+    /** The common name of the peer's certificate, empty without one. */
+    readonly subject: string
+    readonly fingerprint: string
+  }
+}
+
+/** Why an open job failed. */
+export interface OpenFailure {
+  readonly step: "resolve" | "connect" | "tls" | "listen" | "framer" | "worker"
+  readonly code: string
+  readonly detail: string
+}
+
+/** Why a lane ended. */
+export type EndReason =
+  | { readonly kind: "peer-closed"; readonly missing: number }
+  | { readonly kind: "peer-reset"; readonly code: string }
+  | { readonly kind: "refused"; readonly detail: string }
+  | { readonly kind: "slow-peer"; readonly bytes: number; readonly millis: number }
+  | { readonly kind: "handler"; readonly detail: string }
+  | { readonly kind: "closed"; readonly unsent: number }
+  | { readonly kind: "crashed"; readonly detail: string }
+  | { readonly kind: "stopped" }

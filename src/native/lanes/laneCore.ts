@@ -1,0 +1,294 @@
+/**
+ * A lane as the main thread holds it, wherever its socket lives.
+ *
+ * Bytes to send wait here until the one write job of the lane is free, so jobs are as long as
+ * the traffic is dense. Received frames go to the user's handler while they still lie where
+ * they were read, or are copied out when nobody waits for them, so a user who is behind never
+ * keeps shared memory from other lanes.
+ */
+import type { EndReason, LaneLimits, PeerInfo } from "./jobs.ts"
+import { FrameBatch } from "../FrameBatch.ts"
+import { LaneJobs } from "./laneJobs.ts"
+import { SendQueue } from "./sendQueue.ts"
+
+/** Where the socket lives, as the lane sees it. */
+export interface LaneDriver {
+  /** Dispatches a write job for the first bytes of the queue; false when there is no room. */
+  readonly write: (core: LaneCore, bytes: Uint8Array) => boolean
+  readonly finish: (core: LaneCore) => boolean
+  readonly close: (core: LaneCore, inOrder: boolean) => boolean
+  /** Calls `core.flush()` soon, once for many sends, or once there is room. */
+  readonly flushSoon: (core: LaneCore) => void
+  /** The user is done with so many received bytes. */
+  readonly consumed: (core: LaneCore, bytes: number) => void
+  /** Lets go of the lane, once. */
+  readonly release: (core: LaneCore) => void
+  /** When bytes last came, in milliseconds since 1970. */
+  readonly heard: (core: LaneCore) => number
+}
+
+/** Counts of one lane. */
+export interface LaneCounts {
+  framesReceived: number
+  bytesReceived: number
+  bytesSent: number
+  /** The most bytes that waited to be sent, and to be taken. */
+  sendHighWater: number
+  receiveHighWater: number
+}
+
+/** What `send` says. */
+export type SendStatus = "accepted" | "full" | "closed"
+
+/** A lane without Effect. */
+export class LaneCore {
+  readonly limits: LaneLimits
+  readonly jobs = new LaneJobs()
+  readonly counts: LaneCounts = {
+    framesReceived: 0,
+    bytesReceived: 0,
+    bytesSent: 0,
+    sendHighWater: 0,
+    receiveHighWater: 0
+  }
+  readonly #driver: LaneDriver
+  readonly #queue: SendQueue
+  readonly #batch = new FrameBatch()
+  readonly #onEnd: Array<(reason: EndReason) => void> = []
+  #handler: ((batch: FrameBatch) => void) | undefined
+  /** Frames that wait to be taken, and their bytes. */
+  #backlog: Array<Uint8Array> = []
+  #backlogBytes = 0
+  #wakeTaker: (() => void) | undefined
+  #wakeSenders: Array<() => void> = []
+  #inFlight = 0
+  /** Accepted bytes that a close at once has dropped. */
+  #dropped = 0
+  #finish: "no" | "asked" | "sent" = "no"
+  #close: "no" | "in order" | "at once" = "no"
+  #closeSent: "no" | "in order" | "at once" = "no"
+  #closeTimer: NodeJS.Timeout | undefined
+  end: EndReason | undefined
+  peerEnded = false
+  /** Kept when the lane is released. */
+  lastHeard = 0
+  readonly commands: boolean
+  #ownReason: EndReason | undefined
+  readonly #readPeer: () => PeerInfo
+  #peer: PeerInfo | undefined
+
+  constructor(driver: LaneDriver, peer: () => PeerInfo, limits: LaneLimits, commands: boolean) {
+    this.#driver = driver
+    this.#queue = new SendQueue(commands)
+    this.commands = commands
+    this.#readPeer = peer
+    this.limits = limits
+  }
+
+  /** Read when it is first asked for: most lanes of a storm never are. */
+  get peer(): PeerInfo {
+    return (this.#peer ??= this.#readPeer())
+  }
+
+  /** Bytes accepted and not yet handed to the kernel. */
+  get unsent(): number {
+    return this.#queue.length + this.#inFlight
+  }
+
+  get heard(): number {
+    return this.#driver.heard(this)
+  }
+
+  send(bytes: Uint8Array): SendStatus {
+    if (!this.jobs.open || this.#finish !== "no") return "closed"
+    const { unsent } = this
+    if (unsent > 0 && unsent + bytes.length > this.limits.sendBytes) return "full"
+    this.#queue.append(bytes)
+    const { counts } = this
+    if (unsent + bytes.length > counts.sendHighWater) counts.sendHighWater = unsent + bytes.length
+    if (!this.jobs.writing) this.#driver.flushSoon(this)
+    return "accepted"
+  }
+
+  /** Calls back once when half of the send memory is free, or the lane has ended. */
+  onWritable(wake: () => void): void {
+    this.#wakeSenders.push(wake)
+    this.#wakeWriters()
+  }
+
+  /** Dispatches what may be dispatched; false when the driver had no room. */
+  flush(): boolean {
+    if (this.jobs.ended) return true
+    if (this.#close === "at once") return this.#sendClose()
+    if (this.#queue.length > 0) {
+      if (!this.jobs.may("write")) return true
+      const bytes = this.#queue.snapshot(this.limits.writeBudget)
+      if (!this.#driver.write(this, this.#queue.front(bytes))) return false
+      this.#inFlight = bytes
+      this.jobs.dispatched("write")
+      this.#queue.drop(bytes)
+      return true
+    }
+    if (this.jobs.writing) return true
+    if (this.#finish === "asked" && this.jobs.may("finish")) {
+      if (!this.#driver.finish(this)) return false
+      this.#finish = "sent"
+      this.jobs.dispatched("finish")
+    }
+    return this.#close === "no" || this.#sendClose()
+  }
+
+  /** The write job has come back. */
+  written(bytes: number): void {
+    this.counts.bytesSent += bytes
+    this.#inFlight = 0
+    if (this.jobs.returned("write")) this.#driver.release(this)
+    else if (!this.flush()) this.#driver.flushSoon(this)
+    this.#wakeWriters()
+  }
+
+  finished(): void {
+    if (this.jobs.returned("finish")) this.#driver.release(this)
+  }
+
+  /** Half-close: our side ends after everything that was accepted. */
+  finish(): void {
+    if (this.#finish !== "no") return
+    this.#finish = "asked"
+    this.#driver.flushSoon(this)
+  }
+
+  /** Closes in order: what was accepted goes out first, within `closeWithin`. */
+  close(): void {
+    if (!this.jobs.open) return
+    this.jobs.close()
+    this.#close = "in order"
+    this.#closeTimer = setTimeout(() => this.abort(), this.limits.closeWithin)
+    this.#wakeWriters()
+    this.#driver.flushSoon(this)
+  }
+
+  /** Closes at once; what was not written is dropped. */
+  abort(): void {
+    this.jobs.close()
+    if (this.jobs.ended) return
+    this.#close = "at once"
+    this.#dropped = Math.max(this.#dropped, this.unsent)
+    this.#queue.drop(this.#queue.length)
+    if (!this.#sendClose()) this.#driver.flushSoon(this)
+    this.#wakeWriters()
+  }
+
+  /** The handler sees batches from now on, first what has waited. */
+  onFrames(handler: (batch: FrameBatch) => void): void {
+    this.#handler = handler
+    for (const frame of this.takeBacklog()) this.#handle(this.#batch.one(frame))
+  }
+
+  /** Frames of the peer, valid during the call. */
+  frames(bytes: Uint8Array, ends: Int32Array, first: number, count: number, from: number): void {
+    const batch = this.#batch.set(bytes, ends, first, count, from)
+    const size = batch.size
+    this.counts.framesReceived += count
+    this.counts.bytesReceived += size
+    if (!this.jobs.open) this.#driver.consumed(this, size)
+    else if (this.#handler !== undefined) {
+      this.#handle(batch)
+      this.#driver.consumed(this, size)
+    } else this.#keep(batch, size)
+  }
+
+  /** Everything that waits to be taken. */
+  takeBacklog(): Array<Uint8Array> {
+    const frames = this.#backlog
+    if (frames.length > 0) {
+      this.#backlog = []
+      this.#driver.consumed(this, this.#backlogBytes)
+      this.#backlogBytes = 0
+    }
+    return frames
+  }
+
+  /** Calls back once when there is something to take, or the lane has ended. */
+  onBacklog(wake: (() => void) | undefined): void {
+    this.#wakeTaker = wake
+    if (this.#backlog.length > 0 || this.end !== undefined || this.peerEnded) this.#wakeUp()
+  }
+
+  onEnd(wake: (reason: EndReason) => void): void {
+    if (this.end === undefined) this.#onEnd.push(wake)
+    else wake(this.end)
+  }
+
+  endedByPeer(): void {
+    this.peerEnded = true
+    this.#wakeUp()
+  }
+
+  /** The socket is gone: the only end of a lane, once. */
+  ended(hostReason: EndReason): void {
+    if (this.end !== undefined) return
+    clearTimeout(this.#closeTimer)
+    const reason = this.#reasonOf(this.#ownReason ?? hostReason)
+    this.end = reason
+    const release = this.jobs.end()
+    this.#queue.drop(this.#queue.length)
+    this.#wakeWriters()
+    this.#wakeUp()
+    for (const wake of this.#onEnd.splice(0)) wake(reason)
+    if (release) this.#driver.release(this)
+  }
+
+  /** The thread with the socket is gone: the lane ends, and its jobs are answered here. */
+  lost(reason: EndReason): void {
+    this.ended(reason)
+    if (this.jobs.writing) this.written(0)
+    if (this.jobs.finishing) this.finished()
+  }
+
+  /** Who has closed here wants no more frames, so the peer's end is not the lane's. */
+  #reasonOf(reason: EndReason): EndReason {
+    if (this.#close === "no" || (reason.kind !== "closed" && reason.kind !== "peer-closed")) {
+      return reason
+    }
+    const unsent = reason.kind === "closed" ? reason.unsent : 0
+    return { kind: "closed", unsent: Math.max(unsent, this.#dropped) }
+  }
+
+  /** A handler that throws ends its own lane; its error is the lane's reason. */
+  #handle(batch: FrameBatch): void {
+    try {
+      this.#handler?.(batch)
+    } catch (error) {
+      this.#ownReason ??= { kind: "handler", detail: String(error) }
+      this.abort()
+    }
+  }
+
+  #sendClose(): boolean {
+    if (this.#closeSent === this.#close) return true
+    if (!this.#driver.close(this, this.#close === "in order")) return false
+    this.#closeSent = this.#close
+    return true
+  }
+
+  #keep(batch: FrameBatch, size: number): void {
+    for (let i = 0; i < batch.count; i++) this.#backlog.push(batch.copy(i))
+    this.#backlogBytes += size
+    const { counts } = this
+    if (this.#backlogBytes > counts.receiveHighWater) counts.receiveHighWater = this.#backlogBytes
+    this.#wakeUp()
+  }
+
+  #wakeUp(): void {
+    const wake = this.#wakeTaker
+    this.#wakeTaker = undefined
+    wake?.()
+  }
+
+  #wakeWriters(): void {
+    if (this.#wakeSenders.length === 0) return
+    if (this.jobs.open && this.unsent * 2 > this.limits.sendBytes) return
+    for (const wake of this.#wakeSenders.splice(0)) wake()
+  }
+}

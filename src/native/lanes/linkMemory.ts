@@ -1,0 +1,38 @@
+/**
+ * The memory of one worker, shared and its own, in the sizes that the pool's settings give.
+ */
+import { doorbellBytes } from "./doorbell.ts"
+import type { LaneLimits } from "./jobs.ts"
+import { Row, type WorkerMemory } from "./records.ts"
+import { ringBytes } from "./ring.ts"
+import { slabBytes, type SlabShape } from "./slab.ts"
+
+/** Sizes of a worker's shared memory. */
+export interface LinkSizes {
+  readonly inboxWords: number
+  readonly outboxWords: number
+  readonly slab: SlabShape
+  readonly lanes: number
+  /** Open jobs that may be out at a time. */
+  readonly openJobs: number
+  /** For a lane that nobody waits for any more. */
+  readonly limits: LaneLimits
+}
+
+/**
+ * A worker's heap: enough for tens of thousands of sockets, and a small young generation, so
+ * that what closed sockets hold outside of the heap is collected early.
+ */
+export const heapLimits = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 1_024 }
+
+const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
+
+/** Fresh memory: a worker's successor shares nothing with it. */
+export const workerMemory = (sizes: LinkSizes, mainBell: SharedArrayBuffer): WorkerMemory => ({
+  inbox: shared(ringBytes(sizes.inboxWords)),
+  outbox: shared(ringBytes(sizes.outboxWords)),
+  slab: shared(slabBytes(sizes.slab)),
+  table: shared(sizes.lanes * Row.words * 4),
+  workerBell: shared(doorbellBytes),
+  mainBell
+})

@@ -1,0 +1,324 @@
+/**
+ * The worker's way out: whole frames into the slab, records into the ring, one flush and one
+ * doorbell for each turn of the event loop.
+ *
+ * When there is no room, what wants out waits here in order and its lanes stop reading, so
+ * at most one read per lane waits. The main thread rings once it has made room.
+ */
+import type { Doorbell } from "./doorbell.ts"
+import { Hold, type HostLane } from "./hostLane.ts"
+import { At, Out, recordWords, Row, wordsFor } from "./records.ts"
+import type { RingProducer } from "./ring.ts"
+import type { OpenChunk, SlabWriter } from "./slab.ts"
+
+/** A turn that published so much is likely to be followed by another one at once. */
+const bulkBytes = 65_536
+
+/** Bytes that may lie published before the main thread is woken in any case. */
+const patience = 524_288
+
+const encoder = new TextEncoder()
+const noText = new Uint8Array(0)
+
+/** Something that found no room: true once it is out. */
+interface Waiting {
+  readonly lane: HostLane | undefined
+  readonly retry: () => boolean
+}
+
+/** What a worker publishes with. */
+export class Outlet {
+  readonly #ring: RingProducer
+  readonly #slab: SlabWriter
+  readonly #slabBuffer: ArrayBufferLike
+  readonly #table: Int32Array
+  readonly #bell: Doorbell
+  readonly #readBytes: number
+  /** The chunk into which the frames of all lanes with short reads are packed. */
+  #pack: OpenChunk | undefined
+  #waiting: Array<Waiting> = []
+  readonly #held = new Set<HostLane>()
+  #scheduled = false
+  /** Bytes published in this turn, and since the last doorbell. */
+  #turnBytes = 0
+  #unrung = 0
+
+  constructor(
+    ring: RingProducer,
+    slab: SlabWriter,
+    table: Int32Array,
+    bell: Doorbell,
+    readBytes: number
+  ) {
+    this.#ring = ring
+    this.#slab = slab
+    this.#slabBuffer = slab.memory.bytes.buffer
+    this.#table = table
+    this.#bell = bell
+    this.#readBytes = readBytes
+  }
+
+  /** Whether everything is out. */
+  get empty(): boolean {
+    return this.#waiting.length === 0
+  }
+
+  /** Publishes a record about a lane, or about none (slot -1). */
+  record(kind: number, slot: number, generation: number, a: number, b: number, text: string): void {
+    const bytes = text === "" ? noText : encoder.encode(text)
+    const retry = (): boolean => this.#tryRecord(kind, slot, generation, a, b, bytes)
+    if (this.#waiting.length > 0 || !retry()) this.#wait({ lane: undefined, retry })
+  }
+
+  /** Publishes frames of a lane; holds its reading when they find no room. */
+  frames(lane: HostLane, bytes: Uint8Array, from: number, ends: Int32Array, count: number): void {
+    let done = 0
+    if (this.#waiting.length === 0) {
+      done =
+        bytes.buffer === this.#slabBuffer
+          ? this.#inPlace(lane, bytes, from, ends, count)
+          : this.#packed(lane, bytes, from, ends, 0, count)
+      if (done < count && bytes.buffer === this.#slabBuffer) {
+        done = this.#packed(lane, bytes, from, ends, done, count)
+      }
+    }
+    if (done < count) this.#waitWithFrames(lane, bytes, from, ends, done, count)
+    else this.#holdWhenBehind(lane)
+  }
+
+  /** Where the lane's next read goes: straight into a chunk while reads fill the buffer. */
+  readInto(lane: HostLane): Uint8Array | undefined {
+    const { place } = lane
+    let chunk = place.chunk
+    if (chunk !== undefined) {
+      chunk.fill += lane.lastRead
+      if (lane.lastRead < this.#readBytes / 4) {
+        this.#leaveChunk(lane)
+        return undefined
+      }
+    } else if (lane.lastRead < this.#readBytes) return undefined
+    if (chunk === undefined || chunk.end - chunk.fill < this.#readBytes) {
+      this.#leaveChunk(lane)
+      // Half of the slab is kept for packing: long readers may sit on their chunks.
+      if (this.#slab.freeChunks * 2 < this.#slab.memory.shape.chunks) this.#slab.reclaim()
+      if (this.#slab.freeChunks * 2 < this.#slab.memory.shape.chunks) return undefined
+      chunk = this.#slab.open(this.#readBytes)
+      if (chunk === undefined) return undefined
+      place.chunk = chunk
+    }
+    return this.#slab.memory.bytes.subarray(chunk.fill, chunk.fill + this.#readBytes)
+  }
+
+  /** The lane has ended. */
+  forget(lane: HostLane): void {
+    this.#leaveChunk(lane)
+    this.#held.delete(lane)
+  }
+
+  /** The main thread rang: there may be room, and users may have caught up. */
+  retry(): void {
+    this.#drain()
+    if (this.#waiting.length > 0) {
+      // The wish for a doorbell comes before a last look, so no answer is missed.
+      this.#ring.awaitRoom()
+      this.#slab.awaitChunk()
+      this.#drain()
+    }
+    for (const lane of Array.from(this.#held)) {
+      this.#held.delete(lane)
+      lane.unhold(Hold.user)
+      this.#holdWhenBehind(lane)
+    }
+  }
+
+  /**
+   * Makes this turn's records visible and wakes the main thread if it sleeps. While bulk comes in,
+   * the wake-up waits for the next turn: it costs as much as reading several frames' bytes.
+   */
+  flush(): void {
+    this.#scheduled = false
+    this.#ring.publish()
+    const bulk = this.#turnBytes >= bulkBytes
+    this.#unrung += this.#turnBytes
+    this.#turnBytes = 0
+    if (bulk && this.#unrung < patience) this.flushSoon()
+    else {
+      this.#unrung = 0
+      this.#bell.ring()
+    }
+  }
+
+  /** The lane reads into no chunk of its own any more. */
+  #leaveChunk({ place }: HostLane): void {
+    if (place.chunk !== undefined) this.#slab.retire(place.chunk.chunk)
+    place.chunk = undefined
+  }
+
+  #tryRecord(
+    kind: number,
+    slot: number,
+    generation: number,
+    a: number,
+    b: number,
+    text: Uint8Array
+  ): boolean {
+    const at = this.#ring.reserve(wordsFor(text.length))
+    if (at < 0) return false
+    const { words } = this.#ring
+    words[at + At.kind] = kind
+    words[at + At.slot] = slot
+    words[at + At.generation] = generation
+    words[at + At.a] = a
+    words[at + At.b] = b
+    if (text.length > 0) {
+      words[at + At.text] = text.length
+      new Uint8Array(words.buffer, words.byteOffset).set(text, (at + At.text + 1) * 4)
+    }
+    this.flushSoon()
+    return true
+  }
+
+  /** Publishes frames that were read straight into the lane's chunk; returns how many. */
+  #inPlace(
+    lane: HostLane,
+    bytes: Uint8Array,
+    from: number,
+    ends: Int32Array,
+    count: number
+  ): number {
+    const { chunk } = lane.place
+    if (chunk === undefined || chunk.entryEnd - chunk.entry < count) return 0
+    const base = bytes.byteOffset
+    if (!this.#publish(lane, chunk, count, base + from, (ends[count - 1] ?? 0) - from)) return 0
+    const table = this.#slab.memory.ends
+    for (let i = 0, entry = chunk.entry; i < count; i++) table[entry++] = base + (ends[i] ?? 0)
+    chunk.entry += count
+    return count
+  }
+
+  /** Copies frames into the common chunk; returns the first that found no room. */
+  #packed(
+    lane: HostLane,
+    bytes: Uint8Array,
+    from: number,
+    ends: Int32Array,
+    first: number,
+    count: number
+  ): number {
+    const { memory } = this.#slab
+    let done = first
+    let start = done === 0 ? from : (ends[done - 1] ?? 0)
+    while (done < count) {
+      const chunk = this.#chunkFor((ends[done] ?? 0) - start)
+      if (chunk === undefined) return done
+      const room = chunk.end - chunk.fill + start
+      const most = Math.min(count, done + chunk.entryEnd - chunk.entry)
+      let last = done + 1
+      while (last < most && (ends[last] ?? 0) <= room) last++
+      const end = ends[last - 1] ?? 0
+      if (!this.#publish(lane, chunk, last - done, chunk.fill, end - start)) return done
+      memory.bytes.set(bytes.subarray(start, end), chunk.fill)
+      const shift = chunk.fill - start
+      for (let i = done; i < last; i++) memory.ends[chunk.entry++] = (ends[i] ?? 0) + shift
+      chunk.fill += end - start
+      start = end
+      done = last
+    }
+    return done
+  }
+
+  /** The common chunk with room for a frame of so many bytes. */
+  #chunkFor(length: number): OpenChunk | undefined {
+    const open = this.#pack
+    if (open !== undefined) {
+      if (open.end - open.fill >= length && open.entry < open.entryEnd) return open
+      this.#slab.retire(open.chunk)
+    }
+    this.#pack = this.#slab.open(length)
+    return this.#pack
+  }
+
+  #publish(lane: HostLane, chunk: OpenChunk, count: number, from: number, bytes: number): boolean {
+    const at = this.#ring.reserve(recordWords)
+    if (at < 0) return false
+    const { words } = this.#ring
+    const { place } = lane
+    words[at + At.kind] = Out.frames
+    words[at + At.slot] = place.slot
+    words[at + At.generation] = place.generation
+    words[at + At.a] = chunk.chunk
+    words[at + At.b] = chunk.entry
+    words[at + At.c] = count
+    words[at + At.d] = from
+    place.handedOver = (place.handedOver + bytes) | 0
+    this.#turnBytes += bytes
+    this.#slab.published(chunk.chunk)
+    this.flushSoon()
+    return true
+  }
+
+  /** Flushes at the end of this turn, also when nothing was published. */
+  flushSoon(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(() => this.flush())
+  }
+
+  #waitWithFrames(
+    lane: HostLane,
+    bytes: Uint8Array,
+    from: number,
+    ends: Int32Array,
+    first: number,
+    count: number
+  ): void {
+    const start = first === 0 ? from : (ends[first - 1] ?? 0)
+    const own = bytes.slice(start, ends[count - 1] ?? 0)
+    const rest = ends.slice(first, count).map((end) => end - start)
+    let done = 0
+    lane.hold(Hold.handover)
+    this.#wait({
+      lane,
+      retry: () => {
+        done = this.#packed(lane, own, 0, rest, done, rest.length)
+        return done === rest.length
+      }
+    })
+  }
+
+  #wait(item: Waiting): void {
+    if (this.#waiting.push(item) > 1) return
+    this.flush()
+    setImmediate(() => this.retry())
+  }
+
+  /** Lets out what finds room, in order. */
+  #drain(): void {
+    const waiting = this.#waiting
+    let done = 0
+    while (done < waiting.length && waiting[done]?.retry() === true) done++
+    if (done === 0) return
+    this.#waiting = waiting.slice(done)
+    const stuck = new Set(this.#waiting.map((item) => item.lane))
+    for (const { lane } of waiting.slice(0, done)) {
+      if (lane !== undefined && !stuck.has(lane)) lane.unhold(Hold.handover)
+    }
+  }
+
+  /** Holds the reading while the lane's user is behind by more than its limit. */
+  #holdWhenBehind(lane: HostLane): void {
+    const row = lane.place.slot * Row.words
+    const limit = lane.limits.receiveBytes
+    if (this.#behind(lane, row) <= limit) return
+    lane.hold(Hold.user)
+    this.#held.add(lane)
+    Atomics.store(this.#table, row + Row.waiting, 1)
+    if (this.#behind(lane, row) > limit / 2) return
+    this.#held.delete(lane)
+    lane.unhold(Hold.user)
+  }
+
+  #behind(lane: HostLane, row: number): number {
+    return (lane.place.handedOver - Atomics.load(this.#table, row + Row.consumed)) | 0
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * Turns the reads of one connection into whole frames, the same way in a worker and on the
+ * main thread.
+ *
+ * Frames that lie whole in a read are never copied here; neighbours leave as one run. Only a
+ * frame that a read cuts is kept, in private memory that grows with the bytes that really
+ * arrived, so neither an announced length nor a slow peer takes memory that it did not send.
+ */
+import { FrameRefusal, type FramerSession } from "../Framer.ts"
+
+/** Where whole frames go: `count` neighbours, the first from `from`, each to `ends[i]`. */
+export interface FrameSink {
+  readonly frames: (bytes: Uint8Array, from: number, ends: Int32Array, count: number) => void
+}
+
+/** Frames in one run at most. */
+const runFrames = 4096
+
+/** Runs are built one at a time in a thread and copied out by the sink. */
+const ends = new Int32Array(runFrames)
+const oneEnd = new Int32Array(1)
+
+/** Bytes taken at once while a cut frame's length is not known yet. */
+const probeBytes = 64
+
+const nothing: Uint8Array = new Uint8Array(0)
+
+/** The receive side of one connection. */
+export class Reassembly {
+  readonly #session: FramerSession
+  readonly #maxFrame: number
+  readonly #sink: FrameSink
+  /** The bytes of the frame that the last read cut. */
+  #cut = nothing
+  #held = 0
+  /** The run under construction. */
+  #bytes = nothing
+  #from = 0
+  #count = 0
+
+  constructor(session: FramerSession, maxFrame: number, sink: FrameSink) {
+    this.#session = session
+    this.#maxFrame = maxFrame
+    this.#sink = sink
+  }
+
+  /** Bytes of a cut frame that wait for the rest. */
+  get held(): number {
+    return this.#held
+  }
+
+  /**
+   * Takes one read. Frames before a refusal have reached the sink when it throws, and no frame
+   * reaches it afterwards.
+   */
+  read(bytes: Uint8Array, from: number, to: number): void {
+    let next = from
+    if (this.#held > 0) next = this.#complete(bytes, from, to)
+    try {
+      next = this.#scan(bytes, next, to)
+    } finally {
+      this.flush()
+    }
+    if (next < to) this.#keep(bytes, next, to)
+  }
+
+  /** Hands over a frame that the session made, in order with the frames of the stream. */
+  deliver(bytes: Uint8Array): void {
+    const { length } = bytes
+    if (length > this.#maxFrame) throw new FrameRefusal(`delivered ${length} bytes as a frame`)
+    this.flush()
+    oneEnd[0] = length
+    this.#sink.frames(bytes, 0, oneEnd, 1)
+  }
+
+  /** Appends whole frames to the run; returns where the first incomplete one starts. */
+  #scan(bytes: Uint8Array, from: number, to: number): number {
+    const session = this.#session
+    const consumes = session.frame !== undefined
+    this.#bytes = bytes
+    this.#from = from
+    let start = from
+    while (start < to) {
+      const length = session.length(bytes, start, to)
+      if (length === 0) break
+      this.#check(length)
+      const end = start + length
+      if (end > to) break
+      if (!consumes || session.frame?.(bytes, start, end) === true) {
+        if (this.#count === 0) this.#from = start
+        ends[this.#count++] = end
+        if (this.#count === runFrames) this.flush()
+      } else {
+        this.flush()
+      }
+      start = end
+    }
+    return start
+  }
+
+  /** Hands the run under construction over. */
+  flush(): void {
+    const count = this.#count
+    if (count === 0) return
+    this.#count = 0
+    this.#sink.frames(this.#bytes, this.#from, ends, count)
+  }
+
+  /** Completes the cut frame with the read's first bytes; returns where the next one starts. */
+  #complete(bytes: Uint8Array, from: number, to: number): number {
+    let next = from
+    let length = this.#session.length(this.#cut, 0, this.#held)
+    while (length === 0 && next < to) {
+      this.#checkHead(this.#held)
+      const probe = Math.min(probeBytes, to - next)
+      this.#append(bytes, next, next + probe)
+      next += probe
+      length = this.#session.length(this.#cut, 0, this.#held)
+    }
+    if (length === 0) return next
+    this.#check(length)
+    if (this.#held > length) {
+      next -= this.#held - length
+      if (next < from) throw new FrameRefusal(`length ${length} is shorter than its own head`)
+      this.#held = length
+    }
+    const rest = Math.min(length - this.#held, to - next)
+    this.#append(bytes, next, next + rest)
+    next += rest
+    if (this.#held === length) {
+      const frame = this.#cut
+      this.#held = 0
+      this.#cut = nothing
+      try {
+        this.#scan(frame, 0, length)
+      } finally {
+        this.flush()
+      }
+    }
+    return next
+  }
+
+  #keep(bytes: Uint8Array, from: number, to: number): void {
+    this.#checkHead(to - from)
+    this.#append(bytes, from, to)
+  }
+
+  /** A frame whose length is still unknown may not grow without end either. */
+  #checkHead(held: number): void {
+    if (held > this.#maxFrame) throw new FrameRefusal(`no frame within ${this.#maxFrame} bytes`)
+  }
+
+  #append(bytes: Uint8Array, from: number, to: number): void {
+    const held = this.#held + to - from
+    if (held > this.#cut.length) {
+      const grown = new Uint8Array(Math.max(512, held, Math.min(held * 2, this.#maxFrame)))
+      grown.set(this.#cut.subarray(0, this.#held))
+      this.#cut = grown
+    }
+    this.#cut.set(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to), this.#held)
+    this.#held = held
+  }
+
+  #check(length: number): void {
+    if (length > this.#maxFrame || length < 0 || !Number.isInteger(length)) {
+      throw new FrameRefusal(`length ${length}, at most ${this.#maxFrame}`)
+    }
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * The records that the rings carry. All start with the same words; text follows where a record
+ * has any. Every record names its lane by slot and generation, so what belongs to an older
+ * lane of the same slot is recognised and dropped.
+ */
+
+/** Word offsets within a record. */
+export const At = { kind: 0, slot: 1, generation: 2, a: 3, b: 4, c: 5, d: 6, text: 7 } as const
+
+/** Words before the text's length. */
+export const recordWords = 7
+
+/** Worker to main thread. */
+export const Out = {
+  /** a: chunk, b: first entry of ends, c: count, d: first byte. */
+  frames: 1,
+  /** a: job; text: peer. */
+  opened: 2,
+  /** a: job, b: port; text: address. */
+  listening: 3,
+  /** a: job; text: failure. */
+  failed: 4,
+  /** a: the listening job; text: peer. */
+  accepted: 5,
+  /** The write job of the lane has come back; a: its bytes. */
+  written: 6,
+  /** The half-close of the lane has come back. */
+  finished: 7,
+  peerEnded: 8,
+  /** The last record of a lane; text: reason. */
+  closed: 9
+} as const
+
+/** Main thread to worker. */
+export const In = {
+  /** text: the bytes. */
+  write: 1,
+  /** text: commands for the framer, each behind its length. */
+  command: 2,
+  finish: 3,
+  /** a: 1 to close in order, 0 at once. */
+  close: 4,
+  /** The main thread has let go of the lane; its slot is free. */
+  release: 5
+} as const
+
+/** Words that a record with so many bytes of text takes. */
+export const wordsFor = (textBytes: number): number =>
+  textBytes === 0 ? recordWords : recordWords + 1 + ((textBytes + 3) >> 2)
+
+/** Rows of the table of lanes, one per slot. */
+export const Row = {
+  /** Bytes that the lane's user has finished with; the main thread writes it. */
+  consumed: 0,
+  /** When bytes last came, in milliseconds since the pool's origin; the worker writes it. */
+  heard: 1,
+  /** 1 while the worker holds the lane's reading until `consumed` grows. */
+  waiting: 2,
+  words: 4
+} as const
+
+/** Adds to what a lane's user has finished with; true when the worker waits to hear of it. */
+export const addConsumed = (table: Int32Array, slot: number, bytes: number): boolean => {
+  const row = slot * Row.words
+  Atomics.store(table, row + Row.consumed, ((table[row + Row.consumed] ?? 0) + bytes) | 0)
+  if (Atomics.load(table, row + Row.waiting) === 0) return false
+  return Atomics.exchange(table, row + Row.waiting, 0) !== 0
+}
+
+/** When bytes of a lane last came, in milliseconds since the pool's origin. */
+export const heardAt = (table: Int32Array, slot: number): number =>
+  Atomics.load(table, slot * Row.words + Row.heard)
+
+const decoder = new TextDecoder()
+
+/** The text of a record. A decoder refuses views of shared memory, so it is copied first. */
+export const textAt = (words: Int32Array, at: number): string => {
+  const from = (at + At.text + 1) * 4
+  return decoder.decode(new Uint8Array(words.buffer).slice(from, from + (words[at + At.text] ?? 0)))
+}
+
+/** The shared memory of one worker. */
+export interface WorkerMemory {
+  readonly inbox: SharedArrayBuffer
+  readonly outbox: SharedArrayBuffer
+  readonly slab: SharedArrayBuffer
+  readonly table: SharedArrayBuffer
+  readonly workerBell: SharedArrayBuffer
+  readonly mainBell: SharedArrayBuffer
+}

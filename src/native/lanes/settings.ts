@@ -1,0 +1,87 @@
+/**
+ * The settings of a pool, their defaults and the reasons for them.
+ */
+import { availableParallelism } from "node:os"
+import type { CrewSettings } from "./crew.ts"
+import type { LaneLimits } from "./jobs.ts"
+
+/**
+ * How a pool works. Each limit has a default with its reason.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Settings {
+  /**
+   * Workers: a fixed number, or bounds within which load decides. 0 keeps everything on the
+   * main thread. Default: from 1 to one less than the machine has cores.
+   */
+  readonly workers?: number | { readonly min: number; readonly max: number }
+  /** Bytes that one lane may have unsent. Default 1 MiB. */
+  readonly sendBytes?: number
+  /** Bytes that one lane may have read and its user not taken. Default 2 MiB. */
+  readonly receiveBytes?: number
+  /**
+   * Bytes that a lane reads before others get their turn. Default 256 KiB: four reads, so that
+   * one flood delays its neighbours by less than a tenth of a millisecond.
+   */
+  readonly readBudget?: number
+  /** Bytes of one write job. Default 64 KiB, what a socket's buffer takes at once. */
+  readonly writeBudget?: number
+  /** Milliseconds for a connection to open, with its TLS handshake. Default 10 s. */
+  readonly openWithin?: number
+  /** Milliseconds after which a peer that takes no bytes ends its lane. Default 30 s. */
+  readonly stallWithin?: number
+  /** Milliseconds for a lane to close in order before it is cut. Default 1 s. */
+  readonly closeWithin?: number
+  /** Milliseconds for a worker to end after it was asked. Default 5 s. */
+  readonly stopWithin?: number
+  /** Bytes of one chunk of a worker's receive memory. Default 256 KiB. */
+  readonly chunkBytes?: number
+  /** Chunks of a worker's receive memory. Default 64, which is 16 MiB. */
+  readonly chunks?: number
+  /** 32-bit words of a worker's rings, powers of two. Default 2^18 in, 2^16 out. */
+  readonly inboxWords?: number
+  readonly outboxWords?: number
+  /** Lanes of one worker. Default 16384. */
+  readonly lanesPerWorker?: number
+  /** Connects and listens of one worker under way. Default 1024. */
+  readonly openJobs?: number
+  /** Lanes that a listener holds until they are accepted; more are closed. Default 1024. */
+  readonly acceptQueue?: number
+}
+
+/** What bounds each lane of the pool. */
+export const limitsOf = (settings: Settings): LaneLimits => ({
+  sendBytes: settings.sendBytes ?? 1_048_576,
+  receiveBytes: settings.receiveBytes ?? 2097152,
+  readBudget: settings.readBudget ?? 262_144,
+  writeBudget: settings.writeBudget ?? 65_536,
+  openWithin: settings.openWithin ?? 10_000,
+  stallWithin: settings.stallWithin ?? 30_000,
+  closeWithin: settings.closeWithin ?? 1_000
+})
+
+/** What the pool's workers are made with. */
+export const crewSettings = (
+  settings: Settings,
+  limits: LaneLimits,
+  clock: () => number
+): CrewSettings => {
+  const { workers = { min: 1, max: Math.max(1, availableParallelism() - 1) } } = settings
+  const { min, max } = typeof workers === "number" ? { min: workers, max: workers } : workers
+  return {
+    load: { min, max, startAbove: 0.7, parkBelow: 0.1, busySamples: 3, idleSamples: 50 },
+    sampleEvery: 100,
+    stopWithin: settings.stopWithin ?? 5_000,
+    clock,
+    sizes: {
+      inboxWords: settings.inboxWords ?? 262_144,
+      outboxWords: settings.outboxWords ?? 65_536,
+      slab: { chunks: settings.chunks ?? 64, chunkBytes: settings.chunkBytes ?? 262_144 },
+      lanes: settings.lanesPerWorker ?? 16_384,
+      openJobs: settings.openJobs ?? 1_024,
+      limits
+    }
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * Shared memory in which a worker hands received bytes to the main thread.
+ *
+ * The worker fills chunks from front to back and publishes ranges of them; the main thread
+ * counts each range that it has finished with. A chunk is free again when the worker has
+ * retired it and the counts agree, so no message carries it back. Beside each chunk lies a
+ * table in which the worker writes where each frame ends.
+ */
+
+/** The shape of a slab; both sides compute their views from it. */
+export interface SlabShape {
+  readonly chunks: number
+  /** Bytes of one chunk. */
+  readonly chunkBytes: number
+}
+
+/** One entry for each 64 bytes: a chunk full of shorter frames is retired early. */
+const bytesPerEntry = 64
+
+/** The words before the counts: the worker's wish for chunks. */
+const countsAt = 16
+
+/** The views of a slab. */
+export interface SlabMemory {
+  readonly shape: SlabShape
+  readonly bytes: Uint8Array
+  readonly ends: Int32Array
+  readonly counts: Int32Array
+}
+
+/** Bytes of shared memory that a slab needs. */
+export const slabBytes = ({ chunks, chunkBytes }: SlabShape): number =>
+  chunks * chunkBytes + (chunks * chunkBytes * 4) / bytesPerEntry + (countsAt + chunks) * 4
+
+/** Lays the views of a slab over shared memory. */
+export const slabMemory = (buffer: SharedArrayBuffer, shape: SlabShape): SlabMemory => {
+  const payload = shape.chunks * shape.chunkBytes
+  const entries = payload / bytesPerEntry
+  return {
+    shape,
+    bytes: new Uint8Array(buffer, 0, payload),
+    ends: new Int32Array(buffer, payload, entries),
+    counts: new Int32Array(buffer, payload + entries * 4, countsAt + shape.chunks)
+  }
+}
+
+/** The main thread's side: counts what it has finished with. */
+export class SlabReader {
+  readonly memory: SlabMemory
+
+  constructor(memory: SlabMemory) {
+    this.memory = memory
+  }
+
+  /** One published range of the chunk is finished with. */
+  finish(chunk: number): void {
+    Atomics.add(this.memory.counts, countsAt + chunk, 1)
+  }
+
+  /** Whether the worker waits for a chunk; asking clears the wish. Ask after `finish`. */
+  takeWaiting(): boolean {
+    const { counts } = this.memory
+    return Atomics.load(counts, 0) === 1 && Atomics.exchange(counts, 0, 0) === 1
+  }
+}
+
+/** A chunk, or a run of chunks for one long frame, while the worker writes into it. */
+export interface OpenChunk {
+  readonly chunk: number
+  /** Offsets in the slab: the next free byte, and the end. */
+  fill: number
+  readonly end: number
+  /** Indexes in the table of ends: the next free entry, and the end. */
+  entry: number
+  readonly entryEnd: number
+}
+
+/** The worker's side: opens chunks, publishes ranges of them, retires them. */
+export class SlabWriter {
+  readonly memory: SlabMemory
+  readonly #published: Int32Array
+  readonly #runs: Uint16Array
+  readonly #free: Uint8Array
+  readonly #retired: Array<number> = []
+  #freeChunks: number
+
+  constructor(memory: SlabMemory) {
+    const { chunks } = memory.shape
+    this.memory = memory
+    this.#published = new Int32Array(chunks)
+    this.#runs = new Uint16Array(chunks)
+    this.#free = new Uint8Array(chunks).fill(1)
+    this.#freeChunks = chunks
+  }
+
+  /** Chunks that are free now, without looking for returned ones. */
+  get freeChunks(): number {
+    return this.#freeChunks
+  }
+
+  /** Opens the first chunks in a row that hold `length` bytes; undefined when there are none. */
+  open(length: number): OpenChunk | undefined {
+    const { chunkBytes, chunks } = this.memory.shape
+    const run = Math.max(1, Math.ceil(length / chunkBytes))
+    this.reclaim()
+    if (run > this.#freeChunks) return undefined
+    let found = 0
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      found = this.#free[chunk] === 1 ? found + 1 : 0
+      if (found === run) return this.#take(chunk - run + 1, run)
+    }
+    return undefined
+  }
+
+  /** Counts a range of the chunk that is handed over. */
+  published(chunk: number): void {
+    this.#published[chunk] = ((this.#published[chunk] ?? 0) + 1) | 0
+  }
+
+  /** Nothing more is written to the chunk: it is free once its ranges are finished with. */
+  retire(chunk: number): void {
+    this.#retired.push(chunk)
+  }
+
+  /** Asks the main thread for a doorbell once it has finished with a range. */
+  awaitChunk(): void {
+    Atomics.store(this.memory.counts, 0, 1)
+  }
+
+  /** Takes back retired chunks with which the main thread has finished. */
+  reclaim(): void {
+    const retired = this.#retired
+    let kept = 0
+    for (const chunk of retired) {
+      if (Atomics.load(this.memory.counts, countsAt + chunk) === this.#published[chunk]) {
+        this.#return(chunk)
+      } else retired[kept++] = chunk
+    }
+    retired.length = kept
+  }
+
+  #take(chunk: number, run: number): OpenChunk {
+    const { chunkBytes } = this.memory.shape
+    this.#free.fill(0, chunk, chunk + run)
+    this.#runs[chunk] = run
+    this.#freeChunks -= run
+    const entries = chunkBytes / bytesPerEntry
+    return {
+      chunk,
+      fill: chunk * chunkBytes,
+      end: (chunk + run) * chunkBytes,
+      entry: chunk * entries,
+      entryEnd: (chunk + run) * entries
+    }
+  }
+
+  #return(chunk: number): void {
+    const run = this.#runs[chunk] ?? 1
+    this.#free.fill(1, chunk, chunk + run)
+    this.#freeChunks += run
+  }
+}

@@ -1,0 +1,264 @@
+/**
+ * Owns sockets and performs jobs on them. The same code runs in a worker, where its events go
+ * into shared memory, and on the main thread, where they are called directly.
+ */
+import type * as net from "node:net"
+import type { Framer } from "../Framer.ts"
+import { HostLane, type LaneHost } from "./hostLane.ts"
+import type { LaneSetup, OpenFailure, OpenJob, PeerInfo } from "./jobs.ts"
+import * as Sockets from "./sockets.ts"
+
+/** Bytes of one read; it fits a processor's second-level cache, longer ones were slower. */
+export const readBytes = 65_536
+
+/** Where a host reports to. */
+export interface HostEvents {
+  readonly frames: LaneHost["frames"]
+  readonly heard: LaneHost["heard"]
+  readonly written: LaneHost["written"]
+  readonly finished: LaneHost["finished"]
+  readonly peerEnded: LaneHost["peerEnded"]
+  readonly closed: LaneHost["closed"]
+  readonly region: LaneHost["region"]
+  /** Where the lane's next read goes; undefined: into the host's own buffer. */
+  readonly readInto: (lane: HostLane) => Uint8Array | undefined
+  readonly opened: (job: number, lane: HostLane, peer: PeerInfo) => void
+  readonly listening: (job: number, address: string, port: number) => void
+  readonly failed: (job: number, failure: OpenFailure) => void
+  /** False refuses the connection: there is no place for it. */
+  readonly accepted: (job: number, lane: HostLane, peer: PeerInfo) => boolean
+}
+
+const failureOf = (step: OpenFailure["step"], error: unknown): OpenFailure => {
+  const code = error instanceof Error && "code" in error ? String(error.code) : ""
+  const syscall = error instanceof Error && "syscall" in error ? String(error.syscall) : ""
+  const detail = error instanceof Error ? error.message : String(error)
+  const found = syscall === "getaddrinfo" ? "resolve" : syscall === "connect" ? "connect" : step
+  return { step: found, code, detail }
+}
+
+/** How often write jobs under way are looked at, in milliseconds. */
+const stallEvery = 250
+
+/** The sockets of one thread. */
+export class SocketHost {
+  readonly #events: HostEvents
+  readonly #host: LaneHost
+  readonly #loadFramer: (url: string) => Promise<Framer>
+  readonly #staging = new Uint8Array(readBytes)
+  readonly lanes = new Set<HostLane>()
+  readonly #opening = new Map<number, () => void>()
+  readonly #listeners = new Map<number, net.Server>()
+  #deferred: Array<HostLane> = []
+  #stallTimer: NodeJS.Timeout | undefined
+
+  constructor(events: HostEvents, loadFramer: (url: string) => Promise<Framer>) {
+    this.#events = events
+    this.#loadFramer = loadFramer
+    this.#host = {
+      frames: events.frames,
+      heard: events.heard,
+      written: events.written,
+      finished: events.finished,
+      peerEnded: events.peerEnded,
+      region: events.region,
+      closed: (lane, reason) => {
+        this.lanes.delete(lane)
+        if (this.lanes.size === 0) this.#watchStalls(false)
+        events.closed(lane, reason)
+      },
+      deferTurn: (lane) => {
+        if (this.#deferred.push(lane) === 1) setImmediate(() => this.#nextTurn())
+      },
+      now: () => performance.now()
+    }
+  }
+
+  /** Connections that are being opened, and listeners. */
+  get busy(): boolean {
+    return this.lanes.size > 0 || this.#opening.size > 0 || this.#listeners.size > 0
+  }
+
+  /** Opens something; exactly one of `opened`, `listening`, `failed` answers. */
+  open(id: number, job: OpenJob): void {
+    let cancelled = false
+    this.#opening.set(id, () => (cancelled = true))
+    this.#loadFramer(job.framer).then(
+      (framer) => {
+        if (cancelled) this.#fail(id, failureOf(stepOf(job), new Error("cancelled")))
+        else this.#start(id, job, framer)
+      },
+      (error: unknown) => this.#fail(id, failureOf("framer", error))
+    )
+  }
+
+  /** Gives up opening; the job still gets its answer. */
+  cancel(id: number): void {
+    this.#opening.get(id)?.()
+  }
+
+  /** Closes a listener; its lanes stay. */
+  unlisten(id: number): void {
+    this.#listeners.get(id)?.close()
+    this.#listeners.delete(id)
+  }
+
+  /** Ends everything: listeners and attempts at once, lanes in order. */
+  stop(): void {
+    for (const id of this.#listeners.keys()) this.unlisten(id)
+    for (const cancel of this.#opening.values()) cancel()
+    for (const lane of this.lanes) lane.close("stopped", true)
+  }
+
+  #start(id: number, job: OpenJob, framer: Framer): void {
+    try {
+      if (job.kind === "listen") this.#listen(id, job, framer)
+      else if (job.kind === "adopt") this.#adopt(id, job, framer)
+      else this.#connect(id, job, framer)
+    } catch (error) {
+      this.#fail(id, failureOf(stepOf(job), error))
+    }
+  }
+
+  #connect(id: number, job: OpenJob & { readonly kind: "connect" }, framer: Framer): void {
+    const reader = new LaneReader(this.#staging, this.#events)
+    const socket = Sockets.connectSocket(job.endpoint, job.tls, job.halfOpen, reader)
+    const abort = (error: Error): void => void socket.destroy(error)
+    const timer = setTimeout(() => {
+      abort(Object.assign(new Error(`not open in time`), { code: "ETIMEDOUT" }))
+    }, job.limits.openWithin)
+    this.#opening.set(id, () => abort(new Error("cancelled")))
+    let connected = false
+    let failure: Error = new Error("closed while opening")
+    const failed = (error: Error): void => void (failure = error)
+    const closed = (): void => {
+      clearTimeout(timer)
+      this.#fail(id, failureOf(connected ? "tls" : "connect", failure))
+    }
+    socket.once("connect", () => (connected = true))
+    socket.on("error", failed)
+    socket.once("close", closed)
+    socket.once(Sockets.openEvent(job.tls), () => {
+      clearTimeout(timer)
+      socket.off("error", failed)
+      socket.off("close", closed)
+      this.#opening.delete(id)
+      const lane = this.#lane(socket, job, framer, reader, true)
+      this.#report(id, lane, reader, job.tls !== undefined)
+    })
+  }
+
+  #adopt(id: number, job: OpenJob & { readonly kind: "adopt" }, framer: Framer): void {
+    const reader = new LaneReader(this.#staging, this.#events)
+    const socket = Sockets.adoptSocket(job.fd, job.halfOpen, reader)
+    this.#opening.delete(id)
+    const lane = this.#lane(socket, job, framer, reader, false)
+    this.#report(id, lane, reader, false)
+  }
+
+  /** Answers the job before a byte is read, so that the lane is known when its frames come. */
+  #report(id: number, lane: HostLane | undefined, reader: LaneReader, secure: boolean): void {
+    if (lane === undefined) {
+      this.#fail(id, failureOf("framer", new Error("the framer did not open")))
+      return
+    }
+    this.#events.opened(id, lane, Sockets.peerOf(lane.socket))
+    Sockets.startReading(lane.socket, secure, reader)
+  }
+
+  #listen(id: number, job: OpenJob & { readonly kind: "listen" }, framer: Framer): void {
+    const { halfOpen, limits } = job
+    const server = Sockets.makeServer(job.tls, halfOpen, limits.openWithin, (socket) => {
+      const reader = new LaneReader(this.#staging, this.#events)
+      const peer = Sockets.peerOf(socket)
+      const own = job.tls === undefined ? Sockets.rereadSocket(socket, halfOpen, reader) : socket
+      const lane = this.#lane(own, job, framer, reader, false)
+      if (lane === undefined) return
+      if (this.#events.accepted(id, lane, peer)) {
+        Sockets.startReading(own, job.tls !== undefined, reader)
+      } else own.destroy()
+    })
+    const failed = (error: Error): void => this.#fail(id, failureOf("listen", error))
+    server.once("error", failed)
+    server.listen(
+      { ...job.endpoint, backlog: job.backlog, ...(job.reusePort ? { reusePort: true } : {}) },
+      () => {
+        server.off("error", failed)
+        // An accept that fails (no descriptor left) is the kernel's to repeat.
+        server.on("error", () => {})
+        this.#opening.delete(id)
+        this.#listeners.set(id, server)
+        const address = server.address()
+        if (address === null || typeof address === "string") {
+          this.#events.listening(id, address ?? "", 0)
+        } else this.#events.listening(id, address.address, address.port)
+      }
+    )
+  }
+
+  /** A lane around an open socket; undefined when its framer throws at the start. */
+  #lane(
+    socket: net.Socket,
+    setup: LaneSetup,
+    framer: Framer,
+    reader: LaneReader,
+    initiator: boolean
+  ): HostLane | undefined {
+    try {
+      const { limits, options } = setup
+      const lane = new HostLane(this.#host, socket, framer, options, limits, initiator)
+      reader.lane = lane
+      this.lanes.add(lane)
+      this.#watchStalls(true)
+      return lane
+    } catch {
+      socket.destroy()
+      return undefined
+    }
+  }
+
+  #fail(id: number, failure: OpenFailure): void {
+    this.#opening.delete(id)
+    this.#events.failed(id, failure)
+  }
+
+  #nextTurn(): void {
+    const deferred = this.#deferred
+    this.#deferred = []
+    for (const lane of deferred) lane.nextTurn()
+  }
+
+  #watchStalls(on: boolean): void {
+    if (on === (this.#stallTimer !== undefined)) return
+    if (!on) {
+      clearInterval(this.#stallTimer)
+      this.#stallTimer = undefined
+      return
+    }
+    this.#stallTimer = setInterval(() => {
+      const now = performance.now()
+      for (const lane of this.lanes) lane.checkStall(now)
+    }, stallEvery)
+    this.#stallTimer.unref()
+  }
+}
+
+const stepOf = (job: OpenJob): OpenFailure["step"] => (job.kind === "listen" ? "listen" : "connect")
+
+/** Reads of a socket whose lane exists once the socket is open. */
+class LaneReader implements Sockets.Reader {
+  lane: HostLane | undefined
+  readonly #staging: Uint8Array
+  readonly #events: HostEvents
+
+  constructor(staging: Uint8Array, events: HostEvents) {
+    this.#staging = staging
+    this.#events = events
+  }
+
+  readonly buffer = (): Uint8Array =>
+    (this.lane === undefined ? undefined : this.#events.readInto(this.lane)) ?? this.#staging
+
+  readonly read = (bytes: Uint8Array, length: number, room: number): boolean =>
+    this.lane === undefined ? false : this.lane.read(bytes, length, room)
+}

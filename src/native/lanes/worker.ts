@@ -1,0 +1,198 @@
+/**
+ * The I/O worker: a thread without Effect that owns its sockets completely.
+ *
+ * Jobs that open something come through its message port, because they carry objects and are
+ * rare; jobs on an open lane come through the inbox ring. Everything goes back through the
+ * outbox ring. It stops when it is asked to: sockets are closed in order, the last records are
+ * flushed, and then the thread ends itself.
+ */
+import { parentPort, workerData } from "node:worker_threads"
+import { Doorbell } from "./doorbell.ts"
+import type { HostLane } from "./hostLane.ts"
+import type { OpenJob } from "./jobs.ts"
+import { loadFramer } from "./loadFramer.ts"
+import { Outlet } from "./outlet.ts"
+import { At, In, Out, Row, type WorkerMemory } from "./records.ts"
+import { RingConsumer, RingProducer } from "./ring.ts"
+import { type SlabShape, slabMemory, SlabWriter } from "./slab.ts"
+import { readBytes, SocketHost } from "./socketHost.ts"
+
+/** What a worker is started with. */
+export interface WorkerStart {
+  readonly memory: WorkerMemory
+  readonly slabShape: SlabShape
+  /** Milliseconds since 1970 from which `Row.heard` counts. */
+  readonly origin: number
+  readonly regions: ReadonlyArray<readonly [number, SharedArrayBuffer]>
+}
+
+/** What the message port carries to a worker. */
+export type WorkerMessage =
+  | { readonly kind: "open"; readonly job: number; readonly open: OpenJob }
+  | { readonly kind: "cancel"; readonly job: number }
+  | { readonly kind: "unlisten"; readonly job: number }
+  | { readonly kind: "region"; readonly id: number; readonly memory: SharedArrayBuffer | undefined }
+  | { readonly kind: "stop" }
+
+const start = workerData as WorkerStart
+const { memory, origin } = start
+const port = parentPort
+if (port === null) throw new Error("this module runs in a worker")
+
+const mainBell = new Doorbell(new Int32Array(memory.mainBell))
+const ownBell = new Doorbell(new Int32Array(memory.workerBell))
+const inbox = new RingConsumer(new Int32Array(memory.inbox))
+const inboxBytes = new Uint8Array(memory.inbox)
+const table = new Int32Array(memory.table)
+const regions = new Map(start.regions.map(([id, buffer]) => [id, new Uint8Array(buffer)]))
+const slab = new SlabWriter(slabMemory(memory.slab, start.slabShape))
+const outbox = new RingProducer(new Int32Array(memory.outbox))
+const outlet = new Outlet(outbox, slab, table, mainBell, readBytes)
+
+const slots = table.length / Row.words
+const lanes: Array<HostLane | undefined> = Array.from({ length: slots })
+const generations = new Int32Array(slots)
+const freeSlots = Array.from({ length: slots }, (_, i) => slots - 1 - i)
+let stopping = false
+
+/** Gives the lane a slot of a new generation; false when all are taken. */
+const place = (lane: HostLane): boolean => {
+  const slot = freeSlots.pop()
+  if (slot === undefined) return false
+  const generation = (generations[slot] ?? 0) + 1
+  generations[slot] = generation
+  lanes[slot] = lane
+  lane.place.slot = slot
+  lane.place.generation = generation
+  lane.place.handedOver = Atomics.load(table, slot * Row.words + Row.consumed)
+  Atomics.store(table, slot * Row.words + Row.heard, (Date.now() - origin) | 0)
+  return true
+}
+
+const report = (kind: number, lane: HostLane, a: number, text: string): void => {
+  const { slot, generation } = lane.place
+  if (slot >= 0) outlet.record(kind, slot, generation, a, 0, text)
+}
+
+const host = new SocketHost(
+  {
+    frames: (lane, bytes, from, ends, count) => outlet.frames(lane, bytes, from, ends, count),
+    // The wall clock, because the main thread compares it with its own.
+    heard: (lane) => {
+      Atomics.store(table, lane.place.slot * Row.words + Row.heard, (Date.now() - origin) | 0)
+    },
+    written: (lane, bytes) => report(Out.written, lane, bytes, ""),
+    finished: (lane) => report(Out.finished, lane, 0, ""),
+    peerEnded: (lane) => report(Out.peerEnded, lane, 0, ""),
+    closed: (lane, reason) => {
+      outlet.forget(lane)
+      if (lane.place.slot >= 0) lanes[lane.place.slot] = undefined
+      report(Out.closed, lane, 0, JSON.stringify(reason))
+      leaveWhenDone()
+    },
+    region: (id) => regions.get(id),
+    readInto: (lane) => outlet.readInto(lane),
+    opened: (job, lane, peer) => {
+      if (place(lane)) report(Out.opened, lane, job, JSON.stringify(peer))
+      else {
+        lane.close("closed", false)
+        failed(job, { step: "worker", code: "", detail: `all ${slots} places are taken` })
+      }
+    },
+    listening: (job, address, port) => outlet.record(Out.listening, -1, 0, job, port, address),
+    failed: (job, failure) => failed(job, failure),
+    accepted: (job, lane, peer) => {
+      if (stopping || !place(lane)) return false
+      report(Out.accepted, lane, job, JSON.stringify(peer))
+      return true
+    }
+  },
+  loadFramer
+)
+
+const failed = (job: number, failure: object): void => {
+  outlet.record(Out.failed, -1, 0, job, 0, JSON.stringify(failure))
+  leaveWhenDone()
+}
+
+/** Performs one record of the inbox. */
+const perform = (at: number): void => {
+  const { words } = inbox
+  const kind = words[at + At.kind] ?? 0
+  const slot = words[at + At.slot] ?? 0
+  const generation = words[at + At.generation] ?? 0
+  if (kind === In.release) {
+    if (generations[slot] === generation) freeSlots.push(slot)
+    return
+  }
+  const lane = generations[slot] === generation ? lanes[slot] : undefined
+  if (lane === undefined) {
+    // The lane has ended meanwhile: the job is answered all the same.
+    if (kind === In.write || kind === In.command) {
+      outlet.record(Out.written, slot, generation, 0, 0, "")
+    } else if (kind === In.finish) outlet.record(Out.finished, slot, generation, 0, 0, "")
+    return
+  }
+  if (kind === In.finish) lane.finish()
+  else if (kind === In.close) lane.close("closed", words[at + At.a] === 1)
+  else {
+    // The socket may need the bytes for longer than the ring can spare their room.
+    const from = (at + At.text + 1) * 4
+    const bytes = inboxBytes.slice(from, from + (words[at + At.text] ?? 0))
+    if (kind === In.command) lane.command(bytes)
+    else lane.write(bytes)
+  }
+}
+
+/** Records per look at the inbox, so that sockets get their turn. */
+const recordsPerTurn = 1024
+
+const drainInbox = (): boolean => {
+  if (!inbox.poll()) return false
+  let left = recordsPerTurn
+  for (let at = inbox.next(); at >= 0; at = --left > 0 ? inbox.next() : -1) perform(at)
+  inbox.release()
+  if (inbox.takeWaiting()) outlet.flushSoon()
+  return true
+}
+
+const loop = (): void => {
+  outlet.retry()
+  leaveWhenDone()
+  if (drainInbox()) {
+    setImmediate(loop)
+    return
+  }
+  ownBell.arm()
+  if (inbox.poll()) {
+    ownBell.disarm()
+    setImmediate(loop)
+    return
+  }
+  const ring = ownBell.sleep()
+  if (ring === undefined) setImmediate(loop)
+  else void ring.then(loop)
+}
+
+/** Ends the thread once it was asked to stop and everything is closed and flushed. */
+const leaveWhenDone = (): void => {
+  if (!stopping || host.busy || !outlet.empty) return
+  outlet.flush()
+  port.close()
+  process.exit(0)
+}
+
+port.on("message", (message: WorkerMessage) => {
+  if (message.kind === "open") host.open(message.job, message.open)
+  else if (message.kind === "cancel") host.cancel(message.job)
+  else if (message.kind === "unlisten") host.unlisten(message.job)
+  else if (message.kind === "region") {
+    if (message.memory === undefined) regions.delete(message.id)
+    else regions.set(message.id, new Uint8Array(message.memory))
+  } else {
+    stopping = true
+    host.stop()
+    setImmediate(leaveWhenDone)
+  }
+})
+loop()

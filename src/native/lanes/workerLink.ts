@@ -1,0 +1,349 @@
+/**
+ * The main thread's end of one worker: its thread, its rings, and the lanes that live there.
+ *
+ * Every job that was dispatched has exactly one result. When the thread ends before it answered
+ * all of them, the link answers the rest itself: what the worker published is consumed first,
+ * then its lanes end with the reason and its open jobs fail.
+ */
+import type { EventLoopUtilization } from "node:perf_hooks"
+import { Worker } from "node:worker_threads"
+import { workerModule } from "../workerModule.ts"
+import type { EndReason, OpenFailure, PeerInfo } from "./jobs.ts"
+import { LaneCore, type LaneDriver } from "./laneCore.ts"
+import { Inlet } from "./inlet.ts"
+import { heapLimits, type LinkSizes, workerMemory } from "./linkMemory.ts"
+import type { Opener } from "./opener.ts"
+import { addConsumed, At, heardAt, In, Out, textAt } from "./records.ts"
+import { RingConsumer } from "./ring.ts"
+import { slabMemory, SlabReader } from "./slab.ts"
+import type { WorkerMessage, WorkerStart } from "./worker.ts"
+
+/** What a link tells the pool. */
+export interface LinkEvents {
+  /** The thread ended by itself after it was asked, or it crashed. */
+  readonly gone: (link: WorkerLink, crash: string | undefined) => void
+  /** A record of an older lane was dropped. */
+  readonly stale: () => void
+  readonly regions: () => ReadonlyArray<readonly [number, SharedArrayBuffer]>
+}
+
+/** Records per drain, so that the loop's other work gets its turn. */
+const recordsPerTurn = 4096
+
+/** One worker, seen from the main thread. */
+export class WorkerLink implements LaneDriver {
+  readonly #events: LinkEvents
+  readonly #sizes: LinkSizes
+  readonly #origin: number
+  readonly #worker: Worker
+  readonly #inlet: Inlet
+  readonly #outbox: RingConsumer
+  readonly #slab: SlabReader
+  readonly #table: Int32Array
+  readonly #lanes: Array<LaneCore | undefined> = []
+  readonly #generations: Int32Array
+  readonly #place = new Map<LaneCore, number>()
+  readonly #openers = new Map<number, Opener>()
+  readonly #listeners = new Map<number, Opener>()
+  #dirty = new Set<LaneCore>()
+  #flushScheduled = false
+  #draining = false
+  #kept = false
+  #nextJob = 0
+  #gone = false
+  #crash: string | undefined
+  /** No new lanes are placed here. */
+  parked = false
+  /** The worker was asked to end. */
+  asked = false
+  #load: EventLoopUtilization | undefined
+
+  constructor(sizes: LinkSizes, origin: number, mainBell: SharedArrayBuffer, events: LinkEvents) {
+    this.#sizes = sizes
+    this.#events = events
+    this.#origin = origin
+    const memory = workerMemory(sizes, mainBell)
+    this.#inlet = new Inlet(memory)
+    this.#outbox = new RingConsumer(new Int32Array(memory.outbox))
+    this.#slab = new SlabReader(slabMemory(memory.slab, sizes.slab))
+    this.#table = new Int32Array(memory.table)
+    this.#generations = new Int32Array(sizes.lanes)
+    const start: WorkerStart = {
+      memory,
+      origin,
+      slabShape: sizes.slab,
+      regions: events.regions()
+    }
+    this.#worker = new Worker(workerModule(import.meta.url, "worker"), {
+      workerData: start,
+      name: "handfast-io",
+      resourceLimits: heapLimits
+    })
+    this.#worker.on("error", (error) => (this.#crash = String(error)))
+    this.#worker.on("exit", (code) => this.#exited(code))
+    this.#worker.unref()
+  }
+
+  /** Lanes that live here. */
+  get lanes(): number {
+    return this.#place.size
+  }
+
+  /** Jobs that have not come back. */
+  get jobsOut(): number {
+    let out = this.#openers.size
+    for (const core of this.#place.keys()) out += core.jobs.out
+    return out
+  }
+
+  /** Nothing lives here and nothing is on its way here. */
+  get idle(): boolean {
+    return this.#place.size + this.#openers.size + this.#listeners.size === 0
+  }
+
+  /** Whether the worker has published something that was not drained. */
+  pending(): boolean {
+    return this.#outbox.poll()
+  }
+
+  /** The share of the time since the last call that the worker was busy, 0 to 1. */
+  utilization(): number {
+    if (this.#gone) return 0
+    const { performance } = this.#worker
+    const now = performance.eventLoopUtilization()
+    const { utilization } =
+      this.#load === undefined ? now : performance.eventLoopUtilization(now, this.#load)
+    this.#load = now
+    return utilization
+  }
+
+  /** Dispatches an open job; its number, or undefined when too many are out. */
+  open(opener: Opener): number | undefined {
+    if (this.#gone || this.#openers.size >= this.#sizes.openJobs) return undefined
+    const job = ++this.#nextJob
+    this.#openers.set(job, opener)
+    this.#post({ kind: "open", job, open: opener.job })
+    this.#keepAlive()
+    return job
+  }
+
+  cancel(job: number): void {
+    this.#post({ kind: "cancel", job })
+  }
+
+  unlisten(job: number): void {
+    this.#listeners.delete(job)
+    this.#post({ kind: "unlisten", job })
+    this.#keepAlive()
+  }
+
+  region(id: number, memory: SharedArrayBuffer | undefined): void {
+    this.#post({ kind: "region", id, memory })
+  }
+
+  /** Asks the worker to close everything in order and to end. */
+  stop(): void {
+    this.parked = true
+    this.asked = true
+    this.#keepAlive()
+    this.#post({ kind: "stop" })
+  }
+
+  /** For a worker that crashed without ending: it does not answer any more. */
+  terminate(detail: string): void {
+    this.#crash ??= detail
+    void this.#worker.terminate()
+  }
+
+  readonly write = (core: LaneCore, bytes: Uint8Array): boolean =>
+    this.#record(core, core.commands ? In.command : In.write, 0, bytes)
+
+  readonly finish = (core: LaneCore): boolean => this.#record(core, In.finish)
+
+  readonly close = (core: LaneCore, inOrder: boolean): boolean =>
+    this.#record(core, In.close, inOrder ? 1 : 0)
+
+  readonly flushSoon = (core: LaneCore): void => {
+    this.#dirty.add(core)
+    this.#scheduleFlush()
+  }
+
+  readonly consumed = (core: LaneCore, bytes: number): void => {
+    const slot = this.#place.get(core)
+    if (slot === undefined) return
+    if (addConsumed(this.#table, slot, bytes)) this.#inlet.ring()
+  }
+
+  readonly release = (core: LaneCore): void => {
+    const slot = this.#place.get(core)
+    if (slot === undefined) return
+    if (!this.#record(core, In.release)) {
+      this.flushSoon(core)
+      return
+    }
+    core.lastHeard = this.heard(core)
+    this.#place.delete(core)
+    this.#dirty.delete(core)
+    this.#lanes[slot] = undefined
+    this.#keepAlive()
+  }
+
+  readonly heard = (core: LaneCore): number => {
+    const slot = this.#place.get(core)
+    if (slot === undefined) return core.lastHeard
+    return this.#origin + heardAt(this.#table, slot)
+  }
+
+  /** Consumes what the worker published; true when there may be more. */
+  drain(): boolean {
+    if (!this.#outbox.poll()) {
+      if (this.#dirty.size > 0) this.#flush()
+      return false
+    }
+    this.#draining = true
+    let left = recordsPerTurn
+    try {
+      for (let at = this.#outbox.next(); at >= 0; at = left-- > 0 ? this.#outbox.next() : -1) {
+        this.#consume(at)
+      }
+    } finally {
+      this.#draining = false
+      this.#outbox.release()
+      // Both wishes are looked at: either may be what the worker waits for.
+      const room = this.#outbox.takeWaiting()
+      if (this.#slab.takeWaiting() || room) this.#inlet.ring()
+      if (this.#inlet.filled || this.#dirty.size > 0) this.#flush()
+    }
+    return true
+  }
+
+  #consume(at: number): void {
+    const { words } = this.#outbox
+    const kind = words[at + At.kind] ?? 0
+    const slot = words[at + At.slot] ?? 0
+    const generation = words[at + At.generation] ?? 0
+    const a = words[at + At.a] ?? 0
+    const b = words[at + At.b] ?? 0
+    if (kind === Out.frames) {
+      const core = this.#lane(slot, generation)
+      if (core !== undefined) {
+        const { bytes, ends } = this.#slab.memory
+        core.frames(bytes, ends, b, words[at + At.c] ?? 0, words[at + At.d] ?? 0)
+      }
+      this.#slab.finish(a)
+    } else if (kind === Out.written) this.#lane(slot, generation)?.written(a)
+    else if (kind === Out.finished) this.#lane(slot, generation)?.finished()
+    else if (kind === Out.peerEnded) this.#lane(slot, generation)?.endedByPeer()
+    else if (kind === Out.closed) {
+      this.#lane(slot, generation)?.ended(JSON.parse(textAt(this.#outbox.words, at)) as EndReason)
+    } else this.#answer(kind, slot, generation, a, b, textAt(this.#outbox.words, at))
+  }
+
+  /** Records that answer an open job. */
+  #answer(
+    kind: number,
+    slot: number,
+    generation: number,
+    job: number,
+    port: number,
+    text: string
+  ): void {
+    if (kind === Out.accepted) {
+      const listener = this.#listeners.get(job)
+      const core = this.#admit(slot, generation, listener, text)
+      if (listener === undefined) core.abort()
+      else listener.accepted(core)
+      return
+    }
+    const opener = this.#openers.get(job)
+    this.#openers.delete(job)
+    if (opener === undefined) return
+    if (kind === Out.opened) {
+      opener.opened(this.#admit(slot, generation, opener, text))
+    } else if (kind === Out.listening) {
+      this.#listeners.set(job, opener)
+      opener.listening(text, port)
+    } else opener.failed(JSON.parse(text) as OpenFailure)
+    this.#keepAlive()
+  }
+
+  #admit(slot: number, generation: number, opener: Opener | undefined, text: string): LaneCore {
+    const limits = opener?.job.limits ?? this.#sizes.limits
+    const peer = (): PeerInfo => JSON.parse(text) as PeerInfo
+    const core = new LaneCore(this, peer, limits, opener?.commands === true)
+    this.#lanes[slot] = core
+    this.#generations[slot] = generation
+    this.#place.set(core, slot)
+    this.#keepAlive()
+    return core
+  }
+
+  /** The lane of a record; undefined, and counted, when the record is of an older one. */
+  #lane(slot: number, generation: number): LaneCore | undefined {
+    const core = this.#generations[slot] === generation ? this.#lanes[slot] : undefined
+    if (core === undefined) this.#events.stale()
+    return core
+  }
+
+  #record(core: LaneCore, kind: number, a = 0, bytes?: Uint8Array): boolean {
+    const slot = this.#place.get(core)
+    if (this.#gone || slot === undefined) return true
+    const generation = this.#generations[slot] ?? 0
+    if (!this.#inlet.record(kind, slot, generation, a, bytes)) return false
+    this.#scheduleFlush()
+    return true
+  }
+
+  /** A drain flushes at its end; otherwise the end of this turn does. */
+  #scheduleFlush(): void {
+    if (this.#flushScheduled || this.#draining) return
+    this.#flushScheduled = true
+    setImmediate(() => this.#flush())
+  }
+
+  /** Dispatches the jobs of all lanes that asked since the last flush; rings once. */
+  #flush(): void {
+    this.#flushScheduled = false
+    const dirty = this.#dirty
+    this.#dirty = new Set()
+    for (const core of dirty) {
+      if (core.jobs.released) this.release(core)
+      else if (!core.flush()) this.#dirty.add(core)
+    }
+    this.#inlet.flush()
+  }
+
+  #post(message: WorkerMessage): void {
+    if (!this.#gone) {
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window
+      this.#worker.postMessage(message)
+    }
+  }
+
+  /** Waiting on a doorbell keeps no event loop alive, so the thread's handle does. */
+  #keepAlive(): void {
+    const needed = !this.idle || this.asked
+    if (needed === this.#kept) return
+    this.#kept = needed
+    if (needed) this.#worker.ref()
+    else this.#worker.unref()
+  }
+
+  #exited(code: number): void {
+    try {
+      while (this.drain());
+    } catch (error) {
+      this.#crash ??= String(error)
+    }
+    this.#gone = true
+    const crash = this.asked && code === 0 ? undefined : (this.#crash ?? `exit code ${code}`)
+    const reason: EndReason =
+      crash === undefined ? { kind: "stopped" } : { kind: "crashed", detail: crash }
+    for (const core of this.#place.keys()) core.lost(reason)
+    this.#place.clear()
+    const failure: OpenFailure = { step: "worker", code: "", detail: crash ?? "stopped" }
+    for (const opener of this.#openers.values()) opener.failed(failure)
+    this.#openers.clear()
+    this.#events.gone(this, crash)
+  }
+}
