@@ -29,6 +29,14 @@ describe("the simulated fabric", () => {
   for (const demand of cases) it.sim(demand.name, { seeds: 20 }, onFabric(demand))
 })
 
+describe("the simulated fabric in real time", () => {
+  for (const demand of cases) {
+    if (/several connections|in both directions|waited for a receive/.test(demand.name)) {
+      it.live(demand.name, () => Effect.scoped(onFabric(demand)))
+    }
+  }
+})
+
 /** Random octets that are none: the first key tells all others. */
 const counting = (): Crypto => {
   let count = 0

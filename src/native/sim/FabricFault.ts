@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { Mtu } from "../verbs/QueuePairState.ts"
+import { mtus } from "../verbs/QueuePairState.ts"
 
 const Millis = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
 const link = { from: Schema.String, to: Schema.String, forMillis: Millis }
@@ -106,7 +106,10 @@ export const DeviceRemoval = Schema.TaggedStruct("DeviceRemoval", lasting)
  * @category entries
  * @since 0.1.0
  */
-export const MtuMismatch = Schema.TaggedStruct("MtuMismatch", { ...lasting, mtu: Mtu })
+export const MtuMismatch = Schema.TaggedStruct("MtuMismatch", {
+  ...lasting,
+  mtu: Schema.Literals(mtus)
+})
 
 /**
  * @category models

@@ -11,7 +11,6 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as WebCrypto from "effect/crypto/WebCrypto"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -25,25 +24,7 @@ import { Defects } from "./defects.ts"
 import { describe, type FabricFault } from "./FabricFault.ts"
 import { Network, type Surroundings } from "./network.ts"
 import { Nic } from "./nic.ts"
-
-/**
- * Who looks at the fabrics of a program: a simulation hangs its faults and its trace in here.
- *
- * @category references
- * @since 0.1.0
- */
-export interface Watch {
-  readonly attach: (fabric: SimFabric) => void
-  readonly note: (text: string, from: string, to?: string) => void
-}
-
-/**
- * @category references
- * @since 0.1.0
- */
-export const Watch = Context.Reference<Watch>("handfast/native/sim/Watch", {
-  defaultValue: (): Watch => ({ attach: () => undefined, note: () => undefined })
-})
+import { Watch } from "./Watch.ts"
 
 /**
  * @category models
@@ -119,7 +100,13 @@ export class SimFabric {
 
   /** What was counted so far. */
   get counters(): Readonly<Counters> {
-    return this.#network.counters
+    let { doubleCompletions } = this.#network.counters
+    for (const nic of this.#network.nics.values()) {
+      for (const { receives, sends } of nic.queuePairs.values()) {
+        doubleCompletions += sends.ledger.doubleEnds + receives.ledger.doubleEnds
+      }
+    }
+    return { ...this.#network.counters, doubleCompletions }
   }
 
   /** What is open on a host, or on all of them. */
@@ -143,7 +130,7 @@ export class SimFabric {
 
   /** Lets a fault happen now. */
   strike(fault: FabricFault): void {
-    this.#network.surroundings.note(describe(fault), "fabric")
+    this.#network.note(`fabric: ${describe(fault)}`)
     switch (fault._tag) {
       case "RetryExhaustion":
         return this.#each(fault.node, (nic) => void (nic.isExhausted = true))

@@ -184,7 +184,7 @@ const settle = (queuePair: SimQueuePair, terms: Terms, own: Offer, other: Offer)
   )
 }
 
-const given = (peer: string, step: "connect" | "accept", detail: string) =>
+const given = (peer: string, step: Unreachable["step"], detail: string) =>
   new Unreachable({ peer, step, detail })
 
 const ended = (connection: SimConnection, peer: string, step: "connect" | "accept") =>
@@ -222,7 +222,7 @@ export const connect = Effect.fnUntraced(function* (
     Effect.fnUntraced(function* (connection) {
       const answer = Deferred.makeUnsafe<
         { readonly reply: Offer; readonly ready: (isReady: boolean) => void },
-        ConnectRejected
+        ConnectRejected | Unreachable
       >()
       const own = offerOf(queuePair, connection, options, {
         accept: (reply, ready) => {
@@ -235,7 +235,12 @@ export const connect = Effect.fnUntraced(function* (
             Effect.fail(new ConnectRejected({ peer, reason, privateData }))
           )
       })
-      nic.network.manage(nic, gid, (target) => target.requested(options.to.port, own))
+      nic.network.manage(
+        nic,
+        gid,
+        (target) => target.requested(options.to.port, own),
+        () => void Deferred.doneUnsafe(answer, Effect.fail(given(peer, "route", "no way there")))
+      )
       const { ready, reply } = yield* Deferred.await(answer).pipe(
         Effect.raceFirst(ended(connection, peer, "connect")),
         Effect.timeoutOrElse({
@@ -251,18 +256,17 @@ export const connect = Effect.fnUntraced(function* (
   )
 })
 
-/** Answers a request with yes; without an offer it has been answered before. */
+/** Answers a request with yes. `claim` says whether nobody has answered it before. */
 export const accept = Effect.fnUntraced(function* (
   device: OpenDevice,
-  offer: Offer | undefined,
-  options: AcceptOptions
+  offer: Offer,
+  options: AcceptOptions,
+  claim: () => boolean
 ): Effect.fn.Return<Connection, AcceptError, Scope.Scope> {
   const queuePair = yield* fit(device, options.queuePair, options, "accept")
-  if (offer === undefined) {
-    return yield* given("the peer", "accept", "the request was answered before")
-  }
   const { nic } = device
   const peer = offer.address.host
+  if (!claim()) return yield* given(peer, "accept", "the request was answered before")
   return yield* making(
     queuePair,
     offer.address,

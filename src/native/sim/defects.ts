@@ -13,6 +13,8 @@ export interface Defects {
   readonly repeatEffects?: boolean
   /** The oldest work ends when any answer comes, also one to older work. */
   readonly endOnAnyAnswer?: boolean
+  /** A good end is told twice. */
+  readonly endTwice?: boolean
   /** A message is sent again for ever when there is no receive. */
   readonly endlessRnr?: boolean
   /** Rights are not looked at. */

@@ -37,7 +37,7 @@ const limits: DeviceLimits = {
 }
 
 /** The most events that a reader may be behind; the oldest go first. */
-const eventsBehind = 1024
+const eventsBehind = 256
 /** Places of a completion queue whose size nobody chose. */
 const defaultCompletions = 4096
 const page = 4096
@@ -52,7 +52,7 @@ const gone = (device: OpenDevice, owner: Holding): Released | undefined => {
   return owner.isReleased ? new Released({ resource: owner.sort, reason: "released" }) : undefined
 }
 
-/** Makes something on the device, if it is there, has one left and was asked for a possible size. */
+/** Makes something on the device, if that is there and can have it in these sizes. */
 const create = <A extends { readonly holding: Holding }>(
   device: OpenDevice,
   owner: Holding,
@@ -82,8 +82,9 @@ const create = <A extends { readonly holding: Holding }>(
   )
 
 /** A region, and what holds it. */
-class HeldRegion extends MemoryRegion {
+class HeldRegion extends MemoryRegion implements Region {
   readonly holding: Holding
+  readonly revoke = Effect.sync(() => this.revokeUnsafe())
 
   constructor(
     options: RegionOptions,

@@ -34,11 +34,12 @@ class SimRequest implements ConnectRequest {
   readonly outboundReads: number
   readonly #device: OpenDevice
   readonly #offer: Offer
-  #isAnswered = false
+  readonly #unanswered: Set<SimRequest>
 
-  constructor(device: OpenDevice, offer: Offer) {
+  constructor(device: OpenDevice, offer: Offer, unanswered: Set<SimRequest>) {
     this.#device = device
     this.#offer = offer
+    this.#unanswered = unanswered
     this.peer = offer.address
     this.privateData = offer.privateData
     this.inboundReads = offer.outboundReads
@@ -46,11 +47,7 @@ class SimRequest implements ConnectRequest {
   }
 
   accept(options: AcceptOptions): Effect.Effect<Connection, AcceptError, Scope.Scope> {
-    return Effect.suspend(() => {
-      const isFirst = !this.#isAnswered
-      this.#isAnswered = true
-      return accept(this.#device, isFirst ? this.#offer : undefined, options)
-    })
+    return accept(this.#device, this.#offer, options, () => this.#unanswered.delete(this))
   }
 
   reject(privateData: Uint8Array = new Uint8Array(0)): Effect.Effect<void> {
@@ -58,8 +55,7 @@ class SimRequest implements ConnectRequest {
   }
 
   rejectUnsafe(privateData: Uint8Array): void {
-    if (this.#isAnswered) return
-    this.#isAnswered = true
+    if (!this.#unanswered.delete(this)) return
     const said = privateData.slice(0, privateDataLimits.reject)
     const { nic } = this.#device
     nic.network.manage(nic, this.#offer.gid, () => this.#offer.reject("rejected", said))
@@ -73,6 +69,8 @@ export class SimListener implements Listener {
   readonly take: Effect.Effect<ConnectRequest, Released>
   readonly #device: OpenDevice
   readonly #requests: Queue.Queue<SimRequest, Released>
+  /** Requests that wait to be taken, or were taken and have no answer. */
+  readonly #unanswered = new Set<SimRequest>()
 
   constructor(device: OpenDevice, address: Address, requests: Queue.Queue<SimRequest, Released>) {
     this.address = address
@@ -85,16 +83,15 @@ export class SimListener implements Listener {
 
   /** Somebody wants to connect; `false` if too many wait already. */
   offer(offer: Offer): boolean {
-    return Queue.offerUnsafe(this.#requests, new SimRequest(this.#device, offer))
+    const request = new SimRequest(this.#device, offer, this.#unanswered)
+    const hasPlace = Queue.offerUnsafe(this.#requests, request)
+    if (hasPlace) this.#unanswered.add(request)
+    return hasPlace
   }
 
   #release(): void {
     this.#device.nic.listeners.delete(this.address.port)
-    for (;;) {
-      const request = Queue.takeUnsafe(this.#requests)
-      if (request?._tag !== "Success") break
-      request.value.rejectUnsafe(new Uint8Array(0))
-    }
+    for (const request of this.#unanswered) request.rejectUnsafe(new Uint8Array(0))
     const reason = this.#device.isRemoved ? "device-removed" : "released"
     const gone = new Released({ resource: `listener on ${this.address.port}`, reason })
     Queue.failCauseUnsafe(this.#requests, Cause.fail(gone))

@@ -4,6 +4,11 @@ import type { Status } from "../verbs/Completion.ts"
 import type { Mtu } from "../verbs/QueuePairState.ts"
 import type { Opcode } from "../verbs/WorkRequest.ts"
 
+/** One life of a queue pair: from its making or its last reset to its end or its next reset. */
+export interface Life {
+  readonly began: number
+}
+
 /** From where to where. */
 export interface Header {
   readonly source: Gid
@@ -24,6 +29,8 @@ export interface Message extends Header {
   readonly mtu: Mtu
   /** Reads and atomic operations of the sender that have no answer yet, this one included. */
   readonly reads: number
+  /** The life of the queue pair that the sender was told of; only for counting. */
+  readonly addressee: Life | undefined
   /** Not the first time that it is sent. */
   readonly again: boolean
   readonly remoteKey: number
@@ -35,7 +42,7 @@ export interface Message extends Header {
   readonly compare: bigint
 }
 
-/** What came of a message: octets that it fetched, no receive and how long to wait, or a refusal. */
+/** What came of a message: octets that it fetched, how long to wait, or a refusal. */
 export type Outcome =
   | { readonly _tag: "Done"; readonly fetched: Uint8Array }
   | { readonly _tag: "NotReady"; readonly waitMillis: number }

@@ -34,7 +34,7 @@ export interface Surroundings {
   readonly clock: Clock.Clock
   readonly random: Random.Random
   readonly fork: (effect: Effect.Effect<void>) => void
-  readonly note: (text: string, from: string, to?: string) => void
+  readonly note: (text: string) => void
   /** 32 random bits. */
   readonly draw: () => number
   readonly defects: Defects
@@ -56,6 +56,11 @@ export class Network {
 
   get defects(): Defects {
     return this.surroundings.defects
+  }
+
+  /** Puts a line into the trace, if somebody keeps one. */
+  note(text: string): void {
+    this.surroundings.note(text)
   }
 
   get now(): number {
@@ -141,13 +146,22 @@ export class Network {
 
   /**
    * Sends what is not of a queue pair, and tries again for a while if it is lost: the messages
-   * of connection management.
+   * of connection management. `giveUp` is called when that was in vain.
    */
-  manage(from: Nic, target: Gid, arrive: (nic: Nic) => void, tries = managementTries): void {
+  manage(
+    from: Nic,
+    target: Gid,
+    arrive: (nic: Nic) => void,
+    giveUp: () => void = () => undefined,
+    tries = managementTries
+  ): void {
     const channel = new Channel()
     channel.lastAt = this.now + softwareMillis
-    if (this.carry(from, from.gid, target, channel, arrive) || tries === 1) return
-    this.after(managementMillis, () => this.manage(from, target, arrive, tries - 1))
+    if (this.carry(from, from.gid, target, channel, arrive)) return
+    this.after(managementMillis, () => {
+      if (tries === 1) giveUp()
+      else this.manage(from, target, arrive, giveUp, tries - 1)
+    })
   }
 
   /** From zero to twice the mean, so that queue pairs overtake each other. */

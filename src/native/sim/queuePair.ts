@@ -31,7 +31,7 @@ import {
   Released
 } from "../verbs/VerbsError.ts"
 import type { Posted, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
-import { type Answer, done, type Message, type Outcome } from "./message.ts"
+import { type Answer, done, type Life, type Message, type Outcome } from "./message.ts"
 import { Channel } from "./network.ts"
 import type { Nic, OpenDevice } from "./nic.ts"
 import { Requester } from "./requester.ts"
@@ -54,6 +54,8 @@ interface Peer {
   readonly gid: Gid
   readonly queuePair: number
   readonly mtu: Mtu
+  /** Which life of that queue pair the program was told of. */
+  readonly life: Life | undefined
 }
 
 /** What a connection wants to know of its queue pair. */
@@ -75,6 +77,7 @@ export class SimQueuePair implements QueuePair {
   /** The own GID at the step to `rtr`; it stays, also when the port's changes. */
   source: Gid
   connection: Connected | undefined = undefined
+  life: Life
   readonly #device: OpenDevice
   #requester: Requester | undefined = undefined
   #responder: Responder | undefined = undefined
@@ -90,11 +93,17 @@ export class SimQueuePair implements QueuePair {
     this.nic = nic
     this.domain = domain
     this.source = nic.gid
+    this.life = { began: nic.network.now }
     const { number: queuePair } = this
     this.sends = new SendQueue(sendDepth, limits, { queuePair, completions: sends })
     this.receives = new ReceiveQueue(receiveDepth, limits, { queuePair, completions: receives })
     this.holding = new Holding("queue pair", owners, () => this.#release())
     nic.queuePairs.set(this.number, this)
+  }
+
+  /** How it is called in traces. */
+  get title(): string {
+    return `${this.nic.host}/${this.nic.name}#${this.number}`
   }
 
   get outstandingSends(): number {
@@ -156,6 +165,7 @@ export class SimQueuePair implements QueuePair {
 
   /** The oldest send fails, and with it the queue pair. */
   failSend(status: Status): void {
+    this.nic.network.note(`${this.title}: a ${this.#oldest} ends with ${status}`)
     this.sends.end(status, 0)
     this.fail("failed")
   }
@@ -169,10 +179,15 @@ export class SimQueuePair implements QueuePair {
   /** To `err`: everything that is posted is flushed, and the connection ends. */
   fail(why: Disconnect): void {
     if (this.state === "err") return
+    this.nic.network.note(`${this.title}: ${why} in ${this.state}`)
     this.#halt("err")
     const { connection } = this
     this.connection = undefined
     if (this.nic.network.defects.keepConnection !== true) connection?.queuePairFailed(why)
+  }
+
+  get #oldest(): string {
+    return this.sends.at(this.sends.ledger.ended).opcode
   }
 
   #halt(state: "err" | "reset"): void {
@@ -183,9 +198,13 @@ export class SimQueuePair implements QueuePair {
     this.#flush()
   }
 
+  #forget(): void {
+    for (const { ledger } of [this.sends, this.receives])
+      while (ledger.outstanding > 0) ledger.end()
+  }
+
   #flush(): void {
-    const { forgetfulReset, skipFlush } = this.nic.network.defects
-    if (skipFlush === true || (forgetfulReset === true && this.state === "reset")) return
+    if (this.nic.network.defects.skipFlush === true) return
     this.sends.flush()
     this.receives.flush()
   }
@@ -213,17 +232,18 @@ export class SimQueuePair implements QueuePair {
     return undefined
   }
 
-  #countUnheard({ again, sequence, sourceQueuePair }: Message): void {
-    const { counters, surroundings } = this.nic.network
-    if (this.state === "err") {
-      if (!again) counters.latePosts += 1
+  /** Nobody hears it: it comes before this queue pair is ready, or was for one that is no more. */
+  #countUnheard({ addressee, again, sequence, sourceQueuePair }: Message): void {
+    const { network } = this.nic
+    if (this.state === "err" || addressee !== this.life) {
+      if (!again) network.counters.latePosts += 1
       return
     }
     const key = sourceQueuePair * 0x100_0000 + sequence
     if (this.#early.has(key)) return
     this.#early.add(key)
-    counters.earlyPosts += 1
-    surroundings.note(`message to a queue pair in ${this.state}`, this.nic.host)
+    network.counters.earlyPosts += 1
+    network.note(`${this.title}: message in ${this.state}, too early`)
   }
 
   #obstacle(step: Step): ModifyError | undefined {
@@ -270,8 +290,10 @@ export class SimQueuePair implements QueuePair {
           this.fail("disconnected")
           break
         case "reset":
-          if (this.nic.network.defects.forgetfulReset !== true) this.fail("disconnected")
+          if (this.nic.network.defects.forgetfulReset === true) this.#forget()
+          this.fail("disconnected")
           this.#halt("reset")
+          this.life = { began: this.nic.network.now }
       }
       return Effect.void
     })
@@ -283,7 +305,9 @@ export class SimQueuePair implements QueuePair {
   }
 
   #toReceive(step: ToReadyToReceive): void {
-    this.peer = { gid: step.path.gid, queuePair: step.peer, mtu: step.mtu }
+    const { gid } = step.path
+    const life = this.nic.network.find(gid)?.queuePairs.get(step.peer)?.life
+    this.peer = { gid, queuePair: step.peer, mtu: step.mtu, life }
     this.source = this.nic.gid
     this.#responder = new Responder(this, {
       peerSequence: step.peerSequence ?? defaults.peerSequence,
@@ -304,5 +328,6 @@ export class SimQueuePair implements QueuePair {
       outboundReads: step.outboundReads ?? defaults.outboundReads
     })
     this.state = "rts"
+    this.nic.network.note(`${this.title}: ready`)
   }
 }

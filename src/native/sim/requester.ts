@@ -108,6 +108,7 @@ export class Requester {
       scatter(fetched.subarray(0, slot.bytes), slot.parts)
     }
     sends.end("success", fetched.length)
+    if (this.#queuePair.nic.network.defects.endTwice === true) sends.end("success", 0)
   }
 
   #pump(): void {
@@ -164,6 +165,7 @@ export class Requester {
       mtu: peer!.mtu,
       reads: this.#reads,
       again: isAgain,
+      addressee: peer!.life,
       remoteKey: slot.remoteKey,
       remoteHigh: slot.remoteHigh,
       remoteLow: slot.remoteLow,

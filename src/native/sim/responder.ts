@@ -66,6 +66,7 @@ export class Responder {
     if (distance > 0) return undefined
     if (distance < 0 && !defects.repeatEffects) return this.#repeat(message)
     const outcome = this.#effect(message)
+    this.#network.note(`${this.#queuePair.title}: ${message.opcode}: ${outcome._tag}`)
     if (outcome._tag === "Done") {
       this.#network.counters.delivered += 1
       this.#expected = sequenceAfter(message.sequence, 1)
@@ -117,7 +118,7 @@ export class Responder {
   }
 
   #receive(message: Message): Outcome {
-    const { domain, nic, receives } = this.#queuePair
+    const { domain, receives } = this.#queuePair
     const { parts } = receives.next!
     const length = this.#network.defects.cutLong
       ? Math.min(message.bytes, parts.bytes)
@@ -137,7 +138,6 @@ export class Responder {
     const completion = receives.end("receive", "success")!
     completion.length = length
     if (region !== undefined) completion.invalidated = message.invalidate
-    nic.network.surroundings.note(`${message.bytes} octets received`, nic.host)
     return done
   }
 

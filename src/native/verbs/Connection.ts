@@ -99,7 +99,9 @@ export interface Connection {
 export interface ConnectRequest {
   readonly peer: Address
   readonly privateData: Uint8Array
+  /** Reads and atomic operations that the peer wants to have under way here. */
   readonly inboundReads: number
+  /** Those that it lets this side have. */
   readonly outboundReads: number
   /** Returns when the peer knows of it, so that it is ready. */
   accept(options: AcceptOptions): Effect.Effect<Connection, AcceptError, Scope.Scope>

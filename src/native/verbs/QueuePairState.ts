@@ -1,5 +1,6 @@
 /**
- * The states of a queue pair, and the steps between them. Pure: every provider asks it.
+ * The states of a queue pair, and the steps between them. Pure: every provider asks it, also from
+ * a worker thread.
  *
  * A queue pair is made in `reset`. It receives from `rtr` on and sends from `rts` on. A failure
  * takes it to `err`, where everything that is posted is flushed; from there it only goes back to
@@ -7,29 +8,30 @@
  *
  * @since 0.1.0
  */
-import * as Schema from "effect/Schema"
 import type { Gid } from "../../schema/Gid.ts"
 import type { Access } from "./Region.ts"
 
 /**
- * @category models
- * @since 0.1.0
- */
-export const State = Schema.Literals(["reset", "init", "rtr", "rts", "err"])
-
-/** @since 0.1.0 */
-export type State = typeof State.Type
-
-/**
- * The size of the packets on a path, in octets.
+ * All states, in the order of the way to `rts`.
  *
  * @category models
  * @since 0.1.0
  */
-export const Mtu = Schema.Literals([256, 512, 1024, 2048, 4096])
+export const states = ["reset", "init", "rtr", "rts", "err"] as const
 
 /** @since 0.1.0 */
-export type Mtu = typeof Mtu.Type
+export type State = (typeof states)[number]
+
+/**
+ * The sizes that the packets on a path may have, in octets.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const mtus = [256, 512, 1024, 2048, 4096] as const
+
+/** @since 0.1.0 */
+export type Mtu = (typeof mtus)[number]
 
 /**
  * The way to the peer's port.
@@ -264,7 +266,7 @@ const outOfRange = (attributes: object): Offence | undefined => {
 export const offence = (step: Step): Offence | undefined => {
   const own = outOfRange(step)
   if (own !== undefined || step.to !== "rtr") return own
-  if (!Mtu.literals.includes(step.mtu)) return { attribute: "mtu", detail: `no ${step.mtu}` }
+  if (!mtus.includes(step.mtu)) return { attribute: "mtu", detail: `no ${step.mtu}` }
   if (!/^[0-9a-f]{32}$/.test(step.path.gid) || /^0+$/.test(step.path.gid)) {
     return { attribute: "gid", detail: `"${step.path.gid}" names no port` }
   }

@@ -6,7 +6,9 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { State } from "./QueuePairState.ts"
+import { states } from "./QueuePairState.ts"
+
+const State = Schema.Literals(states)
 
 /**
  * The provider cannot do this on this machine: a library, a device or a feature is absent.

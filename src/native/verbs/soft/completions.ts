@@ -86,6 +86,8 @@ export class SoftCompletionQueue implements CompletionQueue {
 
   /** A waiter runs in a task of its own: whoever puts completions is in the middle of its work. */
   #wake(): void {
+    // Even the iterator of an empty set is an object.
+    if (this.#waiters.size === 0) return
     for (const wake of this.#waiters) wake()
     this.#waiters.clear()
   }

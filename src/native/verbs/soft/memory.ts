@@ -1,10 +1,10 @@
 /**
  * Registered memory of providers that move the octets themselves, and who may touch it.
  *
- * Every check is here: of a peer that names a key, and of posted work that names a region. Pure,
- * but for the copying.
+ * Every check is here: of a peer that names a key, and of posted work that names a region. Without
+ * Effect, so that a worker thread may load it.
  */
-import * as Effect from "effect/Effect"
+import { copyOctets } from "../../../schema/iwarp/copyOctets.ts"
 import { locate, missed, type Region as WireRegion } from "../../../schema/iwarp/Region.ts"
 import type { Access, Options, Region } from "../Region.ts"
 import type { Parts } from "../WorkRequest.ts"
@@ -31,7 +31,7 @@ export interface Keys {
 }
 
 /** A region in memory that this process has. */
-export class MemoryRegion implements Region, WireRegion {
+export class MemoryRegion implements Omit<Region, "revoke">, WireRegion {
   readonly memory: SharedArrayBuffer
   readonly offset: number
   readonly length: number
@@ -46,7 +46,6 @@ export class MemoryRegion implements Region, WireRegion {
   readonly remoteAtomic: boolean
   readonly localWrite: boolean
   remoteKey: number
-  readonly revoke = Effect.sync(() => this.revokeUnsafe())
   readonly #keys: Keys
   #released = false
 
@@ -154,7 +153,7 @@ export const gather = (parts: Parts, into: Uint8Array): void => {
   let at = 0
   for (let index = 0; index < parts.count; index++) {
     const { length, offset, region } = parts.at(index)
-    into.set(region!.octets.subarray(offset, offset + length), at)
+    copyOctets(into, at, region!.octets, offset, offset + length)
     at += length
   }
 }
@@ -165,7 +164,7 @@ export const scatter = (octets: Uint8Array, parts: Parts): void => {
   for (let index = 0; at < octets.length; index++) {
     const { length, offset, region } = parts.at(index)
     const count = Math.min(length, octets.length - at)
-    region!.octets.set(octets.subarray(at, at + count), offset)
+    copyOctets(region!.octets, offset, octets, at, at + count)
     at += count
   }
 }

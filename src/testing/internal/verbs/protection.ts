@@ -38,7 +38,7 @@ const refused = Effect.fnUntraced(function* (
   yield* failed(a)
   yield* failed(b)
   const [first, second] = yield* completions(a, 2)
-  const isAnswered = a.capabilities.acknowledges || opcode === "read"
+  const isAnswered = a.capabilities.acknowledges || opcode !== "write"
   if (isAnswered) {
     yield* same(first!.status, "remote-access", "status")
     yield* same(second!.status, "flushed", "status of what was posted behind it")

@@ -1,10 +1,13 @@
 /** Demands on the states of a queue pair. */
 import * as Effect from "effect/Effect"
-import { mayGo, type State, type Step } from "../../../native/verbs/QueuePairState.ts"
+import {
+  mayGo,
+  type State,
+  states as everyState,
+  type Step
+} from "../../../native/verbs/QueuePairState.ts"
 import { failureOf, same } from "../contract.ts"
 import { apart, demand, type End, ended, post, receive, toReady, toReceive, work } from "./rig.ts"
-
-const stateNames: ReadonlyArray<State> = ["reset", "init", "rtr", "rts", "err"]
 
 const stepTo = (to: State, other: End): Step => {
   const path = { gid: other.port.gids[0]!.gid, lid: other.port.lid }
@@ -15,7 +18,7 @@ const stepTo = (to: State, other: End): Step => {
 /** Takes a fresh queue pair to a state. */
 const at = Effect.fnUntraced(function* (state: State, own: End, other: End) {
   const queuePair = yield* own.domain.queuePair({ sendCompletions: own.completions })
-  const way: ReadonlyArray<State> = state === "err" ? ["err"] : stateNames
+  const way: ReadonlyArray<State> = state === "err" ? ["err"] : everyState
   for (const to of way.slice(0, way.indexOf(state) + 1)) {
     if (to !== "reset") yield* queuePair.modify(stepTo(to, other))
   }
@@ -26,13 +29,13 @@ const at = Effect.fnUntraced(function* (state: State, own: End, other: End) {
 export const states = [
   demand("a queue pair begins in reset, and takes each step in turn", function* () {
     const { a, b } = yield* apart({})
-    for (const state of stateNames) yield* at(state, a, b)
+    for (const state of everyState) yield* at(state, a, b)
   }),
 
   demand("a step that is not the next one is refused, and changes nothing", function* () {
     const { a, b } = yield* apart({})
-    for (const from of stateNames) {
-      for (const to of stateNames) {
+    for (const from of everyState) {
+      for (const to of everyState) {
         const queuePair = yield* at(from, a, b)
         const failure = yield* failureOf(queuePair.modify(stepTo(to, b)))
         const isLegal = mayGo(from, to)
