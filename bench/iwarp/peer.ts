@@ -32,7 +32,5 @@ const program = Effect.gen(function* () {
 
 process.on("disconnect", () => process.exit())
 Effect.runFork(
-  Effect.ignoreCause(
-    Effect.scoped(program).pipe(Effect.provide(layer(on as On, crc === "crc")))
-  )
+  Effect.ignoreCause(Effect.scoped(program).pipe(Effect.provide(layer(on as On, crc === "crc"))))
 )

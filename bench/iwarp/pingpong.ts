@@ -18,9 +18,7 @@ const outcome = (times: ReadonlyArray<number>): Record<string, Outcome> => {
 export const byIwarp = (on: On, crc: boolean): Promise<Record<string, Outcome>> =>
   Effect.runPromise(
     Effect.gen(function* () {
-      const port = yield* Effect.promise(() =>
-        elsewhere("./peer.ts", on, crc ? "crc" : "plain")
-      )
+      const port = yield* Effect.promise(() => elsewhere("./peer.ts", on, crc ? "crc" : "plain"))
       const own = yield* end
       const to = { host: "127.0.0.1", port }
       yield* own.device.connect({ to, queuePair: own.queuePair })

@@ -11,7 +11,11 @@ import type { Outcome } from "../harness.ts"
 import { end, layer, memoryBytes, type On } from "./ends.ts"
 
 /** Chunks, and how many of them are a run: about a second. */
-export const sizes = { "4k": [4096, 300_000], "64k": [65_536, 30_000], "1m": [1 << 20, 2_000] } as const
+export const sizes = {
+  "4k": [4096, 300_000],
+  "64k": [65_536, 30_000],
+  "1m": [1 << 20, 2_000]
+} as const
 
 type Size = keyof typeof sizes
 
@@ -44,9 +48,7 @@ const memoryOf = (privateData: Uint8Array) => {
 export const byIwarp = (on: On, crc: boolean): Promise<Record<string, Outcome>> =>
   Effect.runPromise(
     Effect.gen(function* () {
-      const port = yield* Effect.promise(() =>
-        elsewhere("./peer.ts", on, crc ? "crc" : "plain")
-      )
+      const port = yield* Effect.promise(() => elsewhere("./peer.ts", on, crc ? "crc" : "plain"))
       const own = yield* end
       const to = { host: "127.0.0.1", port }
       const connection = yield* own.device.connect({ to, queuePair: own.queuePair })

@@ -80,8 +80,8 @@ export interface FramerPort {
   readonly initiator: boolean
   /**
    * Writes to the peer. The bytes must stay as they are until `written`, which is called when
-   * they have left for the kernel, and never if they did not. While a peer does not take what was written, its frames are
-   * not read either, so answers cannot pile up.
+   * they have left for the kernel, and never if they did not. While a peer does not take what
+   * was written, its frames are not read either, so answers cannot pile up.
    */
   readonly write: (bytes: Uint8Array, written?: () => void) => void
   /** Hands bytes to the lane's user as one frame, in order with the frames around it. */

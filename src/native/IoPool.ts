@@ -182,8 +182,7 @@ const listening = (crew: Crew, limits: LaneLimits, settings: Settings) =>
       kind: "listen",
       endpoint: options.at,
       backlog: options.backlog ?? 1_024,
-      reusePort:
-        process.platform === "linux" && options.exclusive !== true && "port" in options.at
+      reusePort: process.platform === "linux" && options.exclusive !== true && "port" in options.at
     }
     const bound = yield* Effect.acquireRelease(
       listenOn(crew, waiting, inWorker, address, { commands, job }),

@@ -74,5 +74,7 @@ export class Verbs extends Context.Service<Verbs, Provider>()("handfast/native/V
    * @since 0.1.0
    */
   static readonly layerIwarp = (settings: IwarpSettings = {}): Layer.Layer<Verbs> =>
-    Layer.effect(Verbs, makeIwarp(settings)).pipe(Layer.provide(IoPool.layer(poolOf(settings.pool))))
+    Layer.effect(Verbs, makeIwarp(settings)).pipe(
+      Layer.provide(IoPool.layer(poolOf(settings.pool)))
+    )
 }

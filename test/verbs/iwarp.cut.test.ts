@@ -157,10 +157,7 @@ describe("a connection", () => {
       assert.strictEqual(target.completions.poll(batch), 1)
       assert.strictEqual(batch.at(0).status, "retry-exceeded")
       assert.isTrue(isUntouched(target.memory, target.inbox, 0))
-    }).pipe(
-      Effect.scoped,
-      Effect.provide(Loopback.layer({ ...settings, answerWithin: 100 }))
-    )
+    }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, answerWithin: 100 })))
   )
 
   it.live("is not spoken to before its first FPDU", () =>

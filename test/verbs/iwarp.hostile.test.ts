@@ -269,7 +269,10 @@ describe("a hostile peer", () => {
             })
           )
         }
-      }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ on: "worker", pool: { workers: 1 } }))),
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(Loopback.layer({ on: "worker", pool: { workers: 1 } }))
+      ),
     30_000
   )
 })

@@ -109,7 +109,10 @@ export class RawPeer {
 }
 
 /** The signal that opens the gate. */
-export const ready = encode({ _tag: "Write", last: 1, stag: 1, to: 0n, payload: new Uint8Array(0) }, crc)
+export const ready = encode(
+  { _tag: "Write", last: 1, stag: 1, to: 0n, payload: new Uint8Array(0) },
+  crc
+)
 
 /** Connects as a scoped resource. */
 export const dialRaw = (port: number, host: string) =>

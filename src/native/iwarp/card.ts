@@ -1,9 +1,10 @@
 /** An open device: what is made on it, and how it reaches others. */
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { mulpdu } from "../../schema/iwarp/FpduWriter.ts"
-import type { IoPool, Listener, OpenFailed } from "../IoPool.ts"
+import type { IoPool, Listener } from "../IoPool.ts"
 import type { Lane } from "../Lane.ts"
+import type { OpenFailed } from "../OpenFailed.ts"
 import type { Address } from "../verbs/Connection.ts"
 import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
 import { Holding } from "../verbs/soft/holdings.ts"

@@ -25,7 +25,7 @@ import {
   type ModifyError,
   Unreachable
 } from "../verbs/VerbsError.ts"
-import type { OpenFailed } from "../IoPool.ts"
+import type { OpenFailed } from "../OpenFailed.ts"
 import type { Card } from "./card.ts"
 import * as Link from "./link.ts"
 import { IwarpQueuePair } from "./queuePair.ts"
@@ -92,7 +92,10 @@ const fit = (
     const over = { device: card.name, resource, limit: privateDataLimit, wanted }
     return Effect.fail(new LimitExceeded(over))
   }
-  if (!(queuePair instanceof IwarpQueuePair) || card.queuePairs.get(queuePair.number) !== queuePair) {
+  if (
+    !(queuePair instanceof IwarpQueuePair) ||
+    card.queuePairs.get(queuePair.number) !== queuePair
+  ) {
     const detail = "not one of this device"
     return Effect.fail(new InvalidAttribute({ operation, attribute: "queuePair", detail }))
   }
@@ -147,10 +150,7 @@ export const dial = Effect.fnUntraced(function* (
   to: Address,
   terms: Terms,
   revision: 1 | 2
-): Effect.fn.Return<
-  { readonly link: Link.Link; readonly answer: Link.Answer },
-  OpenFailed
-> {
+): Effect.fn.Return<{ readonly link: Link.Link; readonly answer: Link.Answer }, OpenFailed> {
   const { peerToPeer } = card.settings
   const link = yield* Link.open(card.connect(to), card.scope)
   queuePair.attach(link)

@@ -79,7 +79,7 @@ export const devices = (): ReadonlyArray<DeviceInfo> =>
 
 type Sizes = ReadonlyArray<readonly [resource: string, wanted: number, limit: number]>
 
-/** Makes something on the device, if it is there, has one left and was asked for a possible size. */
+/** Makes something, if its owner is there, the device has one left and the sizes are possible. */
 const create = <A extends { readonly holding: Holding }>(
   card: Card,
   owner: Holding,

@@ -35,7 +35,8 @@ export interface SessionOptions {
 /** One for all connections of a thread: it only holds octets while it sums them up. */
 let crc: Crc32c.Crc32c | undefined
 
-const silent = { ...{ crc: false, ird: 1, ord: 1 }, privateData: new Uint8Array(0) }
+/** The least that an answer may want: whether a request can lead to anything at all. */
+const least = { crc: false, ird: 1, ord: 1, privateData: new Uint8Array(0) }
 
 class Session implements FramerSession {
   readonly #port: FramerPort
@@ -108,7 +109,7 @@ class Session implements FramerSession {
 
   #requested(frame: MpaFrame): void {
     this.#request = frame
-    const { outcome, reply } = Negotiation.respond(frame, silent)
+    const { outcome, reply } = Negotiation.respond(frame, least)
     if (outcome._tag !== "Settled") {
       this.#port.write(encode(reply))
       this.#close(`an incompatible request: ${outcome._tag}`)

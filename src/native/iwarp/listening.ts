@@ -23,7 +23,8 @@ import {
   type ListenError,
   Released
 } from "../verbs/VerbsError.ts"
-import type { Listener as PoolListener, OpenFailed } from "../IoPool.ts"
+import type { Listener as PoolListener } from "../IoPool.ts"
+import type { OpenFailed } from "../OpenFailed.ts"
 import type { Card } from "./card.ts"
 import { accept, privateDataLimit } from "./connecting.ts"
 import * as Link from "./link.ts"
@@ -102,7 +103,7 @@ export const receive = Effect.fnUntraced(function* (
       Effect.map((said) =>
         said._tag === "Some" ? called(link, said.value) : link.leave("at once")
       ),
-      Effect.catch(() => Effect.void),
+      Effect.ignore,
       Effect.ensuring(Effect.sync(() => (callers -= 1)))
     )
   while (true) {
@@ -203,9 +204,7 @@ export const listen = Effect.fnUntraced(function* (
     scope
   )
   const requests = yield* Queue.dropping<IwarpRequest, Released>(backlog)
-  const listener = yield* hold(
-    Effect.sync(() => new IwarpListener(card, bound.address, requests))
-  )
+  const listener = yield* hold(Effect.sync(() => new IwarpListener(card, bound.address, requests)))
   for (const each of bound.listeners) {
     const receiving = receive(card, each, (link, said) => listener.called(link, said))
     yield* Effect.forkIn(receiving, scope, { startImmediately: true })

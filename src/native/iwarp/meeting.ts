@@ -138,8 +138,7 @@ export class Meeting {
   /** Takes a caller in, if its queue pair means it. */
   #takeIn(queuePair: IwarpQueuePair, { from, link }: Caller): boolean {
     const { path } = queuePair
-    const isMeant =
-      path !== undefined && path.peer === from.number && path.path.gid === from.gid
+    const isMeant = path !== undefined && path.peer === from.number && path.path.gid === from.gid
     if (!isMeant || queuePair.hasLink || link.isEnded) return false
     queuePair.attach(link)
     link.command({ do: "accept", ...this.#terms(path, nobody), bind: queuePair.bind() })

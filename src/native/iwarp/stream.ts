@@ -226,7 +226,8 @@ export class Stream {
         local("the memory of an atomic operation has gone", { send: "local-protection" })
       },
       terminated: (terminate) => {
-        const cause = terminate && Terminate.causeOf(terminate.layer, terminate.type, terminate.code)
+        const cause =
+          terminate && Terminate.causeOf(terminate.layer, terminate.type, terminate.code)
         const detail = `the peer terminated: ${cause?.name ?? "for an unknown reason"}`
         const send = terminate === undefined ? "remote-operation" : statusOf(terminate)
         this.#fail({ detail, send }, undefined)
