@@ -1,0 +1,173 @@
+/**
+ * Goal: two ends agree in whatever words they use: both revisions, with and without CRC and ready
+ * signal, short FPDUs and long ones. A peer of before RFC 6581 is asked again in its own words.
+ * Method: ends with different settings connect, send, write and read; floods go both ways at once.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as net from "node:net"
+import { IoPool } from "../../src/native/IoPool.ts"
+import { makeIwarp } from "../../src/native/iwarp/provider.ts"
+import { poolOf, type Settings } from "../../src/native/iwarp/settings.ts"
+import { CompletionBatch } from "../../src/native/verbs/Completion.ts"
+import { ReceiveRequest, SendRequest } from "../../src/native/verbs/WorkRequest.ts"
+import * as Mpa from "../../src/schema/iwarp/Mpa.ts"
+
+const access = ["local-write", "remote-write", "remote-read"] as const
+const bytes = 1 << 20
+
+const end = Effect.fnUntraced(function* (settings: Settings) {
+  const provider = yield* makeIwarp(settings)
+  const device = yield* provider.open("lo")
+  const domain = yield* device.protectionDomain
+  const completions = yield* device.completionQueue(1024)
+  const region = yield* domain.register({ memory: bytes, access })
+  const queuePair = yield* domain.queuePair({ sendCompletions: completions })
+  yield* queuePair.modify({ to: "init", access })
+  const batch = new CompletionBatch(1)
+  const next = Effect.gen(function* () {
+    yield* completions.ready
+    completions.poll(batch)
+    const { id, status } = batch.at(0)
+    return { id, status }
+  })
+  return { device, queuePair, region, next }
+})
+
+type End = Effect.Success<ReturnType<typeof end>>
+
+const connect = Effect.fnUntraced(function* (a: End, b: End) {
+  const listener = yield* b.device.listen({ host: "127.0.0.1" })
+  const accepting = yield* listener.take.pipe(
+    Effect.flatMap((asked) => asked.accept({ queuePair: b.queuePair })),
+    Effect.forkScoped({ startImmediately: true })
+  )
+  const ab = yield* a.device.connect({ to: listener.address, queuePair: a.queuePair })
+  return { ab, ba: yield* Fiber.join(accepting) }
+})
+
+const receive = (own: End, id: number) => {
+  const request = Object.assign(new ReceiveRequest(), { id })
+  request.parts.add(own.region, 0, 1000)
+  assert.strictEqual(own.queuePair.postReceive(request), "accepted")
+}
+
+const post = (own: End, other: End, change: Partial<SendRequest>, length: number) => {
+  const request = Object.assign(new SendRequest(), change)
+  request.parts.add(own.region, 0, length)
+  request.remote(other.region.remoteKey, other.region.address)
+  assert.strictEqual(own.queuePair.post(request), "accepted")
+}
+
+const pool = IoPool.layer(poolOf({ workers: 1 }))
+
+const words: ReadonlyArray<readonly [string, Settings, Settings]> = [
+  ["one wants CRCs", { crc: true }, { crc: false }],
+  ["the other wants CRCs", { crc: false }, { crc: true }],
+  ["nobody wants CRCs", { crc: false }, { crc: false }],
+  ["no ready signal", { peerToPeer: false }, {}],
+  ["short FPDUs", { segmentBytes: 1448 }, { segmentBytes: 1448 }],
+  ["short FPDUs one way, on different threads", { segmentBytes: 536 }, { on: "main" }],
+  ["revision 1", { revision: 1 }, {}]
+]
+
+describe("two ends", () => {
+  for (const [what, ours, theirs] of words) {
+    it.live(`agree: ${what}`, () =>
+      Effect.gen(function* () {
+        const [a, b] = [yield* end(ours), yield* end(theirs)]
+        for (const own of [a, b]) receive(own, 1)
+        const { ab } = yield* connect(a, b)
+        a.region.octets.fill(5, 0, 200_000)
+        post(a, b, { id: 2, opcode: "write" }, 200_000)
+        post(a, b, { id: 3 }, 1000)
+        for (const id of [2, 3]) assert.deepStrictEqual(yield* a.next, { id, status: "success" })
+        assert.deepStrictEqual(yield* b.next, { id: 1, status: "success" })
+        assert.isTrue(b.region.octets.subarray(0, 200_000).every((octet) => octet === 5))
+        post(b, a, { id: 4 }, 1000)
+        assert.deepStrictEqual(yield* b.next, { id: 4, status: "success" })
+        assert.deepStrictEqual(yield* a.next, { id: 1, status: "success" })
+        post(b, a, { id: 5, opcode: "read" }, 100_000)
+        // In revision 1 nobody says how many reads may be under way, so there are none.
+        const status = ours.revision === 1 ? "local-operation" : "success"
+        assert.deepStrictEqual(yield* b.next, { id: 5, status })
+        assert.strictEqual(ab.inboundReads, 16)
+      }).pipe(Effect.scoped, Effect.provide(pool))
+    )
+  }
+
+  for (const on of ["main", "worker"] as const) {
+    it.live(
+      `flood each other with writes and reads, sockets on ${on}`,
+      () =>
+        Effect.gen(function* () {
+          const [a, b] = [yield* end({ on }), yield* end({ on })]
+          yield* connect(a, b)
+          for (const [own, other] of [
+            [a, b],
+            [b, a]
+          ] as const) {
+            for (let id = 0; id < 60; id++) {
+              post(own, other, { id, opcode: id % 2 === 0 ? "write" : "read" }, bytes)
+            }
+          }
+          for (const own of [a, b]) {
+            for (let id = 0; id < 60; id++) {
+              assert.deepStrictEqual(yield* own.next, { id, status: "success" })
+            }
+          }
+        }).pipe(Effect.scoped, Effect.provide(pool)),
+      30_000
+    )
+  }
+
+  it.live("stay apart once a key is taken back: nothing is written after that", () =>
+    Effect.gen(function* () {
+      const [a, b] = [yield* end({}), yield* end({})]
+      const { ba } = yield* connect(a, b)
+      a.region.octets.fill(9)
+      for (let id = 0; id < 200; id++) post(a, b, { id, opcode: "write" }, bytes)
+      while (b.region.octets[0] !== 9) yield* Effect.sleep("1 millis")
+      yield* b.region.revoke
+      b.region.octets.fill(0xee)
+      yield* ba.disconnected
+      assert.isTrue(b.region.octets.every((octet) => octet === 0xee))
+      assert.strictEqual(b.queuePair.state, "err")
+    }).pipe(Effect.scoped, Effect.provide(pool))
+  )
+})
+
+describe("a peer of before RFC 6581", () => {
+  it.live("closes on an enhanced request, and is asked again", () =>
+    Effect.gen(function* () {
+      const revisions: Array<number> = []
+      const server = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          net.createServer((socket) => {
+            socket.on("error", () => {})
+            socket.once("data", (octets) => {
+              const reader = new Mpa.MpaReader("request")
+              reader.push(octets, 0, octets.length)
+              const frame = reader.frame!
+              revisions.push(frame.revision)
+              if (frame.revision > 1) socket.destroy()
+              else socket.write(Mpa.encode({ ...frame, kind: "reply" }))
+            })
+          })
+        ),
+        (server) => Effect.sync(() => server.close())
+      )
+      yield* Effect.callback<void>((resume) => {
+        server.listen(0, "127.0.0.1", () => resume(Effect.void))
+      })
+      const address = server.address()
+      const port = typeof address === "object" ? (address?.port ?? 0) : 0
+      const a = yield* end({})
+      const to = { host: "127.0.0.1", port }
+      const connection = yield* a.device.connect({ to, queuePair: a.queuePair })
+      assert.deepStrictEqual(revisions, [2, 1])
+      assert.strictEqual(connection.outboundReads, 0)
+    }).pipe(Effect.scoped, Effect.provide(pool))
+  )
+})
