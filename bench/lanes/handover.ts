@@ -109,21 +109,16 @@ export const byMessages = (frames: number): Promise<Record<string, Outcome>> => 
   return done
 }
 
-interface Pool {
-  readonly run: (task: number) => Promise<ReadonlyArray<Uint8Array>>
-}
-
 export const byPiscina = async (frames: number): Promise<Record<string, Outcome>> => {
-  // Named so that the bench compiles, and its other contestants run, where piscina is absent.
-  const name: string = process.env["PISCINA"] ?? "piscina"
-  const { Piscina }: { Piscina: new (options: object) => Pool } = await import(name)
+  const { Piscina } = await import("piscina")
   const { done, note } = meter(frames)
   const pool = new Piscina({ filename: module.href, maxThreads: 1, minThreads: 1 })
   let asked = 0
   const ask = async (): Promise<void> => {
     while (asked < frames) {
       asked += perBatch
-      for (const bytes of await pool.run(asked)) note(bytes, 0)
+      const batch: ReadonlyArray<Uint8Array> = await pool.run(asked)
+      for (const bytes of batch) note(bytes, 0)
     }
   }
   await Promise.all(Array.from({ length: window }, ask))

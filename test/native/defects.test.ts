@@ -106,6 +106,23 @@ for (const on of ["worker", "main"] as const) {
       )
     )
 
+    it.live("D8: a user who is behind again and again never strands the reading", () =>
+      lab.withPool({ workers: 1, receiveBytes: 3_000 }, (pool) =>
+        Effect.gen(function* () {
+          const listener = yield* pool.listen({ framer: lab.labFramer, on, at: lab.loopback })
+          const flood = yield* lab.rawClient(listener.port)
+          const lane = yield* listener.accept
+          const block = Buffer.concat(upTo(100).map((n) => lab.numbered(n, 1_000)))
+          for (let i = 0; i < 50; i++) flood.write(block)
+          const frames = yield* lab.takeCount(lane, 5_000)
+          assert.deepStrictEqual(
+            numbersOf(frames),
+            upTo(5_000).map((n) => n % 100)
+          )
+        })
+      )
+    )
+
     it.live("D9, D16: a full socket keeps lane and message; each byte goes out once", () =>
       lab.withPool({ workers: 1, writeBudget: 10_000, sendBytes: 20_000_000 }, (pool) =>
         Effect.gen(function* () {

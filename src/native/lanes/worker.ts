@@ -164,6 +164,8 @@ const loop = (): void => {
     return
   }
   ownBell.arm()
+  // Whoever makes room or catches up from here on rings; who did so before is seen now.
+  outlet.retry()
   if (inbox.poll()) {
     ownBell.disarm()
     setImmediate(loop)

@@ -101,8 +101,12 @@ export class WorkerLink implements LaneDriver {
     return this.#place.size + this.#openers.size + this.#listeners.size === 0
   }
 
-  /** Whether the worker has published something that was not drained. */
+  /**
+   * The last look before the main thread sleeps: jobs that found no room are tried again, since
+   * the worker may have made some before there was anybody to wake. True if there is work.
+   */
   pending(): boolean {
+    if (this.#dirty.size > 0) this.#flush()
     return this.#outbox.poll()
   }
 
