@@ -52,6 +52,8 @@ export class HostLane {
   readonly place: Place = { slot: -1, generation: 0, chunk: undefined, handedOver: 0 }
   readonly socket: Socket
   readonly limits: LaneLimits
+  /** Most of what it reads goes no further. */
+  readonly consumes: boolean
   readonly #host: LaneHost
   readonly #session: FramerSession
   readonly #reassembly: Reassembly
@@ -79,6 +81,7 @@ export class HostLane {
     this.#host = host
     this.socket = socket
     this.limits = limits
+    this.consumes = framer.consumes === true
     this.#session = framer.open(this.#port(initiator), options)
     this.#reassembly = new Reassembly(this.#session, framer.maxFrameBytes, {
       frames: (bytes, from, ends, count) => {

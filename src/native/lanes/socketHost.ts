@@ -256,8 +256,12 @@ class LaneReader implements Sockets.Reader {
     this.#events = events
   }
 
-  readonly buffer = (): Uint8Array =>
-    (this.lane === undefined ? undefined : this.#events.readInto(this.lane)) ?? this.#staging
+  /** What is consumed here is read into one buffer again and again, which stays in a cache. */
+  readonly buffer = (): Uint8Array => {
+    const { lane } = this
+    if (lane === undefined || lane.consumes) return this.#staging
+    return this.#events.readInto(lane) ?? this.#staging
+  }
 
   readonly read = (bytes: Uint8Array, length: number, room: number): boolean =>
     this.lane === undefined ? false : this.lane.read(bytes, length, room)
