@@ -13,6 +13,7 @@ import { poolOf, type Settings } from "../../src/native/iwarp/settings.ts"
 import { CompletionBatch } from "../../src/native/verbs/Completion.ts"
 import { ReceiveRequest, SendRequest } from "../../src/native/verbs/WorkRequest.ts"
 import * as Mpa from "../../src/schema/iwarp/Mpa.ts"
+import * as Negotiation from "../../src/schema/iwarp/Negotiation.ts"
 
 const access = ["local-write", "remote-write", "remote-read"] as const
 const bytes = 1 << 20
@@ -138,33 +139,65 @@ describe("two ends", () => {
   )
 })
 
+/** A server of raw sockets; `served` gets each connection. */
+const rawServer = Effect.fnUntraced(function* (served: (socket: net.Socket) => void) {
+  const server = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      net.createServer((socket) => {
+        socket.on("error", () => {})
+        served(socket)
+      })
+    ),
+    (server) => Effect.sync(() => server.close())
+  )
+  yield* Effect.callback<void>((resume) => {
+    server.listen(0, "127.0.0.1", () => resume(Effect.void))
+  })
+  const address = server.address()
+  return { host: "127.0.0.1", port: typeof address === "object" ? (address?.port ?? 0) : 0 }
+})
+
+const requestOf = (octets: Uint8Array) => {
+  const reader = new Mpa.MpaReader("request")
+  reader.push(octets, 0, octets.length)
+  return reader.frame!
+}
+
+describe("a peer that does not listen at once", () => {
+  it.live("is told again that this side is ready", () =>
+    Effect.gen(function* () {
+      let heard = 0
+      const to = yield* rawServer((socket) => {
+        socket.once("data", (octets) => {
+          const request = requestOf(octets)
+          socket.write(Mpa.encode(Negotiation.respond(request, wishes).reply))
+          socket.on("data", (more) => (heard += more.length))
+        })
+      })
+      const a = yield* end({})
+      yield* a.device.connect({ to, queuePair: a.queuePair })
+      // Each signal is an FPDU of a header and a CRC.
+      while (heard < 3 * 20) yield* Effect.sleep("10 millis")
+      assert.strictEqual(a.queuePair.state, "rts")
+    }).pipe(Effect.scoped, Effect.provide(pool))
+  )
+})
+
+const wishes = { crc: true, ird: 4, ord: 4, privateData: new Uint8Array(0) }
+
 describe("a peer of before RFC 6581", () => {
   it.live("closes on an enhanced request, and is asked again", () =>
     Effect.gen(function* () {
       const revisions: Array<number> = []
-      const server = yield* Effect.acquireRelease(
-        Effect.sync(() =>
-          net.createServer((socket) => {
-            socket.on("error", () => {})
-            socket.once("data", (octets) => {
-              const reader = new Mpa.MpaReader("request")
-              reader.push(octets, 0, octets.length)
-              const frame = reader.frame!
-              revisions.push(frame.revision)
-              if (frame.revision > 1) socket.destroy()
-              else socket.write(Mpa.encode({ ...frame, kind: "reply" }))
-            })
-          })
-        ),
-        (server) => Effect.sync(() => server.close())
-      )
-      yield* Effect.callback<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
+      const to = yield* rawServer((socket) => {
+        socket.once("data", (octets) => {
+          const frame = requestOf(octets)
+          revisions.push(frame.revision)
+          if (frame.revision > 1) socket.destroy()
+          else socket.write(Mpa.encode({ ...frame, kind: "reply" }))
+        })
       })
-      const address = server.address()
-      const port = typeof address === "object" ? (address?.port ?? 0) : 0
       const a = yield* end({})
-      const to = { host: "127.0.0.1", port }
       const connection = yield* a.device.connect({ to, queuePair: a.queuePair })
       assert.deepStrictEqual(revisions, [2, 1])
       assert.strictEqual(connection.outboundReads, 0)

@@ -20,6 +20,14 @@ export const laneBytes = 2 * windowBytes
 /** Octets of headers, trailers and short payloads in a batch. */
 const frameBytes = 16_384
 
+const emptyWrite = (): Outgoing => {
+  const write = new Outgoing()
+  write.opcode = Opcode.write
+  write.tagged = true
+  write.stag = sinkStag
+  return write
+}
+
 /** What the output needs of its session. */
 export interface OutputPort {
   readonly write: (bytes: Uint8Array, written?: () => void) => void
@@ -84,14 +92,15 @@ export class Output {
   /** Opens with the signal that the peer awaits before it sends anything itself. */
   openWith(signal: "write" | "read"): void {
     this.#isOpen = true
-    if (signal === "read") this.#signal = this.#works.readyRead()
-    else {
-      this.#signal = new Outgoing()
-      this.#signal.opcode = Opcode.write
-      this.#signal.tagged = true
-      this.#signal.stag = sinkStag
-    }
-    this.#current = this.#signal
+    this.#signal = this.#current = signal === "read" ? this.#works.readyRead() : emptyWrite()
+  }
+
+  /** Says again that this side is there, if it has said nothing else; answers whether it had to. */
+  nudge(said: number): boolean {
+    if (this.#batches > said || this.#current !== undefined) return false
+    this.#signal = this.#current = emptyWrite()
+    this.pump()
+    return true
   }
 
   answer(answer: Answer): void {

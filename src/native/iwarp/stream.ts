@@ -34,6 +34,10 @@ export interface StreamOptions {
 
 const { Cause } = Terminate
 
+/** How often the ready signal is said again to a peer that says nothing, and after how long. */
+const nudges = 10
+const nudgeMillis = 100
+
 /** How the oldest work ended, from what the peer complains about. */
 const statusOf = (cause: Pick<Terminate.Cause, "layer" | "type" | "code">): Status => {
   const is = (known: Terminate.Cause): boolean =>
@@ -60,6 +64,7 @@ export class Stream {
   #timer: NodeJS.Timeout | undefined
   /** Counts what shows that the peer is there. */
   #signs = 0
+  #hasHeard = false
   #isOver = false
   #failure: Failure | undefined
 
@@ -99,6 +104,22 @@ export class Stream {
       else this.#output.open()
       this.#output.pump()
     })
+    if (ready !== "message") this.#nudge(1)
+  }
+
+  /**
+   * Linux's siw begins to listen to a stream after it has sent its reply, and leaves unread what
+   * came before that until more comes. So the signal is followed by others, until it is heard.
+   */
+  #nudge(said: number): void {
+    if (said > nudges) return
+    const timer = setTimeout(() => {
+      if (this.#hasHeard || this.#isOver) return
+      this.#run(() => {
+        if (this.#output.nudge(said)) this.#nudge(said + 1)
+      })
+    }, nudgeMillis)
+    timer.unref()
   }
 
   push(chunk: Uint8Array, from: number, to: number): void {
@@ -209,6 +230,7 @@ export class Stream {
       this.#fail({ detail, ...ends }, Terminate.encode(Cause.rdmapLocal))
     return {
       heard: () => {
+        this.#hasHeard = true
         if (this.#output.isOpen) return
         this.#output.open()
         this.#records.say({ say: "open" })
