@@ -3,11 +3,7 @@
  * Method: a conversation with every message in a fabricated capture; tshark's fields are compared
  * with ours one by one, every CRC must be good and nothing malformed.
  */
-import { execFileSync } from "node:child_process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { afterAll, assert, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import * as Crc32c from "../../src/schema/iwarp/Crc32c.ts"
 import { FpduWriter, mulpdu, Outgoing } from "../../src/schema/iwarp/FpduWriter.ts"
 import * as IwarpDecoder from "../../src/schema/iwarp/IwarpDecoder.ts"
@@ -18,68 +14,10 @@ import * as Negotiation from "../../src/schema/iwarp/Negotiation.ts"
 import { Opcode, Segment, tagged, untagged } from "../../src/schema/iwarp/Segment.ts"
 import * as Terminate from "../../src/schema/iwarp/Terminate.ts"
 import { peer } from "../peers.ts"
-import { hexOf, octets } from "./vectors.ts"
+import { capture, type Chunk, fieldsOf, verdicts } from "./capture.ts"
+import { octets } from "./vectors.ts"
 
 const crc = Crc32c.make()
-
-interface Chunk {
-  readonly from: "I" | "O"
-  readonly octets: Uint8Array
-}
-
-const folder = mkdtempSync(join(tmpdir(), "handfast-iwarp-"))
-afterAll(() => rmSync(folder, { recursive: true }))
-
-/** A capture in which each chunk is one TCP segment. */
-const capture = (name: string, chunks: ReadonlyArray<Chunk>): string => {
-  const [text, pcap] = [join(folder, `${name}.txt`), join(folder, `${name}.pcap`)]
-  const dumps = chunks.map(({ from, octets }) => {
-    const spaced = hexOf(octets).replaceAll(/../g, " $&")
-    return `${from}\n000000${spaced}\n`
-  })
-  writeFileSync(text, dumps.join(""))
-  const flow = ["-T", "40000,20049", "-4", "10.0.0.1,10.0.0.2"]
-  execFileSync("text2pcap", ["-q", "-D", ...flow, text, pcap], { stdio: "ignore", timeout: 10_000 })
-  return pcap
-}
-
-/** Guesses at what a Send carries would hide it, and so would gathering Sends over segments. */
-const plain = [
-  "--disable-protocol",
-  "smb_direct",
-  "--disable-protocol",
-  "rpcordma",
-  "-o",
-  "iwarp_ddp_rdmap.reassemble_iwarp_rdma_send:FALSE"
-]
-
-const tshark = (pcap: string, ...args: ReadonlyArray<string>): string =>
-  execFileSync("tshark", ["-r", pcap, ...plain, ...args], {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "ignore"],
-    timeout: 30_000,
-    maxBuffer: 1 << 26
-  })
-
-/** One row a segment: the value of each field, by its name. */
-const fieldsOf = (pcap: string, names: ReadonlyArray<string>) => {
-  const wanted = names.flatMap((name) => ["-e", name])
-  const out = tshark(pcap, "-T", "fields", "-E", "separator=|", ...wanted)
-  return out
-    .trimEnd()
-    .split("\n")
-    .map((row) => {
-      const values = row.split("|")
-      return (name: string): string => values[names.indexOf(name)] ?? ""
-    })
-}
-
-const verdicts = (pcap: string) => {
-  const text = tshark(pcap, "-V")
-  const count = (words: string) => text.split(words).length - 1
-  const malformed = tshark(pcap, "-Y", "_ws.malformed").trim()
-  return { good: count("Good CRC32"), bad: count("Bad CRC32"), malformed }
-}
 
 const text = (value: string) => new TextEncoder().encode(value)
 
