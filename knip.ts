@@ -16,8 +16,8 @@ export default {
     "test/types/*.tst.ts"
   ],
   ignoreExportsUsedInFile: { interface: true, type: true },
-  // Real peers of tests; see test/peers.ts.
-  ignoreBinaries: ["text2pcap", "tshark"],
+  // Real peers of tests, see test/peers.ts, and what benches run if it is there.
+  ignoreBinaries: ["cc", "fi_pingpong", "text2pcap", "tshark"],
   ignoreDependencies: [
     // The name under which TypeScript 7 finds the diagnostics of @effect/tsgo.
     "@effect/language-service",

@@ -18,7 +18,9 @@ const outcome = (times: ReadonlyArray<number>): Record<string, Outcome> => {
 export const byIwarp = (on: On, crc: boolean): Promise<Record<string, Outcome>> =>
   Effect.runPromise(
     Effect.gen(function* () {
-      const port = yield* Effect.promise(() => elsewhere("./peer.ts", on, crc ? "crc" : "plain"))
+      const port = yield* Effect.promise(() =>
+        elsewhere(new URL("./peer.ts", import.meta.url), on, crc ? "crc" : "plain")
+      )
       const own = yield* end
       const to = { host: "127.0.0.1", port }
       yield* own.device.connect({ to, queuePair: own.queuePair })
@@ -36,7 +38,7 @@ export const byIwarp = (on: On, crc: boolean): Promise<Record<string, Outcome>> 
 
 /** The same by `node:net`, read with `onread` on both sides. */
 export const byNet = async (): Promise<Record<string, Outcome>> => {
-  const port = await elsewhere("./netPeer.ts", "echo")
+  const port = await elsewhere(new URL("./netPeer.ts", import.meta.url), "echo")
   const message = new Uint8Array(bytes)
   let heard: (() => void) | undefined
   const onread = {

@@ -31,8 +31,8 @@ const outcome = (size: Size, seconds: number, completed: number): Record<string,
 }
 
 /** Starts the other process and gives its port. */
-export const elsewhere = (file: string, ...args: ReadonlyArray<string>): Promise<number> => {
-  const child = fork(fileURLToPath(new URL(file, import.meta.url)), args)
+export const elsewhere = (module: URL, ...args: ReadonlyArray<string>): Promise<number> => {
+  const child = fork(fileURLToPath(module), args)
   process.on("exit", () => child.kill())
   return new Promise((resolve) =>
     child.once("message", ({ port }: { readonly port: number }) => resolve(port))
@@ -48,7 +48,9 @@ const memoryOf = (privateData: Uint8Array) => {
 export const byIwarp = (on: On, crc: boolean): Promise<Record<string, Outcome>> =>
   Effect.runPromise(
     Effect.gen(function* () {
-      const port = yield* Effect.promise(() => elsewhere("./peer.ts", on, crc ? "crc" : "plain"))
+      const port = yield* Effect.promise(() =>
+        elsewhere(new URL("./peer.ts", import.meta.url), on, crc ? "crc" : "plain")
+      )
       const own = yield* end
       const to = { host: "127.0.0.1", port }
       const connection = yield* own.device.connect({ to, queuePair: own.queuePair })
@@ -87,7 +89,7 @@ export const byIwarp = (on: On, crc: boolean): Promise<Record<string, Outcome>> 
 
 /** The same chunks by `node:net`, read with `onread`, the fast way, in the other process. */
 export const byNet = async (): Promise<Record<string, Outcome>> => {
-  const port = await elsewhere("./netPeer.ts", "sink")
+  const port = await elsewhere(new URL("./netPeer.ts", import.meta.url), "sink")
   const memory = new Uint8Array(new SharedArrayBuffer(memoryBytes))
   const run = async (bytes: number, count: number): Promise<number> => {
     const socket = net.connect({ host: "127.0.0.1", port, noDelay: true })

@@ -166,18 +166,18 @@ const requestOf = (octets: Uint8Array) => {
 describe("a peer that does not listen at once", () => {
   it.live("is told again that this side is ready", () =>
     Effect.gen(function* () {
-      let heard = 0
+      const heard: Array<Uint8Array> = []
       const to = yield* rawServer((socket) => {
         socket.once("data", (octets) => {
           const request = requestOf(octets)
           socket.write(Mpa.encode(Negotiation.respond(request, wishes).reply))
-          socket.on("data", (more) => (heard += more.length))
+          socket.on("data", (more) => heard.push(more))
         })
       })
       const a = yield* end({})
       yield* a.device.connect({ to, queuePair: a.queuePair })
       // Each signal is an FPDU of a header and a CRC.
-      while (heard < 3 * 20) yield* Effect.sleep("10 millis")
+      while (Buffer.concat(heard).length < 3 * 20) yield* Effect.sleep("10 millis")
       assert.strictEqual(a.queuePair.state, "rts")
     }).pipe(Effect.scoped, Effect.provide(pool))
   )

@@ -39,7 +39,7 @@ const most = 128
 const reads = (limit: number): number => (limit === unlimited ? most : limit)
 
 /** What this side wants, as a session is told. */
-export const termsOf = (card: Card, terms: WantedTerms): Terms => ({
+const termsOf = (card: Card, terms: WantedTerms): Terms => ({
   crc: card.settings.crc,
   ird: terms.inboundReads ?? defaults.inboundReads,
   ord: terms.outboundReads ?? defaults.outboundReads,
@@ -47,7 +47,7 @@ export const termsOf = (card: Card, terms: WantedTerms): Terms => ({
 })
 
 /** One side of a connection. */
-export class IwarpConnection implements Connection {
+class IwarpConnection implements Connection {
   readonly peer: Address
   privateData: Uint8Array = new Uint8Array(0)
   inboundReads = 0

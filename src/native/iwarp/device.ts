@@ -261,46 +261,56 @@ const takeCallers = (card: Card, meeting: Meeting) =>
   )
 
 /** Opens a device. */
-export const open = Effect.fnUntraced(function* (
+export const open: (
   name: string,
   pool: IoPool["Service"],
   settings: Resolved
-): Effect.fn.Return<Device, OpenError, Scope.Scope> {
-  const events = yield* PubSub.sliding<DeviceEvent>(eventsBehind)
-  const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
-  const context = yield* Effect.context()
-  const fork = (effect: Effect.Effect<unknown>): void => {
-    Effect.runForkWith(context)(Effect.forkIn(effect, scope))
-  }
-  const card = yield* hold(
-    Effect.sync(() => {
-      const emit = (event: DeviceEvent): void => void PubSub.publishUnsafe(events, event)
-      return new Card(
-        { name, gids: gidsOf(name), pool, settings, scope, emit, fork },
-        randomInt(2 ** 24)
-      )
-    })
-  )
-  const meeting = new Meeting(card)
-  const host = hostOf(card, meeting)
-  yield* Scope.provide(takeCallers(card, meeting), scope)
-  const { holding } = card
-  return {
-    info: { name, ports: [1], limits },
-    port: (number = 1) => portOf(card, number),
-    events: Stream.fromPubSub(events),
-    protectionDomain: create(card, holding, "protection domain", [], () => new Domain(card, host)),
-    completionQueue: (capacity = defaultCompletions) => {
-      const sizes = [["completions", capacity, limits.completions]] as const
-      return create(
+) => Effect.Effect<Device, OpenError, Scope.Scope> = Effect.fnUntraced(
+  function* (name, pool, settings) {
+    const events = yield* PubSub.sliding<DeviceEvent>(eventsBehind)
+    const scope = yield* Effect.acquireRelease(Scope.make(), (scope) =>
+      Scope.close(scope, Exit.void)
+    )
+    const context = yield* Effect.context()
+    const fork = (effect: Effect.Effect<unknown>): void => {
+      Effect.runForkWith(context)(Effect.forkIn(effect, scope))
+    }
+    const card = yield* hold(
+      Effect.sync(() => {
+        const emit = (event: DeviceEvent): void => void PubSub.publishUnsafe(events, event)
+        return new Card(
+          { name, gids: gidsOf(name), pool, settings, scope, emit, fork },
+          randomInt(2 ** 24)
+        )
+      })
+    )
+    const meeting = new Meeting(card)
+    const host = hostOf(card, meeting)
+    yield* Scope.provide(takeCallers(card, meeting), scope)
+    const { holding } = card
+    return {
+      info: { name, ports: [1], limits },
+      port: (number = 1) => portOf(card, number),
+      events: Stream.fromPubSub(events),
+      protectionDomain: create(
         card,
         holding,
-        "completion queue",
-        sizes,
-        () => new HeldCompletions(card, capacity)
-      )
-    },
-    listen: (options = {}) => listen(card, options),
-    connect: (options) => connect(card, options)
+        "protection domain",
+        [],
+        () => new Domain(card, host)
+      ),
+      completionQueue: (capacity = defaultCompletions) => {
+        const sizes = [["completions", capacity, limits.completions]] as const
+        return create(
+          card,
+          holding,
+          "completion queue",
+          sizes,
+          () => new HeldCompletions(card, capacity)
+        )
+      },
+      listen: (options = {}) => listen(card, options),
+      connect: (options) => connect(card, options)
+    }
   }
-})
+)

@@ -4,7 +4,6 @@ import type { Status } from "../verbs/Completion.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
 import type { QueuePair } from "../verbs/QueuePair.ts"
 import {
-  defaults,
   mayGo,
   offence,
   type State,
@@ -319,7 +318,3 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
     this.#released()
   }
 }
-
-/** How many reads the peer may have under way here, from the step to `rtr`. */
-export const inboundReadsOf = (path: ToReadyToReceive): number =>
-  path.inboundReads ?? defaults.inboundReads
