@@ -8,6 +8,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { describe as describeFabric, FabricFault } from "../native/sim/FabricFault.ts"
 
 /**
  * When a fault strikes: before a step of the run, or at a virtual time.
@@ -101,6 +102,14 @@ export const JournalFault = Schema.TaggedStruct("Journal", {
 export type JournalFault = typeof JournalFault.Type
 
 /**
+ * Something that happens to the simulated RDMA fabrics of the program.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const Fabric = Schema.TaggedStruct("Fabric", { at: Moment, fault: FabricFault })
+
+/**
  * A `Chaos.site` that is active in this run.
  *
  * @category entries
@@ -115,13 +124,20 @@ export const Site = Schema.TaggedStruct("Site", { name: Schema.String })
  * @category models
  * @since 0.1.0
  */
-export const Fault = Schema.Union([Crash, Pause, Skew, JournalFault, Site])
+export const Fault = Schema.Union([Crash, Pause, Skew, JournalFault, Fabric, Site])
 
 /** @since 0.1.0 */
 export type Fault = typeof Fault.Type
 
 /** @since 0.1.0 */
 export type ProcessFault = Extract<Fault, { readonly process: string }>
+
+/**
+ * A fault that strikes at a moment of its own.
+ *
+ * @since 0.1.0
+ */
+export type TimedFault = Extract<Fault, { readonly at: Moment }>
 
 /**
  * The faults of one run.
@@ -160,6 +176,10 @@ export const describe = (fault: Fault): string => {
       )
     case "Journal":
       return `journal ${fault.operation} no. ${fault.nth}: ${fault.kind} (${fault.millis} ms)`
+    case "Fabric": {
+      const lasts = "forMillis" in fault.fault ? ` for ${fault.fault.forMillis} ms` : ""
+      return `${describeFabric(fault.fault)} ${moment(fault.at)}${lasts}`
+    }
     case "Site":
       return `chaos at "${fault.name}"`
   }

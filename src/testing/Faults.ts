@@ -9,12 +9,27 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { FabricFault } from "../native/sim/FabricFault.ts"
 import type { Fault, FaultPlan, JournalFault, JournalFaultKind, Moment } from "./FaultPlan.ts"
+import { drawFabricFault } from "./internal/fabricFaults.ts"
 import { withHome } from "./internal/ambient.ts"
 import { Prng } from "./internal/prng.ts"
 import type { World } from "./internal/world.ts"
 
 type Names = string | ReadonlyArray<string>
+
+/**
+ * Which faults of fabrics a run may draw.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FabricOptions {
+  /** The hosts or devices that faults strike. */
+  readonly nodes: ReadonlyArray<string>
+  /** Default: all kinds. */
+  readonly kinds?: ReadonlyArray<FabricFault["_tag"]> | undefined
+}
 
 /**
  * Which faults a run may draw.
@@ -33,19 +48,17 @@ export interface Options {
    * `corrupt`; or the kinds themselves.
    */
   readonly journal?: boolean | ReadonlyArray<JournalFaultKind> | undefined
+  /** Faults of the simulated RDMA fabrics. */
+  readonly fabric?: FabricOptions | undefined
   /** Virtual time from now in which the faults strike. Default 10 seconds. */
   readonly within?: Duration.Input | undefined
   /** The most faults of each kind in a run. Default 3. */
   readonly most?: number | undefined
 }
 
-/** A number in [0, 2^bits) whose magnitude is uniform: small ones are as likely as large ones. */
-const byMagnitude = (prng: Prng, bits: number): number =>
-  Math.floor(2 ** (prng.double() * bits)) - 1
-
 const moment = (world: World, prng: Prng, within: number): Moment =>
   prng.chance(0.5)
-    ? { step: world.steps + byMagnitude(prng, 10) }
+    ? { step: world.steps + prng.byMagnitude(10) }
     : { millis: world.now + prng.below(Math.max(1, within)) }
 
 const recoverable: ReadonlyArray<JournalFaultKind> = [
@@ -84,15 +97,15 @@ const drawers = (options: Options): ReadonlyArray<Draw> => {
       draws.push((world, prng, within) => draw(prng.pick(list))(world, prng, within))
   }
   forProcesses(options.crash, (process) => (world, prng, within) => {
-    const restartAfter = byMagnitude(prng, Math.log2(1 + within / 4))
+    const restartAfter = prng.byMagnitude(Math.log2(1 + within / 4))
     return { _tag: "Crash", process, at: moment(world, prng, within), restartAfter }
   })
   forProcesses(options.pause, (process) => (world, prng, within) => {
-    const forMillis = 1 + byMagnitude(prng, Math.log2(1 + within))
+    const forMillis = 1 + prng.byMagnitude(Math.log2(1 + within))
     return { _tag: "Pause", process, at: moment(world, prng, within), forMillis }
   })
   forProcesses(options.skew, (process) => (world, prng, within) => {
-    const jumpMillis = byMagnitude(prng, 20) * (prng.chance(0.5) ? 1 : -1)
+    const jumpMillis = prng.byMagnitude(20) * (prng.chance(0.5) ? 1 : -1)
     const rate = prng.chance(0.5) ? 1 : prng.pick(rates)
     return { _tag: "Skew", process, at: moment(world, prng, within), jumpMillis, rate }
   })
@@ -101,14 +114,21 @@ const drawers = (options: Options): ReadonlyArray<Draw> => {
     draws.push((world, prng, within) => {
       const kind = prng.pick(kinds)
       const operation = prng.pick(operationsOf(kind))
-      const nth = world.count(operation) + 1 + byMagnitude(prng, 5)
+      const nth = world.count(operation) + 1 + prng.byMagnitude(5)
       return {
         _tag: "Journal",
         operation,
         nth,
         kind,
-        millis: 1 + byMagnitude(prng, Math.log2(1 + within))
+        millis: 1 + prng.byMagnitude(Math.log2(1 + within))
       }
+    })
+  }
+  const { fabric } = options
+  if (fabric !== undefined) {
+    draws.push((world, prng, within) => {
+      const fault = drawFabricFault(prng, fabric, within)
+      return { _tag: "Fabric", at: moment(world, prng, within), fault }
     })
   }
   return draws
@@ -166,6 +186,7 @@ export const heal: Effect.Effect<void> = withHome(({ world }) =>
     world.faulty = false
     world.agenda.clear()
     world.recorder?.event("all faults stop")
+    for (const fabric of world.fabrics) fabric.heal()
     for (const process of world.processes.values()) process.heal()
   })
 )

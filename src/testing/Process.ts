@@ -106,6 +106,7 @@ class Controller<A, E, R> implements Controls {
     this.isDown = true
     this.home.kill()
     this.home = undefined
+    for (const fabric of this.world.fabrics) fabric.crash(this.name)
   }
 
   pause(how = "pauses"): void {

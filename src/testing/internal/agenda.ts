@@ -1,19 +1,19 @@
 /** The faults of a run that wait for their moment, soonest first. */
-import type { ProcessFault } from "../FaultPlan.ts"
+import type { TimedFault } from "../FaultPlan.ts"
 
-const stepOf = (fault: ProcessFault): number => ("step" in fault.at ? fault.at.step : 0)
-const millisOf = (fault: ProcessFault): number => ("millis" in fault.at ? fault.at.millis : 0)
+const stepOf = (fault: TimedFault): number => ("step" in fault.at ? fault.at.step : 0)
+const millisOf = (fault: TimedFault): number => ("millis" in fault.at ? fault.at.millis : 0)
 
 /** Two short sorted lists: faults by step and faults by time. */
 export class Agenda {
-  private bySteps: Array<ProcessFault> = []
-  private byMillis: Array<ProcessFault> = []
+  private bySteps: Array<TimedFault> = []
+  private byMillis: Array<TimedFault> = []
   /** The step of the next fault, `Infinity` if there is none: one comparison for each step. */
   nextStep = Infinity
   /** The virtual time of the next fault, `Infinity` if there is none. */
   nextMillis = Infinity
 
-  add(fault: ProcessFault): void {
+  add(fault: TimedFault): void {
     if ("step" in fault.at) {
       this.bySteps = [...this.bySteps, fault].toSorted((a, b) => stepOf(a) - stepOf(b))
     } else {
@@ -23,14 +23,14 @@ export class Agenda {
   }
 
   /** Takes the next fault by step. */
-  takeStep(): ProcessFault | undefined {
+  takeStep(): TimedFault | undefined {
     const fault = this.bySteps.shift()
     this.look()
     return fault
   }
 
   /** Takes the next fault by time. */
-  takeMillis(): ProcessFault | undefined {
+  takeMillis(): TimedFault | undefined {
     const fault = this.byMillis.shift()
     this.look()
     return fault

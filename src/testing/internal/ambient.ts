@@ -9,6 +9,7 @@ import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
 import * as Chaos from "../../actors/kernel/Chaos.ts"
 import { Epochs } from "../../actors/kernel/Epochs.ts"
+import { Watch } from "../../native/sim/Watch.ts"
 import { EpochSource } from "../../schema/Epoch.ts"
 import type { Home } from "./home.ts"
 import type { Prng } from "./prng.ts"
@@ -63,6 +64,15 @@ const logger = (world: World): Logger.Logger<unknown, void> =>
 /** Each life of a process is an instance of its own. */
 const epochsOf = (world: World): EpochSource => new EpochSource(world.random.bits())
 
+/** Fabrics are under the run's faults, and in its trace. */
+const watchOf = (world: World): Watch => ({
+  attach: (fabric) => void world.fabrics.push(fabric),
+  note: (text) => {
+    world.observe(text)
+    world.recorder?.event(text)
+  }
+})
+
 /** The context of the main fiber. */
 export const ambient = (world: World, chaos: Chaos.Chaos): Context.Context<never> =>
   Context.makeUnsafe(
@@ -75,6 +85,7 @@ export const ambient = (world: World, chaos: Chaos.Chaos): Context.Context<never
       [Logger.CurrentLoggers.key, new Set([logger(world)])],
       [Chaos.Chaos.key, chaos],
       [Epochs.key, epochsOf(world)],
+      [Watch.key, watchOf(world)],
       [CurrentHome.key, world.main]
     ])
   )

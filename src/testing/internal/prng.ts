@@ -57,6 +57,11 @@ export class Prng {
     return Math.floor(((this.bits() >>> 0) / 0x100000000) * limit)
   }
 
+  /** An integer in [0, 2^bits) of uniform magnitude: small ones are as likely as large ones. */
+  byMagnitude(bits: number): number {
+    return Math.floor(2 ** (this.double() * bits)) - 1
+  }
+
   /** An integer in [min, max]. */
   between(min: number, max: number): number {
     return min + this.below(max - min + 1)

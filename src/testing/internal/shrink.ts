@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
+import type { FabricFault } from "../../native/sim/FabricFault.ts"
 import type { Fault, FaultPlan, Moment } from "../FaultPlan.ts"
 import { type Ran, type RunOptions, runOnce } from "./runOnce.ts"
 
@@ -30,6 +31,16 @@ const earlier = (at: Moment): ReadonlyArray<Moment> =>
   "step" in at
     ? halve(at.step).map((step) => ({ step }))
     : halve(at.millis).map((millis) => ({ millis }))
+
+/** The same with shorter times. */
+const simplerFabric = (fault: FabricFault): ReadonlyArray<FabricFault> => {
+  const forms: Array<FabricFault> = []
+  if ("forMillis" in fault) {
+    for (const forMillis of halve(fault.forMillis)) forms.push({ ...fault, forMillis })
+  }
+  if ("millis" in fault) for (const millis of halve(fault.millis)) forms.push({ ...fault, millis })
+  return forms
+}
 
 /** One copy of a fault for each value of one of its fields. */
 const vary = <F extends Fault, K extends keyof F>(
@@ -69,6 +80,11 @@ const simpler = (fault: Fault): ReadonlyArray<Fault> => {
           halve(fault.nth - 1).map((before) => before + 1)
         ),
         ...vary(fault, "millis", halve(fault.millis))
+      ]
+    case "Fabric":
+      return [
+        ...vary(fault, "at", earlier(fault.at)),
+        ...vary(fault, "fault", simplerFabric(fault.fault))
       ]
     case "Site":
       return []

@@ -5,7 +5,8 @@
  * nothing is runnable, time jumps to the next timer or fault. Nothing here reads a real clock.
  */
 import type * as Deferred from "effect/Deferred"
-import type { Fault, FaultPlan, ProcessFault } from "../FaultPlan.ts"
+import type { SimFabric } from "../../native/sim/SimFabric.ts"
+import type { Fault, FaultPlan, ProcessFault, TimedFault } from "../FaultPlan.ts"
 import {
   InvariantBroken,
   LimitReached,
@@ -75,6 +76,8 @@ export class World {
   readonly agenda = new Agenda()
   readonly timers = new Timers<Home>()
   readonly processes = new Map<string, Controls>()
+  /** The simulated fabrics that the program made. */
+  readonly fabrics: Array<SimFabric> = []
   readonly invariants: Array<Invariant> = []
   readonly marks = new Map<string, Mark>()
   /** False once the faults have been stopped. */
@@ -124,7 +127,7 @@ export class World {
 
   /** Puts a fault that has a moment of its own on the agenda. */
   appoint(fault: Fault): void {
-    if ("process" in fault) this.agenda.add(fault)
+    if ("at" in fault) this.agenda.add(fault)
   }
 
   /** Draws after how many operations the running fiber must let others go first. */
@@ -233,9 +236,10 @@ export class World {
     this.tasks = []
   }
 
-  strike(fault: ProcessFault | undefined): void {
+  strike(fault: TimedFault | undefined): void {
     if (fault === undefined) return
-    this.processes.get(fault.process)?.strike(fault)
+    if (fault._tag !== "Fabric") return this.processes.get(fault.process)?.strike(fault)
+    for (const fabric of this.fabrics) fabric.strike(fault.fault)
   }
 
   private limitReached(limit: "maxSteps" | "maxTime"): LimitReached {

@@ -2,16 +2,15 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { NewEvent } from "../../../schema/JournalRecord.ts"
+import { failureOf, same } from "../contract.ts"
 import {
   append,
   demand,
   event,
   events,
-  failureOf,
   given,
   history,
   range,
-  same,
   sequence,
   stored
 } from "./demands.ts"

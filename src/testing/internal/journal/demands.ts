@@ -1,20 +1,9 @@
 /** What the tests of the journal contract are written with. */
 import * as Effect from "effect/Effect"
-import * as Equal from "effect/Equal"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Journal, type Store } from "../../../actors/kernel/Journal.ts"
 import type { Claim, JournalError, NewEvent, StoredEvent } from "../../../schema/JournalRecord.ts"
 import type { Case } from "../../JournalContract.ts"
-
-/** A journal does not do what the contract demands. */
-class ContractViolation extends Schema.TaggedError<ContractViolation>()("ContractViolation", {
-  detail: Schema.String
-}) {
-  override get message() {
-    return this.detail
-  }
-}
 
 /** A case of the contract, whose test is given the journal. */
 export const demand = (
@@ -27,25 +16,6 @@ export const demand = (
     yield* Effect.gen(() => test(journal))
   })
 })
-
-/** Fails unless both are structurally equal. */
-export const same = (actual: unknown, expected: unknown, what: string) =>
-  Equal.equals(actual, expected)
-    ? Effect.void
-    : Effect.fail(
-        new ContractViolation({
-          detail: `${what}: expected ${show(expected)}, found ${show(actual)}`
-        })
-      )
-
-const show = (value: unknown) => {
-  const text = JSON.stringify(value) ?? String(value)
-  return text.length > 300 ? `${text.slice(0, 300)}...` : text
-}
-
-/** The tag of the error that an operation fails with, or "nothing". */
-export const failureOf = <A, E extends { readonly _tag: string }>(effect: Effect.Effect<A, E>) =>
-  Effect.match(effect, { onFailure: (error): string => error._tag, onSuccess: () => "nothing" })
 
 /** An event without tags whose body tells it from others. */
 export const event = (body: string, tags: ReadonlyArray<string> = []): NewEvent => ({

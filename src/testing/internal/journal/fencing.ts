@@ -1,17 +1,8 @@
 /** Demands on claims: the newest writer alone writes, from the moment of its claim. */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import {
-  append,
-  demand,
-  event,
-  events,
-  failureOf,
-  history,
-  range,
-  same,
-  sequence
-} from "./demands.ts"
+import { failureOf, same } from "../contract.ts"
+import { append, demand, event, events, history, range, sequence } from "./demands.ts"
 
 export const fencing = [
   demand("each claim has a higher writer than the one before", function* (journal) {

@@ -1,7 +1,8 @@
 /** Demands on deletion: exactly what was named, and the place in the history is never lost. */
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { append, demand, events, history, range, same, sequence, stored } from "./demands.ts"
+import { same } from "../contract.ts"
+import { append, demand, events, history, range, sequence, stored } from "./demands.ts"
 
 const snapshot = (seq: number) => ({ actor: "a", seq, version: 1, body: "{}", at: 0 })
 

@@ -1,7 +1,8 @@
 /** Demands on read: from any event on, long histories too, and never more than is asked for. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { append, demand, event, events, history, range, same, sequence, stored } from "./demands.ts"
+import { same } from "../contract.ts"
+import { append, demand, event, events, history, range, sequence, stored } from "./demands.ts"
 
 export const reading = [
   demand("a history is read from any event on", function* (journal) {

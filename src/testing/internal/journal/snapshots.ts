@@ -2,7 +2,8 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { StoredSnapshot } from "../../../schema/JournalRecord.ts"
-import { append, demand, events, failureOf, history, range, same, sequence } from "./demands.ts"
+import { failureOf, same } from "../contract.ts"
+import { append, demand, events, history, range, sequence } from "./demands.ts"
 
 const snapshot = (seq: number, body = `{"n":${seq}}`): StoredSnapshot => ({
   actor: "a",

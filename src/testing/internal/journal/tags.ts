@@ -2,7 +2,8 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Store } from "../../../actors/kernel/Journal.ts"
-import { append, demand, event, history, range, same, stored } from "./demands.ts"
+import { same } from "../contract.ts"
+import { append, demand, event, history, range, stored } from "./demands.ts"
 
 const tagged = (journal: Store, tag: string, after?: number) =>
   Stream.runCollect(journal.tagged(tag, after))

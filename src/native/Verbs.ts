@@ -1,0 +1,67 @@
+/**
+ * Remote direct memory access behind one service, whatever moves the octets.
+ *
+ * A device gives protection domains, regions of memory, completion queues and queue pairs, each a
+ * resource of a Scope. Work is posted synchronously and ends once, with a completion. Queue pairs
+ * are connected by the provider (`connect`, `listen`) or out of band, step by step.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { makeSim } from "./sim/provider.ts"
+import type { HostOptions, SimFabric } from "./sim/SimFabric.ts"
+import type { Device, DeviceInfo } from "./verbs/Device.ts"
+import type { OpenError, Unsupported } from "./verbs/VerbsError.ts"
+
+/**
+ * In what providers differ. Code that needs one of these asks for it first.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Capabilities {
+  readonly atomics: boolean
+  readonly writeImmediate: boolean
+  /** A peer's `send-invalidate` is obeyed. */
+  readonly remoteInvalidate: boolean
+  /**
+   * A send or write ends when the peer's device has it, so its completion tells of the peer's
+   * refusal. Without it, such work may end well although it fails; what follows is flushed.
+   */
+  readonly acknowledges: boolean
+  /** A message without a posted receive is sent again. Without it, the connection ends. */
+  readonly rnrRetries: boolean
+}
+
+/**
+ * What a provider offers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Provider {
+  readonly name: "sim" | "iwarp" | "ib"
+  readonly capabilities: Capabilities
+  readonly devices: Effect.Effect<ReadonlyArray<DeviceInfo>, Unsupported>
+  /** Opens a device; the first one if no name is given. */
+  readonly open: (name?: string) => Effect.Effect<Device, OpenError, Scope.Scope>
+}
+
+/**
+ * The service.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Verbs extends Context.Service<Verbs, Provider>()("handfast/native/Verbs") {
+  /**
+   * The devices of one host on a simulated fabric.
+   *
+   * @since 0.1.0
+   */
+  static readonly layerSim = (fabric: SimFabric, options: HostOptions = {}): Layer.Layer<Verbs> =>
+    Layer.sync(Verbs, () => makeSim(fabric, options))
+}

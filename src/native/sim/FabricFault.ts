@@ -1,0 +1,166 @@
+/**
+ * What can go wrong in a simulated fabric, as plain values: they are drawn, shrunk and saved with
+ * a test.
+ *
+ * A node is a host (`"a"`, with all its devices) or one device (`"a/sim0"`). Whatever lasts ends
+ * after `forMillis` of the fabric's time.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { mtus } from "../verbs/QueuePairState.ts"
+
+const Millis = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
+const link = { from: Schema.String, to: Schema.String, forMillis: Millis }
+const lasting = { node: Schema.String, forMillis: Millis }
+
+/**
+ * Each step of a queue pair takes so much longer.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const SlowModify = Schema.TaggedStruct("SlowModify", { ...lasting, millis: Millis })
+
+/**
+ * A share of what one node sends to another is lost.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const Loss = Schema.TaggedStruct("Loss", {
+  ...link,
+  share: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
+})
+
+/**
+ * Nothing gets through in one direction.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const Cut = Schema.TaggedStruct("Cut", link)
+
+/**
+ * What one node sends to another takes so much longer.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const Delay = Schema.TaggedStruct("Delay", { ...link, millis: Millis })
+
+/**
+ * A node answers as if it had no receive posted.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const Rnr = Schema.TaggedStruct("Rnr", lasting)
+
+/**
+ * The next message that a node sends ends with `retry-exceeded`.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const RetryExhaustion = Schema.TaggedStruct("RetryExhaustion", { node: Schema.String })
+
+/**
+ * A queue pair of a node fails: at its next step to that state, or while it runs.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const QueuePairError = Schema.TaggedStruct("QueuePairError", {
+  node: Schema.String,
+  step: Schema.Literals(["init", "rtr", "rts", "running"])
+})
+
+/**
+ * A port goes down and comes up again.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const PortFlap = Schema.TaggedStruct("PortFlap", lasting)
+
+/**
+ * A port gets another GID, for good. What is connected by the old one is cut off.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const GidChange = Schema.TaggedStruct("GidChange", { node: Schema.String })
+
+/**
+ * A device is pulled out, with all that was made on it, and plugged in again.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const DeviceRemoval = Schema.TaggedStruct("DeviceRemoval", lasting)
+
+/**
+ * A port takes only packets up to this size.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const MtuMismatch = Schema.TaggedStruct("MtuMismatch", {
+  ...lasting,
+  mtu: Schema.Literals(mtus)
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export const FabricFault = Schema.Union([
+  SlowModify,
+  Loss,
+  Cut,
+  Delay,
+  Rnr,
+  RetryExhaustion,
+  QueuePairError,
+  PortFlap,
+  GidChange,
+  DeviceRemoval,
+  MtuMismatch
+])
+
+/** @since 0.1.0 */
+export type FabricFault = typeof FabricFault.Type
+
+/**
+ * One line for people.
+ *
+ * @category printing
+ * @since 0.1.0
+ */
+export const describe = (fault: FabricFault): string => {
+  switch (fault._tag) {
+    case "SlowModify":
+      return `each step of a queue pair of ${fault.node} takes ${fault.millis} ms`
+    case "Loss":
+      return `loss of ${Math.round(fault.share * 100)} % from ${fault.from} to ${fault.to}`
+    case "Cut":
+      return `cut from ${fault.from} to ${fault.to}`
+    case "Delay":
+      return `delay of ${fault.millis} ms from ${fault.from} to ${fault.to}`
+    case "Rnr":
+      return `${fault.node} has no receives`
+    case "RetryExhaustion":
+      return `retries exhausted at ${fault.node}`
+    case "QueuePairError":
+      return `error of a queue pair of ${fault.node}, ${fault.step}`
+    case "PortFlap":
+      return `port of ${fault.node} down`
+    case "GidChange":
+      return `another GID for ${fault.node}`
+    case "DeviceRemoval":
+      return `device of ${fault.node} removed`
+    case "MtuMismatch":
+      return `${fault.node} takes packets up to ${fault.mtu}`
+  }
+}

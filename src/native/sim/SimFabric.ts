@@ -1,0 +1,215 @@
+/**
+ * A fabric of simulated RDMA devices: strict where real ones are merely unlucky.
+ *
+ * It keeps the rules of a reliable connection (order, retries, receiver not ready, flush on error)
+ * on Effect's own clock and random source, so in a simulation a run can be repeated exactly. It
+ * counts what a real fabric hides, first of all messages to a peer that is not ready yet. Faults
+ * are values, see `FabricFault`.
+ *
+ * Make it outside of the simulated processes: it is the network between them.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as WebCrypto from "effect/crypto/WebCrypto"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as Gid from "../../schema/Gid.ts"
+import type { Sort } from "../verbs/soft/holdings.ts"
+import type { Counters } from "./counters.ts"
+import { Defects } from "./defects.ts"
+import { describe, type FabricFault } from "./FabricFault.ts"
+import { Network, type Surroundings } from "./network.ts"
+import { Nic } from "./nic.ts"
+import { Watch } from "./Watch.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The mean time that a message takes in one direction. Default 10 microseconds. */
+  readonly latency?: Duration.Input | undefined
+}
+
+/**
+ * A host of the fabric.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HostOptions {
+  /** Its name in faults. Default: `host-1`, `host-2` and so on. */
+  readonly host?: string | undefined
+  /** The names of its devices, one port each. Default: `sim0`. */
+  readonly devices?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * What is open on a host's devices.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Resources {
+  readonly listeners: number
+  readonly connections: number
+  readonly queuePairs: number
+  readonly regions: number
+  readonly completionQueues: number
+  readonly protectionDomains: number
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export class SimFabric {
+  readonly #network: Network
+  #hosts = 0
+  #gids = 0
+
+  constructor(latency: number, surroundings: Surroundings) {
+    this.#network = new Network(latency, surroundings)
+  }
+
+  /**
+   * Makes a fabric that lives as long as the Scope.
+   *
+   * @since 0.1.0
+   */
+  static readonly make: (options?: Options) => Effect.Effect<SimFabric, never, Scope.Scope> =
+    Effect.fnUntraced(function* ({ latency = "10 micros" } = {}) {
+      const run = yield* FiberSet.makeRuntime()
+      const crypto = yield* WebCrypto.WebCrypto
+      const watch = yield* Watch
+      const fabric = new SimFabric(Duration.toMillis(Duration.fromInputUnsafe(latency)), {
+        clock: yield* Clock.Clock,
+        random: yield* Random.Random,
+        fork: (effect) => void run(effect),
+        note: watch.note,
+        draw: () => crypto.getRandomValues(new Uint32Array(1))[0]!,
+        defects: yield* Defects
+      })
+      watch.attach(fabric)
+      return fabric
+    })
+
+  /** What was counted so far. */
+  get counters(): Readonly<Counters> {
+    let { doubleCompletions } = this.#network.counters
+    for (const nic of this.#network.nics.values()) {
+      for (const { receives, sends } of nic.queuePairs.values()) {
+        doubleCompletions += sends.ledger.doubleEnds + receives.ledger.doubleEnds
+      }
+    }
+    return { ...this.#network.counters, doubleCompletions }
+  }
+
+  /** What is open on a host, or on all of them. */
+  resources(host?: string): Resources {
+    const count = (sort: Sort) => {
+      let sum = 0
+      for (const nic of this.#network.nics.values()) {
+        if (host === undefined || nic.is(host)) sum += nic.count(sort)
+      }
+      return sum
+    }
+    return {
+      listeners: count("listener"),
+      connections: count("connection"),
+      queuePairs: count("queue pair"),
+      regions: count("region"),
+      completionQueues: count("completion queue"),
+      protectionDomains: count("protection domain")
+    }
+  }
+
+  /** Lets a fault happen now. */
+  strike(fault: FabricFault): void {
+    this.#network.note(`fabric: ${describe(fault)}`)
+    switch (fault._tag) {
+      case "RetryExhaustion":
+        return this.#each(fault.node, (nic) => void (nic.isExhausted = true))
+      case "QueuePairError":
+        return this.#each(fault.node, (nic) => this.#failQueuePair(nic, fault.step))
+      case "GidChange":
+        return this.#each(fault.node, (nic) => {
+          nic.gid = this.#newGid()
+          nic.emit({ _tag: "GidChanged", port: 1, index: 0 })
+        })
+      default: {
+        const lasting = { ...fault }
+        this.#change(() => this.#network.faults.add(lasting))
+        this.#network.after(fault.forMillis, () =>
+          this.#change(() => this.#network.faults.delete(lasting))
+        )
+      }
+    }
+  }
+
+  /** Ends all faults. */
+  heal(): void {
+    this.#change(() => this.#network.faults.clear())
+    for (const nic of this.#network.nics.values()) {
+      nic.failingSteps.clear()
+      nic.isExhausted = false
+    }
+  }
+
+  /**
+   * The programs of a host die, as by `kill -9`: its queue pairs are gone, its connections are
+   * ended by its kernel.
+   */
+  crash(host: string): void {
+    this.#each(host, (nic) => nic.crash())
+  }
+
+  /** The devices of a host, which are made when they are first asked for. */
+  plug({ devices = ["sim0"], host }: HostOptions): ReadonlyArray<Nic> {
+    this.#hosts += 1
+    const name = host ?? `host-${this.#hosts}`
+    return devices.map((device) => {
+      const { nics } = this.#network
+      const there = nics.get(`${name}/${device}`)
+      if (there !== undefined) return there
+      const place = { lid: nics.size + 1, gid: this.#newGid() }
+      const nic = new Nic(this.#network, name, device, place)
+      nics.set(`${name}/${device}`, nic)
+      return nic
+    })
+  }
+
+  #newGid(): Gid.Gid {
+    this.#gids += 1
+    return Gid.fromAddress(`10.${this.#gids >> 16}.${(this.#gids >> 8) & 255}.${this.#gids & 255}`)!
+  }
+
+  #each(node: string, act: (nic: Nic) => void): void {
+    for (const nic of this.#network.nics.values()) if (nic.is(node)) act(nic)
+  }
+
+  #failQueuePair(nic: Nic, step: "init" | "rtr" | "rts" | "running"): void {
+    if (step !== "running") return void nic.failingSteps.add(step)
+    for (const queuePair of nic.queuePairs.values()) {
+      if (queuePair.state === "rts") return queuePair.failFatally("the device failed it")
+    }
+  }
+
+  /** Changes which faults are in force, and lets ports and devices notice. */
+  #change(act: () => void): void {
+    const nics = [...this.#network.nics.values()]
+    const before = nics.map((nic) => [this.#network.isDown(nic), this.#network.isRemoved(nic)])
+    act()
+    for (const [index, nic] of nics.entries()) {
+      const [wasDown, wasRemoved] = before[index]!
+      const isRemoved = this.#network.isRemoved(nic)
+      if (isRemoved && !wasRemoved) nic.remove()
+      const isDown = this.#network.isDown(nic)
+      if (isDown !== wasDown) nic.emit({ _tag: isDown ? "PortDown" : "PortUp", port: 1 })
+    }
+  }
+}

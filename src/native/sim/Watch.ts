@@ -1,0 +1,27 @@
+/**
+ * Who looks at the simulated fabrics of a program: a simulation hangs its faults and its trace in
+ * here, and the fabric knows nothing of it.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type { SimFabric } from "./SimFabric.ts"
+
+/**
+ * What is told: that there is a fabric, and what happens in it, line by line.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export interface Watch {
+  readonly attach: (fabric: SimFabric) => void
+  readonly note: (text: string) => void
+}
+
+/**
+ * @category references
+ * @since 0.1.0
+ */
+export const Watch = Context.Reference<Watch>("handfast/native/sim/Watch", {
+  defaultValue: (): Watch => ({ attach: () => undefined, note: () => undefined })
+})

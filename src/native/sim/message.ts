@@ -1,0 +1,69 @@
+/** What queue pairs of a simulated fabric send each other: whole messages, and answers to them. */
+import type { Gid } from "../../schema/Gid.ts"
+import type { Status } from "../verbs/Completion.ts"
+import type { Mtu } from "../verbs/QueuePairState.ts"
+import type { Opcode } from "../verbs/WorkRequest.ts"
+
+/** One life of a queue pair: from its making or its last reset to its end or its next reset. */
+export interface Life {
+  readonly began: number
+}
+
+/** From where to where. */
+export interface Header {
+  readonly source: Gid
+  readonly sourceQueuePair: number
+  readonly target: Gid
+  readonly targetQueuePair: number
+  /** 24 bits, one for each message. */
+  readonly sequence: number
+}
+
+/** A work request on its way. */
+export interface Message extends Header {
+  readonly opcode: Opcode
+  /** What is sent or written; nothing for what fetches. */
+  readonly payload: Uint8Array
+  /** Octets to send, write or read. */
+  readonly bytes: number
+  readonly mtu: Mtu
+  /** Reads and atomic operations of the sender that have no answer yet, this one included. */
+  readonly reads: number
+  /** The life of the queue pair that the sender was told of; only for counting. */
+  readonly addressee: Life | undefined
+  /** Not the first time that it is sent. */
+  readonly again: boolean
+  readonly remoteKey: number
+  readonly remoteHigh: number
+  readonly remoteLow: number
+  readonly immediate: number
+  readonly invalidate: number
+  readonly value: bigint
+  readonly compare: bigint
+}
+
+/** What came of a message: octets that it fetched, how long to wait, or a refusal. */
+export type Outcome =
+  | { readonly _tag: "Done"; readonly fetched: Uint8Array }
+  | { readonly _tag: "NotReady"; readonly waitMillis: number }
+  | { readonly _tag: "Refused"; readonly status: Status }
+
+/** It took effect, and fetched nothing. */
+export const done: Outcome = { _tag: "Done", fetched: new Uint8Array(0) }
+
+/** An answer to a message, and with it to all messages before that. */
+export interface Answer extends Header {
+  readonly outcome: Outcome
+}
+
+const sequences = 0x100_0000
+
+/** The number that follows a sequence number after so many messages. */
+export const sequenceAfter = (sequence: number, messages: number): number =>
+  (sequence + messages) % sequences
+
+/** How far `sequence` is ahead of `expected`: half of all numbers are ahead, half behind. */
+export const ahead = (sequence: number, expected: number): number => {
+  const distance = (sequence - expected + sequences) % sequences
+  return distance < sequences / 2 ? distance : distance - sequences
+}

@@ -1,0 +1,187 @@
+/**
+ * The wires and the time of a simulated fabric.
+ *
+ * What a queue pair sends arrives in order or not at all; between queue pairs there is no order.
+ * Which faults are in force is a set of values, and every question about the network looks at it.
+ */
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Random from "effect/Random"
+import type { Gid } from "../../schema/Gid.ts"
+import type { Mtu } from "../verbs/QueuePairState.ts"
+import { Counters } from "./counters.ts"
+import type { Defects } from "./defects.ts"
+import type { FabricFault } from "./FabricFault.ts"
+import type { Nic } from "./nic.ts"
+
+/** How often a message of connection management is sent. */
+const managementTries = 5
+/** How long it is waited for an answer to one of them. */
+const managementMillis = 1000
+
+/** Software takes longer than devices: what a device answers is there before. */
+const softwareMillis = 1
+
+/** What keeps the order of what one queue pair sends in one direction. */
+export class Channel {
+  readonly arrivals: Array<() => void> = []
+  lastAt = 0
+}
+
+/** What the surroundings give to a network. */
+export interface Surroundings {
+  readonly clock: Clock.Clock
+  readonly random: Random.Random
+  readonly fork: (effect: Effect.Effect<void>) => void
+  readonly note: (text: string) => void
+  /** 32 random bits. */
+  readonly draw: () => number
+  readonly defects: Defects
+}
+
+/** The one network of a fabric. */
+export class Network {
+  readonly counters = new Counters()
+  readonly nics = new Map<string, Nic>()
+  /** The faults that are in force. */
+  readonly faults = new Set<FabricFault>()
+  readonly surroundings: Surroundings
+  readonly #latency: number
+
+  constructor(latency: number, surroundings: Surroundings) {
+    this.#latency = latency
+    this.surroundings = surroundings
+  }
+
+  get defects(): Defects {
+    return this.surroundings.defects
+  }
+
+  /** Puts a line into the trace, if somebody keeps one. */
+  note(text: string): void {
+    this.surroundings.note(text)
+  }
+
+  get now(): number {
+    return Number(this.surroundings.clock.monotonicTimeNanosUnsafe()) / 1_000_000
+  }
+
+  /** Does something later, outside of whoever asks for it. */
+  after(millis: number, act: () => void): void {
+    this.surroundings.fork(Effect.andThen(Effect.sleep(Duration.millis(millis)), Effect.sync(act)))
+  }
+
+  /** The device that a GID leads to. */
+  find(gid: Gid): Nic | undefined {
+    for (const nic of this.nics.values()) if (nic.gid === gid) return nic
+    return undefined
+  }
+
+  /** The faults of one kind that are in force. */
+  *active<Tag extends FabricFault["_tag"]>(
+    tag: Tag
+  ): Generator<Extract<FabricFault, { readonly _tag: Tag }>> {
+    for (const fault of this.faults) {
+      if (fault._tag === tag) yield fault as Extract<FabricFault, { readonly _tag: Tag }>
+    }
+  }
+
+  isDown(nic: Nic): boolean {
+    for (const { node } of this.active("PortFlap")) if (nic.is(node)) return true
+    return this.isRemoved(nic)
+  }
+
+  isRemoved(nic: Nic): boolean {
+    for (const { node } of this.active("DeviceRemoval")) if (nic.is(node)) return true
+    return false
+  }
+
+  /** The largest packet that a port takes. */
+  mtuOf(nic: Nic): Mtu {
+    let mtu = nic.mtu
+    for (const fault of this.active("MtuMismatch")) {
+      if (nic.is(fault.node) && fault.mtu < mtu) mtu = fault.mtu
+    }
+    return mtu
+  }
+
+  /** How much longer a step of a queue pair takes. */
+  modifyMillis(nic: Nic): number {
+    let millis = 0
+    for (const fault of this.active("SlowModify")) if (nic.is(fault.node)) millis += fault.millis
+    return millis
+  }
+
+  hasNoReceives(nic: Nic): boolean {
+    for (const { node } of this.active("Rnr")) if (nic.is(node)) return true
+    return false
+  }
+
+  /**
+   * Sends from one port to another. `arrive` is called at the target, later, unless it is lost on
+   * the way; answers whether it is, for those who simulate a sender that tries again.
+   */
+  carry(
+    from: Nic,
+    source: Gid,
+    target: Gid,
+    channel: Channel,
+    arrive: (nic: Nic) => void
+  ): boolean {
+    const nic = this.find(target)
+    if (nic === undefined || from.gid !== source || !this.#passes(from, nic)) {
+      this.counters.lost += 1
+      return false
+    }
+    const at = Math.max(channel.lastAt, this.now + this.#millis(from, nic))
+    channel.lastAt = at
+    channel.arrivals.push(() => {
+      if (nic.gid === target && !this.isDown(nic)) arrive(nic)
+      else this.counters.lost += 1
+    })
+    this.after(at - this.now, () => channel.arrivals.shift()!())
+    return true
+  }
+
+  /**
+   * Sends what is not of a queue pair, and tries again for a while if it is lost: the messages
+   * of connection management. `giveUp` is called when that was in vain.
+   */
+  manage(
+    from: Nic,
+    target: Gid,
+    arrive: (nic: Nic) => void,
+    giveUp: () => void = () => undefined,
+    tries = managementTries
+  ): void {
+    const channel = new Channel()
+    channel.lastAt = this.now + softwareMillis
+    if (this.carry(from, from.gid, target, channel, arrive)) return
+    this.after(managementMillis, () => {
+      if (tries === 1) giveUp()
+      else this.manage(from, target, arrive, giveUp, tries - 1)
+    })
+  }
+
+  /** From zero to twice the mean, so that queue pairs overtake each other. */
+  #millis(from: Nic, to: Nic): number {
+    let millis = 2 * this.#latency * this.surroundings.random.nextDoubleUnsafe()
+    for (const fault of this.active("Delay")) {
+      if (from.is(fault.from) && to.is(fault.to)) millis += fault.millis
+    }
+    return millis
+  }
+
+  #passes(from: Nic, to: Nic): boolean {
+    if (this.isDown(from) || this.isDown(to)) return false
+    for (const fault of this.active("Cut")) {
+      if (from.is(fault.from) && to.is(fault.to)) return false
+    }
+    for (const fault of this.active("Loss")) {
+      if (!from.is(fault.from) || !to.is(fault.to)) continue
+      if (this.surroundings.random.nextDoubleUnsafe() < fault.share) return false
+    }
+    return true
+  }
+}

@@ -1,0 +1,131 @@
+/** A simulated device with its one port: what is plugged into a host. */
+import type { Gid } from "../../schema/Gid.ts"
+import type { DeviceEvent } from "../verbs/Device.ts"
+import type { Mtu } from "../verbs/QueuePairState.ts"
+import { Holding, type Sort } from "../verbs/soft/holdings.ts"
+import { KeyTable } from "../verbs/soft/keyTable.ts"
+import type { Keys, MemoryRegion } from "../verbs/soft/memory.ts"
+import type { Offer } from "./connection.ts"
+import type { SimListener } from "./listener.ts"
+import type { Message } from "./message.ts"
+import type { Network } from "./network.ts"
+import type { SimQueuePair } from "./queuePair.ts"
+
+/** Numbers up to here are for management, as on real devices. */
+const lastReserved = 16
+/** Listeners that do not care get a port above this one: those of clients on Linux. */
+const belowFreePorts = 32767
+
+/** A device as one program opened it, until it is closed or pulled out. */
+export class OpenDevice {
+  readonly nic: Nic
+  readonly holding: Holding
+  readonly emit: (event: DeviceEvent) => void
+  isRemoved = false
+
+  constructor(nic: Nic, emit: (event: DeviceEvent) => void) {
+    this.nic = nic
+    this.emit = emit
+    this.holding = new Holding("device", [], () => nic.opened.delete(this))
+    nic.opened.add(this)
+  }
+}
+
+/** One device, over all its plugging in and out. */
+export class Nic {
+  readonly host: string
+  readonly name: string
+  readonly lid: number
+  readonly mtu: Mtu = 4096
+  readonly network: Network
+  readonly keys: Keys
+  readonly opened = new Set<OpenDevice>()
+  readonly queuePairs = new Map<number, SimQueuePair>()
+  readonly listeners = new Map<number, SimListener>()
+  /** Steps whose next try fails. */
+  readonly failingSteps = new Set<string>()
+  /** The next message that is sent ends with exhausted retries. */
+  isExhausted = false
+  gid: Gid
+  #domains = 0
+  #queuePairs = lastReserved
+  #ports = belowFreePorts
+
+  constructor(network: Network, host: string, name: string, place: { lid: number; gid: Gid }) {
+    const { draw } = network.surroundings
+    this.network = network
+    this.host = host
+    this.name = name
+    this.lid = place.lid
+    this.gid = place.gid
+    this.keys = {
+      local: new KeyTable<MemoryRegion>(draw),
+      remote: new KeyTable<MemoryRegion>(draw)
+    }
+  }
+
+  /** Whether a fault's node is this one. */
+  is(node: string): boolean {
+    return node === this.host || node === `${this.host}/${this.name}`
+  }
+
+  newDomain(): number {
+    this.#domains += 1
+    return this.#domains
+  }
+
+  newQueuePair(): number {
+    this.#queuePairs += 1
+    return this.#queuePairs
+  }
+
+  newPort(): number {
+    this.#ports += 1
+    return this.listeners.has(this.#ports) ? this.newPort() : this.#ports
+  }
+
+  count(sort: Sort): number {
+    let count = 0
+    for (const { holding } of this.opened) count += holding.count(sort)
+    return count
+  }
+
+  /** A message has come over the wire. */
+  receive(message: Message): void {
+    const queuePair = this.queuePairs.get(message.targetQueuePair)
+    if (queuePair !== undefined) queuePair.receive(message)
+    else if (!message.again) this.network.counters.latePosts += 1
+  }
+
+  /** Somebody wants to connect. */
+  requested(port: number, offer: Offer): void {
+    const listener = this.listeners.get(port)
+    if (listener?.offer(offer) === true) return
+    const reason = listener === undefined ? "no-listener" : "backlog-full"
+    this.network.manage(this, offer.gid, () => offer.reject(reason, new Uint8Array(0)))
+  }
+
+  /** Tells who has it open now. A reader runs by itself, not in the middle of what happens. */
+  emit(event: DeviceEvent): void {
+    const opened = [...this.opened]
+    this.network.after(0, () => {
+      for (const { emit } of opened) emit(event)
+    })
+  }
+
+  /** The device goes, with all that was made on it. */
+  remove(): void {
+    this.emit({ _tag: "DeviceRemoved" })
+    for (const opened of this.opened) opened.isRemoved = true
+    this.opened.clear()
+    for (const queuePair of this.queuePairs.values()) queuePair.fail("device-removed")
+    for (const listener of this.listeners.values()) listener.holding.release()
+  }
+
+  /** The host's programs are gone, as after `kill -9`; numbers start anew, as after a restart. */
+  crash(): void {
+    for (const { holding } of this.opened) holding.release()
+    this.#queuePairs = lastReserved
+    this.#ports = belowFreePorts
+  }
+}

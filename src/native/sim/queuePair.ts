@@ -1,0 +1,333 @@
+/** A simulated queue pair: its state, its two halves and its work queues. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { Gid } from "../../schema/Gid.ts"
+import type { Status } from "../verbs/Completion.ts"
+import type { Disconnect } from "../verbs/Connection.ts"
+import type { QueuePair } from "../verbs/QueuePair.ts"
+import {
+  defaults,
+  hears,
+  mayGo,
+  type Mtu,
+  offence,
+  rnrMillis,
+  type State,
+  type Step,
+  timeoutMillis,
+  type ToInit,
+  type ToReadyToReceive,
+  type ToReadyToSend
+} from "../verbs/QueuePairState.ts"
+import type { Access } from "../verbs/Region.ts"
+import type { SoftCompletionQueue } from "../verbs/soft/completions.ts"
+import { Holding } from "../verbs/soft/holdings.ts"
+import { ReceiveQueue, SendQueue, type WorkLimits } from "../verbs/soft/workQueues.ts"
+import {
+  IllegalTransition,
+  InvalidAttribute,
+  type ModifyError,
+  ModifyFailed,
+  Released
+} from "../verbs/VerbsError.ts"
+import type { Posted, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
+import { type Answer, done, type Life, type Message, type Outcome } from "./message.ts"
+import { Channel } from "./network.ts"
+import type { Nic, OpenDevice } from "./nic.ts"
+import { Requester } from "./requester.ts"
+import { Responder } from "./responder.ts"
+
+/** What a queue pair is made of. */
+export interface Make {
+  readonly device: OpenDevice
+  readonly domain: number
+  readonly owners: ReadonlyArray<Holding>
+  readonly sends: SoftCompletionQueue
+  readonly receives: SoftCompletionQueue
+  readonly sendDepth: number
+  readonly receiveDepth: number
+  readonly limits: WorkLimits
+}
+
+/** The other end, as the step to `rtr` named it. */
+interface Peer {
+  readonly gid: Gid
+  readonly queuePair: number
+  readonly mtu: Mtu
+  /** Which life of that queue pair the program was told of. */
+  readonly life: Life | undefined
+}
+
+/** What a connection wants to know of its queue pair. */
+export interface Connected {
+  readonly queuePairFailed: (why: Disconnect) => void
+}
+
+/** A queue pair on a simulated device. */
+export class SimQueuePair implements QueuePair {
+  readonly number: number
+  readonly nic: Nic
+  readonly domain: number
+  readonly sends: SendQueue
+  readonly receives: ReceiveQueue
+  readonly holding: Holding
+  state: State = "reset"
+  access: ReadonlySet<Access> = new Set()
+  peer: Peer | undefined = undefined
+  /** The own GID at the step to `rtr`; it stays, also when the port's changes. */
+  source: Gid
+  connection: Connected | undefined = undefined
+  life: Life
+  readonly #device: OpenDevice
+  #requester: Requester | undefined = undefined
+  #responder: Responder | undefined = undefined
+  readonly #answers = new Channel()
+  /** Messages that came too early, so that each is counted once. */
+  readonly #early = new Set<number>()
+
+  constructor(make: Make) {
+    const { device, domain, limits, owners, receiveDepth, receives, sendDepth, sends } = make
+    const { nic } = device
+    this.#device = device
+    this.number = nic.newQueuePair()
+    this.nic = nic
+    this.domain = domain
+    this.source = nic.gid
+    this.life = { began: nic.network.now }
+    const { number: queuePair } = this
+    this.sends = new SendQueue(sendDepth, limits, { queuePair, completions: sends })
+    this.receives = new ReceiveQueue(receiveDepth, limits, { queuePair, completions: receives })
+    this.holding = new Holding("queue pair", owners, () => this.#release())
+    nic.queuePairs.set(this.number, this)
+  }
+
+  /** How it is called in traces. */
+  get title(): string {
+    return `${this.nic.host}/${this.nic.name}#${this.number}`
+  }
+
+  get outstandingSends(): number {
+    return this.sends.ledger.outstanding
+  }
+
+  get outstandingReceives(): number {
+    return this.receives.ledger.outstanding
+  }
+
+  post(request: SendRequest): Posted {
+    const posted = this.holding.isReleased ? "wrong-state" : this.sends.post(request, this.state)
+    if (posted === "accepted") {
+      if (this.state === "err") this.#flush()
+      else this.#requester!.kick()
+    }
+    return posted
+  }
+
+  postReceive(request: ReceiveRequest): Posted {
+    const posted = this.holding.isReleased ? "wrong-state" : this.receives.post(request, this.state)
+    if (posted === "accepted" && this.state === "err") this.#flush()
+    return posted
+  }
+
+  modify(step: Step): Effect.Effect<void, ModifyError> {
+    return Effect.suspend(() => {
+      const obstacle = this.#obstacle(step)
+      if (obstacle !== undefined) return Effect.fail(obstacle)
+      const millis = this.nic.network.modifyMillis(this.nic)
+      return millis === 0
+        ? this.#take(step)
+        : Effect.delay(this.#take(step), Duration.millis(millis))
+    })
+  }
+
+  /** A message has come over the wire. */
+  receive(message: Message): void {
+    const outcome = this.#hear(message)
+    if (outcome === undefined) return
+    const answer: Answer = {
+      source: this.source,
+      sourceQueuePair: this.number,
+      target: message.source,
+      targetQueuePair: message.sourceQueuePair,
+      sequence: message.sequence,
+      outcome
+    }
+    this.nic.network.carry(this.nic, this.source, message.source, this.#answers, (target) =>
+      target.queuePairs.get(answer.targetQueuePair)?.answered(answer)
+    )
+  }
+
+  answered(answer: Answer): void {
+    if (this.state === "rts" && this.peer?.queuePair === answer.sourceQueuePair) {
+      this.#requester?.answered(answer)
+    }
+  }
+
+  /** The oldest send fails, and with it the queue pair. */
+  failSend(status: Status): void {
+    this.nic.network.note(`${this.title}: a ${this.#oldest} ends with ${status}`)
+    this.sends.end(status, 0)
+    this.fail("failed")
+  }
+
+  /** It fails for a reason that none of its own sends tells. */
+  failFatally(detail: string): void {
+    this.fail("failed")
+    this.nic.emit({ _tag: "QueuePairFatal", queuePair: this.number, detail })
+  }
+
+  /** To `err`: everything that is posted is flushed, and the connection ends. */
+  fail(why: Disconnect): void {
+    if (this.state === "err") return
+    this.nic.network.note(`${this.title}: ${why} in ${this.state}`)
+    this.#halt("err")
+    const { connection } = this
+    this.connection = undefined
+    if (this.nic.network.defects.keepConnection !== true) connection?.queuePairFailed(why)
+  }
+
+  get #oldest(): string {
+    return this.sends.at(this.sends.ledger.ended).opcode
+  }
+
+  #halt(state: "err" | "reset"): void {
+    this.#requester?.stop()
+    this.#requester = undefined
+    this.#responder = undefined
+    this.state = state
+    this.#flush()
+  }
+
+  #forget(): void {
+    for (const { ledger } of [this.sends, this.receives])
+      while (ledger.outstanding > 0) ledger.end()
+  }
+
+  #flush(): void {
+    if (this.nic.network.defects.skipFlush === true) return
+    this.sends.flush()
+    this.receives.flush()
+  }
+
+  #release(): void {
+    this.fail("disconnected")
+    this.sends.retire()
+    this.receives.retire()
+    const { counters } = this.nic.network
+    counters.doubleCompletions += this.sends.ledger.doubleEnds + this.receives.ledger.doubleEnds
+    this.nic.queuePairs.delete(this.number)
+  }
+
+  #hear(message: Message): Outcome | undefined {
+    const { counters, defects } = this.nic.network
+    if (!hears(this.state)) {
+      this.#countUnheard(message)
+      return defects.hearEarly === true && this.state === "init" ? done : undefined
+    }
+    const { peer } = this
+    if (peer?.queuePair === message.sourceQueuePair && peer.gid === message.source) {
+      return this.#responder!.hear(message)
+    }
+    counters.strays += 1
+    return undefined
+  }
+
+  /** Nobody hears it: it comes before this queue pair is ready, or was for one that is no more. */
+  #countUnheard({ addressee, again, sequence, sourceQueuePair }: Message): void {
+    const { network } = this.nic
+    if (this.state === "err" || addressee !== this.life) {
+      if (!again) network.counters.latePosts += 1
+      return
+    }
+    const key = sourceQueuePair * 0x100_0000 + sequence
+    if (this.#early.has(key)) return
+    this.#early.add(key)
+    network.counters.earlyPosts += 1
+    network.note(`${this.title}: message in ${this.state}, too early`)
+  }
+
+  #obstacle(step: Step): ModifyError | undefined {
+    const { number: queuePair, state: from } = this
+    const { to } = step
+    if (this.holding.isReleased || this.#device.isRemoved) {
+      const reason = this.#device.isRemoved ? "device-removed" : "released"
+      return new Released({ resource: `queue pair ${queuePair}`, reason })
+    }
+    if (!mayGo(from, to)) return new IllegalTransition({ queuePair, from, to })
+    const wrong = offence(step)
+    if (wrong !== undefined) return new InvalidAttribute({ operation: `to ${to}`, ...wrong })
+    const port = to === "init" ? (step.port ?? defaults.port) : 1
+    const gidIndex = to === "rtr" ? (step.path.gidIndex ?? defaults.gidIndex) : 0
+    if (port !== 1 || gidIndex !== 0) {
+      const attribute = port === 1 ? "gidIndex" : "port"
+      const detail = "the device has one port with one GID"
+      return new InvalidAttribute({ operation: `to ${to}`, attribute, detail })
+    }
+    return undefined
+  }
+
+  /** Takes the step, unless the queue pair has changed while it was on its way. */
+  #take(step: Step): Effect.Effect<void, ModifyError> {
+    return Effect.suspend(() => {
+      const obstacle = this.#obstacle(step)
+      if (obstacle !== undefined) return Effect.fail(obstacle)
+      if (this.nic.failingSteps.delete(step.to)) {
+        this.fail("failed")
+        const detail = "the device refused the step"
+        return Effect.fail(new ModifyFailed({ queuePair: this.number, to: step.to, detail }))
+      }
+      switch (step.to) {
+        case "init":
+          this.#toInit(step)
+          break
+        case "rtr":
+          this.#toReceive(step)
+          break
+        case "rts":
+          this.#toSend(step)
+          break
+        case "err":
+          this.fail("disconnected")
+          break
+        case "reset":
+          if (this.nic.network.defects.forgetfulReset === true) this.#forget()
+          this.fail("disconnected")
+          this.#halt("reset")
+          this.life = { began: this.nic.network.now }
+      }
+      return Effect.void
+    })
+  }
+
+  #toInit({ access = [] }: ToInit): void {
+    this.access = new Set(access)
+    this.state = "init"
+  }
+
+  #toReceive(step: ToReadyToReceive): void {
+    const { gid } = step.path
+    const life = this.nic.network.find(gid)?.queuePairs.get(step.peer)?.life
+    this.peer = { gid, queuePair: step.peer, mtu: step.mtu, life }
+    this.source = this.nic.gid
+    this.#responder = new Responder(this, {
+      peerSequence: step.peerSequence ?? defaults.peerSequence,
+      inboundReads: step.inboundReads ?? defaults.inboundReads,
+      waitMillis: rnrMillis(step.minRnrTimer ?? defaults.minRnrTimer)
+    })
+    this.#early.clear()
+    this.state = "rtr"
+  }
+
+  #toSend(step: ToReadyToSend): void {
+    if (this.state === "rts") return
+    this.#requester = new Requester(this, {
+      firstSequence: step.firstSequence ?? defaults.firstSequence,
+      timeoutMillis: timeoutMillis(step.timeout ?? defaults.timeout),
+      retries: step.retries ?? defaults.retries,
+      rnrRetries: step.rnrRetries ?? defaults.rnrRetries,
+      outboundReads: step.outboundReads ?? defaults.outboundReads
+    })
+    this.state = "rts"
+    this.nic.network.note(`${this.title}: ready`)
+  }
+}

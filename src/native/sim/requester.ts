@@ -1,0 +1,231 @@
+/**
+ * The sending half of a simulated queue pair: messages go out in order, several at a time, and end
+ * in order with their answers. Without an answer everything from the oldest on is sent again.
+ */
+import type { Status } from "../verbs/Completion.ts"
+import { mayUse, scatter } from "../verbs/soft/memory.ts"
+import { fetches, type SendSlot } from "../verbs/soft/workQueues.ts"
+import { ahead, type Answer, type Message, sequenceAfter } from "./message.ts"
+import { Channel } from "./network.ts"
+import type { SimQueuePair } from "./queuePair.ts"
+
+/** Retries of a message that met no receive: this many means for ever. */
+const forEver = 7
+/** Deadlines are rounded; what is closer than this many milliseconds is due. */
+const due = 0.001
+
+const noOctets = new Uint8Array(0)
+
+/** How to send, with all defaults filled in. */
+export interface Sending {
+  readonly firstSequence: number
+  /** `Infinity` for never. */
+  readonly timeoutMillis: number
+  readonly retries: number
+  readonly rnrRetries: number
+  readonly outboundReads: number
+}
+
+/** The sending half. */
+export class Requester {
+  readonly #queuePair: SimQueuePair
+  readonly #sending: Sending
+  readonly #channel = new Channel()
+  /** The number of the work that has `firstSequence`. */
+  readonly #base: number
+  /** The work that is sent next. */
+  #next: number
+  /** Reads and atomic operations among what is sent and has not ended. */
+  #reads = 0
+  #retries = 0
+  #rnrs = 0
+  /** The first work that has never been sent. */
+  #fresh: number
+  #isPumping = false
+  #isResting = false
+  #isTiming = false
+  #deadline = 0
+  #isStopped = false
+
+  constructor(queuePair: SimQueuePair, sending: Sending) {
+    this.#queuePair = queuePair
+    this.#sending = sending
+    this.#base = this.#next = this.#fresh = queuePair.sends.ledger.posted
+  }
+
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  /** There is new work. It leaves in a task of its own, all that was posted meanwhile together. */
+  kick(): void {
+    if (this.#isPumping || this.#isStopped) return
+    this.#isPumping = true
+    this.#queuePair.nic.network.after(0, () => {
+      this.#isPumping = false
+      this.#pump()
+    })
+  }
+
+  /** An answer has come. */
+  answered(answer: Answer): void {
+    if (this.#isStopped) return
+    const { ledger } = this.#queuePair.sends
+    const index = ledger.ended + ahead(answer.sequence, this.#sequenceOf(ledger.ended))
+    const isStale = index < ledger.ended || index >= this.#next
+    if (isStale && !this.#queuePair.nic.network.defects.endOnAnyAnswer) return
+    if (!isStale && !this.#endBefore(index)) return this.#again()
+    const { outcome } = answer
+    if (outcome._tag === "NotReady") return this.#rest(outcome.waitMillis)
+    if (outcome._tag === "Refused") return this.#queuePair.failSend(outcome.status)
+    if (ledger.outstanding > 0) this.#succeed(outcome.fetched)
+    this.#pump()
+  }
+
+  #sequenceOf(index: number): number {
+    return sequenceAfter(this.#sending.firstSequence, index - this.#base)
+  }
+
+  /** An answer stands for all before it, but not for octets that they should have fetched. */
+  #endBefore(index: number): boolean {
+    const { sends } = this.#queuePair
+    while (sends.ledger.ended < index) {
+      if (fetches(sends.at(sends.ledger.ended).opcode)) return false
+      this.#succeed(noOctets)
+    }
+    return true
+  }
+
+  #succeed(fetched: Uint8Array): void {
+    const { domain, sends } = this.#queuePair
+    const slot = sends.at(sends.ledger.ended)
+    this.#retries = this.#rnrs = 0
+    this.#isResting = false
+    this.#deadline = this.#queuePair.nic.network.now + this.#sending.timeoutMillis
+    if (fetches(slot.opcode)) {
+      this.#reads -= 1
+      if (!mayUse(slot.parts, domain, true)) return this.#queuePair.failSend("local-protection")
+      scatter(fetched.subarray(0, slot.bytes), slot.parts)
+    }
+    sends.end("success", fetched.length)
+    if (this.#queuePair.nic.network.defects.endTwice === true) sends.end("success", 0)
+  }
+
+  #pump(): void {
+    if (this.#isStopped || this.#isResting) return
+    const { ledger } = this.#queuePair.sends
+    while (this.#next < ledger.posted) {
+      const slot = this.#queuePair.sends.at(this.#next)
+      const offence = this.#offence(slot)
+      if (offence !== undefined) {
+        // It fails in its turn: what is before it may still end well.
+        if (this.#next === ledger.ended) this.#queuePair.failSend(offence)
+        return
+      }
+      if (fetches(slot.opcode)) {
+        if (this.#reads === this.#sending.outboundReads) return
+        this.#reads += 1
+      }
+      this.#next += 1
+      this.#transmit(slot, this.#next - 1)
+      if (this.#isStopped) return
+    }
+  }
+
+  /** What the device finds wrong with work before it sends anything. */
+  #offence(slot: SendSlot): Status | undefined {
+    const isFetch = fetches(slot.opcode)
+    if (isFetch && this.#sending.outboundReads === 0) return "local-operation"
+    const isAtomic = isFetch && slot.opcode !== "read"
+    if (isAtomic && slot.bytes !== 8) return "local-length"
+    return slot.inline || mayUse(slot.parts, this.#queuePair.domain, isFetch)
+      ? undefined
+      : "local-protection"
+  }
+
+  #transmit(slot: SendSlot, index: number): void {
+    const { nic, number, peer, source } = this.#queuePair
+    const { network } = nic
+    if (nic.isExhausted) {
+      nic.isExhausted = false
+      return this.#queuePair.failSend("retry-exceeded")
+    }
+    const isAgain = index < this.#fresh
+    if (isAgain) network.counters.repeats += 1
+    else this.#fresh = index + 1
+    const message: Message = {
+      source,
+      sourceQueuePair: number,
+      target: peer!.gid,
+      targetQueuePair: peer!.queuePair,
+      sequence: this.#sequenceOf(index),
+      opcode: slot.opcode,
+      payload: fetches(slot.opcode) ? noOctets : slot.payload(),
+      bytes: slot.bytes,
+      mtu: peer!.mtu,
+      reads: this.#reads,
+      again: isAgain,
+      addressee: peer!.life,
+      remoteKey: slot.remoteKey,
+      remoteHigh: slot.remoteHigh,
+      remoteLow: slot.remoteLow,
+      immediate: slot.immediate,
+      invalidate: slot.invalidate,
+      value: slot.value,
+      compare: slot.compare
+    }
+    network.carry(nic, source, message.target, this.#channel, (target) => target.receive(message))
+    this.#time(index)
+  }
+
+  /** Waits for the answer to the oldest message; one timer serves them all. */
+  #time(index: number): void {
+    const { timeoutMillis } = this.#sending
+    const { nic, sends } = this.#queuePair
+    if (timeoutMillis === Infinity) return
+    if (index === sends.ledger.ended) this.#deadline = nic.network.now + timeoutMillis
+    this.#wait(timeoutMillis)
+  }
+
+  #wait(millis: number): void {
+    if (this.#isTiming) return
+    this.#isTiming = true
+    this.#queuePair.nic.network.after(millis, () => {
+      this.#isTiming = false
+      const { ledger } = this.#queuePair.sends
+      if (this.#isStopped || ledger.ended === this.#next) return
+      const rest = this.#deadline - this.#queuePair.nic.network.now
+      if (rest > due) return this.#wait(rest)
+      if (this.#isResting) return
+      if (this.#retries === this.#sending.retries) return this.#queuePair.failSend("retry-exceeded")
+      this.#retries += 1
+      this.#again()
+    })
+  }
+
+  /** Everything from the oldest on is sent again. */
+  #again(): void {
+    this.#next = this.#queuePair.sends.ledger.ended
+    this.#reads = 0
+    this.#pump()
+  }
+
+  /** The peer has no receive: wait, and try again as often as agreed. */
+  #rest(millis: number): void {
+    const { network } = this.#queuePair.nic
+    if (this.#isResting) return
+    const { rnrRetries } = this.#sending
+    const isOver = rnrRetries !== forEver && this.#rnrs === rnrRetries
+    if (isOver && !network.defects.endlessRnr) {
+      return this.#queuePair.failSend("rnr-retry-exceeded")
+    }
+    this.#rnrs += 1
+    this.#isResting = true
+    this.#next = this.#queuePair.sends.ledger.ended
+    this.#reads = 0
+    network.after(millis, () => {
+      this.#isResting = false
+      this.#pump()
+    })
+  }
+}

@@ -1,0 +1,217 @@
+/**
+ * The receiving half of a simulated queue pair: a message takes effect once, in order, and only if
+ * the key, the rights, the bounds and a posted receive allow it.
+ */
+import type { Status } from "../verbs/Completion.ts"
+import type { Access } from "../verbs/Region.ts"
+import {
+  type MemoryRegion,
+  mayUse,
+  reach,
+  Refusal,
+  type Right,
+  scatter
+} from "../verbs/soft/memory.ts"
+import { ahead, done, type Message, type Outcome, sequenceAfter } from "./message.ts"
+import type { SimQueuePair } from "./queuePair.ts"
+
+/** What a peer wants to do with memory, for each operation that does. */
+const rights: Partial<Record<Message["opcode"], Right>> = {
+  write: "remoteWrite",
+  "write-immediate": "remoteWrite",
+  read: "remoteRead",
+  "fetch-add": "remoteAtomic",
+  "compare-swap": "remoteAtomic"
+}
+
+const accessFor: Record<Right, Access> = {
+  remoteWrite: "remote-write",
+  remoteRead: "remote-read",
+  remoteAtomic: "remote-atomic"
+}
+
+const takesReceive = ({ opcode }: Message): boolean =>
+  opcode === "send" || opcode === "send-invalidate" || opcode === "write-immediate"
+
+/** How to receive, with all defaults filled in. */
+export interface Receiving {
+  readonly peerSequence: number
+  readonly inboundReads: number
+  /** How long a peer that met no receive waits. */
+  readonly waitMillis: number
+}
+
+/** The receiving half. */
+export class Responder {
+  readonly #queuePair: SimQueuePair
+  readonly #receiving: Receiving
+  #expected: number
+  /** The last results of atomic operations: they must not take effect again. */
+  readonly #results = new Map<number, Uint8Array>()
+
+  constructor(queuePair: SimQueuePair, receiving: Receiving) {
+    this.#queuePair = queuePair
+    this.#receiving = receiving
+    this.#expected = receiving.peerSequence
+  }
+
+  /** Lets a message take effect; nothing if it is not its turn. */
+  hear(message: Message): Outcome | undefined {
+    const { defects } = this.#network
+    if (!this.#fits(message)) return undefined
+    if (message.bytes > message.mtu && message.mtu < this.#queuePair.peer!.mtu) {
+      return this.#refuse("remote-invalid", "packets of another size")
+    }
+    const distance = ahead(message.sequence, this.#expected)
+    if (distance > 0) return undefined
+    if (distance < 0 && !defects.repeatEffects) return this.#repeat(message)
+    const outcome = this.#effect(message)
+    this.#network.note(`${this.#queuePair.title}: ${message.opcode}: ${outcome._tag}`)
+    if (outcome._tag === "Done") {
+      this.#network.counters.delivered += 1
+      this.#expected = sequenceAfter(message.sequence, 1)
+    }
+    return outcome
+  }
+
+  get #network() {
+    return this.#queuePair.nic.network
+  }
+
+  /** Packets that are larger than the port or the queue pair takes are dropped. */
+  #fits({ bytes, mtu, opcode }: Message): boolean {
+    const { nic, peer } = this.#queuePair
+    const packet = opcode === "read" ? 0 : Math.min(bytes, mtu)
+    return packet <= this.#network.mtuOf(nic) && packet <= peer!.mtu
+  }
+
+  /** A message that took effect before is answered as before; only a read is done again. */
+  #repeat(message: Message): Outcome {
+    const result = this.#results.get(message.sequence)
+    if (result !== undefined) return { _tag: "Done", fetched: result }
+    return message.opcode === "read" ? this.#memory(message) : done
+  }
+
+  #effect(message: Message): Outcome {
+    if (takesReceive(message)) {
+      const { receives } = this.#queuePair
+      if (receives.next === undefined || this.#network.hasNoReceives(this.#queuePair.nic)) {
+        this.#network.counters.rnrs += 1
+        return { _tag: "NotReady", waitMillis: this.#receiving.waitMillis }
+      }
+    }
+    switch (message.opcode) {
+      case "send":
+      case "send-invalidate":
+        return this.#receive(message)
+      case "write-immediate": {
+        const outcome = this.#memory(message)
+        if (outcome._tag !== "Done") return outcome
+        const completion = this.#queuePair.receives.end("receive-immediate", "success")!
+        completion.immediate = message.immediate
+        completion.length = message.bytes
+        return outcome
+      }
+      default:
+        return this.#memory(message)
+    }
+  }
+
+  #receive(message: Message): Outcome {
+    const { domain, receives } = this.#queuePair
+    const { parts } = receives.next!
+    const length = this.#network.defects.cutLong
+      ? Math.min(message.bytes, parts.bytes)
+      : message.bytes
+    if (length > parts.bytes) {
+      receives.end("receive", "local-length")
+      return this.#refuse("remote-invalid", "a message longer than the receive")
+    }
+    if (!mayUse(parts, domain, true)) {
+      receives.end("receive", "local-protection")
+      return this.#refuse("remote-operation", "a receive into memory that is not there")
+    }
+    const region = this.#invalidated(message)
+    if (region === null) return this.#refuse("remote-access", "a key that cannot be made void")
+    scatter(message.payload.subarray(0, length), parts)
+    if (!this.#network.defects.skipInvalidate) region?.revokeUnsafe()
+    const completion = receives.end("receive", "success")!
+    completion.length = length
+    if (region !== undefined) completion.invalidated = message.invalidate
+    return done
+  }
+
+  /** The region whose key a message makes void; `null` if there is none but should be. */
+  #invalidated({ invalidate, opcode }: Message): MemoryRegion | undefined | null {
+    if (opcode !== "send-invalidate") return undefined
+    const region = this.#queuePair.nic.keys.remote.find(invalidate)
+    if (region === undefined) this.#network.counters.unknownKeys += 1
+    return region?.domain === this.#queuePair.domain ? region : null
+  }
+
+  /** What touches memory by a key. Nothing of it needs one if it touches no octet. */
+  #memory(message: Message): Outcome {
+    const right = rights[message.opcode]!
+    const isAtomic = right === "remoteAtomic"
+    if (message.bytes === 0) return done
+    if (right !== "remoteWrite" && message.reads > this.#receiving.inboundReads) {
+      return this.#refuse("remote-invalid", "more reads than agreed")
+    }
+    const region = this.#queuePair.nic.keys.remote.find(message.remoteKey)
+    let at = this.#reach(region, right, message)
+    if (at < 0) {
+      if (!this.#isForgiven(at)) return this.#refuseReach(at)
+      at = message.remoteHigh * 2 ** 32 + message.remoteLow - region!.address
+    }
+    const octets = new Uint8Array(region!.memory, region!.offset + at, message.bytes)
+    if (isAtomic) return this.#atomic(region!, at, message)
+    if (right === "remoteRead") return { _tag: "Done", fetched: octets.slice() }
+    if (this.#network.defects.writeAfterAnswer) {
+      this.#network.after(50, () => octets.set(message.payload))
+    } else octets.set(message.payload)
+    return done
+  }
+
+  #reach(region: MemoryRegion | undefined, right: Right, message: Message): number {
+    const { access, domain } = this.#queuePair
+    const { bytes, remoteHigh, remoteLow } = message
+    if (region !== undefined && !access.has(accessFor[right])) return Refusal.noRight
+    return reach(region, domain, right, remoteHigh, remoteLow, bytes)
+  }
+
+  /** Whether a planted defect lets a refused access through. */
+  #isForgiven(refusal: number): boolean {
+    const { ignoreBounds, ignoreDomain, ignoreRights } = this.#network.defects
+    if (refusal === Refusal.noRight) return ignoreRights === true
+    if (refusal === Refusal.otherDomain) return ignoreDomain === true
+    return refusal === Refusal.outside && ignoreBounds === true
+  }
+
+  #refuseReach(refusal: number): Outcome {
+    if (refusal === Refusal.misaligned) return this.#refuse("remote-invalid", "not aligned to 8")
+    if (refusal === Refusal.unknownKey) this.#network.counters.unknownKeys += 1
+    else this.#network.counters.refusals += 1
+    return this.#refuse("remote-access", "an access that the key does not allow")
+  }
+
+  #atomic(region: MemoryRegion, at: number, message: Message): Outcome {
+    const word = new BigUint64Array(region.memory, region.offset + at, 1)
+    const { compare, opcode, value } = message
+    const original =
+      opcode === "fetch-add"
+        ? Atomics.add(word, 0, value)
+        : Atomics.compareExchange(word, 0, compare, value)
+    const fetched = new Uint8Array(BigUint64Array.of(original).buffer)
+    this.#results.set(message.sequence, fetched)
+    if (this.#results.size > this.#receiving.inboundReads) {
+      this.#results.delete(this.#results.keys().next().value!)
+    }
+    return { _tag: "Done", fetched }
+  }
+
+  /** The peer is told, and this queue pair fails too. */
+  #refuse(status: Status, detail: string): Outcome {
+    this.#queuePair.failFatally(detail)
+    return { _tag: "Refused", status }
+  }
+}

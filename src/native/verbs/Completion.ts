@@ -1,0 +1,140 @@
+/**
+ * How posted work ends, and the queue where one learns of it.
+ *
+ * Everything that was posted ends once. Success of a send without `signalled` makes no completion;
+ * it is known from a later completion of the same queue, since each queue ends in order.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
+import type { Released } from "./VerbsError.ts"
+
+/**
+ * How a work request ended. The first failure of a queue pair says what went wrong; all that was
+ * posted to it besides is `flushed`.
+ *
+ * - `local-length`: a message was longer than the receive.
+ * - `local-operation`: the work request was inconsistent.
+ * - `local-protection`: a part names memory that is not there, or not for this.
+ * - `remote-access`: the peer's key is void or does not allow it.
+ * - `remote-invalid`: the peer does not understand: wrong length, size or order.
+ * - `remote-operation`: the peer failed.
+ * - `retry-exceeded`: no answer, however often it was sent.
+ * - `rnr-retry-exceeded`: the peer had no receive posted, however often it was sent.
+ * - `fatal`: the device failed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Status = Schema.Literals([
+  "success",
+  "local-length",
+  "local-operation",
+  "local-protection",
+  "flushed",
+  "remote-access",
+  "remote-invalid",
+  "remote-operation",
+  "retry-exceeded",
+  "rnr-retry-exceeded",
+  "fatal"
+])
+
+/** @since 0.1.0 */
+export type Status = typeof Status.Type
+
+/**
+ * What ended. A `receive-immediate` took a receive for a peer's `write-immediate`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Kind =
+  | "send"
+  | "write"
+  | "read"
+  | "fetch-add"
+  | "compare-swap"
+  | "receive"
+  | "receive-immediate"
+
+/**
+ * One end. Only `id`, `status` and `queuePair` mean something after a failure.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Completion {
+  /** What the work request was given. */
+  id = 0
+  kind: Kind = "send"
+  status: Status = "success"
+  /** The number of the queue pair. */
+  queuePair = 0
+  /** Octets that were received or read. */
+  length = 0
+  /** Of a `receive-immediate`. */
+  immediate = 0
+  /** The remote key that the peer made void with its send; 0 if none. */
+  invalidated = 0
+
+  /** Becomes equal to another one. */
+  copy(other: Completion): void {
+    this.id = other.id
+    this.kind = other.kind
+    this.status = other.status
+    this.queuePair = other.queuePair
+    this.length = other.length
+    this.immediate = other.immediate
+    this.invalidated = other.invalidated
+  }
+}
+
+/**
+ * Completions that are polled together, in memory that is used again for each poll.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class CompletionBatch {
+  readonly #entries: ReadonlyArray<Completion>
+  /** How many the last poll brought. */
+  count = 0
+
+  /** `limit`: the most that one poll brings. 64 keeps a batch within a few cache lines. */
+  constructor(limit = 64) {
+    this.#entries = Array.from({ length: limit }, () => new Completion())
+  }
+
+  get limit(): number {
+    return this.#entries.length
+  }
+
+  /** The completion at `index`; valid until the next poll. */
+  at(index: number): Completion {
+    return this.#entries[index]!
+  }
+}
+
+/**
+ * Where the completions of queue pairs arrive.
+ *
+ * It never overflows: every accepted post has reserved a place in it, which is free again when its
+ * completion, or a later one of the same work queue, has been polled.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CompletionQueue {
+  readonly capacity: number
+  /** Completions and posted work that take a place now. */
+  readonly reserved: number
+  /** Takes up to `batch.limit` completions; answers how many. Never waits, never allocates. */
+  poll(batch: CompletionBatch): number
+  /** Waits until there is something to poll. */
+  readonly ready: Effect.Effect<void, Released>
+  /** Completions as they come, in arrays of up to 64, as copies that may be kept. */
+  readonly completions: Stream.Stream<Completion>
+}

@@ -1,0 +1,139 @@
+/**
+ * Connection management: a connection made by the provider, with private data both ways.
+ *
+ * The other way is out of band: the peers tell each other their queue pairs, GIDs and LIDs by a
+ * handshake of their own, and each takes its queue pair to `rtr` and `rts` by itself.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { QueuePair } from "./QueuePair.ts"
+import type { AcceptError, ConnectError, ListenError, Released } from "./VerbsError.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Address {
+  /** An IP address. */
+  readonly host: string
+  readonly port: number
+}
+
+/**
+ * What both ends say about a connection.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Terms {
+  /**
+   * For the peer's program. On every provider there is room for 56 octets with a connect and for
+   * 196 with an accept, what InfiniBand has. Default: none.
+   */
+  readonly privateData?: Uint8Array | undefined
+  /** Reads and atomic operations of the peer that may be under way here. Default 16. */
+  readonly inboundReads?: number | undefined
+  /** Own ones; the peer may lower it. Default 16. */
+  readonly outboundReads?: number | undefined
+  /** How often the peer sends again when it meets no posted receive; 7 is for ever. Default 7. */
+  readonly rnrRetries?: number | undefined
+  /** How often a message without an answer is sent again. Default 7. */
+  readonly retries?: number | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface ConnectOptions extends Terms {
+  readonly to: Address
+  /** In `init`, so that receives are posted already. It goes to `rts` by the connection. */
+  readonly queuePair: QueuePair
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface AcceptOptions extends Terms {
+  /** In `init`, so that receives are posted already. It goes to `rts` by the connection. */
+  readonly queuePair: QueuePair
+}
+
+/**
+ * How a connection ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Disconnect = "disconnected" | "peer-disconnected" | "failed" | "device-removed"
+
+/**
+ * A connection. It is disconnected when its Scope closes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Connection {
+  readonly peer: Address
+  /** What the peer's program said with its connect or accept. */
+  readonly privateData: Uint8Array
+  /** What both ends agreed upon. */
+  readonly inboundReads: number
+  readonly outboundReads: number
+  /** Ends it: both queue pairs go to `err`. Again is harmless. */
+  readonly disconnect: Effect.Effect<void>
+  /** Waits for the end. */
+  readonly disconnected: Effect.Effect<Disconnect>
+}
+
+/**
+ * Somebody wants to connect. It is answered once; unanswered, it is rejected when the listener
+ * goes or the time for an answer is over.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ConnectRequest {
+  readonly peer: Address
+  readonly privateData: Uint8Array
+  /** Reads and atomic operations that the peer wants to have under way here. */
+  readonly inboundReads: number
+  /** Those that it lets this side have. */
+  readonly outboundReads: number
+  /** Returns when the peer knows of it, so that it is ready. */
+  accept(options: AcceptOptions): Effect.Effect<Connection, AcceptError, Scope.Scope>
+  /** Says no, with up to 148 octets of private data. */
+  reject(privateData?: Uint8Array): Effect.Effect<void>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface ListenOptions {
+  /** Default: all of the device's addresses. */
+  readonly host?: string | undefined
+  /** 0 draws a free one. Default 0. */
+  readonly port?: number | undefined
+  /** Requests that may wait for `take`; more are rejected. Default 128, as in sockets. */
+  readonly backlog?: number | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Listener {
+  readonly address: Address
+  /** The next request. */
+  readonly take: Effect.Effect<ConnectRequest, Released>
+}
+
+/** What connects. */
+export interface Connector {
+  listen(options?: ListenOptions): Effect.Effect<Listener, ListenError, Scope.Scope>
+  connect(options: ConnectOptions): Effect.Effect<Connection, ConnectError, Scope.Scope>
+}

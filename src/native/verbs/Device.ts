@@ -1,0 +1,122 @@
+/**
+ * A device with its ports, and what is made on it.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { Gid } from "../../schema/Gid.ts"
+import type { CompletionQueue } from "./Completion.ts"
+import type { Connector } from "./Connection.ts"
+import type { Options as QueuePairOptions, QueuePair } from "./QueuePair.ts"
+import type { Mtu } from "./QueuePairState.ts"
+import type { Options as RegionOptions, Region } from "./Region.ts"
+import type { CreateError, InvalidAttribute, Released } from "./VerbsError.ts"
+
+/**
+ * The most that a device gives.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DeviceLimits {
+  readonly queuePairs: number
+  /** Places of one work queue. */
+  readonly depth: number
+  readonly parts: number
+  readonly inline: number
+  readonly completionQueues: number
+  /** Places of one completion queue. */
+  readonly completions: number
+  readonly regions: number
+  /** Octets of one region. */
+  readonly regionBytes: number
+  /** Octets of one message. */
+  readonly messageBytes: number
+  /** Reads and atomic operations under way in one direction of a queue pair. */
+  readonly reads: number
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface DeviceInfo {
+  readonly name: string
+  /** Numbers of its ports, from 1. */
+  readonly ports: ReadonlyArray<number>
+  readonly limits: DeviceLimits
+}
+
+/**
+ * One of a port's identifiers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface GidEntry {
+  readonly index: number
+  readonly gid: Gid
+  readonly type: "infiniband" | "roce-1" | "roce-2" | "iwarp"
+  /** The network interface that it belongs to, if there is one. */
+  readonly interface: string | undefined
+}
+
+/**
+ * A port as it is now.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PortInfo {
+  readonly number: number
+  readonly state: "active" | "down"
+  readonly activeMtu: Mtu
+  readonly lid: number
+  readonly gids: ReadonlyArray<GidEntry>
+}
+
+/**
+ * What happens to a device by itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type DeviceEvent =
+  | { readonly _tag: "PortUp"; readonly port: number }
+  | { readonly _tag: "PortDown"; readonly port: number }
+  | { readonly _tag: "GidChanged"; readonly port: number; readonly index: number }
+  | { readonly _tag: "DeviceRemoved" }
+  /** A queue pair went to `err` for a reason that no work request of its own tells. */
+  | { readonly _tag: "QueuePairFatal"; readonly queuePair: number; readonly detail: string }
+
+/**
+ * What belongs together: memory is only reached through queue pairs of its own domain.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ProtectionDomain {
+  register(options: RegionOptions): Effect.Effect<Region, CreateError, Scope.Scope>
+  queuePair(options: QueuePairOptions): Effect.Effect<QueuePair, CreateError, Scope.Scope>
+}
+
+/**
+ * An open device. Whatever order Scopes close in, resources go in this one: connections, queue
+ * pairs, regions, completion queues, protection domains, the device.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Device extends Connector {
+  readonly info: DeviceInfo
+  port(number?: number): Effect.Effect<PortInfo, Released | InvalidAttribute>
+  /**
+   * Events from the moment of the subscription on; look at the ports after it. It ends after
+   * `DeviceRemoved`.
+   */
+  readonly events: Stream.Stream<DeviceEvent>
+  readonly protectionDomain: Effect.Effect<ProtectionDomain, CreateError, Scope.Scope>
+  completionQueue(capacity?: number): Effect.Effect<CompletionQueue, CreateError, Scope.Scope>
+}

@@ -1,0 +1,56 @@
+/**
+ * A reliable connection's end: two work queues and a state.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import type { CompletionQueue } from "./Completion.ts"
+import type { State, Step } from "./QueuePairState.ts"
+import type { ModifyError } from "./VerbsError.ts"
+import type { Posted, ReceiveRequest, SendRequest } from "./WorkRequest.ts"
+
+/**
+ * How a queue pair is made.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly sendCompletions: CompletionQueue
+  /** Default: the same queue. */
+  readonly receiveCompletions?: CompletionQueue | undefined
+  /** Sends that may be posted and not ended. Default 256, what transfer engines use. */
+  readonly sendDepth?: number | undefined
+  /** Receives that may be posted and not used. Default 256. */
+  readonly receiveDepth?: number | undefined
+  /** Parts of one work request. Default 4. */
+  readonly maxParts?: number | undefined
+  /** Octets of an inline send. Default 64. */
+  readonly maxInline?: number | undefined
+}
+
+/**
+ * A queue pair. When its Scope closes it goes to `err`, so that all posted work is flushed into
+ * its completion queues, and ends.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface QueuePair {
+  /** 24 bits; the peer needs it to connect out of band. */
+  readonly number: number
+  readonly state: State
+  /** Posted sends that have not ended. Zero in `err` once the flush is done. */
+  readonly outstandingSends: number
+  /** Posted receives that have not ended. */
+  readonly outstandingReceives: number
+  /**
+   * Takes one step towards being connected, or back. It never waits for the peer: that the peer
+   * is ready too is for the caller's handshake to find out.
+   */
+  modify(step: Step): Effect.Effect<void, ModifyError>
+  /** Posts work to the send queue. Synchronous, and allocates nothing. */
+  post(request: SendRequest): Posted
+  /** Posts a receive. Synchronous, and allocates nothing. */
+  postReceive(request: ReceiveRequest): Posted
+}

@@ -1,0 +1,274 @@
+/**
+ * The states of a queue pair, and the steps between them. Pure: every provider asks it, also from
+ * a worker thread.
+ *
+ * A queue pair is made in `reset`. It receives from `rtr` on and sends from `rts` on. A failure
+ * takes it to `err`, where everything that is posted is flushed; from there it only goes back to
+ * `reset`. That flushes too, where bare devices forget what was posted.
+ *
+ * @since 0.1.0
+ */
+import type { Gid } from "../../schema/Gid.ts"
+import type { Access } from "./Region.ts"
+
+/**
+ * All states, in the order of the way to `rts`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const states = ["reset", "init", "rtr", "rts", "err"] as const
+
+/** @since 0.1.0 */
+export type State = (typeof states)[number]
+
+/**
+ * The sizes that the packets on a path may have, in octets.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const mtus = [256, 512, 1024, 2048, 4096] as const
+
+/** @since 0.1.0 */
+export type Mtu = (typeof mtus)[number]
+
+/**
+ * The way to the peer's port.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Path {
+  readonly gid: Gid
+  /** The local identifier on InfiniBand; 0 on Ethernet. Default 0. */
+  readonly lid?: number | undefined
+  /** Which of the own port's GIDs is the source. Default 0. */
+  readonly gidIndex?: number | undefined
+  /** Default 16. */
+  readonly hopLimit?: number | undefined
+  /** Default 0. */
+  readonly trafficClass?: number | undefined
+  /** Default 0. */
+  readonly serviceLevel?: number | undefined
+}
+
+/**
+ * From `reset`: which port the queue pair uses, and what its peer may do to memory.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ToInit {
+  readonly to: "init"
+  /** Default 1. */
+  readonly port?: number | undefined
+  /** Default 0. */
+  readonly pkeyIndex?: number | undefined
+  /** A region's rights count only as far as they are listed here. Default: none. */
+  readonly access?: ReadonlyArray<Access> | undefined
+}
+
+/**
+ * From `init`: who the peer is, and how to receive.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ToReadyToReceive {
+  readonly to: "rtr"
+  readonly path: Path
+  readonly mtu: Mtu
+  /** The peer's queue pair. */
+  readonly peer: number
+  /** The number of the peer's first packet, its `firstSequence`. 24 bits. Default 0. */
+  readonly peerSequence?: number | undefined
+  /** Reads and atomic operations of the peer that may be under way here. Default 16. */
+  readonly inboundReads?: number | undefined
+  /** How long a peer waits after it met no posted receive: a code, 12 is 0.64 ms. Default 12. */
+  readonly minRnrTimer?: number | undefined
+}
+
+/**
+ * From `rtr`: how to send.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ToReadyToSend {
+  readonly to: "rts"
+  /** The number of the first own packet. 24 bits. Default 0. */
+  readonly firstSequence?: number | undefined
+  /** How long to wait for the peer's answer: 4.096 µs · 2^code; 14 is 67 ms. Default 14. */
+  readonly timeout?: number | undefined
+  /** How often a message without an answer is sent again, 0 to 7. Default 7. */
+  readonly retries?: number | undefined
+  /** How often a message that met no posted receive is sent again; 7 is for ever. Default 7. */
+  readonly rnrRetries?: number | undefined
+  /** Own reads and atomic operations that may be under way. Default 16. */
+  readonly outboundReads?: number | undefined
+}
+
+/**
+ * To `err` from everywhere; to `reset` from everywhere.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ToErrorOrReset {
+  readonly to: "err" | "reset"
+}
+
+/**
+ * One step, with the attributes that it takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Step = ToInit | ToReadyToReceive | ToReadyToSend | ToErrorOrReset
+
+/**
+ * What a step takes for an attribute that is not given.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaults = {
+  port: 1,
+  pkeyIndex: 0,
+  lid: 0,
+  gidIndex: 0,
+  hopLimit: 16,
+  trafficClass: 0,
+  serviceLevel: 0,
+  peerSequence: 0,
+  inboundReads: 16,
+  minRnrTimer: 12,
+  firstSequence: 0,
+  timeout: 14,
+  retries: 7,
+  rnrRetries: 7,
+  outboundReads: 16
+} as const
+
+/**
+ * How long `timeout` is in milliseconds; code 0 is for ever.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const timeoutMillis = (code: number): number =>
+  code === 0 ? Infinity : 0.004096 * 2 ** code
+
+/**
+ * How long `minRnrTimer` is in milliseconds: 1, 1.5, 2, 3, 4, 6 ... hundredths; code 0 comes last.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const rnrMillis = (code: number): number => {
+  if (code < 5) return code === 0 ? 655.36 : code / 100
+  return ((code % 2 === 0 ? 4 : 6) * 2 ** Math.floor((code - 4) / 2)) / 100
+}
+
+/**
+ * Whether a step is legal. `init` may be taken again, to change its attributes.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const mayGo = (from: State, to: State): boolean => {
+  switch (to) {
+    case "reset":
+    case "err":
+      return true
+    case "init":
+      return from === "reset" || from === "init"
+    case "rtr":
+      return from === "init"
+    case "rts":
+      return from === "rtr" || from === "rts"
+  }
+}
+
+/**
+ * Whether sends may be posted. In `err` they are taken and flushed.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const maySend = (state: State): boolean => state === "rts" || state === "err"
+
+/**
+ * Whether receives may be posted: from `init` on, so that they are there before the peer sends.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const mayPostReceive = (state: State): boolean => state !== "reset"
+
+/**
+ * Whether what the peer sends is heard.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const hears = (state: State): boolean => state === "rtr" || state === "rts"
+
+/**
+ * An attribute that is out of its range.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Offence {
+  readonly attribute: string
+  readonly detail: string
+}
+
+const ranges: Readonly<Record<string, readonly [number, number]>> = {
+  port: [1, 255],
+  pkeyIndex: [0, 0xffff],
+  peer: [0, 0xffffff],
+  peerSequence: [0, 0xffffff],
+  inboundReads: [0, 255],
+  minRnrTimer: [0, 31],
+  firstSequence: [0, 0xffffff],
+  timeout: [0, 31],
+  retries: [0, 7],
+  rnrRetries: [0, 7],
+  outboundReads: [0, 255],
+  lid: [0, 0xffff],
+  gidIndex: [0, 255],
+  hopLimit: [0, 255],
+  trafficClass: [0, 255],
+  serviceLevel: [0, 15]
+}
+
+const outOfRange = (attributes: object): Offence | undefined => {
+  for (const [attribute, value] of Object.entries(attributes)) {
+    const range = ranges[attribute]
+    if (range === undefined || value === undefined) continue
+    const [lowest, highest] = range
+    if (!Number.isInteger(value) || value < lowest || value > highest) {
+      return { attribute, detail: `${value} is not a whole number from ${lowest} to ${highest}` }
+    }
+  }
+  return undefined
+}
+
+/**
+ * The first attribute of a step that no queue pair can take.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const offence = (step: Step): Offence | undefined => {
+  const own = outOfRange(step)
+  if (own !== undefined || step.to !== "rtr") return own
+  if (!mtus.includes(step.mtu)) return { attribute: "mtu", detail: `no ${step.mtu}` }
+  if (!/^[0-9a-f]{32}$/.test(step.path.gid) || /^0+$/.test(step.path.gid)) {
+    return { attribute: "gid", detail: `"${step.path.gid}" names no port` }
+  }
+  return outOfRange(step.path)
+}

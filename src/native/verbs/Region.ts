@@ -1,0 +1,77 @@
+/**
+ * Registered memory: what work requests may use, and peers may reach by a key.
+ *
+ * Memory is a `SharedArrayBuffer`, so a worker or a device moves its octets while the event loop is
+ * busy. Several regions may lie over one buffer, each with keys and rights of its own.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+
+/**
+ * What may be done to a region. `local-write`: receives, reads and results of atomic operations may
+ * be placed in it; a peer may only write where this side may.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Access = Schema.Literals([
+  "local-write",
+  "remote-write",
+  "remote-read",
+  "remote-atomic"
+])
+
+/** @since 0.1.0 */
+export type Access = typeof Access.Type
+
+/**
+ * What to register: new memory, or a part of a buffer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The buffer, or how many octets to allocate. */
+  readonly memory: SharedArrayBuffer | number
+  /** Where in the buffer the region starts. Default 0. */
+  readonly offset?: number | undefined
+  /** Octets of the region. Default: up to the end of the buffer. */
+  readonly length?: number | undefined
+  /** Default: `local-write`. */
+  readonly access?: ReadonlyArray<Access> | undefined
+}
+
+/**
+ * A registered region. It is released with its Scope: what the peer sends to it after that is
+ * refused, and so is posted work that names it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Region {
+  readonly memory: SharedArrayBuffer
+  /** Where in `memory` it starts. */
+  readonly offset: number
+  readonly length: number
+  /** The region's octets. */
+  readonly octets: Uint8Array<SharedArrayBuffer>
+  readonly access: ReadonlyArray<Access>
+  /** What a peer calls the first octet; a safe integer. */
+  readonly address: number
+  /** Names the region to its own device. Hard to guess. */
+  readonly localKey: number
+  /** Names the region to peers, 32 bits, hard to guess. 0 while no peer may reach it. */
+  readonly remoteKey: number
+  /**
+   * Draws a new remote key; the old one is void as soon as the provider can make it so. For memory
+   * that is lent to one peer after the other.
+   */
+  renewKey(): number
+  /**
+   * Makes the remote key void. Once this returns, no peer touches the region any more: only then
+   * may its octets be given to somebody else.
+   */
+  readonly revoke: Effect.Effect<void>
+}

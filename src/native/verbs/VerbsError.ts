@@ -1,0 +1,185 @@
+/**
+ * What can go wrong on the way to a connected queue pair.
+ *
+ * What happens to posted work is no error of an operation: it is the status of a completion.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { states } from "./QueuePairState.ts"
+
+const State = Schema.Literals(states)
+
+/**
+ * The provider cannot do this on this machine: a library, a device or a feature is absent.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Unsupported extends Schema.TaggedError<Unsupported>()("Unsupported", {
+  provider: Schema.String,
+  feature: Schema.String,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.provider}: no ${this.feature}: ${this.detail}`
+  }
+}
+
+/**
+ * @category errors
+ * @since 0.1.0
+ */
+export class DeviceNotFound extends Schema.TaggedError<DeviceNotFound>()("DeviceNotFound", {
+  device: Schema.String,
+  available: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return `no device ${this.device}; there is ${this.available.join(", ") || "none"}`
+  }
+}
+
+/**
+ * The device has gone, or a resource on it was released. Nothing on it works any more.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Released extends Schema.TaggedError<Released>()("Released", {
+  resource: Schema.String,
+  reason: Schema.Literals(["device-removed", "released"])
+}) {
+  override get message() {
+    return `${this.resource} is gone (${this.reason})`
+  }
+}
+
+/**
+ * The device has no more of a resource, or less than was asked for.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExceeded", {
+  device: Schema.String,
+  resource: Schema.String,
+  limit: Schema.Finite,
+  wanted: Schema.Finite
+}) {
+  override get message() {
+    return `${this.device}: ${this.wanted} ${this.resource} wanted, ${this.limit} possible`
+  }
+}
+
+/**
+ * An attribute has a value that the device cannot take.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidAttribute extends Schema.TaggedError<InvalidAttribute>()("InvalidAttribute", {
+  operation: Schema.String,
+  attribute: Schema.String,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.operation}: ${this.attribute}: ${this.detail}`
+  }
+}
+
+/**
+ * A queue pair cannot go from the state that it is in to the one that was asked for.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class IllegalTransition extends Schema.TaggedError<IllegalTransition>()(
+  "IllegalTransition",
+  { queuePair: Schema.Int, from: State, to: State }
+) {
+  override get message() {
+    return `queue pair ${this.queuePair} cannot go from ${this.from} to ${this.to}`
+  }
+}
+
+/**
+ * The device refused a legal step. The queue pair is in error.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ModifyFailed extends Schema.TaggedError<ModifyFailed>()("ModifyFailed", {
+  queuePair: Schema.Int,
+  to: State,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `queue pair ${this.queuePair} to ${this.to}: ${this.detail}`
+  }
+}
+
+/**
+ * Something listens there already.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class AddressInUse extends Schema.TaggedError<AddressInUse>()("AddressInUse", {
+  host: Schema.String,
+  port: Schema.Int
+}) {
+  override get message() {
+    return `${this.host}:${this.port} is in use`
+  }
+}
+
+/**
+ * The peer answered no: nobody listens, its listener has no place, or its program rejected.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ConnectRejected extends Schema.TaggedError<ConnectRejected>()("ConnectRejected", {
+  peer: Schema.String,
+  reason: Schema.Literals(["no-listener", "backlog-full", "rejected", "incompatible"]),
+  /** What the peer's program said. */
+  privateData: Schema.Uint8Array
+}) {
+  override get message() {
+    return `${this.peer} rejected the connection (${this.reason})`
+  }
+}
+
+/**
+ * No answer came, or the connection ended while it was being made.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable", {
+  peer: Schema.String,
+  step: Schema.Literals(["address", "route", "connect", "accept"]),
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.peer} cannot be reached (${this.step}): ${this.detail}`
+  }
+}
+
+/** @since 0.1.0 */
+export type OpenError = Unsupported | DeviceNotFound
+
+/** @since 0.1.0 */
+export type CreateError = Released | LimitExceeded | InvalidAttribute
+
+/** @since 0.1.0 */
+export type ModifyError = Released | IllegalTransition | InvalidAttribute | ModifyFailed
+
+/** @since 0.1.0 */
+export type ListenError = Released | AddressInUse | InvalidAttribute | LimitExceeded
+
+/** @since 0.1.0 */
+export type ConnectError = ModifyError | ConnectRejected | Unreachable | LimitExceeded
+
+/** @since 0.1.0 */
+export type AcceptError = ModifyError | Unreachable | LimitExceeded

@@ -1,0 +1,159 @@
+/**
+ * Work to post: objects that are filled, posted and filled again.
+ *
+ * `post` takes all it needs out of a request before it returns, so one object serves all posts of
+ * a caller, and posting allocates nothing.
+ *
+ * @since 0.1.0
+ */
+import type { Region } from "./Region.ts"
+
+/**
+ * What a send queue can do. A `send-invalidate` also makes a remote key of the peer void.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Opcode =
+  | "send"
+  | "send-invalidate"
+  | "write"
+  | "write-immediate"
+  | "read"
+  | "fetch-add"
+  | "compare-swap"
+
+/**
+ * What became of a post. Only what was accepted ends with a completion.
+ *
+ * - `queue-full`: every place of the work queue is taken. A place is free again when a completion
+ *   at or behind it has been polled.
+ * - `completions-full`: the completion queue could not hold the completion.
+ * - `wrong-state`: the queue pair takes no work of this kind in its state, or is released.
+ * - `too-many-parts`, `too-long`: more parts, or more octets, than the queue pair allows.
+ * - `unsupported`: the provider has no such operation.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Posted =
+  | "accepted"
+  | "queue-full"
+  | "completions-full"
+  | "wrong-state"
+  | "too-many-parts"
+  | "too-long"
+  | "unsupported"
+
+/**
+ * A part of a message in local memory.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Part {
+  region: Region | undefined = undefined
+  /** From the start of the region. */
+  offset = 0
+  length = 0
+}
+
+/**
+ * The parts of a message, in order: sources of what is sent, or sinks of what is received.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Parts {
+  readonly #parts: Array<Part> = []
+  /** How many parts there are. */
+  count = 0
+
+  /** The part at `index`, which must be below `count`. */
+  at(index: number): Part {
+    return this.#parts[index]!
+  }
+
+  /** Takes all parts out. */
+  clear(): this {
+    this.count = 0
+    return this
+  }
+
+  /** Adds a part. */
+  add(region: Region, offset = 0, length = region.length - offset): this {
+    const part = (this.#parts[this.count] ??= new Part())
+    part.region = region
+    part.offset = offset
+    part.length = length
+    this.count += 1
+    return this
+  }
+
+  /** Octets of all parts. */
+  get bytes(): number {
+    let bytes = 0
+    for (let index = 0; index < this.count; index++) bytes += this.#parts[index]!.length
+    return bytes
+  }
+
+  /** Becomes equal to other parts. */
+  copy(other: Parts): void {
+    this.count = 0
+    for (let index = 0; index < other.count; index++) {
+      const { length, offset, region } = other.at(index)
+      this.add(region!, offset, length)
+    }
+  }
+}
+
+const twoTo32 = 0x1_0000_0000
+
+/**
+ * Work for the send queue.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class SendRequest {
+  /** Comes back in the completion. */
+  id = 0
+  opcode: Opcode = "send"
+  /** Whether success makes a completion. Failures always do. */
+  signalled = true
+  /** Takes the octets out of the parts now, so that their memory may change at once. */
+  inline = false
+  readonly parts = new Parts()
+  /** The peer's memory, for all but sends: its key and its address as two words. */
+  remoteKey = 0
+  remoteHigh = 0
+  remoteLow = 0
+  /** 32 bits that come with a `write-immediate`. */
+  immediate = 0
+  /** The remote key that a `send-invalidate` makes void. */
+  invalidate = 0
+  /** What `fetch-add` adds, or `compare-swap` stores; 64 bits. */
+  value = 0n
+  /** What `compare-swap` compares with; 64 bits. */
+  compare = 0n
+
+  /** Sets the peer's memory; `address` must be a safe integer. */
+  remote(key: number, address: number): this {
+    this.remoteKey = key
+    this.remoteHigh = Math.floor(address / twoTo32)
+    this.remoteLow = address >>> 0
+    return this
+  }
+}
+
+/**
+ * Work for the receive queue: where the next message goes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class ReceiveRequest {
+  /** Comes back in the completion. */
+  id = 0
+  readonly parts = new Parts()
+}

@@ -1,0 +1,50 @@
+/**
+ * How much of a work queue is taken: three counters that only rise.
+ *
+ * A place is taken by a post, ended once by the transport, and free again when a completion at or
+ * behind it has been polled: until then nobody told the caller that its turn is over. Pure, and
+ * shared by all providers.
+ */
+
+/** The places of one work queue. */
+export class Ledger {
+  readonly depth: number
+  /** Posted so far. */
+  posted = 0
+  /** Of these, ended: with a completion, or in silence. */
+  ended = 0
+  /** Of these, known to be ended to whoever polls. */
+  reclaimed = 0
+  /** Ends of work that was not there: a mistake of the provider. */
+  doubleEnds = 0
+
+  constructor(depth: number) {
+    this.depth = depth
+  }
+
+  get isFull(): boolean {
+    return this.posted - this.reclaimed === this.depth
+  }
+
+  get outstanding(): number {
+    return this.posted - this.ended
+  }
+
+  /** Ends the oldest work; `false` if there is none. */
+  end(): boolean {
+    if (this.ended === this.posted) {
+      this.doubleEnds += 1
+      return false
+    }
+    this.ended += 1
+    return true
+  }
+
+  /** Everything before `upTo` is known to have ended; answers how many places that frees. */
+  reclaim(upTo: number): number {
+    const freed = upTo - this.reclaimed
+    if (freed <= 0) return 0
+    this.reclaimed = upTo
+    return freed
+  }
+}

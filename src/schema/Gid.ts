@@ -1,0 +1,94 @@
+/**
+ * Global identifiers of RDMA ports: 16 octets, here as 32 lower-case hex digits.
+ *
+ * On Ethernet a GID is made of an IP address, an IPv4 address within `::ffff:0:0/96`.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export const Gid = Schema.String.pipe(
+  Schema.check(Schema.isPattern(/^[0-9a-f]{32}$/)),
+  Schema.brand("handfast/Gid")
+)
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Gid = typeof Gid.Type
+
+const mappedPrefix = "00000000000000000000ffff"
+
+const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0")
+
+/**
+ * @category conversions
+ * @since 0.1.0
+ */
+export const fromOctets = (octets: Uint8Array): Gid =>
+  Array.from(octets.subarray(0, 16), (octet) => hex(octet, 2))
+    .join("")
+    .padEnd(32, "0") as Gid
+
+/**
+ * @category conversions
+ * @since 0.1.0
+ */
+export const toOctets = (gid: Gid): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from({ length: 16 }, (_, index) =>
+    Number.parseInt(gid.slice(2 * index, 2 * index + 2), 16)
+  )
+
+const ipv4 = (text: string): string | undefined => {
+  const octets = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text)?.slice(1).map(Number)
+  return octets?.every((octet) => octet < 256) === true
+    ? octets.map((octet) => hex(octet, 2)).join("")
+    : undefined
+}
+
+/** The groups of one side of `::`, or nothing if one of them is no group. */
+const groups = (text: string): ReadonlyArray<string> | undefined => {
+  if (text === "") return []
+  const parts = text.split(":")
+  const last = ipv4(parts.at(-1)!)
+  if (last !== undefined) parts.splice(-1, 1, last.slice(0, 4), last.slice(4))
+  return parts.every((part) => /^[0-9a-f]{1,4}$/i.test(part))
+    ? parts.map((part) => part.toLowerCase().padStart(4, "0"))
+    : undefined
+}
+
+const ipv6 = (text: string): string | undefined => {
+  const sides = text.split("::")
+  const [head, tail] = [groups(sides[0]!), groups(sides[1] ?? "")]
+  if (head === undefined || tail === undefined || sides.length > 2) return undefined
+  const missing = 8 - head.length - tail.length
+  if (sides.length === 1 ? missing !== 0 : missing < 1) return undefined
+  return [...head, ...Array.from({ length: missing }, () => "0000"), ...tail].join("")
+}
+
+/**
+ * The GID of an IPv4 or IPv6 address; nothing if the text is no address.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const fromAddress = (address: string): Gid | undefined => {
+  const short = ipv4(address)
+  return (short === undefined ? ipv6(address) : mappedPrefix + short) as Gid | undefined
+}
+
+/**
+ * The IP address that a GID stands for: dotted for a mapped IPv4 address, otherwise eight groups.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const toAddress = (gid: Gid): string =>
+  gid.startsWith(mappedPrefix)
+    ? toOctets(gid).subarray(12).join(".")
+    : (gid.match(/.{4}/g) ?? []).join(":")
