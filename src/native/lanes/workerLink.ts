@@ -101,10 +101,7 @@ export class WorkerLink implements LaneDriver {
     return this.#place.size + this.#openers.size + this.#listeners.size === 0
   }
 
-  /**
-   * The last look before the main thread sleeps: jobs that found no room are tried again, since
-   * the worker may have made some before there was anybody to wake. True if there is work.
-   */
+  /** The last look before sleep, also for room that was made while there was nobody to wake. */
   pending(): boolean {
     if (this.#dirty.size > 0) this.#flush()
     return this.#outbox.poll()
