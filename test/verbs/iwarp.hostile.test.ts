@@ -243,6 +243,15 @@ const causesOf = (peer: RawPeer) =>
     message._tag === "Terminate" ? [[message.layer, message.etype, message.code]] : []
   )
 
+/** Numbers below a limit, the same ones for the same seed. */
+const randomOf = (seed: number) => {
+  let state = seed >>> 0
+  return (below: number): number => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return Math.floor((state / 0x1_0000_0000) * below)
+  }
+}
+
 describe("a hostile peer", () => {
   it.live(
     "gets the right answer to each violation, and nothing else",
@@ -272,6 +281,58 @@ describe("a hostile peer", () => {
       }).pipe(
         Effect.scoped,
         Effect.provide(Loopback.layer({ on: "worker", pool: { workers: 1 } }))
+      ),
+    30_000
+  )
+
+  const seed = Number(process.env["SEED"] ?? 20_261_120)
+
+  it.live(
+    `that sends damaged messages without CRCs touches only what it was lent (SEED=${seed})`,
+    () =>
+      Effect.gen(function* () {
+        const { device } = yield* Loopback
+        const random = randomOf(seed)
+        for (let round = 0; round < 200; round++) {
+          yield* Effect.scoped(
+            Effect.gen(function* () {
+              const { connection, peer, target } = yield* attack(device, [64, 64], { crc: false })
+              const { open } = target.keys
+              const octets = Buffer.concat(
+                [
+                  write(open.remoteKey, open.address),
+                  send(1),
+                  read(1, open.remoteKey, open.address),
+                  add(2, open.remoteKey, open.address),
+                  write(open.remoteKey, open.address + 8)
+                ].map((message) => encode(message, undefined))
+              )
+              for (let count = 1 + random(6); count > 0; count--) {
+                octets[random(octets.length)] = random(256)
+              }
+              peer.send(octets)
+              peer.socket.end()
+              yield* connection.disconnected
+              const memory = new Uint8Array(target.memory)
+              const lent = open.offset
+              const isOutside = (at: number): boolean => at < lent || at >= lent + open.length
+              assert.isTrue(
+                memory.every((octet, at) => octet === 0xee || !isOutside(at)),
+                `${round}`
+              )
+              const inbox = target.inbox.octets
+              assert.isTrue(
+                inbox.every((octet, at) => octet === 0xee || at % 128 < 64),
+                `${round}`
+              )
+              assert.strictEqual(target.queuePair.outstandingReceives, 0)
+            })
+          )
+        }
+        yield* yield* bystanders(device)
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(Loopback.layer({ crc: false, on: "worker", pool: { workers: 1 } }))
       ),
     30_000
   )

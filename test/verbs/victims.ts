@@ -60,7 +60,11 @@ export const isUntouched = (memory: SharedArrayBuffer, inbox: Region, posted: nu
   inbox.octets.subarray(posted).every((octet) => octet === 0xee)
 
 /** A raw peer that is connected to a victim. */
-export const attack = Effect.fnUntraced(function* (device: Device, posted: ReadonlyArray<number>) {
+export const attack = Effect.fnUntraced(function* (
+  device: Device,
+  posted: ReadonlyArray<number>,
+  wishes: Parameters<typeof request>[0] = {}
+) {
   const target = yield* victim(device, posted)
   const listener = yield* device.listen({ host: "127.0.0.1" })
   const accepting = yield* listener.take.pipe(
@@ -68,7 +72,7 @@ export const attack = Effect.fnUntraced(function* (device: Device, posted: Reado
     Effect.forkScoped({ startImmediately: true })
   )
   const peer = yield* dialRaw(listener.address.port, "127.0.0.1")
-  peer.send(request())
+  peer.send(request(wishes))
   yield* peer.until(() => peer.reply !== undefined)
   peer.send(ready)
   return { peer, target, connection: yield* Fiber.join(accepting) }
