@@ -137,6 +137,23 @@ describe("two ends", () => {
       assert.strictEqual(b.queuePair.state, "err")
     }).pipe(Effect.scoped, Effect.provide(pool))
   )
+
+  it.live("stay apart once a queue pair is in err: flushed memory belongs to its owner", () =>
+    Effect.gen(function* () {
+      for (let round = 0; round < 10; round++) {
+        const [a, b] = [yield* end({}), yield* end({})]
+        const { ab } = yield* connect(a, b)
+        a.region.octets.fill(9)
+        for (let id = 0; id < 100; id++) post(b, a, { id, opcode: "read" }, bytes)
+        while (b.region.octets[0] !== 9) yield* Effect.yieldNow
+        yield* b.queuePair.modify({ to: "err" })
+        assert.strictEqual(b.queuePair.outstandingSends, 0)
+        b.region.octets.fill(0xee)
+        yield* ab.disconnected
+        assert.isTrue(b.region.octets.every((octet) => octet === 0xee))
+      }
+    }).pipe(Effect.scoped, Effect.provide(pool))
+  )
 })
 
 /** A server of raw sockets; `served` gets each connection. */
