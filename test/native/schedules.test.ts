@@ -161,8 +161,9 @@ const poolOf = Effect.fnUntraced(function* (seed: number) {
         ).pipe(
           // The neighbours' crash came in between: that is an error, told.
           Effect.catchTag("OpenFailed", () => Effect.succeed(0)),
+          // Longer than the ten seconds that a connect may take to fail by itself.
           Effect.timeoutOrElse({
-            duration: "10 seconds",
+            duration: "30 seconds",
             orElse: () => Effect.sync(() => assert.fail(`seed ${seed * 1_000 + i} hangs`))
           })
         )
