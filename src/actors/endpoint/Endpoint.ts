@@ -14,10 +14,12 @@ import type { QueuePair } from "../../native/verbs/QueuePair.ts"
 import type { Epoch } from "../../schema/Epoch.ts"
 import type * as Actor from "../kernel/Actor.ts"
 import * as Behavior from "../kernel/Behavior.ts"
+import * as Chaos from "../kernel/Chaos.ts"
 import { EndpointEvent } from "./EndpointEvent.ts"
 import { evolve, type In, initial, State } from "./EndpointState.ts"
 import type { HandshakeError, Handshakes } from "./Handshake.ts"
 import * as deciding from "./internal/deciding.ts"
+import type { Defects } from "./internal/defects.ts"
 import { halfOf, makeQueuePairs, raise } from "./internal/halves.ts"
 import { Link } from "./internal/link.ts"
 import { commands, type Signal } from "./internal/messages.ts"
@@ -56,10 +58,12 @@ interface Held {
 
 class Reactions {
   readonly #around: Surroundings
+  readonly #defects: Defects
   readonly #held = new Map<Epoch, Held>()
 
-  constructor(around: Surroundings) {
+  constructor(around: Surroundings, defects: Defects) {
     this.#around = around
+    this.#defects = defects
   }
 
   /** Makes the queue pairs; they and the link go with the Scope of the epoch. */
@@ -101,8 +105,11 @@ class Reactions {
     const { handshakes, rules } = this.#around
     const { own, peer } = state
     const ack = { from: rules.path, to: self.id, half: own, knows: peer.half.epoch }
-    return handshakes.acknowledge(ack).pipe(
-      Effect.retry({ schedule: again, while: isTransient }),
+    const told = handshakes
+      .acknowledge(ack)
+      .pipe(Effect.retry({ schedule: again, while: isTransient }))
+    if (this.#defects.readyWithoutLooking) return readyWithoutLooking(rules, self, told)
+    return told.pipe(
       Effect.matchEffect({
         onSuccess: () => self.signal.AckTaken(),
         onFailure: (error) => self.signal.AckFailed({ error })
@@ -146,6 +153,26 @@ class Reactions {
   }
 }
 
+/** The planted defect: the result is taken for the connection that there is when it comes. */
+const readyWithoutLooking = (
+  { path }: Rules,
+  self: Self,
+  told: Effect.Effect<void, HandshakeError>
+) =>
+  told.pipe(
+    Effect.andThen(
+      Effect.suspend(() => {
+        const state = self.state()
+        if (state._tag !== "Waiting") return Effect.void
+        const { own, peer } = state
+        const ack = { from: self.id, to: path, half: peer.half, knows: own.epoch }
+        return self.tell.TakeAcknowledgement(ack)
+      })
+    ),
+    Effect.ignore,
+    Effect.forkDetach
+  )
+
 const expire = (self: Self, millis: number) => Effect.delay(self.signal.Expired({ millis }), millis)
 
 /**
@@ -154,9 +181,9 @@ const expire = (self: Self, millis: number) => Effect.delay(self.signal.Expired(
  * @category constructors
  * @since 0.1.0
  */
-export const make = (around: Surroundings) => {
+export const make = (around: Surroundings, defects: Defects = {}) => {
   const { rules } = around
-  const reactions = new Reactions(around)
+  const reactions = new Reactions(around, defects)
   return Behavior.make("Endpoint", {
     commands,
     signals: Behavior.signals<Signal>(),
@@ -166,7 +193,7 @@ export const make = (around: Surroundings) => {
     decide: {
       Open: (state, _, about) => deciding.open(state, about),
       TakeOffer: (state, offer, about) => deciding.takeOffer(rules, state, offer, about),
-      TakeAcknowledgement: (state, ack) => deciding.takeAcknowledgement(rules, state, ack),
+      TakeAcknowledgement: (state, ack) => deciding.takeAcknowledgement(rules, state, ack, defects),
       Retire: (state, what, about) => deciding.retire(rules, state, what, about),
       HalfMade: (state, { own }, about) => deciding.halfMade(rules, state, own, about),
       HalfFailed: (state, { detail }, about) => deciding.halfFailed(rules, state, detail, about),
@@ -184,9 +211,14 @@ export const make = (around: Surroundings) => {
       Made: (_, self, state) => reactions.goOn(state, self),
       PeerKnown: (_, self, state) => reactions.goOn(state, self),
       Connected: (_, self, state) => reactions.wait(state, self),
-      CallReturned: (_, self, state) => reactions.acknowledge(state, self),
+      CallReturned: ({ taken }, self, state) =>
+        Effect.andThen(
+          Chaos.sometimes("offers crossed", taken),
+          reactions.acknowledge(state, self)
+        ),
       BecameReady: (_, self, state) =>
-        state._tag === "Ready" ? reactions.ready(state, self) : Effect.void
+        state._tag === "Ready" ? reactions.ready(state, self) : Effect.void,
+      Ended: ({ reason }) => Chaos.sometimes(`an endpoint ended: ${reason}`)
     },
     reconcile: (state, _, about) => deciding.recover(rules, state, about),
     writtenBehind: [

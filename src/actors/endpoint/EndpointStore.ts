@@ -22,6 +22,7 @@ import * as Endpoint from "./Endpoint.ts"
 import type { OpenFailed } from "./EndpointError.ts"
 import type { EndReason } from "./EndpointEvent.ts"
 import { type Acknowledgement, Handshakes, type Offer, Rejected } from "./Handshake.ts"
+import { Defects } from "./internal/defects.ts"
 import type { Nic } from "./Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
@@ -247,7 +248,7 @@ export const make = Effect.fnUntraced(function* (
   const supervisor = yield* Supervisor.make()
   const rules = { ...Endpoint.defaults, ...options.rules, path: nic.path }
   const onReady = (link: ReadyLink): void => store.onReady(link)
-  const behavior = Endpoint.make({ nic, handshakes, rules, onReady })
+  const behavior = Endpoint.make({ nic, handshakes, rules, onReady }, yield* Defects)
   const store = new Store(options, rules.queuePairs, (peer) => {
     const fiber = Effect.runForkWith(context)(supervisor.spawn(behavior, peer))
     return Fiber.runIn(fiber, scope)

@@ -28,6 +28,7 @@ import {
   Rejected,
   type RejectReason
 } from "../Handshake.ts"
+import type { Defects } from "./defects.ts"
 import { ageOf, isSame } from "./generations.ts"
 import { answerTo, opened } from "./messages.ts"
 import type { Rules } from "./rules.ts"
@@ -151,14 +152,16 @@ const ready = (key: BecameReady["key"]): Decided =>
 export const takeAcknowledgement = (
   rules: Rules,
   state: State,
-  ack: Acknowledgement
+  ack: Acknowledgement,
+  defects: Defects
 ): Decision.Decision<EndpointEvent, void, Rejected> => {
   if (state._tag !== "Waiting" && state._tag !== "Ready") {
     return Decision.fail(rejected(rules, "unconnected", "acknowledgement of no connection"))
   }
   const { own, peer } = state
   const isBound = peer.half.epoch === undefined || ack.knows === own.epoch
-  if (!isBound || !isSame(peer.half, ack.half)) {
+  const isMeant = isBound && isSame(peer.half, ack.half)
+  if (!isMeant && !defects.unboundAcknowledgement) {
     const text = "the acknowledgement belongs to other queue pairs"
     return Decision.fail(rejected(rules, "stale", text))
   }
