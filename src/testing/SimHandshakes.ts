@@ -2,8 +2,8 @@
  * A simulated network for the handshakes of endpoints.
  *
  * Messages take a moment each way. In a simulation they are lost, come late or twice, as chaos
- * sites of the run: `handshake lost`, `handshake answer lost`, `handshake late`, `handshake twice`.
- * An acknowledgement can also be forged, with `forge`.
+ * sites of the run: `handshake lost`, `handshake late`, `handshake twice`, `handshake answer lost`,
+ * `handshake answer late`. An acknowledgement can also be forged, with `forge`.
  *
  * Make it outside of the simulated processes: it is the network between them.
  *
@@ -92,7 +92,7 @@ export class SimHandshakes {
         this.#deliver(to, handle, delay, answer)
       })
       if (answerLost) return yield* Effect.never
-      yield* Effect.sleep(back)
+      yield* Effect.sleep(chaos.fires("handshake answer late") ? LATEST * back : back)
       return yield* exit
     })
     return Effect.timeoutOrElse(call, {
