@@ -9,6 +9,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -116,7 +117,11 @@ export class SimHandshakes {
       Effect.suspend(() => handle(server.reception)),
       delay
     )
-    Effect.runForkWith(server.context)(handled).addObserver(answer)
+    Effect.runForkWith(server.context)(handled).addObserver((exit) => {
+      // A receiver that breaks ends the connection without an answer.
+      const isBroken = Exit.isFailure(exit) && !Cause.hasFails(exit.cause)
+      answer(isBroken ? Exit.fail(failed(to, "answer", "the connection broke")) : exit)
+    })
   }
 }
 

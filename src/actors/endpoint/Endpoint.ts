@@ -91,8 +91,9 @@ class Reactions {
     )
   }
 
-  /** From here on, a deadline for the peer runs. */
-  wait(state: State, self: Self) {
+  /** The own half is up. If the peer's may not be, a deadline runs for it from here on. */
+  connected(state: State, self: Self) {
+    if (state._tag !== "Waiting") return this.ready(state, self)
     return Effect.andThen(
       Effect.forkScoped(expire(self, this.#around.rules.readyWithin)),
       this.acknowledge(state, self)
@@ -117,13 +118,14 @@ class Reactions {
     )
   }
 
-  ready({ epoch }: In<"Ready">, self: Self) {
+  ready(state: State, self: Self) {
     return Effect.sync(() => {
       const { onReady, rules } = this.#around
-      const held = this.#held.get(epoch)
-      if (held === undefined) return
+      if (state._tag !== "Ready") return
+      const { epoch } = state
+      const held = this.#held.get(epoch)!
       const paths = { local: rules.path, peer: self.id }
-      held.link = new Link(epoch, paths, held.queuePairs, rules.depth)
+      held.link = new Link(epoch, paths, held.queuePairs, rules.depth, self.state)
       onReady(held.link)
     })
   }
@@ -148,7 +150,7 @@ class Reactions {
   }
 
   #release(epoch: Epoch) {
-    this.#held.get(epoch)?.link?.close()
+    this.#held.get(epoch)?.link?.release()
     this.#held.delete(epoch)
   }
 }
@@ -210,14 +212,13 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
       Began: ({ epoch }, self) => reactions.begin(epoch, self),
       Made: (_, self, state) => reactions.goOn(state, self),
       PeerKnown: (_, self, state) => reactions.goOn(state, self),
-      Connected: (_, self, state) => reactions.wait(state, self),
+      Connected: (_, self, state) => reactions.connected(state, self),
       CallReturned: ({ taken }, self, state) =>
         Effect.andThen(
-          Chaos.sometimes("offers crossed", taken),
+          taken ? Chaos.sometimes("offers crossed") : Effect.void,
           reactions.acknowledge(state, self)
         ),
-      BecameReady: (_, self, state) =>
-        state._tag === "Ready" ? reactions.ready(state, self) : Effect.void,
+      BecameReady: (_, self, state) => reactions.ready(state, self),
       Ended: ({ reason }) => Chaos.sometimes(`an endpoint ended: ${reason}`)
     },
     reconcile: (state, _, about) => deciding.recover(rules, state, about),

@@ -68,17 +68,6 @@ export class CallReturned extends Schema.TaggedClass<CallReturned>()("CallReturn
 }) {}
 
 /**
- * The own half is up. The gate is closed.
- *
- * @category events
- * @since 0.1.0
- */
-export class Connected extends Schema.TaggedClass<Connected>()("Connected", {
-  /** Milliseconds since 1970. */
-  at: Schema.Finite
-}) {}
-
-/**
  * Why an endpoint may send: an acknowledgement came or was taken, the peer knows no gate, the peer
  * is the endpoint itself, or the gate is switched off.
  *
@@ -88,7 +77,19 @@ export class Connected extends Schema.TaggedClass<Connected>()("Connected", {
 export const Key = Schema.Literals(["acknowledged", "no-gate", "self", "off"])
 
 /**
- * The gate is open.
+ * The own half is up. Without a key, the gate is closed.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export class Connected extends Schema.TaggedClass<Connected>()("Connected", {
+  /** Milliseconds since 1970. */
+  at: Schema.Finite,
+  key: Schema.UndefinedOr(Key)
+}) {}
+
+/**
+ * The acknowledgement came, or was taken: the gate is open.
  *
  * @category events
  * @since 0.1.0

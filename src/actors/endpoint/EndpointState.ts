@@ -80,6 +80,12 @@ const remember = ({ gone, newest }: State, { half }: Offer): Pick<State, "newest
   }
 }
 
+const unlock = ({ call: _, ...rest }: In<"Waiting">, key: typeof Key.Type): State => ({
+  ...rest,
+  _tag: "Ready",
+  key
+})
+
 type Evolve = {
   readonly [Tag in EndpointEvent["_tag"]]: (
     state: State,
@@ -117,12 +123,11 @@ export const evolve: Evolve = {
     state._tag === "Raising" || state._tag === "Waiting"
       ? { ...state, call: taken ? "taken" : "none" }
       : state,
-  Connected: (state, { at }) =>
-    state._tag === "Raising" ? { ...state, _tag: "Waiting", connectedAt: at } : state,
-  BecameReady: (state, { key }) => {
-    if (state._tag !== "Waiting") return state
-    const { call: _, ...rest } = state
-    return { ...rest, _tag: "Ready", key }
+  Connected: (state, { at, key }) => {
+    if (state._tag !== "Raising") return state
+    const waiting: In<"Waiting"> = { ...state, _tag: "Waiting", connectedAt: at }
+    return key === undefined ? waiting : unlock(waiting, key)
   },
+  BecameReady: (state, { key }) => (state._tag === "Waiting" ? unlock(state, key) : state),
   Ended: (state) => ({ _tag: "Idle", ...remembered(state) })
 }

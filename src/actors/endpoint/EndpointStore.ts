@@ -21,6 +21,7 @@ import * as Supervisor from "../kernel/Supervisor.ts"
 import * as Endpoint from "./Endpoint.ts"
 import type { OpenFailed } from "./EndpointError.ts"
 import type { EndReason } from "./EndpointEvent.ts"
+import { initial, type State } from "./EndpointState.ts"
 import { type Acknowledgement, Handshakes, type Offer, Rejected } from "./Handshake.ts"
 import { Defects } from "./internal/defects.ts"
 import type { Nic } from "./Nic.ts"
@@ -80,6 +81,8 @@ export interface EndpointStore extends Reception {
   readonly open: (peer: string) => Effect.Effect<ReadyLink, OpenError>
   /** Gives up a link: its work failed, or nobody needs it. */
   readonly retire: (link: ReadyLink, reason: EndReason, detail: string) => Effect.Effect<void>
+  /** Where the endpoint towards a peer stands; `Idle` if there is none. */
+  readonly stateOf: (peer: string) => Effect.Effect<State>
   readonly size: number
 }
 
@@ -126,6 +129,17 @@ class Store implements EndpointStore {
     return Effect.suspend(() => {
       const place = this.#places.get(peer)
       return place === undefined ? Effect.void : retire(place, { epoch, reason, detail })
+    })
+  }
+
+  stateOf(peer: string): Effect.Effect<State> {
+    return Effect.suspend(() => {
+      const place = this.#places.get(peer)
+      if (place === undefined) return Effect.succeed(initial)
+      return Effect.orElseSucceed(
+        Effect.flatMap(Fiber.join(place.spawning), ({ state }) => state),
+        () => initial
+      )
     })
   }
 

@@ -188,14 +188,10 @@ export const raised = (rules: Rules, state: State, { id, now }: Circumstances): 
         : rules.gate === "off"
           ? "off"
           : undefined
-  const connected = new Connected({ at: now })
-  const decision: Decided =
-    key === undefined
-      ? Decision.persist<EndpointEvent>(connected)
-      : Decision.persist<EndpointEvent>(connected, new BecameReady({ key })).pipe(
-          Decision.thenSettle(opened, Exit.void)
-        )
-  return Decision.thenSettle(decision, answerTo(state.epoch), Exit.succeed(answer(rules, state)))
+  const connected = Decision.persist<EndpointEvent>(new Connected({ at: now, key })).pipe(
+    Decision.thenSettle(answerTo(state.epoch), Exit.succeed(answer(rules, state)))
+  )
+  return key === undefined ? connected : Decision.thenSettle(connected, opened, Exit.void)
 }
 
 /** The peer answered the own offer. */

@@ -2,6 +2,7 @@
 import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
 import type { Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
+import type { State } from "../EndpointState.ts"
 import type { ReadyLink } from "../ReadyLink.ts"
 
 export class Link implements ReadyLink {
@@ -10,23 +11,28 @@ export class Link implements ReadyLink {
   readonly peer: string
   readonly #queuePairs: ReadonlyArray<QueuePair>
   readonly #depth: number
-  #isOpen = true
+  readonly #state: () => State
+  #isReleased = false
 
   constructor(
     epoch: Epoch,
     paths: { readonly local: string; readonly peer: string },
     queuePairs: ReadonlyArray<QueuePair>,
-    depth: number
+    depth: number,
+    state: () => State
   ) {
     this.epoch = epoch
     this.local = paths.local
     this.peer = paths.peer
     this.#queuePairs = queuePairs
     this.#depth = depth
+    this.#state = state
   }
 
+  /** Asks the endpoint's state, so that it is closed in the step in which the epoch ends. */
   get isOpen(): boolean {
-    return this.#isOpen
+    const state = this.#state()
+    return state._tag === "Ready" && state.epoch === this.epoch && !this.#isReleased
   }
 
   get room(): number {
@@ -36,7 +42,7 @@ export class Link implements ReadyLink {
   }
 
   post(request: SendRequest): Posted | "not-ready" {
-    if (!this.#isOpen) return "not-ready"
+    if (!this.isOpen) return "not-ready"
     let [best] = this.#queuePairs
     for (const queuePair of this.#queuePairs) {
       if (queuePair.outstandingSends < best!.outstandingSends) best = queuePair
@@ -44,7 +50,8 @@ export class Link implements ReadyLink {
     return best!.post(request)
   }
 
-  close(): void {
-    this.#isOpen = false
+  /** Its queue pairs are about to go. */
+  release(): void {
+    this.#isReleased = true
   }
 }
