@@ -54,7 +54,6 @@ export type Body = typeof Body.Type
  */
 export const encode = (body: Body): string => {
   if (body === null) return print(null)
-  const { handfast, payload, readyAck } = body
   return print({
     local_nic_path: body.localNicPath,
     local_gid: body.localGid,
@@ -62,9 +61,9 @@ export const encode = (body: Body): string => {
     peer_nic_path: body.peerNicPath,
     qp_num: body.qpNums,
     reply_msg: body.replyMsg,
-    ...(readyAck !== undefined && { ready_ack: readyAck }),
-    ...(payload !== undefined && { payload }),
-    ...(handfast !== undefined && { [Announcement.key]: handfast })
+    ready_ack: body.readyAck,
+    payload: body.payload,
+    [Announcement.key]: body.handfast
   })
 }
 

@@ -58,15 +58,18 @@ const lengthBytes = 8
  * @category encoding
  * @since 0.1.0
  */
-export const encode = ({ framing, text, type }: Frame): Uint8Array<ArrayBuffer> => {
+export const encode = ({ framing, text, type }: Frame): Uint8Array => {
   const typeBytes = framing === "typed" ? 1 : 0
   const length = typeBytes + Buffer.byteLength(text)
-  const out = Buffer.from(new ArrayBuffer(lengthBytes + length))
+  const out = Buffer.allocUnsafe(lengthBytes + length)
   out.writeUInt32LE(length, 0)
+  out.writeUInt32LE(0, 4)
   if (typeBytes === 1) out[lengthBytes] = type
   out.write(text, lengthBytes + typeBytes)
-  return new Uint8Array(out.buffer)
+  return new Uint8Array(out.buffer, out.byteOffset, out.length)
 }
+
+const nothing = new Uint8Array(0)
 
 /**
  * Reads one frame however its octets arrive; Mooncake itself sends each in three pieces. It takes
@@ -79,11 +82,10 @@ export class FrameReader {
   frame: Frame | undefined = undefined
   fault: FrameFault | undefined = undefined
   readonly #limit: number
-  readonly #head = new DataView(new ArrayBuffer(lengthBytes))
   #received = 0
-  /** Of the body; zero as long as it is not known. */
+  /** Of the body. Beyond 53 bits it is not exact, and too long in any case. */
   #length = 0
-  #body = new Uint8Array(0)
+  #body = nothing
 
   /** A limit beyond the largest one is that one. */
   constructor(limit: number = defaultLimit) {
@@ -99,7 +101,7 @@ export class FrameReader {
   push(chunk: Uint8Array): number {
     let at = 0
     while (this.#open && this.#received < lengthBytes && at < chunk.length) {
-      this.#head.setUint8(this.#received++, chunk[at++]!)
+      this.#length += chunk[at++]! * 256 ** this.#received++
       if (this.#received === lengthBytes) this.#judgeLength()
     }
     if (!this.#open || at === chunk.length) return at
@@ -113,11 +115,10 @@ export class FrameReader {
   }
 
   #judgeLength(): void {
-    const length = this.#head.getUint32(4, true) * 2 ** 32 + this.#head.getUint32(0, true)
+    const length = this.#length
     const limit = this.#limit
     if (length === 0) this.fault = new FrameEmpty()
     else if (length > limit) this.fault = new FrameTooLong({ length, limit })
-    else this.#length = length
   }
 
   #take(octets: Uint8Array): void {
@@ -135,7 +136,7 @@ export class FrameReader {
     this.#body.set(octets, before)
     if (before + octets.length < this.#length) return
     this.frame = frameOf(this.#body.subarray(0, this.#length))
-    this.#body = new Uint8Array(0)
+    this.#body = nothing
   }
 
   /** Grows with what arrives: a length alone makes nobody pay for it. */

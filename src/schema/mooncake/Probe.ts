@@ -32,7 +32,7 @@ export const alive: Probe = { status: "success" }
  * @category encoding
  * @since 0.1.0
  */
-export const encode = ({ status }: Probe): string => print(status === undefined ? {} : { status })
+export const encode = ({ status }: Probe): string => print({ status })
 
 /**
  * @category decoding

@@ -90,15 +90,28 @@ const quote = (text: string): string =>
     ? `"${text}"`
     : JSON.stringify(text.toWellFormed()).replace(/[\u0080-\uffff]/g, escape)
 
-const printed = (value: Json): string => {
+const printedObject = (value: Printable): string => {
+  let members = ""
+  for (const key of Object.keys(value).toSorted()) {
+    const member = value[key]
+    if (member === undefined) continue
+    if (members !== "") members += ","
+    members += `${quote(key)}:${printed(member)}`
+  }
+  return `{${members}}`
+}
+
+const printed = (value: Json | Printable): string => {
   if (typeof value === "string") return quote(value)
   if (value === null || typeof value !== "object") return String(value)
-  if (isObject(value)) {
-    const keys = Object.keys(value).toSorted()
-    return `{${keys.map((key) => `${quote(key)}:${printed(value[key]!)}`).join()}}`
-  }
-  return `[${value.map(printed).join()}]`
+  if (!Array.isArray(value)) return printedObject(value as Printable)
+  return value.length === 0 ? "[]" : `[${value.map(printed).join()}]`
+}
+
+/** A member that is undefined is not there. */
+interface Printable {
+  readonly [key: string]: Json | undefined
 }
 
 /** One line, which ends with a newline. */
-export const print = (value: Json): string => `${printed(value)}\n`
+export const print = (value: Json | Printable): string => `${printed(value)}\n`

@@ -1,9 +1,19 @@
 /** Reads one value at the beginning of a text; `json.ts` says what it takes beyond JSON. */
 import type { Json } from "./json.ts"
 
-const blank = /[ \t\r\n]*/y
+const Sign = {
+  quote: 0x22,
+  comma: 0x2c,
+  colon: 0x3a,
+  openArray: 0x5b,
+  closeArray: 0x5d,
+  openObject: 0x7b,
+  closeObject: 0x7d
+} as const
+
 const line = /[^\r\n]*/y
-const number = /-?\d+(\.\d+)?([eE][+-]?\d+)?/y
+const number = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y
+const integer = /^-?\d+$/
 const text = /[^"\\]*/y
 const escape = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y
 const escapes = /\\(?:u(.{4})|(.))/g
@@ -44,41 +54,43 @@ export class LenientReader {
     return undefined
   }
 
-  /** The text that a pattern matches here, which is taken. */
-  #match(pattern: RegExp): RegExpExecArray | null {
+  /** Takes what a pattern matches here. */
+  #matches(pattern: RegExp): boolean {
     pattern.lastIndex = this.at
-    const match = pattern.exec(this.#text)
-    if (match !== null) this.at = pattern.lastIndex
-    return match
+    const matches = pattern.test(this.#text)
+    if (matches) this.at = pattern.lastIndex
+    return matches
   }
 
-  /** A comment without an end is left, where nothing expects it. */
   #skipBlanks(): void {
     for (;;) {
-      this.#match(blank)
-      if (this.#text.startsWith("//", this.at)) {
-        this.#match(line)
-        continue
-      }
-      const end = this.#text.startsWith("/*", this.at) ? this.#text.indexOf("*/", this.at + 2) : -1
-      if (end === -1) return
-      this.at = end + 2
+      const code = this.#text.charCodeAt(this.at)
+      if (code === 0x20 || (code >= 0x09 && code <= 0x0d)) this.at++
+      else if (code !== 0x2f || !this.#skipComment()) return
     }
   }
 
+  /** A comment without an end is left, where nothing expects it. */
+  #skipComment(): boolean {
+    if (this.#text.startsWith("//", this.at)) return this.#matches(line)
+    const end = this.#text.startsWith("/*", this.at) ? this.#text.indexOf("*/", this.at + 2) : -1
+    if (end !== -1) this.at = end + 2
+    return end !== -1
+  }
+
   /** Takes a character if it is the next one behind blanks and comments. */
-  #takes(character: string): boolean {
+  #takes(code: number): boolean {
     this.#skipBlanks()
-    if (this.#text[this.at] !== character) return false
+    if (this.#text.charCodeAt(this.at) !== code) return false
     this.at++
     return true
   }
 
   #value(depth: number): Json | undefined {
     if (depth > this.#depthLimit) return this.#fail(`at most ${this.#depthLimit} levels`)
-    if (this.#takes("{")) return this.#object(depth)
-    if (this.#takes("[")) return this.#array(depth)
-    if (this.#takes('"')) return this.#string()
+    if (this.#takes(Sign.openObject)) return this.#object(depth)
+    if (this.#takes(Sign.openArray)) return this.#array(depth)
+    if (this.#takes(Sign.quote)) return this.#string()
     for (const [word, value] of words) {
       if (!this.#text.startsWith(word, this.at)) continue
       this.at += word.length
@@ -89,28 +101,28 @@ export class LenientReader {
 
   #object(depth: number): Json | undefined {
     const members: Record<string, Json> = Object.create(null)
-    while (!this.#takes("}")) {
-      if (!this.#takes('"')) return this.#fail("a key")
+    while (!this.#takes(Sign.closeObject)) {
+      if (!this.#takes(Sign.quote)) return this.#fail("a key")
       const key = this.#string()
       if (key === undefined) return undefined
-      if (!this.#takes(":")) return this.#fail("a colon")
+      if (!this.#takes(Sign.colon)) return this.#fail("a colon")
       const value = this.#value(depth + 1)
       if (value === undefined) return undefined
       members[key] = value
-      if (this.#takes(",")) continue
-      return this.#takes("}") ? members : this.#fail("a comma or the end of an object")
+      if (this.#takes(Sign.comma)) continue
+      return this.#takes(Sign.closeObject) ? members : this.#fail("a comma or the end of an object")
     }
     return members
   }
 
   #array(depth: number): Json | undefined {
     const values: Array<Json> = []
-    while (!this.#takes("]")) {
+    while (!this.#takes(Sign.closeArray)) {
       const value = this.#value(depth + 1)
       if (value === undefined) return undefined
       values.push(value)
-      if (this.#takes(",")) continue
-      return this.#takes("]") ? values : this.#fail("a comma or the end of an array")
+      if (this.#takes(Sign.comma)) continue
+      return this.#takes(Sign.closeArray) ? values : this.#fail("a comma or the end of an array")
     }
     return values
   }
@@ -119,20 +131,21 @@ export class LenientReader {
   #string(): string | undefined {
     const start = this.at
     for (;;) {
-      this.#match(text)
+      this.#matches(text)
       if (this.#text[this.at] === '"') break
-      if (this.#match(escape) === null) return this.#fail("an escape or the end of a string")
+      if (!this.#matches(escape)) return this.#fail("an escape or the end of a string")
     }
     const raw = this.#text.slice(start, this.at++)
     return raw.includes("\\") ? raw.replaceAll(escapes, unescaped) : raw
   }
 
   #number(): number | bigint | undefined {
-    const [digits, fraction, exponent] = this.#match(number) ?? []
-    if (digits === undefined) return this.#fail("a value")
-    const isInteger = fraction === undefined && exponent === undefined
-    const exact = !isInteger || digits.length <= this.#exactDigits || digits.length > longestInteger
-    return exact ? Number(digits) : BigInt(digits)
+    const start = this.at
+    if (!this.#matches(number)) return this.#fail("a value")
+    const digits = this.#text.slice(start, this.at)
+    const value = Number(digits)
+    const isExact = digits.length <= this.#exactDigits || digits.length > longestInteger
+    return isExact || !integer.test(digits) ? value : BigInt(digits)
   }
 }
 
