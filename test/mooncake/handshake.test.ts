@@ -13,18 +13,12 @@ import * as Body from "../../src/schema/mooncake/Body.ts"
 import { encode, FrameType } from "../../src/schema/mooncake/Frame.ts"
 import * as Handshake from "../../src/schema/mooncake/Handshake.ts"
 import * as RejectReason from "../../src/schema/mooncake/RejectReason.ts"
-import { failure, frameOf, hexOf, success, vector, whole } from "./vectors.ts"
+import { failure, frameOf, hexOf, success, vector, wellFormed, whole } from "./vectors.ts"
 
 const runs = { arbitrary: { runs: 400 } }
 
 const connections = whole.filter((vector) => frameOf(vector).type === FrameType.connection)
 const written = connections.filter(({ byMooncake }) => byMooncake)
-
-/** Half a surrogate pair is no text of any peer; it is written as what stands for such. */
-const wellFormed = <A>(value: A): A =>
-  JSON.parse(JSON.stringify(value), (_key, field) =>
-    typeof field === "string" ? field.toWellFormed() : field
-  )
 
 const bodyOf = (name: string): Body.Body => success(Body.decode(frameOf(vector(name)).text))
 const call = (name: string) => success(Handshake.readCall(bodyOf(`${name} request`)))

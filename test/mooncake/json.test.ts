@@ -4,10 +4,11 @@
  * ways of reading against each other.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Arbitrary from "effect/Arbitrary"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { type Json, parse, print } from "../../src/schema/mooncake/internal/json.ts"
-import { failure, success } from "./vectors.ts"
+import { failure, success, wellFormed } from "./vectors.ts"
 
 /** A comment in front makes it the lenient reader's business. */
 const lenient = (text: string): Json => success(parse(`/**/${text}`))
@@ -99,23 +100,20 @@ describe("a text", () => {
 })
 
 describe("reading and writing", () => {
-  const Value = Schema.Json
+  const values = Arbitrary.schema(Schema.Json).pipe(
+    Arbitrary.map((value) => wellFormed(value as Json))
+  )
 
-  it.prop("agree, in both ways of reading", [Value], ([value]) => {
-    const text = print(value as Json)
-    for (const read of [success(parse(text)), lenient(text)]) {
-      assert.strictEqual(print(read), text)
-      assert.deepStrictEqual(JSON.parse(print(read)), JSON.parse(text))
-    }
-    const plain = JSON.stringify(value)
-    // Half a surrogate pair is written as what stands for such.
-    if (!/\\ud[89a-f]/.test(plain)) assert.deepStrictEqual(JSON.parse(text), JSON.parse(plain))
+  it.prop("agree, in both ways of reading", [values], ([value]) => {
+    const text = print(value)
+    for (const read of [success(parse(text)), lenient(text)]) assert.strictEqual(print(read), text)
+    assert.deepStrictEqual(JSON.parse(text), JSON.parse(JSON.stringify(value)))
     assert.match(text, /^[ -~\u007f]*\n$/)
   })
 
   it.prop("gives keys in their order, and escapes what is not ASCII", [Schema.String], ([key]) => {
     const text = print({ [key]: key, b: 1, a: 2 })
-    assert.strictEqual(success(parse(text)) !== undefined, true)
+    assert.strictEqual(print(success(parse(text))), text)
     assert.isBelow(text.indexOf('"a":2'), text.indexOf('"b":1'))
   })
 })

@@ -93,3 +93,14 @@ export const success = <A, E>(result: Result.Result<A, E>): A =>
 
 export const failure = <A, E>(result: Result.Result<A, E>): E =>
   Result.getOrThrowWith(Result.flip(result), (value) => new Error(JSON.stringify(value)))
+
+/** Half a surrogate pair is no text of any peer; it is written as what stands for such. */
+export const wellFormed = <A>(value: A): A => formed(value) as A
+
+const formed = (value: unknown): unknown => {
+  if (typeof value === "string") return value.toWellFormed()
+  if (Array.isArray(value)) return value.map(formed)
+  if (typeof value !== "object" || value === null) return value
+  const members = Object.entries(value).map(([key, member]) => [key.toWellFormed(), formed(member)])
+  return Object.fromEntries(members)
+}

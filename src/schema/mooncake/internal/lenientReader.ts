@@ -91,12 +91,12 @@ export class LenientReader {
     if (this.#takes(Sign.openObject)) return this.#object(depth)
     if (this.#takes(Sign.openArray)) return this.#array(depth)
     if (this.#takes(Sign.quote)) return this.#string()
-    for (const [word, value] of words) {
-      if (!this.#text.startsWith(word, this.at)) continue
-      this.at += word.length
-      return value
-    }
-    return this.#number()
+    const start = this.at
+    if (this.#matches(number)) return this.#numberIn(this.#text.slice(start, this.at))
+    const word = words.find(([word]) => this.#text.startsWith(word, this.at))
+    if (word === undefined) return this.#fail("a value")
+    this.at += word[0].length
+    return word[1]
   }
 
   #object(depth: number): Json | undefined {
@@ -139,13 +139,9 @@ export class LenientReader {
     return raw.includes("\\") ? raw.replaceAll(escapes, unescaped) : raw
   }
 
-  #number(): number | bigint | undefined {
-    const start = this.at
-    if (!this.#matches(number)) return this.#fail("a value")
-    const digits = this.#text.slice(start, this.at)
-    const value = Number(digits)
+  #numberIn(digits: string): number | bigint {
     const isExact = digits.length <= this.#exactDigits || digits.length > longestInteger
-    return isExact || !integer.test(digits) ? value : BigInt(digits)
+    return isExact || !integer.test(digits) ? Number(digits) : BigInt(digits)
   }
 }
 
