@@ -82,10 +82,7 @@ describe("a text", () => {
     )
     const wide = [2n ** 64n - 1n, 2n ** 53n + 1n, -(2n ** 63n)]
     assert.deepStrictEqual(read, [...wide, 999_999_999_999_999, 1000])
-    assert.strictEqual(
-      print(read),
-      "[18446744073709551615,9007199254740993," + "-9223372036854775808,999999999999999,1000]\n"
-    )
+    assert.strictEqual(print(read), `[${[...wide, "999999999999999", "1000"].join()}]\n`)
     assert.strictEqual(success(parse("1".repeat(400))), Infinity)
   })
 

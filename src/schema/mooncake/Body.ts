@@ -125,7 +125,8 @@ const qpNumsOf = (value: Json | undefined): ReadonlyArray<number> | undefined =>
   const numbers: Array<number> = []
   for (const element of elementsOf(value)) {
     if (typeof element !== "number" || !isU32(element)) return undefined
-    numbers.push(Math.trunc(element))
+    // Fractions are cut.
+    numbers.push(element >>> 0)
   }
   return numbers
 }

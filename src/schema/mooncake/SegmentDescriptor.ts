@@ -92,6 +92,8 @@ export const decode = (text: string): Result.Result<SegmentDescriptor, TextFault
   )
 
 /**
+ * The text of a descriptor. One that no peer would take is a mistake of the caller, and throws.
+ *
  * @category encoding
  * @since 0.1.0
  */
