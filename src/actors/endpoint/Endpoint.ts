@@ -25,7 +25,6 @@ import { Link } from "./internal/link.ts"
 import { commands, type Signal } from "./internal/messages.ts"
 import type { Rules } from "./internal/rules.ts"
 import type { Nic } from "./Nic.ts"
-import type { ReadyLink } from "./ReadyLink.ts"
 
 export { defaults, type Rules } from "./internal/rules.ts"
 
@@ -40,7 +39,7 @@ export interface Surroundings {
   readonly handshakes: typeof Handshakes.Service
   readonly rules: Rules
   /** Told, in the same turn, that an endpoint has become ready. */
-  readonly onReady: (link: ReadyLink) => void
+  readonly onReady: (link: Link) => void
 }
 
 type Self = Behavior.Self<State, (typeof commands)[number], Signal>
@@ -125,7 +124,7 @@ class Reactions {
       const { epoch } = state
       const held = this.#held.get(epoch)!
       const paths = { local: rules.path, peer: self.id }
-      held.link = new Link(epoch, paths, held.queuePairs, rules.depth, self.state)
+      held.link = new Link(state, paths, held.queuePairs, rules.depth, self.state)
       onReady(held.link)
     })
   }

@@ -22,8 +22,10 @@ import * as Endpoint from "./Endpoint.ts"
 import type { OpenFailed } from "./EndpointError.ts"
 import type { EndReason } from "./EndpointEvent.ts"
 import { initial, type State } from "./EndpointState.ts"
+import { type Eviction, fifo, sieve } from "./Eviction.ts"
 import { type Acknowledgement, Handshakes, type Offer, Rejected } from "./Handshake.ts"
 import { Defects } from "./internal/defects.ts"
+import type { Link } from "./internal/link.ts"
 import type { Nic } from "./Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
@@ -68,6 +70,15 @@ export interface Options {
   readonly rules?: Partial<Omit<Endpoint.Rules, "path">> | undefined
   /** Endpoints at the same time. Default 65536, or what the device's queue pairs allow. */
   readonly capacity?: number | undefined
+  /** Which endpoint goes when the store is full. Default `"sieve"`. */
+  readonly eviction?: "sieve" | "fifo" | undefined
+  /**
+   * Evicted endpoints that may still be draining; while there are so many, a full store stays
+   * full. Default 64: draining takes milliseconds, so more of them means that something hangs.
+   */
+  readonly retiring?: number | undefined
+  /** Whether somebody has work for a peer, besides what is posted. Then it is not evicted. */
+  readonly isWanted?: ((peer: string) => boolean) | undefined
   /** Whether a peer may connect. Default: everybody may. */
   readonly admit?: ((peer: string) => boolean) | undefined
 }
@@ -89,17 +100,20 @@ export interface EndpointStore extends Reception {
 interface Place {
   /** Spawns the actor; everybody who wants the endpoint waits for the same spawning. */
   readonly spawning: Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
-  link: ReadyLink | undefined
+  link: Link | undefined
 }
 
-/** Default of `capacity`. */
-const MOST_ENDPOINTS = 65_536
+/** Defaults of `capacity` and `retiring`. */
+const [MOST_ENDPOINTS, MOST_RETIRING] = [65_536, 64]
 
 class Store implements EndpointStore {
   readonly #options: Options
   readonly #capacity: number
   readonly #spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
   readonly #places = new Map<string, Place>()
+  readonly #order: Eviction<string>
+  /** How many evicted endpoints are still being drained. */
+  #retiring = 0
 
   constructor(
     options: Options,
@@ -109,6 +123,7 @@ class Store implements EndpointStore {
     this.#options = options
     const possible = Math.floor(options.nic.device.info.limits.queuePairs / queuePairs)
     this.#capacity = Math.min(options.capacity ?? MOST_ENDPOINTS, possible)
+    this.#order = options.eviction === "fifo" ? fifo() : sieve()
     this.#spawn = spawn
   }
 
@@ -170,7 +185,7 @@ class Store implements EndpointStore {
   }
 
   /** Notes that an endpoint has become ready. */
-  readonly onReady = (link: ReadyLink): void => {
+  readonly onReady = (link: Link): void => {
     const place = this.#places.get(link.peer)
     if (place !== undefined) place.link = link
   }
@@ -193,22 +208,59 @@ class Store implements EndpointStore {
   #find(peer: string): Effect.Effect<Place, StoreFull> {
     return Effect.suspend(() => {
       const found = this.#places.get(peer)
-      if (found !== undefined) return Effect.succeed(found)
-      const limit = this.#capacity
-      if (this.#places.size >= limit) {
-        return Effect.fail(new StoreFull({ card: this.#options.nic.path, limit }))
+      if (found !== undefined) {
+        this.#order.touch(peer)
+        return Effect.succeed(found)
       }
-      const place: Place = { spawning: this.#spawn(peer), link: undefined }
-      this.#places.set(peer, place)
-      place.spawning.addObserver((exit) => {
-        if (Exit.isFailure(exit)) this.#forget(peer, place)
-      })
-      return Effect.succeed(place)
+      const limit = this.#capacity
+      if (this.#places.size < limit) return Effect.succeed(this.#add(peer))
+      const full = new StoreFull({ card: this.#options.nic.path, limit })
+      if (this.#retiring >= (this.#options.retiring ?? MOST_RETIRING)) return Effect.fail(full)
+      const victim = this.#order.evict((other) => this.#mayGo(other))
+      if (victim === undefined) return Effect.fail(full)
+      return Effect.as(Effect.forkDetach(this.#evict(victim)), this.#add(peer))
     })
   }
 
-  #forget(peer: string, place: Place): void {
-    if (this.#places.get(peer) === place) this.#places.delete(peer)
+  #add(peer: string): Place {
+    const place: Place = { spawning: this.#spawn(peer), link: undefined }
+    this.#places.set(peer, place)
+    this.#order.add(peer)
+    place.spawning.addObserver((exit) => {
+      if (Exit.isFailure(exit) && this.#places.get(peer) === place) {
+        this.#places.delete(peer)
+        this.#order.remove(peer)
+      }
+    })
+    return place
+  }
+
+  /** Only an endpoint that is neither connecting nor in use may go. */
+  #mayGo(peer: string): boolean {
+    const place = this.#places.get(peer)
+    const spawned = place?.spawning.pollUnsafe()
+    if (spawned === undefined || Exit.isFailure(spawned)) return false
+    if (this.#options.isWanted?.(peer) === true) return false
+    const { _tag } = Effect.runSync(spawned.value.state)
+    return _tag === "Idle" || (_tag === "Ready" && place?.link?.isQuiet === true)
+  }
+
+  /** Its queue pairs are drained and destroyed beside the life of its successor. */
+  #evict(peer: string): Effect.Effect<void> {
+    const place = this.#places.get(peer)!
+    this.#places.delete(peer)
+    this.#retiring += 1
+    const { link } = place
+    const retired =
+      link?.isOpen === true
+        ? retire(place, { epoch: link.epoch, reason: "retired", detail: "evicted" })
+        : Effect.void
+    return retired.pipe(
+      Effect.andThen(Fiber.join(place.spawning)),
+      Effect.flatMap(({ stop }) => stop),
+      Effect.ignore,
+      Effect.ensuring(Effect.sync(() => void (this.#retiring -= 1)))
+    )
   }
 
   #reject(reason: Rejected["reason"], text: string): Effect.Effect<never, Rejected> {
@@ -261,7 +313,7 @@ export const make = Effect.fnUntraced(function* (
   const handshakes = yield* Handshakes
   const supervisor = yield* Supervisor.make()
   const rules = { ...Endpoint.defaults, ...options.rules, path: nic.path }
-  const onReady = (link: ReadyLink): void => store.onReady(link)
+  const onReady = (link: Link): void => store.onReady(link)
   const behavior = Endpoint.make({ nic, handshakes, rules, onReady }, yield* Defects)
   const store = new Store(options, rules.queuePairs, (peer) => {
     const fiber = Effect.runForkWith(context)(supervisor.spawn(behavior, peer))

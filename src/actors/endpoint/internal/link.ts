@@ -2,26 +2,28 @@
 import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
 import type { Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
-import type { State } from "../EndpointState.ts"
+import type { In, State } from "../EndpointState.ts"
 import type { ReadyLink } from "../ReadyLink.ts"
 
 export class Link implements ReadyLink {
   readonly epoch: Epoch
   readonly local: string
   readonly peer: string
+  readonly peerQueuePairs: ReadonlyArray<number>
   readonly #queuePairs: ReadonlyArray<QueuePair>
   readonly #depth: number
   readonly #state: () => State
   #isReleased = false
 
   constructor(
-    epoch: Epoch,
+    { epoch, peer }: In<"Ready">,
     paths: { readonly local: string; readonly peer: string },
     queuePairs: ReadonlyArray<QueuePair>,
     depth: number,
     state: () => State
   ) {
     this.epoch = epoch
+    this.peerQueuePairs = peer.half.queuePairs
     this.local = paths.local
     this.peer = paths.peer
     this.#queuePairs = queuePairs
@@ -39,6 +41,11 @@ export class Link implements ReadyLink {
     let room = 0
     for (const { outstandingSends } of this.#queuePairs) room += this.#depth - outstandingSends
     return room
+  }
+
+  /** Whether nothing is posted. */
+  get isQuiet(): boolean {
+    return this.#queuePairs.every(({ outstandingSends }) => outstandingSends === 0)
   }
 
   post(request: SendRequest): Posted | "not-ready" {
