@@ -22,6 +22,8 @@ export interface ReadyLink {
   readonly peer: string
   /** False once the epoch has ended: then every post is refused. */
   readonly isOpen: boolean
+  /** The numbers of the peer's queue pairs, for messages to people. */
+  readonly peerQueuePairs: ReadonlyArray<number>
   /** Work that can be posted now, over all queue pairs. */
   readonly room: number
   /**
