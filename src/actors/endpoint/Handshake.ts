@@ -10,9 +10,9 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { mtus } from "../../native/verbs/QueuePairState.ts"
 import { Epoch } from "../../schema/Epoch.ts"
 import { Gid } from "../../schema/Gid.ts"
+import { mtus } from "../../schema/Mtu.ts"
 
 /**
  * One side's half of a connection.

@@ -10,15 +10,10 @@
  */
 import * as Schema from "effect/Schema"
 import { Epoch } from "../Epoch.ts"
+import { mtus } from "../Mtu.ts"
 import { isObject, type Json, member } from "./internal/json.ts"
 
-/**
- * The path MTUs that queue pairs know, in octets.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const Mtu = Schema.Literals([256, 512, 1024, 2048, 4096])
+const Mtu = Schema.Literals(mtus)
 
 /**
  * `peer` is the epoch of the other side, as far as it is known.
