@@ -23,7 +23,13 @@ import type { OpenFailed } from "./EndpointError.ts"
 import type { EndReason } from "./EndpointEvent.ts"
 import { initial, type State } from "./EndpointState.ts"
 import { type Eviction, fifo, sieve } from "./Eviction.ts"
-import { type Acknowledgement, Handshakes, type Offer, Rejected } from "./Handshake.ts"
+import {
+  type Acknowledgement,
+  type Farewell,
+  Handshakes,
+  type Offer,
+  Rejected
+} from "./Handshake.ts"
 import { Defects } from "./internal/defects.ts"
 import type { Link } from "./internal/link.ts"
 import type { Nic } from "./Nic.ts"
@@ -59,6 +65,7 @@ export type OpenError = OpenFailed | StoreFull | MailboxFull | Stopped | Recover
 export interface Reception {
   readonly takeOffer: (offer: Offer) => Effect.Effect<Offer, Rejected>
   readonly takeAcknowledgement: (ack: Acknowledgement) => Effect.Effect<void, Rejected>
+  readonly takeFarewell: (farewell: Farewell) => Effect.Effect<void>
 }
 
 /**
@@ -106,8 +113,12 @@ interface Place {
 /** Defaults of `capacity` and `retiring`. */
 const [MOST_ENDPOINTS, MOST_RETIRING] = [65_536, 64]
 
+/** For a farewell. A peer that does not answer is gone, or will find out. */
+const FAREWELL_WITHIN = "5 seconds"
+
 class Store implements EndpointStore {
   readonly #options: Options
+  readonly #handshakes: typeof Handshakes.Service
   readonly #capacity: number
   readonly #spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
   readonly #places = new Map<string, Place>()
@@ -117,10 +128,12 @@ class Store implements EndpointStore {
 
   constructor(
     options: Options,
+    handshakes: typeof Handshakes.Service,
     queuePairs: number,
     spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
   ) {
     this.#options = options
+    this.#handshakes = handshakes
     const possible = Math.floor(options.nic.device.info.limits.queuePairs / queuePairs)
     this.#capacity = Math.min(options.capacity ?? MOST_ENDPOINTS, possible)
     this.#order = options.eviction === "fifo" ? fifo() : sieve()
@@ -143,7 +156,7 @@ class Store implements EndpointStore {
   retire({ epoch, peer }: ReadyLink, reason: EndReason, detail: string): Effect.Effect<void> {
     return Effect.suspend(() => {
       const place = this.#places.get(peer)
-      return place === undefined ? Effect.void : retire(place, { epoch, reason, detail })
+      return place === undefined ? Effect.void : this.#retire(place, { epoch, reason, detail })
     })
   }
 
@@ -180,6 +193,18 @@ class Store implements EndpointStore {
       return Fiber.join(place.spawning).pipe(
         Effect.flatMap(({ ask }) => ask.TakeAcknowledgement(ack)),
         Effect.catch((error) => this.#toReject(error))
+      )
+    })
+  }
+
+  takeFarewell(farewell: Farewell): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const place = this.#places.get(farewell.from)
+      if (place === undefined || farewell.to !== this.#options.nic.path) return Effect.void
+      return Fiber.join(place.spawning).pipe(
+        Effect.flatMap(({ ask }) => ask.TakeFarewell(farewell)),
+        // What has ended needs no end.
+        Effect.ignore
       )
     })
   }
@@ -253,13 +278,30 @@ class Store implements EndpointStore {
     const { link } = place
     const retired =
       link?.isOpen === true
-        ? retire(place, { epoch: link.epoch, reason: "retired", detail: "evicted" })
+        ? this.#retire(place, { epoch: link.epoch, reason: "retired", detail: "evicted" })
         : Effect.void
     return retired.pipe(
       Effect.andThen(Fiber.join(place.spawning)),
       Effect.flatMap(({ stop }) => stop),
       Effect.ignore,
       Effect.ensuring(Effect.sync(() => void (this.#retiring -= 1)))
+    )
+  }
+
+  /** A peer is told once, beside everything else: it would also find out by itself. */
+  #retire(
+    { spawning }: Place,
+    what: { readonly epoch: Epoch; readonly reason: EndReason; readonly detail: string }
+  ): Effect.Effect<void> {
+    const leave = (farewell: Farewell) =>
+      this.#handshakes
+        .farewell(farewell)
+        .pipe(Effect.timeout(FAREWELL_WITHIN), Effect.ignore, Effect.forkDetach)
+    return Fiber.join(spawning).pipe(
+      Effect.flatMap(({ ask }) => ask.Retire(what)),
+      Effect.flatMap((farewell) => (farewell === undefined ? Effect.void : leave(farewell))),
+      // What has ended needs no end.
+      Effect.ignore
     )
   }
 
@@ -273,16 +315,6 @@ class Store implements EndpointStore {
     return this.#reject("busy", "no endpoint can be had now")
   }
 }
-
-const retire = (
-  { spawning }: Place,
-  what: { readonly epoch: Epoch; readonly reason: EndReason; readonly detail: string }
-): Effect.Effect<void> =>
-  Fiber.join(spawning).pipe(
-    Effect.flatMap(({ ask }) => ask.Retire(what)),
-    // What has ended needs no end.
-    Effect.ignore
-  )
 
 /** What an event of the device means for all of its endpoints. */
 const reasonOf = (event: DeviceEvent): string | undefined => {
@@ -315,7 +347,7 @@ export const make = Effect.fnUntraced(function* (
   const rules = { ...Endpoint.defaults, ...options.rules, path: nic.path }
   const onReady = (link: Link): void => store.onReady(link)
   const behavior = Endpoint.make({ nic, handshakes, rules, onReady }, yield* Defects)
-  const store = new Store(options, rules.queuePairs, (peer) => {
+  const store = new Store(options, handshakes, rules.queuePairs, (peer) => {
     const fiber = Effect.runForkWith(context)(supervisor.spawn(behavior, peer))
     return Fiber.runIn(fiber, scope)
   })

@@ -71,6 +71,25 @@ export const Acknowledgement = Schema.Struct({
 export type Acknowledgement = typeof Acknowledgement.Type
 
 /**
+ * Says that a generation is over, so that the peer need not find out by work that fails. It is
+ * only said to peers that name their generations, and counts only if both are named right.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Farewell = Schema.Struct({
+  from: Schema.String,
+  to: Schema.String,
+  /** The generation that its side has given up. */
+  epoch: Epoch,
+  /** The receiver's generation that was connected to it. */
+  knows: Epoch
+})
+
+/** @since 0.1.0 */
+export type Farewell = typeof Farewell.Type
+
+/**
  * Why a side says no.
  *
  * - `unconnected`: an acknowledgement of nothing.
@@ -136,7 +155,7 @@ export class HandshakeFailed extends Schema.TaggedError<HandshakeFailed>()("Hand
 export type HandshakeError = HandshakeFailed | Rejected
 
 /**
- * Carries offers and acknowledgements to peers. Each call is tried once, with a deadline.
+ * Carries offers, acknowledgements and farewells to peers. Each call is tried once, with a deadline.
  *
  * @category services
  * @since 0.1.0
@@ -146,5 +165,6 @@ export class Handshakes extends Context.Service<
   {
     readonly offer: (offer: Offer) => Effect.Effect<Offer, HandshakeError>
     readonly acknowledge: (ack: Acknowledgement) => Effect.Effect<void, HandshakeError>
+    readonly farewell: (farewell: Farewell) => Effect.Effect<void, HandshakeError>
   }
 >()("handfast/actors/endpoint/Handshakes") {}

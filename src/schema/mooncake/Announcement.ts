@@ -5,6 +5,7 @@
  * An epoch begins with the instance of its process, so a peer that restarted is told from one that
  * reconnected, also if it got the same queue pair numbers again. An acknowledgement that names both
  * epochs opens no gate but the one it was meant for. Without the member, the peer is Mooncake.
+ * A farewell says that the sender's generation is over.
  *
  * @since 0.1.0
  */
@@ -16,7 +17,7 @@ import { isObject, type Json, member } from "./internal/json.ts"
 const Mtu = Schema.Literals(mtus)
 
 /**
- * `peer` is the epoch of the other side, as far as it is known.
+ * `peer` is the epoch of the other side, as far as it is known. A farewell has no path any more.
  *
  * @category schemas
  * @since 0.1.0
@@ -24,7 +25,8 @@ const Mtu = Schema.Literals(mtus)
 export const Announcement = Schema.Struct({
   epoch: Epoch,
   peer: Schema.optionalKey(Epoch),
-  mtu: Mtu
+  mtu: Schema.optionalKey(Mtu),
+  farewell: Schema.optionalKey(Schema.Literal(true))
 })
 
 /**
@@ -41,6 +43,7 @@ export type Announcement = typeof Announcement.Type
  */
 export const key = "handfast"
 
+const names = ["epoch", "peer", "mtu", "farewell"]
 const isEpoch = Schema.is(Epoch)
 const isMtu = Schema.is(Mtu)
 
@@ -52,8 +55,14 @@ const isMtu = Schema.is(Mtu)
  */
 export const fromJson = (value: Json | undefined): Announcement | undefined => {
   if (!isObject(value)) return undefined
-  const [epoch, peer, mtu] = ["epoch", "peer", "mtu"].map((name) => member(value, name))
-  if (!isEpoch(epoch) || !isMtu(mtu)) return undefined
-  if (peer === undefined) return { epoch, mtu }
-  return isEpoch(peer) ? { epoch, peer, mtu } : undefined
+  const [epoch, peer, mtu, farewell] = names.map((name) => member(value, name))
+  if (!isEpoch(epoch)) return undefined
+  if (peer !== undefined && !isEpoch(peer)) return undefined
+  if (mtu !== undefined && !isMtu(mtu)) return undefined
+  return {
+    epoch,
+    ...(peer !== undefined && { peer }),
+    ...(mtu !== undefined && { mtu }),
+    ...(farewell === true && { farewell })
+  }
 }

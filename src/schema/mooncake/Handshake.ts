@@ -1,6 +1,6 @@
 /**
  * What connection frames mean: a request and its reply, the acknowledgement that the active side is
- * ready and the reply to that, and a rejection.
+ * ready and the reply to that, a rejection, and a farewell between peers of our own kind.
  *
  * @since 0.1.0
  */
@@ -50,6 +50,19 @@ export const Request = Schema.TaggedStruct("Request", {
 export const ReadyAck = Schema.TaggedStruct("ReadyAck", { ...half, gid: Schema.optionalKey(Gid) })
 
 /**
+ * The sender has given up the generation that it announces. It is written as an acknowledgement of
+ * no queue pairs: Mooncake, should it ever get one, rejects that and changes nothing.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Farewell = Schema.TaggedStruct("Farewell", {
+  sender: NicPath.NicPath,
+  receiver: NicPath.NicPath,
+  handfast: Announcement
+})
+
+/**
  * The passive side's half.
  *
  * @category schemas
@@ -83,7 +96,14 @@ export const Rejected = Schema.TaggedStruct("Rejected", {
  * @category schemas
  * @since 0.1.0
  */
-export const Handshake = Schema.Union([Request, ReadyAck, Reply, AckReply, Rejected])
+export const Handshake = Schema.Union([
+  Request,
+  ReadyAck,
+  Farewell,
+  Reply,
+  AckReply,
+  Rejected
+])
 
 /**
  * @category models
@@ -95,7 +115,7 @@ export type Handshake = typeof Handshake.Type
  * @category models
  * @since 0.1.0
  */
-export type Call = typeof Request.Type | typeof ReadyAck.Type
+export type Call = typeof Request.Type | typeof ReadyAck.Type | typeof Farewell.Type
 
 /**
  * @category models
@@ -130,9 +150,11 @@ export const readCall = (body: Body): Result.Result<Call, RejectReason.RejectRea
   if (Result.isFailure(receiver)) return refused("ReceiverPathInvalid", peerNicPath)
   if (Result.isFailure(sender)) return refused("SenderPathInvalid", localNicPath)
   if (gid !== undefined && Result.isFailure(gid)) return refused("GidInvalid", localGid)
+  const paths = { sender: sender.success, receiver: receiver.success }
+  const handfast = body?.handfast
+  if (handfast?.farewell === true) return Result.succeed({ _tag: "Farewell", ...paths, handfast })
   const half = {
-    sender: sender.success,
-    receiver: receiver.success,
+    ...paths,
     lid: localLid,
     qpNums,
     ...(gid !== undefined && { gid: gid.success }),
@@ -206,6 +228,14 @@ export const toBody = (message: Handshake): Body => {
     }
     case "AckReply":
       return { ...empty, ...added }
+    case "Farewell":
+      return {
+        ...empty,
+        localNicPath: NicPath.print(message.sender),
+        peerNicPath: NicPath.print(message.receiver),
+        readyAck: true,
+        ...added
+      }
     default: {
       const { gid, lid, qpNums, receiver, sender } = message
       const capable = message._tag === "ReadyAck" || message.readyAck === "capable"
