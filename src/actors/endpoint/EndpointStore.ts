@@ -77,8 +77,6 @@ export interface Options {
    * full. Default 64: draining takes milliseconds, so more of them means that something hangs.
    */
   readonly retiring?: number | undefined
-  /** Whether somebody has work for a peer, besides what is posted. Then it is not evicted. */
-  readonly isWanted?: ((peer: string) => boolean) | undefined
   /** Whether a peer may connect. Default: everybody may. */
   readonly admit?: ((peer: string) => boolean) | undefined
 }
@@ -135,8 +133,8 @@ class Store implements EndpointStore {
     return Effect.gen({ self: this }, function* () {
       const place = yield* this.#find(peer)
       const endpoint = yield* Fiber.join(place.spawning)
-      while (place.link?.isOpen !== true) yield* endpoint.ask.Open()
-      return place.link
+      yield* endpoint.ask.Open()
+      return place.link!
     })
   }
 
@@ -184,8 +182,8 @@ class Store implements EndpointStore {
     })
   }
 
-  /** Notes that an endpoint has become ready. */
-  readonly onReady = (link: Link): void => {
+  /** Notes the link of an endpoint's new generation. */
+  readonly onLink = (link: Link): void => {
     const place = this.#places.get(link.peer)
     if (place !== undefined) place.link = link
   }
@@ -240,7 +238,6 @@ class Store implements EndpointStore {
     const place = this.#places.get(peer)
     const spawned = place?.spawning.pollUnsafe()
     if (spawned === undefined || Exit.isFailure(spawned)) return false
-    if (this.#options.isWanted?.(peer) === true) return false
     const { _tag } = Effect.runSync(spawned.value.state)
     return _tag === "Idle" || (_tag === "Ready" && place?.link?.isQuiet === true)
   }
@@ -313,8 +310,8 @@ export const make = Effect.fnUntraced(function* (
   const handshakes = yield* Handshakes
   const supervisor = yield* Supervisor.make()
   const rules = { ...Endpoint.defaults, ...options.rules, path: nic.path }
-  const onReady = (link: Link): void => store.onReady(link)
-  const behavior = Endpoint.make({ nic, handshakes, rules, onReady }, yield* Defects)
+  const onLink = (link: Link): void => store.onLink(link)
+  const behavior = Endpoint.make({ nic, handshakes, rules, onLink }, yield* Defects)
   const store = new Store(options, rules.queuePairs, (peer) => {
     const fiber = Effect.runForkWith(context)(supervisor.spawn(behavior, peer))
     return Fiber.runIn(fiber, scope)
