@@ -317,7 +317,12 @@ describe("R19 a farewell", () => {
     Effect.gen(function* () {
       const { host, peer } = scene
       const link = yield* ready(scene, "aaaaaaaa.1")
-      const said = { from: peer.path, to: "a@sim0", epoch: "aaaaaaaa.1" as Epoch, knows: link.epoch }
+      const said = {
+        from: peer.path,
+        to: "a@sim0",
+        epoch: "aaaaaaaa.1" as Epoch,
+        knows: link.epoch
+      }
       yield* host.store.takeFarewell({ ...said, epoch: "aaaaaaaa.2" as Epoch })
       yield* host.store.takeFarewell({ ...said, knows: "cccccccc.1" as Epoch })
       yield* host.store.takeFarewell({ ...said, from: "x@sim0" })

@@ -38,8 +38,8 @@ export interface Surroundings {
   readonly nic: Nic
   readonly handshakes: typeof Handshakes.Service
   readonly rules: Rules
-  /** Told, in the same turn, that an endpoint has become ready. */
-  readonly onReady: (link: Link) => void
+  /** Told of the link of each new generation; it opens when the endpoint is ready. */
+  readonly onLink: (link: Link) => void
 }
 
 type Self = Behavior.Self<State, (typeof commands)[number], Signal>
@@ -49,16 +49,11 @@ const again = Schedule.spaced("100 millis")
 
 const isTransient = (error: HandshakeError): boolean => error._tag === "HandshakeFailed"
 
-/** What the effects of one generation hold, by its epoch. */
-interface Held {
-  readonly queuePairs: ReadonlyArray<QueuePair>
-  link: Link | undefined
-}
-
 class Reactions {
   readonly #around: Surroundings
   readonly #defects: Defects
-  readonly #held = new Map<Epoch, Held>()
+  /** The queue pairs of each generation. */
+  readonly #queuePairs = new Map<Epoch, ReadonlyArray<QueuePair>>()
 
   constructor(around: Surroundings, defects: Defects) {
     this.#around = around
@@ -67,12 +62,19 @@ class Reactions {
 
   /** Makes the queue pairs; they and the link go with the Scope of the epoch. */
   begin(epoch: Epoch, self: Self) {
-    const { nic, rules } = this.#around
+    const { nic, onLink, rules } = this.#around
     const made = Effect.gen({ self: this }, function* () {
       const queuePairs = yield* makeQueuePairs(nic, rules)
-      const held: Held = { queuePairs, link: undefined }
-      this.#held.set(epoch, held)
-      yield* Effect.addFinalizer(() => Effect.sync(() => this.#release(epoch)))
+      const paths = { local: rules.path, peer: self.id }
+      const link = new Link(epoch, paths, queuePairs, rules.depth, self.state)
+      this.#queuePairs.set(epoch, queuePairs)
+      onLink(link)
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          link.release()
+          this.#queuePairs.delete(epoch)
+        })
+      )
       yield* self.signal.HalfMade({ own: yield* halfOf(nic, queuePairs, epoch) })
     })
     return this.#orFail(self, made).pipe(Effect.andThen(expire(self, rules.openWithin)))
@@ -82,7 +84,7 @@ class Reactions {
   goOn(state: State, self: Self) {
     if (state._tag === "Calling") return this.#call(state, self)
     if (state._tag !== "Raising") return Effect.void
-    const { queuePairs } = this.#held.get(state.epoch)!
+    const queuePairs = this.#queuePairs.get(state.epoch)!
     const { nic } = this.#around
     return this.#orFail(
       self,
@@ -90,9 +92,9 @@ class Reactions {
     )
   }
 
-  /** The own half is up. If the peer's may not be, a deadline runs for it from here on. */
-  connected(state: State, self: Self) {
-    if (state._tag !== "Waiting") return this.ready(state, self)
+  /** If the peer's half may not be up, a deadline runs for it from here on. */
+  wait(state: State, self: Self) {
+    if (state._tag !== "Waiting") return Effect.void
     return Effect.andThen(
       Effect.forkScoped(expire(self, this.#around.rules.readyWithin)),
       this.acknowledge(state, self)
@@ -117,18 +119,6 @@ class Reactions {
     )
   }
 
-  ready(state: State, self: Self) {
-    return Effect.sync(() => {
-      const { onReady, rules } = this.#around
-      if (state._tag !== "Ready") return
-      const { epoch } = state
-      const held = this.#held.get(epoch)!
-      const paths = { local: rules.path, peer: self.id }
-      held.link = new Link(state, paths, held.queuePairs, rules.depth, self.state)
-      onReady(held.link)
-    })
-  }
-
   #call({ own }: In<"Calling">, self: Self) {
     const { handshakes, rules } = this.#around
     const offer = {
@@ -146,11 +136,6 @@ class Reactions {
 
   #orFail<E, R>(self: Self, effect: Effect.Effect<void, E, R>) {
     return Effect.catch(effect, (error) => self.signal.HalfFailed({ detail: String(error) }))
-  }
-
-  #release(epoch: Epoch) {
-    this.#held.get(epoch)?.link?.release()
-    this.#held.delete(epoch)
   }
 }
 
@@ -212,13 +197,12 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
       Began: ({ epoch }, self) => reactions.begin(epoch, self),
       Made: (_, self, state) => reactions.goOn(state, self),
       PeerKnown: (_, self, state) => reactions.goOn(state, self),
-      Connected: (_, self, state) => reactions.connected(state, self),
+      Connected: (_, self, state) => reactions.wait(state, self),
       CallReturned: ({ taken }, self, state) =>
         Effect.andThen(
           taken ? Chaos.sometimes("offers crossed") : Effect.void,
           reactions.acknowledge(state, self)
         ),
-      BecameReady: (_, self, state) => reactions.ready(state, self),
       Ended: ({ reason }) => Chaos.sometimes(`an endpoint ended: ${reason}`)
     },
     reconcile: (state, _, about) => deciding.recover(rules, state, about),

@@ -12,8 +12,6 @@ import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { DeviceEvent } from "../../native/verbs/Device.ts"
-import type { Epoch } from "../../schema/Epoch.ts"
 import type { RecoveryError } from "../kernel/Actor.ts"
 import type { MailboxFull, Stopped } from "../kernel/ActorError.ts"
 import type { Journal } from "../kernel/Journal.ts"
@@ -32,6 +30,7 @@ import {
 } from "./Handshake.ts"
 import { Defects } from "./internal/defects.ts"
 import type { Link } from "./internal/link.ts"
+import { lossOf, type Retire, retireWith } from "./internal/retiring.ts"
 import type { Nic } from "./Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
@@ -84,8 +83,6 @@ export interface Options {
    * full. Default 64: draining takes milliseconds, so more of them means that something hangs.
    */
   readonly retiring?: number | undefined
-  /** Whether somebody has work for a peer, besides what is posted. Then it is not evicted. */
-  readonly isWanted?: ((peer: string) => boolean) | undefined
   /** Whether a peer may connect. Default: everybody may. */
   readonly admit?: ((peer: string) => boolean) | undefined
 }
@@ -113,12 +110,9 @@ interface Place {
 /** Defaults of `capacity` and `retiring`. */
 const [MOST_ENDPOINTS, MOST_RETIRING] = [65_536, 64]
 
-/** For a farewell. A peer that does not answer is gone, or will find out. */
-const FAREWELL_WITHIN = "5 seconds"
-
 class Store implements EndpointStore {
   readonly #options: Options
-  readonly #handshakes: typeof Handshakes.Service
+  readonly #retire: Retire
   readonly #capacity: number
   readonly #spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
   readonly #places = new Map<string, Place>()
@@ -128,12 +122,12 @@ class Store implements EndpointStore {
 
   constructor(
     options: Options,
-    handshakes: typeof Handshakes.Service,
+    retire: Retire,
     queuePairs: number,
     spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
   ) {
     this.#options = options
-    this.#handshakes = handshakes
+    this.#retire = retire
     const possible = Math.floor(options.nic.device.info.limits.queuePairs / queuePairs)
     this.#capacity = Math.min(options.capacity ?? MOST_ENDPOINTS, possible)
     this.#order = options.eviction === "fifo" ? fifo() : sieve()
@@ -148,15 +142,17 @@ class Store implements EndpointStore {
     return Effect.gen({ self: this }, function* () {
       const place = yield* this.#find(peer)
       const endpoint = yield* Fiber.join(place.spawning)
-      while (place.link?.isOpen !== true) yield* endpoint.ask.Open()
-      return place.link
+      yield* endpoint.ask.Open()
+      return place.link!
     })
   }
 
   retire({ epoch, peer }: ReadyLink, reason: EndReason, detail: string): Effect.Effect<void> {
     return Effect.suspend(() => {
       const place = this.#places.get(peer)
-      return place === undefined ? Effect.void : this.#retire(place, { epoch, reason, detail })
+      return place === undefined
+        ? Effect.void
+        : this.#retire(place.spawning, { epoch, reason, detail })
     })
   }
 
@@ -209,8 +205,8 @@ class Store implements EndpointStore {
     })
   }
 
-  /** Notes that an endpoint has become ready. */
-  readonly onReady = (link: Link): void => {
+  /** Notes the link of an endpoint's new generation. */
+  readonly onLink = (link: Link): void => {
     const place = this.#places.get(link.peer)
     if (place !== undefined) place.link = link
   }
@@ -265,7 +261,6 @@ class Store implements EndpointStore {
     const place = this.#places.get(peer)
     const spawned = place?.spawning.pollUnsafe()
     if (spawned === undefined || Exit.isFailure(spawned)) return false
-    if (this.#options.isWanted?.(peer) === true) return false
     const { _tag } = Effect.runSync(spawned.value.state)
     return _tag === "Idle" || (_tag === "Ready" && place?.link?.isQuiet === true)
   }
@@ -278,30 +273,13 @@ class Store implements EndpointStore {
     const { link } = place
     const retired =
       link?.isOpen === true
-        ? this.#retire(place, { epoch: link.epoch, reason: "retired", detail: "evicted" })
+        ? this.#retire(place.spawning, { epoch: link.epoch, reason: "retired", detail: "evicted" })
         : Effect.void
     return retired.pipe(
       Effect.andThen(Fiber.join(place.spawning)),
       Effect.flatMap(({ stop }) => stop),
       Effect.ignore,
       Effect.ensuring(Effect.sync(() => void (this.#retiring -= 1)))
-    )
-  }
-
-  /** A peer is told once, beside everything else: it would also find out by itself. */
-  #retire(
-    { spawning }: Place,
-    what: { readonly epoch: Epoch; readonly reason: EndReason; readonly detail: string }
-  ): Effect.Effect<void> {
-    const leave = (farewell: Farewell) =>
-      this.#handshakes
-        .farewell(farewell)
-        .pipe(Effect.timeout(FAREWELL_WITHIN), Effect.ignore, Effect.forkDetach)
-    return Fiber.join(spawning).pipe(
-      Effect.flatMap(({ ask }) => ask.Retire(what)),
-      Effect.flatMap((farewell) => (farewell === undefined ? Effect.void : leave(farewell))),
-      // What has ended needs no end.
-      Effect.ignore
     )
   }
 
@@ -313,20 +291,6 @@ class Store implements EndpointStore {
   #toReject(error: Rejected | Exclude<OpenError, OpenFailed>): Effect.Effect<never, Rejected> {
     if (error._tag === "Rejected") return Effect.fail(error)
     return this.#reject("busy", "no endpoint can be had now")
-  }
-}
-
-/** What an event of the device means for all of its endpoints. */
-const reasonOf = (event: DeviceEvent): string | undefined => {
-  switch (event._tag) {
-    case "PortDown":
-      return `port ${event.port} is down`
-    case "GidChanged":
-      return `port ${event.port} has another GID`
-    case "DeviceRemoved":
-      return "the device was removed"
-    default:
-      return undefined
   }
 }
 
@@ -345,15 +309,15 @@ export const make = Effect.fnUntraced(function* (
   const handshakes = yield* Handshakes
   const supervisor = yield* Supervisor.make()
   const rules = { ...Endpoint.defaults, ...options.rules, path: nic.path }
-  const onReady = (link: Link): void => store.onReady(link)
-  const behavior = Endpoint.make({ nic, handshakes, rules, onReady }, yield* Defects)
-  const store = new Store(options, handshakes, rules.queuePairs, (peer) => {
+  const onLink = (link: Link): void => store.onLink(link)
+  const behavior = Endpoint.make({ nic, handshakes, rules, onLink }, yield* Defects)
+  const store = new Store(options, retireWith(handshakes), rules.queuePairs, (peer) => {
     const fiber = Effect.runForkWith(context)(supervisor.spawn(behavior, peer))
     return Fiber.runIn(fiber, scope)
   })
   yield* nic.device.events.pipe(
     Stream.runForEach((event) => {
-      const reason = reasonOf(event)
+      const reason = lossOf(event)
       return reason === undefined ? Effect.void : store.retireAll(reason)
     }),
     Effect.forkScoped

@@ -17,7 +17,7 @@ import { isObject, type Json, member } from "./internal/json.ts"
 const Mtu = Schema.Literals(mtus)
 
 /**
- * `peer` is the epoch of the other side, as far as it is known. A farewell has no path any more.
+ * `peer` is the epoch of the other side, as far as it is known.
  *
  * @category schemas
  * @since 0.1.0
@@ -25,8 +25,7 @@ const Mtu = Schema.Literals(mtus)
 export const Announcement = Schema.Struct({
   epoch: Epoch,
   peer: Schema.optionalKey(Epoch),
-  mtu: Schema.optionalKey(Mtu),
-  farewell: Schema.optionalKey(Schema.Literal(true))
+  mtu: Mtu
 })
 
 /**
@@ -34,6 +33,24 @@ export const Announcement = Schema.Struct({
  * @since 0.1.0
  */
 export type Announcement = typeof Announcement.Type
+
+/**
+ * Says that the sender has given up the generation `epoch`, which was connected to `peer`.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Parting = Schema.Struct({
+  epoch: Epoch,
+  peer: Epoch,
+  farewell: Schema.Literal(true)
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Parting = typeof Parting.Type
 
 /**
  * The name of the member.
@@ -53,16 +70,11 @@ const isMtu = Schema.is(Mtu)
  * @category decoding
  * @since 0.1.0
  */
-export const fromJson = (value: Json | undefined): Announcement | undefined => {
+export const fromJson = (value: Json | undefined): Announcement | Parting | undefined => {
   if (!isObject(value)) return undefined
   const [epoch, peer, mtu, farewell] = names.map((name) => member(value, name))
-  if (!isEpoch(epoch)) return undefined
-  if (peer !== undefined && !isEpoch(peer)) return undefined
-  if (mtu !== undefined && !isMtu(mtu)) return undefined
-  return {
-    epoch,
-    ...(peer !== undefined && { peer }),
-    ...(mtu !== undefined && { mtu }),
-    ...(farewell === true && { farewell })
-  }
+  if (!isEpoch(epoch) || !(peer === undefined || isEpoch(peer))) return undefined
+  if (farewell === true) return peer === undefined ? undefined : { epoch, peer, farewell }
+  if (!isMtu(mtu)) return undefined
+  return peer === undefined ? { epoch, mtu } : { epoch, peer, mtu }
 }

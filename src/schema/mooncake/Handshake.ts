@@ -7,7 +7,7 @@
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Gid } from "../Gid.ts"
-import { Announcement } from "./Announcement.ts"
+import { Announcement, Parting } from "./Announcement.ts"
 import type { Body } from "./Body.ts"
 import { ReplyIncomplete, type ReplyFault } from "./Fault.ts"
 import * as GidText from "./GidText.ts"
@@ -59,7 +59,7 @@ export const ReadyAck = Schema.TaggedStruct("ReadyAck", { ...half, gid: Schema.o
 export const Farewell = Schema.TaggedStruct("Farewell", {
   sender: NicPath.NicPath,
   receiver: NicPath.NicPath,
-  handfast: Announcement
+  handfast: Parting
 })
 
 /**
@@ -96,14 +96,7 @@ export const Rejected = Schema.TaggedStruct("Rejected", {
  * @category schemas
  * @since 0.1.0
  */
-export const Handshake = Schema.Union([
-  Request,
-  ReadyAck,
-  Farewell,
-  Reply,
-  AckReply,
-  Rejected
-])
+export const Handshake = Schema.Union([Request, ReadyAck, Farewell, Reply, AckReply, Rejected])
 
 /**
  * @category models
@@ -133,8 +126,10 @@ const empty: NonNullable<Body> = {
   payload: ""
 }
 
-const addition = ({ handfast }: { readonly handfast?: Announcement }) =>
-  handfast === undefined ? {} : { handfast }
+const isParting = (handfast: Announcement | Parting): handfast is Parting => "farewell" in handfast
+
+const addition = ({ handfast }: { readonly handfast?: Announcement | Parting }) =>
+  handfast === undefined || isParting(handfast) ? {} : { handfast }
 
 /**
  * What the passive side received. If it cannot be used, the failure is what to reject it with.
@@ -152,7 +147,9 @@ export const readCall = (body: Body): Result.Result<Call, RejectReason.RejectRea
   if (gid !== undefined && Result.isFailure(gid)) return refused("GidInvalid", localGid)
   const paths = { sender: sender.success, receiver: receiver.success }
   const handfast = body?.handfast
-  if (handfast?.farewell === true) return Result.succeed({ _tag: "Farewell", ...paths, handfast })
+  if (handfast !== undefined && isParting(handfast)) {
+    return Result.succeed({ _tag: "Farewell", ...paths, handfast })
+  }
   const half = {
     ...paths,
     lid: localLid,
@@ -234,7 +231,7 @@ export const toBody = (message: Handshake): Body => {
         localNicPath: NicPath.print(message.sender),
         peerNicPath: NicPath.print(message.receiver),
         readyAck: true,
-        ...added
+        handfast: message.handfast
       }
     default: {
       const { gid, lid, qpNums, receiver, sender } = message

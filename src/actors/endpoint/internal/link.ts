@@ -1,29 +1,28 @@
-/** The way to send, while one epoch of an endpoint is ready. */
+/** The way to send of one epoch of an endpoint; it is open while that is ready. */
 import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
 import type { Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
-import type { In, State } from "../EndpointState.ts"
+import type { State } from "../EndpointState.ts"
 import type { ReadyLink } from "../ReadyLink.ts"
+import { peerOf } from "./generations.ts"
 
 export class Link implements ReadyLink {
   readonly epoch: Epoch
   readonly local: string
   readonly peer: string
-  readonly peerQueuePairs: ReadonlyArray<number>
   readonly #queuePairs: ReadonlyArray<QueuePair>
   readonly #depth: number
   readonly #state: () => State
   #isReleased = false
 
   constructor(
-    { epoch, peer }: In<"Ready">,
+    epoch: Epoch,
     paths: { readonly local: string; readonly peer: string },
     queuePairs: ReadonlyArray<QueuePair>,
     depth: number,
     state: () => State
   ) {
     this.epoch = epoch
-    this.peerQueuePairs = peer.half.queuePairs
     this.local = paths.local
     this.peer = paths.peer
     this.#queuePairs = queuePairs
@@ -35,6 +34,10 @@ export class Link implements ReadyLink {
   get isOpen(): boolean {
     const state = this.#state()
     return state._tag === "Ready" && state.epoch === this.epoch && !this.#isReleased
+  }
+
+  get peerQueuePairs(): ReadonlyArray<number> {
+    return peerOf(this.#state())?.half.queuePairs ?? []
   }
 
   get room(): number {

@@ -166,7 +166,7 @@ export class Ways {
       this.#wakeAt = Infinity
       this.#connect()
     })
-    this.#core.fork(Effect.delay(look, Math.max(0, at - this.#core.now())))
+    this.#core.fork(Effect.delay(look, Math.max(1, Math.ceil(at - this.#core.now()))))
   }
 
   #open(way: Way, now: number): void {
