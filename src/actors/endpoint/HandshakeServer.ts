@@ -9,7 +9,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import { octets } from "../../native/Framer.ts"
 import { IoPool } from "../../native/IoPool.ts"
 import type { TlsSettings } from "../../native/lanes/jobs.ts"
