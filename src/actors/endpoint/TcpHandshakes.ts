@@ -11,10 +11,8 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as dns from "node:dns/promises"
 import { isIP } from "node:net"
-import { octets } from "../../native/Framer.ts"
 import { IoPool } from "../../native/IoPool.ts"
 import type { TlsSettings } from "../../native/lanes/jobs.ts"
-import type { OpenFailed } from "../../native/OpenFailed.ts"
 import * as Body from "../../schema/mooncake/Body.ts"
 import { defaultLimit, encode, FrameType } from "../../schema/mooncake/Frame.ts"
 import * as Wire from "../../schema/mooncake/Handshake.ts"
@@ -26,7 +24,7 @@ import {
   type Offer,
   type Rejected
 } from "./Handshake.ts"
-import { readFrame } from "./internal/frames.ts"
+import { exchange, exchangeSecurely, type Limits } from "./internal/exchange.ts"
 import * as Mooncake from "./internal/mooncake.ts"
 
 /**
@@ -66,9 +64,13 @@ class Caller {
   readonly #pool: IoPool["Service"]
   readonly #options: Options
 
+  readonly #limits: Limits
+
   constructor(pool: IoPool["Service"], options: Options) {
+    const { answerWithin = 5_000, connectWithin = 5_000, frameBytes = defaultLimit } = options
     this.#pool = pool
     this.#options = options
+    this.#limits = { answerWithin, connectWithin, frameBytes }
   }
 
   offer(offer: Offer): Effect.Effect<Offer, HandshakeError> {
@@ -101,7 +103,8 @@ class Caller {
   }
 
   #addressesOf(path: NicPath.NicPath, peer: string) {
-    const { connectWithin = 5_000, locate = byName } = this.#options
+    const { locate = byName } = this.#options
+    const { connectWithin } = this.#limits
     const found = Effect.flatMap(locate(path), ({ host, port }) => {
       if (isIP(host) !== 0) return Effect.succeed([{ host, port }])
       return Effect.tryPromise({
@@ -131,37 +134,13 @@ class Caller {
     )
   }
 
-  /** Sends a frame and reads one. The connection is closed at once: its answer is here. */
   #exchange(to: NicPath.Address, peer: string, frame: Uint8Array) {
-    const { answerWithin = 5_000, frameBytes = defaultLimit } = this.#options
-    return Effect.gen({ self: this }, function* () {
-      const lane = yield* this.#connect(to, peer)
-      lane.send(frame)
-      const answer = yield* readFrame(lane, frameBytes).pipe(
-        Effect.mapError((error) => failed(peer, stepOf(error), error)),
-        Effect.timeoutOrElse({
-          duration: answerWithin,
-          orElse: () => Effect.fail(failed(peer, "answer", `none within ${answerWithin} ms`))
-        }),
-        Effect.ensuring(lane.abort)
-      )
-      return answer
-    }).pipe(Effect.scoped)
-  }
-
-  #connect(to: NicPath.Address, peer: string) {
-    const { connectWithin = 5_000, tls } = this.#options
-    const secured = tls === undefined ? {} : { tls }
-    return this.#pool
-      .connect({ framer: octets, to, on: tls === undefined ? "main" : "worker", ...secured })
-      .pipe(
-        Effect.mapError((error: OpenFailed) => failed(peer, "connect", error)),
-        Effect.timeoutOrElse({
-          duration: connectWithin,
-          orElse: () =>
-            Effect.fail(failed(peer, "connect", `${to.host}:${to.port} did not accept in time`))
-        })
-      )
+    const { tls } = this.#options
+    const answer =
+      tls === undefined
+        ? exchange(to, frame, this.#limits)
+        : exchangeSecurely(this.#pool, tls, to, frame, this.#limits)
+    return Effect.mapError(answer, ({ detail, step }) => failed(peer, step, detail))
   }
 
   #answerIn(
@@ -178,12 +157,6 @@ class Caller {
       : Effect.succeed(success)
   }
 }
-
-/** A peer that ends too soon has not answered; one that says nonsense does not speak this. */
-const stepOf = ({ _tag }: { readonly _tag: string }): "answer" | "protocol" =>
-  _tag === "FrameTooLong" || _tag === "FrameEmpty" || _tag === "UnknownFrameType"
-    ? "protocol"
-    : "answer"
 
 /**
  * What calls peers over TCP.
