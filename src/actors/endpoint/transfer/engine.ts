@@ -5,8 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Metric from "effect/Metric"
-import * as Queue from "effect/Queue"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CreateError } from "../../../native/verbs/VerbsError.ts"
 import { type Description, Directory, type NoDescription } from "../Directory.ts"
@@ -124,7 +123,7 @@ export class Engine {
         () => this.#stop(job, cancelled)
       )
       if (within !== undefined) yield* Effect.forkScoped(this.#expire(job, within))
-      return { done: Deferred.await(over), progress: progressOf(job, over) }
+      return { done: Deferred.await(over), progress: progressOf(job) }
     }
   )
 
@@ -160,10 +159,13 @@ export class Engine {
       this.#jobs.delete(job)
       peer.jobs.delete(job)
       const { bytes, moved, stop } = job
-      const outcome = stop?.reason ?? "moved"
+      // What moved has moved, also if somebody meanwhile wanted it to stop.
+      const isWhole = stop === undefined || moved === bytes
+      const outcome = isWhole ? "moved" : stop.reason
       Metric.withAttributes(Metrics.transfers, { outcome }).updateUnsafe(1, this.#core.context)
-      if (stop === undefined) Deferred.doneUnsafe(over, Effect.succeed({ moved, bytes }))
+      if (isWhole) Deferred.doneUnsafe(over, Effect.succeed({ moved, bytes }))
       else Deferred.doneUnsafe(over, Effect.fail(failure(peer.name, stop, job)))
+      for (const tell of job.watchers) tell()
     }
     peer.submit(job)
   }
@@ -235,22 +237,20 @@ const failure = (peer: string, { detail, fault, reason }: Stop, job?: Job): Tran
     fault
   })
 
-const progressOf = (
-  job: Job,
-  over: Deferred.Deferred<Moved, TransferFailed>
-): Stream.Stream<Moved> =>
-  Stream.callback<Moved>(
-    Effect.fnUntraced(function* (queue) {
-      const tell = () => {
-        Queue.offerUnsafe(queue, { moved: job.moved, bytes: job.bytes })
+/** What has moved, whenever that has changed since the reader last asked. */
+const progressOf = (job: Job): Stream.Stream<Moved> =>
+  Stream.unfold(-1, (seen) =>
+    Effect.callback<readonly [Moved, number] | undefined>((resume) => {
+      const look = () => {
+        const { bytes, isOver, moved } = job
+        if (moved === seen && !isOver) return
+        job.watchers.delete(look)
+        resume(Effect.succeed(moved === seen ? undefined : [{ moved, bytes }, moved]))
       }
-      tell()
-      job.watchers.add(tell)
-      yield* Effect.addFinalizer(() => Effect.sync(() => job.watchers.delete(tell)))
-      yield* Effect.exit(Deferred.await(over))
-      yield* Queue.end(queue)
-    }),
-    { bufferSize: 1, strategy: "sliding" }
+      job.watchers.add(look)
+      look()
+      return Effect.sync(() => job.watchers.delete(look))
+    })
   )
 
 /** Makes an engine that lasts as long as the Scope. */

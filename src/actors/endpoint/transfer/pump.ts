@@ -13,6 +13,7 @@ import type { ReadyLink } from "../ReadyLink.ts"
 import * as Metrics from "../TransferMetrics.ts"
 import type { Core } from "./core.ts"
 import type { Job } from "./job.ts"
+import type { Peer } from "./peer.ts"
 import { blameOf, Health } from "./rails.ts"
 import type { Slice } from "./slice.ts"
 import type { Way } from "./way.ts"
@@ -37,6 +38,8 @@ export class Pump {
   #active = 0
   /** Jobs of which something ended in this batch. */
   readonly #news: Array<Job> = []
+  /** Peers whose work has come back, and waits for another way. */
+  readonly #stranded = new Set<Peer>()
   readonly #counts = { written: 0, read: 0, slices: 0, failed: 0 }
   #isWatched = false
   posted = 0
@@ -177,6 +180,8 @@ export class Pump {
     for (let index = 0; index < batch.count; index++) this.#end(batch.at(index), now)
     this.#tell()
     this.#fill()
+    for (const { ways } of this.#stranded) ways.feed()
+    this.#stranded.clear()
   }
 
   #end(completion: Completion, now: number): void {
@@ -218,9 +223,9 @@ export class Pump {
     const fault = faultOf(way, link, queuePair, status)
     if (way.link === link) {
       if (blame === "request") way.endedByRequest = link
-      this.#core.links.retire(link!, status)
       way.peer.ways.lost(way, { blame, status, queuePair })
     }
+    this.#stranded.add(way.peer)
     const { pool } = this.#core
     if (job.stop !== undefined) return pool.give(slice)
     if (blame === "request") {
@@ -268,7 +273,6 @@ export class Pump {
     for (const slice of this.#slots) {
       const way = slice?.way
       if (way === undefined || way.progressAt > before || way.link !== slice!.link) continue
-      this.#core.links.retire(way.link!, "stalled")
       way.peer.ways.lost(way, { blame: "rail", status: "stalled" })
     }
   }

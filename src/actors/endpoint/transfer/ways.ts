@@ -21,6 +21,8 @@ export interface Loss {
   readonly queuePair?: number
 }
 
+const noCard = "the peer has no such card any more"
+
 const ready = Metric.withAttributes(Metrics.opens, { outcome: "ready" })
 const failed = Metric.withAttributes(Metrics.opens, { outcome: "failed" })
 
@@ -46,7 +48,7 @@ export class Ways {
 
   /** The peer has these cards. Ways to others are given up. */
   know(nics: ReadonlyArray<PeerNic>): void {
-    const { links, pumps, settings } = this.#core
+    const { pumps, settings } = this.#core
     const known = new Map(this.#all.map((way) => [`${way.local} ${way.nic.path}`, way]))
     const ways: Array<Way> = []
     for (const [remote, nic] of nics.entries()) {
@@ -60,10 +62,7 @@ export class Ways {
       }
     }
     this.#all = ways
-    for (const way of known.values()) {
-      if (way.link !== undefined) links.retire(way.link, "the peer has no such card any more")
-      way.link = undefined
-    }
+    for (const way of known.values()) this.#drop(way, noCard)
   }
 
   /** There is new work: what is open takes it, and what it needs besides is opened. */
@@ -76,7 +75,7 @@ export class Ways {
   lost(way: Way, { blame, queuePair = 0, status }: Loss): void {
     const { context, now } = this.#core
     this.lastFault = faultOf(way, way.link, queuePair, status)
-    way.link = undefined
+    this.#drop(way, status)
     Metric.withAttributes(Metrics.lostLinks, { blame }).updateUnsafe(1, context)
     if (blame === "local") way.pump.health.fault(now())
     if (blame === "peer") this.#healthOf(way.nic.path).fault(now())
@@ -166,7 +165,7 @@ export class Ways {
       this.#wakeAt = Infinity
       this.#connect()
     })
-    this.#core.fork(Effect.delay(look, Math.max(0, at - this.#core.now())))
+    this.#core.fork(Effect.delay(look, Math.max(1, Math.ceil(at - this.#core.now()))))
   }
 
   #open(way: Way, now: number): void {
@@ -191,7 +190,7 @@ export class Ways {
     way.openingSince = undefined
     const link = Exit.isSuccess(exit) ? exit.value : undefined
     if (link !== undefined && !this.#all.includes(way)) {
-      links.retire(link, "the peer has no such card any more")
+      links.retire(link, noCard)
     } else if (link?.isOpen === true) {
       ready.updateUnsafe(1, context)
       way.link = link
@@ -210,8 +209,14 @@ export class Ways {
 
   /** A link ended while nothing was posted: nobody's fault, and it may be opened again at once. */
   #endedIdle(way: Way): void {
-    way.link = undefined
+    this.#drop(way, "ended")
     this.#peer.isStale = true
+  }
+
+  /** Nothing more is posted on the way's link; whoever keeps it may not know that yet. */
+  #drop(way: Way, reason: string): void {
+    if (way.link !== undefined) this.#core.links.retire(way.link, reason)
+    way.link = undefined
   }
 
   #failed(way: Way, isUnreachable: boolean): void {
