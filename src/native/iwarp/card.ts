@@ -52,7 +52,6 @@ export class Card {
   }
   /** The port at which out-of-band peers are met; other providers call it a local identifier. */
   lid = 0
-  #domains = 0
   #last: number
 
   constructor(options: CardOptions, firstNumber: number) {
@@ -69,11 +68,6 @@ export class Card {
     const maximumUlpdu = segmentBytes === undefined ? undefined : mulpdu(segmentBytes)
     const table = this.regions.table.memory
     this.#lane = { framer, options: { table, maximumUlpdu, answerWithin }, on }
-  }
-
-  newDomain(): number {
-    this.#domains += 1
-    return this.#domains
   }
 
   newNumber(): number {

@@ -115,7 +115,7 @@ export class Pump {
       const slice = way.peer.next()
       if (slice === undefined) break
       const posted = this.#post(way, link, slice)
-      if (posted !== "accepted") return this.#refuse(way, slice, posted)
+      if (posted !== "accepted") return this.#refuse(way, link, slice, posted)
       if (count === quantum - 1) return true
     }
     if (way.link !== undefined && !way.link.isOpen)
@@ -153,7 +153,12 @@ export class Pump {
   }
 
   /** A post was not taken: nothing was tried, so it counts for nothing. */
-  #refuse(way: Way, slice: Slice, posted: Exclude<Posted, "accepted"> | "not-ready"): boolean {
+  #refuse(
+    way: Way,
+    link: ReadyLink,
+    slice: Slice,
+    posted: Exclude<Posted, "accepted"> | "not-ready"
+  ): boolean {
     const job = slice.job!
     if (posted === "queue-full" || posted === "completions-full") {
       job.back(slice)
@@ -163,6 +168,8 @@ export class Pump {
     if (posted === "not-ready" || posted === "wrong-state") {
       job.back(slice)
       way.peer.queue(job)
+      // Its queue pair has failed, which nobody else may have noticed.
+      if (posted === "wrong-state") this.#core.links.retire(link, posted)
       way.peer.ways.lost(way, { blame: "none", status: posted })
       return false
     }

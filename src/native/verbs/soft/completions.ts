@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { Completion, CompletionBatch, type CompletionQueue } from "../Completion.ts"
 import { Released } from "../VerbsError.ts"
+import { Holding } from "./holdings.ts"
 import type { Ledger } from "./ledger.ts"
 
 /** A completion in the ring, and what its poll tells the work queue that it is of. */
@@ -21,7 +22,6 @@ export class SoftCompletionQueue implements CompletionQueue {
   reserved = 0
   readonly ready: Effect.Effect<void, Released>
   readonly completions: Stream.Stream<Completion>
-  readonly #name: string
   readonly #ring: Array<Entry> = []
   readonly #waiters = new Set<() => void>()
   /** The first completion, and how many there are. */
@@ -29,9 +29,8 @@ export class SoftCompletionQueue implements CompletionQueue {
   #count = 0
   #isReleased = false
 
-  constructor(capacity: number, name: string) {
+  constructor(capacity: number) {
     this.capacity = capacity
-    this.#name = name
     this.ready = Effect.suspend(() => this.#whenReady())
     this.completions = streamOf(this)
   }
@@ -95,7 +94,7 @@ export class SoftCompletionQueue implements CompletionQueue {
   #whenReady(): Effect.Effect<void, Released> {
     if (this.#count > 0) return Effect.void
     if (this.#isReleased) {
-      return Effect.fail(new Released({ resource: this.#name, reason: "released" }))
+      return Effect.fail(new Released({ resource: "completion queue", reason: "released" }))
     }
     const woken = Effect.withFiber<void>((fiber) =>
       Effect.callback((resume) => {
@@ -107,6 +106,16 @@ export class SoftCompletionQueue implements CompletionQueue {
       })
     )
     return Effect.andThen(woken, this.ready)
+  }
+}
+
+/** A completion queue on a device. */
+export class HeldCompletions extends SoftCompletionQueue {
+  readonly holding: Holding
+
+  constructor(capacity: number, device: Holding) {
+    super(capacity)
+    this.holding = new Holding("completion queue", [device], () => this.releaseUnsafe())
   }
 }
 
