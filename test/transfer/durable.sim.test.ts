@@ -63,7 +63,7 @@ describe("a durable transfer", () => {
           assert.notStrictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
           yield* shared(engine, "own", 64 * kilo, 1)
         }
-        yield* Effect.never
+        return yield* Effect.never
       }).pipe(Effect.scoped)
       const process = yield* Sim.process("a", program)
       yield* Effect.sleep("30 millis")

@@ -6,6 +6,7 @@
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
@@ -349,6 +350,78 @@ describe("a peer that cannot be reached", () => {
         else assert.isBelow(millis, 100)
       }
     })
+  )
+})
+
+describe("an engine", () => {
+  it.sim("R33: asks a silent directory once for all, and never on the way of data", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, net } = yield* pair()
+      const own = yield* shared(a, "own", 1000, 1)
+      yield* shared(b, "kept", 1000)
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      yield* Effect.all([write, write, write], { concurrency: 3 })
+      assert.strictEqual(net.lookups, 1)
+      // The link is lost while the directory is silent: what is known is used as far as it goes.
+      net.answers = Effect.delay(Effect.void, "10 seconds")
+      for (const link of net.links) net.retire(link, "lost")
+      const all = Array.from({ length: 5 }, () => timed(write))
+      for (const { millis } of yield* Effect.all(all, { concurrency: 5 })) {
+        assert.isTrue(millis >= 10_000 && millis < 10_100, `${millis}`)
+      }
+      assert.strictEqual(net.lookups, 2)
+    })
+  )
+
+  it.sim("says so when its last card is gone", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, fabric } = yield* pair({ wires: { depth: 8 }, settings })
+      const own = yield* shared(a, "own", 256 * kilo, 1)
+      yield* shared(b, "kept", 256 * kilo)
+      fabric.strike({ _tag: "Delay", from: "a", to: "b", forMillis: hour, millis: 20 })
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      const fiber = yield* Effect.forkChild(failed(write))
+      yield* Effect.sleep("50 millis")
+      fabric.strike({ _tag: "DeviceRemoval", node: "a", forMillis: hour })
+      for (const error of [yield* Fiber.join(fiber), yield* failed(write)]) {
+        assert.strictEqual(error.reason, "peer-unreachable")
+        assert.match(error.detail, /no own card/)
+      }
+    })
+  )
+
+  it.sim(
+    "R32: counts what moved, what was opened, what was lost and how transfers ended",
+    seeds,
+    () =>
+      Effect.gen(function* () {
+        const { a, b, fabric } = yield* pair({ settings, wires: { depth: 4 } })
+        const own = yield* shared(a, "own", 64 * kilo, 1)
+        yield* shared(b, "kept", 64 * kilo)
+        const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+        yield* write
+        fabric.strike({ _tag: "RetryExhaustion", node: "a" })
+        yield* write
+        yield* a.read({ peer: "b", from: { buffer: "kept" }, to: own.slice(0, 1000) })
+        yield* failed(
+          a.read({ peer: "b", from: { buffer: "kept" }, to: own.slice(), within: 0.001 })
+        )
+        const counts: Record<string, number> = {}
+        for (const { attributes, id, state } of yield* Metric.snapshot) {
+          const label = Object.values(attributes ?? {}).join(" ")
+          counts[`${id.replace("handfast_transfer_", "")} ${label}`.trim()] = (
+            state as { readonly count: number }
+          ).count
+        }
+        assert.strictEqual(counts["moved_bytes_total write"], 128 * kilo)
+        assert.isAtLeast(counts["moved_bytes_total read"]!, 1000)
+        assert.isAtLeast(counts["slices_total"]!, 33)
+        assert.strictEqual(counts["opens_total ready"], 2)
+        assert.strictEqual(counts["lost_links_total rail"], 1)
+        assert.isAtLeast(counts["failed_slices_total"]!, 1)
+        assert.strictEqual(counts["ended_total moved"], 3)
+        assert.strictEqual(counts["ended_total deadline"], 1)
+      }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
   )
 })
 

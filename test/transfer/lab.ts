@@ -109,6 +109,8 @@ export class Network {
   attempts = 0
   lookups = 0
   posts = 0
+  /** How long the directory takes. */
+  answers: Effect.Effect<void> = Effect.void
   readonly retired: Array<string> = []
   readonly #run: (effect: Effect.Effect<void>) => unknown
 
@@ -172,15 +174,20 @@ export class Network {
   }
 
   readonly resolve = (peer: string): Effect.Effect<unknown, NoDescription> =>
-    Effect.suspend(() => {
-      this.lookups += 1
-      const said = this.said.get(peer)
-      if (said !== undefined) return Effect.succeed(said)
-      const engine = this.engines.get(peer)
-      return engine === undefined
-        ? Effect.fail(new NoDescription({ peer, reason: "unknown", detail: "not in the lab" }))
-        : engine.description
-    })
+    Effect.flatMap(
+      Effect.suspend(() => {
+        this.lookups += 1
+        return this.answers
+      }),
+      () => {
+        const said = this.said.get(peer)
+        if (said !== undefined) return Effect.succeed(said)
+        const engine = this.engines.get(peer)
+        return engine === undefined
+          ? Effect.fail(new NoDescription({ peer, reason: "unknown", detail: "not in the lab" }))
+          : engine.description
+      }
+    )
 }
 
 /** Hosts and links that last as long as the Scope. */

@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import * as Stream from "effect/Stream"
 import { type Completion, CompletionBatch } from "../../../native/verbs/Completion.ts"
 import { type Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
 import type { Nic } from "../Nic.ts"
@@ -63,10 +64,17 @@ export class Pump {
 
   /** Reads completions until the card is gone. */
   get run(): Effect.Effect<void> {
-    return this.nic.completions.ready.pipe(
+    const { completions, device } = this.nic
+    const read = completions.ready.pipe(
       Effect.andThen(Effect.sync(() => this.#drain())),
       Effect.forever,
-      Effect.catchTag("Released", () => Effect.sync(() => this.#lose()))
+      Effect.ignore
+    )
+    // They end when the device is removed.
+    const events = Stream.runDrain(device.events)
+    return Effect.andThen(
+      Effect.raceFirst(read, events),
+      Effect.sync(() => this.#lose())
     )
   }
 
@@ -180,7 +188,7 @@ export class Pump {
     return true
   }
 
-  #drain(): void {
+  #drain(): number {
     const batch = this.#batch
     this.nic.completions.poll(batch)
     const now = this.#core.now()
@@ -189,6 +197,7 @@ export class Pump {
     this.#fill()
     for (const { ways } of this.#stranded) ways.feed()
     this.#stranded.clear()
+    return batch.count
   }
 
   #end(completion: Completion, now: number): void {
@@ -284,22 +293,21 @@ export class Pump {
     }
   }
 
-  /** The card is gone, and its completions with it: what was posted is nobody's any more. */
+  /** The card is gone. What its completions do not tell of any more is nobody's. */
   #lose(): void {
+    while (this.#drain() > 0);
     this.isGone = true
-    const gone = new Set<Way>()
     for (const [id, slice] of this.#slots.entries()) {
       if (slice === undefined) continue
       const { job, way } = slice
       this.#slots[id] = undefined
       way!.posted -= 1
       job!.posted -= 1
-      gone.add(way!)
       if (job!.stop === undefined && job!.failed(slice, false)) way!.peer.queue(job!)
       else this.#core.pool.give(slice)
       job!.settle()
     }
     this.posted = 0
-    for (const way of gone) way.peer.ways.lost(way, { blame: "local", status: "fatal" })
+    for (const { ways } of this.#core.peers.values()) ways.leave(this.index)
   }
 }

@@ -46,6 +46,11 @@ export class Ways {
     return this.#warming.size === 0 && this.#all.every((way) => way.isIdle)
   }
 
+  /** Whether all own cards are gone. */
+  get hasNoCard(): boolean {
+    return this.#core.pumps.every(({ isGone }) => isGone)
+  }
+
   /** The peer has these cards. Ways to others are given up. */
   know(nics: ReadonlyArray<PeerNic>): void {
     const { pumps, settings } = this.#core
@@ -69,6 +74,16 @@ export class Ways {
   feed(): void {
     for (const way of this.#all) if (way.isOpen) way.pump.feed(way)
     this.#connect()
+  }
+
+  /** An own card is gone, and its links with it. */
+  leave(local: number): void {
+    for (const way of this.#all) {
+      if (way.local === local && way.link !== undefined) {
+        this.lost(way, { blame: "local", status: "fatal" })
+      }
+    }
+    this.feed()
   }
 
   /** Work has shown that a way's link is of no use any more. */
@@ -110,6 +125,7 @@ export class Ways {
     const busy = (way: Way) =>
       way.isOpen || (way.isOpening && now - way.openingSince! < settings.hedge)
     let have = this.#all.filter(busy).length
+    if (wanted > 0 && this.hasNoCard) return this.#giveUp("no own card is left")
     if (wanted === 0 || have >= pumps.length) return this.#wake(this.#hedgeAt())
     const free = pumps.filter(
       ({ index, isGone }) => !isGone && !this.#all.some((way) => way.local === index && busy(way))
@@ -224,8 +240,16 @@ export class Ways {
     way.failed(now, isUnreachable)
     this.#peer.isStale = true
     const isLast = !this.#all.some((one) => one.isOpen || one.isOpening)
-    if (this.#peer.breaker.failed(now, isLast)) this.#peer.giveUp()
-    else this.#connect()
+    const { breaker } = this.#peer
+    const { patience } = this.#core.settings
+    if (breaker.failed(now, isLast)) {
+      this.#giveUp(`no way to it worked for ${Math.round(patience / 1000)} s`)
+    } else this.#connect()
+    for (const look of this.#warming) look()
+  }
+
+  #giveUp(detail: string): void {
+    this.#peer.giveUp(detail)
     for (const look of this.#warming) look()
   }
 
