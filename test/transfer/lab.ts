@@ -17,6 +17,7 @@ import type { Memory } from "../../src/actors/endpoint/Memory.ts"
 import type { Nic } from "../../src/actors/endpoint/Nic.ts"
 import { Nics } from "../../src/actors/endpoint/Nics.ts"
 import type { ReadyLink } from "../../src/actors/endpoint/ReadyLink.ts"
+import { Journal, type Store } from "../../src/actors/kernel/Journal.ts"
 import { type Settings, TransferEngine } from "../../src/actors/endpoint/TransferEngine.ts"
 import { SimFabric } from "../../src/native/sim/SimFabric.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
@@ -108,6 +109,8 @@ export class Network {
   attempts = 0
   lookups = 0
   posts = 0
+  /** How long the directory takes. */
+  answers: Effect.Effect<void> = Effect.void
   readonly retired: Array<string> = []
   readonly #run: (effect: Effect.Effect<void>) => unknown
 
@@ -171,15 +174,20 @@ export class Network {
   }
 
   readonly resolve = (peer: string): Effect.Effect<unknown, NoDescription> =>
-    Effect.suspend(() => {
-      this.lookups += 1
-      const said = this.said.get(peer)
-      if (said !== undefined) return Effect.succeed(said)
-      const engine = this.engines.get(peer)
-      return engine === undefined
-        ? Effect.fail(new NoDescription({ peer, reason: "unknown", detail: "not in the lab" }))
-        : engine.description
-    })
+    Effect.flatMap(
+      Effect.suspend(() => {
+        this.lookups += 1
+        return this.answers
+      }),
+      () => {
+        const said = this.said.get(peer)
+        if (said !== undefined) return Effect.succeed(said)
+        const engine = this.engines.get(peer)
+        return engine === undefined
+          ? Effect.fail(new NoDescription({ peer, reason: "unknown", detail: "not in the lab" }))
+          : engine.description
+      }
+    )
 }
 
 /** Hosts and links that last as long as the Scope. */
@@ -195,11 +203,16 @@ export const host = Effect.fnUntraced(function* <E, R>(
     readonly devices?: ReadonlyArray<string>
     readonly completions?: number
     readonly settings?: Partial<Settings>
+    /** Keeps durable transfers there. */
+    readonly journal?: Store
   } = {}
 ) {
-  const { completions, devices = ["sim0"], settings } = options
+  const { completions, devices = ["sim0"], journal, settings } = options
   const nics = devices.map((device) => ({ device, completions, path: `${name}@${device}` }))
-  const layer = TransferEngine.layer(settings).pipe(
+  const durable = TransferEngine.layerDurable(name, settings).pipe(
+    Layer.provide(Layer.succeed(Journal, journal!))
+  )
+  const layer = (journal === undefined ? TransferEngine.layer(settings) : durable).pipe(
     Layer.provideMerge(Nics.layer(nics)),
     Layer.provide(Layer.succeed(Links, { open: net.open, retire: net.retire })),
     Layer.provide(Layer.succeed(Directory, { resolve: net.resolve })),
@@ -235,7 +248,7 @@ export const pattern = (length: number, seed = 1): Uint8Array<ArrayBuffer> => {
 export const differsAt = (one: Uint8Array, other: Uint8Array): number =>
   one.findIndex((octet, index) => octet !== other[index])
 
-export const everything = ["local-write", "remote-write", "remote-read"] as const
+const everything = ["local-write", "remote-write", "remote-read"] as const
 
 /** Memory for peers, filled with a pattern if there is a seed. */
 export const shared = Effect.fnUntraced(function* (

@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import * as Stream from "effect/Stream"
 import { type Completion, CompletionBatch } from "../../../native/verbs/Completion.ts"
 import { type Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
 import type { Nic } from "../Nic.ts"
@@ -13,6 +14,7 @@ import type { ReadyLink } from "../ReadyLink.ts"
 import * as Metrics from "../TransferMetrics.ts"
 import type { Core } from "./core.ts"
 import type { Job } from "./job.ts"
+import type { Peer } from "./peer.ts"
 import { blameOf, Health } from "./rails.ts"
 import type { Slice } from "./slice.ts"
 import type { Way } from "./way.ts"
@@ -37,6 +39,8 @@ export class Pump {
   #active = 0
   /** Jobs of which something ended in this batch. */
   readonly #news: Array<Job> = []
+  /** Peers whose work has come back, and waits for another way. */
+  readonly #stranded = new Set<Peer>()
   readonly #counts = { written: 0, read: 0, slices: 0, failed: 0 }
   #isWatched = false
   posted = 0
@@ -60,10 +64,17 @@ export class Pump {
 
   /** Reads completions until the card is gone. */
   get run(): Effect.Effect<void> {
-    return this.nic.completions.ready.pipe(
+    const { completions, device } = this.nic
+    const read = completions.ready.pipe(
       Effect.andThen(Effect.sync(() => this.#drain())),
       Effect.forever,
-      Effect.catchTag("Released", () => Effect.sync(() => this.#lose()))
+      Effect.ignore
+    )
+    // They end when the device is removed.
+    const events = Stream.runDrain(device.events)
+    return Effect.andThen(
+      Effect.raceFirst(read, events),
+      Effect.sync(() => this.#lose())
     )
   }
 
@@ -177,13 +188,16 @@ export class Pump {
     return true
   }
 
-  #drain(): void {
+  #drain(): number {
     const batch = this.#batch
     this.nic.completions.poll(batch)
     const now = this.#core.now()
     for (let index = 0; index < batch.count; index++) this.#end(batch.at(index), now)
     this.#tell()
     this.#fill()
+    for (const { ways } of this.#stranded) ways.feed()
+    this.#stranded.clear()
+    return batch.count
   }
 
   #end(completion: Completion, now: number): void {
@@ -225,9 +239,9 @@ export class Pump {
     const fault = faultOf(way, link, queuePair, status)
     if (way.link === link) {
       if (blame === "request") way.endedByRequest = link
-      this.#core.links.retire(link!, status)
       way.peer.ways.lost(way, { blame, status, queuePair })
     }
+    this.#stranded.add(way.peer)
     const { pool } = this.#core
     if (job.stop !== undefined) return pool.give(slice)
     if (blame === "request") {
@@ -275,27 +289,25 @@ export class Pump {
     for (const slice of this.#slots) {
       const way = slice?.way
       if (way === undefined || way.progressAt > before || way.link !== slice!.link) continue
-      this.#core.links.retire(way.link!, "stalled")
       way.peer.ways.lost(way, { blame: "rail", status: "stalled" })
     }
   }
 
-  /** The card is gone, and its completions with it: what was posted is nobody's any more. */
+  /** The card is gone. What its completions do not tell of any more is nobody's. */
   #lose(): void {
+    while (this.#drain() > 0);
     this.isGone = true
-    const gone = new Set<Way>()
     for (const [id, slice] of this.#slots.entries()) {
       if (slice === undefined) continue
       const { job, way } = slice
       this.#slots[id] = undefined
       way!.posted -= 1
       job!.posted -= 1
-      gone.add(way!)
       if (job!.stop === undefined && job!.failed(slice, false)) way!.peer.queue(job!)
       else this.#core.pool.give(slice)
       job!.settle()
     }
     this.posted = 0
-    for (const way of gone) way.peer.ways.lost(way, { blame: "local", status: "fatal" })
+    for (const { ways } of this.#core.peers.values()) ways.leave(this.index)
   }
 }
