@@ -29,6 +29,8 @@ import { EpochSource } from "../../src/schema/Epoch.ts"
 export interface Wires {
   readonly queuePairs: number
   readonly depth: number
+  /** How long a card waits for an answer, as a code; 0 is for ever. */
+  readonly timeout: number
   /** Milliseconds until a link is ready. */
   readonly gate: number
   /** What stands in the way of an attempt; an effect that fails, takes long, or never ends. */
@@ -43,7 +45,8 @@ const connect = Effect.fnUntraced(function* (
   own: QueuePair,
   ownNic: Nic,
   peer: QueuePair,
-  nic: Nic
+  nic: Nic,
+  timeout: number
 ) {
   const here = yield* ownNic.place
   const { gid, lid, mtu } = yield* nic.place
@@ -51,7 +54,7 @@ const connect = Effect.fnUntraced(function* (
   yield* own.modify({ to: "init", access: rights })
   const path = { gid, lid }
   yield* own.modify({ to: "rtr", path, mtu: mtu < here.mtu ? mtu : here.mtu, peer: peer.number })
-  yield* own.modify({ to: "rts" })
+  yield* own.modify({ to: "rts", timeout })
 })
 
 class LabLink implements ReadyLink {
@@ -119,6 +122,7 @@ export class Network {
     this.wires = {
       queuePairs: 2,
       depth: 256,
+      timeout: 14,
       gate: 1,
       obstacle: () => Effect.void,
       onPost: () => undefined,
@@ -137,14 +141,17 @@ export class Network {
       const scope = yield* Scope.make()
       const make = ({ completions, domain }: Nic) =>
         domain.queuePair({ sendCompletions: completions, sendDepth: this.wires.depth })
-      const { depth: _, queuePairs } = this.wires
+      const { queuePairs, timeout } = this.wires
       const pairs = yield* Effect.all(
         Array.from({ length: queuePairs }, () => [nic, other]).map(([one, two]) =>
           Effect.all([make(one!), make(two!)])
         )
       ).pipe(Scope.provide(scope), Effect.orDie)
       for (const [own, its] of pairs) {
-        const both = [connect(own, nic, its, other), connect(its, other, own, nic)]
+        const both = [
+          connect(own, nic, its, other, timeout),
+          connect(its, other, own, nic, timeout)
+        ]
         yield* Effect.all(both, { concurrency: 2 }).pipe(
           Effect.mapError(({ _tag, message }) => ({ _tag, message })),
           Effect.onError(() => Scope.close(scope, Exit.void))
