@@ -27,6 +27,12 @@ export interface Settings {
   readonly decideWithin?: number | undefined
   /** Milliseconds that a peer may take no octets, or owe an answer. Default 30 s. */
   readonly answerWithin?: number | undefined
+  /**
+   * Milliseconds between two looks at the interface's addresses while somebody reads a device's
+   * events: Node is not told of changes, and a look takes a fifth of a millisecond. Default 1 s,
+   * sooner than TCP notices that a peer is gone.
+   */
+  readonly lookEvery?: number | undefined
   /** Callers of one listener that have not said who they are. Default 128. */
   readonly callers?: number | undefined
 }
@@ -52,5 +58,6 @@ export const resolve = (settings: Settings): Resolved => ({
   requestWithin: settings.requestWithin ?? 5_000,
   decideWithin: settings.decideWithin ?? 10_000,
   answerWithin: settings.answerWithin ?? 30_000,
+  lookEvery: settings.lookEvery ?? 1_000,
   callers: settings.callers ?? 128
 })
