@@ -334,11 +334,11 @@ describe("a peer that cannot be reached", () => {
         completions: 64,
         settings: { ...settings, quantum: 4 }
       })
-      const own = yield* shared(a, "own", 128 * kilo, 1)
+      const own = yield* shared(a, "own", 512 * kilo, 1)
       const names = Array.from({ length: 8 }, (_, index) => `p${index}`)
       for (const name of names) {
         const peer = yield* host(net, name, Verbs.layerSim(fabric, { host: name }))
-        yield* shared(peer, "kept", 128 * kilo)
+        yield* shared(peer, "kept", 512 * kilo)
         yield* a.warm(name)
       }
       const write = (peer: string) => a.write({ peer, from: own.slice(), to: { buffer: "kept" } })

@@ -89,10 +89,9 @@ export class Engine {
 
   get description(): Description {
     return {
-      nics: this.#core.pumps.map(({ gid, nic }) => ({
-        path: nic.path,
-        ...(gid === undefined ? {} : { gid: gid as never })
-      })),
+      nics: this.#core.pumps.map(({ nic: { path }, place }) =>
+        place === undefined ? { path } : { path, gid: place.gid, lid: place.lid }
+      ),
       buffers: [...this.#memories.values()].flatMap(({ buffers }) => buffers)
     }
   }
@@ -296,10 +295,7 @@ export const makeEngine = Effect.fnUntraced(function* (
   }
   for (const [index, nic] of nics.entries()) {
     const pump = new Pump(index, nic, core)
-    pump.gid = yield* Effect.orElseSucceed(
-      Effect.map(nic.place, ({ gid }) => gid),
-      () => undefined
-    )
+    pump.place = yield* Effect.orElseSucceed(nic.place, () => undefined)
     pumps.push(pump)
     core.fork(pump.run)
   }

@@ -9,7 +9,7 @@ import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
 import { type Completion, CompletionBatch } from "../../../native/verbs/Completion.ts"
 import { type Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
-import type { Nic } from "../Nic.ts"
+import type { Nic, Place } from "../Nic.ts"
 import type { ReadyLink } from "../ReadyLink.ts"
 import * as Metrics from "../TransferMetrics.ts"
 import type { Core } from "./core.ts"
@@ -44,8 +44,8 @@ export class Pump {
   readonly #counts = { written: 0, read: 0, slices: 0, failed: 0 }
   #isWatched = false
   posted = 0
-  /** For messages to people. */
-  gid: string | undefined = undefined
+  /** Where the card was when the engine began; nothing if it did not say. */
+  place: Place | undefined = undefined
   /** The device is gone, with everything that was made on it. */
   isGone = false
 
@@ -110,12 +110,13 @@ export class Pump {
 
   /**
    * A way posts some slices. True if it could go on. What it may have posted is its share of the
-   * card, so that a peer that ends nothing cannot take the card from the others.
+   * card, and one share is kept for who comes next: so a peer that ends nothing cannot take the
+   * card from the others, not even if it was there first.
    */
   #turn(way: Way): boolean {
     const { capacity } = this.nic.completions
     const { quantum } = this.#core.settings
-    const share = Math.max(quantum, Math.floor(capacity / this.#active))
+    const share = Math.max(quantum, Math.floor(capacity / (this.#active + 1)))
     for (let count = 0; count < quantum; count++) {
       const { link } = way
       if (link === undefined || link.room < 1 || way.posted >= share) break

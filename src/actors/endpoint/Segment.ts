@@ -1,0 +1,66 @@
+/**
+ * Between what a directory describes and the segments of the Mooncake dialect.
+ *
+ * A segment has one address for a buffer, whatever card it is reached by. Memory whose cards call
+ * it differently can therefore not be told of in a segment.
+ *
+ * @since 0.1.0
+ */
+import type { Gid } from "../../schema/Gid.ts"
+import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
+import type { Description, PeerBuffer } from "./Directory.ts"
+
+const nowhere = "0".repeat(32) as Gid
+
+/**
+ * What a peer's segment says. Buffers at addresses that a number cannot hold are left out, as if
+ * they were not for others.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const toDescription = (segment: SegmentDescriptor): Description => {
+  const server = segment.rdmaServerName ?? segment.name
+  return {
+    nics: segment.devices.map(({ gid, lid, name }) => ({ path: `${server}@${name}`, gid, lid })),
+    buffers: segment.buffers.flatMap(({ addr, length, name, rkey }) => {
+      if (addr + length > BigInt(Number.MAX_SAFE_INTEGER)) return []
+      return [{ name, address: Number(addr), length: Number(length), keys: rkey }]
+    })
+  }
+}
+
+const isOneAddress = ({ address, addresses = [] }: PeerBuffer): boolean =>
+  addresses.every((one) => one === address)
+
+const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)
+
+/**
+ * A segment that says what a description does. Every card is as near to the memory as any other.
+ * Local keys are nobody else's business; peers only look at how many there are.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const fromDescription = (
+  name: string,
+  { buffers, nics }: Description
+): SegmentDescriptor => {
+  const told = buffers.filter((buffer) => buffer.keys.length > 0 && isOneAddress(buffer))
+  const cards = nics.map(({ path }) => cardOf(path))
+  return {
+    name,
+    protocol: "rdma",
+    tcpDataPort: 0,
+    tcpProtoVersion: 1,
+    devices: nics.map(({ gid = nowhere, lid = 0, path }) => ({ gid, lid, name: cardOf(path) })),
+    buffers: told.map(({ address, keys, length, name: buffer }) => ({
+      name: buffer,
+      addr: BigInt(address),
+      length: BigInt(length),
+      lkey: keys.map(() => 0),
+      rkey: keys
+    })),
+    priorityMatrix: Object.fromEntries(told.map((buffer) => [buffer.name, [cards, []]]))
+  }
+}
