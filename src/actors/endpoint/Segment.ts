@@ -36,7 +36,7 @@ const isOneAddress = ({ address, addresses = [] }: PeerBuffer): boolean =>
 const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)
 
 /**
- * A segment that says what a description does. Every card is as near to the memory as any other.
+ * A segment that says what a description does. All cards are equally near to the memory.
  * Local keys are nobody else's business; peers only look at how many there are.
  *
  * @category conversions
