@@ -92,10 +92,11 @@ class LabLink implements ReadyLink {
     return this.queuePairs.reduce((sum, one) => sum + depth - one.outstandingSends, 0)
   }
 
-  post(request: SendRequest) {
+  post(request: SendRequest, number?: number) {
     if (!this.isOpen) return "not-ready"
     const [best] = this.queuePairs.toSorted((a, b) => a.outstandingSends - b.outstandingSends)
-    const posted = best!.post(request)
+    const asked = this.queuePairs.find((one) => one.number === number)
+    const posted = (asked ?? best!).post(request)
     if (posted === "accepted") this.#wires.onPost(this, request)
     return posted
   }
@@ -234,13 +235,23 @@ export const host = Effect.fnUntraced(function* <E, R>(
 
 /** The hosts `a` and `b` on a fabric of their own. */
 export const pair = Effect.fnUntraced(function* (
-  options: Parameters<typeof host>[3] & { readonly wires?: Partial<Wires> } = {}
+  options: Parameters<typeof host>[3] & {
+    readonly wires?: Partial<Wires>
+    /** What the provider says of itself. */
+    readonly acknowledges?: boolean
+  } = {}
 ) {
   const fabric = yield* SimFabric.make()
   const net = yield* network(options.wires)
   const { devices = ["sim0"] } = options
-  const on = (name: string) =>
-    host(net, name, Verbs.layerSim(fabric, { host: name, devices }), options)
+  const { acknowledges = true } = options
+  const on = (name: string) => {
+    const verbs = Effect.map(Effect.service(Verbs), (provider) => {
+      const capabilities = { ...provider.capabilities, acknowledges }
+      return { ...provider, capabilities }
+    }).pipe(Effect.provide(Verbs.layerSim(fabric, { host: name, devices })))
+    return host(net, name, Layer.effect(Verbs, verbs), options)
+  }
   return { fabric, net, a: yield* on("a"), b: yield* on("b") }
 })
 

@@ -89,7 +89,7 @@ const round = Effect.fnUntraced(function* (
   if (late >= 0) books.wrong.push(`memory was written at ${late} after its transfer`)
 })
 
-const program = Effect.gen(function* () {
+const program = Effect.fnUntraced(function* (acknowledges: boolean) {
   const settings = {
     sliceBytes: kilo,
     firstWait: 10,
@@ -97,7 +97,13 @@ const program = Effect.gen(function* () {
     patience: 3000,
     coolDown: 500
   }
-  const lab = yield* pair({ devices: ["x", "y"], settings, wires: { depth: 8 }, completions: 24 })
+  const lab = yield* pair({
+    devices: ["x", "y"],
+    settings,
+    wires: { depth: 8 },
+    completions: 24,
+    acknowledges
+  })
   const { a, b, fabric, net } = lab
   const own = yield* shared(a, "own", 2 * half * clients)
   const kept = yield* shared(b, "kept", 2 * half * clients)
@@ -147,10 +153,13 @@ const program = Effect.gen(function* () {
   yield* Chaos.sometimes("a link was lost", net.retired.length > 0)
 })
 
-describe("transfers over a fabric with faults", () => {
+describe.each([
+  ["tells", true],
+  ["does not tell", false]
+] as const)("over a faulty fabric that %s whether writes have arrived", (_, acknowledges) => {
   it.sim(
-    "R16, R26, R27: each ends once and truly, posted work ends once, and they go on afterwards",
-    { seeds: 60, timeout: 300_000, maxSteps: 5_000_000 },
-    () => program
+    "R16, R26, R27: each transfer ends once and truly, posted work ends once, and it goes on",
+    { seeds: 40, timeout: 300_000, maxSteps: 5_000_000 },
+    () => program(acknowledges)
   )
 })

@@ -273,7 +273,7 @@ const progressOf = (job: Job): Stream.Stream<Moved> =>
 /** Makes an engine that lasts as long as the Scope. */
 export const makeEngine = Effect.fnUntraced(function* (
   given: Partial<Settings>
-): Effect.fn.Return<Engine, never, Scope.Scope | Nics | Links | Directory> {
+): Effect.fn.Return<Engine, CreateError, Scope.Scope | Nics | Links | Directory> {
   const clock = yield* Clock.Clock
   const run = yield* FiberSet.makeRuntime()
   const nics = yield* Nics
@@ -294,7 +294,8 @@ export const makeEngine = Effect.fnUntraced(function* (
     context: yield* Effect.context<never>()
   }
   for (const [index, nic] of nics.entries()) {
-    const pump = new Pump(index, nic, core)
+    const scratch = nic.acknowledges ? undefined : yield* nic.domain.register({ memory: 1 })
+    const pump = new Pump(index, nic, core, scratch)
     pump.place = yield* Effect.orElseSucceed(nic.place, () => undefined)
     pumps.push(pump)
     core.fork(pump.run)
