@@ -89,10 +89,9 @@ export class Engine {
 
   get description(): Description {
     return {
-      nics: this.#core.pumps.map(({ gid, nic }) => ({
-        path: nic.path,
-        ...(gid === undefined ? {} : { gid: gid as never })
-      })),
+      nics: this.#core.pumps.map(({ nic: { path }, place }) =>
+        place === undefined ? { path } : { path, gid: place.gid, lid: place.lid }
+      ),
       buffers: [...this.#memories.values()].flatMap(({ buffers }) => buffers)
     }
   }
@@ -274,7 +273,7 @@ const progressOf = (job: Job): Stream.Stream<Moved> =>
 /** Makes an engine that lasts as long as the Scope. */
 export const makeEngine = Effect.fnUntraced(function* (
   given: Partial<Settings>
-): Effect.fn.Return<Engine, never, Scope.Scope | Nics | Links | Directory> {
+): Effect.fn.Return<Engine, CreateError, Scope.Scope | Nics | Links | Directory> {
   const clock = yield* Clock.Clock
   const run = yield* FiberSet.makeRuntime()
   const nics = yield* Nics
@@ -295,11 +294,9 @@ export const makeEngine = Effect.fnUntraced(function* (
     context: yield* Effect.context<never>()
   }
   for (const [index, nic] of nics.entries()) {
-    const pump = new Pump(index, nic, core)
-    pump.gid = yield* Effect.orElseSucceed(
-      Effect.map(nic.place, ({ gid }) => gid),
-      () => undefined
-    )
+    const scratch = nic.acknowledges ? undefined : yield* nic.domain.register({ memory: 1 })
+    const pump = new Pump(index, nic, core, scratch)
+    pump.place = yield* Effect.orElseSucceed(nic.place, () => undefined)
     pumps.push(pump)
     core.fork(pump.run)
   }

@@ -268,7 +268,7 @@ export const faultOf = (
   status: string
 ): RailFault => ({
   local: way.pump.nic.path,
-  localGid: way.pump.gid,
+  localGid: way.pump.place?.gid,
   queuePair,
   peer: way.nic.path,
   peerGid: way.nic.gid,
