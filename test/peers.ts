@@ -11,10 +11,12 @@ import { assert, describe, it } from "@effect/vitest"
 export const packages = {
   "apt-get": "apt",
   gcc: "gcc",
+  ip: "iproute2",
   make: "make",
   "qemu-system-x86_64": "qemu-system-x86",
   "redis-server": "redis-server",
   tshark: "tshark",
+  unshare: "util-linux",
   xz: "xz-utils"
 } as const
 

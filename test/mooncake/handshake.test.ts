@@ -13,7 +13,7 @@ import * as Body from "../../src/schema/mooncake/Body.ts"
 import { encode, FrameType } from "../../src/schema/mooncake/Frame.ts"
 import * as Handshake from "../../src/schema/mooncake/Handshake.ts"
 import * as RejectReason from "../../src/schema/mooncake/RejectReason.ts"
-import { failure, frameOf, hexOf, success, vector, wellFormed, whole } from "./vectors.ts"
+import { failure, frameOf, hexOf, readerOf, success, vector, wellFormed, whole } from "./vectors.ts"
 
 const runs = { arbitrary: { runs: 400 } }
 
@@ -90,6 +90,26 @@ describe("a body", () => {
     const text = Body.encode({ ...bodyOf("legacy.server.escapes request")!, payload: "😀\u007f\b" })
     assert.include(text, String.raw`@f\u00e9\u4e2d\"\\\n\t/"`)
     assert.include(text, `"payload":"${String.raw`\ud83d\ude00`}\u007f${String.raw`\b`}"`)
+  })
+
+  it("has a replacement for what is no text: broken UTF-8, or half a surrogate pair", () => {
+    const bytes = encode({ type: FrameType.notify, framing: "typed", text: '"_"' })
+    bytes[10] = 0xff
+    assert.strictEqual(readerOf(bytes).frame?.text, '"\ufffd"')
+    const text = Body.encode({ ...bodyOf("head.server.new-qpns request")!, payload: "\ud800x" })
+    assert.include(text, String.raw`"payload":"\ufffdx"`)
+  })
+
+  it("has a payload that is text, whatever it was", () => {
+    for (const [json, payload] of [
+      ['"p"', "p"],
+      ["5", ""],
+      ["null", ""],
+      ["{}", ""]
+    ] as const) {
+      assert.strictEqual(success(Body.decode(`{"payload":${json}}`))!.payload, payload)
+    }
+    assert.notProperty(success(Body.decode("{}")), "payload")
   })
 
   const members = `"local_nic_path":"a@b","peer_nic_path":"c@d","reply_msg":""`
@@ -207,7 +227,7 @@ describe("what this library adds", () => {
     }
   })
 
-  it("R6: carries an instance and a generation, so equal queue pair numbers hide no restart", () => {
+  it("R6: carries instance and generation, so equal queue pair numbers hide no restart", () => {
     const request = call("head.client.modern-server.0")
     if (request._tag !== "Request") assert.fail(request._tag)
     const lives = ["aaaaaaaa.1", "aaaaaaaa.2", "bbbbbbbb.1"].map((epoch) =>

@@ -62,7 +62,7 @@ describe("a text", () => {
     }
   })
 
-  it("may nest as deep as any message could, and no deeper", () => {
+  it("may nest deeper than every message does, and not endlessly", () => {
     for (const prefix of ["", "/**/"]) {
       const nested = (depth: number) => prefix + "[".repeat(depth) + "]".repeat(depth)
       assert.isTrue(Result.isSuccess(parse(nested(64))))

@@ -17,6 +17,7 @@ import type { Memory } from "../../src/actors/endpoint/Memory.ts"
 import type { Nic } from "../../src/actors/endpoint/Nic.ts"
 import { Nics } from "../../src/actors/endpoint/Nics.ts"
 import type { ReadyLink } from "../../src/actors/endpoint/ReadyLink.ts"
+import { Journal, type Store } from "../../src/actors/kernel/Journal.ts"
 import { type Settings, TransferEngine } from "../../src/actors/endpoint/TransferEngine.ts"
 import { SimFabric } from "../../src/native/sim/SimFabric.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
@@ -28,6 +29,8 @@ import { EpochSource } from "../../src/schema/Epoch.ts"
 export interface Wires {
   readonly queuePairs: number
   readonly depth: number
+  /** How long a card waits for an answer, as a code; 0 is for ever. */
+  readonly timeout: number
   /** Milliseconds until a link is ready. */
   readonly gate: number
   /** What stands in the way of an attempt; an effect that fails, takes long, or never ends. */
@@ -42,7 +45,8 @@ const connect = Effect.fnUntraced(function* (
   own: QueuePair,
   ownNic: Nic,
   peer: QueuePair,
-  nic: Nic
+  nic: Nic,
+  timeout: number
 ) {
   const here = yield* ownNic.place
   const { gid, lid, mtu } = yield* nic.place
@@ -50,7 +54,7 @@ const connect = Effect.fnUntraced(function* (
   yield* own.modify({ to: "init", access: rights })
   const path = { gid, lid }
   yield* own.modify({ to: "rtr", path, mtu: mtu < here.mtu ? mtu : here.mtu, peer: peer.number })
-  yield* own.modify({ to: "rts" })
+  yield* own.modify({ to: "rts", timeout })
 })
 
 class LabLink implements ReadyLink {
@@ -88,10 +92,11 @@ class LabLink implements ReadyLink {
     return this.queuePairs.reduce((sum, one) => sum + depth - one.outstandingSends, 0)
   }
 
-  post(request: SendRequest) {
+  post(request: SendRequest, number?: number) {
     if (!this.isOpen) return "not-ready"
     const [best] = this.queuePairs.toSorted((a, b) => a.outstandingSends - b.outstandingSends)
-    const posted = best!.post(request)
+    const asked = this.queuePairs.find((one) => one.number === number)
+    const posted = (asked ?? best!).post(request)
     if (posted === "accepted") this.#wires.onPost(this, request)
     return posted
   }
@@ -108,6 +113,8 @@ export class Network {
   attempts = 0
   lookups = 0
   posts = 0
+  /** How long the directory takes. */
+  answers: Effect.Effect<void> = Effect.void
   readonly retired: Array<string> = []
   readonly #run: (effect: Effect.Effect<void>) => unknown
 
@@ -116,6 +123,7 @@ export class Network {
     this.wires = {
       queuePairs: 2,
       depth: 256,
+      timeout: 14,
       gate: 1,
       obstacle: () => Effect.void,
       onPost: () => undefined,
@@ -134,14 +142,17 @@ export class Network {
       const scope = yield* Scope.make()
       const make = ({ completions, domain }: Nic) =>
         domain.queuePair({ sendCompletions: completions, sendDepth: this.wires.depth })
-      const { depth: _, queuePairs } = this.wires
+      const { queuePairs, timeout } = this.wires
       const pairs = yield* Effect.all(
         Array.from({ length: queuePairs }, () => [nic, other]).map(([one, two]) =>
           Effect.all([make(one!), make(two!)])
         )
       ).pipe(Scope.provide(scope), Effect.orDie)
       for (const [own, its] of pairs) {
-        const both = [connect(own, nic, its, other), connect(its, other, own, nic)]
+        const both = [
+          connect(own, nic, its, other, timeout),
+          connect(its, other, own, nic, timeout)
+        ]
         yield* Effect.all(both, { concurrency: 2 }).pipe(
           Effect.mapError(({ _tag, message }) => ({ _tag, message })),
           Effect.onError(() => Scope.close(scope, Exit.void))
@@ -171,15 +182,20 @@ export class Network {
   }
 
   readonly resolve = (peer: string): Effect.Effect<unknown, NoDescription> =>
-    Effect.suspend(() => {
-      this.lookups += 1
-      const said = this.said.get(peer)
-      if (said !== undefined) return Effect.succeed(said)
-      const engine = this.engines.get(peer)
-      return engine === undefined
-        ? Effect.fail(new NoDescription({ peer, reason: "unknown", detail: "not in the lab" }))
-        : engine.description
-    })
+    Effect.flatMap(
+      Effect.suspend(() => {
+        this.lookups += 1
+        return this.answers
+      }),
+      () => {
+        const said = this.said.get(peer)
+        if (said !== undefined) return Effect.succeed(said)
+        const engine = this.engines.get(peer)
+        return engine === undefined
+          ? Effect.fail(new NoDescription({ peer, reason: "unknown", detail: "not in the lab" }))
+          : engine.description
+      }
+    )
 }
 
 /** Hosts and links that last as long as the Scope. */
@@ -195,11 +211,16 @@ export const host = Effect.fnUntraced(function* <E, R>(
     readonly devices?: ReadonlyArray<string>
     readonly completions?: number
     readonly settings?: Partial<Settings>
+    /** Keeps durable transfers there. */
+    readonly journal?: Store
   } = {}
 ) {
-  const { completions, devices = ["sim0"], settings } = options
+  const { completions, devices = ["sim0"], journal, settings } = options
   const nics = devices.map((device) => ({ device, completions, path: `${name}@${device}` }))
-  const layer = TransferEngine.layer(settings).pipe(
+  const durable = TransferEngine.layerDurable(name, settings).pipe(
+    Layer.provide(Layer.succeed(Journal, journal!))
+  )
+  const layer = (journal === undefined ? TransferEngine.layer(settings) : durable).pipe(
     Layer.provideMerge(Nics.layer(nics)),
     Layer.provide(Layer.succeed(Links, { open: net.open, retire: net.retire })),
     Layer.provide(Layer.succeed(Directory, { resolve: net.resolve })),
@@ -214,13 +235,23 @@ export const host = Effect.fnUntraced(function* <E, R>(
 
 /** The hosts `a` and `b` on a fabric of their own. */
 export const pair = Effect.fnUntraced(function* (
-  options: Parameters<typeof host>[3] & { readonly wires?: Partial<Wires> } = {}
+  options: Parameters<typeof host>[3] & {
+    readonly wires?: Partial<Wires>
+    /** What the provider says of itself. */
+    readonly acknowledges?: boolean
+  } = {}
 ) {
   const fabric = yield* SimFabric.make()
   const net = yield* network(options.wires)
   const { devices = ["sim0"] } = options
-  const on = (name: string) =>
-    host(net, name, Verbs.layerSim(fabric, { host: name, devices }), options)
+  const { acknowledges = true } = options
+  const on = (name: string) => {
+    const verbs = Effect.map(Effect.service(Verbs), (provider) => {
+      const capabilities = { ...provider.capabilities, acknowledges }
+      return { ...provider, capabilities }
+    }).pipe(Effect.provide(Verbs.layerSim(fabric, { host: name, devices })))
+    return host(net, name, Layer.effect(Verbs, verbs), options)
+  }
   return { fabric, net, a: yield* on("a"), b: yield* on("b") }
 })
 
@@ -235,7 +266,7 @@ export const pattern = (length: number, seed = 1): Uint8Array<ArrayBuffer> => {
 export const differsAt = (one: Uint8Array, other: Uint8Array): number =>
   one.findIndex((octet, index) => octet !== other[index])
 
-export const everything = ["local-write", "remote-write", "remote-read"] as const
+const everything = ["local-write", "remote-write", "remote-read"] as const
 
 /** Memory for peers, filled with a pattern if there is a seed. */
 export const shared = Effect.fnUntraced(function* (

@@ -36,6 +36,8 @@ export interface Nic {
   readonly device: Device
   readonly domain: ProtectionDomain
   readonly completions: CompletionQueue
+  /** Whether the end of a write says that the peer has it, see `Capabilities`. */
+  readonly acknowledges: boolean
   /** Looks at the port; its GID can change. */
   readonly place: Effect.Effect<Place, CreateError>
 }
@@ -67,7 +69,8 @@ export const open = Effect.fnUntraced(function* ({
   const device = yield* verbs.open(name)
   const domain = yield* device.protectionDomain
   const queue = yield* device.completionQueue(completions)
-  return { path, device, domain, completions: queue, place: placeOf(device) }
+  const { acknowledges } = verbs.capabilities
+  return { path, device, domain, completions: queue, acknowledges, place: placeOf(device) }
 })
 
 const placeOf = (device: Device): Effect.Effect<Place, CreateError | InvalidAttribute> =>

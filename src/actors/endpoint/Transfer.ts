@@ -48,6 +48,19 @@ export interface Request {
 }
 
 /**
+ * A transfer that outlives the process, see `Transfers`: the own memory must have been given a
+ * name, and the peer's is meant by name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DurableRequest extends Pick<Request, "peer" | "ops"> {
+  readonly durable: true
+  /** One id is one transfer, however often it is submitted. */
+  readonly id: string
+}
+
+/**
  * What has moved.
  *
  * @category models

@@ -1,21 +1,24 @@
 /** A network interface as an RDMA device. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as RcRef from "effect/RcRef"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { randomInt } from "node:crypto"
 import { networkInterfaces } from "node:os"
 import * as Gid from "../../schema/Gid.ts"
 import type { IoPool } from "../IoPool.ts"
-import type { Device, DeviceInfo, DeviceLimits, GidEntry, PortInfo } from "../verbs/Device.ts"
+import type { Device, DeviceInfo, DeviceLimits, PortInfo } from "../verbs/Device.ts"
 import { HeldCompletions } from "../verbs/soft/completions.ts"
 import { deviceOf } from "../verbs/soft/device.ts"
 import type { Maker } from "../verbs/soft/domain.ts"
-import { makeEvents } from "../verbs/soft/events.ts"
+import { type Events, makeEvents } from "../verbs/soft/events.ts"
 import { hold } from "../verbs/soft/holdings.ts"
-import { type OpenError, Unsupported } from "../verbs/VerbsError.ts"
+import { DeviceNotFound, type OpenError, Unsupported } from "../verbs/VerbsError.ts"
 import { Card } from "./card.ts"
 import { connect, IwarpConnection } from "./connecting.ts"
-import { bindAll, listen, receive } from "./listening.ts"
+import { namesIn } from "./interfaces.ts"
+import { hear, listen } from "./listening.ts"
 import { Meeting } from "./meeting.ts"
 import { QueueMemory } from "./queueMemory.ts"
 import { type Host, IwarpQueuePair } from "./queuePair.ts"
@@ -44,19 +47,9 @@ const callersBehind = 128
 /** Tries to find a port that is free on all addresses. */
 const portTries = 8
 
-const gidsOf = (name: string): ReadonlyArray<GidEntry> =>
-  (networkInterfaces()[name] ?? [])
-    // An address of the link alone means nothing without the interface.
-    .filter(({ address }) => !address.startsWith("fe80:"))
-    .flatMap(({ address }) => Gid.fromAddress(address) ?? [])
-    .map((gid, index) => ({ index, gid, type: "iwarp" as const, interface: name }))
-
-/** The interfaces with addresses, those that reach further first. */
+/** The interfaces of this machine. */
 export const devices = (): ReadonlyArray<DeviceInfo> =>
-  Object.entries(networkInterfaces())
-    .toSorted(([, one], [, other]) => Number(one?.[0]?.internal) - Number(other?.[0]?.internal))
-    .filter(([name]) => gidsOf(name).length > 0)
-    .map(([name]) => ({ name, ports: [1], limits }))
+  namesIn(networkInterfaces()).map((name) => ({ name, ports: [1], limits }))
 
 const hostOf = (card: Card, meeting: Meeting): Host => ({
   regions: card.regions,
@@ -64,7 +57,7 @@ const hostOf = (card: Card, meeting: Meeting): Host => ({
   awaited: (queuePair) => meeting.awaited(queuePair),
   fatal: ({ number: queuePair }, detail) =>
     card.emit({ _tag: "QueuePairFatal", queuePair, detail }),
-  gids: () => card.gids.length
+  gids: () => card.gids
 })
 
 /** Regions and queue pairs: their memory is made known to the threads that serve it. */
@@ -87,29 +80,48 @@ const makerOf = (card: Card, host: Host): Maker<HeldCompletions, IwarpQueuePair>
   }
 })
 
-/** Takes callers of out-of-band queue pairs, on one port of all addresses. */
-const takeCallers = (card: Card, meeting: Meeting) =>
-  Effect.gen(function* () {
-    const hosts = card.gids.map(({ gid }) => Gid.toAddress(gid))
-    const at = { hosts, port: 0, backlog: callersBehind }
-    const { address, listeners } = yield* bindAll(card, at)
-    card.lid = address.port
-    for (const listener of listeners) {
-      const receiving = receive(card, listener, (link, said) => meeting.called(link, said))
-      yield* Effect.forkScoped(receiving, { startImmediately: true })
-    }
-  }).pipe(
+const addressesOf = (card: Card): ReadonlyArray<string> =>
+  card.gids.map(({ gid }) => Gid.toAddress(gid))
+
+/** Takes callers of out-of-band queue pairs, on one port of all addresses, also of later ones. */
+const takeCallers = Effect.fnUntraced(function* (card: Card, meeting: Meeting) {
+  const hosts = addressesOf(card)
+  if (hosts.length === 0) return yield* new DeviceNotFound({ device: card.name, available: [] })
+  const hearAt = (hosts: ReadonlyArray<string>) =>
+    Scope.provide(
+      hear(card, { hosts, port: card.lid, backlog: callersBehind }, (link, said) =>
+        meeting.called(link, said)
+      ),
+      card.scope
+    )
+  const { port } = yield* hearAt(hosts).pipe(
     Effect.retry({ times: portTries }),
     Effect.mapError(
-      ({ message }) =>
-        new Unsupported({ provider: "iwarp", feature: "out-of-band callers", detail: message })
+      ({ message: detail }) =>
+        new Unsupported({ provider: "iwarp", feature: "out-of-band callers", detail })
     )
   )
+  card.lid = port
+  // Where somebody else has the port, or we from before, there is nothing to do.
+  card.welcome = (host) => card.fork(Effect.ignore(hearAt([host])))
+})
 
-const portOf = ({ gids, lid, name }: Card): Omit<PortInfo, "number"> => {
-  const isUp = networkInterfaces()[name] !== undefined
-  return { state: isUp ? "active" : "down", activeMtu: 4096, lid, gids }
+const portOf = (card: Card): Omit<PortInfo, "number"> => {
+  card.look()
+  const { gids, lid, port } = card
+  return { state: port.isUp ? "active" : "down", activeMtu: 4096, lid, gids }
 }
+
+/** Looks at the interface again and again for as long as somebody reads the events. */
+const watched = Effect.fnUntraced(function* (card: Card, { stream }: Events) {
+  const { lookEvery } = card.settings
+  const look = Effect.sync(() => card.look())
+  const looking = Effect.forever(Effect.andThen(Effect.sleep(lookEvery), look))
+  const watch = yield* RcRef.make({
+    acquire: Effect.andThen(look, Effect.forkScoped(looking))
+  })
+  return Stream.unwrap(Effect.as(RcRef.get(watch), stream))
+})
 
 /** Opens a device. */
 export const open: (
@@ -129,20 +141,15 @@ export const open: (
     const { name } = info
     const { emit } = events
     const card = yield* hold(
-      Effect.sync(
-        () =>
-          new Card(
-            { name, gids: gidsOf(name), pool, settings, scope, emit, fork },
-            randomInt(2 ** 24)
-          )
-      )
+      Effect.sync(() => new Card({ name, pool, settings, scope, emit, fork }, randomInt(2 ** 24)))
     )
+    card.look()
     const meeting = new Meeting(card)
-    yield* Scope.provide(takeCallers(card, meeting), scope)
+    yield* takeCallers(card, meeting)
     return deviceOf<HeldCompletions, IwarpConnection>({
       info,
       holding: card.holding,
-      events,
+      events: yield* watched(card, events),
       port: () => portOf(card),
       completions: (capacity) => new HeldCompletions(capacity, card.holding),
       ...makerOf(card, hostOf(card, meeting)),
@@ -150,7 +157,10 @@ export const open: (
       patience: settings.connectWithin,
       connection: (queuePair, peer) => new IwarpConnection(queuePair, peer),
       connect: (connection, wishes) => connect(card, connection, wishes),
-      addresses: () => card.gids.map(({ gid }) => Gid.toAddress(gid)),
+      addresses: () => {
+        card.look()
+        return addressesOf(card)
+      },
       listen: (at, ask) => listen(card, at, ask)
     })
   }

@@ -37,7 +37,7 @@ const askedOf = (card: Card, link: Link.Link, said: Said): Asked<IwarpConnection
 }
 
 /** Takes callers in, and hands them over once they have said who they are. */
-export const receive = Effect.fnUntraced(function* (
+const receive = Effect.fnUntraced(function* (
   card: Card,
   listener: Listener,
   called: (link: Link.Link, said: Said) => void
@@ -70,7 +70,7 @@ const errorOf =
       : new InvalidAttribute({ operation: "listen", attribute: "address", detail: message })
 
 /** Listens on all these addresses, on one port; those after the first must only be possible. */
-export const bindAll = Effect.fnUntraced(function* (card: Card, { backlog, hosts, port }: At) {
+const bindAll = Effect.fnUntraced(function* (card: Card, { backlog, hosts, port }: At) {
   const [first = "", ...others] = hosts
   const bound = yield* Effect.mapError(
     card.listen({ host: first, port }, backlog),
@@ -89,21 +89,33 @@ export const bindAll = Effect.fnUntraced(function* (card: Card, { backlog, hosts
   return { address: { host: first, port: bound.port }, listeners: [bound, ...more.flat()] }
 })
 
-/** Listens, and tells of requests; one that nobody answers in time is rejected. */
-export const listen = Effect.fnUntraced(function* (card: Card, at: At, ask: Ask<IwarpConnection>) {
+/** Takes callers in at all these addresses, until the Scope closes or the device does. */
+export const hear = Effect.fnUntraced(function* (
+  card: Card,
+  at: At,
+  called: (link: Link.Link, said: Said) => void
+) {
   const scope = yield* Effect.acquireRelease(Scope.fork(card.scope), (scope) =>
     Scope.close(scope, Exit.void)
   )
-  const { address, listeners } = yield* Scope.provide(bindAll(card, at), scope)
+  // What was bound before the address that failed must be free again.
+  const { address, listeners } = yield* Scope.provide(bindAll(card, at), scope).pipe(
+    Effect.onError(() => Scope.close(scope, Exit.void))
+  )
+  for (const listener of listeners) {
+    yield* Effect.forkIn(receive(card, listener, called), scope, { startImmediately: true })
+  }
+  return address
+})
+
+/** Listens, and tells of requests; one that nobody answers in time is rejected. */
+export const listen = Effect.fnUntraced(function* (card: Card, at: At, ask: Ask<IwarpConnection>) {
   let isOver = false
-  const called = (link: Link.Link, said: Said): void => {
+  const address = yield* hear(card, at, (link, said) => {
     const request = isOver ? undefined : ask(askedOf(card, link, said))
     if (request === undefined) return turnAway(link, nothing)
     const late = Effect.sync(() => request.rejectUnsafe(nothing))
     card.fork(Effect.delay(late, card.settings.decideWithin))
-  }
-  for (const each of listeners) {
-    yield* Effect.forkIn(receive(card, each, called), scope, { startImmediately: true })
-  }
+  })
   return { address, end: () => void (isOver = true) }
 })

@@ -118,7 +118,7 @@ export class Meeting {
   }
 
   #own({ number, path }: IwarpQueuePair): End {
-    const { gid } = this.#card.gids[path?.path.gidIndex ?? 0]!
+    const gid = this.#card.port.gids[path?.path.gidIndex ?? defaults.gidIndex]!
     return { gid, lid: this.#card.lid, number }
   }
 

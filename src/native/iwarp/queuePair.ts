@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { Status } from "../verbs/Completion.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
+import type { GidEntry } from "../verbs/Device.ts"
 import type { State, Step, ToReadyToReceive } from "../verbs/QueuePairState.ts"
 import type { SoftCompletionQueue } from "../verbs/soft/completions.ts"
 import type { Wanted } from "../verbs/soft/domain.ts"
@@ -24,8 +25,7 @@ export interface Host {
   /** Work waits for a peer that has not been met. */
   readonly awaited: (queuePair: IwarpQueuePair) => void
   readonly fatal: (queuePair: IwarpQueuePair, detail: string) => void
-  /** How many GIDs the port has. */
-  readonly gids: () => number
+  readonly gids: () => ReadonlyArray<GidEntry>
 }
 
 /** What a queue pair is made of. */

@@ -51,12 +51,12 @@ class HeldRegion extends MemoryRegion implements Region {
 }
 
 const portOf = (nic: Nic): Omit<PortInfo, "number"> => {
-  const { gid, lid, network } = nic
+  const { gids, lid, network } = nic
   return {
     state: network.isDown(nic) ? "down" : "active",
     activeMtu: network.mtuOf(nic),
     lid,
-    gids: [{ index: 0, gid, type: "roce-2", interface: `eth-${nic.name}` }]
+    gids
   }
 }
 
@@ -69,7 +69,7 @@ export const open = Effect.fnUntraced(function* (
   return deviceOf<HeldCompletions, SimConnection>({
     info: infoOf(nic),
     holding,
-    events,
+    events: events.stream,
     port: () => portOf(nic),
     completions: (capacity) => new HeldCompletions(capacity, holding),
     region: (known, place) => Effect.sync(() => new HeldRegion(nic, known, place)),

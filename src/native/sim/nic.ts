@@ -1,7 +1,7 @@
 /** A simulated device with its one port: what is plugged into a host. */
 import type { Gid } from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
-import type { DeviceEvent } from "../verbs/Device.ts"
+import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
 import { Holding, type Sort } from "../verbs/soft/holdings.ts"
 import { KeyTable } from "../verbs/soft/keyTable.ts"
 import type { Keys, MemoryRegion } from "../verbs/soft/memory.ts"
@@ -65,6 +65,11 @@ export class Nic {
   /** Whether a fault's node is this one. */
   is(node: string): boolean {
     return node === this.host || node === `${this.host}/${this.name}`
+  }
+
+  /** The identifiers of its port. */
+  get gids(): ReadonlyArray<GidEntry> {
+    return [{ index: 0, gid: this.gid, type: "roce-2", interface: `eth-${this.name}` }]
   }
 
   newQueuePair(): number {

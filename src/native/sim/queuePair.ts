@@ -109,7 +109,7 @@ export class SimQueuePair implements Connectable {
   /** Takes a step; `mover` is the connection that wants it, if it is not the program. */
   move(step: Step, mover?: Joined): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
-      const wrong = obstacle(this, step.to, mover) ?? misfit(step, 1)
+      const wrong = obstacle(this, step.to, mover) ?? misfit(step, this.nic.gids)
       if (wrong !== undefined) return Effect.fail(wrong)
       const millis = this.nic.network.modifyMillis(this.nic)
       return millis === 0

@@ -1,8 +1,8 @@
 /**
  * Shows what passes through Mooncake's handshake port: connections, metadata, notifies and probes.
  *
- * Each run of octets holds whole frames of one side. Where nobody knows the side, a connection frame
- * whose paths are those of the last request the other way round is its reply.
+ * Each run of octets holds whole frames of one side. Where nobody knows the side, a connection
+ * frame whose paths are those of the last request the other way round is its reply.
  *
  * @since 0.1.0
  */

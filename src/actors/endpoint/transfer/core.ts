@@ -3,6 +3,7 @@ import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { Directory } from "../Directory.ts"
 import type { Links } from "../Links.ts"
+import type { Peer } from "./peer.ts"
 import type { Pump } from "./pump.ts"
 import type { Settings } from "./settings.ts"
 import type { SlicePool } from "./slice.ts"
@@ -15,6 +16,7 @@ export interface Core {
   readonly fork: (effect: Effect.Effect<void>) => void
   readonly pool: SlicePool
   readonly pumps: ReadonlyArray<Pump>
+  readonly peers: ReadonlyMap<string, Peer>
   readonly links: Links["Service"]
   readonly directory: Directory["Service"]
   readonly context: Context.Context<never>

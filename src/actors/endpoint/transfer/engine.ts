@@ -5,8 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Metric from "effect/Metric"
-import * as Queue from "effect/Queue"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CreateError } from "../../../native/verbs/VerbsError.ts"
 import { type Description, Directory, type NoDescription } from "../Directory.ts"
@@ -20,11 +19,16 @@ import {
 } from "../Memory.ts"
 import { Nics } from "../Nics.ts"
 import type { Moved, Request, Transfer } from "../Transfer.ts"
-import { type TransferError, TooManyTransfers, TransferFailed } from "../TransferError.ts"
+import {
+  type InvalidTransfer,
+  type TransferError,
+  TooManyTransfers,
+  TransferFailed
+} from "../TransferError.ts"
 import * as Metrics from "../TransferMetrics.ts"
 import type { Core } from "./core.ts"
 import { fitting } from "./cutting.ts"
-import { Job, type Stop } from "./job.ts"
+import { Job, type Plan, type Stop } from "./job.ts"
 import { Peer } from "./peer.ts"
 import { plansOf } from "./planning.ts"
 import { Pump } from "./pump.ts"
@@ -36,7 +40,7 @@ const namedOperations = 64
 
 export class Engine {
   readonly #core: Core
-  readonly #peers = new Map<string, Peer>()
+  readonly #peers: Map<string, Peer>
   readonly #memories = new Map<string, RegisteredMemory>()
   readonly #jobs = new Map<Job, Peer>()
   /** Who waits for memory of a name. */
@@ -44,8 +48,9 @@ export class Engine {
   #unnamed = 0
   #isClosed = false
 
-  constructor(core: Core) {
+  constructor(core: Core, peers: Map<string, Peer>) {
     this.#core = core
+    this.#peers = peers
   }
 
   get #nics() {
@@ -84,10 +89,9 @@ export class Engine {
 
   get description(): Description {
     return {
-      nics: this.#core.pumps.map(({ gid, nic }) => ({
-        path: nic.path,
-        ...(gid === undefined ? {} : { gid: gid as never })
-      })),
+      nics: this.#core.pumps.map(({ nic: { path }, place }) =>
+        place === undefined ? { path } : { path, gid: place.gid, lid: place.lid }
+      ),
       buffers: [...this.#memories.values()].flatMap(({ buffers }) => buffers)
     }
   }
@@ -96,7 +100,7 @@ export class Engine {
     { self: this },
     function* (this: Engine, name: string): Effect.fn.Return<void, NoDescription | TransferFailed> {
       const peer = this.#peerOf(name)
-      yield* peer.refresh
+      if (!peer.isKnown) yield* peer.refresh
       yield* Effect.mapError(peer.ways.warm, (stop) => failure(name, stop))
     }
   )
@@ -111,9 +115,7 @@ export class Engine {
       const peer = this.#peerOf(name)
       const early = this.#isClosed ? closed : peer.obstacle
       if (early !== undefined) return yield* failure(name, early)
-      if (peer.isStale) yield* peer.refresh
-      const plans = plansOf(name, ops, peer.memory, settings.operations)
-      if ("_tag" in plans) return yield* plans
+      const plans = yield* this.#plan(peer, ops)
       if (peer.jobs.size >= settings.transfers) {
         return yield* new TooManyTransfers({ peer: name, limit: settings.transfers })
       }
@@ -124,7 +126,7 @@ export class Engine {
         () => this.#stop(job, cancelled)
       )
       if (within !== undefined) yield* Effect.forkScoped(this.#expire(job, within))
-      return { done: Deferred.await(over), progress: progressOf(job, over) }
+      return { done: Deferred.await(over), progress: progressOf(job) }
     }
   )
 
@@ -138,6 +140,20 @@ export class Engine {
         discard: true
       })
     })
+  }
+
+  /** Plans by what is known; only what does not fit that is worth a question. */
+  #plan(
+    peer: Peer,
+    ops: Request["ops"]
+  ): Effect.Effect<ReadonlyArray<Plan>, InvalidTransfer | NoDescription> {
+    const plan = Effect.suspend(() => {
+      const plans = plansOf(peer.name, ops, peer.memory, this.#core.settings.operations)
+      return "_tag" in plans ? Effect.fail(plans) : Effect.succeed(plans)
+    })
+    const asked = Effect.andThen(peer.refresh, plan)
+    if (!peer.isKnown) return asked
+    return peer.isStale ? Effect.catchTag(plan, "InvalidTransfer", () => asked) : plan
   }
 
   #peerOf(name: string): Peer {
@@ -160,10 +176,13 @@ export class Engine {
       this.#jobs.delete(job)
       peer.jobs.delete(job)
       const { bytes, moved, stop } = job
-      const outcome = stop?.reason ?? "moved"
+      // What moved has moved, also if somebody meanwhile wanted it to stop.
+      const isWhole = stop === undefined || moved === bytes
+      const outcome = isWhole ? "moved" : stop.reason
       Metric.withAttributes(Metrics.transfers, { outcome }).updateUnsafe(1, this.#core.context)
-      if (stop === undefined) Deferred.doneUnsafe(over, Effect.succeed({ moved, bytes }))
+      if (isWhole) Deferred.doneUnsafe(over, Effect.succeed({ moved, bytes }))
       else Deferred.doneUnsafe(over, Effect.fail(failure(peer.name, stop, job)))
+      for (const tell of job.watchers) tell()
     }
     peer.submit(job)
   }
@@ -235,32 +254,31 @@ const failure = (peer: string, { detail, fault, reason }: Stop, job?: Job): Tran
     fault
   })
 
-const progressOf = (
-  job: Job,
-  over: Deferred.Deferred<Moved, TransferFailed>
-): Stream.Stream<Moved> =>
-  Stream.callback<Moved>(
-    Effect.fnUntraced(function* (queue) {
-      const tell = () => {
-        Queue.offerUnsafe(queue, { moved: job.moved, bytes: job.bytes })
+/** What has moved, whenever that has changed since the reader last asked. */
+const progressOf = (job: Job): Stream.Stream<Moved> =>
+  Stream.unfold(-1, (seen) =>
+    Effect.callback<readonly [Moved, number] | undefined>((resume) => {
+      const look = () => {
+        const { bytes, isOver, moved } = job
+        if (moved === seen && !isOver) return
+        job.watchers.delete(look)
+        resume(Effect.succeed(moved === seen ? undefined : [{ moved, bytes }, moved]))
       }
-      tell()
-      job.watchers.add(tell)
-      yield* Effect.addFinalizer(() => Effect.sync(() => job.watchers.delete(tell)))
-      yield* Effect.exit(Deferred.await(over))
-      yield* Queue.end(queue)
-    }),
-    { bufferSize: 1, strategy: "sliding" }
+      job.watchers.add(look)
+      look()
+      return Effect.sync(() => job.watchers.delete(look))
+    })
   )
 
 /** Makes an engine that lasts as long as the Scope. */
 export const makeEngine = Effect.fnUntraced(function* (
   given: Partial<Settings>
-): Effect.fn.Return<Engine, never, Scope.Scope | Nics | Links | Directory> {
+): Effect.fn.Return<Engine, CreateError, Scope.Scope | Nics | Links | Directory> {
   const clock = yield* Clock.Clock
   const run = yield* FiberSet.makeRuntime()
   const nics = yield* Nics
   const pumps: Array<Pump> = []
+  const peers = new Map<string, Peer>()
   const settings = { ...defaults, ...given }
   const messageBytes = Math.min(...nics.map(({ device }) => device.info.limits.messageBytes))
   const core: Core = {
@@ -270,20 +288,19 @@ export const makeEngine = Effect.fnUntraced(function* (
     fork: (effect) => void run(Effect.andThen(Effect.yieldNow, effect)),
     pool: new SlicePool(),
     pumps,
+    peers,
     links: yield* Links,
     directory: yield* Directory,
     context: yield* Effect.context<never>()
   }
   for (const [index, nic] of nics.entries()) {
-    const pump = new Pump(index, nic, core)
-    pump.gid = yield* Effect.orElseSucceed(
-      Effect.map(nic.place, ({ gid }) => gid),
-      () => undefined
-    )
+    const scratch = nic.acknowledges ? undefined : yield* nic.domain.register({ memory: 1 })
+    const pump = new Pump(index, nic, core, scratch)
+    pump.place = yield* Effect.orElseSucceed(nic.place, () => undefined)
     pumps.push(pump)
     core.fork(pump.run)
   }
-  const engine = new Engine(core)
+  const engine = new Engine(core, peers)
   yield* Effect.addFinalizer(() => engine.close)
   return engine
 })

@@ -4,8 +4,8 @@
  * Slices wait here, not on a way: whichever way is ready and has room takes the next one. So work
  * that waits loses nothing when a way fails, and opening a way is never its business.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Semaphore from "effect/Semaphore"
 import { check, type NoDescription } from "../Directory.ts"
 import type { RailFault } from "../TransferError.ts"
 import * as Metrics from "../TransferMetrics.ts"
@@ -29,7 +29,7 @@ export class Peer {
   readonly #core: Core
   /** Jobs that have something to hand out, in the order of their turns. */
   readonly #round: Array<Job> = []
-  readonly #refreshing = Semaphore.makeUnsafe(1)
+  #asking: Deferred.Deferred<void, NoDescription> | undefined = undefined
 
   constructor(name: string, core: Core) {
     this.name = name
@@ -49,26 +49,33 @@ export class Peer {
     return bytes
   }
 
-  /** Asks the directory, unless somebody just did. */
+  /** Whether the directory has ever answered. */
+  get isKnown(): boolean {
+    return this.memory !== nothing
+  }
+
+  /** Asks the directory, unless it has just answered. Who comes meanwhile gets the same answer. */
   get refresh(): Effect.Effect<void, NoDescription> {
-    const ask = Effect.suspend(() => {
+    return Effect.suspend(() => {
       if (!this.isStale) return Effect.void
-      return this.#core.directory.resolve(this.name).pipe(
-        Effect.flatMap((said) => check(this.name, said)),
-        Effect.map((description) => {
-          this.isStale = false
-          this.memory = new PeerMemory(description)
-          this.ways.know(description.nics)
+      if (this.#asking !== undefined) return Deferred.await(this.#asking)
+      const answer = (this.#asking = Deferred.makeUnsafe<void, NoDescription>())
+      this.#core.fork(
+        Effect.map(Effect.exit(this.#ask), (exit) => {
+          this.#asking = undefined
+          Deferred.doneUnsafe(answer, exit)
         })
       )
+      return Deferred.await(answer)
     })
-    return this.#refreshing.withPermits(1)(ask)
   }
 
   /** Why no transfer may begin, if so. */
   get obstacle(): Stop | undefined {
+    const { lastFault } = this.ways
+    if (this.ways.hasNoCard) return givenUp("no own card is left", lastFault)
     const isOpen = this.breaker.isOpen(this.#core.now())
-    return isOpen ? givenUp("not tried again yet", this.ways.lastFault) : undefined
+    return isOpen ? givenUp("not tried again yet", lastFault) : undefined
   }
 
   submit(job: Job): void {
@@ -98,16 +105,25 @@ export class Peer {
     }
   }
 
-  /** The peer could not be reached for too long: what waits has waited enough. */
-  giveUp(): void {
+  /** The peer cannot be reached, and what waits has waited enough. */
+  giveUp(detail: string): void {
     Metrics.outages.updateUnsafe(1, this.#core.context)
-    const { patience } = this.#core.settings
-    const detail = `no way to it worked for ${Math.round(patience / 1000)} s`
     const stop = givenUp(detail, this.ways.lastFault)
     for (const job of this.jobs) {
       job.halt(stop, this.#core.pool)
       job.settle()
     }
+  }
+
+  get #ask(): Effect.Effect<void, NoDescription> {
+    return this.#core.directory.resolve(this.name).pipe(
+      Effect.flatMap((said) => check(this.name, said)),
+      Effect.map((description) => {
+        this.isStale = false
+        this.memory = new PeerMemory(description)
+        this.ways.know(description.nics)
+      })
+    )
   }
 }
 

@@ -2,6 +2,7 @@
 import type { ReadyLink } from "../ReadyLink.ts"
 import { Found } from "./cutting.ts"
 import type { Job } from "./job.ts"
+import type { Trail } from "./trails.ts"
 import type { Way } from "./way.ts"
 
 /**
@@ -22,6 +23,8 @@ export class Slice {
   /** Which way it is posted on, and which life of that. */
   way: Way | undefined = undefined
   link: ReadyLink | undefined = undefined
+  /** Not data but the question whether these have arrived. */
+  trail: Trail | undefined = undefined
   /** The next one in the same list. */
   next: Slice | undefined = undefined
 }
@@ -38,7 +41,7 @@ export class SlicePool {
   }
 
   give(slice: Slice): void {
-    slice.job = slice.way = slice.link = undefined
+    slice.job = slice.way = slice.link = slice.trail = undefined
     slice.attempts = 0
     slice.found.buffer = undefined
     slice.next = this.#free

@@ -21,6 +21,8 @@ export interface Loss {
   readonly queuePair?: number
 }
 
+const noCard = "the peer has no such card any more"
+
 const ready = Metric.withAttributes(Metrics.opens, { outcome: "ready" })
 const failed = Metric.withAttributes(Metrics.opens, { outcome: "failed" })
 
@@ -44,9 +46,14 @@ export class Ways {
     return this.#warming.size === 0 && this.#all.every((way) => way.isIdle)
   }
 
+  /** Whether all own cards are gone. */
+  get hasNoCard(): boolean {
+    return this.#core.pumps.every(({ isGone }) => isGone)
+  }
+
   /** The peer has these cards. Ways to others are given up. */
   know(nics: ReadonlyArray<PeerNic>): void {
-    const { links, pumps, settings } = this.#core
+    const { pumps, settings } = this.#core
     const known = new Map(this.#all.map((way) => [`${way.local} ${way.nic.path}`, way]))
     const ways: Array<Way> = []
     for (const [remote, nic] of nics.entries()) {
@@ -60,10 +67,7 @@ export class Ways {
       }
     }
     this.#all = ways
-    for (const way of known.values()) {
-      if (way.link !== undefined) links.retire(way.link, "the peer has no such card any more")
-      way.link = undefined
-    }
+    for (const way of known.values()) this.#drop(way, noCard)
   }
 
   /** There is new work: what is open takes it, and what it needs besides is opened. */
@@ -72,11 +76,21 @@ export class Ways {
     this.#connect()
   }
 
+  /** An own card is gone, and its links with it. */
+  leave(local: number): void {
+    for (const way of this.#all) {
+      if (way.local === local && way.link !== undefined) {
+        this.lost(way, { blame: "local", status: "fatal" })
+      }
+    }
+    this.feed()
+  }
+
   /** Work has shown that a way's link is of no use any more. */
   lost(way: Way, { blame, queuePair = 0, status }: Loss): void {
     const { context, now } = this.#core
     this.lastFault = faultOf(way, way.link, queuePair, status)
-    way.link = undefined
+    this.#drop(way, status)
     Metric.withAttributes(Metrics.lostLinks, { blame }).updateUnsafe(1, context)
     if (blame === "local") way.pump.health.fault(now())
     if (blame === "peer") this.#healthOf(way.nic.path).fault(now())
@@ -111,6 +125,7 @@ export class Ways {
     const busy = (way: Way) =>
       way.isOpen || (way.isOpening && now - way.openingSince! < settings.hedge)
     let have = this.#all.filter(busy).length
+    if (wanted > 0 && this.hasNoCard) return this.#giveUp("no own card is left")
     if (wanted === 0 || have >= pumps.length) return this.#wake(this.#hedgeAt())
     const free = pumps.filter(
       ({ index, isGone }) => !isGone && !this.#all.some((way) => way.local === index && busy(way))
@@ -191,7 +206,7 @@ export class Ways {
     way.openingSince = undefined
     const link = Exit.isSuccess(exit) ? exit.value : undefined
     if (link !== undefined && !this.#all.includes(way)) {
-      links.retire(link, "the peer has no such card any more")
+      links.retire(link, noCard)
     } else if (link?.isOpen === true) {
       ready.updateUnsafe(1, context)
       way.link = link
@@ -210,8 +225,14 @@ export class Ways {
 
   /** A link ended while nothing was posted: nobody's fault, and it may be opened again at once. */
   #endedIdle(way: Way): void {
-    way.link = undefined
+    this.#drop(way, "ended")
     this.#peer.isStale = true
+  }
+
+  /** Nothing more is posted on the way's link; whoever keeps it may not know that yet. */
+  #drop(way: Way, reason: string): void {
+    if (way.link !== undefined) this.#core.links.retire(way.link, reason)
+    way.link = undefined
   }
 
   #failed(way: Way, isUnreachable: boolean): void {
@@ -219,8 +240,16 @@ export class Ways {
     way.failed(now, isUnreachable)
     this.#peer.isStale = true
     const isLast = !this.#all.some((one) => one.isOpen || one.isOpening)
-    if (this.#peer.breaker.failed(now, isLast)) this.#peer.giveUp()
-    else this.#connect()
+    const { breaker } = this.#peer
+    const { patience } = this.#core.settings
+    if (breaker.failed(now, isLast)) {
+      this.#giveUp(`no way to it worked for ${Math.round(patience / 1000)} s`)
+    } else this.#connect()
+    for (const look of this.#warming) look()
+  }
+
+  #giveUp(detail: string): void {
+    this.#peer.giveUp(detail)
     for (const look of this.#warming) look()
   }
 
@@ -239,7 +268,7 @@ export const faultOf = (
   status: string
 ): RailFault => ({
   local: way.pump.nic.path,
-  localGid: way.pump.gid,
+  localGid: way.pump.place?.gid,
   queuePair,
   peer: way.nic.path,
   peerGid: way.nic.gid,

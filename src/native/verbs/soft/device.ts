@@ -7,7 +7,6 @@ import { connect, type Dialling } from "./connecting.ts"
 import type { SoftConnection } from "./connection.ts"
 import { create } from "./creating.ts"
 import { type Maker, SoftDomain } from "./domain.ts"
-import type { Events } from "./events.ts"
 import type { Held, Holding } from "./holdings.ts"
 import { type Hearing, listen } from "./listening.ts"
 import { Own } from "./own.ts"
@@ -20,7 +19,7 @@ export interface Native<Completions extends CompletionQueue & Held, C extends So
   extends Maker<Completions, C["queuePair"]>, Dialling<C>, Hearing<C> {
   readonly info: DeviceInfo
   readonly holding: Holding
-  readonly events: Events
+  readonly events: Device["events"]
   /** A port of `info.ports` as it is now. */
   readonly port: (number: number) => Omit<PortInfo, "number">
   readonly completions: (capacity: number) => Completions
@@ -51,7 +50,7 @@ export const deviceOf = <Completions extends CompletionQueue & Held, C extends S
   return {
     info,
     port: (number = 1) => portOf(native, number),
-    events: events.stream,
+    events,
     protectionDomain: create(info, holding, "protection domain", [], newDomain),
     completionQueue: (capacity = defaultCompletions) => {
       const sizes = [["completions", capacity, info.limits.completions]] as const

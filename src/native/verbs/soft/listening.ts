@@ -86,6 +86,7 @@ export class SoftRequest<C extends SoftConnection> implements ConnectRequest {
 
 /** What is wrong with the options for a device with these addresses. */
 const misfit = ({ backlog, host, port }: ListenOptions, own: ReadonlyArray<string>) => {
+  if (own.length === 0) return { attribute: "host", detail: "the device has no address" }
   const gid = host === undefined ? undefined : Gid.fromAddress(host)
   if (host !== undefined && (gid === undefined || !own.map(Gid.fromAddress).includes(gid))) {
     const detail = `${host} is none of ${own.join(", ")}, the device's addresses`

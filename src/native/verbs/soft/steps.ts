@@ -1,5 +1,6 @@
 /** What stands against a step of a queue pair. */
 import type { Disconnect } from "../Connection.ts"
+import type { GidEntry } from "../Device.ts"
 import { defaults, mayGo, offence, type State, type Step } from "../QueuePairState.ts"
 import type { QueuePair } from "../QueuePair.ts"
 import { IllegalTransition, InvalidAttribute, type ModifyError } from "../VerbsError.ts"
@@ -31,19 +32,20 @@ export const obstacle = (
   return isFree && mayGo(from, to) ? undefined : new IllegalTransition({ queuePair, from, to })
 }
 
-/** What is wrong with a step's attributes on a device with one port, which has so many GIDs. */
-export const misfit = (step: Step, gids: number): InvalidAttribute | undefined => {
+/** What is wrong with a step's attributes on a device with one port, which has these GIDs. */
+export const misfit = (step: Step, gids: ReadonlyArray<GidEntry>): InvalidAttribute | undefined => {
   const { attribute, detail } = offence(step) ?? misplaced(step, gids) ?? {}
   return attribute === undefined
     ? undefined
     : new InvalidAttribute({ operation: `to ${step.to}`, attribute, detail: detail! })
 }
 
-const misplaced = (step: Step, gids: number) => {
+const misplaced = (step: Step, gids: ReadonlyArray<GidEntry>) => {
   const port = step.to === "init" ? (step.port ?? defaults.port) : 1
   if (port !== 1) return { attribute: "port", detail: `there is no port ${port}` }
-  const index = step.to === "rtr" ? (step.path.gidIndex ?? defaults.gidIndex) : 0
-  return step.to === "rtr" && index >= gids
-    ? { attribute: "gidIndex", detail: `there is no GID ${index}` }
-    : undefined
+  if (step.to !== "rtr") return undefined
+  const { gidIndex = defaults.gidIndex } = step.path
+  return gids.some(({ index }) => index === gidIndex)
+    ? undefined
+    : { attribute: "gidIndex", detail: `there is no GID ${gidIndex}` }
 }

@@ -2,8 +2,8 @@
  * JSON as Mooncake reads and writes it.
  *
  * Its reader takes more than JSON: comments, a byte order mark, a comma before the end of an array
- * or object, control characters in strings, and anything behind the value. Its writer sorts keys and
- * escapes whatever is not ASCII. Integers may have 64 bits.
+ * or object, control characters in strings, and anything behind the value. Its writer sorts keys
+ * and escapes whatever is not ASCII. Integers may have 64 bits.
  */
 import * as Result from "effect/Result"
 import { BadJson } from "../Fault.ts"
@@ -74,7 +74,7 @@ export const isObject = (value: Json | undefined): value is JsonObject =>
 export const member = (object: JsonObject, key: string): Json | undefined =>
   Object.hasOwn(object, key) ? object[key] : undefined
 
-/** A value where Mooncake wants text: what is not there is empty, and only a compound is no text. */
+/** A value where Mooncake wants text: what is not there is empty, only a compound is none. */
 export const textOf = (value: Json | undefined): string | undefined => {
   if (typeof value === "string") return value
   if (value === undefined || value === null) return ""

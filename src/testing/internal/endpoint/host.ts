@@ -22,13 +22,17 @@ export interface Setting {
   readonly gate: "on" | "off"
 }
 
-/** Octets that each host has for each other one; a few slices. */
-const SHARE = 4_096
-const settings = { sliceBytes: 1_024, patience: 5_000, stall: 3_000 }
+/** Octets that each host has for each other one; four slices. */
+const SHARE = 1_024
+const settings = { sliceBytes: 256, patience: 5_000, stall: 3_000 }
+/** Milliseconds that a transfer may take. */
+const WITHIN = 15_000
+/** The longest pause between two transfers of a host, in milliseconds. */
+const PAUSE = 300
 const everything = ["local-write", "remote-write", "remote-read"] as const
 
 /** All that a host is made of, over the simulated card. */
-const layerOf = ({ fabric, gate, name, network, witness }: Setting) => {
+const layerOf = ({ fabric, gate, name, names, network, witness }: Setting) => {
   const directory = Layer.succeed(Directory, {
     resolve: (peer) =>
       Effect.suspend(() => {
@@ -38,8 +42,9 @@ const layerOf = ({ fabric, gate, name, network, witness }: Setting) => {
           : Effect.succeed(life.description)
       })
   })
-  // Fewer places than peers, so that endpoints are evicted.
-  const endpoints = Endpoints.layer({ capacity: 2, rules: { gate } })
+  // One host has fewer places than peers, so that endpoints are evicted.
+  const capacity = name === names[0] ? names.length - 2 : names.length - 1
+  const endpoints = Endpoints.layer({ capacity, rules: { gate } })
   return TransferEngine.layer(settings).pipe(
     Layer.provideMerge(endpoints),
     Layer.provideMerge(Nics.layer([{ path: `${name}@sim0` }])),
@@ -71,16 +76,15 @@ const transfer = Effect.fnUntraced(function* (
   const id = witness.accept(own)
   const done = yield* Effect.exit(
     isWrite
-      ? engine.write({ peer: to, from: piece, to: place, within: "30 seconds" })
-      : engine.read({ peer: to, from: place, to: piece, within: "30 seconds" })
+      ? engine.write({ peer: to, from: piece, to: place, within: WITHIN })
+      : engine.read({ peer: to, from: place, to: piece, within: WITHIN })
   )
   witness.end(own, id)
   if (done._tag === "Failure") return
   witness.moved(name, to)
   // Memory of a peer that has begun anew is not the memory that was written.
   if (peer === undefined || peer !== witness.lifeOf(to)) return
-  const there = peer.inbox.subarray(at, at + SHARE)
-  if (!here.every((octet, index) => octet === there[index])) {
+  if (Buffer.compare(here, peer.inbox.subarray(at, at + SHARE)) !== 0) {
     witness.complaint ??= `what ${name} moved ${isWrite ? "to" : "from"} ${to} is not there`
   }
 })
@@ -101,8 +105,8 @@ export const host = (setting: Setting) =>
       // A program that loses its card begins again; whoever runs it starts it.
       yield* nic!.place
       yield* transfer(setting, life, outbox)
-      yield* Effect.sleep(yield* Random.nextBetween(0, 100))
+      yield* Effect.sleep(yield* Random.nextBetween(0, PAUSE))
     }
     // Others may still need this side.
-    yield* Effect.sleep("40 seconds")
+    yield* Effect.sleep(2 * WITHIN)
   }).pipe(Effect.provide(layerOf(setting)))
