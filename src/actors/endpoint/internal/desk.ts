@@ -52,6 +52,8 @@ const said = (answer: Wire.Answer): Answer => ({
 })
 const rejected = (reason: RejectReason.RejectReason): Answer => said({ _tag: "Rejected", reason })
 
+const taken = said({ _tag: "AckReply" })
+
 export class Desk {
   readonly #receptions: ReadonlyMap<string, Reception>
   readonly #notifies: Queue.Enqueue<Notify.Notify>
@@ -113,7 +115,6 @@ export class Desk {
     message: Mooncake.Said,
     call: Wire.Call
   ): Effect.Effect<Answer, Rejected> {
-    const taken = said({ _tag: "AckReply" })
     switch (message._tag) {
       case "Offer":
         return Effect.map(reception.takeOffer(message.said), (offer) =>
