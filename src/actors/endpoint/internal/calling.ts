@@ -12,7 +12,7 @@ import type { TlsSettings } from "../../../native/lanes/jobs.ts"
 import { defaultLimit, encode, type FrameType } from "../../../schema/mooncake/Frame.ts"
 import * as NicPath from "../../../schema/mooncake/NicPath.ts"
 import { HandshakeFailed } from "../Handshake.ts"
-import { exchange, exchangeSecurely, type Limits } from "./exchange.ts"
+import { exchange, exchangeSecurely, type Failure, type Limits } from "./exchange.ts"
 
 /** How peers are called. */
 export interface Options {
@@ -39,14 +39,13 @@ const mostAddresses = 8
 
 const byName = (server: string) => Effect.fromResult(NicPath.address({ server, nic: "any" }))
 
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
 export const failed = (
   peer: string,
   step: HandshakeFailed["step"],
   detail: unknown
-): HandshakeFailed => {
-  const text = detail instanceof Error ? detail.message : String(detail)
-  return new HandshakeFailed({ peer, step, detail: text })
-}
+): HandshakeFailed => new HandshakeFailed({ peer, step, detail: textOf(detail) })
 
 export class Caller {
   readonly #pool: IoPool["Service"]
@@ -61,17 +60,25 @@ export class Caller {
   }
 
   /** The text of the answer, which must be a frame of the same type. */
-  call(server: string, peer: string, type: FrameType, text: string) {
-    return Effect.gen({ self: this }, function* () {
-      const frame = encode({ type, framing: "typed", text })
-      const addresses = yield* this.#addressesOf(server, peer)
-      const answer = yield* this.#firstOf(addresses, peer, frame)
-      if (answer.type === type && answer.framing === "typed") return answer.text
-      return yield* failed(peer, "protocol", "another type of frame")
-    })
+  call(
+    server: string,
+    peer: string,
+    type: FrameType,
+    text: string
+  ): Effect.Effect<string, HandshakeFailed> {
+    const frame = encode({ type, framing: "typed", text })
+    return this.#addressesOf(server).pipe(
+      Effect.flatMap((addresses) => this.#firstOf(addresses, frame)),
+      Effect.mapError(({ detail, step }) => failed(peer, step, detail)),
+      Effect.flatMap((answer) =>
+        answer.type === type && answer.framing === "typed"
+          ? Effect.succeed(answer.text)
+          : Effect.fail(failed(peer, "protocol", "another type of frame"))
+      )
+    )
   }
 
-  #addressesOf(server: string, peer: string) {
+  #addressesOf(server: string): Effect.Effect<ReadonlyArray<NicPath.Address>, Failure> {
     const { locate } = this.#options
     const place = locate === undefined ? byName(server) : this.#inTime(locate(server))
     return Effect.flatMap(place, ({ host, port }) => {
@@ -83,7 +90,7 @@ export class Caller {
       return Effect.map(this.#inTime(found), (all) =>
         all.map(({ address }) => ({ host: address, port }))
       )
-    }).pipe(Effect.mapError((error) => failed(peer, "resolve", error)))
+    }).pipe(Effect.mapError((error): Failure => ({ step: "resolve", detail: textOf(error) })))
   }
 
   #inTime<A>(found: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> {
@@ -93,11 +100,13 @@ export class Caller {
   }
 
   /** Tries one address after the other until one accepts. */
-  #firstOf(addresses: ReadonlyArray<NicPath.Address>, peer: string, frame: Uint8Array) {
+  #firstOf(addresses: ReadonlyArray<NicPath.Address>, frame: Uint8Array) {
     const [first, ...others] = addresses
       .slice(0, mostAddresses)
-      .map((address) => this.#exchange(address, peer, frame))
-    if (first === undefined) return Effect.fail(failed(peer, "resolve", "it has no address"))
+      .map((address) => this.#exchange(address, frame))
+    if (first === undefined) {
+      return Effect.fail<Failure>({ step: "resolve", detail: "it has no address" })
+    }
     return others.reduce(
       (tried, next) =>
         Effect.catch(tried, (error) => (error.step === "connect" ? next : Effect.fail(error))),
@@ -105,12 +114,10 @@ export class Caller {
     )
   }
 
-  #exchange(to: NicPath.Address, peer: string, frame: Uint8Array) {
+  #exchange(to: NicPath.Address, frame: Uint8Array) {
     const { tls } = this.#options
-    const answer =
-      tls === undefined
-        ? exchange(to, frame, this.#limits)
-        : exchangeSecurely(this.#pool, tls, to, frame, this.#limits)
-    return Effect.mapError(answer, ({ detail, step }) => failed(peer, step, detail))
+    return tls === undefined
+      ? exchange(to, frame, this.#limits)
+      : exchangeSecurely(this.#pool, tls, to, frame, this.#limits)
   }
 }
