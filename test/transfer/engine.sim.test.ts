@@ -147,6 +147,20 @@ describe("ways", () => {
     })
   )
 
+  it.sim("R24: a card that waits for one peer card tries another one meanwhile", seeds, () =>
+    Effect.gen(function* () {
+      const isSame = (local: string, peer: string) => local.at(-1) === peer.at(-1)
+      const obstacle = (local: string, peer: string) =>
+        isSame(local, peer) ? Effect.never : Effect.void
+      const { a, b } = yield* pair({ devices: ["x", "y"], wires: { obstacle } })
+      const own = yield* shared(a, "own", mega, 1)
+      const kept = yield* shared(b, "kept", mega)
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      assert.isBelow((yield* timed(write)).millis, 400)
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+    })
+  )
+
   it.sim("R24: an error names both cards, their queue pairs and their GIDs", seeds, () =>
     Effect.gen(function* () {
       const { a, b, fabric } = yield* pair({ settings: { patience: 2000 } })
@@ -513,7 +527,7 @@ describe("a transfer that is stopped", () => {
     })
   )
 
-  it.sim("R26: ends once, also if its deadline and its last completion meet", { seeds: 40 }, () =>
+  it.sim("R26: ends once, also if its deadline and its last completion meet", { seeds: 20 }, () =>
     Effect.gen(function* () {
       const { a, b } = yield* pair({ wires: { depth: 4 }, settings: { sliceBytes: 256 } })
       const own = yield* shared(a, "own", 16 * kilo, 1)
