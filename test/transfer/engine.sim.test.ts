@@ -292,6 +292,25 @@ describe("ways", () => {
   )
 })
 
+describe("a peer that registers its memory anew", () => {
+  it.sim("R33: is asked for its keys again, and nothing of a transfer is lost", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, net } = yield* pair({ settings })
+      const own = yield* shared(a, "own", 64 * kilo, 1)
+      const before = yield* Scope.make()
+      yield* Scope.provide(shared(b, "kept", 64 * kilo), before)
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      yield* write
+      yield* Scope.close(before, Exit.void)
+      const kept = yield* shared(b, "kept", 64 * kilo)
+      // The link is as it was: only the peer can tell that the key is void.
+      assert.isBelow((yield* timed(write)).millis, 100)
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.deepStrictEqual([net.lookups, net.attempts], [2, 2])
+    })
+  )
+})
+
 describe("a peer that cannot be reached", () => {
   it.sim("R12: is given up after a while, refused for a while, and tried again", seeds, () =>
     Effect.gen(function* () {
