@@ -180,6 +180,7 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
       Open: (state, _, about) => deciding.open(state, about),
       TakeOffer: (state, offer, about) => deciding.takeOffer(rules, state, offer, about),
       TakeAcknowledgement: (state, ack) => deciding.takeAcknowledgement(rules, state, ack, defects),
+      TakeFarewell: (state, said, about) => deciding.takeFarewell(rules, state, said, about),
       Retire: (state, what, about) => deciding.retire(rules, state, what, about),
       HalfMade: (state, { own }, about) => deciding.halfMade(rules, state, own, about),
       HalfFailed: (state, { detail }, about) => deciding.halfFailed(rules, state, detail, about),

@@ -8,10 +8,10 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { CompletionQueue } from "../../native/verbs/Completion.ts"
 import type { Device, ProtectionDomain } from "../../native/verbs/Device.ts"
-import type { Mtu } from "../../native/verbs/QueuePairState.ts"
 import type { CreateError, InvalidAttribute, OpenError } from "../../native/verbs/VerbsError.ts"
 import { Verbs } from "../../native/Verbs.ts"
 import type { Gid } from "../../schema/Gid.ts"
+import type { Mtu } from "../../schema/Mtu.ts"
 
 /**
  * The port as it is now.

@@ -98,7 +98,7 @@ export class Card {
   }
 
   connect(to: Address): Effect.Effect<Lane, OpenFailed, Scope.Scope> {
-    return this.pool.connect({ ...this.#lane, to })
+    return this.pool.connect({ ...this.#lane, to: this.settings.route(to) })
   }
 
   listen(at: Address, backlog: number): Effect.Effect<Listener, OpenFailed, Scope.Scope> {

@@ -1,5 +1,6 @@
 /** How the iWARP provider works. Each limit has a default with its reason. */
 import type { Settings as PoolSettings } from "../IoPool.ts"
+import type { Address } from "../verbs/Connection.ts"
 import { laneBytes } from "./output.ts"
 
 /** @since 0.1.0 */
@@ -33,6 +34,11 @@ export interface Settings {
    * sooner than TCP notices that a peer is gone.
    */
   readonly lookEvery?: number | undefined
+  /**
+   * Where an address of a peer is reached from here, if not at itself: through a forwarded port, a
+   * translated address, or a relay of a test. Default: everywhere at itself.
+   */
+  readonly route?: ((to: Address) => Address) | undefined
   /** Callers of one listener that have not said who they are. Default 128. */
   readonly callers?: number | undefined
 }
@@ -59,5 +65,6 @@ export const resolve = (settings: Settings): Resolved => ({
   decideWithin: settings.decideWithin ?? 10_000,
   answerWithin: settings.answerWithin ?? 30_000,
   lookEvery: settings.lookEvery ?? 1_000,
+  route: settings.route ?? ((to) => to),
   callers: settings.callers ?? 128
 })

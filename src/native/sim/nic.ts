@@ -1,7 +1,7 @@
 /** A simulated device with its one port: what is plugged into a host. */
 import type { Gid } from "../../schema/Gid.ts"
+import type { Mtu } from "../../schema/Mtu.ts"
 import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
-import type { Mtu } from "../verbs/QueuePairState.ts"
 import { Holding, type Sort } from "../verbs/soft/holdings.ts"
 import { KeyTable } from "../verbs/soft/keyTable.ts"
 import type { Keys, MemoryRegion } from "../verbs/soft/memory.ts"

@@ -2,12 +2,12 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Gid } from "../../schema/Gid.ts"
+import type { Mtu } from "../../schema/Mtu.ts"
 import type { Status } from "../verbs/Completion.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
 import {
   defaults,
   hears,
-  type Mtu,
   rnrMillis,
   type State,
   type Step,

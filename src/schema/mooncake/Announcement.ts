@@ -5,20 +5,16 @@
  * An epoch begins with the instance of its process, so a peer that restarted is told from one that
  * reconnected, also if it got the same queue pair numbers again. An acknowledgement that names both
  * epochs opens no gate but the one it was meant for. Without the member, the peer is Mooncake.
+ * A farewell says that the sender's generation is over.
  *
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import { Epoch } from "../Epoch.ts"
+import { mtus } from "../Mtu.ts"
 import { isObject, type Json, member } from "./internal/json.ts"
 
-/**
- * The path MTUs that queue pairs know, in octets.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const Mtu = Schema.Literals([256, 512, 1024, 2048, 4096])
+const Mtu = Schema.Literals(mtus)
 
 /**
  * `peer` is the epoch of the other side, as far as it is known.
@@ -39,6 +35,24 @@ export const Announcement = Schema.Struct({
 export type Announcement = typeof Announcement.Type
 
 /**
+ * Says that the sender has given up the generation `epoch`, which was connected to `peer`.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Parting = Schema.Struct({
+  epoch: Epoch,
+  peer: Epoch,
+  farewell: Schema.Literal(true)
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Parting = typeof Parting.Type
+
+/**
  * The name of the member.
  *
  * @category constants
@@ -46,6 +60,7 @@ export type Announcement = typeof Announcement.Type
  */
 export const key = "handfast"
 
+const names = ["epoch", "peer", "mtu", "farewell"]
 const isEpoch = Schema.is(Epoch)
 const isMtu = Schema.is(Mtu)
 
@@ -55,10 +70,11 @@ const isMtu = Schema.is(Mtu)
  * @category decoding
  * @since 0.1.0
  */
-export const fromJson = (value: Json | undefined): Announcement | undefined => {
+export const fromJson = (value: Json | undefined): Announcement | Parting | undefined => {
   if (!isObject(value)) return undefined
-  const [epoch, peer, mtu] = ["epoch", "peer", "mtu"].map((name) => member(value, name))
-  if (!isEpoch(epoch) || !isMtu(mtu)) return undefined
-  if (peer === undefined) return { epoch, mtu }
-  return isEpoch(peer) ? { epoch, peer, mtu } : undefined
+  const [epoch, peer, mtu, farewell] = names.map((name) => member(value, name))
+  if (!isEpoch(epoch) || !(peer === undefined || isEpoch(peer))) return undefined
+  if (farewell === true) return peer === undefined ? undefined : { epoch, peer, farewell }
+  if (!isMtu(mtu)) return undefined
+  return peer === undefined ? { epoch, mtu } : { epoch, peer, mtu }
 }

@@ -38,7 +38,7 @@ export const Body = Schema.NullOr(
     replyMsg: Schema.String,
     readyAck: Schema.optionalKey(Schema.Boolean),
     payload: Schema.optionalKey(Schema.String),
-    handfast: Schema.optionalKey(Announcement.Announcement)
+    handfast: Schema.optionalKey(Schema.Union([Announcement.Announcement, Announcement.Parting]))
   })
 )
 
