@@ -32,6 +32,7 @@ describe("two nodes", () => {
       own.octets.fill(7)
       const to = { buffer: "inbox" }
       const moved = yield* here.transfer({
+        durable: true,
         id: "first",
         peer,
         ops: [{ op: "write", from: own.slice(), to }]

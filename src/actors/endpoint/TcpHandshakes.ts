@@ -15,7 +15,7 @@ import { Directory, NoDescription } from "./Directory.ts"
 import { type HandshakeError, Handshakes, type Offer } from "./Handshake.ts"
 import { Caller, failed, type Options } from "./internal/calling.ts"
 import * as Mooncake from "./internal/mooncake.ts"
-import { descriptionOf } from "./internal/segments.ts"
+import { toDescription } from "./Segment.ts"
 
 export type {
   /**
@@ -95,7 +95,7 @@ export const layerDirectory = (options: Options = {}): Layer.Layer<Directory, ne
               )
             )
           const segment = SegmentDescriptor.decode(text)
-          if (Result.isSuccess(segment)) return descriptionOf(segment.success)
+          if (Result.isSuccess(segment)) return toDescription(segment.success)
           const { message: detail } = segment.failure
           return yield* new NoDescription({ peer, reason: "invalid", detail })
         })

@@ -17,13 +17,14 @@ import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
 import type { Verbs } from "../../native/Verbs.ts"
 import * as NicPath from "../../schema/mooncake/NicPath.ts"
 import type { Notify } from "../../schema/mooncake/Notify.ts"
+import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
 import type { RecoveryError } from "../kernel/Actor.ts"
 import type { Journal } from "../kernel/Journal.ts"
 import type * as EndpointStore from "./EndpointStore.ts"
 import { Endpoints } from "./Endpoints.ts"
 import * as HandshakeServer from "./HandshakeServer.ts"
-import { segmentOf } from "./internal/segments.ts"
 import { Nics } from "./Nics.ts"
+import * as Segment from "./Segment.ts"
 import * as TcpHandshakes from "./TcpHandshakes.ts"
 import { type Settings as EngineSettings, TransferEngine } from "./TransferEngine.ts"
 
@@ -80,7 +81,7 @@ export class TransferNode extends Context.Service<
 const build = Effect.fnUntraced(function* (options: Options) {
   const { calls, handshake, host, name = "transfers", nics = [undefined] } = options
   // The port is part of every path, so it is opened first; it serves nobody yet.
-  let describe: Effect.Effect<ReturnType<typeof segmentOf>> = Effect.never
+  let describe: Effect.Effect<SegmentDescriptor> = Effect.never
   const server = yield* HandshakeServer.make({
     ...handshake,
     host,
@@ -99,7 +100,9 @@ const build = Effect.fnUntraced(function* (options: Options) {
     )
   )
   const engine = Context.get(all, TransferEngine)
-  describe = Effect.map(engine.description, (description) => segmentOf(own, description))
+  describe = Effect.map(engine.description, (description) =>
+    Segment.fromDescription(own, description)
+  )
   for (const [path, store] of Context.get(all, Endpoints)) yield* server.serve(path, store)
   const node = TransferNode.of({ server: own, notifies: server.notifies })
   return Context.add(all, TransferNode, node)
