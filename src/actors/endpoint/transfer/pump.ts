@@ -282,12 +282,15 @@ export class Pump {
     this.#stranded.add(way.peer)
     const { pool } = this.#core
     const counts = status !== "flushed" || way.endedByRequest !== link
-    const isOver = job.stop !== undefined || blame === "request"
+    // A key may have become void since the peer told of it; the link that follows asks again.
+    const isRefused = blame === "request" && (status !== "remote-access" || slice.isRefused)
+    slice.isRefused ||= status === "remote-access"
+    const isOver = job.stop !== undefined || isRefused
     if (!isOver && job.failed(slice, counts)) way.peer.queue(job)
     else {
       const fault = faultOf(way, link, queuePair, status)
       const detail = `a slice of operation ${slice.operation} ended with ${status}`
-      const reason = blame === "request" ? "refused" : "attempts-exhausted"
+      const reason = isRefused ? "refused" : "attempts-exhausted"
       pool.give(slice)
       job.halt({ reason, detail, fault }, pool)
     }

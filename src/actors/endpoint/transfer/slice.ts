@@ -18,6 +18,8 @@ export class Slice {
   length = 0
   /** How often it was posted and failed. */
   attempts = 0
+  /** Whether the peer has refused its key once. */
+  isRefused = false
   /** Where it goes in the peer's memory, as of the post. */
   readonly found = new Found()
   /** Which way it is posted on, and which life of that. */
@@ -43,6 +45,7 @@ export class SlicePool {
   give(slice: Slice): void {
     slice.job = slice.way = slice.link = slice.trail = undefined
     slice.attempts = 0
+    slice.isRefused = false
     slice.found.buffer = undefined
     slice.next = this.#free
     this.#free = slice
