@@ -169,6 +169,8 @@ export class Story {
     const { seconds, show } = this.#options
     await this.#cast()
     const [ann, ben] = this.#players as [Player, Player]
+    await this.#raise(ann)
+    await this.#raise(ben)
     const began = performance.now()
     const millis = () => performance.now() - began
     const say = (text: string) =>
@@ -178,8 +180,6 @@ export class Story {
       () => show.progress({ millis: millis(), pieces: this.#pieces, seconds }),
       100
     )
-    await this.#raise(ann)
-    await this.#raise(ben)
     say("both are up")
     await until(0.3)
     await ben.kill()
