@@ -5,6 +5,7 @@
  * to get ready, is killed and comes back; then the network between them is cut. In the end the two
  * journals are read by somebody who saw nothing of it.
  */
+import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
@@ -17,7 +18,7 @@ import { type Scene, Story, type Told } from "./start/story.ts"
 class PromiseBroken extends Schema.TaggedError<PromiseBroken>()("PromiseBroken", {
   what: Schema.Array(Schema.String)
 }) {
-  override get message() {
+  override get [CliError.userMessage]() {
     return `Broken: ${this.what.join(", ")}.`
   }
 }

@@ -10,7 +10,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
+import type * as Queue from "effect/Queue"
 import { IoPool, type Settings as PoolSettings } from "../../native/IoPool.ts"
 import type { OpenFailed } from "../../native/OpenFailed.ts"
 import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"

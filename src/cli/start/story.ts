@@ -7,7 +7,6 @@ import { mkdtempSync, rmSync } from "node:fs"
 import * as net from "node:net"
 import { networkInterfaces, tmpdir } from "node:os"
 import { join } from "node:path"
-import { workerModule } from "../../native/workerModule.ts"
 import type { FromPart, Part, ToPart } from "./messages.ts"
 import { PIECE } from "./messages.ts"
 import { Relay } from "./relay.ts"
@@ -45,7 +44,6 @@ export interface Told {
   readonly recoveryMillis: ReadonlyArray<number>
 }
 
-const module = workerModule(import.meta.url, "peer")
 const host = "127.0.0.1"
 
 /** The device that this machine talks to itself by. */
@@ -85,7 +83,7 @@ class Player {
   async begin(): Promise<void> {
     this.before += this.pieces
     this.pieces = 0
-    const child = fork(module, [JSON.stringify(this.part)], {
+    const child = fork(process.argv[1]!, ["part", JSON.stringify(this.part)], {
       stdio: ["ignore", "ignore", "inherit", "ipc"]
     })
     this.#child = child

@@ -47,8 +47,10 @@ const transfersOf = Effect.fnUntraced(function* () {
       }
     })
   )
+  // A snapshot makes old events unnecessary, so an end may be there without its beginning.
+  const all = new Set([...accepted, ...ended.keys()])
   const twice = [...ended.values()].filter((count) => count > 1).length
-  return { accepted: accepted.size, ended: ended.size, failed, twice }
+  return { accepted: all.size, ended: ended.size, failed, twice }
 })
 
 const generationsOf = Effect.fnUntraced(function* (peerPath: string) {
