@@ -12,7 +12,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { PIECE } from "./start/messages.ts"
-import { type Scene, Story, type Told } from "./start/story.ts"
+import { type Scene, Story, type Told, type Trouble } from "./start/story.ts"
 
 /** The story failed its own audit: the exit code says so too. */
 class PromiseBroken extends Schema.TaggedError<PromiseBroken>()("PromiseBroken", {
@@ -49,6 +49,12 @@ const json = Flag.Boolean("json").pipe(
   Flag.withDefault(false)
 )
 
+/** Both find each other; one is lost and comes back; then the network is. */
+const troublesOf = (millis: number): ReadonlyArray<Trouble> => [
+  { at: 0.3 * millis, what: "ben", millis: 0.1 * millis },
+  { at: 0.65 * millis, what: "cut", millis: 0.1 * millis }
+]
+
 const WIDTH = 30
 
 const bar = ({ millis, pieces, seconds }: Scene): string => {
@@ -79,7 +85,8 @@ export const start = Command.make(
       "Two processes pull memory from each other over software iWARP, with journals in SQLite."
     )
     show.line("ben's queue pairs are slow: a step takes 40 ms. Who sends at once sends too soon.\n")
-    const story = yield* Story.begin({ gate, seconds, seed, show })
+    const troubles = troublesOf(1000 * seconds)
+    const story = yield* Story.begin({ gate, seconds, seed, show, troubles })
     const told = yield* story.tell
     const wrong = broken(told)
     if (json) yield* Console.log(JSON.stringify({ ...told, kept: wrong.length === 0 }))

@@ -19,9 +19,22 @@ export interface Scene {
   readonly seconds: number
 }
 
+/** What happens to them: one is killed and comes back, or the network is cut. */
+export interface Trouble {
+  /** Milliseconds after the beginning. */
+  readonly at: number
+  readonly what: "ann" | "ben" | "cut"
+  /** How long it lasts. */
+  readonly millis: number
+}
+
 export interface Options {
   readonly gate: "on" | "off"
   readonly seconds: number
+  /** In the order of their times. */
+  readonly troubles: ReadonlyArray<Trouble>
+  /** What each of them has to have moved before the end. Default: anything. */
+  readonly bytes?: number
   readonly seed: number
   readonly show: {
     readonly line: (text: string) => void
@@ -164,47 +177,54 @@ export class Story {
   }
 
   async #play(): Promise<void> {
-    const { seconds, show } = this.#options
+    const { bytes = 0, seconds, show, troubles } = this.#options
     await this.#cast()
-    const [ann, ben] = this.#players as [Player, Player]
-    await this.#raise(ann)
-    await this.#raise(ben)
+    for (const player of this.#players) await this.#raise(player)
     const began = performance.now()
     const millis = () => performance.now() - began
-    const say = (text: string) =>
-      show.line(`  ${(millis() / 1000).toFixed(1).padStart(5)} s  ${text}`)
-    const until = (share: number) => pause(Math.max(0, 1000 * seconds * share - millis()))
+    const until = (time: number) => pause(Math.max(0, time - millis()))
     const progress = setInterval(
       () => show.progress({ millis: millis(), pieces: this.#pieces, seconds }),
       100
     )
+    const say = (text: string) => {
+      show.line(`  ${(millis() / 1000).toFixed(1).padStart(5)} s  ${text}`)
+    }
     say("both are up")
-    await until(0.3)
-    await ben.kill()
-    say("ben is killed")
-    await until(0.4)
-    await this.#raise(ben)
-    this.#trouble(ann, ben)
-    say("ben is back")
-    await until(0.65)
-    const cut = 100 * seconds
-    this.#relay.cut(cut)
-    say(`the network is cut for ${(cut / 1000).toFixed(1)} s`)
-    await pause(cut)
-    this.#trouble(ann, ben)
-    say("the network is whole")
-    await until(1)
+    for (const trouble of troubles) {
+      await until(trouble.at)
+      await this.#strike(trouble, say)
+    }
+    await until(1000 * seconds)
+    while (this.#players.some(({ before, pieces }) => (before + pieces) * PIECE < bytes)) {
+      await pause(50)
+    }
     say("that is enough")
     await Promise.all(this.#players.map((player) => player.stop()))
     clearInterval(progress)
   }
 
-  get #pieces(): number {
-    return this.#players.reduce((sum, { before, pieces }) => sum + before + pieces, 0)
+  /** Lets something happen, and returns when it is over. */
+  async #strike(trouble: Trouble, say: (text: string) => void): Promise<void> {
+    const { millis } = trouble
+    if (trouble.what === "cut") {
+      this.#relay.cut(millis)
+      say(`the network is cut for ${(millis / 1000).toFixed(1)} s`)
+      await pause(millis)
+      say("the network is whole")
+    } else {
+      const player = this.#players.find(({ part }) => part.name === trouble.what)!
+      await player.kill()
+      say(`${trouble.what} is killed`)
+      await pause(millis)
+      await this.#raise(player)
+      say(`${trouble.what} is back`)
+    }
+    for (const player of this.#players) this.#troubled.set(player, performance.now())
   }
 
-  #trouble(...players: ReadonlyArray<Player>): void {
-    for (const player of players) this.#troubled.set(player, performance.now())
+  get #pieces(): number {
+    return this.#players.reduce((sum, { before, pieces }) => sum + before + pieces, 0)
   }
 
   /** Who they are, and where they find each other. */
