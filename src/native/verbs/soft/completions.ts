@@ -79,10 +79,6 @@ export class SoftCompletionQueue implements CompletionQueue {
     this.#wake()
   }
 
-  get isReleased(): boolean {
-    return this.#isReleased
-  }
-
   /** A waiter runs in a task of its own: whoever puts completions is in the middle of its work. */
   #wake(): void {
     // Even the iterator of an empty set is an object.
