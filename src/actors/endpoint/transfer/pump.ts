@@ -282,9 +282,7 @@ export class Pump {
     this.#stranded.add(way.peer)
     const { pool } = this.#core
     const counts = status !== "flushed" || way.endedByRequest !== link
-    // A key may have become void since the peer told of it; the link that follows asks again.
-    const isRefused = blame === "request" && (status !== "remote-access" || slice.isRefused)
-    slice.isRefused ||= status === "remote-access"
+    const isRefused = blame === "request" && (status !== "remote-access" || job.refused(slice))
     const isOver = job.stop !== undefined || isRefused
     if (!isOver && job.failed(slice, counts)) way.peer.queue(job)
     else {
