@@ -41,7 +41,7 @@ export interface Options {
   readonly handshake?: Omit<HandshakeServer.Options, "host" | "segment"> | undefined
   /** How peers are called. */
   readonly calls?: TcpHandshakes.Options | undefined
-  readonly endpoints?: Omit<EndpointStore.Options, "nic"> | undefined
+  readonly endpoints?: Omit<EndpointStore.Options, "nic" | "onReady"> | undefined
   readonly engine?: Partial<EngineSettings> | undefined
   /** The workers for handshakes; without TLS they stay on the main thread. */
   readonly pool?: PoolSettings | undefined

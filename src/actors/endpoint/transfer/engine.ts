@@ -314,6 +314,9 @@ export const makeEngine = Effect.fnUntraced(function* (
     pumps.push(pump)
     core.fork(pump.run)
   }
+  yield* core.links.listen((link) => {
+    for (const peer of peers.values()) peer.ways.arrived(link)
+  })
   const engine = new Engine(core, peers)
   yield* Effect.addFinalizer(() => engine.close)
   return engine
