@@ -84,6 +84,11 @@ export interface FramerPort {
    * was written, its frames are not read either, so answers cannot pile up.
    */
   readonly write: (bytes: Uint8Array, written?: () => void) => void
+  /**
+   * Writes these to the peer now, together. `write` waits for the end of the turn, since more
+   * may follow; who has gathered all there is need not.
+   */
+  readonly writeNow: (parts: ReadonlyArray<Uint8Array>, written: () => void) => void
   /** Hands bytes to the lane's user as one frame, in order with the frames around it. */
   readonly deliver: (bytes: Uint8Array) => void
   /** The registered memory of that number, in which payload may be placed. */

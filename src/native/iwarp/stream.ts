@@ -204,7 +204,8 @@ export class Stream {
 
   #outputPort(): ConstructorParameters<typeof Output>[0] {
     return {
-      write: this.#port.write,
+      write: this.#port.writeNow,
+      writeLast: this.#port.write,
       written: (batch: Batch, number: number) => {
         this.#signs += 1
         this.#run(() => {

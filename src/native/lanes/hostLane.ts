@@ -205,15 +205,30 @@ export class HostLane {
             this.socket.uncork()
           })
         }
-        this.socket.write(bytes, (error) => {
-          if (error == null) written?.()
-        })
-        if (this.socket.writableLength > this.limits.sendBytes) this.#waitForDrain()
+        this.#write(bytes, written)
+      },
+      writeNow: (parts, written) => {
+        const last = parts.length - 1
+        if (last > 0) this.socket.cork()
+        for (let index = 0; index < last; index++) this.socket.write(parts[index]!)
+        this.#write(parts[last]!, written)
+        if (last > 0) this.socket.uncork()
       },
       deliver: (bytes) => this.#reassembly.deliver(bytes),
       region: (id) => this.#host.region(id),
       refuse: (reason) => this.#refuse(new FrameRefusal(reason))
     }
+  }
+
+  #write(bytes: Uint8Array, written: (() => void) | undefined): void {
+    const { socket } = this
+    if (written === undefined) socket.write(bytes)
+    else {
+      socket.write(bytes, (error) => {
+        if (error == null) written()
+      })
+    }
+    if (socket.writableLength > this.limits.sendBytes) this.#waitForDrain()
   }
 
   #waitForDrain(): void {
