@@ -74,6 +74,7 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
   readonly #buffer: number
   readonly #sources: RowOf
   readonly #sinks: RowOf
+  readonly #completions: Pick<Make, "sends" | "receives">
   readonly #released: () => void
   #rights = 0
   #link: Link | undefined = undefined
@@ -89,6 +90,7 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
     this.#buffer = make.buffer
     this.#sources = rowFinder(domain, false)
     this.#sinks = rowFinder(domain, true)
+    this.#completions = make
     this.#released = make.released
     this.#sends = new SendQueue(sendDepth, limits, { queuePair: number, completions: make.sends })
     this.#receives = new ReceiveQueue(receiveDepth, limits, {
@@ -203,6 +205,15 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
   }
 
   records(bytes: Uint8Array, from: number, to: number): void {
+    const { receives, sends } = this.#completions
+    sends.begin()
+    receives.begin()
+    this.#endBy(bytes, from, to)
+    receives.end()
+    sends.end()
+  }
+
+  #endBy(bytes: Uint8Array, from: number, to: number): void {
     const view = new DataView(bytes.buffer, bytes.byteOffset)
     for (let at = from; at < to; at += recordBytes) {
       const tag = view.getUint32(at, true)
@@ -292,9 +303,8 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
     if (!this.hasPeer) this.#host.awaited(this)
     if (this.#link === undefined || !this.#memory.kick()) return
     const here = streamsHere.get(this.#memory.memory)
-    // All that is posted in this turn goes out together.
     if (here === undefined) this.#link.kick()
-    else process.nextTick(here.kick)
+    else here.posted()
   }
 
   #endSends(count: number): void {

@@ -63,6 +63,7 @@ export class Stream {
   readonly #crc: Crc32c | undefined
   readonly #answerWithin: number
   #isBorrowing = false
+  #hasPosted = false
   #timer: NodeJS.Timeout | undefined
   /** Counts what shows that the peer is there. */
   #signs = 0
@@ -163,6 +164,23 @@ export class Stream {
       this.#queues.look()
       this.#output.pump()
     })
+  }
+
+  /**
+   * There is new work, on the thread of the session. What is posted to an idle connection leaves at
+   * once, so that a lone message does not wait; all that follows in this turn goes out together.
+   */
+  posted(): void {
+    if (this.#hasPosted || this.#output.isWaiting) process.nextTick(this.kick)
+    else {
+      this.#hasPosted = true
+      process.nextTick(this.#endOfTurn)
+      this.kick()
+    }
+  }
+
+  readonly #endOfTurn = (): void => {
+    this.#hasPosted = false
   }
 
   /** The peer has sent its last octet. */
