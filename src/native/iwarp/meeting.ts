@@ -14,6 +14,7 @@ import { defaults, type ToReadyToReceive } from "../verbs/QueuePairState.ts"
 import { dial } from "./connecting.ts"
 import type { Card } from "./card.ts"
 import type { Link } from "./link.ts"
+import { fetchLimit } from "./queueMemory.ts"
 import type { IwarpQueuePair } from "./queuePair.ts"
 import { hexOf, octetsOf, type Terms } from "./talk.ts"
 import { type Said, turnAway } from "./listening.ts"
@@ -126,7 +127,8 @@ export class Meeting {
   #terms(path: ToReadyToReceive, privateData: Uint8Array): Terms {
     const ird = path.inboundReads ?? defaults.inboundReads
     const { crc } = this.#card.settings
-    return { crc, ird, ord: defaults.outboundReads, privateData: hexOf(privateData) }
+    // How many of ours may be under way is only said with the step to `rts`.
+    return { crc, ird, ord: fetchLimit, privateData: hexOf(privateData) }
   }
 
   #leave(number: number): void {

@@ -4,6 +4,7 @@ import type { Status } from "../verbs/Completion.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
 import type { QueuePair } from "../verbs/QueuePair.ts"
 import {
+  defaults,
   mayGo,
   offence,
   type State,
@@ -22,7 +23,7 @@ import {
 } from "../verbs/VerbsError.ts"
 import type { Posted, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
 import type { Link, LinkOwner } from "./link.ts"
-import type { QueueMemory, RowOf } from "./queueMemory.ts"
+import { fetchLimit, type QueueMemory, type RowOf } from "./queueMemory.ts"
 import { type Regions, rightsOf, rowFinder } from "./regions.ts"
 import { streamsHere } from "./stream.ts"
 import { type Binding, type Failure, recordBytes, Tag } from "./talk.ts"
@@ -272,6 +273,7 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
     switch (step.to) {
       case "init":
         this.#rights = rightsOf(step.access ?? [])
+        this.#memory.fetches = fetchLimit
         this.state = "init"
         return
       case "rtr":
@@ -280,6 +282,7 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
         this.#host.meet(this)
         return
       case "rts":
+        this.#memory.fetches = step.outboundReads ?? defaults.outboundReads
         this.state = "rts"
         return
       case "err":
