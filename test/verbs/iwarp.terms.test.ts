@@ -170,22 +170,29 @@ describe("two ends", () => {
     )
   }
 
-  it.live("stay apart once a queue pair is in err: flushed memory belongs to its owner", () =>
-    Effect.gen(function* () {
-      for (let round = 0; round < 10; round++) {
-        const [a, b] = [yield* end({}), yield* end({})]
-        const { ab } = yield* connect(a, b)
-        a.region.octets.fill(9)
-        for (let id = 0; id < 100; id++) post(b, a, { id, opcode: "read" }, bytes)
-        while (b.region.octets[0] !== 9) yield* Effect.yieldNow
-        yield* b.queuePair.modify({ to: "err" })
-        assert.strictEqual(b.queuePair.outstandingSends, 0)
-        b.region.octets.fill(0xee)
-        yield* ab.disconnected
-        assert.isTrue(b.region.octets.every((octet) => octet === 0xee))
-      }
-    }).pipe(Effect.scoped, Effect.provide(pool))
-  )
+  for (const [opcode, crc] of [
+    ["read", true],
+    // Without CRCs the kernel puts payload straight into the region.
+    ["write", false]
+  ] as const) {
+    it.live(`stay apart once a queue pair is in err: memory belongs to its owner; ${opcode}s`, () =>
+      Effect.gen(function* () {
+        for (let round = 0; round < 10; round++) {
+          const [a, b] = [yield* end({ crc }), yield* end({ crc })]
+          const { ab } = yield* connect(a, b)
+          a.region.octets.fill(9)
+          const [own, other] = opcode === "read" ? [b, a] : [a, b]
+          for (let id = 0; id < 100; id++) post(own, other, { id, opcode }, bytes)
+          while (b.region.octets[0] !== 9) yield* Effect.yieldNow
+          yield* b.queuePair.modify({ to: "err" })
+          assert.strictEqual(b.queuePair.outstandingSends, 0)
+          b.region.octets.fill(0xee)
+          yield* ab.disconnected
+          assert.isTrue(b.region.octets.every((octet) => octet === 0xee))
+        }
+      }).pipe(Effect.scoped, Effect.provide(pool))
+    )
+  }
 })
 
 /** A server of raw sockets; `served` gets each connection. */
