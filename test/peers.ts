@@ -12,10 +12,12 @@ export const packages = {
   "apt-get": "apt",
   fi_pingpong: "libfabric-bin",
   gcc: "gcc",
+  ip: "iproute2",
   make: "make",
   "qemu-system-x86_64": "qemu-system-x86",
   "redis-server": "redis-server",
   tshark: "tshark",
+  unshare: "util-linux",
   xz: "xz-utils"
 } as const
 

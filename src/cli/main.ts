@@ -6,12 +6,14 @@ import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { decode } from "./decode.ts"
 import { protocols } from "./protocols.ts"
+import { simulate } from "./simulate.ts"
+import { simulations } from "./simulations.ts"
 import { start } from "./start.ts"
 import { version } from "./version.ts"
 
 Command.make("handfast").pipe(
   Command.withDescription("Peer links that never speak too soon"),
-  Command.withSubcommands([start, decode(protocols)]),
+  Command.withSubcommands([start, simulate(simulations), decode(protocols)]),
   Command.run({ version }),
   Effect.provide(NodeServices.layer),
   NodeRuntime.runMain

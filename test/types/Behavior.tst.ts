@@ -4,6 +4,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -61,6 +62,19 @@ const seat = Behavior.make("Seat", {
         yield* self.tell.Leave()
       })
   }
+})
+
+describe("a decision that lets its caller wait", () => {
+  const later = Decision.pending<number, Taken>("seat")
+
+  it("promises what its key promises", () => {
+    expect(took.pipe(Decision.thenWait(later))).type.toBe<Decision.Decision<Took, number, Taken>>()
+  })
+
+  it("can only be settled with that", () => {
+    expect(Decision.thenSettle).type.toBeCallableWith(took, later, Exit.succeed(1))
+    expect(Decision.thenSettle).type.not.toBeCallableWith(took, later, Exit.succeed("one"))
+  })
 })
 
 describe("a behavior", () => {

@@ -219,24 +219,32 @@ const requestOf = (octets: Uint8Array) => {
   return reader.frame!
 }
 
+/** Octets of a message without payload, with its CRC: an empty write, and an empty send. */
+const [emptyWrite, emptySend] = [20, 24]
+
 describe("a peer that does not listen at once", () => {
-  it.live("is told again that this side is ready", () =>
-    Effect.gen(function* () {
-      const heard: Array<Uint8Array> = []
-      const to = yield* rawServer((socket) => {
-        socket.once("data", (octets) => {
-          const request = requestOf(octets)
-          socket.write(Mpa.encode(Negotiation.respond(request, wishes).reply))
-          socket.on("data", (more) => heard.push(more))
+  for (const peerToPeer of [true, false]) {
+    const start = peerToPeer ? "a signal and a message" : "a message"
+    it.live(`is told again that this side is ready, after ${start}`, () =>
+      Effect.gen(function* () {
+        const heard: Array<Uint8Array> = []
+        const to = yield* rawServer((socket) => {
+          socket.once("data", (octets) => {
+            const request = requestOf(octets)
+            socket.write(Mpa.encode(Negotiation.respond(request, wishes).reply))
+            socket.on("data", (more) => heard.push(more))
+          })
         })
-      })
-      const a = yield* end({})
-      yield* a.device.connect({ to, queuePair: a.queuePair })
-      // Each signal is an FPDU of a header and a CRC.
-      while (Buffer.concat(heard).length < 3 * 20) yield* Effect.sleep("10 millis")
-      assert.strictEqual(a.queuePair.state, "rts")
-    }).pipe(Effect.scoped, Effect.provide(pool))
-  )
+        const a = yield* end({ peerToPeer })
+        yield* a.device.connect({ to, queuePair: a.queuePair })
+        post(a, a, { id: 1 }, 0)
+        const first = emptySend + (peerToPeer ? emptyWrite : 0)
+        while (Buffer.concat(heard).length < first + 2 * emptyWrite)
+          yield* Effect.sleep("10 millis")
+        assert.strictEqual(a.queuePair.state, "rts")
+      }).pipe(Effect.scoped, Effect.provide(pool))
+    )
+  }
 })
 
 const wishes = { crc: true, ird: 4, ord: 4, privateData: new Uint8Array(0) }

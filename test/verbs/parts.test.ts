@@ -20,6 +20,7 @@ import {
   states,
   timeoutMillis
 } from "../../src/native/verbs/QueuePairState.ts"
+import type { Access } from "../../src/native/verbs/Region.ts"
 import { SoftCompletionQueue } from "../../src/native/verbs/soft/completions.ts"
 import { Holding, type Sort } from "../../src/native/verbs/soft/holdings.ts"
 import { KeyTable } from "../../src/native/verbs/soft/keyTable.ts"
@@ -136,6 +137,13 @@ const keys = () => {
 }
 const everything = ["local-write", "remote-write", "remote-read", "remote-atomic"] as const
 
+const known = (length: number, access: ReadonlyArray<Access>) => ({
+  memory: new SharedArrayBuffer(length),
+  offset: 0,
+  length,
+  access
+})
+
 describe("memory", () => {
   it.effect.prop(
     "reach is what arithmetic says",
@@ -144,8 +152,7 @@ describe("memory", () => {
       Effect.sync(() => {
         const size = 96
         const address = Math.abs(base) % 2 ** 50
-        const memory = { memory: new SharedArrayBuffer(size), access: everything }
-        const region = new MemoryRegion(memory, address, 1, keys())
+        const region = new MemoryRegion(known(size, everything), address, 1, keys())
         const bytes = 1 + (Math.abs(length) % 128)
         // Half of all addresses are near the region.
         const to = BigInt.asUintN(
@@ -168,9 +175,8 @@ describe("memory", () => {
   )
 
   it("who may not, gets no place, and the reason", () => {
-    const memory = new SharedArrayBuffer(64)
-    const region = new MemoryRegion({ memory, access: everything }, 4096, 1, keys())
-    const plain = new MemoryRegion({ memory }, 4096, 1, keys())
+    const region = new MemoryRegion(known(64, everything), 4096, 1, keys())
+    const plain = new MemoryRegion(known(64, ["local-write"]), 4096, 1, keys())
     assert.strictEqual(reach(undefined, 1, "remoteRead", 0, 4096, 8), Refusal.unknownKey)
     assert.strictEqual(reach(region, 2, "remoteRead", 0, 4096, 8), Refusal.otherDomain)
     assert.strictEqual(reach(plain, 1, "remoteRead", 0, 4096, 8), Refusal.noRight)
@@ -201,7 +207,7 @@ const Operations = Schema.Array(Schema.Int)
 describe("work queues", () => {
   it.effect.prop("places and reservations are never lost", [Operations], ([operations]) =>
     Effect.sync(() => {
-      const completions = new SoftCompletionQueue(7, "queue")
+      const completions = new SoftCompletionQueue(7)
       const limits = { parts: 1, inline: 0, messageBytes: 100 }
       const told = { queuePair: 1, completions }
       const sends = new SendQueue(4, limits, told)
@@ -235,7 +241,7 @@ describe("work queues", () => {
   )
 
   it("an end of work that is not there is counted, and tells nobody", () => {
-    const completions = new SoftCompletionQueue(4, "queue")
+    const completions = new SoftCompletionQueue(4)
     const limits = { parts: 1, inline: 0, messageBytes: 100 }
     const sends = new SendQueue(4, limits, { queuePair: 1, completions })
     sends.end("success", 0)
@@ -245,7 +251,7 @@ describe("work queues", () => {
 
   it.live("who waits goes on at the end of a put, at once, and sees all of it", () =>
     Effect.gen(function* () {
-      const completions = new SoftCompletionQueue(4, "queue")
+      const completions = new SoftCompletionQueue(4)
       const limits = { parts: 1, inline: 0, messageBytes: 100 }
       const sends = new SendQueue(4, limits, { queuePair: 1, completions })
       const seen: Array<number> = []

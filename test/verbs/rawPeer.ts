@@ -10,7 +10,8 @@ import * as Negotiation from "../../src/schema/iwarp/Negotiation.ts"
 
 export const crc = Crc32c.make()
 
-const wishes: Negotiation.Wishes = {
+/** What the peer wants, if nothing else is said. */
+export const wishes: Negotiation.Wishes = {
   revision: 2,
   crc: true,
   ird: 4,

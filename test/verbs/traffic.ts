@@ -91,9 +91,7 @@ interface Side {
   readonly region: Region
 }
 
-const side = Effect.gen(function* () {
-  const verbs = yield* Verbs
-  const device = yield* verbs.open()
+const sideOf = Effect.fnUntraced(function* (device: Device) {
   const domain = yield* device.protectionDomain
   const completions = yield* device.completionQueue(48)
   const access = ["local-write", "remote-write", "remote-read", "remote-atomic"] as const
@@ -274,7 +272,7 @@ const useIt = Effect.fnUntraced(function* (
     queuePair,
     privateData: tell(own),
     retries: 2,
-    rnrRetries: yield* Random.nextIntBetween(0, 8)
+    rnrRetries: yield* Random.nextIntBetween(0, 7)
   })
   const maker = new Maker(own.region, connection.privateData)
   const rounds = yield* Random.nextIntBetween(1, 12)
@@ -301,7 +299,8 @@ const accounted = <A, E, R>(session: Session, use: Effect.Effect<A, E, R>) =>
 export const client = Effect.fnUntraced(function* (witness: Witness) {
   while (!witness.isOver) {
     yield* Effect.gen(function* () {
-      const own = yield* side
+      const verbs = yield* Verbs
+      const own = yield* sideOf(yield* verbs.open())
       for (let count = 0; count < 3 && !witness.isOver; count++) {
         const session = new Session(witness, own, "client")
         if (witness.address === undefined) break
@@ -316,8 +315,12 @@ export const client = Effect.fnUntraced(function* (witness: Witness) {
 })
 
 /** Serves one connection until it ends. */
-const serve = Effect.fnUntraced(function* (witness: Witness, request: ConnectRequest) {
-  const own = yield* side
+const serve = Effect.fnUntraced(function* (
+  witness: Witness,
+  device: Device,
+  request: ConnectRequest
+) {
+  const own = yield* sideOf(device)
   const session = new Session(witness, own, "server")
   const serving = Effect.gen(function* () {
     const queuePair = yield* queuePairOf(own)
@@ -325,7 +328,7 @@ const serve = Effect.fnUntraced(function* (witness: Witness, request: ConnectReq
     const connection = yield* request.accept({
       queuePair,
       privateData: tell(own),
-      rnrRetries: yield* Random.nextIntBetween(0, 8)
+      rnrRetries: yield* Random.nextIntBetween(0, 7)
     })
     const maker = new Maker(own.region, request.privateData)
     const ended = yield* Effect.forkScoped(connection.disconnected)
@@ -357,7 +360,8 @@ export const server = Effect.fnUntraced(function* (witness: Witness) {
         // A listener stays where its port was when the GID changed; the client must learn of it.
         witness.address = yield* here(device, listener.address)
         if (took._tag === "None") continue
-        yield* serve(witness, took.value).pipe(Effect.scoped, Effect.ignore, Effect.forkIn(scope))
+        const serving = serve(witness, device, took.value)
+        yield* serving.pipe(Effect.scoped, Effect.ignore, Effect.forkIn(scope))
       }
     }).pipe(
       Effect.scoped,

@@ -6,14 +6,15 @@
 import * as Schema from "effect/Schema"
 
 /**
- * The mailbox or the stash is full. The message was not taken; nothing happened.
+ * The mailbox or the stash is full, or too many callers wait for a later answer. The message was
+ * not taken; nothing happened.
  *
  * @category errors
  * @since 0.1.0
  */
 export class MailboxFull extends Schema.TaggedError<MailboxFull>()("MailboxFull", {
   actor: Schema.String,
-  queue: Schema.Literals(["mailbox", "stash"]),
+  queue: Schema.Literals(["mailbox", "stash", "waiting"]),
   limit: Schema.Int
 }) {
   override get message() {

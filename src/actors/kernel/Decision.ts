@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import type * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as Pipeable from "effect/Pipeable"
 
@@ -25,9 +26,51 @@ export interface Decision<out E, out A = void, out Err = never> extends Pipeable
   readonly answer: unknown
   /** What becomes of the actor, and of the messages it put aside. */
   readonly next: "continue" | "stop" | "stash" | "unstash"
+  /** The caller waits under this key instead of being answered. */
+  readonly pending: string | undefined
+  /** What callers hear who wait under a key, in this order. */
+  readonly settlements: ReadonlyArray<Settlement>
 }
 
+/**
+ * The answer to all who wait under a key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Settlement {
+  readonly key: string
+  readonly exit: Exit.Exit<unknown, unknown>
+}
+
+/**
+ * A key under which callers wait for an answer that a later decision gives. Its types hold both
+ * decisions to the same command.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Pending<in out A, in out Err = never> {
+  readonly "~handfast/actors/Pending": {
+    readonly answer: (_: A) => A
+    readonly error: (_: Err) => Err
+  }
+  readonly key: string
+}
+
+/**
+ * Makes a key. Within an actor, equal texts are the same key.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const pending = <A, Err = never>(key: string): Pending<A, Err> =>
+  ({ key }) as Pending<A, Err>
+
 type Untyped = Decision<never, unknown, unknown>
+
+const noEvents: ReadonlyArray<never> = []
+const noSettlements: ReadonlyArray<Settlement> = []
 
 class DecisionValue extends Pipeable.Class {
   declare readonly "~handfast/actors/Decision": never
@@ -35,22 +78,26 @@ class DecisionValue extends Pipeable.Class {
   readonly kind: Untyped["kind"]
   readonly answer: unknown
   readonly next: Untyped["next"]
+  readonly pending: string | undefined
+  readonly settlements: ReadonlyArray<Settlement>
 
   constructor(
     events: ReadonlyArray<unknown>,
     kind: Untyped["kind"],
     answer: unknown,
-    next: Untyped["next"]
+    next: Untyped["next"],
+    settlements: ReadonlyArray<Settlement> = noSettlements,
+    pending?: string
   ) {
     super()
     this.events = events as ReadonlyArray<never>
     this.kind = kind
     this.answer = answer
     this.next = next
+    this.settlements = settlements
+    this.pending = pending
   }
 }
-
-const noEvents: ReadonlyArray<never> = []
 
 /**
  * Nothing is stored; a caller gets `void`.
@@ -120,7 +167,59 @@ export const thenReply: {
 } = dual(
   2,
   <E, State, A>(self: Decision<E>, answer: (state: State) => A): Decision<E, A> =>
-    new DecisionValue(self.events, "from-state", answer, self.next)
+    new DecisionValue(self.events, "from-state", answer, self.next, self.settlements)
+)
+
+/**
+ * Lets the caller wait until a decision settles the key. The events are stored all the same, and
+ * the wait begins when they are durable: an actor with a history keeps it over its restarts, so
+ * what `reconcile` takes up again can still answer. The end of the actor ends the wait.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const thenWait: {
+  <A, Err>(key: Pending<A, Err>): <E>(self: Decision<E>) => Decision<E, A, Err>
+  <E, A, Err>(self: Decision<E>, key: Pending<A, Err>): Decision<E, A, Err>
+} = dual(
+  2,
+  <E, A, Err>(self: Decision<E>, { key }: Pending<A, Err>): Decision<E, A, Err> =>
+    new DecisionValue(self.events, "value", undefined, self.next, self.settlements, key)
+)
+
+/**
+ * Answers everybody who waits under a key, once the events are durable.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const thenSettle: {
+  <A, Err>(
+    key: Pending<A, Err>,
+    exit: Exit.Exit<A, Err>
+  ): <E, B, F>(self: Decision<E, B, F>) => Decision<E, B, F>
+  <E, B, F, A, Err>(
+    self: Decision<E, B, F>,
+    key: Pending<A, Err>,
+    exit: Exit.Exit<A, Err>
+  ): Decision<E, B, F>
+} = dual(
+  3,
+  <E, B, F, A, Err>(
+    self: Decision<E, B, F>,
+    { key }: Pending<A, Err>,
+    exit: Exit.Exit<A, Err>
+  ): Decision<E, B, F> => {
+    const settlements = [...self.settlements, { key, exit }]
+    return new DecisionValue(
+      self.events,
+      self.kind,
+      self.answer,
+      self.next,
+      settlements,
+      self.pending
+    )
+  }
 )
 
 /**
@@ -130,7 +229,7 @@ export const thenReply: {
  * @since 0.1.0
  */
 export const thenStop = <E, A, Err>(self: Decision<E, A, Err>): Decision<E, A, Err> =>
-  new DecisionValue(self.events, self.kind, self.answer, "stop")
+  withNext(self, "stop")
 
 /**
  * Takes up every message that was put aside, in order, before any newer one.
@@ -139,4 +238,9 @@ export const thenStop = <E, A, Err>(self: Decision<E, A, Err>): Decision<E, A, E
  * @since 0.1.0
  */
 export const thenUnstash = <E, A, Err>(self: Decision<E, A, Err>): Decision<E, A, Err> =>
-  new DecisionValue(self.events, self.kind, self.answer, "unstash")
+  withNext(self, "unstash")
+
+const withNext = <E, A, Err>(
+  { answer, events, kind, pending, settlements }: Decision<E, A, Err>,
+  next: Untyped["next"]
+): Decision<E, A, Err> => new DecisionValue(events, kind, answer, next, settlements, pending)

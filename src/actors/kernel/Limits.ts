@@ -23,6 +23,11 @@ export interface Limits {
   /** Messages that may be put aside. Default 1024: a stash is for the length of a handshake. */
   readonly stash: number
   /**
+   * Callers that may wait for an answer that a later decision gives. Default 4096, as many as may
+   * wait in the mailbox.
+   */
+  readonly waiting: number
+  /**
    * Messages that one turn takes together, and so the commands that one append can cover.
    * Default 256: it bounds how long an actor keeps the thread.
    */
@@ -47,6 +52,7 @@ export const defaults: Limits = {
   mailbox: 4096,
   overflow: "fail",
   stash: 1024,
+  waiting: 4096,
   batch: 256,
   unwritten: 1024,
   watch: 1024

@@ -1,6 +1,8 @@
 /** An open device: what is made on it, and how it reaches others. */
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { networkInterfaces } from "node:os"
+import * as Gid from "../../schema/Gid.ts"
 import { mulpdu } from "../../schema/iwarp/FpduWriter.ts"
 import type { IoPool, Listener } from "../IoPool.ts"
 import type { Lane } from "../Lane.ts"
@@ -10,6 +12,7 @@ import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
 import { Holding } from "../verbs/soft/holdings.ts"
 import { workerModule } from "../workerModule.ts"
 import type { SessionOptions } from "./framer.ts"
+import { changes, entriesOf, type Port, portIn, unseen } from "./interfaces.ts"
 import type { IwarpQueuePair } from "./queuePair.ts"
 import { Regions } from "./regions.ts"
 import type { Resolved } from "./settings.ts"
@@ -19,7 +22,6 @@ const framer = workerModule(import.meta.url, "framer")
 /** What a card is made of. */
 export interface CardOptions {
   readonly name: string
-  readonly gids: ReadonlyArray<GidEntry>
   readonly pool: IoPool["Service"]
   readonly settings: Resolved
   /** Where connections live. */
@@ -35,7 +37,6 @@ const numbers = 2 ** 24
 /** An open device. */
 export class Card {
   readonly name: string
-  readonly gids: ReadonlyArray<GidEntry>
   readonly pool: IoPool["Service"]
   readonly settings: Resolved
   readonly scope: Scope.Closeable
@@ -52,12 +53,14 @@ export class Card {
   }
   /** The port at which out-of-band peers are met; other providers call it a local identifier. */
   lid = 0
-  #domains = 0
   #last: number
+  /** As it was at the last look. */
+  port: Port = unseen
+  /** Takes callers at an address that has come. */
+  welcome: (host: string) => void = () => undefined
 
   constructor(options: CardOptions, firstNumber: number) {
     this.name = options.name
-    this.gids = options.gids
     this.pool = options.pool
     this.settings = options.settings
     this.scope = options.scope
@@ -71,9 +74,20 @@ export class Card {
     this.#lane = { framer, options: { table, maximumUlpdu, answerWithin }, on }
   }
 
-  newDomain(): number {
-    this.#domains += 1
-    return this.#domains
+  /** The identifiers of its port at the last look. */
+  get gids(): ReadonlyArray<GidEntry> {
+    return entriesOf(this.port, this.name)
+  }
+
+  /** Looks at the interface, and tells of what has changed. */
+  look(): void {
+    const before = this.port
+    this.port = portIn(networkInterfaces(), this.name, before)
+    for (const event of changes(before, this.port)) {
+      const gid = event._tag === "GidChanged" ? this.port.gids[event.index] : undefined
+      if (gid !== undefined) this.welcome(Gid.toAddress(gid))
+      this.emit(event)
+    }
   }
 
   newNumber(): number {
@@ -84,7 +98,7 @@ export class Card {
   }
 
   connect(to: Address): Effect.Effect<Lane, OpenFailed, Scope.Scope> {
-    return this.pool.connect({ ...this.#lane, to })
+    return this.pool.connect({ ...this.#lane, to: this.settings.route(to) })
   }
 
   listen(at: Address, backlog: number): Effect.Effect<Listener, OpenFailed, Scope.Scope> {

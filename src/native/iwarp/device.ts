@@ -1,38 +1,24 @@
 /** A network interface as an RDMA device. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as PubSub from "effect/PubSub"
+import * as RcRef from "effect/RcRef"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { randomInt } from "node:crypto"
 import { networkInterfaces } from "node:os"
 import * as Gid from "../../schema/Gid.ts"
 import type { IoPool } from "../IoPool.ts"
-import type {
-  Device,
-  DeviceEvent,
-  DeviceInfo,
-  DeviceLimits,
-  GidEntry,
-  PortInfo,
-  ProtectionDomain
-} from "../verbs/Device.ts"
-import type { Options as QueuePairOptions, QueuePair } from "../verbs/QueuePair.ts"
-import type { Options as RegionOptions, Region } from "../verbs/Region.ts"
-import { SoftCompletionQueue } from "../verbs/soft/completions.ts"
-import { hold, Holding, type Sort } from "../verbs/soft/holdings.ts"
-import { offence } from "../verbs/soft/memory.ts"
-import {
-  type CreateError,
-  InvalidAttribute,
-  LimitExceeded,
-  type OpenError,
-  Released,
-  Unsupported
-} from "../verbs/VerbsError.ts"
+import type { Device, DeviceInfo, DeviceLimits, PortInfo } from "../verbs/Device.ts"
+import { HeldCompletions } from "../verbs/soft/completions.ts"
+import { deviceOf } from "../verbs/soft/device.ts"
+import type { Maker } from "../verbs/soft/domain.ts"
+import { type Events, makeEvents } from "../verbs/soft/events.ts"
+import { hold } from "../verbs/soft/holdings.ts"
+import { DeviceNotFound, type OpenError, Unsupported } from "../verbs/VerbsError.ts"
 import { Card } from "./card.ts"
-import { connect } from "./connecting.ts"
-import { bindAll, listen, receive } from "./listening.ts"
+import { connect, IwarpConnection } from "./connecting.ts"
+import { namesIn } from "./interfaces.ts"
+import { hear, listen } from "./listening.ts"
 import { Meeting } from "./meeting.ts"
 import { QueueMemory } from "./queueMemory.ts"
 import { type Host, IwarpQueuePair } from "./queuePair.ts"
@@ -54,172 +40,16 @@ const limits: DeviceLimits = {
   reads: 128
 }
 
-/** The most events that a reader may be behind; the oldest go first. */
-const eventsBehind = 1024
-/** Places of a completion queue whose size nobody chose. */
-const defaultCompletions = 4096
+/** Octets of private data: what MPA carries beside its own prefix. */
+const privateData = { connect: 508, accept: 508, reject: 508 }
 /** Callers that wait in the kernel. */
 const callersBehind = 128
 /** Tries to find a port that is free on all addresses. */
 const portTries = 8
 
-const gidsOf = (name: string): ReadonlyArray<GidEntry> =>
-  (networkInterfaces()[name] ?? [])
-    // An address of the link alone means nothing without the interface.
-    .filter(({ address }) => !address.startsWith("fe80:"))
-    .flatMap(({ address }) => Gid.fromAddress(address) ?? [])
-    .map((gid, index) => ({ index, gid, type: "iwarp" as const, interface: name }))
-
-/** The interfaces with addresses, those that reach further first. */
+/** The interfaces of this machine. */
 export const devices = (): ReadonlyArray<DeviceInfo> =>
-  Object.entries(networkInterfaces())
-    .toSorted(([, one], [, other]) => Number(one?.[0]?.internal) - Number(other?.[0]?.internal))
-    .filter(([name]) => gidsOf(name).length > 0)
-    .map(([name]) => ({ name, ports: [1], limits }))
-
-type Sizes = ReadonlyArray<readonly [resource: string, wanted: number, limit: number]>
-
-/** Makes something, if its owner is there, the device has one left and the sizes are possible. */
-const create = <A extends { readonly holding: Holding }>(
-  card: Card,
-  owner: Holding,
-  sort: Sort,
-  sizes: Sizes,
-  make: () => A | CreateError
-): Effect.Effect<A, CreateError, Scope.Scope> =>
-  hold(
-    Effect.suspend(() => {
-      if (owner.isReleased) {
-        return Effect.fail(new Released({ resource: owner.sort, reason: "released" }))
-      }
-      const over = sizes.find(([, wanted, limit]) => wanted > limit)
-      if (over !== undefined) {
-        const [resource, wanted, limit] = over
-        return Effect.fail(new LimitExceeded({ device: card.name, resource, wanted, limit }))
-      }
-      const low = sizes.find(([, wanted]) => !Number.isInteger(wanted) || wanted < 0)
-      if (low !== undefined) {
-        const [attribute, wanted] = low
-        const detail = `${wanted} is no size`
-        return Effect.fail(new InvalidAttribute({ operation: `new ${sort}`, attribute, detail }))
-      }
-      const made = make()
-      return "holding" in made ? Effect.succeed(made) : Effect.fail(made)
-    })
-  )
-
-/** A protection domain. */
-class Domain implements ProtectionDomain {
-  readonly holding: Holding
-  readonly #card: Card
-  readonly #host: Host
-  readonly #number: number
-
-  constructor(card: Card, host: Host) {
-    this.#card = card
-    this.#host = host
-    this.#number = card.newDomain()
-    this.holding = new Holding("protection domain", [card.holding], () => undefined)
-  }
-
-  register(options: RegionOptions): Effect.Effect<Region, CreateError, Scope.Scope> {
-    const wrong = offence(options)
-    if (wrong !== undefined) {
-      return Effect.fail(new InvalidAttribute({ operation: "register", ...wrong }))
-    }
-    const card = this.#card
-    const { memory: wanted, offset = 0 } = options
-    const bytes = typeof wanted === "number" ? wanted : wanted.byteLength
-    const sizes: Sizes = [
-      ["octets of a region", options.length ?? bytes - offset, limits.regionBytes],
-      ["regions", card.holding.count("region") + 1, limits.regions]
-    ]
-    return Effect.suspend(() => {
-      const memory = typeof wanted === "number" ? new SharedArrayBuffer(wanted) : wanted
-      return Effect.flatMap(card.pool.register(memory), ({ id }) =>
-        create(card, this.holding, "region", sizes, () => {
-          const known = { ...options, memory }
-          return new IwarpRegion(card.regions, known, this.#number, id, this.holding)
-        })
-      )
-    })
-  }
-
-  queuePair(options: QueuePairOptions): Effect.Effect<QueuePair, CreateError, Scope.Scope> {
-    const card = this.#card
-    const { maxInline = 64, maxParts = 4, receiveDepth = 256, sendDepth = 256 } = options
-    const { sendCompletions: sends, receiveCompletions: receives = sends } = options
-    const sizes: Sizes = [
-      ["queue pairs", card.queuePairs.size + 1, limits.queuePairs],
-      ["sendDepth", sendDepth, limits.depth],
-      ["receiveDepth", receiveDepth, limits.depth],
-      ["maxParts", maxParts, limits.parts],
-      ["maxInline", maxInline, limits.inline]
-    ]
-    const shape = { sendDepth, receiveDepth, parts: maxParts, inline: maxInline }
-    const make = (memory: QueueMemory, buffer: number): IwarpQueuePair | CreateError => {
-      if (!(sends instanceof HeldCompletions) || !(receives instanceof HeldCompletions)) {
-        const detail = "not one of this device"
-        return new InvalidAttribute({ operation: "queuePair", attribute: "completions", detail })
-      }
-      if (sends.isReleased || receives.isReleased) {
-        return new Released({ resource: "completion queue", reason: "released" })
-      }
-      const number = card.newNumber()
-      const made = new IwarpQueuePair({
-        host: this.#host,
-        number,
-        domain: this.#number,
-        owners: [this.holding, sends.holding, receives.holding],
-        memory,
-        buffer,
-        sends,
-        receives,
-        sendDepth,
-        receiveDepth,
-        limits: { parts: maxParts, inline: maxInline, messageBytes: limits.messageBytes },
-        released: () => card.queuePairs.delete(number)
-      })
-      card.queuePairs.set(number, made)
-      return made
-    }
-    const isPossible = sizes.every(([, wanted, limit]) => wanted >= 0 && wanted <= limit)
-    return Effect.suspend(() => {
-      const memory = QueueMemory.make(isPossible ? shape : smallest)
-      return Effect.flatMap(card.pool.register(memory.memory), ({ id }) =>
-        create(card, this.holding, "queue pair", sizes, () => make(memory, id))
-      )
-    })
-  }
-}
-
-const smallest = { sendDepth: 1, receiveDepth: 1, parts: 1, inline: 0 }
-
-/** A completion queue, and what holds it. */
-class HeldCompletions extends SoftCompletionQueue {
-  readonly holding: Holding
-
-  constructor(card: Card, capacity: number) {
-    super(capacity, "completion queue")
-    this.holding = new Holding("completion queue", [card.holding], () => this.releaseUnsafe())
-  }
-}
-
-const portOf = Effect.fnUntraced(function* (
-  card: Card,
-  number: number
-): Effect.fn.Return<PortInfo, Released | InvalidAttribute> {
-  if (card.holding.isReleased) {
-    return yield* new Released({ resource: card.name, reason: "released" })
-  }
-  if (number !== 1) {
-    const detail = `there is no port ${number}`
-    return yield* new InvalidAttribute({ operation: "port", attribute: "number", detail })
-  }
-  const { gids, lid } = card
-  const isUp = networkInterfaces()[card.name] !== undefined
-  return { number, state: isUp ? "active" : "down", activeMtu: 4096, lid, gids }
-})
+  namesIn(networkInterfaces()).map((name) => ({ name, ports: [1], limits }))
 
 const hostOf = (card: Card, meeting: Meeting): Host => ({
   regions: card.regions,
@@ -227,47 +57,80 @@ const hostOf = (card: Card, meeting: Meeting): Host => ({
   awaited: (queuePair) => meeting.awaited(queuePair),
   fatal: ({ number: queuePair }, detail) =>
     card.emit({ _tag: "QueuePairFatal", queuePair, detail }),
-  checkPort: (step) => {
-    const operation = "modify"
-    if (step.to === "init") {
-      const { port = 1 } = step
-      if (port === 1) return undefined
-      const detail = `there is no port ${port}`
-      return new InvalidAttribute({ operation, attribute: "port", detail })
-    }
-    const { gidIndex = 0 } = step.path
-    if (gidIndex < card.gids.length) return undefined
-    const detail = `there is no GID ${gidIndex}`
-    return new InvalidAttribute({ operation, attribute: "gidIndex", detail })
+  gids: () => card.gids
+})
+
+/** Regions and queue pairs: their memory is made known to the threads that serve it. */
+const makerOf = (card: Card, host: Host): Maker<HeldCompletions, IwarpQueuePair> => ({
+  region: (known, place) =>
+    Effect.map(
+      card.pool.register(known.memory),
+      ({ id }) => new IwarpRegion(card.regions, known, place, id)
+    ),
+  queuePair: (wanted) => {
+    const { limits, receiveDepth, sendDepth } = wanted
+    const memory = QueueMemory.make({ sendDepth, receiveDepth, ...limits })
+    return Effect.map(card.pool.register(memory.memory), ({ id: buffer }) => {
+      const number = card.newNumber()
+      const released = () => card.queuePairs.delete(number)
+      const made = new IwarpQueuePair({ ...wanted, host, number, memory, buffer, released })
+      card.queuePairs.set(number, made)
+      return made
+    })
   }
 })
 
-/** Takes callers of out-of-band queue pairs, on one port of all addresses. */
-const takeCallers = (card: Card, meeting: Meeting) =>
-  Effect.gen(function* () {
-    const hosts = card.gids.map(({ gid }) => Gid.toAddress(gid))
-    const { address, listeners } = yield* bindAll(card, hosts, 0, callersBehind)
-    card.lid = address.port
-    for (const listener of listeners) {
-      const receiving = receive(card, listener, (link, said) => meeting.called(link, said))
-      yield* Effect.forkScoped(receiving, { startImmediately: true })
-    }
-  }).pipe(
+const addressesOf = (card: Card): ReadonlyArray<string> =>
+  card.gids.map(({ gid }) => Gid.toAddress(gid))
+
+/** Takes callers of out-of-band queue pairs, on one port of all addresses, also of later ones. */
+const takeCallers = Effect.fnUntraced(function* (card: Card, meeting: Meeting) {
+  const hosts = addressesOf(card)
+  if (hosts.length === 0) return yield* new DeviceNotFound({ device: card.name, available: [] })
+  const hearAt = (hosts: ReadonlyArray<string>) =>
+    Scope.provide(
+      hear(card, { hosts, port: card.lid, backlog: callersBehind }, (link, said) =>
+        meeting.called(link, said)
+      ),
+      card.scope
+    )
+  const { port } = yield* hearAt(hosts).pipe(
     Effect.retry({ times: portTries }),
     Effect.mapError(
-      ({ message }) =>
-        new Unsupported({ provider: "iwarp", feature: "out-of-band callers", detail: message })
+      ({ message: detail }) =>
+        new Unsupported({ provider: "iwarp", feature: "out-of-band callers", detail })
     )
   )
+  card.lid = port
+  // Where somebody else has the port, or we from before, there is nothing to do.
+  card.welcome = (host) => card.fork(Effect.ignore(hearAt([host])))
+})
+
+const portOf = (card: Card): Omit<PortInfo, "number"> => {
+  card.look()
+  const { gids, lid, port } = card
+  return { state: port.isUp ? "active" : "down", activeMtu: 4096, lid, gids }
+}
+
+/** Looks at the interface again and again for as long as somebody reads the events. */
+const watched = Effect.fnUntraced(function* (card: Card, { stream }: Events) {
+  const { lookEvery } = card.settings
+  const look = Effect.sync(() => card.look())
+  const looking = Effect.forever(Effect.andThen(Effect.sleep(lookEvery), look))
+  const watch = yield* RcRef.make({
+    acquire: Effect.andThen(look, Effect.forkScoped(looking))
+  })
+  return Stream.unwrap(Effect.as(RcRef.get(watch), stream))
+})
 
 /** Opens a device. */
 export const open: (
-  name: string,
+  info: DeviceInfo,
   pool: IoPool["Service"],
   settings: Resolved
 ) => Effect.Effect<Device, OpenError, Scope.Scope> = Effect.fnUntraced(
-  function* (name, pool, settings) {
-    const events = yield* PubSub.sliding<DeviceEvent>(eventsBehind)
+  function* (info, pool, settings) {
+    const events = yield* makeEvents
     const scope = yield* Effect.acquireRelease(Scope.make(), (scope) =>
       Scope.close(scope, Exit.void)
     )
@@ -275,42 +138,30 @@ export const open: (
     const fork = (effect: Effect.Effect<unknown>): void => {
       Effect.runForkWith(context)(Effect.forkIn(effect, scope))
     }
+    const { name } = info
+    const { emit } = events
     const card = yield* hold(
-      Effect.sync(() => {
-        const emit = (event: DeviceEvent): void => void PubSub.publishUnsafe(events, event)
-        return new Card(
-          { name, gids: gidsOf(name), pool, settings, scope, emit, fork },
-          randomInt(2 ** 24)
-        )
-      })
+      Effect.sync(() => new Card({ name, pool, settings, scope, emit, fork }, randomInt(2 ** 24)))
     )
+    card.look()
     const meeting = new Meeting(card)
-    const host = hostOf(card, meeting)
-    yield* Scope.provide(takeCallers(card, meeting), scope)
-    const { holding } = card
-    return {
-      info: { name, ports: [1], limits },
-      port: (number = 1) => portOf(card, number),
-      events: Stream.fromPubSub(events),
-      protectionDomain: create(
-        card,
-        holding,
-        "protection domain",
-        [],
-        () => new Domain(card, host)
-      ),
-      completionQueue: (capacity = defaultCompletions) => {
-        const sizes = [["completions", capacity, limits.completions]] as const
-        return create(
-          card,
-          holding,
-          "completion queue",
-          sizes,
-          () => new HeldCompletions(card, capacity)
-        )
+    yield* takeCallers(card, meeting)
+    return deviceOf<HeldCompletions, IwarpConnection>({
+      info,
+      holding: card.holding,
+      events: yield* watched(card, events),
+      port: () => portOf(card),
+      completions: (capacity) => new HeldCompletions(capacity, card.holding),
+      ...makerOf(card, hostOf(card, meeting)),
+      privateData,
+      patience: settings.connectWithin,
+      connection: (queuePair, peer) => new IwarpConnection(queuePair, peer),
+      connect: (connection, wishes) => connect(card, connection, wishes),
+      addresses: () => {
+        card.look()
+        return addressesOf(card)
       },
-      listen: (options = {}) => listen(card, options),
-      connect: (options) => connect(card, options)
-    }
+      listen: (at, ask) => listen(card, at, ask)
+    })
   }
 )

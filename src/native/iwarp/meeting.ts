@@ -11,6 +11,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Gid from "../../schema/Gid.ts"
 import { defaults, type ToReadyToReceive } from "../verbs/QueuePairState.ts"
+import { nothing } from "../verbs/soft/connection.ts"
 import { dial } from "./connecting.ts"
 import type { Card } from "./card.ts"
 import type { Link } from "./link.ts"
@@ -32,8 +33,6 @@ interface End {
 
 /** How long to wait before the next try, in milliseconds: first, and at most. */
 const pauses = { first: 20, most: 500 } as const
-
-const nobody = new Uint8Array(0)
 
 const hello = (own: End, peer: number): Uint8Array => {
   const octets = new Uint8Array(helloBytes)
@@ -82,7 +81,7 @@ export class Meeting {
   called(link: Link, said: Said): void {
     const hello = heard(said.privateData)
     const queuePair = hello && this.#card.queuePairs.get(hello.to)
-    if (hello === undefined || queuePair === undefined) return turnAway(link, nobody)
+    if (hello === undefined || queuePair === undefined) return turnAway(link, nothing)
     const caller = { link, from: hello.from }
     if (this.#takeIn(queuePair, caller)) return
     this.#leave(hello.to)
@@ -120,7 +119,7 @@ export class Meeting {
   }
 
   #own({ number, path }: IwarpQueuePair): End {
-    const { gid } = this.#card.gids[path?.path.gidIndex ?? 0]!
+    const gid = this.#card.port.gids[path?.path.gidIndex ?? defaults.gidIndex]!
     return { gid, lid: this.#card.lid, number }
   }
 
@@ -134,7 +133,7 @@ export class Meeting {
   #leave(number: number): void {
     const caller = this.#callers.get(number)
     this.#callers.delete(number)
-    if (caller !== undefined) turnAway(caller.link, nobody)
+    if (caller !== undefined) turnAway(caller.link, nothing)
   }
 
   /** Takes a caller in, if its queue pair means it. */
@@ -143,7 +142,7 @@ export class Meeting {
     const isMeant = path !== undefined && path.peer === from.number && path.path.gid === from.gid
     if (!isMeant || queuePair.hasLink || link.isEnded) return false
     queuePair.attach(link)
-    link.command({ do: "accept", ...this.#terms(path, nobody), bind: queuePair.bind() })
+    link.command({ do: "accept", ...this.#terms(path, nothing), bind: queuePair.bind() })
     const settling = Effect.map(Deferred.await(link.answer), (answer) => {
       if (answer.say !== "settled") queuePair.detach(link)
     })

@@ -97,12 +97,11 @@ export class Output {
     this.#signal = this.#current = signal === "read" ? this.#works.readyRead() : emptyWrite()
   }
 
-  /** Says again that this side is there, if it has said nothing else; answers whether it had to. */
-  nudge(said: number): boolean {
-    if (this.#batches > said || this.#current !== undefined) return false
+  /** Says again that this side is there, unless it is about to say something else. */
+  nudge(): void {
+    if (this.#current !== undefined) return
     this.#signal = this.#current = emptyWrite()
     this.pump()
-    return true
   }
 
   answer(answer: Answer): void {

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import { IoPool } from "../IoPool.ts"
 import type { Provider } from "../Verbs.ts"
-import { DeviceNotFound } from "../verbs/VerbsError.ts"
+import { opening } from "../verbs/soft/opening.ts"
 import { devices, open } from "./device.ts"
 import { resolve, type Settings } from "./settings.ts"
 
@@ -18,12 +18,5 @@ export const makeIwarp = (settings: Settings): Effect.Effect<Provider, never, Io
       rnrRetries: false
     },
     devices: Effect.sync(devices),
-    open: (name) =>
-      Effect.suspend(() => {
-        const there = devices()
-        const found = name === undefined ? there[0] : there.find((device) => device.name === name)
-        if (found !== undefined) return open(found.name, pool, resolve(settings))
-        const available = there.map(({ name }) => name)
-        return Effect.fail(new DeviceNotFound({ device: name ?? "at all", available }))
-      })
+    open: opening(devices, (device) => open(device, pool, resolve(settings)))
   }))

@@ -2,25 +2,14 @@
 import * as Effect from "effect/Effect"
 import type { Status } from "../verbs/Completion.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
-import type { QueuePair } from "../verbs/QueuePair.ts"
-import {
-  defaults,
-  mayGo,
-  offence,
-  type State,
-  type Step,
-  type ToInit,
-  type ToReadyToReceive
-} from "../verbs/QueuePairState.ts"
+import type { GidEntry } from "../verbs/Device.ts"
+import { defaults, type State, type Step, type ToReadyToReceive } from "../verbs/QueuePairState.ts"
 import type { SoftCompletionQueue } from "../verbs/soft/completions.ts"
+import type { Wanted } from "../verbs/soft/domain.ts"
 import { Holding } from "../verbs/soft/holdings.ts"
-import { fetches, ReceiveQueue, SendQueue, type WorkLimits } from "../verbs/soft/workQueues.ts"
-import {
-  IllegalTransition,
-  InvalidAttribute,
-  type ModifyError,
-  Released
-} from "../verbs/VerbsError.ts"
+import { type Connectable, type Joined, misfit, obstacle } from "../verbs/soft/steps.ts"
+import { fetches, ReceiveQueue, SendQueue } from "../verbs/soft/workQueues.ts"
+import type { ModifyError } from "../verbs/VerbsError.ts"
 import type { Posted, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
 import type { Link, LinkOwner } from "./link.ts"
 import { fetchLimit, type QueueMemory, type RowOf } from "./queueMemory.ts"
@@ -36,38 +25,30 @@ export interface Host {
   /** Work waits for a peer that has not been met. */
   readonly awaited: (queuePair: IwarpQueuePair) => void
   readonly fatal: (queuePair: IwarpQueuePair, detail: string) => void
-  readonly checkPort: (step: ToInit | ToReadyToReceive) => InvalidAttribute | undefined
+  readonly gids: () => ReadonlyArray<GidEntry>
 }
 
 /** What a queue pair is made of. */
-export interface Make {
+export interface Make extends Wanted<SoftCompletionQueue> {
   readonly host: Host
   readonly number: number
-  readonly domain: number
-  readonly owners: ReadonlyArray<Holding>
   readonly memory: QueueMemory
   /** The number under which the I/O pool knows that memory. */
   readonly buffer: number
-  readonly sends: SoftCompletionQueue
-  readonly receives: SoftCompletionQueue
-  readonly sendDepth: number
-  readonly receiveDepth: number
-  readonly limits: WorkLimits
   readonly released: () => void
 }
 
 const atomicBytes = 8
 
 /** A queue pair. */
-export class IwarpQueuePair implements QueuePair, LinkOwner {
+export class IwarpQueuePair implements Connectable, LinkOwner {
   readonly number: number
   readonly domain: number
   readonly holding: Holding
   state: State = "reset"
   /** Where the peer is, of a queue pair that is connected out of band. */
   path: ToReadyToReceive | undefined = undefined
-  /** Called once, with why, when the queue pair leaves its connection. */
-  disconnected: ((why: Disconnect) => void) | undefined = undefined
+  connection: Joined | undefined = undefined
   readonly #host: Host
   readonly #sends: SendQueue
   readonly #receives: ReceiveQueue
@@ -79,8 +60,6 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
   readonly #released: () => void
   #rights = 0
   #link: Link | undefined = undefined
-  /** A connection is being made for it. */
-  #isTaken = false
 
   constructor(make: Make) {
     const { domain, host, limits, memory, number, receiveDepth, sendDepth } = make
@@ -146,26 +125,9 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
 
   modify(step: Step): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
-      const obstacle = this.obstacle(step.to) ?? this.#invalid(step)
-      return obstacle === undefined ? Effect.sync(() => this.#take(step)) : Effect.fail(obstacle)
+      const wrong = obstacle(this, step.to) ?? misfit(step, this.#host.gids())
+      return wrong === undefined ? Effect.sync(() => this.#take(step)) : Effect.fail(wrong)
     })
-  }
-
-  /** What stands against going to a state. */
-  obstacle(to: State): ModifyError | undefined {
-    if (this.holding.isReleased) {
-      return new Released({ resource: `queue pair ${this.number}`, reason: "released" })
-    }
-    const { state: from } = this
-    const isFree = !this.#isTaken || to === "err" || to === "reset"
-    return isFree && mayGo(from, to)
-      ? undefined
-      : new IllegalTransition({ queuePair: this.number, from, to })
-  }
-
-  /** A connection is being made for it; nothing else may move it but to its end. */
-  reserve(): void {
-    this.#isTaken = true
   }
 
   /** Which queues a session serves from now on. */
@@ -202,7 +164,7 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
 
   /** The connection is complete. */
   opened(): void {
-    if (this.#isTaken && this.state === "rtr") this.state = "rts"
+    if (this.connection !== undefined && this.state === "rtr") this.state = "rts"
   }
 
   records(bytes: Uint8Array, from: number, to: number): void {
@@ -251,22 +213,21 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
   /** To `err`: once this returns, everything that was posted has ended. */
   fail(why: Disconnect, status?: Status): void {
     if (this.state === "err") return
-    this.#halt("err", status)
-    const { disconnected } = this
-    this.disconnected = undefined
-    disconnected?.(why)
+    this.#halt("err", why, status)
   }
 
-  #halt(state: "err" | "reset", status?: Status): void {
+  #halt(state: "err" | "reset", why: Disconnect, status?: Status): void {
     this.state = state
     this.#memory.stop()
     const link = this.#link
     this.#link = undefined
-    this.#isTaken = false
     this.path = undefined
     if (status !== undefined && this.outstandingSends > 0) this.#sends.end(status, 0)
     this.#flush()
     link?.leave("in order")
+    const { connection } = this
+    this.connection = undefined
+    connection?.left(why)
   }
 
   #take(step: Step): void {
@@ -287,19 +248,9 @@ export class IwarpQueuePair implements QueuePair, LinkOwner {
         return
       case "err":
         return this.fail("disconnected")
-      case "reset": {
-        const { disconnected } = this
-        this.disconnected = undefined
-        this.#halt("reset")
-        disconnected?.("disconnected")
-      }
+      case "reset":
+        return this.#halt("reset", "disconnected")
     }
-  }
-
-  #invalid(step: Step): InvalidAttribute | undefined {
-    const wrong = offence(step)
-    if (wrong !== undefined) return new InvalidAttribute({ operation: "modify", ...wrong })
-    return step.to === "init" || step.to === "rtr" ? this.#host.checkPort(step) : undefined
   }
 
   #kick(): void {

@@ -1,10 +1,12 @@
 /** The registered memory of one device, on the main thread. */
 import * as Effect from "effect/Effect"
 import { randomFillSync } from "node:crypto"
-import type { Access, Options, Region } from "../verbs/Region.ts"
+import type { Access, Region } from "../verbs/Region.ts"
+import type { Place } from "../verbs/soft/domain.ts"
 import { Holding } from "../verbs/soft/holdings.ts"
+import { isUsable, type Known, RegionMemory } from "../verbs/soft/memory.ts"
 import type { Parts } from "../verbs/WorkRequest.ts"
-import { type Entry, regionLimit, RegionTable, Right } from "./regionTable.ts"
+import { type Entry, RegionTable, Right } from "./regionTable.ts"
 
 const bits: ReadonlyArray<readonly [Access, number]> = [
   ["local-write", Right.localWrite],
@@ -41,19 +43,12 @@ export class Regions {
   readonly #byKey = new Map<number, IwarpRegion>()
   #rows = 0
   #nextPage = 1 + (drawKey() % 0x1000_0000)
-  #used = 0
-
-  get isFull(): boolean {
-    return this.#used === regionLimit
-  }
 
   take(): number {
-    this.#used += 1
     return this.#free.pop() ?? this.#rows++
   }
 
   give(row: number): void {
-    this.#used -= 1
     this.#free.push(row)
   }
 
@@ -89,54 +84,30 @@ export class Regions {
 }
 
 /** A region that this device's sessions can reach. */
-export class IwarpRegion implements Region {
-  readonly memory: SharedArrayBuffer
-  readonly offset: number
-  readonly length: number
-  readonly octets: Uint8Array<SharedArrayBuffer>
-  readonly access: ReadonlyArray<Access>
+export class IwarpRegion extends RegionMemory implements Region {
   readonly address: number
   readonly localKey = drawKey()
   readonly row: number
   readonly generation: number
-  readonly domain: number
   readonly holding: Holding
   readonly revoke = Effect.sync(() => this.#revoke())
   remoteKey = 0
   readonly #regions: Regions
   readonly #rights: number
 
-  constructor(
-    regions: Regions,
-    options: Omit<Options, "memory"> & { readonly memory: SharedArrayBuffer },
-    domain: number,
-    buffer: number,
-    owner: Holding
-  ) {
-    const { access = ["local-write"], memory, offset = 0 } = options
-    this.memory = memory
-    this.offset = offset
-    this.length = options.length ?? memory.byteLength - offset
-    this.octets = new Uint8Array(memory, offset, this.length)
-    this.access = access
-    this.domain = domain
+  /** `buffer`: the number under which the I/O pool knows the memory. */
+  constructor(regions: Regions, known: Known, { domain, owners }: Place, buffer: number) {
+    super(known, domain)
+    const { length, offset } = this
     this.#regions = regions
-    this.#rights = rightsOf(access)
+    this.#rights = rightsOf(this.access)
     this.row = regions.take()
-    this.address = regions.address(offset, this.length)
-    const { address, length } = this
+    this.address = regions.address(offset, length)
+    const { address } = this
     const entry: Entry = { buffer, domain, rights: this.#rights, offset, length, address }
     this.generation = regions.table.place(this.row, entry)
     this.remoteKey = this.#grant(0)
-    this.holding = new Holding("region", [owner], () => this.#release())
-  }
-
-  get isReleased(): boolean {
-    return this.holding.isReleased
-  }
-
-  get localWrite(): boolean {
-    return (this.#rights & Right.localWrite) !== 0
+    this.holding = new Holding("region", owners, () => this.#release())
   }
 
   readonly renewKey = (): number => {
@@ -161,6 +132,7 @@ export class IwarpRegion implements Region {
   }
 
   #release(): void {
+    this.isReleased = true
     this.#revoke()
     this.#regions.table.remove(this.row)
     this.#regions.give(this.row)
@@ -173,10 +145,8 @@ const nowhere = { row: -1, generation: 0 }
 export const rowFinder =
   (domain: number, areSinks: boolean) =>
   (parts: Parts, index: number): { readonly row: number; generation: number } => {
-    const { length, offset, region } = parts.at(index)
-    if (!(region instanceof IwarpRegion) || region.isReleased || region.domain !== domain) {
-      return nowhere
-    }
-    const isInside = offset >= 0 && length >= 0 && offset + length <= region.length
-    return isInside && (region.localWrite || !areSinks) ? region : nowhere
+    const part = parts.at(index)
+    return part.region instanceof IwarpRegion && isUsable(part, domain, areSinks)
+      ? part.region
+      : nowhere
   }

@@ -1,5 +1,6 @@
 /** How the iWARP provider works. Each limit has a default with its reason. */
 import type { Settings as PoolSettings } from "../IoPool.ts"
+import type { Address } from "../verbs/Connection.ts"
 import { laneBytes } from "./output.ts"
 
 /** @since 0.1.0 */
@@ -27,6 +28,17 @@ export interface Settings {
   readonly decideWithin?: number | undefined
   /** Milliseconds that a peer may take no octets, or owe an answer. Default 30 s. */
   readonly answerWithin?: number | undefined
+  /**
+   * Milliseconds between two looks at the interface's addresses while somebody reads a device's
+   * events: Node is not told of changes, and a look takes a fifth of a millisecond. Default 1 s,
+   * sooner than TCP notices that a peer is gone.
+   */
+  readonly lookEvery?: number | undefined
+  /**
+   * Where an address of a peer is reached from here, if not at itself: through a forwarded port, a
+   * translated address, or a relay of a test. Default: everywhere at itself.
+   */
+  readonly route?: ((to: Address) => Address) | undefined
   /** Callers of one listener that have not said who they are. Default 128. */
   readonly callers?: number | undefined
 }
@@ -52,5 +64,7 @@ export const resolve = (settings: Settings): Resolved => ({
   requestWithin: settings.requestWithin ?? 5_000,
   decideWithin: settings.decideWithin ?? 10_000,
   answerWithin: settings.answerWithin ?? 30_000,
+  lookEvery: settings.lookEvery ?? 1_000,
+  route: settings.route ?? ((to) => to),
   callers: settings.callers ?? 128
 })

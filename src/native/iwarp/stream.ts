@@ -34,8 +34,8 @@ export interface StreamOptions {
 
 const { Cause } = Terminate
 
-/** How often the ready signal is said again to a peer that says nothing, and after how long. */
-const nudges = 10
+/** How often a peer that says nothing is told that this side is there, and after how long. */
+const mostNudges = 10
 const nudgeMillis = 100
 
 /** How the oldest work ended, from what the peer complains about. */
@@ -68,6 +68,8 @@ export class Stream {
   /** Counts what shows that the peer is there. */
   #signs = 0
   #hasHeard = false
+  /** How often the peer may still be nudged. */
+  #nudges = 0
   #isOver = false
   #failure: Failure | undefined
 
@@ -103,25 +105,26 @@ export class Stream {
 
   /** As the initiator: speaks first, by a signal if that was agreed. */
   begin(ready: Settled["ready"]): void {
+    this.#nudges = mostNudges
     this.#run(() => {
       if (ready === "write" || ready === "read") this.#output.openWith(ready)
       else this.#output.open()
       this.#output.pump()
     })
-    if (ready !== "message") this.#nudge(1)
   }
 
   /**
    * Linux's siw begins to listen to a stream after it has sent its reply, and leaves unread what
-   * came before that until more comes. So the signal is followed by others, until it is heard.
+   * came before that until more comes. So what this side says first, and all that it says then, is
+   * followed by empty writes until the peer is heard.
    */
-  #nudge(said: number): void {
-    if (said > nudges) return
+  #nudge(): void {
+    if (this.#nudges === 0) return
+    this.#nudges -= 1
     const timer = setTimeout(() => {
       if (this.#hasHeard || this.#isOver) return
-      this.#run(() => {
-        if (this.#output.nudge(said)) this.#nudge(said + 1)
-      })
+      this.#run(() => this.#output.nudge())
+      this.#nudge()
     }, nudgeMillis)
     timer.unref()
   }
@@ -252,6 +255,7 @@ export class Stream {
       writeLast: this.#port.write,
       written: (batch: Batch, number: number) => {
         this.#signs += 1
+        if (number === 1) this.#nudge()
         this.#run(() => {
           this.#output.wrote(batch, number)
           this.#settle()

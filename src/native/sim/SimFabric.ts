@@ -109,6 +109,11 @@ export class SimFabric {
     return { ...this.#network.counters, doubleCompletions }
   }
 
+  /** Messages so far that reached a queue pair which was not ready; cheap enough to ask often. */
+  get earlyPosts(): number {
+    return this.#network.counters.earlyPosts
+  }
+
   /** What is open on a host, or on all of them. */
   resources(host?: string): Resources {
     const count = (sort: Sort) => {

@@ -6,37 +6,21 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import * as Gid from "../../schema/Gid.ts"
-import type {
-  AcceptOptions,
-  Address,
-  Connection,
-  ConnectOptions,
-  Disconnect,
-  Terms
-} from "../verbs/Connection.ts"
-import { defaults, type Mtu } from "../verbs/QueuePairState.ts"
-import { hold, Holding } from "../verbs/soft/holdings.ts"
+import type { Address, Disconnect } from "../verbs/Connection.ts"
+import type { Mtu } from "../verbs/QueuePairState.ts"
+import { type Asked, textOf } from "../verbs/soft/connecting.ts"
+import { SoftConnection, type Wishes } from "../verbs/soft/connection.ts"
+import type { Ask, At } from "../verbs/soft/listening.ts"
 import {
   type AcceptError,
+  AddressInUse,
   type ConnectError,
   ConnectRejected,
-  IllegalTransition,
-  InvalidAttribute,
-  LimitExceeded,
-  type ModifyError,
   Unreachable
 } from "../verbs/VerbsError.ts"
-import type { QueuePair } from "../verbs/QueuePair.ts"
-import type { OpenDevice } from "./nic.ts"
-import { type Connected, SimQueuePair } from "./queuePair.ts"
-
-/** Octets of private data that a connection manager of InfiniBand carries. */
-export const privateDataLimits = { connect: 56, accept: 196, reject: 148 } as const
-
-/** How long the other side may think before the connection is given up, in milliseconds. */
-const patienceMillis = 30_000
+import type { Nic } from "./nic.ts"
+import type { SimQueuePair } from "./queuePair.ts"
 
 /** What one side tells the other. */
 export interface Offer {
@@ -56,52 +40,21 @@ export interface Offer {
 }
 
 /** One side of a connection. */
-export class SimConnection implements Connection, Connected {
-  peer: Address
-  privateData: Uint8Array = new Uint8Array(0)
-  inboundReads = 0
-  outboundReads = 0
-  readonly holding: Holding
-  readonly disconnect: Effect.Effect<void>
-  readonly disconnected: Effect.Effect<Disconnect>
-  readonly #queuePair: SimQueuePair
-  readonly #end = Deferred.makeUnsafe<Disconnect>()
+export class SimConnection extends SoftConnection<SimQueuePair> {
   #other: { readonly gid: Gid.Gid; readonly connection: SimConnection } | undefined = undefined
-  #hasEnded = false
-
-  constructor(queuePair: SimQueuePair, peer: Address) {
-    this.#queuePair = queuePair
-    this.peer = peer
-    this.disconnect = Effect.sync(() => this.finish("disconnected"))
-    this.disconnected = Deferred.await(this.#end)
-    this.holding = new Holding("connection", [queuePair.holding], () => this.finish("disconnected"))
-    queuePair.connection = this
-  }
-
-  get hasEnded(): boolean {
-    return this.#hasEnded
-  }
 
   /** What the other side said is known. */
-  know(other: Offer, own: Agreement): void {
+  heard(other: Offer, wishes: Wishes): void {
     this.#other = other
-    const isLost = this.#queuePair.nic.network.defects.dropPrivateData === true
-    if (!isLost) this.privateData = other.privateData
-    this.inboundReads = own.inboundReads
-    this.outboundReads = own.outboundReads
+    const isLost = this.queuePair.nic.network.defects.dropPrivateData === true
+    const { privateData } = isLost ? this : other
+    this.know({ privateData, ...agree(wishes, other) })
   }
 
-  queuePairFailed(why: Disconnect): void {
-    this.finish(why)
-  }
-
-  /** Ends it on this side, and tells the other one. */
-  finish(why: Disconnect): void {
-    if (this.#hasEnded) return
-    this.#hasEnded = true
-    const { nic } = this.#queuePair
-    this.#queuePair.fail(why)
-    nic.network.after(0, () => Deferred.doneUnsafe(this.#end, Effect.succeed(why)))
+  /** Whoever waits for the end runs by itself; the other side is told, unless it told us. */
+  override left(why: Disconnect): void {
+    const { nic } = this.queuePair
+    nic.network.after(0, () => super.left(why))
     const other = this.#other
     if (other === undefined || why === "peer-disconnected" || why === "device-removed") return
     if (nic.network.defects.silentDisconnect === true) return
@@ -109,181 +62,114 @@ export class SimConnection implements Connection, Connected {
   }
 }
 
-interface Agreement {
-  readonly inboundReads: number
-  readonly outboundReads: number
-}
-
-const agree = (terms: Terms, other: Offer): Agreement => ({
-  inboundReads: Math.min(terms.inboundReads ?? defaults.inboundReads, other.outboundReads),
-  outboundReads: Math.min(terms.outboundReads ?? defaults.outboundReads, other.inboundReads)
+const agree = (wishes: Wishes, other: Offer) => ({
+  inboundReads: Math.min(wishes.inboundReads, other.outboundReads),
+  outboundReads: Math.min(wishes.outboundReads, other.inboundReads)
 })
-
-/** The queue pair and the private data, if they are fit for a connection. */
-const fit = (
-  device: OpenDevice,
-  queuePair: QueuePair,
-  terms: Terms,
-  how: "connect" | "accept"
-): Effect.Effect<SimQueuePair, ModifyError | LimitExceeded> => {
-  const { nic } = device
-  const wanted = terms.privateData?.length ?? 0
-  const limit = privateDataLimits[how]
-  if (wanted > limit) {
-    const resource = "octets of private data"
-    return Effect.fail(new LimitExceeded({ device: nic.name, resource, limit, wanted }))
-  }
-  if (!(queuePair instanceof SimQueuePair) || queuePair.nic !== nic) {
-    const detail = "not one of this device"
-    return Effect.fail(new InvalidAttribute({ operation: how, attribute: "queuePair", detail }))
-  }
-  const { number, state: from } = queuePair
-  return from === "init"
-    ? Effect.succeed(queuePair)
-    : Effect.fail(new IllegalTransition({ queuePair: number, from, to: "rtr" }))
-}
 
 type Answers = Pick<Offer, "accept" | "reject">
 
-const offerOf = (
-  queuePair: SimQueuePair,
-  connection: SimConnection,
-  terms: Terms,
-  answers: Answers
-): Offer => {
-  const { nic, number } = queuePair
+const offerOf = (connection: SimConnection, wishes: Wishes, answers: Answers): Offer => {
+  const { nic, number } = connection.queuePair
   return {
     address: { host: Gid.toAddress(nic.gid), port: nic.newPort() },
     gid: nic.gid,
     queuePair: number,
     sequence: nic.network.surroundings.draw() >>> 8,
     mtu: nic.network.mtuOf(nic),
-    privateData: terms.privateData?.slice() ?? new Uint8Array(0),
-    inboundReads: terms.inboundReads ?? defaults.inboundReads,
-    outboundReads: terms.outboundReads ?? defaults.outboundReads,
-    rnrRetries: terms.rnrRetries ?? defaults.rnrRetries,
+    privateData: wishes.privateData,
+    inboundReads: wishes.inboundReads,
+    outboundReads: wishes.outboundReads,
+    rnrRetries: wishes.rnrRetries,
     connection,
     ...answers
   }
 }
 
 /** Takes the queue pair to `rts`, as both sides said. */
-const settle = (queuePair: SimQueuePair, terms: Terms, own: Offer, other: Offer) => {
-  const { inboundReads, outboundReads } = agree(terms, other)
+const settle = (connection: SimConnection, wishes: Wishes, own: Offer, other: Offer) => {
+  const { inboundReads, outboundReads } = agree(wishes, other)
+  const { queuePair } = connection
   const mtu = own.mtu < other.mtu ? own.mtu : other.mtu
   const { gid, queuePair: peer, rnrRetries, sequence: peerSequence } = other
+  const { sequence: firstSequence } = own
+  const { retries } = wishes
   return Effect.andThen(
-    queuePair.modify({ to: "rtr", path: { gid }, mtu, peer, peerSequence, inboundReads }),
-    queuePair.modify({
-      to: "rts",
-      firstSequence: own.sequence,
-      retries: terms.retries,
-      rnrRetries,
-      outboundReads
-    })
+    queuePair.move({ to: "rtr", path: { gid }, mtu, peer, peerSequence, inboundReads }, connection),
+    queuePair.move({ to: "rts", firstSequence, retries, rnrRetries, outboundReads }, connection)
   )
 }
 
-const given = (peer: string, step: Unreachable["step"], detail: string) =>
-  new Unreachable({ peer, step, detail })
-
-const ended = (connection: SimConnection, peer: string, step: "connect" | "accept") =>
-  Effect.flatMap(connection.disconnected, (why) => Effect.fail(given(peer, step, why)))
-
 const noAnswer: Answers = { accept: () => undefined, reject: () => undefined }
-
-/** Makes a connection; what fails or is interrupted on the way ends it on both sides. */
-const making = <A, E>(
-  queuePair: SimQueuePair,
-  peer: Address,
-  make: (connection: SimConnection) => Effect.Effect<A, E>
-): Effect.Effect<A, E, Scope.Scope> =>
-  Effect.flatMap(hold(Effect.sync(() => new SimConnection(queuePair, peer))), (connection) =>
-    Effect.onExit(make(connection), (exit) =>
-      exit._tag === "Success" ? Effect.void : Effect.sync(() => connection.finish("failed"))
-    )
-  )
 
 /** Asks a listener for a connection. */
 export const connect = Effect.fnUntraced(function* (
-  device: OpenDevice,
-  options: ConnectOptions
-): Effect.fn.Return<Connection, ConnectError, Scope.Scope> {
-  const queuePair = yield* fit(device, options.queuePair, options, "connect")
-  const { nic } = device
-  const peer = `${options.to.host}:${options.to.port}`
-  const gid = Gid.fromAddress(options.to.host)
-  if (gid === undefined) {
-    return yield* new Unreachable({ peer, step: "address", detail: "no IP address" })
-  }
-  return yield* making(
-    queuePair,
-    options.to,
-    Effect.fnUntraced(function* (connection) {
-      const answer = Deferred.makeUnsafe<
-        { readonly reply: Offer; readonly ready: (isReady: boolean) => void },
-        ConnectRejected | Unreachable
-      >()
-      const own = offerOf(queuePair, connection, options, {
-        accept: (reply, ready) => {
-          if (connection.hasEnded) nic.network.manage(nic, reply.gid, () => ready(false))
-          else Deferred.doneUnsafe(answer, Effect.succeed({ reply, ready }))
-        },
-        reject: (reason, privateData) =>
-          void Deferred.doneUnsafe(
-            answer,
-            Effect.fail(new ConnectRejected({ peer, reason, privateData }))
-          )
-      })
-      nic.network.manage(
-        nic,
-        gid,
-        (target) => target.requested(options.to.port, own),
-        () => void Deferred.doneUnsafe(answer, Effect.fail(given(peer, "route", "no way there")))
-      )
-      const { ready, reply } = yield* Deferred.await(answer).pipe(
-        Effect.raceFirst(ended(connection, peer, "connect")),
-        Effect.timeoutOrElse({
-          duration: patienceMillis,
-          orElse: () => Effect.fail(given(peer, "connect", "no answer"))
-        })
-      )
-      connection.know(reply, agree(options, reply))
-      yield* settle(queuePair, options, own, reply)
-      nic.network.manage(nic, reply.gid, () => ready(true))
-      return connection
-    })
+  nic: Nic,
+  connection: SimConnection,
+  wishes: Wishes
+): Effect.fn.Return<void, ConnectError> {
+  const peer = textOf(connection.peer)
+  const answer = Deferred.makeUnsafe<
+    { readonly reply: Offer; readonly ready: (isReady: boolean) => void },
+    ConnectRejected | Unreachable
+  >()
+  const refuse = (why: ConnectRejected | Unreachable) =>
+    void Deferred.doneUnsafe(answer, Effect.fail(why))
+  const own = offerOf(connection, wishes, {
+    accept: (reply, ready) => {
+      if (connection.hasEnded) nic.network.manage(nic, reply.gid, () => ready(false))
+      else Deferred.doneUnsafe(answer, Effect.succeed({ reply, ready }))
+    },
+    reject: (reason, privateData) => refuse(new ConnectRejected({ peer, reason, privateData }))
+  })
+  nic.network.manage(
+    nic,
+    Gid.fromAddress(connection.peer.host)!,
+    (target) => target.requested(connection.peer.port, own),
+    () => refuse(new Unreachable({ peer, step: "route", detail: "no way there" }))
   )
+  const { ready, reply } = yield* Deferred.await(answer)
+  connection.heard(reply, wishes)
+  yield* settle(connection, wishes, own, reply)
+  nic.network.manage(nic, reply.gid, () => ready(true))
 })
 
-/** Answers a request with yes. `claim` says whether nobody has answered it before. */
-export const accept = Effect.fnUntraced(function* (
-  device: OpenDevice,
+/** Answers a request with yes. */
+const accept = Effect.fnUntraced(function* (
+  nic: Nic,
   offer: Offer,
-  options: AcceptOptions,
-  claim: () => boolean
-): Effect.fn.Return<Connection, AcceptError, Scope.Scope> {
-  const queuePair = yield* fit(device, options.queuePair, options, "accept")
-  const { nic } = device
-  const peer = offer.address.host
-  if (!claim()) return yield* given(peer, "accept", "the request was answered before")
-  return yield* making(
-    queuePair,
-    offer.address,
-    Effect.fnUntraced(function* (connection) {
-      const own = offerOf(queuePair, connection, options, noAnswer)
-      connection.know(offer, agree(options, offer))
-      yield* settle(queuePair, options, own, offer)
-      const isReady = Deferred.makeUnsafe<boolean>()
-      const ready = (is: boolean) => void Deferred.doneUnsafe(isReady, Effect.succeed(is))
-      nic.network.manage(nic, offer.gid, () => offer.accept(own, ready))
-      if (nic.network.defects.acceptEarly === true) return connection
-      const isEstablished = yield* Deferred.await(isReady).pipe(
-        Effect.raceFirst(ended(connection, peer, "accept")),
-        Effect.timeoutOrElse({ duration: patienceMillis, orElse: () => Effect.succeed(false) })
-      )
-      if (!isEstablished) return yield* given(peer, "accept", "it never said that it is ready")
-      return connection
-    })
-  )
+  connection: SimConnection,
+  wishes: Wishes
+): Effect.fn.Return<void, AcceptError> {
+  const own = offerOf(connection, wishes, noAnswer)
+  connection.heard(offer, wishes)
+  yield* settle(connection, wishes, own, offer)
+  const isReady = Deferred.makeUnsafe<boolean>()
+  const ready = (is: boolean) => void Deferred.doneUnsafe(isReady, Effect.succeed(is))
+  nic.network.manage(nic, offer.gid, () => offer.accept(own, ready))
+  if (nic.network.defects.acceptEarly === true || (yield* Deferred.await(isReady))) return
+  const detail = "it gave up meanwhile"
+  return yield* new Unreachable({ peer: textOf(connection.peer), step: "accept", detail })
 })
+
+const askedOf = (nic: Nic, offer: Offer): Asked<SimConnection> => ({
+  peer: offer.address,
+  privateData: offer.privateData,
+  inboundReads: offer.outboundReads,
+  outboundReads: offer.inboundReads,
+  accept: (connection, wishes) => accept(nic, offer, connection, wishes),
+  reject: (said) => nic.network.manage(nic, offer.gid, () => offer.reject("rejected", said))
+})
+
+/** Listens on a device's one address. */
+export const listen = (
+  nic: Nic,
+  { hosts: [host = ""], port: wanted }: At,
+  ask: Ask<SimConnection>
+) =>
+  Effect.suspend(() => {
+    const port = wanted === 0 ? nic.newPort() : wanted
+    if (nic.listeners.has(port)) return Effect.fail(new AddressInUse({ host, port }))
+    nic.listeners.set(port, (offer) => ask(askedOf(nic, offer)) !== undefined)
+    return Effect.succeed({ address: { host, port }, end: () => nic.listeners.delete(port) })
+  })

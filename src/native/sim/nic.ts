@@ -1,12 +1,11 @@
 /** A simulated device with its one port: what is plugged into a host. */
 import type { Gid } from "../../schema/Gid.ts"
-import type { DeviceEvent } from "../verbs/Device.ts"
+import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
 import type { Mtu } from "../verbs/QueuePairState.ts"
 import { Holding, type Sort } from "../verbs/soft/holdings.ts"
 import { KeyTable } from "../verbs/soft/keyTable.ts"
 import type { Keys, MemoryRegion } from "../verbs/soft/memory.ts"
 import type { Offer } from "./connection.ts"
-import type { SimListener } from "./listener.ts"
 import type { Message } from "./message.ts"
 import type { Network } from "./network.ts"
 import type { SimQueuePair } from "./queuePair.ts"
@@ -21,7 +20,6 @@ export class OpenDevice {
   readonly nic: Nic
   readonly holding: Holding
   readonly emit: (event: DeviceEvent) => void
-  isRemoved = false
 
   constructor(nic: Nic, emit: (event: DeviceEvent) => void) {
     this.nic = nic
@@ -41,13 +39,13 @@ export class Nic {
   readonly keys: Keys
   readonly opened = new Set<OpenDevice>()
   readonly queuePairs = new Map<number, SimQueuePair>()
-  readonly listeners = new Map<number, SimListener>()
+  /** Who is asked at a port; `false` if nobody has a place for the request. */
+  readonly listeners = new Map<number, (offer: Offer) => boolean>()
   /** Steps whose next try fails. */
   readonly failingSteps = new Set<string>()
   /** The next message that is sent ends with exhausted retries. */
   isExhausted = false
   gid: Gid
-  #domains = 0
   #queuePairs = lastReserved
   #ports = belowFreePorts
 
@@ -69,9 +67,9 @@ export class Nic {
     return node === this.host || node === `${this.host}/${this.name}`
   }
 
-  newDomain(): number {
-    this.#domains += 1
-    return this.#domains
+  /** The identifiers of its port. */
+  get gids(): ReadonlyArray<GidEntry> {
+    return [{ index: 0, gid: this.gid, type: "roce-2", interface: `eth-${this.name}` }]
   }
 
   newQueuePair(): number {
@@ -100,7 +98,7 @@ export class Nic {
   /** Somebody wants to connect. */
   requested(port: number, offer: Offer): void {
     const listener = this.listeners.get(port)
-    if (listener?.offer(offer) === true) return
+    if (listener?.(offer) === true) return
     const reason = listener === undefined ? "no-listener" : "backlog-full"
     this.network.manage(this, offer.gid, () => offer.reject(reason, new Uint8Array(0)))
   }
@@ -116,10 +114,10 @@ export class Nic {
   /** The device goes, with all that was made on it. */
   remove(): void {
     this.emit({ _tag: "DeviceRemoved" })
-    for (const opened of this.opened) opened.isRemoved = true
+    const opened = [...this.opened]
     this.opened.clear()
     for (const queuePair of this.queuePairs.values()) queuePair.fail("device-removed")
-    for (const listener of this.listeners.values()) listener.holding.release()
+    for (const { holding } of opened) holding.remove()
   }
 
   /** The host's programs are gone, as after `kill -9`; numbers start anew, as after a restart. */

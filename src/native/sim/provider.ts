@@ -1,13 +1,14 @@
 /** The provider of one simulated host. */
 import * as Effect from "effect/Effect"
 import type { Provider } from "../Verbs.ts"
-import { DeviceNotFound } from "../verbs/VerbsError.ts"
+import { opening } from "../verbs/soft/opening.ts"
 import { infoOf, open } from "./device.ts"
 import type { HostOptions, SimFabric } from "./SimFabric.ts"
 
 /** The devices of a host, as a provider. */
 export const makeSim = (fabric: SimFabric, options: HostOptions): Provider => {
   const nics = fabric.plug(options)
+  const there = () => nics.filter((nic) => !nic.network.isRemoved(nic))
   return {
     name: "sim",
     capabilities: {
@@ -17,16 +18,7 @@ export const makeSim = (fabric: SimFabric, options: HostOptions): Provider => {
       acknowledges: true,
       rnrRetries: true
     },
-    devices: Effect.sync(() =>
-      nics.filter((nic) => !nic.network.isRemoved(nic)).map((nic) => infoOf(nic))
-    ),
-    open: (name) =>
-      Effect.suspend(() => {
-        const there = nics.filter((nic) => !nic.network.isRemoved(nic))
-        const nic = name === undefined ? there[0] : there.find((nic) => nic.name === name)
-        if (nic !== undefined) return open(nic)
-        const available = there.map(({ name }) => name)
-        return Effect.fail(new DeviceNotFound({ device: name ?? "at all", available }))
-      })
+    devices: Effect.sync(() => there().map((nic) => infoOf(nic))),
+    open: opening(there, open)
   }
 }

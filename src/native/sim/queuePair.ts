@@ -4,13 +4,10 @@ import * as Effect from "effect/Effect"
 import type { Gid } from "../../schema/Gid.ts"
 import type { Status } from "../verbs/Completion.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
-import type { QueuePair } from "../verbs/QueuePair.ts"
 import {
   defaults,
   hears,
-  mayGo,
   type Mtu,
-  offence,
   rnrMillis,
   type State,
   type Step,
@@ -21,33 +18,17 @@ import {
 } from "../verbs/QueuePairState.ts"
 import type { Access } from "../verbs/Region.ts"
 import type { SoftCompletionQueue } from "../verbs/soft/completions.ts"
+import type { Wanted } from "../verbs/soft/domain.ts"
 import { Holding } from "../verbs/soft/holdings.ts"
-import { ReceiveQueue, SendQueue, type WorkLimits } from "../verbs/soft/workQueues.ts"
-import {
-  IllegalTransition,
-  InvalidAttribute,
-  type ModifyError,
-  ModifyFailed,
-  Released
-} from "../verbs/VerbsError.ts"
+import { type Connectable, type Joined, misfit, obstacle } from "../verbs/soft/steps.ts"
+import { ReceiveQueue, SendQueue } from "../verbs/soft/workQueues.ts"
+import { type ModifyError, ModifyFailed } from "../verbs/VerbsError.ts"
 import type { Posted, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
 import { type Answer, done, type Life, type Message, type Outcome } from "./message.ts"
 import { Channel } from "./network.ts"
-import type { Nic, OpenDevice } from "./nic.ts"
+import type { Nic } from "./nic.ts"
 import { Requester } from "./requester.ts"
 import { Responder } from "./responder.ts"
-
-/** What a queue pair is made of. */
-export interface Make {
-  readonly device: OpenDevice
-  readonly domain: number
-  readonly owners: ReadonlyArray<Holding>
-  readonly sends: SoftCompletionQueue
-  readonly receives: SoftCompletionQueue
-  readonly sendDepth: number
-  readonly receiveDepth: number
-  readonly limits: WorkLimits
-}
 
 /** The other end, as the step to `rtr` named it. */
 interface Peer {
@@ -58,13 +39,8 @@ interface Peer {
   readonly life: Life | undefined
 }
 
-/** What a connection wants to know of its queue pair. */
-export interface Connected {
-  readonly queuePairFailed: (why: Disconnect) => void
-}
-
 /** A queue pair on a simulated device. */
-export class SimQueuePair implements QueuePair {
+export class SimQueuePair implements Connectable {
   readonly number: number
   readonly nic: Nic
   readonly domain: number
@@ -76,19 +52,16 @@ export class SimQueuePair implements QueuePair {
   peer: Peer | undefined = undefined
   /** The own GID at the step to `rtr`; it stays, also when the port's changes. */
   source: Gid
-  connection: Connected | undefined = undefined
+  connection: Joined | undefined = undefined
   life: Life
-  readonly #device: OpenDevice
   #requester: Requester | undefined = undefined
   #responder: Responder | undefined = undefined
   readonly #answers = new Channel()
   /** Messages that came too early, so that each is counted once. */
   readonly #early = new Set<number>()
 
-  constructor(make: Make) {
-    const { device, domain, limits, owners, receiveDepth, receives, sendDepth, sends } = make
-    const { nic } = device
-    this.#device = device
+  constructor(nic: Nic, wanted: Wanted<SoftCompletionQueue>) {
+    const { domain, limits, owners, receiveDepth, receives, sendDepth, sends } = wanted
     this.number = nic.newQueuePair()
     this.nic = nic
     this.domain = domain
@@ -130,13 +103,18 @@ export class SimQueuePair implements QueuePair {
   }
 
   modify(step: Step): Effect.Effect<void, ModifyError> {
+    return this.move(step)
+  }
+
+  /** Takes a step; `mover` is the connection that wants it, if it is not the program. */
+  move(step: Step, mover?: Joined): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
-      const obstacle = this.#obstacle(step)
-      if (obstacle !== undefined) return Effect.fail(obstacle)
+      const wrong = obstacle(this, step.to, mover) ?? misfit(step, this.nic.gids)
+      if (wrong !== undefined) return Effect.fail(wrong)
       const millis = this.nic.network.modifyMillis(this.nic)
       return millis === 0
-        ? this.#take(step)
-        : Effect.delay(this.#take(step), Duration.millis(millis))
+        ? this.#take(step, mover)
+        : Effect.delay(this.#take(step, mover), Duration.millis(millis))
     })
   }
 
@@ -183,7 +161,7 @@ export class SimQueuePair implements QueuePair {
     this.#halt("err")
     const { connection } = this
     this.connection = undefined
-    if (this.nic.network.defects.keepConnection !== true) connection?.queuePairFailed(why)
+    if (this.nic.network.defects.keepConnection !== true) connection?.left(why)
   }
 
   get #oldest(): string {
@@ -246,31 +224,11 @@ export class SimQueuePair implements QueuePair {
     network.note(`${this.title}: message in ${this.state}, too early`)
   }
 
-  #obstacle(step: Step): ModifyError | undefined {
-    const { number: queuePair, state: from } = this
-    const { to } = step
-    if (this.holding.isReleased || this.#device.isRemoved) {
-      const reason = this.#device.isRemoved ? "device-removed" : "released"
-      return new Released({ resource: `queue pair ${queuePair}`, reason })
-    }
-    if (!mayGo(from, to)) return new IllegalTransition({ queuePair, from, to })
-    const wrong = offence(step)
-    if (wrong !== undefined) return new InvalidAttribute({ operation: `to ${to}`, ...wrong })
-    const port = to === "init" ? (step.port ?? defaults.port) : 1
-    const gidIndex = to === "rtr" ? (step.path.gidIndex ?? defaults.gidIndex) : 0
-    if (port !== 1 || gidIndex !== 0) {
-      const attribute = port === 1 ? "gidIndex" : "port"
-      const detail = "the device has one port with one GID"
-      return new InvalidAttribute({ operation: `to ${to}`, attribute, detail })
-    }
-    return undefined
-  }
-
   /** Takes the step, unless the queue pair has changed while it was on its way. */
-  #take(step: Step): Effect.Effect<void, ModifyError> {
+  #take(step: Step, mover: Joined | undefined): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
-      const obstacle = this.#obstacle(step)
-      if (obstacle !== undefined) return Effect.fail(obstacle)
+      const wrong = obstacle(this, step.to, mover)
+      if (wrong !== undefined) return Effect.fail(wrong)
       if (this.nic.failingSteps.delete(step.to)) {
         this.fail("failed")
         const detail = "the device refused the step"

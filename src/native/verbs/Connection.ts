@@ -103,7 +103,10 @@ export interface ConnectRequest {
   readonly inboundReads: number
   /** Those that it lets this side have. */
   readonly outboundReads: number
-  /** Returns when the peer knows of it, so that it is ready. */
+  /**
+   * Returns when the peer knows of it, so that it is ready. With a queue pair or terms that are
+   * not fit for it, it is no answer, and the request may be accepted or rejected still.
+   */
   accept(options: AcceptOptions): Effect.Effect<Connection, AcceptError, Scope.Scope>
   /** Says no, with up to 148 octets of private data. */
   reject(privateData?: Uint8Array): Effect.Effect<void>

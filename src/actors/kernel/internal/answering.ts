@@ -1,7 +1,8 @@
-/** Answers for callers whose command did not come to its own answer. */
+/** Answers that come later, and those for callers whose command did not come to its own. */
 import * as Exit from "effect/Exit"
 import { Stopped } from "../ActorError.ts"
-import type { Cell, Held } from "./cell.ts"
+import type { Settlement } from "../Decision.ts"
+import type { Cell, Held, Outcome } from "./cell.ts"
 
 export const stoppedBy = (
   cell: Cell,
@@ -16,7 +17,42 @@ export const endedBy = (cell: Cell): Stopped =>
 
 /** Nobody knows whether the events behind these answers are stored. */
 export const refuse = (cell: Cell, held: Held, reason: Stopped["reason"]): void => {
-  for (const envelope of held.answered) {
-    envelope.answer(Exit.fail(stoppedBy(cell, reason, "unknown")))
+  for (const outcome of held.outcomes) {
+    outcome.refuse(Exit.fail(stoppedBy(cell, reason, "unknown")))
+  }
+}
+
+/** How many callers wait for an answer that comes later. */
+export const waitingCount = ({ waiting }: Cell): number => {
+  let count = 0
+  for (const envelopes of waiting?.values() ?? []) count += envelopes.length
+  return count
+}
+
+/** Answers everybody who waits under one key. */
+export class Settling implements Outcome {
+  readonly #settlement: Settlement
+
+  constructor(settlement: Settlement) {
+    this.#settlement = settlement
+  }
+
+  happen({ waiting }: Cell): void {
+    const { exit, key } = this.#settlement
+    const envelopes = waiting?.get(key)
+    waiting?.delete(key)
+    for (const envelope of envelopes ?? []) envelope.answer(exit)
+  }
+
+  /** They wait on: what is recovered decides about them again. */
+  refuse(): void {}
+}
+
+/** Nobody will answer those who still wait. */
+export const abandonWaiting = (cell: Cell, exit: Exit.Exit<never, Stopped>): void => {
+  const { waiting } = cell
+  cell.waiting = undefined
+  for (const envelopes of waiting?.values() ?? []) {
+    for (const envelope of envelopes) envelope.answer(exit)
   }
 }

@@ -12,7 +12,7 @@ import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Scheduler from "effect/Scheduler"
@@ -46,8 +46,14 @@ export interface Origin {
   readonly own: boolean
 }
 
+/** What callers hear of a batch: it happens when the batch has taken place, or is refused. */
+export interface Outcome {
+  readonly happen: (cell: Cell) => void
+  readonly refuse: (exit: Exit.Exit<never, unknown>) => void
+}
+
 /** A message in a mailbox. `from` tells a signal's epoch; a command has none. */
-export class Envelope {
+export class Envelope implements Outcome {
   readonly handler: Handler
   readonly message: unknown
   readonly from: Origin | undefined
@@ -57,6 +63,8 @@ export class Envelope {
   draft: Exit.Exit<unknown, unknown> | undefined = undefined
   exit: Exit.Exit<unknown, unknown> | undefined = undefined
   resume: ((exit: Exit.Exit<unknown, unknown>) => void) | undefined = undefined
+  /** The key that settles it, if the answer comes later. */
+  pending: string | undefined = undefined
 
   constructor(handler: Handler, message: unknown, from: Envelope["from"], asked: boolean) {
     this.handler = handler
@@ -68,6 +76,18 @@ export class Envelope {
   answer(exit: Exit.Exit<unknown, unknown>): void {
     this.exit = exit
     this.resume?.(exit)
+  }
+
+  happen(cell: Cell): void {
+    if (this.pending === undefined) return this.answer(this.draft ?? Exit.void)
+    const waiting = (cell.waiting ??= new Map())
+    const others = waiting.get(this.pending)
+    if (others === undefined) waiting.set(this.pending, [this])
+    else others.push(this)
+  }
+
+  refuse(exit: Exit.Exit<never, unknown>): void {
+    this.answer(exit)
   }
 }
 
@@ -97,9 +117,9 @@ export interface EpochScope extends Origin {
   readonly self: unknown
 }
 
-/** Answers that wait until the journal has the events that they depend on. */
+/** What callers hear once the journal has the events that it depends on. */
 export interface Held {
-  readonly answered: ReadonlyArray<Envelope>
+  readonly outcomes: ReadonlyArray<Outcome>
 }
 
 /** Stands for every list of snapshots that is empty. */
@@ -144,6 +164,8 @@ export class Cell {
 
   mailbox: Array<Envelope> = nothing
   stash: Array<Envelope> = nothing
+  /** Callers whose answer comes later, by the key that settles them. */
+  waiting: Map<string, Array<Envelope>> | undefined = undefined
   scheduled = false
   /** No more messages are taken: the actor ends after the ones it has. */
   closing = false

@@ -10,8 +10,8 @@ import { MailboxFull } from "../ActorError.ts"
 import type { Circumstances, Recovery, Tagged } from "../Behavior.ts"
 import * as Decision from "../Decision.ts"
 import { dropUnsafe, Epochs } from "../Epochs.ts"
-import { stoppedBy } from "./answering.ts"
-import { beginning, type Cell, type Envelope, type Held, nothing } from "./cell.ts"
+import { Settling, stoppedBy, waitingCount } from "./answering.ts"
+import { beginning, type Cell, type Envelope, type Held, nothing, type Outcome } from "./cell.ts"
 import type { AnyDecision } from "./definition.ts"
 
 const none: ReadonlyArray<never> = []
@@ -21,7 +21,7 @@ export class Batch implements Held {
   /** Each event and the state after it, in turns; empty where nobody looks at them. */
   steps: ReadonlyArray<unknown> = none
   records: ReadonlyArray<NewEvent> = none
-  answered: ReadonlyArray<Envelope> = none
+  outcomes: ReadonlyArray<Outcome> = none
   /** Whether a promise hangs on these events, so that replies wait for the journal. */
   promises = false
   next: "continue" | "end" | "crash" | "begin" = "continue"
@@ -87,7 +87,9 @@ const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: Circumst
   try {
     const decision = decide(cell, batch, envelope, about)
     if (decision.next === "stash") putAside(cell, batch, envelope)
-    else take(cell, batch, envelope, decision, about)
+    else if (mayWait(cell, batch, envelope, decision)) {
+      take(cell, batch, envelope, decision, about)
+    }
   } catch (defect) {
     // Nothing of this decision may stay: what came before it is written all the same.
     batch.state = state
@@ -136,7 +138,13 @@ const take = (
     if (durable) batch.records = added(batch.records, codec.encode(event, about.now))
     if (rule.promises) batch.promises = true
   }
-  if (envelope.asked) draft(batch, envelope, answerOf(decision, batch.state))
+  if (envelope.asked) {
+    envelope.pending = decision.pending
+    draft(batch, envelope, answerOf(decision, batch.state))
+  }
+  for (const settlement of decision.settlements) {
+    batch.outcomes = added(batch.outcomes, new Settling(settlement))
+  }
   if (decision.next === "stop") batch.next = "end"
   if (decision.next === "unstash") {
     cell.mailbox = cell.stash
@@ -147,7 +155,25 @@ const take = (
 /** An answer goes out when the batch has taken place. */
 const draft = (batch: Batch, envelope: Envelope, exit: Exit.Exit<unknown, unknown>): void => {
   envelope.draft = exit
-  batch.answered = added(batch.answered, envelope)
+  batch.outcomes = added(batch.outcomes, envelope)
+}
+
+/** Refuses a decision whose caller would wait beyond the limit; nothing of it is taken. */
+const mayWait = (
+  cell: Cell,
+  batch: Batch,
+  envelope: Envelope,
+  { pending }: AnyDecision
+): boolean => {
+  if (pending === undefined || !envelope.asked) return true
+  const limit = cell.definition.limits.waiting
+  if (waitingCount(cell) + batch.outcomes.length < limit) return true
+  draft(
+    batch,
+    envelope,
+    Exit.fail(new MailboxFull({ actor: cell.address, queue: "waiting", limit }))
+  )
+  return false
 }
 
 const answerOf = ({ answer, kind }: AnyDecision, state: unknown): Exit.Exit<unknown, unknown> => {

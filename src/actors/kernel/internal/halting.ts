@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { Fenced } from "../../../schema/JournalRecord.ts"
-import { refuse, stoppedBy } from "./answering.ts"
+import { abandonWaiting, refuse, stoppedBy } from "./answering.ts"
 import { type Appending, type Cell, type Ending, type EpochScope, nothing } from "./cell.ts"
 
 /** Whether another writer took over the history: then this actor must never write again. */
@@ -30,6 +30,10 @@ export const release = (cell: Cell): Effect.Effect<void> =>
     cell.appending = undefined
     cell.unwritten = undefined
     if (held !== undefined) refuse(cell, held, "released")
+    // Without a history, what they wait for is forgotten.
+    if (!cell.definition.durable) {
+      abandonWaiting(cell, Exit.fail(stoppedBy(cell, "crashed", "unknown")))
+    }
     if (scope === undefined) return Effect.void
     const close = closeEpoch(cell, scope)
     return cell.defects.overlapGenerations ? Effect.asVoid(Effect.forkDetach(close)) : close
@@ -97,6 +101,7 @@ export const endWith = (cell: Cell, ending: Ending): Effect.Effect<void> =>
       if (envelope.asked)
         envelope.answer(Exit.fail(stoppedBy(cell, ending.reason, "not-run", ending.detail)))
     }
+    abandonWaiting(cell, Exit.fail(stoppedBy(cell, ending.reason, "unknown", ending.detail)))
     return Effect.andThen(
       release(cell),
       Effect.suspend(() => {

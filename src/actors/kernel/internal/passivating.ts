@@ -15,7 +15,8 @@ export const restUntilNeeded = (cell: Cell): void => {
     if (left > 0) return Effect.andThen(Effect.sleep(left), watch)
     cell.idleTimer = undefined
     const idle = cell.phase === "ready" && cell.mailbox.length === 0 && cell.stash.length === 0
-    if (!idle || cell.stored !== cell.seq) return Effect.void
+    const awaited = (cell.waiting?.size ?? 0) > 0
+    if (!idle || awaited || cell.stored !== cell.seq) return Effect.void
     // In one step with the look at the phase: a fiber may yield between any two effects.
     cell.phase = "halting"
     return Effect.andThen(

@@ -79,14 +79,14 @@ const writtenLater = (cell: Cell, written: Written): void => {
 /** The batch took place: its effects start and its callers hear of it. True to go on. */
 const commit = (cell: Cell, batch: Batch): boolean => {
   cell.state = batch.state
-  const { answered, steps } = batch
+  const { outcomes, steps } = batch
   for (let index = 0; index < steps.length; index += 2) {
     const event = steps[index] as Tagged
     const state = steps[index + 1]
     react(cell, event, state)
     if (cell.watchers !== undefined) for (const watcher of cell.watchers) watcher(event, state)
   }
-  for (const envelope of answered) envelope.answer(envelope.draft ?? Exit.void)
+  for (const outcome of outcomes) outcome.happen(cell)
   if (batch.records.length > 0 && cell.definition.snapshot !== undefined) {
     snapshotIfDue(cell, batch)
   }

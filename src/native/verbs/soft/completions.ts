@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { Completion, CompletionBatch, type CompletionQueue } from "../Completion.ts"
 import { Released } from "../VerbsError.ts"
+import { Holding } from "./holdings.ts"
 import type { Ledger } from "./ledger.ts"
 
 /** A completion in the ring, and what its poll tells the work queue that it is of. */
@@ -21,7 +22,6 @@ export class SoftCompletionQueue implements CompletionQueue {
   reserved = 0
   readonly ready: Effect.Effect<void, Released>
   readonly completions: Stream.Stream<Completion>
-  readonly #name: string
   readonly #ring: Array<Entry> = []
   /** Who waits; they go on now, or in a task of their own. */
   readonly #waiters = new Set<(now: boolean) => void>()
@@ -33,9 +33,8 @@ export class SoftCompletionQueue implements CompletionQueue {
   #hasPut = false
   #isReleased = false
 
-  constructor(capacity: number, name: string) {
+  constructor(capacity: number) {
     this.capacity = capacity
-    this.#name = name
     this.ready = Effect.suspend(() => this.#whenReady())
     this.completions = streamOf(this)
   }
@@ -113,7 +112,7 @@ export class SoftCompletionQueue implements CompletionQueue {
   #whenReady(): Effect.Effect<void, Released> {
     if (this.#count > 0) return Effect.void
     if (this.#isReleased) {
-      return Effect.fail(new Released({ resource: this.#name, reason: "released" }))
+      return Effect.fail(new Released({ resource: "completion queue", reason: "released" }))
     }
     const woken = Effect.withFiber<void>((fiber) =>
       Effect.callback((resume) => {
@@ -128,6 +127,16 @@ export class SoftCompletionQueue implements CompletionQueue {
       })
     )
     return Effect.andThen(woken, this.ready)
+  }
+}
+
+/** A completion queue on a device. */
+export class HeldCompletions extends SoftCompletionQueue {
+  readonly holding: Holding
+
+  constructor(capacity: number, device: Holding) {
+    super(capacity)
+    this.holding = new Holding("completion queue", [device], () => this.releaseUnsafe())
   }
 }
 

@@ -7,7 +7,7 @@
 import { copyOctets } from "../../../schema/iwarp/copyOctets.ts"
 import { locate, missed, type Region as WireRegion } from "../../../schema/iwarp/Region.ts"
 import type { Access, Options, Region } from "../Region.ts"
-import type { Parts } from "../WorkRequest.ts"
+import type { Part, Parts } from "../WorkRequest.ts"
 import type { Offence } from "../QueuePairState.ts"
 import type { KeyTable } from "./keyTable.ts"
 
@@ -30,35 +30,51 @@ export interface Keys {
   readonly remote: KeyTable<MemoryRegion>
 }
 
-/** A region in memory that this process has. */
-export class MemoryRegion implements Omit<Region, "revoke">, WireRegion {
+/** What to register, once its memory is there and all is checked. */
+export interface Known {
+  readonly memory: SharedArrayBuffer
+  readonly offset: number
+  readonly length: number
+  readonly access: ReadonlyArray<Access>
+}
+
+/** What every region is: a part of a buffer, and who may use it here. */
+export class RegionMemory {
   readonly memory: SharedArrayBuffer
   readonly offset: number
   readonly length: number
   readonly octets: Uint8Array<SharedArrayBuffer>
   readonly access: ReadonlyArray<Access>
-  readonly address: number
-  readonly localKey: number
   /** The number of its protection domain. */
   readonly domain: number
+  readonly localWrite: boolean
+  isReleased = false
+
+  constructor({ access, length, memory, offset }: Known, domain: number) {
+    this.memory = memory
+    this.offset = offset
+    this.length = length
+    this.octets = new Uint8Array(memory, offset, length)
+    this.access = access
+    this.domain = domain
+    this.localWrite = access.includes("local-write")
+  }
+}
+
+/** A region whose keys are in tables. */
+export class MemoryRegion extends RegionMemory implements Omit<Region, "revoke">, WireRegion {
+  readonly address: number
+  readonly localKey: number
   readonly remoteWrite: boolean
   readonly remoteRead: boolean
   readonly remoteAtomic: boolean
-  readonly localWrite: boolean
   remoteKey: number
   readonly #keys: Keys
-  #released = false
 
-  constructor(options: Options, address: number, domain: number, keys: Keys) {
-    const { access = ["local-write"], memory, offset = 0 } = options
-    this.memory = typeof memory === "number" ? new SharedArrayBuffer(memory) : memory
-    this.offset = offset
-    this.length = options.length ?? this.memory.byteLength - offset
-    this.octets = new Uint8Array(this.memory, offset, this.length)
-    this.access = access
+  constructor(known: Known, address: number, domain: number, keys: Keys) {
+    super(known, domain)
+    const { access } = known
     this.address = address
-    this.domain = domain
-    this.localWrite = access.includes("local-write")
     this.remoteWrite = access.includes("remote-write")
     this.remoteRead = access.includes("remote-read")
     this.remoteAtomic = access.includes("remote-atomic")
@@ -71,14 +87,10 @@ export class MemoryRegion implements Omit<Region, "revoke">, WireRegion {
     return this.address
   }
 
-  get isReleased(): boolean {
-    return this.#released
-  }
-
   renewKey(): number {
     const previous = this.remoteKey
     this.revokeUnsafe()
-    if (!this.#released) this.remoteKey = this.#keys.remote.issue(this, previous)
+    if (!this.isReleased) this.remoteKey = this.#keys.remote.issue(this, previous)
     return this.remoteKey
   }
 
@@ -90,7 +102,7 @@ export class MemoryRegion implements Omit<Region, "revoke">, WireRegion {
   releaseUnsafe(): void {
     this.revokeUnsafe()
     this.#keys.local.void(this.localKey)
-    this.#released = true
+    this.isReleased = true
   }
 }
 
@@ -135,15 +147,24 @@ export const reach = (
     : at
 }
 
-/** Whether posted work may use these parts: sources, or sinks that are written to. */
+/** Whether posted work may use this part: a source, or a sink that is written to. */
+export const isUsable = (
+  { length, offset, region }: Part,
+  domain: number,
+  isSink: boolean
+): boolean =>
+  region instanceof RegionMemory &&
+  !region.isReleased &&
+  region.domain === domain &&
+  (region.localWrite || !isSink) &&
+  offset >= 0 &&
+  length >= 0 &&
+  offset + length <= region.length
+
+/** Whether posted work may use all of its parts. */
 export const mayUse = (parts: Parts, domain: number, areSinks: boolean): boolean => {
   for (let index = 0; index < parts.count; index++) {
-    const { length, offset, region } = parts.at(index)
-    if (!(region instanceof MemoryRegion) || region.isReleased || region.domain !== domain) {
-      return false
-    }
-    if (areSinks && !region.localWrite) return false
-    if (offset < 0 || length < 0 || offset + length > region.length) return false
+    if (!isUsable(parts.at(index), domain, areSinks)) return false
   }
   return true
 }

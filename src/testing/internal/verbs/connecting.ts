@@ -1,6 +1,8 @@
 /** Demands on connection management: how a connection begins, or does not. */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import { ConnectRejected } from "../../../native/verbs/VerbsError.ts"
 import { failureOf, same } from "../contract.ts"
 import {
@@ -189,6 +191,67 @@ export const connecting = [
     const accepted = yield* Effect.exit(request.accept({ queuePair: b.queuePair }))
     if (accepted._tag === "Success") yield* accepted.value.disconnected
     yield* failed(b)
+  }),
+
+  demand("what cannot be accepted may be accepted in another way", function* () {
+    const { a, b } = yield* apart({})
+    const listener = yield* b.device.listen()
+    const { address: to } = listener
+    const asking = yield* Effect.forkChild(a.device.connect({ to, queuePair: a.queuePair }))
+    const request = yield* listener.take
+    const long = { queuePair: b.queuePair, privateData: new Uint8Array(2000) }
+    yield* same(yield* failureOf(request.accept(long)), "LimitExceeded", "private data")
+    const stranger = { queuePair: a.queuePair }
+    yield* same(yield* failureOf(request.accept(stranger)), "InvalidAttribute", "a stranger")
+    yield* request.accept({ queuePair: b.queuePair })
+    yield* Fiber.join(asking)
+    yield* same(a.queuePair.state, "rts", "state")
+  }),
+
+  demand("a request that nobody answers is rejected when its listener goes", function* () {
+    const { a, b } = yield* apart({})
+    const scope = yield* Scope.make()
+    const listener = yield* Scope.provide(b.device.listen(), scope)
+    const { address: to } = listener
+    const asking = yield* Effect.forkChild(failureOf(a.device.connect({ to, ...a })))
+    yield* listener.take
+    yield* Scope.close(scope, Exit.void)
+    yield* same(yield* Fiber.join(asking), "ConnectRejected", "the answer")
+  }),
+
+  demand("while it is being connected, a queue pair only goes to its end", function* () {
+    const { a, b } = yield* apart({})
+    const listener = yield* b.device.listen()
+    const options = { to: listener.address, queuePair: a.queuePair }
+    const asking = yield* Effect.forkChild(failureOf(a.device.connect(options)))
+    yield* listener.take
+    yield* same(yield* failureOf(a.device.connect(options)), "IllegalTransition", "again")
+    const back = a.queuePair.modify({ to: "init" })
+    yield* same(yield* failureOf(back), "IllegalTransition", "a step")
+    yield* a.queuePair.modify({ to: "err" })
+    yield* same(yield* Fiber.join(asking), "Unreachable", "the attempt")
+  }),
+
+  demand("addresses and terms that cannot be are refused", function* () {
+    const { a, b } = yield* apart({})
+    for (const options of [{ host: "203.0.113.1" }, { port: 65_536 }, { backlog: 0 }]) {
+      const failure = yield* failureOf(b.device.listen(options))
+      yield* same(failure, "InvalidAttribute", JSON.stringify(options))
+    }
+    const { address: to } = yield* b.device.listen()
+    const { queuePair } = a
+    for (const terms of [{ rnrRetries: 8 }, { retries: -1 }, { inboundReads: 0.5 }]) {
+      const failure = yield* failureOf(a.device.connect({ to, queuePair, ...terms }))
+      yield* same(failure, "InvalidAttribute", JSON.stringify(terms))
+    }
+    for (const wrong of [
+      { ...to, port: 65_536 },
+      { ...to, host: "nowhere" }
+    ]) {
+      const failure = yield* failureOf(a.device.connect({ to: wrong, queuePair }))
+      yield* same(failure, "Unreachable", JSON.stringify(wrong))
+    }
+    yield* same(queuePair.state, "init", "state")
   }),
 
   demand("one queue pair after the other connects to the same listener", function* () {

@@ -112,6 +112,17 @@ export const resources = [
     yield* same(yield* failureOf(many), "LimitExceeded", "completions")
     const odd = yield* failureOf(domain.queuePair({ sendCompletions, sendDepth: -1 }))
     yield* same(odd, "InvalidAttribute", "a negative size")
+    const huge = yield* failureOf(domain.register({ memory: Number.MAX_SAFE_INTEGER }))
+    yield* same(huge, "LimitExceeded", "more memory than a region has")
+  }),
+
+  demand("what one device made is of no use on another one", function* () {
+    const { a, b } = yield* connected()
+    const { completions: sendCompletions } = b
+    const foreign = a.domain.queuePair({ sendCompletions })
+    yield* same(yield* failureOf(foreign), "InvalidAttribute", "its completion queue")
+    yield* post(a, work({ ...a, region: b.region }, { id: 1, length: 8 }))
+    yield* ended(a, { id: 1, status: "local-protection" }, "its memory")
   }),
 
   demand("a device that is not there is named", function* () {

@@ -1,0 +1,229 @@
+/**
+ * One end of an RDMA connection: an actor for each local card and peer card.
+ *
+ * It makes queue pairs, exchanges offers with its peer, brings its half up, and becomes ready when
+ * the peer has said that its half is up too. Only then is there a `ReadyLink`, and nothing else
+ * can send. A deadline always runs while it waits. When a generation ends, its queue pairs go to
+ * error, are drained and destroyed, and only after that does the next one begin.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type { QueuePair } from "../../native/verbs/QueuePair.ts"
+import type { Epoch } from "../../schema/Epoch.ts"
+import type * as Actor from "../kernel/Actor.ts"
+import * as Behavior from "../kernel/Behavior.ts"
+import * as Chaos from "../kernel/Chaos.ts"
+import { EndpointEvent } from "./EndpointEvent.ts"
+import { evolve, type In, initial, State } from "./EndpointState.ts"
+import type { HandshakeError, Handshakes } from "./Handshake.ts"
+import * as deciding from "./internal/deciding.ts"
+import type { Defects } from "./internal/defects.ts"
+import { halfOf, makeQueuePairs, raise } from "./internal/halves.ts"
+import { Link } from "./internal/link.ts"
+import { commands, type Signal } from "./internal/messages.ts"
+import type { Rules } from "./internal/rules.ts"
+import type { Nic } from "./Nic.ts"
+
+export { defaults, type Rules } from "./internal/rules.ts"
+
+/**
+ * What all endpoints of a card share.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Surroundings {
+  readonly nic: Nic
+  readonly handshakes: typeof Handshakes.Service
+  readonly rules: Rules
+  /** Told of the link of each new generation; it opens when the endpoint is ready. */
+  readonly onLink: (link: Link) => void
+}
+
+type Self = Behavior.Self<State, (typeof commands)[number], Signal>
+
+/** Between two tries of an acknowledgement. The peer may have taken one whose answer was lost. */
+const again = Schedule.spaced("100 millis")
+
+const isTransient = (error: HandshakeError): boolean => error._tag === "HandshakeFailed"
+
+class Reactions {
+  readonly #around: Surroundings
+  readonly #defects: Defects
+  /** The queue pairs of each generation. */
+  readonly #queuePairs = new Map<Epoch, ReadonlyArray<QueuePair>>()
+
+  constructor(around: Surroundings, defects: Defects) {
+    this.#around = around
+    this.#defects = defects
+  }
+
+  /** Makes the queue pairs; they and the link go with the Scope of the epoch. */
+  begin(epoch: Epoch, self: Self) {
+    const { nic, onLink, rules } = this.#around
+    const made = Effect.gen({ self: this }, function* () {
+      const queuePairs = yield* makeQueuePairs(nic, rules)
+      const paths = { local: rules.path, peer: self.id }
+      const link = new Link(epoch, paths, queuePairs, rules.depth, self.state)
+      this.#queuePairs.set(epoch, queuePairs)
+      onLink(link)
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          link.release()
+          this.#queuePairs.delete(epoch)
+        })
+      )
+      yield* self.signal.HalfMade({ own: yield* halfOf(nic, queuePairs, epoch) })
+    })
+    return this.#orFail(self, made).pipe(Effect.andThen(expire(self, rules.openWithin)))
+  }
+
+  /** Brings the own half up, or asks the peer for its half first. */
+  goOn(state: State, self: Self) {
+    if (state._tag === "Calling") return this.#call(state, self)
+    if (state._tag !== "Raising") return Effect.void
+    const queuePairs = this.#queuePairs.get(state.epoch)!
+    const { nic } = this.#around
+    return this.#orFail(
+      self,
+      Effect.andThen(raise(nic, queuePairs, state.peer.half), self.signal.Raised())
+    )
+  }
+
+  /** If the peer's half may not be up, a deadline runs for it from here on. */
+  wait(state: State, self: Self) {
+    if (state._tag !== "Waiting") return Effect.void
+    return Effect.andThen(
+      Effect.forkScoped(expire(self, this.#around.rules.readyWithin)),
+      this.acknowledge(state, self)
+    )
+  }
+
+  /** Tells a peer that has taken the own offer that the own half is up. */
+  acknowledge(state: State, self: Self) {
+    if (state._tag !== "Waiting" || state.call !== "taken") return Effect.void
+    const { handshakes, rules } = this.#around
+    const { own, peer } = state
+    const ack = { from: rules.path, to: self.id, half: own, knows: peer.half.epoch }
+    const told = handshakes
+      .acknowledge(ack)
+      .pipe(Effect.retry({ schedule: again, while: isTransient }))
+    if (this.#defects.readyWithoutLooking) return readyWithoutLooking(rules, self, told)
+    return told.pipe(
+      Effect.matchEffect({
+        onSuccess: () => self.signal.AckTaken(),
+        onFailure: (error) => self.signal.AckFailed({ error })
+      })
+    )
+  }
+
+  #call({ own }: In<"Calling">, self: Self) {
+    const { handshakes, rules } = this.#around
+    const offer = {
+      from: rules.path,
+      to: self.id,
+      half: own,
+      knows: undefined,
+      hasGate: rules.gate === "on"
+    }
+    return Effect.matchEffect(handshakes.offer(offer), {
+      onSuccess: (offer) => self.signal.Answered({ offer }),
+      onFailure: (error) => self.signal.CallFailed({ error })
+    })
+  }
+
+  #orFail<E, R>(self: Self, effect: Effect.Effect<void, E, R>) {
+    return Effect.catch(effect, (error) => self.signal.HalfFailed({ detail: String(error) }))
+  }
+}
+
+/** The planted defect: the result is taken for the connection that there is when it comes. */
+const readyWithoutLooking = (
+  { path }: Rules,
+  self: Self,
+  told: Effect.Effect<void, HandshakeError>
+) =>
+  told.pipe(
+    Effect.andThen(
+      Effect.suspend(() => {
+        const state = self.state()
+        if (state._tag !== "Waiting") return Effect.void
+        const { own, peer } = state
+        const ack = { from: self.id, to: path, half: peer.half, knows: own.epoch }
+        return self.tell.TakeAcknowledgement(ack)
+      })
+    ),
+    Effect.ignore,
+    Effect.forkDetach
+  )
+
+const expire = (self: Self, millis: number) => Effect.delay(self.signal.Expired({ millis }), millis)
+
+/**
+ * The behavior of all endpoints of a card. An actor's id is the path of its peer.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (around: Surroundings, defects: Defects = {}) => {
+  const { rules } = around
+  const reactions = new Reactions(around, defects)
+  return Behavior.make("Endpoint", {
+    commands,
+    signals: Behavior.signals<Signal>(),
+    events: EndpointEvent,
+    initial,
+    epoch: (state) => (state._tag === "Idle" ? undefined : state.epoch),
+    decide: {
+      Open: (state, _, about) => deciding.open(state, about),
+      TakeOffer: (state, offer, about) => deciding.takeOffer(rules, state, offer, about),
+      TakeAcknowledgement: (state, ack) => deciding.takeAcknowledgement(rules, state, ack, defects),
+      Retire: (state, what, about) => deciding.retire(rules, state, what, about),
+      HalfMade: (state, { own }, about) => deciding.halfMade(rules, state, own, about),
+      HalfFailed: (state, { detail }, about) => deciding.halfFailed(rules, state, detail, about),
+      Answered: (state, { offer }, about) => deciding.answered(rules, state, offer, about),
+      CallFailed: (state, { error }, about) => deciding.callFailed(rules, state, error, about),
+      Raised: (state, _, about) => deciding.raised(rules, state, about),
+      AckTaken: (state) => deciding.acknowledgementTaken(state),
+      AckFailed: (state, { error }, about) =>
+        deciding.acknowledgementFailed(rules, state, error, about),
+      Expired: (state, { millis }, about) => deciding.expired(rules, state, millis, about)
+    },
+    evolve,
+    react: {
+      Began: ({ epoch }, self) => reactions.begin(epoch, self),
+      Made: (_, self, state) => reactions.goOn(state, self),
+      PeerKnown: (_, self, state) => reactions.goOn(state, self),
+      Connected: (_, self, state) => reactions.wait(state, self),
+      CallReturned: ({ taken }, self, state) =>
+        Effect.andThen(
+          taken ? Chaos.sometimes("offers crossed") : Effect.void,
+          reactions.acknowledge(state, self)
+        ),
+      Ended: ({ reason }) => Chaos.sometimes(`an endpoint ended: ${reason}`)
+    },
+    reconcile: (state, _, about) => deciding.recover(rules, state, about),
+    writtenBehind: [
+      "Began",
+      "Crossed",
+      "Made",
+      "PeerKnown",
+      "CallReturned",
+      "Connected",
+      "BecameReady",
+      "Ended"
+    ],
+    // A life is some ten events; what is kept of old ones is in the state.
+    snapshot: { state: State, every: 64, deleteEvents: true }
+  })
+}
+
+/**
+ * A running endpoint.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Endpoint = Actor.Of<ReturnType<typeof make>>

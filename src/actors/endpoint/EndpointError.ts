@@ -1,0 +1,24 @@
+/**
+ * What can go wrong between a user and an endpoint.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { EndReason } from "./EndpointEvent.ts"
+
+/**
+ * The endpoint did not get ready. Nothing was sent; a new attempt may be made at once.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class OpenFailed extends Schema.TaggedError<OpenFailed>()("OpenFailed", {
+  local: Schema.String,
+  peer: Schema.String,
+  reason: EndReason,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.local} has no connection to ${this.peer} (${this.reason}): ${this.detail}`
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * What happens to an endpoint. None of it promises anything to anyone: a queue pair dies with its
+ * process. So all of it is written behind, and a handshake never waits for a disk.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { Epoch } from "../../schema/Epoch.ts"
+import { Half, Offer } from "./Handshake.ts"
+
+/**
+ * A new generation. With an offer the peer began it, otherwise this side.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export class Began extends Schema.TaggedClass<Began>()("Began", {
+  epoch: Epoch,
+  offer: Schema.UndefinedOr(Offer)
+}) {}
+
+/**
+ * The peer's offer came while the own half was still being made.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export class Crossed extends Schema.TaggedClass<Crossed>()("Crossed", { offer: Offer }) {}
+
+/**
+ * The own queue pairs are there. Unless the peer's half is known already, the peer is asked.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export class Made extends Schema.TaggedClass<Made>()("Made", { own: Half }) {}
+
+/**
+ * What became of the own offer: none was made, it is on its way, or the peer has taken it and
+ * waits for the acknowledgement.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Call = Schema.Literals(["none", "out", "taken"])
+
+/**
+ * The peer's half is known, by its answer or by an offer of its own; now the own one is brought
+ * up.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export class PeerKnown extends Schema.TaggedClass<PeerKnown>()("PeerKnown", {
+  offer: Offer,
+  call: Call
+}) {}
+
+/**
+ * The own call came back after the peer's own offer had settled what it was for.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export class CallReturned extends Schema.TaggedClass<CallReturned>()("CallReturned", {
+  /** Whether the peer took the offer; then it waits for the acknowledgement. */
+  taken: Schema.Boolean
+}) {}
+
+/**
+ * Why an endpoint may send: an acknowledgement came or was taken, the peer knows no gate, the peer
+ * is the endpoint itself, or the gate is switched off.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Key = Schema.Literals(["acknowledged", "no-gate", "self", "off"])
+
+/**
+ * The own half is up. Without a key, the gate is closed.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export class Connected extends Schema.TaggedClass<Connected>()("Connected", {
+  /** Milliseconds since 1970. */
+  at: Schema.Finite,
+  key: Schema.UndefinedOr(Key)
+}) {}
+
+/**
+ * The acknowledgement came, or was taken: the gate is open.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export class BecameReady extends Schema.TaggedClass<BecameReady>()("BecameReady", { key: Key }) {}
+
+/**
+ * Why a generation ended.
+ *
+ * - `refused`: the peer said no. - `unreachable`: the peer could not be asked.
+ * - `local`: an own queue pair could not be made or brought up.
+ * - `expired`: the peer did not get ready in time.
+ * - `replaced`: the peer has begun a new generation.
+ * - `broken`: the connection failed while it was used. - `retired`: this side gave it up.
+ * - `restarted`: the process did not survive.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const EndReason = Schema.Literals([
+  "refused",
+  "unreachable",
+  "local",
+  "expired",
+  "replaced",
+  "broken",
+  "retired",
+  "restarted"
+])
+
+/** @since 0.1.0 */
+export type EndReason = typeof EndReason.Type
+
+/**
+ * The generation is over: its queue pairs go to error, are drained and destroyed.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export class Ended extends Schema.TaggedClass<Ended>()("Ended", {
+  reason: EndReason,
+  detail: Schema.String
+}) {}
+
+/**
+ * @category events
+ * @since 0.1.0
+ */
+export const EndpointEvent = Schema.Union([
+  Began,
+  Crossed,
+  Made,
+  PeerKnown,
+  CallReturned,
+  Connected,
+  BecameReady,
+  Ended
+])
+
+/** @since 0.1.0 */
+export type EndpointEvent = typeof EndpointEvent.Type

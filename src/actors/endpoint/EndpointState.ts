@@ -1,0 +1,133 @@
+/**
+ * Where an endpoint stands.
+ *
+ * ```
+ * Idle ─▶ Making ─▶ Calling ─▶ Raising ─▶ Waiting ─▶ Ready
+ *   ▲        └─ (the peer's offer) ─▲        │          │
+ *   └───────────── Ended, from everywhere ───┴──────────┘
+ * ```
+ * *Connected* is Waiting: the own half is up. *Ready* is another state and not a flag, so it
+ * cannot outlive the generation that it belongs to.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { Epoch } from "../../schema/Epoch.ts"
+import { Call, type EndpointEvent, Key } from "./EndpointEvent.ts"
+import { Half, Offer } from "./Handshake.ts"
+
+/** Instances of a peer that are remembered as gone; a late offer may come from the last few. */
+const REMEMBERED = 4
+
+const memory = {
+  /** The newest generation of the peer that was taken up. */
+  newest: Schema.UndefinedOr(Epoch),
+  /** Process instances of the peer that a later one has replaced, newest first. */
+  gone: Schema.Array(Schema.String)
+}
+const alive = { ...memory, epoch: Epoch }
+const known = { ...alive, own: Half, peer: Offer }
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export const State = Schema.Union([
+  Schema.TaggedStruct("Idle", memory),
+  /** Queue pairs are being made; with an offer, the peer's half is known already. */
+  Schema.TaggedStruct("Making", { ...alive, offer: Schema.UndefinedOr(Offer) }),
+  /** The own offer is on its way. */
+  Schema.TaggedStruct("Calling", { ...alive, own: Half }),
+  /** The own half is being brought up. */
+  Schema.TaggedStruct("Raising", { ...known, call: Call }),
+  /** Both halves are known and the own one is up. Whether the peer's is, is not known. */
+  Schema.TaggedStruct("Waiting", { ...known, call: Call, connectedAt: Schema.Finite }),
+  Schema.TaggedStruct("Ready", { ...known, key: Key, connectedAt: Schema.Finite })
+])
+
+/** @since 0.1.0 */
+export type State = typeof State.Type
+
+/** @since 0.1.0 */
+export type In<Tag extends State["_tag"]> = Extract<State, { _tag: Tag }>
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const initial: State = { _tag: "Idle", newest: undefined, gone: [] }
+
+/**
+ * The process instance of a generation.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const instanceOf = (epoch: Epoch): string => epoch.slice(0, epoch.indexOf("."))
+
+const remembered = ({ gone, newest }: State): Pick<State, "newest" | "gone"> => ({ newest, gone })
+
+/** What is remembered of a peer once an offer of it is taken up. */
+const remember = ({ gone, newest }: State, { half }: Offer): Pick<State, "newest" | "gone"> => {
+  if (half.epoch === undefined) return { newest, gone }
+  const instance = newest === undefined ? undefined : instanceOf(newest)
+  return {
+    newest: half.epoch,
+    gone:
+      instance === undefined || instance === instanceOf(half.epoch)
+        ? gone
+        : [instance, ...gone].slice(0, REMEMBERED)
+  }
+}
+
+const unlock = ({ call: _, ...rest }: In<"Waiting">, key: typeof Key.Type): State => ({
+  ...rest,
+  _tag: "Ready",
+  key
+})
+
+type Evolve = {
+  readonly [Tag in EndpointEvent["_tag"]]: (
+    state: State,
+    event: Extract<EndpointEvent, { _tag: Tag }>
+  ) => State
+}
+
+/**
+ * The next state, for each event. An event that a state cannot see leaves it as it is.
+ *
+ * @category folding
+ * @since 0.1.0
+ */
+export const evolve: Evolve = {
+  Began: (state, { epoch, offer }) => ({
+    _tag: "Making",
+    ...(offer === undefined ? remembered(state) : remember(state, offer)),
+    epoch,
+    offer
+  }),
+  Crossed: (state, { offer }) =>
+    state._tag === "Making" ? { ...state, ...remember(state, offer), offer } : state,
+  Made: (state, { own }) => {
+    if (state._tag !== "Making") return state
+    const { epoch, offer } = state
+    return offer === undefined
+      ? { _tag: "Calling", ...remembered(state), epoch, own }
+      : { _tag: "Raising", ...remembered(state), epoch, own, peer: offer, call: "none" }
+  },
+  PeerKnown: (state, { call, offer }) =>
+    state._tag === "Calling"
+      ? { ...state, ...remember(state, offer), _tag: "Raising", peer: offer, call }
+      : state,
+  CallReturned: (state, { taken }) =>
+    state._tag === "Raising" || state._tag === "Waiting"
+      ? { ...state, call: taken ? "taken" : "none" }
+      : state,
+  Connected: (state, { at, key }) => {
+    if (state._tag !== "Raising") return state
+    const waiting: In<"Waiting"> = { ...state, _tag: "Waiting", connectedAt: at }
+    return key === undefined ? waiting : unlock(waiting, key)
+  },
+  BecameReady: (state, { key }) => (state._tag === "Waiting" ? unlock(state, key) : state),
+  Ended: (state) => ({ _tag: "Idle", ...remembered(state) })
+}

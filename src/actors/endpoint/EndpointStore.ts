@@ -1,0 +1,327 @@
+/**
+ * The endpoints of one card, by the path of their peers.
+ *
+ * A store is bounded. Strangers do not grow it: an acknowledgement of nothing creates nothing, and
+ * an offer is looked at by `admit` first.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { DeviceEvent } from "../../native/verbs/Device.ts"
+import type { Epoch } from "../../schema/Epoch.ts"
+import type { RecoveryError } from "../kernel/Actor.ts"
+import type { MailboxFull, Stopped } from "../kernel/ActorError.ts"
+import type { Journal } from "../kernel/Journal.ts"
+import * as Supervisor from "../kernel/Supervisor.ts"
+import * as Endpoint from "./Endpoint.ts"
+import type { OpenFailed } from "./EndpointError.ts"
+import type { EndReason } from "./EndpointEvent.ts"
+import { initial, type State } from "./EndpointState.ts"
+import { type Eviction, fifo, sieve } from "./Eviction.ts"
+import { type Acknowledgement, Handshakes, type Offer, Rejected } from "./Handshake.ts"
+import { Defects } from "./internal/defects.ts"
+import type { Link } from "./internal/link.ts"
+import type { Nic } from "./Nic.ts"
+import type { ReadyLink } from "./ReadyLink.ts"
+
+/**
+ * Every place of a card's store is taken by an endpoint that is connecting or busy.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StoreFull extends Schema.TaggedError<StoreFull>()("StoreFull", {
+  card: Schema.String,
+  limit: Schema.Int
+}) {
+  override get message() {
+    return `${this.card}: all ${this.limit} endpoints are connecting or busy`
+  }
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type OpenError = OpenFailed | StoreFull | MailboxFull | Stopped | RecoveryError
+
+/**
+ * What takes the handshakes of peers, whatever brings them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reception {
+  readonly takeOffer: (offer: Offer) => Effect.Effect<Offer, Rejected>
+  readonly takeAcknowledgement: (ack: Acknowledgement) => Effect.Effect<void, Rejected>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly nic: Nic
+  readonly rules?: Partial<Omit<Endpoint.Rules, "path">> | undefined
+  /** Endpoints at the same time. Default 65536, or what the device's queue pairs allow. */
+  readonly capacity?: number | undefined
+  /** Which endpoint goes when the store is full. Default `"sieve"`. */
+  readonly eviction?: "sieve" | "fifo" | undefined
+  /**
+   * Evicted endpoints that may still be draining; while there are so many, a full store stays
+   * full. Default 64: draining takes milliseconds, so more of them means that something hangs.
+   */
+  readonly retiring?: number | undefined
+  /** Whether a peer may connect. Default: everybody may. */
+  readonly admit?: ((peer: string) => boolean) | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface EndpointStore extends Reception {
+  /** The way to send to a peer, when it is ready. Tries once; joins a try that is under way. */
+  readonly open: (peer: string) => Effect.Effect<ReadyLink, OpenError>
+  /** Gives up a link: its work failed, or nobody needs it. */
+  readonly retire: (link: ReadyLink, reason: EndReason, detail: string) => Effect.Effect<void>
+  /** Where the endpoint towards a peer stands; `Idle` if there is none. */
+  readonly stateOf: (peer: string) => Effect.Effect<State>
+  readonly size: number
+}
+
+interface Place {
+  /** Spawns the actor; everybody who wants the endpoint waits for the same spawning. */
+  readonly spawning: Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
+  link: Link | undefined
+}
+
+/** Defaults of `capacity` and `retiring`. */
+const [MOST_ENDPOINTS, MOST_RETIRING] = [65_536, 64]
+
+class Store implements EndpointStore {
+  readonly #options: Options
+  readonly #capacity: number
+  readonly #spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
+  readonly #places = new Map<string, Place>()
+  readonly #order: Eviction<string>
+  /** How many evicted endpoints are still being drained. */
+  #retiring = 0
+
+  constructor(
+    options: Options,
+    queuePairs: number,
+    spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
+  ) {
+    this.#options = options
+    const possible = Math.floor(options.nic.device.info.limits.queuePairs / queuePairs)
+    this.#capacity = Math.min(options.capacity ?? MOST_ENDPOINTS, possible)
+    this.#order = options.eviction === "fifo" ? fifo() : sieve()
+    this.#spawn = spawn
+  }
+
+  get size(): number {
+    return this.#places.size
+  }
+
+  open(peer: string): Effect.Effect<ReadyLink, OpenError> {
+    return Effect.gen({ self: this }, function* () {
+      const place = yield* this.#find(peer)
+      const endpoint = yield* Fiber.join(place.spawning)
+      yield* endpoint.ask.Open()
+      return place.link!
+    })
+  }
+
+  retire({ epoch, peer }: ReadyLink, reason: EndReason, detail: string): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const place = this.#places.get(peer)
+      return place === undefined ? Effect.void : retire(place, { epoch, reason, detail })
+    })
+  }
+
+  stateOf(peer: string): Effect.Effect<State> {
+    return Effect.suspend(() => {
+      const place = this.#places.get(peer)
+      if (place === undefined) return Effect.succeed(initial)
+      return Effect.orElseSucceed(
+        Effect.flatMap(Fiber.join(place.spawning), ({ state }) => state),
+        () => initial
+      )
+    })
+  }
+
+  takeOffer(offer: Offer): Effect.Effect<Offer, Rejected> {
+    const { admit, nic } = this.#options
+    if (offer.to !== nic.path) return this.#reject("wrong-path", `${offer.to} is somebody else`)
+    if (admit?.(offer.from) === false) {
+      return this.#reject("not-admitted", `${offer.from} may not connect`)
+    }
+    return this.#find(offer.from).pipe(
+      Effect.flatMap(({ spawning }) => Fiber.join(spawning)),
+      Effect.flatMap(({ ask }) => ask.TakeOffer(offer)),
+      Effect.catch((error) => this.#toReject(error))
+    )
+  }
+
+  takeAcknowledgement(ack: Acknowledgement): Effect.Effect<void, Rejected> {
+    return Effect.suspend(() => {
+      const place = this.#places.get(ack.from)
+      if (place === undefined || ack.to !== this.#options.nic.path) {
+        return this.#reject("unconnected", "acknowledgement of no connection")
+      }
+      return Fiber.join(place.spawning).pipe(
+        Effect.flatMap(({ ask }) => ask.TakeAcknowledgement(ack)),
+        Effect.catch((error) => this.#toReject(error))
+      )
+    })
+  }
+
+  /** Notes the link of an endpoint's new generation. */
+  readonly onLink = (link: Link): void => {
+    const place = this.#places.get(link.peer)
+    if (place !== undefined) place.link = link
+  }
+
+  /** Ends all generations: their port, or its address, is not what it was. */
+  retireAll(detail: string): Effect.Effect<void> {
+    return Effect.forEach(
+      [...this.#places.values()],
+      (place) =>
+        Effect.gen(function* () {
+          const endpoint = yield* Fiber.join(place.spawning)
+          const state = yield* endpoint.state
+          if (state._tag === "Idle") return
+          yield* endpoint.ask.Retire({ epoch: state.epoch, reason: "broken", detail })
+        }).pipe(Effect.ignore),
+      { discard: true }
+    )
+  }
+
+  #find(peer: string): Effect.Effect<Place, StoreFull> {
+    return Effect.suspend(() => {
+      const found = this.#places.get(peer)
+      if (found !== undefined) {
+        this.#order.touch(peer)
+        return Effect.succeed(found)
+      }
+      const limit = this.#capacity
+      if (this.#places.size < limit) return Effect.succeed(this.#add(peer))
+      const full = new StoreFull({ card: this.#options.nic.path, limit })
+      if (this.#retiring >= (this.#options.retiring ?? MOST_RETIRING)) return Effect.fail(full)
+      const victim = this.#order.evict((other) => this.#mayGo(other))
+      if (victim === undefined) return Effect.fail(full)
+      return Effect.as(Effect.forkDetach(this.#evict(victim)), this.#add(peer))
+    })
+  }
+
+  #add(peer: string): Place {
+    const place: Place = { spawning: this.#spawn(peer), link: undefined }
+    this.#places.set(peer, place)
+    this.#order.add(peer)
+    place.spawning.addObserver((exit) => {
+      if (Exit.isFailure(exit) && this.#places.get(peer) === place) {
+        this.#places.delete(peer)
+        this.#order.remove(peer)
+      }
+    })
+    return place
+  }
+
+  /** Only an endpoint that is neither connecting nor in use may go. */
+  #mayGo(peer: string): boolean {
+    const place = this.#places.get(peer)
+    const spawned = place?.spawning.pollUnsafe()
+    if (spawned === undefined || Exit.isFailure(spawned)) return false
+    const { _tag } = Effect.runSync(spawned.value.state)
+    return _tag === "Idle" || (_tag === "Ready" && place?.link?.isQuiet === true)
+  }
+
+  /** Its queue pairs are drained and destroyed beside the life of its successor. */
+  #evict(peer: string): Effect.Effect<void> {
+    const place = this.#places.get(peer)!
+    this.#places.delete(peer)
+    this.#retiring += 1
+    const { link } = place
+    const retired =
+      link?.isOpen === true
+        ? retire(place, { epoch: link.epoch, reason: "retired", detail: "evicted" })
+        : Effect.void
+    return retired.pipe(
+      Effect.andThen(Fiber.join(place.spawning)),
+      Effect.flatMap(({ stop }) => stop),
+      Effect.ignore,
+      Effect.ensuring(Effect.sync(() => void (this.#retiring -= 1)))
+    )
+  }
+
+  #reject(reason: Rejected["reason"], text: string): Effect.Effect<never, Rejected> {
+    return Effect.fail(new Rejected({ by: this.#options.nic.path, reason, text }))
+  }
+
+  /** A peer is told why, but not how this side works inside. */
+  #toReject(error: Rejected | Exclude<OpenError, OpenFailed>): Effect.Effect<never, Rejected> {
+    if (error._tag === "Rejected") return Effect.fail(error)
+    return this.#reject("busy", "no endpoint can be had now")
+  }
+}
+
+const retire = (
+  { spawning }: Place,
+  what: { readonly epoch: Epoch; readonly reason: EndReason; readonly detail: string }
+): Effect.Effect<void> =>
+  Fiber.join(spawning).pipe(
+    Effect.flatMap(({ ask }) => ask.Retire(what)),
+    // What has ended needs no end.
+    Effect.ignore
+  )
+
+/** What an event of the device means for all of its endpoints. */
+const reasonOf = (event: DeviceEvent): string | undefined => {
+  switch (event._tag) {
+    case "PortDown":
+      return `port ${event.port} is down`
+    case "GidChanged":
+      return `port ${event.port} has another GID`
+    case "DeviceRemoved":
+      return "the device was removed"
+    default:
+      return undefined
+  }
+}
+
+/**
+ * Makes the store of a card. Its endpoints end with the Scope.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<EndpointStore, never, Scope.Scope | Journal | Handshakes> {
+  const { nic } = options
+  const scope = yield* Effect.scope
+  const context = yield* Effect.context<Journal>()
+  const handshakes = yield* Handshakes
+  const supervisor = yield* Supervisor.make()
+  const rules = { ...Endpoint.defaults, ...options.rules, path: nic.path }
+  const onLink = (link: Link): void => store.onLink(link)
+  const behavior = Endpoint.make({ nic, handshakes, rules, onLink }, yield* Defects)
+  const store = new Store(options, rules.queuePairs, (peer) => {
+    const fiber = Effect.runForkWith(context)(supervisor.spawn(behavior, peer))
+    return Fiber.runIn(fiber, scope)
+  })
+  yield* nic.device.events.pipe(
+    Stream.runForEach((event) => {
+      const reason = reasonOf(event)
+      return reason === undefined ? Effect.void : store.retireAll(reason)
+    }),
+    Effect.forkScoped
+  )
+  return store
+})

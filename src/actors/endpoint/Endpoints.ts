@@ -1,0 +1,52 @@
+/**
+ * The endpoints of all own cards: they open links for transfers, and take the handshakes of peers.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import type { Journal } from "../kernel/Journal.ts"
+import * as EndpointStore from "./EndpointStore.ts"
+import type { Handshakes } from "./Handshake.ts"
+import { Links } from "./Links.ts"
+import { Nics } from "./Nics.ts"
+
+/**
+ * The service: the store of each card, by the card's path.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Endpoints extends Context.Service<
+  Endpoints,
+  ReadonlyMap<string, EndpointStore.EndpointStore>
+>()("handfast/actors/endpoint/Endpoints") {
+  /**
+   * Stores for the own cards, and the links that transfers get from them.
+   *
+   * @since 0.1.0
+   */
+  static readonly layer = (
+    options: Omit<EndpointStore.Options, "nic"> = {}
+  ): Layer.Layer<Endpoints | Links, never, Nics | Handshakes | Journal> =>
+    Layer.effectContext(
+      Effect.gen(function* () {
+        const nics = yield* Nics
+        const run = yield* FiberSet.makeRuntime()
+        const stores = new Map<string, EndpointStore.EndpointStore>()
+        for (const nic of nics) {
+          stores.set(nic.path, yield* EndpointStore.make({ ...options, nic }))
+        }
+        const links: Links["Service"] = {
+          open: (nic, peer) => stores.get(nic.path)!.open(peer),
+          retire: (link, detail) => {
+            const store = stores.get(link.local)
+            if (store !== undefined) run(store.retire(link, "broken", detail))
+          }
+        }
+        return Context.make(Endpoints, stores).pipe(Context.add(Links, links))
+      })
+    )
+}

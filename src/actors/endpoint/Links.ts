@@ -1,0 +1,39 @@
+/**
+ * Where an engine gets its ready links from: whoever keeps the endpoints and their handshakes.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type { Nic } from "./Nic.ts"
+import type { ReadyLink } from "./ReadyLink.ts"
+
+/**
+ * Why there is no link. For messages: what to do next does not depend on it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export interface LinkFailure {
+  readonly _tag: string
+  readonly message: string
+}
+
+/**
+ * The service.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Links extends Context.Service<
+  Links,
+  {
+    /**
+     * A ready link from an own card to a peer's (`server@nic`). It joins an attempt that is under
+     * way, and makes one attempt if there is none.
+     */
+    readonly open: (nic: Nic, peer: string) => Effect.Effect<ReadyLink, LinkFailure>
+    /** The link's own work told of a fault: nothing more may be posted on it. */
+    readonly retire: (link: ReadyLink, reason: string) => void
+  }
+>()("handfast/actors/endpoint/Links") {}

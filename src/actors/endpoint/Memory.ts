@@ -1,0 +1,144 @@
+/**
+ * Memory that is registered on every card of an engine, under one name.
+ *
+ * A card may take less in one region than the memory has: then it is several regions on each card,
+ * cut at the same places.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { Access, Region } from "../../native/verbs/Region.ts"
+import { type CreateError, InvalidAttribute } from "../../native/verbs/VerbsError.ts"
+import type { PeerBuffer } from "./Directory.ts"
+import type { Nic } from "./Nic.ts"
+
+/**
+ * What to register.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** What peers, and transfers that outlive the process, call it. Default: a number. */
+  readonly name?: string | undefined
+  /** A buffer, or how many octets to allocate. */
+  readonly memory: SharedArrayBuffer | number
+  /** What may be done to it. Default: `local-write`. */
+  readonly access?: ReadonlyArray<Access> | undefined
+}
+
+/**
+ * A part of registered memory.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Piece {
+  readonly memory: Memory
+  readonly offset: number
+  readonly length: number
+}
+
+/**
+ * Registered memory. It is released with its Scope, after everything that is posted of it ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Memory {
+  readonly name: string
+  readonly octets: Uint8Array<SharedArrayBuffer>
+  readonly access: ReadonlyArray<Access>
+  /** What a peer must know to reach it. */
+  readonly buffers: ReadonlyArray<PeerBuffer>
+  /** A part of it; it is checked when it is used. */
+  slice(offset?: number, length?: number): Piece
+}
+
+/**
+ * Another memory has this name.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", {
+  name: Schema.String
+}) {
+  override get message() {
+    return `memory named ${this.name} is registered already`
+  }
+}
+
+/** Memory as the engine uses it. */
+export class RegisteredMemory implements Memory {
+  readonly name: string
+  readonly octets: Uint8Array<SharedArrayBuffer>
+  readonly access: ReadonlyArray<Access>
+  /** Octets of a region, but for the last one. */
+  readonly chunkBytes: number
+  /** For each card the regions, in order. */
+  readonly regions: ReadonlyArray<ReadonlyArray<Region>>
+  isReleased = false
+
+  constructor(
+    name: string,
+    octets: Uint8Array<SharedArrayBuffer>,
+    chunkBytes: number,
+    regions: ReadonlyArray<ReadonlyArray<Region>>
+  ) {
+    this.name = name
+    this.octets = octets
+    this.access = regions[0]?.[0]?.access ?? []
+    this.chunkBytes = chunkBytes
+    this.regions = regions
+  }
+
+  get buffers(): ReadonlyArray<PeerBuffer> {
+    const isForOthers = this.access.some((right) => right !== "local-write")
+    const [first = []] = this.regions
+    return first.map(({ address, length }, chunk) => {
+      const all = isForOthers ? this.regions.map((regions) => regions[chunk]!) : []
+      return {
+        name: first.length === 1 ? this.name : `${this.name}#${chunk}`,
+        address,
+        length,
+        keys: all.map(({ remoteKey }) => remoteKey),
+        addresses: all.map((region) => region.address)
+      }
+    })
+  }
+
+  slice(offset = 0, length = this.octets.length - offset): Piece {
+    return { memory: this, offset, length }
+  }
+}
+
+const allocate = (bytes: number): Effect.Effect<SharedArrayBuffer, InvalidAttribute> =>
+  Effect.try({
+    try: () => new SharedArrayBuffer(bytes),
+    catch: (error) =>
+      new InvalidAttribute({ operation: "register", attribute: "memory", detail: String(error) })
+  })
+
+/** Registers memory on all cards. */
+export const register = Effect.fnUntraced(function* (
+  nics: ReadonlyArray<Nic>,
+  name: string,
+  { access, memory }: Options
+): Effect.fn.Return<RegisteredMemory, CreateError, Scope.Scope> {
+  const buffer = typeof memory === "number" ? yield* allocate(memory) : memory
+  const chunk = Math.min(...nics.map(({ device }) => device.info.limits.regionBytes))
+  const count = Math.max(1, Math.ceil(buffer.byteLength / chunk))
+  const chunks = Array.from({ length: count }, (_, index) => ({
+    memory: buffer,
+    offset: index * chunk,
+    length: Math.min(chunk, buffer.byteLength - index * chunk),
+    access
+  }))
+  const regions = yield* Effect.forEach(nics, ({ domain }) =>
+    Effect.forEach(chunks, (options) => domain.register(options))
+  )
+  return new RegisteredMemory(name, new Uint8Array(buffer), chunk, regions)
+})

@@ -1,0 +1,34 @@
+/**
+ * What only a ready endpoint has: the way to send.
+ *
+ * A link belongs to one epoch of its endpoint. It appears when both sides are known to be up, and
+ * is dead for good when that epoch ends; the next epoch has a link of its own. So nobody can post
+ * before the peer is ready, and no flag can outlive the connection that it spoke of.
+ *
+ * @since 0.1.0
+ */
+import type { Posted, SendRequest } from "../../native/verbs/WorkRequest.ts"
+import type { Epoch } from "../../schema/Epoch.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReadyLink {
+  readonly epoch: Epoch
+  /** The own side's path, `server@nic`. */
+  readonly local: string
+  /** The peer's path. */
+  readonly peer: string
+  /** False once the epoch has ended: then every post is refused. */
+  readonly isOpen: boolean
+  /** The numbers of the peer's queue pairs, for messages to people. */
+  readonly peerQueuePairs: ReadonlyArray<number>
+  /** Work that can be posted now, over all queue pairs. */
+  readonly room: number
+  /**
+   * Posts to the queue pair with the most room. What was accepted ends once, in the completion
+   * queue of the link's NIC, also when the link dies.
+   */
+  readonly post: (request: SendRequest) => Posted | "not-ready"
+}

@@ -1,0 +1,89 @@
+/**
+ * What to move, and what became of it.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
+import type { Piece } from "./Memory.ts"
+import type { TransferFailed } from "./TransferError.ts"
+
+/**
+ * A place in a peer's memory: an address as the peer tells it, or a named buffer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Target =
+  | { readonly address: number }
+  | { readonly buffer: string; readonly offset?: number }
+
+/**
+ * One range to move, of the length of the own piece.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Operation =
+  | { readonly op: "write"; readonly from: Piece; readonly to: Target }
+  | { readonly op: "read"; readonly from: Target; readonly to: Piece }
+
+/**
+ * What to move. The operations of one request have no order among them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Request {
+  /** The peer's name in the directory. */
+  readonly peer: string
+  readonly ops: ReadonlyArray<Operation>
+  /**
+   * The time for all of it. Default: none. A transfer always ends without it too: a peer that
+   * cannot be reached is given up, and so is a slice that failed too often.
+   */
+  readonly within?: Duration.Input | undefined
+}
+
+/**
+ * A transfer that outlives the process, see `Transfers`: the own memory must have been given a
+ * name, and the peer's is meant by name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DurableRequest extends Pick<Request, "peer" | "ops"> {
+  readonly durable: true
+  /** One id is one transfer, however often it is submitted. */
+  readonly id: string
+}
+
+/**
+ * What has moved.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Moved = Schema.Struct({
+  /** Octets that moved. */
+  moved: Schema.Int,
+  /** Octets of the whole. */
+  bytes: Schema.Int
+})
+
+/** @since 0.1.0 */
+export type Moved = typeof Moved.Type
+
+/**
+ * A transfer that was accepted. It ends once.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Transfer {
+  readonly done: Effect.Effect<Moved, TransferFailed>
+  /** What has moved, now and whenever there is news; who reads slowly sees fewer of them. */
+  readonly progress: Stream.Stream<Moved>
+}

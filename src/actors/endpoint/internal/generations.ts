@@ -1,0 +1,62 @@
+/**
+ * Which generation of the peer an offer speaks of: the one that is known, a newer one, or one
+ * that is over.
+ *
+ * Peers of our own kind name their generations, so a restart shows also when the queue pairs have
+ * the same numbers again, and a late message is told from a new one. Others are known by their
+ * queue pairs alone.
+ */
+import type { Epoch } from "../../../schema/Epoch.ts"
+import { instanceOf, type State } from "../EndpointState.ts"
+import type { Half, Offer } from "../Handshake.ts"
+
+export type Age = "same" | "newer" | "stale"
+
+/**
+ * How long after the connection an offer of the same queue pairs is taken for one that was under
+ * way, if the peer names no generations. Default 60 s, the longest that such a peer waits for an
+ * answer: after that, it can only have restarted and got the same numbers.
+ */
+export const DUPLICATE_MILLIS = 60_000
+
+const countOf = (epoch: Epoch): number => Number(epoch.slice(epoch.indexOf(".") + 1))
+
+const sameNumbers = (a: Half, b: Half): boolean =>
+  a.queuePairs.length === b.queuePairs.length &&
+  a.queuePairs.every((number, index) => number === b.queuePairs[index])
+
+/** Whether two halves are one. */
+export const isSame = (a: Half, b: Half): boolean => a.epoch === b.epoch && sameNumbers(a, b)
+
+/** The peer's half, where a state knows it. */
+export const peerOf = (state: State): Offer | undefined => {
+  switch (state._tag) {
+    case "Making":
+      return state.offer
+    case "Raising":
+    case "Waiting":
+    case "Ready":
+      return state.peer
+    default:
+      return undefined
+  }
+}
+
+/** Whether a peer without generations must have restarted, since it offers what it has had long. */
+const hasRestarted = (state: State, { epoch }: Half, now: number): boolean =>
+  epoch === undefined &&
+  (state._tag === "Waiting" || state._tag === "Ready") &&
+  now - state.connectedAt > DUPLICATE_MILLIS
+
+export const ageOf = (state: State, { half }: Offer, now: number): Age => {
+  const peer = peerOf(state)
+  if (peer !== undefined && isSame(peer.half, half)) {
+    return hasRestarted(state, half, now) ? "newer" : "same"
+  }
+  const { gone, newest } = state
+  if (half.epoch === undefined || newest === undefined) return "newer"
+  const instance = instanceOf(half.epoch)
+  if (gone.includes(instance)) return "stale"
+  const isOver = instance === instanceOf(newest) && countOf(half.epoch) <= countOf(newest)
+  return isOver ? "stale" : "newer"
+}

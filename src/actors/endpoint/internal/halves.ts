@@ -1,0 +1,60 @@
+/** An endpoint's own half: its queue pairs, and their way up. */
+import * as Effect from "effect/Effect"
+import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
+import type { Mtu } from "../../../native/verbs/QueuePairState.ts"
+import type { Epoch } from "../../../schema/Epoch.ts"
+import type { Half } from "../Handshake.ts"
+import type { Nic } from "../Nic.ts"
+import type { Rules } from "./rules.ts"
+
+/** What peers may do: all that one-sided transfers and counters need. */
+const access = ["local-write", "remote-write", "remote-read", "remote-atomic"] as const
+
+/** Makes the queue pairs of one generation. They are drained and destroyed with the Scope. */
+export const makeQueuePairs = Effect.fnUntraced(function* (nic: Nic, { depth, queuePairs }: Rules) {
+  const made: Array<QueuePair> = []
+  for (let index = 0; index < queuePairs; index++) {
+    const queuePair = yield* nic.domain.queuePair({
+      sendCompletions: nic.completions,
+      sendDepth: depth,
+      receiveDepth: 1
+    })
+    yield* queuePair.modify({ to: "init", access })
+    made.push(queuePair)
+  }
+  return made
+})
+
+/** What the peer has to know of them. */
+export const halfOf = (
+  nic: Nic,
+  queuePairs: ReadonlyArray<QueuePair>,
+  epoch: Epoch
+): Effect.Effect<Half, unknown> =>
+  Effect.map(nic.place, ({ gid, lid, mtu }) => ({
+    queuePairs: queuePairs.map(({ number }) => number),
+    gid,
+    lid,
+    epoch,
+    mtu
+  }))
+
+const smaller = (a: Mtu, b: Mtu | undefined): Mtu => (b !== undefined && b < a ? b : a)
+
+/** Takes every queue pair to `rts`, towards its counterpart. */
+export const raise = Effect.fnUntraced(function* (
+  nic: Nic,
+  queuePairs: ReadonlyArray<QueuePair>,
+  peer: Half
+) {
+  const { gidIndex, mtu } = yield* nic.place
+  for (const [index, queuePair] of queuePairs.entries()) {
+    yield* queuePair.modify({
+      to: "rtr",
+      path: { gid: peer.gid, lid: peer.lid, gidIndex },
+      mtu: smaller(mtu, peer.mtu),
+      peer: peer.queuePairs[index] ?? -1
+    })
+    yield* queuePair.modify({ to: "rts" })
+  }
+})

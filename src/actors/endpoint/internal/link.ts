@@ -1,0 +1,67 @@
+/** The way to send of one epoch of an endpoint; it is open while that is ready. */
+import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
+import type { Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
+import type { Epoch } from "../../../schema/Epoch.ts"
+import type { State } from "../EndpointState.ts"
+import type { ReadyLink } from "../ReadyLink.ts"
+import { peerOf } from "./generations.ts"
+
+export class Link implements ReadyLink {
+  readonly epoch: Epoch
+  readonly local: string
+  readonly peer: string
+  readonly #queuePairs: ReadonlyArray<QueuePair>
+  readonly #depth: number
+  readonly #state: () => State
+  #isReleased = false
+
+  constructor(
+    epoch: Epoch,
+    paths: { readonly local: string; readonly peer: string },
+    queuePairs: ReadonlyArray<QueuePair>,
+    depth: number,
+    state: () => State
+  ) {
+    this.epoch = epoch
+    this.local = paths.local
+    this.peer = paths.peer
+    this.#queuePairs = queuePairs
+    this.#depth = depth
+    this.#state = state
+  }
+
+  /** Asks the endpoint's state, so that it is closed in the step in which the epoch ends. */
+  get isOpen(): boolean {
+    const state = this.#state()
+    return state._tag === "Ready" && state.epoch === this.epoch && !this.#isReleased
+  }
+
+  get peerQueuePairs(): ReadonlyArray<number> {
+    return peerOf(this.#state())?.half.queuePairs ?? []
+  }
+
+  get room(): number {
+    let room = 0
+    for (const { outstandingSends } of this.#queuePairs) room += this.#depth - outstandingSends
+    return room
+  }
+
+  /** Whether nothing is posted. */
+  get isQuiet(): boolean {
+    return this.#queuePairs.every(({ outstandingSends }) => outstandingSends === 0)
+  }
+
+  post(request: SendRequest): Posted | "not-ready" {
+    if (!this.isOpen) return "not-ready"
+    let [best] = this.#queuePairs
+    for (const queuePair of this.#queuePairs) {
+      if (queuePair.outstandingSends < best!.outstandingSends) best = queuePair
+    }
+    return best!.post(request)
+  }
+
+  /** Its queue pairs are about to go. */
+  release(): void {
+    this.#isReleased = true
+  }
+}

@@ -1,0 +1,44 @@
+/** What is said to an endpoint: by its users and peers, and by its own effects. */
+import * as Schema from "effect/Schema"
+import * as Rpc from "effect/rpc/Rpc"
+import { Epoch } from "../../../schema/Epoch.ts"
+import * as Decision from "../../kernel/Decision.ts"
+import { OpenFailed } from "../EndpointError.ts"
+import { EndReason } from "../EndpointEvent.ts"
+import { Acknowledgement, type Half, type HandshakeError, Offer, Rejected } from "../Handshake.ts"
+
+/** Answered when the endpoint is ready. Joins an opening that is under way. */
+export const Open = Rpc.make("Open", { error: OpenFailed })
+
+/** A peer's offer. Answered when the own half is up. */
+export const TakeOffer = Rpc.make("TakeOffer", { payload: Offer, success: Offer, error: Rejected })
+
+/** A peer says that its half is up. */
+export const TakeAcknowledgement = Rpc.make("TakeAcknowledgement", {
+  payload: Acknowledgement,
+  error: Rejected
+})
+
+/** Ends a generation, unless another one has begun. */
+export const Retire = Rpc.make("Retire", {
+  payload: { epoch: Epoch, reason: EndReason, detail: Schema.String }
+})
+
+export const commands = [Open, TakeOffer, TakeAcknowledgement, Retire]
+
+export type Signal =
+  | { readonly _tag: "HalfMade"; readonly own: Half }
+  | { readonly _tag: "Answered"; readonly offer: Offer }
+  | { readonly _tag: "CallFailed"; readonly error: HandshakeError }
+  | { readonly _tag: "Raised" }
+  /** An own queue pair could not be made or brought up. */
+  | { readonly _tag: "HalfFailed"; readonly detail: string }
+  | { readonly _tag: "AckTaken" }
+  | { readonly _tag: "AckFailed"; readonly error: HandshakeError }
+  | { readonly _tag: "Expired"; readonly millis: number }
+
+/** Who waits until the endpoint is ready. */
+export const opened = Decision.pending<void, OpenFailed>("open")
+
+/** The peer whose offer began a generation, or crossed it. */
+export const answerTo = (epoch: Epoch) => Decision.pending<Offer, Rejected>(`answer ${epoch}`)

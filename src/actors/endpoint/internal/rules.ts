@@ -1,0 +1,29 @@
+/** How the endpoints of one card behave. */
+export interface Rules {
+  /** The card's own path, `server@nic`. */
+  readonly path: string
+  /** Queue pairs of one endpoint. Both sides need the same number. Default 2. */
+  readonly queuePairs: number
+  /** Work that may be posted to one of them. Default 256. */
+  readonly depth: number
+  /**
+   * Milliseconds for a peer to get ready after the own half is up. Default 10 s: it has answered
+   * already, and its half takes milliseconds.
+   */
+  readonly readyWithin: number
+  /**
+   * Milliseconds for a whole opening. Default 30 s, three deadlines of a handshake call, so that
+   * it only ends what hangs elsewhere.
+   */
+  readonly openWithin: number
+  /** `"off"` sends as soon as the own half is up: to show what the gate is for. */
+  readonly gate: "on" | "off"
+}
+
+export const defaults: Omit<Rules, "path"> = {
+  queuePairs: 2,
+  depth: 256,
+  readyWithin: 10_000,
+  openWithin: 30_000,
+  gate: "on"
+}

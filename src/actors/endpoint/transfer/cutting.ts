@@ -1,0 +1,99 @@
+/**
+ * How an operation is cut into slices. Pure.
+ *
+ * Slices are of equal size, so that many ways to a peer can share one operation. A short rest
+ * joins the slice before it, and no slice reaches over a border of registered memory on either
+ * side.
+ */
+import type { Description, PeerBuffer } from "../Directory.ts"
+import type { Target } from "../Transfer.ts"
+
+/** A rest of up to so much of a slice joins the slice before it. */
+const joinedShare = 1 / 4
+
+/** The size of slices of which none, with a rest, is longer than a message may be. */
+export const fitting = (sliceBytes: number, messageBytes: number): number =>
+  Math.min(sliceBytes, Math.floor(messageBytes / (1 + joinedShare)))
+
+/**
+ * The length of the next slice: `run` is how far both memories go on without a border, and never
+ * more than what is left.
+ */
+export const nextLength = (run: number, sliceBytes: number): number =>
+  run <= sliceBytes + Math.floor(sliceBytes * joinedShare) ? run : sliceBytes
+
+/** A place in a peer's memory; filled again and again. */
+export class Found {
+  buffer: PeerBuffer | undefined = undefined
+  /** From the start of the buffer. */
+  at = 0
+  /** Octets from there to its end. */
+  run = 0
+}
+
+/** What a peer said of its memory, to look places up in. */
+export class PeerMemory {
+  readonly description: Description
+  /** By name; nothing for a name that several have. */
+  readonly #byName = new Map<string, PeerBuffer | undefined>()
+
+  constructor(description: Description) {
+    this.description = description
+    for (const buffer of description.buffers) {
+      const isUnique = !this.#byName.has(buffer.name)
+      this.#byName.set(buffer.name, isUnique ? buffer : undefined)
+    }
+  }
+
+  /**
+   * Finds the place `at` octets behind the start of a target. `found` may hold an earlier place of
+   * this memory, most likely in the same buffer. Says what is wrong if there is no such place.
+   */
+  find(target: Target, at: number, found: Found): string | undefined {
+    if ("address" in target) return this.#byAddress(target.address + at, found)
+    const buffer = this.#byName.get(target.buffer)
+    if (buffer === undefined) {
+      const known = this.#byName.has(target.buffer)
+      return known ? `several buffers are named ${target.buffer}` : `no buffer ${target.buffer}`
+    }
+    const place = (target.offset ?? 0) + at
+    if (place >= buffer.length) return `${target.buffer} has only ${buffer.length} octets`
+    return this.#take(buffer, place, found)
+  }
+
+  /** Finds the buffer that reaches furthest: memory may be registered several times. */
+  #byAddress(address: number, found: Found): string | undefined {
+    const holds = ({ address: first, length }: PeerBuffer) =>
+      first <= address && address < first + length
+    let best = found.buffer
+    if (best === undefined || !holds(best)) {
+      best = undefined
+      for (const buffer of this.description.buffers) {
+        if (buffer.keys.length === 0 || !holds(buffer)) continue
+        if (best === undefined || endOf(buffer) > endOf(best)) best = buffer
+      }
+    }
+    if (best === undefined) return `no buffer holds the address ${address}`
+    return this.#take(best, address - best.address, found)
+  }
+
+  #take(buffer: PeerBuffer, at: number, found: Found): string | undefined {
+    if (buffer.keys.length === 0) return `the buffer ${buffer.name} is not for others`
+    found.buffer = buffer
+    found.at = at
+    found.run = buffer.length - at
+    return undefined
+  }
+}
+
+const endOf = ({ address, length }: PeerBuffer): number => address + length
+
+/** What is wrong with `length` octets of a target; nothing if all of them are there. */
+export const gap = (memory: PeerMemory, target: Target, length: number): string | undefined => {
+  const found = new Found()
+  for (let at = 0; at < length; at += found.run) {
+    const wrong = memory.find(target, at, found)
+    if (wrong !== undefined) return wrong
+  }
+  return undefined
+}

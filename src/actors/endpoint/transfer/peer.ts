@@ -1,0 +1,134 @@
+/**
+ * A peer: the transfers with it, and what is known of its memory.
+ *
+ * Slices wait here, not on a way: whichever way is ready and has room takes the next one. So work
+ * that waits loses nothing when a way fails, and opening a way is never its business.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import { check, type NoDescription } from "../Directory.ts"
+import type { RailFault } from "../TransferError.ts"
+import * as Metrics from "../TransferMetrics.ts"
+import { Breaker } from "./breaker.ts"
+import type { Core } from "./core.ts"
+import { PeerMemory } from "./cutting.ts"
+import type { Job, Stop } from "./job.ts"
+import type { Slice } from "./slice.ts"
+import { Ways } from "./ways.ts"
+
+const nothing = new PeerMemory({ nics: [], buffers: [] })
+
+export class Peer {
+  readonly name: string
+  readonly ways: Ways
+  readonly breaker: Breaker
+  readonly jobs = new Set<Job>()
+  memory = nothing
+  /** Whether the directory is to be asked before a link is opened: always, once one failed. */
+  isStale = true
+  readonly #core: Core
+  /** Jobs that have something to hand out, in the order of their turns. */
+  readonly #round: Array<Job> = []
+  #asking: Deferred.Deferred<void, NoDescription> | undefined = undefined
+
+  constructor(name: string, core: Core) {
+    this.name = name
+    this.#core = core
+    this.breaker = new Breaker(core.settings)
+    this.ways = new Ways(this, core)
+  }
+
+  get isIdle(): boolean {
+    return this.jobs.size === 0 && this.ways.areIdle
+  }
+
+  /** Octets that nobody has posted. */
+  get waiting(): number {
+    let bytes = 0
+    for (const job of this.jobs) bytes += job.waiting
+    return bytes
+  }
+
+  /** Whether the directory has ever answered. */
+  get isKnown(): boolean {
+    return this.memory !== nothing
+  }
+
+  /** Asks the directory, unless it has just answered. Who comes meanwhile gets the same answer. */
+  get refresh(): Effect.Effect<void, NoDescription> {
+    return Effect.suspend(() => {
+      if (!this.isStale) return Effect.void
+      if (this.#asking !== undefined) return Deferred.await(this.#asking)
+      const answer = (this.#asking = Deferred.makeUnsafe<void, NoDescription>())
+      this.#core.fork(
+        Effect.map(Effect.exit(this.#ask), (exit) => {
+          this.#asking = undefined
+          Deferred.doneUnsafe(answer, exit)
+        })
+      )
+      return Deferred.await(answer)
+    })
+  }
+
+  /** Why no transfer may begin, if so. */
+  get obstacle(): Stop | undefined {
+    const { lastFault } = this.ways
+    if (this.ways.hasNoCard) return givenUp("no own card is left", lastFault)
+    const isOpen = this.breaker.isOpen(this.#core.now())
+    return isOpen ? givenUp("not tried again yet", lastFault) : undefined
+  }
+
+  submit(job: Job): void {
+    if (this.jobs.size === 0) this.breaker.begin()
+    this.jobs.add(job)
+    this.queue(job)
+    this.ways.feed()
+  }
+
+  /** A job has something to hand out. */
+  queue(job: Job): void {
+    if (job.isQueued || !job.hasWork) return
+    job.isQueued = true
+    this.#round.push(job)
+  }
+
+  /** The next slice of the jobs, which take turns. */
+  next(): Slice | undefined {
+    for (;;) {
+      const job = this.#round.shift()
+      if (job === undefined) return undefined
+      job.isQueued = false
+      const slice = job.take(this.memory, this.#core.pool)
+      this.queue(job)
+      if (slice !== undefined) return slice
+      job.settle()
+    }
+  }
+
+  /** The peer cannot be reached, and what waits has waited enough. */
+  giveUp(detail: string): void {
+    Metrics.outages.updateUnsafe(1, this.#core.context)
+    const stop = givenUp(detail, this.ways.lastFault)
+    for (const job of this.jobs) {
+      job.halt(stop, this.#core.pool)
+      job.settle()
+    }
+  }
+
+  get #ask(): Effect.Effect<void, NoDescription> {
+    return this.#core.directory.resolve(this.name).pipe(
+      Effect.flatMap((said) => check(this.name, said)),
+      Effect.map((description) => {
+        this.isStale = false
+        this.memory = new PeerMemory(description)
+        this.ways.know(description.nics)
+      })
+    )
+  }
+}
+
+const givenUp = (detail: string, fault: RailFault | undefined): Stop => ({
+  reason: "peer-unreachable",
+  detail,
+  fault
+})

@@ -1,0 +1,157 @@
+/**
+ * The ways to a peer: each pair of an own card and one of the peer's is a rail. Which one to use,
+ * what its failures say, and when it may be tried again. Pure: time is a value.
+ *
+ * That any card reaches any other is not assumed. What is known of a pair is learned: a pair that
+ * moved data is better than an untried one, and that is better than one that failed.
+ */
+import type { Status } from "../../../native/verbs/Completion.ts"
+
+/** When rails are paused and tried again; milliseconds. */
+export interface Settings {
+  /** So many faults within `faultsWithin` pause a card or a rail. */
+  readonly faults: number
+  readonly faultsWithin: number
+  readonly pause: number
+  /** The first wait after an attempt that moved nothing; it doubles up to `longestWait`. */
+  readonly firstWait: number
+  readonly longestWait: number
+}
+
+/** Whose fault the end of a work request was; `none` if it only tells of the end of its link. */
+export type Blame = "none" | "request" | "local" | "peer" | "rail"
+
+const blames: Readonly<Record<Status, Blame>> = {
+  success: "none",
+  flushed: "none",
+  // The request names memory that is not there: no other rail would do better.
+  "local-protection": "request",
+  "remote-access": "request",
+  "local-length": "local",
+  "local-operation": "local",
+  fatal: "local",
+  "remote-invalid": "peer",
+  "remote-operation": "peer",
+  "retry-exceeded": "rail",
+  "rnr-retry-exceeded": "rail"
+}
+
+export const blameOf = (status: Status): Blame => blames[status]
+
+/** The faults of a card or of a rail. Few in a short time pause it; isolated ones do not add up. */
+export class Health {
+  readonly #settings: Settings
+  #times: Array<number> = []
+  #pausedUntil = -Infinity
+
+  constructor(settings: Settings) {
+    this.#settings = settings
+  }
+
+  fault(now: number): void {
+    const { faults, faultsWithin, pause } = this.#settings
+    this.#times = [...this.#times, now].slice(-faults)
+    if (this.#times.length < faults || now - this.#times[0]! > faultsWithin) return
+    this.#times = []
+    this.#pausedUntil = now + pause
+  }
+
+  isPaused(now: number): boolean {
+    return now < this.#pausedUntil
+  }
+}
+
+/** A way from an own card to one of a peer's. */
+export class Rail {
+  /** The numbers of the cards. */
+  readonly local: number
+  readonly remote: number
+  /** Cards of one name are likely to be on one network. */
+  readonly isPreferred: boolean
+  readonly health: Health
+  #reach: 0 | 1 | 2 = 1
+  #failures = 0
+  #notBefore = -Infinity
+  readonly #settings: Settings
+
+  constructor(
+    ends: {
+      readonly local: number
+      readonly remote: number
+      readonly isPreferred: boolean
+    },
+    settings: Settings
+  ) {
+    this.local = ends.local
+    this.remote = ends.remote
+    this.isPreferred = ends.isPreferred
+    this.health = new Health(settings)
+    this.#settings = settings
+  }
+
+  /** 0: it moved data, 1: untried, 2: it failed last. */
+  get reach(): number {
+    return this.#reach
+  }
+
+  /** It may be opened from then on. */
+  get notBefore(): number {
+    return this.#notBefore
+  }
+
+  /** Only data that arrived shows that a rail works. */
+  moved(): void {
+    this.#reach = 0
+    this.#failures = 0
+    this.#notBefore = -Infinity
+  }
+
+  /** An attempt ended: a link that was not opened, or that has ended. */
+  failed(now: number, isUnreachable: boolean): void {
+    // One end of a link says little; a second one before anything moved says enough.
+    if (isUnreachable || this.#failures > 0) this.#reach = 2
+    const { firstWait, longestWait } = this.#settings
+    this.#notBefore = now + Math.min(longestWait, firstWait * 2 ** this.#failures)
+    this.#failures += 1
+  }
+}
+
+/** What is known besides a rail: of its two cards, and how much they do for this peer. */
+export interface Surroundings {
+  readonly now: number
+  readonly localHealth: (local: number) => Health
+  readonly remoteHealth: (remote: number) => Health
+  /** Rails to that card of the peer that are open or being opened. */
+  readonly load: (remote: number) => number
+}
+
+const isPaused = (rail: Rail, { localHealth, now, remoteHealth }: Surroundings): boolean =>
+  rail.health.isPaused(now) ||
+  localHealth(rail.local).isPaused(now) ||
+  remoteHealth(rail.remote).isPaused(now)
+
+const later = (rail: Rail, now: number): number => Math.max(now, rail.notBefore)
+
+/**
+ * The rails that may be opened, the best one first; it may have to wait until its `notBefore`. A
+ * pause counts only while another rail of `all` has none and has not failed last.
+ */
+export const ranked = <R extends Rail>(
+  rails: ReadonlyArray<R>,
+  all: ReadonlyArray<R>,
+  surroundings: Surroundings
+): ReadonlyArray<R> => {
+  const { load, now } = surroundings
+  const isPauseHeeded = all.some((rail) => rail.reach < 2 && !isPaused(rail, surroundings))
+  return rails
+    .filter((rail) => !isPauseHeeded || !isPaused(rail, surroundings))
+    .toSorted(
+      (one, other) =>
+        one.reach - other.reach ||
+        later(one, now) - later(other, now) ||
+        Number(other.isPreferred) - Number(one.isPreferred) ||
+        load(one.remote) - load(other.remote) ||
+        one.local - other.local ||
+        one.remote - other.remote
+    )
+}

@@ -1,0 +1,47 @@
+/** A piece of an operation, and who has it. Slices are made once and used again and again. */
+import type { ReadyLink } from "../ReadyLink.ts"
+import { Found } from "./cutting.ts"
+import type { Job } from "./job.ts"
+import type { Way } from "./way.ts"
+
+/**
+ * A slice has one owner at a time: its job while it waits, then the card that it is posted on,
+ * which gives it back when its completion has come. Nothing else ends it.
+ */
+export class Slice {
+  job: Job | undefined = undefined
+  /** Which operation of the job. */
+  operation = 0
+  /** From the start of the operation. */
+  at = 0
+  length = 0
+  /** How often it was posted and failed. */
+  attempts = 0
+  /** Where it goes in the peer's memory, as of the post. */
+  readonly found = new Found()
+  /** Which way it is posted on, and which life of that. */
+  way: Way | undefined = undefined
+  link: ReadyLink | undefined = undefined
+  /** The next one in the same list. */
+  next: Slice | undefined = undefined
+}
+
+/** Slices that nobody uses. There are never more than were posted or failed at one time. */
+export class SlicePool {
+  #free: Slice | undefined = undefined
+
+  take(): Slice {
+    const slice = this.#free ?? new Slice()
+    this.#free = slice.next
+    slice.next = undefined
+    return slice
+  }
+
+  give(slice: Slice): void {
+    slice.job = slice.way = slice.link = undefined
+    slice.attempts = 0
+    slice.found.buffer = undefined
+    slice.next = this.#free
+    this.#free = slice
+  }
+}

@@ -1,0 +1,51 @@
+/** A rail of a peer that is in use: its link, and what is posted on it. */
+import type { PeerNic } from "../Directory.ts"
+import type { ReadyLink } from "../ReadyLink.ts"
+import type { Peer } from "./peer.ts"
+import type { Pump } from "./pump.ts"
+import { Rail, type Settings } from "./rails.ts"
+
+export class Way extends Rail {
+  readonly peer: Peer
+  readonly pump: Pump
+  readonly nic: PeerNic
+  link: ReadyLink | undefined = undefined
+  /** Since when it is being opened. */
+  openingSince: number | undefined = undefined
+  /** Slices that are posted on it, those on links before this one included. */
+  posted = 0
+  /** When something ended on it last. */
+  progressAt = 0
+  /** Whether it waits for its turn to post. */
+  isHungry = false
+  /** Whether it counts among those that share the card. */
+  isActive = false
+  /** The link that a single request's fault has ended; other work on it is innocent. */
+  endedByRequest: ReadyLink | undefined = undefined
+
+  constructor(peer: Peer, pump: Pump, nic: PeerNic, remote: number, settings: Settings) {
+    super(
+      { local: pump.index, remote, isPreferred: cardOf(nic.path) === cardOf(pump.nic.path) },
+      settings
+    )
+    this.peer = peer
+    this.pump = pump
+    this.nic = nic
+  }
+
+  get isOpen(): boolean {
+    return this.link !== undefined && this.link.isOpen
+  }
+
+  get isOpening(): boolean {
+    return this.openingSince !== undefined
+  }
+
+  /** Whether it may be opened. What is left of an earlier link may still be posted. */
+  get isIdle(): boolean {
+    return this.link === undefined && this.openingSince === undefined
+  }
+}
+
+/** The name of the card in `server@nic`. */
+const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)

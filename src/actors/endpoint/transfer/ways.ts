@@ -1,0 +1,277 @@
+/** The ways to one peer: which of them are open, being opened, or to be tried next. */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Metric from "effect/Metric"
+import type { NoDescription, PeerNic } from "../Directory.ts"
+import type { LinkFailure } from "../Links.ts"
+import type { ReadyLink } from "../ReadyLink.ts"
+import type { RailFault } from "../TransferError.ts"
+import * as Metrics from "../TransferMetrics.ts"
+import type { Core } from "./core.ts"
+import type { Stop } from "./job.ts"
+import type { Peer } from "./peer.ts"
+import { type Blame, Health, ranked } from "./rails.ts"
+import { Way } from "./way.ts"
+
+/** How a link ended under work. */
+export interface Loss {
+  readonly blame: Blame
+  readonly status: string
+  /** The own queue pair, if it is known. */
+  readonly queuePair?: number
+}
+
+const noCard = "the peer has no such card any more"
+
+const ready = Metric.withAttributes(Metrics.opens, { outcome: "ready" })
+const failed = Metric.withAttributes(Metrics.opens, { outcome: "failed" })
+
+export class Ways {
+  lastFault: RailFault | undefined = undefined
+  readonly #peer: Peer
+  readonly #core: Core
+  #all: ReadonlyArray<Way> = []
+  readonly #healthOfNic = new Map<string, Health>()
+  /** Who waits for ways to be open. */
+  readonly #warming = new Set<() => void>()
+  /** When the next look is due. */
+  #wakeAt = Infinity
+
+  constructor(peer: Peer, core: Core) {
+    this.#peer = peer
+    this.#core = core
+  }
+
+  get areIdle(): boolean {
+    return this.#warming.size === 0 && this.#all.every((way) => way.isIdle)
+  }
+
+  /** Whether all own cards are gone. */
+  get hasNoCard(): boolean {
+    return this.#core.pumps.every(({ isGone }) => isGone)
+  }
+
+  /** The peer has these cards. Ways to others are given up. */
+  know(nics: ReadonlyArray<PeerNic>): void {
+    const { pumps, settings } = this.#core
+    const known = new Map(this.#all.map((way) => [`${way.local} ${way.nic.path}`, way]))
+    const ways: Array<Way> = []
+    for (const [remote, nic] of nics.entries()) {
+      for (const pump of pumps) {
+        const key = `${pump.index} ${nic.path}`
+        const way = known.get(key)
+        // Keys are found by the number of the card, so a card that moved is another one.
+        const isSame = way !== undefined && way.remote === remote
+        if (isSame) known.delete(key)
+        ways.push(isSame ? way : new Way(this.#peer, pump, nic, remote, settings))
+      }
+    }
+    this.#all = ways
+    for (const way of known.values()) this.#drop(way, noCard)
+  }
+
+  /** There is new work: what is open takes it, and what it needs besides is opened. */
+  feed(): void {
+    for (const way of this.#all) if (way.isOpen) way.pump.feed(way)
+    this.#connect()
+  }
+
+  /** An own card is gone, and its links with it. */
+  leave(local: number): void {
+    for (const way of this.#all) {
+      if (way.local === local && way.link !== undefined) {
+        this.lost(way, { blame: "local", status: "fatal" })
+      }
+    }
+    this.feed()
+  }
+
+  /** Work has shown that a way's link is of no use any more. */
+  lost(way: Way, { blame, queuePair = 0, status }: Loss): void {
+    const { context, now } = this.#core
+    this.lastFault = faultOf(way, way.link, queuePair, status)
+    this.#drop(way, status)
+    Metric.withAttributes(Metrics.lostLinks, { blame }).updateUnsafe(1, context)
+    if (blame === "local") way.pump.health.fault(now())
+    if (blame === "peer") this.#healthOf(way.nic.path).fault(now())
+    if (blame === "rail") way.health.fault(now())
+    this.#failed(way, blame === "rail")
+  }
+
+  /** Waits until every own card that can has a link to the peer; fails if none has. */
+  get warm(): Effect.Effect<void, Stop> {
+    return Effect.callback<void, Stop>((resume) => {
+      const look = () => {
+        const { obstacle } = this.#peer
+        const isReady = this.#all.some((way) => way.isOpen)
+        if (this.#all.some((way) => way.isOpening) || (!isReady && obstacle === undefined)) return
+        this.#warming.delete(look)
+        resume(isReady ? Effect.void : Effect.fail(obstacle!))
+      }
+      this.#warming.add(look)
+      this.#connect()
+      look()
+      return Effect.sync(() => this.#warming.delete(look))
+    })
+  }
+
+  /** Opens what is missing for the work that waits: at most one way at a time for each card. */
+  #connect(): void {
+    const { now: clock, pumps, settings } = this.#core
+    const now = clock()
+    for (const way of this.#all) if (way.link !== undefined && !way.isOpen) this.#endedIdle(way)
+    const isWarming = this.#warming.size > 0
+    const wanted = isWarming ? Infinity : Math.ceil(this.#peer.waiting / settings.sliceBytes)
+    const busy = (way: Way) =>
+      way.isOpen || (way.isOpening && now - way.openingSince! < settings.hedge)
+    let have = this.#all.filter(busy).length
+    if (wanted > 0 && this.hasNoCard) return this.#giveUp("no own card is left")
+    if (wanted === 0 || have >= pumps.length) return this.#wake(this.#hedgeAt())
+    const free = pumps.filter(
+      ({ index, isGone }) => !isGone && !this.#all.some((way) => way.local === index && busy(way))
+    )
+    const candidates = this.#ranked(
+      free.flatMap(({ index }) => {
+        const rails = this.#all.filter((way) => way.local === index && way.isIdle)
+        return this.#ranked(rails, now).slice(0, 1)
+      }),
+      now
+    )
+    let wakeAt = this.#hedgeAt()
+    for (const way of candidates) {
+      if (have >= wanted) break
+      if (way.notBefore > now) wakeAt = Math.min(wakeAt, way.notBefore)
+      else {
+        have += 1
+        this.#open(way, now)
+        wakeAt = Math.min(wakeAt, now + settings.hedge)
+      }
+    }
+    this.#wake(wakeAt)
+  }
+
+  #ranked(ways: ReadonlyArray<Way>, now: number): ReadonlyArray<Way> {
+    return ranked(ways, this.#all, {
+      now,
+      localHealth: (local) => this.#core.pumps[local]!.health,
+      remoteHealth: (remote) =>
+        this.#healthOf(this.#all.find((way) => way.remote === remote)!.nic.path),
+      load: (remote) =>
+        this.#all.filter((way) => way.remote === remote && (way.isOpen || way.isOpening)).length
+    })
+  }
+
+  /** When the next attempt has taken so long that its card tries another way too. */
+  #hedgeAt(): number {
+    const { hedge } = this.#core.settings
+    let at = Infinity
+    for (const { openingSince } of this.#all) {
+      const due = (openingSince ?? Infinity) + hedge
+      if (due > this.#core.now()) at = Math.min(at, due)
+    }
+    return at
+  }
+
+  /** Looks again at that time. */
+  #wake(at: number): void {
+    if (at >= this.#wakeAt) return
+    this.#wakeAt = at
+    const look = Effect.sync(() => {
+      if (this.#wakeAt !== at) return
+      this.#wakeAt = Infinity
+      this.#connect()
+    })
+    this.#core.fork(Effect.delay(look, Math.max(1, Math.ceil(at - this.#core.now()))))
+  }
+
+  #open(way: Way, now: number): void {
+    const { fork, links, settings } = this.#core
+    way.openingSince = now
+    const { path } = way.nic
+    const attempt: Effect.Effect<ReadyLink, LinkFailure | NoDescription> = this.#peer.refresh.pipe(
+      Effect.andThen(links.open(way.pump.nic, path)),
+      Effect.timeoutOrElse({
+        duration: settings.openWithin,
+        orElse: () => Effect.fail({ _tag: "Unanswered", message: "the attempt did not end" })
+      }),
+      Effect.withSpan("TransferEngine.open", {
+        attributes: { "handfast.local": way.pump.nic.path, "handfast.peer": path }
+      })
+    )
+    fork(Effect.map(Effect.exit(attempt), (exit) => this.#opened(way, exit)))
+  }
+
+  #opened(way: Way, exit: Exit.Exit<ReadyLink, LinkFailure | NoDescription>): void {
+    const { context, links } = this.#core
+    way.openingSince = undefined
+    const link = Exit.isSuccess(exit) ? exit.value : undefined
+    if (link !== undefined && !this.#all.includes(way)) {
+      links.retire(link, noCard)
+    } else if (link?.isOpen === true) {
+      ready.updateUnsafe(1, context)
+      way.link = link
+      way.pump.feed(way)
+      this.#connect()
+    } else {
+      failed.updateUnsafe(1, context)
+      const error = Exit.findErrorOption(exit)
+      const status = error._tag === "Some" ? error.value.message : "the link ended at once"
+      this.lastFault = faultOf(way, link, 0, status)
+      way.health.fault(this.#core.now())
+      this.#failed(way, true)
+    }
+    for (const look of this.#warming) look()
+  }
+
+  /** A link ended while nothing was posted: nobody's fault, and it may be opened again at once. */
+  #endedIdle(way: Way): void {
+    this.#drop(way, "ended")
+    this.#peer.isStale = true
+  }
+
+  /** Nothing more is posted on the way's link; whoever keeps it may not know that yet. */
+  #drop(way: Way, reason: string): void {
+    if (way.link !== undefined) this.#core.links.retire(way.link, reason)
+    way.link = undefined
+  }
+
+  #failed(way: Way, isUnreachable: boolean): void {
+    const now = this.#core.now()
+    way.failed(now, isUnreachable)
+    this.#peer.isStale = true
+    const isLast = !this.#all.some((one) => one.isOpen || one.isOpening)
+    const { breaker } = this.#peer
+    const { patience } = this.#core.settings
+    if (breaker.failed(now, isLast)) {
+      this.#giveUp(`no way to it worked for ${Math.round(patience / 1000)} s`)
+    } else this.#connect()
+    for (const look of this.#warming) look()
+  }
+
+  #giveUp(detail: string): void {
+    this.#peer.giveUp(detail)
+    for (const look of this.#warming) look()
+  }
+
+  #healthOf(path: string): Health {
+    const health = this.#healthOfNic.get(path) ?? new Health(this.#core.settings)
+    this.#healthOfNic.set(path, health)
+    return health
+  }
+}
+
+/** All that is known of where something failed. */
+export const faultOf = (
+  way: Way,
+  link: ReadyLink | undefined,
+  queuePair: number,
+  status: string
+): RailFault => ({
+  local: way.pump.nic.path,
+  localGid: way.pump.gid,
+  queuePair,
+  peer: way.nic.path,
+  peerGid: way.nic.gid,
+  peerQueuePairs: link?.peerQueuePairs ?? [],
+  status
+})

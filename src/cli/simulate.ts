@@ -1,0 +1,214 @@
+/**
+ * `handfast simulate NAME`: runs a simulation under many seeds, on all cores, and says whether what
+ * must hold did. A failing seed is shown with its faults made few, and the line that repeats it.
+ *
+ * The seeds are shared out among processes of this same command, each with a range of its own, so
+ * the first failing seed does not depend on how many there are.
+ */
+import { spawn } from "node:child_process"
+import { availableParallelism } from "node:os"
+import * as Argument from "effect/cli/Argument"
+import * as CliError from "effect/cli/CliError"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import * as Schema from "effect/Schema"
+import * as Printout from "../testing/Printout.ts"
+import * as Sim from "../testing/Sim.ts"
+import type { Simulation } from "./simulations.ts"
+
+class UnknownName extends Schema.TaggedError<UnknownName>()("UnknownName", {
+  what: Schema.String,
+  name: Schema.String,
+  known: Schema.Array(Schema.String)
+}) {
+  override readonly [Runtime.errorExitCode] = 2
+  override get [CliError.userMessage]() {
+    return `There is no ${this.what} ${JSON.stringify(this.name)}. Known: ${this.known.join(", ")}.`
+  }
+}
+
+/** The exit code says it too; what broke has been printed. */
+class Violated extends Schema.TaggedError<Violated>()("Violated", { simulation: Schema.String }) {
+  override get [CliError.userMessage]() {
+    return `What must hold in the simulation ${this.simulation} did not.`
+  }
+}
+
+/** What one process found. */
+const Found = Schema.Struct({
+  runs: Schema.Int,
+  violations: Schema.Int,
+  /** Seen in all executions, also in those that make the faults of a failing run fewer. */
+  earlyPosts: Schema.Int,
+  firstFailingSeed: Schema.NullOr(Schema.Int),
+  deterministic: Schema.Boolean,
+  /** What is shown of the failing run. */
+  shown: Schema.String
+})
+type Found = typeof Found.Type
+
+interface Task {
+  readonly name: string
+  readonly seeds: number
+  readonly from: number
+  readonly gate: "on" | "off"
+  readonly plant: string | undefined
+}
+
+const flagsOf = ({ from, gate, name, plant, seeds }: Task): ReadonlyArray<string> => [
+  ...["simulate", name, "--seeds", String(seeds), "--from", String(from), "--gate", gate],
+  ...(plant === undefined ? [] : ["--plant", plant])
+]
+
+const run = Effect.fnUntraced(function* (simulation: Simulation, task: Task) {
+  let earlyPosts = 0
+  const program = simulation.program({
+    gate: task.gate,
+    plant: task.plant,
+    onEarlyPosts: (count) => void (earlyPosts += count)
+  })
+  const report = yield* Sim.explore(program, { seeds: task.seeds, from: task.from })
+  const { deterministic, failure, failures, firstFailingSeed = null, runs } = report
+  const again = flagsOf({ ...task, seeds: 1, from: firstFailingSeed ?? 0 }).join(" ")
+  const shown = failure === undefined ? "" : Printout.failure(failure, report, `handfast ${again}`)
+  return { runs, violations: failures, earlyPosts, firstFailingSeed, deterministic, shown }
+})
+
+/** A process that was to run seeds ended without a result. */
+class ProcessFailed extends Schema.TaggedError<ProcessFailed>()("ProcessFailed", {
+  detail: Schema.String
+}) {
+  override get [CliError.userMessage]() {
+    return `A process that ran seeds has failed: ${this.detail}`
+  }
+}
+
+const decodeFound = Schema.decodeUnknownOption(Schema.fromJsonString(Found))
+
+/** Runs a part of the seeds in a process of its own. */
+const runApart = (task: Task): Effect.Effect<Found, ProcessFailed> =>
+  Effect.callback((resume) => {
+    const [, main] = process.argv
+    const flags = [...flagsOf(task), "--jobs", "1", "--json"]
+    const child = spawn(process.execPath, [...process.execArgv, main!, ...flags], {
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    const output = { stdout: "", stderr: "" }
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (output.stdout += text))
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (output.stderr += text))
+    const fail = (detail: string) => resume(Effect.fail(new ProcessFailed({ detail })))
+    child.on("error", ({ message }) => fail(message))
+    child.on("close", () => {
+      const found = decodeFound(output.stdout)
+      if (Option.isSome(found)) resume(Effect.succeed(found.value))
+      else fail(output.stderr)
+    })
+    return Effect.sync(() => child.kill())
+  })
+
+const merge = (all: ReadonlyArray<Found>): Found => {
+  const failed = all
+    .filter(({ firstFailingSeed }) => firstFailingSeed !== null)
+    .toSorted((a, b) => a.firstFailingSeed! - b.firstFailingSeed!)
+  const sum = (pick: (found: Found) => number) => all.reduce((sum, one) => sum + pick(one), 0)
+  return {
+    runs: sum(({ runs }) => runs),
+    violations: sum(({ violations }) => violations),
+    earlyPosts: sum(({ earlyPosts }) => earlyPosts),
+    firstFailingSeed: failed[0]?.firstFailingSeed ?? null,
+    deterministic: all.every(({ deterministic }) => deterministic),
+    shown: failed[0]?.shown ?? ""
+  }
+}
+
+/** Equal shares of the seeds, in order. */
+const shares = (task: Task, jobs: number): ReadonlyArray<Task> =>
+  Array.from({ length: jobs }, (_, job) => {
+    const [first, next] = [job, job + 1].map((part) => Math.floor((task.seeds * part) / jobs))
+    return { ...task, from: task.from + first!, seeds: next! - first! }
+  }).filter(({ seeds }) => seeds > 0)
+
+/** Fewer seeds than this are run at once; a process takes a second to begin. */
+const SEEDS_WORTH_A_PROCESS = 100
+
+const flags = {
+  name: Argument.String("name").pipe(Argument.withDescription("The simulation")),
+  seeds: Flag.Int("seeds").pipe(
+    Flag.withDescription("How many seeds to run"),
+    Flag.withDefault(200)
+  ),
+  from: Flag.Int("from").pipe(Flag.withDescription("The first seed"), Flag.withDefault(1)),
+  seed: Flag.Int("seed").pipe(Flag.withDescription("Run this seed only"), Flag.optional),
+  gate: Flag.Literals("gate", ["on", "off"]).pipe(
+    Flag.withDescription("Off: everybody sends as soon as the own half is up"),
+    Flag.withDefault("on")
+  ),
+  plant: Flag.String("plant").pipe(
+    Flag.withDescription("Plant a known defect, which the simulation has to find"),
+    Flag.optional
+  ),
+  jobs: Flag.Int("jobs").pipe(
+    Flag.withDescription("Processes at the same time. Default: one for each core"),
+    Flag.withDefault(availableParallelism())
+  ),
+  json: Flag.Boolean("json").pipe(
+    Flag.withDescription("Print one JSON object instead"),
+    Flag.withDefault(false)
+  )
+} as const
+
+/** The command over a table of simulations. */
+export const simulate = (simulations: Readonly<Record<string, Simulation>>) =>
+  Command.make(
+    "simulate",
+    flags,
+    Effect.fnUntraced(function* ({ from, gate, jobs, json, name, plant, seed, seeds }) {
+      const simulation = Object.hasOwn(simulations, name) ? simulations[name] : undefined
+      if (simulation === undefined) {
+        const known = Object.keys(simulations)
+        return yield* new UnknownName({ what: "simulation", name, known })
+      }
+      const defect = Option.getOrUndefined(plant)
+      if (defect !== undefined && !simulation.defects.includes(defect)) {
+        const known = simulation.defects
+        return yield* new UnknownName({ what: "known defect", name: defect, known })
+      }
+      const one = Option.getOrUndefined(seed)
+      const task: Task =
+        one === undefined
+          ? { name, seeds, from, gate, plant: defect }
+          : { name, seeds: 1, from: one, gate, plant: defect }
+      const parts = shares(task, task.seeds < SEEDS_WORTH_A_PROCESS ? 1 : Math.max(1, jobs))
+      const found =
+        parts.length === 1
+          ? yield* run(simulation, task)
+          : merge(yield* Effect.forEach(parts, runApart, { concurrency: "unbounded" }))
+      const { deterministic, earlyPosts, runs, shown, violations } = found
+      if (json) yield* Console.log(JSON.stringify(found))
+      else {
+        if (shown !== "") yield* Console.log(shown)
+        yield* Console.log(
+          `${runs} runs of ${name}: ${violations} violations, ${earlyPosts} early posts, ` +
+            (deterministic ? "each run repeats exactly" : "NOT deterministic")
+        )
+      }
+      if (violations > 0) return yield* new Violated({ simulation: name })
+      return undefined
+    })
+  ).pipe(
+    Command.withDescription("Run a seeded simulation with faults, and look for broken promises"),
+    Command.withExamples([
+      {
+        command: "handfast simulate endpoint --seeds 1000",
+        description: "A thousand runs of hosts that move memory between each other"
+      },
+      {
+        command: "handfast simulate endpoint --gate off",
+        description: "The same without the gate: it finds who sends too soon"
+      }
+    ])
+  )

@@ -1,0 +1,27 @@
+/** The simulations that `handfast simulate` knows: one line each. */
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as EndpointSimulation from "../testing/EndpointSimulation.ts"
+
+/** What a simulation is told for all of its runs. */
+export interface Setup {
+  readonly gate: "on" | "off"
+  /** A known defect, by its name. */
+  readonly plant: string | undefined
+  /** Counts messages that came too soon. */
+  readonly onEarlyPosts: (count: number) => void
+}
+
+export interface Simulation {
+  /** The defects that can be planted. */
+  readonly defects: ReadonlyArray<string>
+  readonly program: (setup: Setup) => Effect.Effect<void, unknown, Scope.Scope>
+}
+
+export const simulations: Readonly<Record<string, Simulation>> = {
+  endpoint: {
+    defects: Object.keys(EndpointSimulation.defects),
+    program: ({ plant, ...setup }) =>
+      EndpointSimulation.program({ ...setup, plant: plant as EndpointSimulation.Planted })
+  }
+}

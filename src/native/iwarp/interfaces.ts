@@ -1,0 +1,69 @@
+/**
+ * Network interfaces as the operating system shows them: those that are up and have addresses.
+ *
+ * A port keeps each address at its index for as long as the address is there, and over a time
+ * without any; an index that is free goes to the next address that comes.
+ */
+import type { NetworkInterfaceInfo } from "node:os"
+import * as Gid from "../../schema/Gid.ts"
+import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
+
+/** What `os.networkInterfaces` says. */
+export type Look = { readonly [name: string]: ReadonlyArray<NetworkInterfaceInfo> | undefined }
+
+/** A port at one look. */
+export interface Port {
+  /** Whether there is any address. */
+  readonly isUp: boolean
+  /** By their index; what was there before the port went down stays here. */
+  readonly gids: ReadonlyArray<Gid.Gid | undefined>
+}
+
+/** A port that nobody has looked at. */
+export const unseen: Port = { isUp: false, gids: [] }
+
+const gidsIn = (look: Look, name: string): ReadonlySet<Gid.Gid> =>
+  new Set(
+    (look[name] ?? [])
+      // An address of the link alone means nothing without the interface.
+      .filter(({ address }) => !address.startsWith("fe80:"))
+      .flatMap(({ address }) => Gid.fromAddress(address) ?? [])
+  )
+
+/** The names of the interfaces with addresses, those that reach further first. */
+export const namesIn = (look: Look): ReadonlyArray<string> =>
+  Object.entries(look)
+    .toSorted(([, one], [, other]) => Number(one?.[0]?.internal) - Number(other?.[0]?.internal))
+    .map(([name]) => name)
+    .filter((name) => gidsIn(look, name).size > 0)
+
+/** The port of an interface, after this look. */
+export const portIn = (look: Look, name: string, before: Port): Port => {
+  const found = gidsIn(look, name)
+  if (found.size === 0) return { isUp: false, gids: before.gids }
+  const gids = before.gids.map((gid) => (gid !== undefined && found.has(gid) ? gid : undefined))
+  for (const gid of found) {
+    if (gids.includes(gid)) continue
+    const free = gids.indexOf(undefined)
+    gids[free < 0 ? gids.length : free] = gid
+  }
+  return { isUp: true, gids }
+}
+
+/** The identifiers that a port has now. */
+export const entriesOf = ({ gids, isUp }: Port, name: string): ReadonlyArray<GidEntry> =>
+  gids.flatMap((gid, index) =>
+    isUp && gid !== undefined ? [{ index, gid, type: "iwarp" as const, interface: name }] : []
+  )
+
+/** What is told of the change from one look to the next. */
+export const changes = (before: Port, after: Port): ReadonlyArray<DeviceEvent> => {
+  const port = 1
+  const events: Array<DeviceEvent> = []
+  if (before.isUp !== after.isUp) events.push({ _tag: after.isUp ? "PortUp" : "PortDown", port })
+  const indices = Math.max(before.gids.length, after.gids.length)
+  for (let index = 0; index < indices; index++) {
+    if (before.gids[index] !== after.gids[index]) events.push({ _tag: "GidChanged", port, index })
+  }
+  return events
+}

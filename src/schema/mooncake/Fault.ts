@@ -1,0 +1,143 @@
+/**
+ * What can be wrong with what comes in over Mooncake's handshake port.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+/**
+ * The length of a frame is above the limit, or it was written in big endian order, which makes any
+ * length that occurs larger than every limit. Nothing after it can be read: close.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class FrameTooLong extends Schema.TaggedError<FrameTooLong>()("FrameTooLong", {
+  length: Schema.Number,
+  limit: Schema.Int
+}) {
+  override get message() {
+    return `a frame of ${this.length} octets; the limit is ${this.limit}`
+  }
+}
+
+/**
+ * A frame of length zero, without even a type.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class FrameEmpty extends Schema.TaggedError<FrameEmpty>()("FrameEmpty", {}) {
+  override get message() {
+    return "a frame without a type"
+  }
+}
+
+/**
+ * The first octet of a frame is neither a type nor the beginning of a text.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnknownFrameType extends Schema.TaggedError<UnknownFrameType>()("UnknownFrameType", {
+  type: Schema.Int
+}) {
+  override get message() {
+    return `a frame of type ${this.type}`
+  }
+}
+
+/**
+ * What ends the reading of a stream.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type FrameFault = FrameTooLong | FrameEmpty | UnknownFrameType
+
+/**
+ * The text of a frame is not JSON, not even as leniently as Mooncake reads it. `at` counts UTF-16
+ * units from the beginning of the text.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class BadJson extends Schema.TaggedError<BadJson>()("BadJson", {
+  at: Schema.Int,
+  expected: Schema.String
+}) {
+  override get message() {
+    return `expected ${this.expected} at character ${this.at}`
+  }
+}
+
+/**
+ * The text is JSON, but not what a frame of its type holds.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Malformed extends Schema.TaggedError<Malformed>()("Malformed", {
+  what: Schema.Literals(["handshake", "segment", "notify", "probe"]),
+  detail: Schema.String
+}) {
+  override get message() {
+    return `not a ${this.what}: ${this.detail}`
+  }
+}
+
+/**
+ * Why a text could not be read as what its frame's type promises.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type TextFault = BadJson | Malformed
+
+/**
+ * A text that is not `server@nic`, or whose server is not `host`, `host:port` or `[address]:port`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class BadNicPath extends Schema.TaggedError<BadNicPath>()("BadNicPath", {
+  text: Schema.String
+}) {
+  override get message() {
+    return `not a path of a NIC: ${JSON.stringify(this.text)}`
+  }
+}
+
+/**
+ * A text that is not sixteen octets in hex with a colon between.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class BadGid extends Schema.TaggedError<BadGid>()("BadGid", { text: Schema.String }) {
+  override get message() {
+    return `not a GID: ${JSON.stringify(this.text)}`
+  }
+}
+
+/**
+ * A reply that rejects nothing, but has nothing to connect to either.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ReplyIncomplete extends Schema.TaggedError<ReplyIncomplete>()("ReplyIncomplete", {
+  missing: Schema.Array(Schema.Literals(["gid", "qpNums"]))
+}) {
+  override get message() {
+    return `a reply without ${this.missing.join(" and ")}`
+  }
+}
+
+/**
+ * Why a reply cannot be used.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ReplyFault = BadNicPath | BadGid | ReplyIncomplete

@@ -1,0 +1,160 @@
+/**
+ * Mooncake's frame: a length of eight octets, a type of one, and a text. The length counts type and
+ * text. A connection carries one frame each way.
+ *
+ * The length is in the order of the sender's machine. All machines that Mooncake runs on are little
+ * endian; a length in the other order is too long for any limit.
+ *
+ * @since 0.1.0
+ */
+import { FrameEmpty, type FrameFault, FrameTooLong, UnknownFrameType } from "./Fault.ts"
+
+/**
+ * @category constants
+ * @since 0.1.0
+ */
+export const FrameType = { connection: 0, metadata: 1, notify: 2, probe: 3 } as const
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type FrameType = (typeof FrameType)[keyof typeof FrameType]
+
+/**
+ * A frame as it was framed: peers older than Mooncake 0.3 write no type, always mean a connection,
+ * and expect the reply in the same form.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Frame {
+  readonly type: FrameType
+  readonly framing: "typed" | "old"
+  readonly text: string
+}
+
+/**
+ * The largest length by default, in octets, itself included: what Mooncake takes by default.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultLimit = 1_048_576
+
+/**
+ * The largest limit that Mooncake can be set to, in octets.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const largestLimit = 134_217_728
+
+const lengthBytes = 8
+
+/**
+ * The octets of a frame.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encode = ({ framing, text, type }: Frame): Uint8Array => {
+  const typeBytes = framing === "typed" ? 1 : 0
+  const length = typeBytes + Buffer.byteLength(text)
+  const out = Buffer.allocUnsafe(lengthBytes + length)
+  out.writeUInt32LE(length, 0)
+  out.writeUInt32LE(0, 4)
+  if (typeBytes === 1) out[lengthBytes] = type
+  out.write(text, lengthBytes + typeBytes)
+  return new Uint8Array(out.buffer, out.byteOffset, out.length)
+}
+
+const nothing = new Uint8Array(0)
+
+/**
+ * Reads one frame however its octets arrive; Mooncake itself sends each in three pieces. It takes
+ * no octet behind the frame, and holds at most twice what has arrived.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export class FrameReader {
+  frame: Frame | undefined = undefined
+  fault: FrameFault | undefined = undefined
+  readonly #limit: number
+  #received = 0
+  /** Of the body. Beyond 53 bits it is not exact, and too long in any case. */
+  #length = 0
+  #body = nothing
+
+  /** A limit beyond the largest one is that one. */
+  constructor(limit: number = defaultLimit) {
+    this.#limit = Math.min(limit, largestLimit)
+  }
+
+  /** How many octets of the frame are here; zero means that the peer has said nothing yet. */
+  get received(): number {
+    return this.#received
+  }
+
+  /** Takes what belongs to the frame and says how many octets that were. */
+  push(chunk: Uint8Array): number {
+    let at = 0
+    while (this.#open && this.#received < lengthBytes && at < chunk.length) {
+      this.#length += chunk[at++]! * 256 ** this.#received++
+      if (this.#received === lengthBytes) this.#judgeLength()
+    }
+    if (!this.#open || at === chunk.length) return at
+    const end = Math.min(chunk.length, at + lengthBytes + this.#length - this.#received)
+    this.#take(chunk.subarray(at, end))
+    return end
+  }
+
+  get #open(): boolean {
+    return this.frame === undefined && this.fault === undefined
+  }
+
+  #judgeLength(): void {
+    const length = this.#length
+    const limit = this.#limit
+    if (length === 0) this.fault = new FrameEmpty()
+    else if (length > limit) this.fault = new FrameTooLong({ length, limit })
+  }
+
+  #take(octets: Uint8Array): void {
+    const before = this.#received - lengthBytes
+    if (before === 0 && octets[0]! >= 0x80) {
+      this.fault = new UnknownFrameType({ type: octets[0]! })
+      return
+    }
+    this.#received += octets.length
+    if (octets.length === this.#length) {
+      this.frame = frameOf(octets)
+      return
+    }
+    this.#reserve(before + octets.length)
+    this.#body.set(octets, before)
+    if (before + octets.length < this.#length) return
+    this.frame = frameOf(this.#body.subarray(0, this.#length))
+    this.#body = nothing
+  }
+
+  /** Grows with what arrives: a length alone makes nobody pay for it. */
+  #reserve(needed: number): void {
+    if (needed <= this.#body.length) return
+    const grown = new Uint8Array(Math.min(this.#length, Math.max(256, 2 * needed)))
+    grown.set(this.#body)
+    this.#body = grown
+  }
+}
+
+const oldest = FrameType.probe + 1
+
+const frameOf = (body: Uint8Array): Frame => {
+  const first = body[0]!
+  const octets = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  if (first < oldest) {
+    return { type: first as FrameType, framing: "typed", text: octets.toString("utf8", 1) }
+  }
+  return { type: FrameType.connection, framing: "old", text: octets.toString("utf8") }
+}

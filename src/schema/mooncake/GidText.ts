@@ -1,0 +1,51 @@
+/**
+ * GIDs as Mooncake writes them: sixteen octets in hex, two digits each, with a colon between.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import { Gid } from "../Gid.ts"
+import { BadGid } from "./Fault.ts"
+
+const shape = /^[0-9a-f]{1,2}(?::[0-9a-f]{1,2}){15}$/i
+const longest = 47
+
+const colons = (digits: string): string => digits.replace(/..(?!$)/g, "$&:")
+
+/**
+ * @category encoding
+ * @since 0.1.0
+ */
+export const print = (gid: Gid): string => colons(gid)
+
+const digits = (text: string): string =>
+  (text.length === longest
+    ? text.replaceAll(":", "")
+    : text
+        .split(":")
+        .map((octet) => octet.padStart(2, "0"))
+        .join("")
+  ).toLowerCase()
+
+const isText = (text: string): boolean => text.length <= longest && shape.test(text)
+
+/**
+ * Octets of a single digit are taken too, as Mooncake takes them.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const parse = (text: string): Result.Result<Gid, BadGid> =>
+  isText(text)
+    ? Result.succeed(digits(text) as Gid)
+    : Result.fail(new BadGid({ text: text.slice(0, 64) }))
+
+/**
+ * @category schemas
+ * @since 0.1.0
+ */
+export const GidText = Schema.String.check(Schema.makeFilter(isText)).pipe(
+  Schema.decodeTo(Gid, SchemaTransformation.transform({ decode: digits, encode: colons }))
+)

@@ -1,0 +1,224 @@
+/**
+ * What connection frames mean: a request and its reply, the acknowledgement that the active side is
+ * ready and the reply to that, and a rejection.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { Gid } from "../Gid.ts"
+import { Announcement } from "./Announcement.ts"
+import type { Body } from "./Body.ts"
+import { ReplyIncomplete, type ReplyFault } from "./Fault.ts"
+import * as GidText from "./GidText.ts"
+import { U16, U32 } from "./internal/integers.ts"
+import * as NicPath from "./NicPath.ts"
+import * as RejectReason from "./RejectReason.ts"
+
+/** Every message may carry what only peers of this library read. */
+const announced = { handfast: Schema.optionalKey(Announcement) }
+
+const half = {
+  sender: NicPath.NicPath,
+  receiver: NicPath.NicPath,
+  lid: U16,
+  qpNums: Schema.Array(U32),
+  ...announced
+}
+
+/** Whether the sender knows of ready acknowledgements; to one that does not, none may be sent. */
+const readyAck = Schema.Literals(["absent", "capable"])
+
+/**
+ * The active side's half. Peers before Mooncake 0.3.11 leave out the GID; it is in their metadata.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Request = Schema.TaggedStruct("Request", {
+  ...half,
+  gid: Schema.optionalKey(Gid),
+  readyAck
+})
+
+/**
+ * The active side's half once more: it is ready now, so the passive side may send.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ReadyAck = Schema.TaggedStruct("ReadyAck", { ...half, gid: Schema.optionalKey(Gid) })
+
+/**
+ * The passive side's half.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Reply = Schema.TaggedStruct("Reply", {
+  ...half,
+  gid: Gid,
+  qpNums: Schema.NonEmptyArray(U32),
+  readyAck
+})
+
+/**
+ * The ready acknowledgement was taken.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const AckReply = Schema.TaggedStruct("AckReply", announced)
+
+/**
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Rejected = Schema.TaggedStruct("Rejected", {
+  reason: RejectReason.RejectReason,
+  ...announced
+})
+
+/**
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Handshake = Schema.Union([Request, ReadyAck, Reply, AckReply, Rejected])
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Handshake = typeof Handshake.Type
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Call = typeof Request.Type | typeof ReadyAck.Type
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Answer = typeof Reply.Type | typeof AckReply.Type | typeof Rejected.Type
+
+const empty: NonNullable<Body> = {
+  localNicPath: "",
+  localGid: "",
+  localLid: 0,
+  peerNicPath: "",
+  qpNums: [],
+  replyMsg: "",
+  payload: ""
+}
+
+const addition = ({ handfast }: { readonly handfast?: Announcement }) =>
+  handfast === undefined ? {} : { handfast }
+
+/**
+ * What the passive side received. If it cannot be used, the failure is what to reject it with.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const readCall = (body: Body): Result.Result<Call, RejectReason.RejectReason> => {
+  const { localGid, localLid, localNicPath, peerNicPath, qpNums, readyAck } = body ?? empty
+  const receiver = NicPath.parse(peerNicPath)
+  const sender = NicPath.parse(localNicPath)
+  const gid = localGid === "" ? undefined : GidText.parse(localGid)
+  if (Result.isFailure(receiver)) return refused("ReceiverPathInvalid", peerNicPath)
+  if (Result.isFailure(sender)) return refused("SenderPathInvalid", localNicPath)
+  if (gid !== undefined && Result.isFailure(gid)) return refused("GidInvalid", localGid)
+  const half = {
+    sender: sender.success,
+    receiver: receiver.success,
+    lid: localLid,
+    qpNums,
+    ...(gid !== undefined && { gid: gid.success }),
+    ...addition(body ?? empty)
+  }
+  if (readyAck === true) return Result.succeed({ _tag: "ReadyAck", ...half })
+  const capability = readyAck === undefined ? "absent" : "capable"
+  return Result.succeed({ _tag: "Request", ...half, readyAck: capability })
+}
+
+/** What a rejection repeats of the peer's own text, in characters: enough to see what was wrong. */
+const repeated = 256
+
+const refused = (reason: RejectReason.KnownReason, text: string) =>
+  Result.fail(RejectReason.make(reason, text.slice(0, repeated)))
+
+/**
+ * What the active side received. A reply that says nothing at all takes an acknowledgement, and
+ * answers no request: whoever asked for a connection must not take it for one.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const readAnswer = (body: Body): Result.Result<Answer, ReplyFault> => {
+  if (body === null) return Result.succeed({ _tag: "Rejected", reason: { _tag: "Unspecified" } })
+  const { localGid, localLid, localNicPath, peerNicPath, qpNums, readyAck, replyMsg } = body
+  const added = addition(body)
+  if (replyMsg !== "") {
+    return Result.succeed({ _tag: "Rejected", reason: RejectReason.parse(replyMsg), ...added })
+  }
+  const saysNothing = localNicPath + localGid + peerNicPath === "" && qpNums.length === 0
+  if (saysNothing && readyAck === undefined) return Result.succeed({ _tag: "AckReply", ...added })
+  const [first, ...more] = qpNums
+  if (localGid === "" || first === undefined) {
+    const gid = localGid === "" ? (["gid"] as const) : []
+    const missing = first === undefined ? ([...gid, "qpNums"] as const) : gid
+    return Result.fail(new ReplyIncomplete({ missing }))
+  }
+  const sender = NicPath.parse(localNicPath)
+  const receiver = NicPath.parse(peerNicPath)
+  const gid = GidText.parse(localGid)
+  if (Result.isFailure(sender)) return Result.fail(sender.failure)
+  if (Result.isFailure(receiver)) return Result.fail(receiver.failure)
+  if (Result.isFailure(gid)) return Result.fail(gid.failure)
+  return Result.succeed({
+    _tag: "Reply",
+    sender: sender.success,
+    receiver: receiver.success,
+    gid: gid.success,
+    lid: localLid,
+    qpNums: [first, ...more],
+    readyAck: readyAck === undefined ? "absent" : "capable",
+    ...added
+  })
+}
+
+/**
+ * The members that say it, as the newest Mooncake writes them. A message without the capability is
+ * written as by the last Mooncake that had none.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const toBody = (message: Handshake): Body => {
+  const added = addition(message)
+  switch (message._tag) {
+    case "Rejected": {
+      const { reason } = message
+      if (reason._tag === "Unspecified") return null
+      return { ...empty, replyMsg: RejectReason.print(reason), ...added }
+    }
+    case "AckReply":
+      return { ...empty, ...added }
+    default: {
+      const { gid, lid, qpNums, receiver, sender } = message
+      const capable = message._tag === "ReadyAck" || message.readyAck === "capable"
+      return {
+        localNicPath: NicPath.print(sender),
+        localGid: gid === undefined ? "" : GidText.print(gid),
+        localLid: lid,
+        peerNicPath: NicPath.print(receiver),
+        qpNums,
+        replyMsg: "",
+        ...(capable && { readyAck: message._tag === "ReadyAck", payload: "" }),
+        ...added
+      }
+    }
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * The text of a probe frame, which asks whether anybody is there. Only the reply has a status.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { Malformed, type TextFault } from "./Fault.ts"
+import { isObject, member, parse, print } from "./internal/json.ts"
+
+/**
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Probe = Schema.Struct({ status: Schema.optionalKey(Schema.String) })
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Probe = typeof Probe.Type
+
+/**
+ * The reply of whoever is there.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const alive: Probe = { status: "success" }
+
+/**
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encode = ({ status }: Probe): string => print({ status })
+
+/**
+ * @category decoding
+ * @since 0.1.0
+ */
+export const decode = (text: string): Result.Result<Probe, TextFault> =>
+  Result.flatMap(parse(text), (json) => {
+    if (!isObject(json)) {
+      return Result.fail(new Malformed({ what: "probe", detail: "expected an object" }))
+    }
+    const status = member(json, "status")
+    return Result.succeed(typeof status === "string" ? { status } : {})
+  })

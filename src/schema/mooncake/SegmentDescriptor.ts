@@ -1,0 +1,101 @@
+/**
+ * What a process says about itself in a metadata frame: its NICs, the memory it has registered, and
+ * which NICs are near which memory.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { Malformed, type TextFault } from "./Fault.ts"
+import { GidText } from "./GidText.ts"
+import { largestU64, U16, U32, U64 } from "./internal/integers.ts"
+import { type Json, parse, print } from "./internal/json.ts"
+
+const Device = Schema.Struct({ gid: GidText, lid: U16, name: Schema.NonEmptyString })
+
+const BufferBody = Schema.Struct({
+  addr: U64,
+  length: U64,
+  lkey: Schema.Array(U32),
+  name: Schema.NonEmptyString,
+  rkey: Schema.Array(U32)
+})
+
+const Buffer = BufferBody.check(
+  Schema.makeFilter(({ addr, length }) => {
+    if (addr === 0n || length === 0n) return "expected memory"
+    return addr + length - 1n <= largestU64 || "expected memory that ends within 64 bits"
+  })
+)
+
+/** For each place where memory may be: the NICs to prefer, and the others that reach it. */
+const PriorityMatrix = Schema.NullOr(
+  Schema.Record(
+    Schema.String,
+    Schema.Tuple([Schema.Array(Schema.String), Schema.Array(Schema.String)])
+  )
+)
+
+/**
+ * A transfer takes its keys by the number of the NIC: a buffer has a key for each NIC, or is not
+ * for others at all.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const SegmentDescriptor = Schema.Struct({
+  buffers: Schema.Array(Buffer),
+  devices: Schema.Array(Device),
+  name: Schema.String,
+  priorityMatrix: PriorityMatrix,
+  protocol: Schema.Literal("rdma"),
+  rdmaServerName: Schema.optionalKey(Schema.NonEmptyString),
+  tcpDataPort: Schema.Int,
+  tcpProtoVersion: Schema.optionalKey(Schema.Int),
+  timestamp: Schema.optionalKey(Schema.String)
+})
+  .check(
+    Schema.makeFilter(({ buffers, devices }) => {
+      const fits = ({ lkey, rkey }: (typeof buffers)[number]): boolean =>
+        rkey.length === 0 || (rkey.length === lkey.length && rkey.length === devices.length)
+      return buffers.every(fits) || "expected a local and a remote key for each device"
+    })
+  )
+  .pipe(
+    Schema.encodeKeys({
+      priorityMatrix: "priority_matrix",
+      rdmaServerName: "rdma_server_name",
+      tcpDataPort: "tcp_data_port",
+      tcpProtoVersion: "tcp_proto_version"
+    })
+  )
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type SegmentDescriptor = typeof SegmentDescriptor.Type
+
+const fromJson = Schema.decodeUnknownResult(SegmentDescriptor)
+const toJson = Schema.encodeSync(SegmentDescriptor)
+
+/**
+ * @category decoding
+ * @since 0.1.0
+ */
+export const decode = (text: string): Result.Result<SegmentDescriptor, TextFault> =>
+  Result.flatMap(parse(text), (json) =>
+    Result.mapError(
+      fromJson(json),
+      ({ message }) => new Malformed({ what: "segment", detail: message.slice(0, 256) })
+    )
+  )
+
+/**
+ * The text of a descriptor. One that no peer would take is a mistake of the caller, and throws.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encode = (descriptor: SegmentDescriptor): string =>
+  print(toJson(descriptor) as unknown as Json)

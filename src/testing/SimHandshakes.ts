@@ -1,0 +1,131 @@
+/**
+ * A simulated network for the handshakes of endpoints.
+ *
+ * Messages take a moment each way. In a simulation they are lost, come late or twice, as chaos
+ * sites of the run: `handshake lost`, `handshake late`, `handshake twice`, `handshake answer lost`,
+ * `handshake answer late`. An acknowledgement can also be forged, with `forge`.
+ *
+ * Make it outside of the simulated processes: it is the network between them.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import { Chaos } from "../actors/kernel/Chaos.ts"
+import type { Reception } from "../actors/endpoint/EndpointStore.ts"
+import {
+  type Acknowledgement,
+  type HandshakeError,
+  HandshakeFailed,
+  Handshakes,
+  type Offer,
+  type Rejected
+} from "../actors/endpoint/Handshake.ts"
+
+/** Milliseconds that a message takes at least, and how much longer it may take. */
+const [SHORTEST, SPREAD] = [0.05, 0.2]
+/** Milliseconds by which a late message is late at most. */
+const LATEST = 20_000
+/** Milliseconds until a caller gives up, as over TCP. */
+const DEADLINE = 5_000
+
+/** What listens under a path, and the context of its process. */
+interface Server {
+  readonly reception: Reception
+  readonly context: Context.Context<never>
+}
+
+/** What is done with a message at its receiver. */
+type Handle<A> = (reception: Reception) => Effect.Effect<A, Rejected>
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export class SimHandshakes {
+  readonly #servers = new Map<string, Server>()
+  /** The newest acknowledgements, for whoever forges. */
+  readonly #seen: Array<Acknowledgement> = []
+
+  /** Takes handshakes for a path from now on, in the process of the caller. */
+  serve(path: string, reception: Reception): Effect.Effect<void> {
+    return Effect.contextWith((context: Context.Context<never>) =>
+      Effect.sync(() => void this.#servers.set(path, { reception, context }))
+    )
+  }
+
+  /** What the endpoints of a process call. */
+  readonly layer: Layer.Layer<Handshakes> = Layer.succeed(Handshakes, {
+    offer: (offer: Offer) => this.#call(offer.to, (to) => to.takeOffer(offer)),
+    acknowledge: (ack: Acknowledgement) => {
+      this.#seen.unshift(ack)
+      this.#seen.length = Math.min(this.#seen.length, 8)
+      return this.#call(ack.to, (to) => to.takeAcknowledgement(ack))
+    }
+  })
+
+  /** Sends an old acknowledgement again, to whom it was meant for or to its sender. */
+  readonly forge: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
+    const old = this.#seen[yield* Random.nextIntBetween(0, 8)]
+    if (old === undefined) return
+    const turned = { ...old, from: old.to, to: old.from }
+    const ack = (yield* Random.nextBoolean) ? old : turned
+    yield* Effect.ignore(this.#call(ack.to, (to) => to.takeAcknowledgement(ack)))
+  })
+
+  #call<A>(to: string, handle: Handle<A>): Effect.Effect<A, HandshakeError> {
+    const call = Effect.gen({ self: this }, function* () {
+      const chaos = yield* Chaos
+      const twice = chaos.fires("handshake twice")
+      const late = chaos.fires("handshake late")
+      const lost = chaos.fires("handshake lost")
+      const answerLost = chaos.fires("handshake answer lost")
+      const [there, again, back] = [yield* trip, yield* trip, yield* trip]
+      const delay = late ? LATEST * (yield* Random.next) : there
+      if (twice) this.#deliver(to, handle, delay + again, () => undefined)
+      const exit = yield* Effect.callback<Exit.Exit<A, HandshakeError>>((resume) => {
+        if (lost) return
+        const answer = (exit: Exit.Exit<A, HandshakeError>) => resume(Effect.succeed(exit))
+        this.#deliver(to, handle, delay, answer)
+      })
+      if (answerLost) return yield* Effect.never
+      yield* Effect.sleep(chaos.fires("handshake answer late") ? LATEST * back : back)
+      return yield* exit
+    })
+    return Effect.timeoutOrElse(call, {
+      duration: DEADLINE,
+      orElse: () => Effect.fail(failed(to, "answer", `none within ${DEADLINE} ms`))
+    })
+  }
+
+  /** Runs the receiver's part in its own process, also if the sender has gone meanwhile. */
+  #deliver<A>(
+    to: string,
+    handle: Handle<A>,
+    delay: number,
+    answer: (exit: Exit.Exit<A, HandshakeError>) => void
+  ): void {
+    const server = this.#servers.get(to)
+    if (server === undefined) {
+      return answer(Exit.fail(failed(to, "connect", "nobody listens")))
+    }
+    const handled = Effect.delay(
+      Effect.suspend(() => handle(server.reception)),
+      delay
+    )
+    Effect.runForkWith(server.context)(handled).addObserver((exit) => {
+      // A receiver that breaks ends the connection without an answer.
+      const isBroken = Exit.isFailure(exit) && !Cause.hasFails(exit.cause)
+      answer(isBroken ? Exit.fail(failed(to, "answer", "the connection broke")) : exit)
+    })
+  }
+}
+
+const trip = Effect.map(Random.next, (share) => SHORTEST + SPREAD * share)
+
+const failed = (peer: string, step: HandshakeFailed["step"], detail: string): HandshakeFailed =>
+  new HandshakeFailed({ peer, step, detail })

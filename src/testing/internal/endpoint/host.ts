@@ -1,0 +1,112 @@
+/** A simulated host: a card, an engine, and a program that moves memory to and from others. */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import { Directory, NoDescription } from "../../../actors/endpoint/Directory.ts"
+import { Endpoints } from "../../../actors/endpoint/Endpoints.ts"
+import type { Memory } from "../../../actors/endpoint/Memory.ts"
+import { Nics } from "../../../actors/endpoint/Nics.ts"
+import { TransferEngine } from "../../../actors/endpoint/TransferEngine.ts"
+import { Journal } from "../../../actors/kernel/Journal.ts"
+import type { SimFabric } from "../../../native/sim/SimFabric.ts"
+import { Verbs } from "../../../native/Verbs.ts"
+import type { SimHandshakes } from "../../SimHandshakes.ts"
+import type { Life, Witness } from "./witness.ts"
+
+export interface Setting {
+  readonly name: string
+  readonly names: ReadonlyArray<string>
+  readonly fabric: SimFabric
+  readonly network: SimHandshakes
+  readonly witness: Witness
+  readonly gate: "on" | "off"
+}
+
+/** Octets that each host has for each other one; four slices. */
+const SHARE = 1_024
+const settings = { sliceBytes: 256, patience: 5_000, stall: 3_000 }
+/** Milliseconds that a transfer may take. */
+const WITHIN = 15_000
+/** The longest pause between two transfers of a host, in milliseconds. */
+const PAUSE = 300
+const everything = ["local-write", "remote-write", "remote-read"] as const
+
+/** All that a host is made of, over the simulated card. */
+const layerOf = ({ fabric, gate, name, names, network, witness }: Setting) => {
+  const directory = Layer.succeed(Directory, {
+    resolve: (peer) =>
+      Effect.suspend(() => {
+        const life = witness.lifeOf(peer)
+        return life === undefined
+          ? Effect.fail(new NoDescription({ peer, reason: "unknown", detail: "never seen" }))
+          : Effect.succeed(life.description)
+      })
+  })
+  // One host has fewer places than peers, so that endpoints are evicted.
+  const capacity = name === names[0] ? names.length - 2 : names.length - 1
+  const endpoints = Endpoints.layer({ capacity, rules: { gate } })
+  return TransferEngine.layer(settings).pipe(
+    Layer.provideMerge(endpoints),
+    Layer.provideMerge(Nics.layer([{ path: `${name}@sim0` }])),
+    Layer.provide([
+      directory,
+      network.layer,
+      Journal.layerMemory,
+      Verbs.layerSim(fabric, { host: name })
+    ])
+  )
+}
+
+/** One transfer of random octets, and a look at what it did. */
+const transfer = Effect.fnUntraced(function* (
+  { name, names, witness }: Setting,
+  own: Life,
+  outbox: Memory
+) {
+  const engine = yield* TransferEngine
+  const others = names.filter((other) => other !== name)
+  const to = others[yield* Random.nextIntBetween(0, others.length)]!
+  const peer = witness.lifeOf(to)
+  const at = SHARE * names.indexOf(name)
+  const piece = outbox.slice(SHARE * names.indexOf(to), SHARE)
+  const place = { buffer: "inbox", offset: at }
+  const isWrite = yield* Random.nextBoolean
+  const here = outbox.octets.subarray(piece.offset, piece.offset + piece.length)
+  here.fill(yield* Random.nextIntBetween(0, 256))
+  const id = witness.accept(own)
+  const done = yield* Effect.exit(
+    isWrite
+      ? engine.write({ peer: to, from: piece, to: place, within: WITHIN })
+      : engine.read({ peer: to, from: place, to: piece, within: WITHIN })
+  )
+  witness.end(own, id)
+  if (done._tag === "Failure") return
+  witness.moved(name, to)
+  // Memory of a peer that has begun anew is not the memory that was written.
+  if (peer === undefined || peer !== witness.lifeOf(to)) return
+  if (Buffer.compare(here, peer.inbox.subarray(at, at + SHARE)) !== 0) {
+    witness.complaint ??= `what ${name} moved ${isWrite ? "to" : "from"} ${to} is not there`
+  }
+})
+
+/** The whole life of a host. */
+export const host = (setting: Setting) =>
+  Effect.gen(function* () {
+    const { names, network, witness } = setting
+    const engine = yield* TransferEngine
+    const [nic] = yield* Nics
+    for (const [path, store] of yield* Endpoints) yield* network.serve(path, store)
+    const options = { memory: SHARE * names.length, access: everything }
+    const inbox = yield* engine.register({ name: "inbox", ...options })
+    const outbox = yield* engine.register({ name: "outbox", ...options })
+    const life = { description: yield* engine.description, inbox: inbox.octets }
+    witness.begin(setting.name, life)
+    while (!witness.isOver) {
+      // A program that loses its card begins again; whoever runs it starts it.
+      yield* nic!.place
+      yield* transfer(setting, life, outbox)
+      yield* Effect.sleep(yield* Random.nextBetween(0, PAUSE))
+    }
+    // Others may still need this side.
+    yield* Effect.sleep(2 * WITHIN)
+  }).pipe(Effect.provide(layerOf(setting)))

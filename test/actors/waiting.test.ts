@@ -1,0 +1,157 @@
+/**
+ * Goal: a caller can be answered by a later decision: once, in order, bounded, and not before the
+ * events behind the answer are stored. Method: an oven whose bread is ready when somebody says so.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Rpc from "effect/rpc/Rpc"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
+import * as Actor from "../../src/actors/kernel/Actor.ts"
+import { MailboxFull, Stopped } from "../../src/actors/kernel/ActorError.ts"
+import * as Behavior from "../../src/actors/kernel/Behavior.ts"
+import * as Decision from "../../src/actors/kernel/Decision.ts"
+import { Journal } from "../../src/actors/kernel/Journal.ts"
+import * as Supervisor from "../../src/actors/kernel/Supervisor.ts"
+
+class Burnt extends Schema.TaggedError<Burnt>()("Burnt", { loaf: Schema.String }) {}
+
+const Bake = Rpc.make("Bake", {
+  payload: { loaf: Schema.String },
+  success: Schema.Int,
+  error: Burnt
+})
+const Finish = Rpc.make("Finish", {
+  payload: { loaf: Schema.String, burnt: Schema.Boolean }
+})
+const Trip = Rpc.make("Trip")
+
+class Begun extends Schema.TaggedClass<Begun>()("Begun", { loaf: Schema.String }) {}
+class Finished extends Schema.TaggedClass<Finished>()("Finished", { loaf: Schema.String }) {}
+
+const baked = (loaf: string) => Decision.pending<number, Burnt>(loaf)
+
+const spec = {
+  commands: [Bake, Finish, Trip],
+  events: Schema.Union([Begun, Finished]),
+  initial: { begun: [] as ReadonlyArray<string>, done: 0 },
+  limits: { waiting: 3 }
+}
+type State = typeof spec.initial
+const tables = {
+  decide: {
+    Bake: (_: State, { loaf }: { loaf: string }) =>
+      Decision.persist(new Begun({ loaf })).pipe(Decision.thenWait(baked(loaf))),
+    Finish: ({ done }: State, { burnt, loaf }: { loaf: string; burnt: boolean }) =>
+      Decision.persist(new Finished({ loaf })).pipe(
+        Decision.thenSettle(
+          baked(loaf),
+          burnt ? Exit.fail(new Burnt({ loaf })) : Exit.succeed(done + 1)
+        )
+      ),
+    Trip: (): Decision.Decision<never> => {
+      throw new Error("the oven fell")
+    }
+  },
+  evolve: {
+    Begun: ({ begun, done }: State, { loaf }: Begun) => ({ begun: [...begun, loaf], done }),
+    Finished: ({ begun, done }: State, { loaf }: Finished) => ({
+      begun: begun.filter((one) => one !== loaf),
+      done: done + 1
+    })
+  }
+}
+const Oven = Behavior.make("Oven", { ...spec, ...tables })
+const Camp = Behavior.make("Camp", { ...spec, ...tables, history: "none" })
+
+const finish = (loaf: string, burnt = false) => ({ loaf, burnt })
+const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.forkChild(effect, { startImmediately: true })
+
+describe("a caller who waits for a later decision", () => {
+  it.effect("hears it once, and so does everybody under the same key", () =>
+    Effect.gen(function* () {
+      const oven = yield* Actor.spawn(Oven, "a")
+      const first = yield* fork(oven.ask.Bake({ loaf: "rye" }))
+      const second = yield* fork(oven.ask.Bake({ loaf: "rye" }))
+      const other = yield* fork(Effect.flip(oven.ask.Bake({ loaf: "oat" })))
+      assert.isUndefined(first.pollUnsafe())
+      yield* oven.ask.Finish(finish("rye"))
+      assert.strictEqual(yield* Fiber.join(first), 1)
+      assert.strictEqual(yield* Fiber.join(second), 1)
+      assert.isUndefined(other.pollUnsafe())
+      yield* oven.ask.Finish(finish("oat", true))
+      assert.deepStrictEqual(yield* Fiber.join(other), new Burnt({ loaf: "oat" }))
+      // Nobody waits any more, so settling again is harmless.
+      yield* oven.ask.Finish(finish("rye"))
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("is not reached by a settlement before its own command, in one batch", () =>
+    Effect.gen(function* () {
+      const oven = yield* Actor.spawn(Oven, "a")
+      yield* oven.tell.Finish(finish("rye"))
+      const late = yield* fork(oven.ask.Bake({ loaf: "rye" }))
+      yield* oven.tell.Finish(finish("oat"))
+      yield* Effect.yieldNow
+      assert.isUndefined(late.pollUnsafe())
+      yield* oven.ask.Finish(finish("rye"))
+      assert.strictEqual(yield* Fiber.join(late), 3)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("is refused beyond the limit, and then nothing is stored", () =>
+    Effect.gen(function* () {
+      const oven = yield* Actor.spawn(Oven, "a")
+      for (const loaf of ["a", "b", "c"]) yield* fork(oven.ask.Bake({ loaf }))
+      const refused = yield* Effect.flip(oven.ask.Bake({ loaf: "d" }))
+      assert.deepStrictEqual(
+        refused,
+        new MailboxFull({ actor: "Oven/a", queue: "waiting", limit: 3 })
+      )
+      assert.deepStrictEqual((yield* oven.state).begun, ["a", "b", "c"])
+      yield* oven.ask.Finish(finish("a"))
+      const taken = yield* fork(oven.ask.Bake({ loaf: "d" }))
+      yield* oven.ask.Finish(finish("d"))
+      assert.strictEqual(yield* Fiber.join(taken), 2)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("waits on over a restart if there is a history", () =>
+    Effect.gen(function* () {
+      const supervisor = yield* Supervisor.make()
+      const oven = yield* supervisor.spawn(Oven, "a")
+      const waits = yield* fork(oven.ask.Bake({ loaf: "rye" }))
+      yield* Effect.flip(oven.ask.Trip())
+      yield* TestClock.adjust("1 second")
+      assert.isUndefined(waits.pollUnsafe())
+      yield* oven.ask.Finish(finish("rye"))
+      assert.strictEqual(yield* Fiber.join(waits), 1)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("hears of a crash if there is none", () =>
+    Effect.gen(function* () {
+      const supervisor = yield* Supervisor.make()
+      const camp = yield* supervisor.spawn(Camp, "a")
+      const waits = yield* fork(Effect.flip(camp.ask.Bake({ loaf: "rye" })))
+      yield* Effect.flip(camp.ask.Trip())
+      const stopped = yield* Fiber.join(waits)
+      assert.instanceOf(stopped, Stopped)
+      assert.strictEqual((stopped as Stopped).outcome, "unknown")
+    })
+  )
+
+  it.effect("hears of the end of the actor", () =>
+    Effect.gen(function* () {
+      const oven = yield* Actor.spawn(Oven, "a")
+      const waits = yield* fork(Effect.flip(oven.ask.Bake({ loaf: "rye" })))
+      yield* oven.stop
+      const stopped = yield* Fiber.join(waits)
+      assert.instanceOf(stopped, Stopped)
+      assert.strictEqual((stopped as Stopped).reason, "stopped")
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+})

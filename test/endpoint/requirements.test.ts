@@ -1,0 +1,305 @@
+/**
+ * Goal: the requirements that real systems have taught, one by one, for an endpoint and its
+ * handshake. Method: an endpoint on the simulated fabric and a peer that does what the test says,
+ * on virtual time.
+ */
+import { assert, describe } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { OpenFailed } from "../../src/actors/endpoint/EndpointError.ts"
+import type { In, State } from "../../src/actors/endpoint/EndpointState.ts"
+import { Rejected } from "../../src/actors/endpoint/Handshake.ts"
+import { it } from "../../src/testing/vitest.ts"
+import { half, no, scene, type Scene } from "./script.ts"
+
+const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.forkChild(effect, { startImmediately: true })
+
+const play = (name: string, acts: (scene: Scene) => Effect.Effect<void, unknown>) =>
+  it.sim(name, { seeds: 3 }, () => scene(acts))
+
+const known = (state: State): In<"Waiting" | "Ready"> => {
+  if (state._tag !== "Waiting" && state._tag !== "Ready") assert.fail(`it is in ${state._tag}`)
+  return state
+}
+
+describe("the gate", () => {
+  play("R1 stays closed on the passive side until the acknowledgement", ({ host, peer, state }) =>
+    Effect.gen(function* () {
+      const answer = yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
+      const opening = yield* fork(host.store.open(peer.path))
+      yield* Effect.sleep("5 seconds")
+      assert.isUndefined(opening.pollUnsafe())
+      assert.strictEqual((yield* state)._tag, "Waiting")
+      const ack = peer.ack(half(1, "aaaaaaaa.1"), answer.half.epoch)
+      yield* host.store.takeAcknowledgement(ack)
+      const link = yield* Fiber.join(opening)
+      assert.isTrue(link.isOpen)
+      assert.deepStrictEqual(peer.offers, [])
+      // Again is harmless.
+      yield* host.store.takeAcknowledgement(ack)
+      assert.isTrue(link.isOpen)
+    })
+  )
+
+  play("R1 stays closed on the active side until its acknowledgement is taken", ({ host, peer }) =>
+    Effect.gen(function* () {
+      peer.answering(half(1, "aaaaaaaa.1"))
+      peer.acknowledged = () => Effect.sleep("3 seconds")
+      const opening = yield* fork(host.store.open(peer.path))
+      yield* Effect.sleep("2 seconds")
+      assert.isUndefined(opening.pollUnsafe())
+      assert.isTrue((yield* Fiber.join(opening)).isOpen)
+    })
+  )
+
+  play("is not there for a peer without one, which is never sent an acknowledgement", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer, state } = scene
+      peer.answering(half(1), false)
+      assert.isTrue((yield* host.store.open(peer.path)).isOpen)
+      yield* Effect.sleep("20 seconds")
+      assert.deepStrictEqual(peer.acks, [])
+      // Also as the passive side, and for one that was taken for a peer with a gate before.
+      yield* host.store.takeOffer(peer.offer(half(5)))
+      assert.strictEqual((yield* state)._tag, "Waiting")
+      yield* host.store.takeOffer(peer.offer(half(5), undefined, false))
+      assert.strictEqual((yield* state)._tag, "Ready")
+    })
+  )
+
+  for (const retireAt of [10, 20, 30]) {
+    for (const openAt of [retireAt, retireAt + 1, 45]) {
+      play(`R2 is not opened by a late answer (retired ${retireAt}, opened ${openAt})`, (scene) =>
+        Effect.gen(function* () {
+          const { host, peer, state } = scene
+          peer.answering(half(1, "aaaaaaaa.1"))
+          peer.acknowledged = () => Effect.sleep("40 millis")
+          const first = yield* fork(Effect.flip(host.store.open(peer.path)))
+          yield* Effect.sleep(retireAt)
+          const { epoch } = known(yield* state)
+          const old = { epoch, peer: peer.path } as never
+          yield* host.store.retire(old, "retired", "test")
+          assert.strictEqual((yield* Fiber.join(first))._tag, "OpenFailed")
+          peer.answering(half(3, "aaaaaaaa.2"))
+          peer.acknowledged = () => Effect.never
+          yield* Effect.sleep(openAt - retireAt)
+          const second = yield* fork(Effect.flip(host.store.open(peer.path)))
+          yield* Effect.sleep("5 seconds")
+          assert.strictEqual((yield* state)._tag, "Waiting")
+          assert.strictEqual((yield* Fiber.join(second))._tag, "OpenFailed")
+        })
+      )
+    }
+  }
+
+  play("R3 H1 an answer to an old offer configures no new queue pairs", ({ host, peer, state }) =>
+    Effect.gen(function* () {
+      peer.answer = (offer) =>
+        Effect.delay(
+          Effect.succeed(peer.offer(half(1, "aaaaaaaa.1"), offer.half.epoch)),
+          "3 seconds"
+        )
+      const first = yield* fork(Effect.flip(host.store.open(peer.path)))
+      yield* Effect.sleep("1 second")
+      const calling = yield* state
+      assert.strictEqual(calling._tag, "Calling")
+      yield* host.store.retire(
+        { epoch: (calling as In<"Calling">).epoch, peer: peer.path } as never,
+        "retired",
+        "test"
+      )
+      yield* Fiber.join(first)
+      peer.answering(half(7, "aaaaaaaa.2"))
+      yield* host.store.open(peer.path)
+      yield* Effect.sleep("5 seconds")
+      assert.deepStrictEqual(known(yield* state).peer.half.queuePairs, [7, 8])
+      assert.strictEqual((yield* state)._tag, "Ready")
+    })
+  )
+
+  play("H4 is not opened by an acknowledgement of earlier queue pairs", ({ host, peer, state }) =>
+    Effect.gen(function* () {
+      const { store } = host
+      const offer = peer.offer(half(1, "aaaaaaaa.1"))
+      const first = yield* store.takeOffer(offer)
+      const late = peer.ack(offer.half, first.half.epoch)
+      yield* store.retire({ epoch: first.half.epoch, peer: peer.path } as never, "retired", "test")
+      yield* store.takeOffer(peer.offer(half(1, "aaaaaaaa.2")))
+      const refused = yield* Effect.flip(store.takeAcknowledgement(late))
+      assert.strictEqual(refused.reason, "stale")
+      assert.strictEqual((yield* state)._tag, "Waiting")
+      // Nor by one for the right queue pairs that names another generation of this side.
+      const forged = peer.ack(half(1, "aaaaaaaa.2"), first.half.epoch)
+      assert.strictEqual((yield* Effect.flip(store.takeAcknowledgement(forged))).reason, "stale")
+    })
+  )
+
+  play("H9 has a deadline that runs without any work", ({ host, peer, state }) =>
+    Effect.gen(function* () {
+      yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
+      yield* Effect.sleep("9.9 seconds")
+      assert.strictEqual((yield* state)._tag, "Waiting")
+      yield* Effect.sleep("0.2 seconds")
+      assert.strictEqual((yield* state)._tag, "Idle")
+    })
+  )
+
+  play("H15 a lost acknowledgement costs less than a second", ({ host, peer }) =>
+    Effect.gen(function* () {
+      peer.answering(half(1, "aaaaaaaa.1"))
+      let lost = 2
+      peer.acknowledged = () => (lost-- > 0 ? Effect.die("the connection broke") : Effect.void)
+      const link = yield* host.store.open(peer.path).pipe(Effect.timeout("1 second"))
+      assert.isTrue(link.isOpen)
+      assert.strictEqual(peer.acks.length, 3)
+    })
+  )
+})
+
+describe("crossed openings", () => {
+  play("R5 the peer's offer counts although the own call failed", ({ host, peer, state }) =>
+    Effect.gen(function* () {
+      peer.answer = () => Effect.andThen(Effect.sleep("100 millis"), Effect.fail(no("busy")))
+      const opening = yield* fork(host.store.open(peer.path))
+      yield* Effect.sleep("50 millis")
+      const answer = yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
+      yield* Effect.sleep("100 millis")
+      assert.strictEqual((yield* state)._tag, "Waiting")
+      yield* host.store.takeAcknowledgement(peer.ack(half(1, "aaaaaaaa.1"), answer.half.epoch))
+      assert.isTrue((yield* Fiber.join(opening)).isOpen)
+      assert.deepStrictEqual(peer.acks, [])
+    })
+  )
+
+  play("H8 the peer's acknowledgement counts although the own one failed", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer, state } = scene
+      peer.answer = (offer) =>
+        Effect.delay(
+          Effect.succeed(peer.offer(half(1, "aaaaaaaa.1"), offer.half.epoch)),
+          "100 millis"
+        )
+      peer.acknowledged = () =>
+        Effect.andThen(Effect.sleep("100 millis"), Effect.fail(no("unconnected")))
+      const opening = yield* fork(host.store.open(peer.path))
+      yield* Effect.sleep("50 millis")
+      const answer = yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
+      yield* Effect.sleep("100 millis")
+      assert.strictEqual(peer.acks.length, 1)
+      yield* host.store.takeAcknowledgement(peer.ack(half(1, "aaaaaaaa.1"), answer.half.epoch))
+      const link = yield* Fiber.join(opening)
+      yield* Effect.sleep("1 second")
+      assert.strictEqual((yield* state)._tag, "Ready")
+      assert.isTrue(link.isOpen)
+    })
+  )
+})
+
+describe("a peer that begins again", () => {
+  play("R7 is answered with new queue pairs within its one call", ({ host, peer, state }) =>
+    Effect.gen(function* () {
+      const first = yield* host.store.takeOffer(peer.offer(half(1)))
+      const second = yield* host.store.takeOffer(peer.offer(half(3)))
+      assert.notDeepEqual(second.half.queuePairs, first.half.queuePairs)
+      assert.deepStrictEqual(known(yield* state).peer.half.queuePairs, [3, 4])
+      assert.strictEqual((yield* state)._tag, "Waiting")
+    })
+  )
+
+  play("R6 H3 is noticed although its queue pairs have the same numbers", ({ host, peer, state }) =>
+    Effect.gen(function* () {
+      const first = yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
+      const same = yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
+      assert.deepStrictEqual(same, first)
+      const second = yield* host.store.takeOffer(peer.offer(half(1, "bbbbbbbb.1")))
+      assert.notDeepEqual(second.half.queuePairs, first.half.queuePairs)
+      // What the old instance still had under way comes too late.
+      const late = yield* Effect.flip(host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.2"))))
+      assert.strictEqual(late.reason, "stale")
+      assert.deepStrictEqual(known(yield* state).own.queuePairs, second.half.queuePairs)
+    })
+  )
+
+  play("H3 is noticed after a while if it names no generations", ({ host, peer }) =>
+    Effect.gen(function* () {
+      const first = yield* host.store.takeOffer(peer.offer(half(1)))
+      yield* host.store.takeAcknowledgement(peer.ack(half(1)))
+      yield* Effect.sleep("59 seconds")
+      assert.deepStrictEqual(yield* host.store.takeOffer(peer.offer(half(1))), first)
+      yield* Effect.sleep("2 seconds")
+      const second = yield* host.store.takeOffer(peer.offer(half(1)))
+      assert.notDeepEqual(second.half.queuePairs, first.half.queuePairs)
+    })
+  )
+
+  play("H2 gets an endpoint that works, also after the old one was retired", ({ host, peer }) =>
+    Effect.gen(function* () {
+      peer.answering(half(1, "aaaaaaaa.1"))
+      const old = yield* host.store.open(peer.path)
+      yield* host.store.retire(old, "broken", "test")
+      assert.isFalse(old.isOpen)
+      const offer = peer.offer(half(3, "aaaaaaaa.2"))
+      const answer = yield* host.store.takeOffer(offer)
+      yield* host.store.takeAcknowledgement(peer.ack(offer.half, answer.half.epoch))
+      const link = yield* host.store.open(peer.path)
+      assert.isTrue(link.isOpen)
+      assert.isFalse(old.isOpen)
+      assert.isAbove(link.room, 0)
+    })
+  )
+})
+
+describe("what cannot be", () => {
+  play("R7 a refusal has its reason on both sides", ({ host, peer, state }) =>
+    Effect.gen(function* () {
+      peer.answer = () => Effect.fail(no("not-admitted"))
+      const failure = yield* Effect.flip(host.store.open(peer.path))
+      assert.instanceOf(failure, OpenFailed)
+      assert.deepInclude(failure, { reason: "refused", peer: peer.path, local: "a@sim0" })
+      const three = { ...half(1), queuePairs: [1, 2, 3] }
+      const refused = yield* Effect.flip(host.store.takeOffer(peer.offer(three)))
+      assert.instanceOf(refused, Rejected)
+      assert.strictEqual(refused.reason, "incompatible")
+      const lost = { ...peer.offer(half(1)), to: "x@sim0" }
+      assert.strictEqual((yield* Effect.flip(host.store.takeOffer(lost))).reason, "wrong-path")
+      assert.strictEqual((yield* state)._tag, "Idle")
+    })
+  )
+
+  play("R8 an answer without queue pairs is a failure", ({ host, peer }) =>
+    Effect.gen(function* () {
+      peer.answering({ ...half(1), queuePairs: [] })
+      const failure = yield* Effect.flip(host.store.open(peer.path))
+      assert.strictEqual(failure._tag, "OpenFailed")
+    })
+  )
+
+  play("R9 nobody is called to answer a call", ({ host, peer }) =>
+    Effect.gen(function* () {
+      yield* host.store.takeOffer(peer.offer(half(1)))
+      yield* host.store.takeOffer(peer.offer(half(3, "aaaaaaaa.1")))
+      yield* Effect.sleep("20 seconds")
+      assert.deepStrictEqual([peer.offers, peer.acks], [[], []])
+    })
+  )
+
+  play("H5 an acknowledgement of nothing creates nothing", ({ host, peer }) =>
+    Effect.gen(function* () {
+      const refused = yield* Effect.flip(host.store.takeAcknowledgement(peer.ack(half(1))))
+      assert.strictEqual(refused.reason, "unconnected")
+      assert.strictEqual(host.store.size, 0)
+    })
+  )
+
+  play("R18 failing openings leave no queue pairs", ({ fabric, host, peer }) =>
+    Effect.gen(function* () {
+      for (let count = 0; count < 2_000; count++) {
+        yield* Effect.flip(host.store.open(peer.path))
+        assert.isAtMost(fabric.resources().queuePairs, 4)
+      }
+      yield* Effect.sleep("1 second")
+      assert.strictEqual(fabric.resources().queuePairs, 0)
+    })
+  )
+})

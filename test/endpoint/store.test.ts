@@ -1,0 +1,92 @@
+/**
+ * Goal: a store stays within its bounds, and never gives up what is connecting or in use (R20, H5,
+ * R15). Method: one host whose store has two places, and hosts that come and go.
+ */
+import { assert, describe } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { SimFabric } from "../../src/native/sim/SimFabric.ts"
+import { SendRequest } from "../../src/native/verbs/WorkRequest.ts"
+import { Faults } from "../../src/testing/index.ts"
+import { SimHandshakes } from "../../src/testing/SimHandshakes.ts"
+import { it } from "../../src/testing/vitest.ts"
+import type * as EndpointStore from "../../src/actors/endpoint/EndpointStore.ts"
+import { card, type Host, onHost, pathOf } from "./world.ts"
+
+const names = ["p", "q", "r"]
+
+/** A host `a` with places for two endpoints, and three others. */
+const crowd = (options: Omit<EndpointStore.Options, "nic"> = {}) =>
+  Effect.gen(function* () {
+    yield* Faults.heal
+    const fabric = yield* SimFabric.make()
+    const network = new SimHandshakes()
+    const make = (host: string, own: Omit<EndpointStore.Options, "nic"> = {}) =>
+      card(network, host, own).pipe(Effect.provide(onHost(fabric, network, host)))
+    const a = yield* make("a", { capacity: 2, ...options })
+    const others = new Map<string, Host>()
+    for (const name of names) others.set(name, yield* make(name))
+    return { a, fabric, others }
+  })
+
+describe("a full store", () => {
+  it.sim("R20 evicts what is ready and not in use, and drains it", { seeds: 5 }, () =>
+    Effect.gen(function* () {
+      const { a, fabric } = yield* crowd()
+      const [p, q] = [yield* a.store.open(pathOf("p")), yield* a.store.open(pathOf("q"))]
+      assert.isTrue(p.isOpen && q.isOpen)
+      assert.isTrue((yield* a.store.open(pathOf("r"))).isOpen)
+      assert.strictEqual(a.store.size, 2)
+      assert.strictEqual([p, q].filter(({ isOpen }) => isOpen).length, 1)
+      yield* Effect.sleep("1 second")
+      assert.strictEqual(fabric.resources("a").queuePairs, 4)
+    })
+  )
+
+  it.sim("R20 keeps what is connecting", { seeds: 5 }, () =>
+    Effect.gen(function* () {
+      const { a, fabric } = yield* crowd()
+      fabric.strike({ _tag: "SlowModify", node: "a", forMillis: 60_000, millis: 500 })
+      yield* Effect.forkChild(a.store.open(pathOf("p")))
+      yield* Effect.forkChild(a.store.open(pathOf("q")))
+      yield* Effect.sleep("100 millis")
+      const full = yield* Effect.flip(a.store.open(pathOf("r")))
+      assert.deepInclude(full, { _tag: "StoreFull", card: pathOf("a"), limit: 2 })
+      yield* Effect.sleep("20 seconds")
+      assert.strictEqual((yield* a.store.stateOf(pathOf("p")))._tag, "Ready")
+      assert.strictEqual((yield* a.store.stateOf(pathOf("q")))._tag, "Ready")
+    })
+  )
+
+  it.sim("R20 keeps what has work posted", { seeds: 5 }, () =>
+    Effect.gen(function* () {
+      const { a, fabric, others } = yield* crowd()
+      const links = [yield* a.store.open(pathOf("p")), yield* a.store.open(pathOf("q"))]
+      const request = new SendRequest()
+      request.opcode = "write"
+      request.parts.add(yield* a.nic.domain.register({ memory: 64 }))
+      for (const [index, name] of ["p", "q"].entries()) {
+        const target = yield* others.get(name)!.nic.domain.register({
+          memory: 64,
+          access: ["local-write", "remote-write"]
+        })
+        fabric.strike({ _tag: "Delay", from: "a", to: name, forMillis: 60_000, millis: 50 })
+        request.remote(target.remoteKey, target.address)
+        assert.strictEqual(links[index]!.post(request), "accepted")
+      }
+      assert.strictEqual((yield* Effect.flip(a.store.open(pathOf("r"))))._tag, "StoreFull")
+      yield* Effect.sleep("1 second")
+      assert.isTrue((yield* a.store.open(pathOf("r"))).isOpen)
+    })
+  )
+
+  it.sim("H5 R15 a stranger creates nothing and evicts nobody", { seeds: 5 }, () =>
+    Effect.gen(function* () {
+      const { a, others } = yield* crowd({ admit: (peer) => peer !== pathOf("r") })
+      const links = [yield* a.store.open(pathOf("p")), yield* a.store.open(pathOf("q"))]
+      const refused = yield* Effect.flip(others.get("r")!.store.open(pathOf("a")))
+      assert.include(refused.message, "not-admitted")
+      assert.isTrue(links.every(({ isOpen }) => isOpen))
+      assert.strictEqual(a.store.size, 2)
+    })
+  )
+})

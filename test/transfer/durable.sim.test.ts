@@ -1,0 +1,197 @@
+/**
+ * Goal: a durable transfer that was accepted is done once its caller hears so, whatever happens to
+ * the process; what a crash leaves is taken up again; and one id is one transfer.
+ * Method: an engine with a journal in a simulated process that crashes, against a peer that does
+ * not.
+ */
+import { assert, describe } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import { makeMemory } from "../../src/actors/kernel/internal/memoryJournal.ts"
+import type { Memory } from "../../src/actors/endpoint/Memory.ts"
+import { SimFabric } from "../../src/native/sim/SimFabric.ts"
+import { Verbs } from "../../src/native/Verbs.ts"
+import { Chaos, Faults, FaultyJournal, Sim } from "../../src/testing/index.ts"
+import { it } from "../../src/testing/vitest.ts"
+import { differsAt, host, network, pattern, shared } from "./lab.ts"
+
+const kilo = 1 << 10
+const hour = 3_600_000
+
+const scene = Effect.fnUntraced(function* () {
+  const fabric = yield* SimFabric.make()
+  const net = yield* network({ depth: 8 })
+  const store = makeMemory()
+  const b = yield* host(net, "b", Verbs.layerSim(fabric, { host: "b" }))
+  const kept = yield* shared(b, "kept", 64 * kilo)
+  /** A life of `a`, over the same disk. */
+  const life = (journal = store) =>
+    host(net, "a", Verbs.layerSim(fabric, { host: "a" }), {
+      journal,
+      settings: { sliceBytes: kilo }
+    })
+  return { fabric, net, store, b, kept, life }
+})
+
+const write = (own: Memory, id: string, from = 0, length = 64 * kilo) => ({
+  id,
+  peer: "b",
+  durable: true as const,
+  ops: [
+    { op: "write" as const, from: own.slice(from, length), to: { buffer: "kept", offset: from } }
+  ]
+})
+
+describe("a durable transfer", () => {
+  it.sim("is taken up again after a crash, when its memory is there again", { seeds: 30 }, () =>
+    Effect.gen(function* () {
+      const { fabric, kept, life, net } = yield* scene()
+      fabric.strike({ _tag: "Delay", from: "a", to: "b", forMillis: hour, millis: 20 })
+      let isFirst = true
+      const program = Effect.gen(function* () {
+        const engine = yield* life()
+        // The second life asks for nothing.
+        if (isFirst) {
+          isFirst = false
+          yield* Effect.forkScoped(
+            engine.transfer(write(yield* shared(engine, "own", 64 * kilo, 1), "t"))
+          )
+        } else {
+          yield* Effect.sleep("1 second")
+          assert.notStrictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
+          yield* shared(engine, "own", 64 * kilo, 1)
+        }
+        return yield* Effect.never
+      }).pipe(Effect.scoped)
+      const process = yield* Sim.process("a", program)
+      yield* Effect.sleep("30 millis")
+      assert.isAbove(net.posts, 0)
+      yield* process.restart
+      yield* Effect.sleep("5 seconds")
+      assert.strictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
+    })
+  )
+
+  it.sim("is one transfer for one id, also after a restart", { seeds: 10 }, () =>
+    Effect.gen(function* () {
+      const { life, net } = yield* scene()
+      const before = yield* Scope.make()
+      const first = yield* Scope.provide(life(), before)
+      const own = yield* Scope.provide(shared(first, "own", 64 * kilo, 1), before)
+      const twice = [1, 2].map(() => Effect.forkChild(first.transfer(write(own, "t"))))
+      const [one, two] = yield* Effect.all(twice)
+      const moved = { moved: 64 * kilo, bytes: 64 * kilo }
+      assert.deepStrictEqual(yield* Fiber.join(one!), moved)
+      assert.deepStrictEqual(yield* Fiber.join(two!), moved)
+      assert.strictEqual(net.posts, 64)
+      yield* Scope.close(before, Exit.void)
+      const second = yield* life()
+      const again = yield* shared(second, "own", 64 * kilo, 1)
+      assert.deepStrictEqual(yield* second.transfer(write(again, "t")), moved)
+      assert.strictEqual(net.posts, 64)
+      const other = yield* Effect.flip(second.transfer(write(again, "t", 0, kilo)))
+      assert.strictEqual(other._tag, "InvalidTransfer")
+    })
+  )
+
+  it.sim("outlives the end of its engine, and of its caller", { seeds: 10 }, () =>
+    Effect.gen(function* () {
+      const { fabric, kept, life } = yield* scene()
+      fabric.strike({ _tag: "Delay", from: "a", to: "b", forMillis: hour, millis: 20 })
+      const before = yield* Scope.make()
+      const first = yield* Scope.provide(life(), before)
+      const own = yield* Scope.provide(shared(first, "own", 64 * kilo, 1), before)
+      const caller = yield* Effect.forkChild(first.transfer(write(own, "t")))
+      yield* Effect.sleep("30 millis")
+      yield* Fiber.interrupt(caller)
+      yield* Effect.sleep("9 millis")
+      yield* Scope.close(before, Exit.void)
+      assert.notStrictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
+      const second = yield* life()
+      yield* shared(second, "own", 64 * kilo, 1)
+      yield* Effect.sleep("5 seconds")
+      assert.strictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
+    })
+  )
+
+  it.sim("ends with its error, once and for good", { seeds: 10 }, () =>
+    Effect.gen(function* () {
+      const { life, net } = yield* scene()
+      const engine = yield* life()
+      const own = yield* shared(engine, "own", 64 * kilo, 1)
+      const wrong = {
+        ...write(own, "t"),
+        ops: [{ op: "write" as const, from: own.slice(), to: { buffer: "vk" } }]
+      }
+      const errors = [
+        yield* Effect.flip(engine.transfer(wrong)),
+        yield* Effect.flip(engine.transfer(wrong))
+      ]
+      assert.deepStrictEqual(
+        errors.map(({ _tag }) => _tag),
+        ["InvalidTransfer", "InvalidTransfer"]
+      )
+      const address = {
+        ...write(own, "u"),
+        ops: [{ op: "write" as const, from: own.slice(), to: { address: 1 } }]
+      }
+      assert.strictEqual((yield* Effect.flip(engine.transfer(address)))._tag, "InvalidTransfer")
+      assert.strictEqual(net.posts, 0)
+    })
+  )
+
+  it.sim("is refused by an engine without a journal", { seeds: 1 }, () =>
+    Effect.gen(function* () {
+      const { b, kept } = yield* scene()
+      const error = yield* Effect.flip(b.transfer(write(kept, "t")))
+      assert.strictEqual(error._tag, "InvalidTransfer")
+    })
+  )
+})
+
+/** A process that writes its pieces one after the other, each under an id of its own. */
+const crashing = Effect.gen(function* () {
+  const { kept, life, net, store } = yield* scene()
+  const disk = FaultyJournal.make(store)
+  const heard = new Set<number>()
+  const piece = 2 * kilo
+  const program = Effect.gen(function* () {
+    const engine = yield* life(disk)
+    const own = yield* shared(engine, "own", 64 * kilo, 1)
+    const submit = (index: number) =>
+      engine.transfer(write(own, `piece-${index}`, index * piece, piece)).pipe(
+        Effect.tap(() => {
+          heard.add(index)
+          const at = index * piece
+          const wanted = pattern(64 * kilo, 1).subarray(at, at + piece)
+          // Whoever hears that it has moved finds it moved.
+          assert.strictEqual(differsAt(wanted, kept.octets.subarray(at)), -1)
+          return Effect.sleep("50 millis")
+        }),
+        Effect.retry({
+          while: ({ _tag }) => _tag === "Stopped" || _tag === "MailboxFull",
+          times: 1000
+        })
+      )
+    for (let index = 0; index < 32; index++) if (!heard.has(index)) yield* submit(index)
+  }).pipe(Effect.scoped)
+  const process = yield* Sim.process("a", program, { onFailure: { restartAfter: "100 millis" } })
+  yield* Faults.random({ crash: "a", journal: true, within: "2 seconds" })
+  yield* Effect.sleep("3 seconds")
+  yield* Faults.heal
+  yield* Sim.eventually(() => heard.size === 32, "60 seconds", "all pieces have moved")
+  assert.isTrue(Exit.isSuccess(yield* process.exit))
+  assert.strictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
+  yield* Chaos.sometimes("there was a crash", (yield* process.starts) > 1)
+  yield* Chaos.sometimes("pieces moved twice", net.posts > 64)
+})
+
+describe("durable transfers of a process that crashes", () => {
+  it.sim(
+    "are done when they are said to be, and all get done",
+    { seeds: 100, timeout: 120_000 },
+    () => crashing
+  )
+})
