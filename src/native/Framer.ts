@@ -66,9 +66,9 @@ export interface FramerSession {
   /** Takes one `send` of the lane's user, if the framer takes commands. */
   readonly command?: (bytes: Uint8Array, from: number, to: number) => void
   /**
-   * Where the next read goes, if not into memory of the host. Only if `atOnce`, the read follows
-   * before anything else can run, so it may go to memory that others may take back. What was given
-   * comes back, the very same view, in `frame`; or else `unread` says that the read brought nothing.
+   * Where the next read goes, if not into memory of the host. Only if `atOnce`, it follows before
+   * anything else can run, so that it may go to memory that others may take back. What was given
+   * comes back in `frame`, as the very same view, or `unread` says that the read brought nothing.
    */
   readonly into?: (atOnce: boolean) => Uint8Array | undefined
   readonly unread?: () => void

@@ -31,7 +31,7 @@ const emptyWrite = (): Outgoing => {
 /** What the output needs of its session. */
 export interface OutputPort {
   readonly write: (parts: ReadonlyArray<Uint8Array>, written: () => void) => void
-  /** For the last octets: until the end of the turn they count as unsent, so they are waited for. */
+  /** For the last octets: they count as unsent until the turn ends, so they are waited for. */
   readonly writeLast: (bytes: Uint8Array) => void
   /** A batch has left; the session calls `left` when it may run. */
   readonly written: (batch: Batch, number: number) => void
