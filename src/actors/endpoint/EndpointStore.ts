@@ -320,11 +320,20 @@ export const make = Effect.fnUntraced(function* (
     const fiber = Effect.runForkWith(context)(supervisor.spawn(behavior, peer))
     return Fiber.runIn(fiber, scope)
   })
+  const gidInUse = Effect.match(nic.place, {
+    onSuccess: ({ gidIndex }) => gidIndex,
+    onFailure: () => 0
+  })
+  let gid = yield* gidInUse
   yield* nic.device.events.pipe(
-    Stream.runForEach((event) => {
-      const reason = lossOf(event)
-      return reason === undefined ? Effect.void : store.retireAll(reason)
-    }),
+    Stream.runForEach((event) =>
+      Effect.gen(function* () {
+        const reason = lossOf(event, gid)
+        if (reason === undefined) return
+        yield* store.retireAll(reason)
+        gid = yield* gidInUse
+      })
+    ),
     Effect.forkScoped
   )
   return store
