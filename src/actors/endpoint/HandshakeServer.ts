@@ -3,15 +3,15 @@
  *
  * Each connection lives by itself, so whoever is silent, slow or hostile delays nobody else. There
  * is a limit on connections and one deadline for all that happens on each. A connection beyond the
- * limit takes the place of the one that has been silent longest; if all have spoken, it is closed.
+ * limit takes the place of the oldest one that has not said all it wants, or has its answer already;
+ * if all are being answered, it is closed.
  *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
-import { octets } from "../../native/Framer.ts"
-import { IoPool } from "../../native/IoPool.ts"
+import type { IoPool } from "../../native/IoPool.ts"
 import type { TlsSettings } from "../../native/lanes/jobs.ts"
 import type { OpenFailed } from "../../native/OpenFailed.ts"
 import type { Gid } from "../../schema/Gid.ts"
@@ -21,6 +21,7 @@ import type { Notify } from "../../schema/mooncake/Notify.ts"
 import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
 import type { Reception } from "./EndpointStore.ts"
 import { type Caller, Desk } from "./internal/desk.ts"
+import { listenPlain, listenSecure } from "./internal/listening.ts"
 import { Port } from "./internal/port.ts"
 
 export type { Caller }
@@ -39,10 +40,10 @@ export interface Options {
   /** Connections at the same time. Default 1024: a storm of peers, at most 1 MiB each. */
   readonly connections?: number | undefined
   /**
-   * Milliseconds for a connection, from its acceptance to its answer. Default 10 s, twice as long
-   * as callers of our own kind wait. After the answer the peer has the pool's `closeWithin`.
+   * Milliseconds for a connection: request, answer, and the peer's end. Default 10 s, twice as long
+   * as callers of our own kind wait for an answer.
    */
-  readonly answerWithin?: number | undefined
+  readonly within?: number | undefined
   /** Octets of a request. Default 1 MiB, Mooncake's own limit. */
   readonly frameBytes?: number | undefined
   /** Whether to listen to a caller; asked before anything is made for it. Default: always. */
@@ -77,25 +78,20 @@ export interface HandshakeServer {
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<HandshakeServer, OpenFailed, IoPool | Scope.Scope> {
-  const pool = yield* IoPool
-  const { host = "::", port = defaultPort, tls } = options
-  const listener = yield* pool.listen({
-    framer: octets,
-    at: { host, port },
-    on: tls === undefined ? "main" : "worker",
-    exclusive: true,
-    halfOpen: true,
-    ...(tls !== undefined && { tls })
-  })
   const notifies = yield* Effect.acquireRelease(
     Queue.dropping<Notify>(options.notifies ?? 1_024),
     Queue.shutdown
   )
   const receptions = new Map<string, Reception>()
   const desk = new Desk(receptions, notifies, options)
-  const { answerWithin = 10_000, connections = 1_024, frameBytes = defaultLimit } = options
-  const limits = { answerWithin, connections, frameBytes }
-  yield* new Port(listener, desk, limits, yield* Effect.context<never>()).open
+  const { connections = 1_024, frameBytes = defaultLimit, within = 10_000 } = options
+  const limits = { connections, frameBytes, within }
+  const port = new Port(desk, limits, yield* Effect.context<never>())
+  yield* Effect.addFinalizer(() => port.close)
+  const { host = "::", port: at = defaultPort, tls } = options
+  const listener = yield* tls === undefined
+    ? listenPlain(port, { host, port: at })
+    : listenSecure(port, { host, port: at }, tls)
   return {
     address: listener.address,
     port: listener.port,

@@ -27,31 +27,38 @@ export type {
   Options
 }
 
-const offer = Effect.fnUntraced(function* (
-  caller: Caller,
-  offer: Offer
-): Effect.fn.Return<Offer, HandshakeError> {
-  const { from, to } = offer
-  const found = Mooncake.offerIn(yield* say(caller, { _tag: "Offer", said: offer }))
-  if (found === undefined) return yield* failed(to, "protocol", "it is no reply")
-  if (found.from === to && found.to === from) return found
-  return yield* failed(to, "protocol", `${found.from} answers ${found.to} instead of ${from}`)
-})
+const offer = (caller: Caller, offer: Offer): Effect.Effect<Offer, HandshakeError> =>
+  Effect.flatMap(say(caller, { _tag: "Offer", said: offer }), (answer) => {
+    const { from, to } = offer
+    const found = Mooncake.offerIn(answer)
+    if (found === undefined) return Effect.fail(failed(to, "protocol", "it is no reply"))
+    if (found.from === to && found.to === from) return Effect.succeed(found)
+    const detail = `${found.from} answers ${found.to} instead of ${from}`
+    return Effect.fail(failed(to, "protocol", detail))
+  })
 
 /** The answer, if it is not a rejection. */
-const say = Effect.fnUntraced(function* (caller: Caller, message: Mooncake.Said) {
+const say = (
+  caller: Caller,
+  message: Mooncake.Said
+): Effect.Effect<Wire.Answer, HandshakeError> => {
   const peer = message.said.to
   const call = Mooncake.callOf(message)
-  if (Result.isFailure(call)) return yield* failed(peer, "resolve", call.failure)
+  if (Result.isFailure(call)) return Effect.fail(failed(peer, "resolve", call.failure))
   const body = Body.encode(Wire.toBody(call.success))
   const { server } = call.success.receiver
-  const text = yield* caller.call(server, peer, FrameType.connection, body)
-  const answer = Result.flatMap(Body.decode(text), Wire.readAnswer)
-  if (Result.isFailure(answer)) return yield* failed(peer, "protocol", answer.failure)
-  const { success } = answer
-  if (success._tag === "Rejected") return yield* Mooncake.rejectedBy(peer, success.reason)
-  return success
-})
+  return Effect.flatMap(
+    caller.call(server, peer, FrameType.connection, body),
+    (text): Effect.Effect<Wire.Answer, HandshakeError> => {
+      const answer = Result.flatMap(Body.decode(text), Wire.readAnswer)
+      if (Result.isFailure(answer)) return Effect.fail(failed(peer, "protocol", answer.failure))
+      const { success } = answer
+      return success._tag === "Rejected"
+        ? Effect.fail(Mooncake.rejectedBy(peer, success.reason))
+        : Effect.succeed(success)
+    }
+  )
+}
 
 /**
  * What calls peers over TCP.

@@ -10,11 +10,9 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { Epoch } from "../Epoch.ts"
-import { mtus } from "../Mtu.ts"
+import { Epoch, isEpoch } from "../Epoch.ts"
+import { type Mtu, mtus } from "../Mtu.ts"
 import { isObject, type Json, member } from "./internal/json.ts"
-
-const Mtu = Schema.Literals(mtus)
 
 /**
  * `peer` is the epoch of the other side, as far as it is known.
@@ -25,7 +23,7 @@ const Mtu = Schema.Literals(mtus)
 export const Announcement = Schema.Struct({
   epoch: Epoch,
   peer: Schema.optionalKey(Epoch),
-  mtu: Mtu
+  mtu: Schema.Literals(mtus)
 })
 
 /**
@@ -61,8 +59,7 @@ export type Parting = typeof Parting.Type
 export const key = "handfast"
 
 const names = ["epoch", "peer", "mtu", "farewell"]
-const isEpoch = Schema.is(Epoch)
-const isMtu = Schema.is(Mtu)
+const isMtu = (value: unknown): value is Mtu => mtus.includes(value as Mtu)
 
 /**
  * Whoever wrote something else under our name is not one of us: what cannot be read is not there.

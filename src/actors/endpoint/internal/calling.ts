@@ -7,14 +7,12 @@
 import * as Effect from "effect/Effect"
 import * as dns from "node:dns/promises"
 import { isIP } from "node:net"
-import { octets } from "../../../native/Framer.ts"
 import type { IoPool } from "../../../native/IoPool.ts"
 import type { TlsSettings } from "../../../native/lanes/jobs.ts"
-import type { OpenFailed } from "../../../native/OpenFailed.ts"
 import { defaultLimit, encode, type FrameType } from "../../../schema/mooncake/Frame.ts"
 import * as NicPath from "../../../schema/mooncake/NicPath.ts"
 import { HandshakeFailed } from "../Handshake.ts"
-import { readFrame } from "./frames.ts"
+import { exchange, exchangeSecurely, type Failure, type Limits } from "./exchange.ts"
 
 /** How peers are called. */
 export interface Options {
@@ -41,59 +39,74 @@ const mostAddresses = 8
 
 const byName = (server: string) => Effect.fromResult(NicPath.address({ server, nic: "any" }))
 
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
 export const failed = (
   peer: string,
   step: HandshakeFailed["step"],
   detail: unknown
-): HandshakeFailed => {
-  const text = detail instanceof Error ? detail.message : String(detail)
-  return new HandshakeFailed({ peer, step, detail: text })
-}
+): HandshakeFailed => new HandshakeFailed({ peer, step, detail: textOf(detail) })
 
 export class Caller {
   readonly #pool: IoPool["Service"]
   readonly #options: Options
+  readonly #limits: Limits
 
   constructor(pool: IoPool["Service"], options: Options) {
+    const { answerWithin = 5_000, connectWithin = 5_000, frameBytes = defaultLimit } = options
     this.#pool = pool
     this.#options = options
+    this.#limits = { answerWithin, connectWithin, frameBytes }
   }
 
   /** The text of the answer, which must be a frame of the same type. */
-  call(server: string, peer: string, type: FrameType, text: string) {
-    return Effect.gen({ self: this }, function* () {
-      const frame = encode({ type, framing: "typed", text })
-      const addresses = yield* this.#addressesOf(server, peer)
-      const answer = yield* this.#firstOf(addresses, peer, frame)
-      if (answer.type === type && answer.framing === "typed") return answer.text
-      return yield* failed(peer, "protocol", "another type of frame")
-    })
-  }
-
-  #addressesOf(server: string, peer: string) {
-    const { connectWithin = 5_000, locate = byName } = this.#options
-    const found = Effect.flatMap(locate(server), ({ host, port }) => {
-      if (isIP(host) !== 0) return Effect.succeed([{ host, port }])
-      return Effect.tryPromise({
-        try: () => dns.lookup(host, { all: true }),
-        catch: (error) => error
-      }).pipe(Effect.map((all) => all.map(({ address }) => ({ host: address, port }))))
-    })
-    return found.pipe(
-      Effect.mapError((error) => failed(peer, "resolve", error)),
-      Effect.timeoutOrElse({
-        duration: connectWithin,
-        orElse: () => Effect.fail(failed(peer, "resolve", `nothing within ${connectWithin} ms`))
-      })
+  call(
+    server: string,
+    peer: string,
+    type: FrameType,
+    text: string
+  ): Effect.Effect<string, HandshakeFailed> {
+    const frame = encode({ type, framing: "typed", text })
+    return this.#addressesOf(server).pipe(
+      Effect.flatMap((addresses) => this.#firstOf(addresses, frame)),
+      Effect.mapError(({ detail, step }) => failed(peer, step, detail)),
+      Effect.flatMap((answer) =>
+        answer.type === type && answer.framing === "typed"
+          ? Effect.succeed(answer.text)
+          : Effect.fail(failed(peer, "protocol", "another type of frame"))
+      )
     )
   }
 
+  #addressesOf(server: string): Effect.Effect<ReadonlyArray<NicPath.Address>, Failure> {
+    const { locate } = this.#options
+    const place = locate === undefined ? byName(server) : this.#inTime(locate(server))
+    return Effect.flatMap(place, ({ host, port }) => {
+      if (isIP(host) !== 0) return Effect.succeed([{ host, port }])
+      const found = Effect.tryPromise({
+        try: () => dns.lookup(host, { all: true }),
+        catch: (error) => error
+      })
+      return Effect.map(this.#inTime(found), (all) =>
+        all.map(({ address }) => ({ host: address, port }))
+      )
+    }).pipe(Effect.mapError((error): Failure => ({ step: "resolve", detail: textOf(error) })))
+  }
+
+  #inTime<A>(found: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> {
+    const duration = this.#limits.connectWithin
+    const orElse = () => Effect.fail(`nothing within ${duration} ms`)
+    return Effect.timeoutOrElse(found, { duration, orElse })
+  }
+
   /** Tries one address after the other until one accepts. */
-  #firstOf(addresses: ReadonlyArray<NicPath.Address>, peer: string, frame: Uint8Array) {
+  #firstOf(addresses: ReadonlyArray<NicPath.Address>, frame: Uint8Array) {
     const [first, ...others] = addresses
       .slice(0, mostAddresses)
-      .map((address) => this.#exchange(address, peer, frame))
-    if (first === undefined) return Effect.fail(failed(peer, "resolve", "it has no address"))
+      .map((address) => this.#exchange(address, frame))
+    if (first === undefined) {
+      return Effect.fail<Failure>({ step: "resolve", detail: "it has no address" })
+    }
     return others.reduce(
       (tried, next) =>
         Effect.catch(tried, (error) => (error.step === "connect" ? next : Effect.fail(error))),
@@ -101,42 +114,10 @@ export class Caller {
     )
   }
 
-  /** Sends a frame and reads one. The connection is closed at once: its answer is here. */
-  #exchange(to: NicPath.Address, peer: string, frame: Uint8Array) {
-    const { answerWithin = 5_000, frameBytes = defaultLimit } = this.#options
-    return Effect.gen({ self: this }, function* () {
-      const lane = yield* this.#connect(to, peer)
-      lane.send(frame)
-      const answer = yield* readFrame(lane, frameBytes).pipe(
-        Effect.mapError((error) => failed(peer, stepOf(error), error)),
-        Effect.timeoutOrElse({
-          duration: answerWithin,
-          orElse: () => Effect.fail(failed(peer, "answer", `none within ${answerWithin} ms`))
-        }),
-        Effect.ensuring(lane.abort)
-      )
-      return answer
-    }).pipe(Effect.scoped)
-  }
-
-  #connect(to: NicPath.Address, peer: string) {
-    const { connectWithin = 5_000, tls } = this.#options
-    const secured = tls === undefined ? {} : { tls }
-    return this.#pool
-      .connect({ framer: octets, to, on: tls === undefined ? "main" : "worker", ...secured })
-      .pipe(
-        Effect.mapError((error: OpenFailed) => failed(peer, "connect", error)),
-        Effect.timeoutOrElse({
-          duration: connectWithin,
-          orElse: () =>
-            Effect.fail(failed(peer, "connect", `${to.host}:${to.port} did not accept in time`))
-        })
-      )
+  #exchange(to: NicPath.Address, frame: Uint8Array) {
+    const { tls } = this.#options
+    return tls === undefined
+      ? exchange(to, frame, this.#limits)
+      : exchangeSecurely(this.#pool, tls, to, frame, this.#limits)
   }
 }
-
-/** A peer that ends too soon has not answered; one that says nonsense does not speak this. */
-const stepOf = ({ _tag }: { readonly _tag: string }): "answer" | "protocol" =>
-  _tag === "FrameTooLong" || _tag === "FrameEmpty" || _tag === "UnknownFrameType"
-    ? "protocol"
-    : "answer"

@@ -27,6 +27,9 @@ export interface Caller {
   readonly to?: string
 }
 
+/** Reading it costs a system call, so it is done for those alone who want to know. */
+type Who = Pick<Caller, "peer">
+
 interface Options {
   readonly admit?: ((caller: Caller) => boolean) | undefined
   readonly gidOf?: ((path: string) => Gid | undefined) | undefined
@@ -49,6 +52,8 @@ const said = (answer: Wire.Answer): Answer => ({
 })
 const rejected = (reason: RejectReason.RejectReason): Answer => said({ _tag: "Rejected", reason })
 
+const taken = said({ _tag: "AckReply" })
+
 export class Desk {
   readonly #receptions: ReadonlyMap<string, Reception>
   readonly #notifies: Queue.Enqueue<Notify.Notify>
@@ -64,27 +69,28 @@ export class Desk {
     this.#options = options
   }
 
-  answer({ text, type }: Frame, peer: PeerInfo): Effect.Effect<Answer, TextFault> {
+  answer({ text, type }: Frame, who: Who): Effect.Effect<Answer, TextFault> {
     switch (type) {
       case FrameType.connection:
-        return Effect.suspend(() => this.#handshake(text, peer))
+        return Effect.suspend(() => this.#handshake(text, who))
       case FrameType.metadata:
-        return Effect.suspend(() => this.#metadata(peer))
+        return Effect.suspend(() => this.#metadata(who))
       case FrameType.notify:
-        return Effect.suspend(() => this.#notify(text, peer))
+        return Effect.suspend(() => this.#notify(text, who))
       case FrameType.probe:
         // Whatever it asks: somebody is there.
         return Effect.sync(() =>
-          this.#admits({ peer, asks: "probe" }) ? yes(Probe.encode(Probe.alive)) : closed
+          this.#admits(who, "probe") ? yes(Probe.encode(Probe.alive)) : closed
         )
     }
   }
 
-  #admits(caller: Caller): boolean {
-    return this.#options.admit?.(caller) !== false
+  #admits(who: Who, asks: Caller["asks"], paths = {}): boolean {
+    const { admit } = this.#options
+    return admit === undefined || admit({ peer: who.peer, asks, ...paths })
   }
 
-  #handshake(text: string, peer: PeerInfo): Effect.Effect<Answer, TextFault> {
+  #handshake(text: string, who: Who): Effect.Effect<Answer, TextFault> {
     const body = Body.decode(text)
     if (Result.isFailure(body)) return Effect.fail(body.failure)
     const call = Wire.readCall(body.success)
@@ -95,7 +101,7 @@ export class Desk {
     if (reception === undefined) return Effect.succeed(rejected(this.#nobody(receiver)))
     const message = Mooncake.saidBy(call.success, this.#options.gidOf ?? unknown)
     if (Result.isFailure(message)) return Effect.succeed(rejected(message.failure))
-    if (!this.#admits({ peer, asks: "handshake", from, to })) {
+    if (!this.#admits(who, "handshake", { from, to })) {
       const no = new Rejected({ by: to, reason: "not-admitted", text: `${from} may not connect` })
       return Effect.succeed(rejected(Mooncake.reasonOf(no, message.success)))
     }
@@ -109,7 +115,6 @@ export class Desk {
     message: Mooncake.Said,
     call: Wire.Call
   ): Effect.Effect<Answer, Rejected> {
-    const taken = said({ _tag: "AckReply" })
     switch (message._tag) {
       case "Offer":
         return Effect.map(reception.takeOffer(message.said), (offer) =>
@@ -134,18 +139,18 @@ export class Desk {
   }
 
   /** What the request says of its sender is not looked at. */
-  #metadata(peer: PeerInfo): Effect.Effect<Answer> {
+  #metadata(who: Who): Effect.Effect<Answer> {
     const { segment } = this.#options
-    if (segment === undefined || !this.#admits({ peer, asks: "metadata" })) {
+    if (segment === undefined || !this.#admits(who, "metadata")) {
       return Effect.succeed(closed)
     }
     return Effect.map(segment, (descriptor) => yes(SegmentDescriptor.encode(descriptor)))
   }
 
-  #notify(text: string, peer: PeerInfo): Effect.Effect<Answer, TextFault> {
+  #notify(text: string, who: Who): Effect.Effect<Answer, TextFault> {
     const notify = Notify.decode(text)
     if (Result.isFailure(notify)) return Effect.fail(notify.failure)
-    if (!this.#admits({ peer, asks: "notify" })) return Effect.succeed(closed)
+    if (!this.#admits(who, "notify")) return Effect.succeed(closed)
     // There is no way to say no: a peer that is not answered knows that it was not heard.
     const isTaken = Queue.offerUnsafe(this.#notifies, notify.success)
     return Effect.succeed(isTaken ? yes(Notify.encode(Notify.taken)) : closed)

@@ -1,130 +1,159 @@
 /** Connections to the handshake port: how many, how long, and how each ends. */
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
-import type * as Scope from "effect/Scope"
-import type { Listener } from "../../../native/IoPool.ts"
-import type { Lane, LaneError } from "../../../native/Lane.ts"
-import type { FrameFault, TextFault } from "../../../schema/mooncake/Fault.ts"
-import { encode } from "../../../schema/mooncake/Frame.ts"
+import type { TextFault } from "../../../schema/mooncake/Fault.ts"
+import { encode, type Frame, FrameReader } from "../../../schema/mooncake/Frame.ts"
 import * as Metrics from "../HandshakeMetrics.ts"
-import type { Desk } from "./desk.ts"
-import { type FrameCut, readFrame } from "./frames.ts"
+import type { Answer, Desk } from "./desk.ts"
+import type { Ear, Wire } from "./wires.ts"
 
 export interface Limits {
-  readonly answerWithin: number
+  readonly within: number
   readonly connections: number
   readonly frameBytes: number
 }
 
+const counted = (outcome: string) => Metric.withAttributes(Metrics.connections, { outcome })
+
 const counters = {
-  answered: Metric.withAttributes(Metrics.connections, { outcome: "answered" }),
-  refused: Metric.withAttributes(Metrics.connections, { outcome: "refused" }),
-  expired: Metric.withAttributes(Metrics.connections, { outcome: "expired" }),
-  hostile: Metric.withAttributes(Metrics.connections, { outcome: "hostile" }),
-  gone: Metric.withAttributes(Metrics.connections, { outcome: "gone" }),
-  failed: Metric.withAttributes(Metrics.connections, { outcome: "failed" })
+  answered: counted("answered"),
+  refused: counted("refused"),
+  expired: counted("expired"),
+  hostile: counted("hostile"),
+  gone: counted("gone"),
+  failed: counted("failed")
 }
 type Outcome = keyof typeof counters
 
-type Fault = FrameFault | TextFault | FrameCut | LaneError
+export class Port {
+  readonly desk: Desk
+  readonly limits: Limits
+  readonly context: Context.Context<never>
+  readonly #open = new Set<Connection>()
+  /** Those that this side does nothing for now, the oldest first. */
+  readonly #idle = new Set<Connection>()
+  /** Told when the last connection is gone. */
+  #drained: (() => void) | undefined = undefined
 
-/** What a connection counts as that was not answered. */
-const outcomes: Readonly<Record<Fault["_tag"], Outcome>> = {
-  // This side closed it, to make room.
-  LaneClosed: "refused",
-  FrameCut: "gone",
-  PeerClosed: "gone",
-  PeerReset: "gone",
-  SlowPeer: "gone",
-  FrameTooLong: "hostile",
-  FrameEmpty: "hostile",
-  UnknownFrameType: "hostile",
-  BadJson: "hostile",
-  Malformed: "hostile",
-  FrameRefused: "failed",
-  HandlerFailed: "failed",
-  WorkerCrashed: "failed",
-  PoolStopped: "failed"
+  constructor(desk: Desk, limits: Limits, context: Context.Context<never>) {
+    this.desk = desk
+    this.limits = limits
+    this.context = context
+  }
+
+  accept(make: (ear: Ear) => Wire): void {
+    const connection = new Connection(this, make)
+    this.#open.add(connection)
+    if (this.#open.size > this.limits.connections) {
+      const [oldest] = this.#idle
+      if (oldest === undefined) return connection.end("refused")
+      oldest.end("refused")
+    }
+    this.#idle.add(connection)
+  }
+
+  busy(connection: Connection): void {
+    this.#idle.delete(connection)
+  }
+
+  idle(connection: Connection): void {
+    if (this.#open.has(connection)) this.#idle.add(connection)
+  }
+
+  gone(connection: Connection): void {
+    this.#idle.delete(connection)
+    this.#open.delete(connection)
+    if (this.#open.size === 0) this.#drained?.()
+  }
+
+  /** Closes all connections, and waits until they are. */
+  readonly close: Effect.Effect<void> = Effect.callback((resume) => {
+    this.#drained = () => resume(Effect.void)
+    for (const connection of this.#open) connection.end("refused")
+    if (this.#open.size === 0) resume(Effect.void)
+  })
 }
 
-export class Port {
-  readonly #listener: Listener
-  readonly #desk: Desk
-  readonly #limits: Limits
-  readonly #context: Context.Context<never>
-  #open = 0
-  /** Those whose request is not complete, the oldest first. */
-  readonly #silent = new Set<Lane>()
+/** One connection: a request, its answer, and the peer's end. */
+class Connection implements Ear {
+  readonly #port: Port
+  readonly #wire: Wire
+  readonly #reader: FrameReader
+  readonly #since = performance.now()
+  readonly #deadline: NodeJS.Timeout
+  #answering: Fiber.Fiber<Answer, TextFault> | undefined = undefined
+  #outcome: Outcome | undefined = undefined
 
-  constructor(listener: Listener, desk: Desk, limits: Limits, context: Context.Context<never>) {
-    this.#listener = listener
-    this.#desk = desk
-    this.#limits = limits
-    this.#context = context
+  constructor(port: Port, make: (ear: Ear) => Wire) {
+    this.#port = port
+    this.#reader = new FrameReader(port.limits.frameBytes)
+    this.#deadline = setTimeout(() => this.end("expired"), port.limits.within)
+    this.#wire = make(this)
   }
 
-  /** Accepts until the Scope closes; all connections end with it. */
-  get open(): Effect.Effect<void, never, Scope.Scope> {
-    return Effect.flatMap(Effect.scope, (scope) => Effect.forkIn(this.#next(scope), scope))
+  readonly octets = (bytes: Uint8Array): void => {
+    const reader = this.#reader
+    // Nothing may come behind the frame.
+    const isOver = reader.frame !== undefined || reader.push(bytes) < bytes.length
+    if (isOver || reader.fault !== undefined) this.end("hostile")
+    else if (reader.frame !== undefined) this.#answer(reader.frame)
   }
 
-  /** Waits for a connection, and has its successor waited for before it is served. */
-  #next(scope: Scope.Scope): Effect.Effect<void> {
-    return Effect.scoped(
-      Effect.flatMap(this.#listener.accept, (lane) =>
-        Effect.andThen(Effect.forkIn(this.#next(scope), scope), this.#serve(lane))
-      )
-    )
+  readonly ended = (): void => {
+    if (this.#reader.frame === undefined) this.end("gone")
   }
 
-  #serve(lane: Lane): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.#open += 1
-      const since = performance.now()
-      return Effect.map(this.#outcome(lane), (outcome) => {
-        counters[outcome].updateUnsafe(1, this.#context)
-        if (outcome !== "answered") return
-        Metrics.duration.updateUnsafe((performance.now() - since) / 1_000, this.#context)
-      })
-    }).pipe(Effect.ensuring(Effect.sync(() => void (this.#open -= 1))))
+  readonly closed = (): void => {
+    this.end("gone")
+    clearTimeout(this.#deadline)
+    this.#port.gone(this)
   }
 
-  /** What has an answer is closed in order, with the Scope; everything else at once. */
-  #outcome(lane: Lane): Effect.Effect<Outcome> {
-    const without = (outcome: Outcome) => Effect.as(lane.abort, outcome)
-    return this.#hasRoom.pipe(
-      Effect.flatMap((hasRoom) => (hasRoom ? this.#answer(lane) : without("refused"))),
-      Effect.timeoutOrElse({
-        duration: this.#limits.answerWithin,
-        orElse: () => without("expired")
-      }),
-      Effect.catch(({ _tag }) => without(outcomes[_tag])),
-      Effect.catchDefect((defect) =>
-        Effect.andThen(Effect.logError("a handshake failed", defect), without("failed"))
-      ),
-      Effect.ensuring(Effect.sync(() => this.#silent.delete(lane)))
-    )
+  /** Closes at once. What was counted before stands. */
+  end(outcome: Outcome): void {
+    this.#count(outcome)
+    this.#answering?.interruptUnsafe()
+    this.#wire.abort()
   }
 
-  /** Whether there is a place, if need be that of whoever has been silent longest. */
-  get #hasRoom(): Effect.Effect<boolean> {
-    if (this.#open <= this.#limits.connections) return Effect.succeed(true)
-    const [silent] = this.#silent
-    if (silent === undefined) return Effect.succeed(false)
-    this.#silent.delete(silent)
-    return Effect.as(silent.abort, true)
-  }
-
-  #answer(lane: Lane): Effect.Effect<Outcome, Fault> {
-    return Effect.gen({ self: this }, function* () {
-      this.#silent.add(lane)
-      const frame = yield* readFrame(lane, this.#limits.frameBytes)
-      this.#silent.delete(lane)
-      const { outcome, text } = yield* this.#desk.answer(frame, lane.peer)
-      if (text === undefined) yield* lane.abort
-      else lane.send(encode({ ...frame, text }))
-      return outcome
+  #answer(frame: Frame): void {
+    const { context, desk } = this.#port
+    this.#port.busy(this)
+    const fiber = Effect.runForkWith(context)(desk.answer(frame, this.#wire))
+    this.#answering = fiber
+    fiber.addObserver((exit) => {
+      this.#answering = undefined
+      if (Exit.isSuccess(exit)) this.#reply(frame, exit.value)
+      else this.#failed(exit.cause)
     })
+  }
+
+  /** It is closed in order when the peer has ended its side, too. */
+  #reply(frame: Frame, { outcome, text }: Answer): void {
+    if (this.#outcome !== undefined) return
+    if (text === undefined) return this.end(outcome)
+    const seconds = (performance.now() - this.#since) / 1_000
+    Metrics.duration.updateUnsafe(seconds, this.#port.context)
+    this.#count(outcome)
+    this.#wire.end(encode({ ...frame, text }))
+    this.#port.idle(this)
+  }
+
+  #failed(cause: Cause.Cause<TextFault>): void {
+    if (Cause.hasFails(cause)) return this.end("hostile")
+    if (!Cause.hasInterruptsOnly(cause)) {
+      Effect.runForkWith(this.#port.context)(Effect.logError("a handshake failed", cause))
+    }
+    this.end("failed")
+  }
+
+  #count(outcome: Outcome): void {
+    if (this.#outcome !== undefined) return
+    this.#outcome = outcome
+    counters[outcome].updateUnsafe(1, this.#port.context)
   }
 }
