@@ -30,6 +30,8 @@ const contestants: Record<string, Contestant> = {
 if (has("cc")) contestants["c"] = writes.byC
 if (has("fi_pingpong")) contestants["libfabric"] = pingpong.byLibfabric
 
+const missing = ["cc", "fi_pingpong"].filter((program) => !has(program))
+
 const claimsOf = (size: string): ReadonlyArray<Claim> => {
   const measure = (contestant: string) => `write-${size}/${contestant}`
   const sure: ReadonlyArray<Claim> = [
@@ -46,7 +48,9 @@ export default {
   notes: [
     "Two processes on one machine. Writes of `iwarp` are placed by a worker of the other process,",
     "`net` and `c` read into one buffer again and again. `iwarp-main` keeps its sockets on the",
-    "main thread, which is for short round trips: a worker adds two wake-ups to each."
+    "main thread, which is for short round trips: a worker adds two wake-ups to each. `libfabric`",
+    "is `fi_pingpong -p tcp`, whose ends poll and never sleep.",
+    ...missing.map((program) => `Not run: \`${program}\` is not installed.`)
   ].join(" "),
   rounds: 5,
   timeout: 60,

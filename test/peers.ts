@@ -10,6 +10,7 @@ import { assert, describe, it } from "@effect/vitest"
 /** The programs, and the Debian package that brings each. `scripts/peers` installs them all. */
 export const packages = {
   "apt-get": "apt",
+  fi_pingpong: "libfabric-bin",
   gcc: "gcc",
   ip: "iproute2",
   make: "make",

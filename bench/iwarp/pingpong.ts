@@ -63,7 +63,7 @@ export const byNet = async (): Promise<Record<string, Outcome>> => {
 
 /** libfabric's own program over its TCP provider; it reports half a trip. */
 export const byLibfabric = async (): Promise<Record<string, Outcome>> => {
-  const args = ["-p", "tcp", "-S", String(bytes), "-I", String(trips)]
+  const args = ["-p", "tcp", "-e", "msg", "-S", String(bytes), "-I", String(trips)]
   const server = spawn("fi_pingpong", args)
   process.on("exit", () => server.kill())
   await new Promise((resolve) => setTimeout(resolve, 500))

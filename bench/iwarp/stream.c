@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@ int main(int count, char **words) {
   struct sockaddr_in address = {.sin_family = AF_INET};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof address;
+  memset(octets, 1, memory);
   int server = socket(AF_INET, SOCK_STREAM, 0), on = 1;
   if (count != 3 || bind(server, (void *)&address, size) || listen(server, 1)) return 1;
   getsockname(server, (void *)&address, &size);

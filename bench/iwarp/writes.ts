@@ -66,9 +66,9 @@ export const byIwarp = (on: On, crc: boolean): Promise<Record<string, Outcome>> 
           write.parts.clear().add(own.region, at, bytes)
           write.signalled = posted % 16 === 15 || posted === count - 1
           if (own.queuePair.post(write.remote(key, address + at)) === "accepted") posted += 1
-          else yield* own.some
+          else yield* own.messages
         }
-        while (own.queuePair.outstandingSends > 0) yield* own.some
+        while (own.queuePair.outstandingSends > 0) yield* own.messages
         own.send()
         while ((yield* own.messages) === 0);
         return posted
@@ -90,7 +90,7 @@ export const byIwarp = (on: On, crc: boolean): Promise<Record<string, Outcome>> 
 /** The same chunks by `node:net`, read with `onread`, the fast way, in the other process. */
 export const byNet = async (): Promise<Record<string, Outcome>> => {
   const port = await elsewhere(new URL("./netPeer.ts", import.meta.url), "sink")
-  const memory = new Uint8Array(new SharedArrayBuffer(memoryBytes))
+  const memory = new Uint8Array(new SharedArrayBuffer(memoryBytes)).fill(1)
   const run = async (bytes: number, count: number): Promise<number> => {
     const socket = net.connect({ host: "127.0.0.1", port, noDelay: true })
     const total = Buffer.alloc(8)

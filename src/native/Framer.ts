@@ -67,6 +67,13 @@ export interface FramerSession {
   readonly frame?: (bytes: Uint8Array, from: number, to: number) => boolean
   /** Takes one `send` of the lane's user, if the framer takes commands. */
   readonly command?: (bytes: Uint8Array, from: number, to: number) => void
+  /**
+   * Where the next read goes, if not into memory of the host. Only if `atOnce`, it follows before
+   * anything else can run, so that it may go to memory that others may take back. What was given
+   * comes back in `frame`, as the very same view, or `unread` says that the read brought nothing.
+   */
+  readonly into?: (atOnce: boolean) => Uint8Array | undefined
+  readonly unread?: () => void
   /** The peer ended its side at a frame boundary. */
   readonly end?: () => void
 }
@@ -86,6 +93,11 @@ export interface FramerPort {
    * was written, its frames are not read either, so answers cannot pile up.
    */
   readonly write: (bytes: Uint8Array, written?: () => void) => void
+  /**
+   * Writes these to the peer now, together. `write` waits for the end of the turn, since more
+   * may follow; who has gathered all there is need not.
+   */
+  readonly writeNow: (parts: ReadonlyArray<Uint8Array>, written: () => void) => void
   /** Hands bytes to the lane's user as one frame, in order with the frames around it. */
   readonly deliver: (bytes: Uint8Array) => void
   /** The registered memory of that number, in which payload may be placed. */

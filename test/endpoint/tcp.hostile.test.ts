@@ -1,6 +1,6 @@
 /**
  * Goal: no peer harms a server of handshakes, nor those whom it serves (H5, H6, H7, R12, R15): not
- * by what it sends, nor by what it does not. Method: raw sockets that send everything that was tried
+ * by what it sends, nor by what it does not. Method: raw sockets that send all that was tried
  * against Mooncake, are silent, drip, do not close, or are too many; after each, an ordinary
  * handshake.
  */

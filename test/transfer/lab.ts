@@ -222,7 +222,9 @@ export const host = Effect.fnUntraced(function* <E, R>(
   )
   const layer = (journal === undefined ? TransferEngine.layer(settings) : durable).pipe(
     Layer.provideMerge(Nics.layer(nics)),
-    Layer.provide(Layer.succeed(Links, { open: net.open, retire: net.retire })),
+    Layer.provide(
+      Layer.succeed(Links, { open: net.open, listen: () => Effect.void, retire: net.retire })
+    ),
     Layer.provide(Layer.succeed(Directory, { resolve: net.resolve })),
     Layer.provide(verbs)
   )

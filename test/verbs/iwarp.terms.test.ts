@@ -98,6 +98,34 @@ describe("two ends", () => {
     )
   }
 
+  for (const [outboundReads, status] of [
+    [0, "local-operation"],
+    [1, "success"],
+    [undefined, "success"]
+  ] as const) {
+    it.live(`have ${outboundReads} reads under way at most, out of band`, () =>
+      Effect.gen(function* () {
+        const [a, b] = [yield* end({}), yield* end({})]
+        for (const [own, other] of [
+          [a, b],
+          [b, a]
+        ] as const) {
+          const { gids, lid } = yield* other.device.port()
+          const path = { gid: gids[0]!.gid, lid }
+          const { queuePair } = own
+          yield* queuePair.modify({ to: "rtr", path, mtu: 1024, peer: other.queuePair.number })
+          yield* queuePair.modify({ to: "rts", outboundReads })
+        }
+        for (let id = 0; id < 20; id++) post(a, b, { id, opcode: "read" }, 1000)
+        assert.deepStrictEqual(yield* a.next, { id: 0, status })
+        for (let id = 1; id < 20; id++) {
+          const rest = status === "success" ? status : "flushed"
+          assert.deepStrictEqual(yield* a.next, { id, status: rest })
+        }
+      }).pipe(Effect.scoped, Effect.provide(pool))
+    )
+  }
+
   for (const on of ["main", "worker"] as const) {
     it.live(
       `flood each other with writes and reads, sockets on ${on}`,
@@ -123,37 +151,48 @@ describe("two ends", () => {
     )
   }
 
-  it.live("stay apart once a key is taken back: nothing is written after that", () =>
-    Effect.gen(function* () {
-      const [a, b] = [yield* end({}), yield* end({})]
-      const { ba } = yield* connect(a, b)
-      a.region.octets.fill(9)
-      for (let id = 0; id < 200; id++) post(a, b, { id, opcode: "write" }, bytes)
-      while (b.region.octets[0] !== 9) yield* Effect.sleep("1 millis")
-      yield* b.region.revoke
-      b.region.octets.fill(0xee)
-      yield* ba.disconnected
-      assert.isTrue(b.region.octets.every((octet) => octet === 0xee))
-      assert.strictEqual(b.queuePair.state, "err")
-    }).pipe(Effect.scoped, Effect.provide(pool))
-  )
-
-  it.live("stay apart once a queue pair is in err: flushed memory belongs to its owner", () =>
-    Effect.gen(function* () {
-      for (let round = 0; round < 10; round++) {
-        const [a, b] = [yield* end({}), yield* end({})]
-        const { ab } = yield* connect(a, b)
+  for (const crc of [true, false]) {
+    it.live(`stay apart once a key is taken back: nothing is written after that; CRC ${crc}`, () =>
+      Effect.gen(function* () {
+        const [a, b] = [yield* end({ crc }), yield* end({ crc })]
+        const { ba } = yield* connect(a, b)
         a.region.octets.fill(9)
-        for (let id = 0; id < 100; id++) post(b, a, { id, opcode: "read" }, bytes)
-        while (b.region.octets[0] !== 9) yield* Effect.yieldNow
-        yield* b.queuePair.modify({ to: "err" })
-        assert.strictEqual(b.queuePair.outstandingSends, 0)
+        for (let id = 0; id < 200; id++) post(a, b, { id, opcode: "write" }, bytes)
+        while (b.region.octets[0] !== 9) yield* Effect.sleep("1 millis")
+        const start = performance.now()
+        yield* b.region.revoke
+        assert.isBelow(performance.now() - start, 1_000)
         b.region.octets.fill(0xee)
-        yield* ab.disconnected
+        yield* ba.disconnected
         assert.isTrue(b.region.octets.every((octet) => octet === 0xee))
-      }
-    }).pipe(Effect.scoped, Effect.provide(pool))
-  )
+        assert.strictEqual(b.queuePair.state, "err")
+      }).pipe(Effect.scoped, Effect.provide(pool))
+    )
+  }
+
+  for (const [opcode, crc] of [
+    ["read", true],
+    // Without CRCs the kernel puts payload straight into the region.
+    ["write", false]
+  ] as const) {
+    it.live(`stay apart once a queue pair is in err: memory belongs to its owner; ${opcode}s`, () =>
+      Effect.gen(function* () {
+        for (let round = 0; round < 10; round++) {
+          const [a, b] = [yield* end({ crc }), yield* end({ crc })]
+          const { ab } = yield* connect(a, b)
+          a.region.octets.fill(9)
+          const [own, other] = opcode === "read" ? [b, a] : [a, b]
+          for (let id = 0; id < 100; id++) post(own, other, { id, opcode }, bytes)
+          while (b.region.octets[0] !== 9) yield* Effect.yieldNow
+          yield* b.queuePair.modify({ to: "err" })
+          assert.strictEqual(b.queuePair.outstandingSends, 0)
+          b.region.octets.fill(0xee)
+          yield* ab.disconnected
+          assert.isTrue(b.region.octets.every((octet) => octet === 0xee))
+        }
+      }).pipe(Effect.scoped, Effect.provide(pool))
+    )
+  }
 })
 
 /** A server of raw sockets; `served` gets each connection. */

@@ -249,6 +249,28 @@ describe("work queues", () => {
     assert.strictEqual(completions.poll(new CompletionBatch()), 0)
   })
 
+  it.live("who waits goes on at the end of a put, at once, and sees all of it", () =>
+    Effect.gen(function* () {
+      const completions = new SoftCompletionQueue(4)
+      const limits = { parts: 1, inline: 0, messageBytes: 100 }
+      const sends = new SendQueue(4, limits, { queuePair: 1, completions })
+      const seen: Array<number> = []
+      const wait = Effect.map(completions.ready, () => {
+        seen.push(completions.poll(new CompletionBatch()))
+      })
+      yield* Effect.forkChild(wait, { startImmediately: true })
+      for (let posts = 0; posts < 2; posts++) sends.post(new SendRequest(), "rts")
+      completions.begin()
+      completions.begin()
+      sends.end("success", 0)
+      sends.end("success", 0)
+      completions.end()
+      assert.deepStrictEqual(seen, [])
+      completions.end()
+      assert.deepStrictEqual(seen, [2])
+    })
+  )
+
   it("posting and polling allocate nothing", () => {
     const module = fileURLToPath(new URL("../fixtures/postings.ts", import.meta.url))
     const printed = execFileSync(process.execPath, ["--expose-gc", module], { encoding: "utf8" })

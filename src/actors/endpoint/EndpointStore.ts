@@ -83,6 +83,8 @@ export interface Options {
    * full. Default 64: draining takes milliseconds, so more of them means that something hangs.
    */
   readonly retiring?: number | undefined
+  /** Told of each link that has become ready, whoever has opened it. */
+  readonly onReady?: ((link: ReadyLink) => void) | undefined
   /** Whether a peer may connect. Default: everybody may. */
   readonly admit?: ((peer: string) => boolean) | undefined
 }
@@ -310,16 +312,28 @@ export const make = Effect.fnUntraced(function* (
   const supervisor = yield* Supervisor.make()
   const rules = { ...Endpoint.defaults, ...options.rules, path: nic.path }
   const onLink = (link: Link): void => store.onLink(link)
-  const behavior = Endpoint.make({ nic, handshakes, rules, onLink }, yield* Defects)
+  const behavior = Endpoint.make(
+    { nic, handshakes, rules, onLink, onReady: options.onReady },
+    yield* Defects
+  )
   const store = new Store(options, retireWith(handshakes), rules.queuePairs, (peer) => {
     const fiber = Effect.runForkWith(context)(supervisor.spawn(behavior, peer))
     return Fiber.runIn(fiber, scope)
   })
+  const gidInUse = Effect.match(nic.place, {
+    onSuccess: ({ gidIndex }) => gidIndex,
+    onFailure: () => 0
+  })
+  let gid = yield* gidInUse
   yield* nic.device.events.pipe(
-    Stream.runForEach((event) => {
-      const reason = lossOf(event)
-      return reason === undefined ? Effect.void : store.retireAll(reason)
-    }),
+    Stream.runForEach((event) =>
+      Effect.gen(function* () {
+        const reason = lossOf(event, gid)
+        if (reason === undefined) return
+        yield* store.retireAll(reason)
+        gid = yield* gidInUse
+      })
+    ),
     Effect.forkScoped
   )
   return store

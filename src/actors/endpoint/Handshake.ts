@@ -155,7 +155,8 @@ export class HandshakeFailed extends Schema.TaggedError<HandshakeFailed>()("Hand
 export type HandshakeError = HandshakeFailed | Rejected
 
 /**
- * Carries offers, acknowledgements and farewells to peers. Each call is tried once, with a deadline.
+ * Carries offers, acknowledgements and farewells to peers.
+ * Each call is tried once, with a deadline.
  *
  * @category services
  * @since 0.1.0

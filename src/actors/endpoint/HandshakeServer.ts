@@ -37,7 +37,7 @@ export interface Options {
   readonly port?: number | undefined
   /** TLS in the pool's workers. Default: none, as Mooncake does. */
   readonly tls?: TlsSettings | undefined
-  /** Connections at the same time. Default 1024: a storm of peers, at 1 MiB each in the worst case. */
+  /** Connections at the same time. Default 1024: a storm of peers, at most 1 MiB each. */
   readonly connections?: number | undefined
   /**
    * Milliseconds for a connection: request, answer, and the peer's end. Default 10 s, twice as long
@@ -46,7 +46,7 @@ export interface Options {
   readonly within?: number | undefined
   /** Octets of a request. Default 1 MiB, Mooncake's own limit. */
   readonly frameBytes?: number | undefined
-  /** Whether to listen to a caller at all. Asked before anything is made for it. Default: always. */
+  /** Whether to listen to a caller; asked before anything is made for it. Default: always. */
   readonly admit?: ((caller: Caller) => boolean) | undefined
   /** The GID of a peer that is too old to tell it, if it is known. It must not ask anybody. */
   readonly gidOf?: ((path: string) => Gid | undefined) | undefined

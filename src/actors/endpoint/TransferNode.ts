@@ -10,7 +10,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
+import type * as Queue from "effect/Queue"
 import { IoPool, type Settings as PoolSettings } from "../../native/IoPool.ts"
 import type { OpenFailed } from "../../native/OpenFailed.ts"
 import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
@@ -41,7 +41,7 @@ export interface Options {
   readonly handshake?: Omit<HandshakeServer.Options, "host" | "segment"> | undefined
   /** How peers are called. */
   readonly calls?: TcpHandshakes.Options | undefined
-  readonly endpoints?: Omit<EndpointStore.Options, "nic"> | undefined
+  readonly endpoints?: Omit<EndpointStore.Options, "nic" | "onReady"> | undefined
   readonly engine?: Partial<EngineSettings> | undefined
   /** The workers for handshakes; without TLS they stay on the main thread. */
   readonly pool?: PoolSettings | undefined

@@ -14,12 +14,12 @@ import {
 import type { OpenFailed } from "../OpenFailed.ts"
 import type { Card } from "./card.ts"
 import * as Link from "./link.ts"
+import { fetchLimit } from "./queueMemory.ts"
 import type { IwarpQueuePair } from "./queuePair.ts"
 import { type Agreed, hexOf, octetsOf, type Terms } from "./talk.ts"
 
 /** Limits that a peer leaves open count as the most that we have. */
-const most = 128
-const reads = (limit: number): number => (limit === unlimited ? most : limit)
+const reads = (limit: number): number => (limit === unlimited ? fetchLimit : limit)
 
 /** What this side wants, as a session is told. */
 const termsOf = (card: Card, wishes: Wishes): Terms => ({

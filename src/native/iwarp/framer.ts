@@ -76,6 +76,14 @@ class Session implements FramerSession {
     }
   }
 
+  into(atOnce: boolean): Uint8Array | undefined {
+    return this.#stream?.into(atOnce)
+  }
+
+  unread(): void {
+    this.#stream?.unread()
+  }
+
   end(): void {
     this.#stream?.end()
   }

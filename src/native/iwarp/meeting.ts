@@ -15,6 +15,7 @@ import { nothing } from "../verbs/soft/connection.ts"
 import { dial } from "./connecting.ts"
 import type { Card } from "./card.ts"
 import type { Link } from "./link.ts"
+import { fetchLimit } from "./queueMemory.ts"
 import type { IwarpQueuePair } from "./queuePair.ts"
 import { hexOf, octetsOf, type Terms } from "./talk.ts"
 import { type Said, turnAway } from "./listening.ts"
@@ -125,7 +126,8 @@ export class Meeting {
   #terms(path: ToReadyToReceive, privateData: Uint8Array): Terms {
     const ird = path.inboundReads ?? defaults.inboundReads
     const { crc } = this.#card.settings
-    return { crc, ird, ord: defaults.outboundReads, privateData: hexOf(privateData) }
+    // How many of ours may be under way is only said with the step to `rts`.
+    return { crc, ird, ord: fetchLimit, privateData: hexOf(privateData) }
   }
 
   #leave(number: number): void {

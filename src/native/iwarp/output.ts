@@ -30,7 +30,9 @@ const emptyWrite = (): Outgoing => {
 
 /** What the output needs of its session. */
 export interface OutputPort {
-  readonly write: (bytes: Uint8Array, written?: () => void) => void
+  readonly write: (parts: ReadonlyArray<Uint8Array>, written: () => void) => void
+  /** For the last octets: they count as unsent until the turn ends, so they are waited for. */
+  readonly writeLast: (bytes: Uint8Array) => void
   /** A batch has left; the session calls `left` when it may run. */
   readonly written: (batch: Batch, number: number) => void
   /** The oldest work cannot be sent. */
@@ -137,7 +139,7 @@ export class Output {
     message.sequence = 1
     message.payload = [terminate]
     this.#writer.put(message)
-    this.#writeBatch()
+    for (const part of this.#writer.take()!.parts) this.#port.writeLast(part)
   }
 
   /** Puts one message; false when there is none, or no room. */
@@ -172,11 +174,10 @@ export class Output {
   #writeBatch(): boolean {
     const batch = this.#writer.take()
     if (batch === undefined) return false
-    const number = ++this.#batches
     const { parts } = batch
+    const number = ++this.#batches
     this.#inFlight += batch.bytes
-    for (let index = 0; index < parts.length - 1; index++) this.#port.write(parts[index]!)
-    this.#port.write(parts.at(-1)!, () => this.#port.written(batch, number))
+    this.#port.write(parts, () => this.#port.written(batch, number))
     return true
   }
 }

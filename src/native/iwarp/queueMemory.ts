@@ -20,7 +20,8 @@ const Head = {
   sendPlaces: 5,
   receivePlaces: 6,
   parts: 7,
-  inline: 8
+  inline: 8,
+  fetches: 9
 } as const
 const headWords = 16
 
@@ -40,6 +41,9 @@ const Long = { value: 5, compare: 6 } as const
 const sendWords = 14
 const receiveWords = 2
 const partWords = 6
+
+/** The most reads and atomic operations under way: what Linux's siw takes of a peer. */
+export const fetchLimit = 128
 
 /** Finds the row of a part's region; -1 if this work may not use it. */
 export type RowOf = (parts: Parts, index: number) => { readonly row: number; generation: number }
@@ -128,7 +132,17 @@ export class QueueMemory {
     head[Head.receivePlaces] = receives
     head[Head.parts] = shape.parts
     head[Head.inline] = inline
+    head[Head.fetches] = fetchLimit
     return new QueueMemory(memory)
+  }
+
+  /** Reads and atomic operations that may be under way, if the peer takes so many. */
+  get fetches(): number {
+    return Atomics.load(this.#words, Head.fetches)
+  }
+
+  set fetches(limit: number) {
+    Atomics.store(this.#words, Head.fetches, limit)
   }
 
   /** Places of the send queue. */

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type { Status } from "../verbs/Completion.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
 import type { GidEntry } from "../verbs/Device.ts"
-import type { State, Step, ToReadyToReceive } from "../verbs/QueuePairState.ts"
+import { defaults, type State, type Step, type ToReadyToReceive } from "../verbs/QueuePairState.ts"
 import type { SoftCompletionQueue } from "../verbs/soft/completions.ts"
 import type { Wanted } from "../verbs/soft/domain.ts"
 import { Holding } from "../verbs/soft/holdings.ts"
@@ -12,7 +12,7 @@ import { fetches, ReceiveQueue, SendQueue } from "../verbs/soft/workQueues.ts"
 import type { ModifyError } from "../verbs/VerbsError.ts"
 import type { Posted, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
 import type { Link, LinkOwner } from "./link.ts"
-import type { QueueMemory, RowOf } from "./queueMemory.ts"
+import { fetchLimit, type QueueMemory, type RowOf } from "./queueMemory.ts"
 import { type Regions, rightsOf, rowFinder } from "./regions.ts"
 import { streamsHere } from "./stream.ts"
 import { type Binding, type Failure, recordBytes, Tag } from "./talk.ts"
@@ -54,8 +54,10 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
   readonly #receives: ReceiveQueue
   readonly #memory: QueueMemory
   readonly #buffer: number
+  readonly #reads: number
   readonly #sources: RowOf
   readonly #sinks: RowOf
+  readonly #completions: Pick<Make, "sends" | "receives">
   readonly #released: () => void
   #rights = 0
   #link: Link | undefined = undefined
@@ -67,8 +69,10 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
     this.#host = host
     this.#memory = memory
     this.#buffer = make.buffer
+    this.#reads = make.reads
     this.#sources = rowFinder(domain, false)
     this.#sinks = rowFinder(domain, true)
+    this.#completions = make
     this.#released = make.released
     this.#sends = new SendQueue(sendDepth, limits, { queuePair: number, completions: make.sends })
     this.#receives = new ReceiveQueue(receiveDepth, limits, {
@@ -123,7 +127,8 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
 
   modify(step: Step): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
-      const wrong = obstacle(this, step.to) ?? misfit(step, this.#host.gids())
+      const wrong =
+        obstacle(this, step.to) ?? misfit(step, { gids: this.#host.gids(), reads: this.#reads })
       return wrong === undefined ? Effect.sync(() => this.#take(step)) : Effect.fail(wrong)
     })
   }
@@ -166,6 +171,15 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
   }
 
   records(bytes: Uint8Array, from: number, to: number): void {
+    const { receives, sends } = this.#completions
+    sends.begin()
+    receives.begin()
+    this.#endBy(bytes, from, to)
+    receives.end()
+    sends.end()
+  }
+
+  #endBy(bytes: Uint8Array, from: number, to: number): void {
     const view = new DataView(bytes.buffer, bytes.byteOffset)
     for (let at = from; at < to; at += recordBytes) {
       const tag = view.getUint32(at, true)
@@ -223,6 +237,7 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
     switch (step.to) {
       case "init":
         this.#rights = rightsOf(step.access ?? [])
+        this.#memory.fetches = fetchLimit
         this.state = "init"
         return
       case "rtr":
@@ -231,6 +246,7 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
         this.#host.meet(this)
         return
       case "rts":
+        this.#memory.fetches = step.outboundReads ?? defaults.outboundReads
         this.state = "rts"
         return
       case "err":
@@ -244,9 +260,8 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
     if (!this.hasPeer) this.#host.awaited(this)
     if (this.#link === undefined || !this.#memory.kick()) return
     const here = streamsHere.get(this.#memory.memory)
-    // All that is posted in this turn goes out together.
     if (here === undefined) this.#link.kick()
-    else process.nextTick(here.kick)
+    else here.posted()
   }
 
   #endSends(count: number): void {

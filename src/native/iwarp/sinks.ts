@@ -47,18 +47,27 @@ export class KeyedSink implements Sink {
     this.octets = memory.subarray(entry.offset, entry.offset + entry.length)
   }
 
+  /** The region cannot be taken back until `leave`; false if it has been. */
+  enter(): boolean {
+    return this.#table.enterByKey(this.row, this.key)
+  }
+
+  leave(): void {
+    this.#table.leave(this.row)
+  }
+
   /** Does something with the region while it cannot be taken back; false if it has been. */
   use(act: () => void): boolean {
-    if (!this.#table.enterByKey(this.row, this.key)) return false
+    if (!this.enter()) return false
     act()
-    this.#table.leave(this.row)
+    this.leave()
     return true
   }
 
   place(at: number, bytes: Uint8Array, from: number, to: number): boolean {
-    if (!this.#table.enterByKey(this.row, this.key)) return false
+    if (!this.enter()) return false
     copyOctets(this.octets, at, bytes, from, to)
-    this.#table.leave(this.row)
+    this.leave()
     return true
   }
 }

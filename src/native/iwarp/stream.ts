@@ -60,7 +60,10 @@ export class Stream {
   readonly #works: Works
   readonly #input: Input
   readonly #output: Output
+  readonly #crc: Crc32c | undefined
   readonly #answerWithin: number
+  #isBorrowing = false
+  #hasPosted = false
   #timer: NodeJS.Timeout | undefined
   /** Counts what shows that the peer is there. */
   #signs = 0
@@ -74,6 +77,7 @@ export class Stream {
     const { bind, crc, port, settled, table } = options
     const memory = new Memory(table, port.region, bind.domain, bind.rights)
     this.#port = port
+    this.#crc = crc
     this.#answerWithin = options.answerWithin
     this.#records = new Records(port.deliver)
     // Queues are always shared memory: the main thread registered them.
@@ -125,7 +129,30 @@ export class Stream {
     timer.unref()
   }
 
+  /**
+   * Where the next octets are wanted: payload goes straight to the region it is for. The region
+   * and the queue pair cannot be taken back while the kernel may write there, which is why this
+   * must be `atOnce`: who takes something back waits for that read.
+   */
+  into(atOnce: boolean): Uint8Array | undefined {
+    if (this.#crc !== undefined) return this.#crc.staging
+    if (!atOnce || this.#isOver || !this.#queues.enter(this.#epoch)) return this.#input.head
+    const borrowed = this.#input.borrow()
+    this.#isBorrowing = borrowed !== undefined
+    if (!this.#isBorrowing) this.#queues.leave()
+    return borrowed ?? this.#input.head
+  }
+
+  /** That read is over. */
+  unread(): void {
+    if (!this.#isBorrowing) return
+    this.#isBorrowing = false
+    this.#input.giveBack()
+    this.#queues.leave()
+  }
+
   push(chunk: Uint8Array, from: number, to: number): void {
+    this.unread()
     this.#signs += 1
     this.#run(() => {
       this.#input.push(chunk, from, to)
@@ -140,6 +167,23 @@ export class Stream {
       this.#queues.look()
       this.#output.pump()
     })
+  }
+
+  /**
+   * There is new work, on the thread of the session. What is posted to an idle connection leaves at
+   * once, so that a lone message does not wait; all that follows in this turn goes out together.
+   */
+  posted(): void {
+    if (this.#hasPosted || this.#output.isWaiting) process.nextTick(this.kick)
+    else {
+      this.#hasPosted = true
+      process.nextTick(this.#endOfTurn)
+      this.kick()
+    }
+  }
+
+  readonly #endOfTurn = (): void => {
+    this.#hasPosted = false
   }
 
   /** The peer has sent its last octet. */
@@ -207,7 +251,8 @@ export class Stream {
 
   #outputPort(): ConstructorParameters<typeof Output>[0] {
     return {
-      write: this.#port.write,
+      write: this.#port.writeNow,
+      writeLast: this.#port.write,
       written: (batch: Batch, number: number) => {
         this.#signs += 1
         if (number === 1) this.#nudge()

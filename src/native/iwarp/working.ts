@@ -178,8 +178,9 @@ export class Works {
   }
 
   #fetch(posted: PostedSend, work: Work): Outgoing | Unsendable | undefined {
-    if (this.#ord === 0) return { status: "local-operation" }
-    if (this.#outstanding.room === 0) return undefined
+    const limit = Math.min(this.#ord, this.#queues.fetches)
+    if (limit === 0) return { status: "local-operation" }
+    if (this.#fetches.length >= limit) return undefined
     const sink = (work.sink ??= new Scatter(this.#memory))
     sink.load(this.#queues, posted.partsAt, posted.parts)
     if (!sink.isSound) return { status: "local-protection" }

@@ -66,6 +66,8 @@ export class HostLane {
   #writing = 0
   #writingSince = 0
   #finishing = false
+  /** The next read goes to memory that the session gives for it alone. */
+  isBorrowing = false
   /** Bytes of the last read. */
   lastRead = 0
   #closeTimer: NodeJS.Timeout | undefined
@@ -96,7 +98,11 @@ export class HostLane {
   /** Takes one read; true when the next one may follow at once. */
   read(bytes: Uint8Array, length: number, room: number): boolean {
     this.lastRead = length
-    if (this.#reason !== undefined) return true
+    if (this.#reason !== undefined) {
+      this.unread()
+      return true
+    }
+    this.isBorrowing = false
     this.#host.heard(this)
     try {
       this.#reassembly.read(bytes, 0, length)
@@ -112,6 +118,23 @@ export class HostLane {
     return this.#holds === 0
   }
 
+  /** Where the session wants the next read; memory of others only if that follows at once. */
+  into(atOnce: boolean): Uint8Array | undefined {
+    const mayBorrow = atOnce && this.#holds === 0 && !this.#closing && !this.socket.destroyed
+    const into = this.#session.into?.(mayBorrow)
+    this.isBorrowing = mayBorrow && into !== undefined
+    return into
+  }
+
+  /** The read that was to follow brought nothing; answers whether it was to borrowed memory. */
+  unread(): boolean {
+    if (!this.isBorrowing) return false
+    this.isBorrowing = false
+    this.#session.unread?.()
+    if (this.#holds !== 0 && !this.socket.destroyed) this.socket.pause()
+    return true
+  }
+
   /** The next turn of the event loop has begun: the lane may read again. */
   nextTurn(): void {
     this.#turnBytes = 0
@@ -119,8 +142,10 @@ export class HostLane {
   }
 
   hold(reason: number): void {
-    if (this.#holds === 0 && !this.socket.destroyed) this.socket.pause()
+    // A read into borrowed memory comes first; after it this is looked at again.
+    const mayPause = this.#holds === 0 && !this.isBorrowing && !this.socket.destroyed
     this.#holds |= reason
+    if (mayPause) this.socket.pause()
   }
 
   unhold(reason: number): void {
@@ -205,15 +230,30 @@ export class HostLane {
             this.socket.uncork()
           })
         }
-        this.socket.write(bytes, (error) => {
-          if (error == null) written?.()
-        })
-        if (this.socket.writableLength > this.limits.sendBytes) this.#waitForDrain()
+        this.#write(bytes, written)
+      },
+      writeNow: (parts, written) => {
+        const last = parts.length - 1
+        if (last > 0) this.socket.cork()
+        for (let index = 0; index < last; index++) this.socket.write(parts[index]!)
+        this.#write(parts[last]!, written)
+        if (last > 0) this.socket.uncork()
       },
       deliver: (bytes) => this.#reassembly.deliver(bytes),
       region: (id) => this.#host.region(id),
       refuse: (reason) => this.#refuse(new FrameRefusal(reason))
     }
+  }
+
+  #write(bytes: Uint8Array, written: (() => void) | undefined): void {
+    const { socket } = this
+    if (written === undefined) socket.write(bytes)
+    else {
+      socket.write(bytes, (error) => {
+        if (error == null) written()
+      })
+    }
+    if (socket.writableLength > this.limits.sendBytes) this.#waitForDrain()
   }
 
   #waitForDrain(): void {
@@ -270,6 +310,7 @@ export class HostLane {
   }
 
   #closed(): void {
+    this.unread()
     clearTimeout(this.#closeTimer)
     this.#wrote()
     this.#finished()

@@ -74,6 +74,7 @@ export interface PortInfo {
   readonly state: "active" | "down"
   readonly activeMtu: Mtu
   readonly lid: number
+  /** Those that it can be reached by, in the order of their indices, which may have gaps. */
   readonly gids: ReadonlyArray<GidEntry>
 }
 

@@ -76,12 +76,10 @@ const end = (
 }
 
 /** A queue pair does not outlive its process, nor a crash of its actor. */
-export const recover = (rules: Rules, state: State, { id }: Circumstances): Decided => {
-  const [reason, detail] = ["restarted", "its actor began again"] as const
-  const failure = new OpenFailed({ local: rules.path, peer: id, reason, detail })
-  const decision: Decided =
-    state._tag === "Idle" ? Decision.none : Decision.persist(new Ended({ reason, detail }))
-  return Decision.thenSettle(decision, opened, Exit.fail(failure))
+export const recover = (rules: Rules, state: State, about: Circumstances): Decided => {
+  const why = { reason: "restarted", detail: "its actor began again" } as const
+  const failure = new OpenFailed({ local: rules.path, peer: about.id, ...why })
+  return Decision.thenSettle(end(rules, state, about, why), opened, Exit.fail(failure))
 }
 
 export const open = (state: State, about: Circumstances) => {

@@ -15,22 +15,22 @@ import {
 } from "../Handshake.ts"
 
 /** Answered when the endpoint is ready. Joins an opening that is under way. */
-export const Open = Rpc.make("Open", { error: OpenFailed })
+const Open = Rpc.make("Open", { error: OpenFailed })
 
 /** A peer's offer. Answered when the own half is up. */
-export const TakeOffer = Rpc.make("TakeOffer", { payload: Offer, success: Offer, error: Rejected })
+const TakeOffer = Rpc.make("TakeOffer", { payload: Offer, success: Offer, error: Rejected })
 
 /** A peer says that its half is up. */
-export const TakeAcknowledgement = Rpc.make("TakeAcknowledgement", {
+const TakeAcknowledgement = Rpc.make("TakeAcknowledgement", {
   payload: Acknowledgement,
   error: Rejected
 })
 
 /** A peer says that it has given up its generation. */
-export const TakeFarewell = Rpc.make("TakeFarewell", { payload: Farewell })
+const TakeFarewell = Rpc.make("TakeFarewell", { payload: Farewell })
 
 /** Ends a generation, unless another one has begun. Answered with what the peer has to be told. */
-export const Retire = Rpc.make("Retire", {
+const Retire = Rpc.make("Retire", {
   payload: { epoch: Epoch, reason: EndReason, detail: Schema.String },
   success: Schema.UndefinedOr(Farewell)
 })

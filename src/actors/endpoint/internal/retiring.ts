@@ -31,13 +31,13 @@ export const retireWith =
     )
   }
 
-/** What an event of the device means for all of its endpoints. */
-export const lossOf = (event: DeviceEvent): string | undefined => {
+/** What an event of the device means for all of its endpoints, which use one of its GIDs. */
+export const lossOf = (event: DeviceEvent, gidInUse: number): string | undefined => {
   switch (event._tag) {
     case "PortDown":
       return `port ${event.port} is down`
     case "GidChanged":
-      return `port ${event.port} has another GID`
+      return event.index === gidInUse ? `port ${event.port} has another GID` : undefined
     case "DeviceRemoved":
       return "the device was removed"
     default:

@@ -115,7 +115,7 @@ export class Engine {
       const peer = this.#peerOf(name)
       const early = this.#isClosed ? closed : peer.obstacle
       if (early !== undefined) return yield* failure(name, early)
-      const plans = yield* this.#plan(peer, ops)
+      const plans = yield* soon(this.#plan(peer, ops), name, within)
       if (peer.jobs.size >= settings.transfers) {
         return yield* new TooManyTransfers({ peer: name, limit: settings.transfers })
       }
@@ -151,8 +151,8 @@ export class Engine {
       const plans = plansOf(peer.name, ops, peer.memory, this.#core.settings.operations)
       return "_tag" in plans ? Effect.fail(plans) : Effect.succeed(plans)
     })
+    if (!peer.isKnown) return Effect.andThen(peer.introduction, plan)
     const asked = Effect.andThen(peer.refresh, plan)
-    if (!peer.isKnown) return asked
     return peer.isStale ? Effect.catchTag(plan, "InvalidTransfer", () => asked) : plan
   }
 
@@ -240,6 +240,20 @@ export class Engine {
   }
 }
 
+/** Nothing of a transfer lasts longer than it may, also before it is admitted. */
+const soon = <A, E>(
+  effect: Effect.Effect<A, E>,
+  peer: string,
+  within: Duration.Input | undefined
+): Effect.Effect<A, E | TransferFailed> => {
+  if (within === undefined) return effect
+  const detail = "nobody has said what the peer has"
+  return Effect.timeoutOrElse(effect, {
+    duration: within,
+    orElse: () => Effect.fail(failure(peer, { reason: "deadline", detail, fault: undefined }))
+  })
+}
+
 const closed: Stop = { reason: "closed", detail: "the engine has ended" }
 const cancelled: Stop = { reason: "cancelled", detail: "nobody waits for it any more" }
 
@@ -300,6 +314,9 @@ export const makeEngine = Effect.fnUntraced(function* (
     pumps.push(pump)
     core.fork(pump.run)
   }
+  yield* core.links.listen((link) => {
+    for (const peer of peers.values()) peer.ways.arrived(link)
+  })
   const engine = new Engine(core, peers)
   yield* Effect.addFinalizer(() => engine.close)
   return engine

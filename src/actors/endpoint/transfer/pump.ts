@@ -282,12 +282,13 @@ export class Pump {
     this.#stranded.add(way.peer)
     const { pool } = this.#core
     const counts = status !== "flushed" || way.endedByRequest !== link
-    const isOver = job.stop !== undefined || blame === "request"
+    const isRefused = blame === "request" && (status !== "remote-access" || job.refused(slice))
+    const isOver = job.stop !== undefined || isRefused
     if (!isOver && job.failed(slice, counts)) way.peer.queue(job)
     else {
       const fault = faultOf(way, link, queuePair, status)
       const detail = `a slice of operation ${slice.operation} ended with ${status}`
-      const reason = blame === "request" ? "refused" : "attempts-exhausted"
+      const reason = isRefused ? "refused" : "attempts-exhausted"
       pool.give(slice)
       job.halt({ reason, detail, fault }, pool)
     }

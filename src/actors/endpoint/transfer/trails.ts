@@ -63,6 +63,6 @@ export class Trails {
   }
 
   get #list(): ReadonlyArray<Trail> {
-    return [...this.#all.values()].flatMap((ofLink) => [...ofLink.values()])
+    return [...this.#all.values()].flatMap((ofLink) => Array.from(ofLink.values()))
   }
 }
