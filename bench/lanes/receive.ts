@@ -44,6 +44,7 @@ class Meter {
   readonly #total: number
   #from = 0
   #cpu = process.threadCpuUsage()
+  #all = process.cpuUsage()
   #start = 0
   readonly done: Promise<Record<string, Outcome>>
   #resolve: (outcome: Record<string, Outcome>) => void = () => {}
@@ -60,10 +61,12 @@ class Meter {
     if (this.#from === 0 && this.seen * 4 >= this.#total) {
       this.#from = this.seen
       this.#cpu = process.threadCpuUsage()
+      this.#all = process.cpuUsage()
       this.#start = performance.now()
     }
     if (this.seen < this.#total) return
     const { system, user } = process.threadCpuUsage(this.#cpu)
+    const all = process.cpuUsage(this.#all)
     const seconds = (performance.now() - this.#start) / 1000
     const frames = this.seen - this.#from
     const counted = { completed: this.seen, expected: this.#total }
@@ -71,6 +74,11 @@ class Meter {
       [`cpu-${this.#name}`]: {
         value: ((user + system) * 1000) / frames,
         unit: "ns of main thread per frame",
+        ...counted
+      },
+      [`process-${this.#name}`]: {
+        value: ((all.user + all.system) * 1000) / frames,
+        unit: "ns of all threads per frame",
         ...counted
       },
       [`rate-${this.#name}`]: { value: frames / seconds, unit: "frames/s", ...counted }

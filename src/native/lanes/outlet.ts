@@ -30,7 +30,6 @@ interface Waiting {
 export class Outlet {
   readonly #ring: RingProducer
   readonly #slab: SlabWriter
-  readonly #slabBuffer: ArrayBufferLike
   readonly #table: Int32Array
   readonly #bell: Doorbell
   readonly #readBytes: number
@@ -52,7 +51,6 @@ export class Outlet {
   ) {
     this.#ring = ring
     this.#slab = slab
-    this.#slabBuffer = slab.memory.bytes.buffer
     this.#table = table
     this.#bell = bell
     this.#readBytes = readBytes
@@ -74,39 +72,31 @@ export class Outlet {
   frames(lane: HostLane, bytes: Uint8Array, from: number, ends: Int32Array, count: number): void {
     let done = 0
     if (this.#waiting.length === 0) {
-      done =
-        bytes.buffer === this.#slabBuffer
-          ? this.#inPlace(lane, bytes, from, ends, count)
-          : this.#packed(lane, bytes, from, ends, 0, count)
-      if (done < count && bytes.buffer === this.#slabBuffer) {
-        done = this.#packed(lane, bytes, from, ends, done, count)
-      }
+      if (bytes === this.#slab.memory.bytes) done = this.#inPlace(lane, from, ends, count)
+      if (done < count) done = this.#packed(lane, bytes, from, ends, done, count)
     }
     if (done < count) this.#waitWithFrames(lane, bytes, from, ends, done, count)
     else this.#holdWhenBehind(lane)
   }
 
-  /** Where the lane's next read goes: straight into a chunk while reads fill the buffer. */
-  readInto(lane: HostLane): Uint8Array | undefined {
-    const { place } = lane
-    let chunk = place.chunk
-    if (chunk !== undefined) {
-      chunk.fill += lane.lastRead
-      if (lane.lastRead < this.#readBytes / 4) {
-        this.#leaveChunk(lane)
-        return undefined
+  /** Where the lane's next read goes: straight into a chunk while reads are long. */
+  readInto(lane: HostLane): OpenChunk | undefined {
+    const { chunk } = lane.place
+    const { chunkBytes } = this.#slab.memory.shape
+    const short = this.#readBytes / 4
+    if (chunk === undefined && lane.lastRead < this.#readBytes) return undefined
+    if (lane.lastRead >= short) {
+      if (chunk !== undefined && chunk.end - chunk.fill >= short) return chunk
+      // A long frame would be copied from chunk to chunk.
+      const next = lane.cutBytes * 2 > chunkBytes ? undefined : this.#openForReading()
+      if (next !== undefined) {
+        lane.moveInto(next)
+        if (chunk !== undefined) this.#slab.retire(chunk.chunk)
+        return next
       }
-    } else if (lane.lastRead < this.#readBytes) return undefined
-    if (chunk === undefined || chunk.end - chunk.fill < this.#readBytes) {
-      this.#leaveChunk(lane)
-      // Half of the slab is kept for packing: long readers may sit on their chunks.
-      if (this.#slab.freeChunks * 2 < this.#slab.memory.shape.chunks) this.#slab.reclaim()
-      if (this.#slab.freeChunks * 2 < this.#slab.memory.shape.chunks) return undefined
-      chunk = this.#slab.open(this.#readBytes)
-      if (chunk === undefined) return undefined
-      place.chunk = chunk
     }
-    return this.#slab.memory.bytes.subarray(chunk.fill, chunk.fill + this.#readBytes)
+    this.#leaveChunk(lane)
+    return undefined
   }
 
   /** The lane has ended. */
@@ -148,10 +138,19 @@ export class Outlet {
     }
   }
 
+  /** A chunk for one lane. Half of the slab is kept for packing: long readers may sit on theirs. */
+  #openForReading(): OpenChunk | undefined {
+    const half = this.#slab.memory.shape.chunks / 2
+    if (this.#slab.freeChunks < half) this.#slab.reclaim()
+    return this.#slab.freeChunks < half ? undefined : this.#slab.open(this.#readBytes)
+  }
+
   /** The lane reads into no chunk of its own any more. */
-  #leaveChunk({ place }: HostLane): void {
-    if (place.chunk !== undefined) this.#slab.retire(place.chunk.chunk)
-    place.chunk = undefined
+  #leaveChunk(lane: HostLane): void {
+    const { chunk } = lane.place
+    if (chunk === undefined) return
+    lane.leave(chunk)
+    this.#slab.retire(chunk.chunk)
   }
 
   #tryRecord(
@@ -179,19 +178,12 @@ export class Outlet {
   }
 
   /** Publishes frames that were read straight into the lane's chunk; returns how many. */
-  #inPlace(
-    lane: HostLane,
-    bytes: Uint8Array,
-    from: number,
-    ends: Int32Array,
-    count: number
-  ): number {
+  #inPlace(lane: HostLane, from: number, ends: Int32Array, count: number): number {
     const { chunk } = lane.place
     if (chunk === undefined || chunk.entryEnd - chunk.entry < count) return 0
-    const base = bytes.byteOffset
-    if (!this.#publish(lane, chunk, count, base + from, (ends[count - 1] ?? 0) - from)) return 0
+    if (!this.#publish(lane, chunk, count, from, (ends[count - 1] ?? 0) - from)) return 0
     const table = this.#slab.memory.ends
-    for (let i = 0, entry = chunk.entry; i < count; i++) table[entry++] = base + (ends[i] ?? 0)
+    for (let i = 0, entry = chunk.entry; i < count; i++) table[entry++] = ends[i] ?? 0
     chunk.entry += count
     return count
   }

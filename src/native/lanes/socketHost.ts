@@ -6,6 +6,7 @@ import type * as net from "node:net"
 import type { Framer } from "../Framer.ts"
 import { HostLane, type LaneHost } from "./hostLane.ts"
 import type { LaneSetup, OpenFailure, OpenJob, PeerInfo } from "./jobs.ts"
+import type { OpenChunk } from "./slab.ts"
 import * as Sockets from "./sockets.ts"
 
 /** Bytes of one read; it fits a processor's second-level cache, longer ones were slower. */
@@ -20,8 +21,8 @@ export interface HostEvents {
   readonly peerEnded: LaneHost["peerEnded"]
   readonly closed: LaneHost["closed"]
   readonly region: LaneHost["region"]
-  /** Where the lane's next read goes; undefined: into the host's own buffer. */
-  readonly readInto: (lane: HostLane) => Uint8Array | undefined
+  /** The chunk into which the lane's next read goes; undefined: into the host's own buffer. */
+  readonly readInto: (lane: HostLane) => OpenChunk | undefined
   readonly opened: (job: number, lane: HostLane, peer: PeerInfo) => void
   readonly listening: (job: number, address: string, port: number) => void
   readonly failed: (job: number, failure: OpenFailure) => void
@@ -250,6 +251,7 @@ class LaneReader implements Sockets.Reader {
   lane: HostLane | undefined
   readonly #staging: Uint8Array
   readonly #events: HostEvents
+  #chunk: OpenChunk | undefined
 
   constructor(staging: Uint8Array, events: HostEvents) {
     this.#staging = staging
@@ -259,10 +261,19 @@ class LaneReader implements Sockets.Reader {
   /** What is consumed here is read into one buffer again and again, which stays in a cache. */
   readonly buffer = (): Uint8Array => {
     const { lane } = this
-    if (lane === undefined || lane.consumes) return this.#staging
-    return this.#events.readInto(lane) ?? this.#staging
+    this.#chunk = lane === undefined || lane.consumes ? undefined : this.#events.readInto(lane)
+    if (this.#chunk === undefined) return this.#staging
+    const { end, fill, memory } = this.#chunk
+    return memory.subarray(fill, Math.min(fill + readBytes, end))
   }
 
-  readonly read = (bytes: Uint8Array, length: number, room: number): boolean =>
-    this.lane === undefined ? false : this.lane.read(bytes, length, room)
+  readonly read = (bytes: Uint8Array, length: number, room: number): boolean => {
+    const { lane } = this
+    const chunk = this.#chunk
+    if (lane === undefined) return false
+    if (chunk === undefined) return lane.read(bytes, 0, length, room)
+    const from = chunk.fill
+    chunk.fill += length
+    return lane.read(chunk.memory, from, chunk.fill, room)
+  }
 }
