@@ -26,12 +26,15 @@ export const serverTls: TlsSettings = {
   verifyPeer: true
 }
 
-/** Starts a generator of load in a process of its own; `fired` is called when its storm begins. */
-export const load = (args: ReadonlyArray<string | number>, fired?: () => void): void => {
+/** Starts a generator of load in a process of its own; a storm tells when it began. */
+export const load = (args: ReadonlyArray<string | number>, began?: (at: number) => void): void => {
   const child = fork(fileURLToPath(new URL("./load.ts", import.meta.url)), args.map(String))
-  if (fired !== undefined) child.once("message", fired)
+  if (began !== undefined) child.once("message", (at) => began(Number(at)))
   process.on("exit", () => child.kill())
 }
+
+/** Bytes of one read, the same for all: small reads cost the kernel more for each byte. */
+const readBytes = 262_144
 
 /** Connections of a blast; few, as between nodes of a cluster. */
 const connections = 4
@@ -134,7 +137,7 @@ export const byNet = (name: string, size: number, total: number) => {
     owner._handle = null
     const take = cutter(meter)
     const onread = {
-      buffer: new Uint8Array(65_536),
+      buffer: new Uint8Array(readBytes),
       callback: (length: number, bytes: Uint8Array) => {
         take(bytes, length)
         return true

@@ -101,7 +101,7 @@ for (const on of ["worker", "main"] as const) {
             upTo(10_000).map((n) => n % 100)
           )
           const { receiveHighWater } = yield* flooded.counts
-          assert.isBelow(receiveHighWater, 100_000 + 2 * 65_536)
+          assert.isBelow(receiveHighWater, 100_000 + 2 * 262_144)
         })
       )
     )

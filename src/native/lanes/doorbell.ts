@@ -21,9 +21,11 @@ export class Doorbell {
     this.#words = words
   }
 
-  /** Wakes the sleeper if it sleeps. Call after publishing. */
-  ring(): void {
-    if (this.takeSleeper()) this.wake()
+  /** Wakes the sleeper; false when nobody sleeps. Call after publishing. */
+  ring(): boolean {
+    const asleep = this.takeSleeper()
+    if (asleep) this.wake()
+    return asleep
   }
 
   /** Lowers the flag; true for the one thread that lowered it and now owes the wake-up. */

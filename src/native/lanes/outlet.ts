@@ -14,8 +14,15 @@ import type { OpenChunk, SlabWriter } from "./slab.ts"
 /** A turn that published so much is likely to be followed by another one at once. */
 const bulkBytes = 65_536
 
+/** A turn that published no more than this may be a question whose answer is on its way. */
+const loneBytes = 4_096
+
 /** Bytes that may lie published before the main thread is woken in any case. */
 const patience = 524_288
+
+/** A read so long makes a lane read straight into a chunk of its own, until reads are short. */
+const longRead = 65_536
+const shortRead = 16_384
 
 const encoder = new TextEncoder()
 const noText = new Uint8Array(0)
@@ -32,12 +39,14 @@ export class Outlet {
   readonly #slab: SlabWriter
   readonly #table: Int32Array
   readonly #bell: Doorbell
-  readonly #readBytes: number
+  readonly #asked: () => void
   /** The chunk into which the frames of all lanes with short reads are packed. */
   #pack: OpenChunk | undefined
   #waiting: Array<Waiting> = []
   readonly #held = new Set<HostLane>()
+  /** The end of this turn flushes; something waits for it. */
   #scheduled = false
+  #due = false
   /** Bytes published in this turn, and since the last doorbell. */
   #turnBytes = 0
   #unrung = 0
@@ -47,13 +56,14 @@ export class Outlet {
     slab: SlabWriter,
     table: Int32Array,
     bell: Doorbell,
-    readBytes: number
+    /** Called when the main thread was woken for little. */
+    asked: () => void = () => {}
   ) {
     this.#ring = ring
     this.#slab = slab
     this.#table = table
     this.#bell = bell
-    this.#readBytes = readBytes
+    this.#asked = asked
   }
 
   /** Whether everything is out. */
@@ -77,18 +87,18 @@ export class Outlet {
     }
     if (done < count) this.#waitWithFrames(lane, bytes, from, ends, done, count)
     else this.#holdWhenBehind(lane)
+    // A long turn: the main thread takes the first of it while the rest is read.
+    if (this.#unrung >= patience) this.flush()
   }
 
   /** Where the lane's next read goes: straight into a chunk while reads are long. */
   readInto(lane: HostLane): OpenChunk | undefined {
     const { chunk } = lane.place
-    const { chunkBytes } = this.#slab.memory.shape
-    const short = this.#readBytes / 4
-    if (chunk === undefined && lane.lastRead < this.#readBytes) return undefined
-    if (lane.lastRead >= short) {
-      if (chunk !== undefined && chunk.end - chunk.fill >= short) return chunk
+    if (lane.lastRead >= (chunk === undefined ? longRead : shortRead)) {
+      if (chunk !== undefined && chunk.end - chunk.fill >= longRead) return chunk
       // A long frame would be copied from chunk to chunk.
-      const next = lane.cutBytes * 2 > chunkBytes ? undefined : this.#openForReading()
+      const long = lane.cutBytes * 2 > this.#slab.memory.shape.chunkBytes
+      const next = long ? undefined : this.#openForReading()
       if (next !== undefined) {
         lane.moveInto(next)
         if (chunk !== undefined) this.#slab.retire(chunk.chunk)
@@ -126,15 +136,15 @@ export class Outlet {
    * the wake-up waits for the next turn: it costs as much as reading several frames' bytes.
    */
   flush(): void {
-    this.#scheduled = false
+    this.#due = false
     this.#ring.publish()
     const bulk = this.#turnBytes >= bulkBytes
-    this.#unrung += this.#turnBytes
     this.#turnBytes = 0
     if (bulk && this.#unrung < patience) this.flushSoon()
     else {
+      const lone = this.#unrung <= loneBytes
       this.#unrung = 0
-      this.#bell.ring()
+      if (this.#bell.ring() && lone) this.#asked()
     }
   }
 
@@ -142,7 +152,7 @@ export class Outlet {
   #openForReading(): OpenChunk | undefined {
     const half = this.#slab.memory.shape.chunks / 2
     if (this.#slab.freeChunks < half) this.#slab.reclaim()
-    return this.#slab.freeChunks < half ? undefined : this.#slab.open(this.#readBytes)
+    return this.#slab.freeChunks < half ? undefined : this.#slab.open(longRead)
   }
 
   /** The lane reads into no chunk of its own any more. */
@@ -244,6 +254,7 @@ export class Outlet {
     words[at + At.d] = from
     place.handedOver = (place.handedOver + bytes) | 0
     this.#turnBytes += bytes
+    this.#unrung += bytes
     this.#slab.published(chunk.chunk)
     this.flushSoon()
     return true
@@ -251,9 +262,13 @@ export class Outlet {
 
   /** Flushes at the end of this turn, also when nothing was published. */
   flushSoon(): void {
+    this.#due = true
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(() => this.flush())
+    setImmediate(() => {
+      this.#scheduled = false
+      if (this.#due) this.flush()
+    })
   }
 
   #waitWithFrames(

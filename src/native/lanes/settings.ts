@@ -22,9 +22,8 @@ export interface Settings {
   /** Bytes that one lane may have read and its user not taken. Default 2 MiB. */
   readonly receiveBytes?: number
   /**
-   * Bytes that a lane reads before others get their turn. Default 2 MiB, what libuv reads from
-   * one socket by itself: half a millisecond at most. Less stops and starts the reading in each
-   * turn, which costs up to a third of the throughput of large flows.
+   * Bytes that a lane reads before others get their turn. Default 2 MiB, eight reads: about half
+   * a millisecond. To stop and to start the reading costs as much as some dozen frames.
    */
   readonly readBudget?: number
   /** Bytes of one write job. Default 64 KiB, what a socket's buffer takes at once. */
@@ -48,6 +47,11 @@ export interface Settings {
   readonly lanesPerWorker?: number
   /** Connects and listens of one worker under way. Default 1024. */
   readonly openJobs?: number
+  /**
+   * Microseconds that a worker stays awake for the answer to a lone frame, where answers have
+   * lately come that fast. 0: never. Default 60, about what a wake-up costs; 0 on one processor.
+   */
+  readonly lingerMicros?: number
   /** Lanes that a listener holds until they are accepted; more are closed. Default 1024. */
   readonly acceptQueue?: number
 }
@@ -82,6 +86,7 @@ export const crewSettings = (
       slab: { chunks: settings.chunks ?? 64, chunkBytes: settings.chunkBytes ?? 262_144 },
       lanes: settings.lanesPerWorker ?? 16_384,
       openJobs: settings.openJobs ?? 1_024,
+      lingerMicros: settings.lingerMicros ?? (availableParallelism() > 1 ? 60 : 0),
       limits
     }
   }

@@ -10,17 +10,20 @@ import { parentPort, receiveMessageOnPort, workerData } from "node:worker_thread
 import { Doorbell } from "./doorbell.ts"
 import type { HostLane } from "./hostLane.ts"
 import type { OpenJob } from "./jobs.ts"
+import { Linger } from "./linger.ts"
 import { loadFramer } from "./loadFramer.ts"
 import { Outlet } from "./outlet.ts"
 import { At, In, Out, Row, type WorkerMemory } from "./records.ts"
 import { RingConsumer, RingProducer } from "./ring.ts"
 import { type SlabShape, slabMemory, SlabWriter } from "./slab.ts"
-import { readBytes, SocketHost } from "./socketHost.ts"
+import { SocketHost } from "./socketHost.ts"
 
 /** What a worker is started with. */
 export interface WorkerStart {
   readonly memory: WorkerMemory
   readonly slabShape: SlabShape
+  /** Microseconds to stay awake for a likely answer. */
+  readonly lingerMicros: number
   /** Milliseconds since 1970 from which `Row.heard` counts. */
   readonly origin: number
   readonly regions: ReadonlyArray<readonly [number, SharedArrayBuffer]>
@@ -47,7 +50,8 @@ const table = new Int32Array(memory.table)
 const regions = new Map(start.regions.map(([id, buffer]) => [id, new Uint8Array(buffer)]))
 const slab = new SlabWriter(slabMemory(memory.slab, start.slabShape))
 const outbox = new RingProducer(new Int32Array(memory.outbox))
-const outlet = new Outlet(outbox, slab, table, mainBell, readBytes)
+const lingering = new Linger(start.lingerMicros)
+const outlet = new Outlet(outbox, slab, table, mainBell, () => linger())
 
 const slots = table.length / Row.words
 const lanes: Array<HostLane | undefined> = Array.from({ length: slots })
@@ -149,12 +153,16 @@ const recordsPerTurn = 1024
 
 const drainInbox = (): boolean => {
   if (!inbox.poll()) return false
+  lingering.answered()
   let left = recordsPerTurn
   for (let at = inbox.next(); at >= 0; at = --left > 0 ? inbox.next() : -1) perform(at)
   inbox.release()
   if (inbox.takeWaiting()) outlet.flushSoon()
   return true
 }
+
+/** A waiter for the doorbell is out, which will call `loop`. */
+let asleep = false
 
 const loop = (): void => {
   outlet.retry()
@@ -171,9 +179,26 @@ const loop = (): void => {
     setImmediate(loop)
     return
   }
+  if (asleep) return
   const ring = ownBell.sleep()
-  if (ring === undefined) setImmediate(loop)
-  else void ring.then(loop)
+  if (ring === undefined) {
+    setImmediate(loop)
+    return
+  }
+  asleep = true
+  void ring.then(() => {
+    asleep = false
+    loop()
+  })
+}
+
+/** The main thread was woken for a lone frame: its answer may be here before this one sleeps. */
+const linger = (): void => {
+  lingering.asked()
+  if (!asleep) return
+  ownBell.disarm()
+  lingering.wait(() => inbox.poll())
+  loop()
 }
 
 /** Ends the thread once it was asked to stop and everything is closed and flushed. */
