@@ -123,6 +123,36 @@ for (const on of ["worker", "main"] as const) {
       )
     )
 
+    it.live("D8: a wake-up for something else strands no reader", () =>
+      lab.withPool({ workers: 1, receiveBytes: 3_000 }, (pool) =>
+        Effect.gen(function* () {
+          const listener = yield* pool.listen({ framer: lab.labFramer, on, at: lab.loopback })
+          const flood = yield* lab.rawClient(listener.port)
+          const lane = yield* listener.accept
+          const quiet = yield* lab.rawClient(listener.port)
+          const other = yield* listener.accept
+          quiet.resume()
+          const random = lab.generator(8)
+          const flushed = Effect.callback<void>((resume) => {
+            setImmediate(() => setImmediate(() => resume(Effect.void)))
+          })
+          const block = Buffer.concat(upTo(100).map((n) => lab.numbered(n, 1_000)))
+          for (let i = 0; i < 400; i++) flood.write(block)
+          for (let got = 0; got < 40_000;) {
+            // The reader is held. The worker wakes for the other lane while its user catches up,
+            // and nothing else wakes it afterwards.
+            yield* Effect.sleep("1 millis")
+            other.send(lab.numbered(got))
+            yield* flushed
+            const until = performance.now() + random(400) / 1_000
+            while (performance.now() < until);
+            got += (yield* lane.take).length
+            if (got < 40_000) got += (yield* lane.take).length
+          }
+        })
+      )
+    )
+
     it.live("D9, D16: a full socket keeps lane and message; each byte goes out once", () =>
       lab.withPool({ workers: 1, writeBudget: 10_000, sendBytes: 20_000_000 }, (pool) =>
         Effect.gen(function* () {

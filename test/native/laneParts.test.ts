@@ -5,7 +5,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import type { FramerSession } from "../../src/native/Framer.ts"
-import { LaneCore, type LaneDriver } from "../../src/native/lanes/laneCore.ts"
+import { LaneCore, type LaneDriver, noCounts } from "../../src/native/lanes/laneCore.ts"
 import { LaneJobs } from "../../src/native/lanes/laneJobs.ts"
 import { calm, sampleLoad } from "../../src/native/lanes/loadPolicy.ts"
 import { Reassembly } from "../../src/native/lanes/reassembly.ts"
@@ -288,6 +288,7 @@ describe("the jobs of a lane", () => {
       return !state.full
     }
     const made: LaneDriver = {
+      totals: noCounts(),
       write: (_core, bytes) => job(`write ${bytes.length}`),
       finish: () => job("finish"),
       close: (_core, inOrder) => job(inOrder ? "close" : "abort"),

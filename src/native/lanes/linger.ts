@@ -48,21 +48,23 @@ export class Linger {
     this.#prompt = late ? 0 : Math.min(most, this.#prompt + 1)
   }
 
-  /** Waits for an answer if one is likely; true when it is there. */
-  wait(there: () => boolean): boolean {
-    if (!this.#asked || this.#prompt < this.#needed) return false
+  get likely(): boolean {
+    return this.#asked && this.#prompt >= this.#needed
+  }
+
+  /** Waits for an answer while one is likely. */
+  wait(there: () => boolean): void {
     const until = this.#since + this.#millis
     do {
       for (let looks = 0; looks < looksPerClock; looks++) {
         if (there()) {
           this.#needed = Math.max(fewest, this.#needed >> 1)
-          return true
+          return
         }
         pause()
       }
     } while (performance.now() < until)
     this.#needed = Math.min(most, this.#needed * 2)
     this.#prompt = 0
-    return false
   }
 }

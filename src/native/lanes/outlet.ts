@@ -12,13 +12,16 @@ import type { RingProducer } from "./ring.ts"
 import type { OpenChunk, SlabWriter } from "./slab.ts"
 
 /** A turn that published so much is likely to be followed by another one at once. */
-const bulkBytes = 65_536
+const bulkBytes = 16_384
 
 /** A turn that published no more than this may be a question whose answer is on its way. */
 const loneBytes = 4_096
 
-/** Bytes that may lie published before the main thread is woken in any case. */
-const patience = 524_288
+/**
+ * Bytes that may lie published before the main thread is woken in any case: at 512 KiB the
+ * wake-ups cost it as much as all the rest, at 2 MiB a quarter of that.
+ */
+const patience = 2_097_152
 
 /** A read so long makes a lane read straight into a chunk of its own, until reads are short. */
 const longRead = 65_536

@@ -161,8 +161,7 @@ const drainInbox = (): boolean => {
   return true
 }
 
-/** A waiter for the doorbell is out, which will call `loop`. */
-let asleep = false
+let sleeping: Promise<unknown> | undefined
 
 const loop = (): void => {
   outlet.retry()
@@ -171,31 +170,21 @@ const loop = (): void => {
     setImmediate(loop)
     return
   }
-  ownBell.arm()
-  // Whoever makes room or catches up from here on rings; who did so before is seen now.
-  outlet.retry()
-  if (inbox.poll()) {
-    ownBell.disarm()
-    setImmediate(loop)
-    return
-  }
-  if (asleep) return
-  const ring = ownBell.sleep()
-  if (ring === undefined) {
-    setImmediate(loop)
-    return
-  }
-  asleep = true
-  void ring.then(() => {
-    asleep = false
-    loop()
+  const ring = ownBell.sleepUnless(() => {
+    outlet.retry()
+    return inbox.poll()
   })
+  if (ring === undefined) setImmediate(loop)
+  else if (ring !== sleeping) {
+    sleeping = ring
+    void ring.then(loop)
+  }
 }
 
 /** The main thread was woken for a lone frame: its answer may be here before this one sleeps. */
 const linger = (): void => {
   lingering.asked()
-  if (!asleep) return
+  if (!lingering.likely) return
   ownBell.disarm()
   lingering.wait(() => inbox.poll())
   loop()
@@ -239,3 +228,5 @@ const obey = (message: WorkerMessage): void => {
 
 port.on("message", obey)
 loop()
+// From here on the thread's load is that of its lanes.
+port.postMessage("up")
