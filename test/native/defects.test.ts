@@ -95,6 +95,8 @@ for (const on of ["worker", "main"] as const) {
           for (let i = 0; i < 100; i++) flood.write(block)
           quiet.write(lab.numbered(7))
           assert.deepStrictEqual(numbersOf(yield* lab.takeCount(neighbour, 1)), [7])
+          // Time for all of it to come in, if nothing held it.
+          yield* Effect.sleep("300 millis")
           const frames = yield* lab.takeCount(flooded, 10_000)
           assert.deepStrictEqual(
             numbersOf(frames),

@@ -7,7 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
-import { IoPool } from "../../src/native/IoPool.ts"
+import type { IoPool } from "../../src/native/IoPool.ts"
 import * as LaneMetrics from "../../src/native/LaneMetrics.ts"
 import * as lab from "./lab.ts"
 
