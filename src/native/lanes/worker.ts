@@ -10,17 +10,20 @@ import { parentPort, receiveMessageOnPort, workerData } from "node:worker_thread
 import { Doorbell } from "./doorbell.ts"
 import type { HostLane } from "./hostLane.ts"
 import type { OpenJob } from "./jobs.ts"
+import { Linger } from "./linger.ts"
 import { loadFramer } from "./loadFramer.ts"
 import { Outlet } from "./outlet.ts"
 import { At, In, Out, Row, type WorkerMemory } from "./records.ts"
 import { RingConsumer, RingProducer } from "./ring.ts"
 import { type SlabShape, slabMemory, SlabWriter } from "./slab.ts"
-import { readBytes, SocketHost } from "./socketHost.ts"
+import { SocketHost } from "./socketHost.ts"
 
 /** What a worker is started with. */
 export interface WorkerStart {
   readonly memory: WorkerMemory
   readonly slabShape: SlabShape
+  /** Microseconds to stay awake for a likely answer. */
+  readonly lingerMicros: number
   /** Milliseconds since 1970 from which `Row.heard` counts. */
   readonly origin: number
   readonly regions: ReadonlyArray<readonly [number, SharedArrayBuffer]>
@@ -47,7 +50,8 @@ const table = new Int32Array(memory.table)
 const regions = new Map(start.regions.map(([id, buffer]) => [id, new Uint8Array(buffer)]))
 const slab = new SlabWriter(slabMemory(memory.slab, start.slabShape))
 const outbox = new RingProducer(new Int32Array(memory.outbox))
-const outlet = new Outlet(outbox, slab, table, mainBell, readBytes)
+const lingering = new Linger(start.lingerMicros)
+const outlet = new Outlet(outbox, slab, table, mainBell, () => linger())
 
 const slots = table.length / Row.words
 const lanes: Array<HostLane | undefined> = Array.from({ length: slots })
@@ -150,12 +154,15 @@ const recordsPerTurn = 1024
 
 const drainInbox = (): boolean => {
   if (!inbox.poll()) return false
+  lingering.answered()
   let left = recordsPerTurn
   for (let at = inbox.next(); at >= 0; at = --left > 0 ? inbox.next() : -1) perform(at)
   inbox.release()
   if (inbox.takeWaiting()) outlet.flushSoon()
   return true
 }
+
+let sleeping: Promise<unknown> | undefined
 
 const loop = (): void => {
   outlet.retry()
@@ -164,17 +171,24 @@ const loop = (): void => {
     setImmediate(loop)
     return
   }
-  ownBell.arm()
-  // Whoever makes room or catches up from here on rings; who did so before is seen now.
-  outlet.retry()
-  if (inbox.poll()) {
-    ownBell.disarm()
-    setImmediate(loop)
-    return
-  }
-  const ring = ownBell.sleep()
+  const ring = ownBell.sleepUnless(() => {
+    outlet.retry()
+    return inbox.poll()
+  })
   if (ring === undefined) setImmediate(loop)
-  else void ring.then(loop)
+  else if (ring !== sleeping) {
+    sleeping = ring
+    void ring.then(loop)
+  }
+}
+
+/** The main thread was woken for a lone frame: its answer may be here before this one sleeps. */
+const linger = (): void => {
+  lingering.asked()
+  if (!lingering.likely) return
+  ownBell.disarm()
+  lingering.wait(() => inbox.poll())
+  loop()
 }
 
 /** Ends the thread once it was asked to stop and everything is closed and flushed. */
@@ -215,3 +229,5 @@ const obey = (message: WorkerMessage): void => {
 
 port.on("message", obey)
 loop()
+// From here on the thread's load is that of its lanes.
+port.postMessage("up")
