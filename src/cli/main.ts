@@ -8,12 +8,13 @@ import { decode } from "./decode.ts"
 import { protocols } from "./protocols.ts"
 import { simulate } from "./simulate.ts"
 import { simulations } from "./simulations.ts"
+import { part } from "./start/part.ts"
 import { start } from "./start.ts"
 import { version } from "./version.ts"
 
 Command.make("handfast").pipe(
   Command.withDescription("Peer links that never speak too soon"),
-  Command.withSubcommands([start, simulate(simulations), decode(protocols)]),
+  Command.withSubcommands([start, part, simulate(simulations), decode(protocols)]),
   Command.run({ version }),
   Effect.provide(NodeServices.layer),
   NodeRuntime.runMain

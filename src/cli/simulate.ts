@@ -60,7 +60,11 @@ interface Task {
 }
 
 const flagsOf = ({ from, gate, name, plant, seeds }: Task): ReadonlyArray<string> => [
-  ...["simulate", name, "--seeds", String(seeds), "--from", String(from), "--gate", gate],
+  "simulate",
+  name,
+  `--seeds=${seeds}`,
+  `--from=${from}`,
+  `--gate=${gate}`,
   ...(plant === undefined ? [] : ["--plant", plant])
 ]
 

@@ -1,148 +1,105 @@
 /**
  * `handfast start`: the main job, told in a few seconds on this machine.
  *
- * Two supervised accounts keep their history in one SQLite file. Clients pay into both as fast as
- * they can; one account is killed half way and recovers. At the end the file is opened again by
- * nobody who knew what happened, and what was acknowledged is compared with what it holds.
+ * Two processes pull memory from each other over software iWARP, all the time. One of them is slow
+ * to get ready, is killed and comes back; then the network between them is cut. In the end the two
+ * journals are read by somebody who saw nothing of it.
  */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import * as Clock from "effect/Clock"
+import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as References from "effect/References"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
-import type * as Actor from "../actors/kernel/Actor.ts"
-import { Journal } from "../actors/kernel/Journal.ts"
-import * as Supervisor from "../actors/kernel/Supervisor.ts"
-import { type Account, accountOf, type Lives, names } from "./start/account.ts"
+import { PIECE } from "./start/messages.ts"
+import { type Scene, Story, type Told, type Trouble } from "./start/story.ts"
 
 /** The story failed its own audit: the exit code says so too. */
 class PromiseBroken extends Schema.TaggedError<PromiseBroken>()("PromiseBroken", {
-  lost: Schema.Int,
-  doubled: Schema.Int
+  what: Schema.Array(Schema.String)
 }) {
-  override get message() {
-    return `${this.lost} acknowledged payments are lost, ${this.doubled} are stored twice`
+  override get [CliError.userMessage]() {
+    return `Broken: ${this.what.join(", ")}.`
   }
 }
 
-interface Told {
-  readonly payments: number
-  readonly acknowledged: number
-  readonly unanswered: number
-  readonly generations: number
-  readonly recoveryMillis: number
-  readonly seconds: number
-}
+/** What must not be, in words. */
+const broken = (told: Told): ReadonlyArray<string> => [
+  ...(told.early > 0 ? [`${told.early} times somebody could send before its peer was ready`] : []),
+  ...(told.accepted === told.ended ? [] : [`${told.accepted - told.ended} transfers never ended`]),
+  ...(told.failed > 0 ? [`${told.failed} transfers failed`] : []),
+  ...(told.twice > 0 ? [`${told.twice} transfers ended twice`] : []),
+  ...(told.wrong > 0 ? [`${told.wrong} pieces are not what the peer has`] : [])
+]
 
-const CLIENTS = 8
-
-/** Pays until all is paid; a payment whose answer failed is not tried again. */
-const pay = Effect.fnUntraced(function* (
-  accounts: ReadonlyArray<Actor.Of<Account>>,
-  payments: number,
-  acknowledged: Set<number>
-) {
-  let next = 0
-  const client = Effect.gen(function* () {
-    while (next < payments) {
-      const payment = next++
-      const account = accounts[payment % accounts.length]
-      if (account === undefined) continue
-      if (payment === Math.floor(payments / 2)) yield* account.tell.Die()
-      const answer = yield* Effect.exit(account.ask.Pay({ payment }))
-      if (answer._tag === "Success") acknowledged.add(payment)
-    }
-  })
-  yield* Effect.all(
-    Array.from({ length: CLIENTS }, () => client),
-    { concurrency: "unbounded" }
-  )
-})
-
-const tell = Effect.fnUntraced(function* (
-  payments: number,
-  acknowledged: Set<number>
-): Effect.fn.Return<Told, unknown, Journal> {
-  const lives: Lives = { generations: 0, diedAt: 0, recoveryMillis: 0 }
-  const began = yield* Clock.currentTimeMillis
-  yield* Effect.gen(function* () {
-    const supervisor = yield* Supervisor.make({ backoff: Schedule.spaced("50 millis") })
-    const accounts = yield* Effect.forEach(names, (name) =>
-      supervisor.spawn(accountOf(lives), name)
-    )
-    yield* pay(accounts, payments, acknowledged)
-  }).pipe(
-    Effect.scoped,
-    // The crash is part of the story, so its warning is not news.
-    Effect.provideService(References.MinimumLogLevel, "Error")
-  )
-  const ended = yield* Clock.currentTimeMillis
-  return {
-    payments,
-    acknowledged: acknowledged.size,
-    unanswered: payments - acknowledged.size,
-    generations: lives.generations,
-    recoveryMillis: Math.round(lives.recoveryMillis),
-    seconds: (ended - began) / 1000
-  }
-})
-
-/** Reads both histories and compares them with what was acknowledged. */
-const audit = Effect.fnUntraced(function* (acknowledged: ReadonlySet<number>) {
-  const journal = yield* Journal
-  const times = new Map<number, number>()
-  for (const name of names) {
-    yield* Stream.runForEach(journal.read(`Account/${name}`), ({ body }) =>
-      Effect.sync(() => {
-        const { payment } = JSON.parse(body) as { readonly payment: number }
-        times.set(payment, (times.get(payment) ?? 0) + 1)
-      })
-    )
-  }
-  const lost = [...acknowledged].filter((payment) => !times.has(payment)).length
-  const doubled = [...times.values()].filter((count) => count > 1).length
-  return { lost, doubled, stored: times.size }
-})
-
-const temporary = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "handfast-"))),
-  (directory) => Effect.sync(() => rmSync(directory, { recursive: true }))
+const seconds = Flag.Int("seconds").pipe(
+  Flag.withDescription("How long the two processes work"),
+  Flag.withDefault(8)
 )
-
-const payments = Flag.Int("payments").pipe(
-  Flag.withDescription("How many payments the clients make"),
-  Flag.withDefault(20_000)
+const seed = Flag.Int("seed").pipe(
+  Flag.withDescription("What the memory holds"),
+  Flag.withDefault(1)
 )
-
+const gate = Flag.Literals("gate", ["on", "off"]).pipe(
+  Flag.withDescription("Off: both send as soon as their own half is up"),
+  Flag.withDefault("on")
+)
 const json = Flag.Boolean("json").pipe(
   Flag.withDescription("Print one JSON object instead"),
   Flag.withDefault(false)
 )
 
-export const start = Command.make("start", { json, payments }, ({ json, payments }) =>
-  Effect.gen(function* () {
-    const say = (line: string) => (json ? Effect.void : Console.log(line))
-    const file = join(yield* temporary, "accounts.journal")
-    const acknowledged = new Set<number>()
-    yield* say(`Two supervised accounts, one journal in ${file}`)
-    yield* say(`${CLIENTS} clients make ${payments} payments; ${names[0]} is killed half way.\n`)
-    const told = yield* Effect.provide(tell(payments, acknowledged), Journal.layerSqlite({ file }))
-    const found = yield* Effect.provide(audit(acknowledged), Journal.layerSqlite({ file }))
-    const { doubled, lost, stored } = found
-    const kept = lost === 0 && doubled === 0
-    if (json) yield* Console.log(JSON.stringify({ ...told, ...found, kept }))
-    yield* say(`  acknowledged   ${told.acknowledged} payments in ${told.seconds.toFixed(1)} s`)
-    yield* say(`  unanswered     ${told.unanswered} that the kill caught half way`)
-    yield* say(`  recovery       ${told.recoveryMillis} ms, ${told.generations} lives in all`)
-    yield* say(`  in the file    ${stored} payments, ${lost} lost, ${doubled} twice\n`)
-    if (!kept) return yield* new PromiseBroken({ lost, doubled })
-    return yield* say("Kept: every acknowledged payment is stored exactly once.")
-  }).pipe(Effect.scoped)
-).pipe(Command.withDescription("Two accounts, one of them killed half way: is every promise kept?"))
+/** Both find each other; one is lost and comes back; then the network is. */
+const troublesOf = (millis: number): ReadonlyArray<Trouble> => [
+  { at: 0.3 * millis, what: "ben", millis: 0.1 * millis },
+  { at: 0.65 * millis, what: "cut", millis: 0.1 * millis }
+]
+
+const WIDTH = 30
+
+const bar = ({ millis, pieces, seconds }: Scene): string => {
+  const done = Math.min(1, millis / (1000 * seconds))
+  const filled = Math.round(WIDTH * done)
+  const megabytes = Math.round((pieces * PIECE) / 1e6)
+  return `  [${"#".repeat(filled)}${".".repeat(WIDTH - filled)}] ${megabytes} MB moved`
+}
+
+/** Shows what happens: a bar that is drawn over itself on a terminal, and lines above it. */
+const screen = (isQuiet: boolean) => {
+  const isTerminal = process.stdout.isTTY === true
+  const print = (text: string) => void (isQuiet || process.stdout.write(text))
+  return {
+    line: (text: string) => print(isTerminal ? `\r\u001B[K${text}\n` : `${text}\n`),
+    progress: (scene: Scene) => {
+      if (isTerminal) print(`\r\u001B[K${bar(scene)}`)
+    }
+  }
+}
+
+export const start = Command.make(
+  "start",
+  { gate, json, seconds, seed },
+  Effect.fnUntraced(function* ({ gate, json, seconds, seed }) {
+    const show = screen(json)
+    show.line(
+      "Two processes pull memory from each other over software iWARP, with journals in SQLite."
+    )
+    show.line("ben's queue pairs are slow: a step takes 40 ms. Who sends at once sends too soon.\n")
+    const troubles = troublesOf(1000 * seconds)
+    const story = yield* Story.begin({ gate, seconds, seed, show, troubles })
+    const told = yield* story.tell
+    const wrong = broken(told)
+    if (json) yield* Console.log(JSON.stringify({ ...told, kept: wrong.length === 0 }))
+    const recovered = told.recoveryMillis.map((millis) => `${Math.round(millis)} ms`).join(", ")
+    show.line(`\n  accepted     ${told.accepted} transfers, ${told.megabytes} MB moved`)
+    show.line(`  ended        ${told.ended} of them, ${told.failed} failed, ${told.twice} twice`)
+    show.line(`  recovered    after ${recovered}`)
+    show.line(`  too soon     ${told.early} of ${told.generations} connections`)
+    show.line(`  stale        ${told.staleDropped} results of older connections dropped\n`)
+    if (wrong.length > 0) return yield* new PromiseBroken({ what: wrong })
+    show.line("Kept: nobody spoke too soon, and every accepted transfer ended once.")
+    return undefined
+  }, Effect.scoped)
+).pipe(
+  Command.withDescription("Two processes, one killed, the network cut: is every promise kept?")
+)

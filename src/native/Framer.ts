@@ -19,6 +19,8 @@
  * @since 0.1.0
  */
 
+import { workerModule } from "./workerModule.ts"
+
 /**
  * The module's default export.
  *
@@ -111,3 +113,11 @@ export interface FramerPort {
  * @since 0.1.0
  */
 export class FrameRefusal extends Error {}
+
+/**
+ * The framer of protocols that cut their stream themselves: it hands on what comes, as it comes.
+ *
+ * @category framers
+ * @since 0.1.0
+ */
+export const octets: URL = workerModule(import.meta.url, "octets")

@@ -10,6 +10,8 @@
  */
 import * as Schema from "effect/Schema"
 
+const shape = /^[0-9a-f]{8}\.\d{1,15}$/
+
 /**
  * One generation: eight hexadecimal digits of the process instance, a dot, a count.
  *
@@ -17,7 +19,7 @@ import * as Schema from "effect/Schema"
  * @since 0.1.0
  */
 export const Epoch = Schema.String.pipe(
-  Schema.check(Schema.isPattern(/^[0-9a-f]{8}\.\d{1,15}$/)),
+  Schema.check(Schema.isPattern(shape)),
   Schema.brand("handfast/Epoch")
 )
 
@@ -26,6 +28,15 @@ export const Epoch = Schema.String.pipe(
  * @since 0.1.0
  */
 export type Epoch = typeof Epoch.Type
+
+/**
+ * Whether a value is an epoch. It is asked for every message.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isEpoch = (value: unknown): value is Epoch =>
+  typeof value === "string" && shape.test(value)
 
 /**
  * Hands out the epochs of one process instance, each one once.

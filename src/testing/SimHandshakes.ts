@@ -10,7 +10,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -19,6 +19,7 @@ import { Chaos } from "../actors/kernel/Chaos.ts"
 import type { Reception } from "../actors/endpoint/EndpointStore.ts"
 import {
   type Acknowledgement,
+  type Farewell,
   type HandshakeError,
   HandshakeFailed,
   Handshakes,
@@ -65,7 +66,8 @@ export class SimHandshakes {
       this.#seen.unshift(ack)
       this.#seen.length = Math.min(this.#seen.length, 8)
       return this.#call(ack.to, (to) => to.takeAcknowledgement(ack))
-    }
+    },
+    farewell: (farewell: Farewell) => this.#call(farewell.to, (to) => to.takeFarewell(farewell))
   })
 
   /** Sends an old acknowledgement again, to whom it was meant for or to its sender. */

@@ -119,6 +119,22 @@ describe("a caller who waits for a later decision", () => {
     }).pipe(Effect.provide(Journal.layerMemory))
   )
 
+  it.effect("leaves its place when it goes", () =>
+    Effect.gen(function* () {
+      const oven = yield* Actor.spawn(Oven, "a")
+      for (const loaf of ["a", "b", "b"]) {
+        const waits = yield* fork(oven.ask.Bake({ loaf }))
+        if (loaf === "b") yield* Fiber.interrupt(waits)
+      }
+      const third = yield* fork(oven.ask.Bake({ loaf: "b" }))
+      const fourth = yield* fork(oven.ask.Bake({ loaf: "c" }))
+      yield* oven.ask.Finish(finish("b"))
+      assert.strictEqual(yield* Fiber.join(third), 1)
+      yield* oven.ask.Finish(finish("c"))
+      assert.strictEqual(yield* Fiber.join(fourth), 2)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
   it.effect("waits on over a restart if there is a history", () =>
     Effect.gen(function* () {
       const supervisor = yield* Supervisor.make()

@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import { OpenFailed } from "../../src/actors/endpoint/EndpointError.ts"
 import type { In, State } from "../../src/actors/endpoint/EndpointState.ts"
 import { Rejected } from "../../src/actors/endpoint/Handshake.ts"
+import type { Epoch } from "../../src/schema/Epoch.ts"
 import { it } from "../../src/testing/vitest.ts"
 import { half, no, scene, type Scene } from "./script.ts"
 
@@ -246,6 +247,88 @@ describe("a peer that begins again", () => {
       assert.isTrue(link.isOpen)
       assert.isFalse(old.isOpen)
       assert.isAbove(link.room, 0)
+    })
+  )
+})
+
+describe("R19 a farewell", () => {
+  const ready = ({ host, peer }: Scene, epoch?: string) =>
+    Effect.suspend(() => {
+      peer.answering(half(1, epoch))
+      return host.store.open(peer.path)
+    })
+
+  play("is said when a generation is retired here, without waiting for it", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer, state } = scene
+      const link = yield* ready(scene, "aaaaaaaa.1")
+      peer.parted = Effect.never
+      yield* host.store.retire(link, "retired", "test")
+      assert.strictEqual((yield* state)._tag, "Idle")
+      yield* Effect.sleep("1 second")
+      assert.deepStrictEqual(peer.farewells, [
+        { from: "a@sim0", to: peer.path, epoch: link.epoch, knows: "aaaaaaaa.1" as Epoch }
+      ])
+      // The next generation does not wait for it either.
+      assert.isTrue((yield* ready(scene, "aaaaaaaa.2")).isOpen)
+      yield* Effect.sleep("20 seconds")
+      assert.strictEqual(peer.farewells.length, 1)
+    })
+  )
+
+  play("is not said to a peer that names no generations", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer } = scene
+      yield* host.store.retire(yield* ready(scene), "retired", "test")
+      yield* Effect.sleep("10 seconds")
+      assert.deepStrictEqual(peer.farewells, [])
+    })
+  )
+
+  play("is not said to a peer that has left, or has begun anew", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer } = scene
+      const link = yield* ready(scene, "aaaaaaaa.1")
+      yield* host.store.takeOffer(peer.offer(half(3, "aaaaaaaa.2")))
+      assert.isFalse(link.isOpen)
+      const { epoch } = known(yield* scene.state)
+      const said = { from: peer.path, to: "a@sim0", epoch: "aaaaaaaa.2" as Epoch, knows: epoch }
+      yield* host.store.takeFarewell(said)
+      assert.strictEqual((yield* scene.state)._tag, "Idle")
+      yield* Effect.sleep("10 seconds")
+      assert.deepStrictEqual(peer.farewells, [])
+    })
+  )
+
+  play("ends the generation that both sides mean, so the next opening is a new one", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer } = scene
+      const link = yield* ready(scene, "aaaaaaaa.1")
+      const said = { from: peer.path, to: "a@sim0", knows: link.epoch }
+      yield* host.store.takeFarewell({ ...said, epoch: "aaaaaaaa.1" as Epoch })
+      assert.isFalse(link.isOpen)
+      const next = yield* ready(scene, "aaaaaaaa.2").pipe(Effect.timeout("100 millis"))
+      assert.isTrue(next.isOpen)
+      assert.strictEqual(peer.offers.length, 2)
+    })
+  )
+
+  play("of another generation, of either side, or of a stranger ends nothing", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer } = scene
+      const link = yield* ready(scene, "aaaaaaaa.1")
+      const said = {
+        from: peer.path,
+        to: "a@sim0",
+        epoch: "aaaaaaaa.1" as Epoch,
+        knows: link.epoch
+      }
+      yield* host.store.takeFarewell({ ...said, epoch: "aaaaaaaa.2" as Epoch })
+      yield* host.store.takeFarewell({ ...said, knows: "cccccccc.1" as Epoch })
+      yield* host.store.takeFarewell({ ...said, from: "x@sim0" })
+      yield* host.store.takeFarewell({ ...said, to: "x@sim0" })
+      assert.isTrue(link.isOpen)
+      assert.strictEqual(host.store.size, 1)
     })
   )
 })

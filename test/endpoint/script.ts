@@ -5,6 +5,7 @@ import type { Reception } from "../../src/actors/endpoint/EndpointStore.ts"
 import type { State } from "../../src/actors/endpoint/EndpointState.ts"
 import {
   type Acknowledgement,
+  type Farewell,
   type Half,
   type Offer,
   Rejected
@@ -34,8 +35,10 @@ export class Peer implements Reception {
   readonly path = other
   readonly offers: Array<Offer> = []
   readonly acks: Array<Acknowledgement> = []
+  readonly farewells: Array<Farewell> = []
   /** What it answers; the newest function counts. */
   answer: (offer: Offer) => Effect.Effect<Offer, Rejected> = () => Effect.fail(no("busy"))
+  parted: Effect.Effect<void> = Effect.void
   acknowledged: (ack: Acknowledgement) => Effect.Effect<void, Rejected> = () => Effect.void
 
   takeOffer(offer: Offer) {
@@ -46,6 +49,11 @@ export class Peer implements Reception {
   takeAcknowledgement(ack: Acknowledgement) {
     this.acks.push(ack)
     return this.acknowledged(ack)
+  }
+
+  takeFarewell(farewell: Farewell) {
+    this.farewells.push(farewell)
+    return this.parted
   }
 
   offer(half: Half, knows?: Epoch, hasGate = true): Offer {

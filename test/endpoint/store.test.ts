@@ -90,3 +90,18 @@ describe("a full store", () => {
     })
   )
 })
+
+describe("R19 a peer whose endpoint was evicted", () => {
+  it.sim("is told, and opens anew before its next write", { seeds: 5 }, () =>
+    Effect.gen(function* () {
+      const { a, others } = yield* crowd()
+      for (const name of names.slice(0, 2)) yield* a.store.open(pathOf(name))
+      const stores = names.slice(0, 2).map((name) => others.get(name)!.store)
+      for (const store of stores) yield* store.open(pathOf("a"))
+      yield* a.store.open(pathOf("r"))
+      yield* Effect.sleep("10 millis")
+      const states = yield* Effect.forEach(stores, (store) => store.stateOf(pathOf("a")))
+      assert.deepStrictEqual(states.map(({ _tag }) => _tag).toSorted(), ["Idle", "Ready"])
+    })
+  )
+})

@@ -1,7 +1,6 @@
 /** Two or more simulated hosts whose endpoints talk to each other, and a witness of it all. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
 import * as EndpointStore from "../../src/actors/endpoint/EndpointStore.ts"
 import * as Nic from "../../src/actors/endpoint/Nic.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
@@ -30,5 +29,3 @@ export const onHost = (fabric: SimFabric, network: SimHandshakes, host: string) 
   Layer.mergeAll(Verbs.layerSim(fabric, { host }), network.layer, Journal.layerMemory)
 
 export type Host = Effect.Success<ReturnType<typeof card>>
-
-export type Program<A, E> = Effect.Effect<A, E, Scope.Scope>

@@ -193,7 +193,7 @@ describe("a message", () => {
     [messages],
     ([message]) => {
       const body = success(Body.decode(Body.encode(Handshake.toBody(message))))
-      const side = message._tag === "Request" || message._tag === "ReadyAck" ? "c2s" : "s2c"
+      const side = ["Request", "ReadyAck", "Farewell"].includes(message._tag) ? "c2s" : "s2c"
       assert.deepStrictEqual(meaningOf(body, side), message)
       assert.isTrue(Schema.is(Handshake.Handshake)(message))
     },
@@ -229,6 +229,7 @@ describe("what this library adds", () => {
 
   it("R6: carries instance and generation, so equal queue pair numbers hide no restart", () => {
     const request = call("head.client.modern-server.0")
+    if (request._tag !== "Request") assert.fail(request._tag)
     const lives = ["aaaaaaaa.1", "aaaaaaaa.2", "bbbbbbbb.1"].map((epoch) =>
       Body.encode(Handshake.toBody({ ...request, handfast: { epoch: epoch as Epoch, mtu: 4096 } }))
     )
@@ -254,9 +255,22 @@ describe("what this library adds", () => {
       '{"epoch":{"a":1},"mtu":1024}',
       '{"epoch":"0123abcd.7","mtu":1024,"peer":null}',
       '{"epoch":"0123abcd.7","mtu":1024,"peer":"x"}',
+      '{"epoch":"0123abcd.7","farewell":true}',
+      '{"epoch":"0123abcd.7","peer":"ffffffff.12","farewell":1}',
       '{"__proto__":{"epoch":"0123abcd.7","mtu":1024}}'
     ]
     for (const json of bad) assert.isUndefined(read(json), json)
+  })
+
+  it("R19: says farewell as an acknowledgement of no queue pairs, which Mooncake rejects", () => {
+    const paths = { sender: { server: "a:1", nic: "x" }, receiver: { server: "b:1", nic: "y" } }
+    const parting = { epoch, peer: "ffffffff.12" as Epoch, farewell: true } as const
+    const farewell: Handshake.Handshake = { _tag: "Farewell", ...paths, handfast: parting }
+    const body = success(Body.decode(Body.encode(Handshake.toBody(farewell))))!
+    assert.deepStrictEqual(success(Handshake.readCall(body)), farewell)
+    const { handfast: _, ...known } = body
+    const mooncakes = success(Handshake.readCall(known))
+    assert.deepInclude(mooncakes, { _tag: "ReadyAck", qpNums: [] })
   })
 })
 

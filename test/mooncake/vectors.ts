@@ -28,7 +28,7 @@ interface Vectors {
   }>
 }
 
-const { vectors, wire }: Vectors = JSON.parse(
+export const { vectors, wire }: Vectors = JSON.parse(
   readFileSync(new URL("../vectors/mooncake-handshake.json", import.meta.url), "utf8")
 )
 

@@ -29,6 +29,8 @@ import { EpochSource } from "../../src/schema/Epoch.ts"
 export interface Wires {
   readonly queuePairs: number
   readonly depth: number
+  /** How long a card waits for an answer, as a code; 0 is for ever. */
+  readonly timeout: number
   /** Milliseconds until a link is ready. */
   readonly gate: number
   /** What stands in the way of an attempt; an effect that fails, takes long, or never ends. */
@@ -43,7 +45,8 @@ const connect = Effect.fnUntraced(function* (
   own: QueuePair,
   ownNic: Nic,
   peer: QueuePair,
-  nic: Nic
+  nic: Nic,
+  timeout: number
 ) {
   const here = yield* ownNic.place
   const { gid, lid, mtu } = yield* nic.place
@@ -51,7 +54,7 @@ const connect = Effect.fnUntraced(function* (
   yield* own.modify({ to: "init", access: rights })
   const path = { gid, lid }
   yield* own.modify({ to: "rtr", path, mtu: mtu < here.mtu ? mtu : here.mtu, peer: peer.number })
-  yield* own.modify({ to: "rts" })
+  yield* own.modify({ to: "rts", timeout })
 })
 
 class LabLink implements ReadyLink {
@@ -89,10 +92,11 @@ class LabLink implements ReadyLink {
     return this.queuePairs.reduce((sum, one) => sum + depth - one.outstandingSends, 0)
   }
 
-  post(request: SendRequest) {
+  post(request: SendRequest, number?: number) {
     if (!this.isOpen) return "not-ready"
     const [best] = this.queuePairs.toSorted((a, b) => a.outstandingSends - b.outstandingSends)
-    const posted = best!.post(request)
+    const asked = this.queuePairs.find((one) => one.number === number)
+    const posted = (asked ?? best!).post(request)
     if (posted === "accepted") this.#wires.onPost(this, request)
     return posted
   }
@@ -119,6 +123,7 @@ export class Network {
     this.wires = {
       queuePairs: 2,
       depth: 256,
+      timeout: 14,
       gate: 1,
       obstacle: () => Effect.void,
       onPost: () => undefined,
@@ -137,14 +142,17 @@ export class Network {
       const scope = yield* Scope.make()
       const make = ({ completions, domain }: Nic) =>
         domain.queuePair({ sendCompletions: completions, sendDepth: this.wires.depth })
-      const { depth: _, queuePairs } = this.wires
+      const { queuePairs, timeout } = this.wires
       const pairs = yield* Effect.all(
         Array.from({ length: queuePairs }, () => [nic, other]).map(([one, two]) =>
           Effect.all([make(one!), make(two!)])
         )
       ).pipe(Scope.provide(scope), Effect.orDie)
       for (const [own, its] of pairs) {
-        const both = [connect(own, nic, its, other), connect(its, other, own, nic)]
+        const both = [
+          connect(own, nic, its, other, timeout),
+          connect(its, other, own, nic, timeout)
+        ]
         yield* Effect.all(both, { concurrency: 2 }).pipe(
           Effect.mapError(({ _tag, message }) => ({ _tag, message })),
           Effect.onError(() => Scope.close(scope, Exit.void))
@@ -214,7 +222,9 @@ export const host = Effect.fnUntraced(function* <E, R>(
   )
   const layer = (journal === undefined ? TransferEngine.layer(settings) : durable).pipe(
     Layer.provideMerge(Nics.layer(nics)),
-    Layer.provide(Layer.succeed(Links, { open: net.open, retire: net.retire })),
+    Layer.provide(
+      Layer.succeed(Links, { open: net.open, listen: () => Effect.void, retire: net.retire })
+    ),
     Layer.provide(Layer.succeed(Directory, { resolve: net.resolve })),
     Layer.provide(verbs)
   )
@@ -227,13 +237,23 @@ export const host = Effect.fnUntraced(function* <E, R>(
 
 /** The hosts `a` and `b` on a fabric of their own. */
 export const pair = Effect.fnUntraced(function* (
-  options: Parameters<typeof host>[3] & { readonly wires?: Partial<Wires> } = {}
+  options: Parameters<typeof host>[3] & {
+    readonly wires?: Partial<Wires>
+    /** What the provider says of itself. */
+    readonly acknowledges?: boolean
+  } = {}
 ) {
   const fabric = yield* SimFabric.make()
   const net = yield* network(options.wires)
   const { devices = ["sim0"] } = options
-  const on = (name: string) =>
-    host(net, name, Verbs.layerSim(fabric, { host: name, devices }), options)
+  const { acknowledges = true } = options
+  const on = (name: string) => {
+    const verbs = Effect.map(Effect.service(Verbs), (provider) => {
+      const capabilities = { ...provider.capabilities, acknowledges }
+      return { ...provider, capabilities }
+    }).pipe(Effect.provide(Verbs.layerSim(fabric, { host: name, devices })))
+    return host(net, name, Layer.effect(Verbs, verbs), options)
+  }
   return { fabric, net, a: yield* on("a"), b: yield* on("b") }
 })
 

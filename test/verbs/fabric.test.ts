@@ -523,4 +523,20 @@ describe("a host of the fabric", () => {
       })
     )
   )
+
+  it.sim(
+    "uses ports again when it has been through all of them",
+    { seeds: 1 },
+    onFabric((fabric) =>
+      Effect.gen(function* () {
+        const { b } = yield* apart({})
+        const { address } = yield* b.device.listen()
+        const [nic] = fabric.plug({ host: "b" })
+        for (let count = 0; count < 100_000; count++) {
+          const port = nic!.newPort()
+          assert.isTrue(port > 1024 && port < 65_536 && port !== address.port, `${port}`)
+        }
+      })
+    )
+  )
 })

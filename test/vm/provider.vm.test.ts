@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { ConnectRejected } from "../../src/native/verbs/VerbsError.ts"
+import { privateDataPortable } from "../../src/schema/iwarp/Mpa.ts"
 import { Cause } from "../../src/schema/iwarp/Terminate.ts"
 import { end, provided, type Remote } from "./end.ts"
 import { guest, host, Machine, type Methods, onMachine } from "./machine.ts"
@@ -186,7 +187,7 @@ const theirs = (it: Methods) => {
       const own = yield* end
       const { accept, port } = yield* own.listen
       const client = yield* ping(`-C 2 -S 65000 -p ${port}`)
-      yield* accept({ privateData: new Uint8Array(251).fill(7) })
+      yield* accept({ privateData: new Uint8Array(privateDataPortable).fill(7) })
       yield* pongs(own, 2)
       assert.strictEqual((yield* Fiber.join(client)).status, 0)
     }).pipe(provided())

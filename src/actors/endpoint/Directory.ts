@@ -29,8 +29,9 @@ const Key = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0xffff_ffff
 export const PeerNic = Schema.Struct({
   /** `server@nic`. */
   path: Schema.NonEmptyString,
-  /** For messages to people. */
-  gid: Schema.optionalKey(Gid)
+  /** Where it is, for who connects by that, and for messages to people. */
+  gid: Schema.optionalKey(Gid),
+  lid: Schema.optionalKey(Schema.Int)
 })
 
 /** @since 0.1.0 */

@@ -40,6 +40,8 @@ export interface Surroundings {
   readonly rules: Rules
   /** Told of the link of each new generation; it opens when the endpoint is ready. */
   readonly onLink: (link: Link) => void
+  /** Told of each link that has opened. */
+  readonly onReady?: ((link: Link) => void) | undefined
 }
 
 type Self = Behavior.Self<State, (typeof commands)[number], Signal>
@@ -49,11 +51,16 @@ const again = Schedule.spaced("100 millis")
 
 const isTransient = (error: HandshakeError): boolean => error._tag === "HandshakeFailed"
 
+/** What the effects of one generation hold. */
+interface Held {
+  readonly queuePairs: ReadonlyArray<QueuePair>
+  readonly link: Link
+}
+
 class Reactions {
   readonly #around: Surroundings
   readonly #defects: Defects
-  /** The queue pairs of each generation. */
-  readonly #queuePairs = new Map<Epoch, ReadonlyArray<QueuePair>>()
+  readonly #held = new Map<Epoch, Held>()
 
   constructor(around: Surroundings, defects: Defects) {
     this.#around = around
@@ -67,12 +74,12 @@ class Reactions {
       const queuePairs = yield* makeQueuePairs(nic, rules)
       const paths = { local: rules.path, peer: self.id }
       const link = new Link(epoch, paths, queuePairs, rules.depth, self.state)
-      this.#queuePairs.set(epoch, queuePairs)
+      this.#held.set(epoch, { queuePairs, link })
       onLink(link)
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
           link.release()
-          this.#queuePairs.delete(epoch)
+          this.#held.delete(epoch)
         })
       )
       yield* self.signal.HalfMade({ own: yield* halfOf(nic, queuePairs, epoch) })
@@ -84,7 +91,7 @@ class Reactions {
   goOn(state: State, self: Self) {
     if (state._tag === "Calling") return this.#call(state, self)
     if (state._tag !== "Raising") return Effect.void
-    const queuePairs = this.#queuePairs.get(state.epoch)!
+    const { queuePairs } = this.#held.get(state.epoch)!
     const { nic } = this.#around
     return this.#orFail(
       self,
@@ -93,12 +100,19 @@ class Reactions {
   }
 
   /** If the peer's half may not be up, a deadline runs for it from here on. */
-  wait(state: State, self: Self) {
-    if (state._tag !== "Waiting") return Effect.void
+  connected(state: State, self: Self) {
+    if (state._tag !== "Waiting") return this.ready(state)
     return Effect.andThen(
       Effect.forkScoped(expire(self, this.#around.rules.readyWithin)),
       this.acknowledge(state, self)
     )
+  }
+
+  ready(state: State) {
+    return Effect.sync(() => {
+      const held = state._tag === "Idle" ? undefined : this.#held.get(state.epoch)
+      if (held !== undefined) this.#around.onReady?.(held.link)
+    })
   }
 
   /** Tells a peer that has taken the own offer that the own half is up. */
@@ -180,6 +194,7 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
       Open: (state, _, about) => deciding.open(state, about),
       TakeOffer: (state, offer, about) => deciding.takeOffer(rules, state, offer, about),
       TakeAcknowledgement: (state, ack) => deciding.takeAcknowledgement(rules, state, ack, defects),
+      TakeFarewell: (state, said, about) => deciding.takeFarewell(rules, state, said, about),
       Retire: (state, what, about) => deciding.retire(rules, state, what, about),
       HalfMade: (state, { own }, about) => deciding.halfMade(rules, state, own, about),
       HalfFailed: (state, { detail }, about) => deciding.halfFailed(rules, state, detail, about),
@@ -196,7 +211,8 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
       Began: ({ epoch }, self) => reactions.begin(epoch, self),
       Made: (_, self, state) => reactions.goOn(state, self),
       PeerKnown: (_, self, state) => reactions.goOn(state, self),
-      Connected: (_, self, state) => reactions.wait(state, self),
+      Connected: (_, self, state) => reactions.connected(state, self),
+      BecameReady: (_, _self, state) => reactions.ready(state),
       CallReturned: ({ taken }, self, state) =>
         Effect.andThen(
           taken ? Chaos.sometimes("offers crossed") : Effect.void,

@@ -104,6 +104,7 @@ export class BecameReady extends Schema.TaggedClass<BecameReady>()("BecameReady"
  * - `expired`: the peer did not get ready in time.
  * - `replaced`: the peer has begun a new generation.
  * - `broken`: the connection failed while it was used. - `retired`: this side gave it up.
+ * - `left`: the peer gave it up, and said so.
  * - `restarted`: the process did not survive.
  *
  * @category models
@@ -117,6 +118,7 @@ export const EndReason = Schema.Literals([
   "replaced",
   "broken",
   "retired",
+  "left",
   "restarted"
 ])
 

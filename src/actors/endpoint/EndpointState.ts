@@ -80,11 +80,10 @@ const remember = ({ gone, newest }: State, { half }: Offer): Pick<State, "newest
   }
 }
 
-const unlock = ({ call: _, ...rest }: In<"Waiting">, key: typeof Key.Type): State => ({
-  ...rest,
-  _tag: "Ready",
-  key
-})
+const unlock = (waiting: In<"Waiting">, key: typeof Key.Type): State => {
+  const { connectedAt, epoch, own, peer } = waiting
+  return { _tag: "Ready", ...remembered(waiting), epoch, own, peer, key, connectedAt }
+}
 
 type Evolve = {
   readonly [Tag in EndpointEvent["_tag"]]: (

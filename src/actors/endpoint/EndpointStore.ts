@@ -12,8 +12,6 @@ import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { DeviceEvent } from "../../native/verbs/Device.ts"
-import type { Epoch } from "../../schema/Epoch.ts"
 import type { RecoveryError } from "../kernel/Actor.ts"
 import type { MailboxFull, Stopped } from "../kernel/ActorError.ts"
 import type { Journal } from "../kernel/Journal.ts"
@@ -23,9 +21,16 @@ import type { OpenFailed } from "./EndpointError.ts"
 import type { EndReason } from "./EndpointEvent.ts"
 import { initial, type State } from "./EndpointState.ts"
 import { type Eviction, fifo, sieve } from "./Eviction.ts"
-import { type Acknowledgement, Handshakes, type Offer, Rejected } from "./Handshake.ts"
+import {
+  type Acknowledgement,
+  type Farewell,
+  Handshakes,
+  type Offer,
+  Rejected
+} from "./Handshake.ts"
 import { Defects } from "./internal/defects.ts"
 import type { Link } from "./internal/link.ts"
+import { lossOf, type Retire, retireWith } from "./internal/retiring.ts"
 import type { Nic } from "./Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
@@ -59,6 +64,7 @@ export type OpenError = OpenFailed | StoreFull | MailboxFull | Stopped | Recover
 export interface Reception {
   readonly takeOffer: (offer: Offer) => Effect.Effect<Offer, Rejected>
   readonly takeAcknowledgement: (ack: Acknowledgement) => Effect.Effect<void, Rejected>
+  readonly takeFarewell: (farewell: Farewell) => Effect.Effect<void>
 }
 
 /**
@@ -77,6 +83,8 @@ export interface Options {
    * full. Default 64: draining takes milliseconds, so more of them means that something hangs.
    */
   readonly retiring?: number | undefined
+  /** Told of each link that has become ready, whoever has opened it. */
+  readonly onReady?: ((link: ReadyLink) => void) | undefined
   /** Whether a peer may connect. Default: everybody may. */
   readonly admit?: ((peer: string) => boolean) | undefined
 }
@@ -106,6 +114,7 @@ const [MOST_ENDPOINTS, MOST_RETIRING] = [65_536, 64]
 
 class Store implements EndpointStore {
   readonly #options: Options
+  readonly #retire: Retire
   readonly #capacity: number
   readonly #spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
   readonly #places = new Map<string, Place>()
@@ -115,10 +124,12 @@ class Store implements EndpointStore {
 
   constructor(
     options: Options,
+    retire: Retire,
     queuePairs: number,
     spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
   ) {
     this.#options = options
+    this.#retire = retire
     const possible = Math.floor(options.nic.device.info.limits.queuePairs / queuePairs)
     this.#capacity = Math.min(options.capacity ?? MOST_ENDPOINTS, possible)
     this.#order = options.eviction === "fifo" ? fifo() : sieve()
@@ -141,7 +152,9 @@ class Store implements EndpointStore {
   retire({ epoch, peer }: ReadyLink, reason: EndReason, detail: string): Effect.Effect<void> {
     return Effect.suspend(() => {
       const place = this.#places.get(peer)
-      return place === undefined ? Effect.void : retire(place, { epoch, reason, detail })
+      return place === undefined
+        ? Effect.void
+        : this.#retire(place.spawning, { epoch, reason, detail })
     })
   }
 
@@ -178,6 +191,18 @@ class Store implements EndpointStore {
       return Fiber.join(place.spawning).pipe(
         Effect.flatMap(({ ask }) => ask.TakeAcknowledgement(ack)),
         Effect.catch((error) => this.#toReject(error))
+      )
+    })
+  }
+
+  takeFarewell(farewell: Farewell): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const place = this.#places.get(farewell.from)
+      if (place === undefined || farewell.to !== this.#options.nic.path) return Effect.void
+      return Fiber.join(place.spawning).pipe(
+        Effect.flatMap(({ ask }) => ask.TakeFarewell(farewell)),
+        // What has ended needs no end.
+        Effect.ignore
       )
     })
   }
@@ -250,7 +275,7 @@ class Store implements EndpointStore {
     const { link } = place
     const retired =
       link?.isOpen === true
-        ? retire(place, { epoch: link.epoch, reason: "retired", detail: "evicted" })
+        ? this.#retire(place.spawning, { epoch: link.epoch, reason: "retired", detail: "evicted" })
         : Effect.void
     return retired.pipe(
       Effect.andThen(Fiber.join(place.spawning)),
@@ -271,30 +296,6 @@ class Store implements EndpointStore {
   }
 }
 
-const retire = (
-  { spawning }: Place,
-  what: { readonly epoch: Epoch; readonly reason: EndReason; readonly detail: string }
-): Effect.Effect<void> =>
-  Fiber.join(spawning).pipe(
-    Effect.flatMap(({ ask }) => ask.Retire(what)),
-    // What has ended needs no end.
-    Effect.ignore
-  )
-
-/** What an event of the device means for all of its endpoints. */
-const reasonOf = (event: DeviceEvent): string | undefined => {
-  switch (event._tag) {
-    case "PortDown":
-      return `port ${event.port} is down`
-    case "GidChanged":
-      return `port ${event.port} has another GID`
-    case "DeviceRemoved":
-      return "the device was removed"
-    default:
-      return undefined
-  }
-}
-
 /**
  * Makes the store of a card. Its endpoints end with the Scope.
  *
@@ -311,16 +312,28 @@ export const make = Effect.fnUntraced(function* (
   const supervisor = yield* Supervisor.make()
   const rules = { ...Endpoint.defaults, ...options.rules, path: nic.path }
   const onLink = (link: Link): void => store.onLink(link)
-  const behavior = Endpoint.make({ nic, handshakes, rules, onLink }, yield* Defects)
-  const store = new Store(options, rules.queuePairs, (peer) => {
+  const behavior = Endpoint.make(
+    { nic, handshakes, rules, onLink, onReady: options.onReady },
+    yield* Defects
+  )
+  const store = new Store(options, retireWith(handshakes), rules.queuePairs, (peer) => {
     const fiber = Effect.runForkWith(context)(supervisor.spawn(behavior, peer))
     return Fiber.runIn(fiber, scope)
   })
+  const gidInUse = Effect.match(nic.place, {
+    onSuccess: ({ gidIndex }) => gidIndex,
+    onFailure: () => 0
+  })
+  let gid = yield* gidInUse
   yield* nic.device.events.pipe(
-    Stream.runForEach((event) => {
-      const reason = reasonOf(event)
-      return reason === undefined ? Effect.void : store.retireAll(reason)
-    }),
+    Stream.runForEach((event) =>
+      Effect.gen(function* () {
+        const reason = lossOf(event, gid)
+        if (reason === undefined) return
+        yield* store.retireAll(reason)
+        gid = yield* gidInUse
+      })
+    ),
     Effect.forkScoped
   )
   return store

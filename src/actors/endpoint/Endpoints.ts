@@ -12,6 +12,7 @@ import * as EndpointStore from "./EndpointStore.ts"
 import type { Handshakes } from "./Handshake.ts"
 import { Links } from "./Links.ts"
 import { Nics } from "./Nics.ts"
+import type { ReadyLink } from "./ReadyLink.ts"
 
 /**
  * The service: the store of each card, by the card's path.
@@ -29,17 +30,26 @@ export class Endpoints extends Context.Service<
    * @since 0.1.0
    */
   static readonly layer = (
-    options: Omit<EndpointStore.Options, "nic"> = {}
+    options: Omit<EndpointStore.Options, "nic" | "onReady"> = {}
   ): Layer.Layer<Endpoints | Links, never, Nics | Handshakes | Journal> =>
     Layer.effectContext(
       Effect.gen(function* () {
         const nics = yield* Nics
         const run = yield* FiberSet.makeRuntime()
         const stores = new Map<string, EndpointStore.EndpointStore>()
+        const listeners = new Set<(link: ReadyLink) => void>()
+        const onReady = (link: ReadyLink): void => {
+          for (const listener of listeners) listener(link)
+        }
         for (const nic of nics) {
-          stores.set(nic.path, yield* EndpointStore.make({ ...options, nic }))
+          stores.set(nic.path, yield* EndpointStore.make({ ...options, nic, onReady }))
         }
         const links: Links["Service"] = {
+          listen: (listener) =>
+            Effect.acquireRelease(
+              Effect.sync(() => void listeners.add(listener)),
+              () => Effect.sync(() => void listeners.delete(listener))
+            ),
           open: (nic, peer) => stores.get(nic.path)!.open(peer),
           retire: (link, detail) => {
             const store = stores.get(link.local)

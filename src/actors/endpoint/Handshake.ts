@@ -10,9 +10,9 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { mtus } from "../../native/verbs/QueuePairState.ts"
 import { Epoch } from "../../schema/Epoch.ts"
 import { Gid } from "../../schema/Gid.ts"
+import { mtus } from "../../schema/Mtu.ts"
 
 /**
  * One side's half of a connection.
@@ -69,6 +69,25 @@ export const Acknowledgement = Schema.Struct({
 
 /** @since 0.1.0 */
 export type Acknowledgement = typeof Acknowledgement.Type
+
+/**
+ * Says that a generation is over, so that the peer need not find out by work that fails. It is
+ * only said to peers that name their generations, and counts only if both are named right.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Farewell = Schema.Struct({
+  from: Schema.String,
+  to: Schema.String,
+  /** The generation that its side has given up. */
+  epoch: Epoch,
+  /** The receiver's generation that was connected to it. */
+  knows: Epoch
+})
+
+/** @since 0.1.0 */
+export type Farewell = typeof Farewell.Type
 
 /**
  * Why a side says no.
@@ -136,7 +155,8 @@ export class HandshakeFailed extends Schema.TaggedError<HandshakeFailed>()("Hand
 export type HandshakeError = HandshakeFailed | Rejected
 
 /**
- * Carries offers and acknowledgements to peers. Each call is tried once, with a deadline.
+ * Carries offers, acknowledgements and farewells to peers.
+ * Each call is tried once, with a deadline.
  *
  * @category services
  * @since 0.1.0
@@ -146,5 +166,6 @@ export class Handshakes extends Context.Service<
   {
     readonly offer: (offer: Offer) => Effect.Effect<Offer, HandshakeError>
     readonly acknowledge: (ack: Acknowledgement) => Effect.Effect<void, HandshakeError>
+    readonly farewell: (farewell: Farewell) => Effect.Effect<void, HandshakeError>
   }
 >()("handfast/actors/endpoint/Handshakes") {}

@@ -5,6 +5,7 @@
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import type { Nic } from "./Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
@@ -33,6 +34,10 @@ export class Links extends Context.Service<
      * way, and makes one attempt if there is none.
      */
     readonly open: (nic: Nic, peer: string) => Effect.Effect<ReadyLink, LinkFailure>
+    /** Told of each link that has become ready, also of those that peers have opened. */
+    readonly listen: (
+      listener: (link: ReadyLink) => void
+    ) => Effect.Effect<void, never, Scope.Scope>
     /** The link's own work told of a fault: nothing more may be posted on it. */
     readonly retire: (link: ReadyLink, reason: string) => void
   }

@@ -8,10 +8,10 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { CompletionQueue } from "../../native/verbs/Completion.ts"
 import type { Device, ProtectionDomain } from "../../native/verbs/Device.ts"
-import type { Mtu } from "../../native/verbs/QueuePairState.ts"
 import type { CreateError, InvalidAttribute, OpenError } from "../../native/verbs/VerbsError.ts"
 import { Verbs } from "../../native/Verbs.ts"
 import type { Gid } from "../../schema/Gid.ts"
+import type { Mtu } from "../../schema/Mtu.ts"
 
 /**
  * The port as it is now.
@@ -36,6 +36,8 @@ export interface Nic {
   readonly device: Device
   readonly domain: ProtectionDomain
   readonly completions: CompletionQueue
+  /** Whether the end of a write says that the peer has it, see `Capabilities`. */
+  readonly acknowledges: boolean
   /** Looks at the port; its GID can change. */
   readonly place: Effect.Effect<Place, CreateError>
 }
@@ -67,7 +69,8 @@ export const open = Effect.fnUntraced(function* ({
   const device = yield* verbs.open(name)
   const domain = yield* device.protectionDomain
   const queue = yield* device.completionQueue(completions)
-  return { path, device, domain, completions: queue, place: placeOf(device) }
+  const { acknowledges } = verbs.capabilities
+  return { path, device, domain, completions: queue, acknowledges, place: placeOf(device) }
 })
 
 const placeOf = (device: Device): Effect.Effect<Place, CreateError | InvalidAttribute> =>

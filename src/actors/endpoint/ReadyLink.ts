@@ -27,8 +27,8 @@ export interface ReadyLink {
   /** Work that can be posted now, over all queue pairs. */
   readonly room: number
   /**
-   * Posts to the queue pair with the most room. What was accepted ends once, in the completion
-   * queue of the link's NIC, also when the link dies.
+   * Posts to the queue pair with the most room, or to the one of that number. What was accepted
+   * ends once, in the completion queue of the link's NIC, also when the link dies.
    */
-  readonly post: (request: SendRequest) => Posted | "not-ready"
+  readonly post: (request: SendRequest, queuePair?: number) => Posted | "not-ready"
 }

@@ -108,7 +108,7 @@ export class TransferEngine extends Context.Service<
    */
   static readonly layer = (
     settings: Partial<Settings> = {}
-  ): Layer.Layer<TransferEngine, never, Nics | Links | Directory> =>
+  ): Layer.Layer<TransferEngine, CreateError, Nics | Links | Directory> =>
     Layer.effect(
       TransferEngine,
       Effect.map(makeEngine(settings), (engine) =>
@@ -128,7 +128,7 @@ export class TransferEngine extends Context.Service<
   static readonly layerDurable = (
     name: string,
     settings: Partial<Settings> & TransfersSettings = {}
-  ): Layer.Layer<TransferEngine, RecoveryError, Nics | Links | Directory | Journal> =>
+  ): Layer.Layer<TransferEngine, RecoveryError | CreateError, Nics | Links | Directory | Journal> =>
     Layer.effect(
       TransferEngine,
       Effect.gen(function* () {

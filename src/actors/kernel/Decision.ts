@@ -172,8 +172,9 @@ export const thenReply: {
 
 /**
  * Lets the caller wait until a decision settles the key. The events are stored all the same, and
- * the wait begins when they are durable: an actor with a history keeps it over its restarts, so
- * what `reconcile` takes up again can still answer. The end of the actor ends the wait.
+ * the wait begins when they are durable. An actor with a history keeps it over its restarts:
+ * `reconcile` should settle what it finds ended, since an append that failed may have been stored,
+ * and what it takes up again can still answer. The end of the actor ends the wait.
  *
  * @category combinators
  * @since 0.1.0

@@ -54,6 +54,7 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
   readonly #receives: ReceiveQueue
   readonly #memory: QueueMemory
   readonly #buffer: number
+  readonly #reads: number
   readonly #sources: RowOf
   readonly #sinks: RowOf
   readonly #completions: Pick<Make, "sends" | "receives">
@@ -68,6 +69,7 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
     this.#host = host
     this.#memory = memory
     this.#buffer = make.buffer
+    this.#reads = make.reads
     this.#sources = rowFinder(domain, false)
     this.#sinks = rowFinder(domain, true)
     this.#completions = make
@@ -125,7 +127,8 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
 
   modify(step: Step): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
-      const wrong = obstacle(this, step.to) ?? misfit(step, this.#host.gids())
+      const wrong =
+        obstacle(this, step.to) ?? misfit(step, { gids: this.#host.gids(), reads: this.#reads })
       return wrong === undefined ? Effect.sync(() => this.#take(step)) : Effect.fail(wrong)
     })
   }

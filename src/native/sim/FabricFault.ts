@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { mtus } from "../verbs/QueuePairState.ts"
+import { mtus } from "../../schema/Mtu.ts"
 
 const Millis = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
 const link = { from: Schema.String, to: Schema.String, forMillis: Millis }

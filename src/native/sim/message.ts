@@ -1,7 +1,7 @@
 /** What queue pairs of a simulated fabric send each other: whole messages, and answers to them. */
 import type { Gid } from "../../schema/Gid.ts"
+import type { Mtu } from "../../schema/Mtu.ts"
 import type { Status } from "../verbs/Completion.ts"
-import type { Mtu } from "../verbs/QueuePairState.ts"
 import type { Opcode } from "../verbs/WorkRequest.ts"
 
 /** One life of a queue pair: from its making or its last reset to its end or its next reset. */

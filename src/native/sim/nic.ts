@@ -1,7 +1,7 @@
 /** A simulated device with its one port: what is plugged into a host. */
 import type { Gid } from "../../schema/Gid.ts"
+import type { Mtu } from "../../schema/Mtu.ts"
 import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
-import type { Mtu } from "../verbs/QueuePairState.ts"
 import { Holding, type Sort } from "../verbs/soft/holdings.ts"
 import { KeyTable } from "../verbs/soft/keyTable.ts"
 import type { Keys, MemoryRegion } from "../verbs/soft/memory.ts"
@@ -14,6 +14,7 @@ import type { SimQueuePair } from "./queuePair.ts"
 const lastReserved = 16
 /** Listeners that do not care get a port above this one: those of clients on Linux. */
 const belowFreePorts = 32767
+const lastPort = 65535
 
 /** A device as one program opened it, until it is closed or pulled out. */
 export class OpenDevice {
@@ -77,9 +78,12 @@ export class Nic {
     return this.#queuePairs
   }
 
+  /** The next one that nobody listens at; after the last comes the first again. */
   newPort(): number {
-    this.#ports += 1
-    return this.listeners.has(this.#ports) ? this.newPort() : this.#ports
+    do {
+      this.#ports = this.#ports < lastPort ? this.#ports + 1 : belowFreePorts + 1
+    } while (this.listeners.has(this.#ports))
+    return this.#ports
   }
 
   count(sort: Sort): number {

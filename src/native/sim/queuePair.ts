@@ -2,12 +2,12 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Gid } from "../../schema/Gid.ts"
+import type { Mtu } from "../../schema/Mtu.ts"
 import type { Status } from "../verbs/Completion.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
 import {
   defaults,
   hears,
-  type Mtu,
   rnrMillis,
   type State,
   type Step,
@@ -54,6 +54,7 @@ export class SimQueuePair implements Connectable {
   source: Gid
   connection: Joined | undefined = undefined
   life: Life
+  readonly #reads: number
   #requester: Requester | undefined = undefined
   #responder: Responder | undefined = undefined
   readonly #answers = new Channel()
@@ -65,6 +66,7 @@ export class SimQueuePair implements Connectable {
     this.number = nic.newQueuePair()
     this.nic = nic
     this.domain = domain
+    this.#reads = wanted.reads
     this.source = nic.gid
     this.life = { began: nic.network.now }
     const { number: queuePair } = this
@@ -109,7 +111,8 @@ export class SimQueuePair implements Connectable {
   /** Takes a step; `mover` is the connection that wants it, if it is not the program. */
   move(step: Step, mover?: Joined): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
-      const wrong = obstacle(this, step.to, mover) ?? misfit(step, this.nic.gids)
+      const wrong =
+        obstacle(this, step.to, mover) ?? misfit(step, { gids: this.nic.gids, reads: this.#reads })
       if (wrong !== undefined) return Effect.fail(wrong)
       const millis = this.nic.network.modifyMillis(this.nic)
       return millis === 0

@@ -7,10 +7,10 @@ import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { Gid } from "../../schema/Gid.ts"
+import type { Mtu } from "../../schema/Mtu.ts"
 import type { CompletionQueue } from "./Completion.ts"
 import type { Connector } from "./Connection.ts"
 import type { Options as QueuePairOptions, QueuePair } from "./QueuePair.ts"
-import type { Mtu } from "./QueuePairState.ts"
 import type { Options as RegionOptions, Region } from "./Region.ts"
 import type { CreateError, InvalidAttribute, Released } from "./VerbsError.ts"
 
@@ -74,6 +74,7 @@ export interface PortInfo {
   readonly state: "active" | "down"
   readonly activeMtu: Mtu
   readonly lid: number
+  /** Those that it can be reached by, in the order of their indices, which may have gaps. */
   readonly gids: ReadonlyArray<GidEntry>
 }
 

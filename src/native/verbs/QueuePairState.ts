@@ -9,6 +9,7 @@
  * @since 0.1.0
  */
 import type { Gid } from "../../schema/Gid.ts"
+import { type Mtu, mtus } from "../../schema/Mtu.ts"
 import type { Access } from "./Region.ts"
 
 /**
@@ -21,17 +22,6 @@ export const states = ["reset", "init", "rtr", "rts", "err"] as const
 
 /** @since 0.1.0 */
 export type State = (typeof states)[number]
-
-/**
- * The sizes that the packets on a path may have, in octets.
- *
- * @category models
- * @since 0.1.0
- */
-export const mtus = [256, 512, 1024, 2048, 4096] as const
-
-/** @since 0.1.0 */
-export type Mtu = (typeof mtus)[number]
 
 /**
  * The way to the peer's port.

@@ -5,20 +5,14 @@
  * An epoch begins with the instance of its process, so a peer that restarted is told from one that
  * reconnected, also if it got the same queue pair numbers again. An acknowledgement that names both
  * epochs opens no gate but the one it was meant for. Without the member, the peer is Mooncake.
+ * A farewell says that the sender's generation is over.
  *
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { Epoch } from "../Epoch.ts"
+import { Epoch, isEpoch } from "../Epoch.ts"
+import { type Mtu, mtus } from "../Mtu.ts"
 import { isObject, type Json, member } from "./internal/json.ts"
-
-/**
- * The path MTUs that queue pairs know, in octets.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const Mtu = Schema.Literals([256, 512, 1024, 2048, 4096])
 
 /**
  * `peer` is the epoch of the other side, as far as it is known.
@@ -29,7 +23,7 @@ export const Mtu = Schema.Literals([256, 512, 1024, 2048, 4096])
 export const Announcement = Schema.Struct({
   epoch: Epoch,
   peer: Schema.optionalKey(Epoch),
-  mtu: Mtu
+  mtu: Schema.Literals(mtus)
 })
 
 /**
@@ -39,6 +33,24 @@ export const Announcement = Schema.Struct({
 export type Announcement = typeof Announcement.Type
 
 /**
+ * Says that the sender has given up the generation `epoch`, which was connected to `peer`.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Parting = Schema.Struct({
+  epoch: Epoch,
+  peer: Epoch,
+  farewell: Schema.Literal(true)
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Parting = typeof Parting.Type
+
+/**
  * The name of the member.
  *
  * @category constants
@@ -46,8 +58,8 @@ export type Announcement = typeof Announcement.Type
  */
 export const key = "handfast"
 
-const isEpoch = Schema.is(Epoch)
-const isMtu = Schema.is(Mtu)
+const names = ["epoch", "peer", "mtu", "farewell"]
+const isMtu = (value: unknown): value is Mtu => mtus.includes(value as Mtu)
 
 /**
  * Whoever wrote something else under our name is not one of us: what cannot be read is not there.
@@ -55,10 +67,11 @@ const isMtu = Schema.is(Mtu)
  * @category decoding
  * @since 0.1.0
  */
-export const fromJson = (value: Json | undefined): Announcement | undefined => {
+export const fromJson = (value: Json | undefined): Announcement | Parting | undefined => {
   if (!isObject(value)) return undefined
-  const [epoch, peer, mtu] = ["epoch", "peer", "mtu"].map((name) => member(value, name))
-  if (!isEpoch(epoch) || !isMtu(mtu)) return undefined
-  if (peer === undefined) return { epoch, mtu }
-  return isEpoch(peer) ? { epoch, peer, mtu } : undefined
+  const [epoch, peer, mtu, farewell] = names.map((name) => member(value, name))
+  if (!isEpoch(epoch) || !(peer === undefined || isEpoch(peer))) return undefined
+  if (farewell === true) return peer === undefined ? undefined : { epoch, peer, farewell }
+  if (!isMtu(mtu)) return undefined
+  return peer === undefined ? { epoch, mtu } : { epoch, peer, mtu }
 }

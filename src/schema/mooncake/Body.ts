@@ -38,7 +38,7 @@ export const Body = Schema.NullOr(
     replyMsg: Schema.String,
     readyAck: Schema.optionalKey(Schema.Boolean),
     payload: Schema.optionalKey(Schema.String),
-    handfast: Schema.optionalKey(Announcement.Announcement)
+    handfast: Schema.optionalKey(Schema.Union([Announcement.Announcement, Announcement.Parting]))
   })
 )
 
@@ -55,15 +55,15 @@ export type Body = typeof Body.Type
 export const encode = (body: Body): string => {
   if (body === null) return print(null)
   return print({
-    local_nic_path: body.localNicPath,
+    [Announcement.key]: body.handfast,
     local_gid: body.localGid,
     local_lid: body.localLid,
+    local_nic_path: body.localNicPath,
+    payload: body.payload,
     peer_nic_path: body.peerNicPath,
     qp_num: body.qpNums,
-    reply_msg: body.replyMsg,
     ready_ack: body.readyAck,
-    payload: body.payload,
-    [Announcement.key]: body.handfast
+    reply_msg: body.replyMsg
   })
 }
 

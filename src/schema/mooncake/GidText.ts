@@ -12,7 +12,11 @@ import { BadGid } from "./Fault.ts"
 const shape = /^[0-9a-f]{1,2}(?::[0-9a-f]{1,2}){15}$/i
 const longest = 47
 
-const colons = (digits: string): string => digits.replace(/..(?!$)/g, "$&:")
+const colons = (digits: string): string => {
+  let text = digits.slice(0, 2)
+  for (let at = 2; at < digits.length; at += 2) text += `:${digits.slice(at, at + 2)}`
+  return text
+}
 
 /**
  * @category encoding
@@ -20,14 +24,20 @@ const colons = (digits: string): string => digits.replace(/..(?!$)/g, "$&:")
  */
 export const print = (gid: Gid): string => colons(gid)
 
+const withoutColons = (text: string): string => {
+  let digits = ""
+  for (let at = 0; at < longest; at += 3) digits += text.slice(at, at + 2)
+  return digits
+}
+
+const padded = (text: string): string =>
+  text
+    .split(":")
+    .map((octet) => octet.padStart(2, "0"))
+    .join("")
+
 const digits = (text: string): string =>
-  (text.length === longest
-    ? text.replaceAll(":", "")
-    : text
-        .split(":")
-        .map((octet) => octet.padStart(2, "0"))
-        .join("")
-  ).toLowerCase()
+  (text.length === longest ? withoutColons(text) : padded(text)).toLowerCase()
 
 const isText = (text: string): boolean => text.length <= longest && shape.test(text)
 

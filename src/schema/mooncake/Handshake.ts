@@ -1,13 +1,13 @@
 /**
  * What connection frames mean: a request and its reply, the acknowledgement that the active side is
- * ready and the reply to that, and a rejection.
+ * ready and the reply to that, a rejection, and a farewell between peers of our own kind.
  *
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Gid } from "../Gid.ts"
-import { Announcement } from "./Announcement.ts"
+import { Announcement, Parting } from "./Announcement.ts"
 import type { Body } from "./Body.ts"
 import { ReplyIncomplete, type ReplyFault } from "./Fault.ts"
 import * as GidText from "./GidText.ts"
@@ -50,6 +50,19 @@ export const Request = Schema.TaggedStruct("Request", {
 export const ReadyAck = Schema.TaggedStruct("ReadyAck", { ...half, gid: Schema.optionalKey(Gid) })
 
 /**
+ * The sender has given up the generation that it announces. It is written as an acknowledgement of
+ * no queue pairs: Mooncake, should it ever get one, rejects that and changes nothing.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Farewell = Schema.TaggedStruct("Farewell", {
+  sender: NicPath.NicPath,
+  receiver: NicPath.NicPath,
+  handfast: Parting
+})
+
+/**
  * The passive side's half.
  *
  * @category schemas
@@ -83,7 +96,7 @@ export const Rejected = Schema.TaggedStruct("Rejected", {
  * @category schemas
  * @since 0.1.0
  */
-export const Handshake = Schema.Union([Request, ReadyAck, Reply, AckReply, Rejected])
+export const Handshake = Schema.Union([Request, ReadyAck, Farewell, Reply, AckReply, Rejected])
 
 /**
  * @category models
@@ -95,7 +108,7 @@ export type Handshake = typeof Handshake.Type
  * @category models
  * @since 0.1.0
  */
-export type Call = typeof Request.Type | typeof ReadyAck.Type
+export type Call = typeof Request.Type | typeof ReadyAck.Type | typeof Farewell.Type
 
 /**
  * @category models
@@ -113,8 +126,10 @@ const empty: NonNullable<Body> = {
   payload: ""
 }
 
-const addition = ({ handfast }: { readonly handfast?: Announcement }) =>
-  handfast === undefined ? {} : { handfast }
+const isParting = (handfast: Announcement | Parting): handfast is Parting => "farewell" in handfast
+
+const addition = ({ handfast }: { readonly handfast?: Announcement | Parting }) =>
+  handfast === undefined || isParting(handfast) ? {} : { handfast }
 
 /**
  * What the passive side received. If it cannot be used, the failure is what to reject it with.
@@ -130,9 +145,13 @@ export const readCall = (body: Body): Result.Result<Call, RejectReason.RejectRea
   if (Result.isFailure(receiver)) return refused("ReceiverPathInvalid", peerNicPath)
   if (Result.isFailure(sender)) return refused("SenderPathInvalid", localNicPath)
   if (gid !== undefined && Result.isFailure(gid)) return refused("GidInvalid", localGid)
+  const paths = { sender: sender.success, receiver: receiver.success }
+  const handfast = body?.handfast
+  if (handfast !== undefined && isParting(handfast)) {
+    return Result.succeed({ _tag: "Farewell", ...paths, handfast })
+  }
   const half = {
-    sender: sender.success,
-    receiver: receiver.success,
+    ...paths,
     lid: localLid,
     qpNums,
     ...(gid !== undefined && { gid: gid.success }),
@@ -206,6 +225,14 @@ export const toBody = (message: Handshake): Body => {
     }
     case "AckReply":
       return { ...empty, ...added }
+    case "Farewell":
+      return {
+        ...empty,
+        localNicPath: NicPath.print(message.sender),
+        peerNicPath: NicPath.print(message.receiver),
+        readyAck: true,
+        handfast: message.handfast
+      }
     default: {
       const { gid, lid, qpNums, receiver, sender } = message
       const capable = message._tag === "ReadyAck" || message.readyAck === "capable"

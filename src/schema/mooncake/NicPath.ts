@@ -96,9 +96,11 @@ export const make = (nic: string, { host, port }: Address): NicPath => ({
  * @since 0.1.0
  */
 export const address = ({ server }: NicPath): Result.Result<Address, BadNicPath> => {
-  if (isIpv6(server)) return Result.succeed({ host: server, port: defaultPort })
-  const [, bracketed, plain, digits] =
+  const [whole, bracketed, plain, digits] =
     /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(server) ?? []
+  if (whole === undefined && isIpv6(server)) {
+    return Result.succeed({ host: server, port: defaultPort })
+  }
   const host = plain ?? bracketed
   const port = digits === undefined ? defaultPort : Number(digits)
   if (host === undefined || port < 1 || port > 65_535) return bad(server)

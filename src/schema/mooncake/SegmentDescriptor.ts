@@ -18,7 +18,9 @@ const BufferBody = Schema.Struct({
   length: U64,
   lkey: Schema.Array(U32),
   name: Schema.NonEmptyString,
-  rkey: Schema.Array(U32)
+  rkey: Schema.Array(U32),
+  /** What only our own kind reads: the first octet as each NIC calls it, if they differ. */
+  handfast: Schema.optionalKey(Schema.Struct({ addresses: Schema.Array(U64) }))
 })
 
 const Buffer = BufferBody.check(

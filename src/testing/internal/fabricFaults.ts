@@ -1,7 +1,7 @@
 /** Draws what happens to simulated RDMA fabrics. */
 import type { FabricFault } from "../../native/sim/FabricFault.ts"
 import type { FabricOptions } from "../Faults.ts"
-import { mtus } from "../../native/verbs/QueuePairState.ts"
+import { mtus } from "../../schema/Mtu.ts"
 import type { Prng } from "./prng.ts"
 
 const all: ReadonlyArray<FabricFault["_tag"]> = [

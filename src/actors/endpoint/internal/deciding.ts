@@ -22,6 +22,7 @@ import {
 import type { In, State } from "../EndpointState.ts"
 import {
   type Acknowledgement,
+  type Farewell,
   type Half,
   type HandshakeError,
   type Offer,
@@ -29,7 +30,7 @@ import {
   type RejectReason
 } from "../Handshake.ts"
 import type { Defects } from "./defects.ts"
-import { ageOf, isSame } from "./generations.ts"
+import { ageOf, isSame, peerOf } from "./generations.ts"
 import { answerTo, opened } from "./messages.ts"
 import type { Rules } from "./rules.ts"
 
@@ -50,6 +51,14 @@ const answer = (rules: Rules, { own, peer }: In<"Raising" | "Waiting" | "Ready">
   hasGate: rules.gate === "on"
 })
 
+/** What the peer of a generation is told at its end, if it names its own generations. */
+const farewellOf = ({ path }: Rules, state: State): Farewell | undefined => {
+  const epoch = epochOf(state)
+  const peer = peerOf(state)
+  if (epoch === undefined || peer?.half.epoch === undefined || peer.from === path) return undefined
+  return { from: path, to: peer.from, epoch, knows: peer.half.epoch }
+}
+
 /** Ends a generation, and tells everybody who waited for it. */
 const end = (
   rules: Rules,
@@ -67,12 +76,10 @@ const end = (
 }
 
 /** A queue pair does not outlive its process, nor a crash of its actor. */
-export const recover = (rules: Rules, state: State, { id }: Circumstances): Decided => {
-  const [reason, detail] = ["restarted", "its actor began again"] as const
-  const failure = new OpenFailed({ local: rules.path, peer: id, reason, detail })
-  const decision: Decided =
-    state._tag === "Idle" ? Decision.none : Decision.persist(new Ended({ reason, detail }))
-  return Decision.thenSettle(decision, opened, Exit.fail(failure))
+export const recover = (rules: Rules, state: State, about: Circumstances): Decided => {
+  const why = { reason: "restarted", detail: "its actor began again" } as const
+  const failure = new OpenFailed({ local: rules.path, peer: about.id, ...why })
+  return Decision.thenSettle(end(rules, state, about, why), opened, Exit.fail(failure))
 }
 
 export const open = (state: State, about: Circumstances) => {
@@ -89,7 +96,23 @@ export const retire = (
   state: State,
   what: { readonly epoch: Epoch; readonly reason: EndReason; readonly detail: string },
   about: Circumstances
-): Decided => (epochOf(state) === what.epoch ? end(rules, state, about, what) : Decision.none)
+) => {
+  const isMeant = epochOf(state) === what.epoch
+  const farewell = isMeant && what.reason === "retired" ? farewellOf(rules, state) : undefined
+  const decision: Decided = isMeant ? end(rules, state, about, what) : Decision.none
+  return Decision.thenReply(decision, () => farewell)
+}
+
+/** It counts only for the generation that both sides mean. */
+export const takeFarewell = (
+  rules: Rules,
+  state: State,
+  { epoch, from, knows }: Farewell,
+  about: Circumstances
+): Decided =>
+  epochOf(state) === knows && peerOf(state)?.half.epoch === epoch
+    ? end(rules, state, about, { reason: "left", detail: `${from} gave the connection up` })
+    : Decision.none
 
 /** Begins a generation with a peer's offer, after the one that there may be. */
 const beginWith = (rules: Rules, state: State, offer: Offer, about: Circumstances) => {

@@ -17,7 +17,7 @@ export type Age = "same" | "newer" | "stale"
  * way, if the peer names no generations. Default 60 s, the longest that such a peer waits for an
  * answer: after that, it can only have restarted and got the same numbers.
  */
-export const DUPLICATE_MILLIS = 60_000
+const DUPLICATE_MILLIS = 60_000
 
 const countOf = (epoch: Epoch): number => Number(epoch.slice(epoch.indexOf(".") + 1))
 

@@ -1,8 +1,8 @@
 /** An endpoint's own half: its queue pairs, and their way up. */
 import * as Effect from "effect/Effect"
 import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
-import type { Mtu } from "../../../native/verbs/QueuePairState.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
+import type { Mtu } from "../../../schema/Mtu.ts"
 import type { Half } from "../Handshake.ts"
 import type { Nic } from "../Nic.ts"
 import type { Rules } from "./rules.ts"

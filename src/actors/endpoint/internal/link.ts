@@ -51,10 +51,11 @@ export class Link implements ReadyLink {
     return this.#queuePairs.every(({ outstandingSends }) => outstandingSends === 0)
   }
 
-  post(request: SendRequest): Posted | "not-ready" {
+  post(request: SendRequest, number?: number): Posted | "not-ready" {
     if (!this.isOpen) return "not-ready"
     let [best] = this.#queuePairs
     for (const queuePair of this.#queuePairs) {
+      if (queuePair.number === number) return queuePair.post(request)
       if (queuePair.outstandingSends < best!.outstandingSends) best = queuePair
     }
     return best!.post(request)

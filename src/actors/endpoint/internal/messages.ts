@@ -5,26 +5,37 @@ import { Epoch } from "../../../schema/Epoch.ts"
 import * as Decision from "../../kernel/Decision.ts"
 import { OpenFailed } from "../EndpointError.ts"
 import { EndReason } from "../EndpointEvent.ts"
-import { Acknowledgement, type Half, type HandshakeError, Offer, Rejected } from "../Handshake.ts"
+import {
+  Acknowledgement,
+  Farewell,
+  type Half,
+  type HandshakeError,
+  Offer,
+  Rejected
+} from "../Handshake.ts"
 
 /** Answered when the endpoint is ready. Joins an opening that is under way. */
-export const Open = Rpc.make("Open", { error: OpenFailed })
+const Open = Rpc.make("Open", { error: OpenFailed })
 
 /** A peer's offer. Answered when the own half is up. */
-export const TakeOffer = Rpc.make("TakeOffer", { payload: Offer, success: Offer, error: Rejected })
+const TakeOffer = Rpc.make("TakeOffer", { payload: Offer, success: Offer, error: Rejected })
 
 /** A peer says that its half is up. */
-export const TakeAcknowledgement = Rpc.make("TakeAcknowledgement", {
+const TakeAcknowledgement = Rpc.make("TakeAcknowledgement", {
   payload: Acknowledgement,
   error: Rejected
 })
 
-/** Ends a generation, unless another one has begun. */
-export const Retire = Rpc.make("Retire", {
-  payload: { epoch: Epoch, reason: EndReason, detail: Schema.String }
+/** A peer says that it has given up its generation. */
+const TakeFarewell = Rpc.make("TakeFarewell", { payload: Farewell })
+
+/** Ends a generation, unless another one has begun. Answered with what the peer has to be told. */
+const Retire = Rpc.make("Retire", {
+  payload: { epoch: Epoch, reason: EndReason, detail: Schema.String },
+  success: Schema.UndefinedOr(Farewell)
 })
 
-export const commands = [Open, TakeOffer, TakeAcknowledgement, Retire]
+export const commands = [Open, TakeOffer, TakeAcknowledgement, TakeFarewell, Retire]
 
 export type Signal =
   | { readonly _tag: "HalfMade"; readonly own: Half }

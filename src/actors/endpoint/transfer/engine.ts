@@ -89,10 +89,9 @@ export class Engine {
 
   get description(): Description {
     return {
-      nics: this.#core.pumps.map(({ gid, nic }) => ({
-        path: nic.path,
-        ...(gid === undefined ? {} : { gid: gid as never })
-      })),
+      nics: this.#core.pumps.map(({ nic: { path }, place }) =>
+        place === undefined ? { path } : { path, gid: place.gid, lid: place.lid }
+      ),
       buffers: [...this.#memories.values()].flatMap(({ buffers }) => buffers)
     }
   }
@@ -116,7 +115,7 @@ export class Engine {
       const peer = this.#peerOf(name)
       const early = this.#isClosed ? closed : peer.obstacle
       if (early !== undefined) return yield* failure(name, early)
-      const plans = yield* this.#plan(peer, ops)
+      const plans = yield* soon(this.#plan(peer, ops), name, within)
       if (peer.jobs.size >= settings.transfers) {
         return yield* new TooManyTransfers({ peer: name, limit: settings.transfers })
       }
@@ -152,8 +151,8 @@ export class Engine {
       const plans = plansOf(peer.name, ops, peer.memory, this.#core.settings.operations)
       return "_tag" in plans ? Effect.fail(plans) : Effect.succeed(plans)
     })
+    if (!peer.isKnown) return Effect.andThen(peer.introduction, plan)
     const asked = Effect.andThen(peer.refresh, plan)
-    if (!peer.isKnown) return asked
     return peer.isStale ? Effect.catchTag(plan, "InvalidTransfer", () => asked) : plan
   }
 
@@ -241,6 +240,20 @@ export class Engine {
   }
 }
 
+/** Nothing of a transfer lasts longer than it may, also before it is admitted. */
+const soon = <A, E>(
+  effect: Effect.Effect<A, E>,
+  peer: string,
+  within: Duration.Input | undefined
+): Effect.Effect<A, E | TransferFailed> => {
+  if (within === undefined) return effect
+  const detail = "nobody has said what the peer has"
+  return Effect.timeoutOrElse(effect, {
+    duration: within,
+    orElse: () => Effect.fail(failure(peer, { reason: "deadline", detail, fault: undefined }))
+  })
+}
+
 const closed: Stop = { reason: "closed", detail: "the engine has ended" }
 const cancelled: Stop = { reason: "cancelled", detail: "nobody waits for it any more" }
 
@@ -274,7 +287,7 @@ const progressOf = (job: Job): Stream.Stream<Moved> =>
 /** Makes an engine that lasts as long as the Scope. */
 export const makeEngine = Effect.fnUntraced(function* (
   given: Partial<Settings>
-): Effect.fn.Return<Engine, never, Scope.Scope | Nics | Links | Directory> {
+): Effect.fn.Return<Engine, CreateError, Scope.Scope | Nics | Links | Directory> {
   const clock = yield* Clock.Clock
   const run = yield* FiberSet.makeRuntime()
   const nics = yield* Nics
@@ -295,14 +308,15 @@ export const makeEngine = Effect.fnUntraced(function* (
     context: yield* Effect.context<never>()
   }
   for (const [index, nic] of nics.entries()) {
-    const pump = new Pump(index, nic, core)
-    pump.gid = yield* Effect.orElseSucceed(
-      Effect.map(nic.place, ({ gid }) => gid),
-      () => undefined
-    )
+    const scratch = nic.acknowledges ? undefined : yield* nic.domain.register({ memory: 1 })
+    const pump = new Pump(index, nic, core, scratch)
+    pump.place = yield* Effect.orElseSucceed(nic.place, () => undefined)
     pumps.push(pump)
     core.fork(pump.run)
   }
+  yield* core.links.listen((link) => {
+    for (const peer of peers.values()) peer.ways.arrived(link)
+  })
   const engine = new Engine(core, peers)
   yield* Effect.addFinalizer(() => engine.close)
   return engine

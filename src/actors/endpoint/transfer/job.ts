@@ -69,6 +69,8 @@ export class Job {
   /** What has not been handed out yet: from `at` of `operation` on. */
   #operation = 0
   #at = 0
+  /** What the peer had told when it first refused a key. */
+  #refused: PeerMemory | undefined = undefined
   /** What failed, in the order in which it failed. */
   #failed: Slice | undefined = undefined
   #lastFailed: Slice | undefined = undefined
@@ -130,6 +132,15 @@ export class Job {
     this.#lastFailed = slice
     slice.next = undefined
     return true
+  }
+
+  /**
+   * The peer has refused a slice's key, which may have become void since the peer told of it. True
+   * if it also refuses what it told after that.
+   */
+  refused({ told }: Slice): boolean {
+    this.#refused ??= told
+    return this.#refused !== told
   }
 
   /** No more slices are handed out. The first reason holds. */
@@ -202,6 +213,7 @@ export class Job {
       return undefined
     }
     const { at, buffer, run } = this.#found
+    slice.told = peer
     slice.found.buffer = buffer
     slice.found.at = at
     return run

@@ -6,6 +6,7 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import { check, type NoDescription } from "../Directory.ts"
 import type { RailFault } from "../TransferError.ts"
 import * as Metrics from "../TransferMetrics.ts"
@@ -67,6 +68,21 @@ export class Peer {
         })
       )
       return Deferred.await(answer)
+    })
+  }
+
+  /** Asks again while nobody answers, for as long as work waits for a peer. */
+  get introduction(): Effect.Effect<void, NoDescription> {
+    const { now, settings } = this.#core
+    return Effect.gen({ self: this }, function* () {
+      const end = now() + settings.patience
+      for (let wait = settings.firstWait; ; wait = Math.min(2 * wait, settings.longestWait)) {
+        const asked = yield* Effect.result(this.refresh)
+        if (Result.isSuccess(asked)) return
+        const { failure } = asked
+        if (failure.reason !== "unanswered" || now() + wait > end) return yield* failure
+        yield* Effect.sleep(wait)
+      }
     })
   }
 

@@ -5,23 +5,21 @@
  * Nothing is looked at again and again, and nothing is allocated for a post.
  */
 import * as Effect from "effect/Effect"
-import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
-import { type Completion, CompletionBatch } from "../../../native/verbs/Completion.ts"
+import { Completion, CompletionBatch, type Status } from "../../../native/verbs/Completion.ts"
+import type { Region } from "../../../native/verbs/Region.ts"
 import { type Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
-import type { Nic } from "../Nic.ts"
+import type { Nic, Place } from "../Nic.ts"
 import type { ReadyLink } from "../ReadyLink.ts"
-import * as Metrics from "../TransferMetrics.ts"
 import type { Core } from "./core.ts"
 import type { Job } from "./job.ts"
 import type { Peer } from "./peer.ts"
 import { blameOf, Health } from "./rails.ts"
 import type { Slice } from "./slice.ts"
+import { Tally } from "./tally.ts"
+import { type Trail, Trails } from "./trails.ts"
 import type { Way } from "./way.ts"
 import { faultOf } from "./ways.ts"
-
-const written = Metric.withAttributes(Metrics.movedBytes, { direction: "write" })
-const read = Metric.withAttributes(Metrics.movedBytes, { direction: "read" })
 
 export class Pump {
   readonly index: number
@@ -37,23 +35,27 @@ export class Pump {
   readonly #hungry: Array<Way> = []
   /** Ways that have something posted or could post. */
   #active = 0
-  /** Jobs of which something ended in this batch. */
-  readonly #news: Array<Job> = []
   /** Peers whose work has come back, and waits for another way. */
   readonly #stranded = new Set<Peer>()
-  readonly #counts = { written: 0, read: 0, slices: 0, failed: 0 }
+  readonly #tally: Tally
+  readonly #trails = new Trails()
+  /** Where the answers to questions go, which are empty. */
+  readonly #scratch: Region | undefined
   #isWatched = false
   posted = 0
-  /** For messages to people. */
-  gid: string | undefined = undefined
+  /** Where the card was when the engine began; nothing if it did not say. */
+  place: Place | undefined = undefined
   /** The device is gone, with everything that was made on it. */
   isGone = false
 
-  constructor(index: number, nic: Nic, core: Core) {
+  /** `scratch` is some memory for a card that does not tell whether writes have arrived. */
+  constructor(index: number, nic: Nic, core: Core, scratch: Region | undefined) {
     this.index = index
     this.nic = nic
     this.health = new Health(core.settings)
     this.#core = core
+    this.#tally = new Tally(core.context)
+    this.#scratch = scratch
   }
 
   /** A way has work or room, or both: it gets its turns. */
@@ -82,6 +84,7 @@ export class Pump {
   linksOf(job: Job): ReadonlySet<ReadyLink> {
     const links = new Set<ReadyLink>()
     for (const slice of this.#slots) if (slice?.job === job) links.add(slice.link!)
+    for (const link of this.#trails.linksOf(job)) links.add(link)
     return links
   }
 
@@ -110,12 +113,13 @@ export class Pump {
 
   /**
    * A way posts some slices. True if it could go on. What it may have posted is its share of the
-   * card, so that a peer that ends nothing cannot take the card from the others.
+   * card, and one share is kept for who comes next: so a peer that ends nothing cannot take the
+   * card from the others, not even if it was there first.
    */
   #turn(way: Way): boolean {
     const { capacity } = this.nic.completions
     const { quantum } = this.#core.settings
-    const share = Math.max(quantum, Math.floor(capacity / this.#active))
+    const share = Math.max(quantum, Math.floor(capacity / (this.#active + 1)))
     for (let count = 0; count < quantum; count++) {
       const { link } = way
       if (link === undefined || link.room < 1 || way.posted >= share) break
@@ -123,7 +127,7 @@ export class Pump {
       const slice = way.peer.next()
       if (slice === undefined) break
       const posted = this.#post(way, link, slice)
-      if (posted !== "accepted") return this.#refuse(way, link, slice, posted)
+      if (posted !== "accepted") return this.#refuse(way, slice, posted)
       if (count === quantum - 1) return true
     }
     if (way.link !== undefined && !way.link.isOpen)
@@ -137,15 +141,22 @@ export class Pump {
     const request = this.#request
     const place = offset + slice.at
     const chunk = Math.floor(place / memory.chunkBytes)
-    const id = this.#free.pop() ?? this.#slots.length
-    request.id = id
     request.opcode = isWrite ? "write" : "read"
     request.parts
       .clear()
       .add(memory.regions[this.index]![chunk]!, place % memory.chunkBytes, slice.length)
     const address = buffer!.addresses?.[way.remote] ?? buffer!.address
     request.remote(buffer!.keys[way.remote]!, address + at)
-    const posted = link.post(request)
+    const posted = this.#hand(way, link, slice)
+    if (posted === "accepted") slice.job!.posted += 1
+    return posted
+  }
+
+  /** Posts the request, and keeps what it is of until its completion. */
+  #hand(way: Way, link: ReadyLink, slice: Slice, queuePair?: number): Posted | "not-ready" {
+    const id = this.#free.pop() ?? this.#slots.length
+    this.#request.id = id
+    const posted = link.post(this.#request, queuePair)
     if (posted !== "accepted") {
       this.#free.push(id)
       return posted
@@ -154,38 +165,34 @@ export class Pump {
     this.#slots[id] = slice
     slice.way = way
     slice.link = link
-    slice.job!.posted += 1
     way.posted += 1
     this.posted += 1
     return posted
   }
 
   /** A post was not taken: nothing was tried, so it counts for nothing. */
-  #refuse(
-    way: Way,
-    link: ReadyLink,
-    slice: Slice,
-    posted: Exclude<Posted, "accepted"> | "not-ready"
-  ): boolean {
-    const job = slice.job!
-    if (posted === "queue-full" || posted === "completions-full") {
-      job.back(slice)
-      way.peer.queue(job)
-      return false
-    }
-    if (posted === "not-ready" || posted === "wrong-state") {
-      job.back(slice)
-      way.peer.queue(job)
-      // Its queue pair has failed, which nobody else may have noticed.
-      if (posted === "wrong-state") this.#core.links.retire(link, posted)
-      way.peer.ways.lost(way, { blame: "none", status: posted })
-      return false
-    }
+  #refuse(way: Way, slice: Slice, posted: Exclude<Posted, "accepted"> | "not-ready"): boolean {
     const { pool } = this.#core
-    pool.give(slice)
-    job.halt({ reason: "refused", detail: `${this.nic.path} takes no such work: ${posted}` }, pool)
-    job.settle()
-    return true
+    const job = slice.job!
+    switch (posted) {
+      case "not-ready":
+      case "wrong-state":
+      case "queue-full":
+      case "completions-full": {
+        job.back(slice)
+        way.peer.queue(job)
+        const isLost = posted === "not-ready" || posted === "wrong-state"
+        if (isLost) way.peer.ways.lost(way, { blame: "none", status: posted })
+        return false
+      }
+      default: {
+        pool.give(slice)
+        const detail = `${this.nic.path} takes no such work: ${posted}`
+        job.halt({ reason: "refused", detail }, pool)
+        job.settle()
+        return true
+      }
+    }
   }
 
   #drain(): number {
@@ -193,7 +200,8 @@ export class Pump {
     this.nic.completions.poll(batch)
     const now = this.#core.now()
     for (let index = 0; index < batch.count; index++) this.#end(batch.at(index), now)
-    this.#tell()
+    for (const trail of this.#trails.unasked) this.#ask(trail)
+    this.#tally.tell()
     this.#fill()
     for (const { ways } of this.#stranded) ways.feed()
     this.#stranded.clear()
@@ -210,64 +218,81 @@ export class Pump {
     const way = slice.way!
     way.posted -= 1
     way.progressAt = now
-    const job = slice.job!
-    job.posted -= 1
-    if (completion.status === "success") this.#succeed(way, job, slice)
-    else this.#fail(way, job, slice, completion)
+    if (slice.trail !== undefined) this.#answered(slice, slice.trail, completion)
+    else if (completion.status !== "success") this.#fail(way, slice, completion)
+    else if (this.#scratch === undefined || completion.kind === "read") this.#succeed(way, slice)
+    else this.#trails.add(slice, completion.queuePair)
     this.#queue(way)
     this.#account(way)
-    job.settle()
   }
 
-  #succeed(way: Way, job: Job, slice: Slice): void {
-    const counts = this.#counts
-    counts.slices += 1
-    if (job.plans[slice.operation]!.isWrite) counts.written += slice.length
-    else counts.read += slice.length
+  /** Asks whether writes have arrived. */
+  #ask(trail: Trail): void {
+    const { link, queuePair, slices, way } = trail
+    const request = this.#request
+    request.opcode = "read"
+    request.parts.clear().add(this.#scratch!, 0, 0)
+    request.remote(0, 0)
+    const question = this.#core.pool.take()
+    question.trail = trail
+    const posted = this.#hand(way, link, question, queuePair)
+    if (posted === "accepted") trail.asked = slices.length
+    else this.#core.pool.give(question)
+    if (posted === "not-ready" || posted === "wrong-state") this.#failAll(trail, "flushed")
+  }
+
+  #answered(question: Slice, trail: Trail, { status }: Completion): void {
+    this.#core.pool.give(question)
+    if (status !== "success") return this.#failAll(trail, status)
+    for (const slice of this.#trails.take(trail, trail.asked)) this.#succeed(trail.way, slice)
+  }
+
+  /** Nobody knows which of the writes have arrived, nor which of them was refused. */
+  #failAll(trail: Trail, status: Status): void {
+    const end = new Completion()
+    end.queuePair = trail.queuePair
+    end.status = blameOf(status) === "request" ? "flushed" : status
+    for (const slice of this.#trails.take(trail)) this.#fail(trail.way, slice, end)
+  }
+
+  #succeed(way: Way, slice: Slice): void {
+    const job = slice.job!
+    this.#tally.moved(job, slice)
     job.done(slice)
-    if (!job.isNews) this.#news.push(job)
-    job.isNews = true
     this.#core.pool.give(slice)
     way.moved()
     way.peer.breaker.moved()
+    this.#settle(job)
   }
 
-  #fail(way: Way, job: Job, slice: Slice, { queuePair, status }: Completion): void {
-    this.#counts.failed += 1
+  #settle(job: Job): void {
+    job.posted -= 1
+    job.settle()
+  }
+
+  #fail(way: Way, slice: Slice, { queuePair, status }: Completion): void {
+    this.#tally.failed()
+    const job = slice.job!
     const { link } = slice
     const blame = blameOf(status)
-    const fault = faultOf(way, link, queuePair, status)
     if (way.link === link) {
       if (blame === "request") way.endedByRequest = link
       way.peer.ways.lost(way, { blame, status, queuePair })
     }
     this.#stranded.add(way.peer)
     const { pool } = this.#core
-    if (job.stop !== undefined) return pool.give(slice)
-    if (blame === "request") {
-      pool.give(slice)
-      return job.halt({ reason: "refused", detail: "the memory may not be used so", fault }, pool)
-    }
     const counts = status !== "flushed" || way.endedByRequest !== link
-    if (job.failed(slice, counts)) return way.peer.queue(job)
-    pool.give(slice)
-    const detail = `a slice of operation ${slice.operation} failed as often as one may`
-    job.halt({ reason: "attempts-exhausted", detail, fault }, pool)
-  }
-
-  #tell(): void {
-    const counts = this.#counts
-    const { context } = this.#core
-    if (counts.written > 0) written.updateUnsafe(counts.written, context)
-    if (counts.read > 0) read.updateUnsafe(counts.read, context)
-    if (counts.slices > 0) Metrics.slices.updateUnsafe(counts.slices, context)
-    if (counts.failed > 0) Metrics.failedSlices.updateUnsafe(counts.failed, context)
-    counts.written = counts.read = counts.slices = counts.failed = 0
-    for (const job of this.#news) {
-      job.isNews = false
-      for (const tell of job.watchers) tell()
+    const isRefused = blame === "request" && (status !== "remote-access" || job.refused(slice))
+    const isOver = job.stop !== undefined || isRefused
+    if (!isOver && job.failed(slice, counts)) way.peer.queue(job)
+    else {
+      const fault = faultOf(way, link, queuePair, status)
+      const detail = `a slice of operation ${slice.operation} ended with ${status}`
+      const reason = isRefused ? "refused" : "attempts-exhausted"
+      pool.give(slice)
+      job.halt({ reason, detail, fault }, pool)
     }
-    this.#news.length = 0
+    this.#settle(job)
   }
 
   /** Looks for links on which nothing ends, as long as something is posted. */
@@ -297,17 +322,14 @@ export class Pump {
   #lose(): void {
     while (this.#drain() > 0);
     this.isGone = true
+    const end = new Completion()
+    end.status = "flushed"
     for (const [id, slice] of this.#slots.entries()) {
       if (slice === undefined) continue
-      const { job, way } = slice
-      this.#slots[id] = undefined
-      way!.posted -= 1
-      job!.posted -= 1
-      if (job!.stop === undefined && job!.failed(slice, false)) way!.peer.queue(job!)
-      else this.#core.pool.give(slice)
-      job!.settle()
+      end.id = id
+      this.#end(end, this.#core.now())
     }
-    this.posted = 0
+    for (const trail of this.#trails.unasked) this.#failAll(trail, "flushed")
     for (const { ways } of this.#core.peers.values()) ways.leave(this.index)
   }
 }

@@ -1,7 +1,8 @@
 /** A piece of an operation, and who has it. Slices are made once and used again and again. */
 import type { ReadyLink } from "../ReadyLink.ts"
-import { Found } from "./cutting.ts"
+import { Found, type PeerMemory } from "./cutting.ts"
 import type { Job } from "./job.ts"
+import type { Trail } from "./trails.ts"
 import type { Way } from "./way.ts"
 
 /**
@@ -17,11 +18,15 @@ export class Slice {
   length = 0
   /** How often it was posted and failed. */
   attempts = 0
+  /** What the peer had told when its place was found. */
+  told: PeerMemory | undefined = undefined
   /** Where it goes in the peer's memory, as of the post. */
   readonly found = new Found()
   /** Which way it is posted on, and which life of that. */
   way: Way | undefined = undefined
   link: ReadyLink | undefined = undefined
+  /** Not data but the question whether these have arrived. */
+  trail: Trail | undefined = undefined
   /** The next one in the same list. */
   next: Slice | undefined = undefined
 }
@@ -38,8 +43,9 @@ export class SlicePool {
   }
 
   give(slice: Slice): void {
-    slice.job = slice.way = slice.link = undefined
+    slice.job = slice.way = slice.link = slice.trail = undefined
     slice.attempts = 0
+    slice.told = undefined
     slice.found.buffer = undefined
     slice.next = this.#free
     this.#free = slice

@@ -201,6 +201,22 @@ export class Ways {
     fork(Effect.map(Effect.exit(attempt), (exit) => this.#opened(way, exit)))
   }
 
+  /**
+   * A peer has opened a link itself. It may have begun anew, and then its memory has other keys: it
+   * is asked for them before the link is used.
+   */
+  arrived(link: ReadyLink): void {
+    const way = this.#all.find(
+      ({ nic, pump }) => nic.path === link.peer && pump.nic.path === link.local
+    )
+    const isWanted = this.#peer.waiting > 0 || this.#warming.size > 0
+    if (way === undefined || way.isOpen || way.isOpening || !isWanted) return
+    this.#peer.isStale = true
+    way.openingSince = this.#core.now()
+    const told = Effect.exit(Effect.as(this.#peer.refresh, link))
+    this.#core.fork(Effect.map(told, (exit) => this.#opened(way, exit)))
+  }
+
   #opened(way: Way, exit: Exit.Exit<ReadyLink, LinkFailure | NoDescription>): void {
     const { context, links } = this.#core
     way.openingSince = undefined
@@ -268,7 +284,7 @@ export const faultOf = (
   status: string
 ): RailFault => ({
   local: way.pump.nic.path,
-  localGid: way.pump.gid,
+  localGid: way.pump.place?.gid,
   queuePair,
   peer: way.nic.path,
   peerGid: way.nic.gid,

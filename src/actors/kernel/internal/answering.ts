@@ -2,7 +2,7 @@
 import * as Exit from "effect/Exit"
 import { Stopped } from "../ActorError.ts"
 import type { Settlement } from "../Decision.ts"
-import type { Cell, Held, Outcome } from "./cell.ts"
+import type { Cell, Envelope, Held, Outcome } from "./cell.ts"
 
 export const stoppedBy = (
   cell: Cell,
@@ -27,6 +27,16 @@ export const waitingCount = ({ waiting }: Cell): number => {
   let count = 0
   for (const envelopes of waiting?.values() ?? []) count += envelopes.length
   return count
+}
+
+/** A caller has gone; its place is free for another one. */
+export const stopWaiting = ({ waiting }: Cell, envelope: Envelope): void => {
+  const { pending } = envelope
+  const others = pending === undefined ? undefined : waiting?.get(pending)
+  if (pending === undefined || others === undefined) return
+  const left = others.filter((other) => other !== envelope)
+  if (left.length > 0) waiting?.set(pending, left)
+  else waiting?.delete(pending)
 }
 
 /** Answers everybody who waits under one key. */

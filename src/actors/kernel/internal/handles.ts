@@ -6,7 +6,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { AskTimedOut, MailboxFull, type Stopped } from "../ActorError.ts"
-import { endedBy } from "./answering.ts"
+import { endedBy, stopWaiting } from "./answering.ts"
 import { type Cell, Envelope } from "./cell.ts"
 import type { Definition, Handler } from "./definition.ts"
 import { send, type Sent } from "./sending.ts"
@@ -37,6 +37,7 @@ const ask = (cell: Cell, handler: Handler, message: unknown) =>
         // The caller may have yielded to the turn that answered in between.
         if (envelope.exit === undefined) envelope.resume = resume
         else resume(envelope.exit)
+        return Effect.sync(() => stopWaiting(cell, envelope))
       })
     )
   })

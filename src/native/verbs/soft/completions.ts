@@ -97,10 +97,6 @@ export class SoftCompletionQueue implements CompletionQueue {
     this.#wake(false)
   }
 
-  get isReleased(): boolean {
-    return this.#isReleased
-  }
-
   #wake(now: boolean): void {
     // Even the iterator of an empty set is an object.
     if (this.#waiters.size === 0) return

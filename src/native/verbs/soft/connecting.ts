@@ -52,14 +52,18 @@ const fit = <C extends SoftConnection>(
   terms: Terms,
   operation: "connect" | "accept"
 ): Effect.Effect<C["queuePair"], ModifyError | LimitExceeded> => {
-  const wanted = terms.privateData?.length ?? 0
-  const limit = dialling.privateData[operation]
-  if (wanted > limit) {
-    const resource = "octets of private data"
-    return Effect.fail(new LimitExceeded({ device: info.name, resource, limit, wanted }))
-  }
-  const wrong = offence({ to: "rts", ...wishesOf(terms) })
+  const wishes = wishesOf(terms)
+  const wrong = offence({ to: "rts", ...wishes })
   if (wrong !== undefined) return Effect.fail(new InvalidAttribute({ operation, ...wrong }))
+  const { name: device, limits } = info
+  for (const [resource, wanted, limit] of [
+    ["octets of private data", wishes.privateData.length, dialling.privateData[operation]],
+    ["inbound reads", wishes.inboundReads, limits.reads],
+    ["outbound reads", wishes.outboundReads, limits.reads]
+  ] as const) {
+    if (wanted <= limit) continue
+    return Effect.fail(new LimitExceeded({ device, resource, limit, wanted }))
+  }
   if (!queuePairs.has(queuePair)) {
     const detail = "not one of this device"
     return Effect.fail(new InvalidAttribute({ operation, attribute: "queuePair", detail }))

@@ -25,6 +25,8 @@ export interface Wanted<Completions> extends Place {
   readonly sendDepth: number
   readonly receiveDepth: number
   readonly limits: WorkLimits
+  /** Reads and atomic operations that may be under way in one direction. */
+  readonly reads: number
 }
 
 /** What a provider makes in a domain, once it is known to be possible. */
@@ -118,7 +120,8 @@ export class SoftDomain<
         receives,
         sendDepth,
         receiveDepth,
-        limits: { parts: maxParts, inline: maxInline, messageBytes: limits.messageBytes }
+        limits: { parts: maxParts, inline: maxInline, messageBytes: limits.messageBytes },
+        reads: limits.reads
       }
       return Effect.map(this.#maker.queuePair(wanted), (made) => queuePairs.add(made))
     })

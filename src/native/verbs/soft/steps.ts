@@ -1,7 +1,7 @@
 /** What stands against a step of a queue pair. */
 import type { Disconnect } from "../Connection.ts"
 import type { GidEntry } from "../Device.ts"
-import { defaults, mayGo, offence, type State, type Step } from "../QueuePairState.ts"
+import { defaults, mayGo, type Offence, offence, type State, type Step } from "../QueuePairState.ts"
 import type { QueuePair } from "../QueuePair.ts"
 import { IllegalTransition, InvalidAttribute, type ModifyError } from "../VerbsError.ts"
 import type { Held } from "./holdings.ts"
@@ -32,20 +32,32 @@ export const obstacle = (
   return isFree && mayGo(from, to) ? undefined : new IllegalTransition({ queuePair, from, to })
 }
 
-/** What is wrong with a step's attributes on a device with one port, which has these GIDs. */
-export const misfit = (step: Step, gids: ReadonlyArray<GidEntry>): InvalidAttribute | undefined => {
-  const { attribute, detail } = offence(step) ?? misplaced(step, gids) ?? {}
+/** What a queue pair's device has: one port with these GIDs, and room for so many reads. */
+export interface Room {
+  readonly gids: ReadonlyArray<GidEntry>
+  readonly reads: number
+}
+
+/** What is wrong with a step's attributes. */
+export const misfit = (step: Step, room: Room): InvalidAttribute | undefined => {
+  const { attribute, detail } = offence(step) ?? beyond(step, room) ?? {}
   return attribute === undefined
     ? undefined
     : new InvalidAttribute({ operation: `to ${step.to}`, attribute, detail: detail! })
 }
 
-const misplaced = (step: Step, gids: ReadonlyArray<GidEntry>) => {
-  const port = step.to === "init" ? (step.port ?? defaults.port) : 1
-  if (port !== 1) return { attribute: "port", detail: `there is no port ${port}` }
+/** What the device does not have. */
+const beyond = (step: Step, { gids, reads }: Room): Offence | undefined => {
+  const few = (attribute: string, wanted = 0) =>
+    wanted > reads ? { attribute, detail: `${wanted} wanted, ${reads} possible` } : undefined
+  if (step.to === "rts") return few("outboundReads", step.outboundReads)
+  if (step.to === "init") {
+    const { port = defaults.port } = step
+    return port === 1 ? undefined : { attribute: "port", detail: `there is no port ${port}` }
+  }
   if (step.to !== "rtr") return undefined
   const { gidIndex = defaults.gidIndex } = step.path
   return gids.some(({ index }) => index === gidIndex)
-    ? undefined
+    ? few("inboundReads", step.inboundReads)
     : { attribute: "gidIndex", detail: `there is no GID ${gidIndex}` }
 }

@@ -90,9 +90,16 @@ const quote = (text: string): string =>
     ? `"${text}"`
     : JSON.stringify(text.toWellFormed()).replace(/[\u0080-\uffff]/g, escape)
 
+/** Who writes the members in order spares the sorting. */
+const sortedKeys = (value: Printable): ReadonlyArray<string> => {
+  const keys = Object.keys(value)
+  for (let at = 1; at < keys.length; at++) if (keys[at - 1]! > keys[at]!) return keys.toSorted()
+  return keys
+}
+
 const printedObject = (value: Printable): string => {
   let members = ""
-  for (const key of Object.keys(value).toSorted()) {
+  for (const key of sortedKeys(value)) {
     const member = value[key]
     if (member === undefined) continue
     if (members !== "") members += ","

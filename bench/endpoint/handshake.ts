@@ -1,0 +1,131 @@
+/**
+ * A handshake with its acknowledgement, one after the other, over the loopback interface: two
+ * connections, a message each way on each.
+ */
+import * as net from "node:net"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as EndpointStore from "../../src/actors/endpoint/EndpointStore.ts"
+import { Handshakes, type Half } from "../../src/actors/endpoint/Handshake.ts"
+import * as HandshakeServer from "../../src/actors/endpoint/HandshakeServer.ts"
+import * as Nic from "../../src/actors/endpoint/Nic.ts"
+import * as TcpHandshakes from "../../src/actors/endpoint/TcpHandshakes.ts"
+import { Journal } from "../../src/actors/kernel/Journal.ts"
+import { IoPool } from "../../src/native/IoPool.ts"
+import { SimFabric } from "../../src/native/sim/SimFabric.ts"
+import { Verbs } from "../../src/native/Verbs.ts"
+import type { Epoch } from "../../src/schema/Epoch.ts"
+import * as Gid from "../../src/schema/Gid.ts"
+import { median, type Outcome } from "../harness.ts"
+
+/** A second or so, after as many to warm up. */
+const counts = { bare: 4_000, whole: 1_000 }
+
+/** Times handshakes one by one, after as many to warm up; the median of them. */
+const timed = async (
+  handshakes: number,
+  one: () => Promise<unknown>
+): Promise<Record<string, Outcome>> => {
+  const times: Array<number> = []
+  for (let count = -handshakes; count < handshakes; count++) {
+    const begin = performance.now()
+    await one()
+    if (count >= 0) times.push((performance.now() - begin) * 1000)
+  }
+  const value = median(times)
+  return { handshake: { value, unit: "µs", completed: times.length, expected: handshakes } }
+}
+
+const body = {
+  local_gid: "00:00:00:00:00:00:00:00:00:00:ff:ff:0a:00:00:01",
+  local_lid: 0,
+  local_nic_path: "127.0.0.1:15101@nic0",
+  payload: "",
+  peer_nic_path: "127.0.0.1:15102@nic0",
+  qp_num: [673, 674],
+  ready_ack: false,
+  reply_msg: ""
+}
+
+/** The bare work: JSON of the same size, two fresh connections, no frames and no checks. */
+export const byNet = async () => {
+  const server = net.createServer({ noDelay: true }, (socket) => {
+    socket.on("data", (data) => socket.end(JSON.stringify(JSON.parse(data.toString()))))
+  })
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening))
+  const { port } = server.address() as net.AddressInfo
+  const trip = () =>
+    new Promise((answered) => {
+      const socket = net.connect({ port, host: "127.0.0.1", noDelay: true })
+      socket.on("connect", () => socket.write(JSON.stringify(body)))
+      socket.on("data", (data) => {
+        answered(JSON.parse(data.toString()))
+        socket.destroy()
+      })
+    })
+  return timed(counts.bare, async () => {
+    await trip()
+    await trip()
+  })
+}
+
+export const half: Half = {
+  queuePairs: [673, 674],
+  gid: Gid.fromAddress("10.0.0.1")!,
+  lid: 0,
+  epoch: "0123abcd.7" as Epoch,
+  mtu: 4096
+}
+
+const inPool = <A, E>(
+  program: Effect.Effect<A, E, IoPool | Handshakes | Scope.Scope>
+): Promise<A> =>
+  Effect.runPromise(
+    Effect.scoped(program).pipe(
+      Effect.provide(TcpHandshakes.layer().pipe(Layer.provideMerge(IoPool.layer({ workers: 0 }))))
+    )
+  )
+
+/** Client and server, with a reception that answers at once. */
+export const byServer = () =>
+  inPool(
+    Effect.gen(function* () {
+      const server = yield* HandshakeServer.make({ host: "127.0.0.1", port: 0 })
+      const { acknowledge, offer } = yield* Handshakes
+      const [from, to] = ["127.0.0.1:1@nic0", `127.0.0.1:${server.port}@nic0`]
+      const knows = half.epoch
+      yield* server.serve(to, {
+        takeOffer: () => Effect.succeed({ from: to, to: from, half, knows, hasGate: true }),
+        takeAcknowledgement: () => Effect.void,
+        takeFarewell: () => Effect.void
+      })
+      const one = Effect.andThen(
+        offer({ from, to, half, knows: undefined, hasGate: true }),
+        acknowledge({ from, to, half, knows })
+      )
+      return yield* Effect.promise(() => timed(counts.bare, () => Effect.runPromise(one)))
+    })
+  )
+
+/** Two whole endpoints with it, which make and drain simulated queue pairs each time. */
+export const byEndpoints = () =>
+  inPool(
+    Effect.gen(function* () {
+      const fabric = yield* SimFabric.make()
+      const host = Effect.fnUntraced(function* (name: string) {
+        const server = yield* HandshakeServer.make({ host: "127.0.0.1", port: 0 })
+        const nic = yield* Nic.open({ path: `127.0.0.1:${server.port}@${name}` }).pipe(
+          Effect.provide(Verbs.layerSim(fabric, { host: name }))
+        )
+        const store = yield* EndpointStore.make({ nic }).pipe(Effect.provide(Journal.layerMemory))
+        yield* server.serve(nic.path, store)
+        return { nic, store }
+      })
+      const [a, b] = [yield* host("a"), yield* host("b")]
+      const one = Effect.flatMap(a.store.open(b.nic.path), (link) =>
+        a.store.retire(link, "broken", "measured")
+      )
+      return yield* Effect.promise(() => timed(counts.whole, () => Effect.runPromise(one)))
+    })
+  )

@@ -1,0 +1,45 @@
+/** Moves memory to a peer and back: two nodes of one program, over software iWARP on loopback. */
+import * as Console from "effect/Console"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { networkInterfaces } from "node:os"
+import { TransferEngine } from "../src/actors/endpoint/TransferEngine.ts"
+import { TransferNode } from "../src/actors/endpoint/TransferNode.ts"
+import { Journal } from "../src/actors/kernel/Journal.ts"
+import { Verbs } from "../src/native/Verbs.ts"
+
+const [loopback = "lo"] = Object.entries(networkInterfaces())
+  .filter(([, addresses]) => addresses?.some(({ internal }) => internal))
+  .map(([name]) => name)
+
+const node = Layer.build(
+  TransferNode.layer({ host: "127.0.0.1", nics: [loopback], handshake: { port: 0 } }).pipe(
+    Layer.provide([Verbs.layerIwarp(), Journal.layerMemory])
+  )
+)
+
+const program = Effect.gen(function* () {
+  const [here, there] = [yield* node, yield* node]
+  const ann = Context.get(here, TransferEngine)
+  const ben = Context.get(there, TransferEngine)
+  const { server: peer } = Context.get(there, TransferNode)
+
+  const inbox = yield* ben.register({
+    name: "inbox",
+    memory: 65_536,
+    access: ["local-write", "remote-write", "remote-read"]
+  })
+  const own = yield* ann.register({ memory: 65_536 })
+  own.octets.fill(7)
+
+  // Waits for a ready peer, not for luck; returns when the peer has every octet.
+  yield* ann.write({ peer, from: own.slice(), to: { buffer: "inbox" } })
+  yield* Console.log(inbox.octets.every((octet) => octet === 7)) // true
+
+  inbox.octets.fill(9)
+  const { moved } = yield* ann.read({ peer, from: { buffer: "inbox" }, to: own.slice(0, 4096) })
+  yield* Console.log(moved, own.octets[4095], own.octets[4096]) // 4096 9 7
+})
+
+await Effect.runPromise(Effect.scoped(program))

@@ -1,0 +1,111 @@
+/**
+ * Handshakes over TCP, as Mooncake does them: a connection for each call, one frame each way.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import { IoPool } from "../../native/IoPool.ts"
+import * as Body from "../../schema/mooncake/Body.ts"
+import { FrameType } from "../../schema/mooncake/Frame.ts"
+import * as Wire from "../../schema/mooncake/Handshake.ts"
+import * as SegmentDescriptor from "../../schema/mooncake/SegmentDescriptor.ts"
+import { Directory, NoDescription } from "./Directory.ts"
+import { type HandshakeError, Handshakes, type Offer } from "./Handshake.ts"
+import { Caller, failed, type Options } from "./internal/calling.ts"
+import * as Mooncake from "./internal/mooncake.ts"
+import { toDescription } from "./Segment.ts"
+
+export type {
+  /**
+   * How peers are called.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Options
+}
+
+const offer = (caller: Caller, offer: Offer): Effect.Effect<Offer, HandshakeError> =>
+  Effect.flatMap(say(caller, { _tag: "Offer", said: offer }), (answer) => {
+    const { from, to } = offer
+    const found = Mooncake.offerIn(answer)
+    if (found === undefined) return Effect.fail(failed(to, "protocol", "it is no reply"))
+    if (found.from === to && found.to === from) return Effect.succeed(found)
+    const detail = `${found.from} answers ${found.to} instead of ${from}`
+    return Effect.fail(failed(to, "protocol", detail))
+  })
+
+/** The answer, if it is not a rejection. */
+const say = (
+  caller: Caller,
+  message: Mooncake.Said
+): Effect.Effect<Wire.Answer, HandshakeError> => {
+  const peer = message.said.to
+  const call = Mooncake.callOf(message)
+  if (Result.isFailure(call)) return Effect.fail(failed(peer, "resolve", call.failure))
+  const body = Body.encode(Wire.toBody(call.success))
+  const { server } = call.success.receiver
+  return Effect.flatMap(
+    caller.call(server, peer, FrameType.connection, body),
+    (text): Effect.Effect<Wire.Answer, HandshakeError> => {
+      const answer = Result.flatMap(Body.decode(text), Wire.readAnswer)
+      if (Result.isFailure(answer)) return Effect.fail(failed(peer, "protocol", answer.failure))
+      const { success } = answer
+      return success._tag === "Rejected"
+        ? Effect.fail(Mooncake.rejectedBy(peer, success.reason))
+        : Effect.succeed(success)
+    }
+  )
+}
+
+/**
+ * What calls peers over TCP.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: Options = {}): Layer.Layer<Handshakes, never, IoPool> =>
+  Layer.effect(
+    Handshakes,
+    Effect.map(IoPool, (pool) => {
+      const caller = new Caller(pool, options)
+      const tell = (message: Mooncake.Said) => Effect.asVoid(say(caller, message))
+      return Handshakes.of({
+        offer: (said) => offer(caller, said),
+        acknowledge: (said) => tell({ _tag: "Acknowledgement", said }),
+        farewell: (said) => tell({ _tag: "Farewell", said })
+      })
+    })
+  )
+
+/**
+ * A directory without a directory: each peer is asked itself, at its handshake port. The name of a
+ * peer is that of its server.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerDirectory = (options: Options = {}): Layer.Layer<Directory, never, IoPool> =>
+  Layer.effect(
+    Directory,
+    Effect.map(IoPool, (pool) => {
+      const caller = new Caller(pool, options)
+      return Directory.of({
+        resolve: Effect.fnUntraced(function* (peer) {
+          const text = yield* caller
+            .call(peer, peer, FrameType.metadata, "{}\n")
+            .pipe(
+              Effect.mapError(
+                ({ message }) => new NoDescription({ peer, reason: "unanswered", detail: message })
+              )
+            )
+          const segment = SegmentDescriptor.decode(text)
+          if (Result.isSuccess(segment)) return toDescription(segment.success)
+          const { message: detail } = segment.failure
+          return yield* new NoDescription({ peer, reason: "invalid", detail })
+        })
+      })
+    })
+  )

@@ -1,0 +1,109 @@
+/**
+ * All that a process needs to move memory to its peers and be reached by them: its cards, their
+ * endpoints, the port for handshakes, and an engine, in one layer.
+ *
+ * It stands over any provider of `Verbs` and any `Journal`. Durable transfers are in the journal,
+ * and so is the life of each endpoint.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Queue from "effect/Queue"
+import { IoPool, type Settings as PoolSettings } from "../../native/IoPool.ts"
+import type { OpenFailed } from "../../native/OpenFailed.ts"
+import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
+import type { Verbs } from "../../native/Verbs.ts"
+import * as NicPath from "../../schema/mooncake/NicPath.ts"
+import type { Notify } from "../../schema/mooncake/Notify.ts"
+import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
+import type { RecoveryError } from "../kernel/Actor.ts"
+import type { Journal } from "../kernel/Journal.ts"
+import type * as EndpointStore from "./EndpointStore.ts"
+import { Endpoints } from "./Endpoints.ts"
+import * as HandshakeServer from "./HandshakeServer.ts"
+import { Nics } from "./Nics.ts"
+import * as Segment from "./Segment.ts"
+import * as TcpHandshakes from "./TcpHandshakes.ts"
+import { type Settings as EngineSettings, TransferEngine } from "./TransferEngine.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The address by which peers know this process. */
+  readonly host: string
+  /** Devices to use. Default: the first one. */
+  readonly nics?: ReadonlyArray<string> | undefined
+  /** The port for handshakes, and how they are taken. 0 draws a free one. */
+  readonly handshake?: Omit<HandshakeServer.Options, "host" | "segment"> | undefined
+  /** How peers are called. */
+  readonly calls?: TcpHandshakes.Options | undefined
+  readonly endpoints?: Omit<EndpointStore.Options, "nic" | "onReady"> | undefined
+  readonly engine?: Partial<EngineSettings> | undefined
+  /** The workers for handshakes; without TLS they stay on the main thread. */
+  readonly pool?: PoolSettings | undefined
+  /** What the history of durable transfers is called. Default `"transfers"`. */
+  readonly name?: string | undefined
+}
+
+/**
+ * This process as peers see it.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class TransferNode extends Context.Service<
+  TransferNode,
+  {
+    /** Its name for peers, `host:port`. */
+    readonly server: string
+    /** What peers have sent to be noticed. */
+    readonly notifies: Queue.Dequeue<Notify>
+  }
+>()("handfast/actors/endpoint/TransferNode") {
+  /**
+   * The node and its engine.
+   *
+   * @since 0.1.0
+   */
+  static readonly layer = (
+    options: Options
+  ): Layer.Layer<
+    TransferNode | TransferEngine | Endpoints | Nics,
+    OpenFailed | OpenError | CreateError | RecoveryError,
+    Verbs | Journal
+  > => Layer.effectContext(build(options)).pipe(Layer.provide(IoPool.layer(options.pool)))
+}
+
+const build = Effect.fnUntraced(function* (options: Options) {
+  const { calls, handshake, host, name = "transfers", nics = [undefined] } = options
+  // The port is part of every path, so it is opened first; it serves nobody yet.
+  let describe: Effect.Effect<SegmentDescriptor> = Effect.never
+  const server = yield* HandshakeServer.make({
+    ...handshake,
+    host,
+    segment: Effect.suspend(() => describe)
+  })
+  const own = NicPath.make("any", { host, port: server.port }).server
+  const cards = nics.map((device) => ({
+    device,
+    path: NicPath.print({ server: own, nic: device ?? "default" })
+  }))
+  const all = yield* Layer.build(
+    TransferEngine.layerDurable(name, options.engine).pipe(
+      Layer.provideMerge(Endpoints.layer(options.endpoints)),
+      Layer.provideMerge(Nics.layer(cards)),
+      Layer.provide([TcpHandshakes.layer(calls), TcpHandshakes.layerDirectory(calls)])
+    )
+  )
+  const engine = Context.get(all, TransferEngine)
+  describe = Effect.map(engine.description, (description) =>
+    Segment.fromDescription(own, description)
+  )
+  for (const [path, store] of Context.get(all, Endpoints)) yield* server.serve(path, store)
+  const node = TransferNode.of({ server: own, notifies: server.notifies })
+  return Context.add(all, TransferNode, node)
+})

@@ -1,0 +1,123 @@
+/**
+ * One call to a peer's handshake port: a connection, one frame each way.
+ *
+ * Where a peer listens is looked up for each call, and nothing of it is kept: a peer that moved is
+ * found by the next call.
+ */
+import * as Effect from "effect/Effect"
+import * as dns from "node:dns/promises"
+import { isIP } from "node:net"
+import type { IoPool } from "../../../native/IoPool.ts"
+import type { TlsSettings } from "../../../native/lanes/jobs.ts"
+import { defaultLimit, encode, type FrameType } from "../../../schema/mooncake/Frame.ts"
+import * as NicPath from "../../../schema/mooncake/NicPath.ts"
+import { HandshakeFailed } from "../Handshake.ts"
+import { exchange, exchangeSecurely, type Failure, type Limits } from "./exchange.ts"
+
+/** How peers are called. */
+export interface Options {
+  /** TLS in the pool's workers. Default: none, as Mooncake does. */
+  readonly tls?: TlsSettings | undefined
+  /** Milliseconds for one address to accept. Default 5 s, as Mooncake waits. */
+  readonly connectWithin?: number | undefined
+  /**
+   * Milliseconds for the answer. Default 5 s, where Mooncake waits 60 s: an answer takes
+   * milliseconds, and whoever waits for it had better ask again than wait for what was lost.
+   */
+  readonly answerWithin?: number | undefined
+  /** Octets of an answer. Default 1 MiB, Mooncake's own limit. */
+  readonly frameBytes?: number | undefined
+  /**
+   * Where a server listens, for example by a metadata service. Asked for each call.
+   * Default: its name says it, `host`, `host:port` or `[address]:port`.
+   */
+  readonly locate?: ((server: string) => Effect.Effect<NicPath.Address, unknown>) | undefined
+}
+
+/** Addresses of one name that are tried: more of them would take longer than anybody waits. */
+const mostAddresses = 8
+
+const byName = (server: string) => Effect.fromResult(NicPath.address({ server, nic: "any" }))
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+export const failed = (
+  peer: string,
+  step: HandshakeFailed["step"],
+  detail: unknown
+): HandshakeFailed => new HandshakeFailed({ peer, step, detail: textOf(detail) })
+
+export class Caller {
+  readonly #pool: IoPool["Service"]
+  readonly #options: Options
+  readonly #limits: Limits
+
+  constructor(pool: IoPool["Service"], options: Options) {
+    const { answerWithin = 5_000, connectWithin = 5_000, frameBytes = defaultLimit } = options
+    this.#pool = pool
+    this.#options = options
+    this.#limits = { answerWithin, connectWithin, frameBytes }
+  }
+
+  /** The text of the answer, which must be a frame of the same type. */
+  call(
+    server: string,
+    peer: string,
+    type: FrameType,
+    text: string
+  ): Effect.Effect<string, HandshakeFailed> {
+    const frame = encode({ type, framing: "typed", text })
+    return this.#addressesOf(server).pipe(
+      Effect.flatMap((addresses) => this.#firstOf(addresses, frame)),
+      Effect.mapError(({ detail, step }) => failed(peer, step, detail)),
+      Effect.flatMap((answer) =>
+        answer.type === type && answer.framing === "typed"
+          ? Effect.succeed(answer.text)
+          : Effect.fail(failed(peer, "protocol", "another type of frame"))
+      )
+    )
+  }
+
+  #addressesOf(server: string): Effect.Effect<ReadonlyArray<NicPath.Address>, Failure> {
+    const { locate } = this.#options
+    const place = locate === undefined ? byName(server) : this.#inTime(locate(server))
+    return Effect.flatMap(place, ({ host, port }) => {
+      if (isIP(host) !== 0) return Effect.succeed([{ host, port }])
+      const found = Effect.tryPromise({
+        try: () => dns.lookup(host, { all: true }),
+        catch: (error) => error
+      })
+      return Effect.map(this.#inTime(found), (all) =>
+        all.map(({ address }) => ({ host: address, port }))
+      )
+    }).pipe(Effect.mapError((error): Failure => ({ step: "resolve", detail: textOf(error) })))
+  }
+
+  #inTime<A>(found: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> {
+    const duration = this.#limits.connectWithin
+    const orElse = () => Effect.fail(`nothing within ${duration} ms`)
+    return Effect.timeoutOrElse(found, { duration, orElse })
+  }
+
+  /** Tries one address after the other until one accepts. */
+  #firstOf(addresses: ReadonlyArray<NicPath.Address>, frame: Uint8Array) {
+    const [first, ...others] = addresses
+      .slice(0, mostAddresses)
+      .map((address) => this.#exchange(address, frame))
+    if (first === undefined) {
+      return Effect.fail<Failure>({ step: "resolve", detail: "it has no address" })
+    }
+    return others.reduce(
+      (tried, next) =>
+        Effect.catch(tried, (error) => (error.step === "connect" ? next : Effect.fail(error))),
+      first
+    )
+  }
+
+  #exchange(to: NicPath.Address, frame: Uint8Array) {
+    const { tls } = this.#options
+    return tls === undefined
+      ? exchange(to, frame, this.#limits)
+      : exchangeSecurely(this.#pool, tls, to, frame, this.#limits)
+  }
+}

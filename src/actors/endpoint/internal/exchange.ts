@@ -1,0 +1,125 @@
+/** One call: connect, send a frame, read one, close. */
+import * as Effect from "effect/Effect"
+import { octets } from "../../../native/Framer.ts"
+import type { IoPool } from "../../../native/IoPool.ts"
+import type { TlsSettings } from "../../../native/lanes/jobs.ts"
+import { type Frame, FrameReader } from "../../../schema/mooncake/Frame.ts"
+import type { Address } from "../../../schema/mooncake/NicPath.ts"
+import type { HandshakeFailed } from "../Handshake.ts"
+import { dial, ofLane } from "./wires.ts"
+
+export interface Limits {
+  readonly connectWithin: number
+  readonly answerWithin: number
+  readonly frameBytes: number
+}
+
+/** Where a call failed, and what is known of it. */
+export interface Failure {
+  readonly step: HandshakeFailed["step"]
+  readonly detail: string
+}
+
+/** Reads the answer, and settles the call once. */
+class Answering {
+  readonly #reader: FrameReader
+  readonly #limits: Limits
+  readonly #settle: (result: Effect.Effect<Frame, Failure>) => void
+  #timer: NodeJS.Timeout | undefined = undefined
+
+  constructor(limits: Limits, settle: (result: Effect.Effect<Frame, Failure>) => void) {
+    this.#reader = new FrameReader(limits.frameBytes)
+    this.#limits = limits
+    this.#settle = settle
+  }
+
+  /** Milliseconds run from here on, before which the next step must be reached. */
+  await(step: "connect" | "answer"): void {
+    clearTimeout(this.#timer)
+    const millis = this.#limits[`${step}Within`]
+    this.#timer = setTimeout(() => this.fail(step, `none within ${millis} ms`), millis)
+  }
+
+  readonly fail = (step: Failure["step"], detail: string): void => {
+    this.stop()
+    this.#settle(Effect.fail({ step, detail }))
+  }
+
+  readonly octets = (bytes: Uint8Array): void => {
+    const reader = this.#reader
+    reader.push(bytes)
+    if (reader.fault !== undefined) return this.fail("protocol", reader.fault.message)
+    if (reader.frame === undefined) return
+    this.stop()
+    this.#settle(Effect.succeed(reader.frame))
+  }
+
+  readonly ended = (): void =>
+    this.fail("answer", `the peer ended after ${this.#reader.received} octets`)
+
+  stop(): void {
+    clearTimeout(this.#timer)
+  }
+}
+
+/** By a socket of the main thread. */
+export const exchange = (
+  to: Address,
+  frame: Uint8Array,
+  limits: Limits
+): Effect.Effect<Frame, Failure> =>
+  Effect.callback((resume) => {
+    const answering = new Answering(limits, (result) => {
+      // The answer is here, or nobody waits for it any more.
+      wire.abort()
+      resume(result)
+    })
+    let isOpen = false
+    const wire = dial(to, {
+      opened: () => {
+        isOpen = true
+        wire.send(frame)
+        answering.await("answer")
+      },
+      failed: ({ message }) => answering.fail(isOpen ? "answer" : "connect", message),
+      octets: answering.octets,
+      ended: answering.ended,
+      closed: answering.ended
+    })
+    answering.await("connect")
+    return Effect.sync(() => {
+      answering.stop()
+      wire.abort()
+    })
+  })
+
+/** By a lane, whose worker does the arithmetic. */
+export const exchangeSecurely = (
+  pool: IoPool["Service"],
+  tls: TlsSettings,
+  to: Address,
+  frame: Uint8Array,
+  limits: Limits
+): Effect.Effect<Frame, Failure> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { connectWithin } = limits
+      const lane = yield* pool.connect({ framer: octets, to, tls }).pipe(
+        Effect.mapError(({ message }): Failure => ({ step: "connect", detail: message })),
+        Effect.timeoutOrElse({
+          duration: connectWithin,
+          orElse: () =>
+            Effect.fail<Failure>({ step: "connect", detail: `none within ${connectWithin} ms` })
+        })
+      )
+      const answered = Effect.callback<Frame, Failure>((resume) => {
+        const answering = new Answering(limits, resume)
+        const { ended, octets } = answering
+        ofLane(lane, { octets, ended, closed: ended })
+        lane.send(frame)
+        answering.await("answer")
+        return Effect.sync(() => answering.stop())
+      })
+      return yield* Effect.ensuring(answered, lane.abort)
+    })
+  )

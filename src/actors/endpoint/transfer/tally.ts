@@ -1,0 +1,49 @@
+/** What one card's work came to, told by the batch: to metrics, and to who watches a transfer. */
+import type * as Context from "effect/Context"
+import * as Metric from "effect/Metric"
+import * as Metrics from "../TransferMetrics.ts"
+import type { Job } from "./job.ts"
+import type { Slice } from "./slice.ts"
+
+const writes = Metric.withAttributes(Metrics.movedBytes, { direction: "write" })
+const reads = Metric.withAttributes(Metrics.movedBytes, { direction: "read" })
+
+export class Tally {
+  readonly #context: Context.Context<never>
+  /** Jobs of which something moved in this batch. */
+  readonly #news: Array<Job> = []
+  #written = 0
+  #read = 0
+  #slices = 0
+  #failed = 0
+
+  constructor(context: Context.Context<never>) {
+    this.#context = context
+  }
+
+  moved(job: Job, { length, operation }: Slice): void {
+    this.#slices += 1
+    if (job.plans[operation]!.isWrite) this.#written += length
+    else this.#read += length
+    if (!job.isNews) this.#news.push(job)
+    job.isNews = true
+  }
+
+  failed(): void {
+    this.#failed += 1
+  }
+
+  /** The batch is over. */
+  tell(): void {
+    if (this.#written > 0) writes.updateUnsafe(this.#written, this.#context)
+    if (this.#read > 0) reads.updateUnsafe(this.#read, this.#context)
+    if (this.#slices > 0) Metrics.slices.updateUnsafe(this.#slices, this.#context)
+    if (this.#failed > 0) Metrics.failedSlices.updateUnsafe(this.#failed, this.#context)
+    this.#written = this.#read = this.#slices = this.#failed = 0
+    for (const job of this.#news) {
+      job.isNews = false
+      for (const tell of job.watchers) tell()
+    }
+    this.#news.length = 0
+  }
+}

@@ -1,0 +1,52 @@
+/** What the narrator and the two processes of the story say to each other. */
+import type { Address } from "../../native/verbs/Connection.ts"
+
+/** How a process is begun; it travels as its one argument. */
+export interface Part {
+  readonly name: string
+  /** The device of both. */
+  readonly nic: string
+  /** The own port for handshakes. */
+  readonly port: number
+  /** The peer's name, `host:port`. */
+  readonly peer: string
+  /** Where the peer's handshake port is reached. */
+  readonly peerAt: Address
+  readonly directory: string
+  readonly gate: "on" | "off"
+  /** How much longer each step of a queue pair takes, in milliseconds. */
+  readonly slow: number
+  readonly seed: number
+}
+
+export type FromPart =
+  /** The process runs; peers meet its queue pairs at this port. */
+  | { readonly _tag: "Up"; readonly meetingPort: number }
+  /** So many pieces were pulled from the peer, in this life. */
+  | { readonly _tag: "Moved"; readonly pieces: number }
+  /** A piece that was moved is not what the peer has. */
+  | { readonly _tag: "Wrong"; readonly piece: number }
+  | { readonly _tag: "Over"; readonly staleDropped: number }
+
+export type ToPart =
+  /** The peer's queue pairs are met there from now on. */
+  | { readonly _tag: "Meet"; readonly port: number; readonly at: number }
+  | { readonly _tag: "Go" }
+  /** Ends what is under way, and then the process. */
+  | { readonly _tag: "Stop" }
+
+/** Octets of one piece, and how many of them each side offers. */
+export const PIECE = 1 << 20
+export const PIECES = 16
+
+/** What the piece of a process holds, so that the other one can tell. */
+export const contents = (name: string, seed: number, piece: number): Uint8Array => {
+  const octets = new Uint8Array(PIECE)
+  let word = (seed ^ Math.imul(piece + 1, 0x9e3779b1) ^ name.charCodeAt(0)) >>> 0
+  const words = new Uint32Array(octets.buffer)
+  for (let index = 0; index < words.length; index++) {
+    word = (Math.imul(word, 1_664_525) + 1_013_904_223) >>> 0
+    words[index] = word
+  }
+  return octets
+}

@@ -1,0 +1,91 @@
+/**
+ * What the journals of both processes say, read by somebody who saw nothing of the story: was every
+ * accepted transfer ended, once; and did anybody send before its peer was ready?
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Endpoint from "../../actors/endpoint/EndpointEvent.ts"
+import * as Transfers from "../../actors/endpoint/Transfers.ts"
+import { Journal } from "../../actors/kernel/Journal.ts"
+import type { Epoch } from "../../schema/Epoch.ts"
+
+/** One generation of an endpoint. */
+interface Generation {
+  readonly epoch: Epoch
+  /** The peer's generation, once it is known. */
+  peer: Epoch | undefined
+  /** When the own half was up, and when the gate was open. */
+  upAt: number | undefined
+  readyAt: number | undefined
+}
+
+export interface Found {
+  readonly accepted: number
+  readonly ended: number
+  readonly failed: number
+  readonly twice: number
+  readonly generations: ReadonlyArray<Generation>
+}
+
+const decodeEndpoint = Schema.decodeUnknownEffect(Schema.toCodecJson(Endpoint.EndpointEvent))
+const decodeTransfer = Schema.decodeUnknownEffect(
+  Schema.toCodecJson(Schema.Union([Transfers.Accepted, Transfers.Ended]))
+)
+
+const transfersOf = Effect.fnUntraced(function* () {
+  const journal = yield* Journal
+  const accepted = new Set<string>()
+  const ended = new Map<string, number>()
+  let failed = 0
+  yield* Stream.runForEach(journal.read("Transfers/transfers"), ({ body, type }) =>
+    Effect.map(decodeTransfer({ ...JSON.parse(body), _tag: type }), (event) => {
+      if (event._tag === "Accepted") accepted.add(event.id)
+      else {
+        ended.set(event.id, (ended.get(event.id) ?? 0) + 1)
+        if (event.outcome._tag === "Failed") failed += 1
+      }
+    })
+  )
+  // A snapshot makes old events unnecessary, so an end may be there without its beginning.
+  const all = new Set([...accepted, ...ended.keys()])
+  const twice = [...ended.values()].filter((count) => count > 1).length
+  return { accepted: all.size, ended: ended.size, failed, twice }
+})
+
+const generationsOf = Effect.fnUntraced(function* (peerPath: string) {
+  const journal = yield* Journal
+  const generations: Array<Generation> = []
+  yield* Stream.runForEach(journal.read(`Endpoint/${peerPath}`), ({ at, body, type }) =>
+    Effect.map(decodeEndpoint({ ...JSON.parse(body), _tag: type }), (event) => {
+      const current = generations.at(-1)
+      if (event._tag === "Began") {
+        const peer = event.offer?.half.epoch
+        generations.push({ epoch: event.epoch, peer, upAt: undefined, readyAt: undefined })
+      } else if (current === undefined) return
+      else if (event._tag === "Crossed" || event._tag === "PeerKnown") {
+        current.peer = event.offer.half.epoch
+      } else if (event._tag === "Connected") {
+        current.upAt = at
+        if (event.key !== undefined) current.readyAt = at
+      } else if (event._tag === "BecameReady") current.readyAt = at
+    })
+  )
+  return generations
+})
+
+/** Reads one process's journal. */
+export const read = (file: string, peerPath: string): Effect.Effect<Found, unknown> =>
+  Effect.all([transfersOf(), generationsOf(peerPath)]).pipe(
+    Effect.map(([transfers, generations]) => ({ ...transfers, generations })),
+    Effect.provide(Journal.layerSqlite({ file }))
+  )
+
+/** How often one side could send before the other side's half was up. */
+export const earlyOf = (own: ReadonlyArray<Generation>, peers: ReadonlyArray<Generation>): number =>
+  own.filter(({ peer, readyAt }) => {
+    if (readyAt === undefined || peer === undefined) return false
+    const upAt = peers.find(({ epoch }) => epoch === peer)?.upAt
+    // A peer that was killed may not have written that it was up.
+    return upAt !== undefined && readyAt < upAt
+  }).length

@@ -1,0 +1,65 @@
+/**
+ * Goal: what Mooncake says of its memory is what the engine uses, and the other way round.
+ * Method: descriptors that Mooncake sent, and our own ones through Mooncake's text and back.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Directory from "../../src/actors/endpoint/Directory.ts"
+import * as Segment from "../../src/actors/endpoint/Segment.ts"
+import { FrameType } from "../../src/schema/mooncake/Frame.ts"
+import * as SegmentDescriptor from "../../src/schema/mooncake/SegmentDescriptor.ts"
+import { frameOf, success, vector, whole } from "../mooncake/vectors.ts"
+
+const { text } = frameOf(vector("legacy.server.metadata reply"))
+const read = (json: string) => success(SegmentDescriptor.decode(json))
+
+describe("a segment", () => {
+  it("of Mooncake tells its cards and its memory", () => {
+    assert.deepStrictEqual(Segment.toDescription(read(text)), {
+      nics: [{ path: "127.0.0.1:15101@fake0", gid: "00000000000000000000ffff0a000001", lid: 0 }],
+      buffers: [{ name: "cpu:0", address: 140157304143872, length: 1048576, keys: [4096] }]
+    } as unknown as Directory.Description)
+  })
+
+  it.effect("of Mooncake passes the checks", () =>
+    Effect.forEach(
+      whole.filter((one) => one.byMooncake && frameOf(one).type === FrameType.metadata),
+      (one) => Directory.check("peer", Segment.toDescription(read(frameOf(one).text)))
+    )
+  )
+
+  it("may name its cards by another server than itself", () => {
+    const named = text.replace('"tcp_data_port"', '"rdma_server_name":"10.0.0.9:1","tcp_data_port"')
+    assert.strictEqual(Segment.toDescription(read(named)).nics[0]!.path, "10.0.0.9:1@fake0")
+  })
+
+  it("R31: leaves out what a number cannot hold", () => {
+    const wide = text.replace("140157304143872", "18446744073708503040")
+    assert.deepStrictEqual(Segment.toDescription(read(wide)).buffers, [])
+  })
+
+  it("of ours says the same in Mooncake's text", () => {
+    const own: Directory.Description = {
+      nics: [
+        { path: "h:1@x", gid: "0000000000000000000000000a000001" as never, lid: 7 },
+        { path: "h:1@y", gid: "0000000000000000000000000a000002" as never, lid: 0 }
+      ],
+      buffers: [{ name: "kv", address: 4096, length: 100, keys: [7, 8] }]
+    }
+    const said = SegmentDescriptor.encode(Segment.fromDescription("h:1", own))
+    assert.deepStrictEqual(Segment.toDescription(read(said)), own)
+  })
+
+  it("R31: of ours tells our own kind how each card calls a buffer, and of no others", () => {
+    const two = { name: "kv", address: 4096, length: 100, keys: [7, 8], addresses: [4096, 8192] }
+    const own = {
+      nics: [
+        { path: "h:1@x", lid: 1 },
+        { path: "h:1@y", lid: 2 }
+      ],
+      buffers: [two, { ...two, keys: [] }]
+    }
+    const said = SegmentDescriptor.encode(Segment.fromDescription("h:1", own))
+    assert.deepStrictEqual(Segment.toDescription(read(said)).buffers, [two])
+  })
+})
