@@ -246,7 +246,7 @@ describe("our client and a recorded server", () => {
       assert.strictEqual(yield* tried(long), "protocol")
       const gone = yield* Effect.scoped(script(() => {}))
       assert.strictEqual(yield* tried(gone), "connect")
-      const nowhere = () => Effect.fail(new Error("nobody knows it"))
+      const nowhere = () => Effect.fail("nobody knows it")
       assert.strictEqual(yield* tried(1, { locate: nowhere }), "resolve")
       const name = () => Effect.succeed({ host: "nobody.invalid", port: 1 })
       assert.strictEqual(yield* tried(1, { locate: name }), "resolve")

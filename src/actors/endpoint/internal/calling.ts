@@ -85,7 +85,7 @@ export class Caller {
       if (isIP(host) !== 0) return Effect.succeed([{ host, port }])
       const found = Effect.tryPromise({
         try: () => dns.lookup(host, { all: true }),
-        catch: (error) => error
+        catch: textOf
       })
       return Effect.map(this.#inTime(found), (all) =>
         all.map(({ address }) => ({ host: address, port }))
