@@ -8,10 +8,10 @@ import type { Bench } from "./harness.ts"
 export default {
   title: "endpoint: a handshake with its acknowledgement, alone and in a storm",
   notes: [
-    "Both sides in one process, one handshake after the other, over loopback TCP. `net` is the bare",
-    "work: two connections, JSON each way. `server` has frames, checks, deadlines and limits;",
-    "`endpoints` also has two actors with their journals, which make and drain queue pairs.",
-    "The storms are 240 and 1,000 peers that begin anew at once, against one host with real endpoints;",
+    "Both sides in one process, one handshake after the other, over loopback TCP. `net` is the",
+    "bare work: two connections, JSON each way. `server` has frames, checks, deadlines and limits;",
+    "`endpoints` also has two actors with their journals, which make and drain queue pairs. The",
+    "storms are 240 and 1,000 peers that begin anew at once, against one host with real endpoints;",
     "`disturbed` has a client besides that is silent and one that drips, in turns with `quiet`."
   ].join(" "),
   contestants: {

@@ -1,7 +1,7 @@
 /**
- * Goal: endpoints that shake hands over TCP move octets over software iWARP: in one process, in two,
- * after the other one was killed and begun again (R6), and with a peer that knows no gate; and one
- * that gives up tells the other (R19). Method: all of it is real, on the loopback interface.
+ * Goal: endpoints that shake hands over TCP move octets over software iWARP: in one process, in
+ * two, after the other one was killed and begun again (R6), and with a peer that knows no gate; and
+ * one that gives up tells the other (R19). Method: all of it is real, on the loopback interface.
  */
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"

@@ -35,6 +35,8 @@ export const tcpHost = Effect.fnUntraced(function* (options: HostOptions = {}) {
   return { server, nic, store, path: nic.path }
 })
 
+export type TcpHost = Effect.Success<ReturnType<typeof tcpHost>>
+
 /** What a host of a simulated fabric has. */
 export const onFabric = (fabric: SimFabric, host: string, handshakes: TcpHandshakes.Options = {}) =>
   Layer.mergeAll(

@@ -3,8 +3,8 @@
  *
  * Each connection lives by itself, so whoever is silent, slow or hostile delays nobody else. There
  * is a limit on connections and one deadline for all that happens on each. A connection beyond the
- * limit takes the place of the oldest one that has not said all it wants, or has its answer
- * already; if all are being answered, it is closed.
+ * limit takes the place of the oldest one that waits for its peer: it has not said all it wants, or
+ * it has its answer already. If all are being answered, the newest is closed.
  *
  * @since 0.1.0
  */

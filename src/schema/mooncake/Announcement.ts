@@ -75,3 +75,16 @@ export const fromJson = (value: Json | undefined): Announcement | Parting | unde
   if (!isMtu(mtu)) return undefined
   return peer === undefined ? { epoch, mtu } : { epoch, peer, mtu }
 }
+
+/**
+ * With its keys in order.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const toJson = (announcement: Announcement | Parting): { readonly [key: string]: Json } => {
+  const { epoch, peer } = announcement
+  if ("farewell" in announcement) return { epoch, farewell: true, peer: announcement.peer }
+  const { mtu } = announcement
+  return peer === undefined ? { epoch, mtu } : { epoch, mtu, peer }
+}

@@ -18,6 +18,7 @@ import {
   member,
   parse,
   print,
+  printInOrder,
   textOf
 } from "./internal/json.ts"
 
@@ -54,8 +55,8 @@ export type Body = typeof Body.Type
  */
 export const encode = (body: Body): string => {
   if (body === null) return print(null)
-  return print({
-    [Announcement.key]: body.handfast,
+  return printInOrder({
+    [Announcement.key]: body.handfast && Announcement.toJson(body.handfast),
     local_gid: body.localGid,
     local_lid: body.localLid,
     local_nic_path: body.localNicPath,

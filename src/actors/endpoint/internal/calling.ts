@@ -39,6 +39,8 @@ const mostAddresses = 8
 
 const byName = (server: string) => Effect.fromResult(NicPath.address({ server, nic: "any" }))
 
+const unresolved = (error: unknown): Failure => ({ step: "resolve", detail: textOf(error) })
+
 const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 export const failed = (
@@ -80,22 +82,25 @@ export class Caller {
 
   #addressesOf(server: string): Effect.Effect<ReadonlyArray<NicPath.Address>, Failure> {
     const { locate } = this.#options
-    const place = locate === undefined ? byName(server) : this.#inTime(locate(server))
+    const place =
+      locate === undefined
+        ? Effect.mapError(byName(server), unresolved)
+        : this.#inTime(Effect.mapError(locate(server), unresolved))
     return Effect.flatMap(place, ({ host, port }) => {
       if (isIP(host) !== 0) return Effect.succeed([{ host, port }])
       const found = Effect.tryPromise({
         try: () => dns.lookup(host, { all: true }),
-        catch: textOf
+        catch: unresolved
       })
       return Effect.map(this.#inTime(found), (all) =>
         all.map(({ address }) => ({ host: address, port }))
       )
-    }).pipe(Effect.mapError((error): Failure => ({ step: "resolve", detail: textOf(error) })))
+    })
   }
 
-  #inTime<A>(found: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> {
+  #inTime<A>(found: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> {
     const duration = this.#limits.connectWithin
-    const orElse = () => Effect.fail(`nothing within ${duration} ms`)
+    const orElse = () => Effect.fail(unresolved(`nothing within ${duration} ms`))
     return Effect.timeoutOrElse(found, { duration, orElse })
   }
 
@@ -105,7 +110,7 @@ export class Caller {
       .slice(0, mostAddresses)
       .map((address) => this.#exchange(address, frame))
     if (first === undefined) {
-      return Effect.fail<Failure>({ step: "resolve", detail: "it has no address" })
+      return Effect.fail(unresolved("it has no address"))
     }
     return others.reduce(
       (tried, next) =>

@@ -26,6 +26,7 @@ class Answering {
   readonly #limits: Limits
   readonly #settle: (result: Effect.Effect<Frame, Failure>) => void
   #timer: NodeJS.Timeout | undefined = undefined
+  #isSettled = false
 
   constructor(limits: Limits, settle: (result: Effect.Effect<Frame, Failure>) => void) {
     this.#reader = new FrameReader(limits.frameBytes)
@@ -41,24 +42,28 @@ class Answering {
   }
 
   readonly fail = (step: Failure["step"], detail: string): void => {
-    this.stop()
-    this.#settle(Effect.fail({ step, detail }))
+    if (!this.#isSettled) this.#end(Effect.fail({ step, detail }))
   }
 
   readonly octets = (bytes: Uint8Array): void => {
     const reader = this.#reader
+    if (this.#isSettled) return
     reader.push(bytes)
-    if (reader.fault !== undefined) return this.fail("protocol", reader.fault.message)
-    if (reader.frame === undefined) return
-    this.stop()
-    this.#settle(Effect.succeed(reader.frame))
+    if (reader.fault !== undefined) this.fail("protocol", reader.fault.message)
+    else if (reader.frame !== undefined) this.#end(Effect.succeed(reader.frame))
   }
 
   readonly ended = (): void =>
     this.fail("answer", `the peer ended after ${this.#reader.received} octets`)
 
   stop(): void {
+    this.#isSettled = true
     clearTimeout(this.#timer)
+  }
+
+  #end(result: Effect.Effect<Frame, Failure>): void {
+    this.stop()
+    this.#settle(result)
   }
 }
 

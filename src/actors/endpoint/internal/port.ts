@@ -34,7 +34,7 @@ export class Port {
   readonly limits: Limits
   readonly context: Context.Context<never>
   readonly #open = new Set<Connection>()
-  /** Those for which this side has nothing to do, the oldest first. */
+  /** Those that wait for their peer and not for this side, the oldest first. */
   readonly #idle = new Set<Connection>()
   /** Told when the last connection is gone. */
   #drained: (() => void) | undefined = undefined

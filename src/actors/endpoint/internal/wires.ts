@@ -35,8 +35,6 @@ class SocketWire implements Wire {
 
   constructor(socket: net.Socket, ear: Ear) {
     this.#socket = socket
-    // The close tells all that an error could.
-    socket.on("error", () => {})
     socket.on("end", ear.ended)
     socket.on("close", ear.closed)
   }
@@ -50,14 +48,22 @@ class SocketWire implements Wire {
     this.#socket.end(bytes)
   }
 
+  send(bytes: Uint8Array): void {
+    this.#socket.write(bytes)
+  }
+
   abort(): void {
     this.#socket.destroy()
   }
 }
 
+/** The close tells all that an error could. */
+const ignore = (): void => {}
+
 /** An accepted socket. */
 export const ofSocket = (socket: net.Socket, ear: Ear): Wire => {
   socket.on("data", ear.octets)
+  socket.on("error", ignore)
   return new SocketWire(socket, ear)
 }
 
@@ -65,19 +71,19 @@ export const ofSocket = (socket: net.Socket, ear: Ear): Wire => {
 export const dial = (
   to: { readonly host: string; readonly port: number },
   ear: Ear & { readonly opened: () => void; readonly failed: (error: Error) => void }
-): Wire & { readonly send: (bytes: Uint8Array) => void } => {
+): SocketWire => {
   const callback = (length: number): boolean => {
     ear.octets(buffer.subarray(0, length))
     return true
   }
-  const socket = net.connect({ ...to, onread: { buffer, callback } })
-  socket.once("connect", () => {
+  const { host, port } = to
+  const socket = net.connect({ host, port, onread: { buffer, callback } })
+  socket.on("connect", () => {
     socket.resume()
     ear.opened()
   })
-  socket.once("error", ear.failed)
-  const wire = new SocketWire(socket, ear)
-  return Object.assign(wire, { send: (bytes: Uint8Array) => void socket.write(bytes) })
+  socket.on("error", ear.failed)
+  return new SocketWire(socket, ear)
 }
 
 class LaneWire implements Wire {
