@@ -23,11 +23,12 @@ export default {
   title: "lanes: main-thread CPU per frame and per accept, hand-over, lone round trip",
   notes: [
     "Load comes from another process. Frames of 256 and 2048 bytes over four connections, as",
-    "fast as they are taken; every frame is looked at on the main thread. `trip` is to an echo in",
-    "another process, `own-trip` to one on the same thread; `over` is what a worker adds to it,",
-    "and `doorbell` and `message` are two wake-ups between threads and nothing else, which is the",
-    "least that it can add where both sleep. Reads are 256 KiB for all. `delay` is what 99 % of the",
-    "work that comes at any moment of the storm waits at most; 500 handshakes are under way at once."
+    "fast as they are taken, in reads of 256 KiB for all; every frame is looked at on the main",
+    "thread. `delay` is what 99 % of the work that comes at any moment of a storm of 500",
+    "handshakes, all under way at once, waits at most. `trip` is to an echo in another process,",
+    "`own-trip` to one on the same thread; `over` is what a worker adds to it. `message` and",
+    "`wait-async` are two wake-ups between sleeping threads and nothing else: the least that a",
+    "worker can add."
   ].join(" "),
   rounds: 5,
   timeout: 60,

@@ -1,76 +1,62 @@
 /**
  * Two wake-ups and nothing else: what any trip through a sleeping worker costs at least. Both
- * threads sleep in their event loops, and one wakes the other by the lanes' doorbells or by a
- * message.
+ * threads sleep in their event loops, and one wakes the other by a message, or by
+ * `Atomics.waitAsync` as the lanes' doorbells do.
  */
 import { parentPort, Worker, workerData } from "node:worker_threads"
-import { Doorbell, doorbellBytes } from "../../src/native/lanes/doorbell.ts"
-import { type Outcome } from "../harness.ts"
+import type { Outcome } from "../harness.ts"
 import { timed } from "./trip.ts"
 
 interface Shared {
-  readonly wakes: "doorbell" | "message"
-  readonly bells: ReadonlyArray<SharedArrayBuffer>
+  readonly wakes: "message" | "wait-async"
   /** How often the main thread has asked, and how often the worker has answered. */
-  readonly counts: SharedArrayBuffer
+  readonly counts: Int32Array
 }
 
-const doorbells = ({ bells }: Shared): readonly [Doorbell, Doorbell] => {
-  const [main, worker] = bells.map((memory) => new Doorbell(new Int32Array(memory)))
-  if (main === undefined || worker === undefined) throw new Error("no doorbells")
-  return [main, worker]
+const count = (counts: Int32Array, index: number): void => {
+  Atomics.add(counts, index, 1)
+  Atomics.notify(counts, index)
 }
 
-/** Sleeps until the count differs from the one seen last, each time it does. */
-const follow = (bell: Doorbell, counts: Int32Array, index: number, changed: () => void): void => {
-  let seen = 0
-  const look = (): void => {
-    const now = Atomics.load(counts, index)
-    if (now !== seen) {
-      seen = now
-      changed()
-    }
-    const ring = bell.sleepUnless(() => Atomics.load(counts, index) !== seen)
-    if (ring === undefined) setImmediate(look)
-    else void ring.then(look)
+/** Sleeps until the count moves on, again and again. */
+const follow = (counts: Int32Array, index: number, moved: () => void): void => {
+  const seen = Atomics.load(counts, index)
+  const wait = Atomics.waitAsync(counts, index, seen)
+  const next = (): void => {
+    // The next wait begins before the answer that may end it.
+    follow(counts, index, moved)
+    moved()
   }
-  look()
+  if (wait.async) void wait.value.then(next)
+  else setImmediate(next)
 }
 
-const answer = (shared: Shared): void => {
+const answer = ({ counts, wakes }: Shared): void => {
   // A message port keeps the worker's event loop alive.
   parentPort?.on("message", (message) => parentPort?.postMessage(message))
-  if (shared.wakes === "message") return
-  const [main, own] = doorbells(shared)
-  const counts = new Int32Array(shared.counts)
-  follow(own, counts, 0, () => {
-    Atomics.add(counts, 1, 1)
-    main.ring()
-  })
+  if (wakes === "wait-async") follow(counts, 0, () => count(counts, 1))
+  parentPort?.postMessage("ready")
 }
 
 const bareWakes = (wakes: Shared["wakes"]) => {
-  const bell = () => new SharedArrayBuffer(doorbellBytes)
-  const shared: Shared = { wakes, bells: [bell(), bell()], counts: new SharedArrayBuffer(8) }
+  const shared: Shared = { wakes, counts: new Int32Array(new SharedArrayBuffer(8)) }
   const worker = new Worker(new URL(import.meta.url), { workerData: shared })
-  const [own, theirs] = doorbells(shared)
-  const counts = new Int32Array(shared.counts)
   const trip = timed(wakes, () => {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window
     if (wakes === "message") worker.postMessage(0)
-    else {
-      Atomics.add(counts, 0, 1)
-      theirs.ring()
-    }
+    else count(shared.counts, 0)
   })
-  worker.on("message", () => trip.returned())
-  if (wakes === "doorbell") follow(own, counts, 1, () => trip.returned())
-  worker.once("online", () => setTimeout(trip.go, 200))
+  worker.once("message", () => {
+    if (wakes === "message") worker.on("message", trip.returned)
+    else follow(shared.counts, 1, trip.returned)
+    trip.go()
+  })
   return trip.done
 }
 
 export const wakes = async (): Promise<Record<string, Outcome>> => ({
-  ...(await bareWakes("doorbell")),
-  ...(await bareWakes("message"))
+  ...(await bareWakes("message")),
+  ...(await bareWakes("wait-async"))
 })
 
 if (workerData?.wakes !== undefined) answer(workerData as Shared)

@@ -16,17 +16,14 @@ export const doorbellBytes = 128
 export class Doorbell {
   readonly #words: Int32Array
   #epoch = 0
-  #waiter: { readonly epoch: number; readonly ring: Promise<unknown> } | undefined
 
   constructor(words: Int32Array) {
     this.#words = words
   }
 
-  /** Wakes the sleeper; false when nobody sleeps. Call after publishing. */
-  ring(): boolean {
-    const asleep = this.takeSleeper()
-    if (asleep) this.wake()
-    return asleep
+  /** Wakes the sleeper if it sleeps. Call after publishing. */
+  ring(): void {
+    if (this.takeSleeper()) this.wake()
   }
 
   /** Lowers the flag; true for the one thread that lowered it and now owes the wake-up. */
@@ -75,15 +72,12 @@ export class Doorbell {
   }
 
   /**
-   * Last step: the promise of the next ring, or undefined when it rang since `arm`. It is the same
-   * promise until it rings. A waiter does not keep its event loop alive; keep a referenced handle
-   * where that matters.
+   * Last step: the promise of the next ring, or undefined when it rang since `arm`. A waiter
+   * does not keep its event loop alive; keep a referenced handle where that matters, and keep
+   * one waiter at a time.
    */
   sleep(): Promise<unknown> | undefined {
-    if (this.#waiter?.epoch === this.#epoch) return this.#waiter.ring
     const wait = Atomics.waitAsync(this.#words, epochAt, this.#epoch)
-    if (!wait.async) return undefined
-    this.#waiter = { epoch: this.#epoch, ring: wait.value }
-    return wait.value
+    return wait.async ? wait.value : undefined
   }
 }

@@ -15,8 +15,6 @@ export interface LinkSizes {
   readonly lanes: number
   /** Open jobs that may be out at a time. */
   readonly openJobs: number
-  /** Microseconds that a worker stays awake for a likely answer. */
-  readonly lingerMicros: number
   /** For a lane that nobody waits for any more. */
   readonly limits: LaneLimits
 }

@@ -14,9 +14,6 @@ import type { OpenChunk, SlabWriter } from "./slab.ts"
 /** A turn that published so much is likely to be followed by another one at once. */
 const bulkBytes = 16_384
 
-/** A turn that published no more than this may be a question whose answer is on its way. */
-const loneBytes = 4_096
-
 /**
  * Bytes that may lie published before the main thread is woken in any case: at 512 KiB the
  * wake-ups cost it as much as all the rest, at 2 MiB a quarter of that.
@@ -42,7 +39,6 @@ export class Outlet {
   readonly #slab: SlabWriter
   readonly #table: Int32Array
   readonly #bell: Doorbell
-  readonly #asked: () => void
   /** The chunk into which the frames of all lanes with short reads are packed. */
   #pack: OpenChunk | undefined
   #waiting: Array<Waiting> = []
@@ -54,19 +50,11 @@ export class Outlet {
   #turnBytes = 0
   #unrung = 0
 
-  constructor(
-    ring: RingProducer,
-    slab: SlabWriter,
-    table: Int32Array,
-    bell: Doorbell,
-    /** Called when the main thread was woken for little. */
-    asked: () => void = () => {}
-  ) {
+  constructor(ring: RingProducer, slab: SlabWriter, table: Int32Array, bell: Doorbell) {
     this.#ring = ring
     this.#slab = slab
     this.#table = table
     this.#bell = bell
-    this.#asked = asked
   }
 
   /** Whether everything is out. */
@@ -145,9 +133,8 @@ export class Outlet {
     this.#turnBytes = 0
     if (bulk && this.#unrung < patience) this.flushSoon()
     else {
-      const lone = this.#unrung <= loneBytes
       this.#unrung = 0
-      if (this.#bell.ring() && lone) this.#asked()
+      this.#bell.ring()
     }
   }
 

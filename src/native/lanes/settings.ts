@@ -50,11 +50,6 @@ export interface Settings {
   readonly lanesPerWorker?: number
   /** Connects and listens of one worker under way. Default 1024. */
   readonly openJobs?: number
-  /**
-   * Microseconds that a worker stays awake for the answer to a lone frame, where answers have
-   * lately come that fast. 0: never. Default 60, about what a wake-up costs; 0 on one processor.
-   */
-  readonly lingerMicros?: number
   /** Lanes that a listener holds until they are accepted; more are closed. Default 1024. */
   readonly acceptQueue?: number
 }
@@ -104,7 +99,6 @@ export const crewSettings = (
       slab: { chunks: settings.chunks ?? 64, chunkBytes: settings.chunkBytes ?? 262_144 },
       lanes: settings.lanesPerWorker ?? 16_384,
       openJobs: settings.openJobs ?? 1_024,
-      lingerMicros: settings.lingerMicros ?? (availableParallelism() > 1 ? 60 : 0),
       limits
     }
   }

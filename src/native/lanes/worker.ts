@@ -10,7 +10,6 @@ import { parentPort, receiveMessageOnPort, workerData } from "node:worker_thread
 import { Doorbell } from "./doorbell.ts"
 import type { HostLane } from "./hostLane.ts"
 import type { OpenJob } from "./jobs.ts"
-import { Linger } from "./linger.ts"
 import { loadFramer } from "./loadFramer.ts"
 import { Outlet } from "./outlet.ts"
 import { At, In, Out, Row, type WorkerMemory } from "./records.ts"
@@ -22,8 +21,6 @@ import { SocketHost } from "./socketHost.ts"
 export interface WorkerStart {
   readonly memory: WorkerMemory
   readonly slabShape: SlabShape
-  /** Microseconds to stay awake for a likely answer. */
-  readonly lingerMicros: number
   /** Milliseconds since 1970 from which `Row.heard` counts. */
   readonly origin: number
   readonly regions: ReadonlyArray<readonly [number, SharedArrayBuffer]>
@@ -50,8 +47,7 @@ const table = new Int32Array(memory.table)
 const regions = new Map(start.regions.map(([id, buffer]) => [id, new Uint8Array(buffer)]))
 const slab = new SlabWriter(slabMemory(memory.slab, start.slabShape))
 const outbox = new RingProducer(new Int32Array(memory.outbox))
-const lingering = new Linger(start.lingerMicros)
-const outlet = new Outlet(outbox, slab, table, mainBell, () => linger())
+const outlet = new Outlet(outbox, slab, table, mainBell)
 
 const slots = table.length / Row.words
 const lanes: Array<HostLane | undefined> = Array.from({ length: slots })
@@ -154,15 +150,12 @@ const recordsPerTurn = 1024
 
 const drainInbox = (): boolean => {
   if (!inbox.poll()) return false
-  lingering.answered()
   let left = recordsPerTurn
   for (let at = inbox.next(); at >= 0; at = --left > 0 ? inbox.next() : -1) perform(at)
   inbox.release()
   if (inbox.takeWaiting()) outlet.flushSoon()
   return true
 }
-
-let sleeping: Promise<unknown> | undefined
 
 const loop = (): void => {
   outlet.retry()
@@ -176,19 +169,7 @@ const loop = (): void => {
     return inbox.poll()
   })
   if (ring === undefined) setImmediate(loop)
-  else if (ring !== sleeping) {
-    sleeping = ring
-    void ring.then(loop)
-  }
-}
-
-/** The main thread was woken for a lone frame: its answer may be here before this one sleeps. */
-const linger = (): void => {
-  lingering.asked()
-  if (!lingering.likely) return
-  ownBell.disarm()
-  lingering.wait(() => inbox.poll())
-  loop()
+  else void ring.then(loop)
 }
 
 /** Ends the thread once it was asked to stop and everything is closed and flushed. */

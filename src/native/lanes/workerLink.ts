@@ -72,9 +72,8 @@ export class WorkerLink implements LaneDriver {
     this.#slab = new SlabReader(slabMemory(memory.slab, sizes.slab))
     this.#table = new Int32Array(memory.table)
     this.#generations = new Int32Array(sizes.lanes)
-    const { lingerMicros, slab: slabShape } = sizes
     const regions = events.regions()
-    const start: WorkerStart = { memory, origin, slabShape, lingerMicros, regions }
+    const start: WorkerStart = { memory, origin, slabShape: sizes.slab, regions }
     this.#worker = new Worker(workerModule(import.meta.url, "worker"), {
       workerData: start,
       name: "handfast-io",
