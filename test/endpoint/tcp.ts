@@ -122,5 +122,3 @@ export const answering = (answer: (text: string, index: number) => string | unde
       if (text !== undefined) socket.end(typed(text))
     })
   })
-
-export type TcpHost = Effect.Success<ReturnType<typeof tcpHost>>
