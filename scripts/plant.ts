@@ -102,6 +102,19 @@ const defects: ReadonlyArray<Defect> = [
     name: "D8"
   },
   {
+    number: "D8w",
+    what: "a worker falls asleep without another look at the readers it holds",
+    file: `${lanes}/worker.ts`,
+    from: "  const ring = ownBell.sleepUnless(() => {\n    outlet.retry()\n",
+    // The moment before the flag goes up is made longer than it happens to be.
+    to: [
+      "  for (const until = performance.now() + 0.5; performance.now() < until; );",
+      "  const ring = ownBell.sleepUnless(() => {\n"
+    ].join("\n"),
+    test: "defects",
+    name: "D8: a wake-up for something else"
+  },
+  {
     number: "D9",
     what: "a write job takes the whole queue",
     file: `${lanes}/sendQueue.ts`,

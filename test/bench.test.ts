@@ -18,6 +18,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, afterEach, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import { judge, median, race, rate } from "../bench/harness.ts"
+import { waitedAtMost } from "../bench/lanes/waits.ts"
 import { jsonLines, markdown, stored, table } from "../bench/report.ts"
 import fake from "./fixtures/fake.bench.ts"
 
@@ -88,6 +89,17 @@ describe("figures", () => {
     assert.strictEqual(median([5, 1, 3]), 3)
     assert.strictEqual(median([4, 1, 3, 2]), 2.5)
     assert.isNaN(median([]))
+  })
+
+  it("a long turn counts for as long as it lasted", () => {
+    const even = Array.from({ length: 1_001 }, (_, i) => i)
+    assert.approximately(waitedAtMost(even, 0, 1_000), 0.99, 0.02)
+    // Half of a second in one turn: of what comes in that second, 1 % waits for 490 ms or more.
+    const long = even.filter((at) => at <= 250 || at >= 750)
+    assert.approximately(waitedAtMost(long, 0, 1_000), 490, 0.1)
+    // A turn that began before what is looked at, and one that ended after it.
+    assert.approximately(waitedAtMost([0, 100], 50, 100), 49.5, 0.1)
+    assert.approximately(waitedAtMost([0, 100], 0, 50), 99.5, 0.1)
   })
 
   it("a claim about a figure that nobody measured is an error", () => {

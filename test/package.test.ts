@@ -162,7 +162,7 @@ export const append: Parameters<Store["append"]>[0] = 1`
       return stdout
     }
     assert.include(run("--version"), manifest.version)
-    // The whole story: workers and the journal are found in the package as well.
-    assert.include(run("start", "--payments", "200"), "Kept")
+    // The whole story: workers, processes and the journal are found in the package as well.
+    assert.include(run("start", "--seconds", "3"), "Kept")
   })
 })

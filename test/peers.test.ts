@@ -62,7 +62,7 @@ describe("a suite that needs a peer", () => {
 
   it("can be cured by scripts/peers, which installs every package", () => {
     const script = readFileSync(join(root, "scripts/peers"), "utf8")
-    const installed = /^packages=\((.*)\)$/m.exec(script)?.[1]?.split(" ")
+    const installed = /^packages=\(([^)]*)\)$/m.exec(script)?.[1]?.trim().split(/\s+/)
     assert.deepStrictEqual(installed, Object.values(packages).toSorted())
   })
 })

@@ -31,8 +31,7 @@ const byOutlet = ({ bells, frames, rings, slab, table }: HandoverMemory): void =
     new RingProducer(new Int32Array(rings)),
     new SlabWriter(slabMemory(slab, shape)),
     new Int32Array(table),
-    mainBell,
-    65_536
+    mainBell
   )
   const state = { held: false }
   const place = { slot: 0, generation: 1, chunk: undefined, handedOver: 0 }

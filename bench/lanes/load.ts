@@ -7,6 +7,7 @@
  */
 import { readFileSync } from "node:fs"
 import * as net from "node:net"
+import { Duplex } from "node:stream"
 import * as tls from "node:tls"
 import { framesOf } from "./frames.ts"
 
@@ -51,27 +52,41 @@ const blast = (size: number, frames: number, certificates: string | undefined): 
   socket.on("error", quit)
 }
 
-/** Connects first, then starts all handshakes at once: the storm of a cluster that reconnects. */
-const storm = (count: number, certificates: string): void => {
-  const secureContext = contextOf(certificates)
-  const sockets: Array<net.Socket> = []
-  const handshake = (socket: net.Socket): void => {
-    const secure = tls.connect({ socket, secureContext, servername: "localhost" })
+/** A client's side of TLS that has written its first flight and has no connection yet. */
+const prepared = (secureContext: tls.SecureContext) =>
+  new Promise<() => void>((resolve) => {
+    let socket: net.Socket | undefined
+    const wire: Duplex = new Duplex({
+      read() {},
+      write(flight: Buffer, _encoding, done) {
+        if (socket !== undefined) socket.write(flight, done)
+        else resolve(() => ((socket = join(wire)), socket.write(flight, done)))
+      },
+      final: (done) => void (socket?.end(done) ?? done())
+    })
+    const secure = tls.connect({ socket: wire, secureContext, servername: "localhost" })
     secure.on("secureConnect", () => secure.end())
     secure.on("error", quit)
     secure.resume()
-  }
-  const fire = (): void => {
-    process.send?.("fired")
-    for (const socket of sockets) handshake(socket)
-  }
-  for (let i = 0; i < count; i++) {
-    const socket = connect()
-    socket.on("error", quit)
-    socket.on("connect", () => {
-      if (sockets.push(socket) === count) fire()
-    })
-  }
+  })
+
+const join = (wire: Duplex): net.Socket => {
+  const socket = connect()
+  socket.on("data", (bytes) => wire.push(bytes))
+  socket.on("end", () => wire.push(null))
+  socket.on("error", quit)
+  return socket
+}
+
+/**
+ * All first flights are ready before the first connect, so that all are under way at once, as
+ * from many nodes that lost the same peer. The parent is told when it begins.
+ */
+const storm = async (count: number, certificates: string): Promise<void> => {
+  const secureContext = contextOf(certificates)
+  const clients = await Promise.all(Array.from({ length: count }, () => prepared(secureContext)))
+  process.send?.(performance.timeOrigin + performance.now())
+  for (const connect of clients) connect()
 }
 
 // The channel to the parent tells when a storm begins; it must not keep this process alive.
@@ -83,5 +98,5 @@ if (mode === "blast") {
   for (let i = 0; i < Number(connections); i++) blast(Number(size), each, certificates)
 } else {
   const [count, certificates] = rest
-  storm(Number(count), certificates ?? "")
+  await storm(Number(count), certificates ?? "")
 }

@@ -26,12 +26,15 @@ export const serverTls: TlsSettings = {
   verifyPeer: true
 }
 
-/** Starts a generator of load in a process of its own; `fired` is called when its storm begins. */
-export const load = (args: ReadonlyArray<string | number>, fired?: () => void): void => {
+/** Starts a generator of load in a process of its own; a storm tells when it began. */
+export const load = (args: ReadonlyArray<string | number>, began?: (at: number) => void): void => {
   const child = fork(fileURLToPath(new URL("./load.ts", import.meta.url)), args.map(String))
-  if (fired !== undefined) child.once("message", fired)
+  if (began !== undefined) child.once("message", (at) => began(Number(at)))
   process.on("exit", () => child.kill())
 }
+
+/** Bytes of one read, the same for all: small reads cost the kernel more for each byte. */
+const readBytes = 262_144
 
 /** Connections of a blast; few, as between nodes of a cluster. */
 const connections = 4
@@ -44,6 +47,7 @@ class Meter {
   readonly #total: number
   #from = 0
   #cpu = process.threadCpuUsage()
+  #all = process.cpuUsage()
   #start = 0
   readonly done: Promise<Record<string, Outcome>>
   #resolve: (outcome: Record<string, Outcome>) => void = () => {}
@@ -60,10 +64,12 @@ class Meter {
     if (this.#from === 0 && this.seen * 4 >= this.#total) {
       this.#from = this.seen
       this.#cpu = process.threadCpuUsage()
+      this.#all = process.cpuUsage()
       this.#start = performance.now()
     }
     if (this.seen < this.#total) return
     const { system, user } = process.threadCpuUsage(this.#cpu)
+    const all = process.cpuUsage(this.#all)
     const seconds = (performance.now() - this.#start) / 1000
     const frames = this.seen - this.#from
     const counted = { completed: this.seen, expected: this.#total }
@@ -71,6 +77,11 @@ class Meter {
       [`cpu-${this.#name}`]: {
         value: ((user + system) * 1000) / frames,
         unit: "ns of main thread per frame",
+        ...counted
+      },
+      [`process-${this.#name}`]: {
+        value: ((all.user + all.system) * 1000) / frames,
+        unit: "ns of all threads per frame",
         ...counted
       },
       [`rate-${this.#name}`]: { value: frames / seconds, unit: "frames/s", ...counted }
@@ -126,7 +137,7 @@ export const byNet = (name: string, size: number, total: number) => {
     owner._handle = null
     const take = cutter(meter)
     const onread = {
-      buffer: new Uint8Array(65_536),
+      buffer: new Uint8Array(readBytes),
       callback: (length: number, bytes: Uint8Array) => {
         take(bytes, length)
         return true

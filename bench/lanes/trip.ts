@@ -23,7 +23,7 @@ const echoElsewhere = (): Promise<number> => {
 }
 
 /** Times trips, one after the other; `start` sends the first, `next` is called by its return. */
-const timed = (name: string, send: () => void) => {
+export const timed = (name: string, send: () => void) => {
   const times: Array<number> = []
   let begin = 0
   let resolve: (outcome: Record<string, Outcome>) => void = () => {}

@@ -17,7 +17,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Lane from "./Lane.ts"
+import * as LaneMetrics from "./LaneMetrics.ts"
 import { Crew, type CrewCounts } from "./lanes/crew.ts"
+import type { LaneCounts } from "./lanes/laneCore.ts"
 import type { Endpoint, LaneLimits, LaneSetup, TlsSettings } from "./lanes/jobs.ts"
 import { loadFramer } from "./lanes/loadFramer.ts"
 import type { Opener } from "./lanes/opener.ts"
@@ -71,12 +73,13 @@ export interface Region {
 }
 
 /**
- * What a pool does at the moment, and what it has done.
+ * What a pool does at the moment, and what it has done: the counts of all its lanes together,
+ * the high-water marks those of the highest.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Stats extends CrewCounts {
+export interface Stats extends CrewCounts, Readonly<LaneCounts> {
   readonly workers: number
   readonly lanes: number
   readonly jobsOut: number
@@ -119,16 +122,27 @@ export class IoPool extends Context.Service<IoPool, Shape>()("handfast/native/Io
       Effect.gen(function* () {
         const clock = yield* Clock.Clock
         const limits = limitsOf(settings)
+        const publish = LaneMetrics.follow(yield* Effect.context<never>())
+        const hooks = {
+          clock: () => clock.currentTimeMillisUnsafe(),
+          sampled: (crew: Crew) => publish(statsOf(crew))
+        }
         const crew = yield* Effect.acquireRelease(
-          Effect.sync(
-            () => new Crew(crewSettings(settings, limits, () => clock.currentTimeMillisUnsafe()))
-          ),
+          Effect.sync(() => new Crew(crewSettings(settings, limits, hooks))),
           (crew) => Effect.promise(() => crew.stop())
         )
         return IoPool.of(shapeOf(crew, limits, settings))
       })
     )
 }
+
+const statsOf = (crew: Crew): Stats => ({
+  ...crew.counts,
+  ...crew.totals,
+  workers: crew.active,
+  lanes: crew.lanes,
+  jobsOut: crew.jobsOut
+})
 
 const addressOf = (endpoint: Endpoint): string =>
   "path" in endpoint ? endpoint.path : `${endpoint.host}:${endpoint.port}`
@@ -213,11 +227,6 @@ const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
         ({ id }) => Effect.sync(() => crew.unregister(id))
       ),
     resize: (workers) => Effect.sync(() => crew.resize(workers, workers)),
-    stats: Effect.sync(() => ({
-      ...crew.counts,
-      workers: crew.active,
-      lanes: crew.lanes,
-      jobsOut: crew.jobsOut
-    }))
+    stats: Effect.sync(() => statsOf(crew))
   }
 }

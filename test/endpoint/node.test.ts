@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
 import { TransferEngine } from "../../src/actors/endpoint/TransferEngine.ts"
 import { TransferNode } from "../../src/actors/endpoint/TransferNode.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
@@ -39,6 +40,12 @@ describe("two nodes", () => {
       })
       assert.deepStrictEqual(moved, { moved: bytes, bytes })
       assert.isTrue(inbox.octets.every((octet) => octet === 7))
+      yield* Context.get(a, TransferNode).probe(peer)
+      yield* Context.get(a, TransferNode).notify(peer, { name: "inbox", message: "it is full" })
+      assert.deepStrictEqual(yield* Queue.take(Context.get(b, TransferNode).notifies), {
+        name: "inbox",
+        message: "it is full"
+      })
       inbox.octets.fill(9)
       yield* here.read({ peer, from: to, to: own.slice() })
       assert.isTrue(own.octets.every((octet) => octet === 9))

@@ -91,6 +91,25 @@ describe("a lane", () => {
         )
       )
 
+      it.live("keeps every byte of a flood, wherever reads cut its frames", () =>
+        lab.withPool({ workers: 1, chunkBytes: 65_536 * 2, chunks: 16 }, (pool) =>
+          Effect.gen(function* () {
+            const { client, server } = yield* pairOf(pool, place)
+            const random = lab.generator(23)
+            const sizes = upTo(4_000).map((n) => random(n % 50 === 0 ? 150_000 : 3_000))
+            const frameOf = (n: number) => lab.numbered(n, sizes[n]).fill(n, 9)
+            yield* Effect.forkScoped(sendAll(client, upTo(4_000).map(frameOf)))
+            let next = 0
+            while (next < 4_000) {
+              for (const bytes of yield* server.take) {
+                if (Buffer.compare(bytes, frameOf(next)) !== 0) assert.fail(`frame ${next}`)
+                next++
+              }
+            }
+          })
+        )
+      )
+
       it.live("names its peer", () =>
         lab.withPool({ workers: 1 }, (pool) =>
           Effect.gen(function* () {

@@ -5,7 +5,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import type { FramerSession } from "../../src/native/Framer.ts"
-import { LaneCore, type LaneDriver } from "../../src/native/lanes/laneCore.ts"
+import { LaneCore, type LaneDriver, noCounts } from "../../src/native/lanes/laneCore.ts"
 import { LaneJobs } from "../../src/native/lanes/laneJobs.ts"
 import { calm, sampleLoad } from "../../src/native/lanes/loadPolicy.ts"
 import { Reassembly } from "../../src/native/lanes/reassembly.ts"
@@ -79,6 +79,52 @@ describe("reassembly", () => {
     const cuts = Array.from({ length: stream.length - 1 }, (_, i) => i + 1)
     assert.deepStrictEqual(feed(stream, cuts).frames, whole)
     assert.strictEqual(feed(stream.subarray(0, 10), []).held, 5)
+  })
+
+  it("leaves a cut frame where it was read, moves it, or keeps it: the same frames", () => {
+    const random = generator(5)
+    for (let round = 0; round < 2_000; round++) {
+      const got: Array<string> = []
+      let copied = 0
+      const memory = new Uint8Array(2 * stream.length)
+      const reassembly = new Reassembly(session, 1_000, {
+        frames: (bytes, from, ends, count) => {
+          for (let i = 0, start = from; i < count; i++) {
+            got.push(bytes.slice(start, ends[i]).join())
+            start = ends[i] ?? 0
+          }
+          if (bytes !== memory) copied += count
+        }
+      })
+      let fill = 0
+      let keeps = 0
+      for (let at = 0; at < stream.length;) {
+        const size = Math.min(1 + random(40), stream.length - at)
+        memory.set(stream.subarray(at, at + size), fill)
+        reassembly.read(memory, fill, fill + size, true)
+        at += size
+        fill += size
+        const dice = random(6)
+        if (dice === 0) {
+          // The next read goes elsewhere: what lies here is spoilt.
+          const elsewhere = fill > stream.length ? 0 : stream.length
+          const moved = reassembly.moveCut(memory, elsewhere)
+          memory.fill(0xee, elsewhere + moved)
+          fill = elsewhere + moved
+        } else if (dice === 1) {
+          if (reassembly.held > 0) keeps++
+          reassembly.keepCut(memory)
+          memory.fill(0xee)
+        }
+        if (fill + 40 > memory.length) {
+          reassembly.keepCut(memory)
+          keeps++
+          fill = 0
+        }
+      }
+      assert.deepStrictEqual(got, whole)
+      assert.isAtMost(copied, keeps)
+    }
   })
 
   it("D4: good frames before garbage come out, then one error, for every cut", () => {
@@ -242,6 +288,7 @@ describe("the jobs of a lane", () => {
       return !state.full
     }
     const made: LaneDriver = {
+      totals: noCounts(),
       write: (_core, bytes) => job(`write ${bytes.length}`),
       finish: () => job("finish"),
       close: (_core, inOrder) => job(inOrder ? "close" : "abort"),

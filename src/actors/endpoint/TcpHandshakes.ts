@@ -10,9 +10,11 @@ import { IoPool } from "../../native/IoPool.ts"
 import * as Body from "../../schema/mooncake/Body.ts"
 import { FrameType } from "../../schema/mooncake/Frame.ts"
 import * as Wire from "../../schema/mooncake/Handshake.ts"
+import * as Notify from "../../schema/mooncake/Notify.ts"
+import * as Probe from "../../schema/mooncake/Probe.ts"
 import * as SegmentDescriptor from "../../schema/mooncake/SegmentDescriptor.ts"
 import { Directory, NoDescription } from "./Directory.ts"
-import { type HandshakeError, Handshakes, type Offer } from "./Handshake.ts"
+import { type HandshakeError, type HandshakeFailed, Handshakes, type Offer } from "./Handshake.ts"
 import { Caller, failed, type Options } from "./internal/calling.ts"
 import * as Mooncake from "./internal/mooncake.ts"
 import { toDescription } from "./Segment.ts"
@@ -79,6 +81,51 @@ export const layer = (options: Options = {}): Layer.Layer<Handshakes, never, IoP
       })
     })
   )
+
+/**
+ * What a peer can be told or asked besides.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Calls {
+  /** Leaves a message for whoever listens at a peer's handshake port. */
+  readonly notify: (peer: string, notify: Notify.Notify) => Effect.Effect<void, HandshakeFailed>
+  /** Succeeds if somebody is there. */
+  readonly probe: (peer: string) => Effect.Effect<void, HandshakeFailed>
+}
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const calls = (options: Options = {}): Effect.Effect<Calls, never, IoPool> =>
+  Effect.map(IoPool, (pool) => {
+    const caller = new Caller(pool, options)
+    const call = <A>(
+      peer: string,
+      type: FrameType,
+      text: string,
+      decode: (text: string) => Result.Result<A, { readonly message: string }>
+    ) =>
+      Effect.flatMap(caller.call(peer, peer, type, text), (answer) => {
+        const decoded = decode(answer)
+        return Result.isSuccess(decoded)
+          ? Effect.succeed(decoded.success)
+          : Effect.fail(failed(peer, "protocol", decoded.failure.message))
+      })
+    return {
+      notify: (peer, notify) =>
+        Effect.flatMap(
+          call(peer, FrameType.notify, Notify.encode(notify), Notify.decode),
+          ({ message }) =>
+            message === Notify.taken.message
+              ? Effect.void
+              : Effect.fail(failed(peer, "answer", `it was not taken: ${message.slice(0, 256)}`))
+        ),
+      probe: (peer) => Effect.asVoid(call(peer, FrameType.probe, Probe.encode({}), Probe.decode))
+    }
+  })
 
 /**
  * A directory without a directory: each peer is asked itself, at its handshake port. The name of a

@@ -57,7 +57,7 @@ export interface Options {
  */
 export class TransferNode extends Context.Service<
   TransferNode,
-  {
+  TcpHandshakes.Calls & {
     /** Its name for peers, `host:port`. */
     readonly server: string
     /** What peers have sent to be noticed. */
@@ -104,6 +104,10 @@ const build = Effect.fnUntraced(function* (options: Options) {
     Segment.fromDescription(own, description)
   )
   for (const [path, store] of Context.get(all, Endpoints)) yield* server.serve(path, store)
-  const node = TransferNode.of({ server: own, notifies: server.notifies })
+  const node = TransferNode.of({
+    ...(yield* TcpHandshakes.calls(calls)),
+    server: own,
+    notifies: server.notifies
+  })
   return Context.add(all, TransferNode, node)
 })

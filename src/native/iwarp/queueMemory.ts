@@ -27,7 +27,7 @@ const headWords = 16
 
 const Send = {
   opcode: 0,
-  inline: 1,
+  flags: 1,
   parts: 2,
   key: 3,
   high: 4,
@@ -36,6 +36,7 @@ const Send = {
   invalidate: 7,
   bytes: 8
 } as const
+const Flag = { inline: 1, signalled: 2 } as const
 /** Places of 64 bits, counted in such. */
 const Long = { value: 5, compare: 6 } as const
 const sendWords = 14
@@ -73,6 +74,7 @@ const powerAbove = (places: number): number => 2 ** Math.ceil(Math.log2(Math.max
 /** A request as the session reads it, used again for each. */
 export class PostedSend {
   opcode: Opcode = "send"
+  signalled = false
   key = 0
   high = 0
   low = 0
@@ -217,7 +219,8 @@ export class QueueMemory {
     const words = this.#words
     const { parts } = request
     words[at + Send.opcode] = opcodes.indexOf(request.opcode)
-    words[at + Send.inline] = request.inline ? 1 : 0
+    words[at + Send.flags] =
+      (request.inline ? Flag.inline : 0) | (request.signalled ? Flag.signalled : 0)
     words[at + Send.parts] = parts.count
     words[at + Send.key] = request.remoteKey
     words[at + Send.high] = request.remoteHigh
@@ -251,8 +254,10 @@ export class QueueMemory {
     into.partsAt = at + sendWords
     into.parts = words[at + Send.parts]!
     const inlineAt = this.#inlineAt(at)
+    const flags = words[at + Send.flags]!
+    into.signalled = (flags & Flag.signalled) !== 0
     into.inlined =
-      words[at + Send.inline] === 1
+      (flags & Flag.inline) !== 0
         ? this.#octets.subarray(inlineAt, inlineAt + into.bytes)
         : undefined
   }

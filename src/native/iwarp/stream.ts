@@ -156,8 +156,8 @@ export class Stream {
     this.#signs += 1
     this.#run(() => {
       this.#input.push(chunk, from, to)
-      this.#settle()
       this.#output.pump()
+      this.#settle()
     })
   }
 
@@ -209,6 +209,7 @@ export class Stream {
       this.#records.flush()
     } else {
       this.#stop()
+      this.#tell()
       this.#records.say({ say: "failed", ...this.#failure })
       this.#records.flush()
       this.#port.refuse(this.#failure.detail)
@@ -227,10 +228,17 @@ export class Stream {
     this.#output.end(terminate)
   }
 
-  /** Tells how many works at the head of the queue have ended. */
+  /**
+   * Tells how many works at the head of the queue have ended. To wake the main thread costs as much
+   * as to write 100 KiB, so ends that make no completion wait while there is more to write.
+   */
   #settle(): void {
-    const count = this.#works.end(this.#output.left)
-    if (count > 0) this.#records.add(Tag.sends, count, 0, 0)
+    this.#works.end(this.#output.left)
+    if (this.#works.isAwaited || !this.#output.isWaiting) this.#tell()
+  }
+
+  #tell(): void {
+    if (this.#works.untold > 0) this.#records.add(Tag.sends, this.#works.tell(), 0, 0)
   }
 
   /** A peer that takes nothing, or answers nothing, for too long is gone. */
@@ -258,8 +266,8 @@ export class Stream {
         if (number === 1) this.#nudge()
         this.#run(() => {
           this.#output.wrote(batch, number)
-          this.#settle()
           this.#output.pump()
+          this.#settle()
         })
       },
       unsendable: ({ status }) => {

@@ -18,6 +18,8 @@ class Work {
   /** Ends with an answer of the peer; otherwise when its octets have left. */
   isFetch = false
   isAnswered = false
+  /** Its end makes a completion, also if it is good. */
+  isSignalled = false
   /** The batch that its last octets are in. */
   batch = 0
   sink: Scatter | undefined = undefined
@@ -55,6 +57,9 @@ export class Works {
   /** Counts that wrap: the next work to send, and the oldest that has not ended. */
   #next: number
   #oldest: number
+  /** Works that have ended and were not told, and whether one of them makes a completion. */
+  untold = 0
+  isAwaited = false
   /** Fetches that wait for their answers, oldest first. */
   readonly #fetches: Array<Work> = []
   #sendSequence = 0
@@ -86,6 +91,7 @@ export class Works {
     this.#queues.readSend(this.#next, posted)
     const work = this.#at(this.#next)
     work.isFetch = fetches(posted)
+    work.isSignalled = posted.signalled
     work.isAnswered = false
     return work.isFetch ? this.#fetch(posted, work) : this.#message(posted)
   }
@@ -130,15 +136,22 @@ export class Works {
     return work.sink!.place(0, octets, 0, wordBytes)
   }
 
-  /** How many works at the head end, given that so many batches have left. */
-  end(batches: number): number {
-    let count = 0
+  /** Ends works at the head, given that so many batches have left. */
+  end(batches: number): void {
     while (this.#oldest !== this.#next) {
-      const { batch, isAnswered, isFetch } = this.#at(this.#oldest)
-      if (!(isFetch ? isAnswered : batch <= batches)) break
+      const { batch, isAnswered, isFetch, isSignalled } = this.#at(this.#oldest)
+      if (!(isFetch ? isAnswered : batch <= batches)) return
       this.#oldest = (this.#oldest + 1) | 0
-      count += 1
+      this.untold += 1
+      this.isAwaited ||= isSignalled
     }
+  }
+
+  /** What has ended is told; answers how many. */
+  tell(): number {
+    const count = this.untold
+    this.untold = 0
+    this.isAwaited = false
     return count
   }
 

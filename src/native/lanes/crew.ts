@@ -9,9 +9,11 @@
  */
 import { Doorbell, doorbellBytes } from "./doorbell.ts"
 import { calm, type LoadSettings, sampleLoad } from "./loadPolicy.ts"
+import { noCounts } from "./laneCore.ts"
 import { MainPath } from "./mainPath.ts"
 import type { LinkSizes } from "./linkMemory.ts"
 import type { Opener } from "./opener.ts"
+import { boundJob, shared, type SharedListener } from "./sharedListener.ts"
 import { WorkerLink } from "./workerLink.ts"
 
 /** Cumulative counts of a pool. */
@@ -34,29 +36,14 @@ export interface CrewSettings {
   readonly stopWithin: number
   readonly sizes: LinkSizes
   readonly clock: () => number
+  /** Called after each sample, and once when the crew has stopped. */
+  readonly sampled: (crew: Crew) => void
 }
 
 /** Something to cancel or to close, wherever it went. */
 export interface Ticket {
   readonly cancel: () => void
 }
-
-/** A listener that all active workers share. */
-interface SharedListener {
-  readonly opener: Opener
-  /** Its job on the main thread, where it goes when no worker is left. */
-  onMain: number | undefined
-  readonly jobs: Map<WorkerLink, number>
-  /** The port that the first worker got, 0 before. */
-  port: number
-  closed: boolean
-}
-
-/** The job of a listener, on the port that its first worker got. */
-const boundJob = ({ opener: { job }, port }: SharedListener): Opener["job"] =>
-  port > 0 && job.kind === "listen" && "host" in job.endpoint
-    ? { ...job, endpoint: { ...job.endpoint, port } }
-    : job
 
 /** The workers of one pool. */
 export class Crew {
@@ -67,6 +54,8 @@ export class Crew {
     workersCrashed: 0,
     lanesOpened: 0
   }
+  /** What all lanes have counted. */
+  readonly totals = noCounts()
   readonly main: MainPath
   readonly #settings: CrewSettings
   #load: LoadSettings
@@ -87,7 +76,7 @@ export class Crew {
     this.#settings = settings
     this.#load = settings.load
     this.#origin = settings.clock()
-    this.main = new MainPath(settings.clock, (id) => this.#regionViews.get(id))
+    this.main = new MainPath(settings.clock, this.totals, (id) => this.#regionViews.get(id))
     for (let i = 0; i < settings.load.min; i++) this.#start()
     this.#sampler = setInterval(() => this.#sample(), settings.sampleEvery)
     this.#sampler.unref()
@@ -128,13 +117,7 @@ export class Crew {
 
   /** Listens, in all workers or on the main thread. The ticket closes the listener. */
   listen(opener: Opener, inWorkers: boolean): Ticket {
-    const listener: SharedListener = {
-      opener,
-      onMain: undefined,
-      jobs: new Map(),
-      port: 0,
-      closed: false
-    }
+    const listener = shared(opener)
     const [first] = this.#activeLinks()
     if (inWorkers && !this.#stopping) this.#listeners.add(listener)
     if (!inWorkers || first === undefined || this.#stopping) {
@@ -182,8 +165,10 @@ export class Crew {
   /** The pool is stopped once the workers are gone and the main thread's sockets are closed. */
   #checkStopped(): void {
     if (this.#stopped === undefined || this.#links.size > 0) return
-    if (this.main.idle) this.#stopped()
-    else setTimeout(() => this.#checkStopped(), 1)
+    if (this.main.idle) {
+      this.#settings.sampled(this)
+      this.#stopped()
+    } else setTimeout(() => this.#checkStopped(), 1)
   }
 
   #activeLinks(): ReadonlyArray<WorkerLink> {
@@ -195,7 +180,8 @@ export class Crew {
     const link = new WorkerLink(sizes, this.#origin, this.#bellMemory, {
       gone: (link, crash) => this.#gone(link, crash),
       stale: () => this.counts.stale++,
-      regions: () => [...this.#regions]
+      regions: () => [...this.#regions],
+      totals: this.totals
     })
     this.counts.workersStarted++
     this.#links.add(link)
@@ -302,6 +288,7 @@ export class Crew {
   }
 
   #sample(): void {
+    this.#settings.sampled(this)
     this.#endParked()
     const links = this.#activeLinks()
     if (links.length === 0 && this.#load.min === 0) return
@@ -319,15 +306,11 @@ export class Crew {
       this.#looping = false
       return
     }
-    this.#bell.arm()
-    let more = false
-    for (const link of this.#links) more = link.pending() || more
-    if (more) {
-      this.#bell.disarm()
-      setImmediate(this.#loop)
-      return
-    }
-    const ring = this.#bell.sleep()
+    const ring = this.#bell.sleepUnless(() => {
+      let more = false
+      for (const link of this.#links) more = link.pending() || more
+      return more
+    })
     if (ring === undefined) setImmediate(this.#loop)
     else void ring.then(this.#loop)
   }

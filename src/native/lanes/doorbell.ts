@@ -60,6 +60,18 @@ export class Doorbell {
   }
 
   /**
+   * Falls asleep, unless a last look with the flag up finds work: the promise of the next ring,
+   * or undefined when there is work or it rang since. The look must cover everything that the
+   * thread could be rung for.
+   */
+  sleepUnless(work: () => boolean): Promise<unknown> | undefined {
+    this.arm()
+    if (!work()) return this.sleep()
+    this.disarm()
+    return undefined
+  }
+
+  /**
    * Last step: the promise of the next ring, or undefined when it rang since `arm`. A waiter
    * does not keep its event loop alive; keep a referenced handle where that matters, and keep
    * one waiter at a time.

@@ -96,8 +96,8 @@ export class HostLane {
   }
 
   /** Takes one read; true when the next one may follow at once. */
-  read(bytes: Uint8Array, length: number, room: number): boolean {
-    this.lastRead = length
+  read(bytes: Uint8Array, from: number, to: number, room: number): boolean {
+    this.lastRead = to - from
     if (this.#reason !== undefined) {
       this.unread()
       return true
@@ -105,16 +105,12 @@ export class HostLane {
     this.isBorrowing = false
     this.#host.heard(this)
     try {
-      this.#reassembly.read(bytes, 0, length)
+      this.#reassembly.read(bytes, from, to, this.place.chunk?.memory === bytes)
     } catch (error) {
       this.#refuse(error)
       return false
     }
-    this.#turnBytes = length < room ? 0 : this.#turnBytes + length
-    if (this.#turnBytes >= this.limits.readBudget) {
-      this.#holds |= Hold.budget
-      this.#host.deferTurn(this)
-    }
+    if (to - from === room) this.#spend(room)
     return this.#holds === 0
   }
 
@@ -133,6 +129,23 @@ export class HostLane {
     this.#session.unread?.()
     if (this.#holds !== 0 && !this.socket.destroyed) this.socket.pause()
     return true
+  }
+
+  /** Bytes of a cut frame that wait for the rest. */
+  get cutBytes(): number {
+    return this.#reassembly.held
+  }
+
+  /** The next read goes into this chunk; a cut frame that lies in another one comes along. */
+  moveInto(chunk: OpenChunk): void {
+    chunk.fill += this.#reassembly.moveCut(chunk.memory, chunk.fill)
+    this.place.chunk = chunk
+  }
+
+  /** The next read goes into no chunk. */
+  leave({ memory }: OpenChunk): void {
+    this.#reassembly.keepCut(memory)
+    this.place.chunk = undefined
   }
 
   /** The next turn of the event loop has begun: the lane may read again. */
@@ -198,6 +211,13 @@ export class HostLane {
       this.#reason ??= { kind: "slow-peer", bytes: this.#writing, millis }
       this.#destroy()
     }
+  }
+
+  /** A full read is likely to be followed by another one: they are counted for a turn. */
+  #spend(bytes: number): void {
+    if (this.#turnBytes === 0) this.#host.deferTurn(this)
+    this.#turnBytes += bytes
+    if (this.#turnBytes > this.limits.readBudget) this.#holds |= Hold.budget
   }
 
   #begin(bytes: number): void {

@@ -13,6 +13,8 @@ import { SendQueue } from "./sendQueue.ts"
 
 /** Where the socket lives, as the lane sees it. */
 export interface LaneDriver {
+  /** The counts of all lanes of the pool, the high-water marks those of the highest. */
+  readonly totals: LaneCounts
   /** Dispatches a write job for the first bytes of the queue; false when there is no room. */
   readonly write: (core: LaneCore, bytes: Uint8Array) => boolean
   readonly finish: (core: LaneCore) => boolean
@@ -37,6 +39,14 @@ export interface LaneCounts {
   receiveHighWater: number
 }
 
+export const noCounts = (): LaneCounts => ({
+  framesReceived: 0,
+  bytesReceived: 0,
+  bytesSent: 0,
+  sendHighWater: 0,
+  receiveHighWater: 0
+})
+
 /** What `send` says. */
 export type SendStatus = "accepted" | "full" | "closed"
 
@@ -44,13 +54,7 @@ export type SendStatus = "accepted" | "full" | "closed"
 export class LaneCore {
   readonly limits: LaneLimits
   readonly jobs = new LaneJobs()
-  readonly counts: LaneCounts = {
-    framesReceived: 0,
-    bytesReceived: 0,
-    bytesSent: 0,
-    sendHighWater: 0,
-    receiveHighWater: 0
-  }
+  readonly counts = noCounts()
   readonly #driver: LaneDriver
   readonly #queue: SendQueue
   readonly #batch = new FrameBatch()
@@ -104,8 +108,7 @@ export class LaneCore {
     const { unsent } = this
     if (unsent > 0 && unsent + bytes.length > this.limits.sendBytes) return "full"
     this.#queue.append(bytes)
-    const { counts } = this
-    if (unsent + bytes.length > counts.sendHighWater) counts.sendHighWater = unsent + bytes.length
+    this.#rise("sendHighWater", unsent + bytes.length)
     if (!this.jobs.writing) this.#driver.flushSoon(this)
     return "accepted"
   }
@@ -140,7 +143,7 @@ export class LaneCore {
 
   /** The write job has come back. */
   written(bytes: number): void {
-    this.counts.bytesSent += bytes
+    this.#count("bytesSent", bytes)
     this.#inFlight = 0
     if (this.jobs.returned("write")) this.#driver.release(this)
     else if (!this.flush()) this.#driver.flushSoon(this)
@@ -189,8 +192,8 @@ export class LaneCore {
   frames(bytes: Uint8Array, ends: Int32Array, first: number, count: number, from: number): void {
     const batch = this.#batch.set(bytes, ends, first, count, from)
     const size = batch.size
-    this.counts.framesReceived += count
-    this.counts.bytesReceived += size
+    this.#count("framesReceived", count)
+    this.#count("bytesReceived", size)
     if (!this.jobs.open) this.#driver.consumed(this, size)
     else if (this.#handler !== undefined) {
       this.#handle(batch)
@@ -275,9 +278,20 @@ export class LaneCore {
   #keep(batch: FrameBatch, size: number): void {
     for (let i = 0; i < batch.count; i++) this.#backlog.push(batch.copy(i))
     this.#backlogBytes += size
-    const { counts } = this
-    if (this.#backlogBytes > counts.receiveHighWater) counts.receiveHighWater = this.#backlogBytes
+    this.#rise("receiveHighWater", this.#backlogBytes)
     this.#wakeUp()
+  }
+
+  #count(name: "framesReceived" | "bytesReceived" | "bytesSent", added: number): void {
+    this.counts[name] += added
+    this.#driver.totals[name] += added
+  }
+
+  #rise(name: "sendHighWater" | "receiveHighWater", bytes: number): void {
+    const { counts } = this
+    const { totals } = this.#driver
+    if (bytes > counts[name]) counts[name] = bytes
+    if (bytes > totals[name]) totals[name] = bytes
   }
 
   #wakeUp(): void {

@@ -4,7 +4,7 @@
  */
 import type { EndReason } from "./jobs.ts"
 import { Hold, type HostLane } from "./hostLane.ts"
-import { LaneCore, type LaneDriver } from "./laneCore.ts"
+import { LaneCore, type LaneCounts, type LaneDriver } from "./laneCore.ts"
 import { loadFramer } from "./loadFramer.ts"
 import { SocketHost } from "./socketHost.ts"
 import type { Opener } from "./opener.ts"
@@ -24,10 +24,16 @@ export class MainPath implements LaneDriver {
   readonly #openers = new Map<number, Opener>()
   readonly #listeners = new Map<number, Opener>()
   readonly #clock: () => number
+  readonly totals: LaneCounts
   #nextJob = 0
 
-  constructor(clock: () => number, region: (id: number) => Uint8Array | undefined) {
+  constructor(
+    clock: () => number,
+    totals: LaneCounts,
+    region: (id: number) => Uint8Array | undefined
+  ) {
     this.#clock = clock
+    this.totals = totals
     this.#host = new SocketHost(
       {
         frames: (lane, bytes, from, ends, count) => {

@@ -12,10 +12,17 @@ import type { RingProducer } from "./ring.ts"
 import type { OpenChunk, SlabWriter } from "./slab.ts"
 
 /** A turn that published so much is likely to be followed by another one at once. */
-const bulkBytes = 65_536
+const bulkBytes = 16_384
 
-/** Bytes that may lie published before the main thread is woken in any case. */
-const patience = 524_288
+/**
+ * Bytes that may lie published before the main thread is woken in any case: at 512 KiB the
+ * wake-ups cost it as much as all the rest, at 2 MiB a quarter of that.
+ */
+const patience = 2_097_152
+
+/** A read so long makes a lane read straight into a chunk of its own, until reads are short. */
+const longRead = 65_536
+const shortRead = 16_384
 
 const encoder = new TextEncoder()
 const noText = new Uint8Array(0)
@@ -30,32 +37,24 @@ interface Waiting {
 export class Outlet {
   readonly #ring: RingProducer
   readonly #slab: SlabWriter
-  readonly #slabBuffer: ArrayBufferLike
   readonly #table: Int32Array
   readonly #bell: Doorbell
-  readonly #readBytes: number
   /** The chunk into which the frames of all lanes with short reads are packed. */
   #pack: OpenChunk | undefined
   #waiting: Array<Waiting> = []
   readonly #held = new Set<HostLane>()
+  /** The end of this turn flushes; something waits for it. */
   #scheduled = false
+  #due = false
   /** Bytes published in this turn, and since the last doorbell. */
   #turnBytes = 0
   #unrung = 0
 
-  constructor(
-    ring: RingProducer,
-    slab: SlabWriter,
-    table: Int32Array,
-    bell: Doorbell,
-    readBytes: number
-  ) {
+  constructor(ring: RingProducer, slab: SlabWriter, table: Int32Array, bell: Doorbell) {
     this.#ring = ring
     this.#slab = slab
-    this.#slabBuffer = slab.memory.bytes.buffer
     this.#table = table
     this.#bell = bell
-    this.#readBytes = readBytes
   }
 
   /** Whether everything is out. */
@@ -74,39 +73,31 @@ export class Outlet {
   frames(lane: HostLane, bytes: Uint8Array, from: number, ends: Int32Array, count: number): void {
     let done = 0
     if (this.#waiting.length === 0) {
-      done =
-        bytes.buffer === this.#slabBuffer
-          ? this.#inPlace(lane, bytes, from, ends, count)
-          : this.#packed(lane, bytes, from, ends, 0, count)
-      if (done < count && bytes.buffer === this.#slabBuffer) {
-        done = this.#packed(lane, bytes, from, ends, done, count)
-      }
+      if (bytes === this.#slab.memory.bytes) done = this.#inPlace(lane, from, ends, count)
+      if (done < count) done = this.#packed(lane, bytes, from, ends, done, count)
     }
     if (done < count) this.#waitWithFrames(lane, bytes, from, ends, done, count)
     else this.#holdWhenBehind(lane)
+    // A long turn: the main thread takes the first of it while the rest is read.
+    if (this.#unrung >= patience) this.flush()
   }
 
-  /** Where the lane's next read goes: straight into a chunk while reads fill the buffer. */
-  readInto(lane: HostLane): Uint8Array | undefined {
-    const { place } = lane
-    let chunk = place.chunk
-    if (chunk !== undefined) {
-      chunk.fill += lane.lastRead
-      if (lane.lastRead < this.#readBytes / 4) {
-        this.#leaveChunk(lane)
-        return undefined
+  /** Where the lane's next read goes: straight into a chunk while reads are long. */
+  readInto(lane: HostLane): OpenChunk | undefined {
+    const { chunk } = lane.place
+    if (lane.lastRead >= (chunk === undefined ? longRead : shortRead)) {
+      if (chunk !== undefined && chunk.end - chunk.fill >= longRead) return chunk
+      // A long frame would be copied from chunk to chunk.
+      const long = lane.cutBytes * 2 > this.#slab.memory.shape.chunkBytes
+      const next = long ? undefined : this.#openForReading()
+      if (next !== undefined) {
+        lane.moveInto(next)
+        if (chunk !== undefined) this.#slab.retire(chunk.chunk)
+        return next
       }
-    } else if (lane.lastRead < this.#readBytes) return undefined
-    if (chunk === undefined || chunk.end - chunk.fill < this.#readBytes) {
-      this.#leaveChunk(lane)
-      // Half of the slab is kept for packing: long readers may sit on their chunks.
-      if (this.#slab.freeChunks * 2 < this.#slab.memory.shape.chunks) this.#slab.reclaim()
-      if (this.#slab.freeChunks * 2 < this.#slab.memory.shape.chunks) return undefined
-      chunk = this.#slab.open(this.#readBytes)
-      if (chunk === undefined) return undefined
-      place.chunk = chunk
     }
-    return this.#slab.memory.bytes.subarray(chunk.fill, chunk.fill + this.#readBytes)
+    this.#leaveChunk(lane)
+    return undefined
   }
 
   /** The lane has ended. */
@@ -136,10 +127,9 @@ export class Outlet {
    * the wake-up waits for the next turn: it costs as much as reading several frames' bytes.
    */
   flush(): void {
-    this.#scheduled = false
+    this.#due = false
     this.#ring.publish()
     const bulk = this.#turnBytes >= bulkBytes
-    this.#unrung += this.#turnBytes
     this.#turnBytes = 0
     if (bulk && this.#unrung < patience) this.flushSoon()
     else {
@@ -148,10 +138,19 @@ export class Outlet {
     }
   }
 
+  /** A chunk for one lane. Half of the slab is kept for packing: long readers may sit on theirs. */
+  #openForReading(): OpenChunk | undefined {
+    const half = this.#slab.memory.shape.chunks / 2
+    if (this.#slab.freeChunks < half) this.#slab.reclaim()
+    return this.#slab.freeChunks < half ? undefined : this.#slab.open(longRead)
+  }
+
   /** The lane reads into no chunk of its own any more. */
-  #leaveChunk({ place }: HostLane): void {
-    if (place.chunk !== undefined) this.#slab.retire(place.chunk.chunk)
-    place.chunk = undefined
+  #leaveChunk(lane: HostLane): void {
+    const { chunk } = lane.place
+    if (chunk === undefined) return
+    lane.leave(chunk)
+    this.#slab.retire(chunk.chunk)
   }
 
   #tryRecord(
@@ -179,19 +178,12 @@ export class Outlet {
   }
 
   /** Publishes frames that were read straight into the lane's chunk; returns how many. */
-  #inPlace(
-    lane: HostLane,
-    bytes: Uint8Array,
-    from: number,
-    ends: Int32Array,
-    count: number
-  ): number {
+  #inPlace(lane: HostLane, from: number, ends: Int32Array, count: number): number {
     const { chunk } = lane.place
     if (chunk === undefined || chunk.entryEnd - chunk.entry < count) return 0
-    const base = bytes.byteOffset
-    if (!this.#publish(lane, chunk, count, base + from, (ends[count - 1] ?? 0) - from)) return 0
+    if (!this.#publish(lane, chunk, count, from, (ends[count - 1] ?? 0) - from)) return 0
     const table = this.#slab.memory.ends
-    for (let i = 0, entry = chunk.entry; i < count; i++) table[entry++] = base + (ends[i] ?? 0)
+    for (let i = 0, entry = chunk.entry; i < count; i++) table[entry++] = ends[i] ?? 0
     chunk.entry += count
     return count
   }
@@ -252,6 +244,7 @@ export class Outlet {
     words[at + At.d] = from
     place.handedOver = (place.handedOver + bytes) | 0
     this.#turnBytes += bytes
+    this.#unrung += bytes
     this.#slab.published(chunk.chunk)
     this.flushSoon()
     return true
@@ -259,9 +252,13 @@ export class Outlet {
 
   /** Flushes at the end of this turn, also when nothing was published. */
   flushSoon(): void {
+    this.#due = true
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(() => this.flush())
+    setImmediate(() => {
+      this.#scheduled = false
+      if (this.#due) this.flush()
+    })
   }
 
   #waitWithFrames(

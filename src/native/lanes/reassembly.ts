@@ -2,9 +2,10 @@
  * Turns the reads of one connection into whole frames, the same way in a worker and on the
  * main thread.
  *
- * Frames that lie whole in a read are never copied here; neighbours leave as one run. Only a
- * frame that a read cuts is kept, in private memory that grows with the bytes that really
- * arrived, so neither an announced length nor a slow peer takes memory that it did not send.
+ * Frames that lie whole in a read are never copied here; neighbours leave as one run. A frame
+ * that a read cuts stays where it is when the next read will lie right behind it. Otherwise it
+ * is kept in private memory that grows with the bytes that really arrived, so neither an
+ * announced length nor a slow peer takes memory that it did not send.
  */
 import { FrameRefusal, type FramerSession } from "../Framer.ts"
 
@@ -23,6 +24,9 @@ const oneEnd = new Int32Array(1)
 /** Bytes taken at once while a cut frame's length is not known yet. */
 const probeBytes = 64
 
+/** Memory for cut frames that a lane keeps from one cut to the next. */
+const keptBytes = 16_384
+
 const nothing: Uint8Array = new Uint8Array(0)
 
 /** The receive side of one connection. */
@@ -30,9 +34,11 @@ export class Reassembly {
   readonly #session: FramerSession
   readonly #maxFrame: number
   readonly #sink: FrameSink
-  /** The bytes of the frame that the last read cut. */
+  /** The frame that the last read cut, its bytes from the start of this memory on. */
   #cut = nothing
   #held = 0
+  /** Where the cut frame starts when it stayed where it was read, otherwise -1. */
+  #stayedAt = -1
   /** The run under construction. */
   #bytes = nothing
   #from = 0
@@ -51,17 +57,41 @@ export class Reassembly {
 
   /**
    * Takes one read. Frames before a refusal have reached the sink when it throws, and no frame
-   * reaches it afterwards.
+   * reaches it afterwards. With `stays` the next read lies in the same memory right behind this
+   * one, unless `moveCut` or `keepCut` is called before.
    */
-  read(bytes: Uint8Array, from: number, to: number): void {
+  read(bytes: Uint8Array, from: number, to: number, stays = false): void {
     let next = from
-    if (this.#held > 0) next = this.#complete(bytes, from, to)
+    if (this.#stayedAt >= 0) {
+      next = from - this.#held
+      this.#held = 0
+      this.#stayedAt = -1
+    } else if (this.#held > 0) next = this.#complete(bytes, from, to)
     try {
       next = this.#scan(bytes, next, to)
     } finally {
       this.flush()
     }
-    if (next < to) this.#keep(bytes, next, to)
+    if (next < to) this.#hold(bytes, next, to, stays)
+    else if (this.#held === 0) this.#cut = nothing
+  }
+
+  /** Copies a cut frame that stayed to where the next read follows it; returns its bytes. */
+  moveCut(memory: Uint8Array, at: number): number {
+    if (this.#stayedAt < 0) return 0
+    memory.copyWithin(at, this.#stayedAt, this.#stayedAt + this.#held)
+    this.#stayedAt = at
+    return this.#held
+  }
+
+  /** Keeps a cut frame that stayed in memory: the next read goes elsewhere. */
+  keepCut(memory: Uint8Array): void {
+    const from = this.#stayedAt
+    if (from < 0) return
+    const to = from + this.#held
+    this.#stayedAt = -1
+    this.#held = 0
+    this.#append(memory, from, to)
   }
 
   /** Hands over a frame that the session made, in order with the frames of the stream. */
@@ -128,21 +158,23 @@ export class Reassembly {
     this.#append(bytes, next, next + rest)
     next += rest
     if (this.#held === length) {
-      const frame = this.#cut
       this.#held = 0
-      this.#cut = nothing
       try {
-        this.#scan(frame, 0, length)
+        this.#scan(this.#cut, 0, length)
       } finally {
         this.flush()
+        if (this.#cut.length > keptBytes) this.#cut = nothing
       }
     }
     return next
   }
 
-  #keep(bytes: Uint8Array, from: number, to: number): void {
+  #hold(bytes: Uint8Array, from: number, to: number, stays: boolean): void {
     this.#checkHead(to - from)
-    this.#append(bytes, from, to)
+    if (stays) {
+      this.#stayedAt = from
+      this.#held = to - from
+    } else this.#append(bytes, from, to)
   }
 
   /** A frame whose length is still unknown may not grow without end either. */

@@ -19,11 +19,14 @@ export interface Settings {
   readonly workers?: number | { readonly min: number; readonly max: number }
   /** Bytes that one lane may have unsent. Default 1 MiB. */
   readonly sendBytes?: number
-  /** Bytes that one lane may have read and its user not taken. Default 2 MiB. */
+  /**
+   * Bytes that one lane may have read and its user not taken. Default 4 MiB: twice of what may
+   * lie there before the main thread is woken, so that reading goes on while it takes.
+   */
   readonly receiveBytes?: number
   /**
-   * Bytes that a lane reads before others get their turn. Default 256 KiB: four reads, so that
-   * one flood delays its neighbours by less than a tenth of a millisecond.
+   * Bytes that a lane reads before others get their turn. Default 2 MiB, eight reads: about half
+   * a millisecond. To stop and to start the reading costs as much as some dozen frames.
    */
   readonly readBudget?: number
   /** Bytes of one write job. Default 64 KiB, what a socket's buffer takes at once. */
@@ -54,27 +57,42 @@ export interface Settings {
 /** What bounds each lane of the pool. */
 export const limitsOf = (settings: Settings): LaneLimits => ({
   sendBytes: settings.sendBytes ?? 1_048_576,
-  receiveBytes: settings.receiveBytes ?? 2097152,
-  readBudget: settings.readBudget ?? 262_144,
+  receiveBytes: settings.receiveBytes ?? 4_194_304,
+  readBudget: settings.readBudget ?? 2_097_152,
   writeBudget: settings.writeBudget ?? 65_536,
   openWithin: settings.openWithin ?? 10_000,
   stallWithin: settings.stallWithin ?? 30_000,
   closeWithin: settings.closeWithin ?? 1_000
 })
 
+/**
+ * When workers start and park.
+ *
+ * Work that comes to a thread at random waits for r / (2 (1 - r)) times its own length when the
+ * thread is busy for a share r of the time: 1.2 lengths at 0.7, 4.5 at 0.9. So a worker starts
+ * when they are busy for more than 0.7 on average, for three samples, which is ten times what it
+ * takes to start. Between two workers that load is 0.35 each, far above 0.1, below which one
+ * parks; what it leaves to the last one is below 0.2. Neither change brings about the other. A
+ * worker that idles costs memory only, so it has five seconds.
+ */
+const changes = { startAbove: 0.7, parkBelow: 0.1, busySamples: 3, idleSamples: 50 }
+
+/** Milliseconds between two samples of the load. */
+const sampleEvery = 100
+
 /** What the pool's workers are made with. */
 export const crewSettings = (
   settings: Settings,
   limits: LaneLimits,
-  clock: () => number
+  hooks: Pick<CrewSettings, "clock" | "sampled">
 ): CrewSettings => {
   const { workers = { min: 1, max: Math.max(1, availableParallelism() - 1) } } = settings
   const { min, max } = typeof workers === "number" ? { min: workers, max: workers } : workers
   return {
-    load: { min, max, startAbove: 0.7, parkBelow: 0.1, busySamples: 3, idleSamples: 50 },
-    sampleEvery: 100,
+    load: { min, max, ...changes },
+    sampleEvery,
     stopWithin: settings.stopWithin ?? 5_000,
-    clock,
+    ...hooks,
     sizes: {
       inboxWords: settings.inboxWords ?? 262_144,
       outboxWords: settings.outboxWords ?? 65_536,

@@ -67,6 +67,8 @@ export class SlabReader {
 /** A chunk, or a run of chunks for one long frame, while the worker writes into it. */
 export interface OpenChunk {
   readonly chunk: number
+  /** The whole slab. */
+  readonly memory: Uint8Array
   /** Offsets in the slab: the next free byte, and the end. */
   fill: number
   readonly end: number
@@ -147,6 +149,7 @@ export class SlabWriter {
     const entries = chunkBytes / bytesPerEntry
     return {
       chunk,
+      memory: this.memory.bytes,
       fill: chunk * chunkBytes,
       end: (chunk + run) * chunkBytes,
       entry: chunk * entries,

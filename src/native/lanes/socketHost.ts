@@ -6,10 +6,14 @@ import type * as net from "node:net"
 import type { Framer } from "../Framer.ts"
 import { HostLane, type LaneHost } from "./hostLane.ts"
 import type { LaneSetup, OpenFailure, OpenJob, PeerInfo } from "./jobs.ts"
+import type { OpenChunk } from "./slab.ts"
 import * as Sockets from "./sockets.ts"
 
-/** Bytes of one read; it fits a processor's second-level cache, longer ones were slower. */
-export const readBytes = 65_536
+/**
+ * Bytes of one read. After each read the kernel may tell the peer of room and send for it, so
+ * reads of 64 KiB cost up to twice as much for each byte; it still fits a second-level cache.
+ */
+const readBytes = 262_144
 
 /** Where a host reports to. */
 export interface HostEvents {
@@ -20,8 +24,8 @@ export interface HostEvents {
   readonly peerEnded: LaneHost["peerEnded"]
   readonly closed: LaneHost["closed"]
   readonly region: LaneHost["region"]
-  /** Where the lane's next read goes; undefined: into the host's own buffer. */
-  readonly readInto: (lane: HostLane) => Uint8Array | undefined
+  /** The chunk into which the lane's next read goes; undefined: into the host's own buffer. */
+  readonly readInto: (lane: HostLane) => OpenChunk | undefined
   /** Whether nothing runs on this thread but this host. */
   readonly isAlone: boolean
   readonly opened: (job: number, lane: HostLane, peer: PeerInfo) => void
@@ -259,6 +263,8 @@ class LaneReader implements Sockets.Reader {
   readonly #staging: Uint8Array
   readonly #events: HostEvents
   #buffer: Uint8Array
+  /** Where the buffer lies, if it is not for consuming. */
+  #chunk: OpenChunk | undefined
   #fullReads = 0
   #isWatched = false
   /** A read was taken since the last look for misses. */
@@ -274,13 +280,13 @@ class LaneReader implements Sockets.Reader {
   readonly took = (length: number): boolean => {
     const room = this.#buffer.length
     this.#hasTaken = true
-    const goesOn = this.read(this.#buffer, length, room)
+    const goesOn = this.#take(length, room)
     this.#fullReads = goesOn && length === room ? this.#fullReads + 1 : 0
     return goesOn
   }
 
   readonly read = (bytes: Uint8Array, length: number, room: number): boolean =>
-    this.lane === undefined ? false : this.lane.read(bytes, length, room)
+    this.lane === undefined ? false : this.lane.read(bytes, 0, length, room)
 
   readonly missed = (): Uint8Array | undefined => {
     const hasTaken = this.#hasTaken
@@ -290,15 +296,31 @@ class LaneReader implements Sockets.Reader {
     return this.lane?.unread() === true ? this.buffer() : undefined
   }
 
+  #take(length: number, room: number): boolean {
+    const chunk = this.#chunk
+    if (chunk === undefined) return this.read(this.#buffer, length, room)
+    const from = chunk.fill
+    chunk.fill += length
+    return this.lane === undefined ? false : this.lane.read(chunk.memory, from, chunk.fill, room)
+  }
+
   /** What is consumed here is read into one buffer again and again, which stays in a cache. */
   #choose(): Uint8Array | undefined {
     const { lane } = this
+    this.#chunk = undefined
     if (lane === undefined) return undefined
-    if (!lane.consumes) return this.#events.readInto(lane)
+    if (!lane.consumes) return this.#chooseChunk(lane)
     const atOnce = this.#fullReads > 0 && this.#fullReads < readsInARow
     const into = lane.into(atOnce && this.#events.isAlone)
     if (lane.isBorrowing) this.#watch(lane)
     return into
+  }
+
+  #chooseChunk(lane: HostLane): Uint8Array | undefined {
+    this.#chunk = this.#events.readInto(lane)
+    if (this.#chunk === undefined) return undefined
+    const { end, fill, memory } = this.#chunk
+    return memory.subarray(fill, Math.min(fill + readBytes, end))
   }
 
   /**

@@ -15,7 +15,7 @@ import { Outlet } from "./outlet.ts"
 import { At, In, Out, Row, type WorkerMemory } from "./records.ts"
 import { RingConsumer, RingProducer } from "./ring.ts"
 import { type SlabShape, slabMemory, SlabWriter } from "./slab.ts"
-import { readBytes, SocketHost } from "./socketHost.ts"
+import { SocketHost } from "./socketHost.ts"
 
 /** What a worker is started with. */
 export interface WorkerStart {
@@ -47,7 +47,7 @@ const table = new Int32Array(memory.table)
 const regions = new Map(start.regions.map(([id, buffer]) => [id, new Uint8Array(buffer)]))
 const slab = new SlabWriter(slabMemory(memory.slab, start.slabShape))
 const outbox = new RingProducer(new Int32Array(memory.outbox))
-const outlet = new Outlet(outbox, slab, table, mainBell, readBytes)
+const outlet = new Outlet(outbox, slab, table, mainBell)
 
 const slots = table.length / Row.words
 const lanes: Array<HostLane | undefined> = Array.from({ length: slots })
@@ -164,15 +164,10 @@ const loop = (): void => {
     setImmediate(loop)
     return
   }
-  ownBell.arm()
-  // Whoever makes room or catches up from here on rings; who did so before is seen now.
-  outlet.retry()
-  if (inbox.poll()) {
-    ownBell.disarm()
-    setImmediate(loop)
-    return
-  }
-  const ring = ownBell.sleep()
+  const ring = ownBell.sleepUnless(() => {
+    outlet.retry()
+    return inbox.poll()
+  })
   if (ring === undefined) setImmediate(loop)
   else void ring.then(loop)
 }
@@ -215,3 +210,5 @@ const obey = (message: WorkerMessage): void => {
 
 port.on("message", obey)
 loop()
+// From here on the thread's load is that of its lanes.
+port.postMessage("up")

@@ -9,7 +9,7 @@ import type { EventLoopUtilization } from "node:perf_hooks"
 import { Worker } from "node:worker_threads"
 import { workerModule } from "../workerModule.ts"
 import type { EndReason, OpenFailure, PeerInfo } from "./jobs.ts"
-import { LaneCore, type LaneDriver } from "./laneCore.ts"
+import { LaneCore, type LaneCounts, type LaneDriver } from "./laneCore.ts"
 import { Inlet } from "./inlet.ts"
 import { heapLimits, type LinkSizes, workerMemory } from "./linkMemory.ts"
 import type { Opener } from "./opener.ts"
@@ -25,6 +25,7 @@ export interface LinkEvents {
   /** A record of an older lane was dropped. */
   readonly stale: () => void
   readonly regions: () => ReadonlyArray<readonly [number, SharedArrayBuffer]>
+  readonly totals: LaneCounts
 }
 
 /** Records per drain, so that the loop's other work gets its turn. */
@@ -32,6 +33,7 @@ const recordsPerTurn = 4096
 
 /** One worker, seen from the main thread. */
 export class WorkerLink implements LaneDriver {
+  readonly totals: LaneCounts
   readonly #events: LinkEvents
   readonly #sizes: LinkSizes
   readonly #origin: number
@@ -56,11 +58,13 @@ export class WorkerLink implements LaneDriver {
   parked = false
   /** The worker was asked to end. */
   asked = false
+  /** The worker's load at the last sample; none while it starts, which is no load of lanes. */
   #load: EventLoopUtilization | undefined
 
   constructor(sizes: LinkSizes, origin: number, mainBell: SharedArrayBuffer, events: LinkEvents) {
     this.#sizes = sizes
     this.#events = events
+    this.totals = events.totals
     this.#origin = origin
     const memory = workerMemory(sizes, mainBell)
     this.#inlet = new Inlet(memory)
@@ -68,12 +72,8 @@ export class WorkerLink implements LaneDriver {
     this.#slab = new SlabReader(slabMemory(memory.slab, sizes.slab))
     this.#table = new Int32Array(memory.table)
     this.#generations = new Int32Array(sizes.lanes)
-    const start: WorkerStart = {
-      memory,
-      origin,
-      slabShape: sizes.slab,
-      regions: events.regions()
-    }
+    const regions = events.regions()
+    const start: WorkerStart = { memory, origin, slabShape: sizes.slab, regions }
     this.#worker = new Worker(workerModule(import.meta.url, "worker"), {
       workerData: start,
       name: "handfast-io",
@@ -81,6 +81,8 @@ export class WorkerLink implements LaneDriver {
     })
     this.#worker.on("error", (error) => (this.#crash = String(error)))
     this.#worker.on("exit", (code) => this.#exited(code))
+    const { performance: load } = this.#worker
+    this.#worker.once("message", () => (this.#load = load.eventLoopUtilization()))
     this.#worker.unref()
   }
 
@@ -109,13 +111,10 @@ export class WorkerLink implements LaneDriver {
 
   /** The share of the time since the last call that the worker was busy, 0 to 1. */
   utilization(): number {
-    if (this.#gone) return 0
-    const { performance } = this.#worker
-    const now = performance.eventLoopUtilization()
-    const { utilization } =
-      this.#load === undefined ? now : performance.eventLoopUtilization(now, this.#load)
-    this.#load = now
-    return utilization
+    const before = this.#load
+    if (this.#gone || before === undefined) return 0
+    this.#load = this.#worker.performance.eventLoopUtilization()
+    return this.#worker.performance.eventLoopUtilization(this.#load, before).utilization
   }
 
   /** Dispatches an open job; its number, or undefined when too many are out. */

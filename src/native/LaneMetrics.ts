@@ -1,0 +1,138 @@
+/**
+ * What lanes and their pools count, brought up to date ten times a second and when a pool stops.
+ * Counters are cumulative and, like the gauges of what is open, sums over all pools of the process.
+ *
+ * @since 0.1.0
+ */
+import type * as Context from "effect/Context"
+import * as Metric from "effect/Metric"
+import type { Stats } from "./IoPool.ts"
+
+const counter = (name: string, description: string) =>
+  Metric.counter(`handfast_lane_${name}`, { description, incremental: true })
+
+const gauge = (name: string, description: string) =>
+  Metric.gauge(`handfast_lane_${name}`, { description })
+
+/**
+ * Connections, and listeners, that were asked for.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const opened = counter("opened_total", "Lanes opened")
+
+/**
+ * Whole frames that reached the main thread.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const framesReceived = counter("frames_received_total", "Frames handed to users")
+
+/**
+ * Bytes of these frames.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const bytesReceived = counter("received_bytes_total", "Bytes handed to users")
+
+/**
+ * Bytes that the kernel has taken.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const bytesSent = counter("sent_bytes_total", "Bytes that left for the kernel")
+
+/**
+ * Open jobs done on the main thread because no worker had room.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const fallbacks = counter("fallbacks_total", "Open jobs that found no room in a worker")
+
+/**
+ * Results that came back for an older lane of the same place and were dropped.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const stale = counter("stale_results_total", "Records of an older lane, dropped")
+
+/**
+ * Worker threads that crashed.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const workersCrashed = counter("workers_crashed_total", "Workers that crashed")
+
+/**
+ * Lanes that are open.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const lanes = gauge("lanes", "Open lanes")
+
+/**
+ * Workers that take new lanes.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const workers = gauge("workers", "Active workers")
+
+/**
+ * The most bytes that any lane had unsent.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const sendHighWater = gauge("send_high_water_bytes", "Most bytes unsent in one lane")
+
+/**
+ * The most bytes that any lane had read and its user not taken.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const receiveHighWater = gauge("receive_high_water_bytes", "Most bytes untaken in one lane")
+
+/** What is added up, over time and over pools. */
+const sums = {
+  lanesOpened: opened,
+  framesReceived,
+  bytesReceived,
+  bytesSent,
+  fallbacks,
+  stale,
+  workersCrashed,
+  lanes,
+  workers
+}
+
+/** Of these the highest counts. */
+const peaks = { sendHighWater, receiveHighWater }
+
+const keysOf = <K extends string>(record: Record<K, unknown>): ReadonlyArray<K> =>
+  Object.keys(record) as Array<K>
+
+/** Follows the counts of one pool. Private: `IoPool` calls what it returns. */
+export const follow = (context: Context.Context<never>) => {
+  const before = new Map<keyof typeof sums, number>()
+  return (stats: Stats): void => {
+    for (const key of keysOf(sums)) {
+      const added = stats[key] - (before.get(key) ?? 0)
+      before.set(key, stats[key])
+      if (added !== 0) sums[key].modifyUnsafe(added, context)
+    }
+    for (const key of keysOf(peaks)) {
+      const peak = peaks[key]
+      if (stats[key] > peak.valueUnsafe(context).value) peak.updateUnsafe(stats[key], context)
+    }
+  }
+}
