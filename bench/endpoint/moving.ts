@@ -105,9 +105,10 @@ export const healing = (): Promise<Record<string, Outcome>> =>
       /** A provider whose queue pairs are met through the relay. */
       const relayedVerbs = Effect.gen(function* () {
         const provider = Context.get(yield* Layer.build(verbsOf(through)), Verbs)
-        const { lid } = yield* (yield* provider.open("lo")).port()
+        const device = yield* provider.open("lo")
+        const { lid } = yield* device.port()
         relayed.set(lid, yield* Effect.promise(() => relay.open(() => lid)))
-        return Layer.succeed(Verbs, provider)
+        return Layer.succeed(Verbs, { ...provider, open: () => Effect.succeed(device) })
       })
       const there = yield* Layer.build(over(yield* relayedVerbs, { engine }))
       const { server: peer } = Context.get(there, TransferNode)
