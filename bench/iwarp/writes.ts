@@ -45,7 +45,11 @@ const memoryOf = (privateData: Uint8Array) => {
 }
 
 /** Writes by iWARP; a message behind them, and its answer, tell that all are in place. */
-export const byIwarp = (on: On, crc: boolean): Promise<Record<string, Outcome>> =>
+export const byIwarp = (
+  on: On,
+  crc: boolean,
+  wanted: ReadonlyArray<Size> = names
+): Promise<Record<string, Outcome>> =>
   Effect.runPromise(
     Effect.gen(function* () {
       const port = yield* Effect.promise(() =>
@@ -75,7 +79,7 @@ export const byIwarp = (on: On, crc: boolean): Promise<Record<string, Outcome>> 
       })
 
       const outcomes: Array<Record<string, Outcome>> = []
-      for (const size of names) {
+      for (const size of wanted) {
         const [bytes, count] = sizes[size]
         // What is compiled late is compiled after half a run.
         yield* run(bytes, count / 2)

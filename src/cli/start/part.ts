@@ -109,7 +109,9 @@ const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
     })
   )
   const provider = Context.get(yield* Layer.build(verbs), Verbs)
-  const { lid } = yield* (yield* provider.open(part.nic)).port()
+  // Each opening of a device has a port of its own, so the node gets this one.
+  const device = yield* provider.open(part.nic)
+  const { lid } = yield* device.port()
   tell({ _tag: "Up", meetingPort: lid })
   yield* Effect.promise(() => ear.goes)
   const node = TransferNode.layer({
@@ -121,7 +123,10 @@ const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
     engine: { patience: 60_000, stall: 1_000 }
   })
   const journal = Journal.layerSqlite({ file: join(part.directory, `${part.name}.journal`) })
-  const services = Layer.provide(node, [Layer.succeed(Verbs, provider), journal])
+  const services = Layer.provide(node, [
+    Layer.succeed(Verbs, { ...provider, open: () => Effect.succeed(device) }),
+    journal
+  ])
   yield* Effect.provide(story(part, ear), services)
 })
 

@@ -1,0 +1,21 @@
+/** The other process of a run: a node whose memory may be written. */
+import * as Effect from "effect/Effect"
+import { TransferEngine } from "../../src/actors/endpoint/TransferEngine.ts"
+import { TransferNode } from "../../src/actors/endpoint/TransferNode.ts"
+import { memoryBytes } from "../iwarp/ends.ts"
+import { node } from "./moving.ts"
+
+const program = Effect.gen(function* () {
+  const engine = yield* TransferEngine
+  const { server } = yield* TransferNode
+  yield* engine.register({
+    name: "inbox",
+    memory: memoryBytes,
+    access: ["local-write", "remote-write"]
+  })
+  process.send!({ port: Number(server.split(":")[1]) })
+  yield* Effect.never
+})
+
+process.on("disconnect", () => process.exit())
+Effect.runFork(Effect.scoped(program).pipe(Effect.provide(node)))
