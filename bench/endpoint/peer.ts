@@ -14,7 +14,7 @@ const program = Effect.gen(function* () {
     access: ["local-write", "remote-write"]
   })
   process.send!({ port: Number(server.split(":")[1]) })
-  yield* Effect.never
+  return yield* Effect.never
 })
 
 process.on("disconnect", () => process.exit())
