@@ -14,9 +14,9 @@ export default {
     "`endpoints` also has two actors with their journals, which make and drain queue pairs. The",
     "storms are 240 and 1,000 peers that begin anew at once, against one host with real endpoints;",
     "`disturbed` has a client besides that is silent and one that drips, in turns with `quiet`.",
-    "`engine` moves memory to another process over software iWARP, as `provider` does alone, which",
-    "hears only in the end that all is in place; `waiting` is for a peer that takes connections and",
-    "says nothing, `healed` the time to the first octets after a cut of a second."
+    "`engine` moves memory to another process over software iWARP, as `provider` does alone,",
+    "which hears only in the end that all is in place; `waiting` is for a peer that takes",
+    "connections and says nothing, `healed` the time to the first octets after a cut."
   ].join(" "),
   contestants: {
     net: byNet,

@@ -58,6 +58,8 @@ export interface Told {
 }
 
 const host = "127.0.0.1"
+/** Milliseconds after a trouble in which both must have moved something, on a slow machine. */
+const RECOVERY = 30_000
 
 /** The device that this machine talks to itself by. */
 const loopback = (): string => {
@@ -221,6 +223,12 @@ export class Story {
       say(`${trouble.what} is back`)
     }
     for (const player of this.#players) this.#troubled.set(player, performance.now())
+    const end = performance.now() + RECOVERY
+    while (this.#troubled.size > 0) {
+      if (performance.now() > end) throw new Error(`nothing moves ${RECOVERY} ms after that`)
+      await pause(10)
+    }
+    say("both move memory again")
   }
 
   get #pieces(): number {
