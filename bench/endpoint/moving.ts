@@ -23,6 +23,8 @@ const over = (verbs: Layer.Layer<Verbs>, options: Partial<Options>) =>
   TransferNode.layer({
     host: "127.0.0.1",
     nics: ["lo"],
+    // As many as the provider has by itself.
+    endpoints: { rules: { queuePairs: 1 } },
     handshake: { port: 0 },
     ...options
   }).pipe(Layer.provide([verbs, Journal.layerMemory]))
@@ -33,7 +35,7 @@ export const node = over(verbsOf(), {})
 /** Writes of 64 KiB by the provider alone. */
 export const byProvider = () => byIwarp("worker", false, ["64k"])
 
-/** The same octets as transfers of 4 MiB, in slices of 64 KiB, to another process. */
+/** The same octets as transfers of 4 MiB, 32 at a time, in slices of 64 KiB. */
 export const byEngine = (): Promise<Record<string, Outcome>> =>
   Effect.runPromise(
     Effect.gen(function* () {
@@ -51,7 +53,7 @@ export const byEngine = (): Promise<Record<string, Outcome>> =>
         })
       const run = (count: number) => {
         const all = Array.from({ length: count }, (_, index) => write(index))
-        return Effect.map(Effect.all(all, { concurrency: 8 }), (moved) =>
+        return Effect.map(Effect.all(all, { concurrency: 32 }), (moved) =>
           moved.reduce((sum, { bytes }) => sum + bytes / SLICE, 0)
         )
       }
