@@ -271,7 +271,7 @@ describe("ways", () => {
     })
   )
 
-  it.sim("R33: a peer that moved is found again after a failed connect", seeds, () =>
+  it.sim("R33, H13: a peer that moved is found again after a failed connect", seeds, () =>
     Effect.gen(function* () {
       const { a, b, fabric, net } = yield* pair()
       const own = yield* shared(a, "own", 1000, 1)
@@ -334,7 +334,7 @@ describe("a peer that cannot be reached", () => {
     })
   )
 
-  it.sim("R28, R12: does not slow the others down", seeds, () =>
+  it.sim("R28, R12, H11: does not slow the others down", seeds, () =>
     Effect.gen(function* () {
       const black = (peer: string) => peer.startsWith("p3")
       const obstacle = (_: string, peer: string) => (black(peer) ? Effect.never : Effect.void)
