@@ -35,6 +35,12 @@ export interface SessionOptions {
 /** One for all connections of a thread: it only holds octets while it sums them up. */
 let crc: Crc32c.Crc32c | undefined
 
+/** Octets of one read that is checked: half a mebibyte took a third less time than 64 KiB. */
+const stagingBytes = 524_288
+
+/** What checks for all sessions of this thread. */
+const checker = (): Crc32c.Crc32c => (crc ??= Crc32c.make({ stagingBytes }))
+
 /** The least that an answer may want: whether a request can lead to anything at all. */
 const least = { crc: false, ird: 1, ord: 1, privateData: new Uint8Array(0) }
 
@@ -166,7 +172,7 @@ class Session implements FramerSession {
   }
 
   #terminate(cause: Terminate.Cause, checked: boolean): void {
-    const writer = new FpduWriter({ crc: checked ? (crc ??= Crc32c.make()) : undefined })
+    const writer = new FpduWriter({ crc: checked ? checker() : undefined })
     const message = new Outgoing()
     message.opcode = Opcode.terminate
     message.queue = Queue.terminate
@@ -184,7 +190,7 @@ class Session implements FramerSession {
       table: new RegionTable(this.#options.table),
       bind,
       settled,
-      crc: checked ? (crc ??= Crc32c.make()) : undefined,
+      crc: checked ? checker() : undefined,
       maximumUlpdu: this.#options.maximumUlpdu,
       answerWithin: this.#options.answerWithin
     })
