@@ -11,20 +11,14 @@ import * as IwarpDecoder from "../../src/schema/iwarp/IwarpDecoder.ts"
 import { encode } from "../../src/schema/iwarp/MessageCodec.ts"
 import { MpaReader } from "../../src/schema/iwarp/Mpa.ts"
 import { decode } from "../../src/schema/iwarp/Terminate.ts"
+import { Prng } from "../../src/testing/internal/prng.ts"
 import { Receiver } from "./receiver.ts"
 import { conversations, octets } from "./vectors.ts"
 
 const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 32))
 
-const random = (() => {
-  let state = seed | 0
-  return (below: number): number => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
-})()
+const prng = new Prng(seed, "hostile inputs")
+const random = (below: number): number => prng.below(below)
 
 const samples = conversations.flatMap(([, frames]) => frames.map(({ hex }) => octets(hex)))
 const fpdus = samples.filter((sample) => sample[2] !== 0x41 || sample[0] === 0)

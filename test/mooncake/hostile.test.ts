@@ -14,6 +14,7 @@ import * as MooncakeDecoder from "../../src/schema/mooncake/MooncakeDecoder.ts"
 import * as Notify from "../../src/schema/mooncake/Notify.ts"
 import * as Probe from "../../src/schema/mooncake/Probe.ts"
 import * as SegmentDescriptor from "../../src/schema/mooncake/SegmentDescriptor.ts"
+import { Prng } from "../../src/testing/internal/prng.ts"
 import { changed, tried } from "./tried.ts"
 import { octets, readerOf, sent } from "./vectors.ts"
 
@@ -50,15 +51,8 @@ const receive = ({ text, type }: Frame): string => {
 
 const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 32))
 
-const random = (() => {
-  let state = seed | 0
-  return (below: number): number => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
-})()
+const prng = new Prng(seed, "hostile inputs")
+const random = (below: number): number => prng.below(below)
 
 const typed = (type: Frame["type"], text: string): Uint8Array =>
   encode({ type, framing: "typed", text })
