@@ -2,12 +2,13 @@
  * A pool of I/O workers that own sockets, so that the main thread sees whole frames and keeps
  * its time for what decides.
  *
- * Which lanes go to a worker is a setting, because the hand-over has a price: each wake-up of
- * the main thread costs about 10 µs, paid once per turn of its loop. TLS always gains (a frame
- * costs the main thread some tens of nanoseconds instead of more than a microsecond, a
- * handshake microseconds instead of hundreds); large plain flows gain, because a batch spreads
- * the price; a framer that consumes frames itself gains all of it. Plain traffic in small
- * batches does not, so that is read on the main thread by default, by the same framer.
+ * Which lanes go to a worker is a setting, because the hand-over has a price: a wake-up of the
+ * main thread, paid once per turn of its loop. TLS gains: a frame and a handshake cost the main
+ * thread a small part of what they would (`cpu-tls` and `accept` in the benchmarks). Large plain
+ * flows spare the main thread too, but all threads together do more and the rate is lower
+ * (`process`, `rate`); a framer that consumes frames itself gains all of it. Plain traffic in
+ * small batches gains nothing, so by default all plain traffic whose framer does not consume is
+ * read on the main thread, by the same framer.
  *
  * @since 0.1.0
  */

@@ -6,10 +6,10 @@
  * Accepted bytes are written in order, or the lane ends with one error. A lane belongs to a
  * Scope; closing it lets what was accepted go out, within a limit, and releases once.
  *
- * A lone frame over the main-thread path takes about as long as Node's own socket, 22 µs there
- * and back within one thread. Through a worker it takes two wake-ups more: 40 µs on a busy
- * machine of two processors and more on an idle one, where processors sleep too. So the pool is
- * for throughput, for TLS and for a main thread that must stay free, not for the lowest latency.
+ * A lone frame over the main-thread path takes about as long as Node's own socket. Through a
+ * worker it takes two wake-ups more, and they cost most on an idle machine, whose processors
+ * sleep too (`over` and `wakes` in the benchmarks). So the pool is for TLS, for framers that
+ * consume and for a main thread that must stay free, not for the lowest latency.
  *
  * @since 0.1.0
  */

@@ -4,7 +4,8 @@
  * A thread that goes to sleep raises a flag, looks at its rings once more, and only then waits.
  * A thread that published looks at the flag after the publication. Whatever the order, one of
  * the two sees the other, so no record waits for a thread that sleeps. Ringing while the other
- * side is awake costs one load; a wake-up costs 7 to 50 µs whatever the primitive.
+ * side is awake costs one load; a wake-up costs far more, whatever the primitive (`wakes` in the
+ * benchmarks).
  */
 const epochAt = 0
 const asleepAt = 16

@@ -25,8 +25,8 @@ export interface Settings {
    */
   readonly receiveBytes?: number
   /**
-   * Bytes that a lane reads before others get their turn. Default 2 MiB, eight reads: about half
-   * a millisecond. To stop and to start the reading costs as much as some dozen frames.
+   * Bytes that a lane reads before others get their turn. Default 2 MiB, eight reads: less of
+   * them would stop and start the reading too often, and that has a price of its own.
    */
   readonly readBudget?: number
   /** Bytes of one write job. Default 64 KiB, what a socket's buffer takes at once. */

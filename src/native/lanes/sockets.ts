@@ -162,7 +162,7 @@ export const makeServer = (
 export const peerOf = (socket: net.Socket): PeerInfo => {
   const base = { address: socket.remoteAddress ?? "", port: socket.remotePort ?? 0 }
   if (!(socket instanceof tls.TLSSocket)) return base
-  // The other form of a peer's certificate costs a third of a millisecond more.
+  // The other form of a peer's certificate is parsed into an object, field by field.
   const certificate = socket.getPeerX509Certificate()
   return {
     ...base,

@@ -70,7 +70,7 @@ export class SoftCompletionQueue implements CompletionQueue {
     this.#putting += 1
   }
 
-  /** Who waits goes on at once, on the caller's stack: a task of its own costs microseconds. */
+  /** Who waits goes on at once, on the caller's stack: a task of its own costs a trip. */
   end(): void {
     this.#putting -= 1
     if (this.#putting > 0 || !this.#hasPut) return
