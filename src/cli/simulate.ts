@@ -5,7 +5,6 @@
  * The seeds are shared out among processes of this same command, each with a range of its own, so
  * the first failing seed does not depend on how many there are.
  */
-import { spawn } from "node:child_process"
 import { availableParallelism } from "node:os"
 import * as Argument from "effect/cli/Argument"
 import * as CliError from "effect/cli/CliError"
@@ -14,8 +13,10 @@ import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as ChildProcess from "effect/process/ChildProcess"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as Printout from "../testing/Printout.ts"
 import * as Sim from "../testing/Sim.ts"
 import type { Simulation } from "./simulations.ts"
@@ -93,26 +94,23 @@ class ProcessFailed extends Schema.TaggedError<ProcessFailed>()("ProcessFailed",
 
 const decodeFound = Schema.decodeUnknownOption(Schema.fromJsonString(Found))
 
+const textOf = <E>(octets: Stream.Stream<Uint8Array, E>): Effect.Effect<string, E> =>
+  Stream.mkString(Stream.decodeText(octets))
+
 /** Runs a part of the seeds in a process of its own. */
-const runApart = (task: Task): Effect.Effect<Found, ProcessFailed> =>
-  Effect.callback((resume) => {
-    const [, main] = process.argv
-    const flags = [...flagsOf(task), "--jobs", "1", "--json"]
-    const child = spawn(process.execPath, [...process.execArgv, main!, ...flags], {
-      stdio: ["ignore", "pipe", "pipe"]
-    })
-    const output = { stdout: "", stderr: "" }
-    child.stdout.setEncoding("utf8").on("data", (text: string) => (output.stdout += text))
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (output.stderr += text))
-    const fail = (detail: string) => resume(Effect.fail(new ProcessFailed({ detail })))
-    child.on("error", ({ message }) => fail(message))
-    child.on("close", () => {
-      const found = decodeFound(output.stdout)
-      if (Option.isSome(found)) resume(Effect.succeed(found.value))
-      else fail(output.stderr)
-    })
-    return Effect.sync(() => child.kill())
-  })
+const runApart = Effect.fnUntraced(function* (task: Task) {
+  const flags = [...flagsOf(task), "--jobs=1", "--json"]
+  const child = yield* ChildProcess.make(process.execPath, [
+    ...process.execArgv,
+    process.argv[1]!,
+    ...flags
+  ])
+  const texts = [textOf(child.stdout), textOf(child.stderr)] as const
+  const [stdout, stderr] = yield* Effect.all(texts, { concurrency: 2 })
+  const found = decodeFound(stdout)
+  if (Option.isSome(found)) return found.value
+  return yield* new ProcessFailed({ detail: stderr })
+}, Effect.scoped)
 
 const merge = (all: ReadonlyArray<Found>): Found => {
   const failed = all

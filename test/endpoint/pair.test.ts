@@ -85,6 +85,18 @@ describe("crossed openings", () => {
 })
 
 describe("two endpoints", () => {
+  it.sim("are one if a card talks to itself, and nobody is asked", { seeds: 3 }, () =>
+    Effect.gen(function* () {
+      const { a, fabric } = yield* pair
+      const link = yield* a.store.open(A)
+      const { key, own, peer } = ready(yield* a.store.stateOf(A))
+      assert.strictEqual(key, "self")
+      assert.deepStrictEqual(peer.half, own)
+      assert.strictEqual(yield* write(a, a, link, 64), "success")
+      assert.strictEqual(fabric.counters.earlyPosts, 0)
+    })
+  )
+
   it.sim("R10 use the smaller of their packet sizes", { seeds: 3 }, () =>
     Effect.gen(function* () {
       const { a, b, fabric } = yield* pair

@@ -4,6 +4,7 @@
  */
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { SimFabric } from "../../src/native/sim/SimFabric.ts"
 import { SendRequest } from "../../src/native/verbs/WorkRequest.ts"
 import { Faults } from "../../src/testing/index.ts"
@@ -39,6 +40,30 @@ describe("a full store", () => {
       assert.strictEqual([p, q].filter(({ isOpen }) => isOpen).length, 1)
       yield* Effect.sleep("1 second")
       assert.strictEqual(fabric.resources("a").queuePairs, 4)
+    })
+  )
+
+  it.sim("R20 evicts the oldest if it is told to, also if it was just used", { seeds: 3 }, () =>
+    Effect.gen(function* () {
+      const { a } = yield* crowd({ eviction: "fifo" })
+      const p = yield* a.store.open(pathOf("p"))
+      const q = yield* a.store.open(pathOf("q"))
+      yield* a.store.open(pathOf("p"))
+      yield* a.store.open(pathOf("r"))
+      assert.deepStrictEqual([p.isOpen, q.isOpen], [false, true])
+    })
+  )
+
+  it.sim("R18 R20 stays full while as many as may are being drained", { seeds: 3 }, () =>
+    Effect.gen(function* () {
+      const { a, fabric } = yield* crowd({ capacity: 1, retiring: 1 })
+      yield* a.store.open(pathOf("p"))
+      fabric.strike({ _tag: "SlowModify", node: "a", forMillis: 1_000, millis: 100 })
+      const q = yield* Effect.forkChild(a.store.open(pathOf("q")), { startImmediately: true })
+      const full = yield* Effect.flip(a.store.open(pathOf("r")))
+      assert.strictEqual(full._tag, "StoreFull")
+      assert.isTrue((yield* Fiber.join(q)).isOpen)
+      assert.isTrue((yield* a.store.open(pathOf("r"))).isOpen)
     })
   )
 

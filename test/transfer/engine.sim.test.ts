@@ -12,6 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import { TransferFailed } from "../../src/actors/endpoint/TransferError.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
+import { NoDescription } from "../../src/actors/endpoint/Directory.ts"
 import { it } from "../../src/testing/vitest.ts"
 import { differsAt, host, pair, pattern, shared, timed } from "./lab.ts"
 
@@ -403,6 +404,47 @@ describe("an engine", () => {
       assert.isTrue(millis >= 10_000 && millis < 16_000, `${millis}`)
       assert.strictEqual(differsAt(own.octets, kept.octets), -1)
       assert.include(net.retired, "stalled")
+    })
+  )
+
+  it.sim("R33: asks again while a peer that is not known yet does not answer", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, net } = yield* pair({ settings: { patience: 5_000 } })
+      const own = yield* shared(a, "own", 1000, 1)
+      yield* shared(b, "kept", 1000)
+      const write = { peer: "b", from: own.slice(), to: { buffer: "kept" } }
+      const silent = new NoDescription({ peer: "b", reason: "unanswered", detail: "nobody there" })
+      net.answers = Effect.fail(silent)
+      const inTime = yield* Effect.flip(a.write({ ...write, within: "2 seconds" }))
+      assert.deepInclude(inTime, { _tag: "TransferFailed", reason: "deadline" })
+      assert.deepStrictEqual(yield* Effect.flip(a.write(write)), silent)
+      const moving = yield* Effect.forkChild(a.write(write))
+      yield* Effect.sleep("1 second")
+      net.answers = Effect.void
+      assert.deepStrictEqual(yield* Fiber.join(moving), { moved: 1000, bytes: 1000 })
+    })
+  )
+
+  it.sim("R13: uses a link that its peer has opened, whenever its own next try is", seeds, () =>
+    Effect.gen(function* () {
+      let isRefused = true
+      const refused = { _tag: "Refused", message: "not now" }
+      const obstacle = () => (isRefused ? Effect.fail(refused) : Effect.void)
+      const waits = { firstWait: 60_000, longestWait: 60_000, patience: 600_000 }
+      const { a, b, net } = yield* pair({ settings: waits, wires: { obstacle } })
+      const own = yield* shared(a, "own", 1000, 1)
+      yield* shared(b, "kept", 1000)
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      const moving = yield* Effect.forkChild(timed(write))
+      yield* Effect.sleep("1 second")
+      isRefused = false
+      const link = yield* net.open(net.nics.get("a@sim0")!, "b@sim0")
+      const { lookups } = net
+      net.listeners.get("a")!(link)
+      const { millis } = yield* Fiber.join(moving)
+      assert.isBelow(millis, 2_000)
+      // Who begins anew has other keys, so the peer was asked for them first.
+      assert.strictEqual(net.lookups, lookups + 1)
     })
   )
 

@@ -114,7 +114,9 @@ export class Network {
   lookups = 0
   posts = 0
   /** How long the directory takes. */
-  answers: Effect.Effect<void> = Effect.void
+  answers: Effect.Effect<void, NoDescription> = Effect.void
+  /** Who is told of links that a peer has opened, by host. */
+  readonly listeners = new Map<string, (link: ReadyLink) => void>()
   readonly retired: Array<string> = []
   readonly #run: (effect: Effect.Effect<void>) => unknown
 
@@ -223,7 +225,11 @@ export const host = Effect.fnUntraced(function* <E, R>(
   const layer = (journal === undefined ? TransferEngine.layer(settings) : durable).pipe(
     Layer.provideMerge(Nics.layer(nics)),
     Layer.provide(
-      Layer.succeed(Links, { open: net.open, listen: () => Effect.void, retire: net.retire })
+      Layer.succeed(Links, {
+        open: net.open,
+        listen: (listener) => Effect.sync(() => void net.listeners.set(name, listener)),
+        retire: net.retire
+      })
     ),
     Layer.provide(Layer.succeed(Directory, { resolve: net.resolve })),
     Layer.provide(verbs)

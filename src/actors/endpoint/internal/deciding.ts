@@ -200,18 +200,22 @@ export const halfMade = (rules: Rules, state: State, own: Half, { id }: Circumst
   return Decision.persist<EndpointEvent>(new Crossed({ offer }), new Made({ own }))
 }
 
+/** What opens the gate without an acknowledgement. */
+const keyOf = (
+  { gate, path }: Rules,
+  { peer }: In<"Raising">,
+  { id }: Circumstances
+): Connected["key"] => {
+  if (id === path) return "self"
+  if (!peer.hasGate) return "no-gate"
+  return gate === "off" ? "off" : undefined
+}
+
 /** The own half is up. */
-export const raised = (rules: Rules, state: State, { id, now }: Circumstances): Decided => {
+export const raised = (rules: Rules, state: State, about: Circumstances): Decided => {
   if (state._tag !== "Raising") return Decision.none
-  const key =
-    id === rules.path
-      ? "self"
-      : !state.peer.hasGate
-        ? "no-gate"
-        : rules.gate === "off"
-          ? "off"
-          : undefined
-  const connected = Decision.persist<EndpointEvent>(new Connected({ at: now, key })).pipe(
+  const key = keyOf(rules, state, about)
+  const connected = Decision.persist<EndpointEvent>(new Connected({ at: about.now, key })).pipe(
     Decision.thenSettle(answerTo(state.epoch), Exit.succeed(answer(rules, state)))
   )
   return key === undefined ? connected : Decision.thenSettle(connected, opened, Exit.void)
