@@ -3,8 +3,8 @@ import { execFile, spawn } from "node:child_process"
 import * as net from "node:net"
 import * as Effect from "effect/Effect"
 import { type Outcome, median } from "../harness.ts"
-import { end, layer, type On } from "./ends.ts"
-import { elsewhere } from "./writes.ts"
+import { layer, type On } from "./ends.ts"
+import { connected, elsewhere } from "./writes.ts"
 
 const trips = 20_000
 const bytes = 64
@@ -18,12 +18,7 @@ const outcome = (times: ReadonlyArray<number>): Record<string, Outcome> => {
 export const byIwarp = (on: On, crc: boolean): Promise<Record<string, Outcome>> =>
   Effect.runPromise(
     Effect.gen(function* () {
-      const port = yield* Effect.promise(() =>
-        elsewhere(new URL("./peer.ts", import.meta.url), on, crc ? "crc" : "plain")
-      )
-      const own = yield* end
-      const to = { host: "127.0.0.1", port }
-      yield* own.device.connect({ to, queuePair: own.queuePair })
+      const { own } = yield* connected(on, crc)
       const times: Array<number> = []
       for (let trip = 0; trip < trips; trip++) {
         own.toReceive()

@@ -39,6 +39,16 @@ export const elsewhere = (module: URL, ...args: ReadonlyArray<string>): Promise<
   )
 }
 
+/** An own end, connected to one in another process. */
+export const connected = Effect.fnUntraced(function* (on: On, crc: boolean) {
+  const port = yield* Effect.promise(() =>
+    elsewhere(new URL("./peer.ts", import.meta.url), on, crc ? "crc" : "plain")
+  )
+  const own = yield* end
+  const to = { host: "127.0.0.1", port }
+  return { own, connection: yield* own.device.connect({ to, queuePair: own.queuePair }) }
+})
+
 const memoryOf = (privateData: Uint8Array) => {
   const view = new DataView(privateData.buffer, privateData.byteOffset)
   return { key: view.getUint32(0), address: view.getFloat64(4) }
@@ -52,12 +62,7 @@ export const byIwarp = (
 ): Promise<Record<string, Outcome>> =>
   Effect.runPromise(
     Effect.gen(function* () {
-      const port = yield* Effect.promise(() =>
-        elsewhere(new URL("./peer.ts", import.meta.url), on, crc ? "crc" : "plain")
-      )
-      const own = yield* end
-      const to = { host: "127.0.0.1", port }
-      const connection = yield* own.device.connect({ to, queuePair: own.queuePair })
+      const { connection, own } = yield* connected(on, crc)
       const { address, key } = memoryOf(connection.privateData)
       const write = new SendRequest()
       write.opcode = "write"

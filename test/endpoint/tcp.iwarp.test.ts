@@ -3,8 +3,6 @@
  * two, after the other one was killed and begun again (R6), and with a peer that knows no gate; and
  * one that gives up tells the other (R19). Method: all of it is real, on the loopback interface.
  */
-import { type ChildProcess, fork } from "node:child_process"
-import { once } from "node:events"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -21,6 +19,7 @@ import { Verbs } from "../../src/native/Verbs.ts"
 import type { Epoch } from "../../src/schema/Epoch.ts"
 import * as Body from "../../src/schema/mooncake/Body.ts"
 import * as Wire from "../../src/schema/mooncake/Handshake.ts"
+import * as Child from "../child.ts"
 import { success } from "../mooncake/vectors.ts"
 import { ask, frameIn, pool, tcpHost, type TcpHost, typed } from "./tcp.ts"
 
@@ -105,24 +104,9 @@ describe("two endpoints in one process", () => {
   )
 })
 
-/** Another process, killed at the latest when the test ends. */
+/** A peer in another process. */
 const spawn = (port = 0) =>
-  Effect.acquireRelease(
-    Effect.sync(() =>
-      fork(new URL("../fixtures/endpointPeer.ts", import.meta.url), [String(port)])
-    ),
-    kill
-  )
-
-const kill = (child: ChildProcess) =>
-  Effect.promise(async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return
-    child.kill("SIGKILL")
-    await once(child, "exit")
-  })
-
-const next = <A>(child: ChildProcess): Effect.Effect<A> =>
-  Effect.promise(async () => (await once(child, "message"))[0] as A)
+  Child.spawn(new URL("../fixtures/endpointPeer.ts", import.meta.url), String(port))
 
 interface Greeting extends Target {
   readonly path: string
@@ -138,18 +122,18 @@ describe("two endpoints in two processes", () => {
         let port = 0
         for (const octet of [7, 9]) {
           const child = yield* spawn(port)
-          const greeting = yield* next<Greeting>(child)
+          const greeting = yield* Child.next<Greeting>(child)
           port = greeting.port
           const link = yield* a.store.open(greeting.path)
           assert.strictEqual(yield* write(a, link, greeting, octet), "success")
           const hasAll = Effect.gen(function* () {
             child.send(a.path)
-            const found = yield* next<Record<string, unknown>>(child)
+            const found = yield* Child.next<Record<string, unknown>>(child)
             assert.strictEqual(found["state"], "Ready")
             return found["first"] === octet && found["same"] === true && found["length"] === bytes
           })
           yield* until("all octets are there", hasAll)
-          yield* kill(child)
+          yield* Child.kill(child)
           yield* a.store.retire(link, "broken", "its process was killed")
         }
       }).pipe(Effect.provide(real)),

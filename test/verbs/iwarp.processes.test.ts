@@ -6,33 +6,19 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type * as Scope from "effect/Scope"
-import { type ChildProcess, fork } from "node:child_process"
-import { once } from "node:events"
 import { CompletionBatch } from "../../src/native/verbs/Completion.ts"
 import { type Opcode, ReceiveRequest, SendRequest } from "../../src/native/verbs/WorkRequest.ts"
+import * as Child from "../child.ts"
 import { Loopback } from "./victims.ts"
 
 const blockMillis = 2_000
 
-/** A child, killed at the latest when the test ends. */
-const spawn: Effect.Effect<ChildProcess, never, Scope.Scope> = Effect.acquireRelease(
-  Effect.sync(() => fork(new URL("../fixtures/verbsPeer.ts", import.meta.url))),
-  (child) =>
-    Effect.promise(async () => {
-      if (child.exitCode !== null || child.signalCode !== null) return
-      child.kill("SIGKILL")
-      await once(child, "exit")
-    })
-)
-
-const next = <A>(child: ChildProcess): Effect.Effect<A> =>
-  Effect.promise(async () => (await once(child, "message"))[0] as A)
+const spawn = Child.spawn(new URL("../fixtures/verbsPeer.ts", import.meta.url))
 
 const paired = Effect.gen(function* () {
   const { device } = yield* Loopback
   const child = yield* spawn
-  const { port } = yield* next<{ readonly port: number }>(child)
+  const { port } = yield* Child.next<{ readonly port: number }>(child)
   const domain = yield* device.protectionDomain
   const completions = yield* device.completionQueue(256)
   const region = yield* domain.register({ memory: 1 << 20 })
@@ -69,9 +55,9 @@ describe("a peer in another process", () => {
       Effect.gen(function* () {
         const { child, ended, post, region } = yield* paired
         child.send({ block: blockMillis })
-        const { blocked } = yield* next<{ readonly blocked: number }>(child)
+        const { blocked } = yield* Child.next<{ readonly blocked: number }>(child)
         region.octets.fill(7, 0, 100_000)
-        const awake = yield* Effect.forkChild(next<{ awake: number; first: number }>(child), {
+        const awake = yield* Effect.forkChild(Child.next<{ awake: number; first: number }>(child), {
           startImmediately: true
         })
         for (let round = 0; round < 20; round++) {
