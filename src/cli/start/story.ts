@@ -102,7 +102,8 @@ class Player {
       stdio: ["ignore", "ignore", "inherit", "ipc"]
     })
     this.#child = child
-    await new Promise<void>((resolve) => {
+    await new Promise<void>((resolve, reject) => {
+      child.once("exit", () => reject(new Error(`${this.part.name} could not begin`)))
       child.on("message", (message: FromPart) => {
         if (message._tag === "Up") {
           this.meetingPort = message.meetingPort
@@ -123,10 +124,16 @@ class Player {
   }
 
   async stop(): Promise<void> {
-    const child = this.#child!
-    if (child.exitCode !== null) return
+    this.checkAlive()
     this.tell({ _tag: "Stop" })
-    await once(child, "exit")
+    await once(this.#child!, "exit")
+  }
+
+  /** Throws if the process is not there any more; nobody has told it to end. */
+  checkAlive(): void {
+    const { exitCode, signalCode } = this.#child!
+    if (exitCode === null && signalCode === null) return
+    throw new Error(`${this.part.name} has ended by itself`)
   }
 
   end(): void {
@@ -179,16 +186,25 @@ export class Story {
   }
 
   async #play(): Promise<void> {
-    const { bytes = 0, seconds, show, troubles } = this.#options
+    const { seconds, show } = this.#options
     await this.#cast()
     for (const player of this.#players) await this.#raise(player)
     const began = performance.now()
     const millis = () => performance.now() - began
-    const until = (time: number) => pause(Math.max(0, time - millis()))
     const progress = setInterval(
       () => show.progress({ millis: millis(), pieces: this.#pieces, seconds }),
       100
     )
+    try {
+      await this.#act(millis)
+    } finally {
+      clearInterval(progress)
+    }
+  }
+
+  async #act(millis: () => number): Promise<void> {
+    const { bytes = 0, seconds, show, troubles } = this.#options
+    const until = (time: number) => pause(Math.max(0, time - millis()))
     const say = (text: string) => {
       show.line(`  ${(millis() / 1000).toFixed(1).padStart(5)} s  ${text}`)
     }
@@ -199,11 +215,11 @@ export class Story {
     }
     await until(1000 * seconds)
     while (this.#players.some(({ before, pieces }) => (before + pieces) * PIECE < bytes)) {
+      for (const player of this.#players) player.checkAlive()
       await pause(50)
     }
     say("that is enough")
     await Promise.all(this.#players.map((player) => player.stop()))
-    clearInterval(progress)
   }
 
   /** Lets something happen, and returns when it is over. */
