@@ -44,4 +44,15 @@ describe("two processes over software iWARP", () => {
       }),
     300_000
   )
+
+  it.live("end their story at once if one of them cannot begin", () =>
+    Effect.gen(function* () {
+      process.argv[1] = fileURLToPath(new URL("./nothing.ts", import.meta.url))
+      const show = { line: () => undefined, progress: () => undefined }
+      const options = { gate: "on", seconds: 60, seed: 1, show, troubles: [] } as const
+      const story = yield* Story.begin(options)
+      const failed = yield* Effect.flip(story.tell)
+      assert.include(String((failed as Error).cause), "ann could not begin")
+    })
+  )
 })
