@@ -9,7 +9,7 @@ import { laneTrip, netTrip, ownTrip } from "./lanes/trip.ts"
 import { wakes } from "./lanes/wakes.ts"
 
 /** Frames of one run: several hundred megabytes, so that a run takes a second or so. */
-const frames = { 256: 4_000_000, 2048: 600_000, tls: 150_000, ring: 2_000_000, clone: 400_000 }
+const frames = { 256: 24_000_000, 2048: 4_000_000, tls: 400_000, ring: 2_000_000, clone: 400_000 }
 
 /** What a lone frame's round trip takes longer when its lane lives in a worker. */
 const trips = async (): Promise<Record<string, Outcome>> => {
