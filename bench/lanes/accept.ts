@@ -10,7 +10,7 @@ import { certificates, framer, load, portOf, serverTls } from "./receive.ts"
 import { waitedAtMost } from "./waits.ts"
 
 // Enough for everything on the way to be compiled.
-const warmUp = 1_000
+const warmUp = 3_000
 const count = 500
 const total = warmUp + 2 * count
 
