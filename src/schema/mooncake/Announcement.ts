@@ -58,7 +58,6 @@ export type Parting = typeof Parting.Type
  */
 export const key = "handfast"
 
-const names = ["epoch", "peer", "mtu", "farewell"]
 const isMtu = (value: unknown): value is Mtu => mtus.includes(value as Mtu)
 
 /**
@@ -69,7 +68,10 @@ const isMtu = (value: unknown): value is Mtu => mtus.includes(value as Mtu)
  */
 export const fromJson = (value: Json | undefined): Announcement | Parting | undefined => {
   if (!isObject(value)) return undefined
-  const [epoch, peer, mtu, farewell] = names.map((name) => member(value, name))
+  const epoch = member(value, "epoch")
+  const peer = member(value, "peer")
+  const mtu = member(value, "mtu")
+  const farewell = member(value, "farewell")
   if (!isEpoch(epoch) || !(peer === undefined || isEpoch(peer))) return undefined
   if (farewell === true) return peer === undefined ? undefined : { epoch, peer, farewell }
   if (!isMtu(mtu)) return undefined

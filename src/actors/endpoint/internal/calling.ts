@@ -12,7 +12,7 @@ import type { TlsSettings } from "../../../native/lanes/jobs.ts"
 import { defaultLimit, encode, type FrameType } from "../../../schema/mooncake/Frame.ts"
 import * as NicPath from "../../../schema/mooncake/NicPath.ts"
 import { HandshakeFailed } from "../Handshake.ts"
-import { exchange, exchangeSecurely, type Failure, type Limits } from "./exchange.ts"
+import { Bounds, exchange, exchangeSecurely, type Failure } from "./exchange.ts"
 
 /** How peers are called. */
 export interface Options {
@@ -52,13 +52,13 @@ export const failed = (
 export class Caller {
   readonly #pool: IoPool["Service"]
   readonly #options: Options
-  readonly #limits: Limits
+  readonly #bounds: Bounds
 
   constructor(pool: IoPool["Service"], options: Options) {
     const { answerWithin = 5_000, connectWithin = 5_000, frameBytes = defaultLimit } = options
     this.#pool = pool
     this.#options = options
-    this.#limits = { answerWithin, connectWithin, frameBytes }
+    this.#bounds = new Bounds({ answerWithin, connectWithin, frameBytes })
   }
 
   /** The text of the answer, which must be a frame of the same type. */
@@ -99,7 +99,7 @@ export class Caller {
   }
 
   #inTime<A>(found: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> {
-    const duration = this.#limits.connectWithin
+    const duration = this.#bounds.limits.connectWithin
     const orElse = () => Effect.fail(unresolved(`nothing within ${duration} ms`))
     return Effect.timeoutOrElse(found, { duration, orElse })
   }
@@ -122,7 +122,7 @@ export class Caller {
   #exchange(to: NicPath.Address, frame: Uint8Array) {
     const { tls } = this.#options
     return tls === undefined
-      ? exchange(to, frame, this.#limits)
-      : exchangeSecurely(this.#pool, tls, to, frame, this.#limits)
+      ? exchange(to, frame, this.#bounds)
+      : exchangeSecurely(this.#pool, tls, to, frame, this.#bounds)
   }
 }

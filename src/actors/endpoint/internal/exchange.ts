@@ -6,12 +6,31 @@ import type { TlsSettings } from "../../../native/lanes/jobs.ts"
 import { type Frame, FrameReader } from "../../../schema/mooncake/Frame.ts"
 import type { Address } from "../../../schema/mooncake/NicPath.ts"
 import type { HandshakeFailed } from "../Handshake.ts"
+import { Deadlines } from "./deadlines.ts"
 import { dial, ofLane } from "./wires.ts"
 
 export interface Limits {
   readonly connectWithin: number
   readonly answerWithin: number
   readonly frameBytes: number
+}
+
+/** What the calls of one caller share. */
+export class Bounds {
+  readonly limits: Limits
+  readonly connect: Deadlines<Answering>
+  readonly answer: Deadlines<Answering>
+
+  constructor(limits: Limits) {
+    const { answerWithin, connectWithin } = limits
+    this.limits = limits
+    this.connect = new Deadlines(connectWithin, (call) =>
+      call.fail("connect", `none within ${connectWithin} ms`)
+    )
+    this.answer = new Deadlines(answerWithin, (call) =>
+      call.fail("answer", `none within ${answerWithin} ms`)
+    )
+  }
 }
 
 /** Where a call failed, and what is known of it. */
@@ -23,22 +42,20 @@ export interface Failure {
 /** Reads the answer, and settles the call once. */
 class Answering {
   readonly #reader: FrameReader
-  readonly #limits: Limits
+  readonly #bounds: Bounds
   readonly #settle: (result: Effect.Effect<Frame, Failure>) => void
-  #timer: NodeJS.Timeout | undefined = undefined
   #isSettled = false
 
-  constructor(limits: Limits, settle: (result: Effect.Effect<Frame, Failure>) => void) {
-    this.#reader = new FrameReader(limits.frameBytes)
-    this.#limits = limits
+  constructor(bounds: Bounds, settle: (result: Effect.Effect<Frame, Failure>) => void) {
+    this.#reader = new FrameReader(bounds.limits.frameBytes)
+    this.#bounds = bounds
     this.#settle = settle
   }
 
-  /** Milliseconds run from here on, before which the next step must be reached. */
+  /** From here on time runs before which the next step must be reached. */
   await(step: "connect" | "answer"): void {
-    clearTimeout(this.#timer)
-    const millis = this.#limits[`${step}Within`]
-    this.#timer = setTimeout(() => this.fail(step, `none within ${millis} ms`), millis)
+    this.#forget()
+    this.#bounds[step].start(this)
   }
 
   readonly fail = (step: Failure["step"], detail: string): void => {
@@ -58,7 +75,12 @@ class Answering {
 
   stop(): void {
     this.#isSettled = true
-    clearTimeout(this.#timer)
+    this.#forget()
+  }
+
+  #forget(): void {
+    this.#bounds.connect.stop(this)
+    this.#bounds.answer.stop(this)
   }
 
   #end(result: Effect.Effect<Frame, Failure>): void {
@@ -71,10 +93,10 @@ class Answering {
 export const exchange = (
   to: Address,
   frame: Uint8Array,
-  limits: Limits
+  bounds: Bounds
 ): Effect.Effect<Frame, Failure> =>
   Effect.callback((resume) => {
-    const answering = new Answering(limits, (result) => {
+    const answering = new Answering(bounds, (result) => {
       // The answer is here, or nobody waits for it any more.
       wire.abort()
       resume(result)
@@ -104,11 +126,11 @@ export const exchangeSecurely = (
   tls: TlsSettings,
   to: Address,
   frame: Uint8Array,
-  limits: Limits
+  bounds: Bounds
 ): Effect.Effect<Frame, Failure> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const { connectWithin } = limits
+      const { connectWithin } = bounds.limits
       const lane = yield* pool.connect({ framer: octets, to, tls }).pipe(
         Effect.mapError(({ message }): Failure => ({ step: "connect", detail: message })),
         Effect.timeoutOrElse({
@@ -118,7 +140,7 @@ export const exchangeSecurely = (
         })
       )
       const answered = Effect.callback<Frame, Failure>((resume) => {
-        const answering = new Answering(limits, resume)
+        const answering = new Answering(bounds, resume)
         const { ended, octets } = answering
         ofLane(lane, { octets, ended, closed: ended })
         lane.send(frame)

@@ -8,6 +8,7 @@ import * as Metric from "effect/Metric"
 import type { TextFault } from "../../../schema/mooncake/Fault.ts"
 import { encode, type Frame, FrameReader } from "../../../schema/mooncake/Frame.ts"
 import * as Metrics from "../HandshakeMetrics.ts"
+import { Deadlines } from "./deadlines.ts"
 import type { Answer, Desk } from "./desk.ts"
 import type { Ear, Wire } from "./wires.ts"
 
@@ -33,6 +34,7 @@ export class Port {
   readonly desk: Desk
   readonly limits: Limits
   readonly context: Context.Context<never>
+  readonly deadlines: Deadlines<Connection>
   readonly #open = new Set<Connection>()
   /** Those that wait for their peer and not for this side, the oldest first. */
   readonly #idle = new Set<Connection>()
@@ -43,10 +45,12 @@ export class Port {
     this.desk = desk
     this.limits = limits
     this.context = context
+    this.deadlines = new Deadlines(limits.within, (connection) => connection.end("expired"))
   }
 
   accept(make: (ear: Ear) => Wire): void {
     const connection = new Connection(this, make)
+    this.deadlines.start(connection)
     this.#open.add(connection)
     if (this.#open.size > this.limits.connections) {
       const [oldest] = this.#idle
@@ -65,6 +69,7 @@ export class Port {
   }
 
   gone(connection: Connection): void {
+    this.deadlines.stop(connection)
     this.#idle.delete(connection)
     this.#open.delete(connection)
     if (this.#open.size === 0) this.#drained?.()
@@ -84,14 +89,12 @@ class Connection implements Ear {
   readonly #wire: Wire
   readonly #reader: FrameReader
   readonly #since = performance.now()
-  readonly #deadline: NodeJS.Timeout
   #answering: Fiber.Fiber<Answer, TextFault> | undefined = undefined
   #outcome: Outcome | undefined = undefined
 
   constructor(port: Port, make: (ear: Ear) => Wire) {
     this.#port = port
     this.#reader = new FrameReader(port.limits.frameBytes)
-    this.#deadline = setTimeout(() => this.end("expired"), port.limits.within)
     this.#wire = make(this)
   }
 
@@ -109,7 +112,6 @@ class Connection implements Ear {
 
   readonly closed = (): void => {
     this.end("gone")
-    clearTimeout(this.#deadline)
     this.#port.gone(this)
   }
 
