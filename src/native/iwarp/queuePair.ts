@@ -3,14 +3,14 @@ import * as Effect from "effect/Effect"
 import type { Status } from "../verbs/Completion.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
 import type { GidEntry } from "../verbs/Device.ts"
-import { defaults, type State, type Step, type ToReadyToReceive } from "../verbs/QueuePairState.ts"
+import { defaults, type Step, type ToReadyToReceive } from "../verbs/QueuePairState.ts"
 import type { SoftCompletionQueue } from "../verbs/soft/completions.ts"
 import type { Wanted } from "../verbs/soft/domain.ts"
-import { Holding } from "../verbs/soft/holdings.ts"
-import { type Connectable, type Joined, misfit, obstacle } from "../verbs/soft/steps.ts"
-import { fetches, ReceiveQueue, SendQueue } from "../verbs/soft/workQueues.ts"
+import { SoftQueuePair } from "../verbs/soft/queuePair.ts"
+import { misfit, obstacle } from "../verbs/soft/steps.ts"
+import { fetches } from "../verbs/soft/workQueues.ts"
 import type { ModifyError } from "../verbs/VerbsError.ts"
-import type { Posted, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
+import type { ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
 import type { Link, LinkOwner } from "./link.ts"
 import { fetchLimit, type QueueMemory, type RowOf } from "./queueMemory.ts"
 import { type Regions, rightsOf, rowFinder } from "./regions.ts"
@@ -41,20 +41,12 @@ export interface Make extends Wanted<SoftCompletionQueue> {
 const atomicBytes = 8
 
 /** A queue pair. */
-export class IwarpQueuePair implements Connectable, LinkOwner {
-  readonly number: number
-  readonly domain: number
-  readonly holding: Holding
-  state: State = "reset"
+export class IwarpQueuePair extends SoftQueuePair implements LinkOwner {
   /** Where the peer is, of a queue pair that is connected out of band. */
   path: ToReadyToReceive | undefined = undefined
-  connection: Joined | undefined = undefined
   readonly #host: Host
-  readonly #sends: SendQueue
-  readonly #receives: ReceiveQueue
   readonly #memory: QueueMemory
   readonly #buffer: number
-  readonly #reads: number
   readonly #sources: RowOf
   readonly #sinks: RowOf
   readonly #completions: Pick<Make, "sends" | "receives">
@@ -63,31 +55,14 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
   #link: Link | undefined = undefined
 
   constructor(make: Make) {
-    const { domain, host, limits, memory, number, receiveDepth, sendDepth } = make
-    this.number = number
-    this.domain = domain
-    this.#host = host
-    this.#memory = memory
+    super(make.number, make)
+    this.#host = make.host
+    this.#memory = make.memory
     this.#buffer = make.buffer
-    this.#reads = make.reads
-    this.#sources = rowFinder(domain, false)
-    this.#sinks = rowFinder(domain, true)
+    this.#sources = rowFinder(make.domain, false)
+    this.#sinks = rowFinder(make.domain, true)
     this.#completions = make
     this.#released = make.released
-    this.#sends = new SendQueue(sendDepth, limits, { queuePair: number, completions: make.sends })
-    this.#receives = new ReceiveQueue(receiveDepth, limits, {
-      queuePair: number,
-      completions: make.receives
-    })
-    this.holding = new Holding("queue pair", make.owners, () => this.#release())
-  }
-
-  get outstandingSends(): number {
-    return this.#sends.ledger.outstanding
-  }
-
-  get outstandingReceives(): number {
-    return this.#receives.ledger.outstanding
   }
 
   /** Whether a connection is there, and settled. */
@@ -100,35 +75,20 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
     return this.#link !== undefined
   }
 
-  post(request: SendRequest): Posted {
-    if (this.holding.isReleased) return "wrong-state"
-    const sends = this.#sends
-    const index = sends.ledger.posted
-    const posted = sends.post(request, this.state)
-    if (posted !== "accepted") return posted
-    if (this.state === "err") this.#flush()
-    else {
-      const rowOf = fetches(request.opcode) ? this.#sinks : this.#sources
-      this.#memory.postSend(index, request, sends.at(index).bytes, rowOf)
-      this.#kick()
-    }
-    return posted
+  protected sendPosted(index: number, request: SendRequest): void {
+    const rowOf = fetches(request.opcode) ? this.#sinks : this.#sources
+    this.#memory.postSend(index, request, this.sends.at(index).bytes, rowOf)
+    this.#kick()
   }
 
-  postReceive(request: ReceiveRequest): Posted {
-    if (this.holding.isReleased) return "wrong-state"
-    const index = this.#receives.ledger.posted
-    const posted = this.#receives.post(request, this.state)
-    if (posted !== "accepted") return posted
-    if (this.state === "err") this.#flush()
-    else this.#memory.postReceive(index, request, this.#sinks)
-    return posted
+  protected receivePosted(index: number, request: ReceiveRequest): void {
+    this.#memory.postReceive(index, request, this.#sinks)
   }
 
   modify(step: Step): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
       const wrong =
-        obstacle(this, step.to) ?? misfit(step, { gids: this.#host.gids(), reads: this.#reads })
+        obstacle(this, step.to) ?? misfit(step, { gids: this.#host.gids(), reads: this.reads })
       return wrong === undefined ? Effect.sync(() => this.#take(step)) : Effect.fail(wrong)
     })
   }
@@ -140,8 +100,8 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
       epoch: this.#memory.begin(),
       domain: this.domain,
       rights: this.#rights,
-      sendAt: this.#sends.ledger.ended,
-      receiveAt: this.#receives.ledger.ended
+      sendAt: this.sends.ledger.ended,
+      receiveAt: this.receives.ledger.ended
     }
   }
 
@@ -189,7 +149,7 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
         const invalidated = view.getUint32(at + 12, true)
         const isImmediate = tag === Tag.receiveImmediate
         const kind = isImmediate ? "receive-immediate" : "receive"
-        const completion = this.#receives.end(kind, "success")
+        const completion = this.receives.end(kind, "success")
         if (completion === undefined) continue
         completion.length = length
         completion.immediate = view.getUint32(at + 8, true)
@@ -200,9 +160,9 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
   }
 
   failed({ detail, receive, send }: Failure): void {
-    if (send !== undefined && this.outstandingSends > 0) this.#sends.end(send, 0)
+    if (send !== undefined && this.outstandingSends > 0) this.sends.end(send, 0)
     else if (receive !== undefined && this.outstandingReceives > 0) {
-      this.#receives.end("receive", receive)
+      this.receives.end("receive", receive)
     } else this.#host.fatal(this, detail)
     this.fail("failed")
   }
@@ -213,24 +173,13 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
     this.fail(isClose ? "peer-disconnected" : "failed")
   }
 
-  /** To `err`: once this returns, everything that was posted has ended. */
-  fail(why: Disconnect, status?: Status): void {
-    if (this.state === "err") return
-    this.#halt("err", why, status)
-  }
-
-  #halt(state: "err" | "reset", why: Disconnect, status?: Status): void {
-    this.state = state
+  protected override halt(state: "err" | "reset", why: Disconnect, status?: Status): void {
     this.#memory.stop()
     const link = this.#link
     this.#link = undefined
     this.path = undefined
-    if (status !== undefined && this.outstandingSends > 0) this.#sends.end(status, 0)
-    this.#flush()
+    super.halt(state, why, status)
     link?.leave("in order")
-    const { connection } = this
-    this.connection = undefined
-    connection?.left(why)
   }
 
   #take(step: Step): void {
@@ -252,7 +201,7 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
       case "err":
         return this.fail("disconnected")
       case "reset":
-        return this.#halt("reset", "disconnected")
+        return this.halt("reset", "disconnected")
     }
   }
 
@@ -265,7 +214,7 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
   }
 
   #endSends(count: number): void {
-    const sends = this.#sends
+    const sends = this.sends
     for (let left = count; left > 0 && sends.ledger.outstanding > 0; left--) {
       const { bytes, opcode } = sends.at(sends.ledger.ended)
       const length = opcode === "read" ? bytes : fetches(opcode) ? atomicBytes : 0
@@ -273,15 +222,8 @@ export class IwarpQueuePair implements Connectable, LinkOwner {
     }
   }
 
-  #flush(): void {
-    this.#sends.flush()
-    this.#receives.flush()
-  }
-
-  #release(): void {
-    this.fail("disconnected")
-    this.#sends.retire()
-    this.#receives.retire()
+  protected override released(): void {
+    super.released()
     this.#released()
   }
 }

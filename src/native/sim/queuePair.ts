@@ -9,7 +9,6 @@ import {
   defaults,
   hears,
   rnrMillis,
-  type State,
   type Step,
   timeoutMillis,
   type ToInit,
@@ -19,11 +18,9 @@ import {
 import type { Access } from "../verbs/Region.ts"
 import type { SoftCompletionQueue } from "../verbs/soft/completions.ts"
 import type { Wanted } from "../verbs/soft/domain.ts"
-import { Holding } from "../verbs/soft/holdings.ts"
-import { type Connectable, type Joined, misfit, obstacle } from "../verbs/soft/steps.ts"
-import { ReceiveQueue, SendQueue } from "../verbs/soft/workQueues.ts"
+import { SoftQueuePair } from "../verbs/soft/queuePair.ts"
+import { type Joined, misfit, obstacle } from "../verbs/soft/steps.ts"
 import { type ModifyError, ModifyFailed } from "../verbs/VerbsError.ts"
-import type { Posted, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
 import { type Answer, done, type Life, type Message, type Outcome } from "./message.ts"
 import { Channel } from "./network.ts"
 import type { Nic } from "./nic.ts"
@@ -40,21 +37,13 @@ interface Peer {
 }
 
 /** A queue pair on a simulated device. */
-export class SimQueuePair implements Connectable {
-  readonly number: number
+export class SimQueuePair extends SoftQueuePair {
   readonly nic: Nic
-  readonly domain: number
-  readonly sends: SendQueue
-  readonly receives: ReceiveQueue
-  readonly holding: Holding
-  state: State = "reset"
   access: ReadonlySet<Access> = new Set()
   peer: Peer | undefined = undefined
   /** The own GID at the step to `rtr`; it stays, also when the port's changes. */
   source: Gid
-  connection: Joined | undefined = undefined
   life: Life
-  readonly #reads: number
   #requester: Requester | undefined = undefined
   #responder: Responder | undefined = undefined
   readonly #answers = new Channel()
@@ -62,17 +51,10 @@ export class SimQueuePair implements Connectable {
   readonly #early = new Set<number>()
 
   constructor(nic: Nic, wanted: Wanted<SoftCompletionQueue>) {
-    const { domain, limits, owners, receiveDepth, receives, sendDepth, sends } = wanted
-    this.number = nic.newQueuePair()
+    super(nic.newQueuePair(), wanted)
     this.nic = nic
-    this.domain = domain
-    this.#reads = wanted.reads
     this.source = nic.gid
     this.life = { began: nic.network.now }
-    const { number: queuePair } = this
-    this.sends = new SendQueue(sendDepth, limits, { queuePair, completions: sends })
-    this.receives = new ReceiveQueue(receiveDepth, limits, { queuePair, completions: receives })
-    this.holding = new Holding("queue pair", owners, () => this.#release())
     nic.queuePairs.set(this.number, this)
   }
 
@@ -81,27 +63,12 @@ export class SimQueuePair implements Connectable {
     return `${this.nic.host}/${this.nic.name}#${this.number}`
   }
 
-  get outstandingSends(): number {
-    return this.sends.ledger.outstanding
+  protected sendPosted(): void {
+    this.#requester!.kick()
   }
 
-  get outstandingReceives(): number {
-    return this.receives.ledger.outstanding
-  }
-
-  post(request: SendRequest): Posted {
-    const posted = this.holding.isReleased ? "wrong-state" : this.sends.post(request, this.state)
-    if (posted === "accepted") {
-      if (this.state === "err") this.#flush()
-      else this.#requester!.kick()
-    }
-    return posted
-  }
-
-  postReceive(request: ReceiveRequest): Posted {
-    const posted = this.holding.isReleased ? "wrong-state" : this.receives.post(request, this.state)
-    if (posted === "accepted" && this.state === "err") this.#flush()
-    return posted
+  protected receivePosted(): void {
+    // Receives wait in their queue.
   }
 
   modify(step: Step): Effect.Effect<void, ModifyError> {
@@ -112,7 +79,7 @@ export class SimQueuePair implements Connectable {
   move(step: Step, mover?: Joined): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
       const wrong =
-        obstacle(this, step.to, mover) ?? misfit(step, { gids: this.nic.gids, reads: this.#reads })
+        obstacle(this, step.to, mover) ?? misfit(step, { gids: this.nic.gids, reads: this.reads })
       if (wrong !== undefined) return Effect.fail(wrong)
       const millis = this.nic.network.modifyMillis(this.nic)
       return millis === 0
@@ -157,26 +124,18 @@ export class SimQueuePair implements Connectable {
     this.nic.emit({ _tag: "QueuePairFatal", queuePair: this.number, detail })
   }
 
-  /** To `err`: everything that is posted is flushed, and the connection ends. */
-  fail(why: Disconnect): void {
-    if (this.state === "err") return
-    this.nic.network.note(`${this.title}: ${why} in ${this.state}`)
-    this.#halt("err")
-    const { connection } = this
-    this.connection = undefined
-    if (this.nic.network.defects.keepConnection !== true) connection?.left(why)
-  }
-
   get #oldest(): string {
     return this.sends.at(this.sends.ledger.ended).opcode
   }
 
-  #halt(state: "err" | "reset"): void {
+  protected override halt(state: "err" | "reset", why: Disconnect): void {
+    const { defects } = this.nic.network
+    if (this.state !== "err") this.nic.network.note(`${this.title}: ${why} in ${this.state}`)
+    if (defects.keepConnection === true) this.connection = undefined
     this.#requester?.stop()
     this.#requester = undefined
     this.#responder = undefined
-    this.state = state
-    this.#flush()
+    super.halt(state, why)
   }
 
   #forget(): void {
@@ -184,16 +143,12 @@ export class SimQueuePair implements Connectable {
       while (ledger.outstanding > 0) ledger.end()
   }
 
-  #flush(): void {
-    if (this.nic.network.defects.skipFlush === true) return
-    this.sends.flush()
-    this.receives.flush()
+  protected override flush(): void {
+    if (this.nic.network.defects.skipFlush !== true) super.flush()
   }
 
-  #release(): void {
-    this.fail("disconnected")
-    this.sends.retire()
-    this.receives.retire()
+  protected override released(): void {
+    super.released()
     const { counters } = this.nic.network
     counters.doubleCompletions += this.sends.ledger.doubleEnds + this.receives.ledger.doubleEnds
     this.nic.queuePairs.delete(this.number)
@@ -252,8 +207,7 @@ export class SimQueuePair implements Connectable {
           break
         case "reset":
           if (this.nic.network.defects.forgetfulReset === true) this.#forget()
-          this.fail("disconnected")
-          this.#halt("reset")
+          this.halt("reset", "disconnected")
           this.life = { began: this.nic.network.now }
       }
       return Effect.void
