@@ -83,7 +83,8 @@ export interface Scene {
 /** The endpoint of host `a` and a scripted peer, without faults. */
 export const scene = <A, E>(
   play: (scene: Scene) => Effect.Effect<A, E, Scope.Scope>,
-  rules: Rules = {}
+  rules: Rules = {},
+  { gids = 1, ...how }: { readonly gids?: number; readonly gidIndex?: number } = {}
 ) =>
   Effect.gen(function* () {
     yield* Faults.heal
@@ -91,8 +92,8 @@ export const scene = <A, E>(
     const network = new SimHandshakes()
     const peer = new Peer()
     yield* network.serve(other, peer)
-    const host = yield* card(network, "a", { rules }).pipe(
-      Effect.provide(onHost(fabric, network, "a"))
+    const host = yield* card(network, "a", { rules }, how).pipe(
+      Effect.provide(onHost(fabric, network, "a", gids))
     )
     yield* play({ fabric, host, peer, network, state: host.store.stateOf(other) })
   })

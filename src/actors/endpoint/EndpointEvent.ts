@@ -6,6 +6,7 @@
  */
 import * as Schema from "effect/Schema"
 import { Epoch } from "../../schema/Epoch.ts"
+import { Gid } from "../../schema/Gid.ts"
 import { Half, Offer } from "./Handshake.ts"
 
 /**
@@ -15,6 +16,20 @@ import { Half, Offer } from "./Handshake.ts"
  * @since 0.1.0
  */
 export class Began extends Schema.TaggedClass<Began>()("Began", {
+  epoch: Epoch,
+  offer: Schema.UndefinedOr(Offer)
+}) {}
+
+/**
+ * The device did not take the own GID towards this peer. A new generation tries another one, since
+ * the peer may know the old half already; with the peer's offer, if it knows nothing yet.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export class GidRefused extends Schema.TaggedClass<GidRefused>()("GidRefused", {
+  gid: Gid,
+  detail: Schema.String,
   epoch: Epoch,
   offer: Schema.UndefinedOr(Offer)
 }) {}
@@ -142,6 +157,7 @@ export class Ended extends Schema.TaggedClass<Ended>()("Ended", {
  */
 export const EndpointEvent = Schema.Union([
   Began,
+  GidRefused,
   Crossed,
   Made,
   PeerKnown,

@@ -11,7 +11,6 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import type { RecoveryError } from "../kernel/Actor.ts"
 import type { MailboxFull, Stopped } from "../kernel/ActorError.ts"
 import type { Journal } from "../kernel/Journal.ts"
@@ -30,7 +29,8 @@ import {
 } from "./Handshake.ts"
 import { Defects } from "./internal/defects.ts"
 import type { Link } from "./internal/link.ts"
-import { lossOf, type Retire, retireWith } from "./internal/retiring.ts"
+import { type Retire, retireWith, watch } from "./internal/retiring.ts"
+import type { Gid } from "../../schema/Gid.ts"
 import type { Nic } from "./Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
@@ -213,8 +213,8 @@ class Store implements EndpointStore {
     if (place !== undefined) place.link = link
   }
 
-  /** Ends all generations: their port, or its address, is not what it was. */
-  retireAll(detail: string): Effect.Effect<void> {
+  /** Ends all generations whose port is not what it was; those by GIDs that it has kept go on. */
+  retireAll(detail: string, kept: ReadonlySet<Gid>): Effect.Effect<void> {
     return Effect.forEach(
       [...this.#places.values()],
       (place) =>
@@ -222,6 +222,8 @@ class Store implements EndpointStore {
           const endpoint = yield* Fiber.join(place.spawning)
           const state = yield* endpoint.state
           if (state._tag === "Idle") return
+          // Before its half is there, nobody knows which GID it will have.
+          if (state._tag !== "Making" && kept.has(state.own.gid)) return
           yield* endpoint.ask.Retire({ epoch: state.epoch, reason: "broken", detail })
         }).pipe(Effect.ignore),
       { discard: true }
@@ -320,21 +322,6 @@ export const make = Effect.fnUntraced(function* (
     const fiber = Effect.runForkWith(context)(supervisor.spawn(behavior, peer))
     return Fiber.runIn(fiber, scope)
   })
-  const gidInUse = Effect.match(nic.place, {
-    onSuccess: ({ gidIndex }) => gidIndex,
-    onFailure: () => 0
-  })
-  let gid = yield* gidInUse
-  yield* nic.device.events.pipe(
-    Stream.runForEach((event) =>
-      Effect.gen(function* () {
-        const reason = lossOf(event, gid)
-        if (reason === undefined) return
-        yield* store.retireAll(reason)
-        gid = yield* gidInUse
-      })
-    ),
-    Effect.forkScoped
-  )
+  yield* Effect.forkScoped(watch(nic.device, (detail, kept) => store.retireAll(detail, kept)))
   return store
 })

@@ -1,8 +1,10 @@
 /** How a generation is given up, and who hears of it. */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type { DeviceEvent } from "../../../native/verbs/Device.ts"
+import * as Stream from "effect/Stream"
+import type { Device, DeviceEvent } from "../../../native/verbs/Device.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
+import type { Gid } from "../../../schema/Gid.ts"
 import type { Endpoint } from "../Endpoint.ts"
 import type { EndReason } from "../EndpointEvent.ts"
 import type { Farewell, Handshakes } from "../Handshake.ts"
@@ -31,16 +33,37 @@ export const retireWith =
     )
   }
 
-/** What an event of the device means for all of its endpoints, which use one of its GIDs. */
-export const lossOf = (event: DeviceEvent, gidInUse: number): string | undefined => {
+/** What an event of the device means for its endpoints. */
+const lossOf = (event: DeviceEvent): string | undefined => {
   switch (event._tag) {
     case "PortDown":
       return `port ${event.port} is down`
     case "GidChanged":
-      return event.index === gidInUse ? `port ${event.port} has another GID` : undefined
+      return `port ${event.port} has another GID`
     case "DeviceRemoved":
       return "the device was removed"
     default:
       return undefined
   }
 }
+
+const gidsOf = (device: Device): Effect.Effect<ReadonlySet<Gid>> =>
+  Effect.match(device.port(), {
+    onSuccess: ({ gids }) => new Set(gids.map(({ gid }) => gid)),
+    onFailure: () => new Set<Gid>()
+  })
+
+/**
+ * Reads what happens to a device, and has endpoints retired: all, or those whose GID its port does
+ * not have any more.
+ */
+export const watch = (
+  device: Device,
+  retire: (detail: string, kept: ReadonlySet<Gid>) => Effect.Effect<void>
+): Effect.Effect<void> =>
+  Stream.runForEach(device.events, (event) => {
+    const detail = lossOf(event)
+    if (detail === undefined) return Effect.void
+    const kept = event._tag === "GidChanged" ? gidsOf(device) : Effect.succeed(new Set<Gid>())
+    return Effect.flatMap(kept, (gids) => retire(detail, gids))
+  })

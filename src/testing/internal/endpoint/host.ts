@@ -52,7 +52,7 @@ const layerOf = ({ fabric, gate, name, names, network, witness }: Setting) => {
       directory,
       network.layer,
       Journal.layerMemory,
-      Verbs.layerSim(fabric, { host: name })
+      Verbs.layerSim(fabric, { host: name, gids: 2 })
     ])
   )
 }
