@@ -12,8 +12,8 @@ export interface Rules {
    */
   readonly readyWithin: number
   /**
-   * Milliseconds for a generation to get ready. Default 30 s, three deadlines of a handshake call, so that
-   * it only ends what hangs elsewhere.
+   * Milliseconds for a generation to get ready. Default 30 s, three deadlines of a handshake call,
+   * so that it only ends what hangs elsewhere.
    */
   readonly openWithin: number
   /**
