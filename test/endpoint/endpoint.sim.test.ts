@@ -16,6 +16,7 @@ const reasons = ["refused", "unreachable", "local", "expired", "replaced", "brok
 const marks = [
   "offers crossed",
   "another GID was tried",
+  "a card came back",
   ...reasons.map((reason) => `an endpoint ended: ${reason}`)
 ]
 

@@ -322,6 +322,6 @@ export const make = Effect.fnUntraced(function* (
     const fiber = Effect.runForkWith(context)(supervisor.spawn(behavior, peer))
     return Fiber.runIn(fiber, scope)
   })
-  yield* Effect.forkScoped(watch(nic.device, (detail, kept) => store.retireAll(detail, kept)))
+  yield* Effect.forkScoped(watch(nic, (detail, kept) => store.retireAll(detail, kept)))
   return store
 })

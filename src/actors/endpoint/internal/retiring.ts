@@ -2,12 +2,13 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
-import type { Device, DeviceEvent } from "../../../native/verbs/Device.ts"
+import type { DeviceEvent } from "../../../native/verbs/Device.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
 import type { Gid } from "../../../schema/Gid.ts"
 import type { Endpoint } from "../Endpoint.ts"
 import type { EndReason } from "../EndpointEvent.ts"
 import type { Farewell, Handshakes } from "../Handshake.ts"
+import type { Nic } from "../Nic.ts"
 
 /** For a farewell. A peer that does not answer is gone, or will find out. */
 const farewellWithin = "5 seconds"
@@ -47,23 +48,23 @@ const lossOf = (event: DeviceEvent): string | undefined => {
   }
 }
 
-const gidsOf = (device: Device): Effect.Effect<ReadonlySet<Gid>> =>
+const gidsOf = ({ device }: Nic): Effect.Effect<ReadonlySet<Gid>> =>
   Effect.match(device.port(), {
     onSuccess: ({ gids }) => new Set(gids.map(({ gid }) => gid)),
     onFailure: () => new Set<Gid>()
   })
 
 /**
- * Reads what happens to a device, and has endpoints retired: all, or those whose GID its port does
+ * Reads what happens to a card, and has endpoints retired: all, or those whose GID its port does
  * not have any more.
  */
 export const watch = (
-  device: Device,
+  nic: Nic,
   retire: (detail: string, kept: ReadonlySet<Gid>) => Effect.Effect<void>
 ): Effect.Effect<void> =>
-  Stream.runForEach(device.events, (event) => {
+  Stream.runForEach(nic.events, (event) => {
     const detail = lossOf(event)
     if (detail === undefined) return Effect.void
-    const kept = event._tag === "GidChanged" ? gidsOf(device) : Effect.succeed(new Set<Gid>())
+    const kept = event._tag === "GidChanged" ? gidsOf(nic) : Effect.succeed(new Set<Gid>())
     return Effect.flatMap(kept, (gids) => retire(detail, gids))
   })
