@@ -17,7 +17,7 @@ import * as Behavior from "../kernel/Behavior.ts"
 import * as Chaos from "../kernel/Chaos.ts"
 import { EndpointEvent } from "./EndpointEvent.ts"
 import { evolve, type In, initial, State } from "./EndpointState.ts"
-import type { HandshakeError, Handshakes } from "./Handshake.ts"
+import type { Farewell, HandshakeError, Handshakes } from "./Handshake.ts"
 import * as deciding from "./internal/deciding.ts"
 import type { Defects } from "./internal/defects.ts"
 import { halfOf, isOfGid, makeQueuePairs, raise } from "./internal/halves.ts"
@@ -40,6 +40,8 @@ export interface Surroundings {
   readonly rules: Rules
   /** Told of the link of each new generation; it opens when the endpoint is ready. */
   readonly onLink: (link: Link) => void
+  /** Tells a peer that a generation has ended by itself. */
+  readonly farewell: (farewell: Farewell) => void
   /** Told of each link that has opened. */
   readonly onReady?: ((link: Link) => void) | undefined
 }
@@ -234,7 +236,11 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
           taken ? Chaos.sometimes("offers crossed") : Effect.void,
           reactions.acknowledge(state, self)
         ),
-      Ended: ({ reason }) => Chaos.sometimes(`an endpoint ended: ${reason}`)
+      Ended: ({ farewell, reason }) =>
+        Effect.map(
+          Chaos.sometimes(`an endpoint ended: ${reason}`),
+          () => farewell !== undefined && around.farewell(farewell)
+        )
     },
     reconcile: (state, _, about) => deciding.recover(rules, state, about),
     writtenBehind: [

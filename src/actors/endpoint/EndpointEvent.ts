@@ -7,7 +7,7 @@
 import * as Schema from "effect/Schema"
 import { Epoch } from "../../schema/Epoch.ts"
 import { Gid } from "../../schema/Gid.ts"
-import { Half, Offer } from "./Handshake.ts"
+import { Farewell, Half, Offer } from "./Handshake.ts"
 
 /**
  * A new generation. With an offer the peer began it, otherwise this side.
@@ -148,7 +148,9 @@ export type EndReason = typeof EndReason.Type
  */
 export class Ended extends Schema.TaggedClass<Ended>()("Ended", {
   reason: EndReason,
-  detail: Schema.String
+  detail: Schema.String,
+  /** What the peer has to be told, unless whoever gave the generation up does that. */
+  farewell: Schema.UndefinedOr(Farewell)
 }) {}
 
 /**

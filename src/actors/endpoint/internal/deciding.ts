@@ -53,13 +53,19 @@ const answer = (rules: Rules, { own, peer }: In<"Raising" | "Waiting" | "Ready">
   hasGate: rules.gate === "on"
 })
 
-/** What the peer of a generation is told at its end, if it names its own generations. */
+/** What the peer is told at a generation's end, if it knows of it, and names its own ones. */
 const farewellOf = ({ path }: Rules, state: State): Farewell | undefined => {
-  const epoch = epochOf(state)
-  const peer = peerOf(state)
-  if (epoch === undefined || peer?.half.epoch === undefined || peer.from === path) return undefined
+  if (state._tag !== "Raising" && state._tag !== "Waiting" && state._tag !== "Ready") {
+    return undefined
+  }
+  const { epoch, peer } = state
+  const isUnheard = state._tag === "Raising" && state.call === "none"
+  if (isUnheard || peer.half.epoch === undefined || peer.from === path) return undefined
   return { from: path, to: peer.from, epoch, knows: peer.half.epoch }
 }
+
+/** Ends that the peer may not know of, and that nobody else decides. */
+const untold: ReadonlySet<EndReason> = new Set(["local", "expired"])
 
 /** Ends a generation, and tells everybody who waited for it. */
 const end = (
@@ -70,7 +76,8 @@ const end = (
 ): Decided => {
   if (state._tag === "Idle") return Decision.none
   const failure = new OpenFailed({ local: rules.path, peer: id, reason, detail })
-  return Decision.persist<EndpointEvent>(new Ended({ reason, detail })).pipe(
+  const farewell = untold.has(reason) ? farewellOf(rules, state) : undefined
+  return Decision.persist<EndpointEvent>(new Ended({ reason, detail, farewell })).pipe(
     Decision.thenSettle(opened, Exit.fail(failure)),
     Decision.thenSettle(answerTo(state.opening), Exit.fail(rejected(rules, "failed", detail)))
   )
@@ -99,7 +106,7 @@ export const retire = (
   about: Circumstances
 ) => {
   const isMeant = epochOf(state) === what.epoch
-  const farewell = isMeant && what.reason === "retired" ? farewellOf(rules, state) : undefined
+  const farewell = isMeant ? farewellOf(rules, state) : undefined
   const decision: Decided = isMeant ? end(rules, state, about, what) : Decision.none
   return Decision.thenReply(decision, () => farewell)
 }
@@ -124,7 +131,8 @@ const beginWith = (rules: Rules, state: State, offer: Offer, about: Circumstance
   }
   const detail = `${offer.from} has begun a new generation`
   // Who waits to send goes on waiting: the new generation may become ready as well.
-  return Decision.persist<EndpointEvent>(new Ended({ reason: "replaced", detail }), began).pipe(
+  const ended = new Ended({ reason: "replaced", detail, farewell: undefined })
+  return Decision.persist<EndpointEvent>(ended, began).pipe(
     Decision.thenSettle(answerTo(state.opening), Exit.fail(rejected(rules, "stale", detail))),
     Decision.thenWait(answerTo(epoch))
   )
