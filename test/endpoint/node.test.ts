@@ -1,15 +1,12 @@
 /**
  * Goal: two nodes find each other by nothing but a name, shake hands over TCP, and move octets over
- * software iWARP; one that ends tells the other (R19). Method: both in this process, on loopback.
+ * software iWARP. Method: both in this process, on loopback.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
-import * as Scope from "effect/Scope"
-import { Endpoints } from "../../src/actors/endpoint/Endpoints.ts"
 import { TransferEngine } from "../../src/actors/endpoint/TransferEngine.ts"
 import { TransferNode } from "../../src/actors/endpoint/TransferNode.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
@@ -52,21 +49,6 @@ describe("two nodes", () => {
       inbox.octets.fill(9)
       yield* here.read({ peer, from: to, to: own.slice() })
       assert.isTrue(own.octets.every((octet) => octet === 9))
-    })
-  )
-
-  it.live("R19 know at once that one of them has ended in order", () =>
-    Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const [a, b] = [yield* Scope.provide(node, scope), yield* node]
-      const { server: peer } = Context.get(b, TransferNode)
-      yield* Context.get(a, TransferEngine).warm(peer)
-      const [store] = Context.get(b, Endpoints).values()
-      const [path] = Context.get(a, Endpoints).keys()
-      yield* store!.open(path!)
-      yield* Scope.close(scope, Exit.void)
-      // The farewell was answered before the other one was gone.
-      assert.strictEqual((yield* store!.stateOf(path!))._tag, "Idle")
     })
   )
 })

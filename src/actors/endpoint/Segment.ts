@@ -6,9 +6,11 @@
  *
  * @since 0.1.0
  */
-import * as Gid from "../../schema/Gid.ts"
+import type { Gid } from "../../schema/Gid.ts"
 import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
 import type { Description, PeerBuffer } from "./Directory.ts"
+
+const nowhere = "0".repeat(32) as Gid
 
 /**
  * What a peer's segment says. Buffers at addresses that a number cannot hold are left out, as if
@@ -57,7 +59,7 @@ export const fromDescription = (
     protocol: "rdma",
     tcpDataPort: 0,
     tcpProtoVersion: 1,
-    devices: nics.map(({ gid = Gid.nowhere, lid = 0, path }) => ({ gid, lid, name: cardOf(path) })),
+    devices: nics.map(({ gid = nowhere, lid = 0, path }) => ({ gid, lid, name: cardOf(path) })),
     buffers: told.map((buffer) => ({
       name: buffer.name,
       addr: BigInt(buffer.address),
