@@ -1,5 +1,5 @@
 /**
- * Goal: a node that ends in order is not missed for long: its peers know it before it is gone (R19).
+ * Goal: a node that ends in order is not missed for long: its peers are told by then (R19).
  * Method: two nodes in this process, over real TCP and software iWARP on loopback.
  */
 import { assert, describe, it } from "@effect/vitest"

@@ -211,6 +211,24 @@ for (const acknowledges of [true, false]) {
       })
     )
 
+    it.sim("R22 tells peers where its card is now", { seeds: 3 }, () =>
+      Effect.gen(function* () {
+        const { a, fabric } = yield* pair
+        const [nic] = a.nics
+        yield* Effect.sleep(10)
+        const gids = new Set<unknown>()
+        for (const again of [false, true]) {
+          fabric.strike({ _tag: "GidChange", node: "a" })
+          yield* Effect.sleep(10)
+          const { nics } = yield* a.engine.description
+          assert.strictEqual(nics[0]!.gid, (yield* nic!.place).gid)
+          gids.add(nics[0]!.gid)
+          if (!again) yield* replug(fabric, "a")
+        }
+        assert.strictEqual(gids.size, 2)
+      })
+    )
+
     it.sim("is told of links that the peer opens to the card after it is back", { seeds: 3 }, () =>
       Effect.gen(function* () {
         const { a, b, fabric } = yield* pair

@@ -32,7 +32,7 @@ import { Job, type Plan, type Stop } from "./job.ts"
 import { Peer } from "./peer.ts"
 import { plansOf } from "./planning.ts"
 import { Pump } from "./pump.ts"
-import { prepare, renew } from "./readying.ts"
+import { follow, prepare, renew } from "./readying.ts"
 import { defaults, type Settings } from "./settings.ts"
 import { SlicePool } from "./slice.ts"
 
@@ -319,6 +319,7 @@ export const makeEngine = Effect.fnUntraced(function* (
     const pump = new Pump(index, nic, core)
     yield* prepare(pump)
     pumps.push(pump)
+    core.fork(follow(pump))
     core.fork(pump.run(Scope.provide(engine.renew(pump), scope)))
   }
   yield* core.links.listen((link) => {

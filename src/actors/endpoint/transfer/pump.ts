@@ -50,7 +50,7 @@ export class Pump {
   #completions: CompletionQueue
   #isWatched = false
   posted = 0
-  /** Where the card was when its device was opened; nothing if it did not say. */
+  /** Where the card is, or was when it last said so. */
   place: Place | undefined = undefined
   /** The device is gone, with everything that was made on it. */
   isGone = false
