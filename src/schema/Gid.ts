@@ -22,6 +22,14 @@ export const Gid = Schema.String.pipe(
  */
 export type Gid = typeof Gid.Type
 
+/**
+ * The GID of nothing.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const nowhere = "0".repeat(32) as Gid
+
 const mappedPrefix = "00000000000000000000ffff"
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0")

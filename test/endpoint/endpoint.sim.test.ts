@@ -13,7 +13,12 @@ import { type FaultPlan, Sim } from "../../src/testing/index.ts"
 import { it } from "../../src/testing/vitest.ts"
 
 const reasons = ["refused", "unreachable", "local", "expired", "replaced", "broken", "retired"]
-const marks = ["offers crossed", ...reasons.map((reason) => `an endpoint ended: ${reason}`)]
+const marks = [
+  "offers crossed",
+  "another GID was tried",
+  "a card came back",
+  ...reasons.map((reason) => `an endpoint ended: ${reason}`)
+]
 
 describe("hosts that move memory", () => {
   it.sim(

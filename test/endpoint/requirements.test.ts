@@ -4,11 +4,13 @@
  * on virtual time.
  */
 import { assert, describe } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { OpenFailed } from "../../src/actors/endpoint/EndpointError.ts"
 import type { In, State } from "../../src/actors/endpoint/EndpointState.ts"
 import { Rejected } from "../../src/actors/endpoint/Handshake.ts"
+import type { ReadyLink } from "../../src/actors/endpoint/ReadyLink.ts"
 import type { Epoch } from "../../src/schema/Epoch.ts"
 import { it } from "../../src/testing/vitest.ts"
 import { half, no, scene, type Scene } from "./script.ts"
@@ -276,12 +278,78 @@ describe("R19 a farewell", () => {
     })
   )
 
-  play("is not said to a peer that names no generations", (scene) =>
+  /** What was said of one generation, to a peer whose own is `aaaaaaaa.1`. */
+  const saidOf = ({ peer }: Scene, epoch: Epoch) => [
+    { from: "a@sim0", to: peer.path, epoch, knows: "aaaaaaaa.1" as Epoch }
+  ]
+
+  const breaks: Record<string, (scene: Scene, link: ReadyLink) => Effect.Effect<unknown>> = {
+    "work on it failed": ({ host }, link) => host.store.retire(link, "broken", "test"),
+    "its port failed": ({ fabric }) =>
+      Effect.sync(() => fabric.strike({ _tag: "PortFlap", node: "a", forMillis: 1_000 })),
+    "its GID changed": ({ fabric }) =>
+      Effect.sync(() => fabric.strike({ _tag: "GidChange", node: "a" })),
+    "its device went": ({ fabric }) =>
+      Effect.sync(() => fabric.strike({ _tag: "DeviceRemoval", node: "a", forMillis: 1_000 })),
+    "the store is closed in order": ({ end }) => end
+  }
+  for (const [why, strike] of Object.entries(breaks)) {
+    play(`is said when ${why}`, (scene) =>
+      Effect.gen(function* () {
+        const link = yield* ready(scene, "aaaaaaaa.1")
+        yield* Effect.sleep(10)
+        yield* strike(scene, link)
+        yield* Effect.sleep("1 second")
+        assert.isFalse(link.isOpen)
+        assert.deepStrictEqual(scene.peer.farewells, saidOf(scene, link.epoch))
+      })
+    )
+
+    play(`is not said to a peer that names no generations, when ${why}`, (scene) =>
+      Effect.gen(function* () {
+        const link = yield* ready(scene)
+        yield* Effect.sleep(10)
+        yield* strike(scene, link)
+        yield* Effect.sleep("10 seconds")
+        assert.isFalse(link.isOpen)
+        assert.deepStrictEqual(scene.peer.farewells, [])
+      })
+    )
+  }
+
+  play("is said to a peer that has taken an offer whose half cannot be brought up", (scene) =>
     Effect.gen(function* () {
-      const { host, peer } = scene
-      yield* host.store.retire(yield* ready(scene), "retired", "test")
-      yield* Effect.sleep("10 seconds")
-      assert.deepStrictEqual(peer.farewells, [])
+      const { fabric, host, peer } = scene
+      peer.answering(half(1, "aaaaaaaa.1"))
+      fabric.strike({ _tag: "QueuePairError", node: "a", step: "rts" })
+      const failure = yield* Effect.flip(host.store.open(peer.path))
+      assert.deepInclude(failure, { reason: "local" })
+      yield* Effect.sleep("1 second")
+      assert.deepStrictEqual(peer.farewells, saidOf(scene, peer.offers[0]!.half.epoch!))
+    })
+  )
+
+  play("is said to a peer that does not get ready, and not to one that hears no", (scene) =>
+    Effect.gen(function* () {
+      const { fabric, host, peer } = scene
+      const { half: own } = yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
+      yield* Effect.sleep("11 seconds")
+      assert.deepStrictEqual(peer.farewells, saidOf(scene, own.epoch!))
+      fabric.strike({ _tag: "QueuePairError", node: "a", step: "rts" })
+      yield* Effect.flip(host.store.takeOffer(peer.offer(half(3, "aaaaaaaa.2"))))
+      yield* Effect.sleep("11 seconds")
+      assert.strictEqual(peer.farewells.length, 1)
+    })
+  )
+
+  play("keeps nobody from ending for long", (scene) =>
+    Effect.gen(function* () {
+      yield* ready(scene, "aaaaaaaa.1")
+      scene.peer.parted = Effect.never
+      const before = yield* Clock.currentTimeMillis
+      yield* scene.end
+      assert.isAtMost((yield* Clock.currentTimeMillis) - before, 1_100)
+      assert.strictEqual(scene.peer.farewells.length, 1)
     })
   )
 

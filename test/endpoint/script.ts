@@ -1,6 +1,7 @@
 /** A peer that does what a test says, without queue pairs of its own, and a quiet simulation. */
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
 import type { Reception } from "../../src/actors/endpoint/EndpointStore.ts"
 import type { State } from "../../src/actors/endpoint/EndpointState.ts"
 import {
@@ -78,12 +79,15 @@ export interface Scene {
   readonly network: SimHandshakes
   /** Where the endpoint towards the peer stands. */
   readonly state: Effect.Effect<State>
+  /** Ends the host in order. */
+  readonly end: Effect.Effect<void>
 }
 
 /** The endpoint of host `a` and a scripted peer, without faults. */
 export const scene = <A, E>(
   play: (scene: Scene) => Effect.Effect<A, E, Scope.Scope>,
-  rules: Rules = {}
+  rules: Rules = {},
+  { gids = 1, ...how }: { readonly gids?: number; readonly gidIndex?: number } = {}
 ) =>
   Effect.gen(function* () {
     yield* Faults.heal
@@ -91,8 +95,11 @@ export const scene = <A, E>(
     const network = new SimHandshakes()
     const peer = new Peer()
     yield* network.serve(other, peer)
-    const host = yield* card(network, "a", { rules }).pipe(
-      Effect.provide(onHost(fabric, network, "a"))
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    const host = yield* card(network, "a", { rules }, how).pipe(
+      Effect.provide(onHost(fabric, network, "a", gids)),
+      Scope.provide(scope)
     )
-    yield* play({ fabric, host, peer, network, state: host.store.stateOf(other) })
+    const end = Scope.close(scope, Exit.void)
+    yield* play({ fabric, host, peer, network, state: host.store.stateOf(other), end })
   })

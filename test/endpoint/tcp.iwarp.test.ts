@@ -148,7 +148,7 @@ describe("a peer that Mooncake's old form is spoken with", () => {
       const nic = yield* Nic.open({ path: "127.0.0.1:9@old", device: "lo" })
       const rules = { ...Endpoint.defaults, path: nic.path }
       const queuePairs = yield* makeQueuePairs(nic, rules)
-      const made = yield* halfOf(nic, queuePairs, "00000000.1" as Epoch)
+      const made = halfOf(yield* nic.place, queuePairs, "00000000.1" as Epoch)
       const half = { ...made, epoch: undefined, mtu: undefined }
       const offer = { from: nic.path, to: a.path, half, knows: undefined, hasGate: false }
       const text = Body.encode(Wire.toBody(success(callOf({ _tag: "Offer", said: offer }))))
@@ -159,7 +159,7 @@ describe("a peer that Mooncake's old form is spoken with", () => {
       const answer = offerIn(success(Wire.readAnswer(success(Body.decode(frame.text)))))!
       assert.strictEqual((yield* a.store.stateOf(nic.path))._tag, "Ready")
       const link = yield* a.store.open(nic.path)
-      yield* raise(nic, queuePairs, answer.half)
+      yield* raise(yield* nic.place, queuePairs, answer.half)
       const region = yield* nic.domain.register({ memory: bytes, access })
       const target = { key: region.remoteKey, address: region.address }
       assert.strictEqual(yield* write(a, link, target, 5), "success")

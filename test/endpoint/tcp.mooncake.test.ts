@@ -13,7 +13,15 @@ import type { Epoch } from "../../src/schema/Epoch.ts"
 import * as Gid from "../../src/schema/Gid.ts"
 import { FrameType } from "../../src/schema/mooncake/Frame.ts"
 import * as SegmentDescriptor from "../../src/schema/mooncake/SegmentDescriptor.ts"
-import { octets, type Sent, success, vector, vectors, wire } from "../mooncake/vectors.ts"
+import {
+  octets,
+  refusedGids,
+  type Sent,
+  success,
+  vector,
+  vectors,
+  wire
+} from "../mooncake/vectors.ts"
 import { answering, ask, frameIn, onFabric, pool, script, tcpHost, typed } from "./tcp.ts"
 
 const mooncake = "127.0.0.1:15101@fake0"
@@ -102,6 +110,38 @@ describe("our server and a recorded client", () => {
         const isAcknowledged = connections.length > 1 || !("ready_ack" in said)
         assert.strictEqual(state._tag, isAcknowledged ? "Ready" : "Waiting")
         assert.notInclude(reply.text, "handfast")
+      }).pipe(Effect.provide(pool))
+    )
+  }
+
+  const [auto, always, fixed] = refusedGids
+  for (const [recorded, refused, gidIndex] of [
+    [auto!, [0], undefined],
+    [always!, [0, 1], undefined],
+    [fixed!, [0], 0]
+  ] as const) {
+    it.live(`R22 replies as Mooncake did to ${recorded.name}`, () =>
+      Effect.gen(function* () {
+        const fabric = yield* SimFabric.make()
+        const { nic, server } = yield* tcpHost({
+          path: mooncake,
+          ...(gidIndex !== undefined && { gidIndex })
+        }).pipe(Effect.provide(onFabric(fabric, "m", {}, 2)))
+        for (const index of refused) {
+          fabric.strike({ _tag: "GidRefusal", node: "m", index, forMillis: 60_000 })
+        }
+        const { gids } = yield* nic.device.port()
+        const { local_nic_path: to, peer_nic_path: from } = JSON.parse(recorded.reply)
+        const request = JSON.parse(vector("head.server.new-qpns request").sent.text!)
+        const asked = { ...request, local_nic_path: from, peer_nic_path: to }
+        const answer = frameIn(yield* ask(server.port, typed(`${JSON.stringify(asked)}\n`)))!
+        const [ours, its] = [JSON.parse(answer.text), JSON.parse(recorded.reply)]
+        assert.strictEqual(ours.reply_msg === "", its.reply_msg === "")
+        if (its.reply_msg !== "") return
+        assert.deepStrictEqual(plain(answer.text), plain(recorded.reply))
+        // The last octets of its GIDs were 1, 129 and so on.
+        assert.isTrue(its.local_gid.endsWith("0a:00:00:81"))
+        assert.strictEqual(ours.local_gid.replaceAll(":", ""), gids[1]!.gid)
       }).pipe(Effect.provide(pool))
     )
   }

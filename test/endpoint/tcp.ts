@@ -17,6 +17,7 @@ export interface HostOptions {
   /** Instead of the address of the own server. */
   readonly path?: string
   readonly device?: string
+  readonly gidIndex?: number
   readonly server?: HandshakeServer.Options
   readonly store?: Omit<EndpointStore.Options, "nic">
 }
@@ -28,7 +29,8 @@ export const tcpHost = Effect.fnUntraced(function* (options: HostOptions = {}) {
   const server = yield* HandshakeServer.make({ host: "127.0.0.1", port: 0, ...options.server })
   const nic = yield* Nic.open({
     path: options.path ?? `127.0.0.1:${server.port}@${options.device ?? "nic0"}`,
-    device: options.device
+    device: options.device,
+    gidIndex: options.gidIndex
   })
   const store = yield* EndpointStore.make({ nic, ...options.store })
   yield* server.serve(nic.path, store)
@@ -38,9 +40,14 @@ export const tcpHost = Effect.fnUntraced(function* (options: HostOptions = {}) {
 export type TcpHost = Effect.Success<ReturnType<typeof tcpHost>>
 
 /** What a host of a simulated fabric has. */
-export const onFabric = (fabric: SimFabric, host: string, handshakes: TcpHandshakes.Options = {}) =>
+export const onFabric = (
+  fabric: SimFabric,
+  host: string,
+  handshakes: TcpHandshakes.Options = {},
+  gids = 1
+) =>
   Layer.mergeAll(
-    Verbs.layerSim(fabric, { host }),
+    Verbs.layerSim(fabric, { host, gids }),
     TcpHandshakes.layer(handshakes),
     Journal.layerMemory
   )

@@ -16,16 +16,17 @@ export type Rules = EndpointStore.Options["rules"]
 export const card = Effect.fnUntraced(function* (
   network: SimHandshakes,
   host: string,
-  options: Omit<EndpointStore.Options, "nic"> = {}
+  options: Omit<EndpointStore.Options, "nic"> = {},
+  how: Omit<Nic.Options, "path"> = {}
 ) {
-  const nic = yield* Nic.open({ path: pathOf(host) })
+  const nic = yield* Nic.open({ path: pathOf(host), ...how })
   const store = yield* EndpointStore.make({ nic, ...options })
   yield* network.serve(nic.path, store)
   return { nic, store }
 })
 
 /** What a host of the fabric has. */
-export const onHost = (fabric: SimFabric, network: SimHandshakes, host: string) =>
-  Layer.mergeAll(Verbs.layerSim(fabric, { host }), network.layer, Journal.layerMemory)
+export const onHost = (fabric: SimFabric, network: SimHandshakes, host: string, gids = 1) =>
+  Layer.mergeAll(Verbs.layerSim(fabric, { host, gids }), network.layer, Journal.layerMemory)
 
 export type Host = Effect.Success<ReturnType<typeof card>>

@@ -26,9 +26,11 @@ interface Vectors {
     readonly passive: string
     readonly connections: ReadonlyArray<{ readonly request: Sent; readonly reply: Sent }>
   }>
+  /** What it replied when its device refused a GID: the first one, all, or the one it was given. */
+  readonly refusedGids: ReadonlyArray<{ readonly name: string; readonly reply: string }>
 }
 
-export const { vectors, wire }: Vectors = JSON.parse(
+export const { refusedGids, vectors, wire }: Vectors = JSON.parse(
   readFileSync(new URL("../vectors/mooncake-handshake.json", import.meta.url), "utf8")
 )
 

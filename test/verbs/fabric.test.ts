@@ -341,6 +341,37 @@ describe("a fault of the fabric", () => {
   )
 
   it.sim(
+    "refuses one GID of a port, for a while, and works by another",
+    seeds,
+    onFabric((fabric) =>
+      Effect.gen(function* () {
+        const two = Verbs.layerSim(fabric, { host: "c", gids: 2 })
+        const provider = yield* Effect.provide(Effect.service(Verbs), two)
+        const [refused, c, late] = [
+          yield* end(provider),
+          yield* end(provider),
+          yield* end(provider)
+        ]
+        const b = yield* end((yield* Pair).passive)
+        const { gids, lid } = b.port
+        const step = { to: "rtr", mtu: 1024, peer: b.queuePair.number } as const
+        const by = (own: End, gidIndex: number) =>
+          own.queuePair.modify({ ...step, path: { gid: gids[0]!.gid, lid, gidIndex } })
+        fabric.strike({ _tag: "GidRefusal", node: "c", index: 0, forMillis: 1000 })
+        assert.strictEqual(yield* failureOf(by(refused, 0)), "ModifyFailed")
+        assert.strictEqual(refused.queuePair.state, "err")
+        yield* by(c, 1)
+        yield* c.queuePair.modify({ to: "rts" })
+        yield* toReady(b, { ...c, port: { ...c.port, gids: c.port.gids.slice(1) } })
+        yield* message(b, c, 1)
+        yield* message(c, b, 2)
+        yield* Effect.sleep(1000)
+        yield* by(late, 0)
+      })
+    )
+  )
+
+  it.sim(
     "pulls a device out, and plugs it in again",
     seeds,
     onFabric((fabric) =>
@@ -405,6 +436,7 @@ describe("a fault of the fabric", () => {
           { _tag: "RetryExhaustion", node: "b" },
           { _tag: "QueuePairError", node: "a", step: "rts" },
           { _tag: "PortFlap", node: "b", forMillis },
+          { _tag: "GidRefusal", node: "a", index: 0, forMillis },
           { _tag: "DeviceRemoval", node: "a", forMillis },
           { _tag: "MtuMismatch", node: "b", mtu: 256, forMillis }
         ]

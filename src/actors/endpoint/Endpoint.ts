@@ -17,14 +17,14 @@ import * as Behavior from "../kernel/Behavior.ts"
 import * as Chaos from "../kernel/Chaos.ts"
 import { EndpointEvent } from "./EndpointEvent.ts"
 import { evolve, type In, initial, State } from "./EndpointState.ts"
-import type { HandshakeError, Handshakes } from "./Handshake.ts"
+import type { Farewell, HandshakeError, Handshakes } from "./Handshake.ts"
 import * as deciding from "./internal/deciding.ts"
 import type { Defects } from "./internal/defects.ts"
-import { halfOf, makeQueuePairs, raise } from "./internal/halves.ts"
+import { halfOf, isOfGid, makeQueuePairs, raise } from "./internal/halves.ts"
 import { Link } from "./internal/link.ts"
 import { commands, type Signal } from "./internal/messages.ts"
 import type { Rules } from "./internal/rules.ts"
-import type { Nic } from "./Nic.ts"
+import type { Nic, Place } from "./Nic.ts"
 
 export { defaults, type Rules } from "./internal/rules.ts"
 
@@ -40,6 +40,8 @@ export interface Surroundings {
   readonly rules: Rules
   /** Told of the link of each new generation; it opens when the endpoint is ready. */
   readonly onLink: (link: Link) => void
+  /** Tells a peer that a generation has ended by itself. */
+  readonly farewell: (farewell: Farewell) => void
   /** Told of each link that has opened. */
   readonly onReady?: ((link: Link) => void) | undefined
 }
@@ -53,6 +55,8 @@ const isTransient = (error: HandshakeError): boolean => error._tag === "Handshak
 
 /** What the effects of one generation hold. */
 interface Held {
+  /** Where the peer is told that this side is. */
+  readonly place: Place
   readonly queuePairs: ReadonlyArray<QueuePair>
   readonly link: Link
 }
@@ -68,13 +72,14 @@ class Reactions {
   }
 
   /** Makes the queue pairs; they and the link go with the Scope of the epoch. */
-  begin(epoch: Epoch, self: Self) {
+  begin({ epoch }: { readonly epoch: Epoch }, { refused }: State, self: Self) {
     const { nic, onLink, rules } = this.#around
     const made = Effect.gen({ self: this }, function* () {
       const queuePairs = yield* makeQueuePairs(nic, rules)
       const paths = { local: rules.path, peer: self.id }
       const link = new Link(epoch, paths, queuePairs, rules.depth, self.state)
-      this.#held.set(epoch, { queuePairs, link })
+      const place = yield* nic.placeWithout(refused)
+      this.#held.set(epoch, { place, queuePairs, link })
       onLink(link)
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
@@ -82,7 +87,7 @@ class Reactions {
           this.#held.delete(epoch)
         })
       )
-      yield* self.signal.HalfMade({ own: yield* halfOf(nic, queuePairs, epoch) })
+      yield* self.signal.HalfMade({ own: halfOf(place, queuePairs, epoch) })
     })
     return this.#orFail(self, made).pipe(Effect.andThen(expire(self, rules.openWithin)))
   }
@@ -91,11 +96,18 @@ class Reactions {
   goOn(state: State, self: Self) {
     if (state._tag === "Calling") return this.#call(state, self)
     if (state._tag !== "Raising") return Effect.void
-    const { queuePairs } = this.#held.get(state.epoch)!
-    const { nic } = this.#around
-    return this.#orFail(
-      self,
-      Effect.andThen(raise(nic, queuePairs, state.peer.half), self.signal.Raised())
+    const { place, queuePairs } = this.#held.get(state.epoch)!
+    const raising = raise(place, queuePairs, state.peer.half).pipe(
+      Effect.andThen(self.signal.Raised()),
+      Effect.catchIf(isOfGid, ({ message }) => this.#refused(place, message, state, self))
+    )
+    return this.#orFail(self, raising)
+  }
+
+  #refused({ gid }: Place, detail: string, { refused }: State, self: Self) {
+    const tried = [...refused, gid]
+    return Effect.flatMap(this.#around.nic.placeWithout(tried), ({ gid: next }) =>
+      self.signal.GidRefused({ gid, detail, isLast: tried.includes(next) })
     )
   }
 
@@ -197,6 +209,7 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
       TakeFarewell: (state, said, about) => deciding.takeFarewell(rules, state, said, about),
       Retire: (state, what, about) => deciding.retire(rules, state, what, about),
       HalfMade: (state, { own }, about) => deciding.halfMade(rules, state, own, about),
+      GidRefused: (state, refused, about) => deciding.gidRefused(rules, state, refused, about),
       HalfFailed: (state, { detail }, about) => deciding.halfFailed(rules, state, detail, about),
       Answered: (state, { offer }, about) => deciding.answered(rules, state, offer, about),
       CallFailed: (state, { error }, about) => deciding.callFailed(rules, state, error, about),
@@ -208,7 +221,12 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
     },
     evolve,
     react: {
-      Began: ({ epoch }, self) => reactions.begin(epoch, self),
+      Began: (event, self, state) => reactions.begin(event, state, self),
+      GidRefused: (event, self, state) =>
+        Effect.andThen(
+          Chaos.sometimes("another GID was tried"),
+          reactions.begin(event, state, self)
+        ),
       Made: (_, self, state) => reactions.goOn(state, self),
       PeerKnown: (_, self, state) => reactions.goOn(state, self),
       Connected: (_, self, state) => reactions.connected(state, self),
@@ -218,11 +236,16 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
           taken ? Chaos.sometimes("offers crossed") : Effect.void,
           reactions.acknowledge(state, self)
         ),
-      Ended: ({ reason }) => Chaos.sometimes(`an endpoint ended: ${reason}`)
+      Ended: ({ farewell, reason }) =>
+        Effect.map(
+          Chaos.sometimes(`an endpoint ended: ${reason}`),
+          () => farewell !== undefined && around.farewell(farewell)
+        )
     },
     reconcile: (state, _, about) => deciding.recover(rules, state, about),
     writtenBehind: [
       "Began",
+      "GidRefused",
       "Crossed",
       "Made",
       "PeerKnown",

@@ -6,7 +6,8 @@
  */
 import * as Schema from "effect/Schema"
 import { Epoch } from "../../schema/Epoch.ts"
-import { Half, Offer } from "./Handshake.ts"
+import { Gid } from "../../schema/Gid.ts"
+import { Farewell, Half, Offer } from "./Handshake.ts"
 
 /**
  * A new generation. With an offer the peer began it, otherwise this side.
@@ -15,6 +16,20 @@ import { Half, Offer } from "./Handshake.ts"
  * @since 0.1.0
  */
 export class Began extends Schema.TaggedClass<Began>()("Began", {
+  epoch: Epoch,
+  offer: Schema.UndefinedOr(Offer)
+}) {}
+
+/**
+ * The device did not take the own GID towards this peer. A new generation tries another one, since
+ * the peer may know the old half already; with the peer's offer, if it knows nothing yet.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export class GidRefused extends Schema.TaggedClass<GidRefused>()("GidRefused", {
+  gid: Gid,
+  detail: Schema.String,
   epoch: Epoch,
   offer: Schema.UndefinedOr(Offer)
 }) {}
@@ -133,7 +148,9 @@ export type EndReason = typeof EndReason.Type
  */
 export class Ended extends Schema.TaggedClass<Ended>()("Ended", {
   reason: EndReason,
-  detail: Schema.String
+  detail: Schema.String,
+  /** What the peer has to be told, unless whoever gave the generation up does that. */
+  farewell: Schema.UndefinedOr(Farewell)
 }) {}
 
 /**
@@ -142,6 +159,7 @@ export class Ended extends Schema.TaggedClass<Ended>()("Ended", {
  */
 export const EndpointEvent = Schema.Union([
   Began,
+  GidRefused,
   Crossed,
   Made,
   PeerKnown,

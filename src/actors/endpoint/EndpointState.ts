@@ -14,6 +14,7 @@
 import * as Schema from "effect/Schema"
 import { Epoch } from "../../schema/Epoch.ts"
 import { Call, type EndpointEvent, Key } from "./EndpointEvent.ts"
+import { Gid } from "../../schema/Gid.ts"
 import { Half, Offer } from "./Handshake.ts"
 
 /** Instances of a peer that are remembered as gone; a late offer may come from the last few. */
@@ -23,9 +24,16 @@ const memory = {
   /** The newest generation of the peer that was taken up. */
   newest: Schema.UndefinedOr(Epoch),
   /** Process instances of the peer that a later one has replaced, newest first. */
-  gone: Schema.Array(Schema.String)
+  gone: Schema.Array(Schema.String),
+  /** Own GIDs that the device refused towards this peer, until an opening fails of it. */
+  refused: Schema.Array(Gid)
 }
-const alive = { ...memory, epoch: Epoch }
+const alive = {
+  ...memory,
+  epoch: Epoch,
+  /** The first generation of this opening: another GID is tried in another generation. */
+  opening: Epoch
+}
 const known = { ...alive, own: Half, peer: Offer }
 
 /**
@@ -55,7 +63,7 @@ export type In<Tag extends State["_tag"]> = Extract<State, { _tag: Tag }>
  * @category constructors
  * @since 0.1.0
  */
-export const initial: State = { _tag: "Idle", newest: undefined, gone: [] }
+export const initial: State = { _tag: "Idle", newest: undefined, gone: [], refused: [] }
 
 /**
  * The process instance of a generation.
@@ -65,24 +73,34 @@ export const initial: State = { _tag: "Idle", newest: undefined, gone: [] }
  */
 export const instanceOf = (epoch: Epoch): string => epoch.slice(0, epoch.indexOf("."))
 
-const remembered = ({ gone, newest }: State): Pick<State, "newest" | "gone"> => ({ newest, gone })
+type Memory = Pick<State, "newest" | "gone" | "refused">
+
+const remembered = ({ gone, newest, refused }: State): Memory => ({ newest, gone, refused })
 
 /** What is remembered of a peer once an offer of it is taken up. */
-const remember = ({ gone, newest }: State, { half }: Offer): Pick<State, "newest" | "gone"> => {
-  if (half.epoch === undefined) return { newest, gone }
+const remember = (state: State, { half }: Offer): Memory => {
+  const { gone, newest, refused } = state
+  if (half.epoch === undefined) return remembered(state)
   const instance = newest === undefined ? undefined : instanceOf(newest)
   return {
     newest: half.epoch,
     gone:
       instance === undefined || instance === instanceOf(half.epoch)
         ? gone
-        : [instance, ...gone].slice(0, REMEMBERED)
+        : [instance, ...gone].slice(0, REMEMBERED),
+    refused
   }
 }
 
+/** What stays as it is from phase to phase. */
+const going = (state: Exclude<State, In<"Idle">>) => {
+  const { epoch, opening } = state
+  return { ...remembered(state), epoch, opening }
+}
+
 const unlock = (waiting: In<"Waiting">, key: typeof Key.Type): State => {
-  const { connectedAt, epoch, own, peer } = waiting
-  return { _tag: "Ready", ...remembered(waiting), epoch, own, peer, key, connectedAt }
+  const { connectedAt, own, peer } = waiting
+  return { _tag: "Ready", ...going(waiting), own, peer, key, connectedAt }
 }
 
 type Evolve = {
@@ -103,16 +121,22 @@ export const evolve: Evolve = {
     _tag: "Making",
     ...(offer === undefined ? remembered(state) : remember(state, offer)),
     epoch,
+    opening: epoch,
     offer
   }),
+  GidRefused: (state, { epoch, gid, offer }) => {
+    if (state._tag === "Idle") return state
+    const refused = [...state.refused, gid]
+    return { _tag: "Making", ...going(state), refused, epoch, offer }
+  },
   Crossed: (state, { offer }) =>
     state._tag === "Making" ? { ...state, ...remember(state, offer), offer } : state,
   Made: (state, { own }) => {
     if (state._tag !== "Making") return state
-    const { epoch, offer } = state
+    const { offer } = state
     return offer === undefined
-      ? { _tag: "Calling", ...remembered(state), epoch, own }
-      : { _tag: "Raising", ...remembered(state), epoch, own, peer: offer, call: "none" }
+      ? { _tag: "Calling", ...going(state), own }
+      : { _tag: "Raising", ...going(state), own, peer: offer, call: "none" }
   },
   PeerKnown: (state, { call, offer }) =>
     state._tag === "Calling"
@@ -128,5 +152,9 @@ export const evolve: Evolve = {
     return key === undefined ? waiting : unlock(waiting, key)
   },
   BecameReady: (state, { key }) => (state._tag === "Waiting" ? unlock(state, key) : state),
-  Ended: (state) => ({ _tag: "Idle", ...remembered(state) })
+  Ended: (state, { reason }) => {
+    // What the device refused is only known as long as something works without it.
+    const refused = reason === "local" ? [] : state.refused
+    return { _tag: "Idle", ...remembered(state), refused }
+  }
 }

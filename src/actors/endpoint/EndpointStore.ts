@@ -10,8 +10,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import * as Scope from "effect/Scope"
+import type { Gid } from "../../schema/Gid.ts"
 import type { RecoveryError } from "../kernel/Actor.ts"
 import type { MailboxFull, Stopped } from "../kernel/ActorError.ts"
 import type { Journal } from "../kernel/Journal.ts"
@@ -30,7 +30,8 @@ import {
 } from "./Handshake.ts"
 import { Defects } from "./internal/defects.ts"
 import type { Link } from "./internal/link.ts"
-import { lossOf, type Retire, retireWith } from "./internal/retiring.ts"
+import { type Leaving, makeLeaving } from "./internal/leaving.ts"
+import { watch } from "./internal/watching.ts"
 import type { Nic } from "./Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
@@ -109,12 +110,18 @@ interface Place {
   link: Link | undefined
 }
 
+/** The endpoint, if it has been spawned. */
+const spawnedAt = ({ spawning }: Place): Endpoint.Endpoint | undefined => {
+  const exit = spawning.pollUnsafe()
+  return exit !== undefined && Exit.isSuccess(exit) ? exit.value : undefined
+}
+
 /** Defaults of `capacity` and `retiring`. */
 const [MOST_ENDPOINTS, MOST_RETIRING] = [65_536, 64]
 
 class Store implements EndpointStore {
   readonly #options: Options
-  readonly #retire: Retire
+  readonly #leaving: Leaving
   readonly #capacity: number
   readonly #spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
   readonly #places = new Map<string, Place>()
@@ -124,12 +131,12 @@ class Store implements EndpointStore {
 
   constructor(
     options: Options,
-    retire: Retire,
+    leaving: Leaving,
     queuePairs: number,
     spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
   ) {
     this.#options = options
-    this.#retire = retire
+    this.#leaving = leaving
     const possible = Math.floor(options.nic.device.info.limits.queuePairs / queuePairs)
     this.#capacity = Math.min(options.capacity ?? MOST_ENDPOINTS, possible)
     this.#order = options.eviction === "fifo" ? fifo() : sieve()
@@ -154,7 +161,7 @@ class Store implements EndpointStore {
       const place = this.#places.get(peer)
       return place === undefined
         ? Effect.void
-        : this.#retire(place.spawning, { epoch, reason, detail })
+        : this.#leaving.retire(place.spawning, { epoch, reason, detail })
     })
   }
 
@@ -213,19 +220,26 @@ class Store implements EndpointStore {
     if (place !== undefined) place.link = link
   }
 
-  /** Ends all generations: their port, or its address, is not what it was. */
-  retireAll(detail: string): Effect.Effect<void> {
-    return Effect.forEach(
-      [...this.#places.values()],
-      (place) =>
-        Effect.gen(function* () {
-          const endpoint = yield* Fiber.join(place.spawning)
-          const state = yield* endpoint.state
-          if (state._tag === "Idle") return
-          yield* endpoint.ask.Retire({ epoch: state.epoch, reason: "broken", detail })
-        }).pipe(Effect.ignore),
-      { discard: true }
-    )
+  /** Ends all generations whose port is not what it was; those by GIDs that it has kept go on. */
+  retireAll(
+    why: { readonly reason: EndReason; readonly detail: string },
+    kept: ReadonlySet<Gid> = new Set()
+  ): Effect.Effect<void> {
+    const retire = Effect.fnUntraced({ self: this }, function* (this: Store, place: Place) {
+      // What is only being spawned has no generation.
+      const state = yield* spawnedAt(place)?.state ?? Effect.succeed(initial)
+      if (state._tag === "Idle") return
+      // Before its half is there, nobody knows which GID it will have.
+      if (state._tag !== "Making" && kept.has(state.own.gid)) return
+      yield* this.#leaving.retire(place.spawning, { epoch: state.epoch, ...why })
+    })
+    return Effect.forEach([...this.#places.values()], retire, { discard: true })
+  }
+
+  /** Ends everything, and has peers told as far as that does not take long. */
+  get close(): Effect.Effect<void> {
+    const why = { reason: "retired", detail: "the endpoints have ended" } as const
+    return Effect.andThen(this.retireAll(why), this.#leaving.said)
   }
 
   #find(peer: string): Effect.Effect<Place, StoreFull> {
@@ -261,9 +275,9 @@ class Store implements EndpointStore {
   /** Only an endpoint that is neither connecting nor in use may go. */
   #mayGo(peer: string): boolean {
     const place = this.#places.get(peer)
-    const spawned = place?.spawning.pollUnsafe()
-    if (spawned === undefined || Exit.isFailure(spawned)) return false
-    const { _tag } = Effect.runSync(spawned.value.state)
+    const endpoint = place && spawnedAt(place)
+    if (endpoint === undefined) return false
+    const { _tag } = Effect.runSync(endpoint.state)
     return _tag === "Idle" || (_tag === "Ready" && place?.link?.isQuiet === true)
   }
 
@@ -275,7 +289,11 @@ class Store implements EndpointStore {
     const { link } = place
     const retired =
       link?.isOpen === true
-        ? this.#retire(place.spawning, { epoch: link.epoch, reason: "retired", detail: "evicted" })
+        ? this.#leaving.retire(place.spawning, {
+            epoch: link.epoch,
+            reason: "retired",
+            detail: "evicted"
+          })
         : Effect.void
     return retired.pipe(
       Effect.andThen(Fiber.join(place.spawning)),
@@ -309,32 +327,22 @@ export const make = Effect.fnUntraced(function* (
   const scope = yield* Effect.scope
   const context = yield* Effect.context<Journal>()
   const handshakes = yield* Handshakes
-  const supervisor = yield* Supervisor.make()
+  const leaving = yield* makeLeaving(handshakes)
+  // A Scope of their own, so that endpoints end after the farewells, whenever they began.
+  const supervisor = yield* Scope.provide(Supervisor.make(), yield* Scope.fork(scope))
   const rules = { ...Endpoint.defaults, ...options.rules, path: nic.path }
   const onLink = (link: Link): void => store.onLink(link)
   const behavior = Endpoint.make(
-    { nic, handshakes, rules, onLink, onReady: options.onReady },
+    { nic, handshakes, rules, onLink, onReady: options.onReady, farewell: leaving.say },
     yield* Defects
   )
-  const store = new Store(options, retireWith(handshakes), rules.queuePairs, (peer) => {
+  const store = new Store(options, leaving, rules.queuePairs, (peer) => {
     const fiber = Effect.runForkWith(context)(supervisor.spawn(behavior, peer))
     return Fiber.runIn(fiber, scope)
   })
-  const gidInUse = Effect.match(nic.place, {
-    onSuccess: ({ gidIndex }) => gidIndex,
-    onFailure: () => 0
-  })
-  let gid = yield* gidInUse
-  yield* nic.device.events.pipe(
-    Stream.runForEach((event) =>
-      Effect.gen(function* () {
-        const reason = lossOf(event, gid)
-        if (reason === undefined) return
-        yield* store.retireAll(reason)
-        gid = yield* gidInUse
-      })
-    ),
-    Effect.forkScoped
-  )
+  yield* Effect.addFinalizer(() => store.close)
+  const broken = (detail: string, kept: ReadonlySet<Gid>) =>
+    store.retireAll({ reason: "broken", detail }, kept)
+  yield* Effect.forkScoped(watch(nic, broken))
   return store
 })

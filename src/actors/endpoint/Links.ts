@@ -34,7 +34,10 @@ export class Links extends Context.Service<
      * way, and makes one attempt if there is none.
      */
     readonly open: (nic: Nic, peer: string) => Effect.Effect<ReadyLink, LinkFailure>
-    /** Told of each link that has become ready, also of those that peers have opened. */
+    /**
+     * Told of each link of all cards that has become ready, also of those that peers have opened,
+     * and of a card that was gone and is back.
+     */
     readonly listen: (
       listener: (link: ReadyLink) => void
     ) => Effect.Effect<void, never, Scope.Scope>

@@ -8,7 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type { Access, Region } from "../../native/verbs/Region.ts"
 import { type CreateError, InvalidAttribute } from "../../native/verbs/VerbsError.ts"
 import type { PeerBuffer } from "./Directory.ts"
@@ -80,6 +80,8 @@ export class RegisteredMemory implements Memory {
   readonly chunkBytes: number
   /** For each card the regions, in order. */
   readonly regions: ReadonlyArray<ReadonlyArray<Region>>
+  /** Registers it again on a card whose device was opened anew. */
+  renew: (card: number) => Effect.Effect<void, CreateError> = () => Effect.void
   isReleased = false
 
   constructor(
@@ -137,8 +139,14 @@ export const register = Effect.fnUntraced(function* (
     length: Math.min(chunk, buffer.byteLength - index * chunk),
     access
   }))
-  const regions = yield* Effect.forEach(nics, ({ domain }) =>
-    Effect.forEach(chunks, (options) => domain.register(options))
-  )
-  return new RegisteredMemory(name, new Uint8Array(buffer), chunk, regions)
+  const scope = yield* Effect.scope
+  const regionsOn = ({ domain }: Nic) =>
+    Scope.provide(
+      Effect.forEach(chunks, (options) => domain.register(options)),
+      scope
+    )
+  const regions = yield* Effect.forEach(nics, regionsOn)
+  const made = new RegisteredMemory(name, new Uint8Array(buffer), chunk, regions)
+  made.renew = (card) => Effect.map(regionsOn(nics[card]!), (again) => void (regions[card] = again))
+  return made
 })

@@ -59,7 +59,7 @@ const generationsOf = Effect.fnUntraced(function* (peerPath: string) {
   yield* Stream.runForEach(journal.read(`Endpoint/${peerPath}`), ({ at, body, type }) =>
     Effect.map(decodeEndpoint({ ...JSON.parse(body), _tag: type }), (event) => {
       const current = generations.at(-1)
-      if (event._tag === "Began") {
+      if (event._tag === "Began" || event._tag === "GidRefused") {
         const peer = event.offer?.half.epoch
         generations.push({ epoch: event.epoch, peer, upAt: undefined, readyAt: undefined })
       } else if (current === undefined) return

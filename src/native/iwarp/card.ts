@@ -56,8 +56,8 @@ export class Card {
   #last: number
   /** As it was at the last look. */
   port: Port = unseen
-  /** Takes callers at an address that has come. */
-  welcome: (host: string) => void = () => undefined
+  /** Who takes callers at all addresses, told of each one that has come. */
+  readonly everywhere = new Set<(host: string) => void>()
 
   constructor(options: CardOptions, firstNumber: number) {
     this.name = options.name
@@ -79,13 +79,18 @@ export class Card {
     return entriesOf(this.port, this.name)
   }
 
+  /** Its addresses at the last look. */
+  get addresses(): ReadonlyArray<string> {
+    return this.gids.map(({ gid }) => Gid.toAddress(gid))
+  }
+
   /** Looks at the interface, and tells of what has changed. */
   look(): void {
     const before = this.port
     this.port = portIn(networkInterfaces(), this.name, before)
     for (const event of changes(before, this.port)) {
       const gid = event._tag === "GidChanged" ? this.port.gids[event.index] : undefined
-      if (gid !== undefined) this.welcome(Gid.toAddress(gid))
+      if (gid !== undefined) for (const tell of this.everywhere) tell(Gid.toAddress(gid))
       this.emit(event)
     }
   }

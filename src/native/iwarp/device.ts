@@ -6,13 +6,12 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { randomInt } from "node:crypto"
 import { networkInterfaces } from "node:os"
-import * as Gid from "../../schema/Gid.ts"
 import type { IoPool } from "../IoPool.ts"
 import type { Device, DeviceInfo, DeviceLimits, PortInfo } from "../verbs/Device.ts"
 import { HeldCompletions } from "../verbs/soft/completions.ts"
 import { deviceOf } from "../verbs/soft/device.ts"
 import type { Maker } from "../verbs/soft/domain.ts"
-import { type Events, makeEvents } from "../verbs/soft/events.ts"
+import { makeEvents } from "../verbs/soft/events.ts"
 import { hold } from "../verbs/soft/holdings.ts"
 import { DeviceNotFound, type OpenError, Unsupported } from "../verbs/VerbsError.ts"
 import { Card } from "./card.ts"
@@ -80,21 +79,13 @@ const makerOf = (card: Card, host: Host): Maker<HeldCompletions, IwarpQueuePair>
   }
 })
 
-const addressesOf = (card: Card): ReadonlyArray<string> =>
-  card.gids.map(({ gid }) => Gid.toAddress(gid))
-
 /** Takes callers of out-of-band queue pairs, on one port of all addresses, also of later ones. */
 const takeCallers = Effect.fnUntraced(function* (card: Card, meeting: Meeting) {
-  const hosts = addressesOf(card)
+  const { addresses: hosts } = card
   if (hosts.length === 0) return yield* new DeviceNotFound({ device: card.name, available: [] })
-  const hearAt = (hosts: ReadonlyArray<string>) =>
-    Scope.provide(
-      hear(card, { hosts, port: card.lid, backlog: callersBehind }, (link, said) =>
-        meeting.called(link, said)
-      ),
-      card.scope
-    )
-  const { port } = yield* hearAt(hosts).pipe(
+  const at = { hosts, isEverywhere: true, port: 0, backlog: callersBehind }
+  const { port } = yield* hear(card, at, (link, said) => meeting.called(link, said)).pipe(
+    Scope.provide(card.scope),
     Effect.retry({ times: portTries }),
     Effect.mapError(
       ({ message: detail }) =>
@@ -102,8 +93,6 @@ const takeCallers = Effect.fnUntraced(function* (card: Card, meeting: Meeting) {
     )
   )
   card.lid = port
-  // Where somebody else has the port, or we from before, there is nothing to do.
-  card.welcome = (host) => card.fork(Effect.ignore(hearAt([host])))
 })
 
 const portOf = (card: Card): Omit<PortInfo, "number"> => {
@@ -112,15 +101,12 @@ const portOf = (card: Card): Omit<PortInfo, "number"> => {
   return { state: port.isUp ? "active" : "down", activeMtu: 4096, lid, gids }
 }
 
-/** Looks at the interface again and again for as long as somebody reads the events. */
-const watched = Effect.fnUntraced(function* (card: Card, { stream }: Events) {
+/** Looks at the interface again and again, for as long as anybody's Scope is open. */
+const makeWatch = Effect.fnUntraced(function* (card: Card) {
   const { lookEvery } = card.settings
   const look = Effect.sync(() => card.look())
   const looking = Effect.forever(Effect.andThen(Effect.sleep(lookEvery), look))
-  const watch = yield* RcRef.make({
-    acquire: Effect.andThen(look, Effect.forkScoped(looking))
-  })
-  return Stream.unwrap(Effect.as(RcRef.get(watch), stream))
+  return RcRef.get(yield* RcRef.make({ acquire: Effect.andThen(look, Effect.forkScoped(looking)) }))
 })
 
 /** Opens a device. */
@@ -146,10 +132,11 @@ export const open: (
     card.look()
     const meeting = new Meeting(card)
     yield* takeCallers(card, meeting)
+    const watch = yield* makeWatch(card)
     return deviceOf<HeldCompletions, IwarpConnection>({
       info,
       holding: card.holding,
-      events: yield* watched(card, events),
+      events: Stream.unwrap(Effect.as(watch, events.stream)),
       port: () => portOf(card),
       completions: (capacity) => new HeldCompletions(capacity, card.holding),
       ...makerOf(card, hostOf(card, meeting)),
@@ -159,9 +146,10 @@ export const open: (
       connect: (connection, wishes) => connect(card, connection, wishes),
       addresses: () => {
         card.look()
-        return addressesOf(card)
+        return card.addresses
       },
-      listen: (at, ask) => listen(card, at, ask)
+      listen: (at, ask) =>
+        Effect.andThen(at.isEverywhere ? watch : Effect.void, listen(card, at, ask))
     })
   }
 )

@@ -89,7 +89,24 @@ const bindAll = Effect.fnUntraced(function* (card: Card, { backlog, hosts, port 
   return { address: { host: first, port: bound.port }, listeners: [bound, ...more.flat()] }
 })
 
-/** Takes callers in at all these addresses, until the Scope closes or the device does. */
+/** Listens at each address that comes, as long as the Scope is open. */
+const follow = Effect.fnUntraced(function* (
+  card: Card,
+  hosts: ReadonlyArray<string>,
+  listen: (host: string) => Effect.Effect<unknown, OpenFailed, Scope.Scope>
+) {
+  const scope = yield* Effect.scope
+  // Where somebody else has the port, or we from before, there is nothing to do.
+  const tell = (host: string) => card.fork(Effect.ignore(Scope.provide(listen(host), scope)))
+  yield* Effect.acquireRelease(
+    Effect.sync(() => card.everywhere.add(tell)),
+    () => Effect.sync(() => card.everywhere.delete(tell))
+  )
+  // Those that came while the others were bound.
+  for (const host of card.addresses) if (!hosts.includes(host)) tell(host)
+})
+
+/** Takes callers in, also at addresses that come, until the Scope closes or the device does. */
 export const hear = Effect.fnUntraced(function* (
   card: Card,
   at: At,
@@ -102,9 +119,12 @@ export const hear = Effect.fnUntraced(function* (
   const { address, listeners } = yield* Scope.provide(bindAll(card, at), scope).pipe(
     Effect.onError(() => Scope.close(scope, Exit.void))
   )
-  for (const listener of listeners) {
-    yield* Effect.forkIn(receive(card, listener, called), scope, { startImmediately: true })
-  }
+  const take = (listener: Listener) =>
+    Effect.forkIn(receive(card, listener, called), scope, { startImmediately: true })
+  yield* Effect.forEach(listeners, take, { discard: true })
+  const more = (host: string) =>
+    Effect.flatMap(card.listen({ host, port: address.port }, at.backlog), take)
+  if (at.isEverywhere) yield* Scope.provide(follow(card, at.hosts, more), scope)
   return address
 })
 

@@ -30,8 +30,8 @@ export interface Settings {
   readonly answerWithin?: number | undefined
   /**
    * Milliseconds between two looks at the interface's addresses while somebody reads a device's
-   * events: Node is not told of changes, and each look asks the kernel for all of them. Default
-   * 1 s, sooner than TCP notices that a peer is gone.
+   * events, or listens at all of them: Node is not told of changes, and each look asks the kernel
+   * for all of them. Default 1 s, sooner than TCP notices that a peer is gone.
    */
   readonly lookEvery?: number | undefined
   /**

@@ -85,12 +85,23 @@ export const QueuePairError = Schema.TaggedStruct("QueuePairError", {
 export const PortFlap = Schema.TaggedStruct("PortFlap", lasting)
 
 /**
- * A port gets another GID, for good. What is connected by the old one is cut off.
+ * A port gets another first GID, for good. What is connected by the old one is cut off.
  *
  * @category entries
  * @since 0.1.0
  */
 export const GidChange = Schema.TaggedStruct("GidChange", { node: Schema.String })
+
+/**
+ * A device refuses each step to `rtr` that uses this one of its port's GIDs.
+ *
+ * @category entries
+ * @since 0.1.0
+ */
+export const GidRefusal = Schema.TaggedStruct("GidRefusal", {
+  ...lasting,
+  index: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+})
 
 /**
  * A device is pulled out, with all that was made on it, and plugged in again.
@@ -125,6 +136,7 @@ export const FabricFault = Schema.Union([
   QueuePairError,
   PortFlap,
   GidChange,
+  GidRefusal,
   DeviceRemoval,
   MtuMismatch
 ])
@@ -158,6 +170,8 @@ export const describe = (fault: FabricFault): string => {
       return `port of ${fault.node} down`
     case "GidChange":
       return `another GID for ${fault.node}`
+    case "GidRefusal":
+      return `${fault.node} refuses its GID ${fault.index}`
     case "DeviceRemoval":
       return `device of ${fault.node} removed`
     case "MtuMismatch":

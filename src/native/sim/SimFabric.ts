@@ -46,6 +46,8 @@ export interface HostOptions {
   readonly host?: string | undefined
   /** The names of its devices, one port each. Default: `sim0`. */
   readonly devices?: ReadonlyArray<string> | undefined
+  /** How many GIDs each port has. Default 1. */
+  readonly gids?: number | undefined
 }
 
 /**
@@ -143,7 +145,7 @@ export class SimFabric {
         return this.#each(fault.node, (nic) => this.#failQueuePair(nic, fault.step))
       case "GidChange":
         return this.#each(fault.node, (nic) => {
-          nic.gid = this.#newGid()
+          nic.addresses[0] = this.#newGid()
           nic.emit({ _tag: "GidChanged", port: 1, index: 0 })
         })
       default: {
@@ -174,14 +176,15 @@ export class SimFabric {
   }
 
   /** The devices of a host, which are made when they are first asked for. */
-  plug({ devices = ["sim0"], host }: HostOptions): ReadonlyArray<Nic> {
+  plug({ devices = ["sim0"], gids = 1, host }: HostOptions): ReadonlyArray<Nic> {
     this.#hosts += 1
     const name = host ?? `host-${this.#hosts}`
     return devices.map((device) => {
       const { nics } = this.#network
       const there = nics.get(`${name}/${device}`)
       if (there !== undefined) return there
-      const place = { lid: nics.size + 1, gid: this.#newGid() }
+      const addresses = Array.from({ length: gids }, () => this.#newGid())
+      const place = { lid: nics.size + 1, addresses }
       const nic = new Nic(this.#network, name, device, place)
       nics.set(`${name}/${device}`, nic)
       return nic

@@ -78,7 +78,7 @@ export const open = Effect.fnUntraced(function* (
     patience,
     connection: (queuePair, peer) => new SimConnection(queuePair, peer),
     connect: (connection, wishes) => connect(nic, connection, wishes),
-    addresses: () => [Gid.toAddress(nic.gid)],
+    addresses: () => nic.addresses.map(Gid.toAddress),
     listen: (at, ask) => listen(nic, at, ask)
   })
 })

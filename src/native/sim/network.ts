@@ -74,7 +74,7 @@ export class Network {
 
   /** The device that a GID leads to. */
   find(gid: Gid): Nic | undefined {
-    for (const nic of this.nics.values()) if (nic.gid === gid) return nic
+    for (const nic of this.nics.values()) if (nic.addresses.includes(gid)) return nic
     return undefined
   }
 
@@ -113,6 +113,14 @@ export class Network {
     return millis
   }
 
+  /** Whether a port cannot be used by this one of its GIDs. */
+  refusesGid(nic: Nic, index: number): boolean {
+    for (const fault of this.active("GidRefusal")) {
+      if (nic.is(fault.node) && fault.index === index) return true
+    }
+    return false
+  }
+
   hasNoReceives(nic: Nic): boolean {
     for (const { node } of this.active("Rnr")) if (nic.is(node)) return true
     return false
@@ -130,14 +138,14 @@ export class Network {
     arrive: (nic: Nic) => void
   ): boolean {
     const nic = this.find(target)
-    if (nic === undefined || from.gid !== source || !this.#passes(from, nic)) {
+    if (nic === undefined || !from.addresses.includes(source) || !this.#passes(from, nic)) {
       this.counters.lost += 1
       return false
     }
     const at = Math.max(channel.lastAt, this.now + this.#millis(from, nic))
     channel.lastAt = at
     channel.arrivals.push(() => {
-      if (nic.gid === target && !this.isDown(nic)) arrive(nic)
+      if (nic.addresses.includes(target) && !this.isDown(nic)) arrive(nic)
       else this.counters.lost += 1
     })
     this.after(at - this.now, () => channel.arrivals.shift()!())

@@ -46,17 +46,23 @@ export class Nic {
   readonly failingSteps = new Set<string>()
   /** The next message that is sent ends with exhausted retries. */
   isExhausted = false
-  gid: Gid
+  /** The GIDs of its port, by their indices. */
+  readonly addresses: Array<Gid>
   #queuePairs = lastReserved
   #ports = belowFreePorts
 
-  constructor(network: Network, host: string, name: string, place: { lid: number; gid: Gid }) {
+  constructor(
+    network: Network,
+    host: string,
+    name: string,
+    place: { readonly lid: number; readonly addresses: Array<Gid> }
+  ) {
     const { draw } = network.surroundings
     this.network = network
     this.host = host
     this.name = name
     this.lid = place.lid
-    this.gid = place.gid
+    this.addresses = place.addresses
     this.keys = {
       local: new KeyTable<MemoryRegion>(draw),
       remote: new KeyTable<MemoryRegion>(draw)
@@ -68,9 +74,15 @@ export class Nic {
     return node === this.host || node === `${this.host}/${this.name}`
   }
 
+  /** The one that it uses when nobody chooses. */
+  get gid(): Gid {
+    return this.addresses[0]!
+  }
+
   /** The identifiers of its port. */
   get gids(): ReadonlyArray<GidEntry> {
-    return [{ index: 0, gid: this.gid, type: "roce-2", interface: `eth-${this.name}` }]
+    const port = { type: "roce-2", interface: `eth-${this.name}` } as const
+    return this.addresses.map((gid, index) => ({ index, gid, ...port }))
   }
 
   newQueuePair(): number {

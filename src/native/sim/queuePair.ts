@@ -187,9 +187,9 @@ export class SimQueuePair extends SoftQueuePair {
     return Effect.suspend(() => {
       const wrong = obstacle(this, step.to, mover)
       if (wrong !== undefined) return Effect.fail(wrong)
-      if (this.nic.failingSteps.delete(step.to)) {
+      const detail = this.#refusal(step)
+      if (detail !== undefined) {
         this.fail("failed")
-        const detail = "the device refused the step"
         return Effect.fail(new ModifyFailed({ queuePair: this.number, to: step.to, detail }))
       }
       switch (step.to) {
@@ -214,6 +214,17 @@ export class SimQueuePair extends SoftQueuePair {
     })
   }
 
+  /** Why the device does not do it, if that is so. */
+  #refusal(step: Step): string | undefined {
+    const { nic } = this
+    if (nic.failingSteps.delete(step.to)) return "the device refused the step"
+    if (step.to !== "rtr") return undefined
+    const { gidIndex = defaults.gidIndex } = step.path
+    return nic.network.refusesGid(nic, gidIndex)
+      ? `the device refused its GID ${gidIndex}`
+      : undefined
+  }
+
   #toInit({ access = [] }: ToInit): void {
     this.access = new Set(access)
     this.state = "init"
@@ -223,7 +234,7 @@ export class SimQueuePair extends SoftQueuePair {
     const { gid } = step.path
     const life = this.nic.network.find(gid)?.queuePairs.get(step.peer)?.life
     this.peer = { gid, queuePair: step.peer, mtu: step.mtu, life }
-    this.source = this.nic.gid
+    this.source = this.nic.addresses[step.path.gidIndex ?? defaults.gidIndex]!
     this.#responder = new Responder(this, {
       peerSequence: step.peerSequence ?? defaults.peerSequence,
       inboundReads: step.inboundReads ?? defaults.inboundReads,

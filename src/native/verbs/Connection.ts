@@ -117,7 +117,7 @@ export interface ConnectRequest {
  * @since 0.1.0
  */
 export interface ListenOptions {
-  /** Default: all addresses that the device has now. */
+  /** Default: all addresses of the device, also those that come later. */
   readonly host?: string | undefined
   /** 0 draws a free one. Default 0. */
   readonly port?: number | undefined

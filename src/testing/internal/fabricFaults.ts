@@ -15,7 +15,8 @@ const all: ReadonlyArray<FabricFault["_tag"]> = [
   "PortFlap",
   "GidChange",
   "DeviceRemoval",
-  "MtuMismatch"
+  "MtuMismatch",
+  "GidRefusal"
 ]
 
 /** The longest delay of a message or a step, in milliseconds. */
@@ -48,6 +49,8 @@ export const drawFabricFault = (
     case "RetryExhaustion":
     case "GidChange":
       return { _tag, node }
+    case "GidRefusal":
+      return { _tag, node, forMillis, index: prng.below(2) }
     case "MtuMismatch":
       return { _tag, node, forMillis, mtu: prng.pick(mtus) }
     default:

@@ -4,6 +4,7 @@
  */
 import * as Exit from "effect/Exit"
 import type { Epoch } from "../../../schema/Epoch.ts"
+import * as Gid from "../../../schema/Gid.ts"
 import type { Circumstances } from "../../kernel/Behavior.ts"
 import * as Decision from "../../kernel/Decision.ts"
 import { OpenFailed } from "../EndpointError.ts"
@@ -16,6 +17,7 @@ import {
   Ended,
   type EndpointEvent,
   type EndReason,
+  GidRefused,
   Made,
   PeerKnown
 } from "../EndpointEvent.ts"
@@ -51,13 +53,19 @@ const answer = (rules: Rules, { own, peer }: In<"Raising" | "Waiting" | "Ready">
   hasGate: rules.gate === "on"
 })
 
-/** What the peer of a generation is told at its end, if it names its own generations. */
+/** What the peer is told at a generation's end, if it knows of it, and names its own ones. */
 const farewellOf = ({ path }: Rules, state: State): Farewell | undefined => {
-  const epoch = epochOf(state)
-  const peer = peerOf(state)
-  if (epoch === undefined || peer?.half.epoch === undefined || peer.from === path) return undefined
+  if (state._tag !== "Raising" && state._tag !== "Waiting" && state._tag !== "Ready") {
+    return undefined
+  }
+  const { epoch, peer } = state
+  const isUnheard = state._tag === "Raising" && state.call === "none"
+  if (isUnheard || peer.half.epoch === undefined || peer.from === path) return undefined
   return { from: path, to: peer.from, epoch, knows: peer.half.epoch }
 }
+
+/** Ends that the peer may not know of, and that nobody else decides. */
+const untold: ReadonlySet<EndReason> = new Set(["local", "expired"])
 
 /** Ends a generation, and tells everybody who waited for it. */
 const end = (
@@ -66,12 +74,12 @@ const end = (
   { id }: Circumstances,
   { detail, reason }: { readonly reason: EndReason; readonly detail: string }
 ): Decided => {
-  const epoch = epochOf(state)
-  if (epoch === undefined) return Decision.none
+  if (state._tag === "Idle") return Decision.none
   const failure = new OpenFailed({ local: rules.path, peer: id, reason, detail })
-  return Decision.persist<EndpointEvent>(new Ended({ reason, detail })).pipe(
+  const farewell = untold.has(reason) ? farewellOf(rules, state) : undefined
+  return Decision.persist<EndpointEvent>(new Ended({ reason, detail, farewell })).pipe(
     Decision.thenSettle(opened, Exit.fail(failure)),
-    Decision.thenSettle(answerTo(epoch), Exit.fail(rejected(rules, "failed", detail)))
+    Decision.thenSettle(answerTo(state.opening), Exit.fail(rejected(rules, "failed", detail)))
   )
 }
 
@@ -98,7 +106,7 @@ export const retire = (
   about: Circumstances
 ) => {
   const isMeant = epochOf(state) === what.epoch
-  const farewell = isMeant && what.reason === "retired" ? farewellOf(rules, state) : undefined
+  const farewell = isMeant ? farewellOf(rules, state) : undefined
   const decision: Decided = isMeant ? end(rules, state, about, what) : Decision.none
   return Decision.thenReply(decision, () => farewell)
 }
@@ -118,14 +126,14 @@ export const takeFarewell = (
 const beginWith = (rules: Rules, state: State, offer: Offer, about: Circumstances) => {
   const epoch = about.fresh()
   const began = new Began({ epoch, offer })
-  const old = epochOf(state)
-  if (old === undefined) {
+  if (state._tag === "Idle") {
     return Decision.persist<EndpointEvent>(began).pipe(Decision.thenWait(answerTo(epoch)))
   }
   const detail = `${offer.from} has begun a new generation`
   // Who waits to send goes on waiting: the new generation may become ready as well.
-  return Decision.persist<EndpointEvent>(new Ended({ reason: "replaced", detail }), began).pipe(
-    Decision.thenSettle(answerTo(old), Exit.fail(rejected(rules, "stale", detail))),
+  const ended = new Ended({ reason: "replaced", detail, farewell: undefined })
+  return Decision.persist<EndpointEvent>(ended, began).pipe(
+    Decision.thenSettle(answerTo(state.opening), Exit.fail(rejected(rules, "stale", detail))),
     Decision.thenWait(answerTo(epoch))
   )
 }
@@ -144,18 +152,18 @@ export const takeOffer = (rules: Rules, state: State, offer: Offer, about: Circu
     case "Making":
       if (age === "newer" && state.offer !== undefined) return beginWith(rules, state, offer, about)
       return Decision.persist<EndpointEvent>(new Crossed({ offer })).pipe(
-        Decision.thenWait(answerTo(state.epoch))
+        Decision.thenWait(answerTo(state.opening))
       )
     case "Calling":
       return Decision.persist<EndpointEvent>(new PeerKnown({ offer, call: "out" })).pipe(
-        Decision.thenWait(answerTo(state.epoch))
+        Decision.thenWait(answerTo(state.opening))
       )
     case "Idle":
       return beginWith(rules, state, offer, about)
     default:
       if (age === "newer") return beginWith(rules, state, offer, about)
       return state._tag === "Raising"
-        ? Decision.thenWait(Decision.none, answerTo(state.epoch))
+        ? Decision.thenWait(Decision.none, answerTo(state.opening))
         : takeAgain(rules, state, offer)
   }
 }
@@ -216,7 +224,7 @@ export const raised = (rules: Rules, state: State, about: Circumstances): Decide
   if (state._tag !== "Raising") return Decision.none
   const key = keyOf(rules, state, about)
   const connected = Decision.persist<EndpointEvent>(new Connected({ at: about.now, key })).pipe(
-    Decision.thenSettle(answerTo(state.epoch), Exit.succeed(answer(rules, state)))
+    Decision.thenSettle(answerTo(state.opening), Exit.succeed(answer(rules, state)))
   )
   return key === undefined ? connected : Decision.thenSettle(connected, opened, Exit.void)
 }
@@ -286,6 +294,39 @@ export const halfFailed = (
   detail: string,
   about: Circumstances
 ): Decided => end(rules, state, about, { reason: "local", detail })
+
+/**
+ * The device does not take the own GID towards this peer. A peer that was offered the half with it
+ * is offered another one; one that waits for its answer hears of the other one alone.
+ */
+export const gidRefused = (
+  rules: Rules,
+  state: State,
+  {
+    gid,
+    detail,
+    isLast
+  }: { readonly gid: Gid.Gid; readonly detail: string; readonly isLast: boolean },
+  about: Circumstances
+): Decided => {
+  if (state._tag !== "Raising") return Decision.none
+  const tried = [...state.refused, gid]
+  if (isLast || tried.length >= rules.gidTries) {
+    const all = tried.map(Gid.toAddress).join(", ")
+    return end(rules, state, about, { reason: "local", detail: `${detail}; GIDs tried: ${all}` })
+  }
+  const isUntold = state.call === "none" && about.id !== rules.path
+  const offer = isUntold ? state.peer : undefined
+  const next = new GidRefused({ gid, detail, epoch: about.fresh(), offer })
+  const decision: Decided = Decision.persist<EndpointEvent>(next)
+  if (isUntold) return decision
+  const text = "it has to use another GID, and offers that"
+  return Decision.thenSettle(
+    decision,
+    answerTo(state.opening),
+    Exit.fail(rejected(rules, "stale", text))
+  )
+}
 
 /** A deadline is over. It counts only while the endpoint is not ready. */
 export const expired = (

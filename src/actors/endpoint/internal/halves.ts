@@ -4,7 +4,8 @@ import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
 import type { Mtu } from "../../../schema/Mtu.ts"
 import type { Half } from "../Handshake.ts"
-import type { Nic } from "../Nic.ts"
+import { InvalidAttribute, ModifyFailed } from "../../../native/verbs/VerbsError.ts"
+import type { Nic, Place } from "../Nic.ts"
 import type { Rules } from "./rules.ts"
 
 /** What peers may do: all that one-sided transfers and counters need. */
@@ -27,27 +28,19 @@ export const makeQueuePairs = Effect.fnUntraced(function* (nic: Nic, { depth, qu
 
 /** What the peer has to know of them. */
 export const halfOf = (
-  nic: Nic,
+  { gid, lid, mtu }: Place,
   queuePairs: ReadonlyArray<QueuePair>,
   epoch: Epoch
-): Effect.Effect<Half, unknown> =>
-  Effect.map(nic.place, ({ gid, lid, mtu }) => ({
-    queuePairs: queuePairs.map(({ number }) => number),
-    gid,
-    lid,
-    epoch,
-    mtu
-  }))
+): Half => ({ queuePairs: queuePairs.map(({ number }) => number), gid, lid, epoch, mtu })
 
 const smaller = (a: Mtu, b: Mtu | undefined): Mtu => (b !== undefined && b < a ? b : a)
 
-/** Takes every queue pair to `rts`, towards its counterpart. */
+/** Takes every queue pair to `rts`, towards its counterpart, by the GID that the peer was told. */
 export const raise = Effect.fnUntraced(function* (
-  nic: Nic,
+  { gidIndex, mtu }: Place,
   queuePairs: ReadonlyArray<QueuePair>,
   peer: Half
 ) {
-  const { gidIndex, mtu } = yield* nic.place
   for (const [index, queuePair] of queuePairs.entries()) {
     yield* queuePair.modify({
       to: "rtr",
@@ -58,3 +51,9 @@ export const raise = Effect.fnUntraced(function* (
     yield* queuePair.modify({ to: "rts" })
   }
 })
+
+/** Whether the device does not take the own GID, which shows when the peer's is known. */
+export const isOfGid = (error: unknown): boolean =>
+  error instanceof ModifyFailed
+    ? error.to === "rtr"
+    : error instanceof InvalidAttribute && error.attribute === "gidIndex"

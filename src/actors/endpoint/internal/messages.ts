@@ -2,6 +2,7 @@
 import * as Schema from "effect/Schema"
 import * as Rpc from "effect/rpc/Rpc"
 import { Epoch } from "../../../schema/Epoch.ts"
+import type { Gid } from "../../../schema/Gid.ts"
 import * as Decision from "../../kernel/Decision.ts"
 import { OpenFailed } from "../EndpointError.ts"
 import { EndReason } from "../EndpointEvent.ts"
@@ -42,6 +43,13 @@ export type Signal =
   | { readonly _tag: "Answered"; readonly offer: Offer }
   | { readonly _tag: "CallFailed"; readonly error: HandshakeError }
   | { readonly _tag: "Raised" }
+  /** The device does not take the own GID towards this peer; the last one, if there is no other. */
+  | {
+      readonly _tag: "GidRefused"
+      readonly gid: Gid
+      readonly detail: string
+      readonly isLast: boolean
+    }
   /** An own queue pair could not be made or brought up. */
   | { readonly _tag: "HalfFailed"; readonly detail: string }
   | { readonly _tag: "AckTaken" }
@@ -51,5 +59,5 @@ export type Signal =
 /** Who waits until the endpoint is ready. */
 export const opened = Decision.pending<void, OpenFailed>("open")
 
-/** The peer whose offer began a generation, or crossed it. */
+/** The peer whose offer began an opening, or crossed it; by the opening's first generation. */
 export const answerTo = (epoch: Epoch) => Decision.pending<Offer, Rejected>(`answer ${epoch}`)

@@ -12,10 +12,15 @@ export interface Rules {
    */
   readonly readyWithin: number
   /**
-   * Milliseconds for a whole opening. Default 30 s, three deadlines of a handshake call, so that
-   * it only ends what hangs elsewhere.
+   * Milliseconds for a generation to get ready. Default 30 s, three deadlines of a handshake call,
+   * so that it only ends what hangs elsewhere.
    */
   readonly openWithin: number
+  /**
+   * GIDs of the port that one opening tries when the device refuses them. Default 3, as Mooncake
+   * does: each costs a handshake, and what is wrong with that many is wrong with the peer.
+   */
+  readonly gidTries: number
   /** `"off"` sends as soon as the own half is up: to show what the gate is for. */
   readonly gate: "on" | "off"
 }
@@ -25,5 +30,6 @@ export const defaults: Omit<Rules, "path"> = {
   depth: 256,
   readyWithin: 10_000,
   openWithin: 30_000,
+  gidTries: 3,
   gate: "on"
 }

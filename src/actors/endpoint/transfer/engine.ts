@@ -5,7 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Metric from "effect/Metric"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CreateError } from "../../../native/verbs/VerbsError.ts"
 import { type Description, Directory, type NoDescription } from "../Directory.ts"
@@ -32,6 +32,7 @@ import { Job, type Plan, type Stop } from "./job.ts"
 import { Peer } from "./peer.ts"
 import { plansOf } from "./planning.ts"
 import { Pump } from "./pump.ts"
+import { follow, prepare, renew } from "./readying.ts"
 import { defaults, type Settings } from "./settings.ts"
 import { SlicePool } from "./slice.ts"
 
@@ -129,6 +130,11 @@ export class Engine {
       return { done: Deferred.await(over), progress: progressOf(job) }
     }
   )
+
+  /** A card's device was opened anew. */
+  renew(pump: Pump): Effect.Effect<void, never, Scope.Scope> {
+    return Effect.suspend(() => renew(pump, this.#memories, this.#peers))
+  }
 
   /** Ends everything. What is posted has ended when this returns. */
   get close(): Effect.Effect<void> {
@@ -307,17 +313,18 @@ export const makeEngine = Effect.fnUntraced(function* (
     directory: yield* Directory,
     context: yield* Effect.context<never>()
   }
+  const scope = yield* Effect.scope
+  const engine = new Engine(core, peers)
   for (const [index, nic] of nics.entries()) {
-    const scratch = nic.acknowledges ? undefined : yield* nic.domain.register({ memory: 1 })
-    const pump = new Pump(index, nic, core, scratch)
-    pump.place = yield* Effect.orElseSucceed(nic.place, () => undefined)
+    const pump = new Pump(index, nic, core)
+    yield* prepare(pump)
     pumps.push(pump)
-    core.fork(pump.run)
+    core.fork(follow(pump))
+    core.fork(pump.run(Scope.provide(engine.renew(pump), scope)))
   }
   yield* core.links.listen((link) => {
     for (const peer of peers.values()) peer.ways.arrived(link)
   })
-  const engine = new Engine(core, peers)
   yield* Effect.addFinalizer(() => engine.close)
   return engine
 })

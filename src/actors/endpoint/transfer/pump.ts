@@ -6,7 +6,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { Completion, CompletionBatch, type Status } from "../../../native/verbs/Completion.ts"
+import {
+  Completion,
+  CompletionBatch,
+  type CompletionQueue,
+  type Status
+} from "../../../native/verbs/Completion.ts"
 import type { Region } from "../../../native/verbs/Region.ts"
 import { type Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
 import type { Nic, Place } from "../Nic.ts"
@@ -39,23 +44,24 @@ export class Pump {
   readonly #stranded = new Set<Peer>()
   readonly #tally: Tally
   readonly #trails = new Trails()
-  /** Where the answers to questions go, which are empty. */
-  readonly #scratch: Region | undefined
+  /** Where the answers to questions go, which are empty: of a card that does not tell of writes. */
+  scratch: Region | undefined = undefined
+  /** Those of the device that is read from; it may be gone. */
+  #completions: CompletionQueue
   #isWatched = false
   posted = 0
-  /** Where the card was when the engine began; nothing if it did not say. */
+  /** Where the card is, or was when it last said so. */
   place: Place | undefined = undefined
   /** The device is gone, with everything that was made on it. */
   isGone = false
 
-  /** `scratch` is some memory for a card that does not tell whether writes have arrived. */
-  constructor(index: number, nic: Nic, core: Core, scratch: Region | undefined) {
+  constructor(index: number, nic: Nic, core: Core) {
     this.index = index
     this.nic = nic
     this.health = new Health(core.settings)
     this.#core = core
     this.#tally = new Tally(core.context)
-    this.#scratch = scratch
+    this.#completions = nic.completions
   }
 
   /** A way has work or room, or both: it gets its turns. */
@@ -64,20 +70,22 @@ export class Pump {
     this.#fill()
   }
 
-  /** Reads completions until the card is gone. */
-  get run(): Effect.Effect<void> {
-    const { completions, device } = this.nic
-    const read = completions.ready.pipe(
-      Effect.andThen(Effect.sync(() => this.#drain())),
-      Effect.forever,
-      Effect.ignore
-    )
-    // They end when the device is removed.
-    const events = Stream.runDrain(device.events)
-    return Effect.andThen(
-      Effect.raceFirst(read, events),
-      Effect.sync(() => this.#lose())
-    )
+  /** Reads completions; when the card was gone and is there again, `renew` has to make it ready. */
+  run(renew: Effect.Effect<void>): Effect.Effect<void> {
+    const life = Effect.suspend(() => {
+      const { completions, device, returned } = this.nic
+      this.#completions = completions
+      const read = completions.ready.pipe(
+        Effect.andThen(Effect.sync(() => this.#drain())),
+        Effect.forever,
+        Effect.ignore
+      )
+      // They end when the device is removed.
+      const events = Stream.runDrain(device.events)
+      const lose = Effect.sync(() => this.#lose())
+      return Effect.raceFirst(read, events).pipe(Effect.andThen(lose), Effect.andThen(returned))
+    })
+    return Effect.forever(Effect.andThen(life, renew))
   }
 
   /** The links that work of a job is posted on. */
@@ -197,7 +205,7 @@ export class Pump {
 
   #drain(): number {
     const batch = this.#batch
-    this.nic.completions.poll(batch)
+    this.#completions.poll(batch)
     const now = this.#core.now()
     for (let index = 0; index < batch.count; index++) this.#end(batch.at(index), now)
     for (const trail of this.#trails.unasked) this.#ask(trail)
@@ -220,7 +228,7 @@ export class Pump {
     way.progressAt = now
     if (slice.trail !== undefined) this.#answered(slice, slice.trail, completion)
     else if (completion.status !== "success") this.#fail(way, slice, completion)
-    else if (this.#scratch === undefined || completion.kind === "read") this.#succeed(way, slice)
+    else if (this.nic.acknowledges || completion.kind === "read") this.#succeed(way, slice)
     else this.#trails.add(slice, completion.queuePair)
     this.#queue(way)
     this.#account(way)
@@ -231,7 +239,7 @@ export class Pump {
     const { link, queuePair, slices, way } = trail
     const request = this.#request
     request.opcode = "read"
-    request.parts.clear().add(this.#scratch!, 0, 0)
+    request.parts.clear().add(this.scratch!, 0, 0)
     request.remote(0, 0)
     const question = this.#core.pool.take()
     question.trail = trail

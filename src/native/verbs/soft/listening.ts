@@ -27,7 +27,10 @@ const defaultBacklog = 128
 
 /** Where to listen. */
 export interface At {
+  /** The device's own ones, if nobody chose. */
   readonly hosts: ReadonlyArray<string>
+  /** Also at addresses of the device that come later. */
+  readonly isEverywhere: boolean
   readonly port: number
   readonly backlog: number
 }
@@ -114,8 +117,9 @@ export const listen = Effect.fnUntraced(function* <C extends SoftConnection>(
   const requests = yield* Queue.dropping<SoftRequest<C>, Released>(backlog)
   // Requests that wait to be taken, or were taken and have no answer.
   const unanswered = new Set<SoftRequest<C>>()
-  const hosts = host === undefined ? own : [host]
-  const bound = yield* hearing.listen({ hosts, port, backlog }, (asked) => {
+  const isEverywhere = host === undefined
+  const at = { hosts: isEverywhere ? own : [host], isEverywhere, port, backlog }
+  const bound = yield* hearing.listen(at, (asked) => {
     const request = new SoftRequest(parts, asked, unanswered)
     if (!Queue.offerUnsafe(requests, request)) return undefined
     unanswered.add(request)

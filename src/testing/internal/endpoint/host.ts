@@ -39,7 +39,7 @@ const layerOf = ({ fabric, gate, name, names, network, witness }: Setting) => {
         const life = witness.lifeOf(peer)
         return life === undefined
           ? Effect.fail(new NoDescription({ peer, reason: "unknown", detail: "never seen" }))
-          : Effect.succeed(life.description)
+          : life.description
       })
   })
   // One host has fewer places than peers, so that endpoints are evicted.
@@ -52,7 +52,7 @@ const layerOf = ({ fabric, gate, name, names, network, witness }: Setting) => {
       directory,
       network.layer,
       Journal.layerMemory,
-      Verbs.layerSim(fabric, { host: name })
+      Verbs.layerSim(fabric, { host: name, gids: 2 })
     ])
   )
 }
@@ -94,16 +94,13 @@ export const host = (setting: Setting) =>
   Effect.gen(function* () {
     const { names, network, witness } = setting
     const engine = yield* TransferEngine
-    const [nic] = yield* Nics
     for (const [path, store] of yield* Endpoints) yield* network.serve(path, store)
     const options = { memory: SHARE * names.length, access: everything }
     const inbox = yield* engine.register({ name: "inbox", ...options })
     const outbox = yield* engine.register({ name: "outbox", ...options })
-    const life = { description: yield* engine.description, inbox: inbox.octets }
+    const life = { description: engine.description, inbox: inbox.octets }
     witness.begin(setting.name, life)
     while (!witness.isOver) {
-      // A program that loses its card begins again; whoever runs it starts it.
-      yield* nic!.place
       yield* transfer(setting, life, outbox)
       yield* Effect.sleep(yield* Random.nextBetween(0, PAUSE))
     }

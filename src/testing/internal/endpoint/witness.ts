@@ -1,9 +1,11 @@
 /** Keeps the books of a simulation of transfers, outside of all hosts. */
+import type * as Effect from "effect/Effect"
 import type { Description } from "../../../actors/endpoint/Directory.ts"
 
 /** One life of a host. */
 export interface Life {
-  readonly description: Description
+  /** As it is now: a card that was pulled out has other keys when it is back. */
+  readonly description: Effect.Effect<Description>
   /** What others write. */
   readonly inbox: Uint8Array
 }

@@ -1,0 +1,56 @@
+/**
+ * Giving a generation up, and who hears of it. A peer is told once, beside everything else: it
+ * would also find out by itself, only later.
+ */
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import type { Epoch } from "../../../schema/Epoch.ts"
+import type { Endpoint } from "../Endpoint.ts"
+import type { EndReason } from "../EndpointEvent.ts"
+import type { Farewell, Handshakes } from "../Handshake.ts"
+
+/** For a farewell and its turn. A peer that does not answer is gone, or will find out. */
+const within = "5 seconds"
+/** For all of them when the endpoints end in order: a program that wants to end is not kept. */
+const withinAtEnd = "1 second"
+/** Calls at the same time. A port that fails may have thousands of peers. */
+const atOnce = 64
+
+export interface Leaving {
+  /** Ends that generation, unless it has ended, and tells the peer. */
+  readonly retire: (
+    spawning: Fiber.Fiber<Endpoint, unknown>,
+    what: { readonly epoch: Epoch; readonly reason: EndReason; readonly detail: string }
+  ) => Effect.Effect<void>
+  /** Tells a peer of a generation that has ended. */
+  readonly say: (farewell: Farewell) => void
+  /** Waits until all is said, or it is too late for that. */
+  readonly said: Effect.Effect<void>
+}
+
+export const makeLeaving = Effect.fnUntraced(function* (
+  handshakes: typeof Handshakes.Service
+): Effect.fn.Return<Leaving, never, Scope.Scope> {
+  const calls = yield* FiberSet.make<void>()
+  const run = yield* FiberSet.runtime(calls)()
+  const turns = Semaphore.makeUnsafe(atOnce)
+  const say: Leaving["say"] = (farewell) => {
+    const call = turns.withPermits(1)(handshakes.farewell(farewell))
+    run(Effect.ignore(Effect.timeout(call, within)))
+  }
+  return {
+    retire: (spawning, what) =>
+      Fiber.join(spawning).pipe(
+        Effect.flatMap(({ ask }) => ask.Retire(what)),
+        Effect.map((farewell) => farewell !== undefined && say(farewell)),
+        Effect.ignore
+      ),
+    say,
+    said: Effect.ignore(
+      Effect.timeout(Effect.interruptible(FiberSet.awaitEmpty(calls)), withinAtEnd)
+    )
+  }
+})
