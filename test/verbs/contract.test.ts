@@ -59,7 +59,8 @@ const defects: Record<string, Defects> = {
   "who accepts is too early": { acceptEarly: true },
   "private data is lost": { dropPrivateData: true },
   "a peer is not told of the end": { silentDisconnect: true },
-  "a connection outlives its queue pair": { keepConnection: true }
+  "a connection outlives its queue pair": { keepConnection: true },
+  "each device calls memory differently": { addressPerDevice: true }
 }
 
 describe("the contract of providers", () => {

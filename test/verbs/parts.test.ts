@@ -21,6 +21,7 @@ import {
   timeoutMillis
 } from "../../src/native/verbs/QueuePairState.ts"
 import type { Access } from "../../src/native/verbs/Region.ts"
+import { AddressSpace } from "../../src/native/verbs/soft/addressSpace.ts"
 import { SoftCompletionQueue } from "../../src/native/verbs/soft/completions.ts"
 import { Holding, type Sort } from "../../src/native/verbs/soft/holdings.ts"
 import { KeyTable } from "../../src/native/verbs/soft/keyTable.ts"
@@ -137,11 +138,51 @@ const keys = () => {
 }
 const everything = ["local-write", "remote-write", "remote-read", "remote-atomic"] as const
 
-const known = (length: number, access: ReadonlyArray<Access>) => ({
+const known = (length: number, access: ReadonlyArray<Access>, address = 4096) => ({
   memory: new SharedArrayBuffer(length),
   offset: 0,
   length,
-  access
+  access,
+  address
+})
+
+describe("addresses", () => {
+  const drawing = (...draws: ReadonlyArray<number>) => {
+    let index = 0
+    return new AddressSpace(() => draws[index++ % draws.length]!)
+  }
+
+  it("a buffer has one; one that may grow keeps its place", () => {
+    const space = drawing(7)
+    const [one, two] = [new SharedArrayBuffer(5000), new SharedArrayBuffer(1)]
+    const growing = new SharedArrayBuffer(1, { maxByteLength: 8192 })
+    assert.deepStrictEqual(
+      [one, growing, two, one].map((buffer) => space.of(buffer) / 4096),
+      [8, 11, 14, 8]
+    )
+  })
+
+  it.prop(
+    "buffers never touch, and are aligned",
+    [Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100_000 })))],
+    ([sizes]) => {
+      const space = drawing(0xffff_ffff)
+      let end = 0
+      for (const size of sizes) {
+        const address = space.of(new SharedArrayBuffer(size))
+        assert.isAbove(address, end)
+        assert.strictEqual(address % 4096, 0)
+        end = address + size
+      }
+    }
+  )
+
+  it("begin anew where numbers end", () => {
+    const space = drawing(1, 2)
+    const huge = () => ({ maxByteLength: 2 ** 52 }) as SharedArrayBuffer
+    const all = Array.from({ length: 3 }, () => space.of(huge()))
+    assert.deepStrictEqual(all, [8192, 12_288, 8192])
+  })
 })
 
 describe("memory", () => {
@@ -152,7 +193,7 @@ describe("memory", () => {
       Effect.sync(() => {
         const size = 96
         const address = Math.abs(base) % 2 ** 50
-        const region = new MemoryRegion(known(size, everything), address, 1, keys())
+        const region = new MemoryRegion(known(size, everything, address), 1, keys())
         const bytes = 1 + (Math.abs(length) % 128)
         // Half of all addresses are near the region.
         const to = BigInt.asUintN(
@@ -175,8 +216,8 @@ describe("memory", () => {
   )
 
   it("who may not, gets no place, and the reason", () => {
-    const region = new MemoryRegion(known(64, everything), 4096, 1, keys())
-    const plain = new MemoryRegion(known(64, ["local-write"]), 4096, 1, keys())
+    const region = new MemoryRegion(known(64, everything), 1, keys())
+    const plain = new MemoryRegion(known(64, ["local-write"]), 1, keys())
     assert.strictEqual(reach(undefined, 1, "remoteRead", 0, 4096, 8), Refusal.unknownKey)
     assert.strictEqual(reach(region, 2, "remoteRead", 0, 4096, 8), Refusal.otherDomain)
     assert.strictEqual(reach(plain, 1, "remoteRead", 0, 4096, 8), Refusal.noRight)

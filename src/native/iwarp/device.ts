@@ -22,7 +22,7 @@ import { Meeting } from "./meeting.ts"
 import { QueueMemory } from "./queueMemory.ts"
 import { type Host, IwarpQueuePair } from "./queuePair.ts"
 import { regionLimit } from "./regionTable.ts"
-import { IwarpRegion } from "./regions.ts"
+import { IwarpRegion, ownMemory } from "./regions.ts"
 import type { Resolved } from "./settings.ts"
 
 /** Bounded by the memory that queues take, and by what other ends are known to do. */
@@ -135,6 +135,7 @@ export const open: (
     const watch = yield* makeWatch(card)
     return deviceOf<HeldCompletions, IwarpConnection>({
       info,
+      memory: ownMemory,
       holding: card.holding,
       events: Stream.unwrap(Effect.as(watch, events.stream)),
       port: () => portOf(card),

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import { randomFillSync } from "node:crypto"
 import type { Access, Region } from "../verbs/Region.ts"
+import { AddressSpace } from "../verbs/soft/addressSpace.ts"
 import type { Place } from "../verbs/soft/domain.ts"
 import { Holding } from "../verbs/soft/holdings.ts"
 import { isUsable, type Known, RegionMemory } from "../verbs/soft/memory.ts"
@@ -21,9 +22,6 @@ export const rightsOf = (access: ReadonlyArray<Access>): number =>
 
 const remoteRights = Right.remoteWrite | Right.remoteRead | Right.remoteAtomic
 
-/** Addresses are drawn, so that a peer learns nothing from them; regions do not overlap. */
-const pageBytes = 4_096
-
 const drawn = new Uint32Array(64)
 let undrawn = 0
 
@@ -36,13 +34,15 @@ const drawKey = (): number => {
   return drawn[undrawn]!
 }
 
+/** What peers call the memory of this process, the same on all its devices. */
+export const ownMemory = new AddressSpace(drawKey)
+
 /** The regions of a device and their keys. */
 export class Regions {
   readonly table = new RegionTable()
   readonly #free: Array<number> = []
   readonly #byKey = new Map<number, IwarpRegion>()
   #rows = 0
-  #nextPage = 1 + (drawKey() % 0x1000_0000)
 
   take(): number {
     return this.#free.pop() ?? this.#rows++
@@ -50,13 +50,6 @@ export class Regions {
 
   give(row: number): void {
     this.#free.push(row)
-  }
-
-  /** An address for so many octets, aligned as they are in their buffer. */
-  address(offset: number, length: number): number {
-    const at = this.#nextPage * pageBytes + (offset % pageBytes)
-    this.#nextPage += Math.ceil(length / pageBytes) + 2
-    return at
   }
 
   grant(region: IwarpRegion, previous: number): number {
@@ -85,7 +78,6 @@ export class Regions {
 
 /** A region that this device's sessions can reach. */
 export class IwarpRegion extends RegionMemory implements Region {
-  readonly address: number
   readonly localKey = drawKey()
   readonly row: number
   readonly generation: number
@@ -98,12 +90,10 @@ export class IwarpRegion extends RegionMemory implements Region {
   /** `buffer`: the number under which the I/O pool knows the memory. */
   constructor(regions: Regions, known: Known, { domain, owners }: Place, buffer: number) {
     super(known, domain)
-    const { length, offset } = this
+    const { address, length, offset } = known
     this.#regions = regions
     this.#rights = rightsOf(this.access)
     this.row = regions.take()
-    this.address = regions.address(offset, length)
-    const { address } = this
     const entry: Entry = { buffer, domain, rights: this.#rights, offset, length, address }
     this.generation = regions.table.place(this.row, entry)
     this.remoteKey = this.#grant(0)

@@ -39,6 +39,8 @@ export interface Defects {
   readonly silentDisconnect?: boolean
   /** A queue pair that fails does not end its connection. */
   readonly keepConnection?: boolean
+  /** Each device calls memory differently. */
+  readonly addressPerDevice?: boolean
 }
 
 const none: Defects = {}

@@ -4,6 +4,7 @@ import type * as Scope from "effect/Scope"
 import * as Gid from "../../schema/Gid.ts"
 import type { Device, DeviceInfo, DeviceLimits, PortInfo } from "../verbs/Device.ts"
 import type { Region } from "../verbs/Region.ts"
+import { AddressSpace } from "../verbs/soft/addressSpace.ts"
 import { HeldCompletions } from "../verbs/soft/completions.ts"
 import { deviceOf } from "../verbs/soft/device.ts"
 import type { Place } from "../verbs/soft/domain.ts"
@@ -11,6 +12,7 @@ import { makeEvents } from "../verbs/soft/events.ts"
 import { hold, Holding } from "../verbs/soft/holdings.ts"
 import { type Known, MemoryRegion } from "../verbs/soft/memory.ts"
 import { connect, listen, SimConnection } from "./connection.ts"
+import type { Network } from "./network.ts"
 import { type Nic, OpenDevice } from "./nic.ts"
 import { SimQueuePair } from "./queuePair.ts"
 
@@ -32,10 +34,13 @@ const limits: DeviceLimits = {
 const privateData = { connect: 56, accept: 196, reject: 148 } as const
 /** How long the other side may think before the connection is given up, in milliseconds. */
 const patience = 30_000
-const page = 4096
 
 /** What a network card says of itself. */
 export const infoOf = (nic: Nic): DeviceInfo => ({ name: nic.name, ports: [1], limits })
+
+/** What peers call the memory of a device's host. */
+const memoryOf = ({ defects, memory, surroundings }: Network): AddressSpace =>
+  defects.addressPerDevice === true ? new AddressSpace(surroundings.draw) : memory
 
 /** A region, and what holds it. */
 class HeldRegion extends MemoryRegion implements Region {
@@ -43,9 +48,7 @@ class HeldRegion extends MemoryRegion implements Region {
   readonly revoke = Effect.sync(() => this.revokeUnsafe())
 
   constructor(nic: Nic, known: Known, { domain, owners }: Place) {
-    // Addresses are as hard to guess as keys, and keep the alignment of the memory.
-    const base = page * (1 + nic.network.surroundings.draw())
-    super(known, base + (known.offset % page), domain, nic.keys)
+    super(known, domain, nic.keys)
     this.holding = new Holding("region", owners, () => this.releaseUnsafe())
   }
 }
@@ -68,6 +71,7 @@ export const open = Effect.fnUntraced(function* (
   const { holding } = yield* hold(Effect.sync(() => new OpenDevice(nic, events.emit)))
   return deviceOf<HeldCompletions, SimConnection>({
     info: infoOf(nic),
+    memory: memoryOf(nic.network),
     holding,
     events: events.stream,
     port: () => portOf(nic),

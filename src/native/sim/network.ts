@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as Random from "effect/Random"
 import type { Gid } from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
+import { AddressSpace } from "../verbs/soft/addressSpace.ts"
 import { Counters } from "./counters.ts"
 import type { Defects } from "./defects.ts"
 import type { FabricFault } from "./FabricFault.ts"
@@ -47,11 +48,14 @@ export class Network {
   /** The faults that are in force. */
   readonly faults = new Set<FabricFault>()
   readonly surroundings: Surroundings
+  /** What peers call memory, the same on all devices of a host. */
+  readonly memory: AddressSpace
   readonly #latency: number
 
   constructor(latency: number, surroundings: Surroundings) {
     this.#latency = latency
     this.surroundings = surroundings
+    this.memory = new AddressSpace(surroundings.draw)
   }
 
   get defects(): Defects {

@@ -58,7 +58,10 @@ export interface Region {
   /** The region's octets. */
   readonly octets: Uint8Array<SharedArrayBuffer>
   readonly access: ReadonlyArray<Access>
-  /** What a peer calls the first octet; a safe integer. */
+  /**
+   * What a peer calls the first octet; a safe integer. A buffer has one address on all devices of a
+   * provider, so this only differs by `offset`.
+   */
   readonly address: number
   /** Names the region to its own device. Hard to guess. */
   readonly localKey: number

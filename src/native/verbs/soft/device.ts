@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type { CompletionQueue } from "../Completion.ts"
 import type { Device, DeviceInfo, PortInfo } from "../Device.ts"
 import { InvalidAttribute, type Released } from "../VerbsError.ts"
+import type { AddressSpace } from "./addressSpace.ts"
 import { connect, type Dialling } from "./connecting.ts"
 import type { SoftConnection } from "./connection.ts"
 import { create } from "./creating.ts"
@@ -18,6 +19,8 @@ const defaultCompletions = 4096
 export interface Native<Completions extends CompletionQueue & Held, C extends SoftConnection>
   extends Maker<Completions, C["queuePair"]>, Dialling<C>, Hearing<C> {
   readonly info: DeviceInfo
+  /** What peers call memory; shared by all devices of a provider. */
+  readonly memory: AddressSpace
   readonly holding: Holding
   readonly events: Device["events"]
   /** A port of `info.ports` as it is now. */
@@ -41,10 +44,10 @@ const portOf = Effect.fnUntraced(function* (
 export const deviceOf = <Completions extends CompletionQueue & Held, C extends SoftConnection>(
   native: Native<Completions, C>
 ): Device => {
-  const { events, holding, info } = native
+  const { events, holding, info, memory } = native
   const completions = new Own<Completions>()
   const queuePairs = new Own<C["queuePair"]>()
-  const made = { info, completions, queuePairs }
+  const made = { info, memory, completions, queuePairs }
   const parts = { info, queuePairs, dialling: native }
   const newDomain = Effect.sync(() => new SoftDomain(holding, made, native))
   return {

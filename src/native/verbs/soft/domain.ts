@@ -6,6 +6,7 @@ import type { DeviceInfo, ProtectionDomain } from "../Device.ts"
 import type { Options as QueuePairOptions, QueuePair } from "../QueuePair.ts"
 import type { Options as RegionOptions, Region } from "../Region.ts"
 import { type CreateError, InvalidAttribute } from "../VerbsError.ts"
+import type { AddressSpace } from "./addressSpace.ts"
 import { create } from "./creating.ts"
 import { type Held, Holding } from "./holdings.ts"
 import { type Known, offence } from "./memory.ts"
@@ -43,6 +44,7 @@ export interface Maker<Completions, Pair> {
 /** What a device has made, for its domains to know. */
 export interface Made<Completions extends object, Pair extends object> {
   readonly info: DeviceInfo
+  readonly memory: AddressSpace
   readonly completions: Own<Completions>
   readonly queuePairs: Own<Pair>
 }
@@ -90,8 +92,9 @@ export class SoftDomain<
       const memory = typeof wanted === "number" ? allocate(wanted) : wanted
       if (memory === undefined) return invalid("register", "memory", `no ${bytes} octets are left`)
       const { access = ["local-write"] } = options
+      const address = this.#made.memory.of(memory) + offset
       const place = { domain: this.#number, owners: [this.holding] }
-      return this.#maker.region({ memory, offset, length, access }, place)
+      return this.#maker.region({ memory, offset, length, access, address }, place)
     })
     return create(info, this.holding, "region", sizes, make)
   }

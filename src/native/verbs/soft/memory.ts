@@ -36,6 +36,8 @@ export interface Known {
   readonly offset: number
   readonly length: number
   readonly access: ReadonlyArray<Access>
+  /** What a peer calls its first octet. */
+  readonly address: number
 }
 
 /** What every region is: a part of a buffer, and who may use it here. */
@@ -45,17 +47,19 @@ export class RegionMemory {
   readonly length: number
   readonly octets: Uint8Array<SharedArrayBuffer>
   readonly access: ReadonlyArray<Access>
+  readonly address: number
   /** The number of its protection domain. */
   readonly domain: number
   readonly localWrite: boolean
   isReleased = false
 
-  constructor({ access, length, memory, offset }: Known, domain: number) {
+  constructor({ access, address, length, memory, offset }: Known, domain: number) {
     this.memory = memory
     this.offset = offset
     this.length = length
     this.octets = new Uint8Array(memory, offset, length)
     this.access = access
+    this.address = address
     this.domain = domain
     this.localWrite = access.includes("local-write")
   }
@@ -63,7 +67,6 @@ export class RegionMemory {
 
 /** A region whose keys are in tables. */
 export class MemoryRegion extends RegionMemory implements Omit<Region, "revoke">, WireRegion {
-  readonly address: number
   readonly localKey: number
   readonly remoteWrite: boolean
   readonly remoteRead: boolean
@@ -71,10 +74,9 @@ export class MemoryRegion extends RegionMemory implements Omit<Region, "revoke">
   remoteKey: number
   readonly #keys: Keys
 
-  constructor(known: Known, address: number, domain: number, keys: Keys) {
+  constructor(known: Known, domain: number, keys: Keys) {
     super(known, domain)
     const { access } = known
-    this.address = address
     this.remoteWrite = access.includes("remote-write")
     this.remoteRead = access.includes("remote-read")
     this.remoteAtomic = access.includes("remote-atomic")

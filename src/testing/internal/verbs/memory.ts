@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { Completion } from "../../../native/verbs/Completion.ts"
 import { same } from "../contract.ts"
+import { Pair } from "./pair.ts"
 import {
   completions,
   connected,
@@ -51,6 +52,24 @@ export const memory = [
       yield* same([b.region.octets[6], b.region.octets[7 + length]], [0xee, 0xee], "octets beside")
     }
     yield* silent(b, "completions of the side that was written to")
+  }),
+
+  demand("memory has one address, wherever and however often it is registered", function* () {
+    const { active } = yield* Pair
+    const names = (yield* active.devices).map(({ name }) => name)
+    const buffer = new SharedArrayBuffer(20_000)
+    const bases = new Set<number>()
+    for (const name of [names[0], names.at(-1)]) {
+      const domain = yield* (yield* active.open(name)).protectionDomain
+      for (const offset of [0, 8, 12_345]) {
+        const { address } = yield* domain.register({ memory: buffer, offset, length: 100 })
+        bases.add(address - offset)
+      }
+      const other = yield* domain.register({ memory: 20_000 })
+      const [base = 0] = bases
+      yield* same(Math.abs(other.address - base) >= 20_000, true, "other memory is elsewhere")
+    }
+    yield* same(bases.size, 1, "addresses of one buffer")
   }),
 
   demand("a write that has ended may be followed by others to its source", function* () {
