@@ -7,10 +7,13 @@ import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import { TransferFailed } from "../../src/actors/endpoint/TransferError.ts"
+import * as Segment from "../../src/actors/endpoint/Segment.ts"
+import * as SegmentDescriptor from "../../src/schema/mooncake/SegmentDescriptor.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
 import { NoDescription } from "../../src/actors/endpoint/Directory.ts"
 import { it } from "../../src/testing/vitest.ts"
@@ -57,18 +60,17 @@ describe("a transfer", () => {
     Effect.gen(function* () {
       const { a, b, net } = yield* pair()
       const own = yield* shared(a, "own", 4096, 1)
-      const one = yield* shared(b, "one", 1000)
-      const two = yield* shared(b, "two", 1000)
+      const kept = yield* shared(b, "kept", 2000)
       const { buffers, nics } = yield* b.description
-      const [first, second] = buffers
-      const places = [
-        { ...first, address: 5000 },
-        { ...second, address: 6000 }
+      const [whole] = buffers
+      const { address } = whole!
+      const halves = [
+        { ...whole, length: 1000 },
+        { ...whole, address: address + 1000, length: 1000 }
       ]
-      net.said.set("b", { nics, buffers: places })
-      yield* a.write({ peer: "b", from: own.slice(0, 500), to: { address: 5750 } })
-      assert.strictEqual(differsAt(pattern(250), one.octets.subarray(750)), -1)
-      assert.strictEqual(differsAt(pattern(500).subarray(250), two.octets), -1)
+      net.said.set("b", { nics, buffers: halves })
+      yield* a.write({ peer: "b", from: own.slice(0, 500), to: { address: address + 750 } })
+      assert.strictEqual(differsAt(pattern(500), kept.octets.subarray(750)), -1)
       assert.strictEqual(net.posts, 2)
     })
   )
@@ -88,6 +90,35 @@ describe("a transfer", () => {
       yield* a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
       assert.strictEqual(differsAt(own.octets, kept.octets), -1)
       assert.deepStrictEqual([...used].toSorted(), ["a@x b@x", "a@y b@y"])
+    })
+  )
+
+  it.sim("R31: is told of memory as Mooncake tells it, and uses it by every card", seeds, () =>
+    Effect.gen(function* () {
+      const used = new Set<string>()
+      const wires = {
+        depth: 4,
+        onPost: ({ local, peer }: { local: string; peer: string }) => {
+          used.add(`${local} ${peer}`)
+        }
+      }
+      const { a, b, net } = yield* pair({ devices: ["x", "y"], wires })
+      const own = yield* shared(a, "own", 4 * mega, 1)
+      const kept = yield* shared(b, "kept", 4 * mega)
+      const text = SegmentDescriptor.encode(Segment.fromDescription("b", yield* b.description))
+      assert.deepStrictEqual(Object.keys(JSON.parse(text).buffers[0]).toSorted(), [
+        "addr",
+        "length",
+        "lkey",
+        "name",
+        "rkey"
+      ])
+      const told = Segment.toDescription(Result.getOrThrow(SegmentDescriptor.decode(text)))
+      net.said.set("b", told)
+      const { address } = told.buffers[0]!
+      yield* a.write({ peer: "b", from: own.slice(), to: { address } })
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(used.size, 2)
     })
   )
 

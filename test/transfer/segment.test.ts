@@ -50,16 +50,37 @@ describe("a segment", () => {
     assert.deepStrictEqual(Segment.toDescription(read(said)), own)
   })
 
-  it("R31: of ours tells our own kind how each card calls a buffer, and of no others", () => {
-    const two = { name: "kv", address: 4096, length: 100, keys: [7, 8], addresses: [4096, 8192] }
-    const own = {
-      nics: [
-        { path: "h:1@x", lid: 1 },
-        { path: "h:1@y", lid: 2 }
-      ],
-      buffers: [two, { ...two, keys: [] }]
-    }
+  it("R31: of ours tells only of memory that is for others", () => {
+    const shared = { name: "kv", address: 4096, length: 100, keys: [7] }
+    const own = { nics: [{ path: "h:1@x" }], buffers: [{ ...shared, keys: [] }, shared] }
     const said = SegmentDescriptor.encode(Segment.fromDescription("h:1", own))
-    assert.deepStrictEqual(Segment.toDescription(read(said)).buffers, [two])
+    assert.deepStrictEqual(Segment.toDescription(read(said)).buffers, [shared])
+  })
+
+  /** What Mooncake says of itself, without what is nobody else's business: local keys and a time. */
+  const plain = (json: string): string =>
+    json
+      .replace(/"lkey":\[[^\]]*\]/g, (keys) => keys.replace(/\d+/g, "0"))
+      .replace(/,"timestamp":"[^"]*"/, "")
+
+  it("R31: of ours is Mooncake's octets for the same cards and memory", () => {
+    for (const one of whole) {
+      const { text: json, type } = frameOf(one)
+      if (!one.byMooncake || type !== FrameType.metadata) continue
+      const { name } = read(json)
+      const ours = Segment.fromDescription(name, Segment.toDescription(read(json)))
+      assert.strictEqual(SegmentDescriptor.encode(ours), plain(json))
+    }
+  })
+
+  it("R31: of ours has one address and a key for each card, in the order of the cards", () => {
+    const [device] = /\{"gid":[^}]*\}/.exec(text)!
+    // As Mooncake writes it with two cards.
+    const two = text
+      .replaceAll("[4096]", "[4096,4097]")
+      .replace(device, `${device},${device.replace("fake0", "fake1")}`)
+      .replace('[["fake0"],[]]', '[["fake0","fake1"],[]]')
+    const ours = Segment.fromDescription("127.0.0.1:15101", Segment.toDescription(read(two)))
+    assert.strictEqual(SegmentDescriptor.encode(ours), plain(two))
   })
 })

@@ -230,7 +230,6 @@ describe("a description is refused", () => {
     "an empty buffer": { nics, buffers: [{ ...buffer, length: 0 }] },
     "an address of zero": { nics, buffers: [{ ...buffer, address: 0 }] },
     "an end that cannot be counted with": { nics, buffers: [{ ...buffer, address: 2 ** 53 - 50 }] },
-    "addresses for some cards": { nics, buffers: [{ ...buffer, addresses: [1000] }] },
     "a card twice": { nics: [nics[0], nics[0]], buffers: [buffer] },
     "more cards than anybody has": {
       nics: Array.from({ length: 257 }, (_, index) => ({ path: `p@${index}` })),

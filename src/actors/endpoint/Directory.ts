@@ -45,13 +45,11 @@ export type PeerNic = typeof PeerNic.Type
  */
 export const PeerBuffer = Schema.Struct({
   name: Schema.String,
-  /** What users call its first octet. */
+  /** What all cards call its first octet. */
   address: Address,
   length: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2 ** 53 - 1 })),
   /** Its key on each card, in the order of the cards. None: it is not for others. */
-  keys: Schema.Array(Key),
-  /** What the cards call its first octet, where they differ from `address`. */
-  addresses: Schema.optionalKey(Schema.Array(Address))
+  keys: Schema.Array(Key)
 })
 
 /** @since 0.1.0 */
@@ -68,12 +66,13 @@ export const Description = Schema.Struct({
   buffers: Schema.Array(PeerBuffer).check(Schema.isMaxLength(mostBuffers))
 }).check(
   Schema.makeFilter(({ buffers, nics }) => {
-    const each = ({ addresses, keys, length, address }: PeerBuffer) =>
-      (keys.length === 0 || keys.length === nics.length) &&
-      (addresses === undefined || addresses.length === keys.length) &&
-      [address, ...(addresses ?? [])].every((first) => Number.isSafeInteger(first + length))
+    const each = ({ address, keys, length }: PeerBuffer) =>
+      (keys.length === 0 || keys.length === nics.length) && Number.isSafeInteger(address + length)
     if (new Set(nics.map(({ path }) => path)).size < nics.length) return "a card is there twice"
-    return buffers.every(each) || "expected a key, and an address, of each buffer for each card"
+    return (
+      buffers.every(each) ||
+      "expected a key of each buffer for each card, and an end that can be counted with"
+    )
   })
 )
 

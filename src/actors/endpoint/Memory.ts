@@ -1,8 +1,8 @@
 /**
  * Memory that is registered on every card of an engine, under one name.
  *
- * A card may take less in one region than the memory has: then it is several regions on each card,
- * cut at the same places.
+ * All cards call it by one address. A card may take less in one region than the memory has: then it
+ * is several regions on each card, cut at the same places, one behind the other.
  *
  * @since 0.1.0
  */
@@ -100,16 +100,12 @@ export class RegisteredMemory implements Memory {
   get buffers(): ReadonlyArray<PeerBuffer> {
     const isForOthers = this.access.some((right) => right !== "local-write")
     const [first = []] = this.regions
-    return first.map(({ address, length }, chunk) => {
-      const all = isForOthers ? this.regions.map((regions) => regions[chunk]!) : []
-      return {
-        name: first.length === 1 ? this.name : `${this.name}#${chunk}`,
-        address,
-        length,
-        keys: all.map(({ remoteKey }) => remoteKey),
-        addresses: all.map((region) => region.address)
-      }
-    })
+    return first.map(({ address, length }, chunk) => ({
+      name: first.length === 1 ? this.name : `${this.name}#${chunk}`,
+      address,
+      length,
+      keys: isForOthers ? this.regions.map((regions) => regions[chunk]!.remoteKey) : []
+    }))
   }
 
   slice(offset = 0, length = this.octets.length - offset): Piece {

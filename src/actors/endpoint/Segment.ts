@@ -1,14 +1,11 @@
 /**
  * Between what a directory describes and the segments of the Mooncake dialect.
  *
- * A segment has one address for a buffer, whatever card it is reached by. Where cards call it
- * differently, that is told in a member that only our own kind reads.
- *
  * @since 0.1.0
  */
 import type { Gid } from "../../schema/Gid.ts"
 import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
-import type { Description, PeerBuffer } from "./Directory.ts"
+import type { Description } from "./Directory.ts"
 
 const nowhere = "0".repeat(32) as Gid
 
@@ -23,21 +20,16 @@ export const toDescription = (segment: SegmentDescriptor): Description => {
   const server = segment.rdmaServerName ?? segment.name
   return {
     nics: segment.devices.map(({ gid, lid, name }) => ({ path: `${server}@${name}`, gid, lid })),
-    buffers: segment.buffers.flatMap(({ addr, handfast, length, name, rkey }) => {
-      const addresses = handfast?.addresses
-      const all = [addr, ...(addresses ?? [])]
-      if (all.some((one) => one + length > BigInt(Number.MAX_SAFE_INTEGER))) return []
-      const buffer = { name, address: Number(addr), length: Number(length), keys: rkey }
-      return [addresses === undefined ? buffer : { ...buffer, addresses: addresses.map(Number) }]
-    })
+    buffers: segment.buffers
+      .filter(({ addr, length }) => addr + length <= BigInt(Number.MAX_SAFE_INTEGER))
+      .map(({ addr, length, name, rkey }) => ({
+        name,
+        address: Number(addr),
+        length: Number(length),
+        keys: rkey
+      }))
   }
 }
-
-/** The addresses by which the cards know a buffer, if there is more than one. */
-const differing = ({ address, addresses = [] }: PeerBuffer) =>
-  addresses.every((one) => one === address)
-    ? {}
-    : { handfast: { addresses: addresses.map(BigInt) } }
 
 const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)
 
@@ -65,8 +57,7 @@ export const fromDescription = (
       addr: BigInt(buffer.address),
       length: BigInt(buffer.length),
       lkey: buffer.keys.map(() => 0),
-      rkey: buffer.keys,
-      ...differing(buffer)
+      rkey: buffer.keys
     })),
     priorityMatrix: Object.fromEntries(told.map((buffer) => [buffer.name, [cards, []]]))
   }

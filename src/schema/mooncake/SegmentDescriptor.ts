@@ -13,17 +13,13 @@ import { type Json, parse, print } from "./internal/json.ts"
 
 const Device = Schema.Struct({ gid: GidText, lid: U16, name: Schema.NonEmptyString })
 
-const BufferBody = Schema.Struct({
+const Buffer = Schema.Struct({
   addr: U64,
   length: U64,
   lkey: Schema.Array(U32),
   name: Schema.NonEmptyString,
-  rkey: Schema.Array(U32),
-  /** What only our own kind reads: the first octet as each NIC calls it, if they differ. */
-  handfast: Schema.optionalKey(Schema.Struct({ addresses: Schema.Array(U64) }))
-})
-
-const Buffer = BufferBody.check(
+  rkey: Schema.Array(U32)
+}).check(
   Schema.makeFilter(({ addr, length }) => {
     if (addr === 0n || length === 0n) return "expected memory"
     return addr + length - 1n <= largestU64 || "expected memory that ends within 64 bits"

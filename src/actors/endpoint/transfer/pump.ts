@@ -153,8 +153,7 @@ export class Pump {
     request.parts
       .clear()
       .add(memory.regions[this.index]![chunk]!, place % memory.chunkBytes, slice.length)
-    const address = buffer!.addresses?.[way.remote] ?? buffer!.address
-    request.remote(buffer!.keys[way.remote]!, address + at)
+    request.remote(buffer!.keys[way.remote]!, buffer!.address + at)
     const posted = this.#hand(way, link, slice)
     if (posted === "accepted") slice.job!.posted += 1
     return posted
