@@ -19,9 +19,11 @@ const grid = (locals: number, remotes: number) =>
 class Scene {
   now = 0
   readonly rails: ReadonlyArray<Rail>
-  readonly locals = [new Health(defaults), new Health(defaults)]
-  readonly remotes = [new Health(defaults), new Health(defaults)]
-  readonly loads = [0, 0]
+  readonly locals = [0, 1].map(() => new Health(defaults))
+  readonly remotes = [0, 1, 2, 3].map(() => new Health(defaults))
+  readonly loads = [0, 0, 0, 0]
+  /** How far each card of the peer is from the memory in question. */
+  distances: ReadonlyArray<number> = []
 
   constructor(locals = 2, remotes = 2) {
     this.rails = grid(locals, remotes)
@@ -38,7 +40,8 @@ class Scene {
       now: this.now,
       localHealth: (index) => this.locals[index]!,
       remoteHealth: (index) => this.remotes[index]!,
-      load: (index) => this.loads[index]!
+      load: (index) => this.loads[index]!,
+      distance: (index) => this.distances[index] ?? 0
     }).map((one) => `${one.local}${one.remote}`)
   }
 }
@@ -50,6 +53,39 @@ describe("the next rail", () => {
     assert.deepStrictEqual(new Scene(1, 2).order(), ["00", "01"])
     scene.loads[0] = 3
     assert.deepStrictEqual(scene.order(), ["11", "00", "01", "10"])
+  })
+
+  it("R24: is one to a card that is near to the memory, whatever its name and its load", () => {
+    const scene = new Scene(1, 3)
+    scene.distances = [2, 1, 0]
+    scene.loads[2] = 9
+    assert.deepStrictEqual(scene.order(), ["02", "01", "00"])
+    // One that has worked is not better than an untried one that is nearer.
+    scene.rail(0, 1).moved()
+    assert.deepStrictEqual(scene.order(), ["02", "01", "00"])
+    scene.distances = [0, 1, 1]
+    assert.deepStrictEqual(scene.order(), ["00", "01", "02"])
+  })
+
+  it("R24: is none that is known as unreachable, however near its card is", () => {
+    const scene = new Scene(1, 3)
+    scene.distances = [0, 1, 2]
+    scene.rail(0, 0).failed(0, true)
+    scene.now = 1_000_000
+    assert.deepStrictEqual(scene.order(), ["01", "02", "00"])
+  })
+
+  it("R24: after a failure is the next one, and the first again when all have failed", () => {
+    const scene = new Scene(1, 4)
+    scene.distances = [1, 0, 2, 0]
+    const tried = Array.from({ length: 8 }, () => {
+      const [next] = scene.order()
+      const [, remote] = next!
+      scene.rail(0, Number(remote)).failed(scene.now, true)
+      scene.now += 1
+      return Number(remote)
+    })
+    assert.deepStrictEqual(tried, [1, 3, 0, 2, 1, 3, 0, 2])
   })
 
   it("R24: is one that moved data before an untried one before one that failed", () => {

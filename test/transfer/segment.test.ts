@@ -21,6 +21,42 @@ describe("a segment", () => {
     } as unknown as Directory.Description)
   })
 
+  /** The same, with three cards, and with this in place of what says which cards are near. */
+  const three = (matrix: string) => {
+    const [device] = /\{"gid":[^}]*\}/.exec(text)!
+    const cards = [0, 1, 2].map((index) => device.replace("fake0", `fake${index}`))
+    return text
+      .replaceAll("[4096]", "[1,2,3]")
+      .replace(device, cards.join())
+      .replace('{"cpu:0":[["fake0"],[]]}', matrix)
+  }
+  const all = '["fake2","fake0","fake1"]'
+  const matrices: ReadonlyArray<readonly [matrix: string, distances?: ReadonlyArray<number>]> = [
+    ['{"cpu:0":[["fake1"],["fake0","fake2"]]}', [1, 0, 1]],
+    ['{"cpu:0":[["fake2"],["fake2","fake0","fake0"]]}', [1, 2, 0]],
+    ['{"cpu:0":[[],["fake2","nobody"]]}', [2, 2, 1]],
+    [`{"cpu:0":[${all},[]]}`],
+    [`{"cpu:0":[[],${all}]}`],
+    ['{"cpu:0":[["nobody"],[]]}'],
+    ['{"cpu:0":[[],[]]}'],
+    ['{"cpu:1":[["fake1"],[]]}'],
+    ["null"]
+  ]
+  for (const [matrix, distances] of matrices) {
+    it.effect(`R24: of Mooncake with ${matrix} says how near its cards are`, () =>
+      Effect.gen(function* () {
+        const said = Segment.toDescription(read(three(matrix)))
+        const { buffers } = yield* Directory.check("peer", said)
+        assert.deepStrictEqual(buffers[0]!.distances, distances)
+      })
+    )
+  }
+
+  it("R24: knows nothing of a place that is named like a part of all objects", () => {
+    const odd = text.replaceAll("cpu:0", "constructor").replace('"constructor":[', '"x":[')
+    assert.isUndefined(Segment.toDescription(read(odd)).buffers[0]!.distances)
+  })
+
   it.effect("of Mooncake passes the checks", () =>
     Effect.forEach(
       whole.filter((one) => one.byMooncake && frameOf(one).type === FrameType.metadata),
@@ -57,7 +93,7 @@ describe("a segment", () => {
     assert.deepStrictEqual(Segment.toDescription(read(said)).buffers, [shared])
   })
 
-  /** What Mooncake says of itself, without what is nobody else's business: local keys and a time. */
+  /** What Mooncake says of itself, without what only it uses: local keys and a time. */
   const plain = (json: string): string =>
     json
       .replace(/"lkey":\[[^\]]*\]/g, (keys) => keys.replace(/\d+/g, "0"))

@@ -230,6 +230,8 @@ describe("a description is refused", () => {
     "an empty buffer": { nics, buffers: [{ ...buffer, length: 0 }] },
     "an address of zero": { nics, buffers: [{ ...buffer, address: 0 }] },
     "an end that cannot be counted with": { nics, buffers: [{ ...buffer, address: 2 ** 53 - 50 }] },
+    "distances of some cards": { nics, buffers: [{ ...buffer, distances: [1] }] },
+    "a distance that is none": { nics, buffers: [{ ...buffer, distances: [0, -1] }] },
     "a card twice": { nics: [nics[0], nics[0]], buffers: [buffer] },
     "more cards than anybody has": {
       nics: Array.from({ length: 257 }, (_, index) => ({ path: `p@${index}` })),
@@ -246,6 +248,12 @@ describe("a description is refused", () => {
   }
 
   it.effect("R31: but not one with a key for each card, or none", () =>
-    Directory.check("p", { nics, buffers: [buffer, { ...buffer, keys: [] }] })
+    Directory.check("p", {
+      nics,
+      buffers: [
+        { ...buffer, distances: [0, 2] },
+        { ...buffer, keys: [] }
+      ]
+    })
   )
 })

@@ -20,6 +20,9 @@ const mostNics = 256
 const Address = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2 ** 53 - 1 }))
 const Key = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0xffff_ffff }))
 
+/** Near, not near, and not named at all. */
+const Distance = Schema.Literals([0, 1, 2])
+
 /**
  * A card of a peer.
  *
@@ -49,7 +52,12 @@ export const PeerBuffer = Schema.Struct({
   address: Address,
   length: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2 ** 53 - 1 })),
   /** Its key on each card, in the order of the cards. None: it is not for others. */
-  keys: Schema.Array(Key)
+  keys: Schema.Array(Key),
+  /**
+   * How far each card is from it, in the order of the cards: those of 0 are to be preferred, and
+   * the longest is for when nothing else works. Default: all are equally near.
+   */
+  distances: Schema.optionalKey(Schema.Array(Distance))
 })
 
 /** @since 0.1.0 */
@@ -66,12 +74,14 @@ export const Description = Schema.Struct({
   buffers: Schema.Array(PeerBuffer).check(Schema.isMaxLength(mostBuffers))
 }).check(
   Schema.makeFilter(({ buffers, nics }) => {
-    const each = ({ address, keys, length }: PeerBuffer) =>
-      (keys.length === 0 || keys.length === nics.length) && Number.isSafeInteger(address + length)
+    const each = ({ address, distances, keys, length }: PeerBuffer) =>
+      (keys.length === 0 || keys.length === nics.length) &&
+      (distances ?? keys).length === keys.length &&
+      Number.isSafeInteger(address + length)
     if (new Set(nics.map(({ path }) => path)).size < nics.length) return "a card is there twice"
     return (
       buffers.every(each) ||
-      "expected a key of each buffer for each card, and an end that can be counted with"
+      "expected what each buffer says for each card, and ends that are numbers"
     )
   })
 )

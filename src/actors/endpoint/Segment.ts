@@ -9,6 +9,22 @@ import type { Description } from "./Directory.ts"
 
 const nowhere = "0".repeat(32) as Gid
 
+type Places = NonNullable<SegmentDescriptor["priorityMatrix"]>
+
+/**
+ * How far each card is from a place: preferred, available, or not named, as those are that the peer
+ * has taken out of use. Nothing if there is no difference.
+ */
+const distancesTo = (place: string, cards: ReadonlyArray<string>, places: Places) => {
+  if (!Object.hasOwn(places, place)) return undefined
+  const [preferred, available] = places[place]!.map((names) => new Set(names))
+  const distances = cards.map((card) => {
+    if (preferred!.has(card)) return 0
+    return available!.has(card) ? 1 : 2
+  })
+  return new Set(distances).size > 1 ? distances : undefined
+}
+
 /**
  * What a peer's segment says. Buffers at addresses that a number cannot hold are left out, as if
  * they were not for others.
@@ -18,24 +34,32 @@ const nowhere = "0".repeat(32) as Gid
  */
 export const toDescription = (segment: SegmentDescriptor): Description => {
   const server = segment.rdmaServerName ?? segment.name
+  const cards = segment.devices.map(({ name }) => name)
+  const known = new Map<string, ReturnType<typeof distancesTo>>()
+  // Buffers are named by the place that they are in.
+  const distancesOf = (place: string) => {
+    const places = segment.priorityMatrix ?? {}
+    if (!known.has(place)) known.set(place, distancesTo(place, cards, places))
+    return known.get(place)
+  }
   return {
     nics: segment.devices.map(({ gid, lid, name }) => ({ path: `${server}@${name}`, gid, lid })),
     buffers: segment.buffers
       .filter(({ addr, length }) => addr + length <= BigInt(Number.MAX_SAFE_INTEGER))
-      .map(({ addr, length, name, rkey }) => ({
-        name,
-        address: Number(addr),
-        length: Number(length),
-        keys: rkey
-      }))
+      .map(({ addr, length, name, rkey: keys }) => {
+        const buffer = { name, address: Number(addr), length: Number(length), keys }
+        const distances = keys.length === 0 ? undefined : distancesOf(name)
+        return Object.assign(buffer, distances && { distances })
+      })
   }
 }
 
 const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)
 
 /**
- * A segment that says what a description does. All cards are equally near to the memory.
- * Local keys are nobody else's business; peers only look at how many there are.
+ * A segment that says what a description does. All cards are equally near to the memory. Each line
+ * names all of them in their order, because peers number them as they find them there. Local keys
+ * are nobody else's business; peers only look at how many there are.
  *
  * @category conversions
  * @since 0.1.0

@@ -34,11 +34,14 @@ export class Found {
 /** What a peer said of its memory, to look places up in. */
 export class PeerMemory {
   readonly description: Description
+  /** Whether all cards are equally near to all of it. */
+  readonly isEven: boolean
   /** By name; nothing for a name that several have. */
   readonly #byName = new Map<string, PeerBuffer | undefined>()
 
   constructor(description: Description) {
     this.description = description
+    this.isEven = description.buffers.every(({ distances }) => distances === undefined)
     for (const buffer of description.buffers) {
       const isUnique = !this.#byName.has(buffer.name)
       this.#byName.set(buffer.name, isUnique ? buffer : undefined)

@@ -4,6 +4,7 @@
  * It hands out slices on demand, so a transfer of any size costs no more memory than what is
  * posted of it. Without effects and without time.
  */
+import type { PeerBuffer } from "../Directory.ts"
 import type { RegisteredMemory } from "../Memory.ts"
 import type { Target } from "../Transfer.ts"
 import type { RailFault } from "../TransferError.ts"
@@ -108,6 +109,13 @@ export class Job {
     return slice
   }
 
+  /** The peer's buffer that the next slice is of, if there is one. */
+  aim(peer: PeerMemory): PeerBuffer | undefined {
+    const { at, operation } = this.#failed ?? { at: this.#at, operation: this.#operation }
+    const isThere = this.hasWork && this.#find(peer, operation, at) === undefined
+    return isThere ? this.#found.buffer : undefined
+  }
+
   /** Takes back a slice whose work ended well. */
   done({ length, operation }: Slice): void {
     this.moved += length
@@ -203,10 +211,7 @@ export class Job {
 
   /** Finds where a slice goes, and how far the peer's memory goes on from there. */
   #place(slice: Slice, peer: PeerMemory, pool: SlicePool): number | undefined {
-    const { target } = this.plans[slice.operation]!
-    if (this.#foundIn !== peer) this.#found.buffer = undefined
-    this.#foundIn = peer
-    const wrong = peer.find(target, slice.at, this.#found)
+    const wrong = this.#find(peer, slice.operation, slice.at)
     if (wrong !== undefined) {
       pool.give(slice)
       this.halt({ reason: "no-such-memory", detail: wrong }, pool)
@@ -217,6 +222,12 @@ export class Job {
     slice.found.buffer = buffer
     slice.found.at = at
     return run
+  }
+
+  #find(peer: PeerMemory, operation: number, at: number): string | undefined {
+    if (this.#foundIn !== peer) this.#found.buffer = undefined
+    this.#foundIn = peer
+    return peer.find(this.plans[operation]!.target, at, this.#found)
   }
 
   #localRun({ memory, offset }: Plan, at: number): number {

@@ -7,7 +7,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { check, type NoDescription } from "../Directory.ts"
+import { check, type NoDescription, type PeerBuffer } from "../Directory.ts"
 import type { RailFault } from "../TransferError.ts"
 import * as Metrics from "../TransferMetrics.ts"
 import { Breaker } from "./breaker.ts"
@@ -15,6 +15,7 @@ import type { Core } from "./core.ts"
 import { PeerMemory } from "./cutting.ts"
 import type { Job, Stop } from "./job.ts"
 import type { Slice } from "./slice.ts"
+import type { Way } from "./way.ts"
 import { Ways } from "./ways.ts"
 
 const nothing = new PeerMemory({ nics: [], buffers: [] })
@@ -48,6 +49,12 @@ export class Peer {
     let bytes = 0
     for (const job of this.jobs) bytes += job.waiting
     return bytes
+  }
+
+  /** How far each of the peer's cards is from the memory that is next; none: all the same. */
+  get aim(): ReadonlyArray<number> {
+    const [next] = this.#round
+    return (next === undefined ? undefined : this.#aimOf(next)?.distances) ?? []
   }
 
   /** Whether the directory has ever answered. */
@@ -108,17 +115,22 @@ export class Peer {
     this.#round.push(job)
   }
 
-  /** The next slice of the jobs, which take turns. */
-  next(): Slice | undefined {
-    for (;;) {
-      const job = this.#round.shift()
-      if (job === undefined) return undefined
+  /** The next slice for a way, of the jobs, which take turns. */
+  next(way: Way): Slice | undefined {
+    for (let left = this.#round.length; left > 0; left--) {
+      const job = this.#round.shift()!
+      const buffer = this.#aimOf(job)
+      if (buffer !== undefined && !this.ways.takes(way, buffer)) {
+        this.#round.push(job)
+        continue
+      }
       job.isQueued = false
       const slice = job.take(this.memory, this.#core.pool)
       this.queue(job)
       if (slice !== undefined) return slice
       job.settle()
     }
+    return undefined
   }
 
   /** The peer cannot be reached, and what waits has waited enough. */
@@ -129,6 +141,11 @@ export class Peer {
       job.halt(stop, this.#core.pool)
       job.settle()
     }
+  }
+
+  /** What a job hands out next, if it matters which way that goes. */
+  #aimOf(job: Job): PeerBuffer | undefined {
+    return this.memory.isEven ? undefined : job.aim(this.memory)
   }
 
   get #ask(): Effect.Effect<void, NoDescription> {

@@ -132,7 +132,7 @@ export class Pump {
       const { link } = way
       if (link === undefined || link.room < 1 || way.posted >= share) break
       if (this.posted === capacity) return true
-      const slice = way.peer.next()
+      const slice = way.peer.next(way)
       if (slice === undefined) break
       const posted = this.#post(way, link, slice)
       if (posted !== "accepted") return this.#refuse(way, slice, posted)

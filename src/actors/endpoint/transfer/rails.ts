@@ -2,8 +2,9 @@
  * The ways to a peer: each pair of an own card and one of the peer's is a rail. Which one to use,
  * what its failures say, and when it may be tried again. Pure: time is a value.
  *
- * That any card reaches any other is not assumed. What is known of a pair is learned: a pair that
- * moved data is better than an untried one, and that is better than one that failed.
+ * That any card reaches any other is not assumed. What is known of a pair is learned: one that
+ * failed comes last. Among the others those to a card near to the memory come first, and then
+ * those that moved data before untried ones.
  */
 import type { Status } from "../../../native/verbs/Completion.ts"
 
@@ -123,7 +124,16 @@ export interface Surroundings {
   readonly remoteHealth: (remote: number) => Health
   /** Rails to that card of the peer that are open or being opened. */
   readonly load: (remote: number) => number
+  /** How far that card of the peer is from the memory that work waits for. */
+  readonly distance: (remote: number) => number
 }
+
+/** Behind the longest distance. */
+const failedLast = 6
+
+/** By the distance, and only then by whether it has worked; one that failed last is behind all. */
+const standing = ({ reach, remote }: Rail, { distance }: Surroundings): number =>
+  reach < 2 ? 2 * distance(remote) + reach : failedLast
 
 const isPaused = (rail: Rail, { localHealth, now, remoteHealth }: Surroundings): boolean =>
   rail.health.isPaused(now) ||
@@ -141,14 +151,15 @@ export const ranked = <R extends Rail>(
   all: ReadonlyArray<R>,
   surroundings: Surroundings
 ): ReadonlyArray<R> => {
-  const { load, now } = surroundings
+  const { distance, load, now } = surroundings
   const isPauseHeeded = all.some((rail) => rail.reach < 2 && !isPaused(rail, surroundings))
   return rails
     .filter((rail) => !isPauseHeeded || !isPaused(rail, surroundings))
     .toSorted(
       (one, other) =>
-        one.reach - other.reach ||
+        standing(one, surroundings) - standing(other, surroundings) ||
         later(one, now) - later(other, now) ||
+        distance(one.remote) - distance(other.remote) ||
         Number(other.isPreferred) - Number(one.isPreferred) ||
         load(one.remote) - load(other.remote) ||
         one.local - other.local ||

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
-import type { NoDescription, PeerNic } from "../Directory.ts"
+import type { NoDescription, PeerBuffer, PeerNic } from "../Directory.ts"
 import type { LinkFailure } from "../Links.ts"
 import type { ReadyLink } from "../ReadyLink.ts"
 import type { RailFault } from "../TransferError.ts"
@@ -70,6 +70,25 @@ export class Ways {
     for (const way of known.values()) this.#drop(way, noCard)
   }
 
+  /**
+   * Whether a way takes work for a buffer. Each own card uses the nearest of the peer's cards to
+   * which it has an open way; a nearer one that may be opened is, beside the work.
+   */
+  takes(way: Way, { distances = [] }: PeerBuffer): boolean {
+    const distance = distances[way.remote] ?? 0
+    if (distance === 0) return true
+    const nearer = this.#all.filter(
+      ({ local, remote }) => local === way.local && distances[remote]! < distance
+    )
+    const open = nearer.find(({ isOpen }) => isOpen)
+    if (open === undefined) this.#approach(nearer, distances)
+    // It had nothing to do, and nobody else would tell it.
+    else if (!open.isHungry && open.link!.room > 0) {
+      this.#core.fork(Effect.sync(() => open.pump.feed(open)))
+    }
+    return open === undefined
+  }
+
   /** There is new work: what is open takes it, and what it needs besides is opened. */
   feed(): void {
     for (const way of this.#all) if (way.isOpen) way.pump.feed(way)
@@ -122,37 +141,58 @@ export class Ways {
     for (const way of this.#all) if (way.link !== undefined && !way.isOpen) this.#endedIdle(way)
     const isWarming = this.#warming.size > 0
     const wanted = isWarming ? Infinity : Math.ceil(this.#peer.waiting / settings.sliceBytes)
-    const busy = (way: Way) =>
-      way.isOpen || (way.isOpening && now - way.openingSince! < settings.hedge)
-    let have = this.#all.filter(busy).length
     if (wanted > 0 && this.hasNoCard) return this.#giveUp("no own card is left")
-    if (wanted === 0 || have >= pumps.length) return this.#wake(this.#hedgeAt())
-    const free = pumps.filter(
-      ({ index, isGone }) => !isGone && !this.#all.some((way) => way.local === index && busy(way))
-    )
-    const candidates = this.#ranked(
-      free.flatMap(({ index }) => {
-        const rails = this.#all.filter((way) => way.local === index && way.isIdle)
-        return this.#ranked(rails, now).slice(0, 1)
-      }),
-      now
-    )
-    let wakeAt = this.#hedgeAt()
-    for (const way of candidates) {
-      if (have >= wanted) break
-      if (way.notBefore > now) wakeAt = Math.min(wakeAt, way.notBefore)
-      else {
-        have += 1
-        this.#open(way, now)
-        wakeAt = Math.min(wakeAt, now + settings.hedge)
+    const distances = isWarming ? [] : this.#peer.aim
+    let dueAt = Infinity
+    while (
+      this.#all.filter((way) => this.#isBusy(way, now)).length < Math.min(wanted, pumps.length)
+    ) {
+      // Anew for each, since what is opened is a load to others.
+      const candidates = this.#candidates(now, distances)
+      const next = candidates.find(({ notBefore }) => notBefore <= now)
+      if (next === undefined) {
+        dueAt = Math.min(...candidates.map(({ notBefore }) => notBefore))
+        break
       }
+      this.#open(next, now)
     }
-    this.#wake(wakeAt)
+    this.#wake(Math.min(dueAt, this.#hedgeAt()))
   }
 
-  #ranked(ways: ReadonlyArray<Way>, now: number): ReadonlyArray<Way> {
+  /** The best way of each card that has none. */
+  #candidates(now: number, distances: ReadonlyArray<number>): ReadonlyArray<Way> {
+    const best = this.#core.pumps.flatMap(({ index, isGone }) => {
+      const own = this.#all.filter(({ local }) => local === index)
+      if (isGone || own.some((way) => this.#isBusy(way, now))) return []
+      const idle = own.filter(({ isIdle }) => isIdle)
+      return this.#ranked(idle, now, distances).slice(0, 1)
+    })
+    return this.#ranked(best, now, distances)
+  }
+
+  /** Opens the best of some ways that nothing speaks against, unless one is being opened. */
+  #approach(ways: ReadonlyArray<Way>, distances: ReadonlyArray<number>): void {
+    const now = this.#core.now()
+    const may = ways.filter(
+      ({ isIdle, notBefore, reach }) => isIdle && reach < 2 && notBefore <= now
+    )
+    if (may.length === 0 || ways.some((way) => this.#isBusy(way, now))) return
+    const [best] = this.#ranked(may, now, distances)
+    if (best !== undefined) this.#open(best, now)
+  }
+
+  #isBusy({ isOpen, openingSince = -Infinity }: Way, now: number): boolean {
+    return isOpen || now - openingSince < this.#core.settings.hedge
+  }
+
+  #ranked(
+    ways: ReadonlyArray<Way>,
+    now: number,
+    distances: ReadonlyArray<number>
+  ): ReadonlyArray<Way> {
     return ranked(ways, this.#all, {
       now,
+      distance: (remote) => distances[remote] ?? 0,
       localHealth: (local) => this.#core.pumps[local]!.health,
       remoteHealth: (remote) =>
         this.#healthOf(this.#all.find((way) => way.remote === remote)!.nic.path),
@@ -249,6 +289,8 @@ export class Ways {
   #drop(way: Way, reason: string): void {
     if (way.link !== undefined) this.#core.links.retire(way.link, reason)
     way.link = undefined
+    // What was left to it may go another way.
+    this.#core.fork(Effect.sync(() => this.feed()))
   }
 
   #failed(way: Way, isUnreachable: boolean): void {
