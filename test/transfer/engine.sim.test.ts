@@ -4,6 +4,7 @@
  * Method: engines on a simulated fabric, with real queue pairs and the fabric's own faults.
  */
 import { assert, describe } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
@@ -15,6 +16,7 @@ import { TransferFailed } from "../../src/actors/endpoint/TransferError.ts"
 import * as Segment from "../../src/actors/endpoint/Segment.ts"
 import * as SegmentDescriptor from "../../src/schema/mooncake/SegmentDescriptor.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
+import type { ReadyLink } from "../../src/actors/endpoint/ReadyLink.ts"
 import { NoDescription } from "../../src/actors/endpoint/Directory.ts"
 import { it } from "../../src/testing/vitest.ts"
 import { differsAt, host, pair, pattern, shared, timed } from "./lab.ts"
@@ -210,6 +212,32 @@ describe("ways", () => {
       assert.isAbove(fault!.queuePair, 0)
       assert.strictEqual(fault!.peerQueuePairs.length, 2)
       assert.match(message, /a@sim0 .* to b@sim0 .*: retry-exceeded/)
+    })
+  )
+
+  it.sim("R26: work goes on when a link ends right after its last post succeeds", seeds, () =>
+    Effect.gen(function* () {
+      const fifth = Deferred.makeUnsafe<ReadyLink & { isRetired?: boolean }>()
+      let posts = 0
+      const wires = {
+        queuePairs: 1,
+        depth: 1,
+        // As an endpoint does that goes back, while the card still does what it was told.
+        onPost: (link: ReadyLink) => {
+          if (++posts === 5) Deferred.doneUnsafe(fifth, Effect.succeed(link))
+        }
+      }
+      const { a, b } = yield* pair({ wires, settings })
+      const own = yield* shared(a, "own", 64 * kilo, 1)
+      const kept = yield* shared(b, "kept", 64 * kilo)
+      yield* Effect.forkChild(
+        Effect.map(Deferred.await(fifth), (link) => void (link.isRetired = true))
+      )
+      yield* a.warm("b")
+      yield* Effect.sleep("1 second")
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      assert.isBelow((yield* timed(write)).millis, 1000)
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
     })
   )
 

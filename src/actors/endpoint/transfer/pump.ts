@@ -97,7 +97,12 @@ export class Pump {
   }
 
   #queue(way: Way): void {
-    if (way.isHungry || !way.isOpen) return
+    if (way.isHungry) return
+    if (!way.isOpen) {
+      // Its link may have ended with nothing posted that would tell of that.
+      if (way.link !== undefined) this.#stranded.add(way.peer)
+      return
+    }
     way.isHungry = true
     this.#hungry.push(way)
     this.#account(way)
