@@ -11,11 +11,12 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { makeMemory } from "../../src/actors/kernel/internal/memoryJournal.ts"
 import type { Memory } from "../../src/actors/endpoint/Memory.ts"
+import { TransferFailed } from "../../src/actors/endpoint/TransferError.ts"
 import { SimFabric } from "../../src/native/sim/SimFabric.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
 import { Chaos, Faults, FaultyJournal, Sim } from "../../src/testing/index.ts"
 import { it } from "../../src/testing/vitest.ts"
-import { differsAt, host, network, pattern, shared } from "./lab.ts"
+import { differsAt, host, network, pattern, shared, timed } from "./lab.ts"
 
 const kilo = 1 << 10
 const hour = 3_600_000
@@ -147,6 +148,118 @@ describe("a durable transfer", () => {
       const { b, kept } = yield* scene()
       const error = yield* Effect.flip(b.transfer(write(kept, "t")))
       assert.strictEqual(error._tag, "InvalidTransfer")
+    })
+  )
+})
+
+/** What a transfer failed with. */
+const failed = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
+  const error = yield* Effect.flip(effect)
+  assert.instanceOf(error, TransferFailed)
+  return error as unknown as TransferFailed
+})
+
+describe("the deadline of a durable transfer", () => {
+  it.sim("R28: ends it, says what moved, and the end is durable", { seeds: 10 }, () =>
+    Effect.gen(function* () {
+      const { fabric, life, net } = yield* scene()
+      fabric.strike({ _tag: "Delay", from: "a", to: "b", forMillis: hour, millis: 20 })
+      const before = yield* Scope.make()
+      const first = yield* Scope.provide(life(), before)
+      const own = yield* Scope.provide(shared(first, "own", 64 * kilo, 1), before)
+      const { value: error, millis } = yield* timed(
+        failed(first.transfer({ ...write(own, "t"), within: 50 }))
+      )
+      assert.strictEqual(error.reason, "deadline")
+      assert.isAbove(error.moved, 0)
+      assert.isBelow(error.moved, error.bytes)
+      // What was posted ends first.
+      assert.isAtLeast(millis, 50)
+      assert.isBelow(millis, 100)
+      yield* Scope.close(before, Exit.void)
+      const { posts } = net
+      const second = yield* life()
+      const again = yield* shared(second, "own", 64 * kilo, 1)
+      assert.deepStrictEqual(
+        { ...(yield* failed(second.transfer(write(again, "t")))) },
+        { ...error }
+      )
+      assert.strictEqual(net.posts, posts)
+    })
+  )
+
+  it.sim("R28: is that of its acceptance, also over a restart", { seeds: 10 }, () =>
+    Effect.gen(function* () {
+      const { fabric, kept, life, net } = yield* scene()
+      fabric.strike({ _tag: "Cut", from: "a", to: "b", forMillis: 3_000 })
+      const before = yield* Scope.make()
+      const first = yield* Scope.provide(life(), before)
+      const own = yield* Scope.provide(shared(first, "own", 64 * kilo, 1), before)
+      yield* Effect.forkChild(first.transfer({ ...write(own, "t"), within: "5 seconds" }))
+      yield* Effect.forkChild(first.transfer({ ...write(own, "u"), within: "1 hour" }))
+      yield* Effect.sleep("2 seconds")
+      yield* Scope.close(before, Exit.void)
+      yield* Effect.sleep("3 seconds")
+      const { posts } = net
+      const second = yield* life()
+      // Nobody waits for its memory any more.
+      const error = yield* failed(second.transfer(write(own, "t")))
+      assert.deepStrictEqual([error.reason, error.moved, error.bytes], ["deadline", 0, 64 * kilo])
+      assert.deepStrictEqual(error.unfinished, [0])
+      assert.strictEqual(net.posts, posts)
+      yield* shared(second, "own", 64 * kilo, 1)
+      yield* second.transfer(write(own, "u"))
+      assert.strictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
+    })
+  )
+
+  it.sim(
+    "R28: holds while memory is waited for, and the first one of an id holds",
+    { seeds: 10 },
+    () =>
+      Effect.gen(function* () {
+        const { life, net, store } = yield* scene()
+        const before = yield* Scope.make()
+        const first = yield* Scope.provide(life(), before)
+        const own = yield* Scope.provide(shared(first, "own", 64 * kilo, 1), before)
+        net.answers = Effect.never
+        yield* Effect.forkChild(first.transfer({ ...write(own, "t"), within: "5 seconds" }))
+        yield* Effect.sleep("1 second")
+        yield* Scope.close(before, Exit.void)
+        const second = yield* life(store)
+        const { value: error, millis } = yield* timed(
+          failed(second.transfer({ ...write(own, "t"), within: "1 hour" }))
+        )
+        assert.deepStrictEqual([error.reason, error.moved], ["deadline", 0])
+        assert.include(error.message, "own")
+        assert.strictEqual(millis, 4_000)
+      })
+  )
+
+  it.sim("R28: is a day after its acceptance if it names none", { seeds: 1 }, () =>
+    Effect.gen(function* () {
+      const { life, net } = yield* scene()
+      const engine = yield* life()
+      const own = yield* Effect.scoped(shared(engine, "own", kilo, 1))
+      const { value: error, millis } = yield* timed(
+        failed(engine.transfer(write(own, "t", 0, kilo)))
+      )
+      assert.strictEqual(error.reason, "deadline")
+      assert.strictEqual(millis, 24 * hour)
+      assert.strictEqual(net.posts, 0)
+    })
+  )
+
+  it.sim("R28: that is no time is refused", { seeds: 1 }, () =>
+    Effect.gen(function* () {
+      const { life } = yield* scene()
+      const engine = yield* life()
+      const own = yield* shared(engine, "own", 64 * kilo, 1)
+      const wrong = ["Infinity", Number.NaN, -1, 2 ** 60, "soon" as "1 second"] as const
+      for (const within of wrong) {
+        const error = yield* Effect.flip(engine.transfer({ ...write(own, "t"), within }))
+        assert.strictEqual(error._tag, "InvalidTransfer", `${within}`)
+      }
     })
   )
 })

@@ -58,6 +58,11 @@ export interface DurableRequest extends Pick<Request, "peer" | "ops"> {
   readonly durable: true
   /** One id is one transfer, however often it is submitted. */
   readonly id: string
+  /**
+   * The time for all of it, from its acceptance on, whatever happens to the process meanwhile. That
+   * of the first submission holds. Default: that of the engine, see `Transfers`.
+   */
+  readonly within?: Duration.Input | undefined
 }
 
 /**

@@ -22,11 +22,7 @@ import type { Journal } from "../kernel/Journal.ts"
 import * as Supervisor from "../kernel/Supervisor.ts"
 import type { DurableRequest, Moved, Request, Target, Transfer } from "./Transfer.ts"
 import { InvalidTransfer, type TransferError, type TransferFailed } from "./TransferError.ts"
-import {
-  make as makeTransfers,
-  type Named,
-  type Settings as TransfersSettings
-} from "./Transfers.ts"
+import { make as makeTransfers, type Settings as TransfersSettings } from "./Transfers.ts"
 import { moveNamed, toNamed } from "./transfer/durable.ts"
 import { type Engine, makeEngine } from "./transfer/engine.ts"
 import { defaults, type Settings } from "./transfer/settings.ts"
@@ -58,15 +54,15 @@ type One = Pick<Request, "peer" | "within">
  */
 export interface Move {
   /**
+   * Moves everything, over the end of the process if need be, and returns when all of it has moved.
+   * Interrupting it only ends the waiting: once it is accepted it goes on.
+   */
+  (request: DurableRequest): Effect.Effect<Moved, TransferError | MailboxFull | Stopped>
+  /**
    * Moves everything and returns when all of it has moved. Interrupting it takes back what has
    * not been posted, waits for what has, and only then returns.
    */
   (request: Request): Effect.Effect<Moved, TransferError>
-  /**
-   * The same, and it outlives the process. Interrupting it only ends the waiting: once it is
-   * accepted it goes on.
-   */
-  (request: DurableRequest): Effect.Effect<Moved, TransferError | MailboxFull | Stopped>
 }
 
 /**
@@ -139,7 +135,9 @@ export class TransferEngine extends Context.Service<
           (memory) => engine.named(memory)
         )
         const transfers = yield* supervisor.spawn(makeTransfers(move, settings), name)
-        return serviceOf(engine, (named) => transfers.ask.Submit(named))
+        return serviceOf(engine, (request) =>
+          Effect.flatMap(toNamed(request, settings.within), (named) => transfers.ask.Submit(named))
+        )
       })
     )
 }
@@ -153,10 +151,10 @@ const transferOf = (engine: Engine, request: Request): Effect.Effect<Moved, Tran
 
 const serviceOf = (
   engine: Engine,
-  submit: (request: Named) => Effect.Effect<Moved, TransferError | MailboxFull | Stopped>
+  submit: (request: DurableRequest) => Effect.Effect<Moved, TransferError | MailboxFull | Stopped>
 ): TransferEngine["Service"] => {
   const transfer = (request: Request | DurableRequest) =>
-    "durable" in request ? Effect.flatMap(toNamed(request), submit) : transferOf(engine, request)
+    "durable" in request ? submit(request) : transferOf(engine, request)
   const one = (request: Request) => transferOf(engine, request)
   return {
     register: engine.register,

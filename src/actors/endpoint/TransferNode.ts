@@ -27,6 +27,7 @@ import { Nics } from "./Nics.ts"
 import * as Segment from "./Segment.ts"
 import * as TcpHandshakes from "./TcpHandshakes.ts"
 import { type Settings as EngineSettings, TransferEngine } from "./TransferEngine.ts"
+import type { Settings as TransfersSettings } from "./Transfers.ts"
 
 /**
  * @category models
@@ -42,7 +43,7 @@ export interface Options {
   /** How peers are called. */
   readonly calls?: TcpHandshakes.Options | undefined
   readonly endpoints?: Omit<EndpointStore.Options, "nic" | "onReady"> | undefined
-  readonly engine?: Partial<EngineSettings> | undefined
+  readonly engine?: (Partial<EngineSettings> & TransfersSettings) | undefined
   /** The workers for handshakes; without TLS they stay on the main thread. */
   readonly pool?: PoolSettings | undefined
   /** What the history of durable transfers is called. Default `"transfers"`. */

@@ -5,10 +5,11 @@
  * Keys and addresses die with a process, so both sides are named. A transfer that is taken up again
  * waits until memory of its name is registered, and then moves everything once more: it may move
  * what had moved before, and its operations must bear that. Its id makes it one transfer however
- * often it is submitted.
+ * often it is submitted. It has a deadline, which is stored with it: what was accepted ends.
  *
  * @since 0.1.0
  */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Rpc from "effect/rpc/Rpc"
@@ -42,7 +43,9 @@ export type NamedOperation = typeof NamedOperation.Type
 const fields = {
   id: Schema.NonEmptyString,
   peer: Schema.String,
-  ops: Schema.Array(NamedOperation)
+  ops: Schema.Array(NamedOperation),
+  /** When its time is over, in milliseconds of the calendar: it holds in any process. */
+  until: Schema.Int
 }
 
 /**
@@ -120,6 +123,11 @@ export interface Settings {
   readonly open?: number | undefined
   /** Transfers that are over and still answer. Default 1024. */
   readonly ended?: number | undefined
+  /**
+   * The time of a transfer that names none. Default a day: longer than an outage that somebody
+   * repairs; and what nobody asks for any more, as its memory does not come back, frees its place.
+   */
+  readonly within?: Duration.Input | undefined
 }
 
 const waiting = (id: string) => Decision.pending<Moved, Failure>(id)
@@ -145,9 +153,7 @@ const submit = (state: State, request: Named, limit: number) => {
   if (known !== undefined) return Decision.none.pipe(Decision.thenWait(waiting(id)))
   return state.open.size >= limit
     ? Decision.fail(new TooManyTransfers({ peer, limit }))
-    : Decision.persist(new Accepted({ id, peer, ops: request.ops })).pipe(
-        Decision.thenWait(waiting(id))
-      )
+    : Decision.persist(new Accepted(request)).pipe(Decision.thenWait(waiting(id)))
 }
 
 /**
@@ -187,9 +193,9 @@ export const make = (
           : Decision.none
     },
     evolve: {
-      Accepted: ({ ended, open }, { id, ops, peer }) => ({
+      Accepted: ({ ended, open }, { id, ops, peer, until }) => ({
         ended,
-        open: new Map(open).set(id, { id, ops, peer })
+        open: new Map(open).set(id, { id, ops, peer, until })
       }),
       Ended: (state, { id, outcome }) => {
         const open = new Map(state.open)

@@ -37,7 +37,7 @@ import { defaults, type Settings } from "./settings.ts"
 import { SlicePool } from "./slice.ts"
 
 /** The most operations that an error names. */
-const namedOperations = 64
+export const namedOperations = 64
 
 export class Engine {
   readonly #core: Core
