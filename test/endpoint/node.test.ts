@@ -1,16 +1,23 @@
 /**
  * Goal: two nodes find each other by nothing but a name, shake hands over TCP, and move octets over
- * software iWARP. Method: both in this process, on loopback.
+ * software iWARP, or over several cards of a simulated fabric. Method: both in this process, on
+ * loopback.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
+import { Endpoints } from "../../src/actors/endpoint/Endpoints.ts"
 import { TransferEngine } from "../../src/actors/endpoint/TransferEngine.ts"
 import { TransferNode } from "../../src/actors/endpoint/TransferNode.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
+import { SimFabric } from "../../src/native/sim/SimFabric.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
+import { FrameType } from "../../src/schema/mooncake/Frame.ts"
+import * as SegmentDescriptor from "../../src/schema/mooncake/SegmentDescriptor.ts"
+import { success } from "../mooncake/vectors.ts"
+import { ask, frameIn, typed } from "./tcp.ts"
 
 const node = Layer.build(
   TransferNode.layer({ host: "127.0.0.1", nics: ["lo"], handshake: { port: 0 } }).pipe(
@@ -49,6 +56,42 @@ describe("two nodes", () => {
       inbox.octets.fill(9)
       yield* here.read({ peer, from: to, to: own.slice() })
       assert.isTrue(own.octets.every((octet) => octet === 9))
+    })
+  )
+
+  it.live("R31: with two cards each use all of them, by one address of a buffer", () =>
+    Effect.gen(function* () {
+      const fabric = yield* SimFabric.make()
+      const cards = ["x", "y"]
+      const on = (host: string) =>
+        Layer.build(
+          TransferNode.layer({ host: "127.0.0.1", nics: cards, handshake: { port: 0 } }).pipe(
+            Layer.provide([Verbs.layerSim(fabric, { host, devices: cards }), Journal.layerMemory])
+          )
+        )
+      const [a, b] = [yield* on("a"), yield* on("b")]
+      const here = Context.get(a, TransferEngine)
+      const { server: peer } = Context.get(b, TransferNode)
+      const bytes = 4 << 20
+      const inbox = yield* Context.get(b, TransferEngine).register({
+        name: "inbox",
+        memory: bytes,
+        access: everything
+      })
+      const own = yield* here.register({ memory: bytes })
+      own.octets.fill(7)
+      // What anybody is told who asks.
+      const question = typed("{}", FrameType.metadata)
+      const answer = frameIn(yield* ask(Number(peer.split(":")[1]), question))!
+      const [buffer] = success(SegmentDescriptor.decode(answer.text)).buffers
+      assert.strictEqual(buffer!.rkey.length, 2)
+      yield* here.warm(peer)
+      yield* here.write({ peer, from: own.slice(), to: { address: Number(buffer!.addr) } })
+      assert.isTrue(inbox.octets.every((octet) => octet === 7))
+      const states = [...Context.get(a, Endpoints)].map(([path, store]) =>
+        store.stateOf(`${peer}@${path.slice(-1)}`)
+      )
+      for (const state of states) assert.strictEqual((yield* state)._tag, "Ready")
     })
   )
 })
