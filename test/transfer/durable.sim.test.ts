@@ -269,12 +269,13 @@ const crashing = Effect.gen(function* () {
   const { kept, life, net, store } = yield* scene()
   const disk = FaultyJournal.make(store)
   const heard = new Set<number>()
+  const late = new Set<number>()
   const piece = 2 * kilo
   const program = Effect.gen(function* () {
     const engine = yield* life(disk)
     const own = yield* shared(engine, "own", 64 * kilo, 1)
-    const submit = (index: number) =>
-      engine.transfer(write(own, `piece-${index}`, index * piece, piece)).pipe(
+    const submit = (index: number, id: string, within?: number) =>
+      engine.transfer({ ...write(own, id, index * piece, piece), within }).pipe(
         Effect.tap(() => {
           heard.add(index)
           const at = index * piece
@@ -288,7 +289,18 @@ const crashing = Effect.gen(function* () {
           times: 1000
         })
       )
-    for (let index = 0; index < 32; index++) if (!heard.has(index)) yield* submit(index)
+    for (let index = 0; index < 32; index++) {
+      if (heard.has(index)) continue
+      // Some have little time; a piece that is late is submitted as another transfer.
+      const hurried = submit(index, `hurried-${index}`, 200)
+      const isLate = (error: { readonly _tag: string; readonly reason?: string }) => {
+        assert.deepStrictEqual([error._tag, error.reason], ["TransferFailed", "deadline"])
+        late.add(index)
+        return submit(index, `piece-${index}`)
+      }
+      if (index % 2 === 0 && !late.has(index)) yield* Effect.catch(hurried, isLate)
+      else yield* submit(index, `piece-${index}`)
+    }
   }).pipe(Effect.scoped)
   const process = yield* Sim.process("a", program, { onFailure: { restartAfter: "100 millis" } })
   yield* Faults.random({ crash: "a", journal: true, within: "2 seconds" })
@@ -299,6 +311,7 @@ const crashing = Effect.gen(function* () {
   assert.strictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
   yield* Chaos.sometimes("there was a crash", (yield* process.starts) > 1)
   yield* Chaos.sometimes("pieces moved twice", net.posts > 64)
+  yield* Chaos.sometimes("a deadline passed", late.size > 0)
 })
 
 describe("durable transfers of a process that crashes", () => {
