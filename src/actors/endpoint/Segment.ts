@@ -3,11 +3,9 @@
  *
  * @since 0.1.0
  */
-import type { Gid } from "../../schema/Gid.ts"
+import * as Gid from "../../schema/Gid.ts"
 import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
 import type { Description } from "./Directory.ts"
-
-const nowhere = "0".repeat(32) as Gid
 
 type Places = NonNullable<SegmentDescriptor["priorityMatrix"]>
 
@@ -75,7 +73,7 @@ export const fromDescription = (
     protocol: "rdma",
     tcpDataPort: 0,
     tcpProtoVersion: 1,
-    devices: nics.map(({ gid = nowhere, lid = 0, path }) => ({ gid, lid, name: cardOf(path) })),
+    devices: nics.map(({ gid = Gid.nowhere, lid = 0, path }) => ({ gid, lid, name: cardOf(path) })),
     buffers: told.map((buffer) => ({
       name: buffer.name,
       addr: BigInt(buffer.address),
