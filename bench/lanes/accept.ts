@@ -98,14 +98,9 @@ export const acceptByPool = () => {
       tls: serverTls,
       at: { host: "127.0.0.1", port: 0 }
     })
-    yield* Effect.forkScoped(
-      Effect.forever(
-        Effect.andThen(
-          listener.accept,
-          Effect.sync(() => accepted(listener.port))
-        )
-      )
-    )
+    const acceptOne = Effect.map(listener.accept, () => accepted(listener.port))
+    // It waits for connections, so it need not yield to others after each one as well.
+    yield* Effect.forkScoped(Effect.forever(acceptOne, { disableYield: true }))
     start(listener.port)
     return yield* Effect.promise(() => done)
   })
