@@ -135,11 +135,14 @@ export class SocketHost {
     }, job.limits.openWithin)
     this.#opening.set(id, () => abort(new Error("cancelled")))
     let connected = false
-    let failure: Error = new Error("closed while opening")
+    let failure: Error | undefined
     const failed = (error: Error): void => void (failure = error)
     const closed = (): void => {
       clearTimeout(timer)
-      this.#fail(id, failureOf(connected ? "tls" : "connect", failure))
+      this.#fail(
+        id,
+        failureOf(connected ? "tls" : "connect", failure ?? new Error("closed while opening"))
+      )
     }
     socket.once("connect", () => (connected = true))
     socket.on("error", failed)
