@@ -29,8 +29,8 @@ export default {
     "handshakes, all under way at once, waits at most. `trip` is to an echo in another process,",
     "`own-trip` to one on the same thread; `over` is what a worker adds to it. `message` and",
     "`wait-async` are two wake-ups between sleeping threads and nothing else: the least that a",
-    "worker can add. `short` is all that both ends of a connection cost that carries one frame there",
-    "and one back."
+    "worker can add. `short` is what both ends of a connection cost together that carries one",
+    "frame there and one back."
   ].join(" "),
   rounds: 5,
   timeout: 60,

@@ -204,7 +204,7 @@ const listening = (crew: Crew, limits: LaneLimits, settings: Settings) =>
       ({ close }) => close,
       { interruptible: true }
     )
-    // A storm of accepts goes through here, so this is `acquireRelease` in as few steps as it takes.
+    // For storms of accepts: what `acquireRelease` does, in as few steps as it takes.
     const accept = Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(Effect.scope, (scope) =>
         Effect.flatMap(waiting.next(restore), (core) =>
