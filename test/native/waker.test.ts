@@ -55,6 +55,27 @@ describe("the main thread is woken", () => {
     assert.isTrue(turn())
   })
 
+  it("for news that was held back when somebody may wait for it, and only then", () => {
+    const { bell, isWoken, turn, waker } = sleeper()
+    turn()
+    turn()
+    bell.arm()
+    waker.hurry()
+    assert.isTrue(isWoken())
+    bell.arm()
+    waker.hurry()
+    assert.isFalse(isWoken())
+  })
+
+  it("for what is awaited, also when news was told between its record and the turn's end", () => {
+    const { turn, waker } = sleeper()
+    turn()
+    turn()
+    waker.awaited()
+    waker.hurry()
+    assert.isTrue(turn())
+  })
+
   it("for bulk when no more of it comes, or too much lies there", () => {
     const { turn, waker } = sleeper()
     waker.bytes(20_000)

@@ -241,6 +241,11 @@ export class Outlet {
     this.#flushSoon()
   }
 
+  /** Tells now what news was held back. */
+  hurry(): void {
+    this.#waker.hurry()
+  }
+
   #flushSoon(): void {
     this.#due = true
     if (this.#scheduled) return

@@ -54,26 +54,38 @@ export class Waker {
     this.#isAwaited = true
   }
 
+  /** Somebody may wait for news that was held back. */
+  hurry(): void {
+    if (this.#hasNews) this.#ring()
+  }
+
   /** The turn's records are published. False: look again at the end of the next turn. */
   turnEnds(): boolean {
     const isBulk = this.#turnBytes >= bulkBytes
     this.#turnBytes = 0
     if (isBulk && !this.isOverdue) return false
-    if (this.#isAwaited || this.#pause === undefined) this.#wake()
-    else this.#hasNews = true
+    const isAwaited = this.#isAwaited
+    if (isAwaited || this.#pause === undefined) {
+      this.#unrung = 0
+      this.#isAwaited = false
+      this.#ring()
+      if (!isAwaited) this.#rest()
+    } else this.#hasNews = true
     return true
   }
 
-  #wake(): void {
-    if (!this.#isAwaited) this.#pause = setTimeout(() => this.#pauseEnds(), newsEvery)
-    this.#unrung = 0
-    this.#isAwaited = false
+  /** What is awaited and not published yet stays awaited. */
+  #ring(): void {
     this.#hasNews = false
     this.#bell.ring()
   }
 
-  #pauseEnds(): void {
-    this.#pause = undefined
-    if (this.#hasNews) this.#wake()
+  #rest(): void {
+    this.#pause = setTimeout(() => {
+      this.#pause = undefined
+      if (!this.#hasNews) return
+      this.#ring()
+      this.#rest()
+    }, newsEvery)
   }
 }

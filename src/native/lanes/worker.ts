@@ -137,8 +137,8 @@ const perform = (at: number): void => {
   }
   const lane = generations[slot] === generation ? lanes[slot] : undefined
   if (lane === undefined) {
-    // The lane has ended meanwhile: the main thread is to hear of it, and the job is answered.
-    outlet.wakeSoon()
+    // The lane has ended meanwhile: the main thread hears of it, and the job is answered.
+    outlet.hurry()
     if (kind === In.write || kind === In.command) {
       outlet.record(Out.written, slot, generation, 0, 0, "")
     } else if (kind === In.finish) outlet.record(Out.finished, slot, generation, 0, 0, "")
