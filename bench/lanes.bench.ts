@@ -5,6 +5,7 @@ import type { Bench, Outcome } from "./harness.ts"
 import { acceptByPool, acceptByTls } from "./lanes/accept.ts"
 import { byMessages, byPiscina, byRing } from "./lanes/handover.ts"
 import { byLanes, byNet, byTls, serverTls } from "./lanes/receive.ts"
+import { shortByLanes, shortByNet } from "./lanes/short.ts"
 import { laneTrip, netTrip, ownTrip } from "./lanes/trip.ts"
 import { wakes } from "./lanes/wakes.ts"
 
@@ -28,7 +29,8 @@ export default {
     "handshakes, all under way at once, waits at most. `trip` is to an echo in another process,",
     "`own-trip` to one on the same thread; `over` is what a worker adds to it. `message` and",
     "`wait-async` are two wake-ups between sleeping threads and nothing else: the least that a",
-    "worker can add."
+    "worker can add. `short` is what both ends of a connection cost together that carries one",
+    "frame there and one back."
   ].join(" "),
   rounds: 5,
   timeout: 60,
@@ -56,6 +58,8 @@ export default {
     "trip-main": async () => ({ ...(await laneTrip("main")), ...(await ownTrip()) }),
     "trip-pool": () => laneTrip("worker"),
     "trip-over": trips,
+    "short-net": shortByNet,
+    "short-main": shortByLanes,
     wakes
   },
   claims: [

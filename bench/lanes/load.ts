@@ -76,7 +76,8 @@ const prepared = (secureContext: tls.SecureContext) =>
         if (socket !== undefined) socket.write(flight, done)
         else resolve(() => ((socket = join(wire)), socket.write(flight, done)))
       },
-      final: (done) => void (socket?.end(done) ?? done())
+      // A socket ends by itself when its peer does, and then takes no other end.
+      final: (done) => void (socket?.writable === true ? socket.end(done) : done())
     })
     const secure = tls.connect({ socket: wire, secureContext, servername: "localhost" })
     secure.on("secureConnect", () => secure.end())

@@ -16,7 +16,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Lane from "./Lane.ts"
 import * as LaneMetrics from "./LaneMetrics.ts"
 import { Crew, type CrewCounts } from "./lanes/crew.ts"
@@ -204,8 +204,16 @@ const listening = (crew: Crew, limits: LaneLimits, settings: Settings) =>
       ({ close }) => close,
       { interruptible: true }
     )
+    // For storms of accepts: what `acquireRelease` does, in as few steps as it takes.
     const accept = Effect.uninterruptibleMask((restore) =>
-      Effect.acquireRelease(waiting.next(restore), Lane.close).pipe(Effect.map(Lane.make))
+      Effect.flatMap(Effect.scope, (scope) =>
+        Effect.flatMap(waiting.next(restore), (core) =>
+          Effect.as(
+            Scope.addFinalizerExit(scope, () => Lane.close(core)),
+            Lane.make(core)
+          )
+        )
+      )
     )
     return { address: bound.address, port: bound.port, accept }
   })

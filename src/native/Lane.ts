@@ -322,6 +322,13 @@ class CoreLane implements Lane {
   #error(): LaneError {
     const { end, peer, unsent } = this.#core
     const name = peer.address === "" ? "peer" : `${peer.address}:${peer.port}`
-    return errorOf(end ?? { kind: "closed", unsent }, name)
+    const { stackTraceLimit } = Error
+    // It would name the event loop, and cost as much as all the rest of a lane's end.
+    Error.stackTraceLimit = 0
+    try {
+      return errorOf(end ?? { kind: "closed", unsent }, name)
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit
+    }
   }
 }

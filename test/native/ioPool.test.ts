@@ -125,6 +125,28 @@ describe("a lane", () => {
         )
       )
 
+      it.live("sends a short frame at once, also behind another one", () =>
+        lab.withPool({ workers: 1 }, (pool) =>
+          Effect.gen(function* () {
+            const { client, server } = yield* pairOf(pool, place)
+            const rounds: Array<number> = []
+            for (let round = 0; round < 40; round++) {
+              const start = performance.now()
+              client.send(lab.numbered(0))
+              yield* lab.takeCount(server, 1)
+              server.send(lab.numbered(1))
+              yield* Effect.sleep("2 millis")
+              server.send(lab.numbered(2))
+              yield* lab.takeCount(client, 2)
+              rounds.push(performance.now() - start)
+            }
+            // A frame that waits for the peer to acknowledge the one before takes 40 ms, once the
+            // kernel sees that the peer answers.
+            assert.isBelow(Math.min(...rounds.slice(-10)), 30)
+          })
+        )
+      )
+
       it.live("ends once when it is closed here, and the peer sees an orderly end", () =>
         lab.withPool({ workers: 1 }, (pool) =>
           Effect.gen(function* () {

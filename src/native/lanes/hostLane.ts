@@ -131,6 +131,11 @@ export class HostLane {
     return true
   }
 
+  /** This side ends the lane. */
+  get isClosing(): boolean {
+    return this.#closing
+  }
+
   /** Bytes of a cut frame that wait for the rest. */
   get cutBytes(): number {
     return this.#reassembly.held

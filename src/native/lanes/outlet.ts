@@ -10,15 +10,7 @@ import { Hold, type HostLane } from "./hostLane.ts"
 import { At, Out, recordWords, Row, wordsFor } from "./records.ts"
 import type { RingProducer } from "./ring.ts"
 import type { OpenChunk, SlabWriter } from "./slab.ts"
-
-/** A turn that published so much is likely to be followed by another one at once. */
-const bulkBytes = 16_384
-
-/**
- * Bytes that may lie published before the main thread is woken in any case: at 512 KiB the
- * wake-ups cost it as much as all the rest, at 2 MiB a quarter of that.
- */
-const patience = 2_097_152
+import { Waker } from "./waker.ts"
 
 /** A read so long makes a lane read straight into a chunk of its own, until reads are short. */
 const longRead = 65_536
@@ -38,7 +30,7 @@ export class Outlet {
   readonly #ring: RingProducer
   readonly #slab: SlabWriter
   readonly #table: Int32Array
-  readonly #bell: Doorbell
+  readonly #waker: Waker
   /** The chunk into which the frames of all lanes with short reads are packed. */
   #pack: OpenChunk | undefined
   #waiting: Array<Waiting> = []
@@ -46,15 +38,12 @@ export class Outlet {
   /** The end of this turn flushes; something waits for it. */
   #scheduled = false
   #due = false
-  /** Bytes published in this turn, and since the last doorbell. */
-  #turnBytes = 0
-  #unrung = 0
 
   constructor(ring: RingProducer, slab: SlabWriter, table: Int32Array, bell: Doorbell) {
     this.#ring = ring
     this.#slab = slab
     this.#table = table
-    this.#bell = bell
+    this.#waker = new Waker(bell)
   }
 
   /** Whether everything is out. */
@@ -64,6 +53,12 @@ export class Outlet {
 
   /** Publishes a record about a lane, or about none (slot -1). */
   record(kind: number, slot: number, generation: number, a: number, b: number, text: string): void {
+    this.#waker.awaited()
+    this.news(kind, slot, generation, a, b, text)
+  }
+
+  /** Publishes a record that nobody waits for at this moment. */
+  news(kind: number, slot: number, generation: number, a: number, b: number, text: string): void {
     const bytes = text === "" ? noText : encoder.encode(text)
     const retry = (): boolean => this.#tryRecord(kind, slot, generation, a, b, bytes)
     if (this.#waiting.length > 0 || !retry()) this.#wait({ lane: undefined, retry })
@@ -79,7 +74,7 @@ export class Outlet {
     if (done < count) this.#waitWithFrames(lane, bytes, from, ends, done, count)
     else this.#holdWhenBehind(lane)
     // A long turn: the main thread takes the first of it while the rest is read.
-    if (this.#unrung >= patience) this.flush()
+    if (this.#waker.isOverdue) this.flush()
   }
 
   /** Where the lane's next read goes: straight into a chunk while reads are long. */
@@ -122,20 +117,11 @@ export class Outlet {
     }
   }
 
-  /**
-   * Makes this turn's records visible and wakes the main thread if it sleeps. While bulk comes in,
-   * the wake-up waits for the next turn: it costs as much as reading several frames' bytes.
-   */
+  /** Makes this turn's records visible, and wakes the main thread if it sleeps and it is time. */
   flush(): void {
     this.#due = false
     this.#ring.publish()
-    const bulk = this.#turnBytes >= bulkBytes
-    this.#turnBytes = 0
-    if (bulk && this.#unrung < patience) this.flushSoon()
-    else {
-      this.#unrung = 0
-      this.#bell.ring()
-    }
+    if (!this.#waker.turnEnds()) this.#flushSoon()
   }
 
   /** A chunk for one lane. Half of the slab is kept for packing: long readers may sit on theirs. */
@@ -173,7 +159,7 @@ export class Outlet {
       words[at + At.text] = text.length
       new Uint8Array(words.buffer, words.byteOffset).set(text, (at + At.text + 1) * 4)
     }
-    this.flushSoon()
+    this.#flushSoon()
     return true
   }
 
@@ -243,15 +229,24 @@ export class Outlet {
     words[at + At.c] = count
     words[at + At.d] = from
     place.handedOver = (place.handedOver + bytes) | 0
-    this.#turnBytes += bytes
-    this.#unrung += bytes
+    this.#waker.bytes(bytes)
     this.#slab.published(chunk.chunk)
-    this.flushSoon()
+    this.#flushSoon()
     return true
   }
 
-  /** Flushes at the end of this turn, also when nothing was published. */
-  flushSoon(): void {
+  /** Wakes the main thread at the end of this turn, also when nothing was published. */
+  wakeSoon(): void {
+    this.#waker.awaited()
+    this.#flushSoon()
+  }
+
+  /** Tells now what news was held back. */
+  hurry(): void {
+    this.#waker.hurry()
+  }
+
+  #flushSoon(): void {
     this.#due = true
     if (this.#scheduled) return
     this.#scheduled = true
@@ -285,6 +280,7 @@ export class Outlet {
 
   #wait(item: Waiting): void {
     if (this.#waiting.push(item) > 1) return
+    this.#waker.awaited()
     this.flush()
     setImmediate(() => this.retry())
   }
@@ -295,6 +291,7 @@ export class Outlet {
     let done = 0
     while (done < waiting.length && waiting[done]?.retry() === true) done++
     if (done === 0) return
+    this.#waker.awaited()
     this.#waiting = waiting.slice(done)
     const stuck = new Set(this.#waiting.map((item) => item.lane))
     for (const { lane } of waiting.slice(0, done)) {

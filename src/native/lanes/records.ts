@@ -3,6 +3,7 @@
  * has any. Every record names its lane by slot and generation, so what belongs to an older
  * lane of the same slot is recognised and dropped.
  */
+import type { RingConsumer } from "./ring.ts"
 
 /** Word offsets within a record. */
 export const At = { kind: 0, slot: 1, generation: 2, a: 3, b: 4, c: 5, d: 6, text: 7 } as const
@@ -27,7 +28,7 @@ export const Out = {
   /** The half-close of the lane has come back. */
   finished: 7,
   peerEnded: 8,
-  /** The last record of a lane; text: reason. */
+  /** The last record of a lane; a, b, text: its reason, see `endReason`. */
   closed: 9
 } as const
 
@@ -71,12 +72,11 @@ export const addConsumed = (table: Int32Array, slot: number, bytes: number): boo
 export const heardAt = (table: Int32Array, slot: number): number =>
   Atomics.load(table, slot * Row.words + Row.heard)
 
-const decoder = new TextDecoder()
-
-/** The text of a record. A decoder refuses views of shared memory, so it is copied first. */
-export const textAt = (words: Int32Array, at: number): string => {
+/** The text of the record that the ring gave last; empty without one. */
+export const textAt = ({ bytes, length, words }: RingConsumer, at: number): string => {
+  if (length === recordWords) return ""
   const from = (at + At.text + 1) * 4
-  return decoder.decode(new Uint8Array(words.buffer).slice(from, from + (words[at + At.text] ?? 0)))
+  return bytes.toString("utf8", from, from + (words[at + At.text] ?? 0))
 }
 
 /** The shared memory of one worker. */

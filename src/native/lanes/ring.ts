@@ -103,6 +103,8 @@ export class RingDamaged extends Error {
 /** The side that empties the ring. */
 export class RingConsumer {
   readonly words: Int32Array
+  /** The same memory as a Buffer, which decodes text of shared memory; a `TextDecoder` refuses. */
+  readonly bytes: Buffer
   readonly #mask: number
   #head = 0
   #seen = 0
@@ -112,6 +114,7 @@ export class RingConsumer {
 
   constructor(words: Int32Array) {
     this.words = words
+    this.bytes = Buffer.from(words.buffer, words.byteOffset, words.byteLength)
     this.#mask = capacityOf(words) - 1
   }
 

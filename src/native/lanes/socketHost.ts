@@ -70,7 +70,6 @@ export class SocketHost {
       region: events.region,
       closed: (lane, reason) => {
         this.lanes.delete(lane)
-        if (this.lanes.size === 0) this.#watchStalls(false)
         events.closed(lane, reason)
       },
       deferTurn: (lane) => {
@@ -135,11 +134,14 @@ export class SocketHost {
     }, job.limits.openWithin)
     this.#opening.set(id, () => abort(new Error("cancelled")))
     let connected = false
-    let failure: Error = new Error("closed while opening")
+    let failure: Error | undefined
     const failed = (error: Error): void => void (failure = error)
     const closed = (): void => {
       clearTimeout(timer)
-      this.#fail(id, failureOf(connected ? "tls" : "connect", failure))
+      this.#fail(
+        id,
+        failureOf(connected ? "tls" : "connect", failure ?? new Error("closed while opening"))
+      )
     }
     socket.once("connect", () => (connected = true))
     socket.on("error", failed)
@@ -215,7 +217,7 @@ export class SocketHost {
       const lane = new HostLane(this.#host, socket, framer, options, limits, initiator)
       reader.lane = lane
       this.lanes.add(lane)
-      this.#watchStalls(true)
+      this.#watchStalls()
       return lane
     } catch {
       socket.destroy()
@@ -234,16 +236,15 @@ export class SocketHost {
     for (const lane of deferred) lane.nextTurn()
   }
 
-  #watchStalls(on: boolean): void {
-    if (on === (this.#stallTimer !== undefined)) return
-    if (!on) {
-      clearInterval(this.#stallTimer)
-      this.#stallTimer = undefined
-      return
-    }
+  /** Looks until there are no lanes: a timer for each that comes alone would cost more. */
+  #watchStalls(): void {
+    if (this.#stallTimer !== undefined) return
     this.#stallTimer = setInterval(() => {
       const now = performance.now()
       for (const lane of this.lanes) lane.checkStall(now)
+      if (this.lanes.size > 0) return
+      clearInterval(this.#stallTimer)
+      this.#stallTimer = undefined
     }, stallEvery)
     this.#stallTimer.unref()
   }

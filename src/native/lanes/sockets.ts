@@ -117,7 +117,7 @@ export const startReading = (socket: net.Socket, secure: boolean, reader: Reader
 /** Takes over a file descriptor; from here on the socket closes it. */
 export const adoptSocket = (fd: number, halfOpen: boolean, reader: Reader): net.Socket => {
   const options = { fd, allowHalfOpen: halfOpen, readable: true, writable: true }
-  return new net.Socket({ ...options, onread: onread(reader) })
+  return new net.Socket({ ...options, onread: onread(reader) }).setNoDelay(true)
 }
 
 /** A new socket around an accepted connection, which reads into the reader's buffer. */
@@ -131,7 +131,7 @@ export const rereadSocket = (
   const handle = owner._handle
   if (handle === null || handle === undefined) return accepted
   owner._handle = null
-  const options = { handle, allowHalfOpen: halfOpen, onread: onread(reader), noDelay: true }
+  const options = { handle, allowHalfOpen: halfOpen, onread: onread(reader) }
   return new net.Socket(options as net.SocketConstructorOpts)
 }
 
@@ -143,7 +143,8 @@ export const makeServer = (
   accepted: (socket: net.Socket) => void
 ): net.Server => {
   if (settings === undefined) {
-    return net.createServer({ pauseOnConnect: true, allowHalfOpen: halfOpen }, accepted)
+    const options = { pauseOnConnect: true, allowHalfOpen: halfOpen, noDelay: true }
+    return net.createServer(options, accepted)
   }
   return tls.createServer(
     {

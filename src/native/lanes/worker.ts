@@ -8,6 +8,7 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
 import { Doorbell } from "./doorbell.ts"
+import { encoded } from "./endReason.ts"
 import type { HostLane } from "./hostLane.ts"
 import type { OpenJob } from "./jobs.ts"
 import { loadFramer } from "./loadFramer.ts"
@@ -42,7 +43,6 @@ if (port === null) throw new Error("this module runs in a worker")
 const mainBell = new Doorbell(new Int32Array(memory.mainBell))
 const ownBell = new Doorbell(new Int32Array(memory.workerBell))
 const inbox = new RingConsumer(new Int32Array(memory.inbox))
-const inboxBytes = new Uint8Array(memory.inbox)
 const table = new Int32Array(memory.table)
 const regions = new Map(start.regions.map(([id, buffer]) => [id, new Uint8Array(buffer)]))
 const slab = new SlabWriter(slabMemory(memory.slab, start.slabShape))
@@ -87,7 +87,7 @@ const host = new SocketHost(
     closed: (lane, reason) => {
       outlet.forget(lane)
       if (lane.place.slot >= 0) lanes[lane.place.slot] = undefined
-      report(Out.closed, lane, 0, JSON.stringify(reason))
+      closed(lane, encoded(reason))
       leaveWhenDone()
     },
     region: (id) => regions.get(id) ?? regionOnItsWay(id),
@@ -104,12 +104,21 @@ const host = new SocketHost(
     failed: (job, failure) => failed(job, failure),
     accepted: (job, lane, peer) => {
       if (stopping || !place(lane)) return false
-      report(Out.accepted, lane, job, JSON.stringify(peer))
+      const { slot, generation } = lane.place
+      outlet.news(Out.accepted, slot, generation, job, 0, JSON.stringify(peer))
       return true
     }
   },
   loadFramer
 )
+
+/** Nobody waits for the end of a lane that only the peer has ended. */
+const closed = (lane: HostLane, [code, bytes, text]: ReturnType<typeof encoded>): void => {
+  const { slot, generation } = lane.place
+  if (slot < 0) return
+  if (lane.isClosing) outlet.record(Out.closed, slot, generation, code, bytes, text)
+  else outlet.news(Out.closed, slot, generation, code, bytes, text)
+}
 
 const failed = (job: number, failure: object): void => {
   outlet.record(Out.failed, -1, 0, job, 0, JSON.stringify(failure))
@@ -128,7 +137,8 @@ const perform = (at: number): void => {
   }
   const lane = generations[slot] === generation ? lanes[slot] : undefined
   if (lane === undefined) {
-    // The lane has ended meanwhile: the job is answered all the same.
+    // The lane has ended meanwhile: the main thread hears of it, and the job is answered.
+    outlet.hurry()
     if (kind === In.write || kind === In.command) {
       outlet.record(Out.written, slot, generation, 0, 0, "")
     } else if (kind === In.finish) outlet.record(Out.finished, slot, generation, 0, 0, "")
@@ -139,7 +149,7 @@ const perform = (at: number): void => {
   else {
     // The socket may need the bytes for longer than the ring can spare their room.
     const from = (at + At.text + 1) * 4
-    const bytes = inboxBytes.slice(from, from + (words[at + At.text] ?? 0))
+    const bytes = new Uint8Array(inbox.bytes.subarray(from, from + (words[at + At.text] ?? 0)))
     if (kind === In.command) lane.command(bytes)
     else lane.write(bytes)
   }
@@ -153,7 +163,7 @@ const drainInbox = (): boolean => {
   let left = recordsPerTurn
   for (let at = inbox.next(); at >= 0; at = --left > 0 ? inbox.next() : -1) perform(at)
   inbox.release()
-  if (inbox.takeWaiting()) outlet.flushSoon()
+  if (inbox.takeWaiting()) outlet.wakeSoon()
   return true
 }
 

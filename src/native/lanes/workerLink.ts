@@ -10,6 +10,7 @@ import { Worker } from "node:worker_threads"
 import { workerModule } from "../workerModule.ts"
 import type { EndReason, OpenFailure, PeerInfo } from "./jobs.ts"
 import { LaneCore, type LaneCounts, type LaneDriver } from "./laneCore.ts"
+import { decoded } from "./endReason.ts"
 import { Inlet } from "./inlet.ts"
 import { heapLimits, type LinkSizes, workerMemory } from "./linkMemory.ts"
 import type { Opener } from "./opener.ts"
@@ -235,8 +236,8 @@ export class WorkerLink implements LaneDriver {
     else if (kind === Out.finished) this.#lane(slot, generation)?.finished()
     else if (kind === Out.peerEnded) this.#lane(slot, generation)?.endedByPeer()
     else if (kind === Out.closed) {
-      this.#lane(slot, generation)?.ended(JSON.parse(textAt(this.#outbox.words, at)) as EndReason)
-    } else this.#answer(kind, slot, generation, a, b, textAt(this.#outbox.words, at))
+      this.#lane(slot, generation)?.ended(decoded(a, b, textAt(this.#outbox, at)))
+    } else this.#answer(kind, slot, generation, a, b, textAt(this.#outbox, at))
   }
 
   /** Records that answer an open job. */
