@@ -66,42 +66,46 @@ const blast = (
   socket.on("error", quit)
 }
 
-/** A client's side of TLS that has written its first flight and has no connection yet. */
+/** A client's side of TLS that has written its first flight, and says it once it has a socket. */
 const prepared = (secureContext: tls.SecureContext) =>
-  new Promise<() => void>((resolve) => {
+  new Promise<(socket: net.Socket) => void>((resolve) => {
     let socket: net.Socket | undefined
     const wire: Duplex = new Duplex({
       read() {},
       write(flight: Buffer, _encoding, done) {
         if (socket !== undefined) socket.write(flight, done)
-        else resolve(() => ((socket = join(wire)), socket.write(flight, done)))
+        else
+          resolve((joined) => (socket = joined.on("data", take).on("end", end)).write(flight, done))
       },
       // A socket ends by itself when its peer does, and then takes no other end.
       final: (done) => void (socket?.writable === true ? socket.end(done) : done())
     })
+    const take = (bytes: Buffer): unknown => wire.push(bytes)
+    const end = (): unknown => wire.push(null)
     const secure = tls.connect({ socket: wire, secureContext, servername: "localhost" })
     secure.on("secureConnect", () => secure.end())
     secure.on("error", quit)
     secure.resume()
   })
 
-const join = (wire: Duplex): net.Socket => {
-  const socket = connect()
-  socket.on("data", (bytes) => wire.push(bytes))
-  socket.on("end", () => wire.push(null))
-  socket.on("error", quit)
-  return socket
-}
+const connected = () =>
+  new Promise<net.Socket>((resolve) => {
+    const socket = connect().on("error", quit)
+    socket.on("connect", () => resolve(socket))
+  })
 
 /**
- * All first flights are ready before the first connect, so that all are under way at once, as
- * from many nodes that lost the same peer. The parent is told when it begins.
+ * All first flights are ready, and all sockets connected, before the first flight leaves, so that
+ * all are under way at once, as from many nodes that lost the same peer. The parent is told when it
+ * begins.
  */
 const storm = async (count: number, certificates: string): Promise<void> => {
   const secureContext = contextOf(certificates)
-  const clients = await Promise.all(Array.from({ length: count }, () => prepared(secureContext)))
+  const each = Array.from({ length: count })
+  const clients = await Promise.all(each.map(() => prepared(secureContext)))
+  const sockets = await Promise.all(each.map(connected))
   process.send?.(performance.timeOrigin + performance.now())
-  for (const connect of clients) connect()
+  for (const [index, begin] of clients.entries()) begin(sockets[index]!)
 }
 
 // The channel to the parent tells when a storm begins; it must not keep this process alive.

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import { Endpoints } from "../../src/actors/endpoint/Endpoints.ts"
+import { Nics } from "../../src/actors/endpoint/Nics.ts"
 import { TransferEngine } from "../../src/actors/endpoint/TransferEngine.ts"
 import { TransferNode } from "../../src/actors/endpoint/TransferNode.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
@@ -92,6 +93,31 @@ describe("two nodes", () => {
         store.stateOf(`${peer}@${path.slice(-1)}`)
       )
       for (const state of states) assert.strictEqual((yield* state)._tag, "Ready")
+    })
+  )
+
+  it.live("R22: are at the GID that was chosen for a card", () =>
+    Effect.gen(function* () {
+      const fabric = yield* SimFabric.make()
+      const built = yield* Layer.build(
+        TransferNode.layer({
+          host: "127.0.0.1",
+          nics: [{ device: "x", gidIndex: 2 }],
+          handshake: { port: 0 }
+        }).pipe(
+          Layer.provide([
+            Verbs.layerSim(fabric, { host: "a", devices: ["x"], gids: 3 }),
+            Journal.layerMemory
+          ])
+        )
+      )
+      const [nic] = Context.get(built, Nics)
+      const { gids } = yield* nic!.device.port()
+      const { nics } = yield* Context.get(built, TransferEngine).description
+      assert.deepStrictEqual(
+        nics.map(({ gid }) => gid),
+        [gids[2]!.gid]
+      )
     })
   )
 })

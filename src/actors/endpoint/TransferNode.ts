@@ -23,6 +23,7 @@ import type { Journal } from "../kernel/Journal.ts"
 import type * as EndpointStore from "./EndpointStore.ts"
 import { Endpoints } from "./Endpoints.ts"
 import * as HandshakeServer from "./HandshakeServer.ts"
+import type { Options as NicOptions } from "./Nic.ts"
 import { Nics } from "./Nics.ts"
 import * as Segment from "./Segment.ts"
 import * as TcpHandshakes from "./TcpHandshakes.ts"
@@ -36,8 +37,8 @@ import type { Settings as TransfersSettings } from "./Transfers.ts"
 export interface Options {
   /** The address by which peers know this process. */
   readonly host: string
-  /** Devices to use. Default: the first one. */
-  readonly nics?: ReadonlyArray<string> | undefined
+  /** Devices to use, by their names, or with how each is used. Default: the first one. */
+  readonly nics?: ReadonlyArray<string | Omit<NicOptions, "path">> | undefined
   /** The port for handshakes, and how they are taken. 0 draws a free one. */
   readonly handshake?: Omit<HandshakeServer.Options, "host" | "segment"> | undefined
   /** How peers are called. */
@@ -80,7 +81,7 @@ export class TransferNode extends Context.Service<
 }
 
 const build = Effect.fnUntraced(function* (options: Options) {
-  const { calls, handshake, host, name = "transfers", nics = [undefined] } = options
+  const { calls, handshake, host, name = "transfers", nics = [{}] } = options
   // The port is part of every path, so it is opened first; it serves nobody yet.
   let describe: Effect.Effect<SegmentDescriptor> = Effect.never
   const server = yield* HandshakeServer.make({
@@ -89,10 +90,10 @@ const build = Effect.fnUntraced(function* (options: Options) {
     segment: Effect.suspend(() => describe)
   })
   const own = NicPath.make("any", { host, port: server.port }).server
-  const cards = nics.map((device) => ({
-    device,
-    path: NicPath.print({ server: own, nic: device ?? "default" })
-  }))
+  const cards = nics.map((nic) => {
+    const card = typeof nic === "string" ? { device: nic } : nic
+    return { ...card, path: NicPath.print({ server: own, nic: card.device ?? "default" }) }
+  })
   const all = yield* Layer.build(
     TransferEngine.layerDurable(name, options.engine).pipe(
       Layer.provideMerge(Endpoints.layer(options.endpoints)),
