@@ -181,6 +181,29 @@ describe("ways", () => {
     })
   )
 
+  it.sim("R21: memory registered while a card is gone is used by it when it is back", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, fabric } = yield* pair({ devices: ["x", "y"] })
+      const removal = { _tag: "DeviceRemoval", forMillis: 5_000 } as const
+      fabric.strike({ ...removal, node: "a/x" })
+      yield* Effect.sleep(10)
+      const own = yield* shared(a, "own", mega, 1)
+      const kept = yield* shared(b, "kept", mega)
+      yield* a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      yield* Effect.sleep("7 seconds")
+      fabric.strike({ ...removal, node: "a/y" })
+      yield* Effect.sleep(10)
+      kept.octets.fill(9)
+      yield* b.write({ peer: "a", from: kept.slice(), to: { buffer: "own" } })
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      fabric.strike({ ...removal, node: "a/x" })
+      yield* Effect.sleep(10)
+      const late = yield* Effect.flip(a.register({ memory: mega }))
+      assert.strictEqual(late._tag, "Released")
+    })
+  )
+
   it.sim("R24: a card that waits for one peer card tries another one meanwhile", seeds, () =>
     Effect.gen(function* () {
       const isSame = (local: string, peer: string) => local.at(-1) === peer.at(-1)

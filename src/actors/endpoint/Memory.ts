@@ -78,7 +78,7 @@ export class RegisteredMemory implements Memory {
   readonly access: ReadonlyArray<Access>
   /** Octets of a region, but for the last one. */
   readonly chunkBytes: number
-  /** For each card the regions, in order. */
+  /** For each card the regions, in order; none as long as its device is gone. */
   readonly regions: ReadonlyArray<ReadonlyArray<Region>>
   /** Registers it again on a card whose device was opened anew. */
   renew: (card: number) => Effect.Effect<void, CreateError> = () => Effect.void
@@ -92,19 +92,24 @@ export class RegisteredMemory implements Memory {
   ) {
     this.name = name
     this.octets = octets
-    this.access = regions[0]?.[0]?.access ?? []
     this.chunkBytes = chunkBytes
     this.regions = regions
+    this.access = this.#some[0]?.access ?? []
+  }
+
+  /** The regions on a card that is there: all cards call them by the same addresses. */
+  get #some(): ReadonlyArray<Region> {
+    return this.regions.find(({ length }) => length > 0) ?? []
   }
 
   get buffers(): ReadonlyArray<PeerBuffer> {
     const isForOthers = this.access.some((right) => right !== "local-write")
-    const [first = []] = this.regions
-    return first.map(({ address, length }, chunk) => ({
-      name: first.length === 1 ? this.name : `${this.name}#${chunk}`,
+    const some = this.#some
+    return some.map(({ address, length }, chunk) => ({
+      name: some.length === 1 ? this.name : `${this.name}#${chunk}`,
       address,
       length,
-      keys: isForOthers ? this.regions.map((regions) => regions[chunk]!.remoteKey) : []
+      keys: isForOthers ? this.regions.map((regions) => regions[chunk]?.remoteKey ?? 0) : []
     }))
   }
 
@@ -120,7 +125,10 @@ const allocate = (bytes: number): Effect.Effect<SharedArrayBuffer, InvalidAttrib
       new InvalidAttribute({ operation: "register", attribute: "memory", detail: String(error) })
   })
 
-/** Registers memory on all cards. */
+const isGone = (error: CreateError): boolean =>
+  error._tag === "Released" && error.reason === "device-removed"
+
+/** Registers memory on all cards. On one that is gone it is registered when that is back. */
 export const register = Effect.fnUntraced(function* (
   nics: ReadonlyArray<Nic>,
   name: string,
@@ -141,7 +149,11 @@ export const register = Effect.fnUntraced(function* (
       Effect.forEach(chunks, (options) => domain.register(options)),
       scope
     )
-  const regions = yield* Effect.forEach(nics, regionsOn)
+  const regions = yield* Effect.forEach(nics, (nic) =>
+    Effect.catchIf(regionsOn(nic), isGone, () => Effect.succeed<ReadonlyArray<Region>>([]))
+  )
+  // Of a node without any card it is an error.
+  if (regions.every(({ length }) => length === 0)) regions[0] = yield* regionsOn(nics[0]!)
   const made = new RegisteredMemory(name, new Uint8Array(buffer), chunk, regions)
   made.renew = (card) => Effect.map(regionsOn(nics[card]!), (again) => void (regions[card] = again))
   return made
