@@ -182,16 +182,27 @@ describe("a fault", () => {
 })
 
 describe("the wait after an attempt", () => {
-  it("R13: doubles up to a bound, and only data that moved resets it", () => {
+  const waits = (count: number, isUnreachable: boolean) => {
     const [rail] = grid(1, 1)
-    const waits = Array.from({ length: 9 }, () => {
-      rail!.failed(1000, false)
-      return rail!.notBefore - 1000
+    const all = Array.from({ length: count }, () => {
+      rail!.failed(1000, isUnreachable)
+      return Math.floor(rail!.notBefore - 1000)
     })
-    assert.deepStrictEqual(waits, [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000])
+    return { all, rail }
+  }
+
+  it("R13: doubles up to a bound, and only data that moved resets it", () => {
+    const { all, rail } = waits(9, false)
+    assert.deepStrictEqual(all, [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000])
     rail!.moved()
     rail!.failed(1000, false)
     assert.strictEqual(rail!.notBefore, 1050)
+  })
+
+  it("R13: grows by half if no work was lost, so that an outage is over soon", () => {
+    const { all } = waits(14, true)
+    assert.deepStrictEqual(all.slice(0, 5), [50, 75, 112, 168, 253])
+    assert.deepStrictEqual(all.slice(-3), [4324, 5000, 5000])
   })
 
   it("R13: so there are few attempts within ten seconds", () => {

@@ -14,6 +14,7 @@ import { Breaker } from "./breaker.ts"
 import type { Core } from "./core.ts"
 import { PeerMemory } from "./cutting.ts"
 import type { Job, Stop } from "./job.ts"
+import { longer } from "./rails.ts"
 import type { Slice } from "./slice.ts"
 import type { Way } from "./way.ts"
 import { Ways } from "./ways.ts"
@@ -83,7 +84,7 @@ export class Peer {
     const { now, settings } = this.#core
     return Effect.gen({ self: this }, function* () {
       const end = now() + settings.patience
-      for (let wait = settings.firstWait; ; wait = Math.min(2 * wait, settings.longestWait)) {
+      for (let wait = settings.firstWait; ; wait = longer(wait, settings)) {
         const asked = yield* Effect.result(this.refresh)
         if (Result.isSuccess(asked)) return
         const { failure } = asked

@@ -14,10 +14,18 @@ export interface Settings {
   readonly faults: number
   readonly faultsWithin: number
   readonly pause: number
-  /** The first wait after an attempt that moved nothing; it doubles up to `longestWait`. */
+  /** The first wait after an attempt that moved nothing; it grows up to `longestWait`. */
   readonly firstWait: number
   readonly longestWait: number
 }
+
+/** After an attempt that cost nothing: nobody waits for longer than half of an outage's time. */
+const reopened = 1.5
+/** After one under work, which has only so many: in all they must last for some seconds. */
+const retried = 2
+
+export const longer = (wait: number, { longestWait }: Settings, growth = reopened): number =>
+  Math.min(longestWait, growth * wait)
 
 /** Whose fault the end of a work request was; `none` if it only tells of the end of its link. */
 export type Blame = "none" | "request" | "local" | "peer" | "rail"
@@ -72,6 +80,7 @@ export class Rail {
   readonly health: Health
   #reach: 0 | 1 | 2 = 1
   #failures = 0
+  #wait = 0
   #notBefore = -Infinity
   readonly #settings: Settings
 
@@ -111,8 +120,10 @@ export class Rail {
   failed(now: number, isUnreachable: boolean): void {
     // One end of a link says little; a second one before anything moved says enough.
     if (isUnreachable || this.#failures > 0) this.#reach = 2
-    const { firstWait, longestWait } = this.#settings
-    this.#notBefore = now + Math.min(longestWait, firstWait * 2 ** this.#failures)
+    const growth = isUnreachable ? reopened : retried
+    const { firstWait } = this.#settings
+    this.#wait = this.#failures === 0 ? firstWait : longer(this.#wait, this.#settings, growth)
+    this.#notBefore = now + this.#wait
     this.#failures += 1
   }
 }
