@@ -81,9 +81,20 @@ describe("the main thread is woken", () => {
     waker.bytes(20_000)
     assert.isFalse(turn())
     assert.isTrue(turn())
-    waker.bytes(2_097_152)
+    waker.bytes(4_194_304)
     assert.isTrue(waker.isOverdue)
     assert.isTrue(turn())
+  })
+
+  it("for bulk that comes slowly, however long it goes on", async () => {
+    const { turn, waker } = sleeper()
+    waker.bytes(20_000)
+    assert.isFalse(turn())
+    await sleep(10)
+    waker.bytes(20_000)
+    assert.isTrue(turn())
+    waker.bytes(20_000)
+    assert.isFalse(turn())
   })
 })
 

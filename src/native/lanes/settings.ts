@@ -20,8 +20,8 @@ export interface Settings {
   /** Bytes that one lane may have unsent. Default 1 MiB. */
   readonly sendBytes?: number
   /**
-   * Bytes that one lane may have read and its user not taken. Default 4 MiB: twice of what may
-   * lie there before the main thread is woken, so that reading goes on while it takes.
+   * Bytes that one lane may have read and its user not taken. Default 4 MiB: as much as may lie
+   * there before the main thread is woken; less would stop the reading before that.
    */
   readonly receiveBytes?: number
   /**

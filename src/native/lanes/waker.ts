@@ -10,9 +10,11 @@ const bulkBytes = 16_384
 
 /**
  * Bytes that may lie published before the main thread is woken in any case: at 512 KiB the
- * wake-ups cost it as much as all the rest, at 2 MiB a quarter of that.
+ * wake-ups cost it as much as all the rest, at 4 MiB an eighth of that. A stream that is slower
+ * than memory does not wait for so many: it is told of after some milliseconds.
  */
-const patience = 2_097_152
+const patience = 4_194_304
+const patientFor = 2
 
 /**
  * Milliseconds from one wake-up for news to the next one. In a storm of handshakes a worker is done
@@ -27,6 +29,8 @@ export class Waker {
   /** Bytes published in this turn, and since the last doorbell. */
   #turnBytes = 0
   #unrung = 0
+  /** Since when bytes lie there. */
+  #since = 0
   /** Something that the main thread may wait for was published since the last doorbell. */
   #isAwaited = false
   /** Runs while a wake-up for news is not long ago; whether there is more to tell after it. */
@@ -44,6 +48,7 @@ export class Waker {
 
   /** Frames of so many bytes will be published. */
   bytes(length: number): void {
+    if (this.#unrung === 0) this.#since = performance.now()
     this.#turnBytes += length
     this.#unrung += length
     this.#isAwaited = true
@@ -63,7 +68,7 @@ export class Waker {
   turnEnds(): boolean {
     const isBulk = this.#turnBytes >= bulkBytes
     this.#turnBytes = 0
-    if (isBulk && !this.isOverdue) return false
+    if (isBulk && !this.isOverdue && performance.now() - this.#since < patientFor) return false
     const isAwaited = this.#isAwaited
     if (isAwaited || this.#pause === undefined) {
       this.#unrung = 0
