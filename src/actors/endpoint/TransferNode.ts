@@ -92,7 +92,8 @@ const build = Effect.fnUntraced(function* (options: Options) {
   const own = NicPath.make("any", { host, port: server.port }).server
   const cards = nics.map((nic) => {
     const card = typeof nic === "string" ? { device: nic } : nic
-    return { ...card, path: NicPath.print({ server: own, nic: card.device ?? "default" }) }
+    const path = NicPath.print({ server: own, nic: card.device ?? "default" })
+    return Object.assign({ path }, card)
   })
   const all = yield* Layer.build(
     TransferEngine.layerDurable(name, options.engine).pipe(
