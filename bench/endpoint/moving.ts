@@ -15,7 +15,7 @@ import { byIwarp, elsewhere, sizes, timed } from "../iwarp/writes.ts"
 import type { Outcome } from "../harness.ts"
 
 /** Runs of which the median counts: the first ones compile, and others do not have it quiet. */
-const times = 7
+const times = 3
 const [SLICE, SLICES] = sizes["64k"]
 
 const verbsOf = (route?: (to: Address) => Address) =>
