@@ -9,11 +9,11 @@ import type { Doorbell } from "./doorbell.ts"
 const bulkBytes = 16_384
 
 /**
- * Bytes that may lie published before the main thread is woken in any case: at 512 KiB the
- * wake-ups cost it as much as all the rest, at 4 MiB an eighth of that. A stream that is slower
- * than memory does not wait for so many: it is told of after some milliseconds.
+ * Bytes that may lie published before the main thread is woken in any case: at a tenth of it the
+ * wake-ups cost it more than all the rest.
  */
 const patience = 4_194_304
+/** Milliseconds after which it is woken for fewer: not every stream is as fast as memory. */
 const patientFor = 2
 
 /**

@@ -1,8 +1,8 @@
 /**
  * Deadlines of one length, for things that mostly end long before.
  *
- * One timer runs for the oldest of them, so that starting and stopping one costs next to nothing:
- * timers of their own would be a tenth of what a handshake costs.
+ * One timer runs for the oldest of them, so that starting and stopping one costs next to nothing.
+ * Timers of their own show in what a handshake costs.
  */
 export class Deadlines<A> {
   readonly millis: number

@@ -212,7 +212,7 @@ export class Pump {
     this.#completions.poll(batch)
     const now = this.#core.now()
     for (let index = 0; index < batch.count; index++) this.#end(batch.at(index), now)
-    for (const trail of this.#trails.due) this.#ask(trail)
+    for (const trail of this.#trails.unasked) this.#ask(trail)
     this.#tally.tell()
     this.#fill()
     for (const { ways } of this.#stranded) ways.feed()

@@ -9,12 +9,6 @@ import type { ReadyLink } from "../ReadyLink.ts"
 import type { Slice } from "./slice.ts"
 import type { Way } from "./way.ts"
 
-/**
- * A question is work for both sides, and its answer is one more message. So while more is on its
- * way, so many writes are asked about at once; what comes behind them brings the next look.
- */
-const askedAtOnce = 32
-
 /** The writes of one queue pair, in their order. */
 export class Trail {
   readonly way: Way
@@ -47,13 +41,6 @@ export class Trails {
   /** Those about which nobody has asked. */
   get unasked(): ReadonlyArray<Trail> {
     return this.#list.filter(({ asked }) => asked === 0)
-  }
-
-  /** Those about which somebody has to ask now. */
-  get due(): ReadonlyArray<Trail> {
-    return this.unasked.filter(
-      ({ slices, way }) => slices.length >= askedAtOnce || way.posted < askedAtOnce
-    )
   }
 
   /** The links that a job's writes have left on. */
