@@ -19,7 +19,7 @@ import type { Region } from "../../src/native/verbs/Region.ts"
 const memoryOf = (bytes: number, chunk: number, access: Region["access"] = ["local-write"]) => {
   const region = { access, length: bytes, address: 1, remoteKey: 0 }
   const octets = new Uint8Array(new SharedArrayBuffer(bytes))
-  return new RegisteredMemory("own", octets, chunk, [[region as Region]])
+  return new RegisteredMemory("own", octets, chunk, [[region as Region]], () => Effect.succeed([]))
 }
 
 /** Buffers that lie one behind the other, from an address on. */

@@ -71,6 +71,9 @@ export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", {
   }
 }
 
+/** Registers memory on a card, by its number. */
+type RegisterOn = (card: number) => Effect.Effect<ReadonlyArray<Region>, CreateError>
+
 /** Memory as the engine uses it. */
 export class RegisteredMemory implements Memory {
   readonly name: string
@@ -79,21 +82,22 @@ export class RegisteredMemory implements Memory {
   /** Octets of a region, but for the last one. */
   readonly chunkBytes: number
   /** For each card the regions, in order; none as long as its device is gone. */
-  readonly regions: ReadonlyArray<ReadonlyArray<Region>>
-  /** Registers it again on a card whose device was opened anew. */
-  renew: (card: number) => Effect.Effect<void, CreateError> = () => Effect.void
+  readonly regions: Array<ReadonlyArray<Region>>
+  readonly #registerOn: RegisterOn
   isReleased = false
 
   constructor(
     name: string,
     octets: Uint8Array<SharedArrayBuffer>,
     chunkBytes: number,
-    regions: ReadonlyArray<ReadonlyArray<Region>>
+    regions: Array<ReadonlyArray<Region>>,
+    registerOn: RegisterOn
   ) {
     this.name = name
     this.octets = octets
     this.chunkBytes = chunkBytes
     this.regions = regions
+    this.#registerOn = registerOn
     this.access = this.#some[0]?.access ?? []
   }
 
@@ -111,6 +115,11 @@ export class RegisteredMemory implements Memory {
       length,
       keys: isForOthers ? this.regions.map((regions) => regions[chunk]?.remoteKey ?? 0) : []
     }))
+  }
+
+  /** Registers it again on a card whose device was opened anew. */
+  renew(card: number): Effect.Effect<void, CreateError> {
+    return Effect.map(this.#registerOn(card), (regions) => void (this.regions[card] = regions))
   }
 
   slice(offset = 0, length = this.octets.length - offset): Piece {
@@ -144,17 +153,16 @@ export const register = Effect.fnUntraced(function* (
     access
   }))
   const scope = yield* Effect.scope
-  const regionsOn = ({ domain }: Nic) =>
-    Scope.provide(
-      Effect.forEach(chunks, (options) => domain.register(options)),
-      scope
-    )
-  const regions = yield* Effect.forEach(nics, (nic) =>
-    Effect.catchIf(regionsOn(nic), isGone, () => Effect.succeed<ReadonlyArray<Region>>([]))
+  const registerOn: RegisterOn = (card) =>
+    Effect.suspend(() => {
+      const { domain } = nics[card]!
+      const each = Effect.forEach(chunks, (options) => domain.register(options))
+      return Scope.provide(each, scope)
+    })
+  const regions = yield* Effect.forEach(nics, (_, card) =>
+    Effect.catchIf(registerOn(card), isGone, () => Effect.succeed<ReadonlyArray<Region>>([]))
   )
   // Of a node without any card it is an error.
-  if (regions.every(({ length }) => length === 0)) regions[0] = yield* regionsOn(nics[0]!)
-  const made = new RegisteredMemory(name, new Uint8Array(buffer), chunk, regions)
-  made.renew = (card) => Effect.map(regionsOn(nics[card]!), (again) => void (regions[card] = again))
-  return made
+  if (regions.every(({ length }) => length === 0)) regions[0] = yield* registerOn(0)
+  return new RegisteredMemory(name, new Uint8Array(buffer), chunk, regions, registerOn)
 })

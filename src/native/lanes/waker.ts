@@ -9,7 +9,7 @@ import type { Doorbell } from "./doorbell.ts"
 const bulkBytes = 16_384
 
 /**
- * Bytes that may lie published before the main thread is woken in any case: at a tenth of it the
+ * Bytes that may lie published before the main thread is woken in any case: with much less the
  * wake-ups cost it more than all the rest.
  */
 const patience = 4_194_304
