@@ -204,7 +204,7 @@ const listening = (crew: Crew, limits: LaneLimits, settings: Settings) =>
       ({ close }) => close,
       { interruptible: true }
     )
-    // For storms of accepts: what `acquireRelease` does, in as few steps as it takes.
+    // What `acquireRelease` does, in fewer steps: in a storm of accepts they show (`accept`).
     const accept = Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(Effect.scope, (scope) =>
         Effect.flatMap(waiting.next(restore), (core) =>
