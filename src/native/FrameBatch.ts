@@ -1,6 +1,8 @@
 /**
  * Neighbouring frames of one lane, where they were read.
  */
+import { copyOctets } from "../schema/copyOctets.ts"
+
 const none = new Int32Array(0)
 const nothing = new Uint8Array(0)
 
@@ -36,7 +38,11 @@ export class FrameBatch {
 
   /** Frame `index` in memory of its own. */
   copy(index: number): Uint8Array {
-    return this.bytes.slice(this.start(index), this.end(index))
+    const start = this.start(index)
+    const end = this.end(index)
+    const frame = new Uint8Array(end - start)
+    copyOctets(frame, 0, this.bytes, start, end)
+    return frame
   }
 
   /** Points the batch at frames; the library calls it before the handler. */

@@ -6,7 +6,7 @@
  * copies some words and allocates nothing. How work ended comes back by the session's events, in
  * order with the end of the connection.
  */
-import { copyOctets } from "../../schema/iwarp/copyOctets.ts"
+import { copyOctets } from "../../schema/copyOctets.ts"
 import type { Opcode, Parts, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
 import { awaitUsers } from "./guard.ts"
 

@@ -1,5 +1,5 @@
 /** Memory as a session finds it: by a peer's key, or by a part of its own side's work. */
-import { copyOctets } from "../../schema/iwarp/copyOctets.ts"
+import { copyOctets } from "../../schema/copyOctets.ts"
 import type { Region } from "../../schema/iwarp/Region.ts"
 import type { PostedPart, QueueMemory } from "./queueMemory.ts"
 import { type RegionTable, Right } from "./regionTable.ts"

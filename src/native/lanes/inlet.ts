@@ -2,6 +2,7 @@
  * The main thread's way into a worker: records about its lanes, published and rung for once per
  * turn. A record that finds no room changes nothing, and the worker will ring when there is.
  */
+import { copyOctets } from "../../schema/copyOctets.ts"
 import { Doorbell } from "./doorbell.ts"
 import { At, recordWords, wordsFor, type WorkerMemory } from "./records.ts"
 import { RingProducer } from "./ring.ts"
@@ -47,7 +48,7 @@ export class Inlet {
     words[at + At.a] = a
     if (bytes !== undefined) {
       words[at + At.text] = bytes.length
-      this.#bytes.set(bytes, (at + At.text + 1) * 4)
+      copyOctets(this.#bytes, (at + At.text + 1) * 4, bytes, 0, bytes.length)
     }
     this.#filled = true
     return true

@@ -5,6 +5,7 @@
  * When there is no room, what wants out waits here in order and its lanes stop reading, so
  * at most one read per lane waits. The main thread rings once it has made room.
  */
+import { copyOctets } from "../../schema/copyOctets.ts"
 import type { Doorbell } from "./doorbell.ts"
 import { Hold, type HostLane } from "./hostLane.ts"
 import { At, Out, recordWords, Row, wordsFor } from "./records.ts"
@@ -195,7 +196,7 @@ export class Outlet {
       while (last < most && (ends[last] ?? 0) <= room) last++
       const end = ends[last - 1] ?? 0
       if (!this.#publish(lane, chunk, last - done, chunk.fill, end - start)) return done
-      memory.bytes.set(bytes.subarray(start, end), chunk.fill)
+      copyOctets(memory.bytes, chunk.fill, bytes, start, end)
       const shift = chunk.fill - start
       for (let i = done; i < last; i++) memory.ends[chunk.entry++] = (ends[i] ?? 0) + shift
       chunk.fill += end - start

@@ -7,6 +7,7 @@
  * is kept in private memory that grows with the bytes that really arrived, so neither an
  * announced length nor a slow peer takes memory that it did not send.
  */
+import { copyOctets } from "../../schema/copyOctets.ts"
 import { FrameRefusal, type FramerSession } from "../Framer.ts"
 
 /** Where whole frames go: `count` neighbours, the first from `from`, each to `ends[i]`. */
@@ -79,7 +80,7 @@ export class Reassembly {
   /** Copies a cut frame that stayed to where the next read follows it; returns its bytes. */
   moveCut(memory: Uint8Array, at: number): number {
     if (this.#stayedAt < 0) return 0
-    memory.copyWithin(at, this.#stayedAt, this.#stayedAt + this.#held)
+    copyOctets(memory, at, memory, this.#stayedAt, this.#stayedAt + this.#held)
     this.#stayedAt = at
     return this.#held
   }
@@ -189,7 +190,7 @@ export class Reassembly {
       grown.set(this.#cut.subarray(0, this.#held))
       this.#cut = grown
     }
-    this.#cut.set(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to), this.#held)
+    copyOctets(this.#cut, this.#held, bytes, from, to)
     this.#held = held
   }
 

@@ -4,7 +4,7 @@
  * Every check is here: of a peer that names a key, and of posted work that names a region. Without
  * Effect, so that a worker thread may load it.
  */
-import { copyOctets } from "../../../schema/iwarp/copyOctets.ts"
+import { copyOctets } from "../../../schema/copyOctets.ts"
 import { locate, missed, type Region as WireRegion } from "../../../schema/iwarp/Region.ts"
 import type { Access, Options, Region } from "../Region.ts"
 import type { Part, Parts } from "../WorkRequest.ts"
