@@ -17,6 +17,7 @@ import * as Segment from "../../src/actors/endpoint/Segment.ts"
 import * as SegmentDescriptor from "../../src/schema/mooncake/SegmentDescriptor.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
 import type { ReadyLink } from "../../src/actors/endpoint/ReadyLink.ts"
+import type { SendRequest } from "../../src/native/verbs/WorkRequest.ts"
 import { NoDescription } from "../../src/actors/endpoint/Directory.ts"
 import { it } from "../../src/testing/vitest.ts"
 import { differsAt, host, pair, pattern, shared, timed } from "./lab.ts"
@@ -55,6 +56,43 @@ describe("a transfer", () => {
       assert.strictEqual(net.posts, 16)
       assert.strictEqual(net.lookups, 1)
       assert.strictEqual(fabric.counters.earlyPosts, 0)
+    })
+  )
+
+  it.sim("asks behind the writes of each turn, while others are on their way", seeds, () =>
+    Effect.gen(function* () {
+      const posts: Array<string> = []
+      const onPost = (_: ReadyLink, { opcode }: SendRequest) => void posts.push(opcode)
+      const wires = { queuePairs: 1, depth: 64, onPost }
+      const { a, b } = yield* pair({ acknowledges: false, settings, wires })
+      const own = yield* shared(a, "own", mega / 2, 1)
+      const kept = yield* shared(b, "kept", mega / 2)
+      yield* a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      // More than these are not posted before something ends.
+      const first = posts.slice(0, 64)
+      assert.deepStrictEqual(
+        first.flatMap((opcode, index) => (opcode === "read" ? [index] : [])),
+        [16, 33, 50]
+      )
+      assert.strictEqual(posts.filter((opcode) => opcode === "write").length, 128)
+      assert.strictEqual(posts.at(-1), "read")
+    })
+  )
+
+  it.sim("needs one way there and back to know that a write arrived", seeds, () =>
+    Effect.gen(function* () {
+      const trip = Effect.fnUntraced(function* (acknowledges: boolean) {
+        const { a, b, fabric } = yield* pair({ acknowledges, settings })
+        const own = yield* shared(a, "own", kilo, 1)
+        yield* shared(b, "kept", kilo)
+        const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+        yield* write
+        fabric.strike({ _tag: "Delay", from: "b", to: "a", millis: 50, forMillis: 5_000 })
+        return (yield* timed(write)).millis
+      })
+      const [told, asked] = [yield* trip(true), yield* trip(false)]
+      assert.isAtMost(asked, told + 1)
     })
   )
 

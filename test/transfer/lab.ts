@@ -92,11 +92,13 @@ class LabLink implements ReadyLink {
     return this.queuePairs.reduce((sum, one) => sum + depth - one.outstandingSends, 0)
   }
 
-  post(request: SendRequest, number?: number) {
+  get roomiest() {
+    return this.queuePairs.toSorted((a, b) => a.outstandingSends - b.outstandingSends)[0]!.number
+  }
+
+  post(request: SendRequest, number = this.roomiest) {
     if (!this.isOpen) return "not-ready"
-    const [best] = this.queuePairs.toSorted((a, b) => a.outstandingSends - b.outstandingSends)
-    const asked = this.queuePairs.find((one) => one.number === number)
-    const posted = (asked ?? best!).post(request)
+    const posted = this.queuePairs.find((one) => one.number === number)!.post(request)
     if (posted === "accepted") this.#wires.onPost(this, request)
     return posted
   }

@@ -26,9 +26,11 @@ export interface ReadyLink {
   readonly peerQueuePairs: ReadonlyArray<number>
   /** Work that can be posted now, over all queue pairs. */
   readonly room: number
+  /** The number of the queue pair with the most room. */
+  readonly roomiest: number
   /**
-   * Posts to the queue pair with the most room, or to the one of that number. What was accepted
-   * ends once, in the completion queue of the link's NIC, also when the link dies.
+   * Posts to the queue pair of that number; by default to that with the most room. What was
+   * accepted ends once, in the completion queue of the link's NIC, also when the link dies.
    */
   readonly post: (request: SendRequest, queuePair?: number) => Posted | "not-ready"
 }

@@ -51,14 +51,20 @@ export class Link implements ReadyLink {
     return this.#queuePairs.every(({ outstandingSends }) => outstandingSends === 0)
   }
 
-  post(request: SendRequest, number?: number): Posted | "not-ready" {
-    if (!this.isOpen) return "not-ready"
+  get roomiest(): number {
     let [best] = this.#queuePairs
     for (const queuePair of this.#queuePairs) {
-      if (queuePair.number === number) return queuePair.post(request)
       if (queuePair.outstandingSends < best!.outstandingSends) best = queuePair
     }
-    return best!.post(request)
+    return best!.number
+  }
+
+  post(request: SendRequest, number = this.roomiest): Posted | "not-ready" {
+    if (!this.isOpen) return "not-ready"
+    for (const queuePair of this.#queuePairs) {
+      if (queuePair.number === number) return queuePair.post(request)
+    }
+    return "not-ready"
   }
 
   /** Its queue pairs are about to go. */

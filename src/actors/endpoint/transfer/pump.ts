@@ -9,8 +9,7 @@ import * as Stream from "effect/Stream"
 import {
   Completion,
   CompletionBatch,
-  type CompletionQueue,
-  type Status
+  type CompletionQueue
 } from "../../../native/verbs/Completion.ts"
 import type { Region } from "../../../native/verbs/Region.ts"
 import { type Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
@@ -43,7 +42,7 @@ export class Pump {
   /** Peers whose work has come back, and waits for another way. */
   readonly #stranded = new Set<Peer>()
   readonly #tally: Tally
-  readonly #trails = new Trails()
+  readonly #trails: Trails
   /** Where the answers to questions go, which are empty: of a card that does not tell of writes. */
   scratch: Region | undefined = undefined
   /** Those of the device that is read from; it may be gone. */
@@ -61,6 +60,11 @@ export class Pump {
     this.health = new Health(core.settings)
     this.#core = core
     this.#tally = new Tally(core.context)
+    this.#trails = new Trails({
+      ask: (trail) => this.#ask(trail),
+      arrived: (way, slice) => this.#succeed(way, slice),
+      failed: (way, slice, end) => this.#fail(way, slice, end)
+    })
     this.#completions = nic.completions
   }
 
@@ -118,6 +122,7 @@ export class Pump {
     while (this.#hungry.length > 0 && this.posted < this.nic.completions.capacity) {
       const way = this.#hungry.shift()!
       way.isHungry = this.#turn(way)
+      this.#trails.ask()
       if (way.isHungry) this.#hungry.push(way)
       this.#account(way)
     }
@@ -159,13 +164,16 @@ export class Pump {
       .clear()
       .add(memory.regions[this.index]![chunk]!, place % memory.chunkBytes, slice.length)
     request.remote(buffer!.keys[way.remote]!, buffer!.address + at)
-    const posted = this.#hand(way, link, slice)
-    if (posted === "accepted") slice.job!.posted += 1
+    const queuePair = link.roomiest
+    const posted = this.#hand(way, link, slice, queuePair)
+    if (posted !== "accepted") return posted
+    slice.job!.posted += 1
+    if (isWrite && !this.nic.acknowledges) this.#trails.posted(slice, queuePair)
     return posted
   }
 
   /** Posts the request, and keeps what it is of until its completion. */
-  #hand(way: Way, link: ReadyLink, slice: Slice, queuePair?: number): Posted | "not-ready" {
+  #hand(way: Way, link: ReadyLink, slice: Slice, queuePair: number): Posted | "not-ready" {
     const id = this.#free.pop() ?? this.#slots.length
     this.#request.id = id
     const posted = link.post(this.#request, queuePair)
@@ -212,7 +220,8 @@ export class Pump {
     this.#completions.poll(batch)
     const now = this.#core.now()
     for (let index = 0; index < batch.count; index++) this.#end(batch.at(index), now)
-    for (const trail of this.#trails.unasked) this.#ask(trail)
+    // Before others take the room that there is now.
+    this.#trails.ask()
     this.#tally.tell()
     this.#fill()
     for (const { ways } of this.#stranded) ways.feed()
@@ -230,17 +239,19 @@ export class Pump {
     const way = slice.way!
     way.posted -= 1
     way.progressAt = now
-    if (slice.trail !== undefined) this.#answered(slice, slice.trail, completion)
-    else if (completion.status !== "success") this.#fail(way, slice, completion)
-    else if (this.nic.acknowledges || completion.kind === "read") this.#succeed(way, slice)
-    else this.#trails.add(slice, completion.queuePair)
+    const { job, trail } = slice
+    if (job === undefined) this.#core.pool.give(slice)
+    if (trail !== undefined && job === undefined) this.#trails.answered(trail, completion)
+    else if (trail !== undefined) this.#trails.ended(slice, trail, completion)
+    else if (completion.status === "success") this.#succeed(way, slice)
+    else this.#fail(way, slice, completion)
     this.#queue(way)
     this.#account(way)
   }
 
-  /** Asks whether writes have arrived. */
-  #ask(trail: Trail): void {
-    const { link, queuePair, slices, way } = trail
+  /** Posts the question whether writes have arrived. */
+  #ask(trail: Trail): Posted | "not-ready" {
+    const { link, queuePair, way } = trail
     const request = this.#request
     request.opcode = "read"
     request.parts.clear().add(this.scratch!, 0, 0)
@@ -248,23 +259,8 @@ export class Pump {
     const question = this.#core.pool.take()
     question.trail = trail
     const posted = this.#hand(way, link, question, queuePair)
-    if (posted === "accepted") trail.asked = slices.length
-    else this.#core.pool.give(question)
-    if (posted === "not-ready" || posted === "wrong-state") this.#failAll(trail, "flushed")
-  }
-
-  #answered(question: Slice, trail: Trail, { status }: Completion): void {
-    this.#core.pool.give(question)
-    if (status !== "success") return this.#failAll(trail, status)
-    for (const slice of this.#trails.take(trail, trail.asked)) this.#succeed(trail.way, slice)
-  }
-
-  /** Nobody knows which of the writes have arrived, nor which of them was refused. */
-  #failAll(trail: Trail, status: Status): void {
-    const end = new Completion()
-    end.queuePair = trail.queuePair
-    end.status = blameOf(status) === "request" ? "flushed" : status
-    for (const slice of this.#trails.take(trail)) this.#fail(trail.way, slice, end)
+    if (posted !== "accepted") this.#core.pool.give(question)
+    return posted
   }
 
   #succeed(way: Way, slice: Slice): void {
@@ -341,7 +337,7 @@ export class Pump {
       end.id = id
       this.#end(end, this.#core.now())
     }
-    for (const trail of this.#trails.unasked) this.#failAll(trail, "flushed")
+    this.#trails.lose()
     for (const { ways } of this.#core.peers.values()) ways.leave(this.index)
   }
 }

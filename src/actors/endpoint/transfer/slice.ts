@@ -25,7 +25,10 @@ export class Slice {
   /** Which way it is posted on, and which life of that. */
   way: Way | undefined = undefined
   link: ReadyLink | undefined = undefined
-  /** Not data but the question whether these have arrived. */
+  /**
+   * Of a write that may not have arrived when it ends. A slice with a trail and without a job is
+   * the question whether its writes have.
+   */
   trail: Trail | undefined = undefined
   /** The next one in the same list. */
   next: Slice | undefined = undefined
