@@ -80,6 +80,22 @@ describe("a transfer", () => {
     })
   )
 
+  it.sim("finds room for its questions in the smallest queues", seeds, () =>
+    Effect.gen(function* () {
+      for (const depth of [1, 2, 16, 17]) {
+        for (const completions of [1, 2, 3, 17, 256]) {
+          const wires = { queuePairs: 2, depth }
+          const { a, b } = yield* pair({ acknowledges: false, settings, wires, completions })
+          const own = yield* shared(a, "own", 40 * settings.sliceBytes, 1)
+          const kept = yield* shared(b, "kept", 40 * settings.sliceBytes)
+          const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+          yield* Effect.timeout(write, "10 seconds")
+          assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+        }
+      }
+    })
+  )
+
   it.sim("needs one way there and back to know that a write arrived", seeds, () =>
     Effect.gen(function* () {
       const trip = Effect.fnUntraced(function* (acknowledges: boolean) {

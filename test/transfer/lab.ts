@@ -88,12 +88,11 @@ class LabLink implements ReadyLink {
   }
 
   get room() {
-    const { depth } = this.#wires
-    return this.queuePairs.reduce((sum, one) => sum + depth - one.outstandingSends, 0)
+    return Math.max(...this.queuePairs.map(({ sendRoom }) => sendRoom))
   }
 
   get roomiest() {
-    return this.queuePairs.toSorted((a, b) => a.outstandingSends - b.outstandingSends)[0]!.number
+    return this.queuePairs.toSorted((a, b) => b.sendRoom - a.sendRoom)[0]!.number
   }
 
   post(request: SendRequest, number = this.roomiest) {

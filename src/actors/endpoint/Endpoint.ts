@@ -77,7 +77,7 @@ class Reactions {
     const made = Effect.gen({ self: this }, function* () {
       const queuePairs = yield* makeQueuePairs(nic, rules)
       const paths = { local: rules.path, peer: self.id }
-      const link = new Link(epoch, paths, queuePairs, rules.depth, self.state)
+      const link = new Link(epoch, paths, queuePairs, self.state)
       const place = yield* nic.placeWithout(refused)
       this.#held.set(epoch, { place, queuePairs, link })
       onLink(link)

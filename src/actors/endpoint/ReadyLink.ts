@@ -24,10 +24,9 @@ export interface ReadyLink {
   readonly isOpen: boolean
   /** The numbers of the peer's queue pairs, for messages to people. */
   readonly peerQueuePairs: ReadonlyArray<number>
-  /** Work that can be posted now, over all queue pairs. */
-  readonly room: number
-  /** The number of the queue pair with the most room. */
+  /** The number of the queue pair with the most room, and the work that it takes now. */
   readonly roomiest: number
+  readonly room: number
   /**
    * Posts to the queue pair of that number; by default to that with the most room. What was
    * accepted ends once, in the completion queue of the link's NIC, also when the link dies.

@@ -42,6 +42,11 @@ export interface QueuePair {
   readonly state: State
   /** Posted sends that have not ended. Zero in `err` once the flush is done. */
   readonly outstandingSends: number
+  /**
+   * Sends that can be posted now. One that has ended takes its place until its completion, or a
+   * later one, has been polled.
+   */
+  readonly sendRoom: number
   /** Posted receives that have not ended. */
   readonly outstandingReceives: number
   /**

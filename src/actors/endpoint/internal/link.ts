@@ -11,7 +11,6 @@ export class Link implements ReadyLink {
   readonly local: string
   readonly peer: string
   readonly #queuePairs: ReadonlyArray<QueuePair>
-  readonly #depth: number
   readonly #state: () => State
   #isReleased = false
 
@@ -19,14 +18,12 @@ export class Link implements ReadyLink {
     epoch: Epoch,
     paths: { readonly local: string; readonly peer: string },
     queuePairs: ReadonlyArray<QueuePair>,
-    depth: number,
     state: () => State
   ) {
     this.epoch = epoch
     this.local = paths.local
     this.peer = paths.peer
     this.#queuePairs = queuePairs
-    this.#depth = depth
     this.#state = state
   }
 
@@ -41,22 +38,16 @@ export class Link implements ReadyLink {
   }
 
   get room(): number {
-    let room = 0
-    for (const { outstandingSends } of this.#queuePairs) room += this.#depth - outstandingSends
-    return room
+    return this.#roomiest.sendRoom
+  }
+
+  get roomiest(): number {
+    return this.#roomiest.number
   }
 
   /** Whether nothing is posted. */
   get isQuiet(): boolean {
     return this.#queuePairs.every(({ outstandingSends }) => outstandingSends === 0)
-  }
-
-  get roomiest(): number {
-    let [best] = this.#queuePairs
-    for (const queuePair of this.#queuePairs) {
-      if (queuePair.outstandingSends < best!.outstandingSends) best = queuePair
-    }
-    return best!.number
   }
 
   post(request: SendRequest, number = this.roomiest): Posted | "not-ready" {
@@ -65,6 +56,14 @@ export class Link implements ReadyLink {
       if (queuePair.number === number) return queuePair.post(request)
     }
     return "not-ready"
+  }
+
+  get #roomiest(): QueuePair {
+    let [best] = this.#queuePairs
+    for (const queuePair of this.#queuePairs) {
+      if (queuePair.sendRoom > best!.sendRoom) best = queuePair
+    }
+    return best!
   }
 
   /** Its queue pairs are about to go. */

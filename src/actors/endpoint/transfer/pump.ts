@@ -20,6 +20,7 @@ import type { Job } from "./job.ts"
 import type { Peer } from "./peer.ts"
 import { blameOf, Health } from "./rails.ts"
 import type { Slice } from "./slice.ts"
+import { Stalls } from "./stalls.ts"
 import { Tally } from "./tally.ts"
 import { type Trail, Trails } from "./trails.ts"
 import type { Way } from "./way.ts"
@@ -43,11 +44,11 @@ export class Pump {
   readonly #stranded = new Set<Peer>()
   readonly #tally: Tally
   readonly #trails: Trails
+  readonly #stalls: Stalls
   /** Where the answers to questions go, which are empty: of a card that does not tell of writes. */
   scratch: Region | undefined = undefined
   /** Those of the device that is read from; it may be gone. */
   #completions: CompletionQueue
-  #isWatched = false
   posted = 0
   /** Where the card is, or was when it last said so. */
   place: Place | undefined = undefined
@@ -60,8 +61,10 @@ export class Pump {
     this.health = new Health(core.settings)
     this.#core = core
     this.#tally = new Tally(core.context)
+    this.#stalls = new Stalls(core, this.#slots)
     this.#trails = new Trails({
       ask: (trail) => this.#ask(trail),
+      ended: (slice, mayEnd) => this.#take(slice, mayEnd),
       arrived: (way, slice) => this.#succeed(way, slice),
       failed: (way, slice, end) => this.#fail(way, slice, end)
     })
@@ -126,7 +129,7 @@ export class Pump {
       if (way.isHungry) this.#hungry.push(way)
       this.#account(way)
     }
-    if (this.posted > 0) this.#watch()
+    if (this.posted > 0) this.#stalls.watch()
   }
 
   /**
@@ -165,10 +168,14 @@ export class Pump {
       .add(memory.regions[this.index]![chunk]!, place % memory.chunkBytes, slice.length)
     request.remote(buffer!.keys[way.remote]!, buffer!.address + at)
     const queuePair = link.roomiest
+    const isAsked = isWrite && !this.nic.acknowledges
+    const { capacity, reserved } = this.#completions
+    // Where there is no room behind it for the question, there will be once this has ended.
+    request.signalled = !isAsked || link.room < 2 || reserved + 2 > capacity
     const posted = this.#hand(way, link, slice, queuePair)
     if (posted !== "accepted") return posted
     slice.job!.posted += 1
-    if (isWrite && !this.nic.acknowledges) this.#trails.posted(slice, queuePair)
+    if (isAsked) this.#trails.posted(slice, queuePair)
     return posted
   }
 
@@ -183,6 +190,7 @@ export class Pump {
     }
     if (way.posted === 0) way.progressAt = this.#core.now()
     this.#slots[id] = slice
+    slice.id = id
     slice.way = way
     slice.link = link
     way.posted += 1
@@ -233,20 +241,30 @@ export class Pump {
     const slice = this.#slots[completion.id]
     // Receives of others may end in the same queue.
     if (slice === undefined) return
-    this.#slots[completion.id] = undefined
-    this.#free.push(completion.id)
-    this.posted -= 1
-    const way = slice.way!
-    way.posted -= 1
-    way.progressAt = now
     const { job, trail } = slice
-    if (job === undefined) this.#core.pool.give(slice)
-    if (trail !== undefined && job === undefined) this.#trails.answered(trail, completion)
-    else if (trail !== undefined) this.#trails.ended(slice, trail, completion)
-    else if (completion.status === "success") this.#succeed(way, slice)
-    else this.#fail(way, slice, completion)
+    const way = slice.way!
+    way.progressAt = now
+    if (trail === undefined) {
+      this.#take(slice)
+      if (completion.status === "success") this.#succeed(way, slice)
+      else this.#fail(way, slice, completion)
+    } else if (job === undefined) {
+      this.#trails.answered(slice, trail, completion)
+      this.#core.pool.give(slice)
+    } else this.#trails.ended(slice, trail, completion)
     this.#queue(way)
     this.#account(way)
+  }
+
+  /** Work has ended. If its completion may still come, its number is not used again. */
+  #take(slice: Slice, mayEnd?: "may end"): void {
+    const { id } = slice
+    if (id < 0) return
+    slice.id = -1
+    this.#slots[id] = undefined
+    if (mayEnd === undefined) this.#free.push(id)
+    this.posted -= 1
+    slice.way!.posted -= 1
   }
 
   /** Posts the question whether writes have arrived. */
@@ -254,10 +272,12 @@ export class Pump {
     const { link, queuePair, way } = trail
     const request = this.#request
     request.opcode = "read"
+    request.signalled = true
     request.parts.clear().add(this.scratch!, 0, 0)
     request.remote(0, 0)
     const question = this.#core.pool.take()
     question.trail = trail
+    question.number = trail.count
     const posted = this.#hand(way, link, question, queuePair)
     if (posted !== "accepted") this.#core.pool.give(question)
     return posted
@@ -301,29 +321,6 @@ export class Pump {
       job.halt({ reason, detail, fault }, pool)
     }
     this.#settle(job)
-  }
-
-  /** Looks for links on which nothing ends, as long as something is posted. */
-  #watch(): void {
-    if (this.#isWatched) return
-    this.#isWatched = true
-    const { fork, settings } = this.#core
-    const look = Effect.suspend(() => {
-      this.#isWatched = this.posted > 0
-      if (this.#isWatched) this.#giveUpStalled()
-      return this.#isWatched ? again : Effect.void
-    })
-    const again: Effect.Effect<void> = Effect.delay(look, settings.stall / 2)
-    fork(again)
-  }
-
-  #giveUpStalled(): void {
-    const before = this.#core.now() - this.#core.settings.stall
-    for (const slice of this.#slots) {
-      const way = slice?.way
-      if (way === undefined || way.progressAt > before || way.link !== slice!.link) continue
-      way.peer.ways.lost(way, { blame: "rail", status: "stalled" })
-    }
   }
 
   /** The card is gone. What its completions do not tell of any more is nobody's. */

@@ -30,6 +30,10 @@ export class Slice {
    * the question whether its writes have.
    */
   trail: Trail | undefined = undefined
+  /** Its place in the trail, or the last place that the question covers. */
+  number = 0
+  /** What its completion will be called by, while it is posted; otherwise -1. */
+  id = -1
   /** The next one in the same list. */
   next: Slice | undefined = undefined
 }

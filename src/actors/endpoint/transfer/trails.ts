@@ -1,9 +1,10 @@
 /**
- * Writes that have left and may not have arrived.
+ * Writes that nobody has said to have arrived.
  *
  * Some providers end a write when its octets have left, whatever becomes of them. Behind such
  * writes goes an empty read, on the same queue pair: a peer answers in order, so the answer says
- * that all writes before it are in its memory.
+ * that all writes before it are in its memory. As it says all there is to know, such writes end in
+ * silence unless they fail.
  *
  * Work ends in order, so writes behind a question end after its answer. That is why each turn asks
  * about its own writes, and others are on their way meanwhile: a queue pair whose writes all wait
@@ -21,16 +22,13 @@ export class Trail {
   readonly way: Way
   readonly link: ReadyLink
   readonly queuePair: number
-  /** Those that have left, in their order. */
-  readonly left: Array<Slice> = []
-  /** Writes that have not ended. */
-  posted = 0
+  /** Those of which nothing is known, in their order. */
+  readonly writes: Array<Slice> = []
+  /** How many there have been, and how many of them the last question covers. */
+  count = 0
+  asked = 0
   /** Questions without an answer. */
   questions = 0
-  /** Whether there are writes behind the last question. */
-  isUnasked = false
-  /** Nothing can be asked any more. */
-  isClosed = false
 
   constructor(way: Way, link: ReadyLink, queuePair: number) {
     this.way = way
@@ -38,22 +36,21 @@ export class Trail {
     this.queuePair = queuePair
   }
 
-  get isOver(): boolean {
-    return this.posted + this.questions + this.left.length === 0
+  /** Takes out the oldest ones, up to the one of that number. */
+  take(number: number): ReadonlyArray<Slice> {
+    const { writes } = this
+    let taken = 0
+    while (taken < writes.length && writes[taken]!.number <= number) taken += 1
+    return writes.splice(0, taken)
   }
-}
-
-const flushed = ({ queuePair }: Trail): Completion => {
-  const end = new Completion()
-  end.queuePair = queuePair
-  end.status = "flushed"
-  return end
 }
 
 /** The card that the writes are posted on. */
 export interface Card {
   /** Posts an empty read behind the writes. */
   readonly ask: (trail: Trail) => Posted | "not-ready"
+  /** Work has ended, if it had not. With `mayEnd` its completion may still come. */
+  readonly ended: (slice: Slice, mayEnd?: "may end") => void
   readonly arrived: (way: Way, slice: Slice) => void
   readonly failed: (way: Way, slice: Slice, end: Completion) => void
 }
@@ -62,6 +59,7 @@ export interface Card {
 export class Trails {
   readonly #card: Card
   readonly #all = new Map<ReadyLink, Array<Trail>>()
+  /** Trails with writes that no question covers. */
   #unasked: Array<Trail> = []
 
   constructor(card: Card) {
@@ -71,25 +69,37 @@ export class Trails {
   /** A write was posted. */
   posted(slice: Slice, queuePair: number): void {
     const trail = this.#of(slice, queuePair)
+    if (trail.count === trail.asked) this.#unasked.push(trail)
     slice.trail = trail
-    trail.posted += 1
-    if (!trail.isUnasked) this.#note(trail)
+    slice.number = trail.count += 1
+    trail.writes.push(slice)
   }
 
-  /** A write has ended. */
-  ended(slice: Slice, trail: Trail, completion: Completion): void {
-    trail.posted -= 1
-    if (completion.status !== "success") this.#lost(slice, trail, completion)
-    else if (trail.isClosed) this.#lost(slice, trail, flushed(trail))
-    else trail.left.push(slice)
+  /** The completion of a write: it was asked for, or the write has failed. */
+  ended(slice: Slice, trail: Trail, { status }: Completion): void {
+    this.#card.ended(slice)
+    if (status === "success") return
+    // Those before it have left, and their question will not be answered any more.
+    const before = trail.take(slice.number - 1)
+    this.#lose(trail, before, "flushed")
+    this.#lose(trail, trail.take(slice.number), status)
     this.#tidy(trail)
   }
 
-  /** A question has ended: all writes that ended before it have arrived, or it failed. */
-  answered(trail: Trail, completion: Completion): void {
+  /** The completion of a question. */
+  answered(question: Slice, trail: Trail, { status }: Completion): void {
+    this.#card.ended(question)
     trail.questions -= 1
-    if (completion.status !== "success") this.#fail(trail, completion.status)
-    else for (const slice of trail.left.splice(0)) this.#card.arrived(trail.way, slice)
+    const writes = trail.take(question.number)
+    // Nobody knows which of the writes have arrived, nor which of them was refused.
+    if (status !== "success") {
+      this.#lose(trail, writes, blameOf(status) === "request" ? "flushed" : status)
+    } else {
+      for (const slice of writes) {
+        this.#card.ended(slice)
+        this.#card.arrived(trail.way, slice)
+      }
+    }
     this.#tidy(trail)
   }
 
@@ -99,23 +109,28 @@ export class Trails {
     const trails = this.#unasked
     this.#unasked = []
     for (const trail of trails) {
-      trail.isUnasked = false
       const posted = this.#card.ask(trail)
-      if (posted === "accepted") trail.questions += 1
-      else if (posted === "not-ready" || posted === "wrong-state") this.#close(trail)
-      else this.#note(trail)
+      if (posted === "accepted") {
+        trail.asked = trail.count
+        trail.questions += 1
+      } else if (posted === "not-ready" || posted === "wrong-state") this.#close(trail)
+      else this.#unasked.push(trail)
     }
   }
 
   /** The card is gone, and nothing that was asked is answered. */
   lose(): void {
-    for (const trail of [...this.#all.values()].flat()) this.#close(trail)
+    for (const trail of [...this.#all.values()].flat()) {
+      this.#lose(trail, trail.take(trail.count), "flushed")
+    }
+    this.#all.clear()
+    this.#unasked = []
   }
 
   /** The links that a job's writes have left on. */
   *linksOf(job: Slice["job"]): Generator<ReadyLink> {
     for (const [link, trails] of this.#all) {
-      if (trails.some(({ left }) => left.some((slice) => slice.job === job))) yield link
+      if (trails.some(({ writes }) => writes.some((slice) => slice.job === job))) yield link
     }
   }
 
@@ -128,32 +143,31 @@ export class Trails {
     return trail
   }
 
-  #note(trail: Trail): void {
-    trail.isUnasked = true
-    this.#unasked.push(trail)
-  }
-
+  /** No question can be posted any more. Those that were are answered, or fail. */
   #close(trail: Trail): void {
-    trail.isClosed = true
-    this.#fail(trail, "flushed")
+    const { writes } = trail
+    const first = writes.findIndex(({ number }) => number > trail.asked)
+    const lost = writes.splice(first < 0 ? writes.length : first)
+    trail.asked = trail.count
+    for (const slice of lost) this.#card.ended(slice, "may end")
+    this.#lose(trail, lost, "flushed")
     this.#tidy(trail)
   }
 
-  /** Nobody knows which of the writes have arrived, nor which of them was refused. */
-  #fail(trail: Trail, status: Status): void {
-    const end = flushed(trail)
-    if (blameOf(status) !== "request") end.status = status
-    for (const slice of trail.left.splice(0)) this.#lost(slice, trail, end)
-  }
-
-  #lost(slice: Slice, { way }: Trail, end: Completion): void {
-    slice.trail = undefined
-    this.#card.failed(way, slice, end)
+  #lose({ queuePair, way }: Trail, writes: ReadonlyArray<Slice>, status: Status): void {
+    const end = new Completion()
+    end.queuePair = queuePair
+    end.status = status
+    for (const slice of writes) {
+      this.#card.ended(slice)
+      slice.trail = undefined
+      this.#card.failed(way, slice, end)
+    }
   }
 
   #tidy(trail: Trail): void {
     const trails = this.#all.get(trail.link)
-    if (!trail.isOver || trails === undefined) return
+    if (trail.questions > 0 || trail.writes.length > 0 || trails === undefined) return
     const others = trails.filter((other) => other !== trail)
     if (others.length > 0) this.#all.set(trail.link, others)
     else this.#all.delete(trail.link)

@@ -22,8 +22,9 @@ export class Ledger {
     this.depth = depth
   }
 
-  get isFull(): boolean {
-    return this.posted - this.reclaimed === this.depth
+  /** Places that are free. */
+  get room(): number {
+    return this.depth - (this.posted - this.reclaimed)
   }
 
   get outstanding(): number {

@@ -49,6 +49,10 @@ export abstract class SoftQueuePair implements Connectable {
     return this.sends.ledger.outstanding
   }
 
+  get sendRoom(): number {
+    return this.sends.ledger.room
+  }
+
   get outstandingReceives(): number {
     return this.receives.ledger.outstanding
   }

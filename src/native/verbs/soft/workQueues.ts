@@ -93,7 +93,7 @@ class Queue<Slot extends { id: number }> {
 
   /** The place for the next post, if there is one and its completion has one. */
   protected vacancy(): "queue-full" | "completions-full" | undefined {
-    if (this.ledger.isFull) return "queue-full"
+    if (this.ledger.room === 0) return "queue-full"
     return this.#told.completions.reserve() ? undefined : "completions-full"
   }
 

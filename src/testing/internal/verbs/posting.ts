@@ -64,6 +64,7 @@ export const posting = [
     const write = work(a, { opcode: "write", length: 8 })
     write.remote(b.region.remoteKey, b.region.address)
     for (const id of [1, 2, 3]) yield* post(a, Object.assign(write, { id }))
+    yield* same(a.queuePair.sendRoom, 0, "room")
     yield* same(a.queuePair.post(write), "queue-full", "the fourth send")
     yield* ended(a, { id: 1 })
     yield* post(a, Object.assign(write, { id: 4 }))
