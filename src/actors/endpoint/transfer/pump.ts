@@ -24,7 +24,6 @@ import { Stalls } from "./stalls.ts"
 import { Tally } from "./tally.ts"
 import { type Trail, Trails } from "./trails.ts"
 import type { Way } from "./way.ts"
-import { faultOf } from "./ways.ts"
 
 export class Pump {
   readonly index: number
@@ -314,7 +313,7 @@ export class Pump {
     const isOver = job.stop !== undefined || isRefused
     if (!isOver && job.failed(slice, counts)) way.peer.queue(job)
     else {
-      const fault = faultOf(way, link, queuePair, status)
+      const fault = way.faultOf(link, queuePair, status)
       const detail = `a slice of operation ${slice.operation} ended with ${status}`
       const reason = isRefused ? "refused" : "attempts-exhausted"
       pool.give(slice)

@@ -1,6 +1,7 @@
 /** A rail of a peer that is in use: its link, and what is posted on it. */
 import type { PeerNic } from "../Directory.ts"
 import type { ReadyLink } from "../ReadyLink.ts"
+import type { RailFault } from "../TransferError.ts"
 import type { Peer } from "./peer.ts"
 import type { Pump } from "./pump.ts"
 import { Rail, type Settings } from "./rails.ts"
@@ -44,6 +45,19 @@ export class Way extends Rail {
   /** Whether it may be opened. What is left of an earlier link may still be posted. */
   get isIdle(): boolean {
     return this.link === undefined && this.openingSince === undefined
+  }
+
+  /** All that is known of where something failed. */
+  faultOf(link: ReadyLink | undefined, queuePair: number, status: string): RailFault {
+    return {
+      local: this.pump.nic.path,
+      localGid: this.pump.place?.gid,
+      queuePair,
+      peer: this.nic.path,
+      peerGid: this.nic.gid,
+      peerQueuePairs: link?.peerQueuePairs ?? [],
+      status
+    }
   }
 }
 

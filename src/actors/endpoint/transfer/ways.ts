@@ -108,7 +108,7 @@ export class Ways {
   /** Work has shown that a way's link is of no use any more. */
   lost(way: Way, { blame, queuePair = 0, status }: Loss): void {
     const { context, now } = this.#core
-    this.lastFault = faultOf(way, way.link, queuePair, status)
+    this.lastFault = way.faultOf(way.link, queuePair, status)
     this.#drop(way, status)
     Metric.withAttributes(Metrics.lostLinks, { blame }).updateUnsafe(1, context)
     if (blame === "local") way.pump.health.fault(now())
@@ -272,7 +272,7 @@ export class Ways {
       failed.updateUnsafe(1, context)
       const error = Exit.findErrorOption(exit)
       const status = error._tag === "Some" ? error.value.message : "the link ended at once"
-      this.lastFault = faultOf(way, link, 0, status)
+      this.lastFault = way.faultOf(link, 0, status)
       way.health.fault(this.#core.now())
       this.#failed(way, true)
     }
@@ -317,19 +317,3 @@ export class Ways {
     return health
   }
 }
-
-/** All that is known of where something failed. */
-export const faultOf = (
-  way: Way,
-  link: ReadyLink | undefined,
-  queuePair: number,
-  status: string
-): RailFault => ({
-  local: way.pump.nic.path,
-  localGid: way.pump.place?.gid,
-  queuePair,
-  peer: way.nic.path,
-  peerGid: way.nic.gid,
-  peerQueuePairs: link?.peerQueuePairs ?? [],
-  status
-})
