@@ -166,6 +166,25 @@ describe("the card of a peer", () => {
     })
   )
 
+  it.sim("R24: gives way at once to one that had nothing to do, if it takes no work", seeds, () =>
+    Effect.gen(function* () {
+      const places = { left: [0, 1], right: [1, 0] } as const
+      let isBarred = false
+      const obstacle = () => (isBarred ? Effect.never : Effect.void)
+      const { net, posted, write } = yield* scene(["x"], places, { obstacle })
+      yield* write(bytes, "left", "right")
+      yield* Effect.sleep("10 millis")
+      yield* write(bytes, "right")
+      assert.include(posted(), "right a@x b@y")
+      // It ends between the look whether it is open and the post.
+      const near = [...net.links].find(({ peer }) => peer === "b@y")
+      near!.post = () => "not-ready"
+      isBarred = true
+      assert.isBelow((yield* timed(write(bytes, "right"))).millis, 50)
+      assert.deepStrictEqual(posted(), ["right a@x b@x"])
+    })
+  )
+
   it.sim("R24: gives way to the others when it is lost under work", seeds, () =>
     Effect.gen(function* () {
       const places = { left: [0, 1], right: [1, 0] } as const
