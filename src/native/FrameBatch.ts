@@ -1,7 +1,7 @@
 /**
  * Neighbouring frames of one lane, where they were read.
  */
-import { copyOctets } from "../schema/copyOctets.ts"
+import { ownOctets } from "../schema/copyOctets.ts"
 
 const none = new Int32Array(0)
 const nothing = new Uint8Array(0)
@@ -38,11 +38,7 @@ export class FrameBatch {
 
   /** Frame `index` in memory of its own. */
   copy(index: number): Uint8Array {
-    const start = this.start(index)
-    const end = this.end(index)
-    const frame = new Uint8Array(end - start)
-    copyOctets(frame, 0, this.bytes, start, end)
-    return frame
+    return ownOctets(this.bytes, this.start(index), this.end(index))
   }
 
   /** Points the batch at frames; the library calls it before the handler. */

@@ -11,3 +11,14 @@ export const copyOctets = (
   from: number,
   to: number
 ): number => Buffer.prototype.copy.call(source, target, at, from, to)
+
+/** Octets up to which an array lies in V8's own heap: Node's copy would first move it out. */
+const inHeap = 64
+
+/** `source[from, to)` in memory of its own. */
+export const ownOctets = (source: Uint8Array, from: number, to: number): Uint8Array => {
+  if (to - from <= inHeap) return Uint8Array.prototype.slice.call(source, from, to)
+  const own = new Uint8Array(to - from)
+  copyOctets(own, 0, source, from, to)
+  return own
+}

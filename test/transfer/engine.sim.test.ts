@@ -96,6 +96,26 @@ describe("a transfer", () => {
     })
   )
 
+  it.sim("moves writes again about which it cannot ask any more", seeds, () =>
+    Effect.gen(function* () {
+      const wires = { queuePairs: 1, depth: 2 }
+      const { a, b, net } = yield* pair({ acknowledges: false, settings, wires })
+      const own = yield* shared(a, "own", 40 * settings.sliceBytes, 1)
+      const kept = yield* shared(b, "kept", 40 * settings.sliceBytes)
+      yield* a.warm("b")
+      const [link] = net.links
+      const post = link!.post.bind(link)
+      // Two writes fill the queue; by the time that they have ended nothing can be asked.
+      link!.post = (request, number) =>
+        request.opcode === "read" ? "not-ready" : post(request, number)
+      const moved = yield* a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      assert.strictEqual(moved.moved, moved.bytes)
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      yield* Effect.sleep("1 second")
+      for (const { completions } of net.nics.values()) assert.strictEqual(completions.reserved, 0)
+    })
+  )
+
   it.sim("needs one way there and back to know that a write arrived", seeds, () =>
     Effect.gen(function* () {
       const trip = Effect.fnUntraced(function* (acknowledges: boolean) {

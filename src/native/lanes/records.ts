@@ -1,7 +1,8 @@
 /**
  * The records that the rings carry. All start with the same words; text follows where a record
- * has any. Every record names its lane by slot and generation, so what belongs to an older
- * lane of the same slot is recognised and dropped.
+ * has any. A record of a lane names it by slot and generation, so what belongs to an older lane of
+ * the same slot is recognised: the main thread drops it, and the worker answers jobs without doing
+ * them. Records of a job that has no lane have the slot -1.
  */
 import type { RingConsumer } from "./ring.ts"
 

@@ -7,7 +7,7 @@
  * flushed, and then the thread ends itself.
  */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
-import { copyOctets } from "../../schema/copyOctets.ts"
+import { ownOctets } from "../../schema/copyOctets.ts"
 import { Doorbell } from "./doorbell.ts"
 import { encoded } from "./endReason.ts"
 import type { HostLane } from "./hostLane.ts"
@@ -149,9 +149,8 @@ const perform = (at: number): void => {
   else if (kind === In.close) lane.close("closed", words[at + At.a] === 1)
   else {
     // The socket may need the bytes for longer than the ring can spare their room.
-    const bytes = new Uint8Array(words[at + At.text] ?? 0)
     const from = (at + At.text + 1) * 4
-    copyOctets(bytes, 0, inbox.bytes, from, from + bytes.length)
+    const bytes = ownOctets(inbox.bytes, from, from + (words[at + At.text] ?? 0))
     if (kind === In.command) lane.command(bytes)
     else lane.write(bytes)
   }

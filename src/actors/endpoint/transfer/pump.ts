@@ -25,14 +25,20 @@ import { Tally } from "./tally.ts"
 import { type Trail, Trails } from "./trails.ts"
 import type { Way } from "./way.ts"
 
+/** Numbers begin anew after this one: V8 would make an object of a larger one. */
+const lastNumber = 0x3fff_ffff
+
 export class Pump {
   readonly index: number
   readonly nic: Nic
   readonly health: Health
   readonly #core: Core
-  /** Slices that are posted, by the number that their completion has. */
-  readonly #slots: Array<Slice | undefined> = []
-  readonly #free: Array<number> = []
+  /**
+   * What is posted, by the number that its completion has. No number comes again while anybody
+   * could remember it, so the completion of work that was given up is recognised and dropped.
+   */
+  readonly #posted = new Map<number, Slice>()
+  #last = 0
   readonly #request = new SendRequest()
   readonly #batch = new CompletionBatch()
   /** Ways that could post, in the order of their turns. */
@@ -48,7 +54,6 @@ export class Pump {
   scratch: Region | undefined = undefined
   /** Those of the device that is read from; it may be gone. */
   #completions: CompletionQueue
-  posted = 0
   /** Where the card is, or was when it last said so. */
   place: Place | undefined = undefined
   /** The device is gone, with everything that was made on it. */
@@ -60,10 +65,10 @@ export class Pump {
     this.health = new Health(core.settings)
     this.#core = core
     this.#tally = new Tally(core.context)
-    this.#stalls = new Stalls(core, this.#slots)
+    this.#stalls = new Stalls(core, this.#posted)
     this.#trails = new Trails({
       ask: (trail) => this.#ask(trail),
-      ended: (slice, mayEnd) => this.#take(slice, mayEnd),
+      ended: (slice) => this.#take(slice),
       arrived: (way, slice) => this.#succeed(way, slice),
       failed: (way, slice, end) => this.#fail(way, slice, end)
     })
@@ -97,7 +102,7 @@ export class Pump {
   /** The links that work of a job is posted on. */
   linksOf(job: Job): ReadonlySet<ReadyLink> {
     const links = new Set<ReadyLink>()
-    for (const slice of this.#slots) if (slice?.job === job) links.add(slice.link!)
+    for (const slice of this.#posted.values()) if (slice.job === job) links.add(slice.link!)
     for (const link of this.#trails.linksOf(job)) links.add(link)
     return links
   }
@@ -121,14 +126,14 @@ export class Pump {
   }
 
   #fill(): void {
-    while (this.#hungry.length > 0 && this.posted < this.nic.completions.capacity) {
+    while (this.#hungry.length > 0 && this.#posted.size < this.nic.completions.capacity) {
       const way = this.#hungry.shift()!
       way.isHungry = this.#turn(way)
       this.#trails.ask()
       if (way.isHungry) this.#hungry.push(way)
       this.#account(way)
     }
-    if (this.posted > 0) this.#stalls.watch()
+    if (this.#posted.size > 0) this.#stalls.watch()
   }
 
   /**
@@ -143,7 +148,7 @@ export class Pump {
     for (let count = 0; count < quantum; count++) {
       const { link } = way
       if (link === undefined || link.room < 1 || way.posted >= share) break
-      if (this.posted === capacity) return true
+      if (this.#posted.size === capacity) return true
       const slice = way.peer.next(way)
       if (slice === undefined) break
       const posted = this.#post(way, link, slice)
@@ -180,20 +185,16 @@ export class Pump {
 
   /** Posts the request, and keeps what it is of until its completion. */
   #hand(way: Way, link: ReadyLink, slice: Slice, queuePair: number): Posted | "not-ready" {
-    const id = this.#free.pop() ?? this.#slots.length
+    const id = (this.#last = (this.#last + 1) & lastNumber)
     this.#request.id = id
     const posted = link.post(this.#request, queuePair)
-    if (posted !== "accepted") {
-      this.#free.push(id)
-      return posted
-    }
+    if (posted !== "accepted") return posted
     if (way.posted === 0) way.progressAt = this.#core.now()
-    this.#slots[id] = slice
+    this.#posted.set(id, slice)
     slice.id = id
     slice.way = way
     slice.link = link
     way.posted += 1
-    this.posted += 1
     return posted
   }
 
@@ -237,7 +238,7 @@ export class Pump {
   }
 
   #end(completion: Completion, now: number): void {
-    const slice = this.#slots[completion.id]
+    const slice = this.#posted.get(completion.id)
     // Receives of others may end in the same queue.
     if (slice === undefined) return
     const { job, trail } = slice
@@ -255,15 +256,9 @@ export class Pump {
     this.#account(way)
   }
 
-  /** Work has ended. If its completion may still come, its number is not used again. */
-  #take(slice: Slice, mayEnd?: "may end"): void {
-    const { id } = slice
-    if (id < 0) return
-    slice.id = -1
-    this.#slots[id] = undefined
-    if (mayEnd === undefined) this.#free.push(id)
-    this.posted -= 1
-    slice.way!.posted -= 1
+  /** Work has ended, or is given up. */
+  #take(slice: Slice): void {
+    if (this.#posted.delete(slice.id)) slice.way!.posted -= 1
   }
 
   /** Posts the question whether writes have arrived. */
@@ -328,8 +323,7 @@ export class Pump {
     this.isGone = true
     const end = new Completion()
     end.status = "flushed"
-    for (const [id, slice] of this.#slots.entries()) {
-      if (slice === undefined) continue
+    for (const id of this.#posted.keys()) {
       end.id = id
       this.#end(end, this.#core.now())
     }

@@ -32,8 +32,8 @@ export class Slice {
   trail: Trail | undefined = undefined
   /** Its place in the trail, or the last place that the question covers. */
   number = 0
-  /** What its completion will be called by, while it is posted; otherwise -1. */
-  id = -1
+  /** The number of its completion, while it is posted. */
+  id = 0
   /** The next one in the same list. */
   next: Slice | undefined = undefined
 }

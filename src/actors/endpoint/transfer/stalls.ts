@@ -6,12 +6,12 @@ import type { Slice } from "./slice.ts"
 export class Stalls {
   readonly #core: Core
   /** What a card has posted. */
-  readonly #slots: ReadonlyArray<Slice | undefined>
+  readonly #posted: ReadonlyMap<number, Slice>
   #isWatching = false
 
-  constructor(core: Core, slots: ReadonlyArray<Slice | undefined>) {
+  constructor(core: Core, posted: ReadonlyMap<number, Slice>) {
     this.#core = core
-    this.#slots = slots
+    this.#posted = posted
   }
 
   /** Something is posted. */
@@ -20,24 +20,19 @@ export class Stalls {
     this.#isWatching = true
     const { fork, settings } = this.#core
     const look = Effect.suspend(() => {
-      this.#isWatching = this.#giveUp()
+      this.#isWatching = this.#posted.size > 0
+      if (this.#isWatching) this.#giveUp()
       return this.#isWatching ? again : Effect.void
     })
     const again: Effect.Effect<void> = Effect.delay(look, settings.stall / 2)
     fork(again)
   }
 
-  /** Gives up the links that stall; true if anything is posted. */
-  #giveUp(): boolean {
+  #giveUp(): void {
     const before = this.#core.now() - this.#core.settings.stall
-    let isAnyPosted = false
-    for (const slice of this.#slots) {
-      if (slice === undefined) continue
-      isAnyPosted = true
-      const { link, way } = slice
+    for (const { link, way } of this.#posted.values()) {
       if (way!.progressAt > before || way!.link !== link) continue
       way!.peer.ways.lost(way!, { blame: "rail", status: "stalled" })
     }
-    return isAnyPosted
   }
 }

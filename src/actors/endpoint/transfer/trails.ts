@@ -49,8 +49,8 @@ export class Trail {
 export interface Card {
   /** Posts an empty read behind the writes. */
   readonly ask: (trail: Trail) => Posted | "not-ready"
-  /** Work has ended, if it had not. With `mayEnd` its completion may still come. */
-  readonly ended: (slice: Slice, mayEnd?: "may end") => void
+  /** Work has ended, if it had not: what its completion would still say is dropped. */
+  readonly ended: (slice: Slice) => void
   readonly arrived: (way: Way, slice: Slice) => void
   readonly failed: (way: Way, slice: Slice, end: Completion) => void
 }
@@ -149,7 +149,6 @@ export class Trails {
     const first = writes.findIndex(({ number }) => number > trail.asked)
     const lost = writes.splice(first < 0 ? writes.length : first)
     trail.asked = trail.count
-    for (const slice of lost) this.#card.ended(slice, "may end")
     this.#lose(trail, lost, "flushed")
     this.#tidy(trail)
   }
