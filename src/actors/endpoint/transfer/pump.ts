@@ -2,7 +2,7 @@
  * The work of one card: it posts slices while there is room, and takes back those that ended.
  *
  * Everything here happens in reaction to something: a transfer came, a link is ready, work ended.
- * Nothing is looked at again and again, and nothing is allocated for a post.
+ * Nothing is looked at again and again, and no object is made for a post.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
