@@ -1,6 +1,7 @@
 /**
  * Goal: an actor decides, stores, evolves and reacts as its behavior says, and answers with the
- * types of its commands. Method: a door on a journal in memory, on the test clock.
+ * types of its commands. Method: a door on a synchronous and an asynchronous journal, on the test
+ * clock.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -8,10 +9,10 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Actor from "../../src/actors/kernel/Actor.ts"
-import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { AlreadyOpen, Door } from "./door.ts"
+import { journals } from "./journals.ts"
 
-describe("an actor", () => {
+describe.each(journals)("an actor on %s", (_, journal) => {
   it.effect("answers, stores and recovers", () =>
     Effect.gen(function* () {
       yield* Effect.scoped(
@@ -28,7 +29,7 @@ describe("an actor", () => {
       )
       const again = yield* Actor.spawn(Door, "front")
       assert.strictEqual(yield* again.ask.Visits(), 1)
-    }).pipe(Effect.provide(Journal.layerMemory))
+    }).pipe(Effect.provide(journal))
   )
 
   it.effect("runs its effects and shows its states", () =>
@@ -43,6 +44,6 @@ describe("an actor", () => {
       yield* door.ask.Open({ by: "ann" })
       yield* TestClock.adjust("5 seconds")
       assert.deepStrictEqual(yield* Fiber.join(states), ["Shut", "Open", "Shut"])
-    }).pipe(Effect.provide(Journal.layerMemory))
+    }).pipe(Effect.provide(journal))
   )
 })

@@ -1,55 +1,26 @@
 /**
  * Goal: what a mailbox, a stash, a stop and a crash do to messages: each one has exactly one
- * outcome, and a caller hears of it. Method: a counter on a journal that tests can hold up.
+ * outcome, and a caller hears of it. Method: a counter on a journal that tests can hold up, and on
+ * journals that answer at once or later.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Latch from "effect/Latch"
 import * as Metric from "effect/Metric"
-import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Actor from "../../src/actors/kernel/Actor.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { droppedMessages } from "../../src/actors/kernel/Metrics.ts"
-import { StorageFailed } from "../../src/schema/JournalRecord.ts"
+import * as Supervisor from "../../src/actors/kernel/Supervisor.ts"
 import { Counter, Volatile } from "./counter.ts"
+import { failure, fork, journals, makeHeld, settle } from "./journals.ts"
 
-/** A journal in memory whose appends wait for a latch, or fail after they are let through. */
-const held = Effect.gen(function* () {
-  const inner = yield* Layer.build(Journal.layerMemory)
-  const store = yield* Effect.provide(Journal, inner)
-  const latch = Latch.makeUnsafe(true)
-  const faults: Array<StorageFailed> = []
-  let appends = 0
-  const journal = Journal.of({
-    ...store,
-    append: (request) =>
-      Effect.suspend(() => {
-        appends++
-        const fault = faults.shift()
-        return Effect.andThen(latch.await, fault ?? store.append(request))
-      })
-  })
-  return { journal, latch, faults, appends: () => appends }
-})
-
-const failure = new StorageFailed({
-  operation: "append",
-  reason: "io",
-  file: "memory",
-  detail: "planted"
-})
-
-const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.forkChild(effect, { startImmediately: true })
-
-describe("a mailbox", () => {
+describe.each(journals)("a mailbox on %s", (_, layer) => {
   it.effect("takes one batch with one append, and answers only when it is stored", () =>
     Effect.gen(function* () {
-      const { appends, journal, latch } = yield* held
+      const { appends, journal, latch } = makeHeld()
       const counter = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
       latch.closeUnsafe()
       const first = yield* fork(counter.ask.Add({ n: 1 }))
@@ -59,13 +30,13 @@ describe("a mailbox", () => {
       latch.openUnsafe()
       yield* Fiber.awaitAll(others)
       assert.strictEqual((yield* counter.state).sum, 11)
-      assert.strictEqual(appends(), 2)
+      assert.strictEqual(appends.length, 2)
     })
   )
 
   it.effect("an ask that only reads waits for events decided before it", () =>
     Effect.gen(function* () {
-      const { journal, latch } = yield* held
+      const { journal, latch } = makeHeld()
       const counter = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
       latch.closeUnsafe()
       yield* counter.tell.Add({ n: 5 })
@@ -79,7 +50,7 @@ describe("a mailbox", () => {
 
   it.effect("full: a tell and an ask fail and nothing is lost of what was taken", () =>
     Effect.gen(function* () {
-      const { journal, latch } = yield* held
+      const { journal, latch } = makeHeld()
       const counter = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
       latch.closeUnsafe()
       const first = yield* fork(counter.ask.Add({ n: 1 }))
@@ -97,10 +68,11 @@ describe("a mailbox", () => {
   it.effect("full, with the policy drop: a tell is dropped, an ask still fails", () =>
     Effect.gen(function* () {
       const counter = yield* Actor.spawn(Volatile, "a")
+      const dropped = Metric.withAttributes(droppedMessages, { actor: "Volatile" })
+      const { count } = yield* Metric.value(dropped)
       for (let n = 0; n < 12; n++) yield* counter.tell.Add({ n: 1 })
       assert.strictEqual((yield* Effect.flip(counter.ask.Get()))._tag, "MailboxFull")
-      const dropped = Metric.withAttributes(droppedMessages, { actor: "Volatile" })
-      assert.strictEqual((yield* Metric.value(dropped)).count, 4)
+      assert.strictEqual((yield* Metric.value(dropped)).count - count, 4)
       yield* Effect.yieldNow
       assert.strictEqual(yield* counter.ask.Get(), 8)
     })
@@ -116,21 +88,21 @@ describe("a mailbox", () => {
       assert.deepInclude(full, { _tag: "MailboxFull", queue: "stash", limit: 2 })
       yield* counter.ask.Resume()
       assert.deepStrictEqual([yield* Fiber.join(one), yield* Fiber.join(two)], [1, 11])
-    }).pipe(Effect.provide(Journal.layerMemory))
+    }).pipe(Effect.provide(layer))
   )
 
   it.effect("stores many events of one decision together", () =>
     Effect.gen(function* () {
-      const { appends, journal } = yield* held
+      const { appends, journal } = makeHeld()
       const counter = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
       assert.strictEqual(yield* counter.ask.AddTwice({ n: 4 }), 8)
-      assert.strictEqual(appends(), 1)
+      assert.strictEqual(appends.length, 1)
     })
   )
 
   it.effect("events written behind delay nobody, and are there after the next promise", () =>
     Effect.gen(function* () {
-      const { journal, latch } = yield* held
+      const { journal, latch } = makeHeld()
       yield* Effect.scoped(
         Effect.gen(function* () {
           const counter = yield* Actor.spawn(Counter, "a")
@@ -150,7 +122,7 @@ describe("a mailbox", () => {
 
   it.effect("askWithin gives up in time; the command may still run", () =>
     Effect.gen(function* () {
-      const { journal, latch } = yield* held
+      const { journal, latch } = makeHeld()
       const counter = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
       latch.closeUnsafe()
       const ask = yield* fork(Effect.flip(counter.askWithin("1 second").Add({ n: 1 })))
@@ -162,10 +134,10 @@ describe("a mailbox", () => {
   )
 })
 
-describe("the end of an actor", () => {
+describe.each(journals)("the end of an actor on %s", (_, layer) => {
   it.effect("stop works on what is there, takes nothing more, and releases once", () =>
     Effect.gen(function* () {
-      const { journal, latch } = yield* held
+      const { journal, latch } = makeHeld()
       const counter = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
       latch.closeUnsafe()
       const before = yield* fork(counter.ask.Add({ n: 1 }))
@@ -180,9 +152,56 @@ describe("the end of an actor", () => {
     })
   )
 
+  it.effect("stop waits for events that are written behind", () =>
+    Effect.gen(function* () {
+      const { journal, latch } = makeHeld()
+      const counter = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
+      latch.closeUnsafe()
+      yield* counter.ask.Note({ text: "one" })
+      const stop = yield* fork(counter.stop)
+      yield* settle
+      assert.isUndefined(stop.pollUnsafe())
+      latch.openUnsafe()
+      yield* Fiber.join(stop)
+      const again = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
+      assert.strictEqual((yield* again.state).notes, 1)
+    })
+  )
+
+  it.effect("stop is kept over a crash of the generation that it was asked of", () =>
+    Effect.gen(function* () {
+      const { faults, journal, latch } = makeHeld()
+      const supervisor = yield* Supervisor.make()
+      const spawn = supervisor.spawn(Counter, "a")
+      const counter = yield* Effect.provideService(spawn, Journal, journal)
+      latch.closeUnsafe()
+      faults.push(failure)
+      yield* counter.tell.Add({ n: 1 })
+      const stop = yield* fork(counter.stop)
+      yield* settle
+      latch.openUnsafe()
+      yield* settle
+      yield* TestClock.adjust("1 minute")
+      assert.deepInclude(yield* Fiber.join(stop), { reason: "stopped" })
+    })
+  )
+
+  it.effect("answers the messages that are put aside", () =>
+    Effect.gen(function* () {
+      for (const how of ["stop", "crash"] as const) {
+        const counter = yield* Actor.spawn(Counter, how)
+        yield* counter.ask.Hold()
+        const aside = yield* fork(Effect.flip(counter.ask.Add({ n: 1 })))
+        yield* settle
+        yield* how === "stop" ? counter.stop : Effect.exit(counter.ask.Break({ how: "decide" }))
+        assert.deepInclude(yield* Fiber.join(aside), { _tag: "Stopped", outcome: "not-run" })
+      }
+    }).pipe(Effect.provide(layer))
+  )
+
   it.effect("stop needs no place in a full mailbox", () =>
     Effect.gen(function* () {
-      const { journal, latch } = yield* held
+      const { journal, latch } = makeHeld()
       const counter = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
       latch.closeUnsafe()
       yield* fork(counter.ask.Add({ n: 1 }))
@@ -205,12 +224,12 @@ describe("the end of an actor", () => {
       yield* Fiber.join(end)
       assert.deepInclude(yield* Fiber.join(behind), { _tag: "Stopped", reason: "stopped" })
       assert.deepInclude(yield* counter.ended, { reason: "stopped" })
-    }).pipe(Effect.provide(Journal.layerMemory))
+    }).pipe(Effect.provide(layer))
   )
 
   it.effect("its Scope: callers whose command is being stored hear that nobody knows", () =>
     Effect.gen(function* () {
-      const { journal, latch } = yield* held
+      const { journal, latch } = makeHeld()
       const scope = yield* Scope.make()
       const counter = yield* Actor.spawn(Counter, "a").pipe(
         Effect.provideService(Journal, journal),
@@ -238,7 +257,7 @@ describe("the end of an actor", () => {
       assert.deepInclude(yield* Fiber.join(behind), { reason: "crashed", outcome: "not-run" })
       const again = yield* Actor.spawn(Counter, "a")
       assert.strictEqual(yield* again.ask.Get(), 1, "what came before it in the batch is stored")
-    }).pipe(Effect.provide(Journal.layerMemory))
+    }).pipe(Effect.provide(layer))
   )
 
   for (const how of ["evolve", "encode"] as const) {
@@ -249,7 +268,7 @@ describe("the end of an actor", () => {
         assert.deepInclude(stopped, { reason: "crashed", outcome: "not-run" })
         const again = yield* Actor.spawn(Counter, "a")
         assert.strictEqual(yield* again.ask.Add({ n: 3 }), 3)
-      }).pipe(Effect.provide(Journal.layerMemory))
+      }).pipe(Effect.provide(layer))
     )
   }
 
@@ -258,12 +277,12 @@ describe("the end of an actor", () => {
       const counter = yield* Actor.spawn(Counter, "a")
       yield* counter.ask.Break({ how: "react" })
       assert.deepInclude(yield* counter.ended, { reason: "crashed" })
-    }).pipe(Effect.provide(Journal.layerMemory))
+    }).pipe(Effect.provide(layer))
   )
 
   it.effect("a failed append is never resumed over", () =>
     Effect.gen(function* () {
-      const { faults, journal } = yield* held
+      const { faults, journal } = makeHeld()
       faults.push(failure)
       const counter = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
       const stopped = yield* Effect.flip(counter.ask.Add({ n: 1 }))
@@ -283,12 +302,12 @@ describe("the end of an actor", () => {
       assert.deepInclude(stopped, { _tag: "Stopped", reason: "journal" })
       assert.include((yield* first.ended).detail, "replaced by writer 2")
       assert.strictEqual(yield* second.ask.Get(), 1)
-    }).pipe(Effect.provide(Journal.layerMemory))
+    }).pipe(Effect.provide(layer))
   )
 
   it.effect("an interrupted ask leaves the actor as it is", () =>
     Effect.gen(function* () {
-      const { journal, latch } = yield* held
+      const { journal, latch } = makeHeld()
       const counter = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
       latch.closeUnsafe()
       const ask = yield* fork(counter.ask.Add({ n: 1 }))

@@ -1,6 +1,7 @@
 /**
  * Goal: a caller can be answered by a later decision: once, in order, bounded, and not before the
- * events behind the answer are stored. Method: an oven whose bread is ready when somebody says so.
+ * events behind the answer are stored. Method: an oven whose bread is ready when a command says so,
+ * on a synchronous and an asynchronous journal.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -15,6 +16,7 @@ import * as Behavior from "../../src/actors/kernel/Behavior.ts"
 import * as Decision from "../../src/actors/kernel/Decision.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
 import * as Supervisor from "../../src/actors/kernel/Supervisor.ts"
+import { fork, journals, makeHeld, settle } from "./journals.ts"
 
 class Burnt extends Schema.TaggedError<Burnt>()("Burnt", { loaf: Schema.String }) {}
 
@@ -67,10 +69,8 @@ const Oven = Behavior.make("Oven", { ...spec, ...tables })
 const Camp = Behavior.make("Camp", { ...spec, ...tables, history: "none" })
 
 const finish = (loaf: string, burnt = false) => ({ loaf, burnt })
-const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.forkChild(effect, { startImmediately: true })
 
-describe("a caller who waits for a later decision", () => {
+describe.each(journals)("a caller who waits for a later decision on %s", (_, journal) => {
   it.effect("hears it once, and so does everybody under the same key", () =>
     Effect.gen(function* () {
       const oven = yield* Actor.spawn(Oven, "a")
@@ -86,7 +86,7 @@ describe("a caller who waits for a later decision", () => {
       assert.deepStrictEqual(yield* Fiber.join(other), new Burnt({ loaf: "oat" }))
       // Nobody waits any more, so settling again is harmless.
       yield* oven.ask.Finish(finish("rye"))
-    }).pipe(Effect.provide(Journal.layerMemory))
+    }).pipe(Effect.provide(journal))
   )
 
   it.effect("is not reached by a settlement before its own command, in one batch", () =>
@@ -99,7 +99,7 @@ describe("a caller who waits for a later decision", () => {
       assert.isUndefined(late.pollUnsafe())
       yield* oven.ask.Finish(finish("rye"))
       assert.strictEqual(yield* Fiber.join(late), 3)
-    }).pipe(Effect.provide(Journal.layerMemory))
+    }).pipe(Effect.provide(journal))
   )
 
   it.effect("is refused beyond the limit, and then nothing is stored", () =>
@@ -116,7 +116,7 @@ describe("a caller who waits for a later decision", () => {
       const taken = yield* fork(oven.ask.Bake({ loaf: "d" }))
       yield* oven.ask.Finish(finish("d"))
       assert.strictEqual(yield* Fiber.join(taken), 2)
-    }).pipe(Effect.provide(Journal.layerMemory))
+    }).pipe(Effect.provide(journal))
   )
 
   it.effect("leaves its place when it goes", () =>
@@ -132,7 +132,69 @@ describe("a caller who waits for a later decision", () => {
       assert.strictEqual(yield* Fiber.join(third), 1)
       yield* oven.ask.Finish(finish("c"))
       assert.strictEqual(yield* Fiber.join(fourth), 2)
-    }).pipe(Effect.provide(Journal.layerMemory))
+    }).pipe(Effect.provide(journal))
+  )
+
+  it.effect("K8: leaves no place behind when it gives up before its command is stored", () =>
+    Effect.gen(function* () {
+      const { journal: slow, latch } = makeHeld()
+      const oven = yield* Effect.provideService(Actor.spawn(Oven, "a"), Journal, slow)
+      for (let round = 0; round < 3; round++) {
+        latch.closeUnsafe()
+        const asks = ["a", "b", "c"].map((loaf) =>
+          fork(Effect.exit(oven.askWithin("1 second").Bake({ loaf })))
+        )
+        const waits = yield* Effect.all(asks)
+        yield* TestClock.adjust("1 second")
+        for (const fiber of waits) assert.isTrue(Exit.isFailure(yield* Fiber.join(fiber)))
+        latch.openUnsafe()
+        yield* settle
+      }
+      const third = yield* fork(oven.ask.Bake({ loaf: "d" }))
+      yield* oven.ask.Finish(finish("d"))
+      assert.strictEqual(yield* Fiber.join(third), 1)
+    })
+  )
+
+  it.effect("K8: has a place whatever others ask in the same batch", () =>
+    Effect.gen(function* () {
+      const { journal: slow, latch } = makeHeld()
+      const busy = yield* Effect.provideService(Actor.spawn(Oven, "b"), Journal, slow)
+      latch.closeUnsafe()
+      yield* fork(busy.ask.Finish(finish("held")))
+      for (let reads = 0; reads < 5; reads++) yield* fork(busy.ask.Finish(finish("none")))
+      const waits = yield* Effect.forEach(["a", "b", "c"], (loaf) => fork(busy.ask.Bake({ loaf })))
+      const refused = yield* fork(Effect.flip(busy.ask.Bake({ loaf: "d" })))
+      yield* fork(busy.ask.Finish(finish("a")))
+      const inItsPlace = yield* fork(busy.ask.Bake({ loaf: "e" }))
+      const alsoRefused = yield* fork(Effect.flip(busy.ask.Bake({ loaf: "f" })))
+      latch.openUnsafe()
+      assert.strictEqual((yield* Fiber.join(refused))._tag, "MailboxFull")
+      assert.strictEqual((yield* Fiber.join(alsoRefused))._tag, "MailboxFull")
+      for (const loaf of ["b", "c", "e"]) yield* busy.ask.Finish(finish(loaf))
+      for (const fiber of [...waits, inItsPlace]) yield* Fiber.join(fiber)
+    })
+  )
+
+  it.effect("K7: keeps its actor from becoming passive only while it waits", () =>
+    Effect.gen(function* () {
+      const released: Array<number> = []
+      const Sleepy = Behavior.make("Oven", {
+        ...spec,
+        ...tables,
+        passivateAfter: "1 minute",
+        start: (_, __, { generation }) =>
+          Effect.addFinalizer(() => Effect.sync(() => released.push(generation)))
+      })
+      const oven = yield* Actor.spawn(Sleepy, "a")
+      const waits = yield* fork(oven.ask.Bake({ loaf: "rye" }))
+      yield* settle
+      yield* TestClock.adjust("3 minutes")
+      assert.deepStrictEqual(released, [])
+      yield* Fiber.interrupt(waits)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(released, [1])
+    }).pipe(Effect.provide(journal))
   )
 
   it.effect("waits on over a restart if there is a history", () =>
@@ -145,7 +207,7 @@ describe("a caller who waits for a later decision", () => {
       assert.isUndefined(waits.pollUnsafe())
       yield* oven.ask.Finish(finish("rye"))
       assert.strictEqual(yield* Fiber.join(waits), 1)
-    }).pipe(Effect.provide(Journal.layerMemory))
+    }).pipe(Effect.provide(journal))
   )
 
   it.effect("hears of a crash if there is none", () =>
@@ -168,6 +230,6 @@ describe("a caller who waits for a later decision", () => {
       const stopped = yield* Fiber.join(waits)
       assert.instanceOf(stopped, Stopped)
       assert.strictEqual((stopped as Stopped).reason, "stopped")
-    }).pipe(Effect.provide(Journal.layerMemory))
+    }).pipe(Effect.provide(journal))
   )
 })

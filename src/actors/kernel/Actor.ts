@@ -7,7 +7,6 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,12 +18,13 @@ import * as Stream from "effect/Stream"
 import type { AskTimedOut, MailboxFull, Stopped } from "./ActorError.ts"
 import type { Arguments, Behavior, Tagged, Tell } from "./Behavior.ts"
 import { endedBy } from "./internal/answering.ts"
-import { Cell, type Life, type Watcher } from "./internal/cell.ts"
-import { endingOf, endWith } from "./internal/halting.ts"
+import { Cell, forgotten, type Life, type Watcher } from "./internal/cell.ts"
+import { close, halt } from "./internal/halting.ts"
 import { handle } from "./internal/handles.ts"
-import { recover, type RecoveryError } from "./internal/recovering.ts"
-import { close, type Sent } from "./internal/sending.ts"
-import { turn } from "./internal/turning.ts"
+import { lifeWith } from "./internal/life.ts"
+import { newestState, recover, type RecoveryError } from "./internal/recovering.ts"
+import { endFailed, endingOf, endWith, onEnd } from "./internal/releasing.ts"
+import type { Sent } from "./internal/sending.ts"
 import { Journal } from "./Journal.ts"
 
 export type {
@@ -82,7 +82,10 @@ export interface Actor<State, Commands extends Rpc.Any, Event> {
   readonly askWithin: (duration: Duration.Input) => Ask<Commands, AskTimedOut>
   readonly tell: Tell<Commands>
   readonly tellUnsafe: TellUnsafe<Commands>
-  /** The newest state that callers may know of. */
+  /**
+   * The newest state that callers may know of. That of a passive actor is read from the journal,
+   * and the actor stays passive; a journal that cannot be read is a defect here.
+   */
   readonly state: Effect.Effect<State>
   /** The state now, and after each event from now on. It ends with the actor. */
   readonly states: Stream.Stream<State>
@@ -139,7 +142,7 @@ class ActorReference implements Actor<unknown, Rpc.Any, unknown> {
     return handle(this.#cell, "tellUnsafe") as TellUnsafe<Rpc.Any>
   }
   get state() {
-    return Effect.sync(() => this.#cell.state)
+    return Effect.orDie(newestState(this.#cell))
   }
   get states() {
     return watch(this.#cell, (_, state) => state, true)
@@ -149,10 +152,8 @@ class ActorReference implements Actor<unknown, Rpc.Any, unknown> {
   }
   get stop() {
     return Effect.suspend(() => {
-      const cell = this.#cell
-      if (cell.phase === "passive") cell.fork(endWith(cell, { reason: "stopped", detail: "" }))
-      else close(cell)
-      return awaitEnd(cell)
+      close(this.#cell)
+      return awaitEnd(this.#cell)
     })
   }
   get ended() {
@@ -161,13 +162,7 @@ class ActorReference implements Actor<unknown, Rpc.Any, unknown> {
 }
 
 const awaitEnd = (cell: Cell): Effect.Effect<Stopped> =>
-  Effect.callback((resume) => {
-    const tell = () => resume(Effect.succeed(endedBy(cell)))
-    if (cell.over) return tell()
-    const waiting = (cell.onEnd ??= new Set())
-    waiting.add(tell)
-    return Effect.sync(() => waiting.delete(tell))
-  })
+  Effect.callback((resume) => Effect.sync(onEnd(cell, () => resume(Effect.succeed(endedBy(cell))))))
 
 /** What a watcher picks, from now on; with `current`, it begins with the state as it is. */
 const watch = <A>(
@@ -177,28 +172,35 @@ const watch = <A>(
 ): Stream.Stream<A> =>
   Stream.callback<A>(
     Effect.fnUntraced(function* (queue) {
+      let seen = false
       const watcher: Watcher = (event, state) => {
+        seen = true
         Queue.offerUnsafe(queue, pick(event, state))
       }
       const watchers = (cell.watchers ??= new Set())
-      if (current) watcher(undefined, cell.state)
+      if (current && cell.state !== forgotten) watcher(undefined, cell.state)
       watchers.add(watcher)
       yield* Effect.addFinalizer(() => Effect.sync(() => watchers.delete(watcher)))
+      if (current && !seen) {
+        const state = yield* Effect.orDie(newestState(cell))
+        // What came meanwhile is newer.
+        if (!seen) watcher(undefined, state)
+      }
       yield* awaitEnd(cell)
       yield* Queue.end(queue)
     }),
     { bufferSize: cell.definition.limits.watch, strategy: "sliding" }
   )
 
-/** An actor that nobody supervises ends with its first crash. */
-const alone: Life = {
-  turn,
-  wake: (cell) => cell.fork(Effect.catchCause(recover(cell), (cause) => endCrashed(cell, cause))),
-  crashed: (cell, cause) => cell.fork(endCrashed(cell, cause))
-}
-
-const endCrashed = (cell: Cell, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
-  endWith(cell, endingOf(cause))
+/** An actor without a supervisor ends with its first crash. */
+const alone: Life = lifeWith((cell, _, cause) => {
+  cell.fork(
+    Effect.andThen(
+      halt(cell),
+      Effect.sync(() => endFailed(cell, cause))
+    )
+  )
+})
 
 /**
  * Starts an actor and waits until it has recovered. It ends with the Scope: then its effects are

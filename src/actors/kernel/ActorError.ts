@@ -23,23 +23,26 @@ export class MailboxFull extends Schema.TaggedError<MailboxFull>()("MailboxFull"
 }
 
 /**
- * The actor ended, or crashed while it worked on this message.
+ * The actor ended, or it crashed while it worked on this message, or threw at it and goes on.
  *
  * With `outcome: "not-run"` the command had no effect. With `"unknown"` it was being stored
- * when the journal or the process failed, so it may or may not be in the history.
+ * when the journal or the process failed, so it may or may not be in the history. The reason
+ * `"defect"` comes only from a behavior that says `onDefect: "refuse"`: the message is refused and
+ * the actor lives.
  *
  * @category errors
  * @since 0.1.0
  */
 export class Stopped extends Schema.TaggedError<Stopped>()("Stopped", {
   actor: Schema.String,
-  reason: Schema.Literals(["stopped", "released", "crashed", "journal"]),
+  reason: Schema.Literals(["stopped", "released", "crashed", "journal", "defect"]),
   outcome: Schema.Literals(["not-run", "unknown"]),
   detail: Schema.String
 }) {
   override get message() {
     const detail = this.detail === "" ? "" : `: ${this.detail}`
-    return `${this.actor} ended (${this.reason}), command ${this.outcome}${detail}`
+    const what = this.reason === "defect" ? "refused" : `ended (${this.reason})`
+    return `${this.actor} ${what}, command ${this.outcome}${detail}`
   }
 }
 

@@ -86,7 +86,10 @@ export interface Self<State, Commands extends Rpc.Any, Signal extends Tagged> {
       ...args: Arguments<Fields<S>>
     ) => Effect.Effect<void, MailboxFull | Stopped>
   }
-  /** The newest durable state. */
+  /**
+   * The newest durable state. A passive actor has forgotten it: effects that outlive their epoch
+   * then see the initial one.
+   */
   readonly state: () => State
 }
 
@@ -240,6 +243,15 @@ export interface Spec<
    * reply waits for them.
    */
   readonly writtenBehind?: ReadonlyArray<Events["Type"]["_tag"]>
+  /**
+   * What becomes of a command whose `decide` throws, or whose events cannot be evolved or encoded.
+   * `"crash"` (the default) ends the generation, since a state that leads to a defect may be wrong
+   * itself. `"refuse"` only fails the caller, with `Stopped` and the reason `"defect"`, and the
+   * actor goes on: deciding has no effects, so nothing of the command is left. It is for commands
+   * from outside, where a few malformed ones would use up the supervisor's restarts and end its
+   * other children. Signals and `reconcile` always crash.
+   */
+  readonly onDefect?: "crash" | "refuse"
   /** Labels for projections. */
   readonly tags?: (event: Events["Type"]) => ReadonlyArray<string>
   /**

@@ -17,13 +17,24 @@ export const staleResults = Metric.counter("handfast_actor_stale_results_total",
 })
 
 /**
- * Messages that found a full mailbox under the policy `"drop"`.
+ * Messages told to a full mailbox under the policy `"drop"`, or put aside with a full stash.
  *
  * @category metrics
  * @since 0.1.0
  */
 export const droppedMessages = Metric.counter("handfast_actor_dropped_messages_total", {
-  description: "Messages dropped at a full mailbox",
+  description: "Messages dropped at a full mailbox or stash",
+  incremental: true
+})
+
+/**
+ * Commands that the actor threw at, under `onDefect: "refuse"`.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const refusedMessages = Metric.counter("handfast_actor_refused_messages_total", {
+  description: "Commands refused since deciding them threw",
   incremental: true
 })
 

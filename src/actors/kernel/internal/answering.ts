@@ -1,45 +1,51 @@
-/** Answers that come later, and those for callers whose command did not come to its own. */
+/** Deferred replies, and failures of commands that were never executed or may not be stored. */
+import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import { Stopped } from "../ActorError.ts"
 import type { Settlement } from "../Decision.ts"
-import type { Cell, Envelope, Held, Outcome } from "./cell.ts"
+import { type Cell, type Ending, type Envelope, type Held, nothing, type Outcome } from "./cell.ts"
 
 export const stoppedBy = (
   cell: Cell,
-  reason: Stopped["reason"],
-  outcome: Stopped["outcome"],
-  detail = ""
+  { detail, reason }: Ending,
+  outcome: Stopped["outcome"]
 ): Stopped => new Stopped({ actor: cell.address, reason, outcome, detail })
 
-/** What a caller hears who came too late. */
-export const endedBy = (cell: Cell): Stopped =>
-  stoppedBy(cell, cell.end?.reason ?? "stopped", "not-run", cell.end?.detail)
+const ended: Ending = { reason: "stopped", detail: "" }
 
-/** Nobody knows whether the events behind these answers are stored. */
-export const refuse = (cell: Cell, held: Held, reason: Stopped["reason"]): void => {
-  for (const outcome of held.outcomes) {
-    outcome.refuse(Exit.fail(stoppedBy(cell, reason, "unknown")))
+/** The answer to a message that came too late. */
+export const endedBy = (cell: Cell): Stopped => stoppedBy(cell, cell.end ?? ended, "not-run")
+
+/** What a behavior throws may itself throw when it is printed. */
+const printed = (print: () => string): string => {
+  try {
+    return print()
+  } catch {
+    return "a failure that cannot be printed"
   }
 }
 
-/** How many callers wait for an answer that comes later. */
-export const waitingCount = ({ waiting }: Cell): number => {
-  let count = 0
-  for (const envelopes of waiting?.values() ?? []) count += envelopes.length
-  return count
+/** Says in a line why something failed. */
+export const describe = (cause: Cause.Cause<unknown>): string =>
+  printed(() => String(Cause.squash(cause)))
+
+/** Says why something failed, with stack traces. */
+export const explain = (cause: Cause.Cause<unknown>): string => printed(() => Cause.pretty(cause))
+
+/** Answers the callers of a batch when it is unknown whether its events are stored. */
+export const refuse = (cell: Cell, held: Held, ending: Ending): void => {
+  for (const outcome of held.outcomes) {
+    outcome.refuse(Exit.fail(stoppedBy(cell, ending, "unknown")))
+  }
 }
 
 /** A caller has gone; its place is free for another one. */
 export const stopWaiting = ({ waiting }: Cell, envelope: Envelope): void => {
-  const { pending } = envelope
-  const others = pending === undefined ? undefined : waiting?.get(pending)
-  if (pending === undefined || others === undefined) return
-  const left = others.filter((other) => other !== envelope)
-  if (left.length > 0) waiting?.set(pending, left)
-  else waiting?.delete(pending)
+  envelope.gone = true
+  if (envelope.pending !== undefined) waiting?.remove(envelope.pending, envelope)
 }
 
-/** Answers everybody who waits under one key. */
+/** Answers all callers who wait under one key. */
 export class Settling implements Outcome {
   readonly #settlement: Settlement
 
@@ -47,22 +53,35 @@ export class Settling implements Outcome {
     this.#settlement = settlement
   }
 
+  get key(): string {
+    return this.#settlement.key
+  }
+
   happen({ waiting }: Cell): void {
     const { exit, key } = this.#settlement
-    const envelopes = waiting?.get(key)
-    waiting?.delete(key)
-    for (const envelope of envelopes ?? []) envelope.answer(exit)
+    for (const envelope of waiting?.take(key) ?? []) envelope.answer(exit)
   }
 
   /** They wait on: what is recovered decides about them again. */
   refuse(): void {}
 }
 
-/** Nobody will answer those who still wait. */
-export const abandonWaiting = (cell: Cell, exit: Exit.Exit<never, Stopped>): void => {
+/** Fails the callers who wait for a later decision. */
+export const abandonWaiting = (cell: Cell, ending: Ending): void => {
   const { waiting } = cell
   cell.waiting = undefined
-  for (const envelopes of waiting?.values() ?? []) {
-    for (const envelope of envelopes) envelope.answer(exit)
+  if (waiting === undefined) return
+  const exit = Exit.fail(stoppedBy(cell, ending, "unknown"))
+  for (const envelope of waiting.all()) envelope.answer(exit)
+}
+
+/** Answers every message that an actor still has when it ends. */
+export const abandonAll = (cell: Cell, ending: Ending): void => {
+  const messages = cell.stash.concat(cell.mailbox)
+  cell.stash = nothing
+  cell.mailbox = nothing
+  for (const envelope of messages) {
+    if (envelope.asked) envelope.answer(Exit.fail(stoppedBy(cell, ending, "not-run")))
   }
+  abandonWaiting(cell, ending)
 }

@@ -2,19 +2,21 @@
  * The state of one actor: a plain object that costs no fiber while there is nothing to do.
  *
  * ```
- * recovering ──▶ ready ◀──▶ turning ──▶ waiting (for the journal)
- *     ▲            │            └──▶ halting ──▶ halted ──▶ recovering
- *     └─ passive ◀─┘                                └────▶ ended
+ * halted ──▶ recovering ──▶ ready ◀──▶ turning ◀──▶ waiting (for the journal)
+ *   ▲ ▲                       │           │             │
+ *   │ └─ passive ◀─┐          │           └──▶ crashed ◀┘
+ *   └──────────── releasing ◀─┴─────────────────┘
  * ```
- * Each phase has its file: recovering, turning, halting.
+ * Each of them leads to `ending` and `ended`, too. `transition` takes each step, and throws if the
+ * table has no such step.
  */
+import * as assert from "node:assert/strict"
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as Metric from "effect/Metric"
 import * as Scheduler from "effect/Scheduler"
 import type * as Scope from "effect/Scope"
 import type { Claim, NewEvent } from "../../../schema/JournalRecord.ts"
@@ -24,19 +26,51 @@ import type { Tagged } from "../Behavior.ts"
 import { Chaos } from "../Chaos.ts"
 import type { Store } from "../Journal.ts"
 import * as Decision from "../Decision.ts"
-import { crashes } from "../Metrics.ts"
 import { Defects } from "./defects.ts"
 import type { Definition, Handler } from "./definition.ts"
+import { Waiters } from "./waiters.ts"
 
-export type Phase =
-  | "recovering"
-  | "ready"
-  | "turning"
-  | "waiting"
-  | "halting"
-  | "halted"
-  | "passive"
-  | "ended"
+const phases = [
+  /** No generation lives; the next one begins with `recover`. */
+  "halted",
+  "recovering",
+  "ready",
+  /** A turn is on the stack. */
+  "turning",
+  /** A batch is decided, and its callers wait for the journal. */
+  "waiting",
+  /** Reported; what was decided is still being written. */
+  "crashed",
+  "releasing",
+  /** Halted, and the next message begins a generation. */
+  "passive",
+  /** No generation will follow; the last one is being released. */
+  "ending",
+  "ended"
+] as const
+
+export type Phase = (typeof phases)[number]
+
+const steps: Readonly<Record<Phase, ReadonlyArray<Phase>>> = {
+  halted: ["recovering", "ending"],
+  recovering: ["ready", "halted", "ending"],
+  ready: ["turning", "crashed", "releasing", "ending"],
+  turning: ["ready", "waiting", "crashed", "ending"],
+  waiting: ["turning", "crashed", "ending"],
+  crashed: ["releasing", "ending"],
+  releasing: ["halted", "passive", "ending"],
+  passive: ["halted", "ending"],
+  ending: ["ended"],
+  ended: []
+}
+
+/** One bit per phase: two transitions per message have to be cheap. */
+const bits = Object.fromEntries(phases.map((phase, index) => [phase, 1 << index])) as Readonly<
+  Record<Phase, number>
+>
+const reachable = Object.fromEntries(
+  phases.map((phase) => [phase, steps[phase].reduce((mask, to) => mask | bits[to], 0)])
+) as Readonly<Record<Phase, number>>
 
 /** The epoch in which an effect was started. */
 export interface Origin {
@@ -52,6 +86,8 @@ export interface Outcome {
   readonly refuse: (exit: Exit.Exit<never, unknown>) => void
 }
 
+const done = Exit.void
+
 /** A message in a mailbox. `from` tells a signal's epoch; a command has none. */
 export class Envelope implements Outcome {
   readonly handler: Handler
@@ -65,6 +101,8 @@ export class Envelope implements Outcome {
   resume: ((exit: Exit.Exit<unknown, unknown>) => void) | undefined = undefined
   /** The key that settles it, if the answer comes later. */
   pending: string | undefined = undefined
+  /** The caller waits no longer. */
+  gone = false
 
   constructor(handler: Handler, message: unknown, from: Envelope["from"], asked: boolean) {
     this.handler = handler
@@ -79,11 +117,8 @@ export class Envelope implements Outcome {
   }
 
   happen(cell: Cell): void {
-    if (this.pending === undefined) return this.answer(this.draft ?? Exit.void)
-    const waiting = (cell.waiting ??= new Map())
-    const others = waiting.get(this.pending)
-    if (others === undefined) waiting.set(this.pending, [this])
-    else others.push(this)
+    if (this.pending === undefined) this.answer(this.draft ?? done)
+    else if (!this.gone) (cell.waiting ??= new Waiters()).add(this.pending, this)
   }
 
   refuse(exit: Exit.Exit<never, unknown>): void {
@@ -91,8 +126,6 @@ export class Envelope implements Outcome {
   }
 }
 
-/** Handles the message that asks an actor to end after everything before it. */
-export const ending: Handler = { tag: "the end", decide: () => Decision.stop }
 /** Handles the message with which each generation begins; the behavior decides. */
 export const beginning: Handler = { tag: "the beginning", decide: () => Decision.none }
 
@@ -103,10 +136,10 @@ export const nothing: Array<Envelope> = []
 export interface Life {
   /** Works on the mailbox. */
   readonly turn: (cell: Cell) => void
-  /** Recovers a passive actor. */
+  /** Begins to recover a halted actor for the messages that it has. */
   readonly wake: (cell: Cell) => void
-  /** Decides what comes of a crash. */
-  readonly crashed: (cell: Cell, cause: Cause.Cause<unknown>) => void
+  /** Decides what comes of a crash. It is called once at most for each generation. */
+  readonly crashed: (cell: Cell, generation: number, cause: Cause.Cause<unknown>) => void
 }
 
 /** The Scope of one epoch, in which the effects of its events run. */
@@ -117,18 +150,24 @@ export interface EpochScope extends Origin {
   readonly self: unknown
 }
 
-/** What callers hear once the journal has the events that it depends on. */
+/** The batch that a turn works on, or that waits for the journal. */
 export interface Held {
   readonly outcomes: ReadonlyArray<Outcome>
+  /** Why the generation ends with this batch. */
+  failure: Cause.Cause<unknown> | undefined
 }
 
 /** Stands for every list of snapshots that is empty. */
 export const noSnapshots: ReadonlyArray<number> = []
 
-/** An append that is under way; who ends the generation may wait for its end. */
-export interface Appending {
-  ended: boolean
-  onEnd: (() => void) | undefined
+/** Events that go to the journal together, and the state after the last of them. */
+export interface Append {
+  readonly events: ReadonlyArray<NewEvent>
+  /** The sequence number of the last event. */
+  readonly seq: number
+  readonly state: unknown
+  /** One of the events calls for a snapshot. */
+  readonly snapshot: boolean
 }
 
 /** Why an actor ended. */
@@ -136,6 +175,9 @@ export interface Ending {
   readonly reason: Stopped["reason"]
   readonly detail: string
 }
+
+/** Stands for the state of an actor that became passive. */
+export const forgotten = Symbol("forgotten")
 
 export type Watcher = (event: Tagged | undefined, state: unknown) => void
 
@@ -151,6 +193,7 @@ export class Cell {
 
   phase: Phase = "halted"
   generation = 0
+  /** The state that callers may know of, or `forgotten`. */
   state: unknown
   claim: Claim | undefined = undefined
   /** The sequence number of the last event decided. */
@@ -164,25 +207,27 @@ export class Cell {
 
   mailbox: Array<Envelope> = nothing
   stash: Array<Envelope> = nothing
-  /** Callers whose answer comes later, by the key that settles them. */
-  waiting: Map<string, Array<Envelope>> | undefined = undefined
+  /** Callers whose answer comes later. */
+  waiting: Waiters<Envelope> | undefined = undefined
   scheduled = false
   /** No more messages are taken: the actor ends after the ones it has. */
   closing = false
-  /** The turn stops before its next batch: somebody wants to end this generation. */
-  pausing = false
+  /** Called when the generation is over. While there are any, no batch is begun. */
+  halts: Set<() => void> | undefined = undefined
 
-  unwritten: ReadonlyArray<NewEvent> | undefined = undefined
-  appending: Appending | undefined = undefined
-  held: Held | undefined = undefined
+  batch: Held | undefined = undefined
+  /** The append that is under way. */
+  append: Append | undefined = undefined
+  /** What goes with the next one. */
+  unwritten: Append | undefined = undefined
 
   scope: EpochScope | undefined = undefined
+  /** Releases a generation, or recovers the next one for a message. */
+  fiber: Fiber.Fiber<void> | undefined = undefined
   watchers: Set<Watcher> | undefined = undefined
   idleSince = 0
   idleTimer: Fiber.Fiber<void> | undefined = undefined
   end: Ending | undefined = undefined
-  /** Everything is released. */
-  over = false
   onEnd: Set<() => void> | undefined = undefined
 
   constructor(
@@ -222,14 +267,17 @@ export class Cell {
   }
 }
 
-/** A defect, a failed effect or a failed append ends the generation. */
-export const crash = (cell: Cell, cause: Cause.Cause<unknown>): void => {
-  if (cell.phase === "halting" || cell.phase === "halted" || cell.phase === "ended") return
-  cell.phase = "halting"
-  const { context, definition } = cell
-  Metric.withAttributes(crashes, { actor: definition.name }).updateUnsafe(1, context)
-  cell.life.crashed(cell, cause)
+/** Takes one step of the table. */
+export const transition = (cell: Cell, to: Phase): void => {
+  const { phase } = cell
+  if ((reachable[phase] & bits[to]) === 0) {
+    assert.fail(`${cell.address} cannot go from ${phase} to ${to}`)
+  }
+  cell.phase = to
 }
+
+/** Whether a caller of `halt` waits for the generation's end. */
+export const isPausing = ({ halts }: Cell): boolean => halts !== undefined && halts.size > 0
 
 const dispatchers = new WeakMap<Scheduler.Scheduler, Scheduler.SchedulerDispatcher>()
 

@@ -1,14 +1,14 @@
 /** Actors and effects as children of a supervisor. */
-import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type { Cell, Life } from "./cell.ts"
-import { endingOf, endWith, halt, isFenced } from "./halting.ts"
+import { halt } from "./halting.ts"
+import { lifeWith } from "./life.ts"
 import { recover } from "./recovering.ts"
+import { endWith } from "./releasing.ts"
 import type { Child, Supervision } from "./supervising.ts"
-import { turn } from "./turning.ts"
 
 export class SupervisedActor implements Child {
   readonly #cell: Cell
@@ -24,8 +24,7 @@ export class SupervisedActor implements Child {
     return halt(this.#cell)
   }
   get resume() {
-    const cell = this.#cell
-    return Effect.suspend(() => (cell.phase === "halted" ? recover(cell) : Effect.void))
+    return recover(this.#cell)
   }
   end(detail: string) {
     return endWith(this.#cell, { reason: "crashed", detail })
@@ -33,22 +32,8 @@ export class SupervisedActor implements Child {
 }
 
 /** The life of the actors of one supervisor. */
-export const supervisedLife = (supervision: Supervision): Life => {
-  const crashed = (cell: Cell, cause: Cause.Cause<unknown>) => {
-    // Another writer took over the history: this one must never write again.
-    if (isFenced(cause)) cell.fork(endWith(cell, endingOf(cause)))
-    else supervision.crashed(cell, cause)
-  }
-  return {
-    turn,
-    crashed,
-    wake: (cell) => {
-      cell.fork(
-        Effect.catchCause(recover(cell), (cause) => Effect.sync(() => crashed(cell, cause)))
-      )
-    }
-  }
-}
+export const supervisedLife = (supervision: Supervision): Life =>
+  lifeWith((cell, _, cause) => supervision.crashed(cell, cause))
 
 /** An effect that is run again when it fails, each time in a Scope of its own. */
 export const supervisedEffect = Effect.fnUntraced(function* <E, R>(

@@ -4,28 +4,38 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Metric from "effect/Metric"
 import type { NewEvent } from "../../../schema/JournalRecord.ts"
 import { MailboxFull } from "../ActorError.ts"
 import type { Circumstances, Recovery, Tagged } from "../Behavior.ts"
 import * as Decision from "../Decision.ts"
 import { dropUnsafe, Epochs } from "../Epochs.ts"
-import { Settling, stoppedBy, waitingCount } from "./answering.ts"
+import { refusedMessages } from "../Metrics.ts"
+import { describe, Settling, stoppedBy } from "./answering.ts"
 import { beginning, type Cell, type Envelope, type Held, nothing, type Outcome } from "./cell.ts"
 import type { AnyDecision } from "./definition.ts"
+import { countDropped } from "./sending.ts"
+import { Tally } from "./waiters.ts"
 
 const none: ReadonlyArray<never> = []
 
+/** What has been decided and is not written yet. */
 export class Batch implements Held {
   state: unknown
-  /** Each event and the state after it, in turns; empty where nobody looks at them. */
+  /** Each event and the state after it, in turns; empty where they are not looked at. */
   steps: ReadonlyArray<unknown> = none
   records: ReadonlyArray<NewEvent> = none
   outcomes: ReadonlyArray<Outcome> = none
   /** Whether a promise hangs on these events, so that replies wait for the journal. */
   promises = false
-  next: "continue" | "end" | "crash" | "begin" = "continue"
-  cause: Cause.Cause<unknown> = Cause.empty
+  /** One of the events calls for a snapshot. */
+  snapshot = false
+  next: "continue" | "end" | "begin" = "continue"
+  failure: Cause.Cause<unknown> | undefined = undefined
+  /** How many callers will wait, once a decision of the batch lets one wait. */
+  tally: Tally | undefined = undefined
   recovery: Recovery | undefined = undefined
 
   constructor(state: unknown) {
@@ -67,8 +77,9 @@ export const decideBatch = (cell: Cell): Batch => {
   const messages = cell.mailbox
   const limit = Math.min(messages.length, cell.definition.limits.batch)
   let taken = 0
+  cell.batch = batch
   cell.mailbox = nothing
-  while (taken < limit && batch.next === "continue" && cell.mailbox === nothing) {
+  while (taken < limit && mayGoOn(batch) && cell.mailbox === nothing) {
     const envelope = messages[taken++]
     if (envelope !== undefined) decideOne(cell, batch, envelope, about)
   }
@@ -79,12 +90,14 @@ export const decideBatch = (cell: Cell): Batch => {
   return batch
 }
 
+const mayGoOn = ({ failure, next }: Batch): boolean => next === "continue" && failure === undefined
+
 const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: Circumstances): void => {
-  if (envelope.from !== undefined && isStale(cell, batch.state, envelope)) return
-  const { promises, records, state, steps } = batch
+  const { promises, records, snapshot, state, steps } = batch
   const stepCount = steps.length
   const recordCount = records.length
   try {
+    if (envelope.from !== undefined && isStale(cell, state, envelope)) return
     const decision = decide(cell, batch, envelope, about)
     if (decision.next === "stash") putAside(cell, batch, envelope)
     else if (mayWait(cell, batch, envelope, decision)) {
@@ -94,15 +107,39 @@ const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: Circumst
     // Nothing of this decision may stay: what came before it is written all the same.
     batch.state = state
     batch.promises = promises
+    batch.snapshot = snapshot
     batch.steps = batch.steps.slice(0, stepCount)
     batch.records = batch.records.slice(0, recordCount)
-    batch.next = "crash"
-    batch.cause = Cause.die(defect)
-    if (envelope.asked) {
-      const stopped = stoppedBy(cell, "crashed", "not-run", String(defect))
-      draft(batch, envelope, Exit.fail(stopped))
-    }
+    envelope.pending = undefined
+    thrown(cell, batch, envelope, Cause.die(defect))
   }
+}
+
+/** A message that cannot be decided ends the generation, or is only refused. */
+const thrown = (
+  cell: Cell,
+  batch: Batch,
+  envelope: Envelope,
+  cause: Cause.Cause<unknown>
+): void => {
+  const { tag } = envelope.handler
+  // Signals and the beginning of a generation come from the actor itself.
+  const refuses = cell.definition.refusesDefects && cell.definition.commands.has(tag)
+  if (refuses) countRefused(cell, tag, cause)
+  else batch.failure = cause
+  if (envelope.asked) {
+    const reason = refuses ? "defect" : "crashed"
+    const stopped = stoppedBy(cell, { reason, detail: describe(cause) }, "not-run")
+    draft(batch, envelope, Exit.fail(stopped))
+  }
+}
+
+/** Tells the operator of a refused command: a caller may not be there, or be a stranger. */
+const countRefused = (cell: Cell, command: string, cause: Cause.Cause<unknown>): void => {
+  const { address: actor, context, definition } = cell
+  Metric.withAttributes(refusedMessages, { actor: definition.name }).updateUnsafe(1, context)
+  const log = Effect.logWarning("a command was refused", cause)
+  cell.fork(Effect.annotateLogs(log, { actor, command }))
 }
 
 const decide = (
@@ -125,24 +162,28 @@ const take = (
   decision: AnyDecision,
   about: Circumstances
 ): void => {
-  const { codec, durable, name, observed, rules } = cell.definition
+  const { codec, durable, name, observed, rules, snapshot } = cell.definition
   const { events } = decision
   for (let index = 0; index < events.length; index++) {
     const event = events[index] as Tagged
     const rule = rules[event._tag]
     if (rule === undefined) throw new Error(`${name} cannot evolve ${event._tag}`)
     batch.state = rule.evolve(batch.state, event)
-    if (observed || cell.watchers !== undefined) {
+    // A watcher may come while the batch waits for the journal.
+    if (durable || observed || cell.watchers !== undefined) {
       batch.steps = added(added(batch.steps, event), batch.state)
     }
     if (durable) batch.records = added(batch.records, codec.encode(event, about.now))
     if (rule.promises) batch.promises = true
+    if (snapshot?.when?.(batch.state, event) === true) batch.snapshot = true
   }
   if (envelope.asked) {
     envelope.pending = decision.pending
     draft(batch, envelope, answerOf(decision, batch.state))
+    if (decision.pending !== undefined && !envelope.gone) batch.tally?.add(decision.pending)
   }
   for (const settlement of decision.settlements) {
+    batch.tally?.settle(settlement.key)
     batch.outcomes = added(batch.outcomes, new Settling(settlement))
   }
   if (decision.next === "stop") batch.next = "end"
@@ -165,15 +206,25 @@ const mayWait = (
   envelope: Envelope,
   { pending }: AnyDecision
 ): boolean => {
-  if (pending === undefined || !envelope.asked) return true
+  if (pending === undefined || !envelope.asked || envelope.gone) return true
   const limit = cell.definition.limits.waiting
-  if (waitingCount(cell) + batch.outcomes.length < limit) return true
+  if (tallyOf(cell, batch).total < limit) return true
   draft(
     batch,
     envelope,
     Exit.fail(new MailboxFull({ actor: cell.address, queue: "waiting", limit }))
   )
   return false
+}
+
+const tallyOf = (cell: Cell, batch: Batch): Tally => {
+  if (batch.tally !== undefined) return batch.tally
+  const tally = new Tally(cell.waiting)
+  batch.tally = tally
+  for (const outcome of batch.outcomes) {
+    if (outcome instanceof Settling) tally.settle(outcome.key)
+  }
+  return tally
 }
 
 const answerOf = ({ answer, kind }: AnyDecision, state: unknown): Exit.Exit<unknown, unknown> => {
@@ -186,10 +237,10 @@ const putAside = (cell: Cell, batch: Batch, envelope: Envelope): void => {
   const limit = cell.definition.limits.stash
   if (cell.stash === nothing) cell.stash = [envelope]
   else if (cell.stash.length < limit) cell.stash.push(envelope)
-  else {
+  else if (envelope.asked) {
     const full = new MailboxFull({ actor: cell.address, queue: "stash", limit })
     draft(batch, envelope, Exit.fail(full))
-  }
+  } else countDropped(cell)
 }
 
 /** A signal counts only in the generation and the epoch in which its effect was started. */

@@ -51,6 +51,8 @@ export interface Definition {
     | undefined
   readonly start: ((state: unknown, self: unknown, recovery: Recovery) => AnyEffect) | undefined
   readonly durable: boolean
+  /** A command whose decision throws is refused, and the actor goes on. */
+  readonly refusesDefects: boolean
   /** Whether events are looked at one by one: by effects, epochs or a snapshot policy. */
   readonly observed: boolean
   readonly codec: EventCodec
@@ -91,6 +93,7 @@ export const define = (name: string, spec: AnySpec): Definition => ({
   reconcile: spec.reconcile as Definition["reconcile"],
   start: spec.start,
   durable: spec.history !== "none",
+  refusesDefects: spec.onDefect === "refuse",
   observed:
     spec.react !== undefined || spec.epoch !== undefined || spec.snapshot?.when !== undefined,
   codec: makeEventCodec(spec.events, spec.upcasts ?? [], spec.tags),

@@ -1,115 +1,54 @@
 /**
- * How a generation ends: by a crash, for a restart, or with the actor. Whatever the way, its
- * Scope closes once, and every message that waited is answered once.
+ * What a cell does when it is not busy, and how a generation is halted so that
+ * another one can begin: nothing is decided any more, what is decided is written, messages stay.
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as Scope from "effect/Scope"
-import { Fenced } from "../../../schema/JournalRecord.ts"
-import { abandonWaiting, refuse, stoppedBy } from "./answering.ts"
-import { type Appending, type Cell, type Ending, type EpochScope, nothing } from "./cell.ts"
+import { type Cell, type Ending, isPausing } from "./cell.ts"
+import { restUntilNeeded } from "./passivating.ts"
+import { end, halted, release } from "./releasing.ts"
+import { scheduleTurn } from "./sending.ts"
 
-/** Whether another writer took over the history: then this actor must never write again. */
-export const isFenced = (cause: Cause.Cause<unknown>): boolean =>
-  cause.reasons.some((reason) => Cause.isFailReason(reason) && reason.error instanceof Fenced)
-
-export const endingOf = (cause: Cause.Cause<unknown>): Ending => ({
-  reason: isFenced(cause) ? "journal" : "crashed",
-  detail: Cause.pretty(cause)
-})
-
-/** Closes the generation's Scope and forgets what belonged to it. */
-export const release = (cell: Cell): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const { scope } = cell
-    const { held } = cell
-    cell.scope = undefined
-    cell.held = undefined
-    cell.appending = undefined
-    cell.unwritten = undefined
-    if (held !== undefined) refuse(cell, held, "released")
-    // Without a history, what they wait for is forgotten.
-    if (!cell.definition.durable) {
-      abandonWaiting(cell, Exit.fail(stoppedBy(cell, "crashed", "unknown")))
-    }
-    if (scope === undefined) return Effect.void
-    const close = closeEpoch(cell, scope)
-    return cell.defects.overlapGenerations ? Effect.asVoid(Effect.forkDetach(close)) : close
-  })
+/** The reason of an end that was asked for. */
+export const stopped: Ending = { reason: "stopped", detail: "" }
 
 /**
- * Closes the Scope of an epoch, and waits for the one before it. A finalizer that fails is
- * logged, since nobody waits who could handle it.
+ * Ends, halts or rests. Called whenever something that was in the way has gone: a turn, an append,
+ * a caller.
  */
-export const closeEpoch = (cell: Cell, { before, scope }: EpochScope): Effect.Effect<void> => {
-  const close = Scope.close(scope, Exit.void).pipe(
-    Effect.catchCause((cause) =>
-      Effect.annotateLogs(Effect.logError("a finalizer failed", cause), { actor: cell.address })
-    )
-  )
-  return before === undefined ? close : Effect.andThen(close, Fiber.await(before))
+export const rest = (cell: Cell): void => {
+  const { append, closing, mailbox, phase } = cell
+  if (phase === "passive") {
+    if (closing) end(cell, stopped)
+    else if (isPausing(cell)) halted(cell)
+  } else if ((phase === "ready" || phase === "crashed") && append === undefined) {
+    if (phase === "ready" && closing && mailbox.length === 0) end(cell, stopped)
+    else if (isPausing(cell)) release(cell, "halted")
+    else if (phase === "ready") restUntilNeeded(cell)
+  }
 }
 
 /**
- * Ends a generation so that another one can begin: an append under way is awaited, and messages
- * stay in the mailbox. After a crash there is nothing to await.
+ * Ends the generation, if one lives, and waits until it is released. Interrupting this takes it
+ * back unless the release has begun.
  */
 export const halt = (cell: Cell): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    cell.pausing = true
-    const { appending } = cell
-    if (appending !== undefined && cell.phase !== "halting") {
-      return Effect.andThen(awaitAppend(appending), halt(cell))
-    }
-    if (cell.phase !== "ended") cell.phase = "halting"
-    return Effect.andThen(
-      release(cell),
-      Effect.sync(() => {
-        cell.pausing = false
-        if (cell.phase === "halting") cell.phase = "halted"
-      })
-    )
-  })
-
-const awaitAppend = (appending: Appending): Effect.Effect<void> =>
   Effect.callback((resume) => {
-    if (appending.ended) resume(Effect.void)
-    else appending.onEnd = () => resume(Effect.void)
+    if (cell.phase === "halted" || cell.phase === "ended") return resume(Effect.void)
+    const tell = () => resume(Effect.void)
+    const halts = (cell.halts ??= new Set())
+    halts.add(tell)
+    rest(cell)
+    return Effect.sync(() => {
+      halts.delete(tell)
+      if (cell.phase !== "ready") return
+      if (cell.mailbox.length > 0) scheduleTurn(cell)
+      else rest(cell)
+    })
   })
 
-/** The last message was worked on: the events written behind are awaited, then all is over. */
-export const finish = (cell: Cell): void => {
+/** Lets the actor end after the messages it has, and take no more. */
+export const close = (cell: Cell): void => {
+  if (cell.closing) return
   cell.closing = true
-  cell.phase = "halting"
-  cell.fork(endWith(cell, { reason: "stopped", detail: "" }))
+  rest(cell)
 }
-
-/** Ends the actor for good. The first reason counts. */
-export const endWith = (cell: Cell, ending: Ending): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    if (cell.phase === "ended") return Effect.void
-    cell.phase = "ended"
-    cell.closing = true
-    cell.end = ending
-    cell.idleTimer?.interruptUnsafe()
-    const waiting = cell.stash.concat(cell.mailbox)
-    cell.stash = nothing
-    cell.mailbox = nothing
-    for (const envelope of waiting) {
-      if (envelope.asked)
-        envelope.answer(Exit.fail(stoppedBy(cell, ending.reason, "not-run", ending.detail)))
-    }
-    abandonWaiting(cell, Exit.fail(stoppedBy(cell, ending.reason, "unknown", ending.detail)))
-    return Effect.andThen(
-      release(cell),
-      Effect.suspend(() => {
-        cell.over = true
-        const told = cell.onEnd
-        cell.onEnd = undefined
-        for (const tell of told ?? []) tell()
-        return Scope.close(cell.lifetime, Exit.void)
-      })
-    )
-  })

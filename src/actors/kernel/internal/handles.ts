@@ -7,8 +7,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { AskTimedOut, MailboxFull, type Stopped } from "../ActorError.ts"
 import { endedBy, stopWaiting } from "./answering.ts"
-import { type Cell, Envelope } from "./cell.ts"
+import { type Cell, Envelope, forgotten } from "./cell.ts"
 import type { Definition, Handler } from "./definition.ts"
+import { rest } from "./halting.ts"
 import { send, type Sent } from "./sending.ts"
 
 /** What a handle carries besides its cell: a signal's origin, or how long an ask may take. */
@@ -37,7 +38,10 @@ const ask = (cell: Cell, handler: Handler, message: unknown) =>
         // The caller may have yielded to the turn that answered in between.
         if (envelope.exit === undefined) envelope.resume = resume
         else resume(envelope.exit)
-        return Effect.sync(() => stopWaiting(cell, envelope))
+        return Effect.sync(() => {
+          stopWaiting(cell, envelope)
+          if (cell.waiting?.size === 0) rest(cell)
+        })
       })
     )
   })
@@ -122,5 +126,5 @@ export const makeSelf = (cell: Cell, from: NonNullable<Envelope["from"]>) => ({
   epoch: from.epoch,
   tell: handle(cell, "tell"),
   signal: handle(cell, "signal", from),
-  state: () => cell.state
+  state: () => (cell.state === forgotten ? cell.definition.initial : cell.state)
 })

@@ -1,35 +1,32 @@
-/** Forgets the state of an actor that nobody talks to. The next message recovers it. */
+/** Forgets the state of an actor that gets no messages. The next message recovers it. */
 import * as Effect from "effect/Effect"
 import type { Cell } from "./cell.ts"
-import { release } from "./halting.ts"
-import { wake } from "./sending.ts"
+import { release } from "./releasing.ts"
 
-/** Notes that the actor has nothing to do; a timer looks whether it stays so. */
+/** Whether nothing of the actor would be lost with its generation. */
+const isIdle = ({ append, mailbox, phase, stash, waiting }: Cell): boolean =>
+  phase === "ready" &&
+  mailbox.length === 0 &&
+  stash.length === 0 &&
+  append === undefined &&
+  (waiting === undefined || waiting.size === 0)
+
+/**
+ * Notes that the actor has nothing to do; a timer looks whether it stays so. Called again when the
+ * last obstacle has gone: a message, a caller who waits, an event that is being written.
+ */
 export const restUntilNeeded = (cell: Cell): void => {
   const after = cell.definition.passivateAfterMillis
   if (after === undefined) return
   cell.idleSince = cell.now()
-  if (cell.idleTimer !== undefined) return
+  if (cell.idleTimer !== undefined || !isIdle(cell)) return
   const watch: Effect.Effect<void> = Effect.suspend(() => {
     const left = cell.idleSince + after - cell.now()
     if (left > 0) return Effect.andThen(Effect.sleep(left), watch)
     cell.idleTimer = undefined
-    const idle = cell.phase === "ready" && cell.mailbox.length === 0 && cell.stash.length === 0
-    const awaited = (cell.waiting?.size ?? 0) > 0
-    if (!idle || awaited || cell.stored !== cell.seq) return Effect.void
-    // In one step with the look at the phase: a fiber may yield between any two effects.
-    cell.phase = "halting"
-    return Effect.andThen(
-      release(cell),
-      Effect.sync(() => forget(cell))
-    )
+    // In one step with the look at the cell: a fiber may yield between any two effects.
+    if (isIdle(cell)) release(cell, "passive")
+    return Effect.void
   })
   cell.idleTimer = cell.fork(watch)
-}
-
-const forget = (cell: Cell): void => {
-  if (cell.phase !== "halting") return
-  cell.phase = "passive"
-  cell.state = cell.definition.initial
-  if (cell.mailbox.length > 0) wake(cell)
 }

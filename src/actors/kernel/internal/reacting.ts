@@ -11,10 +11,10 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type { Tagged } from "../Behavior.ts"
 import { Epochs } from "../Epochs.ts"
-import { type Cell, crash, type EpochScope } from "./cell.ts"
+import type { Cell, EpochScope } from "./cell.ts"
 import type { AnyEffect } from "./definition.ts"
-import { closeEpoch } from "./halting.ts"
 import { makeSelf } from "./handles.ts"
+import { closeEpoch, crash } from "./releasing.ts"
 
 /** The Scope of the state's epoch; opens it if the state has moved on. */
 const scopeFor = (cell: Cell, state: unknown): EpochScope => {

@@ -20,8 +20,18 @@ import type { Recovery } from "../Behavior.ts"
 import type { Store } from "../Journal.ts"
 import { recoveries } from "../Metrics.ts"
 import { MaxRecoveries } from "../Limits.ts"
-import { beginning, type Cell, Envelope, noSnapshots, nothing } from "./cell.ts"
+import {
+  beginning,
+  type Cell,
+  Envelope,
+  forgotten,
+  isPausing,
+  noSnapshots,
+  nothing,
+  transition
+} from "./cell.ts"
 import type { Definition } from "./definition.ts"
+import { halted } from "./releasing.ts"
 import { LONG_RECOVERY_EVENTS, takeSnapshot } from "./snapshots.ts"
 
 export type RecoveryError = JournalError | HistoryRefused
@@ -44,22 +54,30 @@ interface Beginning {
   readonly recovery: Recovery
 }
 
-/** Begins a generation. When it returns, the actor works on its mailbox. */
+/** Begins a generation of a halted actor. When it returns, the actor works on its mailbox. */
 export const recover = (cell: Cell): Effect.Effect<void, RecoveryError> =>
-  Effect.suspend(() => {
-    const { definition, journal } = cell
-    const generation = ++cell.generation
-    cell.phase = "recovering"
-    Metric.withAttributes(recoveries, { actor: definition.name }).updateUnsafe(1, cell.context)
-    const replay =
-      journal === undefined
-        ? Effect.succeed(withoutHistory(cell))
-        : permitsOf(cell, journal).withPermit(replayHistory(cell, journal))
-    return Effect.map(replay, (found) => {
-      // Meanwhile the actor may have ended, or been halted and begun again.
-      if (cell.phase === "recovering" && cell.generation === generation) begin(cell, found)
-    })
-  })
+  Effect.suspend(() => generate(cell))
+
+/** The same, for a caller that must not give way before the recovery has begun. */
+export const generate = (cell: Cell): Effect.Effect<void, RecoveryError> => {
+  const { definition, journal } = cell
+  if (cell.phase !== "halted") return Effect.void
+  transition(cell, "recovering")
+  cell.generation++
+  Metric.withAttributes(recoveries, { actor: definition.name }).updateUnsafe(1, cell.context)
+  const replay =
+    journal === undefined
+      ? Effect.succeed(withoutHistory(cell))
+      : permitsOf(cell, journal).withPermit(replayHistory(cell, journal))
+  return Effect.asVoid(Effect.onExit(replay, (exit) => Effect.sync(() => recovered(cell, exit))))
+}
+
+const recovered = (cell: Cell, exit: Exit.Exit<Beginning, RecoveryError>): void => {
+  // Meanwhile the actor may have ended.
+  if (cell.phase !== "recovering") return
+  if (Exit.isFailure(exit) || isPausing(cell)) halted(cell)
+  else begin(cell, exit.value)
+}
 
 const begin = (cell: Cell, { claim, recovery, state }: Beginning): void => {
   const { last, replayed, snapshot, upcasted } = recovery
@@ -70,12 +88,24 @@ const begin = (cell: Cell, { claim, recovery, state }: Beginning): void => {
   cell.snapshotAt = snapshot
   cell.snapshots = snapshot === 0 ? noSnapshots : [snapshot]
   const long = Math.min(cell.definition.snapshot?.every ?? Infinity, LONG_RECOVERY_EVENTS)
-  if (replayed > long || upcasted > 0) takeSnapshot(cell)
+  if (replayed > long || upcasted > 0) takeSnapshot(cell, { seq: last, state })
   const first = new Envelope(beginning, recovery, undefined, false)
   cell.mailbox = cell.mailbox === nothing ? [first] : [first, ...cell.mailbox]
-  cell.phase = "ready"
+  transition(cell, "ready")
   cell.life.turn(cell)
 }
+
+/** The newest durable state of an actor that has forgotten it. It stays passive. */
+export const newestState = (cell: Cell): Effect.Effect<unknown, RecoveryError> =>
+  Effect.suspend(() => {
+    const { definition, journal, state } = cell
+    if (state !== forgotten) return Effect.succeed(state)
+    if (journal === undefined) return Effect.succeed(definition.initial)
+    const read = Effect.map(replayFrom(cell, journal), (replay) =>
+      cell.state === forgotten ? replay.state : cell.state
+    )
+    return permitsOf(cell, journal).withPermit(read)
+  })
 
 const withoutHistory = ({ definition, generation }: Cell): Beginning => ({
   claim: undefined,
@@ -87,29 +117,39 @@ const replayHistory = Effect.fnUntraced(function* (
   cell: Cell,
   journal: Store
 ): Effect.fn.Return<Beginning, RecoveryError> {
-  const { definition, generation } = cell
+  const { generation } = cell
   const claim = yield* journal.claim(cell.address)
+  const { from, seq, state, upcasted } = yield* replayFrom(cell, journal)
+  if (seq !== claim.last) return yield* gap(claim.actor, seq + 1, claim.last)
+  const recovery = { generation, last: seq, replayed: seq - from, upcasted, snapshot: from }
+  return { claim, state, recovery }
+})
+
+/** Reads the newest snapshot and folds the events after it. */
+const replayFrom = Effect.fnUntraced(function* (
+  cell: Cell,
+  journal: Store
+): Effect.fn.Return<Replay, RecoveryError> {
   const from = yield* readSnapshot(cell, journal)
-  const replay = new Replay(definition, from.state, from.seq)
-  yield* Stream.runForEachArray(journal.read(claim.actor, from.seq + 1), (events) =>
+  const replay = new Replay(cell.definition, from.state, from.seq)
+  yield* Stream.runForEachArray(journal.read(cell.address, from.seq + 1), (events) =>
     Effect.suspend(() => replay.take(events))
   )
-  const { seq, state, upcasted } = replay
-  if (seq !== claim.last) return yield* gap(claim.actor, seq + 1, claim.last)
-  const replayed = seq - from.seq
-  const recovery = { generation, last: seq, replayed, upcasted, snapshot: from.seq }
-  return { claim, state, recovery }
+  return replay
 })
 
 /** Folds stored events into a state. */
 class Replay {
   readonly definition: Definition
+  /** The sequence number of the snapshot that it begins with. */
+  readonly from: number
   state: unknown
   seq: number
   upcasted = 0
 
   constructor(definition: Definition, state: unknown, seq: number) {
     this.definition = definition
+    this.from = seq
     this.state = state
     this.seq = seq
   }

@@ -2,46 +2,36 @@
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import { snapshotFailures } from "../Metrics.ts"
-import type { Cell } from "./cell.ts"
-import type { Batch } from "./deciding.ts"
-import type { SnapshotRules } from "./definition.ts"
+import type { Append, Cell } from "./cell.ts"
 
 /** A recovery that replayed more events than this stores a snapshot at once. */
 export const LONG_RECOVERY_EVENTS = 1000
 
-/** Stores a snapshot if the batch reached a count or an event that calls for one. */
-export const snapshotIfDue = (cell: Cell, batch: Batch): void => {
+/** Stores a snapshot if an append reached a count or holds an event that calls for one. */
+export const snapshotIfDue = (cell: Cell, append: Append): void => {
   const rules = cell.definition.snapshot
   if (rules === undefined) return
-  if (cell.seq - cell.snapshotAt >= rules.every || called(rules.when, batch.steps))
-    takeSnapshot(cell)
-}
-
-/** Whether one of the events calls for a snapshot. */
-const called = (when: SnapshotRules["when"], steps: ReadonlyArray<unknown>): boolean => {
-  if (when === undefined) return false
-  for (let index = 0; index < steps.length; index += 2) {
-    if (when(steps[index + 1], steps[index])) return true
-  }
-  return false
+  if (append.snapshot || append.seq - cell.snapshotAt >= rules.every) takeSnapshot(cell, append)
 }
 
 /**
- * Stores the newest state in the background. A snapshot only saves time: when it fails, that is
- * counted and logged, and the actor goes on.
+ * Stores a state in the background. `seq` and `state` come from the same completed append or the
+ * same recovery: the actor may be far ahead of them when they are written. A snapshot only saves
+ * time: when it fails, that is counted and logged, and the actor goes on.
  */
-export const takeSnapshot = (cell: Cell): void => {
+export const takeSnapshot = (
+  cell: Cell,
+  { seq, state }: { readonly seq: number; readonly state: unknown }
+): void => {
   const { claim, journal } = cell
   const rules = cell.definition.snapshot
-  // Events written behind may still be on their way; a snapshot must not be ahead of them.
   if (rules === undefined || claim === undefined || journal === undefined) return
-  if (cell.stored !== cell.seq) return
   const { actor } = claim
-  const { generation, seq } = cell
+  const { generation } = cell
   const { codec, deleteEvents, keep } = rules
   cell.snapshotAt = seq
   const save = Effect.suspend(() => {
-    const body = codec.encode(cell.state)
+    const body = codec.encode(state)
     return journal.saveSnapshot(claim, { actor, seq, version: codec.version, body, at: cell.now() })
   })
   const prune = Effect.suspend(() => {

@@ -1,17 +1,19 @@
 /**
  * A turn: messages are decided in batches, each batch is written with one append, and only then
- * does anybody see anything of it: first the effects start, then watchers, then the callers.
+ * is anything of it visible: first its effects start, then watchers hear of it, then the callers.
+ *
+ * Whatever throws on the way is a crash of this actor, and every caller of the batch is answered.
  */
+import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import type { Tagged } from "../Behavior.ts"
-import { refuse } from "./answering.ts"
-import { type Cell, crash } from "./cell.ts"
+import { abandonAll, describe, refuse } from "./answering.ts"
+import { type Cell, isPausing, transition } from "./cell.ts"
 import { type Batch, decideBatch } from "./deciding.ts"
-import { finish } from "./halting.ts"
-import { restUntilNeeded } from "./passivating.ts"
+import { rest, stopped } from "./halting.ts"
 import { begin, react } from "./reacting.ts"
+import { crash, end, endFailed, fail, isFenced } from "./releasing.ts"
 import { scheduleTurn } from "./sending.ts"
-import { snapshotIfDue } from "./snapshots.ts"
 import { enqueue, flush, type Written } from "./writing.ts"
 
 /** Batches that a turn takes before it lets others run: see `Limits.batch` for their size. */
@@ -20,40 +22,49 @@ const BATCHES_PER_TURN = 16
 /** Works on the mailbox if the actor is ready to. */
 export const turn = (cell: Cell): void => {
   if (cell.phase !== "ready") return
-  cell.phase = "turning"
-  go(cell)
+  transition(cell, "turning")
+  work(cell, undefined)
 }
 
-const go = (cell: Cell): void => {
-  for (let batches = 0; cell.mailbox.length > 0 && !cell.pausing; batches++) {
-    if (batches === BATCHES_PER_TURN) {
-      cell.phase = "ready"
-      scheduleTurn(cell)
-      return
+/** Completes a batch that was waiting, if there is one, and goes on with the mailbox. */
+const work = (cell: Cell, stored: Batch | undefined): void => {
+  try {
+    if (stored !== undefined && !complete(cell, stored)) return
+    for (let batches = 0; cell.mailbox.length > 0 && !isPausing(cell); batches++) {
+      if (batches === BATCHES_PER_TURN) {
+        transition(cell, "ready")
+        return scheduleTurn(cell)
+      }
+      const batch = decideBatch(cell)
+      if (!write(cell, batch) || !complete(cell, batch)) return
     }
-    const batch = decideBatch(cell)
-    if (!write(cell, batch) || !commit(cell, batch)) return
+    transition(cell, "ready")
+  } catch (defect) {
+    // Each step guards what a behavior can throw, so this is a defect of the kernel itself.
+    const cause = Cause.die(defect)
+    refuseBatch(cell, cause, "crashed")
+    if (cell.phase === "turning") fail(cell, cause)
+    else crash(cell, cause)
   }
-  cell.phase = "ready"
-  if (cell.definition.passivateAfterMillis !== undefined) restUntilNeeded(cell)
+  rest(cell)
 }
 
 /** Writes a batch. True if the turn may go on with it at once. */
 const write = (cell: Cell, batch: Batch): boolean => {
-  if (batch.records.length > 0) enqueue(cell, batch.records)
-  if (cell.unwritten === undefined && cell.appending === undefined) return true
+  if (cell.phase !== "turning") return endedWithin(cell)
+  if (batch.records.length > 0) enqueue(cell, batch)
+  if (cell.unwritten === undefined && cell.append === undefined) return true
   const written = flush(cell, writtenLater)
-  const backlog = cell.unwritten?.length ?? 0
-  const wait = mustWait(batch) || backlog > cell.definition.limits.unwritten
+  if (cell.phase !== "turning") return endedWithin(cell)
   if (written === undefined) {
+    const backlog = cell.unwritten?.events.length ?? 0
+    const wait = mustWait(batch) || backlog > cell.definition.limits.unwritten
     if (!wait || cell.defects.replyEarly) return true
-    cell.phase = "waiting"
-    cell.held = batch
+    transition(cell, "waiting")
     return false
   }
   if (Exit.isSuccess(written)) return true
-  refuse(cell, batch, "journal")
-  crash(cell, written.cause)
+  notWritten(cell, written.cause)
   return false
 }
 
@@ -61,45 +72,111 @@ const write = (cell: Cell, batch: Batch): boolean => {
  * Replies wait if an event of the batch is a promise, and when the actor ends or crashes after
  * it. An answer that only reads may wait too: it could tell of such an event.
  */
-const mustWait = (batch: Batch): boolean => batch.promises || batch.next !== "continue"
+const mustWait = ({ failure, next, promises }: Batch): boolean =>
+  promises || next !== "continue" || failure !== undefined
 
 const writtenLater = (cell: Cell, written: Written): void => {
-  // What is held in the phase "waiting" is always the batch that `write` put there.
-  const batch = cell.held as Batch | undefined
-  cell.held = undefined
-  if (Exit.isFailure(written)) {
-    if (batch !== undefined) refuse(cell, batch, "journal")
-    crash(cell, written.cause)
-  } else if (batch !== undefined) {
-    cell.phase = "turning"
-    if (commit(cell, batch)) go(cell)
+  // What waits is always the batch that `write` left here.
+  const batch = cell.batch as Batch | undefined
+  if (Exit.isFailure(written)) notWritten(cell, written.cause)
+  else if (batch === undefined) rest(cell)
+  else if (cell.phase === "waiting") {
+    transition(cell, "turning")
+    work(cell, batch)
+  } else {
+    // The generation crashed meanwhile: the events are stored, but their effects have no Scope.
+    publish(cell, batch)
+    if (batch.next === "end") end(cell, stopped)
+    rest(cell)
   }
 }
 
+/** It is unknown whether the events are stored, so nothing is built on them. */
+const notWritten = (cell: Cell, cause: Cause.Cause<unknown>): void => {
+  refuseBatch(cell, cause, "journal")
+  if (isFenced(cause)) endFailed(cell, cause)
+  else if (cell.phase !== "crashed") fail(cell, cause)
+  rest(cell)
+}
+
+const refuseBatch = (
+  cell: Cell,
+  cause: Cause.Cause<unknown>,
+  reason: "journal" | "crashed"
+): void => {
+  const { batch } = cell
+  cell.batch = undefined
+  if (batch !== undefined) refuse(cell, batch, { reason, detail: describe(cause) })
+}
+
+/** Something on this stack has ended the actor. What the turn had taken from it is answered. */
+const endedWithin = (cell: Cell): false => {
+  const { batch, end = stopped } = cell
+  cell.batch = undefined
+  if (batch !== undefined) refuse(cell, batch, end)
+  abandonAll(cell, end)
+  return false
+}
+
 /** The batch took place: its effects start and its callers hear of it. True to go on. */
-const commit = (cell: Cell, batch: Batch): boolean => {
+const complete = (cell: Cell, batch: Batch): boolean => {
   cell.state = batch.state
-  const { outcomes, steps } = batch
-  for (let index = 0; index < steps.length; index += 2) {
-    const event = steps[index] as Tagged
-    const state = steps[index + 1]
-    react(cell, event, state)
-    if (cell.watchers !== undefined) for (const watcher of cell.watchers) watcher(event, state)
+  if (batch.steps.length > 0 && cell.definition.observed) startEffects(cell, batch)
+  publish(cell, batch)
+  if (batch.next === "begin" && batch.failure === undefined) start(cell, batch)
+  if (cell.phase !== "turning") return endedWithin(cell)
+  if (batch.next === "end") {
+    if (batch.failure === undefined) end(cell, stopped)
+    else endFailed(cell, batch.failure)
+    return false
   }
-  for (const outcome of outcomes) outcome.happen(cell)
-  if (batch.records.length > 0 && cell.definition.snapshot !== undefined) {
-    snapshotIfDue(cell, batch)
+  if (batch.failure === undefined) return true
+  fail(cell, batch.failure)
+  rest(cell)
+  return false
+}
+
+/** Starts the effects of a batch, up to the first one that fails. */
+const startEffects = (cell: Cell, batch: Batch): void => {
+  const { failure, steps } = batch
+  try {
+    for (let index = 0; index < steps.length; index += 2) {
+      react(cell, steps[index] as Tagged, steps[index + 1])
+      if (batch.failure !== failure || cell.phase !== "turning") return
+    }
+  } catch (defect) {
+    batch.failure ??= Cause.die(defect)
   }
-  if (cell.phase !== "turning") return false
-  if (batch.next === "begin") start(cell, batch)
-  else if (batch.next === "crash") crash(cell, batch.cause)
-  else if (batch.next === "end") finish(cell)
-  return cell.phase === "turning"
 }
 
 const start = (cell: Cell, batch: Batch): void => {
   const { recovery } = batch
   const effect = cell.definition.start
-  if (effect === undefined || recovery === undefined) return
-  begin(cell, (state, self) => effect(state, self, recovery))
+  if (effect === undefined || recovery === undefined || cell.phase !== "turning") return
+  cell.batch = batch
+  try {
+    begin(cell, (state, self) => effect(state, self, recovery))
+  } catch (defect) {
+    batch.failure ??= Cause.die(defect)
+  }
+  cell.batch = undefined
+}
+
+/** Shows a stored batch to watchers and callers. One that throws does not keep it from others. */
+const publish = (cell: Cell, batch: Batch): void => {
+  const { outcomes, state, steps } = batch
+  cell.state = state
+  if (cell.watchers !== undefined) {
+    for (let index = 0; index < steps.length; index += 2) {
+      for (const watcher of cell.watchers) watcher(steps[index] as Tagged, steps[index + 1])
+    }
+  }
+  for (let index = 0; index < outcomes.length; index++) {
+    try {
+      outcomes[index]?.happen(cell)
+    } catch (defect) {
+      batch.failure ??= Cause.die(defect)
+    }
+  }
+  cell.batch = undefined
 }

@@ -1,0 +1,180 @@
+/**
+ * How a generation ends: with a crash, for a restart, or with the actor. Its Scope closes once,
+ * and every caller who waited is answered once.
+ */
+import * as assert from "node:assert/strict"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
+import * as Scope from "effect/Scope"
+import { Fenced } from "../../../schema/JournalRecord.ts"
+import { crashes } from "../Metrics.ts"
+import { abandonAll, abandonWaiting, explain, refuse } from "./answering.ts"
+import {
+  type Cell,
+  type Ending,
+  type EpochScope,
+  forgotten,
+  isPausing,
+  transition
+} from "./cell.ts"
+import { wake } from "./sending.ts"
+
+/** Whether another writer took over the history: then this actor must never write again. */
+export const isFenced = (cause: Cause.Cause<unknown>): boolean =>
+  cause.reasons.some((reason) => Cause.isFailReason(reason) && reason.error instanceof Fenced)
+
+export const endingOf = (cause: Cause.Cause<unknown>): Ending => ({
+  reason: isFenced(cause) ? "journal" : "crashed",
+  detail: explain(cause)
+})
+
+/**
+ * A defect or a failed effect ends the generation. A turn on the stack first answers its batch,
+ * and what is decided is still written.
+ */
+export const crash = (cell: Cell, cause: Cause.Cause<unknown>): void => {
+  const { batch, phase } = cell
+  if (phase === "turning") {
+    assert.ok(batch !== undefined)
+    batch.failure ??= cause
+  } else if (phase === "ready" || phase === "waiting") fail(cell, cause)
+}
+
+/** Ends the generation and reports it. */
+export const fail = (cell: Cell, cause: Cause.Cause<unknown>): void => {
+  const { context, definition, generation } = cell
+  transition(cell, "crashed")
+  Metric.withAttributes(crashes, { actor: definition.name }).updateUnsafe(1, context)
+  cell.life.crashed(cell, generation, cause)
+}
+
+/** Closes the generation's Scope, and then makes the actor halted or passive. */
+export const release = (cell: Cell, to: "halted" | "passive"): void => {
+  transition(cell, "releasing")
+  const close = closeGeneration(cell)
+  if (close === undefined) return released(cell, to)
+  const fiber = cell.fork(
+    Effect.andThen(
+      close,
+      Effect.sync(() => {
+        cell.fiber = undefined
+        // Meanwhile the actor may have ended.
+        if (cell.phase === "releasing") released(cell, to)
+      })
+    )
+  )
+  if (cell.phase === "releasing" || cell.phase === "ending") cell.fiber = fiber
+}
+
+const released = (cell: Cell, to: "halted" | "passive"): void => {
+  if (to === "halted" || isPausing(cell)) return halted(cell)
+  transition(cell, "passive")
+  cell.state = forgotten
+  if (cell.mailbox.length > 0) wake(cell)
+  else if (cell.closing) end(cell, { reason: "stopped", detail: "" })
+}
+
+/** No generation lives. */
+export const halted = (cell: Cell): void => {
+  transition(cell, "halted")
+  tellHalted(cell)
+}
+
+const tellHalted = (cell: Cell): void => {
+  const { halts } = cell
+  cell.halts = undefined
+  for (const tell of halts ?? []) tell()
+}
+
+/** Takes the Scope from the cell; undefined if there is nothing to close. */
+const closeGeneration = (cell: Cell): Effect.Effect<void> | undefined => {
+  const { definition, scope } = cell
+  cell.scope = undefined
+  // Without a history, what they wait for is forgotten.
+  if (!definition.durable) abandonWaiting(cell, { reason: "crashed", detail: "" })
+  if (scope === undefined) return undefined
+  const close = closeEpoch(cell, scope)
+  return cell.defects.overlapGenerations ? Effect.asVoid(Effect.forkDetach(close)) : close
+}
+
+/**
+ * Closes the Scope of an epoch, and waits for the one before it. A finalizer that fails is
+ * logged, since no caller waits who could handle it.
+ */
+export const closeEpoch = (cell: Cell, { before, scope }: EpochScope): Effect.Effect<void> => {
+  const close = Scope.close(scope, Exit.void).pipe(
+    Effect.catchCause((cause) =>
+      Effect.annotateLogs(Effect.logError("a finalizer failed", cause), { actor: cell.address })
+    )
+  )
+  return before === undefined ? close : Effect.andThen(close, Fiber.await(before))
+}
+
+/** Ends the actor for good. The first reason counts. */
+export const end = (cell: Cell, ending: Ending): void => {
+  const { batch, fiber, phase } = cell
+  if (phase === "ending" || phase === "ended") return
+  transition(cell, "ending")
+  cell.closing = true
+  cell.end = ending
+  cell.append = undefined
+  cell.unwritten = undefined
+  cell.idleTimer?.interruptUnsafe()
+  // A turn on the stack answers its batch itself.
+  if (batch !== undefined && phase !== "turning") {
+    cell.batch = undefined
+    refuse(cell, batch, ending)
+  }
+  abandonAll(cell, ending)
+  const close = closeGeneration(cell)
+  if (fiber === undefined && close === undefined) return over(cell)
+  cell.fork(
+    Effect.gen(function* () {
+      if (fiber !== undefined)
+        yield* phase === "recovering" ? Fiber.interrupt(fiber) : Fiber.await(fiber)
+      if (close !== undefined) yield* close
+      over(cell)
+    })
+  )
+}
+
+const over = (cell: Cell): void => {
+  transition(cell, "ended")
+  const told = cell.onEnd
+  cell.onEnd = undefined
+  for (const tell of told ?? []) tell()
+  tellHalted(cell)
+  cell.fork(Scope.close(cell.lifetime, Exit.void))
+}
+
+/** Ends an actor for good whose generation failed, and says why to the operator. */
+export const endFailed = (cell: Cell, cause: Cause.Cause<unknown>): void => {
+  if (cell.phase === "ending" || cell.phase === "ended") return
+  cell.fork(
+    Effect.logError("the actor has ended after a failure", cause).pipe(
+      Effect.annotateLogs({ actor: cell.address })
+    )
+  )
+  end(cell, endingOf(cause))
+}
+
+/** Calls back when the actor has ended; returns a function that takes the wish back. */
+export const onEnd = (cell: Cell, tell: () => void): (() => void) => {
+  if (cell.phase === "ended") {
+    tell()
+    return () => undefined
+  }
+  const waiting = (cell.onEnd ??= new Set())
+  waiting.add(tell)
+  return () => waiting.delete(tell)
+}
+
+/** Ends the actor and waits until everything is released. */
+export const endWith = (cell: Cell, ending: Ending): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    end(cell, ending)
+    return Effect.sync(onEnd(cell, () => resume(Effect.void)))
+  })
