@@ -18,8 +18,6 @@ export default {
     "which hears only in the end that all is in place; `waiting` is for a peer that takes",
     "connections and says nothing, `healed` the time to the first octets after a cut."
   ].join(" "),
-  // What moves memory as fast as it can depends on what else this machine's memory does.
-  rounds: 9,
   contestants: {
     net: byNet,
     server: byServer,

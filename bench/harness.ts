@@ -1,12 +1,25 @@
 /**
  * Races contestants against each other, each run in a process of its own.
  *
- * A bench is a file `bench/NAME.bench.ts` whose default export is a `Bench`. The rules are the
- * same for all of them: contestants take turns over the rounds, and each round starts with another
- * one; what a run finished is compared with what it was asked for; a figure is the median of its
- * rounds, and a ratio is the quotient of two such medians, so that it can be checked by hand.
+ * A bench is a file `bench/NAME.bench.ts` whose default export is a `Bench`. The rules are the same
+ * for all of them:
+ *
+ * - A round runs every contestant twice, in one order and then in its reverse (A B, B A), and takes
+ *   the mean of the two. A machine that slows down steadily meanwhile slows all of them equally.
+ * - After 7, 14 and 28 rounds (`looks`) the claims are judged by their intervals. Contestants of
+ *   claims that are undecided run on, the others are done. A race ends when all claims are decided,
+ *   after the last look, or when `raceSeconds` are over.
+ * - What a run finished is compared with what it was asked for. A contestant whose run fails is
+ *   reported and takes no further part; none of its figures count.
+ * - Nothing runs at a raised priority: the figures are those of a process as a user starts it.
+ * - Contestants of a claim touch equal amounts of memory: where one places bytes into buffers of
+ *   N bytes, the others read into and write from N bytes too, since a small buffer that stays in a
+ *   cache is not the same work. Memory that a contestant needs by its design (a queue, a slab) is
+ *   its cost and not made up for.
  */
 import { fork } from "node:child_process"
+import { strict as assert } from "node:assert"
+import { type Claim, type Figure, figuresOf, judge, looks } from "./statistics.ts"
 
 /** What one run of a contestant measured under one name. */
 export interface Outcome {
@@ -21,26 +34,11 @@ export interface Outcome {
 /** One run: measures by name, for example `{ tell: ..., ask: ... }`. It warms up by itself. */
 export type Contestant = () => Promise<Record<string, Outcome>> | Record<string, Outcome>
 
-/** A bar that a ratio or a figure is held against. */
-export type Bar = `${">=" | "<="} ${number}`
-
-/**
- * What is claimed. Figures are named `measure/contestant`, for example `tell/nact`.
- *
- * With `pair`: the first figure divided by the second meets the bar. With `figure`: it does by
- * itself, in its own unit.
- */
-export type Claim =
-  | { readonly pair: readonly [string, string]; readonly bar: Bar }
-  | { readonly figure: string; readonly bar: Bar }
-
 export interface Bench {
   /** One line: what is measured. */
   readonly title: string
   /** What makes it fair and what it leaves out, for the report. */
   readonly notes?: string
-  /** At least five, which is also the default. */
-  readonly rounds?: number
   /** The longest that one run may take, in seconds. Default 60: a run beyond it hangs. */
   readonly timeout?: number
   /** By name. Import what only one contestant needs inside of it. */
@@ -48,27 +46,15 @@ export interface Bench {
   readonly claims?: ReadonlyArray<Claim>
 }
 
-export interface Figure {
-  readonly name: string
-  readonly value: number
-  readonly unit: string
-  /** One value a round, in the order of the rounds. */
-  readonly rounds: ReadonlyArray<number>
-}
-
-/** A claim with its outcome. The unit is `ratio` for a pair, the figure's own otherwise. */
-export interface Verdict {
-  readonly name: string
-  readonly value: number
-  readonly unit: string
-  readonly pair?: readonly [string, string]
-  readonly bar: Bar
-  readonly holds: boolean
+/** A contestant that took no further part, and why. */
+export interface Failure {
+  readonly contestant: string
+  readonly reason: string
 }
 
 export interface Results {
   readonly figures: ReadonlyArray<Figure>
-  readonly verdicts: ReadonlyArray<Verdict>
+  readonly failures: ReadonlyArray<Failure>
 }
 
 /** Times `run(count)`, which answers how many it completed, and gives completions per second. */
@@ -85,41 +71,6 @@ export const rate = async (options: {
   const completed = await run(count)
   const seconds = (performance.now() - start) / 1000
   return { value: completed / seconds, unit, completed, expected: count }
-}
-
-export const median = (values: ReadonlyArray<number>): number => {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length >> 1
-  const upper = sorted[middle] ?? Number.NaN
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
-}
-
-const meets = (value: number, bar: Bar): boolean => {
-  const limit = Number(bar.slice(3))
-  return bar.startsWith(">=") ? value >= limit : value <= limit
-}
-
-/** Holds each claim against the figures. A claim about a figure that is not there is an error. */
-export const judge = (
-  figures: ReadonlyArray<Figure>,
-  claims: ReadonlyArray<Claim>
-): ReadonlyArray<Verdict> => {
-  const named = (name: string) => {
-    const figure = figures.find((figure) => figure.name === name)
-    if (figure === undefined) throw new Error(`no figure is named ${name}`)
-    return figure
-  }
-  return claims.map((claim) => {
-    const { bar } = claim
-    if ("figure" in claim) {
-      const { unit, value } = named(claim.figure)
-      return { name: claim.figure, value, unit, bar, holds: meets(value, bar) }
-    }
-    const { pair } = claim
-    const value = named(pair[0]).value / named(pair[1]).value
-    const name = `${pair[0]} : ${pair[1]}`
-    return { name, value, unit: "ratio", pair, bar, holds: meets(value, bar) }
-  })
 }
 
 /** Loads the bench that a module declares. */
@@ -157,40 +108,116 @@ export const compete = async (module: string, name: string): Promise<void> => {
   process.send?.(outcomes, () => process.exit())
 }
 
-const collect = (
-  series: Map<string, { unit: string; rounds: Array<number> }>,
-  contestant: string,
-  outcomes: Record<string, Outcome>
-) => {
-  for (const [measure, { completed, expected, unit, value }] of Object.entries(outcomes)) {
+/** Runs a contestant once. */
+export type Run = (contestant: string) => Promise<Record<string, Outcome>>
+
+/** What one run measured; throws if it did not do all that it was asked for. */
+const valuesOf = (contestant: string, outcomes: Record<string, Outcome>) =>
+  Object.entries(outcomes).map(([measure, { completed, expected, unit, value }]) => {
     const name = `${measure}/${contestant}`
     if (completed !== expected || !Number.isFinite(value)) {
       throw new Error(`${name} completed ${completed} of ${expected} (${value} ${unit})`)
     }
-    const entry = series.get(name) ?? { unit, rounds: [] }
-    series.set(name, entry)
+    return { name, unit, value }
+  })
+
+const contestantOf = (figure: string): string => figure.slice(figure.indexOf("/") + 1)
+
+/** Rounds that have been run: figures of the contestants that are in the race, and failures. */
+class Rounds {
+  readonly #series = new Map<string, { readonly unit: string; readonly rounds: Array<number> }>()
+  readonly #failures = new Map<string, string>()
+
+  get results(): Results {
+    const failures = [...this.#failures].map(([contestant, reason]) => ({ contestant, reason }))
+    return { figures: this.figures, failures }
+  }
+
+  get figures(): ReadonlyArray<Figure> {
+    return [...this.#series]
+      .filter(([name]) => !this.#failures.has(contestantOf(name)))
+      .map(([name, { rounds, unit }]) => ({ name, unit, rounds }))
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  /** Claims about figures that no contestant measures are mistakes of the bench. */
+  check(claims: ReadonlyArray<Claim>): void {
+    for (const name of claims.flatMap(figuresOf)) {
+      const failed = this.#failures.has(contestantOf(name))
+      if (!failed && !this.#series.has(name)) throw new Error(`no figure is named ${name}`)
+    }
+  }
+
+  /** Runs each contestant twice: in this order, then in its reverse. */
+  async add(names: ReadonlyArray<string>, run: Run): Promise<void> {
+    const first = new Map<string, number>()
+    for (const contestant of [...names, ...names.toReversed()]) {
+      if (this.#failures.has(contestant)) continue
+      try {
+        for (const { name, unit, value } of valuesOf(contestant, await run(contestant))) {
+          const before = first.get(name)
+          if (before === undefined) first.set(name, value)
+          else this.#put(name, unit, (before + value) / 2)
+        }
+      } catch (error) {
+        this.#failures.set(contestant, error instanceof Error ? error.message : String(error))
+      }
+    }
+  }
+
+  #put(name: string, unit: string, value: number): void {
+    const entry = this.#series.get(name) ?? { unit, rounds: [] }
+    assert(entry.unit === unit)
+    this.#series.set(name, entry)
     entry.rounds.push(value)
   }
 }
 
-/** Runs all rounds of the bench that a module declares. `watch` hears of each run before it. */
-export const race = async (
-  module: string,
-  watch: (round: number, rounds: number, contestant: string) => void = () => {}
+/** How long a race goes on for claims that are undecided: an hour, less than a night of benches. */
+const raceSeconds = 3600
+
+export interface RaceOptions {
+  /** Hears of each run before it. */
+  readonly watch?: (round: number, contestant: string) => void
+  /** Rounds after which the claims are judged. Default: `looks`. */
+  readonly looks?: ReadonlyArray<number>
+  /** Ends the race after the first look. Default: `raceSeconds`. */
+  readonly seconds?: number
+}
+
+/** Runs rounds of a bench until its claims are decided. */
+export const raceBy = async (
+  { claims = [], contestants }: Pick<Bench, "claims" | "contestants">,
+  run: Run,
+  options: RaceOptions = {}
 ): Promise<Results> => {
-  const bench = await load(module)
-  const rounds = Math.max(5, bench.rounds ?? 5)
-  const names = Object.keys(bench.contestants)
-  const series = new Map<string, { unit: string; rounds: Array<number> }>()
-  for (let round = 0; round < rounds; round++) {
-    const first = round % names.length
-    for (const name of [...names.slice(first), ...names.slice(0, first)]) {
-      watch(round + 1, rounds, name)
-      collect(series, name, await inProcess(module, name, bench.timeout ?? 60))
+  const until = performance.now() + 1000 * (options.seconds ?? raceSeconds)
+  const rounds = new Rounds()
+  let names = Object.keys(contestants)
+  let round = 0
+  for (const look of options.looks ?? looks) {
+    while (round < look) {
+      // Fewer rounds than the first look has decide nothing.
+      if (round >= looks[0]! && performance.now() > until) return rounds.results
+      const first = round % names.length
+      round += 1
+      await rounds.add([...names.slice(first), ...names.slice(0, first)], (contestant) => {
+        options.watch?.(round, contestant)
+        return run(contestant)
+      })
+      rounds.check(claims)
     }
+    const undecided = claims.filter((claim) => judge(rounds.figures, claim).finding === "undecided")
+    const needed = new Set(undecided.flatMap(figuresOf).map(contestantOf))
+    names = names.filter((name) => needed.has(name))
+    if (names.length === 0) break
   }
-  const figures = [...series]
-    .map(([name, { rounds, unit }]) => ({ name, value: median(rounds), unit, rounds }))
-    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
-  return { figures, verdicts: judge(figures, bench.claims ?? []) }
+  return rounds.results
+}
+
+/** Races the bench that a module declares, each run in a process of its own. */
+export const race = async (module: string, options?: RaceOptions): Promise<Results> => {
+  const bench = await load(module)
+  const { timeout = 60 } = bench
+  return raceBy(bench, (contestant) => inProcess(module, contestant, timeout), options)
 }

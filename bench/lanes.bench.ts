@@ -32,7 +32,6 @@ export default {
     "worker can add. `short` is what both ends of a connection cost together that carries one",
     "frame there and one back."
   ].join(" "),
-  rounds: 5,
   timeout: 60,
   contestants: {
     "net-onread": async () => ({

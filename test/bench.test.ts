@@ -1,7 +1,7 @@
 /**
  * Goal: what the bench harness prints can be believed.
- * Method: it races a bench with known figures in real processes, and must refuse runs that lose
- * work, hang or throw.
+ * Method: it races a bench with known figures in real processes, and must report runs that lose
+ * work, hang or throw, and average none of them. `benchStatistics.test.ts` has the intervals.
  */
 import { spawnSync } from "node:child_process"
 import {
@@ -9,78 +9,126 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync
 } from "node:fs"
-import { tmpdir } from "node:os"
+import { cpus, getPriority, tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, afterEach, assert, beforeAll, describe, it, vi } from "@effect/vitest"
-import { judge, median, race, rate } from "../bench/harness.ts"
+import { race, raceBy, rate } from "../bench/harness.ts"
 import { waitedAtMost } from "../bench/lanes/waits.ts"
-import { jsonLines, markdown, stored, table } from "../bench/report.ts"
+import { jsonLines, keep, markdown, type Run, runOf, table } from "../bench/report.ts"
+import { type Claim, judge, median } from "../bench/statistics.ts"
+import broken from "./fixtures/broken.bench.ts"
 import fake from "./fixtures/fake.bench.ts"
 
 const fixture = (name: string) => new URL(`./fixtures/${name}.bench.ts`, import.meta.url).href
-
-const rejection = async (run: Promise<unknown>): Promise<string> => {
-  try {
-    await run
-  } catch (error) {
-    return String(error)
-  }
-  return "it was accepted"
-}
 
 describe("the race", () => {
   afterEach(() => {
     vi.unstubAllEnvs()
   })
 
-  it("takes turns in separate processes, at least five rounds, and takes medians", async () => {
+  it("runs a round in one order and in its reverse, in processes of usual priority", async () => {
     const directory = mkdtempSync(join(tmpdir(), "handfast-bench-"))
     const log = join(directory, "log")
     vi.stubEnv("FAKE_BENCH_LOG", log)
-    const results = await race(fixture("fake"))
-    const runs = readFileSync(log, "utf8").trim().split("\n")
+    const results = await race(fixture("fake"), { looks: [2] })
+    const runs = readFileSync(log, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => line.split(" "))
     rmSync(directory, { recursive: true })
 
-    const order = runs.map((line) => line.split(" ")[0])
-    assert.deepStrictEqual(order.slice(0, 4), ["slow", "quick", "quick", "slow"])
-    assert.strictEqual(runs.length, 10)
-    assert.strictEqual(new Set(runs.map((line) => line.split(" ")[1])).size, 10)
     assert.deepStrictEqual(
-      results.figures.map(({ name, rounds, unit, value }) => [name, value, unit, rounds.length]),
-      [
-        ["idle/quick", 100, "B", 5],
-        ["tell/quick", 30, "msg/s", 5],
-        ["tell/slow", 10, "msg/s", 5]
-      ]
+      runs.map(([contestant]) => contestant),
+      ["slow", "quick", "quick", "slow", "quick", "slow", "slow", "quick"]
     )
+    assert.strictEqual(new Set(runs.map(([, pid]) => pid)).size, runs.length)
     assert.deepStrictEqual(
-      results.verdicts.map(({ holds, value }) => [value, holds]),
-      [
-        [3, true],
-        [3, false]
-      ]
+      [...new Set(runs.map(([, , priority]) => priority))],
+      [`${getPriority()}`]
     )
+    assert.deepStrictEqual(results, {
+      figures: [
+        { name: "idle/quick", unit: "B", rounds: [100, 100] },
+        { name: "tell/quick", unit: "msg/s", rounds: [30, 30] },
+        { name: "tell/slow", unit: "msg/s", rounds: [10, 10] }
+      ],
+      failures: []
+    })
   })
 
-  it("refuses a run that completed less than it was asked for", async () => {
-    assert.include(await rejection(race(fixture("broken"))), "completed 3 of 4")
+  it("takes the mean of a round's two runs", async () => {
+    let value = 0
+    const { figures } = await raceBy(
+      { contestants: { a: () => ({}) } },
+      () => Promise.resolve({ tell: { value: value++, unit: "", completed: 1, expected: 1 } }),
+      { looks: [3] }
+    )
+    assert.deepStrictEqual(figures, [{ name: "tell/a", unit: "", rounds: [0.5, 2.5, 4.5] }])
+  })
+
+  const failing = async (how: string) => {
+    vi.stubEnv("BROKEN_BENCH", how)
+    const runs: Array<string> = []
+    const watch = (_: number, contestant: string) => runs.push(contestant)
+    const { failures, figures } = await race(fixture("broken"), { watch, looks: [2] })
+    // It is not run again, none of its figures count, and the other one goes on.
+    assert.deepStrictEqual(runs, ["sound", "broken", "sound", "sound", "sound"])
+    assert.deepStrictEqual(
+      figures.map(({ name, rounds }) => [name, rounds.length]),
+      [["tell/sound", 2]]
+    )
+    assert.strictEqual(judge(figures, broken.claims[0]!).finding, "not measured")
+    assert.deepStrictEqual(
+      failures.map(({ contestant }) => contestant),
+      ["broken"]
+    )
+    return failures[0]!.reason
+  }
+
+  it("reports a run that completed less than it was asked for", async () => {
+    assert.include(await failing("loses"), "tell/broken completed 3 of 4")
   })
 
   it("stops a run that hangs, and names it", async () => {
-    vi.stubEnv("BROKEN_BENCH", "hangs")
-    assert.include(await rejection(race(fixture("broken"))), "broken was stopped after 1 s")
+    assert.include(await failing("hangs"), "broken was stopped after 5 s")
   })
 
-  it("refuses a run that throws, and shows what it printed", async () => {
-    vi.stubEnv("BROKEN_BENCH", "throws")
-    const reason = await rejection(race(fixture("broken")))
+  it("reports a run that throws, with what it printed", async () => {
+    const reason = await failing("throws")
     assert.include(reason, "broken ended with 1")
     assert.include(reason, "Error: planted")
+  })
+
+  it("drops the earlier rounds of a contestant that fails later", async () => {
+    let runs = 0
+    const { failures, figures } = await raceBy(
+      { contestants: { a: () => ({}) } },
+      () => {
+        if (++runs === 5) return Promise.reject(new Error("planted"))
+        return Promise.resolve({ tell: { value: 1, unit: "", completed: 1, expected: 1 } })
+      },
+      { looks: [4] }
+    )
+    assert.deepStrictEqual(figures, [])
+    assert.deepStrictEqual(failures, [{ contestant: "a", reason: "planted" }])
+    assert.strictEqual(runs, 5)
+  })
+
+  it("refuses a claim about a figure that no contestant measures, after one round", async () => {
+    let runs = 0
+    const claims: ReadonlyArray<Claim> = [{ pair: ["tell/a", "ask/a"], bar: ">= 1" }]
+    const refused = await raceBy({ contestants: { a: () => ({}) }, claims }, () => {
+      runs++
+      return Promise.resolve({ tell: { value: 1, unit: "", completed: 1, expected: 1 } })
+    }).catch(String)
+    assert.strictEqual(refused, "Error: no figure is named ask/a")
+    assert.strictEqual(runs, 2)
   })
 })
 
@@ -102,13 +150,6 @@ describe("figures", () => {
     assert.approximately(waitedAtMost([0, 100], 0, 50), 99.5, 0.1)
   })
 
-  it("a claim about a figure that nobody measured is an error", () => {
-    assert.throws(
-      () => judge([], [{ pair: ["a/b", "c/d"], bar: ">= 1" }]),
-      "no figure is named a/b"
-    )
-  })
-
   it("rate counts completions and warms up before", async () => {
     const asked: Array<number> = []
     const outcome = await rate({
@@ -127,50 +168,132 @@ describe("figures", () => {
 
 describe("what is printed", () => {
   const figures = [
-    { name: "tell/quick", value: 31234.5, unit: "msg/s", rounds: [30000, 32000] },
-    { name: "tell/slow", value: 10, unit: "msg/s", rounds: [10] }
+    { name: "tell/quick", unit: "msg/s", rounds: [30, 31, 32, 33, 34, 35, 31234.5] },
+    { name: "tell/slow", unit: "msg/s", rounds: [10, 10, 10, 10, 10, 10, 10] },
+    { name: "wait/slow", unit: "ms", rounds: [4] }
   ]
-  const verdicts = judge(figures, [{ pair: ["tell/quick", "tell/slow"], bar: ">= 2" }])
+  const claims: ReadonlyArray<Claim> = [
+    { pair: ["tell/quick", "tell/slow"], bar: ">= 2" },
+    { figure: "wait/slow", bar: "<= 5" },
+    { figure: "wait/gone", bar: "<= 5" }
+  ]
+  const failures = [{ contestant: "gone", reason: "contestant gone ended with 1\nplanted" }]
+  const results = { figures, failures }
 
   it("one JSON object a line", () => {
-    const lines = jsonLines({ figures, verdicts }).split("\n")
+    const lines = jsonLines(claims, results).split("\n")
     assert.deepStrictEqual(
       lines.map((line) => JSON.parse(line)),
       [
-        { name: "tell/quick", value: 31234.5, unit: "msg/s" },
-        { name: "tell/slow", value: 10, unit: "msg/s" },
+        { name: "tell/quick", unit: "msg/s", value: 33, low: 30, high: 31234.5, rounds: 7 },
+        { name: "tell/slow", unit: "msg/s", value: 10, low: 10, high: 10, rounds: 7 },
+        { name: "wait/slow", unit: "ms", value: 4, low: null, high: null, rounds: 1 },
         {
           name: "tell/quick : tell/slow",
-          value: 3123.45,
           unit: "ratio",
-          pair: ["tell/quick", "tell/slow"],
           bar: ">= 2",
-          holds: true
-        }
+          finding: "holds",
+          value: 3.3,
+          low: 3,
+          high: 3123.45
+        },
+        {
+          name: "wait/slow",
+          unit: "ms",
+          bar: "<= 5",
+          finding: "undecided",
+          value: 4,
+          low: null,
+          high: null
+        },
+        { name: "wait/gone", unit: "", bar: "<= 5", finding: "not measured" },
+        { contestant: "gone", reason: "contestant gone ended with 1\nplanted" }
       ]
     )
   })
 
   it("an aligned table", () => {
     assert.strictEqual(
-      table({ figures, verdicts }),
+      table(claims, results),
       [
-        "figure                   median  unit   lowest – highest",
-        "tell/quick               31,230  msg/s  30,000 – 32,000",
-        "tell/slow                    10  msg/s  10 – 10",
+        "figure                  median  95 % interval   unit     rounds",
+        "tell/quick                  33  30 – 31,230     msg/s    7",
+        "tell/slow                   10  10 – 10         msg/s    7",
+        "wait/slow                    4  too few rounds  ms       1",
         "",
-        "claim                     value  bar    verdict",
-        "tell/quick : tell/slow  3123.45  >= 2   holds"
+        "claim                    value  95 % interval   bar      verdict",
+        "tell/quick : tell/slow     3.3  3 – 3,123       >= 2     holds",
+        "wait/slow                    4  too few rounds  <= 5 ms  undecided",
+        "wait/gone                                       <= 5     not measured",
+        "failed: gone: contestant gone ended with 1 planted"
       ].join("\n")
     )
   })
 
-  it("a report with the machine and the command that repeats it", () => {
-    const text = markdown([stored("fake", fake, { figures, verdicts })])
+  const bench = { ...fake, claims }
+  const run = (processor: string, at: string, all: Run["figures"] = figures): Run => ({
+    ...results,
+    figures: all,
+    processor,
+    machine: "2 processors",
+    at
+  })
+  const slower = figures.map(({ name, unit }) => ({ name, unit, rounds: Array<number>(7).fill(1) }))
+
+  it("keeps the last run of each processor, be it better or worse", () => {
+    const first = keep([], run("B", "2026-01-01"))
+    const both = keep(first, run("A", "2026-01-02"))
+    const last = keep(both, run("B", "2026-01-03", slower))
+    assert.deepStrictEqual(
+      last.map(({ at, processor }) => [processor, at]),
+      [
+        ["A", "2026-01-02"],
+        ["B", "2026-01-03"]
+      ]
+    )
+    assert.deepStrictEqual(last[1]!.figures, slower)
+  })
+
+  it("a report of a claim on all processors, of which each must hold", () => {
+    const stored = [run("A", "2026-01-02"), run("B", "2026-01-03", slower)]
+    const text = markdown([{ name: "fake", bench, stored }])
     assert.include(text, "## fake\n\nKnown figures.")
-    assert.include(text, `Node ${process.versions.node}`)
-    assert.include(text, "| tell/quick : tell/slow | 3123.45 | >= 2 | holds |")
+    assert.include(text, "| claim | bar | A | B | on all |")
+    assert.include(
+      text,
+      "| tell/quick : tell/slow | >= 2 | 3.3 (3 – 3,123): holds | " +
+        "1 (1 – 1): does not hold | does not hold |"
+    )
+    assert.include(
+      text,
+      "| wait/slow | <= 5 ms | 4 (too few rounds): undecided | 1 (1 – 1): holds | undecided |"
+    )
+    assert.include(text, "| wait/gone | <= 5 | not measured | not measured | not measured |")
+    assert.include(text, "On A, 2026-01-02: 2 processors.")
+    assert.include(text, "failed: gone: contestant gone ended with 1 planted")
     assert.include(text, "npm run bench -- fake --json")
+  })
+
+  it("a run is that of this machine", () => {
+    const { at, machine, processor } = runOf(results)
+    assert.include(machine, `Node ${process.versions.node}`)
+    assert.strictEqual(processor, cpus()[0]?.model.trim())
+    assert.approximately(Date.parse(at), Date.now(), 60_000)
+  })
+})
+
+describe("what is stored", () => {
+  const results = fileURLToPath(new URL("../bench/results/", import.meta.url))
+
+  it.each(readdirSync(results))("%s has one run of each processor model, with figures", (file) => {
+    const runs: ReadonlyArray<Run> = JSON.parse(readFileSync(join(results, file), "utf8"))
+    const processors = runs.map(({ processor }) => processor)
+    assert.deepStrictEqual(processors, [...new Set(processors)].toSorted())
+    for (const { at, failures, figures } of runs) {
+      assert.isNotNaN(Date.parse(at))
+      assert.isArray(failures)
+      assert.isNotEmpty(figures.flatMap(({ rounds }) => rounds))
+    }
   })
 })
 
@@ -183,10 +306,12 @@ describe("the command", () => {
 
   beforeAll(() => {
     mkdirSync(join(copy, "docs"))
-    for (const file of ["run", "harness", "report"]) {
+    for (const file of ["run", "harness", "report", "statistics"]) {
       cpSync(join(root, `bench/${file}.ts`), join(copy, `bench/${file}.ts`))
     }
-    cpSync(join(root, "test/fixtures/fake.bench.ts"), join(copy, "bench/fake.bench.ts"))
+    for (const file of ["broken", "fake"]) {
+      cpSync(join(root, `test/fixtures/${file}.bench.ts`), join(copy, `bench/${file}.bench.ts`))
+    }
     cpSync(join(root, "package.json"), join(copy, "package.json"))
     symlinkSync(join(root, "node_modules"), join(copy, "node_modules"))
   })
@@ -194,29 +319,60 @@ describe("the command", () => {
   afterAll(() => rmSync(copy, { recursive: true }))
 
   it("lists what there is, and refuses what there is not", () => {
-    assert.strictEqual(bench().stdout, "fake           Known figures\n")
+    assert.strictEqual(
+      bench().stdout,
+      "broken         Runs that must be refused\nfake           Known figures\n"
+    )
     const refused = bench("nosuch")
     assert.strictEqual(refused.status, 2)
-    assert.include(refused.stderr, "No bench is named nosuch; there are: fake")
+    assert.include(refused.stderr, "No bench is named nosuch; there are: broken, fake")
+    const rounds = bench("fake", "--rounds", "few")
+    assert.strictEqual(rounds.status, 2)
+    assert.include(rounds.stderr, "--rounds wants a number of rounds, not few")
   })
 
   it("prints a table and keeps nothing, unless it is asked for JSON", () => {
-    const { status, stdout } = bench("fake")
+    const { status, stdout } = bench("fake", "--rounds", "1")
     assert.strictEqual(status, 0)
-    assert.include(stdout, "tell/quick : tell/slow")
+    assert.match(stdout, /tell\/quick : tell\/slow +3 +too few rounds +>= 2 +undecided/)
     assert.isFalse(existsSync(join(copy, "bench/results")))
   })
 
-  it("keeps a run and writes the report from it", () => {
+  it("runs a few rounds to see that a bench works, and keeps nothing", () => {
+    const { status, stdout } = bench("fake", "--rounds", "1", "--json")
+    assert.strictEqual(status, 0)
+    assert.strictEqual(JSON.parse(stdout.split("\n")[0]!).rounds, 1)
+    assert.isFalse(existsSync(join(copy, "bench/results")))
+  })
+
+  it("ends with code 1 if a contestant failed", () => {
+    const { status, stdout } = bench("broken", "--rounds", "1")
+    assert.strictEqual(status, 1)
+    assert.include(stdout, "failed: broken: tell/broken completed 3 of 4")
+  })
+
+  // Twenty-eight processes, one after the other.
+  it("keeps a run and writes the report from it", { timeout: 120_000 }, () => {
     const { status, stdout } = bench("fake", "--json")
     assert.strictEqual(status, 0)
     assert.deepStrictEqual(JSON.parse(stdout.split("\n")[0]!), {
       name: "idle/quick",
+      unit: "B",
       value: 100,
-      unit: "B"
+      low: 100,
+      high: 100,
+      rounds: 7
     })
+    const kept: ReadonlyArray<Run> = JSON.parse(
+      readFileSync(join(copy, "bench/results/fake.json"), "utf8")
+    )
+    assert.deepStrictEqual(
+      kept.map(({ figures }) => figures.map(({ rounds }) => rounds.length)),
+      [[7, 7, 7]]
+    )
     assert.strictEqual(bench("--report").status, 0)
     const report = readFileSync(join(copy, "docs/BENCHMARKS.md"), "utf8")
-    assert.include(report, "| tell/quick | 30 | msg/s | 30 – 30 |")
+    assert.include(report, "| tell/quick | 30 | 30 – 30 | msg/s | 7 |")
+    assert.notInclude(report, "## broken")
   })
 })

@@ -17,7 +17,8 @@ import { SimFabric } from "../../src/native/sim/SimFabric.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
 import type { Epoch } from "../../src/schema/Epoch.ts"
 import * as Gid from "../../src/schema/Gid.ts"
-import { median, type Outcome } from "../harness.ts"
+import type { Outcome } from "../harness.ts"
+import { median } from "../statistics.ts"
 
 /**
  * As many again warm up. Each leaves two ports that nobody may use for a minute, and a kernel that

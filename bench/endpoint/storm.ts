@@ -16,7 +16,8 @@ import { SimFabric } from "../../src/native/sim/SimFabric.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
 import type { Epoch } from "../../src/schema/Epoch.ts"
 import { half } from "./handshake.ts"
-import { median, type Outcome } from "../harness.ts"
+import type { Outcome } from "../harness.ts"
+import { median } from "../statistics.ts"
 
 const sizes = [240, 1_000]
 const rounds = 5

@@ -2,7 +2,8 @@
 import { execFile, spawn } from "node:child_process"
 import * as net from "node:net"
 import * as Effect from "effect/Effect"
-import { type Outcome, median } from "../harness.ts"
+import type { Outcome } from "../harness.ts"
+import { median } from "../statistics.ts"
 import { layer, type On } from "./ends.ts"
 import { connected, elsewhere } from "./writes.ts"
 

@@ -7,7 +7,8 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
 import { SendRequest } from "../../src/native/verbs/WorkRequest.ts"
-import { median, type Outcome } from "../harness.ts"
+import type { Outcome } from "../harness.ts"
+import { median } from "../statistics.ts"
 import { end, layer, memoryBytes, type On } from "./ends.ts"
 
 /** Chunks, and how many of them are a run: about a second. */
