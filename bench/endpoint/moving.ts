@@ -10,7 +10,7 @@ import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { Relay } from "../../src/cli/start/relay.ts"
 import type { Address } from "../../src/native/verbs/Connection.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
-import { memoryBytes } from "../iwarp/ends.ts"
+import { memoryBytes } from "../iwarp/memory.ts"
 import { byIwarp, elsewhere, sizes, timed } from "../iwarp/writes.ts"
 import type { Outcome } from "../harness.ts"
 

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import { TransferEngine } from "../../src/actors/endpoint/TransferEngine.ts"
 import { TransferNode } from "../../src/actors/endpoint/TransferNode.ts"
-import { memoryBytes } from "../iwarp/ends.ts"
+import { memoryBytes } from "../iwarp/memory.ts"
 import { node } from "./moving.ts"
 
 const program = Effect.gen(function* () {

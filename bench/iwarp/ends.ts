@@ -3,11 +3,9 @@ import * as Effect from "effect/Effect"
 import { CompletionBatch } from "../../src/native/verbs/Completion.ts"
 import { ReceiveRequest, SendRequest } from "../../src/native/verbs/WorkRequest.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
+import { memoryBytes } from "./memory.ts"
 
 export type On = "worker" | "main"
-
-/** Octets of the memory that is written from and to: larger than a cache of the second level. */
-export const memoryBytes = 1 << 22
 
 const access = ["local-write", "remote-write"] as const
 

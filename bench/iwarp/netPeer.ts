@@ -5,8 +5,24 @@
  * node netPeer.ts sink|echo
  */
 import * as net from "node:net"
+import { memoryBytes } from "./memory.ts"
 
 const [, , kind] = process.argv
+
+const pieceBytes = 65_536
+
+/**
+ * Where the next read goes: through as much memory as iWARP places into, as the program in C does,
+ * since one buffer of 64 KiB would stay in the processor's cache.
+ */
+const pieces = () => {
+  const memory = new Uint8Array(memoryBytes).fill(1)
+  let at = 0
+  return {
+    next: () => memory.subarray(at, at + pieceBytes),
+    filled: (length: number) => void (at = (at + length) % (memoryBytes - pieceBytes))
+  }
+}
 
 const sink = (socket: net.Socket) => {
   let left = -1
@@ -26,9 +42,11 @@ const server = net.createServer({ pauseOnConnect: true }, (accepted) => {
   const handle = owner._handle
   owner._handle = null
   let take: ReturnType<typeof sink> | undefined
+  const { filled, next } = pieces()
   const onread = {
-    buffer: new Uint8Array(65_536),
+    buffer: next,
     callback: (length: number, bytes: Uint8Array) => {
+      filled(length)
       take?.(length, bytes)
       return true
     }

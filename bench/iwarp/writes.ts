@@ -9,7 +9,8 @@ import * as Effect from "effect/Effect"
 import { SendRequest } from "../../src/native/verbs/WorkRequest.ts"
 import type { Outcome } from "../harness.ts"
 import { median } from "../statistics.ts"
-import { end, layer, memoryBytes, type On } from "./ends.ts"
+import { end, layer, type On } from "./ends.ts"
+import { memoryBytes } from "./memory.ts"
 
 /** Chunks, and how many of them are a run: about a second. */
 export const sizes = {
