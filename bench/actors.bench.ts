@@ -134,8 +134,9 @@ export default {
     "idle-supervised": async () => ({ memory: await idle(true, "none") })
   },
   claims: [
-    { pair: ["ask/handfast", "ask/queue"], bar: ">= 2" },
-    { pair: ["ask/handfast", "ask/plain"], bar: ">= 0.5" },
+    { pair: ["ask/handfast", "ask/queue"], bar: ">= 1.5" },
+    { pair: ["ask/handfast", "ask/plain"], bar: ">= 0.7" },
+    { pair: ["ask/handfast-journal", "ask/handfast"], bar: ">= 0.25" },
     { pair: ["ask/handfast", "ask/nact"], bar: ">= 1" },
     { pair: ["ask/handfast", "ask/xstate"], bar: ">= 1" },
     { pair: ["tell/handfast", "tell/nact"], bar: ">= 1" },

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Ref from "effect/Ref"
 import * as Chaos from "../src/actors/kernel/Chaos.ts"
+import * as EndpointSimulation from "../src/testing/EndpointSimulation.ts"
 import { Sim } from "../src/testing/index.ts"
 import { type Bench, type Outcome, rate } from "./harness.ts"
 
@@ -63,6 +64,23 @@ const runs = () =>
       )
   })
 
+/**
+ * Whole runs of the endpoint scenario, by the processor's time: what else the machine does then
+ * counts little. As a test runs them, with the share that is run twice to compare.
+ */
+const scenario = async (): Promise<Outcome> => {
+  const program = EndpointSimulation.program()
+  const explore = (seeds: number) => Effect.runPromise(Sim.explore(program, { seeds }))
+  const count = 60
+  await explore(count / 4)
+  const before = process.cpuUsage()
+  const report = await explore(count)
+  const { system, user } = process.cpuUsage(before)
+  const completed = report.runs - report.failures
+  const value = completed / ((system + user) / 1e6)
+  return { value, unit: "seeds/CPU-s", completed, expected: count }
+}
+
 /** A process that does nothing but wait, for a thousand days. */
 const idle = async (): Promise<{ readonly virtual: Outcome; readonly real: Outcome }> => {
   const days = 1000
@@ -111,11 +129,13 @@ export default {
   title: "Seeded simulation: steps, whole runs, idle time, and what a chaos site costs outside",
   notes:
     "steps: eight fibers that yield in a loop. runs: a program of three fibers, world included. " +
+    "endpoint: the scenario of `handfast simulate endpoint`, three hosts under faults. " +
     "idle: a thousand virtual days of hourly sleeps against the real time they take. " +
     "messages: two fibers and a bounded queue, simulated and on Effect's own scheduler. " +
     "passes: a chaos site outside of a simulation against Effect's smallest operation.",
   contestants: {
     world: async () => ({ steps: await steps(), runs: await runs() }),
+    endpoint: async () => ({ seeds: await scenario() }),
     idle,
     simulated: async () => ({ messages: await messages(1) }),
     live: async () => ({ messages: await messages(undefined) }),
@@ -123,6 +143,7 @@ export default {
     operation: async () => ({ passes: await passes(Effect.sync(() => {})) })
   },
   claims: [
+    { figure: "seeds/endpoint", bar: ">= 15" },
     { pair: ["virtual/idle", "real/idle"], bar: ">= 1000000" },
     { pair: ["passes/site", "passes/operation"], bar: ">= 0.5" }
   ]

@@ -18,7 +18,7 @@ export type Writer = (
   index: number
 ) => Effect.Effect<Effect.Effect<unknown, unknown>, unknown, Journal | Scope.Scope>
 
-const names = Array.from({ length: ACTORS }, (_, index) => `actor ${index}`)
+export const names = Array.from({ length: ACTORS }, (_, index) => `actor ${index}`)
 
 class Moved {
   readonly type = "Moved"
