@@ -13,7 +13,8 @@ export default {
     "bench/*.bench.ts",
     "examples/*.ts",
     "test/fixtures/*.ts",
-    "test/types/*.tst.ts"
+    "test/types/*.tst.ts",
+    "vitest.mutate.config.ts"
   ],
   ignoreExportsUsedInFile: { interface: true, type: true },
   // Real peers of tests, see test/peers.ts, and what benches run if it is there.
@@ -21,6 +22,8 @@ export default {
   ignoreDependencies: [
     // The name under which TypeScript 7 finds the diagnostics of @effect/tsgo.
     "@effect/language-service",
+    // Loaded by Stryker, which is told its name.
+    "@stryker-mutator/vitest-runner",
     // Loaded lazily by the libibverbs provider.
     "koffi"
   ]
