@@ -10,7 +10,9 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
+import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import type { Actor } from "./Actor.ts"
 import { MailboxFull, Stopped } from "./ActorError.ts"
 import type { Behavior, Tagged } from "./Behavior.ts"
@@ -44,7 +46,8 @@ export const group = <State, Commands extends Rpc.Any, Signal extends Tagged, E,
 }
 
 /**
- * Serves a running actor: each procedure asks it.
+ * Serves a running actor: each procedure asks it. A command that answers with a stream streams the
+ * actor's answer to the caller.
  *
  * @category layers
  * @since 0.1.0
@@ -53,15 +56,22 @@ export const layer = <State, Commands extends Rpc.Any, E>(
   served: Group<Commands>,
   actor: Actor<State, Commands, E>
 ): Layer.Layer<Rpc.ToHandler<Rpc.AddError<Commands, typeof MailboxFull | typeof Stopped>>> => {
-  const ask = actor.ask as unknown as Readonly<Record<string, (payload: unknown) => never>>
+  const commands = actor.ask as unknown as Readonly<Record<string, (payload: unknown) => Answered>>
   const handlers = Object.fromEntries(
-    [...served.requests.keys()].map((tag: string) => [
-      tag,
-      (payload: unknown) => Effect.suspend(() => ask[tag]?.(payload) ?? unknownCommand(tag))
-    ])
+    [...served.requests].map(([tag, command]: [string, Rpc.Any]) => {
+      const ask = (payload: unknown): Answered =>
+        Effect.suspend(() => commands[tag]?.(payload) ?? unknownCommand(tag))
+      return [tag, isStreaming(command) ? (payload: unknown) => Stream.unwrap(ask(payload)) : ask]
+    })
   )
   // The handlers are made from the group itself, so they fit it; the type checker cannot see it.
   return served.toLayer(handlers as never) as never
 }
+
+type Answered = Effect.Effect<never, unknown>
+
+const isStreaming = (command: Rpc.Any): boolean =>
+  // `Rpc.Any` hides the schemas that every Rpc has.
+  RpcSchema.isStreamSchema((command as unknown as Rpc.AnyWithProps).successSchema)
 
 const unknownCommand = (tag: string) => Effect.die(new Error(`the actor knows no ${tag}`))
