@@ -19,9 +19,7 @@ const Counter = Behavior.make("Counter", {
   initial: { sum: 0 },
   decide: {
     Add: (_, { n }) =>
-      Decision.persist(Added.make({ n })).pipe(
-        Decision.thenReply((state: { sum: number }) => state.sum)
-      )
+      Decision.persist(Added.make({ n })).pipe(Decision.thenReply((state) => state.sum))
   },
   evolve: { Added: ({ sum }, { n }) => ({ sum: sum + n }) }
 })

@@ -77,6 +77,57 @@ describe("a decision that lets its caller wait", () => {
   })
 })
 
+describe("a reply made from the state", () => {
+  it("K12: sees the behavior's state where it is written", () => {
+    Behavior.make("Seat", {
+      ...base,
+      decide: {
+        Take: (seat, { by }) =>
+          seat._tag === "Taken"
+            ? Decision.fail(new Taken({ by: seat.by }))
+            : Decision.persist(new Took({ by })).pipe(
+                Decision.thenReply((after) => {
+                  expect(after).type.toBe<Seat>()
+                  return 1
+                })
+              ),
+        Leave: (seat) =>
+          seat._tag === "Free"
+            ? Decision.none
+            : Decision.thenReply(Decision.persist(new Left()), (after) => {
+                expect(after).type.toBe<Seat>()
+              })
+      },
+      evolve: { Took: (seat) => seat, Left: (seat) => seat }
+    })
+  })
+
+  it("K12: cannot be made from the state of another behavior", () => {
+    Behavior.make("Seat", {
+      ...base,
+      decide: {
+        // @ts-expect-error is not assignable to type
+        Take: () => took.pipe(Decision.thenReply((after: { readonly rows: number }) => after.rows)),
+        Leave: () => Decision.none
+      },
+      evolve: { Took: (seat) => seat, Left: (seat) => seat }
+    })
+  })
+
+  it("may be followed by what becomes of the actor", () => {
+    const last = took.pipe(
+      Decision.thenReply((seat: Seat) => seat._tag),
+      Decision.thenStop
+    )
+    expect(last).type.toBe<Decision.Decision<Took, "Free" | "Taken", never, Seat>>()
+  })
+
+  it("may be promised without naming the state", () => {
+    const seated = took.pipe(Decision.thenReply((seat: Seat) => seat._tag.length))
+    expect(seated).type.toBeAssignableTo<Decision.Decision<Took, number>>()
+  })
+})
+
 describe("a behavior", () => {
   it("needs what its effects need, and a journal; their Scope is its own", () => {
     expect<Actor.Services<typeof seat>>().type.toBe<Bell | Journal>()

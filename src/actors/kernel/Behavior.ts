@@ -135,7 +135,7 @@ type DecideTable<State, Commands extends Rpc.Any, Signal extends Tagged, Event> 
     state: State,
     message: Message<Commands, Signal, Tag>,
     circumstances: Circumstances
-  ) => Decision<Event, Answer<Commands, Tag>, Failure<Commands, Tag>>
+  ) => Decision<Event, Answer<Commands, Tag>, Failure<Commands, Tag>, State>
 }
 
 type Message<Commands extends Rpc.Any, Signal extends Tagged, Tag extends string> =

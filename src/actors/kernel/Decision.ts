@@ -12,13 +12,20 @@ import { dual } from "effect/Function"
 import * as Pipeable from "effect/Pipeable"
 
 /**
- * A decision that stores events `E`, answers with `A` or fails the caller with `Err`.
+ * A decision that stores events `E`, answers with `A` or fails the caller with `Err`. An answer
+ * that is made from the state names that `State`; signatures may leave it out.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Decision<out E, out A = void, out Err = never> extends Pipeable.Pipeable {
-  readonly "~handfast/actors/Decision": { readonly answer: A; readonly error: Err }
+export interface Decision<out E, out A = void, out Err = never, State = unknown>
+  extends Pipeable.Pipeable {
+  readonly "~handfast/actors/Decision": {
+    readonly answer: A
+    readonly error: Err
+    /** A method, since these are compared in both directions: `unknown` then fits any state. */
+    state(_: State): void
+  }
   /** Stored together or not at all. */
   readonly events: ReadonlyArray<E>
   /** How the caller is answered: `answer` as it is, of the state after the events, or failed. */
@@ -156,17 +163,18 @@ export const stash: Decision<never, never> = new DecisionValue(
 export const stop: Decision<never> = new DecisionValue(noEvents, "value", undefined, "stop")
 
 /**
- * Answers with a value of the state after the events, once they are durable.
+ * Answers with a value of the state after the events, once they are durable. Where `decide` returns
+ * it from a function with parameters, the state has the behavior's type; elsewhere annotate it.
  *
  * @category combinators
  * @since 0.1.0
  */
 export const thenReply: {
-  <State, A>(answer: (state: State) => A): <E>(self: Decision<E>) => Decision<E, A>
-  <E, State, A>(self: Decision<E>, answer: (state: State) => A): Decision<E, A>
+  <State, A>(answer: (state: State) => A): <E>(self: Decision<E>) => Decision<E, A, never, State>
+  <E, State, A>(self: Decision<E>, answer: (state: State) => A): Decision<E, A, never, State>
 } = dual(
   2,
-  <E, State, A>(self: Decision<E>, answer: (state: State) => A): Decision<E, A> =>
+  <E, State, A>(self: Decision<E>, answer: (state: State) => A): Decision<E, A, never, State> =>
     new DecisionValue(self.events, "from-state", answer, self.next, self.settlements)
 )
 
@@ -198,19 +206,19 @@ export const thenSettle: {
   <A, Err>(
     key: Pending<A, Err>,
     exit: Exit.Exit<A, Err>
-  ): <E, B, F>(self: Decision<E, B, F>) => Decision<E, B, F>
-  <E, B, F, A, Err>(
-    self: Decision<E, B, F>,
+  ): <E, B, F, State>(self: Decision<E, B, F, State>) => Decision<E, B, F, State>
+  <E, B, F, A, Err, State>(
+    self: Decision<E, B, F, State>,
     key: Pending<A, Err>,
     exit: Exit.Exit<A, Err>
-  ): Decision<E, B, F>
+  ): Decision<E, B, F, State>
 } = dual(
   3,
-  <E, B, F, A, Err>(
-    self: Decision<E, B, F>,
+  <E, B, F, A, Err, State>(
+    self: Decision<E, B, F, State>,
     { key }: Pending<A, Err>,
     exit: Exit.Exit<A, Err>
-  ): Decision<E, B, F> => {
+  ): Decision<E, B, F, State> => {
     const settlements = [...self.settlements, { key, exit }]
     return new DecisionValue(
       self.events,
@@ -229,8 +237,9 @@ export const thenSettle: {
  * @category combinators
  * @since 0.1.0
  */
-export const thenStop = <E, A, Err>(self: Decision<E, A, Err>): Decision<E, A, Err> =>
-  withNext(self, "stop")
+export const thenStop = <E, A, Err, State>(
+  self: Decision<E, A, Err, State>
+): Decision<E, A, Err, State> => withNext(self, "stop")
 
 /**
  * Takes up every message that was put aside, in order, before any newer one.
@@ -238,10 +247,11 @@ export const thenStop = <E, A, Err>(self: Decision<E, A, Err>): Decision<E, A, E
  * @category combinators
  * @since 0.1.0
  */
-export const thenUnstash = <E, A, Err>(self: Decision<E, A, Err>): Decision<E, A, Err> =>
-  withNext(self, "unstash")
+export const thenUnstash = <E, A, Err, State>(
+  self: Decision<E, A, Err, State>
+): Decision<E, A, Err, State> => withNext(self, "unstash")
 
-const withNext = <E, A, Err>(
-  { answer, events, kind, pending, settlements }: Decision<E, A, Err>,
+const withNext = <E, A, Err, State>(
+  { answer, events, kind, pending, settlements }: Decision<E, A, Err, State>,
   next: Untyped["next"]
-): Decision<E, A, Err> => new DecisionValue(events, kind, answer, next, settlements, pending)
+): Decision<E, A, Err, State> => new DecisionValue(events, kind, answer, next, settlements, pending)
