@@ -129,11 +129,12 @@ class Controller<A, E, R> implements Controls {
     switch (fault._tag) {
       case "Crash":
         this.crash(`crashes (${again(fault.restartAfter)})`)
-        if (fault.restartAfter !== undefined) this.later(fault.restartAfter, () => this.start())
+        if (fault.restartAfter !== undefined)
+          this.world.after(fault.restartAfter, () => this.start())
         return
       case "Pause":
         this.pause(`pauses for ${fault.forMillis} ms`)
-        return this.later(fault.forMillis, () => this.resume())
+        return this.world.after(fault.forMillis, () => this.resume())
       case "Skew":
         return this.skew(fault.jumpMillis, fault.rate)
     }
@@ -153,10 +154,6 @@ class Controller<A, E, R> implements Controls {
     return this.home !== undefined
   }
 
-  private later(millis: number, act: () => void): void {
-    this.world.timers.add(this.world.now + millis, this.world.main, act)
-  }
-
   private ended(home: Home, exit: Exit.Exit<A, E>): void {
     home.kill()
     this.home = undefined
@@ -168,7 +165,7 @@ class Controller<A, E, R> implements Controls {
     } else if (failed && typeof onFailure === "object") {
       this.isDown = true
       const delay = Duration.fromInputUnsafe(onFailure.restartAfter)
-      this.later(Duration.toMillis(delay), () => this.start())
+      this.world.after(Duration.toMillis(delay), () => this.start())
     } else {
       Deferred.doneUnsafe(this.exit, Effect.succeed(exit))
     }

@@ -24,7 +24,7 @@ import { Defects } from "./defects.ts"
 import { describe, type FabricFault } from "./FabricFault.ts"
 import { Network, type Surroundings } from "./network.ts"
 import { Nic } from "./nic.ts"
-import { Watch } from "./Watch.ts"
+import { type DeviceTime, Watch } from "./Watch.ts"
 
 /**
  * @category models
@@ -65,6 +65,17 @@ export interface Resources {
   readonly protectionDomains: number
 }
 
+/** Device time on Effect's clock. What is due later ends with the Scope. */
+const effectTime: Effect.Effect<DeviceTime, never, Scope.Scope> = Effect.gen(function* () {
+  const run = yield* FiberSet.makeRuntime()
+  const clock = yield* Clock.Clock
+  return {
+    now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000,
+    after: (millis, act) =>
+      void run(Effect.andThen(Effect.sleep(Duration.millis(millis)), Effect.sync(act)))
+  }
+})
+
 /**
  * @category models
  * @since 0.1.0
@@ -85,13 +96,11 @@ export class SimFabric {
    */
   static readonly make: (options?: Options) => Effect.Effect<SimFabric, never, Scope.Scope> =
     Effect.fnUntraced(function* ({ latency = "10 micros" } = {}) {
-      const run = yield* FiberSet.makeRuntime()
       const crypto = yield* WebCrypto.WebCrypto
       const watch = yield* Watch
       const fabric = new SimFabric(Duration.toMillis(Duration.fromInputUnsafe(latency)), {
-        clock: yield* Clock.Clock,
+        time: watch.time ?? (yield* effectTime),
         random: yield* Random.Random,
-        fork: (effect) => void run(effect),
         note: watch.note,
         draw: () => crypto.getRandomValues(new Uint32Array(1))[0]!,
         defects: yield* Defects

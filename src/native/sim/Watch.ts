@@ -8,12 +8,27 @@ import * as Context from "effect/Context"
 import type { SimFabric } from "./SimFabric.ts"
 
 /**
+ * The time of simulated devices, in milliseconds. It is exact: a device has no event loop whose
+ * timers are late.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DeviceTime {
+  readonly now: () => number
+  /** Calls `act` later, never at once. */
+  readonly after: (millis: number, act: () => void) => void
+}
+
+/**
  * What is told: that there is a fabric, and what happens in it, line by line.
  *
  * @category references
  * @since 0.1.0
  */
 export interface Watch {
+  /** The time of all fabrics. Default: Effect's clock. */
+  readonly time?: DeviceTime
   readonly attach: (fabric: SimFabric) => void
   readonly note: (text: string) => void
 }

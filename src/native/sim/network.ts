@@ -4,9 +4,6 @@
  * What a queue pair sends arrives in order or not at all; between queue pairs there is no order.
  * Which faults are in force is a set of values, and every question about the network looks at it.
  */
-import type * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
 import type * as Random from "effect/Random"
 import type { Gid } from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
@@ -15,6 +12,7 @@ import { Counters } from "./counters.ts"
 import type { Defects } from "./defects.ts"
 import type { FabricFault } from "./FabricFault.ts"
 import type { Nic } from "./nic.ts"
+import type { DeviceTime } from "./Watch.ts"
 
 /** How often a message of connection management is sent. */
 const managementTries = 5
@@ -32,9 +30,8 @@ export class Channel {
 
 /** What the surroundings give to a network. */
 export interface Surroundings {
-  readonly clock: Clock.Clock
+  readonly time: DeviceTime
   readonly random: Random.Random
-  readonly fork: (effect: Effect.Effect<void>) => void
   readonly note: (text: string) => void
   /** 32 random bits. */
   readonly draw: () => number
@@ -68,12 +65,12 @@ export class Network {
   }
 
   get now(): number {
-    return Number(this.surroundings.clock.monotonicTimeNanosUnsafe()) / 1_000_000
+    return this.surroundings.time.now()
   }
 
   /** Does something later, outside of whoever asks for it. */
   after(millis: number, act: () => void): void {
-    this.surroundings.fork(Effect.andThen(Effect.sleep(Duration.millis(millis)), Effect.sync(act)))
+    this.surroundings.time.after(millis, act)
   }
 
   /** The device that a GID leads to. */

@@ -64,8 +64,9 @@ const logger = (world: World): Logger.Logger<unknown, void> =>
 /** Each life of a process is an instance of its own. */
 const epochsOf = (world: World): EpochSource => new EpochSource(world.random.bits())
 
-/** Fabrics are under the run's faults, and in its trace. */
+/** Fabrics are under the run's faults, in its trace and on its time, which is exact for devices. */
 const watchOf = (world: World): Watch => ({
+  time: { now: () => world.now, after: (millis, act) => world.after(millis, act) },
   attach: (fabric) => void world.fabrics.push(fabric),
   note: (text) => {
     world.observe(text)

@@ -151,6 +151,12 @@ export class World {
     return this.timers.add(this.now + millis, home, fire)
   }
 
+  /** Does something later, exactly then and outside of any fiber, as a model of hardware does. */
+  after(millis: number, act: () => void): void {
+    if (millis > 0) this.timers.add(this.now + millis, this.main, act)
+    else this.main.enqueue(act, this.newLane())
+  }
+
   takeTasksOf(home: Home): Array<Task> {
     const taken = this.tasks.filter((task) => task.home === home)
     this.tasks = this.tasks.filter((task) => task.home !== home)
