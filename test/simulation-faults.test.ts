@@ -1,6 +1,6 @@
 /**
  * Goal: processes and disks fail as real ones do, plans shrink, chaos is quiet outside.
- * Method: small programs whose behaviour under each fault is known beforehand.
+ * Method: small programs whose behaviour under each fault is known beforehand, with exact timers.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -17,7 +17,12 @@ const passes = Effect.fnUntraced(function* (
   program: Parameters<typeof Sim.explore>[0],
   settings: Sim.Settings = {}
 ) {
-  const report = yield* Sim.explore(program, { seeds: 50, checkShare: 0.2, ...settings })
+  const report = yield* Sim.explore(program, {
+    seeds: 50,
+    checkShare: 0.2,
+    timerSlack: 0,
+    ...settings
+  })
   assert.strictEqual(report.failure?.message, undefined)
   return report
 })
@@ -155,7 +160,10 @@ describe("a process", () => {
       const report = yield* Sim.explore(program(), { seeds: 3 })
       assert.instanceOf(Cause.squash(report.failure!.cause), SimError.ProcessFailed)
       yield* passes(program({ onFailure: "stay-down" }))
-      const run = yield* Sim.run(program({ onFailure: { restartAfter: 95 } }), { seed: 1 })
+      const run = yield* Sim.run(program({ onFailure: { restartAfter: 95 } }), {
+        seed: 1,
+        timerSlack: 0
+      })
       assert.strictEqual(run.exit._tag === "Success" && run.exit.value, 10)
     })
   )
@@ -213,7 +221,10 @@ describe("a journal fault", () => {
   const strikes = Effect.fnUntraced(function* (kind: FaultPlan.JournalFaultKind, nth = 3) {
     const operation = kind === "corrupt" ? "read" : "append"
     const fault = { _tag: "Journal", operation, nth, kind, millis: 50 } as const
-    const run = yield* Sim.run(durable(Faults.install([fault])), { seed: 1 })
+    const run = yield* Sim.run(durable(Faults.install([fault])), {
+      seed: 1,
+      timerSlack: 0
+    })
     if (run.exit._tag === "Failure") return assert.fail(Cause.pretty(run.exit.cause))
     return run.exit.value
   })

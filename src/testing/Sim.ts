@@ -4,7 +4,7 @@
  * One seed owns the order of tasks, the time and the random numbers, so a run can be repeated
  * exactly. The program itself stays as it is: it sleeps, forks, locks and draws random numbers with
  * Effect's own functions. Sleeping costs nothing, since time jumps to the next timer when nothing
- * is runnable.
+ * is runnable. Timers fire late by up to `timerSlack`, as real ones do.
  *
  * What the seed does not own: real I/O, workers, `Date.now` and `Math.random`. A promise that
  * settles without any of them takes no virtual time; the others break the repetition, and the
@@ -45,6 +45,12 @@ export interface Settings {
   readonly maxSteps?: number | undefined
   /** Virtual time after which a run is called stuck. Default 24 hours. */
   readonly maxTime?: Duration.Input | undefined
+  /**
+   * By how much a timer may fire late, as real ones do. Each run draws which of its timers are
+   * late, and by how much. Default 10 milliseconds, a stall of a busy event loop; 0 makes timers
+   * exact.
+   */
+  readonly timerSlack?: Duration.Input | undefined
   /** Real time after which no further seed is started. Default: none. */
   readonly budget?: Duration.Input | undefined
   /** Share of passing seeds that are run twice and compared. Default 0.05; 0 switches it off. */
@@ -69,7 +75,8 @@ const resolve = (settings: Settings): ExploreOptions => ({
   from: settings.from ?? 1,
   limits: {
     maxSteps: settings.maxSteps ?? 1_000_000,
-    maxMillis: millis(settings.maxTime, "24 hours")
+    maxMillis: millis(settings.maxTime, "24 hours"),
+    timerSlackMillis: millis(settings.timerSlack, "10 millis")
   },
   plan: settings.plan,
   checkShare: settings.checkShare ?? 0.05,

@@ -215,7 +215,7 @@ describe("the deadline of a durable transfer", () => {
 
   it.sim(
     "R28: holds while memory is waited for, and the first one of an id holds",
-    { seeds: 10 },
+    { seeds: 10, timerSlack: 0 },
     () =>
       Effect.gen(function* () {
         const { life, net, store } = yield* scene()
@@ -236,7 +236,7 @@ describe("the deadline of a durable transfer", () => {
       })
   )
 
-  it.sim("R28: is a day after its acceptance if it names none", { seeds: 1 }, () =>
+  it.sim("R28: is a day after its acceptance if it names none", { seeds: 1, timerSlack: 0 }, () =>
     Effect.gen(function* () {
       const { life, net } = yield* scene()
       const engine = yield* life()

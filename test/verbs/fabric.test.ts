@@ -32,6 +32,8 @@ import { it } from "../../src/testing/vitest.ts"
 import { onFabric } from "./lab.ts"
 
 const seeds = { seeds: 10 }
+/** For what is timed to the millisecond. */
+const exact = { seeds: 10, timerSlack: 0 }
 
 /** The milliseconds that something takes. */
 const timed = <E, R>(effect: Effect.Effect<unknown, E, R>) =>
@@ -174,7 +176,7 @@ const struck = (
 describe("a fault of the fabric", () => {
   it.sim(
     "slows each step of a queue pair",
-    seeds,
+    exact,
     struck({ _tag: "SlowModify", node: "a", millis: 20, forMillis: 1000 }, ({ a, b }) =>
       Effect.gen(function* () {
         assert.strictEqual(yield* timed(a.queuePair.modify({ to: "reset" })), 20)

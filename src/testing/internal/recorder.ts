@@ -82,8 +82,9 @@ export class Recorder {
     this.current = seen
   }
 
-  sleeps(process: string, millis: number): void {
-    this.event(`sleeps ${Number(millis.toFixed(3))} ms`, this.current, process)
+  sleeps(process: string, millis: number, late: number): void {
+    const lateness = late === 0 ? "" : `, wakes ${Number(late.toFixed(3))} ms late`
+    this.event(`sleeps ${Number(millis.toFixed(3))} ms${lateness}`, this.current, process)
   }
 
   /** Something worth a line of its own. */

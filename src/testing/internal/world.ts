@@ -16,6 +16,7 @@ import {
 } from "../SimError.ts"
 import { Agenda } from "./agenda.ts"
 import { Home } from "./home.ts"
+import { Lateness } from "./lateness.ts"
 import { hashText, Prng } from "./prng.ts"
 import type { Recorder } from "./recorder.ts"
 import { type Timer, Timers } from "./timers.ts"
@@ -57,6 +58,8 @@ export interface Invariant {
 export interface Limits {
   readonly maxSteps: number
   readonly maxMillis: number
+  /** By how much a timer may be late. */
+  readonly timerSlackMillis: number
 }
 
 /** Probability of a yield per operation: one of these is drawn for each run. */
@@ -101,6 +104,7 @@ export class World {
   readonly barriers = new Map<string, Barrier>()
   private readonly counts = new Map<string, number>()
   private readonly schedule: Prng
+  private readonly lateness: Lateness
   private readonly yieldProbability: number
   private readonly byPriority: boolean
   private readonly priorityRun: number
@@ -117,6 +121,7 @@ export class World {
     this.planGiven = plan !== undefined
     this.random = new Prng(seed, "random")
     this.schedule = new Prng(seed, "schedule")
+    this.lateness = new Lateness(seed, limits.timerSlackMillis)
     this.yieldProbability = this.schedule.pick(yieldProbabilities)
     this.byPriority = this.schedule.below(4) === 0
     this.priorityRun = this.schedule.pick(priorityRuns)
@@ -147,8 +152,9 @@ export class World {
   }
 
   sleep(home: Home, millis: number, fire: () => void): Timer<Home> {
-    this.recorder?.sleeps(home.name, millis)
-    return this.timers.add(this.now + millis, home, fire)
+    const late = this.lateness.draw()
+    this.recorder?.sleeps(home.name, millis, late)
+    return this.timers.add(this.now + millis + late, home, fire)
   }
 
   /** Does something later, exactly then and outside of any fiber, as a model of hardware does. */

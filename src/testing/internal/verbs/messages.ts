@@ -101,11 +101,12 @@ export const messages = [
     function* () {
       const { a, b } = yield* connected({}, { rnrRetries: 0 })
       yield* post(a, work(a, { id: 1, length: 8 }))
-      yield* failed(a)
       if (a.capabilities.acknowledges) {
         yield* ended(a, { id: 1, status: "rnr-retry-exceeded" })
         yield* same(b.queuePair.state, "rts", "state of the peer, who has done nothing wrong")
       }
+      // Polls, so the peer may have heard of the end of the connection afterwards.
+      yield* failed(a)
     },
     []
   ),
