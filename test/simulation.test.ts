@@ -278,7 +278,7 @@ describe("the self-check", () => {
   it.effect("names the first differing step of a program that uses Math.random", () =>
     Effect.gen(function* () {
       const program = leak(Effect.sync(() => Math.floor(Math.random() * 1000)))
-      const report = yield* Sim.explore(program, { seeds: 5, checkShare: 1 })
+      const report = yield* Sim.explore(program, { seeds: 5, checkShare: 1, ambient: "allow" })
       assert.isFalse(report.deterministic)
       const error = errorOf(report)
       assert.instanceOf(error, SimError.NotDeterministic)
@@ -291,11 +291,15 @@ describe("the self-check", () => {
   it.effect("notices real time, and a result that differs", () =>
     Effect.gen(function* () {
       const nanos = Effect.sync(() => Number(process.hrtime.bigint() % 1000n))
-      const clock = yield* Sim.explore(leak(nanos), { seeds: 5, checkShare: 1 })
+      const clock = yield* Sim.explore(leak(nanos), {
+        seeds: 5,
+        checkShare: 1,
+        ambient: "allow"
+      })
       assert.isFalse(clock.deterministic)
       const result = yield* Sim.explore(
         Effect.sync(() => Math.random()),
-        { seeds: 1 }
+        { seeds: 1, ambient: "allow" }
       )
       assert.isFalse(result.deterministic)
     })

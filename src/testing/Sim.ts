@@ -6,9 +6,9 @@
  * Effect's own functions. Sleeping costs nothing, since time jumps to the next timer when nothing
  * is runnable. Timers fire late by up to `timerSlack`, as real ones do.
  *
- * What the seed does not own: real I/O, workers, `Date.now` and `Math.random`. A promise that
- * settles without any of them takes no virtual time; the others break the repetition, and the
- * self-check says so.
+ * What the seed does not own is refused and named: real I/O, workers, `Date.now`, `Math.random`,
+ * see `ambient`. A promise that settles without any of them takes no virtual time. State that
+ * outlives a run breaks the repetition, and the self-check says so.
  *
  * @since 0.1.0
  */
@@ -23,7 +23,7 @@ import type * as Scope from "effect/Scope"
 import type { FaultPlan } from "./FaultPlan.ts"
 import { withHome } from "./internal/ambient.ts"
 import { type ExploreOptions, exploreSeeds, type Report } from "./internal/explore.ts"
-import { runOnce } from "./internal/runOnce.ts"
+import { type Ambient, runOnce } from "./internal/runOnce.ts"
 import { NotReached, type Verdict } from "./SimError.ts"
 
 export { make as process, type Process } from "./Process.ts"
@@ -51,6 +51,14 @@ export interface Settings {
    * exact.
    */
   readonly timerSlack?: Duration.Input | undefined
+  /**
+   * What happens when the program goes past Effect's services to the real clocks (`Date.now`,
+   * `performance.now`), random numbers (`Math.random`, `crypto`), timers (`setTimeout`) or I/O
+   * (`node:net`, `node:fs`, `fetch`): `"refuse"` ends the run and names the call with its stack;
+   * `"simulate"` answers from the seed and the virtual time, and refuses only I/O; `"allow"` lets
+   * the real ones answer, so that runs may not repeat. Default `"refuse"`.
+   */
+  readonly ambient?: Ambient | undefined
   /** Real time after which no further seed is started. Default: none. */
   readonly budget?: Duration.Input | undefined
   /** Share of passing seeds that are run twice and compared. Default 0.05; 0 switches it off. */
@@ -78,6 +86,7 @@ const resolve = (settings: Settings): ExploreOptions => ({
     maxMillis: millis(settings.maxTime, "24 hours"),
     timerSlackMillis: millis(settings.timerSlack, "10 millis")
   },
+  ambient: settings.ambient ?? "refuse",
   plan: settings.plan,
   checkShare: settings.checkShare ?? 0.05,
   stopAfter: settings.stopAfter ?? 1,
@@ -115,8 +124,8 @@ export const run = <A, E>(
   program: Effect.Effect<A, E, Scope.Scope>,
   settings: Omit<Settings, "seeds" | "from"> & { readonly seed: number }
 ): Effect.Effect<Run<A, E>> => {
-  const { limits, plan } = resolve(settings)
-  return runOnce(program, { seed: settings.seed, limits, plan })
+  const { ambient, limits, plan } = resolve(settings)
+  return runOnce(program, { seed: settings.seed, limits, ambient, plan })
 }
 
 /**

@@ -135,6 +135,36 @@ export class TaskThrew extends Schema.TaggedError<TaskThrew>()("TaskThrew", {
   }
 }
 
+const insteadOf = (call: string): string => {
+  if (/^(Date|performance|process)/.test(call)) return "Effect's Clock"
+  if (/^(Math|crypto)/.test(call)) return "Effect's Random or WebCrypto"
+  if (/^set/.test(call)) return "Effect.sleep, and no Effect.run* inside of the program"
+  return "a service that the test provides"
+}
+
+/**
+ * The program went past the simulation: it used a real clock, real random numbers, a real timer or
+ * real I/O. `stack` says where.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotSimulated extends Schema.TaggedError<NotSimulated>()("NotSimulated", {
+  call: Schema.String,
+  process: Schema.String,
+  step: Schema.Int,
+  stack: Schema.String
+}) {
+  override get message() {
+    const lines = this.stack.split("\n").map((line) => `\n  ${line}`)
+    return (
+      `${this.call} was called in process ${this.process} at step ${this.step}, and the seed ` +
+      `does not own it${lines.join("")}\nUse ${insteadOf(this.call)}, or set \`ambient\` to ` +
+      '"simulate" (clocks, random numbers and timers) or "allow".'
+    )
+  }
+}
+
 /**
  * The same seed gave two different executions, so something outside of the simulation decides:
  * `Math.random`, the real clock, real I/O, or state that outlives a run.
@@ -183,4 +213,5 @@ export type Verdict =
   | InvariantBroken
   | ProcessFailed
   | TaskThrew
+  | NotSimulated
   | NotDeterministic

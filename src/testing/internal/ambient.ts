@@ -13,6 +13,7 @@ import { Watch } from "../../native/sim/Watch.ts"
 import { EpochSource } from "../../schema/Epoch.ts"
 import type { Home } from "./home.ts"
 import type { Prng } from "./prng.ts"
+import { SeededCrypto } from "./seededCrypto.ts"
 import type { World } from "./world.ts"
 
 const integers = Number.MAX_SAFE_INTEGER - Number.MIN_SAFE_INTEGER + 1
@@ -21,37 +22,6 @@ const randomService = (prng: Prng): Random.Random => ({
   nextDoubleUnsafe: () => prng.double(),
   nextIntUnsafe: () => Math.floor(prng.double() * integers) + Number.MIN_SAFE_INTEGER
 })
-
-const hex = (byte: number): string => byte.toString(16).padStart(2, "0")
-
-/** Seeded random bytes and UUIDs; ciphers and digests stay the platform's. */
-class SeededCrypto implements Crypto {
-  private readonly prng: Prng
-
-  constructor(prng: Prng) {
-    this.prng = prng
-  }
-
-  get subtle(): SubtleCrypto {
-    return globalThis.crypto.subtle
-  }
-
-  getRandomValues<T extends ArrayBufferView | null>(array: T): T {
-    if (array === null) return array
-    const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
-    for (let i = 0; i < bytes.length; i++) bytes[i] = this.prng.bits()
-    return array
-  }
-
-  randomUUID(): `${string}-${string}-${string}-${string}-${string}` {
-    const bytes = this.getRandomValues(new Uint8Array(16))
-    bytes[6] = (bytes[6]! & 0x0f) | 0x40
-    bytes[8] = (bytes[8]! & 0x3f) | 0x80
-    const text = Array.from(bytes, hex).join("")
-    const part = (from: number, to: number) => text.slice(from, to)
-    return `${part(0, 8)}-${part(8, 12)}-${part(12, 16)}-${part(16, 20)}-${part(20, 32)}`
-  }
-}
 
 const logger = (world: World): Logger.Logger<unknown, void> =>
   Logger.make(({ message, logLevel, cause }) => {

@@ -9,7 +9,7 @@ import type * as Scope from "effect/Scope"
 import type { FaultPlan } from "../FaultPlan.ts"
 import { NotDeterministic } from "../SimError.ts"
 import type { Line } from "./recorder.ts"
-import { endingOf, messageOf, type Ran, type RunOptions, runOnce } from "./runOnce.ts"
+import { type Ambient, endingOf, messageOf, type Ran, type RunOptions, runOnce } from "./runOnce.ts"
 import { shrinkPlan } from "./shrink.ts"
 import type { Limits, Mark } from "./world.ts"
 
@@ -18,6 +18,7 @@ export interface ExploreOptions {
   readonly seeds: number
   readonly from: number
   readonly limits: Limits
+  readonly ambient: Ambient
   readonly plan: FaultPlan | undefined
   readonly checkShare: number
   readonly stopAfter: number
@@ -87,7 +88,8 @@ const investigate = Effect.fnUntraced(function* <A, E>(
   failed: Ran<A, E>,
   options: ExploreOptions
 ) {
-  const run = { seed: failed.seed, limits: options.limits }
+  const { ambient, limits } = options
+  const run = { seed: failed.seed, limits, ambient }
   const steady = failed.plan.length > 0 && !(errorOf(failed.exit) instanceof NotDeterministic)
   const shrunk = steady
     ? yield* shrinkPlan(program, failed, run, options.shrinkAttempts)
@@ -126,7 +128,7 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
   program: Program<A, E>,
   options: ExploreOptions
 ) {
-  const { seeds, from, limits, plan } = options
+  const { ambient, from, limits, plan, seeds } = options
   const checkEvery = Math.max(1, Math.round(1 / options.checkShare))
   const marks = new Map<string, Mark>(options.marks.map((name) => [name, { reached: 0, hits: 0 }]))
   const start = performance.now()
@@ -137,14 +139,14 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
     if (performance.now() - start > options.budgetMillis) break
     const seed = from + runs
     const check = options.checkShare > 0 && runs % checkEvery === 0
-    const ran = yield* runOnce(program, { seed, limits, plan, log: check })
+    const ran = yield* runOnce(program, { seed, limits, ambient, plan, log: check })
     steps += ran.steps
     millis += ran.millis
     addMarks(marks, ran.marks)
     if (ran.exit._tag === "Success" && !check) continue
     checked++
     const record = options.traceLines
-    const shown = yield* examine(program, ran, { seed, limits, plan, record })
+    const shown = yield* examine(program, ran, { seed, limits, ambient, plan, record })
     if (shown.exit._tag === "Success") continue
     failures++
     if (errorOf(shown.exit) instanceof NotDeterministic) deterministic = false

@@ -14,6 +14,8 @@ import { Deadlock, LimitReached, type Verdict } from "../SimError.ts"
 import { ambient } from "./ambient.ts"
 import { Recorder } from "./recorder.ts"
 import { siteChaos } from "./siteChaos.ts"
+import { trapperOf } from "./standIns.ts"
+import { realImmediate, withTraps } from "./traps.ts"
 import { type Limits, type Mark, World } from "./world.ts"
 
 /** Microtask turns before each jump of the time: enough for a chain of that many promises. */
@@ -21,10 +23,15 @@ const promiseTurns = 8
 /** Turns of the event loop before an idle run without timers is called a deadlock. */
 const idleTurns = 2
 
+/** Whether direct use of real clocks, random numbers, timers and I/O is refused. */
+export type Ambient = "refuse" | "simulate" | "allow"
+
 /** What to run, and how closely to look at it. */
 export interface RunOptions {
   readonly seed: number
   readonly limits: Limits
+  /** What becomes of calls that go past Effect's services. */
+  readonly ambient: Ambient
   /** Replaces the faults that the run would draw. */
   readonly plan?: FaultPlan | undefined
   /** How many trace lines to keep; nothing is recorded without it. */
@@ -78,13 +85,45 @@ const drive = (world: World, onEnd: () => void): void => {
       if (world.steps !== steps) promises = idle = 0
       if (promises++ < promiseTurns) return queueMicrotask(pump)
       if (!world.jump()) {
-        if (idle++ < idleTurns) return void setImmediate(pump)
+        if (idle++ < idleTurns) return realImmediate(pump)
         world.fail(deadlock(world))
       }
       promises = 0
     }
   }
   pump()
+}
+
+/** Starts a program in its world, and drives the world until one of them has ended. */
+const start = <A, E>(
+  world: World,
+  program: Effect.Effect<A, E, Scope.Scope>,
+  seed: number,
+  onEnd: (ran: Ran<A, E>) => void
+): void => {
+  const main = Effect.runForkWith(ambient(world, siteChaos(world)))(Effect.scoped(program))
+  let ended: Exit.Exit<A, E> | undefined
+  main.addObserver((exit) => {
+    if (world.closed) return
+    ended = exit
+    world.close()
+  })
+  drive(world, () => {
+    const { verdict } = world
+    const exit = ended ?? (verdict === undefined ? undefined : Exit.fail(verdict))
+    if (exit === undefined) return
+    onEnd({
+      seed,
+      exit,
+      steps: world.steps,
+      millis: world.now,
+      fingerprint: world.fingerprint,
+      plan: world.plan,
+      marks: world.marks,
+      log: world.log,
+      recorder: world.recorder
+    })
+  })
 }
 
 /** Runs a program under one seed. Its scope is closed inside the simulation. */
@@ -94,31 +133,9 @@ export const runOnce = <A, E>(
 ): Effect.Effect<Ran<A, E>> =>
   Effect.callback((resume) => {
     const world = makeWorld(options)
-    const main = Effect.runForkWith(ambient(world, siteChaos(world)))(Effect.scoped(program))
-    let ended: Exit.Exit<A, E> | undefined
-    main.addObserver((exit) => {
-      if (world.closed) return
-      ended = exit
-      world.close()
-    })
-    drive(world, () => {
-      const { verdict } = world
-      const exit = ended ?? (verdict === undefined ? undefined : Exit.fail(verdict))
-      if (exit === undefined) return
-      resume(
-        Effect.succeed({
-          seed: options.seed,
-          exit,
-          steps: world.steps,
-          millis: world.now,
-          fingerprint: world.fingerprint,
-          plan: world.plan,
-          marks: world.marks,
-          log: world.log,
-          recorder: world.recorder
-        })
-      )
-    })
+    const begin = () => start(world, program, options.seed, (ran) => resume(Effect.succeed(ran)))
+    if (options.ambient === "allow") begin()
+    else withTraps(trapperOf(world, options.ambient === "simulate"), begin)
     return Effect.sync(() => world.close())
   })
 

@@ -1,0 +1,187 @@
+/**
+ * Traps on the real clocks, random numbers, timers and I/O, for code that belongs to a run.
+ *
+ * They are set at the first run and stay, since to take them off and on again for each run would
+ * cost more than the run. A call that does not belong to a run that is under way passes through.
+ * Which run a call belongs to is known from Node's `AsyncLocalStorage`, so promises and callbacks
+ * that the program started count as well.
+ */
+import { AsyncLocalStorage } from "node:async_hooks"
+import child_process from "node:child_process"
+import node_crypto from "node:crypto"
+import dgram from "node:dgram"
+import dns from "node:dns"
+import fs from "node:fs"
+import { syncBuiltinESMExports } from "node:module"
+import net from "node:net"
+import timers from "node:timers"
+import timersPromises from "node:timers/promises"
+import { promisify } from "node:util"
+import worker_threads from "node:worker_threads"
+
+/** What a trapped call is answered with instead; a name without an entry has no stand-in. */
+export type StandIns = Readonly<Record<string, (...args: ReadonlyArray<any>) => unknown>>
+
+/** The run that trapped calls belong to. */
+export interface Trapper {
+  /** False once the run has ended: what it left behind is no longer its matter. */
+  readonly isOn: () => boolean
+  readonly standIns: StandIns
+  /** Whether a stand-in answers; otherwise the call is refused. */
+  readonly simulates: boolean
+  /** Ends the run because of a call, and throws. */
+  readonly refuse: (call: string, stack: string) => never
+}
+
+const runs = new AsyncLocalStorage<Trapper>()
+
+const setImmediateOnce = globalThis.setImmediate
+
+/** The real `setImmediate`, for what drives runs. */
+export const realImmediate = (act: () => void): void => void setImmediateOnce(act)
+
+/** Lets code of the library itself pass through all traps. */
+export const untrapped = <A>(f: () => A): A => runs.exit(f)
+
+const frames = 12
+
+/** The stack of a trapped call, without Node's own lines and the simulation's. */
+const stackOf = (below: Function): ReadonlyArray<string> => {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = frames
+  const holder: { stack?: string } = {}
+  try {
+    Error.captureStackTrace(holder, below)
+    return String(holder.stack).split("\n").slice(1)
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
+  }
+}
+
+const isEffect = (line: string | undefined): boolean =>
+  line !== undefined && /[\\/]node_modules[\\/]effect[\\/]/.test(line)
+
+/** Loading a module reads files, whenever a program first needs it. */
+const isLoader = (line: string): boolean => line.includes("node:internal/modules/")
+
+/** The program's part of a stack; what drives it tells nothing. */
+const shown = (stack: ReadonlyArray<string>): string => {
+  const lines = stack.filter((line) => !line.includes("node:internal/"))
+  const end = lines.findIndex((line) => isEffect(line))
+  return (end > 0 ? lines.slice(0, end) : lines).map((line) => line.trim()).join("\n")
+}
+
+type AnyFunction = (...args: Array<any>) => any
+
+const answer = (name: string, real: () => unknown, args: ReadonlyArray<unknown>): unknown => {
+  const trapper = runs.getStore()
+  if (trapper === undefined || !trapper.isOn()) return real()
+  const standIn = trapper.standIns[name]
+  if (standIn !== undefined && trapper.simulates) return standIn(...args)
+  const stack = stackOf(answer)
+  // The frame of the trap comes first. Effect itself numbers spans and hashes objects at random.
+  if (standIn !== undefined && isEffect(stack[1]) && !/Timeout|Immediate/.test(name)) {
+    return standIn(...args)
+  }
+  if (stack.some(isLoader)) return real()
+  return trapper.refuse(name, shown(stack.slice(1)))
+}
+
+const trapped = <F extends AnyFunction>(name: string, original: F, custom?: AnyFunction): F =>
+  new Proxy(original, {
+    apply: (target, self, args) => answer(name, () => Reflect.apply(target, self, args), args),
+    construct: (target, args, newTarget) =>
+      answer(name, () => Reflect.construct(target, args, newTarget), args) as object,
+    get: (target, key) =>
+      key === promisify.custom && custom !== undefined ? custom : Reflect.get(target, key)
+  })
+
+/** Replaces functions of an object; `prefix` is how a report names it. */
+const set = (prefix: string, object: object, names: ReadonlyArray<string>): void => {
+  for (const name of names) {
+    const original: unknown = Reflect.get(object, name)
+    if (typeof original !== "function") continue
+    const value = trapped(`${prefix}${name}`, original as AnyFunction)
+    Object.defineProperty(object, name, { value, configurable: true, writable: true })
+  }
+}
+
+const functionsOf = (object: object): ReadonlyArray<string> =>
+  Object.keys(object).filter((name) => /^[a-z]/.test(name))
+
+/** Standard output and standard error are no I/O of the program's own. */
+const exceptStandardStreams = (names: ReadonlyArray<string>): void => {
+  for (const name of names) {
+    const guarded: AnyFunction = Reflect.get(fs, name)
+    const value = (fd: unknown, ...args: ReadonlyArray<unknown>): unknown =>
+      fd === 1 || fd === 2 ? untrapped(() => guarded(fd, ...args)) : guarded(fd, ...args)
+    Object.defineProperty(fs, name, { value, configurable: true, writable: true })
+  }
+}
+
+const setClocks = (): void => {
+  set("Date.", Date, ["now"])
+  const RealDate = Date
+  globalThis.Date = new Proxy(RealDate, {
+    construct: (target, args, newTarget) =>
+      args.length > 0
+        ? Reflect.construct(target, args, newTarget)
+        : Reflect.construct(target, [RealDate.now()], newTarget),
+    apply: () => new RealDate(RealDate.now()).toString()
+  })
+  set("performance.", performance, ["now"])
+  const { hrtime } = process
+  const bigint = trapped("process.hrtime.bigint", hrtime.bigint)
+  process.hrtime = Object.assign(trapped("process.hrtime", hrtime), { bigint })
+}
+
+const setTimers = (): void => {
+  set("timers/promises.", timersPromises, ["setTimeout", "setImmediate", "setInterval"])
+  for (const name of ["setTimeout", "setImmediate", "setInterval"] as const) {
+    globalThis[name] = trapped(name, globalThis[name], timersPromises[name]) as never
+    timers[name] = globalThis[name] as never
+  }
+  for (const name of ["clearTimeout", "clearImmediate", "clearInterval"] as const) {
+    const real: (handle: unknown) => void = globalThis[name] as never
+    globalThis[name] = ((handle: { readonly simulated?: () => void } | undefined) => {
+      if (typeof handle?.simulated === "function") handle.simulated()
+      else real(handle)
+    }) as never
+    timers[name] = globalThis[name] as never
+  }
+}
+
+const setRandom = (): void => {
+  set("Math.", Math, ["random"])
+  set("crypto.", crypto, ["getRandomValues", "randomUUID"])
+  const names = ["randomBytes", "randomFill", "randomFillSync", "randomInt", "randomUUID"]
+  set("crypto.", node_crypto, names)
+}
+
+const setInputOutput = (): void => {
+  set("", globalThis, ["fetch"])
+  set("net.Socket.", net.Socket.prototype, ["connect"])
+  set("net.Server.", net.Server.prototype, ["listen"])
+  set("dgram.Socket.", dgram.Socket.prototype, ["bind", "connect", "send"])
+  set("dns.", dns, functionsOf(dns))
+  set("child_process.", child_process, functionsOf(child_process))
+  set("worker_threads.", worker_threads, ["Worker"])
+  set("fs.", fs, functionsOf(fs))
+  set("fs.promises.", fs.promises, functionsOf(fs.promises))
+  exceptStandardStreams(["write", "writeSync", "writev", "writevSync", "fstat", "fstatSync"])
+}
+
+let isSet = false
+
+/** Runs `f`, and all that it starts, under the traps. */
+export const withTraps = <A>(trapper: Trapper, f: () => A): A => {
+  if (!isSet) {
+    isSet = true
+    setClocks()
+    setTimers()
+    setRandom()
+    setInputOutput()
+    syncBuiltinESMExports()
+  }
+  return runs.run(trapper, f)
+}
