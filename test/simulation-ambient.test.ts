@@ -190,6 +190,7 @@ describe("the traps", () => {
       yield* Effect.promise(() => outside)
       assert.isAtLeast(seen, before)
       assert.instanceOf(new Date(), Date)
+      assert.strictEqual(new Date(0).constructor, Date)
       assert.isAtLeast(new Date().getTime(), before)
       assert.isAbove(readFileSync(import.meta.filename).length, 0)
     })

@@ -138,7 +138,7 @@ export class TaskThrew extends Schema.TaggedError<TaskThrew>()("TaskThrew", {
 const insteadOf = (call: string): string => {
   if (/^(Date|performance|process)/.test(call)) return "Effect's Clock"
   if (/^(Math|crypto)/.test(call)) return "Effect's Random or WebCrypto"
-  if (/^set/.test(call)) return "Effect.sleep, and no Effect.run* inside of the program"
+  if (call.startsWith("set")) return "Effect.sleep, and no Effect.run* inside of the program"
   return "a service that the test provides"
 }
 
@@ -166,8 +166,8 @@ export class NotSimulated extends Schema.TaggedError<NotSimulated>()("NotSimulat
 }
 
 /**
- * The same seed gave two different executions, so something outside of the simulation decides:
- * `Math.random`, the real clock, real I/O, or state that outlives a run.
+ * The same seed gave two different executions, so something outside of the simulation decides. With
+ * the traps of `ambient` in force that is most likely state that outlives a run.
  *
  * @category errors
  * @since 0.1.0
@@ -179,8 +179,9 @@ export class NotDeterministic extends Schema.TaggedError<NotDeterministic>()("No
   override get message() {
     return (
       `the same seed ran differently: the first differing step is ${this.step} (${this.detail}). ` +
-      "Something outside of the simulation decides: Math.random, Date.now, real I/O, a worker, " +
-      "or state that outlives the run."
+      "Likely causes: a variable, cache or counter of a module that one run leaves changed; a " +
+      "service, Ref or queue that is made outside of the program, once for all runs; a worker or " +
+      'a native addon; with `ambient: "allow"` also real clocks, random numbers or I/O.'
     )
   }
 }

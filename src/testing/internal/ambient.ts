@@ -28,6 +28,8 @@ const logger = (world: World): Logger.Logger<unknown, void> =>
     const parts = Array.isArray(message) ? message : [message]
     const text = parts.map((part) => (typeof part === "string" ? part : JSON.stringify(part)))
     const why = cause.reasons.length === 0 ? "" : ` ${String(cause)}`
+    // Objects may hold numbers of fibers, which never repeat.
+    for (const part of parts) if (typeof part !== "object") world.observe(String(part))
     world.recorder?.event(`${logLevel === "Info" ? "" : `${logLevel} `}${text.join(" ")}${why}`)
   })
 

@@ -77,8 +77,9 @@ const examine = Effect.fnUntraced(function* <A, E>(
   const again = yield* runOnce(program, { ...options, expected: logged.log })
   if (errorOf(again.exit) instanceof NotDeterministic) return again
   const endings = [...new Set([ran.exit, logged.exit, again.exit].map(endingOf))]
-  if (endings.length === 1 && again.steps === logged.steps) return again
-  const detail = endings.length === 1 ? "one execution was longer" : endings.join(", then ")
+  if (endings.length === 1 && again.fingerprint === logged.fingerprint) return again
+  const last = again.steps === logged.steps ? "values differ" : "one execution was longer"
+  const detail = endings.length === 1 ? last : endings.join(", then ")
   return { ...again, exit: Exit.fail(new NotDeterministic({ step: again.steps, detail })) }
 })
 

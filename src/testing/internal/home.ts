@@ -55,6 +55,7 @@ export class Home implements Scheduler.Scheduler {
     const world = this.world
     world.operations++
     if (world.running !== this) return true
+    if (world.repetition.log !== undefined) world.repetition.follow(fiber)
     world.recorder?.saw(fiber, this.name, world.steps)
     if (--world.untilYield <= 0) {
       world.drawYield()

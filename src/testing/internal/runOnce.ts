@@ -59,8 +59,8 @@ export interface Ran<A, E> {
 const makeWorld = (options: RunOptions): World => {
   const world = new World(options.seed, options.limits, options.plan)
   if (options.record !== undefined) world.recorder = new Recorder(options.record)
-  if (options.log === true || options.expected !== undefined) world.log = []
-  world.expected = options.expected
+  if (options.log === true || options.expected !== undefined) world.repetition.log = []
+  world.repetition.expected = options.expected
   return world
 }
 
@@ -120,7 +120,7 @@ const start = <A, E>(
       fingerprint: world.fingerprint,
       plan: world.plan,
       marks: world.marks,
-      log: world.log,
+      log: world.repetition.log,
       recorder: world.recorder
     })
   })

@@ -20,7 +20,7 @@ import { promisify } from "node:util"
 import worker_threads from "node:worker_threads"
 
 /** What a trapped call is answered with instead; a name without an entry has no stand-in. */
-export type StandIns = Readonly<Record<string, (...args: ReadonlyArray<any>) => unknown>>
+export type StandIns = Readonly<Record<string, (...args: ReadonlyArray<never>) => unknown>>
 
 /** The run that trapped calls belong to. */
 export interface Trapper {
@@ -71,17 +71,17 @@ const shown = (stack: ReadonlyArray<string>): string => {
   return (end > 0 ? lines.slice(0, end) : lines).map((line) => line.trim()).join("\n")
 }
 
-type AnyFunction = (...args: Array<any>) => any
+type AnyFunction = (...args: ReadonlyArray<never>) => unknown
 
 const answer = (name: string, real: () => unknown, args: ReadonlyArray<unknown>): unknown => {
   const trapper = runs.getStore()
   if (trapper === undefined || !trapper.isOn()) return real()
   const standIn = trapper.standIns[name]
-  if (standIn !== undefined && trapper.simulates) return standIn(...args)
+  if (standIn !== undefined && trapper.simulates) return Reflect.apply(standIn, undefined, args)
   const stack = stackOf(answer)
   // The frame of the trap comes first. Effect itself numbers spans and hashes objects at random.
   if (standIn !== undefined && isEffect(stack[1]) && !/Timeout|Immediate/.test(name)) {
-    return standIn(...args)
+    return Reflect.apply(standIn, undefined, args)
   }
   if (stack.some(isLoader)) return real()
   return trapper.refuse(name, shown(stack.slice(1)))
@@ -113,8 +113,12 @@ const functionsOf = (object: object): ReadonlyArray<string> =>
 const exceptStandardStreams = (names: ReadonlyArray<string>): void => {
   for (const name of names) {
     const guarded: AnyFunction = Reflect.get(fs, name)
-    const value = (fd: unknown, ...args: ReadonlyArray<unknown>): unknown =>
-      fd === 1 || fd === 2 ? untrapped(() => guarded(fd, ...args)) : guarded(fd, ...args)
+    const value = new Proxy(guarded, {
+      apply: (target, self, args) => {
+        const call = () => Reflect.apply(target, self, args)
+        return args[0] === 1 || args[0] === 2 ? untrapped(call) : call()
+      }
+    })
     Object.defineProperty(fs, name, { value, configurable: true, writable: true })
   }
 }
@@ -129,6 +133,7 @@ const setClocks = (): void => {
         : Reflect.construct(target, [RealDate.now()], newTarget),
     apply: () => new RealDate(RealDate.now()).toString()
   })
+  RealDate.prototype.constructor = Date
   set("performance.", performance, ["now"])
   const { hrtime } = process
   const bigint = trapped("process.hrtime.bigint", hrtime.bigint)

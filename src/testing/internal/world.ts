@@ -17,8 +17,9 @@ import {
 import { Agenda } from "./agenda.ts"
 import { Home } from "./home.ts"
 import { Lateness } from "./lateness.ts"
-import { hashText, Prng } from "./prng.ts"
+import { Prng } from "./prng.ts"
 import type { Recorder } from "./recorder.ts"
+import { Repetition } from "./repetition.ts"
 import { type Timer, Timers } from "./timers.ts"
 
 /** Something runnable. */
@@ -87,10 +88,7 @@ export class World {
   faulty = true
   readonly main: Home
   recorder: Recorder | undefined = undefined
-  /** Filled when the run is going to be compared with its repetition: two numbers a step. */
-  log: Array<number> | undefined = undefined
-  /** The log of the first execution, in its repetition. */
-  expected: ReadonlyArray<number> | undefined = undefined
+  readonly repetition = new Repetition()
   /** The faults of this run: given, or collected while they are drawn. */
   readonly plan: Array<Fault>
   readonly planGiven: boolean
@@ -112,7 +110,6 @@ export class World {
   private untilDemotion = 0
   private tasks: Array<Task> = []
   private lanes = 0
-  private digest = 0
 
   constructor(seed: number, limits: Limits, plan: FaultPlan | undefined) {
     this.seed = seed
@@ -189,7 +186,7 @@ export class World {
 
   /** Makes what an outside store or network did part of the determinism check. */
   observe(text: string): void {
-    if (this.log !== undefined) this.digest = Math.imul(this.digest ^ hashText(text), 0x01000193)
+    this.repetition.observe(text)
   }
 
   /** Runs all tasks of one dispatcher, in seeded order: a caller asked for them synchronously. */
@@ -293,25 +290,9 @@ export class World {
       this.fail(new TaskThrew({ process: task.home.name, step: this.steps, cause }))
     }
     this.running = outer
-    let digest = Math.imul(this.digest ^ (index + (runnable << 12)), 0x85ebca6b)
-    digest = Math.imul((digest ^ (digest >>> 15)) + this.operations, 0xc2b2ae35)
-    this.digest = ((digest ^ (digest >>> 13)) + Math.floor(this.now * 1000)) | 0
-    if (this.log !== undefined) this.compare(this.log)
+    const detail = this.repetition.step(index, runnable, this.operations, this.now)
+    if (detail !== undefined) this.fail(new NotDeterministic({ step: this.steps, detail }))
     for (const invariant of this.invariants) this.check(invariant)
-  }
-
-  private compare(log: Array<number>): void {
-    log.push(this.digest, this.operations)
-    const expected = this.expected
-    if (expected === undefined || expected[log.length - 2] === this.digest) return
-    const before = expected[log.length - 1]
-    const detail =
-      before === undefined
-        ? "the first execution had already ended"
-        : before === this.operations
-          ? "another task, another time or another answer of a store"
-          : `${before} operations so far in the first execution, ${this.operations} in the second`
-    this.fail(new NotDeterministic({ step: this.steps, detail }))
   }
 
   private check(invariant: Invariant): void {
@@ -327,6 +308,6 @@ export class World {
 
   /** A number that two equal executions share. */
   get fingerprint(): number {
-    return this.digest >>> 0
+    return this.repetition.digest >>> 0
   }
 }
