@@ -26,6 +26,7 @@ const errorOf = Effect.fnUntraced(function* (program: Program, settings: Sim.Set
 const values: ReadonlyArray<readonly [call: string, use: () => unknown]> = [
   ["Date.now", () => Date.now()],
   ["Date.now", () => new Date()],
+  ["Date.now", () => Date()],
   ["performance.now", () => performance.now()],
   ["process.hrtime.bigint", () => process.hrtime.bigint()],
   ["Math.random", () => Math.random()],

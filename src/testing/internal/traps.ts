@@ -40,9 +40,6 @@ const setImmediateOnce = globalThis.setImmediate
 /** The real `setImmediate`, for what drives runs. */
 export const realImmediate = (act: () => void): void => void setImmediateOnce(act)
 
-/** Lets code of the library itself pass through all traps. */
-export const untrapped = <A>(f: () => A): A => runs.exit(f)
-
 const frames = 12
 
 /** The stack of a trapped call, without Node's own lines and the simulation's. */
@@ -60,6 +57,11 @@ const stackOf = (below: Function): ReadonlyArray<string> => {
 
 const isEffect = (line: string | undefined): boolean =>
   line !== undefined && /[\\/]node_modules[\\/]effect[\\/]/.test(line)
+
+const testingFolder = new URL("../", import.meta.url).pathname
+
+/** What reports a run reads sources, for example. */
+const isReport = (line: string | undefined): boolean => line?.includes(testingFolder) === true
 
 /** Loading a module reads files, whenever a program first needs it. */
 const isLoader = (line: string): boolean => line.includes("node:internal/modules/")
@@ -80,10 +82,10 @@ const answer = (name: string, real: () => unknown, args: ReadonlyArray<unknown>)
   if (standIn !== undefined && trapper.simulates) return Reflect.apply(standIn, undefined, args)
   const stack = stackOf(answer)
   // The frame of the trap comes first. Effect itself numbers spans and hashes objects at random.
-  if (standIn !== undefined && isEffect(stack[1]) && !/Timeout|Immediate/.test(name)) {
+  if (standIn !== undefined && isEffect(stack[1]) && !name.startsWith("set")) {
     return Reflect.apply(standIn, undefined, args)
   }
-  if (stack.some(isLoader)) return real()
+  if (isReport(stack[1]) || stack.some(isLoader)) return real()
   return trapper.refuse(name, shown(stack.slice(1)))
 }
 
@@ -116,7 +118,7 @@ const exceptStandardStreams = (names: ReadonlyArray<string>): void => {
     const value = new Proxy(guarded, {
       apply: (target, self, args) => {
         const call = () => Reflect.apply(target, self, args)
-        return args[0] === 1 || args[0] === 2 ? untrapped(call) : call()
+        return args[0] === 1 || args[0] === 2 ? runs.exit(call) : call()
       }
     })
     Object.defineProperty(fs, name, { value, configurable: true, writable: true })
@@ -124,14 +126,15 @@ const exceptStandardStreams = (names: ReadonlyArray<string>): void => {
 }
 
 const setClocks = (): void => {
-  set("Date.", Date, ["now"])
   const RealDate = Date
+  const { now } = RealDate
+  set("Date.", RealDate, ["now"])
   globalThis.Date = new Proxy(RealDate, {
     construct: (target, args, newTarget) =>
       args.length > 0
         ? Reflect.construct(target, args, newTarget)
-        : Reflect.construct(target, [RealDate.now()], newTarget),
-    apply: () => new RealDate(RealDate.now()).toString()
+        : Reflect.construct(target, [answer("Date.now", now, [])], newTarget),
+    apply: () => new RealDate(answer("Date.now", now, []) as number).toString()
   })
   RealDate.prototype.constructor = Date
   set("performance.", performance, ["now"])
