@@ -113,10 +113,11 @@ describe("verdicts of a race", () => {
     assert.strictEqual(median(rounds), looks[0])
   })
 
-  it("a ratio of 0.8 against 1.0 does not hold", async () => {
-    const { findings } = await tally({ truth: 0.8, bar: ">= 1", noise: gaussian(0.1) })
+  it("a ratio of 0.8 against 1.0 does not hold, and is decided as soon", async () => {
+    const { findings, rounds } = await tally({ truth: 0.8, bar: ">= 1", noise: gaussian(0.1) })
     assert.isAtLeast(findings["does not hold"], 0.99)
     assert.strictEqual(findings.holds, 0)
+    assert.strictEqual(median(rounds), looks[0])
   })
 
   it("drift biases a ratio of one run after the other, and not that of a round", async () => {
