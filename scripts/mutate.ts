@@ -37,7 +37,16 @@ const nearestTests = (graph: Graph, path: string): ReadonlyArray<string> => {
   return []
 }
 
+/** Stryker puts mutants around a loop but below its label, which no longer names a loop then. */
+const refuseLabels = (path: string): void => {
+  const lines = readFileSync(root + path, "utf8").split("\n")
+  const labelled = lines.findIndex((line) => /^\s*\w+: (?:for|while|do)\b/.test(line))
+  if (labelled < 0) return
+  throw new Error(`${path}:${labelled + 1}: Stryker cannot change a loop that has a label`)
+}
+
 const mutate = async (path: string, named: ReadonlyArray<string>): Promise<void> => {
+  refuseLabels(path)
   const sources = globSync("{src,test}/**/*.ts", { cwd: root }).map((path) => ({
     path,
     text: readFileSync(root + path, "utf8")
