@@ -30,47 +30,49 @@ import { Defects } from "./defects.ts"
 import type { Definition, Handler } from "./definition.ts"
 import { Waiters } from "./waiters.ts"
 
-const phases = [
+export type Phase =
   /** No generation lives; the next one begins with `recover`. */
-  "halted",
-  "recovering",
-  "ready",
+  | "halted"
+  | "recovering"
+  | "ready"
   /** A turn is on the stack. */
-  "turning",
+  | "turning"
   /** A batch is decided, and its callers wait for the journal. */
-  "waiting",
+  | "waiting"
   /** Reported; what was decided is still being written. */
-  "crashed",
-  "releasing",
+  | "crashed"
+  | "releasing"
   /** Halted, and the next message begins a generation. */
-  "passive",
+  | "passive"
   /** No generation will follow; the last one is being released. */
-  "ending",
-  "ended"
-] as const
+  | "ending"
+  | "ended"
 
-export type Phase = (typeof phases)[number]
-
-const steps: Readonly<Record<Phase, ReadonlyArray<Phase>>> = {
-  halted: ["recovering", "ending"],
-  recovering: ["ready", "halted", "ending"],
-  ready: ["turning", "crashed", "releasing", "ending"],
-  turning: ["ready", "waiting", "crashed", "ending"],
-  waiting: ["turning", "crashed", "ending"],
-  crashed: ["releasing", "ending"],
-  releasing: ["halted", "passive", "ending"],
-  passive: ["halted", "ending"],
-  ending: ["ended"],
-  ended: []
+/** The table of steps. A switch and not a record, since each message takes two of them. */
+const isStep = (from: Phase, to: Phase): boolean => {
+  switch (to) {
+    case "turning":
+      return from === "ready" || from === "waiting"
+    case "ready":
+      return from === "turning" || from === "recovering"
+    case "waiting":
+      return from === "turning"
+    case "crashed":
+      return from === "ready" || from === "turning" || from === "waiting"
+    case "releasing":
+      return from === "ready" || from === "crashed"
+    case "passive":
+      return from === "releasing"
+    case "halted":
+      return from === "releasing" || from === "passive" || from === "recovering"
+    case "recovering":
+      return from === "halted"
+    case "ending":
+      return from !== "ending" && from !== "ended"
+    case "ended":
+      return from === "ending"
+  }
 }
-
-/** One bit per phase: two transitions per message have to be cheap. */
-const bits = Object.fromEntries(phases.map((phase, index) => [phase, 1 << index])) as Readonly<
-  Record<Phase, number>
->
-const reachable = Object.fromEntries(
-  phases.map((phase) => [phase, steps[phase].reduce((mask, to) => mask | bits[to], 0)])
-) as Readonly<Record<Phase, number>>
 
 /** The epoch in which an effect was started. */
 export interface Origin {
@@ -111,7 +113,9 @@ export class Envelope implements Outcome {
     this.asked = asked
   }
 
+  /** The first answer counts. */
   answer(exit: Exit.Exit<unknown, unknown>): void {
+    if (this.exit !== undefined) return
     this.exit = exit
     this.resume?.(exit)
   }
@@ -150,11 +154,9 @@ export interface EpochScope extends Origin {
   readonly self: unknown
 }
 
-/** The batch that a turn works on, or that waits for the journal. */
+/** What callers hear once the journal has the events that it depends on. */
 export interface Held {
   readonly outcomes: ReadonlyArray<Outcome>
-  /** Why the generation ends with this batch. */
-  failure: Cause.Cause<unknown> | undefined
 }
 
 /** Stands for every list of snapshots that is empty. */
@@ -215,7 +217,10 @@ export class Cell {
   /** Called when the generation is over. While there are any, no batch is begun. */
   halts: Set<() => void> | undefined = undefined
 
-  batch: Held | undefined = undefined
+  /** The batch that waits for the journal. */
+  held: Held | undefined = undefined
+  /** Why the generation ends when the turn on the stack has answered its batch. */
+  failure: Cause.Cause<unknown> | undefined = undefined
   /** The append that is under way. */
   append: Append | undefined = undefined
   /** What goes with the next one. */
@@ -269,9 +274,8 @@ export class Cell {
 
 /** Takes one step of the table. */
 export const transition = (cell: Cell, to: Phase): void => {
-  const { phase } = cell
-  if ((reachable[phase] & bits[to]) === 0) {
-    assert.fail(`${cell.address} cannot go from ${phase} to ${to}`)
+  if (!isStep(cell.phase, to)) {
+    assert.fail(`${cell.address} cannot go from ${cell.phase} to ${to}`)
   }
   cell.phase = to
 }

@@ -50,6 +50,17 @@ const added = <A>(list: ReadonlyArray<A>, item: A): ReadonlyArray<A> => {
   return list
 }
 
+const stepped = (
+  list: ReadonlyArray<unknown>,
+  event: Tagged,
+  state: unknown
+): ReadonlyArray<unknown> => {
+  // Not pushed one after the other: an array that grows takes room for many more.
+  if (list === none) return [event, state]
+  ;(list as Array<unknown>).push(event, state)
+  return list
+}
+
 class About implements Circumstances {
   readonly #cell: Cell
   #now: number | undefined = undefined
@@ -77,7 +88,6 @@ export const decideBatch = (cell: Cell): Batch => {
   const messages = cell.mailbox
   const limit = Math.min(messages.length, cell.definition.limits.batch)
   let taken = 0
-  cell.batch = batch
   cell.mailbox = nothing
   while (taken < limit && mayGoOn(batch) && cell.mailbox === nothing) {
     const envelope = messages[taken++]
@@ -171,7 +181,7 @@ const take = (
     batch.state = rule.evolve(batch.state, event)
     // A watcher may come while the batch waits for the journal.
     if (durable || observed || cell.watchers !== undefined) {
-      batch.steps = added(added(batch.steps, event), batch.state)
+      batch.steps = stepped(batch.steps, event, batch.state)
     }
     if (durable) batch.records = added(batch.records, codec.encode(event, about.now))
     if (rule.promises) batch.promises = true

@@ -2,7 +2,6 @@
  * How a generation ends: with a crash, for a restart, or with the actor. Its Scope closes once,
  * and every caller who waited is answered once.
  */
-import * as assert from "node:assert/strict"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -36,16 +35,15 @@ export const endingOf = (cause: Cause.Cause<unknown>): Ending => ({
  * and what is decided is still written.
  */
 export const crash = (cell: Cell, cause: Cause.Cause<unknown>): void => {
-  const { batch, phase } = cell
-  if (phase === "turning") {
-    assert.ok(batch !== undefined)
-    batch.failure ??= cause
-  } else if (phase === "ready" || phase === "waiting") fail(cell, cause)
+  const { phase } = cell
+  if (phase === "turning") cell.failure ??= cause
+  else if (phase === "ready" || phase === "waiting") fail(cell, cause)
 }
 
 /** Ends the generation and reports it. */
 export const fail = (cell: Cell, cause: Cause.Cause<unknown>): void => {
   const { context, definition, generation } = cell
+  cell.failure = undefined
   transition(cell, "crashed")
   Metric.withAttributes(crashes, { actor: definition.name }).updateUnsafe(1, context)
   cell.life.crashed(cell, generation, cause)
@@ -115,7 +113,7 @@ export const closeEpoch = (cell: Cell, { before, scope }: EpochScope): Effect.Ef
 
 /** Ends the actor for good. The first reason counts. */
 export const end = (cell: Cell, ending: Ending): void => {
-  const { batch, fiber, phase } = cell
+  const { fiber, held, phase } = cell
   if (phase === "ending" || phase === "ended") return
   transition(cell, "ending")
   cell.closing = true
@@ -123,11 +121,8 @@ export const end = (cell: Cell, ending: Ending): void => {
   cell.append = undefined
   cell.unwritten = undefined
   cell.idleTimer?.interruptUnsafe()
-  // A turn on the stack answers its batch itself.
-  if (batch !== undefined && phase !== "turning") {
-    cell.batch = undefined
-    refuse(cell, batch, ending)
-  }
+  cell.held = undefined
+  if (held !== undefined) refuse(cell, held, ending)
   abandonAll(cell, ending)
   const close = closeGeneration(cell)
   if (fiber === undefined && close === undefined) return over(cell)

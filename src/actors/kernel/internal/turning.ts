@@ -28,21 +28,22 @@ export const turn = (cell: Cell): void => {
 
 /** Completes a batch that was waiting, if there is one, and goes on with the mailbox. */
 const work = (cell: Cell, stored: Batch | undefined): void => {
+  let batch = stored
   try {
-    if (stored !== undefined && !complete(cell, stored)) return
+    if (batch !== undefined && !complete(cell, batch)) return
     for (let batches = 0; cell.mailbox.length > 0 && !isPausing(cell); batches++) {
       if (batches === BATCHES_PER_TURN) {
         transition(cell, "ready")
         return scheduleTurn(cell)
       }
-      const batch = decideBatch(cell)
+      batch = decideBatch(cell)
       if (!write(cell, batch) || !complete(cell, batch)) return
     }
     transition(cell, "ready")
   } catch (defect) {
     // Each step guards what a behavior can throw, so this is a defect of the kernel itself.
     const cause = Cause.die(defect)
-    refuseBatch(cell, cause, "crashed")
+    if (batch !== undefined) refuseFor(cell, batch, "crashed", cause)
     if (cell.phase === "turning") fail(cell, cause)
     else crash(cell, cause)
   }
@@ -51,20 +52,21 @@ const work = (cell: Cell, stored: Batch | undefined): void => {
 
 /** Writes a batch. True if the turn may go on with it at once. */
 const write = (cell: Cell, batch: Batch): boolean => {
-  if (cell.phase !== "turning") return endedWithin(cell)
+  if (cell.phase !== "turning") return endedWithin(cell, batch)
   if (batch.records.length > 0) enqueue(cell, batch)
   if (cell.unwritten === undefined && cell.append === undefined) return true
   const written = flush(cell, writtenLater)
-  if (cell.phase !== "turning") return endedWithin(cell)
+  if (cell.phase !== "turning") return endedWithin(cell, batch)
   if (written === undefined) {
     const backlog = cell.unwritten?.events.length ?? 0
     const wait = mustWait(batch) || backlog > cell.definition.limits.unwritten
     if (!wait || cell.defects.replyEarly) return true
     transition(cell, "waiting")
+    cell.held = batch
     return false
   }
   if (Exit.isSuccess(written)) return true
-  notWritten(cell, written.cause)
+  notWritten(cell, batch, written.cause)
   return false
 }
 
@@ -76,9 +78,10 @@ const mustWait = ({ failure, next, promises }: Batch): boolean =>
   promises || next !== "continue" || failure !== undefined
 
 const writtenLater = (cell: Cell, written: Written): void => {
-  // What waits is always the batch that `write` left here.
-  const batch = cell.batch as Batch | undefined
-  if (Exit.isFailure(written)) notWritten(cell, written.cause)
+  // What is held is always the batch that `write` left here.
+  const batch = cell.held as Batch | undefined
+  cell.held = undefined
+  if (Exit.isFailure(written)) notWritten(cell, batch, written.cause)
   else if (batch === undefined) rest(cell)
   else if (cell.phase === "waiting") {
     transition(cell, "turning")
@@ -92,28 +95,24 @@ const writtenLater = (cell: Cell, written: Written): void => {
 }
 
 /** It is unknown whether the events are stored, so nothing is built on them. */
-const notWritten = (cell: Cell, cause: Cause.Cause<unknown>): void => {
-  refuseBatch(cell, cause, "journal")
+const notWritten = (cell: Cell, batch: Batch | undefined, cause: Cause.Cause<unknown>): void => {
+  if (batch !== undefined) refuseFor(cell, batch, "journal", cause)
   if (isFenced(cause)) endFailed(cell, cause)
   else if (cell.phase !== "crashed") fail(cell, cause)
   rest(cell)
 }
 
-const refuseBatch = (
+const refuseFor = (
   cell: Cell,
-  cause: Cause.Cause<unknown>,
-  reason: "journal" | "crashed"
-): void => {
-  const { batch } = cell
-  cell.batch = undefined
-  if (batch !== undefined) refuse(cell, batch, { reason, detail: describe(cause) })
-}
+  batch: Batch,
+  reason: "journal" | "crashed",
+  cause: Cause.Cause<unknown>
+): void => refuse(cell, batch, { reason, detail: describe(cause) })
 
 /** Something on this stack has ended the actor. What the turn had taken from it is answered. */
-const endedWithin = (cell: Cell): false => {
-  const { batch, end = stopped } = cell
-  cell.batch = undefined
-  if (batch !== undefined) refuse(cell, batch, end)
+const endedWithin = (cell: Cell, batch: Batch): false => {
+  const { end = stopped } = cell
+  refuse(cell, batch, end)
   abandonAll(cell, end)
   return false
 }
@@ -124,47 +123,46 @@ const complete = (cell: Cell, batch: Batch): boolean => {
   if (batch.steps.length > 0 && cell.definition.observed) startEffects(cell, batch)
   publish(cell, batch)
   if (batch.next === "begin" && batch.failure === undefined) start(cell, batch)
-  if (cell.phase !== "turning") return endedWithin(cell)
-  if (batch.next === "end") {
-    if (batch.failure === undefined) end(cell, stopped)
-    else endFailed(cell, batch.failure)
+  if (cell.phase !== "turning") {
+    abandonAll(cell, cell.end ?? stopped)
     return false
   }
-  if (batch.failure === undefined) return true
-  fail(cell, batch.failure)
+  const failure = batch.failure ?? cell.failure
+  if (batch.next === "end") {
+    if (failure === undefined) end(cell, stopped)
+    else endFailed(cell, failure)
+    return false
+  }
+  if (failure === undefined) return true
+  fail(cell, failure)
   rest(cell)
   return false
 }
 
 /** Starts the effects of a batch, up to the first one that fails. */
-const startEffects = (cell: Cell, batch: Batch): void => {
-  const { failure, steps } = batch
+const startEffects = (cell: Cell, { steps }: Batch): void => {
   try {
     for (let index = 0; index < steps.length; index += 2) {
       react(cell, steps[index] as Tagged, steps[index + 1])
-      if (batch.failure !== failure || cell.phase !== "turning") return
+      if (cell.failure !== undefined || cell.phase !== "turning") return
     }
   } catch (defect) {
-    batch.failure ??= Cause.die(defect)
+    cell.failure ??= Cause.die(defect)
   }
 }
 
-const start = (cell: Cell, batch: Batch): void => {
-  const { recovery } = batch
+const start = (cell: Cell, { recovery }: Batch): void => {
   const effect = cell.definition.start
   if (effect === undefined || recovery === undefined || cell.phase !== "turning") return
-  cell.batch = batch
   try {
     begin(cell, (state, self) => effect(state, self, recovery))
   } catch (defect) {
-    batch.failure ??= Cause.die(defect)
+    cell.failure ??= Cause.die(defect)
   }
-  cell.batch = undefined
 }
 
 /** Shows a stored batch to watchers and callers. One that throws does not keep it from others. */
-const publish = (cell: Cell, batch: Batch): void => {
-  const { outcomes, state, steps } = batch
+const publish = (cell: Cell, { outcomes, state, steps }: Batch): void => {
   cell.state = state
   if (cell.watchers !== undefined) {
     for (let index = 0; index < steps.length; index += 2) {
@@ -175,8 +173,7 @@ const publish = (cell: Cell, batch: Batch): void => {
     try {
       outcomes[index]?.happen(cell)
     } catch (defect) {
-      batch.failure ??= Cause.die(defect)
+      cell.failure ??= Cause.die(defect)
     }
   }
-  cell.batch = undefined
 }
