@@ -7,28 +7,31 @@
  * stays an ordinary Effect: whoever wraps it gets one, and the kernel then runs it in a fiber.
  */
 import * as Effect from "effect/Effect"
+import * as Effectable from "effect/Effectable"
 import type * as Exit from "effect/Exit"
 import type { Cell } from "./cell.ts"
 
 type Done<A, E> = (exit: Exit.Exit<A, E>) => void
 type Register<A, E> = (done: Done<A, E>) => void
 
-const registerKey = Symbol("handfast/actors/direct")
+class Direct<A, E> extends Effectable.Class<A, E> {
+  readonly register: Register<A, E>
 
-interface Direct<A, E> extends Effect.Effect<A, E> {
-  readonly [registerKey]?: Register<A, E>
+  constructor(register: Register<A, E>) {
+    super()
+    this.register = register
+  }
+
+  asEffect(): Effect.Effect<A, E> {
+    return Effect.callback((resume) => this.register(resume))
+  }
 }
 
 /** An effect that ends when `register` calls back, once, at once or later. */
-export const direct = <A, E>(register: Register<A, E>): Effect.Effect<A, E> =>
-  Object.assign(
-    Effect.callback<A, E>((resume) => register(resume)),
-    { [registerKey]: register }
-  )
+export const direct = <A, E>(register: Register<A, E>): Effect.Effect<A, E> => new Direct(register)
 
 /** Runs an effect in a cell's context; `done` is called with its end, at once or later. */
-export const run = <A, E>(cell: Cell, effect: Direct<A, E>, done: Done<A, E>): void => {
-  const register = effect[registerKey]
-  if (register === undefined) cell.fork(effect).addObserver(done)
-  else register(done)
+export const run = <A, E>(cell: Cell, effect: Effect.Effect<A, E>, done: Done<A, E>): void => {
+  if (effect instanceof Direct) effect.register(done)
+  else cell.fork(effect).addObserver(done)
 }

@@ -1,5 +1,6 @@
 /** A journal in memory. Each operation is one synchronous step, so it is atomic by itself. */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import {
@@ -12,6 +13,7 @@ import {
   type StoredSnapshot
 } from "../../../schema/JournalRecord.ts"
 import type { Store } from "../Journal.ts"
+import { direct } from "./direct.ts"
 
 interface History {
   writer: number
@@ -37,34 +39,41 @@ const historyOf = ({ histories }: Memory, actor: string): History => {
   return history
 }
 
+type Changed = Exit.Exit<void, JournalError>
+
 /** Changes a history unless a newer writer has claimed it. */
-const guarded = (
+const change = (
   memory: Memory,
   { actor, writer }: { readonly actor: string; readonly writer: number },
-  change: (history: History) => Effect.Effect<void, JournalError> | void
-) =>
-  Effect.suspend((): Effect.Effect<void, JournalError> => {
-    const history = historyOf(memory, actor)
-    if (history.writer !== writer) {
-      return Effect.fail(new Fenced({ actor, writer, by: history.writer }))
-    }
-    return change(history) ?? Effect.void
-  })
+  how: (history: History) => Changed | void
+): Changed => {
+  const history = historyOf(memory, actor)
+  if (history.writer === writer) return how(history) ?? Exit.void
+  return Exit.fail(new Fenced({ actor, writer, by: history.writer }))
+}
 
-const append = (memory: Memory, request: Append) =>
-  guarded(memory, request, (history) => {
-    const { actor, expected } = request
-    if (history.last !== expected) {
-      return Effect.fail(new SequenceConflict({ actor, expected, actual: history.last }))
-    }
-    if (history.events === none) history.events = []
-    for (const event of request.events) {
-      history.last++
-      memory.offset++
-      history.events.push({ ...event, actor, seq: history.last, offset: memory.offset })
-    }
-    return undefined
-  })
+const guarded = (...args: Parameters<typeof change>): Effect.Effect<void, JournalError> =>
+  Effect.suspend(() => change(...args))
+
+/** Runs without a fiber, as an append to a file does. */
+const append = (memory: Memory, request: Append): Effect.Effect<void, JournalError> =>
+  direct((done) =>
+    done(
+      change(memory, request, (history) => {
+        const { actor, events, expected } = request
+        if (history.last !== expected) {
+          return Exit.fail(new SequenceConflict({ actor, expected, actual: history.last }))
+        }
+        if (history.events === none) history.events = []
+        for (const { at, body, tags, type, version } of events) {
+          const seq = ++history.last
+          const offset = ++memory.offset
+          history.events.push({ type, version, body, at, tags, actor, seq, offset })
+        }
+        return undefined
+      })
+    )
+  )
 
 /** Makes an empty journal that lives as long as the value itself. */
 export const makeMemory = (): Store => {
@@ -85,7 +94,7 @@ export const makeMemory = (): Store => {
       guarded(memory, claim, (history) => {
         const { actor, seq } = snapshot
         if (seq > history.last) {
-          return Effect.fail(new SequenceConflict({ actor, expected: seq, actual: history.last }))
+          return Exit.fail(new SequenceConflict({ actor, expected: seq, actual: history.last }))
         }
         const others = history.snapshots.filter((other) => other.seq !== seq)
         history.snapshots = [...others, snapshot].toSorted((one, other) => one.seq - other.seq)
