@@ -10,13 +10,18 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { FabricFault } from "../native/sim/FabricFault.ts"
-import type { Fault, FaultPlan, JournalFault, JournalFaultKind, Moment } from "./FaultPlan.ts"
-import { drawFabricFault } from "./internal/fabricFaults.ts"
+import { JournalFaultKind } from "./FaultPlan.ts"
+import type { Fault, FaultPlan, JournalFault, Moment } from "./FaultPlan.ts"
+import { drawFabricFault, fabricFaultKinds } from "./internal/fabricFaults.ts"
 import { withHome } from "./internal/ambient.ts"
+import { type Known, refuseUnknown, refuseUnknownOptions } from "./internal/known.ts"
 import { Prng } from "./internal/prng.ts"
 import type { World } from "./internal/world.ts"
 
-type Names = string | ReadonlyArray<string>
+/** A process, by its handle or its name. The process must exist. */
+type Target = string | { readonly name: string }
+
+type Targets = Target | ReadonlyArray<Target>
 
 /**
  * Which faults of fabrics a run may draw.
@@ -39,10 +44,10 @@ export interface FabricOptions {
  */
 export interface Options {
   /** Processes that may crash; each comes back after a while. */
-  readonly crash?: Names | undefined
-  readonly pause?: Names | undefined
+  readonly crash?: Targets | undefined
+  readonly pause?: Targets | undefined
   /** Processes whose clock may jump or run fast or slow. */
-  readonly skew?: Names | undefined
+  readonly skew?: Targets | undefined
   /**
    * Journal faults: `true` for every kind from which an actor can recover, that is all but
    * `corrupt`; or the kinds themselves.
@@ -82,8 +87,32 @@ const rates = [0.5, 0.9, 0.999, 1.001, 1.1, 2] as const
 
 type Draw = (world: World, prng: Prng, within: number) => Fault
 
-const names = (processes: Names | undefined): ReadonlyArray<string> =>
-  typeof processes === "string" ? [processes] : (processes ?? [])
+const isList = (targets: Targets): targets is ReadonlyArray<Target> => Array.isArray(targets)
+
+const names = (targets: Targets = []): ReadonlyArray<string> =>
+  (isList(targets) ? targets : [targets]).map((target) =>
+    typeof target === "string" ? target : target.name
+  )
+
+const known: Known<Options> = {
+  crash: true,
+  pause: true,
+  skew: true,
+  journal: true,
+  fabric: true,
+  within: true,
+  most: true
+}
+
+/** Throws for an option, a process or a kind of fault that does not exist. */
+const refuseUnknownIn = (world: World, options: Options): void => {
+  refuseUnknownOptions("option of Faults.random", options, known)
+  for (const key of ["crash", "pause", "skew"] as const) {
+    refuseUnknown(`process to ${key}`, names(options[key]), world.processes.keys())
+  }
+  refuseUnknown("kind of journal fault", journalKinds(options.journal), JournalFaultKind.literals)
+  refuseUnknown("kind of fabric fault", options.fabric?.kinds ?? [], fabricFaultKinds)
+}
 
 const journalKinds = (journal: Options["journal"]): ReadonlyArray<JournalFaultKind> =>
   journal === true ? recoverable : journal === false ? [] : (journal ?? [])
@@ -91,7 +120,7 @@ const journalKinds = (journal: Options["journal"]): ReadonlyArray<JournalFaultKi
 /** One drawing function for each kind of fault that is allowed. */
 const drawers = (options: Options): ReadonlyArray<Draw> => {
   const draws: Array<Draw> = []
-  const forProcesses = (processes: Names | undefined, draw: (process: string) => Draw) => {
+  const forProcesses = (processes: Targets | undefined, draw: (process: string) => Draw) => {
     const list = names(processes)
     if (list.length > 0)
       draws.push((world, prng, within) => draw(prng.pick(list))(world, prng, within))
@@ -142,7 +171,8 @@ const add = (world: World, faults: FaultPlan): void => {
 }
 
 /**
- * Draws faults for this run, from now on. Answers what was drawn.
+ * Draws faults for this run, from now on. Answers what was drawn. Its processes must have been made
+ * before: a name that is none is a defect, `UnknownName`.
  *
  * @category faults
  * @since 0.1.0
@@ -150,6 +180,7 @@ const add = (world: World, faults: FaultPlan): void => {
 export const random = (options: Options): Effect.Effect<FaultPlan> =>
   withHome(({ world }) =>
     Effect.sync(() => {
+      refuseUnknownIn(world, options)
       if (world.planGiven) return world.plan
       const within = Duration.toMillis(Duration.fromInputUnsafe(options.within ?? "10 seconds"))
       const prng = new Prng(world.seed, `faults after ${world.plan.length}`)
@@ -171,7 +202,13 @@ export const random = (options: Options): Effect.Effect<FaultPlan> =>
  * @since 0.1.0
  */
 export const install = (plan: FaultPlan): Effect.Effect<void> =>
-  withHome(({ world }) => Effect.sync(() => (world.planGiven ? undefined : add(world, plan))))
+  withHome(({ world }) =>
+    Effect.sync(() => {
+      const targets = plan.flatMap((fault) => ("process" in fault ? [fault.process] : []))
+      refuseUnknown("process", targets, world.processes.keys())
+      if (!world.planGiven) add(world, plan)
+    })
+  )
 
 /**
  * Stops all faults: what has not struck yet never will, paused processes go on, crashed ones

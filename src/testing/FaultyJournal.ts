@@ -45,6 +45,7 @@ const begin = (home: Home, operation: Operation, what: string): Struck => {
           fault._tag === "Journal" && fault.operation === operation && fault.nth === nth
       )
     : undefined
+  if (fault !== undefined) world.struck.add(fault)
   world.observe(`${operation} ${what}`)
   const text = `${operation} no. ${nth} ${what}${fault === undefined ? "" : ` (${fault.kind})`}`
   world.recorder?.event(text, undefined, home.name, "disk")

@@ -21,6 +21,7 @@ import type * as Scope from "effect/Scope"
 import { again, type ProcessFault } from "./FaultPlan.ts"
 import { inHome, withHome } from "./internal/ambient.ts"
 import { Home } from "./internal/home.ts"
+import { refuseUnknown, refuseUnknownOptions } from "./internal/known.ts"
 import type { Controls, World } from "./internal/world.ts"
 import { ProcessFailed } from "./SimError.ts"
 
@@ -125,19 +126,23 @@ class Controller<A, E, R> implements Controls {
     this.home?.clock.skew(jumpMillis, rate)
   }
 
-  strike(fault: ProcessFault): void {
+  strike(fault: ProcessFault): boolean {
+    const isStruck = this.isRunning()
     switch (fault._tag) {
-      case "Crash":
-        this.crash(`crashes (${again(fault.restartAfter)})`)
-        if (fault.restartAfter !== undefined)
-          this.world.after(fault.restartAfter, () => this.start())
-        return
+      case "Crash": {
+        const { restartAfter } = fault
+        this.crash(`crashes (${again(restartAfter)})`)
+        if (restartAfter !== undefined) this.world.after(restartAfter, () => this.start())
+        break
+      }
       case "Pause":
         this.pause(`pauses for ${fault.forMillis} ms`)
-        return this.world.after(fault.forMillis, () => this.resume())
+        this.world.after(fault.forMillis, () => this.resume())
+        break
       case "Skew":
-        return this.skew(fault.jumpMillis, fault.rate)
+        this.skew(fault.jumpMillis, fault.rate)
     }
+    return isStruck
   }
 
   heal(): void {
@@ -191,6 +196,10 @@ export const make = <A, E, R>(
     Effect.contextWith((context: Context.Context<Exclude<R, Scope.Scope>>) => {
       if (name === "main" || world.processes.has(name)) {
         return Effect.die(new Error(`a process named ${name} exists already`))
+      }
+      refuseUnknownOptions("option of a process", options, { onFailure: true })
+      if (typeof options.onFailure === "string") {
+        refuseUnknown("way to take a failure", [options.onFailure], ["fail-run", "stay-down"])
       }
       const program = { effect: Effect.scoped(effect), context }
       const controller = new Controller(world, name, program, options)

@@ -23,6 +23,7 @@ import type * as Scope from "effect/Scope"
 import type { FaultPlan } from "./FaultPlan.ts"
 import { withHome } from "./internal/ambient.ts"
 import { type ExploreOptions, exploreSeeds, type Report } from "./internal/explore.ts"
+import { type Known, refuseUnknownOptions } from "./internal/known.ts"
 import { type Ambient, runOnce } from "./internal/runOnce.ts"
 import { NotReached, type Verdict } from "./SimError.ts"
 
@@ -78,7 +79,28 @@ export interface Settings {
 const millis = (input: Duration.Input | undefined, otherwise: Duration.Input): number =>
   Duration.toMillis(Duration.fromInputUnsafe(input ?? otherwise))
 
-const resolve = (settings: Settings): ExploreOptions => ({
+const known: Known<Settings> = {
+  seeds: true,
+  from: true,
+  maxSteps: true,
+  maxTime: true,
+  timerSlack: true,
+  ambient: true,
+  budget: true,
+  checkShare: true,
+  stopAfter: true,
+  shrinkAttempts: true,
+  traceLines: true,
+  plan: true,
+  marks: true
+}
+
+const resolve = (settings: Settings): ExploreOptions => {
+  refuseUnknownOptions("setting", settings, known)
+  return withDefaults(settings)
+}
+
+const withDefaults = (settings: Settings): ExploreOptions => ({
   seeds: settings.seeds ?? 100,
   from: settings.from ?? 1,
   limits: {
@@ -123,10 +145,12 @@ export interface Run<A, E> {
 export const run = <A, E>(
   program: Effect.Effect<A, E, Scope.Scope>,
   settings: Omit<Settings, "seeds" | "from"> & { readonly seed: number }
-): Effect.Effect<Run<A, E>> => {
-  const { ambient, limits, plan } = resolve(settings)
-  return runOnce(program, { seed: settings.seed, limits, ambient, plan })
-}
+): Effect.Effect<Run<A, E>> =>
+  Effect.suspend(() => {
+    const { seed, ...rest } = settings
+    const { ambient, limits, plan } = resolve(rest)
+    return runOnce(program, { seed, limits, ambient, plan })
+  })
 
 /**
  * Runs a program under many seeds and reports what happened, with the first failing seed's faults
@@ -138,7 +162,7 @@ export const run = <A, E>(
 export const explore = <A, E>(
   program: Effect.Effect<A, E, Scope.Scope>,
   settings: Settings = {}
-): Effect.Effect<Report> => exploreSeeds(program, resolve(settings))
+): Effect.Effect<Report> => Effect.suspend(() => exploreSeeds(program, resolve(settings)))
 
 /**
  * From here on, `holds` must be true after every step of the run; a thrown error counts as false.

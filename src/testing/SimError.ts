@@ -203,6 +203,39 @@ export class MarksMissed extends Schema.TaggedError<MarksMissed>()("MarksMissed"
 }
 
 /**
+ * Faults that were planned but struck in no run of the set: their process had ended, their disk was
+ * not used, or their moment came too late.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class FaultsMissed extends Schema.TaggedError<FaultsMissed>()("FaultsMissed", {
+  faults: Schema.Array(Schema.String),
+  runs: Schema.Int
+}) {
+  override get message() {
+    return `never struck in ${this.runs} runs: ${this.faults.join(", ")}`
+  }
+}
+
+/**
+ * A name that a test gives and that means nothing: a process, a kind of fault, an option.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnknownName extends Schema.TaggedError<UnknownName>()("UnknownName", {
+  what: Schema.String,
+  name: Schema.String,
+  known: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    const known = this.known.length === 0 ? "There are none so far" : this.known.join(", ")
+    return `there is no ${this.what} "${this.name}". Known: ${known}.`
+  }
+}
+
+/**
  * Every verdict that ends a run from outside.
  *
  * @category errors

@@ -21,7 +21,7 @@ import type * as Scope from "effect/Scope"
 import * as Printout from "./Printout.ts"
 import * as SavedRun from "./SavedRun.ts"
 import * as Sim from "./Sim.ts"
-import { MarksMissed } from "./SimError.ts"
+import { FaultsMissed, MarksMissed } from "./SimError.ts"
 
 /**
  * The settings of a run set, and vitest's own time limit in milliseconds.
@@ -94,6 +94,9 @@ interface Test {
   readonly file: string
 }
 
+/** A fault that is planned fewer times than this may have come too late each time. */
+const oftenEnough = 10
+
 /**
  * Runs the program as `it.sim` does and fails with the whole printout. Other test runners can
  * build on it.
@@ -108,7 +111,8 @@ export const check = Effect.fnUntraced(function* <A, E>(
   env: Environment = process.env
 ) {
   const resolved = yield* replayed(fromEnvironment(settings, env))
-  const report = yield* Sim.explore(program, resolved)
+  const { replay: _, timeout: __, ...rest } = resolved
+  const report = yield* Sim.explore(program, rest)
   if (report.failure !== undefined) {
     const line = repeatLine(report.failure.seed, test.file, test.name)
     const saved = given(env["SIM_SAVE"]) ? [yield* saveFailure(test, report.failure)] : []
@@ -119,6 +123,10 @@ export const check = Effect.fnUntraced(function* <A, E>(
   if (report.missed.length > 0 && report.runs > 1) {
     const missed = new MarksMissed({ marks: report.missed, runs: report.runs })
     return yield* Effect.fail(fail(missed.message))
+  }
+  const faults = report.neverStruck.filter((sort) => report.faults[sort]!.planned >= oftenEnough)
+  if (faults.length > 0) {
+    return yield* Effect.fail(fail(new FaultsMissed({ faults, runs: report.runs }).message))
   }
   return report
 })

@@ -144,19 +144,25 @@ export class SimFabric {
     }
   }
 
-  /** Lets a fault happen now. */
-  strike(fault: FabricFault): void {
+  /** Lets a fault happen now. Returns whether there is a device that it strikes. */
+  strike(fault: FabricFault): boolean {
     this.#network.note(`fabric: ${describe(fault)}`)
+    const nodes = "node" in fault ? [fault.node] : [fault.from, fault.to]
+    const nics = [...this.#network.nics.values()]
+    const isStruck = nodes.every((node) => nics.some((nic) => nic.is(node)))
     switch (fault._tag) {
       case "RetryExhaustion":
-        return this.#each(fault.node, (nic) => void (nic.isExhausted = true))
+        this.#each(fault.node, (nic) => void (nic.isExhausted = true))
+        break
       case "QueuePairError":
-        return this.#each(fault.node, (nic) => this.#failQueuePair(nic, fault.step))
+        this.#each(fault.node, (nic) => this.#failQueuePair(nic, fault.step))
+        break
       case "GidChange":
-        return this.#each(fault.node, (nic) => {
+        this.#each(fault.node, (nic) => {
           nic.addresses[0] = this.#newGid()
           nic.emit({ _tag: "GidChanged", port: 1, index: 0 })
         })
+        break
       default: {
         const lasting = { ...fault }
         this.#change(() => this.#network.faults.add(lasting))
@@ -165,6 +171,7 @@ export class SimFabric {
         )
       }
     }
+    return isStruck
   }
 
   /** Ends all faults. */

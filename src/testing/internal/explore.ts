@@ -11,6 +11,7 @@ import { NotDeterministic } from "../SimError.ts"
 import type { Line } from "./recorder.ts"
 import { type Ambient, endingOf, messageOf, type Ran, type RunOptions, runOnce } from "./runOnce.ts"
 import { shrinkPlan } from "./shrink.ts"
+import { addStrikes, type Strikes } from "./strikes.ts"
 import type { Limits, Mark } from "./world.ts"
 
 /** How many runs, and how closely to look. All times are already numbers. */
@@ -55,6 +56,10 @@ export interface Report {
   readonly marks: Readonly<Record<string, Mark>>
   /** Marks that were reached or asked for, but never true. */
   readonly missed: ReadonlyArray<string>
+  /** How often faults were planned and had an effect, by sort. */
+  readonly faults: Readonly<Record<string, Strikes>>
+  /** Sorts of faults that were planned and never had an effect. */
+  readonly neverStruck: ReadonlyArray<string>
   readonly steps: number
   /** Virtual time of all runs together. */
   readonly millis: number
@@ -132,6 +137,7 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
   const { ambient, from, limits, plan, seeds } = options
   const checkEvery = Math.max(1, Math.round(1 / options.checkShare))
   const marks = new Map<string, Mark>(options.marks.map((name) => [name, { reached: 0, hits: 0 }]))
+  const faults = new Map<string, Strikes>()
   const start = performance.now()
   let [runs, checked, failures, steps, millis] = [0, 0, 0, 0, 0]
   let failure: Failure | undefined
@@ -144,6 +150,7 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
     steps += ran.steps
     millis += ran.millis
     addMarks(marks, ran.marks)
+    addStrikes(faults, ran.plan, ran.struck)
     if (ran.exit._tag === "Success" && !check) continue
     checked++
     const record = options.traceLines
@@ -154,6 +161,7 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
     if (failure === undefined) failure = yield* investigate(program, shown, options)
   }
   const missed = [...marks].filter(([, mark]) => mark.hits === 0).map(([name]) => name)
+  const neverStruck = [...faults].filter(([, { struck }]) => struck === 0).map(([sort]) => sort)
   const report: Report = {
     runs,
     failures,
@@ -162,6 +170,8 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
     checked,
     marks: Object.fromEntries(marks),
     missed,
+    faults: Object.fromEntries(faults),
+    neverStruck,
     steps,
     millis,
     failure

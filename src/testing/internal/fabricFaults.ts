@@ -4,7 +4,8 @@ import type { FabricOptions } from "../Faults.ts"
 import { mtus } from "../../schema/Mtu.ts"
 import type { Prng } from "./prng.ts"
 
-const all: ReadonlyArray<FabricFault["_tag"]> = [
+/** All kinds. */
+export const fabricFaultKinds: ReadonlyArray<FabricFault["_tag"]> = [
   "SlowModify",
   "Loss",
   "Cut",
@@ -27,7 +28,7 @@ const steps = ["init", "rtr", "rts", "running"] as const
 /** One fault. */
 export const drawFabricFault = (
   prng: Prng,
-  { kinds = all, nodes }: FabricOptions,
+  { kinds = fabricFaultKinds, nodes }: FabricOptions,
   within: number
 ): FabricFault => {
   const _tag = prng.pick(kinds)

@@ -51,6 +51,8 @@ export interface Ran<A, E> {
   /** Equal for equal executions. */
   readonly fingerprint: number
   readonly plan: ReadonlyArray<Fault>
+  /** Those of the plan that had an effect. */
+  readonly struck: ReadonlySet<Fault>
   readonly marks: ReadonlyMap<string, Mark>
   readonly log: ReadonlyArray<number> | undefined
   readonly recorder: Recorder | undefined
@@ -119,6 +121,7 @@ const start = <A, E>(
       millis: world.now,
       fingerprint: world.fingerprint,
       plan: world.plan,
+      struck: world.struck,
       marks: world.marks,
       log: world.repetition.log,
       recorder: world.recorder

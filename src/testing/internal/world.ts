@@ -32,7 +32,8 @@ export interface Task {
 
 /** What a process lets the world do to it. */
 export interface Controls {
-  readonly strike: (fault: ProcessFault) => void
+  /** Whether the fault found something to strike. */
+  readonly strike: (fault: ProcessFault) => boolean
   readonly heal: () => void
   readonly isPaused: () => boolean
 }
@@ -92,6 +93,8 @@ export class World {
   /** The faults of this run: given, or collected while they are drawn. */
   readonly plan: Array<Fault>
   readonly planGiven: boolean
+  /** The faults of the plan that had an effect. */
+  readonly struck = new Set<Fault>()
   now = 0
   steps = 0
   operations = 0
@@ -247,8 +250,11 @@ export class World {
 
   strike(fault: TimedFault | undefined): void {
     if (fault === undefined) return
-    if (fault._tag !== "Fabric") return this.processes.get(fault.process)?.strike(fault)
-    for (const fabric of this.fabrics) fabric.strike(fault.fault)
+    if (fault._tag !== "Fabric") {
+      if (this.processes.get(fault.process)?.strike(fault) === true) this.struck.add(fault)
+      return
+    }
+    for (const fabric of this.fabrics) if (fabric.strike(fault.fault)) this.struck.add(fault)
   }
 
   private limitReached(limit: "maxSteps" | "maxTime"): LimitReached {
