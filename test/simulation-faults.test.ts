@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { Epochs } from "../src/actors/kernel/Epochs.ts"
 import { Journal } from "../src/actors/kernel/Journal.ts"
 import { CorruptRecord, type NewEvent } from "../src/schema/JournalRecord.ts"
 import { Chaos, FaultPlan, Faults, FaultyJournal, Sim, SimError } from "../src/testing/index.ts"
@@ -141,9 +142,31 @@ describe("a process", () => {
         yield* process.skew({ jump: -1000 })
         yield* Effect.sleep(100)
         yield* process.skew({ rate: 2 })
-        yield* Effect.sleep(90)
-        assert.deepStrictEqual(seen, ["100 100", "-800 200", "-650 350"])
-        assert.strictEqual(yield* Clock.currentTimeMillis, 340)
+        // A sleep that has begun keeps its length; the next ones take half of it.
+        yield* Effect.sleep(140)
+        assert.deepStrictEqual(seen, ["100 100", "-800 200", "-650 350", "-550 450"])
+        assert.strictEqual(yield* Clock.currentTimeMillis, 390)
+      })
+    )
+  )
+
+  it.effect("S7: draws its epochs from a new source in each life", () =>
+    passes(
+      Effect.gen(function* () {
+        const epochs: Array<string> = []
+        const opens = Effect.gen(function* () {
+          const source = yield* Epochs
+          epochs.push(source.next(), source.next())
+          return yield* Effect.never
+        })
+        const process = yield* Sim.process("opener", opens)
+        yield* Effect.sleep(1)
+        yield* process.restart
+        yield* Effect.sleep(1)
+        const [first, second, third, fourth] = epochs.map((epoch) => epoch.split(".")[0])
+        assert.strictEqual(first, second)
+        assert.strictEqual(third, fourth)
+        assert.notStrictEqual(first, third)
       })
     )
   )
@@ -409,6 +432,62 @@ describe("a fault plan", () => {
         if (run.exit._tag === "Success") counts.add(run.exit.value)
       }
       assert.strictEqual(counts.size, 10)
+    })
+  )
+
+  it.effect("S7: heal sets clocks right: the jump and the rate", () =>
+    passes(
+      Effect.gen(function* () {
+        const seen: Array<string> = []
+        const looks = Effect.gen(function* () {
+          for (;;) {
+            yield* Effect.sleep(10)
+            const monotonic = Number(yield* Clock.monotonicTimeNanos) / 1e6
+            seen.push(`${yield* Clock.currentTimeMillis} ${monotonic}`)
+          }
+        })
+        const process = yield* Sim.process("clock", looks)
+        yield* Effect.sleep(1)
+        yield* process.skew({ jump: 1000, rate: 2 })
+        yield* Effect.sleep(11)
+        yield* Faults.heal
+        yield* Effect.sleep(15)
+        assert.deepStrictEqual(seen, ["1019 19", "15 15", "25 25"])
+      })
+    )
+  )
+
+  it.effect("S7: heal quiets disks and chaos sites", () =>
+    Effect.gen(function* () {
+      const slow = { _tag: "Journal", operation: "claim", kind: "slow", millis: 50 } as const
+      const full = { _tag: "Journal", operation: "append", kind: "disk-full", millis: 1e6 } as const
+      const plan: FaultPlan.FaultPlan = [
+        { ...slow, nth: 1 },
+        { ...slow, nth: 2 },
+        { ...full, nth: 1 },
+        { _tag: "Site", name: "noisy" }
+      ]
+      const uses = Effect.gen(function* () {
+        const journal = yield* Journal
+        const before = yield* Clock.currentTimeMillis
+        const claim = yield* journal.claim("a")
+        const append = { actor: "a", writer: claim.writer, expected: 0, events: [event("x")] }
+        const appended = yield* Effect.exit(journal.append(append))
+        const millis = (yield* Clock.currentTimeMillis) - before
+        const chaos = yield* Chaos.Chaos
+        const fired = Array.from({ length: 50 }, () => chaos.fires("noisy"))
+        return { millis, appended: appended._tag, fires: fired.includes(true) }
+      })
+      const program = Effect.gen(function* () {
+        const sick = yield* uses
+        yield* Faults.heal
+        return [sick, yield* uses]
+      }).pipe(Effect.provide(FaultyJournal.layer(Journal.layerMemory)))
+      const run = yield* Sim.run(program, { seed: 1, plan, timerSlack: 0 })
+      assert.deepStrictEqual(run.exit._tag === "Success" && run.exit.value, [
+        { millis: 50, appended: "Failure", fires: true },
+        { millis: 0, appended: "Success", fires: false }
+      ])
     })
   )
 
