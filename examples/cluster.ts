@@ -34,7 +34,7 @@ export const program = Effect.gen(function* () {
 })
 
 const search = Effect.gen(function* () {
-  const report = yield* Sim.explore(program, { seeds: 200, shrinkAttempts: 30, traceLines: 60 })
+  const report = yield* Sim.explore(program, { seeds: 200, shrinkAttempts: 30, traceLines: 30 })
   yield* Console.log(report.failure && Printout.failure(report.failure, report))
 })
 if (import.meta.main) await Effect.runPromise(search)
