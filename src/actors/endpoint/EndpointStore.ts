@@ -12,7 +12,6 @@ import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type { Gid } from "../../schema/Gid.ts"
-import type { RecoveryError } from "../kernel/Actor.ts"
 import type { MailboxFull, Stopped } from "../kernel/ActorError.ts"
 import type { Journal } from "../kernel/Journal.ts"
 import * as Supervisor from "../kernel/Supervisor.ts"
@@ -54,7 +53,7 @@ export class StoreFull extends Schema.TaggedError<StoreFull>()("StoreFull", {
  * @category models
  * @since 0.1.0
  */
-export type OpenError = OpenFailed | StoreFull | MailboxFull | Stopped | RecoveryError
+export type OpenError = OpenFailed | StoreFull | MailboxFull | Stopped | Supervisor.SpawnError
 
 /**
  * What takes the handshakes of peers, whatever brings them.
@@ -106,7 +105,7 @@ export interface EndpointStore extends Reception {
 
 interface Place {
   /** Spawns the actor; everybody who wants the endpoint waits for the same spawning. */
-  readonly spawning: Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
+  readonly spawning: Fiber.Fiber<Endpoint.Endpoint, Supervisor.SpawnError>
   link: Link | undefined
 }
 
@@ -123,7 +122,7 @@ class Store implements EndpointStore {
   readonly #options: Options
   readonly #leaving: Leaving
   readonly #capacity: number
-  readonly #spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
+  readonly #spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, Supervisor.SpawnError>
   readonly #places = new Map<string, Place>()
   readonly #order: Eviction<string>
   /** How many evicted endpoints are still being drained. */
@@ -133,7 +132,7 @@ class Store implements EndpointStore {
     options: Options,
     leaving: Leaving,
     queuePairs: number,
-    spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, RecoveryError>
+    spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, Supervisor.SpawnError>
   ) {
     this.#options = options
     this.#leaving = leaving

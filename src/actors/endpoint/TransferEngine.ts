@@ -17,7 +17,6 @@ import type { Links } from "./Links.ts"
 import type { Memory, NameTaken, Options as MemoryOptions, Piece } from "./Memory.ts"
 import type { Nics } from "./Nics.ts"
 import type { MailboxFull, Stopped } from "../kernel/ActorError.ts"
-import type { RecoveryError } from "../kernel/Actor.ts"
 import type { Journal } from "../kernel/Journal.ts"
 import * as Supervisor from "../kernel/Supervisor.ts"
 import type { DurableRequest, Moved, Request, Target, Transfer } from "./Transfer.ts"
@@ -124,7 +123,11 @@ export class TransferEngine extends Context.Service<
   static readonly layerDurable = (
     name: string,
     settings: Partial<Settings> & TransfersSettings = {}
-  ): Layer.Layer<TransferEngine, RecoveryError | CreateError, Nics | Links | Directory | Journal> =>
+  ): Layer.Layer<
+    TransferEngine,
+    Supervisor.SpawnError | CreateError,
+    Nics | Links | Directory | Journal
+  > =>
     Layer.effect(
       TransferEngine,
       Effect.gen(function* () {

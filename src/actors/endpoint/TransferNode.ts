@@ -18,8 +18,8 @@ import type { Verbs } from "../../native/Verbs.ts"
 import * as NicPath from "../../schema/mooncake/NicPath.ts"
 import type { Notify } from "../../schema/mooncake/Notify.ts"
 import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
-import type { RecoveryError } from "../kernel/Actor.ts"
 import type { Journal } from "../kernel/Journal.ts"
+import type { SpawnError } from "../kernel/Supervisor.ts"
 import type * as EndpointStore from "./EndpointStore.ts"
 import { Endpoints } from "./Endpoints.ts"
 import * as HandshakeServer from "./HandshakeServer.ts"
@@ -75,7 +75,7 @@ export class TransferNode extends Context.Service<
     options: Options
   ): Layer.Layer<
     TransferNode | TransferEngine | Endpoints | Nics,
-    OpenFailed | OpenError | CreateError | RecoveryError,
+    OpenFailed | OpenError | CreateError | SpawnError,
     Verbs | Journal
   > => Layer.effectContext(build(options)).pipe(Layer.provide(IoPool.layer(options.pool)))
 }

@@ -85,6 +85,25 @@ export class HistoryRefused extends Schema.TaggedError<HistoryRefused>()("Histor
 }
 
 /**
+ * The supervisor takes no children: it has given up restarting, or its Scope has closed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SupervisorStopped extends Schema.TaggedError<SupervisorStopped>()(
+  "SupervisorStopped",
+  {
+    reason: Schema.Literals(["gave-up", "closed"]),
+    detail: Schema.String
+  }
+) {
+  override get message() {
+    const detail = this.detail === "" ? "" : `: ${this.detail}`
+    return `the supervisor takes no children (${this.reason})${detail}`
+  }
+}
+
+/**
  * The restarts of a supervisor were used up. Its children have ended.
  *
  * @category errors

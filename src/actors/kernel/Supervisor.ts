@@ -10,36 +10,49 @@
 import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Rpc from "effect/rpc/Rpc"
+import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { type Actor, makeCell, type RecoveryError, reference } from "./Actor.ts"
-import type { RestartsExhausted } from "./ActorError.ts"
+import type { RestartsExhausted, SupervisorStopped } from "./ActorError.ts"
 import type { Behavior, Tagged } from "./Behavior.ts"
-import { SupervisedActor, supervisedEffect, supervisedLife } from "./internal/children.ts"
-import { recover } from "./internal/recovering.ts"
-import { type Strategy, Supervision } from "./internal/supervising.ts"
+import type { Crash } from "./internal/child.ts"
+import { SupervisedActor, supervisedLife, SupervisedRun } from "./internal/children.ts"
+import { endingOf, endWith } from "./internal/releasing.ts"
+import type { Strategy } from "./internal/restarting.ts"
+import { Supervision } from "./internal/supervising.ts"
 
 /**
- * What a supervisor does and how long it keeps trying.
+ * Which children a supervisor restarts, how often and after what delay.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
   /**
-   * Who is restarted with a child that crashed: nobody, all, or those started after it. Default
-   * `"one-for-one"`.
+   * Which children are restarted with one that crashed: none, all, or those started after it.
+   * Default `"one-for-one"`.
    */
   readonly strategy?: Strategy
   /**
-   * How many crashes are answered with a restart within a window. Default 5 within 10 seconds:
+   * How many crashes are answered with a restart within a window of monotonic time. Children that
+   * crash while a restart of them is under way are not counted again. Default 5 within 10 seconds:
    * a fault that outlives five restarts is not one that restarting cures.
    */
   readonly restarts?: { readonly max: number; readonly within: Duration.Input }
   /**
-   * How long to wait before a restart; it begins anew after a quiet window. When it ends, the
-   * supervisor fails. Default: 100 milliseconds, doubled each time, with jitter.
+   * How long the journal may keep failing before the supervisor gives up. Such a failure crashes
+   * every actor that writes and is cured by none of them, so it is not counted in `restarts`; it
+   * is over after a window of `restarts` without another one. Default 1 minute: longer than
+   * network storage takes to fail over.
+   */
+  readonly journalOutage?: Duration.Input
+  /**
+   * How long to wait before a restart, for each child: its schedule begins anew after a window
+   * without a crash. When it ends, the supervisor fails. Default: 100 milliseconds, doubled each
+   * time up to 5 seconds, with jitter.
    */
   readonly backoff?: Schedule.Schedule<unknown, Cause.Cause<unknown>>
   /** The supervisor that sees this one's failure as the crash of a child. */
@@ -47,29 +60,46 @@ export interface Options {
 }
 
 /**
+ * Why a child actor was not started.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type SpawnError = RecoveryError | SupervisorStopped
+
+/**
  * @category models
  * @since 0.1.0
  */
 export interface Supervisor {
   readonly "~handfast/actors/Supervisor": Supervision
-  /** Starts a child actor and waits until it has recovered. It lives as long as the supervisor. */
+  /**
+   * Starts a child actor and waits until it has recovered. It lives as long as the supervisor.
+   * While the parent restarts this supervisor, it waits for that first; if a sibling's crash
+   * restarts the new child too, it does not wait for the second recovery.
+   */
   readonly spawn: <State, Commands extends Rpc.Any, Signal extends Tagged, Event extends Tagged, R>(
     behavior: Behavior<State, Commands, Signal, Event, R>,
     id: string
-  ) => Effect.Effect<Actor<State, Commands, Event>, RecoveryError, Exclude<R, Scope.Scope>>
+  ) => Effect.Effect<Actor<State, Commands, Event>, SpawnError, Exclude<R, Scope.Scope>>
   /** Runs an effect as a child, in a Scope of its own; it is run again when it fails. */
   readonly run: <E, R>(
     name: string,
     effect: Effect.Effect<unknown, E, R>
-  ) => Effect.Effect<void, never, Exclude<R, Scope.Scope>>
-  /** Never succeeds; fails when the supervisor has given up. */
+  ) => Effect.Effect<void, SupervisorStopped, Exclude<R, Scope.Scope>>
+  /** Never succeeds; fails when the supervisor, or one above it, has given up for good. */
   readonly failed: Effect.Effect<never, RestartsExhausted>
 }
 
-const defaultBackoff = Schedule.jittered(Schedule.exponential("100 millis"))
+const defaultBackoff = Schedule.jittered(
+  Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])
+)
+
+const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
 
 /**
- * Makes a supervisor. Its children end with its Scope, in the reverse order of their start.
+ * Makes a supervisor. Its children end with its Scope, in the reverse order of their start. A
+ * child supervisor also ends with the Scope of its parent.
  *
  * @category constructors
  * @since 0.1.0
@@ -77,17 +107,41 @@ const defaultBackoff = Schedule.jittered(Schedule.exponential("100 millis"))
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<Supervisor, never, Scope.Scope> {
-  const scope = yield* Effect.scope
   const { max, within } = options.restarts ?? { max: 5, within: "10 seconds" }
-  const supervision = new Supervision({
+  const parent = options.parent?.["~handfast/actors/Supervisor"]
+  const { children, lifetime } = yield* scopes(parent)
+  const settings = {
     strategy: options.strategy ?? "one-for-one",
     max,
-    withinMillis: Duration.toMillis(Duration.fromInputUnsafe(within)),
+    withinMillis: millis(within),
+    outageMillis: millis(options.journalOutage ?? "1 minute"),
     backoff: options.backoff ?? defaultBackoff,
-    parent: options.parent?.["~handfast/actors/Supervisor"],
+    parent,
     context: yield* Effect.context<never>(),
-    scope
-  })
+    scope: children
+  }
+  const supervision = new Supervision(settings, yield* Queue.unbounded<Crash>())
+  yield* Scope.addFinalizer(
+    lifetime,
+    Effect.andThen(supervision.close("closed"), Scope.close(children, Exit.void))
+  )
+  yield* parent === undefined ? supervision.begin() : parent.adopt(supervision)
+  return handleOf(supervision)
+})
+
+/**
+ * The Scope in which children live, and the one that ends them: a child of the parent's, so that
+ * a closed supervisor leaves nothing in its parent.
+ */
+const scopes = Effect.fnUntraced(function* (parent: Supervision | undefined) {
+  const own = yield* Effect.scope
+  const lifetime = yield* Scope.fork(parent === undefined ? own : parent.settings.scope)
+  if (parent !== undefined) yield* Scope.addFinalizer(own, Scope.close(lifetime, Exit.void))
+  return { lifetime, children: Scope.makeUnsafe() }
+})
+
+const handleOf = (supervision: Supervision): Supervisor => {
+  const { scope } = supervision.settings
   const life = supervisedLife(supervision)
   const inScope = <A, E, R>(effect: Effect.Effect<A, E, R>) => Scope.provide(effect, scope)
   return {
@@ -97,12 +151,28 @@ export const make = Effect.fnUntraced(function* (
         Effect.gen(function* () {
           const cell = yield* makeCell(behavior, id, life)
           const child = new SupervisedActor(cell, supervision)
-          supervision.add(cell, child)
-          yield* Effect.onError(recover(cell), () => child.end("could not recover"))
+          yield* Effect.onError(supervision.start(child), (cause) => endWith(cell, endingOf(cause)))
           return reference(cell)
         })
       ),
-    run: (name, effect) => inScope(supervisedEffect(name, effect, supervision)),
+    run: (name, effect) => inScope(run(supervision, name, effect)),
     failed: supervision.failed
   }
+}
+
+const run = Effect.fnUntraced(function* <E, R>(
+  supervision: Supervision,
+  name: string,
+  effect: Effect.Effect<unknown, E, R>
+) {
+  const lifetime = yield* Scope.fork(supervision.settings.scope)
+  const fork = Effect.runForkWith(yield* Effect.context<R>())
+  const child = new SupervisedRun(
+    name,
+    (scope) => fork(Scope.provide(effect, scope)),
+    supervision,
+    lifetime
+  )
+  yield* Scope.addFinalizer(lifetime, child.halt)
+  yield* Effect.onError(supervision.start(child), () => child.end())
 })

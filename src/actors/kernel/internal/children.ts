@@ -1,70 +1,135 @@
 /** Actors and effects as children of a supervisor. */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
+import type { RestartsExhausted } from "../ActorError.ts"
 import type { Cell, Life } from "./cell.ts"
 import { halt } from "./halting.ts"
 import { lifeWith } from "./life.ts"
-import { recover } from "./recovering.ts"
+import { generate, type RecoveryError } from "./recovering.ts"
 import { endWith } from "./releasing.ts"
-import type { Child, Supervision } from "./supervising.ts"
+import { newRecord } from "./restarting.ts"
+import type { Child } from "./child.ts"
+import type { Supervision } from "./supervising.ts"
 
-export class SupervisedActor implements Child {
-  readonly #cell: Cell
+export class SupervisedActor implements Child<RecoveryError> {
+  readonly subject: Cell
+  record = newRecord
+  backoff: Child["backoff"] = undefined
 
   constructor(cell: Cell, supervision: Supervision) {
-    this.#cell = cell
+    this.subject = cell
     ;(cell.onEnd ??= new Set()).add(() => supervision.remove(cell))
   }
+
   get name() {
-    return this.#cell.address
+    return this.subject.address
   }
+
+  get generation() {
+    return this.subject.generation
+  }
+
+  /** The recovery is a fiber of its own, so that it goes on when the caller is interrupted. */
+  begin(): Effect.Effect<void, RecoveryError> {
+    const cell = this.subject
+    if (cell.phase !== "halted") return Effect.void
+    let failure: Cause.Cause<RecoveryError> = Cause.empty
+    const recovery = Effect.catchCause(generate(cell), (cause) =>
+      Effect.sync(() => {
+        failure = cause
+      })
+    )
+    const fiber = cell.fork(recovery)
+    cell.fiber = fiber
+    return Effect.flatMap(Fiber.await(fiber), () =>
+      failure.reasons.length === 0 ? Effect.void : Effect.failCause(failure)
+    )
+  }
+
   get halt() {
-    return halt(this.#cell)
+    return halt(this.subject)
   }
-  get resume() {
-    return recover(this.#cell)
-  }
-  end(detail: string) {
-    return endWith(this.#cell, { reason: "crashed", detail })
+
+  end(failure: RestartsExhausted) {
+    return endWith(this.subject, { reason: "crashed", detail: failure.message })
   }
 }
 
 /** The life of the actors of one supervisor. */
 export const supervisedLife = (supervision: Supervision): Life =>
-  lifeWith((cell, _, cause) => supervision.crashed(cell, cause))
+  lifeWith((cell, generation, cause) => supervision.crashed(cell, generation, cause))
+
+/** One run of a supervised effect. */
+interface Run {
+  readonly scope: Scope.Closeable
+  readonly fiber: Fiber.Fiber<unknown, unknown>
+  /** Opens when all is released; made by the first halt. */
+  released: Latch.Latch | undefined
+}
 
 /** An effect that is run again when it fails, each time in a Scope of its own. */
-export const supervisedEffect = Effect.fnUntraced(function* <E, R>(
-  name: string,
-  effect: Effect.Effect<unknown, E, R>,
-  supervision: Supervision
-) {
-  const context = yield* Effect.context<R>()
-  const subject = {}
-  let running: { readonly scope: Scope.Closeable; fiber: Fiber.Fiber<unknown, E> } | undefined
-  const halt = Effect.suspend(() => {
-    if (running === undefined) return Effect.void
-    const { fiber, scope } = running
-    running = undefined
-    return Effect.andThen(Fiber.interrupt(fiber), Scope.close(scope, Exit.void))
-  })
-  const resume = Effect.sync(() => {
+export class SupervisedRun implements Child<never> {
+  readonly subject = this
+  readonly name: string
+  generation = 0
+  record = newRecord
+  backoff: Child["backoff"] = undefined
+  readonly #start: (scope: Scope.Scope) => Fiber.Fiber<unknown, unknown>
+  readonly #supervision: Supervision
+  /** A child of the supervisor's Scope; it closes when the effect has ended for good. */
+  readonly #lifetime: Scope.Closeable
+  #run: Run | undefined = undefined
+
+  constructor(
+    name: string,
+    start: (scope: Scope.Scope) => Fiber.Fiber<unknown, unknown>,
+    supervision: Supervision,
+    lifetime: Scope.Closeable
+  ) {
+    this.name = name
+    this.#start = start
+    this.#supervision = supervision
+    this.#lifetime = lifetime
+  }
+
+  begin(): Effect.Effect<void> {
+    const { context } = this.#supervision.settings
+    const generation = ++this.generation
     const scope = Scope.makeUnsafe()
-    const fiber = Effect.runForkWith(context)(Scope.provide(effect, scope))
-    running = { scope, fiber }
-    fiber.addObserver((exit) => {
-      if (running?.fiber !== fiber) return
-      if (Exit.isFailure(exit)) supervision.crashed(subject, exit.cause)
+    const run: Run = { scope, fiber: this.#start(scope), released: undefined }
+    this.#run = run
+    run.fiber.addObserver((exit) => {
+      if (this.#run !== run || run.released !== undefined) return
+      if (Exit.isFailure(exit)) this.#supervision.crashed(this, generation, exit.cause)
       else {
-        supervision.remove(subject)
-        Effect.runForkWith(context)(halt)
+        // Halted first: its Scope stays in the supervisor's until all is released.
+        Effect.runForkWith(context)(Effect.andThen(this.halt, this.end()))
       }
     })
-  })
-  const child: Child = { name, halt, resume, end: () => halt }
-  yield* Effect.addFinalizer(() => halt)
-  supervision.add(subject, child)
-  yield* resume
-})
+    return Effect.void
+  }
+
+  get halt() {
+    return Effect.uninterruptible(
+      Effect.suspend(() => {
+        const run = this.#run
+        if (run === undefined) return Effect.void
+        if (run.released !== undefined) return run.released.await
+        const released = (run.released = Latch.makeUnsafe(false))
+        return Fiber.interrupt(run.fiber).pipe(
+          Effect.andThen(Scope.close(run.scope, Exit.void)),
+          Effect.ensuring(Effect.sync(() => released.openUnsafe()))
+        )
+      })
+    )
+  }
+
+  end(): Effect.Effect<void> {
+    this.#supervision.remove(this)
+    return Scope.close(this.#lifetime, Exit.void)
+  }
+}

@@ -1,4 +1,11 @@
-/** How often may something be restarted: pure bookkeeping over a sliding window. */
+/**
+ * How often something may be restarted: pure bookkeeping on a monotonic clock.
+ *
+ * Two things are counted. The budget bounds the restarts within a sliding window: a fault that
+ * outlives them is not one that restarting cures. An outage is a journal that keeps failing: it
+ * crashes every actor that writes, again and again, so its crashes are one cause whose length is
+ * bounded instead of its number.
+ */
 
 export interface RestartBudget {
   readonly max: number
@@ -7,17 +14,29 @@ export interface RestartBudget {
   readonly spent: ReadonlyArray<number>
 }
 
-export interface Spending {
-  readonly budget: RestartBudget
-  readonly allowed: boolean
-  /** No restart was left in the window, so delays begin anew. */
-  readonly calm: boolean
-}
-
 /** Spends one restart at a moment, if one is left. */
-export const spend = (budget: RestartBudget, nowMillis: number): Spending => {
+export const spend = (
+  budget: RestartBudget,
+  nowMillis: number
+): { readonly budget: RestartBudget; readonly allowed: boolean } => {
   const recent = budget.spent.filter((at) => at > nowMillis - budget.withinMillis)
   const allowed = recent.length < budget.max
-  const spent = allowed ? [...recent, nowMillis] : recent
-  return { budget: { ...budget, spent }, allowed, calm: recent.length === 0 }
+  return { budget: { ...budget, spent: allowed ? [...recent, nowMillis] : recent }, allowed }
 }
+
+export interface Outage {
+  readonly since: number
+  /** The newest failure. */
+  readonly last: number
+  readonly failures: number
+}
+
+/** Counts a failure of the journal. A window without any ends an outage. */
+export const countFailure = (
+  outage: Outage | undefined,
+  nowMillis: number,
+  withinMillis: number
+): Outage =>
+  outage === undefined || outage.last <= nowMillis - withinMillis
+    ? { since: nowMillis, last: nowMillis, failures: 1 }
+    : { ...outage, last: nowMillis, failures: outage.failures + 1 }

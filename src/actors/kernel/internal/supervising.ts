@@ -1,179 +1,287 @@
 /**
- * What a supervisor does about a crash: whom it halts, how long it waits, whom it starts again,
- * and when it gives up. One crash is dealt with at a time.
+ * Executes what `restarting.ts` decides.
+ *
+ * One fiber per supervisor reads crashes from a queue. A restart is a fiber of its own, a
+ * *repair*: it halts its children in the reverse order of their start, waits and starts them in
+ * order. So unrelated children do not wait for each other, and a crash in the middle of a repair
+ * replaces that repair. Halting the supervisor interrupts the reader and all repairs, and waits
+ * for them, before it halts the children.
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
-import * as Clock from "effect/Clock"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Pull from "effect/Pull"
+import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
-import { RestartsExhausted } from "../ActorError.ts"
-import { type RestartBudget, spend } from "./restartBudget.ts"
-
-/** What can be supervised. A generation of it begins with `resume` and is over after `halt`. */
-export interface Child {
-  readonly name: string
-  /** Closes the generation's Scope. Halting what is halted does nothing. */
-  readonly halt: Effect.Effect<void>
-  readonly resume: Effect.Effect<void, unknown>
-  /** No generation will follow. */
-  readonly end: (detail: string) => Effect.Effect<void>
-}
-
-/** Who is restarted with a child that crashed: nobody, all, or those started after it. */
-export type Strategy = "one-for-one" | "one-for-all" | "rest-for-one"
+import { RestartsExhausted, SupervisorStopped } from "../ActorError.ts"
+import { type BackoffStep, type Child, type Crash, isOutage } from "./child.ts"
+import { interruptRepairs, Repairs } from "./repairs.ts"
+import {
+  affectedBy,
+  type Input,
+  newRecord,
+  type Order,
+  step,
+  type Strategy,
+  type SupervisorState
+} from "./restarting.ts"
 
 export interface Settings {
   readonly strategy: Strategy
   readonly max: number
   readonly withinMillis: number
+  readonly outageMillis: number
   readonly backoff: Schedule.Schedule<unknown, Cause.Cause<unknown>>
   readonly parent: Supervision | undefined
   readonly context: Context.Context<never>
-  /** With it everything ends, also a wait before a restart. */
+  /** Its children live in it. */
   readonly scope: Scope.Scope
 }
 
-type Step = (
-  now: number,
-  cause: Cause.Cause<unknown>
-) => Pull.Pull<[unknown, Duration.Duration], never, unknown>
-
-export class Supervision implements Child {
+export class Supervision implements Child<never> {
+  readonly subject = this
   readonly name = "supervisor"
   readonly settings: Settings
-  /** By the thing that crashes, in the order of their start. */
+  generation = 0
+  record = newRecord
+  backoff: BackoffStep | undefined = undefined
+  /** By what reports their crashes, in the order of their start. */
   readonly children = new Map<object, Child>()
-  readonly #oneAtATime = Semaphore.makeUnsafe(1)
+  readonly #crashes: Queue.Queue<Crash>
+  readonly #repairs: Repairs
   readonly #failure = Deferred.makeUnsafe<never, RestartsExhausted>()
-  #budget: RestartBudget
-  #step: Step | undefined = undefined
-  #over = false
+  /** Open unless this supervisor is halted by its parent. */
+  readonly #begun = Latch.makeUnsafe(false)
+  #state: SupervisorState
+  #reader: Fiber.Fiber<never> | undefined = undefined
+  #stopped: SupervisorStopped | undefined = undefined
 
-  constructor(settings: Settings) {
+  /** The children bound the queue: each reports one crash a generation. */
+  constructor(settings: Settings, crashes: Queue.Queue<Crash>) {
+    const { max, withinMillis } = settings
     this.settings = settings
-    this.#budget = { max: settings.max, withinMillis: settings.withinMillis, spent: [] }
-    settings.parent?.add(this, this)
+    this.#crashes = crashes
+    this.#repairs = new Repairs(settings.context)
+    this.#state = { phase: "halted", budget: { max, withinMillis, spent: [] }, outage: undefined }
   }
 
   get failed(): Effect.Effect<never, RestartsExhausted> {
     return Deferred.await(this.#failure)
   }
 
-  add(subject: object, child: Child): void {
-    this.children.set(subject, child)
+  /** Adds a child and starts it. While this supervisor is halted, waits. */
+  start<E>(child: Child<E>): Effect.Effect<void, E | SupervisorStopped> {
+    return Effect.suspend((): Effect.Effect<void, E | SupervisorStopped> => {
+      if (this.#stopped !== undefined) return Effect.fail(this.#stopped)
+      if (this.#state.phase === "halted") {
+        return Effect.andThen(this.#begun.await, this.start(child))
+      }
+      this.children.set(child.subject, child)
+      return child.begin()
+    })
+  }
+
+  /** Adds a child supervisor. It runs when this one does. */
+  adopt(child: Supervision): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { phase } = this.#state
+      if (phase === "ended") return child.close("closed")
+      this.children.set(child, child)
+      return phase === "running" ? child.begin() : Effect.void
+    })
   }
 
   remove(subject: object): void {
     this.children.delete(subject)
   }
 
-  crashed(subject: object, cause: Cause.Cause<unknown>): void {
-    const { context, scope } = this.settings
-    const dealing = this.#oneAtATime.withPermit(this.#deal(subject, cause))
-    Fiber.runIn(Effect.runForkWith(context)(dealing), scope)
+  /** Reports that a generation of a child has crashed. */
+  crashed(subject: object, generation: number, cause: Cause.Cause<unknown>): void {
+    Queue.offerUnsafe(this.#crashes, { subject, generation, cause })
+  }
+
+  begin(): Effect.Effect<void> {
+    if (this.#decide({ _tag: "Start" })._tag === "Nothing") return Effect.void
+    this.generation++
+    const members = [...this.children.values()]
+    for (const child of members) child.record = { ...child.record, restarting: true }
+    this.#reader = this.#fork(Effect.forever(this.#readOne))
+    const starting = this.#repairs.run(members, this.#startAll(members))
+    this.#begun.openUnsafe()
+    return Effect.asVoid(Fiber.await(starting))
   }
 
   get halt(): Effect.Effect<void> {
-    return Effect.suspend(() => haltAll([...this.children.values()]))
-  }
-
-  /** A supervisor that its own supervisor restarts begins with a fresh budget. */
-  get resume(): Effect.Effect<void, unknown> {
     return Effect.suspend(() => {
-      this.#over = false
-      this.#budget = { ...this.#budget, spent: [] }
-      return Effect.forEach(this.children.values(), (child) => child.resume, { discard: true })
+      if (this.#decide({ _tag: "Halt" })._tag === "Nothing") return Effect.void
+      this.#begun.closeUnsafe()
+      this.#stopped = undefined
+      return Effect.andThen(this.#interrupt, haltAll([...this.children.values()]))
     })
   }
 
-  end(detail: string): Effect.Effect<void> {
+  end(failure: RestartsExhausted): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.#over = true
+      if (this.#decide({ _tag: "End" })._tag === "Nothing") return Effect.void
+      this.#refuse("gave-up", failure.message)
       const children = [...this.children.values()].toReversed()
-      return Effect.forEach(children, (child) => child.end(detail), { discard: true })
+      return this.#interrupt.pipe(
+        Effect.andThen(Effect.forEach(children, (child) => child.end(failure), { discard: true })),
+        Effect.andThen(Effect.sync(() => Deferred.doneUnsafe(this.#failure, Effect.fail(failure))))
+      )
     })
   }
 
-  #deal(subject: object, cause: Cause.Cause<unknown>): Effect.Effect<void> {
+  /** Ends supervision. The children end with their Scope. */
+  close(reason: SupervisorStopped["reason"]): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const child = this.children.get(subject)
-      if (this.#over || child === undefined) return Effect.void
-      const affected = this.#affectedBy(subject, child)
-      return haltAll(affected.map(([, other]) => other)).pipe(
-        Effect.andThen(this.#delay(child, cause)),
-        Effect.flatMap((go) => (go ? this.#start(affected) : this.#giveUp(child, cause)))
-      )
+      this.settings.parent?.remove(this)
+      if (this.#decide({ _tag: "End" })._tag === "Nothing") return Effect.void
+      this.#refuse(reason, "")
+      return this.#interrupt
     })
   }
 
-  #affectedBy(subject: object, child: Child): ReadonlyArray<[object, Child]> {
-    const { strategy } = this.settings
-    if (strategy === "one-for-one") return [[subject, child]]
-    const all = [...this.children]
-    return strategy === "one-for-all"
-      ? all
-      : all.slice(all.findIndex(([other]) => other === subject))
+  #decide(input: Input): Order {
+    const { order, state } = step(this.settings, this.#state, input)
+    this.#state = state
+    return order
   }
 
-  /** Waits as long as the backoff says; false when there is no restart left. */
-  #delay(child: Child, cause: Cause.Cause<unknown>): Effect.Effect<boolean> {
-    const take = Effect.fnUntraced(function* (self: Supervision) {
-      const now = yield* Clock.currentTimeMillis
-      const { allowed, budget, calm } = spend(self.#budget, now)
-      self.#budget = budget
-      if (!allowed) return false
-      if (calm || self.#step === undefined) {
-        self.#step = yield* Schedule.toStep(self.settings.backoff)
-      }
-      const [, delay] = yield* self.#step(now, cause)
-      yield* Effect.logWarning("restarting after a crash", cause).pipe(
-        Effect.annotateLogs({ child: child.name })
-      )
-      yield* Effect.sleep(delay)
-      return true
-    })
-    return Pull.catchDone(take(this), () => Effect.succeed(false))
+  #refuse(reason: SupervisorStopped["reason"], detail: string): void {
+    this.#stopped = new SupervisorStopped({ reason, detail })
+    this.#begun.openUnsafe()
   }
 
-  /** Starts in order. A child that cannot recover has crashed again. */
-  #start(children: ReadonlyArray<[object, Child]>): Effect.Effect<void> {
-    return Effect.forEach(
-      children.filter(([subject]) => this.children.has(subject)),
-      ([subject, child]) =>
-        Effect.catchCause(child.resume, (cause) => Effect.sync(() => this.crashed(subject, cause))),
-      { discard: true }
+  #fork<A>(effect: Effect.Effect<A>): Fiber.Fiber<A> {
+    return Effect.runForkWith(this.settings.context)(effect)
+  }
+
+  /** Afterwards nothing of this supervisor halts or starts its children. */
+  get #interrupt(): Effect.Effect<void> {
+    const reader = Effect.suspend(() =>
+      this.#reader === undefined ? Effect.void : Fiber.interrupt(this.#reader)
+    )
+    return Effect.andThen(
+      Effect.uninterruptible(reader),
+      Effect.suspend(() => interruptRepairs(this.#repairs.all))
     )
   }
 
-  #giveUp(child: Child, cause: Cause.Cause<unknown>): Effect.Effect<void> {
-    const { max, parent, withinMillis } = this.settings
+  get #readOne(): Effect.Effect<void> {
+    return Effect.flatMap(Queue.take(this.#crashes), (crash) =>
+      Effect.flatMap(Clock.monotonicTimeNanos, (nanos) => this.#deal(crash, Number(nanos) / 1e6))
+    )
+  }
+
+  #deal({ cause, generation, subject }: Crash, at: number): Effect.Effect<void> {
+    const child = this.children.get(subject)
+    if (child === undefined) return Effect.void
+    const source = isOutage(cause) ? "journal" : "child"
+    const order = this.#decide({ _tag: "Crashed", record: child.record, generation, source, at })
+    if (order._tag === "GiveUp") return this.#giveUp(child, cause, order)
+    if (order._tag !== "Restart") return Effect.void
+    child.record = { ...child.record, crashedAt: at }
+    const affected = affectedBy(this.settings.strategy, this.children.values(), child)
+    for (const other of affected) other.record = { ...other.record, restarting: true }
+    const withoutBackoff = (why: Cause.Cause<unknown>) => {
+      const order = this.#decide({ _tag: "BackoffEnded" })
+      return order._tag === "GiveUp" ? this.#giveUp(child, why, order) : Effect.void
+    }
+    return this.#delay(child, cause, at, order.freshBackoff).pipe(
+      Effect.flatMap((delay) => Effect.sync(() => void this.#restart(affected, delay))),
+      Pull.catchDone(() => withoutBackoff(cause)),
+      // A schedule that throws has no further restart either.
+      Effect.catchCause((defect) => withoutBackoff(Cause.combine(cause, defect)))
+    )
+  }
+
+  #delay(
+    child: Child,
+    cause: Cause.Cause<unknown>,
+    at: number,
+    fresh: boolean
+  ): Pull.Pull<Duration.Duration, never, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const known = fresh ? undefined : child.backoff
+      const next = known ?? (yield* Schedule.toStep(this.settings.backoff))
+      child.backoff = next
+      const [, delay] = yield* next(at, cause)
+      yield* Effect.logWarning("restarting after a crash", cause).pipe(
+        Effect.annotateLogs({ child: child.name, delay: Duration.format(delay) })
+      )
+      return delay
+    })
+  }
+
+  #restart(affected: ReadonlyArray<Child>, delay: Duration.Duration): void {
+    const replaced = this.#repairs.of(affected)
+    const chosen = new Set([...affected, ...replaced.flatMap((one) => this.#repairs.rest(one))])
+    const members =
+      chosen.size === 1 ? affected : [...this.children.values()].filter((one) => chosen.has(one))
+    for (const child of members) child.record = { ...child.record, restarting: true }
+    const repair = interruptRepairs(replaced).pipe(
+      Effect.andThen(haltAll(members)),
+      Effect.andThen(Effect.sleep(delay)),
+      Effect.andThen(this.#startAll(members))
+    )
+    this.#repairs.run(members, repair)
+  }
+
+  /** Starts in order. A child that cannot begin has crashed again. */
+  #startAll(members: ReadonlyArray<Child>): Effect.Effect<void> {
+    const start = (child: Child) =>
+      Effect.suspend(() => {
+        if (this.children.get(child.subject) !== child) return Effect.void
+        child.record = { ...child.record, restarting: false, condemned: child.generation }
+        return child.begin().pipe(
+          Effect.catchCause((cause) =>
+            Effect.sync(() => this.crashed(child.subject, child.generation, cause))
+          ),
+          Effect.andThen(Effect.sync(() => this.#repairs.leave(child)))
+        )
+      })
+    return Effect.forEach(members, start, { discard: true })
+  }
+
+  #giveUp(
+    child: Child,
+    cause: Cause.Cause<unknown>,
+    { restarts, withinMillis }: Extract<Order, { readonly _tag: "GiveUp" }>
+  ): Effect.Effect<void> {
+    const { parent } = this.settings
+    const lastFailure = Cause.pretty(cause)
     const failure = new RestartsExhausted({
       child: child.name,
-      restarts: max,
+      restarts,
       withinMillis,
-      lastFailure: Cause.pretty(cause)
+      lastFailure
     })
-    this.#over = true
     if (parent !== undefined) {
-      return Effect.andThen(
-        this.halt,
-        Effect.sync(() => parent.crashed(this, Cause.fail(failure)))
-      )
+      this.#refuse("gave-up", failure.message)
+      return Effect.sync(() => parent.crashed(this, this.generation, Cause.fail(failure)))
     }
-    return Effect.andThen(
-      this.end(failure.message),
-      Effect.sync(() => Deferred.doneUnsafe(this.#failure, Effect.fail(failure)))
+    return Effect.logError("supervisor gave up, its children end", cause).pipe(
+      Effect.annotateLogs({ child: child.name, restarts, withinMillis }),
+      // In a fiber of its own, since it interrupts the one that runs this.
+      Effect.andThen(Effect.sync(() => void this.#fork(this.end(failure))))
     )
   }
 }
 
-/** Halts in the reverse order of the start. */
+/** Halts in the reverse order of the start. A finalizer that fails must not keep others alive. */
 const haltAll = (children: ReadonlyArray<Child>): Effect.Effect<void> =>
-  Effect.forEach(children.toReversed(), (child) => child.halt, { discard: true })
+  Effect.forEach(
+    children.toReversed(),
+    (child) =>
+      Effect.catchCause(child.halt, (cause) =>
+        Effect.annotateLogs(Effect.logError("a finalizer failed", cause), { child: child.name })
+      ),
+    { discard: true }
+  )
