@@ -297,7 +297,8 @@ describe.each(journals)("the end of an actor on %s", (_, layer) => {
     Effect.gen(function* () {
       const first = yield* Actor.spawn(Counter, "a")
       yield* first.ask.Add({ n: 1 })
-      const second = yield* Actor.spawn(Counter, "a")
+      const elsewhere = Journal.of({ ...(yield* Journal) })
+      const second = yield* Effect.provideService(Actor.spawn(Counter, "a"), Journal, elsewhere)
       const stopped = yield* Effect.flip(first.ask.Add({ n: 10 }))
       assert.deepInclude(stopped, { _tag: "Stopped", reason: "journal" })
       assert.include((yield* first.ended).detail, "replaced by writer 2")

@@ -123,6 +123,7 @@ describe("recovery", () => {
       const again = yield* Actor.spawn(Pruning, "a")
       assert.strictEqual(yield* again.ask.Get(), 35)
       assert.strictEqual(yield* again.ask.Add({ n: 1 }), 36)
+      yield* again.stop
       assert.strictEqual((yield* Effect.flip(Actor.spawn(Counter, "a")))._tag, "CorruptRecord")
     }).pipe(Effect.provide(Journal.layerMemory))
   )

@@ -424,13 +424,52 @@ describe("the end of a child", () => {
       const journal = yield* Journal
       const { b, c, log } = yield* logged("Error", errors)(family({ strategy: "one-for-all" }))
       yield* journal.claim("Worker/b")
-      assert.deepInclude(yield* Effect.flip(b.ask.Work()), { _tag: "Stopped", reason: "journal" })
+      const stopped = yield* Effect.flip(b.ask.Work())
+      assert.deepInclude(stopped, { _tag: "Stopped", reason: "journal", outcome: "unknown" })
+      assert.include(stopped.message, "writer 1 was replaced by writer 2")
       yield* crash(c)
       assert.strictEqual(starts(log, "b"), 0)
       assert.strictEqual(starts(log, "a"), 1)
       assert.include((yield* b.ended).detail, "writer 1 was replaced by writer 2")
       assert.strictEqual(errors.length, 1)
       assert.include(errors[0]!, "writer 1 was replaced by writer 2")
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("K10: a second spawn of an id is refused while the first lives, and only then", () =>
+    Effect.gen(function* () {
+      const { a, supervisor, Worker } = yield* family({})
+      const second = yield* Effect.flip(supervisor.spawn(Worker, "a"))
+      assert.deepInclude(second, { _tag: "AlreadyRunning", actor: "Worker/a" })
+      assert.strictEqual(yield* a.ask.Work(), 1)
+      yield* a.stop
+      const again = yield* supervisor.spawn(Worker, "a")
+      assert.strictEqual(yield* again.ask.Work(), 2)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("K10: an actor that is about to end is waited for", () =>
+    Effect.gen(function* () {
+      const { a, log, supervisor, Worker } = yield* family({})
+      yield* Effect.forkChild(a.stop, { startImmediately: true })
+      const again = yield* supervisor.spawn(Worker, "a")
+      assert.strictEqual(yield* again.ask.Work(), 1)
+      assert.deepStrictEqual(log, ["release a1", "acquire a1"])
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("K10: an address is free again after a failed start and after its Scope", () =>
+    Effect.gen(function* () {
+      const { state, store } = yield* breakable
+      const Worker = worker([])
+      const spawn = Effect.flatMap(Supervisor.make(), (one) => one.spawn(Worker, "a")).pipe(
+        Effect.provideService(Journal, store)
+      )
+      state.broken = "io"
+      assert.strictEqual((yield* Effect.flip(Effect.scoped(spawn)))._tag, "StorageFailed")
+      state.broken = undefined
+      yield* Effect.scoped(spawn)
+      yield* Effect.scoped(spawn)
     }).pipe(Effect.provide(Journal.layerMemory))
   )
 })

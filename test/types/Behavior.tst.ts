@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { describe, expect, it } from "tstyche"
 import * as Actor from "../../src/actors/kernel/Actor.ts"
-import type { MailboxFull, Stopped } from "../../src/actors/kernel/ActorError.ts"
+import type { AlreadyRunning, MailboxFull, Stopped } from "../../src/actors/kernel/ActorError.ts"
 import * as Behavior from "../../src/actors/kernel/Behavior.ts"
 import * as Decision from "../../src/actors/kernel/Decision.ts"
 import type { Journal } from "../../src/actors/kernel/Journal.ts"
@@ -164,7 +164,11 @@ describe("an actor", () => {
 
   it("is spawned in a Scope", () => {
     expect(spawned).type.toBe<
-      Effect.Effect<Actor.Of<typeof seat>, Actor.RecoveryError, Scope.Scope | Bell | Journal>
+      Effect.Effect<
+        Actor.Of<typeof seat>,
+        Actor.RecoveryError | AlreadyRunning,
+        Scope.Scope | Bell | Journal
+      >
     >()
   })
 

@@ -105,9 +105,12 @@ export interface EndpointStore extends Reception {
 
 interface Place {
   /** Spawns the actor; everybody who wants the endpoint waits for the same spawning. */
-  readonly spawning: Fiber.Fiber<Endpoint.Endpoint, Supervisor.SpawnError>
+  readonly spawning: Spawning
   link: Link | undefined
 }
+
+type Spawning = Fiber.Fiber<Endpoint.Endpoint, Supervisor.SpawnError>
+type Spawn = (peer: string, after: Effect.Effect<void>) => Spawning
 
 /** The endpoint, if it has been spawned. */
 const spawnedAt = ({ spawning }: Place): Endpoint.Endpoint | undefined => {
@@ -122,18 +125,13 @@ class Store implements EndpointStore {
   readonly #options: Options
   readonly #leaving: Leaving
   readonly #capacity: number
-  readonly #spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, Supervisor.SpawnError>
+  readonly #spawn: Spawn
   readonly #places = new Map<string, Place>()
   readonly #order: Eviction<string>
-  /** How many evicted endpoints are still being drained. */
-  #retiring = 0
+  /** By peer, waits for the end of an evicted endpoint that is still being drained. */
+  readonly #evicted = new Map<string, Effect.Effect<void>>()
 
-  constructor(
-    options: Options,
-    leaving: Leaving,
-    queuePairs: number,
-    spawn: (peer: string) => Fiber.Fiber<Endpoint.Endpoint, Supervisor.SpawnError>
-  ) {
+  constructor(options: Options, leaving: Leaving, queuePairs: number, spawn: Spawn) {
     this.#options = options
     this.#leaving = leaving
     const possible = Math.floor(options.nic.device.info.limits.queuePairs / queuePairs)
@@ -251,7 +249,7 @@ class Store implements EndpointStore {
       const limit = this.#capacity
       if (this.#places.size < limit) return Effect.succeed(this.#add(peer))
       const full = new StoreFull({ card: this.#options.nic.path, limit })
-      if (this.#retiring >= (this.#options.retiring ?? MOST_RETIRING)) return Effect.fail(full)
+      if (this.#evicted.size >= (this.#options.retiring ?? MOST_RETIRING)) return Effect.fail(full)
       const victim = this.#order.evict((other) => this.#mayGo(other))
       if (victim === undefined) return Effect.fail(full)
       return Effect.as(Effect.forkDetach(this.#evict(victim)), this.#add(peer))
@@ -259,7 +257,8 @@ class Store implements EndpointStore {
   }
 
   #add(peer: string): Place {
-    const place: Place = { spawning: this.#spawn(peer), link: undefined }
+    const spawning = this.#spawn(peer, this.#evicted.get(peer) ?? Effect.void)
+    const place: Place = { spawning, link: undefined }
     this.#places.set(peer, place)
     this.#order.add(peer)
     place.spawning.addObserver((exit) => {
@@ -284,21 +283,22 @@ class Store implements EndpointStore {
   #evict(peer: string): Effect.Effect<void> {
     const place = this.#places.get(peer)!
     this.#places.delete(peer)
-    this.#retiring += 1
-    const { link } = place
+    const { link, spawning } = place
+    const endpoint = Fiber.join(spawning)
+    this.#evicted.set(peer, Effect.ignore(Effect.flatMap(endpoint, ({ ended }) => ended)))
     const retired =
       link?.isOpen === true
-        ? this.#leaving.retire(place.spawning, {
+        ? this.#leaving.retire(spawning, {
             epoch: link.epoch,
             reason: "retired",
             detail: "evicted"
           })
         : Effect.void
     return retired.pipe(
-      Effect.andThen(Fiber.join(place.spawning)),
+      Effect.andThen(endpoint),
       Effect.flatMap(({ stop }) => stop),
       Effect.ignore,
-      Effect.ensuring(Effect.sync(() => void (this.#retiring -= 1)))
+      Effect.ensuring(Effect.sync(() => this.#evicted.delete(peer)))
     )
   }
 
@@ -335,9 +335,9 @@ export const make = Effect.fnUntraced(function* (
     { nic, handshakes, rules, onLink, onReady: options.onReady, farewell: leaving.say },
     yield* Defects
   )
-  const store = new Store(options, leaving, rules.queuePairs, (peer) => {
-    const fiber = Effect.runForkWith(context)(supervisor.spawn(behavior, peer))
-    return Fiber.runIn(fiber, scope)
+  const store = new Store(options, leaving, rules.queuePairs, (peer, after) => {
+    const spawn = Effect.andThen(after, supervisor.spawn(behavior, peer))
+    return Fiber.runIn(Effect.runForkWith(context)(spawn), scope)
   })
   yield* Effect.addFinalizer(() => store.close)
   const broken = (detail: string, kept: ReadonlySet<Gid>) =>

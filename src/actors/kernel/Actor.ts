@@ -10,12 +10,13 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { AskTimedOut, MailboxFull, Stopped } from "./ActorError.ts"
+import { AlreadyRunning, type AskTimedOut, type MailboxFull, type Stopped } from "./ActorError.ts"
 import type { Arguments, Behavior, Tagged, Tell } from "./Behavior.ts"
 import { endedBy } from "./internal/answering.ts"
 import { Cell, forgotten, type Life, type Watcher } from "./internal/cell.ts"
@@ -24,6 +25,7 @@ import { handle } from "./internal/handles.ts"
 import { lifeWith } from "./internal/life.ts"
 import { newestState, recover, type RecoveryError } from "./internal/recovering.ts"
 import { endFailed, endingOf, endWith, onEnd } from "./internal/releasing.ts"
+import { freeAddress, takeAddress } from "./internal/running.ts"
 import type { Sent } from "./internal/sending.ts"
 import { Journal } from "./Journal.ts"
 
@@ -192,8 +194,12 @@ const watch = <A>(
     { bufferSize: cell.definition.limits.watch, strategy: "sliding" }
   )
 
+/** Actors without a supervisor that have crashed and are about to end. */
+const doomed = new WeakSet<Cell>()
+
 /** An actor without a supervisor ends with its first crash. */
 const alone: Life = lifeWith((cell, _, cause) => {
+  doomed.add(cell)
   cell.fork(
     Effect.andThen(
       halt(cell),
@@ -205,6 +211,10 @@ const alone: Life = lifeWith((cell, _, cause) => {
 /**
  * Starts an actor and waits until it has recovered. It ends with the Scope: then its effects are
  * interrupted and waiting callers get `Stopped`. Use `stop` to let it finish first.
+ *
+ * A second actor of one address would fence the first. Within a process and a journal (the same
+ * `Journal` service) it is refused with `AlreadyRunning`; elsewhere the newer one takes over. An
+ * actor that is about to end is waited for.
  *
  * @category constructors
  * @since 0.1.0
@@ -218,7 +228,11 @@ export const spawn = Effect.fnUntraced(function* <
 >(
   behavior: Behavior<State, Commands, Signal, Event, R>,
   id: string
-): Effect.fn.Return<Actor<State, Commands, Event>, RecoveryError, Scope.Scope | R> {
+): Effect.fn.Return<
+  Actor<State, Commands, Event>,
+  RecoveryError | AlreadyRunning,
+  Scope.Scope | R
+> {
   const cell = yield* makeCell(behavior, id, alone)
   yield* Effect.onError(recover(cell), (cause) => endWith(cell, endingOf(cause)))
   return reference(cell)
@@ -235,11 +249,25 @@ export const makeCell = Effect.fnUntraced(function* <R>(
   const journal = definition.durable ? Context.getOption(context, Journal) : Option.none()
   const lifetime = yield* Scope.fork(Context.get(context, Scope.Scope))
   const cell = new Cell(definition, id, context, Option.getOrUndefined(journal), life, lifetime)
+  yield* Effect.onError(settle(cell), () => Scope.close(lifetime, Exit.void))
   yield* Scope.addFinalizerExit(lifetime, () => release(cell))
   return cell
 })
 
-const release = (cell: Cell) => endWith(cell, { reason: "released", detail: "" })
+/** Takes the cell's address. An earlier actor that is about to end is waited for. */
+const settle = (cell: Cell): Effect.Effect<void, AlreadyRunning> =>
+  Effect.suspend(() => {
+    const holder = takeAddress(cell)
+    if (holder === undefined) return Effect.void
+    if (holder.closing || doomed.has(holder)) return Effect.andThen(awaitEnd(holder), settle(cell))
+    return Effect.fail(new AlreadyRunning({ actor: cell.address }))
+  })
+
+const release = (cell: Cell) =>
+  Effect.ensuring(
+    endWith(cell, { reason: "released", detail: "" }),
+    Effect.sync(() => freeAddress(cell))
+  )
 
 /** What a user holds of a cell. */
 export const reference = <State, Commands extends Rpc.Any, Event>(

@@ -85,6 +85,21 @@ export class HistoryRefused extends Schema.TaggedError<HistoryRefused>()("Histor
 }
 
 /**
+ * An actor of this address already runs in this process on the same journal. A second one would
+ * fence the first, so it was not started.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class AlreadyRunning extends Schema.TaggedError<AlreadyRunning>()("AlreadyRunning", {
+  actor: Schema.String
+}) {
+  override get message() {
+    return `${this.actor} already runs in this process`
+  }
+}
+
+/**
  * The supervisor takes no children: it has given up restarting, or its Scope has closed.
  *
  * @category errors

@@ -16,7 +16,7 @@ import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { type Actor, makeCell, type RecoveryError, reference } from "./Actor.ts"
-import type { RestartsExhausted, SupervisorStopped } from "./ActorError.ts"
+import type { AlreadyRunning, RestartsExhausted, SupervisorStopped } from "./ActorError.ts"
 import type { Behavior, Tagged } from "./Behavior.ts"
 import type { Crash } from "./internal/child.ts"
 import { SupervisedActor, supervisedLife, SupervisedRun } from "./internal/children.ts"
@@ -65,7 +65,7 @@ export interface Options {
  * @category errors
  * @since 0.1.0
  */
-export type SpawnError = RecoveryError | SupervisorStopped
+export type SpawnError = RecoveryError | AlreadyRunning | SupervisorStopped
 
 /**
  * @category models
