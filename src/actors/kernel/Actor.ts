@@ -27,6 +27,7 @@ import { newestState, recover, type RecoveryError } from "./internal/recovering.
 import { endFailed, endingOf, endWith, onEnd } from "./internal/releasing.ts"
 import { freeAddress, takeAddress } from "./internal/running.ts"
 import type { Sent } from "./internal/sending.ts"
+import { withoutSpan } from "./internal/tracing.ts"
 import { Journal } from "./Journal.ts"
 
 export type {
@@ -244,7 +245,7 @@ export const makeCell = Effect.fnUntraced(function* <R>(
   id: string,
   life: Life
 ) {
-  const context = yield* Effect.context<Scope.Scope | R>()
+  const context = withoutSpan(yield* Effect.context<Scope.Scope | R>())
   const { definition } = behavior
   const journal = definition.durable ? Context.getOption(context, Journal) : Option.none()
   const lifetime = yield* Scope.fork(Context.get(context, Scope.Scope))

@@ -113,6 +113,11 @@ export class Envelope implements Outcome {
     this.asked = asked
   }
 
+  /** The context of its effects, if it was sent within a span. */
+  get context(): Context.Context<never> | undefined {
+    return undefined
+  }
+
   /** The first answer counts. */
   answer(exit: Exit.Exit<unknown, unknown>): void {
     if (this.exit !== undefined) return

@@ -17,6 +17,7 @@ import { describe, Settling, stoppedBy } from "./answering.ts"
 import { beginning, type Cell, type Envelope, type Held, nothing, type Outcome } from "./cell.ts"
 import type { AnyDecision } from "./definition.ts"
 import { countDropped } from "./sending.ts"
+import { traced, type TracedEvent } from "./tracing.ts"
 import { Tally } from "./waiters.ts"
 
 const none: ReadonlyArray<never> = []
@@ -52,7 +53,7 @@ const added = <A>(list: ReadonlyArray<A>, item: A): ReadonlyArray<A> => {
 
 const stepped = (
   list: ReadonlyArray<unknown>,
-  event: Tagged,
+  event: Tagged | TracedEvent,
   state: unknown
 ): ReadonlyArray<unknown> => {
   // Not pushed one after the other: an array that grows takes room for many more.
@@ -181,7 +182,7 @@ const take = (
     batch.state = rule.evolve(batch.state, event)
     // A watcher may come while the batch waits for the journal.
     if (durable || observed || cell.watchers !== undefined) {
-      batch.steps = stepped(batch.steps, event, batch.state)
+      batch.steps = stepped(batch.steps, traced(event, envelope), batch.state)
     }
     if (durable) batch.records = added(batch.records, codec.encode(event, about.now))
     if (rule.promises) batch.promises = true

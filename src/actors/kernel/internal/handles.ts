@@ -11,6 +11,7 @@ import { type Cell, Envelope, forgotten } from "./cell.ts"
 import type { Definition, Handler } from "./definition.ts"
 import { rest } from "./halting.ts"
 import { send, type Sent } from "./sending.ts"
+import { envelopeFrom } from "./tracing.ts"
 
 /** What a handle carries besides its cell: a signal's origin, or how long an ask may take. */
 type Extra = Envelope["from"] | Duration.Duration
@@ -28,8 +29,8 @@ const failed = (
 }
 
 const ask = (cell: Cell, handler: Handler, message: unknown) =>
-  Effect.suspend((): Effect.Effect<unknown, unknown> => {
-    const envelope = new Envelope(handler, message, undefined, true)
+  Effect.withFiber((fiber): Effect.Effect<unknown, unknown> => {
+    const envelope = envelopeFrom(fiber, cell, handler, message, undefined, true)
     const sent = send(cell, envelope, true)
     if (sent === "full" || sent === "stopped") return failed(cell, sent)
     return (
@@ -57,8 +58,8 @@ const askWithin = (cell: Cell, within: Extra, handler: Handler, message: unknown
 }
 
 const tell = (cell: Cell, from: Envelope["from"], handler: Handler, message: unknown) =>
-  Effect.suspend(() => {
-    const sent = send(cell, new Envelope(handler, message, from, false), false)
+  Effect.withFiber((fiber) => {
+    const sent = send(cell, envelopeFrom(fiber, cell, handler, message, from, false), false)
     return sent === "full" || sent === "stopped" ? failed(cell, sent) : Effect.void
   })
 

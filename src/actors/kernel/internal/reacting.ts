@@ -9,12 +9,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import type { Tagged } from "../Behavior.ts"
 import { Epochs } from "../Epochs.ts"
 import type { Cell, EpochScope } from "./cell.ts"
 import type { AnyEffect } from "./definition.ts"
 import { makeSelf } from "./handles.ts"
 import { closeEpoch, crash } from "./releasing.ts"
+import { contextOf, eventOf } from "./tracing.ts"
 
 /** The Scope of the state's epoch; opens it if the state has moved on. */
 const scopeFor = (cell: Cell, state: unknown): EpochScope => {
@@ -39,26 +39,32 @@ const scopeFor = (cell: Cell, state: unknown): EpochScope => {
 }
 
 /** Runs what an event calls for, and moves to the epoch of the state after it. */
-export const react = (cell: Cell, event: Tagged, state: unknown): void => {
+export const react = (cell: Cell, step: unknown, state: unknown): void => {
+  const event = eventOf(step)
   const reaction = cell.definition.react[event._tag]
   if (reaction === undefined) {
     if (cell.scope !== undefined) scopeFor(cell, state)
     return
   }
   const scope = scopeFor(cell, state)
-  run(cell, scope, () => reaction(event, scope.self, state))
+  run(cell, scope, contextOf(step, cell), () => reaction(event, scope.self, state))
 }
 
 /** Runs the effect with which a generation begins. */
 export const begin = (cell: Cell, effect: (state: unknown, self: unknown) => AnyEffect): void => {
   const scope = scopeFor(cell, cell.state)
-  run(cell, scope, () => effect(cell.state, scope.self))
+  run(cell, scope, cell.context, () => effect(cell.state, scope.self))
 }
 
-const run = (cell: Cell, scope: EpochScope, effect: () => AnyEffect): void => {
+const run = (
+  cell: Cell,
+  scope: EpochScope,
+  context: Context.Context<never>,
+  effect: () => AnyEffect
+): void => {
   const { before } = scope
   const started = Effect.suspend(effect)
-  const fiber = Effect.runForkWith(Context.add(cell.context, Scope.Scope, scope.scope))(
+  const fiber = Effect.runForkWith(Context.add(context, Scope.Scope, scope.scope))(
     before === undefined ? started : Effect.andThen(Fiber.await(before), started)
   )
   const exit = fiber.pollUnsafe()

@@ -6,7 +6,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
-import type { Tagged } from "../Behavior.ts"
 import { abandonAll, describe, refuse } from "./answering.ts"
 import { type Cell, isPausing, transition } from "./cell.ts"
 import { type Batch, decideBatch } from "./deciding.ts"
@@ -14,6 +13,7 @@ import { rest, stopped } from "./halting.ts"
 import { begin, react } from "./reacting.ts"
 import { crash, end, endFailed, fail, isFenced } from "./releasing.ts"
 import { scheduleTurn } from "./sending.ts"
+import { eventOf } from "./tracing.ts"
 import { enqueue, flush, type Written } from "./writing.ts"
 
 /** Batches that a turn takes before it lets others run: see `Limits.batch` for their size. */
@@ -143,7 +143,7 @@ const complete = (cell: Cell, batch: Batch): boolean => {
 const startEffects = (cell: Cell, { steps }: Batch): void => {
   try {
     for (let index = 0; index < steps.length; index += 2) {
-      react(cell, steps[index] as Tagged, steps[index + 1])
+      react(cell, steps[index], steps[index + 1])
       if (cell.failure !== undefined || cell.phase !== "turning") return
     }
   } catch (defect) {
@@ -166,7 +166,7 @@ const publish = (cell: Cell, { outcomes, state, steps }: Batch): void => {
   cell.state = state
   if (cell.watchers !== undefined) {
     for (let index = 0; index < steps.length; index += 2) {
-      for (const watcher of cell.watchers) watcher(steps[index] as Tagged, steps[index + 1])
+      for (const watcher of cell.watchers) watcher(eventOf(steps[index]), steps[index + 1])
     }
   }
   for (let index = 0; index < outcomes.length; index++) {
