@@ -7,6 +7,7 @@ import { execFileSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
@@ -21,6 +22,7 @@ import * as Decision from "../../src/actors/kernel/Decision.ts"
 import { beginning, type Cell, Envelope } from "../../src/actors/kernel/internal/cell.ts"
 import { envelopeFrom, withoutSpan } from "../../src/actors/kernel/internal/tracing.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
+import * as Supervisor from "../../src/actors/kernel/Supervisor.ts"
 
 const Named = { payload: { name: Schema.String } }
 const Did = Schema.TaggedStruct("Did", { name: Schema.String })
@@ -133,6 +135,29 @@ describe("the reaction to an ask (K12)", () => {
         assert.strictEqual(parentOf(named(seen, "reaction c")), undefined)
       })
     )
+  )
+})
+
+describe("what a supervisor started within a span runs (K12)", () => {
+  it.effect("begins traces: its effects, and the reactions of its actors", () =>
+    Effect.gen(function* () {
+      const seen: Seen = { annotations: new Map(), asked: [], spans: [] }
+      const ran = yield* Deferred.make<void>()
+      const started = Effect.gen(function* () {
+        const supervisor = yield* Supervisor.make()
+        yield* supervisor.run("run", Effect.withSpan(Deferred.succeed(ran, undefined), "run"))
+        return yield* supervisor.spawn(worker(seen), "w")
+      })
+      const program = Effect.gen(function* () {
+        const actor = yield* Effect.withSpan(started, "start-up")
+        yield* Deferred.await(ran)
+        yield* actor.ask.Do({ name: "a" })
+      })
+      yield* Effect.withTracer(program, collecting(seen.spans))
+      for (const name of ["run", "start", "reaction a"]) {
+        assert.strictEqual(parentOf(named(seen, name)), undefined)
+      }
+    }).pipe(Effect.scoped, Effect.provide(Journal.layerMemory))
   )
 })
 

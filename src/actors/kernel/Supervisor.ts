@@ -23,6 +23,7 @@ import { SupervisedActor, supervisedLife, SupervisedRun } from "./internal/child
 import { endingOf, endWith } from "./internal/releasing.ts"
 import type { Strategy } from "./internal/restarting.ts"
 import { Supervision } from "./internal/supervising.ts"
+import { withoutSpan } from "./internal/tracing.ts"
 
 /**
  * Which children a supervisor restarts, how often and after what delay.
@@ -117,7 +118,7 @@ export const make = Effect.fnUntraced(function* (
     outageMillis: millis(options.journalOutage ?? "1 minute"),
     backoff: options.backoff ?? defaultBackoff,
     parent,
-    context: yield* Effect.context<never>(),
+    context: withoutSpan(yield* Effect.context<never>()),
     scope: children
   }
   const supervision = new Supervision(settings, yield* Queue.unbounded<Crash>())
@@ -143,7 +144,9 @@ const scopes = Effect.fnUntraced(function* (parent: Supervision | undefined) {
 const handleOf = (supervision: Supervision): Supervisor => {
   const { scope } = supervision.settings
   const life = supervisedLife(supervision)
-  const inScope = <A, E, R>(effect: Effect.Effect<A, E, R>) => Scope.provide(effect, scope)
+  // The span is taken away before the Scope is added: of a context that all children share.
+  const inScope = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.updateContext(Scope.provide(effect, scope), withoutSpan<Exclude<R, Scope.Scope>>)
   return {
     "~handfast/actors/Supervisor": supervision,
     spawn: (behavior, id) =>
