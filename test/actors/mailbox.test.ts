@@ -11,10 +11,12 @@ import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Actor from "../../src/actors/kernel/Actor.ts"
+import * as Behavior from "../../src/actors/kernel/Behavior.ts"
+import * as Decision from "../../src/actors/kernel/Decision.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { droppedMessages } from "../../src/actors/kernel/Metrics.ts"
 import * as Supervisor from "../../src/actors/kernel/Supervisor.ts"
-import { Counter, Volatile } from "./counter.ts"
+import { Counter, decide, evolve, spec, Volatile } from "./counter.ts"
 import { failure, fork, journals, makeHeld, settle } from "./journals.ts"
 
 describe.each(journals)("a mailbox on %s", (_, layer) => {
@@ -165,6 +167,33 @@ describe.each(journals)("the end of an actor on %s", (_, layer) => {
       yield* Fiber.join(stop)
       const again = yield* Actor.spawn(Counter, "a").pipe(Effect.provideService(Journal, journal))
       assert.strictEqual((yield* again.state).notes, 1)
+    })
+  )
+
+  it.effect("a decision to stop waits for events that are written behind", () =>
+    Effect.gen(function* () {
+      const { journal, latch } = makeHeld()
+      const Last = Behavior.make("Counter", {
+        ...spec,
+        decide: {
+          ...decide,
+          End: () =>
+            Decision.persist({ _tag: "Noted" as const, text: "last" }).pipe(Decision.thenStop)
+        },
+        evolve,
+        writtenBehind: ["Noted"]
+      })
+      const counter = yield* Actor.spawn(Last, "a").pipe(Effect.provideService(Journal, journal))
+      latch.closeUnsafe()
+      yield* counter.tell.Note({ text: "first" })
+      const end = yield* fork(counter.ask.End())
+      yield* settle
+      assert.isUndefined(end.pollUnsafe())
+      latch.openUnsafe()
+      yield* Fiber.join(end)
+      yield* counter.ended
+      const again = yield* Actor.spawn(Last, "a").pipe(Effect.provideService(Journal, journal))
+      assert.strictEqual((yield* again.state).notes, 2)
     })
   )
 

@@ -71,11 +71,10 @@ const write = (cell: Cell, batch: Batch): boolean => {
 }
 
 /**
- * Replies wait if an event of the batch is a promise, and when the actor ends or crashes after
- * it. An answer that only reads may wait too: it could tell of such an event.
+ * Replies wait if an event of the batch is a promise, and when the actor begins or ends with it.
+ * An answer that only reads may wait too: it could tell of such an event.
  */
-const mustWait = ({ failure, next, promises }: Batch): boolean =>
-  promises || next !== "continue" || failure !== undefined
+const mustWait = ({ next, promises }: Batch): boolean => promises || next !== "continue"
 
 const writtenLater = (cell: Cell, written: Written): void => {
   // What is held is always the batch that `write` left here.
