@@ -93,6 +93,9 @@ describe.each(journals)("a throw of a behavior on %s", (_, layer) => {
           const exit = yield* Fiber.join(ask)
           if (Exit.isFailure(exit)) assert.instanceOf(Cause.squash(exit.cause), Stopped)
         }
+        // Effects and epochs come after the event is stored.
+        const first = yield* Fiber.join(asks[0]!)
+        assert.strictEqual(Exit.isSuccess(first), where === "react" || where === "epoch")
         assert.instanceOf(yield* Effect.flip(counter.ask.Get()), Stopped)
         assert.deepInclude(yield* counter.stop, { reason: "crashed" })
       }).pipe(Effect.provide(layer))
@@ -301,6 +304,42 @@ describe.each(journals)("an actor that refuses what it throws at, on %s", (_, la
       assert.strictEqual((yield* Metric.value(refused)).count - count, 6)
       const again = yield* (yield* Journal).claim("Strict/a")
       assert.deepInclude(again, { writer: 2, last: 3 })
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("K9: stores nothing of a decision that is refused half way", () =>
+    Effect.gen(function* () {
+      const Half = Behavior.make("Half", {
+        ...tables,
+        onDefect: "refuse",
+        decide: {
+          ...decide,
+          Hold: () =>
+            Decision.persist(
+              { _tag: "Added" as const, n: 5 },
+              { _tag: "Broken" as const, how: "evolve" }
+            )
+        }
+      })
+      const half = yield* Actor.spawn(Half, "a")
+      assert.deepInclude(yield* Effect.flip(half.ask.Hold()), { reason: "defect" })
+      assert.strictEqual(yield* half.ask.Add({ n: 1 }), 1)
+      assert.deepInclude(yield* (yield* Journal).claim("Half/a"), { last: 1 })
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("K9: crashes at a signal, which comes from its effects", () =>
+    Effect.gen(function* () {
+      const Signalled = Behavior.make("Signalled", {
+        ...tables,
+        signals: Behavior.signals<{ readonly _tag: "Now" }>(),
+        onDefect: "refuse",
+        decide: { ...decide, Now: boom },
+        react: { Added: (_, self) => self.signal.Now() }
+      })
+      const signalled = yield* Actor.spawn(Signalled, "a")
+      yield* signalled.ask.Add({ n: 1 })
+      assert.deepInclude(yield* signalled.ended, { reason: "crashed" })
     }).pipe(Effect.provide(layer))
   )
 

@@ -92,6 +92,21 @@ describe("halt", () => {
     })
   )
 
+  it.effect("lets the messages be worked on that came before it was interrupted", () =>
+    Effect.gen(function* () {
+      const { journal, latch } = makeHeld()
+      const { cell, counter } = yield* Effect.provideService(makeListed(Counter), Journal, journal)
+      latch.closeUnsafe()
+      yield* counter.ask.Note({ text: "written behind" })
+      const halting = yield* fork(halt(cell))
+      const read = yield* fork(counter.ask.Get())
+      yield* settle
+      assert.isUndefined(read.pollUnsafe())
+      yield* Fiber.interrupt(halting)
+      assert.strictEqual(yield* Fiber.join(read), 0)
+    })
+  )
+
   it.effect("goes on with a release that has begun when it is interrupted", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
@@ -133,11 +148,16 @@ describe("halt", () => {
     Effect.gen(function* () {
       const { store } = makeHeld()
       const slow = { ...store, claim: (actor: string) => Effect.delay(store.claim(actor), 1000) }
-      const cell = yield* makeCell(
-        Counter,
-        "a",
-        lifeWith(() => assert.fail("no crash"))
-      ).pipe(Effect.provideService(Journal, slow))
+      const started: Array<number> = []
+      const Starting = Behavior.make("Counter", {
+        ...spec,
+        decide,
+        evolve,
+        start: (_, __, { generation }) => Effect.sync(() => started.push(generation))
+      })
+      const life = lifeWith(() => assert.fail("no crash"))
+      const making = makeCell(Starting, "a", life)
+      const cell = yield* Effect.provideService(making, Journal, slow)
       const recovering = yield* fork(recover(cell))
       const halting = yield* fork(halt(cell))
       yield* settle
@@ -146,14 +166,29 @@ describe("halt", () => {
       yield* Fiber.join(halting)
       yield* Fiber.join(recovering)
       assert.deepInclude(cell, { phase: "halted", generation: 1 })
+      const again = yield* fork(recover(cell))
+      yield* TestClock.adjust(1000)
+      yield* Fiber.join(again)
+      assert.deepStrictEqual(started, [2])
     })
   )
 })
 
 describe("a crash", () => {
-  it.effect("is reported once for each generation, however many effects fail", () =>
+  it.effect("is reported once for each generation, and starts no more effects", () =>
     Effect.gen(function* () {
-      const { cell, counter, crashes } = yield* makeListed(Counter)
+      let effects = 0
+      const fails = Effect.suspend(() => {
+        effects++
+        return Effect.die("boom")
+      })
+      const Failing = Behavior.make("Counter", {
+        ...spec,
+        decide,
+        evolve,
+        react: { Broken: () => fails }
+      }) as unknown as typeof Counter
+      const { cell, counter, crashes } = yield* makeListed(Failing)
       for (const generation of [1, 2]) {
         yield* counter.tell.Break({ how: "react" })
         yield* counter.tell.Break({ how: "react" })
@@ -162,6 +197,7 @@ describe("a crash", () => {
           crashes.map((crash) => crash.generation),
           [1, 2].slice(0, generation)
         )
+        assert.strictEqual(effects, generation)
         yield* Effect.andThen(halt(cell), recover(cell))
       }
     }).pipe(Effect.provide(Journal.layerMemory))
@@ -170,6 +206,7 @@ describe("a crash", () => {
   it.effect("lets what was decided be written first, and its callers hear of it", () =>
     Effect.gen(function* () {
       const { appends, journal, latch } = makeHeld()
+      let effects = 0
       const Failing = Behavior.make("Counter", {
         ...spec,
         decide,
@@ -177,13 +214,14 @@ describe("a crash", () => {
         writtenBehind: ["Noted"],
         react: {
           Noted: () => Effect.andThen(Effect.sleep("1 second"), Effect.die("boom")),
-          Added: () => Effect.die("the effects of a crashed generation do not run")
+          Added: () => Effect.sync(() => effects++)
         }
       }) as unknown as typeof Counter
       const making = Effect.provideService(makeListed(Failing), Journal, journal)
       const { cell, counter, crashes } = yield* making
       latch.closeUnsafe()
       yield* counter.ask.Note({ text: "written behind" })
+      yield* counter.ask.Note({ text: "whose effect fails, too" })
       const storing = yield* fork(counter.ask.Add({ n: 1 }))
       yield* TestClock.adjust("1 second")
       assert.strictEqual(crashes.length, 1)
@@ -194,8 +232,9 @@ describe("a crash", () => {
       yield* Fiber.join(halting)
       assert.strictEqual(yield* Fiber.join(storing), 1)
       assert.deepStrictEqual([appends.length, crashes.length], [2, 1])
+      assert.strictEqual(effects, 0, "they would have no Scope")
       yield* recover(cell)
-      assert.deepInclude(yield* counter.state, { sum: 1, notes: 1 })
+      assert.deepInclude(yield* counter.state, { sum: 1, notes: 2 })
     })
   )
 })

@@ -176,6 +176,27 @@ describe.each(journals)("a caller who waits for a later decision on %s", (_, jou
     })
   )
 
+  it.effect(
+    "K8: takes the place of one who is answered before it, or gone, in the same batch",
+    () =>
+      Effect.gen(function* () {
+        const { journal: slow, latch } = makeHeld()
+        const oven = yield* Effect.provideService(Actor.spawn(Oven, "a"), Journal, slow)
+        for (const loaf of ["a", "b", "c"]) yield* fork(oven.ask.Bake({ loaf }))
+        latch.closeUnsafe()
+        yield* fork(oven.ask.Finish(finish("none")))
+        const gone = yield* fork(oven.ask.Bake({ loaf: "gone" }))
+        yield* Fiber.interrupt(gone)
+        yield* fork(oven.ask.Finish(finish("a")))
+        const taken = yield* fork(oven.ask.Bake({ loaf: "d" }))
+        latch.openUnsafe()
+        yield* settle
+        assert.deepStrictEqual((yield* oven.state).begun, ["b", "c", "gone", "d"])
+        yield* oven.ask.Finish(finish("d"))
+        assert.strictEqual(yield* Fiber.join(taken), 3)
+      })
+  )
+
   it.effect("K7: keeps its actor from becoming passive only while it waits", () =>
     Effect.gen(function* () {
       const released: Array<number> = []
