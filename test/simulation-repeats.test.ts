@@ -16,6 +16,28 @@ const notDeterministic = Effect.fnUntraced(function* (program: Effect.Effect<unk
   return error
 })
 
+describe("the failure that is shown", () => {
+  it.effect("has the stack that runs which are only judged do without", () =>
+    Effect.gen(function* () {
+      const stacks: Array<string> = []
+      const program = Effect.sync(() => {
+        const error = new Error("broken")
+        stacks.push(error.stack ?? "")
+        throw error
+      })
+      const report = yield* Sim.explore(program, { seeds: 1 })
+      const error = report.failure && Cause.squash(report.failure.cause)
+      assert.instanceOf(error, Error)
+      assert.match(error.stack ?? "", /simulation-repeats\.test\.ts/)
+      assert.strictEqual(stacks[0], "Error: broken")
+      const run = yield* Sim.run(program, { seed: 1 })
+      assert.strictEqual(run.exit._tag, "Failure")
+      assert.match(stacks.at(-1)!, /simulation-repeats\.test\.ts/)
+      assert.isAbove(Error.stackTraceLimit, 0)
+    })
+  )
+})
+
 describe("state that outlives a run", () => {
   it.effect("S2: is found by the result of a fiber", () =>
     Effect.gen(function* () {

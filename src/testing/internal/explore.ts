@@ -146,7 +146,7 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
     if (performance.now() - start > options.budgetMillis) break
     const seed = from + runs
     const check = options.checkShare > 0 && runs % checkEvery === 0
-    const ran = yield* runOnce(program, { seed, limits, ambient, plan, log: check })
+    const ran = yield* runOnce(program, { seed, limits, ambient, plan, log: check, stacks: false })
     steps += ran.steps
     millis += ran.millis
     addMarks(marks, ran.marks)
