@@ -191,6 +191,29 @@ describe("a process", () => {
     })
   )
 
+  it.effect("S7: that a test crashes or pauses after a fault stays so when the fault is over", () =>
+    passes(
+      Effect.gen(function* () {
+        const log: Array<string> = []
+        const process = yield* Sim.process("ticker", tick(log, 10))
+        yield* Faults.install([
+          { _tag: "Crash", process: "ticker", at: { millis: 5 }, restartAfter: 100 },
+          { _tag: "Pause", process: "ticker", at: { millis: 27 }, forMillis: 20 }
+        ])
+        yield* Effect.sleep(15)
+        yield* process.restart
+        yield* Effect.sleep(15)
+        yield* process.resume
+        yield* process.pause
+        yield* Effect.sleep(40)
+        assert.deepStrictEqual(log, ["25"])
+        yield* process.crash
+        yield* Effect.sleep(200)
+        assert.strictEqual(yield* process.starts, 2)
+      })
+    )
+  )
+
   it.effect("that was paused and never resumed is named by the deadlock", () =>
     Effect.gen(function* () {
       const program = Effect.gen(function* () {

@@ -68,6 +68,7 @@ class Controller<A, E, R> implements Controls {
   readonly world: World
   readonly exit = Deferred.makeUnsafe<Exit.Exit<A, E>>()
   starts = 0
+  private pauses = 0
   private readonly effect: Effect.Effect<A, E, R>
   private readonly context: Context.Context<R>
   private readonly onFailure: Options["onFailure"]
@@ -112,6 +113,7 @@ class Controller<A, E, R> implements Controls {
 
   pause(how = "pauses"): void {
     this.note(how)
+    this.pauses++
     this.home?.pause()
   }
 
@@ -127,22 +129,32 @@ class Controller<A, E, R> implements Controls {
   }
 
   strike(fault: ProcessFault): boolean {
-    const isStruck = this.isRunning()
+    if (!this.isRunning() || (fault._tag === "Pause" && this.isPaused())) return false
     switch (fault._tag) {
-      case "Crash": {
-        const { restartAfter } = fault
-        this.crash(`crashes (${again(restartAfter)})`)
-        if (restartAfter !== undefined) this.world.after(restartAfter, () => this.start())
+      case "Crash":
+        this.crash(`crashes (${again(fault.restartAfter)})`)
+        if (fault.restartAfter !== undefined) this.restartAfter(fault.restartAfter)
+        break
+      case "Pause": {
+        this.pause(`pauses for ${fault.forMillis} ms`)
+        const { pauses } = this
+        this.world.after(fault.forMillis, () => {
+          if (this.pauses === pauses) this.resume()
+        })
         break
       }
-      case "Pause":
-        this.pause(`pauses for ${fault.forMillis} ms`)
-        this.world.after(fault.forMillis, () => this.resume())
-        break
       case "Skew":
         this.skew(fault.jumpMillis, fault.rate)
     }
-    return isStruck
+    return true
+  }
+
+  /** Starts it again, unless it has been started meanwhile: a later crash is another matter. */
+  private restartAfter(millis: number): void {
+    const { starts } = this
+    this.world.after(millis, () => {
+      if (this.starts === starts) this.start()
+    })
   }
 
   heal(): void {
@@ -169,8 +181,7 @@ class Controller<A, E, R> implements Controls {
       this.world.fail(new ProcessFailed({ process: this.name, cause: Cause.squash(exit.cause) }))
     } else if (failed && typeof onFailure === "object") {
       this.isDown = true
-      const delay = Duration.fromInputUnsafe(onFailure.restartAfter)
-      this.world.after(Duration.toMillis(delay), () => this.start())
+      this.restartAfter(Duration.toMillis(Duration.fromInputUnsafe(onFailure.restartAfter)))
     } else {
       Deferred.doneUnsafe(this.exit, Effect.succeed(exit))
     }
