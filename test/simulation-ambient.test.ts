@@ -196,4 +196,19 @@ describe("the traps", () => {
       assert.isAbove(readFileSync(import.meta.filename).length, 0)
     })
   )
+
+  it.live("S2: let through what a run has left behind", () =>
+    Effect.gen(function* () {
+      let late = Promise.resolve(0)
+      const slow = async () => {
+        for (let i = 0; i < 1_000; i++) await Promise.resolve()
+        return Date.now()
+      }
+      yield* Sim.run(
+        Effect.sync(() => void (late = slow())),
+        { seed: 1 }
+      )
+      assert.isAbove(yield* Effect.promise(() => late), 0)
+    })
+  )
 })

@@ -458,6 +458,24 @@ describe("a fault plan", () => {
     })
   )
 
+  it.effect("S7: heal ends a pause, and what has not struck yet never will", () =>
+    passes(
+      Effect.gen(function* () {
+        const log: Array<string> = []
+        yield* Sim.process("ticker", tick(log, 10))
+        yield* Faults.install([
+          { _tag: "Pause", process: "ticker", at: { millis: 15 }, forMillis: 1e6 },
+          { _tag: "Crash", process: "ticker", at: { millis: 35 } }
+        ])
+        yield* Effect.sleep(25)
+        yield* Faults.heal
+        yield* Effect.sleep(28)
+        assert.deepStrictEqual(log, ["10", "25", "35", "45"])
+      }),
+      { shrinkAttempts: 0 }
+    )
+  )
+
   it.effect("S7: heal sets clocks right: the jump and the rate", () =>
     passes(
       Effect.gen(function* () {
