@@ -205,7 +205,8 @@ describe("recovery", () => {
         last: 3,
         replayed: 3,
         upcasted: 2,
-        snapshot: 0
+        snapshot: 0,
+        unreadableSnapshots: []
       })
       const journal = yield* Journal
       assert.isTrue(Option.isSome(yield* journal.loadSnapshot("Counter/a")))

@@ -21,7 +21,10 @@ import type { MailboxFull, Stopped } from "./ActorError.ts"
 import type { Decision } from "./Decision.ts"
 import type { Journal } from "./Journal.ts"
 import { type AnySpec, type Definition, define } from "./internal/definition.ts"
+import type { SnapshotPolicy, Upcast } from "./internal/snapshotPolicy.ts"
 import type { Limits } from "./Limits.ts"
+
+export type { SnapshotPolicy, Upcast } from "./internal/snapshotPolicy.ts"
 
 /**
  * Anything told apart by its `_tag`.
@@ -109,6 +112,11 @@ export interface Recovery {
   readonly upcasted: number
   /** The sequence number of the snapshot that recovery began with, 0 if there was none. */
   readonly snapshot: number
+  /**
+   * The sequence numbers of newer snapshots that were passed over, because they are damaged or of a
+   * version that the behavior does not read. Each one is logged as a warning, with the reason.
+   */
+  readonly unreadableSnapshots: ReadonlyArray<number>
 }
 
 /**
@@ -169,26 +177,6 @@ type ServicesOf<Reactions> = {
 
 /** Effects bring their own Scope; a history needs a journal. */
 type Needs<R, Durability> = Exclude<R, Scope.Scope> | (Durability extends "none" ? never : Journal)
-
-/**
- * When and how the state is stored beside its events.
- *
- * @category models
- * @since 0.1.0
- */
-export interface SnapshotPolicy<State, Event> {
-  readonly state: Schema.Codec<State, unknown>
-  /** Rises when the schema changes. A snapshot of another version is passed over. Default 1. */
-  readonly version?: number
-  /** A snapshot after every so many events. */
-  readonly every?: number
-  /** A snapshot after an event for which this holds. */
-  readonly when?: (state: State, event: Event) => boolean
-  /** How many snapshots are kept, the newest one included. Default 2. */
-  readonly keep?: number
-  /** Deletes events that the oldest kept snapshot makes unnecessary. Default false. */
-  readonly deleteEvents?: boolean
-}
 
 /**
  * What `make` takes.
@@ -264,14 +252,6 @@ export interface Spec<
   readonly passivateAfter?: Duration.Input
   readonly limits?: Partial<Limits>
 }
-
-/**
- * Turns the JSON of an older event into that of the next version.
- *
- * @category models
- * @since 0.1.0
- */
-export type Upcast = (event: Record<string, unknown>) => Record<string, unknown>
 
 /**
  * A declared behavior. Spawn it with `Actor.spawn` or under a `Supervisor`.

@@ -1,4 +1,5 @@
 /** Events and snapshots as JSON text, in the version of the behavior that wrote them. */
+import assert from "node:assert/strict"
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
@@ -14,14 +15,21 @@ export interface EventCodec {
 }
 
 export interface SnapshotCodec {
+  /** The version of new snapshots, and the oldest one that upcasts start from. */
   readonly version: number
+  readonly oldest: number
   readonly encode: (state: unknown) => string
   readonly decode: (stored: StoredSnapshot) => Exit.Exit<unknown, HistoryRefused>
 }
 
 const noTags: ReadonlyArray<string> = []
 
-const parse = (body: string): unknown => JSON.parse(body)
+/** Parses a stored body and takes the steps from the first that it needs. */
+const upcastFrom = (first: number, upcasts: ReadonlyArray<Upcast>, stored: string): unknown => {
+  let body: unknown = JSON.parse(stored)
+  for (const upcast of upcasts.slice(first)) body = upcast(body as Record<string, unknown>)
+  return body
+}
 
 export const makeEventCodec = (
   events: Schema.Codec<Tagged, unknown>,
@@ -48,11 +56,7 @@ export const makeEventCodec = (
       }
       if (stored.version > version) return refuse(`this behavior knows versions up to ${version}`)
       try {
-        let body = parse(stored.body)
-        for (const upcast of upcasts.slice(stored.version - 1)) {
-          body = upcast(body as Record<string, unknown>)
-        }
-        const exit = decode(body)
+        const exit = decode(upcastFrom(stored.version - 1, upcasts, stored.body))
         return Exit.isSuccess(exit) ? Exit.succeed(exit.value) : refuse(Cause.pretty(exit.cause))
       } catch (defect) {
         return refuse(String(defect))
@@ -63,22 +67,28 @@ export const makeEventCodec = (
 
 export const makeSnapshotCodec = (
   state: Schema.Codec<unknown, unknown>,
-  version: number
+  version: number,
+  upcasts: ReadonlyArray<Upcast>
 ): SnapshotCodec => {
+  const oldest = version - upcasts.length
+  assert(oldest >= 1, `snapshot version ${version} has ${upcasts.length} upcasts`)
   const json = Schema.toCodecJson(state)
   const encode = Schema.encodeSync(json)
   const decode = Schema.decodeUnknownExit(json)
   return {
     version,
+    oldest,
     encode: (state) => JSON.stringify(encode(state)),
     decode: (stored) => {
       const refuse = (detail: string) => {
         const { actor, seq, version } = stored
         return Exit.fail(new HistoryRefused({ actor, seq, type: "snapshot", version, detail }))
       }
-      if (stored.version !== version) return refuse(`this behavior reads version ${version}`)
+      if (stored.version < oldest || stored.version > version) {
+        return refuse(`this behavior reads snapshots of versions ${oldest} to ${version}`)
+      }
       try {
-        const exit = decode(parse(stored.body))
+        const exit = decode(upcastFrom(stored.version - oldest, upcasts, stored.body))
         return Exit.isSuccess(exit) ? Exit.succeed(exit.value) : refuse(Cause.pretty(exit.cause))
       } catch (defect) {
         return refuse(String(defect))

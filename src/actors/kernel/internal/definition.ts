@@ -107,7 +107,11 @@ export const define = (name: string, spec: AnySpec): Definition => ({
 })
 
 const snapshotRules = (policy: SnapshotPolicy<unknown, unknown>): SnapshotRules => ({
-  codec: makeSnapshotCodec(policy.state, policy.version ?? 1),
+  codec: makeSnapshotCodec(
+    policy.state,
+    policy.version ?? (policy.upcasts ?? []).length + 1,
+    policy.upcasts ?? []
+  ),
   every: policy.every ?? Infinity,
   when: policy.when,
   keep: policy.keep ?? 2,

@@ -6,15 +6,9 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
-import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import {
-  type Claim,
-  CorruptRecord,
-  type JournalError,
-  type StoredEvent
-} from "../../../schema/JournalRecord.ts"
+import { type Claim, CorruptRecord, type StoredEvent } from "../../../schema/JournalRecord.ts"
 import { HistoryRefused } from "../ActorError.ts"
 import type { Recovery } from "../Behavior.ts"
 import type { Store } from "../Journal.ts"
@@ -32,9 +26,8 @@ import {
 } from "./cell.ts"
 import type { Definition } from "./definition.ts"
 import { halted } from "./releasing.ts"
+import { explainGap, type RecoveryError, restore, type Start } from "./restoring.ts"
 import { LONG_RECOVERY_EVENTS, takeSnapshot } from "./snapshots.ts"
-
-export type RecoveryError = JournalError | HistoryRefused
 
 const permits = new WeakMap<Store, Semaphore.Semaphore>()
 
@@ -80,7 +73,7 @@ const recovered = (cell: Cell, exit: Exit.Exit<Beginning, RecoveryError>): void 
 }
 
 const begin = (cell: Cell, { claim, recovery, state }: Beginning): void => {
-  const { last, replayed, snapshot, upcasted } = recovery
+  const { last, replayed, snapshot, unreadableSnapshots, upcasted } = recovery
   cell.claim = claim
   cell.state = state
   cell.seq = last
@@ -88,7 +81,9 @@ const begin = (cell: Cell, { claim, recovery, state }: Beginning): void => {
   cell.snapshotAt = snapshot
   cell.snapshots = snapshot === 0 ? noSnapshots : [snapshot]
   const long = Math.min(cell.definition.snapshot?.every ?? Infinity, LONG_RECOVERY_EVENTS)
-  if (replayed > long || upcasted > 0) takeSnapshot(cell, { seq: last, state })
+  // What was passed over is replaced, so that the next recovery is short again.
+  const isReplacing = unreadableSnapshots.length > 0 && replayed > 0
+  if (replayed > long || upcasted > 0 || isReplacing) takeSnapshot(cell, { seq: last, state })
   const first = new Envelope(beginning, recovery, undefined, false)
   cell.mailbox = cell.mailbox === nothing ? [first] : [first, ...cell.mailbox]
   transition(cell, "ready")
@@ -110,7 +105,7 @@ export const newestState = (cell: Cell): Effect.Effect<unknown, RecoveryError> =
 const withoutHistory = ({ definition, generation }: Cell): Beginning => ({
   claim: undefined,
   state: definition.initial,
-  recovery: { generation, last: 0, replayed: 0, upcasted: 0, snapshot: 0 }
+  recovery: { generation, last: 0, replayed: 0, upcasted: 0, snapshot: 0, unreadableSnapshots: [] }
 })
 
 const replayHistory = Effect.fnUntraced(function* (
@@ -119,20 +114,28 @@ const replayHistory = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Beginning, RecoveryError> {
   const { generation } = cell
   const claim = yield* journal.claim(cell.address)
-  const { from, seq, state, upcasted } = yield* replayFrom(cell, journal)
-  if (seq !== claim.last) return yield* gap(claim.actor, seq + 1, claim.last)
-  const recovery = { generation, last: seq, replayed: seq - from, upcasted, snapshot: from }
+  const replay = yield* replayFrom(cell, journal)
+  const { seq, start, state, upcasted } = replay
+  if (seq !== claim.last) return yield* replay.gap(claim.actor, claim.last + 1)
+  const recovery = {
+    generation,
+    last: seq,
+    replayed: seq - start.seq,
+    upcasted,
+    snapshot: start.seq,
+    unreadableSnapshots: start.unreadable.map((error) => error.seq)
+  }
   return { claim, state, recovery }
 })
 
-/** Reads the newest snapshot and folds the events after it. */
+/** Reads the newest readable snapshot and folds the events after it. */
 const replayFrom = Effect.fnUntraced(function* (
-  cell: Cell,
+  { address, definition }: Cell,
   journal: Store
 ): Effect.fn.Return<Replay, RecoveryError> {
-  const from = yield* readSnapshot(cell, journal)
-  const replay = new Replay(cell.definition, from.state, from.seq)
-  yield* Stream.runForEachArray(journal.read(cell.address, from.seq + 1), (events) =>
+  const start = yield* restore(definition, journal, address)
+  const replay = new Replay(definition, start)
+  yield* Stream.runForEachArray(journal.read(address, start.seq + 1), (events) =>
     Effect.suspend(() => replay.take(events))
   )
   return replay
@@ -141,24 +144,24 @@ const replayFrom = Effect.fnUntraced(function* (
 /** Folds stored events into a state. */
 class Replay {
   readonly definition: Definition
-  /** The sequence number of the snapshot that it begins with. */
-  readonly from: number
+  /** The snapshot that it begins with. */
+  readonly start: Start
   state: unknown
   seq: number
   upcasted = 0
 
-  constructor(definition: Definition, state: unknown, seq: number) {
+  constructor(definition: Definition, start: Start) {
     this.definition = definition
-    this.from = seq
-    this.state = state
-    this.seq = seq
+    this.start = start
+    this.state = start.state
+    this.seq = start.seq
   }
 
   take(events: ReadonlyArray<StoredEvent>): Effect.Effect<void, RecoveryError> {
     const { codec, rules } = this.definition
     for (const stored of events) {
       const { actor, seq, type, version } = stored
-      if (seq !== this.seq + 1) return Effect.fail(gap(actor, this.seq + 1, seq))
+      if (seq !== this.seq + 1) return Effect.fail(this.gap(actor, seq))
       const decoded = codec.decode(stored)
       if (Exit.isFailure(decoded)) return decoded
       try {
@@ -172,24 +175,11 @@ class Replay {
     }
     return Effect.void
   }
+
+  /** Why the history cannot go on with event `found`. */
+  gap(actor: string, found: number): RecoveryError {
+    if (this.seq === this.start.seq) return explainGap(this.definition, this.start, actor, found)
+    const detail = `the history goes on with ${found}`
+    return new CorruptRecord({ actor, seq: this.seq + 1, kind: "event", file: "journal", detail })
+  }
 }
-
-/** The newest snapshot that this behavior can read; without one, replay starts at the beginning. */
-const readSnapshot = Effect.fnUntraced(function* (cell: Cell, journal: Store) {
-  const rules = cell.definition.snapshot
-  const nothing = { state: cell.definition.initial, seq: 0 }
-  if (rules === undefined) return nothing
-  const found = yield* journal.loadSnapshot(cell.address)
-  if (Option.isNone(found) || found.value.version !== rules.codec.version) return nothing
-  const state = yield* rules.codec.decode(found.value)
-  return { state, seq: found.value.seq }
-})
-
-const gap = (actor: string, expected: number, found: number): CorruptRecord =>
-  new CorruptRecord({
-    actor,
-    seq: expected,
-    kind: "event",
-    file: "journal",
-    detail: `the history goes on with ${found}`
-  })
