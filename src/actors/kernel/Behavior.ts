@@ -113,8 +113,9 @@ export interface Recovery {
   /** The sequence number of the snapshot that recovery began with, 0 if there was none. */
   readonly snapshot: number
   /**
-   * The sequence numbers of newer snapshots that were passed over, because they are damaged or of a
-   * version that the behavior does not read. Each one is logged as a warning, with the reason.
+   * The sequence numbers of newer snapshots that were passed over, because they are damaged or of
+   * a version that the behavior does not read; 0 stands for one whose number is damaged, too. Each
+   * one is logged as a warning, with the reason.
    */
   readonly unreadableSnapshots: ReadonlyArray<number>
 }

@@ -11,7 +11,7 @@ import { EventLog } from "./eventLog.ts"
 import { failureOf, OperationFailed, refusalOf } from "./failures.ts"
 import { openFile } from "./openFile.ts"
 import type { Ask, FromWorker, OpenFile, Outcome, RefusedAppend, ToWorker } from "./protocol.ts"
-import { SnapshotTable } from "./snapshotTable.ts"
+import { corruptSnapshot, SnapshotsDamaged, SnapshotTable } from "./snapshotTable.ts"
 
 type Batch = Exclude<ToWorker, "close">
 type ReadAsk = Extract<Ask, { operation: "read" | "tagged" | "loadSnapshot" }>
@@ -69,59 +69,78 @@ class JournalWorker {
     if (this.#closing) this.#close()
   }
 
-  /** One transaction for everything that waits. */
+  /**
+   * One transaction for everything that waits. If a page of the snapshots is damaged, once more
+   * without them: a snapshot only saves time, and must not fail the events of all actors.
+   */
   #transact() {
     const batches = this.#writes
     this.#writes = []
+    try {
+      this.#attempt(batches, undefined)
+    } catch (cause) {
+      if (!(cause instanceof SnapshotsDamaged)) return this.#failAll(batches, cause)
+      this.#rollback()
+      try {
+        this.#attempt(batches, cause.message)
+      } catch (again) {
+        this.#failAll(batches, again)
+      }
+    }
+  }
+
+  #attempt(batches: ReadonlyArray<Batch>, damage: string | undefined) {
     const refused: Array<RefusedAppend> = []
     const outcomes: Array<readonly [number, Outcome]> = []
+    const unfinished: Array<Batch> = []
     let decided = 0
-    try {
-      this.#database.exec("BEGIN IMMEDIATE")
-      for (const { append, asks, batch } of batches) {
-        decided = batch
-        if (append !== null) this.#events.append(batch, append, refused)
-        for (const ask of asks) this.#write(ask, outcomes)
+    this.#database.exec("BEGIN IMMEDIATE")
+    for (const { append, asks, batch } of batches) {
+      decided = batch
+      if (append !== null) this.#events.append(batch, append, refused)
+      for (const ask of asks) {
+        const outcome = this.#write(ask, damage)
+        // The rest goes into the next transaction, behind the appends that came meanwhile.
+        if (outcome === "unfinished") unfinished.push({ batch: 0, append: null, asks: [ask] })
+        else outcomes.push([ask.id, outcome])
       }
-      this.#events.settle()
-      this.#database.exec("COMMIT")
-      this.#events.commit()
-    } catch (cause) {
-      this.#failAll(batches, cause)
-      return
     }
+    this.#events.settle()
+    this.#database.exec("COMMIT")
+    this.#events.commit()
+    this.#writes.push(...unfinished)
     this.#answer(decided, refused, outcomes)
   }
 
-  #write(ask: Ask, outcomes: Array<readonly [number, Outcome]>) {
+  #write(ask: Ask, damage: string | undefined): Outcome | "unfinished" {
     try {
-      const outcome = this.#writeUnsafe(ask)
-      if (outcome !== undefined) outcomes.push([ask.id, { answer: outcome }])
+      return this.#writeUnsafe(ask, damage)
     } catch (cause) {
       if (!(cause instanceof OperationFailed)) throw cause
-      outcomes.push([ask.id, { failure: cause.failure }])
+      return { failure: cause.failure }
     }
   }
 
-  #writeUnsafe(ask: Ask): unknown {
+  #writeUnsafe(ask: Ask, damage: string | undefined): Outcome | "unfinished" {
     switch (ask.operation) {
       case "claim": {
         const { last, writer } = this.#events.actors.claim(ask.ask.actor)
-        return { writer, last }
+        return { answer: { writer, last } }
       }
       case "saveSnapshot":
+        if (damage !== undefined) throw corruptSnapshot(ask.ask.actor, ask.ask.seq, damage)
         this.#snapshots.save(ask.ask)
-        return null
+        return { answer: null }
       case "prune": {
-        const finished = this.#events.prune(ask.ask)
-        if (!finished) {
-          // The rest goes into the next transaction, behind the appends that came meanwhile.
-          this.#writes.push({ batch: 0, append: null, asks: [ask] })
-          return undefined
+        if (!this.#events.prune(ask.ask)) return "unfinished"
+        if (damage !== undefined) {
+          throw corruptSnapshot(ask.ask.actor, ask.ask.snapshotsBefore, damage)
         }
         this.#snapshots.prune(ask.ask)
-        return null
+        return { answer: null }
       }
+      default:
+        throw new Error(`${ask.operation} is a read`)
     }
   }
 
@@ -141,8 +160,7 @@ class JournalWorker {
   }
   /** Undoes a transaction that broke. Whoever waited for it learns why, and all of them fail. */
   #failAll(batches: ReadonlyArray<Batch>, cause: unknown) {
-    if (this.#database.isTransaction) this.#database.exec("ROLLBACK")
-    this.#events.undo()
+    this.#rollback()
     const failure = failureOf(cause)
     const refused: Array<RefusedAppend> = []
     let decided = 0
@@ -157,6 +175,11 @@ class JournalWorker {
       refused,
       asks.map((ask) => [ask.id, { failure }])
     )
+  }
+
+  #rollback() {
+    if (this.#database.isTransaction) this.#database.exec("ROLLBACK")
+    this.#events.undo()
   }
 
   #answer(

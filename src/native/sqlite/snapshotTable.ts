@@ -2,13 +2,17 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { ActorIndex } from "./actorIndex.ts"
 import { checksumNumbers, checksumText } from "./checksum.ts"
-import { OperationFailed } from "./failures.ts"
+import { isDamage, OperationFailed } from "./failures.ts"
 import type { Prune, SaveSnapshot, Snapshot } from "./protocol.ts"
+
+/** A page of the snapshots is damaged: the open transaction can only be rolled back. */
+export class SnapshotsDamaged extends Error {}
 
 /** The snapshot part of an open journal file. */
 export class SnapshotTable {
   readonly #actors: ActorIndex
   readonly #save: StatementSync
+  readonly #find: StatementSync
   readonly #load: StatementSync
   readonly #delete: StatementSync
 
@@ -19,9 +23,12 @@ export class SnapshotTable {
         " ON CONFLICT (actor, seq) DO UPDATE SET version = excluded.version," +
         " at = excluded.at, body = excluded.body, crc = excluded.crc"
     )
+    // Answered by the index alone, so that a snapshot in a damaged page can still be named.
+    this.#find = database.prepare(
+      "SELECT max(seq) AS seq FROM snapshots WHERE actor = ? AND seq <= ?"
+    )
     this.#load = database.prepare(
-      "SELECT seq, version, at, body, crc FROM snapshots WHERE actor = ? AND seq <= ?" +
-        " ORDER BY seq DESC LIMIT 1"
+      "SELECT version, at, body, crc FROM snapshots WHERE actor = ? AND seq = ?"
     )
     this.#delete = database.prepare("DELETE FROM snapshots WHERE actor = ? AND seq < ?")
   }
@@ -34,34 +41,52 @@ export class SnapshotTable {
       throw new OperationFailed({ kind: "conflict", actual: actor.last })
     }
     this.#actors.touch(actor)
-    this.#save.run(actor.id, seq, version, at, body, snapshotSum(actor.sum, snapshot))
+    const sum = snapshotSum(actor.sum, snapshot)
+    change(() => this.#save.run(actor.id, seq, version, at, body, sum))
   }
 
   /** Deletes the snapshots before an event, in the open transaction. */
   prune(prune: Prune) {
     const actor = this.#actors.admit(prune.actor, prune.writer)
-    this.#delete.run(actor.id, prune.snapshotsBefore)
+    change(() => this.#delete.run(actor.id, prune.snapshotsBefore))
   }
 
-  /** The newest snapshot that is not after `atMost`. */
+  /**
+   * The newest snapshot that is not after `atMost`. One that is damaged is named by its event, or
+   * by 0 if even that cannot be read.
+   */
   load(name: string, atMost: number): Snapshot | null {
     const actor = this.#actors.lookup(name)
-    const row = actor && this.#load.get(actor.id, atMost)
-    if (actor === undefined || row === undefined) return null
-    const snapshot = {
-      seq: Number(row["seq"]),
-      version: Number(row["version"]),
-      at: Number(row["at"]),
-      body: String(row["body"])
+    if (actor === undefined) return null
+    let seq = 0
+    try {
+      const found = this.#find.get(actor.id, atMost)?.["seq"]
+      if (found === null || found === undefined) return null
+      seq = Number(found)
+      const row = this.#load.get(actor.id, seq)
+      if (row === undefined) throw corruptSnapshot(name, seq, "the snapshot is missing")
+      const { at, body, crc, version } = row
+      const snapshot = { seq, version: Number(version), at: Number(at), body: String(body) }
+      if (snapshotSum(actor.sum, snapshot) !== crc)
+        throw corruptSnapshot(name, seq, "wrong checksum")
+      return snapshot
+    } catch (cause) {
+      throw isDamage(cause) ? corruptSnapshot(name, seq, String(cause)) : cause
     }
-    if (snapshotSum(actor.sum, snapshot) !== row["crc"]) {
-      const { seq } = snapshot
-      const detail = "wrong checksum"
-      throw new OperationFailed({ kind: "corrupt", record: "snapshot", actor: name, seq, detail })
-    }
-    return snapshot
   }
 }
+
+/** Runs a statement that changes snapshots. Behind a damaged page the transaction cannot commit. */
+const change = (run: () => unknown) => {
+  try {
+    run()
+  } catch (cause) {
+    throw isDamage(cause) ? new SnapshotsDamaged(String(cause)) : cause
+  }
+}
+
+export const corruptSnapshot = (actor: string, seq: number, detail: string) =>
+  new OperationFailed({ kind: "corrupt", record: "snapshot", actor, seq, detail })
 
 const snapshotSum = (actorSum: number, { at, body, seq, version }: Snapshot) =>
   checksumText(body, checksumNumbers(actorSum, seq, version, at))
