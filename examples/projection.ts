@@ -1,4 +1,7 @@
-/** A view over many actors: events carry tags, and a projection remembers how far it has read. */
+/**
+ * A view over many actors: events carry tags, and a projection reads them. It is registered, so the
+ * journal stores how far it has come, and keeps the events that it has not seen.
+ */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Rpc from "effect/rpc/Rpc"
@@ -18,25 +21,31 @@ const Account = Behavior.make("Account", {
   initial: { cents: 0 },
   decide: { Deposit: (_, { cents }) => Decision.persist(Deposited.make({ cents })) },
   evolve: { Deposited: (account, { cents }) => ({ cents: account.cents + cents }) },
-  tags: ({ cents }) => (cents >= 10_000 ? ["large"] : [])
+  tags: ({ cents }) => (cents >= 10_000 ? ["large"] : []),
+  snapshot: { state: Schema.Struct({ cents: Schema.Int }), every: 1, keep: 1, deleteEvents: true }
 })
 
-/** Reads what is new since an offset, and answers with the offset to go on from. */
-const largeDepositsSince = Effect.fnUntraced(function* (offset: number) {
+const largeDeposits = { name: "report of large deposits", tag: "large" }
+
+/** Reads what is new, and acknowledges it once it is dealt with: it may be deleted from then on. */
+const report = Effect.gen(function* () {
   const journal = yield* Journal
-  const found = yield* Stream.runCollect(journal.tagged("large", offset))
+  const position = yield* journal.register(largeDeposits)
+  const found = yield* Stream.runCollect(journal.tagged(largeDeposits.tag, position))
   yield* Console.log(found.map(({ actor, body }) => `${actor} ${JSON.parse(body).cents}`).join())
-  return found.at(-1)?.offset ?? offset
+  yield* journal.acknowledge(largeDeposits, found.at(-1)?.offset ?? position)
 })
 
 const program = Effect.gen(function* () {
+  const journal = yield* Journal
+  yield* journal.register(largeDeposits) // before the first event that must not be missed
   const ann = yield* Actor.spawn(Account, "ann")
   const ben = yield* Actor.spawn(Account, "ben")
   yield* ann.ask.Deposit({ cents: 12_000 })
   yield* ben.ask.Deposit({ cents: 50 })
-  const offset = yield* largeDepositsSince(0) // prints: Account/ann 12000
+  yield* report // prints: Account/ann 12000
   yield* ben.ask.Deposit({ cents: 30_000 })
-  yield* largeDepositsSince(offset) // prints: Account/ben 30000
+  yield* report // prints: Account/ben 30000
 })
 
 await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(Journal.layerMemory)))

@@ -188,7 +188,58 @@ const defects: Record<string, (store: Store) => Partial<Store>> = {
   "an offset is inclusive": (store) => ({
     tagged: (tag, after = 0) => store.tagged(tag, after - 1)
   }),
-  "an offset is left out": (store) => ({ tagged: (tag) => store.tagged(tag) })
+  "an offset is left out": (store) => ({ tagged: (tag) => store.tagged(tag) }),
+  "a reader behind deleted events gets what is left": (store) => ({
+    tagged: (tag, after) =>
+      Stream.catchTag(store.tagged(tag, after), "EventsPruned", ({ prunedTo }) =>
+        store.tagged(tag, prunedTo)
+      )
+  }),
+  "a reader behind deleted events is not told where it may begin": (store) => ({
+    tagged: (tag, after) =>
+      Stream.mapError(store.tagged(tag, after), (error) =>
+        error._tag === "EventsPruned" ? Object.assign(error, { prunedTo: 0 }) : error
+      )
+  }),
+  "deletion waits for no projection": (store) => ({
+    prune: (claim, limits) =>
+      Effect.gen(function* () {
+        const projection = { name: "large", tag: "t" }
+        const position = yield* store.register(projection)
+        yield* store.unregister(projection)
+        yield* store.prune(claim, limits)
+        yield* store.register(projection)
+        yield* store.acknowledge(projection, position)
+      })
+  }),
+  "a projection begins again when it is registered again": (store) => ({
+    register: (projection) =>
+      Effect.andThen(store.unregister(projection), store.register(projection))
+  }),
+  "a projection without a name is not registered": (store) => ({
+    register: (projection) =>
+      projection.name === "" ? Effect.succeed(1) : store.register(projection)
+  }),
+  "a projection is known by its name alone": (store) => ({
+    register: ({ name }) => store.register({ name, tag: "t" })
+  }),
+  "a position goes back": (store) => ({
+    acknowledge: (projection, offset) =>
+      store
+        .unregister(projection)
+        .pipe(
+          Effect.andThen(store.register(projection)),
+          Effect.andThen(store.acknowledge(projection, offset))
+        )
+  }),
+  "a position is not stored": (store) => ({
+    acknowledge: (projection) => store.acknowledge(projection, 0)
+  }),
+  "an unknown projection may acknowledge": (store) => ({
+    acknowledge: (projection, offset) =>
+      Effect.andThen(store.register(projection), store.acknowledge(projection, offset))
+  }),
+  "a projection is never forgotten": () => ({ unregister: () => Effect.void })
 }
 
 describe("the contract notices that", () => {

@@ -86,6 +86,20 @@ export interface Append {
 }
 
 /**
+ * A reader of the events with one tag that the journal keeps account of. Its position, the offset
+ * up to which it has dealt with them, is stored in the journal. Events after it are not deleted.
+ *
+ * A projection that follows several tags registers once for each of them, under the same name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Projection {
+  readonly name: string
+  readonly tag: string
+}
+
+/**
  * A newer writer has claimed this actor; nothing was stored, and nothing will be for this claim.
  *
  * @category errors
@@ -126,7 +140,7 @@ export class SequenceConflict extends Schema.TaggedError<SequenceConflict>()("Se
  * @since 0.1.0
  */
 export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageFailed", {
-  operation: Schema.Literals(["claim", "append", "read", "snapshot", "prune"]),
+  operation: Schema.Literals(["claim", "append", "read", "snapshot", "prune", "projection"]),
   reason: Schema.Literals(["disk-full", "read-only", "io", "closed", "too-large", "unknown"]),
   file: Schema.String,
   detail: Schema.String
@@ -137,7 +151,45 @@ export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageF
 }
 
 /**
- * A record whose checksum or shape is wrong. It is named, and never half-read.
+ * Events with this tag after the offset `after` were deleted, the newest of them at `prunedTo`:
+ * what is still there is not all there was. From `prunedTo` on nothing is missing, so a reader that
+ * can do without the deleted events begins there. A registered projection never gets behind.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class EventsPruned extends Schema.TaggedError<EventsPruned>()("EventsPruned", {
+  tag: Schema.String,
+  after: Schema.Int,
+  prunedTo: Schema.Int
+}) {
+  override get message() {
+    const { after, prunedTo, tag } = this
+    return (
+      `events tagged ${JSON.stringify(tag)} after offset ${after} are deleted, ` +
+      `the newest of them at ${prunedTo}: read on from there, or restore them from a backup`
+    )
+  }
+}
+
+/**
+ * A position was acknowledged for a projection that is not registered. Nothing was stored.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnknownProjection extends Schema.TaggedError<UnknownProjection>()(
+  "UnknownProjection",
+  { name: Schema.String, tag: Schema.String }
+) {
+  override get message() {
+    return `no projection ${this.name} of the tag ${JSON.stringify(this.tag)} is registered`
+  }
+}
+
+/**
+ * A record whose checksum or shape is wrong. It is named, and never half-read. A damaged position
+ * of a projection has the projection's name as `actor`.
  *
  * @category errors
  * @since 0.1.0
@@ -145,7 +197,7 @@ export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageF
 export class CorruptRecord extends Schema.TaggedError<CorruptRecord>()("CorruptRecord", {
   actor: Schema.String,
   seq: Schema.Int,
-  kind: Schema.Literals(["event", "snapshot"]),
+  kind: Schema.Literals(["event", "snapshot", "projection"]),
   file: Schema.String,
   detail: Schema.String
 }) {
@@ -160,7 +212,13 @@ export class CorruptRecord extends Schema.TaggedError<CorruptRecord>()("CorruptR
  * @category errors
  * @since 0.1.0
  */
-export type JournalError = Fenced | SequenceConflict | StorageFailed | CorruptRecord
+export type JournalError =
+  | Fenced
+  | SequenceConflict
+  | EventsPruned
+  | UnknownProjection
+  | StorageFailed
+  | CorruptRecord
 
 /**
  * A journal file that cannot be opened. The file is left as it was.

@@ -110,7 +110,7 @@ const beforeRead = ({ failed, fault }: Struck): Effect.Effect<void, StorageFaile
 const damaged = (actor: string, seq: number, kind: "event" | "snapshot"): CorruptRecord =>
   new CorruptRecord({ actor, seq, kind, file, detail: "a bit has flipped on the simulated disk" })
 
-const readStore = (store: Store): Pick<Store, "read" | "loadSnapshot" | "tagged"> => ({
+const readStore = (store: Store): Pick<Store, "read" | "loadSnapshot"> => ({
   read: (actor, from) =>
     Stream.unwrap(
       withHome((home) =>
@@ -137,8 +137,7 @@ const readStore = (store: Store): Pick<Store, "read" | "loadSnapshot" | "tagged"
             : Effect.fail(damaged(actor, snapshot.value.seq, "snapshot"))
         )
       })
-    ),
-  tagged: store.tagged
+    )
 })
 
 /**
@@ -150,6 +149,7 @@ const readStore = (store: Store): Pick<Store, "read" | "loadSnapshot" | "tagged"
 export const make = (store: Store): Store => {
   const write_ = write({ fullUntil: 0 })
   return {
+    ...store,
     ...readStore(store),
     claim: (actor) => write_("claim", actor, store.claim(actor)),
     append: (append) => {

@@ -15,6 +15,7 @@ import type * as Effect from "effect/Effect"
 import type { Journal } from "../actors/kernel/Journal.ts"
 import { appending } from "./internal/journal/appending.ts"
 import { fencing } from "./internal/journal/fencing.ts"
+import { projections } from "./internal/journal/projections.ts"
 import { pruning } from "./internal/journal/pruning.ts"
 import { reading } from "./internal/journal/reading.ts"
 import { snapshots } from "./internal/journal/snapshots.ts"
@@ -44,5 +45,6 @@ export const cases: ReadonlyArray<Case> = [
   ...reading,
   ...snapshots,
   ...pruning,
-  ...tags
+  ...tags,
+  ...projections
 ]

@@ -17,6 +17,7 @@ import type {
   Claim,
   JournalError,
   JournalUnavailable,
+  Projection,
   StoredEvent,
   StoredSnapshot
 } from "../../schema/JournalRecord.ts"
@@ -42,7 +43,8 @@ export interface Store {
    */
   readonly append: (append: Append) => Effect.Effect<void, JournalError>
   /**
-   * The stored events from `from` (default 1) on, in order, in batches.
+   * The stored events from `from` (default 1) on, in order, in batches. It begins with the oldest
+   * one that is left: sequence numbers are dense, so the first one tells what was deleted.
    */
   readonly read: (actor: string, from?: number) => Stream.Stream<StoredEvent, JournalError>
   /**
@@ -61,9 +63,11 @@ export interface Store {
     atMost?: number
   ) => Effect.Effect<Option.Option<StoredSnapshot>, JournalError>
   /**
-   * Deletes events up to and with `eventsTo`, and all snapshots before `snapshotsBefore`.
-   * The last sequence number is never forgotten. Other operations go on meanwhile, so a long
-   * deletion is not atomic: it can be seen half done, and is begun again after a failure.
+   * Deletes events up to and with `eventsTo`, and then all snapshots before `snapshotsBefore`.
+   * It stops before the first event that a registered projection has not acknowledged; a later
+   * deletion goes on from there. The last sequence number is never forgotten. Other operations go
+   * on meanwhile, so a long deletion is not atomic: it can be seen half done, and is begun again
+   * after a failure.
    */
   readonly prune: (
     claim: Claim,
@@ -72,8 +76,28 @@ export interface Store {
   /**
    * Events of all actors that carry a tag, after an offset, in the order of their commits.
    * It ends at the newest one: a projection stores the last offset and asks again.
+   * `EventsPruned` if events with that tag after that offset were deleted, also while it reads.
    */
   readonly tagged: (tag: string, after?: number) => Stream.Stream<StoredEvent, JournalError>
+  /**
+   * Registers a projection, and answers with its position: the offset after which to read on, 0
+   * for a new one. From here on `prune` keeps the events that it has not acknowledged. To register
+   * it again, after a restart for example, changes nothing.
+   */
+  readonly register: (projection: Projection) => Effect.Effect<number, JournalError>
+  /**
+   * Stores that a registered projection has dealt with the events up to an offset, for good: they
+   * may be deleted. A position never goes back, nor beyond the newest event. `UnknownProjection` if
+   * it is not registered.
+   */
+  readonly acknowledge: (
+    projection: Projection,
+    offset: number
+  ) => Effect.Effect<void, JournalError>
+  /**
+   * Forgets a projection that is not needed any more: until then, it holds deletions up.
+   */
+  readonly unregister: (projection: Projection) => Effect.Effect<void, JournalError>
 }
 
 /**

@@ -4,13 +4,16 @@
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { type Actor, ActorIndex } from "./actorIndex.ts"
-import { checksumNumbers, checksumText } from "./checksum.ts"
+import { checksumText } from "./checksum.ts"
+import { BatchBuilder, corruptEvent, eventSum, type Row } from "./eventBatch.ts"
 import { isDamage, OperationFailed } from "./failures.ts"
 import { NameTable } from "./nameTable.ts"
+import { ProjectionTable } from "./projectionTable.ts"
 import type {
   AppendBatch,
   EventBatch,
   OpenFile,
+  Projection,
   Prune,
   Read,
   RefusedAppend,
@@ -23,7 +26,6 @@ const columns = 9
 /** Events that one transaction of a long prune deletes, so that appends need not wait for all. */
 const prunedAtOnce = 10_000
 
-type Row = ReadonlyArray<number | string | null>
 type Value = number | string | null
 
 const rowOf = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -31,6 +33,7 @@ const rowOf = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 /** The event part of an open journal file. */
 export class EventLog {
   readonly actors: ActorIndex
+  readonly projections: ProjectionTable
   readonly #names: NameTable
   readonly #replayBytes: number
   readonly #insertOne: StatementSync
@@ -55,6 +58,7 @@ export class EventLog {
       Number(one("SELECT value FROM meta WHERE key = 'offset'") ?? 0)
     )
     this.actors = new ActorIndex(database, limits)
+    this.projections = new ProjectionTable(database)
     this.#names = new NameTable(database)
     this.#insertOne = database.prepare(`INSERT INTO events VALUES ${rowOf}`)
     const many = Array.from({ length: rowsAtOnce }, () => rowOf).join()
@@ -72,15 +76,13 @@ export class EventLog {
     )
     this.#selectTagged.setReturnArrays(true)
     this.#selectDoomed = database.prepare(
-      "SELECT e.offset FROM json_each(?) j CROSS JOIN events e ON e.offset = j.value" +
+      "SELECT e.offset, e.tags FROM json_each(?) j CROSS JOIN events e ON e.offset = j.value" +
         " WHERE e.tags IS NOT NULL"
     )
     this.#deleteEvents = database.prepare(
       "DELETE FROM events WHERE offset IN (SELECT value FROM json_each(?))"
     )
-    this.#deleteTagged = database.prepare(
-      "DELETE FROM tagged WHERE offset IN (SELECT value FROM json_each(?))"
-    )
+    this.#deleteTagged = database.prepare("DELETE FROM tagged WHERE tag = ? AND offset = ?")
     this.#setOffset = database.prepare("UPDATE meta SET value = ? WHERE key = 'offset'")
   }
 
@@ -125,18 +127,33 @@ export class EventLog {
     const actor = this.actors.admit(name, writer)
     const goal = Math.min(eventsTo, actor.last)
     if (goal <= actor.pruned) return true
-    const to = Math.min(goal, actor.pruned + prunedAtOnce)
+    const first = actor.pruned + 1
+    const offsets = this.actors.offsets(actor, first, Math.min(goal, actor.pruned + prunedAtOnce))
+    const tagged = this.#selectDoomed.all(JSON.stringify(offsets)).map(({ offset, tags }) => ({
+      offset: Number(offset),
+      tags: parseTags(name, first + offsets.indexOf(Number(offset)), tags)
+    }))
+    const needed = this.projections.firstNeeded(tagged)
+    const doomed = needed === undefined ? offsets : offsets.slice(0, offsets.indexOf(needed))
+    if (doomed.length === 0) return true
     this.actors.touch(actor)
-    const offsets = JSON.stringify(this.actors.offsets(actor, actor.pruned + 1, to))
-    const tagged = this.#selectDoomed.all(offsets)
-    if (tagged.length > 0) {
-      this.#deleteTagged.run(JSON.stringify(tagged.map((row) => row["offset"])))
+    for (const { offset, tags } of tagged) {
+      if (offset > doomed.at(-1)!) break
+      for (const tag of tags) {
+        this.#deleteTagged.run(this.#names.idOf(tag), offset)
+        this.projections.pruned(tag, offset)
+      }
     }
-    this.#deleteEvents.run(offsets)
-    this.actors.prune(actor, to)
+    this.#deleteEvents.run(JSON.stringify(doomed))
+    this.actors.prune(actor, actor.pruned + doomed.length)
     // The newest rows may be gone now, and an offset must not be given away twice.
     this.#setOffset.run(this.#offset)
-    return to === goal
+    return needed !== undefined || actor.pruned === goal
+  }
+
+  /** Moves a projection's position, at most to the newest event. */
+  acknowledge(projection: Projection, offset: number) {
+    this.projections.acknowledge(projection, Math.min(offset, this.#offset))
   }
 
   /** One batch of an actor's history. */
@@ -155,21 +172,22 @@ export class EventLog {
         const [offset, id, stored] = row
         if (offset !== offsets[seq - first]) break
         if (id !== actor.id || stored !== seq) {
-          throw corrupt(name, seq, "another event is in its place")
+          throw corruptEvent(name, seq, "another event is in its place")
         }
         batch.add(row, name, actor.sum)
         seq++
         if (batch.bytes >= this.#replayBytes) return batch.done()
       }
-      if (seq < first + offsets.length) throw corrupt(name, seq, "the event is missing")
+      if (seq < first + offsets.length) throw corruptEvent(name, seq, "the event is missing")
       return batch.done()
     } catch (cause) {
-      throw isDamage(cause) ? corrupt(name, seq, String(cause)) : cause
+      throw isDamage(cause) ? corruptEvent(name, seq, String(cause)) : cause
     }
   }
 
   /** One batch of the events with a tag. */
   tagged({ after, limit, tag, upTo }: Tagged): EventBatch {
+    this.projections.refuseIfPruned(tag, after)
     const end = Math.min(upTo, this.#offset)
     const batch = new BatchBuilder(this.#names, end)
     const id = this.#names.find(tag)
@@ -181,7 +199,11 @@ export class EventLog {
       batch.actors.push(name)
       batch.add(row, name, checksumText(name))
       if (!String(row[7]).includes(label)) {
-        throw corrupt(name, Number(row[2]), `found by the tag ${label}, which it does not carry`)
+        throw corruptEvent(
+          name,
+          Number(row[2]),
+          `found by the tag ${label}, which it does not carry`
+        )
       }
       if (batch.bytes >= this.#replayBytes) break
     }
@@ -248,86 +270,13 @@ export class EventLog {
   }
 }
 
-const corrupt = (actor: string, seq: number, detail: string) =>
-  new OperationFailed({ kind: "corrupt", record: "event", actor, seq, detail })
-
-const eventSum = (
-  actorSum: number,
-  offset: number,
-  seq: number,
-  typeSum: number,
-  version: number,
-  at: number,
-  body: string,
-  tags: string | null
-) => {
-  const sum = checksumText(body, checksumNumbers(actorSum, offset, seq, typeSum, version, at))
-  return tags === null ? sum : checksumText(tags, sum)
-}
-
-/** Collects verified rows as the columns that travel. */
-class BatchBuilder {
-  readonly actors: Array<string> = []
-  bytes = 0
-  readonly #names: NameTable
-  readonly #upTo: number
-  readonly #types: Array<string> = []
-  readonly #sums: Array<number> = []
-  readonly #typeIndex = new Map<number, number>()
-  readonly #events: Array<number> = []
-  readonly #bodies: Array<string> = []
-  readonly #tags: Array<readonly [number, string]> = []
-
-  constructor(names: NameTable, upTo: number) {
-    this.#names = names
-    this.#upTo = upTo
+/** The tags of a stored event whose checksum is not known. */
+const parseTags = (actor: string, seq: number, text: unknown): ReadonlyArray<string> => {
+  try {
+    const tags: unknown = JSON.parse(String(text))
+    if (Array.isArray(tags) && tags.every((tag) => typeof tag === "string")) return tags
+  } catch {
+    // Named below.
   }
-
-  add(row: Row, name: string, actorSum: number) {
-    const [offset, , seq, typeId, version, at, body, tags, sum] = row as readonly [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-      string,
-      string | null,
-      number
-    ]
-    const type = this.#typeOf(typeId)
-    if (
-      type === undefined ||
-      typeof body !== "string" ||
-      (tags !== null && typeof tags !== "string") ||
-      eventSum(actorSum, offset, seq, this.#sums[type]!, version, at, body, tags) !== sum
-    ) {
-      throw corrupt(name, seq, "wrong checksum")
-    }
-    if (tags !== null) this.#tags.push([this.#bodies.length, tags])
-    this.#events.push(offset, seq, type, version, at)
-    this.#bodies.push(body)
-    this.bytes += body.length
-  }
-
-  done(): EventBatch {
-    return {
-      upTo: this.#upTo,
-      types: this.#types,
-      actors: this.actors,
-      events: Float64Array.from(this.#events),
-      bodies: this.#bodies,
-      tags: this.#tags
-    }
-  }
-
-  #typeOf(id: number): number | undefined {
-    const known = this.#typeIndex.get(id)
-    if (known !== undefined) return known
-    const name = this.#names.nameOf(id)
-    if (name === undefined) return undefined
-    this.#typeIndex.set(id, this.#types.length)
-    this.#sums.push(checksumText(name))
-    return this.#types.push(name) - 1
-  }
+  throw corruptEvent(actor, seq, "its tags cannot be read")
 }

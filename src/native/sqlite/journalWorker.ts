@@ -139,6 +139,14 @@ class JournalWorker {
         this.#snapshots.prune(ask.ask)
         return { answer: null }
       }
+      case "register":
+        return { answer: this.#events.projections.register(ask.ask) }
+      case "acknowledge":
+        this.#events.acknowledge(ask.ask, ask.ask.offset)
+        return { answer: null }
+      case "unregister":
+        this.#events.projections.unregister(ask.ask)
+        return { answer: null }
       default:
         throw new Error(`${ask.operation} is a read`)
     }

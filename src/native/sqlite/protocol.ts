@@ -33,9 +33,11 @@ export interface Refusal {
 export type Failure =
   | { readonly kind: "fenced"; readonly by: number }
   | { readonly kind: "conflict"; readonly actual: number }
+  | { readonly kind: "pruned"; readonly prunedTo: number }
+  | { readonly kind: "unknown-projection" }
   | {
       readonly kind: "corrupt"
-      readonly record: "event" | "snapshot"
+      readonly record: "event" | "snapshot" | "projection"
       readonly actor: string
       readonly seq: number
       readonly detail: string
@@ -74,6 +76,12 @@ export interface Operations {
     readonly ask: { readonly actor: string; readonly atMost: number }
     readonly answer: Snapshot | null
   }
+  readonly register: { readonly ask: Projection; readonly answer: number }
+  readonly acknowledge: {
+    readonly ask: Projection & { readonly offset: number }
+    readonly answer: null
+  }
+  readonly unregister: { readonly ask: Projection; readonly answer: null }
   readonly read: { readonly ask: Read; readonly answer: EventBatch }
   readonly tagged: { readonly ask: Tagged; readonly answer: EventBatch }
 }
@@ -98,6 +106,12 @@ export interface Prune {
   readonly writer: number
   readonly eventsTo: number
   readonly snapshotsBefore: number
+}
+
+/** A reader of one tag whose position is stored. */
+export interface Projection {
+  readonly name: string
+  readonly tag: string
 }
 
 /** One batch of one actor's history. `upTo` is the end that the first batch reported. */

@@ -6,11 +6,14 @@ import * as Stream from "effect/Stream"
 import {
   type Append,
   type Claim,
+  EventsPruned,
   Fenced,
   type JournalError,
+  type Projection,
   SequenceConflict,
   type StoredEvent,
-  type StoredSnapshot
+  type StoredSnapshot,
+  UnknownProjection
 } from "../../../schema/JournalRecord.ts"
 import type { Store } from "../Journal.ts"
 import { direct } from "./direct.ts"
@@ -28,6 +31,9 @@ const none: Array<never> = []
 interface Memory {
   readonly histories: Map<string, History>
   offset: number
+  /** The newest deleted offset of each tag. */
+  readonly prunedTo: Map<string, number>
+  readonly projections: Array<Projection & { position: number }>
 }
 
 const historyOf = ({ histories }: Memory, actor: string): History => {
@@ -75,10 +81,49 @@ const append = (memory: Memory, request: Append): Effect.Effect<void, JournalErr
     )
   )
 
+/** Deletes events in order, up to the first one that a projection still needs. */
+const pruneEvents = ({ projections, prunedTo }: Memory, history: History, eventsTo: number) => {
+  const isNeeded = ({ offset, tags }: StoredEvent) =>
+    projections.some(({ position, tag }) => offset > position && tags.includes(tag))
+  const end = history.events.findIndex((event) => event.seq > eventsTo || isNeeded(event))
+  const deleted = history.events.splice(0, end === -1 ? history.events.length : end)
+  for (const { offset, tags } of deleted) {
+    for (const tag of tags) prunedTo.set(tag, Math.max(offset, prunedTo.get(tag) ?? 0))
+  }
+}
+
+const projecting = (memory: Memory): Pick<Store, "register" | "acknowledge" | "unregister"> => {
+  const { projections } = memory
+  const indexOf = ({ name, tag }: Projection) =>
+    projections.findIndex((known) => known.name === name && known.tag === tag)
+  return {
+    register: ({ name, tag }) =>
+      Effect.sync(() => {
+        const known = projections[indexOf({ name, tag })]
+        if (known === undefined) projections.push({ name, tag, position: 0 })
+        return known?.position ?? 0
+      }),
+    acknowledge: ({ name, tag }, offset) =>
+      Effect.suspend(() => {
+        const known = projections[indexOf({ name, tag })]
+        if (known === undefined) return Effect.fail(new UnknownProjection({ name, tag }))
+        const position = Math.min(offset, memory.offset)
+        if (position > known.position) known.position = position
+        return Effect.void
+      }),
+    unregister: (projection) =>
+      Effect.sync(() => {
+        const index = indexOf(projection)
+        if (index !== -1) projections.splice(index, 1)
+      })
+  }
+}
+
 /** Makes an empty journal that lives as long as the value itself. */
 export const makeMemory = (): Store => {
-  const memory: Memory = { histories: new Map(), offset: 0 }
+  const memory: Memory = { histories: new Map(), offset: 0, prunedTo: new Map(), projections: [] }
   return {
+    ...projecting(memory),
     claim: (actor) =>
       Effect.sync((): Claim => {
         const history = historyOf(memory, actor)
@@ -108,17 +153,19 @@ export const makeMemory = (): Store => {
       ),
     prune: (claim, { eventsTo = 0, snapshotsBefore = 0 }) =>
       guarded(memory, claim, (history) => {
-        history.events = history.events.filter((event) => event.seq > eventsTo)
+        pruneEvents(memory, history, eventsTo)
         history.snapshots = history.snapshots.filter((other) => other.seq >= snapshotsBefore)
       }),
     tagged: (tag, after = 0) =>
-      Stream.suspend(() =>
-        Stream.fromIterable(
+      Stream.suspend(() => {
+        const prunedTo = memory.prunedTo.get(tag) ?? 0
+        if (prunedTo > after) return Stream.fail(new EventsPruned({ tag, after, prunedTo }))
+        return Stream.fromIterable(
           [...memory.histories.values()]
             .flatMap((history) => history.events)
             .filter((event) => event.offset > after && event.tags.includes(tag))
             .toSorted((a, b) => a.offset - b.offset)
         )
-      )
+      })
   }
 }

@@ -6,13 +6,16 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import {
   CorruptRecord,
+  EventsPruned,
   Fenced,
   type JournalError,
   JournalUnavailable,
+  type Projection,
   SequenceConflict,
   StorageFailed,
   type StoredEvent,
-  type StoredSnapshot
+  type StoredSnapshot,
+  UnknownProjection
 } from "../../../schema/JournalRecord.ts"
 import { type JournalConnection, openJournal } from "../../../native/sqlite/journalConnection.ts"
 import type { EventBatch, Failure, Operation, Operations } from "../../../native/sqlite/protocol.ts"
@@ -38,15 +41,21 @@ interface Request {
   readonly actor: string
   readonly writer?: number
   readonly expected?: number
+  readonly tag?: string
+  readonly after?: number
 }
 
 const toError = (file: string, request: Request, failure: Failure): JournalError => {
-  const { actor, expected = 0, operation, writer = 0 } = request
+  const { actor, after = 0, expected = 0, operation, tag = "", writer = 0 } = request
   switch (failure.kind) {
     case "fenced":
       return new Fenced({ actor, writer, by: failure.by })
     case "conflict":
       return new SequenceConflict({ actor, expected, actual: failure.actual })
+    case "pruned":
+      return new EventsPruned({ tag, after, prunedTo: failure.prunedTo })
+    case "unknown-projection":
+      return new UnknownProjection({ name: actor, tag })
     case "corrupt": {
       const { detail, record, seq } = failure
       return new CorruptRecord({ actor: failure.actor, seq, kind: record, file, detail })
@@ -172,7 +181,7 @@ const reading = ({ ask, limits }: Opened): Pick<Store, "read" | "tagged"> => {
         after,
         (event) => event.offset,
         (after, upTo) =>
-          ask("tagged", { operation: "read", actor: "" }, { tag, after, upTo, limit })
+          ask("tagged", { operation: "read", actor: "", tag, after }, { tag, after, upTo, limit })
       )
   }
 }
@@ -191,6 +200,18 @@ const snapshots = ({ ask, limits }: Opened): Pick<Store, "saveSnapshot" | "loadS
     )
 })
 
+const projecting = ({ ask }: Opened): Pick<Store, "register" | "acknowledge" | "unregister"> => {
+  const request = ({ name, tag }: Projection) =>
+    ({ operation: "projection", actor: name, tag }) as const
+  return {
+    register: ({ name, tag }) => ask("register", request({ name, tag }), { name, tag }),
+    acknowledge: ({ name, tag }, offset) =>
+      Effect.asVoid(ask("acknowledge", request({ name, tag }), { name, tag, offset })),
+    unregister: ({ name, tag }) =>
+      Effect.asVoid(ask("unregister", request({ name, tag }), { name, tag }))
+  }
+}
+
 /** Opens a journal file for the life of the Scope. */
 export const makeSqlite = Effect.fnUntraced(function* (settings: SqliteSettings) {
   const limits: Limits = { ...defaults, ...settings }
@@ -203,6 +224,7 @@ export const makeSqlite = Effect.fnUntraced(function* (settings: SqliteSettings)
   const store: Store = {
     ...reading(opened),
     ...snapshots(opened),
+    ...projecting(opened),
     append: appending(opened),
     claim: (actor) =>
       Effect.map(ask("claim", { operation: "claim", actor }, { actor }), (claim) => ({
