@@ -163,6 +163,35 @@ describe("a journal file", () => {
     })
   )
 
+  it.live("J5: a projection skips nothing after all events were deleted", () =>
+    Effect.gen(function* () {
+      const file = yield* prepare()
+      const all = { name: "all", tag: "all" }
+      yield* Effect.gen(function* () {
+        const journal = yield* Journal
+        yield* journal.register(all)
+        yield* journal.acknowledge(all, 20)
+        yield* journal.unregister({ name: "b", tag: "b" })
+        for (const actor of ["a", "b"]) {
+          yield* journal.prune(yield* journal.claim(actor), { eventsTo: 10 })
+        }
+      }).pipe(Effect.provide(open(file)))
+      yield* Effect.gen(function* () {
+        const journal = yield* Journal
+        yield* append(journal, yield* journal.claim("c"), 3, "c")
+        const found = yield* Stream.runCollect(journal.tagged("all", yield* journal.register(all)))
+        assert.deepStrictEqual(
+          found.map(({ offset, seq }) => [offset, seq]),
+          [
+            [21, 1],
+            [22, 2],
+            [23, 3]
+          ]
+        )
+      }).pipe(Effect.provide(open(file)))
+    })
+  )
+
   it.live("J5: holds no tag of a deleted event", () =>
     Effect.gen(function* () {
       const file = yield* prepare()

@@ -305,6 +305,16 @@ describe("a snapshot of another version", () => {
     )
   }
 
+  it.effect("J4: one that its schema refuses, its events deleted, is refused with what to do", () =>
+    Effect.gen(function* () {
+      yield* write({ events: 9, snapshots: [[8, 2, { sum: "eight" }]], deletedTo: 8 })
+      const { behavior } = counterWith({ state: State, version: 3, upcasts: [three] })
+      const error = yield* Effect.flip(sumOf(behavior))
+      assert.deepInclude({ ...error }, { _tag: "HistoryRefused", type: "snapshot", seq: 8 })
+      assert.include(error.message, "let `snapshot.state` or its upcasts accept what was stored")
+    }).pipe(Effect.scoped, Effect.provide(damagedAt()))
+  )
+
   it.effect("J4: an upcast that throws is a snapshot that cannot be read", () =>
     Effect.gen(function* () {
       yield* write({ events: 9, snapshots: [[8, 1]] })
