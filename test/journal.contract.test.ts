@@ -15,7 +15,7 @@ import * as Stream from "effect/Stream"
 import { makeMemory } from "../src/actors/kernel/internal/memoryJournal.ts"
 import { Journal, type Store } from "../src/actors/kernel/Journal.ts"
 import { Fenced, type JournalUnavailable } from "../src/schema/JournalRecord.ts"
-import { cases } from "../src/testing/JournalContract.ts"
+import { agreement, cases } from "../src/testing/JournalContract.ts"
 
 const directory = mkdtempSync(join(tmpdir(), "handfast-"))
 afterAll(() => rmSync(directory, { recursive: true }))
@@ -46,6 +46,31 @@ for (const [kind, layer] of Object.entries(kinds)) {
     }
   })
 }
+
+describe("a journal that outlives its layer", () => {
+  const smallest = { replayEvents: 3, replayBytes: 1, cachedActors: 1, unindexedEvents: 2 }
+  for (const [kind, settings] of [
+    ["the usual limits", {}],
+    ["the smallest limits", smallest]
+  ] as const) {
+    // One seed is new in each run; a failure names it.
+    for (const [index, seed] of [1, 2, 3, 4, 5, Date.now()].entries()) {
+      const name = index < 5 ? `seed ${seed}` : "a new seed"
+      it.live(`has the answers of a journal in memory, with ${kind}, ${name}`, () => {
+        const journal = Journal.layerSqlite({ file: freshFile(), ...settings })
+        return agreement({ seed, journal, outlivesLayer: true })
+      })
+    }
+  }
+
+  it.live("must be one: a journal in memory that is built again is noticed", () =>
+    Effect.gen(function* () {
+      const journal = Journal.layerMemory
+      const error = yield* Effect.flip(agreement({ seed: 1, journal, outlivesLayer: true }))
+      assert.match(String(error), /seed 1, operation \d+/)
+    })
+  )
+})
 
 const defects: Record<string, (store: Store) => Partial<Store>> = {
   "no writer is fenced": (store) => ({

@@ -11,8 +11,10 @@
  *
  * @since 0.1.0
  */
-import type * as Effect from "effect/Effect"
-import type { Journal } from "../actors/kernel/Journal.ts"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Journal } from "../actors/kernel/Journal.ts"
+import * as Agreement from "./internal/journal/agreement.ts"
 import { appending } from "./internal/journal/appending.ts"
 import { fencing } from "./internal/journal/fencing.ts"
 import { projections } from "./internal/journal/projections.ts"
@@ -34,6 +36,36 @@ export interface Case {
 }
 
 /**
+ * How a journal is compared with one in memory.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AgreementOptions<E, R> extends Agreement.AgreementOptions<E, R> {}
+
+/**
+ * Carries out random operations on an empty journal and on one in memory, and fails with a
+ * `ContractViolation`, which names the seed, at the first answer that differs. If the journal
+ * outlives its layer, the layer is closed and built again now and then.
+ *
+ * `cases` does this under a few seeds and without closing the layer.
+ *
+ * @category tests
+ * @since 0.1.0
+ */
+export const agreement: <E, R>(options: AgreementOptions<E, R>) => Effect.Effect<void, unknown, R> =
+  Agreement.agreement
+
+const seeds = [1, 2, 3, 4, 5]
+
+const agreeing = seeds.map((seed): Case => ({
+  name: `random operations have the answers of a journal in memory, seed ${seed}`,
+  test: Effect.flatMap(Journal, (journal) =>
+    agreement({ seed, journal: Layer.succeed(Journal, journal) })
+  )
+}))
+
+/**
  * All demands. Each one wants an empty journal.
  *
  * @category tests
@@ -46,5 +78,6 @@ export const cases: ReadonlyArray<Case> = [
   ...snapshots,
   ...pruning,
   ...tags,
-  ...projections
+  ...projections,
+  ...agreeing
 ]

@@ -43,6 +43,8 @@ export class ActorIndex {
   readonly #actors = new Map<string, Actor>()
   /** Actors with a tail, the one with the oldest event first. */
   #dirty = new Set<Actor>()
+  /** The last writer of earlier openings, and the last one of all. */
+  readonly #earlierWriters: number
   #writers: number
   #transaction = 0
   #touched: Array<Touched> = []
@@ -74,15 +76,18 @@ export class ActorIndex {
     )
     this.#deleteRuns = database.prepare("DELETE FROM runs WHERE actor = ? AND last <= ?")
     this.#setIndexed = database.prepare("UPDATE meta SET value = ? WHERE key = 'indexed'")
-    // Each opening of the file has its own range, so no claim of an earlier process comes back.
-    this.#writers = meta(database, "opens") * 2 ** 32
+    // Each opening of the file has its own range, so no claim of an earlier one is taken for its.
+    this.#earlierWriters = this.#writers = meta(database, "opens") * 2 ** 32
     this.#recover(database)
   }
 
-  /** The actor that this writer may write now, directly after the event `expected` if given. */
+  /**
+   * The actor that this writer may write now, directly after the event `expected` if given. A claim
+   * ends with the opening it was made in, also if nobody has claimed the actor since.
+   */
   admit(name: string, writer: number, expected?: number): Actor {
     const actor = this.#hold(name)
-    if (actor === undefined || actor.writer !== writer) {
+    if (actor === undefined || actor.writer !== writer || writer <= this.#earlierWriters) {
       throw new OperationFailed({ kind: "fenced", by: actor?.writer ?? 0 })
     }
     if (expected !== undefined && actor.last !== expected) {
