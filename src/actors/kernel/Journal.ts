@@ -15,6 +15,7 @@ import type * as Stream from "effect/Stream"
 import type {
   Append,
   Claim,
+  CorruptRecord,
   JournalError,
   JournalUnavailable,
   Projection,
@@ -22,6 +23,7 @@ import type {
   StoredSnapshot
 } from "../../schema/JournalRecord.ts"
 import type * as Duration from "effect/Duration"
+import { rewriteSqlite } from "./internal/journalRewriting.ts"
 import { makeMemory } from "./internal/memoryJournal.ts"
 import { makeSqlite } from "./internal/sqliteJournal.ts"
 
@@ -133,6 +135,36 @@ export interface SqliteSettings {
 }
 
 /**
+ * A copy of a journal file with changed records.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RewriteSettings {
+  /** The file to copy. It must not be in use, and keeps its records. */
+  readonly from: string
+  /** The new file, which must not be there yet. */
+  readonly to: string
+  /** What becomes of an event. Its place, time and tags stay as they are. Default: unchanged. */
+  readonly event?: (event: RewrittenEvent) => Pick<RewrittenEvent, "type" | "version" | "body">
+  /**
+   * What becomes of a snapshot; `undefined` leaves it out, which is only possible while the events
+   * before it are there. Default: unchanged.
+   */
+  readonly snapshot?: (
+    snapshot: StoredSnapshot
+  ) => Pick<StoredSnapshot, "version" | "body"> | undefined
+}
+
+/**
+ * An event of a journal that is rewritten.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RewrittenEvent extends Omit<StoredEvent, "offset" | "tags"> {}
+
+/**
  * The journal service.
  *
  * @category services
@@ -155,4 +187,19 @@ export class Journal extends Context.Service<Journal, Store>()("handfast/actors/
   static readonly layerSqlite = (
     settings: SqliteSettings
   ): Layer.Layer<Journal, JournalUnavailable> => Layer.effect(Journal, makeSqlite(settings))
+
+  /**
+   * Copies a journal file that is not in use, and rewrites its events and snapshots on the way.
+   *
+   * This is the way back to an older version of a program, which refuses events of newer versions:
+   * only who made version 2 can say what version 1 would have stored. A script of the newer program
+   * copies the journal with the inverse of its `upcasts`, and the older one starts on the copy.
+   * Sequence numbers, offsets, tags and positions of projections stay as they are.
+   *
+   * It occupies the thread until it is done, so it belongs into a script of its own. On a failure,
+   * or when a function throws, there is no new file.
+   */
+  static readonly rewriteSqlite = (
+    settings: RewriteSettings
+  ): Effect.Effect<void, JournalUnavailable | CorruptRecord> => rewriteSqlite(settings)
 }

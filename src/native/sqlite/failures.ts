@@ -44,6 +44,9 @@ export const isDamage = (cause: unknown) =>
   resultCode(cause) === corrupt ||
   (cause instanceof Error && "code" in cause && cause.code === "ERR_OUT_OF_RANGE")
 
+/** Whether `refusalOf` can explain it: it comes from the file, and not from a function. */
+export const isRefusal = (cause: unknown) => cause instanceof FileRefused || resultCode(cause) >= 0
+
 /** Why an operation on an open file failed. */
 export const failureOf = (cause: unknown): Failure => {
   if (cause instanceof OperationFailed) return cause.failure

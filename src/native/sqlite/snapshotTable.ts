@@ -88,5 +88,5 @@ const change = (run: () => unknown) => {
 export const corruptSnapshot = (actor: string, seq: number, detail: string) =>
   new OperationFailed({ kind: "corrupt", record: "snapshot", actor, seq, detail })
 
-const snapshotSum = (actorSum: number, { at, body, seq, version }: Snapshot) =>
+export const snapshotSum = (actorSum: number, { at, body, seq, version }: Snapshot) =>
   checksumText(body, checksumNumbers(actorSum, seq, version, at))

@@ -54,7 +54,12 @@ export const makeEventCodec = (
         const { actor, seq, type, version } = stored
         return Exit.fail(new HistoryRefused({ actor, seq, type, version, detail }))
       }
-      if (stored.version > version) return refuse(`this behavior knows versions up to ${version}`)
+      if (stored.version > version) {
+        return refuse(
+          `this behavior knows versions up to ${version}: start the version of the program that ` +
+            "stored it, or bring a copy of the journal back with `Journal.rewriteSqlite`"
+        )
+      }
       try {
         const exit = decode(upcastFrom(stored.version - 1, upcasts, stored.body))
         return Exit.isSuccess(exit) ? Exit.succeed(exit.value) : refuse(Cause.pretty(exit.cause))

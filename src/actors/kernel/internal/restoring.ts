@@ -100,7 +100,10 @@ const adviceFor = (version: number, codec: SnapshotCodec | undefined): string =>
     return `add the steps from version ${version} to \`snapshot.upcasts\``
   }
   if (codec !== undefined && version > codec.version) {
-    return "start the version of the program that stored it"
+    return (
+      "start the version of the program that stored it, " +
+      "or bring a copy of the journal back with `Journal.rewriteSqlite`"
+    )
   }
   return "let `snapshot.state` or its upcasts accept what was stored"
 }
