@@ -9,10 +9,11 @@ import type { RestartsExhausted } from "../ActorError.ts"
 import type { Cell, Life } from "./cell.ts"
 import { halt } from "./halting.ts"
 import { lifeWith } from "./life.ts"
-import { generate, type RecoveryError } from "./recovering.ts"
+import { generate } from "./recovering.ts"
 import { endWith } from "./releasing.ts"
 import { newRecord } from "./restarting.ts"
 import type { Child } from "./child.ts"
+import type { RecoveryError } from "./restoring.ts"
 import type { Supervision } from "./supervising.ts"
 
 export class SupervisedActor implements Child<RecoveryError> {
