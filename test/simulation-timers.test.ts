@@ -1,12 +1,15 @@
 /**
- * Goal: timers may be late, as real ones are, never early and never by more than the setting says.
- * Method: a race that needs a late timer, and the times at which many sleepers wake.
+ * Goal: timers may be late, as real ones are, never early and never by more than the setting says;
+ * faults strike in order.
+ * Method: a race that needs a late timer, the times at which many sleepers wake, and a list of
+ * faults that were added in another order.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import { Sim } from "../src/testing/index.ts"
+import { Agenda } from "../src/testing/internal/agenda.ts"
 
 /** Reads, works for 1 ms and writes, after a start of its own. */
 const increment = (ref: Ref.Ref<number>, start: number) =>
@@ -79,4 +82,25 @@ describe("a timer of a simulation", () => {
       assert.isTrue(texts.some((text) => /^sleeps 1 ms, wakes \d+ ms late$/.test(text)))
     })
   )
+})
+
+describe("the agenda of faults", () => {
+  it("S7: gives faults in the order of their moments, however they were added", () => {
+    const agenda = new Agenda()
+    const order = [5, 1, 4, 2, 3]
+    const crash = { _tag: "Crash", process: "a" } as const
+    for (const n of order) {
+      agenda.add({ ...crash, at: { millis: n } })
+      agenda.add({ ...crash, at: { step: 10 * n } })
+    }
+    for (const n of order.toSorted((a, b) => a - b)) {
+      assert.deepStrictEqual([agenda.nextMillis, agenda.nextStep], [n, 10 * n])
+      assert.deepStrictEqual(agenda.takeMillis()?.at, { millis: n })
+      assert.deepStrictEqual(agenda.takeStep()?.at, { step: 10 * n })
+    }
+    assert.deepStrictEqual([agenda.nextMillis, agenda.nextStep], [Infinity, Infinity])
+    agenda.add({ ...crash, at: { millis: 1 } })
+    agenda.clear()
+    assert.isUndefined(agenda.takeMillis())
+  })
 })

@@ -13,6 +13,7 @@ import { SimFabric } from "../../src/native/sim/SimFabric.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
 import type { DeviceEvent } from "../../src/native/verbs/Device.ts"
 import { timeoutMillis } from "../../src/native/verbs/QueuePairState.ts"
+import * as Sim from "../../src/testing/Sim.ts"
 import { failureOf } from "../../src/testing/internal/contract.ts"
 import { Pair } from "../../src/testing/internal/verbs/pair.ts"
 import {
@@ -514,6 +515,21 @@ describe("the counters of a fabric", () => {
 })
 
 describe("a host of the fabric", () => {
+  it.sim("S7: loses what its process made when the process is crashed", seeds, () =>
+    Effect.gen(function* () {
+      const fabric = yield* SimFabric.make()
+      const makes = Effect.andThen(Effect.flatMap(Verbs, end), Effect.never)
+      const [a] = yield* Effect.forEach(["a", "b"], (host) =>
+        Sim.process(host, Effect.provide(makes, Verbs.layerSim(fabric, { host })))
+      )
+      yield* Effect.sleep("1 second")
+      assert.strictEqual(fabric.resources("a").queuePairs, 1)
+      yield* a!.crash
+      assert.strictEqual(fabric.resources("a").queuePairs, 0)
+      assert.strictEqual(fabric.resources("b").queuePairs, 1)
+    })
+  )
+
   it.sim(
     "reaches by one device what it does not reach by another",
     seeds,
