@@ -9,7 +9,7 @@ import type { RestartsExhausted } from "../ActorError.ts"
 import type { Cell, Life } from "./cell.ts"
 import { halt } from "./halting.ts"
 import { lifeWith } from "./life.ts"
-import { generate } from "./recovering.ts"
+import { generate, setRecovering } from "./recovering.ts"
 import { endWith } from "./releasing.ts"
 import { newRecord } from "./restarting.ts"
 import type { Child } from "./child.ts"
@@ -45,7 +45,7 @@ export class SupervisedActor implements Child<RecoveryError> {
       })
     )
     const fiber = cell.fork(recovery)
-    cell.fiber = fiber
+    setRecovering(cell, fiber)
     return Effect.flatMap(Fiber.await(fiber), () =>
       failure.reasons.length === 0 ? Effect.void : Effect.failCause(failure)
     )

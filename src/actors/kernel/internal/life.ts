@@ -1,7 +1,7 @@
 /** What drives the cells of one owner, which says what comes of a crash. */
 import * as Effect from "effect/Effect"
 import type { Life } from "./cell.ts"
-import { generate } from "./recovering.ts"
+import { generate, setRecovering } from "./recovering.ts"
 import { turn } from "./turning.ts"
 
 export const lifeWith = (crashed: Life["crashed"]): Life => ({
@@ -11,12 +11,13 @@ export const lifeWith = (crashed: Life["crashed"]): Life => ({
     // It recovers from here on, whenever the fiber comes to it.
     const recovery = generate(cell)
     const { generation } = cell
-    cell.fiber = cell.fork(
+    const fiber = cell.fork(
       Effect.catchCause(recovery, (cause) =>
         Effect.sync(() => {
           if (cell.phase === "halted") crashed(cell, generation, cause)
         })
       )
     )
+    setRecovering(cell, fiber)
   }
 })

@@ -5,6 +5,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
@@ -65,9 +66,15 @@ export const generate = (cell: Cell): Effect.Effect<void, RecoveryError> => {
   return Effect.asVoid(Effect.onExit(replay, (exit) => Effect.sync(() => recovered(cell, exit))))
 }
 
+/** Notes the fiber of a recovery in the background, so that an end can wait for it. */
+export const setRecovering = (cell: Cell, fiber: Fiber.Fiber<void>): void => {
+  if (cell.phase === "recovering") cell.fiber = fiber
+}
+
 const recovered = (cell: Cell, exit: Exit.Exit<Beginning, RecoveryError>): void => {
   // Meanwhile the actor may have ended.
   if (cell.phase !== "recovering") return
+  cell.fiber = undefined
   if (Exit.isFailure(exit) || isPausing(cell)) halted(cell)
   else begin(cell, exit.value)
 }
