@@ -42,9 +42,9 @@ describe("it.sim", () => {
       assert.strictEqual(code, 1)
       assert.match(output, /an update was lost/)
       assert.match(output, /seed 0x[0-9a-f]+, run \d+: \d+ steps, 0 ms of virtual time/)
-      assert.match(output, /ms +step +process +fiber +event/)
-      assert.match(output, /0\.000 +\d+ +main +#\d +reads 0/)
-      assert.match(output, /sequenceDiagram/)
+      assert.match(output, /1 preemption of \d+/)
+      assert.match(output, /ms +step +fiber +place +what happens/)
+      assert.match(output, /#\d +simulations\.ts:\d+ +reads 0/)
       const line = /SIM_SEED=(\S+) npx vitest run (\S+) -t "(.*)"/.exec(output)
       assert.isNotNull(line)
       const [, seed = "", file, name = ""] = line
@@ -52,7 +52,7 @@ describe("it.sim", () => {
       assert.isTrue(new RegExp(name.replaceAll("\\\\", "\\")).test("loses an update (sometimes)"))
       const again = yield* vitest(["-t", name.replaceAll("\\\\", "\\")], { SIM_SEED: seed })
       assert.strictEqual(again.code, 1)
-      const runOf = (text: string) => /ms +step[^]*?```mermaid/.exec(text)?.[0]
+      const runOf = (text: string) => /ms +step[^]*?repeat it/.exec(text)?.[0]
       assert.strictEqual(runOf(again.output), runOf(output))
       assert.match(again.output, new RegExp(`seed ${seed}, run 1:`))
     })

@@ -401,7 +401,8 @@ describe("a fault plan", () => {
       const Json = Schema.fromJsonString(FaultPlan.FaultPlan)
       const json = yield* Schema.encodeEffect(Json)(failure.plan)
       const plan = yield* Schema.decodeEffect(Json)(json)
-      const again = yield* Sim.run(forgetful, { seed: failure.seed, plan })
+      const { schedule, seed } = failure
+      const again = yield* Sim.run(forgetful, { seed, plan, schedule })
       assert.strictEqual(again.exit._tag, "Failure")
       assert.strictEqual(again.steps, failure.steps)
       const calm = yield* Sim.run(forgetful, { seed: failure.seed, plan: [] })

@@ -23,12 +23,14 @@ import type * as Scope from "effect/Scope"
 import type { FaultPlan } from "./FaultPlan.ts"
 import { withHome } from "./internal/ambient.ts"
 import { type ExploreOptions, exploreSeeds, type Report } from "./internal/explore.ts"
+import type { DrawnInput } from "./internal/inputs.ts"
 import { type Known, refuseUnknownOptions } from "./internal/known.ts"
 import { type Ambient, runOnce } from "./internal/runOnce.ts"
+import type { Schedule } from "./Preemption.ts"
 import { NotReached, type Verdict } from "./SimError.ts"
 
 export { make as process, type Process } from "./Process.ts"
-export type { Failure, Report } from "./internal/explore.ts"
+export type { Failure, Report, ShownPreemption } from "./internal/explore.ts"
 export type { Line } from "./internal/recorder.ts"
 
 /**
@@ -66,12 +68,21 @@ export interface Settings {
   readonly checkShare?: number | undefined
   /** How many failing seeds end the set. Default 1. */
   readonly stopAfter?: number | undefined
-  /** How many runs may be spent on making a failing plan smaller. Default 200. */
+  /** How many runs may be spent on making a failing run smaller. Default 500. */
   readonly shrinkAttempts?: number | undefined
-  /** How many lines of the failing run to keep. Default 120. */
+  /**
+   * How many steps all these runs may take together. Default 2,000,000, a few seconds. Counted, so
+   * that shrinking gives the same on every machine.
+   */
+  readonly shrinkSteps?: number | undefined
+  /** How many lines of the failing run's trace to print. Default 26: with the rest, one screen. */
   readonly traceLines?: number | undefined
   /** Faults to use instead of those that each run would draw. */
   readonly plan?: FaultPlan | undefined
+  /** The order of tasks, instead of the one that each run would draw. */
+  readonly schedule?: Schedule | undefined
+  /** Values to answer to `draw`, by the order in which they are drawn. */
+  readonly inputs?: ReadonlyMap<number, unknown> | undefined
   /** Names of `Chaos.sometimes` that must be true at least once, even if never reached. */
   readonly marks?: ReadonlyArray<string> | undefined
 }
@@ -90,6 +101,9 @@ const known: Known<Settings> = {
   checkShare: true,
   stopAfter: true,
   shrinkAttempts: true,
+  shrinkSteps: true,
+  schedule: true,
+  inputs: true,
   traceLines: true,
   plan: true,
   marks: true
@@ -112,8 +126,13 @@ const withDefaults = (settings: Settings): ExploreOptions => ({
   plan: settings.plan,
   checkShare: settings.checkShare ?? 0.05,
   stopAfter: settings.stopAfter ?? 1,
-  shrinkAttempts: settings.shrinkAttempts ?? 200,
-  traceLines: settings.traceLines ?? 120,
+  schedule: settings.schedule,
+  inputs: settings.inputs,
+  shrinkLimits: {
+    attempts: settings.shrinkAttempts ?? 500,
+    steps: settings.shrinkSteps ?? 2_000_000
+  },
+  traceLines: settings.traceLines ?? 26,
   budgetMillis: millis(settings.budget, Infinity),
   marks: settings.marks ?? []
 })
@@ -148,8 +167,8 @@ export const run = <A, E>(
 ): Effect.Effect<Run<A, E>> =>
   Effect.suspend(() => {
     const { seed, ...rest } = settings
-    const { ambient, limits, plan } = resolve(rest)
-    return runOnce(program, { seed, limits, ambient, plan })
+    const { ambient, inputs, limits, plan, schedule } = resolve(rest)
+    return runOnce(program, { seed, limits, ambient, plan, schedule, inputs })
   })
 
 /**
@@ -241,12 +260,21 @@ export const draw = <S extends Schema.Constraint>(
   schema: S,
   options: { readonly size?: number } = {}
 ): Effect.Effect<S["Type"]> =>
-  Random.nextInt.pipe(
-    Effect.flatMap((seed) =>
-      Arbitrary.sampleEffect(Arbitrary.schema(schema), { ...options, seed, count: 1 })
-    ),
-    Effect.map((values) => values[0] as S["Type"]),
-    Effect.orDie
+  withHome(({ world }) =>
+    Random.nextInt.pipe(
+      Effect.flatMap((seed) => {
+        const { drawn, given } = world.inputs
+        const input: DrawnInput = { schema, seed, size: options.size, value: undefined }
+        const nth = drawn.push(input) - 1
+        const sample: Effect.Effect<ReadonlyArray<unknown>, Arbitrary.SampleError> = given?.has(
+          nth
+        ) === true
+          ? Effect.succeed([given.get(nth)])
+          : Arbitrary.sampleEffect(Arbitrary.schema(schema), { ...options, seed, count: 1 })
+        return Effect.map(sample, ([value]) => (input.value = value as S["Type"]))
+      }),
+      Effect.orDie
+    )
   )
 
 /**

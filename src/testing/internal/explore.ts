@@ -7,10 +7,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type { FaultPlan } from "../FaultPlan.ts"
+import type { Preemption, Schedule } from "../Preemption.ts"
 import { NotDeterministic } from "../SimError.ts"
 import type { Line } from "./recorder.ts"
 import { type Ambient, endingOf, messageOf, type Ran, type RunOptions, runOnce } from "./runOnce.ts"
-import { shrinkPlan } from "./shrink.ts"
+import type { GivenInputs } from "./inputs.ts"
+import { placeOfError, shortPlace } from "./places.ts"
+import type { Struck } from "./script.ts"
+import { shrink, type ShrinkLimits } from "./shrink.ts"
 import { addStrikes, type Strikes } from "./strikes.ts"
 import type { Limits, Mark } from "./world.ts"
 
@@ -21,12 +25,23 @@ export interface ExploreOptions {
   readonly limits: Limits
   readonly ambient: Ambient
   readonly plan: FaultPlan | undefined
+  readonly schedule: Schedule | undefined
+  readonly inputs: GivenInputs | undefined
   readonly checkShare: number
   readonly stopAfter: number
-  readonly shrinkAttempts: number
+  readonly shrinkLimits: ShrinkLimits
   readonly traceLines: number
   readonly budgetMillis: number
   readonly marks: ReadonlyArray<string>
+}
+
+/** A preemption that a failing run needs, and where it took place. */
+export interface ShownPreemption {
+  readonly preemption: Preemption
+  readonly fiber: string
+  /** Where the fiber was: `bank.ts:16`, and the source text of that line. */
+  readonly place: string
+  readonly source: string
 }
 
 /** A failing seed, as it is shown. */
@@ -38,9 +53,24 @@ export interface Failure {
   readonly drawn: FaultPlan
   readonly plan: FaultPlan
   readonly shrinkAttempts: number
+  /** How often the seed's order differed from the default one; what was left of that. */
+  readonly drawnPreemptions: number
+  /** `undefined` if the order could not be written down: then the seed alone repeats it. */
+  readonly schedule: Schedule | undefined
+  readonly preemptions: ReadonlyArray<ShownPreemption>
+  /** Drawn inputs, as they are after shrinking. */
+  readonly inputs: ReadonlyArray<unknown>
+  /** Where the error came up: `bank.ts:24`; empty if that is not known. */
+  readonly place: string
+  readonly source: string
+  /** Of the seed's run before shrinking: differs once the program has changed. */
+  readonly fingerprint: number
   readonly steps: number
   readonly millis: number
+  /** Lines before `trace` that were not kept. */
   readonly omitted: number
+  /** How many lines of the trace are worth printing. */
+  readonly traceLines: number
   readonly trace: ReadonlyArray<Line>
 }
 
@@ -71,16 +101,22 @@ type Program<A, E> = Effect.Effect<A, E, Scope.Scope>
 const errorOf = (exit: Exit.Exit<unknown, unknown>): unknown =>
   exit._tag === "Failure" ? Cause.squash(exit.cause) : undefined
 
-/** Runs a seed again, compares each step, and returns the repetition with its trace. */
+const isUnsteady = ({ exit }: Ran<unknown, unknown>): boolean =>
+  errorOf(exit) instanceof NotDeterministic
+
+/** Runs a seed again and compares each step. */
 const examine = Effect.fnUntraced(function* <A, E>(
   program: Program<A, E>,
   ran: Ran<A, E>,
   options: RunOptions
 ) {
-  const { record: _, ...plain } = options
-  const logged = ran.log === undefined ? yield* runOnce(program, { ...plain, log: true }) : ran
-  const again = yield* runOnce(program, { ...options, expected: logged.log })
-  if (errorOf(again.exit) instanceof NotDeterministic) return again
+  const logged = ran.log === undefined ? yield* runOnce(program, { ...options, log: true }) : ran
+  const compared: RunOptions = { ...options, expected: logged.log }
+  const again = yield* runOnce(program, compared)
+  if (isUnsteady(again)) {
+    const recorded = yield* runOnce(program, { ...compared, record: true })
+    return isUnsteady(recorded) ? recorded : again
+  }
   const endings = [...new Set([ran.exit, logged.exit, again.exit].map(endingOf))]
   if (endings.length === 1 && again.fingerprint === logged.fingerprint) return again
   const last = again.steps === logged.steps ? "values differ" : "one execution was longer"
@@ -88,25 +124,31 @@ const examine = Effect.fnUntraced(function* <A, E>(
   return { ...again, exit: Exit.fail(new NotDeterministic({ step: again.steps, detail })) }
 })
 
-/** Shrinks the plan of a failing run and puts together what is shown of it. */
+const show = ({ fiber, place, preemption }: Struck): ShownPreemption => ({
+  preemption,
+  fiber: fiber?.label ?? "",
+  place: place === undefined ? "" : shortPlace(place),
+  source: place?.text ?? ""
+})
+
+/** Shrinks a failing run and puts together what is shown of it. */
 const investigate = Effect.fnUntraced(function* <A, E>(
   program: Program<A, E>,
   failed: Ran<A, E>,
   options: ExploreOptions
 ) {
-  const { ambient, limits } = options
-  const run = { seed: failed.seed, limits, ambient }
-  const steady = failed.plan.length > 0 && !(errorOf(failed.exit) instanceof NotDeterministic)
-  const shrunk = steady
-    ? yield* shrinkPlan(program, failed, run, options.shrinkAttempts)
-    : { plan: failed.plan, attempts: 0 }
-  const record = options.traceLines
-  const shown =
-    shrunk.plan === failed.plan
-      ? failed
-      : yield* runOnce(program, { ...run, plan: shrunk.plan, record })
+  const { ambient, inputs, limits, schedule } = options
+  const run: RunOptions = { seed: failed.seed, limits, ambient, schedule, inputs }
+  const shrunk = isUnsteady(failed)
+    ? { plan: failed.plan, schedule, inputs, attempts: 0, drawnPreemptions: 0 }
+    : yield* shrink(program, failed, run, options.shrinkLimits)
+  const shown = isUnsteady(failed)
+    ? failed
+    : yield* runOnce(program, { ...run, ...shrunk, record: true })
   const cause = shown.exit._tag === "Failure" ? shown.exit.cause : Cause.empty
-  const { omitted, lines } = shown.recorder?.lines() ?? { omitted: 0, lines: [] }
+  const { dropped, lines } = shown.recorder?.lines() ?? { dropped: 0, lines: [] }
+  const error = errorOf(shown.exit)
+  const place = shown.script?.fibers.origins.get(error) ?? placeOfError(error)
   const failure: Failure = {
     seed: failed.seed,
     message: messageOf(cause),
@@ -114,9 +156,17 @@ const investigate = Effect.fnUntraced(function* <A, E>(
     drawn: failed.plan,
     plan: shrunk.plan,
     shrinkAttempts: shrunk.attempts,
+    drawnPreemptions: shrunk.drawnPreemptions,
+    schedule: shrunk.schedule,
+    preemptions: shrunk.schedule === undefined ? [] : (shown.script?.struck ?? []).map(show),
+    inputs: shown.drawn.map(({ value }) => value),
+    place: place === undefined ? "" : shortPlace(place),
+    source: place?.text ?? "",
+    fingerprint: failed.fingerprint,
     steps: shown.steps,
     millis: shown.millis,
-    omitted,
+    omitted: dropped,
+    traceLines: options.traceLines,
     trace: lines
   }
   return failure
@@ -134,7 +184,7 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
   program: Program<A, E>,
   options: ExploreOptions
 ) {
-  const { ambient, from, limits, plan, seeds } = options
+  const { ambient, from, inputs, limits, plan, schedule, seeds } = options
   const checkEvery = Math.max(1, Math.round(1 / options.checkShare))
   const marks = new Map<string, Mark>(options.marks.map((name) => [name, { reached: 0, hits: 0 }]))
   const faults = new Map<string, Strikes>()
@@ -146,18 +196,18 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
     if (performance.now() - start > options.budgetMillis) break
     const seed = from + runs
     const check = options.checkShare > 0 && runs % checkEvery === 0
-    const ran = yield* runOnce(program, { seed, limits, ambient, plan, log: check, stacks: false })
+    const run: RunOptions = { seed, limits, ambient, plan, schedule, inputs }
+    const ran = yield* runOnce(program, { ...run, log: check, stacks: false })
     steps += ran.steps
     millis += ran.millis
     addMarks(marks, ran.marks)
     addStrikes(faults, ran.plan, ran.struck)
     if (ran.exit._tag === "Success" && !check) continue
     checked++
-    const record = options.traceLines
-    const shown = yield* examine(program, ran, { seed, limits, ambient, plan, record })
+    const shown = yield* examine(program, ran, run)
     if (shown.exit._tag === "Success") continue
     failures++
-    if (errorOf(shown.exit) instanceof NotDeterministic) deterministic = false
+    if (isUnsteady(shown)) deterministic = false
     if (failure === undefined) failure = yield* investigate(program, shown, options)
   }
   const missed = [...marks].filter(([, mark]) => mark.hits === 0).map(([name]) => name)

@@ -56,12 +56,20 @@ export class Home implements Scheduler.Scheduler {
     world.operations++
     if (world.running !== this) return true
     if (world.repetition.log !== undefined) world.repetition.follow(fiber)
-    world.recorder?.saw(fiber, this.name, world.steps)
-    if (--world.untilYield <= 0) {
-      world.drawYield()
-      return true
-    }
+    const isDrawn = --world.untilYield <= 0
+    if (isDrawn) world.drawYield()
+    if (world.script === undefined ? isDrawn : this.observe(fiber, isDrawn)) return true
     return fiber.currentOpCount >= fiber.cache.maxOpsBeforeYield
+  }
+
+  /** Looks at a fiber before its next operation: whether it yields, if the seed says `drawn`. */
+  private observe(fiber: Fiber.Fiber<unknown, unknown>, drawn: boolean): boolean {
+    const { recorder, script, steps } = this.world
+    if (script === undefined) return drawn
+    const seen = script.fibers.saw(fiber, this, steps)
+    script.runs()
+    recorder?.runs(seen)
+    return script.yields(drawn)
   }
 
   makeDispatcher(): Scheduler.SchedulerDispatcher {

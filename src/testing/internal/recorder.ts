@@ -1,11 +1,15 @@
 /**
- * Writes down what a run does, one line per event. Only runs that are going to be shown are
- * recorded: a failing seed is simply run again with a recorder, since the seed repeats it exactly.
+ * Writes down what a run does, one line per operation of the program and per event. Only runs that
+ * are going to be shown are recorded: a failing seed is simply run again with a recorder, since the
+ * seed repeats it exactly.
  */
-import type * as Exit from "effect/Exit"
 import * as Cause from "effect/Cause"
-import type * as Fiber from "effect/Fiber"
+import type * as Exit from "effect/Exit"
 import type { WaitingFiber } from "../SimError.ts"
+import type { Fibers, Seen } from "./fibers.ts"
+import { type Place, shortPlace } from "./places.ts"
+import type { Struck } from "./script.ts"
+import { valueText } from "./values.ts"
 
 /** One line of a trace. */
 export interface Line {
@@ -13,49 +17,85 @@ export interface Line {
   readonly step: number
   readonly process: string
   readonly fiber: string
+  /** The source place, `bank.ts:16`, or the span; empty if neither is known. */
+  readonly place: string
   readonly text: string
-  /** How many steps in a row did nothing but run; such a line tells of no event. */
+  /** Faults and preemptions: what stands around them is shown first. */
+  readonly isMark?: boolean
+  /** How many steps in a row did nothing that has a line of its own. */
   readonly quietSteps?: number
   /** Set when the event goes from this process to another party. */
   readonly to?: string
+  /** How often this line was repeated, and until when; those lines are left out. */
+  readonly repeats?: { readonly times: number; readonly untilMillis: number }
+  /** How many lines were left out before this one. */
+  readonly omitted?: number
 }
 
-interface Seen {
-  label: string
-  readonly process: string
-  readonly fiber: Fiber.Fiber<unknown, unknown>
-  lastStep: number
+/** An operation of a `yield*` that has begun. */
+interface Pending {
+  readonly operation: object
+  readonly place: Place
+  /** Whether it, or something within it, has a line already. */
+  isShown: boolean
 }
 
-const nameOf = (fiber: Fiber.Fiber<unknown, unknown>): string => {
-  const { span, stackFrame } = fiber.cache
-  return stackFrame?.name ?? (span?._tag === "Span" ? span.name : "")
+interface Details {
+  readonly seen?: Seen | undefined
+  readonly place?: Place | undefined
+  readonly process?: string | undefined
+  readonly to?: string | undefined
+  readonly isMark?: boolean
 }
 
-const placeOf = (fiber: Fiber.Fiber<unknown, unknown>): string =>
-  fiber.cache.stackFrame?.stack()?.trim().split("\n", 1)[0] ?? ""
-
-const ending = (exit: Exit.Exit<unknown, unknown>): string => {
+const endingText = (exit: Exit.Exit<unknown, unknown>): string => {
   if (exit._tag === "Success") return "ends"
   if (Cause.hasInterruptsOnly(exit.cause)) return "is interrupted"
   const error = Cause.squash(exit.cause)
   return `fails: ${error instanceof Error ? error.message : String(error)}`.split("\n", 1)[0]!
 }
 
-/** Keeps the last lines of a run, and every fiber that it has seen. */
+/** The source text of an operation without what is around every one. */
+const operationText = ({ line, text }: Place): string =>
+  text === "" ? `line ${line}` : text.replace(/^(const|let|return) /, "").replace("yield* ", "")
+
+const marking = /^(crashes|pauses|resumes|clock jumps|chaos at|held at|journal |all faults stop)/
+
+const preemptionText = ({ preemption }: Struck): string => {
+  switch (preemption._tag) {
+    case "Yield":
+      return "PREEMPTED: the others go first"
+    case "Hold":
+      return `HELD while others take ${preemption.steps} steps`
+    case "Late":
+      return `its timer fires ${Number(preemption.millis.toFixed(3))} ms late`
+  }
+}
+
+/** Lines of a run before the oldest are dropped; a run that was shrunk has far fewer. */
+const bound = 50_000
+
+/** Keeps the lines of a run. */
 export class Recorder {
-  readonly bound: number
-  private readonly fibers = new Map<number, Seen>()
+  private readonly fibers: Fibers
+  /** In a given schedule the late timers are few. */
+  private readonly marksLate: boolean
+  private readonly operations = new Map<Seen, Array<Pending>>()
   private kept: Array<Line> = []
-  private total = 0
-  private current: Seen | undefined = undefined
+  /** Preemptions whose fiber is not known when they begin. */
+  private readonly unresolved = new Map<Line, Struck>()
+  private dropped = 0
   private process = "main"
   private stepNumber = 0
   private millis = 0
-  private silent = false
+  private isSilent = false
+  /** The fiber of this step, unless it has left its operation for later. */
+  private suspended: Seen | undefined = undefined
 
-  constructor(bound: number) {
-    this.bound = bound
+  constructor(fibers: Fibers, isGiven: boolean) {
+    this.fibers = fibers
+    this.marksLate = isGiven
+    fibers.onEnd = (seen, exit) => this.event(endingText(exit), seen)
   }
 
   /** A step begins. */
@@ -64,86 +104,143 @@ export class Recorder {
     this.process = process
     this.stepNumber = step
     this.millis = millis
-    this.current = undefined
-    this.silent = true
+    this.isSilent = true
   }
 
   /** A fiber is about to run an operation. */
-  saw(fiber: Fiber.Fiber<unknown, unknown>, process: string, step: number): void {
-    let seen = this.fibers.get(fiber.id)
-    if (seen === undefined) {
-      seen = { label: `#${this.fibers.size + 1}`, process, fiber, lastStep: step }
-      this.fibers.set(fiber.id, seen)
-      fiber.addObserver((exit) => this.event(ending(exit), seen))
-    }
-    // A fiber gets its name from the first named function or span that it enters.
-    if (!seen.label.includes(" ")) seen.label = `${seen.label} ${nameOf(fiber)}`.trim()
-    seen.lastStep = step
-    this.current = seen
+  runs(seen: Seen): void {
+    if (seen !== this.suspended) this.showPending()
+    this.suspended = seen
   }
 
-  sleeps(process: string, millis: number, late: number): void {
+  /** The operation of a `yield*` begins. */
+  begins(seen: Seen, operation: object, place: Place): void {
+    if (!place.isProgram) return
+    let pending = this.operations.get(seen)
+    if (pending === undefined) this.operations.set(seen, (pending = []))
+    // What contains others is told by them.
+    for (const outer of pending) outer.isShown = true
+    pending.push({ operation, place, isShown: false })
+    this.suspended = seen
+  }
+
+  /** The operation of a `yield*` has a result. */
+  ends(seen: Seen, operation: object, value: unknown): void {
+    const pending = this.operations.get(seen) ?? []
+    const index = pending.findIndex((one) => one.operation === operation)
+    if (index === -1) return
+    const [{ isShown, place }] = pending.splice(index) as [Pending]
+    const result = valueText(value)
+    if (isShown && result === "") return
+    this.put(`${operationText(place)}${result === "" ? "" : ` → ${result}`}`, { seen, place })
+  }
+
+  sleeps(process: string, millis: number, late = 0): void {
     const lateness = late === 0 ? "" : `, wakes ${Number(late.toFixed(3))} ms late`
-    this.event(`sleeps ${Number(millis.toFixed(3))} ms${lateness}`, this.current, process)
+    const text = `sleeps ${Number(millis.toFixed(3))} ms${lateness}`
+    this.put(text, { process, isMark: late > 0 && this.marksLate })
   }
 
-  /** Something worth a line of its own. */
-  event(text: string, seen = this.current, process = this.process, to?: string): void {
-    this.silent = false
-    const { stepNumber: step, millis } = this
-    const line: Line = { millis, step, process: seen?.process ?? process, fiber: "", text }
-    this.keep({ ...line, fiber: seen?.label ?? "", ...(to === undefined ? {} : { to }) })
+  /** A preemption takes place. */
+  preempted(struck: Struck): void {
+    if (struck.preemption._tag === "Late") return
+    const seen = struck.fiber
+    if (struck.preemption._tag === "Yield") this.suspended = undefined
+    this.isSilent = false
+    const line = this.line(preemptionText(struck), seen, struck.place)
+    this.keep({ ...line, isMark: true }, struck)
+  }
+
+  /** Something worth a line of its own; `to` is the other party that it goes to. */
+  event(text: string, seen?: Seen, process?: string, to?: string): void {
+    this.put(text, { isMark: marking.test(text), seen, process, to })
   }
 
   /** The world itself does something to a process. */
   world(process: string, text: string, millis: number): void {
     this.flushStep()
-    this.keep({ millis, step: this.stepNumber, process, fiber: "", text })
+    const isMark = marking.test(text)
+    const line = { millis, step: this.stepNumber, process, fiber: "", place: "", text }
+    this.keep(isMark ? { ...line, isMark } : line)
   }
 
   /** The fibers that have not ended. */
   waiting(): Array<typeof WaitingFiber.Type> {
-    return [...this.fibers.values()]
+    return [...this.fibers.all.values()]
       .filter(({ fiber }) => fiber.pollUnsafe() === undefined)
-      .map(({ fiber, label, lastStep, process }) => ({
+      .map(({ label, lastStep, place, process }) => ({
         fiber: label,
         process,
         lastStep,
-        place: placeOf(fiber)
+        place: place === undefined ? "" : `at ${shortPlace(place)}: ${operationText(place)}`
       }))
   }
 
-  /** The last lines, and how many were left out before them. */
-  lines(): { readonly omitted: number; readonly lines: ReadonlyArray<Line> } {
+  /** All lines that are still there, and how many were dropped before them. */
+  lines(): { readonly dropped: number; readonly lines: ReadonlyArray<Line> } {
     this.flushStep()
-    const lines = this.kept.slice(-this.bound)
-    return { omitted: this.total - lines.length, lines }
+    const lines = this.kept.map((line) => {
+      const { fiber: seen, place } = this.unresolved.get(line) ?? {}
+      if (seen === undefined) return line
+      const at = place === undefined ? "" : shortPlace(place)
+      return { ...line, process: seen.process, fiber: seen.label, place: at }
+    })
+    return { dropped: this.dropped, lines }
+  }
+
+  private put(text: string, options: Details): void {
+    const seen = options.seen ?? this.fibers.running()
+    const { isMark = false, process, to } = options
+    this.isSilent = false
+    const pending = (seen && this.operations.get(seen)) ?? []
+    const place = options.place ?? pending.at(-1)?.place ?? seen?.place
+    // What happens within an operation tells of it.
+    for (const outer of pending) outer.isShown = true
+    const line = this.line(text, seen, place)
+    const party = seen?.process ?? process ?? line.process
+    this.keep({
+      ...line,
+      process: party,
+      ...(isMark && { isMark }),
+      ...(to !== undefined && { to })
+    })
+  }
+
+  private line(text: string, seen: Seen | undefined, place: Place | undefined): Line {
+    const { millis, process, stepNumber: step } = this
+    const at = place === undefined ? "" : shortPlace(place)
+    const fiber = seen?.label ?? ""
+    return { millis, step, process: seen?.process ?? process, fiber, place: at, text }
+  }
+
+  /** An operation that has begun, was not left for later and is not done: its fiber waits in it. */
+  private showPending(): void {
+    const seen = this.suspended
+    this.suspended = undefined
+    const last = seen && this.operations.get(seen)?.at(-1)
+    if (last === undefined || last.isShown) return
+    last.isShown = true
+    this.put(`${operationText(last.place)} ...`, { seen, place: last.place })
   }
 
   private flushStep(): void {
-    if (!this.silent) return
-    this.silent = false
-    const { stepNumber: step, millis } = this
-    const process = this.current?.process ?? this.process
-    const fiber = this.current?.label ?? ""
+    this.showPending()
+    if (!this.isSilent) return
+    this.isSilent = false
+    const seen = this.fibers.current
     const last = this.kept.at(-1)
-    const goesOn = last?.process === process && last.fiber === fiber
-    const before = goesOn ? (last.quietSteps ?? 0) : 0
+    const before = last?.fiber === (seen?.label ?? "") ? (last.quietSteps ?? 0) : 0
     if (before > 0) this.kept.pop()
-    else this.total++
     const quietSteps = before + 1
-    const text = before === 0 ? "runs" : `runs (${quietSteps} steps)`
-    this.kept.push({ millis, step, process, fiber, text, quietSteps })
-    this.trim()
+    const text = quietSteps === 1 ? "goes on" : `goes on (${quietSteps} steps)`
+    this.keep({ ...this.line(text, seen, seen?.place), quietSteps })
   }
 
-  private keep(line: Line): void {
-    this.total++
+  private keep(line: Line, struck?: Struck): void {
     this.kept.push(line)
-    this.trim()
-  }
-
-  private trim(): void {
-    if (this.kept.length > 2 * this.bound) this.kept = this.kept.slice(-this.bound)
+    if (struck !== undefined && struck.fiber === undefined) this.unresolved.set(line, struck)
+    if (this.kept.length < 2 * bound) return
+    this.dropped += this.kept.length - bound
+    this.kept = this.kept.slice(-bound)
   }
 }

@@ -11,12 +11,18 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type { Fault, FaultPlan } from "../FaultPlan.ts"
 import { Deadlock, LimitReached, type Verdict } from "../SimError.ts"
+import type { Schedule } from "../Preemption.ts"
 import { ambient } from "./ambient.ts"
+import { Fibers } from "./fibers.ts"
+import { Home } from "./home.ts"
+import type { DrawnInput, GivenInputs } from "./inputs.ts"
+import { listen } from "./places.ts"
 import { Recorder } from "./recorder.ts"
+import { Script } from "./script.ts"
 import { siteChaos } from "./siteChaos.ts"
 import { trapperOf } from "./standIns.ts"
 import { realImmediate, withTraps } from "./traps.ts"
-import { type Limits, type Mark, World } from "./world.ts"
+import { type Limits, type Mark, type Task, World } from "./world.ts"
 
 /** Microtask turns before each jump of the time: enough for a chain of that many promises. */
 const promiseTurns = 8
@@ -34,13 +40,19 @@ export interface RunOptions {
   readonly ambient: Ambient
   /** Replaces the faults that the run would draw. */
   readonly plan?: FaultPlan | undefined
-  /** How many trace lines to keep; nothing is recorded without it. */
-  readonly record?: number
   /**
    * Whether errors are made with their stacks. Default true. A program under faults makes many
    * errors, and their stacks are a twelfth of its time; a run that is only judged needs none.
    */
   readonly stacks?: boolean
+  /** Replaces the order of tasks and the late timers that the seed would draw. */
+  readonly schedule?: Schedule | undefined
+  /** Drawn inputs to replace, by the order in which they are drawn. */
+  readonly inputs?: GivenInputs | undefined
+  /** Whether to observe fibers and places, and to write the schedule down. */
+  readonly track?: boolean
+  /** Whether to write a trace. */
+  readonly record?: boolean
   /** Whether to keep a log that a repetition can be compared with. */
   readonly log?: boolean
   /** The log of an earlier execution to compare with. */
@@ -60,14 +72,48 @@ export interface Ran<A, E> {
   readonly struck: ReadonlySet<Fault>
   readonly marks: ReadonlyMap<string, Mark>
   readonly log: ReadonlyArray<number> | undefined
+  /** Inputs that were drawn with `Sim.draw`. */
+  readonly drawn: ReadonlyArray<DrawnInput>
+  readonly script: Script<object> | undefined
   readonly recorder: Recorder | undefined
+}
+
+/** Lets a run be observed as closely as the options say. */
+const observe = (world: World, { record, schedule, track }: RunOptions): void => {
+  if (schedule === undefined && track !== true && record !== true) return
+  const fibers = new Fibers()
+  const script = new Script<Task>(fibers, schedule)
+  world.script = script
+  if (record !== true) return
+  const recorder = new Recorder(fibers, schedule !== undefined)
+  world.recorder = recorder
+  // A schedule that the seed draws deviates all the time.
+  if (schedule !== undefined) script.onStrike = (struck) => recorder.preempted(struck)
+}
+
+/** Follows the `yield*`s of a world's fibers until the returned function is called. */
+const follow = (world: World): (() => void) => {
+  const { fibers } = world.script ?? {}
+  if (fibers === undefined) return () => undefined
+  return listen({
+    accepts: ({ cache: { scheduler } }) => scheduler instanceof Home && scheduler.world === world,
+    begins: (fiber, operation, place) => {
+      const seen = fibers.comes(fiber, place, true)
+      if (seen !== undefined) world.recorder?.begins(seen, operation, place)
+    },
+    ends: (fiber, operation, place, value) => {
+      const seen = fibers.comes(fiber, place, false)
+      if (seen !== undefined) world.recorder?.ends(seen, operation, value)
+    }
+  })
 }
 
 const makeWorld = (options: RunOptions): World => {
   const world = new World(options.seed, options.limits, options.plan)
-  if (options.record !== undefined) world.recorder = new Recorder(options.record)
+  observe(world, options)
   if (options.log === true || options.expected !== undefined) world.repetition.log = []
   world.repetition.expected = options.expected
+  world.inputs.given = options.inputs
   return world
 }
 
@@ -140,6 +186,8 @@ const start = <A, E>(
       struck: world.struck,
       marks: world.marks,
       log: world.repetition.log,
+      drawn: world.inputs.drawn,
+      script: world.script,
       recorder: world.recorder
     })
   })
@@ -152,10 +200,18 @@ export const runOnce = <A, E>(
 ): Effect.Effect<Ran<A, E>> =>
   Effect.callback((resume) => {
     const world = makeWorld(options)
-    const begin = () => start(world, program, options, (ran) => resume(Effect.succeed(ran)))
+    const unfollow = follow(world)
+    const begin = () =>
+      start(world, program, options, (ran) => {
+        unfollow()
+        resume(Effect.succeed(ran))
+      })
     if (options.ambient === "allow") begin()
     else withTraps(trapperOf(world, options.ambient === "simulate"), begin)
-    return Effect.sync(() => world.close())
+    return Effect.sync(() => {
+      unfollow()
+      world.close()
+    })
   })
 
 /** The message of the error that a cause is about. */

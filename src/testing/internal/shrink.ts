@@ -1,134 +1,164 @@
 /**
- * Makes a failing plan smaller while the same error remains: first by leaving faults out, in halves
- * and then one by one, then by making each of them simpler. The seed stays.
+ * Makes a failing run smaller while it fails in the same way: fewer and simpler faults, fewer and
+ * shorter preemptions, smaller drawn inputs. The seed stays.
+ *
+ * What is left out is found by delta debugging: halves first, then smaller parts, then each one.
  */
-import * as Cause from "effect/Cause"
+import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
-import type { FabricFault } from "../../native/sim/FabricFault.ts"
-import type { Fault, FaultPlan, Moment } from "../FaultPlan.ts"
+import type { FaultPlan } from "../FaultPlan.ts"
+import type { Point, Schedule } from "../Preemption.ts"
+import type { GivenInputs } from "./inputs.ts"
 import { type Ran, type RunOptions, runOnce } from "./runOnce.ts"
+import { signatureOf } from "./signature.ts"
+import { simplerFault, simplerPreemption } from "./simpler.ts"
 
-/** Steps of all attempts together: a few seconds, since a run that hangs uses all it may. */
-const maxSteps = 5_000_000
-
-/** Names a failure well enough not to slip from one bug to another while shrinking. */
-const signature = (exit: Exit.Exit<unknown, unknown>): string | undefined => {
-  if (exit._tag === "Success") return undefined
-  const error = Cause.squash(exit.cause)
-  if (typeof error === "object" && error !== null) {
-    if ("_tag" in error) return String(error._tag)
-    if (error instanceof Error) return error.name
-  }
-  return typeof error
+/** What may be spent; both are counted, so the result is the same on every machine. */
+export interface ShrinkLimits {
+  readonly attempts: number
+  readonly steps: number
 }
 
-const halve = (value: number): ReadonlyArray<number> =>
-  value >= 1 ? [...new Set([0, Math.floor(value / 2), Math.ceil(value) - 1])] : []
-
-const earlier = (at: Moment): ReadonlyArray<Moment> =>
-  "step" in at
-    ? halve(at.step).map((step) => ({ step }))
-    : halve(at.millis).map((millis) => ({ millis }))
-
-/** The same with shorter times. */
-const simplerFabric = (fault: FabricFault): ReadonlyArray<FabricFault> => {
-  const forms: Array<FabricFault> = []
-  if ("forMillis" in fault) {
-    for (const forMillis of halve(fault.forMillis)) forms.push({ ...fault, forMillis })
-  }
-  if ("millis" in fault) for (const millis of halve(fault.millis)) forms.push({ ...fault, millis })
-  return forms
+/** What a run is given beside its seed. */
+export interface Given {
+  readonly plan: FaultPlan
+  /** `undefined` if the order of tasks is still drawn from the seed. */
+  readonly schedule: Schedule | undefined
+  readonly inputs: GivenInputs
 }
 
-/** One copy of a fault for each value of one of its fields. */
-const vary = <F extends Fault, K extends keyof F>(
-  fault: F,
-  key: K,
-  values: ReadonlyArray<F[K]>
-): Array<F> => {
-  const forms: Array<F> = []
-  for (const value of values) forms.push({ ...fault, [key]: value })
-  return forms
+/** The smallest run that was found, and what was there before. */
+export interface Shrunk extends Given {
+  readonly attempts: number
+  readonly drawnPreemptions: number
 }
 
-/** Simpler forms of one fault, simplest first. */
-const simpler = (fault: Fault): ReadonlyArray<Fault> => {
-  switch (fault._tag) {
-    case "Crash":
-      return [
-        ...vary(fault, "at", earlier(fault.at)),
-        ...vary(fault, "restartAfter", halve(fault.restartAfter ?? 0))
-      ]
-    case "Pause":
-      return [
-        ...vary(fault, "at", earlier(fault.at)),
-        ...vary(fault, "forMillis", halve(fault.forMillis))
-      ]
-    case "Skew":
-      return [
-        ...vary(fault, "rate", fault.rate === 1 ? [] : [1]),
-        ...vary(fault, "jumpMillis", fault.jumpMillis === 0 ? [] : [0]),
-        ...vary(fault, "at", earlier(fault.at))
-      ]
-    case "Journal":
-      return [
-        ...vary(
-          fault,
-          "nth",
-          halve(fault.nth - 1).map((before) => before + 1)
-        ),
-        ...vary(fault, "millis", halve(fault.millis))
-      ]
-    case "Fabric":
-      return [
-        ...vary(fault, "at", earlier(fault.at)),
-        ...vary(fault, "fault", simplerFabric(fault.fault))
-      ]
-    case "Site":
-      return []
-  }
-}
+type Test = (candidate: Given) => Effect.Effect<boolean>
 
-const without = (plan: FaultPlan, from: number, count: number): FaultPlan => [
-  ...plan.slice(0, from),
-  ...plan.slice(from + count)
-]
-
-/** Candidates in the order in which they are tried. */
-function* candidates(plan: FaultPlan): Generator<FaultPlan> {
-  for (let count = plan.length; count >= 1; count = Math.floor(count / 2)) {
-    for (let from = 0; from + count <= plan.length; from += count) yield without(plan, from, count)
+/** Drops parts of a list as long as `fails` says that the rest still fails. */
+const reduceList = Effect.fnUntraced(function* <A>(
+  list: ReadonlyArray<A>,
+  fails: (rest: ReadonlyArray<A>) => Effect.Effect<boolean>
+) {
+  let rest = list
+  let size = rest.length
+  while (size >= 1 && rest.length > 0) {
+    const before = rest.length
+    for (let from = 0; from < rest.length;) {
+      const without = [...rest.slice(0, from), ...rest.slice(from + size)]
+      if (yield* fails(without)) rest = without
+      else from += size
+    }
+    size = size === 1 && rest.length < before ? 1 : Math.floor(Math.min(size, rest.length) / 2)
   }
-  for (const [index, fault] of plan.entries()) {
-    for (const form of simpler(fault)) yield plan.with(index, form)
-  }
-}
+  return rest
+})
 
-/** Shrinks the plan of a failing run, with a bounded number of runs. */
-export const shrinkPlan = Effect.fnUntraced(function* <A, E>(
+/** Replaces each element by the first simpler form that still fails, again and again. */
+const simplifyList = Effect.fnUntraced(function* <A>(
+  list: ReadonlyArray<A>,
+  forms: (element: A) => ReadonlyArray<A>,
+  fails: (rest: ReadonlyArray<A>) => Effect.Effect<boolean>
+) {
+  let simplified = list
+  for (let index = 0; index < list.length; index++) {
+    search: for (;;) {
+      for (const form of forms(simplified[index]!)) {
+        const candidate = simplified.with(index, form)
+        if (!(yield* fails(candidate))) continue
+        simplified = candidate
+        continue search
+      }
+      break
+    }
+  }
+  return simplified
+})
+
+const shrinkPlan = Effect.fnUntraced(function* (given: Given, test: Test) {
+  const fails = (plan: FaultPlan) => test({ ...given, plan })
+  const fewer = yield* reduceList(given.plan, fails)
+  return { ...given, plan: yield* simplifyList(fewer, simplerFault, fails) }
+})
+
+/** Tries one preemption in place of several, before each `yield*` of the smallest run so far. */
+const singlePreemption = Effect.fnUntraced(function* (
+  given: Given,
+  points: ReadonlyArray<Point>,
+  test: Test
+) {
+  if (given.schedule === undefined || given.schedule.length < 2) return given
+  for (const at of points) {
+    const candidate: Given = { ...given, schedule: [{ _tag: "Yield", at }] }
+    if (yield* test(candidate)) return candidate
+  }
+  return given
+})
+
+const shrinkSchedule = Effect.fnUntraced(function* (given: Given, test: Test) {
+  if (given.schedule === undefined) return given
+  const fails = (schedule: Schedule) => test({ ...given, schedule })
+  const fewer = yield* reduceList(given.schedule, fails)
+  return { ...given, schedule: yield* simplifyList(fewer, simplerPreemption, fails) }
+})
+
+/** Lets Effect's own shrinker try each input: an input passes if the run does not fail with it. */
+const shrinkInputs = Effect.fnUntraced(function* (
+  given: Given,
+  { drawn }: Ran<unknown, unknown>,
+  test: Test
+) {
+  let inputs = given.inputs
+  for (const [nth, { schema, seed, size }] of drawn.entries()) {
+    if (inputs.has(nth)) continue
+    const passes = (value: unknown) =>
+      Effect.map(test({ ...given, inputs: new Map(inputs).set(nth, value) }), (fails) => !fails)
+    const options = { seed, runs: 1, ...(size !== undefined && { size }) }
+    const result = yield* Arbitrary.checkEffect(Arbitrary.schema(schema), passes, options)
+    if (result._tag === "Falsified") inputs = new Map(inputs).set(nth, result.shrunkInput)
+  }
+  return { ...given, inputs }
+})
+
+/** Shrinks a failing run within the limits. */
+export const shrink = Effect.fnUntraced(function* <A, E>(
   program: Effect.Effect<A, E, Scope.Scope>,
   failed: Ran<A, E>,
   options: RunOptions,
-  maxAttempts: number
+  limits: ShrinkLimits
 ) {
-  const wanted = signature(failed.exit)
-  let plan: FaultPlan = failed.plan
+  const first = yield* runOnce(program, { ...options, plan: failed.plan, track: true })
+  const wanted = signatureOf(first)
   let attempts = 0
   let steps = 0
-  search: for (;;) {
-    for (const candidate of candidates(plan)) {
-      if (attempts >= maxAttempts || steps >= maxSteps) break search
-      const ran = yield* runOnce(program, { ...options, plan: candidate })
-      attempts++
-      steps += ran.steps
-      if (signature(ran.exit) === wanted) {
-        plan = candidate
-        continue search
-      }
-    }
-    break
+  let smallest: Ran<unknown, unknown> = first
+  const test: Test = Effect.fnUntraced(function* (candidate) {
+    if (attempts >= limits.attempts || steps >= limits.steps) return false
+    attempts++
+    const ran = yield* runOnce(program, { ...options, ...candidate, track: true })
+    steps += ran.steps
+    if (signatureOf(ran) !== wanted) return false
+    smallest = ran
+    return true
+  })
+  const inputs: GivenInputs = options.inputs ?? new Map()
+  const seeded: Given = { plan: failed.plan, schedule: options.schedule, inputs }
+  const written: Given = { ...seeded, schedule: first.script?.schedule() ?? [] }
+  const drawnPreemptions = written.schedule?.length ?? 0
+  // What the schedule does not hold, such as an order that a flush drew, is left to the seed.
+  let given = (yield* test(written)) ? written : seeded
+  for (;;) {
+    const before = given
+    given = yield* shrinkPlan(given, test)
+    given = yield* shrinkSchedule(given, test)
+    given = yield* singlePreemption(given, smallest.script?.fibers.points ?? [], test)
+    given = yield* shrinkInputs(given, first, test)
+    const isSame =
+      JSON.stringify([before.plan, before.schedule]) ===
+      JSON.stringify([given.plan, given.schedule])
+    if (isSame && before.inputs === given.inputs) break
   }
-  return { plan, attempts }
+  const shrunk: Shrunk = { ...given, attempts, drawnPreemptions }
+  return shrunk
 })

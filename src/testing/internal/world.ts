@@ -16,10 +16,12 @@ import {
 } from "../SimError.ts"
 import { Agenda } from "./agenda.ts"
 import { Home } from "./home.ts"
+import { Inputs } from "./inputs.ts"
 import { Lateness } from "./lateness.ts"
 import { Prng } from "./prng.ts"
 import type { Recorder } from "./recorder.ts"
 import { Repetition } from "./repetition.ts"
+import type { Script } from "./script.ts"
 import { type Timer, Timers } from "./timers.ts"
 
 /** Something runnable. */
@@ -89,12 +91,15 @@ export class World {
   faulty = true
   readonly main: Home
   recorder: Recorder | undefined = undefined
+  /** The schedule as data: written down, or given. */
+  script: Script<Task> | undefined = undefined
   readonly repetition = new Repetition()
   /** The faults of this run: given, or collected while they are drawn. */
   readonly plan: Array<Fault>
   readonly planGiven: boolean
   /** The faults of the plan that had an effect. */
   readonly struck = new Set<Fault>()
+  readonly inputs = new Inputs()
   now = 0
   steps = 0
   operations = 0
@@ -148,13 +153,18 @@ export class World {
   }
 
   enqueue(task: Task): void {
-    if (!this.closed) this.tasks.push(task)
+    if (this.closed) return
+    this.tasks.push(task)
+    this.script?.queued(task)
   }
 
   sleep(home: Home, millis: number, fire: () => void): Timer<Home> {
-    const late = this.lateness.draw()
+    const drawn = this.lateness.draw()
+    const late = this.script === undefined ? drawn : this.script.late(drawn)
     this.recorder?.sleeps(home.name, millis, late)
-    return this.timers.add(this.now + millis + late, home, fire)
+    const timer = this.timers.add(this.now + millis + late, home, fire)
+    this.script?.sets(timer)
+    return timer
   }
 
   /** Does something later, exactly then and outside of any fiber, as a model of hardware does. */
@@ -210,7 +220,8 @@ export class World {
       if (this.steps >= this.limits.maxSteps) {
         this.fail(this.limitReached("maxSteps"))
       } else {
-        this.step(this.choose())
+        const { drawn, script, steps, tasks } = this
+        this.step(script === undefined ? drawn() : script.choose(tasks, steps, drawn))
       }
     }
     return true
@@ -231,6 +242,7 @@ export class World {
       const due = this.timers.peek()
       if (due === undefined || due.at > this.now) return true
       this.timers.pop()
+      this.script?.fires(due)
       due.owner.enqueue(due.fire, this.newLane())
     }
   }
@@ -262,7 +274,7 @@ export class World {
     return new LimitReached({ limit, step: this.steps, millis: this.now, waiting })
   }
 
-  private choose(): number {
+  private readonly drawn = (): number => {
     const { tasks, schedule } = this
     if (!this.byPriority) return tasks.length === 1 ? 0 : schedule.below(tasks.length)
     let best = 0
@@ -288,6 +300,7 @@ export class World {
     if (index < tasks.length) tasks[index] = last
     const outer = this.running
     this.running = task.home
+    this.script?.begins(task, this.steps)
     this.steps++
     this.recorder?.step(task.home.name, this.steps, this.now)
     try {

@@ -1,0 +1,119 @@
+/**
+ * Chooses which lines of a trace fit on a screen: repeated polling is folded into its first round,
+ * then what stands around faults and preemptions, before the end, and last in each fiber is kept.
+ */
+import type { Line } from "./recorder.ts"
+
+/** The longest round of polling, in lines of one fiber; how many rounds are folded. */
+const longestRound = 6
+const leastRounds = 3
+/** How many lines around a fault or a preemption are not folded. */
+const windowLines = 3
+
+const keyOf = ({ place, text, to }: Line): string =>
+  `${place} ${text.replaceAll(/-?\d+(\.\d+)?/g, "#")} ${to ?? ""}`
+
+/** How many times `keys` repeats the `length` keys that begin at `from`. */
+const rounds = (keys: ReadonlyArray<string>, from: number, length: number): number => {
+  let at = from + length
+  while (at < keys.length && keys[at] === keys[at - length]) at++
+  return Math.floor((at - from) / length)
+}
+
+/** The indexes of one fiber's lines after folding, with a note at the end of a first round. */
+const foldFiber = (
+  lines: ReadonlyArray<Line>,
+  indexes: ReadonlyArray<number>
+): Map<number, Line["repeats"]> => {
+  const kept = new Map<number, Line["repeats"]>()
+  const keys = indexes.map((index) => keyOf(lines[index]!))
+  for (let at = 0; at < indexes.length;) {
+    let [length, times] = [1, 1]
+    for (let tried = 1; tried <= longestRound; tried++) {
+      const found = rounds(keys, at, tried)
+      if (found >= leastRounds && found * tried > length * times) [length, times] = [tried, found]
+    }
+    const untilMillis = lines[indexes[at + length * times - 1]!]!.millis
+    for (let i = 0; i < length; i++) {
+      const isLast = i === length - 1 && times > 1
+      kept.set(indexes[at + i]!, isLast ? { times: times - 1, untilMillis } : undefined)
+    }
+    at += length * times
+  }
+  return kept
+}
+
+/** Distance of each line from the nearest one for which `is` holds. */
+const distances = (lines: ReadonlyArray<Line>, is: (line: Line, index: number) => boolean) => {
+  const far = lines.length
+  const result = lines.map((line, index) => (is(line, index) ? 0 : far))
+  for (let i = 1; i < far; i++) result[i] = Math.min(result[i]!, result[i - 1]! + 1)
+  for (let i = far - 2; i >= 0; i--) result[i] = Math.min(result[i]!, result[i + 1]! + 1)
+  return result
+}
+
+/** Folds what one fiber does again and again. */
+const fold = (lines: ReadonlyArray<Line>): ReadonlyArray<Line> => {
+  const fromMark = distances(lines, ({ isMark }) => isMark === true)
+  const byFiber = new Map<string, Array<number>>()
+  for (const [index, { fiber, process }] of lines.entries()) {
+    if (fromMark[index]! <= windowLines) continue
+    const key = `${process} ${fiber}`
+    const indexes = byFiber.get(key)
+    if (indexes === undefined) byFiber.set(key, [index])
+    else indexes.push(index)
+  }
+  const kept = new Map<number, Line["repeats"]>()
+  for (const indexes of byFiber.values()) {
+    for (const [index, repeats] of foldFiber(lines, indexes)) kept.set(index, repeats)
+  }
+  return lines.flatMap((line, index) => {
+    if (fromMark[index]! <= windowLines) return [line]
+    if (!kept.has(index)) return []
+    const repeats = kept.get(index)
+    return [repeats === undefined ? line : { ...line, repeats }]
+  })
+}
+
+/** Lines that say the least: they go first. */
+const isFaint = ({ quietSteps, text }: Line): boolean => quietSteps !== undefined || text === "ends"
+
+/** At most `count` lines, gaps counted, in their order. */
+export const excerpt = (
+  lines: ReadonlyArray<Line>,
+  count: number
+): { readonly lines: ReadonlyArray<Line>; readonly omitted: number } => {
+  const folded = fold(lines)
+  if (folded.length <= count) return { lines: folded, omitted: 0 }
+  const fromMark = distances(folded, ({ isMark }) => isMark === true)
+  const last = new Map(folded.map(({ fiber, process }, index) => [`${process} ${fiber}`, index]))
+  const involved = new Set(folded.filter(({ isMark }) => isMark).map(({ fiber }) => fiber))
+  const weight = (line: Line, index: number): number => {
+    const isLast = last.get(`${line.process} ${line.fiber}`) === index
+    const near = Math.min(fromMark[index]!, (folded.length - 1 - index) / 2, isLast ? 3 : Infinity)
+    return near + (isFaint(line) ? 4 : 0) - (involved.has(line.fiber) && !isFaint(line) ? 1 : 0)
+  }
+  const ranked = folded
+    .map((line, index) => ({ index, weight: weight(line, index) }))
+    .toSorted((a, b) => a.weight - b.weight || b.index - a.index)
+    .map(({ index }) => index)
+  for (let kept = count; ; kept--) {
+    const shown = pick(folded, new Set(ranked.slice(0, kept)))
+    const gaps = shown.filter(({ omitted }) => omitted !== undefined).length
+    if (kept + gaps <= count || kept === 1) return { lines: shown, omitted: folded.length - kept }
+  }
+}
+
+/** The chosen lines, with the number of lines that are missing before each. */
+const pick = (lines: ReadonlyArray<Line>, chosen: ReadonlySet<number>): ReadonlyArray<Line> => {
+  const shown: Array<Line> = []
+  let omitted = 0
+  for (const [index, line] of lines.entries()) {
+    if (!chosen.has(index)) omitted++
+    else {
+      shown.push(omitted === 0 ? line : { ...line, omitted })
+      omitted = 0
+    }
+  }
+  return shown
+}

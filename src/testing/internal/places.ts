@@ -1,0 +1,139 @@
+/**
+ * Tells which source line of a program each `yield*` stands in, while somebody listens.
+ *
+ * Effect hands the value of every `yield*` through `SingleShotGen.next`, which the generator calls
+ * itself: once when the operation begins, once when it is done. One stack frame above it is the
+ * source place.
+ */
+import { readFileSync } from "node:fs"
+import { basename } from "node:path"
+import { fileURLToPath } from "node:url"
+import * as Fiber from "effect/Fiber"
+import { SingleShotGen } from "effect/Utils"
+
+/** A place in a source file. */
+export interface Place {
+  readonly file: string
+  readonly line: number
+  readonly text: string
+  /** False inside of libraries. */
+  readonly isProgram: boolean
+  /** The same for the same text of a file, wherever in the file it stands. */
+  readonly key: string
+}
+
+type AnyFiber = Fiber.Fiber<unknown, unknown>
+
+/** Hears of the begin and of the end of each `yield*`; `operation` is the same object at both. */
+export interface Listener {
+  readonly accepts: (fiber: AnyFiber) => boolean
+  readonly begins: (fiber: AnyFiber, operation: object, place: Place) => void
+  readonly ends: (fiber: AnyFiber, operation: object, place: Place, value: unknown) => void
+}
+
+const testingFolder = fileURLToPath(new URL("../", import.meta.url))
+
+const sources = new Map<string, ReadonlyArray<string>>()
+
+const linesOf = (file: string): ReadonlyArray<string> => {
+  let lines = sources.get(file)
+  if (lines === undefined) {
+    try {
+      lines = readFileSync(file, "utf8").split("\n")
+    } catch {
+      lines = []
+    }
+    sources.set(file, lines)
+  }
+  return lines
+}
+
+const isLibrary = (file: string): boolean =>
+  file.includes("/node_modules/") || file.startsWith("node:") || file.startsWith(testingFolder)
+
+const frame = /\(?((?:file:\/\/)?[^\s()]+):(\d+):\d+\)?$/
+
+/** The place that one line of a stack names. */
+const placeOfFrame = (text: string): Place | undefined => {
+  const match = frame.exec(text.trim())
+  if (match === null) return undefined
+  const file = match[1]!.startsWith("file://") ? fileURLToPath(match[1]!) : match[1]!
+  const line = Number(match[2])
+  const source = linesOf(file)[line - 1]?.trim() ?? ""
+  const key = `${basename(file)}: ${source === "" ? line : source}`
+  return { file, line, text: source, isProgram: !isLibrary(file), key }
+}
+
+/** The first place of the program itself in the stack of an error. */
+export const placeOfError = (error: unknown): Place | undefined => {
+  if (!(error instanceof Error) || typeof error.stack !== "string") return undefined
+  for (const line of error.stack.split("\n")) {
+    if (!line.trimStart().startsWith("at ")) continue
+    const place = placeOfFrame(line)
+    if (place?.isProgram === true) return place
+  }
+  return undefined
+}
+
+/** `bank.ts:16`. */
+export const shortPlace = ({ file, line }: Place): string => `${basename(file)}:${line}`
+
+const unknownPlace: Place = { file: "", line: 0, text: "", isProgram: false, key: "" }
+const places = new Map<string, Place>()
+
+/** Calls `f` with other settings of V8's stack traces. */
+const capture = (below: Function, prepare: typeof Error.prepareStackTrace): unknown => {
+  const { prepareStackTrace, stackTraceLimit } = Error
+  const holder: { stack?: unknown } = {}
+  Error.stackTraceLimit = 1
+  Error.prepareStackTrace = prepare
+  try {
+    Error.captureStackTrace(holder, below)
+    return holder.stack
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
+    Error.prepareStackTrace = prepareStackTrace
+  }
+}
+
+/** The caller's caller. Raw positions are the key, and are mapped to sources once each. */
+const callerOf = (below: Function): Place => {
+  const site = capture(below, (_, sites) => sites[0])
+  if (typeof site !== "object" || site === null) return unknownPlace
+  const call = site as NodeJS.CallSite
+  const raw = `${call.getFileName()}:${call.getLineNumber()}:${call.getColumnNumber()}`
+  let place = places.get(raw)
+  if (place === undefined) {
+    const text = String(capture(below, Error.prepareStackTrace)).split("\n").at(-1)!
+    place = placeOfFrame(text) ?? unknownPlace
+    places.set(raw, place)
+  }
+  return place
+}
+
+const listeners = new Set<Listener>()
+const prototype: { next: (this: { done: boolean }, value: unknown) => unknown } =
+  SingleShotGen.prototype as never
+const plain = prototype.next
+
+function next(this: { done: boolean }, value: unknown): unknown {
+  const fiber = Fiber.getCurrent()
+  if (fiber !== undefined) {
+    for (const listener of listeners) {
+      if (!listener.accepts(fiber)) continue
+      if (this.done) listener.ends(fiber, this, callerOf(next), value)
+      else listener.begins(fiber, this, callerOf(next))
+    }
+  }
+  return plain.call(this, value)
+}
+
+/** Listens until the returned function is called. */
+export const listen = (listener: Listener): (() => void) => {
+  listeners.add(listener)
+  prototype.next = next
+  return () => {
+    listeners.delete(listener)
+    if (listeners.size === 0) prototype.next = plain
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * Tells failures apart while a run is shrunk: the same failure has the same kind, the same message
+ * but for numbers, ids and times, and the same source place. Otherwise the search slips from one
+ * bug to another that is easier to reach.
+ */
+import * as Cause from "effect/Cause"
+import { Deadlock, InvariantBroken, LimitReached, ProcessFailed, TaskThrew } from "../SimError.ts"
+import { placeOfError } from "./places.ts"
+import type { Ran } from "./runOnce.ts"
+
+const uuid = /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/gi
+const isoTime = /\b\d{4}-\d\d-\d\d(T[\d:.]+Z?)?/g
+const hexadecimal = /\b(0x[0-9a-f]+|(?=[a-f]*\d)[0-9a-f]{8,})\b/gi
+const decimal = /-?\d+(\.\d+)?(e[+-]?\d+)?n?/gi
+
+/** A message without what differs between two runs into the same failure. */
+export const shapeOf = (message: string): string =>
+  [uuid, isoTime, hexadecimal, decimal]
+    .reduce((text, pattern) => text.replaceAll(pattern, "#"), message)
+    .replaceAll(/#(, ?#)+/g, "#")
+
+const kindOf = (error: unknown): string => {
+  if (typeof error !== "object" || error === null) return typeof error
+  if ("_tag" in error) return String(error._tag)
+  return error instanceof Error ? error.name : "object"
+}
+
+const textOf = (error: unknown): string =>
+  error instanceof Error ? error.message : typeof error === "string" ? error : ""
+
+const describe = (error: unknown, place: string): string =>
+  [kindOf(error), shapeOf(textOf(error)), place].join(" | ")
+
+/** Equal for equal failures; `undefined` for a success. The run has to have been tracked. */
+export const signatureOf = ({ exit, script }: Ran<unknown, unknown>): string | undefined => {
+  if (exit._tag === "Success") return undefined
+  const error = Cause.squash(exit.cause)
+  const fibers = script?.fibers
+  if (error instanceof Deadlock || error instanceof LimitReached) {
+    // Where the main fiber waits; the others may differ by what the faults left of them.
+    const [main] = fibers?.all.values() ?? []
+    return [error._tag, main?.place?.key].join(" | ")
+  }
+  if (error instanceof InvariantBroken) return `${error.name} | ${shapeOf(error.detail)}`
+  if (error instanceof ProcessFailed || error instanceof TaskThrew) {
+    const { cause, process } = error
+    const place = fibers?.origins.get(cause) ?? placeOfError(cause)
+    return `${error._tag} ${process} | ${describe(cause, place?.key ?? "")}`
+  }
+  const place = fibers?.origins.get(error) ?? placeOfError(error)
+  return describe(error, place?.key ?? "")
+}
