@@ -6,6 +6,7 @@ import { execFile } from "node:child_process"
 import { globSync, readFileSync, rmSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { afterAll, assert, describe, it } from "@effect/vitest"
+import { Sim } from "../src/testing/index.ts"
 import { check } from "../src/testing/vitest.ts"
 import * as Effect from "effect/Effect"
 
@@ -14,7 +15,15 @@ const config = "test/fixtures/simulations.config.ts"
 const saved = () => globSync("test/fixtures/*.sim.json", { cwd: root }).map((file) => root + file)
 
 /** No setting of the surrounding run reaches the fixtures. */
-const clean = { NO_COLOR: "1", SIM_SEED: "", SIM_RUNS: "", SIM_TIME_LIMIT: "", SIM_SAVE: "" }
+const clean = {
+  NO_COLOR: "1",
+  SIM_SEED: "",
+  SIM_RUNS: "",
+  SIM_TIME_LIMIT: "",
+  SIM_SAVE: "",
+  SIM_TRACE: "",
+  SIM_WORKERS: ""
+}
 
 interface Ended {
   readonly code: number
@@ -54,7 +63,7 @@ describe("it.sim", () => {
       assert.strictEqual(again.code, 1)
       const runOf = (text: string) => /ms +step[^]*?repeat it/.exec(text)?.[0]
       assert.strictEqual(runOf(again.output), runOf(output))
-      assert.match(again.output, new RegExp(`seed ${seed}, run 1:`))
+      assert.match(again.output, new RegExp(`seed ${seed.split("@")[0]}, run 1:`))
     })
   )
 
@@ -79,7 +88,8 @@ describe("it.sim", () => {
       assert.strictEqual(first.code, 1)
       const [file] = saved()
       assert.isDefined(file)
-      const { plan, test } = JSON.parse(readFileSync(file, "utf8"))
+      const { plan, schedule, test } = JSON.parse(readFileSync(file, "utf8"))
+      assert.isArray(schedule)
       assert.strictEqual(test, "stands no crash")
       assert.strictEqual(plan.length, 1)
       assert.strictEqual(plan[0]._tag, "Crash")
@@ -104,6 +114,39 @@ describe("the settings of a test", () => {
       assert.strictEqual(seed.runs, 1)
       const limit = yield* check(test, { seeds: 1e9 }, Effect.void, { SIM_TIME_LIMIT: "0.05" })
       assert.isBelow(limit.runs, 1e9)
+    })
+  )
+
+  it.effect("S6: the line that repeats a run says when the program has changed since", () =>
+    Effect.gen(function* () {
+      const failing = (extra: boolean) =>
+        Effect.gen(function* () {
+          yield* Effect.sleep(1)
+          if (extra) yield* Effect.sleep(1)
+          return yield* Effect.fail("it fails")
+        })
+      const first = yield* Effect.flip(check(test, { seeds: 3 }, failing(false), {}))
+      const [, line = ""] = /SIM_SEED=(\S+)/.exec(first.message) ?? []
+      assert.match(line, /^0x1@[0-9a-f]+$/)
+      const again = (extra: boolean) =>
+        Effect.flip(check(test, { seeds: 3 }, failing(extra), { SIM_SEED: line }))
+      assert.notMatch((yield* again(false)).message, /has changed/)
+      const note = /note: the program has changed since this line was printed/
+      assert.match((yield* again(true)).message, note)
+    })
+  )
+
+  it.effect("SIM_TRACE=full prints every line", () =>
+    Effect.gen(function* () {
+      const steps = Effect.forEach(
+        Array.from({ length: 100 }, (_, i) => i),
+        (i) => Sim.note(`step number ${"x".repeat(i)}`)
+      )
+      const program = Effect.andThen(steps, Effect.fail("it fails"))
+      const short = yield* Effect.flip(check(test, { seeds: 1 }, program, {}))
+      const full = yield* Effect.flip(check(test, { seeds: 1 }, program, { SIM_TRACE: "full" }))
+      assert.isBelow(short.message.split("\n").length, 50)
+      assert.strictEqual(full.message.match(/step number/g)?.length, 100)
     })
   )
 

@@ -10,7 +10,7 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
-import { Faults, Sim, SimError } from "../src/testing/index.ts"
+import { Faults, SavedRun, Sim, SimError } from "../src/testing/index.ts"
 import { runOnce } from "../src/testing/internal/runOnce.ts"
 import { shapeOf } from "../src/testing/internal/signature.ts"
 
@@ -201,6 +201,77 @@ describe("the comparison of two executions", () => {
       assert.isFalse(report.deterministic)
       const error = report.failure!.cause.reasons.find((reason) => reason._tag === "Fail")?.error
       assert.instanceOf(error, SimError.NotDeterministic)
+    })
+  )
+})
+
+describe("a saved run", () => {
+  /** A file as it is read back. */
+  const saved = (failure: Sim.Failure) => {
+    const Text = Schema.fromJsonString(SavedRun.SavedRun)
+    return Effect.flatMap(
+      Schema.encodeEffect(Text)(SavedRun.fromFailure("a test", failure)),
+      Schema.decodeEffect(Text)
+    )
+  }
+
+  const transfer = Effect.fn("transfer")(function* (ref: Ref.Ref<number>, logged: boolean) {
+    const before = yield* Ref.get(ref)
+    if (logged) yield* Effect.log(`the balance is ${before}`)
+    yield* Effect.sleep(5)
+    yield* Ref.set(ref, before + 1)
+  })
+
+  /** Three kinds of failure: by order, by order and time, by a fault and a drawn input. */
+  const programs = [
+    (logged: boolean) =>
+      Effect.gen(function* () {
+        const ref = yield* Ref.make(0)
+        if (logged) yield* Effect.log("begins")
+        yield* Effect.all([increment(ref), increment(ref)], { concurrency: "unbounded" })
+        if ((yield* Ref.get(ref)) !== 2) return yield* Effect.fail("lost")
+      }),
+    (logged: boolean) =>
+      Effect.gen(function* () {
+        const ref = yield* Ref.make(0)
+        const late = transfer(ref, logged).pipe(Effect.delay(5))
+        yield* Effect.all([transfer(ref, logged), late], { concurrency: "unbounded" })
+        if ((yield* Ref.get(ref)) !== 2) return yield* Effect.fail("lost")
+      }),
+    (logged: boolean) =>
+      Effect.gen(function* () {
+        const count = yield* Sim.draw(
+          Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 9 }))
+        )
+        const worker = yield* Sim.process("worker", Effect.sleep("1 second"))
+        yield* Faults.random({ crash: "worker", pause: "worker", within: "1 second" })
+        if (logged) yield* Effect.log("waits")
+        yield* worker.exit
+        if ((yield* worker.starts) > 1 && count > 2) return yield* Effect.fail("done twice")
+      })
+  ]
+
+  it.effect("S6: of 100 failing seeds, nearly all fail still after one more log line", () =>
+    Effect.gen(function* () {
+      let [failing, still] = [0, 0]
+      for (const program of programs) {
+        let found = 0
+        for (let seed = 1; seed <= 2000 && found < 34; seed++) {
+          const { failure } = yield* Sim.explore(program(false), { seeds: 1, from: seed })
+          if (failure === undefined) continue
+          found++
+          const run = yield* saved(failure)
+          const same = yield* Sim.explore(program(false), SavedRun.settingsOf(run))
+          assert.strictEqual(same.failure?.message, failure.message)
+          assert.isUndefined(SavedRun.changed(run, same))
+          const logged = yield* Sim.explore(program(true), SavedRun.settingsOf(run))
+          if (logged.failure?.message === failure.message) still++
+          assert.match(SavedRun.changed(run, logged) ?? "", /the program has changed/)
+        }
+        failing += found
+      }
+      assert.isAtLeast(failing, 100)
+      assert.isAtLeast(still / failing, 0.95, `${still} of ${failing}`)
     })
   )
 })

@@ -144,8 +144,9 @@ const needs = (failed: Failure): ReadonlyArray<string> => {
   const texts = inputs.map(valueText).filter((text) => text !== "")
   const input = texts.length === 0 ? [] : [cut(`  with the inputs ${texts.join(", ")}`, width)]
   if (counts.length === 0 && input.length === 0) return []
-  const spent = plural(failed.shrinkAttempts, "run")
-  const head = `what it takes (${[...counts, `found in ${spent}`].join(", ")}):`
+  const tried = failed.shrinkAttempts
+  const spent = tried === 0 ? [] : [`found in ${plural(tried, "run")}`]
+  const head = `what it takes (${[...counts, ...spent].join(", ")}):`
   const faults = plan.map((fault) => `  ${describe(fault)}`)
   const order = preemptions.flatMap(preemptionLines)
   const nothing = faults.length + order.length + input.length === 0

@@ -1,6 +1,9 @@
 /**
- * A failing run as a file: its seed and the faults that were needed. Kept beside a test, it is a
- * regression test that does not depend on how plans are drawn.
+ * A failing run as a file: its seed, and the faults, the preemptions and the inputs that were
+ * needed. Kept beside a test, it is a regression test that does not depend on how they are drawn.
+ *
+ * Preemptions are named by the text of source lines, so the run still fails after other lines were
+ * added. Once the program runs differently, `changed` says so.
  *
  * @since 0.1.0
  */
@@ -8,6 +11,9 @@ import { readFile, writeFile } from "node:fs/promises"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { FaultPlan } from "./FaultPlan.ts"
+import type { Failure, Report } from "./internal/explore.ts"
+import { Schedule } from "./Preemption.ts"
+import type { Settings } from "./Sim.ts"
 
 /**
  * What a file holds.
@@ -19,6 +25,12 @@ export class SavedRun extends Schema.Class<SavedRun>("handfast/testing/SavedRun"
   test: Schema.String,
   seed: Schema.Int,
   plan: FaultPlan,
+  /** Where the order of tasks leaves the default one; absent if only the seed repeats it. */
+  schedule: Schema.optionalKey(Schedule),
+  /** Drawn inputs that were made smaller, by the order in which they are drawn. */
+  inputs: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
+  /** Of the run when it was saved: another one means that the program has changed. */
+  fingerprint: Schema.optionalKey(Schema.Int),
   /** What the run failed with when it was saved, for the reader. */
   failure: Schema.String
 }) {}
@@ -42,6 +54,60 @@ export class SavedRunUnusable extends Schema.TaggedError<SavedRunUnusable>()("Sa
 
 const unusable = (file: string | URL) => (cause: unknown) =>
   new SavedRunUnusable({ file: String(file), cause })
+
+/**
+ * A failure as it is saved.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const fromFailure = (test: string, failure: Failure): SavedRun => {
+  const { fingerprint, givenInputs, message, plan, schedule, seed } = failure
+  const inputs = Object.fromEntries([...givenInputs].map(([nth, json]) => [String(nth), json]))
+  return new SavedRun({
+    test,
+    seed,
+    plan,
+    ...(schedule !== undefined && { schedule }),
+    ...(givenInputs.size > 0 && { inputs }),
+    fingerprint,
+    failure: message
+  })
+}
+
+/**
+ * The settings with which `Sim.explore` repeats a saved run.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const settingsOf = ({ inputs = {}, plan, schedule, seed }: SavedRun): Settings => ({
+  from: seed,
+  seeds: 1,
+  checkShare: 1,
+  // It is as small as it was when it was saved.
+  shrinkAttempts: 0,
+  plan,
+  schedule,
+  inputs: new Map(Object.entries(inputs).map(([nth, json]) => [Number(nth), json]))
+})
+
+/**
+ * Whether the program has changed since the run was saved, in words: the result of repeating it
+ * then says nothing about the old failure. `undefined` if the run is the same.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const changed = (run: SavedRun, report: Report): string | undefined => {
+  const now = report.failure?.fingerprint ?? report.fingerprint
+  if (run.fingerprint === undefined || now === undefined || now === run.fingerprint)
+    return undefined
+  const count = run.schedule?.length ?? 0
+  const placed = Math.min(count, report.placed ?? 0)
+  const found = count === 0 ? "" : `: ${placed} of ${count} preemptions still find their place`
+  return `the program has changed since this run was saved${found}`
+}
 
 /**
  * Reads a saved run.

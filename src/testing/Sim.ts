@@ -23,7 +23,7 @@ import type * as Scope from "effect/Scope"
 import type { FaultPlan } from "./FaultPlan.ts"
 import { withHome } from "./internal/ambient.ts"
 import { type ExploreOptions, exploreSeeds, type Report } from "./internal/explore.ts"
-import type { DrawnInput } from "./internal/inputs.ts"
+import { decodeInput, type DrawnInput, type GivenInputs } from "./internal/inputs.ts"
 import { type Known, refuseUnknownOptions } from "./internal/known.ts"
 import { type Ambient, runOnce } from "./internal/runOnce.ts"
 import type { Schedule } from "./Preemption.ts"
@@ -81,8 +81,8 @@ export interface Settings {
   readonly plan?: FaultPlan | undefined
   /** The order of tasks, instead of the one that each run would draw. */
   readonly schedule?: Schedule | undefined
-  /** Values to answer to `draw`, by the order in which they are drawn. */
-  readonly inputs?: ReadonlyMap<number, unknown> | undefined
+  /** Values to answer to `draw`, as JSON, by the order in which they are drawn. */
+  readonly inputs?: GivenInputs | undefined
   /** Names of `Chaos.sometimes` that must be true at least once, even if never reached. */
   readonly marks?: ReadonlyArray<string> | undefined
 }
@@ -263,15 +263,17 @@ export const draw = <S extends Schema.Constraint>(
   withHome(({ world }) =>
     Random.nextInt.pipe(
       Effect.flatMap((seed) => {
-        const { drawn, given } = world.inputs
+        const { drawn: all, given } = world.inputs
         const input: DrawnInput = { schema, seed, size: options.size, value: undefined }
-        const nth = drawn.push(input) - 1
-        const sample: Effect.Effect<ReadonlyArray<unknown>, Arbitrary.SampleError> = given?.has(
-          nth
-        ) === true
-          ? Effect.succeed([given.get(nth)])
-          : Arbitrary.sampleEffect(Arbitrary.schema(schema), { ...options, seed, count: 1 })
-        return Effect.map(sample, ([value]) => (input.value = value as S["Type"]))
+        const nth = all.push(input) - 1
+        const json = given?.get(nth)
+        const value: Effect.Effect<unknown, unknown> =
+          json === undefined
+            ? Arbitrary.sampleEffect(Arbitrary.schema(schema), { ...options, seed, count: 1 }).pipe(
+                Effect.map(([sample]) => sample)
+              )
+            : decodeInput(schema, json)
+        return Effect.map(value, (drawn) => (input.value = drawn as S["Type"]))
       }),
       Effect.orDie
     )

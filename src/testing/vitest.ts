@@ -9,12 +9,14 @@
  *
  * `SIM_SEED=0x9f3a` runs that seed only, `SIM_RUNS=10000` as many as asked for, and
  * `SIM_TIME_LIMIT=60` starts no new run after 60 seconds. `SIM_SAVE=1` writes the failing run
- * beside the test, for `replay`. The seeds start at a fixed number, so CI can be repeated.
+ * beside the test, for `replay`, and `SIM_TRACE=full` prints all of its trace. The seeds start at a
+ * fixed number, so CI can be repeated.
  *
  * @since 0.1.0
  */
 import { dirname, join } from "node:path"
 import { it as base, type TestContext } from "@effect/vitest"
+import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -53,9 +55,18 @@ type Environment = Readonly<Record<string, string | undefined>>
 
 const given = (text: string | undefined): text is string => text !== undefined && text !== ""
 
+/** `0x9f3a`, or as printed with the fingerprint of the failing run: `0x9f3a@3f2a91bc`. */
+const parseSeed = (text: string) => {
+  const [seed, fingerprint] = text.split("@")
+  return {
+    seed: Number(seed),
+    fingerprint: fingerprint === undefined ? undefined : Number.parseInt(fingerprint, 16)
+  }
+}
+
 const fromEnvironment = (settings: TestSettings, env: Environment): TestSettings => {
   const { SIM_SEED: seed, SIM_RUNS: runs, SIM_TIME_LIMIT: seconds } = env
-  if (given(seed)) return { ...settings, from: Number(seed), seeds: 1, checkShare: 1 }
+  if (given(seed)) return { ...settings, from: parseSeed(seed).seed, seeds: 1, checkShare: 1 }
   return {
     ...settings,
     seeds: given(runs) ? Number(runs) : settings.seeds,
@@ -63,17 +74,30 @@ const fromEnvironment = (settings: TestSettings, env: Environment): TestSettings
   }
 }
 
-const replayed = Effect.fnUntraced(function* (settings: TestSettings) {
-  if (settings.replay === undefined) return settings
-  const { plan, seed } = yield* SavedRun.load(settings.replay)
-  return { ...settings, from: seed, seeds: 1, plan }
+/** What to run, and how to tell that the program has changed since it was written down. */
+const resolve = Effect.fnUntraced(function* (settings: TestSettings, env: Environment) {
+  const { SIM_SEED: printed } = env
+  if (settings.replay !== undefined) {
+    const saved = yield* SavedRun.load(settings.replay)
+    const changed = (report: Sim.Report) => SavedRun.changed(saved, report)
+    return { settings: { ...settings, ...SavedRun.settingsOf(saved) }, changed }
+  }
+  const changed = (report: Sim.Report): string | undefined => {
+    const before = given(printed) ? parseSeed(printed).fingerprint : undefined
+    const now = report.failure?.fingerprint ?? report.fingerprint
+    return before === undefined || before === now
+      ? undefined
+      : "the program has changed since this line was printed"
+  }
+  return { settings: fromEnvironment(settings, env), changed }
 })
 
 const quoted = (text: string): string => `"${text.replaceAll(/["$`\\]/g, "\\$&")}"`
 
-const repeatLine = (seed: number, file: string, name: string): string => {
+const repeatLine = ({ fingerprint, seed }: Sim.Failure, { file, name }: Test): string => {
   const pattern = name.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")
-  return `SIM_SEED=${Printout.seedText(seed)} npx vitest run ${file} -t ${quoted(pattern)}`
+  const run = `${Printout.seedText(seed)}@${fingerprint.toString(16)}`
+  return `SIM_SEED=${run} npx vitest run ${file} -t ${quoted(pattern)}`
 }
 
 /** Where a failing run of a test is saved: beside the file of the test. */
@@ -82,10 +106,9 @@ const savedFile = (test: Test, seed: number): string => {
   return join(dirname(test.file), `${slug}.${Printout.seedText(seed)}.sim.json`)
 }
 
-const saveFailure = Effect.fnUntraced(function* (test: Test, { message, plan, seed }: Sim.Failure) {
-  const file = savedFile(test, seed)
-  const run = new SavedRun.SavedRun({ test: test.name, seed, plan, failure: message })
-  yield* SavedRun.save(file, run)
+const saveFailure = Effect.fnUntraced(function* (test: Test, failure: Sim.Failure) {
+  const file = savedFile(test, failure.seed)
+  yield* SavedRun.save(file, SavedRun.fromFailure(test.name, failure))
   return `saved as ${file}`
 })
 
@@ -110,15 +133,19 @@ export const check = Effect.fnUntraced(function* <A, E>(
   program: Effect.Effect<A, E, Scope.Scope>,
   env: Environment = process.env
 ) {
-  const resolved = yield* replayed(fromEnvironment(settings, env))
+  const { changed, settings: resolved } = yield* resolve(settings, env)
   const { replay: _, timeout: __, ...rest } = resolved
   const report = yield* Sim.explore(program, rest)
+  const note = changed(report)
   if (report.failure !== undefined) {
-    const line = repeatLine(report.failure.seed, test.file, test.name)
     const saved = given(env["SIM_SAVE"]) ? [yield* saveFailure(test, report.failure)] : []
-    const text = [Printout.failure(report.failure, report, line), ...saved].join("\n")
+    const printed = Printout.failure(report.failure, report, repeatLine(report.failure, test), {
+      full: env["SIM_TRACE"] === "full"
+    })
+    const text = [printed, ...(note === undefined ? [] : [`note: ${note}`]), ...saved].join("\n")
     return yield* Effect.fail(fail(text))
   }
+  if (note !== undefined) yield* Console.warn(`${test.name}: passes, but ${note}`)
   // A single seed cannot be expected to reach every rare case.
   if (report.missed.length > 0 && report.runs > 1) {
     const missed = new MarksMissed({ marks: report.missed, runs: report.runs })

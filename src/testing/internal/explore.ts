@@ -58,12 +58,13 @@ export interface Failure {
   /** `undefined` if the order could not be written down: then the seed alone repeats it. */
   readonly schedule: Schedule | undefined
   readonly preemptions: ReadonlyArray<ShownPreemption>
-  /** Drawn inputs, as they are after shrinking. */
+  /** Drawn inputs, as they are after shrinking; those that differ from the drawn ones, as JSON. */
   readonly inputs: ReadonlyArray<unknown>
+  readonly givenInputs: GivenInputs
   /** Where the error came up: `bank.ts:24`; empty if that is not known. */
   readonly place: string
   readonly source: string
-  /** Of the seed's run before shrinking: differs once the program has changed. */
+  /** Of the run that is shown: differs once the program has changed. */
   readonly fingerprint: number
   readonly steps: number
   readonly millis: number
@@ -90,6 +91,10 @@ export interface Report {
   readonly faults: Readonly<Record<string, Strikes>>
   /** Sorts of faults that were planned and never had an effect. */
   readonly neverStruck: ReadonlyArray<string>
+  /** Of the last run that was compared: differs once the program has changed. */
+  readonly fingerprint: number | undefined
+  /** Given preemptions that found their place in the last run that was compared. */
+  readonly placed: number | undefined
   readonly steps: number
   /** Virtual time of all runs together. */
   readonly millis: number
@@ -144,7 +149,7 @@ const investigate = Effect.fnUntraced(function* <A, E>(
     : yield* shrink(program, failed, run, options.shrinkLimits)
   const shown = isUnsteady(failed)
     ? failed
-    : yield* runOnce(program, { ...run, ...shrunk, record: true })
+    : yield* runOnce(program, { ...run, ...shrunk, record: true, log: true })
   const cause = shown.exit._tag === "Failure" ? shown.exit.cause : Cause.empty
   const { dropped, lines } = shown.recorder?.lines() ?? { dropped: 0, lines: [] }
   const error = errorOf(shown.exit)
@@ -160,9 +165,10 @@ const investigate = Effect.fnUntraced(function* <A, E>(
     schedule: shrunk.schedule,
     preemptions: shrunk.schedule === undefined ? [] : (shown.script?.struck ?? []).map(show),
     inputs: shown.drawn.map(({ value }) => value),
+    givenInputs: shrunk.inputs ?? new Map(),
     place: place === undefined ? "" : shortPlace(place),
     source: place?.text ?? "",
-    fingerprint: failed.fingerprint,
+    fingerprint: shown.fingerprint,
     steps: shown.steps,
     millis: shown.millis,
     omitted: dropped,
@@ -191,6 +197,7 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
   const start = performance.now()
   let [runs, checked, failures, steps, millis] = [0, 0, 0, 0, 0]
   let failure: Failure | undefined
+  let last: Ran<A, E> | undefined
   let deterministic = true
   for (; runs < seeds && failures < options.stopAfter; runs++) {
     if (performance.now() - start > options.budgetMillis) break
@@ -204,7 +211,7 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
     addStrikes(faults, ran.plan, ran.struck)
     if (ran.exit._tag === "Success" && !check) continue
     checked++
-    const shown = yield* examine(program, ran, run)
+    const shown = (last = yield* examine(program, ran, run))
     if (shown.exit._tag === "Success") continue
     failures++
     if (isUnsteady(shown)) deterministic = false
@@ -222,6 +229,8 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
     missed,
     faults: Object.fromEntries(faults),
     neverStruck,
+    fingerprint: last?.fingerprint,
+    placed: last?.script?.struck.length,
     steps,
     millis,
     failure

@@ -1,8 +1,9 @@
 /** The inputs that a run draws with `Sim.draw`, by their order; each may be given instead. */
-import type * as Schema from "effect/Schema"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 
-/** Values that replace drawn ones. */
-export type GivenInputs = ReadonlyMap<number, unknown>
+/** Values that replace drawn ones, as JSON. */
+export type GivenInputs = ReadonlyMap<number, Schema.Json>
 
 /** An input that was drawn. */
 export interface DrawnInput {
@@ -17,3 +18,15 @@ export class Inputs {
   readonly drawn: Array<DrawnInput> = []
   given: GivenInputs | undefined = undefined
 }
+
+/** Schemas of drawn values need no services: they are decoded without any. */
+const codecOf = (schema: Schema.Constraint): Schema.Codec<unknown, Schema.Json> =>
+  Schema.toCodecJson(schema) as never
+
+/** A drawn value as JSON; fails for a schema that has no such form. */
+export const encodeInput = (schema: Schema.Constraint, value: unknown) =>
+  Effect.suspend(() => Schema.encodeUnknownEffect(codecOf(schema))(value))
+
+/** A given value. */
+export const decodeInput = (schema: Schema.Constraint, json: Schema.Json) =>
+  Effect.suspend(() => Schema.decodeUnknownEffect(codecOf(schema))(json))

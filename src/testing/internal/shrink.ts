@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { FaultPlan } from "../FaultPlan.ts"
 import type { Point, Schedule } from "../Preemption.ts"
-import type { GivenInputs } from "./inputs.ts"
+import { type DrawnInput, encodeInput, type GivenInputs } from "./inputs.ts"
 import { type Ran, type RunOptions, runOnce } from "./runOnce.ts"
 import { signatureOf } from "./signature.ts"
 import { simplerFault, simplerPreemption } from "./simpler.ts"
@@ -106,17 +106,23 @@ const shrinkSchedule = Effect.fnUntraced(function* (given: Given, test: Test) {
 /** Lets Effect's own shrinker try each input: an input passes if the run does not fail with it. */
 const shrinkInputs = Effect.fnUntraced(function* (
   given: Given,
-  { drawn }: Ran<unknown, unknown>,
+  drawn: ReadonlyArray<DrawnInput>,
   test: Test
 ) {
   let inputs = given.inputs
   for (const [nth, { schema, seed, size }] of drawn.entries()) {
     if (inputs.has(nth)) continue
+    const withValue = (value: unknown) =>
+      Effect.map(encodeInput(schema, value), (json) => new Map(inputs).set(nth, json))
+    // A value without a form as JSON could not be saved, so it passes.
     const passes = (value: unknown) =>
-      Effect.map(test({ ...given, inputs: new Map(inputs).set(nth, value) }), (fails) => !fails)
+      withValue(value).pipe(
+        Effect.flatMap((changed) => test({ ...given, inputs: changed })),
+        Effect.match({ onFailure: () => true, onSuccess: (fails) => !fails })
+      )
     const options = { seed, runs: 1, ...(size !== undefined && { size }) }
     const result = yield* Arbitrary.checkEffect(Arbitrary.schema(schema), passes, options)
-    if (result._tag === "Falsified") inputs = new Map(inputs).set(nth, result.shrunkInput)
+    if (result._tag === "Falsified") inputs = yield* Effect.orDie(withValue(result.shrunkInput))
   }
   return { ...given, inputs }
 })
@@ -153,7 +159,7 @@ export const shrink = Effect.fnUntraced(function* <A, E>(
     given = yield* shrinkPlan(given, test)
     given = yield* shrinkSchedule(given, test)
     given = yield* singlePreemption(given, smallest.script?.fibers.points ?? [], test)
-    given = yield* shrinkInputs(given, first, test)
+    given = yield* shrinkInputs(given, first.drawn, test)
     const isSame =
       JSON.stringify([before.plan, before.schedule]) ===
       JSON.stringify([given.plan, given.schedule])
