@@ -3,10 +3,14 @@
  * Method: vitest runs fixtures in a process of its own; its output and exit code are judged.
  */
 import { execFile } from "node:child_process"
-import { globSync, readFileSync, rmSync } from "node:fs"
+import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Sim } from "../src/testing/index.ts"
+import { shares } from "../src/testing/internal/shares.ts"
+import { inheritedFlags } from "../src/testing/internal/vitestShares.ts"
 import { check } from "../src/testing/vitest.ts"
 import * as Effect from "effect/Effect"
 
@@ -99,6 +103,72 @@ describe("it.sim", () => {
       assert.match(again.output, /crash worker/)
     })
   )
+})
+
+describe("SIM_WORKERS", () => {
+  const folder = mkdtempSync(join(tmpdir(), "handfast-workers-"))
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  it.live("S8: shares the seeds among as many processes, each once", () =>
+    Effect.gen(function* () {
+      const list = join(folder, "processes")
+      const env = { SIM_WORKERS: "3", SIM_RUNS: "300", FIXTURE_PROCESSES: list }
+      const { code, output } = yield* vitest(["-t", "never reaches"], env)
+      assert.strictEqual(code, 1)
+      assert.match(output, /never true in 300 runs: "the rare case"/)
+      assert.strictEqual(new Set(readFileSync(list, "utf8").trim().split("\n")).size, 4)
+    })
+  )
+
+  it.live("S8: finds the same first failing seed, and shows the same of it", () =>
+    Effect.gen(function* () {
+      const [alone, shared] = [
+        yield* vitest(["-t", "loses an update"]),
+        yield* vitest(["-t", "loses an update"], { SIM_WORKERS: "2" })
+      ]
+      const shown = (text: string) => /seed 0x[^]*SIM_SEED.*/.exec(text)?.[0]
+      assert.isDefined(shown(alone.output))
+      assert.strictEqual(shown(shared.output), shown(alone.output))
+    })
+  )
+
+  it.live("S8: a process without a result is named with its seeds and its output", () =>
+    Effect.gen(function* () {
+      const test = { name: "no such test", file: "test/fixtures/simulations.ts" }
+      const run = check(test, { seeds: 200 }, Effect.void, { SIM_WORKERS: "2" })
+      const error = yield* Effect.flip(run)
+      assert.propertyVal(error, "_tag", "ShareFailed")
+      assert.match(error.message, /the process for the seeds 1 to 100 gave no result:/)
+      assert.match(error.message, /No test files/)
+    })
+  )
+
+  it("S8: the shares hold each seed once, and begin where a compared seed is", () => {
+    for (const [seeds, processes] of [
+      [300, 3],
+      [101, 7],
+      [1000, 1],
+      [99, 4],
+      [1e9, 6]
+    ] as const) {
+      const all = shares({ from: 5, seeds }, processes, 20)
+      let next = 5
+      for (const share of all) {
+        assert.strictEqual(share.from, next)
+        assert.strictEqual((share.from - 5) % 20, 0)
+        next += share.seeds
+      }
+      assert.strictEqual(next, 5 + seeds)
+      assert.isAtMost(all.length, seeds < 100 ? 1 : processes)
+    }
+    const [first] = shares({ from: 0, seeds: 300 }, 3, 20)
+    assert.deepStrictEqual(first, { from: 0, seeds: 100 })
+  })
+
+  it("S8: another vitest gets the settings of this one that it needs", () => {
+    const command = ["node", "vitest", "run", "-c", "a.ts", "--root=b", "--reporter", "dot", "x"]
+    assert.deepStrictEqual(inheritedFlags(command), ["-c", "a.ts", "--root=b"])
+  })
 })
 
 describe("the settings of a test", () => {

@@ -17,6 +17,7 @@ import * as ChildProcess from "effect/process/ChildProcess"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { shares } from "../testing/internal/shares.ts"
 import * as Printout from "../testing/Printout.ts"
 import * as Sim from "../testing/Sim.ts"
 import type { Simulation } from "./simulations.ts"
@@ -127,16 +128,6 @@ const merge = (all: ReadonlyArray<Found>): Found => {
   }
 }
 
-/** Equal shares of the seeds, in order. */
-const shares = (task: Task, jobs: number): ReadonlyArray<Task> =>
-  Array.from({ length: jobs }, (_, job) => {
-    const [first, next] = [job, job + 1].map((part) => Math.floor((task.seeds * part) / jobs))
-    return { ...task, from: task.from + first!, seeds: next! - first! }
-  }).filter(({ seeds }) => seeds > 0)
-
-/** Fewer seeds than this are run at once; a process takes a second to begin. */
-const SEEDS_WORTH_A_PROCESS = 100
-
 const flags = {
   name: Argument.String("name").pipe(Argument.withDescription("The simulation")),
   seeds: Flag.Int("seeds").pipe(
@@ -184,7 +175,7 @@ export const simulate = (simulations: Readonly<Record<string, Simulation>>) =>
         one === undefined
           ? { name, seeds, from, gate, plant: defect }
           : { name, seeds: 1, from: one, gate, plant: defect }
-      const parts = shares(task, task.seeds < SEEDS_WORTH_A_PROCESS ? 1 : Math.max(1, jobs))
+      const parts = shares(task, jobs).map((share) => Object.assign({}, task, share))
       const found =
         parts.length === 1
           ? yield* run(simulation, task)

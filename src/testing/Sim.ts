@@ -90,6 +90,14 @@ export interface Settings {
 const millis = (input: Duration.Input | undefined, otherwise: Duration.Input): number =>
   Duration.toMillis(Duration.fromInputUnsafe(input ?? otherwise))
 
+/**
+ * The share of passing seeds that are run twice unless a setting says otherwise.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const defaultCheckShare = 0.05
+
 const known: Known<Settings> = {
   seeds: true,
   from: true,
@@ -124,7 +132,7 @@ const withDefaults = (settings: Settings): ExploreOptions => ({
   },
   ambient: settings.ambient ?? "refuse",
   plan: settings.plan,
-  checkShare: settings.checkShare ?? 0.05,
+  checkShare: settings.checkShare ?? defaultCheckShare,
   stopAfter: settings.stopAfter ?? 1,
   schedule: settings.schedule,
   inputs: settings.inputs,

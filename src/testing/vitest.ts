@@ -9,8 +9,9 @@
  *
  * `SIM_SEED=0x9f3a` runs that seed only, `SIM_RUNS=10000` as many as asked for, and
  * `SIM_TIME_LIMIT=60` starts no new run after 60 seconds. `SIM_SAVE=1` writes the failing run
- * beside the test, for `replay`, and `SIM_TRACE=full` prints all of its trace. The seeds start at a
- * fixed number, so CI can be repeated.
+ * beside the test, for `replay`, and `SIM_TRACE=full` prints all of its trace. `SIM_WORKERS=4`
+ * shares the seeds of a test with 100 seeds or more among that many processes; the result is the
+ * same for every number. The seeds start at a fixed number, so CI can be repeated.
  *
  * @since 0.1.0
  */
@@ -20,10 +21,13 @@ import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { checkInterval } from "./internal/explore.ts"
+import { shares } from "./internal/shares.ts"
+import { answer, mergeFound, runShares, type Task, taskOf } from "./internal/vitestShares.ts"
 import * as Printout from "./Printout.ts"
 import * as SavedRun from "./SavedRun.ts"
 import * as Sim from "./Sim.ts"
-import { FaultsMissed, MarksMissed } from "./SimError.ts"
+import { FaultsMissed, MarksMissed, NotDeterministic } from "./SimError.ts"
 
 /**
  * The settings of a run set, and vitest's own time limit in milliseconds.
@@ -115,7 +119,56 @@ const saveFailure = Effect.fnUntraced(function* (test: Test, failure: Sim.Failur
 interface Test {
   readonly name: string
   readonly file: string
+  /** The groups that the test is in, from the outermost one. */
+  readonly groups?: ReadonlyArray<string>
 }
+
+const fullName = ({ groups = [], name }: Test): string => [...groups, name].join(" ")
+
+/** Explores the seeds in this process, with the settings that are not vitest's. */
+const explore = <A, E>(program: Effect.Effect<A, E, Scope.Scope>, settings: TestSettings) => {
+  const { replay: _, timeout: __, ...rest } = settings
+  return Sim.explore(program, rest)
+}
+
+/** Explores the seeds in this process, or in several; a failing seed is run here once more. */
+const exploreShared = Effect.fnUntraced(function* <A, E>(
+  test: Test,
+  settings: TestSettings,
+  program: Effect.Effect<A, E, Scope.Scope>,
+  env: Environment
+) {
+  const { checkShare, from = 1, seeds = 100, stopAfter = 1 } = settings
+  const { SIM_SEED: seed, SIM_WORKERS: workers } = env
+  const isSingle = !given(workers) || given(seed) || settings.replay !== undefined
+  const interval = checkInterval(checkShare ?? Sim.defaultCheckShare)
+  const parts = isSingle ? [] : shares({ from, seeds }, Number(workers), interval)
+  if (parts.length <= 1) return yield* explore(program, settings)
+  const found = yield* runShares({ ...test, fullName: fullName(test) }, parts, stopAfter)
+  const merged = mergeFound(found)
+  const first = merged.firstFailingSeed
+  if (first === undefined) return merged
+  // Here, so that it is shrunk and shown once.
+  const again = yield* explore(program, { ...settings, from: first, seeds: 1, checkShare: 1 })
+  if (again.failure === undefined) {
+    const detail = `seed ${Printout.seedText(first)} failed in a process of its own, but not here`
+    return yield* Effect.fail(fail(new NotDeterministic({ step: 0, detail }).message))
+  }
+  const { deterministic, failure } = again
+  const runs = stopAfter === 1 ? first - from + 1 : merged.runs
+  return { ...merged, runs, deterministic: merged.deterministic && deterministic, failure }
+})
+
+/** Runs the seeds that another process has asked for. */
+const runTask = Effect.fnUntraced(function* <A, E>(
+  task: Task,
+  settings: TestSettings,
+  program: Effect.Effect<A, E, Scope.Scope>
+) {
+  const { from, seeds } = task
+  const share = { ...fromEnvironment(settings, process.env), from, seeds, shrinkAttempts: 0 }
+  answer(task, yield* explore(program, share))
+})
 
 /** A fault that is planned fewer times than this may have come too late each time. */
 const oftenEnough = 10
@@ -134,8 +187,7 @@ export const check = Effect.fnUntraced(function* <A, E>(
   env: Environment = process.env
 ) {
   const { changed, settings: resolved } = yield* resolve(settings, env)
-  const { replay: _, timeout: __, ...rest } = resolved
-  const report = yield* Sim.explore(program, rest)
+  const report = yield* exploreShared(test, resolved, program, env)
   const note = changed(report)
   if (report.failure !== undefined) {
     const saved = given(env["SIM_SAVE"]) ? [yield* saveFailure(test, report.failure)] : []
@@ -165,13 +217,24 @@ const fail = (message: string): Error => {
   return error
 }
 
-const sim: SimTest = (name, settings, program) =>
-  base(name, settings.timeout === undefined ? {} : { timeout: settings.timeout }, (context) => {
-    const { signal, task }: TestContext = context
+const groupsOf = (suite: TestContext["task"]["suite"]): ReadonlyArray<string> =>
+  suite === undefined ? [] : [...groupsOf(suite.suite), suite.name]
+
+const sim: SimTest = (name, settings, program) => {
+  const task = taskOf(process.env)
+  const limit = settings.timeout === undefined ? {} : { timeout: settings.timeout }
+  // A share of the seeds has the time of the test that asks for it.
+  return base(name, task === undefined ? limit : { timeout: 0 }, (context) => {
+    const { signal, task: declared }: TestContext = context
     const effect = Effect.isEffect(program) ? program : Effect.suspend(program)
-    const checked = check({ name, file: task.file.name }, settings, effect)
-    return Effect.runPromise(Effect.asVoid(checked), { signal })
+    const test: Test = { name, file: declared.file.name, groups: groupsOf(declared.suite) }
+    if (task === undefined) {
+      return Effect.runPromise(Effect.asVoid(check(test, settings, effect)), { signal })
+    }
+    if (task.test !== fullName(test)) return undefined
+    return Effect.runPromise(runTask(task, settings, effect), { signal })
   })
+}
 
 /**
  * `it` of `@effect/vitest`, with `it.sim`.

@@ -178,12 +178,17 @@ const investigate = Effect.fnUntraced(function* <A, E>(
   return failure
 })
 
-const addMarks = (all: Map<string, Mark>, run: ReadonlyMap<string, Mark>): void => {
+/** Adds the marks of one run to those of others. */
+export const addMarks = (all: Map<string, Mark>, run: ReadonlyMap<string, Mark>): void => {
   for (const [name, { reached, hits }] of run) {
     const mark = all.get(name) ?? { reached: 0, hits: 0 }
     all.set(name, { reached: mark.reached + reached, hits: mark.hits + hits })
   }
 }
+
+/** Every how many seeds one is run twice and compared. */
+export const checkInterval = (share: number): number =>
+  share > 0 ? Math.max(1, Math.round(1 / share)) : 1
 
 /** Runs seeds one after the other until there are enough of them, or of failures. */
 export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
@@ -191,7 +196,7 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
   options: ExploreOptions
 ) {
   const { ambient, from, inputs, limits, plan, schedule, seeds } = options
-  const checkEvery = Math.max(1, Math.round(1 / options.checkShare))
+  const checkEvery = checkInterval(options.checkShare)
   const marks = new Map<string, Mark>(options.marks.map((name) => [name, { reached: 0, hits: 0 }]))
   const faults = new Map<string, Strikes>()
   const start = performance.now()
