@@ -1,14 +1,17 @@
 /**
  * Goal: what a failing run prints is complete, aligned and bounded; the parts underneath are right.
- * Method: the example is run as a user runs it; timers and random streams are held against models.
+ * Method: an example is run as a user runs it, and programs with a known bug each; timers and
+ * random streams are held against models.
  */
 import { execFileSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { Faults, Printout, Sim } from "../src/testing/index.ts"
 import { Prng } from "../src/testing/internal/prng.ts"
 import { Timers } from "../src/testing/internal/timers.ts"
+import { bugs, deadlock, stuck } from "./fixtures/bugs.ts"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 
@@ -82,6 +85,74 @@ describe("the printout", () => {
       assert.include(clean, { runs: 3, failures: 0, deterministic: true, failure: null })
     })
   )
+})
+
+/** The printed report of the first failing seed. */
+const reportOf = <E>(program: Effect.Effect<void, E, Scope.Scope>) =>
+  Effect.map(Sim.explore(program, { seeds: 200 }), (report) => {
+    assert.isDefined(report.failure)
+    return Printout.failure(report.failure, report, "SIM_SEED=0x1 npx vitest run a.test.ts")
+  })
+
+describe("S5: a report", () => {
+  const said: Record<string, ReadonlyArray<RegExp>> = {
+    lostUpdate: [
+      /^paid in 42, the balance is (12|30)\n {2}at bugs\.ts:\d+ /,
+      /#2 deposit .*balance = table\.read\("account"\) → 0/,
+      /#3 deposit .*balance = table\.read\("account"\) → 0/,
+      /#2 deposit .*table\.write\("account".* is done/
+    ],
+    doubleRelease: [/^of 2 permits, \d are free/, /is interrupted/, /Ref\.get\(free\) → 2/],
+    staleCache: [/^the price is 4, the cache says 3/, /#\d price .*table\.read\(item\) → 3/],
+    doubleCharge: [/^order-17 was charged \d times/, /#4 bank .*sleeps \d+ ms/, /"charged"/],
+    dualWrite: [
+      /^order \d was never published/,
+      /1 fault of \d/,
+      /crash orders at .*, when it was at:\n {6}bugs\.ts:\d+ +/,
+      /stored\.add\(order\)\)\n[^]*crashes \(back/
+    ]
+  }
+
+  for (const [name, program] of Object.entries(bugs)) {
+    it.effect(`of ${name} fits one screen and names values, places and causes`, () =>
+      Effect.gen(function* () {
+        const text = yield* reportOf(program)
+        const lines = text.split("\n")
+        assert.isAtMost(lines.length, 50)
+        for (const line of lines) assert.isAtMost(line.length, 80)
+        for (const pattern of said[name]!) assert.match(text, pattern)
+        assert.match(text, /\n {2}SIM_SEED=.*$/)
+        assert.notMatch(text, /mermaid/)
+      })
+    )
+  }
+
+  it.effect("of a program that waits for ever folds its polling and keeps the cause", () =>
+    Effect.gen(function* () {
+      const text = yield* reportOf(stuck)
+      assert.isAtMost(text.split("\n").length, 50)
+      assert.match(text, /Ref\.get\(isReady\) → false/)
+      assert.match(text, /sleeps 30 ms \(\d+ times more, to \d+(\.\d+)? ms\)/)
+      assert.match(text, /Ref\.set\(leader, "a"\)\n[^]*crashes \(back after[^]*leader\) → "a"/)
+      assert.match(text, /not reached within 30000 ms/)
+    })
+  )
+
+  it.effect("of a deadlock says in which operation each fiber waits", () =>
+    Effect.gen(function* () {
+      const text = yield* reportOf(deadlock)
+      assert.match(text, /#2 first in main, .* at bugs\.ts:\d+: Deferred\.await\(left\)/)
+      assert.match(text, /#3 second .*Deferred\.await\(right\) \.\.\./)
+      for (const line of text.split("\n")) assert.isAtMost(line.length, 80)
+    })
+  )
+
+  it("has a diagram where messages passed between processes only", () => {
+    const line = { millis: 1, step: 1, process: "a", fiber: "#1", place: "", text: "asks" }
+    assert.strictEqual(Printout.diagram([line]), "")
+    const shown = Printout.diagram([line, { ...line, to: "disk" }])
+    assert.match(shown, /^sequenceDiagram\n[^]*p0->>p1: asks$/)
+  })
 })
 
 describe("timers", () => {

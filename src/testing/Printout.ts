@@ -5,14 +5,17 @@
  *
  * @since 0.1.0
  */
-import { describe } from "./FaultPlan.ts"
+import { describe, type Fault } from "./FaultPlan.ts"
 import { excerpt } from "./internal/excerpt.ts"
 import type { Failure, Report, ShownPreemption } from "./internal/explore.ts"
 import type { Line } from "./internal/recorder.ts"
 import { valueText } from "./internal/values.ts"
 
-/** The width of a terminal that is not made wider. */
+/** The size of a terminal that is not made larger, less its prompt and the lines around a trace. */
 const width = 80
+const height = 44
+/** Of a trace, whatever stands around it. */
+const leastTraceLines = 12
 /** The most messages of a sequence diagram beside a trace on one screen, and in a full printout. */
 const diagramMessages = 8
 const fullDiagramMessages = 40
@@ -46,14 +49,20 @@ const cut = (text: string, length: number): string =>
 
 const millisText = (millis: number): string => String(Number(millis.toFixed(3)))
 
-const partyOf = (line: Line, isSingle: boolean): string =>
-  isSingle ? line.fiber : [line.process, line.fiber].filter((text) => text !== "").join(" ")
+const partyOf = ({ fiber, process }: Line): string =>
+  fiber === "" ? process : process === "main" ? fiber : `${process} ${fiber}`
 
-const eventOf = ({ repeats, text, to }: Line): string => {
-  const told = text.replaceAll("\n", " ")
-  const event = to === undefined ? told : `${told} -> ${to}`
-  if (repeats === undefined) return event
-  return `${event} (${repeats.times} times more, to ${millisText(repeats.untilMillis)} ms)`
+/** What happened, cut where it says least: results, parties and counts stay. */
+const eventOf = (line: Line, length: number): string => {
+  const { ending = "", repeats, text, to } = line
+  const rest = [
+    ending,
+    ...(to === undefined ? [] : [` -> ${to}`]),
+    ...(repeats === undefined
+      ? []
+      : [` (${repeats.times} times more, to ${millisText(repeats.untilMillis)} ms)`])
+  ].join("")
+  return cut(text.replaceAll("\n", " "), Math.max(12, length - rest.length)) + rest
 }
 
 /**
@@ -64,8 +73,7 @@ const eventOf = ({ repeats, text, to }: Line): string => {
  * @since 0.1.0
  */
 export const trace = (lines: ReadonlyArray<Line>, omitted = 0, lineWidth = Infinity): string => {
-  const isSingle = lines.every(({ process, to }) => process === "main" && to === undefined)
-  const parties = lines.map((line) => cut(partyOf(line, isSingle), 22))
+  const parties = lines.map((line) => cut(partyOf(line), 22))
   const columns = [
     widest(["ms", ...lines.map(({ millis }) => millisText(millis))]),
     widest(["step", ...lines.map(({ step }) => String(step))]),
@@ -83,7 +91,8 @@ export const trace = (lines: ReadonlyArray<Line>, omitted = 0, lineWidth = Infin
   const gap = (count: number) => `${" ".repeat(columns[0])}  ... ${plural(count, "line")} left out`
   const rows = lines.flatMap((line, index) => {
     const { millis, place, step } = line
-    const text = row(millisText(millis), String(step), parties[index]!, place, eventOf(line))
+    const event = eventOf(line, lineWidth - columns.reduce((sum, column) => sum + column + 2, 0))
+    const text = row(millisText(millis), String(step), parties[index]!, place, event)
     return line.omitted === undefined ? [text] : [gap(line.omitted), text]
   })
   const head = row("ms", "step", "fiber", "place", "what happens")
@@ -133,28 +142,66 @@ const preemptionLines = (shown: ShownPreemption): ReadonlyArray<string> => {
   }
 }
 
-const needs = (failed: Failure): ReadonlyArray<string> => {
-  const { drawn, drawnPreemptions, inputs, plan, preemptions, schedule } = failed
-  const counts = [
+const verbs = { Crash: "crashes", Pause: "pauses", Skew: "clock jumps" } as const
+
+/** A fault, and where the process that it strikes was last seen. */
+const faultLines = (fault: Fault, lines: ReadonlyArray<Line>): ReadonlyArray<string> => {
+  const text = cut(`  ${describe(fault)}`, width)
+  if (!("process" in fault)) return [text]
+  const { at, process } = fault
+  const struck = lines.findIndex(
+    ({ isMark, millis, process: party, step, text: event }) =>
+      isMark === true &&
+      party === process &&
+      event.startsWith(verbs[fault._tag]) &&
+      ("step" in at ? step + 1 >= at.step : millis >= at.millis)
+  )
+  const last = lines.slice(0, Math.max(0, struck)).findLast((line) => line.process === process)
+  if (last === undefined || last.place === "") return [text]
+  return [`${text}, when it was at:`, cut(`      ${last.place}  ${eventOf(last, width)}`, width)]
+}
+
+const countsOf = (failed: Failure): ReadonlyArray<string> => {
+  const { drawn, drawnPreemptions, plan, preemptions, schedule, shrinkAttempts } = failed
+  const ofOrder = schedule === undefined || drawnPreemptions === 0
+  return [
     ...(drawn.length === 0 ? [] : [`${plural(plan.length, "fault")} of ${drawn.length}`]),
-    ...(schedule === undefined || drawnPreemptions === 0
-      ? []
-      : [`${plural(preemptions.length, "preemption")} of ${drawnPreemptions}`])
+    ...(ofOrder ? [] : [`${plural(preemptions.length, "preemption")} of ${drawnPreemptions}`]),
+    ...(shrinkAttempts === 0 ? [] : [`${plural(shrinkAttempts, "run")} tried`])
   ]
-  const texts = inputs.map(valueText).filter((text) => text !== "")
-  const input = texts.length === 0 ? [] : [cut(`  with the inputs ${texts.join(", ")}`, width)]
-  if (counts.length === 0 && input.length === 0) return []
-  const tried = failed.shrinkAttempts
-  const spent = tried === 0 ? [] : [`found in ${plural(tried, "run")}`]
-  const head = `what it takes (${[...counts, ...spent].join(", ")}):`
-  const faults = plan.map((fault) => `  ${describe(fault)}`)
-  const order = preemptions.flatMap(preemptionLines)
-  const nothing = faults.length + order.length + input.length === 0
-  return ["", head, ...faults, ...order, ...input, ...(nothing ? ["  the default order"] : [])]
+}
+
+const needs = (failed: Failure): ReadonlyArray<string> => {
+  const { inputs, plan, preemptions, schedule } = failed
+  const values = inputs.map(valueText).filter((text) => text !== "")
+  const lines = [
+    ...plan.flatMap((fault) => faultLines(fault, failed.trace)),
+    ...preemptions.flatMap(preemptionLines),
+    ...(values.length === 0 ? [] : [cut(`  drawn inputs: ${values.join(", ")}`, width)])
+  ]
+  const nothing =
+    schedule === undefined
+      ? "  no fault; the order is the one that the seed draws"
+      : "  no fault and no preemption: it fails in the default order"
+  const counts = countsOf(failed).join(", ")
+  const head = `what it takes${counts === "" ? "" : ` (${counts})`}:`
+  return ["", head, ...(lines.length === 0 ? [nothing] : lines)]
+}
+
+/** Breaks a line between words; what follows is indented by two more. */
+const wrapped = (line: string): ReadonlyArray<string> => {
+  const indent = `${/^ */.exec(line)![0]}  `
+  const rows = [line]
+  for (;;) {
+    const last = rows.at(-1)!
+    const space = last.lastIndexOf(" ", width)
+    if (last.length <= width || space < indent.length) return rows
+    rows.splice(-1, 1, last.slice(0, space), indent + last.slice(space + 1))
+  }
 }
 
 const clipped = (message: string): ReadonlyArray<string> => {
-  const lines = message.split("\n")
+  const lines = message.split("\n").flatMap(wrapped)
   if (lines.length <= messageLines) return lines
   return [...lines.slice(0, messageLines), `  ... ${lines.length - messageLines} more`]
 }
@@ -172,23 +219,29 @@ export const failure = (
   options: PrintOptions = {}
 ): string => {
   const full = options.full === true
-  const shown = full
-    ? { lines: failed.trace, omitted: 0 }
-    : excerpt(failed.trace, failed.traceLines)
   const picture = diagram(failed.trace, full ? fullDiagramMessages : diagramMessages)
-  const at = failed.place === "" ? [] : [cut(`  at ${failed.place}  ${failed.source}`, width)]
-  return [
+  const raised = failed.place === "" ? [] : [cut(`  at ${failed.place}  ${failed.source}`, width)]
+  const above = [
     ...(full ? [failed.message] : clipped(failed.message)),
-    ...at,
+    ...raised,
     "",
     `seed ${seedText(failed.seed)}, run ${report.runs}: ` +
       `${plural(failed.steps, "step")}, ${millisText(failed.millis)} ms of virtual time`,
     ...needs(failed),
-    "",
+    ""
+  ]
+  const below = [
+    ...(picture === "" ? [] : ["", "```mermaid", ...picture.split("\n"), "```"]),
+    ...(repeat === undefined ? [] : ["", "repeat it:", `  ${repeat}`])
+  ]
+  const room = Math.max(leastTraceLines, height - above.length - below.length)
+  const count = full ? Infinity : (failed.traceLines ?? room)
+  const shown = full ? { lines: failed.trace, omitted: 0 } : excerpt(failed.trace, count)
+  return [
+    ...above,
     trace(shown.lines, failed.omitted, full ? Infinity : width),
     ...(shown.omitted > 0 ? ["  (SIM_TRACE=full prints all lines)"] : []),
-    ...(picture === "" ? [] : ["", "```mermaid", picture, "```"]),
-    ...(repeat === undefined ? [] : ["", "repeat it:", `  ${repeat}`])
+    ...below
   ].join("\n")
 }
 

@@ -75,7 +75,7 @@ export interface Settings {
    * that shrinking gives the same on every machine.
    */
   readonly shrinkSteps?: number | undefined
-  /** How many lines of the failing run's trace to print. Default 26: with the rest, one screen. */
+  /** How many lines of the failing run's trace to print. Default: what fits on one screen. */
   readonly traceLines?: number | undefined
   /** Faults to use instead of those that each run would draw. */
   readonly plan?: FaultPlan | undefined
@@ -140,7 +140,7 @@ const withDefaults = (settings: Settings): ExploreOptions => ({
     attempts: settings.shrinkAttempts ?? 500,
     steps: settings.shrinkSteps ?? 2_000_000
   },
-  traceLines: settings.traceLines ?? 26,
+  traceLines: settings.traceLines,
   budgetMillis: millis(settings.budget, Infinity),
   marks: settings.marks ?? []
 })

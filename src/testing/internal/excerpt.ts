@@ -10,8 +10,8 @@ const leastRounds = 3
 /** How many lines around a fault or a preemption are not folded. */
 const windowLines = 3
 
-const keyOf = ({ place, text, to }: Line): string =>
-  `${place} ${text.replaceAll(/-?\d+(\.\d+)?/g, "#")} ${to ?? ""}`
+const keyOf = ({ ending, place, text, to }: Line): string =>
+  `${place} ${text} ${ending ?? ""} ${to ?? ""}`.replaceAll(/-?\d+(\.\d+)?/g, "#")
 
 /** How many times `keys` repeats the `length` keys that begin at `from`. */
 const rounds = (keys: ReadonlyArray<string>, from: number, length: number): number => {
@@ -75,15 +75,20 @@ const fold = (lines: ReadonlyArray<Line>): ReadonlyArray<Line> => {
   })
 }
 
-/** Lines that say the least: they go first. */
-const isFaint = ({ quietSteps, text }: Line): boolean => quietSteps !== undefined || text === "ends"
+/** Without lines that say nothing beside the others of their fiber. */
+const withoutFaint = (lines: ReadonlyArray<Line>): ReadonlyArray<Line> => {
+  const partyOf = ({ fiber, process }: Line) => `${process} ${fiber}`
+  const isFaint = ({ quietSteps, text }: Line) => quietSteps !== undefined || text === "ends"
+  const told = new Set(lines.filter((line) => !isFaint(line)).map(partyOf))
+  return lines.filter((line) => !isFaint(line) || !told.has(partyOf(line)))
+}
 
 /** At most `count` lines, gaps counted, in their order. */
 export const excerpt = (
   lines: ReadonlyArray<Line>,
   count: number
 ): { readonly lines: ReadonlyArray<Line>; readonly omitted: number } => {
-  const folded = fold(lines)
+  const folded = fold(withoutFaint(lines))
   if (folded.length <= count) return { lines: folded, omitted: 0 }
   const fromMark = distances(folded, ({ isMark }) => isMark === true)
   const last = new Map(folded.map(({ fiber, process }, index) => [`${process} ${fiber}`, index]))
@@ -91,7 +96,7 @@ export const excerpt = (
   const weight = (line: Line, index: number): number => {
     const isLast = last.get(`${line.process} ${line.fiber}`) === index
     const near = Math.min(fromMark[index]!, (folded.length - 1 - index) / 2, isLast ? 3 : Infinity)
-    return near + (isFaint(line) ? 4 : 0) - (involved.has(line.fiber) && !isFaint(line) ? 1 : 0)
+    return near - (involved.has(line.fiber) ? 1 : 0)
   }
   const ranked = folded
     .map((line, index) => ({ index, weight: weight(line, index) }))

@@ -30,7 +30,7 @@ export interface ExploreOptions {
   readonly checkShare: number
   readonly stopAfter: number
   readonly shrinkLimits: ShrinkLimits
-  readonly traceLines: number
+  readonly traceLines: number | undefined
   readonly budgetMillis: number
   readonly marks: ReadonlyArray<string>
 }
@@ -70,8 +70,8 @@ export interface Failure {
   readonly millis: number
   /** Lines before `trace` that were not kept. */
   readonly omitted: number
-  /** How many lines of the trace are worth printing. */
-  readonly traceLines: number
+  /** How many lines of the trace to print; as many as fit on a screen if that is not said. */
+  readonly traceLines: number | undefined
   readonly trace: ReadonlyArray<Line>
 }
 

@@ -15,6 +15,9 @@ export interface Seen {
   readonly path: string
   readonly process: string
   label: string
+  /** The span or function that it was started in; its label is the first one of its own. */
+  readonly inherited: string
+  isNamed: boolean
   lastStep: number
   /** The last place of the program itself. */
   place: Place | undefined
@@ -36,6 +39,14 @@ const nameOf = (fiber: Fiber.Fiber<unknown, unknown>): string => {
   return stackFrame?.name ?? (span?._tag === "Span" ? span.name : "")
 }
 
+/** Gives a fiber the name of the first function or span that it enters itself. */
+const rename = (seen: Seen): void => {
+  const name = nameOf(seen.fiber)
+  if (name === "" || name === seen.inherited) return
+  seen.label = `${seen.label.split(" ", 1)[0]} ${name}`
+  seen.isNamed = true
+}
+
 /** Points that are kept of a run: more of them than shrinking can try. */
 const mostPoints = 1_000
 
@@ -46,6 +57,8 @@ export class Fibers {
   readonly all = new Map<number, Seen>()
   /** The fiber that ran last, or that scheduled what is about to run. */
   current: Seen | undefined = undefined
+  /** Where the task that begins now was scheduled, until a fiber runs in it. */
+  scheduledAt: Place | undefined = undefined
   /** Where each error was first seen. */
   readonly origins = new Map<unknown, Place | undefined>()
   /** Where a `yield*` of the program was about to begin, for one preemption there. */
@@ -57,11 +70,11 @@ export class Fibers {
   /** A fiber is about to run an operation. */
   saw(fiber: Fiber.Fiber<unknown, unknown>, life: Life, step: number): Seen {
     const seen = this.all.get(fiber.id) ?? this.add(fiber, life)
-    // A fiber gets its name from the first named function or span that it enters.
-    if (!seen.label.includes(" ")) seen.label = `${seen.label} ${nameOf(fiber)}`.trim()
+    if (!seen.isNamed) rename(seen)
     seen.lastStep = step
     seen.operation++
     this.current = seen
+    this.scheduledAt = undefined
     return seen
   }
 
@@ -96,14 +109,17 @@ export class Fibers {
 
   private add(fiber: Fiber.Fiber<unknown, unknown>, life: Life): Seen {
     const path = this.pathOf(fiber, life)
+    const inherited = nameOf(fiber)
     const number = `#${this.all.size + 1}`
     const seen: Seen = {
       fiber,
       path,
       process: life.name,
-      label: path === "main" ? `${number} main` : number,
+      label: path === "main" ? `${number} main` : `${number} ${inherited}`.trim(),
+      inherited,
+      isNamed: path === "main",
       lastStep: 0,
-      place: this.parentOf(fiber)?.place,
+      place: this.scheduledAt ?? this.parentOf(fiber)?.place,
       key: "",
       nth: 0,
       operation: 0,

@@ -16,6 +16,8 @@ export interface Place {
   readonly file: string
   readonly line: number
   readonly text: string
+  /** The operation there, without what surrounds it: `balance = Ref.get(account)`. */
+  readonly operation: string
   /** False inside of libraries. */
   readonly isProgram: boolean
   /** The same for the same text of a file, wherever in the file it stands. */
@@ -51,17 +53,39 @@ const linesOf = (file: string): ReadonlyArray<string> => {
 const isLibrary = (file: string): boolean =>
   file.includes("/node_modules/") || file.startsWith("node:") || file.startsWith(testingFolder)
 
-const frame = /\(?((?:file:\/\/)?[^\s()]+):(\d+):\d+\)?$/
+/** Up to the bracket that closes what was open before, or the end of the line. */
+const balanced = (text: string): string => {
+  let depth = 0
+  for (const [index, char] of [...text].entries()) {
+    if ("([{".includes(char)) depth++
+    if (")]}".includes(char) && --depth < 0) return text.slice(0, index)
+    if (depth === 0 && (char === "," || char === ";")) return text.slice(0, index)
+  }
+  return text
+}
+
+/** Finds the `yield*` before a column; the name that its result gets stays. */
+const operationAt = (line: string, column: number): string => {
+  const at = line.lastIndexOf("yield* ", column - 1)
+  if (at === -1) return line.trim()
+  const name = /([\w$]+|[[{][^=]*) = $/.exec(line.slice(0, at))?.[0] ?? ""
+  const operation = balanced(line.slice(at + "yield* ".length)).trim()
+  return name + operation.replace(/[([{]$/, (open) => `${open}...`)
+}
+
+const frame = /\(?((?:file:\/\/)?[^\s()]+):(\d+):(\d+)\)?$/
 
 /** The place that one line of a stack names. */
-const placeOfFrame = (text: string): Place | undefined => {
-  const match = frame.exec(text.trim())
+const placeOfFrame = (stackLine: string): Place | undefined => {
+  const match = frame.exec(stackLine.trim())
   if (match === null) return undefined
   const file = match[1]!.startsWith("file://") ? fileURLToPath(match[1]!) : match[1]!
   const line = Number(match[2])
-  const source = linesOf(file)[line - 1]?.trim() ?? ""
-  const key = `${basename(file)}: ${source === "" ? line : source}`
-  return { file, line, text: source, isProgram: !isLibrary(file), key }
+  const source = linesOf(file)[line - 1] ?? ""
+  const text = source.trim()
+  const key = `${basename(file)}: ${text === "" ? line : text}`
+  const operation = text === "" ? `line ${line}` : operationAt(source, Number(match[3]))
+  return { file, line, text, operation, isProgram: !isLibrary(file), key }
 }
 
 /** The first place of the program itself in the stack of an error. */
@@ -78,7 +102,14 @@ export const placeOfError = (error: unknown): Place | undefined => {
 /** `bank.ts:16`. */
 export const shortPlace = ({ file, line }: Place): string => `${basename(file)}:${line}`
 
-const unknownPlace: Place = { file: "", line: 0, text: "", isProgram: false, key: "" }
+const unknownPlace: Place = {
+  file: "",
+  line: 0,
+  text: "",
+  operation: "",
+  isProgram: false,
+  key: ""
+}
 const places = new Map<string, Place>()
 
 /** Calls `f` with other settings of V8's stack traces. */

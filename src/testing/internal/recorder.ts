@@ -20,6 +20,8 @@ export interface Line {
   /** The source place, `bank.ts:16`, or the span; empty if neither is known. */
   readonly place: string
   readonly text: string
+  /** Stands behind the text, and is not cut: the result of an operation, for example. */
+  readonly ending?: string
   /** Faults and preemptions: what stands around them is shown first. */
   readonly isMark?: boolean
   /** How many steps in a row did nothing that has a line of its own. */
@@ -36,8 +38,10 @@ export interface Line {
 interface Pending {
   readonly operation: object
   readonly place: Place
-  /** Whether it, or something within it, has a line already. */
+  readonly step: number
+  /** Whether it, or something within it, has a line already; whether it contains others. */
   isShown: boolean
+  isOuter: boolean
 }
 
 interface Details {
@@ -45,7 +49,16 @@ interface Details {
   readonly place?: Place | undefined
   readonly process?: string | undefined
   readonly to?: string | undefined
+  readonly ending?: string
   readonly isMark?: boolean
+}
+
+/** A line whose fiber may still get its name. */
+interface Kept {
+  readonly line: Line
+  readonly seen: Seen | undefined
+  /** Set for a preemption of a fiber that was not known when it began. */
+  readonly struck: Struck | undefined
 }
 
 const endingText = (exit: Exit.Exit<unknown, unknown>): string => {
@@ -55,9 +68,7 @@ const endingText = (exit: Exit.Exit<unknown, unknown>): string => {
   return `fails: ${error instanceof Error ? error.message : String(error)}`.split("\n", 1)[0]!
 }
 
-/** The source text of an operation without what is around every one. */
-const operationText = ({ line, text }: Place): string =>
-  text === "" ? `line ${line}` : text.replace(/^(const|let|return) /, "").replace("yield* ", "")
+const isSleep = ({ operation }: Place): boolean => operation.startsWith("Effect.sleep(")
 
 const marking = /^(crashes|pauses|resumes|clock jumps|chaos at|held at|journal |all faults stop)/
 
@@ -81,9 +92,7 @@ export class Recorder {
   /** In a given schedule the late timers are few. */
   private readonly marksLate: boolean
   private readonly operations = new Map<Seen, Array<Pending>>()
-  private kept: Array<Line> = []
-  /** Preemptions whose fiber is not known when they begin. */
-  private readonly unresolved = new Map<Line, Struck>()
+  private kept: Array<Kept> = []
   private dropped = 0
   private process = "main"
   private stepNumber = 0
@@ -119,8 +128,9 @@ export class Recorder {
     let pending = this.operations.get(seen)
     if (pending === undefined) this.operations.set(seen, (pending = []))
     // What contains others is told by them.
-    for (const outer of pending) outer.isShown = true
-    pending.push({ operation, place, isShown: false })
+    for (const outer of pending) outer.isShown = outer.isOuter = true
+    const step = this.stepNumber
+    pending.push({ operation, place, step, isShown: false, isOuter: false })
     this.suspended = seen
   }
 
@@ -129,16 +139,22 @@ export class Recorder {
     const pending = this.operations.get(seen) ?? []
     const index = pending.findIndex((one) => one.operation === operation)
     if (index === -1) return
-    const [{ isShown, place }] = pending.splice(index) as [Pending]
+    const [{ isOuter, isShown, place, step }] = pending.splice(index) as [Pending]
     const result = valueText(value)
-    if (isShown && result === "") return
-    this.put(`${operationText(place)}${result === "" ? "" : ` → ${result}`}`, { seen, place })
+    const isLong = step !== this.stepNumber && !isOuter && !isSleep(place)
+    if (isShown && result === "" && !isLong) return
+    const ending = result !== "" ? ` → ${result}` : isShown ? " is done" : ""
+    this.put(place.operation, { seen, place, ending })
   }
 
   sleeps(process: string, millis: number, late = 0): void {
     const lateness = late === 0 ? "" : `, wakes ${Number(late.toFixed(3))} ms late`
-    const text = `sleeps ${Number(millis.toFixed(3))} ms${lateness}`
-    this.put(text, { process, isMark: late > 0 && this.marksLate })
+    const seen = this.fibers.running()
+    const pending = seen && this.operations.get(seen)?.at(-1)
+    const isTold = pending === undefined || pending.isShown || isSleep(pending.place)
+    const sleeps = `sleeps ${Number(millis.toFixed(3))} ms${lateness}`
+    const [text, ending] = isTold ? [sleeps, ""] : [pending.place.operation, `: ${sleeps}`]
+    this.put(text, { process, ending, isMark: late > 0 && this.marksLate })
   }
 
   /** A preemption takes place. */
@@ -148,7 +164,7 @@ export class Recorder {
     if (struck.preemption._tag === "Yield") this.suspended = undefined
     this.isSilent = false
     const line = this.line(preemptionText(struck), seen, struck.place)
-    this.keep({ ...line, isMark: true }, struck)
+    this.keep({ ...line, isMark: true }, seen, struck)
   }
 
   /** Something worth a line of its own; `to` is the other party that it goes to. */
@@ -172,25 +188,25 @@ export class Recorder {
         fiber: label,
         process,
         lastStep,
-        place: place === undefined ? "" : `at ${shortPlace(place)}: ${operationText(place)}`
+        place: place === undefined ? "" : `at ${shortPlace(place)}: ${place.operation}`
       }))
   }
 
   /** All lines that are still there, and how many were dropped before them. */
   lines(): { readonly dropped: number; readonly lines: ReadonlyArray<Line> } {
     this.flushStep()
-    const lines = this.kept.map((line) => {
-      const { fiber: seen, place } = this.unresolved.get(line) ?? {}
-      if (seen === undefined) return line
+    const lines = this.kept.map(({ line, seen, struck }): Line => {
+      if (struck?.fiber === undefined) return { ...line, fiber: seen?.label ?? "" }
+      const { fiber, place } = struck
       const at = place === undefined ? "" : shortPlace(place)
-      return { ...line, process: seen.process, fiber: seen.label, place: at }
+      return { ...line, process: fiber.process, fiber: fiber.label, place: at }
     })
     return { dropped: this.dropped, lines }
   }
 
   private put(text: string, options: Details): void {
     const seen = options.seen ?? this.fibers.running()
-    const { isMark = false, process, to } = options
+    const { ending = "", isMark = false, process, to } = options
     this.isSilent = false
     const pending = (seen && this.operations.get(seen)) ?? []
     const place = options.place ?? pending.at(-1)?.place ?? seen?.place
@@ -198,19 +214,20 @@ export class Recorder {
     for (const outer of pending) outer.isShown = true
     const line = this.line(text, seen, place)
     const party = seen?.process ?? process ?? line.process
-    this.keep({
+    const told: Line = {
       ...line,
       process: party,
       ...(isMark && { isMark }),
+      ...(ending !== "" && { ending }),
       ...(to !== undefined && { to })
-    })
+    }
+    this.keep(told, seen)
   }
 
   private line(text: string, seen: Seen | undefined, place: Place | undefined): Line {
     const { millis, process, stepNumber: step } = this
     const at = place === undefined ? "" : shortPlace(place)
-    const fiber = seen?.label ?? ""
-    return { millis, step, process: seen?.process ?? process, fiber, place: at, text }
+    return { millis, step, process: seen?.process ?? process, fiber: "", place: at, text }
   }
 
   /** An operation that has begun, was not left for later and is not done: its fiber waits in it. */
@@ -220,7 +237,7 @@ export class Recorder {
     const last = seen && this.operations.get(seen)?.at(-1)
     if (last === undefined || last.isShown) return
     last.isShown = true
-    this.put(`${operationText(last.place)} ...`, { seen, place: last.place })
+    this.put(`${last.place.operation} ...`, { seen, place: last.place })
   }
 
   private flushStep(): void {
@@ -229,16 +246,15 @@ export class Recorder {
     this.isSilent = false
     const seen = this.fibers.current
     const last = this.kept.at(-1)
-    const before = last?.fiber === (seen?.label ?? "") ? (last.quietSteps ?? 0) : 0
+    const before = last?.seen === seen ? (last?.line.quietSteps ?? 0) : 0
     if (before > 0) this.kept.pop()
     const quietSteps = before + 1
     const text = quietSteps === 1 ? "goes on" : `goes on (${quietSteps} steps)`
-    this.keep({ ...this.line(text, seen, seen?.place), quietSteps })
+    this.keep({ ...this.line(text, seen, seen?.place), quietSteps }, seen)
   }
 
-  private keep(line: Line, struck?: Struck): void {
-    this.kept.push(line)
-    if (struck !== undefined && struck.fiber === undefined) this.unresolved.set(line, struck)
+  private keep(line: Line, seen?: Seen, struck?: Struck): void {
+    this.kept.push({ line, seen, struck })
     if (this.kept.length < 2 * bound) return
     this.dropped += this.kept.length - bound
     this.kept = this.kept.slice(-bound)

@@ -16,6 +16,7 @@ export interface Struck {
 /** A runnable task: what scheduled it, in which order, and how long it is held. */
 interface Queued {
   readonly by: Seen | undefined
+  readonly place: Place | undefined
   readonly at: Point
   readonly task: number
   readonly order: number
@@ -109,8 +110,10 @@ export class Script<Task extends object> {
     const number = this.tasksAt.get(here) ?? 0
     this.tasksAt.set(here, number + 1)
     const preemption = this.given?.get(`Hold ${number} ${here}`)
+    const by = this.fibers.running()
     this.queue.set(task, {
-      by: this.fibers.current,
+      by,
+      place: by?.place,
       at,
       task: number,
       order: this.order++,
@@ -137,6 +140,7 @@ export class Script<Task extends object> {
     const queued = this.queue.get(task)
     this.queue.delete(task)
     this.fibers.current = queued?.by
+    this.fibers.scheduledAt = queued?.place
     this.released = queued?.hold
     if (queued?.overtakenAt === undefined || this.given !== undefined) return
     this.struck.push(anonymous(holdOf(queued, step)))

@@ -82,6 +82,22 @@ const shrinkPlan = Effect.fnUntraced(function* (given: Given, test: Test) {
   return { ...given, plan: yield* simplifyList(fewer, simplerFault, fails) }
 })
 
+/** The most steps at which one fault is tried in place of several. */
+const triedSteps = 100
+
+/** Tries one fault in place of several, at each of the first steps of the smallest run so far. */
+const singleFault = Effect.fnUntraced(function* (given: Given, steps: number, test: Test) {
+  if (given.plan.length < 2) return given
+  for (const fault of given.plan) {
+    if (!("at" in fault)) continue
+    for (let step = 1; step <= Math.min(steps, triedSteps); step++) {
+      const candidate: Given = { ...given, plan: [{ ...fault, at: { step } }] }
+      if (yield* test(candidate)) return candidate
+    }
+  }
+  return given
+})
+
 /** Tries one preemption in place of several, before each `yield*` of the smallest run so far. */
 const singlePreemption = Effect.fnUntraced(function* (
   given: Given,
@@ -157,6 +173,7 @@ export const shrink = Effect.fnUntraced(function* <A, E>(
   for (;;) {
     const before = given
     given = yield* shrinkPlan(given, test)
+    given = yield* singleFault(given, smallest.steps, test)
     given = yield* shrinkSchedule(given, test)
     given = yield* singlePreemption(given, smallest.script?.fibers.points ?? [], test)
     given = yield* shrinkInputs(given, first.drawn, test)

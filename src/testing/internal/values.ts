@@ -1,4 +1,5 @@
 /** Results of operations as short texts, for people. */
+import * as Effect from "effect/Effect"
 
 /** The longest text of a value in a trace. */
 const maxLength = 40
@@ -8,6 +9,10 @@ const isPlain = (value: object): boolean => {
   return Array.isArray(value) || prototype === Object.prototype || prototype === null
 }
 
+/** Handles and services: their methods say nothing. */
+const isHandle = (value: object): boolean =>
+  Object.values(value).some((field) => typeof field === "function" || Effect.isEffect(field))
+
 const objectText = (value: object): string => {
   if (Array.isArray(value) && value.every((element) => element === undefined)) return ""
   if (value instanceof Error) return value.message === "" ? value.name : value.message
@@ -15,7 +20,7 @@ const objectText = (value: object): string => {
     const text = String(value)
     return text.startsWith("[object") ? "" : text
   }
-  return isPlain(value) ? JSON.stringify(value) : ""
+  return isPlain(value) && !isHandle(value) ? JSON.stringify(value) : ""
 }
 
 /** Empty for what tells nothing: `undefined`, and objects without a short form. */
