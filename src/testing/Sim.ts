@@ -71,8 +71,8 @@ export interface Settings {
   /** How many runs may be spent on making a failing run smaller. Default 500. */
   readonly shrinkAttempts?: number | undefined
   /**
-   * How many steps all these runs may take together. Default 2,000,000, a few seconds. Counted, so
-   * that shrinking gives the same on every machine.
+   * How many steps all these runs may take together. Default 200,000: a second, and some more where
+   * steps are heavy. Counted, so that shrinking gives the same on every machine.
    */
   readonly shrinkSteps?: number | undefined
   /** How many lines of the failing run's trace to print. Default: what fits on one screen. */
@@ -138,7 +138,7 @@ const withDefaults = (settings: Settings): ExploreOptions => ({
   inputs: settings.inputs,
   shrinkLimits: {
     attempts: settings.shrinkAttempts ?? 500,
-    steps: settings.shrinkSteps ?? 2_000_000
+    steps: settings.shrinkSteps ?? 200_000
   },
   traceLines: settings.traceLines,
   budgetMillis: millis(settings.budget, Infinity),
