@@ -195,12 +195,14 @@ describe("the comparison of two executions", () => {
         yield* Effect.sleep(1)
         // One operation more in one execution than in the other, in the same step.
         if (runs++ % 2 === 0) yield* Effect.suspend(() => Effect.void)
-        yield* Effect.sleep(1)
+        for (let i = 0; i < 20; i++) yield* Effect.sleep(1)
       })
       const report = yield* Sim.explore(program, { seeds: 3, checkShare: 1 })
       assert.isFalse(report.deterministic)
       const error = report.failure!.cause.reasons.find((reason) => reason._tag === "Fail")?.error
       assert.instanceOf(error, SimError.NotDeterministic)
+      // Not only at the end: yields by force are steps too.
+      assert.isBelow(error.step, 10)
     })
   )
 })
