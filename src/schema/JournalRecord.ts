@@ -134,14 +134,23 @@ export class SequenceConflict extends Schema.TaggedError<SequenceConflict>()("Se
 
 /**
  * The store refused or broke. Whether the events of a failed append were stored is **unknown**,
- * except after `"too-large"`: a body over the store's limit is never stored.
+ * except after `"too-large"`: a body over the store's limit is never stored. After `"replaced"`,
+ * when another opening of the same file has taken it over, this one stores nothing any more.
  *
  * @category errors
  * @since 0.1.0
  */
 export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageFailed", {
   operation: Schema.Literals(["claim", "append", "read", "snapshot", "prune", "projection"]),
-  reason: Schema.Literals(["disk-full", "read-only", "io", "closed", "too-large", "unknown"]),
+  reason: Schema.Literals([
+    "disk-full",
+    "read-only",
+    "io",
+    "replaced",
+    "closed",
+    "too-large",
+    "unknown"
+  ]),
   file: Schema.String,
   detail: Schema.String
 }) {

@@ -109,7 +109,10 @@ export interface Store {
  * @since 0.1.0
  */
 export interface SqliteSettings {
-  /** Path of the file, which is made if it is not there. `-wal` beside it is part of it. */
+  /**
+   * Path of the file, which is made if it is not there. `-wal` and `-shm` beside it are part of it.
+   * `-lock` is empty and stays; reading or deleting it gives up the lock.
+   */
   readonly file: string
   /** Appends that are with the worker at once, default 16,384. More wait in order. */
   readonly queueAppends?: number

@@ -8,6 +8,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { checksumNumbers, checksumText } from "./checksum.ts"
 import { FileRefused, OperationFailed } from "./failures.ts"
+import type { MetaTable } from "./metaTable.ts"
 
 /** What is remembered of one actor. */
 export interface Actor {
@@ -55,10 +56,11 @@ export class ActorIndex {
   readonly #insertRun: StatementSync
   readonly #findRun: StatementSync
   readonly #deleteRuns: StatementSync
-  readonly #setIndexed: StatementSync
+  readonly #meta: MetaTable
 
   constructor(
     database: DatabaseSync,
+    meta: MetaTable,
     limits: { readonly unindexedEvents: number; readonly cachedActors: number }
   ) {
     this.#limits = limits
@@ -75,9 +77,9 @@ export class ActorIndex {
         " ORDER BY first DESC LIMIT 1"
     )
     this.#deleteRuns = database.prepare("DELETE FROM runs WHERE actor = ? AND last <= ?")
-    this.#setIndexed = database.prepare("UPDATE meta SET value = ? WHERE key = 'indexed'")
+    this.#meta = meta
     // Each opening of the file has its own range, so no claim of an earlier one is taken for its.
-    this.#earlierWriters = this.#writers = meta(database, "opens") * 2 ** 32
+    this.#earlierWriters = this.#writers = meta.get("opens") * 2 ** 32
     this.#recover(database)
   }
 
@@ -180,7 +182,7 @@ export class ActorIndex {
         this.store(actor)
       }
     }
-    if (this.#stored) this.#setIndexed.run(this.#oldestUnindexed() ?? offset)
+    if (this.#stored) this.#meta.set("indexed", this.#oldestUnindexed() ?? offset)
   }
 
   /** Stores everything, before the file is closed. */
@@ -189,7 +191,7 @@ export class ActorIndex {
       this.touch(actor)
       this.store(actor)
     }
-    this.#setIndexed.run(offset)
+    this.#meta.set("indexed", offset)
   }
 
   /** After the commit: the transaction's states stand. */
@@ -272,7 +274,7 @@ export class ActorIndex {
     newest.setReturnArrays(true)
     const nameOf = database.prepare("SELECT name FROM actors WHERE id = ?")
     const byId = new Map<number, Actor>()
-    const rows = newest.iterate(meta(database, "indexed"))
+    const rows = newest.iterate(this.#meta.get("indexed"))
     for (const [offset, id, seq] of rows as Iterable<ReadonlyArray<number>>) {
       let actor = byId.get(id!)
       if (actor === undefined) {
@@ -306,9 +308,6 @@ const makeActor = (name: string): Actor => ({
 
 const actorSum = (actor: Actor) =>
   checksumNumbers(actor.sum, actor.id, actor.writer, actor.last, actor.pruned)
-
-const meta = (database: DatabaseSync, key: string): number =>
-  Number(database.prepare("SELECT value FROM meta WHERE key = ?").get(key)?.["value"] ?? 0)
 
 const corruptEvent = (actor: string, seq: number, detail: string) =>
   new OperationFailed({ kind: "corrupt", record: "event", actor, seq, detail })

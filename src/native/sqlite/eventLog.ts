@@ -7,6 +7,7 @@ import { type Actor, ActorIndex } from "./actorIndex.ts"
 import { checksumText } from "./checksum.ts"
 import { BatchBuilder, corruptEvent, eventSum, type Row } from "./eventBatch.ts"
 import { isDamage, OperationFailed } from "./failures.ts"
+import type { MetaTable } from "./metaTable.ts"
 import { NameTable } from "./nameTable.ts"
 import { ProjectionTable } from "./projectionTable.ts"
 import type {
@@ -44,20 +45,18 @@ export class EventLog {
   readonly #selectDoomed: StatementSync
   readonly #deleteEvents: StatementSync
   readonly #deleteTagged: StatementSync
-  readonly #setOffset: StatementSync
+  readonly #meta: MetaTable
   /** The newest offset, and the one before the transaction. */
   #offset: number
   #committed: number
   #rows: Array<Value> = []
 
-  constructor(database: DatabaseSync, limits: OpenFile) {
-    const one = (sql: string) => Object.values(database.prepare(sql).get() ?? {})[0]
+  constructor(database: DatabaseSync, meta: MetaTable, limits: OpenFile) {
+    const newest = database.prepare("SELECT max(offset) AS newest FROM events").get()?.["newest"]
+    this.#meta = meta
     this.#replayBytes = limits.replayBytes
-    this.#offset = this.#committed = Math.max(
-      Number(one("SELECT max(offset) FROM events") ?? 0),
-      Number(one("SELECT value FROM meta WHERE key = 'offset'") ?? 0)
-    )
-    this.actors = new ActorIndex(database, limits)
+    this.#offset = this.#committed = Math.max(Number(newest ?? 0), meta.get("offset"))
+    this.actors = new ActorIndex(database, meta, limits)
     this.projections = new ProjectionTable(database)
     this.#names = new NameTable(database)
     this.#insertOne = database.prepare(`INSERT INTO events VALUES ${rowOf}`)
@@ -83,7 +82,6 @@ export class EventLog {
       "DELETE FROM events WHERE offset IN (SELECT value FROM json_each(?))"
     )
     this.#deleteTagged = database.prepare("DELETE FROM tagged WHERE tag = ? AND offset = ?")
-    this.#setOffset = database.prepare("UPDATE meta SET value = ? WHERE key = 'offset'")
   }
 
   /** Adds what is allowed of a batch to the open transaction, and reports what is not. */
@@ -147,7 +145,7 @@ export class EventLog {
     this.#deleteEvents.run(JSON.stringify(doomed))
     this.actors.prune(actor, actor.pruned + doomed.length)
     // The newest rows may be gone now, and an offset must not be given away twice.
-    this.#setOffset.run(this.#offset)
+    this.#meta.set("offset", this.#offset)
     return needed !== undefined || actor.pruned === goal
   }
 

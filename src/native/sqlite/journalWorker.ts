@@ -5,10 +5,10 @@
  *
  * Nobody stops this thread from outside: when it is told to close, it closes the file and ends.
  */
-import type { DatabaseSync } from "node:sqlite"
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
 import { EventLog } from "./eventLog.ts"
 import { failureOf, OperationFailed, refusalOf } from "./failures.ts"
+import type { JournalFile } from "./journalFile.ts"
 import { openFile } from "./openFile.ts"
 import type { Ask, FromWorker, OpenFile, Outcome, RefusedAppend, ToWorker } from "./protocol.ts"
 import { corruptSnapshot, SnapshotsDamaged, SnapshotTable } from "./snapshotTable.ts"
@@ -21,18 +21,18 @@ const isRead = (ask: Ask): ask is ReadAsk =>
 
 class JournalWorker {
   readonly #port: MessagePort
-  readonly #database: DatabaseSync
+  readonly #file: JournalFile
   readonly #events: EventLog
   readonly #snapshots: SnapshotTable
   #writes: Array<Batch> = []
   #reads: Array<ReadAsk> = []
   #closing = false
 
-  constructor(port: MessagePort, database: DatabaseSync, limits: OpenFile) {
+  constructor(port: MessagePort, file: JournalFile, limits: OpenFile) {
     this.#port = port
-    this.#database = database
-    this.#events = new EventLog(database, limits)
-    this.#snapshots = new SnapshotTable(database, this.#events.actors)
+    this.#file = file
+    this.#events = new EventLog(file.database, file.meta, limits)
+    this.#snapshots = new SnapshotTable(file.database, this.#events.actors)
   }
 
   /** Takes messages from now on. */
@@ -94,7 +94,7 @@ class JournalWorker {
     const outcomes: Array<readonly [number, Outcome]> = []
     const unfinished: Array<Batch> = []
     let decided = 0
-    this.#database.exec("BEGIN IMMEDIATE")
+    this.#file.begin()
     for (const { append, asks, batch } of batches) {
       decided = batch
       if (append !== null) this.#events.append(batch, append, refused)
@@ -106,7 +106,7 @@ class JournalWorker {
       }
     }
     this.#events.settle()
-    this.#database.exec("COMMIT")
+    this.#file.commit()
     this.#events.commit()
     this.#writes.push(...unfinished)
     this.#answer(decided, refused, outcomes)
@@ -154,6 +154,7 @@ class JournalWorker {
 
   #read(ask: ReadAsk): Outcome {
     try {
+      this.#file.assertHeld()
       switch (ask.operation) {
         case "read":
           return { answer: this.#events.read(ask.ask) }
@@ -163,9 +164,11 @@ class JournalWorker {
           return { answer: this.#snapshots.load(ask.ask.actor, ask.ask.atMost) }
       }
     } catch (cause) {
-      return { failure: failureOf(cause) }
+      // What another opening has deleted looks like damage to the index in this one's memory.
+      return { failure: this.#file.loss() ?? failureOf(cause) }
     }
   }
+
   /** Undoes a transaction that broke. Whoever waited for it learns why, and all of them fail. */
   #failAll(batches: ReadonlyArray<Batch>, cause: unknown) {
     this.#rollback()
@@ -186,7 +189,7 @@ class JournalWorker {
   }
 
   #rollback() {
-    if (this.#database.isTransaction) this.#database.exec("ROLLBACK")
+    this.#file.rollback()
     this.#events.undo()
   }
 
@@ -200,25 +203,25 @@ class JournalWorker {
 
   #close() {
     try {
-      this.#database.exec("BEGIN IMMEDIATE")
+      this.#file.begin()
       this.#events.settleAll()
-      this.#database.exec("COMMIT")
+      this.#file.commit()
     } catch {
       // The index can be found again from the events, so closing goes on without it.
     }
-    this.#database.close()
+    this.#file.close()
     this.#port.close()
   }
 }
 
 const start = (port: MessagePort, limits: OpenFile) => {
-  let database
+  let file
   try {
-    database = openFile(limits.file, limits.cacheBytes)
-    new JournalWorker(port, database, limits).listen()
+    file = openFile(limits.file, limits.cacheBytes)
+    new JournalWorker(port, file, limits).listen()
     port.postMessage({ opened: true } satisfies FromWorker)
   } catch (cause) {
-    database?.close()
+    file?.close()
     port.postMessage({ refusal: refusalOf(limits.file, cause) } satisfies FromWorker)
     port.close()
   }

@@ -1,32 +1,41 @@
 /**
- * Opens the file, takes its lock and checks its format.
- *
- * The lock is SQLite's exclusive locking mode: a lock of the operating system that ends with the
- * process, however it ends, so a stale one cannot exist. Everything that may refuse the file
- * happens before the first write to it.
+ * Opens the file, takes its lock and checks its format. Everything that may refuse the file happens
+ * before the first write to it.
  */
 import { statSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import { pathToFileURL } from "node:url"
 import { FileRefused, isDamage } from "./failures.ts"
+import { lockFile } from "./fileLock.ts"
+import { JournalFile } from "./journalFile.ts"
+import { insertMeta, MetaTable } from "./metaTable.ts"
 
 /** "HFJ1": says that a SQLite file is a journal of this library. */
 const applicationId = 0x48_46_4a_31
 /** The layout below. A newer one is refused, never guessed at. */
-const formatVersion = 1
+const formatVersion = 2
 /** Twice the usual: a commit of many actors then touches a quarter fewer bytes of the log. */
 const pageBytes = 8192
 /** The log is copied into the file after so many pages (16 MiB): few syncs, a small log. */
 const checkpointPages = 2048
+/**
+ * How long a transaction waits for another SQLite program that writes to the file, for example a
+ * checkpoint by `sqlite3`. Longer than such work takes, shorter than a caller's usual deadline.
+ */
+const busyMillis = 5000
 
 /*
  * Events lie in the order of their commits, without any index beside them: with an index by actor,
  * a commit of a thousand actors would write a thousand pages. `runs` is that index, written late
  * and in pieces: the offsets of consecutive events of one actor.
  */
+const metaLayout = `
+  CREATE TABLE meta (
+    key TEXT PRIMARY KEY, value INTEGER NOT NULL, crc INTEGER NOT NULL
+  ) WITHOUT ROWID;
+`
 const layout = `
-  CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-  INSERT INTO meta VALUES ('opens', 0), ('indexed', 0), ('offset', 0);
+  ${metaLayout}
   CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
   CREATE TABLE actors (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, writer INTEGER NOT NULL,
@@ -101,6 +110,7 @@ const create = (database: DatabaseSync) => {
   database.exec(`
     BEGIN IMMEDIATE;
     ${layout}
+    ${insertMeta("opens", 0)} ${insertMeta("indexed", 0)} ${insertMeta("offset", 0)}
     PRAGMA application_id = ${applicationId};
     PRAGMA user_version = ${formatVersion};
     COMMIT;
@@ -118,16 +128,41 @@ const checkNames = (database: DatabaseSync) => {
   }
 }
 
-/** Opens a journal file for this process alone, or throws what `refusalOf` explains. */
-export const openFile = (file: string, cacheBytes: number): DatabaseSync => {
-  const size = sizeOf(file) ?? 0
-  if (size === 0 && (sizeOf(`${file}-wal`) ?? 0) > 0) {
-    throw new FileRefused("damaged", "the file is empty, but its write-ahead log is not")
-  }
-  if (size > 0) peek(file)
+/** Format 1 has no checksums in `meta`. */
+const upgrade = (database: DatabaseSync) => {
+  const old = (key: string) =>
+    Number(database.prepare("SELECT value FROM meta WHERE key = ?").get(key)?.["value"] ?? 0)
+  database.exec(`
+    BEGIN IMMEDIATE;
+    DROP TABLE IF EXISTS meta;
+    ${metaLayout}
+    ${insertMeta("opens", old("opens"))}
+    ${insertMeta("indexed", old("indexed"))}
+    ${insertMeta("offset", old("offset"))}
+    PRAGMA user_version = ${formatVersion};
+    COMMIT;
+  `)
+}
+
+/** Makes this opening the newest one, in the file. */
+const enter = (file: string, lock: DatabaseSync, database: DatabaseSync): JournalFile => {
+  database.exec(`PRAGMA busy_timeout = ${busyMillis}; BEGIN IMMEDIATE`)
+  const meta = new MetaTable(database)
+  const opening = meta.get("opens") + 1
+  meta.set("opens", opening)
+  database.exec("COMMIT")
+  return new JournalFile(file, lock, database, meta, opening)
+}
+
+const openDatabase = (file: string, lock: DatabaseSync, cacheBytes: number): JournalFile => {
   const database = new DatabaseSync(file, { timeout: 0 })
   try {
-    database.exec(`PRAGMA page_size = ${pageBytes}; PRAGMA locking_mode = EXCLUSIVE`)
+    // On macOS, only `fullfsync` makes a drive write what it holds in its cache.
+    database.exec(`
+      PRAGMA page_size = ${pageBytes};
+      PRAGMA fullfsync = ON;
+      PRAGMA checkpoint_fullfsync = ON;
+    `)
     if (isEmpty(database)) create(database)
     checkIdentity(database)
     checkNames(database)
@@ -136,11 +171,29 @@ export const openFile = (file: string, cacheBytes: number): DatabaseSync => {
       PRAGMA synchronous = FULL;
       PRAGMA wal_autocheckpoint = ${checkpointPages};
       PRAGMA cache_size = -${Math.ceil(cacheBytes / 1024)};
-      UPDATE meta SET value = value + 1 WHERE key = 'opens';
     `)
-    return database
+    if (pragma(database, "user_version") < formatVersion) upgrade(database)
+    return enter(file, lock, database)
   } catch (cause) {
     database.close()
+    throw cause
+  }
+}
+
+/** Opens a journal file for this process alone, or throws what `refusalOf` explains. */
+export const openFile = (file: string, cacheBytes: number): JournalFile => {
+  const stat = statSync(file, { throwIfNoEntry: false })
+  if (stat?.isDirectory() === true) throw new FileRefused("io", "the path is a directory")
+  const size = stat?.size ?? 0
+  if (size === 0 && (sizeOf(`${file}-wal`) ?? 0) > 0) {
+    throw new FileRefused("damaged", "the file is empty, but its write-ahead log is not")
+  }
+  if (size > 0) peek(file)
+  const lock = lockFile(file)
+  try {
+    return openDatabase(file, lock, cacheBytes)
+  } catch (cause) {
+    lock.close()
     throw cause
   }
 }

@@ -44,7 +44,14 @@ export type Failure =
     }
   | {
       readonly kind: "storage"
-      readonly reason: "disk-full" | "read-only" | "io" | "closed" | "too-large" | "unknown"
+      readonly reason:
+        | "disk-full"
+        | "read-only"
+        | "io"
+        | "replaced"
+        | "closed"
+        | "too-large"
+        | "unknown"
       readonly detail: string
     }
 

@@ -45,22 +45,22 @@ export const rewriteFile = (from: string, to: string, cacheBytes: number, change
   if (existsSync(to)) throw new FileRefused("io", `${to} exists, and is left as it is`)
   const part = `${to}.part`
   const remove = () => {
-    for (const end of ["", "-wal", "-shm", "-journal"]) rmSync(part + end, { force: true })
+    for (const end of ["", "-wal", "-shm", "-journal", "-lock"]) rmSync(part + end, { force: true })
   }
   remove()
   try {
     const source = openFile(from, cacheBytes)
     try {
-      source.prepare("VACUUM INTO ?").run(part)
+      source.database.prepare("VACUUM INTO ?").run(part)
     } finally {
       source.close()
     }
     const copy = openFile(part, cacheBytes)
     try {
-      copy.exec("BEGIN IMMEDIATE")
-      changeEvents(copy, changes)
-      changeSnapshots(copy, changes)
-      copy.exec("COMMIT")
+      copy.database.exec("BEGIN IMMEDIATE")
+      changeEvents(copy.database, changes)
+      changeSnapshots(copy.database, changes)
+      copy.database.exec("COMMIT")
     } finally {
       copy.close()
     }

@@ -1,0 +1,99 @@
+/**
+ * An open journal file and its transactions. Each one checks that this opening is still the newest.
+ *
+ * The lock keeps other journals out, but a lock can get lost: its file is deleted, or a program in
+ * this process reads it (see `fileLock.ts`). Another process can then open the journal, and raises
+ * `opens` in the file. SQLite's own locks let one transaction run at a time and show it what others
+ * have committed, so from then on each transaction of this opening sees the new number and fails.
+ *
+ * SQLite deletes the write-ahead log when the last program closes the file, and a program may take
+ * itself for the last one if this process has lost its locks. What is written to a deleted log is
+ * gone, so nothing is acknowledged unless the log is still in its place.
+ */
+import { statSync } from "node:fs"
+import type { DatabaseSync, StatementSync } from "node:sqlite"
+import { OperationFailed } from "./failures.ts"
+import type { MetaTable } from "./metaTable.ts"
+import type { Failure } from "./protocol.ts"
+
+const replaced = (detail: string): Failure => ({ kind: "storage", reason: "replaced", detail })
+
+/** One opening of a journal file. */
+export class JournalFile {
+  readonly database: DatabaseSync
+  readonly meta: MetaTable
+  /** Released when the file is closed. */
+  readonly #lock: DatabaseSync
+  readonly #log: string
+  readonly #logInode: number | undefined
+  readonly #opening: number
+  readonly #opens: StatementSync
+  #loss: Failure | undefined
+
+  constructor(
+    file: string,
+    lock: DatabaseSync,
+    database: DatabaseSync,
+    meta: MetaTable,
+    opening: number
+  ) {
+    this.database = database
+    this.meta = meta
+    this.#lock = lock
+    this.#opening = opening
+    this.#log = `${file}-wal`
+    this.#logInode = this.#inode()
+    this.#opens = database.prepare("SELECT value FROM meta WHERE key = 'opens'")
+    this.#opens.setReturnArrays(true)
+  }
+
+  /** Begins a transaction, or throws if this opening must not write any more. */
+  begin() {
+    this.assertHeld()
+    this.database.exec("BEGIN IMMEDIATE")
+    this.loss()
+    this.assertHeld()
+  }
+
+  /** Commits. When it returns, what was written survives. */
+  commit() {
+    this.database.exec("COMMIT")
+    this.#checkLog()
+    this.assertHeld()
+  }
+
+  rollback() {
+    if (this.database.isTransaction) this.database.exec("ROLLBACK")
+  }
+
+  /** Throws if this opening was found to be replaced. */
+  assertHeld() {
+    if (this.#loss !== undefined) throw new OperationFailed(this.#loss)
+  }
+
+  /** Looks whether another opening has replaced this one. */
+  loss(): Failure | undefined {
+    if (this.#loss !== undefined) return this.#loss
+    const opens = (this.#opens.get() as ReadonlyArray<unknown> | undefined)?.[0]
+    if (opens !== this.#opening) {
+      const detail = `opening ${opens} of the file has replaced opening ${this.#opening}`
+      this.#loss = replaced(`${detail}: close this journal and open it again`)
+    }
+    this.#checkLog()
+    return this.#loss
+  }
+
+  close() {
+    this.database.close()
+    this.#lock.close()
+  }
+
+  #checkLog() {
+    if (this.#inode() === this.#logInode) return
+    this.#loss ??= replaced(`another program has removed ${this.#log}`)
+  }
+
+  #inode() {
+    return statSync(this.#log, { throwIfNoEntry: false })?.ino
+  }
+}
