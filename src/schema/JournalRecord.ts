@@ -198,7 +198,8 @@ export class UnknownProjection extends Schema.TaggedError<UnknownProjection>()(
 
 /**
  * A record whose checksum or shape is wrong. It is named, and never half-read. A damaged position
- * of a projection has the projection's name as `actor`.
+ * of a projection has the projection's name as `actor`. Of a `"tag"`, entries are missing in the
+ * index by which its events are found; it has no `actor` and no `seq`.
  *
  * @category errors
  * @since 0.1.0
@@ -206,11 +207,12 @@ export class UnknownProjection extends Schema.TaggedError<UnknownProjection>()(
 export class CorruptRecord extends Schema.TaggedError<CorruptRecord>()("CorruptRecord", {
   actor: Schema.String,
   seq: Schema.Int,
-  kind: Schema.Literals(["event", "snapshot", "projection"]),
+  kind: Schema.Literals(["event", "snapshot", "tag", "projection"]),
   file: Schema.String,
   detail: Schema.String
 }) {
   override get message() {
+    if (this.kind === "tag") return `${this.file}: the index of tags is damaged: ${this.detail}`
     return `${this.file}: ${this.kind} ${this.seq} of ${this.actor} is damaged: ${this.detail}`
   }
 }

@@ -20,6 +20,7 @@ import type {
   RefusedAppend,
   Tagged
 } from "./protocol.ts"
+import { TagTable } from "./tagTable.ts"
 
 /** Rows that one INSERT carries: starting a statement costs more than binding a row. */
 const rowsAtOnce = 16
@@ -39,12 +40,11 @@ export class EventLog {
   readonly #replayBytes: number
   readonly #insertOne: StatementSync
   readonly #insertMany: StatementSync
-  readonly #insertTag: StatementSync
+  readonly #tags: TagTable
   readonly #select: StatementSync
   readonly #selectTagged: StatementSync
   readonly #selectDoomed: StatementSync
   readonly #deleteEvents: StatementSync
-  readonly #deleteTagged: StatementSync
   readonly #meta: MetaTable
   /** The newest offset, and the one before the transaction. */
   #offset: number
@@ -62,15 +62,15 @@ export class EventLog {
     this.#insertOne = database.prepare(`INSERT INTO events VALUES ${rowOf}`)
     const many = Array.from({ length: rowsAtOnce }, () => rowOf).join()
     this.#insertMany = database.prepare(`INSERT INTO events VALUES ${many}`)
-    this.#insertTag = database.prepare("INSERT OR IGNORE INTO tagged VALUES (?, ?)")
+    this.#tags = new TagTable(database)
     const fields = "e.offset, e.actor, e.seq, e.type, e.version, e.at, e.body, e.tags, e.crc"
     this.#select = database.prepare(
       `SELECT ${fields} FROM json_each(?) j CROSS JOIN events e ON e.offset = j.value`
     )
     this.#select.setReturnArrays(true)
     this.#selectTagged = database.prepare(
-      `SELECT ${fields}, a.name FROM tagged t CROSS JOIN events e ON e.offset = t.offset` +
-        " JOIN actors a ON a.id = e.actor WHERE t.tag = ? AND t.offset > ? AND t.offset <= ?" +
+      `SELECT ${fields}, a.name FROM tagged t LEFT JOIN events e ON e.offset = t.offset` +
+        " LEFT JOIN actors a ON a.id = e.actor WHERE t.tag = ? AND t.offset > ? AND t.offset <= ?" +
         " ORDER BY t.offset LIMIT ?"
     )
     this.#selectTagged.setReturnArrays(true)
@@ -81,7 +81,6 @@ export class EventLog {
     this.#deleteEvents = database.prepare(
       "DELETE FROM events WHERE offset IN (SELECT value FROM json_each(?))"
     )
-    this.#deleteTagged = database.prepare("DELETE FROM tagged WHERE tag = ? AND offset = ?")
   }
 
   /** Adds what is allowed of a batch to the open transaction, and reports what is not. */
@@ -138,7 +137,7 @@ export class EventLog {
     for (const { offset, tags } of tagged) {
       if (offset > doomed.at(-1)!) break
       for (const tag of tags) {
-        this.#deleteTagged.run(this.#names.idOf(tag), offset)
+        this.#tags.remove(this.#names.idOf(tag), offset)
         this.projections.pruned(tag, offset)
       }
     }
@@ -190,10 +189,13 @@ export class EventLog {
     const batch = new BatchBuilder(this.#names, end)
     const id = this.#names.find(tag)
     if (id === undefined) return batch.done()
-    const rows = this.#selectTagged.iterate(id, after, end, limit) as Iterable<unknown>
     const label = JSON.stringify(tag)
+    this.#tags.verify(id, label)
+    const rows = this.#selectTagged.iterate(id, after, end, limit) as Iterable<unknown>
     for (const row of rows as Iterable<Row>) {
-      const name = String(row[columns])
+      const name = String(row[columns] ?? "")
+      if (name === "")
+        throw corruptEvent(name, 0, `an event that carries the tag ${label} is missing`)
       batch.actors.push(name)
       batch.add(row, name, checksumText(name))
       if (!String(row[7]).includes(label)) {
@@ -210,6 +212,7 @@ export class EventLog {
 
   /** To be called before the commit. */
   settle() {
+    this.#tags.settle()
     this.actors.settle(this.#offset)
   }
 
@@ -227,6 +230,7 @@ export class EventLog {
     this.#offset = this.#committed
     this.#rows = []
     this.#names.forget()
+    this.#tags.undo()
     this.actors.undo()
   }
 
@@ -246,7 +250,7 @@ export class EventLog {
     let tags = null
     if (event.tags !== undefined) {
       tags = JSON.stringify(event.tags)
-      for (const tag of event.tags) this.#insertTag.run(this.#names.idOf(tag), offset)
+      for (const tag of event.tags) this.#tags.add(this.#names.idOf(tag), offset)
     }
     this.actors.add(actor, offset)
     const seq = actor.last

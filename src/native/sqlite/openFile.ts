@@ -9,6 +9,8 @@ import { FileRefused, isDamage } from "./failures.ts"
 import { lockFile } from "./fileLock.ts"
 import { JournalFile } from "./journalFile.ts"
 import { insertMeta, MetaTable } from "./metaTable.ts"
+import { projectionLayout } from "./projectionTable.ts"
+import { tagLayout, TagTable } from "./tagTable.ts"
 
 /** "HFJ1": says that a SQLite file is a journal of this library. */
 const applicationId = 0x48_46_4a_31
@@ -53,6 +55,8 @@ const layout = `
   CREATE TABLE tagged (
     tag INTEGER NOT NULL, offset INTEGER NOT NULL, PRIMARY KEY (tag, offset)
   ) WITHOUT ROWID;
+  ${tagLayout}
+  ${projectionLayout}
   CREATE TABLE snapshots (
     id INTEGER PRIMARY KEY, actor INTEGER NOT NULL, seq INTEGER NOT NULL,
     version INTEGER NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL, crc INTEGER NOT NULL,
@@ -128,20 +132,23 @@ const checkNames = (database: DatabaseSync) => {
   }
 }
 
-/** Format 1 has no checksums in `meta`. */
+/** Format 1 has no checksums in `meta`, no sums of its tags, and no projections. */
 const upgrade = (database: DatabaseSync) => {
-  const old = (key: string) =>
-    Number(database.prepare("SELECT value FROM meta WHERE key = ?").get(key)?.["value"] ?? 0)
+  const old = database.prepare("SELECT value FROM meta WHERE key = ?")
+  const [opens = 0, indexed = 0, offset = 0] = ["opens", "indexed", "offset"].map((key) =>
+    Number(old.get(key)?.["value"] ?? 0)
+  )
   database.exec(`
     BEGIN IMMEDIATE;
     DROP TABLE IF EXISTS meta;
     ${metaLayout}
-    ${insertMeta("opens", old("opens"))}
-    ${insertMeta("indexed", old("indexed"))}
-    ${insertMeta("offset", old("offset"))}
+    ${insertMeta("opens", opens)} ${insertMeta("indexed", indexed)} ${insertMeta("offset", offset)}
+    ${tagLayout}
+    ${projectionLayout}
     PRAGMA user_version = ${formatVersion};
-    COMMIT;
   `)
+  new TagTable(database).countAll(database)
+  database.exec("COMMIT")
 }
 
 /** Makes this opening the newest one, in the file. */

@@ -7,12 +7,12 @@ import { checksumNumbers, checksumText } from "./checksum.ts"
 import { OperationFailed } from "./failures.ts"
 import type { Projection } from "./protocol.ts"
 
-const layout = `
-  CREATE TABLE IF NOT EXISTS projections (
+export const projectionLayout = `
+  CREATE TABLE projections (
     name TEXT NOT NULL, tag TEXT NOT NULL, position INTEGER NOT NULL, crc INTEGER NOT NULL,
     PRIMARY KEY (name, tag)
   ) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS pruned_tags (
+  CREATE TABLE pruned_tags (
     tag TEXT NOT NULL, offset INTEGER NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (tag)
   ) WITHOUT ROWID;
 `
@@ -33,7 +33,6 @@ export class ProjectionTable {
   readonly #savePruned: StatementSync
 
   constructor(database: DatabaseSync) {
-    database.exec(layout)
     this.#list = database.prepare("SELECT name, tag, position, crc FROM projections")
     this.#find = database.prepare(
       "SELECT name, tag, position, crc FROM projections WHERE name = ? AND tag = ?"
