@@ -318,34 +318,4 @@ describe("a record that was changed in the file is named:", () => {
       assert.deepInclude({ ...error }, { _tag: "CorruptRecord", actor: "a", seq: 2, file })
     })
   )
-
-  it.live("any single byte: an error of the journal, or nothing that is not so", () =>
-    Effect.gen(function* () {
-      const file = yield* prepare()
-      const bytes = readFileSync(file)
-      let errors = 0
-      for (let at = 16; at < bytes.length; at += 2503) {
-        const changed = Buffer.from(bytes)
-        changed[at]! ^= 0x55
-        writeFileSync(file, changed)
-        const outcome = yield* Effect.exit(
-          Effect.gen(function* () {
-            const journal = yield* Journal
-            return yield* Stream.runCollect(journal.read("a"))
-          }).pipe(Effect.provide(open(file)))
-        )
-        if (outcome._tag === "Failure") {
-          errors++
-          const [reason] = outcome.cause.reasons
-          assert.strictEqual(reason?._tag, "Fail", `byte ${at}: ${outcome.cause}`)
-          continue
-        }
-        for (const [index, { body, seq }] of outcome.value.entries()) {
-          assert.strictEqual(seq, index + 1, `byte ${at}`)
-          assert.strictEqual(body, ['"first"', '"second"', '"third"'][index], `byte ${at}`)
-        }
-      }
-      assert.isAbove(errors, 0)
-    })
-  )
 })

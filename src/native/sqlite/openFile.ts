@@ -11,6 +11,7 @@ import { JournalFile } from "./journalFile.ts"
 import { insertMeta, MetaTable } from "./metaTable.ts"
 import { projectionLayout } from "./projectionTable.ts"
 import { tagLayout, TagTable } from "./tagTable.ts"
+import { verifyLog } from "./verifyLog.ts"
 
 /** "HFJ1": says that a SQLite file is a journal of this library. */
 const applicationId = 0x48_46_4a_31
@@ -198,6 +199,7 @@ export const openFile = (file: string, cacheBytes: number): JournalFile => {
   if (size > 0) peek(file)
   const lock = lockFile(file)
   try {
+    verifyLog(file)
     return openDatabase(file, lock, cacheBytes)
   } catch (cause) {
     lock.close()
