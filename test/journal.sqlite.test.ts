@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Journal, type SqliteSettings, type Store } from "../src/actors/kernel/Journal.ts"
@@ -142,6 +143,36 @@ describe("the queue of a journal", () => {
         })
       )
       assert.strictEqual(batches, 50)
+      yield* close
+    })
+  )
+})
+
+describe("a deletion of several transactions", () => {
+  it.live("keeps the snapshots until all events are deleted", () =>
+    Effect.gen(function* () {
+      const { close, journal } = yield* open({ file: freshFile() })
+      const claim = yield* journal.claim("a")
+      const events = range(25_000).map(() => event("0"))
+      yield* journal.append({ actor: "a", writer: claim.writer, expected: 0, events })
+      for (const seq of [10, 25_000]) {
+        yield* journal.saveSnapshot(claim, { actor: "a", seq, version: 1, body: "0", at: 1 })
+      }
+      const limits = { eventsTo: 25_000, snapshotsBefore: 25_000 }
+      // Both leave in one turn, and a read is served between two transactions.
+      const [, during, left] = yield* Effect.all(
+        [
+          journal.prune(claim, limits),
+          journal.loadSnapshot("a", 10),
+          Stream.runCount(journal.read("a"))
+        ],
+        { concurrency: "unbounded" }
+      )
+      assert.isAbove(left, 0, "the deletion was still under way")
+      assert.isTrue(Option.isSome(during))
+      assert.isTrue(Option.isNone(yield* journal.loadSnapshot("a", 10)))
+      assert.isTrue(Option.isSome(yield* journal.loadSnapshot("a")))
+      assert.strictEqual(yield* Stream.runCount(journal.read("a")), 0)
       yield* close
     })
   )
