@@ -18,7 +18,7 @@ export default {
   ],
   ignoreExportsUsedInFile: { interface: true, type: true },
   // Real peers of tests, see test/peers.ts, and what benches run if it is there.
-  ignoreBinaries: ["cc", "fi_pingpong", "ip", "text2pcap", "tshark", "unshare"],
+  ignoreBinaries: ["cc", "gcc", "fi_pingpong", "ip", "text2pcap", "tshark", "unshare"],
   ignoreDependencies: [
     // The name under which TypeScript 7 finds the diagnostics of @effect/tsgo.
     "@effect/language-service",

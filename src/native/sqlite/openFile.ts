@@ -196,7 +196,8 @@ export const openFile = (file: string, cacheBytes: number): JournalFile => {
   if (size === 0 && (sizeOf(`${file}-wal`) ?? 0) > 0) {
     throw new FileRefused("damaged", "the file is empty, but its write-ahead log is not")
   }
-  if (size > 0) peek(file)
+  // Beside a rollback journal the file may be half written: SQLite undoes that when it opens it.
+  if (size > 0 && (sizeOf(`${file}-journal`) ?? 0) === 0) peek(file)
   const lock = lockFile(file)
   try {
     verifyLog(file)

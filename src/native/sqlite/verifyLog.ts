@@ -11,8 +11,8 @@
  *   from the commit's, so the commit had succeeded when it was written;
  * - fewer committed frames than the `-shm` file counts. SQLite counts a commit there after its
  *   sync. That file survives a kill, so then every bad frame of a stored event is found. After a
- *   power loss it is older or missing: then damage within the last transaction looks like a torn
- *   one, and cannot be told from it.
+ *   power loss it is older or missing: then damage in the last transaction, or in the last frame
+ *   of the one before, looks like a torn transaction, and cannot be told from it.
  */
 import { closeSync, fstatSync, fsyncSync, openSync, readSync } from "node:fs"
 import { FileRefused } from "./failures.ts"
@@ -107,7 +107,9 @@ const scan = (descriptor: number, header: LogHeader): Scan => {
   let committed = 0
   let bad = 0
   let count = 0
-  let isBehindCommit = false
+  // The frame before: whether it is a commit, and as a whole what the one before it continues to.
+  let isCommit = false
+  let isWhole = false
   // The sums before a frame: those that the last frame holds, and those that its content has.
   let held = header.sums
   let computed = header.sums
@@ -117,14 +119,17 @@ const scan = (descriptor: number, header: LogHeader): Scan => {
     if (isNewer) return { committed, bad: 1, hasCommitBehind: false, isNewer }
     const afterHeld = sumsAfter(header, held, frame)
     const afterComputed = held === computed ? afterHeld : sumsAfter(header, computed, frame)
-    const isSequel = isEqual(afterHeld, frame.sums) || isEqual(afterComputed, frame.sums)
-    const isValid = isSequel && isEqual(frame.salts, header.salts)
+    const continuesHeld = isEqual(afterHeld, frame.sums)
+    const continuesComputed = isEqual(afterComputed, frame.sums)
+    const isValid = (continuesHeld || continuesComputed) && isEqual(frame.salts, header.salts)
     if (bad === 0 && isValid && frame.isCommit) committed = count
     if (bad === 0 && !isValid) bad = count
-    else if (bad !== 0 && isValid && isBehindCommit) {
+    // The flag of a torn frame may be that of an older frame in its place, so it must be summed.
+    else if (bad !== 0 && isValid && isCommit && (isWhole || continuesComputed)) {
       return { committed, bad, hasCommitBehind: true, isNewer: false }
     }
-    isBehindCommit = frame.isCommit
+    isCommit = frame.isCommit
+    isWhole = isValid
     held = frame.sums
     computed = isValid ? held : afterComputed
   }
