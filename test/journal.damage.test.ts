@@ -199,7 +199,7 @@ describe("a log that was begun again over an older one", () => {
   }
   const frameAt = (frame: number) => logHeaderBytes + (frame - 1) * frameBytes
 
-  it("J2: is torn where the header of a frame lies in two sectors, and one of them was lost", () => {
+  it("J2: is torn where one of the two sectors of a frame's header was lost", () => {
     const log = Buffer.from(newer)
     older.copy(log, frameAt(2), frameAt(2), frameAt(3))
     // The older frame's page count says commit, and the rest is of the transaction that was torn.

@@ -43,11 +43,11 @@ const append = (
     journal.events.append(1, batchOf(actor, writer, expected, bodies, tags), [])
   })
 
-const tagged = (journal: OpenJournal, tag: string, after = 0) => [
-  ...journal.events
-    .tagged({ tag, after, upTo: Number.MAX_SAFE_INTEGER, limit: 1000 })
-    .events.filter((_, index) => index % 5 === 0)
-]
+const tagged = (journal: OpenJournal, tag: string, after = 0) => {
+  const read = { tag, after, upTo: Number.MAX_SAFE_INTEGER, limit: 1000 }
+  const { events } = journal.events.tagged(read)
+  return Array.from(events.filter((_, index) => index % 5 === 0))
+}
 
 const prune = (journal: OpenJournal, actor: string, writer: number, eventsTo: number) => {
   let isDone = false
@@ -125,6 +125,28 @@ describe("the entry of an actor", () => {
       const error = "error" in result ? result.error : JSON.stringify(result.content)
       assert.include(error, "the entry of the actor has a wrong checksum", column)
     }
+  })
+})
+
+describe("an entry of an actor that the disk did not store", () => {
+  it("S8: is noticed, since it is older than the index of the actor's events", () => {
+    const file = freshFile()
+    const alter = (sql: string) => {
+      const database = new DatabaseSync(file)
+      database.exec(sql)
+      database.close()
+    }
+    for (const expected of [0, 3]) {
+      const journal = open(file)
+      append(journal, "a", claim(journal, "a"), expected, 3)
+      transact(journal, () => journal.events.settleAll())
+      journal.file.close()
+      if (expected === 0) alter("CREATE TABLE old AS SELECT * FROM actors")
+    }
+    alter("DELETE FROM actors; INSERT INTO actors SELECT * FROM old")
+    const result = inspect(file, ["a"], [])
+    const error = "error" in result ? result.error : JSON.stringify(result.content)
+    assert.include(error, "the entry of the actor is older than its index")
   })
 })
 

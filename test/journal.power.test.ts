@@ -6,28 +6,23 @@
  * built: nothing of what is not synced, all of it, and random choices sector by sector and name by
  * name (POWER_STATES of them, drawn from POWER_SEED). Each is opened and read.
  */
-import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { fileURLToPath } from "node:url"
 import { afterAll, assert, beforeAll, it } from "@effect/vitest"
-import { type Content, inspect, open } from "./fixtures/journalContent.ts"
-import { type Call, type Chance, Disk, parseTrace } from "./fixtures/powerLoss.ts"
+import { compile, note, offence, openFiles, record } from "./fixtures/diskRun.ts"
+import { open } from "./fixtures/journalContent.ts"
+import { type Call, type Chance, Disk } from "./fixtures/powerLoss.ts"
 import { peer } from "./peers.ts"
 
 const statesPerCall = Number(process.env["POWER_STATES"] ?? 4)
 const seed = Number(process.env["POWER_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
 
-const fixture = (name: string) => fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url))
 const place = process.platform === "linux" ? "/dev/shm" : tmpdir()
 const directory = mkdtempSync(join(place, "handfast-"))
 afterAll(() => rmSync(directory, { recursive: true }))
-
-const library = join(directory, "diskTrace.so")
-const actors = ["alpha", "beta"]
 
 /** A repeatable source of numbers below 1. */
 const random = (seed: number) => () => {
@@ -35,23 +30,6 @@ const random = (seed: number) => () => {
   let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed)
   mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
   return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-}
-
-/** Runs the writer on a file, and returns what it did to the disk. */
-const record = (folder: string, rounds: number, characters: number): ReadonlyArray<Call> => {
-  const trace = `${folder}.trace`
-  const args = [fixture("powerLossWriter.ts"), join(folder, "j.db"), `${rounds}`, `${characters}`]
-  const writer = spawnSync(process.execPath, args, {
-    encoding: "utf8",
-    env: {
-      ...process.env,
-      LD_PRELOAD: library,
-      DISK_TRACE: trace,
-      DISK_TRACE_FOLDER: folder
-    }
-  })
-  assert.strictEqual(writer.status, 0, writer.stderr)
-  return parseTrace(readFileSync(trace))
 }
 
 /** Nothing, everything, or a random choice: of mostly old, mostly new or any states. */
@@ -66,26 +44,6 @@ const chances = (next: () => number): ReadonlyArray<Chance> => [
     }
   })
 ]
-
-const bodyOf = (actor: string, seq: number, characters: number) =>
-  JSON.stringify(`${actor} ${seq} ${"x".repeat(characters)}`)
-
-/** Why a content breaks a promise, if it does. */
-const offence = (content: Content, stored: ReadonlyMap<string, number>, characters: number) => {
-  for (const [index, { actor, last, rows }] of content.histories.entries()) {
-    const acknowledged = stored.get(actor) ?? 0
-    if (last < acknowledged) return `${actor} ends at ${last}, ${acknowledged} was acknowledged`
-    const first = last - rows.length + 1
-    for (const [place, row] of rows.entries()) {
-      const end = `${actor} ${first + place} ${bodyOf(actor, first + place, characters)}`
-      if (!row.endsWith(end)) return `${actor}: event ${first + place} is ${row.slice(0, 80)}`
-    }
-    const snapshot = content.snapshots[index]?.seq ?? 0
-    if (snapshot > last) return `${actor} has a snapshot of ${snapshot}, it ends at ${last}`
-    if (first > snapshot + 1) return `${actor}: events before ${first} are gone, and no snapshot`
-  }
-  return undefined
-}
 
 interface Run {
   readonly folder: string
@@ -104,10 +62,7 @@ const lose = ({ before, calls, characters, folder, isTried }: Run) => {
   const seen = new Set<string>()
   for (const [index, call] of calls.entries()) {
     disk.play(call)
-    if (call.kind === "M") {
-      const [actor = "", last] = call.bytes.toString().split(" ")
-      stored.set(actor, Number(last))
-    }
+    if (call.kind === "M") note(stored, call)
     if (!isTried(call, index)) continue
     for (const chance of chances(next)) {
       const files = disk.lose(chance)
@@ -116,7 +71,8 @@ const lose = ({ before, calls, characters, folder, isTried }: Run) => {
       const digest = hash.digest("hex")
       if (seen.has(digest)) continue
       seen.add(digest)
-      const wrong = offenceOf(files, `${folder}.state`, stored, characters)
+      const result = openFiles(files, `${folder}.state`)
+      const wrong = "error" in result ? result.error : offence(result.content, stored, characters)
       const left = [...files].map(([name, content]) => `${name}: ${content.length}`)
       const where = `call ${index} (${call.kind} ${call.path}), ${left}, POWER_SEED=${seed}`
       if (wrong !== undefined) assert.fail(`${wrong}; ${where}`)
@@ -125,25 +81,11 @@ const lose = ({ before, calls, characters, folder, isTried }: Run) => {
   return seen.size
 }
 
-/** Opens the files of a disk, and tells why what they hold breaks a promise, if it does. */
-const offenceOf = (
-  files: ReadonlyMap<string, Buffer>,
-  folder: string,
-  stored: ReadonlyMap<string, number>,
-  characters: number
-) => {
-  rmSync(folder, { recursive: true, force: true })
-  mkdirSync(folder)
-  for (const [name, content] of files) writeFileSync(folder + name, content)
-  const result = inspect(join(folder, "j.db"), actors, ["even"])
-  return "error" in result ? result.error : offence(result.content, stored, characters)
-}
-
 /** A new journal of a few events. */
 const recordNew = (): Run => {
   const folder = join(directory, "new")
   mkdirSync(folder)
-  const calls = record(folder, 4, 20)
+  const calls = record({ folder, rounds: 4, characters: 20 })
   return { folder, calls, characters: 20, before: new Map(), isTried: ({ kind }) => kind !== "H" }
 }
 
@@ -158,7 +100,7 @@ const recordCheckpoints = (): Run => {
   database.close()
   const names = readdirSync(folder).map((name) => join(folder, name))
   const before = new Map(names.map((name) => [name, readFileSync(name)] as const))
-  const calls = record(folder, 30, 20_000)
+  const calls = record({ folder, rounds: 30, characters: 20_000 })
   const isTried = ({ kind, path }: Call, index: number) => {
     if (kind === "W") return index % (path.endsWith("-wal") ? 128 : 48) === 0
     return kind !== "H" && kind !== "M"
@@ -174,9 +116,7 @@ peer("gcc", `a power loss (POWER_SEED=${seed})`, () => {
   let large: Run
   const patience = 600_000
   beforeAll(() => {
-    const args = ["-shared", "-fPIC", "-O1", "-o", library, fixture("diskTrace.c")]
-    const compiled = spawnSync("gcc", [...args, "-ldl", "-lpthread"], { encoding: "utf8" })
-    assert.strictEqual(compiled.status, 0, compiled.stderr)
+    compile(directory)
     small = recordNew()
     large = recordCheckpoints()
   }, patience)

@@ -112,6 +112,11 @@ export class ActorIndex {
     if (actorSum(actor) !== row["crc"]) {
       throw corruptEvent(name, actor.last, "the entry of the actor has a wrong checksum")
     }
+    // Both are written together, so an older entry is one whose page the disk has lost.
+    const newest = this.#findRun.get(actor.id, Number.MAX_SAFE_INTEGER)
+    if (Number(newest?.["last"] ?? 0) > actor.last) {
+      throw corruptEvent(name, actor.last, "the entry of the actor is older than its index")
+    }
     return actor
   }
 
