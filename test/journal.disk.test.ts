@@ -87,7 +87,7 @@ peer("gcc", "a disk that fails", () => {
     ["S", "-journal", EIO, "io"]
   ] as const) {
     const name = `${call === "W" ? "write" : "sync"} of ${suffix}`
-    it(`S8: a ${name} that fails (${reason}) is named, and costs nothing that was acknowledged`, () => {
+    it(`S8: a ${name} that fails (${reason}) is named, and costs nothing acknowledged`, () => {
       let failed = 0
       for (const from of [1, 2, 12]) {
         const folder = join(directory, `${call}${suffix}${errno}.${from}`)
