@@ -98,8 +98,8 @@ describe("a deletion", () => {
     append(journal, "a", a, 0, 3, ["t", "t", "u"])
     append(journal, "b", b, 0, 2, ["t"])
     assert.isTrue(prune(journal, "a", a, 2))
-    assert.deepStrictEqual(tagged(journal, "t"), [3, 4, 5])
-    assert.deepStrictEqual(tagged(journal, "u"), [3])
+    assert.deepStrictEqual(tagged(journal, "t", 2), [3, 4, 5])
+    assert.deepStrictEqual(tagged(journal, "u", 2), [3])
     const rows = journal.file.database.prepare("SELECT offset FROM tagged ORDER BY offset").all()
     assert.deepStrictEqual(
       rows.map(({ offset }) => offset),
