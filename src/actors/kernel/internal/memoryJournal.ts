@@ -1,4 +1,5 @@
 /** A journal in memory. Each operation is one synchronous step, so it is atomic by itself. */
+import assert from "node:assert/strict"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -9,6 +10,7 @@ import {
   EventsPruned,
   Fenced,
   type JournalError,
+  type NewEvent,
   type Projection,
   SequenceConflict,
   type StoredEvent,
@@ -21,7 +23,12 @@ import { direct } from "./direct.ts"
 interface History {
   writer: number
   last: number
-  events: Array<StoredEvent>
+  /** Sequence number of the newest deleted event: the one before the first of `events`. */
+  pruned: number
+  /** As they were appended; an object more for each would be a fifth of an append. */
+  events: Array<NewEvent>
+  /** The offset of each of `events`. */
+  offsets: Array<number>
   snapshots: ReadonlyArray<StoredSnapshot>
 }
 
@@ -39,11 +46,19 @@ interface Memory {
 const historyOf = ({ histories }: Memory, actor: string): History => {
   let history = histories.get(actor)
   if (history === undefined) {
-    history = { writer: 0, last: 0, events: none, snapshots: none }
+    history = { writer: 0, last: 0, pruned: 0, events: none, offsets: none, snapshots: none }
     histories.set(actor, history)
   }
   return history
 }
+
+/** The events of a history from an index on, as readers see them. */
+const storedFrom = (actor: string, history: History, first: number): ReadonlyArray<StoredEvent> =>
+  history.events.slice(first).map((event, index) => {
+    const offset = history.offsets[first + index]
+    assert(offset !== undefined)
+    return { ...event, actor, seq: history.pruned + first + index + 1, offset }
+  })
 
 type Changed = Exit.Exit<void, JournalError>
 
@@ -70,12 +85,15 @@ const append = (memory: Memory, request: Append): Effect.Effect<void, JournalErr
         if (history.last !== expected) {
           return Exit.fail(new SequenceConflict({ actor, expected, actual: history.last }))
         }
-        if (history.events === none) history.events = []
-        for (const { at, body, tags, type, version } of events) {
-          const seq = ++history.last
-          const offset = ++memory.offset
-          history.events.push({ type, version, body, at, tags, actor, seq, offset })
+        if (history.events === none) {
+          history.events = []
+          history.offsets = []
         }
+        for (const event of events) {
+          history.events.push(event)
+          history.offsets.push(++memory.offset)
+        }
+        history.last += events.length
         return undefined
       })
     )
@@ -83,13 +101,18 @@ const append = (memory: Memory, request: Append): Effect.Effect<void, JournalErr
 
 /** Deletes events in order, up to the first one that a projection still needs. */
 const pruneEvents = ({ projections, prunedTo }: Memory, history: History, eventsTo: number) => {
-  const isNeeded = ({ offset, tags }: StoredEvent) =>
-    projections.some(({ position, tag }) => offset > position && tags.includes(tag))
-  const end = history.events.findIndex((event) => event.seq > eventsTo || isNeeded(event))
-  const deleted = history.events.splice(0, end === -1 ? history.events.length : end)
-  for (const { offset, tags } of deleted) {
-    for (const tag of tags) prunedTo.set(tag, Math.max(offset, prunedTo.get(tag) ?? 0))
+  const wanted = history.events.slice(0, Math.max(0, eventsTo - history.pruned))
+  const offsetOf = (index: number) => history.offsets[index] ?? 0
+  const needed = wanted.findIndex(({ tags }, index) =>
+    projections.some(({ position, tag }) => offsetOf(index) > position && tags.includes(tag))
+  )
+  const count = needed === -1 ? wanted.length : needed
+  for (const [index, { tags }] of wanted.slice(0, count).entries()) {
+    for (const tag of tags) prunedTo.set(tag, Math.max(offsetOf(index), prunedTo.get(tag) ?? 0))
   }
+  history.pruned += count
+  history.events.splice(0, count)
+  history.offsets.splice(0, count)
 }
 
 const projecting = (memory: Memory): Pick<Store, "register" | "acknowledge" | "unregister"> => {
@@ -132,9 +155,12 @@ export const makeMemory = (): Store => {
       }),
     append: (request) => append(memory, request),
     read: (actor, from = 1) =>
-      Stream.suspend(() =>
-        Stream.fromIterable(historyOf(memory, actor).events.filter((event) => event.seq >= from))
-      ),
+      Stream.suspend(() => {
+        const history = historyOf(memory, actor)
+        return Stream.fromIterable(
+          storedFrom(actor, history, Math.max(0, from - history.pruned - 1))
+        )
+      }),
     saveSnapshot: (claim, snapshot) =>
       guarded(memory, claim, (history) => {
         const { actor, seq } = snapshot
@@ -161,8 +187,8 @@ export const makeMemory = (): Store => {
         const prunedTo = memory.prunedTo.get(tag) ?? 0
         if (prunedTo > after) return Stream.fail(new EventsPruned({ tag, after, prunedTo }))
         return Stream.fromIterable(
-          [...memory.histories.values()]
-            .flatMap((history) => history.events)
+          [...memory.histories]
+            .flatMap(([actor, history]) => storedFrom(actor, history, 0))
             .filter((event) => event.offset > after && event.tags.includes(tag))
             .toSorted((a, b) => a.offset - b.offset)
         )
