@@ -18,6 +18,7 @@ const Worker = Behavior.make("Worker", {
   events: Worked,
   initial: {},
   history: "none",
+  onDefect: "crash",
   decide: {
     Work: () => Decision.reply("done"),
     Crash: (): Decision.Decision<never> => {

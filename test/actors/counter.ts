@@ -27,7 +27,9 @@ export type State = typeof State.Type
 export const spec = {
   commands: [Add, AddTwice, Get, Note, Break, Hold, Resume, End],
   events: Schema.Union([Added, Noted, Broken, Held]),
-  initial: { sum: 0, notes: 0, held: false } as State
+  initial: { sum: 0, notes: 0, held: false } as State,
+  // `Break` is here to crash the actor.
+  onDefect: "crash" as const
 }
 
 const added = (n: number) => Added.make({ n })

@@ -28,6 +28,7 @@ export const worker = (log: Array<string>) =>
     commands: [Work, Crash],
     events: Worked,
     initial: { done: 0 },
+    onDefect: "crash",
     decide: {
       Work: () =>
         Decision.persist(Worked.make({})).pipe(

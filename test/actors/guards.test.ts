@@ -282,9 +282,10 @@ describe("the operator", () => {
   )
 })
 
-const Strict = Behavior.make("Strict", { ...tables, onDefect: "refuse" })
+const { onDefect: _, ...byDefault } = tables
+const Strict = Behavior.make("Strict", byDefault)
 
-describe.each(journals)("an actor that refuses what it throws at, on %s", (_, layer) => {
+describe.each(journals)("an actor that throws at a command, by default, on %s", (_, layer) => {
   it.effect("K9: fails the caller only, stores nothing of it, and goes on", () =>
     Effect.gen(function* () {
       const supervisor = yield* Supervisor.make()
@@ -340,6 +341,16 @@ describe.each(journals)("an actor that refuses what it throws at, on %s", (_, la
       const signalled = yield* Actor.spawn(Signalled, "a")
       yield* signalled.ask.Add({ n: 1 })
       assert.deepInclude(yield* signalled.ended, { reason: "crashed" })
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("K9: spends no restart of its supervisor, so its siblings live", () =>
+    Effect.gen(function* () {
+      const supervisor = yield* Supervisor.make({ restarts: { max: 1, within: "1 minute" } })
+      const strict = yield* supervisor.spawn(Strict, "a")
+      const sibling = yield* supervisor.spawn(Strict, "b")
+      for (let n = 0; n < 6; n++) yield* Effect.flip(strict.ask.Break({ how: "decide" }))
+      assert.strictEqual(yield* sibling.ask.Add({ n: 1 }), 1)
     }).pipe(Effect.provide(layer))
   )
 

@@ -113,6 +113,7 @@ const worker = (witness: Witness) =>
     commands: [Work, Crash],
     events: Schema.Union([Worked, Broke]),
     initial: { done: 0 },
+    onDefect: "crash",
     decide: {
       Work: () =>
         Decision.persist(Worked.make({})).pipe(

@@ -39,6 +39,8 @@ const spec = {
   commands: [Bake, Finish, Trip],
   events: Schema.Union([Begun, Finished]),
   initial: { begun: [] as ReadonlyArray<string>, done: 0 },
+  // `Trip` is here to crash the actor.
+  onDefect: "crash" as const,
   limits: { waiting: 3 }
 }
 type State = typeof spec.initial

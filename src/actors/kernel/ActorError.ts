@@ -26,9 +26,9 @@ export class MailboxFull extends Schema.TaggedError<MailboxFull>()("MailboxFull"
  * The actor ended, or it crashed while it worked on this message, or threw at it and goes on.
  *
  * With `outcome: "not-run"` the command had no effect. With `"unknown"` it was being stored
- * when the journal or the process failed, so it may or may not be in the history. The reason
- * `"defect"` comes only from a behavior that says `onDefect: "refuse"`: the message is refused and
- * the actor lives.
+ * when the journal or the process failed, so it may or may not be in the history. With the reason
+ * `"defect"` the command was refused and the actor lives, unless its behavior says
+ * `onDefect: "crash"`.
  *
  * @category errors
  * @since 0.1.0

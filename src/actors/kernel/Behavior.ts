@@ -234,13 +234,14 @@ export interface Spec<
   readonly writtenBehind?: ReadonlyArray<Events["Type"]["_tag"]>
   /**
    * What becomes of a command whose `decide` throws, or whose events cannot be evolved or encoded.
-   * `"crash"` (the default) ends the generation, since a state that leads to a defect may be wrong
-   * itself. `"refuse"` only fails the caller, with `Stopped` and the reason `"defect"`, and the
-   * actor goes on: deciding has no effects, so nothing of the command is left. It is for commands
-   * from outside, where a few malformed ones would use up the supervisor's restarts and end its
-   * other children. Signals and `reconcile` always crash.
+   * `"refuse"` (the default) only fails the caller, with `Stopped` and the reason `"defect"`, and
+   * the actor goes on: deciding has no effects, so nothing of the command is left, and the state is
+   * still the fold of the stored events. A restart would replay that same state, cure nothing, and
+   * spend the supervisor's restarts, so that a few malformed commands ended its other children.
+   * `"crash"` ends the generation: for a behavior that keeps something in its closures, or without
+   * a history, whose state a restart does reset. Signals and `reconcile` always crash.
    */
-  readonly onDefect?: "crash" | "refuse"
+  readonly onDefect?: "refuse" | "crash"
   /** Labels for projections. */
   readonly tags?: (event: Events["Type"]) => ReadonlyArray<string>
   /**

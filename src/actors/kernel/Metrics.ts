@@ -28,7 +28,7 @@ export const droppedMessages = Metric.counter("handfast_actor_dropped_messages_t
 })
 
 /**
- * Commands that the actor threw at, under `onDefect: "refuse"`.
+ * Commands that the actor threw at and refused: see `onDefect` of a behavior.
  *
  * @category metrics
  * @since 0.1.0

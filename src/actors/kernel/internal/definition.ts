@@ -93,7 +93,7 @@ export const define = (name: string, spec: AnySpec): Definition => ({
   reconcile: spec.reconcile as Definition["reconcile"],
   start: spec.start,
   durable: spec.history !== "none",
-  refusesDefects: spec.onDefect === "refuse",
+  refusesDefects: spec.onDefect !== "crash",
   observed:
     spec.react !== undefined || spec.epoch !== undefined || spec.snapshot?.when !== undefined,
   codec: makeEventCodec(spec.events, spec.upcasts ?? [], spec.tags),
