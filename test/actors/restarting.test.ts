@@ -155,12 +155,12 @@ describe("a step of a supervisor", () => {
     })
   }
 
-  const fresh = (crashedAt: number | undefined) => {
-    const { order } = step(rules, running, crash(20_000, { crashedAt }))
+  const fresh = (restartAt: number | undefined) => {
+    const { order } = step(rules, running, crash(20_000, { restartAt }))
     return order._tag === "Restart" && order.freshBackoff
   }
 
-  it("begins a child's backoff anew after a window without a crash of that child", () => {
+  it("begins a child's backoff anew after a quiet window from its restart on", () => {
     assert.deepStrictEqual([undefined, 10_000, 10_001].map(fresh), [true, true, false])
   })
 })

@@ -127,6 +127,27 @@ describe("limits", () => {
     }).pipe(Effect.provide(Journal.layerMemory))
   )
 
+  it.effect("a backoff longer than the window goes on growing", () =>
+    Effect.gen(function* () {
+      const { b, log } = yield* family({
+        restarts: { max: 1, within: "1 second" },
+        backoff: Schedule.exponential("2 seconds")
+      })
+      yield* Effect.exit(b.ask.Crash())
+      yield* pass("2 seconds")
+      assert.strictEqual(log.at(-1), "acquire b2")
+      yield* Effect.exit(b.ask.Crash())
+      yield* pass(3999)
+      assert.strictEqual(log.at(-1), "release b2")
+      yield* pass(1)
+      assert.strictEqual(log.at(-1), "acquire b3")
+      yield* pass("1 second")
+      yield* Effect.exit(b.ask.Crash())
+      yield* pass("2 seconds")
+      assert.strictEqual(log.at(-1), "acquire b4")
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
   it.effect("a schedule that ends is the end of restarting", () =>
     Effect.gen(function* () {
       const { b, supervisor } = yield* family({ backoff: Schedule.recurs(1) })

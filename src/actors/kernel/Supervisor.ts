@@ -51,8 +51,8 @@ export interface Options {
    */
   readonly journalOutage?: Duration.Input
   /**
-   * How long to wait before a restart, for each child: its schedule begins anew after a window
-   * without a crash. When it ends, the supervisor fails. Default: 100 milliseconds, doubled each
+   * How long to wait before a restart, for each child: its schedule begins anew when there was no
+   * crash for a window after the restart. When it ends, the supervisor fails. Default: 100 milliseconds, doubled each
    * time up to 5 seconds, with jitter.
    */
   readonly backoff?: Schedule.Schedule<unknown, Cause.Cause<unknown>>

@@ -21,11 +21,14 @@ export interface ChildRecord {
   readonly restarting: boolean
   /** Crashes of generations up to this one are dealt with. */
   readonly condemned: number
-  /** When the newest crash that counted was, in milliseconds; `undefined` before the first. */
-  readonly crashedAt: number | undefined
+  /**
+   * When the backoff of the newest crash that counted is over, in milliseconds; `undefined` before
+   * the first.
+   */
+  readonly restartAt: number | undefined
 }
 
-export const newRecord: ChildRecord = { restarting: false, condemned: 0, crashedAt: undefined }
+export const newRecord: ChildRecord = { restarting: false, condemned: 0, restartAt: undefined }
 
 export interface Rules {
   /** How long one outage of the journal may last. */
@@ -113,7 +116,8 @@ const crashed = (
 ): Step => {
   if (record.restarting || generation <= record.condemned) return nothing(state)
   const { withinMillis } = state.budget
-  const quiet = record.crashedAt === undefined || record.crashedAt <= at - withinMillis
+  // From the restart on: a backoff longer than the window is not a quiet time.
+  const quiet = record.restartAt === undefined || record.restartAt <= at - withinMillis
   const restart: Order = { _tag: "Restart", freshBackoff: quiet }
   if (source === "journal") {
     const outage = countFailure(state.outage, at, withinMillis)

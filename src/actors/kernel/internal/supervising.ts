@@ -187,7 +187,6 @@ export class Supervision implements Child<never> {
     const order = this.#decide({ _tag: "Crashed", record: child.record, generation, source, at })
     if (order._tag === "GiveUp") return this.#giveUp(child, cause, order)
     if (order._tag !== "Restart") return Effect.void
-    child.record = { ...child.record, crashedAt: at }
     const affected = affectedBy(this.settings.strategy, this.children.values(), child)
     for (const other of affected) other.record = { ...other.record, restarting: true }
     const withoutBackoff = (why: Cause.Cause<unknown>) => {
@@ -213,6 +212,7 @@ export class Supervision implements Child<never> {
       const next = known ?? (yield* Schedule.toStep(this.settings.backoff))
       child.backoff = next
       const [, delay] = yield* next(at, cause)
+      child.record = { ...child.record, restartAt: at + Duration.toMillis(delay) }
       yield* Effect.logWarning("restarting after a crash", cause).pipe(
         Effect.annotateLogs({ child: child.name, delay: Duration.format(delay) })
       )
