@@ -14,8 +14,8 @@ const journal = makeMemory()
 const process = (instance: number) => Context.make(Epochs, new EpochSource(instance))
 const here = process(1)
 
-const cellOf = (context: Context.Context<never>, phase: Cell["phase"] = "ready") =>
-  ({ context, definition: { name: "Worker" }, id: "a", journal, phase }) as Cell
+const cellOf = (context: Context.Context<never>) =>
+  ({ context, definition: { name: "Worker" }, id: "a", journal }) as Cell
 
 describe("an address (K10)", () => {
   it("is held until its holder frees it, and by no other cell", () => {
@@ -34,13 +34,5 @@ describe("an address (K10)", () => {
     assert.isUndefined(takeAddress(first))
     assert.isUndefined(takeAddress(second))
     freeAddress(first)
-  })
-
-  it("passes on from what has ended, which frees it no more", () => {
-    const [ended, second] = [cellOf(here, "ended"), cellOf(here)]
-    assert.isUndefined(takeAddress(ended))
-    assert.isUndefined(takeAddress(second))
-    freeAddress(ended)
-    assert.strictEqual(takeAddress(cellOf(here)), second)
   })
 })

@@ -26,7 +26,7 @@ import { lifeWith } from "./internal/life.ts"
 import { newestState, recover } from "./internal/recovering.ts"
 import { endFailed, endingOf, endWith, onEnd } from "./internal/releasing.ts"
 import type { RecoveryError } from "./internal/restoring.ts"
-import { freeAddress, takeAddress } from "./internal/running.ts"
+import { takeAddress } from "./internal/running.ts"
 import type { Sent } from "./internal/sending.ts"
 import { withoutSpan } from "./internal/tracing.ts"
 import { Journal } from "./Journal.ts"
@@ -251,8 +251,10 @@ export const makeCell = Effect.fnUntraced(function* <R>(
   const journal = definition.durable ? Context.getOption(context, Journal) : Option.none()
   const lifetime = yield* Scope.fork(Context.get(context, Scope.Scope))
   const cell = new Cell(definition, id, context, Option.getOrUndefined(journal), life, lifetime)
+  // First, so that an interruption at any moment ends the cell and frees its address.
+  const release = endWith(cell, { reason: "released", detail: "" })
+  yield* Scope.addFinalizer(lifetime, release)
   yield* Effect.onError(settle(cell), () => Scope.close(lifetime, Exit.void))
-  yield* Scope.addFinalizerExit(lifetime, () => release(cell))
   return cell
 })
 
@@ -264,12 +266,6 @@ const settle = (cell: Cell): Effect.Effect<void, AlreadyRunning> =>
     if (holder.closing || doomed.has(holder)) return Effect.andThen(awaitEnd(holder), settle(cell))
     return Effect.fail(new AlreadyRunning({ actor: cell.address }))
   })
-
-const release = (cell: Cell) =>
-  Effect.ensuring(
-    endWith(cell, { reason: "released", detail: "" }),
-    Effect.sync(() => freeAddress(cell))
-  )
 
 /** What a user holds of a cell. */
 export const reference = <State, Commands extends Rpc.Any, Event>(

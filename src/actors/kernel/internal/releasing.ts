@@ -19,6 +19,7 @@ import {
   isPausing,
   transition
 } from "./cell.ts"
+import { freeAddress } from "./running.ts"
 import { wake } from "./sending.ts"
 
 /** Whether another writer took over the history: then this actor must never write again. */
@@ -138,6 +139,7 @@ export const end = (cell: Cell, ending: Ending): void => {
 
 const over = (cell: Cell): void => {
   transition(cell, "ended")
+  freeAddress(cell)
   const told = cell.onEnd
   cell.onEnd = undefined
   for (const tell of told ?? []) tell()

@@ -25,7 +25,7 @@ const actorsOf = (context: Context.Context<never>, journal: Store): Actors => {
   return actors
 }
 
-/** Takes the address of a cell, unless one that has not ended has it: then returns that one. */
+/** Takes the address of a cell, unless another one has it: then returns that one. */
 export const takeAddress = (cell: Cell): Cell | undefined => {
   if (cell.journal === undefined) return undefined
   const actors = actorsOf(cell.context, cell.journal)
@@ -33,12 +33,12 @@ export const takeAddress = (cell: Cell): Cell | undefined => {
   let ids = actors.get(name)
   if (ids === undefined) actors.set(name, (ids = new Map()))
   const holder = ids.get(cell.id)
-  if (holder !== undefined && holder.phase !== "ended") return holder
+  if (holder !== undefined) return holder
   ids.set(cell.id, cell)
   return undefined
 }
 
-/** Frees the address of a cell that has ended. */
+/** Frees the address of a cell that has ended, if it had it. */
 export const freeAddress = (cell: Cell): void => {
   if (cell.journal === undefined) return
   const ids = actorsOf(cell.context, cell.journal).get(cell.definition.name)
