@@ -506,6 +506,46 @@ describe("what is left", () => {
     }).pipe(Effect.provide(Journal.layerMemory))
   )
 
+  it.effect("K11: a failed spawn leaves nothing in its supervisor", () =>
+    Effect.gen(function* () {
+      const { state, store } = yield* breakable
+      const supervisor = yield* Supervisor.make()
+      const before = finalizers(scopeOf(supervisor))
+      const spawn = supervisor.spawn(worker([]), "a").pipe(Effect.provideService(Journal, store))
+      state.broken = "io"
+      assert.strictEqual((yield* Effect.flip(spawn))._tag, "StorageFailed")
+      yield* pass(0)
+      assert.strictEqual(supervisor["~handfast/actors/Supervisor"].children.size, 0)
+      assert.strictEqual(finalizers(scopeOf(supervisor)), before)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("K11: the Scope ends supervision before the children, so none is restarted", () =>
+    Effect.gen(function* () {
+      let starts = 0
+      const crashing = Effect.andThen(
+        Effect.sync(() => starts++),
+        Effect.andThen(Effect.sleep("500 millis"), Effect.fail("crash"))
+      )
+      const program = Effect.gen(function* () {
+        const supervisor = yield* Supervisor.make({ backoff: immediately })
+        yield* supervisor.run("crashes while the other one is released", crashing)
+        yield* supervisor.run(
+          "slow",
+          Effect.andThen(
+            Effect.addFinalizer(() => Effect.sleep("1 second")),
+            Effect.never
+          )
+        )
+      })
+      const fiber = yield* Effect.forkChild(Effect.scoped(program), { startImmediately: true })
+      yield* pass("500 millis")
+      yield* pass("500 millis")
+      yield* Fiber.join(fiber)
+      assert.strictEqual(starts, 1)
+    })
+  )
+
   it.effect("K11: the Scope waits for a run that is just ending", () =>
     Effect.gen(function* () {
       let released = false
