@@ -127,6 +127,24 @@ describe("limits", () => {
     }).pipe(Effect.provide(Journal.layerMemory))
   )
 
+  it.effect("a budget of each child: one that spends it ends alone, and may come back", () =>
+    Effect.gen(function* () {
+      const restarts = { max: 2, within: "1 hour", per: "child" } as const
+      const { a, b, log, supervisor, Worker } = yield* family({ restarts })
+      for (let n = 0; n < 3; n++) {
+        yield* crash(b)
+        if (n < 2) yield* crash(a)
+      }
+      assert.deepInclude(yield* b.ended, { reason: "crashed" })
+      assert.include((yield* b.ended).detail, "crashed again after 2 restarts")
+      assert.strictEqual(log.filter((line) => line.startsWith("acquire")).length, 4)
+      assert.strictEqual(yield* a.ask.Work(), 1)
+      const again = yield* supervisor.spawn(Worker, "b")
+      yield* crash(again)
+      assert.strictEqual(yield* again.ask.Work(), 1)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
   it.effect("a backoff longer than the window goes on growing", () =>
     Effect.gen(function* () {
       const { b, log } = yield* family({

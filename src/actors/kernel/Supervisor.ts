@@ -41,8 +41,17 @@ export interface Options {
    * How many crashes are answered with a restart within a window of monotonic time. Children that
    * crash while a restart of them is under way are not counted again. Default 5 within 10 seconds:
    * a fault that outlives five restarts is not one that restarting cures.
+   *
+   * With `per: "child"` each child has a budget, and an outage of the journal, of its own. One that
+   * has spent it ends alone, with an error log, and may be spawned again; the supervisor never gives
+   * up. It is for many children that have nothing to do with each other, of which a few may always
+   * be failing. Default `"supervisor"`.
    */
-  readonly restarts?: { readonly max: number; readonly within: Duration.Input }
+  readonly restarts?: {
+    readonly max: number
+    readonly within: Duration.Input
+    readonly per?: "supervisor" | "child"
+  }
   /**
    * How long the journal may keep failing before the supervisor gives up. Such a failure crashes
    * every actor that writes and is cured by none of them, so it is not counted in `restarts`; it
@@ -96,6 +105,8 @@ const defaultBackoff = Schedule.jittered(
   Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])
 )
 
+const defaultRestarts: NonNullable<Options["restarts"]> = { max: 5, within: "10 seconds" }
+
 const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
 
 /**
@@ -108,12 +119,13 @@ const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fro
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<Supervisor, never, Scope.Scope> {
-  const { max, within } = options.restarts ?? { max: 5, within: "10 seconds" }
+  const { max, per = "supervisor", within } = options.restarts ?? defaultRestarts
   const parent = options.parent?.["~handfast/actors/Supervisor"]
   const { children, lifetime } = yield* scopes(parent)
   const settings = {
     strategy: options.strategy ?? "one-for-one",
     max,
+    per,
     withinMillis: millis(within),
     outageMillis: millis(options.journalOutage ?? "1 minute"),
     backoff: options.backoff ?? defaultBackoff,

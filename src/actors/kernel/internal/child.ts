@@ -5,7 +5,7 @@ import type * as Effect from "effect/Effect"
 import type * as Pull from "effect/Pull"
 import { StorageFailed } from "../../../schema/JournalRecord.ts"
 import type { RestartsExhausted } from "../ActorError.ts"
-import type { ChildRecord } from "./restarting.ts"
+import type { ChildRecord, SupervisorState } from "./restarting.ts"
 
 /** What can be supervised. It begins halted. */
 export interface Child<E = unknown> {
@@ -15,6 +15,8 @@ export interface Child<E = unknown> {
   /** Rises when a generation begins, never while the child is halted. */
   readonly generation: number
   record: ChildRecord
+  /** Its budget, once it has crashed, where each child has one. */
+  account: SupervisorState | undefined
   /** The backoff of this child's crashes. */
   backoff: BackoffStep | undefined
   /** Begins a generation at once, unless it has ended; the effect waits until it is ready. */

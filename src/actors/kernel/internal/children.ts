@@ -19,6 +19,7 @@ import type { Supervision } from "./supervising.ts"
 export class SupervisedActor implements Child<RecoveryError> {
   readonly subject: Cell
   record = newRecord
+  account: Child["account"] = undefined
   backoff: Child["backoff"] = undefined
 
   constructor(cell: Cell, supervision: Supervision) {
@@ -78,6 +79,7 @@ export class SupervisedRun implements Child<never> {
   readonly name: string
   generation = 0
   record = newRecord
+  account: Child["account"] = undefined
   backoff: Child["backoff"] = undefined
   readonly #start: (scope: Scope.Scope) => Fiber.Fiber<unknown, unknown>
   readonly #supervision: Supervision

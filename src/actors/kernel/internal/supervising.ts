@@ -35,6 +35,7 @@ import {
 export interface Settings {
   readonly strategy: Strategy
   readonly max: number
+  readonly per: "supervisor" | "child"
   readonly withinMillis: number
   readonly outageMillis: number
   readonly backoff: Schedule.Schedule<unknown, Cause.Cause<unknown>>
@@ -50,6 +51,7 @@ export class Supervision implements Child<never> {
   readonly settings: Settings
   generation = 0
   record = newRecord
+  account: SupervisorState | undefined = undefined
   backoff: BackoffStep | undefined = undefined
   /** By what reports their crashes, in the order of their start. */
   readonly children = new Map<object, Child>()
@@ -154,6 +156,17 @@ export class Supervision implements Child<never> {
     return order
   }
 
+  /** Decides about a crash by the budget that it is counted in. */
+  #decideAbout(child: Child, input: Input): Order {
+    const { max, per, withinMillis } = this.settings
+    if (per === "supervisor" || this.#state.phase !== "running") return this.#decide(input)
+    const budget = { max, withinMillis, spent: [] }
+    const account = child.account ?? { phase: "running", budget, outage: undefined }
+    const { order, state } = step(this.settings, account, input)
+    child.account = state
+    return order
+  }
+
   #refuse(reason: SupervisorStopped["reason"], detail: string): void {
     this.#stopped = new SupervisorStopped({ reason, detail })
     this.#begun.openUnsafe()
@@ -184,13 +197,15 @@ export class Supervision implements Child<never> {
     const child = this.children.get(subject)
     if (child === undefined) return Effect.void
     const source = isOutage(cause) ? "journal" : "child"
-    const order = this.#decide({ _tag: "Crashed", record: child.record, generation, source, at })
+    const { record } = child
+    const crash: Input = { _tag: "Crashed", record, generation, source, at }
+    const order = this.#decideAbout(child, crash)
     if (order._tag === "GiveUp") return this.#giveUp(child, cause, order)
     if (order._tag !== "Restart") return Effect.void
     const affected = affectedBy(this.settings.strategy, this.children.values(), child)
     for (const other of affected) other.record = { ...other.record, restarting: true }
     const withoutBackoff = (why: Cause.Cause<unknown>) => {
-      const order = this.#decide({ _tag: "BackoffEnded" })
+      const order = this.#decideAbout(child, { _tag: "BackoffEnded" })
       return order._tag === "GiveUp" ? this.#giveUp(child, why, order) : Effect.void
     }
     return this.#delay(child, cause, at, order.freshBackoff).pipe(
@@ -255,7 +270,7 @@ export class Supervision implements Child<never> {
     cause: Cause.Cause<unknown>,
     { restarts, withinMillis }: Extract<Order, { readonly _tag: "GiveUp" }>
   ): Effect.Effect<void> {
-    const { parent } = this.settings
+    const { parent, per } = this.settings
     const lastFailure = Cause.pretty(cause)
     const failure = new RestartsExhausted({
       child: child.name,
@@ -263,6 +278,12 @@ export class Supervision implements Child<never> {
       withinMillis,
       lastFailure
     })
+    if (per === "child") {
+      return Effect.logError("a child has spent its restarts and ends", cause).pipe(
+        Effect.annotateLogs({ child: child.name, restarts, withinMillis }),
+        Effect.andThen(Effect.sync(() => void this.#fork(child.end(failure))))
+      )
+    }
     if (parent !== undefined) {
       this.#refuse("gave-up", failure.message)
       return Effect.sync(() => parent.crashed(this, this.generation, Cause.fail(failure)))
