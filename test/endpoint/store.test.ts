@@ -4,6 +4,8 @@
  */
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { makeMemory } from "../../src/actors/kernel/internal/memoryJournal.ts"
+import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { SimFabric } from "../../src/native/sim/SimFabric.ts"
 import { SendRequest } from "../../src/native/verbs/WorkRequest.ts"
 import { Faults } from "../../src/testing/index.ts"
@@ -122,6 +124,40 @@ describe("R19 a peer whose endpoint was evicted", () => {
       yield* Effect.sleep("10 millis")
       const states = yield* Effect.forEach(stores, (store) => store.stateOf(pathOf("a")))
       assert.deepStrictEqual(states.map(({ _tag }) => _tag).toSorted(), ["Idle", "Ready"])
+    })
+  )
+})
+
+describe("an endpoint that keeps crashing", () => {
+  it.sim("ends alone, and is made anew when it is wanted again", { seeds: 3 }, () =>
+    Effect.gen(function* () {
+      yield* Faults.heal
+      const fabric = yield* SimFabric.make()
+      const network = new SimHandshakes()
+      const make = (host: string) =>
+        card(network, host).pipe(Effect.provide(onHost(fabric, network, host)))
+      yield* Effect.all([make("p"), make("q")])
+      let isBroken = true
+      const memory = makeMemory()
+      const journal = Journal.of({
+        ...memory,
+        append: (request) =>
+          isBroken && request.actor.endsWith(pathOf("q"))
+            ? Effect.die("broken")
+            : memory.append(request)
+      })
+      const { store } = yield* card(network, "a").pipe(
+        Effect.provideService(Journal, journal),
+        Effect.provide(onHost(fabric, network, "a"))
+      )
+      for (let n = 0; n < 12; n++) {
+        yield* Effect.flip(store.open(pathOf("q")))
+        yield* Effect.sleep("300 millis")
+      }
+      assert.isTrue((yield* store.open(pathOf("p"))).isOpen)
+      isBroken = false
+      assert.strictEqual((yield* store.stateOf(pathOf("q")))._tag, "Idle")
+      assert.isTrue((yield* store.open(pathOf("q"))).isOpen)
     })
   )
 })

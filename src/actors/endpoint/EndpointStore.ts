@@ -30,6 +30,7 @@ import {
 import { Defects } from "./internal/defects.ts"
 import type { Link } from "./internal/link.ts"
 import { type Leaving, makeLeaving } from "./internal/leaving.ts"
+import { hasEnded, type Place, spawnedAt, type Spawning } from "./internal/places.ts"
 import { watch } from "./internal/watching.ts"
 import type { Nic } from "./Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
@@ -103,20 +104,7 @@ export interface EndpointStore extends Reception {
   readonly size: number
 }
 
-interface Place {
-  /** Spawns the actor; everybody who wants the endpoint waits for the same spawning. */
-  readonly spawning: Spawning
-  link: Link | undefined
-}
-
-type Spawning = Fiber.Fiber<Endpoint.Endpoint, Supervisor.SpawnError>
 type Spawn = (peer: string, after: Effect.Effect<void>) => Spawning
-
-/** The endpoint, if it has been spawned. */
-const spawnedAt = ({ spawning }: Place): Endpoint.Endpoint | undefined => {
-  const exit = spawning.pollUnsafe()
-  return exit !== undefined && Exit.isSuccess(exit) ? exit.value : undefined
-}
 
 /** Defaults of `capacity` and `retiring`. */
 const [MOST_ENDPOINTS, MOST_RETIRING] = [65_536, 64]
@@ -165,7 +153,7 @@ class Store implements EndpointStore {
   stateOf(peer: string): Effect.Effect<State> {
     return Effect.suspend(() => {
       const place = this.#places.get(peer)
-      if (place === undefined) return Effect.succeed(initial)
+      if (place === undefined || hasEnded(place)) return Effect.succeed(initial)
       return Effect.orElseSucceed(
         Effect.flatMap(Fiber.join(place.spawning), ({ state }) => state),
         () => initial
@@ -242,10 +230,11 @@ class Store implements EndpointStore {
   #find(peer: string): Effect.Effect<Place, StoreFull> {
     return Effect.suspend(() => {
       const found = this.#places.get(peer)
-      if (found !== undefined) {
+      if (found !== undefined && !hasEnded(found)) {
         this.#order.touch(peer)
         return Effect.succeed(found)
       }
+      if (found !== undefined) this.#drop(peer)
       const limit = this.#capacity
       if (this.#places.size < limit) return Effect.succeed(this.#add(peer))
       const full = new StoreFull({ card: this.#options.nic.path, limit })
@@ -262,12 +251,14 @@ class Store implements EndpointStore {
     this.#places.set(peer, place)
     this.#order.add(peer)
     place.spawning.addObserver((exit) => {
-      if (Exit.isFailure(exit) && this.#places.get(peer) === place) {
-        this.#places.delete(peer)
-        this.#order.remove(peer)
-      }
+      if (Exit.isFailure(exit) && this.#places.get(peer) === place) this.#drop(peer)
     })
     return place
+  }
+
+  #drop(peer: string): void {
+    this.#places.delete(peer)
+    this.#order.remove(peer)
   }
 
   /** Only an endpoint that is neither connecting nor in use may go. */
@@ -328,7 +319,9 @@ export const make = Effect.fnUntraced(function* (
   const handshakes = yield* Handshakes
   const leaving = yield* makeLeaving(handshakes)
   // A Scope of their own, so that endpoints end after the farewells, whenever they began.
-  const supervisor = yield* Scope.provide(Supervisor.make(), yield* Scope.fork(scope))
+  // One bad peer must not end the endpoints of all others, and the store never refuses for good.
+  const restarts = { max: 5, within: "10 seconds", per: "child" } as const
+  const supervisor = yield* Scope.provide(Supervisor.make({ restarts }), yield* Scope.fork(scope))
   const rules = { ...Endpoint.defaults, ...options.rules, path: nic.path }
   const onLink = (link: Link): void => store.onLink(link)
   const behavior = Endpoint.make(

@@ -116,7 +116,8 @@ export class TransferEngine extends Context.Service<
 
   /**
    * An engine that keeps durable transfers in the journal, and takes up again what another life of
-   * it has left. `name` is what its history is called.
+   * it has left. `name` is what its history is called. When their actor has spent its restarts,
+   * durable transfers fail with `Stopped` until the layer is built anew; others go on.
    *
    * @since 0.1.0
    */
