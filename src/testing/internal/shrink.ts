@@ -55,6 +55,20 @@ const reduceList = Effect.fnUntraced(function* <A>(
   return rest
 })
 
+/** The list with the first simpler form of one element that still fails. */
+const simplifyAt = Effect.fnUntraced(function* <A>(
+  list: ReadonlyArray<A>,
+  index: number,
+  forms: (element: A) => ReadonlyArray<A>,
+  fails: (rest: ReadonlyArray<A>) => Effect.Effect<boolean>
+) {
+  for (const form of forms(list[index]!)) {
+    const candidate = list.with(index, form)
+    if (yield* fails(candidate)) return candidate
+  }
+  return undefined
+})
+
 /** Replaces each element by the first simpler form that still fails, again and again. */
 const simplifyList = Effect.fnUntraced(function* <A>(
   list: ReadonlyArray<A>,
@@ -63,14 +77,10 @@ const simplifyList = Effect.fnUntraced(function* <A>(
 ) {
   let simplified = list
   for (let index = 0; index < list.length; index++) {
-    search: for (;;) {
-      for (const form of forms(simplified[index]!)) {
-        const candidate = simplified.with(index, form)
-        if (!(yield* fails(candidate))) continue
-        simplified = candidate
-        continue search
-      }
-      break
+    let next = yield* simplifyAt(simplified, index, forms, fails)
+    while (next !== undefined) {
+      simplified = next
+      next = yield* simplifyAt(simplified, index, forms, fails)
     }
   }
   return simplified
