@@ -42,10 +42,10 @@ export interface Options {
    * crash while a restart of them is under way are not counted again. Default 5 within 10 seconds:
    * a fault that outlives five restarts is not one that restarting cures.
    *
-   * With `per: "child"` each child has a budget, and an outage of the journal, of its own. One that
-   * has spent it ends alone, with an error log, and may be spawned again; the supervisor never gives
-   * up. It is for many children that have nothing to do with each other, of which a few may always
-   * be failing. Default `"supervisor"`.
+   * With `per: "child"` each child has a budget, and an outage of the journal, of its own. One
+   * that has spent it ends alone, with an error log, and may be spawned again; the supervisor
+   * never gives up. It is for many children that have nothing to do with each other, of which a
+   * few may always be failing. Default `"supervisor"`.
    */
   readonly restarts?: {
     readonly max: number
@@ -61,8 +61,8 @@ export interface Options {
   readonly journalOutage?: Duration.Input
   /**
    * How long to wait before a restart, for each child: its schedule begins anew when there was no
-   * crash for a window after the restart. When it ends, the supervisor fails. Default: 100 milliseconds, doubled each
-   * time up to 5 seconds, with jitter.
+   * crash for a window after the restart. When it ends, the supervisor fails. Default: 100
+   * milliseconds, doubled each time up to 5 seconds, with jitter.
    */
   readonly backoff?: Schedule.Schedule<unknown, Cause.Cause<unknown>>
   /** The supervisor that sees this one's failure as the crash of a child. */
