@@ -8,27 +8,28 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { actors } from "./plantedActors.ts"
 
-interface Defect {
+export interface Defect {
   readonly number: string
   readonly what: string
   readonly file: string
   readonly from: string
   readonly to: string
-  /** The test file, and the part of the test's name that must fail. */
+  /** The test file within `test`, and the part of the test's name that must fail. */
   readonly test: string
   readonly name: string
 }
 
 const lanes = "src/native/lanes"
-const defects: ReadonlyArray<Defect> = [
+const inLanes: ReadonlyArray<Defect> = [
   {
     number: "D1",
     what: "a chunk is taken back while the main thread still reads it",
     file: `${lanes}/slab.ts`,
     from: "=== this.#published[chunk]",
     to: "!== undefined",
-    test: "rings",
+    test: "native/rings",
     name: "D1"
   },
   {
@@ -37,7 +38,7 @@ const defects: ReadonlyArray<Defect> = [
     file: `${lanes}/workerLink.ts`,
     from: "if (this.#slab.takeWaiting() || room) this.#inlet.ring()",
     to: "void (this.#slab.takeWaiting() || room)",
-    test: "defects",
+    test: "native/defects",
     name: "D2"
   },
   {
@@ -53,7 +54,7 @@ const defects: ReadonlyArray<Defect> = [
       "    this.#tail = (this.#tail + total) | 0",
       "    this.publish()"
     ].join("\n"),
-    test: "rings",
+    test: "native/rings",
     name: "D3"
   },
   {
@@ -68,7 +69,7 @@ const defects: ReadonlyArray<Defect> = [
       "      this.#count = 0",
       "    }"
     ].join("\n"),
-    test: "laneParts",
+    test: "native/laneParts",
     name: "D4"
   },
   {
@@ -80,7 +81,7 @@ const defects: ReadonlyArray<Defect> = [
       "if (lane === undefined || this.#opening.size > 0) return",
       "      if (this.#events.accepted("
     ].join("\n"),
-    test: "defects",
+    test: "native/defects",
     name: "D6"
   },
   {
@@ -89,7 +90,7 @@ const defects: ReadonlyArray<Defect> = [
     file: `${lanes}/sockets.ts`,
     from: 'settings === undefined ? "connect" : "secureConnect"',
     to: '"connect"',
-    test: "defects",
+    test: "native/defects",
     name: "D7"
   },
   {
@@ -98,7 +99,7 @@ const defects: ReadonlyArray<Defect> = [
     file: `${lanes}/outlet.ts`,
     from: "if (this.#behind(lane, row) <= limit) return",
     to: "if (limit >= 0) return",
-    test: "defects",
+    test: "native/defects",
     name: "D8"
   },
   {
@@ -111,7 +112,7 @@ const defects: ReadonlyArray<Defect> = [
       "  for (const until = performance.now() + 0.5; performance.now() < until; );",
       "  const ring = ownBell.sleepUnless(() => {\n"
     ].join("\n"),
-    test: "defects",
+    test: "native/defects",
     name: "D8: a wake-up for something else"
   },
   {
@@ -120,7 +121,7 @@ const defects: ReadonlyArray<Defect> = [
     file: `${lanes}/sendQueue.ts`,
     from: "return Math.min(budget, this.length)",
     to: "return this.length",
-    test: "laneParts",
+    test: "native/laneParts",
     name: "D9"
   },
   {
@@ -129,7 +130,7 @@ const defects: ReadonlyArray<Defect> = [
     file: `${lanes}/crew.ts`,
     from: "if (links.length > 0) this.counts.fallbacks++",
     to: "this.counts.fallbacks++",
-    test: "ioPool",
+    test: "native/ioPool",
     name: "D10"
   },
   {
@@ -138,7 +139,7 @@ const defects: ReadonlyArray<Defect> = [
     file: `${lanes}/hostLane.ts`,
     from: "    this.#writingSince = this.#host.now()",
     to: "    this.#writingSince = this.#host.now()\n    this.hold(Hold.output)",
-    test: "defects",
+    test: "native/defects",
     name: "D11"
   },
   {
@@ -147,7 +148,7 @@ const defects: ReadonlyArray<Defect> = [
     file: `${lanes}/laneJobs.ts`,
     from: 'if (!this.ended) this.#phase = "ended"',
     to: 'if (!this.ended) this.#phase = "ended"\n    this.#writing = false',
-    test: "laneParts",
+    test: "native/laneParts",
     name: "D12"
   },
   {
@@ -156,7 +157,7 @@ const defects: ReadonlyArray<Defect> = [
     file: `${lanes}/laneJobs.ts`,
     from: 'if (this.#phase !== "ended" || this.out > 0) return false',
     to: 'if (this.#phase !== "ended") return false',
-    test: "laneParts",
+    test: "native/laneParts",
     name: "D13"
   },
   {
@@ -165,7 +166,7 @@ const defects: ReadonlyArray<Defect> = [
     file: "src/native/Lane.ts",
     from: "if (frames.length > 0) return Effect.succeed(frames)",
     to: "if (frames.length > 0 && core.end === undefined) return Effect.succeed(frames)",
-    test: "ioPool",
+    test: "native/ioPool",
     name: "D15"
   },
   {
@@ -177,7 +178,7 @@ const defects: ReadonlyArray<Defect> = [
       "this.socket.write(bytes, () => this.#wrote())",
       "    if (this.socket.writableLength > 0) this.#destroy()"
     ].join("\n"),
-    test: "defects",
+    test: "native/defects",
     name: "D16"
   },
   {
@@ -189,7 +190,7 @@ const defects: ReadonlyArray<Defect> = [
       'this.jobs.dispatched("write")',
       "      if (!this.#driver.write(this, this.#queue.front(bytes))) return false"
     ].join("\n"),
-    test: "laneParts",
+    test: "native/laneParts",
     name: "D17"
   },
   {
@@ -198,7 +199,7 @@ const defects: ReadonlyArray<Defect> = [
     file: `${lanes}/hostLane.ts`,
     from: "if (bytes === 0) return",
     to: "if (bytes === 0 || this.#closing) return",
-    test: "ioPool",
+    test: "native/ioPool",
     name: "slow peer"
   },
   {
@@ -213,7 +214,7 @@ const defects: ReadonlyArray<Defect> = [
       "    }",
       "    return start"
     ].join("\n"),
-    test: "laneParts",
+    test: "native/laneParts",
     name: "D19"
   },
   {
@@ -222,7 +223,7 @@ const defects: ReadonlyArray<Defect> = [
     file: `${lanes}/workerLink.ts`,
     from: "return this.#origin + heardAt(this.#table, slot)",
     to: "return core.lastHeard",
-    test: "ioPool",
+    test: "native/ioPool",
     name: "D22"
   },
   {
@@ -231,10 +232,12 @@ const defects: ReadonlyArray<Defect> = [
     file: `${lanes}/crew.ts`,
     from: "if (inWorker && !this.#stopping) {",
     to: 'if (inWorker && !this.#stopping && opener.job.kind !== "connect") {',
-    test: "defects",
+    test: "native/defects",
     name: "D23"
   }
 ]
+
+const defects = [...inLanes, ...actors]
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 const copy = mkdtempSync(join(tmpdir(), "handfast-plant-"))
@@ -253,7 +256,7 @@ const seen = ({ file, from, name, test, to }: Defect): boolean => {
     text.replace(from, () => to)
   )
   const vitest = join(root, "node_modules/vitest/vitest.mjs")
-  const args = [vitest, "run", `test/native/${test}.test.ts`, "-t", name, "--testTimeout", "8000"]
+  const args = [vitest, "run", `test/${test}.test.ts`, "-t", name, "--testTimeout", "8000"]
   const { status } = spawnSync(process.execPath, args, { cwd: copy, timeout: 120_000 })
   writeFileSync(path, text)
   return status !== 0
