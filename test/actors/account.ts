@@ -21,6 +21,7 @@ const Freeze = Rpc.make("Freeze")
 const Thaw = Rpc.make("Thaw")
 const Reopen = Rpc.make("Reopen")
 const Promises = Rpc.make("Promises", { success: Schema.Int })
+const Linger = Rpc.make("Linger")
 const Break = Rpc.make("Break", { payload: { how: Schema.Literals(["decide", "react"]) } })
 
 const Opened = Schema.TaggedStruct("Opened", { epoch: Epoch })
@@ -120,7 +121,7 @@ export const account = (life: Life) => {
     Effect.delay(Effect.ignore(self.signal.Done({ op, ...originOf(state, self) })), op % 30)
 
   return Behavior.make("Account", {
-    commands: [Deposit, Note, Transfer, Freeze, Thaw, Reopen, Promises, Break],
+    commands: [Deposit, Note, Transfer, Freeze, Thaw, Reopen, Promises, Linger, Break],
     signals: Behavior.signals<Signal>(),
     events: Event,
     initial,
@@ -155,6 +156,8 @@ export const account = (life: Life) => {
       Thaw: () => Decision.persist(Frozen.make({ on: false })).pipe(Decision.thenUnstash),
       Reopen: (_, __, { fresh }) => Decision.persist(Opened.make({ epoch: fresh() })),
       Promises: ({ promises }) => Decision.reply(promises),
+      // Only for callers that do not wait for the answer.
+      Linger: () => Decision.none.pipe(Decision.thenWait(Decision.pending<void>("never"))),
       Break: (_, { how }) => {
         if (how === "decide") throw new Error("told to crash")
         return Decision.persist(Broke.make({}))
@@ -176,7 +179,7 @@ export const account = (life: Life) => {
       }
     },
     writtenBehind: ["Noted"],
-    passivateAfter: "150 millis",
+    passivateAfter: "30 millis",
     snapshot: {
       state: State,
       every: 5,

@@ -67,6 +67,7 @@ const request = Effect.fnUntraced(function* (bank: Bank, actor: Account, id: str
   else if (kind === 54) yield* ask.Break({ how: "decide" })
   else if (kind === 55) yield* ask.Break({ how: "react" })
   else if (kind < 58) yield* actor.tell.Deposit({ op })
+  else if (kind === 58) yield* Effect.timeoutOption(ask.Linger(), "5 millis")
   else yield* look(bank, actor, id)
 })
 

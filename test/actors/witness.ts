@@ -68,7 +68,7 @@ export class Witness {
     const times = this.stored(id).filter(
       (event) => event._tag === "Completed" && event.op === op
     ).length
-    if (answer !== op || times !== 1) this.fault(`transfer ${op} of ${id}: ${times} times`)
+    if (answer !== op || times !== 1) this.fault(`transfer ${op} of ${id} is stored ${times} times`)
   }
 
   /** A state or an answer tells of stored events only. */
