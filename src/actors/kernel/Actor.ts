@@ -19,7 +19,7 @@ import * as Stream from "effect/Stream"
 import { AlreadyRunning, type AskTimedOut, type MailboxFull, type Stopped } from "./ActorError.ts"
 import type { Arguments, Behavior, Tagged, Tell } from "./Behavior.ts"
 import { endedBy } from "./internal/answering.ts"
-import { Cell, forgotten, type Life, type Watcher } from "./internal/cell.ts"
+import { Cell, type Ending, forgotten, type Life, type Watcher } from "./internal/cell.ts"
 import { close, halt } from "./internal/halting.ts"
 import { handle } from "./internal/handles.ts"
 import { lifeWith } from "./internal/life.ts"
@@ -240,6 +240,8 @@ export const spawn = Effect.fnUntraced(function* <
   return reference(cell)
 })
 
+const released: Ending = { reason: "released", detail: "" }
+
 /** The cell of an actor that has not begun yet, tied to the Scope of the caller. */
 export const makeCell = Effect.fnUntraced(function* <R>(
   behavior: Behavior<unknown, Rpc.Any, Tagged, Tagged, R>,
@@ -252,8 +254,7 @@ export const makeCell = Effect.fnUntraced(function* <R>(
   const lifetime = yield* Scope.fork(Context.get(context, Scope.Scope))
   const cell = new Cell(definition, id, context, Option.getOrUndefined(journal), life, lifetime)
   // First, so that an interruption at any moment ends the cell and frees its address.
-  const release = endWith(cell, { reason: "released", detail: "" })
-  yield* Scope.addFinalizer(lifetime, release)
+  yield* Scope.addFinalizerExit(lifetime, () => endWith(cell, released))
   yield* Effect.onError(settle(cell), () => Scope.close(lifetime, Exit.void))
   return cell
 })

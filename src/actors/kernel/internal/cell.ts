@@ -164,8 +164,15 @@ export interface Held {
   readonly outcomes: ReadonlyArray<Outcome>
 }
 
-/** Stands for every list of snapshots that is empty. */
-export const noSnapshots: ReadonlyArray<number> = []
+/** The sequence numbers of snapshots. */
+export interface Saved {
+  /** The newest one that was tried. */
+  readonly tried: number
+  /** Those that are known to be stored, oldest first. */
+  readonly stored: ReadonlyArray<number>
+}
+
+export const nothingSaved: Saved = { tried: 0, stored: [] }
 
 /** Events that go to the journal together, and the state after the last of them. */
 export interface Append {
@@ -175,6 +182,12 @@ export interface Append {
   readonly state: unknown
   /** One of the events calls for a snapshot. */
   readonly snapshot: boolean
+}
+
+/** How long an actor has had nothing to do; made when that is first asked. */
+export interface Idle {
+  since: number
+  timer: Fiber.Fiber<void> | undefined
 }
 
 /** Why an actor ended. */
@@ -207,10 +220,7 @@ export class Cell {
   seq = 0
   /** The sequence number of the last event stored. */
   stored = 0
-  /** The sequence number of the newest snapshot that was tried. */
-  snapshotAt = 0
-  /** The sequence numbers of the snapshots that are known to be stored, oldest first. */
-  snapshots: ReadonlyArray<number> = noSnapshots
+  saved: Saved = nothingSaved
 
   mailbox: Array<Envelope> = nothing
   stash: Array<Envelope> = nothing
@@ -235,8 +245,7 @@ export class Cell {
   /** Releases a generation, or recovers the next one for a message. */
   fiber: Fiber.Fiber<void> | undefined = undefined
   watchers: Set<Watcher> | undefined = undefined
-  idleSince = 0
-  idleTimer: Fiber.Fiber<void> | undefined = undefined
+  idle: Idle | undefined = undefined
   end: Ending | undefined = undefined
   onEnd: Set<() => void> | undefined = undefined
 

@@ -18,15 +18,16 @@ const isIdle = ({ append, mailbox, phase, stash, waiting }: Cell): boolean =>
 export const restUntilNeeded = (cell: Cell): void => {
   const after = cell.definition.passivateAfterMillis
   if (after === undefined) return
-  cell.idleSince = cell.now()
-  if (cell.idleTimer !== undefined || !isIdle(cell)) return
+  const idle = (cell.idle ??= { since: 0, timer: undefined })
+  idle.since = cell.now()
+  if (idle.timer !== undefined || !isIdle(cell)) return
   const watch: Effect.Effect<void> = Effect.suspend(() => {
-    const left = cell.idleSince + after - cell.now()
+    const left = idle.since + after - cell.now()
     if (left > 0) return Effect.andThen(Effect.sleep(left), watch)
-    cell.idleTimer = undefined
+    idle.timer = undefined
     // In one step with the look at the cell: a fiber may yield between any two effects.
     if (isIdle(cell)) release(cell, "passive")
     return Effect.void
   })
-  cell.idleTimer = cell.fork(watch)
+  idle.timer = cell.fork(watch)
 }

@@ -21,7 +21,7 @@ import {
   Envelope,
   forgotten,
   isPausing,
-  noSnapshots,
+  nothingSaved,
   nothing,
   transition
 } from "./cell.ts"
@@ -85,8 +85,7 @@ const begin = (cell: Cell, { claim, recovery, state }: Beginning): void => {
   cell.state = state
   cell.seq = last
   cell.stored = last
-  cell.snapshotAt = snapshot
-  cell.snapshots = snapshot === 0 ? noSnapshots : [snapshot]
+  cell.saved = snapshot === 0 ? nothingSaved : { tried: snapshot, stored: [snapshot] }
   const long = Math.min(cell.definition.snapshot?.every ?? Infinity, LONG_RECOVERY_EVENTS)
   // What was passed over is replaced, so that the next recovery is short again.
   const isReplacing = unreadableSnapshots.length > 0 && replayed > 0

@@ -121,7 +121,7 @@ export const end = (cell: Cell, ending: Ending): void => {
   cell.end = ending
   cell.append = undefined
   cell.unwritten = undefined
-  cell.idleTimer?.interruptUnsafe()
+  cell.idle?.timer?.interruptUnsafe()
   cell.held = undefined
   if (held !== undefined) refuse(cell, held, ending)
   abandonAll(cell, ending)

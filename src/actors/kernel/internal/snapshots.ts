@@ -11,7 +11,7 @@ export const LONG_RECOVERY_EVENTS = 1000
 export const snapshotIfDue = (cell: Cell, append: Append): void => {
   const rules = cell.definition.snapshot
   if (rules === undefined) return
-  if (append.snapshot || append.seq - cell.snapshotAt >= rules.every) takeSnapshot(cell, append)
+  if (append.snapshot || append.seq - cell.saved.tried >= rules.every) takeSnapshot(cell, append)
 }
 
 /**
@@ -29,15 +29,16 @@ export const takeSnapshot = (
   const { actor } = claim
   const { generation } = cell
   const { codec, deleteEvents, keep } = rules
-  cell.snapshotAt = seq
+  cell.saved = { tried: seq, stored: cell.saved.stored }
   const save = Effect.suspend(() => {
     const body = codec.encode(state)
     return journal.saveSnapshot(claim, { actor, seq, version: codec.version, body, at: cell.now() })
   })
   const prune = Effect.suspend(() => {
     if (cell.generation !== generation) return Effect.void
-    cell.snapshots = [...cell.snapshots, seq].toSorted((one, other) => one - other).slice(-keep)
-    const oldest = cell.snapshots[0] ?? seq
+    const all = [...cell.saved.stored, seq].toSorted((one, other) => one - other)
+    cell.saved = { tried: cell.saved.tried, stored: all.slice(-keep) }
+    const oldest = cell.saved.stored[0] ?? seq
     return journal.prune(claim, { snapshotsBefore: oldest, eventsTo: deleteEvents ? oldest : 0 })
   })
   cell.fork(
