@@ -134,7 +134,7 @@ describe("shrinking", () => {
   it.effect("S4: does not slip to a failure with another message", () =>
     Effect.gen(function* () {
       const names: Record<string, string> = { "11": "both orders are lost", "01": "one is late" }
-      const program = twoBugs((crashes) => Effect.fail(new Error(names[crashes])))
+      const program = twoBugs((crashes) => Effect.die(new Error(names[crashes])))
       const { failure } = yield* Sim.explore(program, { seeds: 1 })
       assert.strictEqual(failure!.message, "both orders are lost")
       assert.strictEqual(failure!.plan.length, 2)

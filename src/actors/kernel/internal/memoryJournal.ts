@@ -54,10 +54,11 @@ const historyOf = ({ histories }: Memory, actor: string): History => {
 
 /** The events of a history from an index on, as readers see them. */
 const storedFrom = (actor: string, history: History, first: number): ReadonlyArray<StoredEvent> =>
-  history.events.slice(first).map((event, index) => {
+  history.events.slice(first).map(({ at, body, tags, type, version }, index) => {
     const offset = history.offsets[first + index]
     assert(offset !== undefined)
-    return { ...event, actor, seq: history.pruned + first + index + 1, offset }
+    const seq = history.pruned + first + index + 1
+    return { type, version, body, at, tags, actor, seq, offset }
   })
 
 type Changed = Exit.Exit<void, JournalError>
