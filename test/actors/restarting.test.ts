@@ -35,9 +35,20 @@ const crash = (
   record: Partial<ChildRecord> = {},
   source: "child" | "journal" = "child",
   generation = 1
-): Input => ({ _tag: "Crashed", record: { ...newRecord, ...record }, generation, source, at })
+) =>
+  ({
+    _tag: "Crashed",
+    record: { ...newRecord, ...record },
+    generation,
+    source,
+    hasStored: false,
+    at
+  }) as const
 
-const journal = (at: number) => crash(at, {}, "journal")
+const journal = (at: number, hasStored = false): Input => ({
+  ...crash(at, {}, "journal"),
+  hasStored
+})
 
 const table: ReadonlyArray<
   readonly [
@@ -93,13 +104,26 @@ const table: ReadonlyArray<
     { ...outage(5, 60_006, 9), phase: "gave-up" }
   ],
   [
-    "a quiet window ends an outage",
+    "a pause as long as the longest outage ends one",
     outage(5, 9, 2),
-    journal(10_009),
+    journal(60_009),
     "Restart",
-    outage(10_009, 10_009, 1)
+    outage(60_009, 60_009, 1)
   ],
-  ["a shorter pause does not", outage(5, 9, 2), journal(10_008), "Restart", outage(5, 10_008, 3)],
+  [
+    "a shorter pause does not (a store may be slow to fail)",
+    outage(5, 9, 2),
+    journal(60_004),
+    "Restart",
+    outage(5, 60_004, 3)
+  ],
+  [
+    "an event that was stored ends an outage",
+    outage(5, 9, 2),
+    journal(12, true),
+    "Restart",
+    outage(12, 12, 1)
+  ],
   [
     "a backoff that ends gives up",
     spent(5, 6),

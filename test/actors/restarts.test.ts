@@ -175,6 +175,18 @@ describe("nested supervisors", () => {
     }).pipe(Effect.provide(Journal.layerMemory))
   )
 
+  it.effect("K5: a supervisor that its parent will restart lets new children wait for that", () =>
+    Effect.gen(function* () {
+      const none = { restarts: { max: 0, within: "1 minute" } } as const
+      const { child, s } = yield* nested({ backoff: Schedule.spaced("1 second") }, none)
+      yield* Effect.exit(s.ask.Crash())
+      yield* turns(100)
+      const n = yield* Effect.forkChild(child.spawn(worker([]), "late"))
+      yield* pass("2 seconds")
+      assert.strictEqual(yield* (yield* Fiber.join(n)).ask.Work(), 1)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
   it.effect("K5: a closed supervisor refuses children too", () =>
     Effect.gen(function* () {
       const { supervisor, Worker } = yield* Effect.scoped(family({}))
@@ -327,6 +339,45 @@ describe("one cause", () => {
       const exhausted = yield* Fiber.join(failed)
       assert.deepInclude(exhausted, { _tag: "RestartsExhausted", child: "Worker/b" })
       assert.isAbove(exhausted.withinMillis, 30_000)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("K6: a neighbour whose journal is down spends no restarts of who asks it", () =>
+    Effect.gen(function* () {
+      const { state, store } = yield* breakable
+      const { b, supervisor } = yield* Effect.provideService(
+        family({ restarts: { max: 1, within: "1 minute" }, backoff: Schedule.spaced("1 second") }),
+        Journal,
+        store
+      )
+      const failed = yield* Effect.forkChild(Effect.flip(supervisor.failed))
+      state.broken = "io"
+      yield* supervisor.run("asks b", Effect.andThen(b.ask.Work(), Effect.never))
+      for (let second = 0; second < 10; second++) yield* pass("1 second")
+      assert.isUndefined(failed.pollUnsafe())
+      state.broken = undefined
+      yield* pass("3 seconds")
+      assert.isAbove(yield* b.ask.Work(), 0)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("K6: an outage is over once its actor has stored events again", () =>
+    Effect.gen(function* () {
+      const { state, store } = yield* breakable
+      const { b, supervisor } = yield* Effect.provideService(
+        family({ backoff: Schedule.spaced("1 second"), journalOutage: "5 seconds" }),
+        Journal,
+        store
+      )
+      const failed = yield* Effect.forkChild(Effect.flip(supervisor.failed))
+      for (let round = 0; round < 4; round++) {
+        state.broken = "io"
+        yield* Effect.exit(b.ask.Work())
+        state.broken = undefined
+        yield* pass("2 seconds")
+        yield* b.ask.Work()
+      }
+      assert.isUndefined(failed.pollUnsafe())
     }).pipe(Effect.provide(Journal.layerMemory))
   )
 

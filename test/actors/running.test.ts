@@ -14,8 +14,8 @@ const journal = makeMemory()
 const process = (instance: number) => Context.make(Epochs, new EpochSource(instance))
 const here = process(1)
 
-const cellOf = (context: Context.Context<never>) =>
-  ({ context, definition: { name: "Worker" }, id: "a", journal }) as Cell
+const cellOf = (context: Context.Context<never>, name = "Worker", id = "a") =>
+  ({ context, definition: { name }, id, journal, address: `${name}/${id}` }) as Cell
 
 describe("an address (K10)", () => {
   it("is held until its holder frees it, and by no other cell", () => {
@@ -24,6 +24,16 @@ describe("an address (K10)", () => {
     assert.strictEqual(takeAddress(second), first)
     freeAddress(second)
     assert.strictEqual(takeAddress(second), first)
+    freeAddress(first)
+    assert.isUndefined(takeAddress(second))
+    freeAddress(second)
+  })
+
+  it("is held although another name and id make it", () => {
+    const [first, second] = [cellOf(here, "Shop/Cart", "1"), cellOf(here, "Shop", "Cart/1")]
+    assert.isUndefined(takeAddress(first))
+    assert.strictEqual(takeAddress(second), first)
+    assert.isUndefined(takeAddress(cellOf(here, "Shop", "Cart/2")))
     freeAddress(first)
     assert.isUndefined(takeAddress(second))
     freeAddress(second)

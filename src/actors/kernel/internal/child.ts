@@ -1,10 +1,11 @@
 /** What a supervisor supervises, and what it hears of it. */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Pull from "effect/Pull"
 import { StorageFailed } from "../../../schema/JournalRecord.ts"
-import type { RestartsExhausted } from "../ActorError.ts"
+import { type RestartsExhausted, Stopped } from "../ActorError.ts"
+import { hasError, report } from "./logging.ts"
 import type { ChildRecord, SupervisorState } from "./restarting.ts"
 
 /** What can be supervised. It begins halted. */
@@ -15,6 +16,10 @@ export interface Child<E = unknown> {
   /** Rises when a generation begins, never while the child is halted. */
   readonly generation: number
   record: ChildRecord
+  /** How many events it has stored; 0 for a child that stores none. */
+  readonly stored: number
+  /** The same, when the journal failed it the last time. */
+  storedAtFailure: number
   /** Its budget, once it has crashed, where each child has one. */
   account: SupervisorState | undefined
   /** The backoff of this child's crashes. */
@@ -30,6 +35,22 @@ export interface Child<E = unknown> {
   readonly end: (failure: RestartsExhausted) => Effect.Effect<void>
 }
 
+const finalizerFailed =
+  ({ name }: Child) =>
+  (cause: Cause.Cause<unknown>) =>
+    report("Error", "a finalizer failed", cause, { child: name })
+
+/** Halts a child. A finalizer that fails must not keep other children alive. */
+export const haltSafely = (child: Child): Effect.Effect<void> =>
+  Effect.catchCause(child.halt, finalizerFailed(child))
+
+/** The same, for a child that ends for good. */
+export const endSafely = (child: Child, failure: RestartsExhausted): Effect.Effect<void> =>
+  Effect.catchCause(
+    Effect.suspend(() => child.end(failure)),
+    finalizerFailed(child)
+  )
+
 export type BackoffStep = (
   now: number,
   cause: Cause.Cause<unknown>
@@ -42,14 +63,12 @@ export interface Crash {
 }
 
 /**
- * Whether the journal failed, and not the actor: a store that is closed stays closed, and a body
- * that is too large is the actor's fault.
+ * Whether the journal failed, and not the child: its own, or that of an actor which it asked. A
+ * store that is closed stays closed, and a body that is too large is the actor's fault.
  */
-export const isOutage = (cause: Cause.Cause<unknown>): boolean =>
-  cause.reasons.some(
-    (reason) =>
-      Cause.isFailReason(reason) &&
-      reason.error instanceof StorageFailed &&
-      reason.error.reason !== "closed" &&
-      reason.error.reason !== "too-large"
-  )
+export const isOutage = (cause: Cause.Cause<unknown>): boolean => hasError(cause, isOfJournal)
+
+const isOfJournal = (error: unknown): boolean =>
+  error instanceof StorageFailed
+    ? error.reason !== "closed" && error.reason !== "too-large"
+    : error instanceof Stopped && error.reason === "journal"

@@ -12,13 +12,14 @@ import { lifeWith } from "./life.ts"
 import { generate, setRecovering } from "./recovering.ts"
 import { endWith } from "./releasing.ts"
 import { newRecord } from "./restarting.ts"
-import type { Child } from "./child.ts"
+import { type Child, haltSafely } from "./child.ts"
 import type { RecoveryError } from "./restoring.ts"
 import type { Supervision } from "./supervising.ts"
 
 export class SupervisedActor implements Child<RecoveryError> {
   readonly subject: Cell
   record = newRecord
+  storedAtFailure = 0
   account: Child["account"] = undefined
   backoff: Child["backoff"] = undefined
 
@@ -33,6 +34,10 @@ export class SupervisedActor implements Child<RecoveryError> {
 
   get generation() {
     return this.subject.generation
+  }
+
+  get stored() {
+    return this.subject.stored
   }
 
   /** The recovery is a fiber of its own, so that it goes on when the caller is interrupted. */
@@ -79,6 +84,8 @@ export class SupervisedRun implements Child<never> {
   readonly name: string
   generation = 0
   record = newRecord
+  readonly stored = 0
+  storedAtFailure = 0
   account: Child["account"] = undefined
   backoff: Child["backoff"] = undefined
   readonly #start: (scope: Scope.Scope) => Fiber.Fiber<unknown, unknown>
@@ -110,7 +117,12 @@ export class SupervisedRun implements Child<never> {
       if (Exit.isFailure(exit)) this.#supervision.crashed(this, generation, exit.cause)
       else {
         // Halted first: its Scope stays in the supervisor's until all is released.
-        Effect.runForkWith(context)(Effect.andThen(this.halt, this.end()))
+        Effect.runForkWith(context)(
+          Effect.andThen(
+            haltSafely(this),
+            Effect.suspend(() => this.end())
+          )
+        )
       }
     })
     return Effect.void

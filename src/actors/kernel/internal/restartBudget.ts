@@ -31,12 +31,17 @@ export interface Outage {
   readonly failures: number
 }
 
-/** Counts a failure of the journal. A window without any ends an outage. */
+/**
+ * Counts a failure of the journal. An outage is over once the actor that failed has stored events
+ * again, and after a pause that is as long as the longest outage. A shorter pause says nothing: a
+ * store may take long to fail.
+ */
 export const countFailure = (
   outage: Outage | undefined,
   nowMillis: number,
-  withinMillis: number
+  pauseMillis: number,
+  hasStored: boolean
 ): Outage =>
-  outage === undefined || outage.last <= nowMillis - withinMillis
+  outage === undefined || hasStored || outage.last <= nowMillis - pauseMillis
     ? { since: nowMillis, last: nowMillis, failures: 1 }
     : { ...outage, last: nowMillis, failures: outage.failures + 1 }

@@ -48,6 +48,8 @@ export type Input =
       readonly generation: number
       /** What failed: the child, or the journal under it. */
       readonly source: "child" | "journal"
+      /** Whether the child has stored events since the journal failed it the last time. */
+      readonly hasStored: boolean
       readonly at: number
     }
   /** The backoff says that there is no further restart. */
@@ -112,7 +114,7 @@ const withoutBackoff = (state: SupervisorState): Step => {
 const crashed = (
   { outageMillis }: Rules,
   state: SupervisorState,
-  { at, generation, record, source }: Extract<Input, { readonly _tag: "Crashed" }>
+  { at, generation, hasStored, record, source }: Extract<Input, { readonly _tag: "Crashed" }>
 ): Step => {
   if (record.restarting || generation <= record.condemned) return nothing(state)
   const { withinMillis } = state.budget
@@ -120,7 +122,7 @@ const crashed = (
   const quiet = record.restartAt === undefined || record.restartAt <= at - withinMillis
   const restart: Order = { _tag: "Restart", freshBackoff: quiet }
   if (source === "journal") {
-    const outage = countFailure(state.outage, at, withinMillis)
+    const outage = countFailure(state.outage, at, outageMillis, hasStored)
     const next = { ...state, outage }
     const lasted = at - outage.since
     return lasted > outageMillis

@@ -25,15 +25,28 @@ const actorsOf = (context: Context.Context<never>, journal: Store): Actors => {
   return actors
 }
 
+/**
+ * The cell that has an address. Names and ids may hold slashes, so different pairs of them may be
+ * one address.
+ */
+const holderOf = (actors: Actors, address: string): Cell | undefined => {
+  for (const [name, ids] of actors) {
+    if (!address.startsWith(`${name}/`)) continue
+    const holder = ids.get(address.slice(name.length + 1))
+    if (holder !== undefined) return holder
+  }
+  return undefined
+}
+
 /** Takes the address of a cell, unless another one has it: then returns that one. */
 export const takeAddress = (cell: Cell): Cell | undefined => {
   if (cell.journal === undefined) return undefined
   const actors = actorsOf(cell.context, cell.journal)
+  const holder = holderOf(actors, cell.address)
+  if (holder !== undefined) return holder
   const { name } = cell.definition
   let ids = actors.get(name)
   if (ids === undefined) actors.set(name, (ids = new Map()))
-  const holder = ids.get(cell.id)
-  if (holder !== undefined) return holder
   ids.set(cell.id, cell)
   return undefined
 }

@@ -20,7 +20,15 @@ import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { RestartsExhausted, SupervisorStopped } from "../ActorError.ts"
-import { type BackoffStep, type Child, type Crash, isOutage } from "./child.ts"
+import {
+  type BackoffStep,
+  type Child,
+  type Crash,
+  endSafely,
+  haltSafely,
+  isOutage
+} from "./child.ts"
+import { explain, report } from "./logging.ts"
 import { interruptRepairs, Repairs } from "./repairs.ts"
 import {
   affectedBy,
@@ -51,6 +59,8 @@ export class Supervision implements Child<never> {
   readonly settings: Settings
   generation = 0
   record = newRecord
+  readonly stored = 0
+  storedAtFailure = 0
   account: SupervisorState | undefined = undefined
   backoff: BackoffStep | undefined = undefined
   /** By what reports their crashes, in the order of their start. */
@@ -63,6 +73,8 @@ export class Supervision implements Child<never> {
   #state: SupervisorState
   #reader: Fiber.Fiber<never> | undefined = undefined
   #stopped: SupervisorStopped | undefined = undefined
+  /** Set when this supervisor has given up for good. */
+  #gaveUp: RestartsExhausted | undefined = undefined
 
   /** The children bound the queue: each reports one crash a generation. */
   constructor(settings: Settings, crashes: Queue.Queue<Crash>) {
@@ -81,7 +93,7 @@ export class Supervision implements Child<never> {
   start<E>(child: Child<E>): Effect.Effect<void, E | SupervisorStopped> {
     return Effect.suspend((): Effect.Effect<void, E | SupervisorStopped> => {
       if (this.#stopped !== undefined) return Effect.fail(this.#stopped)
-      if (this.#state.phase === "halted") {
+      if (this.#state.phase !== "running") {
         return Effect.andThen(this.#begun.await, this.start(child))
       }
       this.children.set(child.subject, child)
@@ -105,7 +117,13 @@ export class Supervision implements Child<never> {
 
   /** Reports that a generation of a child has crashed. */
   crashed(subject: object, generation: number, cause: Cause.Cause<unknown>): void {
-    Queue.offerUnsafe(this.#crashes, { subject, generation, cause })
+    const failure = this.#gaveUp
+    if (failure === undefined) Queue.offerUnsafe(this.#crashes, { subject, generation, cause })
+    else {
+      // The end of another child may take long, and nothing restarts this one.
+      const child = this.children.get(subject)
+      if (child !== undefined) this.#fork(endSafely(child, failure))
+    }
   }
 
   begin(): Effect.Effect<void> {
@@ -131,12 +149,12 @@ export class Supervision implements Child<never> {
   end(failure: RestartsExhausted): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (this.#decide({ _tag: "End" })._tag === "Nothing") return Effect.void
+      this.#gaveUp = failure
       this.#refuse("gave-up", failure.message)
+      Deferred.doneUnsafe(this.#failure, Effect.fail(failure))
       const children = [...this.children.values()].toReversed()
-      return this.#interrupt.pipe(
-        Effect.andThen(Effect.forEach(children, (child) => child.end(failure), { discard: true })),
-        Effect.andThen(Effect.sync(() => Deferred.doneUnsafe(this.#failure, Effect.fail(failure))))
-      )
+      const end = (child: Child) => endSafely(child, failure)
+      return Effect.andThen(this.#interrupt, Effect.forEach(children, end, { discard: true }))
     })
   }
 
@@ -198,7 +216,9 @@ export class Supervision implements Child<never> {
     if (child === undefined) return Effect.void
     const source = isOutage(cause) ? "journal" : "child"
     const { record } = child
-    const crash: Input = { _tag: "Crashed", record, generation, source, at }
+    const hasStored = child.stored > child.storedAtFailure
+    if (source === "journal") child.storedAtFailure = child.stored
+    const crash: Input = { _tag: "Crashed", record, generation, source, hasStored, at }
     const order = this.#decideAbout(child, crash)
     if (order._tag === "GiveUp") return this.#giveUp(child, cause, order)
     if (order._tag !== "Restart") return Effect.void
@@ -228,9 +248,8 @@ export class Supervision implements Child<never> {
       child.backoff = next
       const [, delay] = yield* next(at, cause)
       child.record = { ...child.record, restartAt: at + Duration.toMillis(delay) }
-      yield* Effect.logWarning("restarting after a crash", cause).pipe(
-        Effect.annotateLogs({ child: child.name, delay: Duration.format(delay) })
-      )
+      const annotations = { child: child.name, delay: Duration.format(delay) }
+      yield* report("Warn", "restarting after a crash", cause, annotations)
       return delay
     })
   }
@@ -271,38 +290,29 @@ export class Supervision implements Child<never> {
     { restarts, withinMillis }: Extract<Order, { readonly _tag: "GiveUp" }>
   ): Effect.Effect<void> {
     const { parent, per } = this.settings
-    const lastFailure = Cause.pretty(cause)
-    const failure = new RestartsExhausted({
-      child: child.name,
-      restarts,
-      withinMillis,
-      lastFailure
-    })
+    const counts = { child: child.name, restarts, withinMillis }
+    const failure = new RestartsExhausted({ ...counts, lastFailure: explain(cause) })
     if (per === "child") {
-      return Effect.logError("a child has spent its restarts and ends", cause).pipe(
-        Effect.annotateLogs({ child: child.name, restarts, withinMillis }),
-        Effect.andThen(Effect.sync(() => void this.#fork(child.end(failure))))
+      const log = report("Error", "a child has spent its restarts and ends", cause, counts)
+      return Effect.andThen(
+        log,
+        Effect.sync(() => void this.#fork(child.end(failure)))
       )
     }
+    // Until this supervisor is started again or has ended, new children wait.
+    this.#begun.closeUnsafe()
     if (parent !== undefined) {
-      this.#refuse("gave-up", failure.message)
       return Effect.sync(() => parent.crashed(this, this.generation, Cause.fail(failure)))
     }
-    return Effect.logError("supervisor gave up, its children end", cause).pipe(
-      Effect.annotateLogs({ child: child.name, restarts, withinMillis }),
-      // In a fiber of its own, since it interrupts the one that runs this.
-      Effect.andThen(Effect.sync(() => void this.#fork(this.end(failure))))
+    const log = report("Error", "supervisor gave up, its children end", cause, counts)
+    // In a fiber of its own, since it interrupts the one that runs this.
+    return Effect.andThen(
+      log,
+      Effect.sync(() => void this.#fork(this.end(failure)))
     )
   }
 }
 
-/** Halts in the reverse order of the start. A finalizer that fails must not keep others alive. */
+/** Halts in the reverse order of the start. */
 const haltAll = (children: ReadonlyArray<Child>): Effect.Effect<void> =>
-  Effect.forEach(
-    children.toReversed(),
-    (child) =>
-      Effect.catchCause(child.halt, (cause) =>
-        Effect.annotateLogs(Effect.logError("a finalizer failed", cause), { child: child.name })
-      ),
-    { discard: true }
-  )
+  Effect.forEach(children.toReversed(), haltSafely, { discard: true })
