@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
+import { MaxOpsBeforeYield } from "effect/Scheduler"
 import * as TestClock from "effect/testing/TestClock"
 import * as Actor from "../../src/actors/kernel/Actor.ts"
 import { MailboxFull, Stopped } from "../../src/actors/kernel/ActorError.ts"
@@ -156,6 +157,25 @@ describe.each(journals)("a caller who waits for a later decision on %s", (_, jou
       yield* oven.ask.Finish(finish("d"))
       assert.strictEqual(yield* Fiber.join(third), 1)
     })
+  )
+
+  it.effect("K8: leaves no place behind wherever it is interrupted", () =>
+    Effect.gen(function* () {
+      const oven = yield* Actor.spawn(Oven, "a")
+      for (let ops = 3; ops <= 12; ops++) {
+        for (let turns = 0; turns < 12; turns++) {
+          const ask = Effect.exit(oven.ask.Bake({ loaf: "rye" }))
+          const caller = yield* Effect.forkChild(Effect.provideService(ask, MaxOpsBeforeYield, ops))
+          yield* Effect.repeat(Effect.yieldNow, { times: turns })
+          yield* Fiber.interrupt(caller)
+        }
+      }
+      const asks = ["a", "b", "c"].map((loaf) => fork(oven.ask.Bake({ loaf })))
+      const others = yield* Effect.all(asks)
+      yield* settle
+      for (const loaf of ["a", "b", "c"]) yield* oven.ask.Finish(finish(loaf))
+      for (const other of others) assert.isNumber(yield* Fiber.join(other))
+    }).pipe(Effect.provide(journal))
   )
 
   it.effect("K8: has a place whatever others ask in the same batch", () =>

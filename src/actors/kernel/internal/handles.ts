@@ -3,8 +3,10 @@
  * `signal.Elapsed(...)`. One prototype per behavior, so that an actor costs no function of its
  * own.
  */
+import * as assert from "node:assert/strict"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { AskTimedOut, MailboxFull, type Stopped } from "../ActorError.ts"
 import { endedBy, stopWaiting } from "./answering.ts"
 import { type Cell, Envelope, forgotten } from "./cell.ts"
@@ -28,23 +30,23 @@ const failed = (
   return Effect.fail(new MailboxFull({ actor: cell.address, queue: "mailbox", limit }))
 }
 
+/**
+ * Sends and registers the caller in one step: a fiber can be interrupted between any two effects,
+ * and a caller that is gone must not keep its place among those who wait.
+ */
 const ask = (cell: Cell, handler: Handler, message: unknown) =>
-  Effect.withFiber((fiber): Effect.Effect<unknown, unknown> => {
+  Effect.callback<unknown, unknown>((resume) => {
+    const fiber = Fiber.getCurrent()
+    assert.ok(fiber !== undefined)
     const envelope = envelopeFrom(fiber, cell, handler, message, undefined, true)
     const sent = send(cell, envelope, true)
-    if (sent === "full" || sent === "stopped") return failed(cell, sent)
-    return (
-      envelope.exit ??
-      Effect.callback<unknown, unknown>((resume) => {
-        // The caller may have yielded to the turn that answered in between.
-        if (envelope.exit === undefined) envelope.resume = resume
-        else resume(envelope.exit)
-        return Effect.sync(() => {
-          stopWaiting(cell, envelope)
-          if (cell.waiting?.size === 0) rest(cell)
-        })
-      })
-    )
+    if (sent === "full" || sent === "stopped") return resume(failed(cell, sent))
+    if (envelope.exit !== undefined) return resume(envelope.exit)
+    envelope.resume = resume
+    return Effect.sync(() => {
+      stopWaiting(cell, envelope)
+      if (cell.waiting?.size === 0) rest(cell)
+    })
   })
 
 const askWithin = (cell: Cell, within: Extra, handler: Handler, message: unknown) => {
