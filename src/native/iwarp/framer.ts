@@ -82,12 +82,8 @@ class Session implements FramerSession {
     }
   }
 
-  into(atOnce: boolean): Uint8Array | undefined {
-    return this.#stream?.into(atOnce)
-  }
-
-  unread(): void {
-    this.#stream?.unread()
+  into(): Uint8Array | undefined {
+    return this.#stream?.staging
   }
 
   end(): void {

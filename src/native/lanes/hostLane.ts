@@ -66,8 +66,6 @@ export class HostLane {
   #writing = 0
   #writingSince = 0
   #finishing = false
-  /** The next read goes to memory that the session gives for it alone. */
-  isBorrowing = false
   /** Bytes of the last read. */
   lastRead = 0
   #closeTimer: NodeJS.Timeout | undefined
@@ -98,11 +96,7 @@ export class HostLane {
   /** Takes one read; true when the next one may follow at once. */
   read(bytes: Uint8Array, from: number, to: number, room: number): boolean {
     this.lastRead = to - from
-    if (this.#reason !== undefined) {
-      this.unread()
-      return true
-    }
-    this.isBorrowing = false
+    if (this.#reason !== undefined) return true
     this.#host.heard(this)
     try {
       this.#reassembly.read(bytes, from, to, this.place.chunk?.memory === bytes)
@@ -114,21 +108,9 @@ export class HostLane {
     return this.#holds === 0
   }
 
-  /** Where the session wants the next read; memory of others only if that follows at once. */
-  into(atOnce: boolean): Uint8Array | undefined {
-    const mayBorrow = atOnce && this.#holds === 0 && !this.#closing && !this.socket.destroyed
-    const into = this.#session.into?.(mayBorrow)
-    this.isBorrowing = mayBorrow && into !== undefined
-    return into
-  }
-
-  /** The read that was to follow brought nothing; answers whether it was to borrowed memory. */
-  unread(): boolean {
-    if (!this.isBorrowing) return false
-    this.isBorrowing = false
-    this.#session.unread?.()
-    if (this.#holds !== 0 && !this.socket.destroyed) this.socket.pause()
-    return true
+  /** Where the session wants the next read; undefined leaves it to the host. */
+  into(): Uint8Array | undefined {
+    return this.#session.into?.()
   }
 
   /** This side ends the lane. */
@@ -160,8 +142,7 @@ export class HostLane {
   }
 
   hold(reason: number): void {
-    // A read into borrowed memory comes first; after it this is looked at again.
-    const mayPause = this.#holds === 0 && !this.isBorrowing && !this.socket.destroyed
+    const mayPause = this.#holds === 0 && !this.socket.destroyed
     this.#holds |= reason
     if (mayPause) this.socket.pause()
   }
@@ -335,7 +316,6 @@ export class HostLane {
   }
 
   #closed(): void {
-    this.unread()
     clearTimeout(this.#closeTimer)
     this.#wrote()
     this.#finished()

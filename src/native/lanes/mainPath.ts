@@ -53,7 +53,6 @@ export class MainPath implements LaneDriver {
         closed: (lane, reason) => this.#closed(lane, reason),
         region,
         readInto: () => undefined,
-        isAlone: false,
         opened: (job, lane, peer) => {
           const opener = this.#take(job)
           if (opener === undefined) lane.close("closed", false)

@@ -26,8 +26,6 @@ export interface HostEvents {
   readonly region: LaneHost["region"]
   /** The chunk into which the lane's next read goes; undefined: into the host's own buffer. */
   readonly readInto: (lane: HostLane) => OpenChunk | undefined
-  /** Whether nothing runs on this thread but this host. */
-  readonly isAlone: boolean
   readonly opened: (job: number, lane: HostLane, peer: PeerInfo) => void
   readonly listening: (job: number, address: string, port: number) => void
   readonly failed: (job: number, failure: OpenFailure) => void
@@ -252,12 +250,6 @@ export class SocketHost {
 
 const stepOf = (job: OpenJob): OpenFailure["step"] => (job.kind === "listen" ? "listen" : "connect")
 
-/**
- * Full reads in a row after which no memory is borrowed. A read follows a full one at once, but
- * libuv looks after others after 32.
- */
-const readsInARow = 16
-
 /** Reads of a socket whose lane exists once the socket is open. */
 class LaneReader implements Sockets.Reader {
   lane: HostLane | undefined
@@ -266,10 +258,6 @@ class LaneReader implements Sockets.Reader {
   #buffer: Uint8Array
   /** Where the buffer lies, if it is not for consuming. */
   #chunk: OpenChunk | undefined
-  #fullReads = 0
-  #isWatched = false
-  /** A read was taken since the last look for misses. */
-  #hasTaken = false
 
   constructor(staging: Uint8Array, events: HostEvents) {
     this.#staging = this.#buffer = staging
@@ -279,42 +267,23 @@ class LaneReader implements Sockets.Reader {
   readonly buffer = (): Uint8Array => (this.#buffer = this.#choose() ?? this.#staging)
 
   readonly took = (length: number): boolean => {
-    const room = this.#buffer.length
-    this.#hasTaken = true
-    const goesOn = this.#take(length, room)
-    this.#fullReads = goesOn && length === room ? this.#fullReads + 1 : 0
-    return goesOn
-  }
-
-  readonly read = (bytes: Uint8Array, length: number, room: number): boolean =>
-    this.lane === undefined ? false : this.lane.read(bytes, 0, length, room)
-
-  readonly missed = (): Uint8Array | undefined => {
-    const hasTaken = this.#hasTaken
-    this.#hasTaken = false
-    if (hasTaken) return undefined
-    this.#fullReads = 0
-    return this.lane?.unread() === true ? this.buffer() : undefined
-  }
-
-  #take(length: number, room: number): boolean {
     const chunk = this.#chunk
+    const room = this.#buffer.length
     if (chunk === undefined) return this.read(this.#buffer, length, room)
     const from = chunk.fill
     chunk.fill += length
     return this.lane === undefined ? false : this.lane.read(chunk.memory, from, chunk.fill, room)
   }
 
+  readonly read = (bytes: Uint8Array, length: number, room: number): boolean =>
+    this.lane === undefined ? false : this.lane.read(bytes, 0, length, room)
+
   /** What is consumed here is read into one buffer again and again, which stays in a cache. */
   #choose(): Uint8Array | undefined {
     const { lane } = this
     this.#chunk = undefined
     if (lane === undefined) return undefined
-    if (!lane.consumes) return this.#chooseChunk(lane)
-    const atOnce = this.#fullReads > 0 && this.#fullReads < readsInARow
-    const into = lane.into(atOnce && this.#events.isAlone)
-    if (lane.isBorrowing) this.#watch(lane)
-    return into
+    return lane.consumes ? lane.into() : this.#chooseChunk(lane)
   }
 
   #chooseChunk(lane: HostLane): Uint8Array | undefined {
@@ -322,19 +291,5 @@ class LaneReader implements Sockets.Reader {
     if (this.#chunk === undefined) return undefined
     const { end, fill, memory } = this.#chunk
     return memory.subarray(fill, Math.min(fill + readBytes, end))
-  }
-
-  /**
-   * Looks once the reads of this turn are over. A lane that kept what it borrowed is ended, rather
-   * than that something is read there later.
-   */
-  #watch(lane: HostLane): void {
-    if (this.#isWatched) return
-    this.#isWatched = true
-    setImmediate(() => {
-      this.#isWatched = false
-      this.#fullReads = 0
-      if (lane.isBorrowing) lane.socket.destroy(new Error("a read did not follow at once"))
-    })
   }
 }

@@ -18,8 +18,6 @@ export interface Reader {
   readonly took: (length: number) => boolean
   /** Takes bytes that lie elsewhere. */
   readonly read: (bytes: Uint8Array, length: number, room: number) => boolean
-  /** A read brought nothing; gives the buffer for the next one if it is to be another. */
-  readonly missed: () => Uint8Array | undefined
 }
 
 /** Bytes that a `data` event carries at most. */
@@ -30,26 +28,6 @@ const onread = (reader: Reader): net.OnReadOpts => ({
   buffer: reader.buffer,
   callback: (length) => reader.took(length)
 })
-
-/** Node's own side of a socket, which its typings leave out. */
-interface Handle {
-  onread: (this: Handle, ...args: Array<unknown>) => unknown
-}
-
-/**
- * Node says nothing of a read that found no bytes, and would use the buffer that was chosen for it
- * for the next one, whenever that is.
- */
-const watchMisses = (socket: net.Socket, reader: Reader): void => {
-  const { _handle: handle } = socket as unknown as { readonly _handle: Handle | null }
-  if (handle === null) return
-  const { onread } = handle
-  handle.onread = function (...args) {
-    const next = onread.apply(this, args)
-    return reader.missed() ?? next
-  }
-  socket.once("close", reader.missed)
-}
 
 const readByEvents = (socket: net.Socket, reader: Reader): void => {
   socket.on("data", (bytes: Buffer) => {
@@ -110,7 +88,6 @@ export const openEvent = (settings: TlsSettings | undefined): string =>
 /** Begins to read an open socket. */
 export const startReading = (socket: net.Socket, secure: boolean, reader: Reader): void => {
   if (secure) readByEvents(socket, reader)
-  else watchMisses(socket, reader)
   socket.resume()
 }
 

@@ -93,7 +93,6 @@ const host = new SocketHost(
     },
     region: (id) => regions.get(id) ?? regionOnItsWay(id),
     readInto: (lane) => outlet.readInto(lane),
-    isAlone: true,
     opened: (job, lane, peer) => {
       if (place(lane)) report(Out.opened, lane, job, JSON.stringify(peer))
       else {
