@@ -86,10 +86,12 @@ export class SocketHost {
   open(id: number, job: OpenJob): void {
     let cancelled = false
     this.#opening.set(id, () => (cancelled = true))
-    this.#loadFramer(job.framer).then(
-      (framer) => {
+    const plainServer = job.kind === "listen" && job.tls === undefined
+    const fast = plainServer ? Sockets.rereads() : false
+    Promise.all([this.#loadFramer(job.framer), fast]).then(
+      ([framer, rereads]) => {
         if (cancelled) this.#fail(id, failureOf(stepOf(job), new Error("cancelled")))
-        else this.#start(id, job, framer)
+        else this.#start(id, job, framer, rereads)
       },
       (error: unknown) => this.#fail(id, failureOf("framer", error))
     )
@@ -113,9 +115,9 @@ export class SocketHost {
     for (const lane of this.lanes) lane.close("stopped", true)
   }
 
-  #start(id: number, job: OpenJob, framer: Framer): void {
+  #start(id: number, job: OpenJob, framer: Framer, rereads: boolean): void {
     try {
-      if (job.kind === "listen") this.#listen(id, job, framer)
+      if (job.kind === "listen") this.#listen(id, job, framer, rereads)
       else if (job.kind === "adopt") this.#adopt(id, job, framer)
       else this.#connect(id, job, framer)
     } catch (error) {
@@ -172,16 +174,21 @@ export class SocketHost {
     Sockets.startReading(lane.socket, secure, reader)
   }
 
-  #listen(id: number, job: OpenJob & { readonly kind: "listen" }, framer: Framer): void {
+  #listen(
+    id: number,
+    job: OpenJob & { readonly kind: "listen" },
+    framer: Framer,
+    rereads: boolean
+  ): void {
     const { halfOpen, limits } = job
     const server = Sockets.makeServer(job.tls, halfOpen, limits.openWithin, (socket) => {
       const reader = new LaneReader(this.#staging, this.#events)
       const peer = Sockets.peerOf(socket)
-      const own = job.tls === undefined ? Sockets.rereadSocket(socket, halfOpen, reader) : socket
+      const own = rereads ? Sockets.rereadSocket(socket, halfOpen, reader) : socket
       const lane = this.#lane(own, job, framer, reader, false)
       if (lane === undefined) return
       if (this.#events.accepted(id, lane, peer)) {
-        Sockets.startReading(own, job.tls !== undefined, reader)
+        Sockets.startReading(own, own === socket, reader)
       } else own.destroy()
     })
     const failed = (error: Error): void => this.#fail(id, failureOf("listen", error))
