@@ -8,6 +8,8 @@
 import type { Socket } from "node:net"
 import { type Framer, FrameRefusal, type FramerPort, type FramerSession } from "../Framer.ts"
 import type { EndReason, LaneLimits } from "./jobs.ts"
+import { CommandReader } from "./commandReader.ts"
+import { cutText, detailCharacters } from "./cutText.ts"
 import { Reassembly } from "./reassembly.ts"
 import type { OpenChunk } from "./slab.ts"
 
@@ -57,6 +59,7 @@ export class HostLane {
   readonly #host: LaneHost
   readonly #session: FramerSession
   readonly #reassembly: Reassembly
+  readonly #commands = new CommandReader()
   #holds = 0
   #turnBytes = 0
   #reason: EndReason | undefined
@@ -162,13 +165,10 @@ export class HostLane {
   /** A write job that holds commands for the framer, each behind its length. */
   command(bytes: Uint8Array): void {
     this.#begin(bytes.length)
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     try {
-      for (let at = 0; at < bytes.length && this.#reason === undefined;) {
-        const end = at + 4 + view.getUint32(at, true)
-        this.#session.command?.(bytes, at + 4, end)
-        at = end
-      }
+      this.#commands.push(bytes, (bytes, from, to) => {
+        if (this.#reason === undefined) this.#session.command?.(bytes, from, to)
+      })
     } catch (error) {
       this.#refuse(error)
     }
@@ -269,7 +269,8 @@ export class HostLane {
   }
 
   #refuse(error: unknown): void {
-    const detail = error instanceof Error ? error.message : String(error)
+    const message = error instanceof Error ? error.message : String(error)
+    const detail = cutText(message, detailCharacters)
     this.#reassembly.flush()
     this.#end({ kind: "refused", detail }, this.socket.writableLength > 0)
   }
@@ -291,7 +292,7 @@ export class HostLane {
     const code = error.code ?? error.message
     this.#reason ??= peerGone.has(code)
       ? { kind: "peer-reset", code }
-      : { kind: "peer-reset", code: `${code}: ${error.message}` }
+      : { kind: "peer-reset", code: cutText(`${code}: ${error.message}`, detailCharacters) }
   }
 
   #ended(): void {

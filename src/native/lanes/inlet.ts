@@ -4,7 +4,7 @@
  */
 import { copyOctets } from "../../schema/copyOctets.ts"
 import { Doorbell } from "./doorbell.ts"
-import { At, recordWords, wordsFor, type WorkerMemory } from "./records.ts"
+import { At, recordWords, textBytesOf, wordsFor, type WorkerMemory } from "./records.ts"
 import { RingProducer } from "./ring.ts"
 
 /** The producer of one worker's inbox. */
@@ -18,6 +18,11 @@ export class Inlet {
     this.#ring = new RingProducer(new Int32Array(inbox))
     this.#bytes = new Uint8Array(inbox)
     this.#bell = new Doorbell(new Int32Array(workerBell))
+  }
+
+  /** Bytes that the largest record carries. */
+  get recordBytes(): number {
+    return textBytesOf(this.#ring.largest)
   }
 
   /** Whether records wait for a flush. */

@@ -15,6 +15,8 @@ import { SendQueue } from "./sendQueue.ts"
 export interface LaneDriver {
   /** The counts of all lanes of the pool, the high-water marks those of the highest. */
   readonly totals: LaneCounts
+  /** Bytes that one write job can carry. */
+  readonly recordBytes: number
   /** Dispatches a write job for the first bytes of the queue; false when there is no room. */
   readonly write: (core: LaneCore, bytes: Uint8Array) => boolean
   readonly finish: (core: LaneCore) => boolean
@@ -125,7 +127,7 @@ export class LaneCore {
     if (this.#close === "at once") return this.#sendClose()
     if (this.#queue.length > 0) {
       if (!this.jobs.may("write")) return true
-      const bytes = this.#queue.snapshot(this.limits.writeBudget)
+      const bytes = Math.min(this.#queue.length, this.limits.writeBudget, this.#driver.recordBytes)
       if (!this.#driver.write(this, this.#queue.front(bytes))) return false
       this.#inFlight = bytes
       this.jobs.dispatched("write")

@@ -25,6 +25,7 @@ export class MainPath implements LaneDriver {
   readonly #listeners = new Map<number, Opener>()
   readonly #clock: () => number
   readonly totals: LaneCounts
+  readonly recordBytes = Number.POSITIVE_INFINITY
   #nextJob = 0
 
   constructor(

@@ -50,6 +50,9 @@ export const In = {
 export const wordsFor = (textBytes: number): number =>
   textBytes === 0 ? recordWords : recordWords + 1 + ((textBytes + 3) >> 2)
 
+/** Bytes of text that a record of so many words carries. */
+export const textBytesOf = (words: number): number => (words - recordWords - 1) * 4
+
 /** Rows of the table of lanes, one per slot. */
 export const Row = {
   /** Bytes that the lane's user has finished with; the main thread writes it. */

@@ -4,6 +4,7 @@
  */
 import type * as net from "node:net"
 import type { Framer } from "../Framer.ts"
+import { cutText, detailCharacters, nameCharacters } from "./cutText.ts"
 import { HostLane, type LaneHost } from "./hostLane.ts"
 import type { LaneSetup, OpenFailure, OpenJob, PeerInfo } from "./jobs.ts"
 import type { OpenChunk } from "./slab.ts"
@@ -34,9 +35,11 @@ export interface HostEvents {
 }
 
 const failureOf = (step: OpenFailure["step"], error: unknown): OpenFailure => {
-  const code = error instanceof Error && "code" in error ? String(error.code) : ""
+  const name = error instanceof Error && "code" in error ? String(error.code) : ""
+  const code = cutText(name, nameCharacters)
   const syscall = error instanceof Error && "syscall" in error ? String(error.syscall) : ""
-  const detail = error instanceof Error ? error.message : String(error)
+  const message = error instanceof Error ? error.message : String(error)
+  const detail = cutText(message, detailCharacters)
   const found = syscall === "getaddrinfo" ? "resolve" : syscall === "connect" ? "connect" : step
   return { step: found, code, detail }
 }

@@ -8,6 +8,7 @@
  */
 import * as net from "node:net"
 import * as tls from "node:tls"
+import { cutText, nameCharacters } from "./cutText.ts"
 import type { Endpoint, PeerInfo, TlsSettings } from "./jobs.ts"
 
 /** Reads of one socket. */
@@ -202,7 +203,7 @@ export const peerOf = (socket: net.Socket): PeerInfo => {
     tls: {
       protocol: socket.getProtocol() ?? "",
       authorized: socket.authorized,
-      subject: /^CN=(.*)$/m.exec(certificate?.subject ?? "")?.[1] ?? "",
+      subject: cutText(/^CN=(.*)$/m.exec(certificate?.subject ?? "")?.[1] ?? "", nameCharacters),
       fingerprint: certificate?.fingerprint256 ?? ""
     }
   }

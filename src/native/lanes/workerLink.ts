@@ -12,6 +12,7 @@ import type { EndReason, OpenFailure, PeerInfo } from "./jobs.ts"
 import { LaneCore, type LaneCounts, type LaneDriver } from "./laneCore.ts"
 import { decoded } from "./endReason.ts"
 import { Inlet } from "./inlet.ts"
+import { LanePlaces } from "./lanePlaces.ts"
 import { heapLimits, type LinkSizes, workerMemory } from "./linkMemory.ts"
 import type { Opener } from "./opener.ts"
 import { addConsumed, At, heardAt, In, Out, textAt } from "./records.ts"
@@ -43,9 +44,7 @@ export class WorkerLink implements LaneDriver {
   readonly #outbox: RingConsumer
   readonly #slab: SlabReader
   readonly #table: Int32Array
-  readonly #lanes: Array<LaneCore | undefined> = []
-  readonly #generations: Int32Array
-  readonly #place = new Map<LaneCore, number>()
+  readonly #places: LanePlaces
   readonly #openers = new Map<number, Opener>()
   readonly #listeners = new Map<number, Opener>()
   #dirty = new Set<LaneCore>()
@@ -72,7 +71,7 @@ export class WorkerLink implements LaneDriver {
     this.#outbox = new RingConsumer(new Int32Array(memory.outbox))
     this.#slab = new SlabReader(slabMemory(memory.slab, sizes.slab))
     this.#table = new Int32Array(memory.table)
-    this.#generations = new Int32Array(sizes.lanes)
+    this.#places = new LanePlaces(sizes.lanes)
     const regions = events.regions()
     const start: WorkerStart = { memory, origin, slabShape: sizes.slab, regions }
     this.#worker = new Worker(workerModule(import.meta.url, "worker"), {
@@ -87,21 +86,25 @@ export class WorkerLink implements LaneDriver {
     this.#worker.unref()
   }
 
+  get recordBytes(): number {
+    return this.#inlet.recordBytes
+  }
+
   /** Lanes that live here. */
   get lanes(): number {
-    return this.#place.size
+    return this.#places.size
   }
 
   /** Jobs that have not come back. */
   get jobsOut(): number {
     let out = this.#openers.size
-    for (const core of this.#place.keys()) out += core.jobs.out
+    for (const core of this.#places.cores) out += core.jobs.out
     return out
   }
 
   /** Nothing lives here and nothing is on its way here. */
   get idle(): boolean {
-    return this.#place.size + this.#openers.size + this.#listeners.size === 0
+    return this.#places.size + this.#openers.size + this.#listeners.size === 0
   }
 
   /** The last look before sleep, also for room that was made while there was nobody to wake. */
@@ -170,27 +173,26 @@ export class WorkerLink implements LaneDriver {
   }
 
   readonly consumed = (core: LaneCore, bytes: number): void => {
-    const slot = this.#place.get(core)
+    const slot = this.#places.slotOf(core)
     if (slot === undefined) return
     if (addConsumed(this.#table, slot, bytes)) this.#inlet.ring()
   }
 
   readonly release = (core: LaneCore): void => {
-    const slot = this.#place.get(core)
+    const slot = this.#places.slotOf(core)
     if (slot === undefined) return
     if (!this.#record(core, In.release)) {
       this.flushSoon(core)
       return
     }
     core.lastHeard = this.heard(core)
-    this.#place.delete(core)
+    this.#places.remove(core)
     this.#dirty.delete(core)
-    this.#lanes[slot] = undefined
     this.#keepAlive()
   }
 
   readonly heard = (core: LaneCore): number => {
-    const slot = this.#place.get(core)
+    const slot = this.#places.slotOf(core)
     if (slot === undefined) return core.lastHeard
     return this.#origin + heardAt(this.#table, slot)
   }
@@ -272,24 +274,22 @@ export class WorkerLink implements LaneDriver {
     const limits = opener?.job.limits ?? this.#sizes.limits
     const peer = (): PeerInfo => JSON.parse(text) as PeerInfo
     const core = new LaneCore(this, peer, limits, opener?.commands === true)
-    this.#lanes[slot] = core
-    this.#generations[slot] = generation
-    this.#place.set(core, slot)
+    this.#places.add(core, slot, generation)
     this.#keepAlive()
     return core
   }
 
   /** The lane of a record; undefined, and counted, when the record is of an older one. */
   #lane(slot: number, generation: number): LaneCore | undefined {
-    const core = this.#generations[slot] === generation ? this.#lanes[slot] : undefined
+    const core = this.#places.find(slot, generation)
     if (core === undefined) this.#events.stale()
     return core
   }
 
   #record(core: LaneCore, kind: number, a = 0, bytes?: Uint8Array): boolean {
-    const slot = this.#place.get(core)
+    const slot = this.#places.slotOf(core)
     if (this.#gone || slot === undefined) return true
-    const generation = this.#generations[slot] ?? 0
+    const generation = this.#places.generationOf(slot)
     if (!this.#inlet.record(kind, slot, generation, a, bytes)) return false
     this.#scheduleFlush()
     return true
@@ -340,8 +340,8 @@ export class WorkerLink implements LaneDriver {
     const crash = this.asked && code === 0 ? undefined : (this.#crash ?? `exit code ${code}`)
     const reason: EndReason =
       crash === undefined ? { kind: "stopped" } : { kind: "crashed", detail: crash }
-    for (const core of this.#place.keys()) core.lost(reason)
-    this.#place.clear()
+    for (const core of this.#places.cores) core.lost(reason)
+    this.#places.clear()
     const failure: OpenFailure = { step: "worker", code: "", detail: crash ?? "stopped" }
     for (const opener of this.#openers.values()) opener.failed(failure)
     this.#openers.clear()
