@@ -26,7 +26,9 @@ import { loadFramer } from "./lanes/loadFramer.ts"
 import type { Opener } from "./lanes/opener.ts"
 import { AcceptQueue, Attempt, failed, listenOn } from "./lanes/opening.ts"
 import { crewSettings, limitsOf, type Settings } from "./lanes/settings.ts"
+import { brokenRule } from "./lanes/settingRules.ts"
 import type { OpenFailed } from "./OpenFailed.ts"
+import { SettingsRefused } from "./SettingsRefused.ts"
 
 export type { Settings } from "./lanes/settings.ts"
 
@@ -116,11 +118,16 @@ interface Shape {
  * @since 0.1.0
  */
 export class IoPool extends Context.Service<IoPool, Shape>()("handfast/native/IoPool") {
-  /** A pool that stops with its Scope: workers are asked to end, and are waited for. */
-  static readonly layer = (settings: Settings = {}): Layer.Layer<IoPool> =>
+  /**
+   * A pool that stops with its Scope: workers are asked to end, and are waited for. Settings out of
+   * their range are refused before anything starts.
+   */
+  static readonly layer = (settings: Settings = {}): Layer.Layer<IoPool, SettingsRefused> =>
     Layer.effect(
       IoPool,
       Effect.gen(function* () {
+        const broken = brokenRule(settings)
+        if (broken !== undefined) return yield* new SettingsRefused(broken)
         const clock = yield* Clock.Clock
         const limits = limitsOf(settings)
         const publish = LaneMetrics.follow(yield* Effect.context<never>())

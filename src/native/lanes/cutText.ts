@@ -2,8 +2,8 @@
  * Bounds the length of texts that a peer may choose, before they travel in a record.
  */
 
-/** Characters of a message. The longest texts that Node makes without a peer's part fit. */
-export const detailCharacters = 400
+/** Characters of a message: Node's own, without a peer's part, are shorter. */
+export const detailCharacters = 300
 
 /** Characters of a name; a certificate's common name has 64 at most by the standard. */
 export const nameCharacters = 256

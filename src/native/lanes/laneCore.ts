@@ -9,6 +9,7 @@
 import type { EndReason, LaneLimits, PeerInfo } from "./jobs.ts"
 import { FrameBatch } from "../FrameBatch.ts"
 import { LaneJobs } from "./laneJobs.ts"
+import { LongFrame } from "./longFrame.ts"
 import { SendQueue } from "./sendQueue.ts"
 
 /** Where the socket lives, as the lane sees it. */
@@ -65,6 +66,7 @@ export class LaneCore {
   /** Frames that wait to be taken, and their bytes. */
   #backlog: Array<Uint8Array> = []
   #backlogBytes = 0
+  #long: LongFrame | undefined
   #wakeTaker: (() => void) | undefined
   #wakeSenders: Array<() => void> = []
   #inFlight = 0
@@ -201,6 +203,14 @@ export class LaneCore {
       this.#handle(batch)
       this.#driver.consumed(this, size)
     } else this.#keep(batch, size)
+  }
+
+  /** Part of a frame of so many bytes, valid during the call. */
+  part(memory: Uint8Array, from: number, to: number, length: number): void {
+    const long = (this.#long ??= new LongFrame(length))
+    if (!long.append(memory, from, to)) return
+    this.#long = undefined
+    this.frames(long.bytes, Int32Array.of(length), 0, 1, 0)
   }
 
   /** Everything that waits to be taken. */

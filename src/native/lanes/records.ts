@@ -30,7 +30,9 @@ export const Out = {
   finished: 7,
   peerEnded: 8,
   /** The last record of a lane; a, b, text: its reason, see `endReason`. */
-  closed: 9
+  closed: 9,
+  /** Part of a frame longer than a chunk. a: chunk, b: bytes, c: the frame's bytes, d: first. */
+  part: 10
 } as const
 
 /** Main thread to worker. */
@@ -52,6 +54,21 @@ export const wordsFor = (textBytes: number): number =>
 
 /** Bytes of text that a record of so many words carries. */
 export const textBytesOf = (words: number): number => (words - recordWords - 1) * 4
+
+/** Writes the words that all records start with. */
+export const putHead = (
+  words: Int32Array,
+  at: number,
+  kind: number,
+  slot: number,
+  generation: number,
+  a: number
+): void => {
+  words[at + At.kind] = kind
+  words[at + At.slot] = slot
+  words[at + At.generation] = generation
+  words[at + At.a] = a
+}
 
 /** Rows of the table of lanes, one per slot. */
 export const Row = {

@@ -6,19 +6,18 @@
  * then its lanes end with the reason and its open jobs fail.
  */
 import type { EventLoopUtilization } from "node:perf_hooks"
-import { Worker } from "node:worker_threads"
-import { workerModule } from "../workerModule.ts"
+import type { Worker } from "node:worker_threads"
 import type { EndReason, OpenFailure, PeerInfo } from "./jobs.ts"
 import { LaneCore, type LaneCounts, type LaneDriver } from "./laneCore.ts"
 import { decoded } from "./endReason.ts"
 import { Inlet } from "./inlet.ts"
 import { LanePlaces } from "./lanePlaces.ts"
-import { heapLimits, type LinkSizes, workerMemory } from "./linkMemory.ts"
+import { type LinkSizes, startWorker, workerMemory } from "./linkMemory.ts"
 import type { Opener } from "./opener.ts"
 import { addConsumed, At, heardAt, In, Out, textAt } from "./records.ts"
 import { RingConsumer } from "./ring.ts"
 import { slabMemory, SlabReader } from "./slab.ts"
-import type { WorkerMessage, WorkerStart } from "./worker.ts"
+import type { WorkerMessage } from "./worker.ts"
 
 /** What a link tells the pool. */
 export interface LinkEvents {
@@ -73,12 +72,7 @@ export class WorkerLink implements LaneDriver {
     this.#table = new Int32Array(memory.table)
     this.#places = new LanePlaces(sizes.lanes)
     const regions = events.regions()
-    const start: WorkerStart = { memory, origin, slabShape: sizes.slab, regions }
-    this.#worker = new Worker(workerModule(import.meta.url, "worker"), {
-      workerData: start,
-      name: "handfast-io",
-      resourceLimits: heapLimits
-    })
+    this.#worker = startWorker({ memory, origin, slabShape: sizes.slab, regions })
     this.#worker.on("error", (error) => (this.#crash = String(error)))
     this.#worker.on("exit", (code) => this.#exited(code))
     const { performance: load } = this.#worker
@@ -233,6 +227,11 @@ export class WorkerLink implements LaneDriver {
         const { bytes, ends } = this.#slab.memory
         core.frames(bytes, ends, b, words[at + At.c] ?? 0, words[at + At.d] ?? 0)
       }
+      this.#slab.finish(a)
+    } else if (kind === Out.part) {
+      const from = words[at + At.d] ?? 0
+      const length = words[at + At.c] ?? 0
+      this.#lane(slot, generation)?.part(this.#slab.memory.bytes, from, from + b, length)
       this.#slab.finish(a)
     } else if (kind === Out.written) this.#lane(slot, generation)?.written(a)
     else if (kind === Out.finished) this.#lane(slot, generation)?.finished()
