@@ -213,3 +213,39 @@ describe("settings", () => {
     assert.isAtMost(wordsFor(longestText) + 2, 1_024 / 2)
   })
 })
+
+describe("a send limit below Node's own mark", () => {
+  for (const on of ["worker", "main"] as const) {
+    it.live(`L12: answers of a framer go on, however small it is (${on})`, () =>
+      lab.withPool({ workers: 1, sendBytes: 1_000 }, (pool) =>
+        Effect.gen(function* () {
+          const listener = yield* pool.listen({ framer: lab.labFramer, on, at: lab.loopback })
+          const peer = yield* lab.rawClient(listener.port)
+          yield* listener.accept
+          let got = 0
+          peer.on("data", (bytes) => (got += bytes.length))
+          const echo = lab.frame("echo", new Uint8Array(3_000))
+          for (let n = 1; n <= 20; n++) {
+            peer.write(echo)
+            yield* lab.until(`answer ${n}`, () => Effect.sync(() => got === n * echo.length))
+          }
+        })
+      )
+    )
+
+    it.live(`L12: commands that write more than it are answered (${on})`, () =>
+      lab.withPool({ workers: 1, sendBytes: 1_000 }, (pool) =>
+        Effect.gen(function* () {
+          const listener = yield* pool.listen({ framer: relayFramer, on, at: lab.loopback })
+          const to = { host: "127.0.0.1", port: listener.port }
+          const client = yield* pool.connect({ framer: relayFramer, on, to })
+          const server = yield* listener.accept
+          for (let n = 0; n < 20; n++) {
+            yield* lab.send(client, new Uint8Array(3_000))
+            yield* lab.takeCount(server, 1)
+          }
+        })
+      )
+    )
+  }
+})

@@ -69,6 +69,8 @@ export class HostLane {
   #writing = 0
   #writingSince = 0
   #finishing = false
+  /** The write job under way has handed its commands over, and its answer waits for the peer. */
+  #commandsWait = false
   /** Bytes of the last read. */
   lastRead = 0
   #closeTimer: NodeJS.Timeout | undefined
@@ -172,8 +174,8 @@ export class HostLane {
     } catch (error) {
       this.#refuse(error)
     }
-    if (this.socket.writableLength <= this.limits.sendBytes) process.nextTick(() => this.#wrote())
-    else this.socket.once("drain", () => this.#wrote())
+    this.#commandsWait = this.#isBehind
+    if (!this.#commandsWait) process.nextTick(() => this.#wrote())
   }
 
   /** Ends our side after what was written; answered once, like a write. */
@@ -241,7 +243,7 @@ export class HostLane {
       writeNow: (parts, written) => {
         const last = parts.length - 1
         if (last > 0) this.socket.cork()
-        for (let index = 0; index < last; index++) this.socket.write(parts[index]!)
+        for (let index = 0; index < last; index++) this.#write(parts[index]!, undefined)
         this.#write(parts[last]!, written)
         if (last > 0) this.socket.uncork()
       },
@@ -252,20 +254,25 @@ export class HostLane {
   }
 
   #write(bytes: Uint8Array, written: (() => void) | undefined): void {
-    const { socket } = this
-    if (written === undefined) socket.write(bytes)
-    else {
-      socket.write(bytes, (error) => {
-        if (error == null) written()
-      })
-    }
-    if (socket.writableLength > this.limits.sendBytes) this.#waitForDrain()
+    this.socket.write(bytes, (error) => {
+      if (error != null) return
+      written?.()
+      if (!this.#isBehind) this.#caughtUp()
+    })
+    if (this.#isBehind) this.hold(Hold.output)
   }
 
-  #waitForDrain(): void {
-    if ((this.#holds & Hold.output) !== 0) return
-    this.hold(Hold.output)
-    this.socket.once("drain", () => this.unhold(Hold.output))
+  /** The peer has not taken what this side may have unsent. */
+  get #isBehind(): boolean {
+    return this.socket.writableLength > this.limits.sendBytes
+  }
+
+  /** Node's `drain` comes only for more than its own mark, so each write looks at its end. */
+  #caughtUp(): void {
+    this.unhold(Hold.output)
+    if (!this.#commandsWait) return
+    this.#commandsWait = false
+    this.#wrote()
   }
 
   #refuse(error: unknown): void {
