@@ -161,7 +161,7 @@ export class HostLane {
   /** A write job: it is answered once, whatever happens to the socket. */
   write(bytes: Uint8Array): void {
     this.#begin(bytes.length)
-    this.socket.write(bytes, () => this.#wrote())
+    this.socket.write(bytes, (error) => this.#answer(error == null ? this.#writing : 0))
   }
 
   /** A write job that holds commands for the framer, each behind its length. */
@@ -174,7 +174,7 @@ export class HostLane {
     } catch (error) {
       this.#refuse(error)
     }
-    this.#commandsWait = this.#isBehind
+    this.#commandsWait = this.#isBehind && !this.socket.destroyed
     if (!this.#commandsWait) process.nextTick(() => this.#wrote())
   }
 
@@ -220,8 +220,12 @@ export class HostLane {
   }
 
   #wrote(): void {
-    const bytes = this.#writing
-    if (bytes === 0) return
+    this.#answer(this.#writing)
+  }
+
+  /** Answers the write job that is under way, of which so many bytes left. */
+  #answer(bytes: number): void {
+    if (this.#writing === 0) return
     this.#writing = 0
     this.#host.written(this, bytes)
   }
@@ -253,7 +257,9 @@ export class HostLane {
     }
   }
 
+  /** After this side's end a framer's answers go nowhere; their peer was told so. */
   #write(bytes: Uint8Array, written: (() => void) | undefined): void {
+    if (this.socket.writableEnded) return
     this.socket.write(bytes, (error) => {
       if (error != null) return
       written?.()
@@ -325,7 +331,7 @@ export class HostLane {
 
   #closed(): void {
     clearTimeout(this.#closeTimer)
-    this.#wrote()
+    this.#answer(0)
     this.#finished()
     this.#host.closed(this, this.#reason ?? { kind: "peer-closed", missing: 0 })
   }

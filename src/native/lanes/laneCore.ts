@@ -11,6 +11,7 @@ import { FrameBatch } from "../FrameBatch.ts"
 import { LaneJobs } from "./laneJobs.ts"
 import { LongFrame } from "./longFrame.ts"
 import { SendQueue } from "./sendQueue.ts"
+import { Waiters } from "./waiters.ts"
 
 /** Where the socket lives, as the lane sees it. */
 export interface LaneDriver {
@@ -61,14 +62,16 @@ export class LaneCore {
   readonly #driver: LaneDriver
   readonly #queue: SendQueue
   readonly #batch = new FrameBatch()
-  readonly #onEnd: Array<(reason: EndReason) => void> = []
+  readonly #onEnd = new Waiters()
   #handler: ((batch: FrameBatch) => void) | undefined
   /** Frames that wait to be taken, and their bytes. */
   #backlog: Array<Uint8Array> = []
   #backlogBytes = 0
   #long: LongFrame | undefined
-  #wakeTaker: (() => void) | undefined
-  #wakeSenders: Array<() => void> = []
+  readonly #takers = new Waiters()
+  readonly #senders = new Waiters()
+  /** The longest message that was refused since there was room last. */
+  #refused = 0
   #inFlight = 0
   /** Accepted bytes that a close at once has dropped. */
   #dropped = 0
@@ -110,17 +113,43 @@ export class LaneCore {
   send(bytes: Uint8Array): SendStatus {
     if (!this.jobs.open || this.#finish !== "no") return "closed"
     const { unsent } = this
-    if (unsent > 0 && unsent + bytes.length > this.limits.sendBytes) return "full"
+    if (unsent > 0 && unsent + bytes.length > this.limits.sendBytes) {
+      this.#refused = Math.max(this.#refused, bytes.length)
+      return "full"
+    }
     this.#queue.append(bytes)
     this.#rise("sendHighWater", unsent + bytes.length)
     if (!this.jobs.writing) this.#driver.flushSoon(this)
     return "accepted"
   }
 
-  /** Calls back once when half of the send memory is free, or the lane has ended. */
-  onWritable(wake: () => void): void {
-    this.#wakeSenders.push(wake)
+  /**
+   * Calls back once when half of the send memory is free and what was refused has room, or when
+   * the lane has ended. Returns how to give up; so do the other two.
+   */
+  onWritable(wake: () => void): () => void {
+    const giveUp = this.#senders.add(wake)
     this.#wakeWriters()
+    return giveUp
+  }
+
+  /** Calls back once when there is something to take, or the lane has ended. */
+  onBacklog(wake: () => void): () => void {
+    const giveUp = this.#takers.add(wake)
+    if (this.#backlog.length > 0 || this.end !== undefined) this.#takers.wake()
+    return giveUp
+  }
+
+  /** Calls back once when the lane has ended. */
+  onEnd(wake: () => void): () => void {
+    const giveUp = this.#onEnd.add(wake)
+    if (this.end !== undefined) this.#onEnd.wake()
+    return giveUp
+  }
+
+  /** Callbacks that wait. */
+  get waiting(): number {
+    return this.#senders.size + this.#takers.size + this.#onEnd.size
   }
 
   /** Dispatches what may be dispatched; false when the driver had no room. */
@@ -189,7 +218,9 @@ export class LaneCore {
   /** The handler sees batches from now on, first what has waited. */
   onFrames(handler: (batch: FrameBatch) => void): void {
     this.#handler = handler
-    for (const frame of this.takeBacklog()) this.#handle(this.#batch.one(frame))
+    for (const frame of this.takeBacklog()) {
+      if (this.#ownReason === undefined) this.#handle(this.#batch.one(frame))
+    }
   }
 
   /** Frames of the peer, valid during the call. */
@@ -224,33 +255,21 @@ export class LaneCore {
     return frames
   }
 
-  /** Calls back once when there is something to take, or the lane has ended. */
-  onBacklog(wake: (() => void) | undefined): void {
-    this.#wakeTaker = wake
-    if (this.#backlog.length > 0 || this.end !== undefined || this.peerEnded) this.#wakeUp()
-  }
-
-  onEnd(wake: (reason: EndReason) => void): void {
-    if (this.end === undefined) this.#onEnd.push(wake)
-    else wake(this.end)
-  }
-
   endedByPeer(): void {
     this.peerEnded = true
-    this.#wakeUp()
+    this.#takers.wake()
   }
 
   /** The socket is gone: the only end of a lane, once. */
   ended(hostReason: EndReason): void {
     if (this.end !== undefined) return
     clearTimeout(this.#closeTimer)
-    const reason = this.#reasonOf(this.#ownReason ?? hostReason)
-    this.end = reason
+    this.end = this.#reasonOf(this.#ownReason ?? hostReason)
     const release = this.jobs.end()
     this.#queue.drop(this.#queue.length)
     this.#wakeWriters()
-    this.#wakeUp()
-    for (const wake of this.#onEnd.splice(0)) wake(reason)
+    this.#takers.wake()
+    this.#onEnd.wake()
     if (release) this.#driver.release(this)
   }
 
@@ -291,7 +310,7 @@ export class LaneCore {
     for (let i = 0; i < batch.count; i++) this.#backlog.push(batch.copy(i))
     this.#backlogBytes += size
     this.#rise("receiveHighWater", this.#backlogBytes)
-    this.#wakeUp()
+    this.#takers.wake()
   }
 
   #count(name: "framesReceived" | "bytesReceived" | "bytesSent", added: number): void {
@@ -306,15 +325,12 @@ export class LaneCore {
     if (bytes > totals[name]) totals[name] = bytes
   }
 
-  #wakeUp(): void {
-    const wake = this.#wakeTaker
-    this.#wakeTaker = undefined
-    wake?.()
-  }
-
   #wakeWriters(): void {
-    if (this.#wakeSenders.length === 0) return
-    if (this.jobs.open && this.unsent * 2 > this.limits.sendBytes) return
-    for (const wake of this.#wakeSenders.splice(0)) wake()
+    const { unsent } = this
+    const { sendBytes } = this.limits
+    const hasRoom = unsent * 2 <= sendBytes && unsent + this.#refused <= sendBytes
+    if (this.jobs.open && unsent > 0 && !hasRoom) return
+    this.#refused = 0
+    this.#senders.wake()
   }
 }
