@@ -26,6 +26,7 @@ const idle = () => {
     totals: noCounts(),
     recordBytes: Number.POSITIVE_INFINITY,
     write: () => true,
+    start: () => true,
     finish: () => true,
     close: () => true,
     flushSoon: () => {},

@@ -299,6 +299,7 @@ describe("the jobs of a lane", () => {
       totals: noCounts(),
       recordBytes: Number.POSITIVE_INFINITY,
       write: (_core, bytes) => job(`write ${bytes.length}`),
+      start: () => job("start"),
       finish: () => job("finish"),
       close: (_core, inOrder) => job(inOrder ? "close" : "abort"),
       flushSoon: (core) => void state.cores.add(core),

@@ -24,6 +24,7 @@ export interface CrewCounts {
   stale: number
   workersStarted: number
   workersCrashed: number
+  /** Connections that were opened, adopted or accepted. */
   lanesOpened: number
 }
 
@@ -72,11 +73,14 @@ export class Crew {
   #stopping = false
   #stopped: (() => void) | undefined
 
+  readonly #opened = (): void => void this.counts.lanesOpened++
+
   constructor(settings: CrewSettings) {
     this.#settings = settings
     this.#load = settings.load
     this.#origin = settings.clock()
-    this.main = new MainPath(settings.clock, this.totals, (id) => this.#regionViews.get(id))
+    const regionOf = (id: number) => this.#regionViews.get(id)
+    this.main = new MainPath(settings.clock, this.totals, regionOf, this.#opened)
     for (let i = 0; i < settings.load.min; i++) this.#start()
     this.#sampler = setInterval(() => this.#sample(), settings.sampleEvery)
     this.#sampler.unref()
@@ -101,7 +105,6 @@ export class Crew {
 
   /** Opens a connection, in a worker if that is wanted and one has room. */
   open(opener: Opener, inWorker: boolean): Ticket {
-    this.counts.lanesOpened++
     if (inWorker && !this.#stopping) {
       const links = this.#activeLinks()
       const least = Math.min(...links.map((link) => link.lanes))
@@ -179,6 +182,7 @@ export class Crew {
     const { sizes } = this.#settings
     const link = new WorkerLink(sizes, this.#origin, this.#bellMemory, {
       gone: (link, crash) => this.#gone(link, crash),
+      opened: this.#opened,
       stale: () => this.counts.stale++,
       regions: () => [...this.#regions],
       totals: this.totals

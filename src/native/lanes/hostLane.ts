@@ -7,11 +7,12 @@
  */
 import type { Socket } from "node:net"
 import { type Framer, FrameRefusal, type FramerPort, type FramerSession } from "../Framer.ts"
+import { resetBy } from "./endReason.ts"
 import type { EndReason, LaneLimits } from "./jobs.ts"
 import { CommandReader } from "./commandReader.ts"
 import { cutText, detailCharacters } from "./cutText.ts"
 import { Reassembly } from "./reassembly.ts"
-import type { OpenChunk } from "./slab.ts"
+import type { OpenChunk, Place } from "./slab.ts"
 
 /** Reasons to hold the reading, as bits. */
 export const Hold = { budget: 1, user: 2, handover: 4, output: 8 } as const
@@ -37,18 +38,6 @@ export interface LaneHost {
   readonly now: () => number
 }
 
-/** The lane's place in shared memory, unused on the main thread. */
-export interface Place {
-  slot: number
-  generation: number
-  /** The chunk that its reads go straight into, while they are long. */
-  chunk: OpenChunk | undefined
-  /** Bytes handed over, as a count that wraps. */
-  handedOver: number
-}
-
-const peerGone = new Set(["ECONNRESET", "EPIPE", "ETIMEDOUT", "ECONNABORTED"])
-
 /** A connection and what is under way on it. */
 export class HostLane {
   readonly place: Place = { slot: -1, generation: 0, chunk: undefined, handedOver: 0 }
@@ -71,6 +60,10 @@ export class HostLane {
   #finishing = false
   /** The write job under way has handed its commands over, and its answer waits for the peer. */
   #commandsWait = false
+  /** What the framer threw when it was to open. */
+  openError: unknown
+  /** Begins to read an accepted connection. */
+  reading: (() => void) | undefined
   /** Bytes of the last read. */
   lastRead = 0
   #closeTimer: NodeJS.Timeout | undefined
@@ -87,7 +80,13 @@ export class HostLane {
     this.socket = socket
     this.limits = limits
     this.consumes = framer.consumes === true
-    this.#session = framer.open(this.#port(initiator), options)
+    let session: FramerSession = { length: () => 0 }
+    try {
+      session = framer.open(this.#port(initiator), options)
+    } catch (error) {
+      this.openError = error ?? new Error("the framer did not open")
+    }
+    this.#session = session
     this.#reassembly = new Reassembly(this.#session, framer.maxFrameBytes, {
       frames: (bytes, from, ends, count) => {
         if (!this.#closing) host.frames(this, bytes, from, ends, count)
@@ -106,7 +105,7 @@ export class HostLane {
     try {
       this.#reassembly.read(bytes, from, to, this.place.chunk?.memory === bytes)
     } catch (error) {
-      this.#refuse(error)
+      this.refuse(error)
       return false
     }
     if (to - from === room) this.#spend(room)
@@ -158,6 +157,12 @@ export class HostLane {
     if (this.#holds === 0 && !this.socket.destroyed) this.socket.resume()
   }
 
+  /** The lane's user has accepted it. */
+  start(): void {
+    if (!this.#closing) this.reading?.()
+    this.reading = undefined
+  }
+
   /** A write job: it is answered once, whatever happens to the socket. */
   write(bytes: Uint8Array): void {
     this.#begin(bytes.length)
@@ -172,7 +177,7 @@ export class HostLane {
         if (this.#reason === undefined) this.#session.command?.(bytes, from, to)
       })
     } catch (error) {
-      this.#refuse(error)
+      this.refuse(error)
     }
     this.#commandsWait = this.#isBehind && !this.socket.destroyed
     if (!this.#commandsWait) process.nextTick(() => this.#wrote())
@@ -253,7 +258,7 @@ export class HostLane {
       },
       deliver: (bytes) => this.#reassembly.deliver(bytes),
       region: (id) => this.#host.region(id),
-      refuse: (reason) => this.#refuse(new FrameRefusal(reason))
+      refuse: (reason) => this.refuse(new FrameRefusal(reason))
     }
   }
 
@@ -281,7 +286,7 @@ export class HostLane {
     this.#wrote()
   }
 
-  #refuse(error: unknown): void {
+  refuse(error: unknown): void {
     const message = error instanceof Error ? error.message : String(error)
     const detail = cutText(message, detailCharacters)
     this.#reassembly.flush()
@@ -302,10 +307,7 @@ export class HostLane {
   }
 
   #failed(error: NodeJS.ErrnoException): void {
-    const code = error.code ?? error.message
-    this.#reason ??= peerGone.has(code)
-      ? { kind: "peer-reset", code }
-      : { kind: "peer-reset", code: cutText(`${code}: ${error.message}`, detailCharacters) }
+    this.#reason ??= resetBy(error)
   }
 
   #ended(): void {
@@ -314,7 +316,7 @@ export class HostLane {
     try {
       if (missing === 0) this.#session.end?.()
     } catch (error) {
-      this.#refuse(error)
+      this.refuse(error)
       return
     }
     if (this.socket.allowHalfOpen && missing === 0) this.#host.peerEnded(this)

@@ -21,6 +21,8 @@ export interface LaneDriver {
   readonly recordBytes: number
   /** Dispatches a write job for the first bytes of the queue; false when there is no room. */
   readonly write: (core: LaneCore, bytes: Uint8Array) => boolean
+  /** Lets an accepted lane read. */
+  readonly start: (core: LaneCore) => boolean
   readonly finish: (core: LaneCore) => boolean
   readonly close: (core: LaneCore, inOrder: boolean) => boolean
   /** Calls `core.flush()` soon, once for many sends, or once there is room. */
@@ -75,6 +77,7 @@ export class LaneCore {
   #inFlight = 0
   /** Accepted bytes that a close at once has dropped. */
   #dropped = 0
+  #isToStart = false
   #finish: "no" | "asked" | "sent" = "no"
   #close: "no" | "in order" | "at once" = "no"
   #closeSent: "no" | "in order" | "at once" = "no"
@@ -156,6 +159,10 @@ export class LaneCore {
   flush(): boolean {
     if (this.jobs.ended) return true
     if (this.#close === "at once") return this.#sendClose()
+    if (this.#isToStart) {
+      if (!this.#driver.start(this)) return false
+      this.#isToStart = false
+    }
     if (this.#queue.length > 0) {
       if (!this.jobs.may("write")) return true
       const bytes = Math.min(this.#queue.length, this.limits.writeBudget, this.#driver.recordBytes)
@@ -172,6 +179,12 @@ export class LaneCore {
       this.jobs.dispatched("finish")
     }
     return this.#close === "no" || this.#sendClose()
+  }
+
+  /** The user has accepted the lane: it may read. */
+  start(): void {
+    this.#isToStart = true
+    if (!this.flush()) this.#driver.flushSoon(this)
   }
 
   /** The write job has come back. */

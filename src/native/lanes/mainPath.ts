@@ -24,6 +24,7 @@ export class MainPath implements LaneDriver {
   readonly #openers = new Map<number, Opener>()
   readonly #listeners = new Map<number, Opener>()
   readonly #clock: () => number
+  readonly #opened: () => void
   readonly totals: LaneCounts
   readonly recordBytes = Number.POSITIVE_INFINITY
   #nextJob = 0
@@ -31,9 +32,11 @@ export class MainPath implements LaneDriver {
   constructor(
     clock: () => number,
     totals: LaneCounts,
-    region: (id: number) => Uint8Array | undefined
+    region: (id: number) => Uint8Array | undefined,
+    opened: () => void
   ) {
     this.#clock = clock
+    this.#opened = opened
     this.totals = totals
     this.#host = new SocketHost(
       {
@@ -120,6 +123,11 @@ export class MainPath implements LaneDriver {
     return true
   }
 
+  readonly start = (core: LaneCore): boolean => {
+    this.#byCore.get(core)?.lane.start()
+    return true
+  }
+
   readonly finish = (core: LaneCore): boolean => {
     this.#byCore.get(core)?.lane.finish()
     return true
@@ -160,6 +168,7 @@ export class MainPath implements LaneDriver {
     const core = new LaneCore(this, () => peer, lane.limits, opener.commands)
     core.lastHeard = this.#clock()
     const pair = { core, lane, behind: 0 }
+    this.#opened()
     this.#byCore.set(core, pair)
     this.#byLane.set(lane, pair)
     return core

@@ -45,7 +45,9 @@ export const In = {
   /** a: 1 to close in order, 0 at once. */
   close: 4,
   /** The main thread has let go of the lane; its slot is free. */
-  release: 5
+  release: 5,
+  /** The lane was accepted: it may read. */
+  start: 6
 } as const
 
 /** Words that a record with so many bytes of text takes. */

@@ -77,6 +77,16 @@ export interface OpenChunk {
   readonly entryEnd: number
 }
 
+/** A lane's place in shared memory, unused on the main thread. */
+export interface Place {
+  slot: number
+  generation: number
+  /** The chunk that its reads go straight into, while they are long. */
+  chunk: OpenChunk | undefined
+  /** Bytes handed over, as a count that wraps. */
+  handedOver: number
+}
+
 /** The worker's side: opens chunks, publishes ranges of them, retires them. */
 export class SlabWriter {
   readonly memory: SlabMemory

@@ -4,9 +4,8 @@
  */
 import type * as net from "node:net"
 import type { Framer } from "../Framer.ts"
-import { cutText, detailCharacters, nameCharacters } from "./cutText.ts"
 import { HostLane, type LaneHost } from "./hostLane.ts"
-import type { LaneSetup, OpenFailure, OpenJob, PeerInfo } from "./jobs.ts"
+import { failureOf, type LaneSetup, type OpenFailure, type OpenJob, type PeerInfo } from "./jobs.ts"
 import type { OpenChunk } from "./slab.ts"
 import * as Sockets from "./sockets.ts"
 
@@ -32,16 +31,6 @@ export interface HostEvents {
   readonly failed: (job: number, failure: OpenFailure) => void
   /** False refuses the connection: there is no place for it. */
   readonly accepted: (job: number, lane: HostLane, peer: PeerInfo) => boolean
-}
-
-const failureOf = (step: OpenFailure["step"], error: unknown): OpenFailure => {
-  const name = error instanceof Error && "code" in error ? String(error.code) : ""
-  const code = cutText(name, nameCharacters)
-  const syscall = error instanceof Error && "syscall" in error ? String(error.syscall) : ""
-  const message = error instanceof Error ? error.message : String(error)
-  const detail = cutText(message, detailCharacters)
-  const found = syscall === "getaddrinfo" ? "resolve" : syscall === "connect" ? "connect" : step
-  return { step: found, code, detail }
 }
 
 /** How often write jobs under way are looked at, in milliseconds. */
@@ -168,9 +157,10 @@ export class SocketHost {
   }
 
   /** Answers the job before a byte is read, so that the lane is known when its frames come. */
-  #report(id: number, lane: HostLane | undefined, reader: LaneReader, secure: boolean): void {
-    if (lane === undefined) {
-      this.#fail(id, failureOf("framer", new Error("the framer did not open")))
+  #report(id: number, lane: HostLane, reader: LaneReader, secure: boolean): void {
+    if (lane.openError !== undefined) {
+      lane.socket.destroy()
+      this.#fail(id, failureOf("framer", lane.openError))
       return
     }
     this.#events.opened(id, lane, Sockets.peerOf(lane.socket))
@@ -189,10 +179,9 @@ export class SocketHost {
       const peer = Sockets.peerOf(socket)
       const own = rereads ? Sockets.rereadSocket(socket, halfOpen, reader) : socket
       const lane = this.#lane(own, job, framer, reader, false)
-      if (lane === undefined) return
-      if (this.#events.accepted(id, lane, peer)) {
-        Sockets.startReading(own, own === socket, reader)
-      } else own.destroy()
+      lane.reading = () => Sockets.startReading(own, own === socket, reader)
+      if (!this.#events.accepted(id, lane, peer)) own.destroy()
+      else if (lane.openError !== undefined) lane.refuse(lane.openError)
     })
     const failed = (error: Error): void => this.#fail(id, failureOf("listen", error))
     server.once("error", failed)
@@ -212,25 +201,20 @@ export class SocketHost {
     )
   }
 
-  /** A lane around an open socket; undefined when its framer throws at the start. */
+  /** A lane around an open socket. */
   #lane(
     socket: net.Socket,
     setup: LaneSetup,
     framer: Framer,
     reader: LaneReader,
     initiator: boolean
-  ): HostLane | undefined {
-    try {
-      const { limits, options } = setup
-      const lane = new HostLane(this.#host, socket, framer, options, limits, initiator)
-      reader.lane = lane
-      this.lanes.add(lane)
-      this.#watchStalls()
-      return lane
-    } catch {
-      socket.destroy()
-      return undefined
-    }
+  ): HostLane {
+    const { limits, options } = setup
+    const lane = new HostLane(this.#host, socket, framer, options, limits, initiator)
+    reader.lane = lane
+    this.lanes.add(lane)
+    this.#watchStalls()
+    return lane
   }
 
   #fail(id: number, failure: OpenFailure): void {

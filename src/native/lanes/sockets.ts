@@ -113,7 +113,8 @@ export const rereadSocket = (
   if (handle === null || handle === undefined) return accepted
   owner._handle = null
   const options = { handle, allowHalfOpen: halfOpen, onread: onread(reader) }
-  return new net.Socket(options as net.SocketConstructorOpts)
+  // A socket with a handle starts to read by itself.
+  return new net.Socket(options as net.SocketConstructorOpts).pause()
 }
 
 /** Milliseconds that the probe waits for one byte over loopback. */

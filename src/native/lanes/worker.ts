@@ -144,7 +144,8 @@ const perform = (at: number): void => {
     } else if (kind === In.finish) outlet.record(Out.finished, slot, generation, 0, 0, "")
     return
   }
-  if (kind === In.finish) lane.finish()
+  if (kind === In.start) lane.start()
+  else if (kind === In.finish) lane.finish()
   else if (kind === In.close) lane.close("closed", words[at + At.a] === 1)
   else {
     // The socket may need the bytes for longer than the ring can spare their room.

@@ -5,11 +5,10 @@
  * all of them, the link answers the rest itself: what the worker published is consumed first,
  * then its lanes end with the reason and its open jobs fail.
  */
-import type { EventLoopUtilization } from "node:perf_hooks"
 import type { Worker } from "node:worker_threads"
-import type { EndReason, OpenFailure, PeerInfo } from "./jobs.ts"
+import { failureOf, type OpenFailure, type PeerInfo } from "./jobs.ts"
 import { LaneCore, type LaneCounts, type LaneDriver } from "./laneCore.ts"
-import { decoded } from "./endReason.ts"
+import { decoded, threadEnd } from "./endReason.ts"
 import { Inlet } from "./inlet.ts"
 import { LanePlaces } from "./lanePlaces.ts"
 import { type LinkSizes, startWorker, workerMemory } from "./linkMemory.ts"
@@ -18,11 +17,13 @@ import { addConsumed, At, heardAt, In, Out, textAt } from "./records.ts"
 import { RingConsumer } from "./ring.ts"
 import { slabMemory, SlabReader } from "./slab.ts"
 import type { WorkerMessage } from "./worker.ts"
+import { WorkerLoad } from "./workerLoad.ts"
 
 /** What a link tells the pool. */
 export interface LinkEvents {
   /** The thread ended by itself after it was asked, or it crashed. */
   readonly gone: (link: WorkerLink, crash: string | undefined) => void
+  readonly opened: () => void
   /** A record of an older lane was dropped. */
   readonly stale: () => void
   readonly regions: () => ReadonlyArray<readonly [number, SharedArrayBuffer]>
@@ -39,6 +40,7 @@ export class WorkerLink implements LaneDriver {
   readonly #sizes: LinkSizes
   readonly #origin: number
   readonly #worker: Worker
+  readonly #load: WorkerLoad
   readonly #inlet: Inlet
   readonly #outbox: RingConsumer
   readonly #slab: SlabReader
@@ -57,8 +59,6 @@ export class WorkerLink implements LaneDriver {
   parked = false
   /** The worker was asked to end. */
   asked = false
-  /** The worker's load at the last sample; none while it starts, which is no load of lanes. */
-  #load: EventLoopUtilization | undefined
 
   constructor(sizes: LinkSizes, origin: number, mainBell: SharedArrayBuffer, events: LinkEvents) {
     this.#sizes = sizes
@@ -75,8 +75,7 @@ export class WorkerLink implements LaneDriver {
     this.#worker = startWorker({ memory, origin, slabShape: sizes.slab, regions })
     this.#worker.on("error", (error) => (this.#crash = String(error)))
     this.#worker.on("exit", (code) => this.#exited(code))
-    const { performance: load } = this.#worker
-    this.#worker.once("message", () => (this.#load = load.eventLoopUtilization()))
+    this.#load = new WorkerLoad(this.#worker)
     this.#worker.unref()
   }
 
@@ -101,7 +100,7 @@ export class WorkerLink implements LaneDriver {
     return this.#places.size + this.#openers.size + this.#listeners.size === 0
   }
 
-  /** The last look before sleep, also for room that was made while there was nobody to wake. */
+  /** The last look before sleep, also for room that was made before it. */
   pending(): boolean {
     if (this.#dirty.size > 0) this.#flush()
     return this.#outbox.poll()
@@ -109,18 +108,20 @@ export class WorkerLink implements LaneDriver {
 
   /** The share of the time since the last call that the worker was busy, 0 to 1. */
   utilization(): number {
-    const before = this.#load
-    if (this.#gone || before === undefined) return 0
-    this.#load = this.#worker.performance.eventLoopUtilization()
-    return this.#worker.performance.eventLoopUtilization(this.#load, before).utilization
+    return this.#gone ? 0 : this.#load.sample()
   }
 
   /** Dispatches an open job; its number, or undefined when too many are out. */
   open(opener: Opener): number | undefined {
     if (this.#gone || this.#openers.size >= this.#sizes.openJobs) return undefined
     const job = ++this.#nextJob
+    try {
+      this.#post({ kind: "open", job, open: opener.job })
+    } catch (error) {
+      opener.failed(failureOf("framer", error))
+      return job
+    }
     this.#openers.set(job, opener)
-    this.#post({ kind: "open", job, open: opener.job })
     this.#keepAlive()
     return job
   }
@@ -155,6 +156,8 @@ export class WorkerLink implements LaneDriver {
 
   readonly write = (core: LaneCore, bytes: Uint8Array): boolean =>
     this.#record(core, core.commands ? In.command : In.write, 0, bytes)
+
+  readonly start = (core: LaneCore): boolean => this.#record(core, In.start)
 
   readonly finish = (core: LaneCore): boolean => this.#record(core, In.finish)
 
@@ -221,17 +224,14 @@ export class WorkerLink implements LaneDriver {
     const generation = words[at + At.generation] ?? 0
     const a = words[at + At.a] ?? 0
     const b = words[at + At.b] ?? 0
+    const c = words[at + At.c] ?? 0
+    const from = words[at + At.d] ?? 0
     if (kind === Out.frames) {
-      const core = this.#lane(slot, generation)
-      if (core !== undefined) {
-        const { bytes, ends } = this.#slab.memory
-        core.frames(bytes, ends, b, words[at + At.c] ?? 0, words[at + At.d] ?? 0)
-      }
+      const { bytes, ends } = this.#slab.memory
+      this.#lane(slot, generation)?.frames(bytes, ends, b, c, from)
       this.#slab.finish(a)
     } else if (kind === Out.part) {
-      const from = words[at + At.d] ?? 0
-      const length = words[at + At.c] ?? 0
-      this.#lane(slot, generation)?.part(this.#slab.memory.bytes, from, from + b, length)
+      this.#lane(slot, generation)?.part(this.#slab.memory.bytes, from, from + b, c)
       this.#slab.finish(a)
     } else if (kind === Out.written) this.#lane(slot, generation)?.written(a)
     else if (kind === Out.finished) this.#lane(slot, generation)?.finished()
@@ -274,6 +274,7 @@ export class WorkerLink implements LaneDriver {
     const peer = (): PeerInfo => JSON.parse(text) as PeerInfo
     const core = new LaneCore(this, peer, limits, opener?.commands === true)
     this.#places.add(core, slot, generation)
+    this.#events.opened()
     this.#keepAlive()
     return core
   }
@@ -337,11 +338,9 @@ export class WorkerLink implements LaneDriver {
     }
     this.#gone = true
     const crash = this.asked && code === 0 ? undefined : (this.#crash ?? `exit code ${code}`)
-    const reason: EndReason =
-      crash === undefined ? { kind: "stopped" } : { kind: "crashed", detail: crash }
+    const { failure, reason } = threadEnd(crash)
     for (const core of this.#places.cores) core.lost(reason)
     this.#places.clear()
-    const failure: OpenFailure = { step: "worker", code: "", detail: crash ?? "stopped" }
     for (const opener of this.#openers.values()) opener.failed(failure)
     this.#openers.clear()
     this.#events.gone(this, crash)
