@@ -12,6 +12,7 @@ import { Doorbell } from "./doorbell.ts"
 import { encoded } from "./endReason.ts"
 import type { HostLane } from "./hostLane.ts"
 import type { OpenJob } from "./jobs.ts"
+import { LaneSlots } from "./laneSlots.ts"
 import { loadFramer } from "./loadFramer.ts"
 import { Outlet } from "./outlet.ts"
 import { At, In, Out, Row, type WorkerMemory } from "./records.ts"
@@ -50,19 +51,14 @@ const slab = new SlabWriter(slabMemory(memory.slab, start.slabShape))
 const outbox = new RingProducer(new Int32Array(memory.outbox))
 const outlet = new Outlet(outbox, slab, table, mainBell)
 
-const slots = table.length / Row.words
-const lanes: Array<HostLane | undefined> = Array.from({ length: slots })
-const generations = new Int32Array(slots)
-const freeSlots = Array.from({ length: slots }, (_, i) => slots - 1 - i)
+const lanes = new LaneSlots<HostLane>(table.length / Row.words)
 let stopping = false
 
 /** Gives the lane a slot of a new generation; false when all are taken. */
 const place = (lane: HostLane): boolean => {
-  const slot = freeSlots.pop()
-  if (slot === undefined) return false
-  const generation = (generations[slot] ?? 0) + 1
-  generations[slot] = generation
-  lanes[slot] = lane
+  const added = lanes.add(lane)
+  if (added === undefined) return false
+  const { generation, slot } = added
   lane.place.slot = slot
   lane.place.generation = generation
   lane.place.handedOver = Atomics.load(table, slot * Row.words + Row.consumed)
@@ -87,7 +83,7 @@ const host = new SocketHost(
     peerEnded: (lane) => report(Out.peerEnded, lane, 0, ""),
     closed: (lane, reason) => {
       outlet.forget(lane)
-      if (lane.place.slot >= 0) lanes[lane.place.slot] = undefined
+      if (lane.place.slot >= 0) lanes.end(lane.place.slot)
       closed(lane, encoded(reason))
       leaveWhenDone()
     },
@@ -97,7 +93,7 @@ const host = new SocketHost(
       if (place(lane)) report(Out.opened, lane, job, JSON.stringify(peer))
       else {
         lane.close("closed", false)
-        failed(job, { step: "worker", code: "", detail: `all ${slots} places are taken` })
+        failed(job, { step: "worker", code: "", detail: `all ${lanes.count} places are taken` })
       }
     },
     listening: (job, address, port) => outlet.record(Out.listening, -1, 0, job, port, address),
@@ -132,10 +128,10 @@ const perform = (at: number): void => {
   const slot = words[at + At.slot] ?? 0
   const generation = words[at + At.generation] ?? 0
   if (kind === In.release) {
-    if (generations[slot] === generation) freeSlots.push(slot)
+    lanes.release(slot, generation)
     return
   }
-  const lane = generations[slot] === generation ? lanes[slot] : undefined
+  const lane = lanes.find(slot, generation)
   if (lane === undefined) {
     // The lane has ended meanwhile: the main thread hears of it, and the job is answered.
     outlet.hurry()
