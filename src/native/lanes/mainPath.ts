@@ -105,6 +105,10 @@ export class MainPath implements LaneDriver {
     this.#host.cancel(job)
   }
 
+  isListening(job: number): boolean {
+    return this.#listeners.has(job)
+  }
+
   unlisten(job: number): void {
     this.#listeners.delete(job)
     this.#host.unlisten(job)

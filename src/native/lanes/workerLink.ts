@@ -36,6 +36,7 @@ const recordsPerTurn = 4096
 /** One worker, seen from the main thread. */
 export class WorkerLink implements LaneDriver {
   readonly totals: LaneCounts
+  readonly recordBytes: number
   readonly #events: LinkEvents
   readonly #sizes: LinkSizes
   readonly #origin: number
@@ -67,6 +68,7 @@ export class WorkerLink implements LaneDriver {
     this.#origin = origin
     const memory = workerMemory(sizes, mainBell)
     this.#inlet = new Inlet(memory)
+    this.recordBytes = this.#inlet.recordBytes
     this.#outbox = new RingConsumer(new Int32Array(memory.outbox))
     this.#slab = new SlabReader(slabMemory(memory.slab, sizes.slab))
     this.#table = new Int32Array(memory.table)
@@ -77,10 +79,6 @@ export class WorkerLink implements LaneDriver {
     this.#worker.on("exit", (code) => this.#exited(code))
     this.#load = new WorkerLoad(this.#worker)
     this.#worker.unref()
-  }
-
-  get recordBytes(): number {
-    return this.#inlet.recordBytes
   }
 
   /** Lanes that live here. */
@@ -95,7 +93,7 @@ export class WorkerLink implements LaneDriver {
     return out
   }
 
-  /** Nothing lives here and nothing is on its way here. */
+  /** Nothing lives here or is on its way here. */
   get idle(): boolean {
     return this.#places.size + this.#openers.size + this.#listeners.size === 0
   }
@@ -134,6 +132,10 @@ export class WorkerLink implements LaneDriver {
     this.#listeners.delete(job)
     this.#post({ kind: "unlisten", job })
     this.#keepAlive()
+  }
+
+  isListening(job: number | undefined): boolean {
+    return job !== undefined && this.#listeners.has(job)
   }
 
   region(id: number, memory: SharedArrayBuffer | undefined): void {
