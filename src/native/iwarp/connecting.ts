@@ -75,8 +75,9 @@ export const dial = Effect.fnUntraced(function* (
 })
 
 /**
- * Asks a listener for a connection; once more in the words of revision 1 when the peer closes on
- * an enhanced request: so do peers of before RFC 6581.
+ * Asks a listener for a connection; once more in the words of revision 1 when the peer rejects an
+ * enhanced request in those. A connection that ends without an answer names no revision: with a
+ * peer of before RFC 6581 that only closes, `Settings.revision` has to be 1.
  */
 export const connect = Effect.fnUntraced(function* (
   card: Card,
@@ -89,9 +90,8 @@ export const connect = Effect.fnUntraced(function* (
   const { revision } = card.settings
   const failed = Effect.mapError((error: OpenFailed) => errorOf(peer, error))
   const first = yield* failed(dial(card, queuePair, to, terms, revision))
-  const isOld = first.answer.say === "ended" && first.answer.error._tag !== "LaneClosed"
-  const { answer } =
-    isOld && revision === 2 ? yield* failed(dial(card, queuePair, to, terms, 1)) : first
+  const isOlder = first.answer.say === "declined" && first.answer.revision < revision
+  const { answer } = isOlder ? yield* failed(dial(card, queuePair, to, terms, 1)) : first
   if (answer.say !== "settled") return yield* refusalOf(peer, answer)
   connection.agreed(answer)
 })

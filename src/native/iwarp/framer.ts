@@ -162,6 +162,7 @@ class Session implements FramerSession {
       say: "declined",
       reason: isRejected ? "rejected" : "incompatible",
       privateData: isRejected ? hexOf(outcome.privateData) : "",
+      revision: reply.revision,
       detail: outcome._tag
     })
     this.#close(`declined: ${outcome._tag}`)

@@ -11,7 +11,10 @@ export interface Settings {
   readonly on?: "worker" | "main" | undefined
   /** Whether this side asks for CRCs; if either side does, both compute them. Default true. */
   readonly crc?: boolean | undefined
-  /** MPA's revision for own requests. 1 is for peers of before RFC 6581. Default 2. */
+  /**
+   * MPA's revision for own requests. 1 is for peers of before RFC 6581, which close on an enhanced
+   * request: only an answer lowers the revision of a connection. Default 2.
+   */
   readonly revision?: 1 | 2 | undefined
   /** The initiator signals that it is ready, before any message. Default true. */
   readonly peerToPeer?: boolean | undefined
