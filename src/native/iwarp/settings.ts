@@ -42,8 +42,13 @@ export interface Settings {
    * translated address, or a relay of a test. Default: everywhere at itself.
    */
   readonly route?: ((to: Address) => Address) | undefined
-  /** Callers of one listener that have not said who they are. Default 128. */
+  /**
+   * Callers of one listener, or of the device's out-of-band port, whose first FPDU is not here. At
+   * the limit the oldest gives way. Default 512, four times the requests that wait for a program.
+   */
   readonly callers?: number | undefined
+  /** As `callers`, from one address. Default 256: one host alone leaves room for others. */
+  readonly callersPerAddress?: number | undefined
 }
 
 /** All settings, as they hold. */
@@ -69,5 +74,6 @@ export const resolve = (settings: Settings): Resolved => ({
   answerWithin: settings.answerWithin ?? 30_000,
   lookEvery: settings.lookEvery ?? 1_000,
   route: settings.route ?? ((to) => to),
-  callers: settings.callers ?? 128
+  callers: settings.callers ?? 512,
+  callersPerAddress: settings.callersPerAddress ?? 256
 })
