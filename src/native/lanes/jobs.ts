@@ -4,8 +4,10 @@
  */
 import { cutText, detailCharacters, nameCharacters } from "./cutText.ts"
 
-/** Where a connection goes. */
-export type Endpoint = { readonly host: string; readonly port: number } | { readonly path: string }
+/** Where a connection goes, or a listener is; `localAddress` is where a connection comes from. */
+export type Endpoint =
+  | { readonly host: string; readonly port: number; readonly localAddress?: string }
+  | { readonly path: string }
 
 /**
  * TLS, as the options of `node:tls` that can cross a thread: PEM texts and flags.
