@@ -19,6 +19,12 @@ import type { Resolved } from "./settings.ts"
 
 const framer = workerModule(import.meta.url, "framer")
 
+/** Where a connection goes, and the local address that the peer expects it from, if any. */
+export interface Way {
+  readonly to: Address
+  readonly from?: string
+}
+
 /** What a card is made of. */
 export interface CardOptions {
   readonly name: string
@@ -102,8 +108,12 @@ export class Card {
     return this.#last
   }
 
-  connect(to: Address): Effect.Effect<Lane, OpenFailed, Scope.Scope> {
-    return this.pool.connect({ ...this.#lane, to: this.settings.route(to) })
+  connect({ from, to }: Way): Effect.Effect<Lane, OpenFailed, Scope.Scope> {
+    const routed = this.settings.route(to)
+    // A relay may not be reachable from that address; what it makes of calls is its affair.
+    const isDirect = routed.host === to.host && routed.port === to.port
+    const localAddress = isDirect && from !== undefined ? { localAddress: from } : {}
+    return this.pool.connect({ ...this.#lane, to: { ...routed, ...localAddress } })
   }
 
   listen(at: Address, backlog: number): Effect.Effect<Listener, OpenFailed, Scope.Scope> {

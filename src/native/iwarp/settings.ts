@@ -43,6 +43,16 @@ export interface Settings {
    */
   readonly route?: ((to: Address) => Address) | undefined
   /**
+   * Where out-of-band calls of a peer come from, given the address that its GID names: the other
+   * direction of `route`. Calls from elsewhere are refused. Default: from that address.
+   */
+  readonly arrivesFrom?: ((address: string) => string) | undefined
+  /**
+   * Proves the two ends of an out-of-band connection to each other, where both are this library's
+   * and have the same one. It does not keep out an attacker who reads the network. Default: none.
+   */
+  readonly secret?: string | undefined
+  /**
    * Callers of one listener, or of the device's out-of-band port, whose first FPDU is not here. At
    * the limit the oldest gives way. Default 512, four times the requests that wait for a program.
    */
@@ -51,10 +61,13 @@ export interface Settings {
   readonly callersPerAddress?: number | undefined
 }
 
+/** Settings that may stay open. */
+type Open = "segmentBytes" | "secret"
+
 /** All settings, as they hold. */
 export type Resolved = {
-  readonly [K in Exclude<keyof Settings, "pool" | "segmentBytes">]-?: NonNullable<Settings[K]>
-} & { readonly segmentBytes: number | undefined }
+  readonly [K in Exclude<keyof Settings, "pool" | Open>]-?: NonNullable<Settings[K]>
+} & { readonly [K in Open]: Settings[K] }
 
 /** The settings of a pool that serves this provider. */
 export const poolOf = (pool: PoolSettings = {}): PoolSettings => ({
@@ -74,6 +87,8 @@ export const resolve = (settings: Settings): Resolved => ({
   answerWithin: settings.answerWithin ?? 30_000,
   lookEvery: settings.lookEvery ?? 1_000,
   route: settings.route ?? ((to) => to),
+  arrivesFrom: settings.arrivesFrom ?? ((address) => address),
+  secret: settings.secret,
   callers: settings.callers ?? 512,
   callersPerAddress: settings.callersPerAddress ?? 256
 })
