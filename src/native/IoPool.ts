@@ -104,7 +104,7 @@ interface Shape {
       readonly exclusive?: boolean
     }
   ) => Effect.Effect<Listener, OpenFailed, Scope.Scope>
-  /** Registers memory until the Scope closes. */
+  /** Registers memory until the Scope has closed; no framer writes to it after that. */
   readonly register: (memory: SharedArrayBuffer) => Effect.Effect<Region, never, Scope.Scope>
   /** Changes the number of workers; lanes stay where they are until they end. */
   readonly resize: (workers: number) => Effect.Effect<void>
@@ -235,12 +235,12 @@ const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
     listen: listening(crew, limits, settings),
     register: (memory) =>
       Effect.acquireRelease(
-        Effect.sync(() => {
+        Effect.promise(async () => {
           const id = ++regions
-          crew.register(id, memory)
+          await crew.register(id, memory)
           return { id, bytes: new Uint8Array(memory) }
         }),
-        ({ id }) => Effect.sync(() => crew.unregister(id))
+        ({ id }) => Effect.promise(() => crew.unregister(id))
       ),
     resize: (workers) => Effect.sync(() => crew.resize(workers, workers)),
     stats: Effect.sync(() => statsOf(crew))

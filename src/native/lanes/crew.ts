@@ -126,16 +126,24 @@ export class Crew {
     return { cancel }
   }
 
-  register(id: number, memory: SharedArrayBuffer): void {
+  /** Resolves when all workers know the memory. */
+  async register(id: number, memory: SharedArrayBuffer): Promise<void> {
     this.#regions.set(id, memory)
     this.#regionViews.set(id, new Uint8Array(memory))
-    for (const link of this.#links) link.region(id, memory)
+    await this.#tell(id, memory)
   }
 
-  unregister(id: number): void {
+  /** Resolves when no worker finds the memory any more, or is using it. */
+  async unregister(id: number): Promise<void> {
     this.#regions.delete(id)
     this.#regionViews.delete(id)
-    for (const link of this.#links) link.region(id, undefined)
+    await this.#tell(id, undefined)
+  }
+
+  #tell(id: number, memory: SharedArrayBuffer | undefined): Promise<unknown> {
+    const told = (link: WorkerLink) =>
+      new Promise<void>((resolve) => link.region(id, memory, resolve))
+    return Promise.all(this.links.map(told))
   }
 
   /** Changes the number of workers. Lanes stay where they are until they end. */

@@ -206,6 +206,8 @@ const obey = (message: WorkerMessage): void => {
   else if (message.kind === "region") {
     if (message.memory === undefined) regions.delete(message.id)
     else regions.set(message.id, new Uint8Array(message.memory))
+    // Nothing that this thread does from here on touches a region that is gone.
+    port.postMessage("region")
   } else {
     stopping = true
     setImmediate(() => {

@@ -49,6 +49,8 @@ export class WorkerLink implements LaneDriver {
   readonly #places: LanePlaces
   readonly #openers = new Map<number, Opener>()
   readonly #listeners = new Map<number, Opener>()
+  /** Messages about regions that have no answer, the oldest first. */
+  readonly #regionsOut: Array<() => void> = []
   #dirty = new Set<LaneCore>()
   #flushScheduled = false
   #draining = false
@@ -78,22 +80,23 @@ export class WorkerLink implements LaneDriver {
     this.#worker.on("error", (error) => (this.#crash = String(error)))
     this.#worker.on("exit", (code) => this.#exited(code))
     this.#load = new WorkerLoad(this.#worker)
+    this.#worker.on("message", (answer: "up" | "region") => {
+      if (answer === "region") this.#regionsOut.shift()?.()
+      this.#keepAlive()
+    })
     this.#worker.unref()
   }
 
-  /** Lanes that live here. */
   get lanes(): number {
     return this.#places.size
   }
 
-  /** Jobs that have not come back. */
   get jobsOut(): number {
     let out = this.#openers.size
     for (const core of this.#places.cores) out += core.jobs.out
     return out
   }
 
-  /** Nothing lives here or is on its way here. */
   get idle(): boolean {
     return this.#places.size + this.#openers.size + this.#listeners.size === 0
   }
@@ -138,8 +141,12 @@ export class WorkerLink implements LaneDriver {
     return job !== undefined && this.#listeners.has(job)
   }
 
-  region(id: number, memory: SharedArrayBuffer | undefined): void {
+  /** Calls `done` when the worker has obeyed, or has ended. */
+  region(id: number, memory: SharedArrayBuffer | undefined, done: () => void): void {
+    if (this.#gone) return done()
     this.#post({ kind: "region", id, memory })
+    this.#regionsOut.push(done)
+    this.#keepAlive()
   }
 
   /** Asks the worker to close everything in order and to end. */
@@ -158,11 +165,8 @@ export class WorkerLink implements LaneDriver {
 
   readonly write = (core: LaneCore, bytes: Uint8Array): boolean =>
     this.#record(core, core.commands ? In.command : In.write, 0, bytes)
-
   readonly start = (core: LaneCore): boolean => this.#record(core, In.start)
-
   readonly finish = (core: LaneCore): boolean => this.#record(core, In.finish)
-
   readonly close = (core: LaneCore, inOrder: boolean): boolean =>
     this.#record(core, In.close, inOrder ? 1 : 0)
 
@@ -240,18 +244,13 @@ export class WorkerLink implements LaneDriver {
     else if (kind === Out.peerEnded) this.#lane(slot, generation)?.endedByPeer()
     else if (kind === Out.closed) {
       this.#lane(slot, generation)?.ended(decoded(a, b, textAt(this.#outbox, at)))
-    } else this.#answer(kind, slot, generation, a, b, textAt(this.#outbox, at))
+    } else this.#answer(at, kind, slot, generation)
   }
 
-  /** Records that answer an open job. */
-  #answer(
-    kind: number,
-    slot: number,
-    generation: number,
-    job: number,
-    port: number,
-    text: string
-  ): void {
+  #answer(at: number, kind: number, slot: number, generation: number): void {
+    const { words } = this.#outbox
+    const [job = 0, port = 0] = [words[at + At.a], words[at + At.b]]
+    const text = textAt(this.#outbox, at)
     if (kind === Out.accepted) {
       const listener = this.#listeners.get(job)
       const core = this.#admit(slot, generation, listener, text)
@@ -317,15 +316,14 @@ export class WorkerLink implements LaneDriver {
   }
 
   #post(message: WorkerMessage): void {
-    if (!this.#gone) {
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window
-      this.#worker.postMessage(message)
-    }
+    if (this.#gone) return
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window
+    this.#worker.postMessage(message)
   }
 
   /** Waiting on a doorbell keeps no event loop alive, so the thread's handle does. */
   #keepAlive(): void {
-    const needed = !this.idle || this.asked
+    const needed = !this.idle || this.asked || this.#regionsOut.length > 0
     if (needed === this.#kept) return
     this.#kept = needed
     if (needed) this.#worker.ref()
@@ -345,6 +343,7 @@ export class WorkerLink implements LaneDriver {
     this.#places.clear()
     for (const opener of this.#openers.values()) opener.failed(failure)
     this.#openers.clear()
+    for (const answer of this.#regionsOut.splice(0)) answer()
     this.#events.gone(this, crash)
   }
 }
