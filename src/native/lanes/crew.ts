@@ -9,6 +9,7 @@
  */
 import { Doorbell, doorbellBytes } from "./doorbell.ts"
 import { calm, type LoadSettings, sampleLoad } from "./loadPolicy.ts"
+import { countGarbage } from "./garbage.ts"
 import { noCounts } from "./laneCore.ts"
 import { Listeners } from "./listeners.ts"
 import { MainPath } from "./mainPath.ts"
@@ -135,6 +136,7 @@ export class Crew {
 
   /** Resolves when no worker finds the memory any more, or is using it. */
   async unregister(id: number): Promise<void> {
+    countGarbage(this.#regions.get(id)?.byteLength ?? 0)
     this.#regions.delete(id)
     this.#regionViews.delete(id)
     await this.#tell(id, undefined)

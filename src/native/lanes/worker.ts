@@ -6,10 +6,11 @@
  * outbox ring. It stops when it is asked to: sockets are closed in order, the last records are
  * flushed, and then the thread ends itself.
  */
-import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
+import { parentPort, workerData } from "node:worker_threads"
 import { ownOctets } from "../../schema/copyOctets.ts"
 import { Doorbell } from "./doorbell.ts"
 import { encoded } from "./endReason.ts"
+import { countGarbage } from "./garbage.ts"
 import type { HostLane } from "./hostLane.ts"
 import type { OpenJob } from "./jobs.ts"
 import { LaneSlots } from "./laneSlots.ts"
@@ -87,7 +88,7 @@ const host = new SocketHost(
       closed(lane, encoded(reason))
       leaveWhenDone()
     },
-    region: (id) => regions.get(id) ?? regionOnItsWay(id),
+    region: (id) => regions.get(id),
     readInto: (lane) => outlet.readInto(lane),
     opened: (job, lane, peer) => {
       if (place(lane)) report(Out.opened, lane, job, JSON.stringify(peer))
@@ -187,25 +188,15 @@ const leaveWhenDone = (): void => {
   process.exit(0)
 }
 
-/**
- * A region whose message still waits in the port. Whoever names it learned of it from the main
- * thread after that sent the message, by shared memory, which is faster.
- */
-const regionOnItsWay = (id: number): Uint8Array | undefined => {
-  for (;;) {
-    const waiting = receiveMessageOnPort(port) as { readonly message: WorkerMessage } | undefined
-    if (waiting === undefined) return regions.get(id)
-    obey(waiting.message)
-  }
-}
-
 const obey = (message: WorkerMessage): void => {
   if (message.kind === "open") host.open(message.job, message.open)
   else if (message.kind === "cancel") host.cancel(message.job)
   else if (message.kind === "unlisten") host.unlisten(message.job)
   else if (message.kind === "region") {
-    if (message.memory === undefined) regions.delete(message.id)
-    else regions.set(message.id, new Uint8Array(message.memory))
+    if (message.memory === undefined) {
+      countGarbage(regions.get(message.id)?.length ?? 0)
+      regions.delete(message.id)
+    } else regions.set(message.id, new Uint8Array(message.memory))
     // Nothing that this thread does from here on touches a region that is gone.
     port.postMessage("region")
   } else {
