@@ -23,7 +23,7 @@ const sinkOver = (bytes: Uint8Array<SharedArrayBuffer>): [RegionTable, KeyedSink
   const entry = { buffer: 1, domain: 1, rights: Right.remoteRead, offset: 0, length, address: 0 }
   table.place(0, entry)
   assert.isTrue(table.grant(key, 0))
-  return [table, new KeyedSink(table, key, 0, Right.remoteRead, bytes)]
+  return [table, new KeyedSink(table, key, 0, Right.remoteRead, () => bytes)]
 }
 
 const request = (stag: number, length: number): Uint8Array => {

@@ -62,19 +62,23 @@ export class Answer extends Outgoing {
     const sink = this.#sink
     if (sink === undefined) return true
     if (this.#atomic !== undefined) {
-      return this.payload.length > 0 || sink.use(() => this.#operate(this.#atomic!, sink))
+      return (
+        this.payload.length > 0 ||
+        sink.use((memory, offset) => this.#operate(this.#atomic!, memory, offset))
+      )
     }
-    return sink.use(() => this.#copy(sink, bytes))
+    return sink.use((memory, offset) => this.#copy(memory, offset, bytes))
   }
 
   /** Drops the pieces that are in batches, and copies more until the next batch must be full. */
-  #copy(sink: KeyedSink, bytes: number): void {
+  #copy(memory: Uint8Array, offset: number, bytes: number): void {
     const pieces = this.payload.slice(this.part)
     this.part = 0
     let present = pieces.reduce((sum, { length }) => sum + length, -this.partWritten)
     while (this.later > 0 && present < bytes + pieceBytes) {
       const length = Math.min(pieceBytes, this.later)
-      pieces.push(sink.octets.slice(this.#at, this.#at + length))
+      const from = offset + this.#at
+      pieces.push(memory.slice(from, from + length))
       this.#at += length
       this.later -= length
       present += length
@@ -82,9 +86,9 @@ export class Answer extends Outgoing {
     this.payload = pieces
   }
 
-  #operate(octets: Uint8Array, sink: KeyedSink): void {
+  #operate(octets: Uint8Array, memory: Uint8Array, offset: number): void {
     const request = readAtomicRequest(new DataView(octets.buffer), 0)!
-    const word = new BigUint64Array(sink.octets.buffer, sink.octets.byteOffset + this.#at, 1)
+    const word = new BigUint64Array(memory.buffer, memory.byteOffset + offset + this.#at, 1)
     let original = Atomics.load(word, 0)
     for (;;) {
       const wanted = applyAtomic(original, request)
