@@ -1,5 +1,5 @@
 /** An open device: what is made on it, and how it reaches others. */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { networkInterfaces } from "node:os"
 import * as Gid from "../../schema/Gid.ts"
@@ -50,7 +50,9 @@ export class Card {
   /** Runs something for as long as the device is open. */
   readonly fork: (effect: Effect.Effect<unknown>) => void
   readonly holding: Holding
-  readonly regions = new Regions()
+  readonly regions: Regions
+  /** Returns when each worker has been between two events once, or has ended. */
+  readonly barrier: Effect.Effect<void>
   readonly queuePairs = new Map<number, IwarpQueuePair>()
   readonly #lane: {
     readonly framer: URL
@@ -73,6 +75,9 @@ export class Card {
     this.emit = options.emit
     this.fork = options.fork
     this.#last = firstNumber
+    // Each worker answers a registration, and its end, between two events.
+    this.barrier = Effect.scoped(Effect.suspend(() => this.pool.register(new SharedArrayBuffer(8))))
+    this.regions = new Regions(this.barrier)
     this.holding = new Holding("device", [], () => undefined)
     const { answerWithin, on, segmentBytes } = this.settings
     const maximumUlpdu = segmentBytes === undefined ? undefined : mulpdu(segmentBytes)

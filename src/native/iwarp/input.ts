@@ -154,18 +154,21 @@ export class Input {
     const isImmediate = segment.opcode >= Opcode.immediate
     const invalidated = invalidates(segment.opcode) ? segment.stag : 0
     // The peer may have taken it back twice at once; the second time it names nothing.
-    if (invalidated !== 0) this.#invalidate(invalidated)
+    if (invalidated !== 0 && !this.#invalidate(invalidated)) {
+      this.#isOver = true
+      return this.#port.lost(true)
+    }
     const immediate = isImmediate ? wordAt(control, 4) : undefined
     const length = isImmediate ? wordAt(control, 0) : this.inbound.received
     this.#port.received(length, immediate, invalidated)
   }
 
-  #invalidate(key: number): void {
+  /** Makes a key void; false if another session is still using it. This one is not. */
+  #invalidate(key: number): boolean {
     const { table } = this.#memory
     const row = table.find(key)
     table.void(key)
-    // Other sessions may be using it; this one is not.
-    if (row >= 0) table.settle(row)
+    return row < 0 || table.settle(row)
   }
 
   #lose(): void {
