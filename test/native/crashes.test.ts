@@ -94,10 +94,13 @@ describe("a listener", () => {
           yield* lab.until("a connection in a worker", () =>
             Effect.gen(function* () {
               const peer = yield* lab.rawClient(listener.port)
+              return yield* isInWorker(listener, peer)
+            }).pipe(
+              Effect.scoped,
               // A connection that a closing share had not accepted is reset by the kernel.
-              const seen = yield* Effect.timeoutOption(isInWorker(listener, peer), "300 millis")
-              return Option.getOrElse(seen, () => false)
-            }).pipe(Effect.scoped)
+              Effect.timeoutOption("3 seconds"),
+              Effect.map(Option.getOrElse(() => false))
+            )
           )
         })
       )

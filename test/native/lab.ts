@@ -94,7 +94,9 @@ export const rawClient = (port: number) =>
     Effect.callback<net.Socket>((resume) => {
       const socket = net.connect({ host: "127.0.0.1", port, noDelay: true, allowHalfOpen: true })
       socket.on("error", () => {})
-      socket.once("connect", () => resume(Effect.succeed(socket)))
+      for (const event of ["connect", "close"]) {
+        socket.once(event, () => resume(Effect.succeed(socket)))
+      }
     }),
     (socket) => Effect.sync(() => socket.destroy())
   )
