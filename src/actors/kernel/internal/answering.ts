@@ -1,5 +1,4 @@
 /** Deferred replies, and failures of commands that were never executed or may not be stored. */
-import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import { Stopped } from "../ActorError.ts"
 import type { Settlement } from "../Decision.ts"
@@ -15,22 +14,6 @@ const ended: Ending = { reason: "stopped", detail: "" }
 
 /** The answer to a message that came too late. */
 export const endedBy = (cell: Cell): Stopped => stoppedBy(cell, cell.end ?? ended, "not-run")
-
-/** What a behavior throws may itself throw when it is printed. */
-const printed = (print: () => string): string => {
-  try {
-    return print()
-  } catch {
-    return "a failure that cannot be printed"
-  }
-}
-
-/** Says in a line why something failed. */
-export const describe = (cause: Cause.Cause<unknown>): string =>
-  printed(() => String(Cause.squash(cause)))
-
-/** Says why something failed, with stack traces. */
-export const explain = (cause: Cause.Cause<unknown>): string => printed(() => Cause.pretty(cause))
 
 /** Answers the callers of a batch when it is unknown whether its events are stored. */
 export const refuse = (cell: Cell, held: Held, ending: Ending): void => {

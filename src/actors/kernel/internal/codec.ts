@@ -6,6 +6,7 @@ import * as Schema from "effect/Schema"
 import type { NewEvent, StoredEvent, StoredSnapshot } from "../../../schema/JournalRecord.ts"
 import { HistoryRefused } from "../ActorError.ts"
 import type { Tagged, Upcast } from "../Behavior.ts"
+import { describe, explain } from "./logging.ts"
 
 export interface EventCodec {
   readonly version: number
@@ -62,9 +63,9 @@ export const makeEventCodec = (
       }
       try {
         const exit = decode(upcastFrom(stored.version - 1, upcasts, stored.body))
-        return Exit.isSuccess(exit) ? Exit.succeed(exit.value) : refuse(Cause.pretty(exit.cause))
+        return Exit.isSuccess(exit) ? Exit.succeed(exit.value) : refuse(explain(exit.cause))
       } catch (defect) {
-        return refuse(String(defect))
+        return refuse(describe(Cause.die(defect)))
       }
     }
   }
@@ -94,9 +95,9 @@ export const makeSnapshotCodec = (
       }
       try {
         const exit = decode(upcastFrom(stored.version - oldest, upcasts, stored.body))
-        return Exit.isSuccess(exit) ? Exit.succeed(exit.value) : refuse(Cause.pretty(exit.cause))
+        return Exit.isSuccess(exit) ? Exit.succeed(exit.value) : refuse(explain(exit.cause))
       } catch (defect) {
-        return refuse(String(defect))
+        return refuse(describe(Cause.die(defect)))
       }
     }
   }

@@ -4,7 +4,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
 import type { NewEvent } from "../../../schema/JournalRecord.ts"
@@ -13,9 +12,10 @@ import type { Circumstances, Recovery, Tagged } from "../Behavior.ts"
 import * as Decision from "../Decision.ts"
 import { dropUnsafe, Epochs } from "../Epochs.ts"
 import { refusedMessages } from "../Metrics.ts"
-import { describe, Settling, stoppedBy } from "./answering.ts"
+import { Settling, stoppedBy } from "./answering.ts"
 import { beginning, type Cell, type Envelope, type Held, nothing, type Outcome } from "./cell.ts"
 import type { AnyDecision } from "./definition.ts"
+import { describe, report } from "./logging.ts"
 import { countDropped } from "./sending.ts"
 import { traced, type TracedEvent } from "./tracing.ts"
 import { Tally } from "./waiters.ts"
@@ -149,8 +149,7 @@ const thrown = (
 const countRefused = (cell: Cell, command: string, cause: Cause.Cause<unknown>): void => {
   const { address: actor, context, definition } = cell
   Metric.withAttributes(refusedMessages, { actor: definition.name }).updateUnsafe(1, context)
-  const log = Effect.logWarning("a command was refused", cause)
-  cell.fork(Effect.annotateLogs(log, { actor, command }))
+  cell.fork(report("Warn", "a command was refused", cause, { actor, command }))
 }
 
 const decide = (

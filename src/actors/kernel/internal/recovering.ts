@@ -2,6 +2,7 @@
  * How a generation begins: the history is claimed, the newest snapshot is read, the events after
  * it are replayed. Then the behavior reconciles its past with the present, before any message.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -26,6 +27,7 @@ import {
   transition
 } from "./cell.ts"
 import type { Definition } from "./definition.ts"
+import { describe } from "./logging.ts"
 import { halted } from "./releasing.ts"
 import { explainGap, type RecoveryError, restore, type Start } from "./restoring.ts"
 import { LONG_RECOVERY_EVENTS, takeSnapshot } from "./snapshots.ts"
@@ -173,7 +175,7 @@ class Replay {
       try {
         this.state = rules[decoded.value._tag]?.evolve(this.state, decoded.value)
       } catch (defect) {
-        const detail = `evolve failed: ${String(defect)}`
+        const detail = `evolve failed: ${describe(Cause.die(defect))}`
         return Effect.fail(new HistoryRefused({ actor, seq, type, version, detail }))
       }
       this.seq = seq

@@ -2,7 +2,7 @@
  * How a generation ends: with a crash, for a restart, or with the actor. Its Scope closes once,
  * and every caller who waited is answered once.
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -10,7 +10,7 @@ import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
 import { Fenced } from "../../../schema/JournalRecord.ts"
 import { crashes } from "../Metrics.ts"
-import { abandonAll, abandonWaiting, explain, refuse } from "./answering.ts"
+import { abandonAll, abandonWaiting, refuse } from "./answering.ts"
 import {
   type Cell,
   type Ending,
@@ -19,12 +19,13 @@ import {
   isPausing,
   transition
 } from "./cell.ts"
+import { explain, hasError, report } from "./logging.ts"
 import { freeAddress } from "./running.ts"
 import { wake } from "./sending.ts"
 
 /** Whether another writer took over the history: then this actor must never write again. */
 export const isFenced = (cause: Cause.Cause<unknown>): boolean =>
-  cause.reasons.some((reason) => Cause.isFailReason(reason) && reason.error instanceof Fenced)
+  hasError(cause, (error) => error instanceof Fenced)
 
 export const endingOf = (cause: Cause.Cause<unknown>): Ending => ({
   reason: isFenced(cause) ? "journal" : "crashed",
@@ -106,7 +107,7 @@ const closeGeneration = (cell: Cell): Effect.Effect<void> | undefined => {
 export const closeEpoch = (cell: Cell, { before, scope }: EpochScope): Effect.Effect<void> => {
   const close = Scope.close(scope, Exit.void).pipe(
     Effect.catchCause((cause) =>
-      Effect.annotateLogs(Effect.logError("a finalizer failed", cause), { actor: cell.address })
+      report("Error", "a finalizer failed", cause, { actor: cell.address })
     )
   )
   return before === undefined ? close : Effect.andThen(close, Fiber.await(before))
@@ -150,11 +151,8 @@ const over = (cell: Cell): void => {
 /** Ends an actor for good whose generation failed, and says why to the operator. */
 export const endFailed = (cell: Cell, cause: Cause.Cause<unknown>): void => {
   if (cell.phase === "ending" || cell.phase === "ended") return
-  cell.fork(
-    Effect.logError("the actor has ended after a failure", cause).pipe(
-      Effect.annotateLogs({ actor: cell.address })
-    )
-  )
+  const { address: actor } = cell
+  cell.fork(report("Error", "the actor has ended after a failure", cause, { actor }))
   end(cell, endingOf(cause))
 }
 

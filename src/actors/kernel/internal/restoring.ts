@@ -3,6 +3,7 @@
  * read. A snapshot only saves time, so one that cannot be read is logged and passed over. It
  * matters only if the events that it stands for are deleted.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -11,6 +12,7 @@ import { HistoryRefused } from "../ActorError.ts"
 import type { Store } from "../Journal.ts"
 import type { SnapshotCodec } from "./codec.ts"
 import type { Definition, SnapshotRules } from "./definition.ts"
+import { report } from "./logging.ts"
 
 export type RecoveryError = JournalError | HistoryRefused
 
@@ -44,9 +46,8 @@ export const restore = Effect.fnUntraced(function* (
     const error = loaded.failure
     if (!isUnreadable(error)) return yield* error
     const { message, seq } = error
-    yield* Effect.logWarning(`snapshot passed over: ${message}`).pipe(
-      Effect.annotateLogs({ actor, seq })
-    )
+    const passedOver = `snapshot passed over: ${message}`
+    yield* report("Warn", passedOver, Cause.empty, { actor, seq })
     unreadable.push(error)
     // A store that answers with a newer snapshot than it was asked for has no older ones to offer.
     atMost = seq > atMost ? 0 : seq - 1

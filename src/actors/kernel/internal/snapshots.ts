@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import { snapshotFailures } from "../Metrics.ts"
 import type { Append, Cell } from "./cell.ts"
+import { report } from "./logging.ts"
 
 /** A recovery that replayed more events than this stores a snapshot at once. */
 export const LONG_RECOVERY_EVENTS = 1000
@@ -46,7 +47,7 @@ export const takeSnapshot = (
       Effect.catchCause((cause) =>
         Effect.andThen(
           Metric.update(snapshotFailures, 1),
-          Effect.logWarning("snapshot failed", cause).pipe(Effect.annotateLogs({ actor, seq }))
+          report("Warn", "snapshot failed", cause, { actor, seq })
         )
       )
     )

@@ -6,10 +6,11 @@
  */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
-import { abandonAll, describe, refuse } from "./answering.ts"
+import { abandonAll, refuse } from "./answering.ts"
 import { type Cell, isPausing, transition } from "./cell.ts"
 import { type Batch, decideBatch } from "./deciding.ts"
 import { rest, stopped } from "./halting.ts"
+import { describe } from "./logging.ts"
 import { begin, react } from "./reacting.ts"
 import { crash, end, endFailed, fail, isFenced } from "./releasing.ts"
 import { scheduleTurn } from "./sending.ts"
