@@ -4,16 +4,29 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
+import * as Rpc from "effect/rpc/Rpc"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Actor from "../../src/actors/kernel/Actor.ts"
+import { makeCell, reference } from "../../src/actors/kernel/Actor.ts"
 import * as Behavior from "../../src/actors/kernel/Behavior.ts"
-import { Journal } from "../../src/actors/kernel/Journal.ts"
+import * as Decision from "../../src/actors/kernel/Decision.ts"
+import { Journal, type Store } from "../../src/actors/kernel/Journal.ts"
+import { halt } from "../../src/actors/kernel/internal/halting.ts"
+import { lifeWith } from "../../src/actors/kernel/internal/life.ts"
+import { makeMemory } from "../../src/actors/kernel/internal/memoryJournal.ts"
+import { recover } from "../../src/actors/kernel/internal/recovering.ts"
+import { endWith } from "../../src/actors/kernel/internal/releasing.ts"
 import * as Supervisor from "../../src/actors/kernel/Supervisor.ts"
-import { decide, evolve, react, spec } from "./counter.ts"
-import { fork } from "./journals.ts"
+import type { Epoch } from "../../src/schema/Epoch.ts"
+import type { StorageFailed } from "../../src/schema/JournalRecord.ts"
+import { Counter, decide, evolve, react, spec } from "./counter.ts"
+import { failure, fork, makeHeld, settle } from "./journals.ts"
 
 const tables = { ...spec, decide, evolve, react }
 
@@ -48,3 +61,175 @@ describe("a finalizer that fails while the logger throws", () => {
     }).pipe(Effect.provide([throwing, Journal.layerMemory]))
   )
 })
+
+describe("a caller who closes the Scope of its actor when it is answered", () => {
+  for (const supervised of [false, true]) {
+    const where = supervised ? "under a supervisor" : "alone"
+    it.effect(`A1: of a command whose append has failed later, ${where}`, () =>
+      Effect.gen(function* () {
+        const { faults, journal, latch } = makeHeld()
+        const scope = yield* Scope.make()
+        const spawning = supervised
+          ? Effect.flatMap(Supervisor.make(), (supervisor) => supervisor.spawn(Counter, "a"))
+          : Actor.spawn(Counter, "a")
+        const counter = yield* spawning.pipe(
+          Effect.provideService(Journal, journal),
+          Scope.provide(scope)
+        )
+        latch.closeUnsafe()
+        faults.push(failure)
+        const closing = Effect.exit(counter.ask.Add({ n: 1 })).pipe(
+          Effect.tap(() => Scope.close(scope, Exit.void))
+        )
+        const first = yield* fork(closing)
+        const second = yield* fork(Effect.exit(counter.ask.Add({ n: 2 })))
+        latch.openUnsafe()
+        yield* settle
+        assert.isTrue(Exit.isFailure(yield* Fiber.join(first)))
+        assert.isTrue(Exit.isFailure(yield* Fiber.join(second)))
+        assert.strictEqual((yield* counter.ended)._tag, "Stopped")
+      })
+    )
+  }
+
+  /** Without a history, a crash answers the callers who wait. */
+  const Wait = Rpc.make("Wait")
+  const Break = Rpc.make("Break")
+  const Volatile = (start?: Effect.Effect<void, never, Scope.Scope>) =>
+    Behavior.make("Volatile", {
+      commands: [Wait, Break],
+      events: Schema.TaggedStruct("None", {}),
+      initial: {},
+      history: "none",
+      onDefect: "crash",
+      decide: {
+        Wait: () => Decision.none.pipe(Decision.thenWait(Decision.pending<void>("key"))),
+        Break: (): Decision.Decision<never> => {
+          throw new Error("told to crash")
+        }
+      },
+      evolve: { None: (state) => state },
+      ...(start === undefined ? {} : { start: () => start })
+    })
+
+  it.effect("B12: is not told that it is closed before the resource is released", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const release = Effect.delay(
+        Effect.sync(() => log.push("released")),
+        "1 second"
+      )
+      const scope = yield* Scope.make()
+      const behavior = Volatile(Effect.addFinalizer(() => release))
+      const actor = yield* Scope.provide(Actor.spawn(behavior, "a"), scope)
+      const closing = yield* fork(
+        Effect.exit(actor.ask.Wait()).pipe(
+          Effect.andThen(Scope.close(scope, Exit.void)),
+          Effect.andThen(Effect.sync(() => log.push("closed")))
+        )
+      )
+      yield* actor.tell.Break()
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(closing)
+      assert.deepStrictEqual(log, ["released", "closed"])
+    })
+  )
+
+  it.effect("B12: does not break the halt of an actor that has nothing to release", () =>
+    Effect.gen(function* () {
+      const cell = yield* makeCell(
+        Volatile(),
+        "a",
+        lifeWith(() => undefined)
+      )
+      yield* recover(cell)
+      const actor: Actor.Of<ReturnType<typeof Volatile>> = reference(cell)
+      const ending = endWith(cell, { reason: "released", detail: "" })
+      const waits = yield* fork(Effect.andThen(Effect.exit(actor.ask.Wait()), ending))
+      yield* halt(cell)
+      yield* Fiber.join(waits)
+      assert.strictEqual(cell.phase, "ended")
+    })
+  )
+})
+
+describe("an append that comes back in the middle of a turn", () => {
+  /** A journal whose append the test answers, on the stack on which it does so. */
+  const makeAnswered = () => {
+    const store = makeMemory()
+    let answer: (exit: Effect.Effect<void, StorageFailed>) => void = () => undefined
+    let isLate = false
+    const journal: Store = {
+      ...store,
+      append: (request) =>
+        isLate
+          ? Effect.callback<void, StorageFailed>((resume) => {
+              answer = resume
+            })
+          : store.append(request)
+    }
+    return {
+      journal,
+      beLate: () => {
+        isLate = true
+      },
+      fail: () => {
+        isLate = false
+        answer(Effect.fail(failure))
+      }
+    }
+  }
+
+  it.effect("A1: crashes the generation, and messages wait for the next one", () =>
+    Effect.gen(function* () {
+      const { beLate, fail, journal } = makeAnswered()
+      const supervisor = yield* Supervisor.make({ backoff: Schedule.spaced("1 second") })
+      const spawning = supervisor.spawn(Counter, "a")
+      const counter = yield* Effect.provideService(spawning, Journal, journal)
+      beLate()
+      yield* counter.tell.Note({ text: "written behind, in the batch of the next one" })
+      const asking = yield* fork(
+        Effect.gen(function* () {
+          yield* counter.ask.Get()
+          const later = yield* fork(counter.ask.Add({ n: 1 }))
+          fail()
+          return yield* Fiber.join(later)
+        })
+      )
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Fiber.join(asking), 1)
+    })
+  )
+})
+
+it.effect("B12: a finalizer of an older epoch that ends its actor is waited for, too", () =>
+  Effect.gen(function* () {
+    const log: Array<string> = []
+    const scope = yield* Scope.make()
+    const closing = Effect.andThen(
+      Scope.close(scope, Exit.void),
+      Effect.sync(() => log.push("closed"))
+    )
+    const Epochal = Behavior.make("Counter", {
+      ...tables,
+      history: "none",
+      epoch: ({ sum }) => `00000001.${sum}` as Epoch,
+      start: () =>
+        Effect.acquireRelease(
+          Effect.sync(() => log.push("acquired")),
+          () =>
+            Effect.forkDetach(closing, { startImmediately: true }).pipe(
+              Effect.andThen(Effect.sleep("1 second")),
+              Effect.andThen(Effect.sync(() => log.push("released")))
+            )
+        ),
+      react: { Added: () => Effect.sync(() => log.push("an effect without an epoch")) }
+    })
+    const counter = yield* Scope.provide(Actor.spawn(Epochal, "a"), scope)
+    yield* counter.tell.Add({ n: 1 })
+    yield* settle
+    yield* TestClock.adjust("1 second")
+    yield* settle
+    assert.deepStrictEqual(log, ["acquired", "released", "closed"])
+  })
+)

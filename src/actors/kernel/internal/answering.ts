@@ -49,13 +49,18 @@ export class Settling implements Outcome {
   refuse(): void {}
 }
 
-/** Fails the callers who wait for a later decision. */
-export const abandonWaiting = (cell: Cell, ending: Ending): void => {
+/** Takes the callers who wait for a later decision from the cell. */
+export const takeWaiting = (cell: Cell): ReadonlyArray<Envelope> => {
   const { waiting } = cell
   cell.waiting = undefined
-  if (waiting === undefined) return
-  const exit = Exit.fail(stoppedBy(cell, ending, "unknown"))
-  for (const envelope of waiting.all()) envelope.answer(exit)
+  return waiting?.all() ?? []
+}
+
+/** Fails callers who waited for a later decision. */
+export const abandon = (cell: Cell, waiting: ReadonlyArray<Envelope>, ending: Ending): void => {
+  for (const envelope of waiting) {
+    envelope.answer(Exit.fail(stoppedBy(cell, ending, "unknown")))
+  }
 }
 
 /** Answers every message that an actor still has when it ends. */
@@ -66,5 +71,5 @@ export const abandonAll = (cell: Cell, ending: Ending): void => {
   for (const envelope of messages) {
     if (envelope.asked) envelope.answer(Exit.fail(stoppedBy(cell, ending, "not-run")))
   }
-  abandonWaiting(cell, ending)
+  abandon(cell, takeWaiting(cell), ending)
 }

@@ -9,6 +9,11 @@
  * ```
  * Each of them leads to `ending` and `ended`, too. `transition` takes each step, and throws if the
  * table has no such step.
+ *
+ * Callers, those who wait for a halt or an end, supervisors and finalizers run on the stack of the
+ * step that wakes or starts them. There they may send messages, close the actor's Scope or let an
+ * append come back. So a step takes its transition and writes to the cell first, and wakes last;
+ * what follows a wake-up looks at the phase again.
  */
 import * as assert from "node:assert/strict"
 import type * as Cause from "effect/Cause"
@@ -155,7 +160,7 @@ export interface Life {
 export interface EpochScope extends Origin {
   readonly scope: Scope.Closeable
   /** Closes the Scope of the epoch before, while that is still under way. */
-  readonly before: Fiber.Fiber<void> | undefined
+  before: Fiber.Fiber<unknown, unknown> | undefined
   readonly self: unknown
 }
 
@@ -242,8 +247,8 @@ export class Cell {
   unwritten: Append | undefined = undefined
 
   scope: EpochScope | undefined = undefined
-  /** Releases a generation, or recovers the next one for a message. */
-  fiber: Fiber.Fiber<void> | undefined = undefined
+  /** Releases a generation or recovers the next one. An end waits for it. */
+  fiber: Fiber.Fiber<unknown, unknown> | undefined = undefined
   watchers: Set<Watcher> | undefined = undefined
   idle: Idle | undefined = undefined
   end: Ending | undefined = undefined
@@ -283,6 +288,44 @@ export class Cell {
 
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {
     return Effect.runForkWith(this.context)(effect)
+  }
+
+  /**
+   * Forks an effect, and notes the fiber before its first step: that step may end the actor. A
+   * scheduler may also put the first step off, so the fiber is noted at the latest on return.
+   */
+  forkNoted<A, E>(
+    effect: Effect.Effect<A, E>,
+    note: (fiber: Fiber.Fiber<unknown, unknown>) => void
+  ): Fiber.Fiber<A, E> {
+    let isNoted = false
+    const noteOnce = (fiber: Fiber.Fiber<unknown, unknown>) => {
+      if (!isNoted) note(fiber)
+      isNoted = true
+    }
+    const noting = Effect.withFiber<A, E>((fiber) => {
+      noteOnce(fiber)
+      return effect
+    })
+    const fiber = this.fork(noting)
+    noteOnce(fiber)
+    return fiber
+  }
+
+  /** Runs an effect that an end of the actor waits for, and then takes the next step. */
+  occupy<A, E>(
+    effect: Effect.Effect<A, E>,
+    next: (exit: Exit.Exit<A, E>) => void
+  ): Fiber.Fiber<A, E> {
+    const occupied = Effect.onExit(effect, (exit) =>
+      Effect.sync(() => {
+        this.fiber = undefined
+        next(exit)
+      })
+    )
+    return this.forkNoted(occupied, (fiber) => {
+      this.fiber = fiber
+    })
   }
 }
 

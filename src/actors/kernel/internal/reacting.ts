@@ -22,20 +22,21 @@ const scopeFor = (cell: Cell, state: unknown): EpochScope => {
   const epoch = cell.definition.epoch?.(state)
   const stays = epoch === undefined ? current?.own : epoch === current?.epoch
   if (current !== undefined && stays) return current
-  const closing = current === undefined ? undefined : cell.fork(closeEpoch(cell, current))
-  const busy = closing?.pollUnsafe() === undefined && !cell.defects.overlapGenerations
   const from = {
     epoch: epoch ?? Context.get(cell.context, Epochs).next(),
     own: epoch === undefined,
     generation: cell.generation
   }
-  cell.scope = {
-    ...from,
-    scope: Scope.makeUnsafe(),
-    before: busy ? closing : undefined,
-    self: makeSelf(cell, from)
+  const self = makeSelf(cell, from)
+  const next: EpochScope = { ...from, scope: Scope.makeUnsafe(), before: undefined, self }
+  // First, so that an end which comes from a finalizer of the old epoch waits for all of them.
+  cell.scope = next
+  if (current !== undefined) {
+    cell.forkNoted(closeEpoch(cell, current), (fiber) => {
+      if (!cell.defects.overlapGenerations) next.before = fiber
+    })
   }
-  return cell.scope
+  return next
 }
 
 /** Runs what an event calls for, and moves to the epoch of the state after it. */
@@ -62,6 +63,8 @@ const run = (
   context: Context.Context<never>,
   effect: () => AnyEffect
 ): void => {
+  // A finalizer of the epoch before may have ended the actor.
+  if (cell.scope !== scope) return
   const { before } = scope
   const started = Effect.suspend(effect)
   const fiber = Effect.runForkWith(Context.add(context, Scope.Scope, scope.scope))(

@@ -10,7 +10,7 @@ import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
 import { Fenced } from "../../../schema/JournalRecord.ts"
 import { crashes } from "../Metrics.ts"
-import { abandonAll, abandonWaiting, refuse } from "./answering.ts"
+import { abandon, abandonAll, refuse, takeWaiting } from "./answering.ts"
 import {
   type Cell,
   type Ending,
@@ -54,19 +54,17 @@ export const fail = (cell: Cell, cause: Cause.Cause<unknown>): void => {
 /** Closes the generation's Scope, and then makes the actor halted or passive. */
 export const release = (cell: Cell, to: "halted" | "passive"): void => {
   transition(cell, "releasing")
+  // Without a history, what they wait for is forgotten.
+  const waiting = cell.definition.durable ? [] : takeWaiting(cell)
   const close = closeGeneration(cell)
-  if (close === undefined) return released(cell, to)
-  const fiber = cell.fork(
-    Effect.andThen(
-      close,
-      Effect.sync(() => {
-        cell.fiber = undefined
-        // Meanwhile the actor may have ended.
-        if (cell.phase === "releasing") released(cell, to)
-      })
-    )
-  )
-  if (cell.phase === "releasing" || cell.phase === "ending") cell.fiber = fiber
+  if (close === undefined) released(cell, to)
+  else {
+    cell.occupy(close, () => {
+      // Meanwhile the actor may have ended.
+      if (cell.phase === "releasing") released(cell, to)
+    })
+  }
+  abandon(cell, waiting, { reason: "crashed", detail: "" })
 }
 
 const released = (cell: Cell, to: "halted" | "passive"): void => {
@@ -91,10 +89,8 @@ const tellHalted = (cell: Cell): void => {
 
 /** Takes the Scope from the cell; undefined if there is nothing to close. */
 const closeGeneration = (cell: Cell): Effect.Effect<void> | undefined => {
-  const { definition, scope } = cell
+  const { scope } = cell
   cell.scope = undefined
-  // Without a history, what they wait for is forgotten.
-  if (!definition.durable) abandonWaiting(cell, { reason: "crashed", detail: "" })
   if (scope === undefined) return undefined
   const close = closeEpoch(cell, scope)
   return cell.defects.overlapGenerations ? Effect.asVoid(Effect.forkDetach(close)) : close
@@ -128,14 +124,10 @@ export const end = (cell: Cell, ending: Ending): void => {
   abandonAll(cell, ending)
   const close = closeGeneration(cell)
   if (fiber === undefined && close === undefined) return over(cell)
-  cell.fork(
-    Effect.gen(function* () {
-      if (fiber !== undefined)
-        yield* phase === "recovering" ? Fiber.interrupt(fiber) : Fiber.await(fiber)
-      if (close !== undefined) yield* close
-      over(cell)
-    })
-  )
+  const stop = phase === "recovering" ? Fiber.interrupt : Fiber.await
+  const occupied = fiber === undefined ? Effect.void : stop(fiber)
+  const released = Effect.andThen(occupied, close ?? Effect.void)
+  cell.fork(Effect.onExit(released, () => Effect.sync(() => over(cell))))
 }
 
 const over = (cell: Cell): void => {

@@ -90,15 +90,16 @@ const writtenLater = (cell: Cell, written: Written): void => {
     // The generation crashed meanwhile: the events are stored, but their effects have no Scope.
     publish(cell, batch)
     if (batch.next === "end") end(cell, stopped)
+    leave(cell)
     rest(cell)
   }
 }
 
 /** It is unknown whether the events are stored, so nothing is built on them. */
 const notWritten = (cell: Cell, batch: Batch | undefined, cause: Cause.Cause<unknown>): void => {
-  if (batch !== undefined) refuseFor(cell, batch, "journal", cause)
   if (isFenced(cause)) endFailed(cell, cause)
   else if (cell.phase !== "crashed") fail(cell, cause)
+  if (batch !== undefined) refuseFor(cell, batch, "journal", cause)
   rest(cell)
 }
 
@@ -109,11 +110,15 @@ const refuseFor = (
   cause: Cause.Cause<unknown>
 ): void => refuse(cell, batch, { reason, detail: describe(cause) })
 
-/** Something on this stack has ended the actor. What the turn had taken from it is answered. */
+/** Something on this stack has ended the generation. The batch is lost with it. */
 const endedWithin = (cell: Cell, batch: Batch): false => {
-  const { end = stopped } = cell
-  refuse(cell, batch, end)
-  abandonAll(cell, end)
+  refuse(cell, batch, cell.end ?? { reason: "crashed", detail: "" })
+  return leave(cell)
+}
+
+/** If the actor has ended, answers what the turn had taken or added since. */
+const leave = (cell: Cell): false => {
+  if (cell.end !== undefined) abandonAll(cell, cell.end)
   return false
 }
 
@@ -124,8 +129,8 @@ const complete = (cell: Cell, batch: Batch): boolean => {
   publish(cell, batch)
   if (batch.next === "begin" && batch.failure === undefined) start(cell, batch)
   if (cell.phase !== "turning") {
-    abandonAll(cell, cell.end ?? stopped)
-    return false
+    if (batch.next === "end") end(cell, stopped)
+    return leave(cell)
   }
   const failure = batch.failure ?? cell.failure
   if (batch.next === "end") {
