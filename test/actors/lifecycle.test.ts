@@ -3,6 +3,7 @@
  * Scopes do in the middle of it. Method: each of them does the worst at that moment.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -11,6 +12,7 @@ import * as Rpc from "effect/rpc/Rpc"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import { MaxOpsBeforeYield } from "effect/Scheduler"
 import * as TestClock from "effect/testing/TestClock"
 import * as Actor from "../../src/actors/kernel/Actor.ts"
 import { makeCell, reference } from "../../src/actors/kernel/Actor.ts"
@@ -233,3 +235,88 @@ it.effect("B12: a finalizer of an older epoch that ends its actor is waited for,
     assert.deepStrictEqual(log, ["acquired", "released", "closed"])
   })
 )
+
+describe("a spawn", () => {
+  it.effect("A6: whose Scope closes claims nothing afterwards", () =>
+    Effect.gen(function* () {
+      const store = makeMemory()
+      const slow = { ...store, claim: (actor: string) => Effect.delay(store.claim(actor), 1000) }
+      const scope = yield* Scope.make()
+      const spawning = yield* fork(
+        Actor.spawn(Counter, "a").pipe(
+          Effect.provideService(Journal, slow),
+          Scope.provide(scope),
+          Effect.exit
+        )
+      )
+      yield* Scope.close(scope, Exit.void)
+      const counter = yield* Effect.provideService(Actor.spawn(Counter, "a"), Journal, store)
+      yield* TestClock.adjust(1000)
+      assert.strictEqual(yield* counter.ask.Add({ n: 1 }), 1)
+      const exit = yield* Fiber.join(spawning)
+      assert.isTrue(Exit.hasInterrupts(exit), "its actor has ended")
+    })
+  )
+
+  it.effect("A6: waits with the end for a claim that cannot be interrupted", () =>
+    Effect.gen(function* () {
+      const store = makeMemory()
+      const claim = (actor: string) =>
+        Effect.uninterruptible(Effect.delay(store.claim(actor), 1000))
+      const scope = yield* Scope.make()
+      const slow = { ...store, claim }
+      yield* fork(
+        Effect.provideService(Scope.provide(Actor.spawn(Counter, "a"), scope), Journal, slow)
+      )
+      const closing = yield* fork(Scope.close(scope, Exit.void))
+      yield* settle
+      assert.isUndefined(closing.pollUnsafe())
+      yield* TestClock.adjust(1000)
+      yield* Fiber.join(closing)
+    })
+  )
+
+  it.effect("A6: into a Scope that is closed takes no address", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      yield* Scope.close(scope, Exit.void)
+      const exit = yield* Effect.exit(Scope.provide(Actor.spawn(Counter, "a"), scope))
+      assert.isTrue(Exit.hasInterrupts(exit))
+      const counter = yield* Actor.spawn(Counter, "a")
+      assert.strictEqual(yield* counter.ask.Add({ n: 1 }), 1)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  for (const supervised of [false, true]) {
+    const where = supervised ? "under a supervisor" : "alone"
+    it.effect(`B11: that is interrupted leaves no cell behind that has not started, ${where}`, () =>
+      Effect.gen(function* () {
+        const started = new Set<string>()
+        const Starting = Behavior.make("Counter", {
+          ...tables,
+          start: (_, { id }) => Effect.sync(() => started.add(id))
+        })
+        const supervisor = yield* Supervisor.make()
+        const spawn = (id: string) =>
+          supervised ? supervisor.spawn(Starting, id) : Actor.spawn(Starting, id)
+        // With fewer steps in a row, a fiber does nothing but give way.
+        const context = yield* Effect.context<Scope.Scope | Journal>()
+        const fine = Context.add(context, MaxOpsBeforeYield, 3)
+        let steps = 0
+        for (; ; steps++) {
+          const id = `${steps}`
+          const spawning = Effect.runForkWith(fine)(spawn(id))
+          for (let step = 0; step < steps && spawning.pollUnsafe() === undefined; step++) {
+            yield* Effect.yieldNow
+          }
+          if (spawning.pollUnsafe() !== undefined) break
+          yield* Fiber.interrupt(spawning)
+          const isStarted = started.has(id)
+          const again = yield* Effect.exit(spawn(id))
+          assert.isTrue(isStarted || Exit.isSuccess(again), `after ${steps} steps`)
+        }
+        assert.isAbove(steps, 20)
+      }).pipe(Effect.provide(Journal.layerMemory))
+    )
+  }
+})

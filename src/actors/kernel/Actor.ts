@@ -10,7 +10,6 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Rpc from "effect/rpc/Rpc"
@@ -23,7 +22,7 @@ import { Cell, type Ending, forgotten, type Life, type Watcher } from "./interna
 import { close, halt } from "./internal/halting.ts"
 import { handle } from "./internal/handles.ts"
 import { lifeWith } from "./internal/life.ts"
-import { newestState, recover } from "./internal/recovering.ts"
+import { newestState, recoverNow } from "./internal/recovering.ts"
 import { endFailed, endingOf, endWith, onEnd } from "./internal/releasing.ts"
 import type { RecoveryError } from "./internal/restoring.ts"
 import { takeAddress } from "./internal/running.ts"
@@ -212,7 +211,8 @@ const alone: Life = lifeWith((cell, _, cause) => {
 
 /**
  * Starts an actor and waits until it has recovered. It ends with the Scope: then its effects are
- * interrupted and waiting callers get `Stopped`. Use `stop` to let it finish first.
+ * interrupted and waiting callers get `Stopped`. Use `stop` to let it finish first. Interrupting
+ * this before the actor has recovered ends the actor.
  *
  * A second actor of one address would fence the first. Within a process and a journal (the same
  * `Journal` service) it is refused with `AlreadyRunning`; elsewhere the newer one takes over. An
@@ -221,7 +221,7 @@ const alone: Life = lifeWith((cell, _, cause) => {
  * @category constructors
  * @since 0.1.0
  */
-export const spawn = Effect.fnUntraced(function* <
+export const spawn = <
   State,
   Commands extends Rpc.Any,
   Signal extends Tagged,
@@ -230,15 +230,34 @@ export const spawn = Effect.fnUntraced(function* <
 >(
   behavior: Behavior<State, Commands, Signal, Event, R>,
   id: string
-): Effect.fn.Return<
-  Actor<State, Commands, Event>,
-  RecoveryError | AlreadyRunning,
-  Scope.Scope | R
-> {
-  const cell = yield* makeCell(behavior, id, alone)
-  yield* Effect.onError(recover(cell), (cause) => endWith(cell, endingOf(cause)))
-  return reference(cell)
-})
+): Effect.Effect<Actor<State, Commands, Event>, RecoveryError | AlreadyRunning, Scope.Scope | R> =>
+  spawnWith(behavior, id, alone, recoverNow)
+
+/**
+ * Makes a cell, takes its address and starts it. What fails or interrupts this ends the cell again,
+ * since no caller has a reference by which to stop it.
+ */
+export const spawnWith = <
+  State,
+  Commands extends Rpc.Any,
+  Signal extends Tagged,
+  Event extends Tagged,
+  R,
+  E
+>(
+  behavior: Behavior<State, Commands, Signal, Event, R>,
+  id: string,
+  life: Life,
+  start: (cell: Cell) => Effect.Effect<void, E>
+): Effect.Effect<Actor<State, Commands, Event>, E | AlreadyRunning, Scope.Scope | R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(makeCell(behavior, id, life), (cell) =>
+      restore(settle(cell, start)).pipe(
+        Effect.onError((cause) => endWith(cell, endingOf(cause))),
+        Effect.as(reference<State, Commands, Event>(cell))
+      )
+    )
+  )
 
 const released: Ending = { reason: "released", detail: "" }
 
@@ -253,18 +272,26 @@ export const makeCell = Effect.fnUntraced(function* <R>(
   const journal = definition.durable ? Context.getOption(context, Journal) : Option.none()
   const lifetime = yield* Scope.fork(Context.get(context, Scope.Scope))
   const cell = new Cell(definition, id, context, Option.getOrUndefined(journal), life, lifetime)
-  // First, so that an interruption at any moment ends the cell and frees its address.
   yield* Scope.addFinalizerExit(lifetime, () => endWith(cell, released))
-  yield* Effect.onError(settle(cell), () => Scope.close(lifetime, Exit.void))
   return cell
 })
 
-/** Takes the cell's address. An earlier actor that is about to end is waited for. */
-const settle = (cell: Cell): Effect.Effect<void, AlreadyRunning> =>
-  Effect.suspend(() => {
+/**
+ * Takes the cell's address and starts the cell, in one step. An earlier actor that is about to end
+ * is waited for. A cell whose Scope has closed has ended, and must take nothing any more.
+ */
+const settle = <E>(
+  cell: Cell,
+  start: (cell: Cell) => Effect.Effect<void, E>
+): Effect.Effect<void, E | AlreadyRunning> =>
+  Effect.suspend((): Effect.Effect<void, E | AlreadyRunning> => {
+    // A supervisor says why it has closed the Scope.
+    if (cell.closing) return Effect.andThen(start(cell), Effect.interrupt)
     const holder = takeAddress(cell)
-    if (holder === undefined) return Effect.void
-    if (holder.closing || doomed.has(holder)) return Effect.andThen(awaitEnd(holder), settle(cell))
+    if (holder === undefined) return start(cell)
+    if (holder.closing || doomed.has(holder)) {
+      return Effect.andThen(awaitEnd(holder), settle(cell, start))
+    }
     return Effect.fail(new AlreadyRunning({ actor: cell.address }))
   })
 

@@ -15,12 +15,12 @@ import type * as Rpc from "effect/rpc/Rpc"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import { type Actor, makeCell, type RecoveryError, reference } from "./Actor.ts"
+import { type Actor, type RecoveryError, spawnWith } from "./Actor.ts"
 import type { AlreadyRunning, RestartsExhausted, SupervisorStopped } from "./ActorError.ts"
 import type { Behavior, Tagged } from "./Behavior.ts"
+import type { Cell } from "./internal/cell.ts"
 import type { Crash } from "./internal/child.ts"
 import { SupervisedActor, supervisedLife, SupervisedRun } from "./internal/children.ts"
-import { endingOf, endWith } from "./internal/releasing.ts"
 import type { Strategy } from "./internal/restarting.ts"
 import { Supervision } from "./internal/supervising.ts"
 import { withoutSpan } from "./internal/tracing.ts"
@@ -161,15 +161,10 @@ const handleOf = (supervision: Supervision): Supervisor => {
     Effect.updateContext(Scope.provide(effect, scope), withoutSpan<Exclude<R, Scope.Scope>>)
   return {
     "~handfast/actors/Supervisor": supervision,
-    spawn: (behavior, id) =>
-      inScope(
-        Effect.gen(function* () {
-          const cell = yield* makeCell(behavior, id, life)
-          const child = new SupervisedActor(cell, supervision)
-          yield* Effect.onError(supervision.start(child), (cause) => endWith(cell, endingOf(cause)))
-          return reference(cell)
-        })
-      ),
+    spawn: (behavior, id) => {
+      const start = (cell: Cell) => supervision.start(new SupervisedActor(cell, supervision))
+      return inScope(spawnWith(behavior, id, life, start))
+    },
     run: (name, effect) => inScope(run(supervision, name, effect)),
     failed: supervision.failed
   }

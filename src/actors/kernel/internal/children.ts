@@ -1,5 +1,4 @@
 /** Actors and effects as children of a supervisor. */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -9,7 +8,7 @@ import type { RestartsExhausted } from "../ActorError.ts"
 import type { Cell, Life } from "./cell.ts"
 import { halt } from "./halting.ts"
 import { lifeWith } from "./life.ts"
-import { generate, setRecovering } from "./recovering.ts"
+import { recoverNow } from "./recovering.ts"
 import { endWith } from "./releasing.ts"
 import { newRecord } from "./restarting.ts"
 import { type Child, haltSafely } from "./child.ts"
@@ -40,21 +39,8 @@ export class SupervisedActor implements Child<RecoveryError> {
     return this.subject.stored
   }
 
-  /** The recovery is a fiber of its own, so that it goes on when the caller is interrupted. */
   begin(): Effect.Effect<void, RecoveryError> {
-    const cell = this.subject
-    if (cell.phase !== "halted") return Effect.void
-    let failure: Cause.Cause<RecoveryError> = Cause.empty
-    const recovery = Effect.catchCause(generate(cell), (cause) =>
-      Effect.sync(() => {
-        failure = cause
-      })
-    )
-    const fiber = cell.fork(recovery)
-    setRecovering(cell, fiber)
-    return Effect.flatMap(Fiber.await(fiber), () =>
-      failure.reasons.length === 0 ? Effect.void : Effect.failCause(failure)
-    )
+    return recoverNow(this.subject)
   }
 
   get halt() {

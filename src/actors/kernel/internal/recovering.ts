@@ -6,7 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
@@ -50,14 +50,23 @@ interface Beginning {
   readonly recovery: Recovery
 }
 
-/** Begins a generation of a halted actor. When it returns, the actor works on its mailbox. */
+/**
+ * Begins a generation of a halted actor, and waits until it works on its mailbox. Interrupting the
+ * caller does not interrupt the recovery, but the end of the actor does.
+ */
 export const recover = (cell: Cell): Effect.Effect<void, RecoveryError> =>
-  Effect.suspend(() => generate(cell))
+  Effect.suspend(() => recoverNow(cell))
 
 /** The same, for a caller that must not give way before the recovery has begun. */
-export const generate = (cell: Cell): Effect.Effect<void, RecoveryError> => {
+export const recoverNow = (cell: Cell): Effect.Effect<void, RecoveryError> =>
+  cell.phase === "halted" ? Effect.asVoid(Fiber.join(generate(cell))) : Effect.void
+
+/**
+ * Begins a generation at once, in a fiber that an end waits for: a claim that came after the end
+ * would fence the actor's successor.
+ */
+export const generate = (cell: Cell): Fiber.Fiber<unknown, RecoveryError> => {
   const { definition, journal } = cell
-  if (cell.phase !== "halted") return Effect.void
   transition(cell, "recovering")
   cell.generation++
   Metric.withAttributes(recoveries, { actor: definition.name }).updateUnsafe(1, cell.context)
@@ -65,18 +74,12 @@ export const generate = (cell: Cell): Effect.Effect<void, RecoveryError> => {
     journal === undefined
       ? Effect.succeed(withoutHistory(cell))
       : permitsOf(cell, journal).withPermit(replayHistory(cell, journal))
-  return Effect.asVoid(Effect.onExit(replay, (exit) => Effect.sync(() => recovered(cell, exit))))
-}
-
-/** Notes the fiber of a recovery in the background, so that an end can wait for it. */
-export const setRecovering = (cell: Cell, fiber: Fiber.Fiber<void>): void => {
-  if (cell.phase === "recovering") cell.fiber = fiber
+  return cell.occupy(replay, (exit) => recovered(cell, exit))
 }
 
 const recovered = (cell: Cell, exit: Exit.Exit<Beginning, RecoveryError>): void => {
   // Meanwhile the actor may have ended.
   if (cell.phase !== "recovering") return
-  cell.fiber = undefined
   if (Exit.isFailure(exit) || isPausing(cell)) halted(cell)
   else begin(cell, exit.value)
 }
