@@ -320,3 +320,35 @@ describe("a spawn", () => {
     )
   }
 })
+
+describe("a restart", () => {
+  const Shop = (history: "durable" | "none") =>
+    Behavior.make("Counter", { ...tables, ...(history === "none" ? { history } : {}) })
+
+  it.effect("B1: answers what was stashed in a state that is forgotten, in order", () =>
+    Effect.gen(function* () {
+      const supervisor = yield* Supervisor.make({ backoff: Schedule.spaced("1 second") })
+      const counter = yield* supervisor.spawn(Shop("none"), "a")
+      yield* counter.ask.Hold()
+      const stashed = yield* Effect.forEach([1, 2], (n) => fork(counter.ask.Add({ n })))
+      yield* Effect.flip(counter.ask.Break({ how: "decide" }))
+      const after = yield* fork(counter.ask.Add({ n: 3 }))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Fiber.joinAll([...stashed, after]), [1, 3, 6])
+    })
+  )
+
+  it.effect("B1: stashes again what the recovered state stashes", () =>
+    Effect.gen(function* () {
+      const supervisor = yield* Supervisor.make({ backoff: Schedule.spaced("1 second") })
+      const counter = yield* supervisor.spawn(Shop("durable"), "a")
+      yield* counter.ask.Hold()
+      const stashed = yield* fork(counter.ask.Add({ n: 1 }))
+      yield* Effect.flip(counter.ask.Break({ how: "decide" }))
+      yield* TestClock.adjust("1 second")
+      assert.isUndefined(stashed.pollUnsafe())
+      yield* counter.ask.Resume()
+      assert.strictEqual(yield* Fiber.join(stashed), 1)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+})

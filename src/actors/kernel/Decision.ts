@@ -142,7 +142,8 @@ export const fail = <Err>(error: Err): Decision<never, never, Err> =>
   new DecisionValue(noEvents, "error", error, "continue")
 
 /**
- * Puts the message aside until a later decision says `thenUnstash`. The stash is bounded.
+ * Puts the message aside until a later decision says `thenUnstash`, or the actor is restarted: it
+ * is then decided again, before the messages in the mailbox. The stash is bounded.
  *
  * @category constructors
  * @since 0.1.0

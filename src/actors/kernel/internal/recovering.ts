@@ -96,7 +96,9 @@ const begin = (cell: Cell, { claim, recovery, state }: Beginning): void => {
   const isReplacing = unreadableSnapshots.length > 0 && replayed > 0
   if (replayed > long || upcasted > 0 || isReplacing) takeSnapshot(cell, { seq: last, state })
   const first = new Envelope(beginning, recovery, undefined, false)
-  cell.mailbox = cell.mailbox === nothing ? [first] : [first, ...cell.mailbox]
+  // Stashed messages are decided again: the state that stashed them may be gone.
+  cell.mailbox = [first, ...cell.stash, ...cell.mailbox]
+  cell.stash = nothing
   transition(cell, "ready")
   cell.life.turn(cell)
 }
