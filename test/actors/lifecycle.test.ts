@@ -352,3 +352,46 @@ describe("a restart", () => {
     }).pipe(Effect.provide(Journal.layerMemory))
   )
 })
+
+describe("an effect that speaks to its own actor while that stops", () => {
+  for (const wraps of [false, true]) {
+    const how = wraps ? "as a defect" : "as an error"
+    it.effect(`B7: hears Stopped, ${how}, which is no crash`, () =>
+      Effect.gen(function* () {
+        const { journal, latch } = makeHeld()
+        const Signalling = Behavior.make("Counter", {
+          ...tables,
+          signals: Behavior.signals<{ readonly _tag: "Now" }>(),
+          decide: { ...decide, Now: () => Decision.none },
+          start: (_, self) => {
+            const telling = Effect.delay(self.signal.Now(), "1 second")
+            return wraps ? Effect.orDie(telling) : telling
+          }
+        })
+        const spawning = Actor.spawn(Signalling, "a")
+        const counter = yield* Effect.provideService(spawning, Journal, journal)
+        latch.closeUnsafe()
+        const asks = yield* Effect.forEach([1, 2], (n) => fork(counter.ask.Add({ n })))
+        const stopping = yield* fork(counter.stop)
+        yield* TestClock.adjust("1 second")
+        latch.openUnsafe()
+        assert.deepStrictEqual(yield* Fiber.joinAll(asks), [1, 3])
+        assert.deepInclude(yield* Fiber.join(stopping), { reason: "stopped" })
+      })
+    )
+  }
+
+  it.effect("B7: crashes it with an error of another actor that has stopped", () =>
+    Effect.gen(function* () {
+      const other = yield* Actor.spawn(Counter, "other")
+      yield* other.stop
+      const Asking = Behavior.make("Asking", {
+        ...tables,
+        react: { Added: () => other.ask.Get() }
+      })
+      const asking = yield* Actor.spawn(Asking, "a")
+      yield* asking.ask.Add({ n: 1 })
+      assert.deepInclude(yield* asking.ended, { reason: "crashed" })
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+})

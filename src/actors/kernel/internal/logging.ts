@@ -36,6 +36,13 @@ export const hasError = (
     (reason) => Cause.isFailReason(reason) && orElse(() => isSuch(reason.error), false)
   )
 
+/** Whether a cause is nothing but interruptions and such errors or defects. */
+export const isOnly = (cause: Cause.Cause<unknown>, isSuch: (error: unknown) => boolean): boolean =>
+  cause.reasons.every((reason) => {
+    if (Cause.isInterruptReason(reason)) return true
+    return orElse(() => isSuch(Cause.isFailReason(reason) ? reason.error : reason.defect), false)
+  })
+
 /**
  * Logs a message and its cause. If a logger throws, all of them get the message once more with the
  * cause as text, since a logger that cannot print the cause can do that.

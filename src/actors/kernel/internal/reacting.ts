@@ -3,16 +3,17 @@
  * the state moves on to another epoch, the old Scope closes, and no effect of the new epoch
  * begins before that is done (acquire 1, release 1, acquire 2).
  */
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import { Stopped } from "../ActorError.ts"
 import { Epochs } from "../Epochs.ts"
 import type { Cell, EpochScope } from "./cell.ts"
 import type { AnyEffect } from "./definition.ts"
 import { makeSelf } from "./handles.ts"
+import { isOnly } from "./logging.ts"
 import { closeEpoch, crash } from "./releasing.ts"
 import { contextOf, eventOf } from "./tracing.ts"
 
@@ -79,8 +80,14 @@ const run = (
   fiber.addObserver((exit) => settle(cell, scope, exit))
 }
 
-/** An effect that fails crashes its actor; one that its Scope interrupted has only ended. */
+/**
+ * An effect that fails crashes its actor. One that its Scope interrupted has only ended, and so has
+ * one that an actor which is about to stop has refused a message.
+ */
 const settle = (cell: Cell, scope: EpochScope, exit: Exit.Exit<unknown, unknown>): void => {
-  if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
-  if (cell.scope === scope) crash(cell, exit.cause)
+  if (Exit.isSuccess(exit) || cell.scope !== scope) return
+  const { address, closing } = cell
+  const isRefused = (error: unknown) =>
+    closing && error instanceof Stopped && error.actor === address
+  if (!isOnly(exit.cause, isRefused)) crash(cell, exit.cause)
 }
