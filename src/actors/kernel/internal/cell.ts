@@ -289,44 +289,6 @@ export class Cell {
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {
     return Effect.runForkWith(this.context)(effect)
   }
-
-  /**
-   * Forks an effect, and notes the fiber before its first step: that step may end the actor. A
-   * scheduler may also put the first step off, so the fiber is noted at the latest on return.
-   */
-  forkNoted<A, E>(
-    effect: Effect.Effect<A, E>,
-    note: (fiber: Fiber.Fiber<unknown, unknown>) => void
-  ): Fiber.Fiber<A, E> {
-    let isNoted = false
-    const noteOnce = (fiber: Fiber.Fiber<unknown, unknown>) => {
-      if (!isNoted) note(fiber)
-      isNoted = true
-    }
-    const noting = Effect.withFiber<A, E>((fiber) => {
-      noteOnce(fiber)
-      return effect
-    })
-    const fiber = this.fork(noting)
-    noteOnce(fiber)
-    return fiber
-  }
-
-  /** Runs an effect that an end of the actor waits for, and then takes the next step. */
-  occupy<A, E>(
-    effect: Effect.Effect<A, E>,
-    next: (exit: Exit.Exit<A, E>) => void
-  ): Fiber.Fiber<A, E> {
-    const occupied = Effect.onExit(effect, (exit) =>
-      Effect.sync(() => {
-        this.fiber = undefined
-        next(exit)
-      })
-    )
-    return this.forkNoted(occupied, (fiber) => {
-      this.fiber = fiber
-    })
-  }
 }
 
 /** Takes one step of the table. */

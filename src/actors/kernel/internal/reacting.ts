@@ -14,6 +14,7 @@ import type { Cell, EpochScope } from "./cell.ts"
 import type { AnyEffect } from "./definition.ts"
 import { makeSelf } from "./handles.ts"
 import { isOnly } from "./logging.ts"
+import { forkNoted } from "./occupying.ts"
 import { closeEpoch, crash } from "./releasing.ts"
 import { contextOf, eventOf } from "./tracing.ts"
 
@@ -33,7 +34,7 @@ const scopeFor = (cell: Cell, state: unknown): EpochScope => {
   // First, so that an end which comes from a finalizer of the old epoch waits for all of them.
   cell.scope = next
   if (current !== undefined) {
-    cell.forkNoted(closeEpoch(cell, current), (fiber) => {
+    forkNoted(cell, closeEpoch(cell, current), (fiber) => {
       if (!cell.defects.overlapGenerations) next.before = fiber
     })
   }

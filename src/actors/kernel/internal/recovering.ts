@@ -28,6 +28,7 @@ import {
 } from "./cell.ts"
 import type { Definition } from "./definition.ts"
 import { describe } from "./logging.ts"
+import { occupy } from "./occupying.ts"
 import { halted } from "./releasing.ts"
 import { explainGap, type RecoveryError, restore, type Start } from "./restoring.ts"
 import { LONG_RECOVERY_EVENTS, takeSnapshot } from "./snapshots.ts"
@@ -74,7 +75,7 @@ export const generate = (cell: Cell): Fiber.Fiber<unknown, RecoveryError> => {
     journal === undefined
       ? Effect.succeed(withoutHistory(cell))
       : permitsOf(cell, journal).withPermit(replayHistory(cell, journal))
-  return cell.occupy(replay, (exit) => recovered(cell, exit))
+  return occupy(cell, replay, (exit) => recovered(cell, exit))
 }
 
 const recovered = (cell: Cell, exit: Exit.Exit<Beginning, RecoveryError>): void => {

@@ -20,6 +20,7 @@ import {
   transition
 } from "./cell.ts"
 import { explain, hasError, report } from "./logging.ts"
+import { occupy } from "./occupying.ts"
 import { freeAddress } from "./running.ts"
 import { wake } from "./sending.ts"
 
@@ -59,7 +60,7 @@ export const release = (cell: Cell, to: "halted" | "passive"): void => {
   const close = closeGeneration(cell)
   if (close === undefined) released(cell, to)
   else {
-    cell.occupy(close, () => {
+    occupy(cell, close, () => {
       // Meanwhile the actor may have ended.
       if (cell.phase === "releasing") released(cell, to)
     })
