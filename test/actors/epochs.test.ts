@@ -79,6 +79,32 @@ const connection = (log: Array<string>, late: Duration.Input, guarded: boolean) 
   })
 }
 
+const Next = Rpc.make("Next", { success: Schema.Int })
+const Moved = Schema.TaggedStruct("Moved", { epoch: Epoch })
+
+/** Each Next opens a new epoch; the effect of the old one fails while it is interrupted. */
+const failing = (before: Effect.Effect<void>) =>
+  Behavior.make("Failing", {
+    commands: [Next],
+    events: Moved,
+    initial: { count: 0, epoch: undefined as Epoch | undefined },
+    history: "none",
+    epoch: (state) => state.epoch,
+    decide: {
+      Next: (_, __, { fresh }) =>
+        Decision.persist(Moved.make({ epoch: fresh() })).pipe(
+          Decision.thenReply((state: { readonly count: number }) => state.count)
+        )
+    },
+    evolve: { Moved: ({ count }, { epoch }) => ({ count: count + 1, epoch }) },
+    react: {
+      Moved: () =>
+        Effect.onInterrupt(Effect.never, () =>
+          Effect.andThen(before, Effect.die(new Error("failed on the way out")))
+        )
+    }
+  })
+
 describe("an epoch", () => {
   it("is drawn once, carries its instance, and is valid on the wire", () => {
     const source = new EpochSource(0xbeef)
@@ -130,6 +156,23 @@ describe("an epoch", () => {
       assert.deepStrictEqual((yield* actor.state).answers, [])
     })
   )
+
+  for (const [when, before] of [
+    ["at once", Effect.void],
+    ["some turns later", Effect.repeat(Effect.yieldNow, { times: 5 })]
+  ] as const) {
+    it.effect(`outlives an effect of an older one that fails ${when} when interrupted`, () =>
+      Effect.gen(function* () {
+        const actor = yield* Actor.spawn(failing(before), "a")
+        const counts: Array<number> = []
+        for (let n = 0; n < 4; n++) {
+          counts.push(yield* actor.ask.Next())
+          yield* Effect.repeat(Effect.yieldNow, { times: 100 })
+        }
+        assert.deepStrictEqual(counts, [1, 2, 3, 4])
+      })
+    )
+  }
 
   it.effect("fence lets through what is current and drops the rest", () =>
     Effect.gen(function* () {
