@@ -187,6 +187,40 @@ describe("the settings of a test", () => {
     })
   )
 
+  const wrong: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>]> = [
+    ["SIM_SEED", ["zz", "0x", "-1", "1.5", "0x1@zzz", "0x1@", "0x1@1@2", "99999999999999999999"]],
+    ["SIM_RUNS", ["abc", "0", "-5", "2.5", "1e3", "Infinity"]],
+    ["SIM_TIME_LIMIT", ["abc", "0", "-1", "0.0", "Infinity", "5s"]],
+    ["SIM_WORKERS", ["abc", "0", "-1", "1.5"]],
+    ["SIM_SAVE", ["yes"]],
+    ["SIM_TRACE", ["1"]]
+  ]
+  for (const [name, values] of wrong) {
+    it.effect(`1: ${name} is refused by its name when its value is wrong`, () =>
+      Effect.gen(function* () {
+        for (const value of values) {
+          const error = yield* Effect.flip(
+            check(test, { seeds: 2 }, Effect.void, { [name]: value })
+          )
+          assert.propertyVal(error, "_tag", "WrongValue")
+          assert.include(error.message, `${name}=${value} is not usable. Allowed: `)
+        }
+      })
+    )
+  }
+
+  it.effect("1: a set without a run cannot be asked for", () =>
+    Effect.gen(function* () {
+      for (const settings of [{ seeds: 0 }, { seeds: NaN }, { from: 0.5 }, { checkShare: NaN }]) {
+        const exit = yield* Effect.exit(check(test, settings, Effect.void, {}))
+        assert.strictEqual(exit._tag, "Failure", JSON.stringify(settings))
+        assert.include(String(exit), "is not usable. Allowed: ")
+      }
+      const { runs } = yield* check(test, { budget: 0 }, Effect.void, {})
+      assert.strictEqual(runs, 1)
+    })
+  )
+
   it.effect("S6: the line that repeats a run says when the program has changed since", () =>
     Effect.gen(function* () {
       const failing = (extra: boolean) =>

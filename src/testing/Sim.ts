@@ -27,7 +27,7 @@ import { decodeInput, type DrawnInput, type GivenInputs } from "./internal/input
 import { type Known, refuseUnknownOptions } from "./internal/known.ts"
 import { type Ambient, runOnce } from "./internal/runOnce.ts"
 import type { Schedule } from "./Preemption.ts"
-import { NotReached, type Verdict } from "./SimError.ts"
+import { NotReached, type Verdict, WrongValue } from "./SimError.ts"
 
 export { make as process, type Process } from "./Process.ts"
 export type { Failure, Report, ShownPreemption } from "./internal/explore.ts"
@@ -62,7 +62,7 @@ export interface Settings {
    * the real ones answer, so that runs may not repeat. Default `"refuse"`.
    */
   readonly ambient?: Ambient | undefined
-  /** Real time after which no further seed is started. Default: none. */
+  /** Real time after which no further seed is started; the first always is. Default: none. */
   readonly budget?: Duration.Input | undefined
   /** Share of passing seeds that are run twice and compared. Default 0.05; 0 switches it off. */
   readonly checkShare?: number | undefined
@@ -117,8 +117,34 @@ const known: Known<Settings> = {
   marks: true
 }
 
+/** The smallest value of each setting that is a whole number. */
+const least = {
+  seeds: 1,
+  from: 0,
+  maxSteps: 1,
+  stopAfter: 1,
+  shrinkAttempts: 0,
+  shrinkSteps: 0,
+  traceLines: 1
+} as const
+
+/** Refuses numbers with which a set would make no run, or compare none. */
+const refuseWrongNumbers = (settings: Settings): void => {
+  for (const [name, minimum] of Object.entries(least)) {
+    const value = settings[name as keyof typeof least] ?? minimum
+    // A limit may be lifted; the seeds are counted.
+    const isLifted = value === Infinity && name !== "seeds" && name !== "from"
+    if (isLifted || (Number.isSafeInteger(value) && value >= minimum)) continue
+    throw new WrongValue({ name, value: String(value), allowed: `a whole number from ${minimum}` })
+  }
+  const { checkShare = 0 } = settings
+  if (checkShare >= 0 && checkShare <= 1) return
+  throw new WrongValue({ name: "checkShare", value: String(checkShare), allowed: "0 to 1" })
+}
+
 const resolve = (settings: Settings): ExploreOptions => {
   refuseUnknownOptions("setting", settings, known)
+  refuseWrongNumbers(settings)
   return withDefaults(settings)
 }
 

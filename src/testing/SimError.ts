@@ -236,6 +236,23 @@ export class UnknownName extends Schema.TaggedError<UnknownName>()("UnknownName"
 }
 
 /**
+ * A setting or an environment variable has a value that it cannot have: with it a set of runs could
+ * pass without a run.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class WrongValue extends Schema.TaggedError<WrongValue>()("WrongValue", {
+  name: Schema.String,
+  value: Schema.String,
+  allowed: Schema.String
+}) {
+  override get message() {
+    return `${this.name}=${this.value} is not usable. Allowed: ${this.allowed}.`
+  }
+}
+
+/**
  * Every verdict that ends a run from outside.
  *
  * @category errors

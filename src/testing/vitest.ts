@@ -21,13 +21,14 @@ import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { type Environment, type FromEnvironment, readEnvironment } from "./internal/environment.ts"
 import { checkInterval } from "./internal/explore.ts"
 import { shares } from "./internal/shares.ts"
 import { answer, mergeFound, runShares, type Task, taskOf } from "./internal/vitestShares.ts"
 import * as Printout from "./Printout.ts"
 import * as SavedRun from "./SavedRun.ts"
 import * as Sim from "./Sim.ts"
-import { FaultsMissed, MarksMissed, NotDeterministic } from "./SimError.ts"
+import { FaultsMissed, MarksMissed, NotDeterministic, type WrongValue } from "./SimError.ts"
 
 /**
  * The settings of a run set, and vitest's own time limit in milliseconds.
@@ -55,45 +56,31 @@ export interface SimTest {
   ): void
 }
 
-type Environment = Readonly<Record<string, string | undefined>>
-
-const given = (text: string | undefined): text is string => text !== undefined && text !== ""
-
-/** `0x9f3a`, or as printed with the fingerprint of the failing run: `0x9f3a@3f2a91bc`. */
-const parseSeed = (text: string) => {
-  const [seed, fingerprint] = text.split("@")
-  return {
-    seed: Number(seed),
-    fingerprint: fingerprint === undefined ? undefined : Number.parseInt(fingerprint, 16)
-  }
-}
-
-const fromEnvironment = (settings: TestSettings, env: Environment): TestSettings => {
-  const { SIM_SEED: seed, SIM_RUNS: runs, SIM_TIME_LIMIT: seconds } = env
-  if (given(seed)) return { ...settings, from: parseSeed(seed).seed, seeds: 1, checkShare: 1 }
+const withEnvironment = (settings: TestSettings, env: FromEnvironment): TestSettings => {
+  const { repeated, runs, timeLimitSeconds } = env
+  if (repeated !== undefined) return { ...settings, from: repeated.seed, seeds: 1, checkShare: 1 }
   return {
     ...settings,
-    seeds: given(runs) ? Number(runs) : settings.seeds,
-    budget: given(seconds) ? Duration.seconds(Number(seconds)) : settings.budget
+    seeds: runs ?? settings.seeds,
+    budget: timeLimitSeconds === undefined ? settings.budget : Duration.seconds(timeLimitSeconds)
   }
 }
 
 /** What to run, and how to tell that the program has changed since it was written down. */
-const resolve = Effect.fnUntraced(function* (settings: TestSettings, env: Environment) {
-  const { SIM_SEED: printed } = env
+const resolve = Effect.fnUntraced(function* (settings: TestSettings, env: FromEnvironment) {
   if (settings.replay !== undefined) {
     const saved = yield* SavedRun.load(settings.replay)
     const changed = (report: Sim.Report) => SavedRun.changed(saved, report)
     return { settings: { ...settings, ...SavedRun.settingsOf(saved) }, changed }
   }
   const changed = (report: Sim.Report): string | undefined => {
-    const before = given(printed) ? parseSeed(printed).fingerprint : undefined
+    const before = env.repeated?.fingerprint
     const now = report.failure?.fingerprint ?? report.fingerprint
     return before === undefined || before === now
       ? undefined
       : "the program has changed since this line was printed"
   }
-  return { settings: fromEnvironment(settings, env), changed }
+  return { settings: withEnvironment(settings, env), changed }
 })
 
 const quoted = (text: string): string => `"${text.replaceAll(/["$`\\]/g, "\\$&")}"`
@@ -136,13 +123,12 @@ const exploreShared = Effect.fnUntraced(function* <A, E>(
   test: Test,
   settings: TestSettings,
   program: Effect.Effect<A, E, Scope.Scope>,
-  env: Environment
+  { repeated, workers = 1 }: FromEnvironment
 ) {
   const { checkShare, from = 1, seeds = 100, stopAfter = 1 } = settings
-  const { SIM_SEED: seed, SIM_WORKERS: workers } = env
-  const isSingle = !given(workers) || given(seed) || settings.replay !== undefined
+  const isSingle = repeated !== undefined || settings.replay !== undefined
   const interval = checkInterval(checkShare ?? Sim.defaultCheckShare)
-  const parts = isSingle ? [] : shares({ from, seeds }, Number(workers), interval)
+  const parts = isSingle ? [] : shares({ from, seeds }, workers, interval)
   if (parts.length <= 1) return yield* explore(program, settings)
   const found = yield* runShares({ ...test, fullName: fullName(test) }, parts, stopAfter)
   const merged = mergeFound(found)
@@ -166,7 +152,8 @@ const runTask = Effect.fnUntraced(function* <A, E>(
   program: Effect.Effect<A, E, Scope.Scope>
 ) {
   const { from, seeds } = task
-  const share = { ...fromEnvironment(settings, process.env), from, seeds, shrinkAttempts: 0 }
+  const given = withEnvironment(settings, readEnvironment(process.env))
+  const share = { ...given, from, seeds, shrinkAttempts: 0 }
   answer(task, yield* explore(program, share))
 })
 
@@ -186,13 +173,17 @@ export const check = Effect.fnUntraced(function* <A, E>(
   program: Effect.Effect<A, E, Scope.Scope>,
   env: Environment = process.env
 ) {
-  const { changed, settings: resolved } = yield* resolve(settings, env)
-  const report = yield* exploreShared(test, resolved, program, env)
+  const given = yield* Effect.try({
+    try: () => readEnvironment(env),
+    catch: (error) => error as WrongValue
+  })
+  const { changed, settings: resolved } = yield* resolve(settings, given)
+  const report = yield* exploreShared(test, resolved, program, given)
   const note = changed(report)
   if (report.failure !== undefined) {
-    const saved = given(env["SIM_SAVE"]) ? [yield* saveFailure(test, report.failure)] : []
+    const saved = given.isSaved ? [yield* saveFailure(test, report.failure)] : []
     const printed = Printout.failure(report.failure, report, repeatLine(report.failure, test), {
-      full: env["SIM_TRACE"] === "full"
+      full: given.isFull
     })
     const text = [printed, ...(note === undefined ? [] : [`note: ${note}`]), ...saved].join("\n")
     return yield* Effect.fail(fail(text))

@@ -205,7 +205,8 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
   let last: Ran<A, E> | undefined
   let deterministic = true
   for (; runs < seeds && failures < options.stopAfter; runs++) {
-    if (performance.now() - start > options.budgetMillis) break
+    // However short the budget is: a set without a run says nothing.
+    if (runs > 0 && performance.now() - start > options.budgetMillis) break
     const seed = from + runs
     const check = options.checkShare > 0 && runs % checkEvery === 0
     const run: RunOptions = { seed, limits, ambient, plan, schedule, inputs }
