@@ -107,6 +107,28 @@ describe("the packed package", () => {
     assert.deepStrictEqual(globSync("{test,bench,.ci,**/*.test.*}", { cwd: installed }), [])
   })
 
+  it("5: has every file that the README names", () => {
+    const readme = readFileSync(join(installed, "README.md"), "utf8")
+    const named = [...readme.matchAll(/\b(?:examples|docs|test|src)\/[\w./-]*\.\w+/g)]
+    assert.isAbove(named.length, 3)
+    for (const [file] of named) assert.isTrue(existsSync(join(installed, file)), file)
+  })
+
+  it("5: the types of every entry begin with the header of its module", () => {
+    for (const file of Object.values(manifest.exports)) {
+      if (!file.endsWith(".js")) continue
+      const source = readFileSync(
+        join(installed, file.replace("dist", "src").replace(/js$/, "ts")),
+        "utf8"
+      )
+      const [header] = /^\/\*\*[^]*?\*\//.exec(source) ?? []
+      assert.isDefined(header, file)
+      const types = readFileSync(join(installed, file.replace(/js$/, "d.ts")), "utf8")
+      // The compiler drops a header right before an import that the types do not need.
+      assert.isTrue(types.startsWith(header), `${file}: put a blank line behind the header`)
+    }
+  })
+
   it("every entry can be imported", () => {
     const { status, stderr } = node(modules.map((name) => `await import("${name}")`).join("\n"))
     assert.deepStrictEqual([status, stderr], [0, ""])

@@ -1,6 +1,7 @@
 /**
  * Neighbouring frames of one lane, where they were read.
  */
+
 import { ownOctets } from "../schema/copyOctets.ts"
 
 const none = new Int32Array(0)

@@ -9,6 +9,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Equal from "effect/Equal"
 import type { Operation } from "./History.ts"
 

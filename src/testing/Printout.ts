@@ -5,6 +5,7 @@
  *
  * @since 0.1.0
  */
+
 import { describe, type Fault } from "./FaultPlan.ts"
 import { excerpt } from "./internal/excerpt.ts"
 import type { Failure, Report, ShownPreemption } from "./internal/explore.ts"

@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+
 import { readFile, writeFile } from "node:fs/promises"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"

@@ -12,6 +12,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Arbitrary from "effect/Arbitrary"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"

@@ -11,6 +11,7 @@
  *
  * @since 0.1.0
  */
+
 import * as ClusterError from "effect/cluster/ClusterError"
 import * as MachineId from "effect/cluster/MachineId"
 import * as MessageStorage from "effect/cluster/MessageStorage"

@@ -9,6 +9,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -15,6 +15,7 @@
  *
  * @since 0.1.0
  */
+
 import { dirname, join } from "node:path"
 import { it as base, type TestContext } from "@effect/vitest"
 import * as Console from "effect/Console"

@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type { QueuePair } from "../../native/verbs/QueuePair.ts"

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Gid from "../../schema/Gid.ts"
 import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
 import type { Description } from "./Directory.ts"

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"

@@ -10,6 +10,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Clock from "effect/Clock"
 import * as WebCrypto from "effect/crypto/WebCrypto"
 import * as Duration from "effect/Duration"

@@ -9,6 +9,7 @@
  *
  * @since 0.1.0
  */
+
 import { copyOctets } from "../copyOctets.ts"
 import { blockBytes, freeAt, moduleBytes } from "./internal/crc32cModule.ts"
 import { tables, updateByTable } from "./internal/crc32cTables.ts"

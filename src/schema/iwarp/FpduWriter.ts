@@ -11,6 +11,7 @@
  *
  * @since 0.1.0
  */
+
 import { copyOctets } from "../copyOctets.ts"
 import type { Crc32c } from "./Crc32c.ts"
 import {

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+
 import { copyOctets } from "../copyOctets.ts"
 import type { StartupFault } from "./Fault.ts"
 

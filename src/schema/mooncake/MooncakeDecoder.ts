@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { BadFrame, DecodedFrame, Direction, FrameDecoder } from "../FrameDecoder.ts"
