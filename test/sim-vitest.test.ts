@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Sim } from "../src/testing/index.ts"
 import { shares } from "../src/testing/internal/shares.ts"
+import { namePattern } from "../src/testing/internal/testNames.ts"
 import { inheritedFlags } from "../src/testing/internal/vitestShares.ts"
 import { check } from "../src/testing/vitest.ts"
 import * as Effect from "effect/Effect"
@@ -62,8 +63,10 @@ describe("it.sim", () => {
       assert.isNotNull(line)
       const [, seed = "", file, name = ""] = line
       assert.strictEqual(file, "test/fixtures/simulations.ts")
-      assert.isTrue(new RegExp(name.replaceAll("\\\\", "\\")).test("loses an update (sometimes)"))
-      const again = yield* vitest(["-t", name.replaceAll("\\\\", "\\")], { SIM_SEED: seed })
+      const pattern = new RegExp(name.replaceAll("\\\\", "\\").replaceAll("\\$", "$"))
+      assert.match("fixture > loses an update (sometimes)", pattern)
+      assert.match("fixture loses an update (sometimes)", pattern)
+      const again = yield* vitest(["-t", pattern.source], { SIM_SEED: seed })
       assert.strictEqual(again.code, 1)
       const runOf = (text: string) => /ms +step[^]*?repeat it/.exec(text)?.[0]
       assert.strictEqual(runOf(again.output), runOf(output))
@@ -101,6 +104,33 @@ describe("it.sim", () => {
       assert.strictEqual(again.code, 1)
       assert.match(again.output, /run 1: [^]*the work was done twice|the work was done twice/)
       assert.match(again.output, /crash worker/)
+    })
+  )
+})
+
+describe("the time of a test", () => {
+  it.live("3: is not cut by vitest while its budget lasts", () =>
+    Effect.gen(function* () {
+      const { code, output } = yield* vitest(["-t", "^fixture > takes its time$"])
+      assert.strictEqual(code, 0, output)
+    })
+  )
+
+  it.live("3: ends, with a report, if the program never does", () =>
+    Effect.gen(function* () {
+      const { code, output } = yield* vitest(["-t", "never ends|waits for ever"])
+      assert.strictEqual(code, 1)
+      assert.match(output, /the program was not done at maxSteps \(step 1000,[^]*repeat it:/)
+      assert.match(output, /deadlock at step \d+ [^]*repeat it:/)
+      assert.notMatch(output, /timed out/)
+    })
+  )
+
+  it.live("12: the line that repeats a test runs no other test that contains its name", () =>
+    Effect.gen(function* () {
+      const pattern = namePattern({ name: "takes its time", file: "", groups: ["fixture"] })
+      const { code, output } = yield* vitest(["-t", pattern], { SIM_SEED: "1" })
+      assert.strictEqual(code, 0, output)
     })
   )
 })

@@ -25,6 +25,7 @@ import type * as Scope from "effect/Scope"
 import { type Environment, type FromEnvironment, readEnvironment } from "./internal/environment.ts"
 import { checkInterval } from "./internal/explore.ts"
 import { shares } from "./internal/shares.ts"
+import { fullName, namePattern, type Test } from "./internal/testNames.ts"
 import { answer, mergeFound, runShares, type Task, taskOf } from "./internal/vitestShares.ts"
 import * as Printout from "./Printout.ts"
 import * as SavedRun from "./SavedRun.ts"
@@ -32,14 +33,23 @@ import * as Sim from "./Sim.ts"
 import { FaultsMissed, MarksMissed, NotDeterministic, type WrongValue } from "./SimError.ts"
 
 /**
- * The settings of a run set, and vitest's own time limit in milliseconds.
+ * The settings of a run set, and of the test around it.
  *
  * @category models
  * @since 0.1.0
  */
 export interface TestSettings extends Sim.Settings {
+  /**
+   * Milliseconds after which vitest ends the test, without a report of what failed. Default 0: no
+   * limit but those of the simulation. `maxSteps` and `maxTime` end each run, `seeds` and `budget`
+   * the set, `shrinkAttempts` and `shrinkSteps` the shrinking; a program that waits for ever is a
+   * deadlock. No limit, vitest's neither, ends a loop that never leaves JavaScript's own turn.
+   */
   readonly timeout?: number | undefined
-  /** A saved run to repeat, instead of drawing seeds. */
+  /**
+   * A saved run to repeat, instead of drawing seeds. A string is a path from the working folder of
+   * vitest; `new URL("./x.sim.json", import.meta.url)` is one beside the test.
+   */
   readonly replay?: string | URL | undefined
 }
 
@@ -86,10 +96,9 @@ const resolve = Effect.fnUntraced(function* (settings: TestSettings, env: FromEn
 
 const quoted = (text: string): string => `"${text.replaceAll(/["$`\\]/g, "\\$&")}"`
 
-const repeatLine = ({ fingerprint, seed }: Sim.Failure, { file, name }: Test): string => {
-  const pattern = name.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")
+const repeatLine = ({ fingerprint, seed }: Sim.Failure, test: Test): string => {
   const run = `${Printout.seedText(seed)}@${fingerprint.toString(16)}`
-  return `SIM_SEED=${run} npx vitest run ${file} -t ${quoted(pattern)}`
+  return `SIM_SEED=${run} npx vitest run ${test.file} -t ${quoted(namePattern(test))}`
 }
 
 /** Where a failing run of a test is saved: beside the file of the test. */
@@ -103,15 +112,6 @@ const saveFailure = Effect.fnUntraced(function* (test: Test, failure: Sim.Failur
   yield* SavedRun.save(file, SavedRun.fromFailure(test.name, failure))
   return `saved as ${file}`
 })
-
-interface Test {
-  readonly name: string
-  readonly file: string
-  /** The groups that the test is in, from the outermost one. */
-  readonly groups?: ReadonlyArray<string>
-}
-
-const fullName = ({ groups = [], name }: Test): string => [...groups, name].join(" ")
 
 /** Explores the seeds in this process, with the settings that are not vitest's. */
 const explore = <A, E>(program: Effect.Effect<A, E, Scope.Scope>, settings: TestSettings) => {
@@ -131,7 +131,7 @@ const exploreShared = Effect.fnUntraced(function* <A, E>(
   const interval = checkInterval(checkShare ?? Sim.defaultCheckShare)
   const parts = isSingle ? [] : shares({ from, seeds }, workers, interval)
   if (parts.length <= 1) return yield* explore(program, settings)
-  const found = yield* runShares({ ...test, fullName: fullName(test) }, parts, stopAfter)
+  const found = yield* runShares(test, parts, stopAfter)
   const merged = mergeFound(found)
   const first = merged.firstFailingSeed
   if (first === undefined) return merged
@@ -214,9 +214,9 @@ const groupsOf = (suite: TestContext["task"]["suite"]): ReadonlyArray<string> =>
 
 const sim: SimTest = (name, settings, program) => {
   const task = taskOf(process.env)
-  const limit = settings.timeout === undefined ? {} : { timeout: settings.timeout }
   // A share of the seeds has the time of the test that asks for it.
-  return base(name, task === undefined ? limit : { timeout: 0 }, (context) => {
+  const timeout = task === undefined ? (settings.timeout ?? 0) : 0
+  return base(name, { timeout }, (context) => {
     const { signal, task: declared }: TestContext = context
     const effect = Effect.isEffect(program) ? program : Effect.suspend(program)
     const test: Test = { name, file: declared.file.name, groups: groupsOf(declared.suite) }

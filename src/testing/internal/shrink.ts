@@ -31,15 +31,25 @@ export interface Given {
 /** The smallest run that was found, and what was there before. */
 export interface Shrunk extends Given {
   readonly attempts: number
+  /** The limit that ended the search, if there was more to try. */
+  readonly spent: keyof ShrinkLimits | undefined
   readonly drawnPreemptions: number
 }
 
-type Test = (candidate: Given) => Effect.Effect<boolean>
+/** Ends the search: a limit is used up. */
+class Spent {
+  readonly limit: keyof ShrinkLimits
+  constructor(limit: keyof ShrinkLimits) {
+    this.limit = limit
+  }
+}
+
+type Test = (candidate: Given) => Effect.Effect<boolean, Spent>
 
 /** Drops parts of a list as long as `fails` says that the rest still fails. */
 const reduceList = Effect.fnUntraced(function* <A>(
   list: ReadonlyArray<A>,
-  fails: (rest: ReadonlyArray<A>) => Effect.Effect<boolean>
+  fails: (rest: ReadonlyArray<A>) => Effect.Effect<boolean, Spent>
 ) {
   let rest = list
   let size = rest.length
@@ -60,7 +70,7 @@ const simplifyAt = Effect.fnUntraced(function* <A>(
   list: ReadonlyArray<A>,
   index: number,
   forms: (element: A) => ReadonlyArray<A>,
-  fails: (rest: ReadonlyArray<A>) => Effect.Effect<boolean>
+  fails: (rest: ReadonlyArray<A>) => Effect.Effect<boolean, Spent>
 ) {
   for (const form of forms(list[index]!)) {
     const candidate = list.with(index, form)
@@ -73,7 +83,7 @@ const simplifyAt = Effect.fnUntraced(function* <A>(
 const simplifyList = Effect.fnUntraced(function* <A>(
   list: ReadonlyArray<A>,
   forms: (element: A) => ReadonlyArray<A>,
-  fails: (rest: ReadonlyArray<A>) => Effect.Effect<boolean>
+  fails: (rest: ReadonlyArray<A>) => Effect.Effect<boolean, Spent>
 ) {
   let simplified = list
   for (let index = 0; index < list.length; index++) {
@@ -88,8 +98,7 @@ const simplifyList = Effect.fnUntraced(function* <A>(
 
 const shrinkPlan = Effect.fnUntraced(function* (given: Given, test: Test) {
   const fails = (plan: FaultPlan) => test({ ...given, plan })
-  const fewer = yield* reduceList(given.plan, fails)
-  return { ...given, plan: yield* simplifyList(fewer, simplerFault, fails) }
+  yield* simplifyList(yield* reduceList(given.plan, fails), simplerFault, fails)
 })
 
 /** The most steps at which one fault is tried in place of several. */
@@ -97,15 +106,13 @@ const triedSteps = 100
 
 /** Tries one fault in place of several, at each of the first steps of the smallest run so far. */
 const singleFault = Effect.fnUntraced(function* (given: Given, steps: number, test: Test) {
-  if (given.plan.length < 2) return given
+  if (given.plan.length < 2) return
   for (const fault of given.plan) {
     if (!("at" in fault)) continue
     for (let step = 1; step <= Math.min(steps, triedSteps); step++) {
-      const candidate: Given = { ...given, plan: [{ ...fault, at: { step } }] }
-      if (yield* test(candidate)) return candidate
+      if (yield* test({ ...given, plan: [{ ...fault, at: { step } }] })) return
     }
   }
-  return given
 })
 
 /** Tries one preemption in place of several, before each `yield*` of the smallest run so far. */
@@ -114,19 +121,16 @@ const singlePreemption = Effect.fnUntraced(function* (
   points: ReadonlyArray<Point>,
   test: Test
 ) {
-  if (given.schedule === undefined || given.schedule.length < 2) return given
+  if (given.schedule === undefined || given.schedule.length < 2) return
   for (const at of points) {
-    const candidate: Given = { ...given, schedule: [{ _tag: "Yield", at }] }
-    if (yield* test(candidate)) return candidate
+    if (yield* test({ ...given, schedule: [{ _tag: "Yield", at }] })) return
   }
-  return given
 })
 
 const shrinkSchedule = Effect.fnUntraced(function* (given: Given, test: Test) {
-  if (given.schedule === undefined) return given
+  if (given.schedule === undefined) return
   const fails = (schedule: Schedule) => test({ ...given, schedule })
-  const fewer = yield* reduceList(given.schedule, fails)
-  return { ...given, schedule: yield* simplifyList(fewer, simplerPreemption, fails) }
+  yield* simplifyList(yield* reduceList(given.schedule, fails), simplerPreemption, fails)
 })
 
 /** Lets Effect's own shrinker try each input: an input passes if the run does not fail with it. */
@@ -140,17 +144,24 @@ const shrinkInputs = Effect.fnUntraced(function* (
     if (inputs.has(nth)) continue
     const withValue = (value: unknown) =>
       Effect.map(encodeInput(schema, value), (json) => new Map(inputs).set(nth, json))
-    // A value without a form as JSON could not be saved, so it passes.
+    let spent: Spent | undefined
+    // A value without a form as JSON could not be saved, so it passes; so does what is not tried.
     const passes = (value: unknown) =>
       withValue(value).pipe(
         Effect.flatMap((changed) => test({ ...given, inputs: changed })),
-        Effect.match({ onFailure: () => true, onSuccess: (fails) => !fails })
+        Effect.match({
+          onFailure: (error) => {
+            if (error instanceof Spent) spent = error
+            return true
+          },
+          onSuccess: (fails) => !fails
+        })
       )
     const options = { seed, runs: 1, ...(size !== undefined && { size }) }
     const result = yield* Arbitrary.checkEffect(Arbitrary.schema(schema), passes, options)
+    if (spent !== undefined) return yield* Effect.fail(spent)
     if (result._tag === "Falsified") inputs = yield* Effect.orDie(withValue(result.shrunkInput))
   }
-  return { ...given, inputs }
 })
 
 /** Shrinks a failing run within the limits. */
@@ -165,33 +176,38 @@ export const shrink = Effect.fnUntraced(function* <A, E>(
   let attempts = 0
   let steps = 0
   let smallest: Ran<unknown, unknown> = first
+  const inputs: GivenInputs = options.inputs ?? new Map()
+  let given: Given = { plan: failed.plan, schedule: options.schedule, inputs }
   const test: Test = Effect.fnUntraced(function* (candidate) {
-    if (attempts >= limits.attempts || steps >= limits.steps) return false
+    if (attempts >= limits.attempts) return yield* Effect.fail(new Spent("attempts"))
+    if (steps >= limits.steps) return yield* Effect.fail(new Spent("steps"))
     attempts++
     const ran = yield* runOnce(program, { ...options, ...candidate, track: true })
     steps += ran.steps
     if (signatureOf(ran) !== wanted) return false
     smallest = ran
+    given = candidate
     return true
   })
-  const inputs: GivenInputs = options.inputs ?? new Map()
-  const seeded: Given = { plan: failed.plan, schedule: options.schedule, inputs }
-  const written: Given = { ...seeded, schedule: first.script?.schedule() ?? [] }
+  const written: Given = { ...given, schedule: first.script?.schedule() ?? [] }
   const drawnPreemptions = written.schedule?.length ?? 0
-  // What the schedule does not hold, such as an order that a flush drew, is left to the seed.
-  let given = (yield* test(written)) ? written : seeded
-  for (;;) {
-    const before = given
-    given = yield* shrinkPlan(given, test)
-    given = yield* singleFault(given, smallest.steps, test)
-    given = yield* shrinkSchedule(given, test)
-    given = yield* singlePreemption(given, smallest.script?.fibers.points ?? [], test)
-    given = yield* shrinkInputs(given, first.drawn, test)
-    const isSame =
-      JSON.stringify([before.plan, before.schedule]) ===
-      JSON.stringify([given.plan, given.schedule])
-    if (isSame && before.inputs === given.inputs) break
-  }
-  const shrunk: Shrunk = { ...given, attempts, drawnPreemptions }
+  const search = Effect.gen(function* () {
+    // What the schedule does not hold, such as an order that a flush drew, is left to the seed.
+    yield* test(written)
+    for (;;) {
+      const before = given
+      yield* shrinkPlan(given, test)
+      yield* singleFault(given, smallest.steps, test)
+      yield* shrinkSchedule(given, test)
+      yield* singlePreemption(given, smallest.script?.fibers.points ?? [], test)
+      yield* shrinkInputs(given, first.drawn, test)
+      const isSame =
+        JSON.stringify([before.plan, before.schedule]) ===
+        JSON.stringify([given.plan, given.schedule])
+      if (isSame && before.inputs === given.inputs) return undefined
+    }
+  })
+  const spent = yield* Effect.catch(search, ({ limit }) => Effect.succeed(limit))
+  const shrunk: Shrunk = { ...given, attempts, spent, drawnPreemptions }
   return shrunk
 })

@@ -1,7 +1,8 @@
 /**
- * Tells failures apart while a run is shrunk: the same failure has the same kind, the same message
- * but for numbers, ids and times, and the same source place. Otherwise the search slips from one
- * bug to another that is easier to reach.
+ * Tells failures apart while a run is shrunk: the same failure has the same kind, the same first
+ * line of its message but for numbers, ids and times, and the same source place. Otherwise the
+ * search slips from one bug to another that is easier to reach. Later lines tell of the run, such as
+ * a history, and would hold the search to that one run.
  */
 import * as Cause from "effect/Cause"
 import { Deadlock, InvariantBroken, LimitReached, ProcessFailed, TaskThrew } from "../SimError.ts"
@@ -29,7 +30,7 @@ const textOf = (error: unknown): string =>
   error instanceof Error ? error.message : typeof error === "string" ? error : ""
 
 const describe = (error: unknown, place: string): string =>
-  [kindOf(error), shapeOf(textOf(error)), place].join(" | ")
+  [kindOf(error), shapeOf(textOf(error).split("\n", 1)[0]!), place].join(" | ")
 
 /** Equal for equal failures; `undefined` for a success. The run has to have been tracked. */
 export const signatureOf = ({ exit, script }: Ran<unknown, unknown>): string | undefined => {

@@ -13,6 +13,7 @@ import * as Schema from "effect/Schema"
 import { addMarks, type Report } from "./explore.ts"
 import type { Share } from "./shares.ts"
 import type { Strikes } from "./strikes.ts"
+import { fullName, namePattern, type Test } from "./testNames.ts"
 import type { Mark } from "./world.ts"
 
 /** The environment variable that makes a process run one share of one test. */
@@ -133,25 +134,17 @@ const vitestOf = (command: ReadonlyArray<string>): string =>
 /** The longest output of a process that gave no result, from its end. */
 const longestDetail = 2_000
 
-/** A test: its file, its name, and the name with those of its groups, which no other test has. */
-interface Declared {
-  readonly file: string
-  readonly name: string
-  readonly fullName: string
-}
-
-const runShare = (test: Declared, share: Share) =>
+const runShare = (test: Test, share: Share) =>
   Effect.acquireUseRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "handfast-share-"))),
     (folder) =>
       Effect.callback<Found, ShareFailed>((resume) => {
-        const task: Task = { test: test.fullName, ...share, result: join(folder, "found.json") }
+        const task: Task = { test: fullName(test), ...share, result: join(folder, "found.json") }
         const command = commandLine()
-        const pattern = test.name.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")
         const words = [vitestOf(command), "run", ...inheritedFlags(command), test.file]
         const env = { ...process.env, [variable]: JSON.stringify(task) }
         const options = { env, maxBuffer: Infinity }
-        const args = [...words, "-t", pattern]
+        const args = [...words, "-t", namePattern(test)]
         const child = execFile(process.execPath, args, options, (_, stdout, stderr) => {
           try {
             const text = readFileSync(task.result, "utf8")
@@ -172,7 +165,7 @@ const runShare = (test: Declared, share: Share) =>
  * `stopAfter` seeds failed; the later ones are stopped then.
  */
 export const runShares = Effect.fnUntraced(function* (
-  test: Declared,
+  test: Test,
   shares: ReadonlyArray<Share>,
   stopAfter: number
 ) {
