@@ -12,6 +12,7 @@
 
 import * as Equal from "effect/Equal"
 import type { Operation } from "./History.ts"
+import { jsonText } from "./internal/errorText.ts"
 
 /**
  * The object as it should be: one state, one operation at a time. `State` is a plain value, and
@@ -120,8 +121,8 @@ export const check = <State, Input, Output>(
 }
 
 const line = <Input, Output>({ answer, client, input }: Operation<Input, Output>): string =>
-  `  ${client}: ${JSON.stringify(input)} -> ` +
-  (answer === undefined ? "no answer" : JSON.stringify(answer.output))
+  `  ${client}: ${jsonText(input)} -> ` +
+  (answer === undefined ? "no answer" : jsonText(answer.output))
 
 /**
  * A verdict in words.

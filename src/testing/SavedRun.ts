@@ -9,9 +9,11 @@
  */
 
 import { readFile, writeFile } from "node:fs/promises"
+import { resolve } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { FaultPlan } from "./FaultPlan.ts"
+import { errorText } from "./internal/errorText.ts"
 import type { Failure, Report } from "./internal/explore.ts"
 import { Schedule } from "./Preemption.ts"
 import type { Settings } from "./Sim.ts"
@@ -49,12 +51,13 @@ export class SavedRunUnusable extends Schema.TaggedError<SavedRunUnusable>()("Sa
   cause: Schema.Defect()
 }) {
   override get message() {
-    return `${this.file} is not usable as a saved run: ${String(this.cause)}`
+    return `${this.file} is not usable as a saved run: ${errorText(this.cause)}`
   }
 }
 
+/** The whole path: one that is relative says nothing without the folder that it begins in. */
 const unusable = (file: string | URL) => (cause: unknown) =>
-  new SavedRunUnusable({ file: String(file), cause })
+  new SavedRunUnusable({ file: typeof file === "string" ? resolve(file) : file.href, cause })
 
 /**
  * A failure as it is saved.
@@ -111,7 +114,7 @@ export const changed = (run: SavedRun, report: Report): string | undefined => {
 }
 
 /**
- * Reads a saved run.
+ * Reads a saved run. A string is a path from the working folder of the process.
  *
  * @category files
  * @since 0.1.0

@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { errorText } from "./internal/errorText.ts"
 
 /**
  * A fiber that had not ended when the run was stopped, and where it was last seen.
@@ -115,7 +116,7 @@ export class ProcessFailed extends Schema.TaggedError<ProcessFailed>()("ProcessF
   cause: Schema.Defect()
 }) {
   override get message() {
-    return `process ${this.process} failed: ${String(this.cause)}`
+    return `process ${this.process} failed: ${errorText(this.cause)}`
   }
 }
 
@@ -131,7 +132,7 @@ export class TaskThrew extends Schema.TaggedError<TaskThrew>()("TaskThrew", {
   cause: Schema.Defect()
 }) {
   override get message() {
-    return `a task of process ${this.process} threw at step ${this.step}: ${String(this.cause)}`
+    return `a task of process ${this.process} threw at step ${this.step}: ${errorText(this.cause)}`
   }
 }
 
@@ -202,6 +203,15 @@ export class MarksMissed extends Schema.TaggedError<MarksMissed>()("MarksMissed"
   }
 }
 
+/** What most likely keeps faults of one sort from having an effect. */
+const hintOf = (sort: string): string => {
+  if (sort.startsWith("journal ")) {
+    return "is the journal a FaultyJournal, and does the program reach this operation?"
+  }
+  if (sort.startsWith("fabric ")) return "does the program use the simulated fabric by then?"
+  return "does the process still run by then?"
+}
+
 /**
  * Faults that were planned but struck in no run of the set: their process had ended, their disk was
  * not used, or their moment came too late.
@@ -214,7 +224,8 @@ export class FaultsMissed extends Schema.TaggedError<FaultsMissed>()("FaultsMiss
   runs: Schema.Int
 }) {
   override get message() {
-    return `never struck in ${this.runs} runs: ${this.faults.join(", ")}`
+    const hints = this.faults.map((sort) => `\n  ${sort}: ${hintOf(sort)}`)
+    return `never struck in ${this.runs} runs: ${this.faults.join(", ")}${hints.join("")}`
   }
 }
 

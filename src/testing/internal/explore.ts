@@ -9,6 +9,7 @@ import type * as Scope from "effect/Scope"
 import type { FaultPlan } from "../FaultPlan.ts"
 import type { Preemption, Schedule } from "../Preemption.ts"
 import { NotDeterministic } from "../SimError.ts"
+import { isError } from "./errorText.ts"
 import type { Line } from "./recorder.ts"
 import { type Ambient, endingOf, messageOf, type Ran, type RunOptions, runOnce } from "./runOnce.ts"
 import type { GivenInputs } from "./inputs.ts"
@@ -106,8 +107,10 @@ type Program<A, E> = Effect.Effect<A, E, Scope.Scope>
 const errorOf = (exit: Exit.Exit<unknown, unknown>): unknown =>
   exit._tag === "Failure" ? Cause.squash(exit.cause) : undefined
 
-const isUnsteady = ({ exit }: Ran<unknown, unknown>): boolean =>
-  errorOf(exit) instanceof NotDeterministic
+const isUnsteady = ({ exit }: Ran<unknown, unknown>): boolean => {
+  const error = errorOf(exit)
+  return isError(error) && error instanceof NotDeterministic
+}
 
 /** Runs a seed again and compares each step. */
 const examine = Effect.fnUntraced(function* <A, E>(

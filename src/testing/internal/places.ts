@@ -10,6 +10,7 @@ import { basename } from "node:path"
 import { fileURLToPath } from "node:url"
 import * as Fiber from "effect/Fiber"
 import { SingleShotGen } from "effect/Utils"
+import { isError } from "./errorText.ts"
 
 /** A place in a source file. */
 export interface Place {
@@ -90,7 +91,7 @@ const placeOfFrame = (stackLine: string): Place | undefined => {
 
 /** The first place of the program itself in the stack of an error. */
 export const placeOfError = (error: unknown): Place | undefined => {
-  if (!(error instanceof Error) || typeof error.stack !== "string") return undefined
+  if (!isError(error) || typeof error.stack !== "string") return undefined
   for (const line of error.stack.split("\n")) {
     if (!line.trimStart().startsWith("at ")) continue
     const place = placeOfFrame(line)

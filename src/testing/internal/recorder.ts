@@ -6,6 +6,7 @@
 import * as Cause from "effect/Cause"
 import type * as Exit from "effect/Exit"
 import type { WaitingFiber } from "../SimError.ts"
+import { messageText } from "./errorText.ts"
 import type { Fibers, Seen } from "./fibers.ts"
 import { type Place, shortPlace } from "./places.ts"
 import type { Struck } from "./script.ts"
@@ -64,8 +65,7 @@ interface Kept {
 const endingText = (exit: Exit.Exit<unknown, unknown>): string => {
   if (exit._tag === "Success") return "ends"
   if (Cause.hasInterruptsOnly(exit.cause)) return "is interrupted"
-  const error = Cause.squash(exit.cause)
-  return `fails: ${error instanceof Error ? error.message : String(error)}`.split("\n", 1)[0]!
+  return `fails: ${messageText(Cause.squash(exit.cause))}`.split("\n", 1)[0]!
 }
 
 const isSleep = ({ operation }: Place): boolean => operation.startsWith("Effect.sleep(")

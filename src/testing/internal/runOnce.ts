@@ -13,6 +13,7 @@ import type { Fault, FaultPlan } from "../FaultPlan.ts"
 import { Deadlock, LimitReached, type Verdict } from "../SimError.ts"
 import type { Schedule } from "../Preemption.ts"
 import { ambient } from "./ambient.ts"
+import { isError, kindOf, messageText } from "./errorText.ts"
 import { Fibers } from "./fibers.ts"
 import { Home } from "./home.ts"
 import type { DrawnInput, GivenInputs } from "./inputs.ts"
@@ -215,10 +216,7 @@ export const runOnce = <A, E>(
   })
 
 /** The message of the error that a cause is about. */
-export const messageOf = (cause: Cause.Cause<unknown>): string => {
-  const error = Cause.squash(cause)
-  return error instanceof Error ? error.message : String(error)
-}
+export const messageOf = (cause: Cause.Cause<unknown>): string => messageText(Cause.squash(cause))
 
 /** Fibers are numbered over all runs of a process, so their numbers never repeat. */
 const repeatable = (key: string, value: unknown): unknown => (key === "fiberId" ? undefined : value)
@@ -228,8 +226,11 @@ export const endingOf = (exit: Exit.Exit<unknown, unknown>): string => {
   if (exit._tag === "Failure") {
     const error = Cause.squash(exit.cause)
     // These messages list the waiting fibers, which only a recorder knows.
-    const bare = error instanceof Deadlock || error instanceof LimitReached
-    return bare ? `${error._tag} at step ${error.step}` : `failure "${messageOf(exit.cause)}"`
+    const bare = isError(error) && (error instanceof Deadlock || error instanceof LimitReached)
+    if (bare) return `${error._tag} at step ${error.step}`
+    // An object may hold numbers of fibers, or addresses.
+    const isText = isError(error) || typeof error !== "object"
+    return `failure "${isText ? messageText(error) : kindOf(error)}"`
   }
   try {
     return `success ${JSON.stringify(exit.value, repeatable) ?? typeof exit.value}`

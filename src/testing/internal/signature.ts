@@ -6,6 +6,7 @@
  */
 import * as Cause from "effect/Cause"
 import { Deadlock, InvariantBroken, LimitReached, ProcessFailed, TaskThrew } from "../SimError.ts"
+import { isError, kindOf } from "./errorText.ts"
 import { placeOfError } from "./places.ts"
 import type { Ran } from "./runOnce.ts"
 
@@ -20,14 +21,8 @@ export const shapeOf = (message: string): string =>
     .reduce((text, pattern) => text.replaceAll(pattern, "#"), message)
     .replaceAll(/#(, ?#)+/g, "#")
 
-const kindOf = (error: unknown): string => {
-  if (typeof error !== "object" || error === null) return typeof error
-  if ("_tag" in error) return String(error._tag)
-  return error instanceof Error ? error.name : "object"
-}
-
 const textOf = (error: unknown): string =>
-  error instanceof Error ? error.message : typeof error === "string" ? error : ""
+  isError(error) ? error.message : typeof error === "string" ? error : ""
 
 const describe = (error: unknown, place: string): string =>
   [kindOf(error), shapeOf(textOf(error).split("\n", 1)[0]!), place].join(" | ")
@@ -37,6 +32,8 @@ export const signatureOf = ({ exit, script }: Ran<unknown, unknown>): string | u
   if (exit._tag === "Success") return undefined
   const error = Cause.squash(exit.cause)
   const fibers = script?.fibers
+  const placed = () => (fibers?.origins.get(error) ?? placeOfError(error))?.key ?? ""
+  if (!isError(error)) return describe(error, placed())
   if (error instanceof Deadlock || error instanceof LimitReached) {
     // Where the main fiber waits; the others may differ by what the faults left of them.
     const [main] = fibers?.all.values() ?? []
@@ -48,6 +45,5 @@ export const signatureOf = ({ exit, script }: Ran<unknown, unknown>): string | u
     const place = fibers?.origins.get(cause) ?? placeOfError(cause)
     return `${error._tag} ${process} | ${describe(cause, place?.key ?? "")}`
   }
-  const place = fibers?.origins.get(error) ?? placeOfError(error)
-  return describe(error, place?.key ?? "")
+  return describe(error, placed())
 }

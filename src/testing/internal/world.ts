@@ -15,6 +15,7 @@ import {
   type Verdict
 } from "../SimError.ts"
 import { Agenda } from "./agenda.ts"
+import { messageText } from "./errorText.ts"
 import { Home } from "./home.ts"
 import { Inputs } from "./inputs.ts"
 import { Lateness } from "./lateness.ts"
@@ -319,7 +320,7 @@ export class World {
     try {
       if (invariant.holds()) return
     } catch (error) {
-      detail = error instanceof Error ? error.message : String(error)
+      detail = messageText(error)
     }
     const { steps: step, now: millis } = this
     this.fail(new InvariantBroken({ name: invariant.name, step, millis, detail }))

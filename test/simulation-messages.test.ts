@@ -1,0 +1,89 @@
+/**
+ * Goal: every error of the simulation has a message, whatever the failure is that it holds.
+ * Method: failures that `String` and `JSON` cannot show are taken through each message and report.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { Linearizability, Printout, SavedRun, Sim, SimError } from "../src/testing/index.ts"
+
+const cyclic: Record<string, unknown> = { _tag: "Cyclic" }
+cyclic["self"] = cyclic
+const refuses = () => {
+  throw new Error("a trap")
+}
+const proxy = new Proxy(
+  {},
+  { get: refuses, has: refuses, getPrototypeOf: refuses, ownKeys: refuses }
+)
+/** An error as a test runner copies it: without a prototype. */
+const copied = Object.assign(Object.create(null), { name: "Error", message: "no such file" })
+
+const failures: ReadonlyArray<readonly [what: string, failure: unknown, shown: RegExp]> = [
+  ["an object", { _tag: "Boom", at: 3 }, /\{ _tag: 'Boom', at: 3 \}/],
+  ["a cyclic object", cyclic, /\{ _tag: 'Cyclic', self: \[Circular \*1\] \}/],
+  ["a proxy that throws", proxy, /\{\}/],
+  ["an object without a prototype", Object.create(null), /\[Object: null prototype\] \{\}/],
+  ["an error without a prototype", copied, /no such file/],
+  ["an error without a message", new TypeError(), /TypeError/],
+  ["a symbol", Symbol("why"), /Symbol\(why\)/],
+  ["a bigint", 3n, /3n?/]
+]
+
+describe("a message", () => {
+  for (const [what, failure, shown] of failures) {
+    it(`8: of an error that holds ${what} says what it is`, () => {
+      const errors = [
+        new SimError.ProcessFailed({ process: "p", cause: failure }),
+        new SimError.TaskThrew({ process: "p", step: 1, cause: failure }),
+        new SavedRun.SavedRunUnusable({ file: "f", cause: failure })
+      ]
+      for (const error of errors) assert.match(error.message, shown)
+    })
+
+    it.effect(`8: of a run that fails with ${what} says what it is`, () =>
+      Effect.gen(function* () {
+        const process = Effect.andThen(Sim.process("p", Effect.fail(failure)), Effect.never)
+        const invariant = Sim.invariant("i", () => {
+          throw failure
+        })
+        const broken = Effect.andThen(invariant, Effect.sleep(1))
+        for (const program of [Effect.fail(failure), process, broken]) {
+          const report = yield* Sim.explore(program, { seeds: 1 })
+          assert.isDefined(report.failure)
+          assert.isTrue(report.deterministic)
+          assert.match(report.failure.message, shown)
+          const printed = Printout.failure(report.failure, report)
+          assert.match(printed.replaceAll(/\s+/g, " "), shown)
+        }
+      })
+    )
+
+    it(`8: of a history that holds ${what} is made`, () => {
+      const operation = { client: "a", input: "read", called: 0 }
+      const history = [{ ...operation, answer: { output: failure, returned: 1 } }]
+      const spec = { initial: 0, apply: () => [0, "nothing"] as const }
+      const text = Linearizability.explain(Linearizability.check(spec, history))
+      assert.match(text, /a: "read" -> ./)
+    })
+  }
+
+  it.effect("12: of a saved run that is not there names the whole path", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(SavedRun.load("nowhere/x.sim.json"))
+      assert.include(error.message, `${process.cwd()}/nowhere/x.sim.json is not usable`)
+      assert.include(error.message, "ENOENT")
+    })
+  )
+})
+
+describe("faults that never struck", () => {
+  it("12: are listed, each with what keeps it from striking", () => {
+    const faults = ["journal append", "crash of server"]
+    const { message } = new SimError.FaultsMissed({ faults, runs: 100 })
+    assert.match(
+      message,
+      /^never struck in 100 runs: .*\n {2}journal append: is the journal a Fault/
+    )
+    assert.match(message, /\n {2}crash of server: does the process still run by then\?$/)
+  })
+})
