@@ -230,11 +230,11 @@ describe("the words of a verdict", () => {
       ]
     })
     assert.deepStrictEqual(text.split("\n"), [
-      "not linearizable. These can be put into an order:",
-      '  a: {"op":"add","by":2} -> 2',
-      "but none of these can come next:",
+      "not linearizable. None of these can come next:",
       '  b: {"op":"read"} -> 9',
-      '  c: {"op":"read"} -> no answer'
+      '  c: {"op":"read"} -> no answer',
+      "after these, the latest first:",
+      '  a: {"op":"add","by":2} -> 2'
     ])
   })
 })

@@ -4,7 +4,17 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { Linearizability, Printout, SavedRun, Sim, SimError } from "../src/testing/index.ts"
+import * as Stream from "effect/Stream"
+import { Journal } from "../src/actors/kernel/Journal.ts"
+import {
+  type FaultPlan,
+  FaultyJournal,
+  Linearizability,
+  Printout,
+  SavedRun,
+  Sim,
+  SimError
+} from "../src/testing/index.ts"
 
 const cyclic: Record<string, unknown> = { _tag: "Cyclic" }
 cyclic["self"] = cyclic
@@ -85,5 +95,79 @@ describe("faults that never struck", () => {
       /^never struck in 100 runs: .*\n {2}journal append: is the journal a Fault/
     )
     assert.match(message, /\n {2}crash of server: does the process still run by then\?$/)
+  })
+})
+
+describe("a report of a run that did not get small", () => {
+  const yields = Effect.forEach(Array.from({ length: 100 }), () => Effect.yieldNow)
+
+  /** A fault at its beginning, hundreds of preemptions after it. */
+  const large = Effect.gen(function* () {
+    const store = FaultyJournal.make(yield* Journal)
+    yield* Effect.ignore(store.claim("a"))
+    for (let i = 0; i < 20; i++) yield* Effect.ignore(store.read("a").pipe(Stream.runDrain))
+    yield* Effect.all([yields, yields, yields, yields], { concurrency: "unbounded" })
+    return yield* Effect.fail("it fails")
+  }).pipe(Effect.provide(Journal.layerMemory))
+
+  const plan: FaultPlan.FaultPlan = Array.from({ length: 12 }, (_, index) => ({
+    _tag: "Journal",
+    operation: "claim",
+    nth: index + 1,
+    kind: "failed-after-write",
+    millis: 0
+  }))
+
+  const printed = Effect.gen(function* () {
+    const report = yield* Sim.explore(large, { seeds: 1, plan, shrinkAttempts: 1 })
+    assert.isDefined(report.failure)
+    assert.isAbove(report.failure.preemptions.length, 50)
+    return Printout.failure(report.failure, report, "SIM_SEED=0x1 npx vitest run a.test.ts")
+  })
+
+  it.effect("7: fits one screen: lists are capped, and equal preemptions are one line", () =>
+    Effect.gen(function* () {
+      const text = yield* printed
+      const lines = text.split("\n")
+      assert.isAtMost(lines.length, 50)
+      for (const line of lines) assert.isAtMost(line.length, 100)
+      assert.match(text, /\.\.\. 8 faults more/)
+      assert.match(text, /is held \d+ times before this/)
+      assert.notMatch(text, /1073741|536870/)
+    })
+  )
+
+  it.effect("7: shows the fault in the trace and in the diagram, whole", () =>
+    Effect.gen(function* () {
+      const text = yield* printed
+      const [, trace = "", picture = ""] = /(ms +step[^]*)```mermaid([^]*)```/.exec(text) ?? []
+      assert.match(trace, /claim no.*\(failed-after-write\)\n/)
+      assert.match(picture, /claim no\. 1 a \(failed-after-write\)/)
+    })
+  )
+
+  it.effect("7: says in one line which limit ended the shrinking", () =>
+    Effect.gen(function* () {
+      assert.match(yield* printed, /\(shrinking ended at its limit shrinkAttempts: /)
+      const report = yield* Sim.explore(Effect.fail("it fails"), { seeds: 1 })
+      assert.notMatch(Printout.failure(report.failure!, report), /its limit/)
+    })
+  )
+
+  it("7: of a long history keeps the operation that does not fit", () => {
+    const operation = (value: number, called: number) => ({
+      client: `client ${called}`,
+      input: { op: "write" as const, value },
+      called: 2 * called,
+      answer: { output: undefined, returned: 2 * called + 1 }
+    })
+    const writes = Array.from({ length: 30 }, (_, index) => operation(index, index))
+    const read = { op: "read" as const }
+    const wrong = { client: "w", input: read, called: 90, answer: { output: 7, returned: 91 } }
+    const verdict = Linearizability.check(Linearizability.register(0), [...writes, wrong])
+    const [head, culprit, , latest] = Linearizability.explain(verdict).split("\n")
+    assert.strictEqual(head, "not linearizable. None of these can come next:")
+    assert.strictEqual(culprit, '  w: {"op":"read"} -> 7')
+    assert.match(latest ?? "", /client 29: /)
   })
 })

@@ -48,8 +48,9 @@ const begin = (home: Home, operation: Operation, what: string): Struck => {
     : undefined
   if (fault !== undefined) world.struck.add(fault)
   world.observe(`${operation} ${what}`)
-  const text = `${operation} no. ${nth} ${what}${fault === undefined ? "" : ` (${fault.kind})`}`
-  world.recorder?.event(text, undefined, home.name, "disk")
+  const text = `${operation} no. ${nth} ${what}`
+  if (fault === undefined) world.recorder?.event(text, undefined, home.name, "disk")
+  else world.recorder?.fault(text, fault.kind, home.name, "disk")
   const failed: Struck["failed"] = (reason, detail) =>
     new StorageFailed({ operation, reason, file, detail })
   return { world, home, fault, failed }

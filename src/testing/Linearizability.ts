@@ -125,7 +125,8 @@ const line = <Input, Output>({ answer, client, input }: Operation<Input, Output>
   (answer === undefined ? "no answer" : jsonText(answer.output))
 
 /**
- * A verdict in words.
+ * A verdict in words. Of a rejected history the operations that do not fit come first: what is cut
+ * from its end is the least recent.
  *
  * @category printing
  * @since 0.1.0
@@ -138,10 +139,10 @@ export const explain = <Input, Output>(verdict: Verdict<Input, Output>): string 
       return `not decided after ${verdict.tried} tries`
     case "Rejected":
       return [
-        "not linearizable. These can be put into an order:",
-        ...verdict.explained.map(line),
-        "but none of these can come next:",
-        ...verdict.stuck.map(line)
+        "not linearizable. None of these can come next:",
+        ...verdict.stuck.map(line),
+        ...(verdict.explained.length === 0 ? [] : ["after these, the latest first:"]),
+        ...verdict.explained.toReversed().map(line)
       ].join("\n")
   }
 }

@@ -10,6 +10,7 @@ import { describe, type Fault } from "./FaultPlan.ts"
 import { excerpt } from "./internal/excerpt.ts"
 import type { Failure, Report, ShownPreemption } from "./internal/explore.ts"
 import type { Line } from "./internal/recorder.ts"
+import { isEndless } from "./internal/script.ts"
 import { valueText } from "./internal/values.ts"
 
 /** The size of a terminal that is not made larger, less its prompt and the lines around a trace. */
@@ -19,6 +20,9 @@ const height = 44
 const leastTraceLines = 12
 /** The most messages of a sequence diagram beside a trace on one screen, and in a full printout. */
 const diagramMessages = 8
+const leastDiagramMessages = 2
+/** Fences, title and three parties of a diagram, and the line that repeats the run. */
+const linesAroundDiagram = 10
 const fullDiagramMessages = 40
 /** The most waiting fibers that a message names; the trace shows what they did. */
 const messageLines = 10
@@ -53,17 +57,24 @@ const millisText = (millis: number): string => String(Number(millis.toFixed(3)))
 const partyOf = ({ fiber, process }: Line): string =>
   fiber === "" ? process : process === "main" ? fiber : `${process} ${fiber}`
 
+const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
+
+/** The least of an event's text, whatever stands behind it. */
+const leastText = 12
+
 /** What happened, cut where it says least: results, parties and counts stay. */
 const eventOf = (line: Line, length: number): string => {
-  const { ending = "", repeats, text, to } = line
+  const { ending = "", isFault, repeats, text, to } = line
+  // The kind of a fault says more than the party that it strikes at.
+  const isTight = isFault === true && leastText + `${ending} -> ${to}`.length > length
   const rest = [
     ending,
-    ...(to === undefined ? [] : [` -> ${to}`]),
+    ...(to === undefined || isTight ? [] : [` -> ${to}`]),
     ...(repeats === undefined
       ? []
-      : [` (${repeats.times} times more, to ${millisText(repeats.untilMillis)} ms)`])
+      : [` (${plural(repeats.times, "time")} more, to ${millisText(repeats.untilMillis)} ms)`])
   ].join("")
-  return cut(text.replaceAll("\n", " "), Math.max(12, length - rest.length)) + rest
+  return cut(text.replaceAll("\n", " "), Math.max(leastText, length - rest.length)) + rest
 }
 
 /**
@@ -102,45 +113,84 @@ export const trace = (lines: ReadonlyArray<Line>, omitted = 0, lineWidth = Infin
     .join("\n")
 }
 
-const escaped = (text: string): string =>
-  text.replaceAll("#", "fiber ").replaceAll(/[;\n]/g, " ").slice(0, 80)
+/** The longest message of a diagram. */
+const messageLength = 80
+
+/** What follows the text, such as a fault, is not cut. */
+const escaped = (text: string, ending = ""): string => {
+  const whole = text.replaceAll("#", "fiber ").replaceAll(/[;\n]/g, " ")
+  return cut(whole, messageLength - ending.length) + ending
+}
+
+/** The messages that a fault strikes, and the last ones beside them. */
+const chosenMessages = (lines: ReadonlyArray<Line>, most: number): ReadonlyArray<Line> => {
+  const messages = lines.filter(({ to }) => to !== undefined)
+  const struck = messages.filter(({ isFault }) => isFault === true).slice(-most)
+  const others = messages.filter(({ isFault }) => isFault !== true)
+  const chosen = new Set([...struck, ...others.slice(others.length - (most - struck.length))])
+  return messages.filter((line) => chosen.has(line))
+}
 
 /**
- * The messages between processes as a Mermaid sequence diagram, the last ones if there are many;
- * empty if none passed.
+ * The messages between processes as a Mermaid sequence diagram; if there are many, those that a
+ * fault strikes and the last ones. Empty if none passed.
  *
  * @category printing
  * @since 0.1.0
  */
 export const diagram = (lines: ReadonlyArray<Line>, most = fullDiagramMessages): string => {
-  const messages = lines.filter(({ to }) => to !== undefined).slice(-most)
+  const messages = chosenMessages(lines, most)
   if (messages.length === 0) return ""
   const parties = [...new Set(messages.flatMap(({ process, to }) => [process, to!]))]
   const id = (party: string) => `p${parties.indexOf(party)}`
   const arrows = messages.map(
-    ({ process, text, to }) => `  ${id(process)}->>${id(to!)}: ${escaped(text)}`
+    ({ ending, process, text, to }) => `  ${id(process)}->>${id(to!)}: ${escaped(text, ending)}`
   )
   const participants = parties.map((party) => `  participant ${id(party)} as ${escaped(party)}`)
   return ["sequenceDiagram", ...participants, ...arrows].join("\n")
 }
 
-const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
+/** The most faults that a report lists, and the most preemptions; fewer under a long message. */
+const listed = 4
+const listedUnderLongMessage = 3
+const longMessage = 5
 
-const preemptionLines = (shown: ShownPreemption): ReadonlyArray<string> => {
-  const { fiber, place, preemption, source } = shown
+/** The first ones, and how many more there are. */
+const capped = (
+  items: ReadonlyArray<ReadonlyArray<string>>,
+  most: number,
+  rest: (items: number) => string
+): ReadonlyArray<string> => [
+  ...items.slice(0, most).flat(),
+  ...(items.length > most ? [rest(items.length - most)] : [])
+]
+
+const preemptionLines = (
+  { fiber, place, preemption, source }: ShownPreemption,
+  times: number
+): ReadonlyArray<string> => {
+  const often = times === 1 ? "" : ` ${times} times`
   const who = fiber === "" ? "a task" : fiber
   const at = place === "" ? [] : [cut(`      ${place}  ${source}`, width)]
   switch (preemption._tag) {
     case "Yield":
-      return [`  ${who} is preempted before this, and the others go first:`, ...at]
-    case "Hold":
-      return [
-        `  ${who} is held before this for ${plural(preemption.steps, "step")} of others:`,
-        ...at
-      ]
+      return [`  ${who} is preempted${often} before this, and the others go first:`, ...at]
+    case "Hold": {
+      const { steps } = preemption
+      const until = isEndless(steps) ? "to the end" : `for ${plural(steps, "step")} of others`
+      return [`  ${who} is held${often} before this ${until}:`, ...at]
+    }
     case "Late":
-      return [`  a timer of ${who} fires ${millisText(preemption.millis)} ms late:`, ...at]
+      return [`  a timer of ${who} fires${often} ${millisText(preemption.millis)} ms late:`, ...at]
   }
+}
+
+/** Preemptions that read the same are one item, with their number. */
+const preemptionItems = (
+  shown: ReadonlyArray<ShownPreemption>
+): ReadonlyArray<ReadonlyArray<string>> => {
+  const equal = Map.groupBy(shown, (one) => preemptionLines(one, 1).join("\n"))
+  return [...equal.values()].map((group) => preemptionLines(group[0]!, group.length))
 }
 
 const verbs = { Crash: "crashes", Pause: "pauses", Skew: "clock jumps" } as const
@@ -172,12 +222,27 @@ const countsOf = (failed: Failure): ReadonlyArray<string> => {
   ]
 }
 
-const needs = (failed: Failure): ReadonlyArray<string> => {
+/** A limit that ended the shrinking while there was more to try. */
+const spentLine = ({ shrinkAttempts, shrinkSpent }: Failure): ReadonlyArray<string> => {
+  if (shrinkSpent === undefined || shrinkAttempts === 0) return []
+  const limit = shrinkSpent === "attempts" ? "shrinkAttempts" : "shrinkSteps"
+  return [`  (shrinking ended at its limit ${limit}: a smaller run may fail too)`]
+}
+
+const needs = (failed: Failure, most: number): ReadonlyArray<string> => {
   const { inputs, plan, preemptions, schedule } = failed
   const values = inputs.map(valueText).filter((text) => text !== "")
   const lines = [
-    ...plan.flatMap((fault) => faultLines(fault, failed.trace)),
-    ...preemptions.flatMap(preemptionLines),
+    ...capped(
+      plan.map((fault) => faultLines(fault, failed.trace)),
+      most,
+      (more) => `  ... ${plural(more, "fault")} more`
+    ),
+    ...capped(
+      preemptionItems(preemptions),
+      most,
+      (more) => `  ... preemptions at ${more} more places`
+    ),
     ...(values.length === 0 ? [] : [cut(`  drawn inputs: ${values.join(", ")}`, width)])
   ]
   const nothing =
@@ -186,7 +251,7 @@ const needs = (failed: Failure): ReadonlyArray<string> => {
       : "  no fault and no preemption: it fails in the default order"
   const counts = countsOf(failed).join(", ")
   const head = `what it takes${counts === "" ? "" : ` (${counts})`}:`
-  return ["", head, ...(lines.length === 0 ? [nothing] : lines)]
+  return ["", head, ...(lines.length === 0 ? [nothing] : lines), ...spentLine(failed)]
 }
 
 /** Breaks a line between words; what follows is indented by two more. */
@@ -220,17 +285,21 @@ export const failure = (
   options: PrintOptions = {}
 ): string => {
   const full = options.full === true
-  const picture = diagram(failed.trace, full ? fullDiagramMessages : diagramMessages)
+  const message = full ? [failed.message] : clipped(failed.message)
+  const most = message.length > longMessage ? listedUnderLongMessage : listed
   const raised = failed.place === "" ? [] : [cut(`  at ${failed.place}  ${failed.source}`, width)]
   const above = [
-    ...(full ? [failed.message] : clipped(failed.message)),
+    ...message,
     ...raised,
     "",
     `seed ${seedText(failed.seed)}, run ${report.runs}: ` +
       `${plural(failed.steps, "step")}, ${millisText(failed.millis)} ms of virtual time`,
-    ...needs(failed),
+    ...needs(failed, full ? Infinity : most),
     ""
   ]
+  const spare = height - above.length - leastTraceLines - linesAroundDiagram
+  const messages = Math.min(diagramMessages, Math.max(leastDiagramMessages, spare))
+  const picture = diagram(failed.trace, full ? fullDiagramMessages : messages)
   const below = [
     ...(picture === "" ? [] : ["", "```mermaid", ...picture.split("\n"), "```"]),
     ...(repeat === undefined ? [] : ["", "repeat it:", `  ${repeat}`])

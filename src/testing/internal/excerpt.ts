@@ -83,17 +83,53 @@ const withoutFaint = (lines: ReadonlyArray<Line>): ReadonlyArray<Line> => {
   return lines.filter((line) => !isFaint(line) || !told.has(partyOf(line)))
 }
 
+/** The most preemptions around which lines are chosen; with more, no other line would be left. */
+const preemptionsShown = 8
+
+/** Folds preemptions of one fiber at one place that follow each other. */
+const foldPreemptions = (lines: ReadonlyArray<Line>): ReadonlyArray<Line> => {
+  const folded: Array<Line> = []
+  for (const line of lines) {
+    const last = folded.at(-1)
+    const isSame =
+      last?.isMark === true &&
+      line.isMark === true &&
+      line.isFault !== true &&
+      line.to === undefined &&
+      `${last.process} ${last.fiber} ${keyOf(last)}` ===
+        `${line.process} ${line.fiber} ${keyOf(line)}`
+    if (!isSame) folded.push(line)
+    else {
+      const times = (last.repeats?.times ?? 0) + 1
+      folded[folded.length - 1] = { ...last, repeats: { times, untilMillis: line.millis } }
+    }
+  }
+  return folded
+}
+
+/** The marks around which lines are chosen: all faults, and the last preemptions. */
+const chosenMarks = (lines: ReadonlyArray<Line>): ReadonlySet<Line> => {
+  const marks = lines.filter(({ isMark }) => isMark === true)
+  const preemptions = marks.filter(({ isFault }) => isFault !== true)
+  return new Set([
+    ...marks.filter(({ isFault }) => isFault === true),
+    ...preemptions.slice(-preemptionsShown)
+  ])
+}
+
 /** At most `count` lines, gaps counted, in their order. */
 export const excerpt = (
   lines: ReadonlyArray<Line>,
   count: number
 ): { readonly lines: ReadonlyArray<Line>; readonly omitted: number } => {
-  const folded = fold(withoutFaint(lines))
+  const folded = foldPreemptions(fold(withoutFaint(lines)))
   if (folded.length <= count) return { lines: folded, omitted: 0 }
-  const fromMark = distances(folded, ({ isMark }) => isMark === true)
+  const marks = chosenMarks(folded)
+  const fromMark = distances(folded, (line) => marks.has(line))
   const last = new Map(folded.map(({ fiber, process }, index) => [`${process} ${fiber}`, index]))
-  const involved = new Set(folded.filter(({ isMark }) => isMark).map(({ fiber }) => fiber))
+  const involved = new Set([...marks].map(({ fiber }) => fiber))
   const weight = (line: Line, index: number): number => {
+    if (line.isFault === true) return -folded.length
     const isLast = last.get(`${line.process} ${line.fiber}`) === index
     const near = Math.min(fromMark[index]!, (folded.length - 1 - index) / 2, isLast ? 3 : Infinity)
     return near - (involved.has(line.fiber) ? 1 : 0)

@@ -54,6 +54,8 @@ export interface Failure {
   readonly drawn: FaultPlan
   readonly plan: FaultPlan
   readonly shrinkAttempts: number
+  /** The limit that ended the shrinking, if there was more to try. */
+  readonly shrinkSpent: keyof ShrinkLimits | undefined
   /** How often the seed's order differed from the default one; what was left of that. */
   readonly drawnPreemptions: number
   /** `undefined` if the order could not be written down: then the seed alone repeats it. */
@@ -148,7 +150,7 @@ const investigate = Effect.fnUntraced(function* <A, E>(
   const { ambient, inputs, limits, schedule } = options
   const run: RunOptions = { seed: failed.seed, limits, ambient, schedule, inputs }
   const shrunk = isUnsteady(failed)
-    ? { plan: failed.plan, schedule, inputs, attempts: 0, drawnPreemptions: 0 }
+    ? { plan: failed.plan, schedule, inputs, attempts: 0, spent: undefined, drawnPreemptions: 0 }
     : yield* shrink(program, failed, run, options.shrinkLimits)
   const shown = isUnsteady(failed)
     ? failed
@@ -164,6 +166,7 @@ const investigate = Effect.fnUntraced(function* <A, E>(
     drawn: failed.plan,
     plan: shrunk.plan,
     shrinkAttempts: shrunk.attempts,
+    shrinkSpent: shrunk.spent,
     drawnPreemptions: shrunk.drawnPreemptions,
     schedule: shrunk.schedule,
     preemptions: shrunk.schedule === undefined ? [] : (shown.script?.struck ?? []).map(show),

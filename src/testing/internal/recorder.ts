@@ -9,7 +9,7 @@ import type { WaitingFiber } from "../SimError.ts"
 import { messageText } from "./errorText.ts"
 import type { Fibers, Seen } from "./fibers.ts"
 import { type Place, shortPlace } from "./places.ts"
-import type { Struck } from "./script.ts"
+import { isEndless, type Struck } from "./script.ts"
 import { valueText } from "./values.ts"
 
 /** One line of a trace. */
@@ -25,6 +25,8 @@ export interface Line {
   readonly ending?: string
   /** Faults and preemptions: what stands around them is shown first. */
   readonly isMark?: boolean
+  /** A fault of the plan strikes here: shown whatever else is left out. */
+  readonly isFault?: boolean
   /** How many steps in a row did nothing that has a line of its own. */
   readonly quietSteps?: number
   /** Set when the event goes from this process to another party. */
@@ -52,6 +54,7 @@ interface Details {
   readonly to?: string | undefined
   readonly ending?: string
   readonly isMark?: boolean
+  readonly isFault?: boolean
 }
 
 /** A line whose fiber may still get its name. */
@@ -72,12 +75,16 @@ const isSleep = ({ operation }: Place): boolean => operation.startsWith("Effect.
 
 const marking = /^(crashes|pauses|resumes|clock jumps|chaos at|held at|journal |all faults stop)/
 
+const striking = /^(crashes|pauses|clock jumps)/
+
 const preemptionText = ({ preemption }: Struck): string => {
   switch (preemption._tag) {
     case "Yield":
       return "PREEMPTED: the others go first"
     case "Hold":
-      return `HELD while others take ${preemption.steps} steps`
+      return isEndless(preemption.steps)
+        ? "HELD to the end of the run"
+        : `HELD while others take ${preemption.steps} steps`
     case "Late":
       return `its timer fires ${Number(preemption.millis.toFixed(3))} ms late`
   }
@@ -172,12 +179,18 @@ export class Recorder {
     this.put(text, { isMark: marking.test(text), seen, process, to })
   }
 
+  /** A fault strikes what a process asks of another party. */
+  fault(text: string, kind: string, process: string, to: string): void {
+    this.put(text, { isMark: true, isFault: true, process, to, ending: ` (${kind})` })
+  }
+
   /** The world itself does something to a process. */
   world(process: string, text: string, millis: number): void {
     this.flushStep()
     const isMark = marking.test(text)
     const line = { millis, step: this.stepNumber, process, fiber: "", place: "", text }
-    this.keep(isMark ? { ...line, isMark } : line)
+    const isFault = striking.test(text)
+    this.keep({ ...line, ...(isMark && { isMark }), ...(isFault && { isFault }) })
   }
 
   /** The fibers that have not ended. */
@@ -206,7 +219,7 @@ export class Recorder {
 
   private put(text: string, options: Details): void {
     const seen = options.seen ?? this.fibers.running()
-    const { ending = "", isMark = false, process, to } = options
+    const { ending = "", isFault = false, isMark = false, process, to } = options
     this.isSilent = false
     const pending = (seen && this.operations.get(seen)) ?? []
     const place = options.place ?? pending.at(-1)?.place ?? seen?.place
@@ -218,6 +231,7 @@ export class Recorder {
       ...line,
       process: party,
       ...(isMark && { isMark }),
+      ...(isFault && { isFault }),
       ...(ending !== "" && { ending }),
       ...(to !== undefined && { to })
     }

@@ -43,6 +43,9 @@ const anonymous = (preemption: Preemption): Struck => ({
 /** Held until the end of the run. */
 const forever = 2 ** 30
 
+/** Whether a hold lasts to the end of any run; shrinking may have halved it some times. */
+export const isEndless = (steps: number): boolean => steps >= forever / 1024
+
 const holdOf = ({ at, overtakenAt, task }: Queued, step: number): Preemption => ({
   _tag: "Hold",
   at,
