@@ -4,6 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import { Journal } from "../src/actors/kernel/Journal.ts"
 import {
@@ -170,4 +171,31 @@ describe("a report of a run that did not get small", () => {
     assert.strictEqual(culprit, '  w: {"op":"read"} -> 7')
     assert.match(latest ?? "", /client 29: /)
   })
+})
+
+describe("a failing run that stays large", () => {
+  /** Fails under every seed, in a long run or in a short one. */
+  const program = Effect.gen(function* () {
+    const value = yield* Random.nextIntBetween(0, 3)
+    const yields = Effect.forEach(Array.from({ length: 30 }), () => Effect.yieldNow)
+    if (value > 0) yield* Effect.all([yields, yields, yields], { concurrency: "unbounded" })
+    return yield* Effect.fail("it fails")
+  })
+
+  it.effect("7: gives way to a smaller one among the next failing seeds", () =>
+    Effect.gen(function* () {
+      const settings = { seeds: 20, shrinkAttempts: 1 }
+      const alone = yield* Sim.explore(program, { ...settings, shrinkSeeds: 0 })
+      const { failure, ...report } = yield* Sim.explore(program, { ...settings, shrinkSeeds: 20 })
+      assert.isDefined(alone.failure)
+      assert.isDefined(failure)
+      assert.strictEqual(alone.failure.seed, alone.firstFailingSeed)
+      assert.isAbove(alone.failure.preemptions.length, 8)
+      assert.isAtMost(failure.preemptions.length, 8)
+      assert.strictEqual(report.firstFailingSeed, alone.firstFailingSeed)
+      assert.strictEqual(report.runs, alone.runs)
+      const text = Printout.failure(failure, { failure, ...report })
+      assert.match(text, /seed 0x[0-9a-f]+, smaller than 0x1, which failed first: /)
+    })
+  )
 })

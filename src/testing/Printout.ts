@@ -272,6 +272,12 @@ const clipped = (message: string): ReadonlyArray<string> => {
   return [...lines.slice(0, messageLines), `  ... ${lines.length - messageLines} more`]
 }
 
+/** Which run it was; a seed that is shown since it got smaller came later. */
+const runOf = ({ seed }: Failure, { firstFailingSeed: first, runs }: Report): string =>
+  first === undefined || first === seed
+    ? `run ${runs}`
+    : `smaller than ${seedText(first)}, which failed first`
+
 /**
  * All of a failure, for a terminal of 80 columns and 50 lines. `repeat` is the line to paste.
  *
@@ -292,7 +298,7 @@ export const failure = (
     ...message,
     ...raised,
     "",
-    `seed ${seedText(failed.seed)}, run ${report.runs}: ` +
+    `seed ${seedText(failed.seed)}, ${runOf(failed, report)}: ` +
       `${plural(failed.steps, "step")}, ${millisText(failed.millis)} ms of virtual time`,
     ...needs(failed, full ? Infinity : most),
     ""

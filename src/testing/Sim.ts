@@ -76,6 +76,11 @@ export interface Settings {
    * steps are heavy. Counted, so that shrinking gives the same on every machine.
    */
   readonly shrinkSteps?: number | undefined
+  /**
+   * How many further failing seeds of the set to shrink if the first one stays large at these
+   * limits; the smallest run is shown. Default 2: each may cost as much as the first one.
+   */
+  readonly shrinkSeeds?: number | undefined
   /** How many lines of the failing run's trace to print. Default: what fits on one screen. */
   readonly traceLines?: number | undefined
   /** Faults to use instead of those that each run would draw. */
@@ -111,6 +116,7 @@ const known: Known<Settings> = {
   stopAfter: true,
   shrinkAttempts: true,
   shrinkSteps: true,
+  shrinkSeeds: true,
   schedule: true,
   inputs: true,
   traceLines: true,
@@ -126,6 +132,7 @@ const least = {
   stopAfter: 1,
   shrinkAttempts: 0,
   shrinkSteps: 0,
+  shrinkSeeds: 0,
   traceLines: 1
 } as const
 
@@ -167,6 +174,7 @@ const withDefaults = (settings: Settings): ExploreOptions => ({
     attempts: settings.shrinkAttempts ?? 500,
     steps: settings.shrinkSteps ?? 200_000
   },
+  shrinkSeeds: settings.shrinkSeeds ?? 2,
   traceLines: settings.traceLines,
   budgetMillis: millis(settings.budget, Infinity),
   marks: settings.marks ?? []

@@ -136,8 +136,9 @@ const exploreShared = Effect.fnUntraced(function* <A, E>(
   const first = merged.firstFailingSeed
   if (first === undefined) return merged
   // Here, so that it is shrunk and shown once.
-  const again = yield* explore(program, { ...settings, from: first, seeds: 1, checkShare: 1 })
-  if (again.failure === undefined) {
+  const rest = { from: first, seeds: from + seeds - first, stopAfter: 1 }
+  const again = yield* explore(program, { ...settings, ...rest, checkShare: 1 })
+  if (again.failure === undefined || again.firstFailingSeed !== first) {
     const detail = `seed ${Printout.seedText(first)} failed in a process of its own, but not here`
     return yield* Effect.fail(fail(new NotDeterministic({ step: 0, detail }).message))
   }

@@ -31,6 +31,7 @@ export interface ExploreOptions {
   readonly checkShare: number
   readonly stopAfter: number
   readonly shrinkLimits: ShrinkLimits
+  readonly shrinkSeeds: number
   readonly traceLines: number | undefined
   readonly budgetMillis: number
   readonly marks: ReadonlyArray<string>
@@ -184,6 +185,43 @@ const investigate = Effect.fnUntraced(function* <A, E>(
   return failure
 })
 
+/** Faults and preemptions of a shrunk run that is large: a report does not list more. */
+const largeRun = 8
+
+/** How many seeds after a failing one are looked at for a smaller run. */
+const seedsLookedAt = 50
+
+const sizeOf = ({ plan, preemptions }: Failure): number => plan.length + preemptions.length
+
+/**
+ * If shrinking ended at a limit and the run is large still, shrinks some of the failing seeds that
+ * follow in the set: one of them may get small. Returns the smallest.
+ */
+const smallest = Effect.fnUntraced(function* <A, E>(
+  program: Program<A, E>,
+  first: Failure,
+  options: ExploreOptions,
+  isOver: () => boolean
+) {
+  const { ambient, from, inputs, limits, plan, schedule, seeds } = options
+  if (first.shrinkSpent === undefined || first.shrinkAttempts === 0) return first
+  const last = Math.min(first.seed + seedsLookedAt, from + seeds - 1)
+  let best = first
+  let tried = 0
+  for (let seed = first.seed + 1; seed <= last && !isOver(); seed++) {
+    if (tried >= options.shrinkSeeds || sizeOf(best) <= largeRun) break
+    const run: RunOptions = { seed, limits, ambient, plan, schedule, inputs }
+    const ran = yield* runOnce(program, { ...run, stacks: false })
+    if (ran.exit._tag === "Success") continue
+    const shown = yield* examine(program, ran, run)
+    if (shown.exit._tag === "Success" || isUnsteady(shown)) continue
+    tried++
+    const other = yield* investigate(program, shown, options)
+    if (sizeOf(other) < sizeOf(best)) best = other
+  }
+  return best
+})
+
 /** Adds the marks of one run to those of others. */
 export const addMarks = (all: Map<string, Mark>, run: ReadonlyMap<string, Mark>): void => {
   for (const [name, { reached, hits }] of run) {
@@ -206,13 +244,14 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
   const marks = new Map<string, Mark>(options.marks.map((name) => [name, { reached: 0, hits: 0 }]))
   const faults = new Map<string, Strikes>()
   const start = performance.now()
+  const isOver = () => performance.now() - start > options.budgetMillis
   let [runs, checked, failures, steps, millis] = [0, 0, 0, 0, 0]
   let failure: Failure | undefined
   let last: Ran<A, E> | undefined
   let deterministic = true
   for (; runs < seeds && failures < options.stopAfter; runs++) {
     // However short the budget is: a set without a run says nothing.
-    if (runs > 0 && performance.now() - start > options.budgetMillis) break
+    if (runs > 0 && isOver()) break
     const seed = from + runs
     const check = options.checkShare > 0 && runs % checkEvery === 0
     const run: RunOptions = { seed, limits, ambient, plan, schedule, inputs }
@@ -229,12 +268,14 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
     if (isUnsteady(shown)) deterministic = false
     if (failure === undefined) failure = yield* investigate(program, shown, options)
   }
+  const firstFailingSeed = failure?.seed
+  if (failure !== undefined) failure = yield* smallest(program, failure, options, isOver)
   const missed = [...marks].filter(([, mark]) => mark.hits === 0).map(([name]) => name)
   const neverStruck = [...faults].filter(([, { struck }]) => struck === 0).map(([sort]) => sort)
   const report: Report = {
     runs,
     failures,
-    firstFailingSeed: failure?.seed,
+    firstFailingSeed,
     deterministic,
     checked,
     marks: Object.fromEntries(marks),

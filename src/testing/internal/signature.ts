@@ -1,8 +1,8 @@
 /**
  * Tells failures apart while a run is shrunk: the same failure has the same kind, the same first
  * line of its message but for numbers, ids and times, and the same source place. Otherwise the
- * search slips from one bug to another that is easier to reach. Later lines tell of the run, such as
- * a history, and would hold the search to that one run.
+ * search slips from one bug to another that is easier to reach. Later lines tell of the run, such
+ * as a history, and would hold the search to that one run.
  */
 import * as Cause from "effect/Cause"
 import { Deadlock, InvariantBroken, LimitReached, ProcessFailed, TaskThrew } from "../SimError.ts"
