@@ -8,6 +8,7 @@ import { pathToFileURL } from "node:url"
 import { FileRefused, isDamage } from "./failures.ts"
 import { lockFile } from "./fileLock.ts"
 import { JournalFile } from "./journalFile.ts"
+import { locate } from "./journalFiles.ts"
 import { insertMeta, MetaTable } from "./metaTable.ts"
 import { projectionLayout } from "./projectionTable.ts"
 import { tagLayout, TagTable } from "./tagTable.ts"
@@ -189,7 +190,8 @@ const openDatabase = (file: string, lock: DatabaseSync, cacheBytes: number): Jou
 }
 
 /** Opens a journal file for this process alone, or throws what `refusalOf` explains. */
-export const openFile = (file: string, cacheBytes: number): JournalFile => {
+export const openFile = (path: string, cacheBytes: number): JournalFile => {
+  const file = locate(path)
   const stat = statSync(file, { throwIfNoEntry: false })
   if (stat?.isDirectory() === true) throw new FileRefused("io", "the path is a directory")
   const size = stat?.size ?? 0

@@ -1,4 +1,5 @@
 /** A journal in a SQLite file: the native connection in Effect's words. */
+import { resolve } from "node:path"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -214,7 +215,8 @@ const projecting = ({ ask }: Opened): Pick<Store, "register" | "acknowledge" | "
 
 /** Opens a journal file for the life of the Scope. */
 export const makeSqlite = Effect.fnUntraced(function* (settings: SqliteSettings) {
-  const limits: Limits = { ...defaults, ...settings }
+  // The directory of the process may change while the journal is open.
+  const limits: Limits = { ...defaults, ...settings, file: resolve(settings.file) }
   const closeWithin = Duration.toMillis(limits.closeWithin)
   const connection = yield* Effect.acquireRelease(open(limits), (opened) =>
     Effect.callback<void>((resume) => opened.close(closeWithin, () => resume(Effect.void)))
