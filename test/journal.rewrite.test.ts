@@ -3,7 +3,18 @@
  * was brought back, and a rewrite that fails leaves nothing behind.
  * Method: two versions of a behavior over real files; records that are damaged by SQL.
  */
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import {
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -194,6 +205,92 @@ describe("a rewrite that fails", () => {
       assert.include(error.message, `${copy.to} exists`)
     })
   )
+
+  for (const end of ["-wal", "-shm", "-journal"]) {
+    it.live(`F10: leaves a ${end} alone that lies beside the new file`, () =>
+      Effect.gen(function* () {
+        const copy = settings(yield* continued())
+        writeFileSync(copy.to + end, "stale")
+        const error = yield* Effect.flip(Journal.rewriteSqlite(copy))
+        assert.deepInclude({ ...error }, { _tag: "JournalUnavailable", reason: "io" })
+        assert.include(error.message, `${copy.to}${end} exists`)
+        assert.strictEqual(readFileSync(copy.to + end, "utf8"), "stale")
+        leavesNothing(copy.to)
+      })
+    )
+  }
+
+  it.live("F10: leaves a link alone that leads to no file", () =>
+    Effect.gen(function* () {
+      const copy = settings(yield* continued())
+      symlinkSync(freshFile(), copy.to)
+      const error = yield* Effect.flip(Journal.rewriteSqlite(copy))
+      assert.include(error.message, `${copy.to} exists`)
+      assert.isTrue(lstatSync(copy.to).isSymbolicLink())
+    })
+  )
+
+  for (const [kind, reason, make] of [
+    ["missing", "io", () => undefined],
+    ["empty", "not-a-journal", (file: string) => writeFileSync(file, "")]
+  ] as const) {
+    it.live(`F10: makes no journal of the ${kind} file`, () =>
+      Effect.gen(function* () {
+        const copy = settings(freshFile())
+        make(copy.from)
+        const error = yield* Effect.flip(Journal.rewriteSqlite(copy))
+        assert.deepInclude({ ...error }, { _tag: "JournalUnavailable", reason })
+        assert.strictEqual(statSync(copy.from, { throwIfNoEntry: false })?.size ?? 0, 0)
+        leavesNothing(copy.to)
+      })
+    )
+  }
+
+  it.live("F10: does not remove a journal that is named like its unfinished copy", () =>
+    Effect.gen(function* () {
+      const to = freshFile()
+      const from = `${to}.part`
+      renameSync(yield* continued(), from)
+      const error = yield* Effect.flip(Journal.rewriteSqlite({ from, to }))
+      assert.deepInclude({ ...error }, { _tag: "JournalUnavailable", reason: "io" })
+      assert.strictEqual(yield* Effect.provide(sell(New, 1), open(from)), 1100)
+      rmSync(from)
+      rmSync(`${from}-lock`)
+    })
+  )
+
+  const refuses = (what: string, changes: Partial<RewriteSettings>, message: string) =>
+    it.live(`F10: makes no file of ${what}`, () =>
+      Effect.gen(function* () {
+        const copy = { ...settings(yield* continued()), ...changes }
+        const exit = yield* Effect.exit(Journal.rewriteSqlite(copy))
+        assert.isTrue(Exit.hasDies(exit))
+        assert.include(String(exit), message)
+        leavesNothing(copy.to)
+      })
+    )
+
+  refuses(
+    "a history without its beginning and without a snapshot",
+    { snapshot: () => undefined },
+    "the last snapshot of Shop/a is left out"
+  )
+  for (const version of [0, 1.5, NaN]) {
+    refuses(
+      `an event of version ${version}`,
+      { event: (event) => ({ ...event, version }) },
+      `${version} is not a version`
+    )
+  }
+  for (const [body, message] of [
+    ["{", "cannot be rewritten: SyntaxError"],
+    ['"\ud800"', "lone surrogate"]
+  ] as const) {
+    const event: RewriteSettings["event"] = (before) => ({ ...before, body })
+    refuses(`an event ${JSON.stringify(body)}`, { event }, message)
+    const snapshot: RewriteSettings["snapshot"] = (before) => ({ ...before, body })
+    refuses(`a snapshot ${JSON.stringify(body)}`, { snapshot }, message)
+  }
 
   it.live("J6: is refused while the journal is in use", () =>
     Effect.gen(function* () {

@@ -146,7 +146,10 @@ export interface SqliteSettings {
 export interface RewriteSettings {
   /** The file to copy. It must not be in use, and keeps its records. */
   readonly from: string
-  /** The new file, which must not be there yet. */
+  /**
+   * The new file. Neither it nor a log beside it may be there yet. The copy is made as `.part` beside
+   * it; what a killed rewrite has left there is removed by the next one.
+   */
   readonly to: string
   /** What becomes of an event. Its place, time and tags stay as they are. Default: unchanged. */
   readonly event?: (event: RewrittenEvent) => Pick<RewrittenEvent, "type" | "version" | "body">
@@ -197,10 +200,12 @@ export class Journal extends Context.Service<Journal, Store>()("handfast/actors/
    * This is the way back to an older version of a program, which refuses events of newer versions:
    * only who made version 2 can say what version 1 would have stored. A script of the newer program
    * copies the journal with the inverse of its `upcasts`, and the older one starts on the copy.
-   * Sequence numbers, offsets, tags and positions of projections stay as they are.
+   * Sequence numbers, offsets, tags and positions of projections stay as they are. The copy has the
+   * file format of the program that makes it, so the older program must read this format: one that
+   * answers `newer-format` to the copy has no way back.
    *
    * It occupies the thread until it is done, so it belongs into a script of its own. On a failure,
-   * or when a function throws, there is no new file.
+   * or when a function throws or returns what cannot be stored, there is no new file.
    */
   static readonly rewriteSqlite = (
     settings: RewriteSettings

@@ -45,7 +45,10 @@ export const isDamage = (cause: unknown) =>
   (cause instanceof Error && "code" in cause && cause.code === "ERR_OUT_OF_RANGE")
 
 /** Whether `refusalOf` can explain it: it comes from the file, and not from a function. */
-export const isRefusal = (cause: unknown) => cause instanceof FileRefused || resultCode(cause) >= 0
+export const isRefusal = (cause: unknown) =>
+  cause instanceof FileRefused ||
+  resultCode(cause) >= 0 ||
+  (cause instanceof Error && "syscall" in cause)
 
 /** Why an operation on an open file failed. */
 export const failureOf = (cause: unknown): Failure => {

@@ -5,11 +5,13 @@
  * The copy is made under another name and renamed when it is complete, so a half-made one is never
  * taken for a journal.
  */
-import { existsSync, renameSync, rmSync } from "node:fs"
+import assert from "node:assert/strict"
+import { lstatSync, renameSync, rmSync, statSync } from "node:fs"
 import type { DatabaseSync } from "node:sqlite"
 import { checksumText } from "./checksum.ts"
 import { corruptEvent, eventSum } from "./eventBatch.ts"
 import { FileRefused } from "./failures.ts"
+import { locate } from "./journalFiles.ts"
 import { NameTable } from "./nameTable.ts"
 import { openFile } from "./openFile.ts"
 import { corruptSnapshot, snapshotSum } from "./snapshotTable.ts"
@@ -40,10 +42,30 @@ export interface Changes {
 /** Rows that are read before they are changed: no statement sees its table change under it. */
 const rowsAtOnce = 1000
 
+/** A given function threw, or returned what cannot be stored. */
+export class ChangeFailed extends Error {}
+
+/** Refuses a missing or an empty file: opening would make a journal of it. */
+const assertSource = (from: string) => {
+  const size = statSync(from, { throwIfNoEntry: false })?.size
+  if (size === undefined) throw new FileRefused("io", "there is no such file")
+  if (size === 0) throw new FileRefused("not-a-journal", "the file is empty")
+}
+
+/** SQLite would take a log that lies beside the new file for its. A link counts, too. */
+const assertFree = (to: string) => {
+  for (const end of ["", "-wal", "-shm", "-journal"]) {
+    if (lstatSync(to + end, { throwIfNoEntry: false }) === undefined) continue
+    throw new FileRefused("io", `${to}${end} exists, and is left as it is`)
+  }
+}
+
 /** Copies the journal `from` to the new file `to`. Throws what `refusalOf` explains. */
 export const rewriteFile = (from: string, to: string, cacheBytes: number, changes: Changes) => {
-  if (existsSync(to)) throw new FileRefused("io", `${to} exists, and is left as it is`)
-  const part = `${to}.part`
+  assertSource(from)
+  assertFree(to)
+  const part = `${locate(to)}.part`
+  if (locate(from) === part) throw new FileRefused("io", `${part} is where the copy is made`)
   const remove = () => {
     for (const end of ["", "-wal", "-shm", "-journal", "-lock"]) rmSync(part + end, { force: true })
   }
@@ -64,9 +86,25 @@ export const rewriteFile = (from: string, to: string, cacheBytes: number, change
     } finally {
       copy.close()
     }
+    assertFree(to)
     renameSync(part, to)
   } finally {
     remove()
+  }
+}
+
+/** Calls a given function, and checks that a journal can store its result. */
+const changed = <A extends SnapshotText | undefined>(place: string, change: () => A): A => {
+  try {
+    const after = change()
+    if (after === undefined) return after
+    const { body, version } = after
+    assert(Number.isSafeInteger(version) && version >= 1, `${version} is not a version`)
+    assert(body.isWellFormed(), "the body has a lone surrogate")
+    JSON.parse(body)
+    return after
+  } catch (cause) {
+    throw new ChangeFailed(`${place} cannot be rewritten: ${cause}`, { cause })
   }
 }
 
@@ -113,7 +151,7 @@ const changeEvents = (database: DatabaseSync, changes: Changes) => {
       )
     const before = { actor, seq, at, type, version, body }
     if (sumOf(before) !== row["crc"]) throw corruptEvent(actor, seq, "wrong checksum")
-    const after = changes.event(before)
+    const after = changed(`event ${seq} of ${actor}`, () => changes.event(before))
     update.run(names.idOf(after.type), after.version, after.body, sumOf(after), offset)
   })
 }
@@ -123,6 +161,7 @@ const changeSnapshots = (database: DatabaseSync, changes: Changes) => {
     "UPDATE snapshots SET version = ?, body = ?, crc = ? WHERE id = ?"
   )
   const remove = database.prepare("DELETE FROM snapshots WHERE id = ?")
+  const left = new Set<number>()
   const all =
     "SELECT s.id AS key, s.*, a.name AS name FROM snapshots s" +
     " JOIN actors a ON a.id = s.actor WHERE s.id > ? ORDER BY s.id"
@@ -134,9 +173,29 @@ const changeSnapshots = (database: DatabaseSync, changes: Changes) => {
     if (sumOf({ version: before.version, body }) !== row["crc"]) {
       throw corruptSnapshot(actor, seq, "wrong checksum")
     }
-    const after = changes.snapshot(before)
-    if (after === undefined) return remove.run(id)
+    const after = changed(`snapshot ${seq} of ${actor}`, () => changes.snapshot(before))
+    if (after === undefined) {
+      remove.run(id)
+      left.add(Number(row["actor"]))
+      return undefined
+    }
     const { version } = after
     return update.run(version, after.body, sumOf({ version, body: after.body }), id)
   })
+  assertRecoverable(database, left)
+}
+
+/** An actor whose first events are deleted begins with a snapshot that is not before them. */
+const assertRecoverable = (database: DatabaseSync, actors: ReadonlySet<number>) => {
+  const find = database.prepare(
+    "SELECT name FROM actors a WHERE id = ? AND pruned > 0 AND NOT EXISTS" +
+      " (SELECT 1 FROM snapshots s WHERE s.actor = a.id AND s.seq >= a.pruned)"
+  )
+  for (const actor of actors) {
+    const name = find.get(actor)?.["name"]
+    if (name === undefined) continue
+    throw new ChangeFailed(
+      `the last snapshot of ${name} is left out, though the events before it are deleted`
+    )
+  }
 }
