@@ -139,6 +139,29 @@ const defects: Record<string, (store: Store) => Partial<Store>> = {
         events: append.events.map((event) => ({ ...event, body: event.body.split("\0")[0]! }))
       })
   }),
+  "a lone surrogate is replaced": (store) => ({
+    append: (append) =>
+      store.append({
+        ...append,
+        events: append.events.map(({ at, body, tags, type, version }) => ({
+          type: type.toWellFormed(),
+          version,
+          body: body.toWellFormed(),
+          at,
+          tags: tags.map((tag) => tag.toWellFormed())
+        }))
+      })
+  }),
+  "names that differ in lone surrogates are one": (store) => ({
+    claim: (actor) => store.claim(actor.toWellFormed())
+  }),
+  "a time that is no number becomes 0": (store) => ({
+    append: (append) =>
+      store.append({
+        ...append,
+        events: append.events.map((event) => Object.assign({}, event, { at: event.at || 0 }))
+      })
+  }),
   "times are whole numbers": (store) => ({
     append: (append) =>
       store.append({

@@ -182,6 +182,23 @@ export class EventsPruned extends Schema.TaggedError<EventsPruned>()("EventsPrun
 }
 
 /**
+ * The caller gave what no journal can store as it is: text with a lone surrogate, or a number that
+ * is no safe integer or no time. Nothing was stored, and no other caller is affected.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotStorable extends Schema.TaggedError<NotStorable>()("NotStorable", {
+  operation: Schema.Literals(["claim", "append", "read", "snapshot", "prune", "projection"]),
+  actor: Schema.String,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.operation} of ${JSON.stringify(this.actor)} is not possible: ${this.detail}`
+  }
+}
+
+/**
  * A position was acknowledged for a projection that is not registered. Nothing was stored.
  *
  * @category errors
@@ -228,6 +245,7 @@ export type JournalError =
   | SequenceConflict
   | EventsPruned
   | UnknownProjection
+  | NotStorable
   | StorageFailed
   | CorruptRecord
 

@@ -28,7 +28,8 @@ import { makeMemory } from "./internal/memoryJournal.ts"
 import { makeSqlite } from "./internal/sqliteJournal.ts"
 
 /**
- * The operations that every journal layer offers.
+ * The operations that every journal layer offers. What cannot be stored as it is, text with a lone
+ * surrogate or a number out of range, fails with `NotStorable` and for its caller alone.
  *
  * @category models
  * @since 0.1.0
@@ -147,8 +148,8 @@ export interface RewriteSettings {
   /** The file to copy. It must not be in use, and keeps its records. */
   readonly from: string
   /**
-   * The new file. Neither it nor a log beside it may be there yet. The copy is made as `.part` beside
-   * it; what a killed rewrite has left there is removed by the next one.
+   * The new file. Neither it nor a log beside it may be there yet. The copy is made as `.part`
+   * beside it; what a killed rewrite has left there is removed by the next one.
    */
   readonly to: string
   /** What becomes of an event. Its place, time and tags stay as they are. Default: unchanged. */

@@ -152,6 +152,9 @@ const changeEvents = (database: DatabaseSync, changes: Changes) => {
     const before = { actor, seq, at, type, version, body }
     if (sumOf(before) !== row["crc"]) throw corruptEvent(actor, seq, "wrong checksum")
     const after = changed(`event ${seq} of ${actor}`, () => changes.event(before))
+    if (!after.type.isWellFormed()) {
+      throw new ChangeFailed(`the type of event ${seq} of ${actor} has a lone surrogate`)
+    }
     update.run(names.idOf(after.type), after.version, after.body, sumOf(after), offset)
   })
 }

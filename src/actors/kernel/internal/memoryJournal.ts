@@ -19,6 +19,7 @@ import {
 } from "../../../schema/JournalRecord.ts"
 import type { Store } from "../Journal.ts"
 import { direct } from "./direct.ts"
+import { accepting } from "./storable.ts"
 
 interface History {
   writer: number
@@ -146,7 +147,7 @@ const projecting = (memory: Memory): Pick<Store, "register" | "acknowledge" | "u
 /** Makes an empty journal that lives as long as the value itself. */
 export const makeMemory = (): Store => {
   const memory: Memory = { histories: new Map(), offset: 0, prunedTo: new Map(), projections: [] }
-  return {
+  return accepting({
     ...projecting(memory),
     claim: (actor) =>
       Effect.sync((): Claim => {
@@ -194,5 +195,5 @@ export const makeMemory = (): Store => {
             .toSorted((a, b) => a.offset - b.offset)
         )
       })
-  }
+  })
 }

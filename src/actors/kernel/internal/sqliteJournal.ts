@@ -22,6 +22,7 @@ import { type JournalConnection, openJournal } from "../../../native/sqlite/jour
 import type { EventBatch, Failure, Operation, Operations } from "../../../native/sqlite/protocol.ts"
 import type { SqliteSettings, Store } from "../Journal.ts"
 import { direct } from "./direct.ts"
+import { accepting } from "./storable.ts"
 
 const defaults = {
   queueAppends: 16_384,
@@ -242,5 +243,5 @@ export const makeSqlite = Effect.fnUntraced(function* (settings: SqliteSettings)
         )
       )
   }
-  return store
+  return accepting(store)
 })

@@ -27,6 +27,8 @@ import { Prng } from "../prng.ts"
 
 const actors = ["a", "b", "é\0"]
 const tags = ["t", "u", "é\0"]
+/** No journal can store a lone surrogate, nor a time that is no number. */
+const lone = "\ud800"
 const projections = ["x", "y"].flatMap((name) => tags.map((tag): Projection => ({ name, tag })))
 
 type Operation =
@@ -171,6 +173,7 @@ class Draw {
     const kind = random.below(100)
     const newest = this.#newest.get(actor)
     const isClaimed = newest !== undefined || (this.#claims.length > 0 && random.chance(0.3))
+    if (kind < 1) return { do: "claim", actor: lone }
     if (kind < 8 || !isClaimed) return { do: "claim", actor }
     // An old claim, now and then, also when there is no newer one in this opening.
     const old = random.chance(0.1) ? random.below(this.#claims.length) : -1
@@ -206,8 +209,8 @@ class Draw {
       type: random.pick(["T", "U"]),
       version: random.between(1, 3),
       body: JSON.stringify(`${this.#events + index}`.repeat(random.byMagnitude(5))),
-      at: random.double(),
-      tags: tags.filter(() => random.chance(0.3))
+      at: random.chance(0.01) ? NaN : random.double(),
+      tags: [...tags, lone].filter((tag) => random.chance(tag === lone ? 0.01 : 0.3))
     }))
     return { do: "append", claim, expected, events }
   }

@@ -1,7 +1,8 @@
 /** Demands on append: dense, whole or not at all, exact, and side by side with others. */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type { NewEvent } from "../../../schema/JournalRecord.ts"
+import * as Stream from "effect/Stream"
+import type { JournalError, NewEvent, StoredSnapshot } from "../../../schema/JournalRecord.ts"
 import { failureOf, same } from "../contract.ts"
 import {
   append,
@@ -22,6 +23,21 @@ const texts = [
   '\n\r\t"\\',
   "é, e\u0301, ß, 漢字, 😀, \u2028",
   "'; DROP TABLE events; --"
+]
+
+const lone = ["\ud800", "a\udc00", "\udc00\ud800"]
+
+const like = (change: Partial<NewEvent>): NewEvent =>
+  Object.assign({ type: "T", version: 1, body: "{}", at: 0, tags: [] }, change)
+
+const unstorable: ReadonlyArray<NewEvent> = [
+  ...lone.flatMap((text) => [
+    like({ type: text }),
+    like({ body: JSON.stringify(text).replaceAll(/\\u[0-9a-f]+/g, text) }),
+    like({ tags: ["t", text] })
+  ]),
+  ...[NaN, Infinity, -Infinity, 2 ** 60].map((at) => like({ at })),
+  ...[NaN, 1.5, Infinity, 2 ** 60].map((version) => like({ version }))
 ]
 
 const odd: ReadonlyArray<NewEvent> = [
@@ -117,6 +133,63 @@ export const appending = [
       yield* same(outcomes[index], isRefused ? "SequenceConflict" : "nothing", name)
       yield* same(yield* sequence(journal, name), isRefused ? [] : [1, 2], name)
     }
+  }),
+
+  demand("an append that cannot be stored is refused alone", function* (journal) {
+    const names = unstorable.map((_, index) => `a${index}`)
+    const outcomes = yield* Effect.forEach(
+      ["good", ...names],
+      Effect.fnUntraced(function* (name, index) {
+        const claim = yield* journal.claim(name)
+        const last = index === 0 ? [] : [unstorable[index - 1]!]
+        return yield* failureOf(append(journal, claim, 0, [...events(1), ...last]))
+      }),
+      { concurrency: "unbounded" }
+    )
+    yield* same(outcomes, ["nothing", ...names.map(() => "NotStorable")], "outcomes")
+    yield* same(yield* sequence(journal, "good"), [1], "events beside them")
+    for (const name of names) yield* same(yield* sequence(journal, name), [], name)
+  }),
+
+  demand("a name with a lone surrogate is no other name", function* (journal) {
+    for (const name of lone) {
+      const claim = { actor: name, writer: 1, last: 0 }
+      const projection = { name, tag: "t" }
+      const snapshot = { actor: name, seq: 1, version: 1, body: "{}", at: 0 }
+      for (const operation of [
+        journal.claim(name),
+        append(journal, claim, 0, events(1)),
+        Stream.runDrain(journal.read(name)),
+        Stream.runDrain(journal.tagged(name)),
+        journal.saveSnapshot(claim, snapshot),
+        journal.loadSnapshot(name),
+        journal.prune(claim, { eventsTo: 1 }),
+        journal.register(projection),
+        journal.register({ name: "x", tag: name }),
+        journal.acknowledge(projection, 1),
+        journal.unregister(projection)
+      ] satisfies ReadonlyArray<Effect.Effect<unknown, JournalError>>) {
+        yield* same(yield* failureOf(operation), "NotStorable", JSON.stringify(name))
+      }
+    }
+  }),
+
+  demand("a snapshot that cannot be stored is refused alone", function* (journal) {
+    const claim = yield* history(journal, "a", 1)
+    const like = (change: Partial<StoredSnapshot>): StoredSnapshot =>
+      Object.assign({ actor: "a", seq: 1, version: 1, body: "{}", at: 0 }, change)
+    const unstorable = [
+      like({ body: lone[0]! }),
+      ...[NaN, 0.5].map((seq) => like({ seq })),
+      ...[NaN, 1.5].map((version) => like({ version })),
+      ...[NaN, 2 ** 60].map((at) => like({ at }))
+    ]
+    const outcomes = yield* Effect.forEach(
+      [...unstorable, like({})],
+      (each) => failureOf(journal.saveSnapshot(claim, each)),
+      { concurrency: "unbounded" }
+    )
+    yield* same(outcomes, [...unstorable.map(() => "NotStorable"), "nothing"], "outcomes")
   }),
 
   demand("an append is seen whole or not at all", function* (journal) {
