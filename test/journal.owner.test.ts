@@ -6,7 +6,7 @@
  * processes of their own.
  */
 import { spawnSync } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -129,6 +129,49 @@ describe("an opening that has lost its lock", () => {
         const error = yield* Effect.flip(append(journal, claim, 1, "2"))
         assert.deepInclude({ ...error }, { _tag: "StorageFailed", reason: "replaced" })
         assert.include(error.message, "has removed")
+      }).pipe(Effect.provide(Journal.layerSqlite({ file })))
+      yield* Effect.gen(function* () {
+        assert.deepStrictEqual(yield* bodies(yield* Journal, "a"), ["1"])
+      }).pipe(Effect.provide(Journal.layerSqlite({ file })))
+    })
+  )
+
+  const move = (file: string) => renameSync(file, `${file}.away`)
+  for (const [name, change] of [
+    ["its file was removed", (file: string) => rmSync(file)],
+    ["its file was moved", move],
+    ["its file was replaced", (file: string) => (move(file), copyFileSync(`${file}.away`, file))],
+    ["its index was removed", (file: string) => rmSync(`${file}-shm`)],
+    [
+      "its log was replaced",
+      (file: string) => (move(`${file}-wal`), writeFileSync(`${file}-wal`, ""))
+    ]
+  ] as const) {
+    it.live(`F7, F8: acknowledges nothing when ${name}`, () =>
+      Effect.gen(function* () {
+        const file = freshFile()
+        yield* Effect.gen(function* () {
+          const { claim, journal } = yield* prepare()
+          change(file)
+          const error = yield* Effect.flip(append(journal, claim, 1, "2"))
+          assert.deepInclude({ ...error }, { _tag: "StorageFailed", reason: "replaced" })
+          assert.include(error.message, "has removed or replaced")
+        }).pipe(Effect.provide(Journal.layerSqlite({ file })))
+      })
+    )
+  }
+
+  it.live("F8: leaves the journal whole for a program that has made a new index", () =>
+    Effect.gen(function* () {
+      const file = freshFile()
+      yield* Effect.gen(function* () {
+        const { claim, journal } = yield* prepare()
+        rmSync(`${file}-shm`)
+        const database = new DatabaseSync(file)
+        database.exec("PRAGMA wal_checkpoint(TRUNCATE)")
+        const error = yield* Effect.flip(append(journal, claim, 1, "2"))
+        assert.deepInclude({ ...error }, { _tag: "StorageFailed", reason: "replaced" })
+        database.close()
       }).pipe(Effect.provide(Journal.layerSqlite({ file })))
       yield* Effect.gen(function* () {
         assert.deepStrictEqual(yield* bodies(yield* Journal, "a"), ["1"])

@@ -8,11 +8,13 @@
  *
  * SQLite deletes the write-ahead log when the last program closes the file, and a program may take
  * itself for the last one if this process has lost its locks. What is written to a deleted log is
- * gone, so nothing is acknowledged unless the log is still in its place.
+ * gone, so nothing is acknowledged unless the file, its log and its index are still in their places.
+ * They are looked at before a transaction, too: behind a new index, another program may have begun
+ * the log again, and a checkpoint of this opening would then write old pages into the file.
  */
-import { statSync } from "node:fs"
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { OperationFailed } from "./failures.ts"
+import { HeldFiles } from "./journalFiles.ts"
 import type { MetaTable } from "./metaTable.ts"
 import type { Failure } from "./protocol.ts"
 
@@ -24,8 +26,7 @@ export class JournalFile {
   readonly meta: MetaTable
   /** Released when the file is closed. */
   readonly #lock: DatabaseSync
-  readonly #log: string
-  readonly #logInode: number | undefined
+  readonly #files: HeldFiles
   readonly #opening: number
   readonly #opens: StatementSync
   #loss: Failure | undefined
@@ -41,8 +42,7 @@ export class JournalFile {
     this.meta = meta
     this.#lock = lock
     this.#opening = opening
-    this.#log = `${file}-wal`
-    this.#logInode = this.#inode()
+    this.#files = new HeldFiles(file)
     this.#opens = database.prepare("SELECT value FROM meta WHERE key = 'opens'")
     this.#opens.setReturnArrays(true)
   }
@@ -58,7 +58,7 @@ export class JournalFile {
   /** Commits. When it returns, what was written survives. */
   commit() {
     this.database.exec("COMMIT")
-    this.#checkLog()
+    this.#checkFiles()
     this.assertHeld()
   }
 
@@ -79,7 +79,7 @@ export class JournalFile {
       const detail = `opening ${opens} of the file has replaced opening ${this.#opening}`
       this.#loss = replaced(`${detail}: close this journal and open it again`)
     }
-    this.#checkLog()
+    this.#checkFiles()
     return this.#loss
   }
 
@@ -88,12 +88,9 @@ export class JournalFile {
     this.#lock.close()
   }
 
-  #checkLog() {
-    if (this.#inode() === this.#logInode) return
-    this.#loss ??= replaced(`another program has removed ${this.#log}`)
-  }
-
-  #inode() {
-    return statSync(this.#log, { throwIfNoEntry: false })?.ino
+  #checkFiles() {
+    const gone = this.#files.gone()
+    if (gone === undefined) return
+    this.#loss ??= replaced(`another program has removed or replaced ${gone}`)
   }
 }
