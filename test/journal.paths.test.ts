@@ -6,6 +6,7 @@
 import { spawnSync } from "node:child_process"
 import {
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -156,4 +157,33 @@ describe("a path", () => {
       assert.strictEqual((yield* refusal("a\0b")).reason, "io")
     })
   )
+})
+
+describe("a journal that has two paths", () => {
+  it.live("F1: is refused by each of its hard links, and opens when one is left", () =>
+    Effect.gen(function* () {
+      const file = freshFile()
+      const other = freshFile()
+      yield* Effect.provide(appendOne, open(file))
+      linkSync(file, other)
+      for (const path of [file, other]) {
+        const error = yield* refusal(path)
+        assert.strictEqual(error.reason, "io")
+        assert.include(error.message, "2 hard links")
+      }
+      rmSync(other)
+      assert.strictEqual(yield* Effect.provide(count, open(file)), 1)
+    })
+  )
+
+  const canMount = spawnSync("unshare", ["-rm", "true"]).status === 0
+  it.runIf(canMount)("F1: is refused by the path on which it is mounted alone", () => {
+    const folder = freshFile()
+    mkdirSync(folder)
+    const script = 'touch a "b c"; mount --bind a "b c" && "$1" "$2" "b c"'
+    const args = ["-rm", "sh", "-c", script, "sh", process.execPath, writer]
+    const run = spawnSync("unshare", args, { cwd: folder, encoding: "utf8" })
+    assert.strictEqual(run.status, 1, run.stderr)
+    assert.include(run.stderr, "the file is a mount point")
+  })
 })

@@ -2,7 +2,7 @@
  * Finds the files of a journal. SQLite resolves symbolic links and writes its log and its index
  * beside the target, so everything that looks at these files uses the path that is found here.
  */
-import { lstatSync, realpathSync, statSync } from "node:fs"
+import { lstatSync, readFileSync, realpathSync, statSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { FileRefused } from "./failures.ts"
 
@@ -19,6 +19,34 @@ export const locate = (path: string): string => {
     return realpathSync(file)
   } catch (cause) {
     throw new FileRefused("io", `the symbolic link ${file} leads to no file: ${cause}`)
+  }
+}
+
+/** The mount points of this process, with escapes in their names; none outside Linux. */
+const mountPoints = (): ReadonlyArray<string> => {
+  try {
+    const lines = readFileSync("/proc/self/mountinfo", "utf8").split("\n")
+    return lines.map((line) => line.split(" ")[4] ?? "")
+  } catch {
+    return []
+  }
+}
+
+const escaped = (path: string) =>
+  path.replaceAll(/[ \t\n\\]/g, (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, "0")}`)
+
+/**
+ * Throws if a file has another path: the lock and the log lie beside a path, so by each path a
+ * writer would have its own. A hard link is one, and so is the target of a bind mount, as of a
+ * single file in a container.
+ */
+export const assertOnePath = (file: string) => {
+  const links = statSync(file, { throwIfNoEntry: false })?.nlink ?? 1
+  if (links > 1) {
+    throw new FileRefused("io", `the file has ${links} hard links: keep one, or copy the file`)
+  }
+  if (mountPoints().includes(escaped(file))) {
+    throw new FileRefused("io", "the file is a mount point: mount its directory instead")
   }
 }
 

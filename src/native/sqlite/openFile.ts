@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url"
 import { FileRefused, isDamage } from "./failures.ts"
 import { lockFile } from "./fileLock.ts"
 import { JournalFile } from "./journalFile.ts"
-import { locate } from "./journalFiles.ts"
+import { assertOnePath, locate } from "./journalFiles.ts"
 import { insertMeta, MetaTable } from "./metaTable.ts"
 import { projectionLayout } from "./projectionTable.ts"
 import { tagLayout, TagTable } from "./tagTable.ts"
@@ -194,6 +194,7 @@ export const openFile = (path: string, cacheBytes: number): JournalFile => {
   const file = locate(path)
   const stat = statSync(file, { throwIfNoEntry: false })
   if (stat?.isDirectory() === true) throw new FileRefused("io", "the path is a directory")
+  assertOnePath(file)
   const size = stat?.size ?? 0
   if (size === 0 && (sizeOf(`${file}-wal`) ?? 0) > 0) {
     throw new FileRefused("damaged", "the file is empty, but its write-ahead log is not")
