@@ -8,9 +8,9 @@
  *
  * SQLite deletes the write-ahead log when the last program closes the file, and a program may take
  * itself for the last one if this process has lost its locks. What is written to a deleted log is
- * gone, so nothing is acknowledged unless the file, its log and its index are still in their places.
- * They are looked at before a transaction, too: behind a new index, another program may have begun
- * the log again, and a checkpoint of this opening would then write old pages into the file.
+ * gone, so nothing is acknowledged unless the file, its log and its index are still in place. They
+ * are looked at before a transaction, too: behind a new index, another program may have begun the
+ * log again, and a checkpoint of this opening would then write old pages into the file.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { OperationFailed } from "./failures.ts"
