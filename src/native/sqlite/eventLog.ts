@@ -25,8 +25,11 @@ import { TagTable } from "./tagTable.ts"
 /** Rows that one INSERT carries: starting a statement costs more than binding a row. */
 const rowsAtOnce = 16
 const columns = 9
-/** Events that one transaction of a long prune deletes, so that appends need not wait for all. */
-const prunedAtOnce = 10_000
+/**
+ * Events that one transaction of a long prune deletes: some 10 milliseconds of work, for which the
+ * appends that come meanwhile wait.
+ */
+const prunedAtOnce = 2000
 
 type Value = number | string | null
 
@@ -128,19 +131,21 @@ export class EventLog {
     const offsets = this.actors.offsets(actor, first, Math.min(goal, actor.pruned + prunedAtOnce))
     const tagged = this.#selectDoomed.all(JSON.stringify(offsets)).map(({ offset, tags }) => ({
       offset: Number(offset),
-      tags: parseTags(name, first + offsets.indexOf(Number(offset)), tags)
+      tags: parseTags(tags, name, () => first + offsets.indexOf(Number(offset)))
     }))
     const needed = this.projections.firstNeeded(tagged)
     const doomed = needed === undefined ? offsets : offsets.slice(0, offsets.indexOf(needed))
     if (doomed.length === 0) return true
     this.actors.touch(actor)
+    const newest = new Map<string, number>()
     for (const { offset, tags } of tagged) {
       if (offset > doomed.at(-1)!) break
       for (const tag of tags) {
         this.#tags.remove(this.#names.idOf(tag), offset)
-        this.projections.pruned(tag, offset)
+        newest.set(tag, offset)
       }
     }
+    for (const [tag, offset] of newest) this.projections.pruned(tag, offset)
     this.#deleteEvents.run(JSON.stringify(doomed))
     this.actors.prune(actor, actor.pruned + doomed.length)
     // The newest rows may be gone now, and an offset must not be given away twice.
@@ -273,12 +278,12 @@ export class EventLog {
 }
 
 /** The tags of a stored event whose checksum is not known. */
-const parseTags = (actor: string, seq: number, text: unknown): ReadonlyArray<string> => {
+const parseTags = (text: unknown, actor: string, seq: () => number): ReadonlyArray<string> => {
   try {
     const tags: unknown = JSON.parse(String(text))
     if (Array.isArray(tags) && tags.every((tag) => typeof tag === "string")) return tags
   } catch {
     // Named below.
   }
-  throw corruptEvent(actor, seq, "its tags cannot be read")
+  throw corruptEvent(actor, seq(), "its tags cannot be read")
 }
