@@ -79,7 +79,10 @@ export const refusalOf = (file: string, cause: unknown): Refusal => {
   switch (resultCode(cause)) {
     case busy:
     case locked:
-      return { reason: "locked", detail: "another journal has this file open" }
+      return {
+        reason: "locked",
+        detail: "another journal, or another SQLite program, has this file locked"
+      }
     case readOnly:
       return { reason: "read-only", detail }
     // The file is a journal by its header, but its own layout is not understood.
