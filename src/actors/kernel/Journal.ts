@@ -113,6 +113,14 @@ export interface SqliteSettings {
   /**
    * Path of the file, which is made if it is not there. `-wal` and `-shm` beside it are part of it.
    * `-lock` is empty and stays; reading or deleting it gives up the lock.
+   *
+   * This process must not read `-wal` or `-shm` while the journal is open, for example to copy
+   * them: POSIX then drops SQLite's locks, the next `sqlite3` makes a new `-shm`, and access to the
+   * mapped old one can end the process (SIGBUS). Back up in another process, for example with
+   * `sqlite3 FILE .backup`.
+   *
+   * A reader in another process keeps SQLite from beginning the log again: while it reads without
+   * an end, `-wal` grows with each append, and there is no limit to it.
    */
   readonly file: string
   /** Appends that are with the worker at once, default 16,384. More wait in order. */
