@@ -13,21 +13,22 @@ import type { Task, World } from "./world.ts"
 
 class Dispatcher implements Scheduler.SchedulerDispatcher {
   private readonly home: Home
-  private readonly lane: number
+  private lane: number | undefined = undefined
 
-  constructor(home: Home, lane: number) {
+  constructor(home: Home) {
     this.home = home
-    this.lane = lane
   }
 
   // Priorities order the tasks of one dispatcher only, and no Effect module relies on them, so a
   // simulation is free to choose among all tasks.
   scheduleTask(run: () => void): void {
-    this.home.enqueue(run, this.lane)
+    const { home } = this
+    home.world.arrivals.arrive(() => home.enqueue(run, (this.lane ??= home.world.newLane())))
   }
 
   flush(): void {
-    this.home.world.flush(this.lane)
+    this.home.world.arrivals.admit()
+    if (this.lane !== undefined) this.home.world.flush(this.lane)
   }
 }
 
@@ -54,7 +55,10 @@ export class Home implements Scheduler.Scheduler {
   shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
     const world = this.world
     world.operations++
-    if (world.running !== this) return true
+    if (world.running !== this) {
+      world.arrivals.fiber = fiber.id
+      return true
+    }
     if (world.repetition.log !== undefined) world.repetition.follow(fiber)
     const isDrawn = --world.untilYield <= 0
     if (isDrawn) world.drawYield()
@@ -73,7 +77,7 @@ export class Home implements Scheduler.Scheduler {
   }
 
   makeDispatcher(): Scheduler.SchedulerDispatcher {
-    return new Dispatcher(this, this.world.newLane())
+    return new Dispatcher(this)
   }
 
   enqueue(run: () => void, lane: number): void {

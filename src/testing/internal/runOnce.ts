@@ -1,10 +1,4 @@
-/**
- * Runs a program once in a world of its own.
- *
- * The run is synchronous as long as something is runnable. Before time jumps, promises that are
- * already on their way are given a fixed number of microtask turns, so that an awaited promise
- * takes no virtual time.
- */
+/** Runs a program once in a world of its own. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -14,6 +8,7 @@ import { Deadlock, LimitReached, type Verdict } from "../SimError.ts"
 import type { Schedule } from "../Preemption.ts"
 import { ambient } from "./ambient.ts"
 import { isError, kindOf, messageText } from "./errorText.ts"
+import { drive } from "./drive.ts"
 import { Fibers } from "./fibers.ts"
 import { Home } from "./home.ts"
 import type { DrawnInput, GivenInputs } from "./inputs.ts"
@@ -22,13 +17,8 @@ import { Recorder } from "./recorder.ts"
 import { Script } from "./script.ts"
 import { siteChaos } from "./siteChaos.ts"
 import { trapperOf } from "./standIns.ts"
-import { realImmediate, withTraps } from "./traps.ts"
+import { withTraps } from "./traps.ts"
 import { type Limits, type Mark, type Task, World } from "./world.ts"
-
-/** Microtask turns before each jump of the time: enough for a chain of that many promises. */
-const promiseTurns = 8
-/** Turns of the event loop before an idle run without timers is called a deadlock. */
-const idleTurns = 2
 
 /** Whether direct use of real clocks, random numbers, timers and I/O is refused. */
 export type Ambient = "refuse" | "simulate" | "allow"
@@ -118,47 +108,6 @@ const makeWorld = (options: RunOptions): World => {
   return world
 }
 
-const deadlock = (world: World): Deadlock => {
-  const paused = [...world.processes].filter(([, process]) => process.isPaused())
-  return new Deadlock({
-    step: world.steps,
-    millis: world.now,
-    paused: paused.map(([name]) => name),
-    waiting: world.recorder?.waiting() ?? []
-  })
-}
-
-/** Runs all that is runnable, as `World.advance` does. Errors made meanwhile have no stack. */
-const advanceWithoutStacks = (world: World): boolean => {
-  const { stackTraceLimit } = Error
-  Error.stackTraceLimit = 0
-  try {
-    return world.advance()
-  } finally {
-    Error.stackTraceLimit = stackTraceLimit
-  }
-}
-
-/** Drives a world until it is closed, then calls `onEnd` once. */
-const drive = (world: World, stacks: boolean, onEnd: () => void): void => {
-  let promises = 0
-  let idle = 0
-  const pump = (): void => {
-    for (;;) {
-      const steps = world.steps
-      if (stacks ? world.advance() : advanceWithoutStacks(world)) return onEnd()
-      if (world.steps !== steps) promises = idle = 0
-      if (promises++ < promiseTurns) return queueMicrotask(pump)
-      if (!world.jump()) {
-        if (idle++ < idleTurns) return realImmediate(pump)
-        world.fail(deadlock(world))
-      }
-      promises = 0
-    }
-  }
-  pump()
-}
-
 /** Starts a program in its world, and drives the world until one of them has ended. */
 const start = <A, E>(
   world: World,
@@ -166,14 +115,16 @@ const start = <A, E>(
   { seed, stacks = true }: RunOptions,
   onEnd: (ran: Ran<A, E>) => void
 ): void => {
-  const main = Effect.runForkWith(ambient(world, siteChaos(world)))(Effect.scoped(program))
   let ended: Exit.Exit<A, E> | undefined
-  main.addObserver((exit) => {
-    if (world.closed) return
-    ended = exit
-    world.close()
-  })
-  drive(world, stacks, () => {
+  const begin = () => {
+    const main = Effect.runForkWith(ambient(world, siteChaos(world)))(Effect.scoped(program))
+    main.addObserver((exit) => {
+      if (world.closed) return
+      ended = exit
+      world.close()
+    })
+  }
+  drive(world, stacks, begin, () => {
     const { verdict } = world
     const exit = ended ?? (verdict === undefined ? undefined : Exit.fail(verdict))
     if (exit === undefined) return

@@ -16,6 +16,7 @@ import {
 } from "../SimError.ts"
 import { Agenda } from "./agenda.ts"
 import { messageText } from "./errorText.ts"
+import { Arrivals } from "./arrivals.ts"
 import { Home } from "./home.ts"
 import { Inputs } from "./inputs.ts"
 import { Lateness } from "./lateness.ts"
@@ -101,6 +102,7 @@ export class World {
   /** The faults of the plan that had an effect. */
   readonly struck = new Set<Fault>()
   readonly inputs = new Inputs()
+  readonly arrivals = new Arrivals()
   now = 0
   steps = 0
   operations = 0

@@ -1,0 +1,72 @@
+/**
+ * Knows whether anything of a run is under way outside of Effect: promises, ticks, and work that
+ * the platform does on its thread pool, such as a digest. Virtual time must not jump meanwhile.
+ *
+ * Node tells of each asynchronous resource when it is made and called back, and
+ * `AsyncLocalStorage` tells which run it belongs to. A program that uses none of this pays nothing.
+ */
+import { AsyncLocalStorage, createHook } from "node:async_hooks"
+
+/** What one run has under way outside of Effect. */
+export class Outside {
+  /** Whether promises or callbacks of the run have moved since the last turn of the event loop. */
+  stirred = false
+  readonly requests = new Set<number>()
+  readonly streams = new Set<Stream>()
+
+  /** Whether the thread pool works for the run. */
+  get isWorking(): boolean {
+    for (const stream of this.streams) if (stream.buffer != null) return true
+    return this.requests.size > 0
+  }
+
+  /** Watches all that `f` starts, until `close`. */
+  run(f: () => void): void {
+    if (watched++ === 0) hook.enable()
+    runs.run(this, f)
+  }
+
+  close(): void {
+    if (--watched === 0) hook.disable()
+    for (const id of this.requests) requests.delete(id)
+  }
+}
+
+/** A handle of `node:zlib`: it keeps the chunk that the thread pool works on, and is used again. */
+interface Stream {
+  readonly buffer?: unknown
+}
+
+const runs = new AsyncLocalStorage<Outside>()
+const requests = new Map<number, Outside>()
+let watched = 0
+
+/** Resources that call back once: digests, keys, random bytes; files if they are allowed. */
+const isRequest = (type: string): boolean => /REQUEST$|^FSREQ/.test(type)
+
+const done = (id: number): void => {
+  const outside = requests.get(id)
+  if (outside === undefined) return
+  requests.delete(id)
+  outside.requests.delete(id)
+  outside.stirred = true
+}
+
+const hook = createHook({
+  init: (id, type, _trigger, resource) => {
+    const outside = runs.getStore()
+    if (outside === undefined) return
+    outside.stirred = true
+    if (type === "ZLIB") outside.streams.add(resource)
+    else if (isRequest(type)) {
+      outside.requests.add(id)
+      requests.set(id, outside)
+    }
+  },
+  promiseResolve: () => {
+    const outside = runs.getStore()
+    if (outside !== undefined) outside.stirred = true
+  },
+  before: done,
+  destroy: done
+})
