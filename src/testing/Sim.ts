@@ -7,8 +7,8 @@
  * is runnable. Timers fire late by up to `timerSlack`, as real ones do.
  *
  * What the seed does not own is refused and named: real I/O, workers, `Date.now`, `Math.random`,
- * see `ambient`. Promises, ticks and the thread pool (digests, ciphers, compression) take no virtual
- * time. State that outlives a run breaks the repetition, and the self-check says so.
+ * see `ambient`. Promises, ticks and the thread pool (digests, ciphers, compression) take no
+ * virtual time. State that outlives a run breaks the repetition, and the self-check says so.
  *
  * @since 0.1.0
  */

@@ -18,10 +18,13 @@ export class Arrivals {
     this.#held ??= []
   }
 
-  /** Does what the fiber schedules, now or in `admit`. */
-  arrive(act: () => void): void {
-    if (this.#held === undefined) act()
-    else this.#held.push({ fiber: this.fiber, act })
+  get isHeld(): boolean {
+    return this.#held !== undefined
+  }
+
+  /** What the fiber schedules waits for `admit`. */
+  add(act: () => void): void {
+    this.#held?.push({ fiber: this.fiber, act })
   }
 
   admit(): void {

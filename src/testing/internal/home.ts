@@ -22,8 +22,14 @@ class Dispatcher implements Scheduler.SchedulerDispatcher {
   // Priorities order the tasks of one dispatcher only, and no Effect module relies on them, so a
   // simulation is free to choose among all tasks.
   scheduleTask(run: () => void): void {
-    const { home } = this
-    home.world.arrivals.arrive(() => home.enqueue(run, (this.lane ??= home.world.newLane())))
+    const { arrivals } = this.home.world
+    if (arrivals.isHeld) arrivals.add(() => this.enqueue(run))
+    else this.enqueue(run)
+  }
+
+  private enqueue(run: () => void): void {
+    this.lane ??= this.home.world.newLane()
+    this.home.enqueue(run, this.lane)
   }
 
   flush(): void {
