@@ -254,8 +254,8 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
     if (runs > 0 && isOver()) break
     const seed = from + runs
     const check = options.checkShare > 0 && runs % checkEvery === 0
-    const run: RunOptions = { seed, limits, ambient, plan, schedule, inputs }
-    const ran = yield* runOnce(program, { ...run, log: check, stacks: false })
+    const run: RunOptions = { seed, limits, ambient, plan, schedule, inputs, stacks: false }
+    const ran = yield* runOnce(program, { ...run, log: check })
     steps += ran.steps
     millis += ran.millis
     addMarks(marks, ran.marks)
