@@ -14,6 +14,7 @@ import { EpochSource } from "../../schema/Epoch.ts"
 import type { Home } from "./home.ts"
 import type { Prng } from "./prng.ts"
 import { SeededCrypto } from "./seededCrypto.ts"
+import { valueText } from "./values.ts"
 import type { World } from "./world.ts"
 
 const integers = Number.MAX_SAFE_INTEGER - Number.MIN_SAFE_INTEGER + 1
@@ -26,11 +27,12 @@ const randomService = (prng: Prng): Random.Random => ({
 const logger = (world: World): Logger.Logger<unknown, void> =>
   Logger.make(({ message, logLevel, cause }) => {
     const parts = Array.isArray(message) ? message : [message]
-    const text = parts.map((part) => (typeof part === "string" ? part : JSON.stringify(part)))
-    const why = cause.reasons.length === 0 ? "" : ` ${String(cause)}`
     // Objects may hold numbers of fibers, which never repeat.
     for (const part of parts) if (typeof part !== "object") world.observe(String(part))
-    world.recorder?.event(`${logLevel === "Info" ? "" : `${logLevel} `}${text.join(" ")}${why}`)
+    if (world.recorder === undefined) return
+    const text = parts.map((part) => (typeof part === "string" ? part : valueText(part)))
+    const why = cause.reasons.length === 0 ? "" : ` ${String(cause)}`
+    world.recorder.event(`${logLevel === "Info" ? "" : `${logLevel} `}${text.join(" ")}${why}`)
   })
 
 /** Each life of a process is an instance of its own. */
