@@ -5,6 +5,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import * as HashMap from "effect/HashMap"
+import * as Random from "effect/Random"
 import * as Fiber from "effect/Fiber"
 import { Sim, SimError } from "../src/testing/index.ts"
 
@@ -34,6 +37,86 @@ describe("the failure that is shown", () => {
       assert.strictEqual(run.exit._tag, "Failure")
       assert.match(stacks.at(-1)!, /simulation-repeats\.test\.ts/)
       assert.isAbove(Error.stackTraceLimit, 0)
+    })
+  )
+})
+
+describe("what is no state of the program", () => {
+  const repeats = Effect.fnUntraced(function* (
+    program: Effect.Effect<unknown, unknown>,
+    settings: Sim.Settings = {}
+  ) {
+    const report = yield* Sim.explore(program, { seeds: 5, checkShare: 1, ...settings })
+    assert.isUndefined(report.failure && Cause.pretty(report.failure.cause))
+  })
+
+  it.effect("A4: a stack that is logged, returned or thrown repeats", () =>
+    Effect.gen(function* () {
+      const stack = Effect.sync(() => String(new Error("broken").stack))
+      yield* repeats(Effect.tap(stack, Effect.log))
+      const pretty = Effect.catchCause(Effect.die(new Error("broken")), (cause) =>
+        Effect.logError(Cause.pretty(cause))
+      )
+      yield* repeats(pretty)
+      const report = yield* Sim.explore(Effect.flatMap(stack, Effect.fail), { seeds: 5 })
+      assert.isTrue(report.deterministic)
+    })
+  )
+
+  it.effect("A5: any value can be logged", () =>
+    Effect.gen(function* () {
+      const cyclic: { self?: object } = {}
+      cyclic.self = cyclic
+      const broken = {
+        toJSON: () => {
+          throw new Error("no JSON")
+        }
+      }
+      const logged = Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(Effect.void)
+        yield* Effect.log("got", { n: 1n }, cyclic, fiber, broken, Symbol("s"), null)
+      })
+      yield* repeats(logged)
+      // A failing run is recorded, and its lines are made of the values.
+      const report = yield* Sim.explore(Effect.andThen(logged, Effect.fail("broken")), { seeds: 1 })
+      assert.strictEqual(report.failure?.message, "broken")
+    })
+  )
+
+  it.effect("A6: keys that are hashed by identity repeat, whatever earlier runs have hashed", () =>
+    Effect.gen(function* () {
+      const shared = () => undefined
+      const program = Effect.gen(function* () {
+        const keys = [shared, () => 1, () => 2, () => 3, () => 4, () => 5]
+        const map = HashMap.fromIterable(keys.map((key, index) => [key, index] as const))
+        yield* Effect.log(`${yield* Random.next} ${Array.from(HashMap.values(map)).join()}`)
+        return Equal.equals({ a: () => 1 }, { a: () => 1 })
+      })
+      yield* repeats(program)
+      const alone = yield* Sim.run(
+        Effect.suspend(() => program.pipe(Effect.andThen(Random.next))),
+        {
+          seed: 9
+        }
+      )
+      const again = yield* Sim.run(
+        Effect.suspend(() => program.pipe(Effect.andThen(Random.next))),
+        {
+          seed: 9
+        }
+      )
+      assert.deepStrictEqual(alone.exit, again.exit)
+    })
+  )
+
+  it.effect("A7: fibers are numbered by the run", () =>
+    Effect.gen(function* () {
+      const program = Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(Effect.withFiber(({ id }) => Effect.log(`in ${id}`)))
+        yield* Effect.log(`fiber ${fiber.id}`)
+        return yield* Fiber.join(fiber)
+      })
+      yield* repeats(program)
     })
   )
 })

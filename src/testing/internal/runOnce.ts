@@ -9,6 +9,7 @@ import type { Schedule } from "../Preemption.ts"
 import { ambient } from "./ambient.ts"
 import { isError, kindOf, messageText } from "./errorText.ts"
 import { drive } from "./drive.ts"
+import { numberFibers } from "./fiberNumbers.ts"
 import { Fibers } from "./fibers.ts"
 import { Home } from "./home.ts"
 import type { DrawnInput, GivenInputs } from "./inputs.ts"
@@ -151,6 +152,7 @@ export const runOnce = <A, E>(
   options: RunOptions
 ): Effect.Effect<Ran<A, E>> =>
   Effect.callback((resume) => {
+    numberFibers()
     const world = makeWorld(options)
     const unfollow = follow(world)
     const begin = () =>

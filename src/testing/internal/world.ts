@@ -104,6 +104,8 @@ export class World {
   readonly inputs = new Inputs()
   readonly arrivals = new Arrivals()
   now = 0
+  /** Fibers so far. */
+  fibers = 0
   steps = 0
   operations = 0
   running: Home | undefined = undefined
