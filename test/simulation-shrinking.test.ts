@@ -14,7 +14,7 @@ import { Faults, SavedRun, Sim, SimError } from "../src/testing/index.ts"
 import { runOnce } from "../src/testing/internal/runOnce.ts"
 import { shapeOf } from "../src/testing/internal/signature.ts"
 
-const limits = { maxSteps: 1e6, maxMillis: 1e6, timerSlackMillis: 10 }
+const limits = { maxSteps: 1e6, maxMillis: 1e6, maxRealMillis: 1e6, timerSlackMillis: 10 }
 const ambient = "refuse"
 
 const increment = Effect.fn("increment")(function* (ref: Ref.Ref<number>) {

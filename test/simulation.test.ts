@@ -242,6 +242,52 @@ describe("a run that does not end", () => {
     })
   )
 
+  it.effect("C22: is found although it spins without a pause", () =>
+    Effect.gen(function* () {
+      const spin = Effect.gen(function* () {
+        for (;;) yield* Effect.sync(() => undefined)
+      })
+      const steps: Array<number> = []
+      for (let seed = 1; seed <= 10; seed++) {
+        const run = yield* Sim.run(spin, { seed, maxSteps: 1_000 })
+        assert.strictEqual(run.exit._tag, "Failure")
+        steps.push(run.steps)
+      }
+      // Some seeds never preempt a fiber: it does 2,048 operations in a step.
+      assert.isBelow(Math.min(...steps), 20)
+    })
+  )
+
+  it.live("C22: is ended by real time, the last resort", () =>
+    Effect.gen(function* () {
+      const never = Effect.forever(Effect.yieldNow)
+      const settings = { seeds: 1, maxRealTime: 100, maxSteps: Infinity }
+      const report = yield* Sim.explore(never, settings)
+      assert.propertyVal(errorOf(report), "limit", "maxRealTime")
+    })
+  )
+
+  it.live("C23: can be interrupted from outside: promises, forks and pauses alike", () =>
+    Effect.gen(function* () {
+      const forks: Effect.Effect<void> = Effect.suspend(() => Effect.forkDetach(forks))
+      const bodies = [
+        Effect.promise(() => Promise.resolve()),
+        Effect.yieldNow,
+        Effect.sleep(1),
+        Effect.forkChild(Effect.void)
+      ]
+      for (const body of [
+        ...bodies.map((body) => Effect.forever(body)),
+        Effect.andThen(forks, Effect.never)
+      ]) {
+        const limits = { maxSteps: Infinity, maxTime: Infinity, maxRealTime: Infinity }
+        const explored = Sim.explore(body, { seeds: 1, ...limits })
+        const ended = yield* Effect.timeoutOption(explored, "50 millis")
+        assert.strictEqual(ended._tag, "None")
+      }
+    })
+  )
+
   it.effect("stops at maxSteps and at maxTime", () =>
     Effect.gen(function* () {
       const spin = Effect.forever(Effect.yieldNow)

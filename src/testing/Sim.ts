@@ -45,10 +45,18 @@ export interface Settings {
   readonly seeds?: number | undefined
   /** The first seed; the others follow it. Fixed at 1, so that every machine runs the same. */
   readonly from?: number | undefined
-  /** Ends a run that never gets done. Default 1,000,000 steps, about a second of real time. */
+  /**
+   * Ends a run that never gets done. Default 1,000,000 steps, some seconds of real time. 16
+   * operations of fibers count as a step at least.
+   */
   readonly maxSteps?: number | undefined
   /** Virtual time after which a run is called stuck. Default 24 hours. */
   readonly maxTime?: Duration.Input | undefined
+  /**
+   * Real time after which a run is ended, as the last resort: it may wait for the thread pool, or
+   * take long for each step. Default 1 minute, since a busy machine is slow.
+   */
+  readonly maxRealTime?: Duration.Input | undefined
   /**
    * By how much a timer may fire late, as real ones do. Each run draws which of its timers are
    * late, and by how much. Default 10 milliseconds, a stall of a busy event loop; 0 makes timers
@@ -109,6 +117,7 @@ const known: Known<Settings> = {
   from: true,
   maxSteps: true,
   maxTime: true,
+  maxRealTime: true,
   timerSlack: true,
   ambient: true,
   budget: true,
@@ -162,6 +171,7 @@ const withDefaults = (settings: Settings): ExploreOptions => ({
   limits: {
     maxSteps: settings.maxSteps ?? 1_000_000,
     maxMillis: millis(settings.maxTime, "24 hours"),
+    maxRealMillis: millis(settings.maxRealTime, "1 minute"),
     timerSlackMillis: millis(settings.timerSlack, "10 millis")
   },
   ambient: settings.ambient ?? "refuse",

@@ -59,7 +59,7 @@ export class Deadlock extends Schema.TaggedError<Deadlock>()("Deadlock", {
  * @since 0.1.0
  */
 export class LimitReached extends Schema.TaggedError<LimitReached>()("LimitReached", {
-  limit: Schema.Literals(["maxSteps", "maxTime"]),
+  limit: Schema.Literals(["maxSteps", "maxTime", "maxRealTime"]),
   step: Schema.Int,
   millis: Schema.Finite,
   waiting: Schema.Array(WaitingFiber)

@@ -6,7 +6,7 @@
  */
 import { Deadlock } from "../SimError.ts"
 import { Outside } from "./outside.ts"
-import { realImmediate } from "./traps.ts"
+import { realImmediate, realNow } from "./traps.ts"
 import type { World } from "./world.ts"
 
 /** Turns of the event loop before an idle run without timers is called a deadlock. */
@@ -23,7 +23,7 @@ const deadlock = (world: World): Deadlock => {
 }
 
 /** Runs all that is runnable, as `World.advance` does. Errors made meanwhile have no stack. */
-const advanceWithoutStacks = (world: World): boolean => {
+const advanceWithoutStacks = (world: World): ReturnType<World["advance"]> => {
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
   try {
@@ -41,6 +41,7 @@ export const drive = (
   onEnd: () => void
 ): void => {
   const outside = new Outside()
+  const deadline = realNow() + world.limits.maxRealMillis
   let idle = 0
   const turn = (): void => {
     world.arrivals.hold()
@@ -53,6 +54,10 @@ export const drive = (
   }
   const settle = (): void => {
     if (world.closed) return end()
+    if (realNow() > deadline) {
+      world.fail(world.limitReached("maxRealTime"))
+      return end()
+    }
     if (outside.stirred || outside.isWorking) return turn()
     world.arrivals.admit()
     pump()
@@ -60,7 +65,9 @@ export const drive = (
   const pump = (): void => {
     for (;;) {
       const { steps } = world
-      if (stacks ? world.advance() : advanceWithoutStacks(world)) return end()
+      const state = stacks ? world.advance() : advanceWithoutStacks(world)
+      if (state === "closed") return end()
+      if (state === "due") return turn()
       if (world.steps !== steps) idle = 0
       if (outside.stirred || outside.isWorking) return turn()
       if (world.jump()) continue

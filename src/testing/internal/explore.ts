@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type { FaultPlan } from "../FaultPlan.ts"
 import type { Preemption, Schedule } from "../Preemption.ts"
-import { NotDeterministic } from "../SimError.ts"
+import { LimitReached, NotDeterministic } from "../SimError.ts"
 import { isError } from "./errorText.ts"
 import type { Line } from "./recorder.ts"
 import { type Ambient, endingOf, messageOf, type Ran, type RunOptions, runOnce } from "./runOnce.ts"
@@ -17,7 +17,8 @@ import { placeOfError, shortPlace } from "./places.ts"
 import type { Struck } from "./script.ts"
 import { shrink, type ShrinkLimits } from "./shrink.ts"
 import { addStrikes, type Strikes } from "./strikes.ts"
-import type { Limits, Mark } from "./world.ts"
+import type { Limits } from "./limits.ts"
+import type { Mark } from "./world.ts"
 
 /** How many runs, and how closely to look. All times are already numbers. */
 export interface ExploreOptions {
@@ -115,12 +116,19 @@ const isUnsteady = ({ exit }: Ran<unknown, unknown>): boolean => {
   return isError(error) && error instanceof NotDeterministic
 }
 
+/** A run that real time has ended comes to another end each time. */
+const isOutOfTime = ({ exit }: Ran<unknown, unknown>): boolean => {
+  const error = errorOf(exit)
+  return isError(error) && error instanceof LimitReached && error.limit === "maxRealTime"
+}
+
 /** Runs a seed again and compares each step. */
 const examine = Effect.fnUntraced(function* <A, E>(
   program: Program<A, E>,
   ran: Ran<A, E>,
   options: RunOptions
 ) {
+  if (isOutOfTime(ran)) return ran
   const logged = ran.log === undefined ? yield* runOnce(program, { ...options, log: true }) : ran
   const compared: RunOptions = { ...options, expected: logged.log }
   const again = yield* runOnce(program, compared)
@@ -150,9 +158,10 @@ const investigate = Effect.fnUntraced(function* <A, E>(
 ) {
   const { ambient, inputs, limits, schedule } = options
   const run: RunOptions = { seed: failed.seed, limits, ambient, schedule, inputs }
-  const shrunk = isUnsteady(failed)
-    ? { plan: failed.plan, schedule, inputs, attempts: 0, spent: undefined, drawnPreemptions: 0 }
-    : yield* shrink(program, failed, run, options.shrinkLimits)
+  const shrunk =
+    isUnsteady(failed) || isOutOfTime(failed)
+      ? { plan: failed.plan, schedule, inputs, attempts: 0, spent: undefined, drawnPreemptions: 0 }
+      : yield* shrink(program, failed, run, options.shrinkLimits)
   const shown = isUnsteady(failed)
     ? failed
     : yield* runOnce(program, { ...run, ...shrunk, record: true, log: true })

@@ -40,6 +40,9 @@ const setImmediateOnce = globalThis.setImmediate
 /** The real `setImmediate`, for what drives runs. */
 export const realImmediate = (act: () => void): void => void setImmediateOnce(act)
 
+/** The real monotonic clock, in milliseconds. */
+export const realNow: () => number = performance.now.bind(performance)
+
 const frames = 12
 
 /** The stack of a trapped call, without Node's own lines and the simulation's. */

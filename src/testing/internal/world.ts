@@ -20,6 +20,7 @@ import { Arrivals } from "./arrivals.ts"
 import { Home } from "./home.ts"
 import { Inputs } from "./inputs.ts"
 import { Lateness } from "./lateness.ts"
+import type { Limits } from "./limits.ts"
 import { Prng } from "./prng.ts"
 import type { Recorder } from "./recorder.ts"
 import { Repetition } from "./repetition.ts"
@@ -60,13 +61,11 @@ export interface Invariant {
   readonly holds: () => boolean
 }
 
-/** Limits of one run, already as numbers. */
-export interface Limits {
-  readonly maxSteps: number
-  readonly maxMillis: number
-  /** By how much a timer may be late. */
-  readonly timerSlackMillis: number
-}
+/** So many operations count as a step, since a fiber that never waits does 2,048 in one. */
+const operationsAStep = 16
+
+/** Effort between two turns of the event loop; counted, so that promises move alike each time. */
+const effortATurn = 2_000
 
 /** Probability of a yield per operation: one of these is drawn for each run. */
 const yieldProbabilities = [0, 0.01, 0.05, 0.1, 0.2, 0.5] as const
@@ -121,6 +120,7 @@ export class World {
   private readonly priorityRun: number
   private readonly priorities: Array<number> = []
   private untilDemotion = 0
+  private turnAt = effortATurn
   private tasks: Array<Task> = []
   private lanes = 0
 
@@ -212,23 +212,37 @@ export class World {
     for (;;) {
       const indexes: Array<number> = []
       this.tasks.forEach((task, index) => task.lane === lane && indexes.push(index))
-      if (indexes.length === 0 || this.verdict !== undefined) return
+      if (indexes.length === 0 || this.closed || this.isSpent()) return
       this.step(this.schedule.pick(indexes))
     }
   }
 
-  /** Runs until the world is closed (`true`) or nothing is runnable (`false`). */
-  advance(): boolean {
+  /** Steps, and operations that count as such. */
+  get effort(): number {
+    return this.steps + Math.floor(this.operations / operationsAStep)
+  }
+
+  /** Runs until the world is closed, nothing is runnable or the event loop is due. */
+  advance(): "closed" | "idle" | "due" {
     while (!this.closed) {
       while (this.steps >= this.agenda.nextStep) this.strike(this.agenda.takeStep())
-      if (this.tasks.length === 0) return false
-      if (this.steps >= this.limits.maxSteps) {
-        this.fail(this.limitReached("maxSteps"))
-      } else {
-        const { drawn, script, steps, tasks } = this
-        this.step(script === undefined ? drawn() : script.choose(tasks, steps, drawn))
+      if (this.tasks.length === 0) return "idle"
+      if (this.effort >= this.turnAt) {
+        this.turnAt = this.effort + effortATurn
+        return "due"
       }
+      if (this.isSpent()) return "closed"
+      const { drawn, script, steps, tasks } = this
+      this.step(script === undefined ? drawn() : script.choose(tasks, steps, drawn))
     }
+    return "closed"
+  }
+
+  /** Ends a run that has had all its steps. */
+  private isSpent(): boolean {
+    const { maxSteps } = this.limits
+    if (this.steps < maxSteps && this.operations < maxSteps * operationsAStep) return false
+    this.fail(this.limitReached("maxSteps"))
     return true
   }
 
@@ -274,7 +288,7 @@ export class World {
     for (const fabric of this.fabrics) if (fabric.strike(fault.fault)) this.struck.add(fault)
   }
 
-  private limitReached(limit: "maxSteps" | "maxTime"): LimitReached {
+  limitReached(limit: LimitReached["limit"]): LimitReached {
     const waiting = this.recorder?.waiting() ?? []
     return new LimitReached({ limit, step: this.steps, millis: this.now, waiting })
   }
