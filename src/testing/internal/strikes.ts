@@ -15,7 +15,8 @@ const sortOf = (fault: Fault): string | undefined => {
     case "Skew":
       return `${fault._tag.toLowerCase()} of ${fault.process}`
     case "Journal":
-      return `journal ${fault.operation}`
+      // The draw chooses the operations, and a program need not have all of them.
+      return "journal"
     case "Fabric":
       return `fabric fault of ${"node" in fault.fault ? fault.fault.node : fault.fault.from}`
     case "Site":
