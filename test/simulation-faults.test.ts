@@ -494,7 +494,7 @@ describe("a fault plan", () => {
         yield* Effect.sleep(11)
         yield* Faults.heal
         yield* Effect.sleep(15)
-        assert.deepStrictEqual(seen, ["1019 19", "15 15", "25 25"])
+        assert.deepStrictEqual(seen, ["1019 19", "15 26", "25 36"])
       })
     )
   )

@@ -166,11 +166,10 @@ export class HomeClock implements Clock.Clock {
     this.rate = rate
   }
 
-  /** Takes every skew back: the clock shows the world's time again. */
+  /** Takes every skew back: the wall clock is right again, and the monotonic one never goes back. */
   heal(): void {
-    this.jumped = 0
-    this.rate = 1
-    this.base = this.since = this.home.world.now
+    this.skew(0, 1)
+    this.jumped = this.home.world.now - this.base
   }
 
   sleep(duration: Duration.Duration): Effect.Effect<void> {
