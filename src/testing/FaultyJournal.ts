@@ -46,7 +46,8 @@ const begin = (home: Home, operation: Operation, what: string): Struck => {
           fault._tag === "Journal" && fault.operation === operation && fault.nth === nth
       )
     : undefined
-  if (fault !== undefined) world.struck.add(fault)
+  // A damaged record strikes when it is read, if there is one.
+  if (fault !== undefined && fault.kind !== "corrupt") world.struck.add(fault)
   world.observe(`${operation} ${what}`)
   const text = `${operation} no. ${nth} ${what}`
   if (fault === undefined) world.recorder?.event(text, undefined, home.name, "disk")
@@ -109,8 +110,17 @@ const beforeRead = ({ failed, fault }: Struck): Effect.Effect<void, StorageFaile
   return Effect.void
 }
 
-const damaged = (actor: string, seq: number, kind: "event" | "snapshot"): CorruptRecord =>
-  new CorruptRecord({ actor, seq, kind, file, detail: "a bit has flipped on the simulated disk" })
+const damaged = (
+  { fault, world }: Struck,
+  actor: string,
+  seq: number,
+  kind: "event" | "snapshot"
+): Effect.Effect<never, CorruptRecord> =>
+  Effect.suspend(() => {
+    if (fault !== undefined) world.struck.add(fault)
+    const detail = "a bit has flipped on the simulated disk"
+    return Effect.fail(new CorruptRecord({ actor, seq, kind, file, detail }))
+  })
 
 const readStore = (store: Store): Pick<Store, "read" | "loadSnapshot"> => ({
   read: (actor, from) =>
@@ -121,7 +131,7 @@ const readStore = (store: Store): Pick<Store, "read" | "loadSnapshot"> => ({
           const events = store.read(actor, from)
           const answer =
             struck.fault?.kind === "corrupt"
-              ? Stream.mapEffect(events, ({ seq }) => Effect.fail(damaged(actor, seq, "event")))
+              ? Stream.mapEffect(events, ({ seq }) => damaged(struck, actor, seq, "event"))
               : events
           return Effect.as(beforeRead(struck), answer)
         })
@@ -136,7 +146,7 @@ const readStore = (store: Store): Pick<Store, "read" | "loadSnapshot"> => ({
         return Effect.tap(found, (snapshot) =>
           Option.isNone(snapshot)
             ? Effect.void
-            : Effect.fail(damaged(actor, snapshot.value.seq, "snapshot"))
+            : damaged(struck, actor, snapshot.value.seq, "snapshot")
         )
       })
     )
