@@ -10,7 +10,8 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { FabricFault } from "../native/sim/FabricFault.ts"
-import { JournalFaultKind } from "./FaultPlan.ts"
+import * as Schema from "effect/Schema"
+import { FaultPlan as Plan, JournalFaultKind } from "./FaultPlan.ts"
 import type { Fault, FaultPlan, JournalFault, Moment } from "./FaultPlan.ts"
 import { drawFabricFault, fabricFaultKinds } from "./internal/fabricFaults.ts"
 import { withHome } from "./internal/ambient.ts"
@@ -61,9 +62,15 @@ export interface Options {
   readonly most?: number | undefined
 }
 
+/**
+ * How far away a fault by step may be, as powers of two: mostly within a short run, and sometimes
+ * late in a long one.
+ */
+const stepMagnitudes = [10, 10, 14, 17] as const
+
 const moment = (world: World, prng: Prng, within: number): Moment =>
   prng.chance(0.5)
-    ? { step: world.steps + prng.byMagnitude(10) }
+    ? { step: world.steps + prng.byMagnitude(prng.pick(stepMagnitudes)) }
     : { millis: world.now + prng.below(Math.max(1, within)) }
 
 const recoverable: ReadonlyArray<JournalFaultKind> = [
@@ -163,6 +170,12 @@ const drawers = (options: Options): ReadonlyArray<Draw> => {
   return draws
 }
 
+/** A repetition from a plan could not tell them from those that were stopped. */
+const refuseHealed = (world: World): void => {
+  if (!world.faulty)
+    throw new Error("Faults.heal has stopped all faults of this run: no more can be added")
+}
+
 const add = (world: World, faults: FaultPlan): void => {
   for (const fault of faults) {
     world.plan.push(fault)
@@ -181,13 +194,15 @@ export const random = (options: Options): Effect.Effect<FaultPlan> =>
   withHome(({ world }) =>
     Effect.sync(() => {
       refuseUnknownIn(world, options)
+      refuseHealed(world)
       if (world.planGiven) return world.plan
       const within = Duration.toMillis(Duration.fromInputUnsafe(options.within ?? "10 seconds"))
-      const prng = new Prng(world.seed, `faults after ${world.plan.length}`)
+      const prng = new Prng(world.seed, `faults ${world.count("Faults.random", 1)}`)
+      const most = options.most ?? 3
       const drawn: Array<Fault> = []
       for (const draw of drawers(options)) {
         if (!prng.chance(0.5)) continue
-        const count = prng.between(1, options.most ?? 3)
+        const count = Math.min(most, prng.between(1, Math.max(1, most)))
         for (let i = 0; i < count; i++) drawn.push(draw(world, prng, within))
       }
       add(world, drawn)
@@ -196,7 +211,8 @@ export const random = (options: Options): Effect.Effect<FaultPlan> =>
   )
 
 /**
- * Adds faults that were written by hand. They are shrunk like drawn ones.
+ * Adds faults that were written by hand. They are shrunk like drawn ones. A fault that does not
+ * exist is a defect, as is one after `heal`. A chaos site with another name is never passed.
  *
  * @category faults
  * @since 0.1.0
@@ -204,6 +220,8 @@ export const random = (options: Options): Effect.Effect<FaultPlan> =>
 export const install = (plan: FaultPlan): Effect.Effect<void> =>
   withHome(({ world }) =>
     Effect.sync(() => {
+      Schema.decodeUnknownSync(Plan)(plan)
+      refuseHealed(world)
       const targets = plan.flatMap((fault) => ("process" in fault ? [fault.process] : []))
       refuseUnknown("process", targets, world.processes.keys())
       if (!world.planGiven) add(world, plan)
@@ -213,7 +231,7 @@ export const install = (plan: FaultPlan): Effect.Effect<void> =>
 /**
  * Stops all faults: what has not struck yet never will, paused processes go on, crashed ones
  * start again, clocks are set right, disks and chaos sites are quiet. From here on progress can be
- * demanded, see `Sim.eventually`.
+ * demanded, see `Sim.eventually`. No more faults can be added.
  *
  * @category faults
  * @since 0.1.0
