@@ -178,7 +178,7 @@ describe("the memory of the search", () => {
     assert.strictEqual(verdict._tag === "Linearizable" && order(verdict.order), "a b")
   })
 
-  it("uses the spec's key, by default the state as JSON", () => {
+  it("uses the spec's key, by default the state itself", () => {
     const keys: Array<unknown> = []
     const spec = register(0)
     const keyed: Spec<unknown, RegisterInput, unknown> = {

@@ -193,3 +193,38 @@ describe("with a simulation", () => {
     })
   )
 })
+
+describe("B20: a register of any values", () => {
+  const pairs: ReadonlyArray<readonly [unknown, unknown]> = [
+    [null, NaN],
+    [{ a: undefined }, {}],
+    [[undefined], [null]],
+    [new Map([[1, 2]]), new Map([[3, 4]])],
+    [new Set([1]), new Set([2])],
+    [0n, 1n]
+  ]
+  for (const [first, second] of pairs) {
+    it(`${String(first)} and ${String(second)} are told apart`, () => {
+      const write = (value: unknown) => ({
+        client: "w",
+        input: { op: "write" as const, value },
+        called: 0,
+        answer: { returned: 1, output: undefined }
+      })
+      const read = (output: unknown) => ({
+        client: "r",
+        input: { op: "read" as const },
+        called: 2,
+        answer: { returned: 3, output }
+      })
+      for (const value of [first, second]) {
+        const history = [write(first), write(second), read(value)]
+        const verdict = Linearizability.check(Linearizability.register(0n), history)
+        assert.strictEqual(verdict._tag, "Linearizable")
+      }
+      const never = [write(first), write(second), read("other")]
+      const verdict = Linearizability.check(Linearizability.register(0n), never)
+      assert.strictEqual(verdict._tag, "Rejected")
+    })
+  }
+})

@@ -11,6 +11,7 @@
  */
 
 import * as Equal from "effect/Equal"
+import * as MutableHashSet from "effect/MutableHashSet"
 import type { Operation } from "./History.ts"
 import { jsonText } from "./internal/errorText.ts"
 
@@ -24,7 +25,7 @@ import { jsonText } from "./internal/errorText.ts"
 export interface Spec<State, Input, Output> {
   readonly initial: State
   readonly apply: (state: State, input: Input) => readonly [next: State, output: Output]
-  /** Tells states apart. Default: their JSON. */
+  /** Tells states apart, as texts. Default: `Equal.equals` does. */
   readonly key?: (state: State) => string
 }
 
@@ -82,12 +83,12 @@ export const check = <State, Input, Output>(
   maxTries = 1_000_000
 ): Verdict<Input, Output> => {
   const operations = history.toSorted((a, b) => a.called - b.called)
-  const key = spec.key ?? ((state: State) => JSON.stringify(state))
+  const key = (state: State) => (spec.key === undefined ? state : spec.key(state))
   const answered = operations.reduce(
     (set, { answer }, index) => (answer === undefined ? set : set | (1n << BigInt(index))),
     0n
   )
-  const visited = new Set<string>()
+  const visited = new Map<bigint, MutableHashSet.MutableHashSet<State | string>>()
   const at = (index: number) => operations[index]!
   const open = candidates(operations, 0n)
   const frames: Array<Frame<State>> = [{ state: spec.initial, taken: 0n, by: -1, open }]
@@ -107,9 +108,10 @@ export const check = <State, Input, Output>(
     const [state, output] = spec.apply(frame.state, input)
     if (answer !== undefined && !Equal.equals(output, answer.output)) continue
     const taken = frame.taken | (1n << BigInt(index))
-    const seen = `${taken} ${key(state)}`
-    if (visited.has(seen)) continue
-    visited.add(seen)
+    const states = visited.get(taken) ?? MutableHashSet.empty()
+    const known = key(state)
+    if (MutableHashSet.has(states, known)) continue
+    visited.set(taken, MutableHashSet.add(states, known))
     const next = candidates(operations, taken)
     frames.push({ state, taken, by: index, open: next })
     if (frames.length - 1 > explained.length) {
