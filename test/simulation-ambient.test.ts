@@ -158,6 +158,25 @@ describe("simulated clocks, random numbers and timers", () => {
 })
 
 describe("the traps", () => {
+  it.live("C26: end the run, not Node, in a callback that catches nothing", () =>
+    Effect.gen(function* () {
+      const later = [
+        (act: () => void) => process.nextTick(act),
+        (act: () => void) => queueMicrotask(act),
+        (act: () => void) => void Promise.resolve().then(act)
+      ]
+      for (const schedule of later) {
+        const program = Effect.callback<void>((resume) =>
+          schedule(() => {
+            Date.now()
+            resume(Effect.void)
+          })
+        )
+        assert.instanceOf(yield* errorOf(program), SimError.NotSimulated)
+      }
+    })
+  )
+
   it.live("S2: let Effect number its spans and hash its keys", () =>
     Effect.gen(function* () {
       const program = Effect.gen(function* () {

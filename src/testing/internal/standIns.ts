@@ -102,10 +102,11 @@ export const trapperOf = (world: World, simulates: boolean): Trapper => ({
   isOn: () => !world.closed,
   standIns: standIns(world),
   simulates,
+  isInStep: () => world.running !== undefined,
   refuse: (call, stack) => {
     const process = (world.running ?? world.main).name
     const error = new NotSimulated({ call, process, step: world.steps, stack })
     world.fail(error)
-    throw error
+    return error
   }
 })

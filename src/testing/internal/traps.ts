@@ -2,7 +2,8 @@
  * Traps on the real clocks, random numbers, timers and I/O, for code that belongs to a run.
  *
  * They are set at the first run and stay, since to take them off and on again for each run would
- * cost more than the run. A call that does not belong to a run that is under way passes through.
+ * cost more than the run; those that fake timers and mocks have taken off are set again. A call
+ * that does not belong to a run that is under way passes through.
  * Which run a call belongs to is known from Node's `AsyncLocalStorage`, so promises and callbacks
  * that the program started count as well.
  */
@@ -29,8 +30,10 @@ export interface Trapper {
   readonly standIns: StandIns
   /** Whether a stand-in answers; otherwise the call is refused. */
   readonly simulates: boolean
-  /** Ends the run because of a call, and throws. */
-  readonly refuse: (call: string, stack: string) => never
+  /** False in a callback: Node would end by an error that is thrown there. */
+  readonly isInStep: () => boolean
+  /** Ends the run because of a call. */
+  readonly refuse: (call: string, stack: string) => Error
 }
 
 const runs = new AsyncLocalStorage<Trapper>()
@@ -97,17 +100,30 @@ const answer = (name: string, real: () => unknown, args: ReadonlyArray<unknown>)
     return Reflect.apply(standIn, undefined, args)
   }
   if (isReport(stack[1]) || stack.some(isLoader)) return real()
-  return trapper.refuse(name, shown(stack.slice(1)))
+  const error = trapper.refuse(name, shown(stack.slice(1)))
+  if (standIn === undefined || trapper.isInStep()) throw error
+  return Reflect.apply(standIn, undefined, args)
+}
+
+/** Functions that are traps. Fake timers and mocks may replace one, and take it off again. */
+const traps = new WeakSet<object>()
+
+const trap = <F extends object>(original: F, handler: ProxyHandler<F>): F => {
+  const proxy = new Proxy(original, handler)
+  traps.add(proxy)
+  return proxy
 }
 
 const trapped = <F extends AnyFunction>(name: string, original: F, custom?: AnyFunction): F =>
-  new Proxy(original, {
-    apply: (target, self, args) => answer(name, () => Reflect.apply(target, self, args), args),
-    construct: (target, args, newTarget) =>
-      answer(name, () => Reflect.construct(target, args, newTarget), args) as object,
-    get: (target, key) =>
-      key === promisify.custom && custom !== undefined ? custom : Reflect.get(target, key)
-  })
+  traps.has(original)
+    ? original
+    : trap(original, {
+        apply: (target, self, args) => answer(name, () => Reflect.apply(target, self, args), args),
+        construct: (target, args, newTarget) =>
+          answer(name, () => Reflect.construct(target, args, newTarget), args) as object,
+        get: (target, key) =>
+          key === promisify.custom && custom !== undefined ? custom : Reflect.get(target, key)
+      })
 
 /** Replaces functions of an object; `prefix` is how a report names it. */
 const set = (prefix: string, object: object, names: ReadonlyArray<string>): void => {
@@ -136,11 +152,12 @@ const exceptStandardStreams = (names: ReadonlyArray<string>): void => {
   }
 }
 
-const setClocks = (): void => {
+const setDate = (): void => {
   const RealDate = Date
+  if (traps.has(RealDate)) return
   const { now } = RealDate
   set("Date.", RealDate, ["now"])
-  globalThis.Date = new Proxy(RealDate, {
+  globalThis.Date = trap(RealDate, {
     construct: (target, args, newTarget) =>
       args.length > 0
         ? Reflect.construct(target, args, newTarget)
@@ -148,8 +165,13 @@ const setClocks = (): void => {
     apply: () => new RealDate(answer("Date.now", now, []) as number).toString()
   })
   RealDate.prototype.constructor = Date
+}
+
+const setClocks = (): void => {
+  setDate()
   set("performance.", performance, ["now"])
   const { hrtime } = process
+  if (traps.has(hrtime)) return
   const bigint = trapped("process.hrtime.bigint", hrtime.bigint)
   process.hrtime = Object.assign(trapped("process.hrtime", hrtime), { bigint })
 }
@@ -162,10 +184,12 @@ const setTimers = (): void => {
   }
   for (const name of ["clearTimeout", "clearImmediate", "clearInterval"] as const) {
     const real: (handle: unknown) => void = globalThis[name] as never
+    if (traps.has(real)) continue
     globalThis[name] = ((handle: { readonly simulated?: () => void } | undefined) => {
       if (typeof handle?.simulated === "function") handle.simulated()
       else real(handle)
     }) as never
+    traps.add(globalThis[name])
     timers[name] = globalThis[name] as never
   }
 }
@@ -190,16 +214,25 @@ const setInputOutput = (): void => {
   exceptStandardStreams(["write", "writeSync", "writev", "writevSync", "fstat", "fstatSync"])
 }
 
+/** Those that fake timers and mocks replace most. */
+const areSet = (): boolean => {
+  const { clearTimeout, Date, performance, setImmediate, setInterval, setTimeout } = globalThis
+  const timers = [clearTimeout, setImmediate, setInterval, setTimeout]
+  return [Date, Math.random, performance.now, process.hrtime, ...timers].every((value) =>
+    traps.has(value)
+  )
+}
+
 let isSet = false
 
 /** Runs `f`, and all that it starts, under the traps. */
 export const withTraps = <A>(trapper: Trapper, f: () => A): A => {
-  if (!isSet) {
-    isSet = true
+  if (!areSet()) {
     setClocks()
     setTimers()
     setRandom()
-    setInputOutput()
+    if (!isSet) setInputOutput()
+    isSet = true
     syncBuiltinESMExports()
   }
   return runs.run(trapper, f)
