@@ -210,3 +210,17 @@ describe("a random stream", () => {
     assert.strictEqual(new Set(draws).size, 4)
   })
 })
+
+describe("C21: a long message", () => {
+  for (const text of ["word ".repeat(200_000), "x".repeat(1_000_000)]) {
+    it.live(`of ${text.slice(0, 4)}... is printed in rows of the screen, and soon`, () =>
+      Effect.gen(function* () {
+        const program = Effect.die(new Error(text))
+        const report = yield* Sim.explore(program, { seeds: 1, shrinkAttempts: 0 })
+        const rows = Printout.failure(report.failure!, report).split("\n")
+        assert.isBelow(rows.length, 60)
+        for (const row of rows) assert.isAtMost(row.length, 80)
+      })
+    )
+  }
+})

@@ -254,15 +254,23 @@ const needs = (failed: Failure, most: number): ReadonlyArray<string> => {
   return ["", head, ...(lines.length === 0 ? [nothing] : lines), ...spentLine(failed)]
 }
 
-/** Breaks a line between words; what follows is indented by two more. */
+/**
+ * Breaks a line between words, and a word that is longer than a row; what follows is indented by
+ * two more.
+ */
 const wrapped = (line: string): ReadonlyArray<string> => {
-  const indent = `${/^ */.exec(line)![0]}  `
-  const rows = [line]
+  const indent = `${/^ */.exec(line)![0].slice(0, width / 2)}  `
+  const rows: Array<string> = []
+  let from = 0
   for (;;) {
-    const last = rows.at(-1)!
-    const space = last.lastIndexOf(" ", width)
-    if (last.length <= width || space < indent.length) return rows
-    rows.splice(-1, 1, last.slice(0, space), indent + last.slice(space + 1))
+    const lead = rows.length === 0 ? "" : indent
+    const room = width - lead.length
+    const next = line.slice(from, from + room + 1)
+    if (next.length <= room) return [...rows, lead + next]
+    const space = next.trimStart() === "" ? -1 : next.lastIndexOf(" ")
+    const isWord = space > indent.length
+    rows.push(lead + next.slice(0, isWord ? space : room))
+    from += isWord ? space + 1 : room
   }
 }
 
