@@ -6,6 +6,9 @@
  * Effect's own functions. Sleeping costs nothing, since time jumps to the next timer when nothing
  * is runnable. Timers fire late by up to `timerSlack`, as real ones do.
  *
+ * All clocks begin at 0, in 1970: code that compares with an earlier time must not take 0 for one,
+ * or the test sleeps first (`Effect.sleep("1 day")` costs nothing).
+ *
  * What the seed does not own is refused and named: real I/O, workers, `Date.now`, `Math.random`,
  * see `ambient`. Promises, ticks and the thread pool (digests, ciphers, compression) take no
  * virtual time. State that outlives a run breaks the repetition, and the self-check says so.

@@ -166,7 +166,7 @@ export class HomeClock implements Clock.Clock {
     this.rate = rate
   }
 
-  /** Takes every skew back: the wall clock is right again, and the monotonic one never goes back. */
+  /** Ends every skew: the wall clock is right again, and the monotonic one never goes back. */
   heal(): void {
     this.skew(0, 1)
     this.jumped = this.home.world.now - this.base
