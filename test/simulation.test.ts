@@ -242,6 +242,13 @@ describe("a run that does not end", () => {
     })
   )
 
+  it.effect("D35: is bounded where it demands progress of what never answers", () =>
+    Effect.gen(function* () {
+      const report = yield* Sim.explore(Sim.eventually(Effect.never, "1 second"), { seeds: 5 })
+      assert.instanceOf(errorOf(report), SimError.NotReached)
+    })
+  )
+
   it.effect("C22: is found although it spins without a pause", () =>
     Effect.gen(function* () {
       const spin = Effect.gen(function* () {

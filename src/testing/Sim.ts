@@ -83,8 +83,9 @@ export interface Settings {
   /** How many runs may be spent on making a failing run smaller. Default 500. */
   readonly shrinkAttempts?: number | undefined
   /**
-   * How many steps all these runs may take together. Default 200,000: a second, and some more where
-   * steps are heavy. Counted, so that shrinking gives the same on every machine.
+   * How many steps all these runs may take together. Default 200,000: a second, and ten where steps
+   * are heavy. 16 operations count as a step at least. Counted, so that shrinking gives the same on
+   * every machine.
    */
   readonly shrinkSteps?: number | undefined
   /**
@@ -250,7 +251,8 @@ export const invariant = (name: string, holds: () => boolean): Effect.Effect<voi
   withHome(({ world }) => Effect.sync(() => void world.invariants.push({ name, holds })))
 
 /**
- * Demands progress: the condition must become true within the given virtual time. Stop the faults
+ * Demands progress: the condition must become true within the given virtual time, in which it also
+ * has to answer. Stop the faults
  * first, with `Faults.heal`: under faults alone nothing can be demanded.
  *
  * @category checking
@@ -271,7 +273,10 @@ export const eventually = <E = never, R = never>(
       if (world.now >= end) return Effect.fail(new NotReached({ what, withinMillis }))
       return Effect.andThen(Effect.sleep(pause), loop)
     })
-    return loop
+    // A check that never answers is given up once it can no longer be in time.
+    const duration = withinMillis + Duration.toMillis(pause) + 2 * world.limits.timerSlackMillis
+    const orElse = () => Effect.fail(new NotReached({ what, withinMillis }))
+    return Effect.timeoutOrElse(loop, { duration, orElse })
   })
 
 /**
