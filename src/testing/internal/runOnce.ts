@@ -57,6 +57,8 @@ export interface Ran<A, E> {
   readonly seed: number
   readonly exit: Exit.Exit<A, E | Verdict>
   readonly steps: number
+  /** Steps, and operations that count as such. */
+  readonly effort: number
   readonly millis: number
   /** Equal for equal executions. */
   readonly fingerprint: number
@@ -134,6 +136,7 @@ const start = <A, E>(
       seed,
       exit,
       steps: world.steps,
+      effort: world.effort,
       millis: world.now,
       fingerprint: world.fingerprint,
       plan: world.plan,

@@ -183,7 +183,7 @@ export const shrink = Effect.fnUntraced(function* <A, E>(
     if (steps >= limits.steps) return yield* Effect.fail(new Spent("steps"))
     attempts++
     const ran = yield* runOnce(program, { ...options, ...candidate, track: true })
-    steps += ran.steps
+    steps += ran.effort
     if (signatureOf(ran) !== wanted) return false
     smallest = ran
     given = candidate

@@ -13,7 +13,8 @@ import type { Ran } from "./runOnce.ts"
 const uuid = /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/gi
 const isoTime = /\b\d{4}-\d\d-\d\d(T[\d:.]+Z?)?/g
 const hexadecimal = /\b(0x[0-9a-f]+|(?=[a-f]*\d)[0-9a-f]{8,})\b/gi
-const decimal = /-?\d+(\.\d+)?(e[+-]?\d+)?n?/gi
+/** A number behind one of these words names the failure, as `status 404` does. */
+const decimal = /(?<!\b(?:code|errno|error|status)[ :=]*-?[\d.]*)-?\d+(\.\d+)?(e[+-]?\d+)?n?/gi
 
 /** A message without what differs between two runs into the same failure. */
 export const shapeOf = (message: string): string =>
@@ -24,8 +25,23 @@ export const shapeOf = (message: string): string =>
 const textOf = (error: unknown): string =>
   isError(error) ? error.message : typeof error === "string" ? error : ""
 
+const isCode = (name: string): boolean => /^(code|errno|status|statusCode)$/.test(name)
+
+/** Fields that say which failure it is: texts without what differs, and codes. */
+const fieldsOf = (error: unknown): string => {
+  if (typeof error !== "object" || error === null) return ""
+  const fields = Object.entries(Object.getOwnPropertyDescriptors(error))
+  const texts = fields.map(([name, { enumerable = false, value }]) => {
+    if (!enumerable) return ""
+    if (typeof value === "string") return `${name}=${shapeOf(value)}`
+    const tells = typeof value === "boolean" || (typeof value === "number" && isCode(name))
+    return tells ? `${name}=${value}` : ""
+  })
+  return texts.filter((text) => text !== "").join()
+}
+
 const describe = (error: unknown, place: string): string =>
-  [kindOf(error), shapeOf(textOf(error).split("\n", 1)[0]!), place].join(" | ")
+  [kindOf(error), shapeOf(textOf(error).split("\n", 1)[0]!), fieldsOf(error), place].join(" | ")
 
 /** Equal for equal failures; `undefined` for a success. The run has to have been tracked. */
 export const signatureOf = ({ exit, script }: Ran<unknown, unknown>): string | undefined => {
