@@ -8,7 +8,8 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { Journal } from "../src/actors/kernel/Journal.ts"
-import { FaultPlan, Faults, FaultyJournal, Sim } from "../src/testing/index.ts"
+import type { FaultPlan } from "../src/testing/index.ts"
+import { Faults, FaultyJournal, Sim } from "../src/testing/index.ts"
 import { check } from "../src/testing/vitest.ts"
 
 const plansOf = Effect.fnUntraced(function* <A>(program: Effect.Effect<A>, seeds: number) {

@@ -6,8 +6,7 @@
  * Effect's own functions. Sleeping costs nothing, since time jumps to the next timer when nothing
  * is runnable. Timers fire late by up to `timerSlack`, as real ones do.
  *
- * All clocks begin at 0, in 1970: code that compares with an earlier time must not take 0 for one,
- * or the test sleeps first (`Effect.sleep("1 day")` costs nothing).
+ * Clocks begin at 0, in 1970: if the program takes 0 for a time long ago, sleep a day first.
  *
  * What the seed does not own is refused and named: real I/O, workers, `Date.now`, `Math.random`,
  * see `ambient`. Promises, ticks and the thread pool (digests, ciphers, compression) take no
@@ -55,10 +54,7 @@ export interface Settings {
   readonly maxSteps?: number | undefined
   /** Virtual time after which a run is called stuck. Default 24 hours. */
   readonly maxTime?: Duration.Input | undefined
-  /**
-   * Real time after which a run is ended, as the last resort: it may wait for the thread pool, or
-   * take long for each step. Default 1 minute, since a busy machine is slow.
-   */
+  /** Real time that ends a run, as the last resort. Default 1 minute, for busy machines. */
   readonly maxRealTime?: Duration.Input | undefined
   /**
    * By how much a timer may fire late, as real ones do. Each run draws which of its timers are
@@ -251,9 +247,8 @@ export const invariant = (name: string, holds: () => boolean): Effect.Effect<voi
   withHome(({ world }) => Effect.sync(() => void world.invariants.push({ name, holds })))
 
 /**
- * Demands progress: the condition must become true within the given virtual time, in which it also
- * has to answer. Stop the faults
- * first, with `Faults.heal`: under faults alone nothing can be demanded.
+ * Demands progress: the condition must answer and become true within the given virtual time. Stop
+ * the faults first, with `Faults.heal`: under faults alone nothing can be demanded.
  *
  * @category checking
  * @since 0.1.0
@@ -268,15 +263,14 @@ export const eventually = <E = never, R = never>(
     const withinMillis = millis(within, 0)
     const pause = Duration.millis(Math.max(1, withinMillis / 1000))
     const end = world.now + withinMillis
+    const missed = () => new NotReached({ what, withinMillis })
     const loop: Effect.Effect<void, E | NotReached, R> = Effect.flatMap(check, (reached) => {
       if (reached) return Effect.void
-      if (world.now >= end) return Effect.fail(new NotReached({ what, withinMillis }))
+      if (world.now >= end) return Effect.fail(missed())
       return Effect.andThen(Effect.sleep(pause), loop)
     })
-    // A check that never answers is given up once it can no longer be in time.
     const duration = withinMillis + Duration.toMillis(pause) + 2 * world.limits.timerSlackMillis
-    const orElse = () => Effect.fail(new NotReached({ what, withinMillis }))
-    return Effect.timeoutOrElse(loop, { duration, orElse })
+    return Effect.timeoutOrElse(loop, { duration, orElse: () => Effect.fail(missed()) })
   })
 
 /**

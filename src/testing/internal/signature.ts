@@ -4,6 +4,7 @@
  * search slips from one bug to another that is easier to reach. Later lines tell of the run, such
  * as a history, and would hold the search to that one run.
  */
+import { types } from "node:util"
 import * as Cause from "effect/Cause"
 import { Deadlock, InvariantBroken, LimitReached, ProcessFailed, TaskThrew } from "../SimError.ts"
 import { isError, kindOf } from "./errorText.ts"
@@ -29,7 +30,8 @@ const isCode = (name: string): boolean => /^(code|errno|status|statusCode)$/.tes
 
 /** Fields that say which failure it is: texts without what differs, and codes. */
 const fieldsOf = (error: unknown): string => {
-  if (typeof error !== "object" || error === null) return ""
+  // Nothing is asked of a proxy, whose traps may throw.
+  if (typeof error !== "object" || error === null || types.isProxy(error)) return ""
   const fields = Object.entries(Object.getOwnPropertyDescriptors(error))
   const texts = fields.map(([name, { enumerable = false, value }]) => {
     if (!enumerable) return ""

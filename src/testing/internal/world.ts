@@ -103,7 +103,6 @@ export class World {
   readonly inputs = new Inputs()
   readonly arrivals = new Arrivals()
   now = 0
-  /** Fibers so far. */
   fibers = 0
   steps = 0
   operations = 0
@@ -231,7 +230,7 @@ export class World {
         this.turnAt = this.effort + effortATurn
         return "due"
       }
-      if (this.isSpent()) return "closed"
+      if (this.isSpent()) break
       const { drawn, script, steps, tasks } = this
       this.step(script === undefined ? drawn() : script.choose(tasks, steps, drawn))
     }
