@@ -20,7 +20,7 @@ describe("a process that pauses itself", () => {
             log.push(1)
             yield* Effect.flatten(Ref.get(pause))
             for (const n of [2, 3]) yield* Effect.sync(() => log.push(n))
-            yield* Effect.never
+            return yield* Effect.never
           })
         )
         yield* Ref.set(pause, process.pause)

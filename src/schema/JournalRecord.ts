@@ -162,7 +162,8 @@ export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageF
 /**
  * Events with this tag after the offset `after` were deleted, the newest of them at `prunedTo`:
  * what is still there is not all there was. From `prunedTo` on nothing is missing, so a reader that
- * can do without the deleted events begins there. A registered projection never gets behind.
+ * can do without the deleted events begins there. A registered projection meets this only if events
+ * were deleted before it was registered.
  *
  * @category errors
  * @since 0.1.0

@@ -84,8 +84,10 @@ export interface Store {
   readonly tagged: (tag: string, after?: number) => Stream.Stream<StoredEvent, JournalError>
   /**
    * Registers a projection, and answers with its position: the offset after which to read on, 0
-   * for a new one. From here on `prune` keeps the events that it has not acknowledged. To register
-   * it again, after a restart for example, changes nothing.
+   * for a new one. If events were deleted before, the first read of a new one fails with
+   * `EventsPruned`, whose `prunedTo` is the offset where it may begin. From here on `prune` keeps
+   * the events that it has not acknowledged. To register it again, after a restart for example,
+   * changes nothing.
    */
   readonly register: (projection: Projection) => Effect.Effect<number, JournalError>
   /**
