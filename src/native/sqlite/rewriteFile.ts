@@ -43,7 +43,7 @@ export interface Changes {
 const rowsAtOnce = 1000
 
 /** A given function threw, or returned what cannot be stored. */
-export class ChangeFailed extends Error {}
+class ChangeFailed extends Error {}
 
 /** Refuses a missing or an empty file: opening would make a journal of it. */
 const assertSource = (from: string) => {
