@@ -1,14 +1,16 @@
 /**
  * Goal: whatever comes while an actor becomes passive, or after, is done once and loses nothing:
- * a message, a stop, a halt. Method: an actor whose resources take a second to be released.
+ * a message, a stop, a halt; and it becomes so only when nothing of it runs. Method: an actor whose
+ * resources take a second to be released, and effects that last longer than it may be idle.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
-import { type Actor, makeCell, reference } from "../../src/actors/kernel/Actor.ts"
+import { type Actor, makeCell, reference, spawn } from "../../src/actors/kernel/Actor.ts"
 import * as Behavior from "../../src/actors/kernel/Behavior.ts"
 import { halt } from "../../src/actors/kernel/internal/halting.ts"
 import { lifeWith } from "../../src/actors/kernel/internal/life.ts"
@@ -93,4 +95,83 @@ describe.each(journals)("an actor that becomes passive on %s", (_, journal) => {
       }).pipe(Effect.provide(journal))
     )
   }
+})
+
+const minutes = (n: number) => Effect.andThen(TestClock.adjust(`${n} minutes`), settle)
+
+describe.each(journals)("an actor whose effects run on %s", (_, journal) => {
+  it.effect("B6: becomes passive a while after its last reaction has ended, and not before", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const Paying = Behavior.make("Counter", {
+        ...spec,
+        decide,
+        evolve,
+        passivateAfter: "1 minute",
+        react: {
+          Added: () =>
+            Effect.gen(function* () {
+              yield* Effect.addFinalizer(() => Effect.sync(() => log.push("released")))
+              yield* Effect.onInterrupt(Effect.sleep("3 minutes"), () =>
+                Effect.sync(() => log.push("interrupted"))
+              )
+              log.push("paid")
+            })
+        }
+      })
+      const counter = yield* spawn(Paying, "a")
+      yield* counter.tell.Add({ n: 1 })
+      yield* settle
+      yield* minutes(3)
+      assert.deepStrictEqual(log, ["paid"])
+      yield* TestClock.adjust("59 seconds")
+      assert.deepStrictEqual(log, ["paid"])
+      yield* second
+      assert.deepStrictEqual(log, ["paid", "released"])
+      assert.strictEqual(yield* counter.ask.Get(), 1)
+    }).pipe(Effect.provide(journal))
+  )
+
+  it.effect("B6: stays awake as long as its `start` effect runs", () =>
+    Effect.gen(function* () {
+      const generations: Array<number> = []
+      const Ticking = Behavior.make("Counter", {
+        ...spec,
+        decide,
+        evolve,
+        passivateAfter: "1 minute",
+        start: (_, __, { generation }) =>
+          Effect.andThen(
+            Effect.sync(() => generations.push(generation)),
+            Effect.never
+          )
+      })
+      const counter = yield* spawn(Ticking, "a")
+      yield* counter.ask.Add({ n: 1 })
+      yield* minutes(5)
+      assert.strictEqual(yield* counter.ask.Get(), 1)
+      assert.deepStrictEqual(generations, [1])
+    }).pipe(Effect.provide(journal))
+  )
+
+  it.effect("B6: becomes passive also when the wall clock is set back", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const clock = yield* Clock.Clock
+      let setBack = 0
+      const wall: Clock.Clock = {
+        ...clock,
+        sleep: (duration) => clock.sleep(duration),
+        monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+        currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() - setBack
+      }
+      const counter = yield* Effect.provideService(spawn(sleepy(log), "a"), Clock.Clock, wall)
+      yield* counter.ask.Add({ n: 1 })
+      yield* settle
+      setBack = 3_600_000
+      yield* minutes(1)
+      yield* second
+      assert.deepStrictEqual(log, ["begin 1", "end 1"])
+    }).pipe(Effect.provide(journal))
+  )
 })

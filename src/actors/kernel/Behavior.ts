@@ -250,7 +250,12 @@ export interface Spec<
    */
   readonly upcasts?: ReadonlyArray<Upcast>
   readonly snapshot?: SnapshotPolicy<NoInfer<State>, Events["Type"]>
-  /** Forgets the state after this long without a message; the next one recovers it. */
+  /**
+   * Forgets the state after this long without work; the next message recovers it. Work is a message,
+   * an append, a caller who waits, and each effect of `react` and `start` until it returns: one that
+   * runs for ever keeps the actor awake. What an effect leaves behind in its Scope, a resource or a
+   * fiber forked there, does not; it is released. Counted on the monotonic clock.
+   */
   readonly passivateAfter?: Duration.Input
   readonly limits?: Partial<Limits>
 }

@@ -162,6 +162,8 @@ export interface EpochScope extends Origin {
   /** Closes the Scope of the epoch before, while that is still under way. */
   before: Fiber.Fiber<unknown, unknown> | undefined
   readonly self: unknown
+  /** Reactions and `start` effects that have not ended. */
+  running: number
 }
 
 /** What callers hear once the journal has the events that it depends on. */
@@ -284,6 +286,11 @@ export class Cell {
   /** Milliseconds since 1970. */
   now(): number {
     return Context.get(this.context, Clock.Clock).currentTimeMillisUnsafe()
+  }
+
+  /** Milliseconds on a clock that nobody sets. */
+  monotonicNow(): number {
+    return Number(Context.get(this.context, Clock.Clock).monotonicTimeNanosUnsafe()) / 1e6
   }
 
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {

@@ -4,8 +4,9 @@ import type { Cell } from "./cell.ts"
 import { release } from "./releasing.ts"
 
 /** Whether nothing of the actor would be lost with its generation. */
-const isIdle = ({ append, mailbox, phase, stash, waiting }: Cell): boolean =>
+const isIdle = ({ append, mailbox, phase, scope, stash, waiting }: Cell): boolean =>
   phase === "ready" &&
+  (scope === undefined || scope.running === 0) &&
   mailbox.length === 0 &&
   stash.length === 0 &&
   append === undefined &&
@@ -13,16 +14,16 @@ const isIdle = ({ append, mailbox, phase, stash, waiting }: Cell): boolean =>
 
 /**
  * Notes that the actor has nothing to do; a timer looks whether it stays so. Called again when the
- * last obstacle has gone: a message, a caller who waits, an event that is being written.
+ * last obstacle has gone: a message, a caller who waits, an event that is being written, an effect.
  */
 export const restUntilNeeded = (cell: Cell): void => {
   const after = cell.definition.passivateAfterMillis
   if (after === undefined) return
   const idle = (cell.idle ??= { since: 0, timer: undefined })
-  idle.since = cell.now()
+  idle.since = cell.monotonicNow()
   if (idle.timer !== undefined || !isIdle(cell)) return
   const watch: Effect.Effect<void> = Effect.suspend(() => {
-    const left = idle.since + after - cell.now()
+    const left = idle.since + after - cell.monotonicNow()
     if (left > 0) return Effect.andThen(Effect.sleep(left), watch)
     idle.timer = undefined
     // In one step with the look at the cell: a fiber may yield between any two effects.

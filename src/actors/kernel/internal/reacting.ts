@@ -12,6 +12,7 @@ import { Stopped } from "../ActorError.ts"
 import { Epochs } from "../Epochs.ts"
 import type { Cell, EpochScope } from "./cell.ts"
 import type { AnyEffect } from "./definition.ts"
+import { rest } from "./halting.ts"
 import { makeSelf } from "./handles.ts"
 import { isOnly } from "./logging.ts"
 import { forkNoted } from "./occupying.ts"
@@ -30,7 +31,13 @@ const scopeFor = (cell: Cell, state: unknown): EpochScope => {
     generation: cell.generation
   }
   const self = makeSelf(cell, from)
-  const next: EpochScope = { ...from, scope: Scope.makeUnsafe(), before: undefined, self }
+  const next: EpochScope = {
+    ...from,
+    scope: Scope.makeUnsafe(),
+    before: undefined,
+    self,
+    running: 0
+  }
   // First, so that an end which comes from a finalizer of the old epoch waits for all of them.
   cell.scope = next
   if (current !== undefined) {
@@ -77,8 +84,13 @@ const run = (
     settle(cell, scope, exit)
     return
   }
+  scope.running++
   Fiber.runIn(fiber, scope.scope)
-  fiber.addObserver((exit) => settle(cell, scope, exit))
+  fiber.addObserver((exit) => {
+    scope.running--
+    settle(cell, scope, exit)
+    if (scope.running === 0 && cell.scope === scope) rest(cell)
+  })
 }
 
 /**
