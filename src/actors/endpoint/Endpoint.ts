@@ -244,17 +244,7 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
         )
     },
     reconcile: (state, _, about) => deciding.recover(rules, state, about),
-    writtenBehind: [
-      "Began",
-      "GidRefused",
-      "Crossed",
-      "Made",
-      "PeerKnown",
-      "CallReturned",
-      "Connected",
-      "BecameReady",
-      "Ended"
-    ],
+    writtenBehind: ["Began", "GidRefused", "Crossed", "Made", "PeerKnown", "CallReturned", "Ended"],
     // A life is some ten events; what is kept of old ones is in the state.
     snapshot: { state: State, every: 64, deleteEvents: true }
   })

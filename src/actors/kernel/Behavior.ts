@@ -228,8 +228,10 @@ export interface Spec<
    */
   readonly history?: Durability
   /**
-   * Events that only record and promise nothing to anyone: they are stored in order, but no
-   * reply waits for them.
+   * Events that only record and promise nothing to anyone. They are stored in order, but no reply
+   * waits for them, and later decisions build on them at once. All else waits as for any event:
+   * `react`, watchers, `state`, and callers who wait for a later decision. If their append fails,
+   * a reply has told of what never was.
    */
   readonly writtenBehind?: ReadonlyArray<Events["Type"]["_tag"]>
   /**
@@ -251,8 +253,8 @@ export interface Spec<
   readonly upcasts?: ReadonlyArray<Upcast>
   readonly snapshot?: SnapshotPolicy<NoInfer<State>, Events["Type"]>
   /**
-   * Forgets the state after this long without work; the next message recovers it. Work is a message,
-   * an append, a caller who waits, and each effect of `react` and `start` until it returns: one that
+   * Forgets the state after this long without work; the next message recovers it. Work is a
+   * message, an append, a caller who waits, and each effect of `react` and `start` until it returns: one that
    * runs for ever keeps the actor awake. What an effect leaves behind in its Scope, a resource or a
    * fiber forked there, does not; it is released. Counted on the monotonic clock.
    */

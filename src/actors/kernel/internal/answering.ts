@@ -31,6 +31,7 @@ export const stopWaiting = ({ waiting }: Cell, envelope: Envelope): void => {
 /** Answers all callers who wait under one key. */
 export class Settling implements Outcome {
   readonly #settlement: Settlement
+  readonly isReply = false
 
   constructor(settlement: Settlement) {
     this.#settlement = settlement

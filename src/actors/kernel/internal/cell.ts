@@ -91,6 +91,8 @@ export interface Origin {
 export interface Outcome {
   readonly happen: (cell: Cell) => void
   readonly refuse: (exit: Exit.Exit<never, unknown>) => void
+  /** A reply, which does not wait for events that are written behind. */
+  readonly isReply: boolean
 }
 
 const done = Exit.void
@@ -128,6 +130,10 @@ export class Envelope implements Outcome {
     if (this.exit !== undefined) return
     this.exit = exit
     this.resume?.(exit)
+  }
+
+  get isReply(): boolean {
+    return this.pending === undefined
   }
 
   happen(cell: Cell): void {
@@ -189,6 +195,8 @@ export interface Append {
   readonly state: unknown
   /** One of the events calls for a snapshot. */
   readonly snapshot: boolean
+  /** Batches that did not wait for it: their callers have their replies, the rest comes later. */
+  readonly behind: Array<Held>
 }
 
 /** How long an actor has had nothing to do; made when that is first asked. */
@@ -220,7 +228,7 @@ export class Cell {
 
   phase: Phase = "halted"
   generation = 0
-  /** The state that callers may know of, or `forgotten`. */
+  /** The newest stored state, which others may know of, or `forgotten`. */
   state: unknown
   claim: Claim | undefined = undefined
   /** The sequence number of the last event decided. */
@@ -305,6 +313,15 @@ export const transition = (cell: Cell, to: Phase): void => {
   }
   cell.phase = to
 }
+
+/** The state after all that is decided, stored or not. It belongs to the kernel alone. */
+export const decidedState = (cell: Cell): unknown => (cell.unwritten ?? cell.append ?? cell).state
+
+/** Batches whose events are written behind and not stored yet, in order. */
+export const unstored = ({ append, unwritten }: Cell): ReadonlyArray<Held> => [
+  ...(append?.behind ?? []),
+  ...(unwritten?.behind ?? [])
+]
 
 /** Whether a caller of `halt` waits for the generation's end. */
 export const isPausing = ({ halts }: Cell): boolean => halts !== undefined && halts.size > 0

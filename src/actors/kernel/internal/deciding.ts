@@ -13,7 +13,16 @@ import * as Decision from "../Decision.ts"
 import { dropUnsafe, Epochs } from "../Epochs.ts"
 import { refusedMessages } from "../Metrics.ts"
 import { Settling, stoppedBy } from "./answering.ts"
-import { beginning, type Cell, type Envelope, type Held, nothing, type Outcome } from "./cell.ts"
+import {
+  beginning,
+  type Cell,
+  decidedState,
+  Envelope,
+  type Held,
+  nothing,
+  type Outcome,
+  unstored
+} from "./cell.ts"
 import type { AnyDecision } from "./definition.ts"
 import { describe, report } from "./logging.ts"
 import { countDropped } from "./sending.ts"
@@ -84,7 +93,7 @@ class About implements Circumstances {
 
 /** Takes messages from the mailbox until the batch is full or one of them ends it. */
 export const decideBatch = (cell: Cell): Batch => {
-  const batch = new Batch(cell.state)
+  const batch = new Batch(decidedState(cell))
   const about = new About(cell)
   const messages = cell.mailbox
   const limit = Math.min(messages.length, cell.definition.limits.batch)
@@ -231,8 +240,13 @@ const tallyOf = (cell: Cell, batch: Batch): Tally => {
   if (batch.tally !== undefined) return batch.tally
   const tally = new Tally(cell.waiting)
   batch.tally = tally
-  for (const outcome of batch.outcomes) {
-    if (outcome instanceof Settling) tally.settle(outcome.key)
+  for (const { outcomes } of [...unstored(cell), batch]) {
+    for (const outcome of outcomes) {
+      if (outcome instanceof Settling) tally.settle(outcome.key)
+      else if (outcome instanceof Envelope && outcome.pending !== undefined && !outcome.gone) {
+        tally.add(outcome.pending)
+      }
+    }
   }
   return tally
 }

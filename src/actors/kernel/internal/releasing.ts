@@ -17,7 +17,8 @@ import {
   type EpochScope,
   forgotten,
   isPausing,
-  transition
+  transition,
+  unstored
 } from "./cell.ts"
 import { explain, hasError, report } from "./logging.ts"
 import { occupy } from "./occupying.ts"
@@ -117,10 +118,12 @@ export const end = (cell: Cell, ending: Ending): void => {
   transition(cell, "ending")
   cell.closing = true
   cell.end = ending
+  const lost = unstored(cell)
   cell.append = undefined
   cell.unwritten = undefined
   cell.idle?.timer?.interruptUnsafe()
   cell.held = undefined
+  for (const batch of lost) refuse(cell, batch, ending)
   if (held !== undefined) refuse(cell, held, ending)
   abandonAll(cell, ending)
   const close = closeGeneration(cell)

@@ -1,13 +1,22 @@
 /**
  * A turn: messages are decided in batches, each batch is written with one append, and only then
- * is anything of it visible: first its effects start, then watchers hear of it, then the callers.
+ * is anything of it visible: first watchers hear of it, then its effects start, then callers hear.
+ * Callers of a batch whose events are all written behind are answered before that.
  *
  * Whatever throws on the way is a crash of this actor, and every caller of the batch is answered.
  */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import { abandonAll, refuse } from "./answering.ts"
-import { type Cell, isPausing, transition } from "./cell.ts"
+import {
+  type Append,
+  type Cell,
+  type Held,
+  isPausing,
+  type Outcome,
+  transition,
+  unstored
+} from "./cell.ts"
 import { type Batch, decideBatch } from "./deciding.ts"
 import { rest, stopped } from "./halting.ts"
 import { describe } from "./logging.ts"
@@ -15,7 +24,7 @@ import { begin, react } from "./reacting.ts"
 import { crash, end, endFailed, fail, isFenced } from "./releasing.ts"
 import { scheduleTurn } from "./sending.ts"
 import { eventOf } from "./tracing.ts"
-import { enqueue, flush, type Written } from "./writing.ts"
+import { enqueue, flush, type Follow, type Written } from "./writing.ts"
 
 /** Batches that a turn takes before it lets others run: see `Limits.batch` for their size. */
 const BATCHES_PER_TURN = 16
@@ -38,7 +47,7 @@ const work = (cell: Cell, stored: Batch | undefined): void => {
         return scheduleTurn(cell)
       }
       batch = decideBatch(cell)
-      if (!write(cell, batch) || !complete(cell, batch)) return
+      if (!write(cell, batch)) return
     }
     transition(cell, "ready")
   } catch (defect) {
@@ -51,22 +60,22 @@ const work = (cell: Cell, stored: Batch | undefined): void => {
   rest(cell)
 }
 
-/** Writes a batch. True if the turn may go on with it at once. */
+/** Writes a batch, and completes it as far as that is possible. True if the turn may go on. */
 const write = (cell: Cell, batch: Batch): boolean => {
   if (cell.phase !== "turning") return endedWithin(cell, batch)
   if (batch.records.length > 0) enqueue(cell, batch)
-  if (cell.unwritten === undefined && cell.append === undefined) return true
-  const written = flush(cell, writtenLater)
+  if (cell.unwritten === undefined && cell.append === undefined) return complete(cell, batch)
+  const written = flush(cell, follow)
   if (cell.phase !== "turning") return endedWithin(cell, batch)
   if (written === undefined) {
     const backlog = cell.unwritten?.events.length ?? 0
     const wait = mustWait(batch) || backlog > cell.definition.limits.unwritten
-    if (!wait || cell.defects.replyEarly) return true
+    if (!wait || cell.defects.replyEarly) return leaveBehind(cell, batch)
     transition(cell, "waiting")
     cell.held = batch
     return false
   }
-  if (Exit.isSuccess(written)) return true
+  if (Exit.isSuccess(written)) return complete(cell, batch)
   notWritten(cell, batch, written.cause)
   return false
 }
@@ -76,6 +85,25 @@ const write = (cell: Cell, batch: Batch): boolean => {
  * An answer that only reads may wait too: it could tell of such an event.
  */
 const mustWait = ({ next, promises }: Batch): boolean => promises || next !== "continue"
+
+/** Gives the replies of a batch before it is stored. All else of it waits, also for those before. */
+const leaveBehind = (cell: Cell, batch: Batch): boolean => {
+  const replies = batch.outcomes.filter(({ isReply }) => isReply)
+  batch.outcomes = batch.outcomes.filter(({ isReply }) => !isReply)
+  if (batch.records.length + batch.outcomes.length > 0) {
+    ;(cell.unwritten ?? cell.append)?.behind.push(batch)
+  }
+  answer(cell, replies)
+  return settled(cell, batch)
+}
+
+const writtenBehind = (cell: Cell, { behind }: Append): void => {
+  for (const held of behind) {
+    const batch = held as Batch
+    if (batch.records.length > 0) show(cell, batch)
+    answer(cell, batch.outcomes)
+  }
+}
 
 const writtenLater = (cell: Cell, written: Written): void => {
   // What is held is always the batch that `write` left here.
@@ -88,24 +116,31 @@ const writtenLater = (cell: Cell, written: Written): void => {
     work(cell, batch)
   } else {
     // The generation crashed meanwhile: the events are stored, but their effects have no Scope.
-    publish(cell, batch)
+    show(cell, batch)
+    answer(cell, batch.outcomes)
     if (batch.next === "end") end(cell, stopped)
     leave(cell)
     rest(cell)
   }
 }
 
+const follow: Follow = { stored: writtenBehind, done: writtenLater }
+
 /** It is unknown whether the events are stored, so nothing is built on them. */
 const notWritten = (cell: Cell, batch: Batch | undefined, cause: Cause.Cause<unknown>): void => {
+  const behind = unstored(cell)
+  cell.append = undefined
+  cell.unwritten = undefined
   if (isFenced(cause)) endFailed(cell, cause)
   else if (cell.phase !== "crashed") fail(cell, cause)
+  for (const lost of behind) refuseFor(cell, lost, "journal", cause)
   if (batch !== undefined) refuseFor(cell, batch, "journal", cause)
   rest(cell)
 }
 
 const refuseFor = (
   cell: Cell,
-  batch: Batch,
+  batch: Held,
   reason: "journal" | "crashed",
   cause: Cause.Cause<unknown>
 ): void => refuse(cell, batch, { reason, detail: describe(cause) })
@@ -124,10 +159,14 @@ const leave = (cell: Cell): false => {
 
 /** The batch took place: its effects start and its callers hear of it. True to go on. */
 const complete = (cell: Cell, batch: Batch): boolean => {
-  cell.state = batch.state
-  if (batch.steps.length > 0 && cell.definition.observed) startEffects(cell, batch)
-  publish(cell, batch)
+  show(cell, batch)
+  answer(cell, batch.outcomes)
   if (batch.next === "begin" && batch.failure === undefined) start(cell, batch)
+  return settled(cell, batch)
+}
+
+/** What becomes of the actor after a batch. True to go on. */
+const settled = (cell: Cell, batch: Batch): boolean => {
   if (cell.phase !== "turning") {
     if (batch.next === "end") end(cell, stopped)
     return leave(cell)
@@ -144,15 +183,18 @@ const complete = (cell: Cell, batch: Batch): boolean => {
   return false
 }
 
+/** Whether effects can start: a crash takes their Scope away. */
+const isLive = ({ failure, phase }: Cell): boolean =>
+  failure === undefined && (phase === "turning" || phase === "ready" || phase === "waiting")
+
 /** Starts the effects of a batch, up to the first one that fails. */
 const startEffects = (cell: Cell, { steps }: Batch): void => {
   try {
-    for (let index = 0; index < steps.length; index += 2) {
+    for (let index = 0; index < steps.length && isLive(cell); index += 2) {
       react(cell, steps[index], steps[index + 1])
-      if (cell.failure !== undefined || cell.phase !== "turning") return
     }
   } catch (defect) {
-    cell.failure ??= Cause.die(defect)
+    crash(cell, Cause.die(defect))
   }
 }
 
@@ -166,19 +208,27 @@ const start = (cell: Cell, { recovery }: Batch): void => {
   }
 }
 
-/** Shows a stored batch to watchers and callers. One that throws does not keep it from others. */
-const publish = (cell: Cell, { outcomes, state, steps }: Batch): void => {
+/** Shows a stored batch to watchers, and starts its effects. */
+const show = (cell: Cell, batch: Batch): void => {
+  const { state, steps } = batch
   cell.state = state
+  if (steps.length === 0) return
+  // Before the effects: one that begins to watch sees the state after the batch, and nothing of it.
   if (cell.watchers !== undefined) {
     for (let index = 0; index < steps.length; index += 2) {
       for (const watcher of cell.watchers) watcher(eventOf(steps[index]), steps[index + 1])
     }
   }
+  if (cell.definition.observed) startEffects(cell, batch)
+}
+
+/** Tells callers of a batch. One that throws does not keep it from others. */
+const answer = (cell: Cell, outcomes: ReadonlyArray<Outcome>): void => {
   for (let index = 0; index < outcomes.length; index++) {
     try {
       outcomes[index]?.happen(cell)
     } catch (defect) {
-      cell.failure ??= Cause.die(defect)
+      crash(cell, Cause.die(defect))
     }
   }
 }

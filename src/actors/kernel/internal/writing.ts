@@ -9,6 +9,14 @@ import { snapshotIfDue } from "./snapshots.ts"
 
 export type Written = Exit.Exit<void, unknown>
 
+/** What follows an append. */
+export interface Follow {
+  /** Called with each append that is stored and that batches did not wait for. */
+  readonly stored: (cell: Cell, append: Append) => void
+  /** Called when nothing waits for the journal any more, or when an append has failed. */
+  readonly done: (cell: Cell, written: Written) => void
+}
+
 /** Adds decided events to those that wait for the journal. */
 export const enqueue = (
   cell: Cell,
@@ -26,18 +34,13 @@ export const enqueue = (
     events: before === undefined ? records : before.events.concat(records),
     seq: cell.seq,
     state,
-    snapshot: snapshot || before?.snapshot === true
+    snapshot: snapshot || before?.snapshot === true,
+    behind: before?.behind ?? []
   }
 }
 
-/**
- * Appends all that waits. Returns the outcome if it is known at once; otherwise `later` is
- * called with it when nothing waits any more, or when an append has failed.
- */
-export const flush = (
-  cell: Cell,
-  later: (cell: Cell, written: Written) => void
-): Written | undefined => {
+/** Appends all that waits. Returns the outcome if it is known at once; `follow` hears it later. */
+export const flush = (cell: Cell, follow: Follow): Written | undefined => {
   if (cell.append !== undefined) return undefined
   const append = cell.unwritten
   if (append === undefined) return Exit.void
@@ -51,8 +54,8 @@ export const flush = (
   const settled = (written: Written) => {
     // The actor has ended meanwhile: a generation that another one follows awaits its appends.
     if (cell.append !== append) return
-    known = settle(cell, append, written)
-    if (returned) goOn(cell, known, later)
+    known = settle(cell, append, written, follow)
+    if (returned) goOn(cell, known, follow)
   }
   try {
     run(
@@ -67,22 +70,18 @@ export const flush = (
   return known
 }
 
-const settle = (cell: Cell, append: Append, written: Written): Written => {
-  cell.append = undefined
-  if (Exit.isFailure(written) && !cell.defects.resumeAfterFailedAppend) {
-    cell.unwritten = undefined
-    return written
-  }
+const settle = (cell: Cell, append: Append, written: Written, { stored }: Follow): Written => {
+  if (Exit.isFailure(written) && !cell.defects.resumeAfterFailedAppend) return written
   cell.stored = append.seq
   snapshotIfDue(cell, append)
+  // Still under way meanwhile: what the effects of this one bring about is written after it.
+  if (append.behind.length > 0) stored(cell, append)
+  cell.append = undefined
   return Exit.void
 }
 
-const goOn = (
-  cell: Cell,
-  written: Written,
-  later: (cell: Cell, written: Written) => void
-): void => {
-  const last = cell.unwritten === undefined ? written : flush(cell, later)
-  if (last !== undefined) later(cell, last)
+const goOn = (cell: Cell, written: Written, follow: Follow): void => {
+  const goesOn = Exit.isSuccess(written) && cell.unwritten !== undefined
+  const last = goesOn ? flush(cell, follow) : written
+  if (last !== undefined) follow.done(cell, last)
 }
