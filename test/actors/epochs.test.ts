@@ -187,3 +187,65 @@ describe("an epoch", () => {
     })
   )
 })
+
+/** Its signal comes when the test lets it, whatever has become of the epoch that it is from. */
+const lingering = (send: Array<Effect.Effect<void, unknown>>) =>
+  Behavior.make("Lingering", {
+    commands: [Rpc.make("Move", { payload: { to: Schema.Array(Schema.UndefinedOr(Epoch)) } })],
+    signals: Behavior.signals<{ readonly _tag: "Late" }>(),
+    events: Schema.Union([
+      Schema.TaggedStruct("Moved", { to: Schema.UndefinedOr(Epoch) }),
+      Schema.TaggedStruct("Came", {})
+    ]),
+    initial: { epoch: undefined as Epoch | undefined, came: 0 },
+    history: "none",
+    epoch: (state) => state.epoch,
+    decide: {
+      Move: (_, { to }) =>
+        Decision.persist(...to.map((epoch) => ({ _tag: "Moved" as const, to: epoch }))),
+      Late: () => Decision.persist({ _tag: "Came" as const })
+    },
+    evolve: {
+      Moved: (state, { to }) => ({ ...state, epoch: to }),
+      Came: (state) => ({ ...state, came: state.came + 1 })
+    },
+    react: {
+      Moved: (_, self) => Effect.sync(() => send.push(self.signal.Late()))
+    }
+  })
+
+describe("a signal from an epoch of the actor itself", () => {
+  const first = Epoch.make("00000001.1")
+
+  it.effect("B5: counts while that epoch lasts", () =>
+    Effect.gen(function* () {
+      const send: Array<Effect.Effect<void, unknown>> = []
+      const actor = yield* Actor.spawn(lingering(send), "a")
+      yield* actor.ask.Move({ to: [undefined] })
+      yield* actor.ask.Move({ to: [undefined] })
+      yield* Effect.orDie(send[0]!)
+      yield* actor.ask.Move({ to: [] })
+      assert.strictEqual((yield* actor.state).came, 1)
+    })
+  )
+
+  for (const [when, moves] of [
+    ["before it", [[first], [undefined]]],
+    ["in the same decision", [[first, undefined]]]
+  ] as const) {
+    it.effect(`B5: is dropped when another epoch came ${when}, and its like follows`, () =>
+      Effect.gen(function* () {
+        const send: Array<Effect.Effect<void, unknown>> = []
+        const actor = yield* Actor.spawn(lingering(send), "a")
+        yield* actor.ask.Move({ to: [undefined] })
+        for (const to of moves) yield* actor.tell.Move({ to })
+        yield* Effect.orDie(send[0]!)
+        yield* actor.ask.Move({ to: [] })
+        assert.strictEqual((yield* actor.state).came, 0)
+        yield* Effect.orDie(send.at(-1)!)
+        yield* actor.ask.Move({ to: [] })
+        assert.strictEqual((yield* actor.state).came, 1)
+      })
+    )
+  }
+})

@@ -175,6 +175,8 @@ export interface EpochScope extends Origin {
 /** What callers hear once the journal has the events that it depends on. */
 export interface Held {
   readonly outcomes: ReadonlyArray<Outcome>
+  /** Each event and the state after it, in turns; empty where they are not looked at. */
+  readonly steps: ReadonlyArray<unknown>
 }
 
 /** The sequence numbers of snapshots. */

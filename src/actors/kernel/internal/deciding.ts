@@ -20,6 +20,7 @@ import {
   Envelope,
   type Held,
   nothing,
+  type Origin,
   type Outcome,
   unstored
 } from "./cell.ts"
@@ -34,7 +35,6 @@ const none: ReadonlyArray<never> = []
 /** What has been decided and is not written yet. */
 export class Batch implements Held {
   state: unknown
-  /** Each event and the state after it, in turns; empty where they are not looked at. */
   steps: ReadonlyArray<unknown> = none
   records: ReadonlyArray<NewEvent> = none
   outcomes: ReadonlyArray<Outcome> = none
@@ -117,7 +117,7 @@ const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: Circumst
   const stepCount = steps.length
   const recordCount = records.length
   try {
-    if (envelope.from !== undefined && isStale(cell, state, envelope)) return
+    if (envelope.from !== undefined && isStale(cell, batch, envelope)) return
     const decision = decide(cell, batch, envelope, about)
     if (decision.next === "stash") putAside(cell, batch, envelope)
     else if (mayWait(cell, batch, envelope, decision)) {
@@ -268,12 +268,23 @@ const putAside = (cell: Cell, batch: Batch, envelope: Envelope): void => {
 }
 
 /** A signal counts only in the generation and the epoch in which its effect was started. */
-const isStale = (cell: Cell, state: unknown, envelope: Envelope): boolean => {
+const isStale = (cell: Cell, batch: Batch, envelope: Envelope): boolean => {
   const { from } = envelope
   if (from === undefined || cell.defects.skipFence) return false
-  const epoch = cell.definition.epoch?.(state)
-  const current = epoch === undefined ? from.own : from.epoch === epoch
+  const epoch = cell.definition.epoch?.(batch.state)
+  const current = epoch === undefined ? isStillOwn(cell, batch, from) : from.epoch === epoch
   if (current && from.generation === cell.generation) return false
   dropUnsafe(cell.context, { owner: cell.address, what: envelope.handler.tag, epoch: from.epoch })
   return true
+}
+
+/** Whether the actor's own epoch of a signal lasts: with another one in between, it is over. */
+const isStillOwn = (cell: Cell, batch: Batch, from: Origin): boolean => {
+  const { epoch } = cell.definition
+  if (epoch === undefined || !from.own) return from.own
+  if (cell.scope?.epoch !== from.epoch) return false
+  // Its Scope stays open until these are shown.
+  return [...unstored(cell), batch].every(({ steps }) =>
+    steps.every((step, index) => index % 2 === 0 || epoch(step) === undefined)
+  )
 }
