@@ -91,9 +91,17 @@ export interface Actor<State, Commands extends Rpc.Any, Event> {
    * and the actor stays passive; a journal that cannot be read is a defect here.
    */
   readonly state: Effect.Effect<State>
-  /** The state now, and after each event from now on. It ends with the actor. */
+  /**
+   * The state now, and after each event from now on. A recovery that finds another state than was
+   * shown shows that one: with the events of an append that failed and is stored all the same, or
+   * the initial one without a history. It ends with the actor.
+   */
   readonly states: Stream.Stream<State>
-  /** Each event from now on, once it is stored. It ends with the actor. */
+  /**
+   * Each event from now on, once its append has succeeded. One whose append failed is not among
+   * them, even if a recovery finds it in the journal: `states` shows its effect, and the journal has
+   * it. It ends with the actor.
+   */
   readonly events: Stream.Stream<Event>
   /** Takes no more messages, works on those it has, releases everything, and returns. */
   readonly stop: Effect.Effect<Stopped>
@@ -178,6 +186,8 @@ const watch = <A>(
     Effect.fnUntraced(function* (queue) {
       let seen = false
       const watcher: Watcher = (event, state) => {
+        // A recovered state is not an event.
+        if (event === undefined && !current) return
         seen = true
         Queue.offerUnsafe(queue, pick(event, state))
       }

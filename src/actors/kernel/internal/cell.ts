@@ -216,6 +216,7 @@ export interface Ending {
 /** Stands for the state of an actor that became passive. */
 export const forgotten = Symbol("forgotten")
 
+/** Hears of each stored event; of no event when a recovery found another state than was shown. */
 export type Watcher = (event: Tagged | undefined, state: unknown) => void
 
 export class Cell {

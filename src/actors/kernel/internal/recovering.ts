@@ -87,6 +87,8 @@ const recovered = (cell: Cell, exit: Exit.Exit<Beginning, RecoveryError>): void 
 
 const begin = (cell: Cell, { claim, recovery, state }: Beginning): void => {
   const { last, replayed, snapshot, unreadableSnapshots, upcasted } = recovery
+  // As after an append that failed and is stored all the same, or after a crash without a history.
+  const isOther = cell.definition.durable ? last !== cell.stored : state !== cell.state
   cell.claim = claim
   cell.state = state
   cell.seq = last
@@ -96,6 +98,7 @@ const begin = (cell: Cell, { claim, recovery, state }: Beginning): void => {
   // What was passed over is replaced, so that the next recovery is short again.
   const isReplacing = unreadableSnapshots.length > 0 && replayed > 0
   if (replayed > long || upcasted > 0 || isReplacing) takeSnapshot(cell, { seq: last, state })
+  if (isOther) for (const watcher of cell.watchers ?? []) watcher(undefined, state)
   const first = new Envelope(beginning, recovery, undefined, false)
   // Stashed messages are decided again: the state that stashed them may be gone.
   cell.mailbox = [first, ...cell.stash, ...cell.mailbox]
