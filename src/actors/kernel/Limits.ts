@@ -17,10 +17,14 @@ export interface Limits {
   readonly mailbox: number
   /**
    * What happens to a `tell` that finds the mailbox full: it fails with `MailboxFull`, or it is
-   * dropped and counted. An `ask` always fails. Default `"fail"`.
+   * dropped and counted. An `ask` always fails, and so does a signal: it is the actor's own, and
+   * maybe the only result of an effect. Default `"fail"`.
    */
   readonly overflow: "fail" | "drop"
-  /** Messages that may be put aside. Default 1024: a stash is for the length of a handshake. */
+  /**
+   * Messages that may be put aside. Default 1024: a stash is for the length of a handshake. A signal
+   * that finds no room there crashes the actor, since no one else hears of its loss.
+   */
   readonly stash: number
   /**
    * Callers that may wait for an answer that a later decision gives. Default 4096, as many as may

@@ -264,7 +264,8 @@ const putAside = (cell: Cell, batch: Batch, envelope: Envelope): void => {
   else if (envelope.asked) {
     const full = new MailboxFull({ actor: cell.address, queue: "stash", limit })
     draft(batch, envelope, Exit.fail(full))
-  } else countDropped(cell)
+  } else if (envelope.from === undefined) countDropped(cell)
+  else throw new Error(`a stash of ${limit} has no room for the signal ${envelope.handler.tag}`)
 }
 
 /** A signal counts only in the generation and the epoch in which its effect was started. */

@@ -24,7 +24,9 @@ export const send = (cell: Cell, envelope: Envelope, now: boolean): Sent => {
   if (cell.closing) return "stopped"
   const { limits } = cell.definition
   if (cell.mailbox.length >= limits.mailbox) {
-    if (limits.overflow === "fail" || envelope.asked) return "full"
+    // A signal may be the only result of an effect, so its loss must not go unheard.
+    const isSignal = envelope.from !== undefined
+    if (limits.overflow === "fail" || envelope.asked || isSignal) return "full"
     countDropped(cell)
     return "dropped"
   }
