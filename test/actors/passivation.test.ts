@@ -8,6 +8,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { type Actor, makeCell, reference, spawn } from "../../src/actors/kernel/Actor.ts"
@@ -15,7 +16,9 @@ import * as Behavior from "../../src/actors/kernel/Behavior.ts"
 import { halt } from "../../src/actors/kernel/internal/halting.ts"
 import { lifeWith } from "../../src/actors/kernel/internal/life.ts"
 import { recover } from "../../src/actors/kernel/internal/recovering.ts"
-import { decide, evolve, spec, type State } from "./counter.ts"
+import { Journal } from "../../src/actors/kernel/Journal.ts"
+import { decide, evolve, spec, State } from "./counter.ts"
+import { makeMemory } from "../../src/actors/kernel/internal/memoryJournal.ts"
 import { fork, journals, settle } from "./journals.ts"
 
 const sleepy = (log: Array<string>) =>
@@ -175,3 +178,37 @@ describe.each(journals)("an actor whose effects run on %s", (_, journal) => {
     }).pipe(Effect.provide(journal))
   )
 })
+
+it.effect("B10: a read of a passive state goes on when the actor prunes what it was reading", () =>
+  Effect.gen(function* () {
+    const store = makeMemory()
+    const latch = Latch.makeUnsafe(false)
+    let isSlow = false
+    const journal: typeof store = {
+      ...store,
+      loadSnapshot: (actor, atMost) =>
+        Effect.tap(store.loadSnapshot(actor, atMost), () => (isSlow ? latch.await : Effect.void))
+    }
+    const Pruning = Behavior.make("Counter", {
+      ...spec,
+      decide,
+      evolve,
+      passivateAfter: "1 minute",
+      snapshot: { state: State, every: 2, keep: 1, deleteEvents: true }
+    })
+    const counter = yield* Effect.provideService(spawn(Pruning, "a"), Journal, journal)
+    yield* counter.ask.AddTwice({ n: 1 })
+    yield* settle
+    yield* minutes(1)
+    // Held up between the snapshot and the events after it.
+    isSlow = true
+    const reading = yield* fork(counter.state)
+    yield* settle
+    isSlow = false
+    yield* counter.ask.AddTwice({ n: 1 })
+    yield* counter.ask.Add({ n: 1 })
+    yield* settle
+    latch.openUnsafe()
+    assert.strictEqual((yield* Fiber.join(reading)).sum, 5)
+  })
+)

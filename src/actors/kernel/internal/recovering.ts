@@ -110,13 +110,16 @@ const begin = (cell: Cell, { claim, recovery, state }: Beginning): void => {
 /** The newest durable state of an actor that has forgotten it. It stays passive. */
 export const newestState = (cell: Cell): Effect.Effect<unknown, RecoveryError> =>
   Effect.suspend(() => {
-    const { definition, journal, state } = cell
+    const { definition, generation, journal, state } = cell
     if (state !== forgotten) return Effect.succeed(state)
     if (journal === undefined) return Effect.succeed(definition.initial)
     const read = Effect.map(replayFrom(cell, journal), (replay) =>
       cell.state === forgotten ? replay.state : cell.state
     )
-    return permitsOf(cell, journal).withPermit(read)
+    // One that was woken meanwhile may have deleted the events that this was about to read.
+    return Effect.catch(permitsOf(cell, journal).withPermit(read), (error) =>
+      cell.generation === generation ? Effect.fail(error) : newestState(cell)
+    )
   })
 
 const withoutHistory = ({ definition, generation }: Cell): Beginning => ({
