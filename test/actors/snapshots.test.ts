@@ -14,6 +14,7 @@ import * as Behavior from "../../src/actors/kernel/Behavior.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { CorruptRecord } from "../../src/schema/JournalRecord.ts"
 import { decide, evolve, react, spec, State } from "./counter.ts"
+import { settle } from "./journals.ts"
 
 const actor = "Counter/a"
 
@@ -340,4 +341,31 @@ it.effect("J4: a behavior without snapshots says that deleted events need one", 
     assert.deepInclude({ ...error }, { _tag: "CorruptRecord", kind: "event", seq: 1 })
     assert.include(error.message, "the history goes on with 9, and no snapshot stands for")
   }).pipe(Effect.scoped, Effect.provide(damagedAt()))
+)
+
+it.effect("B13: as many snapshots are kept after a restart as before", () =>
+  Effect.gen(function* () {
+    const journal = yield* Journal
+    const policy = { state: State, every: 1, keep: 3, deleteEvents: true }
+    const { behavior } = counterWith(policy)
+    for (let life = 0; life < 2; life++) {
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const counter = yield* Actor.spawn(behavior, "a")
+          for (let n = 0; n < (life === 0 ? 5 : 1); n++) {
+            yield* counter.ask.Add({ n: 1 })
+            yield* settle
+          }
+        })
+      )
+    }
+    const found: Array<number> = []
+    for (let atMost = 6; atMost > 0; atMost--) {
+      const snapshot = yield* journal.loadSnapshot(actor, atMost)
+      if (Option.isNone(snapshot)) break
+      atMost = snapshot.value.seq
+      found.push(atMost)
+    }
+    assert.deepStrictEqual(found, [6, 5, 4])
+  }).pipe(Effect.provide(Journal.layerMemory))
 )

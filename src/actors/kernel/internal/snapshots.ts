@@ -1,6 +1,8 @@
 /** Stores the state beside its events, and deletes what older snapshots made unnecessary. */
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import type { Store } from "../Journal.ts"
 import { snapshotFailures } from "../Metrics.ts"
 import type { Append, Cell } from "./cell.ts"
 import { report } from "./logging.ts"
@@ -35,12 +37,15 @@ export const takeSnapshot = (
     const body = codec.encode(state)
     return journal.saveSnapshot(claim, { actor, seq, version: codec.version, body, at: cell.now() })
   })
-  const prune = Effect.suspend(() => {
-    if (cell.generation !== generation) return Effect.void
-    const all = [...cell.saved.stored, seq].toSorted((one, other) => one - other)
-    cell.saved = { tried: cell.saved.tried, stored: all.slice(-keep) }
-    const oldest = cell.saved.stored[0] ?? seq
-    return journal.prune(claim, { snapshotsBefore: oldest, eventsTo: deleteEvents ? oldest : 0 })
+  const prune = Effect.gen(function* () {
+    // A recovery knows the newest one only.
+    const older = yield* olderThan(journal, actor, cell.saved.stored, seq, keep)
+    if (cell.generation !== generation) return
+    const known = new Set([...older, ...cell.saved.stored, seq])
+    const kept = [...known].toSorted((one, other) => one - other).slice(-keep)
+    cell.saved = { tried: cell.saved.tried, stored: kept }
+    const oldest = kept[0] ?? seq
+    yield* journal.prune(claim, { snapshotsBefore: oldest, eventsTo: deleteEvents ? oldest : 0 })
   })
   cell.fork(
     Effect.andThen(save, prune).pipe(
@@ -53,3 +58,27 @@ export const takeSnapshot = (
     )
   )
 }
+
+/** The stored snapshots before the known ones, as far as they are to be kept. */
+const olderThan = Effect.fnUntraced(function* (
+  journal: Store,
+  actor: string,
+  known: ReadonlyArray<number>,
+  seq: number,
+  keep: number
+) {
+  const older: Array<number> = []
+  let oldest = known[0] ?? seq
+  while (known.length + older.length + 1 < keep) {
+    // One that is damaged is not worth keeping, nor are those before it.
+    const found = yield* Effect.catchTag(
+      journal.loadSnapshot(actor, oldest - 1),
+      "CorruptRecord",
+      () => Effect.succeedNone
+    )
+    if (Option.isNone(found) || found.value.seq >= oldest) break
+    oldest = found.value.seq
+    older.push(oldest)
+  }
+  return older
+})
