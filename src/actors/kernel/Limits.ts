@@ -1,5 +1,6 @@
 /**
- * The bounds of one actor. Nothing in it grows without one of these.
+ * The bounds of one actor. Nothing in it grows without one of these. Each is a whole number of at
+ * least 1, or `Infinity`; `Behavior.make` throws at any other.
  *
  * @since 0.1.0
  */
@@ -64,7 +65,8 @@ export const defaults: Limits = {
 
 /**
  * Recoveries that may read one journal at the same time. Default 50: enough to keep a disk busy,
- * few enough that thousands of actors that start together do not hold all their histories.
+ * few enough that thousands of actors that start together do not hold all their histories. At
+ * least 1; at another value, a recovery is a defect.
  *
  * @category references
  * @since 0.1.0

@@ -77,7 +77,11 @@ const mapValues = <A, B>(
   record: Readonly<Record<string, A>>,
   map: (value: A, key: string) => B
 ): Record<string, B> =>
-  Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value, key)]))
+  plain(Object.entries(record).map(([key, value]) => [key, map(value, key)] as const))
+
+/** A record without a prototype, where an event may be named `constructor`. */
+const plain = <A>(entries: Iterable<readonly [string, A]>): Record<string, A> =>
+  Object.assign(Object.create(null), Object.fromEntries(entries))
 
 export const define = (name: string, spec: AnySpec): Definition => ({
   name,
@@ -88,7 +92,7 @@ export const define = (name: string, spec: AnySpec): Definition => ({
     evolve,
     promises: !(spec.writtenBehind ?? []).includes(tag)
   })),
-  react: spec.react ?? {},
+  react: plain(Object.entries(spec.react ?? {})),
   epoch: spec.epoch as Definition["epoch"],
   reconcile: spec.reconcile as Definition["reconcile"],
   start: spec.start,
@@ -97,16 +101,34 @@ export const define = (name: string, spec: AnySpec): Definition => ({
   observed:
     spec.react !== undefined || spec.epoch !== undefined || spec.snapshot?.when !== undefined,
   codec: makeEventCodec(spec.events, spec.upcasts ?? [], spec.tags),
-  snapshot: spec.snapshot === undefined ? undefined : snapshotRules(spec.snapshot),
+  snapshot: spec.snapshot === undefined ? undefined : snapshotRules(name, spec.snapshot),
   passivateAfterMillis:
     // Without a history there is nothing to recover from.
     spec.passivateAfter === undefined || spec.history === "none"
       ? undefined
       : Duration.toMillis(Duration.fromInputUnsafe(spec.passivateAfter)),
-  limits: { ...defaults, ...spec.limits }
+  limits: checkedLimits(name, { ...defaults, ...spec.limits })
 })
 
-const snapshotRules = (policy: SnapshotPolicy<unknown, unknown>): SnapshotRules => ({
+/** Refuses a bound of nothing, at which an actor would hang or take something all the same. */
+const checkBound = (name: string, setting: string, value: number): void => {
+  if (value === Infinity || (Number.isInteger(value) && value >= 1)) return
+  throw new RangeError(`${name}: ${setting} must be a whole number of at least 1, not ${value}`)
+}
+
+const checkedLimits = (name: string, limits: Limits): Limits => {
+  for (const [key, value] of Object.entries(limits)) {
+    if (typeof value === "number") checkBound(name, `limits.${key}`, value)
+  }
+  return limits
+}
+
+const checkedKeep = (name: string, keep: number): number => {
+  checkBound(name, "snapshot.keep", keep)
+  return keep
+}
+
+const snapshotRules = (name: string, policy: SnapshotPolicy<unknown, unknown>): SnapshotRules => ({
   codec: makeSnapshotCodec(
     policy.state,
     policy.version ?? (policy.upcasts ?? []).length + 1,
@@ -114,6 +136,6 @@ const snapshotRules = (policy: SnapshotPolicy<unknown, unknown>): SnapshotRules 
   ),
   every: policy.every ?? Infinity,
   when: policy.when,
-  keep: policy.keep ?? 2,
+  keep: checkedKeep(name, policy.keep ?? 2),
   deleteEvents: policy.deleteEvents ?? false
 })

@@ -38,7 +38,9 @@ const permits = new WeakMap<Store, Semaphore.Semaphore>()
 const permitsOf = (cell: Cell, journal: Store): Semaphore.Semaphore => {
   let semaphore = permits.get(journal)
   if (semaphore === undefined) {
-    semaphore = Semaphore.makeUnsafe(Context.get(cell.context, MaxRecoveries))
+    const most = Context.get(cell.context, MaxRecoveries)
+    if (!(most >= 1)) throw new RangeError(`MaxRecoveries must be at least 1, not ${most}`)
+    semaphore = Semaphore.makeUnsafe(most)
     permits.set(journal, semaphore)
   }
   return semaphore
@@ -74,7 +76,7 @@ export const generate = (cell: Cell): Fiber.Fiber<unknown, RecoveryError> => {
   const replay =
     journal === undefined
       ? Effect.succeed(withoutHistory(cell))
-      : permitsOf(cell, journal).withPermit(replayHistory(cell, journal))
+      : Effect.suspend(() => permitsOf(cell, journal).withPermit(replayHistory(cell, journal)))
   return occupy(cell, replay, (exit) => recovered(cell, exit))
 }
 

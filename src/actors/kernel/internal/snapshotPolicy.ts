@@ -24,7 +24,7 @@ export interface SnapshotPolicy<State, Event> {
   readonly every?: number
   /** A snapshot after an event for which this holds. */
   readonly when?: (state: State, event: Event) => boolean
-  /** How many snapshots are kept, the newest one included. Default 2. */
+  /** How many snapshots are kept, the newest one included. At least 1; default 2. */
   readonly keep?: number
   /**
    * Deletes events that the oldest kept snapshot makes unnecessary. Default false. From then on
