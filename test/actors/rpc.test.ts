@@ -13,6 +13,7 @@ import * as ActorRpc from "../../src/actors/kernel/ActorRpc.ts"
 import * as Behavior from "../../src/actors/kernel/Behavior.ts"
 import * as Decision from "../../src/actors/kernel/Decision.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
+import { Counter } from "./counter.ts"
 import { AlreadyOpen, Door } from "./door.ts"
 
 const Doors = ActorRpc.group(Door)
@@ -63,5 +64,23 @@ it.effect("K12: a command that answers with a stream streams to a remote caller"
     assert.deepStrictEqual(yield* lines, ["one", "two"])
     yield* log.stop
     assert.deepInclude(yield* Effect.flip(lines), { _tag: "Stopped", outcome: "not-run" })
+  }).pipe(Effect.provide(Journal.layerMemory))
+)
+
+it.effect("a remote caller is not told what a defect said, a local one is", () =>
+  Effect.gen(function* () {
+    const Counters = ActorRpc.group(Counter)
+    const counter = yield* Actor.spawn(Counter, "a")
+    const remote = yield* RpcTest.makeClient(Counters).pipe(
+      Effect.provide(ActorRpc.layer(Counters, counter))
+    )
+    const seen = yield* Effect.flip(remote.Break({ how: "decide" }))
+    assert.deepInclude(seen, { _tag: "Stopped", actor: "Counter/a", reason: "crashed", detail: "" })
+    yield* counter.ended
+    const after = yield* Effect.flip(remote.Get())
+    assert.deepInclude(after, { _tag: "Stopped", reason: "crashed", detail: "" })
+    assert.include((yield* counter.ended).detail, "decide broke")
+    const local = yield* Effect.flip(counter.ask.Get())
+    assert.include(local._tag === "Stopped" ? local.detail : "", "decide broke")
   }).pipe(Effect.provide(Journal.layerMemory))
 )

@@ -48,7 +48,8 @@ export const group = <State, Commands extends Rpc.Any, Signal extends Tagged, E,
 
 /**
  * Serves a running actor: each procedure asks it. A command that answers with a stream streams the
- * actor's answer to the caller.
+ * actor's answer to the caller. The `detail` of `Stopped` stays here, in the log: it may hold stack
+ * traces and what defects say.
  *
  * @category layers
  * @since 0.1.0
@@ -61,7 +62,10 @@ export const layer = <State, Commands extends Rpc.Any, E>(
   const handlers = Object.fromEntries(
     [...served.requests].map(([tag, command]: [string, Rpc.Any]) => {
       const ask = (payload: unknown): Answered =>
-        Effect.suspend(() => commands[tag]?.(payload) ?? unknownCommand(tag))
+        Effect.mapError(
+          Effect.suspend(() => commands[tag]?.(payload) ?? unknownCommand(tag)),
+          withoutDetail
+        )
       return [tag, isStreaming(command) ? (payload: unknown) => Stream.unwrap(ask(payload)) : ask]
     })
   )
@@ -70,6 +74,9 @@ export const layer = <State, Commands extends Rpc.Any, E>(
 }
 
 type Answered = Effect.Effect<never, unknown>
+
+const withoutDetail = (error: unknown): unknown =>
+  error instanceof Stopped ? new Stopped({ ...error, detail: "" }) : error
 
 const isStreaming = (command: Rpc.Any): boolean =>
   // `Rpc.Any` hides the schemas that every Rpc has.
