@@ -61,6 +61,7 @@ it.effect("C: an event may be named like a method of every object", () =>
     })
     const actor = yield* Actor.spawn(Named, "a")
     yield* actor.ask.Do()
-    assert.strictEqual((yield* actor.state).done, 2)
+    yield* actor.ask.Do()
+    assert.strictEqual((yield* actor.state).done, 4)
   }).pipe(Effect.provide(Journal.layerMemory))
 )
