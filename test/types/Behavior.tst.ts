@@ -159,6 +159,40 @@ describe("a behavior", () => {
   })
 })
 
+describe("a state", () => {
+  interface Order {
+    readonly status: "new" | "placed"
+    readonly items: 0 | 1
+    readonly note?: string
+  }
+
+  it("keeps the literals of all its fields in what `evolve` returns", () => {
+    const orders = Behavior.make("Order", {
+      ...base,
+      initial: { status: "new", items: 0 } as Order,
+      decide: { Take: () => Decision.reply(1), Leave: () => Decision.none },
+      evolve: {
+        Took: (state) => ({ ...state, status: "placed", items: 1 }),
+        Left: () => ({ status: "new", items: 0 })
+      }
+    })
+    expect<Actor.Of<typeof orders>["state"]>().type.toBe<Effect.Effect<Order>>()
+  })
+
+  it("is held to its literals", () => {
+    Behavior.make("Order", {
+      ...base,
+      initial: { status: "new", items: 0 } as Order,
+      decide: { Take: () => Decision.reply(1), Leave: () => Decision.none },
+      evolve: {
+        // @ts-expect-error is not assignable to type
+        Took: (state) => ({ ...state, status: "gone" }),
+        Left: (state) => state
+      }
+    })
+  })
+})
+
 describe("an actor", () => {
   const spawned = Actor.spawn(seat, "a")
 

@@ -156,8 +156,19 @@ type Answer<Commands extends Rpc.Any, Tag extends string> =
 type Failure<Commands extends Rpc.Any, Tag extends string> =
   Tag extends Rpc.Tag<Commands> ? Rpc.Error<Rpc.ExtractTag<Commands, Tag>> : never
 
+declare const noState: unique symbol
+
+/** No value is one of these. As a possible result, it keeps literals such as `"placed"` literals. */
+interface KeepsLiterals {
+  readonly [noState]: never
+  readonly [field: string]: "" | 0 | false
+}
+
 type EvolveTable<State, Event extends Tagged> = {
-  readonly [Tag in Event["_tag"]]: (state: State, event: Extract<Event, { _tag: Tag }>) => State
+  readonly [Tag in Event["_tag"]]: (
+    state: State,
+    event: Extract<Event, { _tag: Tag }>
+  ) => State | KeepsLiterals
 }
 
 type ReactTable<State, Commands extends Rpc.Any, Signal extends Tagged, Event extends Tagged> = {
