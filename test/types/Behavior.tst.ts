@@ -77,6 +77,23 @@ describe("a decision that lets its caller wait", () => {
   })
 })
 
+describe("a message put aside", () => {
+  it("C: is not answered, and nothing follows on that", () => {
+    expect(Decision.thenStop).type.not.toBeCallableWith(Decision.stash)
+    expect(Decision.thenUnstash).type.not.toBeCallableWith(Decision.stash)
+  })
+
+  it("C: is no answer to the beginning of a generation", () => {
+    Behavior.make("Seat", {
+      ...base,
+      decide: { Take: () => Decision.stash, Leave: () => Decision.none },
+      evolve: { Took: (seat) => seat, Left: (seat) => seat },
+      // @ts-expect-error is not assignable to type
+      reconcile: () => Decision.stash
+    })
+  })
+})
+
 describe("a reply made from the state", () => {
   it("K12: sees the behavior's state where it is written", () => {
     Behavior.make("Seat", {

@@ -18,7 +18,7 @@ import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Epoch } from "../../schema/Epoch.ts"
 import type { MailboxFull, Stopped } from "./ActorError.ts"
-import type { Decision } from "./Decision.ts"
+import type { Decision, Stashed } from "./Decision.ts"
 import type { Journal } from "./Journal.ts"
 import { type AnySpec, type Definition, define } from "./internal/definition.ts"
 import type { SnapshotPolicy, Upcast } from "./internal/snapshotPolicy.ts"
@@ -144,7 +144,7 @@ type DecideTable<State, Commands extends Rpc.Any, Signal extends Tagged, Event> 
     state: State,
     message: Message<Commands, Signal, Tag>,
     circumstances: Circumstances
-  ) => Decision<Event, Answer<Commands, Tag>, Failure<Commands, Tag>, State>
+  ) => Decision<Event, Answer<Commands, Tag>, Failure<Commands, Tag>, State> | Stashed
 }
 
 type Message<Commands extends Rpc.Any, Signal extends Tagged, Tag extends string> =

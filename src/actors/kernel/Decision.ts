@@ -142,18 +142,23 @@ export const fail = <Err>(error: Err): Decision<never, never, Err> =>
   new DecisionValue(noEvents, "error", error, "continue")
 
 /**
+ * A message put aside. Nothing can follow on that: it is decided anew when it is taken up.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stashed {
+  readonly next: "stash"
+}
+
+/**
  * Puts the message aside until a later decision says `thenUnstash`, or the actor is restarted: it
  * is then decided again, before the messages in the mailbox. The stash is bounded.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const stash: Decision<never, never> = new DecisionValue(
-  noEvents,
-  "value",
-  undefined,
-  "stash"
-)
+export const stash: Stashed = new DecisionValue(noEvents, "value", undefined, "stash") as Stashed
 
 /**
  * Ends the actor: the caller gets `void`, messages behind this one fail with `Stopped`.
