@@ -1,6 +1,6 @@
 /**
  * Goal: a behavior whose settings cannot work is refused by name when it is made, and the names of
- * its events may be any. Method: wrong values of each bound, and events named like parts of objects.
+ * its events may be any. Method: wrong values of each bound, events named like parts of objects.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"

@@ -1,7 +1,7 @@
 /**
  * Goal: watchers of an actor hear what the journal has, in order, and of each state that a recovery
- * brings back. Method: a counter that crashes, whose appends fail although they are stored, or whose
- * effects begin to watch it.
+ * brings back. Method: a counter that crashes, whose appends fail although they are stored, or
+ * whose effects begin to watch it.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"

@@ -1,7 +1,7 @@
 /**
  * What happens to an endpoint. A queue pair dies with its process, so most of it promises nothing
- * to anyone and is written behind. Only the events that make a link ready are promises: a caller who
- * hears of it finds the link open.
+ * to anyone and is written behind. Only the events that make a link ready are promises: a caller
+ * who hears of it finds the link open.
  *
  * @since 0.1.0
  */

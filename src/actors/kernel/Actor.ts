@@ -99,8 +99,8 @@ export interface Actor<State, Commands extends Rpc.Any, Event> {
   readonly states: Stream.Stream<State>
   /**
    * Each event from now on, once its append has succeeded. One whose append failed is not among
-   * them, even if a recovery finds it in the journal: `states` shows its effect, and the journal has
-   * it. It ends with the actor.
+   * them, even if a recovery finds it in the journal; `states` then shows the state with it. It
+   * ends with the actor.
    */
   readonly events: Stream.Stream<Event>
   /** Takes no more messages, works on those it has, releases everything, and returns. */

@@ -158,7 +158,7 @@ type Failure<Commands extends Rpc.Any, Tag extends string> =
 
 declare const noState: unique symbol
 
-/** No value is one of these. As a possible result, it keeps literals such as `"placed"` literals. */
+/** No value is one of these. As a possible result, it keeps literals as they are. */
 interface KeepsLiterals {
   readonly [noState]: never
   readonly [field: string]: "" | 0 | false
@@ -265,9 +265,10 @@ export interface Spec<
   readonly snapshot?: SnapshotPolicy<NoInfer<State>, Events["Type"]>
   /**
    * Forgets the state after this long without work; the next message recovers it. Work is a
-   * message, an append, a caller who waits, and each effect of `react` and `start` until it returns: one that
-   * runs for ever keeps the actor awake. What an effect leaves behind in its Scope, a resource or a
-   * fiber forked there, does not; it is released. Counted on the monotonic clock.
+   * message, an append, a caller who waits, and each effect of `react` and `start` until it
+   * returns: one that runs for ever keeps the actor awake. What an effect leaves behind in its
+   * Scope, a resource or a fiber forked there, does not; it is released. Counted on the monotonic
+   * clock.
    */
   readonly passivateAfter?: Duration.Input
   readonly limits?: Partial<Limits>

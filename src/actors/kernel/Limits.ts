@@ -23,8 +23,8 @@ export interface Limits {
    */
   readonly overflow: "fail" | "drop"
   /**
-   * Messages that may be put aside. Default 1024: a stash is for the length of a handshake. A signal
-   * that finds no room there crashes the actor, since no one else hears of its loss.
+   * Messages that may be put aside. Default 1024: a stash is for the length of a handshake. A
+   * signal that finds no room there crashes the actor, since no one else hears of its loss.
    */
   readonly stash: number
   /**

@@ -86,7 +86,7 @@ const write = (cell: Cell, batch: Batch): boolean => {
  */
 const mustWait = ({ next, promises }: Batch): boolean => promises || next !== "continue"
 
-/** Gives the replies of a batch before it is stored. All else of it waits, also for those before. */
+/** Gives the replies of a batch before it is stored. All else of it waits its turn. */
 const leaveBehind = (cell: Cell, batch: Batch): boolean => {
   const replies = batch.outcomes.filter(({ isReply }) => isReply)
   batch.outcomes = batch.outcomes.filter(({ isReply }) => !isReply)
