@@ -24,6 +24,8 @@ export interface Child<E = unknown> {
   account: SupervisorState | undefined
   /** The backoff of this child's crashes. */
   backoff: BackoffStep | undefined
+  /** A generation was begun, and is not ready or could not be. */
+  readonly isBeginning: boolean
   /** Begins a generation at once, unless it has ended; the effect waits until it is ready. */
   readonly begin: () => Effect.Effect<void, E>
   /**

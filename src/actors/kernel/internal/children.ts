@@ -35,6 +35,11 @@ export class SupervisedActor implements Child<RecoveryError> {
     return this.subject.generation
   }
 
+  get isBeginning() {
+    const { phase } = this.subject
+    return phase === "recovering" || phase === "halted"
+  }
+
   get stored() {
     return this.subject.stored
   }
@@ -72,6 +77,7 @@ export class SupervisedRun implements Child<never> {
   record = newRecord
   readonly stored = 0
   storedAtFailure = 0
+  readonly isBeginning = false
   account: Child["account"] = undefined
   backoff: Child["backoff"] = undefined
   readonly #start: (scope: Scope.Scope) => Fiber.Fiber<unknown, unknown>

@@ -52,9 +52,12 @@ export class Repairs {
     return [...new Set(children.flatMap((child) => this.#byChild.get(child) ?? []))]
   }
 
-  /** The children that have not begun yet. */
+  /** The children that have not begun yet, or whose beginning may still fail. */
   rest(repair: Repair): ReadonlyArray<Child> {
-    return repair.members.filter((child) => this.#byChild.get(child) === repair)
+    return repair.members.filter(
+      (child) =>
+        this.#byChild.get(child) === repair && (child.record.restarting || child.isBeginning)
+    )
   }
 
   get all(): ReadonlySet<Repair> {

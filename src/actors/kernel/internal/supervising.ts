@@ -61,6 +61,7 @@ export class Supervision implements Child<never> {
   record = newRecord
   readonly stored = 0
   storedAtFailure = 0
+  readonly isBeginning = false
   account: SupervisorState | undefined = undefined
   backoff: BackoffStep | undefined = undefined
   /** By what reports their crashes, in the order of their start. */
@@ -257,6 +258,8 @@ export class Supervision implements Child<never> {
   #restart(affected: ReadonlyArray<Child>, delay: Duration.Duration): void {
     const replaced = this.#repairs.of(affected)
     const chosen = new Set([...affected, ...replaced.flatMap((one) => this.#repairs.rest(one))])
+    // At once, so that none of them begins a child that is chosen here because it has not begun.
+    for (const { fiber } of replaced) fiber?.interruptUnsafe()
     const members =
       chosen.size === 1 ? affected : [...this.children.values()].filter((one) => chosen.has(one))
     for (const child of members) child.record = { ...child.record, restarting: true }
