@@ -72,7 +72,8 @@ describe("the same program", () => {
       () =>
         Effect.gen(function* () {
           const broken = program(defect, { crash: false })
-          const settings = { seeds: 200, checkShare: 0, shrinkAttempts: 20 }
+          // The rarest of them needs some 400: an answer has to be late and meet a newer request.
+          const settings = { seeds: 800, checkShare: 0, shrinkAttempts: 20 }
           const { failure } = yield* Sim.explore(broken, settings)
           assert.isDefined(failure)
           const { plan, seed } = failure!
@@ -84,7 +85,7 @@ describe("the same program", () => {
           assert.strictEqual(again.exit._tag, "Failure")
           for (const fault of plan) assert.match(FaultPlan.describe(fault), / at (step )?[\d.]+/)
         }),
-      120_000
+      400_000
     )
   }
 })
