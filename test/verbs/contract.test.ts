@@ -78,14 +78,12 @@ describe("the contract of providers", () => {
   for (const [name, defect] of Object.entries(defects)) {
     it.live(`notices when ${name}`, () =>
       Effect.gen(function* () {
-        let isNoticed = false
+        const noticed: Array<string> = []
         for (const demand of cases) {
           const report = yield* Sim.explore(onFabric(demand, defect), { seeds: 3, checkShare: 0 })
-          isNoticed = report.failures > 0
-          // The others would only cost time.
-          if (isNoticed) break
+          if (report.failures > 0) noticed.push(demand.name)
         }
-        assert.isTrue(isNoticed)
+        assert.isAbove(noticed.length, 0)
       })
     )
   }

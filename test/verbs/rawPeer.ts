@@ -41,9 +41,8 @@ export class RawPeer {
   #parser: FpduParser | undefined
   #wake: Array<() => void> = []
 
-  constructor(port: number, host: string, localAddress?: string) {
-    const from = localAddress === undefined ? {} : { localAddress }
-    this.socket = net.connect({ host, port, noDelay: true, allowHalfOpen: true, ...from })
+  constructor(port: number, host: string) {
+    this.socket = net.connect({ host, port, noDelay: true, allowHalfOpen: true })
     this.socket.on("data", (chunk) => this.#data(chunk))
     this.socket.on("connect", () => this.#wakeAll())
     this.socket.on("error", () => (this.#isReset = true))
@@ -117,8 +116,8 @@ export const ready = encode(
 )
 
 /** Connects as a scoped resource. */
-export const dialRaw = (port: number, host: string, localAddress?: string) =>
+export const dialRaw = (port: number, host: string) =>
   Effect.acquireRelease(
-    Effect.sync(() => new RawPeer(port, host, localAddress)),
+    Effect.sync(() => new RawPeer(port, host)),
     (peer) => Effect.sync(() => peer.socket.destroy())
   )

@@ -82,8 +82,12 @@ class Session implements FramerSession {
     }
   }
 
-  into(): Uint8Array | undefined {
-    return this.#stream?.staging
+  into(atOnce: boolean): Uint8Array | undefined {
+    return this.#stream?.into(atOnce)
+  }
+
+  unread(): void {
+    this.#stream?.unread()
   }
 
   end(): void {
@@ -162,7 +166,6 @@ class Session implements FramerSession {
       say: "declined",
       reason: isRejected ? "rejected" : "incompatible",
       privateData: isRejected ? hexOf(outcome.privateData) : "",
-      revision: reply.revision,
       detail: outcome._tag
     })
     this.#close(`declined: ${outcome._tag}`)

@@ -8,7 +8,6 @@ import type { Asked } from "../verbs/soft/connecting.ts"
 import { nothing } from "../verbs/soft/connection.ts"
 import type { Ask, At } from "../verbs/soft/listening.ts"
 import { AddressInUse, InvalidAttribute, type ListenError } from "../verbs/VerbsError.ts"
-import { Admission } from "../admission.ts"
 import type { Listener } from "../IoPool.ts"
 import type { OpenFailed } from "../OpenFailed.ts"
 import type { Card } from "./card.ts"
@@ -37,16 +36,13 @@ const askedOf = (card: Card, link: Link.Link, said: Said): Asked<IwarpConnection
   }
 }
 
-/**
- * Takes callers in, and hands each over once it has sent its request. A caller counts as unproven
- * until its first FPDU is here: anybody can send a request.
- */
+/** Takes callers in, and hands them over once they have said who they are. */
 const receive = Effect.fnUntraced(function* (
   card: Card,
   listener: Listener,
-  unproven: Admission<Link.Link>,
   called: (link: Link.Link, said: Said) => void
 ) {
+  let callers = 0
   const greet = (link: Link.Link) =>
     Deferred.await(link.request).pipe(
       Effect.timeoutOption(card.settings.requestWithin),
@@ -54,12 +50,12 @@ const receive = Effect.fnUntraced(function* (
         said._tag === "Some" ? called(link, said.value) : link.leave("at once")
       ),
       Effect.ignore,
-      Effect.andThen(Deferred.await(link.proven)),
-      Effect.ensuring(Effect.sync(() => unproven.gone(link)))
+      Effect.ensuring(Effect.sync(() => (callers -= 1)))
     )
   while (true) {
     const link = yield* Link.open(listener.accept, card.scope)
-    unproven.admit(link, link.lane.peer.address)?.leave("at once")
+    callers += 1
+    if (callers > card.settings.callers) link.leave("at once")
     yield* Effect.forkIn(greet(link), card.scope, { startImmediately: true })
   }
 })
@@ -123,10 +119,8 @@ export const hear = Effect.fnUntraced(function* (
   const { address, listeners } = yield* Scope.provide(bindAll(card, at), scope).pipe(
     Effect.onError(() => Scope.close(scope, Exit.void))
   )
-  const { callers: connections, callersPerAddress: perAddress } = card.settings
-  const unproven = new Admission<Link.Link>({ connections, perAddress })
   const take = (listener: Listener) =>
-    Effect.forkIn(receive(card, listener, unproven, called), scope, { startImmediately: true })
+    Effect.forkIn(receive(card, listener, called), scope, { startImmediately: true })
   yield* Effect.forEach(listeners, take, { discard: true })
   const more = (host: string) =>
     Effect.flatMap(card.listen({ host, port: address.port }, at.backlog), take)

@@ -108,8 +108,6 @@ export class QueueMemory {
   readonly #sendStride: number
   readonly #receiveStride: number
   readonly #sendsAt: number
-  /** Users that never leave. */
-  #dead = 0
 
   constructor(memory: SharedArrayBuffer) {
     this.memory = memory
@@ -173,15 +171,10 @@ export class QueueMemory {
     return Atomics.add(this.#words, Head.epoch, 1) + 1
   }
 
-  /** No session may use the queues or what is posted any more; false if one still does. */
-  stop(): boolean {
+  /** No session may use the queues or what is posted: once this returns, none does. */
+  stop(): void {
     Atomics.add(this.#words, Head.epoch, 1)
-    return awaitUsers(this.#words, Head.users, this.#dead)
-  }
-
-  /** Those that use the queues now have died with their worker. */
-  bury(): void {
-    this.#dead = Atomics.load(this.#words, Head.users)
+    awaitUsers(this.#words, Head.users)
   }
 
   enter(epoch: number): boolean {
