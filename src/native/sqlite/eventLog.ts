@@ -26,7 +26,7 @@ import { TagTable } from "./tagTable.ts"
 const rowsAtOnce = 16
 const columns = 9
 /**
- * Events that one transaction of a long prune deletes: some 10 milliseconds of work, for which the
+ * Events that one transaction of a long prune deletes: a short turn, for which the
  * appends that come meanwhile wait.
  */
 const prunedAtOnce = 2000

@@ -26,7 +26,7 @@ interface History {
   last: number
   /** Sequence number of the newest deleted event: the one before the first of `events`. */
   pruned: number
-  /** As they were appended; an object more for each would be a fifth of an append. */
+  /** As they were appended: what readers see is made when they read. */
   events: Array<NewEvent>
   /** The offset of each of `events`. */
   offsets: Array<number>
