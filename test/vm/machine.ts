@@ -169,8 +169,11 @@ export class Machine extends Context.Service<Machine, Shape>()("handfast/test/Ma
 /** What declares tests that have a machine. */
 export type Methods = Vitest.MethodsNonLive<Machine>
 
-/** A suite with a machine of its own, if what it takes to make and run one is installed. */
+/**
+ * A suite with a machine of its own, if what it takes to make and run one is installed. It has a
+ * name for the layer, since without one the first test's timeout ends the building of the machine.
+ */
 export const onMachine = (name: string, suite: (it: Methods) => void): void =>
   peer(["apt-get", "gcc", "make", "qemu-system-x86_64", "xz"], name, () =>
-    layer(Machine.layer, { timeout: "15 minutes", excludeTestServices: true })(suite)
+    layer(Machine.layer, { timeout: "15 minutes", excludeTestServices: true })("once booted", suite)
   )
