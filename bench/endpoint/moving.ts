@@ -21,7 +21,7 @@ const [SLICE, SLICES] = sizes["64k"]
 const verbsOf = (route?: (to: Address) => Address) =>
   Verbs.layerIwarp({ crc: false, pool: { workers: 1 }, route })
 
-const over = (verbs: Layer.Layer<Verbs>, options: Partial<Options>) =>
+const over = (verbs: ReturnType<typeof verbsOf>, options: Partial<Options>) =>
   TransferNode.layer({
     host: "127.0.0.1",
     nics: ["lo"],

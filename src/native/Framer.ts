@@ -68,12 +68,10 @@ export interface FramerSession {
   /** Takes one `send` of the lane's user, if the framer takes commands. */
   readonly command?: (bytes: Uint8Array, from: number, to: number) => void
   /**
-   * Where the next read goes, if not into memory of the host. Only if `atOnce`, it follows before
-   * anything else can run, so that it may go to memory that others may take back. What was given
-   * comes back in `frame`, as the very same view, or `unread` says that the read brought nothing.
+   * Returns the memory for the next read, or undefined for memory of the host. The kernel may
+   * write there at any later time, so it must be memory that the session keeps for reads.
    */
-  readonly into?: (atOnce: boolean) => Uint8Array | undefined
-  readonly unread?: () => void
+  readonly into?: () => Uint8Array | undefined
   /** The peer ended its side at a frame boundary. */
   readonly end?: () => void
 }

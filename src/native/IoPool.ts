@@ -27,7 +27,9 @@ import { loadFramer } from "./lanes/loadFramer.ts"
 import type { Opener } from "./lanes/opener.ts"
 import { AcceptQueue, Attempt, failed, listenOn } from "./lanes/opening.ts"
 import { crewSettings, limitsOf, type Settings } from "./lanes/settings.ts"
+import { brokenRule } from "./lanes/settingRules.ts"
 import type { OpenFailed } from "./OpenFailed.ts"
+import { SettingsRefused } from "./SettingsRefused.ts"
 
 export type { Settings } from "./lanes/settings.ts"
 
@@ -103,7 +105,7 @@ interface Shape {
       readonly exclusive?: boolean
     }
   ) => Effect.Effect<Listener, OpenFailed, Scope.Scope>
-  /** Registers memory until the Scope closes. */
+  /** Registers memory until the Scope has closed; no framer writes to it after that. */
   readonly register: (memory: SharedArrayBuffer) => Effect.Effect<Region, never, Scope.Scope>
   /** Changes the number of workers; lanes stay where they are until they end. */
   readonly resize: (workers: number) => Effect.Effect<void>
@@ -117,11 +119,16 @@ interface Shape {
  * @since 0.1.0
  */
 export class IoPool extends Context.Service<IoPool, Shape>()("handfast/native/IoPool") {
-  /** A pool that stops with its Scope: workers are asked to end, and are waited for. */
-  static readonly layer = (settings: Settings = {}): Layer.Layer<IoPool> =>
+  /**
+   * A pool that stops with its Scope: workers are asked to end, and are waited for. Settings out of
+   * their range are refused before anything starts.
+   */
+  static readonly layer = (settings: Settings = {}): Layer.Layer<IoPool, SettingsRefused> =>
     Layer.effect(
       IoPool,
       Effect.gen(function* () {
+        const broken = brokenRule(settings)
+        if (broken !== undefined) return yield* new SettingsRefused(broken)
         const clock = yield* Clock.Clock
         const limits = limitsOf(settings)
         const publish = LaneMetrics.follow(yield* Effect.context<never>())
@@ -229,12 +236,12 @@ const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
     listen: listening(crew, limits, settings),
     register: (memory) =>
       Effect.acquireRelease(
-        Effect.sync(() => {
+        Effect.promise(async () => {
           const id = ++regions
-          crew.register(id, memory)
+          await crew.register(id, memory)
           return { id, bytes: new Uint8Array(memory) }
         }),
-        ({ id }) => Effect.sync(() => crew.unregister(id))
+        ({ id }) => Effect.promise(() => crew.unregister(id))
       ),
     resize: (workers) => Effect.sync(() => crew.resize(workers, workers)),
     stats: Effect.sync(() => statsOf(crew))

@@ -194,12 +194,12 @@ export interface Lane {
    * and send again. A message longer than the whole queue is accepted while the queue is empty.
    */
   readonly send: (bytes: Uint8Array) => SendStatus
-  /** Waits until half of the send queue is free. */
+  /** Waits until half of the send queue is free, and a message that was refused has room. */
   readonly writable: Effect.Effect<void, LaneError>
   /**
    * Waits for frames and takes all that are there, in memory of their own. Fails when the lane
-   * has ended and its last frame was taken; an empty array says that the peer has ended its
-   * side of a half-open lane.
+   * has ended and its last frame was taken. One empty array says that the peer has ended its
+   * side of a half-open lane; after it, waits for the lane's end.
    */
   readonly take: Effect.Effect<ReadonlyArray<Uint8Array>, LaneError>
   /**
@@ -238,13 +238,20 @@ export const abort = (core: LaneCore): Effect.Effect<void> =>
   })
 
 const ended = (core: LaneCore): Effect.Effect<void> =>
-  core.end === undefined
-    ? Effect.callback<void>((resume) => core.onEnd(() => resume(Effect.void)))
-    : Effect.void
+  core.end === undefined ? waitFor((wake) => core.onEnd(wake)) : Effect.void
+
+/** Waits for a callback; who is interrupted gives it up. */
+const waitFor = (on: (wake: () => void) => () => void): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const giveUp = on(() => resume(Effect.void))
+    return Effect.sync(giveUp)
+  })
 
 /** Effects are made when they are asked for: a storm of accepts pays for none of them. */
 class CoreLane implements Lane {
   readonly #core: LaneCore
+  /** A taker was told that the peer has ended its side. */
+  #hasToldEnd = false
 
   constructor(core: LaneCore) {
     this.#core = core
@@ -264,7 +271,7 @@ class CoreLane implements Lane {
 
   get writable(): Effect.Effect<void, LaneError> {
     const core = this.#core
-    return Effect.callback<void>((resume) => core.onWritable(() => resume(Effect.void))).pipe(
+    return waitFor((wake) => core.onWritable(wake)).pipe(
       Effect.andThen(Effect.suspend(() => (core.jobs.open ? Effect.void : this.#failed())))
     )
   }
@@ -303,15 +310,12 @@ class CoreLane implements Lane {
       const frames = core.takeBacklog()
       if (frames.length > 0) return Effect.succeed(frames)
       if (core.end !== undefined || !core.jobs.open) return this.#failed()
-      if (core.peerEnded) return Effect.succeed(frames)
-      return Effect.flatMap(this.#backlog, () => this.#next())
-    })
-  }
-
-  get #backlog() {
-    return Effect.callback<void>((resume) => {
-      this.#core.onBacklog(() => resume(Effect.void))
-      return Effect.sync(() => this.#core.onBacklog(undefined))
+      if (core.peerEnded && !this.#hasToldEnd) {
+        this.#hasToldEnd = true
+        return Effect.succeed(frames)
+      }
+      const waiting = waitFor((wake) => core.onBacklog(wake))
+      return Effect.flatMap(waiting, () => this.#next())
     })
   }
 

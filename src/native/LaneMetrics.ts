@@ -15,7 +15,7 @@ const gauge = (name: string, description: string) =>
   Metric.gauge(`handfast_lane_${name}`, { description })
 
 /**
- * Connections, and listeners, that were asked for.
+ * Connections that were opened, adopted or accepted.
  *
  * @category metrics
  * @since 0.1.0

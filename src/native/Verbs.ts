@@ -12,6 +12,7 @@ import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { IoPool } from "./IoPool.ts"
+import type { SettingsRefused } from "./SettingsRefused.ts"
 import { makeIwarp } from "./iwarp/provider.ts"
 import { poolOf, type Settings as IwarpSettings } from "./iwarp/settings.ts"
 import { makeSim } from "./sim/provider.ts"
@@ -73,7 +74,9 @@ export class Verbs extends Context.Service<Verbs, Provider>()("handfast/native/V
    *
    * @since 0.1.0
    */
-  static readonly layerIwarp = (settings: IwarpSettings = {}): Layer.Layer<Verbs> =>
+  static readonly layerIwarp = (
+    settings: IwarpSettings = {}
+  ): Layer.Layer<Verbs, SettingsRefused> =>
     Layer.effect(Verbs, makeIwarp(settings)).pipe(
       Layer.provide(IoPool.layer(poolOf(settings.pool)))
     )

@@ -261,7 +261,7 @@ for (const on of ["worker", "main"] as const) {
 
 describe("the pool", () => {
   it.live("D2: with queues of a few records, ten thousand jobs and a stop lose nothing", () =>
-    lab.withPool({ workers: 1, outboxWords: 256, inboxWords: 256, writeBudget: 100 }, (pool) =>
+    lab.withPool({ workers: 1, outboxWords: 1_024, inboxWords: 256, writeBudget: 100 }, (pool) =>
       Effect.gen(function* () {
         const pairs = yield* Effect.forEach(upTo(4), () => lab.pair(pool, "worker"))
         yield* Effect.forEach(
@@ -281,7 +281,7 @@ describe("the pool", () => {
   )
 
   it.live("D2: a worker with a full outbox goes on when the main thread drains", () =>
-    lab.withPool({ workers: 1, outboxWords: 256 }, (pool) =>
+    lab.withPool({ workers: 1, outboxWords: 1_024 }, (pool) =>
       Effect.gen(function* () {
         const at = lab.loopback
         const listener = yield* pool.listen({ framer: lab.labFramer, on: "worker", at })

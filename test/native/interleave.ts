@@ -104,3 +104,48 @@ export const interleave = (make: () => Model, limit = 400_000): Explored => {
   }
   return { schedules: limit, failure: "too many schedules" }
 }
+
+/** Two threads: one in the middle of a synchronous act, and another that comes in between. */
+export interface Intrusion {
+  readonly act: () => void
+  readonly intrude: () => void
+  /** What went wrong, once both have run. */
+  readonly check: () => string | undefined
+}
+
+const accesses = ["load", "store", "exchange", "add", "notify", "waitAsync"] as const
+
+/**
+ * Runs an act of the shipped code afresh for each of its atomic accesses, with the other thread's
+ * act right before that access, and once with it after all. Returns what went wrong, and where.
+ */
+export const intruded = (make: () => Intrusion): string | undefined => {
+  const real = Object.fromEntries(accesses.map((name) => [name, Atomics[name]]))
+  for (let at = 0; ; at++) {
+    const { act, check, intrude } = make()
+    let seen = 0
+    const before = (): void => {
+      if (seen++ !== at) return
+      Object.assign(Atomics, real)
+      intrude()
+    }
+    const hook = (name: (typeof accesses)[number]) => {
+      const call = Atomics[name] as (...args: ReadonlyArray<unknown>) => unknown
+      return (...args: ReadonlyArray<unknown>): unknown => {
+        before()
+        return call(...args)
+      }
+    }
+    Object.assign(Atomics, Object.fromEntries(accesses.map((name) => [name, hook(name)])))
+    try {
+      act()
+    } finally {
+      Object.assign(Atomics, real)
+    }
+    const isLast = seen <= at
+    if (isLast) intrude()
+    const failure = check()
+    if (failure !== undefined) return `${failure}, in front of access ${at} of ${seen}`
+    if (isLast) return at < 2 ? `an act of ${seen} accesses shows nothing` : undefined
+  }
+}

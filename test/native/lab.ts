@@ -8,6 +8,7 @@ import * as net from "node:net"
 import { Duplex } from "node:stream"
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { IoPool, type Settings } from "../../src/native/IoPool.ts"
 import type { Lane } from "../../src/native/Lane.ts"
@@ -72,7 +73,7 @@ export const withPool = <A, E>(
       yield* until("jobs come back", () => pool.stats.pipe(Effect.map((s) => s.jobsOut === 0)))
       yield* until("lanes are released", () => pool.stats.pipe(Effect.map((s) => s.lanes === 0)))
       return result
-    }).pipe(Effect.provide(IoPool.layer({ closeWithin: 200, ...settings })))
+    }).pipe(Effect.provide(Layer.orDie(IoPool.layer({ closeWithin: 200, ...settings }))))
     yield* until("descriptors are closed", () => Effect.sync(() => descriptors() <= before))
     return result
   })
@@ -93,7 +94,9 @@ export const rawClient = (port: number) =>
     Effect.callback<net.Socket>((resume) => {
       const socket = net.connect({ host: "127.0.0.1", port, noDelay: true, allowHalfOpen: true })
       socket.on("error", () => {})
-      socket.once("connect", () => resume(Effect.succeed(socket)))
+      for (const event of ["connect", "close"]) {
+        socket.once(event, () => resume(Effect.succeed(socket)))
+      }
     }),
     (socket) => Effect.sync(() => socket.destroy())
   )

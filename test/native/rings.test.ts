@@ -224,7 +224,7 @@ describe("a slab", () => {
       let bad = 0
       const random = generator(7)
       for (let round = 0; round < 5_000; round++) {
-        const chunk = writer.open(1 + random(600))
+        const chunk = writer.open()
         if (chunk !== undefined) {
           memory.bytes.fill(0, chunk.fill, chunk.end)
           for (let parts = random(4); parts > 0; parts--) {

@@ -78,12 +78,14 @@ describe("the contract of providers", () => {
   for (const [name, defect] of Object.entries(defects)) {
     it.live(`notices when ${name}`, () =>
       Effect.gen(function* () {
-        const noticed: Array<string> = []
+        let isNoticed = false
         for (const demand of cases) {
           const report = yield* Sim.explore(onFabric(demand, defect), { seeds: 3, checkShare: 0 })
-          if (report.failures > 0) noticed.push(demand.name)
+          isNoticed = report.failures > 0
+          // The others would only cost time.
+          if (isNoticed) break
         }
-        assert.isAbove(noticed.length, 0)
+        assert.isTrue(isNoticed)
       })
     )
   }

@@ -1,6 +1,6 @@
 /**
  * Goal: two ends agree in whatever words they use: both revisions, with and without CRC and ready
- * signal, short FPDUs and long ones. A peer of before RFC 6581 is asked again in its own words.
+ * signal, short FPDUs and long ones. Only an answer lowers the revision.
  * Method: ends with different settings connect, send, write and read; floods go both ways at once.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -249,22 +249,56 @@ describe("a peer that does not listen at once", () => {
 
 const wishes = { crc: true, ird: 4, ord: 4, privateData: new Uint8Array(0) }
 
+/** A listener that meets each request with `answer`; its address, and the revisions asked for. */
+const answering = Effect.fnUntraced(function* (
+  answer: (socket: net.Socket, asked: Mpa.MpaFrame) => void
+) {
+  const revisions: Array<number> = []
+  const to = yield* rawServer((socket) => {
+    socket.once("data", (octets) => {
+      const frame = requestOf(octets)
+      revisions.push(frame.revision)
+      answer(socket, frame)
+    })
+  })
+  return { revisions, to }
+})
+
+const older = (asked: Mpa.MpaFrame, reject: boolean): Uint8Array =>
+  Mpa.encode({ ...asked, kind: "reply", revision: 1, enhanced: undefined, reject })
+
 describe("a peer of before RFC 6581", () => {
-  it.live("closes on an enhanced request, and is asked again", () =>
+  it.live("L11: is taken at its word when it answers with revision 1", () =>
     Effect.gen(function* () {
-      const revisions: Array<number> = []
-      const to = yield* rawServer((socket) => {
-        socket.once("data", (octets) => {
-          const frame = requestOf(octets)
-          revisions.push(frame.revision)
-          if (frame.revision > 1) socket.destroy()
-          else socket.write(Mpa.encode({ ...frame, kind: "reply" }))
-        })
-      })
+      const { revisions, to } = yield* answering((socket, asked) =>
+        socket.write(older(asked, false))
+      )
       const a = yield* end({})
       const connection = yield* a.device.connect({ to, queuePair: a.queuePair })
-      assert.deepStrictEqual(revisions, [2, 1])
-      assert.strictEqual(connection.outboundReads, 0)
+      assert.deepStrictEqual([revisions, connection.outboundReads], [[2], 0])
+    }).pipe(Effect.scoped, Effect.provide(pool))
+  )
+
+  it.live("L11: is asked again when it rejects with revision 1", () =>
+    Effect.gen(function* () {
+      const { revisions, to } = yield* answering((socket, asked) =>
+        socket.write(older(asked, asked.revision > 1))
+      )
+      const a = yield* end({})
+      const connection = yield* a.device.connect({ to, queuePair: a.queuePair })
+      assert.deepStrictEqual([revisions, connection.outboundReads], [[2, 1], 0])
+    }).pipe(Effect.scoped, Effect.provide(pool))
+  )
+
+  it.live("L11: is not assumed when a connection ends without an answer", () =>
+    Effect.gen(function* () {
+      for (const cut of ["destroy", "resetAndDestroy"] as const) {
+        const { revisions, to } = yield* answering((socket) => socket[cut]())
+        const a = yield* end({})
+        const connecting = a.device.connect({ to, queuePair: a.queuePair })
+        const { _tag } = yield* Effect.flip(connecting)
+        assert.deepStrictEqual([revisions, _tag], [[2], "Unreachable"])
+      }
     }).pipe(Effect.scoped, Effect.provide(pool))
   )
 })

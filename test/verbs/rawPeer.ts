@@ -41,8 +41,9 @@ export class RawPeer {
   #parser: FpduParser | undefined
   #wake: Array<() => void> = []
 
-  constructor(port: number, host: string) {
-    this.socket = net.connect({ host, port, noDelay: true, allowHalfOpen: true })
+  constructor(port: number, host: string, localAddress?: string) {
+    const from = localAddress === undefined ? {} : { localAddress }
+    this.socket = net.connect({ host, port, noDelay: true, allowHalfOpen: true, ...from })
     this.socket.on("data", (chunk) => this.#data(chunk))
     this.socket.on("connect", () => this.#wakeAll())
     this.socket.on("error", () => (this.#isReset = true))
@@ -116,8 +117,8 @@ export const ready = encode(
 )
 
 /** Connects as a scoped resource. */
-export const dialRaw = (port: number, host: string) =>
+export const dialRaw = (port: number, host: string, localAddress?: string) =>
   Effect.acquireRelease(
-    Effect.sync(() => new RawPeer(port, host)),
+    Effect.sync(() => new RawPeer(port, host, localAddress)),
     (peer) => Effect.sync(() => peer.socket.destroy())
   )

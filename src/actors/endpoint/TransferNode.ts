@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import type * as Queue from "effect/Queue"
 import { IoPool, type Settings as PoolSettings } from "../../native/IoPool.ts"
 import type { OpenFailed } from "../../native/OpenFailed.ts"
+import type { SettingsRefused } from "../../native/SettingsRefused.ts"
 import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
 import type { Verbs } from "../../native/Verbs.ts"
 import * as NicPath from "../../schema/mooncake/NicPath.ts"
@@ -75,7 +76,7 @@ export class TransferNode extends Context.Service<
     options: Options
   ): Layer.Layer<
     TransferNode | TransferEngine | Endpoints | Nics,
-    OpenFailed | OpenError | CreateError | SpawnError,
+    OpenFailed | OpenError | CreateError | SpawnError | SettingsRefused,
     Verbs | Journal
   > => Layer.effectContext(build(options)).pipe(Layer.provide(IoPool.layer(options.pool)))
 }

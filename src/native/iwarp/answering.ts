@@ -1,8 +1,9 @@
 /**
  * Answers to a peer's reads and atomic operations, in the order in which they were asked.
  *
- * What is read is copied when its turn comes: the owner may change its memory while the octets
- * are on their way, and a CRC over octets that change would end the connection.
+ * What is read is copied piece by piece as it is sent. A copy, because the owner may change its
+ * memory while the bytes are on their way, and a CRC over bytes that change would end the
+ * connection; as it is sent, because a request of 60 bytes may ask for 4 GiB.
  */
 import { Outgoing } from "../../schema/iwarp/FpduWriter.ts"
 import {
@@ -14,7 +15,7 @@ import {
 import { Opcode, Queue, wordAt } from "../../schema/iwarp/Segment.ts"
 import type { KeyedSink } from "./sinks.ts"
 
-/** Octets of a response that are copied at once. */
+/** Bytes of a response that are copied at once. */
 const pieceBytes = 131_072
 
 /** Payloads up to this length are copied by the writer as soon as they are put. */
@@ -23,12 +24,9 @@ export const copyUpTo = 1_024
 /** A request of the peer that waits for its answer. */
 export class Answer extends Outgoing {
   readonly #sink: KeyedSink | undefined
-  readonly #at: number
+  /** Where the next piece begins. */
+  #at: number
   readonly #atomic: Uint8Array | undefined
-  readonly #pieces: Array<Uint8Array> = []
-  /** Pieces before the first have left, and before the second are copies. */
-  #left = 0
-  #copied = 0
 
   private constructor(sink: KeyedSink | undefined, at: number, atomic: Uint8Array | undefined) {
     super()
@@ -44,12 +42,7 @@ export class Answer extends Outgoing {
     answer.stag = wordAt(request, 0)
     answer.offsetHigh = wordAt(request, 4)
     answer.offsetLow = wordAt(request, 8)
-    const length = wordAt(request, 12)
-    if (sink === undefined) return answer
-    for (let from = at; from < at + length; from += pieceBytes) {
-      answer.#pieces.push(sink.octets.subarray(from, Math.min(at + length, from + pieceBytes)))
-    }
-    answer.payload = answer.#pieces
+    if (sink !== undefined) answer.later = wordAt(request, 12)
     return answer
   }
 
@@ -64,35 +57,38 @@ export class Answer extends Outgoing {
     return this.#atomic !== undefined
   }
 
-  /**
-   * Takes what the next `octets` need out of the memory; false if the peer may not have it any
-   * more.
-   */
-  prepare(octets: number): boolean {
+  /** Copies what the next `bytes` need; false if the peer may not have it any more. */
+  prepare(bytes: number): boolean {
     const sink = this.#sink
     if (sink === undefined) return true
     if (this.#atomic !== undefined) {
-      return this.payload.length > 0 || sink.use(() => this.#operate(this.#atomic!, sink))
+      return (
+        this.payload.length > 0 ||
+        sink.use((memory, offset) => this.#operate(this.#atomic!, memory, offset))
+      )
     }
-    return sink.use(() => this.#copy(sink, octets))
+    return sink.use((memory, offset) => this.#copy(memory, offset, bytes))
   }
 
-  #copy(sink: KeyedSink, octets: number): void {
-    if (this.#pieces.length === 1 && this.#pieces[0]!.length <= copyUpTo) return
-    const last = Math.min(this.#pieces.length, this.part + 1 + Math.ceil(octets / pieceBytes))
-    // What has left is only needed for its length.
-    for (; this.#left < this.part; this.#left++) {
-      const from = this.#at + this.#left * pieceBytes
-      this.#pieces[this.#left] = sink.octets.subarray(from, from + pieceBytes)
+  /** Drops the pieces that are in batches, and copies more until the next batch must be full. */
+  #copy(memory: Uint8Array, offset: number, bytes: number): void {
+    const pieces = this.payload.slice(this.part)
+    this.part = 0
+    let present = pieces.reduce((sum, { length }) => sum + length, -this.partWritten)
+    while (this.later > 0 && present < bytes + pieceBytes) {
+      const length = Math.min(pieceBytes, this.later)
+      const from = offset + this.#at
+      pieces.push(memory.slice(from, from + length))
+      this.#at += length
+      this.later -= length
+      present += length
     }
-    for (; this.#copied < last; this.#copied++) {
-      this.#pieces[this.#copied] = this.#pieces[this.#copied]!.slice()
-    }
+    this.payload = pieces
   }
 
-  #operate(octets: Uint8Array, sink: KeyedSink): void {
+  #operate(octets: Uint8Array, memory: Uint8Array, offset: number): void {
     const request = readAtomicRequest(new DataView(octets.buffer), 0)!
-    const word = new BigUint64Array(sink.octets.buffer, sink.octets.byteOffset + this.#at, 1)
+    const word = new BigUint64Array(memory.buffer, memory.byteOffset + offset + this.#at, 1)
     let original = Atomics.load(word, 0)
     for (;;) {
       const wanted = applyAtomic(original, request)

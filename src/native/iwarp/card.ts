@@ -1,5 +1,5 @@
 /** An open device: what is made on it, and how it reaches others. */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { networkInterfaces } from "node:os"
 import * as Gid from "../../schema/Gid.ts"
@@ -18,6 +18,12 @@ import { Regions } from "./regions.ts"
 import type { Resolved } from "./settings.ts"
 
 const framer = workerModule(import.meta.url, "framer")
+
+/** Where a connection goes, and the local address that the peer expects it from, if any. */
+export interface Way {
+  readonly to: Address
+  readonly from?: string
+}
 
 /** What a card is made of. */
 export interface CardOptions {
@@ -44,7 +50,9 @@ export class Card {
   /** Runs something for as long as the device is open. */
   readonly fork: (effect: Effect.Effect<unknown>) => void
   readonly holding: Holding
-  readonly regions = new Regions()
+  readonly regions: Regions
+  /** Returns when each worker has been between two events once, or has ended. */
+  readonly barrier: Effect.Effect<void>
   readonly queuePairs = new Map<number, IwarpQueuePair>()
   readonly #lane: {
     readonly framer: URL
@@ -67,6 +75,9 @@ export class Card {
     this.emit = options.emit
     this.fork = options.fork
     this.#last = firstNumber
+    // Each worker answers a registration, and its end, between two events.
+    this.barrier = Effect.scoped(Effect.suspend(() => this.pool.register(new SharedArrayBuffer(8))))
+    this.regions = new Regions(this.barrier)
     this.holding = new Holding("device", [], () => undefined)
     const { answerWithin, on, segmentBytes } = this.settings
     const maximumUlpdu = segmentBytes === undefined ? undefined : mulpdu(segmentBytes)
@@ -102,8 +113,12 @@ export class Card {
     return this.#last
   }
 
-  connect(to: Address): Effect.Effect<Lane, OpenFailed, Scope.Scope> {
-    return this.pool.connect({ ...this.#lane, to: this.settings.route(to) })
+  connect({ from, to }: Way): Effect.Effect<Lane, OpenFailed, Scope.Scope> {
+    const routed = this.settings.route(to)
+    // A relay may not be reachable from that address; what it makes of calls is its affair.
+    const isDirect = routed.host === to.host && routed.port === to.port
+    const localAddress = isDirect && from !== undefined ? { localAddress: from } : {}
+    return this.pool.connect({ ...this.#lane, to: { ...routed, ...localAddress } })
   }
 
   listen(at: Address, backlog: number): Effect.Effect<Listener, OpenFailed, Scope.Scope> {

@@ -2,7 +2,6 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { unlimited } from "../../schema/iwarp/Mpa.ts"
-import type { Address } from "../verbs/Connection.ts"
 import { textOf } from "../verbs/soft/connecting.ts"
 import { nothing, SoftConnection, type Wishes } from "../verbs/soft/connection.ts"
 import {
@@ -12,7 +11,7 @@ import {
   Unreachable
 } from "../verbs/VerbsError.ts"
 import type { OpenFailed } from "../OpenFailed.ts"
-import type { Card } from "./card.ts"
+import type { Card, Way } from "./card.ts"
 import * as Link from "./link.ts"
 import { fetchLimit } from "./queueMemory.ts"
 import type { IwarpQueuePair } from "./queuePair.ts"
@@ -62,12 +61,12 @@ const refusalOf = (peer: string, answer: Exclude<Link.Answer, { say: "settled" }
 export const dial = Effect.fnUntraced(function* (
   card: Card,
   queuePair: IwarpQueuePair,
-  to: Address,
+  way: Way,
   terms: Terms,
   revision: 1 | 2
 ): Effect.fn.Return<{ readonly link: Link.Link; readonly answer: Link.Answer }, OpenFailed> {
   const { peerToPeer } = card.settings
-  const link = yield* Link.open(card.connect(to), card.scope)
+  const link = yield* Link.open(card.connect(way), card.scope)
   queuePair.attach(link)
   link.command({ do: "connect", ...terms, revision, peerToPeer, bind: queuePair.bind() })
   const answer = yield* Deferred.await(link.answer)
@@ -75,8 +74,9 @@ export const dial = Effect.fnUntraced(function* (
 })
 
 /**
- * Asks a listener for a connection; once more in the words of revision 1 when the peer closes on
- * an enhanced request: so do peers of before RFC 6581.
+ * Asks a listener for a connection; once more in the words of revision 1 when the peer rejects an
+ * enhanced request in those. A connection that ends without an answer names no revision: with a
+ * peer of before RFC 6581 that only closes, `Settings.revision` has to be 1.
  */
 export const connect = Effect.fnUntraced(function* (
   card: Card,
@@ -88,10 +88,9 @@ export const connect = Effect.fnUntraced(function* (
   const terms = termsOf(card, wishes)
   const { revision } = card.settings
   const failed = Effect.mapError((error: OpenFailed) => errorOf(peer, error))
-  const first = yield* failed(dial(card, queuePair, to, terms, revision))
-  const isOld = first.answer.say === "ended" && first.answer.error._tag !== "LaneClosed"
-  const { answer } =
-    isOld && revision === 2 ? yield* failed(dial(card, queuePair, to, terms, 1)) : first
+  const first = yield* failed(dial(card, queuePair, { to }, terms, revision))
+  const isOlder = first.answer.say === "declined" && first.answer.revision < revision
+  const { answer } = isOlder ? yield* failed(dial(card, queuePair, { to }, terms, 1)) : first
   if (answer.say !== "settled") return yield* refusalOf(peer, answer)
   connection.agreed(answer)
 })

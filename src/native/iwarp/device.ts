@@ -56,7 +56,8 @@ const hostOf = (card: Card, meeting: Meeting): Host => ({
   awaited: (queuePair) => meeting.awaited(queuePair),
   fatal: ({ number: queuePair }, detail) =>
     card.emit({ _tag: "QueuePairFatal", queuePair, detail }),
-  gids: () => card.gids
+  gids: () => card.gids,
+  afterBarrier: (act) => card.fork(Effect.andThen(card.barrier, Effect.sync(act)))
 })
 
 /** Regions and queue pairs: their memory is made known to the threads that serve it. */

@@ -82,12 +82,8 @@ class Session implements FramerSession {
     }
   }
 
-  into(atOnce: boolean): Uint8Array | undefined {
-    return this.#stream?.into(atOnce)
-  }
-
-  unread(): void {
-    this.#stream?.unread()
+  into(): Uint8Array | undefined {
+    return this.#stream?.staging
   }
 
   end(): void {
@@ -166,6 +162,7 @@ class Session implements FramerSession {
       say: "declined",
       reason: isRejected ? "rejected" : "incompatible",
       privateData: isRejected ? hexOf(outcome.privateData) : "",
+      revision: reply.revision,
       detail: outcome._tag
     })
     this.#close(`declined: ${outcome._tag}`)

@@ -7,13 +7,7 @@ import { invalidates } from "../../schema/iwarp/internal/shape.ts"
 import { Opcode, wordAt } from "../../schema/iwarp/Segment.ts"
 import * as Terminate from "../../schema/iwarp/Terminate.ts"
 import type { QueueMemory } from "./queueMemory.ts"
-import { KeyedSink, type Memory, Scatter, type Sink } from "./sinks.ts"
-
-/** Payload that is shorter is copied: a read of its own costs more. */
-const borrowFrom = 8_192
-
-/** Octets of a read that is to end soon behind a header: trailer, header, and a bit of payload. */
-const headBytes = 2_048
+import { type KeyedSink, type Memory, Scatter, type Sink } from "./sinks.ts"
 
 /** What the input tells its session. */
 export interface InputPort {
@@ -53,10 +47,6 @@ export class Input {
   /** Where the payload of the current FPDU goes, and from where on. */
   #sink: Sink | undefined
   #at = 0
-  /** Where the payload was read that is not to be copied any more. */
-  #borrowed: Uint8Array | undefined
-  readonly #head = new Uint8Array(headBytes)
-  #isBehindBorrowed = false
   /** Memory of the current FPDU has gone. */
   #isLost = false
   #isOver = false
@@ -89,33 +79,7 @@ export class Input {
     this.#isOver = true
   }
 
-  /** The place of the payload that is awaited, held until `giveBack`. */
-  borrow(): Uint8Array | undefined {
-    const { pending, segment } = this.#parser
-    const sink = this.#sink
-    if (pending < borrowFrom || this.#isOver || this.#isLost) return undefined
-    if (!(sink instanceof KeyedSink) || !sink.enter()) return undefined
-    const at = this.#at + segment.payloadLength - pending
-    this.#borrowed = sink.octets.subarray(at, at + pending)
-    return this.#borrowed
-  }
-
-  giveBack(): void {
-    if (this.#sink instanceof KeyedSink) this.#sink.leave()
-  }
-
-  /** After long payload there is mostly a header of more: so little is read that it is found. */
-  get head(): Uint8Array | undefined {
-    return this.#isBehindBorrowed ? this.#head : undefined
-  }
-
   push(chunk: Uint8Array, from: number, to: number): void {
-    this.#isBehindBorrowed = chunk === this.#borrowed && to === chunk.length
-    this.#parse(chunk, from, to)
-    this.#borrowed = undefined
-  }
-
-  #parse(chunk: Uint8Array, from: number, to: number): void {
     const parser = this.#parser
     parser.feed(chunk, from, to)
     while (!this.#isOver) {
@@ -153,7 +117,7 @@ export class Input {
 
   #place(chunk: Uint8Array): void {
     const { from, offset, to } = this.#parser
-    if (this.#sink === undefined || this.#isLost || chunk === this.#borrowed) return
+    if (this.#sink === undefined || this.#isLost) return
     this.#isLost = !this.#sink.place(this.#at + offset, chunk, from, to)
   }
 
@@ -190,18 +154,21 @@ export class Input {
     const isImmediate = segment.opcode >= Opcode.immediate
     const invalidated = invalidates(segment.opcode) ? segment.stag : 0
     // The peer may have taken it back twice at once; the second time it names nothing.
-    if (invalidated !== 0) this.#invalidate(invalidated)
+    if (invalidated !== 0 && !this.#invalidate(invalidated)) {
+      this.#isOver = true
+      return this.#port.lost(true)
+    }
     const immediate = isImmediate ? wordAt(control, 4) : undefined
     const length = isImmediate ? wordAt(control, 0) : this.inbound.received
     this.#port.received(length, immediate, invalidated)
   }
 
-  #invalidate(key: number): void {
+  /** Makes a key void; false if another session is still using it. This one is not. */
+  #invalidate(key: number): boolean {
     const { table } = this.#memory
     const row = table.find(key)
     table.void(key)
-    // Other sessions may be using it; this one is not.
-    if (row >= 0) table.settle(row)
+    return row < 0 || table.settle(row)
   }
 
   #lose(): void {

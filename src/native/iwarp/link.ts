@@ -39,6 +39,8 @@ export class Link {
   readonly answer = Deferred.makeUnsafe<Answer>()
   /** The peer is known to be ready, or the connection ended before. */
   readonly ready = Deferred.makeUnsafe<boolean>()
+  /** The peer has sent a good FPDU, or the connection ended before. */
+  readonly proven = Deferred.makeUnsafe<void>()
   /** Somebody wants the connection to end. */
   readonly leaving = Deferred.makeUnsafe<"in order" | "at once">()
   agreed: Agreed | undefined = undefined
@@ -72,6 +74,7 @@ export class Link {
     Deferred.doneUnsafe(this.request, Effect.fail(error))
     Deferred.doneUnsafe(this.answer, Effect.succeed({ say: "ended", error }))
     Deferred.doneUnsafe(this.ready, Effect.succeed(false))
+    Deferred.doneUnsafe(this.proven, Effect.void)
   }
 
   #frames(batch: FrameBatch): void {
@@ -97,6 +100,7 @@ export class Link {
         Deferred.doneUnsafe(this.answer, Effect.succeed(event))
         return
       case "open":
+        Deferred.doneUnsafe(this.proven, Effect.void)
         this.#open()
         return
       case "failed": {

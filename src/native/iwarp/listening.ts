@@ -8,6 +8,7 @@ import type { Asked } from "../verbs/soft/connecting.ts"
 import { nothing } from "../verbs/soft/connection.ts"
 import type { Ask, At } from "../verbs/soft/listening.ts"
 import { AddressInUse, InvalidAttribute, type ListenError } from "../verbs/VerbsError.ts"
+import { Admission } from "../admission.ts"
 import type { Listener } from "../IoPool.ts"
 import type { OpenFailed } from "../OpenFailed.ts"
 import type { Card } from "./card.ts"
@@ -36,13 +37,16 @@ const askedOf = (card: Card, link: Link.Link, said: Said): Asked<IwarpConnection
   }
 }
 
-/** Takes callers in, and hands them over once they have said who they are. */
+/**
+ * Takes callers in, and hands each over once it has sent its request. A caller counts as unproven
+ * until its first FPDU is here: anybody can send a request.
+ */
 const receive = Effect.fnUntraced(function* (
   card: Card,
   listener: Listener,
+  unproven: Admission<Link.Link>,
   called: (link: Link.Link, said: Said) => void
 ) {
-  let callers = 0
   const greet = (link: Link.Link) =>
     Deferred.await(link.request).pipe(
       Effect.timeoutOption(card.settings.requestWithin),
@@ -50,12 +54,12 @@ const receive = Effect.fnUntraced(function* (
         said._tag === "Some" ? called(link, said.value) : link.leave("at once")
       ),
       Effect.ignore,
-      Effect.ensuring(Effect.sync(() => (callers -= 1)))
+      Effect.andThen(Deferred.await(link.proven)),
+      Effect.ensuring(Effect.sync(() => unproven.gone(link)))
     )
   while (true) {
     const link = yield* Link.open(listener.accept, card.scope)
-    callers += 1
-    if (callers > card.settings.callers) link.leave("at once")
+    unproven.admit(link, link.lane.peer.address)?.leave("at once")
     yield* Effect.forkIn(greet(link), card.scope, { startImmediately: true })
   }
 })
@@ -119,8 +123,10 @@ export const hear = Effect.fnUntraced(function* (
   const { address, listeners } = yield* Scope.provide(bindAll(card, at), scope).pipe(
     Effect.onError(() => Scope.close(scope, Exit.void))
   )
+  const { callers: connections, callersPerAddress: perAddress } = card.settings
+  const unproven = new Admission<Link.Link>({ connections, perAddress })
   const take = (listener: Listener) =>
-    Effect.forkIn(receive(card, listener, called), scope, { startImmediately: true })
+    Effect.forkIn(receive(card, listener, unproven, called), scope, { startImmediately: true })
   yield* Effect.forEach(listeners, take, { discard: true })
   const more = (host: string) =>
     Effect.flatMap(card.listen({ host, port: address.port }, at.backlog), take)

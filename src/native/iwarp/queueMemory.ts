@@ -108,6 +108,8 @@ export class QueueMemory {
   readonly #sendStride: number
   readonly #receiveStride: number
   readonly #sendsAt: number
+  /** Users that never leave. */
+  #dead = 0
 
   constructor(memory: SharedArrayBuffer) {
     this.memory = memory
@@ -171,10 +173,15 @@ export class QueueMemory {
     return Atomics.add(this.#words, Head.epoch, 1) + 1
   }
 
-  /** No session may use the queues or what is posted: once this returns, none does. */
-  stop(): void {
+  /** No session may use the queues or what is posted any more; false if one still does. */
+  stop(): boolean {
     Atomics.add(this.#words, Head.epoch, 1)
-    awaitUsers(this.#words, Head.users)
+    return awaitUsers(this.#words, Head.users, this.#dead)
+  }
+
+  /** Those that use the queues now have died with their worker. */
+  bury(): void {
+    this.#dead = Atomics.load(this.#words, Head.users)
   }
 
   enter(epoch: number): boolean {

@@ -26,6 +26,8 @@ export interface Host {
   readonly awaited: (queuePair: IwarpQueuePair) => void
   readonly fatal: (queuePair: IwarpQueuePair, detail: string) => void
   readonly gids: () => ReadonlyArray<GidEntry>
+  /** Acts when no session is in the middle of anything that it began before. */
+  readonly afterBarrier: (act: () => void) => void
 }
 
 /** What a queue pair is made of. */
@@ -53,6 +55,8 @@ export class IwarpQueuePair extends SoftQueuePair implements LinkOwner {
   readonly #released: () => void
   #rights = 0
   #link: Link | undefined = undefined
+  /** A session is still using posted work, so that it cannot end yet. */
+  #isHalting = false
 
   constructor(make: Make) {
     super(make.number, make)
@@ -116,8 +120,8 @@ export class IwarpQueuePair extends SoftQueuePair implements LinkOwner {
   detach(link: Link): void {
     if (this.#link !== link) return
     this.#link = undefined
-    this.#memory.stop()
     link.leave("at once")
+    if (!this.#memory.stop()) this.fail("failed")
   }
 
   /** Gives up a connection that did not come about. */
@@ -169,17 +173,29 @@ export class IwarpQueuePair extends SoftQueuePair implements LinkOwner {
 
   ended(error: Parameters<LinkOwner["ended"]>[0]): void {
     const isClose = error._tag === "PeerClosed"
+    if (error._tag === "WorkerCrashed") this.#memory.bury()
     if (!isClose) this.#host.fatal(this, error.message)
     this.fail(isClose ? "peer-disconnected" : "failed")
   }
 
+  /** Posted work ends when no session uses its memory: mostly at once. */
   protected override halt(state: "err" | "reset", why: Disconnect, status?: Status): void {
-    this.#memory.stop()
+    if (this.#isHalting) return
+    this.#isHalting = true
+    const isStopped = this.#memory.stop()
     const link = this.#link
     this.#link = undefined
     this.path = undefined
-    super.halt(state, why, status)
-    link?.leave("in order")
+    const end = (): void => {
+      this.#isHalting = false
+      super.halt(state, why, status)
+      link?.leave("in order")
+    }
+    if (isStopped) return end()
+    this.#host.afterBarrier(() => {
+      this.#memory.bury()
+      end()
+    })
   }
 
   #take(step: Step): void {

@@ -62,10 +62,9 @@ export class RegionTable {
     return Atomics.add(words, at + Row.generation, 1) + 1
   }
 
-  /** Takes a region back: once this returns, no session touches it. */
+  /** Takes a region back; `settle` says whether sessions still touch it. */
   remove(row: number): void {
     Atomics.add(this.#words, row * rowWords + Row.generation, 1)
-    awaitUsers(this.#words, row * rowWords + Row.users)
   }
 
   /** Gives a region a key; false if the key's place is taken. */
@@ -83,9 +82,9 @@ export class RegionTable {
     return key !== 0 && Atomics.compareExchange(this.#words, at, key | 0, 0) === (key | 0)
   }
 
-  /** Waits for sessions that use a region at this moment. */
-  settle(row: number): void {
-    awaitUsers(this.#words, row * rowWords + Row.users)
+  /** Waits for sessions that use a region at this moment; false if they do not leave. */
+  settle(row: number): boolean {
+    return awaitUsers(this.#words, row * rowWords + Row.users)
   }
 
   /** The row of the region that a key names, or -1. */

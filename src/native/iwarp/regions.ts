@@ -37,22 +37,47 @@ const drawKey = (): number => {
 /** What peers call the memory of this process, the same on all its devices. */
 export const ownMemory = new AddressSpace(drawKey)
 
-/** The regions of a device and their keys. */
+/**
+ * The regions of a device and their keys.
+ *
+ * Sessions that use a region are waited for when it is taken back. One that does not leave in time
+ * may have no processor, or be dead: the region's row is stuck. It is waited for once, gets no key
+ * any more and is given to no other region.
+ */
 export class Regions {
   readonly table = new RegionTable()
+  /** Returns when each session has been outside of all regions once, or is dead. */
+  readonly barrier: Effect.Effect<void>
+  readonly #stuck = new Set<number>()
   readonly #free: Array<number> = []
   readonly #byKey = new Map<number, IwarpRegion>()
   #rows = 0
+
+  constructor(barrier: Effect.Effect<void>) {
+    this.barrier = barrier
+  }
 
   take(): number {
     return this.#free.pop() ?? this.#rows++
   }
 
+  /** The region of a row is gone. */
   give(row: number): void {
-    this.#free.push(row)
+    this.table.remove(row)
+    if (this.settle(row)) this.#free.push(row)
   }
 
+  /** Waits for sessions that use the row; false if they do not leave, or did not before. */
+  settle(row: number): boolean {
+    if (this.#stuck.has(row)) return false
+    if (this.table.settle(row)) return true
+    this.#stuck.add(row)
+    return false
+  }
+
+  /** A new key; 0 if the row is stuck, since an old one may still be in use. */
   grant(region: IwarpRegion, previous: number): number {
+    if (this.#stuck.has(region.row)) return 0
     for (;;) {
       const key = drawKey()
       if (key === previous || !this.table.grant(key, region.row)) continue
@@ -62,11 +87,8 @@ export class Regions {
   }
 
   void(key: number): void {
-    const region = this.#byKey.get(key)
-    if (region === undefined) return
-    this.#byKey.delete(key)
+    if (!this.#byKey.delete(key)) return
     this.table.void(key)
-    this.table.settle(region.row)
   }
 
   /** A peer made a key void; the table knows already. */
@@ -82,7 +104,7 @@ export class IwarpRegion extends RegionMemory implements Region {
   readonly row: number
   readonly generation: number
   readonly holding: Holding
-  readonly revoke = Effect.sync(() => this.#revoke())
+  readonly revoke = Effect.suspend(() => (this.#revoke() ? Effect.void : this.#regions.barrier))
   remoteKey = 0
   readonly #regions: Regions
   readonly #rights: number
@@ -116,15 +138,17 @@ export class IwarpRegion extends RegionMemory implements Region {
     return (this.#rights & remoteRights) === 0 ? 0 : this.#regions.grant(this, previous)
   }
 
-  #revoke(): void {
+  /** Makes the key void; false if a session may still be using it. */
+  #revoke(): boolean {
     this.#regions.void(this.remoteKey)
     this.remoteKey = 0
+    return this.#regions.settle(this.row)
   }
 
   #release(): void {
     this.isReleased = true
-    this.#revoke()
-    this.#regions.table.remove(this.row)
+    this.#regions.void(this.remoteKey)
+    this.remoteKey = 0
     this.#regions.give(this.row)
   }
 }

@@ -11,7 +11,10 @@ export interface Settings {
   readonly on?: "worker" | "main" | undefined
   /** Whether this side asks for CRCs; if either side does, both compute them. Default true. */
   readonly crc?: boolean | undefined
-  /** MPA's revision for own requests. 1 is for peers of before RFC 6581. Default 2. */
+  /**
+   * MPA's revision for own requests. 1 is for peers of before RFC 6581, which close on an enhanced
+   * request: only an answer lowers the revision of a connection. Default 2.
+   */
   readonly revision?: 1 | 2 | undefined
   /** The initiator signals that it is ready, before any message. Default true. */
   readonly peerToPeer?: boolean | undefined
@@ -39,14 +42,32 @@ export interface Settings {
    * translated address, or a relay of a test. Default: everywhere at itself.
    */
   readonly route?: ((to: Address) => Address) | undefined
-  /** Callers of one listener that have not said who they are. Default 128. */
+  /**
+   * Where out-of-band calls of a peer come from, given the address that its GID names: the other
+   * direction of `route`. Calls from elsewhere are refused. Default: from that address.
+   */
+  readonly arrivesFrom?: ((address: string) => string) | undefined
+  /**
+   * Proves the two ends of an out-of-band connection to each other, where both are this library's
+   * and have the same one. It does not keep out an attacker who reads the network. Default: none.
+   */
+  readonly secret?: string | undefined
+  /**
+   * Callers of one listener, or of the device's out-of-band port, whose first FPDU is not here. At
+   * the limit the oldest gives way. Default 512, four times the requests that wait for a program.
+   */
   readonly callers?: number | undefined
+  /** As `callers`, from one address. Default 256: one host alone leaves room for others. */
+  readonly callersPerAddress?: number | undefined
 }
+
+/** Settings that may stay open. */
+type Open = "segmentBytes" | "secret"
 
 /** All settings, as they hold. */
 export type Resolved = {
-  readonly [K in Exclude<keyof Settings, "pool" | "segmentBytes">]-?: NonNullable<Settings[K]>
-} & { readonly segmentBytes: number | undefined }
+  readonly [K in Exclude<keyof Settings, "pool" | Open>]-?: NonNullable<Settings[K]>
+} & { readonly [K in Open]: Settings[K] }
 
 /** The settings of a pool that serves this provider. */
 export const poolOf = (pool: PoolSettings = {}): PoolSettings => ({
@@ -66,5 +87,8 @@ export const resolve = (settings: Settings): Resolved => ({
   answerWithin: settings.answerWithin ?? 30_000,
   lookEvery: settings.lookEvery ?? 1_000,
   route: settings.route ?? ((to) => to),
-  callers: settings.callers ?? 128
+  arrivesFrom: settings.arrivesFrom ?? ((address) => address),
+  secret: settings.secret,
+  callers: settings.callers ?? 512,
+  callersPerAddress: settings.callersPerAddress ?? 256
 })

@@ -1,4 +1,9 @@
-/** Memory as a session finds it: by a peer's key, or by a part of its own side's work. */
+/**
+ * Memory as a session finds it: by a peer's key, or by a part of posted work.
+ *
+ * What is kept of a region are numbers; its bytes are looked up for each use. A session may live
+ * for months, and must not be what keeps released memory.
+ */
 import { copyOctets } from "../../schema/copyOctets.ts"
 import type { Region } from "../../schema/iwarp/Region.ts"
 import type { PostedPart, QueueMemory } from "./queueMemory.ts"
@@ -10,11 +15,14 @@ export interface Sink extends Region {
   readonly place: (at: number, bytes: Uint8Array, from: number, to: number) => boolean
 }
 
-/** A region that the own side's work names. */
+/** Finds the memory of a number that the I/O pool gave; undefined once that is released. */
+export type BufferOf = (id: number) => Uint8Array | undefined
+
+/** A region that posted work names. */
 interface Local {
   readonly generation: number
-  readonly domain: number
-  readonly octets: Uint8Array
+  readonly buffer: number
+  readonly offset: number
 }
 
 /** A region that a peer's key names, with the rights that the peer has by this queue pair. */
@@ -28,13 +36,18 @@ export class KeyedSink implements Sink {
   readonly key: number
   readonly row: number
   readonly generation: number
-  readonly octets: Uint8Array
   readonly #table: RegionTable
+  readonly #bufferOf: BufferOf
+  readonly #buffer: number
+  readonly #offset: number
 
-  constructor(table: RegionTable, key: number, row: number, rights: number, memory: Uint8Array) {
+  constructor(table: RegionTable, key: number, row: number, rights: number, bufferOf: BufferOf) {
     const entry = table.entry(row)
     const granted = entry.rights & rights
     this.#table = table
+    this.#bufferOf = bufferOf
+    this.#buffer = entry.buffer
+    this.#offset = entry.offset
     this.base = entry.address
     this.length = entry.length
     this.domain = entry.domain
@@ -44,10 +57,25 @@ export class KeyedSink implements Sink {
     this.key = key
     this.row = row
     this.generation = table.generation(row)
-    this.octets = memory.subarray(entry.offset, entry.offset + entry.length)
   }
 
-  /** The region cannot be taken back until `leave`; false if it has been. */
+  /**
+   * Does something with the region while it cannot be taken back; false if it has been. The region
+   * begins at `offset` of `memory`.
+   */
+  use(act: (memory: Uint8Array, offset: number) => void): boolean {
+    if (!this.#table.enterByKey(this.row, this.key)) return false
+    try {
+      const memory = this.#bufferOf(this.#buffer)
+      if (memory === undefined) return false
+      act(memory, this.#offset)
+      return true
+    } finally {
+      this.#table.leave(this.row)
+    }
+  }
+
+  /** The region cannot be taken back until `leave`; false if it has been. For borrowed reads. */
   enter(): boolean {
     return this.#table.enterByKey(this.row, this.key)
   }
@@ -56,39 +84,29 @@ export class KeyedSink implements Sink {
     this.#table.leave(this.row)
   }
 
-  /** Does something with the region while it cannot be taken back; false if it has been. */
-  use(act: () => void): boolean {
-    if (!this.enter()) return false
-    act()
-    this.leave()
-    return true
+  /** The bytes of a region that was entered. */
+  get octets(): Uint8Array {
+    return this.#bufferOf(this.#buffer)!.subarray(this.#offset, this.#offset + this.length)
   }
 
   place(at: number, bytes: Uint8Array, from: number, to: number): boolean {
-    if (!this.enter()) return false
-    copyOctets(this.octets, at, bytes, from, to)
-    this.leave()
-    return true
+    return this.use((memory, offset) => copyOctets(memory, offset + at, bytes, from, to))
   }
 }
 
 /** Finds memory; each session has its own, for the rights of its queue pair. */
 export class Memory {
   readonly table: RegionTable
-  readonly #buffer: (id: number) => Uint8Array | undefined
+  readonly #bufferOf: BufferOf
   readonly #domain: number
   readonly #rights: number
-  readonly #byKey = new Map<number, KeyedSink>()
-  readonly #byRow = new Map<number, Local>()
+  /** Both by row, so that new keys and new regions take the places of old ones. */
+  readonly #keyed = new Map<number, KeyedSink>()
+  readonly #local = new Map<number, Local>()
 
-  constructor(
-    table: RegionTable,
-    buffer: (id: number) => Uint8Array | undefined,
-    domain: number,
-    rights: number
-  ) {
+  constructor(table: RegionTable, bufferOf: BufferOf, domain: number, rights: number) {
     this.table = table
-    this.#buffer = buffer
+    this.#bufferOf = bufferOf
     this.#domain = domain
     this.#rights = rights
   }
@@ -96,29 +114,28 @@ export class Memory {
   /** The region that a peer's key names now. */
   keyed(key: number): KeyedSink | undefined {
     const row = this.table.find(key)
-    const known = this.#byKey.get(key)
-    if (row >= 0 && known?.row === row && known.generation === this.table.generation(row)) {
-      return known
-    }
-    this.#byKey.delete(key)
     if (row < 0) return undefined
-    const buffer = this.#buffer(this.table.entry(row).buffer)
-    if (buffer === undefined) return undefined
-    const sink = new KeyedSink(this.table, key, row, this.#rights, buffer)
-    this.#byKey.set(key, sink)
+    const known = this.#keyed.get(row)
+    if (known?.key === key && known.generation === this.table.generation(row)) return known
+    const sink = new KeyedSink(this.table, key, row, this.#rights, this.#bufferOf)
+    this.#keyed.set(row, sink)
     return sink
   }
 
-  /** The octets of the region that a part names, if it is still that one. */
-  local({ generation, row }: PostedPart): Uint8Array | undefined {
-    if (row < 0 || this.table.generation(row) !== generation) return undefined
-    const known = this.#byRow.get(row)
-    if (known?.generation === generation) return known.octets
-    const { buffer, domain, length, offset } = this.table.entry(row)
-    const octets = this.#buffer(buffer)?.subarray(offset, offset + length)
-    if (octets === undefined || domain !== this.#domain) return undefined
-    this.#byRow.set(row, { generation, domain, octets })
-    return octets
+  /** Where the region that a part names begins in its memory; -1 if it is not that one any more. */
+  offsetOf({ generation, row }: PostedPart): number {
+    if (row < 0 || this.table.generation(row) !== generation) return -1
+    const known = this.#local.get(row)
+    if (known?.generation === generation) return known.offset
+    const { buffer, domain, offset } = this.table.entry(row)
+    if (domain !== this.#domain) return -1
+    this.#local.set(row, { generation, buffer, offset })
+    return offset
+  }
+
+  /** The memory of a part whose region `offsetOf` has found. */
+  memoryOf({ row }: PostedPart): Uint8Array | undefined {
+    return this.#bufferOf(this.#local.get(row)!.buffer)
   }
 }
 
@@ -151,7 +168,7 @@ export class Scatter implements Sink {
   /** Whether all parts are memory that may be used now. */
   get isSound(): boolean {
     for (let index = 0; index < this.#count; index++) {
-      if (this.#memory.local(this.#parts[index]!) === undefined) return false
+      if (this.#memory.offsetOf(this.#parts[index]!) < 0) return false
     }
     return true
   }
@@ -160,9 +177,10 @@ export class Scatter implements Sink {
   gather(into: Array<Uint8Array>): boolean {
     for (let index = 0; index < this.#count; index++) {
       const part = this.#parts[index]!
-      const octets = this.#memory.local(part)
-      if (octets === undefined) return false
-      if (part.length > 0) into.push(octets.subarray(part.offset, part.offset + part.length))
+      const from = this.#memory.offsetOf(part) + part.offset
+      const memory = from < part.offset ? undefined : this.#memory.memoryOf(part)
+      if (memory === undefined) return false
+      if (part.length > 0) into.push(memory.subarray(from, from + part.length))
     }
     return true
   }
@@ -184,11 +202,16 @@ export class Scatter implements Sink {
   }
 
   #put(part: PostedPart, at: number, bytes: Uint8Array, from: number, to: number): boolean {
-    const octets = this.#memory.local(part)
+    const offset = this.#memory.offsetOf(part)
     const { table } = this.#memory
-    if (octets === undefined || !table.enter(part.row, part.generation)) return false
-    copyOctets(octets, at, bytes, from, to)
-    table.leave(part.row)
-    return true
+    if (offset < 0 || !table.enter(part.row, part.generation)) return false
+    try {
+      const memory = this.#memory.memoryOf(part)
+      if (memory === undefined) return false
+      copyOctets(memory, offset + at, bytes, from, to)
+      return true
+    } finally {
+      table.leave(part.row)
+    }
   }
 }

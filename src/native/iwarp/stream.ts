@@ -62,7 +62,6 @@ export class Stream {
   readonly #output: Output
   readonly #crc: Crc32c | undefined
   readonly #answerWithin: number
-  #isBorrowing = false
   #hasPosted = false
   #timer: NodeJS.Timeout | undefined
   /** Counts what shows that the peer is there. */
@@ -129,30 +128,12 @@ export class Stream {
     timer.unref()
   }
 
-  /**
-   * Where the next octets are wanted: payload goes straight to the region it is for. The region
-   * and the queue pair cannot be taken back while the kernel may write there, which is why this
-   * must be `atOnce`: who takes something back waits for that read.
-   */
-  into(atOnce: boolean): Uint8Array | undefined {
-    if (this.#crc !== undefined) return this.#crc.staging
-    if (!atOnce || this.#isOver || !this.#queues.enter(this.#epoch)) return this.#input.head
-    const borrowed = this.#input.borrow()
-    this.#isBorrowing = borrowed !== undefined
-    if (!this.#isBorrowing) this.#queues.leave()
-    return borrowed ?? this.#input.head
-  }
-
-  /** That read is over. */
-  unread(): void {
-    if (!this.#isBorrowing) return
-    this.#isBorrowing = false
-    this.#input.giveBack()
-    this.#queues.leave()
+  /** Where the next bytes are read: memory that the checksum reads where they lie. */
+  get staging(): Uint8Array | undefined {
+    return this.#crc?.staging
   }
 
   push(chunk: Uint8Array, from: number, to: number): void {
-    this.unread()
     this.#signs += 1
     this.#run(() => {
       this.#input.push(chunk, from, to)

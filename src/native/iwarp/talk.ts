@@ -60,6 +60,8 @@ export type Event =
       readonly say: "declined"
       readonly reason: "rejected" | "incompatible"
       readonly privateData: string
+      /** The revision that the peer's answer names. */
+      readonly revision: number
       readonly detail: string
     }
   | (Failure & { readonly say: "failed" })

@@ -9,11 +9,12 @@
  */
 import { Doorbell, doorbellBytes } from "./doorbell.ts"
 import { calm, type LoadSettings, sampleLoad } from "./loadPolicy.ts"
+import { countGarbage } from "./garbage.ts"
 import { noCounts } from "./laneCore.ts"
+import { Listeners } from "./listeners.ts"
 import { MainPath } from "./mainPath.ts"
 import type { LinkSizes } from "./linkMemory.ts"
 import type { Opener } from "./opener.ts"
-import { boundJob, shared, type SharedListener } from "./sharedListener.ts"
 import { WorkerLink } from "./workerLink.ts"
 
 /** Cumulative counts of a pool. */
@@ -24,6 +25,7 @@ export interface CrewCounts {
   stale: number
   workersStarted: number
   workersCrashed: number
+  /** Connections that were opened, adopted or accepted. */
   lanesOpened: number
 }
 
@@ -60,7 +62,7 @@ export class Crew {
   readonly #settings: CrewSettings
   #load: LoadSettings
   readonly #links = new Set<WorkerLink>()
-  readonly #listeners = new Set<SharedListener>()
+  readonly #listeners: Listeners
   readonly #regions = new Map<number, SharedArrayBuffer>()
   readonly #regionViews = new Map<number, Uint8Array>()
   readonly #bellMemory = new SharedArrayBuffer(doorbellBytes)
@@ -72,11 +74,15 @@ export class Crew {
   #stopping = false
   #stopped: (() => void) | undefined
 
+  readonly #opened = (): void => void this.counts.lanesOpened++
+
   constructor(settings: CrewSettings) {
     this.#settings = settings
     this.#load = settings.load
     this.#origin = settings.clock()
-    this.main = new MainPath(settings.clock, this.totals, (id) => this.#regionViews.get(id))
+    const regionOf = (id: number) => this.#regionViews.get(id)
+    this.main = new MainPath(settings.clock, this.totals, regionOf, this.#opened)
+    this.#listeners = new Listeners(this.main, () => this.#activeLinks())
     for (let i = 0; i < settings.load.min; i++) this.#start()
     this.#sampler = setInterval(() => this.#sample(), settings.sampleEvery)
     this.#sampler.unref()
@@ -101,7 +107,6 @@ export class Crew {
 
   /** Opens a connection, in a worker if that is wanted and one has room. */
   open(opener: Opener, inWorker: boolean): Ticket {
-    this.counts.lanesOpened++
     if (inWorker && !this.#stopping) {
       const links = this.#activeLinks()
       const least = Math.min(...links.map((link) => link.lanes))
@@ -117,28 +122,30 @@ export class Crew {
 
   /** Listens, in all workers or on the main thread. The ticket closes the listener. */
   listen(opener: Opener, inWorkers: boolean): Ticket {
-    const listener = shared(opener)
-    const [first] = this.#activeLinks()
-    if (inWorkers && !this.#stopping) this.#listeners.add(listener)
-    if (!inWorkers || first === undefined || this.#stopping) {
-      listener.onMain = this.main.open(opener)
-    } else if (!this.#listenOn(first, listener)) {
-      this.counts.fallbacks++
-      listener.onMain = this.main.open(opener)
-    }
-    return { cancel: () => this.#unlisten(listener) }
+    const { cancel, fellBack } = this.#listeners.listen(opener, inWorkers && !this.#stopping)
+    if (fellBack) this.counts.fallbacks++
+    return { cancel }
   }
 
-  register(id: number, memory: SharedArrayBuffer): void {
+  /** Resolves when all workers know the memory. */
+  async register(id: number, memory: SharedArrayBuffer): Promise<void> {
     this.#regions.set(id, memory)
     this.#regionViews.set(id, new Uint8Array(memory))
-    for (const link of this.#links) link.region(id, memory)
+    await this.#tell(id, memory)
   }
 
-  unregister(id: number): void {
+  /** Resolves when no worker finds the memory any more, or is using it. */
+  async unregister(id: number): Promise<void> {
+    countGarbage(this.#regions.get(id)?.byteLength ?? 0)
     this.#regions.delete(id)
     this.#regionViews.delete(id)
-    for (const link of this.#links) link.region(id, undefined)
+    await this.#tell(id, undefined)
+  }
+
+  #tell(id: number, memory: SharedArrayBuffer | undefined): Promise<unknown> {
+    const told = (link: WorkerLink) =>
+      new Promise<void>((resolve) => link.region(id, memory, resolve))
+    return Promise.all(this.links.map(told))
   }
 
   /** Changes the number of workers. Lanes stay where they are until they end. */
@@ -147,13 +154,14 @@ export class Crew {
     this.#state = calm
     while (this.active > max) this.#park()
     while (this.active < min) this.#start()
+    this.#listeners.spread()
   }
 
   /** Asks everything to end; resolves when every worker has. Completions are consumed on. */
   stop(): Promise<void> {
     this.#stopping = true
     clearInterval(this.#sampler)
-    for (const listener of this.#listeners) this.#unlisten(listener)
+    this.#listeners.close()
     this.main.stop()
     for (const link of this.#links) this.#dismiss(link)
     return new Promise((resolve) => {
@@ -179,13 +187,13 @@ export class Crew {
     const { sizes } = this.#settings
     const link = new WorkerLink(sizes, this.#origin, this.#bellMemory, {
       gone: (link, crash) => this.#gone(link, crash),
+      opened: this.#opened,
       stale: () => this.counts.stale++,
       regions: () => [...this.#regions],
       totals: this.totals
     })
     this.counts.workersStarted++
     this.#links.add(link)
-    for (const listener of this.#listeners) this.#spread(listener)
     if (!this.#looping) {
       this.#looping = true
       this.#loop()
@@ -199,10 +207,7 @@ export class Crew {
     const link = links.find((link) => link.lanes === least)
     if (link === undefined) return
     link.parked = true
-    for (const listener of this.#listeners) {
-      this.#spread(listener)
-      this.#unlistenOn(link, listener)
-    }
+    this.#listeners.leave(link)
     this.#endParked()
   }
 
@@ -224,67 +229,11 @@ export class Crew {
 
   #gone(link: WorkerLink, crash: string | undefined): void {
     this.#links.delete(link)
-    for (const listener of this.#listeners) listener.jobs.delete(link)
+    this.#listeners.forget(link)
     if (crash !== undefined) this.counts.workersCrashed++
     if (!this.#stopping && this.active < this.#load.min) this.#start()
-    for (const listener of this.#listeners) this.#spread(listener)
+    this.#listeners.spread()
     this.#checkStopped()
-  }
-
-  /** Listens in one more worker; false when it has no room for the job. */
-  #listenOn(link: WorkerLink, listener: SharedListener): boolean {
-    const { opener } = listener
-    const first = listener.port === 0
-    const number = link.open({
-      ...opener,
-      job: boundJob(listener),
-      listening: (address, port) => {
-        if (!first) return
-        listener.port = port
-        opener.listening(address, port)
-        this.#spread(listener)
-      },
-      failed: (failure) => {
-        listener.jobs.delete(link)
-        if (!first) return
-        this.#listeners.delete(listener)
-        opener.failed(failure)
-      }
-    })
-    if (number !== undefined) listener.jobs.set(link, number)
-    return number !== undefined
-  }
-
-  /** Brings a bound listener to every worker that may share it, or to the main thread. */
-  #spread(listener: SharedListener): void {
-    if (listener.port === 0 || listener.closed) return
-    const { job } = listener.opener
-    const alone = job.kind === "listen" && !job.reusePort
-    const held = (): boolean => [...listener.jobs.keys()].some((link) => !link.parked)
-    for (const link of this.#activeLinks()) {
-      if (listener.jobs.has(link) || (alone && held())) continue
-      this.#listenOn(link, listener)
-    }
-    if (held() || listener.onMain !== undefined) return
-    const quiet = { listening: () => {}, failed: () => (listener.onMain = undefined) }
-    listener.onMain = this.main.open({ ...listener.opener, ...quiet, job: boundJob(listener) })
-  }
-
-  #unlisten(listener: SharedListener): void {
-    listener.closed = true
-    this.#listeners.delete(listener)
-    for (const link of listener.jobs.keys()) this.#unlistenOn(link, listener)
-    if (listener.onMain === undefined) return
-    this.main.cancel(listener.onMain)
-    this.main.unlisten(listener.onMain)
-  }
-
-  #unlistenOn(link: WorkerLink, listener: SharedListener): void {
-    const job = listener.jobs.get(link)
-    listener.jobs.delete(link)
-    if (job === undefined) return
-    link.cancel(job)
-    link.unlisten(job)
   }
 
   #sample(): void {
@@ -296,8 +245,10 @@ export class Crew {
     const average = busy / Math.max(1, links.length)
     const [state, change] = sampleLoad(this.#load, this.#state, links.length, average)
     this.#state = state
-    if (change > 0) this.#start()
-    else if (change < 0) this.#park()
+    if (change > 0) {
+      this.#start()
+      this.#listeners.spread()
+    } else if (change < 0) this.#park()
   }
 
   #loop = (): void => {

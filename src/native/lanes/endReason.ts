@@ -1,8 +1,9 @@
 /**
- * The reason of a lane's end as a record carries it: two numbers for those that come in storms,
- * and a text for the others.
+ * Reasons of a lane's end, and how a record carries them: two numbers for those that come in
+ * storms, and a text for the others.
  */
-import type { EndReason } from "./jobs.ts"
+import { cutText, detailCharacters } from "./cutText.ts"
+import type { EndReason, OpenFailure } from "./jobs.ts"
 
 const Code = { text: 0, peerClosed: 1, closed: 2, stopped: 3 } as const
 
@@ -21,4 +22,21 @@ export const decoded = (code: number, bytes: number, text: string): EndReason =>
   if (code === Code.closed) return { kind: "closed", unsent: bytes }
   if (code === Code.stopped) return { kind: "stopped" }
   return JSON.parse(text) as EndReason
+}
+
+const peerGone = new Set(["ECONNRESET", "EPIPE", "ETIMEDOUT", "ECONNABORTED"])
+
+/** The reason of a lane whose socket failed. */
+export const resetBy = ({ code, message }: NodeJS.ErrnoException): EndReason => {
+  const name = code ?? message
+  const text = peerGone.has(name) ? name : cutText(`${name}: ${message}`, detailCharacters)
+  return { kind: "peer-reset", code: text }
+}
+
+/** What lanes and open jobs of a thread end with; without a crash it was asked to end. */
+export const threadEnd = (crash: string | undefined) => {
+  const reason: EndReason =
+    crash === undefined ? { kind: "stopped" } : { kind: "crashed", detail: crash }
+  const failure: OpenFailure = { step: "worker", code: "", detail: crash ?? "stopped" }
+  return { failure, reason }
 }

@@ -7,9 +7,12 @@
  */
 import type { Socket } from "node:net"
 import { type Framer, FrameRefusal, type FramerPort, type FramerSession } from "../Framer.ts"
+import { resetBy } from "./endReason.ts"
 import type { EndReason, LaneLimits } from "./jobs.ts"
+import { CommandReader } from "./commandReader.ts"
+import { cutText, detailCharacters } from "./cutText.ts"
 import { Reassembly } from "./reassembly.ts"
-import type { OpenChunk } from "./slab.ts"
+import type { OpenChunk, Place } from "./slab.ts"
 
 /** Reasons to hold the reading, as bits. */
 export const Hold = { budget: 1, user: 2, handover: 4, output: 8 } as const
@@ -35,18 +38,6 @@ export interface LaneHost {
   readonly now: () => number
 }
 
-/** The lane's place in shared memory, unused on the main thread. */
-export interface Place {
-  slot: number
-  generation: number
-  /** The chunk that its reads go straight into, while they are long. */
-  chunk: OpenChunk | undefined
-  /** Bytes handed over, as a count that wraps. */
-  handedOver: number
-}
-
-const peerGone = new Set(["ECONNRESET", "EPIPE", "ETIMEDOUT", "ECONNABORTED"])
-
 /** A connection and what is under way on it. */
 export class HostLane {
   readonly place: Place = { slot: -1, generation: 0, chunk: undefined, handedOver: 0 }
@@ -57,6 +48,7 @@ export class HostLane {
   readonly #host: LaneHost
   readonly #session: FramerSession
   readonly #reassembly: Reassembly
+  readonly #commands = new CommandReader()
   #holds = 0
   #turnBytes = 0
   #reason: EndReason | undefined
@@ -66,8 +58,12 @@ export class HostLane {
   #writing = 0
   #writingSince = 0
   #finishing = false
-  /** The next read goes to memory that the session gives for it alone. */
-  isBorrowing = false
+  /** The write job under way has handed its commands over, and its answer waits for the peer. */
+  #commandsWait = false
+  /** What the framer threw when it was to open. */
+  openError: unknown
+  /** Begins to read an accepted connection. */
+  reading: (() => void) | undefined
   /** Bytes of the last read. */
   lastRead = 0
   #closeTimer: NodeJS.Timeout | undefined
@@ -84,7 +80,13 @@ export class HostLane {
     this.socket = socket
     this.limits = limits
     this.consumes = framer.consumes === true
-    this.#session = framer.open(this.#port(initiator), options)
+    let session: FramerSession = { length: () => 0 }
+    try {
+      session = framer.open(this.#port(initiator), options)
+    } catch (error) {
+      this.openError = error ?? new Error("the framer did not open")
+    }
+    this.#session = session
     this.#reassembly = new Reassembly(this.#session, framer.maxFrameBytes, {
       frames: (bytes, from, ends, count) => {
         if (!this.#closing) host.frames(this, bytes, from, ends, count)
@@ -98,37 +100,21 @@ export class HostLane {
   /** Takes one read; true when the next one may follow at once. */
   read(bytes: Uint8Array, from: number, to: number, room: number): boolean {
     this.lastRead = to - from
-    if (this.#reason !== undefined) {
-      this.unread()
-      return true
-    }
-    this.isBorrowing = false
+    if (this.#reason !== undefined) return true
     this.#host.heard(this)
     try {
       this.#reassembly.read(bytes, from, to, this.place.chunk?.memory === bytes)
     } catch (error) {
-      this.#refuse(error)
+      this.refuse(error)
       return false
     }
     if (to - from === room) this.#spend(room)
     return this.#holds === 0
   }
 
-  /** Where the session wants the next read; memory of others only if that follows at once. */
-  into(atOnce: boolean): Uint8Array | undefined {
-    const mayBorrow = atOnce && this.#holds === 0 && !this.#closing && !this.socket.destroyed
-    const into = this.#session.into?.(mayBorrow)
-    this.isBorrowing = mayBorrow && into !== undefined
-    return into
-  }
-
-  /** The read that was to follow brought nothing; answers whether it was to borrowed memory. */
-  unread(): boolean {
-    if (!this.isBorrowing) return false
-    this.isBorrowing = false
-    this.#session.unread?.()
-    if (this.#holds !== 0 && !this.socket.destroyed) this.socket.pause()
-    return true
+  /** Where the session wants the next read; undefined leaves it to the host. */
+  into(): Uint8Array | undefined {
+    return this.#session.into?.()
   }
 
   /** This side ends the lane. */
@@ -160,8 +146,7 @@ export class HostLane {
   }
 
   hold(reason: number): void {
-    // A read into borrowed memory comes first; after it this is looked at again.
-    const mayPause = this.#holds === 0 && !this.isBorrowing && !this.socket.destroyed
+    const mayPause = this.#holds === 0 && !this.socket.destroyed
     this.#holds |= reason
     if (mayPause) this.socket.pause()
   }
@@ -172,27 +157,30 @@ export class HostLane {
     if (this.#holds === 0 && !this.socket.destroyed) this.socket.resume()
   }
 
+  /** The lane's user has accepted it. */
+  start(): void {
+    if (!this.#closing) this.reading?.()
+    this.reading = undefined
+  }
+
   /** A write job: it is answered once, whatever happens to the socket. */
   write(bytes: Uint8Array): void {
     this.#begin(bytes.length)
-    this.socket.write(bytes, () => this.#wrote())
+    this.socket.write(bytes, (error) => this.#answer(error == null ? this.#writing : 0))
   }
 
   /** A write job that holds commands for the framer, each behind its length. */
   command(bytes: Uint8Array): void {
     this.#begin(bytes.length)
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     try {
-      for (let at = 0; at < bytes.length && this.#reason === undefined;) {
-        const end = at + 4 + view.getUint32(at, true)
-        this.#session.command?.(bytes, at + 4, end)
-        at = end
-      }
+      this.#commands.push(bytes, (bytes, from, to) => {
+        if (this.#reason === undefined) this.#session.command?.(bytes, from, to)
+      })
     } catch (error) {
-      this.#refuse(error)
+      this.refuse(error)
     }
-    if (this.socket.writableLength <= this.limits.sendBytes) process.nextTick(() => this.#wrote())
-    else this.socket.once("drain", () => this.#wrote())
+    this.#commandsWait = this.#isBehind && !this.socket.destroyed
+    if (!this.#commandsWait) process.nextTick(() => this.#wrote())
   }
 
   /** Ends our side after what was written; answered once, like a write. */
@@ -237,8 +225,12 @@ export class HostLane {
   }
 
   #wrote(): void {
-    const bytes = this.#writing
-    if (bytes === 0) return
+    this.#answer(this.#writing)
+  }
+
+  /** Answers the write job that is under way, of which so many bytes left. */
+  #answer(bytes: number): void {
+    if (this.#writing === 0) return
     this.#writing = 0
     this.#host.written(this, bytes)
   }
@@ -260,35 +252,43 @@ export class HostLane {
       writeNow: (parts, written) => {
         const last = parts.length - 1
         if (last > 0) this.socket.cork()
-        for (let index = 0; index < last; index++) this.socket.write(parts[index]!)
+        for (let index = 0; index < last; index++) this.#write(parts[index]!, undefined)
         this.#write(parts[last]!, written)
         if (last > 0) this.socket.uncork()
       },
       deliver: (bytes) => this.#reassembly.deliver(bytes),
       region: (id) => this.#host.region(id),
-      refuse: (reason) => this.#refuse(new FrameRefusal(reason))
+      refuse: (reason) => this.refuse(new FrameRefusal(reason))
     }
   }
 
+  /** After this side's end a framer's answers go nowhere; their peer was told so. */
   #write(bytes: Uint8Array, written: (() => void) | undefined): void {
-    const { socket } = this
-    if (written === undefined) socket.write(bytes)
-    else {
-      socket.write(bytes, (error) => {
-        if (error == null) written()
-      })
-    }
-    if (socket.writableLength > this.limits.sendBytes) this.#waitForDrain()
+    if (this.socket.writableEnded) return
+    this.socket.write(bytes, (error) => {
+      if (error != null) return
+      written?.()
+      if (!this.#isBehind) this.#caughtUp()
+    })
+    if (this.#isBehind) this.hold(Hold.output)
   }
 
-  #waitForDrain(): void {
-    if ((this.#holds & Hold.output) !== 0) return
-    this.hold(Hold.output)
-    this.socket.once("drain", () => this.unhold(Hold.output))
+  /** The peer has not taken what this side may have unsent. */
+  get #isBehind(): boolean {
+    return this.socket.writableLength > this.limits.sendBytes
   }
 
-  #refuse(error: unknown): void {
-    const detail = error instanceof Error ? error.message : String(error)
+  /** Node's `drain` comes only for more than its own mark, so each write looks at its end. */
+  #caughtUp(): void {
+    this.unhold(Hold.output)
+    if (!this.#commandsWait) return
+    this.#commandsWait = false
+    this.#wrote()
+  }
+
+  refuse(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error)
+    const detail = cutText(message, detailCharacters)
     this.#reassembly.flush()
     this.#end({ kind: "refused", detail }, this.socket.writableLength > 0)
   }
@@ -307,10 +307,7 @@ export class HostLane {
   }
 
   #failed(error: NodeJS.ErrnoException): void {
-    const code = error.code ?? error.message
-    this.#reason ??= peerGone.has(code)
-      ? { kind: "peer-reset", code }
-      : { kind: "peer-reset", code: `${code}: ${error.message}` }
+    this.#reason ??= resetBy(error)
   }
 
   #ended(): void {
@@ -319,7 +316,7 @@ export class HostLane {
     try {
       if (missing === 0) this.#session.end?.()
     } catch (error) {
-      this.#refuse(error)
+      this.refuse(error)
       return
     }
     if (this.socket.allowHalfOpen && missing === 0) this.#host.peerEnded(this)
@@ -335,9 +332,8 @@ export class HostLane {
   }
 
   #closed(): void {
-    this.unread()
     clearTimeout(this.#closeTimer)
-    this.#wrote()
+    this.#answer(0)
     this.#finished()
     this.#host.closed(this, this.#reason ?? { kind: "peer-closed", missing: 0 })
   }

@@ -4,7 +4,7 @@
  */
 import { copyOctets } from "../../schema/copyOctets.ts"
 import { Doorbell } from "./doorbell.ts"
-import { At, recordWords, wordsFor, type WorkerMemory } from "./records.ts"
+import { At, putHead, recordWords, textBytesOf, wordsFor, type WorkerMemory } from "./records.ts"
 import { RingProducer } from "./ring.ts"
 
 /** The producer of one worker's inbox. */
@@ -18,6 +18,11 @@ export class Inlet {
     this.#ring = new RingProducer(new Int32Array(inbox))
     this.#bytes = new Uint8Array(inbox)
     this.#bell = new Doorbell(new Int32Array(workerBell))
+  }
+
+  /** Bytes that the largest record carries. */
+  get recordBytes(): number {
+    return textBytesOf(this.#ring.largest)
   }
 
   /** Whether records wait for a flush. */
@@ -42,10 +47,7 @@ export class Inlet {
       if (at < 0) return false
     }
     const { words } = this.#ring
-    words[at + At.kind] = kind
-    words[at + At.slot] = slot
-    words[at + At.generation] = generation
-    words[at + At.a] = a
+    putHead(words, at, kind, slot, generation, a)
     if (bytes !== undefined) {
       words[at + At.text] = bytes.length
       copyOctets(this.#bytes, (at + At.text + 1) * 4, bytes, 0, bytes.length)

@@ -2,9 +2,12 @@
  * What the main thread asks of a socket host, and what comes back, as plain data that survives
  * a structured clone and JSON.
  */
+import { cutText, detailCharacters, nameCharacters } from "./cutText.ts"
 
-/** Where a connection goes. */
-export type Endpoint = { readonly host: string; readonly port: number } | { readonly path: string }
+/** Where a connection goes, or a listener is; `localAddress` is where a connection comes from. */
+export type Endpoint =
+  | { readonly host: string; readonly port: number; readonly localAddress?: string }
+  | { readonly path: string }
 
 /**
  * TLS, as the options of `node:tls` that can cross a thread: PEM texts and flags.
@@ -72,6 +75,17 @@ export interface OpenFailure {
   readonly step: "resolve" | "connect" | "tls" | "listen" | "framer" | "worker"
   readonly code: string
   readonly detail: string
+}
+
+/** The failure that an error is, with the step at which it came. */
+export const failureOf = (step: OpenFailure["step"], error: unknown): OpenFailure => {
+  const name = error instanceof Error && "code" in error ? String(error.code) : ""
+  const code = cutText(name, nameCharacters)
+  const syscall = error instanceof Error && "syscall" in error ? String(error.syscall) : ""
+  const message = error instanceof Error ? error.message : String(error)
+  const detail = cutText(message, detailCharacters)
+  const found = syscall === "getaddrinfo" ? "resolve" : syscall === "connect" ? "connect" : step
+  return { step: found, code, detail }
 }
 
 /** Why a lane ended. */

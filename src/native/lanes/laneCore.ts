@@ -9,14 +9,20 @@
 import type { EndReason, LaneLimits, PeerInfo } from "./jobs.ts"
 import { FrameBatch } from "../FrameBatch.ts"
 import { LaneJobs } from "./laneJobs.ts"
+import { LongFrame } from "./longFrame.ts"
 import { SendQueue } from "./sendQueue.ts"
+import { Waiters } from "./waiters.ts"
 
 /** Where the socket lives, as the lane sees it. */
 export interface LaneDriver {
   /** The counts of all lanes of the pool, the high-water marks those of the highest. */
   readonly totals: LaneCounts
+  /** Bytes that one write job can carry. */
+  readonly recordBytes: number
   /** Dispatches a write job for the first bytes of the queue; false when there is no room. */
   readonly write: (core: LaneCore, bytes: Uint8Array) => boolean
+  /** Lets an accepted lane read. */
+  readonly start: (core: LaneCore) => boolean
   readonly finish: (core: LaneCore) => boolean
   readonly close: (core: LaneCore, inOrder: boolean) => boolean
   /** Calls `core.flush()` soon, once for many sends, or once there is room. */
@@ -58,16 +64,20 @@ export class LaneCore {
   readonly #driver: LaneDriver
   readonly #queue: SendQueue
   readonly #batch = new FrameBatch()
-  readonly #onEnd: Array<(reason: EndReason) => void> = []
+  readonly #onEnd = new Waiters()
   #handler: ((batch: FrameBatch) => void) | undefined
   /** Frames that wait to be taken, and their bytes. */
   #backlog: Array<Uint8Array> = []
   #backlogBytes = 0
-  #wakeTaker: (() => void) | undefined
-  #wakeSenders: Array<() => void> = []
+  #long: LongFrame | undefined
+  readonly #takers = new Waiters()
+  readonly #senders = new Waiters()
+  /** The longest message that was refused since there was room last. */
+  #refused = 0
   #inFlight = 0
   /** Accepted bytes that a close at once has dropped. */
   #dropped = 0
+  #isToStart = false
   #finish: "no" | "asked" | "sent" = "no"
   #close: "no" | "in order" | "at once" = "no"
   #closeSent: "no" | "in order" | "at once" = "no"
@@ -106,26 +116,56 @@ export class LaneCore {
   send(bytes: Uint8Array): SendStatus {
     if (!this.jobs.open || this.#finish !== "no") return "closed"
     const { unsent } = this
-    if (unsent > 0 && unsent + bytes.length > this.limits.sendBytes) return "full"
+    if (unsent > 0 && unsent + bytes.length > this.limits.sendBytes) {
+      this.#refused = Math.max(this.#refused, bytes.length)
+      return "full"
+    }
     this.#queue.append(bytes)
     this.#rise("sendHighWater", unsent + bytes.length)
     if (!this.jobs.writing) this.#driver.flushSoon(this)
     return "accepted"
   }
 
-  /** Calls back once when half of the send memory is free, or the lane has ended. */
-  onWritable(wake: () => void): void {
-    this.#wakeSenders.push(wake)
+  /**
+   * Calls back once when half of the send memory is free and what was refused has room, or when
+   * the lane has ended. Returns how to give up; so do the other two.
+   */
+  onWritable(wake: () => void): () => void {
+    const giveUp = this.#senders.add(wake)
     this.#wakeWriters()
+    return giveUp
+  }
+
+  /** Calls back once when there is something to take, or the lane has ended. */
+  onBacklog(wake: () => void): () => void {
+    const giveUp = this.#takers.add(wake)
+    if (this.#backlog.length > 0 || this.end !== undefined) this.#takers.wake()
+    return giveUp
+  }
+
+  /** Calls back once when the lane has ended. */
+  onEnd(wake: () => void): () => void {
+    const giveUp = this.#onEnd.add(wake)
+    if (this.end !== undefined) this.#onEnd.wake()
+    return giveUp
+  }
+
+  /** Callbacks that wait. */
+  get waiting(): number {
+    return this.#senders.size + this.#takers.size + this.#onEnd.size
   }
 
   /** Dispatches what may be dispatched; false when the driver had no room. */
   flush(): boolean {
     if (this.jobs.ended) return true
     if (this.#close === "at once") return this.#sendClose()
+    if (this.#isToStart) {
+      if (!this.#driver.start(this)) return false
+      this.#isToStart = false
+    }
     if (this.#queue.length > 0) {
       if (!this.jobs.may("write")) return true
-      const bytes = this.#queue.snapshot(this.limits.writeBudget)
+      const bytes = Math.min(this.#queue.length, this.limits.writeBudget, this.#driver.recordBytes)
       if (!this.#driver.write(this, this.#queue.front(bytes))) return false
       this.#inFlight = bytes
       this.jobs.dispatched("write")
@@ -139,6 +179,12 @@ export class LaneCore {
       this.jobs.dispatched("finish")
     }
     return this.#close === "no" || this.#sendClose()
+  }
+
+  /** The user has accepted the lane: it may read. */
+  start(): void {
+    this.#isToStart = true
+    if (!this.flush()) this.#driver.flushSoon(this)
   }
 
   /** The write job has come back. */
@@ -185,7 +231,9 @@ export class LaneCore {
   /** The handler sees batches from now on, first what has waited. */
   onFrames(handler: (batch: FrameBatch) => void): void {
     this.#handler = handler
-    for (const frame of this.takeBacklog()) this.#handle(this.#batch.one(frame))
+    for (const frame of this.takeBacklog()) {
+      if (this.#ownReason === undefined) this.#handle(this.#batch.one(frame))
+    }
   }
 
   /** Frames of the peer, valid during the call. */
@@ -201,6 +249,14 @@ export class LaneCore {
     } else this.#keep(batch, size)
   }
 
+  /** Part of a frame of so many bytes, valid during the call. */
+  part(memory: Uint8Array, from: number, to: number, length: number): void {
+    const long = (this.#long ??= new LongFrame(length))
+    if (!long.append(memory, from, to)) return
+    this.#long = undefined
+    this.frames(long.bytes, Int32Array.of(length), 0, 1, 0)
+  }
+
   /** Everything that waits to be taken. */
   takeBacklog(): Array<Uint8Array> {
     const frames = this.#backlog
@@ -212,33 +268,21 @@ export class LaneCore {
     return frames
   }
 
-  /** Calls back once when there is something to take, or the lane has ended. */
-  onBacklog(wake: (() => void) | undefined): void {
-    this.#wakeTaker = wake
-    if (this.#backlog.length > 0 || this.end !== undefined || this.peerEnded) this.#wakeUp()
-  }
-
-  onEnd(wake: (reason: EndReason) => void): void {
-    if (this.end === undefined) this.#onEnd.push(wake)
-    else wake(this.end)
-  }
-
   endedByPeer(): void {
     this.peerEnded = true
-    this.#wakeUp()
+    this.#takers.wake()
   }
 
   /** The socket is gone: the only end of a lane, once. */
   ended(hostReason: EndReason): void {
     if (this.end !== undefined) return
     clearTimeout(this.#closeTimer)
-    const reason = this.#reasonOf(this.#ownReason ?? hostReason)
-    this.end = reason
+    this.end = this.#reasonOf(this.#ownReason ?? hostReason)
     const release = this.jobs.end()
     this.#queue.drop(this.#queue.length)
     this.#wakeWriters()
-    this.#wakeUp()
-    for (const wake of this.#onEnd.splice(0)) wake(reason)
+    this.#takers.wake()
+    this.#onEnd.wake()
     if (release) this.#driver.release(this)
   }
 
@@ -279,7 +323,7 @@ export class LaneCore {
     for (let i = 0; i < batch.count; i++) this.#backlog.push(batch.copy(i))
     this.#backlogBytes += size
     this.#rise("receiveHighWater", this.#backlogBytes)
-    this.#wakeUp()
+    this.#takers.wake()
   }
 
   #count(name: "framesReceived" | "bytesReceived" | "bytesSent", added: number): void {
@@ -294,15 +338,12 @@ export class LaneCore {
     if (bytes > totals[name]) totals[name] = bytes
   }
 
-  #wakeUp(): void {
-    const wake = this.#wakeTaker
-    this.#wakeTaker = undefined
-    wake?.()
-  }
-
   #wakeWriters(): void {
-    if (this.#wakeSenders.length === 0) return
-    if (this.jobs.open && this.unsent * 2 > this.limits.sendBytes) return
-    for (const wake of this.#wakeSenders.splice(0)) wake()
+    const { unsent } = this
+    const { sendBytes } = this.limits
+    const hasRoom = unsent * 2 <= sendBytes && unsent + this.#refused <= sendBytes
+    if (this.jobs.open && unsent > 0 && !hasRoom) return
+    this.#refused = 0
+    this.#senders.wake()
   }
 }

@@ -1,11 +1,15 @@
 /**
- * The memory of one worker, shared and its own, in the sizes that the pool's settings give.
+ * The memory of one worker, shared and private, in the sizes that the pool's settings give, and its
+ * thread.
  */
+import { Worker } from "node:worker_threads"
+import { workerModule } from "../workerModule.ts"
 import { doorbellBytes } from "./doorbell.ts"
 import type { LaneLimits } from "./jobs.ts"
 import { Row, type WorkerMemory } from "./records.ts"
 import { ringBytes } from "./ring.ts"
 import { slabBytes, type SlabShape } from "./slab.ts"
+import type { WorkerStart } from "./worker.ts"
 
 /** Sizes of a worker's shared memory. */
 export interface LinkSizes {
@@ -23,7 +27,7 @@ export interface LinkSizes {
  * A worker's heap: enough for tens of thousands of sockets, and a small young generation, so
  * that what closed sockets hold outside of the heap is collected early.
  */
-export const heapLimits = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 1_024 }
+const heapLimits = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 1_024 }
 
 const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
 
@@ -36,3 +40,11 @@ export const workerMemory = (sizes: LinkSizes, mainBell: SharedArrayBuffer): Wor
   workerBell: shared(doorbellBytes),
   mainBell
 })
+
+/** Starts a worker on its memory. */
+export const startWorker = (start: WorkerStart): Worker =>
+  new Worker(workerModule(import.meta.url, "worker"), {
+    workerData: start,
+    name: "handfast-io",
+    resourceLimits: heapLimits
+  })

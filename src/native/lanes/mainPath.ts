@@ -24,15 +24,19 @@ export class MainPath implements LaneDriver {
   readonly #openers = new Map<number, Opener>()
   readonly #listeners = new Map<number, Opener>()
   readonly #clock: () => number
+  readonly #opened: () => void
   readonly totals: LaneCounts
+  readonly recordBytes = Number.POSITIVE_INFINITY
   #nextJob = 0
 
   constructor(
     clock: () => number,
     totals: LaneCounts,
-    region: (id: number) => Uint8Array | undefined
+    region: (id: number) => Uint8Array | undefined,
+    opened: () => void
   ) {
     this.#clock = clock
+    this.#opened = opened
     this.totals = totals
     this.#host = new SocketHost(
       {
@@ -53,7 +57,6 @@ export class MainPath implements LaneDriver {
         closed: (lane, reason) => this.#closed(lane, reason),
         region,
         readInto: () => undefined,
-        isAlone: false,
         opened: (job, lane, peer) => {
           const opener = this.#take(job)
           if (opener === undefined) lane.close("closed", false)
@@ -102,6 +105,10 @@ export class MainPath implements LaneDriver {
     this.#host.cancel(job)
   }
 
+  isListening(job: number): boolean {
+    return this.#listeners.has(job)
+  }
+
   unlisten(job: number): void {
     this.#listeners.delete(job)
     this.#host.unlisten(job)
@@ -117,6 +124,11 @@ export class MainPath implements LaneDriver {
     const own = bytes.slice()
     if (core.commands) lane?.command(own)
     else lane?.write(own)
+    return true
+  }
+
+  readonly start = (core: LaneCore): boolean => {
+    this.#byCore.get(core)?.lane.start()
     return true
   }
 
@@ -160,6 +172,7 @@ export class MainPath implements LaneDriver {
     const core = new LaneCore(this, () => peer, lane.limits, opener.commands)
     core.lastHeard = this.#clock()
     const pair = { core, lane, behind: 0 }
+    this.#opened()
     this.#byCore.set(core, pair)
     this.#byLane.set(lane, pair)
     return core

@@ -126,7 +126,10 @@ export class AcceptQueue {
   next(restore: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>): Effect.Effect<LaneCore> {
     return Effect.suspend(() => {
       const core = this.#waiting.shift()
-      if (core !== undefined) return Effect.succeed(core)
+      if (core !== undefined) {
+        core.start()
+        return Effect.succeed(core)
+      }
       return Effect.andThen(restore(this.#available), this.next(restore))
     })
   }

@@ -8,7 +8,7 @@
 import { copyOctets } from "../../schema/copyOctets.ts"
 import type { Doorbell } from "./doorbell.ts"
 import { Hold, type HostLane } from "./hostLane.ts"
-import { At, Out, recordWords, Row, wordsFor } from "./records.ts"
+import { At, Out, putHead, recordWords, Row, wordsFor } from "./records.ts"
 import type { RingProducer } from "./ring.ts"
 import type { OpenChunk, SlabWriter } from "./slab.ts"
 import { Waker } from "./waker.ts"
@@ -35,6 +35,8 @@ export class Outlet {
   /** The chunk into which the frames of all lanes with short reads are packed. */
   #pack: OpenChunk | undefined
   #waiting: Array<Waiting> = []
+  /** Bytes of the long frame at the head of what waits that are out. */
+  #partsOut = 0
   readonly #held = new Set<HostLane>()
   /** The end of this turn flushes; something waits for it. */
   #scheduled = false
@@ -128,8 +130,8 @@ export class Outlet {
   /** A chunk for one lane. Half of the slab is kept for packing: long readers may sit on theirs. */
   #openForReading(): OpenChunk | undefined {
     const half = this.#slab.memory.shape.chunks / 2
-    if (this.#slab.freeChunks < half) this.#slab.reclaim()
-    return this.#slab.freeChunks < half ? undefined : this.#slab.open(longRead)
+    if (this.#slab.freeChunks <= half) this.#slab.reclaim()
+    return this.#slab.freeChunks <= half ? undefined : this.#slab.open()
   }
 
   /** The lane reads into no chunk of its own any more. */
@@ -151,10 +153,7 @@ export class Outlet {
     const at = this.#ring.reserve(wordsFor(text.length))
     if (at < 0) return false
     const { words } = this.#ring
-    words[at + At.kind] = kind
-    words[at + At.slot] = slot
-    words[at + At.generation] = generation
-    words[at + At.a] = a
+    putHead(words, at, kind, slot, generation, a)
     words[at + At.b] = b
     if (text.length > 0) {
       words[at + At.text] = text.length
@@ -168,7 +167,8 @@ export class Outlet {
   #inPlace(lane: HostLane, from: number, ends: Int32Array, count: number): number {
     const { chunk } = lane.place
     if (chunk === undefined || chunk.entryEnd - chunk.entry < count) return 0
-    if (!this.#publish(lane, chunk, count, from, (ends[count - 1] ?? 0) - from)) return 0
+    const size = (ends[count - 1] ?? 0) - from
+    if (!this.#publish(lane, Out.frames, chunk, chunk.entry, count, from, size)) return 0
     const table = this.#slab.memory.ends
     for (let i = 0, entry = chunk.entry; i < count; i++) table[entry++] = ends[i] ?? 0
     chunk.entry += count
@@ -188,14 +188,22 @@ export class Outlet {
     let done = first
     let start = done === 0 ? from : (ends[done - 1] ?? 0)
     while (done < count) {
-      const chunk = this.#chunkFor((ends[done] ?? 0) - start)
+      const length = (ends[done] ?? 0) - start
+      if (length > memory.shape.chunkBytes) {
+        if (!this.#inParts(lane, bytes, start, length)) return done
+        start += length
+        done++
+        continue
+      }
+      const chunk = this.#chunkFor(length)
       if (chunk === undefined) return done
       const room = chunk.end - chunk.fill + start
       const most = Math.min(count, done + chunk.entryEnd - chunk.entry)
       let last = done + 1
       while (last < most && (ends[last] ?? 0) <= room) last++
       const end = ends[last - 1] ?? 0
-      if (!this.#publish(lane, chunk, last - done, chunk.fill, end - start)) return done
+      const entries = [chunk.entry, last - done] as const
+      if (!this.#publish(lane, Out.frames, chunk, ...entries, chunk.fill, end - start)) return done
       copyOctets(memory.bytes, chunk.fill, bytes, start, end)
       const shift = chunk.fill - start
       for (let i = done; i < last; i++) memory.ends[chunk.entry++] = (ends[i] ?? 0) + shift
@@ -206,6 +214,22 @@ export class Outlet {
     return done
   }
 
+  /** Copies a frame that exceeds a chunk, part by part; false until its last part is out. */
+  #inParts(lane: HostLane, bytes: Uint8Array, from: number, length: number): boolean {
+    while (this.#partsOut < length) {
+      const chunk = this.#chunkFor(1)
+      if (chunk === undefined) return false
+      const size = Math.min(chunk.end - chunk.fill, length - this.#partsOut)
+      if (!this.#publish(lane, Out.part, chunk, size, length, chunk.fill, size)) return false
+      const start = from + this.#partsOut
+      copyOctets(this.#slab.memory.bytes, chunk.fill, bytes, start, start + size)
+      chunk.fill += size
+      this.#partsOut += size
+    }
+    this.#partsOut = 0
+    return true
+  }
+
   /** The common chunk with room for a frame of so many bytes. */
   #chunkFor(length: number): OpenChunk | undefined {
     const open = this.#pack
@@ -213,21 +237,26 @@ export class Outlet {
       if (open.end - open.fill >= length && open.entry < open.entryEnd) return open
       this.#slab.retire(open.chunk)
     }
-    this.#pack = this.#slab.open(length)
+    this.#pack = this.#slab.open()
     return this.#pack
   }
 
-  #publish(lane: HostLane, chunk: OpenChunk, count: number, from: number, bytes: number): boolean {
+  #publish(
+    lane: HostLane,
+    kind: number,
+    chunk: OpenChunk,
+    b: number,
+    c: number,
+    from: number,
+    bytes: number
+  ): boolean {
     const at = this.#ring.reserve(recordWords)
     if (at < 0) return false
     const { words } = this.#ring
     const { place } = lane
-    words[at + At.kind] = Out.frames
-    words[at + At.slot] = place.slot
-    words[at + At.generation] = place.generation
-    words[at + At.a] = chunk.chunk
-    words[at + At.b] = chunk.entry
-    words[at + At.c] = count
+    putHead(words, at, kind, place.slot, place.generation, chunk.chunk)
+    words[at + At.b] = b
+    words[at + At.c] = c
     words[at + At.d] = from
     place.handedOver = (place.handedOver + bytes) | 0
     this.#waker.bytes(bytes)

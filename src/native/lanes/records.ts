@@ -30,7 +30,9 @@ export const Out = {
   finished: 7,
   peerEnded: 8,
   /** The last record of a lane; a, b, text: its reason, see `endReason`. */
-  closed: 9
+  closed: 9,
+  /** Part of a frame longer than a chunk. a: chunk, b: bytes, c: the frame's bytes, d: first. */
+  part: 10
 } as const
 
 /** Main thread to worker. */
@@ -43,12 +45,32 @@ export const In = {
   /** a: 1 to close in order, 0 at once. */
   close: 4,
   /** The main thread has let go of the lane; its slot is free. */
-  release: 5
+  release: 5,
+  /** The lane was accepted: it may read. */
+  start: 6
 } as const
 
 /** Words that a record with so many bytes of text takes. */
 export const wordsFor = (textBytes: number): number =>
   textBytes === 0 ? recordWords : recordWords + 1 + ((textBytes + 3) >> 2)
+
+/** Bytes of text that a record of so many words carries. */
+export const textBytesOf = (words: number): number => (words - recordWords - 1) * 4
+
+/** Writes the words that all records start with. */
+export const putHead = (
+  words: Int32Array,
+  at: number,
+  kind: number,
+  slot: number,
+  generation: number,
+  a: number
+): void => {
+  words[at + At.kind] = kind
+  words[at + At.slot] = slot
+  words[at + At.generation] = generation
+  words[at + At.a] = a
+}
 
 /** Rows of the table of lanes, one per slot. */
 export const Row = {

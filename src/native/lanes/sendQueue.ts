@@ -1,7 +1,7 @@
 /**
  * The bytes that a lane's user has sent and no job has taken yet: bounded, in one buffer.
  *
- * A job takes a snapshot from the front; what is appended later goes with the next job. The
+ * A job takes bytes from the front; what is appended later goes with the next job. The
  * front moves by an offset, and bytes are moved only when half of the buffer is spent, so a
  * long queue of short messages costs linear time.
  */
@@ -15,11 +15,11 @@ export class SendQueue {
   #buffer = nothing
   #start = 0
   #end = 0
-  /** Bytes of a length before each message when messages must stay whole, otherwise 0. */
+  /** Bytes of a length before each message when messages are commands, otherwise 0. */
   readonly #prefix: number
 
-  constructor(wholeMessages: boolean) {
-    this.#prefix = wholeMessages ? 4 : 0
+  constructor(commands: boolean) {
+    this.#prefix = commands ? 4 : 0
   }
 
   get length(): number {
@@ -37,18 +37,6 @@ export class SendQueue {
     this.#buffer.set(bytes, at + this.#prefix)
   }
 
-  /** How many bytes a job of at most `budget` bytes takes: at least one message. */
-  snapshot(budget: number): number {
-    if (this.#prefix === 0) return Math.min(budget, this.length)
-    let size = 0
-    while (this.#start + size < this.#end) {
-      const next = size + this.#prefix + this.#lengthAt(this.#start + size)
-      if (next > budget && size > 0) break
-      size = next
-    }
-    return size
-  }
-
   /** The first bytes, as a view that is valid until the next call. */
   front(bytes: number): Uint8Array {
     return this.#buffer.subarray(this.#start, this.#start + bytes)
@@ -60,12 +48,6 @@ export class SendQueue {
     if (this.#start < this.#end) return
     this.#start = this.#end = 0
     if (this.#buffer.length > keptBytes) this.#buffer = nothing
-  }
-
-  #lengthAt(at: number): number {
-    const b = this.#buffer
-    const low = (b[at] ?? 0) | ((b[at + 1] ?? 0) << 8) | ((b[at + 2] ?? 0) << 16)
-    return low + (b[at + 3] ?? 0) * 0x100_0000
   }
 
   /** Makes room for so many bytes at the end and returns where they go. */

@@ -64,7 +64,7 @@ export class SlabReader {
   }
 }
 
-/** A chunk, or a run of chunks for one long frame, while the worker writes into it. */
+/** A chunk while the worker writes into it. */
 export interface OpenChunk {
   readonly chunk: number
   /** The whole slab. */
@@ -77,11 +77,20 @@ export interface OpenChunk {
   readonly entryEnd: number
 }
 
+/** A lane's place in shared memory, unused on the main thread. */
+export interface Place {
+  slot: number
+  generation: number
+  /** The chunk that its reads go straight into, while they are long. */
+  chunk: OpenChunk | undefined
+  /** Bytes handed over, as a count that wraps. */
+  handedOver: number
+}
+
 /** The worker's side: opens chunks, publishes ranges of them, retires them. */
 export class SlabWriter {
   readonly memory: SlabMemory
   readonly #published: Int32Array
-  readonly #runs: Uint16Array
   readonly #free: Uint8Array
   readonly #retired: Array<number> = []
   #freeChunks: number
@@ -90,7 +99,6 @@ export class SlabWriter {
     const { chunks } = memory.shape
     this.memory = memory
     this.#published = new Int32Array(chunks)
-    this.#runs = new Uint16Array(chunks)
     this.#free = new Uint8Array(chunks).fill(1)
     this.#freeChunks = chunks
   }
@@ -100,18 +108,11 @@ export class SlabWriter {
     return this.#freeChunks
   }
 
-  /** Opens the first chunks in a row that hold `length` bytes; undefined when there are none. */
-  open(length: number): OpenChunk | undefined {
-    const { chunkBytes, chunks } = this.memory.shape
-    const run = Math.max(1, Math.ceil(length / chunkBytes))
+  /** Opens a free chunk; undefined when there is none. */
+  open(): OpenChunk | undefined {
     this.reclaim()
-    if (run > this.#freeChunks) return undefined
-    let found = 0
-    for (let chunk = 0; chunk < chunks; chunk++) {
-      found = this.#free[chunk] === 1 ? found + 1 : 0
-      if (found === run) return this.#take(chunk - run + 1, run)
-    }
-    return undefined
+    const chunk = this.#free.indexOf(1)
+    return chunk < 0 ? undefined : this.#take(chunk)
   }
 
   /** Counts a range of the chunk that is handed over. */
@@ -135,31 +136,25 @@ export class SlabWriter {
     let kept = 0
     for (const chunk of retired) {
       if (Atomics.load(this.memory.counts, countsAt + chunk) === this.#published[chunk]) {
-        this.#return(chunk)
+        this.#free[chunk] = 1
+        this.#freeChunks++
       } else retired[kept++] = chunk
     }
     retired.length = kept
   }
 
-  #take(chunk: number, run: number): OpenChunk {
+  #take(chunk: number): OpenChunk {
     const { chunkBytes } = this.memory.shape
-    this.#free.fill(0, chunk, chunk + run)
-    this.#runs[chunk] = run
-    this.#freeChunks -= run
+    this.#free[chunk] = 0
+    this.#freeChunks--
     const entries = chunkBytes / bytesPerEntry
     return {
       chunk,
       memory: this.memory.bytes,
       fill: chunk * chunkBytes,
-      end: (chunk + run) * chunkBytes,
+      end: (chunk + 1) * chunkBytes,
       entry: chunk * entries,
-      entryEnd: (chunk + run) * entries
+      entryEnd: (chunk + 1) * entries
     }
-  }
-
-  #return(chunk: number): void {
-    const run = this.#runs[chunk] ?? 1
-    this.#free.fill(1, chunk, chunk + run)
-    this.#freeChunks += run
   }
 }

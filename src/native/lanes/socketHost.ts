@@ -5,7 +5,7 @@
 import type * as net from "node:net"
 import type { Framer } from "../Framer.ts"
 import { HostLane, type LaneHost } from "./hostLane.ts"
-import type { LaneSetup, OpenFailure, OpenJob, PeerInfo } from "./jobs.ts"
+import { failureOf, type LaneSetup, type OpenFailure, type OpenJob, type PeerInfo } from "./jobs.ts"
 import type { OpenChunk } from "./slab.ts"
 import * as Sockets from "./sockets.ts"
 
@@ -26,21 +26,11 @@ export interface HostEvents {
   readonly region: LaneHost["region"]
   /** The chunk into which the lane's next read goes; undefined: into the host's own buffer. */
   readonly readInto: (lane: HostLane) => OpenChunk | undefined
-  /** Whether nothing runs on this thread but this host. */
-  readonly isAlone: boolean
   readonly opened: (job: number, lane: HostLane, peer: PeerInfo) => void
   readonly listening: (job: number, address: string, port: number) => void
   readonly failed: (job: number, failure: OpenFailure) => void
   /** False refuses the connection: there is no place for it. */
   readonly accepted: (job: number, lane: HostLane, peer: PeerInfo) => boolean
-}
-
-const failureOf = (step: OpenFailure["step"], error: unknown): OpenFailure => {
-  const code = error instanceof Error && "code" in error ? String(error.code) : ""
-  const syscall = error instanceof Error && "syscall" in error ? String(error.syscall) : ""
-  const detail = error instanceof Error ? error.message : String(error)
-  const found = syscall === "getaddrinfo" ? "resolve" : syscall === "connect" ? "connect" : step
-  return { step: found, code, detail }
 }
 
 /** How often write jobs under way are looked at, in milliseconds. */
@@ -88,10 +78,12 @@ export class SocketHost {
   open(id: number, job: OpenJob): void {
     let cancelled = false
     this.#opening.set(id, () => (cancelled = true))
-    this.#loadFramer(job.framer).then(
-      (framer) => {
+    const plainServer = job.kind === "listen" && job.tls === undefined
+    const fast = plainServer ? Sockets.rereads() : false
+    Promise.all([this.#loadFramer(job.framer), fast]).then(
+      ([framer, rereads]) => {
         if (cancelled) this.#fail(id, failureOf(stepOf(job), new Error("cancelled")))
-        else this.#start(id, job, framer)
+        else this.#start(id, job, framer, rereads)
       },
       (error: unknown) => this.#fail(id, failureOf("framer", error))
     )
@@ -115,9 +107,9 @@ export class SocketHost {
     for (const lane of this.lanes) lane.close("stopped", true)
   }
 
-  #start(id: number, job: OpenJob, framer: Framer): void {
+  #start(id: number, job: OpenJob, framer: Framer, rereads: boolean): void {
     try {
-      if (job.kind === "listen") this.#listen(id, job, framer)
+      if (job.kind === "listen") this.#listen(id, job, framer, rereads)
       else if (job.kind === "adopt") this.#adopt(id, job, framer)
       else this.#connect(id, job, framer)
     } catch (error) {
@@ -165,26 +157,31 @@ export class SocketHost {
   }
 
   /** Answers the job before a byte is read, so that the lane is known when its frames come. */
-  #report(id: number, lane: HostLane | undefined, reader: LaneReader, secure: boolean): void {
-    if (lane === undefined) {
-      this.#fail(id, failureOf("framer", new Error("the framer did not open")))
+  #report(id: number, lane: HostLane, reader: LaneReader, secure: boolean): void {
+    if (lane.openError !== undefined) {
+      lane.socket.destroy()
+      this.#fail(id, failureOf("framer", lane.openError))
       return
     }
     this.#events.opened(id, lane, Sockets.peerOf(lane.socket))
     Sockets.startReading(lane.socket, secure, reader)
   }
 
-  #listen(id: number, job: OpenJob & { readonly kind: "listen" }, framer: Framer): void {
+  #listen(
+    id: number,
+    job: OpenJob & { readonly kind: "listen" },
+    framer: Framer,
+    rereads: boolean
+  ): void {
     const { halfOpen, limits } = job
     const server = Sockets.makeServer(job.tls, halfOpen, limits.openWithin, (socket) => {
       const reader = new LaneReader(this.#staging, this.#events)
       const peer = Sockets.peerOf(socket)
-      const own = job.tls === undefined ? Sockets.rereadSocket(socket, halfOpen, reader) : socket
+      const own = rereads ? Sockets.rereadSocket(socket, halfOpen, reader) : socket
       const lane = this.#lane(own, job, framer, reader, false)
-      if (lane === undefined) return
-      if (this.#events.accepted(id, lane, peer)) {
-        Sockets.startReading(own, job.tls !== undefined, reader)
-      } else own.destroy()
+      lane.reading = () => Sockets.startReading(own, own === socket, reader)
+      if (!this.#events.accepted(id, lane, peer)) own.destroy()
+      else if (lane.openError !== undefined) lane.refuse(lane.openError)
     })
     const failed = (error: Error): void => this.#fail(id, failureOf("listen", error))
     server.once("error", failed)
@@ -204,25 +201,20 @@ export class SocketHost {
     )
   }
 
-  /** A lane around an open socket; undefined when its framer throws at the start. */
+  /** A lane around an open socket. */
   #lane(
     socket: net.Socket,
     setup: LaneSetup,
     framer: Framer,
     reader: LaneReader,
     initiator: boolean
-  ): HostLane | undefined {
-    try {
-      const { limits, options } = setup
-      const lane = new HostLane(this.#host, socket, framer, options, limits, initiator)
-      reader.lane = lane
-      this.lanes.add(lane)
-      this.#watchStalls()
-      return lane
-    } catch {
-      socket.destroy()
-      return undefined
-    }
+  ): HostLane {
+    const { limits, options } = setup
+    const lane = new HostLane(this.#host, socket, framer, options, limits, initiator)
+    reader.lane = lane
+    this.lanes.add(lane)
+    this.#watchStalls()
+    return lane
   }
 
   #fail(id: number, failure: OpenFailure): void {
@@ -252,12 +244,6 @@ export class SocketHost {
 
 const stepOf = (job: OpenJob): OpenFailure["step"] => (job.kind === "listen" ? "listen" : "connect")
 
-/**
- * Full reads in a row after which no memory is borrowed. A read follows a full one at once, but
- * libuv looks after others after 32.
- */
-const readsInARow = 16
-
 /** Reads of a socket whose lane exists once the socket is open. */
 class LaneReader implements Sockets.Reader {
   lane: HostLane | undefined
@@ -266,10 +252,6 @@ class LaneReader implements Sockets.Reader {
   #buffer: Uint8Array
   /** Where the buffer lies, if it is not for consuming. */
   #chunk: OpenChunk | undefined
-  #fullReads = 0
-  #isWatched = false
-  /** A read was taken since the last look for misses. */
-  #hasTaken = false
 
   constructor(staging: Uint8Array, events: HostEvents) {
     this.#staging = this.#buffer = staging
@@ -279,42 +261,23 @@ class LaneReader implements Sockets.Reader {
   readonly buffer = (): Uint8Array => (this.#buffer = this.#choose() ?? this.#staging)
 
   readonly took = (length: number): boolean => {
-    const room = this.#buffer.length
-    this.#hasTaken = true
-    const goesOn = this.#take(length, room)
-    this.#fullReads = goesOn && length === room ? this.#fullReads + 1 : 0
-    return goesOn
-  }
-
-  readonly read = (bytes: Uint8Array, length: number, room: number): boolean =>
-    this.lane === undefined ? false : this.lane.read(bytes, 0, length, room)
-
-  readonly missed = (): Uint8Array | undefined => {
-    const hasTaken = this.#hasTaken
-    this.#hasTaken = false
-    if (hasTaken) return undefined
-    this.#fullReads = 0
-    return this.lane?.unread() === true ? this.buffer() : undefined
-  }
-
-  #take(length: number, room: number): boolean {
     const chunk = this.#chunk
+    const room = this.#buffer.length
     if (chunk === undefined) return this.read(this.#buffer, length, room)
     const from = chunk.fill
     chunk.fill += length
     return this.lane === undefined ? false : this.lane.read(chunk.memory, from, chunk.fill, room)
   }
 
+  readonly read = (bytes: Uint8Array, length: number, room: number): boolean =>
+    this.lane === undefined ? false : this.lane.read(bytes, 0, length, room)
+
   /** What is consumed here is read into one buffer again and again, which stays in a cache. */
   #choose(): Uint8Array | undefined {
     const { lane } = this
     this.#chunk = undefined
     if (lane === undefined) return undefined
-    if (!lane.consumes) return this.#chooseChunk(lane)
-    const atOnce = this.#fullReads > 0 && this.#fullReads < readsInARow
-    const into = lane.into(atOnce && this.#events.isAlone)
-    if (lane.isBorrowing) this.#watch(lane)
-    return into
+    return lane.consumes ? lane.into() : this.#chooseChunk(lane)
   }
 
   #chooseChunk(lane: HostLane): Uint8Array | undefined {
@@ -322,19 +285,5 @@ class LaneReader implements Sockets.Reader {
     if (this.#chunk === undefined) return undefined
     const { end, fill, memory } = this.#chunk
     return memory.subarray(fill, Math.min(fill + readBytes, end))
-  }
-
-  /**
-   * Looks once the reads of this turn are over. A lane that kept what it borrowed is ended, rather
-   * than that something is read there later.
-   */
-  #watch(lane: HostLane): void {
-    if (this.#isWatched) return
-    this.#isWatched = true
-    setImmediate(() => {
-      this.#isWatched = false
-      this.#fullReads = 0
-      if (lane.isBorrowing) lane.socket.destroy(new Error("a read did not follow at once"))
-    })
   }
 }

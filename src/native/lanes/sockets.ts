@@ -3,11 +3,12 @@
  *
  * A plain socket is read by `onread` into a buffer that exists already: two and a half times
  * the speed of `data` events. Node offers that to connecting sockets only, so an accepted one
- * passes its handle to a new socket. On TLS sockets of a server `onread` stays silent; TLS is
- * read by `data` events.
+ * passes its handle to a new socket where a probe finds that this works, and is read by `data`
+ * events elsewhere. On TLS sockets of a server `onread` stays silent; TLS is read by events too.
  */
 import * as net from "node:net"
 import * as tls from "node:tls"
+import { cutText, nameCharacters } from "./cutText.ts"
 import type { Endpoint, PeerInfo, TlsSettings } from "./jobs.ts"
 
 /** Reads of one socket. */
@@ -18,8 +19,6 @@ export interface Reader {
   readonly took: (length: number) => boolean
   /** Takes bytes that lie elsewhere. */
   readonly read: (bytes: Uint8Array, length: number, room: number) => boolean
-  /** A read brought nothing; gives the buffer for the next one if it is to be another. */
-  readonly missed: () => Uint8Array | undefined
 }
 
 /** Bytes that a `data` event carries at most. */
@@ -30,26 +29,6 @@ const onread = (reader: Reader): net.OnReadOpts => ({
   buffer: reader.buffer,
   callback: (length) => reader.took(length)
 })
-
-/** Node's own side of a socket, which its typings leave out. */
-interface Handle {
-  onread: (this: Handle, ...args: Array<unknown>) => unknown
-}
-
-/**
- * Node says nothing of a read that found no bytes, and would use the buffer that was chosen for it
- * for the next one, whenever that is.
- */
-const watchMisses = (socket: net.Socket, reader: Reader): void => {
-  const { _handle: handle } = socket as unknown as { readonly _handle: Handle | null }
-  if (handle === null) return
-  const { onread } = handle
-  handle.onread = function (...args) {
-    const next = onread.apply(this, args)
-    return reader.missed() ?? next
-  }
-  socket.once("close", reader.missed)
-}
 
 const readByEvents = (socket: net.Socket, reader: Reader): void => {
   socket.on("data", (bytes: Buffer) => {
@@ -108,9 +87,8 @@ export const openEvent = (settings: TlsSettings | undefined): string =>
   settings === undefined ? "connect" : "secureConnect"
 
 /** Begins to read an open socket. */
-export const startReading = (socket: net.Socket, secure: boolean, reader: Reader): void => {
-  if (secure) readByEvents(socket, reader)
-  else watchMisses(socket, reader)
+export const startReading = (socket: net.Socket, byEvents: boolean, reader: Reader): void => {
+  if (byEvents) readByEvents(socket, reader)
   socket.resume()
 }
 
@@ -120,7 +98,10 @@ export const adoptSocket = (fd: number, halfOpen: boolean, reader: Reader): net.
   return new net.Socket({ ...options, onread: onread(reader) }).setNoDelay(true)
 }
 
-/** A new socket around an accepted connection, which reads into the reader's buffer. */
+/**
+ * Makes a new socket around an accepted connection, which reads into the reader's buffer. It uses
+ * what Node does not document, so `probeReread` tells whether it works.
+ */
 export const rereadSocket = (
   accepted: net.Socket,
   halfOpen: boolean,
@@ -132,8 +113,61 @@ export const rereadSocket = (
   if (handle === null || handle === undefined) return accepted
   owner._handle = null
   const options = { handle, allowHalfOpen: halfOpen, onread: onread(reader) }
-  return new net.Socket(options as net.SocketConstructorOpts)
+  // A socket with a handle starts to read by itself.
+  return new net.Socket(options as net.SocketConstructorOpts).pause()
 }
+
+/** Milliseconds that the probe waits for one byte over loopback. */
+const probeWithin = 1_000
+
+/**
+ * Tells whether `reread` makes sockets that read into their reader's buffer: sends one byte over
+ * loopback. Where there is no loopback the answer is no.
+ */
+export const probeReread = (reread: typeof rereadSocket): Promise<boolean> =>
+  new Promise((resolve) => {
+    const sockets: Array<net.Socket> = []
+    const server = net.createServer({ pauseOnConnect: true })
+    const timer = setTimeout(() => answer(false), probeWithin)
+    const answer = (works: boolean): void => {
+      clearTimeout(timer)
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      resolve(works)
+    }
+    const failed = (): void => answer(false)
+    const bytes = new Uint8Array(16)
+    const reader: Reader = {
+      buffer: () => bytes,
+      took: (length) => {
+        answer(length === 1 && bytes[0] === 7)
+        return false
+      },
+      read: () => false
+    }
+    server.on("error", failed)
+    server.on("connection", (accepted) => {
+      sockets.push(accepted)
+      try {
+        const socket = reread(accepted, false, reader).on("error", failed)
+        sockets.push(socket)
+        socket.on("data", failed).resume()
+      } catch {
+        failed()
+      }
+    })
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as net.AddressInfo
+      const client = net.connect({ host: "127.0.0.1", port }).on("error", failed)
+      sockets.push(client)
+      client.write(Uint8Array.of(7))
+    })
+  })
+
+let canReread: Promise<boolean> | undefined
+
+/** Whether accepted sockets of this thread can be read into a buffer; probed once. */
+export const rereads = (): Promise<boolean> => (canReread ??= probeReread(rereadSocket))
 
 /** A server that is not listening yet; `accepted` gets sockets that do not read yet. */
 export const makeServer = (
@@ -170,7 +204,7 @@ export const peerOf = (socket: net.Socket): PeerInfo => {
     tls: {
       protocol: socket.getProtocol() ?? "",
       authorized: socket.authorized,
-      subject: /^CN=(.*)$/m.exec(certificate?.subject ?? "")?.[1] ?? "",
+      subject: cutText(/^CN=(.*)$/m.exec(certificate?.subject ?? "")?.[1] ?? "", nameCharacters),
       fingerprint: certificate?.fingerprint256 ?? ""
     }
   }

@@ -6,12 +6,14 @@
  * outbox ring. It stops when it is asked to: sockets are closed in order, the last records are
  * flushed, and then the thread ends itself.
  */
-import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
+import { parentPort, workerData } from "node:worker_threads"
 import { ownOctets } from "../../schema/copyOctets.ts"
 import { Doorbell } from "./doorbell.ts"
 import { encoded } from "./endReason.ts"
+import { countGarbage } from "./garbage.ts"
 import type { HostLane } from "./hostLane.ts"
 import type { OpenJob } from "./jobs.ts"
+import { LaneSlots } from "./laneSlots.ts"
 import { loadFramer } from "./loadFramer.ts"
 import { Outlet } from "./outlet.ts"
 import { At, In, Out, Row, type WorkerMemory } from "./records.ts"
@@ -50,19 +52,14 @@ const slab = new SlabWriter(slabMemory(memory.slab, start.slabShape))
 const outbox = new RingProducer(new Int32Array(memory.outbox))
 const outlet = new Outlet(outbox, slab, table, mainBell)
 
-const slots = table.length / Row.words
-const lanes: Array<HostLane | undefined> = Array.from({ length: slots })
-const generations = new Int32Array(slots)
-const freeSlots = Array.from({ length: slots }, (_, i) => slots - 1 - i)
+const lanes = new LaneSlots<HostLane>(table.length / Row.words)
 let stopping = false
 
 /** Gives the lane a slot of a new generation; false when all are taken. */
 const place = (lane: HostLane): boolean => {
-  const slot = freeSlots.pop()
-  if (slot === undefined) return false
-  const generation = (generations[slot] ?? 0) + 1
-  generations[slot] = generation
-  lanes[slot] = lane
+  const added = lanes.add(lane)
+  if (added === undefined) return false
+  const { generation, slot } = added
   lane.place.slot = slot
   lane.place.generation = generation
   lane.place.handedOver = Atomics.load(table, slot * Row.words + Row.consumed)
@@ -87,18 +84,17 @@ const host = new SocketHost(
     peerEnded: (lane) => report(Out.peerEnded, lane, 0, ""),
     closed: (lane, reason) => {
       outlet.forget(lane)
-      if (lane.place.slot >= 0) lanes[lane.place.slot] = undefined
+      if (lane.place.slot >= 0) lanes.end(lane.place.slot)
       closed(lane, encoded(reason))
       leaveWhenDone()
     },
-    region: (id) => regions.get(id) ?? regionOnItsWay(id),
+    region: (id) => regions.get(id),
     readInto: (lane) => outlet.readInto(lane),
-    isAlone: true,
     opened: (job, lane, peer) => {
       if (place(lane)) report(Out.opened, lane, job, JSON.stringify(peer))
       else {
         lane.close("closed", false)
-        failed(job, { step: "worker", code: "", detail: `all ${slots} places are taken` })
+        failed(job, { step: "worker", code: "", detail: `all ${lanes.count} places are taken` })
       }
     },
     listening: (job, address, port) => outlet.record(Out.listening, -1, 0, job, port, address),
@@ -133,10 +129,10 @@ const perform = (at: number): void => {
   const slot = words[at + At.slot] ?? 0
   const generation = words[at + At.generation] ?? 0
   if (kind === In.release) {
-    if (generations[slot] === generation) freeSlots.push(slot)
+    lanes.release(slot, generation)
     return
   }
-  const lane = generations[slot] === generation ? lanes[slot] : undefined
+  const lane = lanes.find(slot, generation)
   if (lane === undefined) {
     // The lane has ended meanwhile: the main thread hears of it, and the job is answered.
     outlet.hurry()
@@ -145,7 +141,8 @@ const perform = (at: number): void => {
     } else if (kind === In.finish) outlet.record(Out.finished, slot, generation, 0, 0, "")
     return
   }
-  if (kind === In.finish) lane.finish()
+  if (kind === In.start) lane.start()
+  else if (kind === In.finish) lane.finish()
   else if (kind === In.close) lane.close("closed", words[at + At.a] === 1)
   else {
     // The socket may need the bytes for longer than the ring can spare their room.
@@ -191,25 +188,17 @@ const leaveWhenDone = (): void => {
   process.exit(0)
 }
 
-/**
- * A region whose message still waits in the port. Whoever names it learned of it from the main
- * thread after that sent the message, by shared memory, which is faster.
- */
-const regionOnItsWay = (id: number): Uint8Array | undefined => {
-  for (;;) {
-    const waiting = receiveMessageOnPort(port) as { readonly message: WorkerMessage } | undefined
-    if (waiting === undefined) return regions.get(id)
-    obey(waiting.message)
-  }
-}
-
 const obey = (message: WorkerMessage): void => {
   if (message.kind === "open") host.open(message.job, message.open)
   else if (message.kind === "cancel") host.cancel(message.job)
   else if (message.kind === "unlisten") host.unlisten(message.job)
   else if (message.kind === "region") {
-    if (message.memory === undefined) regions.delete(message.id)
-    else regions.set(message.id, new Uint8Array(message.memory))
+    if (message.memory === undefined) {
+      countGarbage(regions.get(message.id)?.length ?? 0)
+      regions.delete(message.id)
+    } else regions.set(message.id, new Uint8Array(message.memory))
+    // Nothing that this thread does from here on touches a region that is gone.
+    port.postMessage("region")
   } else {
     stopping = true
     setImmediate(() => {

@@ -5,24 +5,25 @@
  * all of them, the link answers the rest itself: what the worker published is consumed first,
  * then its lanes end with the reason and its open jobs fail.
  */
-import type { EventLoopUtilization } from "node:perf_hooks"
-import { Worker } from "node:worker_threads"
-import { workerModule } from "../workerModule.ts"
-import type { EndReason, OpenFailure, PeerInfo } from "./jobs.ts"
+import type { Worker } from "node:worker_threads"
+import { failureOf, type OpenFailure, type PeerInfo } from "./jobs.ts"
 import { LaneCore, type LaneCounts, type LaneDriver } from "./laneCore.ts"
-import { decoded } from "./endReason.ts"
+import { decoded, threadEnd } from "./endReason.ts"
 import { Inlet } from "./inlet.ts"
-import { heapLimits, type LinkSizes, workerMemory } from "./linkMemory.ts"
+import { LanePlaces } from "./lanePlaces.ts"
+import { type LinkSizes, startWorker, workerMemory } from "./linkMemory.ts"
 import type { Opener } from "./opener.ts"
 import { addConsumed, At, heardAt, In, Out, textAt } from "./records.ts"
 import { RingConsumer } from "./ring.ts"
 import { slabMemory, SlabReader } from "./slab.ts"
-import type { WorkerMessage, WorkerStart } from "./worker.ts"
+import type { WorkerMessage } from "./worker.ts"
+import { WorkerLoad } from "./workerLoad.ts"
 
 /** What a link tells the pool. */
 export interface LinkEvents {
   /** The thread ended by itself after it was asked, or it crashed. */
   readonly gone: (link: WorkerLink, crash: string | undefined) => void
+  readonly opened: () => void
   /** A record of an older lane was dropped. */
   readonly stale: () => void
   readonly regions: () => ReadonlyArray<readonly [number, SharedArrayBuffer]>
@@ -35,19 +36,21 @@ const recordsPerTurn = 4096
 /** One worker, seen from the main thread. */
 export class WorkerLink implements LaneDriver {
   readonly totals: LaneCounts
+  readonly recordBytes: number
   readonly #events: LinkEvents
   readonly #sizes: LinkSizes
   readonly #origin: number
   readonly #worker: Worker
+  readonly #load: WorkerLoad
   readonly #inlet: Inlet
   readonly #outbox: RingConsumer
   readonly #slab: SlabReader
   readonly #table: Int32Array
-  readonly #lanes: Array<LaneCore | undefined> = []
-  readonly #generations: Int32Array
-  readonly #place = new Map<LaneCore, number>()
+  readonly #places: LanePlaces
   readonly #openers = new Map<number, Opener>()
   readonly #listeners = new Map<number, Opener>()
+  /** Messages about regions that have no answer, the oldest first. */
+  readonly #regionsOut: Array<() => void> = []
   #dirty = new Set<LaneCore>()
   #flushScheduled = false
   #draining = false
@@ -59,8 +62,6 @@ export class WorkerLink implements LaneDriver {
   parked = false
   /** The worker was asked to end. */
   asked = false
-  /** The worker's load at the last sample; none while it starts, which is no load of lanes. */
-  #load: EventLoopUtilization | undefined
 
   constructor(sizes: LinkSizes, origin: number, mainBell: SharedArrayBuffer, events: LinkEvents) {
     this.#sizes = sizes
@@ -69,42 +70,38 @@ export class WorkerLink implements LaneDriver {
     this.#origin = origin
     const memory = workerMemory(sizes, mainBell)
     this.#inlet = new Inlet(memory)
+    this.recordBytes = this.#inlet.recordBytes
     this.#outbox = new RingConsumer(new Int32Array(memory.outbox))
     this.#slab = new SlabReader(slabMemory(memory.slab, sizes.slab))
     this.#table = new Int32Array(memory.table)
-    this.#generations = new Int32Array(sizes.lanes)
+    this.#places = new LanePlaces(sizes.lanes)
     const regions = events.regions()
-    const start: WorkerStart = { memory, origin, slabShape: sizes.slab, regions }
-    this.#worker = new Worker(workerModule(import.meta.url, "worker"), {
-      workerData: start,
-      name: "handfast-io",
-      resourceLimits: heapLimits
-    })
+    this.#worker = startWorker({ memory, origin, slabShape: sizes.slab, regions })
     this.#worker.on("error", (error) => (this.#crash = String(error)))
     this.#worker.on("exit", (code) => this.#exited(code))
-    const { performance: load } = this.#worker
-    this.#worker.once("message", () => (this.#load = load.eventLoopUtilization()))
+    this.#load = new WorkerLoad(this.#worker)
+    this.#worker.on("message", (answer: "up" | "region") => {
+      if (answer === "region") this.#regionsOut.shift()?.()
+      this.#keepAlive()
+    })
     this.#worker.unref()
   }
 
-  /** Lanes that live here. */
   get lanes(): number {
-    return this.#place.size
+    return this.#places.size
   }
 
-  /** Jobs that have not come back. */
   get jobsOut(): number {
     let out = this.#openers.size
-    for (const core of this.#place.keys()) out += core.jobs.out
+    for (const core of this.#places.cores) out += core.jobs.out
     return out
   }
 
-  /** Nothing lives here and nothing is on its way here. */
   get idle(): boolean {
-    return this.#place.size + this.#openers.size + this.#listeners.size === 0
+    return this.#places.size + this.#openers.size + this.#listeners.size === 0
   }
 
-  /** The last look before sleep, also for room that was made while there was nobody to wake. */
+  /** The last look before sleep, also for room that was made before it. */
   pending(): boolean {
     if (this.#dirty.size > 0) this.#flush()
     return this.#outbox.poll()
@@ -112,18 +109,20 @@ export class WorkerLink implements LaneDriver {
 
   /** The share of the time since the last call that the worker was busy, 0 to 1. */
   utilization(): number {
-    const before = this.#load
-    if (this.#gone || before === undefined) return 0
-    this.#load = this.#worker.performance.eventLoopUtilization()
-    return this.#worker.performance.eventLoopUtilization(this.#load, before).utilization
+    return this.#gone ? 0 : this.#load.sample()
   }
 
   /** Dispatches an open job; its number, or undefined when too many are out. */
   open(opener: Opener): number | undefined {
     if (this.#gone || this.#openers.size >= this.#sizes.openJobs) return undefined
     const job = ++this.#nextJob
+    try {
+      this.#post({ kind: "open", job, open: opener.job })
+    } catch (error) {
+      opener.failed(failureOf("framer", error))
+      return job
+    }
     this.#openers.set(job, opener)
-    this.#post({ kind: "open", job, open: opener.job })
     this.#keepAlive()
     return job
   }
@@ -138,8 +137,16 @@ export class WorkerLink implements LaneDriver {
     this.#keepAlive()
   }
 
-  region(id: number, memory: SharedArrayBuffer | undefined): void {
+  isListening(job: number | undefined): boolean {
+    return job !== undefined && this.#listeners.has(job)
+  }
+
+  /** Calls `done` when the worker has obeyed, or has ended. */
+  region(id: number, memory: SharedArrayBuffer | undefined, done: () => void): void {
+    if (this.#gone) return done()
     this.#post({ kind: "region", id, memory })
+    this.#regionsOut.push(done)
+    this.#keepAlive()
   }
 
   /** Asks the worker to close everything in order and to end. */
@@ -158,9 +165,8 @@ export class WorkerLink implements LaneDriver {
 
   readonly write = (core: LaneCore, bytes: Uint8Array): boolean =>
     this.#record(core, core.commands ? In.command : In.write, 0, bytes)
-
+  readonly start = (core: LaneCore): boolean => this.#record(core, In.start)
   readonly finish = (core: LaneCore): boolean => this.#record(core, In.finish)
-
   readonly close = (core: LaneCore, inOrder: boolean): boolean =>
     this.#record(core, In.close, inOrder ? 1 : 0)
 
@@ -170,27 +176,26 @@ export class WorkerLink implements LaneDriver {
   }
 
   readonly consumed = (core: LaneCore, bytes: number): void => {
-    const slot = this.#place.get(core)
+    const slot = this.#places.slotOf(core)
     if (slot === undefined) return
     if (addConsumed(this.#table, slot, bytes)) this.#inlet.ring()
   }
 
   readonly release = (core: LaneCore): void => {
-    const slot = this.#place.get(core)
+    const slot = this.#places.slotOf(core)
     if (slot === undefined) return
     if (!this.#record(core, In.release)) {
       this.flushSoon(core)
       return
     }
     core.lastHeard = this.heard(core)
-    this.#place.delete(core)
+    this.#places.remove(core)
     this.#dirty.delete(core)
-    this.#lanes[slot] = undefined
     this.#keepAlive()
   }
 
   readonly heard = (core: LaneCore): number => {
-    const slot = this.#place.get(core)
+    const slot = this.#places.slotOf(core)
     if (slot === undefined) return core.lastHeard
     return this.#origin + heardAt(this.#table, slot)
   }
@@ -225,30 +230,27 @@ export class WorkerLink implements LaneDriver {
     const generation = words[at + At.generation] ?? 0
     const a = words[at + At.a] ?? 0
     const b = words[at + At.b] ?? 0
+    const c = words[at + At.c] ?? 0
+    const from = words[at + At.d] ?? 0
     if (kind === Out.frames) {
-      const core = this.#lane(slot, generation)
-      if (core !== undefined) {
-        const { bytes, ends } = this.#slab.memory
-        core.frames(bytes, ends, b, words[at + At.c] ?? 0, words[at + At.d] ?? 0)
-      }
+      const { bytes, ends } = this.#slab.memory
+      this.#lane(slot, generation)?.frames(bytes, ends, b, c, from)
+      this.#slab.finish(a)
+    } else if (kind === Out.part) {
+      this.#lane(slot, generation)?.part(this.#slab.memory.bytes, from, from + b, c)
       this.#slab.finish(a)
     } else if (kind === Out.written) this.#lane(slot, generation)?.written(a)
     else if (kind === Out.finished) this.#lane(slot, generation)?.finished()
     else if (kind === Out.peerEnded) this.#lane(slot, generation)?.endedByPeer()
     else if (kind === Out.closed) {
       this.#lane(slot, generation)?.ended(decoded(a, b, textAt(this.#outbox, at)))
-    } else this.#answer(kind, slot, generation, a, b, textAt(this.#outbox, at))
+    } else this.#answer(at, kind, slot, generation)
   }
 
-  /** Records that answer an open job. */
-  #answer(
-    kind: number,
-    slot: number,
-    generation: number,
-    job: number,
-    port: number,
-    text: string
-  ): void {
+  #answer(at: number, kind: number, slot: number, generation: number): void {
+    const { words } = this.#outbox
+    const [job = 0, port = 0] = [words[at + At.a], words[at + At.b]]
+    const text = textAt(this.#outbox, at)
     if (kind === Out.accepted) {
       const listener = this.#listeners.get(job)
       const core = this.#admit(slot, generation, listener, text)
@@ -272,24 +274,23 @@ export class WorkerLink implements LaneDriver {
     const limits = opener?.job.limits ?? this.#sizes.limits
     const peer = (): PeerInfo => JSON.parse(text) as PeerInfo
     const core = new LaneCore(this, peer, limits, opener?.commands === true)
-    this.#lanes[slot] = core
-    this.#generations[slot] = generation
-    this.#place.set(core, slot)
+    this.#places.add(core, slot, generation)
+    this.#events.opened()
     this.#keepAlive()
     return core
   }
 
   /** The lane of a record; undefined, and counted, when the record is of an older one. */
   #lane(slot: number, generation: number): LaneCore | undefined {
-    const core = this.#generations[slot] === generation ? this.#lanes[slot] : undefined
+    const core = this.#places.find(slot, generation)
     if (core === undefined) this.#events.stale()
     return core
   }
 
   #record(core: LaneCore, kind: number, a = 0, bytes?: Uint8Array): boolean {
-    const slot = this.#place.get(core)
+    const slot = this.#places.slotOf(core)
     if (this.#gone || slot === undefined) return true
-    const generation = this.#generations[slot] ?? 0
+    const generation = this.#places.generationOf(slot)
     if (!this.#inlet.record(kind, slot, generation, a, bytes)) return false
     this.#scheduleFlush()
     return true
@@ -315,15 +316,14 @@ export class WorkerLink implements LaneDriver {
   }
 
   #post(message: WorkerMessage): void {
-    if (!this.#gone) {
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window
-      this.#worker.postMessage(message)
-    }
+    if (this.#gone) return
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window
+    this.#worker.postMessage(message)
   }
 
   /** Waiting on a doorbell keeps no event loop alive, so the thread's handle does. */
   #keepAlive(): void {
-    const needed = !this.idle || this.asked
+    const needed = !this.idle || this.asked || this.#regionsOut.length > 0
     if (needed === this.#kept) return
     this.#kept = needed
     if (needed) this.#worker.ref()
@@ -338,13 +338,12 @@ export class WorkerLink implements LaneDriver {
     }
     this.#gone = true
     const crash = this.asked && code === 0 ? undefined : (this.#crash ?? `exit code ${code}`)
-    const reason: EndReason =
-      crash === undefined ? { kind: "stopped" } : { kind: "crashed", detail: crash }
-    for (const core of this.#place.keys()) core.lost(reason)
-    this.#place.clear()
-    const failure: OpenFailure = { step: "worker", code: "", detail: crash ?? "stopped" }
+    const { failure, reason } = threadEnd(crash)
+    for (const core of this.#places.cores) core.lost(reason)
+    this.#places.clear()
     for (const opener of this.#openers.values()) opener.failed(failure)
     this.#openers.clear()
+    for (const answer of this.#regionsOut.splice(0)) answer()
     this.#events.gone(this, crash)
   }
 }

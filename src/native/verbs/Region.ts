@@ -69,7 +69,8 @@ export interface Region {
   readonly remoteKey: number
   /**
    * Draws a new remote key; the old one is void as soon as the provider can make it so. For memory
-   * that is lent to one peer after the other.
+   * that is lent to one peer after the other. 0, and no key any more, if the old one may still be
+   * in use: `revoke` then waits until it is not.
    */
   renewKey(): number
   /**

@@ -41,6 +41,8 @@ export class Outgoing {
   sequence = 0
   /** The payload, gathered in this order. */
   payload: ReadonlyArray<Uint8Array> = []
+  /** Bytes of payload that follow those of `payload`, and are added to it before they are put. */
+  later = 0
   /** Octets of payload that are in a batch already. */
   written = 0
   /** The part of `payload` that comes next, and how much of it is done. */
@@ -128,20 +130,25 @@ export class FpduWriter {
     return this.#referred + this.#at
   }
 
-  /** Adds what fits of a message; `true` once all of it is in. */
+  /** Adds what fits of a message, and is there; `true` once all of it is in. */
   put(message: Outgoing): boolean {
-    let length = 0
-    for (const part of message.payload) length += part.length
+    const { later, payload } = message
+    let present = -message.partWritten
+    for (let index = message.part; index < payload.length; index++) {
+      present += payload[index]!.length
+    }
     const header = message.tagged ? taggedHeaderBytes : untaggedHeaderBytes
     const most = this.#maximumUlpdu + 2 - header
     for (;;) {
-      const rest = length - message.written
+      const rest = present + later
       const octets = rest < most ? rest : most
+      if (octets > present) return false
       if (!this.#hasRoom(header + trailerLimit + (octets <= this.#copyUpTo ? octets : 0))) {
         return false
       }
       this.#add(message, octets, octets === rest)
       if (octets === rest) return true
+      present -= octets
     }
   }
 

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
+import { Admission } from "../../../native/admission.ts"
 import type { TextFault } from "../../../schema/mooncake/Fault.ts"
 import { encode, type Frame, FrameReader } from "../../../schema/mooncake/Frame.ts"
 import * as Metrics from "../HandshakeMetrics.ts"
@@ -36,8 +37,7 @@ export class Port {
   readonly context: Context.Context<never>
   readonly deadlines: Deadlines<Connection>
   readonly #open = new Set<Connection>()
-  /** Those that wait for their peer and not for this side, the oldest first. */
-  readonly #idle = new Set<Connection>()
+  readonly #admission: Admission<Connection>
   /** Told when the last connection is gone. */
   #drained: (() => void) | undefined = undefined
 
@@ -45,6 +45,8 @@ export class Port {
     this.desk = desk
     this.limits = limits
     this.context = context
+    const { connections } = limits
+    this.#admission = new Admission({ connections, perAddress: connections })
     this.deadlines = new Deadlines(limits.within, (connection) => connection.end("expired"))
   }
 
@@ -52,25 +54,20 @@ export class Port {
     const connection = new Connection(this, make)
     this.deadlines.start(connection)
     this.#open.add(connection)
-    if (this.#open.size > this.limits.connections) {
-      const [oldest] = this.#idle
-      if (oldest === undefined) return connection.end("refused")
-      oldest.end("refused")
-    }
-    this.#idle.add(connection)
+    this.#admission.admit(connection, "")?.end("refused")
   }
 
   busy(connection: Connection): void {
-    this.#idle.delete(connection)
+    this.#admission.busy(connection)
   }
 
   idle(connection: Connection): void {
-    if (this.#open.has(connection)) this.#idle.add(connection)
+    this.#admission.idle(connection)
   }
 
   gone(connection: Connection): void {
     this.deadlines.stop(connection)
-    this.#idle.delete(connection)
+    this.#admission.gone(connection)
     this.#open.delete(connection)
     if (this.#open.size === 0) this.#drained?.()
   }
