@@ -1,0 +1,329 @@
+/**
+ * The transport header of RPC-over-RDMA version 1 (RFC 8166, 4): who grants how many credits, and
+ * the chunks, memory of the requester, in which parts of an RPC message travel by RDMA.
+ *
+ * One RDMA Send carries one message. Results hold views of the bytes that were read.
+ *
+ * @since 0.1.0
+ */
+
+import * as Result from "effect/Result"
+import {
+  type HeaderFault,
+  HeaderMalformed,
+  HeaderTooShort,
+  UnknownTransportVersion
+} from "./RpcRdmaFault.ts"
+import { XdrReader, XdrWriter } from "./Xdr.ts"
+
+/**
+ * A piece of registered memory of the requester: its key, its length in bytes and its address.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ChunkSegment {
+  readonly handle: number
+  readonly length: number
+  readonly offset: bigint
+}
+
+/**
+ * A piece that the responder reads. Pieces of one position are one chunk; the position is where
+ * its bytes belong in the RPC message before reduction, and 0 means that they are all of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReadSegment extends ChunkSegment {
+  readonly position: number
+}
+
+/**
+ * The three chunk lists of a message.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ChunkLists {
+  readonly reads: ReadonlyArray<ReadSegment>
+  /** Each chunk is for one result; a chunk without segments asks for that result inline. */
+  readonly writes: ReadonlyArray<ReadonlyArray<ChunkSegment>>
+  /** Memory for a reply that does not fit inline. */
+  readonly reply: ReadonlyArray<ChunkSegment> | undefined
+}
+
+/**
+ * No chunk at all.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const noChunks: ChunkLists = { reads: [], writes: [], reply: undefined }
+
+interface Common {
+  readonly xid: number
+  /** Credits that a call asks for, or that a reply grants. */
+  readonly credits: number
+}
+
+/**
+ * A call or a reply, reduced by what its chunks carry.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RdmaMsg extends Common {
+  readonly _tag: "RdmaMsg"
+  readonly chunks: ChunkLists
+  readonly rpc: Uint8Array
+}
+
+/**
+ * A call or a reply that a chunk carries as a whole.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RdmaNomsg extends Common {
+  readonly _tag: "RdmaNomsg"
+  readonly chunks: ChunkLists
+}
+
+/**
+ * An obsolete message, which every receiver discards.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RdmaDone extends Common {
+  readonly _tag: "RdmaDone"
+}
+
+/**
+ * The responder does not speak the call's version, which is repeated in `version`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RdmaErrVers extends Common {
+  readonly _tag: "RdmaErrVers"
+  readonly version: number
+  readonly low: number
+  readonly high: number
+}
+
+/**
+ * The responder could not read the call's header or use its chunks.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RdmaErrChunk extends Common {
+  readonly _tag: "RdmaErrChunk"
+}
+
+/**
+ * What one Send carries.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type RpcRdmaMessage = RdmaMsg | RdmaNomsg | RdmaDone | RdmaErrVers | RdmaErrChunk
+
+/**
+ * The version that is spoken here.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const version = 1
+
+const Procedure = { msg: 0, nomsg: 1, msgp: 2, done: 3, error: 4 } as const
+const ErrorCode = { version: 1, chunk: 2 } as const
+
+/** XID, version, credits and procedure. */
+const fixedBytes = 16
+/** With three empty lists. */
+const emptyListsBytes = fixedBytes + 12
+const segmentBytes = 16
+
+const readSegment = (reader: XdrReader): ChunkSegment => ({
+  handle: reader.uint32(),
+  length: reader.uint32(),
+  offset: reader.uint64()
+})
+
+const readChunk = (reader: XdrReader): ReadonlyArray<ChunkSegment> => {
+  const count = reader.uint32()
+  // Compared before anything is made of it: the count is the peer's.
+  if (count > reader.remaining / segmentBytes) {
+    reader.failed = true
+    return []
+  }
+  return Array.from({ length: count }, () => readSegment(reader))
+}
+
+const readList = <A>(reader: XdrReader, read: (reader: XdrReader) => A): ReadonlyArray<A> => {
+  const items: Array<A> = []
+  while (reader.boolean()) items.push(read(reader))
+  return items
+}
+
+const readLists = (reader: XdrReader): ChunkLists => ({
+  reads: readList(reader, (reader) => ({ position: reader.uint32(), ...readSegment(reader) })),
+  writes: readList(reader, readChunk),
+  reply: reader.boolean() ? readChunk(reader) : undefined
+})
+
+const hasChunks = ({ reads, reply, writes }: ChunkLists): boolean =>
+  reads.length > 0 || writes.length > 0 || reply !== undefined
+
+/** Reads what follows the fixed part of a call or a reply. */
+const readBody = (
+  common: Common,
+  reader: XdrReader,
+  hasRpc: boolean
+): Result.Result<RpcRdmaMessage, HeaderMalformed> => {
+  const { xid } = common
+  const malformed = (detail: string) => Result.fail(new HeaderMalformed({ xid, detail }))
+  const chunks = readLists(reader)
+  const rpc = reader.rest()
+  if (reader.failed) return malformed("the chunk lists do not parse")
+  if (chunks.reads.some(({ position }) => position % 4 !== 0)) {
+    return malformed("a position is no multiple of 4")
+  }
+  if (!hasRpc) {
+    return hasChunks(chunks)
+      ? Result.succeed({ _tag: "RdmaNomsg", ...common, chunks })
+      : malformed("neither a message nor a chunk")
+  }
+  return new XdrReader(rpc).uint32() === xid && rpc.length >= 4
+    ? Result.succeed({ _tag: "RdmaMsg", ...common, chunks, rpc })
+    : malformed("the RPC message has another XID")
+}
+
+const readError = (
+  common: Common,
+  reader: XdrReader,
+  peerVersion: number
+): Result.Result<RpcRdmaMessage, HeaderMalformed> => {
+  const code = reader.uint32()
+  const message: RpcRdmaMessage | undefined =
+    code === ErrorCode.chunk
+      ? { _tag: "RdmaErrChunk", ...common }
+      : code === ErrorCode.version
+        ? {
+            _tag: "RdmaErrVers",
+            ...common,
+            version: peerVersion,
+            low: reader.uint32(),
+            high: reader.uint32()
+          }
+        : undefined
+  return message === undefined || reader.failed
+    ? Result.fail(new HeaderMalformed({ xid: common.xid, detail: "an error without its code" }))
+    : Result.succeed(message)
+}
+
+/**
+ * Reads what one Send carried. Both sides use it: what only one of them may send (chunks to read in
+ * a reply, an error in a call) is for the caller to refuse.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const decode = (bytes: Uint8Array): Result.Result<RpcRdmaMessage, HeaderFault> => {
+  const tooShort = Result.fail(new HeaderTooShort({ bytes: bytes.length }))
+  if (bytes.length < fixedBytes) return tooShort
+  const reader = new XdrReader(bytes)
+  const xid = reader.uint32()
+  const peerVersion = reader.uint32()
+  const common: Common = { xid, credits: reader.uint32() }
+  const procedure = reader.uint32()
+  // ERR_VERS repeats the version of the call that it refuses.
+  if (procedure === Procedure.error) return readError(common, reader, peerVersion)
+  if (peerVersion !== version) {
+    return Result.fail(new UnknownTransportVersion({ xid, version: peerVersion }))
+  }
+  switch (procedure) {
+    case Procedure.msg:
+    case Procedure.nomsg:
+      if (bytes.length < emptyListsBytes) return tooShort
+      return readBody(common, reader, procedure === Procedure.msg)
+    case Procedure.done:
+      return Result.succeed({ _tag: "RdmaDone", ...common })
+    default:
+      return Result.fail(new HeaderMalformed({ xid, detail: `procedure ${procedure}` }))
+  }
+}
+
+const writeSegment = (writer: XdrWriter, { handle, length, offset }: ChunkSegment): void => {
+  writer.uint32(handle).uint32(length).uint64(offset)
+}
+
+const writeChunk = (writer: XdrWriter, chunk: ReadonlyArray<ChunkSegment>): void => {
+  writer.uint32(chunk.length)
+  for (const segment of chunk) writeSegment(writer, segment)
+}
+
+const writeLists = (writer: XdrWriter, { reads, reply, writes }: ChunkLists): void => {
+  for (const segment of reads) {
+    writer.boolean(true).uint32(segment.position)
+    writeSegment(writer, segment)
+  }
+  writer.boolean(false)
+  for (const chunk of writes) writeChunk(writer.boolean(true), chunk)
+  writer.boolean(false).boolean(reply !== undefined)
+  if (reply !== undefined) writeChunk(writer, reply)
+}
+
+/**
+ * The bytes of a message.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encode = (message: RpcRdmaMessage): Uint8Array<ArrayBuffer> => {
+  const writer = new XdrWriter()
+  const start = (procedure: number, spoken = version) =>
+    writer.uint32(message.xid).uint32(spoken).uint32(message.credits).uint32(procedure)
+  switch (message._tag) {
+    case "RdmaMsg":
+      writeLists(start(Procedure.msg), message.chunks)
+      return writer.raw(message.rpc).bytes()
+    case "RdmaNomsg":
+      writeLists(start(Procedure.nomsg), message.chunks)
+      return writer.bytes()
+    case "RdmaDone":
+      return start(Procedure.done).bytes()
+    case "RdmaErrVers":
+      start(Procedure.error, message.version).uint32(ErrorCode.version)
+      return writer.uint32(message.low).uint32(message.high).bytes()
+    case "RdmaErrChunk":
+      return start(Procedure.error).uint32(ErrorCode.chunk).bytes()
+  }
+}
+
+/**
+ * Returns what a responder answers to a header that it could not read: nothing to one that is too
+ * short, since its XID is not to be trusted.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const answerTo = (
+  fault: HeaderFault,
+  credits: number
+): RdmaErrVers | RdmaErrChunk | undefined => {
+  switch (fault._tag) {
+    case "HeaderTooShort":
+      return undefined
+    case "UnknownTransportVersion": {
+      const { version: called, xid } = fault
+      return { _tag: "RdmaErrVers", xid, credits, version: called, low: version, high: version }
+    }
+    case "HeaderMalformed":
+      return { _tag: "RdmaErrChunk", xid: fault.xid, credits }
+  }
+}
