@@ -2,11 +2,13 @@
 import type { FrameDecoder } from "../schema/FrameDecoder.ts"
 import * as IwarpDecoder from "../schema/iwarp/IwarpDecoder.ts"
 import * as MooncakeDecoder from "../schema/mooncake/MooncakeDecoder.ts"
+import * as RpcRdmaDecoder from "../schema/rpc/RpcRdmaDecoder.ts"
 
 /** Makes the decoder of one run, so that no run sees what another one settled. */
 export type Protocols = Readonly<Record<string, () => FrameDecoder>>
 
 export const protocols: Protocols = {
   iwarp: IwarpDecoder.make,
-  mooncake: MooncakeDecoder.make
+  mooncake: MooncakeDecoder.make,
+  rpcrdma: RpcRdmaDecoder.make
 }
