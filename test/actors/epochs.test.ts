@@ -13,8 +13,10 @@ import * as Actor from "../../src/actors/kernel/Actor.ts"
 import * as Behavior from "../../src/actors/kernel/Behavior.ts"
 import * as Decision from "../../src/actors/kernel/Decision.ts"
 import { fence } from "../../src/actors/kernel/Epochs.ts"
+import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { staleResults } from "../../src/actors/kernel/Metrics.ts"
 import { Epoch, EpochSource } from "../../src/schema/Epoch.ts"
+import { makeHeld, settle } from "./journals.ts"
 
 const Connect = Rpc.make("Connect", { success: Schema.UndefinedOr(Epoch) })
 const Disconnect = Rpc.make("Disconnect")
@@ -189,8 +191,12 @@ describe("an epoch", () => {
 })
 
 /** Its signal comes when the test lets it, whatever has become of the epoch that it is from. */
-const lingering = (send: Array<Effect.Effect<void, unknown>>) =>
+const lingering = (
+  send: Array<Effect.Effect<void, unknown>>,
+  history: { readonly history: "none" } | { readonly writtenBehind: ReadonlyArray<"Moved"> }
+) =>
   Behavior.make("Lingering", {
+    ...history,
     commands: [Rpc.make("Move", { payload: { to: Schema.Array(Schema.UndefinedOr(Epoch)) } })],
     signals: Behavior.signals<{ readonly _tag: "Late" }>(),
     events: Schema.Union([
@@ -198,7 +204,6 @@ const lingering = (send: Array<Effect.Effect<void, unknown>>) =>
       Schema.TaggedStruct("Came", {})
     ]),
     initial: { epoch: undefined as Epoch | undefined, came: 0 },
-    history: "none",
     epoch: (state) => state.epoch,
     decide: {
       Move: (_, { to }) =>
@@ -220,7 +225,7 @@ describe("a signal from an epoch of the actor itself", () => {
   it.effect("B5: counts while that epoch lasts", () =>
     Effect.gen(function* () {
       const send: Array<Effect.Effect<void, unknown>> = []
-      const actor = yield* Actor.spawn(lingering(send), "a")
+      const actor = yield* Actor.spawn(lingering(send, { history: "none" }), "a")
       yield* actor.ask.Move({ to: [undefined] })
       yield* actor.ask.Move({ to: [undefined] })
       yield* Effect.orDie(send[0]!)
@@ -236,7 +241,7 @@ describe("a signal from an epoch of the actor itself", () => {
     it.effect(`B5: is dropped when another epoch came ${when}, and its like follows`, () =>
       Effect.gen(function* () {
         const send: Array<Effect.Effect<void, unknown>> = []
-        const actor = yield* Actor.spawn(lingering(send), "a")
+        const actor = yield* Actor.spawn(lingering(send, { history: "none" }), "a")
         yield* actor.ask.Move({ to: [undefined] })
         for (const to of moves) yield* actor.tell.Move({ to })
         yield* Effect.orDie(send[0]!)
@@ -248,4 +253,24 @@ describe("a signal from an epoch of the actor itself", () => {
       })
     )
   }
+
+  it.effect("B5: is dropped when another epoch came in events that are not stored yet", () =>
+    Effect.gen(function* () {
+      const { journal, latch } = makeHeld()
+      const send: Array<Effect.Effect<void, unknown>> = []
+      const spawn = Actor.spawn(lingering(send, { writtenBehind: ["Moved"] }), "a")
+      const actor = yield* Effect.provideService(spawn, Journal, journal)
+      yield* actor.ask.Move({ to: [undefined] })
+      latch.closeUnsafe()
+      for (const to of [[first], [undefined]]) yield* actor.ask.Move({ to })
+      yield* Effect.orDie(send[0]!)
+      yield* settle
+      latch.openUnsafe()
+      yield* settle
+      assert.strictEqual((yield* actor.state).came, 0)
+      yield* Effect.orDie(send.at(-1)!)
+      yield* settle
+      assert.strictEqual((yield* actor.state).came, 1)
+    })
+  )
 })
