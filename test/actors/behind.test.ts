@@ -138,6 +138,40 @@ describe("an event that is written behind", () => {
     })
   )
 
+  it.effect("B4: does not answer a promise that its effect asks for until that is stored", () =>
+    Effect.gen(function* () {
+      const { journal, latch } = makeHeld()
+      const answers: Array<number> = []
+      let actor: { readonly ask: Actor.Of<typeof Asking>["ask"] } | undefined
+      const Asking = Behavior.make("Counter", {
+        ...spec,
+        decide,
+        evolve,
+        writtenBehind: ["Noted"],
+        react: {
+          Noted: (): Effect.Effect<unknown> =>
+            Effect.suspend(() => {
+              latch.closeUnsafe()
+              return actor === undefined ? Effect.void : actor.ask.Add({ n: 1 })
+            }).pipe(
+              Effect.map((sum) => answers.push(Number(sum))),
+              Effect.orDie
+            )
+        }
+      })
+      const counter = yield* Effect.provideService(Actor.spawn(Asking, "a"), Journal, journal)
+      actor = counter
+      latch.closeUnsafe()
+      yield* counter.ask.Note({ text: "one" })
+      latch.openUnsafe()
+      yield* settle
+      assert.deepStrictEqual(answers, [])
+      latch.openUnsafe()
+      yield* settle
+      assert.deepStrictEqual(answers, [1])
+    })
+  )
+
   it.effect("B4: whose effect fails crashes the actor, and what is decided is stored", () =>
     Effect.gen(function* () {
       const { journal, latch, store } = makeHeld()
