@@ -75,6 +75,20 @@ describe("an event that is written behind", () => {
       })
   )
 
+  it.effect("B4: is not shown with the append before its", () =>
+    Effect.gen(function* () {
+      const { counter, heard, latch, log, shown } = yield* held
+      yield* counter.ask.Note({ text: "one" })
+      yield* counter.ask.Note({ text: "two" })
+      yield* latch.release
+      yield* settle
+      assert.deepStrictEqual([log, heard, shown], [["react one, 1 notes"], ["Noted"], [0, 1]])
+      latch.openUnsafe()
+      yield* settle
+      assert.deepStrictEqual(shown, [0, 1, 2])
+    })
+  )
+
   it.effect("B4: comes before a promise that is decided after it, and is counted by it", () =>
     Effect.gen(function* () {
       const { counter, heard, latch, log } = yield* held
