@@ -89,6 +89,29 @@ describe("an event that is written behind", () => {
     })
   )
 
+  it.effect("B4: keeps its caller waiting when as many as the limit wait for the journal", () =>
+    Effect.gen(function* () {
+      const { journal, latch } = makeHeld()
+      const Bounded = Behavior.make("Counter", {
+        ...spec,
+        decide,
+        evolve,
+        writtenBehind: ["Noted"],
+        limits: { unwritten: 2 }
+      })
+      const counter = yield* Effect.provideService(Actor.spawn(Bounded, "a"), Journal, journal)
+      latch.closeUnsafe()
+      // The first one is with the journal already.
+      for (const text of ["one", "two", "three"]) yield* counter.ask.Note({ text })
+      const waits = yield* fork(counter.ask.Note({ text: "four" }))
+      yield* settle
+      assert.isUndefined(waits.pollUnsafe())
+      latch.openUnsafe()
+      assert.deepStrictEqual(yield* Fiber.await(waits), Exit.void)
+      assert.strictEqual((yield* counter.state).notes, 4)
+    })
+  )
+
   it.effect("B4: comes before a promise that is decided after it, and is counted by it", () =>
     Effect.gen(function* () {
       const { counter, heard, latch, log } = yield* held
