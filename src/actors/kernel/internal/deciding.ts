@@ -130,7 +130,6 @@ const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: Circumst
     batch.snapshot = snapshot
     batch.steps = batch.steps.slice(0, stepCount)
     batch.records = batch.records.slice(0, recordCount)
-    envelope.pending = undefined
     thrown(cell, batch, envelope, Cause.die(defect))
   }
 }

@@ -142,7 +142,6 @@ export class Supervision implements Child<never> {
     return Effect.suspend(() => {
       if (this.#decide({ _tag: "Halt" })._tag === "Nothing") return Effect.void
       this.#begun.closeUnsafe()
-      this.#stopped = undefined
       return Effect.andThen(this.#interrupt, haltAll([...this.children.values()]))
     })
   }
