@@ -25,7 +25,7 @@ import type { LaneCounts } from "./lanes/laneCore.ts"
 import type { Endpoint, LaneLimits, LaneSetup, TlsSettings } from "./lanes/jobs.ts"
 import { loadFramer } from "./lanes/loadFramer.ts"
 import type { Opener } from "./lanes/opener.ts"
-import { AcceptQueue, Attempt, failed, listenOn } from "./lanes/opening.ts"
+import { AcceptQueue, Attempt, failed, Listening } from "./lanes/opening.ts"
 import { crewSettings, limitsOf, type Settings } from "./lanes/settings.ts"
 import { brokenRule } from "./lanes/settingRules.ts"
 import type { OpenFailed } from "./OpenFailed.ts"
@@ -207,11 +207,12 @@ const listening = (crew: Crew, limits: LaneLimits, settings: Settings) =>
       backlog: options.backlog ?? 1_024,
       reusePort: process.platform === "linux" && options.exclusive !== true && "port" in options.at
     }
-    const bound = yield* Effect.acquireRelease(
-      listenOn(crew, waiting, inWorker, address, { commands, job }),
-      ({ close }) => close,
-      { interruptible: true }
+    const where = { address, inWorkers: inWorker }
+    const listening = yield* Effect.acquireRelease(
+      Effect.sync(() => new Listening(crew, waiting, { commands, job }, where)),
+      (listening) => listening.release
     )
+    const bound = yield* listening.bound
     // What `acquireRelease` does, in fewer steps: in a storm of accepts they show (`accept`).
     const accept = Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(Effect.scope, (scope) =>

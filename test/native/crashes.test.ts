@@ -141,7 +141,7 @@ describe("a listener", () => {
         client.send(lab.frame("crash"))
         assert.strictEqual((yield* lane.closed)._tag, "WorkerCrashed")
         yield* lab.until("the listener", () => Effect.map(pool.stats, (s) => s.jobsOut === 0))
-        yield* Effect.retry(carries, { times: 20, schedule: Schedule.spaced("20 millis") })
+        yield* Effect.retry(carries, { times: 500, schedule: Schedule.spaced("20 millis") })
       })
     )
   )

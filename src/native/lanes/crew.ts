@@ -120,7 +120,7 @@ export class Crew {
     return { cancel: () => this.main.cancel(job) }
   }
 
-  /** Listens, in all workers or on the main thread. The ticket closes the listener. */
+  /** Listens, in all workers or on the main thread. The ticket closes the listener: `failed`. */
   listen(opener: Opener, inWorkers: boolean): Ticket {
     const { cancel, fellBack } = this.#listeners.listen(opener, inWorkers && !this.#stopping)
     if (fellBack) this.counts.fallbacks++
@@ -229,7 +229,6 @@ export class Crew {
 
   #gone(link: WorkerLink, crash: string | undefined): void {
     this.#links.delete(link)
-    this.#listeners.forget(link)
     if (crash !== undefined) this.counts.workersCrashed++
     if (!this.#stopping && this.active < this.#load.min) this.#start()
     this.#listeners.spread()

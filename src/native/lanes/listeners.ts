@@ -3,11 +3,12 @@
  *
  * A port that several threads can listen on is listened on by all active workers, and by the main
  * thread while there are none. An address that one thread holds for all stays with that thread,
- * also when it parks, and moves when the thread crashes: only then is it free.
+ * also when it parks, and moves when the thread is gone: only then is it free.
  */
+import type { OpenFailure } from "./jobs.ts"
 import type { MainPath } from "./mainPath.ts"
 import type { Opener } from "./opener.ts"
-import { boundJob, isAlone, shared, type SharedListener } from "./sharedListener.ts"
+import { boundJob, type Holder, isAlone, shared, type SharedListener } from "./sharedListener.ts"
 import type { WorkerLink } from "./workerLink.ts"
 
 /** The listeners of one pool. */
@@ -25,12 +26,11 @@ export class Listeners {
   /** Listens, in all workers or on the main thread, also where a worker had no room. */
   listen(opener: Opener, inWorkers: boolean) {
     const listener = shared(opener)
-    const [first] = this.#active()
-    const isTried = inWorkers && first !== undefined
     if (inWorkers) this.#moving.add(listener)
-    const fellBack = isTried && !this.#listenIn(first, listener)
-    if (!isTried || fellBack) this.#listenOnMain(listener)
-    return { cancel: () => this.#unlisten(listener), fellBack }
+    const [first] = inWorkers ? this.#active() : []
+    const fellBack = first !== undefined && !this.#listenIn(first, listener)
+    if (first === undefined || fellBack) this.#listenIn(this.#main, listener)
+    return { cancel: () => this.#close(listener), fellBack }
   }
 
   /** Brings all to the workers that there are. */
@@ -42,40 +42,30 @@ export class Listeners {
   leave(link: WorkerLink): void {
     this.spread()
     for (const listener of this.#moving) {
-      if (!isAlone(listener)) this.#unlistenIn(link, listener)
+      const job = listener.jobs.get(link)
+      if (job !== undefined && !isAlone(listener)) link.cancel(job)
     }
   }
 
-  /** The worker is gone. */
-  forget(link: WorkerLink): void {
-    for (const listener of this.#moving) listener.jobs.delete(link)
-  }
-
   close(): void {
-    for (const listener of this.#moving) this.#unlisten(listener)
+    for (const listener of this.#moving) this.#close(listener)
   }
 
-  /** Listens in one more worker; false when it has no room for the job. */
-  #listenIn(link: WorkerLink, listener: SharedListener): boolean {
-    const job = link.open(this.#listening(listener, () => listener.jobs.delete(link)))
-    if (job !== undefined) listener.jobs.set(link, job)
+  /** Listens in one more thread; false when it has no room for the job. */
+  #listenIn(holder: Holder, listener: SharedListener): boolean {
+    const job = holder.open(this.#share(holder, listener))
+    if (job !== undefined) listener.jobs.set(holder, job)
     return job !== undefined
   }
 
-  #listenOnMain(listener: SharedListener): void {
-    const lost = (): void => void (listener.onMain = undefined)
-    listener.onMain = this.#main.open(this.#listening(listener, lost))
-  }
-
   /** The opener of one thread's share; the first one answers for the listener. */
-  #listening(listener: SharedListener, lost: () => void): Opener {
+  #share(holder: Holder, listener: SharedListener): Opener {
     const { opener } = listener
-    const isFirst = !listener.isBound
     return {
       ...opener,
       job: boundJob(listener),
       listening: (address, port) => {
-        if (isFirst) {
+        if (!listener.isBound) {
           listener.isBound = true
           listener.port = port
           opener.listening(address, port)
@@ -84,10 +74,9 @@ export class Listeners {
         this.#leaveMain(listener)
       },
       failed: (failure) => {
-        lost()
-        if (!isFirst) return
-        this.#moving.delete(listener)
-        opener.failed(failure)
+        listener.jobs.delete(holder)
+        if (!listener.isBound) this.#end(listener, failure)
+        else if (listener.isClosing && listener.jobs.size === 0) this.#end(listener, failure)
       }
     }
   }
@@ -97,38 +86,33 @@ export class Listeners {
     if (!listener.isBound || !this.#moving.has(listener)) return
     const alone = isAlone(listener)
     const isHeld = (): boolean =>
-      listener.onMain !== undefined ||
-      [...listener.jobs.keys()].some((link) => alone || !link.parked)
+      [...listener.jobs.keys()].some((holder) => alone || !holder.parked)
     for (const link of this.#active()) {
       if (listener.jobs.has(link) || (alone && isHeld())) continue
       this.#listenIn(link, listener)
     }
-    if (!isHeld()) this.#listenOnMain(listener)
+    if (!isHeld()) this.#listenIn(this.#main, listener)
   }
 
   /** The main thread lets go of what workers share, once one of them listens. */
   #leaveMain(listener: SharedListener): void {
-    const { onMain } = listener
+    const onMain = listener.jobs.get(this.#main)
     if (onMain === undefined || isAlone(listener) || !this.#moving.has(listener)) return
     const isShared = this.#active().some((link) => link.isListening(listener.jobs.get(link)))
-    if (!isShared || !this.#main.isListening(onMain)) return
-    listener.onMain = undefined
-    this.#main.unlisten(onMain)
+    if (isShared && this.#main.isListening(onMain)) this.#main.cancel(onMain)
   }
 
-  #unlisten(listener: SharedListener): void {
+  /** Ends a listener once every thread has answered that it accepts no more. */
+  #close(listener: SharedListener): void {
     this.#moving.delete(listener)
-    for (const link of listener.jobs.keys()) this.#unlistenIn(link, listener)
-    if (listener.onMain === undefined) return
-    this.#main.cancel(listener.onMain)
-    this.#main.unlisten(listener.onMain)
+    listener.isClosing = true
+    if (listener.jobs.size === 0) {
+      this.#end(listener, { step: "listen", code: "", detail: "closed" })
+    } else for (const [holder, job] of listener.jobs) holder.cancel(job)
   }
 
-  #unlistenIn(link: WorkerLink, listener: SharedListener): void {
-    const job = listener.jobs.get(link)
-    listener.jobs.delete(link)
-    if (job === undefined) return
-    link.cancel(job)
-    link.unlisten(job)
+  #end(listener: SharedListener, failure: OpenFailure): void {
+    this.#moving.delete(listener)
+    listener.opener.failed(failure)
   }
 }

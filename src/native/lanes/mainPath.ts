@@ -6,6 +6,7 @@ import type { EndReason } from "./jobs.ts"
 import { Hold, type HostLane } from "./hostLane.ts"
 import { LaneCore, type LaneCounts, type LaneDriver } from "./laneCore.ts"
 import { loadFramer } from "./loadFramer.ts"
+import { OpenJobs } from "./openJobs.ts"
 import { SocketHost } from "./socketHost.ts"
 import type { Opener } from "./opener.ts"
 
@@ -21,13 +22,12 @@ export class MainPath implements LaneDriver {
   readonly #host: SocketHost
   readonly #byCore = new Map<LaneCore, Pair>()
   readonly #byLane = new Map<HostLane, Pair>()
-  readonly #openers = new Map<number, Opener>()
-  readonly #listeners = new Map<number, Opener>()
+  readonly #jobs = new OpenJobs()
   readonly #clock: () => number
   readonly #opened: () => void
   readonly totals: LaneCounts
   readonly recordBytes = Number.POSITIVE_INFINITY
-  #nextJob = 0
+  readonly parked = false
 
   constructor(
     clock: () => number,
@@ -58,19 +58,14 @@ export class MainPath implements LaneDriver {
         region,
         readInto: () => undefined,
         opened: (job, lane, peer) => {
-          const opener = this.#take(job)
+          const opener = this.#jobs.opened(job)
           if (opener === undefined) lane.close("closed", false)
           else opener.opened(this.#admit(lane, opener, peer))
         },
-        listening: (job, address, port) => {
-          const opener = this.#take(job)
-          if (opener === undefined) return
-          this.#listeners.set(job, opener)
-          opener.listening(address, port)
-        },
-        failed: (job, failure) => this.#take(job)?.failed(failure),
+        listening: (job, address, port) => this.#jobs.listening(job, address, port),
+        failed: (job, failure) => this.#jobs.failed(job, failure),
         accepted: (job, lane, peer) => {
-          const opener = this.#listeners.get(job)
+          const opener = this.#jobs.listener(job)
           if (opener === undefined) return false
           opener.accepted(this.#admit(lane, opener, peer))
           return true
@@ -85,7 +80,7 @@ export class MainPath implements LaneDriver {
   }
 
   get jobsOut(): number {
-    let out = this.#openers.size
+    let out = this.#jobs.out
     for (const core of this.#byCore.keys()) out += core.jobs.out
     return out
   }
@@ -95,8 +90,7 @@ export class MainPath implements LaneDriver {
   }
 
   open(opener: Opener): number {
-    const job = ++this.#nextJob
-    this.#openers.set(job, opener)
+    const job = this.#jobs.add(opener)
     this.#host.open(job, opener.job)
     return job
   }
@@ -106,12 +100,7 @@ export class MainPath implements LaneDriver {
   }
 
   isListening(job: number): boolean {
-    return this.#listeners.has(job)
-  }
-
-  unlisten(job: number): void {
-    this.#listeners.delete(job)
-    this.#host.unlisten(job)
+    return this.#jobs.isListening(job)
   }
 
   stop(): void {
@@ -161,12 +150,6 @@ export class MainPath implements LaneDriver {
   }
 
   readonly heard = (core: LaneCore): number => core.lastHeard
-
-  #take(job: number): Opener | undefined {
-    const opener = this.#openers.get(job)
-    this.#openers.delete(job)
-    return opener
-  }
 
   #admit(lane: HostLane, opener: Opener, peer: LaneCore["peer"]): LaneCore {
     const core = new LaneCore(this, () => peer, lane.limits, opener.commands)

@@ -6,102 +6,128 @@
 import * as Effect from "effect/Effect"
 import * as Lane from "../Lane.ts"
 import { OpenFailed } from "../OpenFailed.ts"
-import type { Crew } from "./crew.ts"
+import type { Crew, Ticket } from "./crew.ts"
 import type { OpenFailure } from "./jobs.ts"
 import type { LaneCore } from "./laneCore.ts"
 import type { Opener } from "./opener.ts"
+import { Waiters } from "./waiters.ts"
 
 /** The error of a failed job. */
 export const failed = (address: string, failure: OpenFailure): OpenFailed =>
   new OpenFailed({ address, ...failure })
+
+/** The answer of a job, which comes once; a listener fails after it was open. */
+class Answer<A> {
+  value: A | undefined
+  failure: OpenFailed | undefined
+  readonly #address: string
+  readonly #waiters = new Waiters()
+
+  constructor(address: string) {
+    this.#address = address
+  }
+
+  readonly succeed = (value: A): void => {
+    this.value = value
+    this.#waiters.wake()
+  }
+
+  readonly fail = (failure: OpenFailure): void => {
+    this.failure = failed(this.#address, failure)
+    this.#waiters.wake()
+  }
+
+  readonly result: Effect.Effect<A, OpenFailed> = Effect.suspend(() => {
+    if (this.value !== undefined) return Effect.succeed(this.value)
+    if (this.failure !== undefined) return Effect.fail(this.failure)
+    return Effect.andThen(
+      this.#until(() => this.value !== undefined || this.failure !== undefined),
+      this.result
+    )
+  })
+
+  /** Waits for the last answer of a listener. */
+  readonly failed: Effect.Effect<void> = Effect.suspend(() =>
+    this.#until(() => this.failure !== undefined)
+  )
+
+  #until(isOver: () => boolean): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const wake = (): void => {
+        if (isOver()) resume(Effect.void)
+        else giveUp = this.#waiters.add(wake)
+      }
+      let giveUp = (): void => {}
+      wake()
+      return Effect.sync(() => giveUp())
+    })
+  }
+}
+
+type Job = Pick<Opener, "job" | "commands">
+const ignore = (): void => {}
 
 /**
  * An attempt to open a connection: the resource that a lane's Scope holds. However early the
  * Scope closes, releasing it waits until the attempt has failed or its lane has ended.
  */
 export class Attempt {
-  readonly #ticket: { readonly cancel: () => void }
-  #core: LaneCore | undefined
-  #failure: OpenFailed | undefined
-  #wake: Array<() => void> = []
+  readonly result: Effect.Effect<LaneCore, OpenFailed>
+  readonly #answer: Answer<LaneCore>
+  readonly #ticket: Ticket
 
-  constructor(
-    crew: Crew,
-    what: Pick<Opener, "job" | "commands">,
-    inWorker: boolean,
-    address: string
-  ) {
-    const settle = (): void => {
-      for (const wake of this.#wake.splice(0)) wake()
-    }
-    const opener: Opener = {
-      ...what,
-      opened: (core) => {
-        this.#core = core
-        settle()
-      },
-      failed: (failure) => {
-        this.#failure = failed(address, failure)
-        settle()
-      },
-      listening: () => {},
-      accepted: () => {}
-    }
+  constructor(crew: Crew, job: Job, inWorker: boolean, address: string) {
+    this.#answer = new Answer(address)
+    const { fail, result, succeed } = this.#answer
+    this.result = result
+    const opener = { ...job, opened: succeed, failed: fail, listening: ignore, accepted: ignore }
     this.#ticket = crew.open(opener, inWorker)
   }
 
-  /** Waits for the connection. */
-  readonly result: Effect.Effect<LaneCore, OpenFailed> = Effect.suspend(() => {
-    if (this.#core !== undefined) return Effect.succeed(this.#core)
-    if (this.#failure !== undefined) return Effect.fail(this.#failure)
-    return Effect.andThen(this.#settled, this.result)
-  })
-
   readonly release: Effect.Effect<void> = Effect.suspend(() => {
-    if (this.#core !== undefined) return Lane.close(this.#core)
-    if (this.#failure !== undefined) return Effect.void
+    const { failure, result, value } = this.#answer
+    if (value !== undefined) return Lane.close(value)
+    if (failure !== undefined) return Effect.void
     this.#ticket.cancel()
-    return Effect.andThen(
-      this.#settled,
-      Effect.suspend(() => (this.#core === undefined ? Effect.void : Lane.abort(this.#core)))
-    )
-  })
-
-  readonly #settled = Effect.callback<void>((resume) => {
-    this.#wake.push(() => resume(Effect.void))
+    return Effect.matchEffect(result, { onFailure: () => Effect.void, onSuccess: Lane.abort })
   })
 }
 
 interface Bound {
   readonly address: string
   readonly port: number
-  readonly close: Effect.Effect<void>
 }
 
-export const listenOn = (
-  crew: Crew,
-  waiting: AcceptQueue,
-  inWorker: boolean,
-  address: string,
-  what: Pick<Opener, "job" | "commands">
-): Effect.Effect<Bound, OpenFailed> =>
-  Effect.callback((resume) => {
-    const close = Effect.suspend(() => {
-      ticket.cancel()
-      return waiting.close
+/**
+ * A listener, open or about to be: the resource that its Scope holds. Releasing it waits until no
+ * thread accepts at its address any more, and until what nobody accepted has ended.
+ */
+export class Listening {
+  readonly bound: Effect.Effect<Bound, OpenFailed>
+  readonly release: Effect.Effect<void>
+
+  constructor(
+    crew: Crew,
+    waiting: AcceptQueue,
+    job: Job,
+    { address, inWorkers }: { readonly address: string; readonly inWorkers: boolean }
+  ) {
+    const answer = new Answer<Bound>(address)
+    this.bound = answer.result
+    const opener: Opener = {
+      ...job,
+      opened: ignore,
+      failed: answer.fail,
+      listening: (address, port) => answer.succeed({ address, port }),
+      accepted: (core) => waiting.offer(core)
+    }
+    const ticket = crew.listen(opener, inWorkers)
+    this.release = Effect.suspend(() => {
+      if (answer.failure === undefined) ticket.cancel()
+      return Effect.andThen(answer.failed, waiting.close)
     })
-    const ticket = crew.listen(
-      {
-        ...what,
-        opened: () => {},
-        failed: (failure) => resume(Effect.fail(failed(address, failure))),
-        listening: (address, port) => resume(Effect.succeed({ address, port, close })),
-        accepted: (core) => waiting.offer(core)
-      },
-      inWorker
-    )
-    return close
-  })
+  }
+}
 
 /** Connections that nobody has accepted yet. */
 export class AcceptQueue {

@@ -3,15 +3,23 @@
  * by one thread for all. The main thread holds it while there is no worker.
  */
 import type { Opener } from "./opener.ts"
-import type { WorkerLink } from "./workerLink.ts"
+
+/** A thread that may listen. */
+export interface Holder {
+  /** Takes no new connections. */
+  readonly parked: boolean
+  /** The number of the job, or undefined when there is no room for it. */
+  readonly open: (opener: Opener) => number | undefined
+  readonly cancel: (job: number) => void
+}
 
 export interface SharedListener {
   readonly opener: Opener
-  /** Its job on the main thread, where it goes when no worker is left. */
-  onMain: number | undefined
-  readonly jobs: Map<WorkerLink, number>
+  /** The job of each thread that listens, is about to, or has not let go of it yet. */
+  readonly jobs: Map<Holder, number>
   /** A thread listens, or did. */
   isBound: boolean
+  isClosing: boolean
   /** The port that the first thread got; 0 before, and for a path. */
   port: number
 }
@@ -19,9 +27,9 @@ export interface SharedListener {
 /** A listener that no thread holds yet. */
 export const shared = (opener: Opener): SharedListener => ({
   opener,
-  onMain: undefined,
   jobs: new Map(),
   isBound: false,
+  isClosing: false,
   port: 0
 })
 

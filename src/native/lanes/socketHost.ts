@@ -43,8 +43,8 @@ export class SocketHost {
   readonly #loadFramer: (url: string) => Promise<Framer>
   readonly #staging = new Uint8Array(readBytes)
   readonly lanes = new Set<HostLane>()
-  readonly #opening = new Map<number, () => void>()
-  readonly #listeners = new Map<number, net.Server>()
+  /** How to end each job that is under way, and each listener. */
+  readonly #jobs = new Map<number, () => void>()
   #deferred: Array<HostLane> = []
   #stallTimer: NodeJS.Timeout | undefined
 
@@ -69,15 +69,15 @@ export class SocketHost {
     }
   }
 
-  /** Connections that are being opened, and listeners. */
+  /** Whether there are lanes, connections that are being opened, or listeners. */
   get busy(): boolean {
-    return this.lanes.size > 0 || this.#opening.size > 0 || this.#listeners.size > 0
+    return this.lanes.size > 0 || this.#jobs.size > 0
   }
 
-  /** Opens something; exactly one of `opened`, `listening`, `failed` answers. */
+  /** Opens something; `opened` or `failed` answers once, and `listening` before `failed`. */
   open(id: number, job: OpenJob): void {
     let cancelled = false
-    this.#opening.set(id, () => (cancelled = true))
+    this.#jobs.set(id, () => (cancelled = true))
     const plainServer = job.kind === "listen" && job.tls === undefined
     const fast = plainServer ? Sockets.rereads() : false
     Promise.all([this.#loadFramer(job.framer), fast]).then(
@@ -89,21 +89,14 @@ export class SocketHost {
     )
   }
 
-  /** Gives up opening; the job still gets its answer. */
+  /** Gives up opening, or closes a listener, whose lanes stay: `failed` answers. */
   cancel(id: number): void {
-    this.#opening.get(id)?.()
-  }
-
-  /** Closes a listener; its lanes stay. */
-  unlisten(id: number): void {
-    this.#listeners.get(id)?.close()
-    this.#listeners.delete(id)
+    this.#jobs.get(id)?.()
   }
 
   /** Ends everything: listeners and attempts at once, lanes in order. */
   stop(): void {
-    for (const id of this.#listeners.keys()) this.unlisten(id)
-    for (const cancel of this.#opening.values()) cancel()
+    for (const cancel of this.#jobs.values()) cancel()
     for (const lane of this.lanes) lane.close("stopped", true)
   }
 
@@ -124,7 +117,7 @@ export class SocketHost {
     const timer = setTimeout(() => {
       abort(Object.assign(new Error(`not open in time`), { code: "ETIMEDOUT" }))
     }, job.limits.openWithin)
-    this.#opening.set(id, () => abort(new Error("cancelled")))
+    this.#jobs.set(id, () => abort(new Error("cancelled")))
     let connected = false
     let failure: Error | undefined
     const failed = (error: Error): void => void (failure = error)
@@ -142,7 +135,7 @@ export class SocketHost {
       clearTimeout(timer)
       socket.off("error", failed)
       socket.off("close", closed)
-      this.#opening.delete(id)
+      this.#jobs.delete(id)
       const lane = this.#lane(socket, job, framer, reader, true)
       this.#report(id, lane, reader, job.tls !== undefined)
     })
@@ -151,7 +144,7 @@ export class SocketHost {
   #adopt(id: number, job: OpenJob & { readonly kind: "adopt" }, framer: Framer): void {
     const reader = new LaneReader(this.#staging, this.#events)
     const socket = Sockets.adoptSocket(job.fd, job.halfOpen, reader)
-    this.#opening.delete(id)
+    this.#jobs.delete(id)
     const lane = this.#lane(socket, job, framer, reader, false)
     this.#report(id, lane, reader, false)
   }
@@ -184,6 +177,13 @@ export class SocketHost {
       else if (lane.openError !== undefined) lane.refuse(lane.openError)
     })
     const failed = (error: Error): void => this.#fail(id, failureOf("listen", error))
+    // Until it is bound there is nothing to close.
+    let cancelled = false
+    this.#jobs.set(id, () => (cancelled = true))
+    const close = (): void => {
+      server.close()
+      failed(new Error("closed"))
+    }
     server.once("error", failed)
     server.listen(
       { ...job.endpoint, backlog: job.backlog, ...(job.reusePort ? { reusePort: true } : {}) },
@@ -191,8 +191,8 @@ export class SocketHost {
         server.off("error", failed)
         // An accept that fails (no descriptor left) is the kernel's to repeat.
         server.on("error", () => {})
-        this.#opening.delete(id)
-        this.#listeners.set(id, server)
+        if (cancelled) return close()
+        this.#jobs.set(id, close)
         const address = server.address()
         if (address === null || typeof address === "string") {
           this.#events.listening(id, address ?? "", 0)
@@ -218,7 +218,7 @@ export class SocketHost {
   }
 
   #fail(id: number, failure: OpenFailure): void {
-    this.#opening.delete(id)
+    this.#jobs.delete(id)
     this.#events.failed(id, failure)
   }
 

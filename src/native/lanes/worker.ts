@@ -34,7 +34,6 @@ export interface WorkerStart {
 export type WorkerMessage =
   | { readonly kind: "open"; readonly job: number; readonly open: OpenJob }
   | { readonly kind: "cancel"; readonly job: number }
-  | { readonly kind: "unlisten"; readonly job: number }
   | { readonly kind: "region"; readonly id: number; readonly memory: SharedArrayBuffer | undefined }
   | { readonly kind: "stop" }
 
@@ -191,7 +190,6 @@ const leaveWhenDone = (): void => {
 const obey = (message: WorkerMessage): void => {
   if (message.kind === "open") host.open(message.job, message.open)
   else if (message.kind === "cancel") host.cancel(message.job)
-  else if (message.kind === "unlisten") host.unlisten(message.job)
   else if (message.kind === "region") {
     if (message.memory === undefined) {
       countGarbage(regions.get(message.id)?.length ?? 0)

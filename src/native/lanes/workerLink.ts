@@ -13,6 +13,7 @@ import { Inlet } from "./inlet.ts"
 import { LanePlaces } from "./lanePlaces.ts"
 import { type LinkSizes, startWorker, workerMemory } from "./linkMemory.ts"
 import type { Opener } from "./opener.ts"
+import { OpenJobs } from "./openJobs.ts"
 import { addConsumed, At, heardAt, In, Out, textAt } from "./records.ts"
 import { RingConsumer } from "./ring.ts"
 import { slabMemory, SlabReader } from "./slab.ts"
@@ -47,15 +48,13 @@ export class WorkerLink implements LaneDriver {
   readonly #slab: SlabReader
   readonly #table: Int32Array
   readonly #places: LanePlaces
-  readonly #openers = new Map<number, Opener>()
-  readonly #listeners = new Map<number, Opener>()
+  readonly #jobs = new OpenJobs()
   /** Messages about regions that have no answer, the oldest first. */
   readonly #regionsOut: Array<() => void> = []
   #dirty = new Set<LaneCore>()
   #flushScheduled = false
   #draining = false
   #kept = false
-  #nextJob = 0
   #gone = false
   #crash: string | undefined
   /** No new lanes are placed here. */
@@ -92,13 +91,13 @@ export class WorkerLink implements LaneDriver {
   }
 
   get jobsOut(): number {
-    let out = this.#openers.size
+    let out = this.#jobs.out
     for (const core of this.#places.cores) out += core.jobs.out
     return out
   }
 
   get idle(): boolean {
-    return this.#places.size + this.#openers.size + this.#listeners.size === 0
+    return this.#places.size + this.#jobs.size === 0
   }
 
   /** The last look before sleep, also for room that was made before it. */
@@ -114,31 +113,27 @@ export class WorkerLink implements LaneDriver {
 
   /** Dispatches an open job; its number, or undefined when too many are out. */
   open(opener: Opener): number | undefined {
-    if (this.#gone || this.#openers.size >= this.#sizes.openJobs) return undefined
-    const job = ++this.#nextJob
+    if (this.#gone || this.#jobs.out >= this.#sizes.openJobs) return undefined
+    const job = this.#jobs.add(opener)
+    this.#keepAlive()
     try {
       this.#post({ kind: "open", job, open: opener.job })
     } catch (error) {
-      opener.failed(failureOf("framer", error))
-      return job
+      queueMicrotask(() => {
+        this.#jobs.failed(job, failureOf("framer", error))
+        this.#keepAlive()
+      })
     }
-    this.#openers.set(job, opener)
-    this.#keepAlive()
     return job
   }
 
+  /** Gives up a job, or closes a listener: the job is answered. */
   cancel(job: number): void {
     this.#post({ kind: "cancel", job })
   }
 
-  unlisten(job: number): void {
-    this.#listeners.delete(job)
-    this.#post({ kind: "unlisten", job })
-    this.#keepAlive()
-  }
-
   isListening(job: number | undefined): boolean {
-    return job !== undefined && this.#listeners.has(job)
+    return job !== undefined && this.#jobs.isListening(job)
   }
 
   /** Calls `done` when the worker has obeyed, or has ended. */
@@ -252,21 +247,19 @@ export class WorkerLink implements LaneDriver {
     const [job = 0, port = 0] = [words[at + At.a], words[at + At.b]]
     const text = textAt(this.#outbox, at)
     if (kind === Out.accepted) {
-      const listener = this.#listeners.get(job)
+      const listener = this.#jobs.listener(job)
       const core = this.#admit(slot, generation, listener, text)
       if (listener === undefined) core.abort()
       else listener.accepted(core)
       return
     }
-    const opener = this.#openers.get(job)
-    this.#openers.delete(job)
-    if (opener === undefined) return
     if (kind === Out.opened) {
-      opener.opened(this.#admit(slot, generation, opener, text))
-    } else if (kind === Out.listening) {
-      this.#listeners.set(job, opener)
-      opener.listening(text, port)
-    } else opener.failed(JSON.parse(text) as OpenFailure)
+      const opener = this.#jobs.opened(job)
+      const core = this.#admit(slot, generation, opener, text)
+      if (opener === undefined) core.abort()
+      else opener.opened(core)
+    } else if (kind === Out.listening) this.#jobs.listening(job, text, port)
+    else this.#jobs.failed(job, JSON.parse(text) as OpenFailure)
     this.#keepAlive()
   }
 
@@ -341,8 +334,7 @@ export class WorkerLink implements LaneDriver {
     const { failure, reason } = threadEnd(crash)
     for (const core of this.#places.cores) core.lost(reason)
     this.#places.clear()
-    for (const opener of this.#openers.values()) opener.failed(failure)
-    this.#openers.clear()
+    this.#jobs.failAll(failure)
     for (const answer of this.#regionsOut.splice(0)) answer()
     this.#events.gone(this, crash)
   }
