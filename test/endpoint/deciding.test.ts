@@ -15,6 +15,7 @@ import {
   type Offer,
   Rejected
 } from "../../src/actors/endpoint/Handshake.ts"
+import * as advancing from "../../src/actors/endpoint/internal/advancing.ts"
 import * as deciding from "../../src/actors/endpoint/internal/deciding.ts"
 import { defaults, type Rules } from "../../src/actors/endpoint/internal/rules.ts"
 import type { Decision } from "../../src/actors/kernel/Decision.ts"
@@ -24,8 +25,8 @@ import * as Gid from "../../src/schema/Gid.ts"
 const local = "10.0.0.1:1@nic0"
 const remote = "10.0.0.2:1@nic0"
 const rules: Rules = { path: local, ...defaults }
-const about = { id: remote, now: 5_000, fresh: () => "0000000a.9" as Epoch }
-const alone = { ...about, id: local }
+const about = { peer: remote, now: 5_000, fresh: () => "0000000a.9" as Epoch }
+const alone = { ...about, peer: local }
 
 const epoch = "0000000a.1" as Epoch
 const opening = "0000000a.0" as Epoch
@@ -163,7 +164,7 @@ describe("the end of a generation", () => {
   })
 
   it("is told to a peer that knows of it and names its generations, and not to itself", () => {
-    const told = (state: State) => seen(deciding.halfFailed(rules, state, "no memory", about))
+    const told = (state: State) => seen(advancing.halfFailed(rules, state, "no memory", about))
     for (const state of [raising, waiting, ready]) {
       assert.deepStrictEqual(told(state), ended("local", "no memory", farewell))
     }
@@ -181,7 +182,7 @@ describe("the end of a generation", () => {
   })
 
   it("comes of a deadline until the endpoint is ready", () => {
-    const after = (state: State) => seen(deciding.expired(rules, state, 300, about))
+    const after = (state: State) => seen(advancing.expired(rules, state, 300, about))
     assert.deepStrictEqual(after(waiting), ended("expired", "Waiting for 300 ms", farewell))
     assert.deepStrictEqual(after(making), ended("expired", "Making for 300 ms"))
     assert.deepStrictEqual(after(ready), nothing)
@@ -305,15 +306,16 @@ describe("an acknowledgement", () => {
   })
 
   it("that the peer has taken makes ready what waits, and nothing else", () => {
-    assert.deepStrictEqual(seen(deciding.acknowledgementTaken(waiting)), isReady)
+    assert.deepStrictEqual(seen(advancing.acknowledgementTaken(waiting)), isReady)
     for (const state of except("Waiting")) {
-      assert.deepStrictEqual(seen(deciding.acknowledgementTaken(state)), nothing)
+      assert.deepStrictEqual(seen(advancing.acknowledgementTaken(state)), nothing)
     }
   })
 
   it("that the peer has refused ends what waits, and nothing else", () => {
     const error = new Rejected({ by: remote, reason: "stale", text: "no" })
-    const after = (state: State) => seen(deciding.acknowledgementFailed(rules, state, error, about))
+    const after = (state: State) =>
+      seen(advancing.acknowledgementFailed(rules, state, error, about))
     assert.deepStrictEqual(after(waiting), ended("refused", error.message))
     for (const state of except("Waiting")) assert.deepStrictEqual(after(state), nothing)
   })
@@ -322,13 +324,13 @@ describe("an acknowledgement", () => {
 describe("the local half", () => {
   it("is told to the peer once it is made; a NIC that talks to itself is its own peer", () => {
     const made = { _tag: "Made", own }
-    assert.deepStrictEqual(seen(deciding.halfMade(rules, making, own, about)), { events: [made] })
+    assert.deepStrictEqual(seen(advancing.halfMade(rules, making, own, about)), { events: [made] })
     const offer = { from: local, to: local, half: own, knows: epoch, hasGate: false }
-    assert.deepStrictEqual(seen(deciding.halfMade(rules, making, own, alone)), {
+    assert.deepStrictEqual(seen(advancing.halfMade(rules, making, own, alone)), {
       events: [{ _tag: "Crossed", offer }, made]
     })
     for (const state of except("Making")) {
-      assert.deepStrictEqual(seen(deciding.halfMade(rules, state, own, about)), nothing)
+      assert.deepStrictEqual(seen(advancing.halfMade(rules, state, own, about)), nothing)
     }
   })
 
@@ -339,7 +341,7 @@ describe("the local half", () => {
 
   it("answers the peer once it is up, and opens the gate if there is none", () => {
     const up = (over: Partial<Rules>, state: State, who = about) =>
-      seen(deciding.raised({ ...rules, ...over }, state, who))
+      seen(advancing.raised({ ...rules, ...over }, state, who))
     assert.deepStrictEqual(up({}, raising), connected(undefined))
     assert.deepStrictEqual(up({}, raising, alone), connected("self"))
     const gateless = { ...raising, peer: offerOf({ hasGate: false }) }
@@ -354,7 +356,7 @@ describe("the local half", () => {
   const gid = "1".repeat(32) as Gid.Gid
   const refuse = (state: State, isLast: boolean, who = about, gidTries = 3) =>
     seen(
-      deciding.gidRefused({ ...rules, gidTries }, state, { gid, detail: "no route", isLast }, who)
+      advancing.gidRefused({ ...rules, gidTries }, state, { gid, detail: "no route", isLast }, who)
     )
   const next = (offer: Offer | undefined) => ({
     _tag: "GidRefused",
@@ -389,7 +391,7 @@ describe("the local half", () => {
 
 describe("the answer to the local offer", () => {
   const answered = (state: State, offer: Offer, now = about.now) =>
-    seen(deciding.answered(rules, state, offer, { ...about, now }))
+    seen(advancing.answered(rules, state, offer, { ...about, now }))
 
   it("makes the peer known, if it has as many queue pairs", () => {
     assert.deepStrictEqual(answered(calling, offer), {
@@ -419,7 +421,7 @@ describe("the answer to the local offer", () => {
   it("is a failure: it ends a call, and matters little after the peer's offer", () => {
     const rejected = new Rejected({ by: remote, reason: "busy", text: "later" })
     const failed = (state: State, error: Rejected | HandshakeFailed = rejected) =>
-      seen(deciding.callFailed(rules, state, error, about))
+      seen(advancing.callFailed(rules, state, error, about))
     assert.deepStrictEqual(failed(calling), ended("refused", rejected.message))
     const silent = new HandshakeFailed({ peer: remote, step: "answer", detail: "silent" })
     assert.deepStrictEqual(failed(calling, silent), ended("unreachable", silent.message))

@@ -10,14 +10,12 @@ import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import type { In, State } from "../../src/actors/endpoint/EndpointState.ts"
-import type { ReadyLink } from "../../src/actors/endpoint/ReadyLink.ts"
 import { SimFabric } from "../../src/native/sim/SimFabric.ts"
 import { CompletionBatch } from "../../src/native/verbs/Completion.ts"
-import { SendRequest } from "../../src/native/verbs/WorkRequest.ts"
 import { Faults, Sim } from "../../src/testing/index.ts"
 import { SimHandshakes } from "../../src/testing/SimHandshakes.ts"
 import { it } from "../../src/testing/vitest.ts"
-import { card, type Host, onHost, pathOf } from "./world.ts"
+import { card, onHost, pathOf, write } from "./world.ts"
 
 const [A, B] = [pathOf("a"), pathOf("b")]
 
@@ -34,26 +32,6 @@ const ready = (state: State): In<"Ready"> => {
   if (state._tag !== "Ready") assert.fail(`it is in ${state._tag}`)
   return state
 }
-
-/** Writes octets from `a` to `b`, and answers how that ended. */
-const write = Effect.fnUntraced(function* (a: Host, b: Host, link: ReadyLink, octets: number) {
-  const target = yield* b.nic.domain.register({
-    memory: octets,
-    access: ["local-write", "remote-write"]
-  })
-  const request = new SendRequest()
-  request.opcode = "write"
-  request.parts.add(yield* a.nic.domain.register({ memory: octets }))
-  request.remote(target.remoteKey, target.address)
-  assert.strictEqual(link.post(request), "accepted")
-  return yield* endOf(a)
-})
-
-const endOf = Effect.fnUntraced(function* ({ nic }: Host) {
-  const batch = new CompletionBatch(1)
-  while (nic.completions.poll(batch) === 0) yield* nic.completions.ready
-  return batch.at(0).status
-})
 
 describe("crossed openings", () => {
   it.sim(

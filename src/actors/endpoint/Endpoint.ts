@@ -19,15 +19,17 @@ import * as Chaos from "../kernel/Chaos.ts"
 import { EndpointEvent } from "./EndpointEvent.ts"
 import { evolve, type In, initial, State } from "./EndpointState.ts"
 import type { Farewell, HandshakeError, Handshakes } from "./Handshake.ts"
+import * as advancing from "./internal/advancing.ts"
 import * as deciding from "./internal/deciding.ts"
 import type { Defects } from "./internal/defects.ts"
 import { halfOf, isOfGid, makeQueuePairs, raise } from "./internal/halves.ts"
 import { Link } from "./internal/link.ts"
 import { commands, type Signal } from "./internal/messages.ts"
-import type { Rules } from "./internal/rules.ts"
+import type { Circumstances } from "./internal/outcomes.ts"
+import { peerIn, type Rules } from "./internal/rules.ts"
 import type { Nic, Place } from "./Nic.ts"
 
-export { defaults, type Rules } from "./internal/rules.ts"
+export { defaults, idOf, type Rules } from "./internal/rules.ts"
 
 /**
  * What all endpoints of a card share.
@@ -72,12 +74,16 @@ class Reactions {
     this.#defects = defects
   }
 
+  #peerOf({ id }: Self): string {
+    return peerIn(this.#around.rules.path, id)
+  }
+
   /** Makes the queue pairs; they and the link go with the Scope of the epoch. */
   begin({ epoch }: { readonly epoch: Epoch }, { refused }: State, self: Self) {
     const { nic, onLink, rules } = this.#around
     const made = Effect.gen({ self: this }, function* () {
       const queuePairs = yield* makeQueuePairs(nic, rules)
-      const paths = { local: rules.path, peer: self.id }
+      const paths = { local: rules.path, peer: this.#peerOf(self) }
       const link = new Link(epoch, paths, queuePairs, self.state)
       const place = yield* nic.placeWithout(refused)
       this.#held.set(epoch, { place, queuePairs, link })
@@ -133,7 +139,7 @@ class Reactions {
     if (state._tag !== "Waiting" || state.call !== "taken") return Effect.void
     const { handshakes, rules } = this.#around
     const { own, peer } = state
-    const ack = { from: rules.path, to: self.id, half: own, knows: peer.half.epoch }
+    const ack = { from: rules.path, to: peer.from, half: own, knows: peer.half.epoch }
     const told = handshakes
       .acknowledge(ack)
       .pipe(Effect.retry({ schedule: again, while: isTransient }))
@@ -150,7 +156,7 @@ class Reactions {
     const { handshakes, rules } = this.#around
     const offer = {
       from: rules.path,
-      to: self.id,
+      to: this.#peerOf(self),
       half: own,
       knows: undefined,
       hasGate: rules.gate === "on"
@@ -178,7 +184,7 @@ const readyWithoutLooking = (
         const state = self.state()
         if (state._tag !== "Waiting") return Effect.void
         const { own, peer } = state
-        const ack = { from: self.id, to: path, half: peer.half, knows: own.epoch }
+        const ack = { from: peer.from, to: path, half: peer.half, knows: own.epoch }
         return self.tell.TakeAcknowledgement(ack)
       })
     ),
@@ -189,7 +195,7 @@ const readyWithoutLooking = (
 const expire = (self: Self, millis: number) => Effect.delay(self.signal.Expired({ millis }), millis)
 
 /**
- * The behavior of all endpoints of a card. An actor's id is the path of its peer.
+ * The behavior of all endpoints of a card. The id of an actor is made by `idOf`.
  *
  * @category constructors
  * @since 0.1.0
@@ -197,6 +203,11 @@ const expire = (self: Self, millis: number) => Effect.delay(self.signal.Expired(
 export const make = (around: Surroundings, defects: Defects = {}) => {
   const { rules } = around
   const reactions = new Reactions(around, defects)
+  const within = ({ fresh, id, now }: Behavior.Circumstances): Circumstances => ({
+    peer: peerIn(rules.path, id),
+    now,
+    fresh
+  })
   return Behavior.make("Endpoint", {
     commands,
     signals: Behavior.signals<Signal>(),
@@ -204,21 +215,25 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
     initial,
     epoch: (state) => (state._tag === "Idle" ? undefined : state.epoch),
     decide: {
-      Open: (state, _, about) => deciding.open(state, about),
-      TakeOffer: (state, offer, about) => deciding.takeOffer(rules, state, offer, about),
+      Open: (state, _, about) => deciding.open(state, within(about)),
+      TakeOffer: (state, offer, about) => deciding.takeOffer(rules, state, offer, within(about)),
       TakeAcknowledgement: (state, ack) => deciding.takeAcknowledgement(rules, state, ack, defects),
-      TakeFarewell: (state, said, about) => deciding.takeFarewell(rules, state, said, about),
-      Retire: (state, what, about) => deciding.retire(rules, state, what, about),
-      HalfMade: (state, { own }, about) => deciding.halfMade(rules, state, own, about),
-      GidRefused: (state, refused, about) => deciding.gidRefused(rules, state, refused, about),
-      HalfFailed: (state, { detail }, about) => deciding.halfFailed(rules, state, detail, about),
-      Answered: (state, { offer }, about) => deciding.answered(rules, state, offer, about),
-      CallFailed: (state, { error }, about) => deciding.callFailed(rules, state, error, about),
-      Raised: (state, _, about) => deciding.raised(rules, state, about),
-      AckTaken: (state) => deciding.acknowledgementTaken(state),
+      TakeFarewell: (state, said, about) =>
+        deciding.takeFarewell(rules, state, said, within(about)),
+      Retire: (state, what, about) => deciding.retire(rules, state, what, within(about)),
+      HalfMade: (state, { own }, about) => advancing.halfMade(rules, state, own, within(about)),
+      GidRefused: (state, refused, about) =>
+        advancing.gidRefused(rules, state, refused, within(about)),
+      HalfFailed: (state, { detail }, about) =>
+        advancing.halfFailed(rules, state, detail, within(about)),
+      Answered: (state, { offer }, about) => advancing.answered(rules, state, offer, within(about)),
+      CallFailed: (state, { error }, about) =>
+        advancing.callFailed(rules, state, error, within(about)),
+      Raised: (state, _, about) => advancing.raised(rules, state, within(about)),
+      AckTaken: (state) => advancing.acknowledgementTaken(state),
       AckFailed: (state, { error }, about) =>
-        deciding.acknowledgementFailed(rules, state, error, about),
-      Expired: (state, { millis }, about) => deciding.expired(rules, state, millis, about)
+        advancing.acknowledgementFailed(rules, state, error, within(about)),
+      Expired: (state, { millis }, about) => advancing.expired(rules, state, millis, within(about))
     },
     evolve,
     react: {
@@ -243,7 +258,7 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
           () => farewell !== undefined && around.farewell(farewell)
         )
     },
-    reconcile: (state, _, about) => deciding.recover(rules, state, about),
+    reconcile: (state, _, about) => deciding.recover(rules, state, within(about)),
     writtenBehind: ["Began", "GidRefused", "Crossed", "Made", "PeerKnown", "CallReturned", "Ended"],
     // A life is some ten events; what is kept of old ones is in the state.
     snapshot: { state: State, every: 64, deleteEvents: true }

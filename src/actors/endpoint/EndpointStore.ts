@@ -329,7 +329,7 @@ export const make = Effect.fnUntraced(function* (
     yield* Defects
   )
   const store = new Store(options, leaving, rules.queuePairs, (peer, after) => {
-    const spawn = Effect.andThen(after, supervisor.spawn(behavior, peer))
+    const spawn = Effect.andThen(after, supervisor.spawn(behavior, Endpoint.idOf(nic.path, peer)))
     return Fiber.runIn(Effect.runForkWith(context)(spawn), scope)
   })
   yield* Effect.addFinalizer(() => store.close)

@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import * as net from "node:net"
 import { networkInterfaces, tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Endpoint from "../../actors/endpoint/Endpoint.ts"
 import type { FromPart, Part, ToPart } from "./messages.ts"
 import { PIECE } from "./messages.ts"
 import { Relay } from "./relay.ts"
@@ -310,8 +311,9 @@ export class Story {
     })
   }
 
-  #read({ name, nic, peer }: Part): Effect.Effect<Verdict.Found, unknown> {
-    return Verdict.read(join(this.#directory, `${name}.journal`), `${peer}@${nic}`)
+  #read({ name, nic, peer, port }: Part): Effect.Effect<Verdict.Found, unknown> {
+    const id = Endpoint.idOf(`${host}:${port}@${nic}`, `${peer}@${nic}`)
+    return Verdict.read(join(this.#directory, `${name}.journal`), id)
   }
 
   #close(): void {

@@ -53,10 +53,10 @@ const transfersOf = Effect.fnUntraced(function* () {
   return { accepted: all.size, ended: ended.size, failed, twice }
 })
 
-const generationsOf = Effect.fnUntraced(function* (peerPath: string) {
+const generationsOf = Effect.fnUntraced(function* (id: string) {
   const journal = yield* Journal
   const generations: Array<Generation> = []
-  yield* Stream.runForEach(journal.read(`Endpoint/${peerPath}`), ({ at, body, type }) =>
+  yield* Stream.runForEach(journal.read(`Endpoint/${id}`), ({ at, body, type }) =>
     Effect.map(decodeEndpoint({ ...JSON.parse(body), _tag: type }), (event) => {
       const current = generations.at(-1)
       if (event._tag === "Began" || event._tag === "GidRefused") {
@@ -74,9 +74,9 @@ const generationsOf = Effect.fnUntraced(function* (peerPath: string) {
   return generations
 })
 
-/** Reads one process's journal. */
-export const read = (file: string, peerPath: string): Effect.Effect<Found, unknown> =>
-  Effect.all([transfersOf(), generationsOf(peerPath)]).pipe(
+/** Reads one process's journal, and in it the history of the endpoint of that id. */
+export const read = (file: string, id: string): Effect.Effect<Found, unknown> =>
+  Effect.all([transfersOf(), generationsOf(id)]).pipe(
     Effect.map(([transfers, generations]) => ({ ...transfers, generations })),
     Effect.provide(Journal.layerSqlite({ file }))
   )

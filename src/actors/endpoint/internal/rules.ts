@@ -33,3 +33,9 @@ export const defaults: Omit<Rules, "path"> = {
   gidTries: 3,
   gate: "on"
 }
+
+/** The id of an endpoint's actor. It names both paths, since all NICs share one journal. */
+export const idOf = (local: string, peer: string): string => `${local} ${peer}`
+
+/** The path of the peer in an id, by the local path. */
+export const peerIn = (local: string, id: string): string => id.slice(local.length + 1)

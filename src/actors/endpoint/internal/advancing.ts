@@ -1,0 +1,171 @@
+/**
+ * What an endpoint decides when its own effects report. Signals reach it only in the generation in
+ * which they were started, so none of these looks at epochs of its own.
+ */
+import * as Exit from "effect/Exit"
+import * as Gid from "../../../schema/Gid.ts"
+import * as Decision from "../../kernel/Decision.ts"
+import {
+  CallReturned,
+  Connected,
+  Crossed,
+  type EndpointEvent,
+  GidRefused,
+  Made,
+  PeerKnown
+} from "../EndpointEvent.ts"
+import type { In, State } from "../EndpointState.ts"
+import type { Half, HandshakeError, Offer } from "../Handshake.ts"
+import { ageOf } from "./generations.ts"
+import { answerTo, opened } from "./messages.ts"
+import {
+  answer,
+  type Circumstances,
+  type Decided,
+  end,
+  failureOf,
+  ready,
+  rejected
+} from "./outcomes.ts"
+import type { Rules } from "./rules.ts"
+
+/** The own queue pairs are there. */
+export const halfMade = (
+  rules: Rules,
+  state: State,
+  own: Half,
+  { peer }: Circumstances
+): Decided => {
+  if (state._tag !== "Making") return Decision.none
+  if (peer !== rules.path) return Decision.persist(new Made({ own }))
+  // A card that talks to itself: each queue pair is its own counterpart.
+  const offer = { from: peer, to: peer, half: own, knows: own.epoch, hasGate: false }
+  return Decision.persist<EndpointEvent>(new Crossed({ offer }), new Made({ own }))
+}
+
+/** What opens the gate without an acknowledgement. */
+const keyOf = (
+  { gate, path }: Rules,
+  { peer: { hasGate } }: In<"Raising">,
+  { peer }: Circumstances
+): Connected["key"] => {
+  if (peer === path) return "self"
+  if (!hasGate) return "no-gate"
+  return gate === "off" ? "off" : undefined
+}
+
+/** The own half is up. */
+export const raised = (rules: Rules, state: State, about: Circumstances): Decided => {
+  if (state._tag !== "Raising") return Decision.none
+  const key = keyOf(rules, state, about)
+  const connected = Decision.persist<EndpointEvent>(new Connected({ at: about.now, key })).pipe(
+    Decision.thenSettle(answerTo(state.opening), Exit.succeed(answer(rules, state)))
+  )
+  return key === undefined ? connected : Decision.thenSettle(connected, opened, Exit.void)
+}
+
+/** The peer answered the own offer. */
+export const answered = (
+  rules: Rules,
+  state: State,
+  offer: Offer,
+  about: Circumstances
+): Decided => {
+  const offered = offer.half.queuePairs.length
+  if (state._tag === "Calling") {
+    if (offered === rules.queuePairs) {
+      return Decision.persist(new PeerKnown({ offer, call: "taken" }))
+    }
+    const detail = `${rules.queuePairs} queue pairs wanted, ${offered} answered`
+    return end(rules, state, about, { reason: "refused", detail })
+  }
+  // The peer's own offer came first. If the answer speaks of the same half, all is well.
+  if (state._tag !== "Raising" && state._tag !== "Waiting") return Decision.none
+  switch (ageOf(state, offer, about.now)) {
+    case "same":
+      return Decision.persist(new CallReturned({ taken: true }))
+    case "stale":
+      return Decision.persist(new CallReturned({ taken: false }))
+    case "newer": {
+      const detail = `${offer.from} has begun a new generation`
+      return end(rules, state, about, { reason: "replaced", detail })
+    }
+  }
+}
+
+/** The own offer was not taken. If the peer's own offer was, that is all the same. */
+export const callFailed = (
+  rules: Rules,
+  state: State,
+  error: HandshakeError,
+  about: Circumstances
+): Decided => {
+  if (state._tag === "Calling") return end(rules, state, about, failureOf(error))
+  return state._tag === "Raising" || state._tag === "Waiting"
+    ? Decision.persist(new CallReturned({ taken: false }))
+    : Decision.none
+}
+
+export const acknowledgementTaken = (state: State): Decided =>
+  state._tag === "Waiting" ? ready("acknowledged") : Decision.none
+
+/** The peer's own acknowledgement may have come first: then it is ready whatever it said. */
+export const acknowledgementFailed = (
+  rules: Rules,
+  state: State,
+  error: HandshakeError,
+  about: Circumstances
+): Decided =>
+  state._tag === "Waiting" ? end(rules, state, about, failureOf(error)) : Decision.none
+
+export const halfFailed = (
+  rules: Rules,
+  state: State,
+  detail: string,
+  about: Circumstances
+): Decided => end(rules, state, about, { reason: "local", detail })
+
+/**
+ * The device does not take the own GID towards this peer. A peer that was offered the half with it
+ * is offered another one; one that waits for its answer hears of the other one alone.
+ */
+export const gidRefused = (
+  rules: Rules,
+  state: State,
+  {
+    gid,
+    detail,
+    isLast
+  }: { readonly gid: Gid.Gid; readonly detail: string; readonly isLast: boolean },
+  about: Circumstances
+): Decided => {
+  if (state._tag !== "Raising") return Decision.none
+  const tried = [...state.refused, gid]
+  if (isLast || tried.length >= rules.gidTries) {
+    const all = tried.map(Gid.toAddress).join(", ")
+    return end(rules, state, about, { reason: "local", detail: `${detail}; GIDs tried: ${all}` })
+  }
+  const isUntold = state.call === "none" && about.peer !== rules.path
+  const offer = isUntold ? state.peer : undefined
+  const next = new GidRefused({ gid, detail, epoch: about.fresh(), offer })
+  const decision: Decided = Decision.persist<EndpointEvent>(next)
+  if (isUntold) return decision
+  const text = "it has to use another GID, and offers that"
+  return Decision.thenSettle(
+    decision,
+    answerTo(state.opening),
+    Exit.fail(rejected(rules, "stale", text))
+  )
+}
+
+/** A deadline is over. It counts only while the endpoint is not ready. */
+export const expired = (
+  rules: Rules,
+  state: State,
+  millis: number,
+  about: Circumstances
+): Decided => {
+  if (state._tag === "Ready") return Decision.none
+  const detail = `${state._tag} for ${millis} ms`
+  return end(rules, state, about, { reason: "expired", detail })
+}

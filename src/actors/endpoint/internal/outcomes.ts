@@ -1,0 +1,83 @@
+/** What the decisions of an endpoint have in common: how a generation ends or gets ready. */
+import * as Exit from "effect/Exit"
+import type { Epoch } from "../../../schema/Epoch.ts"
+import * as Decision from "../../kernel/Decision.ts"
+import { OpenFailed } from "../EndpointError.ts"
+import { BecameReady, Ended, type EndpointEvent, type EndReason } from "../EndpointEvent.ts"
+import type { In, State } from "../EndpointState.ts"
+import {
+  type Farewell,
+  type HandshakeError,
+  type Offer,
+  Rejected,
+  type RejectReason
+} from "../Handshake.ts"
+import { answerTo, opened } from "./messages.ts"
+import type { Rules } from "./rules.ts"
+
+export type Decided = Decision.Decision<EndpointEvent>
+
+/** What a decision may know besides the state and the message. */
+export interface Circumstances {
+  /** The path of the peer. */
+  readonly peer: string
+  /** Milliseconds since 1970. */
+  readonly now: number
+  /** Draws an epoch that was never used before. */
+  readonly fresh: () => Epoch
+}
+
+export const rejected = ({ path }: Rules, reason: RejectReason, text: string): Rejected =>
+  new Rejected({ by: path, reason, text })
+
+/** The own half as the peer gets to know it. */
+export const answer = (
+  rules: Rules,
+  { own, peer }: In<"Raising" | "Waiting" | "Ready">
+): Offer => ({
+  from: rules.path,
+  to: peer.from,
+  half: own,
+  knows: peer.half.epoch,
+  hasGate: rules.gate === "on"
+})
+
+/** What the peer is told at a generation's end, if it knows of it, and names its own ones. */
+export const farewellOf = ({ path }: Rules, state: State): Farewell | undefined => {
+  if (state._tag !== "Raising" && state._tag !== "Waiting" && state._tag !== "Ready") {
+    return undefined
+  }
+  const { epoch, peer } = state
+  const isUnheard = state._tag === "Raising" && state.call === "none"
+  if (isUnheard || peer.half.epoch === undefined || peer.from === path) return undefined
+  return { from: path, to: peer.from, epoch, knows: peer.half.epoch }
+}
+
+/** Ends that the peer may not know of, and that nobody else decides. */
+const untold: ReadonlySet<EndReason> = new Set(["local", "expired"])
+
+/** Ends a generation, and tells everybody who waited for it. */
+export const end = (
+  rules: Rules,
+  state: State,
+  { peer }: Circumstances,
+  { detail, reason }: { readonly reason: EndReason; readonly detail: string }
+): Decided => {
+  if (state._tag === "Idle") return Decision.none
+  const failure = new OpenFailed({ local: rules.path, peer, reason, detail })
+  const farewell = untold.has(reason) ? farewellOf(rules, state) : undefined
+  return Decision.persist<EndpointEvent>(new Ended({ reason, detail, farewell })).pipe(
+    Decision.thenSettle(opened, Exit.fail(failure)),
+    Decision.thenSettle(answerTo(state.opening), Exit.fail(rejected(rules, "failed", detail)))
+  )
+}
+
+export const failureOf = (error: HandshakeError) => ({
+  reason: error._tag === "Rejected" ? ("refused" as const) : ("unreachable" as const),
+  detail: error.message
+})
+
+export const ready = (key: BecameReady["key"]): Decided =>
+  Decision.persist<EndpointEvent>(new BecameReady({ key })).pipe(
+    Decision.thenSettle(opened, Exit.void)
+  )
