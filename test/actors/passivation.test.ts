@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { type Actor, makeCell, reference, spawn } from "../../src/actors/kernel/Actor.ts"
 import * as Behavior from "../../src/actors/kernel/Behavior.ts"
@@ -179,36 +180,62 @@ describe.each(journals)("an actor whose effects run on %s", (_, journal) => {
   )
 })
 
+/** A passive counter with the sum 2, and a read that is held up between its snapshot and events. */
+const passive = Effect.gen(function* () {
+  const store = makeMemory()
+  const latch = Latch.makeUnsafe(false)
+  let isSlow = false
+  const journal: typeof store = {
+    ...store,
+    loadSnapshot: (actor, atMost) =>
+      Effect.tap(store.loadSnapshot(actor, atMost), () => (isSlow ? latch.await : Effect.void))
+  }
+  const Pruning = Behavior.make("Counter", {
+    ...spec,
+    decide,
+    evolve,
+    passivateAfter: "1 minute",
+    snapshot: { state: State, every: 2, keep: 1, deleteEvents: true }
+  })
+  const counter = yield* Effect.provideService(spawn(Pruning, "a"), Journal, journal)
+  yield* counter.ask.AddTwice({ n: 1 })
+  yield* settle
+  yield* minutes(1)
+  const heldUp = <A>(read: Effect.Effect<A>) =>
+    Effect.gen(function* () {
+      isSlow = true
+      const reading = yield* fork(read)
+      yield* settle
+      isSlow = false
+      return reading
+    })
+  return { counter, heldUp, latch }
+})
+
 it.effect("B10: a read of a passive state goes on when the actor prunes what it was reading", () =>
   Effect.gen(function* () {
-    const store = makeMemory()
-    const latch = Latch.makeUnsafe(false)
-    let isSlow = false
-    const journal: typeof store = {
-      ...store,
-      loadSnapshot: (actor, atMost) =>
-        Effect.tap(store.loadSnapshot(actor, atMost), () => (isSlow ? latch.await : Effect.void))
-    }
-    const Pruning = Behavior.make("Counter", {
-      ...spec,
-      decide,
-      evolve,
-      passivateAfter: "1 minute",
-      snapshot: { state: State, every: 2, keep: 1, deleteEvents: true }
-    })
-    const counter = yield* Effect.provideService(spawn(Pruning, "a"), Journal, journal)
-    yield* counter.ask.AddTwice({ n: 1 })
-    yield* settle
-    yield* minutes(1)
-    // Held up between the snapshot and the events after it.
-    isSlow = true
-    const reading = yield* fork(counter.state)
-    yield* settle
-    isSlow = false
+    const { counter, heldUp, latch } = yield* passive
+    const reading = yield* heldUp(counter.state)
     yield* counter.ask.AddTwice({ n: 1 })
     yield* counter.ask.Add({ n: 1 })
     yield* settle
     latch.openUnsafe()
     assert.strictEqual((yield* Fiber.join(reading)).sum, 5)
   })
+)
+
+it.effect(
+  "K7: a watcher of a passive state hears each state once if a message comes meanwhile",
+  () =>
+    Effect.gen(function* () {
+      const { counter, heldUp, latch } = yield* passive
+      const shown: Array<number> = []
+      const show = ({ sum }: State) => Effect.sync(() => void shown.push(sum))
+      yield* heldUp(Stream.runForEach(counter.states, show))
+      yield* counter.ask.Add({ n: 1 })
+      yield* settle
+      latch.openUnsafe()
+      yield* settle
+      assert.deepStrictEqual(shown, [3])
+    })
 )
