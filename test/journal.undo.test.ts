@@ -74,6 +74,20 @@ describe("an append that is rolled back", () => {
     assert.deepStrictEqual(tagged.bodies, ["1"])
     journal.file.close()
   })
+
+  it("leaves no row that was still to be inserted", () => {
+    const journal = open(freshFile())
+    const a = claim(journal, "a")
+    const batch = batchOf("a", a, 0, ["refused", "behind it"])
+    // A time that the table refuses stands for a disk that is full in the middle of an append.
+    const refused = { ...batch, events: Float64Array.of(0, 1, Number.NaN, 0, 1, 1) }
+    assert.throws(() => appendUndone(journal, refused))
+    journal.file.rollback()
+    journal.events.undo()
+    append(journal, batchOf("a", a, 0, ["1"]))
+    assert.deepStrictEqual(read(journal, "a").bodies, ["1"])
+    journal.file.close()
+  })
 })
 
 describe("the index of events", () => {
