@@ -75,20 +75,6 @@ export class KeyedSink implements Sink {
     }
   }
 
-  /** The region cannot be taken back until `leave`; false if it has been. For borrowed reads. */
-  enter(): boolean {
-    return this.#table.enterByKey(this.row, this.key)
-  }
-
-  leave(): void {
-    this.#table.leave(this.row)
-  }
-
-  /** The bytes of a region that was entered. */
-  get octets(): Uint8Array {
-    return this.#bufferOf(this.#buffer)!.subarray(this.#offset, this.#offset + this.length)
-  }
-
   place(at: number, bytes: Uint8Array, from: number, to: number): boolean {
     return this.use((memory, offset) => copyOctets(memory, offset + at, bytes, from, to))
   }
