@@ -163,9 +163,10 @@ export class Output {
   #choose(): Outgoing | undefined {
     if (this.#isOver) return undefined
     this.#answerNext = !this.#answerNext
-    if (this.#answerNext && this.#answers.length > 0) return this.#answers.shift()
+    const hasAnswers = this.#answers.length > 0
+    if (this.#answerNext && hasAnswers) return this.#answers.shift()
     const next = this.#works.next()
-    if (next === undefined) return this.#answers.shift()
+    if (next === undefined) return hasAnswers ? this.#answers.shift() : undefined
     if (next instanceof Outgoing) return next
     this.#port.unsendable(next)
     return undefined

@@ -62,7 +62,6 @@ export class Stream {
   readonly #output: Output
   readonly #crc: Crc32c | undefined
   readonly #answerWithin: number
-  #hasPosted = false
   #timer: NodeJS.Timeout | undefined
   /** Counts what shows that the peer is there. */
   #signs = 0
@@ -152,19 +151,12 @@ export class Stream {
 
   /**
    * There is new work, on the thread of the session. What is posted to an idle connection leaves at
-   * once, so that a lone message does not wait; all that follows in this turn goes out together.
+   * once, so that a lone message does not wait. Bytes count as waiting until the turn is over, so
+   * all that follows in this turn goes out together.
    */
   posted(): void {
-    if (this.#hasPosted || this.#output.isWaiting) process.nextTick(this.kick)
-    else {
-      this.#hasPosted = true
-      process.nextTick(this.#endOfTurn)
-      this.kick()
-    }
-  }
-
-  readonly #endOfTurn = (): void => {
-    this.#hasPosted = false
+    if (this.#output.isWaiting) process.nextTick(this.kick)
+    else this.kick()
   }
 
   /** The peer has sent its last octet. */
