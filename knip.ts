@@ -17,8 +17,8 @@ export default {
     "vitest.mutate.config.ts"
   ],
   ignoreExportsUsedInFile: { interface: true, type: true },
-  // Real peers of tests, see test/peers.ts, and what benches run if it is there.
-  ignoreBinaries: ["cc", "gcc", "fi_pingpong", "ip", "text2pcap", "tshark", "unshare"],
+  // Real peers and tools of tests, see test/peers.ts, and what benches run if it is there.
+  ignoreBinaries: ["cc", "gcc", "fi_pingpong", "ip", "mkfifo", "text2pcap", "tshark", "unshare"],
   ignoreDependencies: [
     // The name under which TypeScript 7 finds the diagnostics of @effect/tsgo.
     "@effect/language-service",

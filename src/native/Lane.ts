@@ -85,14 +85,17 @@ export class SlowPeer extends Schema.TaggedError<SlowPeer>()("SlowPeer", {
 }
 
 /**
- * The worker that owned the socket crashed.
+ * The worker that owned the socket crashed, or was given up. A worker `isStuck` when it made no
+ * progress, or did not end in time: its thread is terminated, but may still run for a moment, and
+ * the socket and the regions that it uses are given back when it has ended.
  *
  * @category errors
  * @since 0.1.0
  */
 export class WorkerCrashed extends Schema.TaggedError<WorkerCrashed>()("WorkerCrashed", {
   ...peerFields,
-  detail: Schema.String
+  detail: Schema.String,
+  isStuck: Schema.Boolean
 }) {
   override get message() {
     return `the worker of the lane to ${this.peer} crashed: ${this.detail}`
@@ -170,7 +173,7 @@ const errorOf = (reason: EndReason, peer: string): LaneError => {
     case "slow-peer":
       return new SlowPeer({ peer, bytes: reason.bytes, millis: reason.millis })
     case "crashed":
-      return new WorkerCrashed({ peer, detail: reason.detail })
+      return new WorkerCrashed({ peer, detail: reason.detail, isStuck: reason.isStuck })
     case "handler":
       return new HandlerFailed({ peer, detail: reason.detail })
     case "stopped":

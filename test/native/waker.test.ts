@@ -106,7 +106,7 @@ describe("the reason of a lane's end", () => {
     { kind: "slow-peer", bytes: 70_000, millis: 30_000.5 },
     { kind: "handler", detail: "thrown" },
     { kind: "closed", unsent: 12 },
-    { kind: "crashed", detail: "exit code 1" },
+    { kind: "crashed", detail: "exit code 1", isStuck: false },
     { kind: "stopped" }
   ]
   for (const reason of reasons) {

@@ -155,6 +155,9 @@ describe("a queue pair whose session does not leave", () => {
     return { completions, later, memory, queuePair }
   }
 
+  const crashed = (isStuck: boolean) =>
+    new WorkerCrashed({ peer: "127.0.0.1:1", detail: "broken", isStuck })
+
   it.effect("L16: ends its work only when no session uses it, and waits once", () =>
     Effect.gen(function* () {
       const { completions, later, memory, queuePair } = make()
@@ -187,9 +190,25 @@ describe("a queue pair whose session does not leave", () => {
       yield* queuePair.modify({ to: "init" })
       assert.isTrue(memory.enter(memory.begin()))
       const wait = vi.spyOn(Atomics, "wait")
-      queuePair.ended(new WorkerCrashed({ peer: "127.0.0.1:1", detail: "broken" }))
+      queuePair.ended(crashed(false))
       assert.deepStrictEqual([wait.mock.calls.length, later.length], [0, 0])
       assert.strictEqual(queuePair.state, "err")
     })
+  )
+
+  it.effect(
+    "L14: waits for a session whose worker is stuck, since its thread may still write",
+    () =>
+      Effect.gen(function* () {
+        const { completions, later, memory, queuePair } = make()
+        yield* queuePair.modify({ to: "init" })
+        assert.strictEqual(queuePair.postReceive(new ReceiveRequest()), "accepted")
+        assert.isTrue(memory.enter(memory.begin()))
+        queuePair.ended(crashed(true))
+        const batch = new CompletionBatch(4)
+        assert.deepStrictEqual([completions.poll(batch), later.length], [0, 1])
+        later[0]!()
+        assert.deepStrictEqual([completions.poll(batch), queuePair.state], [1, "err"])
+      })
   )
 })

@@ -173,7 +173,8 @@ export class IwarpQueuePair extends SoftQueuePair implements LinkOwner {
 
   ended(error: Parameters<LinkOwner["ended"]>[0]): void {
     const isClose = error._tag === "PeerClosed"
-    if (error._tag === "WorkerCrashed") this.#memory.bury()
+    // The thread of a stuck worker may still run, and write.
+    if (error._tag === "WorkerCrashed" && !error.isStuck) this.#memory.bury()
     if (!isClose) this.#host.fatal(this, error.message)
     this.fail(isClose ? "peer-disconnected" : "failed")
   }

@@ -4,8 +4,8 @@
  *
  * The loop sleeps on a single doorbell that all workers ring. Draining never waits for a
  * worker, and no worker waits for a drain: a full ring is a wish for a doorbell, kept on the
- * side that wants room. A worker that crashes is replaced; its lanes end, its listeners move to
- * the new one.
+ * side that wants room. A worker that crashes, or makes no progress, is replaced; its lanes end,
+ * its listeners move to the new one.
  */
 import { Doorbell, doorbellBytes } from "./doorbell.ts"
 import { calm, type LoadSettings, sampleLoad } from "./loadPolicy.ts"
@@ -14,6 +14,7 @@ import { noCounts } from "./laneCore.ts"
 import { Listeners } from "./listeners.ts"
 import { MainPath } from "./mainPath.ts"
 import type { LinkSizes } from "./linkMemory.ts"
+import { lookEvery } from "./progress.ts"
 import type { Opener } from "./opener.ts"
 import { WorkerLink } from "./workerLink.ts"
 
@@ -36,6 +37,8 @@ export interface CrewSettings {
   readonly sampleEvery: number
   /** Milliseconds that a worker has to end after it was asked. */
   readonly stopWithin: number
+  /** Milliseconds without progress after which a worker is given up. */
+  readonly stuckAfterMs: number
   readonly sizes: LinkSizes
   readonly clock: () => number
   /** Called after each sample, and once when the crew has stopped. */
@@ -69,6 +72,7 @@ export class Crew {
   readonly #bell = new Doorbell(new Int32Array(this.#bellMemory))
   readonly #origin: number
   readonly #sampler: NodeJS.Timeout
+  readonly #watchdog: NodeJS.Timeout
   #state = calm
   #looping = false
   #stopping = false
@@ -86,6 +90,8 @@ export class Crew {
     for (let i = 0; i < settings.load.min; i++) this.#start()
     this.#sampler = setInterval(() => this.#sample(), settings.sampleEvery)
     this.#sampler.unref()
+    this.#watchdog = setInterval(() => this.#look(), lookEvery(settings.stuckAfterMs))
+    this.#watchdog.unref()
   }
 
   get links(): ReadonlyArray<WorkerLink> {
@@ -174,6 +180,7 @@ export class Crew {
   #checkStopped(): void {
     if (this.#stopped === undefined || this.#links.size > 0) return
     if (this.main.idle) {
+      clearInterval(this.#watchdog)
       this.#settings.sampled(this)
       this.#stopped()
     } else setTimeout(() => this.#checkStopped(), 1)
@@ -187,6 +194,7 @@ export class Crew {
     const { sizes } = this.#settings
     const link = new WorkerLink(sizes, this.#origin, this.#bellMemory, {
       gone: (link, crash) => this.#gone(link, crash),
+      lost: () => this.#refill(),
       opened: this.#opened,
       stale: () => this.counts.stale++,
       regions: () => [...this.#regions],
@@ -222,7 +230,7 @@ export class Crew {
     if (link.asked) return
     link.stop()
     const timer = setTimeout(() => {
-      if (this.#links.has(link)) link.terminate("did not end in time after it was asked")
+      if (this.#links.has(link)) link.giveUp("did not end in time after it was asked")
     }, this.#settings.stopWithin)
     timer.unref()
   }
@@ -230,9 +238,21 @@ export class Crew {
   #gone(link: WorkerLink, crash: string | undefined): void {
     this.#links.delete(link)
     if (crash !== undefined) this.counts.workersCrashed++
+    this.#refill()
+    this.#checkStopped()
+  }
+
+  /** Workers take the place of those that are gone. */
+  #refill(): void {
     if (!this.#stopping && this.active < this.#load.min) this.#start()
     this.#listeners.spread()
-    this.#checkStopped()
+  }
+
+  #look(): void {
+    const { stuckAfterMs } = this.#settings
+    for (const link of this.#links) {
+      if (link.isStuck()) link.giveUp(`made no progress for ${stuckAfterMs} ms`)
+    }
   }
 
   #sample(): void {

@@ -34,9 +34,9 @@ export const resetBy = ({ code, message }: NodeJS.ErrnoException): EndReason => 
 }
 
 /** What lanes and open jobs of a thread end with; without a crash it was asked to end. */
-export const threadEnd = (crash: string | undefined) => {
+export const threadEnd = (crash: string | undefined, isStuck: boolean) => {
   const reason: EndReason =
-    crash === undefined ? { kind: "stopped" } : { kind: "crashed", detail: crash }
+    crash === undefined ? { kind: "stopped" } : { kind: "crashed", detail: crash, isStuck }
   const failure: OpenFailure = { step: "worker", code: "", detail: crash ?? "stopped" }
   return { failure, reason }
 }

@@ -11,6 +11,7 @@ import { resetBy } from "./endReason.ts"
 import type { EndReason, LaneLimits } from "./jobs.ts"
 import { CommandReader } from "./commandReader.ts"
 import { cutText, detailCharacters } from "./cutText.ts"
+import { madeProgress } from "./progress.ts"
 import { Reassembly } from "./reassembly.ts"
 import type { OpenChunk, Place } from "./slab.ts"
 
@@ -102,6 +103,7 @@ export class HostLane {
     this.lastRead = to - from
     if (this.#reason !== undefined) return true
     this.#host.heard(this)
+    madeProgress()
     try {
       this.#reassembly.read(bytes, from, to, this.place.chunk?.memory === bytes)
     } catch (error) {
@@ -175,6 +177,7 @@ export class HostLane {
     try {
       this.#commands.push(bytes, (bytes, from, to) => {
         if (this.#reason === undefined) this.#session.command?.(bytes, from, to)
+        madeProgress()
       })
     } catch (error) {
       this.refuse(error)

@@ -96,5 +96,5 @@ export type EndReason =
   | { readonly kind: "slow-peer"; readonly bytes: number; readonly millis: number }
   | { readonly kind: "handler"; readonly detail: string }
   | { readonly kind: "closed"; readonly unsent: number }
-  | { readonly kind: "crashed"; readonly detail: string }
+  | { readonly kind: "crashed"; readonly detail: string; readonly isStuck: boolean }
   | { readonly kind: "stopped" }

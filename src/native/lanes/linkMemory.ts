@@ -6,6 +6,7 @@ import { Worker } from "node:worker_threads"
 import { workerModule } from "../workerModule.ts"
 import { doorbellBytes } from "./doorbell.ts"
 import type { LaneLimits } from "./jobs.ts"
+import { progressBytes } from "./progress.ts"
 import { Row, type WorkerMemory } from "./records.ts"
 import { ringBytes } from "./ring.ts"
 import { slabBytes, type SlabShape } from "./slab.ts"
@@ -37,6 +38,7 @@ export const workerMemory = (sizes: LinkSizes, mainBell: SharedArrayBuffer): Wor
   outbox: shared(ringBytes(sizes.outboxWords)),
   slab: shared(slabBytes(sizes.slab)),
   table: shared(sizes.lanes * Row.words * 4),
+  progress: shared(progressBytes),
   workerBell: shared(doorbellBytes),
   mainBell
 })

@@ -56,6 +56,13 @@ export class OpenJobs {
     opener?.failed(failure)
   }
 
+  /** The thread does not answer any more; its listeners accept until it is gone. */
+  failConnections(failure: OpenFailure): void {
+    for (const [job, opener] of this.#pending) {
+      if (opener.job.kind !== "listen") this.failed(job, failure)
+    }
+  }
+
   /** The thread is gone, and all that it held. */
   failAll(failure: OpenFailure): void {
     for (const job of [...this.#pending.keys(), ...this.#listening.keys()]) {

@@ -9,6 +9,7 @@
  */
 import { copyOctets } from "../../schema/copyOctets.ts"
 import { FrameRefusal, type FramerSession } from "../Framer.ts"
+import { madeProgress } from "./progress.ts"
 
 /** Where whole frames go: `count` neighbours, the first from `from`, each to `ends[i]`. */
 export interface FrameSink {
@@ -125,6 +126,7 @@ export class Reassembly {
         this.flush()
       }
       start = end
+      if (consumes) madeProgress()
     }
     return start
   }

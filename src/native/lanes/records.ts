@@ -108,6 +108,7 @@ export interface WorkerMemory {
   readonly outbox: SharedArrayBuffer
   readonly slab: SharedArrayBuffer
   readonly table: SharedArrayBuffer
+  readonly progress: SharedArrayBuffer
   readonly workerBell: SharedArrayBuffer
   readonly mainBell: SharedArrayBuffer
 }

@@ -29,6 +29,12 @@ const millis: Rule = {
   holds: (value) => value >= 0 && value <= 2 ** 31 - 1
 }
 
+/** A worker is looked at ten times as often, and must have got a turn of its loop in between. */
+const stuckMillis: Rule = {
+  rule: `a number of milliseconds from 100 to ${2 ** 31 - 1}`,
+  holds: (value) => value >= 100 && value <= 2 ** 31 - 1
+}
+
 const bytes = within(1, 2 ** 31 - 1)
 const rules: { readonly [K in Exclude<keyof Settings, "workers">]-?: Rule } = {
   sendBytes: bytes,
@@ -39,6 +45,7 @@ const rules: { readonly [K in Exclude<keyof Settings, "workers">]-?: Rule } = {
   stallWithin: millis,
   closeWithin: millis,
   stopWithin: millis,
+  stuckAfterMs: stuckMillis,
   chunkBytes: {
     rule: "a multiple of 64 bytes from 65536 to 16777216",
     holds: (value) => value % 64 === 0 && value >= 65_536 && value <= 16_777_216

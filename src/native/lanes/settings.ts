@@ -39,6 +39,13 @@ export interface Settings {
   readonly closeWithin?: number
   /** Milliseconds for a worker to end after it was asked. Default 5 s. */
   readonly stopWithin?: number
+  /**
+   * Milliseconds without progress after which a worker is given up: a new one takes its place, its
+   * lanes end with `WorkerCrashed`. What it does in one go, such as a framer's handling of a frame,
+   * must be shorter; a lane's `close` and a registration wait for a stuck worker as long.
+   * Default 5 s, as `stopWithin`: no framer should keep all lanes of its worker waiting longer.
+   */
+  readonly stuckAfterMs?: number
   /** Bytes of one chunk of a worker's receive memory. Default 256 KiB. */
   readonly chunkBytes?: number
   /** Chunks of a worker's receive memory. Default 64, which is 16 MiB. */
@@ -92,6 +99,7 @@ export const crewSettings = (
     load: { min, max, ...changes },
     sampleEvery,
     stopWithin: settings.stopWithin ?? 5_000,
+    stuckAfterMs: settings.stuckAfterMs ?? 5_000,
     ...hooks,
     sizes: {
       inboxWords: settings.inboxWords ?? 262_144,

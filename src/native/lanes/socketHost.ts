@@ -6,6 +6,7 @@ import type * as net from "node:net"
 import type { Framer } from "../Framer.ts"
 import { HostLane, type LaneHost } from "./hostLane.ts"
 import { failureOf, type LaneSetup, type OpenFailure, type OpenJob, type PeerInfo } from "./jobs.ts"
+import { madeProgress } from "./progress.ts"
 import type { OpenChunk } from "./slab.ts"
 import * as Sockets from "./sockets.ts"
 
@@ -60,6 +61,7 @@ export class SocketHost {
       region: events.region,
       closed: (lane, reason) => {
         this.lanes.delete(lane)
+        madeProgress()
         events.closed(lane, reason)
       },
       deferTurn: (lane) => {
@@ -213,11 +215,13 @@ export class SocketHost {
     const lane = new HostLane(this.#host, socket, framer, options, limits, initiator)
     reader.lane = lane
     this.lanes.add(lane)
+    madeProgress()
     this.#watchStalls()
     return lane
   }
 
   #fail(id: number, failure: OpenFailure): void {
+    madeProgress()
     this.#jobs.delete(id)
     this.#events.failed(id, failure)
   }

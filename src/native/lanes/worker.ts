@@ -16,6 +16,7 @@ import type { OpenJob } from "./jobs.ts"
 import { LaneSlots } from "./laneSlots.ts"
 import { loadFramer } from "./loadFramer.ts"
 import { Outlet } from "./outlet.ts"
+import { countIn, madeProgress } from "./progress.ts"
 import { At, In, Out, Row, type WorkerMemory } from "./records.ts"
 import { RingConsumer, RingProducer } from "./ring.ts"
 import { type SlabShape, slabMemory, SlabWriter } from "./slab.ts"
@@ -41,6 +42,7 @@ const start = workerData as WorkerStart
 const { memory, origin } = start
 const port = parentPort
 if (port === null) throw new Error("this module runs in a worker")
+countIn(memory.progress)
 
 const mainBell = new Doorbell(new Int32Array(memory.mainBell))
 const ownBell = new Doorbell(new Int32Array(memory.workerBell))
@@ -165,6 +167,7 @@ const drainInbox = (): boolean => {
 }
 
 const loop = (): void => {
+  madeProgress()
   outlet.retry()
   leaveWhenDone()
   if (drainInbox()) {

@@ -6,17 +6,17 @@
  * then its lanes end with the reason and its open jobs fail.
  */
 import type { Worker } from "node:worker_threads"
-import { failureOf, type OpenFailure, type PeerInfo } from "./jobs.ts"
+import { failureOf, type PeerInfo } from "./jobs.ts"
 import { LaneCore, type LaneCounts, type LaneDriver } from "./laneCore.ts"
-import { decoded, threadEnd } from "./endReason.ts"
+import { threadEnd } from "./endReason.ts"
 import { Inlet } from "./inlet.ts"
 import { LanePlaces } from "./lanePlaces.ts"
 import { type LinkSizes, startWorker, workerMemory } from "./linkMemory.ts"
 import type { Opener } from "./opener.ts"
 import { OpenJobs } from "./openJobs.ts"
-import { addConsumed, At, heardAt, In, Out, textAt } from "./records.ts"
-import { RingConsumer } from "./ring.ts"
-import { slabMemory, SlabReader } from "./slab.ts"
+import { OutboxReader } from "./outboxReader.ts"
+import { ProgressWatch } from "./progress.ts"
+import { addConsumed, heardAt, In } from "./records.ts"
 import type { WorkerMessage } from "./worker.ts"
 import { WorkerLoad } from "./workerLoad.ts"
 
@@ -24,15 +24,14 @@ import { WorkerLoad } from "./workerLoad.ts"
 export interface LinkEvents {
   /** The thread ended by itself after it was asked, or it crashed. */
   readonly gone: (link: WorkerLink, crash: string | undefined) => void
+  /** The worker was given up: it takes no more jobs, and its thread will end. */
+  readonly lost: () => void
   readonly opened: () => void
   /** A record of an older lane was dropped. */
   readonly stale: () => void
   readonly regions: () => ReadonlyArray<readonly [number, SharedArrayBuffer]>
   readonly totals: LaneCounts
 }
-
-/** Records per drain, so that the loop's other work gets its turn. */
-const recordsPerTurn = 4096
 
 /** One worker, seen from the main thread. */
 export class WorkerLink implements LaneDriver {
@@ -43,9 +42,9 @@ export class WorkerLink implements LaneDriver {
   readonly #origin: number
   readonly #worker: Worker
   readonly #load: WorkerLoad
+  readonly #progress: ProgressWatch
   readonly #inlet: Inlet
-  readonly #outbox: RingConsumer
-  readonly #slab: SlabReader
+  readonly #outbox: OutboxReader
   readonly #table: Int32Array
   readonly #places: LanePlaces
   readonly #jobs = new OpenJobs()
@@ -55,6 +54,9 @@ export class WorkerLink implements LaneDriver {
   #flushScheduled = false
   #draining = false
   #kept = false
+  /** It gets no more jobs, and nothing that it publishes is looked at. */
+  #lost = false
+  /** Its thread has ended. */
   #gone = false
   #crash: string | undefined
   /** No new lanes are placed here. */
@@ -70,10 +72,15 @@ export class WorkerLink implements LaneDriver {
     const memory = workerMemory(sizes, mainBell)
     this.#inlet = new Inlet(memory)
     this.recordBytes = this.#inlet.recordBytes
-    this.#outbox = new RingConsumer(new Int32Array(memory.outbox))
-    this.#slab = new SlabReader(slabMemory(memory.slab, sizes.slab))
     this.#table = new Int32Array(memory.table)
     this.#places = new LanePlaces(sizes.lanes)
+    this.#outbox = new OutboxReader(memory, sizes.slab, {
+      places: this.#places,
+      jobs: this.#jobs,
+      admit: this.#admit,
+      stale: events.stale
+    })
+    this.#progress = new ProgressWatch(memory.progress)
     const regions = events.regions()
     this.#worker = startWorker({ memory, origin, slabShape: sizes.slab, regions })
     this.#worker.on("error", (error) => (this.#crash = String(error)))
@@ -103,17 +110,24 @@ export class WorkerLink implements LaneDriver {
   /** The last look before sleep, also for room that was made before it. */
   pending(): boolean {
     if (this.#dirty.size > 0) this.#flush()
-    return this.#outbox.poll()
+    return !this.#lost && this.#outbox.poll()
   }
 
   /** The share of the time since the last call that the worker was busy, 0 to 1. */
   utilization(): number {
-    return this.#gone ? 0 : this.#load.sample()
+    return this.#lost ? 0 : this.#load.sample()
+  }
+
+  /** One look of the watchdog: whether the worker does not get on. One that sleeps is woken. */
+  isStuck(): boolean {
+    const seen = this.#progress.look()
+    if (seen === "none") this.#inlet.ring()
+    return seen === "stuck"
   }
 
   /** Dispatches an open job; its number, or undefined when too many are out. */
   open(opener: Opener): number | undefined {
-    if (this.#gone || this.#jobs.out >= this.#sizes.openJobs) return undefined
+    if (this.#lost || this.#jobs.out >= this.#sizes.openJobs) return undefined
     const job = this.#jobs.add(opener)
     this.#keepAlive()
     try {
@@ -136,7 +150,7 @@ export class WorkerLink implements LaneDriver {
     return job !== undefined && this.#jobs.isListening(job)
   }
 
-  /** Calls `done` when the worker has obeyed, or has ended. */
+  /** Calls `done` when the worker has obeyed, or its thread has ended: until then it may write. */
   region(id: number, memory: SharedArrayBuffer | undefined, done: () => void): void {
     if (this.#gone) return done()
     this.#post({ kind: "region", id, memory })
@@ -156,6 +170,20 @@ export class WorkerLink implements LaneDriver {
   terminate(detail: string): void {
     this.#crash ??= detail
     void this.#worker.terminate()
+  }
+
+  /**
+   * For a worker that is stuck: its lanes end now, with what it published before. A thread that
+   * runs native code ends later, so listeners and regions are answered for once it has ended.
+   */
+  giveUp(detail: string): void {
+    if (this.#lost) return
+    this.terminate(detail)
+    this.parked = true
+    this.#consumeAll()
+    this.#lose(threadEnd(detail, true))
+    this.#keepAlive()
+    this.#events.lost()
   }
 
   readonly write = (core: LaneCore, bytes: Uint8Array): boolean =>
@@ -197,92 +225,40 @@ export class WorkerLink implements LaneDriver {
 
   /** Consumes what the worker published; true when there may be more. */
   drain(): boolean {
+    if (this.#lost) return false
     if (!this.#outbox.poll()) {
       if (this.#dirty.size > 0) this.#flush()
       return false
     }
     this.#draining = true
-    let left = recordsPerTurn
     try {
-      for (let at = this.#outbox.next(); at >= 0; at = left-- > 0 ? this.#outbox.next() : -1) {
-        this.#consume(at)
-      }
+      this.#outbox.consume()
     } finally {
       this.#draining = false
-      this.#outbox.release()
-      // Both wishes are looked at: either may be what the worker waits for.
-      const room = this.#outbox.takeWaiting()
-      if (this.#slab.takeWaiting() || room) this.#inlet.ring()
+      if (this.#outbox.release()) this.#inlet.ring()
+      this.#keepAlive()
       if (this.#inlet.filled || this.#dirty.size > 0) this.#flush()
     }
     return true
   }
 
-  #consume(at: number): void {
-    const { words } = this.#outbox
-    const kind = words[at + At.kind] ?? 0
-    const slot = words[at + At.slot] ?? 0
-    const generation = words[at + At.generation] ?? 0
-    const a = words[at + At.a] ?? 0
-    const b = words[at + At.b] ?? 0
-    const c = words[at + At.c] ?? 0
-    const from = words[at + At.d] ?? 0
-    if (kind === Out.frames) {
-      const { bytes, ends } = this.#slab.memory
-      this.#lane(slot, generation)?.frames(bytes, ends, b, c, from)
-      this.#slab.finish(a)
-    } else if (kind === Out.part) {
-      this.#lane(slot, generation)?.part(this.#slab.memory.bytes, from, from + b, c)
-      this.#slab.finish(a)
-    } else if (kind === Out.written) this.#lane(slot, generation)?.written(a)
-    else if (kind === Out.finished) this.#lane(slot, generation)?.finished()
-    else if (kind === Out.peerEnded) this.#lane(slot, generation)?.endedByPeer()
-    else if (kind === Out.closed) {
-      this.#lane(slot, generation)?.ended(decoded(a, b, textAt(this.#outbox, at)))
-    } else this.#answer(at, kind, slot, generation)
-  }
-
-  #answer(at: number, kind: number, slot: number, generation: number): void {
-    const { words } = this.#outbox
-    const [job = 0, port = 0] = [words[at + At.a], words[at + At.b]]
-    const text = textAt(this.#outbox, at)
-    if (kind === Out.accepted) {
-      const listener = this.#jobs.listener(job)
-      const core = this.#admit(slot, generation, listener, text)
-      if (listener === undefined) core.abort()
-      else listener.accepted(core)
-      return
-    }
-    if (kind === Out.opened) {
-      const opener = this.#jobs.opened(job)
-      const core = this.#admit(slot, generation, opener, text)
-      if (opener === undefined) core.abort()
-      else opener.opened(core)
-    } else if (kind === Out.listening) this.#jobs.listening(job, text, port)
-    else this.#jobs.failed(job, JSON.parse(text) as OpenFailure)
-    this.#keepAlive()
-  }
-
-  #admit(slot: number, generation: number, opener: Opener | undefined, text: string): LaneCore {
+  readonly #admit = (
+    slot: number,
+    generation: number,
+    opener: Opener | undefined,
+    text: string
+  ): LaneCore => {
     const limits = opener?.job.limits ?? this.#sizes.limits
     const peer = (): PeerInfo => JSON.parse(text) as PeerInfo
     const core = new LaneCore(this, peer, limits, opener?.commands === true)
     this.#places.add(core, slot, generation)
     this.#events.opened()
-    this.#keepAlive()
-    return core
-  }
-
-  /** The lane of a record; undefined, and counted, when the record is of an older one. */
-  #lane(slot: number, generation: number): LaneCore | undefined {
-    const core = this.#places.find(slot, generation)
-    if (core === undefined) this.#events.stale()
     return core
   }
 
   #record(core: LaneCore, kind: number, a = 0, bytes?: Uint8Array): boolean {
     const slot = this.#places.slotOf(core)
-    if (this.#gone || slot === undefined) return true
+    if (this.#lost || slot === undefined) return true
     const generation = this.#places.generationOf(slot)
     if (!this.#inlet.record(kind, slot, generation, a, bytes)) return false
     this.#scheduleFlush()
@@ -316,25 +292,36 @@ export class WorkerLink implements LaneDriver {
 
   /** Waiting on a doorbell keeps no event loop alive, so the thread's handle does. */
   #keepAlive(): void {
-    const needed = !this.idle || this.asked || this.#regionsOut.length > 0
+    const needed = !this.idle || this.asked || this.#lost || this.#regionsOut.length > 0
     if (needed === this.#kept) return
     this.#kept = needed
     if (needed) this.#worker.ref()
     else this.#worker.unref()
   }
 
-  #exited(code: number): void {
+  #consumeAll(): void {
     try {
       while (this.drain());
     } catch (error) {
       this.#crash ??= String(error)
     }
-    this.#gone = true
-    const crash = this.asked && code === 0 ? undefined : (this.#crash ?? `exit code ${code}`)
-    const { failure, reason } = threadEnd(crash)
+  }
+
+  /** Ends the lanes, and what is being opened. */
+  #lose({ failure, reason }: ReturnType<typeof threadEnd>): void {
+    this.#lost = true
     for (const core of this.#places.cores) core.lost(reason)
     this.#places.clear()
-    this.#jobs.failAll(failure)
+    this.#jobs.failConnections(failure)
+  }
+
+  #exited(code: number): void {
+    this.#consumeAll()
+    const crash = this.asked && code === 0 ? undefined : (this.#crash ?? `exit code ${code}`)
+    this.#gone = true
+    const end = threadEnd(crash, false)
+    this.#lose(end)
+    this.#jobs.failAll(end.failure)
     for (const answer of this.#regionsOut.splice(0)) answer()
     this.#events.gone(this, crash)
   }
