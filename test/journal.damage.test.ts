@@ -258,6 +258,19 @@ describe("a log that was not closed", () => {
     }
   })
 
+  it("J2: is no damage beside the -shm file of an older log, as a power loss may leave it", () => {
+    put(file, closed.files)
+    const journal = open(file)
+    const content = contentOf(journal, actors, tags)
+    const [bytes, log] = capture(file, ["", "-wal"])
+    journal.file.close()
+    assert.isBelow(log!.length, last.files[1]!.length, "the older log had more frames")
+    put(file, [bytes, log, last.files[2]])
+    const result = inspect(file, actors, tags)
+    if ("error" in result) assert.fail(result.error)
+    assert.deepStrictEqual(result.content, content)
+  })
+
   it("J2: is damaged where acknowledged transactions are missing at its end", () => {
     const log = last.files[1]!
     for (let end = logHeaderBytes; end < log.length; end += 128) {
