@@ -1,14 +1,14 @@
 /**
  * Goal: the queue before the journal's worker: what is with the worker counts towards the limits,
  * and every caller hears of the worker's end, also one whose append still waits here.
- * Method: a worker that answers nothing.
+ * Method: a worker that answers nothing but what the test says.
  */
 import { EventEmitter } from "node:events"
 import type { Worker } from "node:worker_threads"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { JournalConnection } from "../src/native/sqlite/journalConnection.ts"
-import type { Failure, ToWorker } from "../src/native/sqlite/protocol.ts"
+import type { Failure, FromWorker, ToWorker } from "../src/native/sqlite/protocol.ts"
 
 /** Keeps what it is sent. */
 class SilentWorker extends EventEmitter {
@@ -17,6 +17,10 @@ class SilentWorker extends EventEmitter {
   unref() {}
   postMessage(message: ToWorker) {
     if (message !== "close") this.bodies.push(...(message.append?.bodies ?? []))
+  }
+  /** Answers that the appends of the batches up to this one are stored. */
+  store(decided: number) {
+    this.emit("message", { decided, refused: [], outcomes: [] } satisfies FromWorker)
   }
 }
 
@@ -47,6 +51,18 @@ describe("the queue before the journal's worker", () => {
     Effect.gen(function* () {
       const { worker } = yield* overfill()
       assert.strictEqual(worker.bodies.length, 2)
+    })
+  )
+
+  it.live("gives the room of what is stored to what waits", () =>
+    Effect.gen(function* () {
+      const { heard, worker } = yield* overfill()
+      for (const stored of [1, 2]) {
+        worker.store(stored)
+        yield* immediate
+        assert.strictEqual(heard.length, 2 * stored)
+        assert.strictEqual(worker.bodies.length, 2 + 2 * stored)
+      }
     })
   )
 
