@@ -217,7 +217,8 @@ export class UnknownProjection extends Schema.TaggedError<UnknownProjection>()(
 /**
  * A record whose checksum or shape is wrong. It is named, and never half-read. A damaged position
  * of a projection has the projection's name as `actor`. Of a `"tag"`, entries are missing in the
- * index by which its events are found; it has no `actor` and no `seq`.
+ * index by which its events are found; of a `"file"`, SQLite found a page damaged. These have no
+ * `actor` and no `seq`. A `seq` that is damaged itself is 0.
  *
  * @category errors
  * @since 0.1.0
@@ -225,11 +226,12 @@ export class UnknownProjection extends Schema.TaggedError<UnknownProjection>()(
 export class CorruptRecord extends Schema.TaggedError<CorruptRecord>()("CorruptRecord", {
   actor: Schema.String,
   seq: Schema.Int,
-  kind: Schema.Literals(["event", "snapshot", "tag", "projection"]),
+  kind: Schema.Literals(["event", "snapshot", "tag", "projection", "file"]),
   file: Schema.String,
   detail: Schema.String
 }) {
   override get message() {
+    if (this.kind === "file") return `${this.file} is damaged: ${this.detail}`
     if (this.kind === "tag") return `${this.file}: the index of tags is damaged: ${this.detail}`
     return `${this.file}: ${this.kind} ${this.seq} of ${this.actor} is damaged: ${this.detail}`
   }

@@ -7,7 +7,8 @@
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { checksumNumbers, checksumText } from "./checksum.ts"
-import { FileRefused, OperationFailed } from "./failures.ts"
+import { corruptEvent } from "./eventBatch.ts"
+import { FileRefused, isDamage, OperationFailed } from "./failures.ts"
 import type { MetaTable } from "./metaTable.ts"
 
 /** What is remembered of one actor. */
@@ -98,10 +99,18 @@ export class ActorIndex {
     return actor
   }
 
-  /** The actor of that name, if the journal knows it. */
+  /** The actor of that name, if the journal knows it. Damage is named as this actor's. */
   lookup(name: string): Actor | undefined {
     const known = this.#actors.get(name)
     if (known !== undefined) return known
+    try {
+      return this.#load(name)
+    } catch (cause) {
+      throw isDamage(cause) ? corruptEvent(name, 0, String(cause)) : cause
+    }
+  }
+
+  #load(name: string): Actor | undefined {
     const row = this.#find.get(name)
     if (row === undefined) return undefined
     const actor = makeActor(name)
@@ -313,9 +322,6 @@ const makeActor = (name: string): Actor => ({
 
 const actorSum = (actor: Actor) =>
   checksumNumbers(actor.sum, actor.id, actor.writer, actor.last, actor.pruned)
-
-const corruptEvent = (actor: string, seq: number, detail: string) =>
-  new OperationFailed({ kind: "corrupt", record: "event", actor, seq, detail })
 
 const damagedEvent = (offset: number, detail: string) =>
   new FileRefused("damaged", `the event at offset ${offset} ${detail}`)

@@ -34,11 +34,12 @@ export const checksumNumbers = (
   fourth = 0,
   fifth = 0
 ): number => {
-  numbers[0] = first
-  numbers[1] = second
-  numbers[2] = third
-  numbers[3] = fourth
-  numbers[4] = fifth
+  // SQLite keeps -0 as 0, which is another number by its bits.
+  numbers[0] = first + 0
+  numbers[1] = second + 0
+  numbers[2] = third + 0
+  numbers[3] = fourth + 0
+  numbers[4] = fifth + 0
   let state = ~sum
   for (let index = 0; index < 10; index++) {
     state ^= words[index]!

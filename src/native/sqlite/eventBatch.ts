@@ -1,14 +1,14 @@
 /** Rows of events as they are read: verified one by one, and collected as columns that travel. */
 import { checksumNumbers, checksumText } from "./checksum.ts"
-import { OperationFailed } from "./failures.ts"
+import { corruptRecord } from "./failures.ts"
 import type { NameTable } from "./nameTable.ts"
 import type { EventBatch } from "./protocol.ts"
 
 /** The columns of a row, in the order of the table. */
 export type Row = ReadonlyArray<number | string | null>
 
-export const corruptEvent = (actor: string, seq: number, detail: string) =>
-  new OperationFailed({ kind: "corrupt", record: "event", actor, seq, detail })
+export const corruptEvent = (actor: string, seq: unknown, detail: string) =>
+  corruptRecord("event", actor, seq, detail)
 
 /** The checksum of an event, which covers its place and its actor. */
 export const eventSum = (

@@ -6,13 +6,14 @@ import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { type Actor, ActorIndex } from "./actorIndex.ts"
 import { checksumText } from "./checksum.ts"
 import { BatchBuilder, corruptEvent, eventSum, type Row } from "./eventBatch.ts"
-import { isDamage, OperationFailed } from "./failures.ts"
+import { failureInTransaction, isDamage } from "./failures.ts"
 import type { MetaTable } from "./metaTable.ts"
 import { NameTable } from "./nameTable.ts"
 import { ProjectionTable } from "./projectionTable.ts"
 import type {
   AppendBatch,
   EventBatch,
+  Failure,
   OpenFile,
   Projection,
   Prune,
@@ -32,6 +33,9 @@ const columns = 9
 const prunedAtOnce = 2000
 
 type Value = number | string | null
+
+/** Names an append among the operations of a transaction. */
+const appendName = (batch: number, index: number) => `append ${index} of batch ${batch}`
 
 const rowOf = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -86,8 +90,16 @@ export class EventLog {
     )
   }
 
-  /** Adds what is allowed of a batch to the open transaction, and reports what is not. */
-  append(number: number, batch: AppendBatch, refused: Array<RefusedAppend>) {
+  /**
+   * Adds what is allowed of a batch to the open transaction, and reports what is not: the appends in
+   * `excluded`, among others. They are named as `appendName` does.
+   */
+  append(
+    number: number,
+    batch: AppendBatch,
+    refused: Array<RefusedAppend>,
+    excluded: ReadonlyMap<string, Failure> = new Map()
+  ) {
     const { actors, bodies, events, heads } = batch
     const types = batch.types.map((type) => this.#names.idOf(type))
     const sums = batch.types.map((type) => checksumText(type))
@@ -96,27 +108,30 @@ export class EventLog {
     for (let index = 0; index < actors.length; index++) {
       const name = actors[index]!
       const end = event + heads[3 * index + 2]!
-      let actor
-      try {
-        actor = this.actors.admit(name, heads[3 * index]!, heads[3 * index + 1]!)
-      } catch (cause) {
-        if (!(cause instanceof OperationFailed)) throw cause
-        refused.push([number, index, cause.failure])
+      const excludedFor = excluded.size > 0 ? excluded.get(appendName(number, index)) : undefined
+      if (excludedFor !== undefined) {
+        refused.push([number, index, excludedFor])
         event = end
         continue
       }
-      this.actors.touch(actor)
-      for (; event < end; event++) {
-        const type = events[3 * event]!
-        const labels = tags?.get(event)
-        this.#insert(actor, {
-          type: types[type]!,
-          typeSum: sums[type]!,
-          version: events[3 * event + 1]!,
-          at: events[3 * event + 2]!,
-          body: bodies[event]!,
-          tags: labels
-        })
+      try {
+        const actor = this.actors.admit(name, heads[3 * index]!, heads[3 * index + 1]!)
+        this.actors.touch(actor)
+        for (; event < end; event++) {
+          const type = events[3 * event]!
+          const labels = tags?.get(event)
+          this.#insert(actor, {
+            type: types[type]!,
+            typeSum: sums[type]!,
+            version: events[3 * event + 1]!,
+            at: events[3 * event + 2]!,
+            body: bodies[event]!,
+            tags: labels
+          })
+        }
+      } catch (cause) {
+        refused.push([number, index, failureInTransaction(appendName(number, index), cause)])
+        event = end
       }
     }
     this.#flush()

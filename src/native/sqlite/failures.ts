@@ -22,6 +22,34 @@ export class OperationFailed extends Error {
   }
 }
 
+/**
+ * A record that is not what was stored. Its place may be damaged, too: 0 stands for one that is not
+ * a whole number.
+ */
+export const corruptRecord = (
+  record: Extract<Failure, { kind: "corrupt" }>["record"],
+  actor: string,
+  seq: unknown,
+  detail: string
+) => {
+  const place = Number.isSafeInteger(seq) ? (seq as number) : 0
+  return new OperationFailed({ kind: "corrupt", record, actor, seq: place, detail })
+}
+
+/**
+ * An operation of a transaction met damage. It may be half done, and SQLite does not commit behind a
+ * damaged page, so the transaction is undone and run again without this operation.
+ */
+export class DamageMet extends Error {
+  readonly operation: string
+  readonly failure: Failure
+  constructor(operation: string, failure: Failure) {
+    super(`${operation} met damage`)
+    this.operation = operation
+    this.failure = failure
+  }
+}
+
 /** A file that must not be used, thrown while it is opened. */
 export class FileRefused extends Error {
   readonly refusal: Refusal
@@ -52,11 +80,24 @@ export const isRefusal = (cause: unknown) =>
 
 /** Why an operation on an open file failed. */
 export const failureOf = (cause: unknown): Failure => {
-  if (cause instanceof OperationFailed) return cause.failure
+  if (cause instanceof OperationFailed || cause instanceof DamageMet) return cause.failure
+  if (isDamage(cause)) return corruptRecord("file", "", 0, detailOf(cause)).failure
   const code = resultCode(cause)
   const reason =
     code === full ? "disk-full" : code === readOnly ? "read-only" : code === -1 ? "unknown" : "io"
   return { kind: "storage", reason, detail: detailOf(cause) }
+}
+
+/**
+ * The failure of one operation in a transaction, which goes on without it. Throws `DamageMet` if
+ * the transaction cannot go on, and `cause` itself if it fails all operations.
+ */
+export const failureInTransaction = (operation: string, cause: unknown): Failure => {
+  const isRefused = cause instanceof OperationFailed
+  if (!isRefused && !isDamage(cause)) throw cause
+  const failure = failureOf(cause)
+  if (failure.kind === "corrupt") throw new DamageMet(operation, failure)
+  return failure
 }
 
 /** SQLite does not say why it could not write beside a file; its directory does. */

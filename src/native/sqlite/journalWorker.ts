@@ -7,17 +7,31 @@
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
 import { EventLog } from "./eventLog.ts"
-import { failureOf, OperationFailed, refusalOf } from "./failures.ts"
+import { DamageMet, failureInTransaction, failureOf, refusalOf } from "./failures.ts"
 import type { JournalFile } from "./journalFile.ts"
 import { openFile } from "./openFile.ts"
-import type { Ask, FromWorker, OpenFile, Outcome, RefusedAppend, ToWorker } from "./protocol.ts"
-import { corruptSnapshot, SnapshotsDamaged, SnapshotTable } from "./snapshotTable.ts"
+import type {
+  Ask,
+  Failure,
+  FromWorker,
+  OpenFile,
+  Outcome,
+  RefusedAppend,
+  ToWorker
+} from "./protocol.ts"
+import { SnapshotTable } from "./snapshotTable.ts"
 
 type Batch = Exclude<ToWorker, "close">
 type ReadAsk = Extract<Ask, { operation: "read" | "tagged" | "loadSnapshot" }>
 
 const isRead = (ask: Ask): ask is ReadAsk =>
   ask.operation === "read" || ask.operation === "tagged" || ask.operation === "loadSnapshot"
+
+/**
+ * How often a transaction is run again without an operation that met damage. Where more of them do,
+ * all operations of the transaction fail: each one more would write the rest once more.
+ */
+const excludedAtMost = 8
 
 class JournalWorker {
   readonly #port: MessagePort
@@ -70,26 +84,26 @@ class JournalWorker {
   }
 
   /**
-   * One transaction for everything that waits. If a page of the snapshots is damaged, once more
-   * without them: a snapshot only saves time, and must not fail the events of all actors.
+   * One transaction for everything that waits. Where an operation meets damage, once more without it:
+   * what is damaged of one actor must not fail the events of all.
    */
   #transact() {
     const batches = this.#writes
     this.#writes = []
-    try {
-      this.#attempt(batches, undefined)
-    } catch (cause) {
-      if (!(cause instanceof SnapshotsDamaged)) return this.#failAll(batches, cause)
-      this.#rollback()
+    const excluded = new Map<string, Failure>()
+    for (;;) {
       try {
-        this.#attempt(batches, cause.message)
-      } catch (again) {
-        this.#failAll(batches, again)
+        return this.#attempt(batches, excluded)
+      } catch (cause) {
+        const isDamage = cause instanceof DamageMet
+        if (!isDamage || excluded.size === excludedAtMost) return this.#failAll(batches, cause)
+        excluded.set(cause.operation, cause.failure)
+        this.#rollback()
       }
     }
   }
 
-  #attempt(batches: ReadonlyArray<Batch>, damage: string | undefined) {
+  #attempt(batches: ReadonlyArray<Batch>, excluded: ReadonlyMap<string, Failure>) {
     const refused: Array<RefusedAppend> = []
     const outcomes: Array<readonly [number, Outcome]> = []
     const unfinished: Array<Batch> = []
@@ -97,9 +111,9 @@ class JournalWorker {
     this.#file.begin()
     for (const { append, asks, batch } of batches) {
       decided = batch
-      if (append !== null) this.#events.append(batch, append, refused)
+      if (append !== null) this.#events.append(batch, append, refused, excluded)
       for (const ask of asks) {
-        const outcome = this.#write(ask, damage)
+        const outcome = this.#write(ask, excluded)
         // The rest goes into the next transaction, behind the appends that came meanwhile.
         if (outcome === "unfinished") unfinished.push({ batch: 0, append: null, asks: [ask] })
         else outcomes.push([ask.id, outcome])
@@ -112,30 +126,28 @@ class JournalWorker {
     this.#answer(decided, refused, outcomes)
   }
 
-  #write(ask: Ask, damage: string | undefined): Outcome | "unfinished" {
+  #write(ask: Ask, excluded: ReadonlyMap<string, Failure>): Outcome | "unfinished" {
+    const name = `${ask.operation} ${ask.id}`
+    const failure = excluded.get(name)
+    if (failure !== undefined) return { failure }
     try {
-      return this.#writeUnsafe(ask, damage)
+      return this.#writeUnsafe(ask)
     } catch (cause) {
-      if (!(cause instanceof OperationFailed)) throw cause
-      return { failure: cause.failure }
+      return { failure: failureInTransaction(name, cause) }
     }
   }
 
-  #writeUnsafe(ask: Ask, damage: string | undefined): Outcome | "unfinished" {
+  #writeUnsafe(ask: Ask): Outcome | "unfinished" {
     switch (ask.operation) {
       case "claim": {
         const { last, writer } = this.#events.actors.claim(ask.ask.actor)
         return { answer: { writer, last } }
       }
       case "saveSnapshot":
-        if (damage !== undefined) throw corruptSnapshot(ask.ask.actor, ask.ask.seq, damage)
         this.#snapshots.save(ask.ask)
         return { answer: null }
       case "prune": {
         if (!this.#events.prune(ask.ask)) return "unfinished"
-        if (damage !== undefined) {
-          throw corruptSnapshot(ask.ask.actor, ask.ask.snapshotsBefore, damage)
-        }
         this.#snapshots.prune(ask.ask)
         return { answer: null }
       }

@@ -4,7 +4,7 @@
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { checksumNumbers, checksumText } from "./checksum.ts"
-import { OperationFailed } from "./failures.ts"
+import { corruptRecord, OperationFailed } from "./failures.ts"
 import type { Projection } from "./protocol.ts"
 
 export const projectionLayout = `
@@ -103,13 +103,7 @@ const verified = (row: Record<string, unknown>) => {
   const [name, tag, position] = [String(row["name"]), String(row["tag"]), Number(row["position"])]
   if (sumOf(name, tag, position) !== row["crc"]) {
     const detail = `its position in the tag ${JSON.stringify(tag)} has a wrong checksum`
-    throw new OperationFailed({
-      kind: "corrupt",
-      record: "projection",
-      actor: name,
-      seq: 0,
-      detail
-    })
+    throw corruptRecord("projection", name, 0, detail)
   }
   return { name, tag, position }
 }

@@ -37,7 +37,7 @@ export type Failure =
   | { readonly kind: "unknown-projection" }
   | {
       readonly kind: "corrupt"
-      readonly record: "event" | "snapshot" | "tag" | "projection"
+      readonly record: "event" | "snapshot" | "tag" | "projection" | "file"
       readonly actor: string
       readonly seq: number
       readonly detail: string

@@ -2,11 +2,8 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { ActorIndex } from "./actorIndex.ts"
 import { checksumNumbers, checksumText } from "./checksum.ts"
-import { isDamage, OperationFailed } from "./failures.ts"
+import { corruptRecord, isDamage, OperationFailed } from "./failures.ts"
 import type { Prune, SaveSnapshot, Snapshot } from "./protocol.ts"
-
-/** A page of the snapshots is damaged: the open transaction can only be rolled back. */
-export class SnapshotsDamaged extends Error {}
 
 /** The snapshot part of an open journal file. */
 export class SnapshotTable {
@@ -42,13 +39,14 @@ export class SnapshotTable {
     }
     this.#actors.touch(actor)
     const sum = snapshotSum(actor.sum, snapshot)
-    change(() => this.#save.run(actor.id, seq, version, at, body, sum))
+    change(snapshot.actor, seq, () => this.#save.run(actor.id, seq, version, at, body, sum))
   }
 
   /** Deletes the snapshots before an event, in the open transaction. */
   prune(prune: Prune) {
     const actor = this.#actors.admit(prune.actor, prune.writer)
-    change(() => this.#delete.run(actor.id, prune.snapshotsBefore))
+    const { snapshotsBefore } = prune
+    change(prune.actor, snapshotsBefore, () => this.#delete.run(actor.id, snapshotsBefore))
   }
 
   /**
@@ -76,17 +74,17 @@ export class SnapshotTable {
   }
 }
 
-/** Runs a statement that changes snapshots. Behind a damaged page the transaction cannot commit. */
-const change = (run: () => unknown) => {
+/** Runs a statement that changes snapshots. */
+const change = (actor: string, seq: number, run: () => unknown) => {
   try {
     run()
   } catch (cause) {
-    throw isDamage(cause) ? new SnapshotsDamaged(String(cause)) : cause
+    throw isDamage(cause) ? corruptSnapshot(actor, seq, String(cause)) : cause
   }
 }
 
-export const corruptSnapshot = (actor: string, seq: number, detail: string) =>
-  new OperationFailed({ kind: "corrupt", record: "snapshot", actor, seq, detail })
+export const corruptSnapshot = (actor: string, seq: unknown, detail: string) =>
+  corruptRecord("snapshot", actor, seq, detail)
 
 export const snapshotSum = (actorSum: number, { at, body, seq, version }: Snapshot) =>
   checksumText(body, checksumNumbers(actorSum, seq, version, at))

@@ -5,7 +5,7 @@
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { checksumNumbers } from "./checksum.ts"
-import { OperationFailed } from "./failures.ts"
+import { corruptRecord } from "./failures.ts"
 
 /** Sums are kept modulo this, so that they stay exact. */
 const modulus = 2 ** 32
@@ -25,8 +25,8 @@ interface Sum {
 
 /** The tags of one open file. */
 export class TagTable {
-  /** What the open transaction adds to each tag's sum. */
-  #changes = new Map<number, Sum>()
+  /** The sums of the tags that the open transaction changes. */
+  readonly #sums = new Map<number, Sum>()
   readonly #verified = new Set<number>()
   readonly #insert: StatementSync
   readonly #delete: StatementSync
@@ -57,16 +57,14 @@ export class TagTable {
 
   /** Writes the sums that the open transaction has changed. */
   settle() {
-    for (const [tag, { count, total }] of this.#changes) {
-      const before = this.#sumOf(tag)
-      const sum = { count: before.count + count, total: modulo(before.total + total) }
+    for (const [tag, sum] of this.#sums) {
       this.#save.run(tag, sum.count, sum.total, crcOf(tag, sum))
     }
-    this.#changes.clear()
+    this.#sums.clear()
   }
 
   undo() {
-    this.#changes.clear()
+    this.#sums.clear()
   }
 
   /** Throws if entries of the tag are missing or were changed. */
@@ -87,15 +85,14 @@ export class TagTable {
   countAll(database: DatabaseSync) {
     for (const { tag } of database.prepare("SELECT DISTINCT tag FROM tagged").all()) {
       const { count, total } = this.#count.get(Number(tag)) ?? {}
-      this.#changes.set(Number(tag), { count: Number(count), total: Number(total) })
+      this.#sums.set(Number(tag), { count: Number(count), total: Number(total) })
     }
     this.settle()
   }
 
   #change(tag: number, count: number, offset: number) {
-    const before = this.#changes.get(tag) ?? { count: 0, total: 0 }
-    const total = modulo(before.total + offset)
-    this.#changes.set(tag, { count: before.count + count, total })
+    const before = this.#sums.get(tag) ?? this.#sumOf(tag)
+    this.#sums.set(tag, { count: before.count + count, total: modulo(before.total + offset) })
   }
 
   #sumOf(tag: number): Sum {
@@ -111,5 +108,4 @@ const modulo = (total: number) => ((total % modulus) + modulus) % modulus
 
 const crcOf = (tag: number, { count, total }: Sum) => checksumNumbers(0, tag, count, total)
 
-const corruptTag = (detail: string) =>
-  new OperationFailed({ kind: "corrupt", record: "tag", actor: "", seq: 0, detail })
+const corruptTag = (detail: string) => corruptRecord("tag", "", 0, detail)
