@@ -223,6 +223,19 @@ describe("the end of a journal", () => {
     })
   )
 
+  it.live.each(["30 days", Infinity] as const)(
+    "F8: closing within %s waits for what was accepted",
+    (closeWithin) =>
+      Effect.gen(function* () {
+        const { close, journal } = yield* open({ file: freshFile(), closeWithin, queueAppends: 1 })
+        const appends = yield* appendAll(journal, 50)
+        yield* Effect.yieldNow
+        yield* close
+        const exits = yield* Fiber.join(appends)
+        assert.isTrue(exits.every(Exit.isSuccess))
+      })
+  )
+
   it.live("closing is bounded, and what is then unanswered fails", () =>
     Effect.gen(function* () {
       const { close, journal, worker } = yield* open({ file: freshFile(), closeWithin: 50 })
