@@ -456,6 +456,29 @@ describe("an effect that finishes", () => {
 })
 
 describe("the end of a child", () => {
+  it.effect("F9: a budget that is never forgotten is given up, too", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const errors: Array<string> = []
+      const supervisor = yield* logged(
+        "Error",
+        errors
+      )(Supervisor.make({ restarts: { max: 1, within: Infinity }, backoff: immediately }))
+      const [a, b] = [
+        yield* supervisor.spawn(worker(log), "a"),
+        yield* supervisor.spawn(worker(log), "b")
+      ]
+      for (let crashes = 0; crashes < 2; crashes++) {
+        yield* Effect.exit(a.ask.Crash())
+        yield* turns(20)
+      }
+      assert.deepInclude(yield* b.ended, { reason: "crashed" })
+      const error = yield* Effect.flip(supervisor.failed)
+      assert.deepInclude({ ...error }, { restarts: 1, withinMillis: Infinity })
+      assert.strictEqual(errors.length, 1, errors.join("\n"))
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
   it.effect("K9: giving up is logged as an error with the cause", () =>
     Effect.gen(function* () {
       const errors: Array<string> = []

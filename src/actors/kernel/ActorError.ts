@@ -129,7 +129,8 @@ export class RestartsExhausted extends Schema.TaggedError<RestartsExhausted>()(
   {
     child: Schema.String,
     restarts: Schema.Int,
-    withinMillis: Schema.Finite,
+    /** `Infinity` if no restart is ever forgotten. */
+    withinMillis: Schema.Number,
     lastFailure: Schema.String
   }
 ) {
