@@ -3,7 +3,10 @@
  * and the operator reads why an actor is gone. Method: behaviors that throw in each of their
  * functions, on a synchronous and an asynchronous journal.
  */
-import { assert, describe, it } from "@effect/vitest"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -376,3 +379,36 @@ it.effect("a failed append is followed by no other", () =>
     assert.strictEqual(appends.length, 1)
   })
 )
+
+describe("a command whose event the journal cannot store", () => {
+  const directory = mkdtempSync(join(tmpdir(), "handfast-"))
+  afterAll(() => rmSync(directory, { recursive: true }))
+  const Tagging = Behavior.make("Tagging", {
+    ...byDefault,
+    tags: (event) => [event._tag === "Broken" ? "\ud800" : "counted"]
+  })
+  const file = join(directory, "small.db")
+  const small = Journal.layerSqlite({ file, bodyBytes: 24 })
+
+  it.live.each([
+    ["for its tag", Tagging, { how: "react" }, Journal.layerMemory],
+    ["for its size", Strict, { how: "react" }, small]
+  ] as const)(
+    "F2: is refused %s, alone in its batch, and no sibling ends",
+    ([, behavior, payload, layer]) =>
+      Effect.gen(function* () {
+        const supervisor = yield* Supervisor.make({ restarts: { max: 1, within: "1 minute" } })
+        const actor = yield* supervisor.spawn(behavior, "a")
+        const sibling = yield* supervisor.spawn(behavior, "b")
+        for (let n = 0; n < 3; n++) {
+          const [refused, taken] = yield* Effect.all(
+            [Effect.flip(actor.ask.Break(payload)), actor.ask.Add({ n: 1 })],
+            { concurrency: "unbounded" }
+          )
+          assert.deepInclude(refused, { _tag: "Stopped", reason: "defect", outcome: "not-run" })
+          assert.strictEqual(taken, n + 1)
+        }
+        assert.strictEqual(yield* sibling.ask.Add({ n: 1 }), 1)
+      }).pipe(Effect.provide(layer))
+  )
+})

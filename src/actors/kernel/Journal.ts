@@ -18,6 +18,7 @@ import type {
   CorruptRecord,
   JournalError,
   JournalUnavailable,
+  NewEvent,
   Projection,
   StoredEvent,
   StoredSnapshot
@@ -45,6 +46,12 @@ export interface Store {
    * survive the process. After `StorageFailed` it is unknown whether they were stored.
    */
   readonly append: (append: Append) => Effect.Effect<void, JournalError>
+  /**
+   * Says why an event cannot be stored: text with a lone surrogate, a body over a limit; `undefined`
+   * if it can. An actor asks before it takes a decision, so that only the command that led to such
+   * an event is refused. Without this the append fails, which crashes the actor.
+   */
+  readonly unstorable?: (event: NewEvent) => string | undefined
   /**
    * The stored events from `from` (default 1) on, in order, in batches. It begins with the oldest
    * one that is left: sequence numbers are dense, so the first one tells what was deleted.

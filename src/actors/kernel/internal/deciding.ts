@@ -191,7 +191,12 @@ const take = (
     if (durable || observed || cell.watchers !== undefined) {
       batch.steps = stepped(batch.steps, traced(event, envelope), batch.state)
     }
-    if (durable) batch.records = added(batch.records, codec.encode(event, about.now))
+    if (durable) {
+      const record = codec.encode(event, about.now)
+      const fault = cell.journal?.unstorable?.(record)
+      if (fault !== undefined) throw new Error(`${event._tag} cannot be stored: ${fault}`)
+      batch.records = added(batch.records, record)
+    }
     if (rule.promises) batch.promises = true
     if (snapshot?.when?.(batch.state, event) === true) batch.snapshot = true
   }

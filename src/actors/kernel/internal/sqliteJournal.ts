@@ -127,22 +127,21 @@ const asking =
       )
     )
 
-const tooLarge = ({ bodyBytes, file }: Limits, operation: "append" | "snapshot", body: string) =>
-  Exit.fail(
-    new StorageFailed({
-      operation,
-      reason: "too-large",
-      file,
-      detail: `a body of ${body.length} characters, the limit is ${bodyBytes}`
-    })
-  )
+const sizeFault = ({ bodyBytes }: Limits, body: string): string | undefined =>
+  body.length > bodyBytes
+    ? `a body of ${body.length} characters, the limit is ${bodyBytes}`
+    : undefined
+
+const tooLarge = ({ file }: Limits, operation: "append" | "snapshot", detail: string) =>
+  Exit.fail(new StorageFailed({ operation, reason: "too-large", file, detail }))
 
 const appending =
   ({ connection, limits }: Opened): Store["append"] =>
   (request) =>
     direct((done) => {
       for (const { body } of request.events) {
-        if (body.length > limits.bodyBytes) return done(tooLarge(limits, "append", body))
+        const fault = sizeFault(limits, body)
+        if (fault !== undefined) return done(tooLarge(limits, "append", fault))
       }
       connection.append(request, (failure) =>
         done(
@@ -190,7 +189,8 @@ const reading = ({ ask, limits }: Opened): Pick<Store, "read" | "tagged"> => {
 
 const snapshots = ({ ask, limits }: Opened): Pick<Store, "saveSnapshot" | "loadSnapshot"> => ({
   saveSnapshot: ({ actor, writer }, { at, body, seq, version }) => {
-    if (body.length > limits.bodyBytes) return tooLarge(limits, "snapshot", body)
+    const fault = sizeFault(limits, body)
+    if (fault !== undefined) return tooLarge(limits, "snapshot", fault)
     const request = { operation: "snapshot", actor, writer, expected: seq } as const
     return Effect.asVoid(ask("saveSnapshot", request, { actor, writer, seq, version, at, body }))
   },
@@ -229,6 +229,7 @@ export const makeSqlite = Effect.fnUntraced(function* (settings: SqliteSettings)
     ...snapshots(opened),
     ...projecting(opened),
     append: appending(opened),
+    unstorable: ({ body }) => sizeFault(limits, body),
     claim: (actor) =>
       Effect.map(ask("claim", { operation: "claim", actor }, { actor }), (claim) => ({
         actor,

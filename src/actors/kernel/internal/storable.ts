@@ -7,7 +7,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { type Append, NotStorable, type Projection } from "../../../schema/JournalRecord.ts"
+import {
+  type Append,
+  type NewEvent,
+  NotStorable,
+  type Projection
+} from "../../../schema/JournalRecord.ts"
 import type { Store } from "../Journal.ts"
 
 type Fault = string | undefined
@@ -39,15 +44,17 @@ const claimFault = ({
   readonly writer: number
 }): Fault => textFault(actor) ?? wholeFault("the writer", writer)
 
+const eventFault = ({ at, body, tags, type, version }: NewEvent): Fault =>
+  textFault(type, body) ??
+  (tags.length === 0 ? undefined : textFault(...tags)) ??
+  wholeFault("the version", version) ??
+  timeFault(at)
+
 const appendFault = (append: Append): Fault => {
   const fault = claimFault(append) ?? wholeFault("the last event", append.expected)
   if (fault !== undefined) return fault
-  for (const { at, body, tags, type, version } of append.events) {
-    const fault =
-      textFault(type, body) ??
-      (tags.length === 0 ? undefined : textFault(...tags)) ??
-      wholeFault("the version", version) ??
-      timeFault(at)
+  for (const event of append.events) {
+    const fault = eventFault(event)
     if (fault !== undefined) return fault
   }
   return undefined
@@ -67,6 +74,7 @@ export const accepting = (store: Store): Store => {
   const projection = <A, E>({ name, tag }: Projection, accepted: () => Effect.Effect<A, E>) =>
     checked("projection", name, textFault(name, tag), accepted)
   return {
+    unstorable: (event) => eventFault(event) ?? store.unstorable?.(event),
     claim: (actor) => checked("claim", actor, textFault(actor), () => store.claim(actor)),
     append: (append) =>
       checked("append", append.actor, appendFault(append), () => store.append(append)),
