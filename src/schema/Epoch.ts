@@ -39,6 +39,22 @@ export const isEpoch = (value: unknown): value is Epoch =>
   typeof value === "string" && shape.test(value)
 
 /**
+ * The process instance of an epoch.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const instanceOf = (epoch: Epoch): string => epoch.slice(0, epoch.indexOf("."))
+
+/**
+ * The count of an epoch within its process instance.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const countOf = (epoch: Epoch): number => Number(epoch.slice(epoch.indexOf(".") + 1))
+
+/**
  * Hands out the epochs of one process instance, each one once.
  *
  * @category models

@@ -470,6 +470,25 @@ describe("a peer that registers its memory anew", () => {
   )
 })
 
+describe("descriptions", () => {
+  it.sim("T3: an older one that comes late changes nothing", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, net } = yield* pair({ settings })
+      const own = yield* shared(a, "own", kilo, 1)
+      const before = yield* b.description
+      const kept = yield* shared(b, "kept", kilo)
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      yield* write
+      kept.octets.fill(0)
+      for (const link of net.links) net.retire(link, "lost")
+      net.said.set("b", before)
+      yield* write
+      assert.strictEqual(net.lookups, 2)
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+    })
+  )
+})
+
 describe("a peer that cannot be reached", () => {
   it.sim("R12: is given up after a while, refused for a while, and tried again", seeds, () =>
     Effect.gen(function* () {

@@ -23,7 +23,8 @@ import { SimFabric } from "../../src/native/sim/SimFabric.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
 import type { QueuePair } from "../../src/native/verbs/QueuePair.ts"
 import type { SendRequest } from "../../src/native/verbs/WorkRequest.ts"
-import { EpochSource } from "../../src/schema/Epoch.ts"
+import { Epochs } from "../../src/actors/kernel/Epochs.ts"
+import { type Epoch, EpochSource } from "../../src/schema/Epoch.ts"
 
 /** How links are made here. */
 export interface Wires {
@@ -33,6 +34,8 @@ export interface Wires {
   readonly timeout: number
   /** Milliseconds until a link is ready. */
   readonly gate: number
+  /** Whether links name the peer's process, as those of our own kind do. */
+  readonly isNamed: boolean
   /** What stands in the way of an attempt; an effect that fails, takes long, or never ends. */
   readonly obstacle: (local: string, peer: string) => Effect.Effect<void, LinkFailure>
   /** Which octets a post may be of, to see what is posted. */
@@ -62,6 +65,7 @@ class LabLink implements ReadyLink {
   readonly local: string
   readonly peer: string
   readonly peerQueuePairs: ReadonlyArray<number>
+  readonly peerEpoch: Epoch | undefined
   readonly queuePairs: ReadonlyArray<QueuePair>
   readonly scope: Scope.Closeable
   isRetired = false
@@ -73,13 +77,15 @@ class LabLink implements ReadyLink {
     own: ReadonlyArray<QueuePair>,
     others: ReadonlyArray<QueuePair>,
     scope: Scope.Closeable,
-    wires: Wires
+    wires: Wires,
+    peerEpoch: Epoch | undefined
   ) {
     this.local = local.path
     this.peer = peer.path
     this.queuePairs = own
     this.peerQueuePairs = others.map(({ number }) => number)
     this.scope = scope
+    this.peerEpoch = peerEpoch
     this.#wires = wires
   }
 
@@ -107,6 +113,8 @@ class LabLink implements ReadyLink {
 export class Network {
   readonly wires: Wires
   readonly nics = new Map<string, Nic>()
+  /** Of the process of each host, by the paths of its cards. */
+  readonly epochs = new Map<string, EpochSource>()
   readonly engines = new Map<string, TransferEngine["Service"]>()
   /** Instead of what an engine says of itself. */
   readonly said = new Map<string, unknown>()
@@ -128,6 +136,7 @@ export class Network {
       depth: 256,
       timeout: 14,
       gate: 1,
+      isNamed: true,
       obstacle: () => Effect.void,
       onPost: () => undefined,
       ...wires
@@ -169,7 +178,8 @@ export class Network {
           this.wires.onPost(link, request)
         }
       }
-      const link = new LabLink(nic, other, own, its, scope, wires)
+      const named = this.wires.isNamed ? this.epochs.get(peer)?.next() : undefined
+      const link = new LabLink(nic, other, own, its, scope, wires, named)
       this.links.add(link)
       return link
     }
@@ -236,7 +246,11 @@ export const host = Effect.fnUntraced(function* <E, R>(
     Layer.provide(verbs)
   )
   const context = yield* Layer.build(layer)
-  for (const nic of Context.get(context, Nics)) net.nics.set(nic.path, nic)
+  const source = yield* Epochs
+  for (const nic of Context.get(context, Nics)) {
+    net.nics.set(nic.path, nic)
+    net.epochs.set(nic.path, source)
+  }
   const engine = Context.get(context, TransferEngine)
   net.engines.set(name, engine)
   return engine

@@ -86,6 +86,28 @@ describe("a segment", () => {
     assert.deepStrictEqual(Segment.toDescription(read(said)), own)
   })
 
+  it("T1: of ours tells its version and its registrations, and others may ignore them", () => {
+    const kv = { name: "kv", address: 4096, length: 100, keys: [7] }
+    const nic = { path: "h:1@x", gid: "0000000000000000000000000a000001" as never, lid: 7 }
+    const own = {
+      nics: [nic],
+      buffers: [
+        { ...kv, epoch: "0000abcd.7" },
+        { ...kv, name: "other" }
+      ],
+      epoch: "0000abcd.9"
+    } as unknown as Directory.Description
+    const said = SegmentDescriptor.encode(Segment.fromDescription("h:1", own))
+    assert.deepStrictEqual(Segment.toDescription(read(said)), own)
+    const bare = { nics: [nic], buffers: [kv, { ...kv, name: "other" }] } as unknown
+    const odd = ['{"epoch":"x","registrations":[7,8]}', '{"epoch":"0000abcd.9"}', "5", "null"]
+    for (const member of odd) {
+      const text = said.replace(/"handfast":\{[^}]*\}/, `"handfast":${member}`)
+      assert.notStrictEqual(text, said)
+      assert.deepStrictEqual(Segment.toDescription(read(text)), bare)
+    }
+  })
+
   it("R31: of ours tells only of memory that is for others", () => {
     const shared = { name: "kv", address: 4096, length: 100, keys: [7] }
     const own = { nics: [{ path: "h:1@x" }], buffers: [{ ...shared, keys: [] }, shared] }

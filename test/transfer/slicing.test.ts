@@ -14,12 +14,22 @@ import { PeerMemory } from "../../src/actors/endpoint/transfer/cutting.ts"
 import { Job, type Plan } from "../../src/actors/endpoint/transfer/job.ts"
 import { plansOf } from "../../src/actors/endpoint/transfer/planning.ts"
 import { type Slice, SlicePool } from "../../src/actors/endpoint/transfer/slice.ts"
+import { EpochSource } from "../../src/schema/Epoch.ts"
 import type { Region } from "../../src/native/verbs/Region.ts"
+
+const epoch = new EpochSource(1).next()
 
 const memoryOf = (bytes: number, chunk: number, access: Region["access"] = ["local-write"]) => {
   const region = { access, length: bytes, address: 1, remoteKey: 0 }
   const octets = new Uint8Array(new SharedArrayBuffer(bytes))
-  return new RegisteredMemory("own", octets, chunk, [[region as Region]], () => Effect.succeed([]))
+  return new RegisteredMemory(
+    "own",
+    octets,
+    chunk,
+    [[region as Region]],
+    () => Effect.succeed([]),
+    epoch
+  )
 }
 
 /** Buffers that lie one behind the other, from an address on. */
@@ -33,7 +43,7 @@ const peerOf = (address: number, lengths: ReadonlyArray<number>) => {
   return new PeerMemory({ nics: [{ path: "p@n" }], buffers })
 }
 
-const settings = { sliceBytes: 64, attempts: 3 }
+const settings = { sliceBytes: 64, attempts: 3, beginnings: 3 }
 
 interface Cut {
   readonly operation: number
@@ -55,8 +65,7 @@ const cuts = (plans: ReadonlyArray<Plan>, peer: PeerMemory): ReadonlyArray<Cut> 
   const all: Array<Cut> = []
   for (let slice = job.take(peer, pool); slice !== undefined; slice = job.take(peer, pool)) {
     all.push(cutOf(slice))
-    job.done(slice)
-    pool.give(slice)
+    assert.isTrue(job.done(slice, peer, pool))
   }
   assert.isUndefined(job.stop)
   assert.strictEqual(job.moved, job.bytes)
@@ -158,12 +167,74 @@ describe("slices", () => {
     assert.isFalse(job.failed(job.take(peer, pool)!, true))
   })
 
-  it("R31: a job stops when the peer's memory is gone", () => {
+  it("T1: what ends in memory that is not there any more is handed out again", () => {
+    const pool = new SlicePool()
+    const job = new Job([write(0, 128)], settings)
+    const [before, after] = [peerOf(1000, [128]), peerOf(1000, [128, 1])]
+    const [one, two] = [job.take(before, pool)!, job.take(before, pool)!]
+    // The same memory, told of once more.
+    assert.isTrue(job.done(one, after, pool))
+    const other = new PeerMemory(after.description, "another process")
+    assert.isFalse(job.done(two, other, pool))
+    assert.deepStrictEqual([job.moved, job.waiting], [64, 64])
+    assert.deepStrictEqual(cutOf(job.take(other, pool)!), {
+      operation: 0,
+      at: 64,
+      length: 64,
+      key: 1
+    })
+  })
+
+  it("T1: a job begins anew only when nothing of it is posted", () => {
+    const pool = new SlicePool()
+    const job = new Job([write(0, 128)], settings)
+    const peer = peerOf(1000, [128])
+    const other = new PeerMemory(peer.description, "another process")
+    const [one, two] = [job.take(peer, pool)!, job.take(peer, pool)!]
+    job.posted = 2
+    assert.isTrue(job.done(one, peer, pool))
+    job.posted = 1
+    assert.isTrue(job.learn(other, pool))
+    job.settle()
+    assert.deepStrictEqual([job.hasWork, job.moved, job.isOver], [false, 0, false])
+    assert.isFalse(job.done(two, other, pool))
+    job.posted = 0
+    job.settle()
+    assert.deepStrictEqual([job.hasWork, job.waiting], [true, 128])
+    assert.deepStrictEqual(job.unfinished(9), [0])
+  })
+
+  it("T1: a transfer without a deadline begins anew only so often", () => {
+    for (const hasDeadline of [false, true]) {
+      const pool = new SlicePool()
+      const terms = { onReplaced: "begin-anew", hasDeadline } as const
+      const job = new Job([write(0, 128)], settings, terms)
+      const { description } = peerOf(1000, [128])
+      for (let turn = 0; turn < 5; turn++) {
+        const peer = new PeerMemory(description, `process ${turn}`)
+        job.learn(peer, pool)
+        job.settle()
+        const slice = job.take(peer, pool)
+        if (slice !== undefined) job.done(slice, peer, pool)
+      }
+      assert.strictEqual(job.stop?.reason, hasDeadline ? undefined : "peer-memory-replaced")
+    }
+  })
+
+  it("R31: a job waits when the peer's memory is gone, and goes on when it is there", () => {
     const pool = new SlicePool()
     const job = new Job([write(0, 200)], settings)
     assert.isDefined(job.take(peerOf(1000, [200]), pool))
-    assert.isUndefined(job.take(peerOf(5000, [200]), pool))
-    assert.strictEqual(job.stop?.reason, "no-such-memory")
+    assert.isUndefined(job.take(peerOf(5000, [200]), pool, 7))
+    assert.deepStrictEqual(job.lack, { detail: "no buffer holds the address 1064", since: 7 })
+    assert.isFalse(job.hasWork)
+    job.look(peerOf(1000, [200]))
+    assert.isDefined(job.take(peerOf(1000, [200]), pool))
+    assert.isUndefined(job.take(peerOf(5000, [200]), pool, 10))
+    job.missed(29, 20, pool)
+    assert.isUndefined(job.stop)
+    job.missed(30, 20, pool)
+    assert.strictEqual(job.stop!.reason, "no-such-memory")
   })
 })
 

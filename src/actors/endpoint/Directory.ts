@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import { Epoch } from "../../schema/Epoch.ts"
 import { Gid } from "../../schema/Gid.ts"
 
 /** The most buffers that a peer may tell of: looking one up by its address walks through them. */
@@ -57,7 +58,12 @@ export const PeerBuffer = Schema.Struct({
    * How far each card is from it, in the order of the cards: those of 0 are to be preferred, and
    * the longest is for when nothing else works. Default: all are equally near.
    */
-  distances: Schema.optionalKey(Schema.Array(Distance))
+  distances: Schema.optionalKey(Schema.Array(Distance)),
+  /**
+   * Its registration, which no other memory of any process shares. Without it, memory is known by
+   * its address, length and keys, and by the connections to its process.
+   */
+  epoch: Schema.optionalKey(Epoch)
 })
 
 /** @since 0.1.0 */
@@ -71,7 +77,9 @@ export type PeerBuffer = typeof PeerBuffer.Type
  */
 export const Description = Schema.Struct({
   nics: Schema.Array(PeerNic).check(Schema.isMaxLength(mostNics)),
-  buffers: Schema.Array(PeerBuffer).check(Schema.isMaxLength(mostBuffers))
+  buffers: Schema.Array(PeerBuffer).check(Schema.isMaxLength(mostBuffers)),
+  /** Its version: the process instance that it describes, and a count that only grows in it. */
+  epoch: Schema.optionalKey(Epoch)
 }).check(
   Schema.makeFilter(({ buffers, nics }) => {
     const each = ({ address, distances, keys, length }: PeerBuffer) =>

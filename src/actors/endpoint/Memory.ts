@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type { Access, Region } from "../../native/verbs/Region.ts"
 import { type CreateError, InvalidAttribute } from "../../native/verbs/VerbsError.ts"
+import type { Epoch } from "../../schema/Epoch.ts"
 import type { PeerBuffer } from "./Directory.ts"
 import type { Nic } from "./Nic.ts"
 
@@ -83,6 +84,8 @@ export class RegisteredMemory implements Memory {
   readonly chunkBytes: number
   /** For each card the regions, in order; none as long as its device is gone. */
   readonly regions: Array<ReadonlyArray<Region>>
+  /** This registration, as peers are told of it; a device that comes back does not change it. */
+  readonly epoch: Epoch
   readonly #registerOn: RegisterOn
   isReleased = false
 
@@ -91,13 +94,15 @@ export class RegisteredMemory implements Memory {
     octets: Uint8Array<SharedArrayBuffer>,
     chunkBytes: number,
     regions: Array<ReadonlyArray<Region>>,
-    registerOn: RegisterOn
+    registerOn: RegisterOn,
+    epoch: Epoch
   ) {
     this.name = name
     this.octets = octets
     this.chunkBytes = chunkBytes
     this.regions = regions
     this.#registerOn = registerOn
+    this.epoch = epoch
     this.access = this.#some[0]?.access ?? []
   }
 
@@ -113,7 +118,8 @@ export class RegisteredMemory implements Memory {
       name: some.length === 1 ? this.name : `${this.name}#${chunk}`,
       address,
       length,
-      keys: isForOthers ? this.regions.map((regions) => regions[chunk]?.remoteKey ?? 0) : []
+      keys: isForOthers ? this.regions.map((regions) => regions[chunk]?.remoteKey ?? 0) : [],
+      epoch: this.epoch
     }))
   }
 
@@ -141,7 +147,8 @@ const isGone = (error: CreateError): boolean =>
 export const register = Effect.fnUntraced(function* (
   nics: ReadonlyArray<Nic>,
   name: string,
-  { access, memory }: Options
+  { access, memory }: Options,
+  epoch: Epoch
 ): Effect.fn.Return<RegisteredMemory, CreateError, Scope.Scope> {
   const buffer = typeof memory === "number" ? yield* allocate(memory) : memory
   const chunk = Math.min(...nics.map(({ device }) => device.info.limits.regionBytes))
@@ -164,5 +171,5 @@ export const register = Effect.fnUntraced(function* (
   )
   // Of a node without any card it is an error.
   if (regions.every(({ length }) => length === 0)) regions[0] = yield* registerOn(0)
-  return new RegisteredMemory(name, new Uint8Array(buffer), chunk, regions, registerOn)
+  return new RegisteredMemory(name, new Uint8Array(buffer), chunk, regions, registerOn, epoch)
 })

@@ -20,6 +20,8 @@ export interface ReadyLink {
   readonly local: string
   /** The peer's path. */
   readonly peer: string
+  /** The peer's epoch, which names its process instance; nothing of a peer that names none. */
+  readonly peerEpoch: Epoch | undefined
   /** False once the epoch has ended: then every post is refused. */
   readonly isOpen: boolean
   /** The numbers of the peer's queue pairs, for messages to people. */

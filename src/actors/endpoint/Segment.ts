@@ -1,9 +1,13 @@
 /**
  * Between what a directory describes and the segments of the Mooncake dialect.
  *
+ * What that dialect has no words for travels in one member that Mooncake ignores: the version of
+ * the description, and the registration of each buffer as a count in the same process instance.
+ *
  * @since 0.1.0
  */
 
+import { countOf, instanceOf, isEpoch } from "../../schema/Epoch.ts"
 import * as Gid from "../../schema/Gid.ts"
 import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
 import type { Description } from "./Directory.ts"
@@ -24,6 +28,16 @@ const distancesTo = (place: string, cards: ReadonlyArray<string>, places: Places
   return new Set(distances).size > 1 ? distances : undefined
 }
 
+const nothing = { epoch: undefined, registrations: [] as ReadonlyArray<unknown> }
+
+/** Reads the added member. One that cannot be read is not there. */
+const versionOf = ({ buffers, handfast }: SegmentDescriptor) => {
+  if (typeof handfast !== "object" || handfast === null) return nothing
+  const { epoch, registrations } = handfast as { readonly [key: string]: unknown }
+  const isWhole = Array.isArray(registrations) && registrations.length === buffers.length
+  return isEpoch(epoch) && isWhole ? { epoch, registrations } : nothing
+}
+
 /**
  * What a peer's segment says. Buffers at addresses that a number cannot hold are left out, as if
  * they were not for others.
@@ -41,15 +55,21 @@ export const toDescription = (segment: SegmentDescriptor): Description => {
     if (!known.has(place)) known.set(place, distancesTo(place, cards, places))
     return known.get(place)
   }
+  const { epoch, registrations } = versionOf(segment)
+  const registered = segment.buffers.map((buffer, index) => {
+    const registration = `${epoch && instanceOf(epoch)}.${registrations[index]}`
+    return { buffer, epoch: isEpoch(registration) ? registration : undefined }
+  })
   return {
     nics: segment.devices.map(({ gid, lid, name }) => ({ path: `${server}@${name}`, gid, lid })),
-    buffers: segment.buffers
-      .filter(({ addr, length }) => addr + length <= BigInt(Number.MAX_SAFE_INTEGER))
-      .map(({ addr, length, name, rkey: keys }) => {
+    buffers: registered
+      .filter(({ buffer: { addr, length } }) => addr + length <= BigInt(Number.MAX_SAFE_INTEGER))
+      .map(({ buffer: { addr, length, name, rkey: keys }, epoch }) => {
         const buffer = { name, address: Number(addr), length: Number(length), keys }
         const distances = keys.length === 0 ? undefined : distancesOf(name)
-        return Object.assign(buffer, distances && { distances })
-      })
+        return Object.assign(buffer, distances && { distances }, epoch && { epoch })
+      }),
+    ...(epoch !== undefined && { epoch })
   }
 }
 
@@ -65,7 +85,7 @@ const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)
  */
 export const fromDescription = (
   name: string,
-  { buffers, nics }: Description
+  { buffers, epoch: version, nics }: Description
 ): SegmentDescriptor => {
   const told = buffers.filter(({ keys }) => keys.length > 0)
   const cards = nics.map(({ path }) => cardOf(path))
@@ -82,6 +102,13 @@ export const fromDescription = (
       lkey: buffer.keys.map(() => 0),
       rkey: buffer.keys
     })),
+    ...(version !== undefined && {
+      // -1 is no count: such a buffer does not name its registration.
+      handfast: {
+        epoch: version,
+        registrations: told.map(({ epoch }) => (epoch === undefined ? -1 : countOf(epoch)))
+      }
+    }),
     priorityMatrix: Object.fromEntries(told.map((buffer) => [buffer.name, [cards, []]]))
   }
 }

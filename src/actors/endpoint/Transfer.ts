@@ -45,6 +45,12 @@ export interface Request {
    * cannot be reached is given up, and so is a slice that failed too often.
    */
   readonly within?: Duration.Input | undefined
+  /**
+   * What happens when the peer replaces memory while a part of this transfer is in it: its process
+   * begins again, or registers memory of that name anew. Default `"begin-anew"`: all of it moves
+   * once more, until its deadline; `"fail"` ends it with `peer-memory-replaced`.
+   */
+  readonly onReplaced?: "begin-anew" | "fail" | undefined
 }
 
 /**
@@ -89,6 +95,9 @@ export type Moved = typeof Moved.Type
  */
 export interface Transfer {
   readonly done: Effect.Effect<Moved, TransferFailed>
-  /** What has moved, now and whenever there is news; who reads slowly sees fewer of them. */
+  /**
+   * What has moved, now and whenever there is news; who reads slowly sees fewer of them. It falls
+   * to 0 when a transfer begins anew.
+   */
   readonly progress: Stream.Stream<Moved>
 }

@@ -43,7 +43,7 @@ export type {
   Settings
 }
 
-type One = Pick<Request, "peer" | "within">
+type One = Pick<Request, "peer" | "within" | "onReplaced">
 
 /**
  * How memory is moved.

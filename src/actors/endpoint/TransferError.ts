@@ -84,6 +84,8 @@ export class TransferFailed extends Schema.TaggedError<TransferFailed>()("Transf
    * - `attempts-exhausted`: one slice failed as often as one may.
    * - `refused`: the peer's card, or the own one, does not allow it.
    * - `no-such-memory`: the peer's memory is not there any more.
+   * - `peer-memory-replaced`: memory that held a part of it is not there any more. The caller chose
+   *   to fail then, or it has happened too often.
    * - `memory-released`: the own memory was released meanwhile.
    * - `closed`: the engine ended.
    */
@@ -94,6 +96,7 @@ export class TransferFailed extends Schema.TaggedError<TransferFailed>()("Transf
     "attempts-exhausted",
     "refused",
     "no-such-memory",
+    "peer-memory-replaced",
     "memory-released",
     "closed"
   ]),

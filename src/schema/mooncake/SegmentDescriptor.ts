@@ -44,6 +44,8 @@ const PriorityMatrix = Schema.NullOr(
 export const SegmentDescriptor = Schema.Struct({
   buffers: Schema.Array(Buffer),
   devices: Schema.Array(Device),
+  /** What this library adds, see `Segment`; Mooncake ignores it. */
+  handfast: Schema.optionalKey(Schema.Unknown),
   name: Schema.String,
   priorityMatrix: PriorityMatrix,
   protocol: Schema.Literal("rdma"),

@@ -37,6 +37,10 @@ export class Link implements ReadyLink {
     return peerOf(this.#state())?.half.queuePairs ?? []
   }
 
+  get peerEpoch(): Epoch | undefined {
+    return peerOf(this.#state())?.half.epoch
+  }
+
   get room(): number {
     return this.#roomiest.sendRoom
   }

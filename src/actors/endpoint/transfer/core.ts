@@ -1,6 +1,7 @@
 /** What the parts of an engine share: settings, time, slices, counts, and a place for effects. */
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import type { EpochSource } from "../../../schema/Epoch.ts"
 import type { Directory } from "../Directory.ts"
 import type { Links } from "../Links.ts"
 import type { Peer } from "./peer.ts"
@@ -19,5 +20,6 @@ export interface Core {
   readonly peers: ReadonlyMap<string, Peer>
   readonly links: Links["Service"]
   readonly directory: Directory["Service"]
+  readonly epochs: EpochSource
   readonly context: Context.Context<never>
 }

@@ -5,6 +5,7 @@
  * joins the slice before it, and no slice reaches over a border of registered memory on either
  * side.
  */
+import { instanceOf } from "../../../schema/Epoch.ts"
 import type { Description, PeerBuffer } from "../Directory.ts"
 import type { Target } from "../Transfer.ts"
 
@@ -22,9 +23,19 @@ export const fitting = (sliceBytes: number, messageBytes: number): number =>
 export const nextLength = (run: number, sliceBytes: number): number =>
   run <= sliceBytes + Math.floor(sliceBytes * joinedShare) ? run : sliceBytes
 
+/** A described buffer. */
+export interface Buffer extends PeerBuffer {
+  /**
+   * Names the memory that exists now: what has been moved to one incarnation is in no other one.
+   * The epoch of its registration, or else all that is known of it: its process, address, length
+   * and keys.
+   */
+  readonly incarnation: string
+}
+
 /** A place in a peer's memory; filled again and again. */
 export class Found {
-  buffer: PeerBuffer | undefined = undefined
+  buffer: Buffer | undefined = undefined
   /** From the start of the buffer. */
   at = 0
   /** Octets from there to its end. */
@@ -34,18 +45,36 @@ export class Found {
 /** What a peer said of its memory, to look places up in. */
 export class PeerMemory {
   readonly description: Description
+  /**
+   * The peer's process: its instance if the description names it, or else the one whose connections
+   * were known when the peer was asked.
+   */
+  readonly process: string
   /** Whether all cards are equally near to all of it. */
   readonly isEven: boolean
+  readonly #buffers: ReadonlyArray<Buffer>
   /** By name; nothing for a name that several have. */
-  readonly #byName = new Map<string, PeerBuffer | undefined>()
+  readonly #byName = new Map<string, Buffer | undefined>()
+  readonly #incarnations: ReadonlySet<string>
 
-  constructor(description: Description) {
+  constructor(description: Description, process = "") {
+    const { buffers, epoch } = description
     this.description = description
-    this.isEven = description.buffers.every(({ distances }) => distances === undefined)
-    for (const buffer of description.buffers) {
+    this.process = epoch === undefined ? process : instanceOf(epoch)
+    this.isEven = buffers.every(({ distances }) => distances === undefined)
+    this.#buffers = buffers.map((buffer) =>
+      Object.assign({}, buffer, { incarnation: incarnationOf(this.process, buffer) })
+    )
+    this.#incarnations = new Set(this.#buffers.map(({ incarnation }) => incarnation))
+    for (const buffer of this.#buffers) {
       const isUnique = !this.#byName.has(buffer.name)
       this.#byName.set(buffer.name, isUnique ? buffer : undefined)
     }
+  }
+
+  /** Whether an incarnation that was described before still is. */
+  has(incarnation: string): boolean {
+    return this.#incarnations.has(incarnation)
   }
 
   /**
@@ -71,7 +100,7 @@ export class PeerMemory {
     let best = found.buffer
     if (best === undefined || !holds(best)) {
       best = undefined
-      for (const buffer of this.description.buffers) {
+      for (const buffer of this.#buffers) {
         if (buffer.keys.length === 0 || !holds(buffer)) continue
         if (best === undefined || endOf(buffer) > endOf(best)) best = buffer
       }
@@ -80,7 +109,7 @@ export class PeerMemory {
     return this.#take(best, address - best.address, found)
   }
 
-  #take(buffer: PeerBuffer, at: number, found: Found): string | undefined {
+  #take(buffer: Buffer, at: number, found: Found): string | undefined {
     if (buffer.keys.length === 0) return `the buffer ${buffer.name} is not for others`
     found.buffer = buffer
     found.at = at
@@ -88,6 +117,9 @@ export class PeerMemory {
     return undefined
   }
 }
+
+const incarnationOf = (process: string, buffer: PeerBuffer): string =>
+  buffer.epoch ?? `${process} ${buffer.address} ${buffer.length} ${buffer.keys.join()}`
 
 const endOf = ({ address, length }: PeerBuffer): number => address + length
 

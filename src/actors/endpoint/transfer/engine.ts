@@ -17,6 +17,7 @@ import {
   register,
   type RegisteredMemory
 } from "../Memory.ts"
+import { Epochs } from "../../kernel/Epochs.ts"
 import { Nics } from "../Nics.ts"
 import type { Moved, Request, Transfer } from "../Transfer.ts"
 import {
@@ -66,7 +67,7 @@ export class Engine {
     ): Effect.fn.Return<Memory, CreateError | NameTaken, Scope.Scope> {
       const name = options.name ?? `memory-${++this.#unnamed}`
       if (this.#memories.has(name)) return yield* new NameTaken({ name })
-      const memory = yield* register(this.#nics, name, options)
+      const memory = yield* register(this.#nics, name, options, this.#core.epochs.next())
       this.#memories.set(name, memory)
       // Runs before the regions go: what is posted of it must have ended by then.
       yield* Effect.addFinalizer(() => this.#release(memory))
@@ -93,7 +94,9 @@ export class Engine {
       nics: this.#core.pumps.map(({ nic: { path }, place }) =>
         place === undefined ? { path } : { path, gid: place.gid, lid: place.lid }
       ),
-      buffers: [...this.#memories.values()].flatMap(({ buffers }) => buffers)
+      buffers: [...this.#memories.values()].flatMap(({ buffers }) => buffers),
+      // What is said later has a later version, whether or not anything has changed.
+      epoch: this.#core.epochs.next()
     }
   }
 
@@ -110,7 +113,7 @@ export class Engine {
     { self: this },
     function* (
       this: Engine,
-      { ops, peer: name, within }: Request
+      { onReplaced = "begin-anew", ops, peer: name, within }: Request
     ): Effect.fn.Return<Transfer, TransferError, Scope.Scope> {
       const { settings } = this.#core
       const peer = this.#peerOf(name)
@@ -120,7 +123,7 @@ export class Engine {
       if (peer.jobs.size >= settings.transfers) {
         return yield* new TooManyTransfers({ peer: name, limit: settings.transfers })
       }
-      const job = new Job(plans, settings)
+      const job = new Job(plans, settings, { onReplaced, hasDeadline: within !== undefined })
       const over = Deferred.makeUnsafe<Moved, TransferFailed>()
       yield* Effect.acquireRelease(
         Effect.sync(() => this.#admit(peer, job, over)),
@@ -311,6 +314,7 @@ export const makeEngine = Effect.fnUntraced(function* (
     peers,
     links: yield* Links,
     directory: yield* Directory,
+    epochs: yield* Epochs,
     context: yield* Effect.context<never>()
   }
   const scope = yield* Effect.scope

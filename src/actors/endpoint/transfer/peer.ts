@@ -7,7 +7,11 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { check, type NoDescription, type PeerBuffer } from "../Directory.ts"
+import * as Semaphore from "effect/Semaphore"
+import { countOf, instanceOf } from "../../../schema/Epoch.ts"
+import { check, type Description, type NoDescription, type PeerBuffer } from "../Directory.ts"
+import type { LinkFailure } from "../Links.ts"
+import type { ReadyLink } from "../ReadyLink.ts"
 import type { RailFault } from "../TransferError.ts"
 import * as Metrics from "../TransferMetrics.ts"
 import { Breaker } from "./breaker.ts"
@@ -30,6 +34,12 @@ export class Peer {
   /** Whether the directory is to be asked before a link is opened: always, once one failed. */
   isStale = true
   readonly #core: Core
+  /** Links are recognised one after the other, so that an earlier one can vouch for a later one. */
+  readonly #recognising = Semaphore.makeUnsafe(1)
+  /** The peer's process: an instance, or the count of those that had none. */
+  #process = ""
+  #processes = 0
+  #isSeeking = false
   /** Jobs that have something to hand out, in the order of their turns. */
   readonly #round: Array<Job> = []
   #asking: Deferred.Deferred<void, NoDescription> | undefined = undefined
@@ -79,6 +89,34 @@ export class Peer {
     })
   }
 
+  /**
+   * Finds out which process a link leads to before it is used, and sees to it that the description
+   * in use is of that process: keys of another one may be valid there by chance.
+   *
+   * A link that names its process is believed. For one that does not, an open link of the process
+   * that is known can vouch: a server has one process at a time, and that one still answers. Else
+   * it is another process, and is asked for its memory now that the link leads to it.
+   */
+  recognised<A>(
+    link: ReadyLink,
+    use: (recognised: Effect.Effect<void, NoDescription | LinkFailure>) => Effect.Effect<A>
+  ): Effect.Effect<A> {
+    const recognise = Effect.gen({ self: this }, function* () {
+      const { peerEpoch } = link
+      if (peerEpoch === undefined && (yield* this.ways.vouch)) return
+      const process =
+        peerEpoch === undefined ? `unnamed ${++this.#processes}` : instanceOf(peerEpoch)
+      if (process === this.memory.process) return
+      this.#process = process
+      this.isStale = true
+      yield* this.refresh
+      if (process === this.memory.process) return
+      const message = "its description is of another process"
+      return yield* Effect.fail({ _tag: "OtherProcess", message })
+    })
+    return this.#recognising.withPermits(1)(use(recognise))
+  }
+
   /** Asks again while nobody answers, for as long as work waits for a peer. */
   get introduction(): Effect.Effect<void, NoDescription> {
     const { now, settings } = this.#core
@@ -126,10 +164,10 @@ export class Peer {
         continue
       }
       job.isQueued = false
-      const slice = job.take(this.memory, this.#core.pool)
+      const slice = job.take(this.memory, this.#core.pool, this.#core.now())
       this.queue(job)
       if (slice !== undefined) return slice
-      job.settle()
+      if (job.lack !== undefined) this.#seek()
     }
     return undefined
   }
@@ -150,16 +188,59 @@ export class Peer {
   }
 
   get #ask(): Effect.Effect<void, NoDescription> {
+    const process = this.#process
     return this.#core.directory.resolve(this.name).pipe(
       Effect.flatMap((said) => check(this.name, said)),
       Effect.map((description) => {
         this.isStale = false
-        this.memory = new PeerMemory(description)
-        this.ways.know(description.nics)
+        if (!isOlder(description, this.memory.description)) this.#learn(description, process)
       })
     )
   }
+
+  #learn(description: Description, process: string): void {
+    const { pool } = this.#core
+    const before = this.memory.process
+    this.memory = new PeerMemory(description, process)
+    this.ways.know(description.nics)
+    if (this.memory.process !== before) this.ways.leaveAll("the peer's process is another one")
+    for (const job of this.jobs) {
+      job.learn(this.memory, pool)
+      if (job.lack !== undefined) job.look(this.memory)
+      this.queue(job)
+      job.settle()
+    }
+  }
+
+  /** Asks again, as long as a transfer lacks memory that the peer had, and may have again. */
+  #seek(): void {
+    if (this.#isSeeking) return
+    this.#isSeeking = true
+    const { now, pool, settings } = this.#core
+    const lacking = () => [...this.jobs].filter(({ lack }) => lack !== undefined)
+    const ask = Effect.gen({ self: this }, function* () {
+      for (let wait = settings.firstWait; lacking().length > 0; wait = longer(wait, settings)) {
+        yield* Effect.sleep(wait)
+        this.isStale = true
+        yield* Effect.ignore(this.refresh)
+        this.ways.feed()
+        for (const job of lacking()) {
+          job.missed(now(), settings.patience, pool)
+          job.settle()
+        }
+      }
+      this.#isSeeking = false
+    })
+    this.#core.fork(ask)
+  }
 }
+
+/** Answers of one process may overtake each other. */
+const isOlder = ({ epoch: next }: Description, { epoch: last }: Description): boolean =>
+  next !== undefined &&
+  last !== undefined &&
+  instanceOf(next) === instanceOf(last) &&
+  countOf(next) < countOf(last)
 
 const givenUp = (detail: string, fault: RailFault | undefined): Stop => ({
   reason: "peer-unreachable",

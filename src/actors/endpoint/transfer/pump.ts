@@ -12,12 +12,13 @@ import {
   type CompletionQueue
 } from "../../../native/verbs/Completion.ts"
 import type { Region } from "../../../native/verbs/Region.ts"
-import { type Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
+import type { Posted } from "../../../native/verbs/WorkRequest.ts"
 import type { Nic, Place } from "../Nic.ts"
 import type { ReadyLink } from "../ReadyLink.ts"
 import type { Core } from "./core.ts"
 import type { Job } from "./job.ts"
 import type { Peer } from "./peer.ts"
+import { Posting } from "./posting.ts"
 import { blameOf, Health } from "./rails.ts"
 import type { Slice } from "./slice.ts"
 import { Stalls } from "./stalls.ts"
@@ -25,33 +26,30 @@ import { Tally } from "./tally.ts"
 import { type Trail, Trails } from "./trails.ts"
 import type { Way } from "./way.ts"
 
-/** Numbers begin anew after this one: V8 would make an object of a larger one. */
-const lastNumber = 0x3fff_ffff
+/** A link whose peer is asked whether it is there. */
+interface Probe {
+  readonly way: Way
+  readonly onAnswer: (isThere: boolean) => void
+}
 
 export class Pump {
   readonly index: number
   readonly nic: Nic
   readonly health: Health
   readonly #core: Core
-  /**
-   * What is posted, by the number that its completion has. No number comes again while anybody
-   * could remember it, so the completion of work that was given up is recognised and dropped.
-   */
-  readonly #posted = new Map<number, Slice>()
-  #last = 0
-  readonly #request = new SendRequest()
+  readonly #posting: Posting
   readonly #batch = new CompletionBatch()
   /** Ways that could post, in the order of their turns. */
   readonly #hungry: Array<Way> = []
   /** Ways that have something posted or could post. */
   #active = 0
+  /** Links whose peer is to be asked whether it is there, as soon as there is room. */
+  #probes: Array<Probe> = []
   /** Peers whose work has come back, and waits for another way. */
   readonly #stranded = new Set<Peer>()
   readonly #tally: Tally
   readonly #trails: Trails
   readonly #stalls: Stalls
-  /** Where the answers to questions go, which are empty: of a card that does not tell of writes. */
-  scratch: Region | undefined = undefined
   /** Those of the device that is read from; it may be gone. */
   #completions: CompletionQueue
   /** Where the card is, or was when it last said so. */
@@ -64,15 +62,21 @@ export class Pump {
     this.nic = nic
     this.health = new Health(core.settings)
     this.#core = core
+    this.#posting = new Posting(core, index)
     this.#tally = new Tally(core.context)
-    this.#stalls = new Stalls(core, this.#posted)
+    this.#stalls = new Stalls(core, this.#posting.posted)
     this.#trails = new Trails({
       ask: (trail) => this.#ask(trail),
-      ended: (slice) => this.#take(slice),
+      ended: (slice) => this.#posting.take(slice),
       arrived: (way, slice) => this.#succeed(way, slice),
       failed: (way, slice, end) => this.#fail(way, slice, end)
     })
     this.#completions = nic.completions
+  }
+
+  /** Where the answers to empty reads go. */
+  set scratch(region: Region) {
+    this.#posting.scratch = region
   }
 
   /** A way has work or room, or both: it gets its turns. */
@@ -99,10 +103,22 @@ export class Pump {
     return Effect.forever(Effect.andThen(life, renew))
   }
 
+  /** Whether the peer still answers on a way's link: by an empty read behind what is posted. */
+  probe(way: Way): Effect.Effect<boolean> {
+    return Effect.callback<boolean>((resume) => {
+      const probe = { way, onAnswer: (isThere: boolean) => resume(Effect.succeed(isThere)) }
+      this.#probes.push(probe)
+      this.#fill()
+      return Effect.sync(() => {
+        this.#probes = this.#probes.filter((one) => one !== probe)
+      })
+    })
+  }
+
   /** The links that work of a job is posted on. */
   linksOf(job: Job): ReadonlySet<ReadyLink> {
     const links = new Set<ReadyLink>()
-    for (const slice of this.#posted.values()) if (slice.job === job) links.add(slice.link!)
+    for (const slice of this.#posting.posted.values()) if (slice.job === job) links.add(slice.link!)
     for (const link of this.#trails.linksOf(job)) links.add(link)
     return links
   }
@@ -126,14 +142,17 @@ export class Pump {
   }
 
   #fill(): void {
-    while (this.#hungry.length > 0 && this.#posted.size < this.nic.completions.capacity) {
+    if (this.#probes.length > 0) {
+      this.#probes = this.#probes.filter((probe) => !this.#sendProbe(probe))
+    }
+    while (this.#hungry.length > 0 && this.#posting.posted.size < this.nic.completions.capacity) {
       const way = this.#hungry.shift()!
       way.isHungry = this.#turn(way)
       this.#trails.ask()
       if (way.isHungry) this.#hungry.push(way)
       this.#account(way)
     }
-    if (this.#posted.size > 0) this.#stalls.watch()
+    if (this.#posting.posted.size > 0) this.#stalls.watch()
   }
 
   /**
@@ -148,7 +167,7 @@ export class Pump {
     for (let count = 0; count < quantum; count++) {
       const { link } = way
       if (link === undefined || link.room < 1 || way.posted >= share) break
-      if (this.#posted.size === capacity) return true
+      if (this.#posting.posted.size === capacity) return true
       const slice = way.peer.next(way)
       if (slice === undefined) break
       const posted = this.#post(way, link, slice)
@@ -161,40 +180,15 @@ export class Pump {
   }
 
   #post(way: Way, link: ReadyLink, slice: Slice): Posted | "not-ready" {
-    const { memory, isWrite, offset } = slice.job!.plans[slice.operation]!
-    const { at, buffer } = slice.found
-    const request = this.#request
-    const place = offset + slice.at
-    const chunk = Math.floor(place / memory.chunkBytes)
-    request.opcode = isWrite ? "write" : "read"
-    request.parts
-      .clear()
-      .add(memory.regions[this.index]![chunk]!, place % memory.chunkBytes, slice.length)
-    request.remote(buffer!.keys[way.remote]!, buffer!.address + at)
-    const queuePair = link.roomiest
-    const isAsked = isWrite && !this.nic.acknowledges
+    const job = slice.job!
+    const isAsked = job.plans[slice.operation]!.isWrite && !this.nic.acknowledges
     const { capacity, reserved } = this.#completions
     // Where there is no room behind it for the question, there will be once this has ended.
-    request.signalled = !isAsked || link.room < 2 || reserved + 2 > capacity
-    const posted = this.#hand(way, link, slice, queuePair)
+    const isSignalled = !isAsked || link.room < 2 || reserved + 2 > capacity
+    const posted = this.#posting.data(slice, way, link, isSignalled)
     if (posted !== "accepted") return posted
-    slice.job!.posted += 1
-    if (isAsked) this.#trails.posted(slice, queuePair)
-    return posted
-  }
-
-  /** Posts the request, and keeps what it is of until its completion. */
-  #hand(way: Way, link: ReadyLink, slice: Slice, queuePair: number): Posted | "not-ready" {
-    const id = (this.#last = (this.#last + 1) & lastNumber)
-    this.#request.id = id
-    const posted = link.post(this.#request, queuePair)
-    if (posted !== "accepted") return posted
-    if (way.posted === 0) way.progressAt = this.#core.now()
-    this.#posted.set(id, slice)
-    slice.id = id
-    slice.way = way
-    slice.link = link
-    way.posted += 1
+    job.posted += 1
+    if (isAsked) this.#trails.posted(slice)
     return posted
   }
 
@@ -238,14 +232,19 @@ export class Pump {
   }
 
   #end(completion: Completion, now: number): void {
-    const slice = this.#posted.get(completion.id)
+    const slice = this.#posting.posted.get(completion.id)
     // Receives of others may end in the same queue.
     if (slice === undefined) return
     const { job, trail } = slice
     const way = slice.way!
     way.progressAt = now
-    if (trail === undefined) {
-      this.#take(slice)
+    if (slice.onAnswer !== undefined) {
+      this.#posting.take(slice)
+      slice.onAnswer(completion.status === "success")
+      if (completion.status !== "success" && way.link === slice.link) this.#lost(way, completion)
+      this.#core.pool.give(slice)
+    } else if (trail === undefined) {
+      this.#posting.take(slice)
       if (completion.status === "success") this.#succeed(way, slice)
       else this.#fail(way, slice, completion)
     } else if (job === undefined) {
@@ -256,40 +255,52 @@ export class Pump {
     this.#account(way)
   }
 
-  /** Work has ended, or is given up. */
-  #take(slice: Slice): void {
-    if (this.#posted.delete(slice.id)) slice.way!.posted -= 1
+  /** True if it was posted, or need not be. */
+  #sendProbe({ onAnswer, way }: Probe): boolean {
+    const { link } = way
+    if (link?.isOpen !== true) {
+      onAnswer(false)
+      return true
+    }
+    if (this.#posting.posted.size >= this.nic.completions.capacity || link.room < 1) return false
+    const probe = this.#core.pool.take()
+    probe.onAnswer = onAnswer
+    const isPosted = this.#posting.emptyRead(probe, way, link, link.roomiest) === "accepted"
+    if (!isPosted) this.#core.pool.give(probe)
+    return isPosted
   }
 
   /** Posts the question whether writes have arrived. */
   #ask(trail: Trail): Posted | "not-ready" {
     const { link, queuePair, way } = trail
-    const request = this.#request
-    request.opcode = "read"
-    request.signalled = true
-    request.parts.clear().add(this.scratch!, 0, 0)
-    request.remote(0, 0)
     const question = this.#core.pool.take()
     question.trail = trail
     question.number = trail.count
-    const posted = this.#hand(way, link, question, queuePair)
+    const posted = this.#posting.emptyRead(question, way, link, queuePair)
     if (posted !== "accepted") this.#core.pool.give(question)
     return posted
   }
 
   #succeed(way: Way, slice: Slice): void {
+    const { length, operation } = slice
     const job = slice.job!
-    this.#tally.moved(job, slice)
-    job.done(slice)
-    this.#core.pool.give(slice)
+    if (job.done(slice, way.peer.memory, this.#core.pool)) this.#tally.moved(job, operation, length)
     way.moved()
     way.peer.breaker.moved()
-    this.#settle(job)
+    this.#settle(way, job)
   }
 
-  #settle(job: Job): void {
+  #settle({ peer }: Way, job: Job): void {
     job.posted -= 1
     job.settle()
+    if (!job.hasWork || job.isQueued) return
+    peer.queue(job)
+    this.#stranded.add(peer)
+  }
+
+  #lost(way: Way, { queuePair, status }: Completion): void {
+    way.peer.ways.lost(way, { blame: blameOf(status), status, queuePair })
+    this.#stranded.add(way.peer)
   }
 
   #fail(way: Way, slice: Slice, { queuePair, status }: Completion): void {
@@ -298,15 +309,16 @@ export class Pump {
     const { link } = slice
     const blame = blameOf(status)
     if (way.link === link) {
-      if (blame === "request") way.endedByRequest = link
+      if (blame === "request") way.spared.add(link!)
       way.peer.ways.lost(way, { blame, status, queuePair })
     }
     this.#stranded.add(way.peer)
     const { pool } = this.#core
-    const counts = status !== "flushed" || way.endedByRequest !== link
+    const counts = status !== "flushed" || !way.spared.has(link!)
     const isRefused = blame === "request" && (status !== "remote-access" || job.refused(slice))
     const isOver = job.stop !== undefined || isRefused
-    if (!isOver && job.failed(slice, counts)) way.peer.queue(job)
+    if (job.isEmptying) pool.give(slice)
+    else if (!isOver && job.failed(slice, counts)) way.peer.queue(job)
     else {
       const fault = way.faultOf(link, queuePair, status)
       const detail = `a slice of operation ${slice.operation} ended with ${status}`
@@ -314,7 +326,7 @@ export class Pump {
       pool.give(slice)
       job.halt({ reason, detail, fault }, pool)
     }
-    this.#settle(job)
+    this.#settle(way, job)
   }
 
   /** The card is gone. What its completions do not tell of any more is nobody's. */
@@ -323,11 +335,11 @@ export class Pump {
     this.isGone = true
     const end = new Completion()
     end.status = "flushed"
-    for (const id of this.#posted.keys()) {
+    for (const id of this.#posting.posted.keys()) {
       end.id = id
       this.#end(end, this.#core.now())
     }
     this.#trails.lose()
-    for (const { ways } of this.#core.peers.values()) ways.leave(this.index)
+    for (const { ways } of this.#core.peers.values()) ways.leaveCard(this.index)
   }
 }

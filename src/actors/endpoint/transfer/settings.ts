@@ -28,6 +28,8 @@ export const defaults: Settings = {
   sliceBytes: 65_536,
   // As the original; only real attempts count here.
   attempts: 9,
+  // Many more than a peer that is only restarted needs; it ends what would go on for ever.
+  beginnings: 64,
   // Five within five seconds are no accident; half a minute is what a reboot of a switch takes.
   faults: 5,
   faultsWithin: 5_000,

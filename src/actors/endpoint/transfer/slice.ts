@@ -30,6 +30,9 @@ export class Slice {
    * the question whether its writes have.
    */
   trail: Trail | undefined = undefined
+  queuePair = 0
+  /** Of an empty read that only shows whether the peer answers on this link. */
+  onAnswer: ((isThere: boolean) => void) | undefined = undefined
   /** Its place in the trail, or the last place that the question covers. */
   number = 0
   /** The number of its completion, while it is posted. */
@@ -50,7 +53,7 @@ export class SlicePool {
   }
 
   give(slice: Slice): void {
-    slice.job = slice.way = slice.link = slice.trail = undefined
+    slice.job = slice.way = slice.link = slice.trail = slice.onAnswer = undefined
     slice.attempts = 0
     slice.told = undefined
     slice.found.buffer = undefined

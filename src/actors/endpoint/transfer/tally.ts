@@ -3,7 +3,6 @@ import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import * as Metrics from "../TransferMetrics.ts"
 import type { Job } from "./job.ts"
-import type { Slice } from "./slice.ts"
 
 const writes = Metric.withAttributes(Metrics.movedBytes, { direction: "write" })
 const reads = Metric.withAttributes(Metrics.movedBytes, { direction: "read" })
@@ -21,7 +20,7 @@ export class Tally {
     this.#context = context
   }
 
-  moved(job: Job, { length, operation }: Slice): void {
+  moved(job: Job, operation: number, length: number): void {
     this.#slices += 1
     if (job.plans[operation]!.isWrite) this.#written += length
     else this.#read += length

@@ -67,8 +67,8 @@ export class Trails {
   }
 
   /** A write was posted. */
-  posted(slice: Slice, queuePair: number): void {
-    const trail = this.#of(slice, queuePair)
+  posted(slice: Slice): void {
+    const trail = this.#of(slice)
     if (trail.count === trail.asked) this.#unasked.push(trail)
     slice.trail = trail
     slice.number = trail.count += 1
@@ -134,7 +134,7 @@ export class Trails {
     }
   }
 
-  #of({ link, way }: Slice, queuePair: number): Trail {
+  #of({ link, queuePair, way }: Slice): Trail {
     let trails = this.#all.get(link!)
     if (trails === undefined) this.#all.set(link!, (trails = []))
     for (const trail of trails) if (trail.queuePair === queuePair) return trail

@@ -21,8 +21,11 @@ export class Way extends Rail {
   isHungry = false
   /** Whether it counts among those that share the card. */
   isActive = false
-  /** The link that a single request's fault has ended; other work on it is innocent. */
-  endedByRequest: ReadyLink | undefined = undefined
+  /**
+   * Links that ended by no fault of theirs: one request was refused, a transfer was stopped, or the
+   * peer began again. What is flushed with them has not failed.
+   */
+  readonly spared = new WeakSet<ReadyLink>()
 
   constructor(peer: Peer, pump: Pump, nic: PeerNic, remote: number, settings: Settings) {
     super(

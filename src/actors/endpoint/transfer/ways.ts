@@ -9,6 +9,7 @@ import type { RailFault } from "../TransferError.ts"
 import * as Metrics from "../TransferMetrics.ts"
 import type { Core } from "./core.ts"
 import type { Stop } from "./job.ts"
+import { adopt, open, type Opening } from "./opening.ts"
 import type { Peer } from "./peer.ts"
 import { type Blame, Health, ranked } from "./rails.ts"
 import { Way } from "./way.ts"
@@ -67,7 +68,7 @@ export class Ways {
       }
     }
     this.#all = ways
-    for (const way of known.values()) this.#drop(way, noCard)
+    for (const way of known.values()) this.leave(way, noCard)
   }
 
   /**
@@ -89,6 +90,27 @@ export class Ways {
     return open === undefined
   }
 
+  /** Whether an open link still leads to the process that is known. */
+  get vouch(): Effect.Effect<boolean> {
+    const { hedge } = this.#core.settings
+    const open = this.#all.filter(({ isOpen }) => isOpen)
+    return Effect.forEach(open, (way) => way.pump.probe(way), { concurrency: "unbounded" }).pipe(
+      Effect.map((answers) => answers.includes(true)),
+      Effect.timeoutOrElse({ duration: hedge, orElse: () => Effect.succeed(false) })
+    )
+  }
+
+  /** Gives a link up by no fault of its own. */
+  leave(way: Way, reason: string): void {
+    if (way.link === undefined) return
+    way.spared.add(way.link)
+    this.#drop(way, reason)
+  }
+
+  leaveAll(reason: string): void {
+    for (const way of this.#all) this.leave(way, reason)
+  }
+
   /** There is new work: what is open takes it, and what it needs besides is opened. */
   feed(): void {
     for (const way of this.#all) if (way.isOpen) way.pump.feed(way)
@@ -96,7 +118,7 @@ export class Ways {
   }
 
   /** An own card is gone, and its links with it. */
-  leave(local: number): void {
+  leaveCard(local: number): void {
     for (const way of this.#all) {
       if (way.local === local && way.link !== undefined) {
         this.lost(way, { blame: "local", status: "fatal" })
@@ -225,20 +247,12 @@ export class Ways {
   }
 
   #open(way: Way, now: number): void {
-    const { fork, links, settings } = this.#core
     way.openingSince = now
-    const { path } = way.nic
-    const attempt: Effect.Effect<ReadyLink, LinkFailure | NoDescription> = this.#peer.refresh.pipe(
-      Effect.andThen(links.open(way.pump.nic, path)),
-      Effect.timeoutOrElse({
-        duration: settings.openWithin,
-        orElse: () => Effect.fail({ _tag: "Unanswered", message: "the attempt did not end" })
-      }),
-      Effect.withSpan("TransferEngine.open", {
-        attributes: { "handfast.local": way.pump.nic.path, "handfast.peer": path }
-      })
-    )
-    fork(Effect.map(Effect.exit(attempt), (exit) => this.#opened(way, exit)))
+    this.#adopt(way, open(way, this.#core))
+  }
+
+  #adopt(way: Way, opening: Opening): void {
+    this.#core.fork(adopt(way, this.#core, opening, (exit) => this.#opened(way, exit)))
   }
 
   /**
@@ -253,8 +267,7 @@ export class Ways {
     if (way === undefined || way.isOpen || way.isOpening || !isWanted) return
     this.#peer.isStale = true
     way.openingSince = this.#core.now()
-    const told = Effect.exit(Effect.as(this.#peer.refresh, link))
-    this.#core.fork(Effect.map(told, (exit) => this.#opened(way, exit)))
+    this.#adopt(way, Effect.as(this.#peer.refresh, link))
   }
 
   #opened(way: Way, exit: Exit.Exit<ReadyLink, LinkFailure | NoDescription>): void {

@@ -1,0 +1,41 @@
+/** How a way gets its link: by an attempt of this side, or from the peer. */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { NoDescription } from "../Directory.ts"
+import type { LinkFailure } from "../Links.ts"
+import type { ReadyLink } from "../ReadyLink.ts"
+import type { Core } from "./core.ts"
+import type { Way } from "./way.ts"
+
+export type Opening = Effect.Effect<ReadyLink, LinkFailure | NoDescription>
+
+/** One attempt. A peer whose connections failed may be elsewhere, so it is asked before. */
+export const open = ({ nic: { path }, peer, pump }: Way, { links, settings }: Core): Opening =>
+  peer.refresh.pipe(
+    Effect.andThen(links.open(pump.nic, path)),
+    Effect.timeoutOrElse({
+      duration: settings.openWithin,
+      orElse: () => Effect.fail({ _tag: "Unanswered", message: "the attempt did not end" })
+    }),
+    Effect.withSpan("TransferEngine.open", {
+      attributes: { "handfast.local": pump.nic.path, "handfast.peer": path }
+    })
+  )
+
+/** Recognises the process that the link leads to; only then may the way have it. */
+export const adopt = (
+  { peer }: Way,
+  { links }: Core,
+  opening: Opening,
+  opened: (exit: Exit.Exit<ReadyLink, LinkFailure | NoDescription>) => void
+): Effect.Effect<void> =>
+  Effect.flatMap(Effect.exit(opening), (exit) => {
+    if (Exit.isFailure(exit)) return Effect.sync(() => opened(exit))
+    const link = exit.value
+    return peer.recognised(link, (recognised) =>
+      Effect.map(Effect.exit(Effect.as(recognised, link)), (exit) => {
+        if (Exit.isFailure(exit)) links.retire(link, "it leads to another process")
+        opened(exit)
+      })
+    )
+  })
