@@ -83,9 +83,12 @@ export const storms = (): Promise<Record<string, Outcome>> =>
     }).pipe(
       Effect.scoped,
       Effect.provide(
-        TcpHandshakes.layer({ answerWithin: within, connectWithin: within }).pipe(
-          Layer.provideMerge(IoPool.layer({ workers: 0 }))
-        )
+        TcpHandshakes.layer({
+          answerWithin: within,
+          connectWithin: within,
+          // One process stands for all peers.
+          callsPerServer: Math.max(...sizes)
+        }).pipe(Layer.provideMerge(IoPool.layer({ workers: 0 })))
       )
     )
   )

@@ -33,7 +33,7 @@ const [SHORTEST, SPREAD] = [0.05, 0.2]
 /** Milliseconds by which a late message is late at most. */
 const LATEST = 20_000
 /** Milliseconds until a caller gives up, as over TCP. */
-const DEADLINE = 5_000
+const DEADLINE = 60_000
 
 /** What listens under a path, and the context of its process. */
 interface Server {

@@ -136,6 +136,14 @@ describe("opening", () => {
     assert.deepStrictEqual(seen(deciding.open(ready, about)), nothing)
   })
 
+  it("T9: calls a peer that has made an offer and is silent since", () => {
+    const silent: State = { ...waiting, call: "none" }
+    const calls = { events: [{ _tag: "CallBegan" }] }
+    assert.deepStrictEqual(seen(deciding.open(silent, about)), { ...calls, waits: "open" })
+    assert.deepStrictEqual(seen(deciding.insist(silent)), calls)
+    for (const state of states) assert.deepStrictEqual(seen(deciding.insist(state)), nothing)
+  })
+
   it("fails when its actor begins again, also for callers of an idle one", () => {
     const why = "restarted: its actor began again"
     const again = ["open", `${local} ${remote} ${why}`]
@@ -186,6 +194,19 @@ describe("the end of a generation", () => {
     assert.deepStrictEqual(after(waiting), ended("expired", "Waiting for 300 ms", farewell))
     assert.deepStrictEqual(after(making), ended("expired", "Making for 300 ms"))
     assert.deepStrictEqual(after(ready), nothing)
+  })
+
+  it("comes of the ready deadline that runs since the call has stood as it does", () => {
+    const after = (state: State, call: "none" | "out" | "taken") =>
+      seen(advancing.notReady(rules, state, { call, millis: 300 }, about))
+    assert.deepStrictEqual(
+      after(waiting, "taken"),
+      ended("expired", "Waiting for 300 ms", farewell)
+    )
+    for (const call of ["none", "out"] as const) {
+      assert.deepStrictEqual(after(waiting, call), nothing)
+    }
+    for (const state of except("Waiting")) assert.deepStrictEqual(after(state, "taken"), nothing)
   })
 
   it("comes of a farewell that names both generations", () => {
@@ -408,10 +429,15 @@ describe("the answer to the local offer", () => {
     for (const state of [raising, waiting]) {
       assert.deepStrictEqual(answered(state, offer), returned(true))
       assert.deepStrictEqual(answered(state, stale), returned(false))
-      assert.deepStrictEqual(
-        answered(state, newer),
-        ended("replaced", `${remote} has begun a new generation`)
-      )
+      // Callers that open go on waiting, for a generation that the peer is offered.
+      const detail = `${remote} has begun a new generation`
+      assert.deepStrictEqual(answered(state, newer), {
+        events: [
+          { _tag: "Ended", reason: "replaced", detail, farewell: undefined },
+          began(undefined)
+        ],
+        settled: [[answersKey, `${local} stale: ${detail}`]]
+      })
     }
     for (const state of except("Calling", "Raising", "Waiting")) {
       assert.deepStrictEqual(answered(state, offer), nothing)

@@ -38,7 +38,8 @@ describe("the gate", () => {
       yield* host.store.takeAcknowledgement(ack)
       const link = yield* Fiber.join(opening)
       assert.isTrue(link.isOpen)
-      assert.deepStrictEqual(peer.offers, [])
+      // What it said meanwhile was the same half again.
+      assert.isTrue(peer.offers.every((offer) => offer.half.epoch === answer.half.epoch))
       // Again is harmless.
       yield* host.store.takeAcknowledgement(ack)
       assert.isTrue(link.isOpen)
@@ -156,6 +157,122 @@ describe("the gate", () => {
       const link = yield* host.store.open(peer.path).pipe(Effect.timeout("1 second"))
       assert.isTrue(link.isOpen)
       assert.strictEqual(peer.acks.length, 3)
+    })
+  )
+})
+
+describe("T9: a silent peer", () => {
+  play("whose answer to an acknowledgement was lost is told again after a second", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer } = scene
+      peer.answering(half(1, "aaaaaaaa.1"))
+      let lost = 2
+      peer.acknowledged = () => (lost-- > 0 ? Effect.never : Effect.void)
+      const link = yield* host.store.open(peer.path).pipe(Effect.timeout("3.1 seconds"))
+      assert.isTrue(link.isOpen)
+      assert.strictEqual(peer.acks.length, 3)
+    })
+  )
+
+  /** It offers, is lost, and begins again with other queue pairs. */
+  const restarted = ({ host, peer }: Scene) =>
+    Effect.gen(function* () {
+      yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
+      peer.answering(half(3, "bbbbbbbb.1"))
+    })
+
+  play("that died after its offer does not hold an opening of this side", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer, state } = scene
+      yield* restarted(scene)
+      const link = yield* host.store.open(peer.path).pipe(Effect.timeout("100 millis"))
+      assert.isTrue(link.isOpen)
+      assert.strictEqual(known(yield* state).peer.half.epoch, "bbbbbbbb.1")
+      assert.strictEqual(peer.acks.at(-1)!.half.epoch, link.epoch)
+    })
+  )
+
+  play("that died after its offer does not hold an opening that joined it", (scene) =>
+    Effect.gen(function* () {
+      const { fabric, host, peer } = scene
+      fabric.strike({ _tag: "SlowModify", node: "a", forMillis: 400, millis: 100 })
+      yield* fork(host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1"))))
+      yield* Effect.sleep("10 millis")
+      const opening = yield* fork(host.store.open(peer.path))
+      yield* Effect.sleep("10 millis")
+      assert.deepStrictEqual(peer.offers, [])
+      peer.answering(half(3, "bbbbbbbb.1"))
+      const link = yield* Fiber.join(opening).pipe(Effect.timeout("1.2 seconds"))
+      assert.isTrue(link.isOpen)
+    })
+  )
+
+  play("that is back later is found within a second", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer } = scene
+      yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
+      peer.answer = () => Effect.die("the connection broke")
+      const opening = yield* fork(host.store.open(peer.path))
+      yield* Effect.sleep("5 seconds")
+      peer.answering(half(3, "bbbbbbbb.1"))
+      const link = yield* Fiber.join(opening).pipe(Effect.timeout("1.1 seconds"))
+      assert.isTrue(link.isOpen)
+    })
+  )
+})
+
+describe("R35: the ready deadline", () => {
+  play("does not run while the acknowledgement waits at a busy peer", ({ host, peer }) =>
+    Effect.gen(function* () {
+      peer.answering(half(1, "aaaaaaaa.1"))
+      peer.acknowledged = () => Effect.sleep("30 seconds")
+      const link = yield* host.store.open(peer.path)
+      assert.isTrue(link.isOpen)
+    })
+  )
+
+  play("does not run while the offer waits at a peer that has offered, too", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer, state } = scene
+      peer.answer = (offer) =>
+        Effect.delay(
+          Effect.succeed(peer.offer(half(1, "aaaaaaaa.1"), offer.half.epoch)),
+          "30 seconds"
+        )
+      const opening = yield* fork(host.store.open(peer.path))
+      yield* Effect.sleep("50 millis")
+      yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
+      yield* Effect.sleep("20 seconds")
+      assert.strictEqual((yield* state)._tag, "Waiting")
+      assert.isTrue((yield* Fiber.join(opening)).isOpen)
+    })
+  )
+
+  play("begins when an acknowledgement has failed", ({ host, peer }) =>
+    Effect.gen(function* () {
+      peer.answering(half(1, "aaaaaaaa.1"))
+      peer.acknowledged = () => Effect.die("the connection broke")
+      const before = yield* Clock.currentTimeMillis
+      const failure = yield* Effect.flip(host.store.open(peer.path))
+      assert.deepInclude(failure, { reason: "expired", detail: "Waiting for 10000 ms" })
+      assert.closeTo((yield* Clock.currentTimeMillis) - before, 10_000, 200)
+    })
+  )
+
+  play("begins when the own call has failed", ({ host, peer, state }) =>
+    Effect.gen(function* () {
+      peer.answer = () => Effect.andThen(Effect.sleep("30 seconds"), Effect.fail(no("busy")))
+      const opening = yield* fork(Effect.flip(host.store.open(peer.path)))
+      yield* Effect.sleep("50 millis")
+      yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
+      yield* Effect.sleep("29 seconds")
+      assert.strictEqual((yield* state)._tag, "Waiting")
+      peer.answer = () => Effect.die("the connection broke")
+      yield* Effect.sleep("10 seconds")
+      assert.strictEqual((yield* state)._tag, "Waiting")
+      yield* Effect.sleep("2 seconds")
+      assert.deepInclude(yield* Fiber.join(opening), { reason: "expired" })
+      assert.strictEqual((yield* state)._tag, "Idle")
     })
   )
 })

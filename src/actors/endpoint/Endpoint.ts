@@ -56,6 +56,16 @@ const again = Schedule.spaced("100 millis")
 
 const isTransient = (error: HandshakeError): boolean => error._tag === "HandshakeFailed"
 
+/** Says it again while there is no answer, each time after twice as long. */
+const insist = <A, E, R>(say: Effect.Effect<A, E, R>, after: number): Effect.Effect<A, E, R> =>
+  Effect.raceFirst(
+    say,
+    Effect.delay(
+      Effect.suspend(() => insist(say, 2 * after)),
+      after
+    )
+  )
+
 /** What the effects of one generation hold. */
 interface Held {
   /** Where the peer is told that this side is. */
@@ -101,7 +111,7 @@ class Reactions {
 
   /** Brings the own half up, or asks the peer for its half first. */
   goOn(state: State, self: Self) {
-    if (state._tag === "Calling") return this.#call(state, self)
+    if (state._tag === "Calling") return this.call(state, self)
     if (state._tag !== "Raising") return Effect.void
     const { place, queuePairs } = this.#held.get(state.epoch)!
     const raising = raise(place, queuePairs, state.peer.half).pipe(
@@ -118,13 +128,23 @@ class Reactions {
     )
   }
 
-  /** If the peer's half may not be up, a deadline runs for it from here on. */
   connected(state: State, self: Self) {
-    if (state._tag !== "Waiting") return this.ready(state)
-    return Effect.andThen(
-      Effect.forkScoped(expire(self, this.#around.rules.readyWithin)),
-      this.acknowledge(state, self)
-    )
+    return state._tag === "Waiting" ? this.wait(state, self) : this.ready(state)
+  }
+
+  /**
+   * What is done until the peer is ready: the peer that has taken the own offer is told that the
+   * own half is up; for the acknowledgement of another one runs a deadline.
+   */
+  wait(state: State, self: Self) {
+    if (state._tag !== "Waiting") return Effect.void
+    if (state.call === "taken") return this.#acknowledge(state, self)
+    return state.call === "none" ? this.#late(state, self) : Effect.void
+  }
+
+  #late({ call }: In<"Waiting">, self: Self) {
+    const { readyWithin: millis } = this.#around.rules
+    return Effect.delay(self.signal.NotReady({ call, millis }), millis)
   }
 
   ready(state: State) {
@@ -134,15 +154,17 @@ class Reactions {
     })
   }
 
-  /** Tells a peer that has taken the own offer that the own half is up. */
-  acknowledge(state: State, self: Self) {
-    if (state._tag !== "Waiting" || state.call !== "taken") return Effect.void
+  /** The peer may be busy with others, so its time begins when a call to it has failed. */
+  #acknowledge(state: In<"Waiting">, self: Self) {
     const { handshakes, rules } = this.#around
+    const late = once(this.#late(state, self))
     const { own, peer } = state
     const ack = { from: rules.path, to: peer.from, half: own, knows: peer.half.epoch }
-    const told = handshakes
-      .acknowledge(ack)
-      .pipe(Effect.retry({ schedule: again, while: isTransient }))
+    const told = handshakes.acknowledge(ack).pipe(
+      Effect.tapError((error) => (isTransient(error) ? late : Effect.void)),
+      Effect.retry({ schedule: again, while: isTransient }),
+      (say) => insist(say, rules.repeatAfter)
+    )
     if (this.#defects.readyWithoutLooking) return readyWithoutLooking(rules, self, told)
     return told.pipe(
       Effect.matchEffect({
@@ -152,7 +174,7 @@ class Reactions {
     )
   }
 
-  #call({ own }: In<"Calling">, self: Self) {
+  call({ own }: In<"Calling" | "Waiting">, self: Self) {
     const { handshakes, rules } = this.#around
     const offer = {
       from: rules.path,
@@ -173,10 +195,10 @@ class Reactions {
 }
 
 /** The planted defect: the result is taken for the connection that there is when it comes. */
-const readyWithoutLooking = (
+const readyWithoutLooking = <R>(
   { path }: Rules,
   self: Self,
-  told: Effect.Effect<void, HandshakeError>
+  told: Effect.Effect<void, HandshakeError, R>
 ) =>
   told.pipe(
     Effect.andThen(
@@ -192,7 +214,29 @@ const readyWithoutLooking = (
     Effect.forkDetach
   )
 
+/** Runs it in the background, the first time it is asked for. */
+const once = <E>(effect: Effect.Effect<void, E>) => {
+  let isRunning = false
+  return Effect.suspend(() => {
+    if (isRunning) return Effect.void
+    isRunning = true
+    return Effect.asVoid(Effect.forkScoped(effect))
+  })
+}
+
 const expire = (self: Self, millis: number) => Effect.delay(self.signal.Expired({ millis }), millis)
+
+/** Events that promise nothing to anyone. */
+const writtenBehind = [
+  "Began",
+  "GidRefused",
+  "Crossed",
+  "Made",
+  "PeerKnown",
+  "CallBegan",
+  "CallReturned",
+  "Ended"
+] as const
 
 /**
  * The behavior of all endpoints of a card. The id of an actor is made by `idOf`.
@@ -203,7 +247,7 @@ const expire = (self: Self, millis: number) => Effect.delay(self.signal.Expired(
 export const make = (around: Surroundings, defects: Defects = {}) => {
   const { rules } = around
   const reactions = new Reactions(around, defects)
-  const within = ({ fresh, id, now }: Behavior.Circumstances): Circumstances => ({
+  const at = ({ fresh, id, now }: Behavior.Circumstances): Circumstances => ({
     peer: peerIn(rules.path, id),
     now,
     fresh
@@ -215,25 +259,24 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
     initial,
     epoch: (state) => (state._tag === "Idle" ? undefined : state.epoch),
     decide: {
-      Open: (state, _, about) => deciding.open(state, within(about)),
-      TakeOffer: (state, offer, about) => deciding.takeOffer(rules, state, offer, within(about)),
+      Open: (state, _, about) => deciding.open(state, at(about)),
+      Insist: deciding.insist,
+      TakeOffer: (state, offer, about) => deciding.takeOffer(rules, state, offer, at(about)),
       TakeAcknowledgement: (state, ack) => deciding.takeAcknowledgement(rules, state, ack, defects),
-      TakeFarewell: (state, said, about) =>
-        deciding.takeFarewell(rules, state, said, within(about)),
-      Retire: (state, what, about) => deciding.retire(rules, state, what, within(about)),
-      HalfMade: (state, { own }, about) => advancing.halfMade(rules, state, own, within(about)),
-      GidRefused: (state, refused, about) =>
-        advancing.gidRefused(rules, state, refused, within(about)),
+      TakeFarewell: (state, said, about) => deciding.takeFarewell(rules, state, said, at(about)),
+      Retire: (state, what, about) => deciding.retire(rules, state, what, at(about)),
+      HalfMade: (state, { own }, about) => advancing.halfMade(rules, state, own, at(about)),
+      GidRefused: (state, refused, about) => advancing.gidRefused(rules, state, refused, at(about)),
       HalfFailed: (state, { detail }, about) =>
-        advancing.halfFailed(rules, state, detail, within(about)),
-      Answered: (state, { offer }, about) => advancing.answered(rules, state, offer, within(about)),
-      CallFailed: (state, { error }, about) =>
-        advancing.callFailed(rules, state, error, within(about)),
-      Raised: (state, _, about) => advancing.raised(rules, state, within(about)),
+        advancing.halfFailed(rules, state, detail, at(about)),
+      Answered: (state, { offer }, about) => advancing.answered(rules, state, offer, at(about)),
+      CallFailed: (state, { error }, about) => advancing.callFailed(rules, state, error, at(about)),
+      Raised: (state, _, about) => advancing.raised(rules, state, at(about)),
       AckTaken: (state) => advancing.acknowledgementTaken(state),
       AckFailed: (state, { error }, about) =>
-        advancing.acknowledgementFailed(rules, state, error, within(about)),
-      Expired: (state, { millis }, about) => advancing.expired(rules, state, millis, within(about))
+        advancing.acknowledgementFailed(rules, state, error, at(about)),
+      NotReady: (state, late, about) => advancing.notReady(rules, state, late, at(about)),
+      Expired: (state, { millis }, about) => advancing.expired(rules, state, millis, at(about))
     },
     evolve,
     react: {
@@ -247,10 +290,15 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
       PeerKnown: (_, self, state) => reactions.goOn(state, self),
       Connected: (_, self, state) => reactions.connected(state, self),
       BecameReady: (_, _self, state) => reactions.ready(state),
+      CallBegan: (_, self, state) =>
+        Effect.andThen(
+          Chaos.sometimes("a silent peer was called"),
+          state._tag === "Waiting" ? reactions.call(state, self) : Effect.void
+        ),
       CallReturned: ({ taken }, self, state) =>
         Effect.andThen(
           taken ? Chaos.sometimes("offers crossed") : Effect.void,
-          reactions.acknowledge(state, self)
+          reactions.wait(state, self)
         ),
       Ended: ({ farewell, reason }) =>
         Effect.map(
@@ -258,8 +306,8 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
           () => farewell !== undefined && around.farewell(farewell)
         )
     },
-    reconcile: (state, _, about) => deciding.recover(rules, state, within(about)),
-    writtenBehind: ["Began", "GidRefused", "Crossed", "Made", "PeerKnown", "CallReturned", "Ended"],
+    reconcile: (state, _, about) => deciding.recover(rules, state, at(about)),
+    writtenBehind,
     // A life is some ten events; what is kept of old ones is in the state.
     snapshot: { state: State, every: 64, deleteEvents: true }
   })

@@ -60,6 +60,9 @@ export class Made extends Schema.TaggedClass<Made>()("Made", { own: Half }) {}
  */
 export const Call = Schema.Literals(["none", "out", "taken"])
 
+/** @since 0.1.0 */
+export type Call = typeof Call.Type
+
 /**
  * The peer's half is known, by its answer or by an offer of its own; now the own one is brought
  * up.
@@ -71,6 +74,15 @@ export class PeerKnown extends Schema.TaggedClass<PeerKnown>()("PeerKnown", {
   offer: Offer,
   call: Call
 }) {}
+
+/**
+ * The peer made an offer and has not acknowledged the answer. Since this side wants to send, it
+ * makes an offer of the same half.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export class CallBegan extends Schema.TaggedClass<CallBegan>()("CallBegan", {}) {}
 
 /**
  * The own call came back after the peer's own offer had settled what it was for.
@@ -164,6 +176,7 @@ export const EndpointEvent = Schema.Union([
   Crossed,
   Made,
   PeerKnown,
+  CallBegan,
   CallReturned,
   Connected,
   BecameReady,

@@ -142,6 +142,7 @@ export const evolve: Evolve = {
     state._tag === "Calling"
       ? { ...state, ...remember(state, offer), _tag: "Raising", peer: offer, call }
       : state,
+  CallBegan: (state) => (state._tag === "Waiting" ? { ...state, call: "out" } : state),
   CallReturned: (state, { taken }) =>
     state._tag === "Raising" || state._tag === "Waiting"
       ? { ...state, call: taken ? "taken" : "none" }

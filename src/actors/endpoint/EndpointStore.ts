@@ -113,13 +113,16 @@ class Store implements EndpointStore {
   readonly #options: Options
   readonly #leaving: Leaving
   readonly #capacity: number
+  readonly #repeatAfter: number
   readonly #spawn: Spawn
   readonly #places = new Map<string, Place>()
   readonly #order: Eviction<string>
   /** By peer, waits for the end of an evicted endpoint that is still being drained. */
   readonly #evicted = new Map<string, Effect.Effect<void>>()
 
-  constructor(options: Options, leaving: Leaving, queuePairs: number, spawn: Spawn) {
+  constructor(options: Options, leaving: Leaving, rules: Endpoint.Rules, spawn: Spawn) {
+    const { queuePairs, repeatAfter } = rules
+    this.#repeatAfter = repeatAfter
     this.#options = options
     this.#leaving = leaving
     const possible = Math.floor(options.nic.device.info.limits.queuePairs / queuePairs)
@@ -136,7 +139,9 @@ class Store implements EndpointStore {
     return Effect.gen({ self: this }, function* () {
       const place = yield* this.#find(peer)
       const endpoint = yield* Fiber.join(place.spawning)
-      yield* endpoint.ask.Open()
+      // The peer whose opening was joined may have become silent since.
+      const again = Effect.delay(Effect.ignore(endpoint.tell.Insist()), this.#repeatAfter)
+      yield* Effect.raceFirst(endpoint.ask.Open(), Effect.forever(again))
       return place.link!
     })
   }
@@ -328,7 +333,7 @@ export const make = Effect.fnUntraced(function* (
     { nic, handshakes, rules, onLink, onReady: options.onReady, farewell: leaving.say },
     yield* Defects
   )
-  const store = new Store(options, leaving, rules.queuePairs, (peer, after) => {
+  const store = new Store(options, leaving, rules, (peer, after) => {
     const spawn = Effect.andThen(after, supervisor.spawn(behavior, Endpoint.idOf(nic.path, peer)))
     return Fiber.runIn(Effect.runForkWith(context)(spawn), scope)
   })

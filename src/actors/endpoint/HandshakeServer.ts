@@ -40,8 +40,8 @@ export interface Options {
   /** Connections at the same time. Default 1024: a storm of peers, at most 1 MiB each. */
   readonly connections?: number | undefined
   /**
-   * Milliseconds for a connection: request, answer, and the peer's end. Default 10 s, twice as long
-   * as callers of our own kind wait for an answer.
+   * Milliseconds for a connection: request, answer, and the peer's end. Default 10 s: an answer
+   * takes milliseconds.
    */
   readonly within?: number | undefined
   /** Octets of a request. Default 1 MiB, Mooncake's own limit. */

@@ -6,7 +6,8 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-import { IoPool } from "../../native/IoPool.ts"
+import type * as Scope from "effect/Scope"
+import type { IoPool } from "../../native/IoPool.ts"
 import * as Body from "../../schema/mooncake/Body.ts"
 import { FrameType } from "../../schema/mooncake/Frame.ts"
 import * as Wire from "../../schema/mooncake/Handshake.ts"
@@ -15,18 +16,25 @@ import * as Probe from "../../schema/mooncake/Probe.ts"
 import * as SegmentDescriptor from "../../schema/mooncake/SegmentDescriptor.ts"
 import { Directory, NoDescription } from "./Directory.ts"
 import { type HandshakeError, type HandshakeFailed, Handshakes, type Offer } from "./Handshake.ts"
-import { Caller, failed, type Options } from "./internal/calling.ts"
+import { Caller, defaults, failed, type Options } from "./internal/calling.ts"
 import * as Mooncake from "./internal/mooncake.ts"
 import { toDescription } from "./Segment.ts"
 
-export type {
+export {
   /**
    * How peers are called.
    *
    * @category models
    * @since 0.1.0
    */
-  Options
+  type Options,
+  /**
+   * The settings that hold unless others are given.
+   *
+   * @category constants
+   * @since 0.1.0
+   */
+  defaults
 }
 
 const offer = (caller: Caller, offer: Offer): Effect.Effect<Offer, HandshakeError> =>
@@ -50,7 +58,8 @@ const say = (
   const body = Body.encode(Wire.toBody(call.success))
   const { server } = call.success.receiver
   return Effect.flatMap(
-    caller.call(server, peer, FrameType.connection, body),
+    // A peer that has set up its half does not wait for its acknowledgement for long.
+    caller.call(server, peer, FrameType.connection, body, message._tag === "Acknowledgement"),
     (text): Effect.Effect<Wire.Answer, HandshakeError> => {
       const answer = Result.flatMap(Body.decode(text), Wire.readAnswer)
       if (Result.isFailure(answer)) return Effect.fail(failed(peer, "protocol", answer.failure))
@@ -71,8 +80,7 @@ const say = (
 export const layer = (options: Options = {}): Layer.Layer<Handshakes, never, IoPool> =>
   Layer.effect(
     Handshakes,
-    Effect.map(IoPool, (pool) => {
-      const caller = new Caller(pool, options)
+    Effect.map(Caller.make(options), (caller) => {
       const tell = (message: Mooncake.Said) => Effect.asVoid(say(caller, message))
       return Handshakes.of({
         offer: (said) => offer(caller, said),
@@ -99,9 +107,8 @@ export interface Calls {
  * @category constructors
  * @since 0.1.0
  */
-export const calls = (options: Options = {}): Effect.Effect<Calls, never, IoPool> =>
-  Effect.map(IoPool, (pool) => {
-    const caller = new Caller(pool, options)
+export const calls = (options: Options = {}): Effect.Effect<Calls, never, IoPool | Scope.Scope> =>
+  Effect.map(Caller.make(options), (caller) => {
     const call = <A>(
       peer: string,
       type: FrameType,
@@ -137,8 +144,7 @@ export const calls = (options: Options = {}): Effect.Effect<Calls, never, IoPool
 export const layerDirectory = (options: Options = {}): Layer.Layer<Directory, never, IoPool> =>
   Layer.effect(
     Directory,
-    Effect.map(IoPool, (pool) => {
-      const caller = new Caller(pool, options)
+    Effect.map(Caller.make(options), (caller) => {
       return Directory.of({
         resolve: Effect.fnUntraced(function* (peer) {
           const text = yield* caller

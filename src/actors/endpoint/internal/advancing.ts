@@ -6,6 +6,8 @@ import * as Exit from "effect/Exit"
 import * as Gid from "../../../schema/Gid.ts"
 import * as Decision from "../../kernel/Decision.ts"
 import {
+  Began,
+  type Call,
   CallReturned,
   Connected,
   Crossed,
@@ -25,7 +27,8 @@ import {
   end,
   failureOf,
   ready,
-  rejected
+  rejected,
+  replace
 } from "./outcomes.ts"
 import type { Rules } from "./rules.ts"
 
@@ -87,8 +90,9 @@ export const answered = (
     case "stale":
       return Decision.persist(new CallReturned({ taken: false }))
     case "newer": {
-      const detail = `${offer.from} has begun a new generation`
-      return end(rules, state, about, { reason: "replaced", detail })
+      // It has taken the local half, which belongs to a generation of the peer that is over.
+      const began = new Began({ epoch: about.fresh(), offer: undefined })
+      return replace(rules, state, began, offer.from)
     }
   }
 }
@@ -157,6 +161,17 @@ export const gidRefused = (
     Exit.fail(rejected(rules, "stale", text))
   )
 }
+
+/** The peer was not ready in time. A call that began, or came back, has a time of its own. */
+export const notReady = (
+  rules: Rules,
+  state: State,
+  { call, millis }: { readonly call: Call; readonly millis: number },
+  about: Circumstances
+): Decided =>
+  state._tag === "Waiting" && state.call === call
+    ? expired(rules, state, millis, about)
+    : Decision.none
 
 /** A deadline is over. It counts only while the endpoint is not ready. */
 export const expired = (

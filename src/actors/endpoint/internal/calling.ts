@@ -5,14 +5,15 @@
  * found by the next call.
  */
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as dns from "node:dns/promises"
 import { isIP } from "node:net"
-import type { IoPool } from "../../../native/IoPool.ts"
+import { IoPool } from "../../../native/IoPool.ts"
 import type { TlsSettings } from "../../../native/lanes/jobs.ts"
 import { defaultLimit, encode, type FrameType } from "../../../schema/mooncake/Frame.ts"
 import * as NicPath from "../../../schema/mooncake/NicPath.ts"
 import { HandshakeFailed } from "../Handshake.ts"
-import { Bounds, exchange, exchangeSecurely, type Failure } from "./exchange.ts"
+import { Bounds, type Call, exchange, exchangeSecurely, type Failure } from "./exchange.ts"
 
 /** How peers are called. */
 export interface Options {
@@ -21,10 +22,15 @@ export interface Options {
   /** Milliseconds for one address to accept. Default 5 s, as Mooncake waits. */
   readonly connectWithin?: number | undefined
   /**
-   * Milliseconds for the answer. Default 5 s, where Mooncake waits 60 s: an answer takes
-   * milliseconds, and whoever waits for it had better ask again than wait for what was lost.
+   * Milliseconds for the answer. Default 60 s, as Mooncake waits: it serves one call after the
+   * other, and a call that is abandoned stays in its queue.
    */
   readonly answerWithin?: number | undefined
+  /**
+   * Calls to one server at the same time. Default 4: enough for a peer that serves them together,
+   * few enough to be answered in time by one that does not.
+   */
+  readonly callsPerServer?: number | undefined
   /** Octets of an answer. Default 1 MiB, Mooncake's own limit. */
   readonly frameBytes?: number | undefined
   /**
@@ -32,6 +38,13 @@ export interface Options {
    * Default: its name says it, `host`, `host:port` or `[address]:port`.
    */
   readonly locate?: ((server: string) => Effect.Effect<NicPath.Address, unknown>) | undefined
+}
+
+export const defaults = {
+  connectWithin: 5_000,
+  answerWithin: 60_000,
+  callsPerServer: 4,
+  frameBytes: defaultLimit
 }
 
 /** Addresses of one name that are tried: more of them would take longer than anybody waits. */
@@ -55,22 +68,37 @@ export class Caller {
   readonly #bounds: Bounds
 
   constructor(pool: IoPool["Service"], options: Options) {
-    const { answerWithin = 5_000, connectWithin = 5_000, frameBytes = defaultLimit } = options
+    const {
+      answerWithin = defaults.answerWithin,
+      callsPerServer = defaults.callsPerServer,
+      connectWithin = defaults.connectWithin,
+      frameBytes = defaults.frameBytes
+    } = options
     this.#pool = pool
     this.#options = options
-    this.#bounds = new Bounds({ answerWithin, connectWithin, frameBytes })
+    this.#bounds = new Bounds({ answerWithin, callsPerServer, connectWithin, frameBytes })
   }
+
+  /** Makes a caller whose calls end with the Scope. */
+  static readonly make = (options: Options): Effect.Effect<Caller, never, IoPool | Scope.Scope> =>
+    Effect.flatMap(IoPool, (pool) =>
+      Effect.acquireRelease(
+        Effect.sync(() => new Caller(pool, options)),
+        (caller) => Effect.sync(() => caller.#bounds.close())
+      )
+    )
 
   /** The text of the answer, which must be a frame of the same type. */
   call(
     server: string,
     peer: string,
     type: FrameType,
-    text: string
+    text: string,
+    isUrgent = false
   ): Effect.Effect<string, HandshakeFailed> {
     const frame = encode({ type, framing: "typed", text })
     return this.#addressesOf(server).pipe(
-      Effect.flatMap((addresses) => this.#firstOf(addresses, frame)),
+      Effect.flatMap((addresses) => this.#firstOf(addresses, { server, frame, isUrgent })),
       Effect.mapError(({ detail, step }) => failed(peer, step, detail)),
       Effect.flatMap((answer) =>
         answer.type === type && answer.framing === "typed"
@@ -105,10 +133,10 @@ export class Caller {
   }
 
   /** Tries one address after the other until one accepts. */
-  #firstOf(addresses: ReadonlyArray<NicPath.Address>, frame: Uint8Array) {
+  #firstOf(addresses: ReadonlyArray<NicPath.Address>, call: Omit<Call, "to">) {
     const [first, ...others] = addresses
       .slice(0, mostAddresses)
-      .map((address) => this.#exchange(address, frame))
+      .map((to) => this.#exchange(Object.assign({ to }, call)))
     if (first === undefined) {
       return Effect.fail(unresolved("it has no address"))
     }
@@ -119,10 +147,10 @@ export class Caller {
     )
   }
 
-  #exchange(to: NicPath.Address, frame: Uint8Array) {
+  #exchange(call: Call) {
     const { tls } = this.#options
     return tls === undefined
-      ? exchange(to, frame, this.#bounds)
-      : exchangeSecurely(this.#pool, tls, to, frame, this.#bounds)
+      ? exchange(call, this.#bounds)
+      : exchangeSecurely(this.#pool, tls, call, this.#bounds)
   }
 }

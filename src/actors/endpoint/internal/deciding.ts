@@ -5,8 +5,8 @@ import * as Decision from "../../kernel/Decision.ts"
 import { OpenFailed } from "../EndpointError.ts"
 import {
   Began,
+  CallBegan,
   Crossed,
-  Ended,
   type EndpointEvent,
   type EndReason,
   PeerKnown
@@ -23,7 +23,8 @@ import {
   end,
   farewellOf,
   ready,
-  rejected
+  rejected,
+  replace
 } from "./outcomes.ts"
 import type { Rules } from "./rules.ts"
 
@@ -37,12 +38,18 @@ export const recover = (rules: Rules, state: State, about: Circumstances): Decid
   return Decision.thenSettle(end(rules, state, about, why), opened, Exit.fail(failure))
 }
 
+/** A peer that has died since its offer would be waited for in vain. */
+export const insist = (state: State): Decided =>
+  state._tag === "Waiting" && state.call === "none"
+    ? Decision.persist(new CallBegan())
+    : Decision.none
+
 export const open = (state: State, about: Circumstances) => {
   if (state._tag === "Ready") return Decision.none
   const decision: Decided =
     state._tag === "Idle"
       ? Decision.persist(new Began({ epoch: about.fresh(), offer: undefined }))
-      : Decision.none
+      : insist(state)
   return Decision.thenWait(decision, opened)
 }
 
@@ -73,16 +80,9 @@ export const takeFarewell = (
 const beginWith = (rules: Rules, state: State, offer: Offer, about: Circumstances) => {
   const epoch = about.fresh()
   const began = new Began({ epoch, offer })
-  if (state._tag === "Idle") {
-    return Decision.persist<EndpointEvent>(began).pipe(Decision.thenWait(answerTo(epoch)))
-  }
-  const detail = `${offer.from} has begun a new generation`
-  // Who waits to send goes on waiting: the new generation may become ready as well.
-  const ended = new Ended({ reason: "replaced", detail, farewell: undefined })
-  return Decision.persist<EndpointEvent>(ended, began).pipe(
-    Decision.thenSettle(answerTo(state.opening), Exit.fail(rejected(rules, "stale", detail))),
-    Decision.thenWait(answerTo(epoch))
-  )
+  const decision: Decided =
+    state._tag === "Idle" ? Decision.persist(began) : replace(rules, state, began, offer.from)
+  return Decision.thenWait(decision, answerTo(epoch))
 }
 
 export const takeOffer = (rules: Rules, state: State, offer: Offer, about: Circumstances) => {

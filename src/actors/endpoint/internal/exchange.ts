@@ -7,11 +7,13 @@ import { type Frame, FrameReader } from "../../../schema/mooncake/Frame.ts"
 import type { Address } from "../../../schema/mooncake/NicPath.ts"
 import type { HandshakeFailed } from "../Handshake.ts"
 import { Deadlines } from "./deadlines.ts"
+import { Turns } from "./turns.ts"
 import { dial, ofLane } from "./wires.ts"
 
 export interface Limits {
   readonly connectWithin: number
   readonly answerWithin: number
+  readonly callsPerServer: number
   readonly frameBytes: number
 }
 
@@ -20,10 +22,14 @@ export class Bounds {
   readonly limits: Limits
   readonly connect: Deadlines<Answering>
   readonly answer: Deadlines<Answering>
+  readonly turns: Turns
+  /** Calls without TLS that are under way. */
+  readonly open = new Set<Answering>()
 
   constructor(limits: Limits) {
-    const { answerWithin, connectWithin } = limits
+    const { answerWithin, callsPerServer, connectWithin } = limits
     this.limits = limits
+    this.turns = new Turns(callsPerServer)
     this.connect = new Deadlines(connectWithin, (call) =>
       call.fail("connect", `none within ${connectWithin} ms`)
     )
@@ -31,6 +37,20 @@ export class Bounds {
       call.fail("answer", `none within ${answerWithin} ms`)
     )
   }
+
+  /** Ends the calls that are still under way. */
+  close(): void {
+    for (const call of this.open) call.fail("answer", "the caller has ended")
+  }
+}
+
+/** One call to one address of a server. */
+export interface Call {
+  readonly server: string
+  readonly to: Address
+  readonly frame: Uint8Array
+  /** Whether it comes before other calls that wait for their turn at the server. */
+  readonly isUrgent: boolean
 }
 
 /** Where a call failed, and what is known of it. */
@@ -89,64 +109,80 @@ class Answering {
   }
 }
 
-/** By a socket of the main thread. */
-export const exchange = (
-  to: Address,
-  frame: Uint8Array,
-  bounds: Bounds
-): Effect.Effect<Frame, Failure> =>
+/**
+ * By a socket of the main thread.
+ *
+ * A connection that is open is not closed when its caller gives up: Mooncake would die by SIGPIPE
+ * when it answers. It stays until its answer or its deadline, and keeps its turn.
+ */
+export const exchange = (call: Call, bounds: Bounds): Effect.Effect<Frame, Failure> =>
   Effect.callback((resume) => {
-    const answering = new Answering(bounds, (result) => {
-      // The answer is here, or nobody waits for it any more.
-      wire.abort()
-      resume(result)
-    })
-    let isOpen = false
-    const wire = dial(to, {
-      opened: () => {
-        isOpen = true
-        wire.send(frame)
-        answering.await("answer")
-      },
-      failed: ({ message }) => answering.fail(isOpen ? "answer" : "connect", message),
-      octets: answering.octets,
-      ended: answering.ended,
-      closed: answering.ended
-    })
-    answering.await("connect")
-    return Effect.sync(() => {
-      answering.stop()
-      wire.abort()
-    })
+    const begin = () => {
+      const answering = new Answering(bounds, (result) => {
+        // The answer is here, or nobody waits for it any more.
+        wire.abort()
+        bounds.open.delete(answering)
+        bounds.turns.release(call.server)
+        resume(result)
+      })
+      bounds.open.add(answering)
+      let isOpen = false
+      const wire = dial(call.to, {
+        opened: () => {
+          isOpen = true
+          wire.send(call.frame)
+          answering.await("answer")
+        },
+        failed: ({ message }) => answering.fail(isOpen ? "answer" : "connect", message),
+        octets: answering.octets,
+        ended: answering.ended,
+        closed: answering.ended
+      })
+      answering.await("connect")
+    }
+    return Effect.sync(bounds.turns.take(call.server, call.isUrgent, begin))
   })
 
-/** By a lane, whose worker does the arithmetic. */
+/** By a lane, whose worker does the arithmetic. Mooncake has no TLS, so it can be closed early. */
 export const exchangeSecurely = (
+  pool: IoPool["Service"],
+  tls: TlsSettings,
+  { frame, isUrgent, server, to }: Call,
+  bounds: Bounds
+): Effect.Effect<Frame, Failure> => {
+  const turn = Effect.callback<void>((resume) =>
+    Effect.sync(bounds.turns.take(server, isUrgent, () => resume(Effect.void)))
+  )
+  const release = Effect.sync(() => bounds.turns.release(server))
+  const answer = Effect.scoped(answerOnLane(pool, tls, to, frame, bounds))
+  return Effect.uninterruptibleMask((restore) =>
+    Effect.andThen(restore(turn), Effect.ensuring(restore(answer), release))
+  )
+}
+
+const answerOnLane = Effect.fnUntraced(function* (
   pool: IoPool["Service"],
   tls: TlsSettings,
   to: Address,
   frame: Uint8Array,
   bounds: Bounds
-): Effect.Effect<Frame, Failure> =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const { connectWithin } = bounds.limits
-      const lane = yield* pool.connect({ framer: octets, to, tls }).pipe(
-        Effect.mapError(({ message }): Failure => ({ step: "connect", detail: message })),
-        Effect.timeoutOrElse({
-          duration: connectWithin,
-          orElse: () =>
-            Effect.fail<Failure>({ step: "connect", detail: `none within ${connectWithin} ms` })
-        })
-      )
-      const answered = Effect.callback<Frame, Failure>((resume) => {
-        const answering = new Answering(bounds, resume)
-        const { ended, octets } = answering
-        ofLane(lane, { octets, ended, closed: ended })
-        lane.send(frame)
-        answering.await("answer")
-        return Effect.sync(() => answering.stop())
-      })
-      return yield* Effect.ensuring(answered, lane.abort)
+) {
+  const { connectWithin } = bounds.limits
+  const lane = yield* pool.connect({ framer: octets, to, tls }).pipe(
+    Effect.mapError(({ message }): Failure => ({ step: "connect", detail: message })),
+    Effect.timeoutOrElse({
+      duration: connectWithin,
+      orElse: () =>
+        Effect.fail<Failure>({ step: "connect", detail: `none within ${connectWithin} ms` })
     })
   )
+  const answered = Effect.callback<Frame, Failure>((resume) => {
+    const answering = new Answering(bounds, resume)
+    const { ended, octets } = answering
+    ofLane(lane, { octets, ended, closed: ended })
+    lane.send(frame)
+    answering.await("answer")
+    return Effect.sync(() => answering.stop())
+  })
+  return yield* Effect.ensuring(answered, lane.abort)
+})

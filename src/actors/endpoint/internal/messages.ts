@@ -5,7 +5,7 @@ import { Epoch } from "../../../schema/Epoch.ts"
 import type { Gid } from "../../../schema/Gid.ts"
 import * as Decision from "../../kernel/Decision.ts"
 import { OpenFailed } from "../EndpointError.ts"
-import { EndReason } from "../EndpointEvent.ts"
+import { type Call, EndReason } from "../EndpointEvent.ts"
 import {
   Acknowledgement,
   Farewell,
@@ -17,6 +17,9 @@ import {
 
 /** Answered when the endpoint is ready. Joins an opening that is under way. */
 const Open = Rpc.make("Open", { error: OpenFailed })
+
+/** A caller of `Open` goes on waiting. It begins nothing; a peer that has become silent is called. */
+const Insist = Rpc.make("Insist")
 
 /** A peer's offer. Answered when the own half is up. */
 const TakeOffer = Rpc.make("TakeOffer", { payload: Offer, success: Offer, error: Rejected })
@@ -36,7 +39,7 @@ const Retire = Rpc.make("Retire", {
   success: Schema.UndefinedOr(Farewell)
 })
 
-export const commands = [Open, TakeOffer, TakeAcknowledgement, TakeFarewell, Retire]
+export const commands = [Open, Insist, TakeOffer, TakeAcknowledgement, TakeFarewell, Retire]
 
 export type Signal =
   | { readonly _tag: "HalfMade"; readonly own: Half }
@@ -55,6 +58,8 @@ export type Signal =
   | { readonly _tag: "AckTaken" }
   | { readonly _tag: "AckFailed"; readonly error: HandshakeError }
   | { readonly _tag: "Expired"; readonly millis: number }
+  /** The peer's half was not up in time, and what became of the own offer when that time began. */
+  | { readonly _tag: "NotReady"; readonly millis: number; readonly call: Call }
 
 /** Who waits until the endpoint is ready. */
 export const opened = Decision.pending<void, OpenFailed>("open")

@@ -3,7 +3,13 @@ import * as Exit from "effect/Exit"
 import type { Epoch } from "../../../schema/Epoch.ts"
 import * as Decision from "../../kernel/Decision.ts"
 import { OpenFailed } from "../EndpointError.ts"
-import { BecameReady, Ended, type EndpointEvent, type EndReason } from "../EndpointEvent.ts"
+import {
+  BecameReady,
+  type Began,
+  Ended,
+  type EndpointEvent,
+  type EndReason
+} from "../EndpointEvent.ts"
 import type { In, State } from "../EndpointState.ts"
 import {
   type Farewell,
@@ -69,6 +75,23 @@ export const end = (
   return Decision.persist<EndpointEvent>(new Ended({ reason, detail, farewell })).pipe(
     Decision.thenSettle(opened, Exit.fail(failure)),
     Decision.thenSettle(answerTo(state.opening), Exit.fail(rejected(rules, "failed", detail)))
+  )
+}
+
+/**
+ * Ends a generation that the peer has replaced, and begins the next one. Callers that open go on
+ * waiting: the next one may become ready as well.
+ */
+export const replace = (
+  rules: Rules,
+  { opening }: Exclude<State, In<"Idle">>,
+  began: Began,
+  peer: string
+): Decided => {
+  const detail = `${peer} has begun a new generation`
+  const ended = new Ended({ reason: "replaced", detail, farewell: undefined })
+  return Decision.persist<EndpointEvent>(ended, began).pipe(
+    Decision.thenSettle(answerTo(opening), Exit.fail(rejected(rules, "stale", detail)))
   )
 }
 

@@ -7,15 +7,22 @@ export interface Rules {
   /** Work that may be posted to one of them. Default 256. */
   readonly depth: number
   /**
-   * Milliseconds for a peer to get ready after the own half is up. Default 10 s: it has answered
-   * already, and its half takes milliseconds.
+   * Milliseconds for a peer to get ready after the local half is up. Default 10 s: it has answered
+   * already, and its half takes milliseconds. It does not run while a call to the peer is under
+   * way: a busy peer serves one call after the other.
    */
   readonly readyWithin: number
   /**
-   * Milliseconds for a generation to get ready. Default 30 s, three deadlines of a handshake call,
+   * Milliseconds for a generation to get ready. Default 3 min, three deadlines of a handshake call,
    * so that it only ends what hangs elsewhere.
    */
   readonly openWithin: number
+  /**
+   * Milliseconds after which what got no answer is said once more, on a connection of its own: an
+   * acknowledgement that may be lost, and an offer to a peer that has made one and is silent since.
+   * Default 1 s: many times what an answer takes, and less than people wait.
+   */
+  readonly repeatAfter: number
   /**
    * GIDs of the port that one opening tries when the device refuses them. Default 3, as Mooncake
    * does: each costs a handshake, and what is wrong with that many is wrong with the peer.
@@ -29,7 +36,8 @@ export const defaults: Omit<Rules, "path"> = {
   queuePairs: 2,
   depth: 256,
   readyWithin: 10_000,
-  openWithin: 30_000,
+  openWithin: 180_000,
+  repeatAfter: 1_000,
   gidTries: 3,
   gate: "on"
 }
