@@ -185,6 +185,38 @@ describe("a history that a newer program has continued", () => {
       assert.strictEqual(yield* Effect.provide(sell(Keeping, 1), open(to)), 800)
     })
   )
+
+  it.live(
+    "J6: is copied without its newest snapshot where an older one stands for what is gone",
+    () =>
+      Effect.gen(function* () {
+        const file = freshFile()
+        yield* Effect.gen(function* () {
+          const journal = yield* Journal
+          const claim = yield* journal.claim("Shop/a")
+          const sold = {
+            type: "Sold",
+            version: 1,
+            body: '{"_tag":"Sold","euros":1}',
+            at: 0,
+            tags: []
+          }
+          const events = Array.from({ length: 6 }, () => sold)
+          yield* journal.append({ ...claim, expected: 0, events })
+          for (const seq of [3, 6]) {
+            const body = JSON.stringify({ euros: seq })
+            yield* journal.saveSnapshot(claim, { actor: claim.actor, seq, version: 1, body, at: 0 })
+          }
+          yield* journal.prune(claim, { eventsTo: 3 })
+        }).pipe(Effect.provide(open(file)))
+        const copy: RewriteSettings = {
+          ...settings(file),
+          snapshot: (before) => (before.seq === 6 ? undefined : before)
+        }
+        yield* Journal.rewriteSqlite(copy)
+        assert.strictEqual(yield* sell(Old, 1).pipe(Effect.provide(open(copy.to))), 7)
+      })
+  )
 })
 
 describe("a rewrite that fails", () => {
