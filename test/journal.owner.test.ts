@@ -13,6 +13,7 @@ import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { Journal, type Store } from "../src/actors/kernel/Journal.ts"
 import type { Claim, NewEvent } from "../src/schema/JournalRecord.ts"
@@ -82,6 +83,25 @@ describe("the lock of a journal", () => {
     )
   }
 })
+
+it.live("J1: a journal waits for another SQLite program that writes to its file", () =>
+  Effect.gen(function* () {
+    const file = freshFile()
+    yield* Effect.gen(function* () {
+      const { claim, journal } = yield* prepare()
+      const database = new DatabaseSync(file)
+      database.exec("BEGIN IMMEDIATE")
+      const appending = yield* Effect.forkChild(append(journal, claim, 1, "2"))
+      // Time for the append to meet the lock. On a slow machine it comes later, and passes, too.
+      yield* Effect.sleep("300 millis")
+      assert.isUndefined(appending.pollUnsafe())
+      database.exec("COMMIT")
+      database.close()
+      yield* Fiber.join(appending)
+      assert.deepStrictEqual(yield* bodies(journal, "a"), ["1", "2"])
+    }).pipe(Effect.provide(Journal.layerSqlite({ file })))
+  })
+)
 
 describe("an opening that has lost its lock", () => {
   for (const [name, release] of [
