@@ -109,6 +109,14 @@ describe("it.sim", () => {
 })
 
 describe("the time of a test", () => {
+  it.live("F6: saves tests of one name in files of their own, by group and in any script", () =>
+    Effect.gen(function* () {
+      const before = saved()
+      const { output } = yield* vitest(["-t", "fixture of groups"], { SIM_SAVE: "1" })
+      assert.strictEqual(saved().length - before.length, 4, output)
+    })
+  )
+
   it.live("3: is not cut by vitest while its budget lasts", () =>
     Effect.gen(function* () {
       const { code, output } = yield* vitest(["-t", "^fixture > takes its time$"])
@@ -162,13 +170,38 @@ describe("SIM_WORKERS", () => {
     })
   )
 
+  it.live(
+    "F5: an error beside the seeds fails the test as in one process",
+    () =>
+      Effect.gen(function* () {
+        for (const env of [{}, { SIM_WORKERS: "2" }]) {
+          const { code, output } = yield* vitest(["-t", "leaves something behind"], env)
+          assert.strictEqual(code, 1, output)
+          assert.match(output, /the hook has found something/)
+        }
+      }),
+    180_000
+  )
+
+  it.live(
+    "13: two tests of one name are refused, since each would get the other's result",
+    () =>
+      Effect.gen(function* () {
+        const { code, output } = yield* vitest(["-t", "is named twice"], { SIM_WORKERS: "2" })
+        assert.strictEqual(code, 1, output)
+        assert.match(output, /two tests are named "fixture of one name is named twice"/)
+        assert.match(output, /2 failed/)
+      }),
+    180_000
+  )
+
   it.live("S8: a process without a result is named with its seeds and its output", () =>
     Effect.gen(function* () {
       const test = { name: "no such test", file: "test/fixtures/simulations.ts" }
       const run = check(test, { seeds: 200 }, Effect.void, { SIM_WORKERS: "2" })
       const error = yield* Effect.flip(run)
       assert.propertyVal(error, "_tag", "ShareFailed")
-      assert.match(error.message, /the process for the seeds 1 to 100 gave no result:/)
+      assert.match(error.message, /the process for the seeds 1 to 100 failed:/)
       assert.match(error.message, /No test files/)
     })
   )

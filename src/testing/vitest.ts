@@ -103,7 +103,9 @@ const repeatLine = ({ fingerprint, seed }: Sim.Failure, test: Test): string => {
 
 /** Where a failing run of a test is saved: beside the file of the test. */
 const savedFile = (test: Test, seed: number): string => {
-  const slug = test.name.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-")
+  const slug = fullName(test)
+    .toLowerCase()
+    .replaceAll(/[^\p{Letter}\p{Number}]+/gu, "-")
   return join(dirname(test.file), `${slug}.${Printout.seedText(seed)}.sim.json`)
 }
 

@@ -3,7 +3,7 @@
  * its environment, and comes back as a file.
  */
 import { execFile } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { isMainThread } from "node:worker_threads"
@@ -44,7 +44,7 @@ const Found = Schema.Struct({
 /** The result of a share. */
 export type Found = typeof Found.Type
 
-/** A process that was to run a share of the seeds ended without a result. */
+/** A process that was to run a share of the seeds ended without a result, or with errors. */
 export class ShareFailed extends Schema.TaggedError<ShareFailed>()("ShareFailed", {
   from: Schema.Int,
   seeds: Schema.Int,
@@ -52,7 +52,7 @@ export class ShareFailed extends Schema.TaggedError<ShareFailed>()("ShareFailed"
 }) {
   override get message() {
     const last = this.from + this.seeds - 1
-    return `the process for the seeds ${this.from} to ${last} gave no result: ${this.detail}`
+    return `the process for the seeds ${this.from} to ${last} failed: ${this.detail}`
   }
 }
 
@@ -66,12 +66,15 @@ export const taskOf = (env: Environment): Task | undefined => {
     : Schema.decodeSync(Schema.fromJsonString(Task))(text)
 }
 
-/** Hands the result of a share back. */
+/** Hands the result of a share back. A second test of the same name would replace it. */
 export const answer = (task: Task, report: Report): void => {
   const { checked, deterministic, failures, firstFailingSeed = null, marks, runs } = report
   const { faults, millis, steps } = report
   const counts = { runs, failures, checked, steps, millis }
   const found: Found = { ...counts, firstFailingSeed, deterministic, marks, faults }
+  if (existsSync(task.result)) {
+    throw new Error(`two tests are named "${task.test}": SIM_WORKERS needs a name for each`)
+  }
   writeFileSync(task.result, JSON.stringify(found))
 }
 
@@ -131,7 +134,7 @@ const vitestOf = (command: ReadonlyArray<string>): string =>
   command.find((word) => /[\\/]vitest(\.mjs)?$/.test(word)) ??
   join(process.cwd(), "node_modules/vitest/vitest.mjs")
 
-/** The longest output of a process that gave no result, from its end. */
+/** The longest output of a process that failed, from its end. */
 const longestDetail = 2_000
 
 const runShare = (test: Test, share: Share) =>
@@ -145,14 +148,20 @@ const runShare = (test: Test, share: Share) =>
         const env = { ...process.env, [variable]: JSON.stringify(task) }
         const options = { env, maxBuffer: Infinity }
         const args = [...words, "-t", namePattern(test)]
-        const child = execFile(process.execPath, args, options, (_, stdout, stderr) => {
+        const child = execFile(process.execPath, args, options, (error, stdout, stderr) => {
+          const failed = () => {
+            const detail = (stdout + stderr).slice(-longestDetail)
+            resume(Effect.fail(new ShareFailed({ ...share, detail })))
+          }
+          // A seed that fails is a result. What else fails a test, such as a hook or a promise that
+          // nobody handles, would fail this one in a single process, too.
+          if (error !== null) return failed()
           try {
             const text = readFileSync(task.result, "utf8")
             const found = Schema.decodeSync(Schema.fromJsonString(Found))(text)
             resume(Effect.succeed(found))
           } catch {
-            const detail = (stdout + stderr).slice(-longestDetail)
-            resume(Effect.fail(new ShareFailed({ ...share, detail })))
+            failed()
           }
         })
         return Effect.sync(() => child.kill())
