@@ -46,6 +46,9 @@ interface Sent {
  */
 const resumedAtOnce = 64
 
+/** A longer timer of Node's fires at once. */
+const longestTimerMillis = 2 ** 31 - 1
+
 const closedBecause = (detail: string): Failure => ({ kind: "storage", reason: "closed", detail })
 
 /** One open journal file. */
@@ -104,12 +107,14 @@ export class JournalConnection {
     })
     this.#scheduleFlush()
   }
+
   /**
    * Finishes what was accepted, closes the file and waits until the worker has ended by itself.
    * After `withinMillis` it waits no longer; what is then unanswered fails.
    */
   close(withinMillis: number, done: () => void) {
-    const timer = setTimeout(() => finish(), withinMillis)
+    const isBounded = withinMillis <= longestTimerMillis
+    const timer = isBounded ? setTimeout(() => finish(), withinMillis) : undefined
     const finish = () => {
       clearTimeout(timer)
       this.#onExit = undefined
