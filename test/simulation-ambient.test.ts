@@ -12,6 +12,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Hash from "effect/Hash"
 import type * as Scope from "effect/Scope"
 import { Sim, SimError } from "../src/testing/index.ts"
@@ -139,6 +140,50 @@ describe("simulated clocks, random numbers and timers", () => {
       })
       yield* Sim.run(program, { seed: 1, ambient: "simulate", timerSlack: 0 })
       assert.deepStrictEqual(log, ["at once 0", "tick 20", "tick 40", "an hour 3600000"])
+    })
+  )
+
+  /** Writes a record, pauses and goes on, as an async function. */
+  const writeOn = (disk: Array<number>) =>
+    Effect.promise(async () => {
+      for (let record = 0; record < 5; record++) {
+        await new Promise((resolve) => setTimeout(resolve, 10))
+        disk.push(Date.now())
+      }
+    })
+
+  for (const stop of ["crash", "pause"] as const) {
+    it.live(`F7: fire no more in an async function of a process after its ${stop}`, () =>
+      Effect.gen(function* () {
+        const program = Effect.gen(function* () {
+          const disk: Array<number> = []
+          const writer = yield* Sim.process("writer", writeOn(disk))
+          yield* Effect.sleep("15 millis")
+          yield* writer[stop]
+          yield* Effect.sleep("1 second")
+          return disk.length
+        })
+        const { exit } = yield* Sim.run(program, { seed: 1, ambient: "simulate", timerSlack: 0 })
+        assert.deepStrictEqual(exit, Exit.succeed(1))
+      })
+    )
+  }
+
+  it.live("F7: tell an async function the time of its process throughout", () =>
+    Effect.gen(function* () {
+      const program = Effect.gen(function* () {
+        const disk: Array<number> = []
+        const writer = yield* Sim.process("writer", writeOn(disk))
+        yield* writer.skew({ jump: "1 hour" })
+        yield* Effect.sleep("1 second")
+        return disk
+      })
+      const { exit } = yield* Sim.run(program, { seed: 1, ambient: "simulate", timerSlack: 0 })
+      const hour = 3_600_000
+      assert.deepStrictEqual(
+        exit,
+        Exit.succeed([10, 20, 30, 40, 50].map((millis) => hour + millis))
+      )
     })
   )
 

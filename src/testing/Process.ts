@@ -97,7 +97,7 @@ class Controller<A, E, R> implements Controls {
     this.isDown = false
     this.starts++
     this.note("starts")
-    const fiber = Effect.runForkWith(inHome(this.context, home))(this.effect)
+    const fiber = home.begin(() => Effect.runForkWith(inHome(this.context, home))(this.effect))
     fiber.addObserver((exit) => {
       if (this.home === home && !this.world.closed) this.ended(home, exit)
     })

@@ -4,6 +4,7 @@
  * All homes feed the one seeded queue of their world. Killing a home drops its tasks and timers and
  * lets nothing of it run again, so no finalizer runs either, as after `kill -9`.
  */
+import { AsyncLocalStorage } from "node:async_hooks"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -36,6 +37,15 @@ class Dispatcher implements Scheduler.SchedulerDispatcher {
     this.home.world.arrivals.admit()
     if (this.lane !== undefined) this.home.world.flush(this.lane)
   }
+}
+
+/** The home that began the promise or callback that runs now. Effect's fibers keep it, too. */
+const homes = new AsyncLocalStorage<Home>()
+
+/** The home of what runs now, in a step or in a promise or callback outside of the steps. */
+export const homeOf = (world: World): Home => {
+  const home = world.running ?? homes.getStore()
+  return home?.world === world ? home : world.main
 }
 
 /** One life of a process. */
@@ -91,6 +101,11 @@ export class Home implements Scheduler.Scheduler {
     const task: Task = { run, lane, home: this }
     if (this.held === undefined) this.world.enqueue(task)
     else this.held.push(task)
+  }
+
+  /** Begins something that belongs to this home, with all promises and callbacks that it makes. */
+  begin<A>(start: () => A): A {
+    return homes.run(this, start)
   }
 
   get isAlive(): boolean {

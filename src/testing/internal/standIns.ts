@@ -1,6 +1,7 @@
 /** What a run answers to calls of the real clocks, random numbers and timers. */
+import { AsyncLocalStorage } from "node:async_hooks"
 import { NotSimulated } from "../SimError.ts"
-import type { Home } from "./home.ts"
+import { type Home, homeOf } from "./home.ts"
 import { SeededCrypto } from "./seededCrypto.ts"
 import type { StandIns, Trapper } from "./traps.ts"
 import type { World } from "./world.ts"
@@ -73,13 +74,14 @@ const immediate = (home: Home, call: () => void): (() => void) => {
 }
 
 const standIns = (world: World): StandIns => {
-  const home = (): Home => world.running ?? world.main
+  const home = (): Home => homeOf(world)
   const seeded = new SeededCrypto(world.random)
   const nanos = () => home().clock.monotonicTimeNanosUnsafe()
   const timer = (set: (home: Home, call: () => void, millis: unknown) => () => void) => {
     return (callback: Callback, millis?: unknown, ...args: ReadonlyArray<unknown>) => {
       const of = home()
-      return new SimulatedTimer(() => set(of, () => callback(...args), millis))
+      const call = AsyncLocalStorage.bind(() => callback(...args))
+      return new SimulatedTimer(() => set(of, call, millis))
     }
   }
   const withoutDelay = timer(immediate)
@@ -104,7 +106,7 @@ export const trapperOf = (world: World, simulates: boolean): Trapper => ({
   simulates,
   isInStep: () => world.running !== undefined,
   refuse: (call, stack) => {
-    const process = (world.running ?? world.main).name
+    const process = homeOf(world).name
     const error = new NotSimulated({ call, process, step: world.steps, stack })
     world.fail(error)
     return error
