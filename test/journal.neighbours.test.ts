@@ -9,6 +9,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { afterAll, assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
@@ -44,20 +45,41 @@ const alter = (file: string, sql: string) => {
 
 const pageBytes = 8192
 
-/** Overwrites the type of a table's last leaf, which holds its newest rows. */
-const breakLastLeaf = (file: string, table: string) => {
+/** Changes a table's last leaf, which holds its newest rows. */
+const changeLastLeaf = (file: string, table: string, change: (leaf: Buffer) => void) => {
   const database = new DatabaseSync(file)
   const find = database.prepare("SELECT rootpage AS page FROM sqlite_schema WHERE name = ?")
   const root = Number(find.get(table)?.["page"])
   database.close()
   const bytes = readFileSync(file)
   const at = (page: number) => (page - 1) * pageBytes
-  const interiorIndex = 2
-  assert.strictEqual(bytes[at(root)], interiorIndex, "the table has several leaves")
+  const [interiorIndex, interiorTable] = [2, 5]
+  assert.include([interiorIndex, interiorTable], bytes[at(root)], "the table has several leaves")
   const rightmostChild = bytes.readUInt32BE(at(root) + 8)
-  bytes[at(rightmostChild)] = 0xff
+  change(bytes.subarray(at(rightmostChild), at(rightmostChild) + pageBytes))
   writeFileSync(file, bytes)
 }
+
+const breakType = (leaf: Buffer) => leaf.writeUInt8(0xff, 0)
+
+describe("a leaf of a closed journal that has lost its newest rows", () => {
+  it.live("2: is refused, since its offsets would be given away again", () =>
+    Effect.gen(function* () {
+      const file = freshFile()
+      const events = Array.from({ length: 500 }, () => event({ tags: ["t"] }))
+      yield* using(
+        file,
+        Effect.fnUntraced(function* (journal: Store) {
+          yield* append(journal, yield* journal.claim("a"), ...events)
+        })
+      )
+      changeLastLeaf(file, "events", (leaf) => leaf.writeUInt16BE(leaf.readUInt16BE(3) - 1, 3))
+      const error = yield* Effect.flip(using(file, (journal) => journal.claim("b")))
+      assert.deepInclude({ ...error }, { _tag: "JournalUnavailable", reason: "damaged" })
+      assert.include(error.message, "the newest events, after offset 499, are missing")
+    })
+  )
+})
 
 describe("a number that was damaged", () => {
   const prepare = Effect.fnUntraced(function* () {
@@ -113,7 +135,7 @@ describe("damage that one operation meets", () => {
           { concurrency: "unbounded" }
         )
       )
-      breakLastLeaf(file, "runs")
+      changeLastLeaf(file, "runs", breakType)
       yield* using(
         file,
         Effect.fnUntraced(function* (journal: Store) {
@@ -197,7 +219,7 @@ describe("damage that one operation meets", () => {
           yield* append(journal, claim, ...Array.from({ length: 30 }, () => event({ tags })))
         })
       )
-      breakLastLeaf(file, "tagged")
+      changeLastLeaf(file, "tagged", breakType)
       const error = yield* Effect.flip(
         using(file, (journal) => Stream.runDrain(journal.tagged("tag 99")))
       )
@@ -220,5 +242,25 @@ describe("a time of -0, which a clock that rounds may give", () => {
         assert.isTrue(Exit.isSuccess(yield* Effect.exit(journal.loadSnapshot("a"))))
       })
     )
+  )
+})
+
+describe("a limit of nothing", () => {
+  it.live.each([
+    { replayEvents: 0 },
+    { replayBytes: NaN },
+    { cacheBytes: Infinity },
+    { queueAppends: 1.5 }
+  ])("F11: is a defect that names it: %j", (limits) =>
+    Effect.gen(function* () {
+      const file = freshFile()
+      const layer = Journal.layerSqlite({ file, ...limits })
+      const exit = yield* Effect.exit(Effect.provide(Journal, layer))
+      const [name] = Object.keys(limits)
+      if (Exit.isSuccess(exit)) return assert.fail("it was opened")
+      const error = Cause.squash(exit.cause)
+      assert.instanceOf(error, RangeError)
+      assert.include(error.message, `${name} must be a whole number of at least 1`)
+    })
   )
 })

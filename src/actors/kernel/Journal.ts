@@ -113,7 +113,7 @@ export interface Store {
 }
 
 /**
- * Where a journal file is, and its limits.
+ * Where a journal file is, and its limits: whole numbers of at least 1. Any other is a defect.
  *
  * @category models
  * @since 0.1.0

@@ -6,7 +6,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { type Actor, ActorIndex } from "./actorIndex.ts"
 import { checksumText } from "./checksum.ts"
 import { BatchBuilder, corruptEvent, eventSum, type Row } from "./eventBatch.ts"
-import { failureInTransaction, isDamage } from "./failures.ts"
+import { failureInTransaction, FileRefused, isDamage } from "./failures.ts"
 import type { MetaTable } from "./metaTable.ts"
 import { NameTable } from "./nameTable.ts"
 import { ProjectionTable } from "./projectionTable.ts"
@@ -63,6 +63,13 @@ export class EventLog {
     this.#meta = meta
     this.#replayBytes = limits.replayBytes
     this.#offset = this.#committed = Math.max(Number(newest ?? 0), meta.get("offset"))
+    // Otherwise their offsets would be given away again, and readers of tags would not see them.
+    if (this.#offset < meta.get("indexed")) {
+      throw new FileRefused(
+        "damaged",
+        `the newest events, after offset ${this.#offset}, are missing`
+      )
+    }
     this.actors = new ActorIndex(database, meta, limits)
     this.projections = new ProjectionTable(database)
     this.#names = new NameTable(database)

@@ -214,10 +214,19 @@ const projecting = ({ ask }: Opened): Pick<Store, "register" | "acknowledge" | "
   }
 }
 
+/** Refuses a limit at which a history would seem to be empty, or at which the file cannot be opened. */
+const checkLimits = ({ closeWithin: _, file: __, ...numbers }: Limits) => {
+  for (const [name, value] of Object.entries(numbers)) {
+    if (Number.isSafeInteger(value) && value >= 1) continue
+    throw new RangeError(`${name} must be a whole number of at least 1, not ${value}`)
+  }
+}
+
 /** Opens a journal file for the life of the Scope. */
 export const makeSqlite = Effect.fnUntraced(function* (settings: SqliteSettings) {
   // The directory of the process may change while the journal is open.
   const limits: Limits = { ...defaults, ...settings, file: resolve(settings.file) }
+  checkLimits(limits)
   const closeWithin = Duration.toMillis(limits.closeWithin)
   const connection = yield* Effect.acquireRelease(open(limits), (opened) =>
     Effect.callback<void>((resume) => opened.close(closeWithin, () => resume(Effect.void)))
