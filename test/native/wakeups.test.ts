@@ -10,6 +10,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Doorbell, doorbellBytes } from "../../src/native/lanes/doorbell.ts"
 import { HostLane, type LaneHost } from "../../src/native/lanes/hostLane.ts"
 import { Inlet } from "../../src/native/lanes/inlet.ts"
+import type { LaneCore } from "../../src/native/lanes/laneCore.ts"
+import { LanePlaces } from "../../src/native/lanes/lanePlaces.ts"
 import { LaneSlots } from "../../src/native/lanes/laneSlots.ts"
 import { Outlet } from "../../src/native/lanes/outlet.ts"
 import { addConsumed, In, Out, Row } from "../../src/native/lanes/records.ts"
@@ -219,6 +221,20 @@ describe("the slots of a worker", () => {
     assert.strictEqual(slots.find(next.slot, next.generation), "next")
     slots.release(old.slot, old.generation)
     assert.isUndefined(slots.add("late"))
+  })
+})
+
+describe("the slots of the main thread", () => {
+  it("give a record of an older generation nothing, and one of a lane that is gone", () => {
+    const places = new LanePlaces(1)
+    const [old, next] = [{}, {}] as [LaneCore, LaneCore]
+    places.add(old, 0, 1)
+    assert.strictEqual(places.find(0, 1), old)
+    places.remove(old)
+    assert.isUndefined(places.find(0, 1))
+    places.add(next, 0, 2)
+    assert.isUndefined(places.find(0, 1))
+    assert.strictEqual(places.find(0, 2), next)
   })
 })
 
