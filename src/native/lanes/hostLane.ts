@@ -213,7 +213,7 @@ export class HostLane {
   #spend(bytes: number): void {
     if (this.#turnBytes === 0) this.#host.deferTurn(this)
     this.#turnBytes += bytes
-    if (this.#turnBytes > this.limits.readBudget) this.#holds |= Hold.budget
+    if (this.#turnBytes >= this.limits.readBudget) this.#holds |= Hold.budget
   }
 
   #begin(bytes: number): void {

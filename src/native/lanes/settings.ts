@@ -25,8 +25,9 @@ export interface Settings {
    */
   readonly receiveBytes?: number
   /**
-   * Bytes that a lane reads before others get their turn. Default 2 MiB, eight reads: less of
-   * them would stop and start the reading too often, and that has a price of its own.
+   * Bytes that a plain lane reads before others get their turn; the event loop alone would let it
+   * read 8 MiB. Default 2 MiB, eight reads: less of them would stop and start the reading too
+   * often, and that has a price of its own.
    */
   readonly readBudget?: number
   /** Bytes of one write job. Default 64 KiB, what a socket's buffer takes at once. */
