@@ -327,7 +327,10 @@ describe("an acknowledgement", () => {
   })
 
   it("that the peer has taken makes ready what waits, and nothing else", () => {
-    assert.deepStrictEqual(seen(advancing.acknowledgementTaken(waiting)), isReady)
+    assert.deepStrictEqual(seen(advancing.acknowledgementTaken(waiting)), {
+      ...isReady,
+      events: [{ _tag: "BecameReady", key: "taken" }]
+    })
     for (const state of except("Waiting")) {
       assert.deepStrictEqual(seen(advancing.acknowledgementTaken(state)), nothing)
     }

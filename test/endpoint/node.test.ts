@@ -3,9 +3,12 @@
  * software iWARP, or over several cards of a simulated fabric. Method: both in this process, on
  * loopback.
  */
+import * as net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import { Endpoints } from "../../src/actors/endpoint/Endpoints.ts"
@@ -18,7 +21,7 @@ import { Verbs } from "../../src/native/Verbs.ts"
 import { FrameType } from "../../src/schema/mooncake/Frame.ts"
 import * as SegmentDescriptor from "../../src/schema/mooncake/SegmentDescriptor.ts"
 import { success } from "../mooncake/vectors.ts"
-import { ask, frameIn, typed } from "./tcp.ts"
+import { ask, frameIn, script, typed } from "./tcp.ts"
 
 const node = Layer.build(
   TransferNode.layer({ host: "127.0.0.1", nics: ["lo"], handshake: { port: 0 } }).pipe(
@@ -27,6 +30,16 @@ const node = Layer.build(
 )
 
 const everything = ["local-write", "remote-write", "remote-read"] as const
+
+const listens = (port: number) =>
+  Effect.callback<void, Error>((resume) => {
+    const socket = net.connect(port, "127.0.0.1")
+    socket.once("error", (error) => resume(Effect.fail(error)))
+    socket.once("connect", () => {
+      socket.destroy()
+      resume(Effect.void)
+    })
+  })
 
 describe("two nodes", () => {
   it.live("move memory both ways, by names alone", () =>
@@ -93,6 +106,36 @@ describe("two nodes", () => {
         store.stateOf(`${peer}@${path.slice(-1)}`)
       )
       for (const state of states) assert.strictEqual((yield* state)._tag, "Ready")
+    })
+  )
+
+  it.live("T5: answer a question that came while they were built, once they are", () =>
+    Effect.gen(function* () {
+      const port = yield* Effect.scoped(script(() => {}))
+      const fabric = yield* SimFabric.make()
+      const isOpened = Deferred.makeUnsafe<void>()
+      const verbs = Layer.effect(
+        Verbs,
+        Effect.map(Verbs, (provider) => ({
+          ...provider,
+          open: (name?: string) => Effect.andThen(Deferred.await(isOpened), provider.open(name))
+        }))
+      ).pipe(Layer.provide(Verbs.layerSim(fabric, { host: "a" })))
+      const node = Layer.build(
+        TransferNode.layer({ host: "127.0.0.1", handshake: { port } }).pipe(
+          Layer.provide([verbs, Journal.layerMemory])
+        )
+      )
+      const built = yield* Effect.forkChild(node, { startImmediately: true })
+      yield* Effect.eventually(listens(port))
+      const question = typed("{}", FrameType.metadata)
+      const answer = yield* Effect.forkChild(ask(port, question), { startImmediately: true })
+      yield* Effect.sleep("100 millis")
+      assert.isUndefined(answer.pollUnsafe())
+      Deferred.doneUnsafe(isOpened, Effect.void)
+      yield* Fiber.join(built)
+      const frame = frameIn(yield* Fiber.join(answer).pipe(Effect.timeout("5 seconds")))!
+      assert.strictEqual(success(SegmentDescriptor.decode(frame.text)).name, `127.0.0.1:${port}`)
     })
   )
 

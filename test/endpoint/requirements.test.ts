@@ -343,13 +343,32 @@ describe("a peer that begins again", () => {
 
   play("H3 is noticed after a while if it names no generations", ({ host, peer }) =>
     Effect.gen(function* () {
+      peer.answering(half(1))
+      yield* host.store.open(peer.path)
       const first = yield* host.store.takeOffer(peer.offer(half(1)))
-      yield* host.store.takeAcknowledgement(peer.ack(half(1)))
+      assert.deepStrictEqual(first.half, peer.offers[0]!.half)
       yield* Effect.sleep("59 seconds")
       assert.deepStrictEqual(yield* host.store.takeOffer(peer.offer(half(1))), first)
       yield* Effect.sleep("2 seconds")
       const second = yield* host.store.takeOffer(peer.offer(half(1)))
       assert.notDeepEqual(second.half.queuePairs, first.half.queuePairs)
+    })
+  )
+
+  play("R36: is noticed at once if it offers what it has acknowledged", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer, state } = scene
+      const first = yield* host.store.takeOffer(peer.offer(half(1)))
+      // Until it has acknowledged, the same offer may be one that was under way.
+      assert.deepStrictEqual(yield* host.store.takeOffer(peer.offer(half(1))), first)
+      yield* host.store.takeAcknowledgement(peer.ack(half(1)))
+      const link = yield* host.store.open(peer.path)
+      const second = yield* host.store.takeOffer(peer.offer(half(1)))
+      assert.notDeepEqual(second.half.queuePairs, first.half.queuePairs)
+      assert.isFalse(link.isOpen)
+      assert.strictEqual((yield* state)._tag, "Waiting")
+      yield* host.store.takeAcknowledgement(peer.ack(half(1)))
+      assert.isTrue((yield* host.store.open(peer.path)).isOpen)
     })
   )
 

@@ -114,7 +114,7 @@ describe("a descriptor of a segment", () => {
       ['"rkey":[4096]', '"rkey":{}', "rkey"],
       ['"name":"cpu:0"', '"name":""', "name"],
       ['"name":"fake0"', '"name":""', "name"],
-      ['"lid":0', '"lid":65536', "lid"],
+      ['"lid":0', '"lid":4294967296', "lid"],
       ["ff:ff:0a", "ff:ff:zz", "gid"],
       ['[["fake0"],[]]', '[["fake0"]]', "cpu:0"],
       ['"protocol":"rdma"', '"protocol":"tcp"', "protocol"],

@@ -22,6 +22,7 @@ import type { Farewell, HandshakeError, Handshakes } from "./Handshake.ts"
 import * as advancing from "./internal/advancing.ts"
 import * as deciding from "./internal/deciding.ts"
 import type { Defects } from "./internal/defects.ts"
+import { peerOf } from "./internal/generations.ts"
 import { halfOf, isOfGid, makeQueuePairs, raise } from "./internal/halves.ts"
 import { Link } from "./internal/link.ts"
 import { commands, type Signal } from "./internal/messages.ts"
@@ -77,6 +78,8 @@ interface Held {
 class Reactions {
   readonly #around: Surroundings
   readonly #defects: Defects
+  /** Whether it was said that a peer's MTU is not known; once is enough for a NIC. */
+  #isWarned = false
   readonly #held = new Map<Epoch, Held>()
 
   constructor(around: Surroundings, defects: Defects) {
@@ -129,7 +132,24 @@ class Reactions {
   }
 
   connected(state: State, self: Self) {
-    return state._tag === "Waiting" ? this.wait(state, self) : this.ready(state)
+    const next = state._tag === "Waiting" ? this.wait(state, self) : this.ready(state)
+    return Effect.andThen(this.#compareMtu(state), next)
+  }
+
+  /** Only peers of our own kind name their MTU. What is larger than a NIC's own is lost there. */
+  #compareMtu(state: State) {
+    const peer = peerOf(state)
+    if (peer === undefined || peer.half.mtu !== undefined || this.#isWarned) return Effect.void
+    this.#isWarned = true
+    const { nic, rules } = this.#around
+    return Effect.flatMap(
+      Effect.orElseSucceed(nic.place, () => undefined),
+      (place) =>
+        Effect.logWarning(
+          `${rules.path} uses an MTU of ${place?.mtu}, and ${peer.from} does not say its own: ` +
+            "if they differ, transfers between them fail"
+        )
+    )
   }
 
   /**

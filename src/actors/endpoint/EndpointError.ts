@@ -5,6 +5,7 @@
  */
 import * as Schema from "effect/Schema"
 import { EndReason } from "./EndpointEvent.ts"
+import { RejectReason } from "./Handshake.ts"
 
 /**
  * The endpoint did not get ready. Nothing was sent; a new attempt may be made at once.
@@ -16,6 +17,8 @@ export class OpenFailed extends Schema.TaggedError<OpenFailed>()("OpenFailed", {
   local: Schema.String,
   peer: Schema.String,
   reason: EndReason,
+  /** The kind of a refusal. */
+  refusal: Schema.optionalKey(RejectReason),
   detail: Schema.String
 }) {
   override get message() {

@@ -96,13 +96,13 @@ export class CallReturned extends Schema.TaggedClass<CallReturned>()("CallReturn
 }) {}
 
 /**
- * Why an endpoint may send: an acknowledgement came or was taken, the peer knows no gate, the peer
- * is the endpoint itself, or the gate is switched off.
+ * Why an endpoint may send: the peer's acknowledgement came, the peer took the own one, the peer
+ * knows no gate, the peer is the endpoint itself, or the gate is switched off.
  *
  * @category models
  * @since 0.1.0
  */
-export const Key = Schema.Literals(["acknowledged", "no-gate", "self", "off"])
+export const Key = Schema.Literals(["acknowledged", "taken", "no-gate", "self", "off"])
 
 /**
  * The own half is up. Without a key, the gate is closed.

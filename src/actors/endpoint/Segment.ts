@@ -46,7 +46,7 @@ const versionOf = ({ buffers, handfast }: SegmentDescriptor) => {
  * @since 0.1.0
  */
 export const toDescription = (segment: SegmentDescriptor): Description => {
-  const server = segment.rdmaServerName ?? segment.name
+  const server = serverOf(segment)
   const cards = segment.devices.map(({ name }) => name)
   const known = new Map<string, ReturnType<typeof distancesTo>>()
   // Buffers are named by the place that they are in.
@@ -72,6 +72,16 @@ export const toDescription = (segment: SegmentDescriptor): Description => {
     ...(epoch !== undefined && { epoch })
   }
 }
+
+/**
+ * The server that a peer names its NICs by. It listens there, unless its RDMA has an address of its
+ * own.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const serverOf = ({ name, rdmaServerName }: SegmentDescriptor): string =>
+  rdmaServerName ?? name
 
 const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)
 

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
@@ -18,7 +19,7 @@ import { Directory, NoDescription } from "./Directory.ts"
 import { type HandshakeError, type HandshakeFailed, Handshakes, type Offer } from "./Handshake.ts"
 import { Caller, defaults, failed, type Options } from "./internal/calling.ts"
 import * as Mooncake from "./internal/mooncake.ts"
-import { toDescription } from "./Segment.ts"
+import { serverOf, toDescription } from "./Segment.ts"
 
 export {
   /**
@@ -59,7 +60,13 @@ const say = (
   const { server } = call.success.receiver
   return Effect.flatMap(
     // A peer that has set up its half does not wait for its acknowledgement for long.
-    caller.call(server, peer, FrameType.connection, body, message._tag === "Acknowledgement"),
+    caller.call(
+      caller.names.nameOf(server),
+      peer,
+      FrameType.connection,
+      body,
+      message._tag === "Acknowledgement"
+    ),
     (text): Effect.Effect<Wire.Answer, HandshakeError> => {
       const answer = Result.flatMap(Body.decode(text), Wire.readAnswer)
       if (Result.isFailure(answer)) return Effect.fail(failed(peer, "protocol", answer.failure))
@@ -71,6 +78,34 @@ const say = (
   )
 }
 
+const handshakesOf = (caller: Caller): Handshakes["Service"] => {
+  const tell = (message: Mooncake.Said) => Effect.asVoid(say(caller, message))
+  return {
+    offer: (said) => offer(caller, said),
+    acknowledge: (said) => tell({ _tag: "Acknowledgement", said }),
+    farewell: (said) => tell({ _tag: "Farewell", said })
+  }
+}
+
+const directoryOf = (caller: Caller): Directory["Service"] => ({
+  resolve: Effect.fnUntraced(function* (peer) {
+    const text = yield* caller
+      .call(peer, peer, FrameType.metadata, "{}\n")
+      .pipe(
+        Effect.mapError(
+          ({ message }) => new NoDescription({ peer, reason: "unanswered", detail: message })
+        )
+      )
+    const segment = SegmentDescriptor.decode(text)
+    if (Result.isSuccess(segment)) {
+      caller.names.learn(serverOf(segment.success), peer)
+      return toDescription(segment.success)
+    }
+    const { message: detail } = segment.failure
+    return yield* new NoDescription({ peer, reason: "invalid", detail })
+  })
+})
+
 /**
  * What calls peers over TCP.
  *
@@ -78,16 +113,25 @@ const say = (
  * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<Handshakes, never, IoPool> =>
-  Layer.effect(
-    Handshakes,
-    Effect.map(Caller.make(options), (caller) => {
-      const tell = (message: Mooncake.Said) => Effect.asVoid(say(caller, message))
-      return Handshakes.of({
-        offer: (said) => offer(caller, said),
-        acknowledge: (said) => tell({ _tag: "Acknowledgement", said }),
-        farewell: (said) => tell({ _tag: "Farewell", said })
-      })
-    })
+  Layer.effect(Handshakes, Effect.map(Caller.make(options), handshakesOf))
+
+/**
+ * The same, and a directory without a directory: each peer is asked itself, at its handshake port.
+ * The name of a peer is that of its server. A peer that names its NICs by another address is called
+ * where it was asked.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerWithDirectory = (
+  options: Options = {}
+): Layer.Layer<Handshakes | Directory, never, IoPool> =>
+  Layer.effectContext(
+    Effect.map(Caller.make(options), (caller) =>
+      Context.make(Handshakes, handshakesOf(caller)).pipe(
+        Context.add(Directory, directoryOf(caller))
+      )
+    )
   )
 
 /**
@@ -133,32 +177,3 @@ export const calls = (options: Options = {}): Effect.Effect<Calls, never, IoPool
       probe: (peer) => Effect.asVoid(call(peer, FrameType.probe, Probe.encode({}), Probe.decode))
     }
   })
-
-/**
- * A directory without a directory: each peer is asked itself, at its handshake port. The name of a
- * peer is that of its server.
- *
- * @category layers
- * @since 0.1.0
- */
-export const layerDirectory = (options: Options = {}): Layer.Layer<Directory, never, IoPool> =>
-  Layer.effect(
-    Directory,
-    Effect.map(Caller.make(options), (caller) => {
-      return Directory.of({
-        resolve: Effect.fnUntraced(function* (peer) {
-          const text = yield* caller
-            .call(peer, peer, FrameType.metadata, "{}\n")
-            .pipe(
-              Effect.mapError(
-                ({ message }) => new NoDescription({ peer, reason: "unanswered", detail: message })
-              )
-            )
-          const segment = SegmentDescriptor.decode(text)
-          if (Result.isSuccess(segment)) return toDescription(segment.success)
-          const { message: detail } = segment.failure
-          return yield* new NoDescription({ peer, reason: "invalid", detail })
-        })
-      })
-    })
-  )

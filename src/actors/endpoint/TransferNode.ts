@@ -8,6 +8,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Queue from "effect/Queue"
@@ -83,12 +84,12 @@ export class TransferNode extends Context.Service<
 
 const build = Effect.fnUntraced(function* (options: Options) {
   const { calls, handshake, host, name = "transfers", nics = [{}] } = options
-  // The port is part of every path, so it is opened first; it serves nobody yet.
-  let describe: Effect.Effect<SegmentDescriptor> = Effect.never
+  // The port is part of every path, so it is opened first. Questions wait until all is there.
+  const describe = Deferred.makeUnsafe<Effect.Effect<SegmentDescriptor>>()
   const server = yield* HandshakeServer.make({
     ...handshake,
     host,
-    segment: Effect.suspend(() => describe)
+    segment: Effect.flatten(Deferred.await(describe))
   })
   const own = NicPath.make("any", { host, port: server.port }).server
   const cards = nics.map((nic) => {
@@ -100,13 +101,14 @@ const build = Effect.fnUntraced(function* (options: Options) {
     TransferEngine.layerDurable(name, options.engine).pipe(
       Layer.provideMerge(Endpoints.layer(options.endpoints)),
       Layer.provideMerge(Nics.layer(cards)),
-      Layer.provide([TcpHandshakes.layer(calls), TcpHandshakes.layerDirectory(calls)])
+      Layer.provide(TcpHandshakes.layerWithDirectory(calls))
     )
   )
   const engine = Context.get(all, TransferEngine)
-  describe = Effect.map(engine.description, (description) =>
+  const segment = Effect.map(engine.description, (description) =>
     Segment.fromDescription(own, description)
   )
+  Deferred.doneUnsafe(describe, Effect.succeed(segment))
   for (const [path, store] of Context.get(all, Endpoints)) yield* server.serve(path, store)
   const node = TransferNode.of({
     ...(yield* TcpHandshakes.calls(calls)),

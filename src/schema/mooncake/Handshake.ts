@@ -139,6 +139,7 @@ const addition = ({ handfast }: { readonly handfast?: Announcement | Parting }) 
  */
 export const readCall = (body: Body): Result.Result<Call, RejectReason.RejectReason> => {
   const { localGid, localLid, localNicPath, peerNicPath, qpNums, readyAck } = body ?? empty
+  if (peerNicPath === controlPath) return refused("ControlUnsupported", "")
   const receiver = NicPath.parse(peerNicPath)
   const sender = NicPath.parse(localNicPath)
   const gid = localGid === "" ? undefined : GidText.parse(localGid)
@@ -161,6 +162,12 @@ export const readCall = (body: Body): Result.Result<Call, RejectReason.RejectRea
   const capability = readyAck === undefined ? "absent" : "capable"
   return Result.succeed({ _tag: "Request", ...half, readyAck: capability })
 }
+
+/**
+ * The path by which newer Mooncakes ask for a channel of notifies over RDMA. One that is refused
+ * sends them over TCP.
+ */
+const controlPath = "__ctrl__"
 
 /** What a rejection repeats of the peer's own text, in characters: enough to see what was wrong. */
 const repeated = 256

@@ -26,7 +26,8 @@ const texts = {
   InitFailed: "Failed to modify QP to INIT, check local context port num: ",
   ReadyToReceiveFailed: "Failed to modify QP to RTR, check mtu, gid, peer lid, peer qp num: ",
   ReadyToSendFailed: "Failed to modify QP to RTS: ",
-  CallbackFailed: "Handshake callback failed: "
+  CallbackFailed: "Handshake callback failed: ",
+  ControlUnsupported: "RDMA control channel is not supported"
 } as const
 
 /**

@@ -8,10 +8,11 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Malformed, type TextFault } from "./Fault.ts"
 import { GidText } from "./GidText.ts"
-import { largestU64, U16, U32, U64 } from "./internal/integers.ts"
+import { largestU64, U32, U64 } from "./internal/integers.ts"
 import { type Json, parse, print } from "./internal/json.ts"
 
-const Device = Schema.Struct({ gid: GidText, lid: U16, name: Schema.NonEmptyString })
+/** Newer Mooncakes write LIDs of 32 bits. */
+const Device = Schema.Struct({ gid: GidText, lid: U32, name: Schema.NonEmptyString })
 
 const Buffer = Schema.Struct({
   addr: U64,

@@ -80,7 +80,7 @@ export const answered = (
       return Decision.persist(new PeerKnown({ offer, call: "taken" }))
     }
     const detail = `${rules.queuePairs} queue pairs wanted, ${offered} answered`
-    return end(rules, state, about, { reason: "refused", detail })
+    return end(rules, state, about, { reason: "refused", refusal: "incompatible", detail })
   }
   // The peer's own offer came first. If the answer speaks of the same half, all is well.
   if (state._tag !== "Raising" && state._tag !== "Waiting") return Decision.none
@@ -111,7 +111,7 @@ export const callFailed = (
 }
 
 export const acknowledgementTaken = (state: State): Decided =>
-  state._tag === "Waiting" ? ready("acknowledged") : Decision.none
+  state._tag === "Waiting" ? ready("taken") : Decision.none
 
 /** The peer's own acknowledgement may have come first: then it is ready whatever it said. */
 export const acknowledgementFailed = (

@@ -47,6 +47,9 @@ export const defaults = {
   frameBytes: defaultLimit
 }
 
+/** Servers of which it is remembered where they were asked: as many as an engine has peers. */
+const mostNames = 65_536
+
 /** Addresses of one name that are tried: more of them would take longer than anybody waits. */
 const mostAddresses = 8
 
@@ -62,7 +65,30 @@ export const failed = (
   detail: unknown
 ): HandshakeFailed => new HandshakeFailed({ peer, step, detail: textOf(detail) })
 
+/**
+ * Under which names servers were asked for their descriptors. One that binds RDMA to another
+ * address names its NICs by that, but listens where it was asked.
+ */
+class Names {
+  readonly #asked = new Map<string, string>()
+
+  /** A peer that was asked as `asked` names its NICs by `server`. */
+  learn(server: string, asked: string): void {
+    // No other peer can claim the name of one that was found under it.
+    if (this.#asked.get(server) === server && asked !== server) return
+    this.#asked.delete(server)
+    this.#asked.set(server, asked)
+    const [oldest] = this.#asked.keys()
+    if (this.#asked.size > mostNames) this.#asked.delete(oldest!)
+  }
+
+  nameOf(server: string): string {
+    return this.#asked.get(server) ?? server
+  }
+}
+
 export class Caller {
+  readonly names = new Names()
   readonly #pool: IoPool["Service"]
   readonly #options: Options
   readonly #bounds: Bounds

@@ -42,11 +42,15 @@ export const peerOf = (state: State): Offer | undefined => {
   }
 }
 
-/** Whether a peer without generations must have restarted, since it offers what it has had long. */
-const hasRestarted = (state: State, { epoch }: Half, now: number): boolean =>
-  epoch === undefined &&
-  (state._tag === "Waiting" || state._tag === "Ready") &&
-  now - state.connectedAt > DUPLICATE_MILLIS
+/**
+ * Whether a peer without generations that offers the same queue pairs must have restarted: it has
+ * had them long, or has acknowledged the answer to its offer, and does not offer those again.
+ */
+const hasRestarted = (state: State, { epoch }: Half, now: number): boolean => {
+  if (epoch !== undefined || (state._tag !== "Waiting" && state._tag !== "Ready")) return false
+  const isOver = state._tag === "Ready" && state.key === "acknowledged"
+  return isOver || now - state.connectedAt > DUPLICATE_MILLIS
+}
 
 export const ageOf = (state: State, { half }: Offer, now: number): Age => {
   const peer = peerOf(state)

@@ -18,7 +18,7 @@ import {
 /** Answered when the endpoint is ready. Joins an opening that is under way. */
 const Open = Rpc.make("Open", { error: OpenFailed })
 
-/** A caller of `Open` goes on waiting. It begins nothing; a peer that has become silent is called. */
+/** A caller of `Open` goes on waiting: a peer that has become silent is called. */
 const Insist = Rpc.make("Insist")
 
 /** A peer's offer. Answered when the own half is up. */

@@ -134,7 +134,8 @@ const meanings: Readonly<Record<Wire.KnownReason, RejectReason>> = {
   InitFailed: "failed",
   ReadyToReceiveFailed: "failed",
   ReadyToSendFailed: "failed",
-  CallbackFailed: "failed"
+  CallbackFailed: "failed",
+  ControlUnsupported: "other"
 }
 
 /** Reasons that Mooncake has no text for travel by their name. */

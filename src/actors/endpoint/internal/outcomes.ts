@@ -62,15 +62,19 @@ export const farewellOf = ({ path }: Rules, state: State): Farewell | undefined 
 /** Ends that the peer may not know of, and that nobody else decides. */
 const untold: ReadonlySet<EndReason> = new Set(["local", "expired"])
 
+/** Why a generation ends, for callers that open. */
+export interface Why {
+  readonly reason: EndReason
+  readonly refusal?: RejectReason
+  readonly detail: string
+}
+
 /** Ends a generation, and tells everybody who waited for it. */
-export const end = (
-  rules: Rules,
-  state: State,
-  { peer }: Circumstances,
-  { detail, reason }: { readonly reason: EndReason; readonly detail: string }
-): Decided => {
+export const end = (rules: Rules, state: State, { peer }: Circumstances, why: Why): Decided => {
   if (state._tag === "Idle") return Decision.none
-  const failure = new OpenFailed({ local: rules.path, peer, reason, detail })
+  const { detail, reason, refusal } = why
+  const kind = refusal === undefined ? {} : { refusal }
+  const failure = new OpenFailed({ local: rules.path, peer, reason, detail, ...kind })
   const farewell = untold.has(reason) ? farewellOf(rules, state) : undefined
   return Decision.persist<EndpointEvent>(new Ended({ reason, detail, farewell })).pipe(
     Decision.thenSettle(opened, Exit.fail(failure)),
@@ -95,10 +99,10 @@ export const replace = (
   )
 }
 
-export const failureOf = (error: HandshakeError) => ({
-  reason: error._tag === "Rejected" ? ("refused" as const) : ("unreachable" as const),
-  detail: error.message
-})
+export const failureOf = (error: HandshakeError): Why =>
+  error._tag === "Rejected"
+    ? { reason: "refused", refusal: error.reason, detail: error.message }
+    : { reason: "unreachable", detail: error.message }
 
 export const ready = (key: BecameReady["key"]): Decided =>
   Decision.persist<EndpointEvent>(new BecameReady({ key })).pipe(
