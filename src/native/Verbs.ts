@@ -41,6 +41,26 @@ export interface Capabilities {
 }
 
 /**
+ * Where an open device is reached by TCP, and which addresses it deals with. A provider whose
+ * connections are no TCP connections has no use for it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reach {
+  /**
+   * The address of this machine at which peers reach the device. Without a name, the device that
+   * has it is opened; a device that has it uses no other one. Default: all addresses of the device.
+   */
+  readonly host?: string | undefined
+  /**
+   * Whether a peer at an address may connect, and may be connected to where only a peer has named
+   * it. Default: every address.
+   */
+  readonly admits?: ((address: string) => boolean) | undefined
+}
+
+/**
  * What a provider offers.
  *
  * @category models
@@ -50,8 +70,8 @@ export interface Provider {
   readonly name: "sim" | "iwarp" | "ib"
   readonly capabilities: Capabilities
   readonly devices: Effect.Effect<ReadonlyArray<DeviceInfo>, Unsupported>
-  /** Opens a device; the first one if no name is given. */
-  readonly open: (name?: string) => Effect.Effect<Device, OpenError, Scope.Scope>
+  /** Opens a device; the first one if neither a name is given nor an address that one has. */
+  readonly open: (name?: string, reach?: Reach) => Effect.Effect<Device, OpenError, Scope.Scope>
 }
 
 /**

@@ -96,7 +96,7 @@ describe("a card that does not come back", () => {
         let looks = 0
         const counting = Verbs.of({
           ...provider,
-          open: (name) => Effect.suspend(() => ((looks += 1), provider.open(name)))
+          open: (name, reach) => Effect.suspend(() => ((looks += 1), provider.open(name, reach)))
         })
         const nic = yield* Nic.open({ path: "a@sim0", lookEvery: 500, lookFor: 3_000 }).pipe(
           Effect.provideService(Verbs, counting)

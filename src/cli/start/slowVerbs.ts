@@ -31,6 +31,7 @@ export const layerSlow =
       Verbs,
       Effect.map(Verbs, (provider) => ({
         ...provider,
-        open: (name) => Effect.map(provider.open(name), (device) => slowDevice(device, millis))
+        open: (name, reach) =>
+          Effect.map(provider.open(name, reach), (device) => slowDevice(device, millis))
       }))
     ).pipe(Layer.provide(verbs))

@@ -10,9 +10,10 @@ import type { OpenFailed } from "../OpenFailed.ts"
 import type { Address } from "../verbs/Connection.ts"
 import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
 import { Holding } from "../verbs/soft/holdings.ts"
+import type { Reach } from "../Verbs.ts"
 import { workerModule } from "../workerModule.ts"
 import type { SessionOptions } from "./framer.ts"
-import { changes, entriesOf, type Port, portIn, unseen } from "./interfaces.ts"
+import { changes, entriesOf, hasAddress, type Port, portIn, unseen } from "./interfaces.ts"
 import type { IwarpQueuePair } from "./queuePair.ts"
 import { Regions } from "./regions.ts"
 import type { Resolved } from "./settings.ts"
@@ -30,6 +31,7 @@ export interface CardOptions {
   readonly name: string
   readonly pool: IoPool["Service"]
   readonly settings: Resolved
+  readonly reach: Reach
   /** Where connections live. */
   readonly scope: Scope.Closeable
   readonly emit: (event: DeviceEvent) => void
@@ -45,6 +47,8 @@ export class Card {
   readonly name: string
   readonly pool: IoPool["Service"]
   readonly settings: Resolved
+  /** Whether a peer at an address is dealt with. */
+  readonly admits: (address: string) => boolean
   readonly scope: Scope.Closeable
   readonly emit: (event: DeviceEvent) => void
   /** Runs something for as long as the device is open. */
@@ -62,6 +66,8 @@ export class Card {
   /** The port at which out-of-band peers are met; other providers call it a local identifier. */
   lid = 0
   #last: number
+  /** The one address that it uses; all of the interface's if there is none. */
+  readonly #only: Gid.Gid | undefined
   /** As it was at the last look. */
   port: Port = unseen
   /** Who takes callers at all addresses, told of each one that has come. */
@@ -71,6 +77,10 @@ export class Card {
     this.name = options.name
     this.pool = options.pool
     this.settings = options.settings
+    const { admits = () => true, host } = options.reach
+    this.admits = admits
+    const hasHost = host !== undefined && hasAddress(networkInterfaces(), this.name, host)
+    this.#only = hasHost ? Gid.fromAddress(host) : undefined
     this.scope = options.scope
     this.emit = options.emit
     this.fork = options.fork
@@ -98,7 +108,7 @@ export class Card {
   /** Looks at the interface, and tells of what has changed. */
   look(): void {
     const before = this.port
-    this.port = portIn(networkInterfaces(), this.name, before)
+    this.port = portIn(networkInterfaces(), this.name, before, this.#only)
     for (const event of changes(before, this.port)) {
       const gid = event._tag === "GidChanged" ? this.port.gids[event.index] : undefined
       if (gid !== undefined) for (const tell of this.everywhere) tell(Gid.toAddress(gid))

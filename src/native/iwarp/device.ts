@@ -24,6 +24,7 @@ import { type Host, IwarpQueuePair } from "./queuePair.ts"
 import { regionLimit } from "./regionTable.ts"
 import { IwarpRegion, ownMemory } from "./regions.ts"
 import type { Resolved } from "./settings.ts"
+import type { Reach } from "../Verbs.ts"
 
 /** Bounded by the memory that queues take, and by what other ends are known to do. */
 const limits: DeviceLimits = {
@@ -114,9 +115,10 @@ const makeWatch = Effect.fnUntraced(function* (card: Card) {
 export const open: (
   info: DeviceInfo,
   pool: IoPool["Service"],
-  settings: Resolved
+  settings: Resolved,
+  reach: Reach
 ) => Effect.Effect<Device, OpenError, Scope.Scope> = Effect.fnUntraced(
-  function* (info, pool, settings) {
+  function* (info, pool, settings, reach) {
     const events = yield* makeEvents
     const scope = yield* Effect.acquireRelease(Scope.make(), (scope) =>
       Scope.close(scope, Exit.void)
@@ -128,7 +130,9 @@ export const open: (
     const { name } = info
     const { emit } = events
     const card = yield* hold(
-      Effect.sync(() => new Card({ name, pool, settings, scope, emit, fork }, randomInt(2 ** 24)))
+      Effect.sync(
+        () => new Card({ name, pool, settings, reach, scope, emit, fork }, randomInt(2 ** 24))
+      )
     )
     card.look()
     const meeting = new Meeting(card)

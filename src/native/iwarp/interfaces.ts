@@ -30,6 +30,12 @@ const gidsIn = (look: Look, name: string): ReadonlySet<Gid.Gid> =>
       .flatMap(({ address }) => Gid.fromAddress(address) ?? [])
   )
 
+/** Whether an interface has this address. */
+export const hasAddress = (look: Look, name: string, host: string): boolean => {
+  const gid = Gid.fromAddress(host)
+  return gid !== undefined && gidsIn(look, name).has(gid)
+}
+
 /** The names of the interfaces with addresses, those that reach further first. */
 export const namesIn = (look: Look): ReadonlyArray<string> =>
   Object.entries(look)
@@ -37,9 +43,10 @@ export const namesIn = (look: Look): ReadonlyArray<string> =>
     .map(([name]) => name)
     .filter((name) => gidsIn(look, name).size > 0)
 
-/** The port of an interface, after this look. */
-export const portIn = (look: Look, name: string, before: Port): Port => {
-  const found = gidsIn(look, name)
+/** The port of an interface, after this look: by one of its addresses alone, if `only` is given. */
+export const portIn = (look: Look, name: string, before: Port, only?: Gid.Gid): Port => {
+  const all = gidsIn(look, name)
+  const found = only === undefined ? all : new Set([...all].filter((gid) => gid === only))
   if (found.size === 0) return { isUp: false, gids: before.gids }
   const gids = before.gids.map((gid) => (gid !== undefined && found.has(gid) ? gid : undefined))
   for (const gid of found) {

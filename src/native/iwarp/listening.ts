@@ -59,6 +59,11 @@ const receive = Effect.fnUntraced(function* (
     )
   while (true) {
     const link = yield* Link.open(listener.accept, card.scope)
+    // A stranger is left before its first byte is read, and takes no place of a peer's.
+    if (!card.admits(link.lane.peer.address)) {
+      link.leave("at once")
+      continue
+    }
     unproven.admit(link, link.lane.peer.address)?.leave("at once")
     yield* Effect.forkIn(greet(link), card.scope, { startImmediately: true })
   }

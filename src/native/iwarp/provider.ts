@@ -1,9 +1,11 @@
 /** The provider for machines without an RDMA card: iWARP over ordinary TCP. */
 import * as Effect from "effect/Effect"
+import { networkInterfaces } from "node:os"
 import { IoPool } from "../IoPool.ts"
 import type { Provider } from "../Verbs.ts"
 import { opening } from "../verbs/soft/opening.ts"
 import { devices, open } from "./device.ts"
+import { hasAddress } from "./interfaces.ts"
 import { resolve, type Settings } from "./settings.ts"
 
 /** The interfaces of this machine, as a provider. */
@@ -18,5 +20,9 @@ export const makeIwarp = (settings: Settings): Effect.Effect<Provider, never, Io
       rnrRetries: false
     },
     devices: Effect.sync(devices),
-    open: opening(devices, (device) => open(device, pool, resolve(settings)))
+    open: opening({
+      there: devices,
+      open: (device, reach) => open(device, pool, resolve(settings), reach),
+      has: ({ name }, host) => hasAddress(networkInterfaces(), name, host)
+    })
   }))

@@ -19,6 +19,6 @@ export const makeSim = (fabric: SimFabric, options: HostOptions): Provider => {
       rnrRetries: true
     },
     devices: Effect.sync(() => there().map((nic) => infoOf(nic))),
-    open: opening(there, open)
+    open: opening({ there, open: (nic) => open(nic) })
   }
 }
