@@ -150,6 +150,38 @@ describe("a queue pair that waits out of band", () => {
     }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, secret: "s" })))
   )
 
+  /** Whether two ends, each with a secret and a key, can write to each other. */
+  const meet = (
+    secrets: readonly [string | undefined, string | undefined],
+    keys: readonly [string | undefined, string | undefined]
+  ) =>
+    Effect.gen(function* () {
+      const make = Effect.fnUntraced(function* (index: 0 | 1) {
+        const provider = yield* makeIwarp({ ...settings, secret: secrets[index] })
+        const device = yield* provider.open("lo")
+        const domain = yield* device.protectionDomain
+        const completions = yield* device.completionQueue(8)
+        const queuePair = yield* domain.queuePair({ sendCompletions: completions })
+        yield* queuePair.modify({ to: "init" })
+        const { gids, lid } = yield* device.port()
+        return { completions, queuePair, gid: gids[0]!.gid, lid, key: keys[index] }
+      })
+      const ends = [yield* make(0), yield* make(1)] as const
+      for (const [own, other] of [ends, ends.toReversed() as unknown as typeof ends]) {
+        const { gid, lid, queuePair: its } = other
+        const { key, queuePair } = own
+        yield* queuePair.modify({ to: "rtr", mtu: 1024, peer: its.number, path: { gid, lid }, key })
+        yield* queuePair.modify({ to: "rts" })
+      }
+      const [{ completions, queuePair }] = ends
+      const work = Object.assign(new SendRequest(), { opcode: "write" })
+      assert.strictEqual(queuePair.post(work), "accepted")
+      yield* completions.ready
+      const batch = new CompletionBatch(1)
+      completions.poll(batch)
+      return batch.at(0).status
+    }).pipe(Effect.scoped, Effect.provide(IoPool.layer(poolOf({ workers: 1 }))))
+
   for (const [secrets, isMet] of [
     [["s", "s"], true],
     [["s", "t"], false],
@@ -157,31 +189,25 @@ describe("a queue pair that waits out of band", () => {
     [[undefined, "s"], false]
   ] as const) {
     it.live(`L13: ${isMet ? "meets" : "does not meet"} with secrets ${secrets.join(", ")}`, () =>
-      Effect.gen(function* () {
-        const make = Effect.fnUntraced(function* (secret: string | undefined) {
-          const device = yield* (yield* makeIwarp({ ...settings, secret })).open("lo")
-          const domain = yield* device.protectionDomain
-          const completions = yield* device.completionQueue(8)
-          const queuePair = yield* domain.queuePair({ sendCompletions: completions })
-          yield* queuePair.modify({ to: "init" })
-          const { gids, lid } = yield* device.port()
-          return { completions, queuePair, gid: gids[0]!.gid, lid }
-        })
-        const ends = [yield* make(secrets[0]), yield* make(secrets[1])] as const
-        for (const [own, other] of [ends, ends.toReversed() as unknown as typeof ends]) {
-          const { gid, lid, queuePair: its } = other
-          const path = { gid, lid }
-          yield* own.queuePair.modify({ to: "rtr", mtu: 1024, peer: its.number, path })
-          yield* own.queuePair.modify({ to: "rts" })
-        }
-        const [{ completions, queuePair }] = ends
-        const work = Object.assign(new SendRequest(), { opcode: "write" })
-        assert.strictEqual(queuePair.post(work), "accepted")
-        yield* completions.ready
-        const batch = new CompletionBatch(1)
-        completions.poll(batch)
-        assert.strictEqual(batch.at(0).status, isMet ? "success" : "retry-exceeded")
-      }).pipe(Effect.scoped, Effect.provide(IoPool.layer(poolOf({ workers: 1 }))))
+      Effect.map(meet(secrets, [undefined, undefined]), (status) =>
+        assert.strictEqual(status, isMet ? "success" : "retry-exceeded")
+      )
     )
+  }
+
+  for (const [keys, isMet] of [
+    [["k", "k"], true],
+    [["k", "j"], false],
+    [["k", undefined], false],
+    [[undefined, "k"], false]
+  ] as const) {
+    for (const secret of ["s", undefined]) {
+      const name = `${isMet ? "meets" : "does not meet"} with keys ${keys.join(", ")}`
+      it.live(`closed: ${name}${secret === undefined ? "" : " and a secret"}`, () =>
+        Effect.map(meet([secret, secret], keys), (status) =>
+          assert.strictEqual(status, isMet ? "success" : "retry-exceeded")
+        )
+      )
+    }
   }
 })

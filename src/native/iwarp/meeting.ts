@@ -6,7 +6,8 @@
  * pairs the one that comes first in the order of GID, LID and number dials, the other one waits.
  * A caller says who it is and whom it means in the private data of its request. It is taken in
  * once that queue pair means the caller too, and only from the address that its GID names. A
- * shared secret, if both ends have it, proves each to the other.
+ * shared secret, if both ends have it, proves each to the other; so does the key of the two queue
+ * pairs, if their handshake has given them one (`ToReadyToReceive.key`).
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -47,12 +48,12 @@ const hello = (own: End, peer: number): Uint8Array => {
   return octets
 }
 
-/** What a hello says, and the proof behind it. */
+/** What a hello says, and the proofs behind it: of the secret, then of the key. */
 interface Heard {
   readonly from: End
   readonly to: number
   readonly hello: Uint8Array
-  readonly proof: Uint8Array
+  readonly proofs: Uint8Array
 }
 
 const heard = (privateData: string): Heard | undefined => {
@@ -62,14 +63,24 @@ const heard = (privateData: string): Heard | undefined => {
   const said = octets.subarray(0, helloBytes)
   const gid = Gid.fromOctets(said.subarray(14))
   const from = { gid, lid: view.getUint16(12), number: view.getUint32(4) }
-  return { from, to: view.getUint32(8), hello: said, proof: octets.subarray(helloBytes) }
+  return { from, to: view.getUint32(8), hello: said, proofs: octets.subarray(helloBytes) }
 }
 
-/** Proves that the sender knows the secret; nothing without one. The two sides' proofs differ. */
-const proofOf = (secret: string | undefined, side: "caller" | "callee", said: Uint8Array) =>
+type Side = "caller" | "callee"
+
+/** Proves that the sender knows a secret; nothing without one. The two sides' proofs differ. */
+const proofOf = (secret: string | undefined, side: Side, said: Uint8Array): Uint8Array =>
   secret === undefined
     ? nothing
     : new Uint8Array(createHmac("sha256", secret).update(side).update(said).digest())
+
+/** The proofs of the secret of all, and of the key of two queue pairs. */
+const proofsOf = (
+  secret: string | undefined,
+  { key }: ToReadyToReceive,
+  side: Side,
+  said: Uint8Array
+): Uint8Array => Buffer.concat([proofOf(secret, side, said), proofOf(key, side, said)])
 
 const isSame = (one: Uint8Array, other: Uint8Array): boolean =>
   one.length === other.length && timingSafeEqual(one, other)
@@ -80,10 +91,8 @@ const isBefore = (one: End, other: End): boolean => {
 }
 
 /** A caller whose hello is good. */
-interface Caller {
+interface Caller extends Heard {
   readonly link: Link
-  readonly from: End
-  readonly hello: Uint8Array
 }
 
 /** Where the out-of-band queue pairs of a device meet their peers. */
@@ -105,8 +114,8 @@ export class Meeting {
     if (words === undefined || queuePair === undefined || !this.#isCredible(link, words)) {
       return turnAway(link, nothing)
     }
-    const { from, hello, to } = words
-    const caller = { link, from, hello }
+    const { to } = words
+    const caller = { link, ...words }
     if (this.#takeIn(queuePair, caller)) return
     this.#leave(to)
     this.#callers.set(to, caller)
@@ -121,8 +130,11 @@ export class Meeting {
     const path = queuePair.path!
     const own = this.#own(queuePair)
     const peer: End = { gid: path.path.gid, lid: path.path.lid ?? 0, number: path.peer }
-    if (isBefore(own, peer)) this.#card.fork(this.#calling(queuePair, path, own, peer))
-    else {
+    if (isBefore(own, peer)) {
+      // Where it is comes from the peer: no other address is called than those of peers.
+      if (!this.#card.admits(Gid.toAddress(peer.gid))) return
+      this.#card.fork(this.#calling(queuePair, path, own, peer))
+    } else {
       const caller = this.#callers.get(queuePair.number)
       if (caller !== undefined && this.#takeIn(queuePair, caller)) {
         this.#callers.delete(queuePair.number)
@@ -161,15 +173,16 @@ export class Meeting {
   }
 
   /** Whether a caller comes from the address that its GID names, and knows the secret. */
-  #isCredible(link: Link, { from, hello, proof }: Heard): boolean {
+  #isCredible(link: Link, { from, hello, proofs }: Heard): boolean {
     const { arrivesFrom, secret } = this.#card.settings
     const source = arrivesFrom(Gid.toAddress(from.gid))
     const isThere = Gid.fromAddress(link.lane.peer.address) === Gid.fromAddress(source)
-    return isThere && isSame(proof, proofOf(secret, "caller", hello))
+    const proof = proofOf(secret, "caller", hello)
+    return isThere && isSame(proofs.subarray(0, proof.length), proof)
   }
 
   /** Takes a caller in, if its queue pair means it. One that is never ready is left again. */
-  #takeIn(queuePair: IwarpQueuePair, { from, hello, link }: Caller): boolean {
+  #takeIn(queuePair: IwarpQueuePair, { from, hello, link, proofs }: Caller): boolean {
     const { path } = queuePair
     const isMeant =
       path !== undefined &&
@@ -177,8 +190,10 @@ export class Meeting {
       path.path.gid === from.gid &&
       (path.path.lid ?? defaults.lid) === from.lid
     if (!isMeant || queuePair.hasLink || link.isEnded) return false
+    const { secret } = this.#card.settings
+    if (!isSame(proofs, proofsOf(secret, path, "caller", hello))) return false
     queuePair.attach(link)
-    const proof = proofOf(this.#card.settings.secret, "callee", hello)
+    const proof = proofsOf(secret, path, "callee", hello)
     link.command({ do: "accept", ...this.#terms(path, proof), bind: queuePair.bind() })
     const settling = Deferred.await(link.ready).pipe(
       Effect.timeoutOption(this.#card.settings.connectWithin),
@@ -190,20 +205,23 @@ export class Meeting {
     return true
   }
 
-  /** Calls until the peer takes the call, or the queue pair does not mean it any more. */
+  /**
+   * Calls until the peer takes the call, the queue pair does not mean it any more, or it was called
+   * often enough: where a peer is said to be, there may be a host that has asked for nothing.
+   */
   #calling(queuePair: IwarpQueuePair, path: ToReadyToReceive, own: End, peer: End) {
     const { settings } = this.#card
     const to = { host: Gid.toAddress(peer.gid), port: peer.lid }
     const said = hello(own, peer.number)
-    const proof = proofOf(settings.secret, "caller", said)
-    const expected = hexOf(proofOf(settings.secret, "callee", said))
-    const terms = this.#terms(path, Buffer.concat([said, proof]))
+    const proofs = proofsOf(settings.secret, path, "caller", said)
+    const expected = hexOf(proofsOf(settings.secret, path, "callee", said))
+    const terms = this.#terms(path, Buffer.concat([said, proofs]))
     const card = this.#card
     const from = Gid.toAddress(own.gid)
     const isMeant = (): boolean => queuePair.path === path
     return Effect.gen(function* () {
       let pause: number = pauses.first
-      while (isMeant()) {
+      for (let call = 0; call < settings.calls && isMeant(); call++) {
         const tried = yield* dial(card, queuePair, { to, from }, terms, settings.revision).pipe(
           Effect.timeoutOption(settings.connectWithin),
           Effect.catch(() => Effect.succeedNone)

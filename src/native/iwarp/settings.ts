@@ -57,6 +57,11 @@ export interface Settings {
    * the limit the oldest gives way. Default 512, four times the requests that wait for a program.
    */
   readonly callers?: number | undefined
+  /**
+   * How often a queue pair calls the peer that it was told of out of band. Default 8, over 2 s: the
+   * first call is taken unless the network fails, and the address may be that of somebody else.
+   */
+  readonly calls?: number | undefined
   /** As `callers`, from one address. Default 256: one host alone leaves room for others. */
   readonly callersPerAddress?: number | undefined
 }
@@ -90,5 +95,6 @@ export const resolve = (settings: Settings): Resolved => ({
   arrivesFrom: settings.arrivesFrom ?? ((address) => address),
   secret: settings.secret,
   callers: settings.callers ?? 512,
+  calls: settings.calls ?? 8,
   callersPerAddress: settings.callersPerAddress ?? 256
 })

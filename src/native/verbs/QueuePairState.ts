@@ -75,6 +75,12 @@ export interface ToReadyToReceive {
   readonly peerSequence?: number | undefined
   /** Reads and atomic operations of the peer that may be under way here. Default 16. */
   readonly inboundReads?: number | undefined
+  /**
+   * A secret of both ends, from their handshake. A provider that makes a connection of its own for
+   * the two queue pairs (iWARP) takes none whose other end does not prove that it knows the key.
+   * Default: none.
+   */
+  readonly key?: string | undefined
   /** How long a peer waits after it met no posted receive: a code, 12 is 0.64 ms. Default 12. */
   readonly minRnrTimer?: number | undefined
 }
