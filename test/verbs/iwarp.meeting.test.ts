@@ -10,11 +10,12 @@ import { createHmac } from "node:crypto"
 import * as net from "node:net"
 import { IoPool } from "../../src/native/IoPool.ts"
 import { makeIwarp } from "../../src/native/iwarp/provider.ts"
-import { poolOf } from "../../src/native/iwarp/settings.ts"
+import { poolOf, type Settings } from "../../src/native/iwarp/settings.ts"
 import { CompletionBatch } from "../../src/native/verbs/Completion.ts"
 import { SendRequest } from "../../src/native/verbs/WorkRequest.ts"
 import * as Gid from "../../src/schema/Gid.ts"
 import * as Mpa from "../../src/schema/iwarp/Mpa.ts"
+import { tlsOf } from "../native/lab.ts"
 import { dialRaw, ready, request } from "./rawPeer.ts"
 import { Loopback, victim } from "./victims.ts"
 
@@ -153,11 +154,12 @@ describe("a queue pair that waits out of band", () => {
   /** Whether two ends, each with a secret and a key, can write to each other. */
   const meet = (
     secrets: readonly [string | undefined, string | undefined],
-    keys: readonly [string | undefined, string | undefined]
+    keys: readonly [string | undefined, string | undefined],
+    tls: readonly [Settings["tls"], Settings["tls"]] = [undefined, undefined]
   ) =>
     Effect.gen(function* () {
       const make = Effect.fnUntraced(function* (index: 0 | 1) {
-        const provider = yield* makeIwarp({ ...settings, secret: secrets[index] })
+        const provider = yield* makeIwarp({ ...settings, secret: secrets[index], tls: tls[index] })
         const device = yield* provider.open("lo")
         const domain = yield* device.protectionDomain
         const completions = yield* device.completionQueue(8)
@@ -209,5 +211,22 @@ describe("a queue pair that waits out of band", () => {
         )
       )
     }
+  }
+
+  const tls = { listen: tlsOf("server"), connect: tlsOf("client") }
+  const stranger = { listen: tlsOf("stranger"), connect: tlsOf("stranger") }
+  for (const [name, ends, isMet] of [
+    ["both", [tls, tls], true],
+    ["one", [tls, undefined], false],
+    ["the other", [undefined, tls], false],
+    ["a stranger's", [stranger, tls], false]
+  ] as const) {
+    it.live(
+      `closed: ${isMet ? "meets" : "does not meet"} over TLS with certificates of ${name}`,
+      () =>
+        Effect.map(meet([undefined, undefined], ["k", "k"], ends), (status) =>
+          assert.strictEqual(status, isMet ? "success" : "retry-exceeded")
+        )
+    )
   }
 })

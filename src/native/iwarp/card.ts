@@ -128,10 +128,12 @@ export class Card {
     // A relay may not be reachable from that address; what it makes of calls is its affair.
     const isDirect = routed.host === to.host && routed.port === to.port
     const localAddress = isDirect && from !== undefined ? { localAddress: from } : {}
-    return this.pool.connect({ ...this.#lane, to: { ...routed, ...localAddress } })
+    const tls = this.settings.tls && { tls: this.settings.tls.connect }
+    return this.pool.connect({ ...this.#lane, ...tls, to: { ...routed, ...localAddress } })
   }
 
   listen(at: Address, backlog: number): Effect.Effect<Listener, OpenFailed, Scope.Scope> {
-    return this.pool.listen({ ...this.#lane, at, backlog, exclusive: true })
+    const tls = this.settings.tls && { tls: this.settings.tls.listen }
+    return this.pool.listen({ ...this.#lane, ...tls, at, backlog, exclusive: true })
   }
 }

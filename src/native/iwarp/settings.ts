@@ -1,5 +1,6 @@
 /** How the iWARP provider works. Each limit has a default with its reason. */
 import type { Settings as PoolSettings } from "../IoPool.ts"
+import type { TlsSettings } from "../lanes/jobs.ts"
 import type { Address } from "../verbs/Connection.ts"
 import { laneBytes } from "./output.ts"
 
@@ -53,6 +54,11 @@ export interface Settings {
    */
   readonly secret?: string | undefined
   /**
+   * TLS below iWARP, in the workers: peers of this library that have it, too. What the certificates
+   * prove is decided by `verifyPeer` and `ca` of each side. Default: none, as cards have none.
+   */
+  readonly tls?: { readonly listen: TlsSettings; readonly connect: TlsSettings } | undefined
+  /**
    * Callers of one listener, or of the device's out-of-band port, whose first FPDU is not here. At
    * the limit the oldest gives way. Default 512, four times the requests that wait for a program.
    */
@@ -67,7 +73,7 @@ export interface Settings {
 }
 
 /** Settings that may stay open. */
-type Open = "segmentBytes" | "secret"
+type Open = "segmentBytes" | "secret" | "tls"
 
 /** All settings, as they hold. */
 export type Resolved = {
@@ -94,6 +100,7 @@ export const resolve = (settings: Settings): Resolved => ({
   route: settings.route ?? ((to) => to),
   arrivesFrom: settings.arrivesFrom ?? ((address) => address),
   secret: settings.secret,
+  tls: settings.tls,
   callers: settings.callers ?? 512,
   calls: settings.calls ?? 8,
   callersPerAddress: settings.callersPerAddress ?? 256
