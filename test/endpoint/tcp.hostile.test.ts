@@ -5,12 +5,14 @@
  * handshake.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import type { Caller, Options } from "../../src/actors/endpoint/HandshakeServer.ts"
 import { Handshakes, Rejected } from "../../src/actors/endpoint/Handshake.ts"
 import { connections } from "../../src/actors/endpoint/HandshakeMetrics.ts"
+import * as Segment from "../../src/actors/endpoint/Segment.ts"
 import * as TcpHandshakes from "../../src/actors/endpoint/TcpHandshakes.ts"
 import { IoPool } from "../../src/native/IoPool.ts"
 import { SimFabric } from "../../src/native/sim/SimFabric.ts"
@@ -350,6 +352,64 @@ describe("one server", () => {
       assert.strictEqual((yield* send("c")).length, 0)
       assert.deepStrictEqual(yield* Queue.take(server.notifies), { name: "a", message: "hello" })
       assert.isNotEmpty(yield* send("d"))
+    }).pipe(Effect.provide(pool))
+  )
+
+  it.live(
+    "closed: holds a bounded length of notifies, and has room again when they are taken",
+    () =>
+      Effect.gen(function* () {
+        const { server } = yield* make({ notifyBytes: 4_000 })
+        const send = (message: string) => {
+          const text = JSON.stringify({ name: "n", notify_msg: message })
+          return Effect.map(
+            ask(server.port, typed(text, FrameType.notify)),
+            ({ length }) => length > 0
+          )
+        }
+        const long = "x".repeat(900)
+        const sent = [yield* send(long), yield* send(long), yield* send(long), yield* send("short")]
+        assert.deepStrictEqual(sent, [true, true, false, true])
+        yield* Queue.take(server.notifies)
+        assert.deepStrictEqual([yield* send(long), yield* send(long)], [true, false])
+      }).pipe(Effect.provide(pool))
+  )
+
+  it.live("closed: asks before it says what it has", () =>
+    Effect.gen(function* () {
+      let isAdmitted = false
+      const description = { nics: [], buffers: [] }
+      const segment = Segment.fromDescription("a", description)
+      const { server } = yield* make({
+        segment: Effect.sync(() => segment),
+        admit: () => isAdmitted
+      })
+      const question = typed("{}", FrameType.metadata)
+      assert.strictEqual((yield* ask(server.port, question)).length, 0)
+      isAdmitted = true
+      assert.include(frameIn(yield* ask(server.port, question))!.text, '"name":"a"')
+    }).pipe(Effect.provide(pool))
+  )
+
+  it.live("closed: stops answering a caller that has gone", () =>
+    Effect.gen(function* () {
+      const host = yield* make()
+      const slow = host.path.replace("@nic0", "@slow")
+      const begun = yield* Deferred.make<void>()
+      const stopped = yield* Deferred.make<void>()
+      const never = Effect.andThen(Deferred.succeed(begun, undefined), Effect.never).pipe(
+        Effect.onInterrupt(() => Deferred.succeed(stopped, undefined))
+      )
+      yield* host.server.serve(slow, {
+        takeOffer: () => never,
+        takeAcknowledgement: () => never,
+        takeFarewell: () => never
+      })
+      const socket = yield* dial(host.server.port)
+      socket.write(typed(request(slow)))
+      yield* Deferred.await(begun)
+      socket.destroy()
+      yield* Deferred.await(stopped)
     }).pipe(Effect.provide(pool))
   )
 

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import type { IoPool } from "../../native/IoPool.ts"
-import type { TlsSettings } from "../../native/lanes/jobs.ts"
+import type { PeerInfo, TlsSettings } from "../../native/lanes/jobs.ts"
 import type { OpenFailed } from "../../native/OpenFailed.ts"
 import type { Gid } from "../../schema/Gid.ts"
 import { defaultLimit } from "../../schema/mooncake/Frame.ts"
@@ -22,6 +22,7 @@ import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.
 import type { Reception } from "./EndpointStore.ts"
 import { type Caller, Desk } from "./internal/desk.ts"
 import { listenPlain, listenSecure } from "./internal/listening.ts"
+import { NotifyInbox } from "./internal/notifyInbox.ts"
 import { Port } from "./internal/port.ts"
 
 export type { Caller }
@@ -46,14 +47,23 @@ export interface Options {
   readonly within?: number | undefined
   /** Octets of a request. Default 1 MiB, Mooncake's own limit. */
   readonly frameBytes?: number | undefined
+  /**
+   * Whether anything that a caller sends is read, known by its address or certificate alone.
+   * Default: always.
+   */
+  readonly hears?: ((peer: PeerInfo) => boolean) | undefined
   /** Whether to listen to a caller; asked before anything is made for it. Default: always. */
   readonly admit?: ((caller: Caller) => boolean) | undefined
   /** The GID of a peer that is too old to tell it, if it is known. It must not ask anybody. */
   readonly gidOf?: ((path: string) => Gid | undefined) | undefined
   /** What this process says about itself. Default: nothing, and whoever asks is closed. */
   readonly segment?: Effect.Effect<SegmentDescriptor> | undefined
-  /** Notifies that may wait to be taken; who sends more is closed. Default 1024. */
+  /** Notifies that may wait to be taken; a caller that sends more is closed. Default 1024. */
   readonly notifies?: number | undefined
+  /** Bytes of all notifies that wait. Default 4 MiB: room for one as long as a frame may be. */
+  readonly notifyBytes?: number | undefined
+  /** Characters of a path that a caller names. Default 512: a host, its port and a device. */
+  readonly nameChars?: number | undefined
 }
 
 /**
@@ -78,14 +88,13 @@ export interface HandshakeServer {
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<HandshakeServer, OpenFailed, IoPool | Scope.Scope> {
-  const notifies = yield* Effect.acquireRelease(
-    Queue.dropping<Notify>(options.notifies ?? 1_024),
-    Queue.shutdown
-  )
+  const { notifies: most = 1_024, notifyBytes = 4 << 20 } = options
+  const notifies = yield* Effect.acquireRelease(Queue.dropping<Notify>(most), Queue.shutdown)
+  const inbox = new NotifyInbox(notifies, notifyBytes)
   const receptions = new Map<string, Reception>()
-  const desk = new Desk(receptions, notifies, options)
+  const desk = new Desk(receptions, inbox, options)
   const { connections = 1_024, frameBytes = defaultLimit, within = 10_000 } = options
-  const limits = { connections, frameBytes, within }
+  const limits = { connections, frameBytes, within, hears: options.hears ?? (() => true) }
   const port = new Port(desk, limits, yield* Effect.context<never>())
   yield* Effect.addFinalizer(() => port.close)
   const { host = "::", port: at = defaultPort, tls } = options

@@ -1,6 +1,5 @@
 /** What is answered to a frame, whatever brought it. */
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type { PeerInfo } from "../../../native/lanes/jobs.ts"
 import type { Gid } from "../../../schema/Gid.ts"
@@ -16,6 +15,7 @@ import * as SegmentDescriptor from "../../../schema/mooncake/SegmentDescriptor.t
 import type { Reception } from "../EndpointStore.ts"
 import { Rejected } from "../Handshake.ts"
 import * as Mooncake from "./mooncake.ts"
+import type { NotifyInbox } from "./notifyInbox.ts"
 
 /** Who asks for what. */
 export interface Caller {
@@ -31,6 +31,7 @@ export interface Caller {
 type Who = Pick<Caller, "peer">
 
 interface Options {
+  readonly nameChars?: number | undefined
   readonly admit?: ((caller: Caller) => boolean) | undefined
   readonly gidOf?: ((path: string) => Gid | undefined) | undefined
   readonly segment?: Effect.Effect<SegmentDescriptor.SegmentDescriptor> | undefined
@@ -44,6 +45,9 @@ export interface Answer {
 
 const yes = (text: string): Answer => ({ text, outcome: "answered" })
 const closed: Answer = { text: undefined, outcome: "refused" }
+/** Characters of a path: 253 of a host, 6 of its port, 64 of a device, and room. */
+const mostNameChars = 512
+
 const unknown = (): undefined => undefined
 
 const said = (answer: Wire.Answer): Answer => ({
@@ -56,14 +60,10 @@ const taken = said({ _tag: "AckReply" })
 
 export class Desk {
   readonly #receptions: ReadonlyMap<string, Reception>
-  readonly #notifies: Queue.Enqueue<Notify.Notify>
+  readonly #notifies: NotifyInbox
   readonly #options: Options
 
-  constructor(
-    receptions: ReadonlyMap<string, Reception>,
-    notifies: Queue.Enqueue<Notify.Notify>,
-    options: Options
-  ) {
+  constructor(receptions: ReadonlyMap<string, Reception>, notifies: NotifyInbox, options: Options) {
     this.#receptions = receptions
     this.#notifies = notifies
     this.#options = options
@@ -97,6 +97,12 @@ export class Desk {
     if (Result.isFailure(call)) return Effect.succeed(rejected(call.failure))
     const { receiver, sender } = call.success
     const [from, to] = [NicPath.print(sender), NicPath.print(receiver)]
+    // Before it is the name of anything: names are kept, and repeated in answers.
+    const { nameChars = mostNameChars } = this.#options
+    if (Math.max(from.length, to.length) > nameChars) {
+      const detail = `a path has more than ${nameChars} characters`
+      return Effect.succeed(rejected({ _tag: "Other", detail }))
+    }
     const reception = this.#receptions.get(to)
     if (reception === undefined) return Effect.succeed(rejected(this.#nobody(receiver)))
     const message = Mooncake.saidBy(call.success, this.#options.gidOf ?? unknown)
@@ -152,7 +158,7 @@ export class Desk {
     if (Result.isFailure(notify)) return Effect.fail(notify.failure)
     if (!this.#admits(who, "notify")) return Effect.succeed(closed)
     // There is no way to say no: a peer that is not answered knows that it was not heard.
-    const isTaken = Queue.offerUnsafe(this.#notifies, notify.success)
+    const isTaken = this.#notifies.offer(notify.success)
     return Effect.succeed(isTaken ? yes(Notify.encode(Notify.taken)) : closed)
   }
 }

@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import { Admission } from "../../../native/admission.ts"
+import type { PeerInfo } from "../../../native/lanes/jobs.ts"
 import type { TextFault } from "../../../schema/mooncake/Fault.ts"
 import { encode, type Frame, FrameReader } from "../../../schema/mooncake/Frame.ts"
 import * as Metrics from "../HandshakeMetrics.ts"
@@ -17,6 +18,8 @@ export interface Limits {
   readonly within: number
   readonly connections: number
   readonly frameBytes: number
+  /** Whether anything that a caller sends is read. */
+  readonly hears: (peer: PeerInfo) => boolean
 }
 
 const counted = (outcome: string) => Metric.withAttributes(Metrics.connections, { outcome })
@@ -54,6 +57,7 @@ export class Port {
     const connection = new Connection(this, make)
     this.deadlines.start(connection)
     this.#open.add(connection)
+    if (!connection.isHeard) return connection.end("refused")
     this.#admission.admit(connection, "")?.end("refused")
   }
 
@@ -88,6 +92,7 @@ class Connection implements Ear {
   readonly #since = performance.now()
   #answering: Fiber.Fiber<Answer, TextFault> | undefined = undefined
   #outcome: Outcome | undefined = undefined
+  #isOver = false
 
   constructor(port: Port, make: (ear: Ear) => Wire) {
     this.#port = port
@@ -95,7 +100,13 @@ class Connection implements Ear {
     this.#wire = make(this)
   }
 
+  /** Whether its peer may say anything. */
+  get isHeard(): boolean {
+    return this.#port.limits.hears(this.#wire.peer)
+  }
+
   readonly octets = (bytes: Uint8Array): void => {
+    if (this.#isOver) return
     const reader = this.#reader
     // Nothing may come behind the frame.
     const isOver = reader.frame !== undefined || reader.push(bytes) < bytes.length
@@ -114,6 +125,7 @@ class Connection implements Ear {
 
   /** Closes at once. What was counted before stands. */
   end(outcome: Outcome): void {
+    this.#isOver = true
     this.#count(outcome)
     this.#answering?.interruptUnsafe()
     this.#wire.abort()
