@@ -341,6 +341,34 @@ describe("a journal fault", () => {
     })
   )
 
+  it.effect("slow, refused, corrupt: strike the reads of snapshots, too", () =>
+    Effect.gen(function* () {
+      const program = Effect.gen(function* () {
+        const journal = yield* Journal
+        const claim = yield* journal.claim("a")
+        yield* journal.append({ ...claim, expected: 0, events: [event("1")] })
+        yield* journal.saveSnapshot(claim, { actor: "a", seq: 1, version: 1, body: "1", at: 0 })
+        const kinds = ["slow", "refused", "corrupt"] as const
+        yield* Faults.install(
+          kinds.map((kind, index) => {
+            return { _tag: "Journal", operation: "read", nth: index + 1, kind, millis: 50 } as const
+          })
+        )
+        yield* journal.loadSnapshot("a")
+        const at = yield* Clock.currentTimeMillis
+        const refused = yield* Effect.flip(journal.loadSnapshot("a"))
+        const damaged = yield* Effect.flip(journal.loadSnapshot("a"))
+        return { at, errors: [refused, damaged].map(({ message }) => message) }
+      }).pipe(Effect.provide(FaultyJournal.layer(Journal.layerMemory)))
+      const run = yield* Sim.run(program, { seed: 1, timerSlack: 0 })
+      if (run.exit._tag === "Failure") return assert.fail(Cause.pretty(run.exit.cause))
+      const { at, errors } = run.exit.value
+      assert.strictEqual(at, 50)
+      assert.include(errors[0], "refused to read")
+      assert.include(errors[1], "a bit has flipped")
+    })
+  )
+
   it.effect("each kind is drawn over a set of runs, and a correct writer stands them all", () =>
     Effect.gen(function* () {
       const kinds = new Set<string>()
@@ -647,6 +675,28 @@ describe("chaos", () => {
         yield* barrier.release
         yield* Effect.sleep("1 minute")
         assert.deepStrictEqual(log, ["other", "reply"])
+      })
+    )
+  )
+
+  it.effect("a barrier that holds a fiber lets the others pass", () =>
+    passes(
+      Effect.gen(function* () {
+        const log: Array<string> = []
+        const barrier = yield* Sim.barrier("before-reply")
+        const reply = (name: string) =>
+          Effect.andThen(
+            beforeReply,
+            Effect.sync(() => log.push(name))
+          )
+        yield* Effect.forkScoped(reply("held"))
+        yield* barrier.reached
+        yield* Effect.forkScoped(reply("other"))
+        yield* Effect.sleep("1 hour")
+        assert.deepStrictEqual(log, ["other"])
+        yield* barrier.release
+        yield* Effect.sleep("1 minute")
+        assert.deepStrictEqual(log, ["other", "held"])
       })
     )
   )
