@@ -52,24 +52,40 @@ const busy = Effect.gen(function* () {
   }
 })
 
+/** Fibers of two processes that could always run. */
+const crowded = Effect.gen(function* () {
+  const work = Effect.repeat(Effect.yieldNow, { times: 10 })
+  const several = Effect.all([work, work, work], { concurrency: "unbounded" })
+  const other = yield* Sim.process("other", several)
+  yield* several
+  yield* other.exit
+})
+
+const pause = { _tag: "Pause", process: "other", at: { step: 15 }, forMillis: 2 } as const
+
 describe("a schedule as data", () => {
-  it.effect("S4: given back, it makes the same run, step by step", () =>
-    Effect.gen(function* () {
-      let sum = 0
-      for (let seed = 1; seed <= 100; seed++) {
-        const first = yield* runOnce(busy, { seed, ambient, limits, track: true })
-        const plain = yield* runOnce(busy, { seed, ambient, limits })
-        assert.strictEqual(first.fingerprint, plain.fingerprint, `observed run of seed ${seed}`)
-        const schedule = first.script!.schedule()
-        const { plan } = first
-        const again = yield* runOnce(busy, { seed, ambient, limits, plan, schedule })
-        assert.strictEqual(again.exit._tag, "Success")
-        assert.strictEqual(again.fingerprint, first.fingerprint, `seed ${seed}`)
-        sum += schedule.length
-      }
-      assert.isAbove(sum, 1000)
-    })
-  )
+  for (const [what, program, given, preemptions] of [
+    ["of fibers that wait for each other", busy, undefined, 1000],
+    ["of a process that is paused when it could run", crowded, [pause], 500]
+  ] as const) {
+    it.effect(`S4: given back, it makes the same run ${what}, step by step`, () =>
+      Effect.gen(function* () {
+        let sum = 0
+        for (let seed = 1; seed <= 100; seed++) {
+          const options = { seed, ambient, limits, plan: given } as const
+          const first = yield* runOnce(program, { ...options, track: true })
+          const plain = yield* runOnce(program, options)
+          assert.strictEqual(first.fingerprint, plain.fingerprint, `observed run of seed ${seed}`)
+          const schedule = first.script!.schedule()
+          const again = yield* runOnce(program, { ...options, plan: first.plan, schedule })
+          assert.strictEqual(again.exit._tag, "Success")
+          assert.strictEqual(again.fingerprint, first.fingerprint, `seed ${seed}`)
+          sum += schedule.length
+        }
+        assert.isAbove(sum, preemptions)
+      })
+    )
+  }
 
   it.effect("S4: an empty one is the default order, whatever the seed", () =>
     Effect.gen(function* () {
