@@ -60,6 +60,20 @@ describe("faults that are drawn", () => {
       assert.isEmpty(none.flat())
     })
   )
+
+  it.live("strike within the given time from when they are drawn", () =>
+    Effect.gen(function* () {
+      const draw = Faults.random({ pause: "server", within: "1 second", most: 10 })
+      const plans = yield* plansOf(withServer(Effect.delay(draw, "1 hour")), 50)
+      const times = plans
+        .flat()
+        .flatMap((fault) => ("at" in fault && "millis" in fault.at ? [fault.at.millis] : []))
+      assert.isAbove(times.length, 50)
+      assert.isAtLeast(Math.min(...times), 3_600_000)
+      // The sleep before may have been late.
+      assert.isBelow(Math.max(...times), 3_601_000 + 10)
+    })
+  )
 })
 
 const failureOf = Effect.fnUntraced(function* (program: Effect.Effect<unknown>) {
