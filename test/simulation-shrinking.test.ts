@@ -202,6 +202,18 @@ describe("shrinking", () => {
       assert.deepStrictEqual(failure!.schedule, [])
     })
   )
+
+  it.effect("S4: says which limit ended it among the drawn inputs", () =>
+    Effect.gen(function* () {
+      const program = Effect.flatMap(Sim.draw(Schema.Array(Schema.Int)), (amounts) =>
+        amounts.length > 2 ? Effect.fail("too many") : Effect.void
+      )
+      const settings = { seeds: 100, schedule: [], shrinkAttempts: 5 }
+      const { failure } = yield* Sim.explore(program, settings)
+      assert.strictEqual(failure!.shrinkAttempts, 5)
+      assert.strictEqual(failure!.shrinkSpent, "attempts")
+    })
+  )
 })
 
 describe("the comparison of two executions", () => {
