@@ -203,6 +203,31 @@ describe("a place where nothing can be written", () => {
     })
   )
 
+  it.live("5: a file that cannot be read is not called read-only", () =>
+    Effect.gen(function* () {
+      const file = yield* prepare()
+      chmodSync(file, 0o000)
+      const result = runWriter(withoutOverride, file)
+      assert.include(result.stderr, `cannot open journal ${file} (io)`)
+    })
+  )
+
+  it.live("4: a file that another program keeps locked is called locked", () =>
+    Effect.gen(function* () {
+      const file = yield* prepare()
+      yield* Effect.gen(function* () {
+        const journal = yield* Journal
+        const other = new DatabaseSync(file)
+        yield* Effect.addFinalizer(() => Effect.sync(() => other.close()))
+        other.exec("BEGIN IMMEDIATE")
+        const error = yield* Effect.flip(journal.claim("a"))
+        assert.deepInclude({ ...error }, { _tag: "StorageFailed", reason: "locked" })
+        other.exec("ROLLBACK")
+        yield* journal.claim("a")
+      }).pipe(Effect.scoped, Effect.provide(open(file)))
+    })
+  )
+
   const canMount = run("unshare", "-rm", "true").status === 0
   const limit = canMount ? 'mount -t tmpfs -o size=4m tmpfs "$1"' : "ulimit -f 4096"
   const writeAndKeep = '"$2" "$3" "$1/full.db" 1; code=$?; cp "$1"/* "$4"; exit $code'

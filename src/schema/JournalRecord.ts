@@ -134,7 +134,8 @@ export class SequenceConflict extends Schema.TaggedError<SequenceConflict>()("Se
 
 /**
  * The store refused or broke. Whether the events of a failed append were stored is **unknown**,
- * except after `"too-large"`: a body over the store's limit is never stored. After `"replaced"`,
+ * except after `"too-large"`, a body over the store's limit, and `"locked"`, another SQLite program
+ * that kept the file locked for longer than an operation waits: nothing was stored. After `"replaced"`,
  * when another opening of the same file has taken it over, this one stores nothing any more.
  *
  * @category errors
@@ -145,6 +146,7 @@ export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageF
   reason: Schema.Literals([
     "disk-full",
     "read-only",
+    "locked",
     "io",
     "replaced",
     "closed",

@@ -83,9 +83,23 @@ export const failureOf = (cause: unknown): Failure => {
   if (cause instanceof OperationFailed || cause instanceof DamageMet) return cause.failure
   if (isDamage(cause)) return corruptRecord("file", "", 0, detailOf(cause)).failure
   const code = resultCode(cause)
-  const reason =
-    code === full ? "disk-full" : code === readOnly ? "read-only" : code === -1 ? "unknown" : "io"
-  return { kind: "storage", reason, detail: detailOf(cause) }
+  return { kind: "storage", reason: reasonOf(code), detail: detailOf(cause) }
+}
+
+const reasonOf = (code: number) => {
+  switch (code) {
+    case full:
+      return "disk-full"
+    case readOnly:
+      return "read-only"
+    case busy:
+    case locked:
+      return "locked"
+    case -1:
+      return "unknown"
+    default:
+      return "io"
+  }
 }
 
 /**
@@ -100,16 +114,24 @@ export const failureInTransaction = (operation: string, cause: unknown): Failure
   return failure
 }
 
-/** SQLite does not say why it could not write beside a file; its directory does. */
-const placeRefuses = (file: string): Refusal["reason"] => {
+const isDenied = (path: string, mode: number): boolean => {
   try {
-    accessSync(dirname(file), constants.W_OK)
-    accessSync(file, constants.W_OK)
-    return "io"
+    accessSync(path, mode)
+    return false
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : undefined
-    return code === "EACCES" || code === "EROFS" || code === "EPERM" ? "read-only" : "io"
+    return code === "EACCES" || code === "EROFS" || code === "EPERM"
   }
+}
+
+/**
+ * SQLite does not say why it could not open a file, or write beside it; the file and its directory
+ * do. One that cannot be read is no better for being writable.
+ */
+const placeRefuses = (file: string): Refusal["reason"] => {
+  if (isDenied(file, constants.R_OK)) return "io"
+  const isReadOnly = isDenied(dirname(file), constants.W_OK) || isDenied(file, constants.W_OK)
+  return isReadOnly ? "read-only" : "io"
 }
 
 /** Why a file could not be opened. */

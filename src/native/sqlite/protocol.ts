@@ -47,6 +47,7 @@ export type Failure =
       readonly reason:
         | "disk-full"
         | "read-only"
+        | "locked"
         | "io"
         | "replaced"
         | "closed"
