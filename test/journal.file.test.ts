@@ -71,7 +71,8 @@ const run = (command: string, ...args: ReadonlyArray<string>) =>
   spawnSync(command, args, { encoding: "utf8", timeout: 60_000 })
 
 /** A root user overrides modes; a process without that capability does not. */
-const withoutOverride = process.getuid?.() === 0 ? ["setpriv", "--bounding-set=-dac_override"] : []
+const withoutOverride =
+  process.getuid?.() === 0 ? ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] : []
 
 const runWriter = (prefix: ReadonlyArray<string>, file: string) => {
   const [command = "", ...args] = [...prefix, process.execPath, writer, file, "1"]
