@@ -16,7 +16,7 @@ import * as Decision from "../../src/actors/kernel/Decision.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { droppedMessages } from "../../src/actors/kernel/Metrics.ts"
 import * as Supervisor from "../../src/actors/kernel/Supervisor.ts"
-import { Counter, decide, evolve, spec, Volatile } from "./counter.ts"
+import { Counter, decide, evolve, react, spec, Volatile } from "./counter.ts"
 import { failure, fork, journals, makeHeld, settle } from "./journals.ts"
 
 describe.each(journals)("a mailbox on %s", (_, layer) => {
@@ -356,5 +356,49 @@ describe.each(journals)("the end of an actor on %s", (_, layer) => {
         assert.deepInclude(yield* Fiber.join(waiter), { reason: "stopped" })
       }
     })
+  )
+})
+
+describe("a decision of which one part would undo another", () => {
+  const Odd = (decision: () => ReturnType<typeof decide.Hold>) =>
+    Behavior.make("Counter", { ...spec, decide: { ...decide, Resume: decision }, evolve, react })
+
+  it.effect.each([
+    ["first", () => Decision.thenUnstash(Decision.stop)],
+    ["last", () => Decision.thenStop(Decision.thenUnstash(Decision.none))]
+  ] as const)(
+    "8: ends the actor, also where it says so %s, and answers what was put aside",
+    ([, end]) =>
+      Effect.gen(function* () {
+        const counter = yield* Actor.spawn(Odd(end), "a")
+        yield* counter.ask.Hold()
+        const stashed = yield* fork(Effect.flip(counter.ask.Add({ n: 1 })))
+        yield* counter.ask.Resume()
+        assert.deepInclude(yield* counter.ended, { reason: "stopped" })
+        assert.deepInclude(yield* Fiber.join(stashed), { _tag: "Stopped", outcome: "not-run" })
+      }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("7: is refused where a caller is to wait and to hear of the state", () =>
+    Effect.gen(function* () {
+      const both = () =>
+        Decision.none.pipe(
+          Decision.thenWait(Decision.pending<void>("key")),
+          Decision.thenReply(() => undefined)
+        )
+      assert.throws(both, TypeError, /gets no other reply/)
+      const counter = yield* Actor.spawn(
+        Behavior.make("Counter", {
+          ...spec,
+          onDefect: "refuse",
+          decide: { ...decide, Resume: both },
+          evolve,
+          react
+        }),
+        "a"
+      )
+      assert.deepInclude(yield* Effect.flip(counter.ask.Resume()), { reason: "defect" })
+      assert.strictEqual(yield* counter.ask.Add({ n: 1 }), 1)
+    }).pipe(Effect.provide(Journal.layerMemory))
   )
 })

@@ -131,6 +131,19 @@ describe("a reply made from the state", () => {
     })
   })
 
+  it("6: cannot be made from a narrower state than the behavior's", () => {
+    Behavior.make("Seat", {
+      ...base,
+      decide: {
+        Take: () =>
+          // @ts-expect-error is not assignable to type
+          took.pipe(Decision.thenReply((seat: Extract<Seat, { _tag: "Taken" }>) => seat.by.length)),
+        Leave: () => Decision.none
+      },
+      evolve: { Took: (seat) => seat, Left: (seat) => seat }
+    })
+  })
+
   it("may be followed by what becomes of the actor", () => {
     const last = took.pipe(
       Decision.thenReply((seat: Seat) => seat._tag),

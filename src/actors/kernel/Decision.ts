@@ -18,13 +18,14 @@ import * as Pipeable from "effect/Pipeable"
  * @category models
  * @since 0.1.0
  */
-export interface Decision<out E, out A = void, out Err = never, State = unknown>
+// Only `any` fits every state in both directions.
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export interface Decision<out E, out A = void, out Err = never, in State = any>
   extends Pipeable.Pipeable {
   readonly "~handfast/actors/Decision": {
     readonly answer: A
     readonly error: Err
-    /** A method, since these are compared in both directions: `unknown` then fits any state. */
-    state(_: State): void
+    readonly state: (_: State) => void
   }
   /** Stored together or not at all. */
   readonly events: ReadonlyArray<E>
@@ -170,7 +171,8 @@ export const stop: Decision<never> = new DecisionValue(noEvents, "value", undefi
 
 /**
  * Answers with a value of the state after the events, once they are durable. Where `decide` returns
- * it from a function with parameters, the state has the behavior's type; elsewhere annotate it.
+ * it from a function with parameters, the state has the behavior's type; elsewhere annotate it. A
+ * caller that `thenWait` lets wait gets its answer later: a reply for it is a `TypeError`.
  *
  * @category combinators
  * @since 0.1.0
@@ -180,8 +182,10 @@ export const thenReply: {
   <E, State, A>(self: Decision<E>, answer: (state: State) => A): Decision<E, A, never, State>
 } = dual(
   2,
-  <E, State, A>(self: Decision<E>, answer: (state: State) => A): Decision<E, A, never, State> =>
-    new DecisionValue(self.events, "from-state", answer, self.next, self.settlements)
+  <E, State, A>(self: Decision<E>, answer: (state: State) => A): Decision<E, A, never, State> => {
+    if (self.pending !== undefined) throw new TypeError("a caller who waits gets no other reply")
+    return new DecisionValue(self.events, "from-state", answer, self.next, self.settlements)
+  }
 )
 
 /**
@@ -248,14 +252,15 @@ export const thenStop = <E, A, Err, State>(
 ): Decision<E, A, Err, State> => withNext(self, "stop")
 
 /**
- * Takes up every message that was put aside, in order, before any newer one.
+ * Takes up every message that was put aside, in order, before any newer one. An actor that ends with
+ * this decision takes none up.
  *
  * @category combinators
  * @since 0.1.0
  */
 export const thenUnstash = <E, A, Err, State>(
   self: Decision<E, A, Err, State>
-): Decision<E, A, Err, State> => withNext(self, "unstash")
+): Decision<E, A, Err, State> => withNext(self, self.next === "stop" ? "stop" : "unstash")
 
 const withNext = <E, A, Err, State>(
   { answer, events, kind, pending, settlements }: Decision<E, A, Err, State>,

@@ -215,8 +215,9 @@ const projecting = ({ ask }: Opened): Pick<Store, "register" | "acknowledge" | "
 }
 
 /** Refuses a limit at which a history would seem to be empty, or at which the file cannot be opened. */
-const checkLimits = ({ closeWithin: _, file: __, ...numbers }: Limits) => {
-  for (const [name, value] of Object.entries(numbers)) {
+const checkLimits = (limits: Limits) => {
+  for (const [name, value] of Object.entries(limits)) {
+    if (name === "closeWithin" || typeof value !== "number") continue
     if (Number.isSafeInteger(value) && value >= 1) continue
     throw new RangeError(`${name} must be a whole number of at least 1, not ${value}`)
   }
