@@ -45,18 +45,23 @@ const alter = (file: string, sql: string) => {
 
 const pageBytes = 8192
 
-/** Changes a table's last leaf, which holds its newest rows. */
-const changeLastLeaf = (file: string, table: string, change: (leaf: Buffer) => void) => {
+/** Where the first page of a table begins in the file. */
+const rootOf = (file: string, table: string) => {
   const database = new DatabaseSync(file)
   const find = database.prepare("SELECT rootpage AS page FROM sqlite_schema WHERE name = ?")
-  const root = Number(find.get(table)?.["page"])
+  const page = Number(find.get(table)?.["page"])
   database.close()
+  return (page - 1) * pageBytes
+}
+
+/** Changes a table's last leaf, which holds its newest rows. */
+const changeLastLeaf = (file: string, table: string, change: (leaf: Buffer) => void) => {
+  const root = rootOf(file, table)
   const bytes = readFileSync(file)
-  const at = (page: number) => (page - 1) * pageBytes
   const [interiorIndex, interiorTable] = [2, 5]
-  assert.include([interiorIndex, interiorTable], bytes[at(root)], "the table has several leaves")
-  const rightmostChild = bytes.readUInt32BE(at(root) + 8)
-  change(bytes.subarray(at(rightmostChild), at(rightmostChild) + pageBytes))
+  assert.include([interiorIndex, interiorTable], bytes[root], "the table has several leaves")
+  const rightmostChild = pageBytes * (bytes.readUInt32BE(root + 8) - 1)
+  change(bytes.subarray(rightmostChild, rightmostChild + pageBytes))
   writeFileSync(file, bytes)
 }
 
@@ -191,11 +196,11 @@ describe("damage that one operation meets", () => {
           yield* journal.prune(claim, { eventsTo: 4 })
         })
       )
-      alter(file, "UPDATE pruned_tags SET crc = crc + 1 WHERE tag = 't'")
       yield* using(
         file,
         Effect.fnUntraced(function* (journal: Store) {
           const claim = yield* journal.claim("a")
+          alter(file, "UPDATE pruned_tags SET crc = crc + 1 WHERE tag = 't'")
           const error = yield* Effect.flip(journal.prune(claim, { eventsTo: 10 }))
           assert.strictEqual(error._tag, "CorruptRecord")
           const left = yield* Stream.runCollect(journal.tagged("u", 4))
@@ -242,6 +247,58 @@ describe("a time of -0, which a clock that rounds may give", () => {
         assert.isTrue(Exit.isSuccess(yield* Effect.exit(journal.loadSnapshot("a"))))
       })
     )
+  )
+})
+
+describe("a bit of the rows that readers of tags rely on", () => {
+  it.live("3: is named to every reader of a tag, wherever it is, and to no actor", () =>
+    Effect.gen(function* () {
+      const file = freshFile()
+      const projection = { name: "counts", tag: "tagged" }
+      yield* using(
+        file,
+        Effect.fnUntraced(function* (journal: Store) {
+          const claim = yield* journal.claim("a")
+          yield* append(
+            journal,
+            claim,
+            ...Array.from({ length: 9 }, () => event({ tags: ["tagged"] }))
+          )
+          yield* journal.prune(claim, { eventsTo: 3 })
+          yield* journal.register(projection)
+          yield* journal.acknowledge(projection, 5)
+        })
+      )
+      const bytes = readFileSync(file)
+      const rows = [bytes.indexOf("countstagged") + 3, bytes.lastIndexOf("tagged\u0003") + 3]
+      for (const table of ["projections", "pruned_tags"]) rows.push(rootOf(file, table) + 4)
+      for (const at of rows) {
+        assert.isAbove(at, 5)
+        const changed = Buffer.from(bytes)
+        changed[at]! ^= 1
+        const copy = freshFile()
+        writeFileSync(copy, changed)
+        yield* using(
+          copy,
+          Effect.fnUntraced(function* (journal: Store) {
+            const claim = yield* journal.claim("a")
+            const errors = [
+              yield* Effect.flip(journal.register(projection)),
+              yield* Effect.flip(Stream.runDrain(journal.tagged("tagged"))),
+              yield* Effect.flip(journal.prune(claim, { eventsTo: 9 }))
+            ]
+            for (const error of errors) {
+              assert.deepInclude(
+                { ...error },
+                { _tag: "CorruptRecord", kind: "projection" },
+                `${at}`
+              )
+            }
+            yield* append(journal, claim, event())
+          })
+        )
+      }
+    })
   )
 })
 

@@ -10,7 +10,7 @@ import { lockFile } from "./fileLock.ts"
 import { JournalFile } from "./journalFile.ts"
 import { assertOnePath, locate } from "./journalFiles.ts"
 import { insertMeta, MetaTable } from "./metaTable.ts"
-import { projectionLayout } from "./projectionTable.ts"
+import { findFault, projectionLayout } from "./projectionTable.ts"
 import { tagLayout, TagTable } from "./tagTable.ts"
 import { verifyLog } from "./verifyLog.ts"
 
@@ -129,8 +129,8 @@ const create = (database: DatabaseSync) => {
  */
 const checkNames = (database: DatabaseSync) => {
   for (const table of ["actors", "names"]) {
-    const [result] = Object.values(database.prepare(`PRAGMA integrity_check(${table})`).get() ?? {})
-    if (result !== "ok") throw new FileRefused("damaged", `the table ${table}: ${result}`)
+    const fault = findFault(database, table)
+    if (fault !== undefined) throw new FileRefused("damaged", fault)
   }
 }
 

@@ -4,8 +4,8 @@
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { checksumNumbers, checksumText } from "./checksum.ts"
-import { corruptRecord, OperationFailed } from "./failures.ts"
-import type { Projection } from "./protocol.ts"
+import { corruptRecord, failureOf, OperationFailed } from "./failures.ts"
+import type { Failure, Projection } from "./protocol.ts"
 
 export const projectionLayout = `
   CREATE TABLE projections (
@@ -23,8 +23,35 @@ interface Tagged {
   readonly tags: ReadonlyArray<string>
 }
 
-/** The projections of an open journal file. */
+/** SQLite's finding about the structure of a table and its indexes; undefined if it is sound. */
+export const findFault = (database: DatabaseSync, table: string): string | undefined => {
+  const [result] = Object.values(database.prepare(`PRAGMA integrity_check(${table})`).get() ?? {})
+  return result === "ok" ? undefined : `the table ${table}: ${result}`
+}
+
+/**
+ * A row whose name or tag was changed is not found any more, and a missing row means that nothing
+ * was deleted or acknowledged. So all rows are looked at once, some microseconds each.
+ */
+const findDamage = (database: DatabaseSync): Failure | undefined => {
+  try {
+    for (const table of ["projections", "pruned_tags"]) {
+      const fault = findFault(database, table)
+      if (fault !== undefined) throw corruptRecord("projection", "", 0, fault)
+    }
+    const rows =
+      "SELECT name, tag, position, crc FROM projections" +
+      " UNION ALL SELECT '', tag, offset, crc FROM pruned_tags"
+    for (const row of database.prepare(rows).iterate()) verified(row)
+    return undefined
+  } catch (cause) {
+    return failureOf(cause)
+  }
+}
+
+/** The projections of an open journal file. If one row is damaged, none of them is relied on. */
 export class ProjectionTable {
+  readonly #damage: Failure | undefined
   readonly #list: StatementSync
   readonly #find: StatementSync
   readonly #save: StatementSync
@@ -33,6 +60,7 @@ export class ProjectionTable {
   readonly #savePruned: StatementSync
 
   constructor(database: DatabaseSync) {
+    this.#damage = findDamage(database)
     this.#list = database.prepare("SELECT name, tag, position, crc FROM projections")
     this.#find = database.prepare(
       "SELECT name, tag, position, crc FROM projections WHERE name = ? AND tag = ?"
@@ -63,6 +91,8 @@ export class ProjectionTable {
 
   /** The offset of the first of these events that a projection has not acknowledged. */
   firstNeeded(events: ReadonlyArray<Tagged>): number | undefined {
+    if (events.length === 0) return undefined
+    this.#assertSound()
     const projections = this.#list.all().map(verified)
     const needs = ({ offset, tags }: Tagged) =>
       projections.some(({ position, tag }) => offset > position && tags.includes(tag))
@@ -81,14 +111,20 @@ export class ProjectionTable {
   }
 
   #prunedTo(tag: string): number {
+    this.#assertSound()
     const row = this.#findPruned.get(tag)
     if (row === undefined) return 0
     return verified({ name: "", tag, position: row["offset"], crc: row["crc"] }).position
   }
 
   #position({ name, tag }: Projection): number | undefined {
+    this.#assertSound()
     const row = this.#find.get(name, tag)
     return row === undefined ? undefined : verified(row).position
+  }
+
+  #assertSound() {
+    if (this.#damage !== undefined) throw new OperationFailed(this.#damage)
   }
 
   #store({ name, tag }: Projection, position: number) {
