@@ -136,8 +136,8 @@ describe("a long frame", () => {
         for (let n = 0; n < 6; n++) {
           const bulk = yield* lab.rawClient(listener.port)
           const lane = yield* listener.accept
-          for (let i = 0; i < 20; i++) bulk.write(lab.numbered(i, 200_000))
-          yield* lab.takeCount(lane, 20)
+          for (let i = 0; i < 50; i++) bulk.write(lab.numbered(i, 50_000))
+          yield* lab.takeCount(lane, 50)
         }
         const peer = yield* lab.rawClient(listener.port)
         const lane = yield* listener.accept

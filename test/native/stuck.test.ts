@@ -58,6 +58,24 @@ const carries = ({ accept, port }: Effect.Success<ReturnType<Pool["listen"]>>) =
     Effect.timeoutOrElse({ duration: "2 seconds", orElse: () => Effect.succeed(false) })
   )
 
+/**
+ * A frame that blocks its worker in native code, until it is let go or the Scope closes: it reads a
+ * named pipe that no writer has opened.
+ */
+const blockade = Effect.acquireRelease(
+  Effect.sync(() => {
+    const pipe = join(tmpdir(), `handfast-stuck-${process.pid}-${Date.now()}.pipe`)
+    execFileSync("mkfifo", [pipe])
+    const letGo = (): void => closeSync(openSync(pipe, constants.O_RDWR))
+    return { block: lab.frame("block", new TextEncoder().encode(pipe)), letGo, pipe }
+  }),
+  ({ letGo, pipe }) =>
+    Effect.sync(() => {
+      letGo()
+      rmSync(pipe)
+    })
+)
+
 const stuckAfterMs = 1_000
 
 describe("a stuck worker", () => {
@@ -125,36 +143,72 @@ describe("a stuck worker", () => {
   it.live("L14: keeps the memory that it may write until its thread has ended", () =>
     lab.withPool({ workers: 1, stuckAfterMs }, (pool) =>
       Effect.gen(function* () {
-        const pipe = join(tmpdir(), `handfast-stuck-${process.pid}-${Date.now()}.pipe`)
-        execFileSync("mkfifo", [pipe])
-        // The thread waits for a writer to open the pipe.
-        const letGo = (): void => closeSync(openSync(pipe, constants.O_RDWR))
-        yield* Effect.addFinalizer(() =>
-          Effect.sync(() => {
-            letGo()
-            rmSync(pipe)
-          })
-        )
-        const scope = yield* Scope.make()
-        yield* Scope.provide(pool.register(new SharedArrayBuffer(8)), scope)
+        const scopes = [yield* Scope.make(), yield* Scope.make()]
+        for (const scope of scopes) {
+          yield* Scope.provide(pool.register(new SharedArrayBuffer(8)), scope)
+        }
         const { lane, peer } = yield* listening(pool)
-        peer.write(lab.frame("block", new TextEncoder().encode(pipe)))
+        const { block, letGo } = yield* blockade
+        peer.write(block)
+        const release = (index: number) =>
+          Effect.forkChild(Scope.close(scopes[index]!, Exit.void), { startImmediately: true })
+        // One release is asked for before the worker is given up, and one after.
+        const before = yield* release(0)
         assert.strictEqual((yield* lane.closed)._tag, "WorkerCrashed")
         yield* lane.close
+        const after = yield* release(1)
+        // A new worker has answered by the time that it has carried so many frames.
+        const server = yield* lab.rawServer((socket) => void socket.pipe(socket))
         yield* lab.until("a new worker", () =>
           Effect.map(pool.stats, (stats) => stats.workersStarted === 2)
         )
-        const releasing = yield* Effect.forkChild(Scope.close(scope, Exit.void), {
-          startImmediately: true
-        })
-        yield* Effect.sleep("300 millis")
-        assert.isUndefined(releasing.pollUnsafe())
+        const to = { host: "127.0.0.1", port: server.port }
+        const echo = yield* pool.connect({ framer: lab.labFramer, on: "worker", to })
+        for (const n of upTo(50)) {
+          echo.send(lab.numbered(n))
+          yield* lab.takeCount(echo, 1)
+        }
+        assert.deepStrictEqual([before.pollUnsafe(), after.pollUnsafe()], [undefined, undefined])
         assert.strictEqual((yield* pool.stats).workersCrashed, 0)
         letGo()
-        yield* Fiber.join(releasing)
+        yield* Fiber.join(before)
+        yield* Fiber.join(after)
         yield* lab.until("the thread has ended", () =>
           Effect.map(pool.stats, (stats) => stats.workersCrashed === 1)
         )
+      })
+    )
+  )
+
+  it.live("L14: fails what it was opening at once, and ends its listener with its thread", () =>
+    lab.withPool({ workers: 1, stuckAfterMs }, (pool) =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const { peer } = yield* Scope.provide(listening(pool, true), scope)
+        const { block, letGo } = yield* blockade
+        peer.write(block)
+        const silent = yield* lab.rawServer(() => {})
+        const to = { host: "127.0.0.1", port: silent.port }
+        const options = { framer: lab.labFramer, tls: lab.tlsOf("client"), on: "worker" } as const
+        const failed = yield* Effect.flip(pool.connect({ ...options, to }))
+        assert.strictEqual(failed.step, "worker")
+        assert.strictEqual((yield* pool.stats).workersCrashed, 0)
+        const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+        yield* Effect.sleep("100 millis")
+        assert.isUndefined(closing.pollUnsafe())
+        letGo()
+        yield* Fiber.join(closing)
+      })
+    )
+  )
+
+  it.live("L14: is noticed although it is parked", () =>
+    lab.withPool({ workers: 1, stuckAfterMs }, (pool) =>
+      Effect.gen(function* () {
+        const { lane, peer } = yield* listening(pool)
+        yield* pool.resize(0)
+        peer.write(lab.frame("loop"))
+        assert.strictEqual((yield* lane.closed)._tag, "WorkerCrashed")
       })
     )
   )

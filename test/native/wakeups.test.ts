@@ -16,7 +16,14 @@ import { LaneSlots } from "../../src/native/lanes/laneSlots.ts"
 import { Outlet } from "../../src/native/lanes/outlet.ts"
 import { addConsumed, In, Out, Row } from "../../src/native/lanes/records.ts"
 import { ringBytes, RingConsumer, RingProducer } from "../../src/native/lanes/ring.ts"
-import { slabBytes, slabMemory, SlabReader, SlabWriter } from "../../src/native/lanes/slab.ts"
+import {
+  type OpenChunk,
+  type Place,
+  slabBytes,
+  slabMemory,
+  SlabReader,
+  SlabWriter
+} from "../../src/native/lanes/slab.ts"
 import { intruded, type Intrusion } from "./interleave.ts"
 
 const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
@@ -221,6 +228,28 @@ describe("the slots of a worker", () => {
     assert.strictEqual(slots.find(next.slot, next.generation), "next")
     slots.release(old.slot, old.generation)
     assert.isUndefined(slots.add("late"))
+  })
+})
+
+describe("the receive memory of a worker", () => {
+  it("is left in half to lanes with short reads, however many read long ones", () => {
+    const { consumer, outlet } = outletOf(256)
+    const laneOf = (slot: number) => {
+      const place: Place = { slot, generation: 1, chunk: undefined, handedOver: 0 }
+      const moveInto = (chunk: OpenChunk): void => void (place.chunk = chunk)
+      const leave = (): void => void (place.chunk = undefined)
+      const fake = { place, limits, moveInto, leave, cutBytes: 0, lastRead: 100_000 }
+      return fake as unknown as HostLane
+    }
+    const lanes = [0, 1, 2].map(laneOf)
+    const chunks = lanes.map((lane) => outlet.readInto(lane))
+    assert.strictEqual(chunks.filter((chunk) => chunk !== undefined).length, shape.chunks / 2)
+    outlet.frames(laneOf(0), new Uint8Array(50), 0, Int32Array.of(50), 1)
+    outlet.flush()
+    assert.isTrue(outlet.empty && consumer.poll())
+    // A lane that has ended leaves its half to others.
+    outlet.forget(lanes[0]!)
+    assert.isDefined(outlet.readInto(lanes[1]!))
   })
 })
 

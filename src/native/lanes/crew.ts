@@ -194,7 +194,6 @@ export class Crew {
     const { sizes } = this.#settings
     const link = new WorkerLink(sizes, this.#origin, this.#bellMemory, {
       gone: (link, crash) => this.#gone(link, crash),
-      lost: () => this.#refill(),
       opened: this.#opened,
       stale: () => this.counts.stale++,
       regions: () => [...this.#regions],
@@ -238,16 +237,12 @@ export class Crew {
   #gone(link: WorkerLink, crash: string | undefined): void {
     this.#links.delete(link)
     if (crash !== undefined) this.counts.workersCrashed++
-    this.#refill()
+    if (!this.#stopping && this.active < this.#load.min) this.#start()
+    this.#listeners.spread()
     this.#checkStopped()
   }
 
-  /** Workers take the place of those that are gone. */
-  #refill(): void {
-    if (!this.#stopping && this.active < this.#load.min) this.#start()
-    this.#listeners.spread()
-  }
-
+  /** Gives up workers that are stuck. The next sample of load starts others. */
   #look(): void {
     const { stuckAfterMs } = this.#settings
     for (const link of this.#links) {

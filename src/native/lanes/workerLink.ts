@@ -24,8 +24,6 @@ import { WorkerLoad } from "./workerLoad.ts"
 export interface LinkEvents {
   /** The thread ended by itself after it was asked, or it crashed. */
   readonly gone: (link: WorkerLink, crash: string | undefined) => void
-  /** The worker was given up: it takes no more jobs, and its thread will end. */
-  readonly lost: () => void
   readonly opened: () => void
   /** A record of an older lane was dropped. */
   readonly stale: () => void
@@ -173,17 +171,16 @@ export class WorkerLink implements LaneDriver {
   }
 
   /**
-   * For a worker that is stuck: its lanes end now, with what it published before. A thread that
-   * runs native code ends later, so listeners and regions are answered for once it has ended.
+   * For a worker that is stuck: its lanes end now; what it published was consumed meanwhile. A
+   * thread that runs native code ends later, so listeners and regions are answered for once it has
+   * ended.
    */
   giveUp(detail: string): void {
     if (this.#lost) return
     this.terminate(detail)
     this.parked = true
-    this.#consumeAll()
     this.#lose(threadEnd(detail, true))
     this.#keepAlive()
-    this.#events.lost()
   }
 
   readonly write = (core: LaneCore, bytes: Uint8Array): boolean =>
@@ -299,14 +296,6 @@ export class WorkerLink implements LaneDriver {
     else this.#worker.unref()
   }
 
-  #consumeAll(): void {
-    try {
-      while (this.drain());
-    } catch (error) {
-      this.#crash ??= String(error)
-    }
-  }
-
   /** Ends the lanes, and what is being opened. */
   #lose({ failure, reason }: ReturnType<typeof threadEnd>): void {
     this.#lost = true
@@ -316,7 +305,11 @@ export class WorkerLink implements LaneDriver {
   }
 
   #exited(code: number): void {
-    this.#consumeAll()
+    try {
+      while (this.drain());
+    } catch (error) {
+      this.#crash ??= String(error)
+    }
     const crash = this.asked && code === 0 ? undefined : (this.#crash ?? `exit code ${code}`)
     this.#gone = true
     const end = threadEnd(crash, false)
