@@ -159,7 +159,7 @@ describe("a peer that Mooncake's old form is spoken with", () => {
       const answer = offerIn(success(Wire.readAnswer(success(Body.decode(frame.text)))))!
       assert.strictEqual((yield* a.store.stateOf(nic.path))._tag, "Ready")
       const link = yield* a.store.open(nic.path)
-      yield* raise(yield* nic.place, queuePairs, answer.half)
+      yield* raise(yield* nic.place, queuePairs, half, answer.half)
       const region = yield* nic.domain.register({ memory: bytes, access })
       const target = { key: region.remoteKey, address: region.address }
       assert.strictEqual(yield* write(a, link, target, 5), "success")

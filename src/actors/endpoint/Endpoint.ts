@@ -23,7 +23,7 @@ import * as advancing from "./internal/advancing.ts"
 import * as deciding from "./internal/deciding.ts"
 import type { Defects } from "./internal/defects.ts"
 import { peerOf } from "./internal/generations.ts"
-import { halfOf, isOfGid, makeQueuePairs, raise } from "./internal/halves.ts"
+import { drawNonce, halfOf, isOfGid, makeQueuePairs, raise } from "./internal/halves.ts"
 import { Link } from "./internal/link.ts"
 import { commands, type Signal } from "./internal/messages.ts"
 import type { Circumstances } from "./internal/outcomes.ts"
@@ -107,7 +107,8 @@ class Reactions {
           this.#held.delete(epoch)
         })
       )
-      yield* self.signal.HalfMade({ own: halfOf(place, queuePairs, epoch) })
+      const own = halfOf(place, queuePairs, epoch, yield* drawNonce)
+      yield* self.signal.HalfMade({ own })
     })
     return this.#orFail(self, made).pipe(Effect.andThen(expire(self, rules.openWithin)))
   }
@@ -117,7 +118,7 @@ class Reactions {
     if (state._tag === "Calling") return this.call(state, self)
     if (state._tag !== "Raising") return Effect.void
     const { place, queuePairs } = this.#held.get(state.epoch)!
-    const raising = raise(place, queuePairs, state.peer.half).pipe(
+    const raising = raise(place, queuePairs, state.own, state.peer.half).pipe(
       Effect.andThen(self.signal.Raised()),
       Effect.catchIf(isOfGid, ({ message }) => this.#refused(place, message, state, self))
     )

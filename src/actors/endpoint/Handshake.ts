@@ -12,6 +12,7 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { Epoch } from "../../schema/Epoch.ts"
 import { Gid } from "../../schema/Gid.ts"
+import { Nonce } from "../../schema/mooncake/Announcement.ts"
 import { mtus } from "../../schema/Mtu.ts"
 
 /**
@@ -28,7 +29,9 @@ export const Half = Schema.Struct({
   /** The generation that it belongs to; only peers of our own kind tell. */
   epoch: Schema.UndefinedOr(Epoch),
   /** The largest packet that it takes; only peers of our own kind tell. */
-  mtu: Schema.UndefinedOr(Schema.Literals(mtus))
+  mtu: Schema.UndefinedOr(Schema.Literals(mtus)),
+  /** Random digits by which the two ends of a data connection know each other; of our own kind. */
+  nonce: Schema.optionalKey(Nonce)
 })
 
 /** @since 0.1.0 */

@@ -1,4 +1,22 @@
 /**
+ * Bytes of a nonce: too many to be guessed.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const nonceBytes = 16
+
+const digits = new RegExp(`^[0-9a-f]{${2 * nonceBytes}}$`)
+
+/**
+ * A nonce in hexadecimal digits.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Nonce = Schema.String.check(Schema.isPattern(digits))
+
+/**
  * What this library adds to a handshake, as one member that Mooncake ignores: who is speaking, in
  * which generation, to which generation of the other side, and what its path can carry.
  *
@@ -15,7 +33,8 @@ import { type Mtu, mtus } from "../Mtu.ts"
 import { isObject, type Json, member } from "./internal/json.ts"
 
 /**
- * `peer` is the epoch of the other side, as far as it is known.
+ * `peer` is the epoch of the other side, as far as it is known. `nonce` are random digits: the
+ * connection that carries the data is bound to the handshake by the nonces of both sides.
  *
  * @category schemas
  * @since 0.1.0
@@ -23,7 +42,8 @@ import { isObject, type Json, member } from "./internal/json.ts"
 export const Announcement = Schema.Struct({
   epoch: Epoch,
   peer: Schema.optionalKey(Epoch),
-  mtu: Schema.Literals(mtus)
+  mtu: Schema.Literals(mtus),
+  nonce: Schema.optionalKey(Nonce)
 })
 
 /**
@@ -58,6 +78,8 @@ export type Parting = typeof Parting.Type
  */
 export const key = "handfast"
 
+const isNonce = (value: unknown): value is string => typeof value === "string" && digits.test(value)
+
 const isMtu = (value: unknown): value is Mtu => mtus.includes(value as Mtu)
 
 /**
@@ -75,7 +97,13 @@ export const fromJson = (value: Json | undefined): Announcement | Parting | unde
   if (!isEpoch(epoch) || !(peer === undefined || isEpoch(peer))) return undefined
   if (farewell === true) return peer === undefined ? undefined : { epoch, peer, farewell }
   if (!isMtu(mtu)) return undefined
-  return peer === undefined ? { epoch, mtu } : { epoch, peer, mtu }
+  const nonce = member(value, "nonce")
+  return {
+    epoch,
+    mtu,
+    ...(peer !== undefined && { peer }),
+    ...(isNonce(nonce) && { nonce })
+  }
 }
 
 /**
@@ -87,6 +115,11 @@ export const fromJson = (value: Json | undefined): Announcement | Parting | unde
 export const toJson = (announcement: Announcement | Parting): { readonly [key: string]: Json } => {
   const { epoch, peer } = announcement
   if ("farewell" in announcement) return { epoch, farewell: true, peer: announcement.peer }
-  const { mtu } = announcement
-  return peer === undefined ? { epoch, mtu } : { epoch, mtu, peer }
+  const { mtu, nonce } = announcement
+  return {
+    epoch,
+    mtu,
+    ...(nonce !== undefined && { nonce }),
+    ...(peer !== undefined && { peer })
+  }
 }

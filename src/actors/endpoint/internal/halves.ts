@@ -1,8 +1,10 @@
 /** An endpoint's own half: its queue pairs, and their way up. */
+import * as WebCrypto from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
 import type { Mtu } from "../../../schema/Mtu.ts"
+import { nonceBytes } from "../../../schema/mooncake/Announcement.ts"
 import type { Half } from "../Handshake.ts"
 import { InvalidAttribute, ModifyFailed } from "../../../native/verbs/VerbsError.ts"
 import type { Nic, Place } from "../Nic.ts"
@@ -26,12 +28,31 @@ export const makeQueuePairs = Effect.fnUntraced(function* (nic: Nic, { depth, qu
   return made
 })
 
+/** Random digits for a half. */
+export const drawNonce: Effect.Effect<string> = Effect.map(WebCrypto.WebCrypto, (crypto) =>
+  Buffer.from(crypto.getRandomValues(new Uint8Array(nonceBytes))).toString("hex")
+)
+
 /** What the peer has to know of them. */
 export const halfOf = (
   { gid, lid, mtu }: Place,
   queuePairs: ReadonlyArray<QueuePair>,
-  epoch: Epoch
-): Half => ({ queuePairs: queuePairs.map(({ number }) => number), gid, lid, epoch, mtu })
+  epoch: Epoch,
+  nonce?: string
+): Half => ({
+  queuePairs: queuePairs.map(({ number }) => number),
+  gid,
+  lid,
+  epoch,
+  mtu,
+  ...(nonce !== undefined && { nonce })
+})
+
+/** Both ends know it and nobody else who has not heard the handshake; not with Mooncake. */
+const keyOf = (own: Half, peer: Half): string | undefined =>
+  own.nonce === undefined || peer.nonce === undefined
+    ? undefined
+    : [own.nonce, peer.nonce].toSorted().join("")
 
 const smaller = (a: Mtu, b: Mtu | undefined): Mtu => (b !== undefined && b < a ? b : a)
 
@@ -39,14 +60,17 @@ const smaller = (a: Mtu, b: Mtu | undefined): Mtu => (b !== undefined && b < a ?
 export const raise = Effect.fnUntraced(function* (
   { gidIndex, mtu }: Place,
   queuePairs: ReadonlyArray<QueuePair>,
+  own: Half,
   peer: Half
 ) {
+  const key = keyOf(own, peer)
   for (const [index, queuePair] of queuePairs.entries()) {
     yield* queuePair.modify({
       to: "rtr",
       path: { gid: peer.gid, lid: peer.lid, gidIndex },
       mtu: smaller(mtu, peer.mtu),
-      peer: peer.queuePairs[index] ?? -1
+      peer: peer.queuePairs[index] ?? -1,
+      key
     })
     yield* queuePair.modify({ to: "rts" })
   }

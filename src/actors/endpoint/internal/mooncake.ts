@@ -37,9 +37,14 @@ const pathsOf = ({ from, to }: Named) =>
     Result.map(NicPath.parse(to), (receiver) => ({ sender, receiver }))
   )
 
-const announced = ({ epoch, mtu }: Half, peer: Epoch | undefined) => {
+const announced = ({ epoch, mtu, nonce }: Half, peer: Epoch | undefined) => {
   if (epoch === undefined || mtu === undefined) return {}
-  const handfast: Announcement = peer === undefined ? { epoch, mtu } : { epoch, peer, mtu }
+  const handfast: Announcement = {
+    epoch,
+    mtu,
+    ...(peer !== undefined && { peer }),
+    ...(nonce !== undefined && { nonce })
+  }
   return { handfast }
 }
 
@@ -63,7 +68,14 @@ const halfOf = (
   { lid, qpNums }: { readonly lid: number; readonly qpNums: ReadonlyArray<number> },
   gid: Gid,
   handfast: Announcement | undefined
-): Half => ({ queuePairs: qpNums, gid, lid, epoch: handfast?.epoch, mtu: handfast?.mtu })
+): Half => ({
+  queuePairs: qpNums,
+  gid,
+  lid,
+  epoch: handfast?.epoch,
+  mtu: handfast?.mtu,
+  ...(handfast?.nonce !== undefined && { nonce: handfast.nonce })
+})
 
 /**
  * What the passive side has received. Old peers leave their GID to their metadata: `gidOf` says it
