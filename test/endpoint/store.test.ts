@@ -113,6 +113,38 @@ describe("a full store", () => {
   )
 })
 
+describe("offers of peers", () => {
+  it.sim(
+    "closed: make a bounded number of endpoints, and take none that was opened",
+    { seeds: 5 },
+    () =>
+      Effect.gen(function* () {
+        const { a, others } = yield* crowd({ capacity: 8, answered: 1 })
+        const opened = yield* a.store.open(pathOf("p"))
+        yield* others.get("q")!.store.open(pathOf("a"))
+        yield* others.get("r")!.store.open(pathOf("a"))
+        assert.strictEqual(a.store.size, 2)
+        assert.isTrue(opened.isOpen)
+        // One that this side opens, too, is its own from there on.
+        yield* a.store.open(pathOf("r"))
+        yield* others.get("q")!.store.open(pathOf("a"))
+        assert.strictEqual(a.store.size, 3)
+      })
+  )
+
+  it.sim("closed: are refused while those that they have made are connecting", { seeds: 5 }, () =>
+    Effect.gen(function* () {
+      const { a, fabric, others } = yield* crowd({ capacity: 8, answered: 1 })
+      fabric.strike({ _tag: "SlowModify", node: "a", forMillis: 60_000, millis: 500 })
+      yield* Effect.forkChild(others.get("q")!.store.open(pathOf("a")))
+      yield* Effect.sleep("100 millis")
+      const refused = yield* Effect.flip(others.get("r")!.store.open(pathOf("a")))
+      assert.include(refused.message, "busy")
+      assert.strictEqual(a.store.size, 1)
+    })
+  )
+})
+
 describe("R19 a peer whose endpoint was evicted", () => {
   it.sim("is told, and opens anew before its next write", { seeds: 5 }, () =>
     Effect.gen(function* () {

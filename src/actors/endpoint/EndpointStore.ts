@@ -7,7 +7,6 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -19,7 +18,7 @@ import * as Endpoint from "./Endpoint.ts"
 import type { OpenFailed } from "./EndpointError.ts"
 import type { EndReason } from "./EndpointEvent.ts"
 import { initial, type State } from "./EndpointState.ts"
-import { type Eviction, fifo, sieve } from "./Eviction.ts"
+import { fifo, sieve } from "./Eviction.ts"
 import {
   type Acknowledgement,
   type Farewell,
@@ -30,7 +29,8 @@ import {
 import { Defects } from "./internal/defects.ts"
 import type { Link } from "./internal/link.ts"
 import { type Leaving, makeLeaving } from "./internal/leaving.ts"
-import { hasEnded, type Place, spawnedAt, type Spawning } from "./internal/places.ts"
+import { hasEnded, type Place, spawnedAt } from "./internal/places.ts"
+import { type Bounds, type By, Places, type Spawn } from "./internal/placing.ts"
 import { watch } from "./internal/watching.ts"
 import type { Nic } from "./Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
@@ -77,6 +77,12 @@ export interface Options {
   readonly rules?: Partial<Omit<Endpoint.Rules, "path">> | undefined
   /** Endpoints at the same time. Default 65536, or what the device's queue pairs allow. */
   readonly capacity?: number | undefined
+  /**
+   * Endpoints that offers of peers have made, and that nobody here has opened. At the limit one of
+   * them that is not in use gives way, or the offer is refused. Default 1024: many times the peers
+   * of one machine in large clusters, and about 300 MB of queue pairs.
+   */
+  readonly answered?: number | undefined
   /** Which endpoint goes when the store is full. Default `"sieve"`. */
   readonly eviction?: "sieve" | "fifo" | undefined
   /**
@@ -104,31 +110,28 @@ export interface EndpointStore extends Reception {
   readonly size: number
 }
 
-type Spawn = (peer: string, after: Effect.Effect<void>) => Spawning
+/** Defaults of `capacity`, `retiring` and `answered`. */
+const [MOST_ENDPOINTS, MOST_RETIRING, MOST_ANSWERED] = [65_536, 64, 1_024]
 
-/** Defaults of `capacity` and `retiring`. */
-const [MOST_ENDPOINTS, MOST_RETIRING] = [65_536, 64]
+const boundsOf = (
+  { answered = MOST_ANSWERED, capacity = MOST_ENDPOINTS, nic, retiring = MOST_RETIRING }: Options,
+  queuePairs: number
+): Bounds => {
+  const possible = Math.floor(nic.device.info.limits.queuePairs / queuePairs)
+  return { answered, retiring, capacity: Math.min(capacity, possible) }
+}
 
 class Store implements EndpointStore {
   readonly #options: Options
   readonly #leaving: Leaving
-  readonly #capacity: number
+  readonly #places: Places
   readonly #repeatAfter: number
-  readonly #spawn: Spawn
-  readonly #places = new Map<string, Place>()
-  readonly #order: Eviction<string>
-  /** By peer, waits for the end of an evicted endpoint that is still being drained. */
-  readonly #evicted = new Map<string, Effect.Effect<void>>()
 
-  constructor(options: Options, leaving: Leaving, rules: Endpoint.Rules, spawn: Spawn) {
-    const { queuePairs, repeatAfter } = rules
+  constructor(options: Options, leaving: Leaving, places: Places, repeatAfter: number) {
     this.#repeatAfter = repeatAfter
     this.#options = options
     this.#leaving = leaving
-    const possible = Math.floor(options.nic.device.info.limits.queuePairs / queuePairs)
-    this.#capacity = Math.min(options.capacity ?? MOST_ENDPOINTS, possible)
-    this.#order = options.eviction === "fifo" ? fifo() : sieve()
-    this.#spawn = spawn
+    this.#places = places
   }
 
   get size(): number {
@@ -137,7 +140,7 @@ class Store implements EndpointStore {
 
   open(peer: string): Effect.Effect<ReadyLink, OpenError> {
     return Effect.gen({ self: this }, function* () {
-      const place = yield* this.#find(peer)
+      const place = yield* this.#find(peer, "own")
       const endpoint = yield* Fiber.join(place.spawning)
       // The peer whose opening was joined may have become silent since.
       const again = Effect.delay(Effect.ignore(endpoint.tell.Insist()), this.#repeatAfter)
@@ -172,7 +175,7 @@ class Store implements EndpointStore {
     if (admit?.(offer.from) === false) {
       return this.#reject("not-admitted", `${offer.from} may not connect`)
     }
-    return this.#find(offer.from).pipe(
+    return this.#find(offer.from, "offer").pipe(
       Effect.flatMap(({ spawning }) => Fiber.join(spawning)),
       Effect.flatMap(({ ask }) => ask.TakeOffer(offer)),
       Effect.catch((error) => this.#toReject(error))
@@ -223,7 +226,7 @@ class Store implements EndpointStore {
       if (state._tag !== "Making" && kept.has(state.own.gid)) return
       yield* this.#leaving.retire(place.spawning, { epoch: state.epoch, ...why })
     })
-    return Effect.forEach([...this.#places.values()], retire, { discard: true })
+    return Effect.forEach(this.#places.all, retire, { discard: true })
   }
 
   /** Ends everything, and has peers told as far as that does not take long. */
@@ -232,70 +235,9 @@ class Store implements EndpointStore {
     return Effect.andThen(this.retireAll(why), this.#leaving.said)
   }
 
-  #find(peer: string): Effect.Effect<Place, StoreFull> {
-    return Effect.suspend(() => {
-      const found = this.#places.get(peer)
-      if (found !== undefined && !hasEnded(found)) {
-        this.#order.touch(peer)
-        return Effect.succeed(found)
-      }
-      if (found !== undefined) this.#drop(peer)
-      const limit = this.#capacity
-      if (this.#places.size < limit) return Effect.succeed(this.#add(peer))
-      const full = new StoreFull({ card: this.#options.nic.path, limit })
-      if (this.#evicted.size >= (this.#options.retiring ?? MOST_RETIRING)) return Effect.fail(full)
-      const victim = this.#order.evict((other) => this.#mayGo(other))
-      if (victim === undefined) return Effect.fail(full)
-      return Effect.as(Effect.forkDetach(this.#evict(victim)), this.#add(peer))
-    })
-  }
-
-  #add(peer: string): Place {
-    const spawning = this.#spawn(peer, this.#evicted.get(peer) ?? Effect.void)
-    const place: Place = { spawning, link: undefined }
-    this.#places.set(peer, place)
-    this.#order.add(peer)
-    place.spawning.addObserver((exit) => {
-      if (Exit.isFailure(exit) && this.#places.get(peer) === place) this.#drop(peer)
-    })
-    return place
-  }
-
-  #drop(peer: string): void {
-    this.#places.delete(peer)
-    this.#order.remove(peer)
-  }
-
-  /** Only an endpoint that is neither connecting nor in use may go. */
-  #mayGo(peer: string): boolean {
-    const place = this.#places.get(peer)
-    const endpoint = place && spawnedAt(place)
-    if (endpoint === undefined) return false
-    const { _tag } = Effect.runSync(endpoint.state)
-    return _tag === "Idle" || (_tag === "Ready" && place?.link?.isQuiet === true)
-  }
-
-  /** Its queue pairs are drained and destroyed beside the life of its successor. */
-  #evict(peer: string): Effect.Effect<void> {
-    const place = this.#places.get(peer)!
-    this.#places.delete(peer)
-    const { link, spawning } = place
-    const endpoint = Fiber.join(spawning)
-    this.#evicted.set(peer, Effect.ignore(Effect.flatMap(endpoint, ({ ended }) => ended)))
-    const retired =
-      link?.isOpen === true
-        ? this.#leaving.retire(spawning, {
-            epoch: link.epoch,
-            reason: "retired",
-            detail: "evicted"
-          })
-        : Effect.void
-    return retired.pipe(
-      Effect.andThen(endpoint),
-      Effect.flatMap(({ stop }) => stop),
-      Effect.ignore,
-      Effect.ensuring(Effect.sync(() => this.#evicted.delete(peer)))
-    )
+  #find(peer: string, by: By): Effect.Effect<Place, StoreFull> {
+    const card = this.#options.nic.path
+    return Effect.mapError(this.#places.find(peer, by), (limit) => new StoreFull({ card, limit }))
   }
 
   #reject(reason: Rejected["reason"], text: string): Effect.Effect<never, Rejected> {
@@ -333,10 +275,13 @@ export const make = Effect.fnUntraced(function* (
     { nic, handshakes, rules, onLink, onReady: options.onReady, farewell: leaving.say },
     yield* Defects
   )
-  const store = new Store(options, leaving, rules, (peer, after) => {
-    const spawn = Effect.andThen(after, supervisor.spawn(behavior, Endpoint.idOf(nic.path, peer)))
-    return Fiber.runIn(Effect.runForkWith(context)(spawn), scope)
-  })
+  const spawn: Spawn = (peer, after) => {
+    const spawned = supervisor.spawn(behavior, Endpoint.idOf(nic.path, peer))
+    return Fiber.runIn(Effect.runForkWith(context)(Effect.andThen(after, spawned)), scope)
+  }
+  const order = options.eviction === "fifo" ? fifo<string>() : sieve<string>()
+  const places = new Places(boundsOf(options, rules.queuePairs), order, leaving, spawn)
+  const store = new Store(options, leaving, places, rules.repeatAfter)
   yield* Effect.addFinalizer(() => store.close)
   const broken = (detail: string, kept: ReadonlySet<Gid>) =>
     store.retireAll({ reason: "broken", detail }, kept)
