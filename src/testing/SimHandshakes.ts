@@ -11,12 +11,13 @@
  */
 
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import { Chaos } from "../actors/kernel/Chaos.ts"
+import { Epochs } from "../actors/kernel/Epochs.ts"
 import type { Reception } from "../actors/endpoint/EndpointStore.ts"
 import {
   type Acknowledgement,
@@ -39,10 +40,11 @@ const DEADLINE = 60_000
 interface Server {
   readonly reception: Reception
   readonly context: Context.Context<never>
+  readonly instance: () => string | undefined
 }
 
 /** What is done with a message at its receiver. */
-type Handle<A> = (reception: Reception) => Effect.Effect<A, Rejected>
+type Handle<A> = (reception: Reception, server: Server) => Effect.Effect<A, Rejected>
 
 /**
  * @category models
@@ -53,11 +55,20 @@ export class SimHandshakes {
   /** The newest acknowledgements, for whoever forges. */
   readonly #seen: Array<Acknowledgement> = []
 
-  /** Takes handshakes for a path from now on, in the process of the caller. */
-  serve(path: string, reception: Reception): Effect.Effect<void> {
-    return Effect.contextWith((context: Context.Context<never>) =>
-      Effect.sync(() => void this.#servers.set(path, { reception, context }))
-    )
+  /**
+   * Takes handshakes for a path from now on, in the process of the caller, which says that it is
+   * this instance. Default: the one that its epochs begin with.
+   */
+  serve(
+    path: string,
+    reception: Reception,
+    instance?: () => string | undefined
+  ): Effect.Effect<void> {
+    return Effect.contextWith((context: Context.Context<never>) => {
+      const own = () => Context.get(context, Epochs).instance
+      const server = { reception, context, instance: instance ?? own }
+      return Effect.sync(() => void this.#servers.set(path, server))
+    })
   }
 
   /** What the endpoints of a process call. */
@@ -68,7 +79,14 @@ export class SimHandshakes {
       this.#seen.length = Math.min(this.#seen.length, 8)
       return this.#call(ack.to, (to) => to.takeAcknowledgement(ack))
     },
-    farewell: (farewell: Farewell) => this.#call(farewell.to, (to) => to.takeFarewell(farewell))
+    farewell: (farewell: Farewell) => this.#call(farewell.to, (to) => to.takeFarewell(farewell)),
+    instanceAt: (path) =>
+      // Who is asked for its instance refuses nothing.
+      Effect.catchTag(
+        this.#call(path, (_, server) => Effect.sync(server.instance)),
+        "Rejected",
+        Effect.die
+      )
   })
 
   /** Sends an old acknowledgement again, to whom it was meant for or to its sender. */
@@ -117,7 +135,7 @@ export class SimHandshakes {
       return answer(Exit.fail(failed(to, "connect", "nobody listens")))
     }
     const handled = Effect.delay(
-      Effect.suspend(() => handle(server.reception)),
+      Effect.suspend(() => handle(server.reception, server)),
       delay
     )
     Effect.runForkWith(server.context)(handled).addObserver((exit) => {

@@ -335,7 +335,9 @@ describe("a peer that begins again", () => {
       const second = yield* host.store.takeOffer(peer.offer(half(1, "bbbbbbbb.1")))
       assert.notDeepEqual(second.half.queuePairs, first.half.queuePairs)
       // What the old instance still had under way comes too late.
-      const late = yield* Effect.flip(host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.2"))))
+      const old = peer.offer(half(1, "aaaaaaaa.2"))
+      peer.instance = "bbbbbbbb"
+      const late = yield* Effect.flip(host.store.takeOffer(old))
       assert.strictEqual(late.reason, "stale")
       assert.deepStrictEqual(known(yield* state).own.queuePairs, second.half.queuePairs)
     })

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { Reception } from "../../src/actors/endpoint/EndpointStore.ts"
-import type { State } from "../../src/actors/endpoint/EndpointState.ts"
+import { instanceIn, type State } from "../../src/actors/endpoint/EndpointState.ts"
 import {
   type Acknowledgement,
   type Farewell,
@@ -37,6 +37,8 @@ export class Peer implements Reception {
   readonly offers: Array<Offer> = []
   readonly acks: Array<Acknowledgement> = []
   readonly farewells: Array<Farewell> = []
+  /** The process instance that it says it is: that of its newest offer. */
+  instance: string | undefined = undefined
   /** What it answers; the newest function counts. */
   answer: (offer: Offer) => Effect.Effect<Offer, Rejected> = () => Effect.fail(no("busy"))
   parted: Effect.Effect<void> = Effect.void
@@ -58,7 +60,9 @@ export class Peer implements Reception {
   }
 
   offer(half: Half, knows?: Epoch, hasGate = true): Offer {
-    return { from: other, to: own, half, knows, hasGate }
+    const offer = { from: other, to: own, half, knows, hasGate }
+    this.instance = instanceIn(offer)
+    return offer
   }
 
   /** Answers every offer with this half. */
@@ -94,7 +98,7 @@ export const scene = <A, E>(
     const fabric = yield* SimFabric.make()
     const network = new SimHandshakes()
     const peer = new Peer()
-    yield* network.serve(other, peer)
+    yield* network.serve(other, peer, () => peer.instance)
     const scope = yield* Scope.fork(yield* Effect.scope)
     const host = yield* card(network, "a", { rules }, how).pipe(
       Effect.provide(onHost(fabric, network, "a", gids)),

@@ -73,6 +73,15 @@ export const initial: State = { _tag: "Idle", newest: undefined, gone: [], refus
  */
 export const instanceOf = (epoch: Epoch): string => epoch.slice(0, epoch.indexOf("."))
 
+/**
+ * The process instance that makes an offer, if it says so.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const instanceIn = ({ half: { epoch } }: Offer): string | undefined =>
+  epoch === undefined ? undefined : instanceOf(epoch)
+
 type Memory = Pick<State, "newest" | "gone" | "refused">
 
 const remembered = ({ gone, newest, refused }: State): Memory => ({ newest, gone, refused })
@@ -81,13 +90,12 @@ const remembered = ({ gone, newest, refused }: State): Memory => ({ newest, gone
 const remember = (state: State, { half }: Offer): Memory => {
   const { gone, newest, refused } = state
   if (half.epoch === undefined) return remembered(state)
-  const instance = newest === undefined ? undefined : instanceOf(newest)
+  const instance = instanceOf(half.epoch)
+  const before = newest === undefined ? instance : instanceOf(newest)
+  const others = [before, ...gone.filter((one) => one !== before)]
   return {
     newest: half.epoch,
-    gone:
-      instance === undefined || instance === instanceOf(half.epoch)
-        ? gone
-        : [instance, ...gone].slice(0, REMEMBERED),
+    gone: others.filter((one) => one !== instance).slice(0, REMEMBERED),
     refused
   }
 }

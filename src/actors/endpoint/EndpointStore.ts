@@ -17,7 +17,7 @@ import * as Supervisor from "../kernel/Supervisor.ts"
 import * as Endpoint from "./Endpoint.ts"
 import type { OpenFailed } from "./EndpointError.ts"
 import type { EndReason } from "./EndpointEvent.ts"
-import { initial, type State } from "./EndpointState.ts"
+import { initial, instanceIn, instanceOf, type State } from "./EndpointState.ts"
 import { fifo, sieve } from "./Eviction.ts"
 import {
   type Acknowledgement,
@@ -63,7 +63,8 @@ export type OpenError = OpenFailed | StoreFull | MailboxFull | Stopped | Supervi
  * @since 0.1.0
  */
 export interface Reception {
-  readonly takeOffer: (offer: Offer) => Effect.Effect<Offer, Rejected>
+  /** A caller is authenticated if it has proven by a certificate that it is a peer. */
+  readonly takeOffer: (offer: Offer, isAuthenticated?: boolean) => Effect.Effect<Offer, Rejected>
   readonly takeAcknowledgement: (ack: Acknowledgement) => Effect.Effect<void, Rejected>
   readonly takeFarewell: (farewell: Farewell) => Effect.Effect<void>
 }
@@ -83,6 +84,11 @@ export interface Options {
    * of one machine in large clusters, and about 300 MB of queue pairs.
    */
   readonly answered?: number | undefined
+  /**
+   * Milliseconds for a peer to confirm that it has begun anew, see `takeOffer`. Default 2 s: less
+   * than the peer waits for the answer to its offer.
+   */
+  readonly confirmWithin?: number | undefined
   /** Which endpoint goes when the store is full. Default `"sieve"`. */
   readonly eviction?: "sieve" | "fifo" | undefined
   /**
@@ -112,6 +118,8 @@ export interface EndpointStore extends Reception {
 
 /** Defaults of `capacity`, `retiring` and `answered`. */
 const [MOST_ENDPOINTS, MOST_RETIRING, MOST_ANSWERED] = [65_536, 64, 1_024]
+/** Default of `confirmWithin`. */
+const CONFIRM_WITHIN = 2_000
 
 const boundsOf = (
   { answered = MOST_ANSWERED, capacity = MOST_ENDPOINTS, nic, retiring = MOST_RETIRING }: Options,
@@ -123,13 +131,21 @@ const boundsOf = (
 
 class Store implements EndpointStore {
   readonly #options: Options
+  readonly #handshakes: typeof Handshakes.Service
   readonly #leaving: Leaving
   readonly #places: Places
   readonly #repeatAfter: number
 
-  constructor(options: Options, leaving: Leaving, places: Places, repeatAfter: number) {
+  constructor(
+    options: Options,
+    handshakes: typeof Handshakes.Service,
+    leaving: Leaving,
+    places: Places,
+    repeatAfter: number
+  ) {
     this.#repeatAfter = repeatAfter
     this.#options = options
+    this.#handshakes = handshakes
     this.#leaving = leaving
     this.#places = places
   }
@@ -169,16 +185,40 @@ class Store implements EndpointStore {
     })
   }
 
-  takeOffer(offer: Offer): Effect.Effect<Offer, Rejected> {
+  /**
+   * Takes a peer's offer. One of another process instance than the peer had may be forged: it is
+   * taken from a caller that is authenticated, or if the process at the peer's path says that it is
+   * this instance, or does not answer.
+   */
+  takeOffer(offer: Offer, isAuthenticated = false): Effect.Effect<Offer, Rejected> {
     const { admit, nic } = this.#options
     if (offer.to !== nic.path) return this.#reject("wrong-path", `${offer.to} is somebody else`)
     if (admit?.(offer.from) === false) {
       return this.#reject("not-admitted", `${offer.from} may not connect`)
     }
-    return this.#find(offer.from, "offer").pipe(
-      Effect.flatMap(({ spawning }) => Fiber.join(spawning)),
-      Effect.flatMap(({ ask }) => ask.TakeOffer(offer)),
-      Effect.catch((error) => this.#toReject(error))
+    return Effect.gen({ self: this }, function* () {
+      const { spawning } = yield* this.#find(offer.from, "offer")
+      const { ask, state } = yield* Fiber.join(spawning)
+      const { newest } = yield* state
+      const isNew = newest !== undefined && instanceIn(offer) !== instanceOf(newest)
+      const isConfirmed = isNew && (isAuthenticated || (yield* this.#confirms(offer)))
+      return yield* ask.TakeOffer({ ...offer, isConfirmed })
+    }).pipe(Effect.catch((error) => this.#toReject(error)))
+  }
+
+  /** Whether the process at the path of an offer is the one that makes it; if there is one. */
+  #confirms(offer: Offer): Effect.Effect<boolean, Rejected> {
+    const { confirmWithin = CONFIRM_WITHIN } = this.#options
+    return this.#handshakes.instanceAt(offer.from).pipe(
+      Effect.timeout(confirmWithin),
+      Effect.matchEffect({
+        // It is gone, or cannot be called from here: its successor need not wait for it.
+        onFailure: () => Effect.succeed(false),
+        onSuccess: (instance) =>
+          instance === instanceIn(offer)
+            ? Effect.succeed(true)
+            : this.#reject("stale", `the process at ${offer.from} has not made this offer`)
+      })
     )
   }
 
@@ -281,7 +321,8 @@ export const make = Effect.fnUntraced(function* (
   }
   const order = options.eviction === "fifo" ? fifo<string>() : sieve<string>()
   const places = new Places(boundsOf(options, rules.queuePairs), order, leaving, spawn)
-  const store = new Store(options, leaving, places, rules.repeatAfter)
+  const { repeatAfter } = rules
+  const store = new Store(options, handshakes, leaving, places, repeatAfter)
   yield* Effect.addFinalizer(() => store.close)
   const broken = (detail: string, kept: ReadonlySet<Gid>) =>
     store.retireAll({ reason: "broken", detail }, kept)

@@ -170,5 +170,7 @@ export class Handshakes extends Context.Service<
     readonly offer: (offer: Offer) => Effect.Effect<Offer, HandshakeError>
     readonly acknowledge: (ack: Acknowledgement) => Effect.Effect<void, HandshakeError>
     readonly farewell: (farewell: Farewell) => Effect.Effect<void, HandshakeError>
+    /** The process instance that is at a path; none if it is not of our own kind. */
+    readonly instanceAt: (path: string) => Effect.Effect<string | undefined, HandshakeFailed>
   }
 >()("handfast/actors/endpoint/Handshakes") {}

@@ -19,6 +19,7 @@ import { defaultLimit } from "../../schema/mooncake/Frame.ts"
 import { defaultPort } from "../../schema/mooncake/NicPath.ts"
 import type { Notify } from "../../schema/mooncake/Notify.ts"
 import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
+import { Epochs } from "../kernel/Epochs.ts"
 import type { Reception } from "./EndpointStore.ts"
 import { type Caller, Desk } from "./internal/desk.ts"
 import { listenPlain, listenSecure } from "./internal/listening.ts"
@@ -92,7 +93,7 @@ export const make = Effect.fnUntraced(function* (
   const notifies = yield* Effect.acquireRelease(Queue.dropping<Notify>(most), Queue.shutdown)
   const inbox = new NotifyInbox(notifies, notifyBytes)
   const receptions = new Map<string, Reception>()
-  const desk = new Desk(receptions, inbox, options)
+  const desk = new Desk(receptions, inbox, (yield* Epochs).instance, options)
   const { connections = 1_024, frameBytes = defaultLimit, within = 10_000 } = options
   const limits = { connections, frameBytes, within, hears: options.hears ?? (() => true) }
   const port = new Port(desk, limits, yield* Effect.context<never>())

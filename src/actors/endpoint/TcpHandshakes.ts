@@ -12,6 +12,7 @@ import type { IoPool } from "../../native/IoPool.ts"
 import * as Body from "../../schema/mooncake/Body.ts"
 import { FrameType } from "../../schema/mooncake/Frame.ts"
 import * as Wire from "../../schema/mooncake/Handshake.ts"
+import * as NicPath from "../../schema/mooncake/NicPath.ts"
 import * as Notify from "../../schema/mooncake/Notify.ts"
 import * as Probe from "../../schema/mooncake/Probe.ts"
 import * as SegmentDescriptor from "../../schema/mooncake/SegmentDescriptor.ts"
@@ -78,12 +79,23 @@ const say = (
   )
 }
 
+/** Asks whoever listens where a path says. */
+const instanceAt = Effect.fnUntraced(function* (caller: Caller, path: string) {
+  const found = NicPath.parse(path)
+  if (Result.isFailure(found)) return yield* failed(path, "resolve", found.failure)
+  const question = Probe.encode(Probe.whoIsThere)
+  const text = yield* caller.call(found.success.server, path, FrameType.probe, question)
+  const answer = Probe.decode(text)
+  return Result.isSuccess(answer) ? answer.success.instance : undefined
+})
+
 const handshakesOf = (caller: Caller): Handshakes["Service"] => {
   const tell = (message: Mooncake.Said) => Effect.asVoid(say(caller, message))
   return {
     offer: (said) => offer(caller, said),
     acknowledge: (said) => tell({ _tag: "Acknowledgement", said }),
-    farewell: (said) => tell({ _tag: "Farewell", said })
+    farewell: (said) => tell({ _tag: "Farewell", said }),
+    instanceAt: (path) => instanceAt(caller, path)
   }
 }
 

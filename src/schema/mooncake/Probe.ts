@@ -12,7 +12,11 @@ import { isObject, member, parse, print } from "./internal/json.ts"
  * @category schemas
  * @since 0.1.0
  */
-export const Probe = Schema.Struct({ status: Schema.optionalKey(Schema.String) })
+export const Probe = Schema.Struct({
+  status: Schema.optionalKey(Schema.String),
+  /** The process instance that its epochs begin with: a member that Mooncake ignores. */
+  instance: Schema.optionalKey(Schema.String)
+})
 
 /**
  * @category models
@@ -21,7 +25,7 @@ export const Probe = Schema.Struct({ status: Schema.optionalKey(Schema.String) }
 export type Probe = typeof Probe.Type
 
 /**
- * The reply of whoever is there.
+ * The reply of a process that is there.
  *
  * @category constants
  * @since 0.1.0
@@ -29,10 +33,19 @@ export type Probe = typeof Probe.Type
 export const alive: Probe = { status: "success" }
 
 /**
+ * Asks for the instance, too. Only who asks is told: Mooncake's probes get Mooncake's reply.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const whoIsThere: Probe = { instance: "" }
+
+/**
  * @category encoding
  * @since 0.1.0
  */
-export const encode = ({ status }: Probe): string => print({ status })
+export const encode = ({ instance, status }: Probe): string =>
+  print({ ...(instance !== undefined && { handfast: { instance } }), status })
 
 /**
  * @category decoding
@@ -44,5 +57,10 @@ export const decode = (text: string): Result.Result<Probe, TextFault> =>
       return Result.fail(new Malformed({ what: "probe", detail: "expected an object" }))
     }
     const status = member(json, "status")
-    return Result.succeed(typeof status === "string" ? { status } : {})
+    const ours = member(json, "handfast")
+    const instance = isObject(ours) ? member(ours, "instance") : undefined
+    return Result.succeed({
+      ...(typeof status === "string" && { status }),
+      ...(typeof instance === "string" && { instance })
+    })
   })

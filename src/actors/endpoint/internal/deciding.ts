@@ -85,13 +85,18 @@ const beginWith = (rules: Rules, state: State, offer: Offer, about: Circumstance
   return Decision.thenWait(decision, answerTo(epoch))
 }
 
-export const takeOffer = (rules: Rules, state: State, offer: Offer, about: Circumstances) => {
+export const takeOffer = (
+  rules: Rules,
+  state: State,
+  { isConfirmed = false, ...offer }: Offer & { readonly isConfirmed?: boolean },
+  about: Circumstances
+) => {
   const offered = offer.half.queuePairs.length
   if (offered !== rules.queuePairs) {
     const text = `${rules.queuePairs} queue pairs wanted, ${offered} offered`
     return Decision.fail(rejected(rules, "incompatible", text))
   }
-  const age = ageOf(state, offer, about.now)
+  const age = ageOf(state, offer, about.now, isConfirmed)
   if (age === "stale") {
     return Decision.fail(rejected(rules, "stale", `${offer.half.epoch} is over`))
   }

@@ -61,11 +61,18 @@ const taken = said({ _tag: "AckReply" })
 export class Desk {
   readonly #receptions: ReadonlyMap<string, Reception>
   readonly #notifies: NotifyInbox
+  readonly #instance: string
   readonly #options: Options
 
-  constructor(receptions: ReadonlyMap<string, Reception>, notifies: NotifyInbox, options: Options) {
+  constructor(
+    receptions: ReadonlyMap<string, Reception>,
+    notifies: NotifyInbox,
+    instance: string,
+    options: Options
+  ) {
     this.#receptions = receptions
     this.#notifies = notifies
+    this.#instance = instance
     this.#options = options
   }
 
@@ -78,16 +85,20 @@ export class Desk {
       case FrameType.notify:
         return Effect.suspend(() => this.#notify(text, who))
       case FrameType.probe:
-        // Whatever it asks: somebody is there.
-        return Effect.sync(() =>
-          this.#admits(who, "probe") ? yes(Probe.encode(Probe.alive)) : closed
-        )
+        return Effect.sync(() => (this.#admits(who, "probe") ? this.#probe(text) : closed))
     }
   }
 
   #admits(who: Who, asks: Caller["asks"], paths = {}): boolean {
     const { admit } = this.#options
     return admit === undefined || admit({ peer: who.peer, asks, ...paths })
+  }
+
+  /** Whatever it asks: somebody is there. */
+  #probe(text: string): Answer {
+    const asked = Probe.decode(text)
+    const isWho = Result.isSuccess(asked) && asked.success.instance !== undefined
+    return yes(Probe.encode(isWho ? { ...Probe.alive, instance: this.#instance } : Probe.alive))
   }
 
   #handshake(text: string, who: Who): Effect.Effect<Answer, TextFault> {
@@ -111,7 +122,7 @@ export class Desk {
       const no = new Rejected({ by: to, reason: "not-admitted", text: `${from} may not connect` })
       return Effect.succeed(rejected(Mooncake.reasonOf(no, message.success)))
     }
-    return Effect.catch(this.#take(reception, message.success, call.success), (no) =>
+    return Effect.catch(this.#take(reception, message.success, call.success, who), (no) =>
       Effect.succeed(rejected(Mooncake.reasonOf(no, message.success)))
     )
   }
@@ -119,13 +130,16 @@ export class Desk {
   #take(
     reception: Reception,
     message: Mooncake.Said,
-    call: Wire.Call
+    call: Wire.Call,
+    { peer }: Who
   ): Effect.Effect<Answer, Rejected> {
     switch (message._tag) {
-      case "Offer":
-        return Effect.map(reception.takeOffer(message.said), (offer) =>
+      case "Offer": {
+        const isAuthenticated = peer.tls?.authorized === true
+        return Effect.map(reception.takeOffer(message.said, isAuthenticated), (offer) =>
           said(Mooncake.replyTo(call, offer))
         )
+      }
       case "Acknowledgement":
         return Effect.as(reception.takeAcknowledgement(message.said), taken)
       case "Farewell":

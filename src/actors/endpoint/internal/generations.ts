@@ -52,7 +52,8 @@ const hasRestarted = (state: State, { epoch }: Half, now: number): boolean => {
   return isOver || now - state.connectedAt > DUPLICATE_MILLIS
 }
 
-export const ageOf = (state: State, { half }: Offer, now: number): Age => {
+/** A confirmed offer is made by the process at the peer's path, whatever was taken for gone. */
+export const ageOf = (state: State, { half }: Offer, now: number, isConfirmed = false): Age => {
   const peer = peerOf(state)
   if (peer !== undefined && isSame(peer.half, half)) {
     return hasRestarted(state, half, now) ? "newer" : "same"
@@ -60,7 +61,7 @@ export const ageOf = (state: State, { half }: Offer, now: number): Age => {
   const { gone, newest } = state
   if (half.epoch === undefined || newest === undefined) return "newer"
   const instance = instanceOf(half.epoch)
-  if (gone.includes(instance)) return "stale"
+  if (gone.includes(instance) && !isConfirmed) return "stale"
   const isOver = instance === instanceOf(newest) && countOf(half.epoch) <= countOf(newest)
   return isOver ? "stale" : "newer"
 }

@@ -21,8 +21,15 @@ const Open = Rpc.make("Open", { error: OpenFailed })
 /** A caller of `Open` goes on waiting: a peer that has become silent is called. */
 const Insist = Rpc.make("Insist")
 
-/** A peer's offer. Answered when the own half is up. */
-const TakeOffer = Rpc.make("TakeOffer", { payload: Offer, success: Offer, error: Rejected })
+/**
+ * A peer's offer. Answered when the own half is up. It is confirmed if the process that makes it is
+ * known to be the one at the peer's path.
+ */
+const TakeOffer = Rpc.make("TakeOffer", {
+  payload: { ...Offer.fields, isConfirmed: Schema.optionalKey(Schema.Boolean) },
+  success: Offer,
+  error: Rejected
+})
 
 /** A peer says that its half is up. */
 const TakeAcknowledgement = Rpc.make("TakeAcknowledgement", {
