@@ -3,20 +3,18 @@ import * as Console from "effect/Console"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { networkInterfaces } from "node:os"
 import { TransferEngine } from "../src/actors/endpoint/TransferEngine.ts"
 import { TransferNode } from "../src/actors/endpoint/TransferNode.ts"
 import { Journal } from "../src/actors/kernel/Journal.ts"
 import { Verbs } from "../src/native/Verbs.ts"
 
-const [loopback = "lo"] = Object.entries(networkInterfaces())
-  .filter(([, addresses]) => addresses?.some(({ internal }) => internal))
-  .map(([name]) => name)
-
 const node = Layer.build(
-  TransferNode.layer({ host: "127.0.0.1", nics: [loopback], handshake: { port: 0 } }).pipe(
-    Layer.provide([Verbs.layerIwarp(), Journal.layerMemory])
-  )
+  TransferNode.layer({
+    host: "127.0.0.1",
+    // Whom it serves: others can neither read nor write, nor ask what there is.
+    peers: ["127.0.0.1"],
+    handshake: { port: 0 }
+  }).pipe(Layer.provide([Verbs.layerIwarp(), Journal.layerMemory]))
 )
 
 const program = Effect.gen(function* () {

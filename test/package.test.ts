@@ -101,7 +101,14 @@ describe("the packed package", () => {
   afterAll(() => rmSync(project, { recursive: true }))
 
   it("holds sources and documents, and no tests", () => {
-    for (const file of ["README.md", "CHANGELOG.md", "AGENTS.md", "LICENSE", "src/index.ts"]) {
+    for (const file of [
+      "README.md",
+      "CHANGELOG.md",
+      "SECURITY.md",
+      "AGENTS.md",
+      "LICENSE",
+      "src/index.ts"
+    ]) {
       assert.isTrue(existsSync(join(installed, file)), file)
     }
     assert.deepStrictEqual(globSync("{test,bench,.ci,**/*.test.*}", { cwd: installed }), [])

@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import { once } from "node:events"
 import * as net from "node:net"
 import { TransferEngine } from "../../src/actors/endpoint/TransferEngine.ts"
-import { TransferNode, type Options } from "../../src/actors/endpoint/TransferNode.ts"
+import { TransferNode, type Settings } from "../../src/actors/endpoint/TransferNode.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { Relay } from "../../src/cli/start/relay.ts"
 import type { Address } from "../../src/native/verbs/Connection.ts"
@@ -21,10 +21,10 @@ const [SLICE, SLICES] = sizes["64k"]
 const verbsOf = (route?: (to: Address) => Address) =>
   Verbs.layerIwarp({ crc: false, pool: { workers: 1 }, route })
 
-const over = (verbs: ReturnType<typeof verbsOf>, options: Partial<Options>) =>
+const over = (verbs: ReturnType<typeof verbsOf>, options: Partial<Settings>) =>
   TransferNode.layer({
     host: "127.0.0.1",
-    nics: ["lo"],
+    peers: ["127.0.0.1"],
     // As many as the provider has by itself.
     endpoints: { rules: { queuePairs: 1 } },
     handshake: { port: 0 },

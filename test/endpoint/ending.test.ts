@@ -15,7 +15,7 @@ import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
 
 const node = Layer.build(
-  TransferNode.layer({ host: "127.0.0.1", nics: ["lo"], handshake: { port: 0 } }).pipe(
+  TransferNode.layer({ host: "127.0.0.1", peers: ["127.0.0.1"], handshake: { port: 0 } }).pipe(
     Layer.provide([Verbs.layerIwarp({ on: "main", pool: { workers: 0 } }), Journal.layerMemory])
   )
 )

@@ -24,7 +24,7 @@ import { success } from "../mooncake/vectors.ts"
 import { ask, frameIn, script, typed } from "./tcp.ts"
 
 const node = Layer.build(
-  TransferNode.layer({ host: "127.0.0.1", nics: ["lo"], handshake: { port: 0 } }).pipe(
+  TransferNode.layer({ host: "127.0.0.1", peers: ["127.0.0.1"], handshake: { port: 0 } }).pipe(
     Layer.provide([Verbs.layerIwarp({ on: "main", pool: { workers: 0 } }), Journal.layerMemory])
   )
 )
@@ -79,7 +79,12 @@ describe("two nodes", () => {
       const cards = ["x", "y"]
       const on = (host: string) =>
         Layer.build(
-          TransferNode.layer({ host: "127.0.0.1", nics: cards, handshake: { port: 0 } }).pipe(
+          TransferNode.layer({
+            host: "127.0.0.1",
+            peers: ["127.0.0.1"],
+            nics: cards,
+            handshake: { port: 0 }
+          }).pipe(
             Layer.provide([Verbs.layerSim(fabric, { host, devices: cards }), Journal.layerMemory])
           )
         )
@@ -122,7 +127,7 @@ describe("two nodes", () => {
         }))
       ).pipe(Layer.provide(Verbs.layerSim(fabric, { host: "a" })))
       const node = Layer.build(
-        TransferNode.layer({ host: "127.0.0.1", handshake: { port } }).pipe(
+        TransferNode.layer({ host: "127.0.0.1", peers: ["127.0.0.1"], handshake: { port } }).pipe(
           Layer.provide([verbs, Journal.layerMemory])
         )
       )
@@ -145,6 +150,7 @@ describe("two nodes", () => {
       const built = yield* Layer.build(
         TransferNode.layer({
           host: "127.0.0.1",
+          peers: ["127.0.0.1"],
           nics: [{ device: "x", gidIndex: 2 }],
           handshake: { port: 0 }
         }).pipe(

@@ -10,7 +10,7 @@ import type * as Stream from "effect/Stream"
 import type { CompletionQueue } from "../../native/verbs/Completion.ts"
 import type { Device, DeviceEvent, ProtectionDomain } from "../../native/verbs/Device.ts"
 import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
-import { Verbs } from "../../native/Verbs.ts"
+import { type Reach, Verbs } from "../../native/Verbs.ts"
 import type { Gid } from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
 import { open as openCard } from "./internal/card.ts"
@@ -59,6 +59,8 @@ export interface Options {
   readonly path: string
   /** The device's name. Default: the first one. */
   readonly device?: string | undefined
+  /** Where it is reached, and whose connections it takes. Default: everywhere, everyone's. */
+  readonly reach?: Reach | undefined
   /** Completions that may wait, over all endpoints. Default 4096, what transfer engines use. */
   readonly completions?: number | undefined
   /**
@@ -87,8 +89,16 @@ export const open = Effect.fnUntraced(function* ({
   gidIndex,
   lookEvery = 1_000,
   lookFor = 600_000,
-  path
+  path,
+  reach = {}
 }: Options): Effect.fn.Return<Nic, OpenError | CreateError, Scope.Scope | Verbs> {
   const verbs = yield* Verbs
-  return yield* openCard(verbs, device, { completions, gidIndex, lookEvery, lookFor, path })
+  return yield* openCard(verbs, device, {
+    completions,
+    gidIndex,
+    lookEvery,
+    lookFor,
+    path,
+    reach
+  })
 })

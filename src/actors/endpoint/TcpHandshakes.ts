@@ -79,28 +79,41 @@ const say = (
   )
 }
 
-/** Asks whoever listens where a path says. */
-const instanceAt = Effect.fnUntraced(function* (caller: Caller, path: string) {
+interface Callers {
+  readonly caller: Caller
+  readonly asker: Caller
+}
+
+const callersOf = (options: Options) =>
+  Effect.all({ caller: Caller.make(options), asker: Caller.make(options) })
+
+/** Asks whoever listens where a path says. Offers wait for it, so it has turns of its own. */
+const instanceAt = Effect.fnUntraced(function* (caller: Caller, asker: Caller, path: string) {
   const found = NicPath.parse(path)
   if (Result.isFailure(found)) return yield* failed(path, "resolve", found.failure)
   const question = Probe.encode(Probe.whoIsThere)
-  const text = yield* caller.call(found.success.server, path, FrameType.probe, question)
+  const server = caller.names.nameOf(found.success.server)
+  const text = yield* asker.call(server, path, FrameType.probe, question)
   const answer = Probe.decode(text)
   return Result.isSuccess(answer) ? answer.success.instance : undefined
 })
 
-const handshakesOf = (caller: Caller): Handshakes["Service"] => {
+const handshakesOf = ({ asker, caller }: Callers): Handshakes["Service"] => {
   const tell = (message: Mooncake.Said) => Effect.asVoid(say(caller, message))
   return {
     offer: (said) => offer(caller, said),
     acknowledge: (said) => tell({ _tag: "Acknowledgement", said }),
     farewell: (said) => tell({ _tag: "Farewell", said }),
-    instanceAt: (path) => instanceAt(caller, path)
+    instanceAt: (path) => instanceAt(caller, asker, path)
   }
 }
 
 const directoryOf = (caller: Caller): Directory["Service"] => ({
   resolve: Effect.fnUntraced(function* (peer) {
+    if (!caller.mayCall(peer)) {
+      const detail = "it is not one of the peers of this node"
+      return yield* new NoDescription({ peer, reason: "unknown", detail })
+    }
     const text = yield* caller
       .call(peer, peer, FrameType.metadata, "{}\n")
       .pipe(
@@ -125,7 +138,7 @@ const directoryOf = (caller: Caller): Directory["Service"] => ({
  * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<Handshakes, never, IoPool> =>
-  Layer.effect(Handshakes, Effect.map(Caller.make(options), handshakesOf))
+  Layer.effect(Handshakes, Effect.map(callersOf(options), handshakesOf))
 
 /**
  * The same, and a directory without a directory: each peer is asked itself, at its handshake port.
@@ -139,9 +152,9 @@ export const layerWithDirectory = (
   options: Options = {}
 ): Layer.Layer<Handshakes | Directory, never, IoPool> =>
   Layer.effectContext(
-    Effect.map(Caller.make(options), (caller) =>
-      Context.make(Handshakes, handshakesOf(caller)).pipe(
-        Context.add(Directory, directoryOf(caller))
+    Effect.map(callersOf(options), (callers) =>
+      Context.make(Handshakes, handshakesOf(callers)).pipe(
+        Context.add(Directory, directoryOf(callers.caller))
       )
     )
   )

@@ -110,12 +110,14 @@ const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
   )
   const provider = Context.get(yield* Layer.build(verbs), Verbs)
   // Each opening of a device has a port of its own, so the node gets this one.
-  const device = yield* provider.open(part.nic)
+  const { host } = part.peerAt
+  const device = yield* provider.open(part.nic, { host, admits: (address) => address === host })
   const { lid } = yield* device.port()
   tell({ _tag: "Up", meetingPort: lid })
   yield* Effect.promise(() => ear.goes)
   const node = TransferNode.layer({
-    host: part.peerAt.host,
+    host,
+    peers: [part.peer],
     nics: [part.nic],
     handshake: { port: part.port },
     calls: { locate: () => Effect.succeed(part.peerAt) },

@@ -38,6 +38,8 @@ export interface Options {
    * Default: its name says it, `host`, `host:port` or `[address]:port`.
    */
   readonly locate?: ((server: string) => Effect.Effect<NicPath.Address, unknown>) | undefined
+  /** Whether a server may be called. Default: every one. */
+  readonly mayCall?: ((server: string) => boolean) | undefined
 }
 
 export const defaults = {
@@ -114,6 +116,10 @@ export class Caller {
       )
     )
 
+  mayCall(server: string): boolean {
+    return this.#options.mayCall?.(server) !== false
+  }
+
   /** The text of the answer, which must be a frame of the same type. */
   call(
     server: string,
@@ -122,8 +128,11 @@ export class Caller {
     text: string,
     isUrgent = false
   ): Effect.Effect<string, HandshakeFailed> {
+    if (!this.mayCall(server)) {
+      return Effect.fail(failed(peer, "resolve", "it is not one of the peers of this node"))
+    }
     const frame = encode({ type, framing: "typed", text })
-    return this.#addressesOf(server).pipe(
+    return this.addressesOf(server).pipe(
       Effect.flatMap((addresses) => this.#firstOf(addresses, { server, frame, isUrgent })),
       Effect.mapError(({ detail, step }) => failed(peer, step, detail)),
       Effect.flatMap((answer) =>
@@ -134,7 +143,8 @@ export class Caller {
     )
   }
 
-  #addressesOf(server: string): Effect.Effect<ReadonlyArray<NicPath.Address>, Failure> {
+  /** Where a server listens, at this moment. */
+  addressesOf(server: string): Effect.Effect<ReadonlyArray<NicPath.Address>, Failure> {
     const { locate } = this.#options
     const place =
       locate === undefined

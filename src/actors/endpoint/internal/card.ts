@@ -16,7 +16,7 @@ import {
   InvalidAttribute,
   type OpenError
 } from "../../../native/verbs/VerbsError.ts"
-import type { Provider } from "../../../native/Verbs.ts"
+import type { Provider, Reach } from "../../../native/Verbs.ts"
 import * as Gid from "../../../schema/Gid.ts"
 import * as Chaos from "../../kernel/Chaos.ts"
 import type { Nic, Place } from "../Nic.ts"
@@ -25,6 +25,7 @@ import { inOrder } from "./gids.ts"
 /** How a card is opened, and looked for. */
 export interface Wanted {
   readonly path: string
+  readonly reach: Reach
   readonly completions: number
   readonly gidIndex: number | undefined
   readonly lookEvery: number
@@ -50,11 +51,11 @@ const untilRead = 1
 const begin = Effect.fnUntraced(function* (
   verbs: Provider,
   name: string | undefined,
-  completions: number
+  { completions, reach }: Wanted
 ): Effect.fn.Return<Life, OpenError | CreateError, Scope.Scope> {
   const scope = yield* Scope.fork(yield* Effect.scope)
   return yield* Effect.gen(function* () {
-    const device = yield* verbs.open(name)
+    const device = yield* verbs.open(name, reach)
     const domain = yield* device.protectionDomain
     const queue = yield* device.completionQueue(completions)
     return { scope, device, domain, completions: queue, next: Deferred.makeUnsafe<void>() }
@@ -133,9 +134,9 @@ class Card implements Nic {
 
   /** Passes on what happens to the device, and when that has gone, looks for it. */
   keep(verbs: Provider): Effect.Effect<void, never, Scope.Scope> {
-    const { completions, lookEvery, lookFor } = this.#wanted
+    const { lookEvery, lookFor } = this.#wanted
     const { name } = this.device.info
-    const look = Effect.delay(begin(verbs, name, completions), lookEvery)
+    const look = Effect.delay(begin(verbs, name, this.#wanted), lookEvery)
     const times = Math.max(0, Math.ceil(lookFor / lookEvery) - 1)
     const life = Effect.gen({ self: this }, function* () {
       const { device, next, scope } = this.#life
@@ -160,7 +161,7 @@ export const open = Effect.fnUntraced(function* (
   name: string | undefined,
   wanted: Wanted
 ): Effect.fn.Return<Nic, OpenError | CreateError, Scope.Scope> {
-  const life = yield* begin(verbs, name, wanted.completions)
+  const life = yield* begin(verbs, name, wanted)
   const told = yield* PubSub.sliding<DeviceEvent>(behind)
   const card = new Card(wanted, verbs.capabilities.acknowledges, told, life)
   yield* Effect.forkScoped(card.keep(verbs), { startImmediately: true })
