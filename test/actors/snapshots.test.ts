@@ -11,6 +11,7 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Actor from "../../src/actors/kernel/Actor.ts"
 import * as Behavior from "../../src/actors/kernel/Behavior.ts"
+import { LONG_RECOVERY_EVENTS } from "../../src/actors/kernel/internal/snapshots.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { CorruptRecord } from "../../src/schema/JournalRecord.ts"
 import { decide, evolve, react, spec, State } from "./counter.ts"
@@ -343,29 +344,92 @@ it.effect("J4: a behavior without snapshots says that deleted events need one", 
   }).pipe(Effect.scoped, Effect.provide(damagedAt()))
 )
 
-it.effect("B13: as many snapshots are kept after a restart as before", () =>
+it.effect("a long history is recovered by a behavior without snapshots", () =>
   Effect.gen(function* () {
-    const journal = yield* Journal
-    const policy = { state: State, every: 1, keep: 3, deleteEvents: true }
-    const { behavior } = counterWith(policy)
-    for (let life = 0; life < 2; life++) {
-      yield* Effect.scoped(
-        Effect.gen(function* () {
-          const counter = yield* Actor.spawn(behavior, "a")
-          for (let n = 0; n < (life === 0 ? 5 : 1); n++) {
-            yield* counter.ask.Add({ n: 1 })
-            yield* settle
-          }
-        })
-      )
-    }
-    const found: Array<number> = []
-    for (let atMost = 6; atMost > 0; atMost--) {
-      const snapshot = yield* journal.loadSnapshot(actor, atMost)
-      if (Option.isNone(snapshot)) break
-      atMost = snapshot.value.seq
-      found.push(atMost)
-    }
-    assert.deepStrictEqual(found, [6, 5, 4])
-  }).pipe(Effect.provide(Journal.layerMemory))
+    yield* write({ events: LONG_RECOVERY_EVENTS + 1, snapshots: [] })
+    const { behavior } = counterWith(undefined)
+    assert.strictEqual(yield* sumOf(behavior), LONG_RECOVERY_EVENTS + 1)
+  }).pipe(Effect.scoped, Effect.provide(damagedAt()))
 )
+
+/** Adds ones to a new generation of a counter, and waits after each until its snapshot is stored. */
+const addEach = Effect.fnUntraced(function* (
+  behavior: ReturnType<typeof counterWith>["behavior"],
+  ones: number
+) {
+  const counter = yield* Actor.spawn(behavior, "a")
+  for (let n = 0; n < ones; n++) {
+    yield* counter.ask.Add({ n: 1 })
+    yield* settle
+  }
+})
+
+/** The events of the stored snapshots, the newest one first. */
+const snapshotsIn = Effect.fnUntraced(function* (journal: Journal["Service"]) {
+  const found: Array<number> = []
+  let atMost = Number.MAX_SAFE_INTEGER
+  for (;;) {
+    const snapshot = yield* journal.loadSnapshot(actor, atMost)
+    if (Option.isNone(snapshot)) return found
+    found.push(snapshot.value.seq)
+    atMost = snapshot.value.seq - 1
+  }
+})
+
+describe("the snapshots that are kept", () => {
+  it.effect("B13: are as many after a restart as before, and are looked for once", () =>
+    Effect.gen(function* () {
+      const journal = yield* Journal
+      const loaded: Array<number | undefined> = []
+      const observed = Journal.of({
+        ...journal,
+        loadSnapshot: (actor, atMost) => {
+          loaded.push(atMost)
+          return journal.loadSnapshot(actor, atMost)
+        }
+      })
+      const { behavior } = counterWith({ state: State, every: 1, keep: 4, deleteEvents: true })
+      const live = (ones: number) =>
+        Effect.provideService(Effect.scoped(addEach(behavior, ones)), Journal, observed)
+      yield* live(5)
+      for (const [ones, kept] of [
+        [1, [6, 5, 4, 3]],
+        [2, [8, 7, 6, 5]]
+      ] as const) {
+        loaded.length = 0
+        yield* live(ones)
+        assert.deepStrictEqual<ReadonlyArray<number>>(yield* snapshotsIn(journal), kept)
+        assert.strictEqual(loaded.length, 3, "the newest one, and two before it")
+      }
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("end before one that is damaged", () =>
+    Effect.gen(function* () {
+      const snapshots = [
+        [2, 1],
+        [4, 1]
+      ] as const
+      yield* write({ events: 6, snapshots })
+      yield* addEach(counterWith({ state: State, every: 2, keep: 3 }).behavior, 1)
+      assert.deepStrictEqual(yield* snapshotsIn(yield* Journal), [7, 4])
+    }).pipe(Effect.scoped, Effect.provide(damagedAt(2)))
+  )
+
+  it.effect("are all, and no more is looked for in a store that answers with the same one", () =>
+    Effect.gen(function* () {
+      yield* write({ events: 6, snapshots: [[4, 1]] })
+      const journal = yield* Journal
+      const same = yield* journal.loadSnapshot(actor)
+      const pruned: Array<number | undefined> = []
+      const broken = Journal.of({
+        ...journal,
+        loadSnapshot: () => Effect.succeed(same),
+        prune: (_, { snapshotsBefore }) => Effect.sync(() => void pruned.push(snapshotsBefore))
+      })
+      const { behavior } = counterWith({ state: State, every: 2, keep: Infinity })
+      yield* Effect.provideService(addEach(behavior, 1), Journal, broken)
+      assert.deepStrictEqual(pruned, [4])
+    }).pipe(Effect.scoped, Effect.provide(damagedAt()))
+  )
+})
