@@ -701,6 +701,22 @@ describe("chaos", () => {
     )
   )
 
+  it.effect("15: a barrier and a site that no run passes are missed", () =>
+    Effect.gen(function* () {
+      const program = Effect.gen(function* () {
+        yield* Faults.install(["before-reply", "no-such"].map((name) => ({ _tag: "Site", name })))
+        const barrier = yield* Sim.barrier("before-reply")
+        yield* barrier.release
+        yield* Sim.barrier("nowhere")
+        yield* beforeReply
+        yield* beforeReply
+      })
+      const report = yield* Sim.explore(program, { seeds: 5 })
+      assert.strictEqual(report.failure, undefined)
+      assert.sameMembers([...report.missed], ["chaos at no-such", "barrier at nowhere"])
+    })
+  )
+
   it.effect("commands are drawn from a schema with the run's seed", () =>
     Effect.gen(function* () {
       const Command = Schema.Union([

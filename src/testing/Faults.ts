@@ -16,6 +16,7 @@ import type { Fault, FaultPlan, JournalFault, Moment } from "./FaultPlan.ts"
 import { drawFabricFault, fabricFaultKinds } from "./internal/fabricFaults.ts"
 import { withHome } from "./internal/ambient.ts"
 import { type Known, refuseUnknown, refuseUnknownOptions } from "./internal/known.ts"
+import { noteMark, siteMark } from "./internal/siteChaos.ts"
 import { Prng } from "./internal/prng.ts"
 import type { World } from "./internal/world.ts"
 
@@ -212,7 +213,7 @@ export const random = (options: Options): Effect.Effect<FaultPlan> =>
 
 /**
  * Adds faults that were written by hand. They are shrunk like drawn ones. A fault that does not
- * exist is a defect, as is one after `heal`. A chaos site with another name is never passed.
+ * exist is a defect, as is one after `heal`. A chaos site that no run passes is a missed mark.
  *
  * @category faults
  * @since 0.1.0
@@ -224,6 +225,9 @@ export const install = (plan: FaultPlan): Effect.Effect<void> =>
       refuseHealed(world)
       const targets = plan.flatMap((fault) => ("process" in fault ? [fault.process] : []))
       refuseUnknown("process", targets, world.processes.keys())
+      for (const fault of plan) {
+        if (fault._tag === "Site") noteMark(world.marks, siteMark(fault.name), false)
+      }
       if (!world.planGiven) add(world, plan)
     })
   )

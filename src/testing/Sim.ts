@@ -30,6 +30,7 @@ import { decodeInput, type DrawnInput, type GivenInputs } from "./internal/input
 import { type Known, refuseUnknownOptions } from "./internal/known.ts"
 import { type Ambient, runOnce } from "./internal/runOnce.ts"
 import type { Schedule } from "./Preemption.ts"
+import { setBarrier } from "./internal/siteChaos.ts"
 import { NotReached, type Verdict, WrongValue } from "./SimError.ts"
 
 export { make as process, type Process } from "./Process.ts"
@@ -287,7 +288,7 @@ export interface Barrier {
 
 /**
  * Holds the next fiber that passes `Chaos.site(name)` until it is released: for the interleaving
- * that a test wants to write by hand.
+ * that a test wants to write by hand. If none passes in any run, that is a missed mark.
  *
  * @category controlling
  * @since 0.1.0
@@ -295,8 +296,7 @@ export interface Barrier {
 export const barrier = (site: string): Effect.Effect<Barrier> =>
   withHome(({ world }) =>
     Effect.sync(() => {
-      const [reached, gate] = [Deferred.makeUnsafe<void>(), Deferred.makeUnsafe<void>()]
-      world.barriers.set(site, { reached, gate })
+      const { gate, reached } = setBarrier(world, site)
       return {
         reached: Deferred.await(reached),
         release: Effect.asVoid(Deferred.succeed(gate, undefined))

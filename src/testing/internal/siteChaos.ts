@@ -8,13 +8,35 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Chaos } from "../../actors/kernel/Chaos.ts"
 import { Prng } from "./prng.ts"
-import type { World } from "./world.ts"
+import type { Barrier, Mark, World } from "./world.ts"
 
 /** Share of the sites that are active in a run, and share of the passes at which one fires. */
 const activeShare = 0.25
 const firingShare = 0.25
 /** The longest disturbance, in milliseconds of virtual time. */
 const longestSleep = 50
+
+/** Notes that a mark was reached, and whether what it waits for was true. */
+export const noteMark = (marks: Map<string, Mark>, name: string, hit: boolean): void => {
+  const mark = marks.get(name) ?? { reached: 0, hits: 0 }
+  mark.reached++
+  if (hit) mark.hits++
+  marks.set(name, mark)
+}
+
+/** The mark of a site that a test names in a plan: it must be passed in some run. */
+export const siteMark = (name: string): string => `chaos at ${name}`
+
+/** The mark of a barrier: a fiber must come to it in some run. */
+const barrierMark = (name: string): string => `barrier at ${name}`
+
+/** Holds the next fiber that passes a site. */
+export const setBarrier = ({ barriers, marks }: World, site: string): Barrier => {
+  const barrier = { reached: Deferred.makeUnsafe<void>(), gate: Deferred.makeUnsafe<void>() }
+  barriers.set(site, barrier)
+  noteMark(marks, barrierMark(site), false)
+  return barrier
+}
 
 /** Makes the chaos of one run. Active sites become part of the run's fault plan. */
 export const siteChaos = (world: World): Chaos => {
@@ -25,6 +47,7 @@ export const siteChaos = (world: World): Chaos => {
     const drawn = prng.chance(activeShare)
     const listed = world.plan.some((fault) => fault._tag === "Site" && fault.name === name)
     const active = world.planGiven ? listed : drawn
+    if (listed) noteMark(world.marks, siteMark(name), true)
     if (active && !listed) world.plan.push({ _tag: "Site", name })
     return active ? prng : undefined
   }
@@ -43,6 +66,7 @@ export const siteChaos = (world: World): Chaos => {
       const barrier = world.barriers.get(name)
       if (barrier !== undefined) {
         world.barriers.delete(name)
+        noteMark(world.marks, barrierMark(name), true)
         world.recorder?.event(`held at "${name}"`)
         return Effect.andThen(
           Deferred.succeed(barrier.reached, undefined),
@@ -54,11 +78,6 @@ export const siteChaos = (world: World): Chaos => {
       if (prng.chance(0.5)) return Effect.yieldNow
       return Effect.sleep(Duration.millis(prng.between(1, longestSleep)))
     },
-    mark: (name, hit) => {
-      const mark = world.marks.get(name) ?? { reached: 0, hits: 0 }
-      mark.reached++
-      if (hit) mark.hits++
-      world.marks.set(name, mark)
-    }
+    mark: (name, hit) => noteMark(world.marks, name, hit)
   }
 }
