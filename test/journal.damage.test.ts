@@ -6,8 +6,8 @@
  * was stored or ends with a typed error. There is no list of bytes that do not matter. Pages of 512
  * bytes keep the files small, so that all can be tried.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs"
+import { endianness, tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { isDeepStrictEqual } from "node:util"
@@ -278,5 +278,27 @@ describe("a log that was not closed", () => {
       const result = inspect(file, actors, tags)
       assert.match("error" in result ? result.error : "", /^damaged: the write-ahead log/, `${end}`)
     }
+  })
+
+  it("1: is damaged where all of it is missing, or its header", () => {
+    const log = last.files[1]!
+    for (const rest of [undefined, log.subarray(0, 0), log.subarray(0, 31), Buffer.alloc(32)]) {
+      put(file, last.files.with(1, rest))
+      const result = inspect(file, actors, tags)
+      const error = "error" in result ? result.error : ""
+      assert.match(error, /^damaged: the write-ahead log .* is missing or empty/)
+    }
+  })
+
+  it("1: may be missing after a power loss, which leaves an old -shm, and once it is copied", () => {
+    put(file, closed.files.with(2, last.files[2]))
+    utimesSync(`${file}-shm`, 0, 0)
+    assert.deepInclude(inspect(file, actors, tags), { content: closed.content })
+    const copied = Buffer.from(last.files[2]!)
+    const frames = endianness() === "LE" ? copied.readUInt32LE(16) : copied.readUInt32BE(16)
+    assert.isAbove(frames, 0)
+    copied.copy(copied, 96, 16, 20)
+    put(file, closed.files.with(2, copied))
+    assert.deepInclude(inspect(file, actors, tags), { content: closed.content })
   })
 })

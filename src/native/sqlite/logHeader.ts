@@ -59,10 +59,13 @@ export interface CommitMark {
   readonly salts: Sums
   /** Frames of the log that were committed. */
   readonly frames: number
+  /** Those of them that are in the file, synced. */
+  readonly copied: number
 }
 
 const markBytes = 48
-export const shmBytes = 2 * markBytes
+/** The two copies of the mark, and the number of copied frames. */
+export const shmBytes = 2 * markBytes + 4
 const isLittleMachine = endianness() === "LE"
 
 /** Reads the header of a `-shm` file, which is there twice; undefined if both are damaged. */
@@ -74,7 +77,8 @@ export const readCommitMark = (bytes: DataView): CommitMark | undefined => {
     return {
       // The salts are copied from the log's header, so their bytes are in its order.
       salts: [bytes.getUint32(at + 32), bytes.getUint32(at + 36)],
-      frames: word(16)
+      frames: word(16),
+      copied: bytes.getUint32(2 * markBytes, isLittleMachine)
     }
   }
   return undefined

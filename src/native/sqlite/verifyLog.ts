@@ -12,9 +12,13 @@
  * - fewer committed frames than the `-shm` file counts. SQLite counts a commit there after its
  *   sync. That file survives a kill, so then every bad frame of a stored event is found. After a
  *   power loss it is older or missing: then damage in the last transaction, or in the last frame
- *   of the one before, looks like a torn transaction, and cannot be told from it.
+ *   of the one before, looks like a torn transaction, and cannot be told from it;
+ * - no log, or one without a header, beside a `-shm` file that counts frames which are not in the
+ *   file. That is looked at only if the `-shm` file was changed since the machine has started: what
+ *   a power loss leaves of it may be older than a log that was copied, synced and deleted.
  */
-import { closeSync, fstatSync, fsyncSync, openSync, readSync } from "node:fs"
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, statSync } from "node:fs"
+import { uptime } from "node:os"
 import { FileRefused } from "./failures.ts"
 import {
   type CommitMark,
@@ -153,22 +157,30 @@ const readMark = (file: string): CommitMark | undefined =>
     return bytes.byteLength < shmBytes ? undefined : readCommitMark(bytes)
   })
 
+/** Whether the `-shm` file counts frames that are in no file any more. */
+const isLogLost = (file: string): boolean => {
+  const changedAt = statSync(`${file}-shm`, { throwIfNoEntry: false })?.mtimeMs
+  if (changedAt === undefined || changedAt < Date.now() - 1000 * uptime()) return false
+  const mark = readMark(file)
+  return mark !== undefined && mark.frames > mark.copied
+}
+
 /**
  * Throws `FileRefused` if the log beside a journal is damaged. To be called while the journal is
  * locked and not open: closing a descriptor drops this process's locks on the `-shm` file.
  */
 export const verifyLog = (file: string) => {
   const log = `${file}-wal`
-  withFile(log, (descriptor) => {
+  const hasHeader = withFile(log, (descriptor) => {
     const bytes = readAt(descriptor, 0, logHeaderBytes)
-    if (bytes.byteLength < logHeaderBytes) return
+    if (bytes.byteLength < logHeaderBytes) return false
     // What a killed process has written but not synced counts as committed once SQLite has read it.
     fsyncSync(descriptor)
     const header = readLogHeader(bytes)
     if (header === undefined) {
       const { size } = fstatSync(descriptor)
       const isUnwritten = size === logHeaderBytes && isZero(bytes)
-      if (isUnwritten) return
+      if (isUnwritten) return false
       throw damaged(log, "has a header with a wrong checksum")
     }
     const { bad, committed, hasCommitBehind, isNewer } = scan(descriptor, header)
@@ -177,5 +189,7 @@ export const verifyLog = (file: string) => {
     const isShort =
       mark !== undefined && isEqual(mark.salts, header.salts) && mark.frames > committed
     if (hasCommitBehind || isShort) throw damaged(log, `is damaged at frame ${bad}`)
+    return true
   })
+  if (hasHeader !== true && isLogLost(file)) throw damaged(log, "is missing or empty")
 }
