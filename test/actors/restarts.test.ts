@@ -14,6 +14,7 @@ import * as Logger from "effect/Logger"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
+import * as Actor from "../../src/actors/kernel/Actor.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
 import * as Supervisor from "../../src/actors/kernel/Supervisor.ts"
 import { StorageFailed } from "../../src/schema/JournalRecord.ts"
@@ -529,6 +530,24 @@ describe("the end of a child", () => {
       const again = yield* supervisor.spawn(Worker, "a")
       assert.strictEqual(yield* again.ask.Work(), 1)
       assert.deepStrictEqual(log, ["release a1", "acquire a1"])
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+
+  it.effect("9: an actor whose Scope closes behind a slow sibling is waited for", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const release = yield* Deferred.make<void>()
+      const owner = yield* Scope.make()
+      const first = yield* Scope.provide(Actor.spawn(worker(log), "a"), owner)
+      yield* Scope.addFinalizer(owner, Deferred.await(release))
+      const closing = yield* Effect.forkChild(Scope.close(owner, Exit.void))
+      const second = yield* Effect.forkChild(Actor.spawn(worker(log), "a"))
+      yield* turns(20)
+      assert.strictEqual(second.pollUnsafe(), undefined)
+      yield* Deferred.succeed(release, undefined)
+      yield* Fiber.join(closing)
+      assert.deepInclude(yield* first.ended, { reason: "released" })
+      yield* (yield* Fiber.join(second)).ask.Work()
     }).pipe(Effect.provide(Journal.layerMemory))
   )
 

@@ -287,6 +287,12 @@ export const makeCell = Effect.fnUntraced(function* <R>(
   return cell
 })
 
+/** A Scope closes what it holds one after the other: a sibling may keep it from this one for long. */
+const isAboutToEnd = (cell: Cell): boolean =>
+  cell.closing ||
+  doomed.has(cell) ||
+  Context.get(cell.context as Context.Context<Scope.Scope>, Scope.Scope).state._tag === "Closed"
+
 /**
  * Takes the cell's address and starts the cell, in one step. An earlier actor that is about to end
  * is waited for. A cell whose Scope has closed has ended, and must take nothing any more.
@@ -300,7 +306,7 @@ const settle = <E>(
     if (cell.closing) return Effect.andThen(start(cell), Effect.interrupt)
     const holder = takeAddress(cell)
     if (holder === undefined) return start(cell)
-    if (holder.closing || doomed.has(holder)) {
+    if (isAboutToEnd(holder)) {
       return Effect.andThen(awaitEnd(holder), settle(cell, start))
     }
     return Effect.fail(new AlreadyRunning({ actor: cell.address }))
