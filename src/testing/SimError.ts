@@ -139,7 +139,8 @@ export class TaskThrew extends Schema.TaggedError<TaskThrew>()("TaskThrew", {
 const insteadOf = (call: string): string => {
   if (/^(Date|performance|process)/.test(call)) return "Effect's Clock"
   if (/^(Math|crypto)/.test(call)) return "Effect's Random or WebCrypto"
-  if (call.startsWith("set")) return "Effect.sleep, and no Effect.run* inside of the program"
+  if (/^(set|timers|AbortSignal)/.test(call))
+    return "Effect.sleep, and no Effect.run* inside of the program"
   return "a service that the test provides"
 }
 

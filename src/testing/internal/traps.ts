@@ -169,7 +169,8 @@ const setDate = (): void => {
 
 const setClocks = (): void => {
   setDate()
-  set("performance.", performance, ["now"])
+  set("performance.", performance, ["now", "mark", "measure"])
+  set("process.", process, ["uptime"])
   const { hrtime } = process
   if (traps.has(hrtime)) return
   const bigint = trapped("process.hrtime.bigint", hrtime.bigint)
@@ -178,6 +179,8 @@ const setClocks = (): void => {
 
 const setTimers = (): void => {
   set("timers/promises.", timersPromises, ["setTimeout", "setImmediate", "setInterval"])
+  set("timers/promises.scheduler.", timersPromises.scheduler, ["wait", "yield"])
+  set("AbortSignal.", AbortSignal, ["timeout"])
   for (const name of ["setTimeout", "setImmediate", "setInterval"] as const) {
     globalThis[name] = trapped(name, globalThis[name], timersPromises[name]) as never
     timers[name] = globalThis[name] as never
