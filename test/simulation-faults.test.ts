@@ -701,6 +701,19 @@ describe("chaos", () => {
     )
   )
 
+  it.effect("a site that is named by hand is active in each run", () =>
+    Effect.gen(function* () {
+      const program = Effect.gen(function* () {
+        yield* Faults.install([{ _tag: "Site", name: "before-reply" }])
+        for (let pass = 0; pass < 40; pass++) yield* beforeReply
+      })
+      for (let seed = 1; seed <= 20; seed++) {
+        const { millis } = yield* Sim.run(program, { seed })
+        assert.isAbove(millis, 0, `seed ${seed}`)
+      }
+    })
+  )
+
   it.effect("15: a barrier and a site that no run passes are missed", () =>
     Effect.gen(function* () {
       const program = Effect.gen(function* () {

@@ -46,7 +46,7 @@ export const siteChaos = (world: World): Chaos => {
     const prng = new Prng(world.seed, `site ${name}`)
     const drawn = prng.chance(activeShare)
     const listed = world.plan.some((fault) => fault._tag === "Site" && fault.name === name)
-    const active = world.planGiven ? listed : drawn
+    const active = listed || (!world.planGiven && drawn)
     if (listed) noteMark(world.marks, siteMark(name), true)
     if (active && !listed) world.plan.push({ _tag: "Site", name })
     return active ? prng : undefined
