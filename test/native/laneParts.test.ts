@@ -204,6 +204,17 @@ describe("the send queue", () => {
     assert.strictEqual(queue.length, next - expected)
   })
 
+  it("gives the memory of a long message back, and keeps that of short ones", () => {
+    const queue = new SendQueue(false)
+    const kept = (size: number): number => {
+      queue.append(new Uint8Array(size))
+      queue.drop(size)
+      return queue.front(0).buffer.byteLength
+    }
+    assert.isAbove(kept(1_000), 0)
+    assert.strictEqual(kept(1_000_000), 0)
+  })
+
   it("L2: commands come out whole, whatever jobs they are cut into", () => {
     const sizes = [10, 0, 20, 500, 1, 0, 0, 3]
     for (let budget = 1; budget < 600; budget++) {

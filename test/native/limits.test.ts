@@ -8,6 +8,7 @@ import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { IoPool, type Settings } from "../../src/native/IoPool.ts"
 import { cutText, detailCharacters, nameCharacters } from "../../src/native/lanes/cutText.ts"
 import { wordsFor } from "../../src/native/lanes/records.ts"
@@ -102,7 +103,7 @@ describe("a long frame", () => {
     ["longer than all receive memory", { chunkBytes: 65_536, chunks: 4 }, 17_000_000],
     ["of 17 MiB with the default settings", {}, 17 * 1_048_576]
   ] as const) {
-    it.live(`L1: ${what} arrives whole, and stops no other lane`, () =>
+    it.live(`L1: ${what} arrives whole, as the next one, and stops no other lane`, () =>
       lab.withPool({ workers: 1, ...settings }, (pool) =>
         Effect.gen(function* () {
           const at = lab.loopback
@@ -110,13 +111,14 @@ describe("a long frame", () => {
           const good = yield* lab.pair(pool, "worker")
           const peer = yield* lab.rawClient(listener.port)
           const lane = yield* listener.accept
-          const body = bytesOf(size)
-          const head = new Uint8Array(headBytes)
-          new DataView(head.buffer).setUint32(0, size, true)
-          peer.write(head)
-          peer.write(body)
-          const [frame] = yield* lab.takeCount(lane, 1)
-          assert.isTrue(isSame(frame, body))
+          for (const body of [bytesOf(size), bytesOf(size / 2)]) {
+            const head = new Uint8Array(headBytes)
+            new DataView(head.buffer).setUint32(0, body.length, true)
+            peer.write(head)
+            peer.write(body)
+            const [frame] = yield* lab.takeCount(lane, 1)
+            assert.isTrue(isSame(frame, body))
+          }
           good.client.send(lab.numbered(1))
           assert.strictEqual((yield* lab.takeCount(good.server, 1)).length, 1)
         })
@@ -212,6 +214,30 @@ describe("settings", () => {
     const longestText = detailCharacters * 3 + nameCharacters * 3 + 100
     assert.isAtMost(wordsFor(longestText) + 2, 1_024 / 2)
   })
+})
+
+describe("commands to a peer that takes nothing", () => {
+  for (const on of ["worker", "main"] as const) {
+    it.live(`L12: are full, and pile up nowhere (${on})`, () =>
+      lab.withPool({ workers: 1, sendBytes: 200_000 }, (pool) =>
+        Effect.gen(function* () {
+          const server = yield* lab.rawServer((socket) => void socket.pause())
+          const to = { host: "127.0.0.1", port: server.port }
+          const lane = yield* pool.connect({ framer: relayFramer, on, to })
+          // More than the buffers of the kernel and of the lane take together.
+          const most = 100_000_000
+          const body = new Uint8Array(100_000)
+          let sent = 0
+          let isFull = false
+          while (sent < most && !isFull) {
+            if (lane.send(body) === "accepted") sent += body.length
+            else isFull = Option.isNone(yield* Effect.timeoutOption(lane.writable, "1 second"))
+          }
+          assert.isBelow(sent, most)
+        })
+      )
+    )
+  }
 })
 
 describe("a send limit below Node's own mark", () => {

@@ -253,6 +253,24 @@ describe("the receive memory of a worker", () => {
   })
 })
 
+describe("a lane whose user is behind", () => {
+  it("is let on by no look after its end: its slot may be that of another lane", () => {
+    const { outlet } = outletOf(256)
+    const log: Array<string> = []
+    const lane = {
+      place: { slot: 0, generation: 1, chunk: undefined, handedOver: 0 },
+      limits,
+      hold: () => log.push("hold"),
+      unhold: () => log.push("unhold")
+    } as unknown as HostLane
+    outlet.frames(lane, new Uint8Array(200), 0, Int32Array.of(200), 1)
+    outlet.retry()
+    outlet.forget(lane)
+    outlet.retry()
+    assert.deepStrictEqual(log, ["hold", "unhold", "hold"])
+  })
+})
+
 describe("the slots of the main thread", () => {
   it("give a record of an older generation nothing, and one of a lane that is gone", () => {
     const places = new LanePlaces(1)
