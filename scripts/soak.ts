@@ -18,7 +18,7 @@ import { parseArgs } from "node:util"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { IoPool, type LaneOptions, type Listener } from "../src/native/IoPool.ts"
-import type { TlsSettings } from "../src/native/lanes/jobs.ts"
+import type { TlsSettings } from "../src/native/IoPool.ts"
 
 const { values } = parseArgs({
   options: {
@@ -59,7 +59,7 @@ const tls = (name: string): TlsSettings => ({
   key: pem(`${name}-key`),
   ca: pem("ca"),
   servername: "localhost",
-  verifyPeer: true
+  verify: "name"
 })
 
 const options = (side: "server" | "client", secure: boolean): LaneOptions => ({

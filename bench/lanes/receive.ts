@@ -9,7 +9,7 @@ import * as tls from "node:tls"
 import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
 import { IoPool, type LaneOptions } from "../../src/native/IoPool.ts"
-import type { TlsSettings } from "../../src/native/lanes/jobs.ts"
+import type { TlsSettings } from "../../src/native/IoPool.ts"
 import type { Outcome } from "../harness.ts"
 import { frameLength } from "./frames.ts"
 
@@ -23,7 +23,7 @@ export const serverTls: TlsSettings = {
   cert: pem("server-rsa"),
   key: pem("server-rsa-key"),
   ca: pem("ca"),
-  verifyPeer: true
+  verify: "name"
 }
 
 /** Starts a generator of load in a process of its own; a storm tells when it began. */

@@ -21,17 +21,20 @@ import * as Scope from "effect/Scope"
 import * as Lane from "./Lane.ts"
 import * as LaneMetrics from "./LaneMetrics.ts"
 import { Crew, type CrewCounts } from "./lanes/crew.ts"
-import type { LaneCounts } from "./lanes/laneCore.ts"
-import type { Endpoint, LaneLimits, LaneSetup, TlsSettings } from "./lanes/jobs.ts"
+import type { LaneCounts } from "./lanes/laneCounts.ts"
+import type { Endpoint, LaneLimits, LaneSetup } from "./lanes/jobs.ts"
 import { loadFramer } from "./lanes/loadFramer.ts"
 import type { Opener } from "./lanes/opener.ts"
 import { AcceptQueue, Attempt, failed, Listening } from "./lanes/opening.ts"
 import { crewSettings, limitsOf, type Settings } from "./lanes/settings.ts"
 import { brokenRule } from "./lanes/settingRules.ts"
+import type { TlsSettings } from "./lanes/tls.ts"
 import type { OpenFailed } from "./OpenFailed.ts"
 import { SettingsRefused } from "./SettingsRefused.ts"
 
+export type { Endpoint } from "./lanes/jobs.ts"
 export type { Settings } from "./lanes/settings.ts"
+export type { TlsIdentity, TlsSettings, TlsVersion } from "./lanes/tls.ts"
 
 /**
  * What opens a lane.
@@ -95,14 +98,22 @@ interface Shape {
   ) => Effect.Effect<Lane.Lane, OpenFailed, Scope.Scope>
   /** Takes over a connected socket's file descriptor, which the lane closes. */
   readonly adopt: (
-    options: LaneOptions & { readonly fd: number }
+    options: LaneOptions & {
+      readonly fd: number
+      /** Whether this side opened the connection: it is TLS's client. Default false. */
+      readonly initiator?: boolean
+    }
   ) => Effect.Effect<Lane.Lane, OpenFailed, Scope.Scope>
   readonly listen: (
     options: LaneOptions & {
       readonly at: Endpoint
       readonly backlog?: number
-      /** Fails when anybody listens there; one worker takes all connections. Default false. */
-      readonly exclusive?: boolean
+      /**
+       * Shares a port among all workers, and with other processes of this user that share it too:
+       * `SO_REUSEPORT`, on Linux. Otherwise one thread takes all connections: the first that
+       * listened, also after a resize. Default false.
+       */
+      readonly reusePort?: boolean
     }
   ) => Effect.Effect<Listener, OpenFailed, Scope.Scope>
   /** Registers memory until the Scope has closed; no framer writes to it after that. */
@@ -183,7 +194,9 @@ const opening = (crew: Crew, limits: LaneLimits) =>
   Effect.fnUntraced(function* (
     options: LaneOptions,
     address: string,
-    what: { kind: "connect"; endpoint: Endpoint } | { kind: "adopt"; fd: number }
+    what:
+      | { kind: "connect"; endpoint: Endpoint }
+      | { kind: "adopt"; fd: number; initiator: boolean }
   ) {
     const { commands, inWorker, setup } = yield* prepare(options, limits, address)
     const attempt = yield* Effect.acquireRelease(
@@ -205,7 +218,7 @@ const listening = (crew: Crew, limits: LaneLimits, settings: Settings) =>
       kind: "listen",
       endpoint: options.at,
       backlog: options.backlog ?? 1_024,
-      reusePort: process.platform === "linux" && options.exclusive !== true && "port" in options.at
+      reusePort: process.platform === "linux" && options.reusePort === true && "port" in options.at
     }
     const where = { address, inWorkers: inWorker }
     const listening = yield* Effect.acquireRelease(
@@ -233,7 +246,10 @@ const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
   return {
     connect: (options) =>
       open(options, addressOf(options.to), { kind: "connect", endpoint: options.to }),
-    adopt: (options) => open(options, `fd ${options.fd}`, { kind: "adopt", fd: options.fd }),
+    adopt: (options) => {
+      const { fd, initiator = false } = options
+      return open(options, `fd ${fd}`, { kind: "adopt", fd, initiator })
+    },
     listen: listening(crew, limits, settings),
     register: (memory) =>
       Effect.acquireRelease(

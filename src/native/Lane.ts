@@ -17,7 +17,11 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { FrameBatch } from "./FrameBatch.ts"
 import type { EndReason, PeerInfo } from "./lanes/jobs.ts"
-import type { LaneCore, LaneCounts, SendStatus } from "./lanes/laneCore.ts"
+import type { LaneCore } from "./lanes/laneCore.ts"
+import type { LaneCounts, SendStatus } from "./lanes/laneCounts.ts"
+
+export type { PeerInfo } from "./lanes/jobs.ts"
+export type { LaneCounts, SendStatus } from "./lanes/laneCounts.ts"
 
 const peerFields = { peer: Schema.String }
 

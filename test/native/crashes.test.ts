@@ -45,12 +45,12 @@ describe("a worker that crashes", () => {
     )
   )
 
-  for (const exclusive of [false, true]) {
-    it.live(`leaves its listener to another one (${exclusive ? "exclusive" : "shared"})`, () =>
+  for (const reusePort of [true, false]) {
+    it.live(`leaves its listener to another one (${reusePort ? "shared" : "alone"})`, () =>
       lab.withPool({ workers: 2 }, (pool) =>
         Effect.gen(function* () {
           const at = lab.loopback
-          const options = { framer: lab.labFramer, on: "worker", at, exclusive } as const
+          const options = { framer: lab.labFramer, on: "worker", at, reusePort } as const
           const listener = yield* pool.listen(options)
           for (let crashes = 1; crashes <= 3; crashes++) {
             const peer = yield* lab.rawClient(listener.port)
@@ -89,7 +89,8 @@ describe("a listener", () => {
       lab.withPool({ workers: counts[0] }, (pool) =>
         Effect.gen(function* () {
           const at = lab.loopback
-          const listener = yield* pool.listen({ framer: lab.labFramer, on: "worker", at })
+          const options = { framer: lab.labFramer, on: "worker", reusePort: true } as const
+          const listener = yield* pool.listen({ ...options, at })
           for (const count of counts.slice(1)) yield* pool.resize(count)
           yield* lab.until("a connection in a worker", () =>
             Effect.gen(function* () {
@@ -115,7 +116,6 @@ describe("a listener", () => {
         const alone = yield* pool.listen({
           framer: lab.labFramer,
           on: "worker",
-          exclusive: true,
           at: lab.loopback
         })
         const carries = Effect.gen(function* () {
@@ -155,7 +155,7 @@ describe("the settings of TLS", () => {
           const listener = yield* pool.listen({
             framer: lab.labFramer,
             on,
-            tls: { ...lab.tlsOf("server"), verifyPeer: false },
+            tls: { ...lab.tlsOf("server"), verify: "none" },
             at: lab.loopback
           })
           const to = { host: "127.0.0.1", port: listener.port }

@@ -302,7 +302,7 @@ describe("the pool", () => {
         Effect.gen(function* () {
           const listener = yield* pool.listen({
             framer: lab.labFramer,
-            tls: { ...lab.tlsOf("server"), verifyPeer: false },
+            tls: { ...lab.tlsOf("server"), verify: "none" },
             at: lab.loopback
           })
           // The only open job is taken by a handshake that does not come to its end.

@@ -4,12 +4,12 @@
  * Method: duplicated descriptors of connected sockets, and sockets in a directory of their own.
  */
 import { closeSync, existsSync, fstatSync, mkdtempSync, openSync, rmSync } from "node:fs"
-import * as net from "node:net"
+import type * as net from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import koffi from "koffi"
+import { descriptorTo } from "./descriptor.ts"
 import * as lab from "./lab.ts"
 
 const upTo = (count: number): Array<number> => Array.from({ length: count }, (_, i) => i)
@@ -19,19 +19,6 @@ const directory = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "handfast-"))),
   (path) => Effect.sync(() => rmSync(path, { recursive: true }))
 )
-
-/** A descriptor of a connected socket that nobody else holds. */
-const descriptorTo = (port: number) =>
-  Effect.callback<number>((resume) => {
-    const dup = koffi.load(null).func("int dup(int)")
-    const socket = net.connect({ host: "127.0.0.1", port })
-    socket.once("connect", () => {
-      const { _handle: handle } = socket as unknown as { _handle: { fd: number } }
-      const fd = dup(handle.fd)
-      socket.destroy()
-      socket.once("close", () => resume(Effect.succeed(fd)))
-    })
-  })
 
 for (const on of ["worker", "main"] as const) {
   describe(`an endpoint, its lanes on: ${on}`, () => {

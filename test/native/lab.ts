@@ -12,7 +12,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { IoPool, type Settings } from "../../src/native/IoPool.ts"
 import type { Lane } from "../../src/native/Lane.ts"
-import type { TlsSettings } from "../../src/native/lanes/jobs.ts"
+import type { TlsSettings } from "../../src/native/IoPool.ts"
 import { Kind } from "./fixtures/labFramer.ts"
 
 export const labFramer = new URL("./fixtures/labFramer.ts", import.meta.url)
@@ -45,7 +45,8 @@ export const words = (...values: ReadonlyArray<number>): Uint8Array => {
   return bytes
 }
 
-const pem = (name: string): string =>
+/** A PEM text of the test certificates. */
+export const pem = (name: string): string =>
   readFileSync(new URL(`../fixtures/tls/${name}.pem`, import.meta.url), "utf8")
 
 /** TLS settings with mutual authentication against the test CA. */
@@ -54,7 +55,7 @@ export const tlsOf = (name: "server" | "client" | "stranger"): TlsSettings => ({
   key: pem(`${name}-key`),
   ca: pem("ca"),
   servername: "localhost",
-  verifyPeer: true
+  verify: "name"
 })
 
 /** Open file descriptors of this process. */

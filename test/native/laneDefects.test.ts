@@ -7,7 +7,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Lane from "../../src/native/Lane.ts"
-import { LaneCore, type LaneDriver, noCounts } from "../../src/native/lanes/laneCore.ts"
+import { LaneCore, type LaneDriver } from "../../src/native/lanes/laneCore.ts"
+import { noCounts } from "../../src/native/lanes/laneCounts.ts"
 import * as lab from "./lab.ts"
 
 const limits = {

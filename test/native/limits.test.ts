@@ -66,13 +66,13 @@ describe("a peer's text", () => {
         const listener = yield* pool.listen({
           framer: lab.labFramer,
           on: "main",
-          tls: { ...certificateOf("x".repeat(40_000)), verifyPeer: false },
+          tls: { ...certificateOf("x".repeat(40_000)), verify: "none" },
           at: lab.loopback
         })
         const lane = yield* pool.connect({
           framer: lab.labFramer,
           on: "worker",
-          tls: { verifyPeer: false },
+          tls: { verify: "none" },
           to: { host: "127.0.0.1", port: listener.port }
         })
         assert.strictEqual(lane.peer.tls?.subject, `${"x".repeat(255)}…`)

@@ -66,13 +66,13 @@ for (const on of ["main", "worker"] as const) {
       lab.withPool({ workers: 2 }, (pool) =>
         Effect.gen(function* () {
           const path = join(tmpdir(), `handfast-listening-${process.pid}-${on}.sock`)
-          for (const [at, exclusive] of [
-            [lab.loopback, false],
+          for (const [at, reusePort] of [
             [lab.loopback, true],
+            [lab.loopback, false],
             [{ path }, false]
           ] as const) {
             const scope = yield* Scope.make()
-            const listening = pool.listen({ framer: lab.labFramer, on, at, exclusive })
+            const listening = pool.listen({ framer: lab.labFramer, on, at, reusePort })
             const { port } = yield* Scope.provide(listening, scope)
             const to = "path" in at ? at : { host: "127.0.0.1", port }
             assert.isTrue(yield* accepts(to))

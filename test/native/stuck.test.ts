@@ -33,8 +33,8 @@ const block = (millis: number): void => {
 }
 
 /** A listener in the worker, and a lane of it whose peer is the test. */
-const listening = Effect.fnUntraced(function* (pool: Pool, exclusive = false) {
-  const options = { framer: lab.labFramer, on: "worker", at: lab.loopback, exclusive } as const
+const listening = Effect.fnUntraced(function* (pool: Pool, reusePort = false) {
+  const options = { framer: lab.labFramer, on: "worker", at: lab.loopback, reusePort } as const
   const listener = yield* pool.listen(options)
   const peer = yield* lab.rawClient(listener.port)
   const lane = yield* listener.accept
@@ -79,32 +79,30 @@ const blockade = Effect.acquireRelease(
 const stuckAfterMs = 1_000
 
 describe("a stuck worker", () => {
-  for (const exclusive of [false, true]) {
-    it.live(
-      `L14: is replaced, and its listener moves (${exclusive ? "exclusive" : "shared"})`,
-      () =>
-        lab.withPool({ workers: 1, stuckAfterMs }, (pool) =>
-          Effect.gen(function* () {
-            const { lane, listener, peer } = yield* listening(pool, exclusive)
-            const to = { host: "127.0.0.1", port: listener.port }
-            const other = yield* pool.connect({ framer: lab.labFramer, on: "worker", to })
-            yield* listener.accept
-            peer.write(lab.numbered(1))
-            yield* lab.until("a frame that waits to be taken", () =>
-              Effect.map(pool.stats, (stats) => stats.framesReceived === 2)
-            )
-            peer.write(lab.frame("loop"))
-            const end = yield* lane.closed
-            assert.strictEqual(end._tag, "WorkerCrashed")
-            assert.isTrue(end._tag === "WorkerCrashed" && end.isStuck)
-            assert.include(end.message, "made no progress for 1000 ms")
-            assert.deepStrictEqual((yield* lane.take).map(lab.numberOf), [1])
-            assert.strictEqual((yield* other.closed)._tag, "WorkerCrashed")
-            yield* lab.until("the listener in another worker", () => carries(listener))
-            const { workers, workersCrashed, workersStarted } = yield* pool.stats
-            assert.deepStrictEqual([workers, workersStarted, workersCrashed], [1, 2, 1])
-          })
-        )
+  for (const reusePort of [true, false]) {
+    it.live(`L14: is replaced, and its listener moves (${reusePort ? "shared" : "alone"})`, () =>
+      lab.withPool({ workers: 1, stuckAfterMs }, (pool) =>
+        Effect.gen(function* () {
+          const { lane, listener, peer } = yield* listening(pool, reusePort)
+          const to = { host: "127.0.0.1", port: listener.port }
+          const other = yield* pool.connect({ framer: lab.labFramer, on: "worker", to })
+          yield* listener.accept
+          peer.write(lab.numbered(1))
+          yield* lab.until("a frame that waits to be taken", () =>
+            Effect.map(pool.stats, (stats) => stats.framesReceived === 2)
+          )
+          peer.write(lab.frame("loop"))
+          const end = yield* lane.closed
+          assert.strictEqual(end._tag, "WorkerCrashed")
+          assert.isTrue(end._tag === "WorkerCrashed" && end.isStuck)
+          assert.include(end.message, "made no progress for 1000 ms")
+          assert.deepStrictEqual((yield* lane.take).map(lab.numberOf), [1])
+          assert.strictEqual((yield* other.closed)._tag, "WorkerCrashed")
+          yield* lab.until("the listener in another worker", () => carries(listener))
+          const { workers, workersCrashed, workersStarted } = yield* pool.stats
+          assert.deepStrictEqual([workers, workersStarted, workersCrashed], [1, 2, 1])
+        })
+      )
     )
   }
 

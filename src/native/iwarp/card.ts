@@ -134,6 +134,6 @@ export class Card {
 
   listen(at: Address, backlog: number): Effect.Effect<Listener, OpenFailed, Scope.Scope> {
     const tls = this.settings.tls && { tls: this.settings.tls.listen }
-    return this.pool.listen({ ...this.#lane, ...tls, at, backlog, exclusive: true })
+    return this.pool.listen({ ...this.#lane, ...tls, at, backlog })
   }
 }

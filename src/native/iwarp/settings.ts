@@ -1,6 +1,5 @@
 /** How the iWARP provider works. Each limit has a default with its reason. */
-import type { Settings as PoolSettings } from "../IoPool.ts"
-import type { TlsSettings } from "../lanes/jobs.ts"
+import type { Settings as PoolSettings, TlsSettings } from "../IoPool.ts"
 import type { Address } from "../verbs/Connection.ts"
 import { laneBytes } from "./output.ts"
 
@@ -55,7 +54,7 @@ export interface Settings {
   readonly secret?: string | undefined
   /**
    * TLS below iWARP, in the workers: peers of this library that have it, too. What the certificates
-   * prove is decided by `verifyPeer` and `ca` of each side. Default: none, as cards have none.
+   * prove is decided by `verify` and `ca` of each side. Default: none, as cards have none.
    */
   readonly tls?: { readonly listen: TlsSettings; readonly connect: TlsSettings } | undefined
   /**

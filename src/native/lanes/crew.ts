@@ -10,7 +10,7 @@
 import { Doorbell, doorbellBytes } from "./doorbell.ts"
 import { calm, type LoadSettings, sampleLoad } from "./loadPolicy.ts"
 import { countGarbage } from "./garbage.ts"
-import { noCounts } from "./laneCore.ts"
+import { noCounts } from "./laneCounts.ts"
 import { Listeners } from "./listeners.ts"
 import { MainPath } from "./mainPath.ts"
 import type { LinkSizes } from "./linkMemory.ts"

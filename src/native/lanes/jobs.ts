@@ -3,24 +3,17 @@
  * a structured clone and JSON.
  */
 import { cutText, detailCharacters, nameCharacters } from "./cutText.ts"
+import type { TlsSettings } from "./tls.ts"
 
-/** Where a connection goes, or a listener is; `localAddress` is where a connection comes from. */
+/**
+ * Where a connection goes, or a listener is; `localAddress` is where a connection comes from.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Endpoint =
   | { readonly host: string; readonly port: number; readonly localAddress?: string }
   | { readonly path: string }
-
-/**
- * TLS, as the options of `node:tls` that can cross a thread: PEM texts and flags.
- */
-export interface TlsSettings {
-  readonly cert?: string
-  readonly key?: string
-  readonly ca?: string
-  /** The name to check the peer's certificate against. */
-  readonly servername?: string
-  /** Whether the peer must present a certificate that `ca` signed. */
-  readonly verifyPeer: boolean
-}
 
 /** What bounds one lane. Bytes and milliseconds. */
 export interface LaneLimits {
@@ -47,7 +40,7 @@ export interface LaneSetup {
 export type OpenJob = LaneSetup &
   (
     | { readonly kind: "connect"; readonly endpoint: Endpoint }
-    | { readonly kind: "adopt"; readonly fd: number }
+    | { readonly kind: "adopt"; readonly fd: number; readonly initiator: boolean }
     | {
         readonly kind: "listen"
         readonly endpoint: Endpoint
@@ -56,7 +49,12 @@ export type OpenJob = LaneSetup &
       }
   )
 
-/** Who is at the other end. */
+/**
+ * The other end of a connection.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface PeerInfo {
   readonly address: string
   readonly port: number
@@ -67,6 +65,10 @@ export interface PeerInfo {
     /** The common name of the peer's certificate, empty without one. */
     readonly subject: string
     readonly fingerprint: string
+    /** The protocol that both ends agreed on by ALPN, empty without one. */
+    readonly alpn: string
+    /** The name that the client asked for, empty without one. */
+    readonly servername: string
   }
 }
 
@@ -84,8 +86,9 @@ export const failureOf = (step: OpenFailure["step"], error: unknown): OpenFailur
   const syscall = error instanceof Error && "syscall" in error ? String(error.syscall) : ""
   const message = error instanceof Error ? error.message : String(error)
   const detail = cutText(message, detailCharacters)
-  const found = syscall === "getaddrinfo" ? "resolve" : syscall === "connect" ? "connect" : step
-  return { step: found, code, detail }
+  if (syscall === "getaddrinfo") return { step: "resolve", code, detail }
+  if (syscall === "connect") return { step: "connect", code, detail }
+  return { step: /^ERR_(OSSL|SSL|TLS)/.test(code) ? "tls" : step, code, detail }
 }
 
 /** Why a lane ended. */

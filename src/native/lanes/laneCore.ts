@@ -8,6 +8,7 @@
  */
 import type { EndReason, LaneLimits, PeerInfo } from "./jobs.ts"
 import { FrameBatch } from "../FrameBatch.ts"
+import { type LaneCounts, noCounts, type SendStatus } from "./laneCounts.ts"
 import { LaneJobs } from "./laneJobs.ts"
 import { LongFrame } from "./longFrame.ts"
 import { SendQueue } from "./sendQueue.ts"
@@ -34,27 +35,6 @@ export interface LaneDriver {
   /** When bytes last came, in milliseconds since 1970. */
   readonly heard: (core: LaneCore) => number
 }
-
-/** Counts of one lane. */
-export interface LaneCounts {
-  framesReceived: number
-  bytesReceived: number
-  bytesSent: number
-  /** The most bytes that waited to be sent, and to be taken. */
-  sendHighWater: number
-  receiveHighWater: number
-}
-
-export const noCounts = (): LaneCounts => ({
-  framesReceived: 0,
-  bytesReceived: 0,
-  bytesSent: 0,
-  sendHighWater: 0,
-  receiveHighWater: 0
-})
-
-/** What `send` says. */
-export type SendStatus = "accepted" | "full" | "closed"
 
 /** A lane without Effect. */
 export class LaneCore {

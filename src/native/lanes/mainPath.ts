@@ -4,7 +4,8 @@
  */
 import type { EndReason } from "./jobs.ts"
 import { Hold, type HostLane } from "./hostLane.ts"
-import { LaneCore, type LaneCounts, type LaneDriver } from "./laneCore.ts"
+import { LaneCore, type LaneDriver } from "./laneCore.ts"
+import type { LaneCounts } from "./laneCounts.ts"
 import { loadFramer } from "./loadFramer.ts"
 import { OpenJobs } from "./openJobs.ts"
 import { SocketHost } from "./socketHost.ts"

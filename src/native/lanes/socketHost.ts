@@ -6,15 +6,10 @@ import type * as net from "node:net"
 import type { Framer } from "../Framer.ts"
 import { HostLane, type LaneHost } from "./hostLane.ts"
 import { failureOf, type LaneSetup, type OpenFailure, type OpenJob, type PeerInfo } from "./jobs.ts"
+import { LaneReader, readBytes, type ReadInto } from "./laneReader.ts"
 import { madeProgress } from "./progress.ts"
-import type { OpenChunk } from "./slab.ts"
 import * as Sockets from "./sockets.ts"
-
-/**
- * Bytes of one read. After each read the kernel may tell the peer of room and send for it, so
- * reads of 64 KiB cost up to twice as much for each byte; it still fits a second-level cache.
- */
-const readBytes = 262_144
+import { acceptTls, connectTls } from "./tls.ts"
 
 /** Where a host reports to. */
 export interface HostEvents {
@@ -25,8 +20,7 @@ export interface HostEvents {
   readonly peerEnded: LaneHost["peerEnded"]
   readonly closed: LaneHost["closed"]
   readonly region: LaneHost["region"]
-  /** The chunk into which the lane's next read goes; undefined: into the host's own buffer. */
-  readonly readInto: (lane: HostLane) => OpenChunk | undefined
+  readonly readInto: ReadInto
   readonly opened: (job: number, lane: HostLane, peer: PeerInfo) => void
   readonly listening: (job: number, address: string, port: number) => void
   readonly failed: (job: number, failure: OpenFailure) => void
@@ -113,42 +107,70 @@ export class SocketHost {
   }
 
   #connect(id: number, job: OpenJob & { readonly kind: "connect" }, framer: Framer): void {
-    const reader = new LaneReader(this.#staging, this.#events)
+    const reader = new LaneReader(this.#staging, this.#events.readInto)
     const socket = Sockets.connectSocket(job.endpoint, job.tls, job.halfOpen, reader)
-    const abort = (error: Error): void => void socket.destroy(error)
-    const timer = setTimeout(() => {
-      abort(Object.assign(new Error(`not open in time`), { code: "ETIMEDOUT" }))
-    }, job.limits.openWithin)
-    this.#jobs.set(id, () => abort(new Error("cancelled")))
-    let connected = false
-    let failure: Error | undefined
-    const failed = (error: Error): void => void (failure = error)
-    const closed = (): void => {
-      clearTimeout(timer)
-      this.#fail(
-        id,
-        failureOf(connected ? "tls" : "connect", failure ?? new Error("closed while opening"))
-      )
-    }
-    socket.once("connect", () => (connected = true))
-    socket.on("error", failed)
-    socket.once("close", closed)
+    const attempt = this.#attempt(id, job, socket)
+    if (job.tls !== undefined) socket.once("connect", () => (attempt.step = "tls"))
     socket.once(Sockets.openEvent(job.tls), () => {
-      clearTimeout(timer)
-      socket.off("error", failed)
-      socket.off("close", closed)
-      this.#jobs.delete(id)
-      const lane = this.#lane(socket, job, framer, reader, true)
-      this.#report(id, lane, reader, job.tls !== undefined)
+      attempt.succeeded()
+      this.#report(id, this.#lane(socket, job, framer, reader, true), reader, job.tls !== undefined)
     })
   }
 
   #adopt(id: number, job: OpenJob & { readonly kind: "adopt" }, framer: Framer): void {
-    const reader = new LaneReader(this.#staging, this.#events)
-    const socket = Sockets.adoptSocket(job.fd, job.halfOpen, reader)
-    this.#jobs.delete(id)
-    const lane = this.#lane(socket, job, framer, reader, false)
-    this.#report(id, lane, reader, false)
+    const { fd, halfOpen, initiator, tls } = job
+    const reader = new LaneReader(this.#staging, this.#events.readInto)
+    if (tls === undefined) {
+      const socket = Sockets.adoptSocket(fd, halfOpen, reader)
+      this.#jobs.delete(id)
+      this.#report(id, this.#lane(socket, job, framer, reader, initiator), reader, false)
+      return
+    }
+    const plain = Sockets.adoptSocket(fd, halfOpen, undefined)
+    const attempt = this.#attempt(id, job, plain)
+    attempt.step = "tls"
+    const secured = (socket: net.Socket): void => {
+      attempt.succeeded()
+      this.#report(id, this.#lane(socket, job, framer, reader, initiator), reader, true)
+    }
+    try {
+      if (!initiator) acceptTls(plain, tls, halfOpen, secured, attempt.failed)
+      else {
+        const socket = connectTls({ socket: plain }, tls, halfOpen).on("error", attempt.failed)
+        socket.once("secureConnect", () => {
+          socket.off("error", attempt.failed)
+          secured(socket)
+        })
+      }
+    } catch (error) {
+      attempt.failed(error as Error)
+      plain.destroy()
+    }
+  }
+
+  /** Fails the job unless the socket is open in time; `failed` notes why it is about to close. */
+  #attempt(id: number, job: OpenJob, socket: net.Socket) {
+    let failure: Error | undefined
+    const timer = setTimeout(() => {
+      socket.destroy(Object.assign(new Error("not open in time"), { code: "ETIMEDOUT" }))
+    }, job.limits.openWithin)
+    this.#jobs.set(id, () => void socket.destroy(new Error("cancelled")))
+    const closed = (): void => {
+      clearTimeout(timer)
+      this.#fail(id, failureOf(attempt.step, failure ?? new Error("closed while opening")))
+    }
+    const attempt = {
+      step: "connect" as OpenFailure["step"],
+      failed: (error: Error): void => void (failure ??= error),
+      succeeded: (): void => {
+        clearTimeout(timer)
+        socket.off("close", closed)
+        this.#jobs.delete(id)
+      }
+    }
+    socket.on("error", attempt.failed)
+    socket.once("close", closed)
+    return attempt
   }
 
   /** Answers the job before a byte is read, so that the lane is known when its frames come. */
@@ -170,7 +192,7 @@ export class SocketHost {
   ): void {
     const { halfOpen, limits } = job
     const server = Sockets.makeServer(job.tls, halfOpen, limits.openWithin, (socket) => {
-      const reader = new LaneReader(this.#staging, this.#events)
+      const reader = new LaneReader(this.#staging, this.#events.readInto)
       const peer = Sockets.peerOf(socket)
       const own = rereads ? Sockets.rereadSocket(socket, halfOpen, reader) : socket
       const lane = this.#lane(own, job, framer, reader, false)
@@ -247,47 +269,3 @@ export class SocketHost {
 }
 
 const stepOf = (job: OpenJob): OpenFailure["step"] => (job.kind === "listen" ? "listen" : "connect")
-
-/** Reads of a socket whose lane exists once the socket is open. */
-class LaneReader implements Sockets.Reader {
-  lane: HostLane | undefined
-  readonly #staging: Uint8Array
-  readonly #events: HostEvents
-  #buffer: Uint8Array
-  /** Where the buffer lies, if it is not for consuming. */
-  #chunk: OpenChunk | undefined
-
-  constructor(staging: Uint8Array, events: HostEvents) {
-    this.#staging = this.#buffer = staging
-    this.#events = events
-  }
-
-  readonly buffer = (): Uint8Array => (this.#buffer = this.#choose() ?? this.#staging)
-
-  readonly took = (length: number): boolean => {
-    const chunk = this.#chunk
-    const room = this.#buffer.length
-    if (chunk === undefined) return this.read(this.#buffer, length, room)
-    const from = chunk.fill
-    chunk.fill += length
-    return this.lane === undefined ? false : this.lane.read(chunk.memory, from, chunk.fill, room)
-  }
-
-  readonly read = (bytes: Uint8Array, length: number, room: number): boolean =>
-    this.lane === undefined ? false : this.lane.read(bytes, 0, length, room)
-
-  /** What is consumed here is read into one buffer again and again, which stays in a cache. */
-  #choose(): Uint8Array | undefined {
-    const { lane } = this
-    this.#chunk = undefined
-    if (lane === undefined) return undefined
-    return lane.consumes ? lane.into() : this.#chooseChunk(lane)
-  }
-
-  #chooseChunk(lane: HostLane): Uint8Array | undefined {
-    this.#chunk = this.#events.readInto(lane)
-    if (this.#chunk === undefined) return undefined
-    const { end, fill, memory } = this.#chunk
-    return memory.subarray(fill, Math.min(fill + readBytes, end))
-  }
-}

@@ -7,9 +7,9 @@
  * events elsewhere. On TLS sockets of a server `onread` stays silent; TLS is read by events too.
  */
 import * as net from "node:net"
-import * as tls from "node:tls"
-import { cutText, nameCharacters } from "./cutText.ts"
-import type { Endpoint, PeerInfo, TlsSettings } from "./jobs.ts"
+import { TLSSocket } from "node:tls"
+import type { Endpoint, PeerInfo } from "./jobs.ts"
+import { connectTls, makeTlsServer, tlsPeerOf, type TlsSettings } from "./tls.ts"
 
 /** Reads of one socket. */
 export interface Reader {
@@ -36,29 +36,6 @@ const readByEvents = (socket: net.Socket, reader: Reader): void => {
   })
 }
 
-/** Contexts that a thread keeps: few services have more than one or two identities. */
-const keptContexts = 16
-const contexts = new Map<string, tls.SecureContext>()
-
-/**
- * The parsed certificates of these settings, made once: parsing costs more than a handshake's
- * arithmetic, and a context's memory is only given back by a garbage collection.
- */
-const contextOf = ({ ca, cert, key }: TlsSettings): tls.SecureContext => {
-  const name = JSON.stringify([ca, cert, key])
-  const kept = contexts.get(name)
-  if (kept !== undefined) return kept
-  const made = tls.createSecureContext({
-    ...(cert === undefined ? {} : { cert }),
-    ...(key === undefined ? {} : { key }),
-    ...(ca === undefined ? {} : { ca })
-  })
-  const [oldest] = contexts.keys()
-  if (oldest !== undefined && contexts.size >= keptContexts) contexts.delete(oldest)
-  contexts.set(name, made)
-  return made
-}
-
 /** Starts to connect. The socket reads once `ready` was seen and `resume` called. */
 export const connectSocket = (
   endpoint: Endpoint,
@@ -70,16 +47,7 @@ export const connectSocket = (
     const options = { allowHalfOpen: halfOpen, noDelay: true, onread: onread(reader) }
     return net.connect({ ...endpoint, ...options })
   }
-  const options: tls.ConnectionOptions & { readonly allowHalfOpen: boolean } = {
-    ...endpoint,
-    secureContext: contextOf(settings),
-    rejectUnauthorized: settings.verifyPeer,
-    ...(settings.servername === undefined ? {} : { servername: settings.servername }),
-    allowHalfOpen: halfOpen
-  }
-  const socket = tls.connect(options)
-  socket.setNoDelay(true)
-  return socket
+  return connectTls(endpoint, settings, halfOpen).setNoDelay(true)
 }
 
 /** The event after which a socket made by `connectSocket` carries the protocol's bytes. */
@@ -93,9 +61,14 @@ export const startReading = (socket: net.Socket, byEvents: boolean, reader: Read
 }
 
 /** Takes over a file descriptor; from here on the socket closes it. */
-export const adoptSocket = (fd: number, halfOpen: boolean, reader: Reader): net.Socket => {
+export const adoptSocket = (
+  fd: number,
+  halfOpen: boolean,
+  reader: Reader | undefined
+): net.Socket => {
   const options = { fd, allowHalfOpen: halfOpen, readable: true, writable: true }
-  return new net.Socket({ ...options, onread: onread(reader) }).setNoDelay(true)
+  const reading = reader === undefined ? {} : { onread: onread(reader) }
+  return new net.Socket({ ...options, ...reading }).setNoDelay(true)
 }
 
 /**
@@ -173,39 +146,18 @@ export const rereads = (): Promise<boolean> => (canReread ??= probeReread(reread
 export const makeServer = (
   settings: TlsSettings | undefined,
   halfOpen: boolean,
-  handshakeWithin: number,
+  handshakeWithinMs: number,
   accepted: (socket: net.Socket) => void
 ): net.Server => {
   if (settings === undefined) {
     const options = { pauseOnConnect: true, allowHalfOpen: halfOpen, noDelay: true }
     return net.createServer(options, accepted)
   }
-  return tls.createServer(
-    {
-      ...settings,
-      requestCert: settings.verifyPeer,
-      rejectUnauthorized: settings.verifyPeer,
-      allowHalfOpen: halfOpen,
-      handshakeTimeout: handshakeWithin,
-      noDelay: true
-    },
-    accepted
-  )
+  return makeTlsServer(settings, halfOpen, handshakeWithinMs, accepted)
 }
 
 /** Who is at the other end of an open socket. */
 export const peerOf = (socket: net.Socket): PeerInfo => {
   const base = { address: socket.remoteAddress ?? "", port: socket.remotePort ?? 0 }
-  if (!(socket instanceof tls.TLSSocket)) return base
-  // The other form of a peer's certificate is parsed into an object, field by field.
-  const certificate = socket.getPeerX509Certificate()
-  return {
-    ...base,
-    tls: {
-      protocol: socket.getProtocol() ?? "",
-      authorized: socket.authorized,
-      subject: cutText(/^CN=(.*)$/m.exec(certificate?.subject ?? "")?.[1] ?? "", nameCharacters),
-      fingerprint: certificate?.fingerprint256 ?? ""
-    }
-  }
+  return socket instanceof TLSSocket ? { ...base, tls: tlsPeerOf(socket) } : base
 }

@@ -7,7 +7,8 @@
  */
 import type { Worker } from "node:worker_threads"
 import { failureOf, type PeerInfo } from "./jobs.ts"
-import { LaneCore, type LaneCounts, type LaneDriver } from "./laneCore.ts"
+import { LaneCore, type LaneDriver } from "./laneCore.ts"
+import type { LaneCounts } from "./laneCounts.ts"
 import { threadEnd } from "./endReason.ts"
 import { Inlet } from "./inlet.ts"
 import { LanePlaces } from "./lanePlaces.ts"

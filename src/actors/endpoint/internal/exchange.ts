@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import { octets } from "../../../native/Framer.ts"
 import type { IoPool } from "../../../native/IoPool.ts"
-import type { TlsSettings } from "../../../native/lanes/jobs.ts"
+import type { TlsSettings } from "../../../native/IoPool.ts"
 import { type Frame, FrameReader } from "../../../schema/mooncake/Frame.ts"
 import type { Address } from "../../../schema/mooncake/NicPath.ts"
 import type { HandshakeFailed } from "../Handshake.ts"

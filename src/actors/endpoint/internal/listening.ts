@@ -4,7 +4,7 @@ import type * as Scope from "effect/Scope"
 import * as net from "node:net"
 import { octets } from "../../../native/Framer.ts"
 import { IoPool } from "../../../native/IoPool.ts"
-import type { TlsSettings } from "../../../native/lanes/jobs.ts"
+import type { TlsSettings } from "../../../native/IoPool.ts"
 import { OpenFailed } from "../../../native/OpenFailed.ts"
 import type { Port } from "./port.ts"
 import { ofLane, ofSocket } from "./wires.ts"
@@ -57,7 +57,7 @@ export const listenSecure = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Bound, OpenFailed, IoPool | Scope.Scope> {
   const pool = yield* IoPool
   const scope = yield* Effect.scope
-  const listener = yield* pool.listen({ framer: octets, at, tls, backlog, exclusive: true })
+  const listener = yield* pool.listen({ framer: octets, at, tls, backlog })
   const next: Effect.Effect<void> = Effect.scoped(
     Effect.flatMap(listener.accept, (lane) => {
       port.accept((ear) => ofLane(lane, ear))

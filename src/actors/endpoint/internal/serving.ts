@@ -1,7 +1,7 @@
 /** Whom a node serves, as its ports and calls ask for it. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { IoPool } from "../../../native/IoPool.ts"
+import type { IoPool, TlsSettings } from "../../../native/IoPool.ts"
 import type { PeerInfo } from "../../../native/lanes/jobs.ts"
 import { Caller as Calling, type Options as CallOptions } from "./calling.ts"
 import type { Caller } from "./desk.ts"
@@ -14,7 +14,7 @@ interface Wanted {
   readonly peers?: ReadonlyArray<Peer> | undefined
   readonly open?: true | undefined
   readonly calls?: CallOptions | undefined
-  readonly handshake?: { readonly tls?: { readonly verifyPeer: boolean } | undefined } | undefined
+  readonly handshake?: { readonly tls?: Pick<TlsSettings, "verify"> | undefined } | undefined
 }
 
 type Admit = (caller: Caller) => boolean
@@ -54,8 +54,9 @@ export const serve = Effect.fnUntraced(function* (
     Effect.map(calling.addressesOf(server), (all) => all.map(({ host }) => host))
   )
   for (const peer of listed) yield* peers.add(peer)
-  if (peers.hasCertificates && handshake?.tls?.verifyPeer !== true) {
-    const rule = "`handshake.tls` with `verifyPeer` asks for certificates"
+  const { verify = "none" } = handshake?.tls ?? {}
+  if (peers.hasCertificates && verify === "none") {
+    const rule = "`handshake.tls` with `verify` asks for certificates"
     return yield* new PeersRefused({ given: "a certificate", rule })
   }
   yield* peers.refresh
