@@ -37,6 +37,11 @@ export class FrameBatch {
     return this.end(this.count - 1) - this.#from
   }
 
+  /** All frames, one behind the other, as a view that is valid during the handler's call. */
+  get all(): Uint8Array {
+    return this.bytes.subarray(this.#from, this.end(this.count - 1))
+  }
+
   /** Frame `index` in memory of its own. */
   copy(index: number): Uint8Array {
     return ownOctets(this.bytes, this.start(index), this.end(index))
@@ -50,10 +55,5 @@ export class FrameBatch {
     this.count = count
     this.#from = from
     return this
-  }
-
-  /** Points the batch at one frame of its own memory. */
-  one(frame: Uint8Array): this {
-    return this.set(frame, Int32Array.of(frame.length), 0, 1, 0)
   }
 }

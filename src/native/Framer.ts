@@ -120,3 +120,23 @@ export class FrameRefusal extends Error {}
  * @since 0.1.0
  */
 export const octets: URL = workerModule(import.meta.url, "octets")
+
+/**
+ * The options of a lane with `lengthPrefixed`.
+ *
+ * @category framers
+ * @since 0.1.0
+ */
+export interface LengthPrefixedOptions {
+  /** The longest body in bytes, up to 64 MiB. Default 1 MiB. */
+  readonly maxBodyBytes?: number
+}
+
+/**
+ * The framer of frames behind their length: 32 bits, big-endian, without themselves. Frames come to
+ * the user with their four bytes of length, so they can be sent as they are.
+ *
+ * @category framers
+ * @since 0.1.0
+ */
+export const lengthPrefixed: URL = workerModule(import.meta.url, "lengthPrefixed")

@@ -22,36 +22,30 @@ import * as Lane from "./Lane.ts"
 import * as LaneMetrics from "./LaneMetrics.ts"
 import { Crew, type CrewCounts } from "./lanes/crew.ts"
 import type { LaneCounts } from "./lanes/laneCounts.ts"
-import type { Endpoint, LaneLimits, LaneSetup } from "./lanes/jobs.ts"
-import { loadFramer } from "./lanes/loadFramer.ts"
+import type { Endpoint, LaneLimits } from "./lanes/jobs.ts"
 import type { Opener } from "./lanes/opener.ts"
-import { AcceptQueue, Attempt, failed, Listening } from "./lanes/opening.ts"
+import { AcceptQueue, Attempt, Listening } from "./lanes/opening.ts"
+import { laneScope, serveLanes } from "./lanes/serving.ts"
 import { crewSettings, limitsOf, type Settings } from "./lanes/settings.ts"
 import { brokenRule } from "./lanes/settingRules.ts"
-import type { TlsSettings } from "./lanes/tls.ts"
+import { addressOf, type LaneOptions, type ListenOptions, prepare } from "./lanes/options.ts"
 import type { OpenFailed } from "./OpenFailed.ts"
 import { SettingsRefused } from "./SettingsRefused.ts"
 
 export type { Endpoint } from "./lanes/jobs.ts"
+export type { LaneOptions, ListenOptions } from "./lanes/options.ts"
 export type { Settings } from "./lanes/settings.ts"
 export type { TlsIdentity, TlsSettings, TlsVersion } from "./lanes/tls.ts"
 
 /**
- * What opens a lane.
+ * Where a server listens.
  *
  * @category models
  * @since 0.1.0
  */
-export interface LaneOptions {
-  /** The module whose default export is the framer. */
-  readonly framer: URL
-  /** Handed to the framer's `open`; must survive a structured clone. */
-  readonly options?: unknown
-  readonly tls?: TlsSettings
-  /** Keeps the lane open for sending after the peer has ended. Default false. */
-  readonly halfOpen?: boolean
-  /** Where the socket lives. Default: in a worker with TLS or a consuming framer. */
-  readonly on?: "auto" | "worker" | "main"
+export interface Server {
+  readonly address: string
+  readonly port: number
 }
 
 /**
@@ -60,9 +54,7 @@ export interface LaneOptions {
  * @category models
  * @since 0.1.0
  */
-export interface Listener {
-  readonly address: string
-  readonly port: number
+export interface Listener extends Server {
   /** Waits for the next connection; the lane closes with the Scope. */
   readonly accept: Effect.Effect<Lane.Lane, never, Scope.Scope>
 }
@@ -104,18 +96,21 @@ interface Shape {
       readonly initiator?: boolean
     }
   ) => Effect.Effect<Lane.Lane, OpenFailed, Scope.Scope>
-  readonly listen: (
-    options: LaneOptions & {
-      readonly at: Endpoint
-      readonly backlog?: number
-      /**
-       * Shares a port among all workers, and with other processes of this user that share it too:
-       * `SO_REUSEPORT`, on Linux. Otherwise one thread takes all connections: the first that
-       * listened, also after a resize. Default false.
-       */
-      readonly reusePort?: boolean
-    }
-  ) => Effect.Effect<Listener, OpenFailed, Scope.Scope>
+  readonly listen: (options: ListenOptions) => Effect.Effect<Listener, OpenFailed, Scope.Scope>
+  /**
+   * Runs a handler for each connection, in a fiber and a Scope of its own: the lane closes when the
+   * handler ends. A handler that fails ends its lane only, and is logged: at level Error, or Debug
+   * for ends that a peer can cause. When the server's Scope closes, the listener ends first; then
+   * handlers are interrupted, and their lanes close together, each within `closeWithin`.
+   *
+   * ```ts
+   * yield* pool.serve({ framer, at }, (lane) => lane.run((batch) => lane.send(batch.all)))
+   * ```
+   */
+  readonly serve: <E, R>(
+    options: ListenOptions,
+    handler: (lane: Lane.Lane) => Effect.Effect<void, E, R>
+  ) => Effect.Effect<Server, OpenFailed, Scope.Scope | Exclude<R, Scope.Scope>>
   /** Registers memory until the Scope has closed; no framer writes to it after that. */
   readonly register: (memory: SharedArrayBuffer) => Effect.Effect<Region, never, Scope.Scope>
   /** Changes the number of workers; lanes stay where they are until they end. */
@@ -164,32 +159,6 @@ const statsOf = (crew: Crew): Stats => ({
   jobsOut: crew.jobsOut
 })
 
-const addressOf = (endpoint: Endpoint): string =>
-  "path" in endpoint ? endpoint.path : `${endpoint.host}:${endpoint.port}`
-
-/** What every way to open a lane needs: the job's common part, and where it goes. */
-const prepare = Effect.fnUntraced(function* (
-  options: LaneOptions,
-  limits: LaneLimits,
-  address: string
-) {
-  const framer = yield* Effect.tryPromise({
-    try: () => loadFramer(options.framer.href),
-    catch: (error) => failed(address, { step: "framer", code: "", detail: String(error) })
-  })
-  const setup: LaneSetup = {
-    framer: options.framer.href,
-    options: options.options,
-    limits,
-    tls: options.tls,
-    halfOpen: options.halfOpen === true
-  }
-  const { on = "auto" } = options
-  const gains = options.tls !== undefined || framer.consumes === true
-  const inWorker = on === "worker" || (on === "auto" && gains)
-  return { commands: framer.takesCommands === true, inWorker, setup }
-})
-
 const opening = (crew: Crew, limits: LaneLimits) =>
   Effect.fnUntraced(function* (
     options: LaneOptions,
@@ -209,7 +178,9 @@ const opening = (crew: Crew, limits: LaneLimits) =>
   })
 
 const listening = (crew: Crew, limits: LaneLimits, settings: Settings) =>
-  Effect.fnUntraced(function* (options: Parameters<Shape["listen"]>[0]) {
+  Effect.fnUntraced(function* (
+    options: ListenOptions
+  ): Effect.fn.Return<Listener, OpenFailed, Scope.Scope> {
     const address = addressOf(options.at)
     const { commands, inWorker, setup } = yield* prepare(options, limits, address)
     const waiting = new AcceptQueue(settings.acceptQueue ?? 1_024)
@@ -240,8 +211,18 @@ const listening = (crew: Crew, limits: LaneLimits, settings: Settings) =>
     return { address: bound.address, port: bound.port, accept }
   })
 
+const serving = (listen: Shape["listen"]): Shape["serve"] =>
+  Effect.fnUntraced(function* (options, handler) {
+    // Made before the listener, so it closes after it.
+    const lanes = yield* laneScope
+    const { accept, address, port } = yield* listen(options)
+    yield* serveLanes(accept, handler, lanes)
+    return { address, port }
+  })
+
 const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
   const open = opening(crew, limits)
+  const listen = listening(crew, limits, settings)
   let regions = 0
   return {
     connect: (options) =>
@@ -250,7 +231,8 @@ const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
       const { fd, initiator = false } = options
       return open(options, `fd ${fd}`, { kind: "adopt", fd, initiator })
     },
-    listen: listening(crew, limits, settings),
+    listen,
+    serve: serving(listen),
     register: (memory) =>
       Effect.acquireRelease(
         Effect.promise(async () => {

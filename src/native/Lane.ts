@@ -14,178 +14,25 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
 import type { FrameBatch } from "./FrameBatch.ts"
-import type { EndReason, PeerInfo } from "./lanes/jobs.ts"
+import type { PeerInfo } from "./lanes/jobs.ts"
 import type { LaneCore } from "./lanes/laneCore.ts"
 import type { LaneCounts, SendStatus } from "./lanes/laneCounts.ts"
+import { errorOf, type LaneError } from "./lanes/laneErrors.ts"
 
 export type { PeerInfo } from "./lanes/jobs.ts"
+export {
+  PeerClosed,
+  PeerReset,
+  FrameRefused,
+  SlowPeer,
+  WorkerCrashed,
+  HandlerFailed,
+  PoolStopped,
+  LaneClosed,
+  type LaneError
+} from "./lanes/laneErrors.ts"
 export type { LaneCounts, SendStatus } from "./lanes/laneCounts.ts"
-
-const peerFields = { peer: Schema.String }
-
-/**
- * The peer ended the connection. `missing` counts bytes of a frame that it did not complete.
- *
- * @category errors
- * @since 0.1.0
- */
-export class PeerClosed extends Schema.TaggedError<PeerClosed>()("PeerClosed", {
-  ...peerFields,
-  missing: Schema.Int
-}) {
-  override get message() {
-    return this.missing === 0
-      ? `${this.peer} closed the connection`
-      : `${this.peer} closed the connection ${this.missing} bytes into a frame`
-  }
-}
-
-/**
- * The connection broke; `code` is the operating system's or TLS's.
- *
- * @category errors
- * @since 0.1.0
- */
-export class PeerReset extends Schema.TaggedError<PeerReset>()("PeerReset", {
-  ...peerFields,
-  code: Schema.String
-}) {
-  override get message() {
-    return `the connection to ${this.peer} broke: ${this.code}`
-  }
-}
-
-/**
- * The framer refused the peer's bytes, or threw.
- *
- * @category errors
- * @since 0.1.0
- */
-export class FrameRefused extends Schema.TaggedError<FrameRefused>()("FrameRefused", {
-  ...peerFields,
-  detail: Schema.String
-}) {
-  override get message() {
-    return `refused what ${this.peer} sent: ${this.detail}`
-  }
-}
-
-/**
- * The peer did not take a write for too long.
- *
- * @category errors
- * @since 0.1.0
- */
-export class SlowPeer extends Schema.TaggedError<SlowPeer>()("SlowPeer", {
-  ...peerFields,
-  bytes: Schema.Int,
-  millis: Schema.Finite
-}) {
-  override get message() {
-    return `${this.peer} did not take ${this.bytes} bytes within ${Math.round(this.millis)} ms`
-  }
-}
-
-/**
- * The worker that owned the socket crashed, or was given up. A worker `isStuck` when it made no
- * progress, or did not end in time: its thread is terminated, but may still run for a moment, and
- * the socket and the regions that it uses are given back when it has ended.
- *
- * @category errors
- * @since 0.1.0
- */
-export class WorkerCrashed extends Schema.TaggedError<WorkerCrashed>()("WorkerCrashed", {
-  ...peerFields,
-  detail: Schema.String,
-  isStuck: Schema.Boolean
-}) {
-  override get message() {
-    return `the worker of the lane to ${this.peer} crashed: ${this.detail}`
-  }
-}
-
-/**
- * The handler given to `onFrames` threw.
- *
- * @category errors
- * @since 0.1.0
- */
-export class HandlerFailed extends Schema.TaggedError<HandlerFailed>()("HandlerFailed", {
-  ...peerFields,
-  detail: Schema.String
-}) {
-  override get message() {
-    return `the handler of the lane to ${this.peer} threw: ${this.detail}`
-  }
-}
-
-/**
- * The pool stopped.
- *
- * @category errors
- * @since 0.1.0
- */
-export class PoolStopped extends Schema.TaggedError<PoolStopped>()("PoolStopped", peerFields) {
-  override get message() {
-    return `the pool of the lane to ${this.peer} stopped`
-  }
-}
-
-/**
- * This side closed the lane. `unsent` counts accepted bytes that did not leave in time.
- *
- * @category errors
- * @since 0.1.0
- */
-export class LaneClosed extends Schema.TaggedError<LaneClosed>()("LaneClosed", {
-  ...peerFields,
-  unsent: Schema.Int
-}) {
-  override get message() {
-    return this.unsent === 0
-      ? `the lane to ${this.peer} was closed here`
-      : `the lane to ${this.peer} was closed here with ${this.unsent} bytes unsent`
-  }
-}
-
-/**
- * Why a lane ended; every lane ends with exactly one of them.
- *
- * @category errors
- * @since 0.1.0
- */
-export type LaneError =
-  | PeerClosed
-  | PeerReset
-  | FrameRefused
-  | SlowPeer
-  | WorkerCrashed
-  | HandlerFailed
-  | PoolStopped
-  | LaneClosed
-
-const errorOf = (reason: EndReason, peer: string): LaneError => {
-  switch (reason.kind) {
-    case "peer-closed":
-      return new PeerClosed({ peer, missing: reason.missing })
-    case "peer-reset":
-      return new PeerReset({ peer, code: reason.code })
-    case "refused":
-      return new FrameRefused({ peer, detail: reason.detail })
-    case "slow-peer":
-      return new SlowPeer({ peer, bytes: reason.bytes, millis: reason.millis })
-    case "crashed":
-      return new WorkerCrashed({ peer, detail: reason.detail, isStuck: reason.isStuck })
-    case "handler":
-      return new HandlerFailed({ peer, detail: reason.detail })
-    case "stopped":
-      return new PoolStopped({ peer })
-    case "closed":
-      return new LaneClosed({ peer, unsent: reason.unsent })
-  }
-}
 
 /**
  * One connection.
@@ -199,21 +46,31 @@ export interface Lane {
   /**
    * Copies the bytes into the lane's send queue. *Full* changes nothing: wait for `writable`
    * and send again. A message longer than the whole queue is accepted while the queue is empty.
+   * Within a call of the lane's handler `receiveBytes` more are accepted, since the next call
+   * waits until half of the queue is free.
    */
   readonly send: (bytes: Uint8Array) => SendStatus
   /** Waits until half of the send queue is free, and a message that was refused has room. */
   readonly writable: Effect.Effect<void, LaneError>
   /**
-   * Waits for frames and takes all that are there, in memory of their own. Fails when the lane
-   * has ended and its last frame was taken. One empty array says that the peer has ended its
-   * side of a half-open lane; after it, waits for the lane's end.
+   * Waits for frames and takes all that are there. Those that came together share memory, up to
+   * 256 KiB and the longest frame: copy one that must live long. Fails when the lane has ended and
+   * its last frame was taken. One empty array says that the peer has ended its side of a half-open
+   * lane; after it, waits for the lane's end.
    */
   readonly take: Effect.Effect<ReadonlyArray<Uint8Array>, LaneError>
   /**
-   * Hands every batch to a handler while it lies where it was read: the fast path. It replaces
-   * `take`.
+   * Hands every batch, of up to 64 frames, to a handler while it lies where it was read: the fast
+   * path. It replaces `take`. While more than `sendBytes` of the handler's answers wait for the
+   * peer, frames wait too, and the reading stops when `receiveBytes` of them do.
    */
   readonly onFrames: (handler: (batch: FrameBatch) => void) => void
+  /**
+   * Hands batches to a handler as `onFrames` does, until the peer has ended its side and the
+   * handler has had its last frame. Fails with what ended the lane unless either side has closed
+   * it in order; an interrupt takes the handler away.
+   */
+  readonly run: (handler: (batch: FrameBatch) => void) => Effect.Effect<void, LaneError>
   /** Ends this side after what was accepted; the peer may go on sending. */
   readonly finish: Effect.Effect<void>
   /** Closes in order and waits until the socket is gone; the lane's Scope does the same. */
@@ -254,6 +111,12 @@ const waitFor = (on: (wake: () => void) => () => void): Effect.Effect<void> =>
     return Effect.sync(giveUp)
   })
 
+/** The peer has ended its side of a half-open lane, or either side has closed the lane. */
+const hasEndedInOrder = ({ end }: LaneCore): boolean =>
+  end === undefined ||
+  (end.kind === "peer-closed" && end.missing === 0) ||
+  (end.kind === "closed" && end.unsent === 0)
+
 /** Effects are made when they are asked for: a storm of accepts pays for none of them. */
 class CoreLane implements Lane {
   readonly #core: LaneCore
@@ -274,6 +137,17 @@ class CoreLane implements Lane {
 
   onFrames(handler: (batch: FrameBatch) => void): void {
     this.#core.onFrames(handler)
+  }
+
+  run(handler: (batch: FrameBatch) => void): Effect.Effect<void, LaneError> {
+    const core = this.#core
+    return Effect.suspend(() => {
+      core.onFrames(handler)
+      return waitFor((wake) => core.onServed(wake))
+    }).pipe(
+      Effect.andThen(Effect.suspend(() => (hasEndedInOrder(core) ? Effect.void : this.#failed()))),
+      Effect.ensuring(Effect.sync(() => core.onFrames(undefined)))
+    )
   }
 
   get writable(): Effect.Effect<void, LaneError> {

@@ -7,10 +7,11 @@
  * keeps shared memory from other lanes.
  */
 import type { EndReason, LaneLimits, PeerInfo } from "./jobs.ts"
-import { FrameBatch } from "../FrameBatch.ts"
+import type { FrameBatch } from "../FrameBatch.ts"
 import { type LaneCounts, noCounts, type SendStatus } from "./laneCounts.ts"
 import { LaneJobs } from "./laneJobs.ts"
 import { LongFrame } from "./longFrame.ts"
+import { ReceivedFrames } from "./receivedFrames.ts"
 import { SendQueue } from "./sendQueue.ts"
 import { Waiters } from "./waiters.ts"
 
@@ -43,14 +44,11 @@ export class LaneCore {
   readonly counts = noCounts()
   readonly #driver: LaneDriver
   readonly #queue: SendQueue
-  readonly #batch = new FrameBatch()
   readonly #onEnd = new Waiters()
-  #handler: ((batch: FrameBatch) => void) | undefined
-  /** Frames that wait to be taken, and their bytes. */
-  #backlog: Array<Uint8Array> = []
-  #backlogBytes = 0
+  readonly #received: ReceivedFrames
   #long: LongFrame | undefined
   readonly #takers = new Waiters()
+  readonly #served = new Waiters()
   readonly #senders = new Waiters()
   /** The longest message that was refused since there was room last. */
   #refused = 0
@@ -77,6 +75,13 @@ export class LaneCore {
     this.commands = commands
     this.#readPeer = peer
     this.limits = limits
+    this.#received = new ReceivedFrames({
+      isOpen: () => this.#close === "no" && this.#ownReason === undefined,
+      isBehind: () => !this.jobs.ended && this.unsent > limits.sendBytes,
+      consumed: (bytes) => driver.consumed(this, bytes),
+      waiting: (bytes) => this.#rise("receiveHighWater", bytes),
+      failed: (error) => this.#handlerFailed(error)
+    })
   }
 
   /** Read when it is first asked for: most lanes of a storm never are. */
@@ -95,8 +100,10 @@ export class LaneCore {
 
   send(bytes: Uint8Array): SendStatus {
     if (!this.jobs.open || this.#finish !== "no") return "closed"
-    const { unsent } = this
-    if (unsent > 0 && unsent + bytes.length > this.limits.sendBytes) {
+    const { limits, unsent } = this
+    // Answers to a batch fit, since the next batch waits for them.
+    const most = limits.sendBytes + (this.#received.isHandling ? limits.receiveBytes : 0)
+    if (unsent > 0 && unsent + bytes.length > most) {
       this.#refused = Math.max(this.#refused, bytes.length)
       return "full"
     }
@@ -108,7 +115,7 @@ export class LaneCore {
 
   /**
    * Calls back once when half of the send memory is free and what was refused has room, or when
-   * the lane has ended. Returns how to give up; so do the other two.
+   * the lane has ended. Returns how to give up; so do the others.
    */
   onWritable(wake: () => void): () => void {
     const giveUp = this.#senders.add(wake)
@@ -119,7 +126,14 @@ export class LaneCore {
   /** Calls back once when there is something to take, or the lane has ended. */
   onBacklog(wake: () => void): () => void {
     const giveUp = this.#takers.add(wake)
-    if (this.#backlog.length > 0 || this.end !== undefined) this.#takers.wake()
+    if (!this.#received.isEmpty || this.end !== undefined) this.#takers.wake()
+    return giveUp
+  }
+
+  /** Calls back once when the peer or the lane has ended and the handler has had all frames. */
+  onServed(wake: () => void): () => void {
+    const giveUp = this.#served.add(wake)
+    this.#wakeServed()
     return giveUp
   }
 
@@ -132,7 +146,7 @@ export class LaneCore {
 
   /** Callbacks that wait. */
   get waiting(): number {
-    return this.#senders.size + this.#takers.size + this.#onEnd.size
+    return this.#senders.size + this.#takers.size + this.#served.size + this.#onEnd.size
   }
 
   /** Dispatches what may be dispatched; false when the driver had no room. */
@@ -174,6 +188,9 @@ export class LaneCore {
     if (this.jobs.returned("write")) this.#driver.release(this)
     else if (!this.flush()) this.#driver.flushSoon(this)
     this.#wakeWriters()
+    if (this.unsent * 2 > this.limits.sendBytes) return
+    this.#received.release()
+    this.#wakeServed()
   }
 
   finished(): void {
@@ -208,25 +225,17 @@ export class LaneCore {
     this.#wakeWriters()
   }
 
-  /** The handler sees batches from now on, first what has waited. */
-  onFrames(handler: (batch: FrameBatch) => void): void {
-    this.#handler = handler
-    for (const frame of this.takeBacklog()) {
-      if (this.#ownReason === undefined) this.#handle(this.#batch.one(frame))
-    }
+  /** The handler sees batches from now on, first what has waited; without one, frames wait. */
+  onFrames(handler: ((batch: FrameBatch) => void) | undefined): void {
+    this.#received.handle(handler)
   }
 
   /** Frames of the peer, valid during the call. */
   frames(bytes: Uint8Array, ends: Int32Array, first: number, count: number, from: number): void {
-    const batch = this.#batch.set(bytes, ends, first, count, from)
-    const size = batch.size
     this.#count("framesReceived", count)
-    this.#count("bytesReceived", size)
-    if (!this.jobs.open) this.#driver.consumed(this, size)
-    else if (this.#handler !== undefined) {
-      this.#handle(batch)
-      this.#driver.consumed(this, size)
-    } else this.#keep(batch, size)
+    this.#count("bytesReceived", (ends[first + count - 1] ?? from) - from)
+    this.#received.push(bytes, ends, first, count, from)
+    if (!this.#received.isEmpty) this.#takers.wake()
   }
 
   /** Part of a frame of so many bytes, valid during the call. */
@@ -239,29 +248,26 @@ export class LaneCore {
 
   /** Everything that waits to be taken. */
   takeBacklog(): Array<Uint8Array> {
-    const frames = this.#backlog
-    if (frames.length > 0) {
-      this.#backlog = []
-      this.#driver.consumed(this, this.#backlogBytes)
-      this.#backlogBytes = 0
-    }
-    return frames
+    return this.#received.take()
   }
 
   endedByPeer(): void {
     this.peerEnded = true
     this.#takers.wake()
+    this.#wakeServed()
   }
 
   /** The socket is gone: the only end of a lane, once. */
   ended(hostReason: EndReason): void {
     if (this.end !== undefined) return
     clearTimeout(this.#closeTimer)
-    this.end = this.#reasonOf(this.#ownReason ?? hostReason)
     const release = this.jobs.end()
     this.#queue.drop(this.#queue.length)
+    this.#received.end()
+    this.end = this.#reasonOf(this.#ownReason ?? hostReason)
     this.#wakeWriters()
     this.#takers.wake()
+    this.#wakeServed()
     this.#onEnd.wake()
     if (release) this.#driver.release(this)
   }
@@ -283,13 +289,9 @@ export class LaneCore {
   }
 
   /** A handler that throws ends its own lane; its error is the lane's reason. */
-  #handle(batch: FrameBatch): void {
-    try {
-      this.#handler?.(batch)
-    } catch (error) {
-      this.#ownReason ??= { kind: "handler", detail: String(error) }
-      this.abort()
-    }
+  #handlerFailed(error: unknown): void {
+    this.#ownReason ??= { kind: "handler", detail: String(error) }
+    this.abort()
   }
 
   #sendClose(): boolean {
@@ -297,13 +299,6 @@ export class LaneCore {
     if (!this.#driver.close(this, this.#close === "in order")) return false
     this.#closeSent = this.#close
     return true
-  }
-
-  #keep(batch: FrameBatch, size: number): void {
-    for (let i = 0; i < batch.count; i++) this.#backlog.push(batch.copy(i))
-    this.#backlogBytes += size
-    this.#rise("receiveHighWater", this.#backlogBytes)
-    this.#takers.wake()
   }
 
   #count(name: "framesReceived" | "bytesReceived" | "bytesSent", added: number): void {
@@ -316,6 +311,11 @@ export class LaneCore {
     const { totals } = this.#driver
     if (bytes > counts[name]) counts[name] = bytes
     if (bytes > totals[name]) totals[name] = bytes
+  }
+
+  #wakeServed(): void {
+    const hasEnded = this.end !== undefined || (this.peerEnded && this.#received.isEmpty)
+    if (hasEnded) this.#served.wake()
   }
 
   #wakeWriters(): void {
