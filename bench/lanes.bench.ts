@@ -4,6 +4,7 @@
 import type { Bench, Outcome } from "./harness.ts"
 import { acceptByPool, acceptByTls } from "./lanes/accept.ts"
 import { byMessages, byPiscina, byRing } from "./lanes/handover.ts"
+import { echoBy } from "./lanes/echoes.ts"
 import { byLanes, byNet, byTls, serverTls } from "./lanes/receive.ts"
 import { shortByLanes, shortByNet } from "./lanes/short.ts"
 import { laneTrip, netTrip, ownTrip } from "./lanes/trip.ts"
@@ -30,7 +31,10 @@ export default {
     "`own-trip` to one on the same thread; `over` is what a worker adds to it. `message` and",
     "`wait-async` are two wake-ups between sleeping threads and nothing else: the least that a",
     "worker can add. `short` is what both ends of a connection cost together that carries one",
-    "frame there and one back."
+    "frame there and one back. `echo` is a server in a process of its own: 100 clients over mutual",
+    "TLS, messages of 128 bytes in blocks of 100, four blocks of a client under way; `echo-lanes`",
+    "answers batches, `echo-take` runs an Effect for each message. Its CPU is that of all threads,",
+    "its memory that of the whole process, with the compiler of the sources."
   ].join(" "),
   timeout: 60,
   contestants: {
@@ -59,7 +63,10 @@ export default {
     "trip-over": trips,
     "short-net": shortByNet,
     "short-main": shortByLanes,
-    wakes
+    wakes,
+    "echo-tls": () => echoBy("tls"),
+    "echo-lanes": () => echoBy("lanes"),
+    "echo-take": () => echoBy("take")
   },
   claims: [
     { pair: ["cpu-2k/pool", "cpu-2k/net-onread"], bar: "<= 0.3" },
@@ -69,6 +76,8 @@ export default {
     { pair: ["accept/tls-pool", "accept/tls-main"], bar: "<= 0.02" },
     { figure: "delay/tls-pool", bar: "<= 20" },
     { figure: "delay/tls-main", bar: ">= 200" },
+    { pair: ["echo-cpu/echo-lanes", "echo-cpu/echo-tls"], bar: "<= 1.3" },
+    { pair: ["echo-memory/echo-lanes", "echo-memory/echo-tls"], bar: "<= 1.5" },
     { pair: ["cpu-tls/tls-pool", "cpu-tls/tls-main"], bar: "<= 0.1" },
     { pair: ["handover/ring", "handover/messages-32"], bar: ">= 3" },
     { pair: ["handover/ring", "handover/piscina"], bar: ">= 3" },
