@@ -13,6 +13,7 @@ import { CommandReader } from "./commandReader.ts"
 import { cutText, detailCharacters } from "./cutText.ts"
 import { madeProgress } from "./progress.ts"
 import { Reassembly } from "./reassembly.ts"
+import { writeCopy } from "./writeCopy.ts"
 import type { OpenChunk, Place } from "./slab.ts"
 
 /** Reasons to hold the reading, as bits. */
@@ -165,10 +166,12 @@ export class HostLane {
     this.reading = undefined
   }
 
-  /** A write job: it is answered once, whatever happens to the socket. */
-  write(bytes: Uint8Array): void {
-    this.#begin(bytes.length)
-    this.socket.write(bytes, (error) => this.#answer(error == null ? this.#writing : 0))
+  /** A write job of bytes that are valid in this call: it is answered once, whatever happens. */
+  write(bytes: Uint8Array, from: number, to: number): void {
+    this.#begin(to - from)
+    writeCopy(this.socket, bytes, from, to, (error) =>
+      this.#answer(error == null ? this.#writing : 0)
+    )
   }
 
   /** A write job that holds commands for the framer, each behind its length. */

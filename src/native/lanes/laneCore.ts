@@ -159,11 +159,11 @@ export class LaneCore {
     }
     if (this.#queue.length > 0) {
       if (!this.jobs.may("write")) return true
-      const bytes = Math.min(this.#queue.length, this.limits.writeBudget, this.#driver.recordBytes)
-      if (!this.#driver.write(this, this.#queue.front(bytes))) return false
-      this.#inFlight = bytes
+      const front = this.#queue.front(Math.min(this.limits.writeBudget, this.#driver.recordBytes))
+      if (!this.#driver.write(this, front)) return false
+      this.#inFlight = front.length
       this.jobs.dispatched("write")
-      this.#queue.drop(bytes)
+      this.#queue.drop(front.length)
       return true
     }
     if (this.jobs.writing) return true

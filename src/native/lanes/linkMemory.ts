@@ -26,9 +26,9 @@ export interface LinkSizes {
 
 /**
  * A worker's heap: enough for tens of thousands of sockets, and a small young generation, so
- * that what closed sockets hold outside of the heap is collected early.
+ * that what reads and closed sockets hold outside of the heap is collected early.
  */
-const heapLimits = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 1_024 }
+const heapLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 1_024 }
 
 const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
 

@@ -29,6 +29,8 @@ export class MainPath implements LaneDriver {
   readonly totals: LaneCounts
   readonly recordBytes = Number.POSITIVE_INFINITY
   readonly parked = false
+  /** The lane whose frames its user is looking at. */
+  #handling: LaneCore | undefined
 
   constructor(
     clock: () => number,
@@ -45,7 +47,11 @@ export class MainPath implements LaneDriver {
           const pair = this.#byLane.get(lane)
           if (pair === undefined) return
           pair.behind += (ends[count - 1] ?? 0) - from
+          this.#handling = pair.core
           pair.core.frames(bytes, ends, 0, count, from)
+          this.#handling = undefined
+          // All answers to what was read go in one write.
+          pair.core.flush()
           if (pair.behind > lane.limits.receiveBytes) lane.hold(Hold.user)
         },
         heard: (lane) => {
@@ -110,10 +116,8 @@ export class MainPath implements LaneDriver {
 
   readonly write = (core: LaneCore, bytes: Uint8Array): boolean => {
     const lane = this.#byCore.get(core)?.lane
-    // The queue may move its bytes before the kernel has taken them.
-    const own = bytes.slice()
-    if (core.commands) lane?.command(own)
-    else lane?.write(own)
+    if (core.commands) lane?.command(bytes.slice())
+    else lane?.write(bytes, 0, bytes.length)
     return true
   }
 
@@ -133,7 +137,7 @@ export class MainPath implements LaneDriver {
   }
 
   readonly flushSoon = (core: LaneCore): void => {
-    core.flush()
+    if (core !== this.#handling) core.flush()
   }
 
   readonly consumed = (core: LaneCore, bytes: number): void => {

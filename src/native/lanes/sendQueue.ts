@@ -1,71 +1,79 @@
 /**
- * The bytes that a lane's user has sent and no job has taken yet: bounded, in one buffer.
+ * The bytes that a lane's user has sent and no job has taken yet, in buffers that are used again.
  *
- * A job takes bytes from the front; what is appended later goes with the next job. The
- * front moves by an offset, and bytes are moved only when half of the buffer is spent, so a
- * long queue of short messages costs linear time.
+ * A job takes bytes from the front, of one buffer at most; what is appended later goes with the
+ * next job. No byte is moved within the queue.
  */
-const nothing = new Uint8Array(0)
+import { copyOctets } from "../../schema/copyOctets.ts"
+import { acquireBuffer, largestBuffer, releaseBuffer } from "./buffers.ts"
 
-/** Bytes that an empty queue may keep allocated. */
-const keptBytes = 16_384
+interface Part {
+  readonly buffer: Uint8Array
+  start: number
+  end: number
+}
 
 /** A first-in first-out queue of bytes. */
 export class SendQueue {
-  #buffer = nothing
-  #start = 0
-  #end = 0
-  /** Bytes of a length before each message when messages are commands, otherwise 0. */
-  readonly #prefix: number
+  readonly #parts: Array<Part> = []
+  #length = 0
+  readonly #prefix: Uint8Array | undefined
 
+  /** With `commands`, each message is queued behind its length in 4 bytes. */
   constructor(commands: boolean) {
-    this.#prefix = commands ? 4 : 0
+    this.#prefix = commands ? new Uint8Array(4) : undefined
   }
 
   get length(): number {
-    return this.#end - this.#start
+    return this.#length
   }
 
   append(bytes: Uint8Array): void {
-    const at = this.#room(bytes.length + this.#prefix)
-    if (this.#prefix > 0) {
-      this.#buffer[at] = bytes.length
-      this.#buffer[at + 1] = bytes.length >>> 8
-      this.#buffer[at + 2] = bytes.length >>> 16
-      this.#buffer[at + 3] = bytes.length >>> 24
+    if (this.#prefix !== undefined) {
+      new DataView(this.#prefix.buffer).setUint32(0, bytes.length, true)
+      this.#append(this.#prefix)
     }
-    this.#buffer.set(bytes, at + this.#prefix)
+    this.#append(bytes)
   }
 
-  /** The first bytes, as a view that is valid until the next call. */
-  front(bytes: number): Uint8Array {
-    return this.#buffer.subarray(this.#start, this.#start + bytes)
+  /** The first bytes, at most so many, as a view that is valid until they are dropped. */
+  front(most: number): Uint8Array {
+    const { buffer, end, start } = this.#parts[0]!
+    return buffer.subarray(start, Math.min(end, start + most))
   }
 
   /** Drops the first bytes: a job has taken them. */
   drop(bytes: number): void {
-    this.#start += bytes
-    if (this.#start < this.#end) return
-    this.#start = this.#end = 0
-    if (this.#buffer.length > keptBytes) this.#buffer = nothing
+    this.#length -= bytes
+    for (let left = bytes; left > 0;) {
+      const part = this.#parts[0]!
+      const dropped = Math.min(left, part.end - part.start)
+      part.start += dropped
+      left -= dropped
+      if (part.start < part.end) return
+      this.#parts.shift()
+      releaseBuffer(part.buffer)
+    }
   }
 
-  /** Makes room for so many bytes at the end and returns where they go. */
-  #room(bytes: number): number {
-    const needed = this.length + bytes
-    if (this.#end + bytes > this.#buffer.length) {
-      if (needed * 2 <= this.#buffer.length) {
-        this.#buffer.copyWithin(0, this.#start, this.#end)
-      } else {
-        const grown = new Uint8Array(Math.max(1024, needed * 2))
-        grown.set(this.#buffer.subarray(this.#start, this.#end))
-        this.#buffer = grown
-      }
-      this.#end -= this.#start
-      this.#start = 0
+  #append(bytes: Uint8Array): void {
+    this.#length += bytes.length
+    for (let at = 0; at < bytes.length;) {
+      const part = this.#roomFor(bytes.length - at)
+      const taken = Math.min(bytes.length - at, part.buffer.length - part.end)
+      copyOctets(part.buffer, part.end, bytes, at, at + taken)
+      part.end += taken
+      at += taken
     }
-    const at = this.#end
-    this.#end += bytes
-    return at
+  }
+
+  /** The last part if it has room. Behind a first part that is full, many bytes are expected. */
+  #roomFor(bytes: number): Part {
+    const last = this.#parts.at(-1)
+    if (last !== undefined && last.end < last.buffer.length) return last
+    const buffer = acquireBuffer(last === undefined ? bytes : largestBuffer)
+    const part = { buffer, start: 0, end: 0 }
+    this.#parts.push(part)
+    return part
   }
 }

@@ -30,7 +30,7 @@ export interface Settings {
    * often, and that has a price of its own.
    */
   readonly readBudget?: number
-  /** Bytes of one write job. Default 64 KiB, what a socket's buffer takes at once. */
+  /** Bytes of one write job, at most 64 KiB: what a socket's buffer takes at once. The default. */
   readonly writeBudget?: number
   /** Milliseconds for a connection to open, with its TLS handshake. Default 10 s. */
   readonly openWithin?: number

@@ -146,11 +146,10 @@ const perform = (at: number): void => {
   else if (kind === In.finish) lane.finish()
   else if (kind === In.close) lane.close("closed", words[at + At.a] === 1)
   else {
-    // The socket may need the bytes for longer than the ring can spare their room.
     const from = (at + At.text + 1) * 4
-    const bytes = ownOctets(inbox.bytes, from, from + (words[at + At.text] ?? 0))
-    if (kind === In.command) lane.command(bytes)
-    else lane.write(bytes)
+    const to = from + (words[at + At.text] ?? 0)
+    if (kind === In.command) lane.command(ownOctets(inbox.bytes, from, to))
+    else lane.write(inbox.bytes, from, to)
   }
 }
 

@@ -1,0 +1,30 @@
+/**
+ * Buffers of a thread that are used again: memory outside of V8's heap costs more to allocate and
+ * to collect than to fill, and is given back late.
+ */
+
+/**
+ * A few bytes take little, and many a buffer that carries a whole write job. Jobs that take long
+ * hold their buffer, so the small ones matter where many peers hardly read.
+ */
+const sizes = [4_096, 65_536] as const
+
+/** Bytes of the largest buffer. */
+export const largestBuffer = sizes[1]
+
+/** Bytes of each size that a thread keeps. */
+const keptBytes = 16_777_216
+
+const kept: Record<number, Array<Uint8Array>> = Object.fromEntries(sizes.map((size) => [size, []]))
+
+/** A buffer of at least so many bytes, or the largest. Its content is what it was. */
+export const acquireBuffer = (bytes: number): Uint8Array => {
+  const size = bytes <= sizes[0] ? sizes[0] : sizes[1]
+  return kept[size]!.pop() ?? new Uint8Array(size)
+}
+
+/** Gives a buffer back that nothing reads or writes any more. */
+export const releaseBuffer = (buffer: Uint8Array): void => {
+  const free = kept[buffer.length]
+  if (free !== undefined && free.length * buffer.length < keptBytes) free.push(buffer)
+}
