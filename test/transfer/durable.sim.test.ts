@@ -124,7 +124,8 @@ describe("a durable transfer", () => {
       const own = yield* shared(engine, "own", 64 * kilo, 1)
       const wrong = {
         ...write(own, "t"),
-        ops: [{ op: "write" as const, from: own.slice(), to: { buffer: "vk" } }]
+        // Longer than its memory.
+        ops: [{ op: "write" as const, from: own.slice(0, 65 * kilo), to: { buffer: "kept" } }]
       }
       const errors = [
         yield* Effect.flip(engine.transfer(wrong)),
@@ -260,6 +261,75 @@ describe("the deadline of a durable transfer", () => {
         const error = yield* Effect.flip(engine.transfer({ ...write(own, "t"), within }))
         assert.strictEqual(error._tag, "InvalidTransfer", `${within}`)
       }
+    })
+  )
+})
+
+describe("the outage of a peer", () => {
+  /** The peer ends, and begins again after a while; its memory is there some time after that. */
+  const outage = (awayMillis: number, memoryMillis: number) =>
+    Effect.gen(function* () {
+      const { fabric, net } = yield* scene()
+      const verbs = Verbs.layerSim(fabric, { host: "c" })
+      const first = yield* Scope.make()
+      const b = yield* Scope.provide(host(net, "c", verbs), first)
+      yield* Scope.provide(shared(b, "kept", 64 * kilo), first)
+      const a = yield* host(net, "a", Verbs.layerSim(fabric, { host: "a" }), {
+        journal: makeMemory(),
+        settings: { sliceBytes: kilo }
+      })
+      const own = yield* shared(a, "own", 64 * kilo, 1)
+      fabric.strike({ _tag: "Delay", from: "a", to: "c", forMillis: hour, millis: 20 })
+      const request = { ...write(own, "t"), peer: "c", within: "1 day" as const }
+      const moving = yield* Effect.forkChild(a.transfer(request))
+      yield* Effect.sleep("30 millis")
+      fabric.crash("c")
+      net.engines.delete("c")
+      net.nics.delete("c@sim0")
+      yield* Scope.close(first, Exit.void)
+      yield* Effect.sleep(awayMillis)
+      const again = yield* host(net, "c", verbs)
+      yield* Effect.sleep(memoryMillis)
+      const kept = yield* shared(again, "kept", 64 * kilo)
+      const { millis, value } = yield* timed(Fiber.join(moving))
+      assert.isBelow(millis, 12_000)
+      assert.strictEqual(value.moved, value.bytes)
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.deepStrictEqual(yield* a.transfer(request), value)
+    })
+
+  it.sim("T4: of 45 s does not end a durable transfer", { seeds: 5 }, () => outage(45_000, 0))
+  it.sim("T4: ends when its memory is there, which may be later", { seeds: 5 }, () =>
+    outage(1_000, 2_000)
+  )
+  it.sim("T4: of some minutes does not end it either", { seeds: 2 }, () => outage(300_000, 60_000))
+
+  it.sim("T4: on the way to it, for 60 s, burns no attempt and no id", { seeds: 5 }, () =>
+    Effect.gen(function* () {
+      const { fabric, kept, life } = yield* scene()
+      const a = yield* life()
+      const own = yield* shared(a, "own", 64 * kilo, 1)
+      fabric.strike({ _tag: "Cut", from: "a", to: "b", forMillis: 60_000 })
+      const moving = yield* Effect.forkChild(a.transfer(write(own, "t")))
+      yield* Effect.sleep("61 seconds")
+      const { millis } = yield* timed(Fiber.join(moving))
+      assert.isBelow(millis, 12_000)
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+    })
+  )
+
+  it.sim("T4: that outlasts the deadline is the failure's cause", { seeds: 5 }, () =>
+    Effect.gen(function* () {
+      const { fabric, life } = yield* scene()
+      const a = yield* life()
+      const own = yield* shared(a, "own", 64 * kilo, 1)
+      fabric.strike({ _tag: "Cut", from: "a", to: "b", forMillis: hour })
+      const request = { ...write(own, "t"), within: "2 minutes" as const }
+      const { millis, value: error } = yield* timed(failed(a.transfer(request)))
+      assert.deepStrictEqual([error.reason, error.bytes], ["deadline", 64 * kilo])
+      assert.strictEqual(error.fault?.status, "retry-exceeded")
+      assert.isAtLeast(millis, 120_000)
+      assert.isBelow(millis, 123_000)
     })
   )
 })

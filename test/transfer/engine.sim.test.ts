@@ -471,6 +471,27 @@ describe("a peer that registers its memory anew", () => {
 })
 
 describe("descriptions", () => {
+  it.sim("T3: memory that a peer registers later is found, also after a warm-up", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, net } = yield* pair({ settings })
+      const own = yield* shared(a, "own", kilo, 1)
+      yield* shared(b, "first", kilo)
+      yield* a.warm("b")
+      const write = (name: string) =>
+        a.write({ peer: "b", from: own.slice(), to: { buffer: name } })
+      yield* write("first")
+      const error = yield* Effect.flip(write("second"))
+      assert.deepInclude(error, { _tag: "InvalidTransfer", lacks: "peer-memory" })
+      const second = yield* shared(b, "second", kilo)
+      yield* write("second")
+      assert.strictEqual(differsAt(own.octets, second.octets), -1)
+      // What fits what is known is worth no question.
+      const { lookups } = net
+      yield* write("second")
+      assert.strictEqual(net.lookups, lookups)
+    })
+  )
+
   it.sim("T3: an older one that comes late changes nothing", seeds, () =>
     Effect.gen(function* () {
       const { a, b, net } = yield* pair({ settings })
@@ -697,6 +718,26 @@ describe("an engine", () => {
 })
 
 describe("a transfer that is stopped", () => {
+  it.sim("T12: by its deadline, says how much it was and what is known of the cause", exact, () =>
+    Effect.gen(function* () {
+      const { a, b, fabric, net } = yield* pair({ settings })
+      const own = yield* shared(a, "own", 8 * kilo, 1)
+      yield* shared(b, "kept", 8 * kilo)
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" }, within: 900 })
+      const detail = "connect ECONNREFUSED 10.0.0.2:1"
+      net.answers = Effect.fail(new NoDescription({ peer: "b", reason: "unanswered", detail }))
+      const first = yield* failed(write)
+      assert.deepStrictEqual([first.reason, first.moved, first.bytes], ["deadline", 0, 8 * kilo])
+      assert.deepStrictEqual(first.unfinished, [0])
+      assert.include(first.message, "ECONNREFUSED")
+      net.answers = Effect.void
+      fabric.strike({ _tag: "Cut", from: "a", to: "b", forMillis: hour })
+      const second = yield* failed(write)
+      assert.deepStrictEqual([second.moved, second.bytes], [0, 8 * kilo])
+      assert.strictEqual(second.fault!.status, "retry-exceeded")
+    })
+  )
+
   it.sim("R27: by its caller, leaves memory alone once it has returned", { seeds: 30 }, () =>
     Effect.gen(function* () {
       const { a, b, fabric, net } = yield* pair({ wires: { depth: 8 }, settings })

@@ -54,8 +54,9 @@ export interface Request {
 }
 
 /**
- * A transfer that outlives the process, see `Transfers`: the own memory must have been given a
- * name, and the peer's is meant by name.
+ * A transfer that outlives the process, and outages of its peer, see `Transfers`: only its deadline
+ * ends it before all of it has moved, or a request that can never be fulfilled. The own memory must
+ * have been given a name, and the peer's is meant by name; one that is not there is waited for.
  *
  * @category models
  * @since 0.1.0

@@ -136,7 +136,8 @@ export class TransferEngine extends Context.Service<
         const supervisor = yield* Supervisor.make()
         const move = moveNamed(
           (request) => transferOf(engine, request),
-          (memory) => engine.named(memory)
+          (memory) => engine.named(memory),
+          { ...defaults, ...settings }
         )
         const transfers = yield* supervisor.spawn(makeTransfers(move, settings), name)
         return serviceOf(engine, (request) =>

@@ -46,7 +46,9 @@ export class InvalidTransfer extends Schema.TaggedError<InvalidTransfer>()("Inva
   peer: Schema.String,
   /** The number of the operation; nothing if it is about all of them. */
   operation: Schema.UndefinedOr(Schema.Int),
-  detail: Schema.String
+  detail: Schema.String,
+  /** `peer-memory`: the peer has just said that it has no such memory; it may have it later. */
+  lacks: Schema.optionalKey(Schema.Literal("peer-memory"))
 }) {
   override get message() {
     const where = this.operation === undefined ? "" : `operation ${this.operation}: `

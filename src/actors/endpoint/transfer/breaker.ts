@@ -28,6 +28,11 @@ export class Breaker {
     return now < this.#openUntil
   }
 
+  /** Whether an attempt has failed since data moved. */
+  get isOutage(): boolean {
+    return this.#outageSince !== undefined
+  }
+
   /** Work comes for an idle peer: an outage that nobody waited through does not count. */
   begin(): void {
     if (this.#openUntil === -Infinity) this.#outageSince = undefined

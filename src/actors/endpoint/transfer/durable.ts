@@ -3,11 +3,13 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import type { Memory } from "../Memory.ts"
 import type { DurableRequest, Moved, Operation, Request } from "../Transfer.ts"
 import { InvalidTransfer, type TransferError, TransferFailed } from "../TransferError.ts"
 import type { Named, NamedOperation } from "../Transfers.ts"
 import { namedOperations } from "./engine.ts"
+import { longer, type Settings } from "./rails.ts"
 
 const nameOf = (operation: Operation): NamedOperation | undefined => {
   const { op } = operation
@@ -53,47 +55,56 @@ const request = (
     })
   ).pipe(Effect.map((all) => ({ peer, ops: all })))
 
-/** Its time was over before anything of it could begin. */
-const late = ({ ops, peer }: Named): TransferFailed => {
+/** Its time was over between two attempts, or before the first. */
+const late = ({ ops, peer }: Named, last: TransferError | undefined): TransferFailed => {
   const memories = [...new Set(ops.map(({ memory }) => memory))].slice(0, namedOperations)
+  const why = last?.message ?? `it waited for its memory: ${memories.join(", ")}`
+  const isKnown = last?._tag === "TransferFailed"
   return new TransferFailed({
     peer,
     reason: "deadline",
-    moved: 0,
+    moved: isKnown ? last.moved : 0,
     bytes: ops.reduce((sum, { length }) => sum + length, 0),
-    unfinished: [...ops.keys()].slice(0, namedOperations),
-    detail: `its time was over before it could begin; its memory: ${memories.join(", ")}`,
-    fault: undefined
+    unfinished: isKnown ? last.unfinished : [...ops.keys()].slice(0, namedOperations),
+    detail: `its time was over; ${why}`,
+    fault: isKnown ? last.fault : undefined
   })
 }
 
+/** Nothing but time can mend the others. */
+const isFinal = (error: TransferError): boolean =>
+  (error._tag === "InvalidTransfer" && error.lacks === undefined) ||
+  (error._tag === "TransferFailed" && error.reason === "deadline")
+
 /**
- * Moves what is named, as soon as its memory is there. Memory that is released meanwhile is waited
- * for again; when the engine ends, the next one takes it up. All that until its deadline.
+ * Moves what is named, as soon as its memory is there, until its deadline: what fails before that
+ * is tried again. Memory that is released meanwhile is waited for; when the engine ends, the next
+ * one takes it up. Only a request that can never be fulfilled ends sooner.
  */
 export const moveNamed = (
   transfer: (request: Request) => Effect.Effect<Moved, TransferError>,
-  named: (name: string) => Effect.Effect<Memory>
+  named: (name: string) => Effect.Effect<Memory>,
+  settings: Settings
 ) =>
   Effect.fnUntraced(function* (kept: Named): Effect.fn.Return<Moved, TransferError> {
     const left = Effect.map(Clock.currentTimeMillis, (now) => kept.until - now)
-    for (;;) {
-      const wait = yield* left
-      if (wait <= 0) return yield* late(kept)
+    let last: TransferError | undefined = undefined
+    for (let wait = settings.firstWait; ; wait = longer(wait, settings)) {
+      const orLate = { orElse: () => Effect.fail(late(kept, last)) }
+      if ((yield* left) <= 0) return yield* late(kept, last)
       const asked = yield* request(kept, named).pipe(
-        Effect.timeoutOrElse({ duration: wait, orElse: () => Effect.fail(late(kept)) })
+        Effect.timeoutOrElse({ duration: yield* left, ...orLate })
       )
       const within = Math.max(1, yield* left)
-      const moved = yield* transfer({ ...asked, within }).pipe(
-        Effect.catchIf(isOfEngine, (error) =>
-          error.reason === "closed" ? Effect.never : Effect.void
-        )
-      )
-      if (moved !== undefined) return moved
+      const result = yield* Effect.result(transfer({ ...asked, within }))
+      if (Result.isSuccess(result)) return result.success
+      const { failure } = result
+      if (isFinal(failure)) return yield* failure
+      if (failure._tag === "TransferFailed" && failure.reason === "closed") yield* Effect.never
+      if (failure.message !== last?.message) {
+        yield* Effect.logWarning(`durable transfer ${kept.id} is tried again`, failure.message)
+      }
+      last = failure
+      yield* Effect.sleep(Math.min(wait, Math.max(1, yield* left)))
     }
   })
-
-/** The own side's memory or engine has gone: both come back. */
-const isOfEngine = (error: TransferError): error is TransferFailed =>
-  error._tag === "TransferFailed" &&
-  (error.reason === "memory-released" || error.reason === "closed")

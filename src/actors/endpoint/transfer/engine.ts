@@ -119,7 +119,7 @@ export class Engine {
       const peer = this.#peerOf(name)
       const early = this.#isClosed ? closed : peer.obstacle
       if (early !== undefined) return yield* failure(name, early)
-      const plans = yield* soon(this.#plan(peer, ops), name, within)
+      const plans = yield* this.#soon(this.#plan(peer, ops), peer, ops, within)
       if (peer.jobs.size >= settings.transfers) {
         return yield* new TooManyTransfers({ peer: name, limit: settings.transfers })
       }
@@ -151,7 +151,7 @@ export class Engine {
     })
   }
 
-  /** Plans by what is known; only what does not fit that is worth a question. */
+  /** Plans by what is known. What the peer is said not to have is asked for again. */
   #plan(
     peer: Peer,
     ops: Request["ops"]
@@ -161,8 +161,32 @@ export class Engine {
       return "_tag" in plans ? Effect.fail(plans) : Effect.succeed(plans)
     })
     if (!peer.isKnown) return Effect.andThen(peer.introduction, plan)
-    const asked = Effect.andThen(peer.refresh, plan)
-    return peer.isStale ? Effect.catchTag(plan, "InvalidTransfer", () => asked) : plan
+    const asked = Effect.suspend(() => {
+      peer.isStale = true
+      return Effect.andThen(peer.refresh, plan)
+    })
+    return Effect.catchTag(plan, "InvalidTransfer", (error) =>
+      error.lacks === undefined ? Effect.fail(error) : asked
+    )
+  }
+
+  /** Nothing of a transfer lasts longer than it may, also before it is admitted. */
+  #soon<A, E>(
+    effect: Effect.Effect<A, E>,
+    peer: Peer,
+    ops: Request["ops"],
+    within: Duration.Input | undefined
+  ): Effect.Effect<A, E | TransferFailed> {
+    if (within === undefined) return effect
+    const late = Effect.suspend(() => {
+      const detail = `what the peer has is not known${peer.cause.detail}`
+      const lengths = ops.map((one) => (one.op === "write" ? one.from : one.to).length)
+      const bytes = lengths.reduce((sum, length) => sum + length, 0)
+      const unfinished = [...ops.keys()].slice(0, namedOperations)
+      const stop = { reason: "deadline", detail } as const
+      return Effect.fail(failure(peer.name, stop, { moved: 0, bytes, unfinished }))
+    })
+    return Effect.timeoutOrElse(effect, { duration: within, orElse: () => late })
   }
 
   #peerOf(name: string): Peer {
@@ -190,7 +214,11 @@ export class Engine {
       const outcome = isWhole ? "moved" : stop.reason
       Metric.withAttributes(Metrics.transfers, { outcome }).updateUnsafe(1, this.#core.context)
       if (isWhole) Deferred.doneUnsafe(over, Effect.succeed({ moved, bytes }))
-      else Deferred.doneUnsafe(over, Effect.fail(failure(peer.name, stop, job)))
+      else {
+        const unfinished = job.unfinished(namedOperations)
+        const error = failure(peer.name, stop, { moved, bytes, unfinished })
+        Deferred.doneUnsafe(over, Effect.fail(error))
+      }
       for (const tell of job.watchers) tell()
     }
     peer.submit(job)
@@ -226,10 +254,12 @@ export class Engine {
   }
 
   #expire(job: Job, within: Duration.Input): Effect.Effect<void> {
-    const detail = `not done after ${Duration.format(Duration.fromInputUnsafe(within))}`
-    return Effect.suspend(() => this.#stop(job, { reason: "deadline", detail })).pipe(
-      Effect.delay(within)
-    )
+    const after = `not done after ${Duration.format(Duration.fromInputUnsafe(within))}`
+    return Effect.suspend(() => {
+      const { detail = "", fault } = this.#jobs.get(job)?.cause ?? {}
+      const lack = job.lack === undefined ? "" : `; ${job.lack.detail}`
+      return this.#stop(job, { reason: "deadline", detail: `${after}${lack}${detail}`, fault })
+    }).pipe(Effect.delay(within))
   }
 
   #release(memory: RegisteredMemory): Effect.Effect<void> {
@@ -249,33 +279,16 @@ export class Engine {
   }
 }
 
-/** Nothing of a transfer lasts longer than it may, also before it is admitted. */
-const soon = <A, E>(
-  effect: Effect.Effect<A, E>,
-  peer: string,
-  within: Duration.Input | undefined
-): Effect.Effect<A, E | TransferFailed> => {
-  if (within === undefined) return effect
-  const detail = "nobody has said what the peer has"
-  return Effect.timeoutOrElse(effect, {
-    duration: within,
-    orElse: () => Effect.fail(failure(peer, { reason: "deadline", detail, fault: undefined }))
-  })
-}
-
 const closed: Stop = { reason: "closed", detail: "the engine has ended" }
 const cancelled: Stop = { reason: "cancelled", detail: "nobody waits for it any more" }
 
-const failure = (peer: string, { detail, fault, reason }: Stop, job?: Job): TransferFailed =>
-  new TransferFailed({
-    peer,
-    reason,
-    moved: job?.moved ?? 0,
-    bytes: job?.bytes ?? 0,
-    unfinished: job?.unfinished(namedOperations) ?? [],
-    detail,
-    fault
-  })
+const none = { moved: 0, bytes: 0, unfinished: [] }
+
+const failure = (
+  peer: string,
+  { detail, fault, reason }: Stop,
+  counts: Pick<TransferFailed, "moved" | "bytes" | "unfinished"> = none
+): TransferFailed => new TransferFailed({ peer, reason, ...counts, detail, fault })
 
 /** What has moved, whenever that has changed since the reader last asked. */
 const progressOf = (job: Job): Stream.Stream<Moved> =>

@@ -33,6 +33,8 @@ export class Peer {
   memory = nothing
   /** Whether the directory is to be asked before a link is opened: always, once one failed. */
   isStale = true
+  /** Why the directory's last answer is none. */
+  silence: NoDescription | undefined = undefined
   readonly #core: Core
   /** Links are recognised one after the other, so that an earlier one can vouch for a later one. */
   readonly #recognising = Semaphore.makeUnsafe(1)
@@ -132,6 +134,12 @@ export class Peer {
     })
   }
 
+  /** What is known of why nothing moves now. */
+  get cause(): Pick<Stop, "fault"> & { readonly detail: string } {
+    const fault = this.breaker.isOutage ? this.ways.lastFault : undefined
+    return { detail: this.silence === undefined ? "" : `; ${this.silence.message}`, fault }
+  }
+
   /** Why no transfer may begin, if so. */
   get obstacle(): Stop | undefined {
     const { lastFault } = this.ways
@@ -193,8 +201,10 @@ export class Peer {
       Effect.flatMap((said) => check(this.name, said)),
       Effect.map((description) => {
         this.isStale = false
+        this.silence = undefined
         if (!isOlder(description, this.memory.description)) this.#learn(description, process)
-      })
+      }),
+      Effect.tapError((error) => Effect.sync(() => void (this.silence = error)))
     )
   }
 

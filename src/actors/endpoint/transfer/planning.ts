@@ -7,8 +7,8 @@ import type { Plan } from "./job.ts"
 
 const whole = (number: number): boolean => Number.isSafeInteger(number) && number >= 0
 
-/** What is wrong with an operation, or its plan. */
-const planOf = (operation: Operation, peer: PeerMemory): Plan | string => {
+/** What is wrong with an operation by itself, or its plan. */
+const planOf = (operation: Operation): Plan | string => {
   const isWrite = operation.op === "write"
   const piece = isWrite ? operation.from : operation.to
   const target = isWrite ? operation.to : operation.from
@@ -23,7 +23,7 @@ const planOf = (operation: Operation, peer: PeerMemory): Plan | string => {
   }
   const start = "address" in target ? target.address : (target.offset ?? 0)
   if (!whole(start) || !whole(start + length)) return `no place at ${start}`
-  return gap(peer, target, length) ?? { isWrite, memory, offset, length, target }
+  return { isWrite, memory, offset, length, target }
 }
 
 /** Plans all operations, or says which one cannot be. */
@@ -42,8 +42,12 @@ export const plansOf = (
   const plans: Array<Plan> = []
   let bytes = 0
   for (const [index, operation] of operations.entries()) {
-    const plan = planOf(operation, memory)
+    const plan = planOf(operation)
     if (typeof plan === "string") return refuse(index, plan)
+    const detail = gap(memory, plan.target, plan.length)
+    if (detail !== undefined) {
+      return new InvalidTransfer({ peer, operation: index, detail, lacks: "peer-memory" })
+    }
     plans.push(plan)
     bytes += plan.length
   }
