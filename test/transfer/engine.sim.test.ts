@@ -717,7 +717,86 @@ describe("an engine", () => {
   )
 })
 
+describe("a transfer without a deadline", () => {
+  /** Both end with an error, or go on: within two minutes. */
+  const end = Effect.fnUntraced(function* (silence: "tells of no card" | "never answers") {
+    const { a, b, net } = yield* pair({ settings })
+    const own = yield* shared(a, "own", kilo, 1)
+    const kept = yield* shared(b, "kept", kilo)
+    const { buffers } = yield* b.description
+    const bare = buffers.map((buffer) => Object.assign({}, buffer, { keys: [] }))
+    const [told] = bare
+    const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+    // It was known once.
+    yield* write
+    for (const link of net.links) net.retire(link, "lost")
+    const still = () => {
+      if (silence === "never answers") net.answers = Effect.never
+      else net.said.set("b", { nics: [], buffers: [told] })
+    }
+    still()
+    const [moving, warming] = [yield* Effect.forkChild(write), yield* Effect.forkChild(a.warm("b"))]
+    yield* Effect.sleep("5 seconds")
+    net.answers = Effect.void
+    net.said.delete("b")
+    yield* Fiber.join(warming)
+    yield* Fiber.join(moving)
+    assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+    for (const link of net.links) net.retire(link, "lost")
+    still()
+    for (const which of [write, a.warm("b")]) {
+      const { millis, value } = yield* timed(Effect.exit(Effect.timeout(which, "2 minutes")))
+      assert.strictEqual(value._tag, "Failure")
+      assert.isBelow(millis, 119_000)
+    }
+  })
+
+  it.sim("T7: ends, or goes on, if its peer tells of no card for a while", seeds, () =>
+    end("tells of no card")
+  )
+  it.sim("T7: ends, or goes on, if the directory never answers", seeds, () => end("never answers"))
+  it.sim("T7: ends if the peer has never been known", seeds, () =>
+    Effect.gen(function* () {
+      const { a, net } = yield* pair({ settings })
+      const own = yield* shared(a, "own", kilo, 1)
+      for (const answers of [Effect.never, Effect.void]) {
+        net.answers = answers
+        net.said.set("b", { nics: [], buffers: [] })
+        const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+        for (const which of [write, a.warm("b")]) {
+          const exit = yield* Effect.exit(Effect.timeout(which, "2 minutes"))
+          assert.strictEqual(exit._tag, "Failure")
+          assert.notInclude(JSON.stringify(exit), "TimeoutError")
+        }
+      }
+    })
+  )
+})
+
 describe("a transfer that is stopped", () => {
+  it.sim("T6: costs its neighbours on the same link no attempt", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, fabric, net } = yield* pair({
+        wires: { depth: 16, queuePairs: 1 },
+        settings: { ...settings, attempts: 2, drain: 5, quantum: 2 }
+      })
+      const own = yield* shared(a, "own", 64 * kilo, 1)
+      const kept = yield* shared(b, "kept", 64 * kilo)
+      fabric.strike({ _tag: "Delay", from: "a", to: "b", forMillis: 500, millis: 40 })
+      const write = { peer: "b", from: own.slice(), to: { buffer: "kept" } }
+      const innocent = yield* Effect.forkChild(a.write(write))
+      const neighbours = yield* Effect.replicateEffect(Effect.forkChild(a.write(write)), 6)
+      for (const neighbour of neighbours) {
+        yield* Effect.sleep("10 millis")
+        yield* Fiber.interrupt(neighbour)
+      }
+      assert.isAbove(net.retired.length, 3)
+      const { millis } = yield* timed(Fiber.join(innocent))
+      assert.isBelow(millis, 1_000)
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+    })
+  )
+
   it.sim("T12: by its deadline, says how much it was and what is known of the cause", exact, () =>
     Effect.gen(function* () {
       const { a, b, fabric, net } = yield* pair({ settings })

@@ -104,7 +104,7 @@ export class Engine {
     { self: this },
     function* (this: Engine, name: string): Effect.fn.Return<void, NoDescription | TransferFailed> {
       const peer = this.#peerOf(name)
-      if (!peer.isKnown) yield* peer.refresh
+      if (!peer.isKnown) yield* peer.introduction
       yield* Effect.mapError(peer.ways.warm, (stop) => failure(name, stop))
     }
   )
@@ -244,11 +244,9 @@ export class Engine {
 
   /** Work that does not end by itself ends with its link. */
   #hurry(job: Job): Effect.Effect<void> {
-    const { links, pumps, settings } = this.#core
+    const { pumps, settings } = this.#core
     const retire = Effect.sync(() => {
-      for (const pump of pumps) {
-        for (const link of pump.linksOf(job)) links.retire(link, "its work was cancelled")
-      }
+      for (const pump of pumps) pump.leaveLinksOf(job)
     })
     return Effect.delay(retire, settings.drain)
   }

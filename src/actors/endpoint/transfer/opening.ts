@@ -5,6 +5,8 @@ import type { NoDescription } from "../Directory.ts"
 import type { LinkFailure } from "../Links.ts"
 import type { ReadyLink } from "../ReadyLink.ts"
 import type { Core } from "./core.ts"
+import type { Peer } from "./peer.ts"
+import { longer } from "./rails.ts"
 import type { Way } from "./way.ts"
 
 export type Opening = Effect.Effect<ReadyLink, LinkFailure | NoDescription>
@@ -38,4 +40,20 @@ export const adopt = (
         opened(exit)
       })
     )
+  })
+
+/** Asks a peer that tells of no card again, for as long as work waits for a peer. */
+export const findCards = (
+  peer: Peer,
+  { now, settings }: Core,
+  search: { readonly giveUp: () => void; readonly isOver: () => boolean }
+): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    for (let wait = settings.firstWait; ; wait = longer(wait, settings)) {
+      if (peer.breaker.failed(now(), true)) search.giveUp()
+      if (search.isOver()) return
+      yield* Effect.sleep(wait)
+      peer.isStale = true
+      yield* Effect.ignore(peer.refresh)
+    }
   })

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import { countOf, instanceOf } from "../../../schema/Epoch.ts"
-import { check, type Description, type NoDescription, type PeerBuffer } from "../Directory.ts"
+import { check, type Description, NoDescription, type PeerBuffer } from "../Directory.ts"
 import type { LinkFailure } from "../Links.ts"
 import type { ReadyLink } from "../ReadyLink.ts"
 import type { RailFault } from "../TransferError.ts"
@@ -197,7 +197,14 @@ export class Peer {
 
   get #ask(): Effect.Effect<void, NoDescription> {
     const process = this.#process
-    return this.#core.directory.resolve(this.name).pipe(
+    const { directory, settings } = this.#core
+    const reason = "unanswered"
+    const detail = `no answer within ${settings.openWithin} ms`
+    return directory.resolve(this.name).pipe(
+      Effect.timeoutOrElse({
+        duration: settings.openWithin,
+        orElse: () => Effect.fail(new NoDescription({ peer: this.name, reason, detail }))
+      }),
       Effect.flatMap((said) => check(this.name, said)),
       Effect.map((description) => {
         this.isStale = false

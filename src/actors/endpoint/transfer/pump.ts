@@ -19,18 +19,13 @@ import type { Core } from "./core.ts"
 import type { Job } from "./job.ts"
 import type { Peer } from "./peer.ts"
 import { Posting } from "./posting.ts"
+import { Probes } from "./probing.ts"
 import { blameOf, Health } from "./rails.ts"
 import type { Slice } from "./slice.ts"
 import { Stalls } from "./stalls.ts"
 import { Tally } from "./tally.ts"
 import { type Trail, Trails } from "./trails.ts"
 import type { Way } from "./way.ts"
-
-/** A link whose peer is asked whether it is there. */
-interface Probe {
-  readonly way: Way
-  readonly onAnswer: (isThere: boolean) => void
-}
 
 export class Pump {
   readonly index: number
@@ -43,8 +38,9 @@ export class Pump {
   readonly #hungry: Array<Way> = []
   /** Ways that have something posted or could post. */
   #active = 0
-  /** Links whose peer is to be asked whether it is there, as soon as there is room. */
-  #probes: Array<Probe> = []
+  /** Ways for which there was no room. */
+  readonly #crowded = new Set<Way>()
+  readonly #probes: Probes
   /** Peers whose work has come back, and waits for another way. */
   readonly #stranded = new Set<Peer>()
   readonly #tally: Tally
@@ -63,6 +59,7 @@ export class Pump {
     this.health = new Health(core.settings)
     this.#core = core
     this.#posting = new Posting(core, index)
+    this.#probes = new Probes(this.#posting, core.pool)
     this.#tally = new Tally(core.context)
     this.#stalls = new Stalls(core, this.#posting.posted)
     this.#trails = new Trails({
@@ -103,24 +100,19 @@ export class Pump {
     return Effect.forever(Effect.andThen(life, renew))
   }
 
-  /** Whether the peer still answers on a way's link: by an empty read behind what is posted. */
+  /** Whether the peer still answers on a way's link. */
   probe(way: Way): Effect.Effect<boolean> {
-    return Effect.callback<boolean>((resume) => {
-      const probe = { way, onAnswer: (isThere: boolean) => resume(Effect.succeed(isThere)) }
-      this.#probes.push(probe)
-      this.#fill()
-      return Effect.sync(() => {
-        this.#probes = this.#probes.filter((one) => one !== probe)
-      })
-    })
+    return this.#probes.probe(way, () => this.#fill())
   }
 
-  /** The links that work of a job is posted on. */
-  linksOf(job: Job): ReadonlySet<ReadyLink> {
-    const links = new Set<ReadyLink>()
-    for (const slice of this.#posting.posted.values()) if (slice.job === job) links.add(slice.link!)
-    for (const link of this.#trails.linksOf(job)) links.add(link)
-    return links
+  /** Gives up the links that work of a job is posted on. Work of others on them has not failed. */
+  leaveLinksOf(job: Job): void {
+    const links = new Map<ReadyLink, Way>()
+    for (const { job: one, link, way } of this.#posting.posted.values()) {
+      if (one === job) links.set(link!, way!)
+    }
+    for (const [link, way] of this.#trails.linksOf(job)) links.set(link, way)
+    for (const [link, way] of links) way.peer.ways.leave(way, "its work was cancelled", link)
   }
 
   #queue(way: Way): void {
@@ -142,9 +134,7 @@ export class Pump {
   }
 
   #fill(): void {
-    if (this.#probes.length > 0) {
-      this.#probes = this.#probes.filter((probe) => !this.#sendProbe(probe))
-    }
+    this.#probes.send(this.nic.completions.capacity)
     while (this.#hungry.length > 0 && this.#posting.posted.size < this.nic.completions.capacity) {
       const way = this.#hungry.shift()!
       way.isHungry = this.#turn(way)
@@ -204,6 +194,8 @@ export class Pump {
         job.back(slice)
         way.peer.queue(job)
         const isLost = posted === "not-ready" || posted === "wrong-state"
+        // If nothing of its own will end, the room that there will be is told by what others end.
+        if (!isLost) this.#crowded.add(way)
         if (isLost) way.peer.ways.lost(way, { blame: "none", status: posted })
         return false
       }
@@ -224,6 +216,8 @@ export class Pump {
     for (let index = 0; index < batch.count; index++) this.#end(batch.at(index), now)
     // Before others take the room that there is now.
     this.#trails.ask()
+    for (const way of this.#crowded) this.#queue(way)
+    this.#crowded.clear()
     this.#tally.tell()
     this.#fill()
     for (const { ways } of this.#stranded) ways.feed()
@@ -253,21 +247,6 @@ export class Pump {
     } else this.#trails.ended(slice, trail, completion)
     this.#queue(way)
     this.#account(way)
-  }
-
-  /** True if it was posted, or need not be. */
-  #sendProbe({ onAnswer, way }: Probe): boolean {
-    const { link } = way
-    if (link?.isOpen !== true) {
-      onAnswer(false)
-      return true
-    }
-    if (this.#posting.posted.size >= this.nic.completions.capacity || link.room < 1) return false
-    const probe = this.#core.pool.take()
-    probe.onAnswer = onAnswer
-    const isPosted = this.#posting.emptyRead(probe, way, link, link.roomiest) === "accepted"
-    if (!isPosted) this.#core.pool.give(probe)
-    return isPosted
   }
 
   /** Posts the question whether writes have arrived. */

@@ -15,7 +15,7 @@ export interface Settings extends Job.Settings, Rails.Settings, Breaker.Settings
   readonly quantum: number
   /** A link on which nothing ends for so long, with work posted, is given up. */
   readonly stall: number
-  /** For a link to be opened. */
+  /** For a link to be opened, and for the directory to answer. */
   readonly openWithin: number
   /** A card whose attempt takes longer tries its next rail too. */
   readonly hedge: number

@@ -128,9 +128,11 @@ export class Trails {
   }
 
   /** The links that a job's writes have left on. */
-  *linksOf(job: Slice["job"]): Generator<ReadyLink> {
-    for (const [link, trails] of this.#all) {
-      if (trails.some(({ writes }) => writes.some((slice) => slice.job === job))) yield link
+  *linksOf(job: Slice["job"]): Generator<readonly [ReadyLink, Way]> {
+    for (const trails of this.#all.values()) {
+      for (const { link, way, writes } of trails) {
+        if (writes.some((slice) => slice.job === job)) yield [link, way]
+      }
     }
   }
 

@@ -9,7 +9,7 @@ import type { RailFault } from "../TransferError.ts"
 import * as Metrics from "../TransferMetrics.ts"
 import type { Core } from "./core.ts"
 import type { Stop } from "./job.ts"
-import { adopt, open, type Opening } from "./opening.ts"
+import { adopt, findCards, open, type Opening } from "./opening.ts"
 import type { Peer } from "./peer.ts"
 import { type Blame, Health, ranked } from "./rails.ts"
 import { Way } from "./way.ts"
@@ -35,6 +35,7 @@ export class Ways {
   readonly #healthOfNic = new Map<string, Health>()
   /** Who waits for ways to be open. */
   readonly #warming = new Set<() => void>()
+  #isFinding = false
   /** When the next look is due. */
   #wakeAt = Infinity
 
@@ -100,11 +101,12 @@ export class Ways {
     )
   }
 
-  /** Gives a link up by no fault of its own. */
-  leave(way: Way, reason: string): void {
-    if (way.link === undefined) return
-    way.spared.add(way.link)
-    this.#drop(way, reason)
+  /** Gives a link up by no fault of its own: that of now, or one whose work is not back yet. */
+  leave(way: Way, reason: string, link: ReadyLink | undefined = way.link): void {
+    if (link === undefined) return
+    way.spared.add(link)
+    if (link === way.link) this.#drop(way, reason)
+    else this.#core.links.retire(link, reason)
   }
 
   leaveAll(reason: string): void {
@@ -164,6 +166,7 @@ export class Ways {
     const isWarming = this.#warming.size > 0
     const wanted = isWarming ? Infinity : Math.ceil(this.#peer.waiting / settings.sliceBytes)
     if (wanted > 0 && this.hasNoCard) return this.#giveUp("no own card is left")
+    if (wanted > 0 && this.#all.length === 0) return this.#findCards()
     const distances = isWarming ? [] : this.#peer.aim
     let dueAt = Infinity
     while (
@@ -179,6 +182,21 @@ export class Ways {
       this.#open(next, now)
     }
     this.#wake(Math.min(dueAt, this.#hedgeAt()))
+  }
+
+  /** Asks for cards, as the peer has told of none. */
+  #findCards(): void {
+    if (this.#isFinding) return
+    this.#isFinding = true
+    const find = findCards(this.#peer, this.#core, {
+      giveUp: () => this.#giveUp("it tells of no card"),
+      isOver: () => this.#all.length > 0 || (this.#peer.waiting === 0 && this.#warming.size === 0)
+    })
+    const over = Effect.sync(() => {
+      this.#isFinding = false
+      this.feed()
+    })
+    this.#core.fork(Effect.andThen(find, over))
   }
 
   /** The best way of each card that has none. */
