@@ -457,6 +457,34 @@ describe("an effect that finishes", () => {
 })
 
 describe("the end of a child", () => {
+  it.effect("K5: whose finalizer fails does not keep its siblings from being restarted", () =>
+    Effect.gen(function* () {
+      const errors: Array<string> = []
+      const options = { strategy: "one-for-all", backoff: immediately } as const
+      const supervisor = yield* logged("Error", errors)(Supervisor.make(options))
+      const fail = yield* Deferred.make<never, string>()
+      let [firstRuns, badRuns] = [0, 0]
+      yield* supervisor.run(
+        "first",
+        Effect.suspend(() => (firstRuns++, Effect.never))
+      )
+      const bad = Effect.suspend(() =>
+        badRuns++ > 0
+          ? Effect.never
+          : Effect.andThen(
+              Effect.addFinalizer(() => Effect.die("on the way out")),
+              Deferred.await(fail)
+            )
+      )
+      yield* supervisor.run("bad", bad)
+      yield* Deferred.fail(fail, "planted")
+      yield* pass("1 second")
+      assert.deepStrictEqual([firstRuns, badRuns], [2, 2])
+      assert.strictEqual(errors.length, 1)
+      assert.match(errors[0]!, /^a finalizer failed .*on the way out/)
+    })
+  )
+
   it.effect("F9: a budget that is never forgotten is given up, too", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
