@@ -111,6 +111,26 @@ describe("the index of events", () => {
       ]
     )
   })
+
+  it("keeps the oldest events first after a rollback", () => {
+    const file = freshFile()
+    const journal = open(file, 4)
+    // Known in another order than that of their first events.
+    const [x, a, b] = [claim(journal, "x"), claim(journal, "a"), claim(journal, "b")]
+    append(journal, batchOf("x", x, 0, ["x1"]))
+    append(journal, batchOf("b", b, 0, ["b1"]))
+    append(journal, batchOf("a", a, 0, ["a1"]))
+    appendUndone(journal, batchOf("a", a, 1, ["undone"]))
+    // Writes the index of x alone, and says from where on the others' events are to be found again.
+    append(journal, batchOf("x", x, 1, ["x2", "x3"]))
+    journal.file.close()
+    const result = inspect(file, ["x", "a", "b"], [])
+    if ("error" in result) assert.fail(result.error)
+    assert.deepStrictEqual(
+      result.content.histories.map(({ rows }) => rows.length),
+      [3, 1, 1]
+    )
+  })
 })
 
 describe("a claim", () => {
