@@ -290,7 +290,7 @@ describe("a log that was not closed", () => {
     }
   })
 
-  it("1: may be missing after a power loss, which leaves an old -shm, and once it is copied", () => {
+  it("1: may be missing after a power loss, which leaves an old -shm, and once copied", () => {
     put(file, closed.files.with(2, last.files[2]))
     utimesSync(`${file}-shm`, 0, 0)
     assert.deepInclude(inspect(file, actors, tags), { content: closed.content })

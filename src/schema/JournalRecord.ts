@@ -135,8 +135,9 @@ export class SequenceConflict extends Schema.TaggedError<SequenceConflict>()("Se
 /**
  * The store refused or broke. Whether the events of a failed append were stored is **unknown**,
  * except after `"too-large"`, a body over the store's limit, and `"locked"`, another SQLite program
- * that kept the file locked for longer than an operation waits: nothing was stored. After `"replaced"`,
- * when another opening of the same file has taken it over, this one stores nothing any more.
+ * that kept the file locked for longer than an operation waits: nothing was stored. After
+ * `"replaced"`, when another opening of the same file has taken it over, this one stores nothing
+ * any more.
  *
  * @category errors
  * @since 0.1.0

@@ -287,7 +287,7 @@ export const makeCell = Effect.fnUntraced(function* <R>(
   return cell
 })
 
-/** A Scope closes what it holds one after the other: a sibling may keep it from this one for long. */
+/** A Scope closes what it holds one after the other: a sibling may keep it from a cell for long. */
 const isAboutToEnd = (cell: Cell): boolean =>
   cell.closing ||
   doomed.has(cell) ||

@@ -252,8 +252,8 @@ export const thenStop = <E, A, Err, State>(
 ): Decision<E, A, Err, State> => withNext(self, "stop")
 
 /**
- * Takes up every message that was put aside, in order, before any newer one. An actor that ends with
- * this decision takes none up.
+ * Takes up every message that was put aside, in order, before any newer one. An actor that ends
+ * with this decision takes none up.
  *
  * @category combinators
  * @since 0.1.0

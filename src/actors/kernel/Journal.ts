@@ -47,9 +47,9 @@ export interface Store {
    */
   readonly append: (append: Append) => Effect.Effect<void, JournalError>
   /**
-   * Says why an event cannot be stored: text with a lone surrogate, a body over a limit; `undefined`
-   * if it can. An actor asks before it takes a decision, so that only the command that led to such
-   * an event is refused. Without this the append fails, which crashes the actor.
+   * Says why an event cannot be stored: text with a lone surrogate, a body over a limit;
+   * `undefined` if it can. An actor asks before it takes a decision, so that only the command that
+   * led to such an event is refused. Without this the append fails, which crashes the actor.
    */
   readonly unstorable?: (event: NewEvent) => string | undefined
   /**

@@ -98,8 +98,8 @@ export class EventLog {
   }
 
   /**
-   * Adds what is allowed of a batch to the open transaction, and reports what is not: the appends in
-   * `excluded`, among others. They are named as `appendName` does.
+   * Adds what is allowed of a batch to the open transaction, and reports what is not: the appends
+   * in `excluded`, among others. They are named as `appendName` does.
    */
   append(
     number: number,

@@ -37,8 +37,8 @@ export const corruptRecord = (
 }
 
 /**
- * An operation of a transaction met damage. It may be half done, and SQLite does not commit behind a
- * damaged page, so the transaction is undone and run again without this operation.
+ * An operation of a transaction met damage. It may be half done, and SQLite does not commit behind
+ * a damaged page, so the transaction is undone and run again without this operation.
  */
 export class DamageMet extends Error {
   readonly operation: string

@@ -84,8 +84,8 @@ class JournalWorker {
   }
 
   /**
-   * One transaction for everything that waits. Where an operation meets damage, once more without it:
-   * what is damaged of one actor must not fail the events of all.
+   * One transaction for everything that waits. Where an operation meets damage, once more without
+   * it: what is damaged of one actor must not fail the events of all.
    */
   #transact() {
     const batches = this.#writes

@@ -214,7 +214,7 @@ const projecting = ({ ask }: Opened): Pick<Store, "register" | "acknowledge" | "
   }
 }
 
-/** Refuses a limit at which a history would seem to be empty, or at which the file cannot be opened. */
+/** Refuses a limit at which a history would seem empty, or at which the file cannot be opened. */
 const checkLimits = (limits: Limits) => {
   for (const [name, value] of Object.entries(limits)) {
     if (name === "closeWithin" || typeof value !== "number") continue
