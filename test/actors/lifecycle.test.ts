@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Logger from "effect/Logger"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schedule from "effect/Schedule"
@@ -392,6 +393,26 @@ describe("an effect that speaks to its own actor while that stops", () => {
       const asking = yield* Actor.spawn(Asking, "a")
       yield* asking.ask.Add({ n: 1 })
       assert.deepInclude(yield* asking.ended, { reason: "crashed" })
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+})
+
+describe("an actor without a supervisor that has crashed", () => {
+  it.effect("is waited for by its successor until all of it is released", () =>
+    Effect.gen(function* () {
+      const release = yield* Latch.make(false)
+      const Slow = Behavior.make("Counter", {
+        ...tables,
+        start: () => Effect.addFinalizer(() => release.await)
+      })
+      const first = yield* Actor.spawn(Slow, "a")
+      yield* Effect.exit(first.ask.Break({ how: "decide" }))
+      const second = yield* fork(Actor.spawn(Counter, "a"))
+      yield* settle
+      assert.strictEqual(second.pollUnsafe(), undefined)
+      yield* release.open
+      assert.deepInclude(yield* first.ended, { reason: "crashed" })
+      assert.strictEqual(yield* (yield* Fiber.join(second)).ask.Add({ n: 1 }), 1)
     }).pipe(Effect.provide(Journal.layerMemory))
   )
 })
