@@ -14,8 +14,8 @@
  * ```
  *
  * Everything that a peer sends reaches a framer first. What it throws ends its own lane with a
- * typed error and nothing else. A framer that does not return keeps all lanes of its thread waiting:
- * a worker is given up after `stuckAfterMs`, the main thread by nothing.
+ * typed error and nothing else. A framer that does not return keeps all lanes of its thread
+ * waiting: a worker is given up after `stuckAfterMs`, the main thread never.
  *
  * @since 0.1.0
  */

@@ -6,6 +6,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { AcceptQueue } from "../../src/native/lanes/opening.ts"
 import type { LaneCore } from "../../src/native/lanes/laneCore.ts"
 import * as lab from "./lab.ts"
@@ -55,6 +56,26 @@ describe("a connection that waits to be accepted", () => {
       )
     )
   }
+
+  it.effect("goes to the next accept when the first is interrupted at that moment", () =>
+    Effect.gen(function* () {
+      const queue = new AcceptQueue(2)
+      const cores = [{ start: () => {} }, { start: () => {} }] as unknown as Array<LaneCore>
+      const accept = Effect.uninterruptibleMask((restore) => queue.next(restore))
+      const waiting = [
+        yield* Effect.forkChild(accept, { startImmediately: true }),
+        yield* Effect.forkChild(accept, { startImmediately: true }),
+        yield* Effect.forkChild(accept, { startImmediately: true })
+      ] as const
+      yield* Fiber.interrupt(waiting[0])
+      for (const core of cores) {
+        queue.offer(core)
+        waiting[1].interruptUnsafe()
+      }
+      assert.strictEqual(yield* Fiber.join(waiting[1]), cores[0])
+      assert.strictEqual(yield* Fiber.join(waiting[2]), cores[1])
+    })
+  )
 
   it("L16: beyond the queue's limit is closed, and no sooner", () => {
     const queue = new AcceptQueue(2)

@@ -75,6 +75,7 @@ describe("a peer's text", () => {
           tls: { verify: "none" },
           to: { host: "127.0.0.1", port: listener.port }
         })
+        assert.isFalse(lane.peer.tls?.authorized)
         assert.strictEqual(lane.peer.tls?.subject, `${"x".repeat(255)}…`)
         good.client.send(lab.numbered(1))
         assert.strictEqual((yield* lab.takeCount(good.server, 1)).length, 1)

@@ -167,13 +167,13 @@ export class AcceptQueue {
     return Effect.forEach(waiting, Lane.abort, { discard: true })
   })
 
+  /** Goes on within the `offer` that wakes it: no interruption comes before it has taken. */
   readonly #available = Effect.callback<void>((resume) => {
     const wake = (): void => resume(Effect.void)
     this.#wake.push(wake)
     return Effect.sync(() => {
       const at = this.#wake.indexOf(wake)
       if (at >= 0) this.#wake.splice(at, 1)
-      else if (this.#waiting.length > 0) this.#wake.shift()?.()
     })
   })
 }
