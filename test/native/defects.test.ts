@@ -280,6 +280,21 @@ describe("the pool", () => {
     )
   )
 
+  it.live("D2: a full inbox keeps no lane from its release", () =>
+    lab.withPool({ workers: 1, inboxWords: 256 }, (pool) =>
+      Effect.gen(function* () {
+        const at = lab.loopback
+        const listener = yield* pool.listen({ framer: lab.labFramer, on: "worker", at })
+        const peers = yield* Effect.forEach(upTo(60), () => lab.rawClient(listener.port))
+        for (const _ of peers) yield* listener.accept
+        for (const peer of peers) peer.destroy()
+        // The ends of all of them wait for this thread, whose releases exceed the inbox.
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
+        yield* lab.until("all releases", () => Effect.map(pool.stats, ({ lanes }) => lanes === 0))
+      })
+    )
+  )
+
   it.live("D2: a worker with a full outbox goes on when the main thread drains", () =>
     lab.withPool({ workers: 1, outboxWords: 1_024 }, (pool) =>
       Effect.gen(function* () {

@@ -238,6 +238,23 @@ describe("commands to a peer that takes nothing", () => {
         })
       )
     )
+
+    it.live(`L12: that were answered and have not left are told as unsent (${on})`, () =>
+      lab.withPool({ workers: 1, sendBytes: 40_000_000 }, (pool) =>
+        Effect.gen(function* () {
+          const server = yield* lab.rawServer((socket) => void socket.pause())
+          const to = { host: "127.0.0.1", port: server.port }
+          const lane = yield* pool.connect({ framer: relayFramer, on, to })
+          for (let n = 0; n < 30; n++) lane.send(new Uint8Array(1_000_000))
+          yield* lab.until("all answers", () =>
+            Effect.map(lane.counts, ({ bytesSent }) => bytesSent >= 30_000_000)
+          )
+          yield* lane.close
+          const end = yield* lane.closed
+          assert.isTrue(end._tag === "LaneClosed" && end.unsent > 1_000_000, end.message)
+        })
+      )
+    )
   }
 })
 
