@@ -229,4 +229,24 @@ describe("a queue pair that waits out of band", () => {
         )
     )
   }
+
+  it.live("waits with work for a peer that is not there as long as it is told to", () =>
+    Effect.gen(function* () {
+      const patient = { ...settings, connectWithin: 600_000, peerWithin: 50 }
+      const device = yield* (yield* makeIwarp(patient)).open("lo")
+      const completions = yield* device.completionQueue(8)
+      const domain = yield* device.protectionDomain
+      const queuePair = yield* domain.queuePair({ sendCompletions: completions })
+      yield* queuePair.modify({ to: "init" })
+      // Behind the device in the order, so it waits to be called.
+      const path = { gid: Gid.fromAddress("127.0.0.1")!, lid: 1 }
+      yield* queuePair.modify({ to: "rtr", mtu: 1024, peer: 7, path })
+      yield* queuePair.modify({ to: "rts" })
+      queuePair.post(Object.assign(new SendRequest(), { opcode: "write" }))
+      yield* completions.ready
+      const batch = new CompletionBatch(1)
+      completions.poll(batch)
+      assert.strictEqual(batch.at(0).status, "retry-exceeded")
+    }).pipe(Effect.scoped, Effect.provide(IoPool.layer(poolOf({ workers: 1 }))))
+  )
 })

@@ -151,7 +151,7 @@ export class Meeting {
       const isVain = queuePair.path === path && !queuePair.hasPeer
       if (isVain) queuePair.fail("failed", "retry-exceeded")
     })
-    this.#card.fork(Effect.delay(late, this.#card.settings.connectWithin))
+    this.#card.fork(Effect.delay(late, this.#card.settings.peerWithin))
   }
 
   #own({ number, path }: IwarpQueuePair): End {

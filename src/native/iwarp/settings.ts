@@ -25,6 +25,11 @@ export interface Settings {
   readonly segmentBytes?: number | undefined
   /** Milliseconds for a connection to be made. Default 10 s, as Linux waits for a reply. */
   readonly connectWithin?: number | undefined
+  /**
+   * Milliseconds that posted work waits for a peer that is not there. Default: `connectWithin`, the
+   * time that the peer has to come; a card gives up after its retries, often within a second.
+   */
+  readonly peerWithin?: number | undefined
   /** Milliseconds for a caller to say who it is. Default 5 s, as Linux waits for a request. */
   readonly requestWithin?: number | undefined
   /** Milliseconds for the program to accept or reject. Default 10 s: the caller waits as long. */
@@ -92,6 +97,7 @@ export const resolve = (settings: Settings): Resolved => ({
   peerToPeer: settings.peerToPeer ?? true,
   segmentBytes: settings.segmentBytes,
   connectWithin: settings.connectWithin ?? 10_000,
+  peerWithin: settings.peerWithin ?? settings.connectWithin ?? 10_000,
   requestWithin: settings.requestWithin ?? 5_000,
   decideWithin: settings.decideWithin ?? 10_000,
   answerWithin: settings.answerWithin ?? 30_000,
