@@ -320,7 +320,11 @@ describe("a data connection", () => {
           })
         const nonceOf = (digit: string) => digit.repeat(32)
         const half = (digit: string, isKnown: boolean): Half => ({
-          ...{ queuePairs: [1], gid: Gid.nowhere, lid: 0, epoch: undefined, mtu: undefined },
+          queuePairs: [1],
+          gid: Gid.nowhere,
+          lid: 0,
+          epoch: undefined,
+          mtu: undefined,
           ...(isKnown && { nonce: nonceOf(digit) })
         })
         const own = half("b", without !== "own")
