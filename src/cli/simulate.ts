@@ -17,10 +17,14 @@ import * as ChildProcess from "effect/process/ChildProcess"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { intBetween } from "./ranges.ts"
 import { shares } from "../testing/internal/shares.ts"
 import * as Printout from "../testing/Printout.ts"
 import * as Sim from "../testing/Sim.ts"
 import type { Simulation } from "./simulations.ts"
+
+/** More seeds than a year runs, and more processes than machines have cores. */
+const [MOST_SEEDS, MOST_JOBS] = [1_000_000_000, 1_024]
 
 class UnknownName extends Schema.TaggedError<UnknownName>()("UnknownName", {
   what: Schema.String,
@@ -130,7 +134,7 @@ const merge = (all: ReadonlyArray<Found>): Found => {
 
 const flags = {
   name: Argument.String("name").pipe(Argument.withDescription("The simulation")),
-  seeds: Flag.Int("seeds").pipe(
+  seeds: intBetween("seeds", 1, MOST_SEEDS).pipe(
     Flag.withDescription("How many seeds to run"),
     Flag.withDefault(200)
   ),
@@ -144,7 +148,7 @@ const flags = {
     Flag.withDescription("Plant a known defect, which the simulation has to find"),
     Flag.optional
   ),
-  jobs: Flag.Int("jobs").pipe(
+  jobs: intBetween("jobs", 1, MOST_JOBS).pipe(
     Flag.withDescription("Processes at the same time. Default: one for each core"),
     Flag.withDefault(availableParallelism())
   ),
