@@ -4,6 +4,10 @@
  * the shipped command over its own table.
  */
 import { spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
+import { mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
@@ -17,7 +21,7 @@ const run = (script: string, args: ReadonlyArray<string>, input = "") => {
   const result = spawnSync(process.execPath, [script, ...args], {
     input,
     encoding: "utf8",
-    timeout: 60_000
+    timeout: 150_000
   })
   const lines = result.stdout.split("\n").filter((line) => line !== "")
   return { code: result.status, lines, stderr: result.stderr }
@@ -46,14 +50,59 @@ describe("handfast start", () => {
     assert.deepInclude(ending, { early: 0, failed: 0, twice: 0, wrong: 0, kept: true })
     assert.strictEqual(ending["ended"], ending["accepted"])
     assert.isAbove(Number(ending["accepted"]), 0)
+    // T11: the audit speaks over all that was accepted, and misses nothing that was copied.
+    assert.strictEqual(ending["unseen"], 0)
+    assert.isAtLeast(Number(ending["accepted"]), Number(ending["pieces"]))
     assert.strictEqual(code, 0)
-  }, 60_000)
+  }, 120_000)
 
-  it("turns red with the gate off", () => {
+  it("turns red with the gate off, beside a run with the gate on", () => {
     const { code, told: ending } = told("--gate", "off")
     assert.isAbove(Number(ending["early"]), 0)
     assert.strictEqual(ending["kept"], false)
+    const { gateOn } = ending as { readonly gateOn: Record<string, unknown> }
+    assert.deepInclude(gateOn, { early: 0, lost: 0, kept: true })
     assert.strictEqual(code, 1)
+  }, 180_000)
+
+  it("says what is about to happen, names each recovery and judges it", () => {
+    const { code, lines } = run(main, ["start", "--seconds", "2"])
+    const text = lines.join("\n")
+    assert.match(lines[0]!, /^Two processes copy each other's memory\. One is killed/)
+    assert.isBelow(text.indexOf("both copy\n"), text.indexOf("ben is killed"))
+    for (const after of ["ben was killed", "the cut"]) {
+      assert.match(text, new RegExp(`time after ${after} +\\d+\\.\\d s`))
+    }
+    assert.lengthOf(text.match(/both copy again, \d+\.\d s later: (good|slow)/g) ?? [], 2)
+    assert.isTrue(lines.every((line) => line.length <= 80))
+    // eslint-disable-next-line no-control-regex
+    assert.notMatch(text, /[\u0000-\u0009\u000b-\u001f]/)
+    assert.match(lines.at(-1)!, /sent too soon\.$/)
+    assert.strictEqual(code, 0)
+  }, 120_000)
+
+  it("refuses a time that is none", () => {
+    for (const seconds of ["-3", "0", "1", "3601"]) {
+      const { code, stderr } = run(main, ["start", `--seconds=${seconds}`])
+      assert.include(stderr, `${seconds} is not between 2 and 3600`)
+      assert.isAbove(code!, 0)
+    }
+  }, 60_000)
+
+  it("ends with a word when it is interrupted, and leaves nothing behind", async () => {
+    const temporary = mkdtempSync(join(tmpdir(), "handfast-cli-"))
+    const env = { ...process.env, TMPDIR: temporary }
+    const child = spawn(process.execPath, [main, "start", "--seconds", "60"], { env })
+    let stderr = ""
+    child.stderr.on("data", (piece) => (stderr += String(piece)))
+    // Its directory is there when the two are about to begin.
+    while (readdirSync(temporary).length === 0) await once(child.stdout, "data")
+    child.kill("SIGINT")
+    const [code] = (await once(child, "exit")) as [number]
+    assert.strictEqual(code, 130)
+    assert.include(stderr, "Stopped. Both processes are ended.")
+    assert.deepStrictEqual(readdirSync(temporary), [])
+    rmSync(temporary, { recursive: true })
   }, 60_000)
 })
 
@@ -78,13 +127,21 @@ describe("handfast simulate", () => {
     assert.strictEqual(again.found["firstFailingSeed"], found["firstFailingSeed"])
   }, 120_000)
 
+  it("refuses to run nothing", () => {
+    for (const flag of ["--seeds=0", "--seeds=-1", "--jobs=0"]) {
+      const { code, stderr } = run(main, ["simulate", "endpoint", flag])
+      assert.include(stderr, `${flag.split("=")[1]} is not between 1 and`)
+      assert.isAbove(code!, 0)
+    }
+  }, 60_000)
+
   it("says what it knows", () => {
     const { code, stderr } = run(main, ["simulate", "weather"])
     assert.strictEqual(code, 2)
     assert.include(stderr, 'There is no simulation "weather". Known: endpoint.')
     const planted = run(main, ["simulate", "endpoint", "--plant", "nothing"])
     assert.include(planted.stderr, "ready-without-looking")
-  })
+  }, 60_000)
 })
 
 describe("handfast decode", () => {

@@ -3,7 +3,8 @@
  *
  * Two processes pull memory from each other over software iWARP, all the time. One of them is slow
  * to get ready, is killed and comes back; then the network between them is cut. In the end the two
- * journals are read by somebody who saw nothing of it.
+ * journals are read by a program that saw nothing of it. With the gate off the story is told twice,
+ * so that both are seen side by side.
  */
 import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
@@ -11,8 +12,11 @@ import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { PIECE } from "./start/messages.ts"
-import { type Scene, Story, type Told, type Trouble } from "./start/story.ts"
+import { intBetween } from "./ranges.ts"
+import { screenOn } from "./start/screen.ts"
+import { type Options, Story, type Trouble } from "./start/story.ts"
+import * as Telling from "./start/telling.ts"
+import type { Told } from "./start/told.ts"
 
 /** The story failed its own audit: the exit code says so too. */
 class PromiseBroken extends Schema.TaggedError<PromiseBroken>()("PromiseBroken", {
@@ -23,16 +27,10 @@ class PromiseBroken extends Schema.TaggedError<PromiseBroken>()("PromiseBroken",
   }
 }
 
-/** What must not be, in words. */
-const broken = (told: Told): ReadonlyArray<string> => [
-  ...(told.early > 0 ? [`${told.early} times somebody could send before its peer was ready`] : []),
-  ...(told.accepted === told.ended ? [] : [`${told.accepted - told.ended} transfers never ended`]),
-  ...(told.failed > 0 ? [`${told.failed} transfers failed`] : []),
-  ...(told.twice > 0 ? [`${told.twice} transfers ended twice`] : []),
-  ...(told.wrong > 0 ? [`${told.wrong} pieces are not what the peer has`] : [])
-]
+/** Shorter stories have no time for their troubles, longer ones are a mistake. */
+const [SHORTEST, LONGEST] = [2, 3_600]
 
-const seconds = Flag.Int("seconds").pipe(
+const seconds = intBetween("seconds", SHORTEST, LONGEST).pipe(
   Flag.withDescription("How long the two processes work"),
   Flag.withDefault(8)
 )
@@ -55,51 +53,43 @@ const troublesOf = (millis: number): ReadonlyArray<Trouble> => [
   { at: 0.65 * millis, what: "cut", millis: 0.1 * millis }
 ]
 
-const WIDTH = 30
+const tellOne = (options: Options): Effect.Effect<Told, unknown> =>
+  Effect.scoped(Effect.flatMap(Story.begin(options), ({ tell }) => tell))
 
-const bar = ({ millis, pieces, seconds }: Scene): string => {
-  const done = Math.min(1, millis / (1000 * seconds))
-  const filled = Math.round(WIDTH * done)
-  const megabytes = Math.round((pieces * PIECE) / 1e6)
-  return `  [${"#".repeat(filled)}${".".repeat(WIDTH - filled)}] ${megabytes} MB moved`
-}
-
-/** Shows what happens: a bar that is drawn over itself on a terminal, and lines above it. */
-const screen = (isQuiet: boolean) => {
-  const isTerminal = process.stdout.isTTY === true
-  const print = (text: string) => void (isQuiet || process.stdout.write(text))
-  return {
-    line: (text: string) => print(isTerminal ? `\r\u001B[K${text}\n` : `${text}\n`),
-    progress: (scene: Scene) => {
-      if (isTerminal) print(`\r\u001B[K${bar(scene)}`)
-    }
-  }
-}
+/** What programs read of a run. */
+const facts = (told: Told) => ({ ...told, kept: Telling.broken(told).length === 0 })
 
 export const start = Command.make(
   "start",
   { gate, json, seconds, seed },
-  Effect.fnUntraced(function* ({ gate, json, seconds, seed }) {
-    const show = screen(json)
-    show.line(
-      "Two processes pull memory from each other over software iWARP, with journals in SQLite."
+  Effect.fnUntraced(
+    function* ({ gate, json, seconds, seed }) {
+      // A reader that has enough, as `head`, ends the story.
+      process.stdout.on("error", () => process.exit(1))
+      const show = screenOn(process.stdout, json)
+      for (const line of Telling.opening(gate)) show.line(line)
+      const options = { seconds, seed, show, troubles: troublesOf(1000 * seconds) }
+      const runs: Array<{ readonly title: string; readonly told: Told }> = []
+      for (const each of gate === "on" ? (["on"] as const) : (["on", "off"] as const)) {
+        if (gate === "off") show.line(`With the gate ${each}:`)
+        const told = yield* tellOne({ ...options, gate: each })
+        runs.push({ title: `gate ${each}`, told })
+        show.line("")
+      }
+      const { told } = runs.at(-1)!
+      const wrong = Telling.broken(told)
+      const beside = runs.length > 1 ? { gateOn: facts(runs[0]!.told) } : {}
+      if (json) yield* Console.log(JSON.stringify({ ...facts(told), ...beside }))
+      for (const line of Telling.table(runs)) show.line(line)
+      show.line("")
+      if (wrong.length > 0) return yield* new PromiseBroken({ what: wrong })
+      show.line(Telling.kept)
+      return undefined
+    },
+    Effect.onInterrupt(() =>
+      Effect.sync(() => process.stderr.write("\nStopped. Both processes are ended.\n"))
     )
-    show.line("ben's queue pairs are slow: a step takes 40 ms. Who sends at once sends too soon.\n")
-    const troubles = troublesOf(1000 * seconds)
-    const story = yield* Story.begin({ gate, seconds, seed, show, troubles })
-    const told = yield* story.tell
-    const wrong = broken(told)
-    if (json) yield* Console.log(JSON.stringify({ ...told, kept: wrong.length === 0 }))
-    const recovered = told.recoveryMillis.map((millis) => `${Math.round(millis)} ms`).join(", ")
-    show.line(`\n  accepted     ${told.accepted} transfers, ${told.megabytes} MB moved`)
-    show.line(`  ended        ${told.ended} of them, ${told.failed} failed, ${told.twice} twice`)
-    show.line(`  recovered    after ${recovered}`)
-    show.line(`  too soon     ${told.early} of ${told.generations} connections`)
-    show.line(`  stale        ${told.staleDropped} results of older connections dropped\n`)
-    if (wrong.length > 0) return yield* new PromiseBroken({ what: wrong })
-    show.line("Kept: nobody spoke too soon, and every accepted transfer ended once.")
-    return undefined
-  }, Effect.scoped)
+  )
 ).pipe(
   Command.withDescription("Two processes, one killed, the network cut: is every promise kept?")
 )

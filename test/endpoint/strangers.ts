@@ -45,8 +45,6 @@ export const nodeOf = Effect.fnUntraced(function* (
   return { context, server, port: Number(server.split(":")[1]), dataPort: lid, path: nic!.path }
 })
 
-export type Node = Effect.Success<ReturnType<typeof nodeOf>>
-
 /** What comes back until the other side ends, or the error if there is no connection at all. */
 export const said = (
   port: number,

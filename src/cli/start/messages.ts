@@ -26,7 +26,8 @@ export type FromPart =
   | { readonly _tag: "Moved"; readonly pieces: number }
   /** A piece that was moved is not what the peer has. */
   | { readonly _tag: "Wrong"; readonly piece: number }
-  | { readonly _tag: "Over"; readonly staleDropped: number }
+  /** Results of older connections that were dropped, and pieces that were sent in vain. */
+  | { readonly _tag: "Over"; readonly staleDropped: number; readonly resent: number }
 
 export type ToPart =
   /** The peer's queue pairs are met there from now on. */
@@ -38,6 +39,17 @@ export type ToPart =
 /** Octets of one piece, and how many of them each side offers. */
 export const PIECE = 1 << 20
 export const PIECES = 16
+
+/** Transfers of each side that are under way at the same time. */
+export const TOGETHER = 4
+
+/** How much longer each step of a queue pair of the slow side takes, in milliseconds. */
+export const SLOW_MILLIS = 60
+/**
+ * Milliseconds that work waits for a peer that is not ready, before the connection is given up: as
+ * a card does after its retries. Longer than a step of the slow side, shorter than two of them.
+ */
+export const PEER_WITHIN = 90
 
 /** What the piece of a process holds, so that the other one can tell. */
 export const contents = (name: string, seed: number, piece: number): Uint8Array => {

@@ -10,15 +10,22 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import { join } from "node:path"
 import { TransferEngine } from "../../actors/endpoint/TransferEngine.ts"
+import { failedSlices } from "../../actors/endpoint/TransferMetrics.ts"
 import { TransferNode } from "../../actors/endpoint/TransferNode.ts"
 import { Journal } from "../../actors/kernel/Journal.ts"
 import { staleResults } from "../../actors/kernel/Metrics.ts"
 import { Verbs } from "../../native/Verbs.ts"
-import { contents, type FromPart, type Part, PIECE, PIECES, type ToPart } from "./messages.ts"
+import {
+  contents,
+  type FromPart,
+  type Part,
+  PEER_WITHIN,
+  PIECE,
+  PIECES,
+  TOGETHER,
+  type ToPart
+} from "./messages.ts"
 import { layerSlow } from "./slowVerbs.ts"
-
-/** Transfers that are under way at the same time. */
-const TOGETHER = 4
 
 const tell = (message: FromPart): void => void process.send?.(message)
 
@@ -94,7 +101,8 @@ const story = Effect.fnUntraced(function* (part: Part, ear: Ear) {
   clearInterval(reports)
   report()
   const { count } = yield* Metric.value(staleResults)
-  tell({ _tag: "Over", staleDropped: count })
+  const resent = yield* Metric.value(failedSlices)
+  tell({ _tag: "Over", staleDropped: count, resent: resent.count })
   // The peer may still be pulling.
   yield* Effect.sleep("1 second")
 })
@@ -102,6 +110,7 @@ const story = Effect.fnUntraced(function* (part: Part, ear: Ear) {
 const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
   const verbs = layerSlow(part.slow)(
     Verbs.layerIwarp({
+      peerWithin: PEER_WITHIN,
       route: (to) => {
         const port = ear.meetings.get(to.port)
         return port === undefined ? to : { host: part.peerAt.host, port }
@@ -124,7 +133,11 @@ const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
     endpoints: { rules: { gate: part.gate } },
     engine: { patience: 60_000, stall: 1_000 }
   })
-  const journal = Journal.layerSqlite({ file: join(part.directory, `${part.name}.journal`) })
+  // Nothing is deleted from it: the audit is to see all that was accepted.
+  const journal = Layer.effect(
+    Journal,
+    Effect.map(Journal, (store) => ({ ...store, prune: () => Effect.void }))
+  ).pipe(Layer.provide(Journal.layerSqlite({ file: join(part.directory, `${part.name}.journal`) })))
   const services = Layer.provide(node, [
     Layer.succeed(Verbs, { ...provider, open: () => Effect.succeed(device) }),
     journal

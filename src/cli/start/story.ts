@@ -1,28 +1,23 @@
 /** Runs the two processes of the story, and what happens to them. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
-import { mkdtempSync, rmSync } from "node:fs"
 import * as net from "node:net"
-import { networkInterfaces, tmpdir } from "node:os"
+import { networkInterfaces } from "node:os"
 import { join } from "node:path"
 import * as Endpoint from "../../actors/endpoint/Endpoint.ts"
-import type { FromPart, Part, ToPart } from "./messages.ts"
-import { PIECE } from "./messages.ts"
+import { makeDirectory, removeDirectory } from "./leftovers.ts"
+import { type Part, PIECE, SLOW_MILLIS } from "./messages.ts"
+import { Player } from "./player.ts"
 import { Relay } from "./relay.ts"
+import type { Screen } from "./screen.ts"
+import { recovered } from "./telling.ts"
+import type { Recovery, Told } from "./told.ts"
 import * as Verdict from "./verdict.ts"
-
-/** What is shown while it lasts. */
-export interface Scene {
-  readonly millis: number
-  readonly pieces: number
-  readonly seconds: number
-}
 
 /** What happens to them: one is killed and comes back, or the network is cut. */
 export interface Trouble {
-  /** Milliseconds after the beginning. */
+  /** Milliseconds after both have begun to copy. */
   readonly at: number
   readonly what: "ann" | "ben" | "cut"
   /** How long it lasts. */
@@ -37,25 +32,7 @@ export interface Options {
   /** What each of them has to have moved before the end. Default: anything. */
   readonly bytes?: number
   readonly seed: number
-  readonly show: {
-    readonly line: (text: string) => void
-    readonly progress: (scene: Scene) => void
-  }
-}
-
-/** How it ended. */
-export interface Told {
-  readonly accepted: number
-  readonly ended: number
-  readonly failed: number
-  readonly twice: number
-  readonly wrong: number
-  readonly early: number
-  readonly generations: number
-  readonly staleDropped: number
-  readonly megabytes: number
-  /** From the end of each trouble to the next piece that moved. */
-  readonly recoveryMillis: ReadonlyArray<number>
+  readonly show: Screen
 }
 
 const host = "127.0.0.1"
@@ -78,88 +55,17 @@ const freePort = async (): Promise<number> => {
   return port
 }
 
-/** One of the two, over all of its lives. */
-class Player {
-  readonly part: Part
-  readonly #story: Story
-  #child: ChildProcess | undefined
-  meetingPort = 0
-  /** Pieces of earlier lives, and of this one. */
-  before = 0
-  pieces = 0
-  wrong = 0
-  staleDropped = 0
-
-  constructor(part: Part, story: Story) {
-    this.part = part
-    this.#story = story
-  }
-
-  /** Begins a life; returns when it runs. */
-  async begin(): Promise<void> {
-    this.before += this.pieces
-    this.pieces = 0
-    const child = fork(process.argv[1]!, ["part", JSON.stringify(this.part)], {
-      stdio: ["ignore", "ignore", "inherit", "ipc"]
-    })
-    this.#child = child
-    await new Promise<void>((resolve, reject) => {
-      child.once("exit", () => reject(new Error(`${this.part.name} could not begin`)))
-      child.on("message", (message: FromPart) => {
-        if (message._tag === "Up") {
-          this.meetingPort = message.meetingPort
-          resolve()
-        } else this.#hear(message)
-      })
-    })
-  }
-
-  tell(message: ToPart): void {
-    if (this.#child?.connected === true) this.#child.send(message)
-  }
-
-  async kill(): Promise<void> {
-    const child = this.#child!
-    child.kill("SIGKILL")
-    await once(child, "exit")
-  }
-
-  async stop(): Promise<void> {
-    this.checkAlive()
-    this.tell({ _tag: "Stop" })
-    await once(this.#child!, "exit")
-  }
-
-  /** Throws if the process is not there any more; nobody has told it to end. */
-  checkAlive(): void {
-    const { exitCode, signalCode } = this.#child!
-    if (exitCode === null && signalCode === null) return
-    throw new Error(`${this.part.name} has ended by itself`)
-  }
-
-  end(): void {
-    this.#child?.kill("SIGKILL")
-  }
-
-  #hear(message: Exclude<FromPart, { _tag: "Up" }>): void {
-    if (message._tag === "Moved") {
-      if (message.pieces > this.pieces) this.#story.moved(this)
-      this.pieces = message.pieces
-    } else if (message._tag === "Wrong") this.wrong += 1
-    else this.staleDropped += message.staleDropped
-  }
-}
-
 const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
 export class Story {
   readonly #options: Options
   readonly #relay = new Relay()
-  readonly #directory = mkdtempSync(join(tmpdir(), "handfast-"))
+  readonly #directory = makeDirectory()
   #players: ReadonlyArray<Player> = []
-  readonly #recoveryMillis: Array<number> = []
-  /** Since when each of the two waits to move something again. */
-  readonly #troubled = new Map<Player, number>()
+  readonly #recoveries: Array<Recovery> = []
+  #startMillis = 0
+  /** Since when each of the two waits to copy something, and after what. */
+  readonly #waiting = new Map<Player, Omit<Recovery, "millis"> & { readonly since: number }>()
 
   private constructor(options: Options) {
     this.#options = options
@@ -179,23 +85,26 @@ export class Story {
   }
 
   /** One of the two has moved something. */
-  moved(player: Player): void {
-    const since = this.#troubled.get(player)
-    if (since === undefined) return
-    this.#troubled.delete(player)
-    this.#recoveryMillis.push(performance.now() - since)
+  #moved(player: Player): void {
+    const waiting = this.#waiting.get(player)
+    if (waiting === undefined) return
+    this.#waiting.delete(player)
+    const { since, ...what } = waiting
+    this.#recoveries.push({ ...what, millis: performance.now() - since })
   }
 
   async #play(): Promise<void> {
-    const { seconds, show } = this.#options
     await this.#cast()
-    for (const player of this.#players) await this.#raise(player)
+    await Promise.all(this.#players.map((player) => player.begin()))
+    await this.#introduce()
+    this.#startMillis = await this.#bothCopy("at the start")
+    this.#recoveries.length = 0
+    const { seconds, show } = this.#options
     const began = performance.now()
     const millis = () => performance.now() - began
-    const progress = setInterval(
-      () => show.progress({ millis: millis(), pieces: this.#pieces, seconds }),
-      100
-    )
+    const megabytes = () => Math.round((this.#pieces * PIECE) / 1e6)
+    const draw = () => show.progress(millis() / (1000 * seconds), `${megabytes()} MB copied`)
+    const progress = setInterval(draw, 100)
     try {
       await this.#act(millis)
     } finally {
@@ -209,7 +118,7 @@ export class Story {
     const say = (text: string) => {
       show.line(`  ${(millis() / 1000).toFixed(1).padStart(5)} s  ${text}`)
     }
-    say("both are up")
+    say("both copy")
     for (const trouble of troubles) {
       await until(trouble.at)
       await this.#strike(trouble, say)
@@ -219,33 +128,45 @@ export class Story {
       for (const player of this.#players) player.checkAlive()
       await pause(50)
     }
-    say("that is enough")
+    say("that is enough: both finish what they have begun")
     await Promise.all(this.#players.map((player) => player.stop()))
   }
 
   /** Lets something happen, and returns when it is over. */
   async #strike(trouble: Trouble, say: (text: string) => void): Promise<void> {
-    const { millis } = trouble
-    if (trouble.what === "cut") {
+    const { millis, what } = trouble
+    const seconds = `${(millis / 1000).toFixed(1)} s`
+    if (what === "cut") {
       this.#relay.cut(millis)
-      say(`the network is cut for ${(millis / 1000).toFixed(1)} s`)
+      say(`the network is cut, for ${seconds}`)
       await pause(millis)
-      say("the network is whole")
+      say("the network is whole again")
     } else {
-      const player = this.#players.find(({ part }) => part.name === trouble.what)!
+      const player = this.#players.find(({ part }) => part.name === what)!
       await player.kill()
-      say(`${trouble.what} is killed`)
+      say(`${what} is killed`)
       await pause(millis)
-      await this.#raise(player)
-      say(`${trouble.what} is back`)
+      await player.begin()
+      await this.#introduce()
+      say(`${what} is back`)
     }
-    for (const player of this.#players) this.#troubled.set(player, performance.now())
-    const end = performance.now() + RECOVERY
-    while (this.#troubled.size > 0) {
-      if (performance.now() > end) throw new Error(`nothing moves ${RECOVERY} ms after that`)
+    const name = what === "cut" ? "the cut" : `${what} was killed`
+    say(recovered(await this.#bothCopy(`after ${name}`)))
+  }
+
+  /** Waits until each of the two has copied something, and returns how long that took. */
+  async #bothCopy(after: string): Promise<number> {
+    const since = performance.now()
+    for (const player of this.#players) {
+      this.#waiting.set(player, { who: player.part.name, after, since })
+    }
+    while (this.#waiting.size > 0) {
+      for (const player of this.#players) player.checkAlive()
+      const isLate = performance.now() - since > RECOVERY
+      if (isLate) throw new Error(`nothing was copied for ${RECOVERY / 1000} s ${after}`)
       await pause(10)
     }
-    say("both move memory again")
+    return performance.now() - since
   }
 
   get #pieces(): number {
@@ -268,24 +189,25 @@ export class Story {
         peerAt: { host, port: relayed[peer]! },
         directory: this.#directory,
         gate,
-        slow: index === 0 ? 0 : 40,
+        slow: index === 0 ? 0 : SLOW_MILLIS,
         seed
       }
-      return new Player(part, this)
+      return new Player(part, (copied) => this.#moved(copied))
     })
   }
 
-  /** Begins a life of one of them, and tells the other where its queue pairs are met. */
-  async #raise(player: Player): Promise<void> {
-    const other = this.#players.find((one) => one !== player)!
-    await player.begin()
-    const at = await this.#relay.open(() => player.meetingPort)
-    other.tell({ _tag: "Meet", port: player.meetingPort, at })
-    if (other.meetingPort > 0) {
-      const back = await this.#relay.open(() => other.meetingPort)
-      player.tell({ _tag: "Meet", port: other.meetingPort, at: back })
+  /** Tells each where the queue pairs of the other are met, and lets those that wait begin. */
+  async #introduce(): Promise<void> {
+    const [ann, ben] = this.#players
+    for (const [player, other] of [
+      [ann!, ben!],
+      [ben!, ann!]
+    ] as const) {
+      const { meetingPort } = other
+      const at = await this.#relay.open(() => meetingPort)
+      player.tell({ _tag: "Meet", port: meetingPort, at })
     }
-    player.tell({ _tag: "Go" })
+    for (const player of this.#players) player.tell({ _tag: "Go" })
   }
 
   #judge(): Effect.Effect<Told, unknown> {
@@ -293,20 +215,26 @@ export class Story {
       const ann = yield* this.#read(this.#players[0]!.part)
       const ben = yield* this.#read(this.#players[1]!.part)
       const sum = (pick: (one: Verdict.Found) => number) => pick(ann) + pick(ben)
-      const early =
-        Verdict.earlyOf(ann.generations, ben.generations) +
-        Verdict.earlyOf(ben.generations, ann.generations)
+      const early = [
+        ...Verdict.earlyOf(ann.generations, ben.generations),
+        ...Verdict.earlyOf(ben.generations, ann.generations)
+      ]
       return {
         accepted: sum(({ accepted }) => accepted),
         ended: sum(({ ended }) => ended),
         failed: sum(({ failed }) => failed),
         twice: sum(({ twice }) => twice),
         wrong: this.#players.reduce((count, { wrong }) => count + wrong, 0),
-        early,
+        unseen: sum(({ unseen }) => unseen),
+        early: early.length,
+        lost: early.filter(({ isLost }) => isLost).length,
+        resent: this.#players.reduce((count, { resent }) => count + resent, 0),
         generations: sum(({ generations }) => generations.length),
         staleDropped: this.#players.reduce((count, { staleDropped }) => count + staleDropped, 0),
-        megabytes: Math.round((this.#pieces * PIECE) / 1e6),
-        recoveryMillis: this.#recoveryMillis
+        megabytes: Math.round((sum(({ ended }) => ended) * PIECE) / 1e6),
+        pieces: this.#pieces,
+        startMillis: this.#startMillis,
+        recoveries: this.#recoveries
       }
     })
   }
@@ -319,6 +247,6 @@ export class Story {
   #close(): void {
     for (const player of this.#players) player.end()
     this.#relay.close()
-    rmSync(this.#directory, { recursive: true })
+    removeDirectory(this.#directory)
   }
 }

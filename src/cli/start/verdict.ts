@@ -18,6 +18,8 @@ interface Generation {
   /** When the own half was up, and when the gate was open. */
   upAt: number | undefined
   readyAt: number | undefined
+  /** Whether it ended because work on it failed. */
+  isLost: boolean
 }
 
 export interface Found {
@@ -25,6 +27,8 @@ export interface Found {
   readonly ended: number
   readonly failed: number
   readonly twice: number
+  /** Events of transfers that were deleted before this was read. */
+  readonly unseen: number
   readonly generations: ReadonlyArray<Generation>
 }
 
@@ -38,8 +42,11 @@ const transfersOf = Effect.fnUntraced(function* () {
   const accepted = new Set<string>()
   const ended = new Map<string, number>()
   let failed = 0
-  yield* Stream.runForEach(journal.read("Transfers/transfers"), ({ body, type }) =>
+  let unseen: number | undefined
+  yield* Stream.runForEach(journal.read("Transfers/transfers"), ({ body, seq, type }) =>
     Effect.map(decodeTransfer({ ...JSON.parse(body), _tag: type }), (event) => {
+      // Sequence numbers begin at 1, and deletion keeps them.
+      unseen ??= seq - 1
       if (event._tag === "Accepted") accepted.add(event.id)
       else {
         ended.set(event.id, (ended.get(event.id) ?? 0) + 1)
@@ -47,10 +54,8 @@ const transfersOf = Effect.fnUntraced(function* () {
       }
     })
   )
-  // A snapshot makes old events unnecessary, so an end may be there without its beginning.
-  const all = new Set([...accepted, ...ended.keys()])
   const twice = [...ended.values()].filter((count) => count > 1).length
-  return { accepted: all.size, ended: ended.size, failed, twice }
+  return { accepted: accepted.size, ended: ended.size, failed, twice, unseen: unseen ?? 0 }
 })
 
 const generationsOf = Effect.fnUntraced(function* (id: string) {
@@ -61,7 +66,8 @@ const generationsOf = Effect.fnUntraced(function* (id: string) {
       const current = generations.at(-1)
       if (event._tag === "Began" || event._tag === "GidRefused") {
         const peer = event.offer?.half.epoch
-        generations.push({ epoch: event.epoch, peer, upAt: undefined, readyAt: undefined })
+        const unknown = { upAt: undefined, readyAt: undefined, isLost: false }
+        generations.push({ epoch: event.epoch, peer, ...unknown })
       } else if (current === undefined) return
       else if (event._tag === "Crossed" || event._tag === "PeerKnown") {
         current.peer = event.offer.half.epoch
@@ -69,6 +75,7 @@ const generationsOf = Effect.fnUntraced(function* (id: string) {
         current.upAt = at
         if (event.key !== undefined) current.readyAt = at
       } else if (event._tag === "BecameReady") current.readyAt = at
+      else if (event._tag === "Ended") current.isLost = event.reason === "broken"
     })
   )
   return generations
@@ -81,11 +88,14 @@ export const read = (file: string, id: string): Effect.Effect<Found, unknown> =>
     Effect.provide(Journal.layerSqlite({ file }))
   )
 
-/** How often one side could send before the other side's half was up. */
-export const earlyOf = (own: ReadonlyArray<Generation>, peers: ReadonlyArray<Generation>): number =>
+/** Generations of one side that could send before the other side's half was up. */
+export const earlyOf = (
+  own: ReadonlyArray<Generation>,
+  peers: ReadonlyArray<Generation>
+): ReadonlyArray<Generation> =>
   own.filter(({ peer, readyAt }) => {
-    if (readyAt === undefined || peer === undefined) return false
-    const upAt = peers.find(({ epoch }) => epoch === peer)?.upAt
-    // A peer that was killed may not have written that it was up.
-    return upAt !== undefined && readyAt < upAt
-  }).length
+    const other = peers.find(({ epoch }) => epoch === peer)
+    if (readyAt === undefined || other === undefined) return false
+    // That a half is up is stored before the other side can hear of it.
+    return other.upAt === undefined || readyAt < other.upAt
+  })

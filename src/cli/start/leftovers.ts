@@ -1,0 +1,39 @@
+/** The directory of a story, and those that killed narrators have left behind. */
+import { mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+const prefix = "handfast-start-"
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // Somebody else's process lives too.
+    return (error as NodeJS.ErrnoException).code === "EPERM"
+  }
+}
+
+/** Removes a directory; what is not ours to remove stays. */
+const remove = (path: string): void => {
+  try {
+    rmSync(path, { recursive: true, force: true })
+  } catch {}
+}
+
+/** Removes the directories of narrators that are not there any more. */
+const removeLeftovers = (): void => {
+  for (const name of readdirSync(tmpdir())) {
+    const [, pid] = /^handfast-start-(\d+)-/.exec(name) ?? []
+    if (pid !== undefined && !isAlive(Number(pid))) remove(join(tmpdir(), name))
+  }
+}
+
+/** Makes a directory that names this process, so that a later one can tell whether it is in use. */
+export const makeDirectory = (): string => {
+  removeLeftovers()
+  return mkdtempSync(join(tmpdir(), `${prefix}${process.pid}-`))
+}
+
+export const removeDirectory = remove

@@ -1,0 +1,99 @@
+/** The words of a story: what is about to happen, and how it went. */
+import { SLOW_MILLIS, TOGETHER } from "./messages.ts"
+import type { Recovery, Told } from "./told.ts"
+
+const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`
+
+/** Milliseconds in which work goes on after a trouble, on an ordinary machine. */
+const SOON = 1_000
+
+/** Steps of the queue pairs of one connection: two of them, of three steps each. */
+const STEPS = 6
+
+export const opening = (gate: "on" | "off"): ReadonlyArray<string> => [
+  gate === "on"
+    ? "Two processes copy each other's memory. One is killed, then the network is cut: is anything lost?"
+    : "Two processes copy each other's memory, first with the gate on, then with it off: what does it cost to send before the other one is ready?",
+  "",
+  "   ann   is ready at once",
+  `    |    ${TOGETHER} copies of 1 MB at a time, in both directions`,
+  `   ben   takes ${seconds(STEPS * SLOW_MILLIS)} to get ready for a connection`,
+  "",
+  "The gate: nobody sends before the other one has said that it is ready. As on a network card, what is sent too soon is lost, and the connection with it.",
+  ""
+]
+
+/** What must not be, in words. */
+export const broken = (told: Told): ReadonlyArray<string> => [
+  ...(told.early > 0 ? [`${told.early} times one sent before the other was ready`] : []),
+  ...(told.accepted === told.ended ? [] : [`${told.accepted - told.ended} copies never ended`]),
+  ...(told.failed > 0 ? [`${told.failed} copies failed`] : []),
+  ...(told.twice > 0 ? [`${told.twice} copies ended twice`] : []),
+  ...(told.wrong > 0 ? [`${told.wrong} copies are not what the other one has`] : []),
+  ...(told.unseen > 0 ? [`${told.unseen} events of the journals were deleted unseen`] : [])
+]
+
+const judged = (millis: number): string => (millis <= SOON ? "good" : "slow")
+
+/** Said when both copy again. */
+export const recovered = (millis: number): string =>
+  `both copy again, ${seconds(millis)} later: ${judged(millis)}`
+
+/** The longest that one of the two took, for each trouble. */
+const recoveryTimes = (recoveries: ReadonlyArray<Recovery>): ReadonlyMap<string, number> => {
+  const longest = new Map<string, number>()
+  for (const { after, millis } of recoveries) {
+    longest.set(after, Math.max(millis, longest.get(after) ?? 0))
+  }
+  return longest
+}
+
+/** Rows of what is seen of a run, in the same words for all. */
+const rows = (told: Told): ReadonlyArray<readonly [string, string]> => {
+  const times = recoveryTimes(told.recoveries)
+  const waited = [...times.values()].reduce((sum, millis) => sum + millis, told.startMillis)
+  return [
+    ["copies asked for", String(told.accepted)],
+    ["copies finished, each once", String(told.ended - told.twice - told.failed)],
+    ["copies failed or not right", String(told.failed + told.wrong)],
+    ["megabytes copied", String(told.megabytes)],
+    ["connections made", String(told.generations)],
+    ["connections used too soon", String(told.early)],
+    ["connections lost by that", String(told.lost)],
+    ["pieces sent in vain", String(told.resent)],
+    ["time until the first copies", seconds(told.startMillis)],
+    ...[...times].map(([after, millis]) => [`time ${after}`, seconds(millis)] as const),
+    ["time lost, in all", seconds(waited)]
+  ]
+}
+
+/** What was seen of each run, one column a run. */
+export const table = (
+  runs: ReadonlyArray<{ readonly title: string; readonly told: Told }>
+): ReadonlyArray<string> => {
+  const columns = runs.map(({ told }) => rows(told))
+  const names = columns[0]!.map(([name]) => name)
+  const width = Math.max(...names.map(({ length }) => length)) + 2
+  const cells = (name: string, values: ReadonlyArray<string>) =>
+    `  ${name.padEnd(width)}${values.map((value) => value.padStart(9)).join("")}`
+  const head =
+    runs.length > 1
+      ? [
+          cells(
+            "",
+            runs.map(({ title }) => title)
+          )
+        ]
+      : []
+  const lines = names.map((name, row) =>
+    cells(
+      name,
+      columns.map((column) => column[row]?.[1] ?? "-")
+    )
+  )
+  return [...head, ...lines]
+}
+
+/** The last word about a run in which all was kept. */
+export const kept =
+  "Kept: every copy that was asked for was finished once and is right, and nobody sent too soon."

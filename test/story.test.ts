@@ -1,0 +1,87 @@
+/**
+ * Goal: what `handfast start` prints is read well on any terminal, and what killed narrators leave
+ * is removed. Method: texts at many widths; directories of processes that live and do not.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { spawnSync } from "node:child_process"
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { makeDirectory, removeDirectory } from "../src/cli/start/leftovers.ts"
+import { screenOn, wrap } from "../src/cli/start/screen.ts"
+
+const text = "  Two processes copy each other's memory, and one of them is killed."
+
+/** A terminal of so many columns, or none, and all that is written to it. */
+const terminal = (columns: number | undefined) => {
+  const written: Array<string> = []
+  const stream = {
+    isTTY: columns !== undefined,
+    columns,
+    write: (piece: string) => written.push(piece)
+  } as unknown as NodeJS.WriteStream
+  return { stream, written }
+}
+
+describe("a line", () => {
+  it("is broken at spaces to fit, and goes on indented as it is", () => {
+    for (let columns = 24; columns <= 100; columns++) {
+      const lines = wrap(text, columns)
+      assert.isTrue(lines.every((line) => line.length <= columns && /^ {2}\S/.test(line)))
+      assert.strictEqual(lines.map((line) => line.trim()).join(" "), text.trim())
+    }
+    assert.deepStrictEqual(wrap("", 24), [""])
+    assert.deepStrictEqual(wrap("x".repeat(30), 24), ["x".repeat(30)])
+  })
+})
+
+describe("a screen", () => {
+  it("draws a bar over itself on a terminal, which is never wider than that", () => {
+    for (const columns of [24, 30, 40, 80, 200]) {
+      const { stream, written } = terminal(columns)
+      const show = screenOn(stream, false)
+      show.progress(0.5, "12 MB copied")
+      show.progress(2, "1234567890 MB copied")
+      for (const piece of written) {
+        assert.isTrue(piece.startsWith("\r\u001B[K"))
+        assert.isBelow(piece.length - 4, columns)
+      }
+    }
+  })
+
+  it("shows lines alone where there is no terminal, and nothing if it is quiet", () => {
+    const { stream, written } = terminal(undefined)
+    const show = screenOn(stream, false)
+    show.progress(0.5, "12 MB copied")
+    show.line("both copy")
+    screenOn(stream, true).line("unseen")
+    assert.deepStrictEqual(written, ["both copy\n"])
+  })
+})
+
+describe("the directory of a story", () => {
+  it("is removed by the next story if its narrator was killed, and kept while he lives", () => {
+    const before = process.env["TMPDIR"]
+    const temporary = mkdtempSync(join(tmpdir(), "handfast-story-"))
+    process.env["TMPDIR"] = temporary
+    try {
+      const { pid } = spawnSync(process.execPath, ["-e", "0"])
+      const dead = join(temporary, `handfast-start-${pid}-abcdef`)
+      const other = join(temporary, `handfast-other-${pid}-abcdef`)
+      for (const path of [dead, other]) mkdirSync(path)
+      const [first, second] = [makeDirectory(), makeDirectory()]
+      assert.deepStrictEqual([dead, other, first, second].map(existsSync), [
+        false,
+        true,
+        true,
+        true
+      ])
+      removeDirectory(first)
+      assert.isFalse(existsSync(first))
+    } finally {
+      if (before === undefined) delete process.env["TMPDIR"]
+      else process.env["TMPDIR"] = before
+      rmSync(temporary, { recursive: true })
+    }
+  })
+})
