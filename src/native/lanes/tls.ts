@@ -142,6 +142,8 @@ export const makeTlsServer = (
     },
     secured
   )
+  // Node closes no connection whose handshake has failed by its time.
+  server.on("tlsClientError", (_, socket) => socket.destroy())
   for (const [name, identity] of Object.entries(settings.names ?? {})) {
     server.addContext(name, tls.createSecureContext(contextOptions(settings, identity)))
   }
