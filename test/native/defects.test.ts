@@ -191,6 +191,34 @@ for (const on of ["worker", "main"] as const) {
       )
     )
 
+    it.live("D9: bytes that a full socket holds stay as they were while more are sent", () =>
+      lab.withPool({ workers: 1, sendBytes: 200_000 }, (pool) =>
+        Effect.gen(function* () {
+          const got: Array<Buffer> = []
+          const server = yield* lab.rawServer((socket) => {
+            socket.on("data", (bytes: Buffer) => {
+              got.push(bytes)
+              // A slow peer: most of the time its buffers are full.
+              socket.pause()
+              setTimeout(() => socket.resume(), 1)
+            })
+          })
+          const to = { host: "127.0.0.1", port: server.port }
+          const lane = yield* pool.connect({ framer: lab.labFramer, on, to })
+          for (const n of upTo(1_000)) yield* lab.send(lane, lab.numbered(n, 20_000))
+          const size = lab.numbered(0, 20_000).length
+          yield* lab.until("all of it", () =>
+            Effect.sync(() => got.reduce((sum, bytes) => sum + bytes.length, 0) >= 1_000 * size)
+          )
+          const all = Buffer.concat(got)
+          for (const n of upTo(1_000)) {
+            const frame = all.subarray(n * size, (n + 1) * size)
+            if (Buffer.compare(frame, lab.numbered(n, 20_000)) !== 0) assert.fail(`frame ${n}`)
+          }
+        })
+      )
+    )
+
     it.live("D11: an endless backlog to a peer that hardly reads does not starve its frames", () =>
       lab.withPool({ workers: 1, sendBytes: 1_000_000 }, (pool) =>
         Effect.gen(function* () {

@@ -8,10 +8,13 @@ import * as net from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import { IoPool } from "../../src/native/IoPool.ts"
 import * as lab from "./lab.ts"
 
 const nextTurn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
@@ -29,6 +32,30 @@ const accepts = (to: net.NetConnectOpts): Effect.Effect<boolean> =>
     }
     socket.once("connect", answer(true)).once("error", answer(false))
   })
+
+describe("a pool that stops", () => {
+  for (const workers of [0, 1]) {
+    it.live(`has no job out any more, of a connection or a listener (${workers} workers)`, () =>
+      Effect.gen(function* () {
+        const silent = yield* lab.rawServer(() => {})
+        const scope = yield* Scope.make()
+        const context = yield* Layer.buildWithScope(IoPool.layer({ workers }), scope)
+        const pool = Context.get(context, IoPool)
+        const options = { framer: lab.labFramer, on: "worker" } as const
+        yield* pool.listen({ ...options, at: lab.loopback })
+        const to = { host: "127.0.0.1", port: silent.port }
+        const connecting = pool.connect({ ...options, tls: lab.tlsOf("client"), to })
+        const opening = yield* Effect.forkChild(Effect.flip(connecting))
+        yield* lab.until("the job", () => Effect.map(pool.stats, (stats) => stats.jobsOut === 1))
+        // It has begun to connect: the loop of its thread has had some turns.
+        for (let turn = 0; turn < 20; turn++) yield* nextTurn
+        yield* Scope.close(scope, Exit.void)
+        assert.strictEqual((yield* pool.stats).jobsOut, 0)
+        assert.strictEqual((yield* Fiber.join(opening))._tag, "OpenFailed")
+      }).pipe(Effect.scoped)
+    )
+  }
+})
 
 const rounds = 60
 

@@ -4,8 +4,9 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { setTimeout as sleep } from "node:timers/promises"
+import { detailCharacters } from "../../src/native/lanes/cutText.ts"
 import { Doorbell, doorbellBytes } from "../../src/native/lanes/doorbell.ts"
-import { decoded, encoded } from "../../src/native/lanes/endReason.ts"
+import { decoded, encoded, resetBy } from "../../src/native/lanes/endReason.ts"
 import type { EndReason } from "../../src/native/lanes/jobs.ts"
 import { Waker } from "../../src/native/lanes/waker.ts"
 
@@ -99,6 +100,15 @@ describe("the main thread is woken", () => {
 })
 
 describe("the reason of a lane's end", () => {
+  it("L3: names a failure that is no peer's end, in a text that is cut", () => {
+    const error = Object.assign(new Error("x".repeat(10_000)), { code: "ERR_SSL_ALERT" })
+    const reason = resetBy(error)
+    assert.isTrue(reason.kind === "peer-reset" && reason.code.startsWith("ERR_SSL_ALERT: xxx"))
+    assert.isTrue(reason.kind === "peer-reset" && reason.code.length === detailCharacters)
+    const gone = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" })
+    assert.deepStrictEqual(resetBy(gone), { kind: "peer-reset", code: "ECONNRESET" })
+  })
+
   const reasons: ReadonlyArray<EndReason> = [
     { kind: "peer-closed", missing: 7 },
     { kind: "peer-reset", code: "ECONNRESET" },
