@@ -389,6 +389,13 @@ describe("the jobs of a lane", () => {
     assert.deepStrictEqual(core.end, { kind: "closed", unsent: 10 })
   })
 
+  it("closed here, ends as closed here, also when the peer was first", () => {
+    const { core } = driver()
+    core.close()
+    core.ended({ kind: "peer-closed", missing: 3 })
+    assert.deepStrictEqual(core.end, { kind: "closed", unsent: 0 })
+  })
+
   it("says full at the limit, accepted below it, closed after", () => {
     const { core } = driver()
     assert.strictEqual(core.send(new Uint8Array(600)), "accepted")
