@@ -1,8 +1,6 @@
 /**
  * Makes a failing run smaller while it fails in the same way: fewer and simpler faults, fewer and
  * shorter preemptions, smaller drawn inputs. The seed stays.
- *
- * What is left out is found by delta debugging: halves first, then smaller parts, then each one.
  */
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
@@ -10,6 +8,7 @@ import type * as Scope from "effect/Scope"
 import type { FaultPlan } from "../FaultPlan.ts"
 import type { Point, Schedule } from "../Preemption.ts"
 import { type DrawnInput, encodeInput, type GivenInputs } from "./inputs.ts"
+import { reduceList, simplifyList } from "./reduction.ts"
 import { type Ran, type RunOptions, runOnce } from "./runOnce.ts"
 import { signatureOf } from "./signature.ts"
 import { simplerFault, simplerPreemption } from "./simpler.ts"
@@ -45,56 +44,6 @@ class Spent {
 }
 
 type Test = (candidate: Given) => Effect.Effect<boolean, Spent>
-
-/** Drops parts of a list as long as `fails` says that the rest still fails. */
-const reduceList = Effect.fnUntraced(function* <A>(
-  list: ReadonlyArray<A>,
-  fails: (rest: ReadonlyArray<A>) => Effect.Effect<boolean, Spent>
-) {
-  let rest = list
-  let size = rest.length
-  while (size >= 1 && rest.length > 0) {
-    const before = rest.length
-    for (let from = 0; from < rest.length;) {
-      const without = [...rest.slice(0, from), ...rest.slice(from + size)]
-      if (yield* fails(without)) rest = without
-      else from += size
-    }
-    size = size === 1 && rest.length < before ? 1 : Math.floor(Math.min(size, rest.length) / 2)
-  }
-  return rest
-})
-
-/** The list with the first simpler form of one element that still fails. */
-const simplifyAt = Effect.fnUntraced(function* <A>(
-  list: ReadonlyArray<A>,
-  index: number,
-  forms: (element: A) => ReadonlyArray<A>,
-  fails: (rest: ReadonlyArray<A>) => Effect.Effect<boolean, Spent>
-) {
-  for (const form of forms(list[index]!)) {
-    const candidate = list.with(index, form)
-    if (yield* fails(candidate)) return candidate
-  }
-  return undefined
-})
-
-/** Replaces each element by the first simpler form that still fails, again and again. */
-const simplifyList = Effect.fnUntraced(function* <A>(
-  list: ReadonlyArray<A>,
-  forms: (element: A) => ReadonlyArray<A>,
-  fails: (rest: ReadonlyArray<A>) => Effect.Effect<boolean, Spent>
-) {
-  let simplified = list
-  for (let index = 0; index < list.length; index++) {
-    let next = yield* simplifyAt(simplified, index, forms, fails)
-    while (next !== undefined) {
-      simplified = next
-      next = yield* simplifyAt(simplified, index, forms, fails)
-    }
-  }
-  return simplified
-})
 
 const shrinkPlan = Effect.fnUntraced(function* (given: Given, test: Test) {
   const fails = (plan: FaultPlan) => test({ ...given, plan })
