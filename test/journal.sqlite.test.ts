@@ -114,12 +114,18 @@ describe("the queue of a journal", () => {
   it.live("a body over the limit is refused alone", () =>
     Effect.gen(function* () {
       const { close, journal } = yield* open({ file: freshFile(), bodyBytes: 10 })
-      const { actor, writer } = yield* journal.claim("a")
+      const claim = yield* journal.claim("a")
+      const { actor, writer } = claim
       const append = (expected: number, body: string) =>
         journal.append({ actor, writer, expected, events: [event(body)] })
-      const error = yield* Effect.flip(append(0, "x".repeat(11)))
-      assert.deepInclude({ ...error }, { _tag: "StorageFailed", reason: "too-large" })
-      yield* append(0, "x".repeat(10))
+      const save = (body: string) =>
+        journal.saveSnapshot(claim, { actor, seq: 1, version: 1, body, at: 0 })
+      const [fits, tooLarge] = ["x".repeat(10), "x".repeat(11)] as const
+      for (const write of [(body: string) => append(0, body), save]) {
+        const error = yield* Effect.flip(write(tooLarge))
+        assert.deepInclude({ ...error }, { _tag: "StorageFailed", reason: "too-large" })
+        yield* write(fits)
+      }
       yield* close
     })
   )
