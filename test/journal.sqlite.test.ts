@@ -152,6 +152,24 @@ describe("the queue of a journal", () => {
       yield* close
     })
   )
+
+  it.live("a batch of a history or of a tag ends after the characters that it may hold", () =>
+    Effect.gen(function* () {
+      const { close, journal } = yield* open({ file: freshFile(), replayBytes: 25 })
+      const { actor, writer } = yield* journal.claim("a")
+      const tagged: NewEvent = { ...event("x".repeat(10)), tags: ["t"] }
+      const events = range(9).map(() => tagged)
+      yield* journal.append({ actor, writer, expected: 0, events })
+      for (const stored of [journal.read("a"), journal.tagged("t")]) {
+        const sizes: Array<number> = []
+        yield* Stream.runForEachArray(stored, (batch) =>
+          Effect.sync(() => sizes.push(batch.length))
+        )
+        assert.deepStrictEqual(sizes, [3, 3, 3])
+      }
+      yield* close
+    })
+  )
 })
 
 describe("a deletion of several transactions", () => {
