@@ -198,4 +198,24 @@ describe("a failing run that stays large", () => {
       assert.match(text, /seed 0x[0-9a-f]+, smaller than 0x1, which failed first: /)
     })
   )
+
+  it.effect("7: is the smallest of those that were shrunk, though all of them are large", () =>
+    Effect.gen(function* () {
+      const yields = Effect.forEach(Array.from({ length: 30 }), () => Effect.yieldNow)
+      const large = Effect.andThen(
+        Effect.all([yields, yields, yields], { concurrency: "unbounded" }),
+        Effect.fail("it fails")
+      )
+      const settings = { shrinkAttempts: 1, shrinkSeeds: 4 }
+      const sizes: Array<number> = []
+      for (const from of [1, 2, 3, 4, 5]) {
+        const { failure } = yield* Sim.explore(large, { ...settings, from, seeds: 1 })
+        sizes.push(failure!.preemptions.length)
+      }
+      assert.isAbove(sizes.at(-1)!, Math.min(...sizes), "the last one is not the smallest")
+      assert.isAbove(Math.min(...sizes), 8)
+      const { failure } = yield* Sim.explore(large, { ...settings, seeds: 5 })
+      assert.strictEqual(failure!.preemptions.length, Math.min(...sizes))
+    })
+  )
 })
