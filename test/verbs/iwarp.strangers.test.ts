@@ -1,7 +1,7 @@
 /**
  * Goal: a peer that knows only the specification, and breaks it, costs one connection in bounded
  * time: other connections go on, memory stays as it was, and lanes and jobs are back to the start.
- * Method: ten peers at a listener and three at the out-of-band port, from an encoder of their own;
+ * Method: peers at a listener and at the out-of-band port, from an encoder of their own;
  * beside them two ordinary ends exchange messages.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -93,6 +93,73 @@ const strangers: ReadonlyArray<Hostile> = [
   }
 ]
 
+/** A segment whose first byte (tagged, last, version) or second (version, opcode) is another one. */
+const changed = (ulpdu: Buffer, byte: 0 | 1, value: number): Buffer => {
+  const copy = Buffer.from(ulpdu)
+  copy[byte] = value
+  return spec.fpdu(copy)
+}
+
+const zeros = Buffer.alloc(8)
+/** A segment that does not end its message: the last flag is clear. */
+const more = 0x01
+
+const later: ReadonlyArray<Hostile> = [
+  { name: "a revision that there is not yet", start: spec.start({ revision: 3 }) },
+  { name: "an FPDU behind its request", start: Buffer.concat([spec.start(), spec.first]) },
+  {
+    name: "another version of DDP",
+    attack: () => [changed(spec.untagged(3, 0, 1, 0, zeros), 0, 0x42)]
+  },
+  {
+    name: "another version of RDMAP",
+    attack: () => [changed(spec.untagged(3, 0, 1, 0, zeros), 1, 0x83)]
+  },
+  {
+    name: "a Send on the queue of requests",
+    attack: () => [spec.fpdu(spec.untagged(3, 1, 1, 0, zeros))]
+  },
+  {
+    name: "a Send on a queue that there is not",
+    attack: () => [spec.fpdu(spec.untagged(3, 0xffff_ffff, 1, 0, zeros))]
+  },
+  {
+    name: "a Send that leaves out a number",
+    attack: () => [spec.fpdu(spec.untagged(3, 0, 2, 0, zeros))]
+  },
+  {
+    name: "a Send of a thousand empty segments, then one too long",
+    attack: () => [
+      ...times(1_000, () => changed(spec.untagged(3, 0, 1, 0), 0, more)),
+      changed(spec.untagged(3, 0, 1, 0, Buffer.alloc(65)), 0, more)
+    ]
+  },
+  {
+    name: "a response to a read that this side did not ask for",
+    attack: ({ address, key }) => [spec.fpdu(spec.tagged(2, key, address, eight))]
+  },
+  {
+    name: "a write whose end is beyond 2^64",
+    attack: ({ key }) => [spec.fpdu(spec.tagged(0, key, 0xffff_ffff_ffff_fffcn, eight))]
+  },
+  {
+    name: "a write that leaves its region by a byte",
+    attack: ({ address, key }) => [spec.fpdu(spec.tagged(0, key, address + lentBytes - 7, eight))]
+  },
+  {
+    name: "a read of what lies before its region",
+    attack: ({ address, key }) => [spec.fpdu(spec.read(1, 8, key, address - 4))]
+  },
+  {
+    name: "a CRC that is not its own",
+    attack: ({ address, key }) => {
+      const bytes = spec.fpdu(spec.tagged(0, key, address, zeros))
+      bytes[bytes.length - 1]! ^= 1
+      return [bytes]
+    }
+  }
+]
+
 /** A device, with two ends that talk, and the counts that must come back. */
 const setting = Effect.gen(function* () {
   const pool = yield* IoPool
@@ -163,7 +230,7 @@ describe("a peer that knows only the specification", () => {
         const place = yield* setting
         const memory = new SharedArrayBuffer(lentBytes)
         const before = process.memoryUsage().rss
-        for (const hostile of strangers) {
+        for (const hostile of [...strangers, ...later]) {
           const meeting = Effect.andThen(Effect.scoped(meet(place, memory, hostile)), place.isBack)
           yield* meeting.pipe(
             Effect.timeoutOrElse({
@@ -196,6 +263,24 @@ describe("a peer that knows only the specification", () => {
         yield* Effect.promise(() => peer.closed)
         // Rejected: the flag of the reply.
         assert.strictEqual(peer.heard[16]! & 0x20, 0x20)
+        yield* isBack
+        yield* talk
+      }).pipe(Effect.timeout(bound), Effect.scoped, provided)
+    )
+  }
+
+  for (const [name, said] of [
+    ["that says nothing", Buffer.alloc(0)],
+    ["that stops in its request", spec.start().subarray(0, 30)],
+    ["whose request is a reply", spec.start({ key: spec.key.reply })],
+    ["that goes on before the reply", Buffer.concat([spec.start(), spec.first])]
+  ] as const) {
+    it.live(`at the out-of-band port ${name} is left in time`, () =>
+      Effect.gen(function* () {
+        const { device, isBack, talk } = yield* setting
+        const peer = yield* stranger((yield* device.port()).lid)
+        peer.say(said)
+        yield* Effect.promise(() => peer.closed)
         yield* isBack
         yield* talk
       }).pipe(Effect.timeout(bound), Effect.scoped, provided)
