@@ -133,7 +133,10 @@ describe("a queue pair that waits out of band", () => {
         socket.once("data", (octets) => {
           const frame = requestOf(octets)
           Queue.offerUnsafe(calls, frame.privateData)
-          socket.write(Mpa.encode({ ...frame, kind: "reply" }))
+          // An answer that settles the connection, were it not for the proof.
+          const { ird, ord } = frame.enhanced!
+          const enhanced = { ...frame.enhanced!, ird: ord, ord: ird }
+          socket.write(Mpa.encode({ ...frame, kind: "reply", enhanced }))
         })
       })
       yield* Effect.addFinalizer(() => Effect.sync(() => server.close()))
