@@ -6,6 +6,7 @@
  */
 import { afterEach, assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { RegionTable } from "../../src/native/iwarp/regionTable.ts"
 import { Worker } from "node:worker_threads"
 import { Input } from "../../src/native/iwarp/input.ts"
 import { QueueMemory } from "../../src/native/iwarp/queueMemory.ts"
@@ -211,4 +212,18 @@ describe("a queue pair whose session does not leave", () => {
         assert.deepStrictEqual([completions.poll(batch), queuePair.state], [1, "err"])
       })
   )
+})
+
+describe("a key", () => {
+  it("makes no other key of its place void", () => {
+    const table = new RegionTable()
+    const key = 0x0001_0005
+    const samePlace = 0x0002_0005
+    assert.isTrue(table.grant(key, 3))
+    assert.isFalse(table.grant(samePlace, 4))
+    assert.isFalse(table.void(samePlace))
+    assert.strictEqual(table.find(key), 3)
+    assert.isTrue(table.void(key))
+    assert.strictEqual(table.find(key), -1)
+  })
 })
