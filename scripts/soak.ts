@@ -213,7 +213,7 @@ const soakConnections = Effect.gen(function* () {
   return []
 }).pipe(Effect.scoped, Effect.provide(IoPool.layer({ workers, closeWithin: 500 })))
 
-/** Regions that may be reachable at the end, of the last turn; and MiB of growth: V8 collects earlier. */
+/** Regions of the last turn that may be reachable at the end, and MiB that may be added. */
 const regionSlack = { alive: 2, grown: 256 }
 
 /** Registers and releases regions of 1 MiB in processes of their own; names what has grown. */

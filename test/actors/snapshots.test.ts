@@ -352,7 +352,7 @@ it.effect("a long history is recovered by a behavior without snapshots", () =>
   }).pipe(Effect.scoped, Effect.provide(damagedAt()))
 )
 
-/** Adds ones to a new generation of a counter, and waits after each until its snapshot is stored. */
+/** Adds ones to a new generation of a counter; waits after each until its snapshot is stored. */
 const addEach = Effect.fnUntraced(function* (
   behavior: ReturnType<typeof counterWith>["behavior"],
   ones: number

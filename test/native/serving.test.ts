@@ -218,7 +218,7 @@ for (const on of ["worker", "main"] as const) {
                   // More than the peer, which reads nothing, and the kernel will take.
                   while (lane.send(new Uint8Array(65_536)) === "accepted");
                   yield* Deferred.succeed(ready, undefined)
-                  yield* Effect.never
+                  return yield* Effect.never
                 })
               )
               .pipe(Scope.provide(scope))

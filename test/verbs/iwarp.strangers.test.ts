@@ -93,7 +93,7 @@ const strangers: ReadonlyArray<Hostile> = [
   }
 ]
 
-/** A segment whose first byte (tagged, last, version) or second (version, opcode) is another one. */
+/** A segment with another first byte (tagged, last, version) or second (version, opcode). */
 const changed = (ulpdu: Buffer, byte: 0 | 1, value: number): Buffer => {
   const copy = Buffer.from(ulpdu)
   copy[byte] = value
