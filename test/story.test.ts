@@ -1,14 +1,23 @@
 /**
  * Goal: what `handfast start` prints is read well on any terminal, and what killed narrators leave
- * is removed. Method: texts at many widths; directories of processes that live and do not.
+ * is removed; its audit sees all that was accepted. Method: texts at many widths; directories of
+ * processes that live and do not; journals from which events were deleted and not.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
 import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Transfers from "../src/actors/endpoint/Transfers.ts"
+import * as Actor from "../src/actors/kernel/Actor.ts"
+import { Journal } from "../src/actors/kernel/Journal.ts"
+import { layerKeeping } from "../src/cli/start/keeping.ts"
 import { makeDirectory, removeDirectory } from "../src/cli/start/leftovers.ts"
 import { screenOn, wrap } from "../src/cli/start/screen.ts"
+import * as Telling from "../src/cli/start/telling.ts"
+import type { Told } from "../src/cli/start/told.ts"
+import * as Verdict from "../src/cli/start/verdict.ts"
 
 const text = "  Two processes copy each other's memory, and one of them is killed."
 
@@ -84,4 +93,43 @@ describe("the directory of a story", () => {
       rmSync(temporary, { recursive: true })
     }
   })
+})
+
+describe("the audit", () => {
+  const file = Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "handfast-audit-"))),
+    (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+  ).pipe(Effect.map((path) => join(path, "journal")))
+
+  /** Has transfers accepted that end at once, one after the other. */
+  const accept = (count: number) =>
+    Effect.gen(function* () {
+      const moved = Effect.succeed({ moved: 1, bytes: 1 })
+      const transfers = yield* Actor.spawn(
+        Transfers.make(() => moved),
+        "transfers"
+      )
+      for (let index = 0; index < count; index++) {
+        yield* transfers.ask.Submit({ id: String(index), peer: "p", ops: [], until: 1 })
+      }
+    }).pipe(Effect.scoped)
+
+  it.live(
+    "T11: sees all that was accepted, or says how much it does not see",
+    () =>
+      Effect.gen(function* () {
+        const [kept, pruned] = [yield* file, yield* file]
+        yield* Effect.provide(accept(300), layerKeeping(kept))
+        const all = { accepted: 300, ended: 300, failed: 0, twice: 0, unseen: 0 }
+        assert.deepInclude(yield* Verdict.read(kept, "nobody"), all)
+        yield* Effect.provide(accept(300), Journal.layerSqlite({ file: pruned }))
+        const { accepted, unseen } = yield* Verdict.read(pruned, "nobody")
+        assert.isAbove(unseen, 0)
+        assert.isBelow(accepted, 300)
+        const told = { accepted, ended: accepted, failed: 0, twice: 0, wrong: 0, early: 0, unseen }
+        const [broken] = Telling.broken(told as Told)
+        assert.strictEqual(broken, `${unseen} events of the journals were deleted unseen`)
+      }).pipe(Effect.scoped),
+    60_000
+  )
 })

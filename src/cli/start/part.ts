@@ -12,7 +12,6 @@ import { join } from "node:path"
 import { TransferEngine } from "../../actors/endpoint/TransferEngine.ts"
 import { failedSlices } from "../../actors/endpoint/TransferMetrics.ts"
 import { TransferNode } from "../../actors/endpoint/TransferNode.ts"
-import { Journal } from "../../actors/kernel/Journal.ts"
 import { staleResults } from "../../actors/kernel/Metrics.ts"
 import { Verbs } from "../../native/Verbs.ts"
 import {
@@ -25,6 +24,7 @@ import {
   TOGETHER,
   type ToPart
 } from "./messages.ts"
+import { layerKeeping } from "./keeping.ts"
 import { layerSlow } from "./slowVerbs.ts"
 
 const tell = (message: FromPart): void => void process.send?.(message)
@@ -133,14 +133,9 @@ const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
     endpoints: { rules: { gate: part.gate } },
     engine: { patience: 60_000, stall: 1_000 }
   })
-  // Nothing is deleted from it: the audit is to see all that was accepted.
-  const journal = Layer.effect(
-    Journal,
-    Effect.map(Journal, (store) => ({ ...store, prune: () => Effect.void }))
-  ).pipe(Layer.provide(Journal.layerSqlite({ file: join(part.directory, `${part.name}.journal`) })))
   const services = Layer.provide(node, [
     Layer.succeed(Verbs, { ...provider, open: () => Effect.succeed(device) }),
-    journal
+    layerKeeping(join(part.directory, `${part.name}.journal`))
   ])
   yield* Effect.provide(story(part, ear), services)
 })
