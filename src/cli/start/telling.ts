@@ -10,16 +10,20 @@ const SOON = 1_000
 /** Steps of the queue pairs of one connection: two of them, of three steps each. */
 const STEPS = 6
 
+const questions = {
+  on: "One is killed, then the network is cut: is anything lost?",
+  off: "First with the gate on, then with it off: what does it cost to send too soon?"
+} as const
+
 export const opening = (gate: "on" | "off"): ReadonlyArray<string> => [
-  gate === "on"
-    ? "Two processes copy each other's memory. One is killed, then the network is cut: is anything lost?"
-    : "Two processes copy each other's memory, first with the gate on, then with it off: what does it cost to send before the other one is ready?",
+  `Two processes copy each other's memory. ${questions[gate]}`,
   "",
   "   ann   is ready at once",
   `    |    ${TOGETHER} copies of 1 MB at a time, in both directions`,
   `   ben   takes ${seconds(STEPS * SLOW_MILLIS)} to get ready for a connection`,
   "",
-  "The gate: nobody sends before the other one has said that it is ready. As on a network card, what is sent too soon is lost, and the connection with it.",
+  "The gate: nobody sends before the other one has said that it is ready. " +
+    "As on a network card, what is sent too soon is lost, and the connection with it.",
   ""
 ]
 
