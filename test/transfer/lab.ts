@@ -120,6 +120,8 @@ export class Network {
   readonly said = new Map<string, unknown>()
   readonly links = new Set<LabLink>()
   attempts = 0
+  /** Whether attempts never end. */
+  isStuck = false
   lookups = 0
   posts = 0
   /** How long the directory takes. */
@@ -147,6 +149,7 @@ export class Network {
     { self: this },
     function* (this: Network, nic: Nic, peer: string): Effect.fn.Return<ReadyLink, LinkFailure> {
       this.attempts += 1
+      if (this.isStuck) return yield* Effect.never
       yield* this.wires.obstacle(nic.path, peer)
       yield* Effect.sleep(this.wires.gate)
       const other = this.nics.get(peer)

@@ -24,23 +24,31 @@ export const open = ({ nic: { path }, peer, pump }: Way, { links, settings }: Co
     })
   )
 
-/** Recognises the process that the link leads to; only then may the way have it. */
+/**
+ * Recognises the process that the link leads to; only then may the way have it. The newest attempt
+ * counts: a link that arrives settles one that hangs.
+ */
 export const adopt = (
-  { peer }: Way,
+  way: Way,
   { links }: Core,
   opening: Opening,
   opened: (exit: Exit.Exit<ReadyLink, LinkFailure | NoDescription>) => void
-): Effect.Effect<void> =>
-  Effect.flatMap(Effect.exit(opening), (exit) => {
-    if (Exit.isFailure(exit)) return Effect.sync(() => opened(exit))
+): Effect.Effect<void> => {
+  const attempt = ++way.attempts
+  const settle: typeof opened = (exit) => {
+    if (attempt === way.attempts) opened(exit)
+  }
+  return Effect.flatMap(Effect.exit(opening), (exit) => {
+    if (Exit.isFailure(exit)) return Effect.sync(() => settle(exit))
     const link = exit.value
-    return peer.recognised(link, (recognised) =>
+    return way.peer.recognised(link, (recognised) =>
       Effect.map(Effect.exit(Effect.as(recognised, link)), (exit) => {
         if (Exit.isFailure(exit)) links.retire(link, "it leads to another process")
-        opened(exit)
+        settle(exit)
       })
     )
   })
+}
 
 /** Asks a peer that tells of no card again, for as long as work waits for a peer. */
 export const findCards = (

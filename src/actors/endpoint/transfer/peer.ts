@@ -6,6 +6,7 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import { countOf, instanceOf } from "../../../schema/Epoch.ts"
@@ -24,6 +25,15 @@ import type { Way } from "./way.ts"
 import { Ways } from "./ways.ts"
 
 const nothing = new PeerMemory({ nics: [], buffers: [] })
+
+/** Questions to the directory that hang, with the one that is not known to. */
+const mostQuestions = 4
+
+/** Questions that are under way, and their answer. */
+interface Asking {
+  readonly answer: Deferred.Deferred<void, NoDescription>
+  questions: number
+}
 
 export class Peer {
   readonly name: string
@@ -44,7 +54,12 @@ export class Peer {
   #isSeeking = false
   /** Jobs that have something to hand out, in the order of their turns. */
   readonly #round: Array<Job> = []
-  #asking: Deferred.Deferred<void, NoDescription> | undefined = undefined
+  #asking: Asking | undefined = undefined
+  /** Questions to the directory, and the newest that was answered. */
+  #asked = 0
+  #answered = 0
+  /** Done by the next sign of the peer. */
+  #sign = Deferred.makeUnsafe<void>()
 
   constructor(name: string, core: Core) {
     this.name = name
@@ -75,20 +90,43 @@ export class Peer {
     return this.memory !== nothing
   }
 
+  /** Whether a link is of this peer by its name. Once its NICs are known, they tell. */
+  isNamedBy(link: ReadyLink): boolean {
+    return !this.isKnown && link.peer.startsWith(`${this.name}@`)
+  }
+
   /** Asks the directory, unless it has just answered. Who comes meanwhile gets the same answer. */
   get refresh(): Effect.Effect<void, NoDescription> {
     return Effect.suspend(() => {
       if (!this.isStale) return Effect.void
-      if (this.#asking !== undefined) return Deferred.await(this.#asking)
-      const answer = (this.#asking = Deferred.makeUnsafe<void, NoDescription>())
-      this.#core.fork(
-        Effect.map(Effect.exit(this.#ask), (exit) => {
-          this.#asking = undefined
-          Deferred.doneUnsafe(answer, exit)
-        })
-      )
-      return Deferred.await(answer)
+      return Deferred.await((this.#asking ?? this.#question()).answer)
     })
+  }
+
+  /**
+   * The peer has opened a link, so it is there. It is asked at once, also if it was to be asked
+   * later, or if a question to the process before it hangs.
+   */
+  showed(): void {
+    this.isStale = true
+    if ((this.#asking?.questions ?? 0) < mostQuestions) this.#question()
+    const sign = this.#sign
+    this.#sign = Deferred.makeUnsafe()
+    Deferred.doneUnsafe(sign, Effect.void)
+  }
+
+  /** Asks, beside the questions that are under way. The first answer counts for all of them. */
+  #question(): Asking {
+    const asking = (this.#asking ??= { answer: Deferred.makeUnsafe(), questions: 0 })
+    asking.questions += 1
+    const asked = Effect.map(Effect.exit(this.#ask), (exit) => {
+      asking.questions -= 1
+      if (Exit.isFailure(exit) && asking.questions > 0) return
+      if (this.#asking === asking) this.#asking = undefined
+      Deferred.doneUnsafe(asking.answer, exit)
+    })
+    this.#core.fork(asked)
+    return asking
   }
 
   /**
@@ -129,7 +167,7 @@ export class Peer {
         if (Result.isSuccess(asked)) return
         const { failure } = asked
         if (failure.reason !== "unanswered" || now() + wait > end) return yield* failure
-        yield* Effect.sleep(wait)
+        yield* Effect.raceFirst(Effect.sleep(wait), Deferred.await(this.#sign))
       }
     })
   }
@@ -197,6 +235,7 @@ export class Peer {
 
   get #ask(): Effect.Effect<void, NoDescription> {
     const process = this.#process
+    const number = ++this.#asked
     const { directory, settings } = this.#core
     const reason = "unanswered"
     const detail = `no answer within ${settings.openWithin} ms`
@@ -207,6 +246,9 @@ export class Peer {
       }),
       Effect.flatMap((said) => check(this.name, said)),
       Effect.map((description) => {
+        // A later question may have been answered before.
+        if (number < this.#answered) return
+        this.#answered = number
         this.isStale = false
         this.silence = undefined
         if (!isOlder(description, this.memory.description)) this.#learn(description, process)

@@ -13,6 +13,8 @@ export class Way extends Rail {
   link: ReadyLink | undefined = undefined
   /** Since when it is being opened. */
   openingSince: number | undefined = undefined
+  /** Attempts to open it so far. */
+  attempts = 0
   /** Slices that are posted on it, those on links before this one included. */
   posted = 0
   /** When something ended on it last. */

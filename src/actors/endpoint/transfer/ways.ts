@@ -273,17 +273,15 @@ export class Ways {
     this.#core.fork(adopt(way, this.#core, opening, (exit) => this.#opened(way, exit)))
   }
 
-  /**
-   * A peer has opened a link itself. It may have begun anew, and then its memory has other keys: it
-   * is asked for them before the link is used.
-   */
+  /** The peer has opened a link. It may have begun again, so it is asked for its keys first. */
   arrived(link: ReadyLink): void {
+    if (this.#peer.isNamedBy(link)) this.#peer.showed()
     const way = this.#all.find(
       ({ nic, pump }) => nic.path === link.peer && pump.nic.path === link.local
     )
     const isWanted = this.#peer.waiting > 0 || this.#warming.size > 0
-    if (way === undefined || way.isOpen || way.isOpening || !isWanted) return
-    this.#peer.isStale = true
+    if (way === undefined || way.isOpen || !isWanted) return
+    this.#peer.showed()
     way.openingSince = this.#core.now()
     this.#adopt(way, Effect.as(this.#peer.refresh, link))
   }
