@@ -25,6 +25,7 @@ import type { Defects } from "./internal/defects.ts"
 import { peerOf } from "./internal/generations.ts"
 import { drawNonce, halfOf, isOfGid, makeQueuePairs, raise } from "./internal/halves.ts"
 import { Link } from "./internal/link.ts"
+import type { Meter } from "./internal/meter.ts"
 import { commands, type Signal } from "./internal/messages.ts"
 import type { Circumstances } from "./internal/outcomes.ts"
 import { peerIn, type Rules } from "./internal/rules.ts"
@@ -46,6 +47,7 @@ export interface Surroundings {
   readonly onLink: (link: Link) => void
   /** Tells a peer that a generation has ended by itself. */
   readonly farewell: (farewell: Farewell) => void
+  readonly meter: Meter
   /** Told of each link that has opened. */
   readonly onReady?: ((link: Link) => void) | undefined
 }
@@ -93,8 +95,10 @@ class Reactions {
 
   /** Makes the queue pairs; they and the link go with the Scope of the epoch. */
   begin({ epoch }: { readonly epoch: Epoch }, { refused }: State, self: Self) {
-    const { nic, onLink, rules } = this.#around
+    const { meter, nic, onLink, rules } = this.#around
     const made = Effect.gen({ self: this }, function* () {
+      meter.begin(epoch)
+      yield* Effect.addFinalizer(() => Effect.sync(() => meter.end(epoch)))
       const queuePairs = yield* makeQueuePairs(nic, rules)
       const paths = { local: rules.path, peer: this.#peerOf(self) }
       const link = new Link(epoch, paths, queuePairs, self.state)
@@ -115,6 +119,7 @@ class Reactions {
 
   /** Brings the own half up, or asks the peer for its half first. */
   goOn(state: State, self: Self) {
+    this.#around.meter.note(state)
     if (state._tag === "Calling") return this.call(state, self)
     if (state._tag !== "Raising") return Effect.void
     const { place, queuePairs } = this.#held.get(state.epoch)!
@@ -133,6 +138,7 @@ class Reactions {
   }
 
   connected(state: State, self: Self) {
+    this.#around.meter.note(state)
     const next = state._tag === "Waiting" ? this.wait(state, self) : this.ready(state)
     return Effect.andThen(this.#compareMtu(state), next)
   }
@@ -170,6 +176,7 @@ class Reactions {
 
   ready(state: State) {
     return Effect.sync(() => {
+      this.#around.meter.note(state)
       const held = state._tag === "Idle" ? undefined : this.#held.get(state.epoch)
       if (held !== undefined) this.#around.onReady?.(held.link)
     })
@@ -183,11 +190,10 @@ class Reactions {
     const ack = { from: rules.path, to: peer.from, half: own, knows: peer.half.epoch }
     const told = handshakes.acknowledge(ack).pipe(
       Effect.tapError((error) => (isTransient(error) ? late : Effect.void)),
-      Effect.retry({ schedule: again, while: isTransient }),
-      (say) => insist(say, rules.repeatAfter)
+      Effect.retry({ schedule: again, while: isTransient })
     )
     if (this.#defects.readyWithoutLooking) return readyWithoutLooking(rules, self, told)
-    return told.pipe(
+    return insist(told, rules.repeatAfter).pipe(
       Effect.matchEffect({
         onSuccess: () => self.signal.AckTaken(),
         onFailure: (error) => self.signal.AckFailed({ error })
@@ -322,10 +328,10 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
           reactions.wait(state, self)
         ),
       Ended: ({ farewell, reason }) =>
-        Effect.map(
-          Chaos.sometimes(`an endpoint ended: ${reason}`),
-          () => farewell !== undefined && around.farewell(farewell)
-        )
+        Effect.map(Chaos.sometimes(`an endpoint ended: ${reason}`), () => {
+          around.meter.ended(reason)
+          if (farewell !== undefined) around.farewell(farewell)
+        })
     },
     reconcile: (state, _, about) => deciding.recover(rules, state, at(about)),
     writtenBehind,

@@ -25,3 +25,18 @@ export class OpenFailed extends Schema.TaggedError<OpenFailed>()("OpenFailed", {
     return `${this.local} has no connection to ${this.peer} (${this.reason}): ${this.detail}`
   }
 }
+
+/**
+ * Every place of a card's store is taken by an endpoint that is connecting or busy.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StoreFull extends Schema.TaggedError<StoreFull>()("StoreFull", {
+  card: Schema.String,
+  limit: Schema.Int
+}) {
+  override get message() {
+    return `${this.card}: all ${this.limit} endpoints are connecting or busy`
+  }
+}

@@ -6,16 +6,16 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type { Gid } from "../../schema/Gid.ts"
 import type { MailboxFull, Stopped } from "../kernel/ActorError.ts"
 import type { Journal } from "../kernel/Journal.ts"
 import * as Supervisor from "../kernel/Supervisor.ts"
 import * as Endpoint from "./Endpoint.ts"
-import type { OpenFailed } from "./EndpointError.ts"
+import { type OpenFailed, StoreFull } from "./EndpointError.ts"
 import type { EndReason } from "./EndpointEvent.ts"
 import { initial, instanceIn, instanceOf, type State } from "./EndpointState.ts"
 import { fifo, sieve } from "./Eviction.ts"
@@ -29,26 +29,12 @@ import {
 import { Defects } from "./internal/defects.ts"
 import type { Link } from "./internal/link.ts"
 import { type Leaving, makeLeaving } from "./internal/leaving.ts"
+import { Meter } from "./internal/meter.ts"
 import { hasEnded, type Place, spawnedAt } from "./internal/places.ts"
 import { type Bounds, type By, Places, type Spawn } from "./internal/placing.ts"
 import { watch } from "./internal/watching.ts"
 import type { Nic } from "./Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
-
-/**
- * Every place of a card's store is taken by an endpoint that is connecting or busy.
- *
- * @category errors
- * @since 0.1.0
- */
-export class StoreFull extends Schema.TaggedError<StoreFull>()("StoreFull", {
-  card: Schema.String,
-  limit: Schema.Int
-}) {
-  override get message() {
-    return `${this.card}: all ${this.limit} endpoints are connecting or busy`
-  }
-}
 
 /**
  * @category models
@@ -311,8 +297,13 @@ export const make = Effect.fnUntraced(function* (
   const supervisor = yield* Scope.provide(Supervisor.make({ restarts }), yield* Scope.fork(scope))
   const rules = { ...Endpoint.defaults, ...options.rules, path: nic.path }
   const onLink = (link: Link): void => store.onLink(link)
+  const clock = yield* Clock.Clock
+  const meter = new Meter(
+    yield* Effect.context<never>(),
+    () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
+  )
   const behavior = Endpoint.make(
-    { nic, handshakes, rules, onLink, onReady: options.onReady, farewell: leaving.say },
+    { nic, handshakes, rules, meter, onLink, onReady: options.onReady, farewell: leaving.say },
     yield* Defects
   )
   const spawn: Spawn = (peer, after) => {
@@ -320,7 +311,7 @@ export const make = Effect.fnUntraced(function* (
     return Fiber.runIn(Effect.runForkWith(context)(Effect.andThen(after, spawned)), scope)
   }
   const order = options.eviction === "fifo" ? fifo<string>() : sieve<string>()
-  const places = new Places(boundsOf(options, rules.queuePairs), order, leaving, spawn)
+  const places = new Places(boundsOf(options, rules.queuePairs), order, leaving, meter, spawn)
   const { repeatAfter } = rules
   const store = new Store(options, handshakes, leaving, places, repeatAfter)
   yield* Effect.addFinalizer(() => store.close)

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type { Eviction } from "../Eviction.ts"
 import type { Leaving } from "./leaving.ts"
+import type { Meter } from "./meter.ts"
 import { hasEnded, type Place, spawnedAt, type Spawning } from "./places.ts"
 
 export interface Bounds {
@@ -26,6 +27,7 @@ export type Spawn = (peer: string, after: Effect.Effect<void>) => Spawning
 export class Places {
   readonly #bounds: Bounds
   readonly #leaving: Leaving
+  readonly #meter: Meter
   readonly #order: Eviction<string>
   readonly #spawn: Spawn
   readonly #places = new Map<string, Place>()
@@ -34,10 +36,17 @@ export class Places {
   /** By peer, waits for the end of an evicted endpoint that is still being drained. */
   readonly #evicted = new Map<string, Effect.Effect<void>>()
 
-  constructor(bounds: Bounds, order: Eviction<string>, leaving: Leaving, spawn: Spawn) {
+  constructor(
+    bounds: Bounds,
+    order: Eviction<string>,
+    leaving: Leaving,
+    meter: Meter,
+    spawn: Spawn
+  ) {
     this.#bounds = bounds
     this.#order = order
     this.#leaving = leaving
+    this.#meter = meter
     this.#spawn = spawn
   }
 
@@ -110,6 +119,7 @@ export class Places {
     this.#answered.delete(peer)
     const { link, spawning } = place
     const endpoint = Fiber.join(spawning)
+    this.#meter.retiring(1)
     this.#evicted.set(peer, Effect.ignore(Effect.flatMap(endpoint, ({ ended }) => ended)))
     const retired =
       link?.isOpen === true
@@ -123,7 +133,12 @@ export class Places {
       Effect.andThen(endpoint),
       Effect.flatMap(({ stop }) => stop),
       Effect.ignore,
-      Effect.ensuring(Effect.sync(() => this.#evicted.delete(peer)))
+      Effect.ensuring(
+        Effect.sync(() => {
+          this.#evicted.delete(peer)
+          this.#meter.retiring(-1)
+        })
+      )
     )
   }
 }

@@ -1,0 +1,74 @@
+/** Keeps the metrics of the endpoints of one NIC, by their generations. */
+import type * as Context from "effect/Context"
+import * as Metric from "effect/Metric"
+import type { Epoch } from "../../../schema/Epoch.ts"
+import * as Metrics from "../EndpointMetrics.ts"
+import type { EndReason } from "../EndpointEvent.ts"
+import type { State } from "../EndpointState.ts"
+
+type Tag = Exclude<State["_tag"], "Idle">
+
+interface Life {
+  tag: Tag
+  readonly beganAt: number
+  upAt: number
+}
+
+const inState = (state: Tag) => Metric.withAttributes(Metrics.endpoints, { state })
+
+const gauges: Readonly<Record<Tag, ReturnType<typeof inState>>> = {
+  Making: inState("Making"),
+  Calling: inState("Calling"),
+  Raising: inState("Raising"),
+  Waiting: inState("Waiting"),
+  Ready: inState("Ready")
+}
+
+export class Meter {
+  readonly #context: Context.Context<never>
+  readonly #now: () => number
+  readonly #lives = new Map<Epoch, Life>()
+
+  /** `now` gives milliseconds. */
+  constructor(context: Context.Context<never>, now: () => number) {
+    this.#context = context
+    this.#now = now
+  }
+
+  begin(epoch: Epoch): void {
+    const now = this.#now()
+    this.#lives.set(epoch, { tag: "Making", beganAt: now, upAt: now })
+    gauges.Making.modifyUnsafe(1, this.#context)
+    Metrics.generations.updateUnsafe(1, this.#context)
+  }
+
+  /** An endpoint is in that state now. */
+  note(state: State): void {
+    const life = state._tag === "Idle" ? undefined : this.#lives.get(state.epoch)
+    if (life === undefined || state._tag === "Idle" || life.tag === state._tag) return
+    gauges[life.tag].modifyUnsafe(-1, this.#context)
+    gauges[state._tag].modifyUnsafe(1, this.#context)
+    const now = this.#now()
+    if (life.tag !== "Waiting") life.upAt = now
+    life.tag = state._tag
+    if (state._tag !== "Ready") return
+    Metrics.opening.updateUnsafe((now - life.beganAt) / 1_000, this.#context)
+    Metrics.gateWait.updateUnsafe((now - life.upAt) / 1_000, this.#context)
+  }
+
+  /** A generation and all it held is gone. */
+  end(epoch: Epoch): void {
+    const life = this.#lives.get(epoch)
+    this.#lives.delete(epoch)
+    if (life !== undefined) gauges[life.tag].modifyUnsafe(-1, this.#context)
+  }
+
+  ended(reason: EndReason): void {
+    Metric.withAttributes(Metrics.ended, { reason }).updateUnsafe(1, this.#context)
+  }
+
+  /** So many more endpoints are being drained. */
+  retiring(more: number): void {
+    Metrics.retiring.modifyUnsafe(more, this.#context)
+  }
+}
