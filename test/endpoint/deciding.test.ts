@@ -248,6 +248,13 @@ describe("a peer's offer", () => {
     }
   })
 
+  it("R6: of the newest generation is refused if it is over, or has other queue pairs", () => {
+    const refused = { fails: `${local} stale: ${peerEpoch} is over` }
+    assert.deepStrictEqual(take(idle, offer), refused)
+    const others = offerOf({ half: half({ queuePairs: [5, 6] }) })
+    for (const state of states) assert.deepStrictEqual(take(state, others), refused)
+  })
+
   it("begins a generation when idle", () => {
     assert.deepStrictEqual(take(idle, newer), { events: [began(newer)], waits: answersNew })
   })

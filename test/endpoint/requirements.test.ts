@@ -136,6 +136,11 @@ describe("the gate", () => {
       // Nor by one for the right queue pairs that names another generation of this side.
       const forged = peer.ack(half(1, "aaaaaaaa.2"), first.half.epoch)
       assert.strictEqual((yield* Effect.flip(store.takeAcknowledgement(forged))).reason, "stale")
+      // Nor by one that names both generations, and other queue pairs.
+      const { epoch } = known(yield* state)
+      const others = peer.ack(half(5, "aaaaaaaa.2"), epoch)
+      assert.strictEqual((yield* Effect.flip(store.takeAcknowledgement(others))).reason, "stale")
+      assert.strictEqual((yield* state)._tag, "Waiting")
     })
   )
 
@@ -277,7 +282,70 @@ describe("R35: the ready deadline", () => {
   )
 })
 
+describe("the opening deadline", () => {
+  it.sim("H9: ends an opening whose call hangs", { seeds: 3 }, () =>
+    scene(
+      ({ host, peer, state }) =>
+        Effect.gen(function* () {
+          peer.answer = () => Effect.never
+          const failure = yield* Effect.flip(host.store.open(peer.path)).pipe(
+            Effect.timeout("5.1 seconds")
+          )
+          assert.deepInclude(failure, { reason: "expired", detail: "Calling for 5000 ms" })
+          assert.strictEqual((yield* state)._tag, "Idle")
+        }),
+      { openWithin: 5_000 }
+    )
+  )
+
+  play("H9: ends an opening whose queue pairs are not made", ({ fabric, host, peer }) =>
+    Effect.gen(function* () {
+      fabric.strike({ _tag: "SlowModify", node: "a", forMillis: 3_600_000, millis: 3_600_000 })
+      const opening = Effect.flip(host.store.open(peer.path))
+      const failure = yield* Effect.timeout(opening, "181 seconds")
+      assert.deepInclude(failure, { reason: "expired", detail: "Making for 180000 ms" })
+    })
+  )
+})
+
 describe("crossed openings", () => {
+  play("R5: the peer's offer counts although the own call fails while the half comes up", (scene) =>
+    Effect.gen(function* () {
+      const { fabric, host, peer, state } = scene
+      peer.answer = () => Effect.andThen(Effect.sleep("100 millis"), Effect.fail(no("busy")))
+      const opening = yield* fork(host.store.open(peer.path))
+      yield* Effect.sleep("50 millis")
+      fabric.strike({ _tag: "SlowModify", node: "a", forMillis: 1_000, millis: 100 })
+      const taken = yield* fork(host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1"))))
+      yield* Effect.sleep("100 millis")
+      assert.strictEqual((yield* state)._tag, "Raising")
+      const answer = yield* Fiber.join(taken)
+      yield* host.store.takeAcknowledgement(peer.ack(half(1, "aaaaaaaa.1"), answer.half.epoch))
+      assert.isTrue((yield* Fiber.join(opening)).isOpen)
+    })
+  )
+
+  play("R4: an answer of a newer generation than the peer's offer begins another one", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer, state } = scene
+      let count = 1
+      peer.answer = (offer) =>
+        Effect.delay(
+          Effect.suspend(() =>
+            Effect.succeed(peer.offer(half(3, `aaaaaaaa.${++count}`), offer.half.epoch))
+          ),
+          "100 millis"
+        )
+      const opening = yield* fork(host.store.open(peer.path))
+      yield* Effect.sleep("50 millis")
+      const first = yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
+      assert.isTrue((yield* Fiber.join(opening)).isOpen)
+      const { own, peer: newest } = known(yield* state)
+      assert.strictEqual(newest.half.epoch, "aaaaaaaa.3")
+      assert.notDeepEqual(own.queuePairs, first.half.queuePairs)
+    })
+  )
+
   play("R5 the peer's offer counts although the own call failed", ({ host, peer, state }) =>
     Effect.gen(function* () {
       peer.answer = () => Effect.andThen(Effect.sleep("100 millis"), Effect.fail(no("busy")))
@@ -561,6 +629,24 @@ describe("what cannot be", () => {
       peer.answering({ ...half(1), queuePairs: [] })
       const failure = yield* Effect.flip(host.store.open(peer.path))
       assert.strictEqual(failure._tag, "OpenFailed")
+    })
+  )
+
+  play("R8: an opening after a retire makes one offer, of new queue pairs", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer } = scene
+      peer.answering(half(1, "aaaaaaaa.1"))
+      const old = yield* host.store.open(peer.path)
+      yield* host.store.retire(old, "broken", "test")
+      // The peer has retired its own side as well, and says so to the first offer.
+      peer.answer = () => Effect.fail(no("stale"))
+      const failure = yield* Effect.flip(host.store.open(peer.path))
+      assert.deepInclude(failure, { reason: "refused", refusal: "stale" })
+      peer.answering(half(3, "aaaaaaaa.2"))
+      assert.isTrue((yield* host.store.open(peer.path)).isOpen)
+      yield* Effect.sleep("10 seconds")
+      assert.strictEqual(peer.offers.length, 3)
+      assert.strictEqual(new Set(peer.offers.flatMap((offer) => offer.half.queuePairs)).size, 6)
     })
   )
 

@@ -55,6 +55,20 @@ describe("a full store", () => {
     })
   )
 
+  it.sim("R20: counts an offer of a peer as a use of its endpoint", { seeds: 3 }, () =>
+    Effect.gen(function* () {
+      const { a } = yield* crowd()
+      const p = yield* a.store.open(pathOf("p"))
+      const q = yield* a.store.open(pathOf("q"))
+      // The oldest one would go, if it were not for this.
+      const state = yield* a.store.stateOf(pathOf("p"))
+      if (state._tag !== "Ready") assert.fail(`it is in ${state._tag}`)
+      yield* a.store.takeOffer(state.peer)
+      yield* a.store.open(pathOf("r"))
+      assert.deepStrictEqual([p.isOpen, q.isOpen], [true, false])
+    })
+  )
+
   it.sim("R18 R20 stays full if no more may be drained at the same time", { seeds: 3 }, () =>
     Effect.gen(function* () {
       const { a } = yield* crowd({ retiring: 0 })

@@ -215,6 +215,23 @@ describe("H7 a client", () => {
     }).pipe(Effect.provide(pool))
   )
 
+  it.live("beyond the limit takes the place of one that keeps its answered connection", () =>
+    Effect.gen(function* () {
+      const host = yield* make({ connections: 2 })
+      const question = typed("{}\n", FrameType.probe)
+      for (let count = 0; count < 2; count++) {
+        const socket = yield* dial(host.server.port)
+        const answered = Effect.callback<void>((resume) => {
+          socket.once("data", () => resume(Effect.void))
+        })
+        socket.write(question)
+        yield* answered
+      }
+      const answer = frameIn(yield* ask(host.server.port, question))
+      assert.strictEqual(answer?.type, FrameType.probe)
+    }).pipe(Effect.provide(pool))
+  )
+
   it.live("beyond the limit is closed if all others have spoken", () =>
     Effect.gen(function* () {
       const host = yield* make({ connections: 2 })

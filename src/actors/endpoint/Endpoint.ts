@@ -114,7 +114,10 @@ class Reactions {
       const own = halfOf(place, queuePairs, epoch, yield* drawNonce)
       yield* self.signal.HalfMade({ own })
     })
-    return this.#orFail(self, made).pipe(Effect.andThen(expire(self, rules.openWithin)))
+    return Effect.andThen(
+      Effect.forkScoped(expire(self, rules.openWithin)),
+      this.#orFail(self, made)
+    )
   }
 
   /** Brings the own half up, or asks the peer for its half first. */
