@@ -311,9 +311,11 @@ describe("the jobs of a lane", () => {
   /** A driver that records its jobs, and has no room while `full`. */
   const driver = () => {
     const log: Array<string> = []
-    const state = { full: false, log, cores: new Set<LaneCore>() }
+    const within: (() => void) | undefined = undefined as (() => void) | undefined
+    const state = { full: false, log, cores: new Set<LaneCore>(), within }
     const job = (name: string): boolean => {
       if (!state.full) log.push(name)
+      state.within?.()
       return !state.full
     }
     const made: LaneDriver = {
@@ -394,6 +396,21 @@ describe("the jobs of a lane", () => {
     core.close()
     core.ended({ kind: "peer-closed", missing: 3 })
     assert.deepStrictEqual(core.end, { kind: "closed", unsent: 0 })
+  })
+
+  it("writes each message once, also if the driver comes back while it writes", () => {
+    const { core, state } = driver()
+    state.within = () => {
+      state.within = undefined
+      core.send(new Uint8Array(7))
+      core.flush()
+    }
+    core.send(new Uint8Array(10))
+    core.flush()
+    core.written(10)
+    core.flush()
+    assert.deepStrictEqual(state.log, ["write 10", "write 7"])
+    assert.strictEqual(core.unsent, 7)
   })
 
   it("says full at the limit, accepted below it, closed after", () => {

@@ -154,15 +154,23 @@ export class LaneCore {
     if (this.jobs.ended) return true
     if (this.#close === "at once") return this.#sendClose()
     if (this.#isToStart) {
-      if (!this.#driver.start(this)) return false
       this.#isToStart = false
+      if (!this.#driver.start(this)) {
+        this.#isToStart = true
+        return false
+      }
     }
     if (this.#queue.length > 0) {
       if (!this.jobs.may("write")) return true
       const front = this.#queue.front(Math.min(this.limits.writeBudget, this.#driver.recordBytes))
-      if (!this.#driver.write(this, front)) return false
-      this.#inFlight = front.length
+      // Noted first: on the main thread a framer obeys within the call, and what it then hands over
+      // may come back here.
       this.jobs.dispatched("write")
+      if (!this.#driver.write(this, front)) {
+        this.jobs.returned("write")
+        return false
+      }
+      this.#inFlight = front.length
       this.#queue.drop(front.length)
       return true
     }

@@ -43,7 +43,7 @@ export class LaneJobs {
     return kind === "write" ? !this.ended && !this.#writing : !this.ended && !this.#finishing
   }
 
-  /** A job was dispatched; call it only after the dispatch has succeeded. */
+  /** A job is dispatched. If that fails, it has come back. */
   dispatched(kind: "write" | "finish"): void {
     if (kind === "write") this.#writing = true
     else this.#finishing = true
