@@ -471,6 +471,37 @@ describe("a peer that registers its memory anew", () => {
 })
 
 describe("descriptions", () => {
+  it.sim(
+    "T8: longer than peers take are refused at register, and there is place again",
+    exact,
+    () =>
+      Effect.gen(function* () {
+        const { a, b } = yield* pair({ settings })
+        const own = yield* shared(a, "own", 64, 1)
+        const buffer = new SharedArrayBuffer(64)
+        const access = ["local-write", "remote-write"] as const
+        const register = (name: string) => b.register({ name, memory: buffer, access })
+        const scope = yield* Scope.make()
+        let count = 0
+        let refused: { readonly _tag: string } | undefined = undefined
+        while (refused === undefined) {
+          // What must be escaped is the longest.
+          const exit = yield* Effect.result(Scope.provide(register(`\u00fc"${count}`), scope))
+          if (Result.isFailure(exit)) refused = exit.failure
+          else count += 1
+        }
+        assert.strictEqual(refused._tag, "DescriptionFull")
+        assert.isAbove(count, 3_000)
+        const text = SegmentDescriptor.encode(Segment.fromDescription("b", yield* b.description))
+        assert.isAtMost(Buffer.byteLength(text), 1_048_576)
+        assert.isAtLeast(Buffer.byteLength(text), 500_000)
+        const last = { buffer: `\u00fc"${count - 1}` }
+        yield* a.write({ peer: "b", from: own.slice(), to: last })
+        yield* Scope.close(scope, Exit.void)
+        yield* register("again")
+      })
+  )
+
   it.sim("T3: memory that a peer registers later is found, also after a warm-up", seeds, () =>
     Effect.gen(function* () {
       const { a, b, net } = yield* pair({ settings })

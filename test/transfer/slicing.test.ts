@@ -10,7 +10,7 @@ import * as Directory from "../../src/actors/endpoint/Directory.ts"
 import { RegisteredMemory } from "../../src/actors/endpoint/Memory.ts"
 import type { Operation } from "../../src/actors/endpoint/Transfer.ts"
 import { InvalidTransfer } from "../../src/actors/endpoint/TransferError.ts"
-import { PeerMemory } from "../../src/actors/endpoint/transfer/cutting.ts"
+import { gap, PeerMemory } from "../../src/actors/endpoint/transfer/cutting.ts"
 import { Job, type Plan } from "../../src/actors/endpoint/transfer/job.ts"
 import { plansOf } from "../../src/actors/endpoint/transfer/planning.ts"
 import { type Slice, SlicePool } from "../../src/actors/endpoint/transfer/slice.ts"
@@ -219,6 +219,26 @@ describe("slices", () => {
       }
       assert.strictEqual(job.stop?.reason, hasDeadline ? undefined : "peer-memory-replaced")
     }
+  })
+
+  it("T8: named memory in several parts is found by its name, over their borders", () => {
+    const parts = [100, 100, 50].map((length, part) => {
+      const address = 1000 + 100 * part
+      return { name: `big#${part}`, address, length, keys: [part + 1] }
+    })
+    const peer = new PeerMemory({ nics: [{ path: "p@n" }], buffers: parts })
+    const plan = { ...write(0, 170), target: { buffer: "big", offset: 80 } }
+    assert.deepStrictEqual(
+      cuts([plan], peer).map(({ key, length }) => [key, length]),
+      [
+        [1, 20],
+        [2, 64],
+        [2, 36],
+        [3, 50]
+      ]
+    )
+    assert.include(gap(peer, plan.target, 171), "big has only 250")
+    assert.isUndefined(gap(peer, { buffer: "big#1" }, 100))
   })
 
   it("R31: a job waits when the peer's memory is gone, and goes on when it is there", () => {

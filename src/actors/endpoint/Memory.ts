@@ -72,6 +72,22 @@ export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", {
   }
 }
 
+/**
+ * What is told to peers would become longer than they take: no memory may be added.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class DescriptionFull extends Schema.TaggedError<DescriptionFull>()("DescriptionFull", {
+  name: Schema.String,
+  bytes: Schema.Int,
+  limit: Schema.Int
+}) {
+  override get message() {
+    return `with ${this.name}, peers would be told ${this.bytes} bytes, and take ${this.limit}`
+  }
+}
+
 /** Registers memory on a card, by its number. */
 type RegisterOn = (card: number) => Effect.Effect<ReadonlyArray<Region>, CreateError>
 

@@ -10,7 +10,8 @@
 import { countOf, instanceOf, isEpoch } from "../../schema/Epoch.ts"
 import * as Gid from "../../schema/Gid.ts"
 import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
-import type { Description } from "./Directory.ts"
+import { defaultLimit } from "../../schema/mooncake/Frame.ts"
+import type { Description, PeerBuffer } from "./Directory.ts"
 
 type Places = NonNullable<SegmentDescriptor["priorityMatrix"]>
 
@@ -82,6 +83,30 @@ export const toDescription = (segment: SegmentDescriptor): Description => {
  */
 export const serverOf = ({ name, rdmaServerName }: SegmentDescriptor): string =>
   rdmaServerName ?? name
+
+/** Bytes of a description without its buffers, however long its names are within reason. */
+const frameBytes = 16_384
+
+/**
+ * The most bytes that a buffer adds to the text of a segment.
+ *
+ * @category sizes
+ * @since 0.1.0
+ */
+export const bytesOf = ({ keys, name }: PeerBuffer, cards: ReadonlyArray<string>): number => {
+  // Names are escaped, and stand in the list and in the matrix of places.
+  const names = 2 * JSON.stringify(name).replaceAll(/[^ -~]/g, "000000").length
+  const places = cards.reduce((sum, path) => sum + JSON.stringify(cardOf(path)).length + 1, 0)
+  return 128 + names + places + keys.length * "4294967295,0,".length
+}
+
+/**
+ * The bytes that buffers may take of a segment, if peers take frames up to the default length.
+ *
+ * @category sizes
+ * @since 0.1.0
+ */
+export const buffersLimit = defaultLimit - frameBytes
 
 const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)
 

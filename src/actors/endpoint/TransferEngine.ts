@@ -14,7 +14,13 @@ import type * as Scope from "effect/Scope"
 import type { CreateError } from "../../native/verbs/VerbsError.ts"
 import type { Description, Directory, NoDescription } from "./Directory.ts"
 import type { Links } from "./Links.ts"
-import type { Memory, NameTaken, Options as MemoryOptions, Piece } from "./Memory.ts"
+import type {
+  DescriptionFull,
+  Memory,
+  NameTaken,
+  Options as MemoryOptions,
+  Piece
+} from "./Memory.ts"
 import type { Nics } from "./Nics.ts"
 import type { MailboxFull, Stopped } from "../kernel/ActorError.ts"
 import type { Journal } from "../kernel/Journal.ts"
@@ -76,7 +82,7 @@ export class TransferEngine extends Context.Service<
     /** Registers memory on all cards until the Scope closes. */
     readonly register: (
       options: MemoryOptions
-    ) => Effect.Effect<Memory, CreateError | NameTaken, Scope.Scope>
+    ) => Effect.Effect<Memory, CreateError | NameTaken | DescriptionFull, Scope.Scope>
     /** What peers may be told of this side: its cards and its memory, as they are now. */
     readonly description: Effect.Effect<Description>
     /** Makes ready what transfers with a peer will need, so that the first one waits no longer. */

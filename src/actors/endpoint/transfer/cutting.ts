@@ -55,6 +55,8 @@ export class PeerMemory {
   readonly #buffers: ReadonlyArray<Buffer>
   /** By name; nothing for a name that several have. */
   readonly #byName = new Map<string, Buffer | undefined>()
+  /** The parts of memory that a card takes only in parts, by the name of the whole. */
+  readonly #parts = new Map<string, Array<Buffer>>()
   readonly #incarnations: ReadonlySet<string>
 
   constructor(description: Description, process = "") {
@@ -69,6 +71,11 @@ export class PeerMemory {
     for (const buffer of this.#buffers) {
       const isUnique = !this.#byName.has(buffer.name)
       this.#byName.set(buffer.name, isUnique ? buffer : undefined)
+      const [, whole, part] = /^(.*)#(\d+)$/s.exec(buffer.name) ?? []
+      if (whole === undefined) continue
+      const parts = this.#parts.get(whole) ?? []
+      if (Number(part) === parts.length) parts.push(buffer)
+      this.#parts.set(whole, parts)
     }
   }
 
@@ -85,12 +92,30 @@ export class PeerMemory {
     if ("address" in target) return this.#byAddress(target.address + at, found)
     const buffer = this.#byName.get(target.buffer)
     if (buffer === undefined) {
+      const parts = this.#parts.get(target.buffer)
+      if (parts !== undefined && parts.length > 0) return this.#byPart(parts, target, at, found)
       const known = this.#byName.has(target.buffer)
       return known ? `several buffers are named ${target.buffer}` : `no buffer ${target.buffer}`
     }
     const place = (target.offset ?? 0) + at
     if (place >= buffer.length) return `${target.buffer} has only ${buffer.length} octets`
     return this.#take(buffer, place, found)
+  }
+
+  /** Parts lie one behind the other. */
+  #byPart(
+    parts: ReadonlyArray<Buffer>,
+    { buffer, offset = 0 }: { readonly buffer: string; readonly offset?: number },
+    at: number,
+    found: Found
+  ): string | undefined {
+    let first = 0
+    for (const part of parts) {
+      const place = offset + at - first
+      if (place < part.length) return this.#take(part, place, found)
+      first += part.length
+    }
+    return `${buffer} has only ${first} octets`
   }
 
   /** Finds the buffer that reaches furthest: memory may be registered several times. */

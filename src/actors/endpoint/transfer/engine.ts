@@ -6,11 +6,11 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import type { CreateError } from "../../../native/verbs/VerbsError.ts"
 import { type Description, Directory, type NoDescription } from "../Directory.ts"
 import { Links } from "../Links.ts"
 import {
+  DescriptionFull,
   type Memory,
   NameTaken,
   type Options as MemoryOptions,
@@ -26,12 +26,14 @@ import {
   TooManyTransfers,
   TransferFailed
 } from "../TransferError.ts"
+import * as Segment from "../Segment.ts"
 import * as Metrics from "../TransferMetrics.ts"
 import type { Core } from "./core.ts"
 import { fitting } from "./cutting.ts"
 import { Job, type Plan, type Stop } from "./job.ts"
 import { Peer } from "./peer.ts"
 import { plansOf } from "./planning.ts"
+import { progressOf } from "./progress.ts"
 import { Pump } from "./pump.ts"
 import { follow, prepare, renew } from "./readying.ts"
 import { defaults, type Settings } from "./settings.ts"
@@ -48,6 +50,8 @@ export class Engine {
   /** Who waits for memory of a name. */
   readonly #wanted = new Map<string, Set<(memory: RegisteredMemory) => void>>()
   #unnamed = 0
+  /** What peers are told of all memory takes so many bytes at most. */
+  #toldBytes = 0
   #isClosed = false
 
   constructor(core: Core, peers: Map<string, Peer>) {
@@ -64,11 +68,20 @@ export class Engine {
     function* (
       this: Engine,
       options: MemoryOptions
-    ): Effect.fn.Return<Memory, CreateError | NameTaken, Scope.Scope> {
+    ): Effect.fn.Return<Memory, CreateError | NameTaken | DescriptionFull, Scope.Scope> {
       const name = options.name ?? `memory-${++this.#unnamed}`
       if (this.#memories.has(name)) return yield* new NameTaken({ name })
       const memory = yield* register(this.#nics, name, options, this.#core.epochs.next())
+      const paths = this.#nics.map(({ path }) => path)
+      const added = memory.buffers
+        .filter(({ keys }) => keys.length > 0)
+        .reduce((sum, buffer) => sum + Segment.bytesOf(buffer, paths), 0)
+      const told = this.#toldBytes + added
+      const limit = this.#core.settings.describedBytes
+      if (told > limit) return yield* new DescriptionFull({ name, bytes: told, limit })
       this.#memories.set(name, memory)
+      this.#toldBytes = told
+      yield* Effect.addFinalizer(() => Effect.sync(() => void (this.#toldBytes -= added)))
       // Runs before the regions go: what is posted of it must have ended by then.
       yield* Effect.addFinalizer(() => this.#release(memory))
       for (const tell of this.#wanted.get(name) ?? []) tell(memory)
@@ -287,22 +300,6 @@ const failure = (
   { detail, fault, reason }: Stop,
   counts: Pick<TransferFailed, "moved" | "bytes" | "unfinished"> = none
 ): TransferFailed => new TransferFailed({ peer, reason, ...counts, detail, fault })
-
-/** What has moved, whenever that has changed since the reader last asked. */
-const progressOf = (job: Job): Stream.Stream<Moved> =>
-  Stream.unfold(-1, (seen) =>
-    Effect.callback<readonly [Moved, number] | undefined>((resume) => {
-      const look = () => {
-        const { bytes, isOver, moved } = job
-        if (moved === seen && !isOver) return
-        job.watchers.delete(look)
-        resume(Effect.succeed(moved === seen ? undefined : [{ moved, bytes }, moved]))
-      }
-      job.watchers.add(look)
-      look()
-      return Effect.sync(() => job.watchers.delete(look))
-    })
-  )
 
 /** Makes an engine that lasts as long as the Scope. */
 export const makeEngine = Effect.fnUntraced(function* (

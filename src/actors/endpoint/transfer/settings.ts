@@ -1,4 +1,5 @@
 /** How an engine works. Each limit has a default with its reason. Durations are milliseconds. */
+import * as Segment from "../Segment.ts"
 import type * as Breaker from "./breaker.ts"
 import type * as Job from "./job.ts"
 import type * as Rails from "./rails.ts"
@@ -11,6 +12,8 @@ export interface Settings extends Job.Settings, Rails.Settings, Breaker.Settings
   readonly operations: number
   /** Peers that are remembered. */
   readonly peers: number
+  /** Bytes in which peers are told of memory; what would be more is refused at `register`. */
+  readonly describedBytes: number
   /** Slices that one way posts before the next one of the card has its turn. */
   readonly quantum: number
   /** A link on which nothing ends for so long, with work posted, is given up. */
@@ -46,6 +49,8 @@ export const defaults: Settings = {
   // A number for each is kept while the transfer lasts.
   operations: 65_536,
   peers: 65_536,
+  // What Mooncake takes in one frame, less room for the cards.
+  describedBytes: Segment.buffersLimit,
   // A megabyte of slices: coarse enough to be cheap, fine enough for others to get in between.
   quantum: 16,
   // Longer than a card repeats a message, which is about half a second.

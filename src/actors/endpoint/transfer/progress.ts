@@ -1,0 +1,21 @@
+/** What a transfer tells while it lasts. */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { Moved } from "../Transfer.ts"
+import type { Job } from "./job.ts"
+
+/** What has moved, whenever that has changed since the reader last asked. */
+export const progressOf = (job: Job): Stream.Stream<Moved> =>
+  Stream.unfold(-1, (seen) =>
+    Effect.callback<readonly [Moved, number] | undefined>((resume) => {
+      const look = () => {
+        const { bytes, isOver, moved } = job
+        if (moved === seen && !isOver) return
+        job.watchers.delete(look)
+        resume(Effect.succeed(moved === seen ? undefined : [{ moved, bytes }, moved]))
+      }
+      job.watchers.add(look)
+      look()
+      return Effect.sync(() => job.watchers.delete(look))
+    })
+  )
