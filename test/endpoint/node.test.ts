@@ -73,6 +73,29 @@ describe("two nodes", () => {
     })
   )
 
+  it.live("T12: one alone moves memory to itself, as far as that is for others", () =>
+    Effect.gen(function* () {
+      const a = yield* node
+      const engine = Context.get(a, TransferEngine)
+      const { server: peer } = Context.get(a, TransferNode)
+      const bytes = 3 << 20
+      const inbox = yield* engine.register({ name: "inbox", memory: bytes, access: everything })
+      const own = yield* engine.register({ name: "own", memory: bytes })
+      own.octets.fill(7)
+      const moved = yield* engine.write({ peer, from: own.slice(5), to: { buffer: "inbox" } })
+      assert.deepStrictEqual(moved, { moved: bytes - 5, bytes: bytes - 5 })
+      assert.deepStrictEqual([inbox.octets[bytes - 6], inbox.octets[bytes - 5]], [7, 0])
+      inbox.octets.fill(9)
+      yield* engine.read({ peer, from: { buffer: "inbox", offset: 5 }, to: own.slice(0, 10) })
+      assert.deepStrictEqual([...own.octets.subarray(8, 12)], [9, 9, 7, 7])
+      const readOnly = yield* engine.register({ name: "ro", memory: 64, access: ["remote-read"] })
+      const error = yield* Effect.flip(
+        engine.write({ peer, from: own.slice(0, 64), to: { buffer: readOnly.name } })
+      )
+      assert.deepInclude(error, { _tag: "TransferFailed", reason: "refused" })
+    })
+  )
+
   it.live("R31: with two cards each use all of them, by one address of a buffer", () =>
     Effect.gen(function* () {
       const fabric = yield* SimFabric.make()

@@ -144,6 +144,37 @@ describe("a durable transfer", () => {
     })
   )
 
+  it.sim("T12: that ended long ago is not moved again, also after a restart", { seeds: 3 }, () =>
+    Effect.gen(function* () {
+      const { fabric, kept, net, store } = yield* scene()
+      const life = host(net, "a", Verbs.layerSim(fabric, { host: "a" }), {
+        journal: store,
+        settings: { ended: 2, sliceBytes: kilo }
+      })
+      const before = yield* Scope.make()
+      const first = yield* Scope.provide(life, before)
+      const own = yield* Scope.provide(shared(first, "own", 64 * kilo, 1), before)
+      const late = yield* failed(first.transfer({ ...write(own, "late"), peer: "x", within: 50 }))
+      assert.strictEqual(late.reason, "deadline")
+      for (let index = 0; index < 300; index++) {
+        yield* first.transfer(write(own, `t${index}`, 0, kilo))
+      }
+      yield* Scope.close(before, Exit.void)
+      const second = yield* life
+      yield* shared(second, "own", 64 * kilo, 1)
+      kept.octets.fill(0)
+      const { posts } = net
+      for (const index of [0, 1, 100, 299]) {
+        const moved = yield* second.transfer(write(own, `t${index}`, 0, kilo))
+        assert.deepStrictEqual(moved, { moved: kilo, bytes: kilo })
+      }
+      const again = yield* Effect.flip(second.transfer({ ...write(own, "late"), peer: "x" }))
+      assert.strictEqual(again._tag, "InvalidTransfer")
+      assert.include(again.message, "deadline")
+      assert.strictEqual(net.posts, posts)
+    })
+  )
+
   it.sim("is refused by an engine without a journal", { seeds: 1 }, () =>
     Effect.gen(function* () {
       const { b, kept } = yield* scene()

@@ -18,6 +18,7 @@ import type { Nic } from "../../src/actors/endpoint/Nic.ts"
 import { Nics } from "../../src/actors/endpoint/Nics.ts"
 import type { ReadyLink } from "../../src/actors/endpoint/ReadyLink.ts"
 import { Journal, type Store } from "../../src/actors/kernel/Journal.ts"
+import type { Settings as TransfersSettings } from "../../src/actors/endpoint/Transfers.ts"
 import { type Settings, TransferEngine } from "../../src/actors/endpoint/TransferEngine.ts"
 import { SimFabric } from "../../src/native/sim/SimFabric.ts"
 import { Verbs } from "../../src/native/Verbs.ts"
@@ -226,7 +227,7 @@ export const host = Effect.fnUntraced(function* <E, R>(
   options: {
     readonly devices?: ReadonlyArray<string>
     readonly completions?: number
-    readonly settings?: Partial<Settings>
+    readonly settings?: Partial<Settings> & TransfersSettings
     /** Keeps durable transfers there. */
     readonly journal?: Store
   } = {}

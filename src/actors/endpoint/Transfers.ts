@@ -5,7 +5,7 @@
  * Keys and addresses die with a process, so both sides are named. A transfer that is taken up again
  * waits until memory of its name is registered, and then moves everything once more: it may move
  * what had moved before, and its operations must bear that. Its id makes it one transfer however
- * often it is submitted. It has a deadline, which is stored with it: what was accepted ends.
+ * often it is submitted, as long as its end is remembered (`ended`, `past`). It has a deadline, which is stored with it: what was accepted ends.
  *
  * @since 0.1.0
  */
@@ -108,7 +108,11 @@ interface Done {
 const State = Schema.Struct({
   open: Schema.ReadonlyMap(Schema.String, Named),
   /** The last ones that ended, the oldest first. */
-  ended: Schema.ReadonlyMap(Schema.String, Schema.Struct({ request: Named, outcome: Outcome }))
+  ended: Schema.ReadonlyMap(Schema.String, Schema.Struct({ request: Named, outcome: Outcome })),
+  /** What became of those before them, the oldest first: bytes that moved, or why they failed. */
+  past: Schema.optionalKey(
+    Schema.ReadonlyMap(Schema.String, Schema.Union([Schema.Int, Schema.String]))
+  )
 })
 type State = typeof State.Type
 
@@ -121,8 +125,13 @@ type State = typeof State.Type
 export interface Settings {
   /** Transfers that are not over. Default 1024: all of them run at the same time. */
   readonly open?: number | undefined
-  /** Transfers that are over and still answer. Default 1024. */
+  /** Transfers that are over and still answer in full. Default 1024. */
   readonly ended?: number | undefined
+  /**
+   * Transfers that were over before those, of which only the id and the end are known: whatever is
+   * submitted under such an id, nothing moves again. Default 16,384: snapshots hold all of them.
+   */
+  readonly past?: number | undefined
   /**
    * The time of a transfer that names none. Default a day: longer than an outage that somebody
    * repairs; and what nobody asks for any more, as its memory does not come back, frees its place.
@@ -143,6 +152,12 @@ const clash = ({ id, peer }: Named) =>
 const submit = (state: State, request: Named, limit: number) => {
   const { id, peer } = request
   const ended = state.ended.get(id)
+  const past = state.past?.get(id)
+  if (typeof past === "number") return Decision.reply({ moved: past, bytes: past })
+  if (past !== undefined) {
+    const detail = `the transfer ${id} has failed: ${past}`
+    return Decision.fail(new InvalidTransfer({ peer, operation: undefined, detail }))
+  }
   const known = ended?.request ?? state.open.get(id)
   if (known !== undefined && !isSame(known, request)) return Decision.fail(clash(request))
   if (ended?.outcome._tag === "Failed") return Decision.fail(ended.outcome.error)
@@ -156,6 +171,27 @@ const submit = (state: State, request: Named, limit: number) => {
     : Decision.persist(new Accepted(request)).pipe(Decision.thenWait(waiting(id)))
 }
 
+/** Of the end of a transfer long ago. */
+const lessonOf = (outcome: Outcome): number | string =>
+  outcome._tag === "Moved" ? outcome.bytes : outcome.error.message.slice(0, 128)
+
+/** Notes an end. The oldest ones become past many at a time: each time costs all of the past. */
+const note = (
+  { ended, past = new Map() }: State,
+  [id, end]: readonly [string, { readonly request: Named; readonly outcome: Outcome }],
+  most: { readonly ended: number; readonly past: number }
+): Pick<State, "ended" | "past"> => {
+  const all = [...ended, [id, end] as const]
+  if (all.length <= 2 * most.ended) return { ended: new Map(all), past }
+  const over = all
+    .slice(0, -most.ended)
+    .map(([old, { outcome }]) => [old, lessonOf(outcome)] as const)
+  return {
+    ended: new Map(all.slice(-most.ended)),
+    past: new Map([...past, ...over].slice(-most.past))
+  }
+}
+
 /**
  * The behavior of all durable transfers of one engine. `move` moves what is named, and waits for
  * memory that is not there yet.
@@ -165,7 +201,7 @@ const submit = (state: State, request: Named, limit: number) => {
  */
 export const make = (
   move: (request: Named) => Effect.Effect<Moved, Failure>,
-  { ended: mostEnded = 1024, open: mostOpen = 1024 }: Settings = {}
+  { ended: mostEnded = 1024, open: mostOpen = 1024, past: mostPast = 16_384 }: Settings = {}
 ) => {
   type Self = Behavior.Self<State, typeof Submit, Done>
   // An interrupted one has not ended: the actor restarts, or its process stops.
@@ -193,16 +229,16 @@ export const make = (
           : Decision.none
     },
     evolve: {
-      Accepted: ({ ended, open }, { id, ops, peer, until }) => ({
-        ended,
-        open: new Map(open).set(id, { id, ops, peer, until })
+      Accepted: (state, { id, ops, peer, until }) => ({
+        ...state,
+        open: new Map(state.open).set(id, { id, ops, peer, until })
       }),
       Ended: (state, { id, outcome }) => {
         const open = new Map(state.open)
         const request = open.get(id)!
         open.delete(id)
-        const all = [...state.ended, [id, { request, outcome }] as const]
-        return { open, ended: new Map(all.slice(-mostEnded)) }
+        const most = { ended: mostEnded, past: mostPast }
+        return { open, ...note(state, [id, { request, outcome }], most) }
       }
     },
     // After a failed append an end may be stored of which those who wait have not heard.

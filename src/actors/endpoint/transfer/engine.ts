@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type { CreateError } from "../../../native/verbs/VerbsError.ts"
 import { type Description, Directory, type NoDescription } from "../Directory.ts"
 import { Links } from "../Links.ts"
@@ -30,6 +31,7 @@ import * as Segment from "../Segment.ts"
 import * as Metrics from "../TransferMetrics.ts"
 import type { Core } from "./core.ts"
 import { fitting } from "./cutting.ts"
+import { copyLocally } from "./local.ts"
 import { Job, type Plan, type Stop } from "./job.ts"
 import { Peer } from "./peer.ts"
 import { plansOf } from "./planning.ts"
@@ -133,6 +135,11 @@ export class Engine {
       const early = this.#isClosed ? closed : peer.obstacle
       if (early !== undefined) return yield* failure(name, early)
       const plans = yield* this.#soon(this.#plan(peer, ops), peer, ops, within)
+      if (peer.isSelf) {
+        const copy = copyLocally(plans, peer.memory, this.#memories)
+        const moved = yield* Effect.mapError(copy, (stop) => failure(name, stop))
+        return { done: Effect.succeed(moved), progress: Stream.succeed(moved) }
+      }
       if (peer.jobs.size >= settings.transfers) {
         return yield* new TooManyTransfers({ peer: name, limit: settings.transfers })
       }

@@ -72,6 +72,13 @@ export class Peer {
     return this.jobs.size === 0 && this.ways.areIdle
   }
 
+  /** Whether it is the local node, since all of its cards are cards of this engine. */
+  get isSelf(): boolean {
+    const { nics } = this.memory.description
+    const own = new Set(this.#core.pumps.map(({ nic }) => nic.path))
+    return nics.length > 0 && nics.every(({ path }) => own.has(path))
+  }
+
   /** Octets that nobody has posted. */
   get waiting(): number {
     let bytes = 0
