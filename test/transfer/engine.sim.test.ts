@@ -766,7 +766,9 @@ describe("a transfer without a deadline", () => {
       else net.said.set("b", { nics: [], buffers: [told] })
     }
     still()
-    const [moving, warming] = [yield* Effect.forkChild(write), yield* Effect.forkChild(a.warm("b"))]
+    const moving = yield* Effect.forkChild(write)
+    yield* Effect.sleep("1 milli")
+    const warming = yield* Effect.forkChild(a.warm("b"))
     yield* Effect.sleep("5 seconds")
     net.answers = Effect.void
     net.said.delete("b")

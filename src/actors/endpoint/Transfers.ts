@@ -5,7 +5,8 @@
  * Keys and addresses die with a process, so both sides are named. A transfer that is taken up again
  * waits until memory of its name is registered, and then moves everything once more: it may move
  * what had moved before, and its operations must bear that. Its id makes it one transfer however
- * often it is submitted, as long as its end is remembered (`ended`, `past`). It has a deadline, which is stored with it: what was accepted ends.
+ * often it is submitted, as long as its end is remembered (`past`). It has a deadline, which is
+ * stored with it: what was accepted ends.
  *
  * @since 0.1.0
  */

@@ -269,7 +269,9 @@ export class Peer {
     const before = this.memory.process
     this.memory = new PeerMemory(description, process)
     this.ways.know(description.nics)
-    if (this.memory.process !== before) this.ways.leaveAll("the peer's process is another one")
+    if (this.memory.process !== before) {
+      for (const way of this.ways.all) this.ways.leave(way, "the peer's process is another one")
+    }
     for (const job of this.jobs) {
       job.learn(this.memory, pool)
       if (job.lack !== undefined) job.look(this.memory)

@@ -68,3 +68,9 @@ export class Way extends Rail {
 
 /** The name of the card in `server@nic`. */
 const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)
+
+/** When the next attempt has taken so long that its card tries another way too. */
+export const hedgeAt = (ways: ReadonlyArray<Way>, hedge: number, now: number): number => {
+  const due = ways.map(({ openingSince = Infinity }) => openingSince + hedge)
+  return Math.min(...due.filter((at) => at > now))
+}

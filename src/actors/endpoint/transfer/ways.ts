@@ -12,7 +12,7 @@ import type { Stop } from "./job.ts"
 import { adopt, findCards, open, type Opening } from "./opening.ts"
 import type { Peer } from "./peer.ts"
 import { type Blame, Health, ranked } from "./rails.ts"
-import { Way } from "./way.ts"
+import { hedgeAt, Way } from "./way.ts"
 
 /** How a link ended under work. */
 export interface Loss {
@@ -46,6 +46,11 @@ export class Ways {
 
   get areIdle(): boolean {
     return this.#warming.size === 0 && this.#all.every((way) => way.isIdle)
+  }
+
+  /** All of them, whatever state they are in. */
+  get all(): ReadonlyArray<Way> {
+    return this.#all
   }
 
   /** Whether all own cards are gone. */
@@ -107,10 +112,6 @@ export class Ways {
     way.spared.add(link)
     if (link === way.link) this.#drop(way, reason)
     else this.#core.links.retire(link, reason)
-  }
-
-  leaveAll(reason: string): void {
-    for (const way of this.#all) this.leave(way, reason)
   }
 
   /** There is new work: what is open takes it, and what it needs besides is opened. */
@@ -176,12 +177,14 @@ export class Ways {
       const candidates = this.#candidates(now, distances)
       const next = candidates.find(({ notBefore }) => notBefore <= now)
       if (next === undefined) {
-        dueAt = Math.min(...candidates.map(({ notBefore }) => notBefore))
+        // If all of them are paused, none says when.
+        const all = candidates.map(({ notBefore }) => notBefore)
+        dueAt = Math.min(now + settings.longestWait, ...all)
         break
       }
       this.#open(next, now)
     }
-    this.#wake(Math.min(dueAt, this.#hedgeAt()))
+    this.#wake(Math.min(dueAt, hedgeAt(this.#all, settings.hedge, now)))
   }
 
   /** Asks for cards, as the peer has told of none. */
@@ -230,26 +233,19 @@ export class Ways {
     now: number,
     distances: ReadonlyArray<number>
   ): ReadonlyArray<Way> {
-    return ranked(ways, this.#all, {
-      now,
-      distance: (remote) => distances[remote] ?? 0,
-      localHealth: (local) => this.#core.pumps[local]!.health,
-      remoteHealth: (remote) =>
-        this.#healthOf(this.#all.find((way) => way.remote === remote)!.nic.path),
-      load: (remote) =>
-        this.#all.filter((way) => way.remote === remote && (way.isOpen || way.isOpening)).length
-    })
-  }
-
-  /** When the next attempt has taken so long that its card tries another way too. */
-  #hedgeAt(): number {
-    const { hedge } = this.#core.settings
-    let at = Infinity
-    for (const { openingSince } of this.#all) {
-      const due = (openingSince ?? Infinity) + hedge
-      if (due > this.#core.now()) at = Math.min(at, due)
-    }
-    return at
+    return ranked(
+      ways,
+      this.#all.filter(({ pump }) => !pump.isGone),
+      {
+        now,
+        distance: (remote) => distances[remote] ?? 0,
+        localHealth: (local) => this.#core.pumps[local]!.health,
+        remoteHealth: (remote) =>
+          this.#healthOf(this.#all.find((way) => way.remote === remote)!.nic.path),
+        load: (remote) =>
+          this.#all.filter((way) => way.remote === remote && (way.isOpen || way.isOpening)).length
+      }
+    )
   }
 
   /** Looks again at that time. */
