@@ -3,8 +3,9 @@
  * pairs are slow, handshakes are lost, late, doubled and forged, ports flap, cards fail, stores
  * are too small and hosts die and come back.
  *
- * Nobody may send before its peer is ready, every transfer that was accepted ends once, what is
- * said to have moved is there, and when the faults stop, everybody reaches everybody.
+ * Nobody may send before its peer is ready, every transfer that was accepted ends once, with and
+ * without a deadline, what is said to have moved is in one registration of the peer's memory, also
+ * if that is registered anew meanwhile, and when the faults stop, everybody reaches everybody.
  *
  * @since 0.1.0
  */
@@ -98,10 +99,10 @@ export const program = ({
       seen += more
       return seen === 0
     })
-    yield* Sim.invariant(
-      "what moved is there, and ends once",
-      () => witness.complaint === undefined
-    )
+    yield* Sim.invariant("what moved is there, and ends once", () => {
+      if (witness.complaint !== undefined) throw new PromiseBroken({ what: witness.complaint })
+      return true
+    })
     const hosts = yield* Effect.forEach(names, (name) =>
       Sim.process(name, host({ fabric, gate, name, names, network, witness }), {
         onFailure: { restartAfter: "500 millis" }

@@ -1,7 +1,10 @@
 /** A simulated host: a card, an engine, and a program that moves memory to and from others. */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
+import * as Scope from "effect/Scope"
 import { Directory, NoDescription } from "../../../actors/endpoint/Directory.ts"
 import { Endpoints } from "../../../actors/endpoint/Endpoints.ts"
 import type { Memory } from "../../../actors/endpoint/Memory.ts"
@@ -27,6 +30,10 @@ const SHARE = 1_024
 const settings = { sliceBytes: 256, patience: 5_000, stall: 3_000 }
 /** Milliseconds that a transfer may take. */
 const WITHIN = 15_000
+/** The share of transfers with a deadline. */
+const BOUNDED = 0.5
+/** How often a host registers its memory anew, for each transfer that it begins. */
+const ANEW = 0.05
 /** The longest pause between two transfers of a host, in milliseconds. */
 const PAUSE = 300
 const everything = ["local-write", "remote-write", "remote-read"] as const
@@ -65,26 +72,34 @@ const transfer = Effect.fnUntraced(function* (
 ) {
   const engine = yield* TransferEngine
   const others = names.filter((other) => other !== name)
-  const to = others[yield* Random.nextIntBetween(0, others.length)]!
+  const to = others[yield* Random.nextIntBetween(0, others.length - 1)]!
   const peer = witness.lifeOf(to)
   const at = SHARE * names.indexOf(name)
   const piece = outbox.slice(SHARE * names.indexOf(to), SHARE)
   const place = { buffer: "inbox", offset: at }
   const isWrite = yield* Random.nextBoolean
   const here = outbox.octets.subarray(piece.offset, piece.offset + piece.length)
-  here.fill(yield* Random.nextIntBetween(0, 256))
+  here.fill(yield* Random.nextIntBetween(0, 255))
+  const within = (yield* Random.next) < BOUNDED ? WITHIN : undefined
+  const before = peer?.inboxes.length ?? 0
   const id = witness.accept(own)
   const done = yield* Effect.exit(
     isWrite
-      ? engine.write({ peer: to, from: piece, to: place, within: WITHIN })
-      : engine.read({ peer: to, from: place, to: piece, within: WITHIN })
+      ? engine.write({ peer: to, from: piece, to: place, within })
+      : engine.read({ peer: to, from: place, to: piece, within })
   )
   witness.end(own, id)
-  if (done._tag === "Failure") return
+  if (Exit.isFailure(done)) {
+    const isBroken = done.cause.reasons.some(({ _tag }) => _tag === "Die")
+    if (isBroken) witness.complaint ??= `a transfer broke: ${Cause.pretty(done.cause)}`
+    return
+  }
   witness.moved(name, to)
   // Memory of a peer that has begun anew is not the memory that was written.
   if (peer === undefined || peer !== witness.lifeOf(to)) return
-  if (Buffer.compare(here, peer.inbox.subarray(at, at + SHARE)) !== 0) {
+  // All of it was in one registration: in that of the beginning, or in one that came meanwhile.
+  const places = peer.inboxes.slice(Math.max(0, before - 1))
+  if (!places.some((inbox) => Buffer.compare(here, inbox.subarray(at, at + SHARE)) === 0)) {
     witness.complaint ??= `what ${name} moved ${isWrite ? "to" : "from"} ${to} is not there`
   }
 })
@@ -96,14 +111,26 @@ export const host = (setting: Setting) =>
     const engine = yield* TransferEngine
     for (const [path, store] of yield* Endpoints) yield* network.serve(path, store)
     const options = { memory: SHARE * names.length, access: everything }
-    const inbox = yield* engine.register({ name: "inbox", ...options })
+    const inboxes: Array<Uint8Array> = []
+    const openInbox = Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const inbox = yield* Scope.provide(engine.register({ name: "inbox", ...options }), scope)
+      inboxes.push(inbox.octets)
+      return scope
+    })
+    let inbox = yield* openInbox
     const outbox = yield* engine.register({ name: "outbox", ...options })
-    const life = { description: engine.description, inbox: inbox.octets }
+    const life = { description: engine.description, inboxes }
     witness.begin(setting.name, life)
     while (!witness.isOver) {
+      if ((yield* Random.next) < ANEW) {
+        yield* Scope.close(inbox, Exit.void)
+        inbox = yield* openInbox
+      }
       yield* transfer(setting, life, outbox)
       yield* Effect.sleep(yield* Random.nextBetween(0, PAUSE))
     }
     // Others may still need this side.
     yield* Effect.sleep(2 * WITHIN)
+    yield* Scope.close(inbox, Exit.void)
   }).pipe(Effect.provide(layerOf(setting)))

@@ -6,8 +6,8 @@ import type { Description } from "../../../actors/endpoint/Directory.ts"
 export interface Life {
   /** As it is now: a card that was pulled out has other keys when it is back. */
   readonly description: Effect.Effect<Description>
-  /** What others write. */
-  readonly inbox: Uint8Array
+  /** What others write: the memory of each registration in this life, the newest last. */
+  readonly inboxes: ReadonlyArray<Uint8Array>
 }
 
 export class Witness {
