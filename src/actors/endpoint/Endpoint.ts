@@ -63,10 +63,7 @@ const isTransient = (error: HandshakeError): boolean => error._tag === "Handshak
 const insist = <A, E, R>(say: Effect.Effect<A, E, R>, after: number): Effect.Effect<A, E, R> =>
   Effect.raceFirst(
     say,
-    Effect.delay(
-      Effect.suspend(() => insist(say, 2 * after)),
-      after
-    )
+    Effect.andThen(Effect.sleep(after), () => insist(say, 2 * after))
   )
 
 /** What the effects of one generation hold. */
