@@ -1,5 +1,5 @@
 /**
- * Goal: what endpoints do can be watched: their states, generations, how long they wait at the gate,
+ * Goal: what endpoints do can be watched: states, generations, waits at the gate,
  * why they end, and what is still draining (R18, R32).
  * Method: an endpoint and a scripted peer, or a full store, with a registry of their own.
  */
@@ -14,7 +14,7 @@ import { it } from "../../src/testing/vitest.ts"
 import { half, scene } from "./script.ts"
 import { card, onHost, pathOf } from "./world.ts"
 
-/** Counters and gauges that are not zero by name and label, and the counts and sums of histograms. */
+/** Counters, gauges and sums of histograms that are not zero, by name and label. */
 const seen = Effect.map(Metric.snapshot, (all) => {
   const found: Record<string, number> = {}
   for (const { attributes, id, state } of all) {

@@ -1,6 +1,6 @@
 /**
- * Goal: a link that a peer has opened is used at once, whatever the engine waits for meanwhile (T5).
- * Method: two engines of the lab; what a waits for sleeps or hangs, then b is back and opens a link.
+ * Goal: a link that a peer has opened is used at once, whatever the engine waits for (T5).
+ * Method: two engines of the lab; what one waits for sleeps or hangs, then its peer opens a link.
  */
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
