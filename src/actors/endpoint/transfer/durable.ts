@@ -100,7 +100,8 @@ export const moveNamed = (
       if (Result.isSuccess(result)) return result.success
       const { failure } = result
       if (isFinal(failure)) return yield* failure
-      if (failure._tag === "TransferFailed" && failure.reason === "closed") yield* Effect.never
+      if (failure._tag === "TransferFailed" && failure.reason === "closed")
+        return yield* Effect.never
       if (failure.message !== last?.message) {
         yield* Effect.logWarning(`durable transfer ${kept.id} is tried again`, failure.message)
       }
