@@ -316,7 +316,6 @@ describe("a record that was changed in the file is named:", () => {
   names("its checksum", `UPDATE events SET crc = crc + 1 ${second}`, 2)
   names("its offset", `UPDATE events SET offset = 1000 ${second}`, 2)
   names("it is gone", `DELETE FROM events ${second}`, 2)
-  names("the newest is gone", "DELETE FROM events WHERE body = '\"third\"'", 3)
   names("the name of a type", "UPDATE names SET name = 'U' WHERE name = 'T'", 1)
   names("its index is gone", "DELETE FROM runs", 1)
   names("the actor's last event", "UPDATE actors SET last = 2 WHERE name = 'a'", 2)

@@ -30,8 +30,12 @@ describe("hosts that move memory", () => {
 
 const hosts = ["a", "b", "c"]
 
-/** One slow host, and ports that flap now and then: what it takes to lose a race often. */
+/**
+ * One slow host, ports that flap now and then, and answers that come late in each run: what it
+ * takes to lose a race often.
+ */
 const rough: FaultPlan.FaultPlan = [
+  { _tag: "Site", name: "handshake answer late" },
   {
     _tag: "Fabric",
     at: { millis: 0 },
