@@ -1,8 +1,4 @@
-/**
- * Peer links that never speak too soon.
- *
- * @since 0.1.0
- */
+/** Peer links that never speak too soon. */
 export * as Actor from "./actors/kernel/Actor.ts"
 export * as ActorError from "./actors/kernel/ActorError.ts"
 export * as ActorRpc from "./actors/kernel/ActorRpc.ts"

@@ -10,9 +10,6 @@ const nothing = new Uint8Array(0)
 /**
  * A batch of whole frames. One object serves all batches of a lane: it and its bytes are valid
  * during the handler's call; `copy` what must live longer.
- *
- * @category models
- * @since 0.1.0
  */
 export class FrameBatch {
   /** The memory in which the frames lie. */

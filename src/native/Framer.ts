@@ -16,18 +16,11 @@
  * Everything that a peer sends reaches a framer first. What it throws ends its own lane with a
  * typed error and nothing else. A framer that does not return keeps all lanes of its thread
  * waiting: a worker is given up after `stuckAfterMs`, the main thread never.
- *
- * @since 0.1.0
  */
 
 import { workerModule } from "./workerModule.ts"
 
-/**
- * The module's default export.
- *
- * @category models
- * @since 0.1.0
- */
+/** The module's default export. */
 export interface Framer {
   /**
    * The longest frame in bytes. A longer length is refused when it is read, before a byte of
@@ -48,12 +41,7 @@ export interface Framer {
   readonly open: (port: FramerPort, options: unknown) => FramerSession
 }
 
-/**
- * The protocol on one connection.
- *
- * @category models
- * @since 0.1.0
- */
+/** The protocol on one connection. */
 export interface FramerSession {
   /**
    * The whole length of the frame that starts at `from`, or 0 while `bytes` up to `to` do not
@@ -77,12 +65,7 @@ export interface FramerSession {
   readonly end?: () => void
 }
 
-/**
- * What a session may do with its lane.
- *
- * @category models
- * @since 0.1.0
- */
+/** What a session may do with its lane. */
 export interface FramerPort {
   /** Whether this side opened the connection. */
   readonly initiator: boolean
@@ -105,28 +88,15 @@ export interface FramerPort {
   readonly refuse: (reason: string) => void
 }
 
-/**
- * Thrown by a framer that refuses its peer's bytes.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Thrown by a framer that refuses its peer's bytes. */
 export class FrameRefusal extends Error {}
 
 /**
  * The framer of protocols that cut their stream themselves: it hands on what comes, as it comes.
- *
- * @category framers
- * @since 0.1.0
  */
 export const octets: URL = workerModule(import.meta.url, "octets")
 
-/**
- * The options of a lane with `lengthPrefixed`.
- *
- * @category framers
- * @since 0.1.0
- */
+/** The options of a lane with `lengthPrefixed`. */
 export interface LengthPrefixedOptions {
   /** The longest body in bytes, up to 64 MiB. Default 1 MiB. */
   readonly maxBodyBytes?: number
@@ -135,8 +105,5 @@ export interface LengthPrefixedOptions {
 /**
  * The framer of frames behind their length: 32 bits, big-endian, without themselves. Frames come to
  * the user with their four bytes of length, so they can be sent as they are.
- *
- * @category framers
- * @since 0.1.0
  */
 export const lengthPrefixed: URL = workerModule(import.meta.url, "lengthPrefixed")

@@ -9,8 +9,6 @@
  * (`process`, `rate`); a framer that consumes frames itself gains all of it. Plain traffic in
  * small batches gains nothing, so by default all plain traffic whose framer does not consume is
  * read on the main thread, by the same framer.
- *
- * @since 0.1.0
  */
 
 import * as Clock from "effect/Clock"
@@ -37,34 +35,19 @@ export type { LaneOptions, ListenOptions } from "./lanes/options.ts"
 export type { Settings } from "./lanes/settings.ts"
 export type { TlsIdentity, TlsSettings, TlsVersion } from "./lanes/tls.ts"
 
-/**
- * Where a server listens.
- *
- * @category models
- * @since 0.1.0
- */
+/** Where a server listens. */
 export interface Server {
   readonly address: string
   readonly port: number
 }
 
-/**
- * Open connections come out of it, one by one.
- *
- * @category models
- * @since 0.1.0
- */
+/** Open connections come out of it, one by one. */
 export interface Listener extends Server {
   /** Waits for the next connection; the lane closes with the Scope. */
   readonly accept: Effect.Effect<Lane.Lane, never, Scope.Scope>
 }
 
-/**
- * Shared memory in which framers may place payload.
- *
- * @category models
- * @since 0.1.0
- */
+/** Shared memory in which framers may place payload. */
 export interface Region {
   /** The number by which a framer finds it. */
   readonly id: number
@@ -74,9 +57,6 @@ export interface Region {
 /**
  * What a pool does at the moment, and what it has done: the counts of all its lanes together,
  * the high-water marks those of the highest.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Stats extends CrewCounts, Readonly<LaneCounts> {
   readonly workers: number
@@ -118,12 +98,7 @@ interface Shape {
   readonly stats: Effect.Effect<Stats>
 }
 
-/**
- * The pool.
- *
- * @category services
- * @since 0.1.0
- */
+/** The pool. */
 export class IoPool extends Context.Service<IoPool, Shape>()("handfast/native/IoPool") {
   /**
    * A pool that stops with its Scope: workers are asked to end, and are waited for. Settings out of

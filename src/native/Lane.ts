@@ -10,8 +10,6 @@
  * worker it takes two wake-ups more, and they cost most on an idle machine, whose processors
  * sleep too (`over` and `wakes` in the benchmarks). So the pool is for TLS, for framers that
  * consume and for a main thread that must stay free, not for the lowest latency.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import type { FrameBatch } from "./FrameBatch.ts"
@@ -34,12 +32,7 @@ export {
 } from "./lanes/laneErrors.ts"
 export type { LaneCounts, SendStatus } from "./lanes/laneCounts.ts"
 
-/**
- * One connection.
- *
- * @category models
- * @since 0.1.0
- */
+/** One connection. */
 export interface Lane {
   /** Who is at the other end, as the socket or the peer's certificate tells. */
   readonly peer: PeerInfo

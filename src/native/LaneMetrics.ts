@@ -1,8 +1,6 @@
 /**
  * What lanes and their pools count, brought up to date ten times a second and when a pool stops.
  * Counters are cumulative and, like the gauges of what is open, sums over all pools of the process.
- *
- * @since 0.1.0
  */
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
@@ -14,92 +12,37 @@ const counter = (name: string, description: string) =>
 const gauge = (name: string, description: string) =>
   Metric.gauge(`handfast_lane_${name}`, { description })
 
-/**
- * Connections that were opened, adopted or accepted.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Connections that were opened, adopted or accepted. */
 export const opened = counter("opened_total", "Lanes opened")
 
-/**
- * Whole frames that reached the main thread.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Whole frames that reached the main thread. */
 export const framesReceived = counter("frames_received_total", "Frames handed to users")
 
-/**
- * Bytes of these frames.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Bytes of these frames. */
 export const bytesReceived = counter("received_bytes_total", "Bytes handed to users")
 
-/**
- * Bytes that the kernel has taken.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Bytes that the kernel has taken. */
 export const bytesSent = counter("sent_bytes_total", "Bytes that left for the kernel")
 
-/**
- * Open jobs done on the main thread because no worker had room.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Open jobs done on the main thread because no worker had room. */
 export const fallbacks = counter("fallbacks_total", "Open jobs that found no room in a worker")
 
-/**
- * Results that came back for an older lane of the same place and were dropped.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Results that came back for an older lane of the same place and were dropped. */
 export const stale = counter("stale_results_total", "Records of an older lane, dropped")
 
-/**
- * Worker threads that crashed.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Worker threads that crashed. */
 export const workersCrashed = counter("workers_crashed_total", "Workers that crashed")
 
-/**
- * Lanes that are open.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Lanes that are open. */
 export const lanes = gauge("lanes", "Open lanes")
 
-/**
- * Workers that take new lanes.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Workers that take new lanes. */
 export const workers = gauge("workers", "Active workers")
 
-/**
- * The most bytes that any lane had unsent.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** The most bytes that any lane had unsent. */
 export const sendHighWater = gauge("send_high_water_bytes", "Most bytes unsent in one lane")
 
-/**
- * The most bytes that any lane had read and its user not taken.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** The most bytes that any lane had read and its user not taken. */
 export const receiveHighWater = gauge("receive_high_water_bytes", "Most bytes untaken in one lane")
 
 /** What is added up, over time and over pools. */

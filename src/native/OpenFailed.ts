@@ -1,16 +1,7 @@
-/**
- * Why a connection or a listener could not be opened.
- *
- * @since 0.1.0
- */
+/** Why a connection or a listener could not be opened. */
 import * as Schema from "effect/Schema"
 
-/**
- * A connection or a listener could not be opened.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A connection or a listener could not be opened. */
 export class OpenFailed extends Schema.TaggedError<OpenFailed>()("OpenFailed", {
   address: Schema.String,
   step: Schema.Literals(["resolve", "connect", "tls", "listen", "framer", "worker"]),

@@ -1,16 +1,7 @@
-/**
- * The error of a pool whose settings do not go together.
- *
- * @since 0.1.0
- */
+/** The error of a pool whose settings do not go together. */
 import * as Schema from "effect/Schema"
 
-/**
- * A setting of a pool is out of its range. Nothing was started.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A setting of a pool is out of its range. Nothing was started. */
 export class SettingsRefused extends Schema.TaggedError<SettingsRefused>()("SettingsRefused", {
   setting: Schema.String,
   value: Schema.Number,

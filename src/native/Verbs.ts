@@ -4,8 +4,6 @@
  * A device gives protection domains, regions of memory, completion queues and queue pairs, each a
  * resource of a Scope. Work is posted synchronously and ends once, with a completion. Queue pairs
  * are connected by the provider (`connect`, `listen`) or out of band, step by step.
- *
- * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -20,12 +18,7 @@ import type { HostOptions, SimFabric } from "./sim/SimFabric.ts"
 import type { Device, DeviceInfo } from "./verbs/Device.ts"
 import type { OpenError, Unsupported } from "./verbs/VerbsError.ts"
 
-/**
- * In what providers differ. Code that needs one of these asks for it first.
- *
- * @category models
- * @since 0.1.0
- */
+/** In what providers differ. Code that needs one of these asks for it first. */
 export interface Capabilities {
   readonly atomics: boolean
   readonly writeImmediate: boolean
@@ -43,9 +36,6 @@ export interface Capabilities {
 /**
  * Where an open device is reached by TCP, and which addresses it deals with. A provider whose
  * connections are no TCP connections has no use for it.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Reach {
   /**
@@ -60,12 +50,7 @@ export interface Reach {
   readonly admits?: ((address: string) => boolean) | undefined
 }
 
-/**
- * What a provider offers.
- *
- * @category models
- * @since 0.1.0
- */
+/** What a provider offers. */
 export interface Provider {
   readonly name: "sim" | "iwarp" | "ib"
   readonly capabilities: Capabilities
@@ -74,26 +59,13 @@ export interface Provider {
   readonly open: (name?: string, reach?: Reach) => Effect.Effect<Device, OpenError, Scope.Scope>
 }
 
-/**
- * The service.
- *
- * @category services
- * @since 0.1.0
- */
+/** The service. */
 export class Verbs extends Context.Service<Verbs, Provider>()("handfast/native/Verbs") {
-  /**
-   * The devices of one host on a simulated fabric.
-   *
-   * @since 0.1.0
-   */
+  /** The devices of one host on a simulated fabric. */
   static readonly layerSim = (fabric: SimFabric, options: HostOptions = {}): Layer.Layer<Verbs> =>
     Layer.sync(Verbs, () => makeSim(fabric, options))
 
-  /**
-   * The network interfaces of this machine, by iWARP over ordinary TCP.
-   *
-   * @since 0.1.0
-   */
+  /** The network interfaces of this machine, by iWARP over ordinary TCP. */
   static readonly layerIwarp = (
     settings: IwarpSettings = {}
   ): Layer.Layer<Verbs, SettingsRefused> =>

@@ -5,61 +5,30 @@
  * An epoch is never used twice, also not across restarts: a process draws a random instance id
  * when it starts and counts within it. Both travel, so a peer can tell a restart from a
  * reconnect.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
 const shape = /^[0-9a-f]{8}\.\d{1,15}$/
 
-/**
- * One generation: eight hexadecimal digits of the process instance, a dot, a count.
- *
- * @category models
- * @since 0.1.0
- */
+/** One generation: eight hexadecimal digits of the process instance, a dot, a count. */
 export const Epoch = Schema.String.pipe(
   Schema.check(Schema.isPattern(shape)),
   Schema.brand("handfast/Epoch")
 )
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Epoch = typeof Epoch.Type
 
-/**
- * Whether a value is an epoch. It is asked for every message.
- *
- * @category guards
- * @since 0.1.0
- */
+/** Whether a value is an epoch. It is asked for every message. */
 export const isEpoch = (value: unknown): value is Epoch =>
   typeof value === "string" && shape.test(value)
 
-/**
- * The process instance of an epoch.
- *
- * @category getters
- * @since 0.1.0
- */
+/** The process instance of an epoch. */
 export const instanceOf = (epoch: Epoch): string => epoch.slice(0, epoch.indexOf("."))
 
-/**
- * The count of an epoch within its process instance.
- *
- * @category getters
- * @since 0.1.0
- */
+/** The count of an epoch within its process instance. */
 export const countOf = (epoch: Epoch): number => Number(epoch.slice(epoch.indexOf(".") + 1))
 
-/**
- * Hands out the epochs of one process instance, each one once.
- *
- * @category models
- * @since 0.1.0
- */
+/** Hands out the epochs of one process instance, each one once. */
 export class EpochSource {
   readonly instance: string
   #count = 0

@@ -3,24 +3,12 @@
  *
  * A decoder lives for one conversation. It may keep what earlier frames settled (a negotiated
  * marker, an agreed size), so that later frames are read as the peers themselves read them.
- *
- * @since 0.1.0
  */
 
-/**
- * Who sent the bytes: the side that connected (`c2s`) or the side that accepted (`s2c`).
- *
- * @category models
- * @since 0.1.0
- */
+/** Who sent the bytes: the side that connected (`c2s`) or the side that accepted (`s2c`). */
 export type Direction = "c2s" | "s2c"
 
-/**
- * One frame as it was read, and as this library would write it again.
- *
- * @category models
- * @since 0.1.0
- */
+/** One frame as it was read, and as this library would write it again. */
 export interface Frame {
   readonly ok: true
   /** The frame's fields, as its Schema names them. */
@@ -31,32 +19,17 @@ export interface Frame {
   readonly encoded: Uint8Array
 }
 
-/**
- * Bytes that are no frame of the protocol, with the reason.
- *
- * @category models
- * @since 0.1.0
- */
+/** Bytes that are no frame of the protocol, with the reason. */
 export interface BadFrame {
   readonly ok: false
   /** A tagged error with the fields that tell where and why. */
   readonly error: { readonly _tag: string }
 }
 
-/**
- * What a decoder yields.
- *
- * @category models
- * @since 0.1.0
- */
+/** What a decoder yields. */
 export type DecodedFrame = Frame | BadFrame
 
-/**
- * Reads one conversation. It never throws: hostile bytes yield a `BadFrame`.
- *
- * @category models
- * @since 0.1.0
- */
+/** Reads one conversation. It never throws: hostile bytes yield a `BadFrame`. */
 export interface FrameDecoder {
   /**
    * The frames in these bytes, in order. `direction` is `undefined` when nobody knows it.

@@ -2,51 +2,28 @@
  * Global identifiers of RDMA ports: 16 octets, here as 32 lower-case hex digits.
  *
  * On Ethernet a GID is made of an IP address, an IPv4 address within `::ffff:0:0/96`.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
-/**
- * @category models
- * @since 0.1.0
- */
 export const Gid = Schema.String.pipe(
   Schema.check(Schema.isPattern(/^[0-9a-f]{32}$/)),
   Schema.brand("handfast/Gid")
 )
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Gid = typeof Gid.Type
 
-/**
- * The GID of nothing.
- *
- * @category constants
- * @since 0.1.0
- */
+/** The GID of nothing. */
 export const nowhere = "0".repeat(32) as Gid
 
 const mappedPrefix = "00000000000000000000ffff"
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0")
 
-/**
- * @category conversions
- * @since 0.1.0
- */
 export const fromOctets = (octets: Uint8Array): Gid =>
   Array.from(octets.subarray(0, 16), (octet) => hex(octet, 2))
     .join("")
     .padEnd(32, "0") as Gid
 
-/**
- * @category conversions
- * @since 0.1.0
- */
 export const toOctets = (gid: Gid): Uint8Array<ArrayBuffer> =>
   Uint8Array.from({ length: 16 }, (_, index) =>
     Number.parseInt(gid.slice(2 * index, 2 * index + 2), 16)
@@ -79,12 +56,7 @@ const ipv6 = (text: string): string | undefined => {
   return [...head, ...Array.from({ length: missing }, () => "0000"), ...tail].join("")
 }
 
-/**
- * The GID of an IPv4 or IPv6 address; nothing if the text is no address.
- *
- * @category conversions
- * @since 0.1.0
- */
+/** The GID of an IPv4 or IPv6 address; nothing if the text is no address. */
 export const fromAddress = (address: string): Gid | undefined => {
   const short = ipv4(address)
   return (short === undefined ? ipv6(address) : mappedPrefix + short) as Gid | undefined
@@ -92,9 +64,6 @@ export const fromAddress = (address: string): Gid | undefined => {
 
 /**
  * The IP address that a GID stands for: dotted for a mapped IPv4 address, otherwise eight groups.
- *
- * @category conversions
- * @since 0.1.0
  */
 export const toAddress = (gid: Gid): string =>
   gid.startsWith(mappedPrefix)

@@ -4,17 +4,10 @@
  * Bodies are JSON text, already encoded by the behavior's Schema, so a store never needs to
  * know what an event means. Sequence numbers start at 1 and have no gaps; `last: 0` means that
  * nothing was ever stored.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
-/**
- * An event on its way into a journal. Its sequence number follows from its place in the append.
- *
- * @category models
- * @since 0.1.0
- */
+/** An event on its way into a journal. Its sequence number follows from its place in the append. */
 export interface NewEvent {
   /** The event's `_tag`. */
   readonly type: string
@@ -28,12 +21,7 @@ export interface NewEvent {
   readonly tags: ReadonlyArray<string>
 }
 
-/**
- * An event as it is read back.
- *
- * @category models
- * @since 0.1.0
- */
+/** An event as it is read back. */
 export interface StoredEvent extends NewEvent {
   readonly actor: string
   /** Dense per actor, from 1. */
@@ -42,12 +30,7 @@ export interface StoredEvent extends NewEvent {
   readonly offset: number
 }
 
-/**
- * A snapshot: the state after the event `seq`.
- *
- * @category models
- * @since 0.1.0
- */
+/** A snapshot: the state after the event `seq`. */
 export interface StoredSnapshot {
   readonly actor: string
   readonly seq: number
@@ -58,12 +41,7 @@ export interface StoredSnapshot {
   readonly at: number
 }
 
-/**
- * The right to write one actor's history. Claiming it again fences every older claim.
- *
- * @category models
- * @since 0.1.0
- */
+/** The right to write one actor's history. Claiming it again fences every older claim. */
 export interface Claim {
   readonly actor: string
   /** Rises with each claim of the same actor. */
@@ -72,12 +50,7 @@ export interface Claim {
   readonly last: number
 }
 
-/**
- * One atomic append: all events or none, directly after event `expected`.
- *
- * @category models
- * @since 0.1.0
- */
+/** One atomic append: all events or none, directly after event `expected`. */
 export interface Append {
   readonly actor: string
   readonly writer: number
@@ -90,9 +63,6 @@ export interface Append {
  * up to which it has dealt with them, is stored in the journal. Events after it are not deleted.
  *
  * A projection that follows several tags registers once for each of them, under the same name.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Projection {
   readonly name: string
@@ -101,9 +71,6 @@ export interface Projection {
 
 /**
  * A newer writer has claimed this actor; nothing was stored, and nothing will be for this claim.
- *
- * @category errors
- * @since 0.1.0
  */
 export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", {
   actor: Schema.String,
@@ -118,9 +85,6 @@ export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", {
 /**
  * The append did not start where the history ends, or the snapshot is of an event that is not
  * there. Nothing was stored.
- *
- * @category errors
- * @since 0.1.0
  */
 export class SequenceConflict extends Schema.TaggedError<SequenceConflict>()("SequenceConflict", {
   actor: Schema.String,
@@ -138,9 +102,6 @@ export class SequenceConflict extends Schema.TaggedError<SequenceConflict>()("Se
  * that kept the file locked for longer than an operation waits: nothing was stored. After
  * `"replaced"`, when another opening of the same file has taken it over, this one stores nothing
  * any more.
- *
- * @category errors
- * @since 0.1.0
  */
 export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageFailed", {
   operation: Schema.Literals(["claim", "append", "read", "snapshot", "prune", "projection"]),
@@ -167,9 +128,6 @@ export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageF
  * what is still there is not all there was. From `prunedTo` on nothing is missing, so a reader that
  * can do without the deleted events begins there. A registered projection meets this only if events
  * were deleted before it was registered.
- *
- * @category errors
- * @since 0.1.0
  */
 export class EventsPruned extends Schema.TaggedError<EventsPruned>()("EventsPruned", {
   tag: Schema.String,
@@ -188,9 +146,6 @@ export class EventsPruned extends Schema.TaggedError<EventsPruned>()("EventsPrun
 /**
  * The caller gave what no journal can store as it is: text with a lone surrogate, or a number that
  * is no safe integer or no time. Nothing was stored, and no other caller is affected.
- *
- * @category errors
- * @since 0.1.0
  */
 export class NotStorable extends Schema.TaggedError<NotStorable>()("NotStorable", {
   operation: Schema.Literals(["claim", "append", "read", "snapshot", "prune", "projection"]),
@@ -202,12 +157,7 @@ export class NotStorable extends Schema.TaggedError<NotStorable>()("NotStorable"
   }
 }
 
-/**
- * A position was acknowledged for a projection that is not registered. Nothing was stored.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A position was acknowledged for a projection that is not registered. Nothing was stored. */
 export class UnknownProjection extends Schema.TaggedError<UnknownProjection>()(
   "UnknownProjection",
   { name: Schema.String, tag: Schema.String }
@@ -222,9 +172,6 @@ export class UnknownProjection extends Schema.TaggedError<UnknownProjection>()(
  * of a projection has the projection's name as `actor`. Of a `"tag"`, entries are missing in the
  * index by which its events are found; of a `"file"`, SQLite found a page damaged. These have no
  * `actor` and no `seq`. A `seq` that is damaged itself is 0.
- *
- * @category errors
- * @since 0.1.0
  */
 export class CorruptRecord extends Schema.TaggedError<CorruptRecord>()("CorruptRecord", {
   actor: Schema.String,
@@ -240,12 +187,7 @@ export class CorruptRecord extends Schema.TaggedError<CorruptRecord>()("CorruptR
   }
 }
 
-/**
- * What an operation on an open journal can fail with.
- *
- * @category errors
- * @since 0.1.0
- */
+/** What an operation on an open journal can fail with. */
 export type JournalError =
   | Fenced
   | SequenceConflict
@@ -255,12 +197,7 @@ export type JournalError =
   | StorageFailed
   | CorruptRecord
 
-/**
- * A journal file that cannot be opened. The file is left as it was.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A journal file that cannot be opened. The file is left as it was. */
 export class JournalUnavailable extends Schema.TaggedError<JournalUnavailable>()(
   "JournalUnavailable",
   {

@@ -6,8 +6,6 @@
  * Nobody may send before its peer is ready, every transfer that was accepted ends once, with and
  * without a deadline, what is said to have moved is in one registration of the peer's memory, also
  * if that is registered anew meanwhile, and when the faults stop, everybody reaches everybody.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -27,25 +25,14 @@ import { SimHandshakes } from "./SimHandshakes.ts"
  * - `ready-without-looking`: the answer to an acknowledgement opens the gate of whatever connection
  *   there is by then.
  * - `unbound-acknowledgement`: an acknowledgement counts for any queue pairs.
- *
- * @category models
- * @since 0.1.0
  */
 export type Planted = keyof typeof defects
 
-/**
- * @category constants
- * @since 0.1.0
- */
 export const defects = {
   "ready-without-looking": { readyWithoutLooking: true },
   "unbound-acknowledgement": { unboundAcknowledgement: true }
 } as const
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Options {
   /** `"off"` lets everybody send as soon as the own half is up. Default `"on"`. */
   readonly gate?: "on" | "off" | undefined
@@ -57,12 +44,7 @@ export interface Options {
   readonly onEarlyPosts?: ((count: number) => void) | undefined
 }
 
-/**
- * What must hold was broken.
- *
- * @category errors
- * @since 0.1.0
- */
+/** What must hold was broken. */
 export class PromiseBroken extends Schema.TaggedError<PromiseBroken>()("PromiseBroken", {
   what: Schema.String
 }) {
@@ -76,12 +58,7 @@ const names = ["a", "b", "c"] as const
 /** How long faults strike, and how long recovery may take after the last one. */
 const [STORM, RECOVERY] = ["3 seconds", "120 seconds"] as const
 
-/**
- * One run; give it to `Sim.explore` or `it.sim`.
- *
- * @category running
- * @since 0.1.0
- */
+/** One run; give it to `Sim.explore` or `it.sim`. */
 export const program = ({
   gate = "on",
   onEarlyPosts,

@@ -4,32 +4,21 @@
  * A plan is drawn from the run's seed, each run with its own mix; it can be shrunk, printed, saved
  * as JSON beside a test and replayed. Times are virtual. A moment is either a virtual time or a
  * step of the run, so a process can be killed between any two steps.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import { describe as describeFabric, FabricFault } from "../native/sim/FabricFault.ts"
 
-/**
- * When a fault strikes: before a step of the run, or at a virtual time.
- *
- * @category models
- * @since 0.1.0
- */
+/** When a fault strikes: before a step of the run, or at a virtual time. */
 export const Moment = Schema.Union([
   Schema.Struct({ step: Schema.Int }),
   Schema.Struct({ millis: Schema.Finite })
 ])
 
-/** @since 0.1.0 */
 export type Moment = typeof Moment.Type
 
 /**
  * Kills a process as `kill -9` does; with `restartAfter` it comes back after that many
  * milliseconds.
- *
- * @category entries
- * @since 0.1.0
  */
 export const Crash = Schema.TaggedStruct("Crash", {
   process: Schema.String,
@@ -37,24 +26,14 @@ export const Crash = Schema.TaggedStruct("Crash", {
   restartAfter: Schema.optionalKey(Schema.Finite)
 })
 
-/**
- * Stops a process for a while, as a long garbage collection or SIGSTOP does.
- *
- * @category entries
- * @since 0.1.0
- */
+/** Stops a process for a while, as a long garbage collection or SIGSTOP does. */
 export const Pause = Schema.TaggedStruct("Pause", {
   process: Schema.String,
   at: Moment,
   forMillis: Schema.Finite
 })
 
-/**
- * Moves a process's wall clock by `jumpMillis`, and lets all its clocks run at `rate`.
- *
- * @category entries
- * @since 0.1.0
- */
+/** Moves a process's wall clock by `jumpMillis`, and lets all its clocks run at `rate`. */
 export const Skew = Schema.TaggedStruct("Skew", {
   process: Schema.String,
   at: Moment,
@@ -67,9 +46,6 @@ export const Skew = Schema.TaggedStruct("Skew", {
  * `failed-after-write` after it; from a `disk-full` on every write fails for a while; `corrupt`
  * fails a read with a damaged record; `crash-after-write` kills the writing process between the
  * write and its acknowledgement; `lost-at-crash` kills it with the write still on its way.
- *
- * @category entries
- * @since 0.1.0
  */
 export const JournalFaultKind = Schema.Literals([
   "slow",
@@ -81,15 +57,9 @@ export const JournalFaultKind = Schema.Literals([
   "lost-at-crash"
 ])
 
-/** @since 0.1.0 */
 export type JournalFaultKind = typeof JournalFaultKind.Type
 
-/**
- * Strikes the `nth` (from 1) operation of its sort on the simulated disk.
- *
- * @category entries
- * @since 0.1.0
- */
+/** Strikes the `nth` (from 1) operation of its sort on the simulated disk. */
 export const JournalFault = Schema.TaggedStruct("Journal", {
   operation: Schema.Literals(["claim", "append", "read", "snapshot", "prune"]),
   nth: Schema.Int,
@@ -98,56 +68,30 @@ export const JournalFault = Schema.TaggedStruct("Journal", {
   millis: Schema.Finite
 })
 
-/** @since 0.1.0 */
 export type JournalFault = typeof JournalFault.Type
 
-/**
- * Something that happens to the simulated RDMA fabrics of the program.
- *
- * @category entries
- * @since 0.1.0
- */
+/** Something that happens to the simulated RDMA fabrics of the program. */
 export const Fabric = Schema.TaggedStruct("Fabric", { at: Moment, fault: FabricFault })
 
-/**
- * A `Chaos.site` that is active in this run.
- *
- * @category entries
- * @since 0.1.0
- */
+/** A `Chaos.site` that is active in this run. */
 export const Site = Schema.TaggedStruct("Site", { name: Schema.String })
 
 /**
  * Every kind of fault. Link faults (cut, one-way cut, delay, loss, duplication, reordering) join
  * this union with the simulated network.
- *
- * @category models
- * @since 0.1.0
  */
 export const Fault = Schema.Union([Crash, Pause, Skew, JournalFault, Fabric, Site])
 
-/** @since 0.1.0 */
 export type Fault = typeof Fault.Type
 
-/** @since 0.1.0 */
 export type ProcessFault = Extract<Fault, { readonly process: string }>
 
-/**
- * A fault that strikes at a moment of its own.
- *
- * @since 0.1.0
- */
+/** A fault that strikes at a moment of its own. */
 export type TimedFault = Extract<Fault, { readonly at: Moment }>
 
-/**
- * The faults of one run.
- *
- * @category models
- * @since 0.1.0
- */
+/** The faults of one run. */
 export const FaultPlan = Schema.Array(Fault)
 
-/** @since 0.1.0 */
 export type FaultPlan = typeof FaultPlan.Type
 
 const moment = (at: Moment): string =>
@@ -157,12 +101,7 @@ const moment = (at: Moment): string =>
 export const again = (restartAfter: number | undefined): string =>
   restartAfter === undefined ? "for good" : `back after ${restartAfter} ms`
 
-/**
- * One line for people.
- *
- * @category printing
- * @since 0.1.0
- */
+/** One line for people. */
 export const describe = (fault: Fault): string => {
   switch (fault._tag) {
     case "Crash":

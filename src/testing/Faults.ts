@@ -4,8 +4,6 @@
  * `random` draws a plan from the run's seed. Each run first draws which kinds of faults it has at
  * all: a run with one kind of fault goes deeper than one with a little of everything. When a run is
  * replayed from a saved plan, that plan holds, and nothing is drawn.
- *
- * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -25,12 +23,7 @@ type Target = string | { readonly name: string }
 
 type Targets = Target | ReadonlyArray<Target>
 
-/**
- * Which faults of fabrics a run may draw.
- *
- * @category models
- * @since 0.1.0
- */
+/** Which faults of fabrics a run may draw. */
 export interface FabricOptions {
   /** The hosts or devices that faults strike. */
   readonly nodes: ReadonlyArray<string>
@@ -38,12 +31,7 @@ export interface FabricOptions {
   readonly kinds?: ReadonlyArray<FabricFault["_tag"]> | undefined
 }
 
-/**
- * Which faults a run may draw.
- *
- * @category models
- * @since 0.1.0
- */
+/** Which faults a run may draw. */
 export interface Options {
   /** Processes that may crash; each comes back after a while. */
   readonly crash?: Targets | undefined
@@ -187,9 +175,6 @@ const add = (world: World, faults: FaultPlan): void => {
 /**
  * Draws faults for this run, from now on. Answers what was drawn. Its processes must have been made
  * before: a name that is none is a defect, `UnknownName`.
- *
- * @category faults
- * @since 0.1.0
  */
 export const random = (options: Options): Effect.Effect<FaultPlan> =>
   withHome(({ world }) =>
@@ -214,9 +199,6 @@ export const random = (options: Options): Effect.Effect<FaultPlan> =>
 /**
  * Adds faults that were written by hand. They are shrunk like drawn ones. A fault that does not
  * exist is a defect, as is one after `heal`. A chaos site that no run passes is a missed mark.
- *
- * @category faults
- * @since 0.1.0
  */
 export const install = (plan: FaultPlan): Effect.Effect<void> =>
   withHome(({ world }) =>
@@ -236,9 +218,6 @@ export const install = (plan: FaultPlan): Effect.Effect<void> =>
  * Stops all faults: what has not struck yet never will, paused processes go on, crashed ones
  * start again, clocks are set right, disks and chaos sites are quiet. From here on progress can be
  * demanded, see `Sim.eventually`. No more faults can be added.
- *
- * @category faults
- * @since 0.1.0
  */
 export const heal: Effect.Effect<void> = withHome(({ world }) =>
   Effect.sync(() => {

@@ -3,8 +3,6 @@
  *
  * It wraps any journal store and lives outside of the processes that write to it, so what was
  * stored survives their crashes. Each operation is counted; a fault strikes the n-th of its sort.
- *
- * @since 0.1.0
  */
 
 import * as Duration from "effect/Duration"
@@ -152,12 +150,7 @@ const readStore = (store: Store): Pick<Store, "read" | "loadSnapshot"> => ({
     )
 })
 
-/**
- * Wraps a store. Make it in the main program, outside of the processes: it is their disk.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Wraps a store. Make it in the main program, outside of the processes: it is their disk. */
 export const make = (store: Store): Store => {
   const write_ = write({ fullUntil: 0 })
   return {
@@ -176,11 +169,6 @@ export const make = (store: Store): Store => {
   }
 }
 
-/**
- * The same as a layer over any journal layer.
- *
- * @category layers
- * @since 0.1.0
- */
+/** The same as a layer over any journal layer. */
 export const layer = <E, R>(inner: Layer.Layer<Journal, E, R>): Layer.Layer<Journal, E, R> =>
   Layer.effect(Journal, Effect.map(Journal, make)).pipe(Layer.provide(inner))

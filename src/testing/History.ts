@@ -3,17 +3,10 @@
  *
  * A history is recorded while a simulation runs and judged afterwards, see `Linearizability`. An
  * operation whose client crashed has no answer: it may have happened, or not.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 
-/**
- * One operation of one client. `called` and `returned` are places in one common order.
- *
- * @category models
- * @since 0.1.0
- */
+/** One operation of one client. `called` and `returned` are places in one common order. */
 export interface Operation<out Input, out Output> {
   readonly client: string
   readonly input: Input
@@ -22,12 +15,7 @@ export interface Operation<out Input, out Output> {
   readonly answer?: { readonly output: Output; readonly returned: number }
 }
 
-/**
- * A history in the making.
- *
- * @category models
- * @since 0.1.0
- */
+/** A history in the making. */
 export interface History<Input, Output> {
   /** Runs an operation and records it. After a failure it counts as one without an answer. */
   readonly record: <E, R>(
@@ -39,12 +27,7 @@ export interface History<Input, Output> {
   readonly operations: () => ReadonlyArray<Operation<Input, Output>>
 }
 
-/**
- * An empty history. Make it inside the simulated program, so that each run has its own.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** An empty history. Make it inside the simulated program, so that each run has its own. */
 export const make = <Input, Output>(): History<Input, Output> => {
   const operations: Array<Operation<Input, Output>> = []
   let order = 0

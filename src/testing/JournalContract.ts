@@ -8,8 +8,6 @@
  *   it.live(name, () => Effect.provide(test, MyJournal.layer))
  * }
  * ```
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -26,21 +24,13 @@ import { tags } from "./internal/journal/tags.ts"
 /**
  * One demand on a journal. The test fails, with a `ContractViolation` or with the journal's own
  * error, when the demand is not met.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Case {
   readonly name: string
   readonly test: Effect.Effect<void, unknown, Journal>
 }
 
-/**
- * How a journal is compared with one in memory.
- *
- * @category models
- * @since 0.1.0
- */
+/** How a journal is compared with one in memory. */
 export interface AgreementOptions<E, R> extends Agreement.AgreementOptions<E, R> {}
 
 /**
@@ -49,9 +39,6 @@ export interface AgreementOptions<E, R> extends Agreement.AgreementOptions<E, R>
  * outlives its layer, the layer is closed and built again now and then.
  *
  * `cases` does this under a few seeds and without closing the layer.
- *
- * @category tests
- * @since 0.1.0
  */
 export const agreement: <E, R>(options: AgreementOptions<E, R>) => Effect.Effect<void, unknown, R> =
   Agreement.agreement
@@ -65,12 +52,7 @@ const agreeing = seeds.map((seed): Case => ({
   )
 }))
 
-/**
- * All demands. Each one wants an empty journal.
- *
- * @category tests
- * @since 0.1.0
- */
+/** All demands. Each one wants an empty journal. */
 export const cases: ReadonlyArray<Case> = [
   ...appending,
   ...fencing,

@@ -6,8 +6,6 @@
  * precedes, applies it to the model, and goes back when the model would have answered otherwise; a
  * set of operations that has led to a state once is not tried again. Operations without an answer
  * may be taken anywhere after their call, or never.
- *
- * @since 0.1.0
  */
 
 import * as Equal from "effect/Equal"
@@ -18,9 +16,6 @@ import { jsonText } from "./internal/errorText.ts"
 /**
  * The object as it should be: one state, one operation at a time. `State` is a plain value, and
  * equal states have equal keys.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Spec<State, Input, Output> {
   readonly initial: State
@@ -32,9 +27,6 @@ export interface Spec<State, Input, Output> {
 /**
  * The verdict on a history. `Rejected` shows the longest part that could be explained, and the
  * operations of which none fits behind it.
- *
- * @category models
- * @since 0.1.0
  */
 export type Verdict<Input, Output> =
   | { readonly _tag: "Linearizable"; readonly order: ReadonlyArray<Operation<Input, Output>> }
@@ -73,9 +65,6 @@ const candidates = <Input, Output>(
 
 /**
  * Searches for an order. `maxTries` bounds the search, since it is exponential in the worst case.
- *
- * @category checking
- * @since 0.1.0
  */
 export const check = <State, Input, Output>(
   spec: Spec<State, Input, Output>,
@@ -129,9 +118,6 @@ const line = <Input, Output>({ answer, client, input }: Operation<Input, Output>
 /**
  * A verdict in words. Of a rejected history the operations that do not fit come first: what is cut
  * from its end is the least recent.
- *
- * @category printing
- * @since 0.1.0
  */
 export const explain = <Input, Output>(verdict: Verdict<Input, Output>): string => {
   switch (verdict._tag) {
@@ -149,7 +135,6 @@ export const explain = <Input, Output>(verdict: Verdict<Input, Output>): string 
   }
 }
 
-/** @since 0.1.0 */
 export type RegisterInput =
   | { readonly op: "read" }
   | { readonly op: "write"; readonly value: unknown }
@@ -158,9 +143,6 @@ export type RegisterInput =
 /**
  * A register: `read` answers the value, `write` answers nothing, `swap` (compare and set) answers
  * whether it happened.
- *
- * @category specs
- * @since 0.1.0
  */
 export const register = (initial: unknown): Spec<unknown, RegisterInput, unknown> => ({
   initial,
@@ -171,7 +153,6 @@ export const register = (initial: unknown): Spec<unknown, RegisterInput, unknown
   }
 })
 
-/** @since 0.1.0 */
 export type QueueInput =
   | { readonly op: "enqueue"; readonly value: unknown }
   | { readonly op: "dequeue" }
@@ -179,9 +160,6 @@ export type QueueInput =
 /**
  * A first-in first-out queue: `enqueue` answers nothing, `dequeue` the oldest value, or `undefined`
  * if there is none.
- *
- * @category specs
- * @since 0.1.0
  */
 export const queue: Spec<ReadonlyArray<unknown>, QueueInput, unknown> = {
   initial: [],
@@ -189,15 +167,9 @@ export const queue: Spec<ReadonlyArray<unknown>, QueueInput, unknown> = {
     input.op === "enqueue" ? [[...state, input.value], undefined] : [state.slice(1), state[0]]
 }
 
-/** @since 0.1.0 */
 export type CounterInput = { readonly op: "add"; readonly by: number } | { readonly op: "read" }
 
-/**
- * A counter: `add` and `read` answer the total.
- *
- * @category specs
- * @since 0.1.0
- */
+/** A counter: `add` and `read` answer the total. */
 export const counter: Spec<number, CounterInput, number> = {
   initial: 0,
   apply: (state, input) => {

@@ -5,17 +5,10 @@
  * A schedule as a short list of plain values: it can be shrunk, printed, saved and replayed. A
  * point is named by the fiber and by the text of the source line that it has come to, so that it
  * is still found after lines were added elsewhere in the program.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
-/**
- * A point in the execution of one fiber.
- *
- * @category models
- * @since 0.1.0
- */
+/** A point in the execution of one fiber. */
 export const Point = Schema.Struct({
   /** The process, then for each fork on the way to the fiber its number: `main.2.1`. */
   fiber: Schema.String,
@@ -27,22 +20,13 @@ export const Point = Schema.Struct({
   operation: Schema.Int
 })
 
-/** @since 0.1.0 */
 export type Point = typeof Point.Type
 
-/**
- * The fiber lets all others that are runnable go first.
- *
- * @category entries
- * @since 0.1.0
- */
+/** The fiber lets all others that are runnable go first. */
 export const Yield = Schema.TaggedStruct("Yield", { at: Point })
 
 /**
  * What the fiber scheduled at this point waits for so many steps of others, once its turn comes.
- *
- * @category entries
- * @since 0.1.0
  */
 export const Hold = Schema.TaggedStruct("Hold", {
   at: Point,
@@ -51,32 +35,15 @@ export const Hold = Schema.TaggedStruct("Hold", {
   steps: Schema.Int
 })
 
-/**
- * The timer that the fiber set at this point fires late.
- *
- * @category entries
- * @since 0.1.0
- */
+/** The timer that the fiber set at this point fires late. */
 export const Late = Schema.TaggedStruct("Late", { at: Point, millis: Schema.Finite })
 
-/**
- * Every way to leave the default order.
- *
- * @category models
- * @since 0.1.0
- */
+/** Every way to leave the default order. */
 export const Preemption = Schema.Union([Yield, Hold, Late])
 
-/** @since 0.1.0 */
 export type Preemption = typeof Preemption.Type
 
-/**
- * The preemptions of one run.
- *
- * @category models
- * @since 0.1.0
- */
+/** The preemptions of one run. */
 export const Schedule = Schema.Array(Preemption)
 
-/** @since 0.1.0 */
 export type Schedule = typeof Schedule.Type

@@ -2,8 +2,6 @@
  * How a failing run is shown, on one screen: what broke, where and with which values; the faults
  * and preemptions without which it does not happen; what each fiber did around them; and the one
  * line that repeats it.
- *
- * @since 0.1.0
  */
 
 import { describe, type Fault } from "./FaultPlan.ts"
@@ -27,23 +25,13 @@ const fullDiagramMessages = 40
 /** The most waiting fibers that a message names; the trace shows what they did. */
 const messageLines = 10
 
-/**
- * How much to print.
- *
- * @category models
- * @since 0.1.0
- */
+/** How much to print. */
 export interface PrintOptions {
   /** All lines of the trace, at their full width. Default false. */
   readonly full?: boolean | undefined
 }
 
-/**
- * A seed as it is written everywhere.
- *
- * @category printing
- * @since 0.1.0
- */
+/** A seed as it is written everywhere. */
 export const seedText = (seed: number): string => `0x${seed.toString(16)}`
 
 const widest = (texts: ReadonlyArray<string>): number =>
@@ -80,9 +68,6 @@ const eventOf = (line: Line, length: number): string => {
 /**
  * The events of a run, one aligned line each: virtual time, step, fiber, source place, what
  * happened. Lines are cut at `lineWidth`.
- *
- * @category printing
- * @since 0.1.0
  */
 export const trace = (lines: ReadonlyArray<Line>, omitted = 0, lineWidth = Infinity): string => {
   const parties = lines.map((line) => cut(partyOf(line), 22))
@@ -134,9 +119,6 @@ const chosenMessages = (lines: ReadonlyArray<Line>, most: number): ReadonlyArray
 /**
  * The messages between processes as a Mermaid sequence diagram; if there are many, those that a
  * fault strikes and the last ones. Empty if none passed.
- *
- * @category printing
- * @since 0.1.0
  */
 export const diagram = (lines: ReadonlyArray<Line>, most = fullDiagramMessages): string => {
   const messages = chosenMessages(lines, most)
@@ -286,12 +268,7 @@ const runOf = ({ seed }: Failure, { firstFailingSeed: first, runs }: Report): st
     ? `run ${runs}`
     : `smaller than ${seedText(first)}, which failed first`
 
-/**
- * All of a failure, for a terminal of 80 columns and 50 lines. `repeat` is the line to paste.
- *
- * @category printing
- * @since 0.1.0
- */
+/** All of a failure, for a terminal of 80 columns and 50 lines. `repeat` is the line to paste. */
 export const failure = (
   failed: Failure,
   report: Report,
@@ -329,12 +306,7 @@ export const failure = (
   ].join("\n")
 }
 
-/**
- * A report as a JSON value, for machines.
- *
- * @category printing
- * @since 0.1.0
- */
+/** A report as a JSON value, for machines. */
 export const json = (report: Report): object => {
   if (report.failure === undefined) return { ...report, failure: null }
   const { cause: _, ...failed } = report.failure

@@ -8,8 +8,6 @@
  *
  * What belongs to a process must be made inside its effect: a queue or a latch that two processes
  * share is memory that no two real processes have.
- *
- * @since 0.1.0
  */
 
 import * as Cause from "effect/Cause"
@@ -26,12 +24,7 @@ import { refuseUnknown, refuseUnknownOptions } from "./internal/known.ts"
 import type { Controls, World } from "./internal/world.ts"
 import { ProcessFailed } from "./SimError.ts"
 
-/**
- * A process from outside.
- *
- * @category models
- * @since 0.1.0
- */
+/** A process from outside. */
 export interface Process<out A, out E> {
   readonly name: string
   /** Ends its life at once, without finalizers. */
@@ -56,9 +49,6 @@ export interface Process<out A, out E> {
 /**
  * What a failure of a process's effect means. A simulation calls it a failed run, unless it is told
  * that the process stays down, or that something starts it again.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Options {
   readonly onFailure?: "fail-run" | "stay-down" | { readonly restartAfter: Duration.Input }
@@ -193,12 +183,7 @@ class Controller<A, E, R> implements Controls {
   }
 }
 
-/**
- * Starts a process. Its effect is run with the caller's services, and again at each restart.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Starts a process. Its effect is run with the caller's services, and again at each restart. */
 export const make = <A, E, R>(
   name: string,
   effect: Effect.Effect<A, E, R>,

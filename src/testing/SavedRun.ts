@@ -4,8 +4,6 @@
  *
  * Preemptions are named by the text of source lines, so the run still fails after other lines were
  * added. Once the program runs differently, `changed` says so.
- *
- * @since 0.1.0
  */
 
 import { readFile, writeFile } from "node:fs/promises"
@@ -18,12 +16,7 @@ import type { Failure, Report } from "./internal/explore.ts"
 import { Schedule } from "./Preemption.ts"
 import type { Settings } from "./Sim.ts"
 
-/**
- * What a file holds.
- *
- * @category models
- * @since 0.1.0
- */
+/** What a file holds. */
 export class SavedRun extends Schema.Class<SavedRun>("handfast/testing/SavedRun")({
   test: Schema.String,
   seed: Schema.Int,
@@ -40,12 +33,7 @@ export class SavedRun extends Schema.Class<SavedRun>("handfast/testing/SavedRun"
 
 const Text = Schema.fromJsonString(SavedRun)
 
-/**
- * The file could not be read or written, or it holds something else.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The file could not be read or written, or it holds something else. */
 export class SavedRunUnusable extends Schema.TaggedError<SavedRunUnusable>()("SavedRunUnusable", {
   file: Schema.String,
   cause: Schema.Defect()
@@ -59,12 +47,7 @@ export class SavedRunUnusable extends Schema.TaggedError<SavedRunUnusable>()("Sa
 const unusable = (file: string | URL) => (cause: unknown) =>
   new SavedRunUnusable({ file: typeof file === "string" ? resolve(file) : file.href, cause })
 
-/**
- * A failure as it is saved.
- *
- * @category conversions
- * @since 0.1.0
- */
+/** A failure as it is saved. */
 export const fromFailure = (test: string, failure: Failure): SavedRun => {
   const { fingerprint, givenInputs, message, plan, schedule, seed } = failure
   const inputs = Object.fromEntries([...givenInputs].map(([nth, json]) => [String(nth), json]))
@@ -79,12 +62,7 @@ export const fromFailure = (test: string, failure: Failure): SavedRun => {
   })
 }
 
-/**
- * The settings with which `Sim.explore` repeats a saved run.
- *
- * @category conversions
- * @since 0.1.0
- */
+/** The settings with which `Sim.explore` repeats a saved run. */
 export const settingsOf = ({ inputs = {}, plan, schedule, seed }: SavedRun): Settings => ({
   from: seed,
   seeds: 1,
@@ -99,9 +77,6 @@ export const settingsOf = ({ inputs = {}, plan, schedule, seed }: SavedRun): Set
 /**
  * Whether the program has changed since the run was saved, in words: the result of repeating it
  * then says nothing about the old failure. `undefined` if the run is the same.
- *
- * @category conversions
- * @since 0.1.0
  */
 export const changed = (run: SavedRun, report: Report): string | undefined => {
   const now = report.failure?.fingerprint ?? report.fingerprint
@@ -113,12 +88,7 @@ export const changed = (run: SavedRun, report: Report): string | undefined => {
   return `the program has changed since this run was saved${found}`
 }
 
-/**
- * Reads a saved run. A string is a path from the working folder of the process.
- *
- * @category files
- * @since 0.1.0
- */
+/** Reads a saved run. A string is a path from the working folder of the process. */
 export const load = Effect.fnUntraced(function* (file: string | URL) {
   const text = yield* Effect.tryPromise({
     try: () => readFile(file, "utf8"),
@@ -127,12 +97,7 @@ export const load = Effect.fnUntraced(function* (file: string | URL) {
   return yield* Effect.mapError(Schema.decodeEffect(Text)(text), unusable(file))
 })
 
-/**
- * Writes a run where `load` finds it.
- *
- * @category files
- * @since 0.1.0
- */
+/** Writes a run where `load` finds it. */
 export const save = Effect.fnUntraced(function* (file: string | URL, run: SavedRun) {
   const encoded = yield* Effect.mapError(Schema.encodeEffect(SavedRun)(run), unusable(file))
   yield* Effect.tryPromise({

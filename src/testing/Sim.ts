@@ -11,8 +11,6 @@
  * What the seed does not own is refused and named: real I/O, workers, `Date.now`, `Math.random`,
  * see `ambient`. Promises, ticks and the thread pool (digests, ciphers, compression) take no
  * virtual time. State that outlives a run breaks the repetition, and the self-check says so.
- *
- * @since 0.1.0
  */
 
 import * as Arbitrary from "effect/Arbitrary"
@@ -37,12 +35,7 @@ export { make as process, type Process } from "./Process.ts"
 export type { Failure, Report, ShownPreemption } from "./internal/explore.ts"
 export type { Line } from "./internal/recorder.ts"
 
-/**
- * Limits and shares of a set of runs; each has a default.
- *
- * @category models
- * @since 0.1.0
- */
+/** Limits and shares of a set of runs; each has a default. */
 export interface Settings {
   /** How many seeds to run. Default 100. */
   readonly seeds?: number | undefined
@@ -105,12 +98,7 @@ export interface Settings {
 const millis = (input: Duration.Input | undefined, otherwise: Duration.Input): number =>
   Duration.toMillis(Duration.fromInputUnsafe(input ?? otherwise))
 
-/**
- * The share of passing seeds that are run twice unless a setting says otherwise.
- *
- * @category models
- * @since 0.1.0
- */
+/** The share of passing seeds that are run twice unless a setting says otherwise. */
 export const defaultCheckShare = 0.05
 
 const known: Known<Settings> = {
@@ -191,12 +179,7 @@ const withDefaults = (settings: Settings): ExploreOptions => ({
   marks: settings.marks ?? []
 })
 
-/**
- * One execution of a program under one seed.
- *
- * @category models
- * @since 0.1.0
- */
+/** One execution of a program under one seed. */
 export interface Run<A, E> {
   readonly seed: number
   readonly exit: Exit.Exit<A, E | Verdict>
@@ -209,12 +192,7 @@ export interface Run<A, E> {
   readonly plan: FaultPlan
 }
 
-/**
- * Runs a program once, under one seed.
- *
- * @category running
- * @since 0.1.0
- */
+/** Runs a program once, under one seed. */
 export const run = <A, E>(
   program: Effect.Effect<A, E, Scope.Scope>,
   settings: Omit<Settings, "seeds" | "from"> & { readonly seed: number }
@@ -228,9 +206,6 @@ export const run = <A, E>(
 /**
  * Runs a program under many seeds and reports what happened, with the first failing seed's faults
  * made as few as possible and its trace.
- *
- * @category running
- * @since 0.1.0
  */
 export const explore = <A, E>(
   program: Effect.Effect<A, E, Scope.Scope>,
@@ -240,9 +215,6 @@ export const explore = <A, E>(
 /**
  * From here on, `holds` must be true after every step of the run; a thrown error counts as false.
  * It runs outside of any fiber, so it reads state with `Ref.getUnsafe` and the like.
- *
- * @category checking
- * @since 0.1.0
  */
 export const invariant = (name: string, holds: () => boolean): Effect.Effect<void> =>
   withHome(({ world }) => Effect.sync(() => void world.invariants.push({ name, holds })))
@@ -250,9 +222,6 @@ export const invariant = (name: string, holds: () => boolean): Effect.Effect<voi
 /**
  * Demands progress: the condition must answer and become true within the given virtual time. Stop
  * the faults first, with `Faults.heal`: under faults alone nothing can be demanded.
- *
- * @category checking
- * @since 0.1.0
  */
 export const eventually = <E = never, R = never>(
   condition: Effect.Effect<boolean, E, R> | (() => boolean),
@@ -274,12 +243,7 @@ export const eventually = <E = never, R = never>(
     return Effect.timeoutOrElse(loop, { duration, orElse: () => Effect.fail(missed()) })
   })
 
-/**
- * A fiber that is held at a chaos site.
- *
- * @category models
- * @since 0.1.0
- */
+/** A fiber that is held at a chaos site. */
 export interface Barrier {
   /** Waits until a fiber has arrived. */
   readonly reached: Effect.Effect<void>
@@ -289,9 +253,6 @@ export interface Barrier {
 /**
  * Holds the next fiber that passes `Chaos.site(name)` until it is released: for the interleaving
  * that a test wants to write by hand. If none passes in any run, that is a missed mark.
- *
- * @category controlling
- * @since 0.1.0
  */
 export const barrier = (site: string): Effect.Effect<Barrier> =>
   withHome(({ world }) =>
@@ -307,9 +268,6 @@ export const barrier = (site: string): Effect.Effect<Barrier> =>
 /**
  * Draws a value of a schema from the run's random numbers: a list of commands for a model, for
  * example.
- *
- * @category controlling
- * @since 0.1.0
  */
 export const draw = <S extends Schema.Constraint>(
   schema: S,
@@ -337,9 +295,6 @@ export const draw = <S extends Schema.Constraint>(
 /**
  * Writes a line into the trace, and into the comparison of a repeated run: a value that differs
  * between two executions of one seed is found at the step that noted it.
- *
- * @category checking
- * @since 0.1.0
  */
 export const note = (text: string): Effect.Effect<void> =>
   withHome(({ world }) =>

@@ -8,8 +8,6 @@
  * for an entity of another runner has to be `ClusterSchema.Persisted`.
  *
  * Make it outside of the simulated processes: it is the database between them.
- *
- * @since 0.1.0
  */
 
 import * as ClusterError from "effect/cluster/ClusterError"
@@ -38,20 +36,10 @@ const [SHORTEST, SPREAD] = [0.1, 2]
 /** Milliseconds until a lost request fails: longer than a shard lock lasts, which is 35 seconds. */
 const DEADLINE = 60_000
 
-/**
- * The settings of all runners of a cluster; each has Effect's default.
- *
- * @category models
- * @since 0.1.0
- */
+/** The settings of all runners of a cluster; each has Effect's default. */
 export type Settings = Partial<ShardingConfig.ShardingConfig["Service"]>
 
-/**
- * A cluster from outside.
- *
- * @category models
- * @since 0.1.0
- */
+/** A cluster from outside. */
 export interface SimCluster {
   /** Sharding as a runner of that name has it, for the effect of one simulated process. */
   readonly runner: (name: string) => Layer.Layer<Sharding.Sharding>
@@ -211,12 +199,7 @@ const messageStorage = (stored: MessageStorage.Encoded) =>
     withTransaction: stored.withTransaction
   })
 
-/**
- * Makes the storage of a cluster, and layers for what runs over it.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Makes the storage of a cluster, and layers for what runs over it. */
 export const make = Effect.fnUntraced(function* (settings: Settings = {}) {
   const clock = yield* Clock.Clock
   const expiration = settings.shardLockExpiration ?? ShardingConfig.defaults.shardLockExpiration

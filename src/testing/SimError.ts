@@ -3,18 +3,11 @@
  *
  * A program's own failure stays as it is; these are the verdicts that only an observer outside of
  * the program can give.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import { errorText } from "./internal/errorText.ts"
 
-/**
- * A fiber that had not ended when the run was stopped, and where it was last seen.
- *
- * @category models
- * @since 0.1.0
- */
+/** A fiber that had not ended when the run was stopped, and where it was last seen. */
 export const WaitingFiber = Schema.Struct({
   fiber: Schema.String,
   process: Schema.String,
@@ -30,12 +23,7 @@ const waitingList = (fibers: ReadonlyArray<typeof WaitingFiber.Type>): string =>
     )
     .join("")
 
-/**
- * Nothing is runnable, no timer is set, and the program is not done.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Nothing is runnable, no timer is set, and the program is not done. */
 export class Deadlock extends Schema.TaggedError<Deadlock>()("Deadlock", {
   step: Schema.Int,
   millis: Schema.Finite,
@@ -52,12 +40,7 @@ export class Deadlock extends Schema.TaggedError<Deadlock>()("Deadlock", {
   }
 }
 
-/**
- * The run used up a limit; `limit` names the setting.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The run used up a limit; `limit` names the setting. */
 export class LimitReached extends Schema.TaggedError<LimitReached>()("LimitReached", {
   limit: Schema.Literals(["maxSteps", "maxTime", "maxRealTime"]),
   step: Schema.Int,
@@ -72,12 +55,7 @@ export class LimitReached extends Schema.TaggedError<LimitReached>()("LimitReach
   }
 }
 
-/**
- * An invariant did not hold after a step.
- *
- * @category errors
- * @since 0.1.0
- */
+/** An invariant did not hold after a step. */
 export class InvariantBroken extends Schema.TaggedError<InvariantBroken>()("InvariantBroken", {
   name: Schema.String,
   step: Schema.Int,
@@ -90,12 +68,7 @@ export class InvariantBroken extends Schema.TaggedError<InvariantBroken>()("Inva
   }
 }
 
-/**
- * A condition was not reached within the virtual time it was given.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A condition was not reached within the virtual time it was given. */
 export class NotReached extends Schema.TaggedError<NotReached>()("NotReached", {
   what: Schema.String,
   withinMillis: Schema.Finite
@@ -105,12 +78,7 @@ export class NotReached extends Schema.TaggedError<NotReached>()("NotReached", {
   }
 }
 
-/**
- * A simulated process ended with a failure, and nothing was told to expect that.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A simulated process ended with a failure, and nothing was told to expect that. */
 export class ProcessFailed extends Schema.TaggedError<ProcessFailed>()("ProcessFailed", {
   process: Schema.String,
   cause: Schema.Defect()
@@ -120,12 +88,7 @@ export class ProcessFailed extends Schema.TaggedError<ProcessFailed>()("ProcessF
   }
 }
 
-/**
- * A task that was scheduled outside of any fiber threw.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A task that was scheduled outside of any fiber threw. */
 export class TaskThrew extends Schema.TaggedError<TaskThrew>()("TaskThrew", {
   process: Schema.String,
   step: Schema.Int,
@@ -147,9 +110,6 @@ const insteadOf = (call: string): string => {
 /**
  * The program went past the simulation: it used a real clock, real random numbers, a real timer or
  * real I/O. `stack` says where.
- *
- * @category errors
- * @since 0.1.0
  */
 export class NotSimulated extends Schema.TaggedError<NotSimulated>()("NotSimulated", {
   call: Schema.String,
@@ -170,9 +130,6 @@ export class NotSimulated extends Schema.TaggedError<NotSimulated>()("NotSimulat
 /**
  * The same seed gave two different executions, so something outside of the simulation decides. With
  * the traps of `ambient` in force that is most likely state that outlives a run.
- *
- * @category errors
- * @since 0.1.0
  */
 export class NotDeterministic extends Schema.TaggedError<NotDeterministic>()("NotDeterministic", {
   step: Schema.Int,
@@ -188,12 +145,7 @@ export class NotDeterministic extends Schema.TaggedError<NotDeterministic>()("No
   }
 }
 
-/**
- * Marks of `Chaos.sometimes` that no run of the set has hit.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Marks of `Chaos.sometimes` that no run of the set has hit. */
 export class MarksMissed extends Schema.TaggedError<MarksMissed>()("MarksMissed", {
   marks: Schema.Array(Schema.String),
   runs: Schema.Int
@@ -216,9 +168,6 @@ const hintOf = (sort: string): string => {
 /**
  * Faults that were planned but struck in no run of the set: their process had ended, their disk was
  * not used, or their moment came too late.
- *
- * @category errors
- * @since 0.1.0
  */
 export class FaultsMissed extends Schema.TaggedError<FaultsMissed>()("FaultsMissed", {
   faults: Schema.Array(Schema.String),
@@ -230,12 +179,7 @@ export class FaultsMissed extends Schema.TaggedError<FaultsMissed>()("FaultsMiss
   }
 }
 
-/**
- * A name that a test gives and that means nothing: a process, a kind of fault, an option.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A name that a test gives and that means nothing: a process, a kind of fault, an option. */
 export class UnknownName extends Schema.TaggedError<UnknownName>()("UnknownName", {
   what: Schema.String,
   name: Schema.String,
@@ -250,9 +194,6 @@ export class UnknownName extends Schema.TaggedError<UnknownName>()("UnknownName"
 /**
  * A setting or an environment variable has a value that it cannot have: with it a set of runs could
  * pass without a run.
- *
- * @category errors
- * @since 0.1.0
  */
 export class WrongValue extends Schema.TaggedError<WrongValue>()("WrongValue", {
   name: Schema.String,
@@ -264,12 +205,7 @@ export class WrongValue extends Schema.TaggedError<WrongValue>()("WrongValue", {
   }
 }
 
-/**
- * Every verdict that ends a run from outside.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Every verdict that ends a run from outside. */
 export type Verdict =
   | Deadlock
   | LimitReached

@@ -6,8 +6,6 @@
  * `handshake answer late`. An acknowledgement can also be forged, with `forge`.
  *
  * Make it outside of the simulated processes: it is the network between them.
- *
- * @since 0.1.0
  */
 
 import * as Cause from "effect/Cause"
@@ -46,10 +44,6 @@ interface Server {
 /** What is done with a message at its receiver. */
 type Handle<A> = (reception: Reception, server: Server) => Effect.Effect<A, Rejected>
 
-/**
- * @category models
- * @since 0.1.0
- */
 export class SimHandshakes {
   readonly #servers = new Map<string, Server>()
   /** The newest acknowledgements, for whoever forges. */

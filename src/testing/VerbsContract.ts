@@ -8,8 +8,6 @@
  *   it.live(name, () => Effect.provide(test, VerbsContract.layerPair(MyVerbs.layer)))
  * }
  * ```
- *
- * @since 0.1.0
  */
 
 import * as Context from "effect/Context"
@@ -30,12 +28,7 @@ import { states } from "./internal/verbs/states.ts"
 export { Pair }
 export type { Case }
 
-/**
- * Two ends from two layers, or from one.
- *
- * @category layers
- * @since 0.1.0
- */
+/** Two ends from two layers, or from one. */
 export const layerPair = <E, R>(
   active: Layer.Layer<Verbs, E, R>,
   passive: Layer.Layer<Verbs, E, R> = active
@@ -48,12 +41,7 @@ export const layerPair = <E, R>(
     })
   )
 
-/**
- * All demands.
- *
- * @category tests
- * @since 0.1.0
- */
+/** All demands. */
 export const cases: ReadonlyArray<Case> = [
   ...states,
   ...posting,
@@ -66,11 +54,6 @@ export const cases: ReadonlyArray<Case> = [
   ...resources
 ]
 
-/**
- * The demands on a provider of these capabilities.
- *
- * @category tests
- * @since 0.1.0
- */
+/** The demands on a provider of these capabilities. */
 export const casesFor = (capabilities: Capabilities): ReadonlyArray<Case> =>
   cases.filter(({ needs }) => needs.every((need) => capabilities[need]))

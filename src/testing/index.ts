@@ -1,8 +1,6 @@
 /**
  * Seeded simulation, fault plans and checkers for any Effect program. No test framework is needed;
  * `handfast/testing/vitest` adds `it.sim`.
- *
- * @since 0.1.0
  */
 export * as Chaos from "../actors/kernel/Chaos.ts"
 export * as FaultPlan from "./FaultPlan.ts"

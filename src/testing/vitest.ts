@@ -12,8 +12,6 @@
  * beside the test, for `replay`, and `SIM_TRACE=full` prints all of its trace. `SIM_WORKERS=4`
  * shares the seeds of a test with 100 seeds or more among that many processes; the result is the
  * same for every number. The seeds start at a fixed number, so CI can be repeated.
- *
- * @since 0.1.0
  */
 
 import { dirname, join } from "node:path"
@@ -32,12 +30,7 @@ import * as SavedRun from "./SavedRun.ts"
 import * as Sim from "./Sim.ts"
 import { FaultsMissed, MarksMissed, NotDeterministic, type WrongValue } from "./SimError.ts"
 
-/**
- * The settings of a run set, and of the test around it.
- *
- * @category models
- * @since 0.1.0
- */
+/** The settings of a run set, and of the test around it. */
 export interface TestSettings extends Sim.Settings {
   /**
    * Milliseconds after which vitest ends the test, without a report of what failed. Default 0: no
@@ -53,12 +46,7 @@ export interface TestSettings extends Sim.Settings {
   readonly replay?: string | URL | undefined
 }
 
-/**
- * Declares a simulation test.
- *
- * @category models
- * @since 0.1.0
- */
+/** Declares a simulation test. */
 export interface SimTest {
   <A, E>(
     name: string,
@@ -167,9 +155,6 @@ const oftenEnough = 10
 /**
  * Runs the program as `it.sim` does and fails with the whole printout. Other test runners can
  * build on it.
- *
- * @category running
- * @since 0.1.0
  */
 export const check = Effect.fnUntraced(function* <A, E>(
   test: Test,
@@ -231,12 +216,7 @@ const sim: SimTest = (name, settings, program) => {
   })
 }
 
-/**
- * `it` of `@effect/vitest`, with `it.sim`.
- *
- * @category testing
- * @since 0.1.0
- */
+/** `it` of `@effect/vitest`, with `it.sim`. */
 export const it: typeof base & { readonly sim: SimTest } = new Proxy(
   base as typeof base & { readonly sim: SimTest },
   {

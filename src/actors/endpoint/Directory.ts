@@ -3,8 +3,6 @@
  *
  * A directory is asked when a peer is first used, and again after a connection failed: a peer that
  * was restarted has other keys, and may have other cards.
- *
- * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -24,12 +22,7 @@ const Key = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0xffff_ffff
 /** Near, not near, and not named at all. */
 const Distance = Schema.Literals([0, 1, 2])
 
-/**
- * A card of a peer.
- *
- * @category models
- * @since 0.1.0
- */
+/** A card of a peer. */
 export const PeerNic = Schema.Struct({
   /** `server@nic`. */
   path: Schema.NonEmptyString,
@@ -38,15 +31,9 @@ export const PeerNic = Schema.Struct({
   lid: Schema.optionalKey(Schema.Int)
 })
 
-/** @since 0.1.0 */
 export type PeerNic = typeof PeerNic.Type
 
-/**
- * Registered memory of a peer. Names need not be unique; only unique ones can be used as names.
- *
- * @category models
- * @since 0.1.0
- */
+/** Registered memory of a peer. Names need not be unique; only unique ones can be used as names. */
 export const PeerBuffer = Schema.Struct({
   name: Schema.String,
   /** What all cards call its first octet. */
@@ -66,15 +53,9 @@ export const PeerBuffer = Schema.Struct({
   epoch: Schema.optionalKey(Epoch)
 })
 
-/** @since 0.1.0 */
 export type PeerBuffer = typeof PeerBuffer.Type
 
-/**
- * What a peer says of itself.
- *
- * @category models
- * @since 0.1.0
- */
+/** What a peer says of itself. */
 export const Description = Schema.Struct({
   nics: Schema.Array(PeerNic).check(Schema.isMaxLength(mostNics)),
   buffers: Schema.Array(PeerBuffer).check(Schema.isMaxLength(mostBuffers)),
@@ -94,15 +75,9 @@ export const Description = Schema.Struct({
   })
 )
 
-/** @since 0.1.0 */
 export type Description = typeof Description.Type
 
-/**
- * The peer is unknown, cannot be asked, or says what cannot be.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The peer is unknown, cannot be asked, or says what cannot be. */
 export class NoDescription extends Schema.TaggedError<NoDescription>()("NoDescription", {
   peer: Schema.String,
   reason: Schema.Literals(["unknown", "unanswered", "invalid"]),
@@ -115,33 +90,19 @@ export class NoDescription extends Schema.TaggedError<NoDescription>()("NoDescri
 
 const decode = Schema.decodeUnknownEffect(Description)
 
-/**
- * Checks what a peer says of itself: keys for each card, addresses that can be counted with.
- *
- * @category checks
- * @since 0.1.0
- */
+/** Checks what a peer says of itself: keys for each card, addresses that can be counted with. */
 export const check = (peer: string, said: unknown): Effect.Effect<Description, NoDescription> =>
   Effect.mapError(
     decode(said),
     ({ message }) => new NoDescription({ peer, reason: "invalid", detail: message.slice(0, 256) })
   )
 
-/**
- * The service. What it answers is checked by who asks.
- *
- * @category services
- * @since 0.1.0
- */
+/** The service. What it answers is checked by who asks. */
 export class Directory extends Context.Service<
   Directory,
   { readonly resolve: (peer: string) => Effect.Effect<unknown, NoDescription> }
 >()("handfast/actors/endpoint/Directory") {
-  /**
-   * A table. A function is asked each time.
-   *
-   * @since 0.1.0
-   */
+  /** A table. A function is asked each time. */
   static readonly layerStatic = (
     peers: Readonly<Record<string, Description>> | ((peer: string) => Description | undefined)
   ): Layer.Layer<Directory> =>

@@ -5,8 +5,6 @@
  * the peer has said that its half is up too. Only then is there a `ReadyLink`, and nothing else
  * can send. A deadline always runs while it waits. When a generation ends, its queue pairs go to
  * error, are drained and destroyed, and only after that does the next one begin.
- *
- * @since 0.1.0
  */
 
 import * as Effect from "effect/Effect"
@@ -33,12 +31,7 @@ import type { Nic, Place } from "./Nic.ts"
 
 export { defaults, idOf, type Rules } from "./internal/rules.ts"
 
-/**
- * What all endpoints of a card share.
- *
- * @category models
- * @since 0.1.0
- */
+/** What all endpoints of a card share. */
 export interface Surroundings {
   readonly nic: Nic
   readonly handshakes: typeof Handshakes.Service
@@ -265,12 +258,7 @@ const writtenBehind = [
   "Ended"
 ] as const
 
-/**
- * The behavior of all endpoints of a card. The id of an actor is made by `idOf`.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** The behavior of all endpoints of a card. The id of an actor is made by `idOf`. */
 export const make = (around: Surroundings, defects: Defects = {}) => {
   const { rules } = around
   const reactions = new Reactions(around, defects)
@@ -340,10 +328,5 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
   })
 }
 
-/**
- * A running endpoint.
- *
- * @category models
- * @since 0.1.0
- */
+/** A running endpoint. */
 export type Endpoint = Actor.Of<ReturnType<typeof make>>

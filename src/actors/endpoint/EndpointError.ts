@@ -1,18 +1,9 @@
-/**
- * What can go wrong between a user and an endpoint.
- *
- * @since 0.1.0
- */
+/** What can go wrong between a user and an endpoint. */
 import * as Schema from "effect/Schema"
 import { EndReason } from "./EndpointEvent.ts"
 import { RejectReason } from "./Handshake.ts"
 
-/**
- * The endpoint did not get ready. Nothing was sent; a new attempt may be made at once.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The endpoint did not get ready. Nothing was sent; a new attempt may be made at once. */
 export class OpenFailed extends Schema.TaggedError<OpenFailed>()("OpenFailed", {
   local: Schema.String,
   peer: Schema.String,
@@ -26,12 +17,7 @@ export class OpenFailed extends Schema.TaggedError<OpenFailed>()("OpenFailed", {
   }
 }
 
-/**
- * Every place of a card's store is taken by an endpoint that is connecting or busy.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Every place of a card's store is taken by an endpoint that is connecting or busy. */
 export class StoreFull extends Schema.TaggedError<StoreFull>()("StoreFull", {
   card: Schema.String,
   limit: Schema.Int

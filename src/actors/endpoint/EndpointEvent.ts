@@ -2,20 +2,13 @@
  * What happens to an endpoint. A queue pair dies with its process, so most of it promises nothing
  * to anyone and is written behind. Only the events that make a link ready are promises: a caller
  * who hears of it finds the link open.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import { Epoch } from "../../schema/Epoch.ts"
 import { Gid } from "../../schema/Gid.ts"
 import { Farewell, Half, Offer } from "./Handshake.ts"
 
-/**
- * A new generation. With an offer the peer began it, otherwise this side.
- *
- * @category events
- * @since 0.1.0
- */
+/** A new generation. With an offer the peer began it, otherwise this side. */
 export class Began extends Schema.TaggedClass<Began>()("Began", {
   epoch: Epoch,
   offer: Schema.UndefinedOr(Offer)
@@ -24,9 +17,6 @@ export class Began extends Schema.TaggedClass<Began>()("Began", {
 /**
  * The device did not take the own GID towards this peer. A new generation tries another one, since
  * the peer may know the old half already; with the peer's offer, if it knows nothing yet.
- *
- * @category events
- * @since 0.1.0
  */
 export class GidRefused extends Schema.TaggedClass<GidRefused>()("GidRefused", {
   gid: Gid,
@@ -35,40 +25,23 @@ export class GidRefused extends Schema.TaggedClass<GidRefused>()("GidRefused", {
   offer: Schema.UndefinedOr(Offer)
 }) {}
 
-/**
- * The peer's offer came while the own half was still being made.
- *
- * @category events
- * @since 0.1.0
- */
+/** The peer's offer came while the own half was still being made. */
 export class Crossed extends Schema.TaggedClass<Crossed>()("Crossed", { offer: Offer }) {}
 
-/**
- * The own queue pairs are there. Unless the peer's half is known already, the peer is asked.
- *
- * @category events
- * @since 0.1.0
- */
+/** The own queue pairs are there. Unless the peer's half is known already, the peer is asked. */
 export class Made extends Schema.TaggedClass<Made>()("Made", { own: Half }) {}
 
 /**
  * What became of the own offer: none was made, it is on its way, or the peer has taken it and
  * waits for the acknowledgement.
- *
- * @category models
- * @since 0.1.0
  */
 export const Call = Schema.Literals(["none", "out", "taken"])
 
-/** @since 0.1.0 */
 export type Call = typeof Call.Type
 
 /**
  * The peer's half is known, by its answer or by an offer of its own; now the own one is brought
  * up.
- *
- * @category events
- * @since 0.1.0
  */
 export class PeerKnown extends Schema.TaggedClass<PeerKnown>()("PeerKnown", {
   offer: Offer,
@@ -78,18 +51,10 @@ export class PeerKnown extends Schema.TaggedClass<PeerKnown>()("PeerKnown", {
 /**
  * The peer made an offer and has not acknowledged the answer. Since this side wants to send, it
  * makes an offer of the same half.
- *
- * @category events
- * @since 0.1.0
  */
 export class CallBegan extends Schema.TaggedClass<CallBegan>()("CallBegan", {}) {}
 
-/**
- * The own call came back after the peer's own offer had settled what it was for.
- *
- * @category events
- * @since 0.1.0
- */
+/** The own call came back after the peer's own offer had settled what it was for. */
 export class CallReturned extends Schema.TaggedClass<CallReturned>()("CallReturned", {
   /** Whether the peer took the offer; then it waits for the acknowledgement. */
   taken: Schema.Boolean
@@ -98,30 +63,17 @@ export class CallReturned extends Schema.TaggedClass<CallReturned>()("CallReturn
 /**
  * Why an endpoint may send: the peer's acknowledgement came, the peer took the own one, the peer
  * knows no gate, the peer is the endpoint itself, or the gate is switched off.
- *
- * @category models
- * @since 0.1.0
  */
 export const Key = Schema.Literals(["acknowledged", "taken", "no-gate", "self", "off"])
 
-/**
- * The own half is up. Without a key, the gate is closed.
- *
- * @category events
- * @since 0.1.0
- */
+/** The own half is up. Without a key, the gate is closed. */
 export class Connected extends Schema.TaggedClass<Connected>()("Connected", {
   /** Milliseconds since 1970. */
   at: Schema.Finite,
   key: Schema.UndefinedOr(Key)
 }) {}
 
-/**
- * The acknowledgement came, or was taken: the gate is open.
- *
- * @category events
- * @since 0.1.0
- */
+/** The acknowledgement came, or was taken: the gate is open. */
 export class BecameReady extends Schema.TaggedClass<BecameReady>()("BecameReady", { key: Key }) {}
 
 /**
@@ -134,9 +86,6 @@ export class BecameReady extends Schema.TaggedClass<BecameReady>()("BecameReady"
  * - `broken`: the connection failed while it was used. - `retired`: this side gave it up.
  * - `left`: the peer gave it up, and said so.
  * - `restarted`: the process did not survive.
- *
- * @category models
- * @since 0.1.0
  */
 export const EndReason = Schema.Literals([
   "refused",
@@ -150,15 +99,9 @@ export const EndReason = Schema.Literals([
   "restarted"
 ])
 
-/** @since 0.1.0 */
 export type EndReason = typeof EndReason.Type
 
-/**
- * The generation is over: its queue pairs go to error, are drained and destroyed.
- *
- * @category events
- * @since 0.1.0
- */
+/** The generation is over: its queue pairs go to error, are drained and destroyed. */
 export class Ended extends Schema.TaggedClass<Ended>()("Ended", {
   reason: EndReason,
   detail: Schema.String,
@@ -166,10 +109,6 @@ export class Ended extends Schema.TaggedClass<Ended>()("Ended", {
   farewell: Schema.UndefinedOr(Farewell)
 }) {}
 
-/**
- * @category events
- * @since 0.1.0
- */
 export const EndpointEvent = Schema.Union([
   Began,
   GidRefused,
@@ -183,5 +122,4 @@ export const EndpointEvent = Schema.Union([
   Ended
 ])
 
-/** @since 0.1.0 */
 export type EndpointEvent = typeof EndpointEvent.Type

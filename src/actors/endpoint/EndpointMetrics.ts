@@ -1,37 +1,18 @@
-/**
- * What endpoints count and measure, over all NICs of the process.
- *
- * @since 0.1.0
- */
+/** What endpoints count and measure, over all NICs of the process. */
 import * as Metric from "effect/Metric"
 
-/**
- * Endpoints that have a generation; `state` says in which state they are.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Endpoints that have a generation; `state` says in which state they are. */
 export const endpoints = Metric.gauge("handfast_endpoints", {
   description: "Endpoints by their state"
 })
 
-/**
- * Generations that began.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Generations that began. */
 export const generations = Metric.counter("handfast_endpoint_generations_total", {
   description: "Generations of endpoints that began",
   incremental: true
 })
 
-/**
- * Generations that ended; `reason` says why.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Generations that ended; `reason` says why. */
 export const ended = Metric.counter("handfast_endpoint_ended_total", {
   description: "Generations of endpoints that ended",
   incremental: true
@@ -39,34 +20,19 @@ export const ended = Metric.counter("handfast_endpoint_ended_total", {
 
 const boundaries = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 10, 60]
 
-/**
- * Seconds from the beginning of a generation until it was ready.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Seconds from the beginning of a generation until it was ready. */
 export const opening = Metric.histogram("handfast_endpoint_opening_seconds", {
   description: "From the beginning of a generation until it was ready",
   boundaries
 })
 
-/**
- * Seconds at the gate: the local half is up, and the peer has not said that its half is.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Seconds at the gate: the local half is up, and the peer has not said that its half is. */
 export const gateWait = Metric.histogram("handfast_endpoint_gate_wait_seconds", {
   description: "From the local half being up until the peer was known to be",
   boundaries
 })
 
-/**
- * Evicted endpoints whose queue pairs are still being drained.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Evicted endpoints whose queue pairs are still being drained. */
 export const retiring = Metric.gauge("handfast_endpoints_retiring", {
   description: "Evicted endpoints that are still draining"
 })

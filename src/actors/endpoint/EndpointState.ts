@@ -8,8 +8,6 @@
  * ```
  * *Connected* is Waiting: the own half is up. *Ready* is another state and not a flag, so it
  * cannot outlive the generation that it belongs to.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import { Epoch } from "../../schema/Epoch.ts"
@@ -36,10 +34,6 @@ const alive = {
 }
 const known = { ...alive, own: Half, peer: Offer }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export const State = Schema.Union([
   Schema.TaggedStruct("Idle", memory),
   /** Queue pairs are being made; with an offer, the peer's half is known already. */
@@ -53,32 +47,16 @@ export const State = Schema.Union([
   Schema.TaggedStruct("Ready", { ...known, key: Key, connectedAt: Schema.Finite })
 ])
 
-/** @since 0.1.0 */
 export type State = typeof State.Type
 
-/** @since 0.1.0 */
 export type In<Tag extends State["_tag"]> = Extract<State, { _tag: Tag }>
 
-/**
- * @category constructors
- * @since 0.1.0
- */
 export const initial: State = { _tag: "Idle", newest: undefined, gone: [], refused: [] }
 
-/**
- * The process instance of a generation.
- *
- * @category getters
- * @since 0.1.0
- */
+/** The process instance of a generation. */
 export const instanceOf = (epoch: Epoch): string => epoch.slice(0, epoch.indexOf("."))
 
-/**
- * The process instance that makes an offer, if it says so.
- *
- * @category getters
- * @since 0.1.0
- */
+/** The process instance that makes an offer, if it says so. */
 export const instanceIn = ({ half: { epoch } }: Offer): string | undefined =>
   epoch === undefined ? undefined : instanceOf(epoch)
 
@@ -118,12 +96,7 @@ type Evolve = {
   ) => State
 }
 
-/**
- * The next state, for each event. An event that a state cannot see leaves it as it is.
- *
- * @category folding
- * @since 0.1.0
- */
+/** The next state, for each event. An event that a state cannot see leaves it as it is. */
 export const evolve: Evolve = {
   Began: (state, { epoch, offer }) => ({
     _tag: "Making",

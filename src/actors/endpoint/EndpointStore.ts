@@ -3,9 +3,8 @@
  *
  * A store is bounded. Strangers do not grow it: an acknowledgement of nothing creates nothing, and
  * an offer is looked at by `admit` first.
- *
- * @since 0.1.0
  */
+
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -36,18 +35,9 @@ import { watch } from "./internal/watching.ts"
 import type { Nic } from "./Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type OpenError = OpenFailed | StoreFull | MailboxFull | Stopped | Supervisor.SpawnError
 
-/**
- * What takes the handshakes of peers, whatever brings them.
- *
- * @category models
- * @since 0.1.0
- */
+/** What takes the handshakes of peers, whatever brings them. */
 export interface Reception {
   /** A caller is authenticated if it has proven by a certificate that it is a peer. */
   readonly takeOffer: (offer: Offer, isAuthenticated?: boolean) => Effect.Effect<Offer, Rejected>
@@ -55,10 +45,6 @@ export interface Reception {
   readonly takeFarewell: (farewell: Farewell) => Effect.Effect<void>
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Options {
   readonly nic: Nic
   readonly rules?: Partial<Omit<Endpoint.Rules, "path">> | undefined
@@ -88,10 +74,6 @@ export interface Options {
   readonly admit?: ((peer: string) => boolean) | undefined
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface EndpointStore extends Reception {
   /** The way to send to a peer, when it is ready. Tries once; joins a try that is under way. */
   readonly open: (peer: string) => Effect.Effect<ReadyLink, OpenError>
@@ -277,12 +259,7 @@ class Store implements EndpointStore {
   }
 }
 
-/**
- * Makes the store of a card. Its endpoints end with the Scope.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Makes the store of a card. Its endpoints end with the Scope. */
 export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<EndpointStore, never, Scope.Scope | Journal | Handshakes> {

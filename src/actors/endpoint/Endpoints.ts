@@ -1,7 +1,5 @@
 /**
  * The endpoints of all own cards: they open links for transfers, and take the handshakes of peers.
- *
- * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -14,21 +12,12 @@ import { Links } from "./Links.ts"
 import { Nics } from "./Nics.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
-/**
- * The service: the store of each card, by the card's path.
- *
- * @category services
- * @since 0.1.0
- */
+/** The service: the store of each card, by the card's path. */
 export class Endpoints extends Context.Service<
   Endpoints,
   ReadonlyMap<string, EndpointStore.EndpointStore>
 >()("handfast/actors/endpoint/Endpoints") {
-  /**
-   * Stores for the own cards, and the links that transfers get from them.
-   *
-   * @since 0.1.0
-   */
+  /** Stores for the own cards, and the links that transfers get from them. */
   static readonly layer = (
     options: Omit<EndpointStore.Options, "nic" | "onReady"> = {}
   ): Layer.Layer<Endpoints | Links, never, Nics | Handshakes | Journal> =>

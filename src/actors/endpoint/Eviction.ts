@@ -4,14 +4,8 @@
  * A policy only keeps an order. Who asks for a victim also says which entries may not go, since a
  * store must not give up an endpoint that is being connected or has work posted; they are passed
  * over. Deterministic, and without any effect.
- *
- * @since 0.1.0
  */
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Eviction<K> {
   readonly size: number
   /** Takes in a new entry. One that is there already is only touched. */
@@ -100,16 +94,8 @@ class Ring<K> implements Eviction<K> {
 /**
  * SIEVE: a hand walks from the oldest entry to the newest and round again. What was used since it
  * last came by gets another round, the first that was not goes. A new entry is not used yet.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const sieve = <K>(): Eviction<K> => new Ring<K>(true)
 
-/**
- * The oldest entry goes, used or not.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** The oldest entry goes, used or not. */
 export const fifo = <K>(): Eviction<K> => new Ring<K>(false)

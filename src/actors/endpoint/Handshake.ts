@@ -4,8 +4,6 @@
  * The side that opens makes an *offer*: its half of the connection. The other side takes it, gets
  * its own half up, and answers with an offer of its own. Then the first side gets up, and says so
  * with an *acknowledgement*: only from there on may the other side send.
- *
- * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -15,12 +13,7 @@ import { Gid } from "../../schema/Gid.ts"
 import { Nonce } from "../../schema/mooncake/Announcement.ts"
 import { mtus } from "../../schema/Mtu.ts"
 
-/**
- * One side's half of a connection.
- *
- * @category models
- * @since 0.1.0
- */
+/** One side's half of a connection. */
 export const Half = Schema.Struct({
   /** Numbers of the queue pairs; the one at `i` belongs to the peer's one at `i`. */
   queuePairs: Schema.Array(Schema.Int),
@@ -34,15 +27,9 @@ export const Half = Schema.Struct({
   nonce: Schema.optionalKey(Nonce)
 })
 
-/** @since 0.1.0 */
 export type Half = typeof Half.Type
 
-/**
- * An offer, or the answer to one.
- *
- * @category models
- * @since 0.1.0
- */
+/** An offer, or the answer to one. */
 export const Offer = Schema.Struct({
   /** Path of the side that speaks, `server@nic`. */
   from: Schema.String,
@@ -54,15 +41,9 @@ export const Offer = Schema.Struct({
   hasGate: Schema.Boolean
 })
 
-/** @since 0.1.0 */
 export type Offer = typeof Offer.Type
 
-/**
- * Says that the side that opened has its half up.
- *
- * @category models
- * @since 0.1.0
- */
+/** Says that the side that opened has its half up. */
 export const Acknowledgement = Schema.Struct({
   from: Schema.String,
   to: Schema.String,
@@ -70,15 +51,11 @@ export const Acknowledgement = Schema.Struct({
   knows: Schema.UndefinedOr(Epoch)
 })
 
-/** @since 0.1.0 */
 export type Acknowledgement = typeof Acknowledgement.Type
 
 /**
  * Says that a generation is over, so that the peer need not find out by work that fails. It is
  * only said to peers that name their generations, and counts only if both are named right.
- *
- * @category models
- * @since 0.1.0
  */
 export const Farewell = Schema.Struct({
   from: Schema.String,
@@ -89,7 +66,6 @@ export const Farewell = Schema.Struct({
   knows: Epoch
 })
 
-/** @since 0.1.0 */
 export type Farewell = typeof Farewell.Type
 
 /**
@@ -103,9 +79,6 @@ export type Farewell = typeof Farewell.Type
  * - `busy`: there is no place for it now.
  * - `failed`: the own half could not be brought up.
  * - `other`: a reason that only the peer knows; see the text.
- *
- * @category models
- * @since 0.1.0
  */
 export const RejectReason = Schema.Literals([
   "unconnected",
@@ -118,15 +91,9 @@ export const RejectReason = Schema.Literals([
   "other"
 ])
 
-/** @since 0.1.0 */
 export type RejectReason = typeof RejectReason.Type
 
-/**
- * A side said no.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A side said no. */
 export class Rejected extends Schema.TaggedError<Rejected>()("Rejected", {
   /** Who said it. */
   by: Schema.String,
@@ -138,12 +105,7 @@ export class Rejected extends Schema.TaggedError<Rejected>()("Rejected", {
   }
 }
 
-/**
- * The peer could not be asked, or did not answer in its protocol.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The peer could not be asked, or did not answer in its protocol. */
 export class HandshakeFailed extends Schema.TaggedError<HandshakeFailed>()("HandshakeFailed", {
   peer: Schema.String,
   step: Schema.Literals(["resolve", "connect", "answer", "protocol"]),
@@ -154,15 +116,11 @@ export class HandshakeFailed extends Schema.TaggedError<HandshakeFailed>()("Hand
   }
 }
 
-/** @since 0.1.0 */
 export type HandshakeError = HandshakeFailed | Rejected
 
 /**
  * Carries offers, acknowledgements and farewells to peers.
  * Each call is tried once, with a deadline.
- *
- * @category services
- * @since 0.1.0
  */
 export class Handshakes extends Context.Service<
   Handshakes,

@@ -1,8 +1,4 @@
-/**
- * What servers of handshakes count. Cumulative, over all servers of the process.
- *
- * @since 0.1.0
- */
+/** What servers of handshakes count. Cumulative, over all servers of the process. */
 import * as Metric from "effect/Metric"
 
 /**
@@ -11,21 +7,13 @@ import * as Metric from "effect/Metric"
  * - `answered`: with what was asked for. - `refused`: with a rejection, or for lack of a place.
  * - `expired`: by the deadline. - `hostile`: what came could not be read.
  * - `gone`: the peer went before it was answered. - `failed`: by a defect of this side.
- *
- * @category metrics
- * @since 0.1.0
  */
 export const connections = Metric.counter("handfast_handshake_connections_total", {
   description: "Connections to the handshake port that ended",
   incremental: true
 })
 
-/**
- * Seconds from the accepted connection to its answer.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Seconds from the accepted connection to its answer. */
 export const duration = Metric.histogram("handfast_handshake_duration_seconds", {
   description: "From a connection to its answer",
   boundaries: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5]

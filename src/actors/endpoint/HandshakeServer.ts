@@ -5,8 +5,6 @@
  * is a limit on connections and one deadline for all that happens on each. A connection beyond the
  * limit takes the place of the oldest one that waits for its peer: it has not said all it wants, or
  * it has its answer already. If all are being answered, the newest is closed.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
@@ -29,10 +27,6 @@ import { Port } from "./internal/port.ts"
 
 export type { Caller }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Options {
   /** Default: all addresses. */
   readonly host?: string | undefined
@@ -68,10 +62,6 @@ export interface Options {
   readonly nameChars?: number | undefined
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface HandshakeServer {
   readonly address: string
   readonly port: number
@@ -81,12 +71,7 @@ export interface HandshakeServer {
   readonly notifies: Queue.Dequeue<Notify>
 }
 
-/**
- * Listens until the Scope closes.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Listens until the Scope closes. */
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<HandshakeServer, OpenFailed, IoPool | Scope.Scope> {

@@ -1,31 +1,17 @@
-/**
- * Where an engine gets its ready links from: whoever keeps the endpoints and their handshakes.
- *
- * @since 0.1.0
- */
+/** Where an engine gets its ready links from: whoever keeps the endpoints and their handshakes. */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Nic } from "./Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
-/**
- * Why there is no link. For messages: what to do next does not depend on it.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Why there is no link. For messages: what to do next does not depend on it. */
 export interface LinkFailure {
   readonly _tag: string
   readonly message: string
 }
 
-/**
- * The service.
- *
- * @category services
- * @since 0.1.0
- */
+/** The service. */
 export class Links extends Context.Service<
   Links,
   {

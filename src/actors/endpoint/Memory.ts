@@ -3,8 +3,6 @@
  *
  * All cards call it by one address. A card may take less in one region than the memory has: then it
  * is several regions on each card, cut at the same places, one behind the other.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -15,12 +13,7 @@ import type { Epoch } from "../../schema/Epoch.ts"
 import type { PeerBuffer } from "./Directory.ts"
 import type { Nic } from "./Nic.ts"
 
-/**
- * What to register.
- *
- * @category models
- * @since 0.1.0
- */
+/** What to register. */
 export interface Options {
   /** What peers, and transfers that outlive the process, call it. Default: a number. */
   readonly name?: string | undefined
@@ -30,12 +23,7 @@ export interface Options {
   readonly access?: ReadonlyArray<Access> | undefined
 }
 
-/**
- * A part of registered memory.
- *
- * @category models
- * @since 0.1.0
- */
+/** A part of registered memory. */
 export interface Piece {
   readonly memory: Memory
   readonly offset: number
@@ -44,9 +32,6 @@ export interface Piece {
 
 /**
  * Registered memory. It is released with its Scope, after everything that is posted of it ended.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Memory {
   readonly name: string
@@ -58,12 +43,7 @@ export interface Memory {
   slice(offset?: number, length?: number): Piece
 }
 
-/**
- * Another memory has this name.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Another memory has this name. */
 export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", {
   name: Schema.String
 }) {
@@ -72,12 +52,7 @@ export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", {
   }
 }
 
-/**
- * What is told to peers would become longer than they take: no memory may be added.
- *
- * @category errors
- * @since 0.1.0
- */
+/** What is told to peers would become longer than they take: no memory may be added. */
 export class DescriptionFull extends Schema.TaggedError<DescriptionFull>()("DescriptionFull", {
   name: Schema.String,
   bytes: Schema.Int,

@@ -1,8 +1,6 @@
 /**
  * A local network card as endpoints use it: one open device, one protection domain, one completion
  * queue, and the path under which peers know it. The path stays, the others go with their device.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -15,12 +13,7 @@ import type { Gid } from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
 import { open as openCard } from "./internal/card.ts"
 
-/**
- * The port as it is now.
- *
- * @category models
- * @since 0.1.0
- */
+/** The port as it is now. */
 export interface Place {
   readonly gid: Gid
   readonly gidIndex: number
@@ -28,10 +21,6 @@ export interface Place {
   readonly mtu: Mtu
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Nic {
   /** `server@nic`. */
   readonly path: string
@@ -51,10 +40,6 @@ export interface Nic {
   readonly placeWithout: (refused: ReadonlyArray<Gid>) => Effect.Effect<Place, CreateError>
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Options {
   readonly path: string
   /** The device's name. Default: the first one. */
@@ -77,12 +62,7 @@ export interface Options {
   readonly lookFor?: number | undefined
 }
 
-/**
- * Opens a card. If its device is pulled out and comes back, it is opened anew.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Opens a card. If its device is pulled out and comes back, it is opened anew. */
 export const open = Effect.fnUntraced(function* ({
   completions = 4096,
   device,

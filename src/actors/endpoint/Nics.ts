@@ -1,8 +1,6 @@
 /**
  * The own cards that endpoints and transfers use: opened once, shared by both, since the work of an
  * endpoint ends in the completion queue of its card, and uses memory that is registered there.
- *
- * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -11,20 +9,11 @@ import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
 import type { Verbs } from "../../native/Verbs.ts"
 import { type Nic, open, type Options } from "./Nic.ts"
 
-/**
- * The service.
- *
- * @category services
- * @since 0.1.0
- */
+/** The service. */
 export class Nics extends Context.Service<Nics, ReadonlyArray<Nic>>()(
   "handfast/actors/endpoint/Nics"
 ) {
-  /**
-   * Opens cards.
-   *
-   * @since 0.1.0
-   */
+  /** Opens cards. */
   static readonly layer = (
     nics: ReadonlyArray<Options>
   ): Layer.Layer<Nics, OpenError | CreateError, Verbs> =>

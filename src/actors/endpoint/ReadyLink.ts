@@ -4,16 +4,10 @@
  * A link belongs to one epoch of its endpoint. It appears when both sides are known to be up, and
  * is dead for good when that epoch ends; the next epoch has a link of its own. So nobody can post
  * before the peer is ready, and no flag can outlive the connection that it spoke of.
- *
- * @since 0.1.0
  */
 import type { Posted, SendRequest } from "../../native/verbs/WorkRequest.ts"
 import type { Epoch } from "../../schema/Epoch.ts"
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface ReadyLink {
   readonly epoch: Epoch
   /** The own side's path, `server@nic`. */

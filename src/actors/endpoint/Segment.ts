@@ -3,8 +3,6 @@
  *
  * What that dialect has no words for travels in one member that Mooncake ignores: the version of
  * the description, and the registration of each buffer as a count in the same process instance.
- *
- * @since 0.1.0
  */
 
 import { countOf, instanceOf, isEpoch } from "../../schema/Epoch.ts"
@@ -42,9 +40,6 @@ const versionOf = ({ buffers, handfast }: SegmentDescriptor) => {
 /**
  * What a peer's segment says. Buffers at addresses that a number cannot hold are left out, as if
  * they were not for others.
- *
- * @category conversions
- * @since 0.1.0
  */
 export const toDescription = (segment: SegmentDescriptor): Description => {
   const server = serverOf(segment)
@@ -77,9 +72,6 @@ export const toDescription = (segment: SegmentDescriptor): Description => {
 /**
  * The server that a peer names its NICs by. It listens there, unless its RDMA has an address of its
  * own.
- *
- * @category getters
- * @since 0.1.0
  */
 export const serverOf = ({ name, rdmaServerName }: SegmentDescriptor): string =>
   rdmaServerName ?? name
@@ -87,12 +79,7 @@ export const serverOf = ({ name, rdmaServerName }: SegmentDescriptor): string =>
 /** Bytes of a description without its buffers, however long its names are within reason. */
 const frameBytes = 16_384
 
-/**
- * The most bytes that a buffer adds to the text of a segment.
- *
- * @category sizes
- * @since 0.1.0
- */
+/** The most bytes that a buffer adds to the text of a segment. */
 export const bytesOf = ({ keys, name }: PeerBuffer, cards: ReadonlyArray<string>): number => {
   // Names are escaped, and stand in the list and in the matrix of places.
   const names = 2 * JSON.stringify(name).replaceAll(/[^ -~]/g, "000000").length
@@ -100,12 +87,7 @@ export const bytesOf = ({ keys, name }: PeerBuffer, cards: ReadonlyArray<string>
   return 128 + names + places + keys.length * "4294967295,0,".length
 }
 
-/**
- * The bytes that buffers may take of a segment, if peers take frames up to the default length.
- *
- * @category sizes
- * @since 0.1.0
- */
+/** The bytes that buffers may take of a segment, if peers take frames up to the default length. */
 export const buffersLimit = defaultLimit - frameBytes
 
 const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)
@@ -114,9 +96,6 @@ const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)
  * A segment that says what a description does. All cards are equally near to the memory. Each line
  * names all of them in their order, because peers number them as they find them there. Local keys
  * are nobody else's business; peers only look at how many there are.
- *
- * @category conversions
- * @since 0.1.0
  */
 export const fromDescription = (
   name: string,

@@ -1,8 +1,5 @@
-/**
- * Handshakes over TCP, as Mooncake does them: a connection for each call, one frame each way.
- *
- * @since 0.1.0
- */
+/** Handshakes over TCP, as Mooncake does them: a connection for each call, one frame each way. */
+
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -23,19 +20,9 @@ import * as Mooncake from "./internal/mooncake.ts"
 import { serverOf, toDescription } from "./Segment.ts"
 
 export {
-  /**
-   * How peers are called.
-   *
-   * @category models
-   * @since 0.1.0
-   */
+  /** How peers are called. */
   type Options,
-  /**
-   * The settings that hold unless others are given.
-   *
-   * @category constants
-   * @since 0.1.0
-   */
+  /** The settings that hold unless others are given. */
   defaults
 }
 
@@ -131,12 +118,7 @@ const directoryOf = (caller: Caller): Directory["Service"] => ({
   })
 })
 
-/**
- * What calls peers over TCP.
- *
- * @category layers
- * @since 0.1.0
- */
+/** What calls peers over TCP. */
 export const layer = (options: Options = {}): Layer.Layer<Handshakes, never, IoPool> =>
   Layer.effect(Handshakes, Effect.map(callersOf(options), handshakesOf))
 
@@ -144,9 +126,6 @@ export const layer = (options: Options = {}): Layer.Layer<Handshakes, never, IoP
  * The same, and a directory without a directory: each peer is asked itself, at its handshake port.
  * The name of a peer is that of its server. A peer that names its NICs by another address is called
  * where it was asked.
- *
- * @category layers
- * @since 0.1.0
  */
 export const layerWithDirectory = (
   options: Options = {}
@@ -159,12 +138,7 @@ export const layerWithDirectory = (
     )
   )
 
-/**
- * What a peer can be told or asked besides.
- *
- * @category models
- * @since 0.1.0
- */
+/** What a peer can be told or asked besides. */
 export interface Calls {
   /** Leaves a message for whoever listens at a peer's handshake port. */
   readonly notify: (peer: string, notify: Notify.Notify) => Effect.Effect<void, HandshakeFailed>
@@ -172,10 +146,6 @@ export interface Calls {
   readonly probe: (peer: string) => Effect.Effect<void, HandshakeFailed>
 }
 
-/**
- * @category constructors
- * @since 0.1.0
- */
 export const calls = (options: Options = {}): Effect.Effect<Calls, never, IoPool | Scope.Scope> =>
   Effect.map(Caller.make(options), (caller) => {
     const call = <A>(

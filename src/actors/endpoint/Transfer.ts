@@ -1,8 +1,4 @@
-/**
- * What to move, and what became of it.
- *
- * @since 0.1.0
- */
+/** What to move, and what became of it. */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -10,32 +6,17 @@ import type * as Stream from "effect/Stream"
 import type { Piece } from "./Memory.ts"
 import type { TransferFailed } from "./TransferError.ts"
 
-/**
- * A place in a peer's memory: an address as the peer tells it, or a named buffer.
- *
- * @category models
- * @since 0.1.0
- */
+/** A place in a peer's memory: an address as the peer tells it, or a named buffer. */
 export type Target =
   | { readonly address: number }
   | { readonly buffer: string; readonly offset?: number }
 
-/**
- * One range to move, of the length of the own piece.
- *
- * @category models
- * @since 0.1.0
- */
+/** One range to move, of the length of the own piece. */
 export type Operation =
   | { readonly op: "write"; readonly from: Piece; readonly to: Target }
   | { readonly op: "read"; readonly from: Target; readonly to: Piece }
 
-/**
- * What to move. The operations of one request have no order among them.
- *
- * @category models
- * @since 0.1.0
- */
+/** What to move. The operations of one request have no order among them. */
 export interface Request {
   /** The peer's name in the directory. */
   readonly peer: string
@@ -57,9 +38,6 @@ export interface Request {
  * A transfer that outlives the process, and outages of its peer, see `Transfers`: only its deadline
  * ends it before all of it has moved, or a request that can never be fulfilled. The own memory must
  * have been given a name, and the peer's is meant by name; one that is not there is waited for.
- *
- * @category models
- * @since 0.1.0
  */
 export interface DurableRequest extends Pick<Request, "peer" | "ops"> {
   readonly durable: true
@@ -72,12 +50,7 @@ export interface DurableRequest extends Pick<Request, "peer" | "ops"> {
   readonly within?: Duration.Input | undefined
 }
 
-/**
- * What has moved.
- *
- * @category models
- * @since 0.1.0
- */
+/** What has moved. */
 export const Moved = Schema.Struct({
   /** Octets that moved. */
   moved: Schema.Int,
@@ -85,15 +58,9 @@ export const Moved = Schema.Struct({
   bytes: Schema.Int
 })
 
-/** @since 0.1.0 */
 export type Moved = typeof Moved.Type
 
-/**
- * A transfer that was accepted. It ends once.
- *
- * @category models
- * @since 0.1.0
- */
+/** A transfer that was accepted. It ends once. */
 export interface Transfer {
   readonly done: Effect.Effect<Moved, TransferFailed>
   /**

@@ -4,8 +4,6 @@
  * Waiting costs nothing: a transfer whose peer is not ready yet is a few numbers in a list. What
  * can fail on the way is tried again elsewhere, and a transfer ends once: all of it has moved, or
  * an error says what has not, and then nothing of it is posted any more.
- *
- * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -33,30 +31,14 @@ import { type Engine, makeEngine } from "./transfer/engine.ts"
 import { defaults, type Settings } from "./transfer/settings.ts"
 
 export {
-  /**
-   * The limits of an engine, in milliseconds and numbers.
-   *
-   * @category settings
-   * @since 0.1.0
-   */
+  /** The limits of an engine, in milliseconds and numbers. */
   defaults
 }
-export type {
-  /**
-   * @category settings
-   * @since 0.1.0
-   */
-  Settings
-}
+export type { Settings }
 
 type One = Pick<Request, "peer" | "within" | "onReplaced">
 
-/**
- * How memory is moved.
- *
- * @category models
- * @since 0.1.0
- */
+/** How memory is moved. */
 export interface Move {
   /**
    * Moves everything, over the end of the process if need be, and returns when all of it has moved.
@@ -70,12 +52,7 @@ export interface Move {
   (request: Request): Effect.Effect<Moved, TransferError>
 }
 
-/**
- * The service.
- *
- * @category services
- * @since 0.1.0
- */
+/** The service. */
 export class TransferEngine extends Context.Service<
   TransferEngine,
   {
@@ -102,11 +79,7 @@ export class TransferEngine extends Context.Service<
     readonly named: (name: string) => Effect.Effect<Memory>
   }
 >()("handfast/actors/endpoint/TransferEngine") {
-  /**
-   * An engine over the own cards. It keeps no journal, and refuses what should outlive it.
-   *
-   * @since 0.1.0
-   */
+  /** An engine over the own cards. It keeps no journal, and refuses what should outlive it. */
   static readonly layer = (
     settings: Partial<Settings> = {}
   ): Layer.Layer<TransferEngine, CreateError, Nics | Links | Directory> =>
@@ -124,8 +97,6 @@ export class TransferEngine extends Context.Service<
    * An engine that keeps durable transfers in the journal, and takes up again what another life of
    * it has left. `name` is what its history is called. When their actor has spent its restarts,
    * durable transfers fail with `Stopped` until the layer is built anew; others go on.
-   *
-   * @since 0.1.0
    */
   static readonly layerDurable = (
     name: string,

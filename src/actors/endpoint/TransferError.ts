@@ -1,17 +1,8 @@
-/**
- * What can go wrong with a transfer.
- *
- * @since 0.1.0
- */
+/** What can go wrong with a transfer. */
 import * as Schema from "effect/Schema"
 import type { NoDescription } from "./Directory.ts"
 
-/**
- * Work that failed on its way between two cards, with what is known of that way.
- *
- * @category models
- * @since 0.1.0
- */
+/** Work that failed on its way between two cards, with what is known of that way. */
 export const RailFault = Schema.Struct({
   /** The own card, `server@nic`. */
   local: Schema.String,
@@ -26,7 +17,6 @@ export const RailFault = Schema.Struct({
   status: Schema.String
 })
 
-/** @since 0.1.0 */
 export type RailFault = typeof RailFault.Type
 
 const told = (fault: RailFault | undefined): string => {
@@ -36,12 +26,7 @@ const told = (fault: RailFault | undefined): string => {
   return `; ${local} (${localGid ?? "no GID"}, queue pair ${queuePair}) to ${to}: ${status}`
 }
 
-/**
- * A request that cannot be: nothing was posted.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A request that cannot be: nothing was posted. */
 export class InvalidTransfer extends Schema.TaggedError<InvalidTransfer>()("InvalidTransfer", {
   peer: Schema.String,
   /** The number of the operation; nothing if it is about all of them. */
@@ -56,12 +41,7 @@ export class InvalidTransfer extends Schema.TaggedError<InvalidTransfer>()("Inva
   }
 }
 
-/**
- * The peer has as many transfers waiting as it may have. Nothing was posted.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The peer has as many transfers waiting as it may have. Nothing was posted. */
 export class TooManyTransfers extends Schema.TaggedError<TooManyTransfers>()("TooManyTransfers", {
   peer: Schema.String,
   limit: Schema.Int
@@ -71,12 +51,7 @@ export class TooManyTransfers extends Schema.TaggedError<TooManyTransfers>()("To
   }
 }
 
-/**
- * A transfer ended before all of it had moved. Nothing of it is posted any more.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A transfer ended before all of it had moved. Nothing of it is posted any more. */
 export class TransferFailed extends Schema.TaggedError<TransferFailed>()("TransferFailed", {
   peer: Schema.String,
   /**
@@ -117,5 +92,4 @@ export class TransferFailed extends Schema.TaggedError<TransferFailed>()("Transf
   }
 }
 
-/** @since 0.1.0 */
 export type TransferError = InvalidTransfer | TooManyTransfers | TransferFailed | NoDescription

@@ -4,8 +4,6 @@
  *
  * It stands over any provider of `Verbs` and any `Journal`. Durable transfers are in the journal,
  * and so is the life of each endpoint.
- *
- * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -38,26 +36,13 @@ export {
   /**
    * A peer: a name or an address, with or without a port (`10.0.0.2:12001`, as transfers name it),
    * a network (`10.0.0.0/24`), or the SHA-256 fingerprint of the certificate of a TLS client.
-   *
-   * @category models
-   * @since 0.1.0
    */
   type Peer,
-  /**
-   * A node does not say whom it serves, or names a peer that cannot be one.
-   *
-   * @category errors
-   * @since 0.1.0
-   */
+  /** A node does not say whom it serves, or names a peer that cannot be one. */
   PeersRefused
 } from "./internal/peers.ts"
 
-/**
- * Whom a node serves. See `SECURITY.md` for what others can do in each case.
- *
- * @category models
- * @since 0.1.0
- */
+/** Whom a node serves. See `SECURITY.md` for what others can do in each case. */
 export type Served =
   | {
       /**
@@ -74,18 +59,9 @@ export type Served =
       readonly peers?: undefined
     }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Options = Served & Settings
 
-/**
- * What may be said of a node besides whom it serves.
- *
- * @category models
- * @since 0.1.0
- */
+/** What may be said of a node besides whom it serves. */
 export interface Settings {
   /**
    * The address by which peers know this process. Its ports listen there, and there alone; memory
@@ -110,12 +86,7 @@ export interface Settings {
   readonly name?: string | undefined
 }
 
-/**
- * This process as peers see it.
- *
- * @category services
- * @since 0.1.0
- */
+/** This process as peers see it. */
 export class TransferNode extends Context.Service<
   TransferNode,
   TcpHandshakes.Calls & {
@@ -133,8 +104,6 @@ export class TransferNode extends Context.Service<
    * ```ts
    * TransferNode.layer({ host: "10.0.0.1", peers: ["10.0.0.2:12001"] })
    * ```
-   *
-   * @since 0.1.0
    */
   static readonly layer = (
     options: Options

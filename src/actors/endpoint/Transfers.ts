@@ -7,8 +7,6 @@
  * what had moved before, and its operations must bear that. Its id makes it one transfer however
  * often it is submitted, as long as its end is remembered (`past`). It has a deadline, which is
  * stored with it: what was accepted ends.
- *
- * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -21,12 +19,7 @@ import { NoDescription } from "./Directory.ts"
 import { Moved } from "./Transfer.ts"
 import { InvalidTransfer, TooManyTransfers, TransferFailed } from "./TransferError.ts"
 
-/**
- * An operation by names.
- *
- * @category models
- * @since 0.1.0
- */
+/** An operation by names. */
 export const NamedOperation = Schema.Struct({
   op: Schema.Literals(["write", "read"]),
   /** The own memory. */
@@ -38,7 +31,6 @@ export const NamedOperation = Schema.Struct({
   at: Schema.Int
 })
 
-/** @since 0.1.0 */
 export type NamedOperation = typeof NamedOperation.Type
 
 const fields = {
@@ -49,15 +41,9 @@ const fields = {
   until: Schema.Int
 }
 
-/**
- * A transfer by names, and its id.
- *
- * @category models
- * @since 0.1.0
- */
+/** A transfer by names, and its id. */
 export const Named = Schema.Struct(fields)
 
-/** @since 0.1.0 */
 export type Named = typeof Named.Type
 
 const Failure = Schema.Union([TransferFailed, InvalidTransfer, TooManyTransfers, NoDescription])
@@ -74,26 +60,12 @@ const exitOf = (outcome: Outcome): Exit.Exit<Moved, Failure> =>
     ? Exit.fail(outcome.error)
     : Exit.succeed({ moved: outcome.moved, bytes: outcome.bytes })
 
-/**
- * Accepts a transfer, and answers when it has ended; at once if it had ended before.
- *
- * @category commands
- * @since 0.1.0
- */
+/** Accepts a transfer, and answers when it has ended; at once if it had ended before. */
 export const Submit = Rpc.make("Submit", { payload: fields, success: Moved, error: Failure })
 
-/**
- * A promise: it is stored before anything is posted.
- *
- * @category events
- * @since 0.1.0
- */
+/** A promise: it is stored before anything is posted. */
 export class Accepted extends Schema.TaggedClass<Accepted>()("Accepted", fields) {}
 
-/**
- * @category events
- * @since 0.1.0
- */
 export class Ended extends Schema.TaggedClass<Ended>()("Ended", {
   id: Schema.String,
   outcome: Outcome
@@ -117,12 +89,7 @@ const State = Schema.Struct({
 })
 type State = typeof State.Type
 
-/**
- * Limits of what is kept.
- *
- * @category settings
- * @since 0.1.0
- */
+/** Limits of what is kept. */
 export interface Settings {
   /** Transfers that are not over. Default 1024: all of them run at the same time. */
   readonly open?: number | undefined
@@ -196,9 +163,6 @@ const note = (
 /**
  * The behavior of all durable transfers of one engine. `move` moves what is named, and waits for
  * memory that is not there yet.
- *
- * @category behaviors
- * @since 0.1.0
  */
 export const make = (
   move: (request: Named) => Effect.Effect<Moved, Failure>,

@@ -4,8 +4,6 @@
  * An actor that has nothing to do is a plain object without a fiber. A message to it makes a
  * turn: messages are decided in batches, a batch's events are stored with one append, and only
  * then do its effects start and its callers get their answers.
- *
- * @since 0.1.0
  */
 
 import * as Context from "effect/Context"
@@ -32,28 +30,15 @@ import { withoutSpan } from "./internal/tracing.ts"
 import { Journal } from "./Journal.ts"
 
 export type {
-  /**
-   * Why an actor could not begin: the journal failed, or its history cannot be read.
-   *
-   * @category errors
-   * @since 0.1.0
-   */
+  /** Why an actor could not begin: the journal failed, or its history cannot be read. */
   RecoveryError,
-  /**
-   * What became of a message that was sent with `tellUnsafe`.
-   *
-   * @category models
-   * @since 0.1.0
-   */
+  /** What became of a message that was sent with `tellUnsafe`. */
   Sent
 }
 
 /**
  * A function per command that waits for the answer. The answer leaves the actor only after the
  * events behind it are durable. Interrupting the caller does not take the command back.
- *
- * @category models
- * @since 0.1.0
  */
 export type Ask<Commands extends Rpc.Any, E = never> = {
   readonly [C in Commands as Rpc.Tag<C>]: (
@@ -61,22 +46,12 @@ export type Ask<Commands extends Rpc.Any, E = never> = {
   ) => Effect.Effect<Rpc.Success<C>, Rpc.Error<C> | MailboxFull | Stopped | E>
 }
 
-/**
- * A function per command that leaves it in the mailbox without an Effect: for callbacks.
- *
- * @category models
- * @since 0.1.0
- */
+/** A function per command that leaves it in the mailbox without an Effect: for callbacks. */
 export type TellUnsafe<Commands extends Rpc.Any> = {
   readonly [C in Commands as Rpc.Tag<C>]: (...args: Arguments<Rpc.Payload<C>>) => Sent
 }
 
-/**
- * A reference to a running actor.
- *
- * @category models
- * @since 0.1.0
- */
+/** A reference to a running actor. */
 export interface Actor<State, Commands extends Rpc.Any, Event> {
   readonly id: string
   /** Under this name the journal keeps the actor's history. */
@@ -109,23 +84,13 @@ export interface Actor<State, Commands extends Rpc.Any, Event> {
   readonly ended: Effect.Effect<Stopped>
 }
 
-/**
- * An actor of a given behavior.
- *
- * @category models
- * @since 0.1.0
- */
+/** An actor of a given behavior. */
 export type Of<B> =
   B extends Behavior<infer State, infer Commands, Tagged, infer Event, unknown>
     ? Actor<State, Commands, Event>
     : never
 
-/**
- * The services that an actor of a behavior needs.
- *
- * @category models
- * @since 0.1.0
- */
+/** The services that an actor of a behavior needs. */
 export type Services<B> =
   B extends Behavior<infer _State, infer _Commands, Tagged, infer _Event, infer R> ? R : never
 
@@ -228,9 +193,6 @@ const alone: Life = lifeWith((cell, _, cause) => {
  * A second actor of one address would fence the first. Within a process and a journal (the same
  * `Journal` service) it is refused with `AlreadyRunning`; elsewhere the newer one takes over. An
  * actor that is about to end is waited for.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const spawn = <
   State,

@@ -1,16 +1,9 @@
-/**
- * What can go wrong between a caller and an actor, apart from a command's own errors.
- *
- * @since 0.1.0
- */
+/** What can go wrong between a caller and an actor, apart from a command's own errors. */
 import * as Schema from "effect/Schema"
 
 /**
  * The mailbox or the stash is full, or too many callers wait for a later answer. The message was
  * not taken; nothing happened.
- *
- * @category errors
- * @since 0.1.0
  */
 export class MailboxFull extends Schema.TaggedError<MailboxFull>()("MailboxFull", {
   actor: Schema.String,
@@ -29,9 +22,6 @@ export class MailboxFull extends Schema.TaggedError<MailboxFull>()("MailboxFull"
  * when the journal or the process failed, so it may or may not be in the history. With the reason
  * `"defect"` the command was refused and the actor lives, unless its behavior says
  * `onDefect: "crash"`.
- *
- * @category errors
- * @since 0.1.0
  */
 export class Stopped extends Schema.TaggedError<Stopped>()("Stopped", {
   actor: Schema.String,
@@ -46,12 +36,7 @@ export class Stopped extends Schema.TaggedError<Stopped>()("Stopped", {
   }
 }
 
-/**
- * No answer came in time. The command may still run.
- *
- * @category errors
- * @since 0.1.0
- */
+/** No answer came in time. The command may still run. */
 export class AskTimedOut extends Schema.TaggedError<AskTimedOut>()("AskTimedOut", {
   actor: Schema.String,
   command: Schema.String,
@@ -65,9 +50,6 @@ export class AskTimedOut extends Schema.TaggedError<AskTimedOut>()("AskTimedOut"
 /**
  * The history of an actor cannot be turned into a state: an event or snapshot of an unknown
  * type or version, or one that its schema refuses. Nothing was changed.
- *
- * @category errors
- * @since 0.1.0
  */
 export class HistoryRefused extends Schema.TaggedError<HistoryRefused>()("HistoryRefused", {
   actor: Schema.String,
@@ -87,9 +69,6 @@ export class HistoryRefused extends Schema.TaggedError<HistoryRefused>()("Histor
 /**
  * An actor of this address already runs in this process on the same journal. A second one would
  * fence the first, so it was not started.
- *
- * @category errors
- * @since 0.1.0
  */
 export class AlreadyRunning extends Schema.TaggedError<AlreadyRunning>()("AlreadyRunning", {
   actor: Schema.String
@@ -99,12 +78,7 @@ export class AlreadyRunning extends Schema.TaggedError<AlreadyRunning>()("Alread
   }
 }
 
-/**
- * The supervisor takes no children: it has given up restarting, or its Scope has closed.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The supervisor takes no children: it has given up restarting, or its Scope has closed. */
 export class SupervisorStopped extends Schema.TaggedError<SupervisorStopped>()(
   "SupervisorStopped",
   {
@@ -118,12 +92,7 @@ export class SupervisorStopped extends Schema.TaggedError<SupervisorStopped>()(
   }
 }
 
-/**
- * The restarts of a supervisor were used up. Its children have ended.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The restarts of a supervisor were used up. Its children have ended. */
 export class RestartsExhausted extends Schema.TaggedError<RestartsExhausted>()(
   "RestartsExhausted",
   {

@@ -3,8 +3,6 @@
  *
  * A remote caller sees the command's own answer and errors, and what can go wrong between a
  * caller and an actor. The transport is Effect's: in memory, over a socket, between workers.
- *
- * @since 0.1.0
  */
 
 import * as Effect from "effect/Effect"
@@ -18,22 +16,12 @@ import type { Actor } from "./Actor.ts"
 import { MailboxFull, Stopped } from "./ActorError.ts"
 import type { Behavior, Tagged } from "./Behavior.ts"
 
-/**
- * A behavior's commands, with what an actor can add to their errors.
- *
- * @category models
- * @since 0.1.0
- */
+/** A behavior's commands, with what an actor can add to their errors. */
 export type Group<Commands extends Rpc.Any> = RpcGroup.RpcGroup<
   Rpc.AddError<Commands, typeof MailboxFull | typeof Stopped>
 >
 
-/**
- * The RPC group of a behavior, for clients and servers.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** The RPC group of a behavior, for clients and servers. */
 export const group = <State, Commands extends Rpc.Any, Signal extends Tagged, E, R>(
   behavior: Behavior<State, Commands, Signal, E & Tagged, R>
 ): Group<Commands> => {
@@ -50,9 +38,6 @@ export const group = <State, Commands extends Rpc.Any, Signal extends Tagged, E,
  * Serves a running actor: each procedure asks it. A command that answers with a stream streams the
  * actor's answer to the caller. The `detail` of `Stopped` stays here, in the log: it may hold stack
  * traces and what defects say.
- *
- * @category layers
- * @since 0.1.0
  */
 export const layer = <State, Commands extends Rpc.Any, E>(
   served: Group<Commands>,

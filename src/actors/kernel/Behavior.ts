@@ -8,8 +8,6 @@
  * Commands are `effect/rpc` declarations, so that one declaration serves a local actor, an RPC
  * server and a cluster. What an actor's own effects tell it are *signals*: plain values that
  * never cross a wire and that are dropped when they come from an older epoch.
- *
- * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
@@ -26,22 +24,12 @@ import type { Limits } from "./Limits.ts"
 
 export type { SnapshotPolicy, Upcast } from "./internal/snapshotPolicy.ts"
 
-/**
- * Anything told apart by its `_tag`.
- *
- * @category models
- * @since 0.1.0
- */
+/** Anything told apart by its `_tag`. */
 export interface Tagged {
   readonly _tag: string
 }
 
-/**
- * What `decide` may know besides the state and the command.
- *
- * @category models
- * @since 0.1.0
- */
+/** What `decide` may know besides the state and the command. */
 export interface Circumstances {
   readonly id: string
   /** Milliseconds since 1970. */
@@ -50,23 +38,13 @@ export interface Circumstances {
   readonly fresh: () => Epoch
 }
 
-/**
- * The fields of a tagged value without the tag.
- *
- * @category models
- * @since 0.1.0
- */
+/** The fields of a tagged value without the tag. */
 export type Fields<T extends Tagged> = Omit<T, "_tag">
 
 /** Commands and signals without fields are sent without an argument. */
 export type Arguments<P> = [P] extends [void] ? [] : keyof P extends never ? [] : [payload: P]
 
-/**
- * A function per command that leaves it in the mailbox.
- *
- * @category models
- * @since 0.1.0
- */
+/** A function per command that leaves it in the mailbox. */
 export type Tell<Commands extends Rpc.Any> = {
   readonly [C in Commands as Rpc.Tag<C>]: (
     ...args: Arguments<Rpc.Payload<C>>
@@ -76,9 +54,6 @@ export type Tell<Commands extends Rpc.Any> = {
 /**
  * What a behavior's effects see of their own actor. Signals sent through it carry the epoch in
  * which the effect was started.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Self<State, Commands extends Rpc.Any, Signal extends Tagged> {
   readonly id: string
@@ -96,12 +71,7 @@ export interface Self<State, Commands extends Rpc.Any, Signal extends Tagged> {
   readonly state: () => State
 }
 
-/**
- * How a recovery went, for `reconcile` and `start`.
- *
- * @category models
- * @since 0.1.0
- */
+/** How a recovery went, for `reconcile` and `start`. */
 export interface Recovery {
   /** 1 for the first life of the actor in this process, then one more for each. */
   readonly generation: number
@@ -123,16 +93,9 @@ export interface Recovery {
 /**
  * Names the signals of a behavior in its types. Signals have no schema: they never leave the
  * process.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const signals = <Signal extends Tagged>(): Signals<Signal> => signalsToken
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Signals<out Signal> {
   readonly "~handfast/actors/Signals"?: Signal
 }
@@ -190,12 +153,7 @@ type ServicesOf<Reactions> = {
 /** Effects bring their own Scope; a history needs a journal. */
 type Needs<R, Durability> = Exclude<R, Scope.Scope> | (Durability extends "none" ? never : Journal)
 
-/**
- * What `make` takes.
- *
- * @category models
- * @since 0.1.0
- */
+/** What `make` takes. */
 export interface Spec<
   State,
   Commands extends Rpc.Any,
@@ -275,12 +233,7 @@ export interface Spec<
   readonly limits?: Partial<Limits>
 }
 
-/**
- * A declared behavior. Spawn it with `Actor.spawn` or under a `Supervisor`.
- *
- * @category models
- * @since 0.1.0
- */
+/** A declared behavior. Spawn it with `Actor.spawn` or under a `Supervisor`. */
 export interface Behavior<
   State,
   Commands extends Rpc.Any,
@@ -301,12 +254,7 @@ export interface Behavior<
   readonly definition: Definition
 }
 
-/**
- * Declares a behavior.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Declares a behavior. */
 export const make = <
   // The tag's own parameter keeps `_tag: "Open"` a literal in what `evolve` returns.
   State extends object | { readonly _tag: Tag },

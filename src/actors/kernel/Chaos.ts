@@ -10,8 +10,6 @@
  * ```ts
  * const beforeReply = Chaos.site("after-persist-before-reply")
  * ```
- *
- * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -19,9 +17,6 @@ import * as Effect from "effect/Effect"
 /**
  * What decides at a chaos site. Its methods are synchronous, so that code which runs outside of a
  * fiber can hold on to the service and ask it directly.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Chaos {
   /** What a fiber does when it passes the site: nothing, a yield or a short sleep. */
@@ -38,31 +33,16 @@ const quiet: Chaos = {
   mark: () => undefined
 }
 
-/**
- * The service behind the sites; a simulation provides its own.
- *
- * @category services
- * @since 0.1.0
- */
+/** The service behind the sites; a simulation provides its own. */
 export const Chaos: Context.Reference<Chaos> = Context.Reference<Chaos>("handfast/actors/Chaos", {
   defaultValue: () => quiet
 })
 
-/**
- * A place where a simulation may let other fibers run first, or let time pass.
- *
- * @category sites
- * @since 0.1.0
- */
+/** A place where a simulation may let other fibers run first, or let time pass. */
 export const site = (name: string): Effect.Effect<void> =>
   Effect.withFiber((fiber) => fiber.getRef(Chaos).pass(name))
 
-/**
- * A place where a simulation may fail with an error that the real code could meet too.
- *
- * @category sites
- * @since 0.1.0
- */
+/** A place where a simulation may fail with an error that the real code could meet too. */
 export const failure = <E>(name: string, error: () => E): Effect.Effect<void, E> =>
   Effect.withFiber((fiber) =>
     fiber.getRef(Chaos).fires(name) ? Effect.fail(error()) : Effect.void
@@ -71,9 +51,6 @@ export const failure = <E>(name: string, error: () => E): Effect.Effect<void, E>
 /**
  * Says that `condition` must be true here at least once over a set of runs. A test that never
  * reaches the rare case it was written for passes for the wrong reason; this makes it fail.
- *
- * @category marks
- * @since 0.1.0
  */
 export const sometimes = (name: string, condition = true): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {

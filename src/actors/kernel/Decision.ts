@@ -4,8 +4,6 @@
  *
  * The types hold a behavior to its commands: a command that promises a number needs a decision
  * that replies with a number, on every path.
- *
- * @since 0.1.0
  */
 import type * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
@@ -14,9 +12,6 @@ import * as Pipeable from "effect/Pipeable"
 /**
  * A decision that stores events `E`, answers with `A` or fails the caller with `Err`. An answer
  * that is made from the state names that `State`; signatures may leave it out.
- *
- * @category models
- * @since 0.1.0
  */
 // Only `any` fits every state in both directions.
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
@@ -40,12 +35,7 @@ export interface Decision<out E, out A = void, out Err = never, in State = any>
   readonly settlements: ReadonlyArray<Settlement>
 }
 
-/**
- * The answer to all who wait under a key.
- *
- * @category models
- * @since 0.1.0
- */
+/** The answer to all who wait under a key. */
 export interface Settlement {
   readonly key: string
   readonly exit: Exit.Exit<unknown, unknown>
@@ -54,9 +44,6 @@ export interface Settlement {
 /**
  * A key under which callers wait for an answer that a later decision gives. Its types hold both
  * decisions to the same command.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Pending<in out A, in out Err = never> {
   readonly "~handfast/actors/Pending": {
@@ -66,12 +53,7 @@ export interface Pending<in out A, in out Err = never> {
   readonly key: string
 }
 
-/**
- * Makes a key. Within an actor, equal texts are the same key.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Makes a key. Within an actor, equal texts are the same key. */
 export const pending = <A, Err = never>(key: string): Pending<A, Err> =>
   ({ key }) as Pending<A, Err>
 
@@ -107,47 +89,22 @@ class DecisionValue extends Pipeable.Class {
   }
 }
 
-/**
- * Nothing is stored; a caller gets `void`.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Nothing is stored; a caller gets `void`. */
 export const none: Decision<never> = new DecisionValue(noEvents, "value", undefined, "continue")
 
-/**
- * Stores one or many events, atomically. A caller gets `void` once they are durable.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Stores one or many events, atomically. A caller gets `void` once they are durable. */
 export const persist = <E>(...events: ReadonlyArray<E>): Decision<E> =>
   new DecisionValue(events, "value", undefined, "continue")
 
-/**
- * Answers without an event.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Answers without an event. */
 export const reply = <A>(value: A): Decision<never, A> =>
   new DecisionValue(noEvents, "value", value, "continue")
 
-/**
- * Refuses the command with one of its own errors. Nothing is stored.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Refuses the command with one of its own errors. Nothing is stored. */
 export const fail = <Err>(error: Err): Decision<never, never, Err> =>
   new DecisionValue(noEvents, "error", error, "continue")
 
-/**
- * A message put aside. Nothing can follow on that: it is decided anew when it is taken up.
- *
- * @category models
- * @since 0.1.0
- */
+/** A message put aside. Nothing can follow on that: it is decided anew when it is taken up. */
 export interface Stashed {
   readonly next: "stash"
 }
@@ -155,27 +112,16 @@ export interface Stashed {
 /**
  * Puts the message aside until a later decision says `thenUnstash`, or the actor is restarted: it
  * is then decided again, before the messages in the mailbox. The stash is bounded.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const stash: Stashed = new DecisionValue(noEvents, "value", undefined, "stash") as Stashed
 
-/**
- * Ends the actor: the caller gets `void`, messages behind this one fail with `Stopped`.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Ends the actor: the caller gets `void`, messages behind this one fail with `Stopped`. */
 export const stop: Decision<never> = new DecisionValue(noEvents, "value", undefined, "stop")
 
 /**
  * Answers with a value of the state after the events, once they are durable. Where `decide` returns
  * it from a function with parameters, the state has the behavior's type; elsewhere annotate it. A
  * caller that `thenWait` lets wait gets its answer later: a reply for it is a `TypeError`.
- *
- * @category combinators
- * @since 0.1.0
  */
 export const thenReply: {
   <State, A>(answer: (state: State) => A): <E>(self: Decision<E>) => Decision<E, A, never, State>
@@ -193,9 +139,6 @@ export const thenReply: {
  * the wait begins when they are durable. An actor with a history keeps it over its restarts:
  * `reconcile` should settle what it finds ended, since an append that failed may have been stored,
  * and what it takes up again can still answer. The end of the actor ends the wait.
- *
- * @category combinators
- * @since 0.1.0
  */
 export const thenWait: {
   <A, Err>(key: Pending<A, Err>): <E>(self: Decision<E>) => Decision<E, A, Err>
@@ -206,12 +149,7 @@ export const thenWait: {
     new DecisionValue(self.events, "value", undefined, self.next, self.settlements, key)
 )
 
-/**
- * Answers everybody who waits under a key, once the events are durable.
- *
- * @category combinators
- * @since 0.1.0
- */
+/** Answers everybody who waits under a key, once the events are durable. */
 export const thenSettle: {
   <A, Err>(
     key: Pending<A, Err>,
@@ -241,12 +179,7 @@ export const thenSettle: {
   }
 )
 
-/**
- * Ends the actor after the events are stored and the caller is answered.
- *
- * @category combinators
- * @since 0.1.0
- */
+/** Ends the actor after the events are stored and the caller is answered. */
 export const thenStop = <E, A, Err, State>(
   self: Decision<E, A, Err, State>
 ): Decision<E, A, Err, State> => withNext(self, "stop")
@@ -254,9 +187,6 @@ export const thenStop = <E, A, Err, State>(
 /**
  * Takes up every message that was put aside, in order, before any newer one. An actor that ends
  * with this decision takes none up.
- *
- * @category combinators
- * @since 0.1.0
  */
 export const thenUnstash = <E, A, Err, State>(
   self: Decision<E, A, Err, State>

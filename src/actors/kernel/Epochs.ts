@@ -1,30 +1,16 @@
-/**
- * Draws epochs and drops what comes back from an older one.
- *
- * @since 0.1.0
- */
+/** Draws epochs and drops what comes back from an older one. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import { type Epoch, EpochSource } from "../../schema/Epoch.ts"
 import { staleResults } from "./Metrics.ts"
 
-/**
- * Where this process's epochs come from. A simulation gives each simulated process its own.
- *
- * @category references
- * @since 0.1.0
- */
+/** Where this process's epochs come from. A simulation gives each simulated process its own. */
 export const Epochs = Context.Reference<EpochSource>("handfast/actors/Epochs", {
   defaultValue: () => new EpochSource(crypto.getRandomValues(new Uint32Array(1))[0] ?? 0)
 })
 
-/**
- * Drops a late result: it is counted under the name of what it came back to, and traced.
- *
- * @category combinators
- * @since 0.1.0
- */
+/** Drops a late result: it is counted under the name of what it came back to, and traced. */
 export const dropUnsafe = (
   context: Context.Context<never>,
   late: { readonly owner: string; readonly what: string; readonly epoch: Epoch }
@@ -38,12 +24,7 @@ export const dropUnsafe = (
   )
 }
 
-/**
- * Runs an effect on a result unless the result belongs to an older epoch than the current one.
- *
- * @category combinators
- * @since 0.1.0
- */
+/** Runs an effect on a result unless the result belongs to an older epoch than the current one. */
 export const fence =
   (late: { readonly owner: string; readonly what: string; readonly epoch: Epoch }) =>
   <A, E, R>(current: Epoch, effect: Effect.Effect<A, E, R>): Effect.Effect<A | void, E, R> =>

@@ -4,8 +4,6 @@
  * One actor has one history with dense sequence numbers and one writer at a time. A promise
  * leaves an actor only after the events behind it are in the journal, so a journal layer may
  * answer an append only when the events survive the process.
- *
- * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -31,9 +29,6 @@ import { makeSqlite } from "./internal/sqliteJournal.ts"
 /**
  * The operations that every journal layer offers. What cannot be stored as it is, text with a lone
  * surrogate or a number out of range, fails with `NotStorable` and for its caller alone.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Store {
   /**
@@ -112,12 +107,7 @@ export interface Store {
   readonly unregister: (projection: Projection) => Effect.Effect<void, JournalError>
 }
 
-/**
- * Where a journal file is, and its limits: whole numbers of at least 1. Any other is a defect.
- *
- * @category models
- * @since 0.1.0
- */
+/** Where a journal file is, and its limits: whole numbers of at least 1. Any other is a defect. */
 export interface SqliteSettings {
   /**
    * Path of the file, which is made if it is not there. `-wal` and `-shm` beside it are part of it.
@@ -155,12 +145,7 @@ export interface SqliteSettings {
   readonly closeWithin?: Duration.Input
 }
 
-/**
- * A copy of a journal file with changed records.
- *
- * @category models
- * @since 0.1.0
- */
+/** A copy of a journal file with changed records. */
 export interface RewriteSettings {
   /** The file to copy. It must not be in use, and keeps its records. */
   readonly from: string
@@ -180,20 +165,10 @@ export interface RewriteSettings {
   ) => Pick<StoredSnapshot, "version" | "body"> | undefined
 }
 
-/**
- * An event of a journal that is rewritten.
- *
- * @category models
- * @since 0.1.0
- */
+/** An event of a journal that is rewritten. */
 export interface RewrittenEvent extends Omit<StoredEvent, "offset" | "tags"> {}
 
-/**
- * The journal service.
- *
- * @category services
- * @since 0.1.0
- */
+/** The journal service. */
 export class Journal extends Context.Service<Journal, Store>()("handfast/actors/Journal") {
   /**
    * A journal in this process's memory: for tests, simulations and actors whose history may end

@@ -1,15 +1,9 @@
 /**
  * The bounds of one actor. Nothing in it grows without one of these. Each is a whole number of at
  * least 1, or `Infinity`; `Behavior.make` throws at any other.
- *
- * @since 0.1.0
  */
 import * as Context from "effect/Context"
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Limits {
   /**
    * Messages that may wait, those of a batch under way not included. Default 4096: a second of
@@ -49,10 +43,6 @@ export interface Limits {
   readonly watch: number
 }
 
-/**
- * @category constructors
- * @since 0.1.0
- */
 export const defaults: Limits = {
   mailbox: 4096,
   overflow: "fail",
@@ -67,9 +57,6 @@ export const defaults: Limits = {
  * Recoveries that may read one journal at the same time. Default 50: enough to keep a disk busy,
  * few enough that thousands of actors that start together do not hold all their histories. At
  * least 1; at another value, a recovery is a defect.
- *
- * @category references
- * @since 0.1.0
  */
 export const MaxRecoveries = Context.Reference<number>("handfast/actors/MaxRecoveries", {
   defaultValue: () => 50

@@ -1,71 +1,37 @@
-/**
- * What the kernel counts. Cumulative, across all actors of the process, labelled by behavior.
- *
- * @since 0.1.0
- */
+/** What the kernel counts. Cumulative, across all actors of the process, labelled by behavior. */
 import * as Metric from "effect/Metric"
 
-/**
- * Results of an older epoch or generation that came back and were dropped.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Results of an older epoch or generation that came back and were dropped. */
 export const staleResults = Metric.counter("handfast_actor_stale_results_total", {
   description: "Signals of an older epoch, dropped",
   incremental: true
 })
 
-/**
- * Messages told to a full mailbox under the policy `"drop"`, or put aside with a full stash.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Messages told to a full mailbox under the policy `"drop"`, or put aside with a full stash. */
 export const droppedMessages = Metric.counter("handfast_actor_dropped_messages_total", {
   description: "Messages dropped at a full mailbox or stash",
   incremental: true
 })
 
-/**
- * Commands that the actor threw at and refused: see `onDefect` of a behavior.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Commands that the actor threw at and refused: see `onDefect` of a behavior. */
 export const refusedMessages = Metric.counter("handfast_actor_refused_messages_total", {
   description: "Commands refused since deciding them threw",
   incremental: true
 })
 
-/**
- * Generations that began, the first ones included.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Generations that began, the first ones included. */
 export const recoveries = Metric.counter("handfast_actor_recoveries_total", {
   description: "Recoveries begun",
   incremental: true
 })
 
-/**
- * Generations that ended by a defect, a failed effect or a failed append.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Generations that ended by a defect, a failed effect or a failed append. */
 export const crashes = Metric.counter("handfast_actor_crashes_total", {
   description: "Generations that crashed",
   incremental: true
 })
 
-/**
- * Snapshots that could not be stored. The actor goes on: its events are what counts.
- *
- * @category metrics
- * @since 0.1.0
- */
+/** Snapshots that could not be stored. The actor goes on: its events are what counts. */
 export const snapshotFailures = Metric.counter("handfast_actor_snapshot_failures_total", {
   description: "Snapshots that could not be stored",
   incremental: true

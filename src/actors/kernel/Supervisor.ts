@@ -4,8 +4,6 @@
  * Before a new generation begins, the Scope of the old one is closed, whatever the strategy:
  * acquire 1, release 1, acquire 2. Restarts are bounded within a window; beyond it the
  * supervisor ends its children and fails, which its own supervisor sees as a crash.
- *
- * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -25,12 +23,7 @@ import type { Strategy } from "./internal/restarting.ts"
 import { Supervision } from "./internal/supervising.ts"
 import { withoutSpan } from "./internal/tracing.ts"
 
-/**
- * Which children a supervisor restarts, how often and after what delay.
- *
- * @category models
- * @since 0.1.0
- */
+/** Which children a supervisor restarts, how often and after what delay. */
 export interface Options {
   /**
    * Which children are restarted with one that crashed: none, all, or those started after it.
@@ -69,18 +62,9 @@ export interface Options {
   readonly parent?: Supervisor
 }
 
-/**
- * Why a child actor was not started.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Why a child actor was not started. */
 export type SpawnError = RecoveryError | AlreadyRunning | SupervisorStopped
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Supervisor {
   readonly "~handfast/actors/Supervisor": Supervision
   /**
@@ -112,9 +96,6 @@ const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fro
 /**
  * Makes a supervisor. Its children end with its Scope, in the reverse order of their start. A
  * child supervisor also ends with the Scope of its parent.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function* (
   options: Options = {}

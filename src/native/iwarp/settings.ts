@@ -3,7 +3,6 @@ import type { Settings as PoolSettings, TlsSettings } from "../IoPool.ts"
 import type { Address } from "../verbs/Connection.ts"
 import { laneBytes } from "./output.ts"
 
-/** @since 0.1.0 */
 export interface Settings {
   /** The workers that own the sockets. */
   readonly pool?: PoolSettings | undefined

@@ -5,12 +5,7 @@
 import { cutText, detailCharacters, nameCharacters } from "./cutText.ts"
 import type { TlsSettings } from "./tls.ts"
 
-/**
- * Where a connection goes, or a listener is; `localAddress` is where a connection comes from.
- *
- * @category models
- * @since 0.1.0
- */
+/** Where a connection goes, or a listener is; `localAddress` is where a connection comes from. */
 export type Endpoint =
   | { readonly host: string; readonly port: number; readonly localAddress?: string }
   | { readonly path: string }
@@ -49,12 +44,7 @@ export type OpenJob = LaneSetup &
       }
   )
 
-/**
- * The other end of a connection.
- *
- * @category models
- * @since 0.1.0
- */
+/** The other end of a connection. */
 export interface PeerInfo {
   readonly address: string
   readonly port: number

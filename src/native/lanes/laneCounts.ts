@@ -2,12 +2,7 @@
  * Counts of a lane, and the results of sending on it.
  */
 
-/**
- * Counts of one lane.
- *
- * @category models
- * @since 0.1.0
- */
+/** Counts of one lane. */
 export interface LaneCounts {
   framesReceived: number
   bytesReceived: number
@@ -25,10 +20,5 @@ export const noCounts = (): LaneCounts => ({
   receiveHighWater: 0
 })
 
-/**
- * Result of `send`. *Full* changed nothing; *closed* means that this side has ended.
- *
- * @category models
- * @since 0.1.0
- */
+/** Result of `send`. *Full* changed nothing; *closed* means that this side has ended. */
 export type SendStatus = "accepted" | "full" | "closed"

@@ -6,12 +6,7 @@ import type { EndReason } from "./jobs.ts"
 
 const peerFields = { peer: Schema.String }
 
-/**
- * The peer ended the connection. `missing` counts bytes of a frame that it did not complete.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The peer ended the connection. `missing` counts bytes of a frame that it did not complete. */
 export class PeerClosed extends Schema.TaggedError<PeerClosed>()("PeerClosed", {
   ...peerFields,
   missing: Schema.Int
@@ -23,12 +18,7 @@ export class PeerClosed extends Schema.TaggedError<PeerClosed>()("PeerClosed", {
   }
 }
 
-/**
- * The connection broke; `code` is the operating system's or TLS's.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The connection broke; `code` is the operating system's or TLS's. */
 export class PeerReset extends Schema.TaggedError<PeerReset>()("PeerReset", {
   ...peerFields,
   code: Schema.String
@@ -38,12 +28,7 @@ export class PeerReset extends Schema.TaggedError<PeerReset>()("PeerReset", {
   }
 }
 
-/**
- * The framer refused the peer's bytes, or threw.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The framer refused the peer's bytes, or threw. */
 export class FrameRefused extends Schema.TaggedError<FrameRefused>()("FrameRefused", {
   ...peerFields,
   detail: Schema.String
@@ -53,12 +38,7 @@ export class FrameRefused extends Schema.TaggedError<FrameRefused>()("FrameRefus
   }
 }
 
-/**
- * The peer did not take a write for too long.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The peer did not take a write for too long. */
 export class SlowPeer extends Schema.TaggedError<SlowPeer>()("SlowPeer", {
   ...peerFields,
   bytes: Schema.Int,
@@ -73,9 +53,6 @@ export class SlowPeer extends Schema.TaggedError<SlowPeer>()("SlowPeer", {
  * The worker that owned the socket crashed, or was given up. A worker `isStuck` when it made no
  * progress, or did not end in time: its thread is terminated, but may still run for a moment, and
  * the socket and the regions that it uses are given back when it has ended.
- *
- * @category errors
- * @since 0.1.0
  */
 export class WorkerCrashed extends Schema.TaggedError<WorkerCrashed>()("WorkerCrashed", {
   ...peerFields,
@@ -87,12 +64,7 @@ export class WorkerCrashed extends Schema.TaggedError<WorkerCrashed>()("WorkerCr
   }
 }
 
-/**
- * The handler given to `onFrames` threw.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The handler given to `onFrames` threw. */
 export class HandlerFailed extends Schema.TaggedError<HandlerFailed>()("HandlerFailed", {
   ...peerFields,
   detail: Schema.String
@@ -102,24 +74,14 @@ export class HandlerFailed extends Schema.TaggedError<HandlerFailed>()("HandlerF
   }
 }
 
-/**
- * The pool stopped.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The pool stopped. */
 export class PoolStopped extends Schema.TaggedError<PoolStopped>()("PoolStopped", peerFields) {
   override get message() {
     return `the pool of the lane to ${this.peer} stopped`
   }
 }
 
-/**
- * This side closed the lane. `unsent` counts accepted bytes that did not leave in time.
- *
- * @category errors
- * @since 0.1.0
- */
+/** This side closed the lane. `unsent` counts accepted bytes that did not leave in time. */
 export class LaneClosed extends Schema.TaggedError<LaneClosed>()("LaneClosed", {
   ...peerFields,
   unsent: Schema.Int
@@ -131,12 +93,7 @@ export class LaneClosed extends Schema.TaggedError<LaneClosed>()("LaneClosed", {
   }
 }
 
-/**
- * Why a lane ended; every lane ends with exactly one of them.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Why a lane ended; every lane ends with exactly one of them. */
 export type LaneError =
   | PeerClosed
   | PeerReset

@@ -7,12 +7,7 @@ import { loadFramer } from "./loadFramer.ts"
 import { failed } from "./opening.ts"
 import type { TlsSettings } from "./tls.ts"
 
-/**
- * What opens a lane.
- *
- * @category models
- * @since 0.1.0
- */
+/** What opens a lane. */
 export interface LaneOptions {
   /** The module whose default export is the framer. */
   readonly framer: URL
@@ -25,12 +20,7 @@ export interface LaneOptions {
   readonly on?: "auto" | "worker" | "main"
 }
 
-/**
- * What opens a listener.
- *
- * @category models
- * @since 0.1.0
- */
+/** What opens a listener. */
 export interface ListenOptions extends LaneOptions {
   readonly at: Endpoint
   readonly backlog?: number

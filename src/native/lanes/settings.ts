@@ -5,12 +5,7 @@ import { availableParallelism } from "node:os"
 import type { CrewSettings } from "./crew.ts"
 import type { LaneLimits } from "./jobs.ts"
 
-/**
- * How a pool works. Each limit has a default with its reason.
- *
- * @category models
- * @since 0.1.0
- */
+/** How a pool works. Each limit has a default with its reason. */
 export interface Settings {
   /**
    * Workers: a fixed number, or bounds within which load decides. 0 keeps everything on the

@@ -5,12 +5,7 @@ import type * as net from "node:net"
 import * as tls from "node:tls"
 import { cutText, nameCharacters } from "./cutText.ts"
 
-/**
- * A certificate chain with its private key, as PEM texts.
- *
- * @category models
- * @since 0.1.0
- */
+/** A certificate chain with its private key, as PEM texts. */
 export interface TlsIdentity {
   readonly cert: string
   readonly key: string
@@ -18,20 +13,10 @@ export interface TlsIdentity {
   readonly passphrase?: string
 }
 
-/**
- * A version of the protocol.
- *
- * @category models
- * @since 0.1.0
- */
+/** A version of the protocol. */
 export type TlsVersion = "TLSv1.2" | "TLSv1.3"
 
-/**
- * TLS, as the options of `node:tls` that can cross a thread: texts and flags.
- *
- * @category models
- * @since 0.1.0
- */
+/** TLS, as the options of `node:tls` that can cross a thread: texts and flags. */
 export interface TlsSettings extends Partial<TlsIdentity> {
   /** Certificates of trusted authorities. Default: those that Node trusts. */
   readonly ca?: string

@@ -4,8 +4,6 @@
  *
  * A node is a host (`"a"`, with all its devices) or one device (`"a/sim0"`). Whatever lasts ends
  * after `forMillis` of the fabric's time.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import { mtus } from "../../schema/Mtu.ts"
@@ -14,118 +12,54 @@ const Millis = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
 const link = { from: Schema.String, to: Schema.String, forMillis: Millis }
 const lasting = { node: Schema.String, forMillis: Millis }
 
-/**
- * Each step of a queue pair takes so much longer.
- *
- * @category entries
- * @since 0.1.0
- */
+/** Each step of a queue pair takes so much longer. */
 export const SlowModify = Schema.TaggedStruct("SlowModify", { ...lasting, millis: Millis })
 
-/**
- * A share of what one node sends to another is lost.
- *
- * @category entries
- * @since 0.1.0
- */
+/** A share of what one node sends to another is lost. */
 export const Loss = Schema.TaggedStruct("Loss", {
   ...link,
   share: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
 })
 
-/**
- * Nothing gets through in one direction.
- *
- * @category entries
- * @since 0.1.0
- */
+/** Nothing gets through in one direction. */
 export const Cut = Schema.TaggedStruct("Cut", link)
 
-/**
- * What one node sends to another takes so much longer.
- *
- * @category entries
- * @since 0.1.0
- */
+/** What one node sends to another takes so much longer. */
 export const Delay = Schema.TaggedStruct("Delay", { ...link, millis: Millis })
 
-/**
- * A node answers as if it had no receive posted.
- *
- * @category entries
- * @since 0.1.0
- */
+/** A node answers as if it had no receive posted. */
 export const Rnr = Schema.TaggedStruct("Rnr", lasting)
 
-/**
- * The next message that a node sends ends with `retry-exceeded`.
- *
- * @category entries
- * @since 0.1.0
- */
+/** The next message that a node sends ends with `retry-exceeded`. */
 export const RetryExhaustion = Schema.TaggedStruct("RetryExhaustion", { node: Schema.String })
 
-/**
- * A queue pair of a node fails: at its next step to that state, or while it runs.
- *
- * @category entries
- * @since 0.1.0
- */
+/** A queue pair of a node fails: at its next step to that state, or while it runs. */
 export const QueuePairError = Schema.TaggedStruct("QueuePairError", {
   node: Schema.String,
   step: Schema.Literals(["init", "rtr", "rts", "running"])
 })
 
-/**
- * A port goes down and comes up again.
- *
- * @category entries
- * @since 0.1.0
- */
+/** A port goes down and comes up again. */
 export const PortFlap = Schema.TaggedStruct("PortFlap", lasting)
 
-/**
- * A port gets another first GID, for good. What is connected by the old one is cut off.
- *
- * @category entries
- * @since 0.1.0
- */
+/** A port gets another first GID, for good. What is connected by the old one is cut off. */
 export const GidChange = Schema.TaggedStruct("GidChange", { node: Schema.String })
 
-/**
- * A device refuses each step to `rtr` that uses this one of its port's GIDs.
- *
- * @category entries
- * @since 0.1.0
- */
+/** A device refuses each step to `rtr` that uses this one of its port's GIDs. */
 export const GidRefusal = Schema.TaggedStruct("GidRefusal", {
   ...lasting,
   index: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 })
 
-/**
- * A device is pulled out, with all that was made on it, and plugged in again.
- *
- * @category entries
- * @since 0.1.0
- */
+/** A device is pulled out, with all that was made on it, and plugged in again. */
 export const DeviceRemoval = Schema.TaggedStruct("DeviceRemoval", lasting)
 
-/**
- * A port takes only packets up to this size.
- *
- * @category entries
- * @since 0.1.0
- */
+/** A port takes only packets up to this size. */
 export const MtuMismatch = Schema.TaggedStruct("MtuMismatch", {
   ...lasting,
   mtu: Schema.Literals(mtus)
 })
 
-/**
- * @category models
- * @since 0.1.0
- */
 export const FabricFault = Schema.Union([
   SlowModify,
   Loss,
@@ -141,15 +75,9 @@ export const FabricFault = Schema.Union([
   MtuMismatch
 ])
 
-/** @since 0.1.0 */
 export type FabricFault = typeof FabricFault.Type
 
-/**
- * One line for people.
- *
- * @category printing
- * @since 0.1.0
- */
+/** One line for people. */
 export const describe = (fault: FabricFault): string => {
   switch (fault._tag) {
     case "SlowModify":

@@ -7,8 +7,6 @@
  * are values, see `FabricFault`.
  *
  * Make it outside of the simulated processes: it is the network between them.
- *
- * @since 0.1.0
  */
 
 import * as Clock from "effect/Clock"
@@ -27,21 +25,12 @@ import { Network, type Surroundings } from "./network.ts"
 import { Nic } from "./nic.ts"
 import { type DeviceTime, Watch } from "./Watch.ts"
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Options {
   /** The mean time that a message takes in one direction. Default 10 microseconds. */
   readonly latency?: Duration.Input | undefined
 }
 
-/**
- * A host of the fabric.
- *
- * @category models
- * @since 0.1.0
- */
+/** A host of the fabric. */
 export interface HostOptions {
   /** Its name in faults. Default: `host-1`, `host-2` and so on. */
   readonly host?: string | undefined
@@ -51,12 +40,7 @@ export interface HostOptions {
   readonly gids?: number | undefined
 }
 
-/**
- * What is open on a host's devices.
- *
- * @category models
- * @since 0.1.0
- */
+/** What is open on a host's devices. */
 export interface Resources {
   readonly listeners: number
   readonly connections: number
@@ -77,10 +61,6 @@ const effectTime: Effect.Effect<DeviceTime, never, Scope.Scope> = Effect.gen(fun
   }
 })
 
-/**
- * @category models
- * @since 0.1.0
- */
 export class SimFabric {
   readonly #network: Network
   #hosts = 0
@@ -90,11 +70,7 @@ export class SimFabric {
     this.#network = new Network(latency, surroundings)
   }
 
-  /**
-   * Makes a fabric that lives as long as the Scope.
-   *
-   * @since 0.1.0
-   */
+  /** Makes a fabric that lives as long as the Scope. */
   static readonly make: (options?: Options) => Effect.Effect<SimFabric, never, Scope.Scope> =
     Effect.fnUntraced(function* ({ latency = "10 micros" } = {}) {
       const crypto = yield* WebCrypto.WebCrypto

@@ -1,8 +1,6 @@
 /**
  * Who looks at the simulated fabrics of a program: a simulation hangs its faults and its trace in
  * here, and the fabric knows nothing of it.
- *
- * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import type { SimFabric } from "./SimFabric.ts"
@@ -10,9 +8,6 @@ import type { SimFabric } from "./SimFabric.ts"
 /**
  * The time of simulated devices, in milliseconds. It is exact: a device has no event loop whose
  * timers are late.
- *
- * @category models
- * @since 0.1.0
  */
 export interface DeviceTime {
   readonly now: () => number
@@ -20,12 +15,7 @@ export interface DeviceTime {
   readonly after: (millis: number, act: () => void) => void
 }
 
-/**
- * What is told: that there is a fabric, and what happens in it, line by line.
- *
- * @category references
- * @since 0.1.0
- */
+/** What is told: that there is a fabric, and what happens in it, line by line. */
 export interface Watch {
   /** The time of all fabrics. Default: Effect's clock. */
   readonly time?: DeviceTime
@@ -33,10 +23,6 @@ export interface Watch {
   readonly note: (text: string) => void
 }
 
-/**
- * @category references
- * @since 0.1.0
- */
 export const Watch = Context.Reference<Watch>("handfast/native/sim/Watch", {
   defaultValue: (): Watch => ({ attach: () => undefined, note: () => undefined })
 })

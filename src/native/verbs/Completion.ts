@@ -3,8 +3,6 @@
  *
  * Everything that was posted ends once. Success of a send without `signalled` makes no completion;
  * it is known from a later completion of the same queue, since each queue ends in order.
- *
- * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -24,9 +22,6 @@ import type { Released } from "./VerbsError.ts"
  * - `retry-exceeded`: no answer, however often it was sent.
  * - `rnr-retry-exceeded`: the peer had no receive posted, however often it was sent.
  * - `fatal`: the device failed.
- *
- * @category models
- * @since 0.1.0
  */
 export const Status = Schema.Literals([
   "success",
@@ -42,15 +37,9 @@ export const Status = Schema.Literals([
   "fatal"
 ])
 
-/** @since 0.1.0 */
 export type Status = typeof Status.Type
 
-/**
- * What ended. A `receive-immediate` took a receive for a peer's `write-immediate`.
- *
- * @category models
- * @since 0.1.0
- */
+/** What ended. A `receive-immediate` took a receive for a peer's `write-immediate`. */
 export type Kind =
   | "send"
   | "write"
@@ -60,12 +49,7 @@ export type Kind =
   | "receive"
   | "receive-immediate"
 
-/**
- * One end. Only `id`, `status` and `queuePair` mean something after a failure.
- *
- * @category models
- * @since 0.1.0
- */
+/** One end. Only `id`, `status` and `queuePair` mean something after a failure. */
 export class Completion {
   /** What the work request was given. */
   id = 0
@@ -92,12 +76,7 @@ export class Completion {
   }
 }
 
-/**
- * Completions that are polled together, in memory that is used again for each poll.
- *
- * @category models
- * @since 0.1.0
- */
+/** Completions that are polled together, in memory that is used again for each poll. */
 export class CompletionBatch {
   readonly #entries: ReadonlyArray<Completion>
   /** How many the last poll brought. */
@@ -123,9 +102,6 @@ export class CompletionBatch {
  *
  * It never overflows: every accepted post has reserved a place in it, which is free again when its
  * completion, or a later one of the same work queue, has been polled.
- *
- * @category models
- * @since 0.1.0
  */
 export interface CompletionQueue {
   readonly capacity: number

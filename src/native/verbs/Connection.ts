@@ -3,30 +3,19 @@
  *
  * The other way is out of band: the peers tell each other their queue pairs, GIDs and LIDs by a
  * handshake of their own, and each takes its queue pair to `rtr` and `rts` by itself.
- *
- * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { QueuePair } from "./QueuePair.ts"
 import type { AcceptError, ConnectError, ListenError, Released } from "./VerbsError.ts"
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Address {
   /** An IP address. */
   readonly host: string
   readonly port: number
 }
 
-/**
- * What both ends say about a connection.
- *
- * @category models
- * @since 0.1.0
- */
+/** What both ends say about a connection. */
 export interface Terms {
   /**
    * For the peer's program. On every provider there is room for 56 octets with a connect and for
@@ -43,39 +32,21 @@ export interface Terms {
   readonly retries?: number | undefined
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface ConnectOptions extends Terms {
   readonly to: Address
   /** In `init`, so that receives are posted already. It goes to `rts` by the connection. */
   readonly queuePair: QueuePair
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface AcceptOptions extends Terms {
   /** In `init`, so that receives are posted already. It goes to `rts` by the connection. */
   readonly queuePair: QueuePair
 }
 
-/**
- * How a connection ended.
- *
- * @category models
- * @since 0.1.0
- */
+/** How a connection ended. */
 export type Disconnect = "disconnected" | "peer-disconnected" | "failed" | "device-removed"
 
-/**
- * A connection. It is disconnected when its Scope closes.
- *
- * @category models
- * @since 0.1.0
- */
+/** A connection. It is disconnected when its Scope closes. */
 export interface Connection {
   readonly peer: Address
   /** What the peer's program said with its connect or accept. */
@@ -92,9 +63,6 @@ export interface Connection {
 /**
  * Somebody wants to connect. It is answered once; unanswered, it is rejected when the listener
  * goes or the time for an answer is over.
- *
- * @category models
- * @since 0.1.0
  */
 export interface ConnectRequest {
   readonly peer: Address
@@ -112,10 +80,6 @@ export interface ConnectRequest {
   reject(privateData?: Uint8Array): Effect.Effect<void>
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface ListenOptions {
   /** Default: all addresses of the device, also those that come later. */
   readonly host?: string | undefined
@@ -125,10 +89,6 @@ export interface ListenOptions {
   readonly backlog?: number | undefined
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Listener {
   readonly address: Address
   /** The next request. */

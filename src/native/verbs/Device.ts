@@ -1,8 +1,4 @@
-/**
- * A device with its ports, and what is made on it.
- *
- * @since 0.1.0
- */
+/** A device with its ports, and what is made on it. */
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
@@ -14,12 +10,7 @@ import type { Options as QueuePairOptions, QueuePair } from "./QueuePair.ts"
 import type { Options as RegionOptions, Region } from "./Region.ts"
 import type { CreateError, InvalidAttribute, Released } from "./VerbsError.ts"
 
-/**
- * The most that a device gives.
- *
- * @category models
- * @since 0.1.0
- */
+/** The most that a device gives. */
 export interface DeviceLimits {
   readonly queuePairs: number
   /** Places of one work queue. */
@@ -38,10 +29,6 @@ export interface DeviceLimits {
   readonly reads: number
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface DeviceInfo {
   readonly name: string
   /** Numbers of its ports, from 1. */
@@ -49,12 +36,7 @@ export interface DeviceInfo {
   readonly limits: DeviceLimits
 }
 
-/**
- * One of a port's identifiers.
- *
- * @category models
- * @since 0.1.0
- */
+/** One of a port's identifiers. */
 export interface GidEntry {
   readonly index: number
   readonly gid: Gid
@@ -63,12 +45,7 @@ export interface GidEntry {
   readonly interface: string | undefined
 }
 
-/**
- * A port as it is now.
- *
- * @category models
- * @since 0.1.0
- */
+/** A port as it is now. */
 export interface PortInfo {
   readonly number: number
   readonly state: "active" | "down"
@@ -78,12 +55,7 @@ export interface PortInfo {
   readonly gids: ReadonlyArray<GidEntry>
 }
 
-/**
- * What happens to a device by itself.
- *
- * @category models
- * @since 0.1.0
- */
+/** What happens to a device by itself. */
 export type DeviceEvent =
   | { readonly _tag: "PortUp"; readonly port: number }
   | { readonly _tag: "PortDown"; readonly port: number }
@@ -92,12 +64,7 @@ export type DeviceEvent =
   /** A queue pair went to `err` for a reason that no work request of its own tells. */
   | { readonly _tag: "QueuePairFatal"; readonly queuePair: number; readonly detail: string }
 
-/**
- * What belongs together: memory is only reached through queue pairs of its own domain.
- *
- * @category models
- * @since 0.1.0
- */
+/** What belongs together: memory is only reached through queue pairs of its own domain. */
 export interface ProtectionDomain {
   register(options: RegionOptions): Effect.Effect<Region, CreateError, Scope.Scope>
   queuePair(options: QueuePairOptions): Effect.Effect<QueuePair, CreateError, Scope.Scope>
@@ -106,9 +73,6 @@ export interface ProtectionDomain {
 /**
  * An open device. Whatever order Scopes close in, resources go in this one: connections, queue
  * pairs, regions, completion queues, protection domains, the device.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Device extends Connector {
   readonly info: DeviceInfo

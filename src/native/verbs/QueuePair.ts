@@ -1,20 +1,11 @@
-/**
- * A reliable connection's end: two work queues and a state.
- *
- * @since 0.1.0
- */
+/** A reliable connection's end: two work queues and a state. */
 import type * as Effect from "effect/Effect"
 import type { CompletionQueue } from "./Completion.ts"
 import type { State, Step } from "./QueuePairState.ts"
 import type { ModifyError } from "./VerbsError.ts"
 import type { Posted, ReceiveRequest, SendRequest } from "./WorkRequest.ts"
 
-/**
- * How a queue pair is made.
- *
- * @category models
- * @since 0.1.0
- */
+/** How a queue pair is made. */
 export interface Options {
   readonly sendCompletions: CompletionQueue
   /** Default: the same queue. */
@@ -32,9 +23,6 @@ export interface Options {
 /**
  * A queue pair. When its Scope closes it goes to `err`, so that all posted work is flushed into
  * its completion queues, and ends.
- *
- * @category models
- * @since 0.1.0
  */
 export interface QueuePair {
   /** 24 bits; the peer needs it to connect out of band. */

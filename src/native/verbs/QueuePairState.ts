@@ -5,30 +5,17 @@
  * A queue pair is made in `reset`. It receives from `rtr` on and sends from `rts` on. A failure
  * takes it to `err`, where everything that is posted is flushed; from there it only goes back to
  * `reset`. That flushes too, where bare devices forget what was posted.
- *
- * @since 0.1.0
  */
 import type { Gid } from "../../schema/Gid.ts"
 import { type Mtu, mtus } from "../../schema/Mtu.ts"
 import type { Access } from "./Region.ts"
 
-/**
- * All states, in the order of the way to `rts`.
- *
- * @category models
- * @since 0.1.0
- */
+/** All states, in the order of the way to `rts`. */
 export const states = ["reset", "init", "rtr", "rts", "err"] as const
 
-/** @since 0.1.0 */
 export type State = (typeof states)[number]
 
-/**
- * The way to the peer's port.
- *
- * @category models
- * @since 0.1.0
- */
+/** The way to the peer's port. */
 export interface Path {
   readonly gid: Gid
   /** The local identifier on InfiniBand; 0 on Ethernet. Default 0. */
@@ -43,12 +30,7 @@ export interface Path {
   readonly serviceLevel?: number | undefined
 }
 
-/**
- * From `reset`: which port the queue pair uses, and what its peer may do to memory.
- *
- * @category models
- * @since 0.1.0
- */
+/** From `reset`: which port the queue pair uses, and what its peer may do to memory. */
 export interface ToInit {
   readonly to: "init"
   /** Default 1. */
@@ -59,12 +41,7 @@ export interface ToInit {
   readonly access?: ReadonlyArray<Access> | undefined
 }
 
-/**
- * From `init`: who the peer is, and how to receive.
- *
- * @category models
- * @since 0.1.0
- */
+/** From `init`: who the peer is, and how to receive. */
 export interface ToReadyToReceive {
   readonly to: "rtr"
   readonly path: Path
@@ -85,12 +62,7 @@ export interface ToReadyToReceive {
   readonly minRnrTimer?: number | undefined
 }
 
-/**
- * From `rtr`: how to send.
- *
- * @category models
- * @since 0.1.0
- */
+/** From `rtr`: how to send. */
 export interface ToReadyToSend {
   readonly to: "rts"
   /** The number of the first own packet. 24 bits. Default 0. */
@@ -105,30 +77,15 @@ export interface ToReadyToSend {
   readonly outboundReads?: number | undefined
 }
 
-/**
- * To `err` from everywhere; to `reset` from everywhere.
- *
- * @category models
- * @since 0.1.0
- */
+/** To `err` from everywhere; to `reset` from everywhere. */
 export interface ToErrorOrReset {
   readonly to: "err" | "reset"
 }
 
-/**
- * One step, with the attributes that it takes.
- *
- * @category models
- * @since 0.1.0
- */
+/** One step, with the attributes that it takes. */
 export type Step = ToInit | ToReadyToReceive | ToReadyToSend | ToErrorOrReset
 
-/**
- * What a step takes for an attribute that is not given.
- *
- * @category constants
- * @since 0.1.0
- */
+/** What a step takes for an attribute that is not given. */
 export const defaults = {
   port: 1,
   pkeyIndex: 0,
@@ -147,32 +104,19 @@ export const defaults = {
   outboundReads: 16
 } as const
 
-/**
- * How long `timeout` is in milliseconds; code 0 is for ever.
- *
- * @category conversions
- * @since 0.1.0
- */
+/** How long `timeout` is in milliseconds; code 0 is for ever. */
 export const timeoutMillis = (code: number): number =>
   code === 0 ? Infinity : 0.004096 * 2 ** code
 
 /**
  * How long `minRnrTimer` is in milliseconds: 1, 1.5, 2, 3, 4, 6 ... hundredths; code 0 comes last.
- *
- * @category conversions
- * @since 0.1.0
  */
 export const rnrMillis = (code: number): number => {
   if (code < 5) return code === 0 ? 655.36 : code / 100
   return ((code % 2 === 0 ? 4 : 6) * 2 ** Math.floor((code - 4) / 2)) / 100
 }
 
-/**
- * Whether a step is legal. `init` may be taken again, to change its attributes.
- *
- * @category checks
- * @since 0.1.0
- */
+/** Whether a step is legal. `init` may be taken again, to change its attributes. */
 export const mayGo = (from: State, to: State): boolean => {
   switch (to) {
     case "reset":
@@ -187,36 +131,16 @@ export const mayGo = (from: State, to: State): boolean => {
   }
 }
 
-/**
- * Whether sends may be posted. In `err` they are taken and flushed.
- *
- * @category checks
- * @since 0.1.0
- */
+/** Whether sends may be posted. In `err` they are taken and flushed. */
 export const maySend = (state: State): boolean => state === "rts" || state === "err"
 
-/**
- * Whether receives may be posted: from `init` on, so that they are there before the peer sends.
- *
- * @category checks
- * @since 0.1.0
- */
+/** Whether receives may be posted: from `init` on, so that they are there before the peer sends. */
 export const mayPostReceive = (state: State): boolean => state !== "reset"
 
-/**
- * Whether what the peer sends is heard.
- *
- * @category checks
- * @since 0.1.0
- */
+/** Whether what the peer sends is heard. */
 export const hears = (state: State): boolean => state === "rtr" || state === "rts"
 
-/**
- * An attribute that is out of its range.
- *
- * @category models
- * @since 0.1.0
- */
+/** An attribute that is out of its range. */
 export interface Offence {
   readonly attribute: string
   readonly detail: string
@@ -253,12 +177,7 @@ const outOfRange = (attributes: object): Offence | undefined => {
   return undefined
 }
 
-/**
- * The first attribute of a step that no queue pair can take.
- *
- * @category checks
- * @since 0.1.0
- */
+/** The first attribute of a step that no queue pair can take. */
 export const offence = (step: Step): Offence | undefined => {
   const own = outOfRange(step)
   if (own !== undefined || step.to !== "rtr") return own

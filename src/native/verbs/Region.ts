@@ -3,8 +3,6 @@
  *
  * Memory is a `SharedArrayBuffer`, so a worker or a device moves its octets while the event loop is
  * busy. Several regions may lie over one buffer, each with keys and rights of its own.
- *
- * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -12,9 +10,6 @@ import * as Schema from "effect/Schema"
 /**
  * What may be done to a region. `local-write`: receives, reads and results of atomic operations may
  * be placed in it; a peer may only write where this side may.
- *
- * @category models
- * @since 0.1.0
  */
 export const Access = Schema.Literals([
   "local-write",
@@ -23,15 +18,9 @@ export const Access = Schema.Literals([
   "remote-atomic"
 ])
 
-/** @since 0.1.0 */
 export type Access = typeof Access.Type
 
-/**
- * What to register: new memory, or a part of a buffer.
- *
- * @category models
- * @since 0.1.0
- */
+/** What to register: new memory, or a part of a buffer. */
 export interface Options {
   /** The buffer, or how many octets to allocate. */
   readonly memory: SharedArrayBuffer | number
@@ -46,9 +35,6 @@ export interface Options {
 /**
  * A registered region. It is released with its Scope: what the peer sends to it after that is
  * refused, and so is posted work that names it.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Region {
   readonly memory: SharedArrayBuffer

@@ -2,20 +2,13 @@
  * What can go wrong on the way to a connected queue pair.
  *
  * What happens to posted work is no error of an operation: it is the status of a completion.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import { states } from "./QueuePairState.ts"
 
 const State = Schema.Literals(states)
 
-/**
- * The provider cannot do this on this machine: a library, a device or a feature is absent.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The provider cannot do this on this machine: a library, a device or a feature is absent. */
 export class Unsupported extends Schema.TaggedError<Unsupported>()("Unsupported", {
   provider: Schema.String,
   feature: Schema.String,
@@ -26,10 +19,6 @@ export class Unsupported extends Schema.TaggedError<Unsupported>()("Unsupported"
   }
 }
 
-/**
- * @category errors
- * @since 0.1.0
- */
 export class DeviceNotFound extends Schema.TaggedError<DeviceNotFound>()("DeviceNotFound", {
   device: Schema.String,
   available: Schema.Array(Schema.String)
@@ -39,12 +28,7 @@ export class DeviceNotFound extends Schema.TaggedError<DeviceNotFound>()("Device
   }
 }
 
-/**
- * The device has gone, or a resource on it was released. Nothing on it works any more.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The device has gone, or a resource on it was released. Nothing on it works any more. */
 export class Released extends Schema.TaggedError<Released>()("Released", {
   resource: Schema.String,
   reason: Schema.Literals(["device-removed", "released"])
@@ -54,12 +38,7 @@ export class Released extends Schema.TaggedError<Released>()("Released", {
   }
 }
 
-/**
- * The device has no more of a resource, or less than was asked for.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The device has no more of a resource, or less than was asked for. */
 export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExceeded", {
   device: Schema.String,
   resource: Schema.String,
@@ -71,12 +50,7 @@ export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExc
   }
 }
 
-/**
- * An attribute has a value that the device cannot take.
- *
- * @category errors
- * @since 0.1.0
- */
+/** An attribute has a value that the device cannot take. */
 export class InvalidAttribute extends Schema.TaggedError<InvalidAttribute>()("InvalidAttribute", {
   operation: Schema.String,
   attribute: Schema.String,
@@ -87,12 +61,7 @@ export class InvalidAttribute extends Schema.TaggedError<InvalidAttribute>()("In
   }
 }
 
-/**
- * A queue pair cannot go from the state that it is in to the one that was asked for.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A queue pair cannot go from the state that it is in to the one that was asked for. */
 export class IllegalTransition extends Schema.TaggedError<IllegalTransition>()(
   "IllegalTransition",
   { queuePair: Schema.Int, from: State, to: State }
@@ -102,12 +71,7 @@ export class IllegalTransition extends Schema.TaggedError<IllegalTransition>()(
   }
 }
 
-/**
- * The device refused a legal step. The queue pair is in error.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The device refused a legal step. The queue pair is in error. */
 export class ModifyFailed extends Schema.TaggedError<ModifyFailed>()("ModifyFailed", {
   queuePair: Schema.Int,
   to: State,
@@ -118,12 +82,7 @@ export class ModifyFailed extends Schema.TaggedError<ModifyFailed>()("ModifyFail
   }
 }
 
-/**
- * Something listens there already.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Something listens there already. */
 export class AddressInUse extends Schema.TaggedError<AddressInUse>()("AddressInUse", {
   host: Schema.String,
   port: Schema.Int
@@ -133,12 +92,7 @@ export class AddressInUse extends Schema.TaggedError<AddressInUse>()("AddressInU
   }
 }
 
-/**
- * The peer answered no: nobody listens, its listener has no place, or its program rejected.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The peer answered no: nobody listens, its listener has no place, or its program rejected. */
 export class ConnectRejected extends Schema.TaggedError<ConnectRejected>()("ConnectRejected", {
   peer: Schema.String,
   reason: Schema.Literals(["no-listener", "backlog-full", "rejected", "incompatible"]),
@@ -150,12 +104,7 @@ export class ConnectRejected extends Schema.TaggedError<ConnectRejected>()("Conn
   }
 }
 
-/**
- * No answer came, or the connection ended while it was being made.
- *
- * @category errors
- * @since 0.1.0
- */
+/** No answer came, or the connection ended while it was being made. */
 export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable", {
   peer: Schema.String,
   step: Schema.Literals(["address", "route", "connect", "accept"]),
@@ -166,20 +115,14 @@ export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable"
   }
 }
 
-/** @since 0.1.0 */
 export type OpenError = Unsupported | DeviceNotFound
 
-/** @since 0.1.0 */
 export type CreateError = Released | LimitExceeded | InvalidAttribute
 
-/** @since 0.1.0 */
 export type ModifyError = Released | IllegalTransition | InvalidAttribute | ModifyFailed
 
-/** @since 0.1.0 */
 export type ListenError = Released | AddressInUse | InvalidAttribute | LimitExceeded
 
-/** @since 0.1.0 */
 export type ConnectError = ModifyError | ConnectRejected | Unreachable | LimitExceeded
 
-/** @since 0.1.0 */
 export type AcceptError = ModifyError | Unreachable | LimitExceeded

@@ -3,17 +3,10 @@
  *
  * `post` takes all it needs out of a request before it returns, so one object serves all posts of
  * a caller, and posting allocates nothing.
- *
- * @since 0.1.0
  */
 import type { Region } from "./Region.ts"
 
-/**
- * What a send queue can do. A `send-invalidate` also makes a remote key of the peer void.
- *
- * @category models
- * @since 0.1.0
- */
+/** What a send queue can do. A `send-invalidate` also makes a remote key of the peer void. */
 export type Opcode =
   | "send"
   | "send-invalidate"
@@ -32,9 +25,6 @@ export type Opcode =
  * - `wrong-state`: the queue pair takes no work of this kind in its state, or is released.
  * - `too-many-parts`, `too-long`: more parts, or more octets, than the queue pair allows.
  * - `unsupported`: the provider has no such operation.
- *
- * @category models
- * @since 0.1.0
  */
 export type Posted =
   | "accepted"
@@ -45,12 +35,7 @@ export type Posted =
   | "too-long"
   | "unsupported"
 
-/**
- * A part of a message in local memory.
- *
- * @category models
- * @since 0.1.0
- */
+/** A part of a message in local memory. */
 export class Part {
   region: Region | undefined = undefined
   /** From the start of the region. */
@@ -58,12 +43,7 @@ export class Part {
   length = 0
 }
 
-/**
- * The parts of a message, in order: sources of what is sent, or sinks of what is received.
- *
- * @category models
- * @since 0.1.0
- */
+/** The parts of a message, in order: sources of what is sent, or sinks of what is received. */
 export class Parts {
   readonly #parts: Array<Part> = []
   /** How many parts there are. */
@@ -109,12 +89,7 @@ export class Parts {
 
 const twoTo32 = 0x1_0000_0000
 
-/**
- * Work for the send queue.
- *
- * @category models
- * @since 0.1.0
- */
+/** Work for the send queue. */
 export class SendRequest {
   /** Comes back in the completion. */
   id = 0
@@ -146,12 +121,7 @@ export class SendRequest {
   }
 }
 
-/**
- * Work for the receive queue: where the next message goes.
- *
- * @category models
- * @since 0.1.0
- */
+/** Work for the receive queue: where the next message goes. */
 export class ReceiveRequest {
   /** Comes back in the completion. */
   id = 0

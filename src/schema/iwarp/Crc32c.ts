@@ -6,18 +6,12 @@
  * are; everything else is copied in first, which costs little because the copy stays in the cache.
  *
  * A CRC is a plain number: start at 0, feed pieces in order, and the last result is the value.
- *
- * @since 0.1.0
  */
 
 import { copyOctets } from "../copyOctets.ts"
 import { blockBytes, freeAt, moduleBytes } from "./internal/crc32cModule.ts"
 import { tables, updateByTable } from "./internal/crc32cTables.ts"
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Crc32c {
   readonly method: "simd" | "table"
   /** Room for received octets, at the place where checking them needs no copy. */
@@ -26,10 +20,6 @@ export interface Crc32c {
   readonly update: (crc: number, bytes: Uint8Array, from: number, to: number) => number
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Options {
   /** Octets of staging. Default 65536: one read of a socket, and it stays in a cache. */
   readonly stagingBytes?: number | undefined
@@ -46,10 +36,6 @@ const overRead = 16
 
 const pageBytes = 65536
 
-/**
- * @category constructors
- * @since 0.1.0
- */
 export const make = (options?: Options): Crc32c => {
   const stagingBytes = options?.stagingBytes ?? 65536
   const code = options?.simd === false ? undefined : moduleBytes()
@@ -94,10 +80,5 @@ const updater = (
   }
 }
 
-/**
- * The CRC of whole octets, for headers, tests and tools.
- *
- * @category hashing
- * @since 0.1.0
- */
+/** The CRC of whole octets, for headers, tests and tools. */
 export const ofOctets = (bytes: Uint8Array): number => updateByTable(0, bytes, 0, bytes.length)

@@ -1,28 +1,16 @@
 /**
  * What can be wrong with what a peer sends. These are values, never thrown, and plain objects, so
  * that a worker can pass them on.
- *
- * @since 0.1.0
  */
 
-/**
- * The start-up frames cannot lead to a stream. There is nothing to terminate yet: close.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The start-up frames cannot lead to a stream. There is nothing to terminate yet: close. */
 export type StartupFault =
   | { readonly _tag: "WrongKey"; readonly expected: "request" | "reply"; readonly at: number }
   | { readonly _tag: "UnknownRevision"; readonly revision: number }
   | { readonly _tag: "PrivateDataTooLong"; readonly length: number; readonly limit: number }
   | { readonly _tag: "PrefixMissing"; readonly length: number }
 
-/**
- * The octets of the stream are not FPDUs as agreed. Nothing after it can be trusted.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The octets of the stream are not FPDUs as agreed. Nothing after it can be trusted. */
 export type FramingFault =
   | { readonly _tag: "CrcMismatch"; readonly carried: number; readonly computed: number }
   | { readonly _tag: "BadLength"; readonly length: number; readonly limit: number }
@@ -31,9 +19,6 @@ export type FramingFault =
 /**
  * A well-formed segment asked for something it may not have. `layer`, `type` and `code` are those
  * of the Terminate that answers it.
- *
- * @category errors
- * @since 0.1.0
  */
 export interface Refused {
   readonly _tag: "Refused"
@@ -43,10 +28,5 @@ export interface Refused {
   readonly opcode: number
 }
 
-/**
- * Everything that ends a stream in full operation.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Everything that ends a stream in full operation. */
 export type StreamFault = FramingFault | Refused

@@ -19,8 +19,6 @@
  * While a payload is pending (`parser.pending`), a socket may read the next octets straight into
  * their destination: feed that view, and skip the copy because it is where it should be.
  * Messages that are all header (requests, Terminate, immediate data) are gathered in `control`.
- *
- * @since 0.1.0
  */
 import type { Crc32c } from "./Crc32c.ts"
 import type { FramingFault } from "./Fault.ts"
@@ -33,16 +31,8 @@ import {
   untaggedHeaderBytes
 } from "./Segment.ts"
 
-/**
- * @category models
- * @since 0.1.0
- */
 export const Step = { starved: 0, header: 1, payload: 2, complete: 3, fault: 4 } as const
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Options {
   /** Checks the CRC field; without it the field is skipped. */
   readonly crc: Crc32c | undefined
@@ -54,9 +44,6 @@ export interface Options {
  * The longest message that is gathered. A Terminate with all its headers is 52 octets, as is an
  * atomic request; some peers attach more, so there is room to spare. What is longer is reported
  * as payload.
- *
- * @category constants
- * @since 0.1.0
  */
 export const controlLimit = 128
 
@@ -73,10 +60,6 @@ const gathers = (segment: Segment): boolean =>
 const wordAt = (bytes: Uint8Array, at: number): number =>
   (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
 
-/**
- * @category models
- * @since 0.1.0
- */
 export class FpduParser {
   /** The header of the current FPDU. */
   readonly segment: Segment = new Segment()

@@ -8,8 +8,6 @@
  *
  * A message that does not fit is continued by the same `put` after the batch was taken. DDP allows
  * no other message of the same kind (tagged or untagged) in between.
- *
- * @since 0.1.0
  */
 
 import { copyOctets } from "../copyOctets.ts"
@@ -26,9 +24,6 @@ import {
 
 /**
  * A message on its way out. The fields of the other kind (tagged or untagged) are not looked at.
- *
- * @category models
- * @since 0.1.0
  */
 export class Outgoing {
   opcode = 0
@@ -50,10 +45,6 @@ export class Outgoing {
   partWritten = 0
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Batch {
   readonly parts: ReadonlyArray<Uint8Array>
   /** Octets of all parts. */
@@ -62,10 +53,6 @@ export interface Batch {
   readonly frames: Uint8Array<ArrayBuffer>
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Options {
   /** Computes the CRC field; without it the field is zero. */
   readonly crc: Crc32c | undefined
@@ -82,9 +69,6 @@ export interface Options {
 /**
  * The longest ULPDU of a sender that keeps each FPDU within one TCP segment (RFC 5044, 4.1): what
  * hardware peers want. `segmentBytes` is the effective maximum segment size, 1448 for Ethernet.
- *
- * @category sizes
- * @since 0.1.0
  */
 export const mulpdu = (segmentBytes: number): number =>
   Math.min(maximumUlpdu, Math.max(128, segmentBytes - 6 - (segmentBytes & 3)))
@@ -93,10 +77,6 @@ const trailerLimit = 7
 const wholePage = 64512 + taggedHeaderBytes - 2
 const lowest = 128
 
-/**
- * @category models
- * @since 0.1.0
- */
 export class FpduWriter {
   readonly #crc: Crc32c | undefined
   readonly #maximumUlpdu: number

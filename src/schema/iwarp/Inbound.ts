@@ -7,8 +7,6 @@
  *
  * What refuses is a value with the layer, type and code of the Terminate that answers it. After a
  * Terminate from the peer nothing is placed, delivered or answered any more.
- *
- * @since 0.1.0
  */
 import type { Refused } from "./Fault.ts"
 import { exactBytes, invalidates, isTagged, queueOf } from "./internal/shape.ts"
@@ -17,10 +15,6 @@ import { locate, missed, type Region } from "./Region.ts"
 import { Opcode, Queue, type Segment, wordAt } from "./Segment.ts"
 import { Cause } from "./Terminate.ts"
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Options<R extends Region> {
   /** The protection domain of this stream. */
   readonly domain: number
@@ -34,12 +28,7 @@ export interface Options<R extends Region> {
   readonly ord: number
 }
 
-/**
- * Where the payload of a segment goes.
- *
- * @category models
- * @since 0.1.0
- */
+/** Where the payload of a segment goes. */
 export const Place = {
   /** Nowhere: refused, or after the end. */
   nowhere: 0,
@@ -51,12 +40,7 @@ export const Place = {
   control: 3
 } as const
 
-/**
- * What a completed segment means.
- *
- * @category models
- * @since 0.1.0
- */
+/** What a completed segment means. */
 export const Delivery = {
   /** Nothing is finished, or nobody is told. */
   nothing: 0,
@@ -74,10 +58,6 @@ export const Delivery = {
   refused: 7
 } as const
 
-/**
- * @category models
- * @since 0.1.0
- */
 export class Inbound<R extends Region> {
   /** After `Place.region`: the region. After a request that asks for octets: where they are. */
   region: R | undefined = undefined

@@ -3,8 +3,6 @@
  *
  * Each run of octets holds whole frames of one side. What the start-up frames settle (checksums,
  * and markers for each direction) holds for what follows; without them nothing is assumed.
- *
- * @since 0.1.0
  */
 
 import * as Schema from "effect/Schema"
@@ -17,10 +15,6 @@ import * as Mpa from "./Mpa.ts"
 import type { Segment } from "./Segment.ts"
 import { causeOf } from "./Terminate.ts"
 
-/**
- * @category constructors
- * @since 0.1.0
- */
 export const make = (): FrameDecoder => {
   const conversation = new Conversation()
   return { decode: (bytes, direction) => conversation.read(bytes, direction) }

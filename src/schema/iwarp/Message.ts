@@ -3,8 +3,6 @@
  * how tools show them: words and offsets in hex, octets as hex digits, flags as 0 and 1.
  *
  * `MessageCodec` turns them into octets and back.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
@@ -48,10 +46,6 @@ const EightOctets = Schema.String.check(Schema.isPattern(/^[0-9a-f]{16}$/)).pipe
   )
 )
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const Write = Schema.TaggedStruct("Write", {
   last: Flag,
   stag: Word,
@@ -59,10 +53,6 @@ export const Write = Schema.TaggedStruct("Write", {
   payload: Octets
 })
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const ReadResponse = Schema.TaggedStruct("ReadResponse", {
   last: Flag,
   stag: Word,
@@ -70,12 +60,7 @@ export const ReadResponse = Schema.TaggedStruct("ReadResponse", {
   payload: Octets
 })
 
-/**
- * A Send, with or without a solicited event; with `invalidateStag` it takes back that STag.
- *
- * @category schemas
- * @since 0.1.0
- */
+/** A Send, with or without a solicited event; with `invalidateStag` it takes back that STag. */
 export const Send = Schema.TaggedStruct("Send", {
   last: Flag,
   solicited: Flag,
@@ -85,10 +70,6 @@ export const Send = Schema.TaggedStruct("Send", {
   payload: Octets
 })
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const ReadRequest = Schema.TaggedStruct("ReadRequest", {
   msn: Count,
   sinkStag: Word,
@@ -98,12 +79,7 @@ export const ReadRequest = Schema.TaggedStruct("ReadRequest", {
   srcTo: Offset
 })
 
-/**
- * Eight octets that consume a receive.
- *
- * @category schemas
- * @since 0.1.0
- */
+/** Eight octets that consume a receive. */
 export const Immediate = Schema.TaggedStruct("Immediate", {
   solicited: Flag,
   msn: Count,
@@ -112,20 +88,12 @@ export const Immediate = Schema.TaggedStruct("Immediate", {
 
 const atomicFields = { msn: Count, requestId: Count, remoteStag: Word, remoteTo: Offset }
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const FetchAdd = Schema.TaggedStruct("FetchAdd", {
   ...atomicFields,
   addData: Value,
   addMask: Value
 })
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const CompareSwap = Schema.TaggedStruct("CompareSwap", {
   ...atomicFields,
   swapData: Value,
@@ -134,10 +102,6 @@ export const CompareSwap = Schema.TaggedStruct("CompareSwap", {
   compareMask: Value
 })
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const AtomicResponse = Schema.TaggedStruct("AtomicResponse", {
   msn: Count,
   originalRequestId: Count,
@@ -146,12 +110,7 @@ export const AtomicResponse = Schema.TaggedStruct("AtomicResponse", {
 
 const Nibble = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 15 }))
 
-/**
- * `order` is there when the peer did not write it as the RFC says, or when nobody can tell.
- *
- * @category schemas
- * @since 0.1.0
- */
+/** `order` is there when the peer did not write it as the RFC says, or when nobody can tell. */
 export const TerminateMessage = Schema.TaggedStruct("Terminate", {
   msn: Count,
   layer: Nibble,
@@ -163,10 +122,6 @@ export const TerminateMessage = Schema.TaggedStruct("Terminate", {
   order: Schema.optionalKey(Schema.Literals(["swapped", "either"]))
 })
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const Message = Schema.Union([
   Write,
   ReadResponse,
@@ -179,8 +134,4 @@ export const Message = Schema.Union([
   TerminateMessage
 ])
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Message = typeof Message.Type

@@ -3,8 +3,6 @@
  *
  * This is for people, tools and tests. What runs for each FPDU of a connection reads `Segment` in
  * place instead; a property test holds both against the Schema.
- *
- * @since 0.1.0
  */
 import type { Crc32c } from "./Crc32c.ts"
 import type { CompareSwap, FetchAdd, Message, Send } from "./Message.ts"
@@ -12,12 +10,7 @@ import * as RdmapHeader from "./RdmapHeader.ts"
 import { Opcode, Queue, Segment, tagged, untagged, write } from "./Segment.ts"
 import * as Terminate from "./Terminate.ts"
 
-/**
- * The octets of a message as one FPDU.
- *
- * @category encoding
- * @since 0.1.0
- */
+/** The octets of a message as one FPDU. */
 export const encode = (message: Message, crc: Crc32c | undefined): Uint8Array<ArrayBuffer> => {
   const payload = payloadOf(message)
   const segment = segmentOf(message, payload.length)
@@ -126,9 +119,6 @@ const atomicOf = (
 /**
  * The message in a segment and its payload; nothing if it is none that RDMAP knows, on the queue
  * and of the length that it must have.
- *
- * @category decoding
- * @since 0.1.0
  */
 export const decode = (segment: Segment, payload: Uint8Array): Message | undefined => {
   const { ddpVersion, opcode, queue, rdmapVersion, stag } = segment

@@ -1,8 +1,6 @@
 /**
  * MPA's start-up frames: the request and the reply that come before any FPDU (RFC 5044, 7; the
  * enhanced prefix with read limits and the peer-to-peer ready signal is RFC 6581).
- *
- * @since 0.1.0
  */
 
 import { copyOctets } from "../copyOctets.ts"
@@ -11,9 +9,6 @@ import type { StartupFault } from "./Fault.ts"
 /**
  * The prefix of an enhanced frame. The read limits are the sender's own: `ird` requests it can
  * hold, `ord` it wants to have under way. The three kinds of ready signal count with `peerToPeer`.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Enhanced {
   readonly peerToPeer: boolean
@@ -24,10 +19,6 @@ export interface Enhanced {
   readonly ord: number
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface MpaFrame {
   readonly kind: "request" | "reply"
   /** The sender needs markers in what it receives. */
@@ -41,35 +32,18 @@ export interface MpaFrame {
   readonly privateData: Uint8Array
 }
 
-/**
- * @category constants
- * @since 0.1.0
- */
 export const fixedBytes = 20
 
-/**
- * The most that follows the fixed part, an enhanced prefix included (RFC 5044, 7.1).
- *
- * @category constants
- * @since 0.1.0
- */
+/** The most that follows the fixed part, an enhanced prefix included (RFC 5044, 7.1). */
 export const privateDataLimit = 512
 
 /**
  * What Linux's software iWARP can receive and send as private data beside the prefix; more than
  * this is answered with a reset.
- *
- * @category constants
- * @since 0.1.0
  */
 export const privateDataPortable = 251
 
-/**
- * The largest read limit; with all bits set the sender leaves this one to the other side.
- *
- * @category constants
- * @since 0.1.0
- */
+/** The largest read limit; with all bits set the sender leaves this one to the other side. */
 export const unlimited = 0x3fff
 
 const prefixBytes = 4
@@ -78,12 +52,7 @@ const ascii = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charC
 const keys = { request: ascii("MPA ID Req Frame"), reply: ascii("MPA ID Rep Frame") }
 const flag = (condition: boolean, bit: number): number => (condition ? bit : 0)
 
-/**
- * The octets of a frame. Private data beyond the limit is a mistake of the caller.
- *
- * @category encoding
- * @since 0.1.0
- */
+/** The octets of a frame. Private data beyond the limit is a mistake of the caller. */
 export const encode = (frame: MpaFrame): Uint8Array<ArrayBuffer> => {
   const { enhanced, privateData } = frame
   const prefix = enhanced === undefined ? 0 : prefixBytes
@@ -113,9 +82,6 @@ export const encode = (frame: MpaFrame): Uint8Array<ArrayBuffer> => {
 /**
  * Reads one frame however its octets arrive. It takes no octet behind the frame, holds no more
  * than a frame can have, and a wrong key is a fault at its first wrong octet.
- *
- * @category decoding
- * @since 0.1.0
  */
 export class MpaReader {
   frame: MpaFrame | undefined = undefined

@@ -4,18 +4,11 @@
  * Pure functions of the two frames, so both sides and an onlooker come to the same answer. We
  * never ask for markers and refuse a peer that does. A read limit that the peer leaves open is
  * the largest number, so that the smaller one of two is right for it too.
- *
- * @since 0.1.0
  */
 import { type Enhanced, type MpaFrame, unlimited } from "./Mpa.ts"
 import { Cause } from "./Terminate.ts"
 
-/**
- * What this side wants.
- *
- * @category models
- * @since 0.1.0
- */
+/** What this side wants. */
 export interface Wishes {
   readonly revision: 1 | 2
   readonly crc: boolean
@@ -28,20 +21,10 @@ export interface Wishes {
   readonly privateData: Uint8Array
 }
 
-/**
- * The initiator's first FPDU: an empty Send, Write or Read, or simply its first message.
- *
- * @category models
- * @since 0.1.0
- */
+/** The initiator's first FPDU: an empty Send, Write or Read, or simply its first message. */
 export type Ready = "message" | "send" | "write" | "read"
 
-/**
- * What holds for a stream, as one side sees it.
- *
- * @category models
- * @since 0.1.0
- */
+/** What holds for a stream, as one side sees it. */
 export interface Settled {
   readonly _tag: "Settled"
   readonly revision: number
@@ -53,12 +36,7 @@ export interface Settled {
   readonly privateData: Uint8Array
 }
 
-/**
- * Why there will be no stream. `terminate` is what an initiator tells the responder.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Why there will be no stream. `terminate` is what an initiator tells the responder. */
 export type Declined =
   | { readonly _tag: "Rejected"; readonly privateData: Uint8Array }
   | { readonly _tag: "MarkersWanted"; readonly terminate: Cause }
@@ -71,9 +49,6 @@ const none = new Uint8Array(0)
 /**
  * The request that asks for `wishes`. It offers the empty Write and Read as signals; an empty Send
  * would use up a receive of the peer.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const request = (wishes: Wishes): MpaFrame => ({
   kind: "request",
@@ -95,12 +70,7 @@ export const request = (wishes: Wishes): MpaFrame => ({
   privateData: wishes.privateData
 })
 
-/**
- * The reply that refuses a request, with private data that say why.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** The reply that refuses a request, with private data that say why. */
 export const reject = (request: MpaFrame, privateData: Uint8Array): MpaFrame => ({
   kind: "reply",
   markers: false,
@@ -113,12 +83,7 @@ export const reject = (request: MpaFrame, privateData: Uint8Array): MpaFrame => 
 
 const silent = { peerToPeer: false, readyBySend: false, readyByWrite: false, readyByRead: false }
 
-/**
- * The responder's side: what to reply, and what then holds or why nothing does.
- *
- * @category negotiation
- * @since 0.1.0
- */
+/** The responder's side: what to reply, and what then holds or why nothing does. */
 export const respond = (
   request: MpaFrame,
   wishes: Pick<Wishes, "crc" | "ird" | "ord" | "privateData">
@@ -149,12 +114,7 @@ export const respond = (
   return { reply, outcome: { _tag: "Settled", revision, crc, ready, ird, ord, privateData } }
 }
 
-/**
- * The initiator's side: what a reply to its request settles.
- *
- * @category negotiation
- * @since 0.1.0
- */
+/** The initiator's side: what a reply to its request settles. */
 export const settle = (
   request: MpaFrame,
   reply: MpaFrame,

@@ -3,8 +3,6 @@
  *
  * The peer answers them in order, and every octet of a response must be one that was asked for. A
  * read and an atomic operation share the peer's limit, so they share this queue.
- *
- * @since 0.1.0
  */
 import type { Region } from "./Region.ts"
 import type { Segment } from "./Segment.ts"
@@ -24,10 +22,6 @@ class Request<R> {
   rest = 0
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export class Outstanding<R extends Region> {
   readonly #ring: ReadonlyArray<Request<R>>
   #first = 0

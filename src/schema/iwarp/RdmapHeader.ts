@@ -1,14 +1,8 @@
 /**
  * The messages of RDMAP that are all header: what to read, what to change atomically, and what was
  * there before (RFC 5040, 4.4; RFC 7306, 5.2).
- *
- * @since 0.1.0
  */
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface ReadRequest {
   readonly sinkStag: number
   readonly sinkOffset: bigint
@@ -20,9 +14,6 @@ export interface ReadRequest {
 /**
  * `fetchAdd` adds `data` within the fields that `mask` separates; `compareSwap` puts `data` where
  * `mask` has bits, if the bits of `compareMask` are those of `compare`.
- *
- * @category models
- * @since 0.1.0
  */
 export interface AtomicRequest {
   readonly operation: "fetchAdd" | "compareSwap"
@@ -35,45 +26,21 @@ export interface AtomicRequest {
   readonly compareMask: bigint
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface AtomicResponse {
   readonly request: number
   readonly original: bigint
 }
 
-/**
- * @category constants
- * @since 0.1.0
- */
 export const readRequestBytes = 28
 
-/**
- * @category constants
- * @since 0.1.0
- */
 export const atomicRequestBytes = 52
 
-/**
- * @category constants
- * @since 0.1.0
- */
 export const atomicResponseBytes = 12
 
-/**
- * @category constants
- * @since 0.1.0
- */
 export const immediateBytes = 8
 
 const operations = { fetchAdd: 0, compareSwap: 2 } as const
 
-/**
- * @category encoding
- * @since 0.1.0
- */
 export const writeReadRequest = (out: DataView, at: number, from: ReadRequest): void => {
   out.setUint32(at, from.sinkStag)
   out.setBigUint64(at + 4, from.sinkOffset)
@@ -82,10 +49,6 @@ export const writeReadRequest = (out: DataView, at: number, from: ReadRequest): 
   out.setBigUint64(at + 20, from.sourceOffset)
 }
 
-/**
- * @category decoding
- * @since 0.1.0
- */
 export const readReadRequest = (view: DataView, at: number): ReadRequest => ({
   sinkStag: view.getUint32(at),
   sinkOffset: view.getBigUint64(at + 4),
@@ -94,10 +57,6 @@ export const readReadRequest = (view: DataView, at: number): ReadRequest => ({
   sourceOffset: view.getBigUint64(at + 20)
 })
 
-/**
- * @category encoding
- * @since 0.1.0
- */
 export const writeAtomicRequest = (out: DataView, at: number, from: AtomicRequest): void => {
   out.setUint32(at, operations[from.operation])
   out.setUint32(at + 4, from.request)
@@ -109,12 +68,7 @@ export const writeAtomicRequest = (out: DataView, at: number, from: AtomicReques
   out.setBigUint64(at + 44, from.compareMask)
 }
 
-/**
- * Reads an atomic request; an operation that is not known gives nothing.
- *
- * @category decoding
- * @since 0.1.0
- */
+/** Reads an atomic request; an operation that is not known gives nothing. */
 export const readAtomicRequest = (view: DataView, at: number): AtomicRequest | undefined => {
   const code = view.getUint8(at + 3) & 0x0f
   if (code !== operations.fetchAdd && code !== operations.compareSwap) return undefined
@@ -130,19 +84,11 @@ export const readAtomicRequest = (view: DataView, at: number): AtomicRequest | u
   }
 }
 
-/**
- * @category encoding
- * @since 0.1.0
- */
 export const writeAtomicResponse = (out: DataView, at: number, from: AtomicResponse): void => {
   out.setUint32(at, from.request)
   out.setBigUint64(at + 4, from.original)
 }
 
-/**
- * @category decoding
- * @since 0.1.0
- */
 export const readAtomicResponse = (view: DataView, at: number): AtomicResponse => ({
   request: view.getUint32(at),
   original: view.getBigUint64(at + 4)
@@ -155,9 +101,6 @@ const allBits = 0xffff_ffff_ffff_ffffn
  *
  * A bit of a Fetch and Add's mask ends a field: no carry leaves it. With no bit set there is one
  * field of 64 bits.
- *
- * @category operations
- * @since 0.1.0
  */
 export const applyAtomic = (original: bigint, from: AtomicRequest): bigint => {
   if (from.operation === "compareSwap") {

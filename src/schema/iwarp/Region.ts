@@ -1,16 +1,11 @@
 /**
  * Memory that a peer may write, read or change by itself, and where an address on the wire lies
  * in it.
- *
- * @since 0.1.0
  */
 
 /**
  * Memory that a peer may name by an STag. Offsets on the wire start at `base`, which must be a
  * safe integer.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Region {
   readonly base: number
@@ -25,20 +20,10 @@ export interface Region {
 const beyondSafe = 0x200000
 const twoTo32 = 0x1_0000_0000
 
-/**
- * What `locate` gives instead of a place.
- *
- * @category constants
- * @since 0.1.0
- */
+/** What `locate` gives instead of a place. */
 export const missed = { wraps: -1, outside: -2 } as const
 
-/**
- * Where `length` octets at a 64-bit offset begin in a region, or which way they miss it.
- *
- * @category checks
- * @since 0.1.0
- */
+/** Where `length` octets at a 64-bit offset begin in a region, or which way they miss it. */
 export const locate = (region: Region, high: number, low: number, length: number): number => {
   if (high === 0xffffffff && low + length > twoTo32) return missed.wraps
   if (high >= beyondSafe) return missed.outside

@@ -3,16 +3,9 @@
  *
  * A `Segment` is read in place and used again for every FPDU, so parsing allocates nothing. A
  * 64-bit offset is kept as two words, since most of them never need to become one number.
- *
- * @since 0.1.0
  */
 
-/**
- * RDMAP's messages (RFC 5040, RFC 7306).
- *
- * @category constants
- * @since 0.1.0
- */
+/** RDMAP's messages (RFC 5040, RFC 7306). */
 export const Opcode = {
   write: 0,
   readRequest: 1,
@@ -28,34 +21,15 @@ export const Opcode = {
   atomicResponse: 11
 } as const
 
-/**
- * The queues of untagged messages; each counts its own message sequence numbers, from 1.
- *
- * @category constants
- * @since 0.1.0
- */
+/** The queues of untagged messages; each counts its own message sequence numbers, from 1. */
 export const Queue = { send: 0, request: 1, terminate: 2, atomicResponse: 3 } as const
 
-/**
- * Octets up to the payload, MPA's length included.
- *
- * @category constants
- * @since 0.1.0
- */
+/** Octets up to the payload, MPA's length included. */
 export const taggedHeaderBytes = 16
 
-/**
- * @category constants
- * @since 0.1.0
- */
 export const untaggedHeaderBytes = 20
 
-/**
- * The longest ULPDU (DDP header and payload) that MPA carries.
- *
- * @category constants
- * @since 0.1.0
- */
+/** The longest ULPDU (DDP header and payload) that MPA carries. */
 export const maximumUlpdu = 64768
 
 const taggedBit = 0x80
@@ -63,12 +37,7 @@ const lastBit = 0x40
 const ddpVersion = 1
 const rdmapVersion = 0x40
 
-/**
- * The fields of a header. Those of the other kind (tagged or untagged) are zero.
- *
- * @category models
- * @since 0.1.0
- */
+/** The fields of a header. Those of the other kind (tagged or untagged) are zero. */
 export class Segment {
   /** Octets of DDP header and payload. */
   ulpduLength = 0
@@ -107,30 +76,15 @@ export class Segment {
   }
 }
 
-/**
- * How many octets the header starting with these has; four octets must be there.
- *
- * @category decoding
- * @since 0.1.0
- */
+/** How many octets the header starting with these has; four octets must be there. */
 export const headerBytesAt = (bytes: Uint8Array, at: number): number =>
   bytes[at + 2]! & taggedBit ? taggedHeaderBytes : untaggedHeaderBytes
 
-/**
- * The unsigned word at a place, most significant octet first.
- *
- * @category decoding
- * @since 0.1.0
- */
+/** The unsigned word at a place, most significant octet first. */
 export const wordAt = (bytes: Uint8Array, at: number): number =>
   ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
 
-/**
- * Reads a whole header.
- *
- * @category decoding
- * @since 0.1.0
- */
+/** Reads a whole header. */
 export const read = (into: Segment, bytes: Uint8Array, at: number): void => {
   into.ulpduLength = (bytes[at]! << 8) | bytes[at + 1]!
   into.ddpControl = bytes[at + 2]!
@@ -148,12 +102,7 @@ export const read = (into: Segment, bytes: Uint8Array, at: number): void => {
   }
 }
 
-/**
- * Writes a header from its fields; gives the place after it.
- *
- * @category encoding
- * @since 0.1.0
- */
+/** Writes a header from its fields; gives the place after it. */
 export const write = (out: DataView, at: number, from: Segment): number => {
   out.setUint16(at, from.ulpduLength)
   out.setUint8(at + 2, from.ddpControl)
@@ -170,12 +119,7 @@ export const write = (out: DataView, at: number, from: Segment): number => {
   return at + untaggedHeaderBytes
 }
 
-/**
- * Makes `segment` a tagged one.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Makes `segment` a tagged one. */
 export const tagged = (
   segment: Segment,
   opcode: number,
@@ -195,12 +139,7 @@ export const tagged = (
   return segment
 }
 
-/**
- * Makes `segment` an untagged one.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** Makes `segment` an untagged one. */
 export const untagged = (
   segment: Segment,
   opcode: number,

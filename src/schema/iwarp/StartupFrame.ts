@@ -1,8 +1,4 @@
-/**
- * The Schema of MPA's start-up frames, as `Mpa` reads and writes them.
- *
- * @since 0.1.0
- */
+/** The Schema of MPA's start-up frames, as `Mpa` reads and writes them. */
 import * as Schema from "effect/Schema"
 import { privateDataLimit, unlimited } from "./Mpa.ts"
 
@@ -38,10 +34,6 @@ const prefixed = {
 const request = { kind: Schema.Literal("request"), reject: Schema.Literal(false) }
 const reply = { kind: Schema.Literal("reply"), reject: Schema.Boolean }
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const StartupFrame = Schema.Union([
   Schema.Struct({ ...request, ...plain }),
   Schema.Struct({ ...request, ...prefixed }),

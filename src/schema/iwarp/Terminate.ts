@@ -2,8 +2,6 @@
  * Terminate: the one message that says why a stream ends (RFC 5040, 4.8).
  *
  * It names a layer, a type and a code, and carries the headers of what it complains about.
- *
- * @since 0.1.0
  */
 import type { StreamFault } from "./Fault.ts"
 import { readRequestBytes } from "./RdmapHeader.ts"
@@ -15,10 +13,6 @@ import {
   write as writeSegment
 } from "./Segment.ts"
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Cause {
   readonly layer: number
   readonly type: number
@@ -33,12 +27,7 @@ const cause = (layer: number, type: number, code: number, name: string): Cause =
   name
 })
 
-/**
- * Every cause that has a number of its own. Layer 0 is RDMAP, 1 is DDP, 2 is MPA.
- *
- * @category constants
- * @since 0.1.0
- */
+/** Every cause that has a number of its own. Layer 0 is RDMAP, 1 is DDP, 2 is MPA. */
 export const Cause = {
   rdmapLocal: cause(0, 0, 0x00, "RDMAP: local catastrophic error"),
   invalidStag: cause(0, 1, 0x00, "RDMAP: invalid STag"),
@@ -75,12 +64,7 @@ export const Cause = {
   noMatchingReady: cause(2, 0, 0x07, "MPA: no matching ready signal")
 } as const satisfies Record<string, Cause>
 
-/**
- * The known cause with these numbers. Of a local catastrophic error the code means nothing.
- *
- * @category decoding
- * @since 0.1.0
- */
+/** The known cause with these numbers. Of a local catastrophic error the code means nothing. */
 export const causeOf = (layer: number, type: number, code: number): Cause | undefined =>
   Object.values(Cause).find(
     (known) =>
@@ -89,12 +73,7 @@ export const causeOf = (layer: number, type: number, code: number): Cause | unde
       (known.code === code || (layer < 2 && type === 0))
   )
 
-/**
- * What to tell the peer about a fault in what it sent.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** What to tell the peer about a fault in what it sent. */
 export const answerTo = (fault: StreamFault): Pick<Cause, "layer" | "type" | "code"> => {
   switch (fault._tag) {
     case "CrcMismatch":
@@ -110,12 +89,7 @@ export const answerTo = (fault: StreamFault): Pick<Cause, "layer" | "type" | "co
 const controlBytes = 4
 const lengthBytes = 2
 
-/**
- * The headers that a Terminate may carry.
- *
- * @category models
- * @since 0.1.0
- */
+/** The headers that a Terminate may carry. */
 export interface Attached {
   /** The ULPDU length of the segment in question. */
   readonly segmentLength?: number | undefined
@@ -123,12 +97,7 @@ export interface Attached {
   readonly rdmapHeader?: Uint8Array | undefined
 }
 
-/**
- * A Terminate from its parts.
- *
- * @category encoding
- * @since 0.1.0
- */
+/** A Terminate from its parts. */
 export const write = (
   layer: number,
   type: number,
@@ -157,9 +126,6 @@ const none = new Uint8Array(0)
 /**
  * The Terminate that answers `cause`. `segment` is what was wrong and `request` its Read Request,
  * where there is one; which of them travel follows from the cause (RFC 5040, 4.8).
- *
- * @category encoding
- * @since 0.1.0
  */
 export const encode = (
   { code, layer, type }: Pick<Cause, "layer" | "type" | "code">,
@@ -178,12 +144,7 @@ export const encode = (
   })
 }
 
-/**
- * A Terminate as it was read.
- *
- * @category models
- * @since 0.1.0
- */
+/** A Terminate as it was read. */
 export interface Terminate extends Required<Attached> {
   readonly layer: number
   readonly type: number
@@ -196,12 +157,7 @@ export interface Terminate extends Required<Attached> {
   readonly order: "rfc" | "swapped" | "either"
 }
 
-/**
- * Reads a Terminate message. Attached headers that are cut short are left out.
- *
- * @category decoding
- * @since 0.1.0
- */
+/** Reads a Terminate message. Attached headers that are cut short are left out. */
 export const decode = (octets: Uint8Array): Terminate | undefined => {
   if (octets.length < controlBytes) return undefined
   const [high, low] = [octets[0]! >>> 4, octets[0]! & 15]

@@ -1,19 +1,9 @@
-/**
- * Bytes of a nonce: too many to be guessed.
- *
- * @category constants
- * @since 0.1.0
- */
+/** Bytes of a nonce: too many to be guessed. */
 export const nonceBytes = 16
 
 const digits = new RegExp(`^[0-9a-f]{${2 * nonceBytes}}$`)
 
-/**
- * A nonce in hexadecimal digits.
- *
- * @category schemas
- * @since 0.1.0
- */
+/** A nonce in hexadecimal digits. */
 export const Nonce = Schema.String.check(Schema.isPattern(digits))
 
 /**
@@ -24,8 +14,6 @@ export const Nonce = Schema.String.check(Schema.isPattern(digits))
  * reconnected, also if it got the same queue pair numbers again. An acknowledgement that names both
  * epochs opens no gate but the one it was meant for. Without the member, the peer is Mooncake.
  * A farewell says that the sender's generation is over.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import { Epoch, isEpoch } from "../Epoch.ts"
@@ -35,9 +23,6 @@ import { isObject, type Json, member } from "./internal/json.ts"
 /**
  * `peer` is the epoch of the other side, as far as it is known. `nonce` are random digits: the
  * connection that carries the data is bound to the handshake by the nonces of both sides.
- *
- * @category schemas
- * @since 0.1.0
  */
 export const Announcement = Schema.Struct({
   epoch: Epoch,
@@ -46,36 +31,18 @@ export const Announcement = Schema.Struct({
   nonce: Schema.optionalKey(Nonce)
 })
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Announcement = typeof Announcement.Type
 
-/**
- * Says that the sender has given up the generation `epoch`, which was connected to `peer`.
- *
- * @category schemas
- * @since 0.1.0
- */
+/** Says that the sender has given up the generation `epoch`, which was connected to `peer`. */
 export const Parting = Schema.Struct({
   epoch: Epoch,
   peer: Epoch,
   farewell: Schema.Literal(true)
 })
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Parting = typeof Parting.Type
 
-/**
- * The name of the member.
- *
- * @category constants
- * @since 0.1.0
- */
+/** The name of the member. */
 export const key = "handfast"
 
 const isNonce = (value: unknown): value is string => typeof value === "string" && digits.test(value)
@@ -84,9 +51,6 @@ const isMtu = (value: unknown): value is Mtu => mtus.includes(value as Mtu)
 
 /**
  * Whoever wrote something else under our name is not one of us: what cannot be read is not there.
- *
- * @category decoding
- * @since 0.1.0
  */
 export const fromJson = (value: Json | undefined): Announcement | Parting | undefined => {
   if (!isObject(value)) return undefined
@@ -106,12 +70,7 @@ export const fromJson = (value: Json | undefined): Announcement | Parting | unde
   }
 }
 
-/**
- * With its keys in order.
- *
- * @category encoding
- * @since 0.1.0
- */
+/** With its keys in order. */
 export const toJson = (announcement: Announcement | Parting): { readonly [key: string]: Json } => {
   const { epoch, peer } = announcement
   if ("farewell" in announcement) return { epoch, farewell: true, peer: announcement.peer }

@@ -3,8 +3,6 @@
  *
  * The writer gives the octets that Mooncake gives. The reader takes what Mooncake takes, except for
  * what crashes it: that is `Malformed`.
- *
- * @since 0.1.0
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -25,9 +23,6 @@ import {
 /**
  * `null` is how peers before Mooncake 0.3.13 reject. The other texts are as the peer wrote them:
  * whether they are paths and GIDs is not known yet. Old peers leave out `readyAck` and `payload`.
- *
- * @category schemas
- * @since 0.1.0
  */
 export const Body = Schema.NullOr(
   Schema.Struct({
@@ -43,16 +38,8 @@ export const Body = Schema.NullOr(
   })
 )
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Body = typeof Body.Type
 
-/**
- * @category encoding
- * @since 0.1.0
- */
 export const encode = (body: Body): string => {
   if (body === null) return print(null)
   return printInOrder({
@@ -68,10 +55,6 @@ export const encode = (body: Body): string => {
   })
 }
 
-/**
- * @category decoding
- * @since 0.1.0
- */
 export const decode = (text: string): Result.Result<Body, TextFault> => {
   const json: Result.Result<Json, BadJson> = parse(text)
   if (Result.isFailure(json)) return Result.fail(json.failure)

@@ -1,16 +1,9 @@
-/**
- * What can be wrong with what comes in over Mooncake's handshake port.
- *
- * @since 0.1.0
- */
+/** What can be wrong with what comes in over Mooncake's handshake port. */
 import * as Schema from "effect/Schema"
 
 /**
  * The length of a frame is above the limit, or it was written in big endian order, which makes any
  * length that occurs larger than every limit. Nothing after it can be read: close.
- *
- * @category errors
- * @since 0.1.0
  */
 export class FrameTooLong extends Schema.TaggedError<FrameTooLong>()("FrameTooLong", {
   length: Schema.Number,
@@ -21,24 +14,14 @@ export class FrameTooLong extends Schema.TaggedError<FrameTooLong>()("FrameTooLo
   }
 }
 
-/**
- * A frame of length zero, without even a type.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A frame of length zero, without even a type. */
 export class FrameEmpty extends Schema.TaggedError<FrameEmpty>()("FrameEmpty", {}) {
   override get message() {
     return "a frame without a type"
   }
 }
 
-/**
- * The first octet of a frame is neither a type nor the beginning of a text.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The first octet of a frame is neither a type nor the beginning of a text. */
 export class UnknownFrameType extends Schema.TaggedError<UnknownFrameType>()("UnknownFrameType", {
   type: Schema.Int
 }) {
@@ -47,20 +30,12 @@ export class UnknownFrameType extends Schema.TaggedError<UnknownFrameType>()("Un
   }
 }
 
-/**
- * What ends the reading of a stream.
- *
- * @category errors
- * @since 0.1.0
- */
+/** What ends the reading of a stream. */
 export type FrameFault = FrameTooLong | FrameEmpty | UnknownFrameType
 
 /**
  * The text of a frame is not JSON, not even as leniently as Mooncake reads it. `at` counts UTF-16
  * units from the beginning of the text.
- *
- * @category errors
- * @since 0.1.0
  */
 export class BadJson extends Schema.TaggedError<BadJson>()("BadJson", {
   at: Schema.Int,
@@ -71,12 +46,7 @@ export class BadJson extends Schema.TaggedError<BadJson>()("BadJson", {
   }
 }
 
-/**
- * The text is JSON, but not what a frame of its type holds.
- *
- * @category errors
- * @since 0.1.0
- */
+/** The text is JSON, but not what a frame of its type holds. */
 export class Malformed extends Schema.TaggedError<Malformed>()("Malformed", {
   what: Schema.Literals(["handshake", "segment", "notify", "probe"]),
   detail: Schema.String
@@ -86,19 +56,11 @@ export class Malformed extends Schema.TaggedError<Malformed>()("Malformed", {
   }
 }
 
-/**
- * Why a text could not be read as what its frame's type promises.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Why a text could not be read as what its frame's type promises. */
 export type TextFault = BadJson | Malformed
 
 /**
  * A text that is not `server@nic`, or whose server is not `host`, `host:port` or `[address]:port`.
- *
- * @category errors
- * @since 0.1.0
  */
 export class BadNicPath extends Schema.TaggedError<BadNicPath>()("BadNicPath", {
   text: Schema.String
@@ -108,24 +70,14 @@ export class BadNicPath extends Schema.TaggedError<BadNicPath>()("BadNicPath", {
   }
 }
 
-/**
- * A text that is not sixteen octets in hex with a colon between.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A text that is not sixteen octets in hex with a colon between. */
 export class BadGid extends Schema.TaggedError<BadGid>()("BadGid", { text: Schema.String }) {
   override get message() {
     return `not a GID: ${JSON.stringify(this.text)}`
   }
 }
 
-/**
- * A reply that rejects nothing, but has nothing to connect to either.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A reply that rejects nothing, but has nothing to connect to either. */
 export class ReplyIncomplete extends Schema.TaggedError<ReplyIncomplete>()("ReplyIncomplete", {
   missing: Schema.Array(Schema.Literals(["gid", "qpNums"]))
 }) {
@@ -134,10 +86,5 @@ export class ReplyIncomplete extends Schema.TaggedError<ReplyIncomplete>()("Repl
   }
 }
 
-/**
- * Why a reply cannot be used.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Why a reply cannot be used. */
 export type ReplyFault = BadNicPath | BadGid | ReplyIncomplete

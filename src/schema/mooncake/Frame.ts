@@ -4,29 +4,16 @@
  *
  * The length is in the order of the sender's machine. All machines that Mooncake runs on are little
  * endian; a length in the other order is too long for any limit.
- *
- * @since 0.1.0
  */
 import { FrameEmpty, type FrameFault, FrameTooLong, UnknownFrameType } from "./Fault.ts"
 
-/**
- * @category constants
- * @since 0.1.0
- */
 export const FrameType = { connection: 0, metadata: 1, notify: 2, probe: 3 } as const
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type FrameType = (typeof FrameType)[keyof typeof FrameType]
 
 /**
  * A frame as it was framed: peers older than Mooncake 0.3 write no type, always mean a connection,
  * and expect the reply in the same form.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Frame {
   readonly type: FrameType
@@ -34,30 +21,15 @@ export interface Frame {
   readonly text: string
 }
 
-/**
- * The largest length by default, in octets, itself included: what Mooncake takes by default.
- *
- * @category constants
- * @since 0.1.0
- */
+/** The largest length by default, in octets, itself included: what Mooncake takes by default. */
 export const defaultLimit = 1_048_576
 
-/**
- * The largest limit that Mooncake can be set to, in octets.
- *
- * @category constants
- * @since 0.1.0
- */
+/** The largest limit that Mooncake can be set to, in octets. */
 export const largestLimit = 134_217_728
 
 const lengthBytes = 8
 
-/**
- * The octets of a frame.
- *
- * @category encoding
- * @since 0.1.0
- */
+/** The octets of a frame. */
 export const encode = ({ framing, text, type }: Frame): Uint8Array => {
   const typeBytes = framing === "typed" ? 1 : 0
   const length = typeBytes + Buffer.byteLength(text)
@@ -74,9 +46,6 @@ const nothing = new Uint8Array(0)
 /**
  * Reads one frame however its octets arrive; Mooncake itself sends each in three pieces. It takes
  * no octet behind the frame, and holds at most twice what has arrived.
- *
- * @category decoding
- * @since 0.1.0
  */
 export class FrameReader {
   frame: Frame | undefined = undefined

@@ -1,8 +1,4 @@
-/**
- * GIDs as Mooncake writes them: sixteen octets in hex, two digits each, with a colon between.
- *
- * @since 0.1.0
- */
+/** GIDs as Mooncake writes them: sixteen octets in hex, two digits each, with a colon between. */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
@@ -18,10 +14,6 @@ const colons = (digits: string): string => {
   return text
 }
 
-/**
- * @category encoding
- * @since 0.1.0
- */
 export const print = (gid: Gid): string => colons(gid)
 
 const withoutColons = (text: string): string => {
@@ -41,21 +33,12 @@ const digits = (text: string): string =>
 
 const isText = (text: string): boolean => text.length <= longest && shape.test(text)
 
-/**
- * Octets of a single digit are taken too, as Mooncake takes them.
- *
- * @category decoding
- * @since 0.1.0
- */
+/** Octets of a single digit are taken too, as Mooncake takes them. */
 export const parse = (text: string): Result.Result<Gid, BadGid> =>
   isText(text)
     ? Result.succeed(digits(text) as Gid)
     : Result.fail(new BadGid({ text: text.slice(0, 64) }))
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const GidText = Schema.String.check(Schema.makeFilter(isText)).pipe(
   Schema.decodeTo(Gid, SchemaTransformation.transform({ decode: digits, encode: colons }))
 )

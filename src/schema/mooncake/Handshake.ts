@@ -1,8 +1,6 @@
 /**
  * What connection frames mean: a request and its reply, the acknowledgement that the active side is
  * ready and the reply to that, a rejection, and a farewell between peers of our own kind.
- *
- * @since 0.1.0
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -31,9 +29,6 @@ const readyAck = Schema.Literals(["absent", "capable"])
 
 /**
  * The active side's half. Peers before Mooncake 0.3.11 leave out the GID; it is in their metadata.
- *
- * @category schemas
- * @since 0.1.0
  */
 export const Request = Schema.TaggedStruct("Request", {
   ...half,
@@ -41,20 +36,12 @@ export const Request = Schema.TaggedStruct("Request", {
   readyAck
 })
 
-/**
- * The active side's half once more: it is ready now, so the passive side may send.
- *
- * @category schemas
- * @since 0.1.0
- */
+/** The active side's half once more: it is ready now, so the passive side may send. */
 export const ReadyAck = Schema.TaggedStruct("ReadyAck", { ...half, gid: Schema.optionalKey(Gid) })
 
 /**
  * The sender has given up the generation that it announces. It is written as an acknowledgement of
  * no queue pairs: Mooncake, should it ever get one, rejects that and changes nothing.
- *
- * @category schemas
- * @since 0.1.0
  */
 export const Farewell = Schema.TaggedStruct("Farewell", {
   sender: NicPath.NicPath,
@@ -62,12 +49,7 @@ export const Farewell = Schema.TaggedStruct("Farewell", {
   handfast: Parting
 })
 
-/**
- * The passive side's half.
- *
- * @category schemas
- * @since 0.1.0
- */
+/** The passive side's half. */
 export const Reply = Schema.TaggedStruct("Reply", {
   ...half,
   gid: Gid,
@@ -75,45 +57,20 @@ export const Reply = Schema.TaggedStruct("Reply", {
   readyAck
 })
 
-/**
- * The ready acknowledgement was taken.
- *
- * @category schemas
- * @since 0.1.0
- */
+/** The ready acknowledgement was taken. */
 export const AckReply = Schema.TaggedStruct("AckReply", announced)
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const Rejected = Schema.TaggedStruct("Rejected", {
   reason: RejectReason.RejectReason,
   ...announced
 })
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const Handshake = Schema.Union([Request, ReadyAck, Farewell, Reply, AckReply, Rejected])
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Handshake = typeof Handshake.Type
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Call = typeof Request.Type | typeof ReadyAck.Type | typeof Farewell.Type
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Answer = typeof Reply.Type | typeof AckReply.Type | typeof Rejected.Type
 
 const empty: NonNullable<Body> = {
@@ -131,12 +88,7 @@ const isParting = (handfast: Announcement | Parting): handfast is Parting => "fa
 const addition = ({ handfast }: { readonly handfast?: Announcement | Parting }) =>
   handfast === undefined || isParting(handfast) ? {} : { handfast }
 
-/**
- * What the passive side received. If it cannot be used, the failure is what to reject it with.
- *
- * @category decoding
- * @since 0.1.0
- */
+/** What the passive side received. If it cannot be used, the failure is what to reject it with. */
 export const readCall = (body: Body): Result.Result<Call, RejectReason.RejectReason> => {
   const { localGid, localLid, localNicPath, peerNicPath, qpNums, readyAck } = body ?? empty
   if (peerNicPath === controlPath) return refused("ControlUnsupported", "")
@@ -178,9 +130,6 @@ const refused = (reason: RejectReason.KnownReason, text: string) =>
 /**
  * What the active side received. A reply that says nothing at all takes an acknowledgement, and
  * answers no request: whoever asked for a connection must not take it for one.
- *
- * @category decoding
- * @since 0.1.0
  */
 export const readAnswer = (body: Body): Result.Result<Answer, ReplyFault> => {
   if (body === null) return Result.succeed({ _tag: "Rejected", reason: { _tag: "Unspecified" } })
@@ -218,9 +167,6 @@ export const readAnswer = (body: Body): Result.Result<Answer, ReplyFault> => {
 /**
  * The members that say it, as the newest Mooncake writes them. A message without the capability is
  * written as by the last Mooncake that had none.
- *
- * @category encoding
- * @since 0.1.0
  */
 export const toBody = (message: Handshake): Body => {
   const added = addition(message)

@@ -3,8 +3,6 @@
  *
  * Each run of octets holds whole frames of one side. Where nobody knows the side, a connection
  * frame whose paths are those of the last request the other way round is its reply.
- *
- * @since 0.1.0
  */
 
 import * as Result from "effect/Result"
@@ -19,10 +17,6 @@ import * as Probe from "./Probe.ts"
 import type { RejectReason } from "./RejectReason.ts"
 import * as SegmentDescriptor from "./SegmentDescriptor.ts"
 
-/**
- * @category constructors
- * @since 0.1.0
- */
 export const make = (): FrameDecoder => {
   const conversation = new Conversation()
   return { decode: (bytes, direction) => conversation.read(bytes, direction) }

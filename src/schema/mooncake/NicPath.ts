@@ -2,74 +2,40 @@
  * How Mooncake names a NIC of a process: `server@nic`.
  *
  * Peers compare these names as text, so the server is kept as it was written.
- *
- * @since 0.1.0
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Gid from "../Gid.ts"
 import { BadNicPath } from "./Fault.ts"
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const NicPath = Schema.Struct({
   server: Schema.String.check(Schema.isPattern(/^[^@]+$/)),
   nic: Schema.NonEmptyString
 })
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type NicPath = typeof NicPath.Type
 
-/**
- * Where the handshake port of a server is.
- *
- * @category models
- * @since 0.1.0
- */
+/** Where the handshake port of a server is. */
 export interface Address {
   readonly host: string
   readonly port: number
 }
 
-/**
- * Where Mooncake listens if the name of a server has no port.
- *
- * @category constants
- * @since 0.1.0
- */
+/** Where Mooncake listens if the name of a server has no port. */
 export const defaultPort = 12001
 
 const bad = (text: string) => Result.fail(new BadNicPath({ text: text.slice(0, 256) }))
 
-/**
- * The first `@` ends the server; the name of the NIC may hold more of them.
- *
- * @category decoding
- * @since 0.1.0
- */
+/** The first `@` ends the server; the name of the NIC may hold more of them. */
 export const parse = (text: string): Result.Result<NicPath, BadNicPath> => {
   const at = text.indexOf("@")
   if (at < 1 || at === text.length - 1) return bad(text)
   return Result.succeed({ server: text.slice(0, at), nic: text.slice(at + 1) })
 }
 
-/**
- * @category encoding
- * @since 0.1.0
- */
 export const print = ({ nic, server }: NicPath): string => `${server}@${nic}`
 
-/**
- * Two paths name one NIC if their texts are equal.
- *
- * @category comparisons
- * @since 0.1.0
- */
+/** Two paths name one NIC if their texts are equal. */
 export const equals = (one: NicPath, other: NicPath): boolean =>
   one.server === other.server && one.nic === other.nic
 
@@ -77,12 +43,7 @@ export const equals = (one: NicPath, other: NicPath): boolean =>
 const isIpv6 = (host: string): boolean =>
   host.includes(":") && Gid.fromAddress(host.replace(/%.+$/, "")) !== undefined
 
-/**
- * The path of a NIC at an address.
- *
- * @category constructors
- * @since 0.1.0
- */
+/** The path of a NIC at an address. */
 export const make = (nic: string, { host, port }: Address): NicPath => ({
   server: `${isIpv6(host) ? `[${host}]` : host}:${port}`,
   nic
@@ -91,9 +52,6 @@ export const make = (nic: string, { host, port }: Address): NicPath => ({
 /**
  * Where the server of a path listens. It is asked for only by who wants to dial: to a peer that
  * dials us its name is a name, and need not be an address.
- *
- * @category conversions
- * @since 0.1.0
  */
 export const address = ({ server }: NicPath): Result.Result<Address, BadNicPath> => {
   const [whole, bracketed, plain, digits] =

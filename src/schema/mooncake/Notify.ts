@@ -1,44 +1,21 @@
 /**
  * The text of a notify frame: a message for whoever listens under a name. The reply has the same
  * form.
- *
- * @since 0.1.0
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Malformed, type TextFault } from "./Fault.ts"
 import { isObject, member, parse, print, textOf } from "./internal/json.ts"
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const Notify = Schema.Struct({ name: Schema.String, message: Schema.String })
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Notify = typeof Notify.Type
 
-/**
- * The reply to a message that was taken.
- *
- * @category constants
- * @since 0.1.0
- */
+/** The reply to a message that was taken. */
 export const taken: Notify = { name: "", message: "success" }
 
-/**
- * @category encoding
- * @since 0.1.0
- */
 export const encode = ({ message, name }: Notify): string => print({ name, notify_msg: message })
 
-/**
- * @category decoding
- * @since 0.1.0
- */
 export const decode = (text: string): Result.Result<Notify, TextFault> =>
   Result.flatMap(parse(text), (json) => {
     const name = isObject(json) ? textOf(member(json, "name")) : undefined

@@ -1,56 +1,26 @@
-/**
- * The text of a probe frame, which asks whether anybody is there. Only the reply has a status.
- *
- * @since 0.1.0
- */
+/** The text of a probe frame, which asks whether anybody is there. Only the reply has a status. */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Malformed, type TextFault } from "./Fault.ts"
 import { isObject, member, parse, print } from "./internal/json.ts"
 
-/**
- * @category schemas
- * @since 0.1.0
- */
 export const Probe = Schema.Struct({
   status: Schema.optionalKey(Schema.String),
   /** The process instance that its epochs begin with: a member that Mooncake ignores. */
   instance: Schema.optionalKey(Schema.String)
 })
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Probe = typeof Probe.Type
 
-/**
- * The reply of a process that is there.
- *
- * @category constants
- * @since 0.1.0
- */
+/** The reply of a process that is there. */
 export const alive: Probe = { status: "success" }
 
-/**
- * Asks for the instance, too. Only who asks is told: Mooncake's probes get Mooncake's reply.
- *
- * @category constants
- * @since 0.1.0
- */
+/** Asks for the instance, too. Only who asks is told: Mooncake's probes get Mooncake's reply. */
 export const whoIsThere: Probe = { instance: "" }
 
-/**
- * @category encoding
- * @since 0.1.0
- */
 export const encode = ({ instance, status }: Probe): string =>
   print({ ...(instance !== undefined && { handfast: { instance } }), status })
 
-/**
- * @category decoding
- * @since 0.1.0
- */
 export const decode = (text: string): Result.Result<Probe, TextFault> =>
   Result.flatMap(parse(text), (json) => {
     if (!isObject(json)) {

@@ -3,8 +3,6 @@
  *
  * Every reason is a text that begins in one of the known ways; `detail` is how it goes on. So each
  * text keeps all it says, also one that only a later Mooncake knows.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
@@ -30,44 +28,22 @@ const texts = {
   ControlUnsupported: "RDMA control channel is not supported"
 } as const
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type KnownReason = keyof typeof texts
 
 const known = Object.keys(texts) as ReadonlyArray<KnownReason>
 
-/**
- * `Unspecified` is the bare `null` of older peers; `Other` keeps a text that is not known.
- *
- * @category schemas
- * @since 0.1.0
- */
+/** `Unspecified` is the bare `null` of older peers; `Other` keeps a text that is not known. */
 export const RejectReason = Schema.Union([
   Schema.Struct({ _tag: Schema.Literals(known), detail: Schema.String }),
   Schema.TaggedStruct("Other", { detail: Schema.NonEmptyString }),
   Schema.TaggedStruct("Unspecified", {})
 ])
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type RejectReason = typeof RejectReason.Type
 
-/**
- * @category constructors
- * @since 0.1.0
- */
 export const make = (_tag: KnownReason, detail: string = ""): RejectReason => ({ _tag, detail })
 
-/**
- * The reason in a text; an empty text is none, and nothing says so but `Unspecified`.
- *
- * @category decoding
- * @since 0.1.0
- */
+/** The reason in a text; an empty text is none, and nothing says so but `Unspecified`. */
 export const parse = (text: string): RejectReason => {
   if (text === "") return { _tag: "Unspecified" }
   const tag = known.find((tag) => text.startsWith(texts[tag]))
@@ -76,10 +52,6 @@ export const parse = (text: string): RejectReason => {
     : { _tag: tag, detail: text.slice(texts[tag].length) }
 }
 
-/**
- * @category encoding
- * @since 0.1.0
- */
 export const print = (reason: RejectReason): string => {
   if (reason._tag === "Unspecified") return ""
   return reason._tag === "Other" ? reason.detail : texts[reason._tag] + reason.detail

@@ -1,8 +1,6 @@
 /**
  * What a process says about itself in a metadata frame: its NICs, the memory it has registered, and
  * which NICs are near which memory.
- *
- * @since 0.1.0
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -38,9 +36,6 @@ const PriorityMatrix = Schema.NullOr(
 /**
  * A transfer takes its keys by the number of the NIC: a buffer has a key for each NIC, or is not
  * for others at all.
- *
- * @category schemas
- * @since 0.1.0
  */
 export const SegmentDescriptor = Schema.Struct({
   buffers: Schema.Array(Buffer),
@@ -71,19 +66,11 @@ export const SegmentDescriptor = Schema.Struct({
     })
   )
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type SegmentDescriptor = typeof SegmentDescriptor.Type
 
 const fromJson = Schema.decodeUnknownResult(SegmentDescriptor)
 const toJson = Schema.encodeSync(SegmentDescriptor)
 
-/**
- * @category decoding
- * @since 0.1.0
- */
 export const decode = (text: string): Result.Result<SegmentDescriptor, TextFault> =>
   Result.flatMap(parse(text), (json) =>
     Result.mapError(
@@ -92,11 +79,6 @@ export const decode = (text: string): Result.Result<SegmentDescriptor, TextFault
     )
   )
 
-/**
- * The text of a descriptor. One that no peer would take is a mistake of the caller, and throws.
- *
- * @category encoding
- * @since 0.1.0
- */
+/** The text of a descriptor. One that no peer would take is a mistake of the caller, and throws. */
 export const encode = (descriptor: SegmentDescriptor): string =>
   print(toJson(descriptor) as unknown as Json)

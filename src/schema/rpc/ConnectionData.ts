@@ -2,16 +2,9 @@
  * The private data of a connection: how large a message each side sends and receives inline, and
  * whether its keys may be invalidated remotely (RFC 8797). Behind them this library adds what only
  * its own kind reads: the sender's incarnation and the calls it takes in the reverse direction.
- *
- * @since 0.1.0
  */
 
-/**
- * What only ends of this library say.
- *
- * @category models
- * @since 0.1.0
- */
+/** What only ends of this library say. */
 export interface Extension {
   /** 16 random bytes that each incarnation of a client or server draws anew. */
   readonly instance: Uint8Array
@@ -19,10 +12,6 @@ export interface Extension {
   readonly reverseCalls: number
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface ConnectionData {
   /** The longest message that the sender sends inline, in bytes. */
   readonly sendBytes: number
@@ -33,12 +22,7 @@ export interface ConnectionData {
   readonly extension: Extension | undefined
 }
 
-/**
- * What holds with a peer that says nothing.
- *
- * @category constants
- * @since 0.1.0
- */
+/** What holds with a peer that says nothing. */
 export const unsaid: ConnectionData = {
   sendBytes: 1_024,
   receiveBytes: 1_024,
@@ -47,12 +31,7 @@ export const unsaid: ConnectionData = {
 }
 
 const unitBytes = 1_024
-/**
- * The longest inline message that can be said.
- *
- * @category constants
- * @since 0.1.0
- */
+/** The longest inline message that can be said. */
 export const maxInlineBytes = 256 * unitBytes
 
 const magic = 0xf6ab_0e18
@@ -73,9 +52,6 @@ const sizeCode = (bytes: number): number => {
 /**
  * The bytes of private data. A size that cannot be said and an instance of another length are
  * mistakes of the caller.
- *
- * @category encoding
- * @since 0.1.0
  */
 export const encode = (data: ConnectionData): Uint8Array<ArrayBuffer> => {
   const { extension } = data
@@ -111,9 +87,6 @@ const decodeExtension = (view: DataView, at: number): Extension | undefined => {
 /**
  * Reads private data, wherever in it the RFC's bytes are: a transport may put bytes of its own
  * before them and zeros behind them. Without them, or in another version, nothing was said.
- *
- * @category decoding
- * @since 0.1.0
  */
 export const decode = (privateData: Uint8Array): ConnectionData => {
   const view = new DataView(privateData.buffer, privateData.byteOffset, privateData.byteLength)
@@ -130,12 +103,7 @@ export const decode = (privateData: Uint8Array): ConnectionData => {
   return unsaid
 }
 
-/**
- * Returns the longest inline call and the longest inline reply between two ends.
- *
- * @category models
- * @since 0.1.0
- */
+/** Returns the longest inline call and the longest inline reply between two ends. */
 export const thresholds = (
   client: ConnectionData,
   server: ConnectionData

@@ -1,51 +1,26 @@
 /**
  * Calls and replies of ONC RPC version 2 (RFC 5531), as every transport carries them. Arguments
  * and results are views of the bytes that were read; they belong to the program that is called.
- *
- * @since 0.1.0
  */
 
 import * as Result from "effect/Result"
 import { type RpcFault, RpcMalformed, UnknownRpcVersion } from "./RpcRdmaFault.ts"
 import { XdrReader, XdrWriter } from "./Xdr.ts"
 
-/**
- * A credential or a verifier.
- *
- * @category models
- * @since 0.1.0
- */
+/** A credential or a verifier. */
 export interface Auth {
   readonly flavor: number
   readonly body: Uint8Array
 }
 
-/**
- * @category constants
- * @since 0.1.0
- */
 export const AuthFlavor = { none: 0, sys: 1 } as const
 
-/**
- * No credential and no verifier.
- *
- * @category constants
- * @since 0.1.0
- */
+/** No credential and no verifier. */
 export const authNone: Auth = { flavor: AuthFlavor.none, body: new Uint8Array(0) }
 
-/**
- * The longest body of a credential or verifier, in bytes (RFC 5531, 8.2).
- *
- * @category constants
- * @since 0.1.0
- */
+/** The longest body of a credential or verifier, in bytes (RFC 5531, 8.2). */
 export const maxAuthBytes = 400
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Call {
   readonly _tag: "Call"
   readonly xid: number
@@ -60,12 +35,7 @@ export interface Call {
 /** Each status of an accepted call that says nothing more. */
 const plainStatus = { ProcedureUnavailable: 3, GarbageArgs: 4, SystemError: 5 } as const
 
-/**
- * What became of a call that was accepted.
- *
- * @category models
- * @since 0.1.0
- */
+/** What became of a call that was accepted. */
 export type Outcome =
   | { readonly _tag: "Success"; readonly results: Uint8Array }
   | { readonly _tag: "ProgramUnavailable" }
@@ -73,20 +43,11 @@ export type Outcome =
   | { readonly _tag: "ProgramMismatch"; readonly low: number; readonly high: number }
   | { readonly _tag: keyof typeof plainStatus }
 
-/**
- * Why a call was denied: for its RPC version, or for its credential.
- *
- * @category models
- * @since 0.1.0
- */
+/** Why a call was denied: for its RPC version, or for its credential. */
 export type Denial =
   | { readonly _tag: "RpcMismatch"; readonly low: number; readonly high: number }
   | { readonly _tag: "AuthError"; readonly status: number }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Accepted {
   readonly _tag: "Accepted"
   readonly xid: number
@@ -94,20 +55,12 @@ export interface Accepted {
   readonly outcome: Outcome
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export interface Denied {
   readonly _tag: "Denied"
   readonly xid: number
   readonly denial: Denial
 }
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type RpcMessage = Call | Accepted | Denied
 
 const rpcVersion = 2
@@ -173,12 +126,7 @@ const readCall = (xid: number, reader: XdrReader): Call => ({
   args: reader.rest()
 })
 
-/**
- * Reads a call or a reply.
- *
- * @category decoding
- * @since 0.1.0
- */
+/** Reads a call or a reply. */
 export const decode = (bytes: Uint8Array): Result.Result<RpcMessage, RpcFault> => {
   const reader = new XdrReader(bytes)
   const xid = reader.uint32()
@@ -224,12 +172,7 @@ const writeDenial = (writer: XdrWriter, denial: Denial): XdrWriter =>
     ? writer.uint32(RejectStatus.rpcMismatch).uint32(denial.low).uint32(denial.high)
     : writer.uint32(RejectStatus.authError).uint32(denial.status)
 
-/**
- * The bytes of a call or a reply. A credential beyond its limit is a mistake of the caller.
- *
- * @category encoding
- * @since 0.1.0
- */
+/** The bytes of a call or a reply. A credential beyond its limit is a mistake of the caller. */
 export const encode = (message: RpcMessage): Uint8Array<ArrayBuffer> => {
   const writer = new XdrWriter().uint32(message.xid)
   switch (message._tag) {
@@ -247,12 +190,7 @@ export const encode = (message: RpcMessage): Uint8Array<ArrayBuffer> => {
   }
 }
 
-/**
- * What a caller of AUTH_SYS claims to be. Nothing proves it.
- *
- * @category models
- * @since 0.1.0
- */
+/** What a caller of AUTH_SYS claims to be. Nothing proves it. */
 export interface SystemClaim {
   readonly stamp: number
   /** At most 255 bytes. */
@@ -266,12 +204,7 @@ export interface SystemClaim {
 const maxMachineBytes = 255
 const maxGids = 16
 
-/**
- * The credential of a claim. One beyond its limits is a mistake of the caller.
- *
- * @category encoding
- * @since 0.1.0
- */
+/** The credential of a claim. One beyond its limits is a mistake of the caller. */
 export const authSys = ({ gid, gids, machine, stamp, uid }: SystemClaim): Auth => {
   const writer = new XdrWriter().uint32(stamp).string(machine).uint32(uid).uint32(gid)
   writer.uint32(gids.length)
@@ -281,12 +214,7 @@ export const authSys = ({ gid, gids, machine, stamp, uid }: SystemClaim): Auth =
   return auth
 }
 
-/**
- * Reads the claim of a credential; undefined if it is of another flavor or does not parse.
- *
- * @category decoding
- * @since 0.1.0
- */
+/** Reads the claim of a credential; undefined if it is of another flavor or does not parse. */
 export const readAuthSys = ({ body, flavor }: Auth): SystemClaim | undefined => {
   if (flavor !== AuthFlavor.sys) return undefined
   const reader = new XdrReader(body)

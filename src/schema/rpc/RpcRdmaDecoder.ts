@@ -1,8 +1,6 @@
 /**
  * Shows RPC-over-RDMA messages. Each run of bytes is what one Send carried; an RPC message that is
  * in it is shown with its own fields.
- *
- * @since 0.1.0
  */
 
 import * as Result from "effect/Result"
@@ -10,10 +8,6 @@ import type { DecodedFrame, FrameDecoder } from "../FrameDecoder.ts"
 import * as RpcMessage from "./RpcMessage.ts"
 import * as RpcRdmaMessage from "./RpcRdmaMessage.ts"
 
-/**
- * @category constructors
- * @since 0.1.0
- */
 export const make = (): FrameDecoder => ({ decode: (bytes) => [shown(bytes)] })
 
 const shown = (bytes: Uint8Array): DecodedFrame => {

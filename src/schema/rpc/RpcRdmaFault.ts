@@ -1,17 +1,8 @@
-/**
- * Reasons why a received RPC-over-RDMA or RPC message cannot be taken.
- *
- * @since 0.1.0
- */
+/** Reasons why a received RPC-over-RDMA or RPC message cannot be taken. */
 
 import * as Schema from "effect/Schema"
 
-/**
- * Fewer bytes than the procedure's header has. It is discarded without an answer.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Fewer bytes than the procedure's header has. It is discarded without an answer. */
 export class HeaderTooShort extends Schema.TaggedError<HeaderTooShort>(
   "handfast/rpc/HeaderTooShort"
 )("HeaderTooShort", { bytes: Schema.Int }) {
@@ -20,12 +11,7 @@ export class HeaderTooShort extends Schema.TaggedError<HeaderTooShort>(
   }
 }
 
-/**
- * A version other than 1. A responder answers with the versions that it speaks.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A version other than 1. A responder answers with the versions that it speaks. */
 export class UnknownTransportVersion extends Schema.TaggedError<UnknownTransportVersion>(
   "handfast/rpc/UnknownTransportVersion"
 )("UnknownTransportVersion", { xid: Schema.Int, version: Schema.Int }) {
@@ -37,9 +23,6 @@ export class UnknownTransportVersion extends Schema.TaggedError<UnknownTransport
 /**
  * A header that does not parse, or says what no call and no reply may. A responder answers it with
  * ERR_CHUNK, a requester discards it.
- *
- * @category errors
- * @since 0.1.0
  */
 export class HeaderMalformed extends Schema.TaggedError<HeaderMalformed>(
   "handfast/rpc/HeaderMalformed"
@@ -49,20 +32,10 @@ export class HeaderMalformed extends Schema.TaggedError<HeaderMalformed>(
   }
 }
 
-/**
- * Why a transport header could not be read.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Why a transport header could not be read. */
 export type HeaderFault = HeaderTooShort | UnknownTransportVersion | HeaderMalformed
 
-/**
- * An RPC message that does not parse. A call that has an XID can be answered, by GARBAGE_ARGS.
- *
- * @category errors
- * @since 0.1.0
- */
+/** An RPC message that does not parse. A call that has an XID can be answered, by GARBAGE_ARGS. */
 export class RpcMalformed extends Schema.TaggedError<RpcMalformed>("handfast/rpc/RpcMalformed")(
   "RpcMalformed",
   { detail: Schema.String }
@@ -72,12 +45,7 @@ export class RpcMalformed extends Schema.TaggedError<RpcMalformed>("handfast/rpc
   }
 }
 
-/**
- * A call of an RPC version other than 2. It is denied with the version that is spoken here.
- *
- * @category errors
- * @since 0.1.0
- */
+/** A call of an RPC version other than 2. It is denied with the version that is spoken here. */
 export class UnknownRpcVersion extends Schema.TaggedError<UnknownRpcVersion>(
   "handfast/rpc/UnknownRpcVersion"
 )("UnknownRpcVersion", { xid: Schema.Int, version: Schema.Int }) {
@@ -86,10 +54,5 @@ export class UnknownRpcVersion extends Schema.TaggedError<UnknownRpcVersion>(
   }
 }
 
-/**
- * Why an RPC message could not be read.
- *
- * @category errors
- * @since 0.1.0
- */
+/** Why an RPC message could not be read. */
 export type RpcFault = RpcMalformed | UnknownRpcVersion

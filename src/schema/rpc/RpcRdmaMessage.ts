@@ -3,8 +3,6 @@
  * the chunks, memory of the requester, in which parts of an RPC message travel by RDMA.
  *
  * One RDMA Send carries one message. Results hold views of the bytes that were read.
- *
- * @since 0.1.0
  */
 
 import * as Result from "effect/Result"
@@ -16,12 +14,7 @@ import {
 } from "./RpcRdmaFault.ts"
 import { XdrReader, XdrWriter } from "./Xdr.ts"
 
-/**
- * A piece of registered memory of the requester: its key, its length in bytes and its address.
- *
- * @category models
- * @since 0.1.0
- */
+/** A piece of registered memory of the requester: its key, its length in bytes and its address. */
 export interface ChunkSegment {
   readonly handle: number
   readonly length: number
@@ -31,20 +24,12 @@ export interface ChunkSegment {
 /**
  * A piece that the responder reads. Pieces of one position are one chunk; the position is where
  * its bytes belong in the RPC message before reduction, and 0 means that they are all of it.
- *
- * @category models
- * @since 0.1.0
  */
 export interface ReadSegment extends ChunkSegment {
   readonly position: number
 }
 
-/**
- * The three chunk lists of a message.
- *
- * @category models
- * @since 0.1.0
- */
+/** The three chunk lists of a message. */
 export interface ChunkLists {
   readonly reads: ReadonlyArray<ReadSegment>
   /** Each chunk is for one result; a chunk without segments asks for that result inline. */
@@ -53,12 +38,7 @@ export interface ChunkLists {
   readonly reply: ReadonlyArray<ChunkSegment> | undefined
 }
 
-/**
- * No chunk at all.
- *
- * @category constants
- * @since 0.1.0
- */
+/** No chunk at all. */
 export const noChunks: ChunkLists = { reads: [], writes: [], reply: undefined }
 
 interface Common {
@@ -67,45 +47,25 @@ interface Common {
   readonly credits: number
 }
 
-/**
- * A call or a reply, reduced by what its chunks carry.
- *
- * @category models
- * @since 0.1.0
- */
+/** A call or a reply, reduced by what its chunks carry. */
 export interface RdmaMsg extends Common {
   readonly _tag: "RdmaMsg"
   readonly chunks: ChunkLists
   readonly rpc: Uint8Array
 }
 
-/**
- * A call or a reply that a chunk carries as a whole.
- *
- * @category models
- * @since 0.1.0
- */
+/** A call or a reply that a chunk carries as a whole. */
 export interface RdmaNomsg extends Common {
   readonly _tag: "RdmaNomsg"
   readonly chunks: ChunkLists
 }
 
-/**
- * An obsolete message, which every receiver discards.
- *
- * @category models
- * @since 0.1.0
- */
+/** An obsolete message, which every receiver discards. */
 export interface RdmaDone extends Common {
   readonly _tag: "RdmaDone"
 }
 
-/**
- * The responder does not speak the call's version, which is repeated in `version`.
- *
- * @category models
- * @since 0.1.0
- */
+/** The responder does not speak the call's version, which is repeated in `version`. */
 export interface RdmaErrVers extends Common {
   readonly _tag: "RdmaErrVers"
   readonly version: number
@@ -113,30 +73,15 @@ export interface RdmaErrVers extends Common {
   readonly high: number
 }
 
-/**
- * The responder could not read the call's header or use its chunks.
- *
- * @category models
- * @since 0.1.0
- */
+/** The responder could not read the call's header or use its chunks. */
 export interface RdmaErrChunk extends Common {
   readonly _tag: "RdmaErrChunk"
 }
 
-/**
- * What one Send carries.
- *
- * @category models
- * @since 0.1.0
- */
+/** What one Send carries. */
 export type RpcRdmaMessage = RdmaMsg | RdmaNomsg | RdmaDone | RdmaErrVers | RdmaErrChunk
 
-/**
- * The version that is spoken here.
- *
- * @category constants
- * @since 0.1.0
- */
+/** The version that is spoken here. */
 export const version = 1
 
 const Procedure = { msg: 0, nomsg: 1, msgp: 2, done: 3, error: 4 } as const
@@ -229,9 +174,6 @@ const readError = (
 /**
  * Reads what one Send carried. Both sides use it: what only one of them may send (chunks to read in
  * a reply, an error in a call) is for the caller to refuse.
- *
- * @category decoding
- * @since 0.1.0
  */
 export const decode = (bytes: Uint8Array): Result.Result<RpcRdmaMessage, HeaderFault> => {
   const tooShort = Result.fail(new HeaderTooShort({ bytes: bytes.length }))
@@ -278,12 +220,7 @@ const writeLists = (writer: XdrWriter, { reads, reply, writes }: ChunkLists): vo
   if (reply !== undefined) writeChunk(writer, reply)
 }
 
-/**
- * The bytes of a message.
- *
- * @category encoding
- * @since 0.1.0
- */
+/** The bytes of a message. */
 export const encode = (message: RpcRdmaMessage): Uint8Array<ArrayBuffer> => {
   const writer = new XdrWriter()
   const start = (procedure: number, spoken = version) =>
@@ -308,9 +245,6 @@ export const encode = (message: RpcRdmaMessage): Uint8Array<ArrayBuffer> => {
 /**
  * Returns what a responder answers to a header that it could not read: nothing to one that is too
  * short, since its XID is not to be trusted.
- *
- * @category encoding
- * @since 0.1.0
  */
 export const answerTo = (
   fault: HeaderFault,

@@ -1,8 +1,6 @@
 /**
  * Reads and writes XDR, the encoding of ONC RPC (RFC 4506): big-endian items whose sizes are
  * multiples of four bytes.
- *
- * @since 0.1.0
  */
 
 const padded = (length: number): number => (length + 3) & ~3
@@ -14,9 +12,6 @@ const toUtf8 = new TextEncoder()
  * Reads items from bytes that a peer sent. After the first item that is not there or is beyond its
  * limit, `failed` is true and every further item is empty or 0, so a caller checks once, at the
  * end, and never allocates for a length that the bytes do not hold.
- *
- * @category decoding
- * @since 0.1.0
  */
 export class XdrReader {
   failed = false
@@ -95,12 +90,7 @@ export class XdrReader {
 
 const firstBytes = 256
 
-/**
- * Writes items one behind the other into memory that grows as needed.
- *
- * @category encoding
- * @since 0.1.0
- */
+/** Writes items one behind the other into memory that grows as needed. */
 export class XdrWriter {
   #bytes = new Uint8Array(firstBytes)
   #view = new DataView(this.#bytes.buffer)

@@ -1,12 +1,7 @@
 /** When snapshots are taken, and how older ones are read. */
 import type * as Schema from "effect/Schema"
 
-/**
- * When and how the state is stored beside its events.
- *
- * @category models
- * @since 0.1.0
- */
+/** When and how the state is stored beside its events. */
 export interface SnapshotPolicy<State, Event> {
   readonly state: Schema.Codec<State, unknown>
   /**
@@ -33,10 +28,5 @@ export interface SnapshotPolicy<State, Event> {
   readonly deleteEvents?: boolean
 }
 
-/**
- * Turns the JSON of an older event or snapshot into that of the next version.
- *
- * @category models
- * @since 0.1.0
- */
+/** Turns the JSON of an older event or snapshot into that of the next version. */
 export type Upcast = (body: Record<string, unknown>) => Record<string, unknown>

@@ -2,12 +2,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { Capabilities, Provider } from "../../../native/Verbs.ts"
 
-/**
- * The two ends that a test of the verbs contract connects. They may be one provider.
- *
- * @category services
- * @since 0.1.0
- */
+/** The two ends that a test of the verbs contract connects. They may be one provider. */
 export class Pair extends Context.Service<
   Pair,
   { readonly active: Provider; readonly passive: Provider }
@@ -16,9 +11,6 @@ export class Pair extends Context.Service<
 /**
  * One demand on a provider. The test fails, with a `ContractViolation` or with the provider's own
  * error, when the demand is not met. What is made for it is released before it ends.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Case {
   readonly name: string
