@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as WebCrypto from "effect/crypto/WebCrypto"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
@@ -110,6 +111,20 @@ describe("a seed", () => {
       const report = yield* Sim.explore(program, { seeds: 400 })
       assert.isUndefined(report.failure)
       assert.strictEqual(orders.size, 24)
+    })
+  )
+
+  it.effect("loses no interrupt of a fiber that has not begun", () =>
+    Effect.gen(function* () {
+      const waiting = Effect.gen(function* () {
+        yield* Effect.acquireRelease(Effect.void, () => Effect.void)
+        yield* Effect.forkScoped(Effect.delay(Effect.void, "1 day"))
+      })
+      const program = Effect.andThen(Effect.scoped(waiting), Clock.currentTimeMillis)
+      for (let seed = 0; seed < 300; seed++) {
+        const { exit } = yield* Sim.run(program, { seed, timerSlack: 0 })
+        assert.deepStrictEqual(exit, Exit.succeed(0), `seed ${seed}`)
+      }
     })
   )
 

@@ -333,7 +333,7 @@ describe("the outage of a peer", () => {
   it.sim("T4: ends when its memory is there, which may be later", { seeds: 5 }, () =>
     outage(1_000, 2_000)
   )
-  it.sim("T4: of some minutes does not end it either", { seeds: 2 }, () => outage(300_000, 60_000))
+  it.sim("T4: of some minutes does not end it either", { seeds: 5 }, () => outage(300_000, 60_000))
 
   it.sim("T4: on the way to it, for 60 s, burns no attempt and no id", { seeds: 5 }, () =>
     Effect.gen(function* () {

@@ -48,6 +48,21 @@ export const homeOf = (world: World): Home => {
   return home?.world === world ? home : world.main
 }
 
+/**
+ * Whether a fiber ends with its next operation, since it was interrupted and has nothing to clean
+ * up. If such a fiber has not begun yet and yields, its beginning takes the place of its end, and
+ * the interrupt is lost: Effect's own scheduler never yields before a first operation.
+ */
+const endsAtOnce = (fiber: Fiber.Fiber<unknown, unknown>): boolean => {
+  if (fiber.currentOpCount > 1) return false
+  // Neither is in the type of a fiber.
+  const { _interruptedCause: interrupted, _stack: stack } = fiber as unknown as {
+    readonly _interruptedCause: unknown
+    readonly _stack: ReadonlyArray<unknown>
+  }
+  return interrupted !== undefined && stack.length === 0
+}
+
 /** One life of a process. */
 export class Home implements Scheduler.Scheduler {
   readonly executionMode = "async"
@@ -71,6 +86,7 @@ export class Home implements Scheduler.Scheduler {
   shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
     const world = this.world
     world.operations++
+    if (endsAtOnce(fiber)) return false
     if (world.running !== this) {
       world.arrivals.fiber = fiber.id
       return true
