@@ -80,7 +80,7 @@ describe("R37: a peer whose RDMA has an address of its own", () => {
       // Others are called by their paths.
       const failed = yield* Effect.flip(offer(offerTo("127.0.0.1:1@fake0")))
       assert.deepInclude(failed, { _tag: "HandshakeFailed", step: "connect" })
-    }).pipe(Effect.provide(calling), Effect.provide(pool))
+    }).pipe(Effect.provide(Layer.provideMerge(calling, pool)))
   )
 
   for (const isFirst of [false, true]) {
@@ -99,7 +99,7 @@ describe("R37: a peer whose RDMA has an address of its own", () => {
           }
           yield* offer(offerTo(`${name}@fake0`))
           assert.deepStrictEqual([victim.length, thief.length], [1, 0])
-        }).pipe(Effect.provide(calling), Effect.provide(pool))
+        }).pipe(Effect.provide(Layer.provideMerge(calling, pool)))
     )
   }
 })
