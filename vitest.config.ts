@@ -5,6 +5,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // They boot a virtual machine: `npm run test:vm`.
     exclude: ["test/vm/**"],
+    // By default one processor is left out, which is half of two.
+    maxWorkers: "100%",
     testTimeout: 20_000,
     hookTimeout: 20_000
   }
