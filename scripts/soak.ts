@@ -177,9 +177,10 @@ const churn = (count: number, one: (index: number) => Effect.Effect<"whole" | "b
 /** Churns through all connections; names what has grown meanwhile. */
 const soakConnections = Effect.gen(function* () {
   const pool = yield* IoPool
-  const at = { host: "127.0.0.1", port: 0 }
-  const open = yield* pool.listen({ ...options("server", false), at })
-  const secure = yield* pool.listen({ ...options("server", true), at })
+  // In all workers: a port that one thread holds would stay with the main thread.
+  const shared = { at: { host: "127.0.0.1", port: 0 }, reusePort: true }
+  const open = yield* pool.listen({ ...options("server", false), ...shared })
+  const secure = yield* pool.listen({ ...options("server", true), ...shared })
   for (const listener of [open, secure]) {
     for (let i = 0; i < width; i++) yield* Effect.forkScoped(serve(listener))
   }

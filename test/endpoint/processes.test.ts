@@ -54,7 +54,7 @@ describe("two processes over software iWARP", () => {
       const options = { gate: "on", seconds: 60, seed: 1, show, troubles: [] } as const
       const story = yield* Story.begin(options)
       const failed = yield* Effect.flip(story.tell)
-      assert.include(String((failed as Error).cause), "ann could not begin")
+      assert.match(String((failed as Error).cause), /(ann|ben) could not begin/)
     })
   )
 })
