@@ -186,10 +186,11 @@ for (const on of places) {
     it.live("choose the certificate by the name that the client asks for", () =>
       lab.withPool({ workers: 1 }, (pool) =>
         Effect.gen(function* () {
-          const names = { "*.example.test": rsa }
+          const { cert, key } = client
+          const names = { "*.example.test": { cert: cert!, key: key! } }
           const ask = (servername: string) =>
             succeeded(pool, on, { ...server, names }, { ...client, servername, verify: "chain" })
-          const prints = [serverCert!, rsa.cert].map((c) => new X509Certificate(c).fingerprint256)
+          const prints = [serverCert!, cert!].map((c) => new X509Certificate(c).fingerprint256)
           const known = yield* ask("a.example.test")
           assert.deepStrictEqual(
             [known.near.fingerprint, known.far.servername],

@@ -25,6 +25,7 @@ export interface TlsSettings extends Partial<TlsIdentity> {
   /**
    * Server: identities by the name that a client asks for (SNI); `*.example.com` stands for every
    * name with one label more. Other names, and none, get `cert` and `key`.
+   * Node 24.16 takes an identity only if its key is of the same kind as `key`.
    */
   readonly names?: Readonly<Record<string, TlsIdentity>>
   /**
