@@ -7,35 +7,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Lane from "../../src/native/Lane.ts"
-import { LaneCore, type LaneDriver } from "../../src/native/lanes/laneCore.ts"
-import { noCounts } from "../../src/native/lanes/laneCounts.ts"
+import { idleLane } from "./idleLane.ts"
 import * as lab from "./lab.ts"
-
-const limits = {
-  sendBytes: 1_000,
-  receiveBytes: 1_000,
-  readBudget: 1_000,
-  writeBudget: 10_000,
-  openWithin: 1_000,
-  stallWithin: 1_000,
-  closeWithin: 1_000
-}
 
 /** A lane that nothing drives by itself. */
 const idle = () => {
-  const driver: LaneDriver = {
-    totals: noCounts(),
-    recordBytes: Number.POSITIVE_INFINITY,
-    write: () => true,
-    start: () => true,
-    finish: () => true,
-    close: () => true,
-    flushSoon: () => {},
-    consumed: () => {},
-    release: () => {},
-    heard: () => 0
-  }
-  const core = new LaneCore(driver, () => ({ address: "", port: 0 }), limits, false)
+  const core = idleLane()
   const frames = (count: number): void => {
     for (let n = 0; n < count; n++) core.frames(lab.numbered(n), Int32Array.of(9), 0, 1, 0)
   }

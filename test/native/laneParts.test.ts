@@ -7,12 +7,12 @@ import { assert, describe, it } from "@effect/vitest"
 import type { FramerSession } from "../../src/native/Framer.ts"
 import { acquireBuffer, largestBuffer } from "../../src/native/lanes/buffers.ts"
 import { CommandReader } from "../../src/native/lanes/commandReader.ts"
-import { LaneCore, type LaneDriver } from "../../src/native/lanes/laneCore.ts"
-import { noCounts } from "../../src/native/lanes/laneCounts.ts"
+import type { LaneCore } from "../../src/native/lanes/laneCore.ts"
 import { LaneJobs } from "../../src/native/lanes/laneJobs.ts"
 import { calm, sampleLoad } from "../../src/native/lanes/loadPolicy.ts"
 import { Reassembly } from "../../src/native/lanes/reassembly.ts"
 import { SendQueue } from "../../src/native/lanes/sendQueue.ts"
+import { idleLane } from "./idleLane.ts"
 import { generator } from "./lab.ts"
 
 /** Frames of a 16-bit length that counts itself. */
@@ -298,16 +298,6 @@ describe("the jobs of a lane", () => {
     assert.isTrue(found)
   })
 
-  const limits = {
-    sendBytes: 1_000,
-    receiveBytes: 1_000,
-    readBudget: 1_000,
-    writeBudget: 100,
-    openWithin: 1_000,
-    stallWithin: 1_000,
-    closeWithin: 1_000
-  }
-
   /** A driver that records its jobs, and has no room while `full`. */
   const driver = () => {
     const log: Array<string> = []
@@ -318,19 +308,18 @@ describe("the jobs of a lane", () => {
       state.within?.()
       return !state.full
     }
-    const made: LaneDriver = {
-      totals: noCounts(),
-      recordBytes: Number.POSITIVE_INFINITY,
-      write: (_core, bytes) => job(`write ${bytes.length}`),
-      start: () => job("start"),
-      finish: () => job("finish"),
-      close: (_core, inOrder) => job(inOrder ? "close" : "abort"),
-      flushSoon: (core) => void state.cores.add(core),
-      consumed: () => {},
-      release: () => void log.push("release"),
-      heard: () => 0
-    }
-    return { state, core: new LaneCore(made, () => ({ address: "", port: 0 }), limits, false) }
+    const core = idleLane(
+      {
+        write: (_core, bytes) => job(`write ${bytes.length}`),
+        start: () => job("start"),
+        finish: () => job("finish"),
+        close: (_core, inOrder) => job(inOrder ? "close" : "abort"),
+        flushSoon: (core) => void state.cores.add(core),
+        release: () => void log.push("release")
+      },
+      { writeBudget: 100 }
+    )
+    return { state, core }
   }
 
   it("D17: a dispatch that finds no room changes nothing", () => {

@@ -15,8 +15,7 @@ import * as References from "effect/References"
 import * as Scope from "effect/Scope"
 import { lengthPrefixed } from "../../src/native/Framer.ts"
 import type { FrameBatch } from "../../src/native/FrameBatch.ts"
-import { LaneCore, type LaneDriver } from "../../src/native/lanes/laneCore.ts"
-import { noCounts } from "../../src/native/lanes/laneCounts.ts"
+import { idleLane } from "./idleLane.ts"
 import * as lab from "./lab.ts"
 
 const upTo = (count: number): Array<number> => Array.from({ length: count }, (_, i) => i)
@@ -262,32 +261,13 @@ for (const on of ["worker", "main"] as const) {
 }
 
 describe("a handler that answers", () => {
-  const limits = {
-    sendBytes: 1_000,
-    receiveBytes: 1_000,
-    readBudget: 1_000,
-    writeBudget: 10_000,
-    openWithin: 1_000,
-    stallWithin: 1_000,
-    closeWithin: 1_000
-  }
-
   /** A lane that nothing drives by itself, and the bytes that its user is done with. */
   const idle = () => {
     let consumed = 0
-    const driver: LaneDriver = {
-      totals: noCounts(),
-      recordBytes: Number.POSITIVE_INFINITY,
-      write: () => true,
-      start: () => true,
-      finish: () => true,
-      close: () => true,
+    const core = idleLane({
       flushSoon: (core) => void core.flush(),
-      consumed: (_, bytes) => void (consumed += bytes),
-      release: () => {},
-      heard: () => 0
-    }
-    const core = new LaneCore(driver, () => ({ address: "", port: 0 }), limits, false)
+      consumed: (_, bytes) => void (consumed += bytes)
+    })
     /** Hands so many frames of 8 bytes over as one run, numbered from `first` on. */
     const push = (first: number, count: number): void => {
       const bytes = Buffer.concat([Buffer.alloc(3), ...upTo(count).map((n) => prefixed(first + n))])
@@ -329,7 +309,7 @@ describe("a handler that answers", () => {
       while (core.send(new Uint8Array(100)) === "accepted") sent += 100
     })
     push(0, 1)
-    assert.strictEqual(sent, limits.sendBytes + limits.receiveBytes)
+    assert.strictEqual(sent, core.limits.sendBytes + core.limits.receiveBytes)
     assert.strictEqual(core.send(new Uint8Array(1)), "full")
   })
 
