@@ -55,7 +55,7 @@ export const PeerBuffer = Schema.Struct({
 
 export type PeerBuffer = typeof PeerBuffer.Type
 
-/** What a peer says of itself. */
+/** A peer, as it describes itself. */
 export const Description = Schema.Struct({
   nics: Schema.Array(PeerNic).check(Schema.isMaxLength(mostNics)),
   buffers: Schema.Array(PeerBuffer).check(Schema.isMaxLength(mostBuffers)),

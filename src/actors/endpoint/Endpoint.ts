@@ -31,7 +31,7 @@ import type { Nic, Place } from "./Nic.ts"
 
 export { defaults, idOf, type Rules } from "./internal/rules.ts"
 
-/** What all endpoints of a card share. */
+/** The surroundings that all endpoints of a NIC share. */
 export interface Surroundings {
   readonly nic: Nic
   readonly handshakes: typeof Handshakes.Service
@@ -153,8 +153,8 @@ class Reactions {
   }
 
   /**
-   * What is done until the peer is ready: the peer that has taken the own offer is told that the
-   * own half is up; for the acknowledgement of another one runs a deadline.
+   * Waits until the peer is ready. A peer that has taken the local offer is told that the local
+   * half is up; for the acknowledgement of any other peer a deadline runs.
    */
   wait(state: State, self: Self) {
     if (state._tag !== "Waiting") return Effect.void

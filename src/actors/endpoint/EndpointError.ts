@@ -1,4 +1,4 @@
-/** What can go wrong between a user and an endpoint. */
+/** Errors of opening an endpoint. */
 import * as Schema from "effect/Schema"
 import { EndReason } from "./EndpointEvent.ts"
 import { RejectReason } from "./Handshake.ts"

@@ -1,7 +1,7 @@
 /**
- * What happens to an endpoint. A queue pair dies with its process, so most of it promises nothing
- * to anyone and is written behind. Only the events that make a link ready are promises: a caller
- * who hears of it finds the link open.
+ * The events of an endpoint. A queue pair dies with its process, so most of them are written
+ * behind. Only those that make a link ready are stored first: a caller that hears of one finds the
+ * link open.
  */
 import * as Schema from "effect/Schema"
 import { Epoch } from "../../schema/Epoch.ts"
@@ -25,7 +25,7 @@ export class GidRefused extends Schema.TaggedClass<GidRefused>()("GidRefused", {
   offer: Schema.UndefinedOr(Offer)
 }) {}
 
-/** The peer's offer came while the own half was still being made. */
+/** The peer's offer came while the local half was still being made. */
 export class Crossed extends Schema.TaggedClass<Crossed>()("Crossed", { offer: Offer }) {}
 
 /** The own queue pairs are there. Unless the peer's half is known already, the peer is asked. */
@@ -61,7 +61,7 @@ export class CallReturned extends Schema.TaggedClass<CallReturned>()("CallReturn
 }) {}
 
 /**
- * Why an endpoint may send: the peer's acknowledgement came, the peer took the own one, the peer
+ * Why an endpoint may send: the peer's acknowledgement came, the peer took the local one, the peer
  * knows no gate, the peer is the endpoint itself, or the gate is switched off.
  */
 export const Key = Schema.Literals(["acknowledged", "taken", "no-gate", "self", "off"])

@@ -1,4 +1,4 @@
-/** What endpoints count and measure, over all NICs of the process. */
+/** Metrics of endpoints, over all NICs of the process. */
 import * as Metric from "effect/Metric"
 
 /** Endpoints that have a generation; `state` says in which state they are. */
