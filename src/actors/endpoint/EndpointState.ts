@@ -10,7 +10,7 @@
  * cannot outlive the generation that it belongs to.
  */
 import * as Schema from "effect/Schema"
-import { Epoch } from "../../schema/Epoch.ts"
+import { Epoch, instanceOf } from "../../schema/Epoch.ts"
 import { Call, type EndpointEvent, Key } from "./EndpointEvent.ts"
 import { Gid } from "../../schema/Gid.ts"
 import { Half, Offer } from "./Handshake.ts"
@@ -52,9 +52,6 @@ export type State = typeof State.Type
 export type In<Tag extends State["_tag"]> = Extract<State, { _tag: Tag }>
 
 export const initial: State = { _tag: "Idle", newest: undefined, gone: [], refused: [] }
-
-/** The process instance of a generation. */
-export const instanceOf = (epoch: Epoch): string => epoch.slice(0, epoch.indexOf("."))
 
 /** The process instance that makes an offer, if it says so. */
 export const instanceIn = ({ half: { epoch } }: Offer): string | undefined =>

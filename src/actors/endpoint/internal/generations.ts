@@ -6,8 +6,8 @@
  * the same numbers again, and a late message is told from a new one. Others are known by their
  * queue pairs alone.
  */
-import type { Epoch } from "../../../schema/Epoch.ts"
-import { instanceOf, type State } from "../EndpointState.ts"
+import { countOf, instanceOf } from "../../../schema/Epoch.ts"
+import type { State } from "../EndpointState.ts"
 import type { Half, Offer } from "../Handshake.ts"
 
 export type Age = "same" | "newer" | "stale"
@@ -18,8 +18,6 @@ export type Age = "same" | "newer" | "stale"
  * answer: after that, it can only have restarted and got the same numbers.
  */
 const DUPLICATE_MILLIS = 60_000
-
-const countOf = (epoch: Epoch): number => Number(epoch.slice(epoch.indexOf(".") + 1))
 
 const sameNumbers = (a: Half, b: Half): boolean =>
   a.queuePairs.length === b.queuePairs.length &&
