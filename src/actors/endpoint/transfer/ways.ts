@@ -177,9 +177,10 @@ export class Ways {
       const candidates = this.#candidates(now, distances)
       const next = candidates.find(({ notBefore }) => notBefore <= now)
       if (next === undefined) {
-        // If all of them are paused, none says when.
-        const all = candidates.map(({ notBefore }) => notBefore)
-        dueAt = Math.min(now + settings.longestWait, ...all)
+        dueAt = Math.min(...candidates.map(({ notBefore }) => notBefore))
+        // If all of them are paused, none says when; an opening ends by itself.
+        const isOpening = this.#all.some((way) => way.isOpening)
+        if (!isOpening) dueAt = Math.min(dueAt, now + settings.longestWait)
         break
       }
       this.#open(next, now)
