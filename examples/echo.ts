@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import { lengthPrefixed } from "../src/native/Framer.ts"
-import { IoPool, type TlsSettings } from "../src/native/IoPool.ts"
+import { lengthPrefixed } from "../src/native/io/Framer.ts"
+import { IoPool, type TlsSettings } from "../src/native/io/IoPool.ts"
 
 const pem = (name: string) =>
   readFileSync(new URL(`../test/fixtures/tls/${name}.pem`, import.meta.url), "utf8")

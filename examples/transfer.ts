@@ -3,10 +3,10 @@ import * as Console from "effect/Console"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { TransferEngine } from "../src/actors/endpoint/TransferEngine.ts"
-import { TransferNode } from "../src/actors/endpoint/TransferNode.ts"
+import { TransferEngine } from "../src/actors/transfer/TransferEngine.ts"
+import { TransferNode } from "../src/actors/transfer/TransferNode.ts"
 import { Journal } from "../src/actors/kernel/Journal.ts"
-import { Verbs } from "../src/native/Verbs.ts"
+import { Verbs } from "../src/native/verbs/Verbs.ts"
 
 const node = Layer.build(
   TransferNode.layer({

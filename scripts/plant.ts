@@ -21,7 +21,7 @@ export interface Defect {
   readonly name: string
 }
 
-const lanes = "src/native/lanes"
+const lanes = "src/native/io/internal"
 const inLanes: ReadonlyArray<Defect> = [
   {
     number: "D1",
@@ -163,7 +163,7 @@ const inLanes: ReadonlyArray<Defect> = [
   {
     number: "D15",
     what: "the end overtakes the frames before it",
-    file: "src/native/Lane.ts",
+    file: "src/native/io/Lane.ts",
     from: "if (frames.length > 0) return Effect.succeed(frames)",
     to: "if (frames.length > 0 && core.end === undefined) return Effect.succeed(frames)",
     test: "native/ioPool",

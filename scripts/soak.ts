@@ -17,8 +17,8 @@ import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import { IoPool, type LaneOptions, type Listener } from "../src/native/IoPool.ts"
-import type { TlsSettings } from "../src/native/IoPool.ts"
+import { IoPool, type LaneOptions, type Listener } from "../src/native/io/IoPool.ts"
+import type { TlsSettings } from "../src/native/io/IoPool.ts"
 
 const { values } = parseArgs({
   options: {
@@ -51,7 +51,7 @@ const slack = {
 
 type Held = Readonly<Record<keyof typeof slack, number>>
 
-const framer = new URL("../test/native/fixtures/labFramer.ts", import.meta.url)
+const framer = new URL("../test/native/io/fixtures/labFramer.ts", import.meta.url)
 const pem = (name: string): string =>
   readFileSync(new URL(`../test/fixtures/tls/${name}.pem`, import.meta.url), "utf8")
 const tls = (name: string): TlsSettings => ({

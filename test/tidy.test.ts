@@ -5,7 +5,14 @@
 import { globSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { cycles, effectInWorkers, missing, unreached, upward } from "./tidy/graph.ts"
+import {
+  betweenSiblings,
+  cycles,
+  effectInWorkers,
+  missing,
+  unreached,
+  upward
+} from "./tidy/graph.ts"
 import { graphOf, type Source } from "./tidy/imports.ts"
 import { bannedWords, longFiles, longFunctions, machinePaths, wideLines } from "./tidy/text.ts"
 
@@ -31,6 +38,8 @@ describe("the files of this project", () => {
   const graph = graphOf(code)
 
   it("import downward only", () => none(upward(graph)))
+  it("import of a sibling under actors only what it stands on, and exports", () =>
+    none(betweenSiblings(graph)))
   it("import in no circle", () => none(cycles(graph)))
   it("import what exists", () => none(missing(graph)))
   it("keep Effect out of worker threads", () => none(effectInWorkers(graph)))
@@ -59,8 +68,7 @@ describe("a planted offence is seen", () => {
       graph({
         "src/schema/A.ts": 'import type { N } from "../native/N.ts"',
         "src/native/N.ts": 'import { A } from "../schema/A.ts"\nexport * from "../actors/bus/B.ts"',
-        "src/actors/kernel/K.ts": 'const b = await import("../bus/B.ts")',
-        "src/actors/bus/B.ts": 'import { K } from "../kernel/K.ts"',
+        "src/actors/bus/B.ts": 'import { A } from "../../schema/A.ts"',
         "src/cli/main.ts": 'import { B } from "../actors/bus/B.ts"',
         "src/inspect/P.ts": 'import { t } from "../../test/t.ts"\nimport "../index.ts"',
         "src/index.ts": 'export * as B from "./actors/bus/B.ts"\nimport "./cli/main.ts"'
@@ -69,10 +77,28 @@ describe("a planted offence is seen", () => {
     assert.deepStrictEqual(offences, [
       "src/schema/A.ts must not import src/native/N.ts",
       "src/native/N.ts must not import src/actors/bus/B.ts",
-      "src/actors/kernel/K.ts must not import src/actors/bus/B.ts",
       "src/inspect/P.ts must not import test/t.ts",
       "src/inspect/P.ts must not import src/index.ts",
       "src/index.ts must not import src/cli/main.ts"
+    ])
+  })
+
+  it("a sibling under actors that is not stood on, and a private module of another", () => {
+    const offences = betweenSiblings(
+      graph({
+        "src/actors/kernel/K.ts": 'const b = await import("../bus/B.ts")',
+        "src/actors/bus/B.ts": 'import { K } from "../kernel/K.ts"\nimport "./internal/gossip.ts"',
+        "src/actors/bus/internal/gossip.ts": 'import type { D } from "../../link/deadlines.ts"',
+        "src/actors/rpc/R.ts": 'import { E } from "../endpoint/Endpoint.ts"',
+        "src/actors/transfer/T.ts": 'import { m } from "../endpoint/mooncake/internal/codec.ts"',
+        "src/testing/S.ts": 'import { k } from "../actors/kernel/internal/cell.ts"'
+      })
+    )
+    assert.deepStrictEqual(offences, [
+      "src/actors/kernel/K.ts must not import src/actors/bus/B.ts",
+      "src/actors/bus/internal/gossip.ts must not import src/actors/link/deadlines.ts",
+      "src/actors/rpc/R.ts must not import src/actors/endpoint/Endpoint.ts",
+      "src/actors/transfer/T.ts must not import src/actors/endpoint/mooncake/internal/codec.ts"
     ])
   })
 

@@ -1,7 +1,7 @@
 /** The other process of a run: a node whose memory may be written. */
 import * as Effect from "effect/Effect"
-import { TransferEngine } from "../../src/actors/endpoint/TransferEngine.ts"
-import { TransferNode } from "../../src/actors/endpoint/TransferNode.ts"
+import { TransferEngine } from "../../src/actors/transfer/TransferEngine.ts"
+import { TransferNode } from "../../src/actors/transfer/TransferNode.ts"
 import { memoryBytes } from "../iwarp/memory.ts"
 import { node } from "./moving.ts"
 

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import { CompletionBatch } from "../../src/native/verbs/Completion.ts"
 import { ReceiveRequest, SendRequest } from "../../src/native/verbs/WorkRequest.ts"
-import { Verbs } from "../../src/native/Verbs.ts"
+import { Verbs } from "../../src/native/verbs/Verbs.ts"
 import { memoryBytes } from "./memory.ts"
 
 export type On = "worker" | "main"

@@ -4,7 +4,7 @@
  */
 import * as tls from "node:tls"
 import * as Effect from "effect/Effect"
-import { IoPool } from "../../src/native/IoPool.ts"
+import { IoPool } from "../../src/native/io/IoPool.ts"
 import type { Outcome } from "../harness.ts"
 import { certificates, framer, load, portOf, serverTls } from "./receive.ts"
 import { waitedAtMost } from "./waits.ts"

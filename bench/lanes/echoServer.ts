@@ -6,7 +6,7 @@
  */
 import { readFileSync } from "node:fs"
 import type * as net from "node:net"
-import type { TlsSettings } from "../../src/native/IoPool.ts"
+import type { TlsSettings } from "../../src/native/io/IoPool.ts"
 
 const [kind, count] = process.argv.slice(2)
 const total = Number(count)
@@ -64,8 +64,8 @@ const byTls = async () => {
 
 /** A server of lanes: by batches, or by an Effect for each message. */
 const byLanes = async () => {
-  const { IoPool } = await import("../../src/native/IoPool.ts")
-  const { lengthPrefixed: framer } = await import("../../src/native/Framer.ts")
+  const { IoPool } = await import("../../src/native/io/IoPool.ts")
+  const { lengthPrefixed: framer } = await import("../../src/native/io/Framer.ts")
   const Effect = await import("effect/Effect")
   const tls: TlsSettings = { ...identity, verify: "name" }
   const program = Effect.gen(function* () {

@@ -1,7 +1,7 @@
 /**
  * The benches' protocol: frames behind a little-endian 32-bit length that counts itself.
  */
-import type { Framer } from "../../src/native/Framer.ts"
+import type { Framer } from "../../src/native/io/Framer.ts"
 
 /** The whole length of the frame at `from`, or 0. */
 export const frameLength = (bytes: Uint8Array, from: number, to: number): number =>

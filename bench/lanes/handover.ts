@@ -3,11 +3,11 @@
  * slab and ring, messages of 32 frames, and piscina's tasks of 32 frames.
  */
 import { Worker } from "node:worker_threads"
-import { FrameBatch } from "../../src/native/FrameBatch.ts"
-import { Doorbell, doorbellBytes } from "../../src/native/lanes/doorbell.ts"
-import { At, Row } from "../../src/native/lanes/records.ts"
-import { ringBytes, RingConsumer } from "../../src/native/lanes/ring.ts"
-import { slabBytes, slabMemory, SlabReader } from "../../src/native/lanes/slab.ts"
+import { FrameBatch } from "../../src/native/io/FrameBatch.ts"
+import { Doorbell, doorbellBytes } from "../../src/native/io/internal/doorbell.ts"
+import { At, Row } from "../../src/native/io/internal/records.ts"
+import { ringBytes, RingConsumer } from "../../src/native/io/internal/ring.ts"
+import { slabBytes, slabMemory, SlabReader } from "../../src/native/io/internal/chunkPool.ts"
 import type { Outcome } from "../harness.ts"
 
 export const size = 256

@@ -3,11 +3,11 @@
  * through the lanes' outlet or as messages of 32.
  */
 import { parentPort, workerData } from "node:worker_threads"
-import { Doorbell } from "../../src/native/lanes/doorbell.ts"
-import type { HostLane } from "../../src/native/lanes/hostLane.ts"
-import { Outlet } from "../../src/native/lanes/outlet.ts"
-import { RingProducer } from "../../src/native/lanes/ring.ts"
-import { slabMemory, SlabWriter } from "../../src/native/lanes/slab.ts"
+import { Doorbell } from "../../src/native/io/internal/doorbell.ts"
+import type { HostLane } from "../../src/native/io/internal/socketLane.ts"
+import { Outlet } from "../../src/native/io/internal/outboxWriter.ts"
+import { RingProducer } from "../../src/native/io/internal/ring.ts"
+import { slabMemory, SlabWriter } from "../../src/native/io/internal/chunkPool.ts"
 import { type HandoverMemory, perBatch, shape, size } from "./handover.ts"
 
 /** Frames as piscina's task returns them. */

@@ -4,7 +4,7 @@
  */
 import * as net from "node:net"
 import * as Effect from "effect/Effect"
-import { IoPool } from "../../src/native/IoPool.ts"
+import { IoPool } from "../../src/native/io/IoPool.ts"
 import type { Outcome } from "../harness.ts"
 import { framesOf } from "./frames.ts"
 import { framer, portOf } from "./receive.ts"

@@ -8,7 +8,7 @@ import { decode } from "./decode.ts"
 import { protocols } from "./protocols.ts"
 import { simulate } from "./simulate.ts"
 import { simulations } from "./simulations.ts"
-import { part } from "./start/part.ts"
+import { part } from "./demo/process.ts"
 import { start } from "./start.ts"
 import { version } from "./version.ts"
 

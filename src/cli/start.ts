@@ -13,10 +13,10 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { intBetween } from "./ranges.ts"
-import { screenOn } from "./start/screen.ts"
-import { type Options, Story, type Trouble } from "./start/story.ts"
-import * as Telling from "./start/telling.ts"
-import type { Told } from "./start/told.ts"
+import { screenOn } from "./demo/screen.ts"
+import { type Options, Story, type Trouble } from "./demo/orchestrator.ts"
+import * as Telling from "./demo/telling.ts"
+import type { Told } from "./demo/told.ts"
 
 /** The story failed its own audit: the exit code says so too. */
 class PromiseBroken extends Schema.TaggedError<PromiseBroken>()("PromiseBroken", {

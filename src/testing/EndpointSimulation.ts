@@ -15,7 +15,7 @@ import { SimFabric } from "../native/sim/SimFabric.ts"
 import type { FaultPlan } from "./FaultPlan.ts"
 import * as Faults from "./Faults.ts"
 import { host } from "./internal/endpoint/host.ts"
-import { Witness } from "./internal/endpoint/witness.ts"
+import { Witness } from "./internal/endpoint/transferChecker.ts"
 import * as Sim from "./Sim.ts"
 import { SimHandshakes } from "./SimHandshakes.ts"
 

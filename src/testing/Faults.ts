@@ -11,12 +11,12 @@ import type { FabricFault } from "../native/sim/FabricFault.ts"
 import * as Schema from "effect/Schema"
 import { FaultPlan as Plan, JournalFaultKind } from "./FaultPlan.ts"
 import type { Fault, FaultPlan, JournalFault, Moment } from "./FaultPlan.ts"
-import { drawFabricFault, fabricFaultKinds } from "./internal/fabricFaults.ts"
-import { withHome } from "./internal/ambient.ts"
-import { type Known, refuseUnknown, refuseUnknownOptions } from "./internal/known.ts"
-import { noteMark, siteMark } from "./internal/siteChaos.ts"
-import { Prng } from "./internal/prng.ts"
-import type { World } from "./internal/world.ts"
+import { drawFabricFault, fabricFaultKinds } from "./internal/sim/fabricFaults.ts"
+import { withHome } from "./internal/sim/simulatedServices.ts"
+import { type Known, refuseUnknown, refuseUnknownOptions } from "./internal/sim/known.ts"
+import { noteMark, siteMark } from "./internal/sim/siteChaos.ts"
+import { Prng } from "./internal/sim/prng.ts"
+import type { World } from "./internal/sim/simulator.ts"
 
 /** A process, by its handle or its name. The process must exist. */
 type Target = string | { readonly name: string }

@@ -13,9 +13,9 @@ import * as Stream from "effect/Stream"
 import { Journal, type Store } from "../actors/kernel/Journal.ts"
 import { CorruptRecord, type JournalError, StorageFailed } from "../schema/JournalRecord.ts"
 import type { JournalFault } from "./FaultPlan.ts"
-import { withHome } from "./internal/ambient.ts"
-import type { Home } from "./internal/home.ts"
-import type { World } from "./internal/world.ts"
+import { withHome } from "./internal/sim/simulatedServices.ts"
+import type { Home } from "./internal/sim/simProcess.ts"
+import type { World } from "./internal/sim/simulator.ts"
 
 type Operation = JournalFault["operation"]
 

@@ -12,14 +12,14 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Journal } from "../actors/kernel/Journal.ts"
-import * as Agreement from "./internal/journal/agreement.ts"
-import { appending } from "./internal/journal/appending.ts"
-import { fencing } from "./internal/journal/fencing.ts"
-import { projections } from "./internal/journal/projections.ts"
-import { pruning } from "./internal/journal/pruning.ts"
-import { reading } from "./internal/journal/reading.ts"
-import { snapshots } from "./internal/journal/snapshots.ts"
-import { tags } from "./internal/journal/tags.ts"
+import * as Agreement from "./internal/contracts/journal/agreement.ts"
+import { appending } from "./internal/contracts/journal/appending.ts"
+import { fencing } from "./internal/contracts/journal/fencing.ts"
+import { projections } from "./internal/contracts/journal/projections.ts"
+import { pruning } from "./internal/contracts/journal/pruning.ts"
+import { reading } from "./internal/contracts/journal/reading.ts"
+import { snapshots } from "./internal/contracts/journal/snapshots.ts"
+import { tags } from "./internal/contracts/journal/tags.ts"
 
 /**
  * One demand on a journal. The test fails, with a `ContractViolation` or with the journal's own

@@ -11,7 +11,7 @@
 import * as Equal from "effect/Equal"
 import * as MutableHashSet from "effect/MutableHashSet"
 import type { Operation } from "./History.ts"
-import { jsonText } from "./internal/errorText.ts"
+import { jsonText } from "./internal/sim/errorText.ts"
 
 /**
  * The object as it should be: one state, one operation at a time. `State` is a plain value, and

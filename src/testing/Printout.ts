@@ -5,11 +5,11 @@
  */
 
 import { describe, type Fault } from "./FaultPlan.ts"
-import { excerpt } from "./internal/excerpt.ts"
-import type { Failure, Report, ShownPreemption } from "./internal/explore.ts"
-import type { Line } from "./internal/recorder.ts"
-import { isEndless } from "./internal/script.ts"
-import { valueText } from "./internal/values.ts"
+import { excerpt } from "./internal/sim/excerpt.ts"
+import type { Failure, Report, ShownPreemption } from "./internal/sim/explore.ts"
+import type { Line } from "./internal/sim/recorder.ts"
+import { isEndless } from "./internal/sim/script.ts"
+import { valueText } from "./internal/sim/values.ts"
 
 /** The size of a terminal that is not made larger, less its prompt and the lines around a trace. */
 const width = 80

@@ -5,7 +5,7 @@
  * the program can give.
  */
 import * as Schema from "effect/Schema"
-import { errorText } from "./internal/errorText.ts"
+import { errorText } from "./internal/sim/errorText.ts"
 
 /** A fiber that had not ended when the run was stopped, and where it was last seen. */
 export const WaitingFiber = Schema.Struct({

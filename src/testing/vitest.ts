@@ -20,11 +20,15 @@ import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { type Environment, type FromEnvironment, readEnvironment } from "./internal/environment.ts"
-import { checkInterval } from "./internal/explore.ts"
-import { shares } from "./internal/shares.ts"
-import { fullName, namePattern, type Test } from "./internal/testNames.ts"
-import { answer, mergeFound, runShares, type Task, taskOf } from "./internal/vitestShares.ts"
+import {
+  type Environment,
+  type FromEnvironment,
+  readEnvironment
+} from "./internal/sim/environment.ts"
+import { checkInterval } from "./internal/sim/explore.ts"
+import { shares } from "./internal/sim/shares.ts"
+import { fullName, namePattern, type Test } from "./internal/sim/testNames.ts"
+import { answer, mergeFound, runShares, type Task, taskOf } from "./internal/sim/vitestShares.ts"
 import * as Printout from "./Printout.ts"
 import * as SavedRun from "./SavedRun.ts"
 import * as Sim from "./Sim.ts"

@@ -5,7 +5,7 @@ const layers = ["schema", "native", "actors", "testing", "inspect", "cli"]
 
 const layerOf = (path: string): number => layers.indexOf(/^src\/(\w+)\//.exec(path)?.[1] ?? "")
 
-/** Layers import downward only, and the kernel of the actors knows no protocol. */
+/** Layers import downward only. */
 export const upward = (graph: Graph): ReadonlyArray<string> =>
   [...graph].flatMap(([path, imports]) =>
     imports
@@ -14,12 +14,36 @@ export const upward = (graph: Graph): ReadonlyArray<string> =>
         if (/^(test|bench|examples|scripts)\//.test(target)) return true
         const isFace = path === "src/index.ts"
         const from = isFace ? layers.indexOf("inspect") : layerOf(path)
-        const isUpward = target === "src/index.ts" || layerOf(target) > from
-        const leavesKernel = /^src\/actors\/(?!kernel\/)/.test(target)
-        return isUpward || (path.startsWith("src/actors/kernel/") && leavesKernel)
+        return target === "src/index.ts" || layerOf(target) > from
       })
       .map(({ target }) => `${path} must not import ${target}`)
   )
+
+/** What a folder under `actors` may import of its siblings. */
+const siblings: Record<string, ReadonlyArray<string>> = {
+  kernel: [],
+  link: ["kernel"],
+  rdma: ["kernel", "link"],
+  endpoint: ["kernel", "link", "rdma"],
+  transfer: ["kernel", "link", "rdma", "endpoint"],
+  rpc: ["kernel", "link", "rdma"],
+  bus: ["kernel", "link"]
+}
+
+/** Folders under `actors` stand on one another in one order, and on exported modules alone. */
+export const betweenSiblings = (graph: Graph): ReadonlyArray<string> => {
+  const siblingOf = (path: string) => /^src\/actors\/(\w+)\//.exec(path)?.[1]
+  const isPrivate = (path: string) => /\/internal\/|\/[a-z][^/]*$/.test(path)
+  return [...graph].flatMap(([path, imports]) =>
+    imports
+      .filter(({ target }) => {
+        const [from, to] = [siblingOf(path), siblingOf(target)]
+        if (from === undefined || to === undefined || from === to) return false
+        return isPrivate(target) || !siblings[from]?.includes(to)
+      })
+      .map(({ target }) => `${path} must not import ${target}`)
+  )
+}
 
 /** No file imports itself through others. Types do not count: they are gone at run time. */
 export const cycles = (graph: Graph): ReadonlyArray<string> => {

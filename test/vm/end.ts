@@ -4,8 +4,8 @@ import * as Effect from "effect/Effect"
 import { CompletionBatch } from "../../src/native/verbs/Completion.ts"
 import type { Terms } from "../../src/native/verbs/Connection.ts"
 import { ReceiveRequest, SendRequest } from "../../src/native/verbs/WorkRequest.ts"
-import type { Verbs } from "../../src/native/Verbs.ts"
-import { Loopback } from "../verbs/victims.ts"
+import type { Verbs } from "../../src/native/verbs/Verbs.ts"
+import { Loopback } from "../native/verbs/targets.ts"
 
 const messageBytes = 4096
 const receives = 32

@@ -11,7 +11,7 @@ import type { Message } from "../../src/schema/iwarp/Message.ts"
 import { encode } from "../../src/schema/iwarp/MessageCodec.ts"
 import * as Mpa from "../../src/schema/iwarp/Mpa.ts"
 import * as Negotiation from "../../src/schema/iwarp/Negotiation.ts"
-import { crc, dialRaw, type RawPeer, wishes } from "../verbs/rawPeer.ts"
+import { crc, dialRaw, type RawPeer, wishes } from "../native/verbs/rawPeer.ts"
 import { Machine, onMachine } from "./machine.ts"
 
 const count = 20

@@ -21,15 +21,15 @@ import * as advancing from "./internal/advancing.ts"
 import * as deciding from "./internal/deciding.ts"
 import type { Defects } from "./internal/defects.ts"
 import { peerOf } from "./internal/generations.ts"
-import { drawNonce, halfOf, isOfGid, makeQueuePairs, raise } from "./internal/halves.ts"
+import { drawNonce, halfOf, isOfGid, makeQueuePairs, raise } from "./internal/queuePairSetup.ts"
 import { Link } from "./internal/link.ts"
 import type { Meter } from "./internal/meter.ts"
 import { commands, type Signal } from "./internal/messages.ts"
 import type { Circumstances } from "./internal/outcomes.ts"
-import { peerIn, type Rules } from "./internal/rules.ts"
-import type { Nic, Place } from "./Nic.ts"
+import { peerIn, type Rules } from "./internal/settings.ts"
+import type { Nic, Place } from "../rdma/Nic.ts"
 
-export { defaults, idOf, type Rules } from "./internal/rules.ts"
+export { defaults, idOf, type Rules } from "./internal/settings.ts"
 
 /** The surroundings that all endpoints of a NIC share. */
 export interface Surroundings {

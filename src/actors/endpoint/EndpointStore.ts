@@ -18,7 +18,7 @@ import * as Endpoint from "./Endpoint.ts"
 import { type OpenFailed, StoreFull } from "./EndpointError.ts"
 import type { EndReason } from "./EndpointEvent.ts"
 import { initial, instanceIn, type State } from "./EndpointState.ts"
-import { fifo, sieve } from "./Eviction.ts"
+import { fifo, sieve } from "../link/Eviction.ts"
 import {
   type Acknowledgement,
   type Farewell,
@@ -28,12 +28,12 @@ import {
 } from "./Handshake.ts"
 import { Defects } from "./internal/defects.ts"
 import type { Link } from "./internal/link.ts"
-import { type Leaving, makeLeaving } from "./internal/leaving.ts"
+import { type Leaving, makeLeaving } from "./internal/disconnectNotices.ts"
 import { Meter } from "./internal/meter.ts"
 import { hasEnded, type Place, spawnedAt } from "./internal/places.ts"
 import { type Bounds, type By, Places, type Spawn } from "./internal/placing.ts"
 import { watch } from "./internal/watching.ts"
-import type { Nic } from "./Nic.ts"
+import type { Nic } from "../rdma/Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
 export type OpenError = OpenFailed | StoreFull | MailboxFull | Stopped | Supervisor.SpawnError

@@ -9,7 +9,7 @@ import type { Journal } from "../kernel/Journal.ts"
 import * as EndpointStore from "./EndpointStore.ts"
 import type { Handshakes } from "./Handshake.ts"
 import { Links } from "./Links.ts"
-import { Nics } from "./Nics.ts"
+import { Nics } from "../rdma/Nics.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
 /** The service: the store of each card, by the card's path. */

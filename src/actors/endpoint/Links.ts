@@ -2,7 +2,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { Nic } from "./Nic.ts"
+import type { Nic } from "../rdma/Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
 /** Why there is no link. For messages: what to do next does not depend on it. */

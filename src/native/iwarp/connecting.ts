@@ -2,20 +2,20 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { unlimited } from "../../schema/iwarp/Mpa.ts"
-import { textOf } from "../verbs/soft/connecting.ts"
-import { nothing, SoftConnection, type Wishes } from "../verbs/soft/connection.ts"
+import { textOf } from "../verbs/provider/connect.ts"
+import { nothing, SoftConnection, type Wishes } from "../verbs/provider/connection.ts"
 import {
   type AcceptError,
   type ConnectError,
   ConnectRejected,
   Unreachable
 } from "../verbs/VerbsError.ts"
-import type { OpenFailed } from "../OpenFailed.ts"
-import type { Card, Way } from "./card.ts"
-import * as Link from "./link.ts"
+import type { OpenFailed } from "../io/OpenFailed.ts"
+import type { Card, Way } from "./openDevice.ts"
+import * as Link from "./sessionHandle.ts"
 import { fetchLimit } from "./queueMemory.ts"
 import type { IwarpQueuePair } from "./queuePair.ts"
-import { type Agreed, hexOf, octetsOf, type Terms } from "./talk.ts"
+import { type Agreed, hexOf, octetsOf, type Terms } from "./sessionProtocol.ts"
 
 /** Limits that a peer leaves open count as the most that we have. */
 const reads = (limit: number): number => (limit === unlimited ? fetchLimit : limit)

@@ -10,7 +10,7 @@ import { encode, type MpaFrame, MpaReader } from "../../schema/iwarp/Mpa.ts"
 import * as Negotiation from "../../schema/iwarp/Negotiation.ts"
 import { Opcode, Queue } from "../../schema/iwarp/Segment.ts"
 import * as Terminate from "../../schema/iwarp/Terminate.ts"
-import { type Framer, FrameRefusal, type FramerPort, type FramerSession } from "../Framer.ts"
+import { type Framer, FrameRefusal, type FramerPort, type FramerSession } from "../io/Framer.ts"
 import { RegionTable } from "./regionTable.ts"
 import { Stream } from "./stream.ts"
 import {
@@ -22,7 +22,7 @@ import {
   isText,
   octetsOf,
   readCommand
-} from "./talk.ts"
+} from "./sessionProtocol.ts"
 
 /** What every connection of a device is opened with. */
 export interface SessionOptions {

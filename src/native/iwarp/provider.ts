@@ -1,9 +1,9 @@
 /** The provider for machines without an RDMA card: iWARP over ordinary TCP. */
 import * as Effect from "effect/Effect"
 import { networkInterfaces } from "node:os"
-import { IoPool } from "../IoPool.ts"
-import type { Provider } from "../Verbs.ts"
-import { opening } from "../verbs/soft/opening.ts"
+import { IoPool } from "../io/IoPool.ts"
+import type { Provider } from "../verbs/Verbs.ts"
+import { opening } from "../verbs/provider/open.ts"
 import { devices, open } from "./device.ts"
 import { hasAddress } from "./interfaces.ts"
 import { resolve, type Settings } from "./settings.ts"

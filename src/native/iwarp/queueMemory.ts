@@ -6,9 +6,9 @@
  * copies some words and allocates nothing. How work ended comes back by the session's events, in
  * order with the end of the connection.
  */
-import { copyOctets } from "../../schema/copyOctets.ts"
+import { copyOctets } from "../../schema/copyBytes.ts"
 import type { Opcode, Parts, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
-import { awaitUsers } from "./guard.ts"
+import { awaitUsers } from "./quiesce.ts"
 
 /** Words of the head. `epoch` names the connection whose session may use the queues. */
 const Head = {

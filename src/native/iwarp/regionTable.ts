@@ -7,7 +7,7 @@
  * and hard to guess all the same. To take a key back is to clear its row and to wait for sessions
  * that are using the region at this moment.
  */
-import { awaitUsers } from "./guard.ts"
+import { awaitUsers } from "./quiesce.ts"
 
 /** Regions of one device. Rows are untouched memory until they are used. */
 export const regionLimit = 16_384

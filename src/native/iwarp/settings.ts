@@ -1,7 +1,7 @@
 /** How the iWARP provider works. Each limit has a default with its reason. */
-import type { Settings as PoolSettings, TlsSettings } from "../IoPool.ts"
+import type { Settings as PoolSettings, TlsSettings } from "../io/IoPool.ts"
 import type { Address } from "../verbs/Connection.ts"
-import { laneBytes } from "./output.ts"
+import { laneBytes } from "./transmit.ts"
 
 export interface Settings {
   /** The workers that own the sockets. */

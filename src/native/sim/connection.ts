@@ -9,9 +9,9 @@ import * as Effect from "effect/Effect"
 import * as Gid from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
 import type { Address, Disconnect } from "../verbs/Connection.ts"
-import { type Asked, textOf } from "../verbs/soft/connecting.ts"
-import { SoftConnection, type Wishes } from "../verbs/soft/connection.ts"
-import type { Ask, At } from "../verbs/soft/listening.ts"
+import { type Asked, textOf } from "../verbs/provider/connect.ts"
+import { SoftConnection, type Wishes } from "../verbs/provider/connection.ts"
+import type { Ask, At } from "../verbs/provider/listen.ts"
 import {
   type AcceptError,
   AddressInUse,

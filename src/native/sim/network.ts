@@ -7,7 +7,7 @@
 import type * as Random from "effect/Random"
 import type { Gid } from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
-import { AddressSpace } from "../verbs/soft/addressSpace.ts"
+import { AddressSpace } from "../verbs/software/addressSpace.ts"
 import { Counters } from "./counters.ts"
 import type { Defects } from "./defects.ts"
 import type { FabricFault } from "./FabricFault.ts"

@@ -1,7 +1,7 @@
 /** The provider of one simulated host. */
 import * as Effect from "effect/Effect"
-import type { Provider } from "../Verbs.ts"
-import { opening } from "../verbs/soft/opening.ts"
+import type { Provider } from "../verbs/Verbs.ts"
+import { opening } from "../verbs/provider/open.ts"
 import { infoOf, open } from "./device.ts"
 import type { HostOptions, SimFabric } from "./SimFabric.ts"
 

@@ -3,8 +3,8 @@
  * in order with their answers. Without an answer everything from the oldest on is sent again.
  */
 import type { Status } from "../verbs/Completion.ts"
-import { mayUse, scatter } from "../verbs/soft/memory.ts"
-import { fetches, type SendSlot } from "../verbs/soft/workQueues.ts"
+import { mayUse, scatter } from "../verbs/software/memory.ts"
+import { fetches, type SendSlot } from "../verbs/software/workQueues.ts"
 import { ahead, type Answer, type Message, sequenceAfter } from "./message.ts"
 import { Channel } from "./network.ts"
 import type { SimQueuePair } from "./queuePair.ts"

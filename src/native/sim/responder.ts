@@ -11,7 +11,7 @@ import {
   Refusal,
   type Right,
   scatter
-} from "../verbs/soft/memory.ts"
+} from "../verbs/software/memory.ts"
 import { ahead, done, type Message, type Outcome, sequenceAfter } from "./message.ts"
 import type { SimQueuePair } from "./queuePair.ts"
 

@@ -7,7 +7,7 @@
  */
 import { Worker } from "node:worker_threads"
 import type { Append } from "../../schema/JournalRecord.ts"
-import { workerModule } from "../workerModule.ts"
+import { workerModule } from "../io/workerModule.ts"
 import type {
   AppendBatch,
   Ask,

@@ -8,7 +8,7 @@
  * A CRC is a plain number: start at 0, feed pieces in order, and the last result is the value.
  */
 
-import { copyOctets } from "../copyOctets.ts"
+import { copyOctets } from "../copyBytes.ts"
 import { blockBytes, freeAt, moduleBytes } from "./internal/crc32cModule.ts"
 import { tables, updateByTable } from "./internal/crc32cTables.ts"
 

@@ -10,7 +10,7 @@
  * no other message of the same kind (tagged or untagged) in between.
  */
 
-import { copyOctets } from "../copyOctets.ts"
+import { copyOctets } from "../copyBytes.ts"
 import type { Crc32c } from "./Crc32c.ts"
 import {
   maximumUlpdu,

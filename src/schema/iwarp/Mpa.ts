@@ -3,7 +3,7 @@
  * enhanced prefix with read limits and the peer-to-peer ready signal is RFC 6581).
  */
 
-import { copyOctets } from "../copyOctets.ts"
+import { copyOctets } from "../copyBytes.ts"
 import type { StartupFault } from "./Fault.ts"
 
 /**

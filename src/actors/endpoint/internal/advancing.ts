@@ -30,7 +30,7 @@ import {
   rejected,
   replace
 } from "./outcomes.ts"
-import type { Rules } from "./rules.ts"
+import type { Rules } from "./settings.ts"
 
 /** The own queue pairs are there. */
 export const halfMade = (

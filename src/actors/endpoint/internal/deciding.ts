@@ -26,7 +26,7 @@ import {
   rejected,
   replace
 } from "./outcomes.ts"
-import type { Rules } from "./rules.ts"
+import type { Rules } from "./settings.ts"
 
 const epochOf = (state: State): Epoch | undefined =>
   state._tag === "Idle" ? undefined : state.epoch

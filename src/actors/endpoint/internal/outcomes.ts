@@ -19,7 +19,7 @@ import {
   type RejectReason
 } from "../Handshake.ts"
 import { answerTo, opened } from "./messages.ts"
-import type { Rules } from "./rules.ts"
+import type { Rules } from "./settings.ts"
 
 export type Decided = Decision.Decision<EndpointEvent>
 

@@ -5,8 +5,8 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type { Eviction } from "../Eviction.ts"
-import type { Leaving } from "./leaving.ts"
+import type { Eviction } from "../../link/Eviction.ts"
+import type { Leaving } from "./disconnectNotices.ts"
 import type { Meter } from "./meter.ts"
 import { hasEnded, type Place, spawnedAt, type Spawning } from "./places.ts"
 

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { DeviceEvent } from "../../../native/verbs/Device.ts"
 import type { Gid } from "../../../schema/Gid.ts"
-import type { Nic } from "../Nic.ts"
+import type { Nic } from "../../rdma/Nic.ts"
 
 /** What an event of the device means for its endpoints. */
 const lossOf = (event: DeviceEvent): string | undefined => {

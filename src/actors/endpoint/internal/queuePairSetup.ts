@@ -1,0 +1,83 @@
+/** An endpoint's own half: its queue pairs, and their way up. */
+import * as WebCrypto from "effect/crypto/WebCrypto"
+import * as Effect from "effect/Effect"
+import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
+import type { Epoch } from "../../../schema/Epoch.ts"
+import type { Mtu } from "../../../schema/Mtu.ts"
+import { nonceBytes } from "../../../schema/mooncake/Announcement.ts"
+import type { Half } from "../Handshake.ts"
+import { InvalidAttribute, ModifyFailed } from "../../../native/verbs/VerbsError.ts"
+import type { Nic, Place } from "../../rdma/Nic.ts"
+import type { Rules } from "./settings.ts"
+
+/** What peers may do: all that one-sided transfers and counters need. */
+const access = ["local-write", "remote-write", "remote-read", "remote-atomic"] as const
+
+/** Makes the queue pairs of one generation. They are drained and destroyed with the Scope. */
+export const makeQueuePairs = Effect.fnUntraced(function* (nic: Nic, { depth, queuePairs }: Rules) {
+  const made: Array<QueuePair> = []
+  for (let index = 0; index < queuePairs; index++) {
+    const queuePair = yield* nic.domain.queuePair({
+      sendCompletions: nic.completions,
+      sendDepth: depth,
+      receiveDepth: 1
+    })
+    yield* queuePair.modify({ to: "init", access })
+    made.push(queuePair)
+  }
+  return made
+})
+
+/** Random digits for a half. */
+export const drawNonce: Effect.Effect<string> = Effect.map(WebCrypto.WebCrypto, (crypto) =>
+  Buffer.from(crypto.getRandomValues(new Uint8Array(nonceBytes))).toString("hex")
+)
+
+/** What the peer has to know of them. */
+export const halfOf = (
+  { gid, lid, mtu }: Place,
+  queuePairs: ReadonlyArray<QueuePair>,
+  epoch: Epoch,
+  nonce?: string
+): Half => ({
+  queuePairs: queuePairs.map(({ number }) => number),
+  gid,
+  lid,
+  epoch,
+  mtu,
+  ...(nonce !== undefined && { nonce })
+})
+
+/** Both ends know it and nobody else who has not heard the handshake; not with Mooncake. */
+const keyOf = (own: Half, peer: Half): string | undefined =>
+  own.nonce === undefined || peer.nonce === undefined
+    ? undefined
+    : [own.nonce, peer.nonce].toSorted().join("")
+
+const smaller = (a: Mtu, b: Mtu | undefined): Mtu => (b !== undefined && b < a ? b : a)
+
+/** Takes every queue pair to `rts`, towards its counterpart, by the GID that the peer was told. */
+export const raise = Effect.fnUntraced(function* (
+  { gidIndex, mtu }: Place,
+  queuePairs: ReadonlyArray<QueuePair>,
+  own: Half,
+  peer: Half
+) {
+  const key = keyOf(own, peer)
+  for (const [index, queuePair] of queuePairs.entries()) {
+    yield* queuePair.modify({
+      to: "rtr",
+      path: { gid: peer.gid, lid: peer.lid, gidIndex },
+      mtu: smaller(mtu, peer.mtu),
+      peer: peer.queuePairs[index] ?? -1,
+      key
+    })
+    yield* queuePair.modify({ to: "rts" })
+  }
+})
+
+/** Whether the device does not take the own GID, which shows when the peer's is known. */
+export const isOfGid = (error: unknown): boolean =>
+  error instanceof ModifyFailed
+    ? error.to === "rtr"
+    : error instanceof InvalidAttribute && error.attribute === "gidIndex"

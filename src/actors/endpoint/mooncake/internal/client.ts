@@ -1,0 +1,191 @@
+/**
+ * One call to a peer's handshake port: a connection, one frame each way.
+ *
+ * Where a peer listens is looked up for each call, and nothing of it is kept: a peer that moved is
+ * found by the next call.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as dns from "node:dns/promises"
+import { isIP } from "node:net"
+import { IoPool, type TlsSettings } from "../../../../native/io/IoPool.ts"
+import { defaultLimit, encode, type FrameType } from "../../../../schema/mooncake/Frame.ts"
+import * as NicPath from "../../../../schema/mooncake/NicPath.ts"
+import { HandshakeFailed } from "../../Handshake.ts"
+import { Bounds, type Call, exchange, exchangeSecurely, type Failure } from "./exchange.ts"
+
+/** How peers are called. */
+export interface Options {
+  /** TLS in the pool's workers. Default: none, as Mooncake does. */
+  readonly tls?: TlsSettings | undefined
+  /** Milliseconds for one address to accept. Default 5 s, as Mooncake waits. */
+  readonly connectWithin?: number | undefined
+  /**
+   * Milliseconds for the answer. Default 60 s, as Mooncake waits: it serves one call after the
+   * other, and a call that is abandoned stays in its queue.
+   */
+  readonly answerWithin?: number | undefined
+  /**
+   * Calls to one server at the same time. Default 4: enough for a peer that serves them together,
+   * few enough to be answered in time by one that does not.
+   */
+  readonly callsPerServer?: number | undefined
+  /** Octets of an answer. Default 1 MiB, Mooncake's own limit. */
+  readonly frameBytes?: number | undefined
+  /**
+   * Where a server listens, for example by a metadata service. Asked for each call.
+   * Default: its name says it, `host`, `host:port` or `[address]:port`.
+   */
+  readonly locate?: ((server: string) => Effect.Effect<NicPath.Address, unknown>) | undefined
+  /** Whether a server may be called. Default: every one. */
+  readonly mayCall?: ((server: string) => boolean) | undefined
+}
+
+export const defaults = {
+  connectWithin: 5_000,
+  answerWithin: 60_000,
+  callsPerServer: 4,
+  frameBytes: defaultLimit
+}
+
+/** Servers of which it is remembered where they were asked: as many as an engine has peers. */
+const mostNames = 65_536
+
+/** Addresses of one name that are tried: more of them would take longer than anybody waits. */
+const mostAddresses = 8
+
+const byName = (server: string) => Effect.fromResult(NicPath.address({ server, nic: "any" }))
+
+const unresolved = (error: unknown): Failure => ({ step: "resolve", detail: textOf(error) })
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+export const failed = (
+  peer: string,
+  step: HandshakeFailed["step"],
+  detail: unknown
+): HandshakeFailed => new HandshakeFailed({ peer, step, detail: textOf(detail) })
+
+/**
+ * Under which names servers were asked for their descriptors. One that binds RDMA to another
+ * address names its NICs by that, but listens where it was asked.
+ */
+class Names {
+  readonly #asked = new Map<string, string>()
+
+  /** A peer that was asked as `asked` names its NICs by `server`. */
+  learn(server: string, asked: string): void {
+    // No other peer can claim the name of one that was found under it.
+    if (this.#asked.get(server) === server && asked !== server) return
+    this.#asked.delete(server)
+    this.#asked.set(server, asked)
+    const [oldest] = this.#asked.keys()
+    if (this.#asked.size > mostNames) this.#asked.delete(oldest!)
+  }
+
+  nameOf(server: string): string {
+    return this.#asked.get(server) ?? server
+  }
+}
+
+export class Caller {
+  readonly names = new Names()
+  readonly #pool: IoPool["Service"]
+  readonly #options: Options
+  readonly #bounds: Bounds
+
+  constructor(pool: IoPool["Service"], options: Options) {
+    const {
+      answerWithin = defaults.answerWithin,
+      callsPerServer = defaults.callsPerServer,
+      connectWithin = defaults.connectWithin,
+      frameBytes = defaults.frameBytes
+    } = options
+    this.#pool = pool
+    this.#options = options
+    this.#bounds = new Bounds({ answerWithin, callsPerServer, connectWithin, frameBytes })
+  }
+
+  /** Makes a caller whose calls end with the Scope. */
+  static readonly make = (options: Options): Effect.Effect<Caller, never, IoPool | Scope.Scope> =>
+    Effect.flatMap(IoPool, (pool) =>
+      Effect.acquireRelease(
+        Effect.sync(() => new Caller(pool, options)),
+        (caller) => Effect.sync(() => caller.#bounds.close())
+      )
+    )
+
+  mayCall(server: string): boolean {
+    return this.#options.mayCall?.(server) !== false
+  }
+
+  /** The text of the answer, which must be a frame of the same type. */
+  call(
+    server: string,
+    peer: string,
+    type: FrameType,
+    text: string,
+    isUrgent = false
+  ): Effect.Effect<string, HandshakeFailed> {
+    if (!this.mayCall(server)) {
+      return Effect.fail(failed(peer, "resolve", "it is not one of the peers of this node"))
+    }
+    const frame = encode({ type, framing: "typed", text })
+    return this.addressesOf(server).pipe(
+      Effect.flatMap((addresses) => this.#firstOf(addresses, { server, frame, isUrgent })),
+      Effect.mapError(({ detail, step }) => failed(peer, step, detail)),
+      Effect.flatMap((answer) =>
+        answer.type === type && answer.framing === "typed"
+          ? Effect.succeed(answer.text)
+          : Effect.fail(failed(peer, "protocol", "another type of frame"))
+      )
+    )
+  }
+
+  /** Where a server listens, at this moment. */
+  addressesOf(server: string): Effect.Effect<ReadonlyArray<NicPath.Address>, Failure> {
+    const { locate } = this.#options
+    const place =
+      locate === undefined
+        ? Effect.mapError(byName(server), unresolved)
+        : this.#inTime(Effect.mapError(locate(server), unresolved))
+    return Effect.flatMap(place, ({ host, port }) => {
+      if (isIP(host) !== 0) return Effect.succeed([{ host, port }])
+      const found = Effect.tryPromise({
+        try: () => dns.lookup(host, { all: true }),
+        catch: unresolved
+      })
+      return Effect.map(this.#inTime(found), (all) =>
+        all.map(({ address }) => ({ host: address, port }))
+      )
+    })
+  }
+
+  #inTime<A>(found: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> {
+    const duration = this.#bounds.limits.connectWithin
+    const orElse = () => Effect.fail(unresolved(`nothing within ${duration} ms`))
+    return Effect.timeoutOrElse(found, { duration, orElse })
+  }
+
+  /** Tries one address after the other until one accepts. */
+  #firstOf(addresses: ReadonlyArray<NicPath.Address>, call: Omit<Call, "to">) {
+    const [first, ...others] = addresses
+      .slice(0, mostAddresses)
+      .map((to) => this.#exchange(Object.assign({ to }, call)))
+    if (first === undefined) {
+      return Effect.fail(unresolved("it has no address"))
+    }
+    return others.reduce(
+      (tried, next) =>
+        Effect.catch(tried, (error) => (error.step === "connect" ? next : Effect.fail(error))),
+      first
+    )
+  }
+
+  #exchange(call: Call) {
+    const { tls } = this.#options
+    return tls === undefined
+      ? exchange(call, this.#bounds)
+      : exchangeSecurely(this.#pool, tls, call, this.#bounds)
+  }
+}

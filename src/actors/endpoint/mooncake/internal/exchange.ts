@@ -1,0 +1,188 @@
+/** One call: connect, send a frame, read one, close. */
+import * as Effect from "effect/Effect"
+import { octets } from "../../../../native/io/Framer.ts"
+import type { IoPool } from "../../../../native/io/IoPool.ts"
+import type { TlsSettings } from "../../../../native/io/IoPool.ts"
+import { type Frame, FrameReader } from "../../../../schema/mooncake/Frame.ts"
+import type { Address } from "../../../../schema/mooncake/NicPath.ts"
+import type { HandshakeFailed } from "../../Handshake.ts"
+import { Deadlines } from "../../../link/Deadlines.ts"
+import { Turns } from "./turns.ts"
+import { dial, ofLane } from "./transport.ts"
+
+export interface Limits {
+  readonly connectWithin: number
+  readonly answerWithin: number
+  readonly callsPerServer: number
+  readonly frameBytes: number
+}
+
+/** What the calls of one caller share. */
+export class Bounds {
+  readonly limits: Limits
+  readonly connect: Deadlines<Answering>
+  readonly answer: Deadlines<Answering>
+  readonly turns: Turns
+  /** Calls without TLS that are under way. */
+  readonly open = new Set<Answering>()
+
+  constructor(limits: Limits) {
+    const { answerWithin, callsPerServer, connectWithin } = limits
+    this.limits = limits
+    this.turns = new Turns(callsPerServer)
+    this.connect = new Deadlines(connectWithin, (call) =>
+      call.fail("connect", `none within ${connectWithin} ms`)
+    )
+    this.answer = new Deadlines(answerWithin, (call) =>
+      call.fail("answer", `none within ${answerWithin} ms`)
+    )
+  }
+
+  /** Ends the calls that are still under way. */
+  close(): void {
+    for (const call of this.open) call.fail("answer", "the caller has ended")
+  }
+}
+
+/** One call to one address of a server. */
+export interface Call {
+  readonly server: string
+  readonly to: Address
+  readonly frame: Uint8Array
+  /** Whether it comes before other calls that wait for their turn at the server. */
+  readonly isUrgent: boolean
+}
+
+/** Where a call failed, and what is known of it. */
+export interface Failure {
+  readonly step: HandshakeFailed["step"]
+  readonly detail: string
+}
+
+/** Reads the answer, and settles the call once. */
+class Answering {
+  readonly #reader: FrameReader
+  readonly #bounds: Bounds
+  readonly #settle: (result: Effect.Effect<Frame, Failure>) => void
+  #isSettled = false
+
+  constructor(bounds: Bounds, settle: (result: Effect.Effect<Frame, Failure>) => void) {
+    this.#reader = new FrameReader(bounds.limits.frameBytes)
+    this.#bounds = bounds
+    this.#settle = settle
+  }
+
+  /** From here on time runs before which the next step must be reached. */
+  await(step: "connect" | "answer"): void {
+    this.#forget()
+    this.#bounds[step].start(this)
+  }
+
+  readonly fail = (step: Failure["step"], detail: string): void => {
+    if (!this.#isSettled) this.#end(Effect.fail({ step, detail }))
+  }
+
+  readonly octets = (bytes: Uint8Array): void => {
+    const reader = this.#reader
+    if (this.#isSettled) return
+    reader.push(bytes)
+    if (reader.fault !== undefined) this.fail("protocol", reader.fault.message)
+    else if (reader.frame !== undefined) this.#end(Effect.succeed(reader.frame))
+  }
+
+  readonly ended = (): void =>
+    this.fail("answer", `the peer ended after ${this.#reader.received} octets`)
+
+  stop(): void {
+    this.#isSettled = true
+    this.#forget()
+  }
+
+  #forget(): void {
+    this.#bounds.connect.stop(this)
+    this.#bounds.answer.stop(this)
+  }
+
+  #end(result: Effect.Effect<Frame, Failure>): void {
+    this.stop()
+    this.#settle(result)
+  }
+}
+
+/**
+ * By a socket of the main thread.
+ *
+ * A connection that is open is not closed when its caller gives up: Mooncake would die by SIGPIPE
+ * when it answers. It stays until its answer or its deadline, and keeps its turn.
+ */
+export const exchange = (call: Call, bounds: Bounds): Effect.Effect<Frame, Failure> =>
+  Effect.callback((resume) => {
+    const begin = () => {
+      const answering = new Answering(bounds, (result) => {
+        // The answer is here, or nobody waits for it any more.
+        wire.abort()
+        bounds.open.delete(answering)
+        bounds.turns.release(call.server)
+        resume(result)
+      })
+      bounds.open.add(answering)
+      let isOpen = false
+      const wire = dial(call.to, {
+        opened: () => {
+          isOpen = true
+          wire.send(call.frame)
+          answering.await("answer")
+        },
+        failed: ({ message }) => answering.fail(isOpen ? "answer" : "connect", message),
+        octets: answering.octets,
+        ended: answering.ended,
+        closed: answering.ended
+      })
+      answering.await("connect")
+    }
+    return Effect.sync(bounds.turns.take(call.server, call.isUrgent, begin))
+  })
+
+/** By a lane, whose worker does the arithmetic. Mooncake has no TLS, so it can be closed early. */
+export const exchangeSecurely = (
+  pool: IoPool["Service"],
+  tls: TlsSettings,
+  { frame, isUrgent, server, to }: Call,
+  bounds: Bounds
+): Effect.Effect<Frame, Failure> => {
+  const turn = Effect.callback<void>((resume) =>
+    Effect.sync(bounds.turns.take(server, isUrgent, () => resume(Effect.void)))
+  )
+  const release = Effect.sync(() => bounds.turns.release(server))
+  const answer = Effect.scoped(answerOnLane(pool, tls, to, frame, bounds))
+  return Effect.uninterruptibleMask((restore) =>
+    Effect.andThen(restore(turn), Effect.ensuring(restore(answer), release))
+  )
+}
+
+const answerOnLane = Effect.fnUntraced(function* (
+  pool: IoPool["Service"],
+  tls: TlsSettings,
+  to: Address,
+  frame: Uint8Array,
+  bounds: Bounds
+) {
+  const { connectWithin } = bounds.limits
+  const lane = yield* pool.connect({ framer: octets, to, tls }).pipe(
+    Effect.mapError(({ message }): Failure => ({ step: "connect", detail: message })),
+    Effect.timeoutOrElse({
+      duration: connectWithin,
+      orElse: () =>
+        Effect.fail<Failure>({ step: "connect", detail: `none within ${connectWithin} ms` })
+    })
+  )
+  const answered = Effect.callback<Frame, Failure>((resume) => {
+    const answering = new Answering(bounds, resume)
+    const { ended, octets } = answering
+    ofLane(lane, { octets, ended, closed: ended })
+    lane.send(frame)
+    answering.await("answer")
+    return Effect.sync(() => answering.stop())
+  })
+  return yield* Effect.ensuring(answered, lane.abort)
+})

@@ -1,0 +1,72 @@
+/** Where connections to the handshake port come from. */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as net from "node:net"
+import { octets } from "../../../../native/io/Framer.ts"
+import { IoPool } from "../../../../native/io/IoPool.ts"
+import type { TlsSettings } from "../../../../native/io/IoPool.ts"
+import { OpenFailed } from "../../../../native/io/OpenFailed.ts"
+import type { Port } from "./serverConnection.ts"
+import { ofLane, ofSocket } from "./transport.ts"
+
+interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+interface Bound {
+  readonly address: string
+  readonly port: number
+}
+
+/** Callers that wait in the kernel. A cluster that restarts comes at once. */
+const backlog = 1_024
+
+const failedAt = ({ host, port }: Address, error: NodeJS.ErrnoException): OpenFailed =>
+  new OpenFailed({
+    address: `${host}:${port}`,
+    step: "listen",
+    code: error.code ?? "",
+    detail: error.message
+  })
+
+export const listenPlain = (
+  port: Port,
+  at: Address
+): Effect.Effect<Bound, OpenFailed, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.callback<net.Server, OpenFailed>((resume) => {
+      const server = net.createServer({ allowHalfOpen: true }, (socket) =>
+        port.accept((ear) => ofSocket(socket, ear))
+      )
+      server.once("error", (error) => resume(Effect.fail(failedAt(at, error))))
+      server.listen({ ...at, backlog }, () => {
+        // An accept that fails (no descriptor left) is the kernel's to repeat.
+        server.on("error", () => {})
+        resume(Effect.succeed(server))
+      })
+    }),
+    (server) => Effect.sync(() => void server.close())
+  ).pipe(Effect.map((server) => server.address() as net.AddressInfo))
+
+/** Each lane is held by a fiber of its own; whoever takes one has the next one waited for. */
+export const listenSecure = Effect.fnUntraced(function* (
+  port: Port,
+  at: Address,
+  tls: TlsSettings
+): Effect.fn.Return<Bound, OpenFailed, IoPool | Scope.Scope> {
+  const pool = yield* IoPool
+  const scope = yield* Effect.scope
+  const listener = yield* pool.listen({ framer: octets, at, tls, backlog })
+  const next: Effect.Effect<void> = Effect.scoped(
+    Effect.flatMap(listener.accept, (lane) => {
+      port.accept((ear) => ofLane(lane, ear))
+      return Effect.andThen(
+        Effect.suspend(() => Effect.forkIn(next, scope)),
+        Effect.asVoid(lane.closed)
+      )
+    })
+  )
+  yield* Effect.forkIn(next, scope)
+  return listener
+})

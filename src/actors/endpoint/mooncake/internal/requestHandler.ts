@@ -1,0 +1,178 @@
+/** What is answered to a frame, whatever brought it. */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { PeerInfo } from "../../../../native/io/internal/messages.ts"
+import type { Gid } from "../../../../schema/Gid.ts"
+import * as Body from "../../../../schema/mooncake/Body.ts"
+import type { TextFault } from "../../../../schema/mooncake/Fault.ts"
+import { type Frame, FrameType } from "../../../../schema/mooncake/Frame.ts"
+import * as Wire from "../../../../schema/mooncake/Handshake.ts"
+import * as NicPath from "../../../../schema/mooncake/NicPath.ts"
+import * as Notify from "../../../../schema/mooncake/Notify.ts"
+import * as Probe from "../../../../schema/mooncake/Probe.ts"
+import * as RejectReason from "../../../../schema/mooncake/RejectReason.ts"
+import * as SegmentDescriptor from "../../../../schema/mooncake/SegmentDescriptor.ts"
+import type { Reception } from "../../EndpointStore.ts"
+import { Rejected } from "../../Handshake.ts"
+import * as Mooncake from "./codec.ts"
+import type { NotifyInbox } from "./notifyInbox.ts"
+
+/** Who asks for what. */
+export interface Caller {
+  /** What the socket, or the certificate, says of it. */
+  readonly peer: PeerInfo
+  readonly asks: "handshake" | "metadata" | "notify" | "probe"
+  /** Paths of the peer's card, as it says itself, and of the own one; of handshakes only. */
+  readonly from?: string
+  readonly to?: string
+}
+
+/** Reading it costs a system call, so it is done for those alone who want to know. */
+type Who = Pick<Caller, "peer">
+
+interface Options {
+  readonly nameChars?: number | undefined
+  readonly admit?: ((caller: Caller) => boolean) | undefined
+  readonly gidOf?: ((path: string) => Gid | undefined) | undefined
+  readonly segment?: Effect.Effect<SegmentDescriptor.SegmentDescriptor> | undefined
+}
+
+/** The text to answer with, if there is one, and how that counts. */
+export interface Answer {
+  readonly text: string | undefined
+  readonly outcome: "answered" | "refused"
+}
+
+const yes = (text: string): Answer => ({ text, outcome: "answered" })
+const closed: Answer = { text: undefined, outcome: "refused" }
+/** Characters of a path: 253 of a host, 6 of its port, 64 of a device, and room. */
+const mostNameChars = 512
+
+const unknown = (): undefined => undefined
+
+const said = (answer: Wire.Answer): Answer => ({
+  text: Body.encode(Wire.toBody(answer)),
+  outcome: answer._tag === "Rejected" ? "refused" : "answered"
+})
+const rejected = (reason: RejectReason.RejectReason): Answer => said({ _tag: "Rejected", reason })
+
+const taken = said({ _tag: "AckReply" })
+
+export class Desk {
+  readonly #receptions: ReadonlyMap<string, Reception>
+  readonly #notifies: NotifyInbox
+  readonly #instance: string
+  readonly #options: Options
+
+  constructor(
+    receptions: ReadonlyMap<string, Reception>,
+    notifies: NotifyInbox,
+    instance: string,
+    options: Options
+  ) {
+    this.#receptions = receptions
+    this.#notifies = notifies
+    this.#instance = instance
+    this.#options = options
+  }
+
+  answer({ text, type }: Frame, who: Who): Effect.Effect<Answer, TextFault> {
+    switch (type) {
+      case FrameType.connection:
+        return Effect.suspend(() => this.#handshake(text, who))
+      case FrameType.metadata:
+        return Effect.suspend(() => this.#metadata(who))
+      case FrameType.notify:
+        return Effect.suspend(() => this.#notify(text, who))
+      case FrameType.probe:
+        return Effect.sync(() => (this.#admits(who, "probe") ? this.#probe(text) : closed))
+    }
+  }
+
+  #admits(who: Who, asks: Caller["asks"], paths = {}): boolean {
+    const { admit } = this.#options
+    return admit === undefined || admit({ peer: who.peer, asks, ...paths })
+  }
+
+  /** Whatever it asks: somebody is there. */
+  #probe(text: string): Answer {
+    const asked = Probe.decode(text)
+    const isWho = Result.isSuccess(asked) && asked.success.instance !== undefined
+    return yes(Probe.encode(isWho ? { ...Probe.alive, instance: this.#instance } : Probe.alive))
+  }
+
+  #handshake(text: string, who: Who): Effect.Effect<Answer, TextFault> {
+    const body = Body.decode(text)
+    if (Result.isFailure(body)) return Effect.fail(body.failure)
+    const call = Wire.readCall(body.success)
+    if (Result.isFailure(call)) return Effect.succeed(rejected(call.failure))
+    const { receiver, sender } = call.success
+    const [from, to] = [NicPath.print(sender), NicPath.print(receiver)]
+    // Before it is the name of anything: names are kept, and repeated in answers.
+    const { nameChars = mostNameChars } = this.#options
+    if (Math.max(from.length, to.length) > nameChars) {
+      const detail = `a path has more than ${nameChars} characters`
+      return Effect.succeed(rejected({ _tag: "Other", detail }))
+    }
+    const reception = this.#receptions.get(to)
+    if (reception === undefined) return Effect.succeed(rejected(this.#nobody(receiver)))
+    const message = Mooncake.saidBy(call.success, this.#options.gidOf ?? unknown)
+    if (Result.isFailure(message)) return Effect.succeed(rejected(message.failure))
+    if (!this.#admits(who, "handshake", { from, to })) {
+      const no = new Rejected({ by: to, reason: "not-admitted", text: `${from} may not connect` })
+      return Effect.succeed(rejected(Mooncake.reasonOf(no, message.success)))
+    }
+    return Effect.catch(this.#take(reception, message.success, call.success, who), (no) =>
+      Effect.succeed(rejected(Mooncake.reasonOf(no, message.success)))
+    )
+  }
+
+  #take(
+    reception: Reception,
+    message: Mooncake.Said,
+    call: Wire.Call,
+    { peer }: Who
+  ): Effect.Effect<Answer, Rejected> {
+    switch (message._tag) {
+      case "Offer": {
+        const isAuthenticated = peer.tls?.authorized === true
+        return Effect.map(reception.takeOffer(message.said, isAuthenticated), (offer) =>
+          said(Mooncake.replyTo(call, offer))
+        )
+      }
+      case "Acknowledgement":
+        return Effect.as(reception.takeAcknowledgement(message.said), taken)
+      case "Farewell":
+        return Effect.as(reception.takeFarewell(message.said), taken)
+    }
+  }
+
+  /** A peer that means another server is told so; otherwise its card is not known. */
+  #nobody(receiver: NicPath.NicPath): RejectReason.RejectReason {
+    for (const path of this.#receptions.keys()) {
+      const own = NicPath.parse(path)
+      if (Result.isSuccess(own) && own.success.nic === receiver.nic) {
+        return RejectReason.make("PathsDiffer", `${path}, but got ${NicPath.print(receiver)}`)
+      }
+    }
+    return RejectReason.make("ReceiverNicUnknown", receiver.nic)
+  }
+
+  /** What the request says of its sender is not looked at. */
+  #metadata(who: Who): Effect.Effect<Answer> {
+    const { segment } = this.#options
+    if (segment === undefined || !this.#admits(who, "metadata")) {
+      return Effect.succeed(closed)
+    }
+    return Effect.map(segment, (descriptor) => yes(SegmentDescriptor.encode(descriptor)))
+  }
+
+  #notify(text: string, who: Who): Effect.Effect<Answer, TextFault> {
+    const notify = Notify.decode(text)
+    if (Result.isFailure(notify)) return Effect.fail(notify.failure)
+    if (!this.#admits(who, "notify")) return Effect.succeed(closed)
+    // There is no way to say no: a peer that is not answered knows that it was not heard.
+    const isTaken = this.#notifies.offer(notify.success)
+    return Effect.succeed(isTaken ? yes(Notify.encode(Notify.taken)) : closed)
+  }
+}

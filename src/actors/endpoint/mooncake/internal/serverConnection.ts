@@ -1,0 +1,170 @@
+/** Connections to the handshake port: how many, how long, and how each ends. */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
+import { Admission } from "../../../../native/io/admission.ts"
+import type { PeerInfo } from "../../../../native/io/internal/messages.ts"
+import type { TextFault } from "../../../../schema/mooncake/Fault.ts"
+import { encode, type Frame, FrameReader } from "../../../../schema/mooncake/Frame.ts"
+import * as Metrics from "../HandshakeMetrics.ts"
+import { Deadlines } from "../../../link/Deadlines.ts"
+import type { Answer, Desk } from "./requestHandler.ts"
+import type { Ear, Wire } from "./transport.ts"
+
+export interface Limits {
+  readonly within: number
+  readonly connections: number
+  readonly frameBytes: number
+  /** Whether anything that a caller sends is read. */
+  readonly hears: (peer: PeerInfo) => boolean
+}
+
+const counted = (outcome: string) => Metric.withAttributes(Metrics.connections, { outcome })
+
+const counters = {
+  answered: counted("answered"),
+  refused: counted("refused"),
+  expired: counted("expired"),
+  hostile: counted("hostile"),
+  gone: counted("gone"),
+  failed: counted("failed")
+}
+type Outcome = keyof typeof counters
+
+export class Port {
+  readonly desk: Desk
+  readonly limits: Limits
+  readonly context: Context.Context<never>
+  readonly deadlines: Deadlines<Connection>
+  readonly #open = new Set<Connection>()
+  readonly #admission: Admission<Connection>
+  /** Told when the last connection is gone. */
+  #drained: (() => void) | undefined = undefined
+
+  constructor(desk: Desk, limits: Limits, context: Context.Context<never>) {
+    this.desk = desk
+    this.limits = limits
+    this.context = context
+    const { connections } = limits
+    this.#admission = new Admission({ connections, perAddress: connections })
+    this.deadlines = new Deadlines(limits.within, (connection) => connection.end("expired"))
+  }
+
+  accept(make: (ear: Ear) => Wire): void {
+    const connection = new Connection(this, make)
+    this.deadlines.start(connection)
+    this.#open.add(connection)
+    if (!connection.isHeard) return connection.end("refused")
+    this.#admission.admit(connection, "")?.end("refused")
+  }
+
+  busy(connection: Connection): void {
+    this.#admission.busy(connection)
+  }
+
+  idle(connection: Connection): void {
+    this.#admission.idle(connection)
+  }
+
+  gone(connection: Connection): void {
+    this.deadlines.stop(connection)
+    this.#admission.gone(connection)
+    this.#open.delete(connection)
+    if (this.#open.size === 0) this.#drained?.()
+  }
+
+  /** Closes all connections, and waits until they are. */
+  readonly close: Effect.Effect<void> = Effect.callback((resume) => {
+    this.#drained = () => resume(Effect.void)
+    for (const connection of this.#open) connection.end("refused")
+    if (this.#open.size === 0) resume(Effect.void)
+  })
+}
+
+/** One connection: a request, its answer, and the peer's end. */
+class Connection implements Ear {
+  readonly #port: Port
+  readonly #wire: Wire
+  readonly #reader: FrameReader
+  readonly #since = performance.now()
+  #answering: Fiber.Fiber<Answer, TextFault> | undefined = undefined
+  #outcome: Outcome | undefined = undefined
+  #isOver = false
+
+  constructor(port: Port, make: (ear: Ear) => Wire) {
+    this.#port = port
+    this.#reader = new FrameReader(port.limits.frameBytes)
+    this.#wire = make(this)
+  }
+
+  /** Whether its peer may say anything. */
+  get isHeard(): boolean {
+    return this.#port.limits.hears(this.#wire.peer)
+  }
+
+  readonly octets = (bytes: Uint8Array): void => {
+    if (this.#isOver) return
+    const reader = this.#reader
+    // Nothing may come behind the frame.
+    const isOver = reader.frame !== undefined || reader.push(bytes) < bytes.length
+    if (isOver || reader.fault !== undefined) this.end("hostile")
+    else if (reader.frame !== undefined) this.#answer(reader.frame)
+  }
+
+  readonly ended = (): void => {
+    if (this.#reader.frame === undefined) this.end("gone")
+  }
+
+  readonly closed = (): void => {
+    this.end("gone")
+    this.#port.gone(this)
+  }
+
+  /** Closes at once. What was counted before stands. */
+  end(outcome: Outcome): void {
+    this.#isOver = true
+    this.#count(outcome)
+    this.#answering?.interruptUnsafe()
+    this.#wire.abort()
+  }
+
+  #answer(frame: Frame): void {
+    const { context, desk } = this.#port
+    this.#port.busy(this)
+    const fiber = Effect.runForkWith(context)(desk.answer(frame, this.#wire))
+    this.#answering = fiber
+    fiber.addObserver((exit) => {
+      this.#answering = undefined
+      if (Exit.isSuccess(exit)) this.#reply(frame, exit.value)
+      else this.#failed(exit.cause)
+    })
+  }
+
+  /** It is closed in order when the peer has ended its side, too. */
+  #reply(frame: Frame, { outcome, text }: Answer): void {
+    if (this.#outcome !== undefined) return
+    if (text === undefined) return this.end(outcome)
+    const seconds = (performance.now() - this.#since) / 1_000
+    Metrics.duration.updateUnsafe(seconds, this.#port.context)
+    this.#count(outcome)
+    this.#wire.end(encode({ ...frame, text }))
+    this.#port.idle(this)
+  }
+
+  #failed(cause: Cause.Cause<TextFault>): void {
+    if (Cause.hasFails(cause)) return this.end("hostile")
+    if (!Cause.hasInterruptsOnly(cause)) {
+      Effect.runForkWith(this.#port.context)(Effect.logError("a handshake failed", cause))
+    }
+    this.end("failed")
+  }
+
+  #count(outcome: Outcome): void {
+    if (this.#outcome !== undefined) return
+    this.#outcome = outcome
+    counters[outcome].updateUnsafe(1, this.#port.context)
+  }
+}

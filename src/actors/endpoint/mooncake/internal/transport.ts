@@ -1,0 +1,115 @@
+/**
+ * Connections as a handshake needs them: octets come, octets go, once each way.
+ *
+ * A plain socket is used as it is, on the main thread: for two short messages, the machinery of a
+ * lane would cost more than all the rest. TLS has a lane, whose worker does the arithmetic.
+ */
+import * as Effect from "effect/Effect"
+import * as net from "node:net"
+import type { Lane } from "../../../../native/io/Lane.ts"
+import type { PeerInfo } from "../../../../native/io/internal/messages.ts"
+
+/** Who hears what becomes of a connection. */
+export interface Ear {
+  /** Valid during the call. */
+  readonly octets: (bytes: Uint8Array) => void
+  /** The peer has ended its side. */
+  readonly ended: () => void
+  /** All is over; the last that is heard. */
+  readonly closed: () => void
+}
+
+export interface Wire {
+  readonly peer: PeerInfo
+  /** Sends, and ends this side behind it. */
+  readonly end: (bytes: Uint8Array) => void
+  /** Closes at once. */
+  readonly abort: () => void
+}
+
+/** What every socket of the main thread reads into: it is read in the same step. */
+const buffer = new Uint8Array(65_536)
+
+class SocketWire implements Wire {
+  readonly #socket: net.Socket
+
+  constructor(socket: net.Socket, ear: Ear) {
+    this.#socket = socket
+    socket.on("end", ear.ended)
+    socket.on("close", ear.closed)
+  }
+
+  get peer(): PeerInfo {
+    const { remoteAddress = "", remotePort = 0 } = this.#socket
+    return { address: remoteAddress, port: remotePort }
+  }
+
+  end(bytes: Uint8Array): void {
+    this.#socket.end(bytes)
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#socket.write(bytes)
+  }
+
+  abort(): void {
+    this.#socket.destroy()
+  }
+}
+
+/** The close tells all that an error could. */
+const ignore = (): void => {}
+
+/** An accepted socket. */
+export const ofSocket = (socket: net.Socket, ear: Ear): Wire => {
+  socket.on("data", ear.octets)
+  socket.on("error", ignore)
+  return new SocketWire(socket, ear)
+}
+
+/** A connection that is being made; `failed` says why it was not. */
+export const dial = (
+  to: { readonly host: string; readonly port: number },
+  ear: Ear & { readonly opened: () => void; readonly failed: (error: Error) => void }
+): SocketWire => {
+  const callback = (length: number): boolean => {
+    ear.octets(buffer.subarray(0, length))
+    return true
+  }
+  const { host, port } = to
+  const socket = net.connect({ host, port, onread: { buffer, callback } })
+  socket.on("connect", () => {
+    socket.resume()
+    ear.opened()
+  })
+  socket.on("error", ear.failed)
+  return new SocketWire(socket, ear)
+}
+
+class LaneWire implements Wire {
+  readonly #lane: Lane
+
+  constructor(lane: Lane, ear: Ear) {
+    this.#lane = lane
+    lane.onFrames((batch) => {
+      for (let index = 0; index < batch.count; index++) ear.octets(batch.copy(index))
+    })
+    Effect.runFork(lane.closed).addObserver(() => ear.closed())
+  }
+
+  get peer(): PeerInfo {
+    return this.#lane.peer
+  }
+
+  end(bytes: Uint8Array): void {
+    this.#lane.send(bytes)
+    Effect.runFork(this.#lane.close)
+  }
+
+  abort(): void {
+    Effect.runFork(this.#lane.abort)
+  }
+}
+
+/** A lane; who ends its side before the answer gets none. */
+export const ofLane = (lane: Lane, ear: Ear): Wire => new LaneWire(lane, ear)

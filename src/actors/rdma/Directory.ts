@@ -1,0 +1,121 @@
+/**
+ * Where peers are: the network cards that a peer is reached by, and the memory it has registered.
+ *
+ * A directory is asked when a peer is first used, and again after a connection failed: a peer that
+ * was restarted has other keys, and may have other cards.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { Epoch } from "../../schema/Epoch.ts"
+import { Gid } from "../../schema/Gid.ts"
+
+/** The most buffers that a peer may tell of: looking one up by its address walks through them. */
+const mostBuffers = 65_536
+/** The most cards of a peer: every pair of two cards is a way to reach it. */
+const mostNics = 256
+
+const Address = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2 ** 53 - 1 }))
+const Key = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0xffff_ffff }))
+
+/** Near, not near, and not named at all. */
+const Distance = Schema.Literals([0, 1, 2])
+
+/** A card of a peer. */
+export const PeerNic = Schema.Struct({
+  /** `server@nic`. */
+  path: Schema.NonEmptyString,
+  /** Where it is, for who connects by that, and for messages to people. */
+  gid: Schema.optionalKey(Gid),
+  lid: Schema.optionalKey(Schema.Int)
+})
+
+export type PeerNic = typeof PeerNic.Type
+
+/** Registered memory of a peer. Names need not be unique; only unique ones can be used as names. */
+export const PeerBuffer = Schema.Struct({
+  name: Schema.String,
+  /** What all cards call its first octet. */
+  address: Address,
+  length: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2 ** 53 - 1 })),
+  /** Its key on each card, in the order of the cards. None: it is not for others. */
+  keys: Schema.Array(Key),
+  /**
+   * How far each card is from it, in the order of the cards: those of 0 are to be preferred, and
+   * the longest is for when nothing else works. Default: all are equally near.
+   */
+  distances: Schema.optionalKey(Schema.Array(Distance)),
+  /**
+   * Its registration, which no other memory of any process shares. Without it, memory is known by
+   * its address, length and keys, and by the connections to its process.
+   */
+  epoch: Schema.optionalKey(Epoch)
+})
+
+export type PeerBuffer = typeof PeerBuffer.Type
+
+/** A peer, as it describes itself. */
+export const Description = Schema.Struct({
+  nics: Schema.Array(PeerNic).check(Schema.isMaxLength(mostNics)),
+  buffers: Schema.Array(PeerBuffer).check(Schema.isMaxLength(mostBuffers)),
+  /** Its version: the process instance that it describes, and a count that only grows in it. */
+  epoch: Schema.optionalKey(Epoch)
+}).check(
+  Schema.makeFilter(({ buffers, nics }) => {
+    const each = ({ address, distances, keys, length }: PeerBuffer) =>
+      (keys.length === 0 || keys.length === nics.length) &&
+      (distances ?? keys).length === keys.length &&
+      Number.isSafeInteger(address + length)
+    if (new Set(nics.map(({ path }) => path)).size < nics.length) return "a card is there twice"
+    return (
+      buffers.every(each) ||
+      "expected what each buffer says for each card, and ends that are numbers"
+    )
+  })
+)
+
+export type Description = typeof Description.Type
+
+/** The peer is unknown, cannot be asked, or says what cannot be. */
+export class NoDescription extends Schema.TaggedError<NoDescription>()("NoDescription", {
+  peer: Schema.String,
+  reason: Schema.Literals(["unknown", "unanswered", "invalid"]),
+  detail: Schema.String
+}) {
+  override get message() {
+    return `no description of ${this.peer} (${this.reason}): ${this.detail}`
+  }
+}
+
+const decode = Schema.decodeUnknownEffect(Description)
+
+/** Checks what a peer says of itself: keys for each card, addresses that can be counted with. */
+export const check = (peer: string, said: unknown): Effect.Effect<Description, NoDescription> =>
+  Effect.mapError(
+    decode(said),
+    ({ message }) => new NoDescription({ peer, reason: "invalid", detail: message.slice(0, 256) })
+  )
+
+/** The service. What it answers is checked by who asks. */
+export class Directory extends Context.Service<
+  Directory,
+  { readonly resolve: (peer: string) => Effect.Effect<unknown, NoDescription> }
+>()("handfast/actors/rdma/Directory") {
+  /** A table. A function is asked each time. */
+  static readonly layerStatic = (
+    peers: Readonly<Record<string, Description>> | ((peer: string) => Description | undefined)
+  ): Layer.Layer<Directory> =>
+    Layer.succeed(Directory, {
+      resolve: (peer) =>
+        Effect.suspend(() => {
+          const found =
+            typeof peers === "function" ? peers(peer) : new Map(Object.entries(peers)).get(peer)
+          return found === undefined
+            ? Effect.fail(
+                new NoDescription({ peer, reason: "unknown", detail: "not in the table" })
+              )
+            : Effect.succeed(found)
+        })
+    })
+}

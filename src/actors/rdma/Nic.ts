@@ -1,0 +1,84 @@
+/**
+ * A local network card as endpoints use it: one open device, one protection domain, one completion
+ * queue, and the path under which peers know it. The path stays, the others go with their device.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { CompletionQueue } from "../../native/verbs/Completion.ts"
+import type { Device, DeviceEvent, ProtectionDomain } from "../../native/verbs/Device.ts"
+import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
+import { type Reach, Verbs } from "../../native/verbs/Verbs.ts"
+import type { Gid } from "../../schema/Gid.ts"
+import type { Mtu } from "../../schema/Mtu.ts"
+import { open as openCard } from "./internal/nicLifecycle.ts"
+
+/** The port as it is now. */
+export interface Place {
+  readonly gid: Gid
+  readonly gidIndex: number
+  readonly lid: number
+  readonly mtu: Mtu
+}
+
+export interface Nic {
+  /** `server@nic`. */
+  readonly path: string
+  /** As it is now: a device that was pulled out and has come back is another one. */
+  readonly device: Device
+  readonly domain: ProtectionDomain
+  readonly completions: CompletionQueue
+  /** What happens to the card, over all lives of its device. It does not end. */
+  readonly events: Stream.Stream<DeviceEvent>
+  /** Done when the device of now was pulled out, has come back, and was opened anew. */
+  readonly returned: Effect.Effect<void>
+  /** Whether the end of a write says that the peer has it, see `Capabilities`. */
+  readonly acknowledges: boolean
+  /** Looks at the port; its GID can change. */
+  readonly place: Effect.Effect<Place, CreateError>
+  /** The same, by another GID than these if there is one. */
+  readonly placeWithout: (refused: ReadonlyArray<Gid>) => Effect.Effect<Place, CreateError>
+}
+
+export interface Options {
+  readonly path: string
+  /** The device's name. Default: the first one. */
+  readonly device?: string | undefined
+  /** Where it is reached, and whose connections it takes. Default: everywhere, everyone's. */
+  readonly reach?: Reach | undefined
+  /** Completions that may wait, over all endpoints. Default 4096, what transfer engines use. */
+  readonly completions?: number | undefined
+  /**
+   * The index of the GID to use, and no other one. Default: the likeliest of the port, and another
+   * one if the device refuses it.
+   */
+  readonly gidIndex?: number | undefined
+  /** Milliseconds between two looks for a device that was pulled out. Default 1 s: it is cheap. */
+  readonly lookEvery?: number | undefined
+  /**
+   * Milliseconds for which it is looked for. Default 10 min, many times what a driver needs to
+   * begin again: what stays away longer was taken away, and the program is to be told.
+   */
+  readonly lookFor?: number | undefined
+}
+
+/** Opens a card. If its device is pulled out and comes back, it is opened anew. */
+export const open = Effect.fnUntraced(function* ({
+  completions = 4096,
+  device,
+  gidIndex,
+  lookEvery = 1_000,
+  lookFor = 600_000,
+  path,
+  reach = {}
+}: Options): Effect.fn.Return<Nic, OpenError | CreateError, Scope.Scope | Verbs> {
+  const verbs = yield* Verbs
+  return yield* openCard(verbs, device, {
+    completions,
+    gidIndex,
+    lookEvery,
+    lookFor,
+    path,
+    reach
+  })
+})

@@ -1,0 +1,19 @@
+/**
+ * The own cards that endpoints and transfers use: opened once, shared by both, since the work of an
+ * endpoint ends in the completion queue of its card, and uses memory that is registered there.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
+import type { Verbs } from "../../native/verbs/Verbs.ts"
+import { type Nic, open, type Options } from "./Nic.ts"
+
+/** The service. */
+export class Nics extends Context.Service<Nics, ReadonlyArray<Nic>>()("handfast/actors/rdma/Nics") {
+  /** Opens cards. */
+  static readonly layer = (
+    nics: ReadonlyArray<Options>
+  ): Layer.Layer<Nics, OpenError | CreateError, Verbs> =>
+    Layer.effect(Nics, Effect.forEach(nics, open))
+}

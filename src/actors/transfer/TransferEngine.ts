@@ -1,0 +1,151 @@
+/**
+ * Moves memory to and from peers, over as many cards and ways as there are.
+ *
+ * Waiting costs nothing: a transfer whose peer is not ready yet is a few numbers in a list. What
+ * can fail on the way is tried again elsewhere, and a transfer ends once: all of it has moved, or
+ * an error says what has not, and then nothing of it is posted any more.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { CreateError } from "../../native/verbs/VerbsError.ts"
+import type { Description, Directory, NoDescription } from "../rdma/Directory.ts"
+import type { Links } from "../endpoint/Links.ts"
+import type {
+  DescriptionFull,
+  Memory,
+  NameTaken,
+  Options as MemoryOptions,
+  Piece
+} from "../rdma/Memory.ts"
+import type { Nics } from "../rdma/Nics.ts"
+import type { MailboxFull, Stopped } from "../kernel/ActorError.ts"
+import type { Journal } from "../kernel/Journal.ts"
+import * as Supervisor from "../kernel/Supervisor.ts"
+import type { DurableRequest, Moved, Request, Target, Transfer } from "./Transfer.ts"
+import { InvalidTransfer, type TransferError, type TransferFailed } from "./TransferError.ts"
+import { make as makeTransfers, type Settings as TransfersSettings } from "./Transfers.ts"
+import { moveNamed, toNamed } from "./internal/durable.ts"
+import { type Engine, makeEngine } from "./internal/engine.ts"
+import { defaults, type Settings } from "./internal/settings.ts"
+
+export {
+  /** The limits of an engine, in milliseconds and numbers. */
+  defaults
+}
+export type { Settings }
+
+type One = Pick<Request, "peer" | "within" | "onReplaced">
+
+/** How memory is moved. */
+export interface Move {
+  /**
+   * Moves everything, over the end of the process if need be, and returns when all of it has moved.
+   * Interrupting it only ends the waiting: once it is accepted it goes on.
+   */
+  (request: DurableRequest): Effect.Effect<Moved, TransferError | MailboxFull | Stopped>
+  /**
+   * Moves everything and returns when all of it has moved. Interrupting it takes back what has
+   * not been posted, waits for what has, and only then returns.
+   */
+  (request: Request): Effect.Effect<Moved, TransferError>
+}
+
+/** The service. */
+export class TransferEngine extends Context.Service<
+  TransferEngine,
+  {
+    /** Registers memory on all cards until the Scope closes. */
+    readonly register: (
+      options: MemoryOptions
+    ) => Effect.Effect<Memory, CreateError | NameTaken | DescriptionFull, Scope.Scope>
+    /** What peers may be told of this side: its cards and its memory, as they are now. */
+    readonly description: Effect.Effect<Description>
+    /** Makes ready what transfers with a peer will need, so that the first one waits no longer. */
+    readonly warm: (peer: string) => Effect.Effect<void, NoDescription | TransferFailed>
+    readonly transfer: Move
+    /** A transfer to look at while it lasts. It is cancelled when the Scope closes. */
+    readonly start: (request: Request) => Effect.Effect<Transfer, TransferError, Scope.Scope>
+    /** Moves one piece to the peer. */
+    readonly write: (
+      request: One & { readonly from: Piece; readonly to: Target }
+    ) => Effect.Effect<Moved, TransferError>
+    /** Moves one piece from the peer. */
+    readonly read: (
+      request: One & { readonly from: Target; readonly to: Piece }
+    ) => Effect.Effect<Moved, TransferError>
+    /** The memory of a name, as soon as it is registered. */
+    readonly named: (name: string) => Effect.Effect<Memory>
+  }
+>()("handfast/actors/transfer/TransferEngine") {
+  /** An engine over the own cards. It keeps no journal, and refuses what should outlive it. */
+  static readonly layer = (
+    settings: Partial<Settings> = {}
+  ): Layer.Layer<TransferEngine, CreateError, Nics | Links | Directory> =>
+    Layer.effect(
+      TransferEngine,
+      Effect.map(makeEngine(settings), (engine) =>
+        serviceOf(engine, ({ peer }) => {
+          const detail = "this engine has no journal"
+          return Effect.fail(new InvalidTransfer({ peer, operation: undefined, detail }))
+        })
+      )
+    )
+
+  /**
+   * An engine that keeps durable transfers in the journal, and takes up again what another life of
+   * it has left. `name` is what its history is called. When their actor has spent its restarts,
+   * durable transfers fail with `Stopped` until the layer is built anew; others go on.
+   */
+  static readonly layerDurable = (
+    name: string,
+    settings: Partial<Settings> & TransfersSettings = {}
+  ): Layer.Layer<
+    TransferEngine,
+    Supervisor.SpawnError | CreateError,
+    Nics | Links | Directory | Journal
+  > =>
+    Layer.effect(
+      TransferEngine,
+      Effect.gen(function* () {
+        const engine = yield* makeEngine(settings)
+        const supervisor = yield* Supervisor.make()
+        const move = moveNamed(
+          (request) => transferOf(engine, request),
+          (memory) => engine.named(memory),
+          { ...defaults, ...settings }
+        )
+        const transfers = yield* supervisor.spawn(makeTransfers(move, settings), name)
+        return serviceOf(engine, (request) =>
+          Effect.flatMap(toNamed(request, settings.within), (named) => transfers.ask.Submit(named))
+        )
+      })
+    )
+}
+
+const transferOf = (engine: Engine, request: Request): Effect.Effect<Moved, TransferError> =>
+  Effect.scoped(Effect.flatMap(engine.start(request), ({ done }) => done)).pipe(
+    Effect.withSpan("TransferEngine.transfer", {
+      attributes: { "handfast.peer": request.peer, "handfast.operations": request.ops.length }
+    })
+  )
+
+const serviceOf = (
+  engine: Engine,
+  submit: (request: DurableRequest) => Effect.Effect<Moved, TransferError | MailboxFull | Stopped>
+): TransferEngine["Service"] => {
+  const transfer = (request: Request | DurableRequest) =>
+    "durable" in request ? submit(request) : transferOf(engine, request)
+  const one = (request: Request) => transferOf(engine, request)
+  return {
+    register: engine.register,
+    description: Effect.sync(() => engine.description),
+    warm: engine.warm,
+    transfer: transfer as Move,
+    start: engine.start,
+    write: ({ from, to, ...rest }) => one({ ...rest, ops: [{ op: "write", from, to }] }),
+    read: ({ from, to, ...rest }) => one({ ...rest, ops: [{ op: "read", from, to }] }),
+    named: (name) => engine.named(name)
+  }
+}

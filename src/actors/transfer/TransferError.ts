@@ -1,0 +1,95 @@
+/** What can go wrong with a transfer. */
+import * as Schema from "effect/Schema"
+import type { NoDescription } from "../rdma/Directory.ts"
+
+/** Work that failed on its way between two cards, with what is known of that way. */
+export const RailFault = Schema.Struct({
+  /** The own card, `server@nic`. */
+  local: Schema.String,
+  localGid: Schema.UndefinedOr(Schema.String),
+  /** The own queue pair; 0 if none was connected. */
+  queuePair: Schema.Int,
+  peer: Schema.String,
+  peerGid: Schema.UndefinedOr(Schema.String),
+  /** The queue pairs that the peer has on this way. */
+  peerQueuePairs: Schema.Array(Schema.Int),
+  /** The status of the completion, or why there is no connection. */
+  status: Schema.String
+})
+
+export type RailFault = typeof RailFault.Type
+
+const told = (fault: RailFault | undefined): string => {
+  if (fault === undefined) return ""
+  const { local, localGid, peer, peerGid, peerQueuePairs, queuePair, status } = fault
+  const to = `${peer} (${peerGid ?? "no GID"}, queue pairs ${peerQueuePairs.join(", ") || "none"})`
+  return `; ${local} (${localGid ?? "no GID"}, queue pair ${queuePair}) to ${to}: ${status}`
+}
+
+/** A request that cannot be: nothing was posted. */
+export class InvalidTransfer extends Schema.TaggedError<InvalidTransfer>()("InvalidTransfer", {
+  peer: Schema.String,
+  /** The number of the operation; nothing if it is about all of them. */
+  operation: Schema.UndefinedOr(Schema.Int),
+  detail: Schema.String,
+  /** `peer-memory`: the peer has just said that it has no such memory; it may have it later. */
+  lacks: Schema.optionalKey(Schema.Literal("peer-memory"))
+}) {
+  override get message() {
+    const where = this.operation === undefined ? "" : `operation ${this.operation}: `
+    return `transfer with ${this.peer}: ${where}${this.detail}`
+  }
+}
+
+/** The peer has as many transfers waiting as it may have. Nothing was posted. */
+export class TooManyTransfers extends Schema.TaggedError<TooManyTransfers>()("TooManyTransfers", {
+  peer: Schema.String,
+  limit: Schema.Int
+}) {
+  override get message() {
+    return `${this.peer} has ${this.limit} transfers under way, no more may wait`
+  }
+}
+
+/** A transfer ended before all of it had moved. Nothing of it is posted any more. */
+export class TransferFailed extends Schema.TaggedError<TransferFailed>()("TransferFailed", {
+  peer: Schema.String,
+  /**
+   * - `deadline`: its time was over.
+   * - `cancelled`: its caller was interrupted.
+   * - `peer-unreachable`: no way to the peer worked for so long, or has not recovered from that.
+   * - `attempts-exhausted`: one slice failed as often as one may.
+   * - `refused`: the peer's card, or the own one, does not allow it.
+   * - `no-such-memory`: the peer's memory is not there any more.
+   * - `peer-memory-replaced`: memory that held a part of it is not there any more. The caller chose
+   *   to fail then, or it has happened too often.
+   * - `memory-released`: the own memory was released meanwhile.
+   * - `closed`: the engine ended.
+   */
+  reason: Schema.Literals([
+    "deadline",
+    "cancelled",
+    "peer-unreachable",
+    "attempts-exhausted",
+    "refused",
+    "no-such-memory",
+    "peer-memory-replaced",
+    "memory-released",
+    "closed"
+  ]),
+  /** Octets that moved, and octets of the whole. */
+  moved: Schema.Int,
+  bytes: Schema.Int,
+  /** The first 64 operations that did not move as a whole. */
+  unfinished: Schema.Array(Schema.Int),
+  detail: Schema.String,
+  fault: Schema.UndefinedOr(RailFault)
+}) {
+  override get message() {
+    const { bytes, detail, fault, moved, peer, reason } = this
+    const what = `transfer with ${peer} (${reason}) after ${moved} of ${bytes} octets`
+    return `${what}: ${detail}${told(fault)}`
+  }
+}
+
+export type TransferError = InvalidTransfer | TooManyTransfers | TransferFailed | NoDescription

@@ -1,0 +1,160 @@
+/**
+ * All that a process needs to move memory to its peers and be reached by them: its cards, their
+ * endpoints, the port for handshakes, and an engine, in one layer.
+ *
+ * It stands over any provider of `Verbs` and any `Journal`. Durable transfers are in the journal,
+ * and so is the life of each endpoint.
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Queue from "effect/Queue"
+import { IoPool, type Settings as PoolSettings } from "../../native/io/IoPool.ts"
+import type { OpenFailed } from "../../native/io/OpenFailed.ts"
+import type { SettingsRefused } from "../../native/io/SettingsRefused.ts"
+import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
+import type { Verbs } from "../../native/verbs/Verbs.ts"
+import * as NicPath from "../../schema/mooncake/NicPath.ts"
+import type { Notify } from "../../schema/mooncake/Notify.ts"
+import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
+import type { Journal } from "../kernel/Journal.ts"
+import type { SpawnError } from "../kernel/Supervisor.ts"
+import type * as EndpointStore from "../endpoint/EndpointStore.ts"
+import { Endpoints } from "../endpoint/Endpoints.ts"
+import * as HandshakeServer from "../endpoint/mooncake/HandshakeServer.ts"
+import type { Options as NicOptions } from "../rdma/Nic.ts"
+import { Nics } from "../rdma/Nics.ts"
+import type { Peer, PeersRefused } from "../endpoint/mooncake/Peers.ts"
+import { serve } from "../endpoint/mooncake/ServedPeers.ts"
+import * as Segment from "../rdma/Segment.ts"
+import * as TcpHandshakes from "../endpoint/mooncake/TcpHandshakes.ts"
+import { type Settings as EngineSettings, TransferEngine } from "./TransferEngine.ts"
+import type { Settings as TransfersSettings } from "./Transfers.ts"
+
+export {
+  /**
+   * A peer: a name or an address, with or without a port (`10.0.0.2:12001`, as transfers name it),
+   * a network (`10.0.0.0/24`), or the SHA-256 fingerprint of the certificate of a TLS client.
+   */
+  type Peer,
+  /** A node does not say whom it serves, or names a peer that cannot be one. */
+  PeersRefused
+} from "../endpoint/mooncake/Peers.ts"
+
+/** Whom a node serves. See `SECURITY.md` for what others can do in each case. */
+export type Served =
+  | {
+      /**
+       * With whom this node moves memory, both ways. Others are refused at all of its ports before
+       * anything that they send is read. An address stands for all programs of its host, and a port
+       * behind it changes nothing; names are looked up every 30 seconds.
+       */
+      readonly peers: ReadonlyArray<Peer>
+      readonly open?: undefined
+    }
+  | {
+      /** Serves everyone who reaches its ports: they can read and write all named memory. */
+      readonly open: true
+      readonly peers?: undefined
+    }
+
+export type Options = Served & Settings
+
+/** What may be said of a node besides whom it serves. */
+export interface Settings {
+  /**
+   * The address by which peers know this process. Its ports listen there, and there alone; memory
+   * moves through the device that has it.
+   */
+  readonly host: string
+  /**
+   * Devices to use, by their names, or with how each is used. A device that does not have `host`
+   * listens at all of its addresses. Default: the one that has `host`.
+   */
+  readonly nics?: ReadonlyArray<string | Omit<NicOptions, "path" | "reach">> | undefined
+  /** The port for handshakes, and how they are taken. 0 draws a free one. */
+  readonly handshake?: Omit<HandshakeServer.Options, "host" | "segment" | "hears"> | undefined
+  /** How peers are called. */
+  readonly calls?: Omit<TcpHandshakes.Options, "mayCall"> | undefined
+  /** With `open`, peers' offers make at most 128 endpoints that nobody here has asked for. */
+  readonly endpoints?: Omit<EndpointStore.Options, "nic" | "onReady"> | undefined
+  readonly engine?: (Partial<EngineSettings> & TransfersSettings) | undefined
+  /** The workers for handshakes; without TLS they stay on the main thread. */
+  readonly pool?: PoolSettings | undefined
+  /** What the history of durable transfers is called. Default `"transfers"`. */
+  readonly name?: string | undefined
+}
+
+/** This process as peers see it. */
+export class TransferNode extends Context.Service<
+  TransferNode,
+  TcpHandshakes.Calls & {
+    /** Its name for peers, `host:port`. */
+    readonly server: string
+    /** What peers have sent to be noticed. */
+    readonly notifies: Queue.Dequeue<Notify>
+  }
+>()("handfast/actors/transfer/TransferNode") {
+  /**
+   * The node and its engine.
+   *
+   * **Example** (Serving one peer)
+   *
+   * ```ts
+   * TransferNode.layer({ host: "10.0.0.1", peers: ["10.0.0.2:12001"] })
+   * ```
+   */
+  static readonly layer = (
+    options: Options
+  ): Layer.Layer<
+    TransferNode | TransferEngine | Endpoints | Nics,
+    OpenFailed | OpenError | CreateError | SpawnError | SettingsRefused | PeersRefused,
+    Verbs | Journal
+  > => Layer.effectContext(build(options)).pipe(Layer.provide(IoPool.layer(options.pool)))
+}
+
+/** Endpoints that offers may make on a node that is open: about 40 MB. */
+const openAnswered = 128
+
+const build = Effect.fnUntraced(function* (options: Options) {
+  const { calls, handshake, host, name = "transfers", nics = [{}] } = options
+  const service = yield* serve(options)
+  const called = { ...calls, mayCall: service.mayCall }
+  // The port is part of every path, so it is opened first. Questions wait until all is there.
+  const describe = Deferred.makeUnsafe<Effect.Effect<SegmentDescriptor>>()
+  const server = yield* HandshakeServer.make({
+    ...handshake,
+    ...service.handshake(handshake?.admit),
+    host,
+    segment: Effect.flatten(Deferred.await(describe))
+  })
+  const own = NicPath.make("any", { host, port: server.port }).server
+  if (options.open === true) yield* Effect.logWarning(`${own} is open: it serves everyone`)
+  const reach = { host: server.address, admits: service.admitsAddress }
+  const cards = nics.map((nic) => {
+    const card = typeof nic === "string" ? { device: nic } : nic
+    const path = NicPath.print({ server: own, nic: card.device ?? "default" })
+    return Object.assign({ path, reach }, card)
+  })
+  const endpoints = options.open === true ? { answered: openAnswered } : {}
+  const all = yield* Layer.build(
+    TransferEngine.layerDurable(name, options.engine).pipe(
+      Layer.provideMerge(Endpoints.layer({ ...endpoints, ...options.endpoints })),
+      Layer.provideMerge(Nics.layer(cards)),
+      Layer.provide(TcpHandshakes.layerWithDirectory(called))
+    )
+  )
+  const engine = Context.get(all, TransferEngine)
+  const segment = Effect.map(engine.description, (description) =>
+    Segment.fromDescription(own, description)
+  )
+  Deferred.doneUnsafe(describe, Effect.succeed(segment))
+  for (const [path, store] of Context.get(all, Endpoints)) yield* server.serve(path, store)
+  const node = TransferNode.of({
+    ...(yield* TcpHandshakes.calls(called)),
+    server: own,
+    notifies: server.notifies
+  })
+  return Context.add(all, TransferNode, node)
+})

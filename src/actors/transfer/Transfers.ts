@@ -1,0 +1,224 @@
+/**
+ * Transfers that outlive their process: accepted ones are in a journal before anything of them is
+ * posted, and what a crash leaves unfinished is taken up again.
+ *
+ * Keys and addresses die with a process, so both sides are named. A transfer that is taken up again
+ * waits until memory of its name is registered, and then moves everything once more: it may move
+ * what had moved before, and its operations must bear that. Its id makes it one transfer however
+ * often it is submitted, as long as its end is remembered (`past`). It has a deadline, which is
+ * stored with it: what was accepted ends.
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Rpc from "effect/rpc/Rpc"
+import * as Schema from "effect/Schema"
+import * as Behavior from "../kernel/Behavior.ts"
+import * as Decision from "../kernel/Decision.ts"
+import { NoDescription } from "../rdma/Directory.ts"
+import { Moved } from "./Transfer.ts"
+import { InvalidTransfer, TooManyTransfers, TransferFailed } from "./TransferError.ts"
+
+/** An operation by names. */
+export const NamedOperation = Schema.Struct({
+  op: Schema.Literals(["write", "read"]),
+  /** The own memory. */
+  memory: Schema.String,
+  offset: Schema.Int,
+  length: Schema.Int,
+  /** The peer's buffer, and where in it. */
+  buffer: Schema.String,
+  at: Schema.Int
+})
+
+export type NamedOperation = typeof NamedOperation.Type
+
+const fields = {
+  id: Schema.NonEmptyString,
+  peer: Schema.String,
+  ops: Schema.Array(NamedOperation),
+  /** When its time is over, in milliseconds of the calendar: it holds in any process. */
+  until: Schema.Int
+}
+
+/** A transfer by names, and its id. */
+export const Named = Schema.Struct(fields)
+
+export type Named = typeof Named.Type
+
+const Failure = Schema.Union([TransferFailed, InvalidTransfer, TooManyTransfers, NoDescription])
+type Failure = typeof Failure.Type
+
+const Outcome = Schema.Union([
+  Schema.TaggedStruct("Moved", Moved.fields),
+  Schema.TaggedStruct("Failed", { error: Failure })
+])
+type Outcome = typeof Outcome.Type
+
+const exitOf = (outcome: Outcome): Exit.Exit<Moved, Failure> =>
+  outcome._tag === "Failed"
+    ? Exit.fail(outcome.error)
+    : Exit.succeed({ moved: outcome.moved, bytes: outcome.bytes })
+
+/** Accepts a transfer, and answers when it has ended; at once if it had ended before. */
+export const Submit = Rpc.make("Submit", { payload: fields, success: Moved, error: Failure })
+
+/** A promise: it is stored before anything is posted. */
+export class Accepted extends Schema.TaggedClass<Accepted>()("Accepted", fields) {}
+
+export class Ended extends Schema.TaggedClass<Ended>()("Ended", {
+  id: Schema.String,
+  outcome: Outcome
+}) {}
+
+/** What a transfer's own work tells. */
+interface Done {
+  readonly _tag: "Done"
+  readonly id: string
+  readonly outcome: Outcome
+}
+
+const State = Schema.Struct({
+  open: Schema.ReadonlyMap(Schema.String, Named),
+  /** The last ones that ended, the oldest first. */
+  ended: Schema.ReadonlyMap(Schema.String, Schema.Struct({ request: Named, outcome: Outcome })),
+  /** What became of those before them, the oldest first: bytes that moved, or why they failed. */
+  past: Schema.optionalKey(
+    Schema.ReadonlyMap(Schema.String, Schema.Union([Schema.Int, Schema.String]))
+  )
+})
+type State = typeof State.Type
+
+/** Limits of what is kept. */
+export interface Settings {
+  /** Transfers that are not over. Default 1024: all of them run at the same time. */
+  readonly open?: number | undefined
+  /** Transfers that are over and still answer in full. Default 1024. */
+  readonly ended?: number | undefined
+  /**
+   * Transfers that were over before those, of which only the id and the end are known: whatever is
+   * submitted under such an id, nothing moves again. Default 16,384: snapshots hold all of them.
+   */
+  readonly past?: number | undefined
+  /**
+   * The time of a transfer that names none. Default a day: longer than an outage that somebody
+   * repairs; and what nobody asks for any more, as its memory does not come back, frees its place.
+   */
+  readonly within?: Duration.Input | undefined
+}
+
+const waiting = (id: string) => Decision.pending<Moved, Failure>(id)
+
+const isSame = (one: Named, other: Named): boolean =>
+  one.peer === other.peer &&
+  one.ops.length === other.ops.length &&
+  one.ops.every((op, index) => JSON.stringify(op) === JSON.stringify(other.ops[index]))
+
+const clash = ({ id, peer }: Named) =>
+  new InvalidTransfer({ peer, operation: undefined, detail: `another transfer has the id ${id}` })
+
+const submit = (state: State, request: Named, limit: number) => {
+  const { id, peer } = request
+  const ended = state.ended.get(id)
+  const past = state.past?.get(id)
+  if (typeof past === "number") return Decision.reply({ moved: past, bytes: past })
+  if (past !== undefined) {
+    const detail = `the transfer ${id} has failed: ${past}`
+    return Decision.fail(new InvalidTransfer({ peer, operation: undefined, detail }))
+  }
+  const known = ended?.request ?? state.open.get(id)
+  if (known !== undefined && !isSame(known, request)) return Decision.fail(clash(request))
+  if (ended?.outcome._tag === "Failed") return Decision.fail(ended.outcome.error)
+  if (ended !== undefined) {
+    const { bytes, moved } = ended.outcome
+    return Decision.reply({ moved, bytes })
+  }
+  if (known !== undefined) return Decision.none.pipe(Decision.thenWait(waiting(id)))
+  return state.open.size >= limit
+    ? Decision.fail(new TooManyTransfers({ peer, limit }))
+    : Decision.persist(new Accepted(request)).pipe(Decision.thenWait(waiting(id)))
+}
+
+/** Of the end of a transfer long ago. */
+const lessonOf = (outcome: Outcome): number | string =>
+  outcome._tag === "Moved" ? outcome.bytes : outcome.error.message.slice(0, 128)
+
+/** Notes an end. The oldest ones become past many at a time: each time costs all of the past. */
+const note = (
+  { ended, past = new Map() }: State,
+  [id, end]: readonly [string, { readonly request: Named; readonly outcome: Outcome }],
+  most: { readonly ended: number; readonly past: number }
+): Pick<State, "ended" | "past"> => {
+  const all = [...ended, [id, end] as const]
+  if (all.length <= 2 * most.ended) return { ended: new Map(all), past }
+  const over = all
+    .slice(0, -most.ended)
+    .map(([old, { outcome }]) => [old, lessonOf(outcome)] as const)
+  return {
+    ended: new Map(all.slice(-most.ended)),
+    past: new Map([...past, ...over].slice(-most.past))
+  }
+}
+
+/**
+ * The behavior of all durable transfers of one engine. `move` moves what is named, and waits for
+ * memory that is not there yet.
+ */
+export const make = (
+  move: (request: Named) => Effect.Effect<Moved, Failure>,
+  { ended: mostEnded = 1024, open: mostOpen = 1024, past: mostPast = 16_384 }: Settings = {}
+) => {
+  type Self = Behavior.Self<State, typeof Submit, Done>
+  // An interrupted one has not ended: the actor restarts, or its process stops.
+  const run = (request: Named, self: Self) =>
+    move(request).pipe(
+      Effect.match({
+        onSuccess: (moved): Outcome => ({ _tag: "Moved", ...moved }),
+        onFailure: (error): Outcome => ({ _tag: "Failed", error })
+      }),
+      Effect.flatMap((outcome) => self.signal.Done({ id: request.id, outcome }))
+    )
+  return Behavior.make("Transfers", {
+    commands: [Submit],
+    signals: Behavior.signals<Done>(),
+    events: Schema.Union([Accepted, Ended]),
+    initial: { open: new Map(), ended: new Map() } as State,
+    snapshot: { state: State, every: 256, deleteEvents: true },
+    decide: {
+      Submit: (state, request) => submit(state, request, mostOpen),
+      Done: (state, { id, outcome }) =>
+        state.open.has(id)
+          ? Decision.persist(new Ended({ id, outcome })).pipe(
+              Decision.thenSettle(waiting(id), exitOf(outcome))
+            )
+          : Decision.none
+    },
+    evolve: {
+      Accepted: (state, { id, ops, peer, until }) => ({
+        ...state,
+        open: new Map(state.open).set(id, { id, ops, peer, until })
+      }),
+      Ended: (state, { id, outcome }) => {
+        const open = new Map(state.open)
+        const request = open.get(id)!
+        open.delete(id)
+        const most = { ended: mostEnded, past: mostPast }
+        return { open, ...note(state, [id, { request, outcome }], most) }
+      }
+    },
+    // After a failed append an end may be stored of which those who wait have not heard.
+    reconcile: ({ ended }) =>
+      [...ended].reduce(
+        (decision, [id, { outcome }]) =>
+          Decision.thenSettle(decision, waiting(id), exitOf(outcome)),
+        Decision.none
+      ),
+    react: { Accepted: run },
+    // What a crash left unfinished.
+    start: ({ open }, self) =>
+      Effect.forEach([...open.values()], (request) => run(request, self), {
+        concurrency: "unbounded",
+        discard: true
+      })
+  })
+}

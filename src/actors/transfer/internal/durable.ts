@@ -1,0 +1,111 @@
+/** Between requests of users, and the names under which a journal keeps them. */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type { Memory } from "../../rdma/Memory.ts"
+import type { DurableRequest, Moved, Operation, Request } from "../Transfer.ts"
+import { InvalidTransfer, type TransferError, TransferFailed } from "../TransferError.ts"
+import type { Named, NamedOperation } from "../Transfers.ts"
+import { namedOperations } from "./engine.ts"
+import { longer, type Settings } from "./railSelection.ts"
+
+const nameOf = (operation: Operation): NamedOperation | undefined => {
+  const { op } = operation
+  const piece = op === "write" ? operation.from : operation.to
+  const target = op === "write" ? operation.to : operation.from
+  if ("address" in target) return undefined
+  const { length, memory, offset } = piece
+  const { buffer, offset: at = 0 } = target
+  return { op, memory: memory.name, offset, length, buffer, at }
+}
+
+/** A request as it is kept, or what is wrong with it. */
+export const toNamed = Effect.fnUntraced(function* (
+  { id, ops, peer, within }: DurableRequest,
+  otherwise: Duration.Input = "1 day"
+): Effect.fn.Return<Named, InvalidTransfer> {
+  const named: Array<NamedOperation> = []
+  for (const [operation, one] of ops.entries()) {
+    const name = nameOf(one)
+    if (name === undefined) {
+      const detail = "an address dies with its process: name the peer's buffer"
+      return yield* new InvalidTransfer({ peer, operation, detail })
+    }
+    named.push(name)
+  }
+  const time = Option.map(Duration.fromInput(within ?? otherwise), Duration.toMillis)
+  const millis = Math.ceil(Option.getOrElse(time, () => 0))
+  const until = (yield* Clock.currentTimeMillis) + millis
+  if (millis > 0 && Number.isSafeInteger(until)) return { id, peer, ops: named, until }
+  const detail = `${String(within ?? otherwise)} is no time for a transfer`
+  return yield* new InvalidTransfer({ peer, operation: undefined, detail })
+})
+
+const request = (
+  { ops, peer }: Named,
+  named: (name: string) => Effect.Effect<Memory>
+): Effect.Effect<Request> =>
+  Effect.forEach(ops, ({ at, buffer, length, memory, offset, op }) =>
+    Effect.map(named(memory), (found): Operation => {
+      const piece = found.slice(offset, length)
+      const target = { buffer, offset: at }
+      return op === "write" ? { op, from: piece, to: target } : { op, from: target, to: piece }
+    })
+  ).pipe(Effect.map((all) => ({ peer, ops: all })))
+
+/** Its time was over between two attempts, or before the first. */
+const late = ({ ops, peer }: Named, last: TransferError | undefined): TransferFailed => {
+  const memories = [...new Set(ops.map(({ memory }) => memory))].slice(0, namedOperations)
+  const why = last?.message ?? `it waited for its memory: ${memories.join(", ")}`
+  const isKnown = last?._tag === "TransferFailed"
+  return new TransferFailed({
+    peer,
+    reason: "deadline",
+    moved: isKnown ? last.moved : 0,
+    bytes: ops.reduce((sum, { length }) => sum + length, 0),
+    unfinished: isKnown ? last.unfinished : [...ops.keys()].slice(0, namedOperations),
+    detail: `its time was over; ${why}`,
+    fault: isKnown ? last.fault : undefined
+  })
+}
+
+/** Nothing but time can mend the others. */
+const isFinal = (error: TransferError): boolean =>
+  (error._tag === "InvalidTransfer" && error.lacks === undefined) ||
+  (error._tag === "TransferFailed" && error.reason === "deadline")
+
+/**
+ * Moves what is named, as soon as its memory is there, until its deadline: what fails before that
+ * is tried again. Memory that is released meanwhile is waited for; when the engine ends, the next
+ * one takes it up. Only a request that can never be fulfilled ends sooner.
+ */
+export const moveNamed = (
+  transfer: (request: Request) => Effect.Effect<Moved, TransferError>,
+  named: (name: string) => Effect.Effect<Memory>,
+  settings: Settings
+) =>
+  Effect.fnUntraced(function* (kept: Named): Effect.fn.Return<Moved, TransferError> {
+    const left = Effect.map(Clock.currentTimeMillis, (now) => kept.until - now)
+    let last: TransferError | undefined = undefined
+    for (let wait = settings.firstWait; ; wait = longer(wait, settings)) {
+      const orLate = { orElse: () => Effect.fail(late(kept, last)) }
+      if ((yield* left) <= 0) return yield* late(kept, last)
+      const asked = yield* request(kept, named).pipe(
+        Effect.timeoutOrElse({ duration: yield* left, ...orLate })
+      )
+      const within = Math.max(1, yield* left)
+      const result = yield* Effect.result(transfer({ ...asked, within }))
+      if (Result.isSuccess(result)) return result.success
+      const { failure } = result
+      if (isFinal(failure)) return yield* failure
+      if (failure._tag === "TransferFailed" && failure.reason === "closed")
+        return yield* Effect.never
+      if (failure.message !== last?.message) {
+        yield* Effect.logWarning(`durable transfer ${kept.id} is tried again`, failure.message)
+      }
+      last = failure
+      yield* Effect.sleep(Math.min(wait, Math.max(1, yield* left)))
+    }
+  })

@@ -1,0 +1,328 @@
+/**
+ * One transfer on its way: what has been handed out of it, what came back, and when it is over.
+ *
+ * It hands out slices on demand, so a transfer of any size costs no more memory than what is
+ * posted of it. Without effects and without time.
+ */
+import type { RegisteredMemory } from "../../rdma/Memory.ts"
+import type { Target } from "../Transfer.ts"
+import type { RailFault } from "../TransferError.ts"
+import { type Buffer, Found, nextLength, type PeerMemory } from "./slicing.ts"
+import type { Slice, SlicePool } from "./slice.ts"
+
+/** An operation whose local side has been checked. */
+export interface Plan {
+  readonly isWrite: boolean
+  readonly memory: RegisteredMemory
+  /** From the start of the memory. */
+  readonly offset: number
+  readonly length: number
+  readonly target: Target
+}
+
+/** Why a job gives out no more slices. */
+export interface Stop {
+  readonly reason:
+    | "deadline"
+    | "cancelled"
+    | "peer-unreachable"
+    | "attempts-exhausted"
+    | "refused"
+    | "no-such-memory"
+    | "peer-memory-replaced"
+    | "memory-released"
+    | "closed"
+  readonly detail: string
+  readonly fault?: RailFault | undefined
+}
+
+/** What a job needs of its surroundings. */
+export interface Settings {
+  readonly sliceBytes: number
+  /** Attempts of one slice. */
+  readonly attempts: number
+  /** Beginnings of a transfer without a deadline, if the peer replaces its memory meanwhile. */
+  readonly beginnings: number
+}
+
+/** What the caller of a transfer has chosen. */
+export interface Terms {
+  readonly onReplaced: "begin-anew" | "fail"
+  /** Whether its time ends, so that it needs no other end. */
+  readonly hasDeadline: boolean
+}
+
+/** A transfer on its way. */
+export class Job {
+  readonly plans: ReadonlyArray<Plan>
+  readonly bytes: number
+  moved = 0
+  /** Octets that nobody has posted. */
+  waiting: number
+  /** Slices that cards have. */
+  posted = 0
+  stop: Stop | undefined = undefined
+  isOver = false
+  /** Whether it stands in its peer's round. */
+  isQueued = false
+  /** Why the peer's memory is not there at present, and since when: it may be registered anew. */
+  lack: { readonly detail: string; readonly since: number } | undefined = undefined
+  /** Told once, when the last slice is back. */
+  onEnd: () => void = () => undefined
+  /** Told after each batch of completions that moved something. */
+  readonly watchers = new Set<() => void>()
+  isNews = false
+  readonly #settings: Settings
+  readonly #terms: Terms
+  /** Octets of each operation that have not moved. */
+  readonly #left: Float64Array
+  /** Where the last lookup of each operation ended. */
+  readonly #found = new Found()
+  #foundIn: PeerMemory | undefined = undefined
+  /** What has not been handed out yet: from `at` of `operation` on. */
+  #operation = 0
+  #at = 0
+  /** The key that the peer last refused, and what it had told by then. */
+  #refused: { readonly key: string; readonly told: PeerMemory | undefined } | undefined = undefined
+  /** Incarnations of the peer's memory that hold a part of what has moved. */
+  readonly #holding = new Set<string>()
+  /** Its posted slices are of no use any more: it begins anew when the last one is back. */
+  #isEmptying = false
+  #beginnings = 1
+  /** What failed, in the order in which it failed. */
+  #failed: Slice | undefined = undefined
+  #lastFailed: Slice | undefined = undefined
+
+  constructor(
+    plans: ReadonlyArray<Plan>,
+    settings: Settings,
+    terms: Terms = { onReplaced: "begin-anew", hasDeadline: false }
+  ) {
+    this.plans = plans
+    this.#settings = settings
+    this.#terms = terms
+    this.#left = Float64Array.from(plans, ({ length }) => length)
+    this.bytes = this.waiting = this.#left.reduce((sum, length) => sum + length, 0)
+  }
+
+  /** Whether there is something to hand out. */
+  get hasWork(): boolean {
+    if (this.stop !== undefined || this.lack !== undefined || this.#isEmptying) return false
+    return this.#failed !== undefined || this.#operation < this.plans.length
+  }
+
+  /** Operations that have not moved as a whole; at most so many. */
+  unfinished(most: number): ReadonlyArray<number> {
+    const operations: Array<number> = []
+    for (let index = 0; index < this.#left.length && operations.length < most; index++) {
+      if (this.#left[index]! > 0) operations.push(index)
+    }
+    return operations
+  }
+
+  /**
+   * Hands out a slice: one that failed, or the next new one. Nothing if it has none, or if the
+   * peer's memory is not there: then it has a `lack`.
+   */
+  take(peer: PeerMemory, pool: SlicePool, now = 0): Slice | undefined {
+    if (!this.hasWork) return undefined
+    const { at, operation } = this.#failed ?? { at: this.#at, operation: this.#operation }
+    const detail = this.#find(peer, operation, at)
+    if (detail !== undefined) {
+      this.lack = { detail, since: now }
+      return undefined
+    }
+    const slice = this.#failed === undefined ? this.#cut(peer, pool) : this.#again(peer, pool)
+    this.waiting -= slice.length
+    return slice
+  }
+
+  /**
+   * The peer tells of its memory anew. True if this concerns what has moved already: it stops, or
+   * begins anew once nothing of it is posted.
+   */
+  learn(peer: PeerMemory, pool: SlicePool): boolean {
+    const gone = [...this.#holding].find((incarnation) => !peer.has(incarnation))
+    if (gone === undefined || this.stop !== undefined) return false
+    const mayBegin = this.#terms.hasDeadline || this.#beginnings < this.#settings.beginnings
+    if (this.#terms.onReplaced === "fail" || !mayBegin) {
+      const detail = `the peer's memory was replaced while ${this.moved} octets were in it`
+      this.halt({ reason: "peer-memory-replaced", detail }, pool)
+    } else {
+      this.#discard(pool)
+      this.moved = this.waiting = 0
+      this.#holding.clear()
+      this.#isEmptying = true
+      this.#begin()
+    }
+    return true
+  }
+
+  /** The peer's buffer that the next slice is of, if there is one. */
+  aim(peer: PeerMemory): Buffer | undefined {
+    const { at, operation } = this.#failed ?? { at: this.#at, operation: this.#operation }
+    const isThere = this.hasWork && this.#find(peer, operation, at) === undefined
+    return isThere ? this.#found.buffer : undefined
+  }
+
+  /** Whether the peer's memory is there now; one that lacked it goes on. */
+  look(peer: PeerMemory): void {
+    const { at, operation } = this.#failed ?? { at: this.#at, operation: this.#operation }
+    if (this.#find(peer, operation, at) === undefined) this.lack = undefined
+  }
+
+  /** Stops a job that has lacked the peer's memory for so long, unless its time ends anyway. */
+  missed(now: number, patience: number, pool: SlicePool): void {
+    if (this.lack === undefined || this.#terms.hasDeadline) return
+    const { detail, since } = this.lack
+    if (now - since >= patience) this.halt({ reason: "no-such-memory", detail }, pool)
+  }
+
+  /**
+   * Takes back a slice whose work ended well. False if that does not count: it belongs to a
+   * beginning that is over, or to memory that is not there any more as far as the peer tells.
+   */
+  done(slice: Slice, peer: PeerMemory, pool: SlicePool): boolean {
+    const { found, length, operation, told } = slice
+    const { incarnation } = found.buffer!
+    const counts = !this.#isEmptying && (told === peer || peer.has(incarnation))
+    if (!counts && !this.#isEmptying && this.stop === undefined) this.back(slice)
+    else pool.give(slice)
+    if (!counts) return false
+    this.#holding.add(incarnation)
+    this.moved += length
+    this.#left[operation]! -= length
+    return true
+  }
+
+  /** Takes back a slice that nobody tried; it is the next one again. */
+  back(slice: Slice): void {
+    this.waiting += slice.length
+    slice.next = this.#failed
+    this.#failed = slice
+    this.#lastFailed ??= slice
+  }
+
+  /** Takes back a slice that failed. False if it has had all its attempts. */
+  failed(slice: Slice, counts: boolean): boolean {
+    if (counts) slice.attempts += 1
+    if (slice.attempts >= this.#settings.attempts) return false
+    this.waiting += slice.length
+    if (this.#lastFailed === undefined) this.#failed = slice
+    else this.#lastFailed.next = slice
+    this.#lastFailed = slice
+    slice.next = undefined
+    return true
+  }
+
+  /**
+   * The peer has refused a slice's key, which may have become void since the peer told of it. True
+   * if the peer has told of the same key again after that.
+   */
+  refused({ found, told, way }: Slice): boolean {
+    const { incarnation, keys } = found.buffer!
+    const key = `${incarnation} ${keys[way!.remote]}`
+    const last = this.#refused
+    this.#refused = { key, told }
+    return last !== undefined && last.key === key && last.told !== told
+  }
+
+  /** No more slices are handed out. The first reason holds. */
+  halt(stop: Stop, pool: SlicePool): void {
+    this.stop ??= stop
+    this.waiting = 0
+    this.#discard(pool)
+  }
+
+  #discard(pool: SlicePool): void {
+    let slice = this.#failed
+    this.#failed = this.#lastFailed = undefined
+    while (slice !== undefined) {
+      const { next } = slice
+      pool.give(slice)
+      slice = next
+    }
+  }
+
+  /**
+   * Ends the job if nothing of it is left anywhere. One that begins anew may do so as soon as
+   * nothing is posted: what a read that was posted before brings would else come last.
+   */
+  settle(): void {
+    if (this.isOver || this.posted > 0) return
+    if (this.#isEmptying && this.stop === undefined) this.#begin()
+    if (this.stop === undefined && this.moved < this.bytes) return
+    this.isOver = true
+    this.onEnd()
+  }
+
+  /** Whether a slice that comes back belongs to a beginning that is over. */
+  get isEmptying(): boolean {
+    return this.#isEmptying
+  }
+
+  #begin(): void {
+    if (this.posted > 0) return
+    this.#isEmptying = false
+    this.#beginnings += 1
+    this.#operation = this.#at = 0
+    this.#left.set(this.plans.map(({ length }) => length))
+    this.waiting = this.bytes
+  }
+
+  #cut(peer: PeerMemory, pool: SlicePool): Slice {
+    const plan = this.plans[this.#operation]!
+    const slice = pool.take()
+    slice.job = this
+    slice.operation = this.#operation
+    slice.at = this.#at
+    slice.length = Math.min(plan.length - this.#at, this.#localRun(plan, this.#at))
+    const run = this.#place(slice, peer)
+    slice.length = nextLength(Math.min(slice.length, run), this.#settings.sliceBytes)
+    this.#at += slice.length
+    if (this.#at === plan.length) {
+      this.#operation += 1
+      this.#at = 0
+    }
+    return slice
+  }
+
+  /** The oldest slice that failed. What reaches over a border by now is cut once more. */
+  #again(peer: PeerMemory, pool: SlicePool): Slice {
+    const slice = this.#failed!
+    this.#failed = slice.next
+    if (slice.next === undefined) this.#lastFailed = undefined
+    slice.next = undefined
+    const run = this.#place(slice, peer)
+    if (run >= slice.length) return slice
+    const rest = pool.take()
+    rest.job = this
+    rest.operation = slice.operation
+    rest.at = slice.at + run
+    rest.length = slice.length - run
+    rest.attempts = slice.attempts
+    this.waiting -= rest.length
+    this.back(rest)
+    slice.length = run
+    return slice
+  }
+
+  /** Says a slice where it goes, which was found already, and how far the memory goes on there. */
+  #place(slice: Slice, peer: PeerMemory): number {
+    const { at, buffer, run } = this.#found
+    slice.told = peer
+    slice.found.buffer = buffer
+    slice.found.at = at
+    return run
+  }
+
+  #find(peer: PeerMemory, operation: number, at: number): string | undefined {
+    if (this.#foundIn !== peer) this.#found.buffer = undefined
+    this.#foundIn = peer
+    return peer.find(this.plans[operation]!.target, at, this.#found)
+  }
+
+  #localRun({ memory, offset }: Plan, at: number): number {
+    return memory.chunkBytes - ((offset + at) % memory.chunkBytes)
+  }
+}

@@ -1,0 +1,64 @@
+/** How an engine works. Each limit has a default with its reason. Durations are milliseconds. */
+import * as Segment from "../../rdma/Segment.ts"
+import type * as Breaker from "../../link/CircuitBreaker.ts"
+import type * as Job from "./job.ts"
+import type * as Rails from "./railSelection.ts"
+
+/** All settings, as they hold. */
+export interface Settings extends Job.Settings, Rails.Settings, Breaker.Settings {
+  /** Transfers with one peer that are not over. */
+  readonly transfers: number
+  /** Operations of one transfer. */
+  readonly operations: number
+  /** Peers that are remembered. */
+  readonly peers: number
+  /** Bytes in which peers are told of memory; what would be more is refused at `register`. */
+  readonly describedBytes: number
+  /** Slices that one way posts before the next one of the card has its turn. */
+  readonly quantum: number
+  /** A link on which nothing ends for so long, with work posted, is given up. */
+  readonly stall: number
+  /** For a link to be opened, and for the directory to answer. */
+  readonly openWithin: number
+  /** A card whose attempt takes longer tries its next rail too. */
+  readonly hedge: number
+  /** What a transfer that was stopped has posted may take so long; then its links are given up. */
+  readonly drain: number
+}
+
+export const defaults: Settings = {
+  // What peers of this dialect use; a tail of up to a quarter of it joins the last slice.
+  sliceBytes: 65_536,
+  // As the original; only real attempts count here.
+  attempts: 9,
+  // Many more than a peer that is only restarted needs; it ends what would go on for ever.
+  beginnings: 64,
+  // Five within five seconds are no accident; half a minute is what a reboot of a switch takes.
+  faults: 5,
+  faultsWithin: 5_000,
+  pause: 30_000,
+  // About the time that a process takes to come back; the longest wait keeps the first transfer
+  // after an outage from waiting long.
+  firstWait: 50,
+  longestWait: 5_000,
+  // Three attempts that nobody answers.
+  patience: 30_000,
+  // No shorter than the longest wait of a rail, so that an attempt is due when it is over.
+  coolDown: 5_000,
+  transfers: 4_096,
+  // A number for each is kept while the transfer lasts.
+  operations: 65_536,
+  peers: 65_536,
+  // What Mooncake takes in one frame, less room for the cards.
+  describedBytes: Segment.buffersLimit,
+  // A megabyte of slices: coarse enough to be cheap, fine enough for others to get in between.
+  quantum: 16,
+  // Longer than a card repeats a message, which is about half a second.
+  stall: 10_000,
+  // A handshake has ten seconds; this is only for one that forgets it.
+  openWithin: 15_000,
+  // Many times a handshake on one network.
+  hedge: 250,
+  // Longer than a card repeats a message.
+  drain: 1_000
+}

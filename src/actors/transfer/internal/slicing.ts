@@ -1,0 +1,159 @@
+/**
+ * How an operation is cut into slices. Pure.
+ *
+ * Slices are of equal size, so that many ways to a peer can share one operation. A short rest
+ * joins the slice before it, and no slice reaches over a border of registered memory on either
+ * side.
+ */
+import { instanceOf } from "../../../schema/Epoch.ts"
+import type { Description, PeerBuffer } from "../../rdma/Directory.ts"
+import type { Target } from "../Transfer.ts"
+
+/** A rest of up to so much of a slice joins the slice before it. */
+const joinedShare = 1 / 4
+
+/** The size of slices of which none, with a rest, is longer than a message may be. */
+export const fitting = (sliceBytes: number, messageBytes: number): number =>
+  Math.min(sliceBytes, Math.floor(messageBytes / (1 + joinedShare)))
+
+/**
+ * The length of the next slice: `run` is how far both memories go on without a border, and never
+ * more than what is left.
+ */
+export const nextLength = (run: number, sliceBytes: number): number =>
+  run <= sliceBytes + Math.floor(sliceBytes * joinedShare) ? run : sliceBytes
+
+/** A described buffer. */
+export interface Buffer extends PeerBuffer {
+  /**
+   * Names the memory that exists now: what has been moved to one incarnation is in no other one.
+   * The epoch of its registration, or else all that is known of it: its process, address, length
+   * and keys.
+   */
+  readonly incarnation: string
+}
+
+/** A place in a peer's memory; filled again and again. */
+export class Found {
+  buffer: Buffer | undefined = undefined
+  /** From the start of the buffer. */
+  at = 0
+  /** Octets from there to its end. */
+  run = 0
+}
+
+/** What a peer said of its memory, to look places up in. */
+export class PeerMemory {
+  readonly description: Description
+  /**
+   * The peer's process: its instance if the description names it, or else the one whose connections
+   * were known when the peer was asked.
+   */
+  readonly process: string
+  /** Whether all cards are equally near to all of it. */
+  readonly isEven: boolean
+  readonly #buffers: ReadonlyArray<Buffer>
+  /** By name; nothing for a name that several have. */
+  readonly #byName = new Map<string, Buffer | undefined>()
+  /** The parts of memory that a card takes only in parts, by the name of the whole. */
+  readonly #parts = new Map<string, Array<Buffer>>()
+  readonly #incarnations: ReadonlySet<string>
+
+  constructor(description: Description, process = "") {
+    const { buffers, epoch } = description
+    this.description = description
+    this.process = epoch === undefined ? process : instanceOf(epoch)
+    this.isEven = buffers.every(({ distances }) => distances === undefined)
+    this.#buffers = buffers.map((buffer) =>
+      Object.assign({}, buffer, { incarnation: incarnationOf(this.process, buffer) })
+    )
+    this.#incarnations = new Set(this.#buffers.map(({ incarnation }) => incarnation))
+    for (const buffer of this.#buffers) {
+      const isUnique = !this.#byName.has(buffer.name)
+      this.#byName.set(buffer.name, isUnique ? buffer : undefined)
+      const [, whole, part] = /^(.*)#(\d+)$/s.exec(buffer.name) ?? []
+      if (whole === undefined) continue
+      const parts = this.#parts.get(whole) ?? []
+      if (Number(part) === parts.length) parts.push(buffer)
+      this.#parts.set(whole, parts)
+    }
+  }
+
+  /** Whether an incarnation that was described before still is. */
+  has(incarnation: string): boolean {
+    return this.#incarnations.has(incarnation)
+  }
+
+  /**
+   * Finds the place `at` octets behind the start of a target. `found` may hold an earlier place of
+   * this memory, most likely in the same buffer. Says what is wrong if there is no such place.
+   */
+  find(target: Target, at: number, found: Found): string | undefined {
+    if ("address" in target) return this.#byAddress(target.address + at, found)
+    const buffer = this.#byName.get(target.buffer)
+    if (buffer === undefined) {
+      const parts = this.#parts.get(target.buffer)
+      if (parts !== undefined && parts.length > 0) return this.#byPart(parts, target, at, found)
+      const known = this.#byName.has(target.buffer)
+      return known ? `several buffers are named ${target.buffer}` : `no buffer ${target.buffer}`
+    }
+    const place = (target.offset ?? 0) + at
+    if (place >= buffer.length) return `${target.buffer} has only ${buffer.length} octets`
+    return this.#take(buffer, place, found)
+  }
+
+  /** Parts lie one behind the other. */
+  #byPart(
+    parts: ReadonlyArray<Buffer>,
+    { buffer, offset = 0 }: { readonly buffer: string; readonly offset?: number },
+    at: number,
+    found: Found
+  ): string | undefined {
+    let first = 0
+    for (const part of parts) {
+      const place = offset + at - first
+      if (place < part.length) return this.#take(part, place, found)
+      first += part.length
+    }
+    return `${buffer} has only ${first} octets`
+  }
+
+  /** Finds the buffer that reaches furthest: memory may be registered several times. */
+  #byAddress(address: number, found: Found): string | undefined {
+    const holds = ({ address: first, length }: PeerBuffer) =>
+      first <= address && address < first + length
+    let best = found.buffer
+    if (best === undefined || !holds(best)) {
+      best = undefined
+      for (const buffer of this.#buffers) {
+        if (buffer.keys.length === 0 || !holds(buffer)) continue
+        if (best === undefined || endOf(buffer) > endOf(best)) best = buffer
+      }
+    }
+    if (best === undefined) return `no buffer holds the address ${address}`
+    return this.#take(best, address - best.address, found)
+  }
+
+  #take(buffer: Buffer, at: number, found: Found): string | undefined {
+    if (buffer.keys.length === 0) return `the buffer ${buffer.name} is not for others`
+    found.buffer = buffer
+    found.at = at
+    found.run = buffer.length - at
+    return undefined
+  }
+}
+
+const incarnationOf = (process: string, buffer: PeerBuffer): string =>
+  buffer.epoch ?? `${process} ${buffer.address} ${buffer.length} ${buffer.keys.join()}`
+
+const endOf = ({ address, length }: PeerBuffer): number => address + length
+
+/** What is wrong with `length` octets of a target; nothing if all of them are there. */
+export const gap = (memory: PeerMemory, target: Target, length: number): string | undefined => {
+  const found = new Found()
+  for (let at = 0; at < length; at += found.run) {
+    const wrong = memory.find(target, at, found)
+    if (wrong !== undefined) return wrong
+  }
+  return undefined
+}

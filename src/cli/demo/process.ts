@@ -1,0 +1,152 @@
+/**
+ * One of the two processes of the story: it offers memory, and pulls the other one's again and
+ * again, as durable transfers, looking at each octet that has come.
+ */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import { join } from "node:path"
+import { TransferEngine } from "../../actors/transfer/TransferEngine.ts"
+import { failedSlices } from "../../actors/transfer/TransferMetrics.ts"
+import { TransferNode } from "../../actors/transfer/TransferNode.ts"
+import { staleResults } from "../../actors/kernel/Metrics.ts"
+import { Verbs } from "../../native/verbs/Verbs.ts"
+import {
+  contents,
+  type FromPart,
+  type Part,
+  PEER_WITHIN,
+  PIECE,
+  PIECES,
+  TOGETHER,
+  type ToPart
+} from "./messages.ts"
+import { layerKeeping } from "./keeping.ts"
+import { layerSlow } from "./slowVerbs.ts"
+
+const tell = (message: FromPart): void => void process.send?.(message)
+
+/** What the narrator has said. */
+class Ear {
+  /** Where the peer's queue pairs are reached. */
+  readonly meetings = new Map<number, number>()
+  readonly goes: Promise<void>
+  isOver = false
+
+  constructor() {
+    this.goes = new Promise((resolve) => {
+      process.on("message", (message: ToPart) => {
+        if (message._tag === "Meet") this.meetings.set(message.port, message.at)
+        else if (message._tag === "Go") resolve()
+        else this.isOver = true
+      })
+    })
+    // Without somebody who tells the story there is none.
+    process.on("disconnect", () => process.exit(1))
+  }
+}
+
+/** Pulls the peer's memory, piece by piece, until the story is over. */
+class Puller {
+  moved = 0
+  readonly #part: Part
+  readonly #ear: Ear
+  readonly #wanted: ReadonlyArray<Uint8Array>
+
+  constructor(part: Part, ear: Ear) {
+    this.#part = part
+    this.#ear = ear
+    const other = part.name === "ann" ? "ben" : "ann"
+    this.#wanted = Array.from({ length: PIECES }, (_, piece) => contents(other, part.seed, piece))
+  }
+
+  /** One piece after the other, each as a transfer of its own. */
+  readonly run = Effect.fnUntraced({ self: this }, function* (this: Puller, lane: number) {
+    const engine = yield* TransferEngine
+    const inbox = yield* engine.named("inbox")
+    for (let round = 0; !this.#ear.isOver; round++) {
+      const piece = (lane + round * TOGETHER) % PIECES
+      const offset = piece * PIECE
+      const here = inbox.octets.subarray(offset, offset + PIECE)
+      here.fill(0)
+      const to = inbox.slice(offset, PIECE)
+      yield* engine.transfer({
+        durable: true,
+        id: `${process.pid}.${lane}.${round}`,
+        peer: this.#part.peer,
+        ops: [{ op: "read", from: { buffer: "outbox", offset }, to }]
+      })
+      if (Buffer.compare(here, this.#wanted[piece]!) !== 0) tell({ _tag: "Wrong", piece })
+      this.moved += 1
+    }
+  })
+}
+
+const story = Effect.fnUntraced(function* (part: Part, ear: Ear) {
+  const engine = yield* TransferEngine
+  const memory = PIECE * PIECES
+  const outbox = yield* engine.register({ name: "outbox", memory, access: ["remote-read"] })
+  for (let piece = 0; piece < PIECES; piece++) {
+    outbox.octets.set(contents(part.name, part.seed, piece), piece * PIECE)
+  }
+  yield* engine.register({ name: "inbox", memory, access: ["local-write"] })
+  const puller = new Puller(part, ear)
+  const report = () => tell({ _tag: "Moved", pieces: puller.moved })
+  const reports = setInterval(report, 50)
+  const lanes = Array.from({ length: TOGETHER }, (_, lane) => puller.run(lane))
+  yield* Effect.all(lanes, { concurrency: "unbounded", discard: true })
+  clearInterval(reports)
+  report()
+  const { count } = yield* Metric.value(staleResults)
+  const resent = yield* Metric.value(failedSlices)
+  tell({ _tag: "Over", staleDropped: count, resent: resent.count })
+  // The peer may still be pulling.
+  yield* Effect.sleep("1 second")
+})
+
+const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
+  const verbs = layerSlow(part.slow)(
+    Verbs.layerIwarp({
+      peerWithin: PEER_WITHIN,
+      route: (to) => {
+        const port = ear.meetings.get(to.port)
+        return port === undefined ? to : { host: part.peerAt.host, port }
+      }
+    })
+  )
+  const provider = Context.get(yield* Layer.build(verbs), Verbs)
+  // Each opening of a device has a port of its own, so the node gets this one.
+  const { host } = part.peerAt
+  const device = yield* provider.open(part.nic, { host, admits: (address) => address === host })
+  const { lid } = yield* device.port()
+  tell({ _tag: "Up", meetingPort: lid })
+  yield* Effect.promise(() => ear.goes)
+  const node = TransferNode.layer({
+    host,
+    peers: [part.peer],
+    nics: [part.nic],
+    handshake: { port: part.port },
+    calls: { locate: () => Effect.succeed(part.peerAt) },
+    endpoints: { rules: { gate: part.gate } },
+    engine: { patience: 60_000, stall: 1_000 }
+  })
+  const services = Layer.provide(node, [
+    Layer.succeed(Verbs, { ...provider, open: () => Effect.succeed(device) }),
+    layerKeeping(join(part.directory, `${part.name}.journal`))
+  ])
+  yield* Effect.provide(story(part, ear), services)
+})
+
+/** The command behind `handfast start`; people have no use for it. */
+export const part = Command.make(
+  "part",
+  { part: Argument.String("part") },
+  Effect.fnUntraced(function* ({ part }) {
+    const ear = new Ear()
+    yield* life(JSON.parse(part) as Part, ear)
+    process.disconnect?.()
+  }, Effect.scoped)
+).pipe(Command.withDescription("One of the two processes of `start`"))

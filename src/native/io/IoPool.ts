@@ -1,0 +1,223 @@
+/**
+ * A pool of I/O workers that own sockets, so that the main thread sees whole frames and keeps
+ * its time for what decides.
+ *
+ * Which lanes go to a worker is a setting, because the hand-over has a price: a wake-up of the
+ * main thread, paid once per turn of its loop. TLS gains: a frame and a handshake cost the main
+ * thread a small part of what they would (`cpu-tls` and `accept` in the benchmarks). Large plain
+ * flows spare the main thread too, but all threads together do more and the rate is lower
+ * (`process`, `rate`); a framer that consumes frames itself gains all of it. Plain traffic in
+ * small batches gains nothing, so by default all plain traffic whose framer does not consume is
+ * read on the main thread, by the same framer.
+ */
+
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Lane from "./Lane.ts"
+import * as LaneMetrics from "./LaneMetrics.ts"
+import { Crew, type CrewCounts } from "./internal/workerPool.ts"
+import type { LaneCounts } from "./internal/laneCounts.ts"
+import type { Endpoint, LaneLimits } from "./internal/messages.ts"
+import type { Opener } from "./internal/opener.ts"
+import { AcceptQueue, Attempt, Listening } from "./internal/opening.ts"
+import { laneScope, serveLanes } from "./internal/serving.ts"
+import { crewSettings, limitsOf, type Settings } from "./internal/settings.ts"
+import { brokenRule } from "./internal/settingRules.ts"
+import { addressOf, type LaneOptions, type ListenOptions, prepare } from "./internal/options.ts"
+import type { OpenFailed } from "./OpenFailed.ts"
+import { SettingsRefused } from "./SettingsRefused.ts"
+
+export type { Endpoint } from "./internal/messages.ts"
+export type { LaneOptions, ListenOptions } from "./internal/options.ts"
+export type { Settings } from "./internal/settings.ts"
+export type { TlsIdentity, TlsSettings, TlsVersion } from "./internal/tls.ts"
+
+/** Where a server listens. */
+export interface Server {
+  readonly address: string
+  readonly port: number
+}
+
+/** Open connections come out of it, one by one. */
+export interface Listener extends Server {
+  /** Waits for the next connection; the lane closes with the Scope. */
+  readonly accept: Effect.Effect<Lane.Lane, never, Scope.Scope>
+}
+
+/** Shared memory in which framers may place payload. */
+export interface Region {
+  /** The number by which a framer finds it. */
+  readonly id: number
+  readonly bytes: Uint8Array
+}
+
+/**
+ * What a pool does at the moment, and what it has done: the counts of all its lanes together,
+ * the high-water marks those of the highest.
+ */
+export interface Stats extends CrewCounts, Readonly<LaneCounts> {
+  readonly workers: number
+  readonly lanes: number
+  readonly jobsOut: number
+}
+
+interface Shape {
+  readonly connect: (
+    options: LaneOptions & { readonly to: Endpoint }
+  ) => Effect.Effect<Lane.Lane, OpenFailed, Scope.Scope>
+  /** Takes over a connected socket's file descriptor, which the lane closes. */
+  readonly adopt: (
+    options: LaneOptions & {
+      readonly fd: number
+      /** Whether this side opened the connection: it is TLS's client. Default false. */
+      readonly initiator?: boolean
+    }
+  ) => Effect.Effect<Lane.Lane, OpenFailed, Scope.Scope>
+  readonly listen: (options: ListenOptions) => Effect.Effect<Listener, OpenFailed, Scope.Scope>
+  /**
+   * Runs a handler for each connection, in a fiber and a Scope of its own: the lane closes when the
+   * handler ends. A handler that fails ends its lane only, and is logged: at level Error, or Debug
+   * for ends that a peer can cause. When the server's Scope closes, the listener ends first; then
+   * handlers are interrupted, and their lanes close together, each within `closeWithin`.
+   *
+   * ```ts
+   * yield* pool.serve({ framer, at }, (lane) => lane.run((batch) => lane.send(batch.all)))
+   * ```
+   */
+  readonly serve: <E, R>(
+    options: ListenOptions,
+    handler: (lane: Lane.Lane) => Effect.Effect<void, E, R>
+  ) => Effect.Effect<Server, OpenFailed, Scope.Scope | Exclude<R, Scope.Scope>>
+  /** Registers memory until the Scope has closed; no framer writes to it after that. */
+  readonly register: (memory: SharedArrayBuffer) => Effect.Effect<Region, never, Scope.Scope>
+  /** Changes the number of workers; lanes stay where they are until they end. */
+  readonly resize: (workers: number) => Effect.Effect<void>
+  readonly stats: Effect.Effect<Stats>
+}
+
+/** The pool. */
+export class IoPool extends Context.Service<IoPool, Shape>()("handfast/native/io/IoPool") {
+  /**
+   * A pool that stops with its Scope: workers are asked to end, and are waited for. Settings out of
+   * their range are refused before anything starts.
+   */
+  static readonly layer = (settings: Settings = {}): Layer.Layer<IoPool, SettingsRefused> =>
+    Layer.effect(
+      IoPool,
+      Effect.gen(function* () {
+        const broken = brokenRule(settings)
+        if (broken !== undefined) return yield* new SettingsRefused(broken)
+        const clock = yield* Clock.Clock
+        const limits = limitsOf(settings)
+        const publish = LaneMetrics.follow(yield* Effect.context<never>())
+        const hooks = {
+          clock: () => clock.currentTimeMillisUnsafe(),
+          sampled: (crew: Crew) => publish(statsOf(crew))
+        }
+        const crew = yield* Effect.acquireRelease(
+          Effect.sync(() => new Crew(crewSettings(settings, limits, hooks))),
+          (crew) => Effect.promise(() => crew.stop())
+        )
+        return IoPool.of(shapeOf(crew, limits, settings))
+      })
+    )
+}
+
+const statsOf = (crew: Crew): Stats => ({
+  ...crew.counts,
+  ...crew.totals,
+  workers: crew.active,
+  lanes: crew.lanes,
+  jobsOut: crew.jobsOut
+})
+
+const opening = (crew: Crew, limits: LaneLimits) =>
+  Effect.fnUntraced(function* (
+    options: LaneOptions,
+    address: string,
+    what:
+      | { kind: "connect"; endpoint: Endpoint }
+      | { kind: "adopt"; fd: number; initiator: boolean }
+  ) {
+    const { commands, inWorker, setup } = yield* prepare(options, limits, address)
+    const attempt = yield* Effect.acquireRelease(
+      Effect.sync(
+        () => new Attempt(crew, { job: { ...setup, ...what }, commands }, inWorker, address)
+      ),
+      (attempt) => attempt.release
+    )
+    return Lane.make(yield* attempt.result)
+  })
+
+const listening = (crew: Crew, limits: LaneLimits, settings: Settings) =>
+  Effect.fnUntraced(function* (
+    options: ListenOptions
+  ): Effect.fn.Return<Listener, OpenFailed, Scope.Scope> {
+    const address = addressOf(options.at)
+    const { commands, inWorker, setup } = yield* prepare(options, limits, address)
+    const waiting = new AcceptQueue(settings.acceptQueue ?? 1_024)
+    const job: Opener["job"] = {
+      ...setup,
+      kind: "listen",
+      endpoint: options.at,
+      backlog: options.backlog ?? 1_024,
+      reusePort: process.platform === "linux" && options.reusePort === true && "port" in options.at
+    }
+    const where = { address, inWorkers: inWorker }
+    const listening = yield* Effect.acquireRelease(
+      Effect.sync(() => new Listening(crew, waiting, { commands, job }, where)),
+      (listening) => listening.release
+    )
+    const bound = yield* listening.bound
+    // What `acquireRelease` does, in fewer steps: in a storm of accepts they show (`accept`).
+    const accept = Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(Effect.scope, (scope) =>
+        Effect.flatMap(waiting.next(restore), (core) =>
+          Effect.as(
+            Scope.addFinalizerExit(scope, () => Lane.close(core)),
+            Lane.make(core)
+          )
+        )
+      )
+    )
+    return { address: bound.address, port: bound.port, accept }
+  })
+
+const serving = (listen: Shape["listen"]): Shape["serve"] =>
+  Effect.fnUntraced(function* (options, handler) {
+    // Made before the listener, so it closes after it.
+    const lanes = yield* laneScope
+    const { accept, address, port } = yield* listen(options)
+    yield* serveLanes(accept, handler, lanes)
+    return { address, port }
+  })
+
+const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
+  const open = opening(crew, limits)
+  const listen = listening(crew, limits, settings)
+  let regions = 0
+  return {
+    connect: (options) =>
+      open(options, addressOf(options.to), { kind: "connect", endpoint: options.to }),
+    adopt: (options) => {
+      const { fd, initiator = false } = options
+      return open(options, `fd ${fd}`, { kind: "adopt", fd, initiator })
+    },
+    listen,
+    serve: serving(listen),
+    register: (memory) =>
+      Effect.acquireRelease(
+        Effect.promise(async () => {
+          const id = ++regions
+          await crew.register(id, memory)
+          return { id, bytes: new Uint8Array(memory) }
+        }),
+        ({ id }) => Effect.promise(() => crew.unregister(id))
+      ),
+    resize: (workers) => Effect.sync(() => crew.resize(workers, workers)),
+    stats: Effect.sync(() => statsOf(crew))
+  }
+}

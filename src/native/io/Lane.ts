@@ -1,0 +1,212 @@
+/**
+ * A lane: one connection whose bytes move on a worker, or on the main thread, while the user
+ * sees whole frames and a bounded way to send.
+ *
+ * `send` never waits and never grows in silence: it says *accepted*, *full* or *closed*.
+ * Accepted bytes are written in order, or the lane ends with one error. A lane belongs to a
+ * Scope; closing it lets what was accepted go out, within a limit, and releases once.
+ *
+ * A lone frame over the main-thread path takes about as long as Node's own socket. Through a
+ * worker it takes two wake-ups more, and they cost most on an idle machine, whose processors
+ * sleep too (`over` and `wakes` in the benchmarks). So the pool is for TLS, for framers that
+ * consume and for a main thread that must stay free, not for the lowest latency.
+ */
+import * as Effect from "effect/Effect"
+import type { FrameBatch } from "./FrameBatch.ts"
+import type { PeerInfo } from "./internal/messages.ts"
+import type { LaneCore } from "./internal/laneHandle.ts"
+import type { LaneCounts, SendStatus } from "./internal/laneCounts.ts"
+import { errorOf, type LaneError } from "./internal/laneErrors.ts"
+
+export type { PeerInfo } from "./internal/messages.ts"
+export {
+  PeerClosed,
+  PeerReset,
+  FrameRefused,
+  SlowPeer,
+  WorkerCrashed,
+  HandlerFailed,
+  PoolStopped,
+  LaneClosed,
+  type LaneError
+} from "./internal/laneErrors.ts"
+export type { LaneCounts, SendStatus } from "./internal/laneCounts.ts"
+
+/** One connection. */
+export interface Lane {
+  /** Who is at the other end, as the socket or the peer's certificate tells. */
+  readonly peer: PeerInfo
+  /**
+   * Copies the bytes into the lane's send queue. *Full* changes nothing: wait for `writable`
+   * and send again. A message longer than the whole queue is accepted while the queue is empty.
+   * Within a call of the lane's handler `receiveBytes` more are accepted, since the next call
+   * waits until half of the queue is free.
+   */
+  readonly send: (bytes: Uint8Array) => SendStatus
+  /** Waits until half of the send queue is free, and a message that was refused has room. */
+  readonly writable: Effect.Effect<void, LaneError>
+  /**
+   * Waits for frames and takes all that are there. Those that came together share memory, up to
+   * 256 KiB and the longest frame: copy one that must live long. Fails when the lane has ended and
+   * its last frame was taken. One empty array says that the peer has ended its side of a half-open
+   * lane; after it, waits for the lane's end.
+   */
+  readonly take: Effect.Effect<ReadonlyArray<Uint8Array>, LaneError>
+  /**
+   * Hands every batch, of up to 64 frames, to a handler while it lies where it was read: the fast
+   * path. It replaces `take`. While more than `sendBytes` of the handler's answers wait for the
+   * peer, frames wait too, and the reading stops when `receiveBytes` of them do.
+   */
+  readonly onFrames: (handler: (batch: FrameBatch) => void) => void
+  /**
+   * Hands batches to a handler as `onFrames` does, until the peer has ended its side and the
+   * handler has had its last frame. Fails with what ended the lane unless either side has closed
+   * it in order; an interrupt takes the handler away.
+   */
+  readonly run: (handler: (batch: FrameBatch) => void) => Effect.Effect<void, LaneError>
+  /** Ends this side after what was accepted; the peer may go on sending. */
+  readonly finish: Effect.Effect<void>
+  /** Closes in order and waits until the socket is gone; the lane's Scope does the same. */
+  readonly close: Effect.Effect<void>
+  /** Closes at once and waits until the socket is gone. */
+  readonly abort: Effect.Effect<void>
+  /** Waits for the lane's one end. */
+  readonly closed: Effect.Effect<LaneError>
+  /** When bytes last came, in milliseconds since 1970, stamped where they were read. */
+  readonly lastHeard: Effect.Effect<number>
+  readonly counts: Effect.Effect<Readonly<LaneCounts>>
+}
+
+/** Wraps a lane's core. Private: lanes come from `IoPool`. */
+export const make = (core: LaneCore): Lane => new CoreLane(core)
+
+/** Closes a lane in order and waits for its end. Private. */
+export const close = (core: LaneCore): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    core.close()
+    return ended(core)
+  })
+
+/** Closes a lane at once and waits for its end. Private. */
+export const abort = (core: LaneCore): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    core.abort()
+    return ended(core)
+  })
+
+const ended = (core: LaneCore): Effect.Effect<void> =>
+  core.end === undefined ? waitFor((wake) => core.onEnd(wake)) : Effect.void
+
+/** Waits for a callback; who is interrupted gives it up. */
+const waitFor = (on: (wake: () => void) => () => void): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const giveUp = on(() => resume(Effect.void))
+    return Effect.sync(giveUp)
+  })
+
+/** The peer has ended its side of a half-open lane, or either side has closed the lane. */
+const hasEndedInOrder = ({ end }: LaneCore): boolean =>
+  end === undefined ||
+  (end.kind === "peer-closed" && end.missing === 0) ||
+  (end.kind === "closed" && end.unsent === 0)
+
+/** Effects are made when they are asked for: a storm of accepts pays for none of them. */
+class CoreLane implements Lane {
+  readonly #core: LaneCore
+  /** A taker was told that the peer has ended its side. */
+  #hasToldEnd = false
+
+  constructor(core: LaneCore) {
+    this.#core = core
+  }
+
+  get peer() {
+    return this.#core.peer
+  }
+
+  send(bytes: Uint8Array): SendStatus {
+    return this.#core.send(bytes)
+  }
+
+  onFrames(handler: (batch: FrameBatch) => void): void {
+    this.#core.onFrames(handler)
+  }
+
+  run(handler: (batch: FrameBatch) => void): Effect.Effect<void, LaneError> {
+    const core = this.#core
+    return Effect.suspend(() => {
+      core.onFrames(handler)
+      return waitFor((wake) => core.onServed(wake))
+    }).pipe(
+      Effect.andThen(Effect.suspend(() => (hasEndedInOrder(core) ? Effect.void : this.#failed()))),
+      Effect.ensuring(Effect.sync(() => core.onFrames(undefined)))
+    )
+  }
+
+  get writable(): Effect.Effect<void, LaneError> {
+    const core = this.#core
+    return waitFor((wake) => core.onWritable(wake)).pipe(
+      Effect.andThen(Effect.suspend(() => (core.jobs.open ? Effect.void : this.#failed())))
+    )
+  }
+
+  get take() {
+    return this.#next()
+  }
+
+  get finish() {
+    return Effect.sync(() => this.#core.finish())
+  }
+
+  get close() {
+    return close(this.#core)
+  }
+
+  get abort() {
+    return abort(this.#core)
+  }
+
+  get closed() {
+    return Effect.map(ended(this.#core), () => this.#error())
+  }
+
+  get lastHeard() {
+    return Effect.sync(() => this.#core.heard)
+  }
+
+  get counts() {
+    return Effect.sync(() => ({ ...this.#core.counts }))
+  }
+
+  #next(): Effect.Effect<ReadonlyArray<Uint8Array>, LaneError> {
+    const core = this.#core
+    return Effect.suspend(() => {
+      const frames = core.takeBacklog()
+      if (frames.length > 0) return Effect.succeed(frames)
+      if (core.end !== undefined || !core.jobs.open) return this.#failed()
+      if (core.peerEnded && !this.#hasToldEnd) {
+        this.#hasToldEnd = true
+        return Effect.succeed(frames)
+      }
+      const waiting = waitFor((wake) => core.onBacklog(wake))
+      return Effect.flatMap(waiting, () => this.#next())
+    })
+  }
+
+  #failed(): Effect.Effect<never, LaneError> {
+    return Effect.fail(this.#error())
+  }
+
+  #error(): LaneError {
+    const { end, peer, unsent } = this.#core
+    const name = peer.address === "" ? "peer" : `${peer.address}:${peer.port}`
+    const { stackTraceLimit } = Error
+    // It would name the event loop, and cost as much as all the rest of a lane's end.
+    Error.stackTraceLimit = 0
+    try {
+      return errorOf(end ?? { kind: "closed", unsent }, name)
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit
+    }
+  }
+}

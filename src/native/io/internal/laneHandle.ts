@@ -1,0 +1,337 @@
+/**
+ * A lane as the main thread holds it, wherever its socket lives.
+ *
+ * Bytes to send wait here until the one write job of the lane is free, so jobs are as long as
+ * the traffic is dense. Received frames go to the user's handler while they still lie where
+ * they were read, or are copied out when nobody waits for them, so a user who is behind never
+ * keeps shared memory from other lanes.
+ */
+import type { EndReason, LaneLimits, PeerInfo } from "./messages.ts"
+import type { FrameBatch } from "../FrameBatch.ts"
+import { type LaneCounts, noCounts, type SendStatus } from "./laneCounts.ts"
+import { LaneJobs } from "./pendingOperations.ts"
+import { LongFrame } from "./longFrame.ts"
+import { ReceivedFrames } from "./receivedFrames.ts"
+import { SendQueue } from "./sendQueue.ts"
+import { Waiters } from "./waiters.ts"
+
+/** Where the socket lives, as the lane sees it. */
+export interface LaneDriver {
+  /** The counts of all lanes of the pool, the high-water marks those of the highest. */
+  readonly totals: LaneCounts
+  /** Bytes that one write job can carry. */
+  readonly recordBytes: number
+  /** Dispatches a write job for the first bytes of the queue; false when there is no room. */
+  readonly write: (core: LaneCore, bytes: Uint8Array) => boolean
+  /** Lets an accepted lane read. */
+  readonly start: (core: LaneCore) => boolean
+  readonly finish: (core: LaneCore) => boolean
+  readonly close: (core: LaneCore, inOrder: boolean) => boolean
+  /** Calls `core.flush()` soon, once for many sends, or once there is room. */
+  readonly flushSoon: (core: LaneCore) => void
+  /** The user is done with so many received bytes. */
+  readonly consumed: (core: LaneCore, bytes: number) => void
+  /** Lets go of the lane, once. */
+  readonly release: (core: LaneCore) => void
+  /** When bytes last came, in milliseconds since 1970. */
+  readonly heard: (core: LaneCore) => number
+}
+
+/** A lane without Effect. */
+export class LaneCore {
+  readonly limits: LaneLimits
+  readonly jobs = new LaneJobs()
+  readonly counts = noCounts()
+  readonly #driver: LaneDriver
+  readonly #queue: SendQueue
+  readonly #onEnd = new Waiters()
+  readonly #received: ReceivedFrames
+  #long: LongFrame | undefined
+  readonly #takers = new Waiters()
+  readonly #served = new Waiters()
+  readonly #senders = new Waiters()
+  /** The longest message that was refused since there was room last. */
+  #refused = 0
+  #inFlight = 0
+  /** Accepted bytes that a close at once has dropped. */
+  #dropped = 0
+  #isToStart = false
+  #finish: "no" | "asked" | "sent" = "no"
+  #close: "no" | "in order" | "at once" = "no"
+  #closeSent: "no" | "in order" | "at once" = "no"
+  #closeTimer: NodeJS.Timeout | undefined
+  end: EndReason | undefined
+  peerEnded = false
+  /** Kept when the lane is released. */
+  lastHeard = 0
+  readonly commands: boolean
+  #ownReason: EndReason | undefined
+  readonly #readPeer: () => PeerInfo
+  #peer: PeerInfo | undefined
+
+  constructor(driver: LaneDriver, peer: () => PeerInfo, limits: LaneLimits, commands: boolean) {
+    this.#driver = driver
+    this.#queue = new SendQueue(commands)
+    this.commands = commands
+    this.#readPeer = peer
+    this.limits = limits
+    this.#received = new ReceivedFrames({
+      isOpen: () => this.#close === "no" && this.#ownReason === undefined,
+      isBehind: () => !this.jobs.ended && this.unsent > limits.sendBytes,
+      consumed: (bytes) => driver.consumed(this, bytes),
+      waiting: (bytes) => this.#rise("receiveHighWater", bytes),
+      failed: (error) => this.#handlerFailed(error)
+    })
+  }
+
+  /** Read when it is first asked for: most lanes of a storm never are. */
+  get peer(): PeerInfo {
+    return (this.#peer ??= this.#readPeer())
+  }
+
+  /** Bytes accepted and not yet handed to the kernel. */
+  get unsent(): number {
+    return this.#queue.length + this.#inFlight
+  }
+
+  get heard(): number {
+    return this.#driver.heard(this)
+  }
+
+  send(bytes: Uint8Array): SendStatus {
+    if (!this.jobs.open || this.#finish !== "no") return "closed"
+    const { limits, unsent } = this
+    // Answers to a batch fit, since the next batch waits for them.
+    const most = limits.sendBytes + (this.#received.isHandling ? limits.receiveBytes : 0)
+    if (unsent > 0 && unsent + bytes.length > most) {
+      this.#refused = Math.max(this.#refused, bytes.length)
+      return "full"
+    }
+    this.#queue.append(bytes)
+    this.#rise("sendHighWater", unsent + bytes.length)
+    if (!this.jobs.writing) this.#driver.flushSoon(this)
+    return "accepted"
+  }
+
+  /**
+   * Calls back once when half of the send memory is free and what was refused has room, or when
+   * the lane has ended. Returns how to give up; so do the others.
+   */
+  onWritable(wake: () => void): () => void {
+    const giveUp = this.#senders.add(wake)
+    this.#wakeWriters()
+    return giveUp
+  }
+
+  /** Calls back once when there is something to take, or the lane has ended. */
+  onBacklog(wake: () => void): () => void {
+    const giveUp = this.#takers.add(wake)
+    if (!this.#received.isEmpty || this.end !== undefined) this.#takers.wake()
+    return giveUp
+  }
+
+  /** Calls back once when the peer or the lane has ended and the handler has had all frames. */
+  onServed(wake: () => void): () => void {
+    const giveUp = this.#served.add(wake)
+    this.#wakeServed()
+    return giveUp
+  }
+
+  /** Calls back once when the lane has ended. */
+  onEnd(wake: () => void): () => void {
+    const giveUp = this.#onEnd.add(wake)
+    if (this.end !== undefined) this.#onEnd.wake()
+    return giveUp
+  }
+
+  /** Callbacks that wait. */
+  get waiting(): number {
+    return this.#senders.size + this.#takers.size + this.#served.size + this.#onEnd.size
+  }
+
+  /** Dispatches what may be dispatched; false when the driver had no room. */
+  flush(): boolean {
+    if (this.jobs.ended) return true
+    if (this.#close === "at once") return this.#sendClose()
+    if (this.#isToStart) {
+      this.#isToStart = false
+      if (!this.#driver.start(this)) {
+        this.#isToStart = true
+        return false
+      }
+    }
+    if (this.#queue.length > 0) {
+      if (!this.jobs.may("write")) return true
+      const front = this.#queue.front(Math.min(this.limits.writeBudget, this.#driver.recordBytes))
+      // Noted first: on the main thread a framer obeys within the call, and what it then hands over
+      // may come back here.
+      this.jobs.dispatched("write")
+      if (!this.#driver.write(this, front)) {
+        this.jobs.returned("write")
+        return false
+      }
+      this.#inFlight = front.length
+      this.#queue.drop(front.length)
+      return true
+    }
+    if (this.jobs.writing) return true
+    if (this.#finish === "asked" && this.jobs.may("finish")) {
+      if (!this.#driver.finish(this)) return false
+      this.#finish = "sent"
+      this.jobs.dispatched("finish")
+    }
+    return this.#close === "no" || this.#sendClose()
+  }
+
+  /** The user has accepted the lane: it may read. */
+  start(): void {
+    this.#isToStart = true
+    if (!this.flush()) this.#driver.flushSoon(this)
+  }
+
+  /** The write job has come back. */
+  written(bytes: number): void {
+    this.#count("bytesSent", bytes)
+    this.#inFlight = 0
+    if (this.jobs.returned("write")) this.#driver.release(this)
+    else if (!this.flush()) this.#driver.flushSoon(this)
+    this.#wakeWriters()
+    if (this.unsent * 2 > this.limits.sendBytes) return
+    this.#received.release()
+    this.#wakeServed()
+  }
+
+  finished(): void {
+    if (this.jobs.returned("finish")) this.#driver.release(this)
+  }
+
+  /** Half-close: our side ends after everything that was accepted. */
+  finish(): void {
+    if (this.#finish !== "no") return
+    this.#finish = "asked"
+    this.#driver.flushSoon(this)
+  }
+
+  /** Closes in order: what was accepted goes out first, within `closeWithin`. */
+  close(): void {
+    if (!this.jobs.open) return
+    this.jobs.close()
+    this.#close = "in order"
+    this.#closeTimer = setTimeout(() => this.abort(), this.limits.closeWithin)
+    this.#wakeWriters()
+    this.#driver.flushSoon(this)
+  }
+
+  /** Closes at once; what was not written is dropped. */
+  abort(): void {
+    this.jobs.close()
+    if (this.jobs.ended) return
+    this.#close = "at once"
+    this.#dropped = Math.max(this.#dropped, this.unsent)
+    this.#queue.drop(this.#queue.length)
+    if (!this.#sendClose()) this.#driver.flushSoon(this)
+    this.#wakeWriters()
+  }
+
+  /** The handler sees batches from now on, first what has waited; without one, frames wait. */
+  onFrames(handler: ((batch: FrameBatch) => void) | undefined): void {
+    this.#received.handle(handler)
+  }
+
+  /** Frames of the peer, valid during the call. */
+  frames(bytes: Uint8Array, ends: Int32Array, first: number, count: number, from: number): void {
+    this.#count("framesReceived", count)
+    this.#count("bytesReceived", (ends[first + count - 1] ?? from) - from)
+    this.#received.push(bytes, ends, first, count, from)
+    if (!this.#received.isEmpty) this.#takers.wake()
+  }
+
+  /** Part of a frame of so many bytes, valid during the call. */
+  part(memory: Uint8Array, from: number, to: number, length: number): void {
+    const long = (this.#long ??= new LongFrame(length))
+    if (!long.append(memory, from, to)) return
+    this.#long = undefined
+    this.frames(long.bytes, Int32Array.of(length), 0, 1, 0)
+  }
+
+  /** Everything that waits to be taken. */
+  takeBacklog(): Array<Uint8Array> {
+    return this.#received.take()
+  }
+
+  endedByPeer(): void {
+    this.peerEnded = true
+    this.#takers.wake()
+    this.#wakeServed()
+  }
+
+  /** The socket is gone: the only end of a lane, once. */
+  ended(hostReason: EndReason): void {
+    if (this.end !== undefined) return
+    clearTimeout(this.#closeTimer)
+    const release = this.jobs.end()
+    this.#queue.drop(this.#queue.length)
+    this.#received.end()
+    this.end = this.#reasonOf(this.#ownReason ?? hostReason)
+    this.#wakeWriters()
+    this.#takers.wake()
+    this.#wakeServed()
+    this.#onEnd.wake()
+    if (release) this.#driver.release(this)
+  }
+
+  /** The thread with the socket is gone: the lane ends, and its jobs are answered here. */
+  lost(reason: EndReason): void {
+    this.ended(reason)
+    if (this.jobs.writing) this.written(0)
+    if (this.jobs.finishing) this.finished()
+  }
+
+  /** Who has closed here wants no more frames, so the peer's end is not the lane's. */
+  #reasonOf(reason: EndReason): EndReason {
+    if (this.#close === "no" || (reason.kind !== "closed" && reason.kind !== "peer-closed")) {
+      return reason
+    }
+    const unsent = reason.kind === "closed" ? reason.unsent : 0
+    return { kind: "closed", unsent: Math.max(unsent, this.#dropped) }
+  }
+
+  /** A handler that throws ends its own lane; its error is the lane's reason. */
+  #handlerFailed(error: unknown): void {
+    this.#ownReason ??= { kind: "handler", detail: String(error) }
+    this.abort()
+  }
+
+  #sendClose(): boolean {
+    if (this.#closeSent === this.#close) return true
+    if (!this.#driver.close(this, this.#close === "in order")) return false
+    this.#closeSent = this.#close
+    return true
+  }
+
+  #count(name: "framesReceived" | "bytesReceived" | "bytesSent", added: number): void {
+    this.counts[name] += added
+    this.#driver.totals[name] += added
+  }
+
+  #rise(name: "sendHighWater" | "receiveHighWater", bytes: number): void {
+    const { counts } = this
+    const { totals } = this.#driver
+    if (bytes > counts[name]) counts[name] = bytes
+    if (bytes > totals[name]) totals[name] = bytes
+  }
+
+  #wakeServed(): void {
+    const hasEnded = this.end !== undefined || (this.peerEnded && this.#received.isEmpty)
+    if (hasEnded) this.#served.wake()
+  }
+
+  #wakeWriters(): void {
+    const { unsent } = this
+    const { sendBytes } = this.limits
+    const hasRoom = unsent * 2 <= sendBytes && unsent + this.#refused <= sendBytes
+    if (this.jobs.open && unsent > 0 && !hasRoom) return
+    this.#refused = 0
+    this.#senders.wake()
+  }
+}

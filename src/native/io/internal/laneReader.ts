@@ -1,0 +1,59 @@
+/**
+ * Reads of a socket whose lane exists once the socket is open.
+ */
+import type { HostLane } from "./socketLane.ts"
+import type { OpenChunk } from "./chunkPool.ts"
+import type { Reader } from "./sockets.ts"
+
+/**
+ * Bytes of one read. After each read the kernel may tell the peer of room and send for it, so
+ * reads of 64 KiB cost up to twice as much for each byte; it still fits a second-level cache.
+ */
+export const readBytes = 262_144
+
+/** The chunk into which the lane's next read goes; undefined: into the host's own buffer. */
+export type ReadInto = (lane: HostLane) => OpenChunk | undefined
+
+/** Reads of one socket. */
+export class LaneReader implements Reader {
+  lane: HostLane | undefined
+  readonly #staging: Uint8Array
+  readonly #readInto: ReadInto
+  #buffer: Uint8Array
+  /** Where the buffer lies, if it is not for consuming. */
+  #chunk: OpenChunk | undefined
+
+  constructor(staging: Uint8Array, readInto: ReadInto) {
+    this.#staging = this.#buffer = staging
+    this.#readInto = readInto
+  }
+
+  readonly buffer = (): Uint8Array => (this.#buffer = this.#choose() ?? this.#staging)
+
+  readonly took = (length: number): boolean => {
+    const chunk = this.#chunk
+    const room = this.#buffer.length
+    if (chunk === undefined) return this.read(this.#buffer, length, room)
+    const from = chunk.fill
+    chunk.fill += length
+    return this.lane === undefined ? false : this.lane.read(chunk.memory, from, chunk.fill, room)
+  }
+
+  readonly read = (bytes: Uint8Array, length: number, room: number): boolean =>
+    this.lane === undefined ? false : this.lane.read(bytes, 0, length, room)
+
+  /** What is consumed here is read into one buffer again and again, which stays in a cache. */
+  #choose(): Uint8Array | undefined {
+    const { lane } = this
+    this.#chunk = undefined
+    if (lane === undefined) return undefined
+    return lane.consumes ? lane.into() : this.#chooseChunk(lane)
+  }
+
+  #chooseChunk(lane: HostLane): Uint8Array | undefined {
+    this.#chunk = this.#readInto(lane)
+    if (this.#chunk === undefined) return undefined
+    const { end, fill, memory } = this.#chunk
+    return memory.subarray(fill, Math.min(fill + readBytes, end))
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The memory of one worker, shared and private, in the sizes that the pool's settings give, and its
+ * thread.
+ */
+import { Worker } from "node:worker_threads"
+import { workerModule } from "../workerModule.ts"
+import { doorbellBytes } from "./doorbell.ts"
+import type { LaneLimits } from "./messages.ts"
+import { progressBytes } from "./progress.ts"
+import { Row, type WorkerMemory } from "./records.ts"
+import { ringBytes } from "./ring.ts"
+import { slabBytes, type SlabShape } from "./chunkPool.ts"
+import type { WorkerStart } from "./worker.ts"
+
+/** Sizes of a worker's shared memory. */
+export interface LinkSizes {
+  readonly inboxWords: number
+  readonly outboxWords: number
+  readonly slab: SlabShape
+  readonly lanes: number
+  /** Open jobs that may be out at a time. */
+  readonly openJobs: number
+  /** For a lane that nobody waits for any more. */
+  readonly limits: LaneLimits
+}
+
+/**
+ * A worker's heap: enough for tens of thousands of sockets, and a small young generation, so
+ * that what reads and closed sockets hold outside of the heap is collected early.
+ */
+const heapLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 1_024 }
+
+const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
+
+/** Fresh memory: a worker's successor shares nothing with it. */
+export const workerMemory = (sizes: LinkSizes, mainBell: SharedArrayBuffer): WorkerMemory => ({
+  inbox: shared(ringBytes(sizes.inboxWords)),
+  outbox: shared(ringBytes(sizes.outboxWords)),
+  slab: shared(slabBytes(sizes.slab)),
+  table: shared(sizes.lanes * Row.words * 4),
+  progress: shared(progressBytes),
+  workerBell: shared(doorbellBytes),
+  mainBell
+})
+
+/** Starts a worker on its memory. */
+export const startWorker = (start: WorkerStart): Worker =>
+  new Worker(workerModule(import.meta.url, "worker"), {
+    workerData: start,
+    name: "handfast-io",
+    resourceLimits: heapLimits
+  })

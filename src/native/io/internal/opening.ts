@@ -1,0 +1,179 @@
+/**
+ * Connecting, listening and accepting as effects that can be interrupted at any moment: an
+ * attempt is waited for until it has ended, and a connection is taken only in a step that cannot
+ * be interrupted.
+ */
+import * as Effect from "effect/Effect"
+import * as Lane from "../Lane.ts"
+import { OpenFailed } from "../OpenFailed.ts"
+import type { Crew, Ticket } from "./workerPool.ts"
+import type { OpenFailure } from "./messages.ts"
+import type { LaneCore } from "./laneHandle.ts"
+import type { Opener } from "./opener.ts"
+import { Waiters } from "./waiters.ts"
+
+/** The error of a failed job. */
+export const failed = (address: string, failure: OpenFailure): OpenFailed =>
+  new OpenFailed({ address, ...failure })
+
+/** The answer of a job, which comes once; a listener fails after it was open. */
+class Answer<A> {
+  value: A | undefined
+  failure: OpenFailed | undefined
+  readonly #address: string
+  readonly #waiters = new Waiters()
+
+  constructor(address: string) {
+    this.#address = address
+  }
+
+  readonly succeed = (value: A): void => {
+    this.value = value
+    this.#waiters.wake()
+  }
+
+  readonly fail = (failure: OpenFailure): void => {
+    this.failure = failed(this.#address, failure)
+    this.#waiters.wake()
+  }
+
+  readonly result: Effect.Effect<A, OpenFailed> = Effect.suspend(() => {
+    if (this.value !== undefined) return Effect.succeed(this.value)
+    if (this.failure !== undefined) return Effect.fail(this.failure)
+    return Effect.andThen(
+      this.#until(() => this.value !== undefined || this.failure !== undefined),
+      this.result
+    )
+  })
+
+  /** Waits for the last answer of a listener. */
+  readonly failed: Effect.Effect<void> = Effect.suspend(() =>
+    this.#until(() => this.failure !== undefined)
+  )
+
+  #until(isOver: () => boolean): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const wake = (): void => {
+        if (isOver()) resume(Effect.void)
+        else giveUp = this.#waiters.add(wake)
+      }
+      let giveUp = (): void => {}
+      wake()
+      return Effect.sync(() => giveUp())
+    })
+  }
+}
+
+type Job = Pick<Opener, "job" | "commands">
+const ignore = (): void => {}
+
+/**
+ * An attempt to open a connection: the resource that a lane's Scope holds. However early the
+ * Scope closes, releasing it waits until the attempt has failed or its lane has ended.
+ */
+export class Attempt {
+  readonly result: Effect.Effect<LaneCore, OpenFailed>
+  readonly #answer: Answer<LaneCore>
+  readonly #ticket: Ticket
+
+  constructor(crew: Crew, job: Job, inWorker: boolean, address: string) {
+    this.#answer = new Answer(address)
+    const { fail, result, succeed } = this.#answer
+    this.result = result
+    const opener = { ...job, opened: succeed, failed: fail, listening: ignore, accepted: ignore }
+    this.#ticket = crew.open(opener, inWorker)
+  }
+
+  readonly release: Effect.Effect<void> = Effect.suspend(() => {
+    const { failure, result, value } = this.#answer
+    if (value !== undefined) return Lane.close(value)
+    if (failure !== undefined) return Effect.void
+    this.#ticket.cancel()
+    return Effect.matchEffect(result, { onFailure: () => Effect.void, onSuccess: Lane.abort })
+  })
+}
+
+interface Bound {
+  readonly address: string
+  readonly port: number
+}
+
+/**
+ * A listener, open or about to be: the resource that its Scope holds. Releasing it waits until no
+ * thread accepts at its address any more, and until what nobody accepted has ended.
+ */
+export class Listening {
+  readonly bound: Effect.Effect<Bound, OpenFailed>
+  readonly release: Effect.Effect<void>
+
+  constructor(
+    crew: Crew,
+    waiting: AcceptQueue,
+    job: Job,
+    { address, inWorkers }: { readonly address: string; readonly inWorkers: boolean }
+  ) {
+    const answer = new Answer<Bound>(address)
+    this.bound = answer.result
+    const opener: Opener = {
+      ...job,
+      opened: ignore,
+      failed: answer.fail,
+      listening: (address, port) => answer.succeed({ address, port }),
+      accepted: (core) => waiting.offer(core)
+    }
+    const ticket = crew.listen(opener, inWorkers)
+    this.release = Effect.suspend(() => {
+      if (answer.failure === undefined) ticket.cancel()
+      return Effect.andThen(answer.failed, waiting.close)
+    })
+  }
+}
+
+/** Connections that nobody has accepted yet. */
+export class AcceptQueue {
+  readonly #limit: number
+  readonly #waiting: Array<LaneCore> = []
+  #wake: Array<() => void> = []
+  #closed = false
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  offer(core: LaneCore): void {
+    if (this.#closed || this.#waiting.length >= this.#limit) core.abort()
+    else {
+      this.#waiting.push(core)
+      this.#wake.shift()?.()
+    }
+  }
+
+  /** Takes a connection only in the step that cannot be interrupted, so none is lost. */
+  next(restore: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>): Effect.Effect<LaneCore> {
+    return Effect.suspend(() => {
+      const core = this.#waiting.shift()
+      if (core !== undefined) {
+        core.start()
+        return Effect.succeed(core)
+      }
+      return Effect.andThen(restore(this.#available), this.next(restore))
+    })
+  }
+
+  /** Closes what nobody accepted. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.#closed = true
+    const waiting = this.#waiting.splice(0)
+    return Effect.forEach(waiting, Lane.abort, { discard: true })
+  })
+
+  /** Goes on within the `offer` that wakes it: no interruption comes before it has taken. */
+  readonly #available = Effect.callback<void>((resume) => {
+    const wake = (): void => resume(Effect.void)
+    this.#wake.push(wake)
+    return Effect.sync(() => {
+      const at = this.#wake.indexOf(wake)
+      if (at >= 0) this.#wake.splice(at, 1)
+    })
+  })
+}

@@ -1,0 +1,60 @@
+/**
+ * The options that open a lane or a listener, and the job that they make.
+ */
+import * as Effect from "effect/Effect"
+import type { Endpoint, LaneLimits, LaneSetup } from "./messages.ts"
+import { loadFramer } from "./loadFramer.ts"
+import { failed } from "./opening.ts"
+import type { TlsSettings } from "./tls.ts"
+
+/** What opens a lane. */
+export interface LaneOptions {
+  /** The module whose default export is the framer. */
+  readonly framer: URL
+  /** Handed to the framer's `open`; must survive a structured clone. */
+  readonly options?: unknown
+  readonly tls?: TlsSettings
+  /** Keeps the lane open for sending after the peer has ended. Default false. */
+  readonly halfOpen?: boolean
+  /** Where the socket lives. Default: in a worker with TLS or a consuming framer. */
+  readonly on?: "auto" | "worker" | "main"
+}
+
+/** What opens a listener. */
+export interface ListenOptions extends LaneOptions {
+  readonly at: Endpoint
+  readonly backlog?: number
+  /**
+   * Shares a port among all workers, and with other processes of this user that share it too:
+   * `SO_REUSEPORT`, on Linux. Otherwise one thread takes all connections: the first that
+   * listened, also after a resize. Default false.
+   */
+  readonly reusePort?: boolean
+}
+
+/** An endpoint as messages show it. */
+export const addressOf = (endpoint: Endpoint): string =>
+  "path" in endpoint ? endpoint.path : `${endpoint.host}:${endpoint.port}`
+
+/** Returns the common part of all jobs that open lanes, and where the lanes live. */
+export const prepare = Effect.fnUntraced(function* (
+  options: LaneOptions,
+  limits: LaneLimits,
+  address: string
+) {
+  const framer = yield* Effect.tryPromise({
+    try: () => loadFramer(options.framer.href),
+    catch: (error) => failed(address, { step: "framer", code: "", detail: String(error) })
+  })
+  const setup: LaneSetup = {
+    framer: options.framer.href,
+    options: options.options,
+    limits,
+    tls: options.tls,
+    halfOpen: options.halfOpen === true
+  }
+  const { on = "auto" } = options
+  const gains = options.tls !== undefined || framer.consumes === true
+  const inWorker = on === "worker" || (on === "auto" && gains)
+  return { commands: framer.takesCommands === true, inWorker, setup }
+})

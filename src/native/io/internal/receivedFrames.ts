@@ -1,0 +1,165 @@
+/**
+ * Received frames of one lane, on their way to its user: a handler gets them while they still lie
+ * where they were read; without one they are copied and wait to be taken, so a user who is behind
+ * never keeps shared memory from other lanes.
+ *
+ * A handler that answers is held back while the lane is behind with its answers: frames wait as
+ * they do without a handler, and the reading stops when too many bytes wait.
+ */
+import { strict as assert } from "node:assert"
+import { ownOctets } from "../../../schema/copyBytes.ts"
+import { FrameBatch } from "../FrameBatch.ts"
+
+/** What the frames ask of their lane. */
+export interface FrameOwner {
+  /** False: nothing is handed to a handler any more. */
+  readonly isOpen: () => boolean
+  /** More waits to be sent than may. */
+  readonly isBehind: () => boolean
+  /** The user is done with so many bytes. */
+  readonly consumed: (bytes: number) => void
+  /** So many bytes wait to be taken. */
+  readonly waiting: (bytes: number) => void
+  readonly failed: (error: unknown) => void
+}
+
+/** Neighbouring frames in memory of their own. */
+interface Run {
+  readonly bytes: Uint8Array
+  /** Where each frame ends. */
+  readonly ends: Int32Array
+  /** Frames that a handler has had. */
+  handled: number
+}
+
+/**
+ * Frames in one call of a handler at most: between calls the lane looks whether it is behind, and a
+ * call costs far less than so many answers.
+ */
+const callFrames = 64
+
+/** The receive side of a lane. */
+export class ReceivedFrames {
+  readonly #owner: FrameOwner
+  readonly #batch = new FrameBatch()
+  #handler: ((batch: FrameBatch) => void) | undefined
+  #runs: Array<Run> = []
+  #bytes = 0
+  #isHeldBack = false
+  #isHandling = false
+
+  constructor(owner: FrameOwner) {
+    this.#owner = owner
+  }
+
+  /** The handler is being called. */
+  get isHandling(): boolean {
+    return this.#isHandling
+  }
+
+  get isEmpty(): boolean {
+    return this.#runs.length === 0
+  }
+
+  /** The handler sees batches from now on, first what has waited. */
+  handle(handler: ((batch: FrameBatch) => void) | undefined): void {
+    this.#handler = handler
+    this.#drain()
+  }
+
+  /** Neighbouring frames, valid during the call. */
+  push(bytes: Uint8Array, ends: Int32Array, first: number, count: number, from: number): void {
+    assert(this.isEmpty || !this.#mayHandle)
+    const last = first + count
+    let next = first
+    let start = from
+    while (next < last && this.#mayHandle) {
+      const to = Math.min(last, next + callFrames)
+      this.#call(bytes, ends, next, to - next, start)
+      start = ends[to - 1]!
+      next = to
+    }
+    if (next < last) {
+      if (this.#owner.isOpen()) this.#keep(bytes, ends, next, last, start)
+      else start = ends[last - 1]!
+    }
+    if (start > from) this.#owner.consumed(start - from)
+  }
+
+  /** Everything that waits. Frames that came together share memory. */
+  take(): Array<Uint8Array> {
+    const frames: Array<Uint8Array> = []
+    for (const { bytes, ends, handled } of this.#runs) {
+      let start = handled === 0 ? 0 : ends[handled - 1]!
+      for (let index = handled; index < ends.length; index++) {
+        const end = ends[index]!
+        frames.push(bytes.subarray(start, end))
+        start = end
+      }
+    }
+    this.#clear()
+    return frames
+  }
+
+  /** The lane has sent enough of its answers. */
+  release(): void {
+    if (!this.#isHeldBack) return
+    this.#isHeldBack = false
+    this.#drain()
+  }
+
+  /** No frames follow, and no answer leaves: a handler gets what has waited for it. */
+  end(): void {
+    this.#isHeldBack = false
+    this.#drain()
+    if (this.#handler !== undefined) this.#clear()
+  }
+
+  get #mayHandle(): boolean {
+    return this.#handler !== undefined && !this.#isHeldBack && this.#owner.isOpen()
+  }
+
+  #drain(): void {
+    // A handler that sets another one is in the loop below.
+    if (this.#isHandling) return
+    while (this.#runs.length > 0 && this.#mayHandle) {
+      const run = this.#runs[0]!
+      const { bytes, ends, handled } = run
+      const start = handled === 0 ? 0 : ends[handled - 1]!
+      run.handled = Math.min(ends.length, handled + callFrames)
+      if (run.handled === ends.length) this.#runs.shift()
+      const size = ends[run.handled - 1]! - start
+      this.#bytes -= size
+      this.#call(bytes, ends, handled, run.handled - handled, start)
+      this.#owner.consumed(size)
+    }
+  }
+
+  #call(bytes: Uint8Array, ends: Int32Array, first: number, count: number, from: number): void {
+    this.#isHandling = true
+    try {
+      this.#handler?.(this.#batch.set(bytes, ends, first, count, from))
+    } catch (error) {
+      this.#owner.failed(error)
+    } finally {
+      this.#isHandling = false
+    }
+    this.#isHeldBack = this.#owner.isBehind()
+  }
+
+  #keep(bytes: Uint8Array, ends: Int32Array, first: number, last: number, from: number): void {
+    const to = ends[last - 1]!
+    const kept = ends.slice(first, last)
+    for (let index = 0; index < kept.length; index++) kept[index]! -= from
+    this.#runs.push({ bytes: ownOctets(bytes, from, to), ends: kept, handled: 0 })
+    this.#bytes += to - from
+    this.#owner.waiting(this.#bytes)
+  }
+
+  #clear(): void {
+    const bytes = this.#bytes
+    this.#runs = []
+    this.#bytes = 0
+    if (bytes > 0) this.#owner.consumed(bytes)
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * The settings of a pool, their defaults and the reasons for them.
+ */
+import { availableParallelism } from "node:os"
+import type { CrewSettings } from "./workerPool.ts"
+import type { LaneLimits } from "./messages.ts"
+
+/** How a pool works. Each limit has a default with its reason. */
+export interface Settings {
+  /**
+   * Workers: a fixed number, or bounds within which load decides. 0 keeps everything on the
+   * main thread. Default: from 1 to one less than the machine has cores.
+   */
+  readonly workers?: number | { readonly min: number; readonly max: number }
+  /** Bytes that one lane may have unsent. Default 1 MiB. */
+  readonly sendBytes?: number
+  /**
+   * Bytes that one lane may have read and its user not taken. Default 4 MiB: as much as may lie
+   * there before the main thread is woken; less would stop the reading before that.
+   */
+  readonly receiveBytes?: number
+  /**
+   * Bytes that a plain lane reads before others get their turn; the event loop alone would let it
+   * read 8 MiB. Default 2 MiB, eight reads: less of them would stop and start the reading too
+   * often, and that has a price of its own.
+   */
+  readonly readBudget?: number
+  /** Bytes of one write job, at most 64 KiB: what a socket's buffer takes at once. The default. */
+  readonly writeBudget?: number
+  /** Milliseconds for a connection to open, with its TLS handshake. Default 10 s. */
+  readonly openWithin?: number
+  /** Milliseconds after which a peer that takes no bytes ends its lane. Default 30 s. */
+  readonly stallWithin?: number
+  /** Milliseconds for a lane to close in order before it is cut. Default 1 s. */
+  readonly closeWithin?: number
+  /** Milliseconds for a worker to end after it was asked. Default 5 s. */
+  readonly stopWithin?: number
+  /**
+   * Milliseconds without progress after which a worker is given up: a new one takes its place, its
+   * lanes end with `WorkerCrashed`. What it does in one go, such as a framer's handling of a frame,
+   * must be shorter; a lane's `close` and a registration wait for a stuck worker as long.
+   * Default 5 s, as `stopWithin`: no framer should keep all lanes of its worker waiting longer.
+   */
+  readonly stuckAfterMs?: number
+  /** Bytes of one chunk of a worker's receive memory. Default 256 KiB. */
+  readonly chunkBytes?: number
+  /** Chunks of a worker's receive memory. Default 64, which is 16 MiB. */
+  readonly chunks?: number
+  /** 32-bit words of a worker's rings, powers of two. Default 2^18 in, 2^16 out. */
+  readonly inboxWords?: number
+  readonly outboxWords?: number
+  /** Lanes of one worker. Default 16384. */
+  readonly lanesPerWorker?: number
+  /** Connects and listens of one worker under way. Default 1024. */
+  readonly openJobs?: number
+  /** Lanes that a listener holds until they are accepted; more are closed. Default 1024. */
+  readonly acceptQueue?: number
+}
+
+/** What bounds each lane of the pool. */
+export const limitsOf = (settings: Settings): LaneLimits => ({
+  sendBytes: settings.sendBytes ?? 1_048_576,
+  receiveBytes: settings.receiveBytes ?? 4_194_304,
+  readBudget: settings.readBudget ?? 2_097_152,
+  writeBudget: settings.writeBudget ?? 65_536,
+  openWithin: settings.openWithin ?? 10_000,
+  stallWithin: settings.stallWithin ?? 30_000,
+  closeWithin: settings.closeWithin ?? 1_000
+})
+
+/**
+ * When workers start and park.
+ *
+ * Work that comes to a thread at random waits for r / (2 (1 - r)) times its own length when the
+ * thread is busy for a share r of the time: 1.2 lengths at 0.7, 4.5 at 0.9. So a worker starts
+ * when they are busy for more than 0.7 on average, for three samples, which is ten times what it
+ * takes to start. Between two workers that load is 0.35 each, far above 0.1, below which one
+ * parks; what it leaves to the last one is below 0.2. Neither change brings about the other. A
+ * worker that idles costs memory only, so it has five seconds.
+ */
+const changes = { startAbove: 0.7, parkBelow: 0.1, busySamples: 3, idleSamples: 50 }
+
+/** Milliseconds between two samples of the load. */
+const sampleEvery = 100
+
+/** What the pool's workers are made with. */
+export const crewSettings = (
+  settings: Settings,
+  limits: LaneLimits,
+  hooks: Pick<CrewSettings, "clock" | "sampled">
+): CrewSettings => {
+  const { workers = { min: 1, max: Math.max(1, availableParallelism() - 1) } } = settings
+  const { min, max } = typeof workers === "number" ? { min: workers, max: workers } : workers
+  return {
+    load: { min, max, ...changes },
+    sampleEvery,
+    stopWithin: settings.stopWithin ?? 5_000,
+    stuckAfterMs: settings.stuckAfterMs ?? 5_000,
+    ...hooks,
+    sizes: {
+      inboxWords: settings.inboxWords ?? 262_144,
+      outboxWords: settings.outboxWords ?? 65_536,
+      slab: { chunks: settings.chunks ?? 64, chunkBytes: settings.chunkBytes ?? 262_144 },
+      lanes: settings.lanesPerWorker ?? 16_384,
+      openJobs: settings.openJobs ?? 1_024,
+      limits
+    }
+  }
+}

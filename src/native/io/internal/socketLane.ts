@@ -1,0 +1,346 @@
+/**
+ * One connection where its socket lives, in a worker or on the main thread.
+ *
+ * Reading stops while any reason to hold stands: the turn's budget is used up, the user is
+ * behind, the way to the main thread is full, or the peer does not take our own output. The
+ * socket's `close` event is the only place where a lane ends, so it ends once.
+ */
+import type { Socket } from "node:net"
+import { type Framer, FrameRefusal, type FramerPort, type FramerSession } from "../Framer.ts"
+import { resetBy } from "./endReason.ts"
+import type { EndReason, LaneLimits } from "./messages.ts"
+import { CommandReader } from "./commandReader.ts"
+import { cutText, detailCharacters } from "./cutText.ts"
+import { madeProgress } from "./progress.ts"
+import { Reassembly } from "./reassembly.ts"
+import { writeCopy } from "./writeCopy.ts"
+import type { OpenChunk, Place } from "./chunkPool.ts"
+
+/** Reasons to hold the reading, as bits. */
+export const Hold = { budget: 1, user: 2, handover: 4, output: 8 } as const
+
+/** What a lane asks of the host it lives in. */
+export interface LaneHost {
+  readonly frames: (
+    lane: HostLane,
+    bytes: Uint8Array,
+    from: number,
+    ends: Int32Array,
+    count: number
+  ) => void
+  /** Bytes came; called before they are cut into frames. */
+  readonly heard: (lane: HostLane) => void
+  readonly written: (lane: HostLane, bytes: number) => void
+  readonly finished: (lane: HostLane) => void
+  readonly peerEnded: (lane: HostLane) => void
+  readonly closed: (lane: HostLane, reason: EndReason) => void
+  /** Calls `lane.nextTurn()` in the next turn of the event loop. */
+  readonly deferTurn: (lane: HostLane) => void
+  readonly region: (id: number) => Uint8Array | undefined
+  readonly now: () => number
+}
+
+/** A connection and what is under way on it. */
+export class HostLane {
+  readonly place: Place = { slot: -1, generation: 0, chunk: undefined, handedOver: 0 }
+  readonly socket: Socket
+  readonly limits: LaneLimits
+  /** Most of what it reads goes no further. */
+  readonly consumes: boolean
+  readonly #host: LaneHost
+  readonly #session: FramerSession
+  readonly #reassembly: Reassembly
+  readonly #commands = new CommandReader()
+  #holds = 0
+  #turnBytes = 0
+  #reason: EndReason | undefined
+  #closing = false
+  #corked = false
+  /** The write job under way: its bytes, and when it began. */
+  #writing = 0
+  #writingSince = 0
+  #finishing = false
+  /** The write job under way has handed its commands over, and its answer waits for the peer. */
+  #commandsWait = false
+  /** What the framer threw when it was to open. */
+  openError: unknown
+  /** Begins to read an accepted connection. */
+  reading: (() => void) | undefined
+  /** Bytes of the last read. */
+  lastRead = 0
+  #closeTimer: NodeJS.Timeout | undefined
+
+  constructor(
+    host: LaneHost,
+    socket: Socket,
+    framer: Framer,
+    options: unknown,
+    limits: LaneLimits,
+    initiator: boolean
+  ) {
+    this.#host = host
+    this.socket = socket
+    this.limits = limits
+    this.consumes = framer.consumes === true
+    let session: FramerSession = { length: () => 0 }
+    try {
+      session = framer.open(this.#port(initiator), options)
+    } catch (error) {
+      this.openError = error ?? new Error("the framer did not open")
+    }
+    this.#session = session
+    this.#reassembly = new Reassembly(this.#session, framer.maxFrameBytes, {
+      frames: (bytes, from, ends, count) => {
+        if (!this.#closing) host.frames(this, bytes, from, ends, count)
+      }
+    })
+    socket.on("error", (error: NodeJS.ErrnoException) => this.#failed(error))
+    socket.on("end", () => this.#ended())
+    socket.on("close", () => this.#closed())
+  }
+
+  /** Takes one read; true when the next one may follow at once. */
+  read(bytes: Uint8Array, from: number, to: number, room: number): boolean {
+    this.lastRead = to - from
+    if (this.#reason !== undefined) return true
+    this.#host.heard(this)
+    madeProgress()
+    try {
+      this.#reassembly.read(bytes, from, to, this.place.chunk?.memory === bytes)
+    } catch (error) {
+      this.refuse(error)
+      return false
+    }
+    if (to - from === room) this.#spend(room)
+    return this.#holds === 0
+  }
+
+  /** Where the session wants the next read; undefined leaves it to the host. */
+  into(): Uint8Array | undefined {
+    return this.#session.into?.()
+  }
+
+  /** This side ends the lane. */
+  get isClosing(): boolean {
+    return this.#closing
+  }
+
+  /** Bytes of a cut frame that wait for the rest. */
+  get cutBytes(): number {
+    return this.#reassembly.held
+  }
+
+  /** The next read goes into this chunk; a cut frame that lies in another one comes along. */
+  moveInto(chunk: OpenChunk): void {
+    chunk.fill += this.#reassembly.moveCut(chunk.memory, chunk.fill)
+    this.place.chunk = chunk
+  }
+
+  /** The next read goes into no chunk. */
+  leave({ memory }: OpenChunk): void {
+    this.#reassembly.keepCut(memory)
+    this.place.chunk = undefined
+  }
+
+  /** The next turn of the event loop has begun: the lane may read again. */
+  nextTurn(): void {
+    this.#turnBytes = 0
+    this.unhold(Hold.budget)
+  }
+
+  hold(reason: number): void {
+    const mayPause = this.#holds === 0 && !this.socket.destroyed
+    this.#holds |= reason
+    if (mayPause) this.socket.pause()
+  }
+
+  unhold(reason: number): void {
+    if ((this.#holds & reason) === 0) return
+    this.#holds &= ~reason
+    if (this.#holds === 0 && !this.socket.destroyed) this.socket.resume()
+  }
+
+  /** The lane's user has accepted it. */
+  start(): void {
+    if (!this.#closing) this.reading?.()
+    this.reading = undefined
+  }
+
+  /** A write job of bytes that are valid in this call: it is answered once, whatever happens. */
+  write(bytes: Uint8Array, from: number, to: number): void {
+    this.#begin(to - from)
+    writeCopy(this.socket, bytes, from, to, (error) =>
+      this.#answer(error == null ? this.#writing : 0)
+    )
+  }
+
+  /** A write job that holds commands for the framer, each behind its length. */
+  command(bytes: Uint8Array): void {
+    this.#begin(bytes.length)
+    try {
+      this.#commands.push(bytes, (bytes, from, to) => {
+        if (this.#reason === undefined) this.#session.command?.(bytes, from, to)
+        madeProgress()
+      })
+    } catch (error) {
+      this.refuse(error)
+    }
+    this.#commandsWait = this.#isBehind && !this.socket.destroyed
+    if (!this.#commandsWait) process.nextTick(() => this.#wrote())
+  }
+
+  /** Ends our side after what was written; answered once, like a write. */
+  finish(): void {
+    this.#finishing = true
+    this.socket.end(() => this.#finished())
+  }
+
+  /**
+   * Ends the lane: in order, after what was written and with time for the peer to end its own
+   * side, or at once.
+   */
+  close(asked: "closed" | "stopped", inOrder: boolean): void {
+    this.#end(asked === "stopped" ? { kind: asked } : { kind: asked, unsent: 0 }, inOrder)
+  }
+
+  /** Ends the lane when a write job has been under way for too long. */
+  checkStall(now: number): void {
+    const millis = now - this.#writingSince
+    if (this.#writing > 0 && millis >= this.limits.stallWithin) {
+      this.#reason ??= { kind: "slow-peer", bytes: this.#writing, millis }
+      this.#destroy()
+    }
+  }
+
+  /** A full read is likely to be followed by another one: they are counted for a turn. */
+  #spend(bytes: number): void {
+    if (this.#turnBytes === 0) this.#host.deferTurn(this)
+    this.#turnBytes += bytes
+    if (this.#turnBytes >= this.limits.readBudget) this.#holds |= Hold.budget
+  }
+
+  #begin(bytes: number): void {
+    this.#writing = bytes
+    this.#writingSince = this.#host.now()
+  }
+
+  #finished(): void {
+    if (!this.#finishing) return
+    this.#finishing = false
+    this.#host.finished(this)
+  }
+
+  #wrote(): void {
+    this.#answer(this.#writing)
+  }
+
+  /** Answers the write job that is under way, of which so many bytes left. */
+  #answer(bytes: number): void {
+    if (this.#writing === 0) return
+    this.#writing = 0
+    this.#host.written(this, bytes)
+  }
+
+  #port(initiator: boolean): FramerPort {
+    return {
+      initiator,
+      write: (bytes, written) => {
+        if (!this.#corked) {
+          this.#corked = true
+          this.socket.cork()
+          process.nextTick(() => {
+            this.#corked = false
+            this.socket.uncork()
+          })
+        }
+        this.#write(bytes, written)
+      },
+      writeNow: (parts, written) => {
+        const last = parts.length - 1
+        if (last > 0) this.socket.cork()
+        for (let index = 0; index < last; index++) this.#write(parts[index]!, undefined)
+        this.#write(parts[last]!, written)
+        if (last > 0) this.socket.uncork()
+      },
+      deliver: (bytes) => this.#reassembly.deliver(bytes),
+      region: (id) => this.#host.region(id),
+      refuse: (reason) => this.refuse(new FrameRefusal(reason))
+    }
+  }
+
+  /** After this side's end a framer's answers go nowhere; their peer was told so. */
+  #write(bytes: Uint8Array, written: (() => void) | undefined): void {
+    if (this.socket.writableEnded) return
+    this.socket.write(bytes, (error) => {
+      if (error != null) return
+      written?.()
+      if (!this.#isBehind) this.#caughtUp()
+    })
+    if (this.#isBehind) this.hold(Hold.output)
+  }
+
+  /** The peer has not taken what this side may have unsent. */
+  get #isBehind(): boolean {
+    return this.socket.writableLength > this.limits.sendBytes
+  }
+
+  /** Node's `drain` comes only for more than its own mark, so each write looks at its end. */
+  #caughtUp(): void {
+    this.unhold(Hold.output)
+    if (!this.#commandsWait) return
+    this.#commandsWait = false
+    this.#wrote()
+  }
+
+  refuse(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error)
+    const detail = cutText(message, detailCharacters)
+    this.#reassembly.flush()
+    this.#end({ kind: "refused", detail }, this.socket.writableLength > 0)
+  }
+
+  #end(reason: EndReason, inOrder: boolean): void {
+    this.#reason ??= reason
+    this.#closing = true
+    if (!inOrder) {
+      this.#destroy()
+    } else if (this.#closeTimer === undefined && !this.socket.destroyed) {
+      this.#closeTimer = setTimeout(() => this.#destroy(), this.limits.closeWithin)
+      this.#holds = 0
+      this.socket.resume()
+      this.socket.end()
+    }
+  }
+
+  #failed(error: NodeJS.ErrnoException): void {
+    this.#reason ??= resetBy(error)
+  }
+
+  #ended(): void {
+    if (this.#reason !== undefined) return
+    const missing = this.#reassembly.held
+    try {
+      if (missing === 0) this.#session.end?.()
+    } catch (error) {
+      this.refuse(error)
+      return
+    }
+    if (this.socket.allowHalfOpen && missing === 0) this.#host.peerEnded(this)
+    else this.#reason ??= { kind: "peer-closed", missing }
+    if (missing > 0) this.#destroy()
+  }
+
+  #destroy(): void {
+    this.#closing = true
+    const unsent = this.socket.writableLength
+    if (this.#reason?.kind === "closed" && unsent > 0) this.#reason = { kind: "closed", unsent }
+    this.socket.destroy()
+  }
+
+  #closed(): void {
+    clearTimeout(this.#closeTimer)
+    this.#answer(0)
+    this.#finished()
+    this.#host.closed(this, this.#reason ?? { kind: "peer-closed", missing: 0 })
+  }
+}

@@ -1,0 +1,139 @@
+/** An open device: what is made on it, and how it reaches others. */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { networkInterfaces } from "node:os"
+import * as Gid from "../../schema/Gid.ts"
+import { mulpdu } from "../../schema/iwarp/FpduWriter.ts"
+import type { IoPool, Listener } from "../io/IoPool.ts"
+import type { Lane } from "../io/Lane.ts"
+import type { OpenFailed } from "../io/OpenFailed.ts"
+import type { Address } from "../verbs/Connection.ts"
+import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
+import { Holding } from "../verbs/provider/resources.ts"
+import type { Reach } from "../verbs/Verbs.ts"
+import { workerModule } from "../io/workerModule.ts"
+import type { SessionOptions } from "./framer.ts"
+import { changes, entriesOf, hasAddress, type Port, portIn, unseen } from "./interfaces.ts"
+import type { IwarpQueuePair } from "./queuePair.ts"
+import { Regions } from "./regions.ts"
+import type { Resolved } from "./settings.ts"
+
+const framer = workerModule(import.meta.url, "framer")
+
+/** Where a connection goes, and the local address that the peer expects it from, if any. */
+export interface Way {
+  readonly to: Address
+  readonly from?: string
+}
+
+/** What a card is made of. */
+export interface CardOptions {
+  readonly name: string
+  readonly pool: IoPool["Service"]
+  readonly settings: Resolved
+  readonly reach: Reach
+  /** Where connections live. */
+  readonly scope: Scope.Closeable
+  readonly emit: (event: DeviceEvent) => void
+  readonly fork: (effect: Effect.Effect<unknown>) => void
+}
+
+/** Queue pair numbers up to here are for management, as on real devices. */
+const lastReserved = 16
+const numbers = 2 ** 24
+
+/** An open device. */
+export class Card {
+  readonly name: string
+  readonly pool: IoPool["Service"]
+  readonly settings: Resolved
+  /** Whether a peer at an address is dealt with. */
+  readonly admits: (address: string) => boolean
+  readonly scope: Scope.Closeable
+  readonly emit: (event: DeviceEvent) => void
+  /** Runs something for as long as the device is open. */
+  readonly fork: (effect: Effect.Effect<unknown>) => void
+  readonly holding: Holding
+  readonly regions: Regions
+  /** Returns when each worker has been between two events once, or has ended. */
+  readonly barrier: Effect.Effect<void>
+  readonly queuePairs = new Map<number, IwarpQueuePair>()
+  readonly #lane: {
+    readonly framer: URL
+    readonly options: SessionOptions
+    readonly on: "worker" | "main"
+  }
+  /** The port at which out-of-band peers are met; other providers call it a local identifier. */
+  lid = 0
+  #last: number
+  /** The one address that it uses; all of the interface's if there is none. */
+  readonly #only: Gid.Gid | undefined
+  /** As it was at the last look. */
+  port: Port = unseen
+  /** Who takes callers at all addresses, told of each one that has come. */
+  readonly everywhere = new Set<(host: string) => void>()
+
+  constructor(options: CardOptions, firstNumber: number) {
+    this.name = options.name
+    this.pool = options.pool
+    this.settings = options.settings
+    const { admits = () => true, host } = options.reach
+    this.admits = admits
+    const hasHost = host !== undefined && hasAddress(networkInterfaces(), this.name, host)
+    this.#only = hasHost ? Gid.fromAddress(host) : undefined
+    this.scope = options.scope
+    this.emit = options.emit
+    this.fork = options.fork
+    this.#last = firstNumber
+    // Each worker answers a registration, and its end, between two events.
+    this.barrier = Effect.scoped(Effect.suspend(() => this.pool.register(new SharedArrayBuffer(8))))
+    this.regions = new Regions(this.barrier)
+    this.holding = new Holding("device", [], () => undefined)
+    const { answerWithin, on, segmentBytes } = this.settings
+    const maximumUlpdu = segmentBytes === undefined ? undefined : mulpdu(segmentBytes)
+    const table = this.regions.table.memory
+    this.#lane = { framer, options: { table, maximumUlpdu, answerWithin }, on }
+  }
+
+  /** The identifiers of its port at the last look. */
+  get gids(): ReadonlyArray<GidEntry> {
+    return entriesOf(this.port, this.name)
+  }
+
+  /** Its addresses at the last look. */
+  get addresses(): ReadonlyArray<string> {
+    return this.gids.map(({ gid }) => Gid.toAddress(gid))
+  }
+
+  /** Looks at the interface, and tells of what has changed. */
+  look(): void {
+    const before = this.port
+    this.port = portIn(networkInterfaces(), this.name, before, this.#only)
+    for (const event of changes(before, this.port)) {
+      const gid = event._tag === "GidChanged" ? this.port.gids[event.index] : undefined
+      if (gid !== undefined) for (const tell of this.everywhere) tell(Gid.toAddress(gid))
+      this.emit(event)
+    }
+  }
+
+  newNumber(): number {
+    do {
+      this.#last = this.#last + 1 < numbers ? this.#last + 1 : lastReserved + 1
+    } while (this.#last <= lastReserved || this.queuePairs.has(this.#last))
+    return this.#last
+  }
+
+  connect({ from, to }: Way): Effect.Effect<Lane, OpenFailed, Scope.Scope> {
+    const routed = this.settings.route(to)
+    // A relay may not be reachable from that address; what it makes of calls is its affair.
+    const isDirect = routed.host === to.host && routed.port === to.port
+    const localAddress = isDirect && from !== undefined ? { localAddress: from } : {}
+    const tls = this.settings.tls && { tls: this.settings.tls.connect }
+    return this.pool.connect({ ...this.#lane, ...tls, to: { ...routed, ...localAddress } })
+  }
+
+  listen(at: Address, backlog: number): Effect.Effect<Listener, OpenFailed, Scope.Scope> {
+    const tls = this.settings.tls && { tls: this.settings.tls.listen }
+    return this.pool.listen({ ...this.#lane, ...tls, at, backlog })
+  }
+}

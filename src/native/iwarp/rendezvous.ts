@@ -1,0 +1,239 @@
+/**
+ * Connections out of band: two queue pairs that a handshake has told of each other meet here, over
+ * TCP.
+ *
+ * A GID is an address and a LID a port: that at which a device takes such callers. Of two queue
+ * pairs the one that comes first in the order of GID, LID and number dials, the other one waits.
+ * A caller says who it is and whom it means in the private data of its request. It is taken in
+ * once that queue pair means the caller too, and only from the address that its GID names. A
+ * shared secret, if both ends have it, proves each to the other; so does the key of the two queue
+ * pairs, if their handshake has given them one (`ToReadyToReceive.key`).
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import { createHmac, timingSafeEqual } from "node:crypto"
+import * as Gid from "../../schema/Gid.ts"
+import { defaults, type ToReadyToReceive } from "../verbs/QueuePairState.ts"
+import { nothing } from "../verbs/provider/connection.ts"
+import { dial } from "./connecting.ts"
+import type { Card } from "./openDevice.ts"
+import type { Link } from "./sessionHandle.ts"
+import { fetchLimit } from "./queueMemory.ts"
+import type { IwarpQueuePair } from "./queuePair.ts"
+import { hexOf, octetsOf, type Terms } from "./sessionProtocol.ts"
+import { type Said, turnAway } from "./listening.ts"
+
+/** "HFQP": these octets open the private data of such a request. */
+const magic = 0x48465150
+const helloBytes = 30
+
+/** One end, as it is told apart from all others. */
+interface End {
+  readonly gid: Gid.Gid
+  readonly lid: number
+  readonly number: number
+}
+
+/** How long to wait before the next try, in milliseconds: first, and at most. */
+const pauses = { first: 20, most: 500 } as const
+
+const hello = (own: End, peer: number): Uint8Array => {
+  const octets = new Uint8Array(helloBytes)
+  const view = new DataView(octets.buffer)
+  view.setUint32(0, magic)
+  view.setUint32(4, own.number)
+  view.setUint32(8, peer)
+  view.setUint16(12, own.lid)
+  octets.set(Gid.toOctets(own.gid), 14)
+  return octets
+}
+
+/** What a hello says, and the proofs behind it: of the secret, then of the key. */
+interface Heard {
+  readonly from: End
+  readonly to: number
+  readonly hello: Uint8Array
+  readonly proofs: Uint8Array
+}
+
+const heard = (privateData: string): Heard | undefined => {
+  const octets = octetsOf(privateData)
+  const view = new DataView(octets.buffer)
+  if (octets.length < helloBytes || view.getUint32(0) !== magic) return undefined
+  const said = octets.subarray(0, helloBytes)
+  const gid = Gid.fromOctets(said.subarray(14))
+  const from = { gid, lid: view.getUint16(12), number: view.getUint32(4) }
+  return { from, to: view.getUint32(8), hello: said, proofs: octets.subarray(helloBytes) }
+}
+
+type Side = "caller" | "callee"
+
+/** Proves that the sender knows a secret; nothing without one. The two sides' proofs differ. */
+const proofOf = (secret: string | undefined, side: Side, said: Uint8Array): Uint8Array =>
+  secret === undefined
+    ? nothing
+    : new Uint8Array(createHmac("sha256", secret).update(side).update(said).digest())
+
+/** The proofs of the secret of all, and of the key of two queue pairs. */
+const proofsOf = (
+  secret: string | undefined,
+  { key }: ToReadyToReceive,
+  side: Side,
+  said: Uint8Array
+): Uint8Array => Buffer.concat([proofOf(secret, side, said), proofOf(key, side, said)])
+
+const isSame = (one: Uint8Array, other: Uint8Array): boolean =>
+  one.length === other.length && timingSafeEqual(one, other)
+
+const isBefore = (one: End, other: End): boolean => {
+  if (one.gid !== other.gid) return one.gid < other.gid
+  return one.lid === other.lid ? one.number < other.number : one.lid < other.lid
+}
+
+/** A caller whose hello is good. */
+interface Caller extends Heard {
+  readonly link: Link
+}
+
+/** Where the out-of-band queue pairs of a device meet their peers. */
+export class Meeting {
+  readonly #card: Card
+  /** Callers whose queue pair does not mean them yet, by its number. */
+  readonly #callers = new Map<number, Caller>()
+  /** Steps to `rtr` for whose peer work is waiting. */
+  readonly #awaited = new WeakSet<ToReadyToReceive>()
+
+  constructor(card: Card) {
+    this.#card = card
+  }
+
+  /** A caller has sent its request. */
+  called(link: Link, said: Said): void {
+    const words = heard(said.privateData)
+    const queuePair = words && this.#card.queuePairs.get(words.to)
+    if (words === undefined || queuePair === undefined || !this.#isCredible(link, words)) {
+      return turnAway(link, nothing)
+    }
+    const { to } = words
+    const caller = { link, ...words }
+    if (this.#takeIn(queuePair, caller)) return
+    this.#leave(to)
+    this.#callers.set(to, caller)
+    const late = Effect.sync(() => {
+      if (this.#callers.get(to) === caller) this.#leave(to)
+    })
+    this.#card.fork(Effect.delay(late, this.#card.settings.connectWithin))
+  }
+
+  /** A queue pair knows its peer. */
+  meet(queuePair: IwarpQueuePair): void {
+    const path = queuePair.path!
+    const own = this.#own(queuePair)
+    const peer: End = { gid: path.path.gid, lid: path.path.lid ?? 0, number: path.peer }
+    if (isBefore(own, peer)) {
+      // Where it is comes from the peer: no other address is called than those of peers.
+      if (!this.#card.admits(Gid.toAddress(peer.gid))) return
+      this.#card.fork(this.#calling(queuePair, path, own, peer))
+    } else {
+      const caller = this.#callers.get(queuePair.number)
+      if (caller !== undefined && this.#takeIn(queuePair, caller)) {
+        this.#callers.delete(queuePair.number)
+      }
+    }
+  }
+
+  /** Work is posted to a peer who is not there: it has its time to come. */
+  awaited(queuePair: IwarpQueuePair): void {
+    const { path } = queuePair
+    if (path === undefined || this.#awaited.has(path)) return
+    this.#awaited.add(path)
+    const late = Effect.sync(() => {
+      const isVain = queuePair.path === path && !queuePair.hasPeer
+      if (isVain) queuePair.fail("failed", "retry-exceeded")
+    })
+    this.#card.fork(Effect.delay(late, this.#card.settings.peerWithin))
+  }
+
+  #own({ number, path }: IwarpQueuePair): End {
+    const gid = this.#card.port.gids[path?.path.gidIndex ?? defaults.gidIndex]!
+    return { gid, lid: this.#card.lid, number }
+  }
+
+  #terms(path: ToReadyToReceive, privateData: Uint8Array): Terms {
+    const ird = path.inboundReads ?? defaults.inboundReads
+    const { crc } = this.#card.settings
+    // How many of ours may be under way is only said with the step to `rts`.
+    return { crc, ird, ord: fetchLimit, privateData: hexOf(privateData) }
+  }
+
+  #leave(number: number): void {
+    const caller = this.#callers.get(number)
+    this.#callers.delete(number)
+    if (caller !== undefined) turnAway(caller.link, nothing)
+  }
+
+  /** Whether a caller comes from the address that its GID names, and knows the secret. */
+  #isCredible(link: Link, { from, hello, proofs }: Heard): boolean {
+    const { arrivesFrom, secret } = this.#card.settings
+    const source = arrivesFrom(Gid.toAddress(from.gid))
+    const isThere = Gid.fromAddress(link.lane.peer.address) === Gid.fromAddress(source)
+    const proof = proofOf(secret, "caller", hello)
+    return isThere && isSame(proofs.subarray(0, proof.length), proof)
+  }
+
+  /** Takes a caller in, if its queue pair means it. One that is never ready is left again. */
+  #takeIn(queuePair: IwarpQueuePair, { from, hello, link, proofs }: Caller): boolean {
+    const { path } = queuePair
+    const isMeant =
+      path !== undefined &&
+      path.peer === from.number &&
+      path.path.gid === from.gid &&
+      (path.path.lid ?? defaults.lid) === from.lid
+    if (!isMeant || queuePair.hasLink || link.isEnded) return false
+    const { secret } = this.#card.settings
+    if (!isSame(proofs, proofsOf(secret, path, "caller", hello))) return false
+    queuePair.attach(link)
+    const proof = proofsOf(secret, path, "callee", hello)
+    link.command({ do: "accept", ...this.#terms(path, proof), bind: queuePair.bind() })
+    const settling = Deferred.await(link.ready).pipe(
+      Effect.timeoutOption(this.#card.settings.connectWithin),
+      Effect.map((isReady) => {
+        if (isReady._tag === "None" || !isReady.value) queuePair.detach(link)
+      })
+    )
+    this.#card.fork(settling)
+    return true
+  }
+
+  /**
+   * Calls until the peer takes the call, the queue pair does not mean it any more, or it was called
+   * often enough: where a peer is said to be, there may be a host that has asked for nothing.
+   */
+  #calling(queuePair: IwarpQueuePair, path: ToReadyToReceive, own: End, peer: End) {
+    const { settings } = this.#card
+    const to = { host: Gid.toAddress(peer.gid), port: peer.lid }
+    const said = hello(own, peer.number)
+    const proofs = proofsOf(settings.secret, path, "caller", said)
+    const expected = hexOf(proofsOf(settings.secret, path, "callee", said))
+    const terms = this.#terms(path, Buffer.concat([said, proofs]))
+    const card = this.#card
+    const from = Gid.toAddress(own.gid)
+    const isMeant = (): boolean => queuePair.path === path
+    return Effect.gen(function* () {
+      let pause: number = pauses.first
+      for (let call = 0; call < settings.calls && isMeant(); call++) {
+        const tried = yield* dial(card, queuePair, { to, from }, terms, settings.revision).pipe(
+          Effect.timeoutOption(settings.connectWithin),
+          Effect.catch(() => Effect.succeedNone)
+        )
+        const answer = tried._tag === "Some" ? tried.value.answer : undefined
+        const isSettled = answer?.say === "settled"
+        if (!isMeant() || (isSettled && answer.privateData === expected)) return
+        if (isSettled && tried._tag === "Some") queuePair.detach(tried.value.link)
+        else queuePair.detachAny()
+        yield* Effect.sleep(pause)
+        pause = Math.min(pause * 2, pauses.most)
+      }
+    })
+  }
+}

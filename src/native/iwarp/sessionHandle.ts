@@ -1,0 +1,159 @@
+/** A connection as the main thread holds it: a lane, and what its session says. */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import type { FrameBatch } from "../io/FrameBatch.ts"
+import { type Lane, LaneClosed, type LaneError } from "../io/Lane.ts"
+import {
+  type Agreed,
+  type Command,
+  encode,
+  type Event,
+  type Failure,
+  isText,
+  kickBytes,
+  readEvent
+} from "./sessionProtocol.ts"
+
+/** Who takes what happens on a connection. */
+export interface LinkOwner {
+  /** Records of ends: `bytes[from, to)`. */
+  readonly records: (bytes: Uint8Array, from: number, to: number) => void
+  readonly opened: () => void
+  readonly failed: (failure: Failure) => void
+  readonly ended: (error: LaneError) => void
+}
+
+/** What a peer asked for, or what became of our own request. */
+export type Answer =
+  | Extract<Event, { say: "settled" }>
+  | Extract<Event, { say: "declined" }>
+  | { readonly say: "failed"; readonly detail: string }
+  | { readonly say: "ended"; readonly error: LaneError }
+
+/** One connection. */
+export class Link {
+  readonly lane: Lane
+  readonly request = Deferred.makeUnsafe<Extract<Event, { say: "request" }>, LaneError>()
+  readonly answer = Deferred.makeUnsafe<Answer>()
+  /** The peer is known to be ready, or the connection ended before. */
+  readonly ready = Deferred.makeUnsafe<boolean>()
+  /** The peer has sent a good FPDU, or the connection ended before. */
+  readonly proven = Deferred.makeUnsafe<void>()
+  /** Somebody wants the connection to end. */
+  readonly leaving = Deferred.makeUnsafe<"in order" | "at once">()
+  agreed: Agreed | undefined = undefined
+  owner: LinkOwner | undefined = undefined
+  isEnded = false
+
+  constructor(lane: Lane) {
+    this.lane = lane
+    lane.onFrames((batch) => this.#frames(batch))
+  }
+
+  command(command: Command): void {
+    this.lane.send(encode(command))
+  }
+
+  kick(): void {
+    this.lane.send(kickBytes())
+  }
+
+  /** Ends the connection: in order, after what has been written, or at once. */
+  leave(how: "in order" | "at once"): void {
+    this.owner = undefined
+    Deferred.doneUnsafe(this.leaving, Effect.succeed(how))
+  }
+
+  /** The lane is gone. */
+  ended(error: LaneError): void {
+    if (this.isEnded) return
+    this.isEnded = true
+    this.#release()?.ended(error)
+    Deferred.doneUnsafe(this.request, Effect.fail(error))
+    Deferred.doneUnsafe(this.answer, Effect.succeed({ say: "ended", error }))
+    Deferred.doneUnsafe(this.ready, Effect.succeed(false))
+    Deferred.doneUnsafe(this.proven, Effect.void)
+  }
+
+  #frames(batch: FrameBatch): void {
+    const { bytes, count } = batch
+    for (let index = 0; index < count; index++) {
+      const [from, to] = [batch.start(index), batch.end(index)]
+      if (isText(bytes, from)) this.#said(readEvent(bytes, from, to))
+      else this.owner?.records(bytes, from, to)
+    }
+  }
+
+  #said(event: Event): void {
+    switch (event.say) {
+      case "request":
+        Deferred.doneUnsafe(this.request, Effect.succeed(event))
+        return
+      case "settled":
+        this.agreed = event
+        if (event.open) this.#open()
+        Deferred.doneUnsafe(this.answer, Effect.succeed(event))
+        return
+      case "declined":
+        Deferred.doneUnsafe(this.answer, Effect.succeed(event))
+        return
+      case "open":
+        Deferred.doneUnsafe(this.proven, Effect.void)
+        this.#open()
+        return
+      case "failed": {
+        const { detail } = event
+        this.#release()?.failed(event)
+        Deferred.doneUnsafe(this.answer, Effect.succeed({ say: "failed", detail }))
+        Deferred.doneUnsafe(this.ready, Effect.succeed(false))
+      }
+    }
+  }
+
+  /** Who is told of the end: nobody before there was a connection. */
+  #release(): LinkOwner | undefined {
+    const owner = this.agreed === undefined ? undefined : this.owner
+    this.owner = undefined
+    return owner
+  }
+
+  #open(): void {
+    // The owner first: who waits for it may go on at once.
+    this.owner?.opened()
+    Deferred.doneUnsafe(this.ready, Effect.succeed(true))
+  }
+}
+
+/** Runs a connection until its lane is gone; to be forked where the device lives. */
+const run = (link: Link): Effect.Effect<void> =>
+  Effect.raceFirst(
+    link.lane.closed,
+    Effect.flatMap(Deferred.await(link.leaving), (how) =>
+      Effect.andThen(how === "in order" ? link.lane.close : link.lane.abort, link.lane.closed)
+    )
+  ).pipe(Effect.map((error) => link.ended(error)))
+
+/** Makes a link of a lane, and runs it in `home` until the lane is gone. */
+export const open = <E>(
+  lane: Effect.Effect<Lane, E, Scope.Scope>,
+  home: Scope.Scope
+): Effect.Effect<Link, E> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const link = new Link(
+        yield* restore(Scope.provide(lane, scope)).pipe(
+          Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+        )
+      )
+      const gone = new LaneClosed({ peer: link.lane.peer.address, unsent: 0 })
+      const running = Effect.interruptible(run(link)).pipe(
+        Effect.ensuring(Scope.close(scope, Exit.void)),
+        Effect.ensuring(Effect.sync(() => link.ended(gone)))
+      )
+      yield* Effect.forkIn(running, home, { startImmediately: true })
+      return link
+    })
+  )

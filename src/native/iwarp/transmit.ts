@@ -1,0 +1,184 @@
+/**
+ * Everything that a session sends: its own work and answers to the peer in turn, in batches, and
+ * only so much at once that the connection never stops to read because it has too much to write.
+ */
+import { type Batch, FpduWriter, Outgoing } from "../../schema/iwarp/FpduWriter.ts"
+import { Opcode, Queue } from "../../schema/iwarp/Segment.ts"
+import type { Crc32c } from "../../schema/iwarp/Crc32c.ts"
+import { Answer, copyUpTo } from "./responder.ts"
+import { sinkStag, type Unsendable, type Works } from "./requester.ts"
+
+/** Octets that may be with the socket at once: what a kernel's buffer takes at most, about. */
+const windowBytes = 2_097_152
+/** Octets of a batch: one `writev`. */
+const batchBytes = 524_288
+/**
+ * What a pool must let a lane have unsent. A lane that has more stops reading, and two ends that
+ * both do would wait for each other for ever.
+ */
+export const laneBytes = 2 * windowBytes
+/** Octets of headers, trailers and short payloads in a batch. */
+const frameBytes = 16_384
+
+const emptyWrite = (): Outgoing => {
+  const write = new Outgoing()
+  write.opcode = Opcode.write
+  write.tagged = true
+  write.stag = sinkStag
+  return write
+}
+
+/** What the output needs of its session. */
+export interface OutputPort {
+  readonly write: (parts: ReadonlyArray<Uint8Array>, written: () => void) => void
+  /** For the last octets: they count as unsent until the turn ends, so they are waited for. */
+  readonly writeLast: (bytes: Uint8Array) => void
+  /** A batch has left; the session calls `left` when it may run. */
+  readonly written: (batch: Batch, number: number) => void
+  /** The oldest work cannot be sent. */
+  readonly unsendable: (work: Unsendable) => void
+  /** An answer was sent. */
+  readonly answered: () => void
+  /** The peer may not have any more what it was promised. */
+  readonly withdrawn: () => void
+}
+
+/** The sending half of a connection. */
+export class Output {
+  readonly #port: OutputPort
+  readonly #works: Works
+  readonly #writer: FpduWriter
+  readonly #answers: Array<Answer> = []
+  /** What is being put, maybe over several batches. */
+  #current: Outgoing | undefined
+  #signal: Outgoing | undefined
+  #answerNext = false
+  #atomicSequence = 0
+  #isOpen = false
+  #isOver = false
+  #inFlight = 0
+  #batches = 0
+  /** Batches that have left; they leave in order. */
+  #left = 0
+
+  constructor(
+    port: OutputPort,
+    works: Works,
+    crc: Crc32c | undefined,
+    maximumUlpdu: number | undefined
+  ) {
+    this.#port = port
+    this.#works = works
+    this.#writer = new FpduWriter({ crc, maximumUlpdu, batchBytes, frameBytes, copyUpTo })
+  }
+
+  /** Batches that have left. */
+  get left(): number {
+    return this.#left
+  }
+
+  /** Whether octets wait for the socket. */
+  get isWaiting(): boolean {
+    return this.#inFlight > 0
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  /** From now on the peer hears what is sent. */
+  open(): void {
+    this.#isOpen = true
+  }
+
+  /** Opens with the signal that the peer awaits before it sends anything itself. */
+  openWith(signal: "write" | "read"): void {
+    this.#isOpen = true
+    this.#signal = this.#current = signal === "read" ? this.#works.readyRead() : emptyWrite()
+  }
+
+  /** Says again that this side is there, unless it is about to say something else. */
+  nudge(): void {
+    if (this.#current !== undefined) return
+    this.#signal = this.#current = emptyWrite()
+    this.pump()
+  }
+
+  answer(answer: Answer): void {
+    if (answer.isAtomic) {
+      this.#atomicSequence += 1
+      answer.sequence = this.#atomicSequence
+    }
+    this.#answers.push(answer)
+  }
+
+  /** Sends what there is, as far as the window allows. */
+  pump(): void {
+    while (this.#isOpen && !this.#isOver && this.#inFlight < windowBytes) {
+      while (this.#step());
+      if (!this.#writeBatch()) return
+    }
+  }
+
+  /** The socket has taken a batch. */
+  wrote(batch: Batch, number: number): void {
+    this.#inFlight -= batch.bytes
+    this.#left = number
+    this.#writer.recycle(batch)
+  }
+
+  /** Ends the output; says why, if the peer may be told. */
+  end(terminate: Uint8Array | undefined): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    if (!this.#isOpen || terminate === undefined) return
+    this.#writeBatch()
+    const message = new Outgoing()
+    message.opcode = Opcode.terminate
+    message.queue = Queue.terminate
+    message.sequence = 1
+    message.payload = [terminate]
+    this.#writer.put(message)
+    for (const part of this.#writer.take()!.parts) this.#port.writeLast(part)
+  }
+
+  /** Puts one message; false when there is none, or no room. */
+  #step(): boolean {
+    this.#current ??= this.#choose()
+    const message = this.#current
+    if (message === undefined) return false
+    const isAnswer = message instanceof Answer
+    if (isAnswer && !message.prepare(batchBytes)) {
+      this.#port.withdrawn()
+      return false
+    }
+    if (!this.#writer.put(message)) return false
+    this.#current = undefined
+    if (isAnswer) this.#port.answered()
+    else if (message !== this.#signal) this.#works.put(message, this.#batches + 1)
+    return true
+  }
+
+  /** Answers and own work take turns. */
+  #choose(): Outgoing | undefined {
+    if (this.#isOver) return undefined
+    this.#answerNext = !this.#answerNext
+    const hasAnswers = this.#answers.length > 0
+    if (this.#answerNext && hasAnswers) return this.#answers.shift()
+    const next = this.#works.next()
+    if (next === undefined) return hasAnswers ? this.#answers.shift() : undefined
+    if (next instanceof Outgoing) return next
+    this.#port.unsendable(next)
+    return undefined
+  }
+
+  #writeBatch(): boolean {
+    const batch = this.#writer.take()
+    if (batch === undefined) return false
+    const { parts } = batch
+    const number = ++this.#batches
+    this.#inFlight += batch.bytes
+    this.#port.write(parts, () => this.#port.written(batch, number))
+    return true
+  }
+}

@@ -1,0 +1,140 @@
+/** Listening: requests wait in a bounded queue, and each is answered once. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as Gid from "../../../schema/Gid.ts"
+import type {
+  AcceptOptions,
+  Address,
+  Connection,
+  ConnectRequest,
+  Listener,
+  ListenOptions
+} from "../Connection.ts"
+import {
+  type AcceptError,
+  InvalidAttribute,
+  type ListenError,
+  type Released
+} from "../VerbsError.ts"
+import { accept, type Asked, isPort, type Parts } from "./connect.ts"
+import { nothing, type SoftConnection } from "./connection.ts"
+import { type Held, hold, Holding } from "./resources.ts"
+
+/** Requests that wait for a program, as in sockets. */
+const defaultBacklog = 128
+
+/** Where to listen. */
+export interface At {
+  /** The device's own ones, if nobody chose. */
+  readonly hosts: ReadonlyArray<string>
+  /** Also at addresses of the device that come later. */
+  readonly isEverywhere: boolean
+  readonly port: number
+  readonly backlog: number
+}
+
+/** Tells a program of a request; nothing if too many wait already, or nobody listens. */
+export type Ask<C extends SoftConnection> = (asked: Asked<C>) => SoftRequest<C> | undefined
+
+/** What a provider does itself to listen. */
+export interface Hearing<C extends SoftConnection> {
+  /** The addresses of the device. */
+  readonly addresses: () => ReadonlyArray<string>
+  /** Listens until the Scope closes; `end` stops it at once. */
+  readonly listen: (
+    at: At,
+    ask: Ask<C>
+  ) => Effect.Effect<
+    { readonly address: Address; readonly end: () => void },
+    ListenError,
+    Scope.Scope
+  >
+}
+
+/** A request that arrived. */
+export class SoftRequest<C extends SoftConnection> implements ConnectRequest {
+  readonly peer: Address
+  readonly privateData: Uint8Array
+  readonly inboundReads: number
+  readonly outboundReads: number
+  readonly #parts: Parts<C>
+  readonly #asked: Asked<C>
+  readonly #unanswered: Set<SoftRequest<C>>
+
+  constructor(parts: Parts<C>, asked: Asked<C>, unanswered: Set<SoftRequest<C>>) {
+    this.peer = asked.peer
+    this.privateData = asked.privateData
+    this.inboundReads = asked.inboundReads
+    this.outboundReads = asked.outboundReads
+    this.#parts = parts
+    this.#asked = asked
+    this.#unanswered = unanswered
+  }
+
+  accept(options: AcceptOptions): Effect.Effect<Connection, AcceptError, Scope.Scope> {
+    return accept(this.#parts, this.#asked, options, () => this.#unanswered.delete(this))
+  }
+
+  reject(privateData: Uint8Array = nothing): Effect.Effect<void> {
+    return Effect.sync(() => this.rejectUnsafe(privateData))
+  }
+
+  rejectUnsafe(privateData: Uint8Array): void {
+    if (!this.#unanswered.delete(this)) return
+    this.#asked.reject(privateData.slice(0, this.#parts.dialling.privateData.reject))
+  }
+}
+
+/** What is wrong with the options for a device with these addresses. */
+const misfit = ({ backlog, host, port }: ListenOptions, own: ReadonlyArray<string>) => {
+  if (own.length === 0) return { attribute: "host", detail: "the device has no address" }
+  const gid = host === undefined ? undefined : Gid.fromAddress(host)
+  if (host !== undefined && (gid === undefined || !own.map(Gid.fromAddress).includes(gid))) {
+    const detail = `${host} is none of ${own.join(", ")}, the device's addresses`
+    return { attribute: "host", detail }
+  }
+  if (port !== undefined && !isPort(port)) return { attribute: "port", detail: `no ${port}` }
+  return backlog === undefined || (Number.isSafeInteger(backlog) && backlog > 0)
+    ? undefined
+    : { attribute: "backlog", detail: `${backlog} is no number of requests` }
+}
+
+/** Listens on a device. */
+export const listen = Effect.fnUntraced(function* <C extends SoftConnection>(
+  device: Holding,
+  parts: Parts<C>,
+  hearing: Hearing<C>,
+  options: ListenOptions
+): Effect.fn.Return<Listener, ListenError, Scope.Scope> {
+  const gone = device.gone(parts.info.name)
+  if (gone !== undefined) return yield* gone
+  const own = hearing.addresses()
+  const wrong = misfit(options, own)
+  if (wrong !== undefined) return yield* new InvalidAttribute({ operation: "listen", ...wrong })
+  const { backlog = defaultBacklog, host, port = 0 } = options
+  const requests = yield* Queue.dropping<SoftRequest<C>, Released>(backlog)
+  // Requests that wait to be taken, or were taken and have no answer.
+  const unanswered = new Set<SoftRequest<C>>()
+  const isEverywhere = host === undefined
+  const at = { hosts: isEverywhere ? own : [host], isEverywhere, port, backlog }
+  const bound = yield* hearing.listen(at, (asked) => {
+    const request = new SoftRequest(parts, asked, unanswered)
+    if (!Queue.offerUnsafe(requests, request)) return undefined
+    unanswered.add(request)
+    return request
+  })
+  const { address, end } = bound
+  return yield* hold(
+    Effect.sync((): Listener & Held => {
+      const holding: Holding = new Holding("listener", [device], () => {
+        end()
+        for (const request of unanswered) request.rejectUnsafe(nothing)
+        const gone = holding.gone(`listener on ${address.port}`)!
+        Queue.failCauseUnsafe(requests, Cause.fail(gone))
+      })
+      return { address, take: Queue.take(requests), holding }
+    })
+  )
+})

@@ -1,0 +1,154 @@
+/** A completion queue in memory: a ring whose places are reserved when work is posted. */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { Completion, CompletionBatch, type CompletionQueue } from "../Completion.ts"
+import { Released } from "../VerbsError.ts"
+import { Holding } from "../provider/resources.ts"
+import type { Ledger } from "./ledger.ts"
+
+/** A completion in the ring, and what its poll tells the work queue that it is of. */
+class Entry {
+  readonly completion = new Completion()
+  ledger: Ledger | undefined = undefined
+  upTo = 0
+}
+
+/** The most that a stream hands out at once. */
+const streamBatch = 64
+
+/** A completion queue that providers in software share. */
+export class SoftCompletionQueue implements CompletionQueue {
+  readonly capacity: number
+  reserved = 0
+  readonly ready: Effect.Effect<void, Released>
+  readonly completions: Stream.Stream<Completion>
+  readonly #ring: Array<Entry> = []
+  /** Who waits; they go on now, or in a task of their own. */
+  readonly #waiters = new Set<(now: boolean) => void>()
+  /** The first completion, and how many there are. */
+  #first = 0
+  #count = 0
+  /** How many are in the middle of putting completions, and whether they have put any. */
+  #putting = 0
+  #hasPut = false
+  #isReleased = false
+
+  constructor(capacity: number) {
+    this.capacity = capacity
+    this.ready = Effect.suspend(() => this.#whenReady())
+    this.completions = streamOf(this)
+  }
+
+  /** Reserves a place for the completion of work that is being posted. */
+  reserve(): boolean {
+    if (this.reserved === this.capacity) return false
+    this.reserved += 1
+    return true
+  }
+
+  unreserve(places: number): void {
+    this.reserved -= places
+  }
+
+  /**
+   * Puts a completion behind the others and gives it, to be filled before anybody else runs. Its
+   * poll tells the ledger that all work before `upTo` has ended.
+   */
+  put(ledger: Ledger, upTo: number): Completion {
+    const index = (this.#first + this.#count) % this.capacity
+    const entry = (this.#ring[index] ??= new Entry())
+    entry.ledger = ledger
+    entry.upTo = upTo
+    this.#count += 1
+    if (this.#putting > 0) this.#hasPut = true
+    else this.#wake(false)
+    return entry.completion
+  }
+
+  /** From here to `end`, nobody who waits goes on: what is put is not complete yet. */
+  begin(): void {
+    this.#putting += 1
+  }
+
+  /** Who waits goes on at once, on the caller's stack: a task of its own costs a trip. */
+  end(): void {
+    this.#putting -= 1
+    if (this.#putting > 0 || !this.#hasPut) return
+    this.#hasPut = false
+    this.#wake(true)
+  }
+
+  poll(batch: CompletionBatch): number {
+    const count = Math.min(this.#count, batch.limit)
+    for (let index = 0; index < count; index++) {
+      const entry = this.#ring[this.#first]!
+      batch.at(index).copy(entry.completion)
+      this.reserved -= entry.ledger!.reclaim(entry.upTo)
+      this.#first = (this.#first + 1) % this.capacity
+    }
+    this.#count -= count
+    batch.count = count
+    return count
+  }
+
+  /** Ends the queue: who waits for completions is told. */
+  releaseUnsafe(): void {
+    this.#isReleased = true
+    this.#wake(false)
+  }
+
+  #wake(now: boolean): void {
+    // Even the iterator of an empty set is an object.
+    if (this.#waiters.size === 0) return
+    const waiters = [...this.#waiters]
+    this.#waiters.clear()
+    for (const wake of waiters) wake(now)
+  }
+
+  #whenReady(): Effect.Effect<void, Released> {
+    if (this.#count > 0) return Effect.void
+    if (this.#isReleased) {
+      return Effect.fail(new Released({ resource: "completion queue", reason: "released" }))
+    }
+    const woken = Effect.withFiber<void>((fiber) =>
+      Effect.callback((resume) => {
+        // Something may have come between the look above and here.
+        if (this.#count > 0 || this.#isReleased) return resume(Effect.void)
+        const wake = (now: boolean): void => {
+          if (now) resume(Effect.void)
+          else fiber.currentDispatcher.scheduleTask(() => resume(Effect.void), 0)
+        }
+        this.#waiters.add(wake)
+        return Effect.sync(() => this.#waiters.delete(wake))
+      })
+    )
+    return Effect.andThen(woken, this.ready)
+  }
+}
+
+/** A completion queue on a device. */
+export class HeldCompletions extends SoftCompletionQueue {
+  readonly holding: Holding
+
+  constructor(capacity: number, device: Holding) {
+    super(capacity)
+    this.holding = new Holding("completion queue", [device], () => this.releaseUnsafe())
+  }
+}
+
+const taken = (queue: SoftCompletionQueue, batch: CompletionBatch): ReadonlyArray<Completion> =>
+  Array.from({ length: queue.poll(batch) }, (_, index) => {
+    const copy = new Completion()
+    copy.copy(batch.at(index))
+    return copy
+  })
+
+/** The completions as they come, until the queue is released. */
+const streamOf = (queue: SoftCompletionQueue): Stream.Stream<Completion> =>
+  Stream.suspend(() => {
+    const batch = new CompletionBatch(streamBatch)
+    return Stream.fromEffectRepeat(Effect.map(queue.ready, () => taken(queue, batch))).pipe(
+      Stream.catchTag("Released", () => Stream.empty),
+      Stream.flattenIterable
+    )
+  })

@@ -1,0 +1,193 @@
+/**
+ * Registered memory of providers that move the octets themselves, and who may touch it.
+ *
+ * Every check is here: of a peer that names a key, and of posted work that names a region. Without
+ * Effect, so that a worker thread may load it.
+ */
+import { copyOctets } from "../../../schema/copyBytes.ts"
+import { locate, missed, type Region as WireRegion } from "../../../schema/iwarp/Region.ts"
+import type { Access, Options, Region } from "../Region.ts"
+import type { Part, Parts } from "../WorkRequest.ts"
+import type { Offence } from "../QueuePairState.ts"
+import type { KeyTable } from "./keyTable.ts"
+
+/** What a peer wants to do. */
+export type Right = "remoteWrite" | "remoteRead" | "remoteAtomic"
+
+/** Why a peer gets no place; all below zero, so that a place is not. */
+export const Refusal = {
+  unknownKey: -11,
+  otherDomain: -12,
+  noRight: -13,
+  wraps: missed.wraps,
+  outside: missed.outside,
+  misaligned: -14
+} as const
+
+/** Whatever draws and keeps the keys of a device. */
+export interface Keys {
+  readonly local: KeyTable<MemoryRegion>
+  readonly remote: KeyTable<MemoryRegion>
+}
+
+/** What to register, once its memory is there and all is checked. */
+export interface Known {
+  readonly memory: SharedArrayBuffer
+  readonly offset: number
+  readonly length: number
+  readonly access: ReadonlyArray<Access>
+  /** What a peer calls its first octet. */
+  readonly address: number
+}
+
+/** What every region is: a part of a buffer, and who may use it here. */
+export class RegionMemory {
+  readonly memory: SharedArrayBuffer
+  readonly offset: number
+  readonly length: number
+  readonly octets: Uint8Array<SharedArrayBuffer>
+  readonly access: ReadonlyArray<Access>
+  readonly address: number
+  /** The number of its protection domain. */
+  readonly domain: number
+  readonly localWrite: boolean
+  isReleased = false
+
+  constructor({ access, address, length, memory, offset }: Known, domain: number) {
+    this.memory = memory
+    this.offset = offset
+    this.length = length
+    this.octets = new Uint8Array(memory, offset, length)
+    this.access = access
+    this.address = address
+    this.domain = domain
+    this.localWrite = access.includes("local-write")
+  }
+}
+
+/** A region whose keys are in tables. */
+export class MemoryRegion extends RegionMemory implements Omit<Region, "revoke">, WireRegion {
+  readonly localKey: number
+  readonly remoteWrite: boolean
+  readonly remoteRead: boolean
+  readonly remoteAtomic: boolean
+  remoteKey: number
+  readonly #keys: Keys
+
+  constructor(known: Known, domain: number, keys: Keys) {
+    super(known, domain)
+    const { access } = known
+    this.remoteWrite = access.includes("remote-write")
+    this.remoteRead = access.includes("remote-read")
+    this.remoteAtomic = access.includes("remote-atomic")
+    this.#keys = keys
+    this.localKey = keys.local.issue(this)
+    this.remoteKey = keys.remote.issue(this)
+  }
+
+  get base(): number {
+    return this.address
+  }
+
+  renewKey(): number {
+    const previous = this.remoteKey
+    this.revokeUnsafe()
+    if (!this.isReleased) this.remoteKey = this.#keys.remote.issue(this, previous)
+    return this.remoteKey
+  }
+
+  revokeUnsafe(): void {
+    this.#keys.remote.void(this.remoteKey)
+    this.remoteKey = 0
+  }
+
+  releaseUnsafe(): void {
+    this.revokeUnsafe()
+    this.#keys.local.void(this.localKey)
+    this.isReleased = true
+  }
+}
+
+/** What is wrong with a wish to register memory. */
+export const offence = (options: Options): Offence | undefined => {
+  const { access = [], memory, offset = 0 } = options
+  const size = typeof memory === "number" ? memory : memory.byteLength
+  const length = options.length ?? size - offset
+  if (!Number.isSafeInteger(size) || size < 1) {
+    return { attribute: "memory", detail: `${size} octets are no memory` }
+  }
+  if (![offset, length].every(Number.isSafeInteger) || offset < 0 || length < 1) {
+    return { attribute: "length", detail: `${length} octets at ${offset} are no region` }
+  }
+  if (offset + length > size) {
+    return { attribute: "length", detail: `${length} octets at ${offset} of ${size} do not fit` }
+  }
+  const writes = access.includes("remote-write") || access.includes("remote-atomic")
+  return writes && !access.includes("local-write")
+    ? { attribute: "access", detail: "a peer may only write where this side may: local-write" }
+    : undefined
+}
+
+/**
+ * Where a peer may act: the place in the region, or a `Refusal`. `rights` are those of the queue
+ * pair that it comes through.
+ */
+export const reach = (
+  region: MemoryRegion | undefined,
+  domain: number,
+  right: Right,
+  high: number,
+  low: number,
+  length: number
+): number => {
+  if (region === undefined) return Refusal.unknownKey
+  if (region.domain !== domain) return Refusal.otherDomain
+  if (!region[right]) return Refusal.noRight
+  const at = locate(region, high, low, length)
+  return at >= 0 && right === "remoteAtomic" && (region.offset + at) % 8 !== 0
+    ? Refusal.misaligned
+    : at
+}
+
+/** Whether posted work may use this part: a source, or a sink that is written to. */
+export const isUsable = (
+  { length, offset, region }: Part,
+  domain: number,
+  isSink: boolean
+): boolean =>
+  region instanceof RegionMemory &&
+  !region.isReleased &&
+  region.domain === domain &&
+  (region.localWrite || !isSink) &&
+  offset >= 0 &&
+  length >= 0 &&
+  offset + length <= region.length
+
+/** Whether posted work may use all of its parts. */
+export const mayUse = (parts: Parts, domain: number, areSinks: boolean): boolean => {
+  for (let index = 0; index < parts.count; index++) {
+    if (!isUsable(parts.at(index), domain, areSinks)) return false
+  }
+  return true
+}
+
+/** Puts the octets of all parts one behind the other. */
+export const gather = (parts: Parts, into: Uint8Array): void => {
+  let at = 0
+  for (let index = 0; index < parts.count; index++) {
+    const { length, offset, region } = parts.at(index)
+    copyOctets(into, at, region!.octets, offset, offset + length)
+    at += length
+  }
+}
+
+/** Fills the parts in their order. They must have room, see `Parts.bytes`. */
+export const scatter = (octets: Uint8Array, parts: Parts): void => {
+  let at = 0
+  for (let index = 0; at < octets.length; index++) {
+    const { length, offset, region } = parts.at(index)
+    const count = Math.min(length, octets.length - at)
+    copyOctets(region!.octets, offset, octets, at, at + count)
+    at += count
+  }
+}

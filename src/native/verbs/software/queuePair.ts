@@ -1,0 +1,105 @@
+/**
+ * What every queue pair in software is: a number, a state, and two work queues whose work ends
+ * when it does. How its work reaches a peer is the provider's.
+ */
+import type * as Effect from "effect/Effect"
+import type { Status } from "../Completion.ts"
+import type { Disconnect } from "../Connection.ts"
+import type { State, Step } from "../QueuePairState.ts"
+import type { ModifyError } from "../VerbsError.ts"
+import type { Posted, ReceiveRequest, SendRequest } from "../WorkRequest.ts"
+import type { SoftCompletionQueue } from "./completions.ts"
+import type { Wanted } from "../provider/domain.ts"
+import { Holding } from "../provider/resources.ts"
+import type { Connectable, Joined } from "../provider/transitions.ts"
+import { ReceiveQueue, SendQueue } from "./workQueues.ts"
+
+export abstract class SoftQueuePair implements Connectable {
+  readonly number: number
+  readonly domain: number
+  readonly holding: Holding
+  readonly sends: SendQueue
+  readonly receives: ReceiveQueue
+  /** Reads of a peer that it can serve at once, and own ones that it can have under way. */
+  readonly reads: number
+  state: State = "reset"
+  connection: Joined | undefined = undefined
+
+  constructor(number: number, wanted: Wanted<SoftCompletionQueue>) {
+    const { limits, owners, receiveDepth, receives, sendDepth, sends } = wanted
+    this.number = number
+    this.domain = wanted.domain
+    this.reads = wanted.reads
+    this.sends = new SendQueue(sendDepth, limits, { queuePair: number, completions: sends })
+    this.receives = new ReceiveQueue(receiveDepth, limits, {
+      queuePair: number,
+      completions: receives
+    })
+    this.holding = new Holding("queue pair", owners, () => this.released())
+  }
+
+  abstract modify(step: Step): Effect.Effect<void, ModifyError>
+
+  /** Work was posted as number `index`, and a peer may be there. */
+  protected abstract sendPosted(index: number, request: SendRequest): void
+
+  protected abstract receivePosted(index: number, request: ReceiveRequest): void
+
+  get outstandingSends(): number {
+    return this.sends.ledger.outstanding
+  }
+
+  get sendRoom(): number {
+    return this.sends.ledger.room
+  }
+
+  get outstandingReceives(): number {
+    return this.receives.ledger.outstanding
+  }
+
+  post(request: SendRequest): Posted {
+    if (this.holding.isReleased) return "wrong-state"
+    const index = this.sends.ledger.posted
+    const posted = this.sends.post(request, this.state)
+    if (posted !== "accepted") return posted
+    if (this.state === "err") this.flush()
+    else this.sendPosted(index, request)
+    return posted
+  }
+
+  postReceive(request: ReceiveRequest): Posted {
+    if (this.holding.isReleased) return "wrong-state"
+    const index = this.receives.ledger.posted
+    const posted = this.receives.post(request, this.state)
+    if (posted !== "accepted") return posted
+    if (this.state === "err") this.flush()
+    else this.receivePosted(index, request)
+    return posted
+  }
+
+  /** To `err`; the oldest send ends with the status, if there is one. */
+  fail(why: Disconnect, status?: Status): void {
+    if (this.state !== "err") this.halt("err", why, status)
+  }
+
+  /** Once this returns, everything that was posted has ended, and the connection is left. */
+  protected halt(state: "err" | "reset", why: Disconnect, status?: Status): void {
+    this.state = state
+    if (status !== undefined && this.outstandingSends > 0) this.sends.end(status, 0)
+    this.flush()
+    const { connection } = this
+    this.connection = undefined
+    connection?.left(why)
+  }
+
+  protected flush(): void {
+    this.sends.flush()
+    this.receives.flush()
+  }
+
+  protected released(): void {
+    this.fail("disconnected")
+    this.sends.retire()
+    this.receives.retire()
+  }
+}

@@ -1,0 +1,60 @@
+/** Draws what happens to simulated RDMA fabrics. */
+import type { FabricFault } from "../../../native/sim/FabricFault.ts"
+import type { FabricOptions } from "../../Faults.ts"
+import { mtus } from "../../../schema/Mtu.ts"
+import type { Prng } from "./prng.ts"
+
+/** All kinds. */
+export const fabricFaultKinds: ReadonlyArray<FabricFault["_tag"]> = [
+  "SlowModify",
+  "Loss",
+  "Cut",
+  "Delay",
+  "Rnr",
+  "RetryExhaustion",
+  "QueuePairError",
+  "PortFlap",
+  "GidChange",
+  "DeviceRemoval",
+  "MtuMismatch",
+  "GidRefusal"
+]
+
+/** The longest delay of a message or a step, in milliseconds. */
+const longestDelay = 64
+const shares = [0.01, 0.1, 0.5] as const
+const steps = ["init", "rtr", "rts", "running"] as const
+
+/** One fault. */
+export const drawFabricFault = (
+  prng: Prng,
+  { kinds = fabricFaultKinds, nodes }: FabricOptions,
+  within: number
+): FabricFault => {
+  const _tag = prng.pick(kinds)
+  const node = prng.pick(nodes)
+  const to = prng.pick(nodes)
+  const forMillis = 1 + prng.byMagnitude(Math.log2(1 + within))
+  const millis = 1 + prng.below(longestDelay)
+  switch (_tag) {
+    case "SlowModify":
+      return { _tag, node, forMillis, millis }
+    case "Loss":
+      return { _tag, from: node, to, forMillis, share: prng.pick(shares) }
+    case "Cut":
+      return { _tag, from: node, to, forMillis }
+    case "Delay":
+      return { _tag, from: node, to, forMillis, millis }
+    case "QueuePairError":
+      return { _tag, node, step: prng.pick(steps) }
+    case "RetryExhaustion":
+    case "GidChange":
+      return { _tag, node }
+    case "GidRefusal":
+      return { _tag, node, forMillis, index: prng.below(2) }
+    case "MtuMismatch":
+      return { _tag, node, forMillis, mtu: prng.pick(mtus) }
+    default:
+      return { _tag, node, forMillis }
+  }
+}

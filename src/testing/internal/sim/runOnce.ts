@@ -1,0 +1,197 @@
+/** Runs a program once in a world of its own. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import type { Fault, FaultPlan } from "../../FaultPlan.ts"
+import { Deadlock, LimitReached, type Verdict } from "../../SimError.ts"
+import type { Schedule } from "../../Preemption.ts"
+import { ambient } from "./simulatedServices.ts"
+import { isError, kindOf, messageText } from "./errorText.ts"
+import { drive } from "./drive.ts"
+import { numberFibers } from "./fiberNumbers.ts"
+import { Fibers } from "./fibers.ts"
+import { Home } from "./simProcess.ts"
+import type { DrawnInput, GivenInputs } from "./inputs.ts"
+import type { Limits } from "./limits.ts"
+import { listen } from "./places.ts"
+import { Recorder } from "./recorder.ts"
+import { Script } from "./script.ts"
+import { siteChaos } from "./siteChaos.ts"
+import { trapperOf } from "./standIns.ts"
+import { withTraps } from "./traps.ts"
+import { type Mark, type Task, World } from "./simulator.ts"
+
+/** Whether direct use of real clocks, random numbers, timers and I/O is refused. */
+export type Ambient = "refuse" | "simulate" | "allow"
+
+/** What to run, and how closely to look at it. */
+export interface RunOptions {
+  readonly seed: number
+  readonly limits: Limits
+  /** What becomes of calls that go past Effect's services. */
+  readonly ambient: Ambient
+  /** Replaces the faults that the run would draw. */
+  readonly plan?: FaultPlan | undefined
+  /**
+   * Whether errors are made with their stacks. Default true. A program under faults makes many
+   * errors, and their stacks are a twelfth of its time; a run that is only judged needs none.
+   */
+  readonly stacks?: boolean
+  /** Replaces the order of tasks and the late timers that the seed would draw. */
+  readonly schedule?: Schedule | undefined
+  /** Drawn inputs to replace, by the order in which they are drawn. */
+  readonly inputs?: GivenInputs | undefined
+  /** Whether to observe fibers and places, and to write the schedule down. */
+  readonly track?: boolean
+  /** Whether to write a trace. */
+  readonly record?: boolean
+  /** Whether to keep a log that a repetition can be compared with. */
+  readonly log?: boolean
+  /** The log of an earlier execution to compare with. */
+  readonly expected?: ReadonlyArray<number> | undefined
+}
+
+/** What a run came to. */
+export interface Ran<A, E> {
+  readonly seed: number
+  readonly exit: Exit.Exit<A, E | Verdict>
+  readonly steps: number
+  /** Steps, and operations that count as such. */
+  readonly effort: number
+  readonly millis: number
+  /** Equal for equal executions. */
+  readonly fingerprint: number
+  readonly plan: ReadonlyArray<Fault>
+  /** Those of the plan that had an effect. */
+  readonly struck: ReadonlySet<Fault>
+  readonly marks: ReadonlyMap<string, Mark>
+  readonly log: ReadonlyArray<number> | undefined
+  /** Inputs that were drawn with `Sim.draw`. */
+  readonly drawn: ReadonlyArray<DrawnInput>
+  readonly script: Script<object> | undefined
+  readonly recorder: Recorder | undefined
+}
+
+/** Lets a run be observed as closely as the options say. */
+const observe = (world: World, { record, schedule, track }: RunOptions): void => {
+  if (schedule === undefined && track !== true && record !== true) return
+  const fibers = new Fibers()
+  const script = new Script<Task>(fibers, schedule)
+  world.script = script
+  if (record !== true) return
+  const recorder = new Recorder(fibers, schedule !== undefined)
+  world.recorder = recorder
+  // A schedule that the seed draws deviates all the time.
+  if (schedule !== undefined) script.onStrike = (struck) => recorder.preempted(struck)
+}
+
+/** Follows the `yield*`s of a world's fibers until the returned function is called. */
+const follow = (world: World): (() => void) => {
+  const { fibers } = world.script ?? {}
+  if (fibers === undefined) return () => undefined
+  return listen({
+    accepts: ({ cache: { scheduler } }) => scheduler instanceof Home && scheduler.world === world,
+    begins: (fiber, operation, place) => {
+      const seen = fibers.comes(fiber, place, true)
+      if (seen !== undefined) world.recorder?.begins(seen, operation, place)
+    },
+    ends: (fiber, operation, place, value) => {
+      const seen = fibers.comes(fiber, place, false)
+      if (seen !== undefined) world.recorder?.ends(seen, operation, value)
+    }
+  })
+}
+
+const makeWorld = (options: RunOptions): World => {
+  const world = new World(options.seed, options.limits, options.plan)
+  observe(world, options)
+  if (options.log === true || options.expected !== undefined) world.repetition.log = []
+  world.repetition.expected = options.expected
+  world.inputs.given = options.inputs
+  return world
+}
+
+/** Starts a program in its world, and drives the world until one of them has ended. */
+const start = <A, E>(
+  world: World,
+  program: Effect.Effect<A, E, Scope.Scope>,
+  { seed, stacks = true }: RunOptions,
+  onEnd: (ran: Ran<A, E>) => void
+): void => {
+  let ended: Exit.Exit<A, E> | undefined
+  const begin = () => {
+    const main = Effect.runForkWith(ambient(world, siteChaos(world)))(Effect.scoped(program))
+    main.addObserver((exit) => {
+      if (world.closed) return
+      ended = exit
+      world.close()
+    })
+  }
+  drive(world, stacks, begin, () => {
+    const { verdict } = world
+    const exit = ended ?? (verdict === undefined ? undefined : Exit.fail(verdict))
+    if (exit === undefined) return
+    onEnd({
+      seed,
+      exit,
+      steps: world.steps,
+      effort: world.effort,
+      millis: world.now,
+      fingerprint: world.fingerprint,
+      plan: world.plan,
+      struck: world.struck,
+      marks: world.marks,
+      log: world.repetition.log,
+      drawn: world.inputs.drawn,
+      script: world.script,
+      recorder: world.recorder
+    })
+  })
+}
+
+/** Runs a program under one seed. Its scope is closed inside the simulation. */
+export const runOnce = <A, E>(
+  program: Effect.Effect<A, E, Scope.Scope>,
+  options: RunOptions
+): Effect.Effect<Ran<A, E>> =>
+  Effect.callback((resume) => {
+    numberFibers()
+    const world = makeWorld(options)
+    const unfollow = follow(world)
+    const begin = () =>
+      start(world, program, options, (ran) => {
+        unfollow()
+        resume(Effect.succeed(ran))
+      })
+    if (options.ambient === "allow") begin()
+    else withTraps(trapperOf(world, options.ambient === "simulate"), begin)
+    return Effect.sync(() => {
+      unfollow()
+      world.close()
+    })
+  })
+
+/** The message of the error that a cause is about. */
+export const messageOf = (cause: Cause.Cause<unknown>): string => messageText(Cause.squash(cause))
+
+/** Fibers are numbered over all runs of a process, so their numbers never repeat. */
+const repeatable = (key: string, value: unknown): unknown => (key === "fiberId" ? undefined : value)
+
+/** How a run ended, as text: two executions of one seed must agree on it. */
+export const endingOf = (exit: Exit.Exit<unknown, unknown>): string => {
+  if (exit._tag === "Failure") {
+    const error = Cause.squash(exit.cause)
+    // These messages list the waiting fibers, which only a recorder knows.
+    const bare = isError(error) && (error instanceof Deadlock || error instanceof LimitReached)
+    if (bare) return `${error._tag} at step ${error.step}`
+    // An object may hold numbers of fibers, or addresses.
+    const isText = isError(error) || typeof error !== "object"
+    return `failure "${isText ? messageText(error) : kindOf(error)}"`
+  }
+  try {
+    return `success ${JSON.stringify(exit.value, repeatable) ?? typeof exit.value}`
+  } catch {
+    return "success"
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * Runs parts of a test's seeds in vitest processes of their own. A part is told to the process by
+ * its environment, and comes back as a file.
+ */
+import { execFile } from "node:child_process"
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { isMainThread } from "node:worker_threads"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schema from "effect/Schema"
+import { addMarks, type Report } from "./explore.ts"
+import type { Share } from "./shares.ts"
+import type { Strikes } from "./strikes.ts"
+import { fullName, namePattern, type Test } from "./testNames.ts"
+import type { Mark } from "./simulator.ts"
+
+/** The environment variable that makes a process run one share of one test. */
+const variable = "SIM_SHARE"
+
+const Task = Schema.Struct({
+  test: Schema.String,
+  from: Schema.Int,
+  seeds: Schema.Int,
+  result: Schema.String
+})
+
+/** A share of a test, and the file for its result. */
+export type Task = typeof Task.Type
+
+const Found = Schema.Struct({
+  runs: Schema.Int,
+  failures: Schema.Int,
+  firstFailingSeed: Schema.NullOr(Schema.Int),
+  deterministic: Schema.Boolean,
+  checked: Schema.Int,
+  marks: Schema.Record(Schema.String, Schema.Struct({ reached: Schema.Int, hits: Schema.Int })),
+  faults: Schema.Record(Schema.String, Schema.Struct({ planned: Schema.Int, struck: Schema.Int })),
+  steps: Schema.Int,
+  millis: Schema.Finite
+})
+
+/** The result of a share. */
+export type Found = typeof Found.Type
+
+/** A process that was to run a share of the seeds ended without a result, or with errors. */
+export class ShareFailed extends Schema.TaggedError<ShareFailed>()("ShareFailed", {
+  from: Schema.Int,
+  seeds: Schema.Int,
+  detail: Schema.String
+}) {
+  override get message() {
+    const last = this.from + this.seeds - 1
+    return `the process for the seeds ${this.from} to ${last} failed: ${this.detail}`
+  }
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** The share that this process is to run. */
+export const taskOf = (env: Environment): Task | undefined => {
+  const text = env[variable]
+  return text === undefined || text === ""
+    ? undefined
+    : Schema.decodeSync(Schema.fromJsonString(Task))(text)
+}
+
+/** Hands the result of a share back. A second test of the same name would replace it. */
+export const answer = (task: Task, report: Report): void => {
+  const { checked, deterministic, failures, firstFailingSeed = null, marks, runs } = report
+  const { faults, millis, steps } = report
+  const counts = { runs, failures, checked, steps, millis }
+  const found: Found = { ...counts, firstFailingSeed, deterministic, marks, faults }
+  if (existsSync(task.result)) {
+    throw new Error(`two tests are named "${task.test}": SIM_WORKERS needs a name for each`)
+  }
+  writeFileSync(task.result, JSON.stringify(found))
+}
+
+/** The report of all shares together, as if one process had run them; without the failing run. */
+export const mergeFound = (all: ReadonlyArray<Found>): Report => {
+  const sum = (pick: (found: Found) => number) => all.reduce((sum, one) => sum + pick(one), 0)
+  const merged = new Map<string, Mark>()
+  for (const { marks } of all) addMarks(merged, new Map(Object.entries(marks)))
+  const marks = [...merged]
+  const faults = new Map<string, Strikes>()
+  for (const [sort, { planned, struck }] of all.flatMap((one) => Object.entries(one.faults))) {
+    const before = faults.get(sort) ?? { planned: 0, struck: 0 }
+    faults.set(sort, { planned: before.planned + planned, struck: before.struck + struck })
+  }
+  return {
+    runs: sum(({ runs }) => runs),
+    failures: sum(({ failures }) => failures),
+    firstFailingSeed:
+      all.find((one) => one.firstFailingSeed !== null)?.firstFailingSeed ?? undefined,
+    deterministic: all.every(({ deterministic }) => deterministic),
+    checked: sum(({ checked }) => checked),
+    marks: Object.fromEntries(marks),
+    missed: marks.filter(([, { hits }]) => hits === 0).map(([name]) => name),
+    faults: Object.fromEntries(faults),
+    neverStruck: [...faults].filter(([, { struck }]) => struck === 0).map(([sort]) => sort),
+    fingerprint: undefined,
+    placed: undefined,
+    steps: sum(({ steps }) => steps),
+    millis: sum(({ millis }) => millis),
+    failure: undefined
+  }
+}
+
+/** The command line of vitest itself: this process is a worker of it, or has one as a thread. */
+const commandLine = (): ReadonlyArray<string> => {
+  try {
+    const pid = isMainThread ? process.ppid : process.pid
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")
+  } catch {
+    return []
+  }
+}
+
+/** Settings of vitest that decide which files there are and how they are read. */
+const inherited = /^(--config|-c|--root|-r|--dir|--project|--mode|--environment)(=|$)/
+
+/** The part of vitest's command line that a second vitest needs too. */
+export const inheritedFlags = (command: ReadonlyArray<string>): ReadonlyArray<string> =>
+  command.flatMap((word, index) => {
+    const match = inherited.exec(word)
+    if (match === null) return []
+    const next = command[index + 1]
+    return match[2] === "=" || next === undefined ? [word] : [word, next]
+  })
+
+const vitestOf = (command: ReadonlyArray<string>): string =>
+  command.find((word) => /[\\/]vitest(\.mjs)?$/.test(word)) ??
+  join(process.cwd(), "node_modules/vitest/vitest.mjs")
+
+/** The longest output of a process that failed, from its end. */
+const longestDetail = 2_000
+
+const runShare = (test: Test, share: Share) =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "handfast-share-"))),
+    (folder) =>
+      Effect.callback<Found, ShareFailed>((resume) => {
+        const task: Task = { test: fullName(test), ...share, result: join(folder, "found.json") }
+        const command = commandLine()
+        const words = [vitestOf(command), "run", ...inheritedFlags(command), test.file]
+        const env = { ...process.env, [variable]: JSON.stringify(task) }
+        const options = { env, maxBuffer: Infinity }
+        const args = [...words, "-t", namePattern(test)]
+        const child = execFile(process.execPath, args, options, (error, stdout, stderr) => {
+          const failed = () => {
+            const detail = (stdout + stderr).slice(-longestDetail)
+            resume(Effect.fail(new ShareFailed({ ...share, detail })))
+          }
+          // A seed that fails is a result. What else fails a test, such as a hook or a promise that
+          // nobody handles, would fail this one in a single process, too.
+          if (error !== null) return failed()
+          try {
+            const text = readFileSync(task.result, "utf8")
+            const found = Schema.decodeSync(Schema.fromJsonString(Found))(text)
+            resume(Effect.succeed(found))
+          } catch {
+            failed()
+          }
+        })
+        return Effect.sync(() => child.kill())
+      }),
+    (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+  )
+
+/**
+ * Runs all shares at the same time. Answers the results of those up to the first in which
+ * `stopAfter` seeds failed; the later ones are stopped then.
+ */
+export const runShares = Effect.fnUntraced(function* (
+  test: Test,
+  shares: ReadonlyArray<Share>,
+  stopAfter: number
+) {
+  const fibers = yield* Effect.forEach(shares, (share) => Effect.forkScoped(runShare(test, share)))
+  const all: Array<Found> = []
+  let failures = 0
+  for (const fiber of fibers) {
+    const found = yield* Fiber.join(fiber)
+    all.push(found)
+    failures += found.failures
+    if (failures >= stopAfter) break
+  }
+  return all
+}, Effect.scoped)

@@ -1,0 +1,82 @@
+/**
+ * Goal: whatever is slow, lost, late, forged, evicted or restarted: nobody sends to a peer that is
+ * not ready, every transfer ends once and did what it says, and when the faults stop, everybody
+ * reaches everybody.
+ *
+ * Method: the published simulation of endpoints. The tests of the test switch the gate off, and
+ * plant known defects.
+ */
+import { assert, describe } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as EndpointSimulation from "../../../src/testing/EndpointSimulation.ts"
+import { type FaultPlan, Sim } from "../../../src/testing/index.ts"
+import { it } from "../../../src/testing/vitest.ts"
+
+const reasons = ["refused", "unreachable", "local", "expired", "replaced", "broken", "retired"]
+const marks = [
+  "offers crossed",
+  "another GID was tried",
+  "a card came back",
+  ...reasons.map((reason) => `an endpoint ended: ${reason}`)
+]
+
+describe("hosts that move memory", () => {
+  it.sim(
+    "R1 R2 R3 R4 R16 R20 R21 R22 nobody sends too soon, and transfers end once",
+    { seeds: 200, timeout: 300_000, marks },
+    () => EndpointSimulation.program()
+  )
+})
+
+const hosts = ["a", "b", "c"]
+
+/**
+ * One slow host, ports that flap now and then, and answers that come late in each run: what it
+ * takes to lose a race often.
+ */
+const rough: FaultPlan.FaultPlan = [
+  { _tag: "Site", name: "handshake answer late" },
+  {
+    _tag: "Fabric",
+    at: { millis: 0 },
+    fault: { _tag: "SlowModify", node: "a", forMillis: 3_000, millis: 15 }
+  },
+  ...Array.from({ length: 15 }, (_, index) => ({
+    _tag: "Fabric" as const,
+    at: { millis: 200 * index },
+    fault: { _tag: "PortFlap" as const, node: hosts[index % 3]!, forMillis: 1 }
+  }))
+]
+
+describe("the same simulation finds early posts", () => {
+  const finds = (name: string, options: EndpointSimulation.Options) =>
+    it.live(
+      name,
+      () =>
+        Effect.gen(function* () {
+          let earlyPosts = 0
+          const program = EndpointSimulation.program({
+            ...options,
+            onEarlyPosts: (count) => void (earlyPosts += count)
+          })
+          const { failure } = yield* Sim.explore(program, {
+            seeds: 1_000,
+            checkShare: 0,
+            shrinkAttempts: 10
+          })
+          assert.include(failure?.message ?? "", "nobody sends too soon")
+          assert.isAbove(earlyPosts, 0)
+        }),
+      300_000
+    )
+
+  finds("with the gate off", { gate: "off" })
+  finds("if an answer opens the gate of a later connection", {
+    plan: rough,
+    plant: "ready-without-looking"
+  })
+  finds("H4 if an acknowledgement counts for any queue pairs", {
+    plan: rough,
+    plant: "unbound-acknowledgement"
+  })
+})

@@ -1,0 +1,60 @@
+/**
+ * Goal: two processes move a gigabyte each way while one after the other is killed and comes back,
+ * ten times in all, and the network is cut: what moved is what the peer has, every accepted
+ * transfer ends once, and nobody sends before its peer is ready.
+ *
+ * Method: the two processes of `handfast start`, with more troubles. Every octet is looked at where
+ * it arrives; in the end the journals of both are read.
+ */
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { Story, type Trouble } from "../../../src/cli/demo/orchestrator.ts"
+
+const GIGABYTE = 1_000_000_000
+
+/** Ten deaths, and a cut after every third. */
+const troubles = Array.from({ length: 10 }, (_, index): ReadonlyArray<Trouble> => {
+  const at = 1_000 + 3_000 * index
+  const death = { at, what: index % 2 === 0 ? ("ben" as const) : ("ann" as const), millis: 200 }
+  return index % 3 === 2 ? [death, { at: at + 2_000, what: "cut", millis: 500 }] : [death]
+}).flat()
+
+describe("two processes over software iWARP", () => {
+  it.live(
+    "R16 R28 H15 move a gigabyte each way through ten deaths and cuts, each transfer once",
+    () =>
+      Effect.gen(function* () {
+        process.argv[1] = fileURLToPath(new URL("../../../src/cli/main.ts", import.meta.url))
+        const show = { line: () => undefined, progress: () => undefined }
+        const story = yield* Story.begin({
+          bytes: GIGABYTE,
+          gate: "on",
+          seconds: 32,
+          seed: 7,
+          show,
+          troubles
+        })
+        const told = yield* story.tell
+        const { ended, accepted } = told
+        assert.deepInclude(told, { early: 0, failed: 0, twice: 0, wrong: 0, unseen: 0 })
+        assert.strictEqual(ended, accepted)
+        assert.isAtLeast(told.megabytes, 2_000)
+        assert.strictEqual(told.recoveries.length, 2 * troubles.length)
+        // T11: all that was accepted is counted, not what was left of it.
+        assert.isAtLeast(accepted, told.pieces)
+      }),
+    300_000
+  )
+
+  it.live("end their story at once if one of them cannot begin", () =>
+    Effect.gen(function* () {
+      process.argv[1] = fileURLToPath(new URL("./nothing.ts", import.meta.url))
+      const show = { line: () => undefined, progress: () => undefined }
+      const options = { gate: "on", seconds: 60, seed: 1, show, troubles: [] } as const
+      const story = yield* Story.begin(options)
+      const failed = yield* Effect.flip(story.tell)
+      assert.match(String((failed as Error).cause), /(ann|ben) could not begin/)
+    })
+  )
+})

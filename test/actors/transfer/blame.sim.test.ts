@@ -1,0 +1,152 @@
+/**
+ * Goal: what ends is booked where it belongs: writes before a failed one have not arrived, a stall
+ * of an old link is not one of the link after it, a fault of the local card is not one of the
+ * peer's, a card that a peer has no more is not used, and jobs take turns.
+ * Method: the parts by themselves, or engines on a simulated fabric.
+ */
+import { assert, describe } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import type { ReadyLink } from "../../../src/actors/endpoint/ReadyLink.ts"
+import type { Core } from "../../../src/actors/transfer/internal/core.ts"
+import { Slice } from "../../../src/actors/transfer/internal/slice.ts"
+import { Stalls } from "../../../src/actors/transfer/internal/stallDetector.ts"
+import { Trails } from "../../../src/actors/transfer/internal/writeConfirmation.ts"
+import type { Way } from "../../../src/actors/transfer/internal/rail.ts"
+import { Completion } from "../../../src/native/verbs/Completion.ts"
+import { it } from "../../../src/testing/vitest.ts"
+import { differsAt, pair, shared, timed } from "./harness.ts"
+
+const kilo = 1 << 10
+const seeds = { seeds: 10 }
+const exact = { seeds: 10, timerSlack: 0 }
+
+describe("blame", () => {
+  it.effect("R16: writes before one that failed have not arrived", () =>
+    Effect.sync(() => {
+      const heard: Array<string> = []
+      const trails = new Trails({
+        ask: () => "accepted",
+        ended: () => undefined,
+        arrived: (_, { at }) => void heard.push(`${at} arrived`),
+        failed: (_, { at }, { status }) => void heard.push(`${at} ${status}`)
+      })
+      const [way, link] = [{} as Way, {} as ReadyLink]
+      const slices = [0, 1, 2].map((at) => Object.assign(new Slice(), { at, way, link }))
+      for (const slice of slices) trails.posted(slice)
+      const end = new Completion()
+      end.status = "retry-exceeded"
+      trails.ended(slices[1]!, slices[1]!.trail!, end)
+      assert.deepStrictEqual(heard, ["0 flushed", "1 retry-exceeded"])
+    })
+  )
+
+  it.sim("R26: a stall of a link that is given up is not one of the link after it", exact, () =>
+    Effect.gen(function* () {
+      const lost: Array<string> = []
+      const looks: Array<Effect.Effect<void>> = []
+      const core = {
+        now: () => 20_000,
+        settings: { stall: 10_000 },
+        fork: (effect: Effect.Effect<void>) => void looks.push(effect)
+      } as unknown as Core
+      const [old, next] = [{}, {}] as unknown as readonly [ReadyLink, ReadyLink]
+      const ways = { lost: (_: Way, { status }: { status: string }) => void lost.push(status) }
+      const way = { progressAt: 0, link: next, peer: { ways } } as unknown as Way
+      const slice = Object.assign(new Slice(), { way, link: old })
+      new Stalls(core, new Map([[1, slice]])).watch()
+      yield* Effect.forkChild(looks[0]!)
+      yield* Effect.sleep("6 seconds")
+      assert.deepStrictEqual(lost, [])
+      slice.link = next
+      yield* Effect.sleep("5 seconds")
+      assert.deepStrictEqual(lost, ["stalled"])
+    })
+  )
+
+  it.sim("R25: a fault of the local card is not booked on the peer's", exact, () =>
+    Effect.gen(function* () {
+      const settings = { sliceBytes: 4 * kilo, faults: 1, pause: 30_000 }
+      const { a, b, fabric } = yield* pair({ devices: ["x", "y"], settings, wires: { depth: 4 } })
+      const own = yield* shared(a, "own", 256 * kilo, 1)
+      const kept = yield* shared(b, "kept", 256 * kilo)
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      yield* write
+      fabric.strike({ _tag: "DeviceRemoval", node: "a/x", forMillis: 3_600_000 })
+      yield* Effect.sleep(10)
+      // What is left has to use the card of the peer that the removed one had a link to.
+      fabric.strike({ _tag: "Cut", from: "a/y", to: "b/y", forMillis: 3_600_000 })
+      kept.octets.fill(0)
+      const { millis } = yield* timed(write)
+      assert.isBelow(millis, 2_000)
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+    })
+  )
+
+  it.sim("T7: work goes on if all ways of the cards that are left are paused", seeds, () =>
+    Effect.gen(function* () {
+      const faulty = { faults: 2, faultsWithin: 60_000, patience: 600_000 }
+      const settings = { sliceBytes: 4 * kilo, ...faulty }
+      const { a, b, fabric } = yield* pair({ devices: ["x", "y"], settings, wires: { depth: 4 } })
+      const own = yield* shared(a, "own", 64 * kilo, 1)
+      const kept = yield* shared(b, "kept", 64 * kilo)
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      yield* write
+      fabric.strike({ _tag: "DeviceRemoval", node: "a/x", forMillis: 3_600_000 })
+      yield* Effect.sleep(10)
+      fabric.strike({ _tag: "Cut", from: "a/y", to: "b", forMillis: 4_000 })
+      kept.octets.fill(0)
+      assert.isBelow((yield* timed(write)).millis, 40_000)
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+    })
+  )
+
+  it.sim("R33: a link to a card that its peer has no more is not used", seeds, () =>
+    Effect.gen(function* () {
+      const go = Deferred.makeUnsafe<void>()
+      const used = new Set<string>()
+      const onPost = ({ peer }: ReadyLink) => void used.add(peer)
+      const obstacle = (_: string, peer: string) =>
+        peer === "b@x" ? Deferred.await(go) : Effect.void
+      const wires = { obstacle, onPost, depth: 2 }
+      const lab = yield* pair({ devices: ["x", "y"], settings: { sliceBytes: kilo }, wires })
+      const { a, b, fabric, net } = lab
+      const own = yield* shared(a, "own", 256 * kilo, 1)
+      const kept = yield* shared(b, "kept", 256 * kilo)
+      fabric.strike({ _tag: "Delay", from: "a", to: "b", forMillis: 10_000, millis: 5 })
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      const moving = yield* Effect.forkChild(write)
+      yield* Effect.sleep("50 millis")
+      // It is told of anew while its first card is still being connected.
+      const { buffers, nics } = yield* b.description
+      const left = buffers.map((one) => Object.assign({}, one, { keys: one.keys.slice(1) }))
+      net.said.set("b", { nics: nics.slice(1), buffers: left })
+      yield* Effect.flip(a.write({ peer: "b", from: own.slice(), to: { buffer: "other" } }))
+      used.clear()
+      yield* Deferred.succeed(go, undefined)
+      yield* Fiber.join(moving)
+      assert.deepStrictEqual([...used], ["b@y"])
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+    })
+  )
+
+  it.sim("R30: jobs with one peer take turns", seeds, () =>
+    Effect.gen(function* () {
+      const wires = { queuePairs: 1, depth: 4 }
+      const { a, b, fabric } = yield* pair({ settings: { sliceBytes: kilo }, wires })
+      const own = yield* shared(a, "own", 64 * kilo, 1)
+      yield* shared(b, "kept", 64 * kilo)
+      yield* a.warm("b")
+      fabric.strike({ _tag: "Delay", from: "a", to: "b", forMillis: 10_000, millis: 5 })
+      const ops = [{ op: "write", from: own.slice(), to: { buffer: "kept" } }] as const
+      const all = yield* Effect.replicateEffect(a.start({ peer: "b", ops }), 4)
+      yield* Effect.raceAllFirst(all.map(({ done }) => done))
+      for (const { progress } of all) {
+        const head = yield* Stream.runHead(progress)
+        assert.isTrue(head._tag === "Some" && head.value.moved > 48 * kilo)
+      }
+    })
+  )
+})

@@ -1,0 +1,368 @@
+/**
+ * Goal: the pure parts that providers share keep their laws: states, keys, bounds, accounts of work
+ * queues, GIDs, order of release; and posting allocates nothing.
+ * Method: tables, and properties against small models; no provider runs.
+ */
+import { execFileSync } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
+import {
+  hears,
+  mayGo,
+  mayPostReceive,
+  maySend,
+  offence,
+  rnrMillis,
+  type State,
+  states,
+  timeoutMillis
+} from "../../../src/native/verbs/QueuePairState.ts"
+import type { Access } from "../../../src/native/verbs/Region.ts"
+import { AddressSpace } from "../../../src/native/verbs/software/addressSpace.ts"
+import { SoftCompletionQueue } from "../../../src/native/verbs/software/completions.ts"
+import { Holding, type Sort } from "../../../src/native/verbs/provider/resources.ts"
+import { KeyTable } from "../../../src/native/verbs/software/keyTable.ts"
+import {
+  MemoryRegion,
+  offence as regionOffence,
+  reach,
+  Refusal
+} from "../../../src/native/verbs/software/memory.ts"
+import { ReceiveQueue, SendQueue } from "../../../src/native/verbs/software/workQueues.ts"
+import { ReceiveRequest, SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
+import * as Gid from "../../../src/schema/Gid.ts"
+
+describe("states", () => {
+  it("the table of steps", () => {
+    const table = {
+      reset: "reset init err",
+      init: "reset init rtr err",
+      rtr: "reset rts err",
+      rts: "reset rts err",
+      err: "reset err"
+    }
+    for (const from of states) {
+      const possible = states.filter((to) => mayGo(from, to))
+      assert.strictEqual(possible.join(" "), table[from])
+    }
+  })
+
+  it("what is possible in which state", () => {
+    const which = (may: (state: State) => boolean) => states.filter(may).join(" ")
+    assert.strictEqual(which(maySend), "rts err")
+    assert.strictEqual(which(mayPostReceive), "init rtr rts err")
+    assert.strictEqual(which(hears), "rtr rts")
+  })
+
+  it("an attribute out of its range is named", () => {
+    const path = { gid: Gid.fromAddress("10.0.0.1")! }
+    const rtr = { to: "rtr", path, mtu: 1024, peer: 17 } as const
+    assert.isUndefined(offence({ to: "init" }))
+    assert.isUndefined(offence(rtr))
+    assert.isUndefined(offence({ to: "rts", timeout: 0, retries: 7, rnrRetries: undefined }))
+    const named = [
+      offence({ to: "init", port: 0 }),
+      offence({ to: "init", pkeyIndex: 65536 }),
+      offence({ ...rtr, peer: -1 }),
+      offence({ ...rtr, minRnrTimer: 32 }),
+      offence({ ...rtr, path: { ...path, gidIndex: 256 } }),
+      offence({ ...rtr, path: { gid: "0".repeat(32) as Gid.Gid } }),
+      offence({ to: "rts", firstSequence: 2 ** 24 }),
+      offence({ to: "rts", outboundReads: Number.NaN })
+    ].map((found) => found?.attribute)
+    const expected = "port pkeyIndex peer minRnrTimer gidIndex gid firstSequence outboundReads"
+    assert.strictEqual(named.join(" "), expected)
+  })
+
+  it("codes of times", () => {
+    assert.deepStrictEqual([0, 14].map(timeoutMillis), [Infinity, 67.108864])
+    const codes = [0, 1, 4, 5, 12, 13, 14, 30, 31]
+    const millis = [655.36, 0.01, 0.04, 0.06, 0.64, 0.96, 1.28, 327.68, 491.52]
+    assert.deepStrictEqual(codes.map(rnrMillis), millis)
+  })
+})
+
+describe("GIDs", () => {
+  it("of addresses, and back", () => {
+    const mapped = "00000000000000000000ffffc0a8640a"
+    assert.strictEqual(Gid.fromAddress("192.168.100.10"), mapped)
+    assert.strictEqual(Gid.fromAddress("::ffff:192.168.100.10"), mapped)
+    assert.strictEqual(Gid.toAddress(mapped as Gid.Gid), "192.168.100.10")
+    assert.strictEqual(Gid.fromAddress("fe80::1"), `fe80${"0".repeat(27)}1`)
+    assert.strictEqual(Gid.fromAddress("::"), "0".repeat(32))
+    const long = "2001:0db8:0000:0000:0000:00ff:fe00:0042"
+    assert.strictEqual(Gid.toAddress(Gid.fromAddress("2001:db8::ff:fe00:42")!), long)
+    assert.strictEqual(Gid.fromAddress(long), Gid.fromAddress("2001:DB8::FF:FE00:42"))
+  })
+
+  it("what is no address has none", () => {
+    const texts = ["", "1.2.3", "1.2.3.256", "a.b.c.d", "1::2::3", ":::", "1:2:3:4:5:6:7", "g::"]
+    for (const text of [...texts, "1:2:3:4:5:6:7:8:9", "12345::", "host", "1:2:3:4:5:6:7:8::"]) {
+      assert.isUndefined(Gid.fromAddress(text), text)
+    }
+  })
+
+  it.effect.prop("octets", [Schema.Array(Schema.Int)], ([numbers]) =>
+    Effect.sync(() => {
+      const octets = Uint8Array.from({ length: 16 }, (_, index) => numbers[index] ?? 0)
+      const gid = Gid.fromOctets(octets)
+      assert.isTrue(Schema.is(Gid.Gid)(gid))
+      assert.deepStrictEqual(Gid.toOctets(gid), octets)
+      assert.strictEqual(Gid.fromAddress(Gid.toAddress(gid)), gid)
+    })
+  )
+})
+
+describe("keys", () => {
+  it("a key is never 0, never given twice at once, and not the previous one", () => {
+    const draws = [0, 7, 7, 7, 8, 7, 9]
+    const table = new KeyTable<string>(() => draws.shift()!)
+    assert.strictEqual(table.issue("a"), 7)
+    assert.strictEqual(table.issue("b"), 8)
+    table.void(7)
+    assert.strictEqual(table.issue("c", 7), 9)
+    assert.deepStrictEqual([table.find(7), table.find(8), table.find(9)], [undefined, "b", "c"])
+  })
+})
+
+const keys = () => {
+  let count = 0
+  const draw = () => ++count * 0x1234567
+  return {
+    local: new KeyTable<MemoryRegion>(draw),
+    remote: new KeyTable<MemoryRegion>(draw)
+  }
+}
+const everything = ["local-write", "remote-write", "remote-read", "remote-atomic"] as const
+
+const known = (length: number, access: ReadonlyArray<Access>, address = 4096) => ({
+  memory: new SharedArrayBuffer(length),
+  offset: 0,
+  length,
+  access,
+  address
+})
+
+describe("addresses", () => {
+  const drawing = (...draws: ReadonlyArray<number>) => {
+    let index = 0
+    return new AddressSpace(() => draws[index++ % draws.length]!)
+  }
+
+  it("a buffer has one; one that may grow keeps its place", () => {
+    const space = drawing(7)
+    const [one, two] = [new SharedArrayBuffer(5000), new SharedArrayBuffer(1)]
+    const growing = new SharedArrayBuffer(1, { maxByteLength: 8192 })
+    assert.deepStrictEqual(
+      [one, growing, two, one].map((buffer) => space.of(buffer) / 4096),
+      [8, 11, 14, 8]
+    )
+  })
+
+  it.prop(
+    "buffers never touch, and are aligned",
+    [Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100_000 })))],
+    ([sizes]) => {
+      const space = drawing(0xffff_ffff)
+      let end = 0
+      for (const size of sizes) {
+        const address = space.of(new SharedArrayBuffer(size))
+        assert.isAbove(address, end)
+        assert.strictEqual(address % 4096, 0)
+        end = address + size
+      }
+    }
+  )
+
+  it("begin anew where numbers end", () => {
+    const space = drawing(1, 2)
+    const huge = () => ({ maxByteLength: 2 ** 52 }) as SharedArrayBuffer
+    const all = Array.from({ length: 3 }, () => space.of(huge()))
+    assert.deepStrictEqual(all, [8192, 12_288, 8192])
+  })
+})
+
+describe("memory", () => {
+  it.effect.prop(
+    "reach is what arithmetic says",
+    [Schema.BigInt, Schema.Int, Schema.Int],
+    ([offset, length, base]) =>
+      Effect.sync(() => {
+        const size = 96
+        const address = Math.abs(base) % 2 ** 50
+        const region = new MemoryRegion(known(size, everything, address), 1, keys())
+        const bytes = 1 + (Math.abs(length) % 128)
+        // Half of all addresses are near the region.
+        const to = BigInt.asUintN(
+          64,
+          offset % 2n === 0n ? BigInt(address) + (offset % 200n) : offset
+        )
+        const at = reach(
+          region,
+          1,
+          "remoteWrite",
+          Number(to >> 32n),
+          Number(to & 0xffff_ffffn),
+          bytes
+        )
+        const start = to - BigInt(address)
+        const fits = start >= 0n && start + BigInt(bytes) <= BigInt(size)
+        if (fits) assert.strictEqual(at, Number(start))
+        else assert.isBelow(at, 0)
+      })
+  )
+
+  it("who may not, gets no place, and the reason", () => {
+    const region = new MemoryRegion(known(64, everything), 1, keys())
+    const plain = new MemoryRegion(known(64, ["local-write"]), 1, keys())
+    assert.strictEqual(reach(undefined, 1, "remoteRead", 0, 4096, 8), Refusal.unknownKey)
+    assert.strictEqual(reach(region, 2, "remoteRead", 0, 4096, 8), Refusal.otherDomain)
+    assert.strictEqual(reach(plain, 1, "remoteRead", 0, 4096, 8), Refusal.noRight)
+    assert.strictEqual(reach(region, 1, "remoteRead", 0, 4095, 8), Refusal.outside)
+    assert.strictEqual(reach(region, 1, "remoteRead", 0xffffffff, 0xffffffff, 8), Refusal.wraps)
+    assert.strictEqual(reach(region, 1, "remoteAtomic", 0, 4097, 8), Refusal.misaligned)
+    assert.strictEqual(reach(region, 1, "remoteAtomic", 0, 4104, 8), 8)
+  })
+
+  it("what cannot be registered is named", () => {
+    const memory = new SharedArrayBuffer(64)
+    assert.isUndefined(regionOffence({ memory, offset: 60, length: 4 }))
+    const offences = [
+      regionOffence({ memory: 0 }),
+      regionOffence({ memory: 2 ** 60 }),
+      regionOffence({ memory, offset: 64 }),
+      regionOffence({ memory, offset: 60, length: 5 }),
+      regionOffence({ memory, access: ["remote-atomic"] })
+    ]
+    const named = offences.map((found) => found?.attribute)
+    assert.deepStrictEqual(named, ["memory", "memory", "length", "length", "access"])
+  })
+})
+
+/** One operation on a queue, by a number. */
+const Operations = Schema.Array(Schema.Int)
+
+describe("work queues", () => {
+  it.effect.prop("places and reservations are never lost", [Operations], ([operations]) =>
+    Effect.sync(() => {
+      const completions = new SoftCompletionQueue(7)
+      const limits = { parts: 1, inline: 0, messageBytes: 100 }
+      const told = { queuePair: 1, completions }
+      const sends = new SendQueue(4, limits, told)
+      const receives = new ReceiveQueue(3, limits, told)
+      const batch = new CompletionBatch(2)
+      const [request, receive] = [new SendRequest(), new ReceiveRequest()]
+      let [posted, seen] = [0, 0]
+      for (const number of operations) {
+        const taken = sends.ledger.posted - sends.ledger.reclaimed
+        const held = receives.ledger.posted - receives.ledger.reclaimed
+        assert.isTrue(taken <= 4 && held <= 3)
+        assert.strictEqual(completions.reserved, taken + held)
+        request.id = sends.ledger.posted
+        request.signalled = number % 2 === 0
+        const choice = Math.abs(number) % 5
+        if (choice === 0 && sends.post(request, "rts") === "accepted") posted += 1
+        if (choice === 1 && receives.post(receive, "rts") === "accepted") posted += 1
+        if (choice === 2 && sends.ledger.outstanding > 0) sends.end("success", 0)
+        if (choice === 3 && receives.ledger.outstanding > 0) receives.end("receive", "success")
+        if (choice === 4) seen += completions.poll(batch)
+      }
+      sends.flush()
+      receives.flush()
+      while (completions.poll(batch) > 0) seen += batch.count
+      sends.retire()
+      receives.retire()
+      assert.strictEqual(completions.reserved, 0)
+      assert.isAtMost(seen, posted)
+      assert.strictEqual(sends.ledger.doubleEnds + receives.ledger.doubleEnds, 0)
+    })
+  )
+
+  it("an end of work that is not there is counted, and tells nobody", () => {
+    const completions = new SoftCompletionQueue(4)
+    const limits = { parts: 1, inline: 0, messageBytes: 100 }
+    const sends = new SendQueue(4, limits, { queuePair: 1, completions })
+    sends.end("success", 0)
+    assert.strictEqual(sends.ledger.doubleEnds, 1)
+    assert.strictEqual(completions.poll(new CompletionBatch()), 0)
+  })
+
+  it.live("who waits goes on at the end of a put, at once, and sees all of it", () =>
+    Effect.gen(function* () {
+      const completions = new SoftCompletionQueue(4)
+      const limits = { parts: 1, inline: 0, messageBytes: 100 }
+      const sends = new SendQueue(4, limits, { queuePair: 1, completions })
+      const seen: Array<number> = []
+      const wait = Effect.map(completions.ready, () => {
+        seen.push(completions.poll(new CompletionBatch()))
+      })
+      yield* Effect.forkChild(wait, { startImmediately: true })
+      for (let posts = 0; posts < 2; posts++) sends.post(new SendRequest(), "rts")
+      completions.begin()
+      completions.begin()
+      sends.end("success", 0)
+      sends.end("success", 0)
+      completions.end()
+      assert.deepStrictEqual(seen, [])
+      completions.end()
+      assert.deepStrictEqual(seen, [2])
+    })
+  )
+
+  it("L19: posting and polling allocate nothing", () => {
+    const module = fileURLToPath(new URL("../../fixtures/postings.ts", import.meta.url))
+    const young = ["--min-semi-space-size=256", "--max-semi-space-size=256"]
+    const args = ["--expose-gc", ...young, module]
+    const printed = execFileSync(process.execPath, args, { encoding: "utf8" })
+    const { bytes, posted } = JSON.parse(printed)
+    assert.strictEqual(posted, 2_000_000)
+    // The smallest object takes 12 bytes.
+    assert.isBelow(bytes / posted, 1)
+  })
+})
+
+describe("holdings", () => {
+  const order: ReadonlyArray<Sort> = [
+    "listener",
+    "connection",
+    "queue pair",
+    "region",
+    "completion queue",
+    "protection domain"
+  ]
+
+  it("go in their order, once, whatever was made first", () => {
+    const gone: Array<string> = []
+    const device = new Holding("device", [], () => gone.push("device"))
+    const domain = new Holding("protection domain", [device], () => gone.push("protection domain"))
+    const queue = new Holding("completion queue", [device], () => gone.push("completion queue"))
+    const make = (sort: Sort, ...owners: ReadonlyArray<Holding>) =>
+      new Holding(sort, owners, () => gone.push(sort))
+    make("region", domain)
+    make("connection", make("queue pair", domain, queue))
+    make("listener", device)
+    assert.deepStrictEqual(
+      order.map((sort) => device.count(sort)),
+      [1, 1, 1, 1, 1, 1]
+    )
+    device.release()
+    device.release()
+    assert.deepStrictEqual(gone, [...order, "device"])
+  })
+
+  it("what two hold goes with the first of them", () => {
+    let count = 0
+    const device = new Holding("device", [], () => undefined)
+    const domain = new Holding("protection domain", [device], () => undefined)
+    const queue = new Holding("completion queue", [device], () => undefined)
+    const pair = new Holding("queue pair", [domain, queue], () => count++)
+    queue.release()
+    assert.isTrue(pair.isReleased)
+    assert.isFalse(domain.isReleased)
+    domain.release()
+    assert.strictEqual(count, 1)
+  })
+})
