@@ -122,26 +122,41 @@ export interface SqliteSettings {
    * an end, `-wal` grows with each append, and there is no limit to it.
    */
   readonly file: string
-  /** Appends that are with the worker at once, default 16,384. More wait in order. */
+  /**
+   * Appends that are with the worker at once; more wait in order. Default 16,384: some batches of
+   * group commit, so that the worker never waits for the main thread.
+   */
   readonly queueAppends?: number
-  /** Characters of bodies that are with the worker at once, default 32 Mi. */
+  /**
+   * Characters of bodies that are with the worker at once. Default 32 Mi: two of the largest
+   * bodies.
+   */
   readonly queueBytes?: number
-  /** Characters of one body, default 16 Mi. One that is larger fails with `"too-large"`. */
+  /**
+   * Characters of one body; one that is larger fails with `"too-large"`. Default 16 Mi: a
+   * transaction of one body stays below a tenth of a second on an ordinary disk.
+   */
   readonly bodyBytes?: number
-  /** Events that one batch of a replay reads, default 1,000: about a millisecond of work. */
+  /** Events that one batch of a replay reads. Default 1,000: about a millisecond of work. */
   readonly replayEvents?: number
-  /** A batch ends early after so many characters of bodies, default 1 Mi. */
+  /**
+   * Characters of bodies after which a batch of a replay ends early. Default 1 Mi: events of 1 KiB
+   * fill a batch by their number.
+   */
   readonly replayBytes?: number
-  /** Memory for the file's pages, default 16 MiB. */
+  /** Memory for the file's pages. Default 16 MiB: the index of some 100,000 actors. */
   readonly cacheBytes?: number
-  /** Actors that are remembered without asking the file, default 65,536 (some 20 MB). */
+  /** Actors that are remembered without asking the file. Default 65,536: some 20 MB. */
   readonly cachedActors?: number
   /**
-   * Newest events whose places are written to the index later, default 262,144. More make appends
-   * cheaper; opening after a crash reads as many again, some 400 ms.
+   * Newest events whose places are written to the index later. More make appends cheaper; opening
+   * after a crash reads as many again. Default 262,144: some 400 ms.
    */
   readonly unindexedEvents?: number
-  /** How long closing may take, default 10 seconds. What is then unanswered fails. */
+  /**
+   * How long closing may take; what is then unanswered fails. Default 10 seconds: many times what a
+   * full queue needs.
+   */
   readonly closeWithin?: Duration.Input
 }
 

@@ -23,6 +23,7 @@ export interface LaneOptions {
 /** What opens a listener. */
 export interface ListenOptions extends LaneOptions {
   readonly at: Endpoint
+  /** Connections that wait in the kernel. Default 1024: a storm of peers, within Linux's limit. */
   readonly backlog?: number
   /**
    * Shares a port among all workers, and with other processes of this user that share it too:

@@ -25,7 +25,7 @@ export interface Settings {
    * often, and that has a price of its own.
    */
   readonly readBudget?: number
-  /** Bytes of one write job, at most 64 KiB: what a socket's buffer takes at once. The default. */
+  /** Bytes of one write job. Default 64 KiB, the most: what a socket's buffer takes at once. */
   readonly writeBudget?: number
   /** Milliseconds for a connection to open, with its TLS handshake. Default 10 s. */
   readonly openWithin?: number
@@ -46,8 +46,15 @@ export interface Settings {
   readonly chunkBytes?: number
   /** Chunks of a worker's receive memory. Default 64, which is 16 MiB. */
   readonly chunks?: number
-  /** 32-bit words of a worker's rings, powers of two. Default 2^18 in, 2^16 out. */
+  /**
+   * 32-bit words of the ring into a worker, a power of two. Default 2^18: frames to send are copied
+   * into it.
+   */
   readonly inboxWords?: number
+  /**
+   * 32-bit words of the ring out of a worker, a power of two. Default 2^16: it carries positions of
+   * frames, not frames.
+   */
   readonly outboxWords?: number
   /** Lanes of one worker. Default 16384. */
   readonly lanesPerWorker?: number
