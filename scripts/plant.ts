@@ -26,19 +26,19 @@ const inLanes: ReadonlyArray<Defect> = [
   {
     number: "D1",
     what: "a chunk is taken back while the main thread still reads it",
-    file: `${lanes}/slab.ts`,
+    file: `${lanes}/chunkPool.ts`,
     from: "=== this.#published[chunk]",
     to: "!== undefined",
-    test: "native/rings",
+    test: "native/io/rings",
     name: "D1"
   },
   {
     number: "D2",
     what: "a drain that never tells its producer of room",
-    file: `${lanes}/workerLink.ts`,
+    file: `${lanes}/workerDriver.ts`,
     from: "if (this.#slab.takeWaiting() || room) this.#inlet.ring()",
     to: "void (this.#slab.takeWaiting() || room)",
-    test: "native/defects",
+    test: "native/io/defects",
     name: "D2"
   },
   {
@@ -54,7 +54,7 @@ const inLanes: ReadonlyArray<Defect> = [
       "    this.#tail = (this.#tail + total) | 0",
       "    this.publish()"
     ].join("\n"),
-    test: "native/rings",
+    test: "native/io/rings",
     name: "D3"
   },
   {
@@ -69,7 +69,7 @@ const inLanes: ReadonlyArray<Defect> = [
       "      this.#count = 0",
       "    }"
     ].join("\n"),
-    test: "native/laneParts",
+    test: "native/io/laneParts",
     name: "D4"
   },
   {
@@ -81,7 +81,7 @@ const inLanes: ReadonlyArray<Defect> = [
       "if (lane === undefined || this.#opening.size > 0) return",
       "      if (this.#events.accepted("
     ].join("\n"),
-    test: "native/defects",
+    test: "native/io/defects",
     name: "D6"
   },
   {
@@ -90,16 +90,16 @@ const inLanes: ReadonlyArray<Defect> = [
     file: `${lanes}/sockets.ts`,
     from: 'settings === undefined ? "connect" : "secureConnect"',
     to: '"connect"',
-    test: "native/defects",
+    test: "native/io/defects",
     name: "D7"
   },
   {
     number: "D8",
     what: "reading goes on however far the user is behind",
-    file: `${lanes}/outlet.ts`,
+    file: `${lanes}/outboxWriter.ts`,
     from: "if (this.#behind(lane, row) <= limit) return",
     to: "if (limit >= 0) return",
-    test: "native/defects",
+    test: "native/io/defects",
     name: "D8"
   },
   {
@@ -112,7 +112,7 @@ const inLanes: ReadonlyArray<Defect> = [
       "  for (const until = performance.now() + 0.5; performance.now() < until; );",
       "  const ring = ownBell.sleepUnless(() => {\n"
     ].join("\n"),
-    test: "native/defects",
+    test: "native/io/defects",
     name: "D8: a wake-up for something else"
   },
   {
@@ -121,43 +121,43 @@ const inLanes: ReadonlyArray<Defect> = [
     file: `${lanes}/sendQueue.ts`,
     from: "return Math.min(budget, this.length)",
     to: "return this.length",
-    test: "native/laneParts",
+    test: "native/io/laneParts",
     name: "D9"
   },
   {
     number: "D10",
     what: "without workers every open counts as a fallback",
-    file: `${lanes}/crew.ts`,
+    file: `${lanes}/workerPool.ts`,
     from: "if (links.length > 0) this.counts.fallbacks++",
     to: "this.counts.fallbacks++",
-    test: "native/ioPool",
+    test: "native/io/ioPool",
     name: "D10"
   },
   {
     number: "D11",
     what: "nothing is read while a write is out",
-    file: `${lanes}/hostLane.ts`,
+    file: `${lanes}/socketLane.ts`,
     from: "    this.#writingSince = this.#host.now()",
     to: "    this.#writingSince = this.#host.now()\n    this.hold(Hold.output)",
-    test: "native/defects",
+    test: "native/io/defects",
     name: "D11"
   },
   {
     number: "D12",
     what: "the end of the peer takes the result of the write",
-    file: `${lanes}/laneJobs.ts`,
+    file: `${lanes}/pendingOperations.ts`,
     from: 'if (!this.ended) this.#phase = "ended"',
     to: 'if (!this.ended) this.#phase = "ended"\n    this.#writing = false',
-    test: "native/laneParts",
+    test: "native/io/laneParts",
     name: "D12"
   },
   {
     number: "D13",
     what: "a lane is released while its jobs are out",
-    file: `${lanes}/laneJobs.ts`,
+    file: `${lanes}/pendingOperations.ts`,
     from: 'if (this.#phase !== "ended" || this.out > 0) return false',
     to: 'if (this.#phase !== "ended") return false',
-    test: "native/laneParts",
+    test: "native/io/laneParts",
     name: "D13"
   },
   {
@@ -166,40 +166,40 @@ const inLanes: ReadonlyArray<Defect> = [
     file: "src/native/io/Lane.ts",
     from: "if (frames.length > 0) return Effect.succeed(frames)",
     to: "if (frames.length > 0 && core.end === undefined) return Effect.succeed(frames)",
-    test: "native/ioPool",
+    test: "native/io/ioPool",
     name: "D15"
   },
   {
     number: "D16",
     what: "a full socket is an error",
-    file: `${lanes}/hostLane.ts`,
+    file: `${lanes}/socketLane.ts`,
     from: "this.socket.write(bytes, () => this.#wrote())",
     to: [
       "this.socket.write(bytes, () => this.#wrote())",
       "    if (this.socket.writableLength > 0) this.#destroy()"
     ].join("\n"),
-    test: "native/defects",
+    test: "native/io/defects",
     name: "D16"
   },
   {
     number: "D17",
     what: "a dispatch without room still counts",
-    file: `${lanes}/laneCore.ts`,
+    file: `${lanes}/laneHandle.ts`,
     from: "if (!this.#driver.write(this, this.#queue.front(bytes))) return false",
     to: [
       'this.jobs.dispatched("write")',
       "      if (!this.#driver.write(this, this.#queue.front(bytes))) return false"
     ].join("\n"),
-    test: "native/laneParts",
+    test: "native/io/laneParts",
     name: "D17"
   },
   {
     number: "D18",
     what: "a write that finds its lane closed has no result",
-    file: `${lanes}/hostLane.ts`,
+    file: `${lanes}/socketLane.ts`,
     from: "if (bytes === 0) return",
     to: "if (bytes === 0 || this.#closing) return",
-    test: "native/ioPool",
+    test: "native/io/ioPool",
     name: "slow peer"
   },
   {
@@ -214,25 +214,25 @@ const inLanes: ReadonlyArray<Defect> = [
       "    }",
       "    return start"
     ].join("\n"),
-    test: "native/laneParts",
+    test: "native/io/laneParts",
     name: "D19"
   },
   {
     number: "D22",
     what: "liveness is stamped when frames are taken",
-    file: `${lanes}/workerLink.ts`,
+    file: `${lanes}/workerDriver.ts`,
     from: "return this.#origin + heardAt(this.#table, slot)",
     to: "return core.lastHeard",
-    test: "native/ioPool",
+    test: "native/io/ioPool",
     name: "D22"
   },
   {
     number: "D23",
     what: "TLS connects stay on the main thread",
-    file: `${lanes}/crew.ts`,
+    file: `${lanes}/workerPool.ts`,
     from: "if (inWorker && !this.#stopping) {",
     to: 'if (inWorker && !this.#stopping && opener.job.kind !== "connect") {',
-    test: "native/defects",
+    test: "native/io/defects",
     name: "D23"
   }
 ]

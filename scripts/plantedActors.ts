@@ -9,7 +9,7 @@ const planted = (
   file: string,
   from: string,
   to: string,
-  [test, name] = ["actors/actors.sim", "keep their word"]
+  [test, name] = ["actors/kernel/actors.sim", "keep their word"]
 ): Defect => ({ number, what, file: `${kernel}/${file}.ts`, from, to, test, name })
 
 export const actors: ReadonlyArray<Defect> = [
@@ -40,7 +40,7 @@ export const actors: ReadonlyArray<Defect> = [
     "writing",
     "    cell.unwritten = undefined\n    return written",
     "    return written",
-    ["actors/guards", "a failed append is followed by no other"]
+    ["actors/kernel/guards", "a failed append is followed by no other"]
   ),
   planted(
     "K5",
@@ -55,7 +55,7 @@ export const actors: ReadonlyArray<Defect> = [
     "turning",
     "if (isFenced(cause)) endFailed(cell, cause)\n  else if",
     "if",
-    ["actors/guards", "which no supervisor restarts"]
+    ["actors/kernel/guards", "which no supervisor restarts"]
   ),
   planted(
     "K7",

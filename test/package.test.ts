@@ -53,9 +53,9 @@ describe("exports", () => {
     assert.deepStrictEqual(Object.keys(exportsOf(files)), [
       "./package.json",
       "./Actor",
-      "./IoPool",
       "./bus/Link",
       "./inspect/Page",
+      "./io/IoPool",
       "./iwarp/Mpa",
       "./testing",
       "./testing/Faults",

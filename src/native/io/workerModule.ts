@@ -3,4 +3,4 @@
  * published package runs compiled (`.js`), and a compiler rewrites no URL.
  */
 export const workerModule = (parent: string, name: string): URL =>
-  new URL(`../${name}${parent.endsWith(".ts") ? ".ts" : ".js"}`, parent)
+  new URL(`./${name}${parent.endsWith(".ts") ? ".ts" : ".js"}`, parent)
