@@ -1,14 +1,16 @@
 /**
- * Goal: the pages of limits and metrics say what the sources say, and no setting is without a
- * default. Method: the pages are generated again and compared; planted settings are read.
+ * Goal: the pages of limits and metrics say what the sources say, no setting is without a default,
+ * and the glossary points to files that are there. Method: the pages are generated again and
+ * compared; planted settings are read; the paths of the glossary are looked up.
  */
-import { readFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { allLimits, allMetrics, limitsOf, limitsPage, metricsPage } from "../scripts/reference.ts"
 
-const page = (name: string): string =>
-  readFileSync(fileURLToPath(new URL(`../docs/${name}.md`, import.meta.url)), "utf8")
+const root = fileURLToPath(new URL("../", import.meta.url))
+
+const page = (name: string): string => readFileSync(`${root}docs/${name}.md`, "utf8")
 
 describe("the generated pages", () => {
   it("list all limits: `npm run reference` writes them", () =>
@@ -31,6 +33,27 @@ describe("the generated pages", () => {
       []
     )
     assert.strictEqual(new Set(metrics.map(({ id }) => id)).size, metrics.length)
+  })
+})
+
+describe("the glossary", () => {
+  const rows = [...page("GLOSSARY").matchAll(/^\| (?!term|-)(.+?) +\| .+ \|(?: +`(.+)`)? +\|$/gm)]
+
+  it("names for each term where it is at home", () => {
+    assert.isAbove(rows.length, 40)
+    const missing = rows.filter(([, , path]) => path !== undefined && !existsSync(root + path))
+    assert.deepStrictEqual(
+      missing.map(([, term, path]) => `${term}: ${path}`),
+      []
+    )
+  })
+
+  it("explains each term once", () => {
+    const terms = rows.flatMap(([, term]) => term!.split(", "))
+    assert.deepStrictEqual(
+      terms.filter((term, index) => terms.indexOf(term) !== index),
+      []
+    )
   })
 })
 
