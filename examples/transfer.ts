@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import { TransferEngine } from "../src/actors/transfer/TransferEngine.ts"
 import { TransferNode } from "../src/actors/transfer/TransferNode.ts"
 import { Journal } from "../src/actors/kernel/Journal.ts"
-import { Verbs } from "../src/native/verbs/Verbs.ts"
+import * as IwarpVerbs from "../src/native/iwarp/IwarpVerbs.ts"
 
 const node = Layer.build(
   TransferNode.layer({
@@ -14,7 +14,7 @@ const node = Layer.build(
     // Whom it serves: others can neither read nor write, nor ask what there is.
     peers: ["127.0.0.1"],
     handshake: { port: 0 }
-  }).pipe(Layer.provide([Verbs.layerIwarp(), Journal.layerMemory]))
+  }).pipe(Layer.provide([IwarpVerbs.layer(), Journal.layerMemory]))
 )
 
 const program = Effect.gen(function* () {

@@ -3,8 +3,9 @@
  *
  * A public module is a file with a PascalCase name in a library folder. Its entry is its path
  * without the name of the layer: `handfast/Journal` is `src/actors/kernel/Journal.ts`, and
- * `handfast/iwarp/Mpa` is `src/schema/iwarp/Mpa.ts`. Whatever has another name, lies in a folder
- * `internal` or belongs to the command line stays private.
+ * `handfast/iwarp/Mpa` is `src/schema/iwarp/Mpa.ts`. The layers of the RDMA providers lie together:
+ * `handfast/verbs/Sim` is `src/native/sim/SimVerbs.ts`. Modules with another name, in a folder
+ * `internal` or of the command line stay private.
  */
 import { globSync, readFileSync, writeFileSync } from "node:fs"
 import { basename } from "node:path"
@@ -22,6 +23,8 @@ const named = new Map([
 export const entryOf = (file: string): string | undefined => {
   if (named.has(file)) return named.get(file)
   if (!/^[A-Z]/.test(basename(file)) || /^src\/cli\/|\/internal\//.test(file)) return undefined
+  const provider = /^src\/native\/\w+\/([A-Z]\w*)Verbs\.ts$/.exec(file)
+  if (provider !== null) return `./verbs/${provider[1]}`
   return file.replace(/^src\/(schema|native|actors(\/kernel)?)?\/?/, "./").replace(/\.ts$/, "")
 }
 

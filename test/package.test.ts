@@ -45,6 +45,8 @@ describe("exports", () => {
       "src/inspect/Page.ts",
       "src/native/io/IoPool.ts",
       "src/native/io/workerModule.ts",
+      "src/native/sim/SimVerbs.ts",
+      "src/native/verbs/Verbs.ts",
       "src/schema/iwarp/Mpa.ts",
       "src/testing/Faults.ts",
       "src/testing/index.ts",
@@ -59,7 +61,9 @@ describe("exports", () => {
       "./iwarp/Mpa",
       "./testing",
       "./testing/Faults",
-      "./testing/vitest"
+      "./testing/vitest",
+      "./verbs/Sim",
+      "./verbs/Verbs"
     ])
   })
 

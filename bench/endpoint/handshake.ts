@@ -14,7 +14,7 @@ import * as TcpHandshakes from "../../src/actors/endpoint/mooncake/TcpHandshakes
 import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { IoPool } from "../../src/native/io/IoPool.ts"
 import { SimFabric } from "../../src/native/sim/SimFabric.ts"
-import { Verbs } from "../../src/native/verbs/Verbs.ts"
+import * as SimVerbs from "../../src/native/sim/SimVerbs.ts"
 import type { Epoch } from "../../src/schema/Epoch.ts"
 import * as Gid from "../../src/schema/Gid.ts"
 import type { Outcome } from "../harness.ts"
@@ -120,7 +120,7 @@ export const byEndpoints = () =>
       const host = Effect.fnUntraced(function* (name: string) {
         const server = yield* HandshakeServer.make({ host: "127.0.0.1", port: 0 })
         const nic = yield* Nic.open({ path: `127.0.0.1:${server.port}@${name}` }).pipe(
-          Effect.provide(Verbs.layerSim(fabric, { host: name }))
+          Effect.provide(SimVerbs.layer(fabric, { host: name }))
         )
         const store = yield* EndpointStore.make({ nic }).pipe(Effect.provide(Journal.layerMemory))
         yield* server.serve(nic.path, store)

@@ -9,6 +9,7 @@ import { TransferNode, type Settings } from "../../src/actors/transfer/TransferN
 import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { Relay } from "../../src/cli/demo/relay.ts"
 import type { Address } from "../../src/native/verbs/Connection.ts"
+import * as IwarpVerbs from "../../src/native/iwarp/IwarpVerbs.ts"
 import { Verbs } from "../../src/native/verbs/Verbs.ts"
 import { memoryBytes } from "../iwarp/memory.ts"
 import { byIwarp, elsewhere, sizes, timed } from "../iwarp/writes.ts"
@@ -19,7 +20,7 @@ const times = 3
 const [SLICE, SLICES] = sizes["64k"]
 
 const verbsOf = (route?: (to: Address) => Address) =>
-  Verbs.layerIwarp({ crc: false, pool: { workers: 1 }, route })
+  IwarpVerbs.layer({ crc: false, pool: { workers: 1 }, route })
 
 const over = (verbs: ReturnType<typeof verbsOf>, options: Partial<Settings>) =>
   TransferNode.layer({

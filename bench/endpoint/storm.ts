@@ -13,7 +13,7 @@ import * as TcpHandshakes from "../../src/actors/endpoint/mooncake/TcpHandshakes
 import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { IoPool } from "../../src/native/io/IoPool.ts"
 import { SimFabric } from "../../src/native/sim/SimFabric.ts"
-import { Verbs } from "../../src/native/verbs/Verbs.ts"
+import * as SimVerbs from "../../src/native/sim/SimVerbs.ts"
 import type { Epoch } from "../../src/schema/Epoch.ts"
 import { half } from "./handshake.ts"
 import type { Outcome } from "../harness.ts"
@@ -54,7 +54,7 @@ export const storms = (): Promise<Record<string, Outcome>> =>
       const fabric = yield* SimFabric.make()
       const server = yield* HandshakeServer.make({ host: "127.0.0.1", port: 0, within })
       const nic = yield* Nic.open({ path: `127.0.0.1:${server.port}@nic0` }).pipe(
-        Effect.provide(Verbs.layerSim(fabric))
+        Effect.provide(SimVerbs.layer(fabric))
       )
       const store = yield* EndpointStore.make({ nic }).pipe(Effect.provide(Journal.layerMemory))
       yield* server.serve(nic.path, store)

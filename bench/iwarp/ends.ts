@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import { CompletionBatch } from "../../src/native/verbs/Completion.ts"
 import { ReceiveRequest, SendRequest } from "../../src/native/verbs/WorkRequest.ts"
+import * as IwarpVerbs from "../../src/native/iwarp/IwarpVerbs.ts"
 import { Verbs } from "../../src/native/verbs/Verbs.ts"
 import { memoryBytes } from "./memory.ts"
 
@@ -10,7 +11,7 @@ export type On = "worker" | "main"
 const access = ["local-write", "remote-write"] as const
 
 export const layer = (on: On, crc: boolean) =>
-  Verbs.layerIwarp({ on, crc, pool: { workers: on === "main" ? 0 : 1 } })
+  IwarpVerbs.layer({ on, crc, pool: { workers: on === "main" ? 0 : 1 } })
 
 /** A queue pair in `init` with memory, on the loopback interface. */
 export const end = Effect.gen(function* () {

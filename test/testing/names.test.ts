@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
 import { SimFabric } from "../../src/native/sim/SimFabric.ts"
+import * as SimVerbs from "../../src/native/sim/SimVerbs.ts"
 import { Verbs } from "../../src/native/verbs/Verbs.ts"
 import { type FaultPlan, Faults, FaultyJournal, Sim, SimError } from "../../src/testing/index.ts"
 import { check } from "../../src/testing/vitest.ts"
@@ -99,7 +100,7 @@ const short = (plan: FaultPlan.FaultPlan) =>
   Effect.gen(function* () {
     const fabric = yield* SimFabric.make()
     yield* Effect.andThen(Verbs, Effect.void).pipe(
-      Effect.provide(Verbs.layerSim(fabric, { host: "a" }))
+      Effect.provide(SimVerbs.layer(fabric, { host: "a" }))
     )
     yield* Sim.process("server", Effect.sleep(50))
     yield* Faults.install(plan)

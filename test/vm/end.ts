@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import { CompletionBatch } from "../../src/native/verbs/Completion.ts"
 import type { Terms } from "../../src/native/verbs/Connection.ts"
 import { ReceiveRequest, SendRequest } from "../../src/native/verbs/WorkRequest.ts"
-import type { Verbs } from "../../src/native/verbs/Verbs.ts"
+import type * as IwarpVerbs from "../../src/native/iwarp/IwarpVerbs.ts"
 import { Loopback } from "../native/verbs/targets.ts"
 
 const messageBytes = 4096
@@ -19,7 +19,7 @@ export interface Remote {
 }
 
 /** The provider with its sockets in a worker. */
-export const provided = (settings: Parameters<typeof Verbs.layerIwarp>[0] = {}) =>
+export const provided = (settings: Parameters<typeof IwarpVerbs.layer>[0] = {}) =>
   Effect.provide(Loopback.layer({ pool: { workers: 1 }, ...settings }))
 
 export const end = Effect.gen(function* () {

@@ -6,7 +6,7 @@
  * answer an append only when the events survive the process.
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
@@ -22,9 +22,7 @@ import type {
   StoredSnapshot
 } from "../../schema/JournalRecord.ts"
 import type * as Duration from "effect/Duration"
-import { rewriteSqlite } from "./internal/journalRewriting.ts"
 import { makeMemory } from "./internal/memoryJournal.ts"
-import { makeSqlite } from "./internal/sqliteJournal.ts"
 
 /**
  * The operations that every journal layer offers. What cannot be stored as it is, text with a lone
@@ -183,6 +181,10 @@ export interface RewriteSettings {
 /** An event of a journal that is rewritten. */
 export interface RewrittenEvent extends Omit<StoredEvent, "offset" | "tags"> {}
 
+// Loaded by the programs that use them alone.
+const sqlite = Effect.promise(() => import("./internal/sqliteJournal.ts"))
+const rewriting = Effect.promise(() => import("./internal/journalRewriting.ts"))
+
 /** The journal service. */
 export class Journal extends Context.Service<Journal, Store>()("handfast/actors/Journal") {
   /**
@@ -200,7 +202,11 @@ export class Journal extends Context.Service<Journal, Store>()("handfast/actors/
    */
   static readonly layerSqlite = (
     settings: SqliteSettings
-  ): Layer.Layer<Journal, JournalUnavailable> => Layer.effect(Journal, makeSqlite(settings))
+  ): Layer.Layer<Journal, JournalUnavailable> =>
+    Layer.effect(
+      Journal,
+      Effect.flatMap(sqlite, ({ makeSqlite }) => makeSqlite(settings))
+    )
 
   /**
    * Copies a journal file that is not in use, and rewrites its events and snapshots on the way.
@@ -217,5 +223,6 @@ export class Journal extends Context.Service<Journal, Store>()("handfast/actors/
    */
   static readonly rewriteSqlite = (
     settings: RewriteSettings
-  ): Effect.Effect<void, JournalUnavailable | CorruptRecord> => rewriteSqlite(settings)
+  ): Effect.Effect<void, JournalUnavailable | CorruptRecord> =>
+    Effect.flatMap(rewriting, ({ rewriteSqlite }) => rewriteSqlite(settings))
 }

@@ -13,6 +13,7 @@ import { TransferEngine } from "../../actors/transfer/TransferEngine.ts"
 import { failedSlices } from "../../actors/transfer/TransferMetrics.ts"
 import { TransferNode } from "../../actors/transfer/TransferNode.ts"
 import { staleResults } from "../../actors/kernel/Metrics.ts"
+import * as IwarpVerbs from "../../native/iwarp/IwarpVerbs.ts"
 import { Verbs } from "../../native/verbs/Verbs.ts"
 import {
   contents,
@@ -109,7 +110,7 @@ const story = Effect.fnUntraced(function* (part: Part, ear: Ear) {
 
 const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
   const verbs = layerSlow(part.slow)(
-    Verbs.layerIwarp({
+    IwarpVerbs.layer({
       peerWithin: PEER_WITHIN,
       route: (to) => {
         const port = ear.meetings.get(to.port)

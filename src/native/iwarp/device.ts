@@ -6,7 +6,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { randomInt } from "node:crypto"
 import { networkInterfaces } from "node:os"
-import type { IoPool } from "../io/IoPool.ts"
+import { IoPool } from "../io/IoPool.ts"
 import type { Device, DeviceInfo, DeviceLimits, PortInfo } from "../verbs/Device.ts"
 import { HeldCompletions } from "../verbs/software/completions.ts"
 import { deviceOf } from "../verbs/provider/device.ts"
@@ -16,15 +16,16 @@ import { hold } from "../verbs/provider/resources.ts"
 import { DeviceNotFound, type OpenError, Unsupported } from "../verbs/VerbsError.ts"
 import { Card } from "./openDevice.ts"
 import { connect, IwarpConnection } from "./connecting.ts"
-import { namesIn } from "./interfaces.ts"
+import { hasAddress, namesIn } from "./interfaces.ts"
 import { hear, listen } from "./listening.ts"
 import { Meeting } from "./rendezvous.ts"
 import { QueueMemory } from "./queueMemory.ts"
 import { type Host, IwarpQueuePair } from "./queuePair.ts"
 import { regionLimit } from "./regionTable.ts"
 import { IwarpRegion, ownMemory } from "./regions.ts"
-import type { Resolved } from "./settings.ts"
-import type { Reach } from "../verbs/Verbs.ts"
+import { type Resolved, resolve, type Settings } from "./settings.ts"
+import type { Provider, Reach } from "../verbs/Verbs.ts"
+import { opening } from "../verbs/provider/open.ts"
 
 /** Bounded by the memory that queues take, and by what other ends are known to do. */
 const limits: DeviceLimits = {
@@ -48,7 +49,7 @@ const callersBehind = 128
 const portTries = 8
 
 /** The interfaces of this machine. */
-export const devices = (): ReadonlyArray<DeviceInfo> =>
+const devices = (): ReadonlyArray<DeviceInfo> =>
   namesIn(networkInterfaces()).map((name) => ({ name, ports: [1], limits }))
 
 const hostOf = (card: Card, meeting: Meeting): Host => ({
@@ -112,7 +113,7 @@ const makeWatch = Effect.fnUntraced(function* (card: Card) {
 })
 
 /** Opens a device. */
-export const open: (
+const open: (
   info: DeviceInfo,
   pool: IoPool["Service"],
   settings: Resolved,
@@ -159,3 +160,22 @@ export const open: (
     })
   }
 )
+
+/** The interfaces of this machine as devices of a provider, on the pool in the context. */
+export const makeProvider = (settings: Settings): Effect.Effect<Provider, never, IoPool> =>
+  Effect.map(IoPool, (pool) => ({
+    name: "iwarp",
+    capabilities: {
+      atomics: true,
+      writeImmediate: true,
+      remoteInvalidate: true,
+      acknowledges: false,
+      rnrRetries: false
+    },
+    devices: Effect.sync(devices),
+    open: opening({
+      there: devices,
+      open: (device, reach) => open(device, pool, resolve(settings), reach),
+      has: ({ name }, host) => hasAddress(networkInterfaces(), name, host)
+    })
+  }))

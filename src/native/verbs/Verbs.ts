@@ -7,14 +7,7 @@
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import { IoPool } from "../io/IoPool.ts"
-import type { SettingsRefused } from "../io/SettingsRefused.ts"
-import { makeIwarp } from "../iwarp/provider.ts"
-import { poolOf, type Settings as IwarpSettings } from "../iwarp/settings.ts"
-import { makeSim } from "../sim/provider.ts"
-import type { HostOptions, SimFabric } from "../sim/SimFabric.ts"
 import type { Device, DeviceInfo } from "./Device.ts"
 import type { OpenError, Unsupported } from "./VerbsError.ts"
 
@@ -59,17 +52,5 @@ export interface Provider {
   readonly open: (name?: string, reach?: Reach) => Effect.Effect<Device, OpenError, Scope.Scope>
 }
 
-/** The service. */
-export class Verbs extends Context.Service<Verbs, Provider>()("handfast/native/verbs/Verbs") {
-  /** The devices of one host on a simulated fabric. */
-  static readonly layerSim = (fabric: SimFabric, options: HostOptions = {}): Layer.Layer<Verbs> =>
-    Layer.sync(Verbs, () => makeSim(fabric, options))
-
-  /** The network interfaces of this machine, by iWARP over ordinary TCP. */
-  static readonly layerIwarp = (
-    settings: IwarpSettings = {}
-  ): Layer.Layer<Verbs, SettingsRefused> =>
-    Layer.effect(Verbs, makeIwarp(settings)).pipe(
-      Layer.provide(IoPool.layer(poolOf(settings.pool)))
-    )
-}
+/** RDMA devices. The layers are `handfast/verbs/Sim` and `handfast/verbs/Iwarp`. */
+export class Verbs extends Context.Service<Verbs, Provider>()("handfast/native/verbs/Verbs") {}

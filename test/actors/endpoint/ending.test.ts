@@ -12,11 +12,11 @@ import { Endpoints } from "../../../src/actors/endpoint/Endpoints.ts"
 import { TransferEngine } from "../../../src/actors/transfer/TransferEngine.ts"
 import { TransferNode } from "../../../src/actors/transfer/TransferNode.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
-import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as IwarpVerbs from "../../../src/native/iwarp/IwarpVerbs.ts"
 
 const node = Layer.build(
   TransferNode.layer({ host: "127.0.0.1", peers: ["127.0.0.1"], handshake: { port: 0 } }).pipe(
-    Layer.provide([Verbs.layerIwarp({ on: "main", pool: { workers: 0 } }), Journal.layerMemory])
+    Layer.provide([IwarpVerbs.layer({ on: "main", pool: { workers: 0 } }), Journal.layerMemory])
   )
 )
 

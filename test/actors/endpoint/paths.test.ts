@@ -11,7 +11,7 @@ import * as Nic from "../../../src/actors/rdma/Nic.ts"
 import * as TcpHandshakes from "../../../src/actors/endpoint/mooncake/TcpHandshakes.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
-import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { Faults } from "../../../src/testing/index.ts"
 import { SimHandshakes } from "../../../src/testing/SimHandshakes.ts"
 import { it } from "../../../src/testing/vitest.ts"
@@ -38,7 +38,7 @@ describe("endpoints by both of their paths", () => {
         ).pipe(
           Effect.provide(
             Layer.mergeAll(
-              Verbs.layerSim(fabric, { host, devices }),
+              SimVerbs.layer(fabric, { host, devices }),
               network.layer,
               Journal.layerMemory
             )
@@ -91,7 +91,7 @@ describe("endpoints by both of their paths", () => {
       }).pipe(
         Effect.provide(
           Layer.mergeAll(
-            Verbs.layerSim(fabric, { host: "a", devices }),
+            SimVerbs.layer(fabric, { host: "a", devices }),
             TcpHandshakes.layer(),
             Journal.layerMemory
           )

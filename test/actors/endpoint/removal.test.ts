@@ -18,6 +18,7 @@ import * as Nic from "../../../src/actors/rdma/Nic.ts"
 import { Nics } from "../../../src/actors/rdma/Nics.ts"
 import { TransferEngine } from "../../../src/actors/transfer/TransferEngine.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { Verbs } from "../../../src/native/verbs/Verbs.ts"
 import { Faults, Sim } from "../../../src/testing/index.ts"
 import { SimHandshakes } from "../../../src/testing/SimHandshakes.ts"
@@ -91,7 +92,7 @@ describe("a card that does not come back", () => {
         const fabric = yield* SimFabric.make()
         const provider = yield* Effect.provide(
           Effect.service(Verbs),
-          Verbs.layerSim(fabric, { host: "a" })
+          SimVerbs.layer(fabric, { host: "a" })
         )
         let looks = 0
         const counting = Verbs.of({

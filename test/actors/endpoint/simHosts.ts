@@ -9,7 +9,7 @@ import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import type { SimFabric } from "../../../src/native/sim/SimFabric.ts"
 import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
 import { SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
-import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import type { SimHandshakes } from "../../../src/testing/SimHandshakes.ts"
 
 export const pathOf = (host: string): string => `${host}@sim0`
@@ -31,7 +31,7 @@ export const card = Effect.fnUntraced(function* (
 
 /** What a host of the fabric has. */
 export const onHost = (fabric: SimFabric, network: SimHandshakes, host: string, gids = 1) =>
-  Layer.mergeAll(Verbs.layerSim(fabric, { host, gids }), network.layer, Journal.layerMemory)
+  Layer.mergeAll(SimVerbs.layer(fabric, { host, gids }), network.layer, Journal.layerMemory)
 
 export type Host = Effect.Success<ReturnType<typeof card>>
 

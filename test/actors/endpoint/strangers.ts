@@ -14,7 +14,7 @@ import {
 } from "../../../src/actors/transfer/TransferNode.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import type { Settings as Iwarp } from "../../../src/native/iwarp/settings.ts"
-import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as IwarpVerbs from "../../../src/native/iwarp/IwarpVerbs.ts"
 import type { Epoch } from "../../../src/schema/Epoch.ts"
 import * as Gid from "../../../src/schema/Gid.ts"
 import * as Body from "../../../src/schema/mooncake/Body.ts"
@@ -29,7 +29,7 @@ export const elsewhere = "127.0.0.2"
 const settings: Iwarp = { on: "main", pool: { workers: 0 } }
 
 export const layerOf = (options: Options, journal = Journal.layerMemory, iwarp = settings) =>
-  TransferNode.layer(options).pipe(Layer.provide([Verbs.layerIwarp(iwarp), journal]))
+  TransferNode.layer(options).pipe(Layer.provide([IwarpVerbs.layer(iwarp), journal]))
 
 export const nodeOf = Effect.fnUntraced(function* (
   served: Served,

@@ -19,7 +19,7 @@ import * as TcpHandshakes from "../../../src/actors/endpoint/mooncake/TcpHandsha
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
 import { SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
-import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as IwarpVerbs from "../../../src/native/iwarp/IwarpVerbs.ts"
 import type { Epoch } from "../../../src/schema/Epoch.ts"
 import * as Body from "../../../src/schema/mooncake/Body.ts"
 import * as Wire from "../../../src/schema/mooncake/Handshake.ts"
@@ -31,7 +31,7 @@ const bytes = 1 << 20
 const access = ["local-write", "remote-write"] as const
 
 const real = Layer.mergeAll(
-  Verbs.layerIwarp({ on: "main", pool: { workers: 0 } }),
+  IwarpVerbs.layer({ on: "main", pool: { workers: 0 } }),
   TcpHandshakes.layer(),
   Journal.layerMemory
 ).pipe(Layer.provideMerge(pool))

@@ -10,7 +10,7 @@ import * as TcpHandshakes from "../../../src/actors/endpoint/mooncake/TcpHandsha
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import { IoPool } from "../../../src/native/io/IoPool.ts"
 import type { SimFabric } from "../../../src/native/sim/SimFabric.ts"
-import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { encode, type Frame, FrameReader, FrameType } from "../../../src/schema/mooncake/Frame.ts"
 
 export interface HostOptions {
@@ -47,7 +47,7 @@ export const onFabric = (
   gids = 1
 ) =>
   Layer.mergeAll(
-    Verbs.layerSim(fabric, { host, gids }),
+    SimVerbs.layer(fabric, { host, gids }),
     TcpHandshakes.layer(handshakes),
     Journal.layerMemory
   )

@@ -13,7 +13,7 @@ import { makeMemory } from "../../../src/actors/kernel/internal/memoryJournal.ts
 import type { Memory } from "../../../src/actors/rdma/Memory.ts"
 import { TransferFailed } from "../../../src/actors/transfer/TransferError.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
-import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { Chaos, Faults, FaultyJournal, Sim } from "../../../src/testing/index.ts"
 import { it } from "../../../src/testing/vitest.ts"
 import { differsAt, host, network, pattern, shared, timed } from "./harness.ts"
@@ -25,11 +25,11 @@ const scene = Effect.fnUntraced(function* () {
   const fabric = yield* SimFabric.make()
   const net = yield* network({ depth: 8 })
   const store = makeMemory()
-  const b = yield* host(net, "b", Verbs.layerSim(fabric, { host: "b" }))
+  const b = yield* host(net, "b", SimVerbs.layer(fabric, { host: "b" }))
   const kept = yield* shared(b, "kept", 64 * kilo)
   /** A life of `a`, over the same disk. */
   const life = (journal = store) =>
-    host(net, "a", Verbs.layerSim(fabric, { host: "a" }), {
+    host(net, "a", SimVerbs.layer(fabric, { host: "a" }), {
       journal,
       settings: { sliceBytes: kilo }
     })
@@ -147,7 +147,7 @@ describe("a durable transfer", () => {
   it.sim("T12: that ended long ago is not moved again, also after a restart", { seeds: 3 }, () =>
     Effect.gen(function* () {
       const { fabric, kept, net, store } = yield* scene()
-      const life = host(net, "a", Verbs.layerSim(fabric, { host: "a" }), {
+      const life = host(net, "a", SimVerbs.layer(fabric, { host: "a" }), {
         journal: store,
         settings: { ended: 2, sliceBytes: kilo }
       })
@@ -301,11 +301,11 @@ describe("the outage of a peer", () => {
   const outage = (awayMillis: number, memoryMillis: number) =>
     Effect.gen(function* () {
       const { fabric, net } = yield* scene()
-      const verbs = Verbs.layerSim(fabric, { host: "c" })
+      const verbs = SimVerbs.layer(fabric, { host: "c" })
       const first = yield* Scope.make()
       const b = yield* Scope.provide(host(net, "c", verbs), first)
       yield* Scope.provide(shared(b, "kept", 64 * kilo), first)
-      const a = yield* host(net, "a", Verbs.layerSim(fabric, { host: "a" }), {
+      const a = yield* host(net, "a", SimVerbs.layer(fabric, { host: "a" }), {
         journal: makeMemory(),
         settings: { sliceBytes: kilo }
       })

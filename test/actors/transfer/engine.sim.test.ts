@@ -15,7 +15,7 @@ import * as Stream from "effect/Stream"
 import { TransferFailed } from "../../../src/actors/transfer/TransferError.ts"
 import * as Segment from "../../../src/actors/rdma/Segment.ts"
 import * as SegmentDescriptor from "../../../src/schema/mooncake/SegmentDescriptor.ts"
-import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import type { ReadyLink } from "../../../src/actors/endpoint/ReadyLink.ts"
 import type { SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
 import { NoDescription } from "../../../src/actors/rdma/Directory.ts"
@@ -438,7 +438,7 @@ describe("ways", () => {
       yield* a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
       // It starts again elsewhere, with other keys, under the same name in the directory.
       fabric.crash("b")
-      const c = yield* host(net, "c", Verbs.layerSim(fabric, { host: "c" }))
+      const c = yield* host(net, "c", SimVerbs.layer(fabric, { host: "c" }))
       const kept = yield* shared(c, "kept", 1000)
       net.engines.set("b", c)
       net.nics.delete("b@sim0")
@@ -572,7 +572,7 @@ describe("a peer that cannot be reached", () => {
       const own = yield* shared(a, "own", 64 * kilo, 1)
       const names = Array.from({ length: 8 }, (_, index) => `p${index}`)
       for (const name of names) {
-        const peer = yield* host(net, name, Verbs.layerSim(fabric, { host: name }))
+        const peer = yield* host(net, name, SimVerbs.layer(fabric, { host: name }))
         yield* shared(peer, "kept", 64 * kilo)
       }
       const write = (peer: string) => a.write({ peer, from: own.slice(), to: { buffer: "kept" } })
@@ -600,7 +600,7 @@ describe("a peer that cannot be reached", () => {
       const own = yield* shared(a, "own", 512 * kilo, 1)
       const names = Array.from({ length: 8 }, (_, index) => `p${index}`)
       for (const name of names) {
-        const peer = yield* host(net, name, Verbs.layerSim(fabric, { host: name }))
+        const peer = yield* host(net, name, SimVerbs.layer(fabric, { host: name }))
         yield* shared(peer, "kept", 512 * kilo)
         yield* a.warm(name)
       }
@@ -977,7 +977,7 @@ describe("a transfer that is stopped", () => {
       const { b, fabric, net } = yield* pair({ wires: { depth: 8 } })
       fabric.strike({ _tag: "Delay", from: "c", to: "b", forMillis: hour, millis: 20 })
       const scope = yield* Scope.make()
-      const c = yield* Scope.provide(host(net, "c", Verbs.layerSim(fabric, { host: "c" })), scope)
+      const c = yield* Scope.provide(host(net, "c", SimVerbs.layer(fabric, { host: "c" })), scope)
       const own = yield* Scope.provide(shared(c, "own", 4 * mega, 1), scope)
       yield* shared(b, "kept", 4 * mega)
       const write = c.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
@@ -1025,7 +1025,7 @@ describe("a card", () => {
       const own = yield* shared(a, "own", mega, 1)
       const names = Array.from({ length: 8 }, (_, index) => `p${index}`)
       for (const name of names) {
-        const peer = yield* host(net, name, Verbs.layerSim(fabric, { host: name }))
+        const peer = yield* host(net, name, SimVerbs.layer(fabric, { host: name }))
         yield* shared(peer, "kept", mega)
         yield* a.warm(name)
       }

@@ -21,6 +21,7 @@ import { Journal, type Store } from "../../../src/actors/kernel/Journal.ts"
 import type { Settings as TransfersSettings } from "../../../src/actors/transfer/Transfers.ts"
 import { type Settings, TransferEngine } from "../../../src/actors/transfer/TransferEngine.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { Verbs } from "../../../src/native/verbs/Verbs.ts"
 import type { QueuePair } from "../../../src/native/verbs/QueuePair.ts"
 import type { SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
@@ -276,7 +277,7 @@ export const pair = Effect.fnUntraced(function* (
     const verbs = Effect.map(Effect.service(Verbs), (provider) => {
       const capabilities = { ...provider.capabilities, acknowledges }
       return { ...provider, capabilities }
-    }).pipe(Effect.provide(Verbs.layerSim(fabric, { host: name, devices })))
+    }).pipe(Effect.provide(SimVerbs.layer(fabric, { host: name, devices })))
     return host(net, name, Layer.effect(Verbs, verbs), options)
   }
   return { fabric, net, a: yield* on("a"), b: yield* on("b") }

@@ -11,7 +11,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { IoPool } from "../../../src/native/io/IoPool.ts"
-import { makeIwarp } from "../../../src/native/iwarp/provider.ts"
+import { makeProvider } from "../../../src/native/iwarp/device.ts"
 import { poolOf } from "../../../src/native/iwarp/settings.ts"
 import { Verbs } from "../../../src/native/verbs/Verbs.ts"
 import { host, network, pattern, shared } from "./harness.ts"
@@ -21,7 +21,7 @@ const mega = 1 << 20
 /** Two engines over the provider, with its sockets in a thread. */
 const pairOver = Effect.fnUntraced(function* (on: "main" | "worker") {
   const pool = IoPool.layer(poolOf({ workers: on === "main" ? 0 : 1 }))
-  const verbs = Layer.effect(Verbs, makeIwarp({ on })).pipe(Layer.provide(pool))
+  const verbs = Layer.effect(Verbs, makeProvider({ on })).pipe(Layer.provide(pool))
   const provider = Context.get(yield* Layer.build(verbs), Verbs)
   const [device] = yield* provider.devices
   const net = yield* network()

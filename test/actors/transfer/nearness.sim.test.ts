@@ -10,7 +10,7 @@ import * as Fiber from "effect/Fiber"
 import type { Memory } from "../../../src/actors/rdma/Memory.ts"
 import type { Operation } from "../../../src/actors/transfer/Transfer.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
-import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { it } from "../../../src/testing/vitest.ts"
 import { differsAt, host, network, pattern, shared, timed, type Wires } from "./harness.ts"
 
@@ -46,7 +46,7 @@ const scene = Effect.fnUntraced(function* (
   })
   const settings = { sliceBytes: kilo, patience: 2_000 }
   const on = (name: string, devices: ReadonlyArray<string>) =>
-    host(net, name, Verbs.layerSim(fabric, { host: name, devices }), { devices, settings })
+    host(net, name, SimVerbs.layer(fabric, { host: name, devices }), { devices, settings })
   const [a, b] = [yield* on("a", own), yield* on("b", cards)]
   for (const name of names) places.push(yield* shared(b, name, bytes))
   const { buffers, nics } = yield* b.description

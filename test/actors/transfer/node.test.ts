@@ -17,6 +17,8 @@ import { TransferEngine } from "../../../src/actors/transfer/TransferEngine.ts"
 import { TransferNode } from "../../../src/actors/transfer/TransferNode.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
+import * as IwarpVerbs from "../../../src/native/iwarp/IwarpVerbs.ts"
 import { Verbs } from "../../../src/native/verbs/Verbs.ts"
 import { FrameType } from "../../../src/schema/mooncake/Frame.ts"
 import * as SegmentDescriptor from "../../../src/schema/mooncake/SegmentDescriptor.ts"
@@ -25,7 +27,7 @@ import { ask, frameIn, script, typed } from "../endpoint/tcp.ts"
 
 const node = Layer.build(
   TransferNode.layer({ host: "127.0.0.1", peers: ["127.0.0.1"], handshake: { port: 0 } }).pipe(
-    Layer.provide([Verbs.layerIwarp({ on: "main", pool: { workers: 0 } }), Journal.layerMemory])
+    Layer.provide([IwarpVerbs.layer({ on: "main", pool: { workers: 0 } }), Journal.layerMemory])
   )
 )
 
@@ -108,7 +110,7 @@ describe("two nodes", () => {
             nics: cards,
             handshake: { port: 0 }
           }).pipe(
-            Layer.provide([Verbs.layerSim(fabric, { host, devices: cards }), Journal.layerMemory])
+            Layer.provide([SimVerbs.layer(fabric, { host, devices: cards }), Journal.layerMemory])
           )
         )
       const [a, b] = [yield* on("a"), yield* on("b")]
@@ -149,7 +151,7 @@ describe("two nodes", () => {
           ...provider,
           open: (name?: string) => Effect.andThen(Deferred.await(isOpened), provider.open(name))
         }))
-      ).pipe(Layer.provide(Verbs.layerSim(fabric, { host: "a" })))
+      ).pipe(Layer.provide(SimVerbs.layer(fabric, { host: "a" })))
       const node = Layer.build(
         TransferNode.layer({ host: "127.0.0.1", peers: ["127.0.0.1"], handshake: { port } }).pipe(
           Layer.provide([verbs, Journal.layerMemory])
@@ -179,7 +181,7 @@ describe("two nodes", () => {
           handshake: { port: 0 }
         }).pipe(
           Layer.provide([
-            Verbs.layerSim(fabric, { host: "a", devices: ["x"], gids: 3 }),
+            SimVerbs.layer(fabric, { host: "a", devices: ["x"], gids: 3 }),
             Journal.layerMemory
           ])
         )

@@ -14,7 +14,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type { ReadyLink } from "../../../src/actors/endpoint/ReadyLink.ts"
 import { TransferFailed } from "../../../src/actors/transfer/TransferError.ts"
-import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import type { SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
 import { Chaos } from "../../../src/testing/index.ts"
 import { it } from "../../../src/testing/vitest.ts"
@@ -105,7 +105,7 @@ const replacedAt = Effect.fnUntraced(function* (nth: number, scene: Scene) {
       fabric.crash("b")
       yield* Scope.close(scope, Exit.void)
       scope = yield* Scope.make()
-      const verbs = Verbs.layerSim(fabric, { host: "b", devices })
+      const verbs = SimVerbs.layer(fabric, { host: "b", devices })
       b = yield* Scope.provide(host(net, "b", verbs, { devices }), scope)
     } else {
       yield* Scope.close(scope, Exit.void)

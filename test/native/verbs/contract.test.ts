@@ -9,7 +9,7 @@ import * as WebCrypto from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import { Defects } from "../../../src/native/sim/defects.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
-import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import * as Sim from "../../../src/testing/Sim.ts"
 import { type Case, cases, layerPair } from "../../../src/testing/VerbsContract.ts"
 import { it } from "../../../src/testing/vitest.ts"
@@ -18,7 +18,7 @@ import { it } from "../../../src/testing/vitest.ts"
 const onFabric = ({ test }: Case, defects: Defects = {}) =>
   Effect.gen(function* () {
     const fabric = yield* SimFabric.make()
-    const [a, b] = ["a", "b"].map((host) => Verbs.layerSim(fabric, { host }))
+    const [a, b] = ["a", "b"].map((host) => SimVerbs.layer(fabric, { host }))
     yield* Effect.provide(test, layerPair(a!, b!))
     const left = Object.entries(fabric.resources()).filter(([, count]) => count > 0)
     assert.deepStrictEqual(left, [], "resources that are left")

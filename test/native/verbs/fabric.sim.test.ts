@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { Defects } from "../../../src/native/sim/defects.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
-import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { Chaos, FaultPlan, Faults, Sim } from "../../../src/testing/index.ts"
 import { it } from "../../../src/testing/vitest.ts"
 import { client, server, Witness } from "./traffic.ts"
@@ -25,7 +25,7 @@ const program = (defects: Defects = {}, options: { readonly crash: boolean } = {
       if (witness.wrong.length > 0) throw new Error(witness.wrong.join("; "))
       return true
     })
-    const on = (host: string) => Effect.provide(Verbs.layerSim(fabric, { host }))
+    const on = (host: string) => Effect.provide(SimVerbs.layer(fabric, { host }))
     const b = yield* Sim.process("b", on("b")(server(witness)))
     const a = yield* Sim.process("a", on("a")(client(witness)))
     yield* Faults.random({

@@ -10,6 +10,7 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type { FabricFault } from "../../../src/native/sim/FabricFault.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { Verbs } from "../../../src/native/verbs/Verbs.ts"
 import type { DeviceEvent } from "../../../src/native/verbs/Device.ts"
 import { timeoutMillis } from "../../../src/native/verbs/QueuePairState.ts"
@@ -348,7 +349,7 @@ describe("a fault of the fabric", () => {
     seeds,
     onFabric((fabric) =>
       Effect.gen(function* () {
-        const two = Verbs.layerSim(fabric, { host: "c", gids: 2 })
+        const two = SimVerbs.layer(fabric, { host: "c", gids: 2 })
         const provider = yield* Effect.provide(Effect.service(Verbs), two)
         const [refused, c, late] = [
           yield* end(provider),
@@ -520,7 +521,7 @@ describe("a host of the fabric", () => {
       const fabric = yield* SimFabric.make()
       const makes = Effect.andThen(Effect.flatMap(Verbs, end), Effect.never)
       const [a] = yield* Effect.forEach(["a", "b"], (host) =>
-        Sim.process(host, Effect.provide(makes, Verbs.layerSim(fabric, { host })))
+        Sim.process(host, Effect.provide(makes, SimVerbs.layer(fabric, { host })))
       )
       yield* Effect.sleep("1 second")
       assert.strictEqual(fabric.resources("a").queuePairs, 1)
@@ -536,7 +537,7 @@ describe("a host of the fabric", () => {
     Effect.gen(function* () {
       const fabric = yield* SimFabric.make()
       const provider = (host: string) =>
-        Effect.provide(Verbs, Verbs.layerSim(fabric, { host, devices: ["n0", "n1"] }))
+        Effect.provide(Verbs, SimVerbs.layer(fabric, { host, devices: ["n0", "n1"] }))
       fabric.strike({ _tag: "Cut", from: "a/n0", to: "b/n1", forMillis: 1e6 })
       const [a, b] = [yield* provider("a"), yield* provider("b")]
       assert.deepStrictEqual(

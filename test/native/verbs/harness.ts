@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Defects } from "../../../src/native/sim/defects.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
-import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import type { Pair } from "../../../src/testing/internal/contracts/verbs/pair.ts"
 import { layerPair } from "../../../src/testing/VerbsContract.ts"
 
@@ -14,6 +14,6 @@ export const onFabric = <E>(
 ): Effect.Effect<void, E, Scope.Scope> =>
   Effect.gen(function* () {
     const fabric = yield* SimFabric.make()
-    const [a, b] = ["a", "b"].map((host) => Verbs.layerSim(fabric, { host }))
+    const [a, b] = ["a", "b"].map((host) => SimVerbs.layer(fabric, { host }))
     yield* Effect.scoped(Effect.provide(test(fabric), layerPair(a!, b!)))
   }).pipe(Effect.provideService(Defects, defects))

@@ -12,7 +12,7 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { afterAll, beforeAll } from "vitest"
 import { IoPool } from "../../../src/native/io/IoPool.ts"
-import { makeIwarp } from "../../../src/native/iwarp/provider.ts"
+import { makeProvider } from "../../../src/native/iwarp/device.ts"
 import { poolOf } from "../../../src/native/iwarp/settings.ts"
 import type { Provider } from "../../../src/native/verbs/Verbs.ts"
 import { casesFor, Pair } from "../../../src/testing/VerbsContract.ts"
@@ -39,7 +39,7 @@ describe.each(suites)("iwarp with its sockets in the %s thread, CRC %s", (on, cr
     const layer = IoPool.layer(poolOf({ workers: on === "main" ? 0 : 1 }))
     const context = await Effect.runPromise(Layer.buildWithScope(layer, scope))
     ends.pool = Context.get(context, IoPool)
-    ends.provider = await Effect.runPromise(Effect.provide(makeIwarp({ on, crc }), context))
+    ends.provider = await Effect.runPromise(Effect.provide(makeProvider({ on, crc }), context))
   })
   afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 

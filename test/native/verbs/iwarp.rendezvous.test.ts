@@ -9,7 +9,7 @@ import * as Queue from "effect/Queue"
 import { createHmac } from "node:crypto"
 import * as net from "node:net"
 import { IoPool } from "../../../src/native/io/IoPool.ts"
-import { makeIwarp } from "../../../src/native/iwarp/provider.ts"
+import { makeProvider } from "../../../src/native/iwarp/device.ts"
 import { poolOf, type Settings } from "../../../src/native/iwarp/settings.ts"
 import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
 import { SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
@@ -162,7 +162,11 @@ describe("a queue pair that waits out of band", () => {
   ) =>
     Effect.gen(function* () {
       const make = Effect.fnUntraced(function* (index: 0 | 1) {
-        const provider = yield* makeIwarp({ ...settings, secret: secrets[index], tls: tls[index] })
+        const provider = yield* makeProvider({
+          ...settings,
+          secret: secrets[index],
+          tls: tls[index]
+        })
         const device = yield* provider.open("lo")
         const domain = yield* device.protectionDomain
         const completions = yield* device.completionQueue(8)
@@ -236,7 +240,7 @@ describe("a queue pair that waits out of band", () => {
   it.live("waits with work for a peer that is not there as long as it is told to", () =>
     Effect.gen(function* () {
       const patient = { ...settings, connectWithin: 600_000, peerWithin: 50 }
-      const device = yield* (yield* makeIwarp(patient)).open("lo")
+      const device = yield* (yield* makeProvider(patient)).open("lo")
       const completions = yield* device.completionQueue(8)
       const domain = yield* device.protectionDomain
       const queuePair = yield* domain.queuePair({ sendCompletions: completions })

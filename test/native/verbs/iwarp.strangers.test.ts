@@ -8,7 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { IoPool } from "../../../src/native/io/IoPool.ts"
-import { makeIwarp } from "../../../src/native/iwarp/provider.ts"
+import { makeProvider } from "../../../src/native/iwarp/device.ts"
 import { poolOf } from "../../../src/native/iwarp/settings.ts"
 import { ReceiveRequest } from "../../../src/native/verbs/WorkRequest.ts"
 import * as spec from "./specification.ts"
@@ -163,7 +163,7 @@ const later: ReadonlyArray<Hostile> = [
 /** A device, with two ends that talk, and the counts that must come back. */
 const setting = Effect.gen(function* () {
   const pool = yield* IoPool
-  const device = yield* (yield* makeIwarp(settings)).open("lo")
+  const device = yield* (yield* makeProvider(settings)).open("lo")
   const talk = yield* bystanders(device)
   yield* talk
   const { lanes } = yield* pool.stats

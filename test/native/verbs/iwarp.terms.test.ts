@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as net from "node:net"
 import { IoPool } from "../../../src/native/io/IoPool.ts"
-import { makeIwarp } from "../../../src/native/iwarp/provider.ts"
+import { makeProvider } from "../../../src/native/iwarp/device.ts"
 import { poolOf, type Settings } from "../../../src/native/iwarp/settings.ts"
 import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
 import { ReceiveRequest, SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
@@ -19,7 +19,7 @@ const access = ["local-write", "remote-write", "remote-read"] as const
 const bytes = 1 << 20
 
 const end = Effect.fnUntraced(function* (settings: Settings) {
-  const provider = yield* makeIwarp(settings)
+  const provider = yield* makeProvider(settings)
   const device = yield* provider.open("lo")
   const domain = yield* device.protectionDomain
   const completions = yield* device.completionQueue(1024)

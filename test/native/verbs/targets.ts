@@ -9,6 +9,7 @@ import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
 import type { Device } from "../../../src/native/verbs/Device.ts"
 import type { Access, Region } from "../../../src/native/verbs/Region.ts"
 import { ReceiveRequest, SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
+import * as IwarpVerbs from "../../../src/native/iwarp/IwarpVerbs.ts"
 import { Verbs } from "../../../src/native/verbs/Verbs.ts"
 import { dialRaw, ready, request } from "./rawPeer.ts"
 
@@ -117,7 +118,7 @@ export const bystanders = Effect.fnUntraced(function* (device: Device) {
 export class Loopback extends Context.Service<Loopback, { readonly device: Device }>()(
   "handfast/test/Loopback"
 ) {
-  static readonly layer = (settings: Parameters<typeof Verbs.layerIwarp>[0]) =>
+  static readonly layer = (settings: Parameters<typeof IwarpVerbs.layer>[0]) =>
     Layer.effect(
       Loopback,
       Effect.gen(function* () {
@@ -129,5 +130,5 @@ export class Loopback extends Context.Service<Loopback, { readonly device: Devic
         }
         return yield* Effect.die("no loopback interface")
       })
-    ).pipe(Layer.provide(Verbs.layerIwarp(settings)))
+    ).pipe(Layer.provide(IwarpVerbs.layer(settings)))
 }

@@ -12,7 +12,7 @@ import { Nics } from "../../../actors/rdma/Nics.ts"
 import { TransferEngine } from "../../../actors/transfer/TransferEngine.ts"
 import { Journal } from "../../../actors/kernel/Journal.ts"
 import type { SimFabric } from "../../../native/sim/SimFabric.ts"
-import { Verbs } from "../../../native/verbs/Verbs.ts"
+import * as SimVerbs from "../../../native/sim/SimVerbs.ts"
 import type { SimHandshakes } from "../../SimHandshakes.ts"
 import type { Life, Witness } from "./transferChecker.ts"
 
@@ -59,7 +59,7 @@ const layerOf = ({ fabric, gate, name, names, network, witness }: Setting) => {
       directory,
       network.layer,
       Journal.layerMemory,
-      Verbs.layerSim(fabric, { host: name, gids: 2 })
+      SimVerbs.layer(fabric, { host: name, gids: 2 })
     ])
   )
 }

@@ -1,0 +1,26 @@
+/** RDMA devices of one host on a simulated fabric. */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { type Provider, Verbs } from "../verbs/Verbs.ts"
+import { opening } from "../verbs/provider/open.ts"
+import { infoOf, open } from "./device.ts"
+import type { HostOptions, SimFabric } from "./SimFabric.ts"
+
+/** Plugs the devices of one host into a fabric, and provides them. */
+export const layer = (fabric: SimFabric, options: HostOptions = {}): Layer.Layer<Verbs> =>
+  Layer.sync(Verbs, (): Provider => {
+    const nics = fabric.plug(options)
+    const there = () => nics.filter((nic) => !nic.network.isRemoved(nic))
+    return {
+      name: "sim",
+      capabilities: {
+        atomics: true,
+        writeImmediate: true,
+        remoteInvalidate: true,
+        acknowledges: true,
+        rnrRetries: true
+      },
+      devices: Effect.sync(() => there().map((nic) => infoOf(nic))),
+      open: opening({ there, open: (nic) => open(nic) })
+    }
+  })
