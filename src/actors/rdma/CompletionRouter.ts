@@ -1,0 +1,116 @@
+/**
+ * Routes the completions of one completion queue to the work that they end.
+ *
+ * Many queue pairs share a completion queue, and a device may give the number of a queue pair that
+ * has gone to the next one at once. So work is found by its id alone. An id is reused only after
+ * all others have been, so a completion of work that was given up is never taken for other work.
+ */
+import { ok as assert } from "node:assert/strict"
+import * as Effect from "effect/Effect"
+import { Completion, CompletionBatch, type CompletionQueue } from "../../native/verbs/Completion.ts"
+import type { Released } from "../../native/verbs/VerbsError.ts"
+
+/** Posted work. */
+export interface Work {
+  /** Called once, with a completion that is valid until this returns. It must not throw. */
+  completed(completion: Completion): void
+}
+
+/** Ids wrap after this one: V8 would allocate an object for a larger number. */
+const lastId = 0x3fff_ffff
+
+export class CompletionRouter {
+  readonly completions: CompletionQueue
+  readonly #work = new Map<number, Work>()
+  readonly #batch = new CompletionBatch()
+  /** Called at the end of the batch that is being routed. */
+  readonly #later = new Set<() => void>()
+  #lastId = 0
+  #isDraining = false
+
+  constructor(completions: CompletionQueue) {
+    this.completions = completions
+  }
+
+  /** Work that has not completed. */
+  get size(): number {
+    return this.#work.size
+  }
+
+  /** Returns the id under which work is posted. */
+  add(work: Work): number {
+    do this.#lastId = (this.#lastId + 1) & lastId
+    while (this.#work.has(this.#lastId))
+    this.#work.set(this.#lastId, work)
+    return this.#lastId
+  }
+
+  /** Forgets work that was not accepted, or that is given up. Its completion is dropped. */
+  remove(id: number): void {
+    this.#work.delete(id)
+  }
+
+  /**
+   * Calls `turn` once, after the completions that are being routed: what they lead to, such as
+   * posting Receives, is done once a batch. Outside of a batch it is called at once.
+   */
+  afterBatch(turn: () => void): void {
+    if (this.#isDraining) this.#later.add(turn)
+    else turn()
+  }
+
+  /**
+   * Routes everything that has completed. Within a call of `completed` or `afterBatch` it does
+   * nothing, since the call that is under way goes on until the queue is empty.
+   */
+  drain(): void {
+    if (this.#isDraining) return
+    this.#isDraining = true
+    try {
+      while (this.completions.poll(this.#batch) > 0) {
+        for (let index = 0; index < this.#batch.count; index++) this.#route(this.#batch.at(index))
+        this.#finishBatch()
+      }
+    } finally {
+      this.#isDraining = false
+    }
+  }
+
+  /** Routes completions as they come, until the queue is released: then all work is flushed. */
+  readonly run: Effect.Effect<never, Released> = Effect.suspend(() =>
+    this.completions.ready.pipe(
+      Effect.andThen(Effect.sync(() => this.drain())),
+      Effect.forever,
+      Effect.onError(() => Effect.sync(() => this.#flush()))
+    )
+  )
+
+  #route(completion: Completion): void {
+    const work = this.#work.get(completion.id)
+    if (work === undefined) return
+    this.#work.delete(completion.id)
+    work.completed(completion)
+  }
+
+  #finishBatch(): void {
+    for (const turn of this.#later) {
+      this.#later.delete(turn)
+      turn()
+    }
+  }
+
+  /** The device has gone, and ends no work any more. */
+  #flush(): void {
+    this.drain()
+    assert(!this.#isDraining)
+    this.#isDraining = true
+    const end = new Completion()
+    end.status = "flushed"
+    for (const id of this.#work.keys()) {
+      end.id = id
+      this.#route(end)
+    }
+    this.#finishBatch()
+    this.#isDraining = false
+  }
+}
