@@ -14,6 +14,7 @@ import {
   type Settings
 } from "../../../src/actors/rdma/RegionPool.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { Verbs } from "../../../src/native/verbs/Verbs.ts"
 import { Sim } from "../../../src/testing/index.ts"
 import { it as sim } from "../../../src/testing/vitest.ts"
@@ -24,7 +25,7 @@ const makePool = Effect.fnUntraced(function* (settings: Settings) {
   const fabric = yield* SimFabric.make()
   const device = yield* Effect.provide(
     Effect.flatMap(Verbs, (verbs) => verbs.open()),
-    Verbs.layerSim(fabric)
+    SimVerbs.layer(fabric)
   )
   return { fabric, pool: yield* RegionPool.make(yield* device.protectionDomain, settings) }
 })
