@@ -1,56 +1,61 @@
 /**
- * The circuit breaker of a peer. Pure: time is a value.
+ * Circuit breaker of a peer. Pure: time is a value.
  *
- * An outage begins with the first failed attempt after data moved. Work waits through it, up to a
- * bound; then the breaker opens, and what waits, and what comes, fails at once. After a while one
- * more attempt is allowed: it closes the breaker or opens it again.
+ * An outage begins with the first failed attempt after data moved. Work waits through it for
+ * `patienceMs`; then the breaker opens, and work that waits or comes later fails at once. When it
+ * has cooled down, one more attempt is allowed: it closes the breaker or opens it again.
+ *
+ * `effect/persistence/CircuitBreaker` is not used: it counts the outcomes of single calls and never
+ * waits. Here one attempt to connect stands for all work of a peer, and it is the length of the
+ * outage that counts, which no policy of Effect's sees. Its store is also asked by an effect, where
+ * this is read for each post.
  */
 
-/** Milliseconds. */
-export interface Settings {
+export interface CircuitBreakerSettings {
   /** How long work waits for a peer that cannot be reached. */
-  readonly patience: number
+  readonly patienceMs: number
   /** How long an open breaker refuses. */
-  readonly coolDown: number
+  readonly coolDownMs: number
 }
 
-export class Breaker {
-  readonly #settings: Settings
+export class CircuitBreaker {
+  readonly #settings: CircuitBreakerSettings
   #outageSince: number | undefined = undefined
   #openUntil = -Infinity
 
-  constructor(settings: Settings) {
+  constructor(settings: CircuitBreakerSettings) {
     this.#settings = settings
   }
 
-  /** Whether it refuses. */
+  /** While it is open, work is refused. */
   isOpen(now: number): boolean {
     return now < this.#openUntil
   }
 
-  /** Whether an attempt has failed since data moved. */
+  /** True if an attempt has failed since data moved. */
   get isOutage(): boolean {
     return this.#outageSince !== undefined
   }
 
-  /** Work comes for an idle peer: an outage that nobody waited through does not count. */
+  /** Work comes for an idle peer: an outage that no work waited through does not count. */
   begin(): void {
     if (this.#openUntil === -Infinity) this.#outageSince = undefined
   }
 
+  /** Data moved: the outage is over. */
   moved(): void {
     this.#outageSince = undefined
     this.#openUntil = -Infinity
   }
 
   /**
-   * An attempt failed. True if the breaker opens by that: the outage has lasted too long, and no
-   * other attempt is under way.
+   * An attempt failed. Returns true if the breaker opens by that: the outage has lasted too long,
+   * and no other attempt is under way.
    */
   failed(now: number, isLast: boolean): boolean {
     this.#outageSince ??= now
-    if (!isLast || now - this.#outageSince < this.#settings.patience) return false
-    this.#openUntil = now + this.#settings.coolDown
+    if (!isLast || now - this.#outageSince < this.#settings.patienceMs) return false
+    this.#openUntil = now + this.#settings.coolDownMs
     return true
   }
 }

@@ -28,7 +28,7 @@ import { InvalidTransfer, type TransferError, type TransferFailed } from "./Tran
 import { make as makeTransfers, type Settings as TransfersSettings } from "./Transfers.ts"
 import { moveNamed, toNamed } from "./internal/durable.ts"
 import { type Engine, makeEngine } from "./internal/engine.ts"
-import { defaults, type Settings } from "./internal/settings.ts"
+import { backoffOf, defaults, type Settings } from "./internal/settings.ts"
 
 export {
   /** The limits of an engine, in milliseconds and numbers. */
@@ -114,7 +114,7 @@ export class TransferEngine extends Context.Service<
         const move = moveNamed(
           (request) => transferOf(engine, request),
           (memory) => engine.named(memory),
-          { ...defaults, ...settings }
+          backoffOf({ ...defaults, ...settings })
         )
         const transfers = yield* supervisor.spawn(makeTransfers(move, settings), name)
         return serviceOf(engine, (request) =>

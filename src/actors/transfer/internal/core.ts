@@ -3,6 +3,8 @@ import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { EpochSource } from "../../../schema/Epoch.ts"
 import type { Directory } from "../../rdma/Directory.ts"
+import type { Backoff } from "../../link/Backoff.ts"
+import type { FaultWindow } from "../../link/FaultWindow.ts"
 import type { Links } from "../../endpoint/Links.ts"
 import type { Peer } from "./peer.ts"
 import type { Pump } from "./nicScheduler.ts"
@@ -15,6 +17,10 @@ export interface Core {
   readonly now: () => number
   /** Runs an effect beside all others, as long as the engine lasts. */
   readonly fork: (effect: Effect.Effect<void>) => void
+  /** Makes the backoff of a kind of attempts. */
+  readonly backoff: () => Backoff
+  /** Makes the faults of a card or of a rail. */
+  readonly faultWindow: () => FaultWindow
   readonly pool: SlicePool
   readonly pumps: ReadonlyArray<Pump>
   readonly peers: ReadonlyMap<string, Peer>

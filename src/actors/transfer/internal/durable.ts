@@ -9,7 +9,7 @@ import type { DurableRequest, Moved, Operation, Request } from "../Transfer.ts"
 import { InvalidTransfer, type TransferError, TransferFailed } from "../TransferError.ts"
 import type { Named, NamedOperation } from "../Transfers.ts"
 import { namedOperations } from "./engine.ts"
-import { longer, type Settings } from "./railSelection.ts"
+import { Backoff, type BackoffSettings } from "../../link/Backoff.ts"
 
 const nameOf = (operation: Operation): NamedOperation | undefined => {
   const { op } = operation
@@ -84,12 +84,13 @@ const isFinal = (error: TransferError): boolean =>
 export const moveNamed = (
   transfer: (request: Request) => Effect.Effect<Moved, TransferError>,
   named: (name: string) => Effect.Effect<Memory>,
-  settings: Settings
+  waits: BackoffSettings
 ) =>
   Effect.fnUntraced(function* (kept: Named): Effect.fn.Return<Moved, TransferError> {
     const left = Effect.map(Clock.currentTimeMillis, (now) => kept.until - now)
     let last: TransferError | undefined = undefined
-    for (let wait = settings.firstWait; ; wait = longer(wait, settings)) {
+    const backoff = yield* Backoff.make(waits)
+    while (true) {
       const orLate = { orElse: () => Effect.fail(late(kept, last)) }
       if ((yield* left) <= 0) return yield* late(kept, last)
       const asked = yield* request(kept, named).pipe(
@@ -106,6 +107,6 @@ export const moveNamed = (
         yield* Effect.logWarning(`durable transfer ${kept.id} is tried again`, failure.message)
       }
       last = failure
-      yield* Effect.sleep(Math.min(wait, Math.max(1, yield* left)))
+      yield* Effect.sleep(Math.min(backoff.next(), Math.max(1, yield* left)))
     }
   })

@@ -38,7 +38,7 @@ import { plansOf } from "./requestValidation.ts"
 import { progressOf } from "./progress.ts"
 import { Pump } from "./nicScheduler.ts"
 import { follow, prepare, renew } from "./readying.ts"
-import { defaults, type Settings } from "./settings.ts"
+import { defaults, mechanismsOf, type Settings } from "./settings.ts"
 import { SlicePool } from "./slice.ts"
 
 /** The most operations that an error names. */
@@ -325,6 +325,7 @@ export const makeEngine = Effect.fnUntraced(function* (
     // Never at once: who forks is in the middle of its work.
     fork: (effect) => void run(Effect.andThen(Effect.yieldNow, effect)),
     pool: new SlicePool(),
+    ...(yield* mechanismsOf(settings)),
     pumps,
     peers,
     links: yield* Links,

@@ -15,12 +15,13 @@ import type { Region } from "../../../native/verbs/Region.ts"
 import type { Posted } from "../../../native/verbs/WorkRequest.ts"
 import type { Nic, Place } from "../../rdma/Nic.ts"
 import type { ReadyLink } from "../../endpoint/ReadyLink.ts"
+import type { FaultWindow } from "../../link/FaultWindow.ts"
 import type { Core } from "./core.ts"
 import type { Job } from "./job.ts"
 import type { Peer } from "./peer.ts"
 import { Posting } from "./posting.ts"
 import { Probes } from "./probing.ts"
-import { blameOf, Health } from "./railSelection.ts"
+import { blameOf } from "./railSelection.ts"
 import type { Slice } from "./slice.ts"
 import { Stalls } from "./stallDetector.ts"
 import { Tally } from "./transferCounters.ts"
@@ -30,7 +31,7 @@ import type { Way } from "./rail.ts"
 export class Pump {
   readonly index: number
   readonly nic: Nic
-  readonly health: Health
+  readonly health: FaultWindow
   readonly #core: Core
   readonly #posting: Posting
   readonly #batch = new CompletionBatch()
@@ -56,7 +57,7 @@ export class Pump {
   constructor(index: number, nic: Nic, core: Core) {
     this.index = index
     this.nic = nic
-    this.health = new Health(core.settings)
+    this.health = core.faultWindow()
     this.#core = core
     this.#posting = new Posting(core, index)
     this.#probes = new Probes(this.#posting, core.pool)

@@ -6,7 +6,6 @@ import type { LinkFailure } from "../../endpoint/Links.ts"
 import type { ReadyLink } from "../../endpoint/ReadyLink.ts"
 import type { Core } from "./core.ts"
 import type { Peer } from "./peer.ts"
-import { longer } from "./railSelection.ts"
 import type { Way } from "./rail.ts"
 
 export type Opening = Effect.Effect<ReadyLink, LinkFailure | NoDescription>
@@ -53,14 +52,15 @@ export const adopt = (
 /** Asks a peer that tells of no card again, for as long as work waits for a peer. */
 export const findCards = (
   peer: Peer,
-  { now, settings }: Core,
+  { backoff, now }: Core,
   search: { readonly giveUp: () => void; readonly isOver: () => boolean }
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
-    for (let wait = settings.firstWait; ; wait = longer(wait, settings)) {
+    const waits = backoff()
+    while (true) {
       if (peer.breaker.failed(now(), true)) search.giveUp()
       if (search.isOver()) return
-      yield* Effect.sleep(wait)
+      yield* Effect.sleep(waits.next())
       peer.isStale = true
       yield* Effect.ignore(peer.refresh)
     }

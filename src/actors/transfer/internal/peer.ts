@@ -15,11 +15,10 @@ import type { LinkFailure } from "../../endpoint/Links.ts"
 import type { ReadyLink } from "../../endpoint/ReadyLink.ts"
 import type { RailFault } from "../TransferError.ts"
 import * as Metrics from "../TransferMetrics.ts"
-import { Breaker } from "../../link/CircuitBreaker.ts"
+import { CircuitBreaker } from "../../link/CircuitBreaker.ts"
 import type { Core } from "./core.ts"
 import { PeerMemory } from "./slicing.ts"
 import type { Job, Stop } from "./job.ts"
-import { longer } from "./railSelection.ts"
 import type { Slice } from "./slice.ts"
 import type { Way } from "./rail.ts"
 import { Ways } from "./railSet.ts"
@@ -38,7 +37,7 @@ interface Asking {
 export class Peer {
   readonly name: string
   readonly ways: Ways
-  readonly breaker: Breaker
+  readonly breaker: CircuitBreaker
   readonly jobs = new Set<Job>()
   memory = nothing
   /** Whether the directory is to be asked before a link is opened: always, once one failed. */
@@ -64,7 +63,8 @@ export class Peer {
   constructor(name: string, core: Core) {
     this.name = name
     this.#core = core
-    this.breaker = new Breaker(core.settings)
+    const { coolDown: coolDownMs, patience: patienceMs } = core.settings
+    this.breaker = new CircuitBreaker({ patienceMs, coolDownMs })
     this.ways = new Ways(this, core)
   }
 
@@ -166,13 +166,15 @@ export class Peer {
 
   /** Asks again while nobody answers, for as long as work waits for a peer. */
   get introduction(): Effect.Effect<void, NoDescription> {
-    const { now, settings } = this.#core
+    const { backoff, now, settings } = this.#core
     return Effect.gen({ self: this }, function* () {
       const end = now() + settings.patience
-      for (let wait = settings.firstWait; ; wait = longer(wait, settings)) {
+      const waits = backoff()
+      while (true) {
         const asked = yield* Effect.result(this.refresh)
         if (Result.isSuccess(asked)) return
         const { failure } = asked
+        const wait = waits.next()
         if (failure.reason !== "unanswered" || now() + wait > end) return yield* failure
         yield* Effect.raceFirst(Effect.sleep(wait), Deferred.await(this.#sign))
       }
@@ -284,11 +286,12 @@ export class Peer {
   #seek(): void {
     if (this.#isSeeking) return
     this.#isSeeking = true
-    const { now, pool, settings } = this.#core
+    const { backoff, now, pool, settings } = this.#core
     const lacking = () => [...this.jobs].filter(({ lack }) => lack !== undefined)
     const ask = Effect.gen({ self: this }, function* () {
-      for (let wait = settings.firstWait; lacking().length > 0; wait = longer(wait, settings)) {
-        yield* Effect.sleep(wait)
+      const waits = backoff()
+      while (lacking().length > 0) {
+        yield* Effect.sleep(waits.next())
         this.isStale = true
         yield* Effect.ignore(this.refresh)
         this.ways.feed()

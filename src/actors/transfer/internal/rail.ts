@@ -4,7 +4,8 @@ import type { ReadyLink } from "../../endpoint/ReadyLink.ts"
 import type { RailFault } from "../TransferError.ts"
 import type { Peer } from "./peer.ts"
 import type { Pump } from "./nicScheduler.ts"
-import { Rail, type Settings } from "./railSelection.ts"
+import { Rail } from "./railSelection.ts"
+import type { Core } from "./core.ts"
 
 export class Way extends Rail {
   readonly peer: Peer
@@ -29,10 +30,11 @@ export class Way extends Rail {
    */
   readonly spared = new WeakSet<ReadyLink>()
 
-  constructor(peer: Peer, pump: Pump, nic: PeerNic, remote: number, settings: Settings) {
+  constructor(peer: Peer, pump: Pump, nic: PeerNic, remote: number, core: Core) {
     super(
       { local: pump.index, remote, isPreferred: cardOf(nic.path) === cardOf(pump.nic.path) },
-      settings
+      core.faultWindow(),
+      core.backoff()
     )
     this.peer = peer
     this.pump = pump

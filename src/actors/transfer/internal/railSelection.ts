@@ -7,25 +7,13 @@
  * those that moved data before untried ones.
  */
 import type { Status } from "../../../native/verbs/Completion.ts"
+import type { Backoff } from "../../link/Backoff.ts"
+import type { FaultWindow } from "../../link/FaultWindow.ts"
 
-/** When rails are paused and tried again; milliseconds. */
-export interface Settings {
-  /** So many faults within `faultsWithin` pause a card or a rail. */
-  readonly faults: number
-  readonly faultsWithin: number
-  readonly pause: number
-  /** The first wait after an attempt that moved nothing; it grows up to `longestWait`. */
-  readonly firstWait: number
-  readonly longestWait: number
-}
-
-/** After an attempt that cost nothing: nobody waits for longer than half of an outage's time. */
+/** Growth after an attempt that cost nothing: work waits at most half of an outage's time. */
 const reopened = 1.5
-/** After one under work, which has only so many: in all they must last for some seconds. */
+/** Growth after one under work, of which there are few: together they must last some seconds. */
 const retried = 2
-
-export const longer = (wait: number, { longestWait }: Settings, growth = reopened): number =>
-  Math.min(longestWait, growth * wait)
 
 /** Whose fault the end of a work request was; `none` if it only tells of the end of its link. */
 export type Blame = "none" | "request" | "local" | "peer" | "rail"
@@ -47,29 +35,6 @@ const blames: Readonly<Record<Status, Blame>> = {
 
 export const blameOf = (status: Status): Blame => blames[status]
 
-/** The faults of a card or of a rail. Few in a short time pause it; isolated ones do not add up. */
-export class Health {
-  readonly #settings: Settings
-  #times: Array<number> = []
-  #pausedUntil = -Infinity
-
-  constructor(settings: Settings) {
-    this.#settings = settings
-  }
-
-  fault(now: number): void {
-    const { faults, faultsWithin, pause } = this.#settings
-    this.#times = [...this.#times, now].slice(-faults)
-    if (this.#times.length < faults || now - this.#times[0]! > faultsWithin) return
-    this.#times = []
-    this.#pausedUntil = now + pause
-  }
-
-  isPaused(now: number): boolean {
-    return now < this.#pausedUntil
-  }
-}
-
 /** A way from an own card to one of a peer's. */
 export class Rail {
   /** The numbers of the cards. */
@@ -77,12 +42,10 @@ export class Rail {
   readonly remote: number
   /** Cards of one name are likely to be on one network. */
   readonly isPreferred: boolean
-  readonly health: Health
+  readonly health: FaultWindow
+  readonly #backoff: Backoff
   #reach: 0 | 1 | 2 = 1
-  #failures = 0
-  #wait = 0
   #notBefore = -Infinity
-  readonly #settings: Settings
 
   constructor(
     ends: {
@@ -90,13 +53,14 @@ export class Rail {
       readonly remote: number
       readonly isPreferred: boolean
     },
-    settings: Settings
+    health: FaultWindow,
+    backoff: Backoff
   ) {
     this.local = ends.local
     this.remote = ends.remote
     this.isPreferred = ends.isPreferred
-    this.health = new Health(settings)
-    this.#settings = settings
+    this.health = health
+    this.#backoff = backoff
   }
 
   /** 0: it moved data, 1: untried, 2: it failed last. */
@@ -112,27 +76,23 @@ export class Rail {
   /** Only data that arrived shows that a rail works. */
   moved(): void {
     this.#reach = 0
-    this.#failures = 0
+    this.#backoff.proven()
     this.#notBefore = -Infinity
   }
 
   /** An attempt ended: a link that was not opened, or that has ended. */
   failed(now: number, isUnreachable: boolean): void {
     // One end of a link says little; a second one before anything moved says enough.
-    if (isUnreachable || this.#failures > 0) this.#reach = 2
-    const growth = isUnreachable ? reopened : retried
-    const { firstWait } = this.#settings
-    this.#wait = this.#failures === 0 ? firstWait : longer(this.#wait, this.#settings, growth)
-    this.#notBefore = now + this.#wait
-    this.#failures += 1
+    if (isUnreachable || this.#backoff.attempts > 0) this.#reach = 2
+    this.#notBefore = now + this.#backoff.next(isUnreachable ? reopened : retried)
   }
 }
 
 /** What is known besides a rail: of its two cards, and how much they do for this peer. */
 export interface Surroundings {
   readonly now: number
-  readonly localHealth: (local: number) => Health
-  readonly remoteHealth: (remote: number) => Health
+  readonly localHealth: (local: number) => FaultWindow
+  readonly remoteHealth: (remote: number) => FaultWindow
   /** Rails to that card of the peer that are open or being opened. */
   readonly load: (remote: number) => number
   /** How far that card of the peer is from the memory that work waits for. */

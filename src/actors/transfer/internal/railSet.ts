@@ -7,11 +7,12 @@ import type { LinkFailure } from "../../endpoint/Links.ts"
 import type { ReadyLink } from "../../endpoint/ReadyLink.ts"
 import type { RailFault } from "../TransferError.ts"
 import * as Metrics from "../TransferMetrics.ts"
+import type { FaultWindow } from "../../link/FaultWindow.ts"
 import type { Core } from "./core.ts"
 import type { Stop } from "./job.ts"
 import { adopt, findCards, open, type Opening } from "./opening.ts"
 import type { Peer } from "./peer.ts"
-import { type Blame, Health, ranked } from "./railSelection.ts"
+import { type Blame, ranked } from "./railSelection.ts"
 import { hedgeAt, Way } from "./rail.ts"
 
 /** How a link ended under work. */
@@ -32,7 +33,7 @@ export class Ways {
   readonly #peer: Peer
   readonly #core: Core
   #all: ReadonlyArray<Way> = []
-  readonly #healthOfNic = new Map<string, Health>()
+  readonly #healthOfNic = new Map<string, FaultWindow>()
   /** Who waits for ways to be open. */
   readonly #warming = new Set<() => void>()
   #isFinding = false
@@ -60,7 +61,7 @@ export class Ways {
 
   /** The peer has these cards. Ways to others are given up. */
   know(nics: ReadonlyArray<PeerNic>): void {
-    const { pumps, settings } = this.#core
+    const { pumps } = this.#core
     const known = new Map(this.#all.map((way) => [`${way.local} ${way.nic.path}`, way]))
     const ways: Array<Way> = []
     for (const [remote, nic] of nics.entries()) {
@@ -70,7 +71,7 @@ export class Ways {
         // Keys are found by the number of the card, so a card that moved is another one.
         const isSame = way !== undefined && way.remote === remote
         if (isSame) known.delete(key)
-        ways.push(isSame ? way : new Way(this.#peer, pump, nic, remote, settings))
+        ways.push(isSame ? way : new Way(this.#peer, pump, nic, remote, this.#core))
       }
     }
     this.#all = ways
@@ -337,8 +338,8 @@ export class Ways {
     for (const look of this.#warming) look()
   }
 
-  #healthOf(path: string): Health {
-    const health = this.#healthOfNic.get(path) ?? new Health(this.#core.settings)
+  #healthOf(path: string): FaultWindow {
+    const health = this.#healthOfNic.get(path) ?? this.#core.faultWindow()
     this.#healthOfNic.set(path, health)
     return health
   }

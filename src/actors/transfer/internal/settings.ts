@@ -1,11 +1,24 @@
 /** How an engine works. Each limit has a default with its reason. Durations are milliseconds. */
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import * as Segment from "../../rdma/Segment.ts"
-import type * as Breaker from "../../link/CircuitBreaker.ts"
+import { Backoff, type BackoffSettings } from "../../link/Backoff.ts"
+import { FaultWindow } from "../../link/FaultWindow.ts"
 import type * as Job from "./job.ts"
-import type * as Rails from "./railSelection.ts"
 
 /** All settings, as they hold. */
-export interface Settings extends Job.Settings, Rails.Settings, Breaker.Settings {
+export interface Settings extends Job.Settings {
+  /** So many faults within `faultsWithin` pause a card or a rail. */
+  readonly faults: number
+  readonly faultsWithin: number
+  readonly pause: number
+  /** The first wait after an attempt that moved nothing; it grows up to `longestWait`. */
+  readonly firstWait: number
+  readonly longestWait: number
+  /** How long work waits for a peer that cannot be reached. */
+  readonly patience: number
+  /** How long a peer that was given up is not tried again. */
+  readonly coolDown: number
   /** Transfers with one peer that are not over. */
   readonly transfers: number
   /** Operations of one transfer. */
@@ -62,3 +75,19 @@ export const defaults: Settings = {
   // Longer than a card repeats a message.
   drain: 1_000
 }
+
+/** The waits between attempts. */
+export const backoffOf = ({
+  firstWait: firstMs,
+  longestWait: longestMs
+}: Settings): BackoffSettings => ({ firstMs, longestMs })
+
+/** Makes what attempts are paced by. */
+export const mechanismsOf = (settings: Settings) =>
+  Effect.map(Random.Random, (random) => {
+    const { faults, faultsWithin: withinMs, pause: pauseMs } = settings
+    return {
+      backoff: () => new Backoff(backoffOf(settings), () => random.nextDoubleUnsafe()),
+      faultWindow: () => new FaultWindow({ faults, withinMs, pauseMs })
+    }
+  })
