@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type { Eviction } from "../../link/Eviction.ts"
+import { type AskedBy, BoundedStore } from "../../link/BoundedStore.ts"
 import type { Leaving } from "./disconnectNotices.ts"
 import type { Meter } from "./meter.ts"
 import { hasEnded, type Place, spawnedAt, type Spawning } from "./places.ts"
@@ -18,9 +18,6 @@ export interface Bounds {
   readonly retiring: number
 }
 
-/** Who wants the place: this side, or the offer of a peer. */
-export type By = "own" | "offer"
-
 /** Spawns the endpoint towards a peer, once something has ended. */
 export type Spawn = (peer: string, after: Effect.Effect<void>) => Spawning
 
@@ -28,23 +25,21 @@ export class Places {
   readonly #bounds: Bounds
   readonly #leaving: Leaving
   readonly #meter: Meter
-  readonly #order: Eviction<string>
   readonly #spawn: Spawn
-  readonly #places = new Map<string, Place>()
-  /** Peers whose endpoints nobody but their offers has asked for. */
-  readonly #answered = new Set<string>()
+  readonly #places: BoundedStore<string, Place>
   /** By peer, waits for the end of an evicted endpoint that is still being drained. */
   readonly #evicted = new Map<string, Effect.Effect<void>>()
 
   constructor(
     bounds: Bounds,
-    order: Eviction<string>,
+    eviction: "sieve" | "fifo" | undefined,
     leaving: Leaving,
     meter: Meter,
     spawn: Spawn
   ) {
     this.#bounds = bounds
-    this.#order = order
+    const { answered, capacity } = bounds
+    this.#places = new BoundedStore({ capacity, guests: answered }, eviction)
     this.#leaving = leaving
     this.#meter = meter
     this.#spawn = spawn
@@ -59,65 +54,36 @@ export class Places {
   }
 
   get all(): ReadonlyArray<Place> {
-    return [...this.#places.values()]
+    return this.#places.values
   }
 
   /** The place of a peer's endpoint, made if need be; fails with the limit that is reached. */
-  find(peer: string, by: By): Effect.Effect<Place, number> {
+  find(peer: string, by: AskedBy): Effect.Effect<Place, number> {
     return Effect.suspend(() => {
-      if (by === "own") this.#answered.delete(peer)
-      const found = this.#places.get(peer)
-      if (found !== undefined && !hasEnded(found)) {
-        this.#order.touch(peer)
-        return Effect.succeed(found)
-      }
-      if (found !== undefined) this.#drop(peer)
-      const { answered, capacity, retiring } = this.#bounds
-      const isCrowded = by === "offer" && this.#answered.size >= answered
-      if (this.#places.size < capacity && !isCrowded) return Effect.succeed(this.#add(peer, by))
-      const limit = isCrowded ? answered : capacity
-      if (this.#evicted.size >= retiring) return Effect.fail(limit)
-      const mayGo = (other: string) =>
-        (!isCrowded || this.#answered.has(other)) && this.#isIdle(other)
-      const victim = this.#order.evict(mayGo)
+      const found = this.#places.use(peer, by)
+      if (found !== undefined && !hasEnded(found)) return Effect.succeed(found)
+      this.#places.delete(peer)
+      const limit = this.#places.limitReached(by)
+      if (limit === undefined) return Effect.succeed(this.#add(peer, by))
+      if (this.#evicted.size >= this.#bounds.retiring) return Effect.fail(limit)
+      const victim = this.#places.evict(by, isIdle)
       if (victim === undefined) return Effect.fail(limit)
-      return Effect.as(Effect.forkDetach(this.#evict(victim)), this.#add(peer, by))
+      return Effect.as(Effect.forkDetach(this.#release(...victim)), this.#add(peer, by))
     })
   }
 
-  #add(peer: string, by: By): Place {
+  #add(peer: string, by: AskedBy): Place {
     const spawning = this.#spawn(peer, this.#evicted.get(peer) ?? Effect.void)
     const place: Place = { spawning, link: undefined }
-    this.#places.set(peer, place)
-    this.#order.add(peer)
-    if (by === "offer") this.#answered.add(peer)
+    this.#places.add(peer, place, by)
     place.spawning.addObserver((exit) => {
-      if (Exit.isFailure(exit) && this.#places.get(peer) === place) this.#drop(peer)
+      if (Exit.isFailure(exit) && this.#places.get(peer) === place) this.#places.delete(peer)
     })
     return place
   }
 
-  #drop(peer: string): void {
-    this.#places.delete(peer)
-    this.#answered.delete(peer)
-    this.#order.remove(peer)
-  }
-
-  /** Only an endpoint that is neither connecting nor in use may go. */
-  #isIdle(peer: string): boolean {
-    const place = this.#places.get(peer)
-    const endpoint = place && spawnedAt(place)
-    if (endpoint === undefined) return false
-    const { _tag } = Effect.runSync(endpoint.state)
-    return _tag === "Idle" || (_tag === "Ready" && place?.link?.isQuiet === true)
-  }
-
   /** Its queue pairs are drained and destroyed beside the life of its successor. */
-  #evict(peer: string): Effect.Effect<void> {
-    const place = this.#places.get(peer)!
-    this.#places.delete(peer)
-    this.#answered.delete(peer)
-    const { link, spawning } = place
+  #release(peer: string, { link, spawning }: Place): Effect.Effect<void> {
     const endpoint = Fiber.join(spawning)
     this.#meter.retiring(1)
     this.#evicted.set(peer, Effect.ignore(Effect.flatMap(endpoint, ({ ended }) => ended)))
@@ -141,4 +107,12 @@ export class Places {
       )
     )
   }
+}
+
+/** Only an endpoint that is neither connecting nor in use may go. */
+const isIdle = (place: Place): boolean => {
+  const endpoint = spawnedAt(place)
+  if (endpoint === undefined) return false
+  const { _tag } = Effect.runSync(endpoint.state)
+  return _tag === "Idle" || (_tag === "Ready" && place.link?.isQuiet === true)
 }

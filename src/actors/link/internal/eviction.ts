@@ -6,6 +6,8 @@
  * over. Deterministic, and without any effect.
  */
 
+import { RingEntry } from "./ring.ts"
+
 export interface Eviction<K> {
   readonly size: number
   /** Takes in a new entry. One that is there already is only touched. */
@@ -18,24 +20,12 @@ export interface Eviction<K> {
   evict(mayGo: (key: K) => boolean): K | undefined
 }
 
-/** Entries stand in a ring around a root: `newer` of the root is the oldest entry. */
-class Entry<K> {
-  visited = false
-  newer: Entry<K> = this
-  older: Entry<K> = this
-  readonly key: K
-
-  constructor(key: K) {
-    this.key = key
-  }
-}
-
 class Ring<K> implements Eviction<K> {
-  readonly #root: Entry<K | undefined> = new Entry<K | undefined>(undefined)
-  readonly #entries = new Map<K, Entry<K>>()
+  readonly #root: RingEntry<K | undefined> = new RingEntry<K | undefined>(undefined)
+  readonly #entries = new Map<K, RingEntry<K | undefined>>()
   readonly #isSieve: boolean
   /** Where the search goes on: an entry, or the root. */
-  #hand: Entry<K | undefined> = this.#root
+  #hand: RingEntry<K | undefined> = this.#root
 
   constructor(isSieve: boolean) {
     this.#isSieve = isSieve
@@ -47,47 +37,43 @@ class Ring<K> implements Eviction<K> {
 
   add(key: K): void {
     if (this.#entries.has(key)) return this.touch(key)
-    const entry = new Entry<K | undefined>(key)
-    entry.newer = this.#root
-    entry.older = this.#root.older
-    entry.older.newer = entry
-    this.#root.older = entry
-    this.#entries.set(key, entry as Entry<K>)
+    const entry = new RingEntry<K | undefined>(key)
+    entry.join(this.#root)
+    this.#entries.set(key, entry)
   }
 
   touch(key: K): void {
     const entry = this.#entries.get(key)
-    if (entry !== undefined) entry.visited = this.#isSieve
+    if (entry !== undefined) entry.isMarked = this.#isSieve
   }
 
   remove(key: K): void {
     const entry = this.#entries.get(key)
-    if (entry !== undefined) this.#take(entry)
+    if (entry !== undefined) this.#take(key, entry)
   }
 
   evict(mayGo: (key: K) => boolean): K | undefined {
     // The first round may do no more than clear marks; what the second finds is all there is.
     for (let steps = 2 * this.size; steps > 0; steps--) {
       if (this.#hand === this.#root) this.#hand = this.#root.newer
-      const entry = this.#hand as Entry<K>
+      const entry = this.#hand as RingEntry<K>
       this.#hand = entry.newer
-      if (!mayGo(entry.key)) continue
-      if (!entry.visited) {
-        this.#take(entry)
+      if (!mayGo(entry.value)) continue
+      if (!entry.isMarked) {
+        this.#take(entry.value, entry)
         if (!this.#isSieve) this.#hand = this.#root
-        return entry.key
+        return entry.value
       }
-      entry.visited = false
+      entry.isMarked = false
     }
     if (!this.#isSieve) this.#hand = this.#root
     return undefined
   }
 
-  #take(entry: Entry<K>): void {
+  #take(key: K, entry: RingEntry<K | undefined>): void {
     if (this.#hand === entry) this.#hand = entry.newer
-    entry.older.newer = entry.newer
-    entry.newer.older = entry.older
-    this.#entries.delete(entry.key)
+    entry.leave()
+    this.#entries.delete(key)
   }
 }
 
