@@ -11,18 +11,14 @@
  */
 import * as Schema from "effect/Schema"
 import { Epoch, instanceOf } from "../../schema/Epoch.ts"
+import * as EpochOrder from "../link/EpochOrder.ts"
+import * as Gate from "../link/Gate.ts"
 import { Call, type EndpointEvent, Key } from "./EndpointEvent.ts"
 import { Gid } from "../../schema/Gid.ts"
 import { Half, Offer } from "./Handshake.ts"
 
-/** Instances of a peer that are remembered as gone; a late offer may come from the last few. */
-const REMEMBERED = 4
-
 const memory = {
-  /** The newest generation of the peer that was taken up. */
-  newest: Schema.UndefinedOr(Epoch),
-  /** Process instances of the peer that a later one has replaced, newest first. */
-  gone: Schema.Array(Schema.String),
+  ...EpochOrder.incarnationFields,
   /** Own GIDs that the device refused towards this peer, until an opening fails of it. */
   refused: Schema.Array(Gid)
 }
@@ -51,7 +47,14 @@ export type State = typeof State.Type
 
 export type In<Tag extends State["_tag"]> = Extract<State, { _tag: Tag }>
 
-export const initial: State = { _tag: "Idle", newest: undefined, gone: [], refused: [] }
+export const initial: State = { _tag: "Idle", ...EpochOrder.noIncarnations, refused: [] }
+
+/** The gate of the present epoch. */
+export const gateOf = (state: State): Gate.Gate<typeof Key.Type> | undefined => {
+  if (state._tag === "Idle") return undefined
+  const gate = Gate.closed(state.epoch)
+  return state._tag === "Ready" ? Gate.open(gate, state.epoch, state.key) : gate
+}
 
 /** The process instance that makes an offer, if it says so. */
 export const instanceIn = ({ half: { epoch } }: Offer): string | undefined =>
@@ -62,18 +65,10 @@ type Memory = Pick<State, "newest" | "gone" | "refused">
 const remembered = ({ gone, newest, refused }: State): Memory => ({ newest, gone, refused })
 
 /** What is remembered of a peer once an offer of it is taken up. */
-const remember = (state: State, { half }: Offer): Memory => {
-  const { gone, newest, refused } = state
-  if (half.epoch === undefined) return remembered(state)
-  const instance = instanceOf(half.epoch)
-  const before = newest === undefined ? instance : instanceOf(newest)
-  const others = [before, ...gone.filter((one) => one !== before)]
-  return {
-    newest: half.epoch,
-    gone: others.filter((one) => one !== instance).slice(0, REMEMBERED),
-    refused
-  }
-}
+const remember = (state: State, { half: { epoch } }: Offer): Memory =>
+  epoch === undefined
+    ? remembered(state)
+    : { ...EpochOrder.remember(state, epoch), refused: state.refused }
 
 /** What stays as it is from phase to phase. */
 const going = (state: Exclude<State, In<"Idle">>) => {

@@ -18,7 +18,7 @@ import * as Endpoint from "./Endpoint.ts"
 import { type OpenFailed, StoreFull } from "./EndpointError.ts"
 import type { EndReason } from "./EndpointEvent.ts"
 import { initial, instanceIn, type State } from "./EndpointState.ts"
-import { fifo, sieve } from "../link/Eviction.ts"
+import type { AskedBy } from "../link/BoundedStore.ts"
 import {
   type Acknowledgement,
   type Farewell,
@@ -31,7 +31,7 @@ import type { Link } from "./internal/link.ts"
 import { type Leaving, makeLeaving } from "./internal/disconnectNotices.ts"
 import { Meter } from "./internal/meter.ts"
 import { hasEnded, type Place, spawnedAt } from "./internal/places.ts"
-import { type Bounds, type By, Places, type Spawn } from "./internal/placing.ts"
+import { type Bounds, Places, type Spawn } from "./internal/placing.ts"
 import { watch } from "./internal/watching.ts"
 import type { Nic } from "../rdma/Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
@@ -125,7 +125,7 @@ class Store implements EndpointStore {
 
   open(peer: string): Effect.Effect<ReadyLink, OpenError> {
     return Effect.gen({ self: this }, function* () {
-      const place = yield* this.#find(peer, "own")
+      const place = yield* this.#find(peer, "local")
       const endpoint = yield* Fiber.join(place.spawning)
       // The peer whose opening was joined may have become silent since.
       const again = Effect.delay(Effect.ignore(endpoint.tell.Insist()), this.#repeatAfter)
@@ -166,7 +166,7 @@ class Store implements EndpointStore {
       return this.#reject("not-admitted", `${offer.from} may not connect`)
     }
     return Effect.gen({ self: this }, function* () {
-      const { spawning } = yield* this.#find(offer.from, "offer")
+      const { spawning } = yield* this.#find(offer.from, "peer")
       const { ask, state } = yield* Fiber.join(spawning)
       const { newest } = yield* state
       const isNew = newest !== undefined && instanceIn(offer) !== instanceOf(newest)
@@ -244,7 +244,7 @@ class Store implements EndpointStore {
     return Effect.andThen(this.retireAll(why), this.#leaving.said)
   }
 
-  #find(peer: string, by: By): Effect.Effect<Place, StoreFull> {
+  #find(peer: string, by: AskedBy): Effect.Effect<Place, StoreFull> {
     const card = this.#options.nic.path
     return Effect.mapError(this.#places.find(peer, by), (limit) => new StoreFull({ card, limit }))
   }
@@ -288,8 +288,13 @@ export const make = Effect.fnUntraced(function* (
     const spawned = supervisor.spawn(behavior, Endpoint.idOf(nic.path, peer))
     return Fiber.runIn(Effect.runForkWith(context)(Effect.andThen(after, spawned)), scope)
   }
-  const order = options.eviction === "fifo" ? fifo<string>() : sieve<string>()
-  const places = new Places(boundsOf(options, rules.queuePairs), order, leaving, meter, spawn)
+  const places = new Places(
+    boundsOf(options, rules.queuePairs),
+    options.eviction,
+    leaving,
+    meter,
+    spawn
+  )
   const { repeatAfter } = rules
   const store = new Store(options, handshakes, leaving, places, repeatAfter)
   yield* Effect.addFinalizer(() => store.close)

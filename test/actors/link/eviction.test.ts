@@ -5,7 +5,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
-import * as Eviction from "../../../src/actors/link/Eviction.ts"
+import * as Eviction from "../../../src/actors/link/internal/eviction.ts"
 
 type Step = readonly ["add" | "touch" | "remove" | "hold" | "evict", key: number]
 

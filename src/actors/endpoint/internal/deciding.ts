@@ -11,7 +11,8 @@ import {
   type EndReason,
   PeerKnown
 } from "../EndpointEvent.ts"
-import type { In, State } from "../EndpointState.ts"
+import * as Gate from "../../link/Gate.ts"
+import { gateOf, type In, type State } from "../EndpointState.ts"
 import type { Acknowledgement, Farewell, Offer, Rejected } from "../Handshake.ts"
 import type { Defects } from "./defects.ts"
 import { ageOf, isSame, peerOf } from "./generations.ts"
@@ -137,11 +138,13 @@ export const takeAcknowledgement = (
     return Decision.fail(rejected(rules, "unconnected", "acknowledgement of no connection"))
   }
   const { own, peer } = state
-  const isBound = peer.half.epoch === undefined || ack.knows === own.epoch
-  const isMeant = isBound && isSame(peer.half, ack.half)
+  // Peers that name no epochs are known by their queue pairs alone.
+  const epoch = peer.half.epoch === undefined ? own.epoch : ack.knows
+  const standing = Gate.standing(gateOf(state), epoch)
+  const isMeant = standing !== "other-epoch" && isSame(peer.half, ack.half)
   if (!isMeant && !defects.unboundAcknowledgement) {
     const text = "the acknowledgement belongs to other queue pairs"
     return Decision.fail(rejected(rules, "stale", text))
   }
-  return state._tag === "Ready" ? Decision.none : ready("acknowledged")
+  return standing === "open" ? Decision.none : ready("acknowledged")
 }

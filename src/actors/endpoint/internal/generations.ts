@@ -6,7 +6,7 @@
  * the same numbers again, and a late message is told from a new one. Others are known by their
  * queue pairs alone.
  */
-import { countOf, instanceOf } from "../../../schema/Epoch.ts"
+import { compareEpoch } from "../../link/EpochOrder.ts"
 import type { State } from "../EndpointState.ts"
 import type { Half, Offer } from "../Handshake.ts"
 
@@ -56,10 +56,7 @@ export const ageOf = (state: State, { half }: Offer, now: number, isConfirmed = 
   if (peer !== undefined && isSame(peer.half, half)) {
     return hasRestarted(state, half, now) ? "newer" : "same"
   }
-  const { gone, newest } = state
-  if (half.epoch === undefined || newest === undefined) return "newer"
-  const instance = instanceOf(half.epoch)
-  if (gone.includes(instance) && !isConfirmed) return "stale"
-  const isOver = instance === instanceOf(newest) && countOf(half.epoch) <= countOf(newest)
-  return isOver ? "stale" : "newer"
+  if (half.epoch === undefined) return "newer"
+  // An epoch has one half: another one with the epoch that is known is not what it pretends to be.
+  return compareEpoch(state, half.epoch, isConfirmed) === "newer" ? "newer" : "stale"
 }

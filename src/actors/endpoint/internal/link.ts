@@ -2,7 +2,8 @@
 import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
 import type { Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
-import type { State } from "../EndpointState.ts"
+import * as Gate from "../../link/Gate.ts"
+import { gateOf, type State } from "../EndpointState.ts"
 import type { ReadyLink } from "../ReadyLink.ts"
 import { peerOf } from "./generations.ts"
 
@@ -29,8 +30,7 @@ export class Link implements ReadyLink {
 
   /** Asks the endpoint's state, so that it is closed in the step in which the epoch ends. */
   get isOpen(): boolean {
-    const state = this.#state()
-    return state._tag === "Ready" && state.epoch === this.epoch && !this.#isReleased
+    return Gate.isOpen(gateOf(this.#state()), this.epoch) && !this.#isReleased
   }
 
   get peerQueuePairs(): ReadonlyArray<number> {

@@ -9,13 +9,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
-import { countOf, instanceOf } from "../../../schema/Epoch.ts"
+import { instanceOf } from "../../../schema/Epoch.ts"
 import { check, type Description, NoDescription, type PeerBuffer } from "../../rdma/Directory.ts"
 import type { LinkFailure } from "../../endpoint/Links.ts"
 import type { ReadyLink } from "../../endpoint/ReadyLink.ts"
 import type { RailFault } from "../TransferError.ts"
 import * as Metrics from "../TransferMetrics.ts"
 import { CircuitBreaker } from "../../link/CircuitBreaker.ts"
+import { isEarlier } from "../../link/EpochOrder.ts"
 import type { Core } from "./core.ts"
 import { PeerMemory } from "./slicing.ts"
 import type { Job, Stop } from "./job.ts"
@@ -308,10 +309,7 @@ export class Peer {
 
 /** Answers of one process may overtake each other. */
 const isOlder = ({ epoch: next }: Description, { epoch: last }: Description): boolean =>
-  next !== undefined &&
-  last !== undefined &&
-  instanceOf(next) === instanceOf(last) &&
-  countOf(next) < countOf(last)
+  next !== undefined && last !== undefined && isEarlier(next, last)
 
 const givenUp = (detail: string, fault: RailFault | undefined): Stop => ({
   reason: "peer-unreachable",

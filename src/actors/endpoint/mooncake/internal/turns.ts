@@ -4,10 +4,11 @@
  * A peer that serves one call after the other is not made faster by more of them, and each one that
  * waits there grows older. Urgent calls come before the others that wait here.
  */
+import { WaitingWork } from "../../../link/WaitingWork.ts"
+
 interface Queue {
   busy: number
-  readonly urgent: Set<() => void>
-  readonly others: Set<() => void>
+  readonly waiting: WaitingWork<() => void>
 }
 
 export class Turns {
@@ -20,30 +21,23 @@ export class Turns {
 
   /** Calls `begin` when there is a turn, perhaps at once. Returns what gives up waiting for it. */
   take(server: string, isUrgent: boolean, begin: () => void): () => void {
-    const queue = this.#queues.get(server) ?? { busy: 0, urgent: new Set(), others: new Set() }
+    const queue = this.#queues.get(server) ?? { busy: 0, waiting: new WaitingWork() }
     this.#queues.set(server, queue)
     if (queue.busy < this.#limit) {
       queue.busy += 1
       begin()
       return () => {}
     }
-    const waiting = isUrgent ? queue.urgent : queue.others
-    waiting.add(begin)
-    return () => void waiting.delete(begin)
+    queue.waiting.add(begin, isUrgent)
+    return () => void queue.waiting.remove(begin)
   }
 
   /** Ends a turn. The next call that waits for the server begins. */
   release(server: string): void {
     const queue = this.#queues.get(server)!
-    const next = firstOf(queue.urgent) ?? firstOf(queue.others)
+    const next = queue.waiting.next()
     if (next !== undefined) return next()
     queue.busy -= 1
     if (queue.busy === 0) this.#queues.delete(server)
   }
-}
-
-const firstOf = (waiting: Set<() => void>): (() => void) | undefined => {
-  const [first] = waiting
-  if (first !== undefined) waiting.delete(first)
-  return first
 }
