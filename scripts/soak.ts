@@ -212,7 +212,7 @@ const soakConnections = Effect.gen(function* () {
     return [...grownSince(before, held), ...Object.keys(wrong).filter((name) => wrong[name])]
   }
   return []
-}).pipe(Effect.scoped, Effect.provide(IoPool.layer({ workers, closeWithin: 500 })))
+}).pipe(Effect.scoped, Effect.provide(IoPool.layer({ workers, closeWithinMs: 500 })))
 
 /** Regions of the last turn that may be reachable at the end, and MiB that may be added. */
 const regionSlack = { alive: 2, grown: 256 }

@@ -5,9 +5,13 @@
 import { Worker } from "node:worker_threads"
 import { FrameBatch } from "../../src/native/io/FrameBatch.ts"
 import { Doorbell, doorbellBytes } from "../../src/native/io/internal/doorbell.ts"
-import { At, Row } from "../../src/native/io/internal/records.ts"
+import { FramesRecord, Row } from "../../src/native/io/internal/records.ts"
 import { ringBytes, RingConsumer } from "../../src/native/io/internal/ring.ts"
-import { slabBytes, slabMemory, SlabReader } from "../../src/native/io/internal/chunkPool.ts"
+import {
+  chunkPoolBytes,
+  mapChunkPool,
+  ChunkReader
+} from "../../src/native/io/internal/chunkPool.ts"
 import type { Outcome } from "../harness.ts"
 
 export const size = 256
@@ -53,23 +57,27 @@ export const byRing = (frames: number): Promise<Record<string, Outcome>> => {
   const bell = () => new SharedArrayBuffer(doorbellBytes)
   const memory: HandoverMemory = {
     rings: new SharedArrayBuffer(ringBytes(65_536)),
-    slab: new SharedArrayBuffer(slabBytes(shape)),
+    slab: new SharedArrayBuffer(chunkPoolBytes(shape)),
     table: new SharedArrayBuffer(Row.words * 4),
     bells: [bell(), bell()],
     frames
   }
   const [ownBell, theirBell] = memory.bells.map((bytes) => new Doorbell(new Int32Array(bytes)))
   const ring = new RingConsumer(new Int32Array(memory.rings))
-  const slab = new SlabReader(slabMemory(memory.slab, shape))
+  const slab = new ChunkReader(mapChunkPool(memory.slab, shape))
   const table = new Int32Array(memory.table)
   const batch = new FrameBatch()
   const take = (at: number): void => {
     const { words } = ring
-    const [first, count, from] = [At.b, At.c, At.d].map((offset) => words[at + offset] ?? 0)
+    const [first, count, from] = [
+      FramesRecord.firstEntry,
+      FramesRecord.count,
+      FramesRecord.firstByte
+    ].map((offset) => words[at + offset] ?? 0)
     batch.set(slab.memory.bytes, slab.memory.ends, first ?? 0, count ?? 0, from ?? 0)
     for (let i = 0; i < batch.count; i++) note(batch.bytes, batch.start(i))
-    Atomics.add(table, Row.consumed, batch.size)
-    slab.finish(words[at + At.a] ?? 0)
+    Atomics.add(table, Row.consumed, batch.byteLength)
+    slab.finish(words[at + FramesRecord.chunk] ?? 0)
   }
   const loop = (): void => {
     ownBell?.disarm()

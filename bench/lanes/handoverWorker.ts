@@ -4,10 +4,10 @@
  */
 import { parentPort, workerData } from "node:worker_threads"
 import { Doorbell } from "../../src/native/io/internal/doorbell.ts"
-import type { HostLane } from "../../src/native/io/internal/socketLane.ts"
-import { Outlet } from "../../src/native/io/internal/outboxWriter.ts"
+import type { SocketLane } from "../../src/native/io/internal/socketLane.ts"
+import { OutboxWriter } from "../../src/native/io/internal/outboxWriter.ts"
 import { RingProducer } from "../../src/native/io/internal/ring.ts"
-import { slabMemory, SlabWriter } from "../../src/native/io/internal/chunkPool.ts"
+import { mapChunkPool, ChunkWriter } from "../../src/native/io/internal/chunkPool.ts"
 import { type HandoverMemory, perBatch, shape, size } from "./handover.ts"
 
 /** Frames as piscina's task returns them. */
@@ -27,9 +27,9 @@ const byMessages = (): void => {
 const byOutlet = ({ bells, frames, rings, slab, table }: HandoverMemory): void => {
   const [mainBell, ownBell] = bells.map((memory) => new Doorbell(new Int32Array(memory)))
   if (mainBell === undefined || ownBell === undefined) return
-  const outlet = new Outlet(
+  const outlet = new OutboxWriter(
     new RingProducer(new Int32Array(rings)),
-    new SlabWriter(slabMemory(slab, shape)),
+    new ChunkWriter(mapChunkPool(slab, shape)),
     new Int32Array(table),
     mainBell
   )
@@ -41,7 +41,7 @@ const byOutlet = ({ bells, frames, rings, slab, table }: HandoverMemory): void =
     limits: { receiveBytes: 1_048_576 },
     hold: () => (state.held = true),
     unhold: () => (state.held = false)
-  } as unknown as HostLane
+  } as unknown as SocketLane
   const read = new Uint8Array(perBatch * size)
   const ends = Int32Array.from({ length: perBatch }, (_, i) => (i + 1) * size)
   let sent = 0

@@ -4,7 +4,7 @@
  * `TypedArray.set` copies octet by octet when either side is shared memory and the two are not
  * equally aligned; Node's own copy always moves memory, and needs no view for a part.
  */
-export const copyOctets = (
+export const copyBytes = (
   target: Uint8Array,
   at: number,
   source: Uint8Array,
@@ -16,9 +16,9 @@ export const copyOctets = (
 const inHeap = 64
 
 /** `source[from, to)` in memory of its own. */
-export const ownOctets = (source: Uint8Array, from: number, to: number): Uint8Array => {
+export const copyOf = (source: Uint8Array, from: number, to: number): Uint8Array => {
   if (to - from <= inHeap) return Uint8Array.prototype.slice.call(source, from, to)
   const own = new Uint8Array(to - from)
-  copyOctets(own, 0, source, from, to)
+  copyBytes(own, 0, source, from, to)
   return own
 }

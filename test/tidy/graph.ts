@@ -45,8 +45,14 @@ export const betweenSiblings = (graph: Graph): ReadonlyArray<string> => {
   )
 }
 
-/** No file imports itself through others. Types do not count: they are gone at run time. */
-export const cycles = (graph: Graph): ReadonlyArray<string> => {
+/**
+ * No file imports itself through others. Imports of types count in the folders `withTypes`: at run
+ * time they are gone, but files in such a circle cannot be understood one by one.
+ */
+export const cycles = (
+  graph: Graph,
+  withTypes: ReadonlyArray<string> = []
+): ReadonlyArray<string> => {
   const done = new Set<string>()
   const offences: Array<string> = []
   const walk = (path: string, trail: ReadonlyArray<string>): void => {
@@ -55,8 +61,9 @@ export const cycles = (graph: Graph): ReadonlyArray<string> => {
       return
     }
     if (done.has(path)) return
+    const countsTypes = withTypes.some((folder) => path.startsWith(folder))
     for (const { kind, target } of graph.get(path) ?? []) {
-      if (kind === "value") walk(target, [...trail, path])
+      if (kind === "value" || (kind === "type" && countsTypes)) walk(target, [...trail, path])
     }
     done.add(path)
   }

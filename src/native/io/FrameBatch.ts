@@ -2,7 +2,7 @@
  * Neighbouring frames of one lane, where they were read.
  */
 
-import { ownOctets } from "../../schema/copyBytes.ts"
+import { copyOf } from "../../schema/copyBytes.ts"
 
 const none = new Int32Array(0)
 const nothing = new Uint8Array(0)
@@ -19,18 +19,18 @@ export class FrameBatch {
   #first = 0
   #from = 0
 
-  /** Where frame `index` starts in `bytes`. */
+  /** Returns where frame `index` starts in `bytes`. */
   start(index: number): number {
     return index === 0 ? this.#from : (this.#ends[this.#first + index - 1] ?? 0)
   }
 
-  /** Where frame `index` ends in `bytes`. */
+  /** Returns where frame `index` ends in `bytes`. */
   end(index: number): number {
     return this.#ends[this.#first + index] ?? 0
   }
 
   /** Bytes of all frames together. */
-  get size(): number {
+  get byteLength(): number {
     return this.end(this.count - 1) - this.#from
   }
 
@@ -39,9 +39,9 @@ export class FrameBatch {
     return this.bytes.subarray(this.#from, this.end(this.count - 1))
   }
 
-  /** Frame `index` in memory of its own. */
+  /** Copies frame `index`. */
   copy(index: number): Uint8Array {
-    return ownOctets(this.bytes, this.start(index), this.end(index))
+    return copyOf(this.bytes, this.start(index), this.end(index))
   }
 
   /** Points the batch at frames; the library calls it before the handler. */

@@ -37,7 +37,7 @@ export interface Framer {
    * they are placed in one unless their user says otherwise.
    */
   readonly consumes?: boolean
-  /** Starts the protocol on a new connection. `options` come from whoever opened the lane. */
+  /** Starts the protocol on a new connection. `options` come from the caller that opened the lane. */
   readonly open: (port: FramerPort, options: unknown) => FramerSession
 }
 
@@ -65,7 +65,7 @@ export interface FramerSession {
   readonly end?: () => void
 }
 
-/** What a session may do with its lane. */
+/** Operations of a session on its lane. */
 export interface FramerPort {
   /** Whether this side opened the connection. */
   readonly initiator: boolean
@@ -77,7 +77,7 @@ export interface FramerPort {
   readonly write: (bytes: Uint8Array, written?: () => void) => void
   /**
    * Writes these to the peer now, together. `write` waits for the end of the turn, since more
-   * may follow; who has gathered all there is need not.
+   * may follow.
    */
   readonly writeNow: (parts: ReadonlyArray<Uint8Array>, written: () => void) => void
   /** Hands bytes to the lane's user as one frame, in order with the frames around it. */
@@ -94,7 +94,7 @@ export class FrameRefusal extends Error {}
 /**
  * The framer of protocols that cut their stream themselves: it hands on what comes, as it comes.
  */
-export const octets: URL = workerModule(import.meta.url, "bytes")
+export const bytes: URL = workerModule(import.meta.url, "bytes")
 
 /** The options of a lane with `lengthPrefixed`. */
 export interface LengthPrefixedOptions {

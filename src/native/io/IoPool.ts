@@ -18,24 +18,25 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Lane from "./Lane.ts"
 import * as LaneMetrics from "./LaneMetrics.ts"
-import { Crew, type CrewCounts } from "./internal/workerPool.ts"
-import type { LaneCounts } from "./internal/laneCounts.ts"
+import { WorkerPool } from "./internal/workerPool.ts"
+import type { PoolStats } from "./internal/laneCounts.ts"
 import type { Endpoint, LaneLimits } from "./internal/messages.ts"
-import type { Opener } from "./internal/opener.ts"
-import { AcceptQueue, Attempt, Listening } from "./internal/opening.ts"
+import type { Opener } from "./internal/openJobs.ts"
+import { AcceptQueue, OpenAttempt, ListenAttempt } from "./internal/opening.ts"
 import { laneScope, serveLanes } from "./internal/serving.ts"
-import { crewSettings, limitsOf, type Settings } from "./internal/settings.ts"
+import { workerPoolSettings, limitsOf, type Settings } from "./internal/settings.ts"
 import { brokenRule } from "./internal/settingRules.ts"
 import { addressOf, type LaneOptions, type ListenOptions, prepare } from "./internal/options.ts"
 import type { OpenFailed } from "./OpenFailed.ts"
 import { SettingsRefused } from "./SettingsRefused.ts"
 
+export type { PoolStats } from "./internal/laneCounts.ts"
 export type { Endpoint } from "./internal/messages.ts"
 export type { LaneOptions, ListenOptions } from "./internal/options.ts"
 export type { Settings } from "./internal/settings.ts"
 export type { TlsIdentity, TlsSettings, TlsVersion } from "./internal/tls.ts"
 
-/** Where a server listens. */
+/** A listening server. */
 export interface Server {
   readonly address: string
   readonly port: number
@@ -54,16 +55,6 @@ export interface Region {
   readonly bytes: Uint8Array
 }
 
-/**
- * What a pool does at the moment, and what it has done: the counts of all its lanes together,
- * the high-water marks those of the highest.
- */
-export interface Stats extends CrewCounts, Readonly<LaneCounts> {
-  readonly workers: number
-  readonly lanes: number
-  readonly jobsOut: number
-}
-
 interface Shape {
   readonly connect: (
     options: LaneOptions & { readonly to: Endpoint }
@@ -78,7 +69,7 @@ interface Shape {
   ) => Effect.Effect<Lane.Lane, OpenFailed, Scope.Scope>
   readonly listen: (options: ListenOptions) => Effect.Effect<Listener, OpenFailed, Scope.Scope>
   /**
-   * Runs a handler for each connection, in a fiber and a Scope of its own: the lane closes when the
+   * Runs a handler for each connection, in a new fiber and Scope: the lane closes when the
    * handler ends. A handler that fails ends its lane only, and is logged: at level Error, or Debug
    * for ends that a peer can cause. When the server's Scope closes, the listener ends first; then
    * handlers are interrupted, and their lanes close together, each within `closeWithin`.
@@ -95,7 +86,7 @@ interface Shape {
   readonly register: (memory: SharedArrayBuffer) => Effect.Effect<Region, never, Scope.Scope>
   /** Changes the number of workers; lanes stay where they are until they end. */
   readonly resize: (workers: number) => Effect.Effect<void>
-  readonly stats: Effect.Effect<Stats>
+  readonly stats: Effect.Effect<PoolStats>
 }
 
 /** The pool. */
@@ -115,26 +106,26 @@ export class IoPool extends Context.Service<IoPool, Shape>()("handfast/native/io
         const publish = LaneMetrics.follow(yield* Effect.context<never>())
         const hooks = {
           clock: () => clock.currentTimeMillisUnsafe(),
-          sampled: (crew: Crew) => publish(statsOf(crew))
+          sampled: (pool: WorkerPool) => publish(statsOf(pool))
         }
-        const crew = yield* Effect.acquireRelease(
-          Effect.sync(() => new Crew(crewSettings(settings, limits, hooks))),
-          (crew) => Effect.promise(() => crew.stop())
+        const pool = yield* Effect.acquireRelease(
+          Effect.sync(() => new WorkerPool(workerPoolSettings(settings, limits, hooks))),
+          (pool) => Effect.promise(() => pool.stop())
         )
-        return IoPool.of(shapeOf(crew, limits, settings))
+        return IoPool.of(shapeOf(pool, limits, settings))
       })
     )
 }
 
-const statsOf = (crew: Crew): Stats => ({
-  ...crew.counts,
-  ...crew.totals,
-  workers: crew.active,
-  lanes: crew.lanes,
-  jobsOut: crew.jobsOut
+const statsOf = (pool: WorkerPool): PoolStats => ({
+  ...pool.counts,
+  ...pool.totals,
+  workers: pool.active,
+  lanes: pool.lanes,
+  jobsOut: pool.jobsOut
 })
 
-const opening = (crew: Crew, limits: LaneLimits) =>
+const opening = (pool: WorkerPool, limits: LaneLimits) =>
   Effect.fnUntraced(function* (
     options: LaneOptions,
     address: string,
@@ -142,23 +133,24 @@ const opening = (crew: Crew, limits: LaneLimits) =>
       | { kind: "connect"; endpoint: Endpoint }
       | { kind: "adopt"; fd: number; initiator: boolean }
   ) {
-    const { commands, inWorker, setup } = yield* prepare(options, limits, address)
+    const { takesCommands, inWorker, setup } = yield* prepare(options, limits, address)
     const attempt = yield* Effect.acquireRelease(
       Effect.sync(
-        () => new Attempt(crew, { job: { ...setup, ...what }, commands }, inWorker, address)
+        () =>
+          new OpenAttempt(pool, { job: { ...setup, ...what }, takesCommands }, inWorker, address)
       ),
       (attempt) => attempt.release
     )
     return Lane.make(yield* attempt.result)
   })
 
-const listening = (crew: Crew, limits: LaneLimits, settings: Settings) =>
+const listening = (pool: WorkerPool, limits: LaneLimits, settings: Settings) =>
   Effect.fnUntraced(function* (
     options: ListenOptions
   ): Effect.fn.Return<Listener, OpenFailed, Scope.Scope> {
     const address = addressOf(options.at)
-    const { commands, inWorker, setup } = yield* prepare(options, limits, address)
-    const waiting = new AcceptQueue(settings.acceptQueue ?? 1_024)
+    const { takesCommands, inWorker, setup } = yield* prepare(options, limits, address)
+    const waiting = new AcceptQueue(settings.acceptQueueMax ?? 1_024)
     const job: Opener["job"] = {
       ...setup,
       kind: "listen",
@@ -168,17 +160,17 @@ const listening = (crew: Crew, limits: LaneLimits, settings: Settings) =>
     }
     const where = { address, inWorkers: inWorker }
     const listening = yield* Effect.acquireRelease(
-      Effect.sync(() => new Listening(crew, waiting, { commands, job }, where)),
+      Effect.sync(() => new ListenAttempt(pool, waiting, { takesCommands, job }, where)),
       (listening) => listening.release
     )
     const bound = yield* listening.bound
     // What `acquireRelease` does, in fewer steps: in a storm of accepts they show (`accept`).
     const accept = Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(Effect.scope, (scope) =>
-        Effect.flatMap(waiting.next(restore), (core) =>
+        Effect.flatMap(waiting.next(restore), (handle) =>
           Effect.as(
-            Scope.addFinalizerExit(scope, () => Lane.close(core)),
-            Lane.make(core)
+            Scope.addFinalizerExit(scope, () => Lane.close(handle)),
+            Lane.make(handle)
           )
         )
       )
@@ -195,9 +187,9 @@ const serving = (listen: Shape["listen"]): Shape["serve"] =>
     return { address, port }
   })
 
-const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
-  const open = opening(crew, limits)
-  const listen = listening(crew, limits, settings)
+const shapeOf = (pool: WorkerPool, limits: LaneLimits, settings: Settings): Shape => {
+  const open = opening(pool, limits)
+  const listen = listening(pool, limits, settings)
   let regions = 0
   return {
     connect: (options) =>
@@ -212,12 +204,12 @@ const shapeOf = (crew: Crew, limits: LaneLimits, settings: Settings): Shape => {
       Effect.acquireRelease(
         Effect.promise(async () => {
           const id = ++regions
-          await crew.register(id, memory)
+          await pool.register(id, memory)
           return { id, bytes: new Uint8Array(memory) }
         }),
-        ({ id }) => Effect.promise(() => crew.unregister(id))
+        ({ id }) => Effect.promise(() => pool.unregister(id))
       ),
-    resize: (workers) => Effect.sync(() => crew.resize(workers, workers)),
-    stats: Effect.sync(() => statsOf(crew))
+    resize: (workers) => Effect.sync(() => pool.resize(workers, workers)),
+    stats: Effect.sync(() => statsOf(pool))
   }
 }

@@ -14,9 +14,9 @@
 import * as Effect from "effect/Effect"
 import type { FrameBatch } from "./FrameBatch.ts"
 import type { PeerInfo } from "./internal/messages.ts"
-import type { LaneCore } from "./internal/laneHandle.ts"
+import type { LaneHandle } from "./internal/laneHandle.ts"
 import type { LaneCounts, SendStatus } from "./internal/laneCounts.ts"
-import { errorOf, type LaneError } from "./internal/laneErrors.ts"
+import { laneErrorOf, type LaneError } from "./internal/laneErrors.ts"
 
 export type { PeerInfo } from "./internal/messages.ts"
 export {
@@ -34,7 +34,7 @@ export type { LaneCounts, SendStatus } from "./internal/laneCounts.ts"
 
 /** One connection. */
 export interface Lane {
-  /** Who is at the other end, as the socket or the peer's certificate tells. */
+  /** The peer, as the socket and its certificate identify it. */
   readonly peer: PeerInfo
   /**
    * Copies the bytes into the lane's send queue. *Full* changes nothing: wait for `writable`
@@ -73,31 +73,31 @@ export interface Lane {
   /** Waits for the lane's one end. */
   readonly closed: Effect.Effect<LaneError>
   /** When bytes last came, in milliseconds since 1970, stamped where they were read. */
-  readonly lastHeard: Effect.Effect<number>
+  readonly lastReceivedAt: Effect.Effect<number>
   readonly counts: Effect.Effect<Readonly<LaneCounts>>
 }
 
-/** Wraps a lane's core. Private: lanes come from `IoPool`. */
-export const make = (core: LaneCore): Lane => new CoreLane(core)
+/** Wraps a lane's handle. Private: lanes come from `IoPool`. */
+export const make = (handle: LaneHandle): Lane => new CoreLane(handle)
 
 /** Closes a lane in order and waits for its end. Private. */
-export const close = (core: LaneCore): Effect.Effect<void> =>
+export const close = (handle: LaneHandle): Effect.Effect<void> =>
   Effect.suspend(() => {
-    core.close()
-    return ended(core)
+    handle.close()
+    return ended(handle)
   })
 
 /** Closes a lane at once and waits for its end. Private. */
-export const abort = (core: LaneCore): Effect.Effect<void> =>
+export const abort = (handle: LaneHandle): Effect.Effect<void> =>
   Effect.suspend(() => {
-    core.abort()
-    return ended(core)
+    handle.abort()
+    return ended(handle)
   })
 
-const ended = (core: LaneCore): Effect.Effect<void> =>
-  core.end === undefined ? waitFor((wake) => core.onEnd(wake)) : Effect.void
+const ended = (handle: LaneHandle): Effect.Effect<void> =>
+  handle.end === undefined ? waitFor((wake) => handle.onEnd(wake)) : Effect.void
 
-/** Waits for a callback; who is interrupted gives it up. */
+/** Waits for a callback; an interrupt cancels it. */
 const waitFor = (on: (wake: () => void) => () => void): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     const giveUp = on(() => resume(Effect.void))
@@ -105,48 +105,52 @@ const waitFor = (on: (wake: () => void) => () => void): Effect.Effect<void> =>
   })
 
 /** The peer has ended its side of a half-open lane, or either side has closed the lane. */
-const hasEndedInOrder = ({ end }: LaneCore): boolean =>
+const hasEndedInOrder = ({ end }: LaneHandle): boolean =>
   end === undefined ||
   (end.kind === "peer-closed" && end.missing === 0) ||
   (end.kind === "closed" && end.unsent === 0)
 
 /** Effects are made when they are asked for: a storm of accepts pays for none of them. */
 class CoreLane implements Lane {
-  readonly #core: LaneCore
+  readonly #handle: LaneHandle
   /** A taker was told that the peer has ended its side. */
   #hasToldEnd = false
 
-  constructor(core: LaneCore) {
-    this.#core = core
+  constructor(handle: LaneHandle) {
+    this.#handle = handle
   }
 
   get peer() {
-    return this.#core.peer
+    return this.#handle.peer
   }
 
   send(bytes: Uint8Array): SendStatus {
-    return this.#core.send(bytes)
+    return this.#handle.send(bytes)
   }
 
   onFrames(handler: (batch: FrameBatch) => void): void {
-    this.#core.onFrames(handler)
+    this.#handle.onFrames(handler)
   }
 
   run(handler: (batch: FrameBatch) => void): Effect.Effect<void, LaneError> {
-    const core = this.#core
+    const handle = this.#handle
     return Effect.suspend(() => {
-      core.onFrames(handler)
-      return waitFor((wake) => core.onServed(wake))
+      handle.onFrames(handler)
+      return waitFor((wake) => handle.onServed(wake))
     }).pipe(
-      Effect.andThen(Effect.suspend(() => (hasEndedInOrder(core) ? Effect.void : this.#failed()))),
-      Effect.ensuring(Effect.sync(() => core.onFrames(undefined)))
+      Effect.andThen(
+        Effect.suspend(() => (hasEndedInOrder(handle) ? Effect.void : this.#failed()))
+      ),
+      Effect.ensuring(Effect.sync(() => handle.onFrames(undefined)))
     )
   }
 
   get writable(): Effect.Effect<void, LaneError> {
-    const core = this.#core
-    return waitFor((wake) => core.onWritable(wake)).pipe(
-      Effect.andThen(Effect.suspend(() => (core.jobs.open ? Effect.void : this.#failed())))
+    const handle = this.#handle
+    return waitFor((wake) => handle.onWritable(wake)).pipe(
+      Effect.andThen(
+        Effect.suspend(() => (handle.operations.isOpen ? Effect.void : this.#failed()))
+      )
     )
   }
 
@@ -155,40 +159,40 @@ class CoreLane implements Lane {
   }
 
   get finish() {
-    return Effect.sync(() => this.#core.finish())
+    return Effect.sync(() => this.#handle.finish())
   }
 
   get close() {
-    return close(this.#core)
+    return close(this.#handle)
   }
 
   get abort() {
-    return abort(this.#core)
+    return abort(this.#handle)
   }
 
   get closed() {
-    return Effect.map(ended(this.#core), () => this.#error())
+    return Effect.map(ended(this.#handle), () => this.#error())
   }
 
-  get lastHeard() {
-    return Effect.sync(() => this.#core.heard)
+  get lastReceivedAt() {
+    return Effect.sync(() => this.#handle.receivedAt)
   }
 
   get counts() {
-    return Effect.sync(() => ({ ...this.#core.counts }))
+    return Effect.sync(() => ({ ...this.#handle.counts }))
   }
 
   #next(): Effect.Effect<ReadonlyArray<Uint8Array>, LaneError> {
-    const core = this.#core
+    const handle = this.#handle
     return Effect.suspend(() => {
-      const frames = core.takeBacklog()
+      const frames = handle.takeBacklog()
       if (frames.length > 0) return Effect.succeed(frames)
-      if (core.end !== undefined || !core.jobs.open) return this.#failed()
-      if (core.peerEnded && !this.#hasToldEnd) {
+      if (handle.end !== undefined || !handle.operations.isOpen) return this.#failed()
+      if (handle.hasPeerEnded && !this.#hasToldEnd) {
         this.#hasToldEnd = true
         return Effect.succeed(frames)
       }
-      const waiting = waitFor((wake) => core.onBacklog(wake))
+      const waiting = waitFor((wake) => handle.onBacklog(wake))
       return Effect.flatMap(waiting, () => this.#next())
     })
   }
@@ -198,13 +202,13 @@ class CoreLane implements Lane {
   }
 
   #error(): LaneError {
-    const { end, peer, unsent } = this.#core
+    const { end, peer, unsent } = this.#handle
     const name = peer.address === "" ? "peer" : `${peer.address}:${peer.port}`
     const { stackTraceLimit } = Error
     // It would name the event loop, and cost as much as all the rest of a lane's end.
     Error.stackTraceLimit = 0
     try {
-      return errorOf(end ?? { kind: "closed", unsent }, name)
+      return laneErrorOf(end ?? { kind: "closed", unsent }, name)
     } finally {
       Error.stackTraceLimit = stackTraceLimit
     }

@@ -4,7 +4,7 @@
  */
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
-import type { Stats } from "./IoPool.ts"
+import type { PoolStats } from "./internal/laneCounts.ts"
 
 const counter = (name: string, description: string) =>
   Metric.counter(`handfast_lane_${name}`, { description, incremental: true })
@@ -45,7 +45,7 @@ export const sendHighWater = gauge("send_high_water_bytes", "Most bytes unsent i
 /** The most bytes that any lane had read and its user not taken. */
 export const receiveHighWater = gauge("receive_high_water_bytes", "Most bytes untaken in one lane")
 
-/** What is added up, over time and over pools. */
+/** Counts that are added up over time and over pools. */
 const sums = {
   lanesOpened: opened,
   framesReceived,
@@ -67,7 +67,7 @@ const keysOf = <K extends string>(record: Record<K, unknown>): ReadonlyArray<K> 
 /** Follows the counts of one pool. Private: `IoPool` calls what it returns. */
 export const follow = (context: Context.Context<never>) => {
   const before = new Map<keyof typeof sums, number>()
-  return (stats: Stats): void => {
+  return (stats: PoolStats): void => {
     for (const key of keysOf(sums)) {
       const added = stats[key] - (before.get(key) ?? 0)
       before.set(key, stats[key])

@@ -5,7 +5,7 @@
  * Pure: it keeps the accounts and names the connection that has to go; the caller ends it.
  */
 
-/** How many connections may be open together, and of these from one address. */
+/** Limits of open connections, in all and from one address. */
 export interface AdmissionLimits {
   readonly connections: number
   readonly perAddress: number

@@ -1,4 +1,4 @@
-/** The framer of protocols that cut their stream themselves. See `Framer.octets`. */
+/** The framer of protocols that cut their stream themselves. See `Framer.bytes`. */
 import type { Framer } from "./Framer.ts"
 
 /** The most that one delivery brings: more than one read ever does. */

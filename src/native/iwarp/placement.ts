@@ -4,7 +4,7 @@
  * What is kept of a region are numbers; its bytes are looked up for each use. A session may live
  * for months, and must not be what keeps released memory.
  */
-import { copyOctets } from "../../schema/copyBytes.ts"
+import { copyBytes } from "../../schema/copyBytes.ts"
 import type { Region } from "../../schema/iwarp/Region.ts"
 import type { PostedPart, QueueMemory } from "./queueMemory.ts"
 import { type RegionTable, Right } from "./regionTable.ts"
@@ -76,7 +76,7 @@ export class KeyedSink implements Sink {
   }
 
   place(at: number, bytes: Uint8Array, from: number, to: number): boolean {
-    return this.use((memory, offset) => copyOctets(memory, offset + at, bytes, from, to))
+    return this.use((memory, offset) => copyBytes(memory, offset + at, bytes, from, to))
   }
 }
 
@@ -194,7 +194,7 @@ export class Scatter implements Sink {
     try {
       const memory = this.#memory.memoryOf(part)
       if (memory === undefined) return false
-      copyOctets(memory, offset + at, bytes, from, to)
+      copyBytes(memory, offset + at, bytes, from, to)
       return true
     } finally {
       table.leave(part.row)

@@ -6,7 +6,7 @@
  * copies some words and allocates nothing. How work ended comes back by the session's events, in
  * order with the end of the connection.
  */
-import { copyOctets } from "../../schema/copyBytes.ts"
+import { copyBytes } from "../../schema/copyBytes.ts"
 import type { Opcode, Parts, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
 import { awaitUsers } from "./quiesce.ts"
 
@@ -287,7 +287,7 @@ export class QueueMemory {
     let at = from
     for (let index = 0; index < parts.count; index++) {
       const { length, offset, region } = parts.at(index)
-      copyOctets(this.#octets, at, region!.octets, offset, offset + length)
+      copyBytes(this.#octets, at, region!.octets, offset, offset + length)
       at += length
     }
   }

@@ -8,7 +8,7 @@
  * A CRC is a plain number: start at 0, feed pieces in order, and the last result is the value.
  */
 
-import { copyOctets } from "../copyBytes.ts"
+import { copyBytes } from "../copyBytes.ts"
 import { blockBytes, freeAt, moduleBytes } from "./internal/crc32cModule.ts"
 import { tables, updateByTable } from "./internal/crc32cTables.ts"
 
@@ -73,7 +73,7 @@ const updater = (
     if (length < copyFrom) return updateByTable(crc, bytes, from, to)
     for (let at = from; at < to; at += blockBytes) {
       const end = Math.min(at + blockBytes, to)
-      copyOctets(input, 0, bytes, at, end)
+      copyBytes(input, 0, bytes, at, end)
       state = run(freeAt, end - at, state)
     }
     return ~state >>> 0

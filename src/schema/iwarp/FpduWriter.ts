@@ -10,7 +10,7 @@
  * no other message of the same kind (tagged or untagged) in between.
  */
 
-import { copyOctets } from "../copyBytes.ts"
+import { copyBytes } from "../copyBytes.ts"
 import type { Crc32c } from "./Crc32c.ts"
 import {
   maximumUlpdu,
@@ -194,7 +194,7 @@ export class FpduWriter {
       const part = message.payload[message.part]!
       const from = message.partWritten
       const count = Math.min(rest, part.length - from)
-      copyOctets(this.#frames, this.#at, part, from, from + count)
+      copyBytes(this.#frames, this.#at, part, from, from + count)
       this.#at += count
       rest -= count
       this.#step(message, part, count)

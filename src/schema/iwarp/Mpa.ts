@@ -3,7 +3,7 @@
  * enhanced prefix with read limits and the peer-to-peer ready signal is RFC 6581).
  */
 
-import { copyOctets } from "../copyBytes.ts"
+import { copyBytes } from "../copyBytes.ts"
 import type { StartupFault } from "./Fault.ts"
 
 /**
@@ -105,7 +105,7 @@ export class MpaReader {
     let at = from
     while (this.fault === undefined && this.frame === undefined && at < to) {
       const octets = Math.min(this.#wanted - this.#length, to - at)
-      copyOctets(this.#octets, this.#length, chunk, at, at + octets)
+      copyBytes(this.#octets, this.#length, chunk, at, at + octets)
       at += octets
       this.#length += octets
       this.#judge()

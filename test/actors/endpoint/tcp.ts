@@ -22,7 +22,7 @@ export interface HostOptions {
   readonly store?: Omit<EndpointStore.Options, "nic">
 }
 
-export const pool = IoPool.layer({ workers: 0, closeWithin: 1_000 })
+export const pool = IoPool.layer({ workers: 0, closeWithinMs: 1_000 })
 
 /** A server with the endpoints of one card. */
 export const tcpHost = Effect.fnUntraced(function* (options: HostOptions = {}) {

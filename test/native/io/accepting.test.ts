@@ -8,7 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { AcceptQueue } from "../../../src/native/io/internal/opening.ts"
-import type { LaneCore } from "../../../src/native/io/internal/laneHandle.ts"
+import type { LaneHandle } from "../../../src/native/io/internal/laneHandle.ts"
 import * as lab from "./harness.ts"
 
 const refusingFramer = new URL("./fixtures/refusingFramer.ts", import.meta.url)
@@ -60,7 +60,7 @@ describe("a connection that waits to be accepted", () => {
   it.effect("goes to the next accept when the first is interrupted at that moment", () =>
     Effect.gen(function* () {
       const queue = new AcceptQueue(2)
-      const cores = [{ start: () => {} }, { start: () => {} }] as unknown as Array<LaneCore>
+      const cores = [{ start: () => {} }, { start: () => {} }] as unknown as Array<LaneHandle>
       const accept = Effect.uninterruptibleMask((restore) => queue.next(restore))
       const waiting = [
         yield* Effect.forkChild(accept, { startImmediately: true }),
@@ -80,7 +80,7 @@ describe("a connection that waits to be accepted", () => {
   it("L16: beyond the queue's limit is closed, and no sooner", () => {
     const queue = new AcceptQueue(2)
     const log: Array<string> = []
-    const core = (name: string) => ({ abort: () => log.push(name) }) as unknown as LaneCore
+    const core = (name: string) => ({ abort: () => log.push(name) }) as unknown as LaneHandle
     for (const name of ["first", "second", "third"]) queue.offer(core(name))
     assert.deepStrictEqual(log, ["third"])
   })

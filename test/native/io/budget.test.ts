@@ -1,5 +1,5 @@
 /**
- * Goal: lanes of one worker take turns: what one reads before the next is bounded by `readBudget`.
+ * Goal: lanes of one worker take turns: what one reads before the next is bounded by `readTurnBytes`.
  * Without it the event loop reads one socket up to 32 times in a row, 8 MiB, while the others wait.
  * Method: two peers flood a worker that is kept busy until bytes of both wait; the order in which
  * their frames arrive tells how many bytes each read in a row.
@@ -8,7 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as lab from "./harness.ts"
 
-const readBudget = 262_144
+const readTurnBytes = 262_144
 /** Bytes of one read. */
 const readBytes = 262_144
 const frameBytes = lab.numbered(0, 4_000).length
@@ -16,7 +16,7 @@ const frames = 2_000
 
 describe("lanes that are flooded side by side", () => {
   it.live("read no more than a budget, and the read that reaches it, before the other one", () =>
-    lab.withPool({ workers: 1, readBudget, receiveBytes: 100_000_000 }, (pool) =>
+    lab.withPool({ workers: 1, readTurnBytes, receiveBytes: 100_000_000 }, (pool) =>
       Effect.gen(function* () {
         const at = lab.loopback
         const listener = yield* pool.listen({ framer: lab.labFramer, on: "worker", at })
@@ -40,7 +40,7 @@ describe("lanes that are flooded side by side", () => {
         }
         yield* lab.until("all frames", () => Effect.sync(() => left.every((n) => n === 0)))
         const sorted = runs.map((run) => run.frames * frameBytes).toSorted((a, b) => a - b)
-        assert.isAtMost(sorted[sorted.length >> 1]!, readBudget + readBytes, sorted.join(" "))
+        assert.isAtMost(sorted[sorted.length >> 1]!, readTurnBytes + readBytes, sorted.join(" "))
       })
     )
   )

@@ -6,13 +6,13 @@
 import { Writable } from "node:stream"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { octets } from "../../../src/native/io/Framer.ts"
+import * as Framer from "../../../src/native/io/Framer.ts"
 import {
   acquireBuffer,
   largestBuffer,
   releaseBuffer
 } from "../../../src/native/io/internal/buffers.ts"
-import { writeCopy } from "../../../src/native/io/internal/writeCopy.ts"
+import { writeCopy } from "../../../src/native/io/internal/buffers.ts"
 import * as lab from "./harness.ts"
 
 const upTo = (count: number): Array<number> => Array.from({ length: count }, (_, i) => i)
@@ -25,7 +25,7 @@ describe("buffers of a thread", () => {
     it.live(`keep a job's bytes while it waits for its peer and others write (${on})`, () =>
       lab.withPool({ workers: 1 }, (pool) =>
         Effect.gen(function* () {
-          const listener = yield* pool.listen({ framer: octets, on, at: lab.loopback })
+          const listener = yield* pool.listen({ framer: Framer.bytes, on, at: lab.loopback })
           const pairs = []
           for (const n of upTo(4)) {
             const peer = yield* lab.rawClient(listener.port)

@@ -156,7 +156,7 @@ for (const on of ["worker", "main"] as const) {
     )
 
     it.live("D9, D16: a full socket keeps lane and message; each byte goes out once", () =>
-      lab.withPool({ workers: 1, writeBudget: 10_000, sendBytes: 20_000_000 }, (pool) =>
+      lab.withPool({ workers: 1, writeJobBytes: 10_000, sendBytes: 20_000_000 }, (pool) =>
         Effect.gen(function* () {
           const got: Array<Buffer> = []
           let peer: net.Socket | undefined
@@ -289,7 +289,7 @@ for (const on of ["worker", "main"] as const) {
 
 describe("the pool", () => {
   it.live("D2: with queues of a few records, ten thousand jobs and a stop lose nothing", () =>
-    lab.withPool({ workers: 1, outboxWords: 1_024, inboxWords: 256, writeBudget: 100 }, (pool) =>
+    lab.withPool({ workers: 1, outboxWords: 1_024, inboxWords: 256, writeJobBytes: 100 }, (pool) =>
       Effect.gen(function* () {
         const pairs = yield* Effect.forEach(upTo(4), () => lab.pair(pool, "worker"))
         yield* Effect.forEach(
@@ -341,7 +341,7 @@ describe("the pool", () => {
   it.live(
     "D6: a ClientHello in two pieces while no worker has room becomes a lane all the same",
     () =>
-      lab.withPool({ workers: 1, openJobs: 1 }, (pool) =>
+      lab.withPool({ workers: 1, openJobsMax: 1 }, (pool) =>
         Effect.gen(function* () {
           const listener = yield* pool.listen({
             framer: lab.labFramer,

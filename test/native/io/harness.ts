@@ -74,7 +74,7 @@ export const withPool = <A, E>(
       yield* until("jobs come back", () => pool.stats.pipe(Effect.map((s) => s.jobsOut === 0)))
       yield* until("lanes are released", () => pool.stats.pipe(Effect.map((s) => s.lanes === 0)))
       return result
-    }).pipe(Effect.provide(Layer.orDie(IoPool.layer({ closeWithin: 200, ...settings }))))
+    }).pipe(Effect.provide(Layer.orDie(IoPool.layer({ closeWithinMs: 200, ...settings }))))
     yield* until("descriptors are closed", () => Effect.sync(() => descriptors() <= before))
     return result
   })

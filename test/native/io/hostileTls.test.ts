@@ -148,7 +148,7 @@ for (const on of ["worker", "main"] as const) {
   describe(`a peer of a port with TLS (${on})`, () => {
     for (const [what, peer] of Object.entries(peers)) {
       it.live(`that ${what} ends its own connection only`, () =>
-        lab.withPool({ workers: 1, openWithin: 1_000, stallWithin: 1_000 }, (pool) =>
+        lab.withPool({ workers: 1, openWithinMs: 1_000, stallAfterMs: 1_000 }, (pool) =>
           Effect.gen(function* () {
             const tls = lab.tlsOf("server")
             const { port } = yield* pool.serve({ framer, on, tls, at: lab.loopback }, (lane) =>

@@ -1,23 +1,23 @@
 /** A lane that nothing drives by itself: its test is the driver. */
-import { LaneCore, type LaneDriver } from "../../../src/native/io/internal/laneHandle.ts"
+import { LaneHandle, type LaneDriver } from "../../../src/native/io/internal/laneHandle.ts"
 import { noCounts } from "../../../src/native/io/internal/laneCounts.ts"
 
 const limits = {
   sendBytes: 1_000,
   receiveBytes: 1_000,
-  readBudget: 1_000,
-  writeBudget: 10_000,
-  openWithin: 1_000,
-  stallWithin: 1_000,
-  closeWithin: 1_000
+  readTurnBytes: 1_000,
+  writeJobBytes: 10_000,
+  openWithinMs: 1_000,
+  stallAfterMs: 1_000,
+  closeWithinMs: 1_000
 }
 
 /** Takes every job at once; `driver` says what is done otherwise. */
 export const idleLane = (
   driver: Partial<LaneDriver> = {},
-  { writeBudget = limits.writeBudget }: { readonly writeBudget?: number } = {}
-): LaneCore =>
-  new LaneCore(
+  { writeJobBytes = limits.writeJobBytes }: { readonly writeJobBytes?: number } = {}
+): LaneHandle =>
+  new LaneHandle(
     {
       totals: noCounts(),
       recordBytes: Number.POSITIVE_INFINITY,
@@ -28,10 +28,10 @@ export const idleLane = (
       flushSoon: () => {},
       consumed: () => {},
       release: () => {},
-      heard: () => 0,
+      lastReceivedAt: () => 0,
       ...driver
     },
     () => ({ address: "", port: 0 }),
-    { ...limits, writeBudget },
+    { ...limits, writeJobBytes },
     false
   )

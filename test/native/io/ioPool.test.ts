@@ -254,7 +254,7 @@ describe("a lane", () => {
   )
 
   it.live("says full at its limit, loses nothing, and names a slow peer", () =>
-    lab.withPool({ workers: 1, sendBytes: 100_000, stallWithin: 300 }, (pool) =>
+    lab.withPool({ workers: 1, sendBytes: 100_000, stallAfterMs: 300 }, (pool) =>
       Effect.gen(function* () {
         const server = yield* lab.rawServer((socket) => socket.pause())
         const lane = yield* pool.connect({
@@ -335,7 +335,7 @@ describe("a lane", () => {
 
 describe("opening", () => {
   it.live("fails with the address and the step", () =>
-    lab.withPool({ workers: 1, openWithin: 500 }, (pool) =>
+    lab.withPool({ workers: 1, openWithinMs: 500 }, (pool) =>
       Effect.gen(function* () {
         const silent = yield* lab.rawServer(() => {})
         for (const on of ["worker", "main"] as const) {
@@ -424,7 +424,7 @@ describe("the pool", () => {
   )
 
   it.live("D10: each attempt that finds no room is counted once, and works", () =>
-    lab.withPool({ workers: 1, openJobs: 1 }, (pool) =>
+    lab.withPool({ workers: 1, openJobsMax: 1 }, (pool) =>
       Effect.gen(function* () {
         const listener = yield* listen(pool, places[0])
         const lanes = yield* Effect.all(
@@ -553,7 +553,7 @@ describe("the pool", () => {
           lane.onFrames(() => {})
           const start = Date.now()
           while (Date.now() - start < 400);
-          return Date.now() - (yield* lane.lastHeard)
+          return Date.now() - (yield* lane.lastReceivedAt)
         })
         assert.isBelow(yield* silence("worker"), 200)
         // The planted defect: stamped on the busy thread, the peer seems to be silent.

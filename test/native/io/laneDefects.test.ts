@@ -70,7 +70,7 @@ describe("waiting on a lane", () => {
     Effect.gen(function* () {
       const { core, frames, lane } = idle()
       frames(1)
-      core.endedByPeer()
+      core.onPeerEnded()
       assert.strictEqual((yield* lane.take).length, 1)
       assert.deepStrictEqual(yield* lane.take, [])
       const waiting = yield* Effect.forkChild(lane.take, { startImmediately: true })
@@ -91,7 +91,7 @@ describe("waiting on a lane", () => {
     })
     frames(10)
     assert.strictEqual(calls, 1)
-    assert.isFalse(core.jobs.open)
+    assert.isFalse(core.operations.isOpen)
   })
 })
 
@@ -120,7 +120,7 @@ describe("a lane's end and counts", () => {
     )
 
     it.live(`L15: bytes of an aborted write are not counted as sent (${on})`, () =>
-      lab.withPool({ workers: 1, sendBytes: 100_000_000, writeBudget: 50_000_000 }, (pool) =>
+      lab.withPool({ workers: 1, sendBytes: 100_000_000, writeJobBytes: 50_000_000 }, (pool) =>
         Effect.gen(function* () {
           const server = yield* lab.rawServer((socket) => socket.pause())
           const to = { host: "127.0.0.1", port: server.port }

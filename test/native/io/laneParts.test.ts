@@ -7,8 +7,8 @@ import { assert, describe, it } from "@effect/vitest"
 import type { FramerSession } from "../../../src/native/io/Framer.ts"
 import { acquireBuffer, largestBuffer } from "../../../src/native/io/internal/buffers.ts"
 import { CommandReader } from "../../../src/native/io/internal/commandReader.ts"
-import type { LaneCore } from "../../../src/native/io/internal/laneHandle.ts"
-import { LaneJobs } from "../../../src/native/io/internal/pendingOperations.ts"
+import type { LaneHandle } from "../../../src/native/io/internal/laneHandle.ts"
+import { PendingOperations } from "../../../src/native/io/internal/pendingOperations.ts"
 import { calm, sampleLoad } from "../../../src/native/io/internal/loadPolicy.ts"
 import { Reassembly } from "../../../src/native/io/internal/reassembly.ts"
 import { SendQueue } from "../../../src/native/io/internal/sendQueue.ts"
@@ -59,9 +59,9 @@ const feed = (
       read.fill(0xee)
       from = to
     }
-    return { frames, error: undefined, held: reassembly.held }
+    return { frames, error: undefined, held: reassembly.cutBytes }
   } catch (error) {
-    return { frames, error: String(error), held: reassembly.held }
+    return { frames, error: String(error), held: reassembly.cutBytes }
   }
 }
 
@@ -115,7 +115,7 @@ describe("reassembly", () => {
           memory.fill(0xee, elsewhere + moved)
           fill = elsewhere + moved
         } else if (dice === 1) {
-          if (reassembly.held > 0) keeps++
+          if (reassembly.cutBytes > 0) keeps++
           reassembly.keepCut(memory)
           memory.fill(0xee)
         }
@@ -246,25 +246,25 @@ describe("the jobs of a lane", () => {
   type Event = (typeof events)[number]
 
   /** Plays a sequence as far as it is possible; how often the lane was released, and when. */
-  const play = (jobs: LaneJobs, sequence: ReadonlyArray<Event>) => {
+  const play = (jobs: PendingOperations, sequence: ReadonlyArray<Event>) => {
     let releases = 0
     let early = 0
     const came = (release: boolean): void => {
       if (!release) return
       releases++
-      if (jobs.out > 0) early++
+      if (jobs.pending > 0) early++
     }
     for (const event of sequence) {
-      if ((event === "write" || event === "finish") && jobs.may(event)) jobs.dispatched(event)
-      else if (event === "wrote" && jobs.writing) came(jobs.returned("write"))
-      else if (event === "finished" && jobs.finishing) came(jobs.returned("finish"))
+      if ((event === "write" || event === "finish") && jobs.canStart(event)) jobs.started(event)
+      else if (event === "wrote" && jobs.isWriting) came(jobs.completed("write"))
+      else if (event === "finished" && jobs.isFinishing) came(jobs.completed("finish"))
       else if (event === "close") jobs.close()
       else if (event === "end") came(jobs.end())
     }
-    if (jobs.writing) came(jobs.returned("write"))
-    if (jobs.finishing) came(jobs.returned("finish"))
+    if (jobs.isWriting) came(jobs.completed("write"))
+    if (jobs.isFinishing) came(jobs.completed("finish"))
     came(jobs.end())
-    return { releases, early, out: jobs.out }
+    return { releases, early, out: jobs.pending }
   }
 
   const sequences = function* (length: number): Generator<ReadonlyArray<Event>> {
@@ -279,13 +279,13 @@ describe("the jobs of a lane", () => {
 
   it("D13, D18: one release after the last job, for every sequence of six events", () => {
     for (const sequence of sequences(6)) {
-      const { early, out, releases } = play(new LaneJobs(), sequence)
+      const { early, out, releases } = play(new PendingOperations(), sequence)
       if (releases !== 1 || early !== 0 || out !== 0) assert.fail(sequence.join(" "))
     }
   })
 
   it("D13: planted: a lane that is released when its socket goes is found", () => {
-    class Hasty extends LaneJobs {
+    class Hasty extends PendingOperations {
       #released = false
       override end(): boolean {
         super.end()
@@ -302,7 +302,7 @@ describe("the jobs of a lane", () => {
   const driver = () => {
     const log: Array<string> = []
     const within: (() => void) | undefined = undefined as (() => void) | undefined
-    const state = { full: false, log, cores: new Set<LaneCore>(), within }
+    const state = { full: false, log, cores: new Set<LaneHandle>(), within }
     const job = (name: string): boolean => {
       if (!state.full) log.push(name)
       state.within?.()
@@ -317,7 +317,7 @@ describe("the jobs of a lane", () => {
         flushSoon: (core) => void state.cores.add(core),
         release: () => void log.push("release")
       },
-      { writeBudget: 100 }
+      { writeJobBytes: 100 }
     )
     return { state, core }
   }
@@ -326,13 +326,16 @@ describe("the jobs of a lane", () => {
     const { core, state } = driver()
     core.send(new Uint8Array(150))
     state.full = true
-    const before = [core.unsent, core.jobs.out, core.jobs.writing]
+    const before = [core.unsent, core.operations.pending, core.operations.isWriting]
     assert.isFalse(core.flush())
-    assert.deepStrictEqual([core.unsent, core.jobs.out, core.jobs.writing], before)
+    assert.deepStrictEqual(
+      [core.unsent, core.operations.pending, core.operations.isWriting],
+      before
+    )
     core.finish()
     core.abort()
     assert.deepStrictEqual(state.log, [])
-    assert.strictEqual(core.jobs.out, 0)
+    assert.strictEqual(core.operations.pending, 0)
     state.full = false
     assert.isTrue(core.flush())
     assert.deepStrictEqual(state.log, ["abort"])
@@ -356,7 +359,7 @@ describe("the jobs of a lane", () => {
     const { core, state } = driver()
     core.send(new Uint8Array(50))
     core.flush()
-    core.endedByPeer()
+    core.onPeerEnded()
     core.ended({ kind: "peer-closed", missing: 0 })
     assert.deepStrictEqual(state.log, ["write 50"])
     core.written(50)

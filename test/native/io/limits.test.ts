@@ -36,7 +36,7 @@ const isSame = (frame: Uint8Array | undefined, body: Uint8Array): boolean =>
 describe("an accepted send", () => {
   for (const [what, settings, size] of [
     ["of 600 KB as a command", { sendBytes: 4_000_000 }, 600_000],
-    ["of 1 MB with a write budget of 1 MiB", { writeBudget: 1_048_576 }, 1_000_000],
+    ["of 1 MB with write jobs of 1 MiB", { writeJobBytes: 1_048_576 }, 1_000_000],
     ["of 50 KB through a ring of 16,384 words", { inboxWords: 16_384 }, 50_000]
   ] as const) {
     for (const framer of [relayFramer, lab.labFramer]) {
@@ -187,10 +187,10 @@ describe("settings", () => {
     ["chunkBytes", { chunkBytes: 4_096 }],
     ["chunks", { chunks: 1 }],
     ["chunks", { chunks: 8_192 }],
-    ["writeBudget", { writeBudget: 0 }],
+    ["writeJobBytes", { writeJobBytes: 0 }],
     ["sendBytes", { sendBytes: Number.NaN }],
-    ["closeWithin", { closeWithin: Number.POSITIVE_INFINITY }],
-    ["stallWithin", { stallWithin: 2 ** 31 }],
+    ["closeWithinMs", { closeWithinMs: Number.POSITIVE_INFINITY }],
+    ["stallAfterMs", { stallAfterMs: 2 ** 31 }],
     ["workers.min", { workers: -1 }],
     ["workers.max", { workers: { min: 2, max: 1 } }]
   ]
@@ -212,7 +212,7 @@ describe("settings", () => {
       chunkBytes: 65_536,
       chunks: 2,
       sendBytes: 1,
-      writeBudget: 1,
+      writeJobBytes: 1,
       workers: 0
     }
     assert.isUndefined(brokenRule(smallest))

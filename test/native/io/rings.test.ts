@@ -13,10 +13,10 @@ import {
   RingProducer
 } from "../../../src/native/io/internal/ring.ts"
 import {
-  slabBytes,
-  slabMemory,
-  SlabReader,
-  SlabWriter
+  chunkPoolBytes,
+  mapChunkPool,
+  ChunkReader,
+  ChunkWriter
 } from "../../../src/native/io/internal/chunkPool.ts"
 import { interleave, type Thread } from "./interleave.ts"
 import { generator } from "./harness.ts"
@@ -226,25 +226,25 @@ describe("a slab", () => {
 
   it("D1: a range is never written again before its reader has finished with it", () => {
     /** Random use; the reader checks its ranges only when it finishes with them. */
-    const broken = (Writer: typeof SlabWriter): number => {
-      const memory = slabMemory(new SharedArrayBuffer(slabBytes(shape)), shape)
+    const broken = (Writer: typeof ChunkWriter): number => {
+      const memory = mapChunkPool(new SharedArrayBuffer(chunkPoolBytes(shape)), shape)
       const writer = new Writer(memory)
-      const reader = new SlabReader(memory)
+      const reader = new ChunkReader(memory)
       const out: Array<{ chunk: number; from: number; to: number; mark: number }> = []
       let bad = 0
       const random = generator(7)
       for (let round = 0; round < 5_000; round++) {
         const chunk = writer.open()
         if (chunk !== undefined) {
-          memory.bytes.fill(0, chunk.fill, chunk.end)
+          memory.bytes.fill(0, chunk.nextByte, chunk.end)
           for (let parts = random(4); parts > 0; parts--) {
-            const from = chunk.fill
-            chunk.fill = Math.min(chunk.end, from + random(100))
-            memory.bytes.fill(round, from, chunk.fill)
-            writer.published(chunk.chunk)
-            out.push({ chunk: chunk.chunk, from, to: chunk.fill, mark: round & 0xff })
+            const from = chunk.nextByte
+            chunk.nextByte = Math.min(chunk.end, from + random(100))
+            memory.bytes.fill(round, from, chunk.nextByte)
+            writer.published(chunk.index)
+            out.push({ chunk: chunk.index, from, to: chunk.nextByte, mark: round & 0xff })
           }
-          writer.retire(chunk.chunk)
+          writer.retire(chunk.index)
         }
         while (out.length > random(8)) {
           const [range] = out.splice(random(out.length), 1)
@@ -258,9 +258,9 @@ describe("a slab", () => {
       if (writer.freeChunks !== shape.chunks) bad++
       return bad
     }
-    assert.strictEqual(broken(SlabWriter), 0)
+    assert.strictEqual(broken(ChunkWriter), 0)
     // Planted: a writer that takes its chunks back without asking the counts.
-    class Hasty extends SlabWriter {
+    class Hasty extends ChunkWriter {
       override published(): void {}
     }
     assert.isAbove(broken(Hasty), 0)

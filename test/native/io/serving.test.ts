@@ -199,7 +199,7 @@ for (const on of ["worker", "main"] as const) {
       })
 
       it.live("ends with its Scope: the listener first, then its lanes, in time", () =>
-        lab.withPool({ workers: 1, closeWithin: 1_000 }, (pool) =>
+        lab.withPool({ workers: 1, closeWithinMs: 1_000 }, (pool) =>
           Effect.gen(function* () {
             const scope = yield* Scope.make()
             const order: Array<string> = []

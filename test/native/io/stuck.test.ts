@@ -19,7 +19,7 @@ import {
   countIn,
   madeProgress,
   progressBytes,
-  ProgressWatch
+  ProgressMonitor
 } from "../../../src/native/io/internal/progress.ts"
 import * as lab from "./harness.ts"
 
@@ -275,22 +275,22 @@ describe("the watch of a worker", () => {
   const watched = () => {
     const memory = new SharedArrayBuffer(progressBytes)
     countIn(memory)
-    return new ProgressWatch(memory)
+    return new ProgressMonitor(memory)
   }
 
   it("L14: takes a worker that has not come up for one that starts", () => {
     const watch = watched()
-    for (const _ of upTo(100)) assert.strictEqual(watch.look(), "progress")
+    for (const _ of upTo(100)) assert.strictEqual(watch.check(), "progress")
   })
 
   it("L14: finds it stuck at the tenth look in a row without progress", () => {
     const watch = watched()
     madeProgress()
-    assert.strictEqual(watch.look(), "progress")
-    for (const _ of upTo(9)) assert.strictEqual(watch.look(), "none")
+    assert.strictEqual(watch.check(), "progress")
+    for (const _ of upTo(9)) assert.strictEqual(watch.check(), "none")
     madeProgress()
-    assert.strictEqual(watch.look(), "progress")
-    for (const _ of upTo(9)) assert.strictEqual(watch.look(), "none")
-    assert.strictEqual(watch.look(), "stuck")
+    assert.strictEqual(watch.check(), "progress")
+    for (const _ of upTo(9)) assert.strictEqual(watch.check(), "none")
+    assert.strictEqual(watch.check(), "stuck")
   })
 })

@@ -114,7 +114,7 @@ for (const on of places) {
     )
 
     it.live("L10: fails as its handshake does, in time, and closes the descriptor", () =>
-      lab.withPool({ workers: 1, openWithin: 300 }, (pool) =>
+      lab.withPool({ workers: 1, openWithinMs: 300 }, (pool) =>
         Effect.gen(function* () {
           // One peer answers in clear text, one leaves, one is silent.
           const answers = [lab.numbered(1), undefined, new Uint8Array(0)]

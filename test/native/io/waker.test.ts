@@ -6,14 +6,18 @@ import { assert, describe, it } from "@effect/vitest"
 import { setTimeout as sleep } from "node:timers/promises"
 import { detailCharacters } from "../../../src/native/io/internal/cutText.ts"
 import { Doorbell, doorbellBytes } from "../../../src/native/io/internal/doorbell.ts"
-import { decoded, encoded, resetBy } from "../../../src/native/io/internal/endReason.ts"
+import {
+  decodeReason,
+  encodeReason,
+  resetReason
+} from "../../../src/native/io/internal/messages.ts"
 import type { EndReason } from "../../../src/native/io/internal/messages.ts"
-import { Waker } from "../../../src/native/io/internal/wakeCoalescer.ts"
+import { WakeCoalescer } from "../../../src/native/io/internal/wakeCoalescer.ts"
 
 /** A waker whose sleeper lies down again before each turn; tells whether it was woken. */
 const sleeper = () => {
   const bell = new Doorbell(new Int32Array(new SharedArrayBuffer(doorbellBytes)))
-  const waker = new Waker(bell)
+  const waker = new WakeCoalescer(bell)
   const isWoken = (): boolean => !bell.takeSleeper()
   const turn = (): boolean => {
     bell.arm()
@@ -50,7 +54,7 @@ describe("the main thread is woken", () => {
     const { turn, waker } = sleeper()
     turn()
     assert.isFalse(turn())
-    waker.awaited()
+    waker.urgent()
     assert.isTrue(turn())
     waker.bytes(10)
     assert.isTrue(turn())
@@ -61,10 +65,10 @@ describe("the main thread is woken", () => {
     turn()
     turn()
     bell.arm()
-    waker.hurry()
+    waker.flushDeferred()
     assert.isTrue(isWoken())
     bell.arm()
-    waker.hurry()
+    waker.flushDeferred()
     assert.isFalse(isWoken())
   })
 
@@ -72,8 +76,8 @@ describe("the main thread is woken", () => {
     const { turn, waker } = sleeper()
     turn()
     turn()
-    waker.awaited()
-    waker.hurry()
+    waker.urgent()
+    waker.flushDeferred()
     assert.isTrue(turn())
   })
 
@@ -102,11 +106,11 @@ describe("the main thread is woken", () => {
 describe("the reason of a lane's end", () => {
   it("L3: names a failure that is no peer's end, in a text that is cut", () => {
     const error = Object.assign(new Error("x".repeat(10_000)), { code: "ERR_SSL_ALERT" })
-    const reason = resetBy(error)
+    const reason = resetReason(error)
     assert.isTrue(reason.kind === "peer-reset" && reason.code.startsWith("ERR_SSL_ALERT: xxx"))
     assert.isTrue(reason.kind === "peer-reset" && reason.code.length === detailCharacters)
     const gone = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" })
-    assert.deepStrictEqual(resetBy(gone), { kind: "peer-reset", code: "ECONNRESET" })
+    assert.deepStrictEqual(resetReason(gone), { kind: "peer-reset", code: "ECONNRESET" })
   })
 
   const reasons: ReadonlyArray<EndReason> = [
@@ -121,7 +125,7 @@ describe("the reason of a lane's end", () => {
   ]
   for (const reason of reasons) {
     it(`${reason.kind} arrives as it was`, () => {
-      assert.deepStrictEqual(decoded(...encoded(reason)), reason)
+      assert.deepStrictEqual(decodeReason(...encodeReason(reason)), reason)
     })
   }
 })

@@ -8,21 +8,21 @@ import { EventEmitter } from "node:events"
 import type { Socket } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Doorbell, doorbellBytes } from "../../../src/native/io/internal/doorbell.ts"
-import { HostLane, type LaneHost } from "../../../src/native/io/internal/socketLane.ts"
-import { Inlet } from "../../../src/native/io/internal/inboxWriter.ts"
-import type { LaneCore } from "../../../src/native/io/internal/laneHandle.ts"
-import { LanePlaces } from "../../../src/native/io/internal/lanePlaces.ts"
+import { SocketLane, type LaneHost } from "../../../src/native/io/internal/socketLane.ts"
+import { InboxWriter } from "../../../src/native/io/internal/inboxWriter.ts"
+import type { LaneHandle } from "../../../src/native/io/internal/laneHandle.ts"
+import { LaneDirectory } from "../../../src/native/io/internal/laneDirectory.ts"
 import { LaneSlots } from "../../../src/native/io/internal/laneSlots.ts"
-import { Outlet } from "../../../src/native/io/internal/outboxWriter.ts"
+import { OutboxWriter } from "../../../src/native/io/internal/outboxWriter.ts"
 import { addConsumed, In, Out, Row } from "../../../src/native/io/internal/records.ts"
 import { ringBytes, RingConsumer, RingProducer } from "../../../src/native/io/internal/ring.ts"
 import {
   type OpenChunk,
-  type Place,
-  slabBytes,
-  slabMemory,
-  SlabReader,
-  SlabWriter
+  type LaneSlot,
+  chunkPoolBytes,
+  mapChunkPool,
+  ChunkReader,
+  ChunkWriter
 } from "../../../src/native/io/internal/chunkPool.ts"
 import { intruded, type Intrusion } from "./interleave.ts"
 
@@ -31,11 +31,11 @@ const shape = { chunks: 2, chunkBytes: 256 }
 const limits = {
   sendBytes: 1_000,
   receiveBytes: 100,
-  readBudget: 1_000,
-  writeBudget: 1_000,
-  openWithin: 1_000,
-  stallWithin: 1_000,
-  closeWithin: 1_000
+  readTurnBytes: 1_000,
+  writeJobBytes: 1_000,
+  openWithinMs: 1_000,
+  stallAfterMs: 1_000,
+  closeWithinMs: 1_000
 }
 
 /** The word of a doorbell that is 1 while its thread sleeps. */
@@ -73,7 +73,7 @@ const sleeping = () => {
 const recording = (): Intrusion => {
   const inbox = shared(ringBytes(64))
   const workerBell = shared(doorbellBytes)
-  const inlet = new Inlet({ inbox, workerBell })
+  const inlet = new InboxWriter({ inbox, workerBell })
   while (inlet.record(In.finish, 0, 0, 0, undefined));
   inlet.flush()
   const consumer = new RingConsumer(new Int32Array(inbox))
@@ -92,47 +92,47 @@ const recording = (): Intrusion => {
   }
 }
 
-const outletOf = (words: number) => {
+const writerOf = (words: number) => {
   const outbox = new Int32Array(shared(ringBytes(words)))
   const table = new Int32Array(shared(Row.words * 4))
-  const memory = slabMemory(shared(slabBytes(shape)), shape)
+  const memory = mapChunkPool(shared(chunkPoolBytes(shape)), shape)
   const { bell } = bellOf()
   const producer = new RingProducer(outbox)
-  const outlet = new Outlet(producer, new SlabWriter(memory), table, bell)
-  return { consumer: new RingConsumer(outbox), outlet, slab: new SlabReader(memory), table }
+  const writer = new OutboxWriter(producer, new ChunkWriter(memory), table, bell)
+  return { consumer: new RingConsumer(outbox), writer, slab: new ChunkReader(memory), table }
 }
 
 /** A worker's way out that waits for room, and a main thread that makes it. */
 const retrying = (): Intrusion => {
-  const { consumer, outlet } = outletOf(64)
-  for (let n = 0; n < 8; n++) outlet.record(Out.finished, 0, 0, 0, 0, "")
-  assert.isFalse(outlet.empty)
+  const { consumer, writer } = writerOf(64)
+  for (let n = 0; n < 8; n++) writer.record(Out.finished, 0, 0, 0, 0, "")
+  assert.isFalse(writer.isEmpty)
   let isOwed = false
   return {
-    act: () => outlet.retry(),
+    act: () => writer.retry(),
     intrude: () => {
       consumer.poll()
       while (consumer.next() >= 0);
       consumer.release()
       isOwed = consumer.takeWaiting() || isOwed
     },
-    check: () => (outlet.empty || isOwed ? undefined : "it waits for room that is there")
+    check: () => (writer.isEmpty || isOwed ? undefined : "it waits for room that is there")
   }
 }
 
 /** A lane whose user is behind, and the user, who catches up. */
-const holding = (): Intrusion => {
-  const { outlet, table } = outletOf(256)
+const pausing = (): Intrusion => {
+  const { writer, table } = writerOf(256)
   let isHeld = false
   const lane = {
-    place: { slot: 0, generation: 1, chunk: undefined, handedOver: 0 },
+    slot: { index: 0, generation: 1, chunk: undefined, handedOverBytes: 0 },
     limits,
-    hold: () => (isHeld = true),
-    unhold: () => (isHeld = false)
-  } as unknown as HostLane
+    pause: () => (isHeld = true),
+    resume: () => (isHeld = false)
+  } as unknown as SocketLane
   let isOwed = false
   return {
-    act: () => outlet.frames(lane, new Uint8Array(200), 0, Int32Array.of(200), 1),
+    act: () => writer.frames(lane, new Uint8Array(200), 0, Int32Array.of(200), 1),
     intrude: () => (isOwed = addConsumed(table, 0, 200)),
     check: () => (!isHeld || isOwed ? undefined : "it is held, and its user has caught up")
   }
@@ -163,8 +163,8 @@ describe("a wake-up is not lost", () => {
     assert.isUndefined(intruded(retrying))
   })
 
-  it("by a lane that holds its reading, wherever its user catches up", () => {
-    assert.isUndefined(intruded(holding))
+  it("by a lane that pauses its reading, wherever its user catches up", () => {
+    assert.isUndefined(intruded(pausing))
   })
 
   it("planted: a sleeper that looks before it raises its flag is found", () => {
@@ -233,55 +233,55 @@ describe("the slots of a worker", () => {
 
 describe("the receive memory of a worker", () => {
   it("is left in half to lanes with short reads, however many read long ones", () => {
-    const { consumer, outlet } = outletOf(256)
-    const laneOf = (slot: number) => {
-      const place: Place = { slot, generation: 1, chunk: undefined, handedOver: 0 }
-      const moveInto = (chunk: OpenChunk): void => void (place.chunk = chunk)
-      const leave = (): void => void (place.chunk = undefined)
-      const fake = { place, limits, moveInto, leave, cutBytes: 0, lastRead: 100_000 }
-      return fake as unknown as HostLane
+    const { consumer, writer } = writerOf(256)
+    const laneOf = (index: number) => {
+      const slot: LaneSlot = { index, generation: 1, chunk: undefined, handedOverBytes: 0 }
+      const moveInto = (chunk: OpenChunk): void => void (slot.chunk = chunk)
+      const leave = (): void => void (slot.chunk = undefined)
+      const fake = { slot, limits, moveInto, leave, cutBytes: 0, lastReadBytes: 100_000 }
+      return fake as unknown as SocketLane
     }
     const lanes = [0, 1, 2].map(laneOf)
-    const chunks = lanes.map((lane) => outlet.readInto(lane))
+    const chunks = lanes.map((lane) => writer.readInto(lane))
     assert.strictEqual(chunks.filter((chunk) => chunk !== undefined).length, shape.chunks / 2)
     // A lane that has ended leaves its chunk to others.
-    outlet.forget(lanes[0]!)
-    assert.isDefined(outlet.readInto(lanes[1]!))
-    outlet.frames(laneOf(0), new Uint8Array(50), 0, Int32Array.of(50), 1)
-    outlet.flush()
-    assert.isTrue(outlet.empty && consumer.poll())
+    writer.forgetLane(lanes[0]!)
+    assert.isDefined(writer.readInto(lanes[1]!))
+    writer.frames(laneOf(0), new Uint8Array(50), 0, Int32Array.of(50), 1)
+    writer.flush()
+    assert.isTrue(writer.isEmpty && consumer.poll())
   })
 })
 
 describe("a lane whose user is behind", () => {
   it("is let on by no look after its end: its slot may be that of another lane", () => {
-    const { outlet } = outletOf(256)
+    const { writer } = writerOf(256)
     const log: Array<string> = []
     const lane = {
-      place: { slot: 0, generation: 1, chunk: undefined, handedOver: 0 },
+      slot: { index: 0, generation: 1, chunk: undefined, handedOverBytes: 0 },
       limits,
-      hold: () => log.push("hold"),
-      unhold: () => log.push("unhold")
-    } as unknown as HostLane
-    outlet.frames(lane, new Uint8Array(200), 0, Int32Array.of(200), 1)
-    outlet.retry()
-    outlet.forget(lane)
-    outlet.retry()
-    assert.deepStrictEqual(log, ["hold", "unhold", "hold"])
+      pause: () => log.push("pause"),
+      resume: () => log.push("resume")
+    } as unknown as SocketLane
+    writer.frames(lane, new Uint8Array(200), 0, Int32Array.of(200), 1)
+    writer.retry()
+    writer.forgetLane(lane)
+    writer.retry()
+    assert.deepStrictEqual(log, ["pause", "resume", "pause"])
   })
 })
 
 describe("the slots of the main thread", () => {
   it("give a record of an older generation nothing, and one of a lane that is gone", () => {
-    const places = new LanePlaces(1)
-    const [old, next] = [{}, {}] as [LaneCore, LaneCore]
-    places.add(old, 0, 1)
-    assert.strictEqual(places.find(0, 1), old)
-    places.remove(old)
-    assert.isUndefined(places.find(0, 1))
-    places.add(next, 0, 2)
-    assert.isUndefined(places.find(0, 1))
-    assert.strictEqual(places.find(0, 2), next)
+    const lanes = new LaneDirectory(1)
+    const [old, next] = [{}, {}] as [LaneHandle, LaneHandle]
+    lanes.add(old, 0, 1)
+    assert.strictEqual(lanes.find(0, 1), old)
+    lanes.remove(old)
+    assert.isUndefined(lanes.find(0, 1))
+    lanes.add(next, 0, 2)
+    assert.isUndefined(lanes.find(0, 1))
+    assert.strictEqual(lanes.find(0, 2), next)
   })
 })
 
@@ -296,14 +296,14 @@ describe("the read budget of a lane", () => {
     let deferred = 0
     const host = {
       frames: () => {},
-      heard: () => {},
+      received: () => {},
       deferTurn: () => void deferred++
     } as unknown as LaneHost
     const framer = {
       maxFrameBytes: 1_000,
       open: () => ({ length: (_bytes: Uint8Array, from: number, to: number) => to - from })
     }
-    const lane = new HostLane(host, socket as unknown as Socket, framer, {}, limits, false)
+    const lane = new SocketLane(host, socket as unknown as Socket, framer, {}, limits, false)
     const bytes = new Uint8Array(400)
     const reads = (): Array<boolean> => [0, 1, 2].map(() => lane.read(bytes, 0, 400, 400))
     assert.deepStrictEqual(reads(), [true, true, false])

@@ -3,6 +3,9 @@
  * to collect than to fill, and is given back late.
  */
 
+import { strict as assert } from "node:assert"
+import type { Writable } from "node:stream"
+import { copyBytes } from "../../../schema/copyBytes.ts"
 /**
  * A few bytes take little, and many a buffer that carries a whole write job. Jobs that take long
  * hold their buffer, so the small ones matter where many peers hardly read.
@@ -27,4 +30,30 @@ export const acquireBuffer = (bytes: number): Uint8Array => {
 export const releaseBuffer = (buffer: Uint8Array): void => {
   const free = kept[buffer.length]
   if (free !== undefined && free.length * buffer.length < keptBytes) free.push(buffer)
+}
+
+/** Writes `bytes[from, to)`, at most the largest buffer. */
+export const writeCopy = (
+  stream: Writable,
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  written: (error: Error | null | undefined) => void
+): void => {
+  const buffer = acquireBuffer(to - from)
+  assert(to - from <= buffer.length)
+  copyBytes(buffer, 0, bytes, from, to)
+  stream.write(buffer.subarray(0, to - from), (error) => {
+    // A write that failed may be under way still.
+    if (error == null) releaseBuffer(buffer)
+    written(error)
+  })
+}
+
+/** Bytes that are counted at most for one buffer: V8 collects long before. */
+const largest = 2 ** 26
+
+export const countGarbage = (bytes: number): void => {
+  const maxByteLength = Math.min(bytes, largest)
+  new ArrayBuffer(0, { maxByteLength }).resize(maxByteLength)
 }

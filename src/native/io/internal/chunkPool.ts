@@ -7,8 +7,8 @@
  * table in which the worker writes where each frame ends.
  */
 
-/** The shape of a slab; both sides compute their views from it. */
-export interface SlabShape {
+/** The sizes of a pool; both sides compute their views from them. */
+export interface ChunkPoolShape {
   readonly chunks: number
   /** Bytes of one chunk. */
   readonly chunkBytes: number
@@ -17,23 +17,23 @@ export interface SlabShape {
 /** One entry for each 64 bytes: a chunk full of shorter frames is retired early. */
 const bytesPerEntry = 64
 
-/** The words before the counts: the worker's wish for chunks. */
+/** Words before the counts. The first is 1 while the worker waits for a chunk. */
 const countsAt = 16
 
-/** The views of a slab. */
-export interface SlabMemory {
-  readonly shape: SlabShape
+/** The views of a chunk pool. */
+export interface ChunkPoolMemory {
+  readonly shape: ChunkPoolShape
   readonly bytes: Uint8Array
   readonly ends: Int32Array
   readonly counts: Int32Array
 }
 
-/** Bytes of shared memory that a slab needs. */
-export const slabBytes = ({ chunks, chunkBytes }: SlabShape): number =>
+/** Bytes of shared memory that a chunk pool needs. */
+export const chunkPoolBytes = ({ chunks, chunkBytes }: ChunkPoolShape): number =>
   chunks * chunkBytes + (chunks * chunkBytes * 4) / bytesPerEntry + (countsAt + chunks) * 4
 
-/** Lays the views of a slab over shared memory. */
-export const slabMemory = (buffer: SharedArrayBuffer, shape: SlabShape): SlabMemory => {
+/** Creates the views of a chunk pool over shared memory. */
+export const mapChunkPool = (buffer: SharedArrayBuffer, shape: ChunkPoolShape): ChunkPoolMemory => {
   const payload = shape.chunks * shape.chunkBytes
   const entries = payload / bytesPerEntry
   return {
@@ -45,10 +45,10 @@ export const slabMemory = (buffer: SharedArrayBuffer, shape: SlabShape): SlabMem
 }
 
 /** The main thread's side: counts what it has finished with. */
-export class SlabReader {
-  readonly memory: SlabMemory
+export class ChunkReader {
+  readonly memory: ChunkPoolMemory
 
-  constructor(memory: SlabMemory) {
+  constructor(memory: ChunkPoolMemory) {
     this.memory = memory
   }
 
@@ -57,7 +57,7 @@ export class SlabReader {
     Atomics.add(this.memory.counts, countsAt + chunk, 1)
   }
 
-  /** Whether the worker waits for a chunk; asking clears the wish. Ask after `finish`. */
+  /** Reads and clears the worker's waiting flag. Call after `finish`. */
   takeWaiting(): boolean {
     const { counts } = this.memory
     return Atomics.load(counts, 0) === 1 && Atomics.exchange(counts, 0, 0) === 1
@@ -66,36 +66,36 @@ export class SlabReader {
 
 /** A chunk while the worker writes into it. */
 export interface OpenChunk {
-  readonly chunk: number
-  /** The whole slab. */
+  readonly index: number
+  /** The memory of all chunks. */
   readonly memory: Uint8Array
-  /** Offsets in the slab: the next free byte, and the end. */
-  fill: number
+  /** Offsets in the memory: the next free byte, and the end. */
+  nextByte: number
   readonly end: number
   /** Indexes in the table of ends: the next free entry, and the end. */
-  entry: number
+  nextEntry: number
   readonly entryEnd: number
 }
 
-/** A lane's place in shared memory, unused on the main thread. */
-export interface Place {
-  slot: number
+/** A worker's lane in shared memory; unused on the main thread. */
+export interface LaneSlot {
+  index: number
   generation: number
   /** The chunk that its reads go straight into, while they are long. */
   chunk: OpenChunk | undefined
   /** Bytes handed over, as a count that wraps. */
-  handedOver: number
+  handedOverBytes: number
 }
 
 /** The worker's side: opens chunks, publishes ranges of them, retires them. */
-export class SlabWriter {
-  readonly memory: SlabMemory
+export class ChunkWriter {
+  readonly memory: ChunkPoolMemory
   readonly #published: Int32Array
   readonly #free: Uint8Array
   readonly #retired: Array<number> = []
   #freeChunks: number
 
-  constructor(memory: SlabMemory) {
+  constructor(memory: ChunkPoolMemory) {
     const { chunks } = memory.shape
     this.memory = memory
     this.#published = new Int32Array(chunks)
@@ -149,11 +149,11 @@ export class SlabWriter {
     this.#freeChunks--
     const entries = chunkBytes / bytesPerEntry
     return {
-      chunk,
+      index: chunk,
       memory: this.memory.bytes,
-      fill: chunk * chunkBytes,
+      nextByte: chunk * chunkBytes,
       end: (chunk + 1) * chunkBytes,
-      entry: chunk * entries,
+      nextEntry: chunk * entries,
       entryEnd: (chunk + 1) * entries
     }
   }

@@ -1,22 +1,19 @@
 /**
- * The main thread's way into a worker: records about its lanes, published and rung for once per
- * turn. A record that finds no room changes nothing, and the worker will ring when there is.
+ * Publishes the main thread's records to a worker, with one doorbell per turn. A record that finds
+ * no room changes nothing, and the worker rings when there is.
  */
-import { copyOctets } from "../../../schema/copyBytes.ts"
 import { Doorbell } from "./doorbell.ts"
-import { At, putHead, recordWords, textBytesOf, wordsFor, type WorkerMemory } from "./records.ts"
+import { textBytesOf, type WorkerMemory, writeRecord } from "./records.ts"
 import { RingProducer } from "./ring.ts"
 
 /** The producer of one worker's inbox. */
-export class Inlet {
+export class InboxWriter {
   readonly #ring: RingProducer
-  readonly #bytes: Uint8Array
   readonly #bell: Doorbell
-  #filled = false
+  #hasRecords = false
 
   constructor({ inbox, workerBell }: Pick<WorkerMemory, "inbox" | "workerBell">) {
     this.#ring = new RingProducer(new Int32Array(inbox))
-    this.#bytes = new Uint8Array(inbox)
     this.#bell = new Doorbell(new Int32Array(workerBell))
   }
 
@@ -26,8 +23,8 @@ export class Inlet {
   }
 
   /** Whether records wait for a flush. */
-  get filled(): boolean {
-    return this.#filled
+  get hasRecords(): boolean {
+    return this.#hasRecords
   }
 
   /** Writes a record; false when there is no room. */
@@ -35,31 +32,24 @@ export class Inlet {
     kind: number,
     slot: number,
     generation: number,
-    a: number,
-    bytes: Uint8Array | undefined
+    first: number,
+    text: Uint8Array | undefined
   ): boolean {
-    const length = bytes === undefined ? recordWords : wordsFor(bytes.length)
-    let at = this.#ring.reserve(length)
-    if (at < 0) {
-      // The wish for a doorbell comes before a last look, so no answer is missed.
+    let isWritten = writeRecord(this.#ring, kind, slot, generation, text, first)
+    if (!isWritten) {
+      // Set the waiting flag before the second attempt: otherwise the worker could make room in
+      // between and not ring.
       this.#ring.awaitRoom()
-      at = this.#ring.reserve(length)
-      if (at < 0) return false
+      isWritten = writeRecord(this.#ring, kind, slot, generation, text, first)
     }
-    const { words } = this.#ring
-    putHead(words, at, kind, slot, generation, a)
-    if (bytes !== undefined) {
-      words[at + At.text] = bytes.length
-      copyOctets(this.#bytes, (at + At.text + 1) * 4, bytes, 0, bytes.length)
-    }
-    this.#filled = true
-    return true
+    this.#hasRecords ||= isWritten
+    return isWritten
   }
 
   /** Publishes what was recorded, and wakes the worker for it. */
   flush(): void {
-    if (!this.#filled) return
-    this.#filled = false
+    if (!this.#hasRecords) return
+    this.#hasRecords = false
     this.#ring.publish()
     this.#bell.ring()
   }

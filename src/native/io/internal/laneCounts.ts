@@ -22,3 +22,25 @@ export const noCounts = (): LaneCounts => ({
 
 /** Result of `send`. *Full* changed nothing; *closed* means that this side has ended. */
 export type SendStatus = "accepted" | "full" | "closed"
+
+/** Cumulative counts of a pool. */
+export interface PoolCounts {
+  /** Open jobs done on the main thread because no worker had room. */
+  fallbacks: number
+  /** Records of older lanes that were dropped. */
+  stale: number
+  workersStarted: number
+  workersCrashed: number
+  /** Connections that were opened, adopted or accepted. */
+  lanesOpened: number
+}
+
+/**
+ * What a pool does at the moment, and what it has done: the counts of all its lanes together,
+ * the high-water marks those of the highest.
+ */
+export interface PoolStats extends PoolCounts, Readonly<LaneCounts> {
+  readonly workers: number
+  readonly lanes: number
+  readonly jobsOut: number
+}

@@ -105,7 +105,7 @@ export type LaneError =
   | LaneClosed
 
 /** The error of an end. */
-export const errorOf = (reason: EndReason, peer: string): LaneError => {
+export const laneErrorOf = (reason: EndReason, peer: string): LaneError => {
   switch (reason.kind) {
     case "peer-closed":
       return new PeerClosed({ peer, missing: reason.missing })

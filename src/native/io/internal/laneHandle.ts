@@ -3,44 +3,44 @@
  *
  * Bytes to send wait here until the one write job of the lane is free, so jobs are as long as
  * the traffic is dense. Received frames go to the user's handler while they still lie where
- * they were read, or are copied out when nobody waits for them, so a user who is behind never
- * keeps shared memory from other lanes.
+ * they were read, or are copied out when no handler waits for them, so a slow user never keeps
+ * shared memory from other lanes.
  */
 import type { EndReason, LaneLimits, PeerInfo } from "./messages.ts"
 import type { FrameBatch } from "../FrameBatch.ts"
 import { type LaneCounts, noCounts, type SendStatus } from "./laneCounts.ts"
-import { LaneJobs } from "./pendingOperations.ts"
-import { LongFrame } from "./longFrame.ts"
+import { PendingOperations } from "./pendingOperations.ts"
+import { LongFrame } from "./receivedFrames.ts"
 import { ReceivedFrames } from "./receivedFrames.ts"
 import { SendQueue } from "./sendQueue.ts"
 import { Waiters } from "./waiters.ts"
 
-/** Where the socket lives, as the lane sees it. */
+/** Drives a lane's socket, on the main thread or in a worker. */
 export interface LaneDriver {
   /** The counts of all lanes of the pool, the high-water marks those of the highest. */
   readonly totals: LaneCounts
   /** Bytes that one write job can carry. */
   readonly recordBytes: number
   /** Dispatches a write job for the first bytes of the queue; false when there is no room. */
-  readonly write: (core: LaneCore, bytes: Uint8Array) => boolean
+  readonly write: (handle: LaneHandle, bytes: Uint8Array) => boolean
   /** Lets an accepted lane read. */
-  readonly start: (core: LaneCore) => boolean
-  readonly finish: (core: LaneCore) => boolean
-  readonly close: (core: LaneCore, inOrder: boolean) => boolean
-  /** Calls `core.flush()` soon, once for many sends, or once there is room. */
-  readonly flushSoon: (core: LaneCore) => void
+  readonly start: (handle: LaneHandle) => boolean
+  readonly finish: (handle: LaneHandle) => boolean
+  readonly close: (handle: LaneHandle, inOrder: boolean) => boolean
+  /** Calls `handle.flush()` soon, once for many sends, or once there is room. */
+  readonly flushSoon: (handle: LaneHandle) => void
   /** The user is done with so many received bytes. */
-  readonly consumed: (core: LaneCore, bytes: number) => void
+  readonly consumed: (handle: LaneHandle, bytes: number) => void
   /** Lets go of the lane, once. */
-  readonly release: (core: LaneCore) => void
+  readonly release: (handle: LaneHandle) => void
   /** When bytes last came, in milliseconds since 1970. */
-  readonly heard: (core: LaneCore) => number
+  readonly lastReceivedAt: (handle: LaneHandle) => number
 }
 
 /** A lane without Effect. */
-export class LaneCore {
+export class LaneHandle {
   readonly limits: LaneLimits
-  readonly jobs = new LaneJobs()
+  readonly operations = new PendingOperations()
   readonly counts = noCounts()
   readonly #driver: LaneDriver
   readonly #queue: SendQueue
@@ -61,10 +61,10 @@ export class LaneCore {
   #closeSent: "no" | "in order" | "at once" = "no"
   #closeTimer: NodeJS.Timeout | undefined
   end: EndReason | undefined
-  peerEnded = false
+  hasPeerEnded = false
   /** Kept when the lane is released. */
-  lastHeard = 0
-  readonly commands: boolean
+  lastReceivedAt = 0
+  readonly takesCommands: boolean
   #ownReason: EndReason | undefined
   readonly #readPeer: () => PeerInfo
   #peer: PeerInfo | undefined
@@ -72,14 +72,14 @@ export class LaneCore {
   constructor(driver: LaneDriver, peer: () => PeerInfo, limits: LaneLimits, commands: boolean) {
     this.#driver = driver
     this.#queue = new SendQueue(commands)
-    this.commands = commands
+    this.takesCommands = commands
     this.#readPeer = peer
     this.limits = limits
     this.#received = new ReceivedFrames({
       isOpen: () => this.#close === "no" && this.#ownReason === undefined,
-      isBehind: () => !this.jobs.ended && this.unsent > limits.sendBytes,
+      isBehind: () => !this.operations.hasEnded && this.unsent > limits.sendBytes,
       consumed: (bytes) => driver.consumed(this, bytes),
-      waiting: (bytes) => this.#rise("receiveHighWater", bytes),
+      waiting: (bytes) => this.#raiseHighWater("receiveHighWater", bytes),
       failed: (error) => this.#handlerFailed(error)
     })
   }
@@ -94,12 +94,12 @@ export class LaneCore {
     return this.#queue.length + this.#inFlight
   }
 
-  get heard(): number {
-    return this.#driver.heard(this)
+  get receivedAt(): number {
+    return this.#driver.lastReceivedAt(this)
   }
 
   send(bytes: Uint8Array): SendStatus {
-    if (!this.jobs.open || this.#finish !== "no") return "closed"
+    if (!this.operations.isOpen || this.#finish !== "no") return "closed"
     const { limits, unsent } = this
     // Answers to a batch fit, since the next batch waits for them.
     const most = limits.sendBytes + (this.#received.isHandling ? limits.receiveBytes : 0)
@@ -108,8 +108,8 @@ export class LaneCore {
       return "full"
     }
     this.#queue.append(bytes)
-    this.#rise("sendHighWater", unsent + bytes.length)
-    if (!this.jobs.writing) this.#driver.flushSoon(this)
+    this.#raiseHighWater("sendHighWater", unsent + bytes.length)
+    if (!this.operations.isWriting) this.#driver.flushSoon(this)
     return "accepted"
   }
 
@@ -151,7 +151,7 @@ export class LaneCore {
 
   /** Dispatches what may be dispatched; false when the driver had no room. */
   flush(): boolean {
-    if (this.jobs.ended) return true
+    if (this.operations.hasEnded) return true
     if (this.#close === "at once") return this.#sendClose()
     if (this.#isToStart) {
       this.#isToStart = false
@@ -161,24 +161,24 @@ export class LaneCore {
       }
     }
     if (this.#queue.length > 0) {
-      if (!this.jobs.may("write")) return true
-      const front = this.#queue.front(Math.min(this.limits.writeBudget, this.#driver.recordBytes))
+      if (!this.operations.canStart("write")) return true
+      const front = this.#queue.front(Math.min(this.limits.writeJobBytes, this.#driver.recordBytes))
       // Noted first: on the main thread a framer obeys within the call, and what it then hands over
       // may come back here.
-      this.jobs.dispatched("write")
+      this.operations.started("write")
       if (!this.#driver.write(this, front)) {
-        this.jobs.returned("write")
+        this.operations.completed("write")
         return false
       }
       this.#inFlight = front.length
       this.#queue.drop(front.length)
       return true
     }
-    if (this.jobs.writing) return true
-    if (this.#finish === "asked" && this.jobs.may("finish")) {
+    if (this.operations.isWriting) return true
+    if (this.#finish === "asked" && this.operations.canStart("finish")) {
       if (!this.#driver.finish(this)) return false
       this.#finish = "sent"
-      this.jobs.dispatched("finish")
+      this.operations.started("finish")
     }
     return this.#close === "no" || this.#sendClose()
   }
@@ -193,7 +193,7 @@ export class LaneCore {
   written(bytes: number): void {
     this.#count("bytesSent", bytes)
     this.#inFlight = 0
-    if (this.jobs.returned("write")) this.#driver.release(this)
+    if (this.operations.completed("write")) this.#driver.release(this)
     else if (!this.flush()) this.#driver.flushSoon(this)
     this.#wakeWriters()
     if (this.unsent * 2 > this.limits.sendBytes) return
@@ -202,7 +202,7 @@ export class LaneCore {
   }
 
   finished(): void {
-    if (this.jobs.returned("finish")) this.#driver.release(this)
+    if (this.operations.completed("finish")) this.#driver.release(this)
   }
 
   /** Half-close: our side ends after everything that was accepted. */
@@ -214,18 +214,18 @@ export class LaneCore {
 
   /** Closes in order: what was accepted goes out first, within `closeWithin`. */
   close(): void {
-    if (!this.jobs.open) return
-    this.jobs.close()
+    if (!this.operations.isOpen) return
+    this.operations.close()
     this.#close = "in order"
-    this.#closeTimer = setTimeout(() => this.abort(), this.limits.closeWithin)
+    this.#closeTimer = setTimeout(() => this.abort(), this.limits.closeWithinMs)
     this.#wakeWriters()
     this.#driver.flushSoon(this)
   }
 
   /** Closes at once; what was not written is dropped. */
   abort(): void {
-    this.jobs.close()
-    if (this.jobs.ended) return
+    this.operations.close()
+    if (this.operations.hasEnded) return
     this.#close = "at once"
     this.#dropped = Math.max(this.#dropped, this.unsent)
     this.#queue.drop(this.#queue.length)
@@ -259,8 +259,8 @@ export class LaneCore {
     return this.#received.take()
   }
 
-  endedByPeer(): void {
-    this.peerEnded = true
+  onPeerEnded(): void {
+    this.hasPeerEnded = true
     this.#takers.wake()
     this.#wakeServed()
   }
@@ -269,7 +269,7 @@ export class LaneCore {
   ended(hostReason: EndReason): void {
     if (this.end !== undefined) return
     clearTimeout(this.#closeTimer)
-    const release = this.jobs.end()
+    const release = this.operations.end()
     this.#queue.drop(this.#queue.length)
     this.#received.end()
     this.end = this.#reasonOf(this.#ownReason ?? hostReason)
@@ -283,11 +283,11 @@ export class LaneCore {
   /** The thread with the socket is gone: the lane ends, and its jobs are answered here. */
   lost(reason: EndReason): void {
     this.ended(reason)
-    if (this.jobs.writing) this.written(0)
-    if (this.jobs.finishing) this.finished()
+    if (this.operations.isWriting) this.written(0)
+    if (this.operations.isFinishing) this.finished()
   }
 
-  /** Who has closed here wants no more frames, so the peer's end is not the lane's. */
+  /** After a local close, reports `closed` even if the peer closed first. */
   #reasonOf(reason: EndReason): EndReason {
     if (this.#close === "no" || (reason.kind !== "closed" && reason.kind !== "peer-closed")) {
       return reason
@@ -296,7 +296,7 @@ export class LaneCore {
     return { kind: "closed", unsent: Math.max(unsent, this.#dropped) }
   }
 
-  /** A handler that throws ends its own lane; its error is the lane's reason. */
+  /** A handler that throws ends the lane, with its error as the reason. */
   #handlerFailed(error: unknown): void {
     this.#ownReason ??= { kind: "handler", detail: String(error) }
     this.abort()
@@ -314,7 +314,7 @@ export class LaneCore {
     this.#driver.totals[name] += added
   }
 
-  #rise(name: "sendHighWater" | "receiveHighWater", bytes: number): void {
+  #raiseHighWater(name: "sendHighWater" | "receiveHighWater", bytes: number): void {
     const { counts } = this
     const { totals } = this.#driver
     if (bytes > counts[name]) counts[name] = bytes
@@ -322,7 +322,7 @@ export class LaneCore {
   }
 
   #wakeServed(): void {
-    const hasEnded = this.end !== undefined || (this.peerEnded && this.#received.isEmpty)
+    const hasEnded = this.end !== undefined || (this.hasPeerEnded && this.#received.isEmpty)
     if (hasEnded) this.#served.wake()
   }
 
@@ -330,7 +330,7 @@ export class LaneCore {
     const { unsent } = this
     const { sendBytes } = this.limits
     const hasRoom = unsent * 2 <= sendBytes && unsent + this.#refused <= sendBytes
-    if (this.jobs.open && unsent > 0 && !hasRoom) return
+    if (this.operations.isOpen && unsent > 0 && !hasRoom) return
     this.#refused = 0
     this.#senders.wake()
   }

@@ -6,27 +6,26 @@
  * also when it parks, and moves when the thread is gone: only then is it free.
  */
 import type { OpenFailure } from "./messages.ts"
-import type { MainPath } from "./mainThreadDriver.ts"
-import type { Opener } from "./opener.ts"
-import { boundJob, type Holder, isAlone, shared, type SharedListener } from "./sharedListener.ts"
-import type { WorkerLink } from "./workerDriver.ts"
+import type { MainThreadDriver } from "./mainThreadDriver.ts"
+import type { Opener } from "./openJobs.ts"
+import type { WorkerDriver } from "./workerDriver.ts"
 
 /** The listeners of one pool. */
 export class Listeners {
   /** Those that live in workers where there are any. */
-  readonly #moving = new Set<SharedListener>()
-  readonly #main: MainPath
-  readonly #active: () => ReadonlyArray<WorkerLink>
+  readonly #inWorkers = new Set<SharedListener>()
+  readonly #main: MainThreadDriver
+  readonly #active: () => ReadonlyArray<WorkerDriver>
 
-  constructor(main: MainPath, active: () => ReadonlyArray<WorkerLink>) {
+  constructor(main: MainThreadDriver, active: () => ReadonlyArray<WorkerDriver>) {
     this.#main = main
     this.#active = active
   }
 
   /** Listens, in all workers or on the main thread, also where a worker had no room. */
   listen(opener: Opener, inWorkers: boolean) {
-    const listener = shared(opener)
-    if (inWorkers) this.#moving.add(listener)
+    const listener = unboundListener(opener)
+    if (inWorkers) this.#inWorkers.add(listener)
     const [first] = inWorkers ? this.#active() : []
     const fellBack = first !== undefined && !this.#listenIn(first, listener)
     if (first === undefined || fellBack) this.#listenIn(this.#main, listener)
@@ -34,21 +33,21 @@ export class Listeners {
   }
 
   /** Brings all to the workers that there are. */
-  spread(): void {
-    for (const listener of this.#moving) this.#spread(listener)
+  distribute(): void {
+    for (const listener of this.#inWorkers) this.#distribute(listener)
   }
 
   /** Leaves a worker that parks, except what it holds for all. */
-  leave(link: WorkerLink): void {
-    this.spread()
-    for (const listener of this.#moving) {
-      const job = listener.jobs.get(link)
-      if (job !== undefined && !isAlone(listener)) link.cancel(job)
+  leaveParked(driver: WorkerDriver): void {
+    this.distribute()
+    for (const listener of this.#inWorkers) {
+      const job = listener.jobs.get(driver)
+      if (job !== undefined && !isExclusive(listener)) driver.cancel(job)
     }
   }
 
   close(): void {
-    for (const listener of this.#moving) this.#close(listener)
+    for (const listener of this.#inWorkers) this.#close(listener)
   }
 
   /** Listens in one more thread; false when it has no room for the job. */
@@ -70,7 +69,7 @@ export class Listeners {
           listener.port = port
           opener.listening(address, port)
         }
-        this.#spread(listener)
+        this.#distribute(listener)
         this.#leaveMain(listener)
       },
       failed: (failure) => {
@@ -82,14 +81,14 @@ export class Listeners {
   }
 
   /** Brings a bound listener to every worker that may share it, or to the main thread. */
-  #spread(listener: SharedListener): void {
-    if (!listener.isBound || !this.#moving.has(listener)) return
-    const alone = isAlone(listener)
+  #distribute(listener: SharedListener): void {
+    if (!listener.isBound || !this.#inWorkers.has(listener)) return
+    const alone = isExclusive(listener)
     const isHeld = (): boolean =>
-      [...listener.jobs.keys()].some((holder) => alone || !holder.parked)
-    for (const link of this.#active()) {
-      if (listener.jobs.has(link) || (alone && isHeld())) continue
-      this.#listenIn(link, listener)
+      [...listener.jobs.keys()].some((holder) => alone || !holder.isParked)
+    for (const driver of this.#active()) {
+      if (listener.jobs.has(driver) || (alone && isHeld())) continue
+      this.#listenIn(driver, listener)
     }
     if (!isHeld()) this.#listenIn(this.#main, listener)
   }
@@ -97,14 +96,14 @@ export class Listeners {
   /** The main thread lets go of what workers share, once one of them listens. */
   #leaveMain(listener: SharedListener): void {
     const onMain = listener.jobs.get(this.#main)
-    if (onMain === undefined || isAlone(listener) || !this.#moving.has(listener)) return
-    const isShared = this.#active().some((link) => link.isListening(listener.jobs.get(link)))
+    if (onMain === undefined || isExclusive(listener) || !this.#inWorkers.has(listener)) return
+    const isShared = this.#active().some((driver) => driver.isListening(listener.jobs.get(driver)))
     if (isShared && this.#main.isListening(onMain)) this.#main.cancel(onMain)
   }
 
   /** Ends a listener once every thread has answered that it accepts no more. */
   #close(listener: SharedListener): void {
-    this.#moving.delete(listener)
+    this.#inWorkers.delete(listener)
     listener.isClosing = true
     if (listener.jobs.size === 0) {
       this.#end(listener, { step: "listen", code: "", detail: "closed" })
@@ -112,7 +111,46 @@ export class Listeners {
   }
 
   #end(listener: SharedListener, failure: OpenFailure): void {
-    this.#moving.delete(listener)
+    this.#inWorkers.delete(listener)
     listener.opener.failed(failure)
   }
 }
+
+/** A thread that may listen. */
+export interface Holder {
+  /** Takes no new connections. */
+  readonly isParked: boolean
+  /** The number of the job, or undefined when there is no room for it. */
+  readonly open: (opener: Opener) => number | undefined
+  readonly cancel: (job: number) => void
+}
+
+export interface SharedListener {
+  readonly opener: Opener
+  /** The job of each thread that listens, is about to, or has not let go of it yet. */
+  readonly jobs: Map<Holder, number>
+  /** A thread listens, or did. */
+  isBound: boolean
+  isClosing: boolean
+  /** The port that the first thread got; 0 before, and for a path. */
+  port: number
+}
+
+/** A listener that no thread holds yet. */
+export const unboundListener = (opener: Opener): SharedListener => ({
+  opener,
+  jobs: new Map(),
+  isBound: false,
+  isClosing: false,
+  port: 0
+})
+
+/** Whether only one thread at a time can listen at the address. */
+export const isExclusive = ({ opener: { job } }: SharedListener): boolean =>
+  job.kind === "listen" && !job.reusePort
+
+/** The job of a listener, on the port that its first thread got. */
+export const boundJob = ({ opener: { job }, port }: SharedListener): Opener["job"] =>
+  port > 0 && job.kind === "listen" && "host" in job.endpoint
+    ? { ...job, endpoint: { ...job.endpoint, port } }
+    : job

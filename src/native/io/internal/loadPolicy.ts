@@ -4,6 +4,8 @@
  * Starting needs a few busy samples in a row, parking many idle ones, and the two thresholds
  * lie far apart, so a load that swings around one of them changes nothing.
  */
+import type { EventLoopUtilization } from "node:perf_hooks"
+import type { Worker } from "node:worker_threads"
 export interface LoadSettings {
   readonly min: number
   readonly max: number
@@ -36,4 +38,24 @@ export const sampleLoad = (
   if (busy >= settings.busySamples && active < settings.max) return [calm, 1]
   if (idle >= settings.idleSamples && active > settings.min) return [calm, -1]
   return [{ busy, idle }, 0]
+}
+
+/** The load of one worker. Its start is no load of lanes, so measuring begins once it is up. */
+export class WorkerLoad {
+  readonly #worker: Worker
+  #last: EventLoopUtilization | undefined
+
+  constructor(worker: Worker) {
+    this.#worker = worker
+    worker.once("message", () => (this.#last = worker.performance.eventLoopUtilization()))
+  }
+
+  /** The share of the time since the last call that the worker was busy, 0 to 1. */
+  sample(): number {
+    const before = this.#last
+    if (before === undefined) return 0
+    const { performance } = this.#worker
+    this.#last = performance.eventLoopUtilization()
+    return performance.eventLoopUtilization(this.#last, before).utilization
+  }
 }

@@ -3,34 +3,34 @@
  * without workers, and where a worker had no room for another job.
  */
 import type { EndReason } from "./messages.ts"
-import { Hold, type HostLane } from "./socketLane.ts"
-import { LaneCore, type LaneDriver } from "./laneHandle.ts"
+import { PauseReason, type SocketLane } from "./socketLane.ts"
+import { LaneHandle, type LaneDriver } from "./laneHandle.ts"
 import type { LaneCounts } from "./laneCounts.ts"
 import { loadFramer } from "./loadFramer.ts"
 import { OpenJobs } from "./openJobs.ts"
 import { SocketHost } from "./socketHost.ts"
-import type { Opener } from "./opener.ts"
+import type { Opener } from "./openJobs.ts"
 
 /** A lane's two halves, and how far its user is behind. */
 interface Pair {
-  readonly core: LaneCore
-  readonly lane: HostLane
-  behind: number
+  readonly handle: LaneHandle
+  readonly lane: SocketLane
+  untakenBytes: number
 }
 
 /** Drives lanes directly. */
-export class MainPath implements LaneDriver {
+export class MainThreadDriver implements LaneDriver {
   readonly #host: SocketHost
-  readonly #byCore = new Map<LaneCore, Pair>()
-  readonly #byLane = new Map<HostLane, Pair>()
+  readonly #byHandle = new Map<LaneHandle, Pair>()
+  readonly #byLane = new Map<SocketLane, Pair>()
   readonly #jobs = new OpenJobs()
   readonly #clock: () => number
   readonly #opened: () => void
   readonly totals: LaneCounts
   readonly recordBytes = Number.POSITIVE_INFINITY
-  readonly parked = false
+  readonly isParked = false
   /** The lane whose frames its user is looking at. */
-  #handling: LaneCore | undefined
+  #handling: LaneHandle | undefined
 
   constructor(
     clock: () => number,
@@ -46,21 +46,21 @@ export class MainPath implements LaneDriver {
         frames: (lane, bytes, from, ends, count) => {
           const pair = this.#byLane.get(lane)
           if (pair === undefined) return
-          pair.behind += (ends[count - 1] ?? 0) - from
-          this.#handling = pair.core
-          pair.core.frames(bytes, ends, 0, count, from)
+          pair.untakenBytes += (ends[count - 1] ?? 0) - from
+          this.#handling = pair.handle
+          pair.handle.frames(bytes, ends, 0, count, from)
           this.#handling = undefined
           // All answers to what was read go in one write.
-          pair.core.flush()
-          if (pair.behind > lane.limits.receiveBytes) lane.hold(Hold.user)
+          pair.handle.flush()
+          if (pair.untakenBytes > lane.limits.receiveBytes) lane.pause(PauseReason.user)
         },
         heard: (lane) => {
-          const core = this.#byLane.get(lane)?.core
-          if (core !== undefined) core.lastHeard = this.#clock()
+          const handle = this.#byLane.get(lane)?.handle
+          if (handle !== undefined) handle.lastReceivedAt = this.#clock()
         },
-        written: (lane, bytes) => this.#byLane.get(lane)?.core.written(bytes),
-        finished: (lane) => this.#byLane.get(lane)?.core.finished(),
-        peerEnded: (lane) => this.#byLane.get(lane)?.core.endedByPeer(),
+        written: (lane, bytes) => this.#byLane.get(lane)?.handle.written(bytes),
+        finished: (lane) => this.#byLane.get(lane)?.handle.finished(),
+        peerEnded: (lane) => this.#byLane.get(lane)?.handle.onPeerEnded(),
         closed: (lane, reason) => this.#closed(lane, reason),
         region,
         readInto: () => undefined,
@@ -83,17 +83,17 @@ export class MainPath implements LaneDriver {
   }
 
   get lanes(): number {
-    return this.#byCore.size
+    return this.#byHandle.size
   }
 
   get jobsOut(): number {
     let out = this.#jobs.out
-    for (const core of this.#byCore.keys()) out += core.jobs.out
+    for (const handle of this.#byHandle.keys()) out += handle.operations.pending
     return out
   }
 
-  get idle(): boolean {
-    return !this.#host.busy
+  get isIdle(): boolean {
+    return !this.#host.isBusy
   }
 
   open(opener: Opener): number {
@@ -114,59 +114,59 @@ export class MainPath implements LaneDriver {
     this.#host.stop()
   }
 
-  readonly write = (core: LaneCore, bytes: Uint8Array): boolean => {
-    const lane = this.#byCore.get(core)?.lane
-    if (core.commands) lane?.command(bytes.slice())
+  readonly write = (handle: LaneHandle, bytes: Uint8Array): boolean => {
+    const lane = this.#byHandle.get(handle)?.lane
+    if (handle.takesCommands) lane?.command(bytes.slice())
     else lane?.write(bytes, 0, bytes.length)
     return true
   }
 
-  readonly start = (core: LaneCore): boolean => {
-    this.#byCore.get(core)?.lane.start()
+  readonly start = (handle: LaneHandle): boolean => {
+    this.#byHandle.get(handle)?.lane.start()
     return true
   }
 
-  readonly finish = (core: LaneCore): boolean => {
-    this.#byCore.get(core)?.lane.finish()
+  readonly finish = (handle: LaneHandle): boolean => {
+    this.#byHandle.get(handle)?.lane.finish()
     return true
   }
 
-  readonly close = (core: LaneCore, inOrder: boolean): boolean => {
-    this.#byCore.get(core)?.lane.close("closed", inOrder)
+  readonly close = (handle: LaneHandle, inOrder: boolean): boolean => {
+    this.#byHandle.get(handle)?.lane.close("closed", inOrder)
     return true
   }
 
-  readonly flushSoon = (core: LaneCore): void => {
-    if (core !== this.#handling) core.flush()
+  readonly flushSoon = (handle: LaneHandle): void => {
+    if (handle !== this.#handling) handle.flush()
   }
 
-  readonly consumed = (core: LaneCore, bytes: number): void => {
-    const pair = this.#byCore.get(core)
+  readonly consumed = (handle: LaneHandle, bytes: number): void => {
+    const pair = this.#byHandle.get(handle)
     if (pair === undefined) return
-    pair.behind -= bytes
-    if (pair.behind * 2 <= core.limits.receiveBytes) pair.lane.unhold(Hold.user)
+    pair.untakenBytes -= bytes
+    if (pair.untakenBytes * 2 <= handle.limits.receiveBytes) pair.lane.resume(PauseReason.user)
   }
 
-  readonly release = (core: LaneCore): void => {
-    const pair = this.#byCore.get(core)
+  readonly release = (handle: LaneHandle): void => {
+    const pair = this.#byHandle.get(handle)
     if (pair === undefined) return
-    this.#byCore.delete(core)
+    this.#byHandle.delete(handle)
     this.#byLane.delete(pair.lane)
   }
 
-  readonly heard = (core: LaneCore): number => core.lastHeard
+  readonly lastReceivedAt = (handle: LaneHandle): number => handle.lastReceivedAt
 
-  #admit(lane: HostLane, opener: Opener, peer: LaneCore["peer"]): LaneCore {
-    const core = new LaneCore(this, () => peer, lane.limits, opener.commands)
-    core.lastHeard = this.#clock()
-    const pair = { core, lane, behind: 0 }
+  #admit(lane: SocketLane, opener: Opener, peer: LaneHandle["peer"]): LaneHandle {
+    const handle = new LaneHandle(this, () => peer, lane.limits, opener.takesCommands)
+    handle.lastReceivedAt = this.#clock()
+    const pair = { handle, lane, untakenBytes: 0 }
     this.#opened()
-    this.#byCore.set(core, pair)
+    this.#byHandle.set(handle, pair)
     this.#byLane.set(lane, pair)
-    return core
+    return handle
   }
 
-  #closed(lane: HostLane, reason: EndReason): void {
-    this.#byLane.get(lane)?.core.ended(reason)
+  #closed(lane: SocketLane, reason: EndReason): void {
+    this.#byLane.get(lane)?.handle.ended(reason)
   }
 }

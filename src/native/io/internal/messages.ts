@@ -5,23 +5,23 @@
 import { cutText, detailCharacters, nameCharacters } from "./cutText.ts"
 import type { TlsSettings } from "./tls.ts"
 
-/** Where a connection goes, or a listener is; `localAddress` is where a connection comes from. */
+/** The address of a listener, or of a connection's peer; `localAddress` is its local end. */
 export type Endpoint =
   | { readonly host: string; readonly port: number; readonly localAddress?: string }
   | { readonly path: string }
 
-/** What bounds one lane. Bytes and milliseconds. */
+/** Limits of one lane. */
 export interface LaneLimits {
   readonly sendBytes: number
   readonly receiveBytes: number
-  readonly readBudget: number
-  readonly writeBudget: number
-  readonly openWithin: number
-  readonly stallWithin: number
-  readonly closeWithin: number
+  readonly readTurnBytes: number
+  readonly writeJobBytes: number
+  readonly openWithinMs: number
+  readonly stallAfterMs: number
+  readonly closeWithinMs: number
 }
 
-/** What every new lane needs, whoever opens it. */
+/** The part that all jobs that open lanes have in common. */
 export interface LaneSetup {
   /** The URL of the framer's module. */
   readonly framer: string
@@ -91,3 +91,39 @@ export type EndReason =
   | { readonly kind: "closed"; readonly unsent: number }
   | { readonly kind: "crashed"; readonly detail: string; readonly isStuck: boolean }
   | { readonly kind: "stopped" }
+
+const Code = { text: 0, peerClosed: 1, closed: 2, stopped: 3 } as const
+
+/** Encodes a reason as a code, a count of bytes, and a text for reasons that come rarely. */
+export const encodeReason = (
+  reason: EndReason
+): readonly [code: number, bytes: number, text: string] => {
+  if (reason.kind === "peer-closed") return [Code.peerClosed, reason.missing, ""]
+  if (reason.kind === "closed") return [Code.closed, reason.unsent, ""]
+  if (reason.kind === "stopped") return [Code.stopped, 0, ""]
+  return [Code.text, 0, JSON.stringify(reason)]
+}
+
+export const decodeReason = (code: number, bytes: number, text: string): EndReason => {
+  if (code === Code.peerClosed) return { kind: "peer-closed", missing: bytes }
+  if (code === Code.closed) return { kind: "closed", unsent: bytes }
+  if (code === Code.stopped) return { kind: "stopped" }
+  return JSON.parse(text) as EndReason
+}
+
+const peerGone = new Set(["ECONNRESET", "EPIPE", "ETIMEDOUT", "ECONNABORTED"])
+
+/** The reason of a lane whose socket failed. */
+export const resetReason = ({ code, message }: NodeJS.ErrnoException): EndReason => {
+  const name = code ?? message
+  const text = peerGone.has(name) ? name : cutText(`${name}: ${message}`, detailCharacters)
+  return { kind: "peer-reset", code: text }
+}
+
+/** The reason with which a thread's lanes and open jobs end; without a crash it was stopped. */
+export const threadEnd = (crash: string | undefined, isStuck: boolean) => {
+  const reason: EndReason =
+    crash === undefined ? { kind: "stopped" } : { kind: "crashed", detail: crash, isStuck }
+  const failure: OpenFailure = { step: "worker", code: "", detail: crash ?? "stopped" }
+  return { failure, reason }
+}

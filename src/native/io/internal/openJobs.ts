@@ -2,8 +2,8 @@
  * The open jobs of one thread. A job that opens a connection is answered once, by `opened` or
  * `failed`. A listener answers `listening` in between, and `failed` once it accepts no more.
  */
-import type { OpenFailure } from "./messages.ts"
-import type { Opener } from "./opener.ts"
+import type { OpenFailure, OpenJob } from "./messages.ts"
+import type { LaneHandle } from "./laneHandle.ts"
 
 export class OpenJobs {
   readonly #pending = new Map<number, Opener>()
@@ -69,4 +69,15 @@ export class OpenJobs {
       this.failed(job, failure)
     }
   }
+}
+
+/** A job and its answers, none of which comes within the call that dispatches it. */
+export interface Opener {
+  readonly job: OpenJob
+  readonly takesCommands: boolean
+  readonly opened: (handle: LaneHandle) => void
+  readonly listening: (address: string, port: number) => void
+  readonly accepted: (handle: LaneHandle) => void
+  /** The last answer of a listener, and of a job that opens no connection. */
+  readonly failed: (failure: OpenFailure) => void
 }

@@ -6,18 +6,18 @@
 import * as Effect from "effect/Effect"
 import * as Lane from "../Lane.ts"
 import { OpenFailed } from "../OpenFailed.ts"
-import type { Crew, Ticket } from "./workerPool.ts"
+import type { WorkerPool, Cancellable } from "./workerPool.ts"
 import type { OpenFailure } from "./messages.ts"
-import type { LaneCore } from "./laneHandle.ts"
-import type { Opener } from "./opener.ts"
+import type { LaneHandle } from "./laneHandle.ts"
+import type { Opener } from "./openJobs.ts"
 import { Waiters } from "./waiters.ts"
 
 /** The error of a failed job. */
-export const failed = (address: string, failure: OpenFailure): OpenFailed =>
+export const openErrorOf = (address: string, failure: OpenFailure): OpenFailed =>
   new OpenFailed({ address, ...failure })
 
 /** The answer of a job, which comes once; a listener fails after it was open. */
-class Answer<A> {
+class Outcome<A> {
   value: A | undefined
   failure: OpenFailed | undefined
   readonly #address: string
@@ -33,7 +33,7 @@ class Answer<A> {
   }
 
   readonly fail = (failure: OpenFailure): void => {
-    this.failure = failed(this.#address, failure)
+    this.failure = openErrorOf(this.#address, failure)
     this.#waiters.wake()
   }
 
@@ -64,24 +64,24 @@ class Answer<A> {
   }
 }
 
-type Job = Pick<Opener, "job" | "commands">
+type Job = Pick<Opener, "job" | "takesCommands">
 const ignore = (): void => {}
 
 /**
  * An attempt to open a connection: the resource that a lane's Scope holds. However early the
  * Scope closes, releasing it waits until the attempt has failed or its lane has ended.
  */
-export class Attempt {
-  readonly result: Effect.Effect<LaneCore, OpenFailed>
-  readonly #answer: Answer<LaneCore>
-  readonly #ticket: Ticket
+export class OpenAttempt {
+  readonly result: Effect.Effect<LaneHandle, OpenFailed>
+  readonly #answer: Outcome<LaneHandle>
+  readonly #ticket: Cancellable
 
-  constructor(crew: Crew, job: Job, inWorker: boolean, address: string) {
-    this.#answer = new Answer(address)
+  constructor(pool: WorkerPool, job: Job, inWorker: boolean, address: string) {
+    this.#answer = new Outcome(address)
     const { fail, result, succeed } = this.#answer
     this.result = result
     const opener = { ...job, opened: succeed, failed: fail, listening: ignore, accepted: ignore }
-    this.#ticket = crew.open(opener, inWorker)
+    this.#ticket = pool.open(opener, inWorker)
   }
 
   readonly release: Effect.Effect<void> = Effect.suspend(() => {
@@ -100,28 +100,28 @@ interface Bound {
 
 /**
  * A listener, open or about to be: the resource that its Scope holds. Releasing it waits until no
- * thread accepts at its address any more, and until what nobody accepted has ended.
+ * thread accepts at its address any more, and the connections not yet accepted have ended.
  */
-export class Listening {
+export class ListenAttempt {
   readonly bound: Effect.Effect<Bound, OpenFailed>
   readonly release: Effect.Effect<void>
 
   constructor(
-    crew: Crew,
+    pool: WorkerPool,
     waiting: AcceptQueue,
     job: Job,
     { address, inWorkers }: { readonly address: string; readonly inWorkers: boolean }
   ) {
-    const answer = new Answer<Bound>(address)
+    const answer = new Outcome<Bound>(address)
     this.bound = answer.result
     const opener: Opener = {
       ...job,
       opened: ignore,
       failed: answer.fail,
       listening: (address, port) => answer.succeed({ address, port }),
-      accepted: (core) => waiting.offer(core)
+      accepted: (handle) => waiting.offer(handle)
     }
-    const ticket = crew.listen(opener, inWorkers)
+    const ticket = pool.listen(opener, inWorkers)
     this.release = Effect.suspend(() => {
       if (answer.failure === undefined) ticket.cancel()
       return Effect.andThen(answer.failed, waiting.close)
@@ -129,10 +129,10 @@ export class Listening {
   }
 }
 
-/** Connections that nobody has accepted yet. */
+/** Connections that wait to be accepted. */
 export class AcceptQueue {
   readonly #limit: number
-  readonly #waiting: Array<LaneCore> = []
+  readonly #waiting: Array<LaneHandle> = []
   #wake: Array<() => void> = []
   #closed = false
 
@@ -140,27 +140,27 @@ export class AcceptQueue {
     this.#limit = limit
   }
 
-  offer(core: LaneCore): void {
-    if (this.#closed || this.#waiting.length >= this.#limit) core.abort()
+  offer(handle: LaneHandle): void {
+    if (this.#closed || this.#waiting.length >= this.#limit) handle.abort()
     else {
-      this.#waiting.push(core)
+      this.#waiting.push(handle)
       this.#wake.shift()?.()
     }
   }
 
   /** Takes a connection only in the step that cannot be interrupted, so none is lost. */
-  next(restore: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>): Effect.Effect<LaneCore> {
+  next(restore: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>): Effect.Effect<LaneHandle> {
     return Effect.suspend(() => {
-      const core = this.#waiting.shift()
-      if (core !== undefined) {
-        core.start()
-        return Effect.succeed(core)
+      const handle = this.#waiting.shift()
+      if (handle !== undefined) {
+        handle.start()
+        return Effect.succeed(handle)
       }
       return Effect.andThen(restore(this.#available), this.next(restore))
     })
   }
 
-  /** Closes what nobody accepted. */
+  /** Closes the connections that were not accepted. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.#closed = true
     const waiting = this.#waiting.splice(0)

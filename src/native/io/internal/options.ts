@@ -4,10 +4,10 @@
 import * as Effect from "effect/Effect"
 import type { Endpoint, LaneLimits, LaneSetup } from "./messages.ts"
 import { loadFramer } from "./loadFramer.ts"
-import { failed } from "./opening.ts"
+import { openErrorOf } from "./opening.ts"
 import type { TlsSettings } from "./tls.ts"
 
-/** What opens a lane. */
+/** Options that open a lane. */
 export interface LaneOptions {
   /** The module whose default export is the framer. */
   readonly framer: URL
@@ -20,7 +20,7 @@ export interface LaneOptions {
   readonly on?: "auto" | "worker" | "main"
 }
 
-/** What opens a listener. */
+/** Options that open a listener. */
 export interface ListenOptions extends LaneOptions {
   readonly at: Endpoint
   /** Connections that wait in the kernel. Default 1024: a storm of peers, within Linux's limit. */
@@ -45,7 +45,7 @@ export const prepare = Effect.fnUntraced(function* (
 ) {
   const framer = yield* Effect.tryPromise({
     try: () => loadFramer(options.framer.href),
-    catch: (error) => failed(address, { step: "framer", code: "", detail: String(error) })
+    catch: (error) => openErrorOf(address, { step: "framer", code: "", detail: String(error) })
   })
   const setup: LaneSetup = {
     framer: options.framer.href,
@@ -57,5 +57,5 @@ export const prepare = Effect.fnUntraced(function* (
   const { on = "auto" } = options
   const gains = options.tls !== undefined || framer.consumes === true
   const inWorker = on === "worker" || (on === "auto" && gains)
-  return { commands: framer.takesCommands === true, inWorker, setup }
+  return { takesCommands: framer.takesCommands === true, inWorker, setup }
 })

@@ -1,20 +1,29 @@
 /**
  * The main thread's receiving end of one worker: takes records out of its outbox and frames out of
- * its slab, and hands them to the lanes and jobs that they name.
+ * its chunks, and hands them to the lanes and jobs that they name.
  */
-import { decoded } from "./endReason.ts"
-import type { OpenFailure } from "./messages.ts"
-import type { LaneCore } from "./laneHandle.ts"
-import type { LanePlaces } from "./lanePlaces.ts"
-import type { Opener } from "./opener.ts"
+import { decodeReason, type OpenFailure } from "./messages.ts"
+import type { LaneHandle } from "./laneHandle.ts"
+import type { LaneDirectory } from "./laneDirectory.ts"
+import type { Opener } from "./openJobs.ts"
 import type { OpenJobs } from "./openJobs.ts"
-import { At, Out, textAt, type WorkerMemory } from "./records.ts"
+import {
+  ClosedRecord,
+  FramesRecord,
+  Header,
+  JobRecord,
+  Out,
+  PartRecord,
+  textAt,
+  type WorkerMemory,
+  WrittenRecord
+} from "./records.ts"
 import { RingConsumer } from "./ring.ts"
-import { slabMemory, SlabReader, type SlabShape } from "./chunkPool.ts"
+import { mapChunkPool, ChunkReader, type ChunkPoolShape } from "./chunkPool.ts"
 
-/** Whom records name, and what makes and misses lanes. */
+/** Destinations of the records: lanes, open jobs, and the maker of new lanes. */
 export interface OutboxTarget {
-  readonly places: LanePlaces
+  readonly lanes: LaneDirectory
   readonly jobs: OpenJobs
   /** Makes the lane of a new connection. */
   readonly admit: (
@@ -22,9 +31,9 @@ export interface OutboxTarget {
     generation: number,
     opener: Opener | undefined,
     peer: string
-  ) => LaneCore
+  ) => LaneHandle
   /** A record of an older lane was dropped. */
-  readonly stale: () => void
+  readonly onStaleRecord: () => void
 }
 
 /** Records per drain, so that the loop's other work gets its turn. */
@@ -33,16 +42,16 @@ const recordsPerTurn = 4096
 /** The consumer of one worker's outbox. */
 export class OutboxReader {
   readonly #ring: RingConsumer
-  readonly #slab: SlabReader
+  readonly #chunks: ChunkReader
   readonly #target: OutboxTarget
 
   constructor(
-    { outbox, slab }: Pick<WorkerMemory, "outbox" | "slab">,
-    shape: SlabShape,
+    { chunkPool, outbox }: Pick<WorkerMemory, "outbox" | "chunkPool">,
+    shape: ChunkPoolShape,
     target: OutboxTarget
   ) {
     this.#ring = new RingConsumer(new Int32Array(outbox))
-    this.#slab = new SlabReader(slabMemory(slab, shape))
+    this.#chunks = new ChunkReader(mapChunkPool(chunkPool, shape))
     this.#target = target
   }
 
@@ -64,52 +73,57 @@ export class OutboxReader {
     this.#ring.release()
     // Both wishes are looked at: either may be what the worker waits for.
     const room = this.#ring.takeWaiting()
-    return this.#slab.takeWaiting() || room
+    return this.#chunks.takeWaiting() || room
   }
 
   #consume(at: number): void {
     const { words } = this.#ring
-    const kind = words[at + At.kind] ?? 0
-    const slot = words[at + At.slot] ?? 0
-    const generation = words[at + At.generation] ?? 0
-    const a = words[at + At.a] ?? 0
-    const b = words[at + At.b] ?? 0
-    const c = words[at + At.c] ?? 0
-    const from = words[at + At.d] ?? 0
+    const kind = words[at + Header.kind] ?? 0
+    const slot = words[at + Header.slot] ?? 0
+    const generation = words[at + Header.generation] ?? 0
     if (kind === Out.frames) {
-      const { bytes, ends } = this.#slab.memory
-      this.#lane(slot, generation)?.frames(bytes, ends, b, c, from)
-      this.#slab.finish(a)
+      const { bytes, ends } = this.#chunks.memory
+      const firstEntry = words[at + FramesRecord.firstEntry] ?? 0
+      const count = words[at + FramesRecord.count] ?? 0
+      const firstByte = words[at + FramesRecord.firstByte] ?? 0
+      this.#lane(slot, generation)?.frames(bytes, ends, firstEntry, count, firstByte)
+      this.#chunks.finish(words[at + FramesRecord.chunk] ?? 0)
     } else if (kind === Out.part) {
-      this.#lane(slot, generation)?.part(this.#slab.memory.bytes, from, from + b, c)
-      this.#slab.finish(a)
-    } else if (kind === Out.written) this.#lane(slot, generation)?.written(a)
-    else if (kind === Out.finished) this.#lane(slot, generation)?.finished()
-    else if (kind === Out.peerEnded) this.#lane(slot, generation)?.endedByPeer()
+      const from = words[at + PartRecord.firstByte] ?? 0
+      const to = from + (words[at + PartRecord.bytes] ?? 0)
+      const frameBytes = words[at + PartRecord.frameBytes] ?? 0
+      this.#lane(slot, generation)?.part(this.#chunks.memory.bytes, from, to, frameBytes)
+      this.#chunks.finish(words[at + PartRecord.chunk] ?? 0)
+    } else if (kind === Out.written) {
+      this.#lane(slot, generation)?.written(words[at + WrittenRecord.bytes] ?? 0)
+    } else if (kind === Out.finished) this.#lane(slot, generation)?.finished()
+    else if (kind === Out.peerEnded) this.#lane(slot, generation)?.onPeerEnded()
     else if (kind === Out.closed) {
-      this.#lane(slot, generation)?.ended(decoded(a, b, textAt(this.#ring, at)))
-    } else this.#answer(at, kind, slot, generation)
+      const code = words[at + ClosedRecord.reason] ?? 0
+      const bytes = words[at + ClosedRecord.bytes] ?? 0
+      this.#lane(slot, generation)?.ended(decodeReason(code, bytes, textAt(this.#ring, at)))
+    } else this.#answerJob(at, kind, slot, generation)
   }
 
-  #answer(at: number, kind: number, slot: number, generation: number): void {
+  #answerJob(at: number, kind: number, slot: number, generation: number): void {
     const { words } = this.#ring
     const { admit, jobs } = this.#target
-    const [job = 0, port = 0] = [words[at + At.a], words[at + At.b]]
+    const job = words[at + JobRecord.job] ?? 0
     const text = textAt(this.#ring, at)
-    if (kind === Out.listening) return jobs.listening(job, text, port)
+    if (kind === Out.listening) return jobs.listening(job, text, words[at + JobRecord.port] ?? 0)
     if (kind === Out.failed) return jobs.failed(job, JSON.parse(text) as OpenFailure)
     const isAccepted = kind === Out.accepted
     const opener = isAccepted ? jobs.listener(job) : jobs.opened(job)
-    const core = admit(slot, generation, opener, text)
-    if (opener === undefined) core.abort()
-    else if (isAccepted) opener.accepted(core)
-    else opener.opened(core)
+    const handle = admit(slot, generation, opener, text)
+    if (opener === undefined) handle.abort()
+    else if (isAccepted) opener.accepted(handle)
+    else opener.opened(handle)
   }
 
   /** The lane of a record; undefined, and counted, when the record is of an older one. */
-  #lane(slot: number, generation: number): LaneCore | undefined {
-    const core = this.#target.places.find(slot, generation)
-    if (core === undefined) this.#target.stale()
-    return core
+  #lane(slot: number, generation: number): LaneHandle | undefined {
+    const handle = this.#target.lanes.find(slot, generation)
+    if (handle === undefined) this.#target.onStaleRecord()
+    return handle
   }
 }

@@ -3,56 +3,58 @@
  *
  * A lane is released once: after it has ended and after its last job has come back, whichever
  * is later. Closing it while jobs are out only marks it. At most one write and one half-close
- * are out at a time, and each has a result of its own.
+ * are out at a time, and each has one result.
  */
 type Phase = "open" | "closing" | "ended" | "released"
 
 /** The jobs of one lane. */
-export class LaneJobs {
+export class PendingOperations {
   #phase: Phase = "open"
-  #writing = false
-  #finishing = false
+  #isWriting = false
+  #isFinishing = false
 
-  get out(): number {
-    return Number(this.#writing) + Number(this.#finishing)
+  get pending(): number {
+    return Number(this.#isWriting) + Number(this.#isFinishing)
   }
 
   /** Whether the user may still send. */
-  get open(): boolean {
+  get isOpen(): boolean {
     return this.#phase === "open"
   }
 
-  get ended(): boolean {
+  get hasEnded(): boolean {
     return this.#phase === "ended" || this.#phase === "released"
   }
 
-  get released(): boolean {
+  get isReleased(): boolean {
     return this.#phase === "released"
   }
 
-  get finishing(): boolean {
-    return this.#finishing
+  get isFinishing(): boolean {
+    return this.#isFinishing
   }
 
-  get writing(): boolean {
-    return this.#writing
+  get isWriting(): boolean {
+    return this.#isWriting
   }
 
   /** Whether a job of this kind may be dispatched now. */
-  may(kind: "write" | "finish"): boolean {
-    return kind === "write" ? !this.ended && !this.#writing : !this.ended && !this.#finishing
+  canStart(kind: "write" | "finish"): boolean {
+    return kind === "write"
+      ? !this.hasEnded && !this.#isWriting
+      : !this.hasEnded && !this.#isFinishing
   }
 
   /** A job is dispatched. If that fails, it has come back. */
-  dispatched(kind: "write" | "finish"): void {
-    if (kind === "write") this.#writing = true
-    else this.#finishing = true
+  started(kind: "write" | "finish"): void {
+    if (kind === "write") this.#isWriting = true
+    else this.#isFinishing = true
   }
 
   /** A job has come back; true when the lane is to be released now. */
-  returned(kind: "write" | "finish"): boolean {
-    if (kind === "write") this.#writing = false
-    else this.#finishing = false
+  completed(kind: "write" | "finish"): boolean {
+    if (kind === "write") this.#isWriting = false
+    else this.#isFinishing = false
     return this.#release()
   }
 
@@ -63,12 +65,12 @@ export class LaneJobs {
 
   /** The socket is gone; true when the lane is to be released now. */
   end(): boolean {
-    if (!this.ended) this.#phase = "ended"
+    if (!this.hasEnded) this.#phase = "ended"
     return this.#release()
   }
 
   #release(): boolean {
-    if (this.#phase !== "ended" || this.out > 0) return false
+    if (this.#phase !== "ended" || this.pending > 0) return false
     this.#phase = "released"
     return true
   }

@@ -11,7 +11,7 @@
  */
 
 /** Looks in a row without progress that make a worker stuck. */
-const looks = 10
+const checksMax = 10
 
 /** Bytes of shared memory that a worker's progress needs. */
 export const progressBytes = 4
@@ -30,25 +30,25 @@ export const madeProgress = (): void => {
 }
 
 /** Milliseconds between two looks. */
-export const lookEvery = (stuckAfterMs: number): number => stuckAfterMs / looks
+export const progressCheckMs = (stuckAfterMs: number): number => stuckAfterMs / checksMax
 
-/** What the main thread has seen of one worker's progress. */
-export class ProgressWatch {
+/** The main thread's view of one worker's progress. */
+export class ProgressMonitor {
   readonly #word: Int32Array
   #seen = 0
-  #without = 0
+  #checksWithout = 0
 
   constructor(memory: SharedArrayBuffer) {
     this.#word = new Int32Array(memory)
   }
 
   /** One look. A worker that has not come up yet has counted nothing: it is starting, not stuck. */
-  look(): "progress" | "none" | "stuck" {
+  check(): "progress" | "none" | "stuck" {
     const count = Atomics.load(this.#word, 0)
     const hasMoved = count !== this.#seen || count === 0
     this.#seen = count
-    this.#without = hasMoved ? 0 : this.#without + 1
+    this.#checksWithout = hasMoved ? 0 : this.#checksWithout + 1
     if (hasMoved) return "progress"
-    return this.#without < looks ? "none" : "stuck"
+    return this.#checksWithout < checksMax ? "none" : "stuck"
   }
 }

@@ -7,7 +7,7 @@
  * is kept in private memory that grows with the bytes that really arrived, so neither an
  * announced length nor a slow peer takes memory that it did not send.
  */
-import { copyOctets } from "../../../schema/copyBytes.ts"
+import { copyBytes } from "../../../schema/copyBytes.ts"
 import { FrameRefusal, type FramerSession } from "../Framer.ts"
 import { madeProgress } from "./progress.ts"
 
@@ -38,7 +38,7 @@ export class Reassembly {
   readonly #sink: FrameSink
   /** The frame that the last read cut, its bytes from the start of this memory on. */
   #cut = nothing
-  #held = 0
+  #cutLength = 0
   /** Where the cut frame starts when it stayed where it was read, otherwise -1. */
   #stayedAt = -1
   /** The run under construction. */
@@ -53,8 +53,8 @@ export class Reassembly {
   }
 
   /** Bytes of a cut frame that wait for the rest. */
-  get held(): number {
-    return this.#held
+  get cutBytes(): number {
+    return this.#cutLength
   }
 
   /**
@@ -65,34 +65,34 @@ export class Reassembly {
   read(bytes: Uint8Array, from: number, to: number, stays = false): void {
     let next = from
     if (this.#stayedAt >= 0) {
-      next = from - this.#held
-      this.#held = 0
+      next = from - this.#cutLength
+      this.#cutLength = 0
       this.#stayedAt = -1
-    } else if (this.#held > 0) next = this.#complete(bytes, from, to)
+    } else if (this.#cutLength > 0) next = this.#complete(bytes, from, to)
     try {
       next = this.#scan(bytes, next, to)
     } finally {
       this.flush()
     }
-    if (next < to) this.#hold(bytes, next, to, stays)
-    else if (this.#held === 0) this.#cut = nothing
+    if (next < to) this.#keepRest(bytes, next, to, stays)
+    else if (this.#cutLength === 0) this.#cut = nothing
   }
 
   /** Copies a cut frame that stayed to where the next read follows it; returns its bytes. */
   moveCut(memory: Uint8Array, at: number): number {
     if (this.#stayedAt < 0) return 0
-    copyOctets(memory, at, memory, this.#stayedAt, this.#stayedAt + this.#held)
+    copyBytes(memory, at, memory, this.#stayedAt, this.#stayedAt + this.#cutLength)
     this.#stayedAt = at
-    return this.#held
+    return this.#cutLength
   }
 
   /** Keeps a cut frame that stayed in memory: the next read goes elsewhere. */
   keepCut(memory: Uint8Array): void {
     const from = this.#stayedAt
     if (from < 0) return
-    const to = from + this.#held
+    const to = from + this.#cutLength
     this.#stayedAt = -1
-    this.#held = 0
+    this.#cutLength = 0
     this.#append(memory, from, to)
   }
 
@@ -142,26 +142,26 @@ export class Reassembly {
   /** Completes the cut frame with the read's first bytes; returns where the next one starts. */
   #complete(bytes: Uint8Array, from: number, to: number): number {
     let next = from
-    let length = this.#session.length(this.#cut, 0, this.#held)
+    let length = this.#session.length(this.#cut, 0, this.#cutLength)
     while (length === 0 && next < to) {
-      this.#checkHead(this.#held)
+      this.#checkHead(this.#cutLength)
       const probe = Math.min(probeBytes, to - next)
       this.#append(bytes, next, next + probe)
       next += probe
-      length = this.#session.length(this.#cut, 0, this.#held)
+      length = this.#session.length(this.#cut, 0, this.#cutLength)
     }
     if (length === 0) return next
     this.#check(length)
-    if (this.#held > length) {
-      next -= this.#held - length
+    if (this.#cutLength > length) {
+      next -= this.#cutLength - length
       if (next < from) throw new FrameRefusal(`length ${length} is shorter than its own head`)
-      this.#held = length
+      this.#cutLength = length
     }
-    const rest = Math.min(length - this.#held, to - next)
+    const rest = Math.min(length - this.#cutLength, to - next)
     this.#append(bytes, next, next + rest)
     next += rest
-    if (this.#held === length) {
-      this.#held = 0
+    if (this.#cutLength === length) {
+      this.#cutLength = 0
       try {
         this.#scan(this.#cut, 0, length)
       } finally {
@@ -172,11 +172,11 @@ export class Reassembly {
     return next
   }
 
-  #hold(bytes: Uint8Array, from: number, to: number, stays: boolean): void {
+  #keepRest(bytes: Uint8Array, from: number, to: number, stays: boolean): void {
     this.#checkHead(to - from)
     if (stays) {
       this.#stayedAt = from
-      this.#held = to - from
+      this.#cutLength = to - from
     } else this.#append(bytes, from, to)
   }
 
@@ -186,14 +186,14 @@ export class Reassembly {
   }
 
   #append(bytes: Uint8Array, from: number, to: number): void {
-    const held = this.#held + to - from
+    const held = this.#cutLength + to - from
     if (held > this.#cut.length) {
       const grown = new Uint8Array(Math.max(512, held, Math.min(held * 2, this.#maxFrame)))
-      grown.set(this.#cut.subarray(0, this.#held))
+      grown.set(this.#cut.subarray(0, this.#cutLength))
       this.#cut = grown
     }
-    copyOctets(this.#cut, this.#held, bytes, from, to)
-    this.#held = held
+    copyBytes(this.#cut, this.#cutLength, bytes, from, to)
+    this.#cutLength = held
   }
 
   #check(length: number): void {

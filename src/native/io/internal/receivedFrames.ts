@@ -1,17 +1,18 @@
 /**
  * Received frames of one lane, on their way to its user: a handler gets them while they still lie
- * where they were read; without one they are copied and wait to be taken, so a user who is behind
- * never keeps shared memory from other lanes.
+ * where they were read; without one they are copied and wait to be taken, so a slow user never
+ * keeps shared memory from other lanes.
  *
  * A handler that answers is held back while the lane is behind with its answers: frames wait as
  * they do without a handler, and the reading stops when too many bytes wait.
  */
 import { strict as assert } from "node:assert"
-import { ownOctets } from "../../../schema/copyBytes.ts"
+import { copyOf } from "../../../schema/copyBytes.ts"
 import { FrameBatch } from "../FrameBatch.ts"
+import { copyBytes } from "../../../schema/copyBytes.ts"
 
-/** What the frames ask of their lane. */
-export interface FrameOwner {
+/** Callbacks into the lane. */
+export interface ReceivedFramesOptions {
   /** False: nothing is handed to a handler any more. */
   readonly isOpen: () => boolean
   /** More waits to be sent than may. */
@@ -23,7 +24,7 @@ export interface FrameOwner {
   readonly failed: (error: unknown) => void
 }
 
-/** Neighbouring frames in memory of their own. */
+/** Copied neighbouring frames. */
 interface Run {
   readonly bytes: Uint8Array
   /** Where each frame ends. */
@@ -40,7 +41,7 @@ const callFrames = 64
 
 /** The receive side of a lane. */
 export class ReceivedFrames {
-  readonly #owner: FrameOwner
+  readonly #owner: ReceivedFramesOptions
   readonly #batch = new FrameBatch()
   #handler: ((batch: FrameBatch) => void) | undefined
   #runs: Array<Run> = []
@@ -48,7 +49,7 @@ export class ReceivedFrames {
   #isHeldBack = false
   #isHandling = false
 
-  constructor(owner: FrameOwner) {
+  constructor(owner: ReceivedFramesOptions) {
     this.#owner = owner
   }
 
@@ -101,7 +102,7 @@ export class ReceivedFrames {
     return frames
   }
 
-  /** The lane has sent enough of its answers. */
+  /** Called when the lane has sent enough of its answers. */
   release(): void {
     if (!this.#isHeldBack) return
     this.#isHeldBack = false
@@ -151,7 +152,7 @@ export class ReceivedFrames {
     const to = ends[last - 1]!
     const kept = ends.slice(first, last)
     for (let index = 0; index < kept.length; index++) kept[index]! -= from
-    this.#runs.push({ bytes: ownOctets(bytes, from, to), ends: kept, handled: 0 })
+    this.#runs.push({ bytes: copyOf(bytes, from, to), ends: kept, handled: 0 })
     this.#bytes += to - from
     this.#owner.waiting(this.#bytes)
   }
@@ -161,5 +162,22 @@ export class ReceivedFrames {
     this.#runs = []
     this.#bytes = 0
     if (bytes > 0) this.#owner.consumed(bytes)
+  }
+}
+
+/** The frame under way on one lane. */
+export class LongFrame {
+  readonly bytes: Uint8Array
+  #filled = 0
+
+  constructor(length: number) {
+    this.bytes = new Uint8Array(length)
+  }
+
+  /** Appends a part; true when the frame is whole. */
+  append(memory: Uint8Array, from: number, to: number): boolean {
+    copyBytes(this.bytes, this.#filled, memory, from, to)
+    this.#filled += to - from
+    return this.#filled >= this.bytes.length
   }
 }

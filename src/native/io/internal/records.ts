@@ -1,54 +1,65 @@
 /**
  * The records that the rings carry. All start with the same words; text follows where a record
- * has any. A record of a lane names it by slot and generation, so what belongs to an older lane of
- * the same slot is recognised: the main thread drops it, and the worker answers jobs without doing
- * them. Records of a job that has no lane have the slot -1.
+ * has any. A record of a lane names it by slot and generation, so a record of an earlier lane in
+ * the same slot is recognised: the main thread drops it, and the worker completes its jobs without
+ * doing them. Records of a job that has no lane have the slot -1.
  */
-import type { RingConsumer } from "./ring.ts"
+import { copyBytes } from "../../../schema/copyBytes.ts"
+import type { RingConsumer, RingProducer } from "./ring.ts"
 
-/** Word offsets within a record. */
-export const At = { kind: 0, slot: 1, generation: 2, a: 3, b: 4, c: 5, d: 6, text: 7 } as const
+/** Words that all records start with. */
+export const Header = { kind: 0, slot: 1, generation: 2 } as const
 
-/** Words before the text's length. */
-export const recordWords = 7
+/** Words before the text's length: the header, and up to four fields. */
+const recordWords = 7
+/** Offset of the text's length; the text follows it. */
+const textLengthAt = 7
 
 /** Worker to main thread. */
 export const Out = {
-  /** a: chunk, b: first entry of ends, c: count, d: first byte. */
+  /** Neighbouring frames in a chunk: `FramesRecord`. */
   frames: 1,
-  /** a: job; text: peer. */
+  /** The connection of a job is open: `JobRecord`; text: its peer. */
   opened: 2,
-  /** a: job, b: port; text: address. */
+  /** A job listens: `JobRecord`; text: the address. */
   listening: 3,
-  /** a: job; text: failure. */
+  /** A job has failed: `JobRecord`; text: the failure. */
   failed: 4,
-  /** a: the listening job; text: peer. */
+  /** A listener has accepted a connection: `JobRecord`; text: its peer. */
   accepted: 5,
-  /** The write job of the lane has come back; a: its bytes. */
+  /** The write job of the lane has completed: `WrittenRecord`. */
   written: 6,
-  /** The half-close of the lane has come back. */
+  /** The half-close of the lane has completed. */
   finished: 7,
   peerEnded: 8,
-  /** The last record of a lane; a, b, text: its reason, see `endReason`. */
+  /** The last record of a lane: `ClosedRecord`; text: its reason, see `encodeReason`. */
   closed: 9,
-  /** Part of a frame longer than a chunk. a: chunk, b: bytes, c: the frame's bytes, d: first. */
+  /** Part of a frame that is longer than a chunk: `PartRecord`. */
   part: 10
 } as const
 
 /** Main thread to worker. */
 export const In = {
-  /** text: the bytes. */
+  /** Text: the bytes. */
   write: 1,
-  /** text: commands for the framer, each behind its length. */
+  /** Text: commands for the framer, each behind its length. */
   command: 2,
   finish: 3,
-  /** a: 1 to close in order, 0 at once. */
+  /** `CloseRecord`. */
   close: 4,
-  /** The main thread has let go of the lane; its slot is free. */
+  /** The main thread has released the lane: its slot is free. */
   release: 5,
   /** The lane was accepted: it may read. */
   start: 6
 } as const
+
+/** Fields of the records, in the order in which `writeRecord` takes them. */
+export const FramesRecord = { chunk: 3, firstEntry: 4, count: 5, firstByte: 6 } as const
+export const PartRecord = { chunk: 3, bytes: 4, frameBytes: 5, firstByte: 6 } as const
+export const JobRecord = { job: 3, port: 4 } as const
+export const WrittenRecord = { bytes: 3 } as const
+export const ClosedRecord = { reason: 3, bytes: 4 } as const
+export const CloseRecord = { inOrder: 3 } as const
 
 /** Words that a record with so many bytes of text takes. */
 export const wordsFor = (textBytes: number): number =>
@@ -57,33 +68,62 @@ export const wordsFor = (textBytes: number): number =>
 /** Bytes of text that a record of so many words carries. */
 export const textBytesOf = (words: number): number => (words - recordWords - 1) * 4
 
-/** Writes the words that all records start with. */
-export const putHead = (
-  words: Int32Array,
-  at: number,
+/**
+ * Reserves a record in a ring and writes it: its header, up to four fields and its text. Returns
+ * false, and changes nothing, when the ring has no room.
+ */
+export const writeRecord = (
+  ring: RingProducer,
   kind: number,
   slot: number,
   generation: number,
-  a: number
-): void => {
-  words[at + At.kind] = kind
-  words[at + At.slot] = slot
-  words[at + At.generation] = generation
-  words[at + At.a] = a
+  text: Uint8Array | undefined,
+  first = 0,
+  second = 0,
+  third = 0,
+  fourth = 0
+): boolean => {
+  const textBytes = text?.length ?? 0
+  const at = ring.reserve(wordsFor(textBytes))
+  if (at < 0) return false
+  const { words } = ring
+  words[at + Header.kind] = kind
+  words[at + Header.slot] = slot
+  words[at + Header.generation] = generation
+  words[at + 3] = first
+  words[at + 4] = second
+  words[at + 5] = third
+  words[at + 6] = fourth
+  if (text !== undefined && textBytes > 0) {
+    words[at + textLengthAt] = textBytes
+    copyBytes(ring.bytes, (at + textLengthAt + 1) * 4, text, 0, textBytes)
+  }
+  return true
 }
+
+/** Returns where the text of a record begins among the ring's bytes. */
+export const textFrom = (at: number): number => (at + textLengthAt + 1) * 4
+
+/** Returns where the text of a record ends among the ring's bytes. */
+export const textTo = (words: Int32Array, at: number): number =>
+  textFrom(at) + (words[at + textLengthAt] ?? 0)
+
+/** The text of the record that the ring gave last; empty without one. */
+export const textAt = ({ bytes, length, words }: RingConsumer, at: number): string =>
+  length === recordWords ? "" : bytes.toString("utf8", textFrom(at), textTo(words, at))
 
 /** Rows of the table of lanes, one per slot. */
 export const Row = {
   /** Bytes that the lane's user has finished with; the main thread writes it. */
   consumed: 0,
   /** When bytes last came, in milliseconds since the pool's origin; the worker writes it. */
-  heard: 1,
-  /** 1 while the worker holds the lane's reading until `consumed` grows. */
+  lastReceivedAt: 1,
+  /** 1 while the worker pauses the lane's reading until `consumed` grows. */
   waiting: 2,
   words: 4
 } as const
 
-/** Adds to what a lane's user has finished with; true when the worker waits to hear of it. */
+/** Adds to the bytes that a lane's user has taken; true when the worker waits for that. */
 export const addConsumed = (table: Int32Array, slot: number, bytes: number): boolean => {
   const row = slot * Row.words
   Atomics.store(table, row + Row.consumed, ((table[row + Row.consumed] ?? 0) + bytes) | 0)
@@ -92,21 +132,14 @@ export const addConsumed = (table: Int32Array, slot: number, bytes: number): boo
 }
 
 /** When bytes of a lane last came, in milliseconds since the pool's origin. */
-export const heardAt = (table: Int32Array, slot: number): number =>
-  Atomics.load(table, slot * Row.words + Row.heard)
-
-/** The text of the record that the ring gave last; empty without one. */
-export const textAt = ({ bytes, length, words }: RingConsumer, at: number): string => {
-  if (length === recordWords) return ""
-  const from = (at + At.text + 1) * 4
-  return bytes.toString("utf8", from, from + (words[at + At.text] ?? 0))
-}
+export const lastReceivedAt = (table: Int32Array, slot: number): number =>
+  Atomics.load(table, slot * Row.words + Row.lastReceivedAt)
 
 /** The shared memory of one worker. */
 export interface WorkerMemory {
   readonly inbox: SharedArrayBuffer
   readonly outbox: SharedArrayBuffer
-  readonly slab: SharedArrayBuffer
+  readonly chunkPool: SharedArrayBuffer
   readonly table: SharedArrayBuffer
   readonly progress: SharedArrayBuffer
   readonly workerBell: SharedArrayBuffer

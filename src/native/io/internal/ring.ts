@@ -36,6 +36,8 @@ const capacityOf = (words: Int32Array): number => {
 /** The side that fills the ring. */
 export class RingProducer {
   readonly words: Int32Array
+  /** The same memory as bytes. */
+  readonly bytes: Uint8Array
   readonly #mask: number
   /** The longest record that fits when the ring is empty, wherever it starts. */
   readonly largest: number
@@ -45,6 +47,7 @@ export class RingProducer {
 
   constructor(words: Int32Array) {
     this.words = words
+    this.bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength)
     const capacity = capacityOf(words)
     this.#mask = capacity - 1
     this.largest = (capacity >> 1) - recordHead
@@ -83,7 +86,7 @@ export class RingProducer {
     Atomics.store(this.words, tailAt, this.#tail)
   }
 
-  /** Asks the consumer for a doorbell once it has made room. Ask again after `reserve` fails. */
+  /** Sets the waiting flag: the consumer rings once it has made room. Then `reserve` again. */
   awaitRoom(): void {
     Atomics.store(this.words, waitingAt, 1)
   }
@@ -93,7 +96,7 @@ export class RingProducer {
   }
 }
 
-/** What a consumer finds when the ring does not hold what its producer must have written. */
+/** Thrown by a consumer when the ring does not hold what its producer must have written. */
 export class RingDamaged extends Error {
   constructor(expected: number, found: number, length: number) {
     super(`ring: expected record ${expected}, found ${found} of ${length} words`)
@@ -148,7 +151,7 @@ export class RingConsumer {
     Atomics.store(this.words, headAt, this.#head)
   }
 
-  /** Whether the producer waits for room; asking clears the wish. Ask after `release`. */
+  /** Reads and clears the producer's waiting flag. Call after `release`. */
   takeWaiting(): boolean {
     return (
       Atomics.load(this.words, waitingAt) === 1 && Atomics.exchange(this.words, waitingAt, 0) === 1

@@ -4,7 +4,7 @@
  * A job takes bytes from the front, of one buffer at most; what is appended later goes with the
  * next job. No byte is moved within the queue.
  */
-import { copyOctets } from "../../../schema/copyBytes.ts"
+import { copyBytes } from "../../../schema/copyBytes.ts"
 import { acquireBuffer, largestBuffer, releaseBuffer } from "./buffers.ts"
 
 interface Part {
@@ -61,7 +61,7 @@ export class SendQueue {
     for (let at = 0; at < bytes.length;) {
       const part = this.#roomFor(bytes.length - at)
       const taken = Math.min(bytes.length - at, part.buffer.length - part.end)
-      copyOctets(part.buffer, part.end, bytes, at, at + taken)
+      copyBytes(part.buffer, part.end, bytes, at, at + taken)
       part.end += taken
       at += taken
     }

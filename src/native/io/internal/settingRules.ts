@@ -21,31 +21,31 @@ const ringOf = (least: number): Rule => ({
 })
 
 /** Offsets in a worker's receive memory are 32-bit numbers. */
-const mostSlabBytes = 2 ** 30
+const receiveMemoryBytesMax = 2 ** 30
 
 /** Longer timers fire at once. */
-const millis: Rule = {
+const msRule: Rule = {
   rule: `a number of milliseconds from 0 to ${2 ** 31 - 1}`,
   holds: (value) => value >= 0 && value <= 2 ** 31 - 1
 }
 
 /** A worker is looked at ten times as often, and must have got a turn of its loop in between. */
-const stuckMillis: Rule = {
+const stuckMsRule: Rule = {
   rule: `a number of milliseconds from 100 to ${2 ** 31 - 1}`,
   holds: (value) => value >= 100 && value <= 2 ** 31 - 1
 }
 
-const bytes = within(1, 2 ** 31 - 1)
+const bytesRule = within(1, 2 ** 31 - 1)
 const rules: { readonly [K in Exclude<keyof Settings, "workers">]-?: Rule } = {
-  sendBytes: bytes,
-  receiveBytes: bytes,
-  readBudget: bytes,
-  writeBudget: bytes,
-  openWithin: millis,
-  stallWithin: millis,
-  closeWithin: millis,
-  stopWithin: millis,
-  stuckAfterMs: stuckMillis,
+  sendBytes: bytesRule,
+  receiveBytes: bytesRule,
+  readTurnBytes: bytesRule,
+  writeJobBytes: bytesRule,
+  openWithinMs: msRule,
+  stallAfterMs: msRule,
+  closeWithinMs: msRule,
+  stopWithinMs: msRule,
+  stuckAfterMs: stuckMsRule,
   chunkBytes: {
     rule: "a multiple of 64 bytes from 65536 to 16777216",
     holds: (value) => value % 64 === 0 && value >= 65_536 && value <= 16_777_216
@@ -56,8 +56,8 @@ const rules: { readonly [K in Exclude<keyof Settings, "workers">]-?: Rule } = {
   // Room for the longest text that describes a peer or an error.
   outboxWords: ringOf(1_024),
   lanesPerWorker: within(1, 1_048_576),
-  openJobs: within(1, 1_048_576),
-  acceptQueue: within(0, 1_048_576)
+  openJobsMax: within(1, 1_048_576),
+  acceptQueueMax: within(0, 1_048_576)
 }
 
 /** A setting that does not hold, and the rule that it breaks. */
@@ -82,8 +82,8 @@ export const brokenRule = (settings: Settings): BrokenRule | undefined => {
     if (value !== undefined && !holds(value)) return { setting, value, rule }
   }
   const { chunkBytes = 262_144, chunks = 64, workers } = settings
-  if (chunks * chunkBytes > mostSlabBytes) {
-    const rule = `at most ${mostSlabBytes} bytes together with chunkBytes`
+  if (chunks * chunkBytes > receiveMemoryBytesMax) {
+    const rule = `at most ${receiveMemoryBytesMax} bytes together with chunkBytes`
     return { setting: "chunks", value: chunks, rule }
   }
   return workers === undefined ? undefined : brokenWorkers(workers)

@@ -2,10 +2,10 @@
  * The settings of a pool, their defaults and the reasons for them.
  */
 import { availableParallelism } from "node:os"
-import type { CrewSettings } from "./workerPool.ts"
+import type { WorkerPoolSettings } from "./workerPool.ts"
 import type { LaneLimits } from "./messages.ts"
 
-/** How a pool works. Each limit has a default with its reason. */
+/** Settings of a pool. Each limit has a default with its reason. */
 export interface Settings {
   /**
    * Workers: a fixed number, or bounds within which load decides. 0 keeps everything on the
@@ -24,17 +24,17 @@ export interface Settings {
    * read 8 MiB. Default 2 MiB, eight reads: less of them would stop and start the reading too
    * often, and that has a price of its own.
    */
-  readonly readBudget?: number
+  readonly readTurnBytes?: number
   /** Bytes of one write job. Default 64 KiB, the most: what a socket's buffer takes at once. */
-  readonly writeBudget?: number
+  readonly writeJobBytes?: number
   /** Milliseconds for a connection to open, with its TLS handshake. Default 10 s. */
-  readonly openWithin?: number
+  readonly openWithinMs?: number
   /** Milliseconds after which a peer that takes no bytes ends its lane. Default 30 s. */
-  readonly stallWithin?: number
+  readonly stallAfterMs?: number
   /** Milliseconds for a lane to close in order before it is cut. Default 1 s. */
-  readonly closeWithin?: number
+  readonly closeWithinMs?: number
   /** Milliseconds for a worker to end after it was asked. Default 5 s. */
-  readonly stopWithin?: number
+  readonly stopWithinMs?: number
   /**
    * Milliseconds without progress after which a worker is given up: a new one takes its place, its
    * lanes end with `WorkerCrashed`. What it does in one go, such as a framer's handling of a frame,
@@ -59,20 +59,20 @@ export interface Settings {
   /** Lanes of one worker. Default 16384. */
   readonly lanesPerWorker?: number
   /** Connects and listens of one worker under way. Default 1024. */
-  readonly openJobs?: number
+  readonly openJobsMax?: number
   /** Lanes that a listener holds until they are accepted; more are closed. Default 1024. */
-  readonly acceptQueue?: number
+  readonly acceptQueueMax?: number
 }
 
-/** What bounds each lane of the pool. */
+/** The limits of each lane of the pool. */
 export const limitsOf = (settings: Settings): LaneLimits => ({
   sendBytes: settings.sendBytes ?? 1_048_576,
   receiveBytes: settings.receiveBytes ?? 4_194_304,
-  readBudget: settings.readBudget ?? 2_097_152,
-  writeBudget: settings.writeBudget ?? 65_536,
-  openWithin: settings.openWithin ?? 10_000,
-  stallWithin: settings.stallWithin ?? 30_000,
-  closeWithin: settings.closeWithin ?? 1_000
+  readTurnBytes: settings.readTurnBytes ?? 2_097_152,
+  writeJobBytes: settings.writeJobBytes ?? 65_536,
+  openWithinMs: settings.openWithinMs ?? 10_000,
+  stallAfterMs: settings.stallAfterMs ?? 30_000,
+  closeWithinMs: settings.closeWithinMs ?? 1_000
 })
 
 /**
@@ -88,28 +88,28 @@ export const limitsOf = (settings: Settings): LaneLimits => ({
 const changes = { startAbove: 0.7, parkBelow: 0.1, busySamples: 3, idleSamples: 50 }
 
 /** Milliseconds between two samples of the load. */
-const sampleEvery = 100
+const sampleEveryMs = 100
 
-/** What the pool's workers are made with. */
-export const crewSettings = (
+/** The settings of the pool's workers. */
+export const workerPoolSettings = (
   settings: Settings,
   limits: LaneLimits,
-  hooks: Pick<CrewSettings, "clock" | "sampled">
-): CrewSettings => {
+  hooks: Pick<WorkerPoolSettings, "clock" | "sampled">
+): WorkerPoolSettings => {
   const { workers = { min: 1, max: Math.max(1, availableParallelism() - 1) } } = settings
   const { min, max } = typeof workers === "number" ? { min: workers, max: workers } : workers
   return {
     load: { min, max, ...changes },
-    sampleEvery,
-    stopWithin: settings.stopWithin ?? 5_000,
+    sampleEveryMs: sampleEveryMs,
+    stopWithinMs: settings.stopWithinMs ?? 5_000,
     stuckAfterMs: settings.stuckAfterMs ?? 5_000,
     ...hooks,
     sizes: {
       inboxWords: settings.inboxWords ?? 262_144,
       outboxWords: settings.outboxWords ?? 65_536,
-      slab: { chunks: settings.chunks ?? 64, chunkBytes: settings.chunkBytes ?? 262_144 },
+      chunkPool: { chunks: settings.chunks ?? 64, chunkBytes: settings.chunkBytes ?? 262_144 },
       lanes: settings.lanesPerWorker ?? 16_384,
-      openJobs: settings.openJobs ?? 1_024,
+      openJobsMax: settings.openJobsMax ?? 1_024,
       limits
     }
   }

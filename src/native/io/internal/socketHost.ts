@@ -4,7 +4,7 @@
  */
 import type * as net from "node:net"
 import type { Framer } from "../Framer.ts"
-import { HostLane, type LaneHost } from "./socketLane.ts"
+import { SocketLane, type LaneHost } from "./socketLane.ts"
 import {
   failureOf,
   type LaneSetup,
@@ -12,30 +12,30 @@ import {
   type OpenJob,
   type PeerInfo
 } from "./messages.ts"
-import { LaneReader, readBytes, type ReadInto } from "./laneReader.ts"
+import { SocketReader, readBytes, type ReadInto } from "./socketReader.ts"
 import { madeProgress } from "./progress.ts"
 import * as Sockets from "./sockets.ts"
 import { acceptTls, connectTls } from "./tls.ts"
 
-/** Where a host reports to. */
+/** Events of a host. */
 export interface HostEvents {
   readonly frames: LaneHost["frames"]
-  readonly heard: LaneHost["heard"]
+  readonly heard: LaneHost["received"]
   readonly written: LaneHost["written"]
   readonly finished: LaneHost["finished"]
   readonly peerEnded: LaneHost["peerEnded"]
   readonly closed: LaneHost["closed"]
   readonly region: LaneHost["region"]
   readonly readInto: ReadInto
-  readonly opened: (job: number, lane: HostLane, peer: PeerInfo) => void
+  readonly opened: (job: number, lane: SocketLane, peer: PeerInfo) => void
   readonly listening: (job: number, address: string, port: number) => void
   readonly failed: (job: number, failure: OpenFailure) => void
   /** False refuses the connection: there is no place for it. */
-  readonly accepted: (job: number, lane: HostLane, peer: PeerInfo) => boolean
+  readonly accepted: (job: number, lane: SocketLane, peer: PeerInfo) => boolean
 }
 
-/** How often write jobs under way are looked at, in milliseconds. */
-const stallEvery = 250
+/** Milliseconds between two checks of the write jobs under way. */
+const stallCheckMs = 250
 
 /** The sockets of one thread. */
 export class SocketHost {
@@ -43,10 +43,10 @@ export class SocketHost {
   readonly #host: LaneHost
   readonly #loadFramer: (url: string) => Promise<Framer>
   readonly #staging = new Uint8Array(readBytes)
-  readonly lanes = new Set<HostLane>()
+  readonly lanes = new Set<SocketLane>()
   /** How to end each job that is under way, and each listener. */
   readonly #jobs = new Map<number, () => void>()
-  #deferred: Array<HostLane> = []
+  #deferred: Array<SocketLane> = []
   #stallTimer: NodeJS.Timeout | undefined
 
   constructor(events: HostEvents, loadFramer: (url: string) => Promise<Framer>) {
@@ -54,7 +54,7 @@ export class SocketHost {
     this.#loadFramer = loadFramer
     this.#host = {
       frames: events.frames,
-      heard: events.heard,
+      received: events.heard,
       written: events.written,
       finished: events.finished,
       peerEnded: events.peerEnded,
@@ -72,7 +72,7 @@ export class SocketHost {
   }
 
   /** Whether there are lanes, connections that are being opened, or listeners. */
-  get busy(): boolean {
+  get isBusy(): boolean {
     return this.lanes.size > 0 || this.#jobs.size > 0
   }
 
@@ -113,7 +113,7 @@ export class SocketHost {
   }
 
   #connect(id: number, job: OpenJob & { readonly kind: "connect" }, framer: Framer): void {
-    const reader = new LaneReader(this.#staging, this.#events.readInto)
+    const reader = new SocketReader(this.#staging, this.#events.readInto)
     const socket = Sockets.connectSocket(job.endpoint, job.tls, job.halfOpen, reader)
     const attempt = this.#attempt(id, job, socket)
     if (job.tls !== undefined) socket.once("connect", () => (attempt.step = "tls"))
@@ -125,7 +125,7 @@ export class SocketHost {
 
   #adopt(id: number, job: OpenJob & { readonly kind: "adopt" }, framer: Framer): void {
     const { fd, halfOpen, initiator, tls } = job
-    const reader = new LaneReader(this.#staging, this.#events.readInto)
+    const reader = new SocketReader(this.#staging, this.#events.readInto)
     if (tls === undefined) {
       const socket = Sockets.adoptSocket(fd, halfOpen, reader)
       this.#jobs.delete(id)
@@ -159,7 +159,7 @@ export class SocketHost {
     let failure: Error | undefined
     const timer = setTimeout(() => {
       socket.destroy(Object.assign(new Error("not open in time"), { code: "ETIMEDOUT" }))
-    }, job.limits.openWithin)
+    }, job.limits.openWithinMs)
     this.#jobs.set(id, () => void socket.destroy(new Error("cancelled")))
     const closed = (): void => {
       clearTimeout(timer)
@@ -180,7 +180,7 @@ export class SocketHost {
   }
 
   /** Answers the job before a byte is read, so that the lane is known when its frames come. */
-  #report(id: number, lane: HostLane, reader: LaneReader, secure: boolean): void {
+  #report(id: number, lane: SocketLane, reader: SocketReader, secure: boolean): void {
     if (lane.openError !== undefined) {
       lane.socket.destroy()
       this.#fail(id, failureOf("framer", lane.openError))
@@ -197,13 +197,13 @@ export class SocketHost {
     rereads: boolean
   ): void {
     const { halfOpen, limits } = job
-    const server = Sockets.makeServer(job.tls, halfOpen, limits.openWithin, (socket) => {
-      const reader = new LaneReader(this.#staging, this.#events.readInto)
+    const server = Sockets.makeServer(job.tls, halfOpen, limits.openWithinMs, (socket) => {
+      const reader = new SocketReader(this.#staging, this.#events.readInto)
       const peer = Sockets.peerOf(socket)
-      const own = rereads ? Sockets.rereadSocket(socket, halfOpen, reader) : socket
-      const lane = this.#lane(own, job, framer, reader, false)
-      lane.reading = () => Sockets.startReading(own, own === socket, reader)
-      if (!this.#events.accepted(id, lane, peer)) own.destroy()
+      const read = rereads ? Sockets.rereadSocket(socket, halfOpen, reader) : socket
+      const lane = this.#lane(read, job, framer, reader, false)
+      lane.startReading = () => Sockets.startReading(read, read === socket, reader)
+      if (!this.#events.accepted(id, lane, peer)) read.destroy()
       else if (lane.openError !== undefined) lane.refuse(lane.openError)
     })
     const failed = (error: Error): void => this.#fail(id, failureOf("listen", error))
@@ -236,11 +236,11 @@ export class SocketHost {
     socket: net.Socket,
     setup: LaneSetup,
     framer: Framer,
-    reader: LaneReader,
+    reader: SocketReader,
     initiator: boolean
-  ): HostLane {
+  ): SocketLane {
     const { limits, options } = setup
-    const lane = new HostLane(this.#host, socket, framer, options, limits, initiator)
+    const lane = new SocketLane(this.#host, socket, framer, options, limits, initiator)
     reader.lane = lane
     this.lanes.add(lane)
     madeProgress()
@@ -269,7 +269,7 @@ export class SocketHost {
       if (this.lanes.size > 0) return
       clearInterval(this.#stallTimer)
       this.#stallTimer = undefined
-    }, stallEvery)
+    }, stallCheckMs)
     this.#stallTimer.unref()
   }
 }

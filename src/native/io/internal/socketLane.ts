@@ -1,48 +1,47 @@
 /**
  * One connection where its socket lives, in a worker or on the main thread.
  *
- * Reading stops while any reason to hold stands: the turn's budget is used up, the user is
- * behind, the way to the main thread is full, or the peer does not take our own output. The
+ * Reading is paused while any reason stands: the turn's budget is used up, the user is
+ * behind, the way to the main thread is full, or the peer does not take our output. The
  * socket's `close` event is the only place where a lane ends, so it ends once.
  */
 import type { Socket } from "node:net"
 import { type Framer, FrameRefusal, type FramerPort, type FramerSession } from "../Framer.ts"
-import { resetBy } from "./endReason.ts"
-import type { EndReason, LaneLimits } from "./messages.ts"
+import { type EndReason, type LaneLimits, resetReason } from "./messages.ts"
 import { CommandReader } from "./commandReader.ts"
 import { cutText, detailCharacters } from "./cutText.ts"
 import { madeProgress } from "./progress.ts"
 import { Reassembly } from "./reassembly.ts"
-import { writeCopy } from "./writeCopy.ts"
-import type { OpenChunk, Place } from "./chunkPool.ts"
+import { writeCopy } from "./buffers.ts"
+import type { OpenChunk, LaneSlot } from "./chunkPool.ts"
 
-/** Reasons to hold the reading, as bits. */
-export const Hold = { budget: 1, user: 2, handover: 4, output: 8 } as const
+/** Reasons to pause the reading, as bits. */
+export const PauseReason = { budget: 1, user: 2, handover: 4, output: 8 } as const
 
-/** What a lane asks of the host it lives in. */
+/** The host of a lane, as the lane sees it. */
 export interface LaneHost {
   readonly frames: (
-    lane: HostLane,
+    lane: SocketLane,
     bytes: Uint8Array,
     from: number,
     ends: Int32Array,
     count: number
   ) => void
   /** Bytes came; called before they are cut into frames. */
-  readonly heard: (lane: HostLane) => void
-  readonly written: (lane: HostLane, bytes: number) => void
-  readonly finished: (lane: HostLane) => void
-  readonly peerEnded: (lane: HostLane) => void
-  readonly closed: (lane: HostLane, reason: EndReason) => void
+  readonly received: (lane: SocketLane) => void
+  readonly written: (lane: SocketLane, bytes: number) => void
+  readonly finished: (lane: SocketLane) => void
+  readonly peerEnded: (lane: SocketLane) => void
+  readonly closed: (lane: SocketLane, reason: EndReason) => void
   /** Calls `lane.nextTurn()` in the next turn of the event loop. */
-  readonly deferTurn: (lane: HostLane) => void
+  readonly deferTurn: (lane: SocketLane) => void
   readonly region: (id: number) => Uint8Array | undefined
   readonly now: () => number
 }
 
 /** A connection and what is under way on it. */
-export class HostLane {
-  readonly place: Place = { slot: -1, generation: 0, chunk: undefined, handedOver: 0 }
+export class SocketLane {
+  readonly slot: LaneSlot = { index: -1, generation: 0, chunk: undefined, handedOverBytes: 0 }
   readonly socket: Socket
   readonly limits: LaneLimits
   /** Most of what it reads goes no further. */
@@ -51,23 +50,23 @@ export class HostLane {
   readonly #session: FramerSession
   readonly #reassembly: Reassembly
   readonly #commands = new CommandReader()
-  #holds = 0
+  #pauseReasons = 0
   #turnBytes = 0
   #reason: EndReason | undefined
-  #closing = false
-  #corked = false
+  #isClosing = false
+  #isCorked = false
   /** The write job under way: its bytes, and when it began. */
-  #writing = 0
+  #writingBytes = 0
   #writingSince = 0
-  #finishing = false
+  #isFinishing = false
   /** The write job under way has handed its commands over, and its answer waits for the peer. */
-  #commandsWait = false
-  /** What the framer threw when it was to open. */
+  #hasWaitingCommands = false
+  /** The error that the framer threw in `open`. */
   openError: unknown
   /** Begins to read an accepted connection. */
-  reading: (() => void) | undefined
+  startReading: (() => void) | undefined
   /** Bytes of the last read. */
-  lastRead = 0
+  lastReadBytes = 0
   #closeTimer: NodeJS.Timeout | undefined
 
   constructor(
@@ -91,7 +90,7 @@ export class HostLane {
     this.#session = session
     this.#reassembly = new Reassembly(this.#session, framer.maxFrameBytes, {
       frames: (bytes, from, ends, count) => {
-        if (!this.#closing) host.frames(this, bytes, from, ends, count)
+        if (!this.#isClosing) host.frames(this, bytes, from, ends, count)
       }
     })
     socket.on("error", (error: NodeJS.ErrnoException) => this.#failed(error))
@@ -101,82 +100,82 @@ export class HostLane {
 
   /** Takes one read; true when the next one may follow at once. */
   read(bytes: Uint8Array, from: number, to: number, room: number): boolean {
-    this.lastRead = to - from
+    this.lastReadBytes = to - from
     if (this.#reason !== undefined) return true
-    this.#host.heard(this)
+    this.#host.received(this)
     madeProgress()
     try {
-      this.#reassembly.read(bytes, from, to, this.place.chunk?.memory === bytes)
+      this.#reassembly.read(bytes, from, to, this.slot.chunk?.memory === bytes)
     } catch (error) {
       this.refuse(error)
       return false
     }
-    if (to - from === room) this.#spend(room)
-    return this.#holds === 0
+    if (to - from === room) this.#countTurnBytes(room)
+    return this.#pauseReasons === 0
   }
 
-  /** Where the session wants the next read; undefined leaves it to the host. */
-  into(): Uint8Array | undefined {
+  /** The session's memory for the next read; undefined leaves it to the host. */
+  readBuffer(): Uint8Array | undefined {
     return this.#session.into?.()
   }
 
   /** This side ends the lane. */
   get isClosing(): boolean {
-    return this.#closing
+    return this.#isClosing
   }
 
   /** Bytes of a cut frame that wait for the rest. */
   get cutBytes(): number {
-    return this.#reassembly.held
+    return this.#reassembly.cutBytes
   }
 
   /** The next read goes into this chunk; a cut frame that lies in another one comes along. */
   moveInto(chunk: OpenChunk): void {
-    chunk.fill += this.#reassembly.moveCut(chunk.memory, chunk.fill)
-    this.place.chunk = chunk
+    chunk.nextByte += this.#reassembly.moveCut(chunk.memory, chunk.nextByte)
+    this.slot.chunk = chunk
   }
 
   /** The next read goes into no chunk. */
   leave({ memory }: OpenChunk): void {
     this.#reassembly.keepCut(memory)
-    this.place.chunk = undefined
+    this.slot.chunk = undefined
   }
 
   /** The next turn of the event loop has begun: the lane may read again. */
   nextTurn(): void {
     this.#turnBytes = 0
-    this.unhold(Hold.budget)
+    this.resume(PauseReason.budget)
   }
 
-  hold(reason: number): void {
-    const mayPause = this.#holds === 0 && !this.socket.destroyed
-    this.#holds |= reason
+  pause(reason: number): void {
+    const mayPause = this.#pauseReasons === 0 && !this.socket.destroyed
+    this.#pauseReasons |= reason
     if (mayPause) this.socket.pause()
   }
 
-  unhold(reason: number): void {
-    if ((this.#holds & reason) === 0) return
-    this.#holds &= ~reason
-    if (this.#holds === 0 && !this.socket.destroyed) this.socket.resume()
+  resume(reason: number): void {
+    if ((this.#pauseReasons & reason) === 0) return
+    this.#pauseReasons &= ~reason
+    if (this.#pauseReasons === 0 && !this.socket.destroyed) this.socket.resume()
   }
 
   /** The lane's user has accepted it. */
   start(): void {
-    if (!this.#closing) this.reading?.()
-    this.reading = undefined
+    if (!this.#isClosing) this.startReading?.()
+    this.startReading = undefined
   }
 
   /** A write job of bytes that are valid in this call: it is answered once, whatever happens. */
   write(bytes: Uint8Array, from: number, to: number): void {
-    this.#begin(to - from)
+    this.#beginWrite(to - from)
     writeCopy(this.socket, bytes, from, to, (error) =>
-      this.#answer(error == null ? this.#writing : 0)
+      this.#completeWrite(error == null ? this.#writingBytes : 0)
     )
   }
 
   /** A write job that holds commands for the framer, each behind its length. */
   command(bytes: Uint8Array): void {
-    this.#begin(bytes.length)
+    this.#beginWrite(bytes.length)
     try {
       this.#commands.push(bytes, (bytes, from, to) => {
         if (this.#reason === undefined) this.#session.command?.(bytes, from, to)
@@ -185,19 +184,19 @@ export class HostLane {
     } catch (error) {
       this.refuse(error)
     }
-    this.#commandsWait = this.#isBehind && !this.socket.destroyed
-    if (!this.#commandsWait) process.nextTick(() => this.#wrote())
+    this.#hasWaitingCommands = this.#isBehind && !this.socket.destroyed
+    if (!this.#hasWaitingCommands) process.nextTick(() => this.#wrote())
   }
 
   /** Ends our side after what was written; answered once, like a write. */
   finish(): void {
-    this.#finishing = true
+    this.#isFinishing = true
     this.socket.end(() => this.#finished())
   }
 
   /**
-   * Ends the lane: in order, after what was written and with time for the peer to end its own
-   * side, or at once.
+   * Ends the lane: in order, after what was written and with time for the peer to end its side,
+   * or at once.
    */
   close(asked: "closed" | "stopped", inOrder: boolean): void {
     this.#end(asked === "stopped" ? { kind: asked } : { kind: asked, unsent: 0 }, inOrder)
@@ -206,38 +205,38 @@ export class HostLane {
   /** Ends the lane when a write job has been under way for too long. */
   checkStall(now: number): void {
     const millis = now - this.#writingSince
-    if (this.#writing > 0 && millis >= this.limits.stallWithin) {
-      this.#reason ??= { kind: "slow-peer", bytes: this.#writing, millis }
+    if (this.#writingBytes > 0 && millis >= this.limits.stallAfterMs) {
+      this.#reason ??= { kind: "slow-peer", bytes: this.#writingBytes, millis }
       this.#destroy()
     }
   }
 
   /** A full read is likely to be followed by another one: they are counted for a turn. */
-  #spend(bytes: number): void {
+  #countTurnBytes(bytes: number): void {
     if (this.#turnBytes === 0) this.#host.deferTurn(this)
     this.#turnBytes += bytes
-    if (this.#turnBytes >= this.limits.readBudget) this.#holds |= Hold.budget
+    if (this.#turnBytes >= this.limits.readTurnBytes) this.#pauseReasons |= PauseReason.budget
   }
 
-  #begin(bytes: number): void {
-    this.#writing = bytes
+  #beginWrite(bytes: number): void {
+    this.#writingBytes = bytes
     this.#writingSince = this.#host.now()
   }
 
   #finished(): void {
-    if (!this.#finishing) return
-    this.#finishing = false
+    if (!this.#isFinishing) return
+    this.#isFinishing = false
     this.#host.finished(this)
   }
 
   #wrote(): void {
-    this.#answer(this.#writing)
+    this.#completeWrite(this.#writingBytes)
   }
 
   /** Answers the write job that is under way, of which so many bytes left. */
-  #answer(bytes: number): void {
-    if (this.#writing === 0) return
-    this.#writing = 0
+  #completeWrite(bytes: number): void {
+    if (this.#writingBytes === 0) return
+    this.#writingBytes = 0
     this.#host.written(this, bytes)
   }
 
@@ -245,11 +244,11 @@ export class HostLane {
     return {
       initiator,
       write: (bytes, written) => {
-        if (!this.#corked) {
-          this.#corked = true
+        if (!this.#isCorked) {
+          this.#isCorked = true
           this.socket.cork()
           process.nextTick(() => {
-            this.#corked = false
+            this.#isCorked = false
             this.socket.uncork()
           })
         }
@@ -276,7 +275,7 @@ export class HostLane {
       written?.()
       if (!this.#isBehind) this.#caughtUp()
     })
-    if (this.#isBehind) this.hold(Hold.output)
+    if (this.#isBehind) this.pause(PauseReason.output)
   }
 
   /** The peer has not taken what this side may have unsent. */
@@ -284,11 +283,11 @@ export class HostLane {
     return this.socket.writableLength > this.limits.sendBytes
   }
 
-  /** Node's `drain` comes only for more than its own mark, so each write looks at its end. */
+  /** Node emits `drain` only above its high-water mark, so each write checks when it is done. */
   #caughtUp(): void {
-    this.unhold(Hold.output)
-    if (!this.#commandsWait) return
-    this.#commandsWait = false
+    this.resume(PauseReason.output)
+    if (!this.#hasWaitingCommands) return
+    this.#hasWaitingCommands = false
     this.#wrote()
   }
 
@@ -301,24 +300,24 @@ export class HostLane {
 
   #end(reason: EndReason, inOrder: boolean): void {
     this.#reason ??= reason
-    this.#closing = true
+    this.#isClosing = true
     if (!inOrder) {
       this.#destroy()
     } else if (this.#closeTimer === undefined && !this.socket.destroyed) {
-      this.#closeTimer = setTimeout(() => this.#destroy(), this.limits.closeWithin)
-      this.#holds = 0
+      this.#closeTimer = setTimeout(() => this.#destroy(), this.limits.closeWithinMs)
+      this.#pauseReasons = 0
       this.socket.resume()
       this.socket.end()
     }
   }
 
   #failed(error: NodeJS.ErrnoException): void {
-    this.#reason ??= resetBy(error)
+    this.#reason ??= resetReason(error)
   }
 
   #ended(): void {
     if (this.#reason !== undefined) return
-    const missing = this.#reassembly.held
+    const missing = this.#reassembly.cutBytes
     try {
       if (missing === 0) this.#session.end?.()
     } catch (error) {
@@ -331,7 +330,7 @@ export class HostLane {
   }
 
   #destroy(): void {
-    this.#closing = true
+    this.#isClosing = true
     const unsent = this.socket.writableLength
     if (this.#reason?.kind === "closed" && unsent > 0) this.#reason = { kind: "closed", unsent }
     this.socket.destroy()
@@ -339,7 +338,7 @@ export class HostLane {
 
   #closed(): void {
     clearTimeout(this.#closeTimer)
-    this.#answer(0)
+    this.#completeWrite(0)
     this.#finished()
     this.#host.closed(this, this.#reason ?? { kind: "peer-closed", missing: 0 })
   }

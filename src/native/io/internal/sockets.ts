@@ -15,8 +15,8 @@ import { connectTls, makeTlsServer, tlsPeerOf, type TlsSettings } from "./tls.ts
 export interface Reader {
   /** Chooses the buffer for the next read. */
   readonly buffer: () => Uint8Array
-  /** Takes a read into that buffer; false holds the reading until `resume`. */
-  readonly took: (length: number) => boolean
+  /** Takes a read into that buffer; false pauses the reading until `resume`. */
+  readonly onRead: (length: number) => boolean
   /** Takes bytes that lie elsewhere. */
   readonly read: (bytes: Uint8Array, length: number, room: number) => boolean
 }
@@ -27,7 +27,7 @@ const dataRoom = Number.POSITIVE_INFINITY
 const onread = (reader: Reader): net.OnReadOpts => ({
   // The typings miss that a function may return any byte array; Node checks for Uint8Array.
   buffer: reader.buffer,
-  callback: (length) => reader.took(length)
+  callback: (length) => reader.onRead(length)
 })
 
 const readByEvents = (socket: net.Socket, reader: Reader): void => {
@@ -91,7 +91,7 @@ export const rereadSocket = (
 }
 
 /** Milliseconds that the probe waits for one byte over loopback. */
-const probeWithin = 1_000
+const probeWithinMs = 1_000
 
 /**
  * Tells whether `reread` makes sockets that read into their reader's buffer: sends one byte over
@@ -101,7 +101,7 @@ export const probeReread = (reread: typeof rereadSocket): Promise<boolean> =>
   new Promise((resolve) => {
     const sockets: Array<net.Socket> = []
     const server = net.createServer({ pauseOnConnect: true })
-    const timer = setTimeout(() => answer(false), probeWithin)
+    const timer = setTimeout(() => answer(false), probeWithinMs)
     const answer = (works: boolean): void => {
       clearTimeout(timer)
       for (const socket of sockets) socket.destroy()
@@ -112,7 +112,7 @@ export const probeReread = (reread: typeof rereadSocket): Promise<boolean> =>
     const bytes = new Uint8Array(16)
     const reader: Reader = {
       buffer: () => bytes,
-      took: (length) => {
+      onRead: (length) => {
         answer(length === 1 && bytes[0] === 7)
         return false
       },
@@ -156,7 +156,7 @@ export const makeServer = (
   return makeTlsServer(settings, halfOpen, handshakeWithinMs, accepted)
 }
 
-/** Who is at the other end of an open socket. */
+/** The peer of an open socket. */
 export const peerOf = (socket: net.Socket): PeerInfo => {
   const base = { address: socket.remoteAddress ?? "", port: socket.remotePort ?? 0 }
   return socket instanceof TLSSocket ? { ...base, tls: tlsPeerOf(socket) } : base

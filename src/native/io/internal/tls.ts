@@ -82,7 +82,7 @@ const contextOf = (settings: TlsSettings): tls.SecureContext => {
 
 const alpnOf = ({ alpn }: TlsSettings) => (alpn === undefined ? {} : { ALPNProtocols: [...alpn] })
 
-/** Where a client's handshake runs: to an address, or on a connected socket. */
+/** The transport of a client's handshake: an address to connect to, or a connected socket. */
 export type ClientTransport = net.NetConnectOpts | { readonly socket: net.Socket }
 
 /** Starts a client's handshake; `secureConnect` tells its end. */
@@ -157,7 +157,7 @@ const protocolCharacters = 64
 const asciiOf = (text: string | false | null, characters: number): string =>
   cutText((text || "").replace(/[^ -~]/g, "?"), characters)
 
-/** What a handshake has told of the peer. */
+/** The peer's identity, as the handshake has established it. */
 export const tlsPeerOf = (socket: tls.TLSSocket) => {
   // The other form of a peer's certificate is parsed into an object, field by field.
   const certificate = socket.getPeerX509Certificate()

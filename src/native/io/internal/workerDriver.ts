@@ -2,131 +2,135 @@
  * The main thread's end of one worker: its thread, its rings, and the lanes that live there.
  *
  * Every job that was dispatched has exactly one result. When the thread ends before it answered
- * all of them, the link answers the rest itself: what the worker published is consumed first,
+ * all of them, the driver answers the rest itself: what the worker published is consumed first,
  * then its lanes end with the reason and its open jobs fail.
  */
 import type { Worker } from "node:worker_threads"
-import { failureOf, type PeerInfo } from "./messages.ts"
-import { LaneCore, type LaneDriver } from "./laneHandle.ts"
+import { failureOf, type PeerInfo, threadEnd } from "./messages.ts"
+import { LaneHandle, type LaneDriver } from "./laneHandle.ts"
 import type { LaneCounts } from "./laneCounts.ts"
-import { threadEnd } from "./endReason.ts"
-import { Inlet } from "./inboxWriter.ts"
-import { LanePlaces } from "./lanePlaces.ts"
-import { type LinkSizes, startWorker, workerMemory } from "./linkMemory.ts"
-import type { Opener } from "./opener.ts"
+import { InboxWriter } from "./inboxWriter.ts"
+import { LaneDirectory } from "./laneDirectory.ts"
+import { type WorkerSizes, startWorker, workerMemory } from "./workerMemory.ts"
+import type { Opener } from "./openJobs.ts"
 import { OpenJobs } from "./openJobs.ts"
 import { OutboxReader } from "./outboxReader.ts"
-import { ProgressWatch } from "./progress.ts"
-import { addConsumed, heardAt, In } from "./records.ts"
+import { ProgressMonitor } from "./progress.ts"
+import { addConsumed, lastReceivedAt, In } from "./records.ts"
 import type { WorkerMessage } from "./worker.ts"
-import { WorkerLoad } from "./workerLoad.ts"
+import { WorkerLoad } from "./loadPolicy.ts"
 
-/** What a link tells the pool. */
-export interface LinkEvents {
+/** Events of a driver. */
+export interface WorkerEvents {
   /** The thread ended by itself after it was asked, or it crashed. */
-  readonly gone: (link: WorkerLink, crash: string | undefined) => void
+  readonly gone: (driver: WorkerDriver, crash: string | undefined) => void
   readonly opened: () => void
   /** A record of an older lane was dropped. */
-  readonly stale: () => void
+  readonly onStaleRecord: () => void
   readonly regions: () => ReadonlyArray<readonly [number, SharedArrayBuffer]>
   readonly totals: LaneCounts
 }
 
 /** One worker, seen from the main thread. */
-export class WorkerLink implements LaneDriver {
+export class WorkerDriver implements LaneDriver {
   readonly totals: LaneCounts
   readonly recordBytes: number
-  readonly #events: LinkEvents
-  readonly #sizes: LinkSizes
+  readonly #events: WorkerEvents
+  readonly #sizes: WorkerSizes
   readonly #origin: number
   readonly #worker: Worker
   readonly #load: WorkerLoad
-  readonly #progress: ProgressWatch
-  readonly #inlet: Inlet
+  readonly #progress: ProgressMonitor
+  readonly #inbox: InboxWriter
   readonly #outbox: OutboxReader
   readonly #table: Int32Array
-  readonly #places: LanePlaces
+  readonly #lanes: LaneDirectory
   readonly #jobs = new OpenJobs()
   /** Messages about regions that have no answer, the oldest first. */
-  readonly #regionsOut: Array<() => void> = []
-  #dirty = new Set<LaneCore>()
-  #flushScheduled = false
-  #draining = false
-  #kept = false
+  readonly #pendingRegions: Array<() => void> = []
+  #toFlush = new Set<LaneHandle>()
+  #isFlushScheduled = false
+  #isDraining = false
+  #isReferenced = false
   /** It gets no more jobs, and nothing that it publishes is looked at. */
-  #lost = false
+  #isLost = false
   /** Its thread has ended. */
-  #gone = false
+  #hasExited = false
   #crash: string | undefined
   /** No new lanes are placed here. */
-  parked = false
+  isParked = false
   /** The worker was asked to end. */
-  asked = false
+  isStopping = false
 
-  constructor(sizes: LinkSizes, origin: number, mainBell: SharedArrayBuffer, events: LinkEvents) {
+  constructor(
+    sizes: WorkerSizes,
+    origin: number,
+    mainBell: SharedArrayBuffer,
+    events: WorkerEvents
+  ) {
     this.#sizes = sizes
     this.#events = events
     this.totals = events.totals
     this.#origin = origin
     const memory = workerMemory(sizes, mainBell)
-    this.#inlet = new Inlet(memory)
-    this.recordBytes = this.#inlet.recordBytes
+    this.#inbox = new InboxWriter(memory)
+    this.recordBytes = this.#inbox.recordBytes
     this.#table = new Int32Array(memory.table)
-    this.#places = new LanePlaces(sizes.lanes)
-    this.#outbox = new OutboxReader(memory, sizes.slab, {
-      places: this.#places,
+    this.#lanes = new LaneDirectory(sizes.lanes)
+    this.#outbox = new OutboxReader(memory, sizes.chunkPool, {
+      lanes: this.#lanes,
       jobs: this.#jobs,
       admit: this.#admit,
-      stale: events.stale
+      onStaleRecord: events.onStaleRecord
     })
-    this.#progress = new ProgressWatch(memory.progress)
+    this.#progress = new ProgressMonitor(memory.progress)
     const regions = events.regions()
-    this.#worker = startWorker({ memory, origin, slabShape: sizes.slab, regions })
+    this.#worker = startWorker({ memory, origin, chunkPoolShape: sizes.chunkPool, regions })
     this.#worker.on("error", (error) => (this.#crash = String(error)))
     this.#worker.on("exit", (code) => this.#exited(code))
     this.#load = new WorkerLoad(this.#worker)
     this.#worker.on("message", (answer: "up" | "region") => {
-      if (answer === "region") this.#regionsOut.shift()?.()
+      if (answer === "region") this.#pendingRegions.shift()?.()
       this.#keepAlive()
     })
     this.#worker.unref()
   }
 
   get lanes(): number {
-    return this.#places.size
+    return this.#lanes.size
   }
 
   get jobsOut(): number {
     let out = this.#jobs.out
-    for (const core of this.#places.cores) out += core.jobs.out
+    for (const handle of this.#lanes.all) out += handle.operations.pending
     return out
   }
 
-  get idle(): boolean {
-    return this.#places.size + this.#jobs.size === 0
+  get isIdle(): boolean {
+    return this.#lanes.size + this.#jobs.size === 0
   }
 
   /** The last look before sleep, also for room that was made before it. */
-  pending(): boolean {
-    if (this.#dirty.size > 0) this.#flush()
-    return !this.#lost && this.#outbox.poll()
+  hasPending(): boolean {
+    if (this.#toFlush.size > 0) this.#flush()
+    return !this.#isLost && this.#outbox.poll()
   }
 
   /** The share of the time since the last call that the worker was busy, 0 to 1. */
   utilization(): number {
-    return this.#lost ? 0 : this.#load.sample()
+    return this.#isLost ? 0 : this.#load.sample()
   }
 
   /** One look of the watchdog: whether the worker does not get on. One that sleeps is woken. */
   isStuck(): boolean {
-    const seen = this.#progress.look()
-    if (seen === "none") this.#inlet.ring()
+    const seen = this.#progress.check()
+    if (seen === "none") this.#inbox.ring()
     return seen === "stuck"
   }
 
   /** Dispatches an open job; its number, or undefined when too many are out. */
   open(opener: Opener): number | undefined {
-    if (this.#lost || this.#jobs.out >= this.#sizes.openJobs) return undefined
+    if (this.#isLost || this.#jobs.out >= this.#sizes.openJobsMax) return undefined
     const job = this.#jobs.add(opener)
     this.#keepAlive()
     try {
@@ -151,16 +155,16 @@ export class WorkerLink implements LaneDriver {
 
   /** Calls `done` when the worker has obeyed, or its thread has ended: until then it may write. */
   region(id: number, memory: SharedArrayBuffer | undefined, done: () => void): void {
-    if (this.#gone) return done()
+    if (this.#hasExited) return done()
     this.#post({ kind: "region", id, memory })
-    this.#regionsOut.push(done)
+    this.#pendingRegions.push(done)
     this.#keepAlive()
   }
 
   /** Asks the worker to close everything in order and to end. */
   stop(): void {
-    this.parked = true
-    this.asked = true
+    this.isParked = true
+    this.isStopping = true
     this.#keepAlive()
     this.#post({ kind: "stop" })
   }
@@ -177,65 +181,65 @@ export class WorkerLink implements LaneDriver {
    * ended.
    */
   giveUp(detail: string): void {
-    if (this.#lost) return
+    if (this.#isLost) return
     this.terminate(detail)
-    this.parked = true
+    this.isParked = true
     this.#lose(threadEnd(detail, true))
     this.#keepAlive()
   }
 
-  readonly write = (core: LaneCore, bytes: Uint8Array): boolean =>
-    this.#record(core, core.commands ? In.command : In.write, 0, bytes)
-  readonly start = (core: LaneCore): boolean => this.#record(core, In.start)
-  readonly finish = (core: LaneCore): boolean => this.#record(core, In.finish)
-  readonly close = (core: LaneCore, inOrder: boolean): boolean =>
-    this.#record(core, In.close, inOrder ? 1 : 0)
+  readonly write = (handle: LaneHandle, bytes: Uint8Array): boolean =>
+    this.#record(handle, handle.takesCommands ? In.command : In.write, 0, bytes)
+  readonly start = (handle: LaneHandle): boolean => this.#record(handle, In.start)
+  readonly finish = (handle: LaneHandle): boolean => this.#record(handle, In.finish)
+  readonly close = (handle: LaneHandle, inOrder: boolean): boolean =>
+    this.#record(handle, In.close, inOrder ? 1 : 0)
 
-  readonly flushSoon = (core: LaneCore): void => {
-    this.#dirty.add(core)
+  readonly flushSoon = (handle: LaneHandle): void => {
+    this.#toFlush.add(handle)
     this.#scheduleFlush()
   }
 
-  readonly consumed = (core: LaneCore, bytes: number): void => {
-    const slot = this.#places.slotOf(core)
+  readonly consumed = (handle: LaneHandle, bytes: number): void => {
+    const slot = this.#lanes.slotOf(handle)
     if (slot === undefined) return
-    if (addConsumed(this.#table, slot, bytes)) this.#inlet.ring()
+    if (addConsumed(this.#table, slot, bytes)) this.#inbox.ring()
   }
 
-  readonly release = (core: LaneCore): void => {
-    const slot = this.#places.slotOf(core)
+  readonly release = (handle: LaneHandle): void => {
+    const slot = this.#lanes.slotOf(handle)
     if (slot === undefined) return
-    if (!this.#record(core, In.release)) {
-      this.flushSoon(core)
+    if (!this.#record(handle, In.release)) {
+      this.flushSoon(handle)
       return
     }
-    core.lastHeard = this.heard(core)
-    this.#places.remove(core)
-    this.#dirty.delete(core)
+    handle.lastReceivedAt = this.lastReceivedAt(handle)
+    this.#lanes.remove(handle)
+    this.#toFlush.delete(handle)
     this.#keepAlive()
   }
 
-  readonly heard = (core: LaneCore): number => {
-    const slot = this.#places.slotOf(core)
-    if (slot === undefined) return core.lastHeard
-    return this.#origin + heardAt(this.#table, slot)
+  readonly lastReceivedAt = (handle: LaneHandle): number => {
+    const slot = this.#lanes.slotOf(handle)
+    if (slot === undefined) return handle.lastReceivedAt
+    return this.#origin + lastReceivedAt(this.#table, slot)
   }
 
   /** Consumes what the worker published; true when there may be more. */
   drain(): boolean {
-    if (this.#lost) return false
+    if (this.#isLost) return false
     if (!this.#outbox.poll()) {
-      if (this.#dirty.size > 0) this.#flush()
+      if (this.#toFlush.size > 0) this.#flush()
       return false
     }
-    this.#draining = true
+    this.#isDraining = true
     try {
       this.#outbox.consume()
     } finally {
-      this.#draining = false
-      if (this.#outbox.release()) this.#inlet.ring()
+      this.#isDraining = false
+      if (this.#outbox.release()) this.#inbox.ring()
       this.#keepAlive()
-      if (this.#inlet.filled || this.#dirty.size > 0) this.#flush()
+      if (this.#inbox.hasRecords || this.#toFlush.size > 0) this.#flush()
     }
     return true
   }
@@ -245,63 +249,64 @@ export class WorkerLink implements LaneDriver {
     generation: number,
     opener: Opener | undefined,
     text: string
-  ): LaneCore => {
+  ): LaneHandle => {
     const limits = opener?.job.limits ?? this.#sizes.limits
     const peer = (): PeerInfo => JSON.parse(text) as PeerInfo
-    const core = new LaneCore(this, peer, limits, opener?.commands === true)
-    this.#places.add(core, slot, generation)
+    const handle = new LaneHandle(this, peer, limits, opener?.takesCommands === true)
+    this.#lanes.add(handle, slot, generation)
     this.#events.opened()
-    return core
+    return handle
   }
 
-  #record(core: LaneCore, kind: number, a = 0, bytes?: Uint8Array): boolean {
-    const slot = this.#places.slotOf(core)
-    if (this.#lost || slot === undefined) return true
-    const generation = this.#places.generationOf(slot)
-    if (!this.#inlet.record(kind, slot, generation, a, bytes)) return false
+  #record(handle: LaneHandle, kind: number, a = 0, bytes?: Uint8Array): boolean {
+    const slot = this.#lanes.slotOf(handle)
+    if (this.#isLost || slot === undefined) return true
+    const generation = this.#lanes.generationOf(slot)
+    if (!this.#inbox.record(kind, slot, generation, a, bytes)) return false
     this.#scheduleFlush()
     return true
   }
 
   /** A drain flushes at its end; otherwise the end of this turn does. */
   #scheduleFlush(): void {
-    if (this.#flushScheduled || this.#draining) return
-    this.#flushScheduled = true
+    if (this.#isFlushScheduled || this.#isDraining) return
+    this.#isFlushScheduled = true
     setImmediate(() => this.#flush())
   }
 
   /** Dispatches the jobs of all lanes that asked since the last flush; rings once. */
   #flush(): void {
-    this.#flushScheduled = false
-    const dirty = this.#dirty
-    this.#dirty = new Set()
-    for (const core of dirty) {
-      if (core.jobs.released) this.release(core)
-      else if (!core.flush()) this.#dirty.add(core)
+    this.#isFlushScheduled = false
+    const dirty = this.#toFlush
+    this.#toFlush = new Set()
+    for (const handle of dirty) {
+      if (handle.operations.isReleased) this.release(handle)
+      else if (!handle.flush()) this.#toFlush.add(handle)
     }
-    this.#inlet.flush()
+    this.#inbox.flush()
   }
 
   #post(message: WorkerMessage): void {
-    if (this.#gone) return
+    if (this.#hasExited) return
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window
     this.#worker.postMessage(message)
   }
 
   /** Waiting on a doorbell keeps no event loop alive, so the thread's handle does. */
   #keepAlive(): void {
-    const needed = !this.idle || this.asked || this.#lost || this.#regionsOut.length > 0
-    if (needed === this.#kept) return
-    this.#kept = needed
+    const needed =
+      !this.isIdle || this.isStopping || this.#isLost || this.#pendingRegions.length > 0
+    if (needed === this.#isReferenced) return
+    this.#isReferenced = needed
     if (needed) this.#worker.ref()
     else this.#worker.unref()
   }
 
   /** Ends the lanes, and what is being opened. */
   #lose({ failure, reason }: ReturnType<typeof threadEnd>): void {
-    this.#lost = true
-    for (const core of this.#places.cores) core.lost(reason)
-    this.#places.clear()
+    this.#isLost = true
+    for (const handle of this.#lanes.all) handle.lost(reason)
+    this.#lanes.clear()
     this.#jobs.failConnections(failure)
   }
 
@@ -311,12 +316,12 @@ export class WorkerLink implements LaneDriver {
     } catch (error) {
       this.#crash ??= String(error)
     }
-    const crash = this.asked && code === 0 ? undefined : (this.#crash ?? `exit code ${code}`)
-    this.#gone = true
+    const crash = this.isStopping && code === 0 ? undefined : (this.#crash ?? `exit code ${code}`)
+    this.#hasExited = true
     const end = threadEnd(crash, false)
     this.#lose(end)
     this.#jobs.failAll(end.failure)
-    for (const answer of this.#regionsOut.splice(0)) answer()
+    for (const answer of this.#pendingRegions.splice(0)) answer()
     this.#events.gone(this, crash)
   }
 }

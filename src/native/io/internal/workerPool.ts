@@ -2,69 +2,57 @@
  * All workers of a pool, the main-thread path beside them, and the one loop that consumes what
  * the workers publish.
  *
- * The loop sleeps on a single doorbell that all workers ring. Draining never waits for a
- * worker, and no worker waits for a drain: a full ring is a wish for a doorbell, kept on the
- * side that wants room. A worker that crashes, or makes no progress, is replaced; its lanes end,
+ * The loop sleeps on a single doorbell that all workers ring. Draining never waits for a worker,
+ * and no worker waits for a drain: the side that finds a ring full sets its waiting flag, and the
+ * other side rings once it has made room. A worker that crashes, or makes no progress, is replaced; its lanes end,
  * its listeners move to the new one.
  */
 import { Doorbell, doorbellBytes } from "./doorbell.ts"
 import { calm, type LoadSettings, sampleLoad } from "./loadPolicy.ts"
-import { countGarbage } from "./garbage.ts"
-import { noCounts } from "./laneCounts.ts"
+import { countGarbage } from "./buffers.ts"
+import { noCounts, type PoolCounts } from "./laneCounts.ts"
 import { Listeners } from "./listeners.ts"
-import { MainPath } from "./mainThreadDriver.ts"
-import type { LinkSizes } from "./linkMemory.ts"
-import { lookEvery } from "./progress.ts"
-import type { Opener } from "./opener.ts"
-import { WorkerLink } from "./workerDriver.ts"
+import { MainThreadDriver } from "./mainThreadDriver.ts"
+import type { WorkerSizes } from "./workerMemory.ts"
+import { progressCheckMs } from "./progress.ts"
+import type { Opener } from "./openJobs.ts"
+import { WorkerDriver } from "./workerDriver.ts"
 
-/** Cumulative counts of a pool. */
-export interface CrewCounts {
-  /** Open jobs done on the main thread because no worker had room. */
-  fallbacks: number
-  /** Records of older lanes that were dropped. */
-  stale: number
-  workersStarted: number
-  workersCrashed: number
-  /** Connections that were opened, adopted or accepted. */
-  lanesOpened: number
-}
-
-/** How a crew works. */
-export interface CrewSettings {
+/** Settings of the workers. */
+export interface WorkerPoolSettings {
   readonly load: LoadSettings
   /** Milliseconds between samples of load. */
-  readonly sampleEvery: number
+  readonly sampleEveryMs: number
   /** Milliseconds that a worker has to end after it was asked. */
-  readonly stopWithin: number
+  readonly stopWithinMs: number
   /** Milliseconds without progress after which a worker is given up. */
   readonly stuckAfterMs: number
-  readonly sizes: LinkSizes
+  readonly sizes: WorkerSizes
   readonly clock: () => number
-  /** Called after each sample, and once when the crew has stopped. */
-  readonly sampled: (crew: Crew) => void
+  /** Called after each sample, and once when the pool has stopped. */
+  readonly sampled: (pool: WorkerPool) => void
 }
 
-/** Something to cancel or to close, wherever it went. */
-export interface Ticket {
+/** An open job or a listener, which can be cancelled in whichever thread it runs. */
+export interface Cancellable {
   readonly cancel: () => void
 }
 
 /** The workers of one pool. */
-export class Crew {
-  readonly counts: CrewCounts = {
+export class WorkerPool {
+  readonly counts: PoolCounts = {
     fallbacks: 0,
     stale: 0,
     workersStarted: 0,
     workersCrashed: 0,
     lanesOpened: 0
   }
-  /** What all lanes have counted. */
+  /** The counts of all lanes together. */
   readonly totals = noCounts()
-  readonly main: MainPath
-  readonly #settings: CrewSettings
+  readonly main: MainThreadDriver
+  readonly #settings: WorkerPoolSettings
   #load: LoadSettings
-  readonly #links = new Set<WorkerLink>()
+  readonly #drivers = new Set<WorkerDriver>()
   readonly #listeners: Listeners
   readonly #regions = new Map<number, SharedArrayBuffer>()
   readonly #regionViews = new Map<number, Uint8Array>()
@@ -80,54 +68,57 @@ export class Crew {
 
   readonly #opened = (): void => void this.counts.lanesOpened++
 
-  constructor(settings: CrewSettings) {
+  constructor(settings: WorkerPoolSettings) {
     this.#settings = settings
     this.#load = settings.load
     this.#origin = settings.clock()
     const regionOf = (id: number) => this.#regionViews.get(id)
-    this.main = new MainPath(settings.clock, this.totals, regionOf, this.#opened)
-    this.#listeners = new Listeners(this.main, () => this.#activeLinks())
+    this.main = new MainThreadDriver(settings.clock, this.totals, regionOf, this.#opened)
+    this.#listeners = new Listeners(this.main, () => this.#activeDrivers())
     for (let i = 0; i < settings.load.min; i++) this.#start()
-    this.#sampler = setInterval(() => this.#sample(), settings.sampleEvery)
+    this.#sampler = setInterval(() => this.#sample(), settings.sampleEveryMs)
     this.#sampler.unref()
-    this.#watchdog = setInterval(() => this.#look(), lookEvery(settings.stuckAfterMs))
+    this.#watchdog = setInterval(
+      () => this.#checkProgress(),
+      progressCheckMs(settings.stuckAfterMs)
+    )
     this.#watchdog.unref()
   }
 
-  get links(): ReadonlyArray<WorkerLink> {
-    return [...this.#links]
+  get drivers(): ReadonlyArray<WorkerDriver> {
+    return [...this.#drivers]
   }
 
   get active(): number {
-    return this.#activeLinks().length
+    return this.#activeDrivers().length
   }
 
   /** Lanes that are open, and jobs that are out. */
   get lanes(): number {
-    return this.links.reduce((sum, link) => sum + link.lanes, this.main.lanes)
+    return this.drivers.reduce((sum, driver) => sum + driver.lanes, this.main.lanes)
   }
 
   get jobsOut(): number {
-    return this.links.reduce((sum, link) => sum + link.jobsOut, this.main.jobsOut)
+    return this.drivers.reduce((sum, driver) => sum + driver.jobsOut, this.main.jobsOut)
   }
 
   /** Opens a connection, in a worker if that is wanted and one has room. */
-  open(opener: Opener, inWorker: boolean): Ticket {
+  open(opener: Opener, inWorker: boolean): Cancellable {
     if (inWorker && !this.#stopping) {
-      const links = this.#activeLinks()
-      const least = Math.min(...links.map((link) => link.lanes))
-      const link = links.find((link) => link.lanes === least)
-      const job = link?.open(opener)
-      if (link !== undefined && job !== undefined) return { cancel: () => link.cancel(job) }
+      const drivers = this.#activeDrivers()
+      const least = Math.min(...drivers.map((driver) => driver.lanes))
+      const driver = drivers.find((driver) => driver.lanes === least)
+      const job = driver?.open(opener)
+      if (driver !== undefined && job !== undefined) return { cancel: () => driver.cancel(job) }
       // Without any worker nothing was tried, so nothing fell back.
-      if (links.length > 0) this.counts.fallbacks++
+      if (drivers.length > 0) this.counts.fallbacks++
     }
     const job = this.main.open(opener)
     return { cancel: () => this.main.cancel(job) }
   }
 
   /** Listens, in all workers or on the main thread. The ticket closes the listener: `failed`. */
-  listen(opener: Opener, inWorkers: boolean): Ticket {
+  listen(opener: Opener, inWorkers: boolean): Cancellable {
     const { cancel, fellBack } = this.#listeners.listen(opener, inWorkers && !this.#stopping)
     if (fellBack) this.counts.fallbacks++
     return { cancel }
@@ -137,7 +128,7 @@ export class Crew {
   async register(id: number, memory: SharedArrayBuffer): Promise<void> {
     this.#regions.set(id, memory)
     this.#regionViews.set(id, new Uint8Array(memory))
-    await this.#tell(id, memory)
+    await this.#setRegion(id, memory)
   }
 
   /** Resolves when no worker finds the memory any more, or is using it. */
@@ -145,13 +136,13 @@ export class Crew {
     countGarbage(this.#regions.get(id)?.byteLength ?? 0)
     this.#regions.delete(id)
     this.#regionViews.delete(id)
-    await this.#tell(id, undefined)
+    await this.#setRegion(id, undefined)
   }
 
-  #tell(id: number, memory: SharedArrayBuffer | undefined): Promise<unknown> {
-    const told = (link: WorkerLink) =>
-      new Promise<void>((resolve) => link.region(id, memory, resolve))
-    return Promise.all(this.links.map(told))
+  #setRegion(id: number, memory: SharedArrayBuffer | undefined): Promise<unknown> {
+    const told = (driver: WorkerDriver) =>
+      new Promise<void>((resolve) => driver.region(id, memory, resolve))
+    return Promise.all(this.drivers.map(told))
   }
 
   /** Changes the number of workers. Lanes stay where they are until they end. */
@@ -160,7 +151,7 @@ export class Crew {
     this.#state = calm
     while (this.active > max) this.#park()
     while (this.active < min) this.#start()
-    this.#listeners.spread()
+    this.#listeners.distribute()
   }
 
   /** Asks everything to end; resolves when every worker has. Completions are consumed on. */
@@ -169,7 +160,7 @@ export class Crew {
     clearInterval(this.#sampler)
     this.#listeners.close()
     this.main.stop()
-    for (const link of this.#links) this.#dismiss(link)
+    for (const driver of this.#drivers) this.#askToStop(driver)
     return new Promise((resolve) => {
       this.#stopped = resolve
       this.#checkStopped()
@@ -178,29 +169,29 @@ export class Crew {
 
   /** The pool is stopped once the workers are gone and the main thread's sockets are closed. */
   #checkStopped(): void {
-    if (this.#stopped === undefined || this.#links.size > 0) return
-    if (this.main.idle) {
+    if (this.#stopped === undefined || this.#drivers.size > 0) return
+    if (this.main.isIdle) {
       clearInterval(this.#watchdog)
       this.#settings.sampled(this)
       this.#stopped()
     } else setTimeout(() => this.#checkStopped(), 1)
   }
 
-  #activeLinks(): ReadonlyArray<WorkerLink> {
-    return [...this.#links].filter((link) => !link.parked)
+  #activeDrivers(): ReadonlyArray<WorkerDriver> {
+    return [...this.#drivers].filter((driver) => !driver.isParked)
   }
 
   #start(): void {
     const { sizes } = this.#settings
-    const link = new WorkerLink(sizes, this.#origin, this.#bellMemory, {
-      gone: (link, crash) => this.#gone(link, crash),
+    const driver = new WorkerDriver(sizes, this.#origin, this.#bellMemory, {
+      gone: (driver, crash) => this.#onDriverGone(driver, crash),
       opened: this.#opened,
-      stale: () => this.counts.stale++,
+      onStaleRecord: () => this.counts.stale++,
       regions: () => [...this.#regions],
       totals: this.totals
     })
     this.counts.workersStarted++
-    this.#links.add(link)
+    this.#drivers.add(driver)
     if (!this.#looping) {
       this.#looping = true
       this.#loop()
@@ -209,71 +200,71 @@ export class Crew {
 
   /** The active worker with the fewest lanes gets no new ones, and ends when it has none. */
   #park(): void {
-    const links = this.#activeLinks()
-    const least = Math.min(...links.map((link) => link.lanes))
-    const link = links.find((link) => link.lanes === least)
-    if (link === undefined) return
-    link.parked = true
-    this.#listeners.leave(link)
+    const drivers = this.#activeDrivers()
+    const least = Math.min(...drivers.map((driver) => driver.lanes))
+    const driver = drivers.find((driver) => driver.lanes === least)
+    if (driver === undefined) return
+    driver.isParked = true
+    this.#listeners.leaveParked(driver)
     this.#endParked()
   }
 
   /** Parked workers without lanes are asked to end. */
   #endParked(): void {
-    for (const link of this.#links) {
-      if (link.parked && link.idle && !link.asked) this.#dismiss(link)
+    for (const driver of this.#drivers) {
+      if (driver.isParked && driver.isIdle && !driver.isStopping) this.#askToStop(driver)
     }
   }
 
-  #dismiss(link: WorkerLink): void {
-    if (link.asked) return
-    link.stop()
+  #askToStop(driver: WorkerDriver): void {
+    if (driver.isStopping) return
+    driver.stop()
     const timer = setTimeout(() => {
-      if (this.#links.has(link)) link.giveUp("did not end in time after it was asked")
-    }, this.#settings.stopWithin)
+      if (this.#drivers.has(driver)) driver.giveUp("did not end in time after it was asked")
+    }, this.#settings.stopWithinMs)
     timer.unref()
   }
 
-  #gone(link: WorkerLink, crash: string | undefined): void {
-    this.#links.delete(link)
+  #onDriverGone(driver: WorkerDriver, crash: string | undefined): void {
+    this.#drivers.delete(driver)
     if (crash !== undefined) this.counts.workersCrashed++
     if (!this.#stopping && this.active < this.#load.min) this.#start()
-    this.#listeners.spread()
+    this.#listeners.distribute()
     this.#checkStopped()
   }
 
   /** Gives up workers that are stuck. The next sample of load starts others. */
-  #look(): void {
+  #checkProgress(): void {
     const { stuckAfterMs } = this.#settings
-    for (const link of this.#links) {
-      if (link.isStuck()) link.giveUp(`made no progress for ${stuckAfterMs} ms`)
+    for (const driver of this.#drivers) {
+      if (driver.isStuck()) driver.giveUp(`made no progress for ${stuckAfterMs} ms`)
     }
   }
 
   #sample(): void {
     this.#settings.sampled(this)
     this.#endParked()
-    const links = this.#activeLinks()
-    if (links.length === 0 && this.#load.min === 0) return
-    const busy = links.reduce((sum, link) => sum + link.utilization(), 0)
-    const average = busy / Math.max(1, links.length)
-    const [state, change] = sampleLoad(this.#load, this.#state, links.length, average)
+    const drivers = this.#activeDrivers()
+    if (drivers.length === 0 && this.#load.min === 0) return
+    const busy = drivers.reduce((sum, driver) => sum + driver.utilization(), 0)
+    const average = busy / Math.max(1, drivers.length)
+    const [state, change] = sampleLoad(this.#load, this.#state, drivers.length, average)
     this.#state = state
     if (change > 0) {
       this.#start()
-      this.#listeners.spread()
+      this.#listeners.distribute()
     } else if (change < 0) this.#park()
   }
 
   #loop = (): void => {
-    for (const link of this.#links) this.#drain(link)
-    if (this.#links.size === 0) {
+    for (const driver of this.#drivers) this.#drain(driver)
+    if (this.#drivers.size === 0) {
       this.#looping = false
       return
     }
     const ring = this.#bell.sleepUnless(() => {
       let more = false
-      for (const link of this.#links) more = link.pending() || more
+      for (const driver of this.#drivers) more = driver.hasPending() || more
       return more
     })
     if (ring === undefined) setImmediate(this.#loop)
@@ -281,11 +272,11 @@ export class Crew {
   }
 
   /** A ring that holds what its worker cannot have written ends that worker. */
-  #drain(link: WorkerLink): void {
+  #drain(driver: WorkerDriver): void {
     try {
-      link.drain()
+      driver.drain()
     } catch (error) {
-      link.terminate(String(error))
+      driver.terminate(String(error))
     }
   }
 }

@@ -4,7 +4,7 @@
  * Every check is here: of a peer that names a key, and of posted work that names a region. Without
  * Effect, so that a worker thread may load it.
  */
-import { copyOctets } from "../../../schema/copyBytes.ts"
+import { copyBytes } from "../../../schema/copyBytes.ts"
 import { locate, missed, type Region as WireRegion } from "../../../schema/iwarp/Region.ts"
 import type { Access, Options, Region } from "../Region.ts"
 import type { Part, Parts } from "../WorkRequest.ts"
@@ -176,7 +176,7 @@ export const gather = (parts: Parts, into: Uint8Array): void => {
   let at = 0
   for (let index = 0; index < parts.count; index++) {
     const { length, offset, region } = parts.at(index)
-    copyOctets(into, at, region!.octets, offset, offset + length)
+    copyBytes(into, at, region!.octets, offset, offset + length)
     at += length
   }
 }
@@ -187,7 +187,7 @@ export const scatter = (octets: Uint8Array, parts: Parts): void => {
   for (let index = 0; at < octets.length; index++) {
     const { length, offset, region } = parts.at(index)
     const count = Math.min(length, octets.length - at)
-    copyOctets(region!.octets, offset, octets, at, at + count)
+    copyBytes(region!.octets, offset, octets, at, at + count)
     at += count
   }
 }

@@ -7,13 +7,9 @@
  */
 import * as Result from "effect/Result"
 import { BadJson } from "../Fault.ts"
-import { LenientReader } from "./lenientReader.ts"
+import { type Json, type JsonObject, LenientReader } from "./lenientReader.ts"
 
-export type Json = null | boolean | number | bigint | string | JsonArray | JsonObject
-export type JsonArray = ReadonlyArray<Json>
-export interface JsonObject {
-  readonly [key: string]: Json
-}
+export type { Json, JsonArray, JsonObject } from "./lenientReader.ts"
 
 /** How deep values may nest. What Mooncake writes is five deep; it refuses a thousand itself. */
 const depthLimit = 64

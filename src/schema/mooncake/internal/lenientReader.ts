@@ -1,5 +1,9 @@
 /** Reads one value at the beginning of a text; `json.ts` says what it takes beyond JSON. */
-import type { Json } from "./json.ts"
+export type Json = null | boolean | number | bigint | string | JsonArray | JsonObject
+export type JsonArray = ReadonlyArray<Json>
+export interface JsonObject {
+  readonly [key: string]: Json
+}
 
 const Sign = {
   quote: 0x22,

@@ -1,6 +1,6 @@
 /** One call: connect, send a frame, read one, close. */
 import * as Effect from "effect/Effect"
-import { octets } from "../../../../native/io/Framer.ts"
+import { bytes } from "../../../../native/io/Framer.ts"
 import type { IoPool } from "../../../../native/io/IoPool.ts"
 import type { TlsSettings } from "../../../../native/io/IoPool.ts"
 import { type Frame, FrameReader } from "../../../../schema/mooncake/Frame.ts"
@@ -168,7 +168,7 @@ const answerOnLane = Effect.fnUntraced(function* (
   bounds: Bounds
 ) {
   const { connectWithin } = bounds.limits
-  const lane = yield* pool.connect({ framer: octets, to, tls }).pipe(
+  const lane = yield* pool.connect({ framer: bytes, to, tls }).pipe(
     Effect.mapError(({ message }): Failure => ({ step: "connect", detail: message })),
     Effect.timeoutOrElse({
       duration: connectWithin,

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as net from "node:net"
-import { octets } from "../../../../native/io/Framer.ts"
+import { bytes } from "../../../../native/io/Framer.ts"
 import { IoPool } from "../../../../native/io/IoPool.ts"
 import type { TlsSettings } from "../../../../native/io/IoPool.ts"
 import { OpenFailed } from "../../../../native/io/OpenFailed.ts"
@@ -57,7 +57,7 @@ export const listenSecure = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Bound, OpenFailed, IoPool | Scope.Scope> {
   const pool = yield* IoPool
   const scope = yield* Effect.scope
-  const listener = yield* pool.listen({ framer: octets, at, tls, backlog })
+  const listener = yield* pool.listen({ framer: bytes, at, tls, backlog })
   const next: Effect.Effect<void> = Effect.scoped(
     Effect.flatMap(listener.accept, (lane) => {
       port.accept((ear) => ofLane(lane, ear))

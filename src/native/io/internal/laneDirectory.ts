@@ -2,13 +2,13 @@
  * The lanes of one worker by their slots, as the main thread sees them. A slot's generation tells
  * records of its lane from records of an older one.
  */
-import type { LaneCore } from "./laneHandle.ts"
+import type { LaneHandle } from "./laneHandle.ts"
 
 /** Lanes and their slots. */
-export class LanePlaces {
-  readonly #lanes: Array<LaneCore | undefined> = []
+export class LaneDirectory {
+  readonly #lanes: Array<LaneHandle | undefined> = []
   readonly #generations: Int32Array
-  readonly #slots = new Map<LaneCore, number>()
+  readonly #slots = new Map<LaneHandle, number>()
 
   constructor(slots: number) {
     this.#generations = new Int32Array(slots)
@@ -18,12 +18,12 @@ export class LanePlaces {
     return this.#slots.size
   }
 
-  get cores(): Iterable<LaneCore> {
+  get all(): Iterable<LaneHandle> {
     return this.#slots.keys()
   }
 
-  slotOf(core: LaneCore): number | undefined {
-    return this.#slots.get(core)
+  slotOf(handle: LaneHandle): number | undefined {
+    return this.#slots.get(handle)
   }
 
   generationOf(slot: number): number {
@@ -31,20 +31,20 @@ export class LanePlaces {
   }
 
   /** The lane of a record; undefined when the record is of an older one. */
-  find(slot: number, generation: number): LaneCore | undefined {
+  find(slot: number, generation: number): LaneHandle | undefined {
     return this.#generations[slot] === generation ? this.#lanes[slot] : undefined
   }
 
-  add(core: LaneCore, slot: number, generation: number): void {
-    this.#lanes[slot] = core
+  add(handle: LaneHandle, slot: number, generation: number): void {
+    this.#lanes[slot] = handle
     this.#generations[slot] = generation
-    this.#slots.set(core, slot)
+    this.#slots.set(handle, slot)
   }
 
-  remove(core: LaneCore): void {
-    const slot = this.#slots.get(core)
+  remove(handle: LaneHandle): void {
+    const slot = this.#slots.get(handle)
     if (slot === undefined) return
-    this.#slots.delete(core)
+    this.#slots.delete(handle)
     this.#lanes[slot] = undefined
   }
 

@@ -1,7 +1,7 @@
 /**
- * Reads of a socket whose lane exists once the socket is open.
+ * Reads of a socket, whose lane exists once the socket is open.
  */
-import type { HostLane } from "./socketLane.ts"
+import type { SocketLane } from "./socketLane.ts"
 import type { OpenChunk } from "./chunkPool.ts"
 import type { Reader } from "./sockets.ts"
 
@@ -12,11 +12,11 @@ import type { Reader } from "./sockets.ts"
 export const readBytes = 262_144
 
 /** The chunk into which the lane's next read goes; undefined: into the host's own buffer. */
-export type ReadInto = (lane: HostLane) => OpenChunk | undefined
+export type ReadInto = (lane: SocketLane) => OpenChunk | undefined
 
 /** Reads of one socket. */
-export class LaneReader implements Reader {
-  lane: HostLane | undefined
+export class SocketReader implements Reader {
+  lane: SocketLane | undefined
   readonly #staging: Uint8Array
   readonly #readInto: ReadInto
   #buffer: Uint8Array
@@ -30,30 +30,32 @@ export class LaneReader implements Reader {
 
   readonly buffer = (): Uint8Array => (this.#buffer = this.#choose() ?? this.#staging)
 
-  readonly took = (length: number): boolean => {
+  readonly onRead = (length: number): boolean => {
     const chunk = this.#chunk
     const room = this.#buffer.length
     if (chunk === undefined) return this.read(this.#buffer, length, room)
-    const from = chunk.fill
-    chunk.fill += length
-    return this.lane === undefined ? false : this.lane.read(chunk.memory, from, chunk.fill, room)
+    const from = chunk.nextByte
+    chunk.nextByte += length
+    return this.lane === undefined
+      ? false
+      : this.lane.read(chunk.memory, from, chunk.nextByte, room)
   }
 
   readonly read = (bytes: Uint8Array, length: number, room: number): boolean =>
     this.lane === undefined ? false : this.lane.read(bytes, 0, length, room)
 
-  /** What is consumed here is read into one buffer again and again, which stays in a cache. */
+  /** Bytes that a framer consumes are read into one buffer, which stays in a cache. */
   #choose(): Uint8Array | undefined {
     const { lane } = this
     this.#chunk = undefined
     if (lane === undefined) return undefined
-    return lane.consumes ? lane.into() : this.#chooseChunk(lane)
+    return lane.consumes ? lane.readBuffer() : this.#chooseChunk(lane)
   }
 
-  #chooseChunk(lane: HostLane): Uint8Array | undefined {
+  #chooseChunk(lane: SocketLane): Uint8Array | undefined {
     this.#chunk = this.#readInto(lane)
     if (this.#chunk === undefined) return undefined
-    const { end, fill, memory } = this.#chunk
+    const { end, nextByte: fill, memory } = this.#chunk
     return memory.subarray(fill, Math.min(fill + readBytes, end))
   }
 }

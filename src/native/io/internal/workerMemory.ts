@@ -9,18 +9,18 @@ import type { LaneLimits } from "./messages.ts"
 import { progressBytes } from "./progress.ts"
 import { Row, type WorkerMemory } from "./records.ts"
 import { ringBytes } from "./ring.ts"
-import { slabBytes, type SlabShape } from "./chunkPool.ts"
+import { chunkPoolBytes, type ChunkPoolShape } from "./chunkPool.ts"
 import type { WorkerStart } from "./worker.ts"
 
 /** Sizes of a worker's shared memory. */
-export interface LinkSizes {
+export interface WorkerSizes {
   readonly inboxWords: number
   readonly outboxWords: number
-  readonly slab: SlabShape
+  readonly chunkPool: ChunkPoolShape
   readonly lanes: number
   /** Open jobs that may be out at a time. */
-  readonly openJobs: number
-  /** For a lane that nobody waits for any more. */
+  readonly openJobsMax: number
+  /** Limits of a lane whose opener has gone. */
   readonly limits: LaneLimits
 }
 
@@ -33,10 +33,10 @@ const heapLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 1_024 
 const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
 
 /** Fresh memory: a worker's successor shares nothing with it. */
-export const workerMemory = (sizes: LinkSizes, mainBell: SharedArrayBuffer): WorkerMemory => ({
+export const workerMemory = (sizes: WorkerSizes, mainBell: SharedArrayBuffer): WorkerMemory => ({
   inbox: shared(ringBytes(sizes.inboxWords)),
   outbox: shared(ringBytes(sizes.outboxWords)),
-  slab: shared(slabBytes(sizes.slab)),
+  chunkPool: shared(chunkPoolBytes(sizes.chunkPool)),
   table: shared(sizes.lanes * Row.words * 4),
   progress: shared(progressBytes),
   workerBell: shared(doorbellBytes),
