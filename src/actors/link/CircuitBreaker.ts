@@ -1,9 +1,10 @@
 /**
  * Circuit breaker of a peer. Pure: time is a value.
  *
- * An outage begins with the first failed attempt after data moved. Work waits through it for
- * `patienceMs`; then the breaker opens, and work that waits or comes later fails at once. When it
- * has cooled down, one more attempt is allowed: it closes the breaker or opens it again.
+ * An outage begins when the first attempt begins that fails after data moved. Work waits through
+ * it for `patienceMs`; then no attempt begins any more, and when those under way have failed the
+ * breaker opens: work that waits or comes later fails at once. When it has cooled down, one more
+ * attempt is allowed: it closes the breaker or opens it again.
  *
  * `effect/persistence/CircuitBreaker` is not used: it counts the outcomes of single calls and never
  * waits. Here one attempt to connect stands for all work of a peer, and it is the length of the
@@ -21,6 +22,7 @@ export interface CircuitBreakerSettings {
 export class CircuitBreaker {
   readonly #settings: CircuitBreakerSettings
   #outageSince: number | undefined = undefined
+  #isSpent = false
   #openUntil = -Infinity
 
   constructor(settings: CircuitBreakerSettings) {
@@ -37,24 +39,33 @@ export class CircuitBreaker {
     return this.#outageSince !== undefined
   }
 
+  /** True if work has waited long enough: only an attempt under way can end the outage. */
+  get isSpent(): boolean {
+    return this.#isSpent
+  }
+
   /** Work comes for an idle peer: an outage that no work waited through does not count. */
   begin(): void {
+    this.#isSpent = false
     if (this.#openUntil === -Infinity) this.#outageSince = undefined
   }
 
   /** Data moved: the outage is over. */
   moved(): void {
     this.#outageSince = undefined
+    this.#isSpent = false
     this.#openUntil = -Infinity
   }
 
   /**
-   * An attempt failed. Returns true if the breaker opens by that: the outage has lasted too long,
-   * and no other attempt is under way.
+   * An attempt that began at `began` failed. Returns true if the breaker opens by that: the outage
+   * has lasted too long, and no other attempt is under way.
    */
-  failed(now: number, isLast: boolean): boolean {
-    this.#outageSince ??= now
-    if (!isLast || now - this.#outageSince < this.#settings.patienceMs) return false
+  failed(now: number, isLast: boolean, began = now): boolean {
+    this.#outageSince ??= began
+    this.#isSpent = now - this.#outageSince >= this.#settings.patienceMs
+    if (!isLast || !this.#isSpent) return false
+    this.#isSpent = false
     this.#openUntil = now + this.#settings.coolDownMs
     return true
   }

@@ -41,4 +41,29 @@ describe("CircuitBreaker", () => {
     assert.isFalse(breaker.failed(90_000, true))
     assert.isTrue(breaker.failed(120_000, true))
   })
+
+  it("R12: counts an outage from the beginning of its first attempt", () => {
+    const breaker = new CircuitBreaker(settings)
+    assert.isFalse(breaker.failed(15_000, true, 0))
+    assert.isTrue(breaker.failed(30_000, true, 15_050))
+  })
+
+  it("R12: lets only what is under way end an outage that has lasted too long", () => {
+    const breaker = new CircuitBreaker(settings)
+    breaker.failed(0, true)
+    assert.isFalse(breaker.isSpent)
+    breaker.failed(30_000, false)
+    assert.isTrue(breaker.isSpent)
+    breaker.begin()
+    assert.isFalse(breaker.isSpent)
+    breaker.failed(60_000, false)
+    breaker.failed(90_000, false)
+    assert.isTrue(breaker.isSpent)
+    breaker.moved()
+    assert.isFalse(breaker.isSpent)
+    breaker.failed(100_000, true)
+    assert.isTrue(breaker.failed(130_000, true))
+    // The one attempt after the cool-down may begin.
+    assert.isFalse(breaker.isSpent)
+  })
 })

@@ -171,9 +171,9 @@ export class Ways {
     if (wanted > 0 && this.#all.length === 0) return this.#findCards()
     const distances = isWarming ? [] : this.#peer.aim
     let dueAt = Infinity
-    while (
-      this.#all.filter((way) => this.#isBusy(way, now)).length < Math.min(wanted, pumps.length)
-    ) {
+    const isBegun = this.#all.some((way) => way.isOpen || way.isOpening)
+    const most = isBegun && this.#peer.breaker.isSpent ? 0 : Math.min(wanted, pumps.length)
+    while (this.#all.filter((way) => this.#isBusy(way, now)).length < most) {
       // Anew for each, since what is opened is a load to others.
       const candidates = this.#candidates(now, distances)
       const next = candidates.find(({ notBefore }) => notBefore <= now)
@@ -286,6 +286,7 @@ export class Ways {
 
   #opened(way: Way, exit: Exit.Exit<ReadyLink, LinkFailure | NoDescription>): void {
     const { context, links } = this.#core
+    const began = way.openingSince
     way.openingSince = undefined
     const link = Exit.isSuccess(exit) ? exit.value : undefined
     if (link !== undefined && !this.#all.includes(way)) {
@@ -301,7 +302,7 @@ export class Ways {
       const status = error._tag === "Some" ? error.value.message : "the link ended at once"
       this.lastFault = way.faultOf(link, 0, status)
       way.health.fault(this.#core.now())
-      this.#failed(way, true)
+      this.#failed(way, true, began)
     }
     for (const look of this.#warming) look()
   }
@@ -320,14 +321,15 @@ export class Ways {
     this.#core.fork(Effect.sync(() => this.feed()))
   }
 
-  #failed(way: Way, isUnreachable: boolean): void {
+  #failed(way: Way, isUnreachable: boolean, began?: number): void {
     const now = this.#core.now()
     way.failed(now, isUnreachable)
     this.#peer.isStale = true
-    const isLast = !this.#all.some((one) => one.isOpen || one.isOpening)
+    const isOpen = this.#all.some((one) => one.isOpen)
+    const isLast = !isOpen && !this.#all.some((one) => one.isOpening)
     const { breaker } = this.#peer
     const { patience } = this.#core.settings
-    if (breaker.failed(now, isLast)) {
+    if (breaker.failed(now, isLast, isOpen ? now : began)) {
       this.#giveUp(`no way to it worked for ${Math.round(patience / 1000)} s`)
     } else this.#connect()
     for (const look of this.#warming) look()

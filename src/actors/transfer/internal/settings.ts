@@ -54,7 +54,7 @@ export const defaults: Settings = {
   // after an outage from waiting long.
   firstWait: 50,
   longestWait: 5_000,
-  // Three attempts that nobody answers.
+  // Two attempts that nobody answers; it may be exceeded by one wait between two of them.
   patience: 30_000,
   // No shorter than the longest wait of a rail, so that an attempt is due when it is over.
   coolDown: 5_000,
