@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict"
 import * as Result from "effect/Result"
-import { ownOctets } from "../copyBytes.ts"
+import { copyOf } from "../copyBytes.ts"
 import type { BusFault } from "./Fault.ts"
 import { frameLength } from "./Framing.ts"
 import { FrameView } from "./FrameView.ts"
@@ -39,7 +39,7 @@ const types = {
   PublishShard: Type.publishShard
 } as const
 
-const owned = (bytes: Uint8Array): Uint8Array => ownOctets(bytes, 0, bytes.length)
+const owned = (bytes: Uint8Array): Uint8Array => copyOf(bytes, 0, bytes.length)
 
 const headerOf = (frame: FrameView): Header => ({
   port: frame.port,
@@ -71,7 +71,7 @@ export const messageOf = (frame: FrameView): Message => {
     return { _tag, header, channel: owned(frame.channel), message: owned(frame.message) }
   }
   if (type === Type.module) {
-    const payload = ownOctets(bytes, at + 13, to)
+    const payload = copyOf(bytes, at + 13, to)
     return { _tag: "Module", header, module: frame.uint64(at), type: bytes[at + 12]!, payload }
   }
   return fullMessage(frame, header ?? headerOf(frame))
@@ -94,13 +94,13 @@ const fullMessage = (frame: FrameView, header: Header): Message => {
       return { _tag: "AuthAck", header }
     case Type.update: {
       const id = frame.text(at + 8, at + 8 + idBytes)
-      const slots = ownOctets(frame.bytes, at + 8 + idBytes, to)
+      const slots = copyOf(frame.bytes, at + 8 + idBytes, to)
       return { _tag: "Update", header, configEpoch: frame.uint64(at), id, slots }
     }
     case Type.manualFailoverStart:
       return { _tag: "ManualFailoverStart", header }
     default:
-      return { _tag: "Unknown", header, type, data: ownOctets(frame.bytes, at, to) }
+      return { _tag: "Unknown", header, type, data: copyOf(frame.bytes, at, to) }
   }
 }
 

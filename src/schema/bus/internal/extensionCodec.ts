@@ -1,5 +1,5 @@
 /** Extensions of a heartbeat as values, and as bytes. */
-import { ownOctets } from "../../copyBytes.ts"
+import { copyOf } from "../../copyBytes.ts"
 import type { FrameView } from "../FrameView.ts"
 import { extensionHeaderBytes, ExtensionType, idBytes } from "../Layout.ts"
 import type { Extension } from "../Message.ts"
@@ -50,7 +50,7 @@ const readExtension = (frame: FrameView, at: number, length: number): Extension 
     case "secret":
       return { _tag: "InternalSecret" }
     case "unknown":
-      return { _tag: "UnknownExtension", type, data: ownOctets(frame.bytes, data, at + length) }
+      return { _tag: "UnknownExtension", type, data: copyOf(frame.bytes, data, at + length) }
   }
 }
 
