@@ -108,6 +108,16 @@ describe("a segment", () => {
     }
   })
 
+  it("T1: of ours names the registrations of what it tells, also beside memory that it does not", () => {
+    const kv = { address: 4096, length: 100, keys: [7] }
+    const told = ["a", "b"].map((name, index) => ({ ...kv, name, epoch: `0000abcd.${index + 7}` }))
+    const untold = { ...kv, name: "local", keys: [], epoch: "0000abcd.6" }
+    const own = { nics: [{ path: "h:1@x" }], buffers: [untold, ...told], epoch: "0000abcd.9" }
+    const segment = Segment.fromDescription("h:1", own as unknown as Directory.Description)
+    const said = Segment.toDescription(read(SegmentDescriptor.encode(segment)))
+    assert.deepStrictEqual(said.buffers, told as unknown as Directory.Description["buffers"])
+  })
+
   it("R31: of ours tells only of memory that is for others", () => {
     const shared = { name: "kv", address: 4096, length: 100, keys: [7] }
     const own = { nics: [{ path: "h:1@x" }], buffers: [{ ...shared, keys: [] }, shared] }
