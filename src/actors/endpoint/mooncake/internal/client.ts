@@ -94,26 +94,24 @@ export class Caller {
   readonly #options: Options
   readonly #bounds: Bounds
 
-  constructor(pool: IoPool["Service"], options: Options) {
-    const {
-      answerWithin = defaults.answerWithin,
-      callsPerServer = defaults.callsPerServer,
-      connectWithin = defaults.connectWithin,
-      frameBytes = defaults.frameBytes
-    } = options
+  private constructor(pool: IoPool["Service"], options: Options, bounds: Bounds) {
     this.#pool = pool
     this.#options = options
-    this.#bounds = new Bounds({ answerWithin, callsPerServer, connectWithin, frameBytes })
+    this.#bounds = bounds
   }
 
   /** Makes a caller whose calls end with the Scope. */
   static readonly make = (options: Options): Effect.Effect<Caller, never, IoPool | Scope.Scope> =>
-    Effect.flatMap(IoPool, (pool) =>
-      Effect.acquireRelease(
-        Effect.sync(() => new Caller(pool, options)),
-        (caller) => Effect.sync(() => caller.#bounds.close())
-      )
-    )
+    Effect.gen(function* () {
+      const {
+        answerWithin = defaults.answerWithin,
+        callsPerServer = defaults.callsPerServer,
+        connectWithin = defaults.connectWithin,
+        frameBytes = defaults.frameBytes
+      } = options
+      const limits = { answerWithin, callsPerServer, connectWithin, frameBytes }
+      return new Caller(yield* IoPool, options, yield* Bounds.make(limits))
+    })
 
   mayCall(server: string): boolean {
     return this.#options.mayCall?.(server) !== false

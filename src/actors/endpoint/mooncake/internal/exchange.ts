@@ -1,5 +1,6 @@
 /** One call: connect, send a frame, read one, close. */
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { bytes } from "../../../../native/io/Framer.ts"
 import type { IoPool } from "../../../../native/io/IoPool.ts"
 import type { TlsSettings } from "../../../../native/io/IoPool.ts"
@@ -26,17 +27,23 @@ export class Bounds {
   /** Calls without TLS that are under way. */
   readonly open = new Set<Answering>()
 
-  constructor(limits: Limits) {
-    const { answerWithin, callsPerServer, connectWithin } = limits
+  private constructor(limits: Limits, connect: Deadlines<Answering>, answer: Deadlines<Answering>) {
     this.limits = limits
-    this.turns = new Turns(callsPerServer)
-    this.connect = new Deadlines(connectWithin, (call) =>
-      call.fail("connect", `none within ${connectWithin} ms`)
-    )
-    this.answer = new Deadlines(answerWithin, (call) =>
-      call.fail("answer", `none within ${answerWithin} ms`)
-    )
+    this.turns = new Turns(limits.callsPerServer)
+    this.connect = connect
+    this.answer = answer
   }
+
+  /** Makes bounds that end with the Scope, and the calls that are under way with them. */
+  static readonly make = (limits: Limits): Effect.Effect<Bounds, never, Scope.Scope> =>
+    Effect.gen(function* () {
+      const within = (step: "connect" | "answer", millis: number) =>
+        Deadlines.make<Answering>(millis, (call) => call.fail(step, `none within ${millis} ms`))
+      const connect = yield* within("connect", limits.connectWithin)
+      const answer = yield* within("answer", limits.answerWithin)
+      const bounds = Effect.sync(() => new Bounds(limits, connect, answer))
+      return yield* Effect.acquireRelease(bounds, (made) => Effect.sync(() => made.close()))
+    })
 
   /** Ends the calls that are still under way. */
   close(): void {

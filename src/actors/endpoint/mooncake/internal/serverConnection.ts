@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
+import type * as Scope from "effect/Scope"
 import { Admission } from "../../../../native/io/admission.ts"
 import type { PeerInfo } from "../../../../native/io/internal/messages.ts"
 import type { TextFault } from "../../../../schema/mooncake/Fault.ts"
@@ -44,14 +45,29 @@ export class Port {
   /** Told when the last connection is gone. */
   #drained: (() => void) | undefined = undefined
 
-  constructor(desk: Desk, limits: Limits, context: Context.Context<never>) {
+  private constructor(
+    desk: Desk,
+    limits: Limits,
+    context: Context.Context<never>,
+    deadlines: Deadlines<Connection>
+  ) {
     this.desk = desk
     this.limits = limits
     this.context = context
     const { connections } = limits
     this.#admission = new Admission({ connections, perAddress: connections })
-    this.deadlines = new Deadlines(limits.within, (connection) => connection.end("expired"))
+    this.deadlines = deadlines
   }
+
+  /** Makes a port whose connections are closed with the Scope. */
+  static readonly make = (desk: Desk, limits: Limits): Effect.Effect<Port, never, Scope.Scope> =>
+    Effect.gen(function* () {
+      const context = yield* Effect.context<never>()
+      const expired = (connection: Connection) => connection.end("expired")
+      const deadlines = yield* Deadlines.make(limits.within, expired)
+      const port = Effect.sync(() => new Port(desk, limits, context, deadlines))
+      return yield* Effect.acquireRelease(port, ({ close }) => close)
+    })
 
   accept(make: (ear: Ear) => Wire): void {
     const connection = new Connection(this, make)
