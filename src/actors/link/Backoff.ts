@@ -55,7 +55,7 @@ export class Backoff {
     return this.#wait * (1 + jitter * this.#random())
   }
 
-  /** The peer has done what the attempts are for, for example moved data: the next wait is short. */
+  /** The peer has done what the attempts are for, for example moved data: waits begin anew. */
   proven(): void {
     this.#attempts = 0
   }

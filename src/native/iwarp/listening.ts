@@ -8,7 +8,7 @@ import type { Asked } from "../verbs/provider/connect.ts"
 import { nothing } from "../verbs/provider/connection.ts"
 import type { Ask, At } from "../verbs/provider/listen.ts"
 import { AddressInUse, InvalidAttribute, type ListenError } from "../verbs/VerbsError.ts"
-import { Admission } from "../io/admission.ts"
+import { ConnectionLimiter } from "../io/ConnectionLimiter.ts"
 import type { Listener } from "../io/IoPool.ts"
 import type { OpenFailed } from "../io/OpenFailed.ts"
 import type { Card } from "./openDevice.ts"
@@ -44,7 +44,7 @@ const askedOf = (card: Card, link: Link.Link, said: Said): Asked<IwarpConnection
 const receive = Effect.fnUntraced(function* (
   card: Card,
   listener: Listener,
-  unproven: Admission<Link.Link>,
+  unproven: ConnectionLimiter<Link.Link>,
   called: (link: Link.Link, said: Said) => void
 ) {
   const greet = (link: Link.Link) =>
@@ -55,7 +55,7 @@ const receive = Effect.fnUntraced(function* (
       ),
       Effect.ignore,
       Effect.andThen(Deferred.await(link.proven)),
-      Effect.ensuring(Effect.sync(() => unproven.gone(link)))
+      Effect.ensuring(Effect.sync(() => unproven.release(link)))
     )
   while (true) {
     const link = yield* Link.open(listener.accept, card.scope)
@@ -129,7 +129,7 @@ export const hear = Effect.fnUntraced(function* (
     Effect.onError(() => Scope.close(scope, Exit.void))
   )
   const { callers: connections, callersPerAddress: perAddress } = card.settings
-  const unproven = new Admission<Link.Link>({ connections, perAddress })
+  const unproven = new ConnectionLimiter<Link.Link>({ connections, perAddress })
   const take = (listener: Listener) =>
     Effect.forkIn(receive(card, listener, unproven, called), scope, { startImmediately: true })
   yield* Effect.forEach(listeners, take, { discard: true })

@@ -1,6 +1,6 @@
 /**
- * Goal: nothing passes before evidence for the present epoch, and nothing of an earlier epoch opens,
- * passes or ends a later one.
+ * Goal: nothing passes before evidence for the present epoch, and nothing of another epoch opens a
+ * gate or passes it.
  * Method: laws over random histories of epochs and evidence, beside a model of three variables.
  */
 import { assert, describe, it } from "@effect/vitest"

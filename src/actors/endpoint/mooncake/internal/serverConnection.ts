@@ -6,7 +6,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
-import { Admission } from "../../../../native/io/admission.ts"
+import { ConnectionLimiter } from "../../../../native/io/ConnectionLimiter.ts"
 import type { PeerInfo } from "../../../../native/io/internal/messages.ts"
 import type { TextFault } from "../../../../schema/mooncake/Fault.ts"
 import { encode, type Frame, FrameReader } from "../../../../schema/mooncake/Frame.ts"
@@ -41,7 +41,7 @@ export class Port {
   readonly context: Context.Context<never>
   readonly deadlines: Deadlines<Connection>
   readonly #open = new Set<Connection>()
-  readonly #admission: Admission<Connection>
+  readonly #limiter: ConnectionLimiter<Connection>
   /** Told when the last connection is gone. */
   #drained: (() => void) | undefined = undefined
 
@@ -55,7 +55,7 @@ export class Port {
     this.limits = limits
     this.context = context
     const { connections } = limits
-    this.#admission = new Admission({ connections, perAddress: connections })
+    this.#limiter = new ConnectionLimiter({ connections, perAddress: connections })
     this.deadlines = deadlines
   }
 
@@ -74,20 +74,20 @@ export class Port {
     this.deadlines.start(connection)
     this.#open.add(connection)
     if (!connection.isHeard) return connection.end("refused")
-    this.#admission.admit(connection, "")?.end("refused")
+    this.#limiter.admit(connection, "")?.end("refused")
   }
 
   busy(connection: Connection): void {
-    this.#admission.busy(connection)
+    this.#limiter.setBusy(connection)
   }
 
   idle(connection: Connection): void {
-    this.#admission.idle(connection)
+    this.#limiter.setIdle(connection)
   }
 
   gone(connection: Connection): void {
     this.deadlines.stop(connection)
-    this.#admission.gone(connection)
+    this.#limiter.release(connection)
     this.#open.delete(connection)
     if (this.#open.size === 0) this.#drained?.()
   }
