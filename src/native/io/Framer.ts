@@ -37,7 +37,9 @@ export interface Framer {
    * they are placed in one unless their user says otherwise.
    */
   readonly consumes?: boolean
-  /** Starts the protocol on a new connection. `options` come from the caller that opened the lane. */
+  /**
+   * Starts the protocol on a new connection. `options` come from the caller that opened the lane.
+   */
   readonly open: (port: FramerPort, options: unknown) => FramerSession
 }
 

@@ -1,8 +1,8 @@
 /**
- * Goal: lanes of one worker take turns: what one reads before the next is bounded by `readTurnBytes`.
- * Without it the event loop reads one socket up to 32 times in a row, 8 MiB, while the others wait.
- * Method: two peers flood a worker that is kept busy until bytes of both wait; the order in which
- * their frames arrive tells how many bytes each read in a row.
+ * Goal: lanes of one worker take turns: what one reads before the next is bounded by
+ * `readTurnBytes`. Without it the event loop reads one socket up to 32 times in a row, 8 MiB, while
+ * the others wait. Method: two peers flood a worker that is kept busy until bytes of both wait; the
+ * order in which their frames arrive tells how many bytes each read in a row.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"

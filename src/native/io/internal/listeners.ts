@@ -117,7 +117,7 @@ export class Listeners {
 }
 
 /** A thread that may listen. */
-export interface Holder {
+interface Holder {
   /** Takes no new connections. */
   readonly isParked: boolean
   /** The number of the job, or undefined when there is no room for it. */
@@ -125,7 +125,7 @@ export interface Holder {
   readonly cancel: (job: number) => void
 }
 
-export interface SharedListener {
+interface SharedListener {
   readonly opener: Opener
   /** The job of each thread that listens, is about to, or has not let go of it yet. */
   readonly jobs: Map<Holder, number>
@@ -137,7 +137,7 @@ export interface SharedListener {
 }
 
 /** A listener that no thread holds yet. */
-export const unboundListener = (opener: Opener): SharedListener => ({
+const unboundListener = (opener: Opener): SharedListener => ({
   opener,
   jobs: new Map(),
   isBound: false,
@@ -146,11 +146,11 @@ export const unboundListener = (opener: Opener): SharedListener => ({
 })
 
 /** Whether only one thread at a time can listen at the address. */
-export const isExclusive = ({ opener: { job } }: SharedListener): boolean =>
+const isExclusive = ({ opener: { job } }: SharedListener): boolean =>
   job.kind === "listen" && !job.reusePort
 
 /** The job of a listener, on the port that its first thread got. */
-export const boundJob = ({ opener: { job }, port }: SharedListener): Opener["job"] =>
+const boundJob = ({ opener: { job }, port }: SharedListener): Opener["job"] =>
   port > 0 && job.kind === "listen" && "host" in job.endpoint
     ? { ...job, endpoint: { ...job.endpoint, port } }
     : job

@@ -39,7 +39,7 @@ export interface Settings {
    * Milliseconds without progress after which a worker is given up: a new one takes its place, its
    * lanes end with `WorkerCrashed`. What it does in one go, such as a framer's handling of a frame,
    * must be shorter; a lane's `close` and a registration wait for a stuck worker as long.
-   * Default 5 s, as `stopWithin`: no framer should keep all lanes of its worker waiting longer.
+   * Default 5 s, as `stopWithinMs`: no framer should keep all lanes of its worker waiting longer.
    */
   readonly stuckAfterMs?: number
   /** Bytes of one chunk of a worker's receive memory. Default 256 KiB. */

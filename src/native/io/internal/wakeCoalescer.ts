@@ -18,8 +18,8 @@ const coalesceMsMax = 2
 
 /**
  * Milliseconds from one wake-up for deferrable records to the next one. In a storm of handshakes a
- * worker completes one in each millisecond, and then the wake-ups cost the main thread more than all
- * the rest. A lone record wakes it at once; in a storm 4 ms do not matter.
+ * worker completes one in each millisecond, and then the wake-ups cost the main thread more than
+ * all the rest. A lone record wakes it at once; in a storm 4 ms do not matter.
  */
 const deferredEveryMs = 4
 

@@ -1,11 +1,11 @@
 /**
- * All workers of a pool, the main-thread path beside them, and the one loop that consumes what
- * the workers publish.
+ * All workers of a pool, the main-thread path beside them, and the one loop that consumes what the
+ * workers publish.
  *
  * The loop sleeps on a single doorbell that all workers ring. Draining never waits for a worker,
  * and no worker waits for a drain: the side that finds a ring full sets its waiting flag, and the
- * other side rings once it has made room. A worker that crashes, or makes no progress, is replaced; its lanes end,
- * its listeners move to the new one.
+ * other side rings once it has made room. A worker that crashes, or makes no progress, is replaced;
+ * its lanes end, its listeners move to the new one.
  */
 import { Doorbell, doorbellBytes } from "./doorbell.ts"
 import { calm, type LoadSettings, sampleLoad } from "./loadPolicy.ts"

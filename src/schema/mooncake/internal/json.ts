@@ -9,7 +9,7 @@ import * as Result from "effect/Result"
 import { BadJson } from "../Fault.ts"
 import { type Json, type JsonObject, LenientReader } from "./lenientReader.ts"
 
-export type { Json, JsonArray, JsonObject } from "./lenientReader.ts"
+export type { Json, JsonObject } from "./lenientReader.ts"
 
 /** How deep values may nest. What Mooncake writes is five deep; it refuses a thousand itself. */
 const depthLimit = 64
