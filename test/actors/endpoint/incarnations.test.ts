@@ -63,6 +63,19 @@ describe("an incarnation of a peer", () => {
     })
   )
 
+  play("closed: is replaced as the process says that is there, also if that has no name", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer } = scene
+      const { half: own } = yield* connect(scene)
+      const offer = forge(scene)
+      peer.instance = undefined
+      assert.deepInclude(yield* Effect.flip(host.store.takeOffer(offer)), { reason: "stale" })
+      assert.strictEqual(yield* readyEpoch(scene), own.epoch)
+      const answer = yield* host.store.takeOffer(peer.offer(half(7)))
+      assert.notStrictEqual(answer.half.epoch, own.epoch)
+    })
+  )
+
   play("closed: is replaced by one that the process at its path says it is", (scene) =>
     Effect.gen(function* () {
       const { half: own } = yield* connect(scene)

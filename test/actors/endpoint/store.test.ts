@@ -4,6 +4,7 @@
  */
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { makeMemory } from "../../../src/actors/kernel/internal/memoryJournal.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
@@ -41,6 +42,21 @@ describe("a full store", () => {
       assert.strictEqual([p, q].filter(({ isOpen }) => isOpen).length, 1)
       yield* Effect.sleep("1 second")
       assert.strictEqual(fabric.resources("a").queuePairs, 4)
+    })
+  )
+
+  it.sim("R20: opens anew towards an evicted peer while that is still drained", { seeds: 5 }, () =>
+    Effect.gen(function* () {
+      const { a } = yield* crowd({ eviction: "fifo" })
+      const before = yield* a.store.open(pathOf("p"))
+      yield* a.store.open(pathOf("q"))
+      const other = yield* Effect.forkChild(a.store.open(pathOf("r")))
+      while ((yield* a.store.stateOf(pathOf("p")))._tag === "Ready") yield* Effect.yieldNow
+      const again = yield* a.store.open(pathOf("p"))
+      yield* Fiber.join(other)
+      assert.isFalse(before.isOpen)
+      assert.isTrue(again.isOpen)
+      assert.strictEqual(a.store.size, 2)
     })
   )
 
