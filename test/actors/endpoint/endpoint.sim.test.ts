@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as EndpointSimulation from "../../../src/testing/EndpointSimulation.ts"
 import { type FaultPlan, Sim } from "../../../src/testing/index.ts"
 import { it } from "../../../src/testing/vitest.ts"
+import { wideOr } from "../../wide.ts"
 
 const reasons = ["refused", "unreachable", "local", "expired", "replaced", "broken", "retired"]
 const marks = [
@@ -23,7 +24,7 @@ const marks = [
 describe("hosts that move memory", () => {
   it.sim(
     "R1 R2 R3 R4 R16 R20 R21 R22 nobody sends too soon, and transfers end once",
-    { seeds: 200, timeout: 300_000, marks },
+    { seeds: wideOr(200, 60), timeout: 300_000, marks },
     () => EndpointSimulation.program()
   )
 })
@@ -31,19 +32,19 @@ describe("hosts that move memory", () => {
 const hosts = ["a", "b", "c"]
 
 /**
- * One slow host, ports that flap now and then, and answers that come late in each run: what it
+ * One slow host, ports that flap all the time, and answers that come late in each run: what it
  * takes to lose a race often.
  */
-const rough: FaultPlan.FaultPlan = [
+const rough = (flaps: number, stepMillis: number): FaultPlan.FaultPlan => [
   { _tag: "Site", name: "handshake answer late" },
   {
     _tag: "Fabric",
     at: { millis: 0 },
-    fault: { _tag: "SlowModify", node: "a", forMillis: 3_000, millis: 15 }
+    fault: { _tag: "SlowModify", node: "a", forMillis: 3_000, millis: stepMillis }
   },
-  ...Array.from({ length: 15 }, (_, index) => ({
+  ...Array.from({ length: flaps }, (_, index) => ({
     _tag: "Fabric" as const,
-    at: { millis: 200 * index },
+    at: { millis: Math.floor((3_000 / flaps) * index) },
     fault: { _tag: "PortFlap" as const, node: hosts[index % 3]!, forMillis: 1 }
   }))
 ]
@@ -62,7 +63,7 @@ describe("the same simulation finds early posts", () => {
           const { failure } = yield* Sim.explore(program, {
             seeds: 1_000,
             checkShare: 0,
-            shrinkAttempts: 10
+            shrinkAttempts: wideOr(10, 0)
           })
           assert.include(failure?.message ?? "", "nobody sends too soon")
           assert.isAbove(earlyPosts, 0)
@@ -72,11 +73,11 @@ describe("the same simulation finds early posts", () => {
 
   finds("with the gate off", { gate: "off" })
   finds("if an answer opens the gate of a later connection", {
-    plan: rough,
+    plan: rough(100, 5),
     plant: "ready-without-looking"
   })
   finds("H4 if an acknowledgement counts for any queue pairs", {
-    plan: rough,
+    plan: rough(15, 15),
     plant: "unbound-acknowledgement"
   })
 })

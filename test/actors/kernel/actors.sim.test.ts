@@ -18,6 +18,7 @@ import { makeMemory } from "../../../src/actors/kernel/internal/memoryJournal.ts
 import { Journal, type Store } from "../../../src/actors/kernel/Journal.ts"
 import { Chaos, Faults, FaultyJournal, Sim } from "../../../src/testing/index.ts"
 import { it } from "../../../src/testing/vitest.ts"
+import { wideOr } from "../../wide.ts"
 import { rival, server } from "./bank.ts"
 import { Witness } from "./witness.ts"
 
@@ -67,7 +68,7 @@ const program = (defects: Defects) =>
   }).pipe(Effect.provideService(Defects, defects))
 
 describe("supervised actors under faults", () => {
-  it.sim("S9: keep their word", { seeds: 300, timeout: 300_000 }, () => program({}))
+  it.sim("S9: keep their word", { seeds: wideOr(300, 80), timeout: 300_000 }, () => program({}))
 })
 
 /** A process that soon comes to its end, with or without a crash before. */

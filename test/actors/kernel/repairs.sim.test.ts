@@ -13,6 +13,7 @@ import * as Decision from "../../../src/actors/kernel/Decision.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import * as Supervisor from "../../../src/actors/kernel/Supervisor.ts"
 import { it } from "../../../src/testing/vitest.ts"
+import { wideOr } from "../../wide.ts"
 import { immediately, worker } from "./family.ts"
 
 const Touch = Rpc.make("Touch")
@@ -57,7 +58,7 @@ const replaced = Effect.gen(function* () {
 describe("a repair that replaces another one", () => {
   it.sim(
     "starts the children that the other had still to start",
-    { seeds: 400, timeout: 60_000 },
+    { seeds: wideOr(400, 100), timeout: 60_000 },
     () => replaced
   )
 })

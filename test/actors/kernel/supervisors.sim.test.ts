@@ -26,6 +26,7 @@ import * as Supervisor from "../../../src/actors/kernel/Supervisor.ts"
 import { StorageFailed } from "../../../src/schema/JournalRecord.ts"
 import { Chaos, Sim } from "../../../src/testing/index.ts"
 import { it } from "../../../src/testing/vitest.ts"
+import { wideOr } from "../../wide.ts"
 
 const Work = Rpc.make("Work", { success: Schema.Int })
 const Crash = Rpc.make("Crash", { payload: { how: Schema.Literals(["decide", "react"]) } })
@@ -301,13 +302,13 @@ const cut = Effect.gen(function* () {
 describe("a tree of supervisors", () => {
   it.sim(
     "K5, K6: keeps its promises while its children crash",
-    { seeds: 200, timeout: 120_000 },
+    { seeds: wideOr(200, 60), timeout: 120_000 },
     () => program()
   )
 
   it.sim(
     "K5: leaves nothing when its Scope closes at any moment",
-    { seeds: 200, timeout: 120_000 },
+    { seeds: wideOr(200, 60), timeout: 120_000 },
     () => cut
   )
 })

@@ -16,6 +16,7 @@ import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
 import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { Chaos, Faults, FaultyJournal, Sim } from "../../../src/testing/index.ts"
 import { it } from "../../../src/testing/vitest.ts"
+import { wideOr } from "../../wide.ts"
 import { differsAt, host, network, pattern, shared, timed } from "./harness.ts"
 
 const kilo = 1 << 10
@@ -418,7 +419,7 @@ const crashing = Effect.gen(function* () {
 describe("durable transfers of a process that crashes", () => {
   it.sim(
     "are done when they are said to be, and all get done",
-    { seeds: 100, timeout: 120_000 },
+    { seeds: wideOr(100, 30), timeout: 120_000 },
     () => crashing
   )
 })

@@ -14,6 +14,7 @@ import type { Memory } from "../../../src/actors/rdma/Memory.ts"
 import type { TransferEngine } from "../../../src/actors/transfer/TransferEngine.ts"
 import { Chaos, Faults, Sim } from "../../../src/testing/index.ts"
 import { it } from "../../../src/testing/vitest.ts"
+import { wideOr } from "../../wide.ts"
 import { pair, shared } from "./harness.ts"
 
 const kilo = 1 << 10
@@ -174,7 +175,7 @@ describe.each([
   (_, __, acknowledges, isEven) => {
     it.sim(
       "R16, R26, R27: each transfer ends once and truly, posted work ends once, and it goes on",
-      { seeds: 40, timeout: 300_000, maxSteps: 5_000_000 },
+      { seeds: wideOr(40, 12), timeout: 300_000, maxSteps: 5_000_000 },
       () => program(acknowledges, isEven)
     )
   }

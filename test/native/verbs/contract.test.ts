@@ -13,6 +13,7 @@ import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import * as Sim from "../../../src/testing/Sim.ts"
 import { type Case, cases, layerPair } from "../../../src/testing/VerbsContract.ts"
 import { it } from "../../../src/testing/vitest.ts"
+import { wideOr } from "../../wide.ts"
 
 /** A demand on two hosts of a fabric of its own, which must be empty in the end. */
 const onFabric = ({ test }: Case, defects: Defects = {}) =>
@@ -26,7 +27,7 @@ const onFabric = ({ test }: Case, defects: Defects = {}) =>
   }).pipe(Effect.provideService(Defects, defects))
 
 describe("the simulated fabric", () => {
-  for (const demand of cases) it.sim(demand.name, { seeds: 20 }, onFabric(demand))
+  for (const demand of cases) it.sim(demand.name, { seeds: wideOr(20, 5) }, onFabric(demand))
 })
 
 describe("the simulated fabric in real time", () => {
