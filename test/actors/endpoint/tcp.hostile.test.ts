@@ -21,6 +21,7 @@ import { FrameType } from "../../../src/schema/mooncake/Frame.ts"
 import { tried } from "../../schema/mooncake/hostileInputs.ts"
 import { octets, vectors } from "../../schema/mooncake/vectors.ts"
 import { tlsOf } from "../../native/io/harness.ts"
+import { host as here, said } from "./strangers.ts"
 import {
   answering,
   ask,
@@ -101,6 +102,18 @@ describe("H6 whatever is sent", () => {
       }
       assert.strictEqual((yield* counted("hostile")) - hostile, closed)
       assert.isAtLeast(closed, 10)
+    }).pipe(Effect.provide(pool))
+  )
+
+  it.live("is closed without an answer if a byte comes behind the frame", () =>
+    Effect.gen(function* () {
+      const host = yield* make()
+      const hostile = yield* counted("hostile")
+      const probe = typed("{}\n", FrameType.probe)
+      const answer = yield* said(host.server.port, Buffer.concat([probe, new Uint8Array(1)]), here)
+      assert.include(["", "ECONNRESET"], answer)
+      assert.strictEqual(yield* counted("hostile"), hostile + 1)
+      assert.include(yield* said(host.server.port, probe, here), "success")
     }).pipe(Effect.provide(pool))
   )
 
