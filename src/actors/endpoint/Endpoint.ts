@@ -16,7 +16,7 @@ import * as Behavior from "../kernel/Behavior.ts"
 import * as Chaos from "../kernel/Chaos.ts"
 import { EndpointEvent } from "./EndpointEvent.ts"
 import { evolve, type In, initial, State } from "./EndpointState.ts"
-import type { Farewell, HandshakeError, Handshakes } from "./Handshake.ts"
+import type { Acknowledgement, Farewell, HandshakeError, Handshakes } from "./Handshake.ts"
 import * as advancing from "./internal/advancing.ts"
 import * as deciding from "./internal/deciding.ts"
 import type { Defects } from "./internal/defects.ts"
@@ -49,6 +49,11 @@ type Self = Behavior.Self<State, (typeof commands)[number], Signal>
 
 /** Between two tries of an acknowledgement. The peer may have taken one whose answer was lost. */
 const again = Schedule.spaced("100 millis")
+
+/** The span of one call to a peer. */
+const spanOf = ({ from, half, to }: Acknowledgement) => ({
+  attributes: { "handfast.local": from, "handfast.peer": to, "handfast.epoch": half.epoch }
+})
 
 const isTransient = (error: HandshakeError): boolean => error._tag === "HandshakeFailed"
 
@@ -182,6 +187,7 @@ class Reactions {
     const { own, peer } = state
     const ack = { from: rules.path, to: peer.from, half: own, knows: peer.half.epoch }
     const told = handshakes.acknowledge(ack).pipe(
+      Effect.withSpan("Endpoint.acknowledge", spanOf(ack)),
       Effect.tapError((error) => (isTransient(error) ? late : Effect.void)),
       Effect.retry({ schedule: again, while: isTransient })
     )
@@ -203,7 +209,8 @@ class Reactions {
       knows: undefined,
       hasGate: rules.gate === "on"
     }
-    return Effect.matchEffect(handshakes.offer(offer), {
+    const made = Effect.withSpan(handshakes.offer(offer), "Endpoint.offer", spanOf(offer))
+    return Effect.matchEffect(made, {
       onSuccess: (offer) => self.signal.Answered({ offer }),
       onFailure: (error) => self.signal.CallFailed({ error })
     })
