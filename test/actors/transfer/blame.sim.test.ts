@@ -24,22 +24,52 @@ const seeds = { seeds: 10 }
 const exact = { seeds: 10, timerSlack: 0 }
 
 describe("blame", () => {
+  /** Three writes on one queue pair, and a question that covers the first two. */
+  const asked = () => {
+    const heard: Array<string> = []
+    const trails = new Trails({
+      ask: () => "accepted",
+      ended: () => undefined,
+      arrived: (_, { at }) => void heard.push(`${at} arrived`),
+      failed: (_, { at }, { status }) => void heard.push(`${at} ${status}`)
+    })
+    const [way, link] = [{} as Way, {} as ReadyLink]
+    const slices = [0, 1, 2].map((at) => Object.assign(new Slice(), { at, way, link }))
+    for (const slice of slices) trails.posted(slice)
+    const trail = slices[0]!.trail!
+    const question = Object.assign(new Slice(), { trail, number: 2 })
+    return { heard, question, slices, trail, trails }
+  }
+  const endOf = (status: Completion["status"]) => Object.assign(new Completion(), { status })
+
   it.effect("R16: writes before one that failed have not arrived", () =>
     Effect.sync(() => {
-      const heard: Array<string> = []
-      const trails = new Trails({
-        ask: () => "accepted",
-        ended: () => undefined,
-        arrived: (_, { at }) => void heard.push(`${at} arrived`),
-        failed: (_, { at }, { status }) => void heard.push(`${at} ${status}`)
-      })
-      const [way, link] = [{} as Way, {} as ReadyLink]
-      const slices = [0, 1, 2].map((at) => Object.assign(new Slice(), { at, way, link }))
-      for (const slice of slices) trails.posted(slice)
-      const end = new Completion()
-      end.status = "retry-exceeded"
-      trails.ended(slices[1]!, slices[1]!.trail!, end)
+      const { heard, slices, trail, trails } = asked()
+      trails.ended(slices[1]!, trail, endOf("retry-exceeded"))
       assert.deepStrictEqual(heard, ["0 flushed", "1 retry-exceeded"])
+    })
+  )
+
+  it.effect("R16: an answer stands for the writes before it, and for no others", () =>
+    Effect.sync(() => {
+      const { heard, question, trail, trails } = asked()
+      trails.answered(question, trail, endOf("success"))
+      assert.deepStrictEqual(heard, ["0 arrived", "1 arrived"])
+    })
+  )
+
+  it.effect("R16: a question that the peer refuses does not say which write was refused", () =>
+    Effect.sync(() => {
+      for (const [status, each] of [
+        ["remote-access", "flushed"],
+        ["local-protection", "flushed"],
+        ["retry-exceeded", "retry-exceeded"],
+        ["flushed", "flushed"]
+      ] as const) {
+        const { heard, question, trail, trails } = asked()
+        trails.answered(question, trail, endOf(status))
+        assert.deepStrictEqual(heard, [`0 ${each}`, `1 ${each}`], status)
+      }
     })
   )
 
