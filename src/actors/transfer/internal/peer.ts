@@ -247,12 +247,14 @@ export class Peer {
     const process = this.#process
     const number = ++this.#asked
     const { directory, settings } = this.#core
-    const reason = "unanswered"
-    const detail = `no answer within ${settings.openWithin} ms`
-    return directory.resolve(this.name).pipe(
+    const unanswered = (detail: string) =>
+      Effect.fail(new NoDescription({ peer: this.name, reason: "unanswered", detail }))
+    return Effect.suspend(() => directory.resolve(this.name)).pipe(
+      // A program's own directory may throw: those that wait for its answer must hear of it.
+      Effect.catchDefect((defect) => unanswered(String(defect))),
       Effect.timeoutOrElse({
         duration: settings.openWithin,
-        orElse: () => Effect.fail(new NoDescription({ peer: this.name, reason, detail }))
+        orElse: () => unanswered(`no answer within ${settings.openWithin} ms`)
       }),
       Effect.flatMap((said) => check(this.name, said)),
       Effect.map((description) => {
