@@ -139,9 +139,9 @@ const serviceOf = (
     "durable" in request ? submit(request) : transferOf(engine, request)
   const one = (request: Request) => transferOf(engine, request)
   return {
-    register: engine.register,
+    register: (options) => engine.register(options),
     description: Effect.sync(() => engine.description),
-    warm: engine.warm,
+    warm: (peer) => engine.warm(peer),
     transfer: transfer as Move,
     start: engine.start,
     write: ({ from, to, ...rest }) => one({ ...rest, ops: [{ op: "write", from, to }] }),

@@ -32,8 +32,11 @@ export class InvalidTransfer extends Schema.TaggedError<InvalidTransfer>()("Inva
   /** The number of the operation; nothing if it is about all of them. */
   operation: Schema.UndefinedOr(Schema.Int),
   detail: Schema.String,
-  /** `peer-memory`: the peer has just said that it has no such memory; it may have it later. */
-  lacks: Schema.optionalKey(Schema.Literal("peer-memory"))
+  /**
+   * `peer-memory`: the peer has just said that it has no such memory; it may have it later.
+   * `local-memory`: the memory of the local piece is not registered with this engine, or no more.
+   */
+  lacks: Schema.optionalKey(Schema.Literals(["local-memory", "peer-memory"]))
 }) {
   override get message() {
     const where = this.operation === undefined ? "" : `operation ${this.operation}: `

@@ -8,6 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
@@ -95,6 +96,32 @@ describe("two nodes", () => {
         engine.write({ peer, from: own.slice(0, 64), to: { buffer: readOnly.name } })
       )
       assert.deepInclude(error, { _tag: "TransferFailed", reason: "refused" })
+    })
+  )
+
+  it.live("T12: one alone ends a transfer to itself when its time is over", () =>
+    Effect.gen(function* () {
+      const a = yield* node
+      const engine = Context.get(a, TransferEngine)
+      const { server: peer } = Context.get(a, TransferNode)
+      const bytes = 256 << 20
+      yield* engine.register({ name: "inbox", memory: bytes, access: everything })
+      const own = yield* engine.register({ name: "own", memory: bytes })
+      const write = (length: number, within?: number) =>
+        engine.write({ peer, from: own.slice(0, length), to: { buffer: "inbox" }, within })
+      yield* write(1)
+      const error = yield* Effect.flip(write(bytes, 1))
+      assert.deepInclude(error, { reason: "deadline", bytes, unfinished: [0] })
+    })
+  )
+
+  it.live("one registers one of two memories of a name", () =>
+    Effect.gen(function* () {
+      const engine = Context.get(yield* node, TransferEngine)
+      const register = Effect.exit(engine.register({ name: "inbox", memory: 64 }))
+      const both = yield* Effect.all([register, register], { concurrency: 2 })
+      const tags = both.map((exit) => (Exit.isSuccess(exit) ? "" : String(exit.cause)))
+      assert.match(tags.join(""), /^\D*inbox is registered already\D*$/)
     })
   )
 

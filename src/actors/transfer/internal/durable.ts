@@ -4,12 +4,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { Memory } from "../../rdma/Memory.ts"
 import type { DurableRequest, Moved, Operation, Request } from "../Transfer.ts"
 import { InvalidTransfer, type TransferError, TransferFailed } from "../TransferError.ts"
-import type { Named, NamedOperation } from "../Transfers.ts"
-import { namedOperations } from "./engine.ts"
+import { Named, type NamedOperation } from "../Transfers.ts"
+import { namedOperations } from "./failures.ts"
 import { Backoff, type BackoffSettings } from "../../link/Backoff.ts"
+
+const decode = Schema.decodeUnknownEffect(Named)
 
 const nameOf = (operation: Operation): NamedOperation | undefined => {
   const { op } = operation
@@ -38,9 +41,14 @@ export const toNamed = Effect.fnUntraced(function* (
   const time = Option.map(Duration.fromInput(within ?? otherwise), Duration.toMillis)
   const millis = Math.ceil(Option.getOrElse(time, () => 0))
   const until = (yield* Clock.currentTimeMillis) + millis
-  if (millis > 0 && Number.isSafeInteger(until)) return { id, peer, ops: named, until }
-  const detail = `${String(within ?? otherwise)} is no time for a transfer`
-  return yield* new InvalidTransfer({ peer, operation: undefined, detail })
+  if (millis <= 0 || !Number.isSafeInteger(until)) {
+    const detail = `${String(within ?? otherwise)} is no time for a transfer`
+    return yield* new InvalidTransfer({ peer, operation: undefined, detail })
+  }
+  return yield* Effect.mapError(decode({ id, peer, ops: named, until }), ({ message }) => {
+    const detail = message.slice(0, 256)
+    return new InvalidTransfer({ peer, operation: undefined, detail })
+  })
 })
 
 const request = (

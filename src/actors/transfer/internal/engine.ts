@@ -1,7 +1,7 @@
 /** The engine: peers, memory and cards put together. */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Metric from "effect/Metric"
@@ -10,13 +10,12 @@ import * as Stream from "effect/Stream"
 import type { CreateError } from "../../../native/verbs/VerbsError.ts"
 import { type Description, Directory, type NoDescription } from "../../rdma/Directory.ts"
 import { Links } from "../../endpoint/Links.ts"
-import {
+import type {
   DescriptionFull,
-  type Memory,
+  Memory,
   NameTaken,
-  type Options as MemoryOptions,
-  register,
-  type RegisteredMemory
+  Options as MemoryOptions,
+  RegisteredMemory
 } from "../../rdma/Memory.ts"
 import { Epochs } from "../../kernel/Epochs.ts"
 import { Nics } from "../../rdma/Nics.ts"
@@ -24,84 +23,59 @@ import type { Moved, Request, Transfer } from "../Transfer.ts"
 import {
   type InvalidTransfer,
   type TransferError,
-  TooManyTransfers,
-  TransferFailed
+  type TransferFailed,
+  TooManyTransfers
 } from "../TransferError.ts"
-import * as Segment from "../../rdma/Segment.ts"
 import * as Metrics from "../TransferMetrics.ts"
 import type { Core } from "./core.ts"
+import {
+  cancelled,
+  closed,
+  countsOf,
+  failure,
+  formatted,
+  namedOperations,
+  released
+} from "./failures.ts"
 import { fitting } from "./slicing.ts"
-import { copyLocally } from "./local.ts"
+import { Copied, copyLocally } from "./local.ts"
 import { Job, type Plan, type Stop } from "./job.ts"
+import { MemoryRegistry } from "./memoryRegistry.ts"
 import { Peer } from "./peer.ts"
-import { plansOf } from "./requestValidation.ts"
+import { missingOf, plansOf } from "./requestValidation.ts"
 import { progressOf } from "./progress.ts"
 import { Pump } from "./nicScheduler.ts"
 import { follow, prepare, renew } from "./readying.ts"
 import { defaults, mechanismsOf, type Settings } from "./settings.ts"
 import { SlicePool } from "./slice.ts"
 
-/** The most operations that an error names. */
-export const namedOperations = 64
-
 export class Engine {
   readonly #core: Core
   readonly #peers: Map<string, Peer>
-  readonly #memories = new Map<string, RegisteredMemory>()
+  readonly #memories: MemoryRegistry
   readonly #jobs = new Map<Job, Peer>()
-  /** Who waits for memory of a name. */
-  readonly #wanted = new Map<string, Set<(memory: RegisteredMemory) => void>>()
-  #unnamed = 0
-  /** What peers are told of all memory takes so many bytes at most. */
-  #toldBytes = 0
-  #isClosed = false
+  /** Fails when the engine ends; whatever waits for a peer's answer waits for it, too. */
+  readonly #end = Deferred.makeUnsafe<never, Stop>()
 
   constructor(core: Core, peers: Map<string, Peer>) {
     this.#core = core
     this.#peers = peers
+    const nics = () => core.pumps.map(({ nic }) => nic)
+    this.#memories = new MemoryRegistry(nics, core.epochs, core.settings.describedBytes)
   }
 
-  get #nics() {
-    return this.#core.pumps.map(({ nic }) => nic)
+  get #isClosed(): boolean {
+    return Deferred.isDoneUnsafe(this.#end)
   }
 
-  readonly register = Effect.fnUntraced(
-    { self: this },
-    function* (
-      this: Engine,
-      options: MemoryOptions
-    ): Effect.fn.Return<Memory, CreateError | NameTaken | DescriptionFull, Scope.Scope> {
-      const name = options.name ?? `memory-${++this.#unnamed}`
-      if (this.#memories.has(name)) return yield* new NameTaken({ name })
-      const memory = yield* register(this.#nics, name, options, this.#core.epochs.next())
-      const paths = this.#nics.map(({ path }) => path)
-      const added = memory.buffers
-        .filter(({ keys }) => keys.length > 0)
-        .reduce((sum, buffer) => sum + Segment.bytesOf(buffer, paths), 0)
-      const told = this.#toldBytes + added
-      const limit = this.#core.settings.describedBytes
-      if (told > limit) return yield* new DescriptionFull({ name, bytes: told, limit })
-      this.#memories.set(name, memory)
-      this.#toldBytes = told
-      yield* Effect.addFinalizer(() => Effect.sync(() => void (this.#toldBytes -= added)))
-      // Runs before the regions go: what is posted of it must have ended by then.
-      yield* Effect.addFinalizer(() => this.#release(memory))
-      for (const tell of this.#wanted.get(name) ?? []) tell(memory)
-      this.#wanted.delete(name)
-      return memory
-    }
-  )
+  register(
+    options: MemoryOptions
+  ): Effect.Effect<Memory, CreateError | NameTaken | DescriptionFull, Scope.Scope> {
+    return this.#memories.register(options, (memory) => this.#release(memory))
+  }
 
-  /** The memory of a name, as soon as there is one. */
   named(name: string): Effect.Effect<Memory> {
-    return Effect.callback<Memory>((resume) => {
-      const memory = this.#memories.get(name)
-      if (memory !== undefined) return resume(Effect.succeed(memory))
-      const tell = (found: Memory) => resume(Effect.succeed(found))
-      const waiting = this.#wanted.get(name) ?? new Set()
-      this.#wanted.set(name, waiting.add(tell))
-      return Effect.sync(() => waiting.delete(tell))
-    })
+    return this.#memories.named(name)
   }
 
   get description(): Description {
@@ -109,20 +83,25 @@ export class Engine {
       nics: this.#core.pumps.map(({ nic: { path }, place }) =>
         place === undefined ? { path } : { path, gid: place.gid, lid: place.lid }
       ),
-      buffers: [...this.#memories.values()].flatMap(({ buffers }) => buffers),
+      buffers: this.#memories.buffers,
       // What is said later has a later version, whether or not anything has changed.
       epoch: this.#core.epochs.next()
     }
   }
 
-  readonly warm = Effect.fnUntraced(
-    { self: this },
-    function* (this: Engine, name: string): Effect.fn.Return<void, NoDescription | TransferFailed> {
+  warm(name: string): Effect.Effect<void, NoDescription | TransferFailed> {
+    const warm = Effect.suspend(() => {
       const peer = this.#peerOf(name)
-      if (!peer.isKnown) yield* peer.introduction
-      yield* Effect.mapError(peer.ways.warm, (stop) => failure(name, stop))
-    }
-  )
+      const known = peer.isKnown ? Effect.void : peer.introduction
+      return Effect.andThen(
+        known,
+        Effect.suspend(() => peer.ways.warm)
+      )
+    })
+    return Effect.mapError(this.#untilEnd(warm), (error) =>
+      "_tag" in error ? error : failure(name, error)
+    )
+  }
 
   readonly start = Effect.fnUntraced(
     { self: this },
@@ -131,24 +110,26 @@ export class Engine {
       { onReplaced = "begin-anew", ops, peer: name, within }: Request
     ): Effect.fn.Return<Transfer, TransferError, Scope.Scope> {
       const { settings } = this.#core
+      const plans = plansOf(name, ops, this.#memories.all, settings.operations)
+      if ("_tag" in plans) return yield* plans
       const peer = this.#peerOf(name)
       const early = this.#isClosed ? closed : peer.obstacle
-      if (early !== undefined) return yield* failure(name, early)
-      const plans = yield* this.#soon(this.#plan(peer, ops), peer, ops, within)
-      if (peer.isSelf) {
-        const copy = copyLocally(plans, peer.memory, this.#memories)
-        const moved = yield* Effect.mapError(copy, (stop) => failure(name, stop))
-        return { done: Effect.succeed(moved), progress: Stream.succeed(moved) }
+      if (early !== undefined) return yield* failure(name, early, countsOf(plans))
+      const copied = new Copied()
+      const prepare = this.#prepare(peer, plans, copied)
+      if (yield* this.#soon(prepare, peer, { plans, copied, within })) {
+        const { bytes, moved } = countsOf(plans, copied)
+        return {
+          done: Effect.succeed({ bytes, moved }),
+          progress: Stream.succeed({ bytes, moved })
+        }
       }
       if (peer.jobs.size >= settings.transfers) {
         return yield* new TooManyTransfers({ peer: name, limit: settings.transfers })
       }
       const job = new Job(plans, settings, { onReplaced, hasDeadline: within !== undefined })
       const over = Deferred.makeUnsafe<Moved, TransferFailed>()
-      yield* Effect.acquireRelease(
-        Effect.sync(() => this.#admit(peer, job, over)),
-        () => this.#stop(job, cancelled)
-      )
+      yield* Effect.acquireRelease(this.#admit(peer, job, over), () => this.#stop(job, cancelled))
       if (within !== undefined) yield* Effect.forkScoped(this.#expire(job, within))
       return { done: Deferred.await(over), progress: progressOf(job) }
     }
@@ -156,13 +137,13 @@ export class Engine {
 
   /** A card's device was opened anew. */
   renew(pump: Pump): Effect.Effect<void, never, Scope.Scope> {
-    return Effect.suspend(() => renew(pump, this.#memories, this.#peers))
+    return Effect.suspend(() => renew(pump, this.#memories.all, this.#peers))
   }
 
   /** Ends everything. What is posted has ended when this returns. */
   get close(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.#isClosed = true
+      Deferred.doneUnsafe(this.#end, Effect.fail(closed))
       const jobs = [...this.#jobs.keys()]
       return Effect.forEach(jobs, (job) => this.#stop(job, closed), {
         concurrency: "unbounded",
@@ -171,42 +152,62 @@ export class Engine {
     })
   }
 
-  /** Plans by what is known. What the peer is said not to have is asked for again. */
-  #plan(
+  /** Finds what the peer has. True if it is this process: then all has moved already. */
+  #prepare(
     peer: Peer,
-    ops: Request["ops"]
-  ): Effect.Effect<ReadonlyArray<Plan>, InvalidTransfer | NoDescription> {
-    const plan = Effect.suspend(() => {
-      const plans = plansOf(peer.name, ops, peer.memory, this.#core.settings.operations)
-      return "_tag" in plans ? Effect.fail(plans) : Effect.succeed(plans)
+    plans: ReadonlyArray<Plan>,
+    copied: Copied
+  ): Effect.Effect<boolean, InvalidTransfer | NoDescription | Stop> {
+    const copy = Effect.suspend(() => {
+      if (!peer.isSelf) return Effect.succeed(false)
+      return Effect.as(copyLocally(plans, peer.memory, this.#memories.all, copied), true)
     })
-    if (!peer.isKnown) return Effect.andThen(peer.introduction, plan)
-    const asked = Effect.suspend(() => {
+    return Effect.andThen(this.#locate(peer, plans), copy)
+  }
+
+  /** Looks by what is known. What the peer is said not to have is asked for again. */
+  #locate(
+    peer: Peer,
+    plans: ReadonlyArray<Plan>
+  ): Effect.Effect<void, InvalidTransfer | NoDescription | Stop> {
+    const look = Effect.suspend(() => {
+      const missing = missingOf(peer.name, plans, peer.memory)
+      return missing === undefined ? Effect.void : Effect.fail(missing)
+    })
+    if (!peer.isKnown) return Effect.andThen(this.#untilEnd(peer.introduction), look)
+    return Effect.catchTag(look, "InvalidTransfer", () => {
       peer.isStale = true
-      return Effect.andThen(peer.refresh, plan)
+      return Effect.andThen(this.#untilEnd(peer.refresh), look)
     })
-    return Effect.catchTag(plan, "InvalidTransfer", (error) =>
-      error.lacks === undefined ? Effect.fail(error) : asked
-    )
+  }
+
+  /** The questions of a peer end with the engine, without an answer. */
+  #untilEnd<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | Stop> {
+    return Effect.raceFirst(effect, Deferred.await(this.#end))
   }
 
   /** Nothing of a transfer lasts longer than it may, also before it is admitted. */
-  #soon<A, E>(
-    effect: Effect.Effect<A, E>,
+  #soon<A, E extends { readonly _tag: string }>(
+    effect: Effect.Effect<A, E | Stop>,
     peer: Peer,
-    ops: Request["ops"],
-    within: Duration.Input | undefined
+    {
+      copied,
+      plans,
+      within
+    }: Pick<Request, "within"> & { readonly plans: ReadonlyArray<Plan>; readonly copied: Copied }
   ): Effect.Effect<A, E | TransferFailed> {
-    if (within === undefined) return effect
+    const counted = Effect.mapError(effect, (error) =>
+      "_tag" in error ? error : failure(peer.name, error, countsOf(plans, copied))
+    )
+    if (within === undefined) return counted
     const late = Effect.suspend(() => {
-      const detail = `what the peer has is not known${peer.cause.detail}`
-      const lengths = ops.map((one) => (one.op === "write" ? one.from : one.to).length)
-      const bytes = lengths.reduce((sum, length) => sum + length, 0)
-      const unfinished = [...ops.keys()].slice(0, namedOperations)
+      const detail = peer.isKnown
+        ? `not done after ${formatted(within)}`
+        : `what the peer has is not known${peer.cause.detail}`
       const stop = { reason: "deadline", detail } as const
-      return Effect.fail(failure(peer.name, stop, { moved: 0, bytes, unfinished }))
+      return Effect.fail(failure(peer.name, stop, countsOf(plans, copied)))
     })
-    return Effect.timeoutOrElse(effect, { duration: within, orElse: () => late })
+    return Effect.timeoutOrElse(counted, { duration: within, orElse: () => late })
   }
 
   #peerOf(name: string): Peer {
@@ -223,7 +224,22 @@ export class Engine {
     for (const [name, peer] of this.#peers) if (peer.isIdle) this.#peers.delete(name)
   }
 
-  #admit(peer: Peer, job: Job, over: Deferred.Deferred<Moved, TransferFailed>): void {
+  /** What was there when the peer was asked may be gone. */
+  #admit(
+    peer: Peer,
+    job: Job,
+    over: Deferred.Deferred<Moved, TransferFailed>
+  ): Effect.Effect<void, TransferFailed> {
+    return Effect.suspend(() => {
+      const gone = job.plans.find(({ memory }) => memory.isReleased)
+      const stop = this.#isClosed ? closed : gone && released(gone.memory)
+      if (stop !== undefined) return Effect.fail(failure(peer.name, stop, countsOf(job.plans)))
+      this.#begin(peer, job, over)
+      return Effect.void
+    })
+  }
+
+  #begin(peer: Peer, job: Job, over: Deferred.Deferred<Moved, TransferFailed>): void {
     this.#jobs.set(job, peer)
     job.onEnd = () => {
       this.#jobs.delete(job)
@@ -272,7 +288,7 @@ export class Engine {
   }
 
   #expire(job: Job, within: Duration.Input): Effect.Effect<void> {
-    const after = `not done after ${Duration.format(Duration.fromInputUnsafe(within))}`
+    const after = `not done after ${formatted(within)}`
     return Effect.suspend(() => {
       const { detail = "", fault } = this.#jobs.get(job)?.cause ?? {}
       const lack = job.lack === undefined ? "" : `; ${job.lack.detail}`
@@ -281,32 +297,15 @@ export class Engine {
   }
 
   #release(memory: RegisteredMemory): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      memory.isReleased = true
-      this.#memories.delete(memory.name)
-      const users = [...this.#jobs.keys()].filter(({ plans }) =>
-        plans.some((plan) => plan.memory === memory)
-      )
-      const detail = `${memory.name} was released`
-      const stop: Stop = { reason: "memory-released", detail }
-      return Effect.forEach(users, (job) => this.#stop(job, stop), {
-        concurrency: "unbounded",
-        discard: true
-      })
+    const users = [...this.#jobs.keys()].filter(({ plans }) =>
+      plans.some((plan) => plan.memory === memory)
+    )
+    return Effect.forEach(users, (job) => this.#stop(job, released(memory)), {
+      concurrency: "unbounded",
+      discard: true
     })
   }
 }
-
-const closed: Stop = { reason: "closed", detail: "the engine has ended" }
-const cancelled: Stop = { reason: "cancelled", detail: "nobody waits for it any more" }
-
-const none = { moved: 0, bytes: 0, unfinished: [] }
-
-const failure = (
-  peer: string,
-  { detail, fault, reason }: Stop,
-  counts: Pick<TransferFailed, "moved" | "bytes" | "unfinished"> = none
-): TransferFailed => new TransferFailed({ peer, reason, ...counts, detail, fault })
 
 /** Makes an engine that lasts as long as the Scope. */
 export const makeEngine = Effect.fnUntraced(function* (

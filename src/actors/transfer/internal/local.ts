@@ -4,7 +4,6 @@
  */
 import * as Effect from "effect/Effect"
 import type { RegisteredMemory } from "../../rdma/Memory.ts"
-import type { Moved } from "../Transfer.ts"
 import { Found, type PeerMemory } from "./slicing.ts"
 import type { Plan, Stop } from "./job.ts"
 
@@ -25,15 +24,23 @@ const placeOf = (
   return undefined
 }
 
+/** How far a copy has come. */
+export class Copied {
+  /** Bytes. */
+  moved = 0
+  /** Operations that have moved as a whole. */
+  operations = 0
+}
+
 /** Copies everything; says why it stopped. */
 export const copyLocally = (
   plans: ReadonlyArray<Plan>,
   peer: PeerMemory,
-  memories: ReadonlyMap<string, RegisteredMemory>
-): Effect.Effect<Moved, Stop> =>
+  memories: ReadonlyMap<string, RegisteredMemory>,
+  copied: Copied
+): Effect.Effect<void, Stop> =>
   Effect.gen(function* () {
     const found = new Found()
-    let moved = 0
     for (const { isWrite, length, memory, offset, target } of plans) {
       for (let at = 0, run = 0; at < length; at += run) {
         const missing = peer.find(target, at, found)
@@ -55,9 +62,9 @@ export const copyLocally = (
         const [place, its] = [offset + at, there.offset]
         if (isWrite) other.set(here.subarray(place, place + run), its)
         else here.set(other.subarray(its, its + run), place)
-        moved += run
+        copied.moved += run
         yield* Effect.yieldNow
       }
+      copied.operations += 1
     }
-    return { moved, bytes: moved }
   })

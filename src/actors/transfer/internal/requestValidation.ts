@@ -1,5 +1,5 @@
 /** Checks a request before anything of it is posted. Pure. */
-import { RegisteredMemory } from "../../rdma/Memory.ts"
+import type { RegisteredMemory } from "../../rdma/Memory.ts"
 import type { Operation } from "../Transfer.ts"
 import { InvalidTransfer } from "../TransferError.ts"
 import { gap, type PeerMemory } from "./slicing.ts"
@@ -7,14 +7,16 @@ import type { Plan } from "./job.ts"
 
 const whole = (number: number): boolean => Number.isSafeInteger(number) && number >= 0
 
+/** The memory that an engine has registered, by its names. */
+type Memories = ReadonlyMap<string, RegisteredMemory>
+
 /** What is wrong with an operation by itself, or its plan. */
-const planOf = (operation: Operation): Plan | string => {
+const planOf = (operation: Operation, memories: Memories): Plan | string => {
   const isWrite = operation.op === "write"
   const piece = isWrite ? operation.from : operation.to
   const target = isWrite ? operation.to : operation.from
-  const { length, memory, offset } = piece
-  if (!(memory instanceof RegisteredMemory)) return "the own side is not registered memory"
-  if (memory.isReleased) return `the memory ${memory.name} is released`
+  const { length, offset } = piece
+  const memory = memories.get(piece.memory.name)!
   if (!whole(offset) || !whole(length) || length === 0) return `no ${length} octets at ${offset}`
   const size = memory.octets.length
   if (offset + length > size) return `${length} octets at ${offset} of ${size} do not fit`
@@ -26,11 +28,11 @@ const planOf = (operation: Operation): Plan | string => {
   return { isWrite, memory, offset, length, target }
 }
 
-/** Plans all operations, or says which one cannot be. */
+/** Plans all operations, or says which one cannot be, whatever the peer has. */
 export const plansOf = (
   peer: string,
   operations: ReadonlyArray<Operation>,
-  memory: PeerMemory,
+  memories: Memories,
   limit: number
 ): ReadonlyArray<Plan> | InvalidTransfer => {
   const refuse = (operation: number | undefined, detail: string) =>
@@ -41,15 +43,31 @@ export const plansOf = (
   }
   const plans: Array<Plan> = []
   let bytes = 0
-  for (const [index, operation] of operations.entries()) {
-    const plan = planOf(operation)
-    if (typeof plan === "string") return refuse(index, plan)
-    const detail = gap(memory, plan.target, plan.length)
-    if (detail !== undefined) {
-      return new InvalidTransfer({ peer, operation: index, detail, lacks: "peer-memory" })
+  for (const [operation, one] of operations.entries()) {
+    const { memory } = one.op === "write" ? one.from : one.to
+    if (memories.get(memory.name) !== memory) {
+      const detail = `${memory.name} is not registered with this engine`
+      return new InvalidTransfer({ peer, operation, detail, lacks: "local-memory" })
     }
+    const plan = planOf(one, memories)
+    if (typeof plan === "string") return refuse(operation, plan)
     plans.push(plan)
     bytes += plan.length
   }
   return whole(bytes) ? plans : refuse(undefined, "more octets than can be counted")
+}
+
+/** The first operation whose place the peer does not have. */
+export const missingOf = (
+  peer: string,
+  plans: ReadonlyArray<Plan>,
+  memory: PeerMemory
+): InvalidTransfer | undefined => {
+  for (const [operation, { length, target }] of plans.entries()) {
+    const detail = gap(memory, target, length)
+    if (detail !== undefined) {
+      return new InvalidTransfer({ peer, operation, detail, lacks: "peer-memory" })
+    }
+  }
+  return undefined
 }

@@ -1,0 +1,123 @@
+/** The memory of an engine, by its names. */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { CreateError } from "../../../native/verbs/VerbsError.ts"
+import type { EpochSource } from "../../../schema/Epoch.ts"
+import type { PeerBuffer } from "../../rdma/Directory.ts"
+import {
+  DescriptionFull,
+  type Memory,
+  NameTaken,
+  type Options,
+  register,
+  type RegisteredMemory
+} from "../../rdma/Memory.ts"
+import type { Nic } from "../../rdma/Nic.ts"
+import * as Segment from "../../rdma/Segment.ts"
+
+export class MemoryRegistry {
+  readonly #nics: () => ReadonlyArray<Nic>
+  readonly #epochs: EpochSource
+  /** Bytes in which peers are told of all memory, at most. */
+  readonly #describedBytes: number
+  readonly #memories = new Map<string, RegisteredMemory>()
+  /** Names of memory that is being registered. */
+  readonly #reserved = new Set<string>()
+  /** Callers that wait for memory of a name. */
+  readonly #wanted = new Map<string, Set<(memory: RegisteredMemory) => void>>()
+  #unnamed = 0
+  #toldBytes = 0
+
+  constructor(nics: () => ReadonlyArray<Nic>, epochs: EpochSource, describedBytes: number) {
+    this.#nics = nics
+    this.#epochs = epochs
+    this.#describedBytes = describedBytes
+  }
+
+  get all(): ReadonlyMap<string, RegisteredMemory> {
+    return this.#memories
+  }
+
+  /** What peers may be told of it. */
+  get buffers(): ReadonlyArray<PeerBuffer> {
+    return [...this.#memories.values()].flatMap(({ buffers }) => buffers)
+  }
+
+  /** Registers memory until the Scope closes; `release` ends its use before its regions go. */
+  register(
+    options: Options,
+    release: (memory: RegisteredMemory) => Effect.Effect<void>
+  ): Effect.Effect<Memory, CreateError | NameTaken | DescriptionFull, Scope.Scope> {
+    return Effect.suspend(() => {
+      const { name = `memory-${++this.#unnamed}` } = options
+      return Effect.acquireUseRelease(
+        this.#reserve(name),
+        () => this.#register(name, options, release),
+        () => Effect.sync(() => void this.#reserved.delete(name))
+      )
+    })
+  }
+
+  /** The memory of a name, as soon as there is one. */
+  named(name: string): Effect.Effect<Memory> {
+    return Effect.callback<Memory>((resume) => {
+      const memory = this.#memories.get(name)
+      if (memory !== undefined) return resume(Effect.succeed(memory))
+      const tell = (found: Memory) => resume(Effect.succeed(found))
+      const waiting = this.#wanted.get(name) ?? new Set()
+      this.#wanted.set(name, waiting.add(tell))
+      return Effect.sync(() => {
+        waiting.delete(tell)
+        if (waiting.size === 0 && this.#wanted.get(name) === waiting) this.#wanted.delete(name)
+      })
+    })
+  }
+
+  /** One registration of a name is under way at a time: it takes a moment on real devices. */
+  #reserve(name: string): Effect.Effect<void, NameTaken> {
+    return Effect.suspend(() => {
+      if (this.#memories.has(name) || this.#reserved.has(name)) {
+        return Effect.fail(new NameTaken({ name }))
+      }
+      this.#reserved.add(name)
+      return Effect.void
+    })
+  }
+
+  readonly #register = Effect.fnUntraced(
+    { self: this },
+    function* (
+      this: MemoryRegistry,
+      name: string,
+      options: Options,
+      release: (memory: RegisteredMemory) => Effect.Effect<void>
+    ): Effect.fn.Return<Memory, CreateError | DescriptionFull, Scope.Scope> {
+      const nics = this.#nics()
+      const memory = yield* register(nics, name, options, this.#epochs.next())
+      const paths = nics.map(({ path }) => path)
+      const added = memory.buffers
+        .filter(({ keys }) => keys.length > 0)
+        .reduce((sum, buffer) => sum + Segment.bytesOf(buffer, paths), 0)
+      const told = this.#toldBytes + added
+      const limit = this.#describedBytes
+      if (told > limit) return yield* new DescriptionFull({ name, bytes: told, limit })
+      yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          this.#memories.set(name, memory)
+          this.#toldBytes = told
+        }),
+        // Runs before the regions go: what is posted of it must have ended by then.
+        () =>
+          Effect.suspend(() => {
+            memory.isReleased = true
+            this.#memories.delete(name)
+            this.#toldBytes -= added
+            return release(memory)
+          })
+      )
+      for (const tell of this.#wanted.get(name) ?? []) tell(memory)
+      this.#wanted.delete(name)
+      return memory
+    }
+  )
+}
