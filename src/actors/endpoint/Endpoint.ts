@@ -177,7 +177,10 @@ class Reactions {
       this.#around.meter.note(state)
       const held = state._tag === "Idle" ? undefined : this.#held.get(state.epoch)
       if (held !== undefined) this.#around.onReady?.(held.link)
-    })
+    }).pipe(
+      // The connection is ready, whatever the program's own function makes of it.
+      Effect.catchDefect((defect) => Effect.logError("a ready link was told in vain", defect))
+    )
   }
 
   /** The peer may be busy with others, so its time begins when a call to it has failed. */

@@ -161,7 +161,10 @@ class Store implements EndpointStore {
    */
   takeOffer(offer: Offer, isAuthenticated = false): Effect.Effect<Offer, Rejected> {
     const { admit, nic } = this.#options
-    if (offer.to !== nic.path) return this.#reject("wrong-path", `${offer.to} is somebody else`)
+    const { from, to } = offer
+    if (to !== nic.path) return this.#reject("wrong-path", `${to} is somebody else`)
+    // A NIC that talks to itself makes no offer.
+    if (from === to) return this.#reject("wrong-path", `${from} is this NIC itself`)
     if (admit?.(offer.from) === false) {
       return this.#reject("not-admitted", `${offer.from} may not connect`)
     }

@@ -5,6 +5,7 @@
  * found by the next call.
  */
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as dns from "node:dns/promises"
 import { isIP } from "node:net"
@@ -55,6 +56,13 @@ const mostNames = 65_536
 const mostAddresses = 8
 
 const byName = (server: string) => Effect.fromResult(NicPath.address({ server, nic: "any" }))
+
+const decodeAddress = Schema.decodeUnknownEffect(
+  Schema.Struct({
+    host: Schema.NonEmptyString,
+    port: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65_535 }))
+  })
+)
 
 const unresolved = (error: unknown): Failure => ({ step: "resolve", detail: textOf(error) })
 
@@ -142,12 +150,7 @@ export class Caller {
 
   /** Where a server listens, at this moment. */
   addressesOf(server: string): Effect.Effect<ReadonlyArray<NicPath.Address>, Failure> {
-    const { locate } = this.#options
-    const place =
-      locate === undefined
-        ? Effect.mapError(byName(server), unresolved)
-        : this.#inTime(Effect.mapError(locate(server), unresolved))
-    return Effect.flatMap(place, ({ host, port }) => {
+    return Effect.flatMap(this.#placeOf(server), ({ host, port }) => {
       if (isIP(host) !== 0) return Effect.succeed([{ host, port }])
       const found = Effect.tryPromise({
         try: () => dns.lookup(host, { all: true }),
@@ -157,6 +160,18 @@ export class Caller {
         all.map(({ address }) => ({ host: address, port }))
       )
     })
+  }
+
+  /** A program's own `locate` may throw, or say what cannot be. */
+  #placeOf(server: string): Effect.Effect<NicPath.Address, Failure> {
+    const { locate } = this.#options
+    if (locate === undefined) return Effect.mapError(byName(server), unresolved)
+    const located = Effect.catchDefect(
+      Effect.suspend(() => locate(server)),
+      Effect.fail
+    )
+    const checked = Effect.flatMap(located, (address) => decodeAddress(address))
+    return this.#inTime(Effect.mapError(checked, unresolved))
   }
 
   #inTime<A>(found: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> {

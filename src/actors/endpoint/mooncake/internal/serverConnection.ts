@@ -116,9 +116,15 @@ class Connection implements Ear {
     this.#wire = make(this)
   }
 
-  /** Whether its peer may say anything. */
+  /** Whether its peer may say anything. It may not if the program's own check throws. */
   get isHeard(): boolean {
-    return this.#port.limits.hears(this.#wire.peer)
+    const { context, limits } = this.#port
+    try {
+      return limits.hears(this.#wire.peer)
+    } catch (error) {
+      Effect.runForkWith(context)(Effect.logError("a caller could not be checked", error))
+      return false
+    }
   }
 
   readonly octets = (bytes: Uint8Array): void => {
