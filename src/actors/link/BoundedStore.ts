@@ -9,6 +9,7 @@
  * Pure. Which entries are in use is a question to the caller, and so is the release of what an
  * evicted entry holds.
  */
+
 import assert from "node:assert/strict"
 import { type Eviction, fifo, sieve } from "./internal/eviction.ts"
 

@@ -6,6 +6,7 @@
  * last is the present one, and those that it has replaced are remembered, so that a message that
  * one of them sent before it died does not replace its successor.
  */
+
 import * as Schema from "effect/Schema"
 import { countOf, Epoch, instanceOf } from "../../schema/Epoch.ts"
 

@@ -12,6 +12,7 @@
  * timer, a fiber or a retry. A deadline runs for as long as the gate is closed: a signal in the
  * Scope of the epoch, or `Deadlines` where there are many.
  */
+
 import type { Epoch } from "../../schema/Epoch.ts"
 
 export type Gate<Evidence> =

@@ -6,6 +6,7 @@
  * Effect's `Queue` is not used: it hands work out to whoever takes first, and nothing can leave it
  * from the middle.
  */
+
 import { RingEntry } from "./internal/ring.ts"
 
 export class WaitingWork<A> {

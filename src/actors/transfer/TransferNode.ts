@@ -25,7 +25,7 @@ import { Endpoints } from "../endpoint/Endpoints.ts"
 import * as HandshakeServer from "../endpoint/mooncake/HandshakeServer.ts"
 import type { Options as NicOptions } from "../rdma/Nic.ts"
 import { Nics } from "../rdma/Nics.ts"
-import type { Peer, PeersRefused } from "../endpoint/mooncake/Peers.ts"
+import type { Peer, PeersRefused } from "../link/Peers.ts"
 import { serve } from "../endpoint/mooncake/ServedPeers.ts"
 import * as Segment from "../rdma/Segment.ts"
 import * as TcpHandshakes from "../endpoint/mooncake/TcpHandshakes.ts"
@@ -40,7 +40,7 @@ export {
   type Peer,
   /** A node does not say whom it serves, or names a peer that cannot be one. */
   PeersRefused
-} from "../endpoint/mooncake/Peers.ts"
+} from "../link/Peers.ts"
 
 /** Whom a node serves. See `SECURITY.md` for what others can do in each case. */
 export type Served =

@@ -5,7 +5,7 @@
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as Gid from "../Gid.ts"
+import { type Address, parse as parseAddress, print as printAddress } from "../Address.ts"
 import { BadNicPath } from "./Fault.ts"
 
 export const NicPath = Schema.Struct({
@@ -14,12 +14,6 @@ export const NicPath = Schema.Struct({
 })
 
 export type NicPath = typeof NicPath.Type
-
-/** Where the handshake port of a server is. */
-export interface Address {
-  readonly host: string
-  readonly port: number
-}
 
 /** Where Mooncake listens if the name of a server has no port. */
 export const defaultPort = 12001
@@ -39,28 +33,17 @@ export const print = ({ nic, server }: NicPath): string => `${server}@${nic}`
 export const equals = (one: NicPath, other: NicPath): boolean =>
   one.server === other.server && one.nic === other.nic
 
-/** An address of version 6, whose scope, if it has one, is the business of this machine alone. */
-const isIpv6 = (host: string): boolean =>
-  host.includes(":") && Gid.fromAddress(host.replace(/%.+$/, "")) !== undefined
-
 /** The path of a NIC at an address. */
-export const make = (nic: string, { host, port }: Address): NicPath => ({
-  server: `${isIpv6(host) ? `[${host}]` : host}:${port}`,
+export const make = (nic: string, address: Address): NicPath => ({
+  server: printAddress(address),
   nic
 })
 
 /**
- * Where the server of a path listens. It is asked for only by who wants to dial: to a peer that
- * dials us its name is a name, and need not be an address.
+ * Where the server of a path listens. Only a caller that wants to connect needs it: the name of a
+ * peer that connects to this side is a name, and need not be an address.
  */
 export const address = ({ server }: NicPath): Result.Result<Address, BadNicPath> => {
-  const [whole, bracketed, plain, digits] =
-    /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(server) ?? []
-  if (whole === undefined && isIpv6(server)) {
-    return Result.succeed({ host: server, port: defaultPort })
-  }
-  const host = plain ?? bracketed
-  const port = digits === undefined ? defaultPort : Number(digits)
-  if (host === undefined || port < 1 || port > 65_535) return bad(server)
-  return plain !== undefined || isIpv6(host) ? Result.succeed({ host, port }) : bad(server)
+  const found = parseAddress(server, defaultPort)
+  return found === undefined ? bad(server) : Result.succeed(found)
 }

@@ -11,17 +11,20 @@ import { script, typed } from "./tcp.ts"
 
 const limits = { connectWithin: 5_000, answerWithin: 5_000, callsPerServer: 1, frameBytes: 1_024 }
 
-const callTo = (port: number, bounds = new Bounds(limits)) => {
+const callTo = (port: number, bounds: Bounds) => {
   const to = { host: "127.0.0.1", port }
   return Effect.flip(exchange({ server: "s", to, frame: typed("{}\n"), isUrgent: false }, bounds))
 }
 
 describe("a call", () => {
   it.live("R33: has not connected if nothing listens there", () =>
-    Effect.gen(function* () {
-      const port = yield* Effect.scoped(script(() => undefined))
-      assert.deepInclude(yield* callTo(port), { step: "connect" })
-    })
+    Effect.scoped(
+      Effect.gen(function* () {
+        const bounds = yield* Bounds.make(limits)
+        const port = yield* Effect.scoped(script(() => undefined))
+        assert.deepInclude(yield* callTo(port, bounds), { step: "connect" })
+      })
+    )
   )
 
   const ways: Readonly<Record<string, (socket: net.Socket) => void>> = {
@@ -34,7 +37,7 @@ describe("a call", () => {
     it.live(`R33: was not answered if the server ${how}`, () =>
       Effect.scoped(
         Effect.gen(function* () {
-          const bounds = new Bounds(limits)
+          const bounds = yield* Bounds.make(limits)
           const port = yield* script(each)
           assert.deepInclude(yield* callTo(port, bounds), { step: "answer" })
           // Its turn is over, and nothing of it is left.

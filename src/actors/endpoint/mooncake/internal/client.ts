@@ -11,6 +11,7 @@ import * as dns from "node:dns/promises"
 import { isIP } from "node:net"
 import { IoPool, type TlsSettings } from "../../../../native/io/IoPool.ts"
 import { defaultLimit, encode, type FrameType } from "../../../../schema/mooncake/Frame.ts"
+import type { Address } from "../../../../schema/Address.ts"
 import * as NicPath from "../../../../schema/mooncake/NicPath.ts"
 import { HandshakeFailed } from "../../Handshake.ts"
 import { Bounds, type Call, exchange, exchangeSecurely, type Failure } from "./exchange.ts"
@@ -37,7 +38,7 @@ export interface Options {
    * Where a server listens, for example by a metadata service. Asked for each call.
    * Default: its name says it, `host`, `host:port` or `[address]:port`.
    */
-  readonly locate?: ((server: string) => Effect.Effect<NicPath.Address, unknown>) | undefined
+  readonly locate?: ((server: string) => Effect.Effect<Address, unknown>) | undefined
   /** Whether a server may be called. Default: every one. */
   readonly mayCall?: ((server: string) => boolean) | undefined
 }
@@ -149,7 +150,7 @@ export class Caller {
   }
 
   /** Where a server listens, at this moment. */
-  addressesOf(server: string): Effect.Effect<ReadonlyArray<NicPath.Address>, Failure> {
+  addressesOf(server: string): Effect.Effect<ReadonlyArray<Address>, Failure> {
     return Effect.flatMap(this.#placeOf(server), ({ host, port }) => {
       if (isIP(host) !== 0) return Effect.succeed([{ host, port }])
       const found = Effect.tryPromise({
@@ -163,7 +164,7 @@ export class Caller {
   }
 
   /** A program's own `locate` may throw, or say what cannot be. */
-  #placeOf(server: string): Effect.Effect<NicPath.Address, Failure> {
+  #placeOf(server: string): Effect.Effect<Address, Failure> {
     const { locate } = this.#options
     if (locate === undefined) return Effect.mapError(byName(server), unresolved)
     const located = Effect.catchDefect(
@@ -181,7 +182,7 @@ export class Caller {
   }
 
   /** Tries one address after the other until one accepts. */
-  #firstOf(addresses: ReadonlyArray<NicPath.Address>, call: Omit<Call, "to">) {
+  #firstOf(addresses: ReadonlyArray<Address>, call: Omit<Call, "to">) {
     const [first, ...others] = addresses
       .slice(0, mostAddresses)
       .map((to) => this.#exchange(Object.assign({ to }, call)))

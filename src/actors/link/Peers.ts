@@ -1,20 +1,20 @@
 /**
- * The peers that a node serves, known by the addresses that they call from or by certificates.
+ * The peers that a process serves and calls, known by their addresses or by certificates.
  *
- * An address says no more than which host calls: all programs of that host are served.
+ * An address names a host: all of its programs are served. Nothing is served by default: a process
+ * names its peers, or says that it is open.
  */
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import { BlockList, isIP } from "node:net"
-import type { PeerInfo } from "../../../native/io/internal/messages.ts"
-import * as NicPath from "../../../schema/mooncake/NicPath.ts"
-import type { Caller } from "./internal/requestHandler.ts"
+import type { PeerInfo } from "../../native/io/Lane.ts"
+import * as Address from "../../schema/Address.ts"
 
 /** A name, an address, a network (`10.0.0.0/24`), or the certificate of a TLS client. */
 export type Peer = string | { readonly certificate: string }
 
-/** A node does not say whom it serves, or names a peer that cannot be one. */
+/** A process does not say which peers it serves, or names a peer that cannot be one. */
 export class PeersRefused extends Schema.TaggedError<PeersRefused>()("PeersRefused", {
   given: Schema.String,
   rule: Schema.String
@@ -26,7 +26,7 @@ export class PeersRefused extends Schema.TaggedError<PeersRefused>()("PeersRefus
 
 const refused = (given: string, rule: string) => Effect.fail(new PeersRefused({ given, rule }))
 
-/** The addresses of a name, at this moment. */
+/** Looks up the addresses of a name. */
 export type Lookup = (server: string) => Effect.Effect<ReadonlyArray<string>, unknown>
 
 /** As sockets of version 6 name an address of version 4, and link-local ones their interface. */
@@ -35,20 +35,23 @@ const plain = (address: string): string =>
 
 const familyOf = (address: string): "ipv4" | "ipv6" => (isIP(address) === 4 ? "ipv4" : "ipv6")
 
+/** A port behind an address changes nothing: all programs of the host are served. */
+const anyPort = 1
+
 const hostOf = (server: string): string | undefined => {
-  const address = NicPath.address({ server, nic: "any" })
-  return Result.isSuccess(address) ? plain(address.success.host) : undefined
+  const address = Address.parse(server, anyPort)
+  return address === undefined ? undefined : plain(address.host)
 }
 
-/** The fingerprint (SHA-256) as TLS tells it: pairs of upper-case digits and colons. */
+/** A fingerprint (SHA-256) as TLS prints it: pairs of upper-case digits and colons. */
 const fingerprint = /^([0-9A-F]{2}:){31}[0-9A-F]{2}$/
 
 export class Peers {
   readonly #networks = new BlockList()
   readonly #certificates = new Set<string>()
-  /** Names as they were given, which also say where a peer is looked up, by their hosts. */
+  /** Names as they were given, by their hosts. A lookup may need the port, too. */
   readonly #names = new Map<string, string>()
-  /** Addresses of each name at the last look. */
+  /** Addresses of each name when it was last looked up. */
   readonly #found = new Map<string, ReadonlyArray<string>>()
   readonly #lookup: Lookup
 
@@ -106,22 +109,22 @@ export class Peers {
     )
   }
 
-  /** Whether data connections are made with an address. Those of certificates have keys. */
+  /**
+   * Whether data connections with an address are allowed. Where peers are known by certificates,
+   * any address is: the connection has a key that only the two ends of a handshake know.
+   */
   admitsAddress(address: string): boolean {
     return this.hasCertificates || this.#has(plain(address))
   }
 
-  /** Whether anything that a caller sends is read. */
-  hears(peer: PeerInfo): boolean {
+  /** Whether a caller is a peer. Of any other caller not one byte is read. */
+  admits(peer: PeerInfo): boolean {
     return this.#isCertified(peer) || this.#has(plain(peer.address))
   }
 
-  /** Whether a request is answered: a peer speaks for no server that is no peer. */
-  admits({ from, peer }: Caller): boolean {
-    if (!this.hears(peer)) return false
-    if (from === undefined || this.#isCertified(peer)) return true
-    const path = NicPath.parse(from)
-    return Result.isSuccess(path) && this.#isNamed(path.success.server)
+  /** Whether a caller may speak for a server: it has proven itself, or the server is a peer. */
+  mayNameItself(peer: PeerInfo, server: string): boolean {
+    return this.#isCertified(peer) || this.#isNamed(server)
   }
 
   /** Whether a server may be called. */
@@ -146,3 +149,51 @@ export class Peers {
     return false
   }
 }
+
+/** What ports and calls ask of the peers of a process. */
+export type ServedPeers = Pick<Peers, "admits" | "mayNameItself" | "mayCall" | "admitsAddress">
+
+const everyone: ServedPeers = {
+  admits: () => true,
+  mayNameItself: () => true,
+  mayCall: () => true,
+  admitsAddress: () => true
+}
+
+/** A name's former addresses are served for this long at most, and its new ones are not. */
+const refreshEvery = "30 seconds"
+
+const ruleOfPeers = "say whom the node serves: `peers`, or `open: true` for everyone"
+const ruleOfCertificates = "`handshake.tls` with `verify` asks for certificates"
+
+/**
+ * Reads who is served, and looks names up again while the Scope is open. `asksForCertificates` says
+ * whether the port makes its callers prove one.
+ */
+export const serve = Effect.fnUntraced(function* (
+  {
+    open,
+    peers: listed
+  }: {
+    readonly peers?: ReadonlyArray<Peer> | undefined
+    readonly open?: true | undefined
+  },
+  lookup: Lookup,
+  asksForCertificates: boolean
+): Effect.fn.Return<ServedPeers, PeersRefused, Scope.Scope> {
+  // Programs without types come here with neither, or with both.
+  if ((open === true) === (listed !== undefined)) {
+    return yield* refused(listed === undefined ? "no peers" : "both", ruleOfPeers)
+  }
+  if (listed === undefined) return everyone
+  const peers = new Peers(lookup)
+  for (const peer of listed) yield* peers.add(peer)
+  if (peers.hasCertificates && !asksForCertificates) {
+    return yield* refused("a certificate", ruleOfCertificates)
+  }
+  yield* peers.refresh
+  if (peers.hasNames) {
+    yield* Effect.forkScoped(Effect.forever(Effect.delay(peers.refresh, refreshEvery)))
+  }
+  return peers
+})

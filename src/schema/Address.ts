@@ -1,0 +1,28 @@
+/** Where a process listens, as people write it: `host`, `host:port` or `[address]:port`. */
+
+import * as Gid from "./Gid.ts"
+
+/** A host, by its name or its address, and a port. */
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+/** An address of version 6; its scope, if it has one, means something to this machine alone. */
+const isIpv6 = (host: string): boolean =>
+  host.includes(":") && Gid.fromAddress(host.replace(/%.+$/, "")) !== undefined
+
+/** Writes an address, so that `parse` reads it back. */
+export const print = ({ host, port }: Address): string =>
+  `${isIpv6(host) ? `[${host}]` : host}:${port}`
+
+/** Reads an address; undefined if the text is none. */
+export const parse = (text: string, defaultPort: number): Address | undefined => {
+  const [whole, bracketed, plain, digits] =
+    /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text) ?? []
+  if (whole === undefined && isIpv6(text)) return { host: text, port: defaultPort }
+  const host = plain ?? bracketed
+  const port = digits === undefined ? defaultPort : Number(digits)
+  if (host === undefined || port < 1 || port > 65_535) return undefined
+  return plain !== undefined || isIpv6(host) ? { host, port } : undefined
+}
