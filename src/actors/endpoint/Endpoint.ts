@@ -9,6 +9,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
+import assert from "node:assert/strict"
 import type { QueuePair } from "../../native/verbs/QueuePair.ts"
 import type { Epoch } from "../../schema/Epoch.ts"
 import type * as Actor from "../kernel/Actor.ts"
@@ -120,7 +121,9 @@ class Reactions {
     this.#around.meter.note(state)
     if (state._tag === "Calling") return this.call(state, self)
     if (state._tag !== "Raising") return Effect.void
-    const { place, queuePairs } = this.#held.get(state.epoch)!
+    const held = this.#held.get(state.epoch)
+    assert.ok(held !== undefined, "an epoch whose queue pairs are made holds them")
+    const { place, queuePairs } = held
     const raising = raise(place, queuePairs, state.own, state.peer.half).pipe(
       Effect.andThen(self.signal.Raised()),
       Effect.catchIf(isOfGid, ({ message }) => this.#refused(place, message, state, self))

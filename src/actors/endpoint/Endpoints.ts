@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
+import assert from "node:assert/strict"
 import type { Journal } from "../kernel/Journal.ts"
 import * as EndpointStore from "./EndpointStore.ts"
 import type { Handshakes } from "./Handshake.ts"
@@ -39,7 +40,11 @@ export class Endpoints extends Context.Service<
               Effect.sync(() => void listeners.add(listener)),
               () => Effect.sync(() => void listeners.delete(listener))
             ),
-          open: (nic, peer) => stores.get(nic.path)!.open(peer),
+          open: (nic, peer) => {
+            const store = stores.get(nic.path)
+            assert.ok(store !== undefined, `${nic.path} is a NIC of this process`)
+            return store.open(peer)
+          },
           retire: (link, detail) => {
             const store = stores.get(link.local)
             if (store !== undefined) run(store.retire(link, "broken", detail))

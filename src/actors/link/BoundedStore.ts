@@ -67,10 +67,10 @@ export class BoundedStore<K, V> {
   evict(by: AskedBy, mayGo: (value: V) => boolean): readonly [key: K, value: V] | undefined {
     const isCrowded = this.#isCrowded(by)
     const key = this.#order.evict(
-      (key) => (!isCrowded || this.#guests.has(key)) && mayGo(this.#entries.get(key)!)
+      (key) => (!isCrowded || this.#guests.has(key)) && mayGo(this.#valueOf(key))
     )
     if (key === undefined) return undefined
-    const value = this.#entries.get(key)!
+    const value = this.#valueOf(key)
     this.delete(key)
     return [key, value]
   }
@@ -88,6 +88,11 @@ export class BoundedStore<K, V> {
     this.#entries.delete(key)
     this.#guests.delete(key)
     this.#order.remove(key)
+  }
+
+  #valueOf(key: K): V {
+    assert.ok(this.#entries.has(key), "the order and the entries hold the same keys")
+    return this.#entries.get(key) as V
   }
 
   #isCrowded(by: AskedBy): boolean {

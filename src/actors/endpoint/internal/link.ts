@@ -63,11 +63,7 @@ export class Link implements ReadyLink {
   }
 
   get #roomiest(): QueuePair {
-    let [best] = this.#queuePairs
-    for (const queuePair of this.#queuePairs) {
-      if (queuePair.sendRoom > best!.sendRoom) best = queuePair
-    }
-    return best!
+    return this.#queuePairs.reduce((best, next) => (next.sendRoom > best.sendRoom ? next : best))
   }
 
   /** Its queue pairs are about to go. */

@@ -1,6 +1,7 @@
 /** An endpoint's own half: its queue pairs, and their way up. */
 import * as WebCrypto from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
+import assert from "node:assert/strict"
 import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
 import type { Mtu } from "../../../schema/Mtu.ts"
@@ -65,11 +66,13 @@ export const raise = Effect.fnUntraced(function* (
 ) {
   const key = keyOf(own, peer)
   for (const [index, queuePair] of queuePairs.entries()) {
+    const counterpart = peer.queuePairs[index]
+    assert.ok(counterpart !== undefined, "both sides have as many queue pairs")
     yield* queuePair.modify({
       to: "rtr",
       path: { gid: peer.gid, lid: peer.lid, gidIndex },
       mtu: smaller(mtu, peer.mtu),
-      peer: peer.queuePairs[index] ?? -1,
+      peer: counterpart,
       key
     })
     yield* queuePair.modify({ to: "rts" })

@@ -88,8 +88,8 @@ class Names {
     if (this.#asked.get(server) === server && asked !== server) return
     this.#asked.delete(server)
     this.#asked.set(server, asked)
-    const [oldest] = this.#asked.keys()
-    if (this.#asked.size > mostNames) this.#asked.delete(oldest!)
+    const [oldest = server] = this.#asked.keys()
+    if (this.#asked.size > mostNames) this.#asked.delete(oldest)
   }
 
   nameOf(server: string): string {

@@ -168,7 +168,7 @@ export const rejectedBy = (by: string, reason: Wire.RejectReason): Rejected => {
   }
   const text = Wire.print(reason)
   if (reason._tag !== "Other") return new Rejected({ by, reason: meanings[reason._tag], text })
-  const [, name, own] = ownText.exec(reason.detail) ?? []
+  const [, name, words = ""] = ownText.exec(reason.detail) ?? []
   if (name === undefined) return new Rejected({ by, reason: "other", text })
-  return new Rejected({ by, reason: name as RejectReason, text: own! })
+  return new Rejected({ by, reason: name as RejectReason, text: words })
 }

@@ -4,6 +4,7 @@
  * A peer that serves one call after the other is not made faster by more of them, and each one that
  * waits there grows older. Urgent calls come before the others that wait here.
  */
+import assert from "node:assert/strict"
 import { WaitingWork } from "../../../link/WaitingWork.ts"
 
 interface Queue {
@@ -34,7 +35,8 @@ export class Turns {
 
   /** Ends a turn. The next call that waits for the server begins. */
   release(server: string): void {
-    const queue = this.#queues.get(server)!
+    const queue = this.#queues.get(server)
+    assert.ok(queue !== undefined, `a turn at ${server} ends once`)
     const next = queue.waiting.next()
     if (next !== undefined) return next()
     queue.busy -= 1
