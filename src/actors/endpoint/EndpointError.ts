@@ -1,28 +1,61 @@
-/** Errors of opening an endpoint. */
+/** Error of opening an endpoint. `Effect.catchReason` handles one reason of it. */
 import * as Schema from "effect/Schema"
-import { EndReason } from "./EndpointEvent.ts"
+import type { EndReason } from "./EndpointEvent.ts"
 import { RejectReason } from "./Handshake.ts"
 
+const ended = <Tag extends Capitalize<EndReason>>(tag: Tag) =>
+  Schema.TaggedStruct(tag, { detail: Schema.String })
+
+/** Why there is no link: how the epoch ended, see `EndReason`, or that there was no place for it. */
+export const EndpointErrorReason = Schema.Union([
+  Schema.TaggedStruct("Refused", { detail: Schema.String, refusal: RejectReason }),
+  ended("Unreachable"),
+  ended("Local"),
+  ended("Expired"),
+  ended("Replaced"),
+  ended("Broken"),
+  ended("Retired"),
+  ended("Left"),
+  ended("Restarted"),
+  /** Every place of the NIC's store is taken by an endpoint that is connecting or in use. */
+  Schema.TaggedStruct("StoreFull", { detail: Schema.String, limit: Schema.Int })
+])
+
+export type EndpointErrorReason = typeof EndpointErrorReason.Type
+
 /** The endpoint did not get ready. Nothing was sent; a new attempt may be made at once. */
-export class OpenFailed extends Schema.TaggedError<OpenFailed>()("OpenFailed", {
+export class EndpointError extends Schema.TaggedError<EndpointError>(
+  "handfast/actors/endpoint/EndpointError"
+)("EndpointError", {
   local: Schema.String,
   peer: Schema.String,
-  reason: EndReason,
-  /** The kind of a refusal. */
-  refusal: Schema.optionalKey(RejectReason),
-  detail: Schema.String
+  reason: EndpointErrorReason
 }) {
   override get message() {
-    return `${this.local} has no connection to ${this.peer} (${this.reason}): ${this.detail}`
+    const { _tag, detail } = this.reason
+    return `${this.local} has no connection to ${this.peer} (${_tag}): ${detail}`
   }
 }
 
-/** Every place of a card's store is taken by an endpoint that is connecting or busy. */
-export class StoreFull extends Schema.TaggedError<StoreFull>()("StoreFull", {
-  card: Schema.String,
-  limit: Schema.Int
-}) {
-  override get message() {
-    return `${this.card}: all ${this.limit} endpoints are connecting or busy`
-  }
+/** How an epoch ended. */
+export interface Why {
+  readonly reason: EndReason
+  /** The kind of a refusal. */
+  readonly refusal?: RejectReason
+  readonly detail: string
 }
+
+const tags = {
+  unreachable: "Unreachable",
+  local: "Local",
+  expired: "Expired",
+  replaced: "Replaced",
+  broken: "Broken",
+  retired: "Retired",
+  left: "Left",
+  restarted: "Restarted"
+} as const
+
+/** The reason of the error that callers get when an epoch ends. */
+export const reasonOf = ({ detail, reason, refusal = "other" }: Why): EndpointErrorReason =>
+  reason === "refused" ? { _tag: "Refused", detail, refusal } : { _tag: tags[reason], detail }

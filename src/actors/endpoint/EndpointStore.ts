@@ -9,13 +9,14 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import assert from "node:assert/strict"
 import { instanceOf } from "../../schema/Epoch.ts"
 import type { Gid } from "../../schema/Gid.ts"
 import type { MailboxFull, Stopped } from "../kernel/ActorError.ts"
 import type { Journal } from "../kernel/Journal.ts"
 import * as Supervisor from "../kernel/Supervisor.ts"
 import * as Endpoint from "./Endpoint.ts"
-import { type OpenFailed, StoreFull } from "./EndpointError.ts"
+import { EndpointError } from "./EndpointError.ts"
 import type { EndReason } from "./EndpointEvent.ts"
 import { initial, instanceIn, type State } from "./EndpointState.ts"
 import type { AskedBy } from "../link/BoundedStore.ts"
@@ -36,7 +37,8 @@ import { watch } from "./internal/watching.ts"
 import type { Nic } from "../rdma/Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
-export type OpenError = OpenFailed | StoreFull | MailboxFull | Stopped | Supervisor.SpawnError
+/** Why there is no link. */
+export type OpenLinkError = EndpointError | MailboxFull | Stopped | Supervisor.SpawnError
 
 /** What takes the handshakes of peers, whatever brings them. */
 export interface Reception {
@@ -77,7 +79,7 @@ export interface Options {
 
 export interface EndpointStore extends Reception {
   /** The way to send to a peer, when it is ready. Tries once; joins a try that is under way. */
-  readonly open: (peer: string) => Effect.Effect<ReadyLink, OpenError>
+  readonly open: (peer: string) => Effect.Effect<ReadyLink, OpenLinkError>
   /** Gives up a link: its work failed, or nobody needs it. */
   readonly retire: (link: ReadyLink, reason: EndReason, detail: string) => Effect.Effect<void>
   /** Where the endpoint towards a peer stands; `Idle` if there is none. */
@@ -123,14 +125,15 @@ class Store implements EndpointStore {
     return this.#places.size
   }
 
-  open(peer: string): Effect.Effect<ReadyLink, OpenError> {
+  open(peer: string): Effect.Effect<ReadyLink, OpenLinkError> {
     return Effect.gen({ self: this }, function* () {
       const place = yield* this.#find(peer, "local")
       const endpoint = yield* Fiber.join(place.spawning)
       // The peer whose opening was joined may have become silent since.
       const again = Effect.delay(Effect.ignore(endpoint.tell.Insist()), this.#repeatAfter)
       yield* Effect.raceFirst(endpoint.ask.Open(), Effect.forever(again))
-      return place.link!
+      assert.ok(place.link !== undefined, "an endpoint that is ready has a link")
+      return place.link
     })
   }
 
@@ -247,9 +250,12 @@ class Store implements EndpointStore {
     return Effect.andThen(this.retireAll(why), this.#leaving.said)
   }
 
-  #find(peer: string, by: AskedBy): Effect.Effect<Place, StoreFull> {
-    const card = this.#options.nic.path
-    return Effect.mapError(this.#places.find(peer, by), (limit) => new StoreFull({ card, limit }))
+  #find(peer: string, by: AskedBy): Effect.Effect<Place, EndpointError> {
+    const local = this.#options.nic.path
+    return Effect.mapError(this.#places.find(peer, by), (limit) => {
+      const detail = `all ${limit} endpoints are connecting or in use`
+      return new EndpointError({ local, peer, reason: { _tag: "StoreFull", detail, limit } })
+    })
   }
 
   #reject(reason: Rejected["reason"], text: string): Effect.Effect<never, Rejected> {
@@ -257,7 +263,7 @@ class Store implements EndpointStore {
   }
 
   /** A peer is told why, but not how this side works inside. */
-  #toReject(error: Rejected | Exclude<OpenError, OpenFailed>): Effect.Effect<never, Rejected> {
+  #toReject(error: Rejected | OpenLinkError): Effect.Effect<never, Rejected> {
     if (error._tag === "Rejected") return Effect.fail(error)
     return this.#reject("busy", "no endpoint can be had now")
   }

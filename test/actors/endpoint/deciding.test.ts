@@ -6,7 +6,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
-import type { OpenFailed } from "../../../src/actors/endpoint/EndpointError.ts"
+import type { EndpointError } from "../../../src/actors/endpoint/EndpointError.ts"
 import type { In, State } from "../../../src/actors/endpoint/EndpointState.ts"
 import {
   type Acknowledgement,
@@ -77,9 +77,9 @@ const except = (...tags: ReadonlyArray<State["_tag"]>) =>
 
 const wordsOf = (exit: Exit.Exit<unknown, unknown>): unknown => {
   if (Exit.isSuccess(exit)) return exit.value
-  const error = Cause.squash(exit.cause) as OpenFailed | Rejected
-  return error._tag === "OpenFailed"
-    ? `${error.local} ${error.peer} ${error.reason}: ${error.detail}`
+  const error = Cause.squash(exit.cause) as EndpointError | Rejected
+  return error._tag === "EndpointError"
+    ? `${error.local} ${error.peer} ${error.reason._tag.toLowerCase()}: ${error.reason.detail}`
     : `${error.by} ${error.reason}: ${error.text}`
 }
 

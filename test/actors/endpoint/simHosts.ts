@@ -1,7 +1,9 @@
 /** Two or more simulated hosts whose endpoints talk to each other, and a witness of it all. */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import { EndpointError } from "../../../src/actors/endpoint/EndpointError.ts"
 import * as EndpointStore from "../../../src/actors/endpoint/EndpointStore.ts"
 import type { ReadyLink } from "../../../src/actors/endpoint/ReadyLink.ts"
 import * as Nic from "../../../src/actors/rdma/Nic.ts"
@@ -11,6 +13,16 @@ import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
 import { SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
 import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import type { SimHandshakes } from "../../../src/testing/SimHandshakes.ts"
+
+/** The error of an opening that fails. */
+export const failureOf = (
+  open: Effect.Effect<ReadyLink, EndpointStore.OpenLinkError>
+): Effect.Effect<EndpointError> =>
+  Effect.map(Effect.exit(Effect.flip(open)), (exit) => {
+    const error = Exit.isSuccess(exit) ? exit.value : undefined
+    assert.instanceOf(error, EndpointError)
+    return error as EndpointError
+  })
 
 export const pathOf = (host: string): string => `${host}@sim0`
 

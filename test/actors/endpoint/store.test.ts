@@ -13,7 +13,7 @@ import { Faults } from "../../../src/testing/index.ts"
 import { SimHandshakes } from "../../../src/testing/SimHandshakes.ts"
 import { it } from "../../../src/testing/vitest.ts"
 import type * as EndpointStore from "../../../src/actors/endpoint/EndpointStore.ts"
-import { card, type Host, onHost, pathOf } from "./simHosts.ts"
+import { card, failureOf, type Host, onHost, pathOf } from "./simHosts.ts"
 
 const names = ["p", "q", "r"]
 
@@ -89,7 +89,7 @@ describe("a full store", () => {
     Effect.gen(function* () {
       const { a } = yield* crowd({ retiring: 0 })
       const links = [yield* a.store.open(pathOf("p")), yield* a.store.open(pathOf("q"))]
-      assert.strictEqual((yield* Effect.flip(a.store.open(pathOf("r"))))._tag, "StoreFull")
+      assert.strictEqual((yield* failureOf(a.store.open(pathOf("r")))).reason._tag, "StoreFull")
       assert.isTrue(links.every(({ isOpen }) => isOpen))
     })
   )
@@ -101,8 +101,12 @@ describe("a full store", () => {
       yield* Effect.forkChild(a.store.open(pathOf("p")))
       yield* Effect.forkChild(a.store.open(pathOf("q")))
       yield* Effect.sleep("100 millis")
-      const full = yield* Effect.flip(a.store.open(pathOf("r")))
-      assert.deepInclude(full, { _tag: "StoreFull", card: pathOf("a"), limit: 2 })
+      const full = yield* failureOf(a.store.open(pathOf("r")))
+      assert.strictEqual(full.local, pathOf("a"))
+      const limit = Effect.catchReason(Effect.fail(full), "EndpointError", "StoreFull", (reason) =>
+        Effect.succeed(reason.limit)
+      )
+      assert.strictEqual(yield* limit, 2)
       yield* Effect.sleep("20 seconds")
       assert.strictEqual((yield* a.store.stateOf(pathOf("p")))._tag, "Ready")
       assert.strictEqual((yield* a.store.stateOf(pathOf("q")))._tag, "Ready")
@@ -125,7 +129,7 @@ describe("a full store", () => {
         request.remote(target.remoteKey, target.address)
         assert.strictEqual(links[index]!.post(request), "accepted")
       }
-      assert.strictEqual((yield* Effect.flip(a.store.open(pathOf("r"))))._tag, "StoreFull")
+      assert.strictEqual((yield* failureOf(a.store.open(pathOf("r")))).reason._tag, "StoreFull")
       yield* Effect.sleep("1 second")
       assert.isTrue((yield* a.store.open(pathOf("r"))).isOpen)
     })

@@ -2,7 +2,7 @@
 import * as Exit from "effect/Exit"
 import type { Epoch } from "../../../schema/Epoch.ts"
 import * as Decision from "../../kernel/Decision.ts"
-import { OpenFailed } from "../EndpointError.ts"
+import { EndpointError, reasonOf } from "../EndpointError.ts"
 import {
   Began,
   CallBegan,
@@ -35,7 +35,7 @@ const epochOf = (state: State): Epoch | undefined =>
 /** A queue pair does not outlive its process, nor a crash of its actor. */
 export const recover = (rules: Rules, state: State, about: Circumstances): Decided => {
   const why = { reason: "restarted", detail: "its actor began again" } as const
-  const failure = new OpenFailed({ local: rules.path, peer: about.peer, ...why })
+  const failure = new EndpointError({ local: rules.path, peer: about.peer, reason: reasonOf(why) })
   return Decision.thenSettle(end(rules, state, about, why), opened, Exit.fail(failure))
 }
 

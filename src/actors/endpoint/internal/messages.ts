@@ -4,7 +4,7 @@ import * as Rpc from "effect/rpc/Rpc"
 import { Epoch } from "../../../schema/Epoch.ts"
 import type { Gid } from "../../../schema/Gid.ts"
 import * as Decision from "../../kernel/Decision.ts"
-import { OpenFailed } from "../EndpointError.ts"
+import { EndpointError } from "../EndpointError.ts"
 import { type Call, EndReason } from "../EndpointEvent.ts"
 import {
   Acknowledgement,
@@ -16,7 +16,7 @@ import {
 } from "../Handshake.ts"
 
 /** Answered when the endpoint is ready. Joins an opening that is under way. */
-const Open = Rpc.make("Open", { error: OpenFailed })
+const Open = Rpc.make("Open", { error: EndpointError })
 
 /** A caller of `Open` goes on waiting: a peer that has become silent is called. */
 const Insist = Rpc.make("Insist")
@@ -69,7 +69,7 @@ export type Signal =
   | { readonly _tag: "NotReady"; readonly millis: number; readonly call: Call }
 
 /** Who waits until the endpoint is ready. */
-export const opened = Decision.pending<void, OpenFailed>("open")
+export const opened = Decision.pending<void, EndpointError>("open")
 
 /** The peer whose offer began an opening, or crossed it; by the opening's first generation. */
 export const answerTo = (epoch: Epoch) => Decision.pending<Offer, Rejected>(`answer ${epoch}`)

@@ -2,7 +2,7 @@
 import * as Exit from "effect/Exit"
 import type { Epoch } from "../../../schema/Epoch.ts"
 import * as Decision from "../../kernel/Decision.ts"
-import { OpenFailed } from "../EndpointError.ts"
+import { EndpointError, reasonOf, type Why } from "../EndpointError.ts"
 import {
   BecameReady,
   type Began,
@@ -62,19 +62,11 @@ export const farewellOf = ({ path }: Rules, state: State): Farewell | undefined 
 /** Ends that the peer may not know of, and that nobody else decides. */
 const untold: ReadonlySet<EndReason> = new Set(["local", "expired"])
 
-/** Why a generation ends, for callers that open. */
-export interface Why {
-  readonly reason: EndReason
-  readonly refusal?: RejectReason
-  readonly detail: string
-}
-
 /** Ends a generation, and tells everybody who waited for it. */
 export const end = (rules: Rules, state: State, { peer }: Circumstances, why: Why): Decided => {
   if (state._tag === "Idle") return Decision.none
-  const { detail, reason, refusal } = why
-  const kind = refusal === undefined ? {} : { refusal }
-  const failure = new OpenFailed({ local: rules.path, peer, reason, detail, ...kind })
+  const { detail, reason } = why
+  const failure = new EndpointError({ local: rules.path, peer, reason: reasonOf(why) })
   const farewell = untold.has(reason) ? farewellOf(rules, state) : undefined
   return Decision.persist<EndpointEvent>(new Ended({ reason, detail, farewell })).pipe(
     Decision.thenSettle(opened, Exit.fail(failure)),
