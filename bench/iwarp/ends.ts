@@ -25,7 +25,7 @@ export const end = Effect.gen(function* () {
   const batch = new CompletionBatch(64)
 
   // Memory that was never written is one page of zeros, which is always in the cache.
-  region.octets.fill(1)
+  region.bytes.fill(1)
   /** What has ended, all of which must be good; answers how many messages came. */
   const take = (): number => {
     const count = completions.poll(batch)
@@ -40,12 +40,12 @@ export const end = Effect.gen(function* () {
   /** Waits until something has ended; answers how many messages came. */
   const messages = Effect.map(completions.ready, take)
   const receive = new ReceiveRequest()
-  receive.parts.add(region, 0, 64)
+  receive.scatterList.add(region, 0, 64)
   const toReceive = (): void => void queuePair.postReceive(receive)
   const message = new SendRequest()
   message.inline = true
   message.signalled = false
-  message.parts.add(region, 0, 64)
+  message.scatterList.add(region, 0, 64)
   let sent = 0
   /** Sends 64 octets, with a completion now and then, which frees the places of the others. */
   const send = (): void => {

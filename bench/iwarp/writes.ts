@@ -98,7 +98,7 @@ export const byIwarp = (
         let posted = 0
         while (posted < count) {
           const at = (posted * bytes) % memoryBytes
-          write.parts.clear().add(own.region, at, bytes)
+          write.scatterList.clear().add(own.region, at, bytes)
           write.signalled = posted % 16 === 15 || posted === count - 1
           if (own.queuePair.post(write.remote(key, address + at)) === "accepted") posted += 1
           else yield* own.messages

@@ -19,12 +19,12 @@ const mappedPrefix = "00000000000000000000ffff"
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0")
 
-export const fromOctets = (octets: Uint8Array): Gid =>
+export const fromBytes = (octets: Uint8Array): Gid =>
   Array.from(octets.subarray(0, 16), (octet) => hex(octet, 2))
     .join("")
     .padEnd(32, "0") as Gid
 
-export const toOctets = (gid: Gid): Uint8Array<ArrayBuffer> =>
+export const toBytes = (gid: Gid): Uint8Array<ArrayBuffer> =>
   Uint8Array.from({ length: 16 }, (_, index) =>
     Number.parseInt(gid.slice(2 * index, 2 * index + 2), 16)
   )
@@ -67,5 +67,5 @@ export const fromAddress = (address: string): Gid | undefined => {
  */
 export const toAddress = (gid: Gid): string =>
   gid.startsWith(mappedPrefix)
-    ? toOctets(gid).subarray(12).join(".")
+    ? toBytes(gid).subarray(12).join(".")
     : (gid.match(/.{4}/g) ?? []).join(":")

@@ -2,7 +2,7 @@
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { CompletionBatch } from "../../src/native/verbs/Completion.ts"
-import type { Terms } from "../../src/native/verbs/Connection.ts"
+import type { ConnectParams } from "../../src/native/verbs/Connection.ts"
 import { ReceiveRequest, SendRequest } from "../../src/native/verbs/WorkRequest.ts"
 import type * as IwarpVerbs from "../../src/native/iwarp/IwarpVerbs.ts"
 import { Loopback } from "../native/verbs/targets.ts"
@@ -32,7 +32,7 @@ export const end = Effect.gen(function* () {
   yield* queuePair.modify({ to: "init", access })
   const toReceive = (id: number): void => {
     const request = Object.assign(new ReceiveRequest(), { id })
-    request.parts.add(messages, id * messageBytes, messageBytes)
+    request.scatterList.add(messages, id * messageBytes, messageBytes)
     assert.strictEqual(queuePair.postReceive(request), "accepted")
   }
   for (let id = 0; id < receives; id++) toReceive(id)
@@ -45,7 +45,7 @@ export const end = Effect.gen(function* () {
     const { id, kind, length, status } = batch.at(0)
     assert.strictEqual(status, "success", kind)
     if (kind !== "receive") return kind
-    heard.push(messages.octets.slice(id * messageBytes, id * messageBytes + length))
+    heard.push(messages.bytes.slice(id * messageBytes, id * messageBytes + length))
     toReceive(id)
     return kind
   })
@@ -68,18 +68,21 @@ export const end = Effect.gen(function* () {
     }),
     send: (message: Uint8Array) =>
       post("send", (request) => {
-        messages.octets.set(message, receives * messageBytes)
-        request.parts.add(messages, receives * messageBytes, message.length)
+        messages.bytes.set(message, receives * messageBytes)
+        request.scatterList.add(messages, receives * messageBytes, message.length)
       }),
     /** Reads the other side's memory into the buffer, or writes the buffer there. */
     move: (opcode: "read" | "write", { address, key, length }: Remote) =>
-      post(opcode, (request) => void request.remote(key, address).parts.add(buffer, 0, length)),
-    connect: (port: number, terms: Terms = {}) =>
+      post(
+        opcode,
+        (request) => void request.remote(key, address).scatterList.add(buffer, 0, length)
+      ),
+    connect: (port: number, terms: ConnectParams = {}) =>
       device.connect({ to: { host: "127.0.0.1", port }, queuePair, ...terms }),
     /** Listens, and has an answer for whoever comes first. */
     listen: Effect.map(device.listen({ host: "127.0.0.1" }), ({ address, take }) => ({
       port: address.port,
-      accept: (terms: Terms = {}) =>
+      accept: (terms: ConnectParams = {}) =>
         Effect.flatMap(take, (request) => request.accept({ queuePair, ...terms })),
       reject: (privateData: Uint8Array) =>
         Effect.flatMap(take, (request) => request.reject(privateData))

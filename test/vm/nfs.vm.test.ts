@@ -5,7 +5,7 @@
  */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type { Terms } from "../../src/native/verbs/Connection.ts"
+import type { ConnectParams } from "../../src/native/verbs/Connection.ts"
 import { ConnectRejected } from "../../src/native/verbs/VerbsError.ts"
 import { end, provided } from "./end.ts"
 import { Machine, onMachine } from "./machine.ts"
@@ -33,7 +33,7 @@ const credits = 16
 const call = (id: number, version: number): Uint8Array =>
   words(id, 1, credits, 0, 0, 0, 0, id, 0, 2, 100_003, version, 0, 0, 0, 0, 0)
 
-const dial = Effect.fnUntraced(function* (terms: Terms = {}) {
+const dial = Effect.fnUntraced(function* (terms: ConnectParams = {}) {
   const { forward, run } = yield* Machine
   const { output, status } = yield* run(startServer)
   assert.strictEqual(status, 0, output)

@@ -39,7 +39,7 @@ const advertised = ({ receive }: End) =>
 
 /** The text in the buffer, up to the first zero, as rping prints it. */
 const textIn = ({ buffer }: End): string => {
-  const octets = buffer.octets.slice()
+  const octets = buffer.bytes.slice()
   return Buffer.from(octets.subarray(0, octets.indexOf(0))).toString("latin1")
 }
 
@@ -48,10 +48,10 @@ const pings = Effect.fnUntraced(function* (own: End, rounds: number, length: num
   const texts: Array<string> = []
   for (let round = 0; round < rounds; round++) {
     const text = `round ${round}: `.padEnd(length - 1, "the quick brown fox ")
-    own.buffer.octets.set(Buffer.from(`${text}\0`, "latin1"))
+    own.buffer.bytes.set(Buffer.from(`${text}\0`, "latin1"))
     yield* advertise(own, length)
     yield* own.receive
-    own.buffer.octets.fill(0)
+    own.buffer.bytes.fill(0)
     yield* advertise(own, length)
     yield* own.receive
     assert.strictEqual(textIn(own), text)
@@ -213,7 +213,7 @@ const theirs = (it: Methods) => {
       yield* accept()
       yield* advertised(own)
       yield* own.send(goOn)
-      own.buffer.octets.fill(66)
+      own.buffer.bytes.fill(66)
       yield* own.move("write", yield* advertised(own))
       yield* own.send(goOn)
       const { output, status } = yield* Fiber.join(client)

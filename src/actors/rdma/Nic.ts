@@ -7,7 +7,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { CompletionQueue } from "../../native/verbs/Completion.ts"
 import type { Device, DeviceEvent, ProtectionDomain } from "../../native/verbs/Device.ts"
-import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
+import type { CreateError, DeviceOpenError } from "../../native/verbs/VerbsError.ts"
 import { type Reach, Verbs } from "../../native/verbs/Verbs.ts"
 import type { Gid } from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
@@ -71,7 +71,7 @@ export const open = Effect.fnUntraced(function* ({
   lookFor = 600_000,
   path,
   reach = {}
-}: Options): Effect.fn.Return<Nic, OpenError | CreateError, Scope.Scope | Verbs> {
+}: Options): Effect.fn.Return<Nic, DeviceOpenError | CreateError, Scope.Scope | Verbs> {
   const verbs = yield* Verbs
   return yield* openCard(verbs, device, {
     completions,

@@ -5,7 +5,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
+import type { CreateError, DeviceOpenError } from "../../native/verbs/VerbsError.ts"
 import type { Verbs } from "../../native/verbs/Verbs.ts"
 import { type Nic, open, type Options } from "./Nic.ts"
 
@@ -14,6 +14,6 @@ export class Nics extends Context.Service<Nics, ReadonlyArray<Nic>>()("handfast/
   /** Opens cards. */
   static readonly layer = (
     nics: ReadonlyArray<Options>
-  ): Layer.Layer<Nics, OpenError | CreateError, Verbs> =>
+  ): Layer.Layer<Nics, DeviceOpenError | CreateError, Verbs> =>
     Layer.effect(Nics, Effect.forEach(nics, open))
 }

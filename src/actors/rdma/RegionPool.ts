@@ -238,7 +238,7 @@ export class RegionPool {
     return Effect.map(slot, (slot) => {
       const { region } = slot
       if (slot.lastShare !== share) {
-        region.octets.fill(0, 0, slot.dirtyBytes)
+        region.bytes.fill(0, 0, slot.dirtyBytes)
         slot.dirtyBytes = 0
         slot.lastShare = share
       }
@@ -267,7 +267,7 @@ export class RegionPool {
     })
     return {
       region,
-      octets: region.octets.subarray(0, bytes),
+      octets: region.bytes.subarray(0, bytes),
       key,
       address: region.address,
       end: Effect.uninterruptible(

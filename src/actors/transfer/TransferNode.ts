@@ -13,7 +13,7 @@ import type * as Queue from "effect/Queue"
 import { IoPool, type Settings as PoolSettings } from "../../native/io/IoPool.ts"
 import type { OpenFailed } from "../../native/io/OpenFailed.ts"
 import type { SettingsRefused } from "../../native/io/SettingsRefused.ts"
-import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
+import type { CreateError, DeviceOpenError } from "../../native/verbs/VerbsError.ts"
 import type { Verbs } from "../../native/verbs/Verbs.ts"
 import * as NicPath from "../../schema/mooncake/NicPath.ts"
 import type { Notify } from "../../schema/mooncake/Notify.ts"
@@ -109,7 +109,7 @@ export class TransferNode extends Context.Service<
     options: Options
   ): Layer.Layer<
     TransferNode | TransferEngine | Endpoints | Nics,
-    OpenFailed | OpenError | CreateError | SpawnError | SettingsRefused | PeersRefused,
+    OpenFailed | DeviceOpenError | CreateError | SpawnError | SettingsRefused | PeersRefused,
     Verbs | Journal
   > => Layer.effectContext(build(options)).pipe(Layer.provide(IoPool.layer(options.pool)))
 }

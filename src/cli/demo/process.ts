@@ -111,7 +111,7 @@ const story = Effect.fnUntraced(function* (part: Part, ear: Ear) {
 const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
   const verbs = layerSlow(part.slow)(
     IwarpVerbs.layer({
-      peerWithin: PEER_WITHIN,
+      peerWithinMs: PEER_WITHIN,
       route: (to) => {
         const port = ear.meetings.get(to.port)
         return port === undefined ? to : { host: part.peerAt.host, port }

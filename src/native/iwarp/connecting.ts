@@ -2,8 +2,12 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { unlimited } from "../../schema/iwarp/Mpa.ts"
-import { textOf } from "../verbs/provider/connect.ts"
-import { nothing, SoftConnection, type Wishes } from "../verbs/provider/connection.ts"
+import { addressText } from "../verbs/provider/connect.ts"
+import {
+  noBytes,
+  ProviderConnection,
+  type ResolvedConnectParams
+} from "../verbs/provider/connection.ts"
 import {
   type AcceptError,
   type ConnectError,
@@ -11,28 +15,28 @@ import {
   Unreachable
 } from "../verbs/VerbsError.ts"
 import type { OpenFailed } from "../io/OpenFailed.ts"
-import type { Card, Way } from "./openDevice.ts"
+import type { IwarpDevice, Route } from "./openDevice.ts"
 import * as Link from "./sessionHandle.ts"
-import { fetchLimit } from "./queueMemory.ts"
+import { fetchesMax } from "./queueMemory.ts"
 import type { IwarpQueuePair } from "./queuePair.ts"
-import { type Agreed, hexOf, octetsOf, type Terms } from "./sessionProtocol.ts"
+import { type NegotiatedParams, hexOf, bytesOfHex, type MpaParams } from "./sessionProtocol.ts"
 
 /** Limits that a peer leaves open count as the most that we have. */
-const reads = (limit: number): number => (limit === unlimited ? fetchLimit : limit)
+const reads = (limit: number): number => (limit === unlimited ? fetchesMax : limit)
 
 /** What this side wants, as a session is told. */
-const termsOf = (card: Card, wishes: Wishes): Terms => ({
-  crc: card.settings.crc,
-  ird: wishes.inboundReads,
-  ord: wishes.outboundReads,
-  privateData: hexOf(wishes.privateData)
+const termsOf = (device: IwarpDevice, params: ResolvedConnectParams): MpaParams => ({
+  crc: device.settings.crc,
+  ird: params.inboundReads,
+  ord: params.outboundReads,
+  privateData: hexOf(params.privateData)
 })
 
 /** One side of a connection. */
-export class IwarpConnection extends SoftConnection<IwarpQueuePair> {
-  agreed({ ird, ord, privateData }: Agreed): void {
+export class IwarpConnection extends ProviderConnection<IwarpQueuePair> {
+  onNegotiated({ ird, ord, privateData }: NegotiatedParams): void {
     const known = { inboundReads: reads(ird), outboundReads: reads(ord) }
-    this.know({ privateData: octetsOf(privateData), ...known })
+    this.setNegotiated({ privateData: bytesOfHex(privateData), ...known })
   }
 }
 
@@ -40,7 +44,7 @@ const nobody = new Set(["ECONNREFUSED"])
 
 const errorOf = (peer: string, { code, message, step }: OpenFailed): ConnectError =>
   nobody.has(code)
-    ? new ConnectRejected({ peer, reason: "no-listener", privateData: nothing })
+    ? new ConnectRejected({ peer, reason: "no-listener", privateData: noBytes })
     : new Unreachable({ peer, step: step === "resolve" ? "address" : "connect", detail: message })
 
 /** Why the peer does not want to, or how the attempt ended. */
@@ -49,7 +53,7 @@ const refusalOf = (peer: string, answer: Exclude<Link.Answer, { say: "settled" }
     ? new ConnectRejected({
         peer,
         reason: answer.reason,
-        privateData: octetsOf(answer.privateData)
+        privateData: bytesOfHex(answer.privateData)
       })
     : new Unreachable({
         peer,
@@ -59,14 +63,17 @@ const refusalOf = (peer: string, answer: Exclude<Link.Answer, { say: "settled" }
 
 /** Dials, and asks in the words of a revision. */
 export const dial = Effect.fnUntraced(function* (
-  card: Card,
+  device: IwarpDevice,
   queuePair: IwarpQueuePair,
-  way: Way,
-  terms: Terms,
+  way: Route,
+  terms: MpaParams,
   revision: 1 | 2
-): Effect.fn.Return<{ readonly link: Link.Link; readonly answer: Link.Answer }, OpenFailed> {
-  const { peerToPeer } = card.settings
-  const link = yield* Link.open(card.connect(way), card.scope)
+): Effect.fn.Return<
+  { readonly link: Link.SessionHandle; readonly answer: Link.Answer },
+  OpenFailed
+> {
+  const { peerToPeer } = device.settings
+  const link = yield* Link.open(device.connect(way), device.scope)
   queuePair.attach(link)
   link.command({ do: "connect", ...terms, revision, peerToPeer, bind: queuePair.bind() })
   const answer = yield* Deferred.await(link.answer)
@@ -79,36 +86,36 @@ export const dial = Effect.fnUntraced(function* (
  * peer of before RFC 6581 that only closes, `Settings.revision` has to be 1.
  */
 export const connect = Effect.fnUntraced(function* (
-  card: Card,
+  device: IwarpDevice,
   connection: IwarpConnection,
-  wishes: Wishes
+  params: ResolvedConnectParams
 ): Effect.fn.Return<void, ConnectError> {
   const { peer: to, queuePair } = connection
-  const peer = textOf(to)
-  const terms = termsOf(card, wishes)
-  const { revision } = card.settings
+  const peer = addressText(to)
+  const terms = termsOf(device, params)
+  const { revision } = device.settings
   const failed = Effect.mapError((error: OpenFailed) => errorOf(peer, error))
-  const first = yield* failed(dial(card, queuePair, { to }, terms, revision))
+  const first = yield* failed(dial(device, queuePair, { to }, terms, revision))
   const isOlder = first.answer.say === "declined" && first.answer.revision < revision
-  const { answer } = isOlder ? yield* failed(dial(card, queuePair, { to }, terms, 1)) : first
+  const { answer } = isOlder ? yield* failed(dial(device, queuePair, { to }, terms, 1)) : first
   if (answer.say !== "settled") return yield* refusalOf(peer, answer)
-  connection.agreed(answer)
+  connection.onNegotiated(answer)
 })
 
 /** Answers a request with yes. */
 export const accept = (
-  card: Card,
-  link: Link.Link,
+  device: IwarpDevice,
+  link: Link.SessionHandle,
   connection: IwarpConnection,
-  wishes: Wishes
+  params: ResolvedConnectParams
 ): Effect.Effect<void, AcceptError> =>
   Effect.gen(function* () {
     const { peer, queuePair } = connection
     queuePair.attach(link)
-    link.command({ do: "accept", ...termsOf(card, wishes), bind: queuePair.bind() })
-    if (!(yield* Deferred.await(link.ready)) || link.agreed === undefined) {
+    link.command({ do: "accept", ...termsOf(device, params), bind: queuePair.bind() })
+    if (!(yield* Deferred.await(link.ready)) || link.negotiated === undefined) {
       const detail = "it never said that it is ready"
-      return yield* new Unreachable({ peer: textOf(peer), step: "accept", detail })
+      return yield* new Unreachable({ peer: addressText(peer), step: "accept", detail })
     }
-    connection.agreed(link.agreed)
-  }).pipe(Effect.onError(() => Effect.sync(() => link.leave("at once"))))
+    connection.onNegotiated(link.negotiated)
+  }).pipe(Effect.onError(() => Effect.sync(() => link.disconnect("at once"))))

@@ -8,31 +8,31 @@ import { randomInt } from "node:crypto"
 import { networkInterfaces } from "node:os"
 import { IoPool } from "../io/IoPool.ts"
 import type { Device, DeviceInfo, DeviceLimits, PortInfo } from "../verbs/Device.ts"
-import { HeldCompletions } from "../verbs/software/completions.ts"
+import { DeviceCompletionQueue } from "../verbs/software/completions.ts"
 import { deviceOf } from "../verbs/provider/device.ts"
-import type { Maker } from "../verbs/provider/domain.ts"
+import type { ResourceBackend } from "../verbs/provider/domain.ts"
 import { makeEvents } from "../verbs/provider/events.ts"
-import { hold } from "../verbs/provider/resources.ts"
-import { DeviceNotFound, type OpenError, Unsupported } from "../verbs/VerbsError.ts"
-import { Card } from "./openDevice.ts"
+import { acquireResource } from "../verbs/provider/resources.ts"
+import { DeviceNotFound, type DeviceOpenError, Unsupported } from "../verbs/VerbsError.ts"
+import { IwarpDevice } from "./openDevice.ts"
 import { connect, IwarpConnection } from "./connecting.ts"
 import { hasAddress, namesIn } from "./interfaces.ts"
-import { hear, listen } from "./listening.ts"
-import { Meeting } from "./rendezvous.ts"
+import { listenForCallers, listen } from "./listening.ts"
+import { Rendezvous } from "./rendezvous.ts"
 import { QueueMemory } from "./queueMemory.ts"
-import { type Host, IwarpQueuePair } from "./queuePair.ts"
+import { type QueuePairHost, IwarpQueuePair } from "./queuePair.ts"
 import { regionLimit } from "./regionTable.ts"
-import { IwarpRegion, ownMemory } from "./regions.ts"
+import { IwarpRegion } from "./regions.ts"
 import { type Resolved, resolve, type Settings } from "./settings.ts"
 import type { Provider, Reach } from "../verbs/Verbs.ts"
-import { opening } from "../verbs/provider/open.ts"
+import { openByNameOrAddress } from "../verbs/provider/create.ts"
 
 /** Bounded by the memory that queues take, and by what other ends are known to do. */
 const limits: DeviceLimits = {
   queuePairs: 65_536,
   depth: 32_768,
-  parts: 16,
-  inline: 512,
+  scatterEntries: 16,
+  inlineBytes: 512,
   completionQueues: 65_536,
   completions: 1_048_576,
   regions: regionLimit,
@@ -52,63 +52,68 @@ const portTries = 8
 const devices = (): ReadonlyArray<DeviceInfo> =>
   namesIn(networkInterfaces()).map((name) => ({ name, ports: [1], limits }))
 
-const hostOf = (card: Card, meeting: Meeting): Host => ({
-  regions: card.regions,
-  meet: (queuePair) => meeting.meet(queuePair),
-  awaited: (queuePair) => meeting.awaited(queuePair),
-  fatal: ({ number: queuePair }, detail) =>
-    card.emit({ _tag: "QueuePairFatal", queuePair, detail }),
-  gids: () => card.gids,
-  afterBarrier: (act) => card.fork(Effect.andThen(card.barrier, Effect.sync(act)))
+const hostOf = (device: IwarpDevice, meeting: Rendezvous): QueuePairHost => ({
+  regions: device.regions,
+  connectTo: (queuePair) => meeting.connectTo(queuePair),
+  startPeerTimeout: (queuePair) => meeting.startPeerTimeout(queuePair),
+  onFatal: ({ number: queuePair }, detail) =>
+    device.emit({ _tag: "QueuePairFatal", queuePair, detail }),
+  gids: () => device.gids,
+  afterBarrier: (act) => device.fork(Effect.andThen(device.barrier, Effect.sync(act)))
 })
 
 /** Regions and queue pairs: their memory is made known to the threads that serve it. */
-const makerOf = (card: Card, host: Host): Maker<HeldCompletions, IwarpQueuePair> => ({
-  region: (known, place) =>
+const makerOf = (
+  device: IwarpDevice,
+  host: QueuePairHost
+): ResourceBackend<DeviceCompletionQueue, IwarpQueuePair> => ({
+  region: (spec, owner) =>
     Effect.map(
-      card.pool.register(known.memory),
-      ({ id }) => new IwarpRegion(card.regions, known, place, id)
+      device.pool.register(spec.memory),
+      ({ id }) => new IwarpRegion(device.regions, spec, owner, id)
     ),
   queuePair: (wanted) => {
     const { limits, receiveDepth, sendDepth } = wanted
     const memory = QueueMemory.make({ sendDepth, receiveDepth, ...limits })
-    return Effect.map(card.pool.register(memory.memory), ({ id: buffer }) => {
-      const number = card.newNumber()
-      const released = () => card.queuePairs.delete(number)
+    return Effect.map(device.pool.register(memory.memory), ({ id: buffer }) => {
+      const number = device.newNumber()
+      const released = () => device.queuePairs.delete(number)
       const made = new IwarpQueuePair({ ...wanted, host, number, memory, buffer, released })
-      card.queuePairs.set(number, made)
+      device.queuePairs.set(number, made)
       return made
     })
   }
 })
 
 /** Takes callers of out-of-band queue pairs, on one port of all addresses, also of later ones. */
-const takeCallers = Effect.fnUntraced(function* (card: Card, meeting: Meeting) {
-  const { addresses: hosts } = card
-  if (hosts.length === 0) return yield* new DeviceNotFound({ device: card.name, available: [] })
+const takeCallers = Effect.fnUntraced(function* (device: IwarpDevice, meeting: Rendezvous) {
+  const { addresses: hosts } = device
+  if (hosts.length === 0) return yield* new DeviceNotFound({ device: device.name, available: [] })
   const at = { hosts, isEverywhere: true, port: 0, backlog: callersBehind }
-  const { port } = yield* hear(card, at, (link, said) => meeting.called(link, said)).pipe(
-    Scope.provide(card.scope),
+  const { port } = yield* listenForCallers(device, at, (link, said) =>
+    meeting.onCaller(link, said)
+  ).pipe(
+    Scope.provide(device.scope),
     Effect.retry({ times: portTries }),
     Effect.mapError(
       ({ message: detail }) =>
         new Unsupported({ provider: "iwarp", feature: "out-of-band callers", detail })
     )
   )
-  card.lid = port
+  device.lid = port
 })
 
-const portOf = (card: Card): Omit<PortInfo, "number"> => {
-  card.look()
-  const { gids, lid, port } = card
+const portOf = (device: IwarpDevice): Omit<PortInfo, "number"> => {
+  device.refreshAddresses()
+  const { gids, lid, port } = device
   return { state: port.isUp ? "active" : "down", activeMtu: 4096, lid, gids }
 }
 
 /** Looks at the interface again and again, for as long as anybody's Scope is open. */
-const makeWatch = Effect.fnUntraced(function* (card: Card) {
-  const { lookEvery } = card.settings
-  const look = Effect.sync(() => card.look())
-  const looking = Effect.forever(Effect.andThen(Effect.sleep(lookEvery), look))
+const makeWatch = Effect.fnUntraced(function* (device: IwarpDevice) {
+  const { refreshEveryMs } = device.settings
+  const look = Effect.sync(() => device.refreshAddresses())
+  const looking = Effect.forever(Effect.andThen(Effect.sleep(refreshEveryMs), look))
   return RcRef.get(yield* RcRef.make({ acquire: Effect.andThen(look, Effect.forkScoped(looking)) }))
 })
 
@@ -118,7 +123,7 @@ const open: (
   pool: IoPool["Service"],
   settings: Resolved,
   reach: Reach
-) => Effect.Effect<Device, OpenError, Scope.Scope> = Effect.fnUntraced(
+) => Effect.Effect<Device, DeviceOpenError, Scope.Scope> = Effect.fnUntraced(
   function* (info, pool, settings, reach) {
     const events = yield* makeEvents
     const scope = yield* Effect.acquireRelease(Scope.make(), (scope) =>
@@ -130,33 +135,33 @@ const open: (
     }
     const { name } = info
     const { emit } = events
-    const card = yield* hold(
+    const device = yield* acquireResource(
       Effect.sync(
-        () => new Card({ name, pool, settings, reach, scope, emit, fork }, randomInt(2 ** 24))
+        () =>
+          new IwarpDevice({ name, pool, settings, reach, scope, emit, fork }, randomInt(2 ** 24))
       )
     )
-    card.look()
-    const meeting = new Meeting(card)
-    yield* takeCallers(card, meeting)
-    const watch = yield* makeWatch(card)
-    return deviceOf<HeldCompletions, IwarpConnection>({
+    device.refreshAddresses()
+    const meeting = new Rendezvous(device)
+    yield* takeCallers(device, meeting)
+    const watch = yield* makeWatch(device)
+    return deviceOf<DeviceCompletionQueue, IwarpConnection>({
       info,
-      memory: ownMemory,
-      holding: card.holding,
+      resource: device.resource,
       events: Stream.unwrap(Effect.as(watch, events.stream)),
-      port: () => portOf(card),
-      completions: (capacity) => new HeldCompletions(capacity, card.holding),
-      ...makerOf(card, hostOf(card, meeting)),
+      port: () => portOf(device),
+      completionQueue: (capacity) => new DeviceCompletionQueue(capacity, device.resource),
+      ...makerOf(device, hostOf(device, meeting)),
       privateData,
-      patience: settings.connectWithin,
-      connection: (queuePair, peer) => new IwarpConnection(queuePair, peer),
-      connect: (connection, wishes) => connect(card, connection, wishes),
+      connectTimeoutMs: settings.connectWithinMs,
+      makeConnection: (queuePair, peer) => new IwarpConnection(queuePair, peer),
+      connect: (connection, params) => connect(device, connection, params),
       addresses: () => {
-        card.look()
-        return card.addresses
+        device.refreshAddresses()
+        return device.addresses
       },
       listen: (at, ask) =>
-        Effect.andThen(at.isEverywhere ? watch : Effect.void, listen(card, at, ask))
+        Effect.andThen(at.isEverywhere ? watch : Effect.void, listen(device, at, ask))
     })
   }
 )
@@ -173,9 +178,9 @@ export const makeProvider = (settings: Settings): Effect.Effect<Provider, never,
       rnrRetries: false
     },
     devices: Effect.sync(devices),
-    open: opening({
-      there: devices,
+    open: openByNameOrAddress({
+      list: devices,
       open: (device, reach) => open(device, pool, resolve(settings), reach),
-      has: ({ name }, host) => hasAddress(networkInterfaces(), name, host)
+      hasAddress: ({ name }, host) => hasAddress(networkInterfaces(), name, host)
     })
   }))

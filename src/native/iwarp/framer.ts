@@ -20,7 +20,7 @@ import {
   type Event,
   hexOf,
   isText,
-  octetsOf,
+  bytesOfHex,
   readCommand
 } from "./sessionProtocol.ts"
 
@@ -29,7 +29,7 @@ export interface SessionOptions {
   readonly table: SharedArrayBuffer
   /** The longest ULPDU to send; undefined for the longest that there are. */
   readonly maximumUlpdu: number | undefined
-  readonly answerWithin: number
+  readonly answerWithinMs: number
 }
 
 /** One for all connections of a thread: it only holds octets while it sums them up. */
@@ -78,7 +78,7 @@ class Session implements FramerSession {
       if (command.do === "connect") this.#connect(command)
       else if (this.#phase !== "deciding") return
       else if (command.do === "accept") this.#accept(command)
-      else this.#reject(octetsOf(command.privateData), "the connection was rejected")
+      else this.#reject(bytesOfHex(command.privateData), "the connection was rejected")
     }
   }
 
@@ -137,7 +137,7 @@ class Session implements FramerSession {
   }
 
   #accept(command: Extract<Command, { do: "accept" }>): void {
-    const privateData = octetsOf(command.privateData)
+    const privateData = bytesOfHex(command.privateData)
     const { outcome, reply } = Negotiation.respond(this.#request!, { ...command, privateData })
     this.#port.write(encode(reply))
     if (outcome._tag !== "Settled") this.#close(`an incompatible request: ${outcome._tag}`)
@@ -145,7 +145,7 @@ class Session implements FramerSession {
   }
 
   #connect(command: Extract<Command, { do: "connect" }>): void {
-    const privateData = octetsOf(command.privateData)
+    const privateData = bytesOfHex(command.privateData)
     this.#wishes = command
     this.#request = Negotiation.request({ ...command, privateData })
     this.#phase = "reply"
@@ -189,7 +189,7 @@ class Session implements FramerSession {
       settled,
       crc: checked ? checker() : undefined,
       maximumUlpdu: this.#options.maximumUlpdu,
-      answerWithin: this.#options.answerWithin
+      answerWithinMs: this.#options.answerWithinMs
     })
     const open = this.#port.initiator || ready === "message"
     const agreed = { privateData: hexOf(privateData), ird, ord, crc: checked, revision }

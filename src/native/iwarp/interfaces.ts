@@ -9,7 +9,9 @@ import * as Gid from "../../schema/Gid.ts"
 import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
 
 /** What `os.networkInterfaces` says. */
-export type Look = { readonly [name: string]: ReadonlyArray<NetworkInterfaceInfo> | undefined }
+export type InterfaceTable = {
+  readonly [name: string]: ReadonlyArray<NetworkInterfaceInfo> | undefined
+}
 
 /** A port at one look. */
 export interface Port {
@@ -22,7 +24,7 @@ export interface Port {
 /** A port that nobody has looked at. */
 export const unseen: Port = { isUp: false, gids: [] }
 
-const gidsIn = (look: Look, name: string): ReadonlySet<Gid.Gid> =>
+const gidsIn = (look: InterfaceTable, name: string): ReadonlySet<Gid.Gid> =>
   new Set(
     (look[name] ?? [])
       // An address of the link alone means nothing without the interface.
@@ -31,20 +33,20 @@ const gidsIn = (look: Look, name: string): ReadonlySet<Gid.Gid> =>
   )
 
 /** Whether an interface has this address. */
-export const hasAddress = (look: Look, name: string, host: string): boolean => {
+export const hasAddress = (look: InterfaceTable, name: string, host: string): boolean => {
   const gid = Gid.fromAddress(host)
   return gid !== undefined && gidsIn(look, name).has(gid)
 }
 
 /** The names of the interfaces with addresses, those that reach further first. */
-export const namesIn = (look: Look): ReadonlyArray<string> =>
+export const namesIn = (look: InterfaceTable): ReadonlyArray<string> =>
   Object.entries(look)
     .toSorted(([, one], [, other]) => Number(one?.[0]?.internal) - Number(other?.[0]?.internal))
     .map(([name]) => name)
     .filter((name) => gidsIn(look, name).size > 0)
 
 /** The port of an interface, after this look: by one of its addresses alone, if `only` is given. */
-export const portIn = (look: Look, name: string, before: Port, only?: Gid.Gid): Port => {
+export const portIn = (look: InterfaceTable, name: string, before: Port, only?: Gid.Gid): Port => {
   const all = gidsIn(look, name)
   const found = only === undefined ? all : new Set([...all].filter((gid) => gid === only))
   if (found.size === 0) return { isUp: false, gids: before.gids }

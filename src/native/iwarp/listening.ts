@@ -4,35 +4,39 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { unlimited } from "../../schema/iwarp/Mpa.ts"
-import type { Asked } from "../verbs/provider/connect.ts"
-import { nothing } from "../verbs/provider/connection.ts"
-import type { Ask, At } from "../verbs/provider/listen.ts"
+import type { IncomingRequest } from "../verbs/provider/connect.ts"
+import { noBytes } from "../verbs/provider/connection.ts"
+import type { OnRequest, ListenAddress } from "../verbs/provider/listen.ts"
 import { AddressInUse, InvalidAttribute, type ListenError } from "../verbs/VerbsError.ts"
 import { ConnectionLimiter } from "../io/ConnectionLimiter.ts"
 import type { Listener } from "../io/IoPool.ts"
 import type { OpenFailed } from "../io/OpenFailed.ts"
-import type { Card } from "./openDevice.ts"
+import type { IwarpDevice } from "./openDevice.ts"
 import { accept, type IwarpConnection } from "./connecting.ts"
 import * as Link from "./sessionHandle.ts"
-import { type Event, hexOf, octetsOf } from "./sessionProtocol.ts"
+import { type Event, hexOf, bytesOfHex } from "./sessionProtocol.ts"
 
 /** What a caller said of itself. */
-export type Said = Extract<Event, { say: "request" }>
+export type ConnectRequestEvent = Extract<Event, { say: "request" }>
 
 /** Says no. */
-export const turnAway = (link: Link.Link, privateData: Uint8Array): void => {
+export const turnAway = (link: Link.SessionHandle, privateData: Uint8Array): void => {
   link.command({ do: "reject", privateData: hexOf(privateData) })
 }
 
 /** What a caller wants, and how it is answered. */
-const askedOf = (card: Card, link: Link.Link, said: Said): Asked<IwarpConnection> => {
+const incomingRequestOf = (
+  device: IwarpDevice,
+  link: Link.SessionHandle,
+  said: ConnectRequestEvent
+): IncomingRequest<IwarpConnection> => {
   const { address: host, port } = link.lane.peer
   return {
     peer: { host, port },
-    privateData: octetsOf(said.privateData),
+    privateData: bytesOfHex(said.privateData),
     inboundReads: said.ord === unlimited ? 0 : said.ord,
     outboundReads: said.ird === unlimited ? 0 : said.ird,
-    accept: (connection, wishes) => accept(card, link, connection, wishes),
+    accept: (connection, params) => accept(device, link, connection, params),
     reject: (privateData) => turnAway(link, privateData)
   }
 }
@@ -42,30 +46,30 @@ const askedOf = (card: Card, link: Link.Link, said: Said): Asked<IwarpConnection
  * until its first FPDU is here: anybody can send a request.
  */
 const receive = Effect.fnUntraced(function* (
-  card: Card,
+  device: IwarpDevice,
   listener: Listener,
-  unproven: ConnectionLimiter<Link.Link>,
-  called: (link: Link.Link, said: Said) => void
+  unproven: ConnectionLimiter<Link.SessionHandle>,
+  called: (link: Link.SessionHandle, said: ConnectRequestEvent) => void
 ) {
-  const greet = (link: Link.Link) =>
+  const greet = (link: Link.SessionHandle) =>
     Deferred.await(link.request).pipe(
-      Effect.timeoutOption(card.settings.requestWithin),
+      Effect.timeoutOption(device.settings.requestWithinMs),
       Effect.map((said) =>
-        said._tag === "Some" ? called(link, said.value) : link.leave("at once")
+        said._tag === "Some" ? called(link, said.value) : link.disconnect("at once")
       ),
       Effect.ignore,
       Effect.andThen(Deferred.await(link.proven)),
       Effect.ensuring(Effect.sync(() => unproven.release(link)))
     )
   while (true) {
-    const link = yield* Link.open(listener.accept, card.scope)
+    const link = yield* Link.open(listener.accept, device.scope)
     // A stranger is left before its first byte is read, and takes no place of a peer's.
-    if (!card.admits(link.lane.peer.address)) {
-      link.leave("at once")
+    if (!device.admits(link.lane.peer.address)) {
+      link.disconnect("at once")
       continue
     }
-    unproven.admit(link, link.lane.peer.address)?.leave("at once")
-    yield* Effect.forkIn(greet(link), card.scope, { startImmediately: true })
+    unproven.admit(link, link.lane.peer.address)?.disconnect("at once")
+    yield* Effect.forkIn(greet(link), device.scope, { startImmediately: true })
   }
 })
 
@@ -79,14 +83,17 @@ const errorOf =
       : new InvalidAttribute({ operation: "listen", attribute: "address", detail: message })
 
 /** Listens on all these addresses, on one port; those after the first must only be possible. */
-const bindAll = Effect.fnUntraced(function* (card: Card, { backlog, hosts, port }: At) {
+const bindAll = Effect.fnUntraced(function* (
+  device: IwarpDevice,
+  { backlog, hosts, port }: ListenAddress
+) {
   const [first = "", ...others] = hosts
   const bound = yield* Effect.mapError(
-    card.listen({ host: first, port }, backlog),
+    device.listen({ host: first, port }, backlog),
     errorOf(first, port)
   )
   const more = yield* Effect.forEach(others, (host) =>
-    card.listen({ host, port: bound.port }, backlog).pipe(
+    device.listen({ host, port: bound.port }, backlog).pipe(
       Effect.map((listener) => [listener]),
       Effect.catch((error) =>
         inUse.has(error.code)
@@ -99,54 +106,58 @@ const bindAll = Effect.fnUntraced(function* (card: Card, { backlog, hosts, port 
 })
 
 /** Listens at each address that comes, as long as the Scope is open. */
-const follow = Effect.fnUntraced(function* (
-  card: Card,
+const listenAtNewAddresses = Effect.fnUntraced(function* (
+  device: IwarpDevice,
   hosts: ReadonlyArray<string>,
   listen: (host: string) => Effect.Effect<unknown, OpenFailed, Scope.Scope>
 ) {
   const scope = yield* Effect.scope
   // Where somebody else has the port, or we from before, there is nothing to do.
-  const tell = (host: string) => card.fork(Effect.ignore(Scope.provide(listen(host), scope)))
+  const tell = (host: string) => device.fork(Effect.ignore(Scope.provide(listen(host), scope)))
   yield* Effect.acquireRelease(
-    Effect.sync(() => card.everywhere.add(tell)),
-    () => Effect.sync(() => card.everywhere.delete(tell))
+    Effect.sync(() => device.onAddressAdded.add(tell)),
+    () => Effect.sync(() => device.onAddressAdded.delete(tell))
   )
   // Those that came while the others were bound.
-  for (const host of card.addresses) if (!hosts.includes(host)) tell(host)
+  for (const host of device.addresses) if (!hosts.includes(host)) tell(host)
 })
 
 /** Takes callers in, also at addresses that come, until the Scope closes or the device does. */
-export const hear = Effect.fnUntraced(function* (
-  card: Card,
-  at: At,
-  called: (link: Link.Link, said: Said) => void
+export const listenForCallers = Effect.fnUntraced(function* (
+  device: IwarpDevice,
+  at: ListenAddress,
+  called: (link: Link.SessionHandle, said: ConnectRequestEvent) => void
 ) {
-  const scope = yield* Effect.acquireRelease(Scope.fork(card.scope), (scope) =>
+  const scope = yield* Effect.acquireRelease(Scope.fork(device.scope), (scope) =>
     Scope.close(scope, Exit.void)
   )
   // What was bound before the address that failed must be free again.
-  const { address, listeners } = yield* Scope.provide(bindAll(card, at), scope).pipe(
+  const { address, listeners } = yield* Scope.provide(bindAll(device, at), scope).pipe(
     Effect.onError(() => Scope.close(scope, Exit.void))
   )
-  const { callers: connections, callersPerAddress: perAddress } = card.settings
-  const unproven = new ConnectionLimiter<Link.Link>({ connections, perAddress })
+  const { callersMax: connections, callersPerAddressMax: perAddress } = device.settings
+  const unproven = new ConnectionLimiter<Link.SessionHandle>({ connections, perAddress })
   const take = (listener: Listener) =>
-    Effect.forkIn(receive(card, listener, unproven, called), scope, { startImmediately: true })
+    Effect.forkIn(receive(device, listener, unproven, called), scope, { startImmediately: true })
   yield* Effect.forEach(listeners, take, { discard: true })
   const more = (host: string) =>
-    Effect.flatMap(card.listen({ host, port: address.port }, at.backlog), take)
-  if (at.isEverywhere) yield* Scope.provide(follow(card, at.hosts, more), scope)
+    Effect.flatMap(device.listen({ host, port: address.port }, at.backlog), take)
+  if (at.isEverywhere) yield* Scope.provide(listenAtNewAddresses(device, at.hosts, more), scope)
   return address
 })
 
 /** Listens, and tells of requests; one that nobody answers in time is rejected. */
-export const listen = Effect.fnUntraced(function* (card: Card, at: At, ask: Ask<IwarpConnection>) {
+export const listen = Effect.fnUntraced(function* (
+  device: IwarpDevice,
+  at: ListenAddress,
+  ask: OnRequest<IwarpConnection>
+) {
   let isOver = false
-  const address = yield* hear(card, at, (link, said) => {
-    const request = isOver ? undefined : ask(askedOf(card, link, said))
-    if (request === undefined) return turnAway(link, nothing)
-    const late = Effect.sync(() => request.rejectUnsafe(nothing))
-    card.fork(Effect.delay(late, card.settings.decideWithin))
+  const address = yield* listenForCallers(device, at, (link, said) => {
+    const request = isOver ? undefined : ask(incomingRequestOf(device, link, said))
+    if (request === undefined) return turnAway(link, noBytes)
+    const late = Effect.sync(() => request.rejectUnsafe(noBytes))
+    device.fork(Effect.delay(late, device.settings.decideWithinMs))
   })
   return { address, end: () => void (isOver = true) }
 })

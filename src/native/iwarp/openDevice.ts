@@ -9,7 +9,7 @@ import type { Lane } from "../io/Lane.ts"
 import type { OpenFailed } from "../io/OpenFailed.ts"
 import type { Address } from "../verbs/Connection.ts"
 import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
-import { Holding } from "../verbs/provider/resources.ts"
+import { Resource } from "../verbs/provider/resources.ts"
 import type { Reach } from "../verbs/Verbs.ts"
 import { workerModule } from "../io/workerModule.ts"
 import type { SessionOptions } from "./framer.ts"
@@ -21,13 +21,13 @@ import type { Resolved } from "./settings.ts"
 const framer = workerModule(import.meta.url, "framer")
 
 /** Where a connection goes, and the local address that the peer expects it from, if any. */
-export interface Way {
+export interface Route {
   readonly to: Address
   readonly from?: string
 }
 
-/** What a card is made of. */
-export interface CardOptions {
+/** What a device is made of. */
+export interface IwarpDeviceOptions {
   readonly name: string
   readonly pool: IoPool["Service"]
   readonly settings: Resolved
@@ -43,7 +43,7 @@ const lastReserved = 16
 const numbers = 2 ** 24
 
 /** An open device. */
-export class Card {
+export class IwarpDevice {
   readonly name: string
   readonly pool: IoPool["Service"]
   readonly settings: Resolved
@@ -53,7 +53,7 @@ export class Card {
   readonly emit: (event: DeviceEvent) => void
   /** Runs something for as long as the device is open. */
   readonly fork: (effect: Effect.Effect<unknown>) => void
-  readonly holding: Holding
+  readonly resource: Resource
   readonly regions: Regions
   /** Returns when each worker has been between two events once, or has ended. */
   readonly barrier: Effect.Effect<void>
@@ -65,34 +65,34 @@ export class Card {
   }
   /** The port at which out-of-band peers are met; other providers call it a local identifier. */
   lid = 0
-  #last: number
+  #lastNumber: number
   /** The one address that it uses; all of the interface's if there is none. */
-  readonly #only: Gid.Gid | undefined
+  readonly #onlyGid: Gid.Gid | undefined
   /** As it was at the last look. */
   port: Port = unseen
   /** Who takes callers at all addresses, told of each one that has come. */
-  readonly everywhere = new Set<(host: string) => void>()
+  readonly onAddressAdded = new Set<(host: string) => void>()
 
-  constructor(options: CardOptions, firstNumber: number) {
+  constructor(options: IwarpDeviceOptions, firstNumber: number) {
     this.name = options.name
     this.pool = options.pool
     this.settings = options.settings
     const { admits = () => true, host } = options.reach
     this.admits = admits
     const hasHost = host !== undefined && hasAddress(networkInterfaces(), this.name, host)
-    this.#only = hasHost ? Gid.fromAddress(host) : undefined
+    this.#onlyGid = hasHost ? Gid.fromAddress(host) : undefined
     this.scope = options.scope
     this.emit = options.emit
     this.fork = options.fork
-    this.#last = firstNumber
+    this.#lastNumber = firstNumber
     // Each worker answers a registration, and its end, between two events.
     this.barrier = Effect.scoped(Effect.suspend(() => this.pool.register(new SharedArrayBuffer(8))))
     this.regions = new Regions(this.barrier)
-    this.holding = new Holding("device", [], () => undefined)
-    const { answerWithin, on, segmentBytes } = this.settings
+    this.resource = new Resource("device", [], () => undefined)
+    const { answerWithinMs, on, segmentBytes } = this.settings
     const maximumUlpdu = segmentBytes === undefined ? undefined : mulpdu(segmentBytes)
     const table = this.regions.table.memory
-    this.#lane = { framer, options: { table, maximumUlpdu, answerWithin }, on }
+    this.#lane = { framer, options: { table, maximumUlpdu, answerWithinMs }, on }
   }
 
   /** The identifiers of its port at the last look. */
@@ -106,24 +106,24 @@ export class Card {
   }
 
   /** Looks at the interface, and tells of what has changed. */
-  look(): void {
+  refreshAddresses(): void {
     const before = this.port
-    this.port = portIn(networkInterfaces(), this.name, before, this.#only)
+    this.port = portIn(networkInterfaces(), this.name, before, this.#onlyGid)
     for (const event of changes(before, this.port)) {
       const gid = event._tag === "GidChanged" ? this.port.gids[event.index] : undefined
-      if (gid !== undefined) for (const tell of this.everywhere) tell(Gid.toAddress(gid))
+      if (gid !== undefined) for (const tell of this.onAddressAdded) tell(Gid.toAddress(gid))
       this.emit(event)
     }
   }
 
   newNumber(): number {
     do {
-      this.#last = this.#last + 1 < numbers ? this.#last + 1 : lastReserved + 1
-    } while (this.#last <= lastReserved || this.queuePairs.has(this.#last))
-    return this.#last
+      this.#lastNumber = this.#lastNumber + 1 < numbers ? this.#lastNumber + 1 : lastReserved + 1
+    } while (this.#lastNumber <= lastReserved || this.queuePairs.has(this.#lastNumber))
+    return this.#lastNumber
   }
 
-  connect({ from, to }: Way): Effect.Effect<Lane, OpenFailed, Scope.Scope> {
+  connect({ from, to }: Route): Effect.Effect<Lane, OpenFailed, Scope.Scope> {
     const routed = this.settings.route(to)
     // A relay may not be reachable from that address; what it makes of calls is its affair.
     const isDirect = routed.host === to.host && routed.port === to.port

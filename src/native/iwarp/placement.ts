@@ -19,14 +19,14 @@ export interface Sink extends Region {
 export type BufferOf = (id: number) => Uint8Array | undefined
 
 /** A region that posted work names. */
-interface Local {
+interface LocalRegion {
   readonly generation: number
   readonly buffer: number
   readonly offset: number
 }
 
 /** A region that a peer's key names, with the rights that the peer has by this queue pair. */
-export class KeyedSink implements Sink {
+export class TaggedBuffer implements Sink {
   readonly base: number
   readonly length: number
   readonly domain: number
@@ -64,14 +64,14 @@ export class KeyedSink implements Sink {
    * begins at `offset` of `memory`.
    */
   use(act: (memory: Uint8Array, offset: number) => void): boolean {
-    if (!this.#table.enterByKey(this.row, this.key)) return false
+    if (!this.#table.acquireByKey(this.row, this.key)) return false
     try {
       const memory = this.#bufferOf(this.#buffer)
       if (memory === undefined) return false
       act(memory, this.#offset)
       return true
     } finally {
-      this.#table.leave(this.row)
+      this.#table.release(this.row)
     }
   }
 
@@ -81,14 +81,14 @@ export class KeyedSink implements Sink {
 }
 
 /** Finds memory; each session has its own, for the rights of its queue pair. */
-export class Memory {
+export class BufferTable {
   readonly table: RegionTable
   readonly #bufferOf: BufferOf
   readonly #domain: number
   readonly #rights: number
   /** Both by row, so that new keys and new regions take the places of old ones. */
-  readonly #keyed = new Map<number, KeyedSink>()
-  readonly #local = new Map<number, Local>()
+  readonly #keyed = new Map<number, TaggedBuffer>()
+  readonly #local = new Map<number, LocalRegion>()
 
   constructor(table: RegionTable, bufferOf: BufferOf, domain: number, rights: number) {
     this.table = table
@@ -98,12 +98,12 @@ export class Memory {
   }
 
   /** The region that a peer's key names now. */
-  keyed(key: number): KeyedSink | undefined {
+  keyed(key: number): TaggedBuffer | undefined {
     const row = this.table.find(key)
     if (row < 0) return undefined
     const known = this.#keyed.get(row)
     if (known?.key === key && known.generation === this.table.generation(row)) return known
-    const sink = new KeyedSink(this.table, key, row, this.#rights, this.#bufferOf)
+    const sink = new TaggedBuffer(this.table, key, row, this.#rights, this.#bufferOf)
     this.#keyed.set(row, sink)
     return sink
   }
@@ -126,18 +126,18 @@ export class Memory {
 }
 
 /** The parts of a receive, a read or an atomic operation, as one run of octets. */
-export class Scatter implements Sink {
+export class ScatterBuffer implements Sink {
   readonly base = 0
   length = 0
   readonly domain = 0
   readonly remoteWrite = false
   readonly remoteRead = false
   readonly remoteAtomic = false
-  readonly #memory: Memory
+  readonly #memory: BufferTable
   readonly #parts: Array<PostedPart> = []
   #count = 0
 
-  constructor(memory: Memory) {
+  constructor(memory: BufferTable) {
     this.#memory = memory
   }
 
@@ -190,14 +190,14 @@ export class Scatter implements Sink {
   #put(part: PostedPart, at: number, bytes: Uint8Array, from: number, to: number): boolean {
     const offset = this.#memory.offsetOf(part)
     const { table } = this.#memory
-    if (offset < 0 || !table.enter(part.row, part.generation)) return false
+    if (offset < 0 || !table.acquire(part.row, part.generation)) return false
     try {
       const memory = this.#memory.memoryOf(part)
       if (memory === undefined) return false
       copyBytes(memory, offset + at, bytes, from, to)
       return true
     } finally {
-      table.leave(part.row)
+      table.release(part.row)
     }
   }
 }

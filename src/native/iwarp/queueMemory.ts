@@ -7,8 +7,8 @@
  * order with the end of the connection.
  */
 import { copyBytes } from "../../schema/copyBytes.ts"
-import type { Opcode, Parts, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
-import { awaitUsers } from "./quiesce.ts"
+import type { Opcode, ScatterList, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
+import { waitUntilUnused } from "./quiesce.ts"
 
 /** Words of the head. `epoch` names the connection whose session may use the queues. */
 const Head = {
@@ -44,10 +44,13 @@ const receiveWords = 2
 const partWords = 6
 
 /** The most reads and atomic operations under way: what Linux's siw takes of a peer. */
-export const fetchLimit = 128
+export const fetchesMax = 128
 
 /** Finds the row of a part's region; -1 if this work may not use it. */
-export type RowOf = (parts: Parts, index: number) => { readonly row: number; generation: number }
+export type RowOf = (
+  parts: ScatterList,
+  index: number
+) => { readonly row: number; generation: number }
 
 const opcodes: ReadonlyArray<Opcode> = [
   "send",
@@ -62,11 +65,11 @@ const opcodes: ReadonlyArray<Opcode> = [
 const isAtomic = (opcode: Opcode): boolean => opcode === "fetch-add" || opcode === "compare-swap"
 
 /** How large the queues are. */
-export interface Shape {
+export interface QueueSizes {
   readonly sendDepth: number
   readonly receiveDepth: number
-  readonly parts: number
-  readonly inline: number
+  readonly scatterEntries: number
+  readonly inlineBytes: number
 }
 
 const powerAbove = (places: number): number => 2 ** Math.ceil(Math.log2(Math.max(places, 1)))
@@ -104,7 +107,7 @@ export class QueueMemory {
   readonly #words: Int32Array<SharedArrayBuffer>
   readonly #longs: Float64Array<SharedArrayBuffer>
   readonly #values: BigUint64Array<SharedArrayBuffer>
-  readonly #octets: Uint8Array<SharedArrayBuffer>
+  readonly #bytes: Uint8Array<SharedArrayBuffer>
   readonly #sendStride: number
   readonly #receiveStride: number
   readonly #sendsAt: number
@@ -116,36 +119,36 @@ export class QueueMemory {
     this.#words = new Int32Array(memory)
     this.#longs = new Float64Array(memory)
     this.#values = new BigUint64Array(memory)
-    this.#octets = new Uint8Array(memory)
+    this.#bytes = new Uint8Array(memory)
     const parts = this.#words[Head.parts]!
     this.#receiveStride = receiveWords + parts * partWords
     this.#sendStride = sendWords + parts * partWords + this.#words[Head.inline]! / 4
     this.#sendsAt = headWords + this.#words[Head.receivePlaces]! * this.#receiveStride
   }
 
-  static make(shape: Shape): QueueMemory {
-    const inline = Math.ceil(shape.inline / 8) * 8
-    const sends = powerAbove(shape.sendDepth)
-    const receives = powerAbove(shape.receiveDepth)
-    const part = shape.parts * partWords
+  static make(sizes: QueueSizes): QueueMemory {
+    const inline = Math.ceil(sizes.inlineBytes / 8) * 8
+    const sends = powerAbove(sizes.sendDepth)
+    const receives = powerAbove(sizes.receiveDepth)
+    const part = sizes.scatterEntries * partWords
     const words =
       headWords + receives * (receiveWords + part) + sends * (sendWords + part + inline / 4)
     const memory = new SharedArrayBuffer(words * 4)
     const head = new Int32Array(memory)
     head[Head.sendPlaces] = sends
     head[Head.receivePlaces] = receives
-    head[Head.parts] = shape.parts
+    head[Head.parts] = sizes.scatterEntries
     head[Head.inline] = inline
-    head[Head.fetches] = fetchLimit
+    head[Head.fetches] = fetchesMax
     return new QueueMemory(memory)
   }
 
   /** Reads and atomic operations that may be under way, if the peer takes so many. */
-  get fetches(): number {
+  get isFetch(): number {
     return Atomics.load(this.#words, Head.fetches)
   }
 
-  set fetches(limit: number) {
+  set isFetch(limit: number) {
     Atomics.store(this.#words, Head.fetches, limit)
   }
 
@@ -169,29 +172,29 @@ export class QueueMemory {
 
   /** A new connection may use the queues; gives its epoch. */
   begin(): number {
-    this.look()
+    this.clearKick()
     return Atomics.add(this.#words, Head.epoch, 1) + 1
   }
 
   /** No session may use the queues or what is posted any more; false if one still does. */
   stop(): boolean {
     Atomics.add(this.#words, Head.epoch, 1)
-    return awaitUsers(this.#words, Head.users, this.#dead)
+    return waitUntilUnused(this.#words, Head.users, this.#dead)
   }
 
   /** Those that use the queues now have died with their worker. */
-  bury(): void {
+  ignoreDeadUsers(): void {
     this.#dead = Atomics.load(this.#words, Head.users)
   }
 
-  enter(epoch: number): boolean {
+  acquire(epoch: number): boolean {
     Atomics.add(this.#words, Head.users, 1)
     if (Atomics.load(this.#words, Head.epoch) === epoch) return true
-    this.leave()
+    this.release()
     return false
   }
 
-  leave(): void {
+  release(): void {
     Atomics.sub(this.#words, Head.users, 1)
   }
 
@@ -201,11 +204,11 @@ export class QueueMemory {
   }
 
   /** The session looks now. */
-  look(): void {
+  clearKick(): void {
     Atomics.store(this.#words, Head.kicked, 0)
   }
 
-  postReceive(index: number, { parts }: ReceiveRequest, rowOf: RowOf): void {
+  postReceive(index: number, { scatterList: parts }: ReceiveRequest, rowOf: RowOf): void {
     const at = headWords + (index & (this.receivePlaces - 1)) * this.#receiveStride
     this.#words[at] = parts.count
     this.#writeParts(at + receiveWords, parts, rowOf)
@@ -224,7 +227,7 @@ export class QueueMemory {
   postSend(index: number, request: SendRequest, bytes: number, rowOf: RowOf): void {
     const at = this.#sendsAt + (index & (this.sendPlaces - 1)) * this.#sendStride
     const words = this.#words
-    const { parts } = request
+    const { scatterList: parts } = request
     words[at + Send.opcode] = opcodes.indexOf(request.opcode)
     words[at + Send.flags] =
       (request.inline ? Flag.inline : 0) | (request.signalled ? Flag.signalled : 0)
@@ -265,7 +268,7 @@ export class QueueMemory {
     into.signalled = (flags & Flag.signalled) !== 0
     into.inlined =
       (flags & Flag.inline) !== 0
-        ? this.#octets.subarray(inlineAt, inlineAt + into.bytes)
+        ? this.#bytes.subarray(inlineAt, inlineAt + into.bytes)
         : undefined
   }
 
@@ -283,16 +286,16 @@ export class QueueMemory {
     return (sendAt + sendWords + this.#words[Head.parts]! * partWords) * 4
   }
 
-  #writeInline(from: number, parts: Parts): void {
+  #writeInline(from: number, parts: ScatterList): void {
     let at = from
     for (let index = 0; index < parts.count; index++) {
       const { length, offset, region } = parts.at(index)
-      copyBytes(this.#octets, at, region!.octets, offset, offset + length)
+      copyBytes(this.#bytes, at, region!.bytes, offset, offset + length)
       at += length
     }
   }
 
-  #writeParts(from: number, parts: Parts, rowOf: RowOf): void {
+  #writeParts(from: number, parts: ScatterList, rowOf: RowOf): void {
     for (let index = 0; index < parts.count; index++) {
       const at = from + index * partWords
       const part = parts.at(index)

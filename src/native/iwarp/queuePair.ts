@@ -3,36 +3,36 @@ import * as Effect from "effect/Effect"
 import type { Status } from "../verbs/Completion.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
 import type { GidEntry } from "../verbs/Device.ts"
-import { defaults, type Step, type ToReadyToReceive } from "../verbs/QueuePairState.ts"
-import type { SoftCompletionQueue } from "../verbs/software/completions.ts"
-import type { Wanted } from "../verbs/provider/domain.ts"
-import { SoftQueuePair } from "../verbs/software/queuePair.ts"
-import { misfit, obstacle } from "../verbs/provider/transitions.ts"
-import { fetches } from "../verbs/software/workQueues.ts"
+import { defaults, type Transition, type ToReadyToReceive } from "../verbs/QueuePairState.ts"
+import type { SoftwareCompletionQueue } from "../verbs/software/completions.ts"
+import type { ResolvedQueuePairOptions } from "../verbs/provider/domain.ts"
+import { SoftwareQueuePair } from "../verbs/software/queuePair.ts"
+import { validateAttributes, validateTransition } from "../verbs/provider/transitions.ts"
+import { isFetch } from "../verbs/software/workQueues.ts"
 import type { ModifyError } from "../verbs/VerbsError.ts"
 import type { ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
-import type { Link, LinkOwner } from "./sessionHandle.ts"
-import { fetchLimit, type QueueMemory, type RowOf } from "./queueMemory.ts"
+import type { SessionHandle, SessionOwner } from "./sessionHandle.ts"
+import { fetchesMax, type QueueMemory, type RowOf } from "./queueMemory.ts"
 import { type Regions, rightsOf, rowFinder } from "./regions.ts"
 import { streamsHere } from "./stream.ts"
 import { type Binding, type Failure, recordBytes, Tag } from "./sessionProtocol.ts"
 
 /** What a queue pair needs of its device. */
-export interface Host {
+export interface QueuePairHost {
   readonly regions: Regions
   /** Goes and meets the peer that the step to `rtr` named. */
-  readonly meet: (queuePair: IwarpQueuePair) => void
+  readonly connectTo: (queuePair: IwarpQueuePair) => void
   /** Work waits for a peer that has not been met. */
-  readonly awaited: (queuePair: IwarpQueuePair) => void
-  readonly fatal: (queuePair: IwarpQueuePair, detail: string) => void
+  readonly startPeerTimeout: (queuePair: IwarpQueuePair) => void
+  readonly onFatal: (queuePair: IwarpQueuePair, detail: string) => void
   readonly gids: () => ReadonlyArray<GidEntry>
   /** Acts when no session is in the middle of anything that it began before. */
   readonly afterBarrier: (act: () => void) => void
 }
 
 /** What a queue pair is made of. */
-export interface Make extends Wanted<SoftCompletionQueue> {
-  readonly host: Host
+export interface IwarpQueuePairOptions extends ResolvedQueuePairOptions<SoftwareCompletionQueue> {
+  readonly host: QueuePairHost
   readonly number: number
   readonly memory: QueueMemory
   /** The number under which the I/O pool knows that memory. */
@@ -43,22 +43,22 @@ export interface Make extends Wanted<SoftCompletionQueue> {
 const atomicBytes = 8
 
 /** A queue pair. */
-export class IwarpQueuePair extends SoftQueuePair implements LinkOwner {
+export class IwarpQueuePair extends SoftwareQueuePair implements SessionOwner {
   /** Where the peer is, of a queue pair that is connected out of band. */
   path: ToReadyToReceive | undefined = undefined
-  readonly #host: Host
+  readonly #host: QueuePairHost
   readonly #memory: QueueMemory
   readonly #buffer: number
   readonly #sources: RowOf
   readonly #sinks: RowOf
-  readonly #completions: Pick<Make, "sends" | "receives">
+  readonly #completions: Pick<IwarpQueuePairOptions, "sends" | "receives">
   readonly #released: () => void
   #rights = 0
-  #link: Link | undefined = undefined
+  #session: SessionHandle | undefined = undefined
   /** A session is still using posted work, so that it cannot end yet. */
   #isHalting = false
 
-  constructor(make: Make) {
+  constructor(make: IwarpQueuePairOptions) {
     super(make.number, make)
     this.#host = make.host
     this.#memory = make.memory
@@ -71,16 +71,16 @@ export class IwarpQueuePair extends SoftQueuePair implements LinkOwner {
 
   /** Whether a connection is there, and settled. */
   get hasPeer(): boolean {
-    return this.#link?.agreed !== undefined
+    return this.#session?.negotiated !== undefined
   }
 
   /** Whether a connection is there, or being made. */
-  get hasLink(): boolean {
-    return this.#link !== undefined
+  get hasSession(): boolean {
+    return this.#session !== undefined
   }
 
   protected sendPosted(index: number, request: SendRequest): void {
-    const rowOf = fetches(request.opcode) ? this.#sinks : this.#sources
+    const rowOf = isFetch(request.opcode) ? this.#sinks : this.#sources
     this.#memory.postSend(index, request, this.sends.at(index).bytes, rowOf)
     this.#kick()
   }
@@ -89,10 +89,11 @@ export class IwarpQueuePair extends SoftQueuePair implements LinkOwner {
     this.#memory.postReceive(index, request, this.#sinks)
   }
 
-  modify(step: Step): Effect.Effect<void, ModifyError> {
+  modify(step: Transition): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
       const wrong =
-        obstacle(this, step.to) ?? misfit(step, { gids: this.#host.gids(), reads: this.reads })
+        validateTransition(this, step.to) ??
+        validateAttributes(step, { gids: this.#host.gids(), reads: this.reads })
       return wrong === undefined ? Effect.sync(() => this.#take(step)) : Effect.fail(wrong)
     })
   }
@@ -104,29 +105,29 @@ export class IwarpQueuePair extends SoftQueuePair implements LinkOwner {
       epoch: this.#memory.begin(),
       domain: this.domain,
       rights: this.#rights,
-      sendAt: this.sends.ledger.ended,
-      receiveAt: this.receives.ledger.ended
+      sendAt: this.sends.counters.ended,
+      receiveAt: this.receives.counters.ended
     }
   }
 
   /** Takes a connection whose peer may send as soon as it is settled. */
-  attach(link: Link): void {
-    this.#link = link
+  attach(link: SessionHandle): void {
+    this.#session = link
     link.owner = this
     if (this.state === "init") this.state = "rtr"
   }
 
   /** A connection came to nothing, and another one may. */
-  detach(link: Link): void {
-    if (this.#link !== link) return
-    this.#link = undefined
-    link.leave("at once")
+  detach(link: SessionHandle): void {
+    if (this.#session !== link) return
+    this.#session = undefined
+    link.disconnect("at once")
     if (!this.#memory.stop()) this.fail("failed")
   }
 
   /** Gives up a connection that did not come about. */
-  detachAny(): void {
-    if (this.#link !== undefined && !this.hasPeer) this.detach(this.#link)
+  detachUnsettled(): void {
+    if (this.#session !== undefined && !this.hasPeer) this.detach(this.#session)
   }
 
   /** The connection is complete. */
@@ -167,15 +168,15 @@ export class IwarpQueuePair extends SoftQueuePair implements LinkOwner {
     if (send !== undefined && this.outstandingSends > 0) this.sends.end(send, 0)
     else if (receive !== undefined && this.outstandingReceives > 0) {
       this.receives.end("receive", receive)
-    } else this.#host.fatal(this, detail)
+    } else this.#host.onFatal(this, detail)
     this.fail("failed")
   }
 
-  ended(error: Parameters<LinkOwner["ended"]>[0]): void {
+  ended(error: Parameters<SessionOwner["ended"]>[0]): void {
     const isClose = error._tag === "PeerClosed"
     // The thread of a stuck worker may still run, and write.
-    if (error._tag === "WorkerCrashed" && !error.isStuck) this.#memory.bury()
-    if (!isClose) this.#host.fatal(this, error.message)
+    if (error._tag === "WorkerCrashed" && !error.isStuck) this.#memory.ignoreDeadUsers()
+    if (!isClose) this.#host.onFatal(this, error.message)
     this.fail(isClose ? "peer-disconnected" : "failed")
   }
 
@@ -184,35 +185,35 @@ export class IwarpQueuePair extends SoftQueuePair implements LinkOwner {
     if (this.#isHalting) return
     this.#isHalting = true
     const isStopped = this.#memory.stop()
-    const link = this.#link
-    this.#link = undefined
+    const link = this.#session
+    this.#session = undefined
     this.path = undefined
     const end = (): void => {
       this.#isHalting = false
       super.halt(state, why, status)
-      link?.leave("in order")
+      link?.disconnect("in order")
     }
     if (isStopped) return end()
     this.#host.afterBarrier(() => {
-      this.#memory.bury()
+      this.#memory.ignoreDeadUsers()
       end()
     })
   }
 
-  #take(step: Step): void {
+  #take(step: Transition): void {
     switch (step.to) {
       case "init":
         this.#rights = rightsOf(step.access ?? [])
-        this.#memory.fetches = fetchLimit
+        this.#memory.isFetch = fetchesMax
         this.state = "init"
         return
       case "rtr":
         this.path = step
         this.state = "rtr"
-        this.#host.meet(this)
+        this.#host.connectTo(this)
         return
       case "rts":
-        this.#memory.fetches = step.outboundReads ?? defaults.outboundReads
+        this.#memory.isFetch = step.outboundReads ?? defaults.outboundReads
         this.state = "rts"
         return
       case "err":
@@ -223,18 +224,18 @@ export class IwarpQueuePair extends SoftQueuePair implements LinkOwner {
   }
 
   #kick(): void {
-    if (!this.hasPeer) this.#host.awaited(this)
-    if (this.#link === undefined || !this.#memory.kick()) return
+    if (!this.hasPeer) this.#host.startPeerTimeout(this)
+    if (this.#session === undefined || !this.#memory.kick()) return
     const here = streamsHere.get(this.#memory.memory)
-    if (here === undefined) this.#link.kick()
+    if (here === undefined) this.#session.kick()
     else here.posted()
   }
 
   #endSends(count: number): void {
     const sends = this.sends
-    for (let left = count; left > 0 && sends.ledger.outstanding > 0; left--) {
-      const { bytes, opcode } = sends.at(sends.ledger.ended)
-      const length = opcode === "read" ? bytes : fetches(opcode) ? atomicBytes : 0
+    for (let left = count; left > 0 && sends.counters.outstanding > 0; left--) {
+      const { bytes, opcode } = sends.at(sends.counters.ended)
+      const length = opcode === "read" ? bytes : isFetch(opcode) ? atomicBytes : 0
       sends.end("success", length)
     }
   }

@@ -7,22 +7,26 @@
  */
 
 /** Looks in quick succession: most users have left by then. */
-const quickLooks = 1_000
+const quickChecks = 1_000
 /** How long to wait between later looks, in milliseconds: users need not ring when they leave. */
-const pause = 1
+const pauseMs = 1
 /** About a second in all. A user that is still there has no processor, or died with its worker. */
-const looks = 2_000
+const checksMax = 2_000
 
 /**
  * Waits until at most `dead` users are left, which takes microseconds. False if others are still
  * there after a second: what they use must not be given to anybody else.
  */
-export const awaitUsers = (words: Int32Array<ArrayBufferLike>, at: number, dead = 0): boolean => {
-  for (let look = 0; look < looks; look++) {
+export const waitUntilUnused = (
+  words: Int32Array<ArrayBufferLike>,
+  at: number,
+  dead = 0
+): boolean => {
+  for (let look = 0; look < checksMax; look++) {
     const users = Atomics.load(words, at)
     if (users <= dead) return true
-    if (look < quickLooks) continue
-    Atomics.wait(words as Int32Array<SharedArrayBuffer>, at, users, pause)
+    if (look < quickChecks) continue
+    Atomics.wait(words as Int32Array<SharedArrayBuffer>, at, users, pauseMs)
   }
   return false
 }

@@ -7,15 +7,15 @@ import { invalidates } from "../../schema/iwarp/internal/shape.ts"
 import { Opcode, wordAt } from "../../schema/iwarp/Segment.ts"
 import * as Terminate from "../../schema/iwarp/Terminate.ts"
 import type { QueueMemory } from "./queueMemory.ts"
-import { type KeyedSink, type Memory, Scatter, type Sink } from "./placement.ts"
+import { type TaggedBuffer, type BufferTable, ScatterBuffer, type Sink } from "./placement.ts"
 
 /** What the input tells its session. */
-export interface InputPort {
+export interface ReceiverPort {
   /** A whole FPDU of the peer was good. */
   readonly heard: () => void
   readonly received: (length: number, immediate: number | undefined, invalidated: number) => void
-  readonly readRequest: (request: Uint8Array, sink: KeyedSink | undefined, at: number) => void
-  readonly atomicRequest: (request: Uint8Array, sink: KeyedSink, at: number) => void
+  readonly readRequest: (request: Uint8Array, sink: TaggedBuffer | undefined, at: number) => void
+  readonly atomicRequest: (request: Uint8Array, sink: TaggedBuffer, at: number) => void
   readonly readDone: () => void
   readonly atomicDone: (response: Uint8Array) => void
   readonly terminated: (terminate: Terminate.Terminate | undefined) => void
@@ -26,7 +26,7 @@ export interface InputPort {
 }
 
 /** What is taken from the queue pair's terms. */
-export interface InputOptions {
+export interface ReceiverOptions {
   readonly domain: number
   readonly ird: number
   readonly ord: number
@@ -35,14 +35,14 @@ export interface InputOptions {
 }
 
 /** The receiving half of a connection. */
-export class Input {
+export class Receiver {
   readonly inbound: Inbound<Sink>
-  readonly #port: InputPort
+  readonly #port: ReceiverPort
   readonly #parser: FpduParser
   readonly #checks: boolean
   readonly #queues: QueueMemory
-  readonly #memory: Memory
-  readonly #receive: Scatter
+  readonly #buffers: BufferTable
+  readonly #receive: ScatterBuffer
   #receiveAt: number
   /** Where the payload of the current FPDU goes, and from where on. */
   #sink: Sink | undefined
@@ -51,14 +51,19 @@ export class Input {
   #isLost = false
   #isOver = false
 
-  constructor(port: InputPort, queues: QueueMemory, memory: Memory, options: InputOptions) {
+  constructor(
+    port: ReceiverPort,
+    queues: QueueMemory,
+    memory: BufferTable,
+    options: ReceiverOptions
+  ) {
     const { crc, domain, ird, ord, receiveAt } = options
     this.#port = port
     this.#queues = queues
-    this.#memory = memory
+    this.#buffers = memory
     this.#parser = new FpduParser({ crc })
     this.#checks = crc !== undefined
-    this.#receive = new Scatter(memory)
+    this.#receive = new ScatterBuffer(memory)
     this.#receiveAt = receiveAt | 0
     this.inbound = new Inbound<Sink>({
       domain,
@@ -135,11 +140,11 @@ export class Input {
         return this.#deliver(control)
       case Delivery.readRequest: {
         const isEmpty = wordAt(control, 12) === 0
-        const sink = isEmpty ? undefined : (inbound.region as KeyedSink)
+        const sink = isEmpty ? undefined : (inbound.region as TaggedBuffer)
         return this.#port.readRequest(control, sink, inbound.at)
       }
       case Delivery.atomicRequest:
-        return this.#port.atomicRequest(control, inbound.region as KeyedSink, inbound.at)
+        return this.#port.atomicRequest(control, inbound.region as TaggedBuffer, inbound.at)
       case Delivery.readDone:
         return this.#port.readDone()
       case Delivery.atomicDone:
@@ -165,10 +170,10 @@ export class Input {
 
   /** Makes a key void; false if another session is still using it. This one is not. */
   #invalidate(key: number): boolean {
-    const { table } = this.#memory
+    const { table } = this.#buffers
     const row = table.find(key)
-    table.void(key)
-    return row < 0 || table.settle(row)
+    table.invalidate(key)
+    return row < 0 || table.waitUntilUnused(row)
   }
 
   #lose(): void {

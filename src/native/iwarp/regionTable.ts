@@ -7,7 +7,7 @@
  * and hard to guess all the same. To take a key back is to clear its row and to wait for sessions
  * that are using the region at this moment.
  */
-import { awaitUsers } from "./quiesce.ts"
+import { waitUntilUnused } from "./quiesce.ts"
 
 /** Regions of one device. Rows are untouched memory until they are used. */
 export const regionLimit = 16_384
@@ -50,7 +50,7 @@ export class RegionTable {
   }
 
   /** Registers a region in a free row; gives its generation. */
-  place(row: number, entry: Entry): number {
+  add(row: number, entry: Entry): number {
     const at = row * rowWords
     const words = this.#words
     words[at + Row.buffer] = entry.buffer
@@ -77,14 +77,14 @@ export class RegionTable {
   }
 
   /** Makes a key void; false if it was already. Sessions may do this for a peer that asks. */
-  void(key: number): boolean {
+  invalidate(key: number): boolean {
     const at = keysAt + (key & keyMask) * 2
     return key !== 0 && Atomics.compareExchange(this.#words, at, key | 0, 0) === (key | 0)
   }
 
   /** Waits for sessions that use a region at this moment; false if they do not leave. */
-  settle(row: number): boolean {
-    return awaitUsers(this.#words, row * rowWords + Row.users)
+  waitUntilUnused(row: number): boolean {
+    return waitUntilUnused(this.#words, row * rowWords + Row.users)
   }
 
   /** The row of the region that a key names, or -1. */
@@ -99,22 +99,22 @@ export class RegionTable {
   }
 
   /** Begins to use a region; ends with `leave`. False if it is not that generation any more. */
-  enter(row: number, generation: number): boolean {
+  acquire(row: number, generation: number): boolean {
     Atomics.add(this.#words, row * rowWords + Row.users, 1)
     if (this.generation(row) === generation) return true
-    this.leave(row)
+    this.release(row)
     return false
   }
 
   /** Begins to use the region that a key names; ends with `leave`. */
-  enterByKey(row: number, key: number): boolean {
+  acquireByKey(row: number, key: number): boolean {
     Atomics.add(this.#words, row * rowWords + Row.users, 1)
     if (this.find(key) === row) return true
-    this.leave(row)
+    this.release(row)
     return false
   }
 
-  leave(row: number): void {
+  release(row: number): void {
     Atomics.sub(this.#words, row * rowWords + Row.users, 1)
   }
 

@@ -3,10 +3,10 @@ import * as Effect from "effect/Effect"
 import { randomFillSync } from "node:crypto"
 import type { Access, Region } from "../verbs/Region.ts"
 import { AddressSpace } from "../verbs/software/addressSpace.ts"
-import type { Place } from "../verbs/provider/domain.ts"
-import { Holding } from "../verbs/provider/resources.ts"
-import { isUsable, type Known, RegionMemory } from "../verbs/software/memory.ts"
-import type { Parts } from "../verbs/WorkRequest.ts"
+import type { RegionSpec, ResourceOwner } from "../verbs/provider/domain.ts"
+import { Resource } from "../verbs/provider/resources.ts"
+import { isUsable, RegionMemory } from "../verbs/software/memory.ts"
+import type { ScatterList } from "../verbs/WorkRequest.ts"
 import { type Entry, RegionTable, Right } from "./regionTable.ts"
 
 const bits: ReadonlyArray<readonly [Access, number]> = [
@@ -35,7 +35,7 @@ const drawKey = (): number => {
 }
 
 /** What peers call the memory of this process, the same on all its devices. */
-export const ownMemory = new AddressSpace(drawKey)
+const addressSpace = new AddressSpace(drawKey)
 
 /**
  * The regions of a device and their keys.
@@ -57,20 +57,20 @@ export class Regions {
     this.barrier = barrier
   }
 
-  take(): number {
+  acquireRow(): number {
     return this.#free.pop() ?? this.#rows++
   }
 
   /** The region of a row is gone. */
-  give(row: number): void {
+  releaseRow(row: number): void {
     this.table.remove(row)
-    if (this.settle(row)) this.#free.push(row)
+    if (this.waitUntilUnused(row)) this.#free.push(row)
   }
 
   /** Waits for sessions that use the row; false if they do not leave, or did not before. */
-  settle(row: number): boolean {
+  waitUntilUnused(row: number): boolean {
     if (this.#stuck.has(row)) return false
-    if (this.table.settle(row)) return true
+    if (this.table.waitUntilUnused(row)) return true
     this.#stuck.add(row)
     return false
   }
@@ -86,9 +86,9 @@ export class Regions {
     }
   }
 
-  void(key: number): void {
+  invalidate(key: number): void {
     if (!this.#byKey.delete(key)) return
-    this.table.void(key)
+    this.table.invalidate(key)
   }
 
   /** A peer made a key void; the table knows already. */
@@ -103,23 +103,29 @@ export class IwarpRegion extends RegionMemory implements Region {
   readonly localKey = drawKey()
   readonly row: number
   readonly generation: number
-  readonly holding: Holding
+  readonly resource: Resource
   readonly revoke = Effect.suspend(() => (this.#revoke() ? Effect.void : this.#regions.barrier))
   remoteKey = 0
   readonly #regions: Regions
   readonly #rights: number
 
   /** `buffer`: the number under which the I/O pool knows the memory. */
-  constructor(regions: Regions, known: Known, { domain, owners }: Place, buffer: number) {
-    super(known, domain)
-    const { address, length, offset } = known
+  constructor(
+    regions: Regions,
+    spec: RegionSpec,
+    { domain, owners }: ResourceOwner,
+    buffer: number
+  ) {
+    const { length, offset } = spec
+    const address = addressSpace.of(spec.memory) + offset
+    super(spec, address, domain)
     this.#regions = regions
     this.#rights = rightsOf(this.access)
-    this.row = regions.take()
+    this.row = regions.acquireRow()
     const entry: Entry = { buffer, domain, rights: this.#rights, offset, length, address }
-    this.generation = regions.table.place(this.row, entry)
+    this.generation = regions.table.add(this.row, entry)
     this.remoteKey = this.#grant(0)
-    this.holding = new Holding("region", owners, () => this.#release())
+    this.resource = new Resource("region", owners, () => this.#release())
   }
 
   readonly renewKey = (): number => {
@@ -140,16 +146,16 @@ export class IwarpRegion extends RegionMemory implements Region {
 
   /** Makes the key void; false if a session may still be using it. */
   #revoke(): boolean {
-    this.#regions.void(this.remoteKey)
+    this.#regions.invalidate(this.remoteKey)
     this.remoteKey = 0
-    return this.#regions.settle(this.row)
+    return this.#regions.waitUntilUnused(this.row)
   }
 
   #release(): void {
     this.isReleased = true
-    this.#regions.void(this.remoteKey)
+    this.#regions.invalidate(this.remoteKey)
     this.remoteKey = 0
-    this.#regions.give(this.row)
+    this.#regions.releaseRow(this.row)
   }
 }
 
@@ -158,7 +164,7 @@ const nowhere = { row: -1, generation: 0 }
 /** Finds the rows of parts that may be sources, or sinks, in a protection domain. */
 export const rowFinder =
   (domain: number, areSinks: boolean) =>
-  (parts: Parts, index: number): { readonly row: number; generation: number } => {
+  (parts: ScatterList, index: number): { readonly row: number; generation: number } => {
     const part = parts.at(index)
     return part.region instanceof IwarpRegion && isUsable(part, domain, areSinks)
       ? part.region

@@ -14,18 +14,18 @@ import * as Effect from "effect/Effect"
 import { createHmac, timingSafeEqual } from "node:crypto"
 import * as Gid from "../../schema/Gid.ts"
 import { defaults, type ToReadyToReceive } from "../verbs/QueuePairState.ts"
-import { nothing } from "../verbs/provider/connection.ts"
+import { noBytes } from "../verbs/provider/connection.ts"
 import { dial } from "./connecting.ts"
-import type { Card } from "./openDevice.ts"
-import type { Link } from "./sessionHandle.ts"
-import { fetchLimit } from "./queueMemory.ts"
+import type { IwarpDevice } from "./openDevice.ts"
+import type { SessionHandle } from "./sessionHandle.ts"
+import { fetchesMax } from "./queueMemory.ts"
 import type { IwarpQueuePair } from "./queuePair.ts"
-import { hexOf, octetsOf, type Terms } from "./sessionProtocol.ts"
-import { type Said, turnAway } from "./listening.ts"
+import { hexOf, bytesOfHex, type MpaParams } from "./sessionProtocol.ts"
+import { type ConnectRequestEvent, turnAway } from "./listening.ts"
 
 /** "HFQP": these octets open the private data of such a request. */
 const magic = 0x48465150
-const helloBytes = 30
+const requestBytes = 30
 
 /** One end, as it is told apart from all others. */
 interface End {
@@ -35,35 +35,35 @@ interface End {
 }
 
 /** How long to wait before the next try, in milliseconds: first, and at most. */
-const pauses = { first: 20, most: 500 } as const
+const pauseMs = { first: 20, most: 500 } as const
 
-const hello = (own: End, peer: number): Uint8Array => {
-  const octets = new Uint8Array(helloBytes)
+const rendezvousRequest = (own: End, peer: number): Uint8Array => {
+  const octets = new Uint8Array(requestBytes)
   const view = new DataView(octets.buffer)
   view.setUint32(0, magic)
   view.setUint32(4, own.number)
   view.setUint32(8, peer)
   view.setUint16(12, own.lid)
-  octets.set(Gid.toOctets(own.gid), 14)
+  octets.set(Gid.toBytes(own.gid), 14)
   return octets
 }
 
 /** What a hello says, and the proofs behind it: of the secret, then of the key. */
-interface Heard {
+interface RendezvousRequest {
   readonly from: End
   readonly to: number
   readonly hello: Uint8Array
   readonly proofs: Uint8Array
 }
 
-const heard = (privateData: string): Heard | undefined => {
-  const octets = octetsOf(privateData)
+const decodeRequest = (privateData: string): RendezvousRequest | undefined => {
+  const octets = bytesOfHex(privateData)
   const view = new DataView(octets.buffer)
-  if (octets.length < helloBytes || view.getUint32(0) !== magic) return undefined
-  const said = octets.subarray(0, helloBytes)
-  const gid = Gid.fromOctets(said.subarray(14))
+  if (octets.length < requestBytes || view.getUint32(0) !== magic) return undefined
+  const said = octets.subarray(0, requestBytes)
+  const gid = Gid.fromBytes(said.subarray(14))
   const from = { gid, lid: view.getUint16(12), number: view.getUint32(4) }
-  return { from, to: view.getUint32(8), hello: said, proofs: octets.subarray(helloBytes) }
+  return { from, to: view.getUint32(8), hello: said, proofs: octets.subarray(requestBytes) }
 }
 
 type Side = "caller" | "callee"
@@ -71,7 +71,7 @@ type Side = "caller" | "callee"
 /** Proves that the sender knows a secret; nothing without one. The two sides' proofs differ. */
 const proofOf = (secret: string | undefined, side: Side, said: Uint8Array): Uint8Array =>
   secret === undefined
-    ? nothing
+    ? noBytes
     : new Uint8Array(createHmac("sha256", secret).update(side).update(said).digest())
 
 /** The proofs of the secret of all, and of the key of two queue pairs. */
@@ -91,90 +91,90 @@ const isBefore = (one: End, other: End): boolean => {
 }
 
 /** A caller whose hello is good. */
-interface Caller extends Heard {
-  readonly link: Link
+interface Caller extends RendezvousRequest {
+  readonly link: SessionHandle
 }
 
 /** Where the out-of-band queue pairs of a device meet their peers. */
-export class Meeting {
-  readonly #card: Card
+export class Rendezvous {
+  readonly #device: IwarpDevice
   /** Callers whose queue pair does not mean them yet, by its number. */
   readonly #callers = new Map<number, Caller>()
   /** Steps to `rtr` for whose peer work is waiting. */
-  readonly #awaited = new WeakSet<ToReadyToReceive>()
+  readonly #timedPaths = new WeakSet<ToReadyToReceive>()
 
-  constructor(card: Card) {
-    this.#card = card
+  constructor(device: IwarpDevice) {
+    this.#device = device
   }
 
   /** A caller has sent its request. */
-  called(link: Link, said: Said): void {
-    const words = heard(said.privateData)
-    const queuePair = words && this.#card.queuePairs.get(words.to)
+  onCaller(link: SessionHandle, said: ConnectRequestEvent): void {
+    const words = decodeRequest(said.privateData)
+    const queuePair = words && this.#device.queuePairs.get(words.to)
     if (words === undefined || queuePair === undefined || !this.#isCredible(link, words)) {
-      return turnAway(link, nothing)
+      return turnAway(link, noBytes)
     }
     const { to } = words
     const caller = { link, ...words }
-    if (this.#takeIn(queuePair, caller)) return
-    this.#leave(to)
+    if (this.#admitCaller(queuePair, caller)) return
+    this.#turnAwayCaller(to)
     this.#callers.set(to, caller)
     const late = Effect.sync(() => {
-      if (this.#callers.get(to) === caller) this.#leave(to)
+      if (this.#callers.get(to) === caller) this.#turnAwayCaller(to)
     })
-    this.#card.fork(Effect.delay(late, this.#card.settings.connectWithin))
+    this.#device.fork(Effect.delay(late, this.#device.settings.connectWithinMs))
   }
 
   /** A queue pair knows its peer. */
-  meet(queuePair: IwarpQueuePair): void {
+  connectTo(queuePair: IwarpQueuePair): void {
     const path = queuePair.path!
-    const own = this.#own(queuePair)
+    const own = this.#localEnd(queuePair)
     const peer: End = { gid: path.path.gid, lid: path.path.lid ?? 0, number: path.peer }
     if (isBefore(own, peer)) {
       // Where it is comes from the peer: no other address is called than those of peers.
-      if (!this.#card.admits(Gid.toAddress(peer.gid))) return
-      this.#card.fork(this.#calling(queuePair, path, own, peer))
+      if (!this.#device.admits(Gid.toAddress(peer.gid))) return
+      this.#device.fork(this.#callPeer(queuePair, path, own, peer))
     } else {
       const caller = this.#callers.get(queuePair.number)
-      if (caller !== undefined && this.#takeIn(queuePair, caller)) {
+      if (caller !== undefined && this.#admitCaller(queuePair, caller)) {
         this.#callers.delete(queuePair.number)
       }
     }
   }
 
   /** Work is posted to a peer who is not there: it has its time to come. */
-  awaited(queuePair: IwarpQueuePair): void {
+  startPeerTimeout(queuePair: IwarpQueuePair): void {
     const { path } = queuePair
-    if (path === undefined || this.#awaited.has(path)) return
-    this.#awaited.add(path)
+    if (path === undefined || this.#timedPaths.has(path)) return
+    this.#timedPaths.add(path)
     const late = Effect.sync(() => {
       const isVain = queuePair.path === path && !queuePair.hasPeer
       if (isVain) queuePair.fail("failed", "retry-exceeded")
     })
-    this.#card.fork(Effect.delay(late, this.#card.settings.peerWithin))
+    this.#device.fork(Effect.delay(late, this.#device.settings.peerWithinMs))
   }
 
-  #own({ number, path }: IwarpQueuePair): End {
-    const gid = this.#card.port.gids[path?.path.gidIndex ?? defaults.gidIndex]!
-    return { gid, lid: this.#card.lid, number }
+  #localEnd({ number, path }: IwarpQueuePair): End {
+    const gid = this.#device.port.gids[path?.path.gidIndex ?? defaults.gidIndex]!
+    return { gid, lid: this.#device.lid, number }
   }
 
-  #terms(path: ToReadyToReceive, privateData: Uint8Array): Terms {
+  #terms(path: ToReadyToReceive, privateData: Uint8Array): MpaParams {
     const ird = path.inboundReads ?? defaults.inboundReads
-    const { crc } = this.#card.settings
+    const { crc } = this.#device.settings
     // How many of ours may be under way is only said with the step to `rts`.
-    return { crc, ird, ord: fetchLimit, privateData: hexOf(privateData) }
+    return { crc, ird, ord: fetchesMax, privateData: hexOf(privateData) }
   }
 
-  #leave(number: number): void {
+  #turnAwayCaller(number: number): void {
     const caller = this.#callers.get(number)
     this.#callers.delete(number)
-    if (caller !== undefined) turnAway(caller.link, nothing)
+    if (caller !== undefined) turnAway(caller.link, noBytes)
   }
 
   /** Whether a caller comes from the address that its GID names, and knows the secret. */
-  #isCredible(link: Link, { from, hello, proofs }: Heard): boolean {
-    const { arrivesFrom, secret } = this.#card.settings
+  #isCredible(link: SessionHandle, { from, hello, proofs }: RendezvousRequest): boolean {
+    const { arrivesFrom, secret } = this.#device.settings
     const source = arrivesFrom(Gid.toAddress(from.gid))
     const isThere = Gid.fromAddress(link.lane.peer.address) === Gid.fromAddress(source)
     const proof = proofOf(secret, "caller", hello)
@@ -182,26 +182,26 @@ export class Meeting {
   }
 
   /** Takes a caller in, if its queue pair means it. One that is never ready is left again. */
-  #takeIn(queuePair: IwarpQueuePair, { from, hello, link, proofs }: Caller): boolean {
+  #admitCaller(queuePair: IwarpQueuePair, { from, hello, link, proofs }: Caller): boolean {
     const { path } = queuePair
     const isMeant =
       path !== undefined &&
       path.peer === from.number &&
       path.path.gid === from.gid &&
       (path.path.lid ?? defaults.lid) === from.lid
-    if (!isMeant || queuePair.hasLink || link.isEnded) return false
-    const { secret } = this.#card.settings
+    if (!isMeant || queuePair.hasSession || link.hasEnded) return false
+    const { secret } = this.#device.settings
     if (!isSame(proofs, proofsOf(secret, path, "caller", hello))) return false
     queuePair.attach(link)
     const proof = proofsOf(secret, path, "callee", hello)
     link.command({ do: "accept", ...this.#terms(path, proof), bind: queuePair.bind() })
     const settling = Deferred.await(link.ready).pipe(
-      Effect.timeoutOption(this.#card.settings.connectWithin),
+      Effect.timeoutOption(this.#device.settings.connectWithinMs),
       Effect.map((isReady) => {
         if (isReady._tag === "None" || !isReady.value) queuePair.detach(link)
       })
     )
-    this.#card.fork(settling)
+    this.#device.fork(settling)
     return true
   }
 
@@ -209,30 +209,30 @@ export class Meeting {
    * Calls until the peer takes the call, the queue pair does not mean it any more, or it was called
    * often enough: where a peer is said to be, there may be a host that has asked for nothing.
    */
-  #calling(queuePair: IwarpQueuePair, path: ToReadyToReceive, own: End, peer: End) {
-    const { settings } = this.#card
+  #callPeer(queuePair: IwarpQueuePair, path: ToReadyToReceive, own: End, peer: End) {
+    const { settings } = this.#device
     const to = { host: Gid.toAddress(peer.gid), port: peer.lid }
-    const said = hello(own, peer.number)
+    const said = rendezvousRequest(own, peer.number)
     const proofs = proofsOf(settings.secret, path, "caller", said)
     const expected = hexOf(proofsOf(settings.secret, path, "callee", said))
     const terms = this.#terms(path, Buffer.concat([said, proofs]))
-    const card = this.#card
+    const device = this.#device
     const from = Gid.toAddress(own.gid)
     const isMeant = (): boolean => queuePair.path === path
     return Effect.gen(function* () {
-      let pause: number = pauses.first
-      for (let call = 0; call < settings.calls && isMeant(); call++) {
-        const tried = yield* dial(card, queuePair, { to, from }, terms, settings.revision).pipe(
-          Effect.timeoutOption(settings.connectWithin),
+      let pause: number = pauseMs.first
+      for (let call = 0; call < settings.callsMax && isMeant(); call++) {
+        const tried = yield* dial(device, queuePair, { to, from }, terms, settings.revision).pipe(
+          Effect.timeoutOption(settings.connectWithinMs),
           Effect.catch(() => Effect.succeedNone)
         )
         const answer = tried._tag === "Some" ? tried.value.answer : undefined
         const isSettled = answer?.say === "settled"
         if (!isMeant() || (isSettled && answer.privateData === expected)) return
         if (isSettled && tried._tag === "Some") queuePair.detach(tried.value.link)
-        else queuePair.detachAny()
+        else queuePair.detachUnsettled()
         yield* Effect.sleep(pause)
-        pause = Math.min(pause * 2, pauses.most)
+        pause = Math.min(pause * 2, pauseMs.most)
       }
     })
   }

@@ -5,7 +5,7 @@ import * as RdmapHeader from "../../schema/iwarp/RdmapHeader.ts"
 import { Opcode, Queue } from "../../schema/iwarp/Segment.ts"
 import type { Status } from "../verbs/Completion.ts"
 import { PostedSend, type QueueMemory } from "./queueMemory.ts"
-import { type Memory, Scatter, type Sink } from "./placement.ts"
+import { type BufferTable, ScatterBuffer, type Sink } from "./placement.ts"
 
 /** What the peer calls the memory that an answer goes to: it only repeats it. Some refuse 0. */
 export const sinkStag = 1
@@ -22,7 +22,7 @@ class Work {
   isSignalled = false
   /** The batch that its last octets are in. */
   batch = 0
-  sink: Scatter | undefined = undefined
+  sink: ScatterBuffer | undefined = undefined
 }
 
 /** Work that cannot be sent, and how it ends. */
@@ -46,20 +46,20 @@ const filled = (bytes: number, fill: (view: DataView) => void): Uint8Array => {
 }
 
 /** The send queue as its session sees it. */
-export class Works {
+export class Requester {
   readonly #queues: QueueMemory
-  readonly #memory: Memory
+  readonly #memory: BufferTable
   readonly #outstanding: Outstanding<Sink>
   readonly #ord: number
   readonly #work: Array<Work> = []
   readonly #posted = new PostedSend()
-  readonly #sources: Scatter
+  readonly #sources: ScatterBuffer
   /** Counts that wrap: the next work to send, and the oldest that has not ended. */
   #next: number
   #oldest: number
   /** Works that have ended and were not told, and whether one of them makes a completion. */
-  untold = 0
-  isAwaited = false
+  unreported = 0
+  hasSignalled = false
   /** Fetches that wait for their answers, oldest first. */
   readonly #fetches: Array<Work> = []
   #sendSequence = 0
@@ -70,7 +70,7 @@ export class Works {
 
   constructor(
     queues: QueueMemory,
-    memory: Memory,
+    memory: BufferTable,
     outstanding: Outstanding<Sink>,
     from: number,
     ord: number
@@ -79,7 +79,7 @@ export class Works {
     this.#memory = memory
     this.#outstanding = outstanding
     this.#ord = ord
-    this.#sources = new Scatter(memory)
+    this.#sources = new ScatterBuffer(memory)
     this.#next = this.#oldest = from | 0
   }
 
@@ -142,16 +142,16 @@ export class Works {
       const { batch, isAnswered, isFetch, isSignalled } = this.#at(this.#oldest)
       if (!(isFetch ? isAnswered : batch <= batches)) return
       this.#oldest = (this.#oldest + 1) | 0
-      this.untold += 1
-      this.isAwaited ||= isSignalled
+      this.unreported += 1
+      this.hasSignalled ||= isSignalled
     }
   }
 
   /** What has ended is told; answers how many. */
-  tell(): number {
-    const count = this.untold
-    this.untold = 0
-    this.isAwaited = false
+  takeUnreported(): number {
+    const count = this.unreported
+    this.unreported = 0
+    this.hasSignalled = false
     return count
   }
 
@@ -191,10 +191,10 @@ export class Works {
   }
 
   #fetch(posted: PostedSend, work: Work): Outgoing | Unsendable | undefined {
-    const limit = Math.min(this.#ord, this.#queues.fetches)
+    const limit = Math.min(this.#ord, this.#queues.isFetch)
     if (limit === 0) return { status: "local-operation" }
     if (this.#fetches.length >= limit) return undefined
-    const sink = (work.sink ??= new Scatter(this.#memory))
+    const sink = (work.sink ??= new ScatterBuffer(this.#memory))
     sink.load(this.#queues, posted.partsAt, posted.parts)
     if (!sink.isSound) return { status: "local-protection" }
     const isRead = posted.opcode === "read"

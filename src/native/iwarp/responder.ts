@@ -13,7 +13,7 @@ import {
   writeAtomicResponse
 } from "../../schema/iwarp/RdmapHeader.ts"
 import { Opcode, Queue, wordAt } from "../../schema/iwarp/Segment.ts"
-import type { KeyedSink } from "./placement.ts"
+import type { TaggedBuffer } from "./placement.ts"
 
 /** Bytes of a response that are copied at once. */
 const pieceBytes = 131_072
@@ -22,21 +22,21 @@ const pieceBytes = 131_072
 export const copyUpTo = 1_024
 
 /** A request of the peer that waits for its answer. */
-export class Answer extends Outgoing {
-  readonly #sink: KeyedSink | undefined
+export class PendingResponse extends Outgoing {
+  readonly #sink: TaggedBuffer | undefined
   /** Where the next piece begins. */
   #at: number
   readonly #atomic: Uint8Array | undefined
 
-  private constructor(sink: KeyedSink | undefined, at: number, atomic: Uint8Array | undefined) {
+  private constructor(sink: TaggedBuffer | undefined, at: number, atomic: Uint8Array | undefined) {
     super()
     this.#sink = sink
     this.#at = at
     this.#atomic = atomic
   }
 
-  static toRead(request: Uint8Array, sink: KeyedSink | undefined, at: number): Answer {
-    const answer = new Answer(sink, at, undefined)
+  static toRead(request: Uint8Array, sink: TaggedBuffer | undefined, at: number): PendingResponse {
+    const answer = new PendingResponse(sink, at, undefined)
     answer.opcode = Opcode.readResponse
     answer.tagged = true
     answer.stag = wordAt(request, 0)
@@ -46,8 +46,8 @@ export class Answer extends Outgoing {
     return answer
   }
 
-  static toAtomic(request: Uint8Array, sink: KeyedSink, at: number): Answer {
-    const answer = new Answer(sink, at, request.slice())
+  static toAtomic(request: Uint8Array, sink: TaggedBuffer, at: number): PendingResponse {
+    const answer = new PendingResponse(sink, at, request.slice())
     answer.opcode = Opcode.atomicResponse
     answer.queue = Queue.atomicResponse
     return answer

@@ -6,7 +6,7 @@ import * as Scope from "effect/Scope"
 import type { FrameBatch } from "../io/FrameBatch.ts"
 import { type Lane, LaneClosed, type LaneError } from "../io/Lane.ts"
 import {
-  type Agreed,
+  type NegotiatedParams,
   type Command,
   encode,
   type Event,
@@ -17,7 +17,7 @@ import {
 } from "./sessionProtocol.ts"
 
 /** Who takes what happens on a connection. */
-export interface LinkOwner {
+export interface SessionOwner {
   /** Records of ends: `bytes[from, to)`. */
   readonly records: (bytes: Uint8Array, from: number, to: number) => void
   readonly opened: () => void
@@ -33,7 +33,7 @@ export type Answer =
   | { readonly say: "ended"; readonly error: LaneError }
 
 /** One connection. */
-export class Link {
+export class SessionHandle {
   readonly lane: Lane
   readonly request = Deferred.makeUnsafe<Extract<Event, { say: "request" }>, LaneError>()
   readonly answer = Deferred.makeUnsafe<Answer>()
@@ -42,10 +42,10 @@ export class Link {
   /** The peer has sent a good FPDU, or the connection ended before. */
   readonly proven = Deferred.makeUnsafe<void>()
   /** Somebody wants the connection to end. */
-  readonly leaving = Deferred.makeUnsafe<"in order" | "at once">()
-  agreed: Agreed | undefined = undefined
-  owner: LinkOwner | undefined = undefined
-  isEnded = false
+  readonly disconnecting = Deferred.makeUnsafe<"in order" | "at once">()
+  negotiated: NegotiatedParams | undefined = undefined
+  owner: SessionOwner | undefined = undefined
+  hasEnded = false
 
   constructor(lane: Lane) {
     this.lane = lane
@@ -61,15 +61,15 @@ export class Link {
   }
 
   /** Ends the connection: in order, after what has been written, or at once. */
-  leave(how: "in order" | "at once"): void {
+  disconnect(how: "in order" | "at once"): void {
     this.owner = undefined
-    Deferred.doneUnsafe(this.leaving, Effect.succeed(how))
+    Deferred.doneUnsafe(this.disconnecting, Effect.succeed(how))
   }
 
   /** The lane is gone. */
   ended(error: LaneError): void {
-    if (this.isEnded) return
-    this.isEnded = true
+    if (this.hasEnded) return
+    this.hasEnded = true
     this.#release()?.ended(error)
     Deferred.doneUnsafe(this.request, Effect.fail(error))
     Deferred.doneUnsafe(this.answer, Effect.succeed({ say: "ended", error }))
@@ -92,7 +92,7 @@ export class Link {
         Deferred.doneUnsafe(this.request, Effect.succeed(event))
         return
       case "settled":
-        this.agreed = event
+        this.negotiated = event
         if (event.open) this.#open()
         Deferred.doneUnsafe(this.answer, Effect.succeed(event))
         return
@@ -113,8 +113,8 @@ export class Link {
   }
 
   /** Who is told of the end: nobody before there was a connection. */
-  #release(): LinkOwner | undefined {
-    const owner = this.agreed === undefined ? undefined : this.owner
+  #release(): SessionOwner | undefined {
+    const owner = this.negotiated === undefined ? undefined : this.owner
     this.owner = undefined
     return owner
   }
@@ -127,10 +127,10 @@ export class Link {
 }
 
 /** Runs a connection until its lane is gone; to be forked where the device lives. */
-const run = (link: Link): Effect.Effect<void> =>
+const run = (link: SessionHandle): Effect.Effect<void> =>
   Effect.raceFirst(
     link.lane.closed,
-    Effect.flatMap(Deferred.await(link.leaving), (how) =>
+    Effect.flatMap(Deferred.await(link.disconnecting), (how) =>
       Effect.andThen(how === "in order" ? link.lane.close : link.lane.abort, link.lane.closed)
     )
   ).pipe(Effect.map((error) => link.ended(error)))
@@ -139,11 +139,11 @@ const run = (link: Link): Effect.Effect<void> =>
 export const open = <E>(
   lane: Effect.Effect<Lane, E, Scope.Scope>,
   home: Scope.Scope
-): Effect.Effect<Link, E> =>
+): Effect.Effect<SessionHandle, E> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
-      const link = new Link(
+      const link = new SessionHandle(
         yield* restore(Scope.provide(lane, scope)).pipe(
           Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
         )

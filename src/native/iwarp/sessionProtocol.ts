@@ -18,7 +18,7 @@ export interface Binding {
 }
 
 /** What one side wants of a connection. Private data are hex digits. */
-export interface Terms {
+export interface MpaParams {
   readonly crc: boolean
   readonly ird: number
   readonly ord: number
@@ -26,17 +26,17 @@ export interface Terms {
 }
 
 export type Command =
-  | (Terms & {
+  | (MpaParams & {
       readonly do: "connect"
       readonly revision: 1 | 2
       readonly peerToPeer: boolean
       readonly bind: Binding
     })
-  | (Terms & { readonly do: "accept"; readonly bind: Binding })
+  | (MpaParams & { readonly do: "accept"; readonly bind: Binding })
   | { readonly do: "reject"; readonly privateData: string }
 
 /** What holds for a connection. */
-export interface Agreed {
+export interface NegotiatedParams {
   readonly privateData: string
   readonly ird: number
   readonly ord: number
@@ -52,9 +52,9 @@ export interface Failure {
 }
 
 export type Event =
-  | (Omit<Agreed, "crc"> & { readonly say: "request" })
+  | (Omit<NegotiatedParams, "crc"> & { readonly say: "request" })
   /** `open`: the peer is known to be ready. */
-  | (Agreed & { readonly say: "settled"; readonly open: boolean })
+  | (NegotiatedParams & { readonly say: "settled"; readonly open: boolean })
   | { readonly say: "open" }
   | {
       readonly say: "declined"
@@ -98,7 +98,7 @@ export const readEvent = (bytes: Uint8Array, from: number, to: number): Event =>
 
 export const hexOf = (octets: Uint8Array): string => Buffer.from(octets).toString("hex")
 
-export const octetsOf = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, "hex"))
+export const bytesOfHex = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, "hex"))
 
 /**
  * What is on its way to the main thread: what one turn brings leaves together, in order, and only
@@ -127,7 +127,7 @@ export class Records {
   }
 
   /** Something rare, in order with the records. */
-  say(event: Event): void {
+  addEvent(event: Event): void {
     if (this.#length > 0) this.#before.push(this.#bytes.slice(0, this.#length))
     this.#length = 0
     this.#before.push(encode(event))

@@ -23,24 +23,24 @@ export interface Settings {
    */
   readonly segmentBytes?: number | undefined
   /** Milliseconds for a connection to be made. Default 10 s, as Linux waits for a reply. */
-  readonly connectWithin?: number | undefined
+  readonly connectWithinMs?: number | undefined
   /**
-   * Milliseconds that posted work waits for a peer that is not there. Default: `connectWithin`, the
-   * time that the peer has to come; a card gives up after its retries, often within a second.
+   * Milliseconds that posted work waits for a peer that is not there. Default: `connectWithinMs`,
+   * the time that the peer has to come; a card gives up after its retries, often within a second.
    */
-  readonly peerWithin?: number | undefined
+  readonly peerWithinMs?: number | undefined
   /** Milliseconds for a caller to say who it is. Default 5 s, as Linux waits for a request. */
-  readonly requestWithin?: number | undefined
+  readonly requestWithinMs?: number | undefined
   /** Milliseconds for the program to accept or reject. Default 10 s: the caller waits as long. */
-  readonly decideWithin?: number | undefined
+  readonly decideWithinMs?: number | undefined
   /** Milliseconds that a peer may take no octets, or owe an answer. Default 30 s. */
-  readonly answerWithin?: number | undefined
+  readonly answerWithinMs?: number | undefined
   /**
    * Milliseconds between two looks at the interface's addresses while somebody reads a device's
    * events, or listens at all of them: Node is not told of changes, and each look asks the kernel
    * for all of them. Default 1 s, sooner than TCP notices that a peer is gone.
    */
-  readonly lookEvery?: number | undefined
+  readonly refreshEveryMs?: number | undefined
   /**
    * Where an address of a peer is reached from here, if not at itself: through a forwarded port, a
    * translated address, or a relay of a test. Default: everywhere at itself.
@@ -65,14 +65,14 @@ export interface Settings {
    * Callers of one listener, or of the device's out-of-band port, whose first FPDU is not here. At
    * the limit the oldest gives way. Default 512, four times the requests that wait for a program.
    */
-  readonly callers?: number | undefined
+  readonly callersMax?: number | undefined
   /**
    * How often a queue pair calls the peer that it was told of out of band. Default 8, over 2 s: the
    * first call is taken unless the network fails, and the address may be that of somebody else.
    */
-  readonly calls?: number | undefined
-  /** As `callers`, from one address. Default 256: one host alone leaves room for others. */
-  readonly callersPerAddress?: number | undefined
+  readonly callsMax?: number | undefined
+  /** As `callersMax`, from one address. Default 256: one host alone leaves room for others. */
+  readonly callersPerAddressMax?: number | undefined
 }
 
 /** Settings that may stay open. */
@@ -95,17 +95,17 @@ export const resolve = (settings: Settings): Resolved => ({
   revision: settings.revision ?? 2,
   peerToPeer: settings.peerToPeer ?? true,
   segmentBytes: settings.segmentBytes,
-  connectWithin: settings.connectWithin ?? 10_000,
-  peerWithin: settings.peerWithin ?? settings.connectWithin ?? 10_000,
-  requestWithin: settings.requestWithin ?? 5_000,
-  decideWithin: settings.decideWithin ?? 10_000,
-  answerWithin: settings.answerWithin ?? 30_000,
-  lookEvery: settings.lookEvery ?? 1_000,
+  connectWithinMs: settings.connectWithinMs ?? 10_000,
+  peerWithinMs: settings.peerWithinMs ?? settings.connectWithinMs ?? 10_000,
+  requestWithinMs: settings.requestWithinMs ?? 5_000,
+  decideWithinMs: settings.decideWithinMs ?? 10_000,
+  answerWithinMs: settings.answerWithinMs ?? 30_000,
+  refreshEveryMs: settings.refreshEveryMs ?? 1_000,
   route: settings.route ?? ((to) => to),
   arrivesFrom: settings.arrivesFrom ?? ((address) => address),
   secret: settings.secret,
   tls: settings.tls,
-  callers: settings.callers ?? 512,
-  calls: settings.calls ?? 8,
-  callersPerAddress: settings.callersPerAddress ?? 256
+  callersMax: settings.callersMax ?? 512,
+  callsMax: settings.callsMax ?? 8,
+  callersPerAddressMax: settings.callersPerAddressMax ?? 256
 })

@@ -11,14 +11,14 @@ import type { Settled } from "../../schema/iwarp/Negotiation.ts"
 import * as Terminate from "../../schema/iwarp/Terminate.ts"
 import type { Status } from "../verbs/Completion.ts"
 import type { FramerPort } from "../io/Framer.ts"
-import { Answer } from "./responder.ts"
-import { Input } from "./receive.ts"
-import { Output } from "./transmit.ts"
+import { PendingResponse } from "./responder.ts"
+import { Receiver } from "./receive.ts"
+import { Transmitter } from "./transmit.ts"
 import { QueueMemory } from "./queueMemory.ts"
 import type { RegionTable } from "./regionTable.ts"
-import { type KeyedSink, Memory } from "./placement.ts"
+import { type TaggedBuffer, BufferTable } from "./placement.ts"
 import { type Binding, type Failure, Records, Tag } from "./sessionProtocol.ts"
-import { Works } from "./requester.ts"
+import { Requester } from "./requester.ts"
 
 /** What a connection is made of. */
 export interface StreamOptions {
@@ -29,14 +29,14 @@ export interface StreamOptions {
   readonly crc: Crc32c | undefined
   readonly maximumUlpdu: number | undefined
   /** Milliseconds that a peer may take no octets, or owe an answer. */
-  readonly answerWithin: number
+  readonly answerWithinMs: number
 }
 
 const { Cause } = Terminate
 
 /** How often a peer that says nothing is told that this side is there, and after how long. */
-const mostNudges = 10
-const nudgeMillis = 100
+const nudgesMax = 10
+const nudgeEveryMs = 100
 
 /** How the oldest work ended, from what the peer complains about. */
 const statusOf = (cause: Pick<Terminate.Cause, "layer" | "type" | "code">): Status => {
@@ -57,11 +57,11 @@ export class Stream {
   readonly #queues: QueueMemory
   readonly #epoch: number
   readonly #records: Records
-  readonly #works: Works
-  readonly #input: Input
-  readonly #output: Output
+  readonly #requester: Requester
+  readonly #receiver: Receiver
+  readonly #transmitter: Transmitter
   readonly #crc: Crc32c | undefined
-  readonly #answerWithin: number
+  readonly #answerWithinMs: number
   #timer: NodeJS.Timeout | undefined
   /** Counts what shows that the peer is there. */
   #signs = 0
@@ -73,41 +73,46 @@ export class Stream {
 
   constructor(options: StreamOptions) {
     const { bind, crc, port, settled, table } = options
-    const memory = new Memory(table, port.region, bind.domain, bind.rights)
+    const memory = new BufferTable(table, port.region, bind.domain, bind.rights)
     this.#port = port
     this.#crc = crc
-    this.#answerWithin = options.answerWithin
+    this.#answerWithinMs = options.answerWithinMs
     this.#records = new Records(port.deliver)
     // Queues are always shared memory: the main thread registered them.
     this.#queues = new QueueMemory(port.region(bind.queues)!.buffer as SharedArrayBuffer)
     this.#epoch = bind.epoch
     streamsHere.set(this.#queues.memory, this)
     // What was posted before is sent at the first opportunity; of what comes now, tell.
-    this.#queues.look()
-    this.#input = new Input(this.#inputPort(), this.#queues, memory, {
+    this.#queues.clearKick()
+    this.#receiver = new Receiver(this.#inputPort(), this.#queues, memory, {
       domain: bind.domain,
       ird: settled.ird,
       ord: settled.ord,
       receiveAt: bind.receiveAt,
       crc
     })
-    this.#works = new Works(
+    this.#requester = new Requester(
       this.#queues,
       memory,
-      this.#input.inbound.outstanding,
+      this.#receiver.inbound.outstanding,
       bind.sendAt,
       settled.ord
     )
-    this.#output = new Output(this.#outputPort(), this.#works, crc, options.maximumUlpdu)
+    this.#transmitter = new Transmitter(
+      this.#outputPort(),
+      this.#requester,
+      crc,
+      options.maximumUlpdu
+    )
   }
 
   /** As the initiator: speaks first, by a signal if that was agreed. */
   begin(ready: Settled["ready"]): void {
-    this.#nudges = mostNudges
+    this.#nudges = nudgesMax
     this.#run(() => {
-      if (ready === "write" || ready === "read") this.#output.openWith(ready)
-      else this.#output.open()
-      this.#output.pump()
+      if (ready === "write" || ready === "read") this.#transmitter.openWith(ready)
+      else this.#transmitter.open()
+      this.#transmitter.pump()
     })
   }
 
@@ -121,9 +126,9 @@ export class Stream {
     this.#nudges -= 1
     const timer = setTimeout(() => {
       if (this.#hasHeard || this.#isOver) return
-      this.#run(() => this.#output.nudge())
+      this.#run(() => this.#transmitter.nudge())
       this.#nudge()
-    }, nudgeMillis)
+    }, nudgeEveryMs)
     timer.unref()
   }
 
@@ -135,17 +140,17 @@ export class Stream {
   push(chunk: Uint8Array, from: number, to: number): void {
     this.#signs += 1
     this.#run(() => {
-      this.#input.push(chunk, from, to)
-      this.#output.pump()
-      this.#settle()
+      this.#receiver.push(chunk, from, to)
+      this.#transmitter.pump()
+      this.#endWork()
     })
   }
 
   /** There is new work. */
   readonly kick = (): void => {
     this.#run(() => {
-      this.#queues.look()
-      this.#output.pump()
+      this.#queues.clearKick()
+      this.#transmitter.pump()
     })
   }
 
@@ -155,35 +160,35 @@ export class Stream {
    * all that follows in this turn goes out together.
    */
   posted(): void {
-    if (this.#output.isWaiting) process.nextTick(this.kick)
+    if (this.#transmitter.isWaiting) process.nextTick(this.kick)
     else this.kick()
   }
 
   /** The peer has sent its last octet. */
   end(): void {
-    if (!this.#input.isInside) return
+    if (!this.#receiver.isInside) return
     this.#run(() => this.#fail({ detail: "the stream ended within an FPDU" }, undefined))
   }
 
   /** Acts while the queues may be used, and tells the main thread after that. */
   #run(act: () => void): void {
     if (this.#isOver) return
-    if (!this.#queues.enter(this.#epoch)) {
+    if (!this.#queues.acquire(this.#epoch)) {
       this.#stop()
       return
     }
     try {
       act()
     } finally {
-      this.#queues.leave()
+      this.#queues.release()
     }
     if (this.#failure === undefined) {
-      this.#watch()
+      this.#startAnswerTimer()
       this.#records.flush()
     } else {
       this.#stop()
-      this.#tell()
-      this.#records.say({ say: "failed", ...this.#failure })
+      this.#reportEnds()
+      this.#records.addEvent({ say: "failed", ...this.#failure })
       this.#records.flush()
       this.#port.refuse(this.#failure.detail)
     }
@@ -197,40 +202,43 @@ export class Stream {
   #fail(failure: Failure, terminate: Uint8Array | undefined): void {
     if (this.#failure !== undefined) return
     this.#failure = failure
-    this.#input.end()
-    this.#output.end(terminate)
+    this.#receiver.end()
+    this.#transmitter.end(terminate)
   }
 
   /**
    * Tells how many works at the head of the queue have ended. To wake the main thread costs as much
    * as to write 100 KiB, so ends that make no completion wait while there is more to write.
    */
-  #settle(): void {
-    this.#works.end(this.#output.left)
-    if (this.#works.isAwaited || !this.#output.isWaiting) this.#tell()
+  #endWork(): void {
+    this.#requester.end(this.#transmitter.left)
+    if (this.#requester.hasSignalled || !this.#transmitter.isWaiting) this.#reportEnds()
   }
 
-  #tell(): void {
-    if (this.#works.untold > 0) this.#records.add(Tag.sends, this.#works.tell(), 0, 0)
+  #reportEnds(): void {
+    if (this.#requester.unreported > 0)
+      this.#records.add(Tag.sends, this.#requester.takeUnreported(), 0, 0)
   }
 
   /** A peer that takes nothing, or answers nothing, for too long is gone. */
-  #watch(): void {
-    if (this.#timer !== undefined || !(this.#output.isWaiting || this.#works.isWaiting)) return
+  #startAnswerTimer(): void {
+    if (this.#timer !== undefined || !(this.#transmitter.isWaiting || this.#requester.isWaiting))
+      return
     const seen = this.#signs
     this.#timer = setTimeout(() => {
       this.#timer = undefined
-      const isDead = seen === this.#signs && (this.#output.isWaiting || this.#works.isWaiting)
+      const isDead =
+        seen === this.#signs && (this.#transmitter.isWaiting || this.#requester.isWaiting)
       this.#run(() => {
         if (!isDead) return
-        const detail = `no sign of the peer within ${this.#answerWithin} ms`
+        const detail = `no sign of the peer within ${this.#answerWithinMs} ms`
         this.#fail({ detail, send: "retry-exceeded" }, undefined)
       })
-    }, this.#answerWithin)
+    }, this.#answerWithinMs)
     this.#timer.unref()
   }
 
-  #outputPort(): ConstructorParameters<typeof Output>[0] {
+  #outputPort(): ConstructorParameters<typeof Transmitter>[0] {
     return {
       write: this.#port.writeNow,
       writeLast: this.#port.write,
@@ -238,16 +246,16 @@ export class Stream {
         this.#signs += 1
         if (number === 1) this.#nudge()
         this.#run(() => {
-          this.#output.wrote(batch, number)
-          this.#output.pump()
-          this.#settle()
+          this.#transmitter.wrote(batch, number)
+          this.#transmitter.pump()
+          this.#endWork()
         })
       },
       unsendable: ({ status }) => {
         const detail = `posted work could not be sent: ${status}`
         this.#fail({ detail, send: status }, Terminate.encode(Cause.rdmapLocal))
       },
-      answered: () => this.#input.inbound.answered(),
+      answered: () => this.#receiver.inbound.answered(),
       withdrawn: () => {
         const detail = "the peer read memory that was taken back meanwhile"
         this.#fail({ detail }, Terminate.encode(Cause.invalidStag))
@@ -255,26 +263,27 @@ export class Stream {
     }
   }
 
-  #inputPort(): ConstructorParameters<typeof Input>[0] {
+  #inputPort(): ConstructorParameters<typeof Receiver>[0] {
     const local = (detail: string, ends: Omit<Failure, "detail">): void =>
       this.#fail({ detail, ...ends }, Terminate.encode(Cause.rdmapLocal))
     return {
       heard: () => {
         this.#hasHeard = true
-        if (this.#output.isOpen) return
-        this.#output.open()
-        this.#records.say({ say: "open" })
+        if (this.#transmitter.isOpen) return
+        this.#transmitter.open()
+        this.#records.addEvent({ say: "open" })
       },
       received: (length, immediate, invalidated) => {
         const tag = immediate === undefined ? Tag.receive : Tag.receiveImmediate
         this.#records.add(tag, length, immediate ?? 0, invalidated)
       },
-      readRequest: (request, sink, at) => this.#output.answer(Answer.toRead(request, sink, at)),
-      atomicRequest: (request: Uint8Array, sink: KeyedSink, at: number) =>
-        this.#output.answer(Answer.toAtomic(request, sink, at)),
-      readDone: () => this.#works.answered(),
+      readRequest: (request, sink, at) =>
+        this.#transmitter.respond(PendingResponse.toRead(request, sink, at)),
+      atomicRequest: (request: Uint8Array, sink: TaggedBuffer, at: number) =>
+        this.#transmitter.respond(PendingResponse.toAtomic(request, sink, at)),
+      readDone: () => this.#requester.answered(),
       atomicDone: (response) => {
-        if (this.#works.answeredAtomic(response)) return
+        if (this.#requester.answeredAtomic(response)) return
         local("the memory of an atomic operation has gone", { send: "local-protection" })
       },
       terminated: (terminate) => {

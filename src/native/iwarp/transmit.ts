@@ -5,8 +5,8 @@
 import { type Batch, FpduWriter, Outgoing } from "../../schema/iwarp/FpduWriter.ts"
 import { Opcode, Queue } from "../../schema/iwarp/Segment.ts"
 import type { Crc32c } from "../../schema/iwarp/Crc32c.ts"
-import { Answer, copyUpTo } from "./responder.ts"
-import { sinkStag, type Unsendable, type Works } from "./requester.ts"
+import { PendingResponse, copyUpTo } from "./responder.ts"
+import { sinkStag, type Unsendable, type Requester } from "./requester.ts"
 
 /** Octets that may be with the socket at once: what a kernel's buffer takes at most, about. */
 const windowBytes = 2_097_152
@@ -29,7 +29,7 @@ const emptyWrite = (): Outgoing => {
 }
 
 /** What the output needs of its session. */
-export interface OutputPort {
+export interface TransmitterPort {
   readonly write: (parts: ReadonlyArray<Uint8Array>, written: () => void) => void
   /** For the last octets: they count as unsent until the turn ends, so they are waited for. */
   readonly writeLast: (bytes: Uint8Array) => void
@@ -44,15 +44,15 @@ export interface OutputPort {
 }
 
 /** The sending half of a connection. */
-export class Output {
-  readonly #port: OutputPort
-  readonly #works: Works
+export class Transmitter {
+  readonly #port: TransmitterPort
+  readonly #requester: Requester
   readonly #writer: FpduWriter
-  readonly #answers: Array<Answer> = []
+  readonly #responses: Array<PendingResponse> = []
   /** What is being put, maybe over several batches. */
   #current: Outgoing | undefined
   #signal: Outgoing | undefined
-  #answerNext = false
+  #isResponseNext = false
   #atomicSequence = 0
   #isOpen = false
   #isOver = false
@@ -62,13 +62,13 @@ export class Output {
   #left = 0
 
   constructor(
-    port: OutputPort,
-    works: Works,
+    port: TransmitterPort,
+    works: Requester,
     crc: Crc32c | undefined,
     maximumUlpdu: number | undefined
   ) {
     this.#port = port
-    this.#works = works
+    this.#requester = works
     this.#writer = new FpduWriter({ crc, maximumUlpdu, batchBytes, frameBytes, copyUpTo })
   }
 
@@ -94,7 +94,7 @@ export class Output {
   /** Opens with the signal that the peer awaits before it sends anything itself. */
   openWith(signal: "write" | "read"): void {
     this.#isOpen = true
-    this.#signal = this.#current = signal === "read" ? this.#works.readyRead() : emptyWrite()
+    this.#signal = this.#current = signal === "read" ? this.#requester.readyRead() : emptyWrite()
   }
 
   /** Says again that this side is there, unless it is about to say something else. */
@@ -104,12 +104,12 @@ export class Output {
     this.pump()
   }
 
-  answer(answer: Answer): void {
+  respond(answer: PendingResponse): void {
     if (answer.isAtomic) {
       this.#atomicSequence += 1
       answer.sequence = this.#atomicSequence
     }
-    this.#answers.push(answer)
+    this.#responses.push(answer)
   }
 
   /** Sends what there is, as far as the window allows. */
@@ -147,7 +147,7 @@ export class Output {
     this.#current ??= this.#choose()
     const message = this.#current
     if (message === undefined) return false
-    const isAnswer = message instanceof Answer
+    const isAnswer = message instanceof PendingResponse
     if (isAnswer && !message.prepare(batchBytes)) {
       this.#port.withdrawn()
       return false
@@ -155,18 +155,18 @@ export class Output {
     if (!this.#writer.put(message)) return false
     this.#current = undefined
     if (isAnswer) this.#port.answered()
-    else if (message !== this.#signal) this.#works.put(message, this.#batches + 1)
+    else if (message !== this.#signal) this.#requester.put(message, this.#batches + 1)
     return true
   }
 
   /** Answers and own work take turns. */
   #choose(): Outgoing | undefined {
     if (this.#isOver) return undefined
-    this.#answerNext = !this.#answerNext
-    const hasAnswers = this.#answers.length > 0
-    if (this.#answerNext && hasAnswers) return this.#answers.shift()
-    const next = this.#works.next()
-    if (next === undefined) return hasAnswers ? this.#answers.shift() : undefined
+    this.#isResponseNext = !this.#isResponseNext
+    const hasAnswers = this.#responses.length > 0
+    if (this.#isResponseNext && hasAnswers) return this.#responses.shift()
+    const next = this.#requester.next()
+    if (next === undefined) return hasAnswers ? this.#responses.shift() : undefined
     if (next instanceof Outgoing) return next
     this.#port.unsendable(next)
     return undefined

@@ -17,11 +17,11 @@ import * as FiberSet from "effect/FiberSet"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Gid from "../../schema/Gid.ts"
-import type { Sort } from "../verbs/provider/resources.ts"
+import type { ResourceKind } from "../verbs/provider/resources.ts"
 import type { Counters } from "./counters.ts"
 import { Defects } from "./defects.ts"
 import { describe, type FabricFault } from "./FabricFault.ts"
-import { Network, type Surroundings } from "./network.ts"
+import { Network, type NetworkOptions } from "./network.ts"
 import { Nic } from "./nic.ts"
 import { type DeviceTime, Watch } from "./Watch.ts"
 
@@ -66,7 +66,7 @@ export class SimFabric {
   #hosts = 0
   #gids = 0
 
-  constructor(latency: number, surroundings: Surroundings) {
+  constructor(latency: number, surroundings: NetworkOptions) {
     this.#network = new Network(latency, surroundings)
   }
 
@@ -91,7 +91,7 @@ export class SimFabric {
     let { doubleCompletions } = this.#network.counters
     for (const nic of this.#network.nics.values()) {
       for (const { receives, sends } of nic.queuePairs.values()) {
-        doubleCompletions += sends.ledger.doubleEnds + receives.ledger.doubleEnds
+        doubleCompletions += sends.counters.doubleEnds + receives.counters.doubleEnds
       }
     }
     return { ...this.#network.counters, doubleCompletions }
@@ -104,10 +104,10 @@ export class SimFabric {
 
   /** What is open on a host, or on all of them. */
   resources(host?: string): Resources {
-    const count = (sort: Sort) => {
+    const count = (sort: ResourceKind) => {
       let sum = 0
       for (const nic of this.#network.nics.values()) {
-        if (host === undefined || nic.is(host)) sum += nic.count(sort)
+        if (host === undefined || nic.isNode(host)) sum += nic.count(sort)
       }
       return sum
     }
@@ -126,7 +126,7 @@ export class SimFabric {
     this.#network.note(`fabric: ${describe(fault)}`)
     const nodes = "node" in fault ? [fault.node] : [fault.from, fault.to]
     const nics = [...this.#network.nics.values()]
-    const isStruck = nodes.every((node) => nics.some((nic) => nic.is(node)))
+    const isStruck = nodes.every((node) => nics.some((nic) => nic.isNode(node)))
     switch (fault._tag) {
       case "RetryExhaustion":
         this.#each(fault.node, (nic) => void (nic.isExhausted = true))
@@ -190,7 +190,7 @@ export class SimFabric {
   }
 
   #each(node: string, act: (nic: Nic) => void): void {
-    for (const nic of this.#network.nics.values()) if (nic.is(node)) act(nic)
+    for (const nic of this.#network.nics.values()) if (nic.isNode(node)) act(nic)
   }
 
   #failQueuePair(nic: Nic, step: "init" | "rtr" | "rts" | "running"): void {

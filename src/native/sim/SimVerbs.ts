@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Provider, Verbs } from "../verbs/Verbs.ts"
-import { opening } from "../verbs/provider/open.ts"
+import { openByNameOrAddress } from "../verbs/provider/create.ts"
 import { infoOf, open } from "./device.ts"
 import type { HostOptions, SimFabric } from "./SimFabric.ts"
 
@@ -21,6 +21,6 @@ export const layer = (fabric: SimFabric, options: HostOptions = {}): Layer.Layer
         rnrRetries: true
       },
       devices: Effect.sync(() => there().map((nic) => infoOf(nic))),
-      open: opening({ there, open: (nic) => open(nic) })
+      open: openByNameOrAddress({ list: there, open: (nic) => open(nic) })
     }
   })

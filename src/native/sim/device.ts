@@ -5,12 +5,12 @@ import * as Gid from "../../schema/Gid.ts"
 import type { Device, DeviceInfo, DeviceLimits, PortInfo } from "../verbs/Device.ts"
 import type { Region } from "../verbs/Region.ts"
 import { AddressSpace } from "../verbs/software/addressSpace.ts"
-import { HeldCompletions } from "../verbs/software/completions.ts"
+import { DeviceCompletionQueue } from "../verbs/software/completions.ts"
 import { deviceOf } from "../verbs/provider/device.ts"
-import type { Place } from "../verbs/provider/domain.ts"
+import type { RegionSpec, ResourceOwner } from "../verbs/provider/domain.ts"
 import { makeEvents } from "../verbs/provider/events.ts"
-import { hold, Holding } from "../verbs/provider/resources.ts"
-import { type Known, MemoryRegion } from "../verbs/software/memory.ts"
+import { acquireResource, Resource } from "../verbs/provider/resources.ts"
+import { MemoryRegion } from "../verbs/software/memory.ts"
 import { connect, listen, SimConnection } from "./connection.ts"
 import type { Network } from "./network.ts"
 import { type Nic, OpenDevice } from "./nic.ts"
@@ -20,8 +20,8 @@ import { SimQueuePair } from "./queuePair.ts"
 const limits: DeviceLimits = {
   queuePairs: 65536,
   depth: 32768,
-  parts: 30,
-  inline: 512,
+  scatterEntries: 30,
+  inlineBytes: 512,
   completionQueues: 65536,
   completions: 4_194_303,
   regions: 1 << 20,
@@ -39,17 +39,17 @@ const patience = 30_000
 export const infoOf = (nic: Nic): DeviceInfo => ({ name: nic.name, ports: [1], limits })
 
 /** What peers call the memory of a device's host. */
-const memoryOf = ({ defects, memory, surroundings }: Network): AddressSpace =>
+const memoryOf = ({ defects, memory, options: surroundings }: Network): AddressSpace =>
   defects.addressPerDevice === true ? new AddressSpace(surroundings.draw) : memory
 
 /** A region, and what holds it. */
-class HeldRegion extends MemoryRegion implements Region {
-  readonly holding: Holding
+class SimRegion extends MemoryRegion implements Region {
+  readonly resource: Resource
   readonly revoke = Effect.sync(() => this.revokeUnsafe())
 
-  constructor(nic: Nic, known: Known, { domain, owners }: Place) {
-    super(known, domain, nic.keys)
-    this.holding = new Holding("region", owners, () => this.releaseUnsafe())
+  constructor(nic: Nic, spec: RegionSpec, { domain, owners }: ResourceOwner) {
+    super(spec, memoryOf(nic.network).of(spec.memory) + spec.offset, domain, nic.keys)
+    this.resource = new Resource("region", owners, () => this.releaseUnsafe())
   }
 }
 
@@ -68,20 +68,19 @@ export const open = Effect.fnUntraced(function* (
   nic: Nic
 ): Effect.fn.Return<Device, never, Scope.Scope> {
   const events = yield* makeEvents
-  const { holding } = yield* hold(Effect.sync(() => new OpenDevice(nic, events.emit)))
-  return deviceOf<HeldCompletions, SimConnection>({
+  const { resource } = yield* acquireResource(Effect.sync(() => new OpenDevice(nic, events.emit)))
+  return deviceOf<DeviceCompletionQueue, SimConnection>({
     info: infoOf(nic),
-    memory: memoryOf(nic.network),
-    holding,
+    resource,
     events: events.stream,
     port: () => portOf(nic),
-    completions: (capacity) => new HeldCompletions(capacity, holding),
-    region: (known, place) => Effect.sync(() => new HeldRegion(nic, known, place)),
-    queuePair: (wanted) => Effect.sync(() => new SimQueuePair(nic, wanted)),
+    completionQueue: (capacity) => new DeviceCompletionQueue(capacity, resource),
+    region: (spec, owner) => Effect.sync(() => new SimRegion(nic, spec, owner)),
+    queuePair: (options) => Effect.sync(() => new SimQueuePair(nic, options)),
     privateData,
-    patience,
-    connection: (queuePair, peer) => new SimConnection(queuePair, peer),
-    connect: (connection, wishes) => connect(nic, connection, wishes),
+    connectTimeoutMs: patience,
+    makeConnection: (queuePair, peer) => new SimConnection(queuePair, peer),
+    connect: (connection, params) => connect(nic, connection, params),
     addresses: () => nic.addresses.map(Gid.toAddress),
     listen: (at, ask) => listen(nic, at, ask)
   })

@@ -5,7 +5,7 @@ import type { Status } from "../verbs/Completion.ts"
 import type { Opcode } from "../verbs/WorkRequest.ts"
 
 /** One life of a queue pair: from its making or its last reset to its end or its next reset. */
-export interface Life {
+export interface QueuePairLife {
   readonly began: number
 }
 
@@ -30,7 +30,7 @@ export interface Message extends Header {
   /** Reads and atomic operations of the sender that have no answer yet, this one included. */
   readonly reads: number
   /** The life of the queue pair that the sender was told of; only for counting. */
-  readonly addressee: Life | undefined
+  readonly addressee: QueuePairLife | undefined
   /** Not the first time that it is sent. */
   readonly again: boolean
   readonly remoteKey: number
@@ -63,7 +63,7 @@ export const sequenceAfter = (sequence: number, messages: number): number =>
   (sequence + messages) % sequences
 
 /** How far `sequence` is ahead of `expected`: half of all numbers are ahead, half behind. */
-export const ahead = (sequence: number, expected: number): number => {
+export const sequenceDistance = (sequence: number, expected: number): number => {
   const distance = (sequence - expected + sequences) % sequences
   return distance < sequences / 2 ? distance : distance - sequences
 }

@@ -17,10 +17,10 @@ import type { DeviceTime } from "./Watch.ts"
 /** How often a message of connection management is sent. */
 const managementTries = 5
 /** How long it is waited for an answer to one of them. */
-const managementMillis = 1000
+const managementRetryMs = 1000
 
 /** Software takes longer than devices: what a device answers is there before. */
-const softwareMillis = 1
+const softwareDelayMs = 1
 
 /** What keeps the order of what one queue pair sends in one direction. */
 export class Channel {
@@ -29,7 +29,7 @@ export class Channel {
 }
 
 /** What the surroundings give to a network. */
-export interface Surroundings {
+export interface NetworkOptions {
   readonly time: DeviceTime
   readonly random: Random.Random
   readonly note: (text: string) => void
@@ -44,33 +44,33 @@ export class Network {
   readonly nics = new Map<string, Nic>()
   /** The faults that are in force. */
   readonly faults = new Set<FabricFault>()
-  readonly surroundings: Surroundings
+  readonly options: NetworkOptions
   /** What peers call memory, the same on all devices of a host. */
   readonly memory: AddressSpace
   readonly #latency: number
 
-  constructor(latency: number, surroundings: Surroundings) {
+  constructor(latency: number, surroundings: NetworkOptions) {
     this.#latency = latency
-    this.surroundings = surroundings
+    this.options = surroundings
     this.memory = new AddressSpace(surroundings.draw)
   }
 
   get defects(): Defects {
-    return this.surroundings.defects
+    return this.options.defects
   }
 
   /** Puts a line into the trace, if somebody keeps one. */
   note(text: string): void {
-    this.surroundings.note(text)
+    this.options.note(text)
   }
 
   get now(): number {
-    return this.surroundings.time.now()
+    return this.options.time.now()
   }
 
   /** Does something later, outside of whoever asks for it. */
   after(millis: number, act: () => void): void {
-    this.surroundings.time.after(millis, act)
+    this.options.time.after(millis, act)
   }
 
   /** The device that a GID leads to. */
@@ -89,12 +89,12 @@ export class Network {
   }
 
   isDown(nic: Nic): boolean {
-    for (const { node } of this.active("PortFlap")) if (nic.is(node)) return true
+    for (const { node } of this.active("PortFlap")) if (nic.isNode(node)) return true
     return this.isRemoved(nic)
   }
 
   isRemoved(nic: Nic): boolean {
-    for (const { node } of this.active("DeviceRemoval")) if (nic.is(node)) return true
+    for (const { node } of this.active("DeviceRemoval")) if (nic.isNode(node)) return true
     return false
   }
 
@@ -102,28 +102,29 @@ export class Network {
   mtuOf(nic: Nic): Mtu {
     let mtu = nic.mtu
     for (const fault of this.active("MtuMismatch")) {
-      if (nic.is(fault.node) && fault.mtu < mtu) mtu = fault.mtu
+      if (nic.isNode(fault.node) && fault.mtu < mtu) mtu = fault.mtu
     }
     return mtu
   }
 
   /** How much longer a step of a queue pair takes. */
-  modifyMillis(nic: Nic): number {
+  modifyDelayMs(nic: Nic): number {
     let millis = 0
-    for (const fault of this.active("SlowModify")) if (nic.is(fault.node)) millis += fault.millis
+    for (const fault of this.active("SlowModify"))
+      if (nic.isNode(fault.node)) millis += fault.millis
     return millis
   }
 
   /** Whether a port cannot be used by this one of its GIDs. */
   refusesGid(nic: Nic, index: number): boolean {
     for (const fault of this.active("GidRefusal")) {
-      if (nic.is(fault.node) && fault.index === index) return true
+      if (nic.isNode(fault.node) && fault.index === index) return true
     }
     return false
   }
 
   hasNoReceives(nic: Nic): boolean {
-    for (const { node } of this.active("Rnr")) if (nic.is(node)) return true
+    for (const { node } of this.active("Rnr")) if (nic.isNode(node)) return true
     return false
   }
 
@@ -165,9 +166,9 @@ export class Network {
     tries = managementTries
   ): void {
     const channel = new Channel()
-    channel.lastAt = this.now + softwareMillis
+    channel.lastAt = this.now + softwareDelayMs
     if (this.carry(from, from.gid, target, channel, arrive)) return
-    this.after(managementMillis, () => {
+    this.after(managementRetryMs, () => {
       if (tries === 1) giveUp()
       else this.manage(from, target, arrive, giveUp, tries - 1)
     })
@@ -175,9 +176,9 @@ export class Network {
 
   /** From zero to twice the mean, so that queue pairs overtake each other. */
   #millis(from: Nic, to: Nic): number {
-    let millis = 2 * this.#latency * this.surroundings.random.nextDoubleUnsafe()
+    let millis = 2 * this.#latency * this.options.random.nextDoubleUnsafe()
     for (const fault of this.active("Delay")) {
-      if (from.is(fault.from) && to.is(fault.to)) millis += fault.millis
+      if (from.isNode(fault.from) && to.isNode(fault.to)) millis += fault.millis
     }
     return millis
   }
@@ -185,11 +186,11 @@ export class Network {
   #passes(from: Nic, to: Nic): boolean {
     if (this.isDown(from) || this.isDown(to)) return false
     for (const fault of this.active("Cut")) {
-      if (from.is(fault.from) && to.is(fault.to)) return false
+      if (from.isNode(fault.from) && to.isNode(fault.to)) return false
     }
     for (const fault of this.active("Loss")) {
-      if (!from.is(fault.from) || !to.is(fault.to)) continue
-      if (this.surroundings.random.nextDoubleUnsafe() < fault.share) return false
+      if (!from.isNode(fault.from) || !to.isNode(fault.to)) continue
+      if (this.options.random.nextDoubleUnsafe() < fault.share) return false
     }
     return true
   }

@@ -2,10 +2,10 @@
 import type { Gid } from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
 import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
-import { Holding, type Sort } from "../verbs/provider/resources.ts"
+import { Resource, type ResourceKind } from "../verbs/provider/resources.ts"
 import { KeyTable } from "../verbs/software/keyTable.ts"
 import type { Keys, MemoryRegion } from "../verbs/software/memory.ts"
-import type { Offer } from "./connection.ts"
+import type { ConnectMessage } from "./connection.ts"
 import type { Message } from "./message.ts"
 import type { Network } from "./network.ts"
 import type { SimQueuePair } from "./queuePair.ts"
@@ -19,13 +19,13 @@ const lastPort = 65535
 /** A device as one program opened it, until it is closed or pulled out. */
 export class OpenDevice {
   readonly nic: Nic
-  readonly holding: Holding
+  readonly resource: Resource
   readonly emit: (event: DeviceEvent) => void
 
   constructor(nic: Nic, emit: (event: DeviceEvent) => void) {
     this.nic = nic
     this.emit = emit
-    this.holding = new Holding("device", [], () => nic.opened.delete(this))
+    this.resource = new Resource("device", [], () => nic.opened.delete(this))
     nic.opened.add(this)
   }
 }
@@ -41,7 +41,7 @@ export class Nic {
   readonly opened = new Set<OpenDevice>()
   readonly queuePairs = new Map<number, SimQueuePair>()
   /** Who is asked at a port; `false` if nobody has a place for the request. */
-  readonly listeners = new Map<number, (offer: Offer) => boolean>()
+  readonly listeners = new Map<number, (offer: ConnectMessage) => boolean>()
   /** Steps whose next try fails. */
   readonly failingSteps = new Set<string>()
   /** The next message that is sent ends with exhausted retries. */
@@ -57,7 +57,7 @@ export class Nic {
     name: string,
     place: { readonly lid: number; readonly addresses: Array<Gid> }
   ) {
-    const { draw } = network.surroundings
+    const { draw } = network.options
     this.network = network
     this.host = host
     this.name = name
@@ -70,7 +70,7 @@ export class Nic {
   }
 
   /** Whether a fault's node is this one. */
-  is(node: string): boolean {
+  isNode(node: string): boolean {
     return node === this.host || node === `${this.host}/${this.name}`
   }
 
@@ -98,9 +98,9 @@ export class Nic {
     return this.#ports
   }
 
-  count(sort: Sort): number {
+  count(sort: ResourceKind): number {
     let count = 0
-    for (const { holding } of this.opened) count += holding.count(sort)
+    for (const { resource } of this.opened) count += resource.count(sort)
     return count
   }
 
@@ -112,7 +112,7 @@ export class Nic {
   }
 
   /** Somebody wants to connect. */
-  requested(port: number, offer: Offer): void {
+  onConnectRequest(port: number, offer: ConnectMessage): void {
     const listener = this.listeners.get(port)
     if (listener?.(offer) === true) return
     const reason = listener === undefined ? "no-listener" : "backlog-full"
@@ -133,12 +133,12 @@ export class Nic {
     const opened = [...this.opened]
     this.opened.clear()
     for (const queuePair of this.queuePairs.values()) queuePair.fail("device-removed")
-    for (const { holding } of opened) holding.remove()
+    for (const { resource } of opened) resource.markRemoved()
   }
 
   /** The host's programs are gone, as after `kill -9`; numbers start anew, as after a restart. */
   crash(): void {
-    for (const { holding } of this.opened) holding.release()
+    for (const { resource } of this.opened) resource.release()
     this.#queuePairs = lastReserved
     this.#ports = belowFreePorts
   }

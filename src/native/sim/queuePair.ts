@@ -7,21 +7,25 @@ import type { Status } from "../verbs/Completion.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
 import {
   defaults,
-  hears,
-  rnrMillis,
-  type Step,
-  timeoutMillis,
+  canReceive,
+  rnrTimerMs,
+  type Transition,
+  timeoutMs,
   type ToInit,
   type ToReadyToReceive,
   type ToReadyToSend
 } from "../verbs/QueuePairState.ts"
 import type { Access } from "../verbs/Region.ts"
-import type { SoftCompletionQueue } from "../verbs/software/completions.ts"
-import type { Wanted } from "../verbs/provider/domain.ts"
-import { SoftQueuePair } from "../verbs/software/queuePair.ts"
-import { type Joined, misfit, obstacle } from "../verbs/provider/transitions.ts"
+import type { SoftwareCompletionQueue } from "../verbs/software/completions.ts"
+import type { ResolvedQueuePairOptions } from "../verbs/provider/domain.ts"
+import { SoftwareQueuePair } from "../verbs/software/queuePair.ts"
+import {
+  type AttachedConnection,
+  validateAttributes,
+  validateTransition
+} from "../verbs/provider/transitions.ts"
 import { type ModifyError, ModifyFailed } from "../verbs/VerbsError.ts"
-import { type Answer, done, type Life, type Message, type Outcome } from "./message.ts"
+import { type Answer, done, type QueuePairLife, type Message, type Outcome } from "./message.ts"
 import { Channel } from "./network.ts"
 import type { Nic } from "./nic.ts"
 import { Requester } from "./requester.ts"
@@ -33,24 +37,24 @@ interface Peer {
   readonly queuePair: number
   readonly mtu: Mtu
   /** Which life of that queue pair the program was told of. */
-  readonly life: Life | undefined
+  readonly life: QueuePairLife | undefined
 }
 
 /** A queue pair on a simulated device. */
-export class SimQueuePair extends SoftQueuePair {
+export class SimQueuePair extends SoftwareQueuePair {
   readonly nic: Nic
   access: ReadonlySet<Access> = new Set()
   peer: Peer | undefined = undefined
   /** The own GID at the step to `rtr`; it stays, also when the port's changes. */
   source: Gid
-  life: Life
+  life: QueuePairLife
   #requester: Requester | undefined = undefined
   #responder: Responder | undefined = undefined
   readonly #answers = new Channel()
   /** Messages that came too early, so that each is counted once. */
   readonly #early = new Set<number>()
 
-  constructor(nic: Nic, wanted: Wanted<SoftCompletionQueue>) {
+  constructor(nic: Nic, wanted: ResolvedQueuePairOptions<SoftwareCompletionQueue>) {
     super(nic.newQueuePair(), wanted)
     this.nic = nic
     this.source = nic.gid
@@ -71,17 +75,18 @@ export class SimQueuePair extends SoftQueuePair {
     // Receives wait in their queue.
   }
 
-  modify(step: Step): Effect.Effect<void, ModifyError> {
+  modify(step: Transition): Effect.Effect<void, ModifyError> {
     return this.move(step)
   }
 
   /** Takes a step; `mover` is the connection that wants it, if it is not the program. */
-  move(step: Step, mover?: Joined): Effect.Effect<void, ModifyError> {
+  move(step: Transition, mover?: AttachedConnection): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
       const wrong =
-        obstacle(this, step.to, mover) ?? misfit(step, { gids: this.nic.gids, reads: this.reads })
+        validateTransition(this, step.to, mover) ??
+        validateAttributes(step, { gids: this.nic.gids, reads: this.reads })
       if (wrong !== undefined) return Effect.fail(wrong)
-      const millis = this.nic.network.modifyMillis(this.nic)
+      const millis = this.nic.network.modifyDelayMs(this.nic)
       return millis === 0
         ? this.#take(step, mover)
         : Effect.delay(this.#take(step, mover), Duration.millis(millis))
@@ -101,13 +106,13 @@ export class SimQueuePair extends SoftQueuePair {
       outcome
     }
     this.nic.network.carry(this.nic, this.source, message.source, this.#answers, (target) =>
-      target.queuePairs.get(answer.targetQueuePair)?.answered(answer)
+      target.queuePairs.get(answer.targetQueuePair)?.onAnswer(answer)
     )
   }
 
-  answered(answer: Answer): void {
+  onAnswer(answer: Answer): void {
     if (this.state === "rts" && this.peer?.queuePair === answer.sourceQueuePair) {
-      this.#requester?.answered(answer)
+      this.#requester?.onAnswer(answer)
     }
   }
 
@@ -125,7 +130,7 @@ export class SimQueuePair extends SoftQueuePair {
   }
 
   get #oldest(): string {
-    return this.sends.at(this.sends.ledger.ended).opcode
+    return this.sends.at(this.sends.counters.ended).opcode
   }
 
   protected override halt(state: "err" | "reset", why: Disconnect): void {
@@ -139,7 +144,7 @@ export class SimQueuePair extends SoftQueuePair {
   }
 
   #forget(): void {
-    for (const { ledger } of [this.sends, this.receives])
+    for (const { counters: ledger } of [this.sends, this.receives])
       while (ledger.outstanding > 0) ledger.end()
   }
 
@@ -150,19 +155,19 @@ export class SimQueuePair extends SoftQueuePair {
   protected override released(): void {
     super.released()
     const { counters } = this.nic.network
-    counters.doubleCompletions += this.sends.ledger.doubleEnds + this.receives.ledger.doubleEnds
+    counters.doubleCompletions += this.sends.counters.doubleEnds + this.receives.counters.doubleEnds
     this.nic.queuePairs.delete(this.number)
   }
 
   #hear(message: Message): Outcome | undefined {
     const { counters, defects } = this.nic.network
-    if (!hears(this.state)) {
+    if (!canReceive(this.state)) {
       this.#countUnheard(message)
       return defects.hearEarly === true && this.state === "init" ? done : undefined
     }
     const { peer } = this
     if (peer?.queuePair === message.sourceQueuePair && peer.gid === message.source) {
-      return this.#responder!.hear(message)
+      return this.#responder!.receive(message)
     }
     counters.strays += 1
     return undefined
@@ -183,9 +188,9 @@ export class SimQueuePair extends SoftQueuePair {
   }
 
   /** Takes the step, unless the queue pair has changed while it was on its way. */
-  #take(step: Step, mover: Joined | undefined): Effect.Effect<void, ModifyError> {
+  #take(step: Transition, mover: AttachedConnection | undefined): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
-      const wrong = obstacle(this, step.to, mover)
+      const wrong = validateTransition(this, step.to, mover)
       if (wrong !== undefined) return Effect.fail(wrong)
       const detail = this.#refusal(step)
       if (detail !== undefined) {
@@ -215,7 +220,7 @@ export class SimQueuePair extends SoftQueuePair {
   }
 
   /** Why the device does not do it, if that is so. */
-  #refusal(step: Step): string | undefined {
+  #refusal(step: Transition): string | undefined {
     const { nic } = this
     if (nic.failingSteps.delete(step.to)) return "the device refused the step"
     if (step.to !== "rtr") return undefined
@@ -238,7 +243,7 @@ export class SimQueuePair extends SoftQueuePair {
     this.#responder = new Responder(this, {
       peerSequence: step.peerSequence ?? defaults.peerSequence,
       inboundReads: step.inboundReads ?? defaults.inboundReads,
-      waitMillis: rnrMillis(step.minRnrTimer ?? defaults.minRnrTimer)
+      waitMillis: rnrTimerMs(step.minRnrTimer ?? defaults.minRnrTimer)
     })
     this.#early.clear()
     this.state = "rtr"
@@ -248,7 +253,7 @@ export class SimQueuePair extends SoftQueuePair {
     if (this.state === "rts") return
     this.#requester = new Requester(this, {
       firstSequence: step.firstSequence ?? defaults.firstSequence,
-      timeoutMillis: timeoutMillis(step.timeout ?? defaults.timeout),
+      timeoutMillis: timeoutMs(step.timeout ?? defaults.timeout),
       retries: step.retries ?? defaults.retries,
       rnrRetries: step.rnrRetries ?? defaults.rnrRetries,
       outboundReads: step.outboundReads ?? defaults.outboundReads

@@ -3,21 +3,21 @@
  * in order with their answers. Without an answer everything from the oldest on is sent again.
  */
 import type { Status } from "../verbs/Completion.ts"
-import { mayUse, scatter } from "../verbs/software/memory.ts"
-import { fetches, type SendSlot } from "../verbs/software/workQueues.ts"
-import { ahead, type Answer, type Message, sequenceAfter } from "./message.ts"
+import { areUsable, scatter } from "../verbs/software/memory.ts"
+import { isFetch, type SendSlot } from "../verbs/software/workQueues.ts"
+import { sequenceDistance, type Answer, type Message, sequenceAfter } from "./message.ts"
 import { Channel } from "./network.ts"
 import type { SimQueuePair } from "./queuePair.ts"
 
 /** Retries of a message that met no receive: this many means for ever. */
-const forEver = 7
+const retriesForever = 7
 /** Deadlines are rounded; what is closer than this many milliseconds is due. */
-const due = 0.001
+const dueWithinMs = 0.001
 
 const noOctets = new Uint8Array(0)
 
 /** How to send, with all defaults filled in. */
-export interface Sending {
+export interface RequesterSettings {
   readonly firstSequence: number
   /** `Infinity` for never. */
   readonly timeoutMillis: number
@@ -29,7 +29,7 @@ export interface Sending {
 /** The sending half. */
 export class Requester {
   readonly #queuePair: SimQueuePair
-  readonly #sending: Sending
+  readonly #sending: RequesterSettings
   readonly #channel = new Channel()
   /** The number of the work that has `firstSequence`. */
   readonly #base: number
@@ -47,10 +47,10 @@ export class Requester {
   #deadline = 0
   #isStopped = false
 
-  constructor(queuePair: SimQueuePair, sending: Sending) {
+  constructor(queuePair: SimQueuePair, sending: RequesterSettings) {
     this.#queuePair = queuePair
     this.#sending = sending
-    this.#base = this.#next = this.#fresh = queuePair.sends.ledger.posted
+    this.#base = this.#next = this.#fresh = queuePair.sends.counters.posted
   }
 
   stop(): void {
@@ -68,10 +68,10 @@ export class Requester {
   }
 
   /** An answer has come. */
-  answered(answer: Answer): void {
+  onAnswer(answer: Answer): void {
     if (this.#isStopped) return
-    const { ledger } = this.#queuePair.sends
-    const index = ledger.ended + ahead(answer.sequence, this.#sequenceOf(ledger.ended))
+    const { counters: ledger } = this.#queuePair.sends
+    const index = ledger.ended + sequenceDistance(answer.sequence, this.#sequenceOf(ledger.ended))
     const isStale = index < ledger.ended || index >= this.#next
     if (isStale && !this.#queuePair.nic.network.defects.endOnAnyAnswer) return
     if (!isStale && !this.#endBefore(index)) return this.#again()
@@ -89,8 +89,8 @@ export class Requester {
   /** An answer stands for all before it, but not for octets that they should have fetched. */
   #endBefore(index: number): boolean {
     const { sends } = this.#queuePair
-    while (sends.ledger.ended < index) {
-      if (fetches(sends.at(sends.ledger.ended).opcode)) return false
+    while (sends.counters.ended < index) {
+      if (isFetch(sends.at(sends.counters.ended).opcode)) return false
       this.#succeed(noOctets)
     }
     return true
@@ -98,14 +98,15 @@ export class Requester {
 
   #succeed(fetched: Uint8Array): void {
     const { domain, sends } = this.#queuePair
-    const slot = sends.at(sends.ledger.ended)
+    const slot = sends.at(sends.counters.ended)
     this.#retries = this.#rnrs = 0
     this.#isResting = false
     this.#deadline = this.#queuePair.nic.network.now + this.#sending.timeoutMillis
-    if (fetches(slot.opcode)) {
+    if (isFetch(slot.opcode)) {
       this.#reads -= 1
-      if (!mayUse(slot.parts, domain, true)) return this.#queuePair.failSend("local-protection")
-      scatter(fetched.subarray(0, slot.bytes), slot.parts)
+      if (!areUsable(slot.scatterList, domain, true))
+        return this.#queuePair.failSend("local-protection")
+      scatter(fetched.subarray(0, slot.bytes), slot.scatterList)
     }
     sends.end("success", fetched.length)
     if (this.#queuePair.nic.network.defects.endTwice === true) sends.end("success", 0)
@@ -113,7 +114,7 @@ export class Requester {
 
   #pump(): void {
     if (this.#isStopped || this.#isResting) return
-    const { ledger } = this.#queuePair.sends
+    const { counters: ledger } = this.#queuePair.sends
     while (this.#next < ledger.posted) {
       const slot = this.#queuePair.sends.at(this.#next)
       const offence = this.#offence(slot)
@@ -122,7 +123,7 @@ export class Requester {
         if (this.#next === ledger.ended) this.#queuePair.failSend(offence)
         return
       }
-      if (fetches(slot.opcode)) {
+      if (isFetch(slot.opcode)) {
         if (this.#reads === this.#sending.outboundReads) return
         this.#reads += 1
       }
@@ -134,11 +135,11 @@ export class Requester {
 
   /** What the device finds wrong with work before it sends anything. */
   #offence(slot: SendSlot): Status | undefined {
-    const isFetch = fetches(slot.opcode)
-    if (isFetch && this.#sending.outboundReads === 0) return "local-operation"
-    const isAtomic = isFetch && slot.opcode !== "read"
+    const fetches = isFetch(slot.opcode)
+    if (fetches && this.#sending.outboundReads === 0) return "local-operation"
+    const isAtomic = fetches && slot.opcode !== "read"
     if (isAtomic && slot.bytes !== 8) return "local-length"
-    return slot.inline || mayUse(slot.parts, this.#queuePair.domain, isFetch)
+    return slot.inline || areUsable(slot.scatterList, this.#queuePair.domain, fetches)
       ? undefined
       : "local-protection"
   }
@@ -160,7 +161,7 @@ export class Requester {
       targetQueuePair: peer!.queuePair,
       sequence: this.#sequenceOf(index),
       opcode: slot.opcode,
-      payload: fetches(slot.opcode) ? noOctets : slot.payload(),
+      payload: isFetch(slot.opcode) ? noOctets : slot.payload(),
       bytes: slot.bytes,
       mtu: peer!.mtu,
       reads: this.#reads,
@@ -183,7 +184,7 @@ export class Requester {
     const { timeoutMillis } = this.#sending
     const { nic, sends } = this.#queuePair
     if (timeoutMillis === Infinity) return
-    if (index === sends.ledger.ended) this.#deadline = nic.network.now + timeoutMillis
+    if (index === sends.counters.ended) this.#deadline = nic.network.now + timeoutMillis
     this.#wait(timeoutMillis)
   }
 
@@ -192,10 +193,10 @@ export class Requester {
     this.#isTiming = true
     this.#queuePair.nic.network.after(millis, () => {
       this.#isTiming = false
-      const { ledger } = this.#queuePair.sends
+      const { counters: ledger } = this.#queuePair.sends
       if (this.#isStopped || ledger.ended === this.#next) return
       const rest = this.#deadline - this.#queuePair.nic.network.now
-      if (rest > due) return this.#wait(rest)
+      if (rest > dueWithinMs) return this.#wait(rest)
       if (this.#isResting) return
       if (this.#retries === this.#sending.retries) return this.#queuePair.failSend("retry-exceeded")
       this.#retries += 1
@@ -205,7 +206,7 @@ export class Requester {
 
   /** Everything from the oldest on is sent again. */
   #again(): void {
-    this.#next = this.#queuePair.sends.ledger.ended
+    this.#next = this.#queuePair.sends.counters.ended
     this.#reads = 0
     this.#pump()
   }
@@ -215,13 +216,13 @@ export class Requester {
     const { network } = this.#queuePair.nic
     if (this.#isResting) return
     const { rnrRetries } = this.#sending
-    const isOver = rnrRetries !== forEver && this.#rnrs === rnrRetries
+    const isOver = rnrRetries !== retriesForever && this.#rnrs === rnrRetries
     if (isOver && !network.defects.endlessRnr) {
       return this.#queuePair.failSend("rnr-retry-exceeded")
     }
     this.#rnrs += 1
     this.#isResting = true
-    this.#next = this.#queuePair.sends.ledger.ended
+    this.#next = this.#queuePair.sends.counters.ended
     this.#reads = 0
     network.after(millis, () => {
       this.#isResting = false

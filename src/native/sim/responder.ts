@@ -6,13 +6,13 @@ import type { Status } from "../verbs/Completion.ts"
 import type { Access } from "../verbs/Region.ts"
 import {
   type MemoryRegion,
-  mayUse,
-  reach,
-  Refusal,
+  areUsable,
+  locateAccess,
+  AccessRefusal,
   type Right,
   scatter
 } from "../verbs/software/memory.ts"
-import { ahead, done, type Message, type Outcome, sequenceAfter } from "./message.ts"
+import { sequenceDistance, done, type Message, type Outcome, sequenceAfter } from "./message.ts"
 import type { SimQueuePair } from "./queuePair.ts"
 
 /** What a peer wants to do with memory, for each operation that does. */
@@ -34,7 +34,7 @@ const takesReceive = ({ opcode }: Message): boolean =>
   opcode === "send" || opcode === "send-invalidate" || opcode === "write-immediate"
 
 /** How to receive, with all defaults filled in. */
-export interface Receiving {
+export interface ResponderSettings {
   readonly peerSequence: number
   readonly inboundReads: number
   /** How long a peer that met no receive waits. */
@@ -44,25 +44,25 @@ export interface Receiving {
 /** The receiving half. */
 export class Responder {
   readonly #queuePair: SimQueuePair
-  readonly #receiving: Receiving
+  readonly #receiving: ResponderSettings
   #expected: number
   /** The last results of atomic operations: they must not take effect again. */
   readonly #results = new Map<number, Uint8Array>()
 
-  constructor(queuePair: SimQueuePair, receiving: Receiving) {
+  constructor(queuePair: SimQueuePair, receiving: ResponderSettings) {
     this.#queuePair = queuePair
     this.#receiving = receiving
     this.#expected = receiving.peerSequence
   }
 
   /** Lets a message take effect; nothing if it is not its turn. */
-  hear(message: Message): Outcome | undefined {
+  receive(message: Message): Outcome | undefined {
     const { defects } = this.#network
     if (!this.#fits(message)) return undefined
     if (message.bytes > message.mtu && message.mtu < this.#queuePair.peer!.mtu) {
       return this.#refuse("remote-invalid", "packets of another size")
     }
-    const distance = ahead(message.sequence, this.#expected)
+    const distance = sequenceDistance(message.sequence, this.#expected)
     if (distance > 0) return undefined
     if (distance < 0 && !defects.repeatEffects) return this.#repeat(message)
     const outcome = this.#effect(message)
@@ -119,15 +119,15 @@ export class Responder {
 
   #receive(message: Message): Outcome {
     const { domain, receives } = this.#queuePair
-    const { parts } = receives.next!
+    const { scatterList: parts } = receives.next!
     const length = this.#network.defects.cutLong
-      ? Math.min(message.bytes, parts.bytes)
+      ? Math.min(message.bytes, parts.byteLength)
       : message.bytes
-    if (length > parts.bytes) {
+    if (length > parts.byteLength) {
       receives.end("receive", "local-length")
       return this.#refuse("remote-invalid", "a message longer than the receive")
     }
-    if (!mayUse(parts, domain, true)) {
+    if (!areUsable(parts, domain, true)) {
       receives.end("receive", "local-protection")
       return this.#refuse("remote-operation", "a receive into memory that is not there")
     }
@@ -175,21 +175,22 @@ export class Responder {
   #reach(region: MemoryRegion | undefined, right: Right, message: Message): number {
     const { access, domain } = this.#queuePair
     const { bytes, remoteHigh, remoteLow } = message
-    if (region !== undefined && !access.has(accessFor[right])) return Refusal.noRight
-    return reach(region, domain, right, remoteHigh, remoteLow, bytes)
+    if (region !== undefined && !access.has(accessFor[right])) return AccessRefusal.noRight
+    return locateAccess(region, domain, right, remoteHigh, remoteLow, bytes)
   }
 
   /** Whether a planted defect lets a refused access through. */
   #isForgiven(refusal: number): boolean {
     const { ignoreBounds, ignoreDomain, ignoreRights } = this.#network.defects
-    if (refusal === Refusal.noRight) return ignoreRights === true
-    if (refusal === Refusal.otherDomain) return ignoreDomain === true
-    return refusal === Refusal.outside && ignoreBounds === true
+    if (refusal === AccessRefusal.noRight) return ignoreRights === true
+    if (refusal === AccessRefusal.otherDomain) return ignoreDomain === true
+    return refusal === AccessRefusal.outside && ignoreBounds === true
   }
 
   #refuseReach(refusal: number): Outcome {
-    if (refusal === Refusal.misaligned) return this.#refuse("remote-invalid", "not aligned to 8")
-    if (refusal === Refusal.unknownKey) this.#network.counters.unknownKeys += 1
+    if (refusal === AccessRefusal.misaligned)
+      return this.#refuse("remote-invalid", "not aligned to 8")
+    if (refusal === AccessRefusal.unknownKey) this.#network.counters.unknownKeys += 1
     else this.#network.counters.refusals += 1
     return this.#refuse("remote-access", "an access that the key does not allow")
   }

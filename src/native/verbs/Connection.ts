@@ -16,7 +16,7 @@ export interface Address {
 }
 
 /** What both ends say about a connection. */
-export interface Terms {
+export interface ConnectParams {
   /**
    * For the peer's program. On every provider there is room for 56 octets with a connect and for
    * 196 with an accept, what InfiniBand has. Default: none.
@@ -32,13 +32,13 @@ export interface Terms {
   readonly retries?: number | undefined
 }
 
-export interface ConnectOptions extends Terms {
+export interface ConnectOptions extends ConnectParams {
   readonly to: Address
   /** In `init`, so that receives are posted already. It goes to `rts` by the connection. */
   readonly queuePair: QueuePair
 }
 
-export interface AcceptOptions extends Terms {
+export interface AcceptOptions extends ConnectParams {
   /** In `init`, so that receives are posted already. It goes to `rts` by the connection. */
   readonly queuePair: QueuePair
 }

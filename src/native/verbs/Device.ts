@@ -15,8 +15,8 @@ export interface DeviceLimits {
   readonly queuePairs: number
   /** Places of one work queue. */
   readonly depth: number
-  readonly parts: number
-  readonly inline: number
+  readonly scatterEntries: number
+  readonly inlineBytes: number
   readonly completionQueues: number
   /** Places of one completion queue. */
   readonly completions: number

@@ -1,7 +1,7 @@
 /** A reliable connection's end: two work queues and a state. */
 import type * as Effect from "effect/Effect"
 import type { CompletionQueue } from "./Completion.ts"
-import type { State, Step } from "./QueuePairState.ts"
+import type { State, Transition } from "./QueuePairState.ts"
 import type { ModifyError } from "./VerbsError.ts"
 import type { Posted, ReceiveRequest, SendRequest } from "./WorkRequest.ts"
 
@@ -15,9 +15,9 @@ export interface Options {
   /** Receives that may be posted and not used. Default 256. */
   readonly receiveDepth?: number | undefined
   /** Parts of one work request. Default 4. */
-  readonly maxParts?: number | undefined
+  readonly maxScatterEntries?: number | undefined
   /** Octets of an inline send. Default 64. */
-  readonly maxInline?: number | undefined
+  readonly maxInlineBytes?: number | undefined
 }
 
 /**
@@ -34,14 +34,14 @@ export interface QueuePair {
    * Sends that can be posted now. One that has ended takes its place until its completion, or a
    * later one, has been polled.
    */
-  readonly sendRoom: number
+  readonly freeSendSlots: number
   /** Posted receives that have not ended. */
   readonly outstandingReceives: number
   /**
    * Takes one step towards being connected, or back. It never waits for the peer: that the peer
    * is ready too is for the caller's handshake to find out.
    */
-  modify(step: Step): Effect.Effect<void, ModifyError>
+  modify(step: Transition): Effect.Effect<void, ModifyError>
   /** Posts work to the send queue. Synchronous, and allocates nothing. */
   post(request: SendRequest): Posted
   /** Posts a receive. Synchronous, and allocates nothing. */

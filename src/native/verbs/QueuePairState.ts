@@ -83,7 +83,7 @@ export interface ToErrorOrReset {
 }
 
 /** One step, with the attributes that it takes. */
-export type Step = ToInit | ToReadyToReceive | ToReadyToSend | ToErrorOrReset
+export type Transition = ToInit | ToReadyToReceive | ToReadyToSend | ToErrorOrReset
 
 /** What a step takes for an attribute that is not given. */
 export const defaults = {
@@ -105,19 +105,18 @@ export const defaults = {
 } as const
 
 /** How long `timeout` is in milliseconds; code 0 is for ever. */
-export const timeoutMillis = (code: number): number =>
-  code === 0 ? Infinity : 0.004096 * 2 ** code
+export const timeoutMs = (code: number): number => (code === 0 ? Infinity : 0.004096 * 2 ** code)
 
 /**
  * How long `minRnrTimer` is in milliseconds: 1, 1.5, 2, 3, 4, 6 ... hundredths; code 0 comes last.
  */
-export const rnrMillis = (code: number): number => {
+export const rnrTimerMs = (code: number): number => {
   if (code < 5) return code === 0 ? 655.36 : code / 100
   return ((code % 2 === 0 ? 4 : 6) * 2 ** Math.floor((code - 4) / 2)) / 100
 }
 
 /** Whether a step is legal. `init` may be taken again, to change its attributes. */
-export const mayGo = (from: State, to: State): boolean => {
+export const canTransition = (from: State, to: State): boolean => {
   switch (to) {
     case "reset":
     case "err":
@@ -132,16 +131,16 @@ export const mayGo = (from: State, to: State): boolean => {
 }
 
 /** Whether sends may be posted. In `err` they are taken and flushed. */
-export const maySend = (state: State): boolean => state === "rts" || state === "err"
+export const canSend = (state: State): boolean => state === "rts" || state === "err"
 
 /** Whether receives may be posted: from `init` on, so that they are there before the peer sends. */
-export const mayPostReceive = (state: State): boolean => state !== "reset"
+export const canPostReceive = (state: State): boolean => state !== "reset"
 
 /** Whether what the peer sends is heard. */
-export const hears = (state: State): boolean => state === "rtr" || state === "rts"
+export const canReceive = (state: State): boolean => state === "rtr" || state === "rts"
 
 /** An attribute that is out of its range. */
-export interface Offence {
+export interface InvalidValue {
   readonly attribute: string
   readonly detail: string
 }
@@ -165,7 +164,7 @@ const ranges: Readonly<Record<string, readonly [number, number]>> = {
   serviceLevel: [0, 15]
 }
 
-const outOfRange = (attributes: object): Offence | undefined => {
+const outOfRange = (attributes: object): InvalidValue | undefined => {
   for (const [attribute, value] of Object.entries(attributes)) {
     const range = ranges[attribute]
     if (range === undefined || value === undefined) continue
@@ -178,7 +177,7 @@ const outOfRange = (attributes: object): Offence | undefined => {
 }
 
 /** The first attribute of a step that no queue pair can take. */
-export const offence = (step: Step): Offence | undefined => {
+export const validateRanges = (step: Transition): InvalidValue | undefined => {
   const own = outOfRange(step)
   if (own !== undefined || step.to !== "rtr") return own
   if (!mtus.includes(step.mtu)) return { attribute: "mtu", detail: `no ${step.mtu}` }

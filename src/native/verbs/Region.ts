@@ -42,7 +42,7 @@ export interface Region {
   readonly offset: number
   readonly length: number
   /** The region's octets. */
-  readonly octets: Uint8Array<SharedArrayBuffer>
+  readonly bytes: Uint8Array<SharedArrayBuffer>
   readonly access: ReadonlyArray<Access>
   /**
    * What a peer calls the first octet; a safe integer. A buffer has one address on all devices of a

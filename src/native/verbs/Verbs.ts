@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Device, DeviceInfo } from "./Device.ts"
-import type { OpenError, Unsupported } from "./VerbsError.ts"
+import type { DeviceOpenError, Unsupported } from "./VerbsError.ts"
 
 /** In what providers differ. Code that needs one of these asks for it first. */
 export interface Capabilities {
@@ -49,7 +49,10 @@ export interface Provider {
   readonly capabilities: Capabilities
   readonly devices: Effect.Effect<ReadonlyArray<DeviceInfo>, Unsupported>
   /** Opens a device; the first one if neither a name is given nor an address that one has. */
-  readonly open: (name?: string, reach?: Reach) => Effect.Effect<Device, OpenError, Scope.Scope>
+  readonly open: (
+    name?: string,
+    reach?: Reach
+  ) => Effect.Effect<Device, DeviceOpenError, Scope.Scope>
 }
 
 /** RDMA devices. The layers are `handfast/verbs/Sim` and `handfast/verbs/Iwarp`. */

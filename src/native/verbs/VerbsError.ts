@@ -115,7 +115,7 @@ export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable"
   }
 }
 
-export type OpenError = Unsupported | DeviceNotFound
+export type DeviceOpenError = Unsupported | DeviceNotFound
 
 export type CreateError = Released | LimitExceeded | InvalidAttribute
 

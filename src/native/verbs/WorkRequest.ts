@@ -23,7 +23,7 @@ export type Opcode =
  *   at or behind it has been polled.
  * - `completions-full`: the completion queue could not hold the completion.
  * - `wrong-state`: the queue pair takes no work of this kind in its state, or is released.
- * - `too-many-parts`, `too-long`: more parts, or more octets, than the queue pair allows.
+ * - `too-many-entries`, `too-long`: more parts, or more octets, than the queue pair allows.
  * - `unsupported`: the provider has no such operation.
  */
 export type Posted =
@@ -31,12 +31,12 @@ export type Posted =
   | "queue-full"
   | "completions-full"
   | "wrong-state"
-  | "too-many-parts"
+  | "too-many-entries"
   | "too-long"
   | "unsupported"
 
 /** A part of a message in local memory. */
-export class Part {
+export class ScatterEntry {
   region: Region | undefined = undefined
   /** From the start of the region. */
   offset = 0
@@ -44,13 +44,13 @@ export class Part {
 }
 
 /** The parts of a message, in order: sources of what is sent, or sinks of what is received. */
-export class Parts {
-  readonly #parts: Array<Part> = []
+export class ScatterList {
+  readonly #parts: Array<ScatterEntry> = []
   /** How many parts there are. */
   count = 0
 
   /** The part at `index`, which must be below `count`. */
-  at(index: number): Part {
+  at(index: number): ScatterEntry {
     return this.#parts[index]!
   }
 
@@ -62,7 +62,7 @@ export class Parts {
 
   /** Adds a part. */
   add(region: Region, offset = 0, length = region.length - offset): this {
-    const part = (this.#parts[this.count] ??= new Part())
+    const part = (this.#parts[this.count] ??= new ScatterEntry())
     part.region = region
     part.offset = offset
     part.length = length
@@ -71,14 +71,14 @@ export class Parts {
   }
 
   /** Octets of all parts. */
-  get bytes(): number {
+  get byteLength(): number {
     let bytes = 0
     for (let index = 0; index < this.count; index++) bytes += this.#parts[index]!.length
     return bytes
   }
 
   /** Becomes equal to other parts. */
-  copy(other: Parts): void {
+  copy(other: ScatterList): void {
     this.count = 0
     for (let index = 0; index < other.count; index++) {
       const { length, offset, region } = other.at(index)
@@ -98,7 +98,7 @@ export class SendRequest {
   signalled = true
   /** Takes the octets out of the parts now, so that their memory may change at once. */
   inline = false
-  readonly parts = new Parts()
+  readonly scatterList = new ScatterList()
   /** The peer's memory, for all but sends: its key and its address as two words. */
   remoteKey = 0
   remoteHigh = 0
@@ -125,5 +125,5 @@ export class SendRequest {
 export class ReceiveRequest {
   /** Comes back in the completion. */
   id = 0
-  readonly parts = new Parts()
+  readonly scatterList = new ScatterList()
 }

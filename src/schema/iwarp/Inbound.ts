@@ -11,7 +11,7 @@
 import type { Refused } from "./Fault.ts"
 import { exactBytes, invalidates, isTagged, queueOf } from "./internal/shape.ts"
 import { Outstanding } from "./Outstanding.ts"
-import { locate, missed, type Region } from "./Region.ts"
+import { locate, AccessError, type Region } from "./Region.ts"
 import { Opcode, Queue, type Segment, wordAt } from "./Segment.ts"
 import { Cause } from "./Terminate.ts"
 
@@ -147,8 +147,8 @@ export class Inbound<R extends Region> {
     }
     if (!region.remoteWrite) return this.#refuse(Cause.taggedInvalidStag, segment)
     const at = locate(region, segment.offsetHigh, segment.offsetLow, length)
-    if (at === missed.wraps) return this.#refuse(Cause.taggedOffsetWraps, segment)
-    if (at === missed.outside) return this.#refuse(Cause.taggedBounds, segment)
+    if (at === AccessError.wraps) return this.#refuse(Cause.taggedOffsetWraps, segment)
+    if (at === AccessError.outside) return this.#refuse(Cause.taggedBounds, segment)
     this.region = region
     this.at = at
     return Place.region
@@ -268,8 +268,8 @@ export class Inbound<R extends Region> {
     if (region.domain !== this.#options.domain) return Cause.notAssociated
     if (!region[right]) return Cause.accessRights
     const at = locate(region, wordAt(request, from + 4), wordAt(request, from + 8), length)
-    if (at === missed.wraps) return Cause.offsetWraps
-    if (at === missed.outside) return Cause.bounds
+    if (at === AccessError.wraps) return Cause.offsetWraps
+    if (at === AccessError.outside) return Cause.bounds
     this.region = region
     this.at = at
     return undefined

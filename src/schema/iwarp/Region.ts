@@ -21,12 +21,12 @@ const beyondSafe = 0x200000
 const twoTo32 = 0x1_0000_0000
 
 /** What `locate` gives instead of a place. */
-export const missed = { wraps: -1, outside: -2 } as const
+export const AccessError = { wraps: -1, outside: -2 } as const
 
 /** Where `length` octets at a 64-bit offset begin in a region, or which way they miss it. */
 export const locate = (region: Region, high: number, low: number, length: number): number => {
-  if (high === 0xffffffff && low + length > twoTo32) return missed.wraps
-  if (high >= beyondSafe) return missed.outside
+  if (high === 0xffffffff && low + length > twoTo32) return AccessError.wraps
+  if (high >= beyondSafe) return AccessError.outside
   const at = high * twoTo32 + low - region.base
-  return at < 0 || at + length > region.length ? missed.outside : at
+  return at < 0 || at + length > region.length ? AccessError.outside : at
 }

@@ -26,7 +26,7 @@ import type { Place } from "../../../src/actors/rdma/Nic.ts"
 import { makeMemory } from "../../../src/actors/kernel/internal/memoryJournal.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import type { QueuePair } from "../../../src/native/verbs/QueuePair.ts"
-import type { Step } from "../../../src/native/verbs/QueuePairState.ts"
+import type { Transition } from "../../../src/native/verbs/QueuePairState.ts"
 import * as Gid from "../../../src/schema/Gid.ts"
 import * as spec from "../../native/verbs/specification.ts"
 import { tlsOf } from "../../native/io/harness.ts"
@@ -314,8 +314,8 @@ describe("a data connection", () => {
       Effect.gen(function* () {
         const keyOf = (own: Half, peer: Half) =>
           Effect.gen(function* () {
-            const steps: Array<Step> = []
-            const modify = (step: Step) => Effect.sync(() => void steps.push(step))
+            const steps: Array<Transition> = []
+            const modify = (step: Transition) => Effect.sync(() => void steps.push(step))
             const place = { gidIndex: 0, mtu: 1024 } as Place
             yield* raise(place, [{ modify } as unknown as QueuePair], own, peer)
             const [first] = steps

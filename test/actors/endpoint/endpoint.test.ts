@@ -23,17 +23,17 @@ describe("two endpoints", () => {
         access: ["local-write", "remote-write"]
       })
       const source = yield* a.nic.domain.register({ memory: 64 })
-      source.octets.fill(7)
+      source.bytes.fill(7)
       const request = new SendRequest()
       request.opcode = "write"
-      request.parts.add(source)
+      request.scatterList.add(source)
       request.remote(target.remoteKey, target.address)
       assert.strictEqual(link.post(request), "accepted")
       yield* a.nic.completions.ready
       const batch = new CompletionBatch()
       assert.strictEqual(a.nic.completions.poll(batch), 1)
       assert.strictEqual(batch.at(0).status, "success")
-      assert.strictEqual(target.octets[63], 7)
+      assert.strictEqual(target.bytes[63], 7)
       const back = yield* b.store.open(pathOf("a"))
       assert.isTrue(back.isOpen)
       assert.strictEqual(fabric.counters.earlyPosts, 0)

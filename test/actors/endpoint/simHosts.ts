@@ -60,7 +60,7 @@ export const write = Effect.fnUntraced(function* (
   })
   const request = new SendRequest()
   request.opcode = "write"
-  request.parts.add(yield* a.nic.domain.register({ memory: octets }))
+  request.scatterList.add(yield* a.nic.domain.register({ memory: octets }))
   request.remote(target.remoteKey, target.address)
   assert.strictEqual(link.post(request), "accepted")
   return yield* endOf(a)

@@ -119,7 +119,7 @@ describe("a full store", () => {
       const links = [yield* a.store.open(pathOf("p")), yield* a.store.open(pathOf("q"))]
       const request = new SendRequest()
       request.opcode = "write"
-      request.parts.add(yield* a.nic.domain.register({ memory: 64 }))
+      request.scatterList.add(yield* a.nic.domain.register({ memory: 64 }))
       for (const [index, name] of ["p", "q"].entries()) {
         const target = yield* others.get(name)!.nic.domain.register({
           memory: 64,

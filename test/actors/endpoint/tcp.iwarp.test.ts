@@ -51,10 +51,10 @@ const write = Effect.fnUntraced(function* (
   octet: number
 ) {
   const source = yield* nic.domain.register({ memory: bytes })
-  source.octets.fill(octet)
+  source.bytes.fill(octet)
   const request = new SendRequest()
   request.opcode = "write"
-  request.parts.add(source)
+  request.scatterList.add(source)
   request.remote(key, address)
   assert.strictEqual(link.post(request), "accepted")
   const batch = new CompletionBatch(1)
@@ -85,7 +85,7 @@ describe("two endpoints in one process", () => {
         const target = { key: region.remoteKey, address: region.address }
         assert.strictEqual(yield* write(from, link, target, octet), "success")
         // The completion tells that all has left; that it is there, this machine tells a bit later.
-        const isThere = () => region.octets.every((found) => found === octet)
+        const isThere = () => region.bytes.every((found) => found === octet)
         yield* until("all octets are there", Effect.sync(isThere))
       }
       const [left, right] = [yield* a.store.stateOf(b.path), yield* b.store.stateOf(a.path)]
@@ -167,7 +167,7 @@ describe("a peer that Mooncake's old form is spoken with", () => {
       const region = yield* nic.domain.register({ memory: bytes, access })
       const target = { key: region.remoteKey, address: region.address }
       assert.strictEqual(yield* write(a, link, target, 5), "success")
-      const isThere = () => region.octets.every((found) => found === 5)
+      const isThere = () => region.bytes.every((found) => found === 5)
       yield* until("all octets are there", Effect.sync(isThere))
     }).pipe(Effect.provide(real))
   )

@@ -50,11 +50,11 @@ describe("memory of a pool", () => {
       const { pool } = yield* makePool(small)
       for (const use of ["peer-reads", "peer-writes"] as const) {
         const first = yield* pool.share().lend(use, 4 * KiB)
-        first.region.octets.fill(7)
+        first.region.bytes.fill(7)
         yield* first.end
         const second = yield* pool.share().lend(use, 100)
         assert.strictEqual(second.region, first.region)
-        assert.isTrue(second.region.octets.every((octet) => octet === 0))
+        assert.isTrue(second.region.bytes.every((octet) => octet === 0))
         assert.lengthOf(second.octets, 100)
         yield* second.end
       }

@@ -96,11 +96,11 @@ class LabLink implements ReadyLink {
   }
 
   get room() {
-    return Math.max(...this.queuePairs.map(({ sendRoom }) => sendRoom))
+    return Math.max(...this.queuePairs.map(({ freeSendSlots: sendRoom }) => sendRoom))
   }
 
   get roomiest() {
-    return this.queuePairs.toSorted((a, b) => b.sendRoom - a.sendRoom)[0]!.number
+    return this.queuePairs.toSorted((a, b) => b.freeSendSlots - a.freeSendSlots)[0]!.number
   }
 
   post(request: SendRequest, number = this.roomiest) {

@@ -62,8 +62,8 @@ const replacedAt = Effect.fnUntraced(function* (nth: number, scene: Scene) {
   const words = yield* tape
   const reached = Deferred.makeUnsafe<void>()
   let posts = 0
-  const onPost = (_: ReadyLink, { parts }: SendRequest) => {
-    if (parts.bytes > 0 && ++posts === nth) Deferred.doneUnsafe(reached, Effect.void)
+  const onPost = (_: ReadyLink, { scatterList: parts }: SendRequest) => {
+    if (parts.byteLength > 0 && ++posts === nth) Deferred.doneUnsafe(reached, Effect.void)
   }
   const devices = ["x", "y"].slice(0, cards)
   const lab = yield* pair({

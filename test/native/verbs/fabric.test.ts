@@ -13,7 +13,7 @@ import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
 import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { Verbs } from "../../../src/native/verbs/Verbs.ts"
 import type { DeviceEvent } from "../../../src/native/verbs/Device.ts"
-import { timeoutMillis } from "../../../src/native/verbs/QueuePairState.ts"
+import { timeoutMs } from "../../../src/native/verbs/QueuePairState.ts"
 import * as Sim from "../../../src/testing/Sim.ts"
 import { failureOf } from "../../../src/testing/internal/contracts/contract.ts"
 import { Pair } from "../../../src/testing/internal/contracts/verbs/pair.ts"
@@ -100,7 +100,7 @@ describe("a simulated fabric", () => {
         yield* post(a, work(a, { id: 1, length: 8 }))
         yield* post(a, work(a, { id: 2, length: 8 }))
         const millis = yield* timed(ended(a, { id: 1, status: "retry-exceeded" }))
-        const whole = 4 * timeoutMillis(12)
+        const whole = 4 * timeoutMs(12)
         assert.isTrue(millis >= Math.floor(whole) && millis <= whole + 2, `${millis}`)
         yield* ended(a, { id: 2, status: "flushed" })
         assert.strictEqual(fabric.counters.earlyPosts, 2)
@@ -243,7 +243,7 @@ describe("a fault of the fabric", () => {
       Effect.gen(function* () {
         yield* post(a, work(a, { id: 1, length: 8 }))
         const millis = yield* timed(ended(a, { id: 1, status: "retry-exceeded" }))
-        assert.isAtLeast(millis, Math.floor(3 * timeoutMillis(12)))
+        assert.isAtLeast(millis, Math.floor(3 * timeoutMs(12)))
         assert.strictEqual(b.queuePair.state, "rts")
       })
     )

@@ -7,9 +7,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Crc32c from "../../../src/schema/iwarp/Crc32c.ts"
 import { FpduWriter } from "../../../src/schema/iwarp/FpduWriter.ts"
 import { Opcode } from "../../../src/schema/iwarp/Segment.ts"
-import { Answer } from "../../../src/native/iwarp/responder.ts"
+import { PendingResponse } from "../../../src/native/iwarp/responder.ts"
 import { RegionTable, Right } from "../../../src/native/iwarp/regionTable.ts"
-import { KeyedSink } from "../../../src/native/iwarp/placement.ts"
+import { TaggedBuffer } from "../../../src/native/iwarp/placement.ts"
 import { Receiver } from "../../schema/iwarp/receiver.ts"
 
 const batchBytes = 524_288
@@ -17,13 +17,13 @@ const batchBytes = 524_288
 const heldLimit = 2 * batchBytes
 
 const key = 0x1234
-const sinkOver = (bytes: Uint8Array<SharedArrayBuffer>): [RegionTable, KeyedSink] => {
+const sinkOver = (bytes: Uint8Array<SharedArrayBuffer>): [RegionTable, TaggedBuffer] => {
   const table = new RegionTable()
   const { length } = bytes
   const entry = { buffer: 1, domain: 1, rights: Right.remoteRead, offset: 0, length, address: 0 }
-  table.place(0, entry)
+  table.add(0, entry)
   assert.isTrue(table.grant(key, 0))
-  return [table, new KeyedSink(table, key, 0, Right.remoteRead, () => bytes)]
+  return [table, new TaggedBuffer(table, key, 0, Right.remoteRead, () => bytes)]
 }
 
 const request = (stag: number, length: number): Uint8Array => {
@@ -33,13 +33,16 @@ const request = (stag: number, length: number): Uint8Array => {
   return new Uint8Array(view.buffer)
 }
 
-const held = ({ payload }: Answer): number => payload.reduce((sum, part) => sum + part.length, 0)
+const held = ({ payload }: PendingResponse): number =>
+  payload.reduce((sum, part) => sum + part.length, 0)
 
 describe("the answer to a read", () => {
   it("L4: holds nothing before its turn, and about a batch during it", () => {
     const length = 2 ** 31
     const [, sink] = sinkOver(new Uint8Array(new SharedArrayBuffer(length)))
-    const answers = Array.from({ length: 128 }, () => Answer.toRead(request(7, length), sink, 0))
+    const answers = Array.from({ length: 128 }, () =>
+      PendingResponse.toRead(request(7, length), sink, 0)
+    )
     const parts = answers.reduce((sum, { payload }) => sum + payload.length, 0)
     assert.strictEqual(parts, 0)
     const writer = new FpduWriter({ crc: undefined, batchBytes })
@@ -60,7 +63,11 @@ describe("the answer to a read", () => {
         const bytes = new Uint8Array(new SharedArrayBuffer(length + 8))
         for (let k = 0; k < bytes.length; k++) bytes[k] = (k * 31 + (k >> 8)) & 255
         const [, sink] = sinkOver(bytes)
-        const answer = Answer.toRead(request(7, length), length === 0 ? undefined : sink, 5)
+        const answer = PendingResponse.toRead(
+          request(7, length),
+          length === 0 ? undefined : sink,
+          5
+        )
         const writer = new FpduWriter({ crc: checked, batchBytes })
         const side = new Receiver(checked)
         const memory = side.register(7, 0, length)
@@ -79,11 +86,11 @@ describe("the answer to a read", () => {
 
   it("L4: ends when the key is void, also in the middle", () => {
     const [table, sink] = sinkOver(new Uint8Array(new SharedArrayBuffer(4 * batchBytes)))
-    const answer = Answer.toRead(request(7, 4 * batchBytes), sink, 0)
+    const answer = PendingResponse.toRead(request(7, 4 * batchBytes), sink, 0)
     const writer = new FpduWriter({ crc: undefined, batchBytes })
     assert.isTrue(answer.prepare(batchBytes))
     assert.isFalse(writer.put(answer))
-    table.void(key)
+    table.invalidate(key)
     assert.isFalse(answer.prepare(batchBytes))
   })
 })

@@ -55,7 +55,7 @@ describe("a port that silent sockets have filled", () => {
       assert.isTrue(isOpen(caller))
       assert.isFalse(peers.some(isOpen))
       assert.deepStrictEqual(more.map(isOpen), [false, true, true, true, true])
-    }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, callers: 4 })))
+    }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, callersMax: 4 })))
   )
 
   it.live("L5: a request alone proves nothing", () =>
@@ -70,7 +70,7 @@ describe("a port that silent sockets have filled", () => {
       yield* silent(listener.address.port, 1)
       yield* peers[0]!.closed
       assert.deepStrictEqual(peers.map(isOpen), [false, true])
-    }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, callers: 2 })))
+    }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, callersMax: 2 })))
   )
 
   it.live("L5: one address has its share", () =>
@@ -89,7 +89,7 @@ describe("a port that silent sockets have filled", () => {
       yield* peers[0]!.closed
       const open = [other.readyState === "open", ...peers.map(isOpen)]
       assert.deepStrictEqual(open, [true, false, true, true])
-    }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, callersPerAddress: 2 })))
+    }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, callersPerAddressMax: 2 })))
   )
 
   it.live("L5: the out-of-band port does the same", () =>
@@ -100,6 +100,6 @@ describe("a port that silent sockets have filled", () => {
       yield* peers[0]!.closed
       assert.deepStrictEqual(peers.map(isOpen), [false, true, true, true, true])
       yield* yield* bystanders(device)
-    }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, callers: 4 })))
+    }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, callersMax: 4 })))
   )
 })

@@ -150,14 +150,14 @@ describe("a connection", () => {
       const read = new SendRequest()
       read.opcode = "read"
       read.id = 9
-      read.parts.add(target.inbox, 0, 8)
+      read.scatterList.add(target.inbox, 0, 8)
       assert.strictEqual(target.queuePair.post(read.remote(1, 0)), "accepted")
       assert.strictEqual(yield* connection.disconnected, "failed")
       const batch = new CompletionBatch(4)
       assert.strictEqual(target.completions.poll(batch), 1)
       assert.strictEqual(batch.at(0).status, "retry-exceeded")
       assert.isTrue(isUntouched(target.memory, target.inbox, 0))
-    }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, answerWithin: 100 })))
+    }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, answerWithinMs: 100 })))
   )
 
   it.live("is not spoken to before its first FPDU", () =>
@@ -176,7 +176,7 @@ describe("a connection", () => {
       yield* Effect.yieldNow
       while (target.queuePair.state !== "rts") yield* Effect.sleep("1 millis")
       const send = new SendRequest()
-      send.parts.add(target.inbox, 0, 8)
+      send.scatterList.add(target.inbox, 0, 8)
       assert.strictEqual(target.queuePair.post(send), "accepted")
       yield* Effect.sleep("50 millis")
       assert.strictEqual(peer.messages.length, 0)

@@ -320,7 +320,7 @@ describe("a hostile peer", () => {
                 memory.every((octet, at) => octet === 0xee || !isOutside(at)),
                 `${round}`
               )
-              const inbox = target.inbox.octets
+              const inbox = target.inbox.bytes
               assert.isTrue(
                 inbox.every((octet, at) => octet === 0xee || at % 128 < 64),
                 `${round}`

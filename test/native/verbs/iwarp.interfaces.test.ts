@@ -11,7 +11,7 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   changes,
   entriesOf,
-  type Look,
+  type InterfaceTable,
   namesIn,
   portIn,
   unseen
@@ -20,7 +20,7 @@ import type { DeviceEvent } from "../../../src/native/verbs/Device.ts"
 import * as Gid from "../../../src/schema/Gid.ts"
 import { peer } from "../../peers.ts"
 
-const look = (...addresses: ReadonlyArray<string>): Look => ({
+const look = (...addresses: ReadonlyArray<string>): InterfaceTable => ({
   near: addresses.map((address) => ({
     address,
     netmask: "",
@@ -40,7 +40,7 @@ const two = "10.0.0.2"
 const three = "10.0.0.3"
 
 const table: ReadonlyArray<
-  readonly [what: string, before: Look, after: Look, told: string, gids: string]
+  readonly [what: string, before: InterfaceTable, after: InterfaceTable, told: string, gids: string]
 > = [
   ["nothing changes", look(one, two), look(one, two), "", "0 10.0.0.1, 1 10.0.0.2"],
   ["the order changes", look(one, two), look(two, one), "", "0 10.0.0.1, 1 10.0.0.2"],

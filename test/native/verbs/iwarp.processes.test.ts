@@ -25,7 +25,7 @@ const paired = Effect.gen(function* () {
   const queuePair = yield* domain.queuePair({ sendCompletions: completions })
   yield* queuePair.modify({ to: "init" })
   const receive = new ReceiveRequest()
-  receive.parts.add(region, 0, 64)
+  receive.scatterList.add(region, 0, 64)
   for (let id = 0; id < 10; id++) queuePair.postReceive(Object.assign(receive, { id: 100 + id }))
   const to = { host: "127.0.0.1", port }
   const connection = yield* device.connect({ to, queuePair })
@@ -34,7 +34,7 @@ const paired = Effect.gen(function* () {
   const remote = { key: view.getUint32(0), address: view.getFloat64(4) }
   const post = (id: number, opcode: Opcode, at: number, length: number) => {
     const work = Object.assign(new SendRequest(), { id, opcode, value: 5n })
-    work.parts.add(region, at, length)
+    work.scatterList.add(region, at, length)
     return queuePair.post(work.remote(remote.key, remote.address + at))
   }
   const batch = new CompletionBatch(1)
@@ -56,17 +56,17 @@ describe("a peer in another process", () => {
         const { child, ended, post, region } = yield* paired
         child.send({ block: blockMillis })
         const { blocked } = yield* Child.next<{ readonly blocked: number }>(child)
-        region.octets.fill(7, 0, 100_000)
+        region.bytes.fill(7, 0, 100_000)
         const awake = yield* Effect.forkChild(Child.next<{ awake: number; first: number }>(child), {
           startImmediately: true
         })
         for (let round = 0; round < 20; round++) {
           post(round, "write", 0, 100_000)
           assert.strictEqual((yield* ended).status, "success")
-          region.octets.fill(0, 0, 100_000)
+          region.bytes.fill(0, 0, 100_000)
           post(round, "read", 0, 100_000)
           assert.strictEqual((yield* ended).status, "success")
-          assert.isTrue(region.octets.subarray(0, 100_000).every((octet) => octet === 7))
+          assert.isTrue(region.bytes.subarray(0, 100_000).every((octet) => octet === 7))
           post(round, "fetch-add", 200_000, 8)
           assert.strictEqual((yield* ended).status, "success")
           const found = new BigUint64Array(region.memory, 200_000, 1)[0]

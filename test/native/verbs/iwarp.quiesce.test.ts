@@ -8,15 +8,15 @@ import { afterEach, assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { RegionTable } from "../../../src/native/iwarp/regionTable.ts"
 import { Worker } from "node:worker_threads"
-import { Input } from "../../../src/native/iwarp/receive.ts"
+import { Receiver } from "../../../src/native/iwarp/receive.ts"
 import { QueueMemory } from "../../../src/native/iwarp/queueMemory.ts"
-import { type Host, IwarpQueuePair } from "../../../src/native/iwarp/queuePair.ts"
+import { type QueuePairHost, IwarpQueuePair } from "../../../src/native/iwarp/queuePair.ts"
 import { IwarpRegion, Regions } from "../../../src/native/iwarp/regions.ts"
-import { Memory } from "../../../src/native/iwarp/placement.ts"
+import { BufferTable } from "../../../src/native/iwarp/placement.ts"
 import { WorkerCrashed } from "../../../src/native/io/Lane.ts"
 import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
-import { SoftCompletionQueue } from "../../../src/native/verbs/software/completions.ts"
-import { Holding } from "../../../src/native/verbs/provider/resources.ts"
+import { SoftwareCompletionQueue } from "../../../src/native/verbs/software/completions.ts"
+import { Resource } from "../../../src/native/verbs/provider/resources.ts"
 import { ReceiveRequest } from "../../../src/native/verbs/WorkRequest.ts"
 import { encode } from "../../../src/schema/iwarp/MessageCodec.ts"
 import type { Use } from "../../fixtures/regionUser.ts"
@@ -24,12 +24,12 @@ import type { Use } from "../../fixtures/regionUser.ts"
 afterEach(() => void vi.restoreAllMocks())
 
 const access = ["local-write", "remote-write", "remote-read"] as const
-const holding = new Holding("device", [], () => undefined)
+const holding = new Resource("device", [], () => undefined)
 
 const regionOf = (regions: Regions): IwarpRegion => {
   const memory = new SharedArrayBuffer(64)
-  const known = { memory, offset: 0, length: 64, access, address: 4096 }
-  return new IwarpRegion(regions, known, { domain: 1, owners: [holding] }, 1)
+  const spec = { memory, offset: 0, length: 64, access }
+  return new IwarpRegion(regions, spec, { domain: 1, owners: [holding] }, 1)
 }
 
 const device = () => {
@@ -60,7 +60,7 @@ describe("a region that a session is using", () => {
   for (const [how, take] of [
     ["revoked", (region: IwarpRegion) => region.revoke],
     ["given a new key", (region: IwarpRegion) => Effect.sync(() => region.renewKey())],
-    ["released", (region: IwarpRegion) => Effect.sync(() => region.holding.release())]
+    ["released", (region: IwarpRegion) => Effect.sync(() => region.resource.release())]
   ] as const) {
     it.live(`is waited for when it is ${how}`, () =>
       Effect.gen(function* () {
@@ -79,10 +79,15 @@ describe("a region that a session is using", () => {
       const { regions } = device()
       const region = regionOf(regions)
       const { hasLeft } = yield* user(regions, region)
-      const queues = QueueMemory.make({ sendDepth: 4, receiveDepth: 4, parts: 1, inline: 8 })
+      const queues = QueueMemory.make({
+        sendDepth: 4,
+        receiveDepth: 4,
+        scatterEntries: 1,
+        inlineBytes: 8
+      })
       queues.postReceive(0, new ReceiveRequest(), () => ({ row: 0, generation: 0 }))
       const bytes = new Uint8Array(region.memory)
-      const memory = new Memory(regions.table, () => bytes, 1, 7)
+      const memory = new BufferTable(regions.table, () => bytes, 1, 7)
       const told: Array<boolean> = []
       const port = {
         heard: () => undefined,
@@ -90,9 +95,9 @@ describe("a region that a session is using", () => {
           assert.strictEqual(key, key === 0 ? 0 : invalidateStag)
           told.push(hasLeft())
         }
-      } as unknown as ConstructorParameters<typeof Input>[0]
+      } as unknown as ConstructorParameters<typeof Receiver>[0]
       const options = { domain: 1, ird: 1, ord: 1, receiveAt: 0, crc: undefined }
-      const input = new Input(port, queues, memory, options)
+      const input = new Receiver(port, queues, memory, options)
       const invalidateStag = region.remoteKey
       const payload = new Uint8Array(0)
       const last = { _tag: "Send", last: 1, solicited: 0, msn: 1, mo: 0, payload } as const
@@ -108,7 +113,7 @@ describe("a region whose user is dead", () => {
     Effect.gen(function* () {
       const { barriers, regions } = device()
       const region = regionOf(regions)
-      assert.isTrue(regions.table.enterByKey(region.row, region.remoteKey))
+      assert.isTrue(regions.table.acquireByKey(region.row, region.remoteKey))
       const wait = vi.spyOn(Atomics, "wait")
       assert.strictEqual(region.renewKey(), 0)
       const waits = wait.mock.calls.length
@@ -116,9 +121,9 @@ describe("a region whose user is dead", () => {
       assert.strictEqual(region.renewKey(), 0)
       yield* region.revoke
       assert.strictEqual(barriers(), 1)
-      region.holding.release()
+      region.resource.release()
       const others = Array.from({ length: 3 }, () => regionOf(regions))
-      for (const other of others) other.holding.release()
+      for (const other of others) other.resource.release()
       assert.strictEqual(wait.mock.calls.length, waits)
       assert.isFalse(others.some(({ row }) => row === region.row))
     })
@@ -130,14 +135,19 @@ describe("a queue pair whose session does not leave", () => {
     const later: Array<() => void> = []
     const host = {
       regions: device().regions,
-      meet: () => undefined,
-      awaited: () => undefined,
-      fatal: () => undefined,
+      connectTo: () => undefined,
+      startPeerTimeout: () => undefined,
+      onFatal: () => undefined,
       gids: () => [],
       afterBarrier: (act: () => void) => void later.push(act)
-    } satisfies Host
-    const completions = new SoftCompletionQueue(16)
-    const memory = QueueMemory.make({ sendDepth: 4, receiveDepth: 4, parts: 1, inline: 8 })
+    } satisfies QueuePairHost
+    const completions = new SoftwareCompletionQueue(16)
+    const memory = QueueMemory.make({
+      sendDepth: 4,
+      receiveDepth: 4,
+      scatterEntries: 1,
+      inlineBytes: 8
+    })
     const queuePair = new IwarpQueuePair({
       domain: 1,
       owners: [holding],
@@ -150,7 +160,7 @@ describe("a queue pair whose session does not leave", () => {
       number: 17,
       memory,
       buffer: 1,
-      limits: { parts: 1, inline: 8, messageBytes: 64 },
+      limits: { scatterEntries: 1, inlineBytes: 8, messageBytes: 64 },
       released: () => undefined
     })
     return { completions, later, memory, queuePair }
@@ -164,7 +174,7 @@ describe("a queue pair whose session does not leave", () => {
       const { completions, later, memory, queuePair } = make()
       yield* queuePair.modify({ to: "init" })
       assert.strictEqual(queuePair.postReceive(new ReceiveRequest()), "accepted")
-      assert.isTrue(memory.enter(memory.begin()))
+      assert.isTrue(memory.acquire(memory.begin()))
       const wait = vi.spyOn(Atomics, "wait")
       queuePair.fail("failed")
       const waits = wait.mock.calls.length
@@ -189,7 +199,7 @@ describe("a queue pair whose session does not leave", () => {
     Effect.gen(function* () {
       const { later, memory, queuePair } = make()
       yield* queuePair.modify({ to: "init" })
-      assert.isTrue(memory.enter(memory.begin()))
+      assert.isTrue(memory.acquire(memory.begin()))
       const wait = vi.spyOn(Atomics, "wait")
       queuePair.ended(crashed(false))
       assert.deepStrictEqual([wait.mock.calls.length, later.length], [0, 0])
@@ -204,7 +214,7 @@ describe("a queue pair whose session does not leave", () => {
         const { completions, later, memory, queuePair } = make()
         yield* queuePair.modify({ to: "init" })
         assert.strictEqual(queuePair.postReceive(new ReceiveRequest()), "accepted")
-        assert.isTrue(memory.enter(memory.begin()))
+        assert.isTrue(memory.acquire(memory.begin()))
         queuePair.ended(crashed(true))
         const batch = new CompletionBatch(4)
         assert.deepStrictEqual([completions.poll(batch), later.length], [0, 1])
@@ -221,9 +231,9 @@ describe("a key", () => {
     const samePlace = 0x0002_0005
     assert.isTrue(table.grant(key, 3))
     assert.isFalse(table.grant(samePlace, 4))
-    assert.isFalse(table.void(samePlace))
+    assert.isFalse(table.invalidate(samePlace))
     assert.strictEqual(table.find(key), 3)
-    assert.isTrue(table.void(key))
+    assert.isTrue(table.invalidate(key))
     assert.strictEqual(table.find(key), -1)
   })
 })

@@ -41,7 +41,7 @@ const helloOf = (to: number, call: Call): Uint8Array => {
   hello.writeUInt32BE(number, 4)
   hello.writeUInt32BE(to, 8)
   hello.writeUInt16BE(lid, 12)
-  hello.set(Gid.toOctets(Gid.fromAddress(address)!), 14)
+  hello.set(Gid.toBytes(Gid.fromAddress(address)!), 14)
   if (call.secret === undefined) return hello
   const proof = createHmac("sha256", call.secret).update("caller").update(hello).digest()
   return Buffer.concat([hello, proof])
@@ -121,7 +121,7 @@ describe("a queue pair that waits out of band", () => {
       second.send(ready)
       yield* Effect.yieldNow
       assert.isFalse(second.socket.closed)
-    }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, connectWithin: 200 })))
+    }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, connectWithinMs: 200 })))
   )
 
   // Its reply repeats the caller's proof.

@@ -194,7 +194,7 @@ const meet = Effect.fnUntraced(function* (
   const queuePair = yield* domain.queuePair({ sendCompletions: completions })
   yield* queuePair.modify({ to: "init", access })
   const receive = new ReceiveRequest()
-  receive.parts.add(inbox)
+  receive.scatterList.add(inbox)
   queuePair.postReceive(receive)
   const listener = yield* device.listen({ host: "127.0.0.1" })
   yield* listener.take.pipe(
@@ -212,7 +212,7 @@ const meet = Effect.fnUntraced(function* (
     if (hostile.leaves === true) peer.socket.resetAndDestroy()
   }
   yield* Effect.promise(() => peer.closed)
-  assert.isTrue(inbox.octets.every((byte) => byte === 0))
+  assert.isTrue(inbox.bytes.every((byte) => byte === 0))
   if (hostile.attack !== undefined) {
     while (queuePair.state !== "err") yield* Effect.sleep("1 millis")
     assert.strictEqual(queuePair.outstandingReceives, 0)

@@ -50,13 +50,13 @@ const connect = Effect.fnUntraced(function* (a: End, b: End) {
 
 const receive = (own: End, id: number) => {
   const request = Object.assign(new ReceiveRequest(), { id })
-  request.parts.add(own.region, 0, 1000)
+  request.scatterList.add(own.region, 0, 1000)
   assert.strictEqual(own.queuePair.postReceive(request), "accepted")
 }
 
 const post = (own: End, other: End, change: Partial<SendRequest>, length: number) => {
   const request = Object.assign(new SendRequest(), change)
-  request.parts.add(own.region, 0, length)
+  request.scatterList.add(own.region, 0, length)
   request.remote(other.region.remoteKey, other.region.address)
   assert.strictEqual(own.queuePair.post(request), "accepted")
 }
@@ -80,12 +80,12 @@ describe("two ends", () => {
         const [a, b] = [yield* end(ours), yield* end(theirs)]
         for (const own of [a, b]) receive(own, 1)
         const { ab } = yield* connect(a, b)
-        a.region.octets.fill(5, 0, 200_000)
+        a.region.bytes.fill(5, 0, 200_000)
         post(a, b, { id: 2, opcode: "write" }, 200_000)
         post(a, b, { id: 3 }, 1000)
         for (const id of [2, 3]) assert.deepStrictEqual(yield* a.next, { id, status: "success" })
         assert.deepStrictEqual(yield* b.next, { id: 1, status: "success" })
-        assert.isTrue(b.region.octets.subarray(0, 200_000).every((octet) => octet === 5))
+        assert.isTrue(b.region.bytes.subarray(0, 200_000).every((octet) => octet === 5))
         post(b, a, { id: 4 }, 1000)
         assert.deepStrictEqual(yield* b.next, { id: 4, status: "success" })
         assert.deepStrictEqual(yield* a.next, { id: 1, status: "success" })
@@ -156,15 +156,15 @@ describe("two ends", () => {
       Effect.gen(function* () {
         const [a, b] = [yield* end({ crc }), yield* end({ crc })]
         const { ba } = yield* connect(a, b)
-        a.region.octets.fill(9)
+        a.region.bytes.fill(9)
         for (let id = 0; id < 200; id++) post(a, b, { id, opcode: "write" }, bytes)
-        while (b.region.octets[0] !== 9) yield* Effect.sleep("1 millis")
+        while (b.region.bytes[0] !== 9) yield* Effect.sleep("1 millis")
         const start = performance.now()
         yield* b.region.revoke
         assert.isBelow(performance.now() - start, 1_000)
-        b.region.octets.fill(0xee)
+        b.region.bytes.fill(0xee)
         yield* ba.disconnected
-        assert.isTrue(b.region.octets.every((octet) => octet === 0xee))
+        assert.isTrue(b.region.bytes.every((octet) => octet === 0xee))
         assert.strictEqual(b.queuePair.state, "err")
       }).pipe(Effect.scoped, Effect.provide(pool))
     )
@@ -180,15 +180,15 @@ describe("two ends", () => {
         for (let round = 0; round < 10; round++) {
           const [a, b] = [yield* end({ crc }), yield* end({ crc })]
           const { ab } = yield* connect(a, b)
-          a.region.octets.fill(9)
+          a.region.bytes.fill(9)
           const [own, other] = opcode === "read" ? [b, a] : [a, b]
           for (let id = 0; id < 100; id++) post(own, other, { id, opcode }, bytes)
-          while (b.region.octets[0] !== 9) yield* Effect.yieldNow
+          while (b.region.bytes[0] !== 9) yield* Effect.yieldNow
           yield* b.queuePair.modify({ to: "err" })
           assert.strictEqual(b.queuePair.outstandingSends, 0)
-          b.region.octets.fill(0xee)
+          b.region.bytes.fill(0xee)
           yield* ab.disconnected
-          assert.isTrue(b.region.octets.every((octet) => octet === 0xee))
+          assert.isTrue(b.region.bytes.every((octet) => octet === 0xee))
         }
       }).pipe(Effect.scoped, Effect.provide(pool))
     )

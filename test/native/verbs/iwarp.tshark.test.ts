@@ -55,7 +55,7 @@ const end = Effect.gen(function* () {
   const queuePair = yield* domain.queuePair({ sendCompletions: completions })
   yield* queuePair.modify({ to: "init", access })
   const receive = new ReceiveRequest()
-  receive.parts.add(region, 0, 2000)
+  receive.scatterList.add(region, 0, 2000)
   for (let id = 0; id < 10; id++) queuePair.postReceive(receive)
   const batch = new CompletionBatch(1)
   const next = Effect.gen(function* () {
@@ -81,7 +81,7 @@ const session = Effect.gen(function* () {
     const work = Object.assign(new SendRequest(), { opcode, value: 5n, compare: 1n })
     work.immediate = 0xabcd
     work.invalidate = b.lent.remoteKey
-    work.parts.add(a.region, 0, length)
+    work.scatterList.add(a.region, 0, length)
     assert.strictEqual(a.queuePair.post(work.remote(key, b.region.address)), "accepted")
   }
   const operations: ReadonlyArray<readonly [Opcode, number]> = [

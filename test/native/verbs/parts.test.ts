@@ -10,26 +10,26 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
 import {
-  hears,
-  mayGo,
-  mayPostReceive,
-  maySend,
-  offence,
-  rnrMillis,
+  canReceive,
+  canTransition,
+  canPostReceive,
+  canSend,
+  validateRanges,
+  rnrTimerMs,
   type State,
   states,
-  timeoutMillis
+  timeoutMs
 } from "../../../src/native/verbs/QueuePairState.ts"
 import type { Access } from "../../../src/native/verbs/Region.ts"
 import { AddressSpace } from "../../../src/native/verbs/software/addressSpace.ts"
-import { SoftCompletionQueue } from "../../../src/native/verbs/software/completions.ts"
-import { Holding, type Sort } from "../../../src/native/verbs/provider/resources.ts"
+import { SoftwareCompletionQueue } from "../../../src/native/verbs/software/completions.ts"
+import { Resource, type ResourceKind } from "../../../src/native/verbs/provider/resources.ts"
+import { validateRegion } from "../../../src/native/verbs/provider/domain.ts"
 import { KeyTable } from "../../../src/native/verbs/software/keyTable.ts"
 import {
   MemoryRegion,
-  offence as regionOffence,
-  reach,
-  Refusal
+  locateAccess,
+  AccessRefusal
 } from "../../../src/native/verbs/software/memory.ts"
 import { ReceiveQueue, SendQueue } from "../../../src/native/verbs/software/workQueues.ts"
 import { ReceiveRequest, SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
@@ -45,43 +45,43 @@ describe("states", () => {
       err: "reset err"
     }
     for (const from of states) {
-      const possible = states.filter((to) => mayGo(from, to))
+      const possible = states.filter((to) => canTransition(from, to))
       assert.strictEqual(possible.join(" "), table[from])
     }
   })
 
   it("what is possible in which state", () => {
     const which = (may: (state: State) => boolean) => states.filter(may).join(" ")
-    assert.strictEqual(which(maySend), "rts err")
-    assert.strictEqual(which(mayPostReceive), "init rtr rts err")
-    assert.strictEqual(which(hears), "rtr rts")
+    assert.strictEqual(which(canSend), "rts err")
+    assert.strictEqual(which(canPostReceive), "init rtr rts err")
+    assert.strictEqual(which(canReceive), "rtr rts")
   })
 
   it("an attribute out of its range is named", () => {
     const path = { gid: Gid.fromAddress("10.0.0.1")! }
     const rtr = { to: "rtr", path, mtu: 1024, peer: 17 } as const
-    assert.isUndefined(offence({ to: "init" }))
-    assert.isUndefined(offence(rtr))
-    assert.isUndefined(offence({ to: "rts", timeout: 0, retries: 7, rnrRetries: undefined }))
+    assert.isUndefined(validateRanges({ to: "init" }))
+    assert.isUndefined(validateRanges(rtr))
+    assert.isUndefined(validateRanges({ to: "rts", timeout: 0, retries: 7, rnrRetries: undefined }))
     const named = [
-      offence({ to: "init", port: 0 }),
-      offence({ to: "init", pkeyIndex: 65536 }),
-      offence({ ...rtr, peer: -1 }),
-      offence({ ...rtr, minRnrTimer: 32 }),
-      offence({ ...rtr, path: { ...path, gidIndex: 256 } }),
-      offence({ ...rtr, path: { gid: "0".repeat(32) as Gid.Gid } }),
-      offence({ to: "rts", firstSequence: 2 ** 24 }),
-      offence({ to: "rts", outboundReads: Number.NaN })
+      validateRanges({ to: "init", port: 0 }),
+      validateRanges({ to: "init", pkeyIndex: 65536 }),
+      validateRanges({ ...rtr, peer: -1 }),
+      validateRanges({ ...rtr, minRnrTimer: 32 }),
+      validateRanges({ ...rtr, path: { ...path, gidIndex: 256 } }),
+      validateRanges({ ...rtr, path: { gid: "0".repeat(32) as Gid.Gid } }),
+      validateRanges({ to: "rts", firstSequence: 2 ** 24 }),
+      validateRanges({ to: "rts", outboundReads: Number.NaN })
     ].map((found) => found?.attribute)
     const expected = "port pkeyIndex peer minRnrTimer gidIndex gid firstSequence outboundReads"
     assert.strictEqual(named.join(" "), expected)
   })
 
   it("codes of times", () => {
-    assert.deepStrictEqual([0, 14].map(timeoutMillis), [Infinity, 67.108864])
+    assert.deepStrictEqual([0, 14].map(timeoutMs), [Infinity, 67.108864])
     const codes = [0, 1, 4, 5, 12, 13, 14, 30, 31]
     const millis = [655.36, 0.01, 0.04, 0.06, 0.64, 0.96, 1.28, 327.68, 491.52]
-    assert.deepStrictEqual(codes.map(rnrMillis), millis)
+    assert.deepStrictEqual(codes.map(rnrTimerMs), millis)
   })
 })
 
@@ -108,9 +108,9 @@ describe("GIDs", () => {
   it.effect.prop("octets", [Schema.Array(Schema.Int)], ([numbers]) =>
     Effect.sync(() => {
       const octets = Uint8Array.from({ length: 16 }, (_, index) => numbers[index] ?? 0)
-      const gid = Gid.fromOctets(octets)
+      const gid = Gid.fromBytes(octets)
       assert.isTrue(Schema.is(Gid.Gid)(gid))
-      assert.deepStrictEqual(Gid.toOctets(gid), octets)
+      assert.deepStrictEqual(Gid.toBytes(gid), octets)
       assert.strictEqual(Gid.fromAddress(Gid.toAddress(gid)), gid)
     })
   )
@@ -138,12 +138,11 @@ const keys = () => {
 }
 const everything = ["local-write", "remote-write", "remote-read", "remote-atomic"] as const
 
-const known = (length: number, access: ReadonlyArray<Access>, address = 4096) => ({
+const spec = (length: number, access: ReadonlyArray<Access>) => ({
   memory: new SharedArrayBuffer(length),
   offset: 0,
   length,
-  access,
-  address
+  access
 })
 
 describe("addresses", () => {
@@ -193,14 +192,14 @@ describe("memory", () => {
       Effect.sync(() => {
         const size = 96
         const address = Math.abs(base) % 2 ** 50
-        const region = new MemoryRegion(known(size, everything, address), 1, keys())
+        const region = new MemoryRegion(spec(size, everything), address, 1, keys())
         const bytes = 1 + (Math.abs(length) % 128)
         // Half of all addresses are near the region.
         const to = BigInt.asUintN(
           64,
           offset % 2n === 0n ? BigInt(address) + (offset % 200n) : offset
         )
-        const at = reach(
+        const at = locateAccess(
           region,
           1,
           "remoteWrite",
@@ -216,26 +215,35 @@ describe("memory", () => {
   )
 
   it("who may not, gets no place, and the reason", () => {
-    const region = new MemoryRegion(known(64, everything), 1, keys())
-    const plain = new MemoryRegion(known(64, ["local-write"]), 1, keys())
-    assert.strictEqual(reach(undefined, 1, "remoteRead", 0, 4096, 8), Refusal.unknownKey)
-    assert.strictEqual(reach(region, 2, "remoteRead", 0, 4096, 8), Refusal.otherDomain)
-    assert.strictEqual(reach(plain, 1, "remoteRead", 0, 4096, 8), Refusal.noRight)
-    assert.strictEqual(reach(region, 1, "remoteRead", 0, 4095, 8), Refusal.outside)
-    assert.strictEqual(reach(region, 1, "remoteRead", 0xffffffff, 0xffffffff, 8), Refusal.wraps)
-    assert.strictEqual(reach(region, 1, "remoteAtomic", 0, 4097, 8), Refusal.misaligned)
-    assert.strictEqual(reach(region, 1, "remoteAtomic", 0, 4104, 8), 8)
+    const region = new MemoryRegion(spec(64, everything), 4096, 1, keys())
+    const plain = new MemoryRegion(spec(64, ["local-write"]), 4096, 1, keys())
+    assert.strictEqual(
+      locateAccess(undefined, 1, "remoteRead", 0, 4096, 8),
+      AccessRefusal.unknownKey
+    )
+    assert.strictEqual(locateAccess(region, 2, "remoteRead", 0, 4096, 8), AccessRefusal.otherDomain)
+    assert.strictEqual(locateAccess(plain, 1, "remoteRead", 0, 4096, 8), AccessRefusal.noRight)
+    assert.strictEqual(locateAccess(region, 1, "remoteRead", 0, 4095, 8), AccessRefusal.outside)
+    assert.strictEqual(
+      locateAccess(region, 1, "remoteRead", 0xffffffff, 0xffffffff, 8),
+      AccessRefusal.wraps
+    )
+    assert.strictEqual(
+      locateAccess(region, 1, "remoteAtomic", 0, 4097, 8),
+      AccessRefusal.misaligned
+    )
+    assert.strictEqual(locateAccess(region, 1, "remoteAtomic", 0, 4104, 8), 8)
   })
 
   it("what cannot be registered is named", () => {
     const memory = new SharedArrayBuffer(64)
-    assert.isUndefined(regionOffence({ memory, offset: 60, length: 4 }))
+    assert.isUndefined(validateRegion({ memory, offset: 60, length: 4 }))
     const offences = [
-      regionOffence({ memory: 0 }),
-      regionOffence({ memory: 2 ** 60 }),
-      regionOffence({ memory, offset: 64 }),
-      regionOffence({ memory, offset: 60, length: 5 }),
-      regionOffence({ memory, access: ["remote-atomic"] })
+      validateRegion({ memory: 0 }),
+      validateRegion({ memory: 2 ** 60 }),
+      validateRegion({ memory, offset: 64 }),
+      validateRegion({ memory, offset: 60, length: 5 }),
+      validateRegion({ memory, access: ["remote-atomic"] })
     ]
     const named = offences.map((found) => found?.attribute)
     assert.deepStrictEqual(named, ["memory", "memory", "length", "length", "access"])
@@ -248,8 +256,8 @@ const Operations = Schema.Array(Schema.Int)
 describe("work queues", () => {
   it.effect.prop("places and reservations are never lost", [Operations], ([operations]) =>
     Effect.sync(() => {
-      const completions = new SoftCompletionQueue(7)
-      const limits = { parts: 1, inline: 0, messageBytes: 100 }
+      const completions = new SoftwareCompletionQueue(7)
+      const limits = { scatterEntries: 1, inlineBytes: 0, messageBytes: 100 }
       const told = { queuePair: 1, completions }
       const sends = new SendQueue(4, limits, told)
       const receives = new ReceiveQueue(3, limits, told)
@@ -257,17 +265,17 @@ describe("work queues", () => {
       const [request, receive] = [new SendRequest(), new ReceiveRequest()]
       let [posted, seen] = [0, 0]
       for (const number of operations) {
-        const taken = sends.ledger.posted - sends.ledger.reclaimed
-        const held = receives.ledger.posted - receives.ledger.reclaimed
+        const taken = sends.counters.posted - sends.counters.reclaimed
+        const held = receives.counters.posted - receives.counters.reclaimed
         assert.isTrue(taken <= 4 && held <= 3)
         assert.strictEqual(completions.reserved, taken + held)
-        request.id = sends.ledger.posted
+        request.id = sends.counters.posted
         request.signalled = number % 2 === 0
         const choice = Math.abs(number) % 5
         if (choice === 0 && sends.post(request, "rts") === "accepted") posted += 1
         if (choice === 1 && receives.post(receive, "rts") === "accepted") posted += 1
-        if (choice === 2 && sends.ledger.outstanding > 0) sends.end("success", 0)
-        if (choice === 3 && receives.ledger.outstanding > 0) receives.end("receive", "success")
+        if (choice === 2 && sends.counters.outstanding > 0) sends.end("success", 0)
+        if (choice === 3 && receives.counters.outstanding > 0) receives.end("receive", "success")
         if (choice === 4) seen += completions.poll(batch)
       }
       sends.flush()
@@ -277,23 +285,23 @@ describe("work queues", () => {
       receives.retire()
       assert.strictEqual(completions.reserved, 0)
       assert.isAtMost(seen, posted)
-      assert.strictEqual(sends.ledger.doubleEnds + receives.ledger.doubleEnds, 0)
+      assert.strictEqual(sends.counters.doubleEnds + receives.counters.doubleEnds, 0)
     })
   )
 
   it("an end of work that is not there is counted, and tells nobody", () => {
-    const completions = new SoftCompletionQueue(4)
-    const limits = { parts: 1, inline: 0, messageBytes: 100 }
+    const completions = new SoftwareCompletionQueue(4)
+    const limits = { scatterEntries: 1, inlineBytes: 0, messageBytes: 100 }
     const sends = new SendQueue(4, limits, { queuePair: 1, completions })
     sends.end("success", 0)
-    assert.strictEqual(sends.ledger.doubleEnds, 1)
+    assert.strictEqual(sends.counters.doubleEnds, 1)
     assert.strictEqual(completions.poll(new CompletionBatch()), 0)
   })
 
   it.live("who waits goes on at the end of a put, at once, and sees all of it", () =>
     Effect.gen(function* () {
-      const completions = new SoftCompletionQueue(4)
-      const limits = { parts: 1, inline: 0, messageBytes: 100 }
+      const completions = new SoftwareCompletionQueue(4)
+      const limits = { scatterEntries: 1, inlineBytes: 0, messageBytes: 100 }
       const sends = new SendQueue(4, limits, { queuePair: 1, completions })
       const seen: Array<number> = []
       const wait = Effect.map(completions.ready, () => {
@@ -325,7 +333,7 @@ describe("work queues", () => {
 })
 
 describe("holdings", () => {
-  const order: ReadonlyArray<Sort> = [
+  const order: ReadonlyArray<ResourceKind> = [
     "listener",
     "connection",
     "queue pair",
@@ -336,11 +344,11 @@ describe("holdings", () => {
 
   it("go in their order, once, whatever was made first", () => {
     const gone: Array<string> = []
-    const device = new Holding("device", [], () => gone.push("device"))
-    const domain = new Holding("protection domain", [device], () => gone.push("protection domain"))
-    const queue = new Holding("completion queue", [device], () => gone.push("completion queue"))
-    const make = (sort: Sort, ...owners: ReadonlyArray<Holding>) =>
-      new Holding(sort, owners, () => gone.push(sort))
+    const device = new Resource("device", [], () => gone.push("device"))
+    const domain = new Resource("protection domain", [device], () => gone.push("protection domain"))
+    const queue = new Resource("completion queue", [device], () => gone.push("completion queue"))
+    const make = (sort: ResourceKind, ...owners: ReadonlyArray<Resource>) =>
+      new Resource(sort, owners, () => gone.push(sort))
     make("region", domain)
     make("connection", make("queue pair", domain, queue))
     make("listener", device)
@@ -355,10 +363,10 @@ describe("holdings", () => {
 
   it("what two hold goes with the first of them", () => {
     let count = 0
-    const device = new Holding("device", [], () => undefined)
-    const domain = new Holding("protection domain", [device], () => undefined)
-    const queue = new Holding("completion queue", [device], () => undefined)
-    const pair = new Holding("queue pair", [domain, queue], () => count++)
+    const device = new Resource("device", [], () => undefined)
+    const domain = new Resource("protection domain", [device], () => undefined)
+    const queue = new Resource("completion queue", [device], () => undefined)
+    const pair = new Resource("queue pair", [domain, queue], () => count++)
     queue.release()
     assert.isTrue(pair.isReleased)
     assert.isFalse(domain.isReleased)

@@ -45,11 +45,11 @@ export const victim = Effect.fnUntraced(function* (device: Device, posted: Reado
   const queuePair = yield* domain.queuePair({ sendCompletions: completions })
   yield* queuePair.modify({ to: "init", access: everything })
   const inbox = yield* domain.register({ memory: 4096 })
-  inbox.octets.fill(0xee)
+  inbox.bytes.fill(0xee)
   for (const [index, length] of posted.entries()) {
     const receive = new ReceiveRequest()
     receive.id = index
-    receive.parts.add(inbox, 128 * index, length)
+    receive.scatterList.add(inbox, 128 * index, length)
     queuePair.postReceive(receive)
   }
   return { keys, memory, inbox, queuePair, completions, posted }
@@ -58,7 +58,7 @@ export const victim = Effect.fnUntraced(function* (device: Device, posted: Reado
 /** Everything outside the first receive is as it was. */
 export const isUntouched = (memory: SharedArrayBuffer, inbox: Region, posted: number) =>
   new Uint8Array(memory).every((octet) => octet === 0xee) &&
-  inbox.octets.subarray(posted).every((octet) => octet === 0xee)
+  inbox.bytes.subarray(posted).every((octet) => octet === 0xee)
 
 /** A raw peer that is connected to a victim. */
 export const attack = Effect.fnUntraced(function* (
@@ -105,10 +105,10 @@ export const bystanders = Effect.fnUntraced(function* (device: Device) {
   })
   return Effect.gen(function* () {
     const receive = new ReceiveRequest()
-    receive.parts.add(b.region)
+    receive.scatterList.add(b.region)
     b.queuePair.postReceive(receive)
     const message = new SendRequest()
-    message.parts.add(a.region, 0, 32)
+    message.scatterList.add(a.region, 0, 32)
     a.queuePair.post(message)
     assert.deepStrictEqual([yield* one(a), yield* one(b)], ["success", "success"])
   })

@@ -138,7 +138,7 @@ class Session {
     for (;;) {
       const id = this.#ids
       this.#receive.id = id
-      this.#receive.parts.clear().add(this.#side.region, place.receives + 16 * (id % 64), 16)
+      this.#receive.scatterList.clear().add(this.#side.region, place.receives + 16 * (id % 64), 16)
       if (queuePair.outstandingReceives >= 6) return
       if (queuePair.postReceive(this.#receive) !== "accepted") return
       this.#ids += 1
@@ -217,13 +217,13 @@ class Maker {
     request.id = id
     request.signalled = choice % 4 !== 0
     request.inline = false
-    request.parts.clear()
+    request.scatterList.clear()
     if (choice < 50) {
       request.opcode = "send"
       request.inline = choice < 25
       const at = place.messages + 4 * (id % 256)
       new Uint32Array(this.#region.memory, this.#region.offset + at, 1)[0] = this.#said
-      request.parts.add(this.#region, at, 4)
+      request.scatterList.add(this.#region, at, 4)
       return request
     }
     request.opcode = choice < 70 ? "write" : choice < 85 ? "read" : "fetch-add"
@@ -231,7 +231,7 @@ class Maker {
     const [from, length] =
       request.opcode === "fetch-add" ? [place.results + 8 * (id % 32), 8] : [0, 1000]
     request.value = 1n
-    request.parts.add(this.#region, from, length)
+    request.scatterList.add(this.#region, from, length)
     return request.remote(this.#key, this.#address + (length === 8 ? place.counter : place.target))
   }
 

@@ -42,7 +42,7 @@ export class Link implements ReadyLink {
   }
 
   get room(): number {
-    return this.#roomiest.sendRoom
+    return this.#roomiest.freeSendSlots
   }
 
   get roomiest(): number {
@@ -63,7 +63,7 @@ export class Link implements ReadyLink {
   }
 
   get #roomiest(): QueuePair {
-    return this.#queuePairs.reduce((best, next) => (next.sendRoom > best.sendRoom ? next : best))
+    return this.#queuePairs.reduce((best, next) => (next.freeSendSlots > best.freeSendSlots ? next : best))
   }
 
   /** Its queue pairs are about to go. */

@@ -23,7 +23,7 @@ const isPrivate = (gid: Gid.Gid): boolean => {
 
 /** fe80::/10, which means nothing beyond its link. */
 const isOfLink = (gid: Gid.Gid): boolean => {
-  const [first = 0, second = 0] = Gid.toOctets(gid)
+  const [first = 0, second = 0] = Gid.toBytes(gid)
   return first === 0xfe && second >> 6 === 0b10
 }
 

@@ -14,7 +14,7 @@ import type { Device, DeviceEvent, ProtectionDomain } from "../../../native/verb
 import {
   type CreateError,
   InvalidAttribute,
-  type OpenError
+  type DeviceOpenError
 } from "../../../native/verbs/VerbsError.ts"
 import type { Provider, Reach } from "../../../native/verbs/Verbs.ts"
 import * as Gid from "../../../schema/Gid.ts"
@@ -52,7 +52,7 @@ const begin = Effect.fnUntraced(function* (
   verbs: Provider,
   name: string | undefined,
   { completions, reach }: Wanted
-): Effect.fn.Return<Life, OpenError | CreateError, Scope.Scope> {
+): Effect.fn.Return<Life, DeviceOpenError | CreateError, Scope.Scope> {
   const scope = yield* Scope.fork(yield* Effect.scope)
   return yield* Effect.gen(function* () {
     const device = yield* verbs.open(name, reach)
@@ -160,7 +160,7 @@ export const open = Effect.fnUntraced(function* (
   verbs: Provider,
   name: string | undefined,
   wanted: Wanted
-): Effect.fn.Return<Nic, OpenError | CreateError, Scope.Scope> {
+): Effect.fn.Return<Nic, DeviceOpenError | CreateError, Scope.Scope> {
   const life = yield* begin(verbs, name, wanted)
   const told = yield* PubSub.sliding<DeviceEvent>(behind)
   const card = new Card(wanted, verbs.capabilities.acknowledges, told, life)

@@ -36,7 +36,7 @@ export class Posting {
     const place = offset + slice.at
     const chunk = Math.floor(place / memory.chunkBytes)
     request.opcode = isWrite ? "write" : "read"
-    request.parts
+    request.scatterList
       .clear()
       .add(memory.regions[this.#local]![chunk]!, place % memory.chunkBytes, slice.length)
     request.remote(buffer!.keys[way.remote]!, buffer!.address + at)
@@ -49,8 +49,8 @@ export class Posting {
     const request = this.#request
     request.opcode = "read"
     request.signalled = true
-    request.parts.clear()
-    if (this.scratch !== undefined) request.parts.add(this.scratch, 0, 0)
+    request.scatterList.clear()
+    if (this.scratch !== undefined) request.scatterList.add(this.scratch, 0, 0)
     request.remote(0, 0)
     return this.#hand(way, link, slice, queuePair)
   }

@@ -100,7 +100,7 @@ export const workerPoolSettings = (
   const { min, max } = typeof workers === "number" ? { min: workers, max: workers } : workers
   return {
     load: { min, max, ...changes },
-    sampleEveryMs: sampleEveryMs,
+    sampleEveryMs,
     stopWithinMs: settings.stopWithinMs ?? 5_000,
     stuckAfterMs: settings.stuckAfterMs ?? 5_000,
     ...hooks,

@@ -2,10 +2,16 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Gid from "../../../schema/Gid.ts"
-import type { AcceptOptions, Address, Connection, ConnectOptions, Terms } from "../Connection.ts"
+import type {
+  AcceptOptions,
+  Address,
+  Connection,
+  ConnectOptions,
+  ConnectParams
+} from "../Connection.ts"
 import type { DeviceInfo } from "../Device.ts"
 import type { QueuePair } from "../QueuePair.ts"
-import { offence } from "../QueuePairState.ts"
+import { validateRanges } from "../QueuePairState.ts"
 import {
   type AcceptError,
   type ConnectError,
@@ -14,10 +20,13 @@ import {
   type ModifyError,
   Unreachable
 } from "../VerbsError.ts"
-import { type SoftConnection, type Wishes, wishesOf } from "./connection.ts"
-import { hold } from "./resources.ts"
-import type { Own } from "./own.ts"
-import { obstacle } from "./transitions.ts"
+import {
+  type ProviderConnection,
+  type ResolvedConnectParams,
+  resolveConnectParams
+} from "./connection.ts"
+import { acquireResource, isMadeBy } from "./resources.ts"
+import { validateTransition } from "./transitions.ts"
 
 /** The most octets of private data with each message. */
 export interface PrivateDataLimits {
@@ -27,67 +36,73 @@ export interface PrivateDataLimits {
 }
 
 /** What a provider does itself to make a connection. */
-export interface Dialling<C extends SoftConnection> {
+export interface ConnectBackend<C extends ProviderConnection> {
   readonly privateData: PrivateDataLimits
   /** How long the other side may take, in milliseconds. */
-  readonly patience: number
-  readonly connection: (queuePair: C["queuePair"], peer: Address) => C
+  readonly connectTimeoutMs: number
+  readonly makeConnection: (queuePair: C["queuePair"], peer: Address) => C
   /** Asks, and takes the queue pair to `rts`. */
-  readonly connect: (connection: C, wishes: Wishes) => Effect.Effect<void, ConnectError>
+  readonly connect: (
+    connection: C,
+    params: ResolvedConnectParams
+  ) => Effect.Effect<void, ConnectError>
 }
 
 /** What the connections of a device are made of. */
-export interface Parts<C extends SoftConnection> {
+export interface ConnectContext<C extends ProviderConnection> {
   readonly info: DeviceInfo
-  readonly queuePairs: Own<C["queuePair"]>
-  readonly dialling: Dialling<C>
+  readonly queuePairs: WeakSet<C["queuePair"]>
+  readonly backend: ConnectBackend<C>
 }
 
-export const textOf = ({ host, port }: Address): string => `${host}:${port}`
+export const addressText = ({ host, port }: Address): string => `${host}:${port}`
 
 /** The queue pair, if it and the terms are fit for a connection. */
-const fit = <C extends SoftConnection>(
-  { dialling, info, queuePairs }: Parts<C>,
+const validateConnect = <C extends ProviderConnection>(
+  { backend, info, queuePairs }: ConnectContext<C>,
   queuePair: QueuePair,
-  terms: Terms,
+  terms: ConnectParams,
   operation: "connect" | "accept"
 ): Effect.Effect<C["queuePair"], ModifyError | LimitExceeded> => {
-  const wishes = wishesOf(terms)
-  const wrong = offence({ to: "rts", ...wishes })
+  const params = resolveConnectParams(terms)
+  const wrong = validateRanges({ to: "rts", ...params })
   if (wrong !== undefined) return Effect.fail(new InvalidAttribute({ operation, ...wrong }))
   const { name: device, limits } = info
   for (const [resource, wanted, limit] of [
-    ["octets of private data", wishes.privateData.length, dialling.privateData[operation]],
-    ["inbound reads", wishes.inboundReads, limits.reads],
-    ["outbound reads", wishes.outboundReads, limits.reads]
+    ["octets of private data", params.privateData.length, backend.privateData[operation]],
+    ["inbound reads", params.inboundReads, limits.reads],
+    ["outbound reads", params.outboundReads, limits.reads]
   ] as const) {
     if (wanted <= limit) continue
     return Effect.fail(new LimitExceeded({ device, resource, limit, wanted }))
   }
-  if (!queuePairs.has(queuePair)) {
+  if (!isMadeBy(queuePairs, queuePair)) {
     const detail = "not one of this device"
     return Effect.fail(new InvalidAttribute({ operation, attribute: "queuePair", detail }))
   }
-  const obstruction = obstacle(queuePair, "rtr")
+  const obstruction = validateTransition(queuePair, "rtr")
   return obstruction === undefined ? Effect.succeed(queuePair) : Effect.fail(obstruction)
 }
 
 /** Makes a connection; what fails, ends or is interrupted on the way ends it on both sides. */
-const making = <C extends SoftConnection, E>(
-  { dialling }: Parts<C>,
+const establish = <C extends ProviderConnection, E>(
+  { backend }: ConnectContext<C>,
   step: "connect" | "accept",
   queuePair: C["queuePair"],
   peer: Address,
   make: (connection: C) => Effect.Effect<void, E>
 ): Effect.Effect<Connection, E | Unreachable, Scope.Scope> => {
   const fail = (detail: string) =>
-    Effect.fail(new Unreachable({ peer: textOf(peer), step, detail }))
+    Effect.fail(new Unreachable({ peer: addressText(peer), step, detail }))
   return Effect.flatMap(
-    hold(Effect.sync(() => dialling.connection(queuePair, peer))),
+    acquireResource(Effect.sync(() => backend.makeConnection(queuePair, peer))),
     (connection) =>
       make(connection).pipe(
         Effect.raceFirst(Effect.flatMap(connection.disconnected, fail)),
-        Effect.timeoutOrElse({ duration: dialling.patience, orElse: () => fail("no answer") }),
+        Effect.timeoutOrElse({
+          duration: backend.connectTimeoutMs,
+          orElse: () => fail("no answer")
+        }),
         Effect.onExit((exit) =>
           exit._tag === "Success" ? Effect.void : Effect.sync(() => connection.finish("failed"))
         ),
@@ -97,18 +112,18 @@ const making = <C extends SoftConnection, E>(
 }
 
 /** Asks a listener for a connection. */
-export const connect = Effect.fnUntraced(function* <C extends SoftConnection>(
-  parts: Parts<C>,
+export const connect = Effect.fnUntraced(function* <C extends ProviderConnection>(
+  parts: ConnectContext<C>,
   options: ConnectOptions
 ): Effect.fn.Return<Connection, ConnectError, Scope.Scope> {
-  const queuePair = yield* fit(parts, options.queuePair, options, "connect")
+  const queuePair = yield* validateConnect(parts, options.queuePair, options, "connect")
   const { to } = options
   if (Gid.fromAddress(to.host) === undefined || !isPort(to.port) || to.port === 0) {
     const detail = "no IP address with a port"
-    return yield* new Unreachable({ peer: textOf(to), step: "address", detail })
+    return yield* new Unreachable({ peer: addressText(to), step: "address", detail })
   }
-  return yield* making(parts, "connect", queuePair, to, (connection) =>
-    parts.dialling.connect(connection, wishesOf(options))
+  return yield* establish(parts, "connect", queuePair, to, (connection) =>
+    parts.backend.connect(connection, resolveConnectParams(options))
   )
 })
 
@@ -117,30 +132,33 @@ export const isPort = (port: number): boolean =>
   Number.isInteger(port) && port >= 0 && port <= 0xffff
 
 /** A request, as a provider got it. */
-export interface Asked<C extends SoftConnection> {
+export interface IncomingRequest<C extends ProviderConnection> {
   readonly peer: Address
   readonly privateData: Uint8Array
   /** What the peer wants to have under way here, and what it lets this side have. */
   readonly inboundReads: number
   readonly outboundReads: number
   /** Says yes, takes the queue pair to `rts`, and returns when the peer knows of it. */
-  readonly accept: (connection: C, wishes: Wishes) => Effect.Effect<void, AcceptError>
+  readonly accept: (
+    connection: C,
+    params: ResolvedConnectParams
+  ) => Effect.Effect<void, AcceptError>
   readonly reject: (privateData: Uint8Array) => void
 }
 
 /** Answers a request with yes. `claim` says whether nobody has answered it before. */
-export const accept = Effect.fnUntraced(function* <C extends SoftConnection>(
-  parts: Parts<C>,
-  asked: Asked<C>,
+export const accept = Effect.fnUntraced(function* <C extends ProviderConnection>(
+  parts: ConnectContext<C>,
+  asked: IncomingRequest<C>,
   options: AcceptOptions,
   claim: () => boolean
 ): Effect.fn.Return<Connection, AcceptError, Scope.Scope> {
-  const queuePair = yield* fit(parts, options.queuePair, options, "accept")
+  const queuePair = yield* validateConnect(parts, options.queuePair, options, "accept")
   if (!claim()) {
     const detail = "the request was answered before"
-    return yield* new Unreachable({ peer: textOf(asked.peer), step: "accept", detail })
+    return yield* new Unreachable({ peer: addressText(asked.peer), step: "accept", detail })
   }
-  return yield* making(parts, "accept", queuePair, asked.peer, (connection) =>
-    asked.accept(connection, wishesOf(options))
+  return yield* establish(parts, "accept", queuePair, asked.peer, (connection) =>
+    asked.accept(connection, resolveConnectParams(options))
   )
 })

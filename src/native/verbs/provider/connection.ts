@@ -1,18 +1,20 @@
 /** One side of a connection: what it knows of the other, and its end. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import type { Address, Connection, Disconnect, Terms } from "../Connection.ts"
+import type { Address, Connection, Disconnect, ConnectParams } from "../Connection.ts"
 import { defaults } from "../QueuePairState.ts"
-import { Holding } from "./resources.ts"
-import type { Connectable, Joined } from "./transitions.ts"
+import { Resource } from "./resources.ts"
+import type { ConnectableQueuePair, AttachedConnection } from "./transitions.ts"
 
 /** What one side wants, with all defaults filled in. */
-export type Wishes = { readonly [K in keyof Terms]-?: NonNullable<Terms[K]> }
+export type ResolvedConnectParams = {
+  readonly [K in keyof ConnectParams]-?: NonNullable<ConnectParams[K]>
+}
 
-export const nothing = new Uint8Array(0)
+export const noBytes = new Uint8Array(0)
 
-export const wishesOf = (terms: Terms): Wishes => ({
-  privateData: terms.privateData?.slice() ?? nothing,
+export const resolveConnectParams = (terms: ConnectParams): ResolvedConnectParams => ({
+  privateData: terms.privateData?.slice() ?? noBytes,
   inboundReads: terms.inboundReads ?? defaults.inboundReads,
   outboundReads: terms.outboundReads ?? defaults.outboundReads,
   rnrRetries: terms.rnrRetries ?? defaults.rnrRetries,
@@ -20,13 +22,15 @@ export const wishesOf = (terms: Terms): Wishes => ({
 })
 
 /** A connection that is being made, then is there, then has ended. */
-export class SoftConnection<Pair extends Connectable = Connectable> implements Connection, Joined {
+export class ProviderConnection<Pair extends ConnectableQueuePair = ConnectableQueuePair>
+  implements Connection, AttachedConnection
+{
   readonly queuePair: Pair
   readonly peer: Address
-  privateData: Uint8Array = nothing
+  privateData: Uint8Array = noBytes
   inboundReads = 0
   outboundReads = 0
-  readonly holding: Holding
+  readonly resource: Resource
   readonly disconnect = Effect.sync(() => this.finish("disconnected"))
   readonly disconnected: Effect.Effect<Disconnect>
   readonly #end = Deferred.makeUnsafe<Disconnect>()
@@ -35,7 +39,9 @@ export class SoftConnection<Pair extends Connectable = Connectable> implements C
     this.queuePair = queuePair
     this.peer = peer
     this.disconnected = Deferred.await(this.#end)
-    this.holding = new Holding("connection", [queuePair.holding], () => this.finish("disconnected"))
+    this.resource = new Resource("connection", [queuePair.resource], () =>
+      this.finish("disconnected")
+    )
     queuePair.connection = this
   }
 
@@ -44,7 +50,7 @@ export class SoftConnection<Pair extends Connectable = Connectable> implements C
   }
 
   /** What both sides agreed upon is known. */
-  know(said: Pick<Connection, "privateData" | "inboundReads" | "outboundReads">): void {
+  setNegotiated(said: Pick<Connection, "privateData" | "inboundReads" | "outboundReads">): void {
     this.privateData = said.privateData
     this.inboundReads = said.inboundReads
     this.outboundReads = said.outboundReads
@@ -54,7 +60,7 @@ export class SoftConnection<Pair extends Connectable = Connectable> implements C
     if (!this.hasEnded) this.queuePair.fail(why)
   }
 
-  left(why: Disconnect): void {
+  onLeft(why: Disconnect): void {
     Deferred.doneUnsafe(this.#end, Effect.succeed(why))
   }
 }

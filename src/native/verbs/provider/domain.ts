@@ -1,26 +1,40 @@
-/** A protection domain: what is registered and made in it is checked here, and then made. */
+/**
+ * Checks what a program registers and creates in a protection domain, then lets the backend do it.
+ */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { CompletionQueue } from "../Completion.ts"
 import type { DeviceInfo, ProtectionDomain } from "../Device.ts"
 import type { Options as QueuePairOptions, QueuePair } from "../QueuePair.ts"
-import type { Options as RegionOptions, Region } from "../Region.ts"
+import type { InvalidValue } from "../QueuePairState.ts"
+import type { Access, Options as RegionOptions, Region } from "../Region.ts"
 import { type CreateError, InvalidAttribute } from "../VerbsError.ts"
-import type { AddressSpace } from "../software/addressSpace.ts"
 import { create } from "./create.ts"
-import { type Held, Holding } from "./resources.ts"
-import { type Known, offence } from "../software/memory.ts"
-import type { Own } from "./own.ts"
-import type { WorkLimits } from "../software/workQueues.ts"
+import { type HasResource, isMadeBy, Resource } from "./resources.ts"
 
-/** Where something is made: the number of its domain, and what it is held by. */
-export interface Place {
+/** The owner of a new resource: its protection domain's number, and what it is released with. */
+export interface ResourceOwner {
   readonly domain: number
-  readonly owners: ReadonlyArray<Holding>
+  readonly owners: ReadonlyArray<Resource>
 }
 
-/** A queue pair that is wanted, with all defaults filled in. */
-export interface Wanted<Completions> extends Place {
+/** A region to register: checked, and with its memory. */
+export interface RegionSpec {
+  readonly memory: SharedArrayBuffer
+  readonly offset: number
+  readonly length: number
+  readonly access: ReadonlyArray<Access>
+}
+
+/** Limits of one work request on a queue pair. */
+export interface WorkLimits {
+  readonly scatterEntries: number
+  readonly inlineBytes: number
+  readonly messageBytes: number
+}
+
+/** The options of a queue pair, with all defaults filled in. */
+export interface ResolvedQueuePairOptions<Completions> extends ResourceOwner {
   readonly sends: Completions
   readonly receives: Completions
   readonly sendDepth: number
@@ -30,32 +44,30 @@ export interface Wanted<Completions> extends Place {
   readonly reads: number
 }
 
-/** What a provider makes in a domain, once it is known to be possible. */
-export interface Maker<Completions, Pair> {
+/** Creates resources whose options have been checked. */
+export interface ResourceBackend<Completions, Pair> {
   readonly region: (
-    known: Known,
-    place: Place
-  ) => Effect.Effect<Region & Held, CreateError, Scope.Scope>
+    spec: RegionSpec,
+    owner: ResourceOwner
+  ) => Effect.Effect<Region & HasResource, CreateError, Scope.Scope>
   readonly queuePair: (
-    wanted: Wanted<Completions>
-  ) => Effect.Effect<Pair & Held, CreateError, Scope.Scope>
+    options: ResolvedQueuePairOptions<Completions>
+  ) => Effect.Effect<Pair & HasResource, CreateError, Scope.Scope>
 }
 
-/** What a device has made, for its domains to know. */
-export interface Made<Completions extends object, Pair extends object> {
+/** Objects created by a device. Used to reject objects of another device. */
+export interface DeviceObjects<Completions extends object, Pair extends object> {
   readonly info: DeviceInfo
-  readonly memory: AddressSpace
-  readonly completions: Own<Completions>
-  readonly queuePairs: Own<Pair>
+  readonly completions: WeakSet<Completions>
+  readonly queuePairs: WeakSet<Pair>
 }
 
-/** Numbers differ among all devices: memory of one must not count as that of another. */
-let domains = 0
+/** Numbers are unique among all devices: memory of one device must not count as another's. */
+let lastDomain = 0
 
-/** Memory for a region; nothing if there is not so much. */
-const allocate = (octets: number): SharedArrayBuffer | undefined => {
+const allocate = (bytes: number): SharedArrayBuffer | undefined => {
   try {
-    return new SharedArrayBuffer(octets)
+    return new SharedArrayBuffer(bytes)
   } catch {
     return undefined
   }
@@ -64,70 +76,94 @@ const allocate = (octets: number): SharedArrayBuffer | undefined => {
 const invalid = (operation: string, attribute: string, detail: string) =>
   Effect.fail(new InvalidAttribute({ operation, attribute, detail }))
 
+/** Checks the memory, the bounds and the rights of a region. */
+export const validateRegion = (options: RegionOptions): InvalidValue | undefined => {
+  const { access = [], memory, offset = 0 } = options
+  const size = typeof memory === "number" ? memory : memory.byteLength
+  const length = options.length ?? size - offset
+  if (!Number.isSafeInteger(size) || size < 1) {
+    return { attribute: "memory", detail: `${size} bytes are no memory` }
+  }
+  if (![offset, length].every(Number.isSafeInteger) || offset < 0 || length < 1) {
+    return { attribute: "length", detail: `${length} bytes at ${offset} are no region` }
+  }
+  if (offset + length > size) {
+    return { attribute: "length", detail: `${length} bytes at ${offset} of ${size} do not fit` }
+  }
+  const writes = access.includes("remote-write") || access.includes("remote-atomic")
+  return writes && !access.includes("local-write")
+    ? { attribute: "access", detail: "a peer may only write where this side may: local-write" }
+    : undefined
+}
+
 /** A protection domain. */
-export class SoftDomain<
-  Completions extends CompletionQueue & Held,
+export class ProviderDomain<
+  Completions extends CompletionQueue & HasResource,
   Pair extends QueuePair
 > implements ProtectionDomain {
-  readonly holding: Holding
-  readonly #made: Made<Completions, Pair>
-  readonly #maker: Maker<Completions, Pair>
-  readonly #number = ++domains
+  readonly resource: Resource
+  readonly #objects: DeviceObjects<Completions, Pair>
+  readonly #backend: ResourceBackend<Completions, Pair>
+  readonly #number = ++lastDomain
 
-  constructor(device: Holding, made: Made<Completions, Pair>, maker: Maker<Completions, Pair>) {
-    this.#made = made
-    this.#maker = maker
-    this.holding = new Holding("protection domain", [device], () => undefined)
+  constructor(
+    device: Resource,
+    objects: DeviceObjects<Completions, Pair>,
+    backend: ResourceBackend<Completions, Pair>
+  ) {
+    this.#objects = objects
+    this.#backend = backend
+    this.resource = new Resource("protection domain", [device], () => undefined)
   }
 
   register(options: RegionOptions): Effect.Effect<Region, CreateError, Scope.Scope> {
-    const { attribute, detail } = offence(options) ?? {}
+    const { attribute, detail } = validateRegion(options) ?? {}
     if (attribute !== undefined) return invalid("register", attribute, detail!)
-    const { memory: wanted, offset = 0 } = options
-    const bytes = typeof wanted === "number" ? wanted : wanted.byteLength
-    const { info } = this.#made
+    const { access = ["local-write"], memory: given, offset = 0 } = options
+    const bytes = typeof given === "number" ? given : given.byteLength
+    const { info } = this.#objects
     const length = options.length ?? bytes - offset
-    const sizes = [["octets of a region", length, info.limits.regionBytes]] as const
+    const sizes = [["bytes of a region", length, info.limits.regionBytes]] as const
     const make = Effect.suspend(() => {
-      const memory = typeof wanted === "number" ? allocate(wanted) : wanted
-      if (memory === undefined) return invalid("register", "memory", `no ${bytes} octets are left`)
-      const { access = ["local-write"] } = options
-      const address = this.#made.memory.of(memory) + offset
-      const place = { domain: this.#number, owners: [this.holding] }
-      return this.#maker.region({ memory, offset, length, access, address }, place)
+      const memory = typeof given === "number" ? allocate(given) : given
+      if (memory === undefined) return invalid("register", "memory", `no ${bytes} bytes are left`)
+      const owner = { domain: this.#number, owners: [this.resource] }
+      return this.#backend.region({ memory, offset, length, access }, owner)
     })
-    return create(info, this.holding, "region", sizes, make)
+    return create(info, this.resource, "region", sizes, make)
   }
 
   queuePair(options: QueuePairOptions): Effect.Effect<QueuePair, CreateError, Scope.Scope> {
-    const { maxInline = 64, maxParts = 4, receiveDepth = 256, sendDepth = 256 } = options
+    const { receiveDepth = 256, sendDepth = 256 } = options
+    const { maxInlineBytes: inlineBytes = 64, maxScatterEntries: scatterEntries = 4 } = options
     const { sendCompletions: sends, receiveCompletions: receives = sends } = options
-    const { completions, info, queuePairs } = this.#made
+    const { completions, info, queuePairs } = this.#objects
     const { limits } = info
     const sizes = [
       ["sendDepth", sendDepth, limits.depth],
       ["receiveDepth", receiveDepth, limits.depth],
-      ["maxParts", maxParts, limits.parts],
-      ["maxInline", maxInline, limits.inline]
+      ["maxScatterEntries", scatterEntries, limits.scatterEntries],
+      ["maxInlineBytes", inlineBytes, limits.inlineBytes]
     ] as const
     const make = Effect.suspend(() => {
-      if (!completions.has(sends) || !completions.has(receives)) {
+      if (!isMadeBy(completions, sends) || !isMadeBy(completions, receives)) {
         return invalid("queuePair", "completions", "not one of this device")
       }
-      const gone = sends.holding.gone() ?? receives.holding.gone()
-      if (gone !== undefined) return Effect.fail(gone)
-      const wanted = {
+      const released = sends.resource.releasedError() ?? receives.resource.releasedError()
+      if (released !== undefined) return Effect.fail(released)
+      const { messageBytes, reads } = limits
+      const made = this.#backend.queuePair({
         domain: this.#number,
-        owners: [this.holding, sends.holding, receives.holding],
+        owners: [this.resource, sends.resource, receives.resource],
         sends,
         receives,
         sendDepth,
         receiveDepth,
-        limits: { parts: maxParts, inline: maxInline, messageBytes: limits.messageBytes },
-        reads: limits.reads
-      }
-      return Effect.map(this.#maker.queuePair(wanted), (made) => queuePairs.add(made))
+        limits: { scatterEntries, inlineBytes, messageBytes },
+        reads
+      })
+      return Effect.tap(made, (queuePair) => Effect.sync(() => queuePairs.add(queuePair)))
     })
-    return create(info, this.holding, "queue pair", sizes, make)
+    return create(info, this.resource, "queue pair", sizes, make)
   }
 }

@@ -5,7 +5,7 @@ import * as Stream from "effect/Stream"
 import type { Device, DeviceEvent } from "../Device.ts"
 
 /** The most events that a reader may be behind; the oldest go first. */
-const behind = 1024
+const eventsBehindMax = 1024
 
 /** The events of one open device. */
 export interface Events {
@@ -14,7 +14,7 @@ export interface Events {
 }
 
 export const makeEvents: Effect.Effect<Events> = Effect.map(
-  PubSub.sliding<DeviceEvent>(behind),
+  PubSub.sliding<DeviceEvent>(eventsBehindMax),
   (events) => ({
     emit: (event) => void PubSub.publishUnsafe(events, event),
     stream: Stream.takeUntil(Stream.fromPubSub(events), ({ _tag }) => _tag === "DeviceRemoved")

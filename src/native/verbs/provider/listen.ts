@@ -18,15 +18,15 @@ import {
   type ListenError,
   type Released
 } from "../VerbsError.ts"
-import { accept, type Asked, isPort, type Parts } from "./connect.ts"
-import { nothing, type SoftConnection } from "./connection.ts"
-import { type Held, hold, Holding } from "./resources.ts"
+import { accept, type IncomingRequest, isPort, type ConnectContext } from "./connect.ts"
+import { noBytes, type ProviderConnection } from "./connection.ts"
+import { type HasResource, acquireResource, Resource } from "./resources.ts"
 
 /** Requests that wait for a program, as in sockets. */
 const defaultBacklog = 128
 
 /** Where to listen. */
-export interface At {
+export interface ListenAddress {
   /** The device's own ones, if nobody chose. */
   readonly hosts: ReadonlyArray<string>
   /** Also at addresses of the device that come later. */
@@ -36,16 +36,18 @@ export interface At {
 }
 
 /** Tells a program of a request; nothing if too many wait already, or nobody listens. */
-export type Ask<C extends SoftConnection> = (asked: Asked<C>) => SoftRequest<C> | undefined
+export type OnRequest<C extends ProviderConnection> = (
+  asked: IncomingRequest<C>
+) => ProviderRequest<C> | undefined
 
 /** What a provider does itself to listen. */
-export interface Hearing<C extends SoftConnection> {
+export interface ListenBackend<C extends ProviderConnection> {
   /** The addresses of the device. */
   readonly addresses: () => ReadonlyArray<string>
   /** Listens until the Scope closes; `end` stops it at once. */
   readonly listen: (
-    at: At,
-    ask: Ask<C>
+    at: ListenAddress,
+    ask: OnRequest<C>
   ) => Effect.Effect<
     { readonly address: Address; readonly end: () => void },
     ListenError,
@@ -54,41 +56,45 @@ export interface Hearing<C extends SoftConnection> {
 }
 
 /** A request that arrived. */
-export class SoftRequest<C extends SoftConnection> implements ConnectRequest {
+export class ProviderRequest<C extends ProviderConnection> implements ConnectRequest {
   readonly peer: Address
   readonly privateData: Uint8Array
   readonly inboundReads: number
   readonly outboundReads: number
-  readonly #parts: Parts<C>
-  readonly #asked: Asked<C>
-  readonly #unanswered: Set<SoftRequest<C>>
+  readonly #context: ConnectContext<C>
+  readonly #incoming: IncomingRequest<C>
+  readonly #unanswered: Set<ProviderRequest<C>>
 
-  constructor(parts: Parts<C>, asked: Asked<C>, unanswered: Set<SoftRequest<C>>) {
+  constructor(
+    parts: ConnectContext<C>,
+    asked: IncomingRequest<C>,
+    unanswered: Set<ProviderRequest<C>>
+  ) {
     this.peer = asked.peer
     this.privateData = asked.privateData
     this.inboundReads = asked.inboundReads
     this.outboundReads = asked.outboundReads
-    this.#parts = parts
-    this.#asked = asked
+    this.#context = parts
+    this.#incoming = asked
     this.#unanswered = unanswered
   }
 
   accept(options: AcceptOptions): Effect.Effect<Connection, AcceptError, Scope.Scope> {
-    return accept(this.#parts, this.#asked, options, () => this.#unanswered.delete(this))
+    return accept(this.#context, this.#incoming, options, () => this.#unanswered.delete(this))
   }
 
-  reject(privateData: Uint8Array = nothing): Effect.Effect<void> {
+  reject(privateData: Uint8Array = noBytes): Effect.Effect<void> {
     return Effect.sync(() => this.rejectUnsafe(privateData))
   }
 
   rejectUnsafe(privateData: Uint8Array): void {
     if (!this.#unanswered.delete(this)) return
-    this.#asked.reject(privateData.slice(0, this.#parts.dialling.privateData.reject))
+    this.#incoming.reject(privateData.slice(0, this.#context.backend.privateData.reject))
   }
 }
 
 /** What is wrong with the options for a device with these addresses. */
-const misfit = ({ backlog, host, port }: ListenOptions, own: ReadonlyArray<string>) => {
+const validateListen = ({ backlog, host, port }: ListenOptions, own: ReadonlyArray<string>) => {
   if (own.length === 0) return { attribute: "host", detail: "the device has no address" }
   const gid = host === undefined ? undefined : Gid.fromAddress(host)
   if (host !== undefined && (gid === undefined || !own.map(Gid.fromAddress).includes(gid))) {
@@ -102,39 +108,39 @@ const misfit = ({ backlog, host, port }: ListenOptions, own: ReadonlyArray<strin
 }
 
 /** Listens on a device. */
-export const listen = Effect.fnUntraced(function* <C extends SoftConnection>(
-  device: Holding,
-  parts: Parts<C>,
-  hearing: Hearing<C>,
+export const listen = Effect.fnUntraced(function* <C extends ProviderConnection>(
+  device: Resource,
+  parts: ConnectContext<C>,
+  hearing: ListenBackend<C>,
   options: ListenOptions
 ): Effect.fn.Return<Listener, ListenError, Scope.Scope> {
-  const gone = device.gone(parts.info.name)
+  const gone = device.releasedError(parts.info.name)
   if (gone !== undefined) return yield* gone
   const own = hearing.addresses()
-  const wrong = misfit(options, own)
+  const wrong = validateListen(options, own)
   if (wrong !== undefined) return yield* new InvalidAttribute({ operation: "listen", ...wrong })
   const { backlog = defaultBacklog, host, port = 0 } = options
-  const requests = yield* Queue.dropping<SoftRequest<C>, Released>(backlog)
+  const requests = yield* Queue.dropping<ProviderRequest<C>, Released>(backlog)
   // Requests that wait to be taken, or were taken and have no answer.
-  const unanswered = new Set<SoftRequest<C>>()
+  const unanswered = new Set<ProviderRequest<C>>()
   const isEverywhere = host === undefined
   const at = { hosts: isEverywhere ? own : [host], isEverywhere, port, backlog }
   const bound = yield* hearing.listen(at, (asked) => {
-    const request = new SoftRequest(parts, asked, unanswered)
+    const request = new ProviderRequest(parts, asked, unanswered)
     if (!Queue.offerUnsafe(requests, request)) return undefined
     unanswered.add(request)
     return request
   })
   const { address, end } = bound
-  return yield* hold(
-    Effect.sync((): Listener & Held => {
-      const holding: Holding = new Holding("listener", [device], () => {
+  return yield* acquireResource(
+    Effect.sync((): Listener & HasResource => {
+      const resource: Resource = new Resource("listener", [device], () => {
         end()
-        for (const request of unanswered) request.rejectUnsafe(nothing)
-        const gone = holding.gone(`listener on ${address.port}`)!
+        for (const request of unanswered) request.rejectUnsafe(noBytes)
+        const gone = resource.releasedError(`listener on ${address.port}`)!
         Queue.failCauseUnsafe(requests, Cause.fail(gone))
       })
-      return { address, take: Queue.take(requests), holding }
+      return { address, take: Queue.take(requests), resource }
     })
   )
 })

@@ -1,13 +1,13 @@
 /**
- * What is held, and in which order it goes: a resource that ends takes what was made on it along
- * first, whatever order the Scopes close in.
+ * Tree of verbs resources. Releasing a resource first releases everything created on it, in a
+ * fixed order, regardless of the order in which Scopes close.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Released } from "../VerbsError.ts"
 
-/** Sorts of resources, in the order in which they go. */
-const order = [
+/** Kinds of resources, in the order in which they are released. */
+const releaseOrder = [
   "listener",
   "connection",
   "queue pair",
@@ -17,83 +17,87 @@ const order = [
   "device"
 ] as const
 
-/** A sort of resource. */
-export type Sort = (typeof order)[number]
+export type ResourceKind = (typeof releaseOrder)[number]
 
-/** Something that is released once, together with all that was made on it. */
-export class Holding {
-  readonly sort: Sort
-  /** What all of it was made on in the end: the device. */
-  readonly #root: Holding
-  readonly #owners: ReadonlyArray<Holding>
-  readonly #held = new Set<Holding>()
-  readonly #end: () => void
-  /** Of a root: how many of each sort there are on it. */
-  readonly #counts = new Map<Sort, number>()
+/** A resource that is released once, after all that was created on it. */
+export class Resource {
+  readonly kind: ResourceKind
+  /** The device, at the root of the tree. */
+  readonly #root: Resource
+  readonly #owners: ReadonlyArray<Resource>
+  readonly #children = new Set<Resource>()
+  readonly #onRelease: () => void
+  /** Of a root: how many resources of each kind the tree has. */
+  readonly #counts = new Map<ResourceKind, number>()
   #isReleased = false
   #isRemoved = false
 
-  constructor(sort: Sort, owners: ReadonlyArray<Holding>, end: () => void) {
-    this.sort = sort
+  constructor(kind: ResourceKind, owners: ReadonlyArray<Resource>, onRelease: () => void) {
+    this.kind = kind
     this.#owners = owners
-    this.#end = end
+    this.#onRelease = onRelease
     const [first] = owners
     this.#root = first === undefined ? this : first.#root
-    this.#count(1)
-    for (const owner of owners) owner.#held.add(this)
+    this.#addCount(1)
+    for (const owner of owners) owner.#children.add(this)
   }
 
   get isReleased(): boolean {
     return this.#isReleased
   }
 
-  /** Why nothing can be done with it any more, if that is so; `resource` is its name. */
-  gone(resource: string = this.sort): Released | undefined {
+  /** The error of operations on the resource once it, or its device, is gone. */
+  releasedError(resource: string = this.kind): Released | undefined {
     if (this.#root.#isRemoved) return new Released({ resource, reason: "device-removed" })
     return this.#isReleased ? new Released({ resource, reason: "released" }) : undefined
   }
 
-  /** How many of a sort are on its device. */
-  count(sort: Sort): number {
-    return this.#root.#counts.get(sort) ?? 0
+  /** Counts the resources of a kind on the same device. */
+  count(kind: ResourceKind): number {
+    return this.#root.#counts.get(kind) ?? 0
   }
 
-  /** The device was pulled out: nobody listens any more, and the rest waits to be released. */
-  remove(): void {
+  /** Marks the device as removed: releases its listeners; the rest waits to be released. */
+  markRemoved(): void {
     this.#isRemoved = true
-    for (const holding of this.#held) if (holding.sort === "listener") holding.release()
+    for (const child of this.#children) if (child.kind === "listener") child.release()
   }
 
   release(): void {
     if (this.#isReleased) return
     this.#isReleased = true
-    this.#count(-1)
-    const rank = ({ sort }: Holding) => order.indexOf(sort)
-    for (const holding of [...this.#all()].toSorted((a, b) => rank(a) - rank(b))) holding.release()
-    this.#end()
-    for (const owner of this.#owners) owner.#held.delete(this)
+    this.#addCount(-1)
+    const rank = ({ kind }: Resource) => releaseOrder.indexOf(kind)
+    for (const child of [...this.#descendants()].toSorted((a, b) => rank(a) - rank(b))) {
+      child.release()
+    }
+    this.#onRelease()
+    for (const owner of this.#owners) owner.#children.delete(this)
   }
 
-  #count(by: number): void {
-    this.#root.#counts.set(this.sort, this.count(this.sort) + by)
+  #addCount(by: number): void {
+    this.#root.#counts.set(this.kind, this.count(this.kind) + by)
   }
 
-  #all(into: Set<Holding> = new Set()): ReadonlySet<Holding> {
-    for (const holding of this.#held) {
-      into.add(holding)
-      holding.#all(into)
+  #descendants(into: Set<Resource> = new Set()): ReadonlySet<Resource> {
+    for (const child of this.#children) {
+      into.add(child)
+      child.#descendants(into)
     }
     return into
   }
 }
 
-/** What is held. */
-export interface Held {
-  readonly holding: Holding
+export interface HasResource {
+  readonly resource: Resource
 }
 
-/** Makes something that is released with the Scope, or with what it was made on before that. */
-export const hold = <A extends Held, E, R>(
+/** Creates an object whose resource is released with the Scope, or with its owner before that. */
+export const acquireResource = <A extends HasResource, E, R>(
   make: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R | Scope.Scope> =>
-  Effect.acquireRelease(make, ({ holding }) => Effect.sync(() => holding.release()))
+  Effect.acquireRelease(make, ({ resource }) => Effect.sync(() => resource.release()))
+
+/** Whether a device has created an object that a program hands back. */
+export const isMadeBy = <A extends object>(made: WeakSet<A>, object: object): object is A =>
+  (made as WeakSet<object>).has(object)

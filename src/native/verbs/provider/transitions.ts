@@ -1,53 +1,68 @@
 /** What stands against a step of a queue pair. */
 import type { Disconnect } from "../Connection.ts"
 import type { GidEntry } from "../Device.ts"
-import { defaults, mayGo, type Offence, offence, type State, type Step } from "../QueuePairState.ts"
+import {
+  defaults,
+  canTransition,
+  type InvalidValue,
+  validateRanges,
+  type State,
+  type Transition
+} from "../QueuePairState.ts"
 import type { QueuePair } from "../QueuePair.ts"
 import { IllegalTransition, InvalidAttribute, type ModifyError } from "../VerbsError.ts"
-import type { Held } from "./resources.ts"
+import type { HasResource } from "./resources.ts"
 
 /** A connection, as its queue pair sees it. */
-export interface Joined {
+export interface AttachedConnection {
   /** The queue pair has left it; called once. */
-  readonly left: (why: Disconnect) => void
+  readonly onLeft: (why: Disconnect) => void
 }
 
 /** A queue pair that connection management can take to its states. */
-export interface Connectable extends QueuePair, Held {
+export interface ConnectableQueuePair extends QueuePair, HasResource {
   /** The connection that it is in, or that is being made for it. */
-  connection: Joined | undefined
+  connection: AttachedConnection | undefined
   /** To `err`: everything that is posted is flushed, and the connection is left. */
   fail(why: Disconnect): void
 }
 
 /** Why it cannot go to a state. While it has a connection, only that may take it further. */
-export const obstacle = (
-  { connection, holding, number: queuePair, state: from }: Connectable,
+export const validateTransition = (
+  { connection, resource, number: queuePair, state: from }: ConnectableQueuePair,
   to: State,
-  mover?: Joined
+  mover?: AttachedConnection
 ): ModifyError | undefined => {
-  const gone = holding.gone(`queue pair ${queuePair}`)
+  const gone = resource.releasedError(`queue pair ${queuePair}`)
   if (gone !== undefined) return gone
   const isFree = connection === mover || to === "err" || to === "reset"
-  return isFree && mayGo(from, to) ? undefined : new IllegalTransition({ queuePair, from, to })
+  return isFree && canTransition(from, to)
+    ? undefined
+    : new IllegalTransition({ queuePair, from, to })
 }
 
 /** What a queue pair's device has: one port with these GIDs, and room for so many reads. */
-export interface Room {
+export interface TransitionLimits {
   readonly gids: ReadonlyArray<GidEntry>
   readonly reads: number
 }
 
 /** What is wrong with a step's attributes. */
-export const misfit = (step: Step, room: Room): InvalidAttribute | undefined => {
-  const { attribute, detail } = offence(step) ?? beyond(step, room) ?? {}
+export const validateAttributes = (
+  step: Transition,
+  room: TransitionLimits
+): InvalidAttribute | undefined => {
+  const { attribute, detail } = validateRanges(step) ?? validateLimits(step, room) ?? {}
   return attribute === undefined
     ? undefined
     : new InvalidAttribute({ operation: `to ${step.to}`, attribute, detail: detail! })
 }
 
 /** What the device does not have. */
-const beyond = (step: Step, { gids, reads }: Room): Offence | undefined => {
+const validateLimits = (
+  step: Transition,
+  { gids, reads }: TransitionLimits
+): InvalidValue | undefined => {
   const few = (attribute: string, wanted = 0) =>
     wanted > reads ? { attribute, detail: `${wanted} wanted, ${reads} possible` } : undefined
   if (step.to === "rts") return few("outboundReads", step.outboundReads)

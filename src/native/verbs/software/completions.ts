@@ -3,13 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { Completion, CompletionBatch, type CompletionQueue } from "../Completion.ts"
 import { Released } from "../VerbsError.ts"
-import { Holding } from "../provider/resources.ts"
-import type { Ledger } from "./ledger.ts"
+import { Resource } from "../provider/resources.ts"
+import type { SlotCounters } from "./slotCounters.ts"
 
 /** A completion in the ring, and what its poll tells the work queue that it is of. */
 class Entry {
   readonly completion = new Completion()
-  ledger: Ledger | undefined = undefined
+  counters: SlotCounters | undefined = undefined
   upTo = 0
 }
 
@@ -17,7 +17,7 @@ class Entry {
 const streamBatch = 64
 
 /** A completion queue that providers in software share. */
-export class SoftCompletionQueue implements CompletionQueue {
+export class SoftwareCompletionQueue implements CompletionQueue {
   readonly capacity: number
   reserved = 0
   readonly ready: Effect.Effect<void, Released>
@@ -29,7 +29,7 @@ export class SoftCompletionQueue implements CompletionQueue {
   #first = 0
   #count = 0
   /** How many are in the middle of putting completions, and whether they have put any. */
-  #putting = 0
+  #putDepth = 0
   #hasPut = false
   #isReleased = false
 
@@ -54,26 +54,26 @@ export class SoftCompletionQueue implements CompletionQueue {
    * Puts a completion behind the others and gives it, to be filled before anybody else runs. Its
    * poll tells the ledger that all work before `upTo` has ended.
    */
-  put(ledger: Ledger, upTo: number): Completion {
+  put(ledger: SlotCounters, upTo: number): Completion {
     const index = (this.#first + this.#count) % this.capacity
     const entry = (this.#ring[index] ??= new Entry())
-    entry.ledger = ledger
+    entry.counters = ledger
     entry.upTo = upTo
     this.#count += 1
-    if (this.#putting > 0) this.#hasPut = true
+    if (this.#putDepth > 0) this.#hasPut = true
     else this.#wake(false)
     return entry.completion
   }
 
   /** From here to `end`, nobody who waits goes on: what is put is not complete yet. */
   begin(): void {
-    this.#putting += 1
+    this.#putDepth += 1
   }
 
   /** Who waits goes on at once, on the caller's stack: a task of its own costs a trip. */
   end(): void {
-    this.#putting -= 1
-    if (this.#putting > 0 || !this.#hasPut) return
+    this.#putDepth -= 1
+    if (this.#putDepth > 0 || !this.#hasPut) return
     this.#hasPut = false
     this.#wake(true)
   }
@@ -83,7 +83,7 @@ export class SoftCompletionQueue implements CompletionQueue {
     for (let index = 0; index < count; index++) {
       const entry = this.#ring[this.#first]!
       batch.at(index).copy(entry.completion)
-      this.reserved -= entry.ledger!.reclaim(entry.upTo)
+      this.reserved -= entry.counters!.reclaim(entry.upTo)
       this.#first = (this.#first + 1) % this.capacity
     }
     this.#count -= count
@@ -127,16 +127,16 @@ export class SoftCompletionQueue implements CompletionQueue {
 }
 
 /** A completion queue on a device. */
-export class HeldCompletions extends SoftCompletionQueue {
-  readonly holding: Holding
+export class DeviceCompletionQueue extends SoftwareCompletionQueue {
+  readonly resource: Resource
 
-  constructor(capacity: number, device: Holding) {
+  constructor(capacity: number, device: Resource) {
     super(capacity)
-    this.holding = new Holding("completion queue", [device], () => this.releaseUnsafe())
+    this.resource = new Resource("completion queue", [device], () => this.releaseUnsafe())
   }
 }
 
-const taken = (queue: SoftCompletionQueue, batch: CompletionBatch): ReadonlyArray<Completion> =>
+const taken = (queue: SoftwareCompletionQueue, batch: CompletionBatch): ReadonlyArray<Completion> =>
   Array.from({ length: queue.poll(batch) }, (_, index) => {
     const copy = new Completion()
     copy.copy(batch.at(index))
@@ -144,7 +144,7 @@ const taken = (queue: SoftCompletionQueue, batch: CompletionBatch): ReadonlyArra
   })
 
 /** The completions as they come, until the queue is released. */
-const streamOf = (queue: SoftCompletionQueue): Stream.Stream<Completion> =>
+const streamOf = (queue: SoftwareCompletionQueue): Stream.Stream<Completion> =>
   Stream.suspend(() => {
     const batch = new CompletionBatch(streamBatch)
     return Stream.fromEffectRepeat(Effect.map(queue.ready, () => taken(queue, batch))).pipe(

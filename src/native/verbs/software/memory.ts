@@ -5,22 +5,22 @@
  * Effect, so that a worker thread may load it.
  */
 import { copyBytes } from "../../../schema/copyBytes.ts"
-import { locate, missed, type Region as WireRegion } from "../../../schema/iwarp/Region.ts"
-import type { Access, Options, Region } from "../Region.ts"
-import type { Part, Parts } from "../WorkRequest.ts"
-import type { Offence } from "../QueuePairState.ts"
+import { locate, AccessError, type Region as WireRegion } from "../../../schema/iwarp/Region.ts"
+import type { Access, Region } from "../Region.ts"
+import type { ScatterEntry, ScatterList } from "../WorkRequest.ts"
+import type { RegionSpec } from "../provider/domain.ts"
 import type { KeyTable } from "./keyTable.ts"
 
 /** What a peer wants to do. */
 export type Right = "remoteWrite" | "remoteRead" | "remoteAtomic"
 
 /** Why a peer gets no place; all below zero, so that a place is not. */
-export const Refusal = {
+export const AccessRefusal = {
   unknownKey: -11,
   otherDomain: -12,
   noRight: -13,
-  wraps: missed.wraps,
-  outside: missed.outside,
+  wraps: AccessError.wraps,
+  outside: AccessError.outside,
   misaligned: -14
 } as const
 
@@ -30,22 +30,12 @@ export interface Keys {
   readonly remote: KeyTable<MemoryRegion>
 }
 
-/** What to register, once its memory is there and all is checked. */
-export interface Known {
-  readonly memory: SharedArrayBuffer
-  readonly offset: number
-  readonly length: number
-  readonly access: ReadonlyArray<Access>
-  /** What a peer calls its first octet. */
-  readonly address: number
-}
-
 /** What every region is: a part of a buffer, and who may use it here. */
 export class RegionMemory {
   readonly memory: SharedArrayBuffer
   readonly offset: number
   readonly length: number
-  readonly octets: Uint8Array<SharedArrayBuffer>
+  readonly bytes: Uint8Array<SharedArrayBuffer>
   readonly access: ReadonlyArray<Access>
   readonly address: number
   /** The number of its protection domain. */
@@ -53,11 +43,11 @@ export class RegionMemory {
   readonly localWrite: boolean
   isReleased = false
 
-  constructor({ access, address, length, memory, offset }: Known, domain: number) {
+  constructor({ access, length, memory, offset }: RegionSpec, address: number, domain: number) {
     this.memory = memory
     this.offset = offset
     this.length = length
-    this.octets = new Uint8Array(memory, offset, length)
+    this.bytes = new Uint8Array(memory, offset, length)
     this.access = access
     this.address = address
     this.domain = domain
@@ -74,9 +64,9 @@ export class MemoryRegion extends RegionMemory implements Omit<Region, "revoke">
   remoteKey: number
   readonly #keys: Keys
 
-  constructor(known: Known, domain: number, keys: Keys) {
-    super(known, domain)
-    const { access } = known
+  constructor(spec: RegionSpec, address: number, domain: number, keys: Keys) {
+    super(spec, address, domain)
+    const { access } = spec
     this.remoteWrite = access.includes("remote-write")
     this.remoteRead = access.includes("remote-read")
     this.remoteAtomic = access.includes("remote-atomic")
@@ -108,31 +98,11 @@ export class MemoryRegion extends RegionMemory implements Omit<Region, "revoke">
   }
 }
 
-/** What is wrong with a wish to register memory. */
-export const offence = (options: Options): Offence | undefined => {
-  const { access = [], memory, offset = 0 } = options
-  const size = typeof memory === "number" ? memory : memory.byteLength
-  const length = options.length ?? size - offset
-  if (!Number.isSafeInteger(size) || size < 1) {
-    return { attribute: "memory", detail: `${size} octets are no memory` }
-  }
-  if (![offset, length].every(Number.isSafeInteger) || offset < 0 || length < 1) {
-    return { attribute: "length", detail: `${length} octets at ${offset} are no region` }
-  }
-  if (offset + length > size) {
-    return { attribute: "length", detail: `${length} octets at ${offset} of ${size} do not fit` }
-  }
-  const writes = access.includes("remote-write") || access.includes("remote-atomic")
-  return writes && !access.includes("local-write")
-    ? { attribute: "access", detail: "a peer may only write where this side may: local-write" }
-    : undefined
-}
-
 /**
  * Where a peer may act: the place in the region, or a `Refusal`. `rights` are those of the queue
  * pair that it comes through.
  */
-export const reach = (
+export const locateAccess = (
   region: MemoryRegion | undefined,
   domain: number,
   right: Right,
@@ -140,18 +110,18 @@ export const reach = (
   low: number,
   length: number
 ): number => {
-  if (region === undefined) return Refusal.unknownKey
-  if (region.domain !== domain) return Refusal.otherDomain
-  if (!region[right]) return Refusal.noRight
+  if (region === undefined) return AccessRefusal.unknownKey
+  if (region.domain !== domain) return AccessRefusal.otherDomain
+  if (!region[right]) return AccessRefusal.noRight
   const at = locate(region, high, low, length)
   return at >= 0 && right === "remoteAtomic" && (region.offset + at) % 8 !== 0
-    ? Refusal.misaligned
+    ? AccessRefusal.misaligned
     : at
 }
 
 /** Whether posted work may use this part: a source, or a sink that is written to. */
 export const isUsable = (
-  { length, offset, region }: Part,
+  { length, offset, region }: ScatterEntry,
   domain: number,
   isSink: boolean
 ): boolean =>
@@ -164,7 +134,7 @@ export const isUsable = (
   offset + length <= region.length
 
 /** Whether posted work may use all of its parts. */
-export const mayUse = (parts: Parts, domain: number, areSinks: boolean): boolean => {
+export const areUsable = (parts: ScatterList, domain: number, areSinks: boolean): boolean => {
   for (let index = 0; index < parts.count; index++) {
     if (!isUsable(parts.at(index), domain, areSinks)) return false
   }
@@ -172,22 +142,22 @@ export const mayUse = (parts: Parts, domain: number, areSinks: boolean): boolean
 }
 
 /** Puts the octets of all parts one behind the other. */
-export const gather = (parts: Parts, into: Uint8Array): void => {
+export const gather = (parts: ScatterList, into: Uint8Array): void => {
   let at = 0
   for (let index = 0; index < parts.count; index++) {
     const { length, offset, region } = parts.at(index)
-    copyBytes(into, at, region!.octets, offset, offset + length)
+    copyBytes(into, at, region!.bytes, offset, offset + length)
     at += length
   }
 }
 
 /** Fills the parts in their order. They must have room, see `Parts.bytes`. */
-export const scatter = (octets: Uint8Array, parts: Parts): void => {
+export const scatter = (octets: Uint8Array, parts: ScatterList): void => {
   let at = 0
   for (let index = 0; at < octets.length; index++) {
     const { length, offset, region } = parts.at(index)
     const count = Math.min(length, octets.length - at)
-    copyBytes(region!.octets, offset, octets, at, at + count)
+    copyBytes(region!.bytes, offset, octets, at, at + count)
     at += count
   }
 }

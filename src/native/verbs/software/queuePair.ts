@@ -5,27 +5,27 @@
 import type * as Effect from "effect/Effect"
 import type { Status } from "../Completion.ts"
 import type { Disconnect } from "../Connection.ts"
-import type { State, Step } from "../QueuePairState.ts"
+import type { State, Transition } from "../QueuePairState.ts"
 import type { ModifyError } from "../VerbsError.ts"
 import type { Posted, ReceiveRequest, SendRequest } from "../WorkRequest.ts"
-import type { SoftCompletionQueue } from "./completions.ts"
-import type { Wanted } from "../provider/domain.ts"
-import { Holding } from "../provider/resources.ts"
-import type { Connectable, Joined } from "../provider/transitions.ts"
+import type { SoftwareCompletionQueue } from "./completions.ts"
+import type { ResolvedQueuePairOptions } from "../provider/domain.ts"
+import { Resource } from "../provider/resources.ts"
+import type { ConnectableQueuePair, AttachedConnection } from "../provider/transitions.ts"
 import { ReceiveQueue, SendQueue } from "./workQueues.ts"
 
-export abstract class SoftQueuePair implements Connectable {
+export abstract class SoftwareQueuePair implements ConnectableQueuePair {
   readonly number: number
   readonly domain: number
-  readonly holding: Holding
+  readonly resource: Resource
   readonly sends: SendQueue
   readonly receives: ReceiveQueue
   /** Reads of a peer that it can serve at once, and own ones that it can have under way. */
   readonly reads: number
   state: State = "reset"
-  connection: Joined | undefined = undefined
+  connection: AttachedConnection | undefined = undefined
 
-  constructor(number: number, wanted: Wanted<SoftCompletionQueue>) {
+  constructor(number: number, wanted: ResolvedQueuePairOptions<SoftwareCompletionQueue>) {
     const { limits, owners, receiveDepth, receives, sendDepth, sends } = wanted
     this.number = number
     this.domain = wanted.domain
@@ -35,10 +35,10 @@ export abstract class SoftQueuePair implements Connectable {
       queuePair: number,
       completions: receives
     })
-    this.holding = new Holding("queue pair", owners, () => this.released())
+    this.resource = new Resource("queue pair", owners, () => this.released())
   }
 
-  abstract modify(step: Step): Effect.Effect<void, ModifyError>
+  abstract modify(step: Transition): Effect.Effect<void, ModifyError>
 
   /** Work was posted as number `index`, and a peer may be there. */
   protected abstract sendPosted(index: number, request: SendRequest): void
@@ -46,20 +46,20 @@ export abstract class SoftQueuePair implements Connectable {
   protected abstract receivePosted(index: number, request: ReceiveRequest): void
 
   get outstandingSends(): number {
-    return this.sends.ledger.outstanding
+    return this.sends.counters.outstanding
   }
 
-  get sendRoom(): number {
-    return this.sends.ledger.room
+  get freeSendSlots(): number {
+    return this.sends.counters.free
   }
 
   get outstandingReceives(): number {
-    return this.receives.ledger.outstanding
+    return this.receives.counters.outstanding
   }
 
   post(request: SendRequest): Posted {
-    if (this.holding.isReleased) return "wrong-state"
-    const index = this.sends.ledger.posted
+    if (this.resource.isReleased) return "wrong-state"
+    const index = this.sends.counters.posted
     const posted = this.sends.post(request, this.state)
     if (posted !== "accepted") return posted
     if (this.state === "err") this.flush()
@@ -68,8 +68,8 @@ export abstract class SoftQueuePair implements Connectable {
   }
 
   postReceive(request: ReceiveRequest): Posted {
-    if (this.holding.isReleased) return "wrong-state"
-    const index = this.receives.ledger.posted
+    if (this.resource.isReleased) return "wrong-state"
+    const index = this.receives.counters.posted
     const posted = this.receives.post(request, this.state)
     if (posted !== "accepted") return posted
     if (this.state === "err") this.flush()
@@ -89,7 +89,7 @@ export abstract class SoftQueuePair implements Connectable {
     this.flush()
     const { connection } = this
     this.connection = undefined
-    connection?.left(why)
+    connection?.onLeft(why)
   }
 
   protected flush(): void {

@@ -4,18 +4,12 @@
  * The places are made once and filled again and again, so that a post allocates nothing.
  */
 import type { Completion, Kind, Status } from "../Completion.ts"
-import { maySend, mayPostReceive, type State } from "../QueuePairState.ts"
+import { canSend, canPostReceive, type State } from "../QueuePairState.ts"
 import { type Opcode, type Posted, ReceiveRequest, SendRequest } from "../WorkRequest.ts"
-import type { SoftCompletionQueue } from "./completions.ts"
-import { Ledger } from "./ledger.ts"
+import type { WorkLimits } from "../provider/domain.ts"
+import type { SoftwareCompletionQueue } from "./completions.ts"
+import { SlotCounters } from "./slotCounters.ts"
 import { gather } from "./memory.ts"
-
-/** How large a queue pair's work may be. */
-export interface WorkLimits {
-  readonly parts: number
-  readonly inline: number
-  readonly messageBytes: number
-}
 
 const kinds: Readonly<Record<Opcode, Kind>> = {
   send: "send",
@@ -28,7 +22,7 @@ const kinds: Readonly<Record<Opcode, Kind>> = {
 }
 
 /** Whether an operation brings octets back, so that its parts are sinks. */
-export const fetches = (opcode: Opcode): boolean =>
+export const isFetch = (opcode: Opcode): boolean =>
   opcode === "read" || opcode === "fetch-add" || opcode === "compare-swap"
 
 /** Posted work, copied so that the caller may fill its request again. */
@@ -38,7 +32,7 @@ export class SendSlot extends SendRequest {
   /** The octets of an inline send. */
   #inlined: Uint8Array | undefined = undefined
 
-  take(request: SendRequest, bytes: number, inline: number): void {
+  take(request: SendRequest, bytes: number, inlineBytes: number): void {
     this.id = request.id
     this.opcode = request.opcode
     this.signalled = request.signalled
@@ -50,64 +44,64 @@ export class SendSlot extends SendRequest {
     this.invalidate = request.invalidate
     this.value = request.value
     this.compare = request.compare
-    this.parts.copy(request.parts)
+    this.scatterList.copy(request.scatterList)
     this.bytes = bytes
-    if (request.inline) gather(request.parts, (this.#inlined ??= new Uint8Array(inline)))
+    if (request.inline) gather(request.scatterList, (this.#inlined ??= new Uint8Array(inlineBytes)))
   }
 
   /** Copies the octets to send. */
   payload(): Uint8Array<ArrayBuffer> {
     const octets = new Uint8Array(this.bytes)
     if (this.inline) octets.set(this.#inlined!.subarray(0, this.bytes))
-    else gather(this.parts, octets)
+    else gather(this.scatterList, octets)
     return octets
   }
 }
 
 /** Where a queue's ends are told. */
-export interface Told {
+export interface CompletionTarget {
   readonly queuePair: number
-  readonly completions: SoftCompletionQueue
+  readonly completions: SoftwareCompletionQueue
 }
 
 /** What both queues have: places that end in order. */
 class Queue<Slot extends { id: number }> {
-  readonly ledger: Ledger
+  readonly counters: SlotCounters
   readonly #slots: Array<Slot> = []
   readonly #make: () => Slot
-  readonly #told: Told
+  readonly #target: CompletionTarget
   /** The last end that made a completion: places behind it are told by no poll yet. */
-  #toldUpTo = 0
+  #completedUpTo = 0
 
-  constructor(depth: number, told: Told, make: () => Slot) {
-    this.ledger = new Ledger(depth)
-    this.#told = told
+  constructor(depth: number, told: CompletionTarget, make: () => Slot) {
+    this.counters = new SlotCounters(depth)
+    this.#target = told
     this.#make = make
   }
 
   /** The work that was posted as number `index`; it must not be reclaimed. */
   at(index: number): Slot {
-    const place = index % this.ledger.depth
+    const place = index % this.counters.depth
     return (this.#slots[place] ??= this.#make())
   }
 
   /** The place for the next post, if there is one and its completion has one. */
-  protected vacancy(): "queue-full" | "completions-full" | undefined {
-    if (this.ledger.room === 0) return "queue-full"
-    return this.#told.completions.reserve() ? undefined : "completions-full"
+  protected reserve(): "queue-full" | "completions-full" | undefined {
+    if (this.counters.free === 0) return "queue-full"
+    return this.#target.completions.reserve() ? undefined : "completions-full"
   }
 
   /** Ends the oldest work with a completion; nothing if there was none. */
-  protected tell(kind: Kind, status: Status): Completion | undefined {
-    const { ledger } = this
+  protected complete(kind: Kind, status: Status): Completion | undefined {
+    const { counters: ledger } = this
     const { id } = this.at(ledger.ended)
     if (!ledger.end()) return undefined
-    this.#toldUpTo = ledger.ended
-    const completion = this.#told.completions.put(ledger, ledger.ended)
+    this.#completedUpTo = ledger.ended
+    const completion = this.#target.completions.put(ledger, ledger.ended)
     completion.id = id
     completion.kind = kind
     completion.status = status
-    completion.queuePair = this.#told.queuePair
+    completion.queuePair = this.#target.queuePair
     completion.length = 0
     completion.immediate = 0
     completion.invalidated = 0
@@ -116,9 +110,9 @@ class Queue<Slot extends { id: number }> {
 
   /** The queue is gone: what ended in silence since the last completion frees its reservations. */
   retire(): void {
-    const { ledger } = this
-    const silent = ledger.ended - Math.max(this.#toldUpTo, ledger.reclaimed)
-    if (silent > 0) this.#told.completions.unreserve(silent)
+    const { counters: ledger } = this
+    const silent = ledger.ended - Math.max(this.#completedUpTo, ledger.reclaimed)
+    if (silent > 0) this.#target.completions.unreserve(silent)
   }
 }
 
@@ -126,39 +120,39 @@ class Queue<Slot extends { id: number }> {
 export class SendQueue extends Queue<SendSlot> {
   readonly #limits: WorkLimits
 
-  constructor(depth: number, limits: WorkLimits, told: Told) {
+  constructor(depth: number, limits: WorkLimits, told: CompletionTarget) {
     super(depth, told, () => new SendSlot())
     this.#limits = limits
   }
 
   /** Takes a copy of the request, if it can be taken. */
   post(request: SendRequest, state: State): Posted {
-    if (!maySend(state)) return "wrong-state"
-    const { inline, opcode, parts } = request
-    const bytes = parts.bytes
-    if (parts.count > this.#limits.parts) return "too-many-parts"
+    if (!canSend(state)) return "wrong-state"
+    const { inline, opcode, scatterList: parts } = request
+    const bytes = parts.byteLength
+    if (parts.count > this.#limits.scatterEntries) return "too-many-entries"
     if (bytes > this.#limits.messageBytes) return "too-long"
-    if (inline && (bytes > this.#limits.inline || fetches(opcode))) return "too-long"
-    const obstacle = this.vacancy()
+    if (inline && (bytes > this.#limits.inlineBytes || isFetch(opcode))) return "too-long"
+    const obstacle = this.reserve()
     if (obstacle !== undefined) return obstacle
-    this.at(this.ledger.posted).take(request, bytes, this.#limits.inline)
-    this.ledger.posted += 1
+    this.at(this.counters.posted).take(request, bytes, this.#limits.inlineBytes)
+    this.counters.posted += 1
     return "accepted"
   }
 
   /** Ends the oldest send. Success without `signalled` is silent. */
   end(status: Status, length: number): void {
-    const { ledger } = this
+    const { counters: ledger } = this
     const { opcode, signalled } = this.at(ledger.ended)
     if (status === "success" && !signalled && ledger.outstanding > 0) ledger.end()
     else {
-      const completion = this.tell(kinds[opcode], status)
+      const completion = this.complete(kinds[opcode], status)
       if (completion !== undefined) completion.length = length
     }
   }
 
   flush(): void {
-    while (this.ledger.outstanding > 0) this.end("flushed", 0)
+    while (this.counters.outstanding > 0) this.end("flushed", 0)
   }
 }
 
@@ -166,34 +160,34 @@ export class SendQueue extends Queue<SendSlot> {
 export class ReceiveQueue extends Queue<ReceiveRequest> {
   readonly #limits: WorkLimits
 
-  constructor(depth: number, limits: WorkLimits, told: Told) {
+  constructor(depth: number, limits: WorkLimits, told: CompletionTarget) {
     super(depth, told, () => new ReceiveRequest())
     this.#limits = limits
   }
 
   post(request: ReceiveRequest, state: State): Posted {
-    if (!mayPostReceive(state)) return "wrong-state"
-    if (request.parts.count > this.#limits.parts) return "too-many-parts"
-    const obstacle = this.vacancy()
+    if (!canPostReceive(state)) return "wrong-state"
+    if (request.scatterList.count > this.#limits.scatterEntries) return "too-many-entries"
+    const obstacle = this.reserve()
     if (obstacle !== undefined) return obstacle
-    const slot = this.at(this.ledger.posted)
+    const slot = this.at(this.counters.posted)
     slot.id = request.id
-    slot.parts.copy(request.parts)
-    this.ledger.posted += 1
+    slot.scatterList.copy(request.scatterList)
+    this.counters.posted += 1
     return "accepted"
   }
 
   /** The receive that the next message goes to. */
   get next(): ReceiveRequest | undefined {
-    return this.ledger.outstanding > 0 ? this.at(this.ledger.ended) : undefined
+    return this.counters.outstanding > 0 ? this.at(this.counters.ended) : undefined
   }
 
   /** Ends the oldest receive; the completion is for the caller to fill. */
   end(kind: "receive" | "receive-immediate", status: Status): Completion | undefined {
-    return this.tell(kind, status)
+    return this.complete(kind, status)
   }
 
   flush(): void {
-    while (this.ledger.outstanding > 0) this.end("receive", "flushed")
+    while (this.counters.outstanding > 0) this.end("receive", "flushed")
   }
 }

@@ -52,7 +52,7 @@ export const connecting = [
       for (const own of [a, b]) yield* receive(own, 1, 0, 64)
       const listener = yield* b.device.listen()
       const [from, to] = first === "active" ? [a, b] : [b, a]
-      from.region.octets.set(pattern(32), 4096)
+      from.region.bytes.set(pattern(32), 4096)
       const send = post(from, work(from, { id: 2, length: 32, at: 4096 }))
       const accepting = yield* listener.take.pipe(
         Effect.flatMap((request) => request.accept({ queuePair: b.queuePair, rnrRetries: 0 })),
@@ -75,7 +75,7 @@ export const connecting = [
       [a, b],
       [b, a]
     ] as const) {
-      own.region.octets.set(pattern(100, 3), 2048)
+      own.region.bytes.set(pattern(100, 3), 2048)
       const write = work(own, { id: 2, opcode: "write", length: 100, at: 2048, signalled: false })
       yield* post(own, write.remote(other.region.remoteKey, other.region.address + 8192))
       yield* post(own, work(own, { id: 3, length: 100, at: 2048 }))
@@ -92,7 +92,7 @@ export const connecting = [
       { concurrency: "unbounded" }
     )
     for (const [index, { a, b }] of pairs.entries()) {
-      a.region.octets.fill(index + 1)
+      a.region.bytes.fill(index + 1)
       yield* receive(b, index)
       yield* post(a, work(a, { id: index, length: 64 }))
     }

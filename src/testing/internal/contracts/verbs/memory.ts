@@ -41,15 +41,15 @@ export const memory = [
   demand("a write puts its octets in place, and nothing beside", function* () {
     const { a, b } = yield* connected({ bytes: 110_000 })
     const octets = pattern(110_000)
-    a.region.octets.set(octets)
+    a.region.bytes.set(octets)
     for (const [id, length] of lengths.entries()) {
-      b.region.octets.fill(0xee)
+      b.region.bytes.fill(0xee)
       const write = work(a, { id, opcode: "write", length, at: 5 })
       yield* post(a, write.remote(b.region.remoteKey, b.region.address + 7))
       yield* ended(a, { id, kind: "write", status: "success" })
       yield* settle(a, b)
       yield* holds(b.region, 7, octets.subarray(5, 5 + length), `${length} octets`)
-      yield* same([b.region.octets[6], b.region.octets[7 + length]], [0xee, 0xee], "octets beside")
+      yield* same([b.region.bytes[6], b.region.bytes[7 + length]], [0xee, 0xee], "octets beside")
     }
     yield* silent(b, "completions of the side that was written to")
   }),
@@ -75,11 +75,11 @@ export const memory = [
   demand("a write that has ended may be followed by others to its source", function* () {
     const { a, b } = yield* connected()
     for (let round = 0; round < 20; round++) {
-      a.region.octets.fill(round, 0, 4096)
+      a.region.bytes.fill(round, 0, 4096)
       const write = work(a, { id: round, opcode: "write", length: 4096 })
       yield* post(a, write.remote(b.region.remoteKey, b.region.address))
       yield* ended(a, { id: round, status: "success" })
-      a.region.octets.fill(0xff, 0, 4096)
+      a.region.bytes.fill(0xff, 0, 4096)
       yield* settle(a, b)
       yield* holds(b.region, 0, new Uint8Array(4096).fill(round), `round ${round}`)
     }
@@ -88,7 +88,7 @@ export const memory = [
   demand("a message tells that the writes before it are done", function* () {
     const { a, b } = yield* connected()
     yield* receive(b, 1, 60_000, 1)
-    a.region.octets.set(pattern(50_000))
+    a.region.bytes.set(pattern(50_000))
     const write = work(a, { opcode: "write", length: 50_000, signalled: false })
     yield* post(a, write.remote(b.region.remoteKey, b.region.address))
     yield* post(a, work(a, { id: 2 }))
@@ -99,21 +99,21 @@ export const memory = [
   demand("a read brings the octets of the peer", function* () {
     const { a, b } = yield* connected({ bytes: 110_000 })
     const octets = pattern(110_000, 9)
-    b.region.octets.set(octets)
+    b.region.bytes.set(octets)
     for (const [id, length] of lengths.entries()) {
-      a.region.octets.fill(0xee)
+      a.region.bytes.fill(0xee)
       const read = work(a, { id, opcode: "read", length, at: 3 })
       yield* post(a, read.remote(b.region.remoteKey, b.region.address + 11))
       yield* ended(a, { id, kind: "read", status: "success", length })
       yield* holds(a.region, 3, octets.subarray(11, 11 + length), `${length} octets`)
-      yield* same([a.region.octets[2], a.region.octets[3 + length]], [0xee, 0xee], "octets beside")
+      yield* same([a.region.bytes[2], a.region.bytes[3 + length]], [0xee, 0xee], "octets beside")
     }
     yield* silent(b, "completions of the side that was read")
   }),
 
   demand("more reads than agreed wait for their turn", function* () {
     const { a, b } = yield* connected({}, { inboundReads: 2, outboundReads: 2 })
-    b.region.octets.set(pattern(1000))
+    b.region.bytes.set(pattern(1000))
     for (let id = 0; id < 10; id++) {
       const read = work(a, { id, opcode: "read", length: 100, at: 100 * id })
       yield* post(a, read.remote(b.region.remoteKey, b.region.address + 100 * id))
@@ -159,7 +159,7 @@ export const memory = [
     "a write with an immediate value takes a receive, and tells of the write",
     function* () {
       const { a, b } = yield* connected()
-      a.region.octets.set(pattern(9000))
+      a.region.bytes.set(pattern(9000))
       for (const [id, length] of [9000, 0].entries()) {
         yield* receive(b, id, 60_000, 8)
         const immediate = 0xdeadbeef - id

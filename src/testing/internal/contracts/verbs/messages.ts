@@ -27,9 +27,9 @@ export const messages = [
     const bytes = 200_000
     const { a, b } = yield* connected({ bytes })
     const octets = pattern(bytes)
-    a.region.octets.set(octets)
+    a.region.bytes.set(octets)
     for (const [id, length] of lengths.entries()) {
-      b.region.octets.fill(0)
+      b.region.bytes.fill(0)
       yield* receive(b, id, 0, bytes)
       yield* post(a, work(a, { id, length, at: bytes - length }))
       yield* ended(b, { id, kind: "receive", status: "success", length })
@@ -45,7 +45,7 @@ export const messages = [
     for (const own of [a, b]) for (const id of ids) yield* receive(own, 1000 + id, 64 * id, 64)
     for (const own of [a, b]) {
       for (const id of ids) {
-        own.region.octets[32_768 + id] = id
+        own.region.bytes[32_768 + id] = id
         yield* post(own, work(own, { id, length: 1, at: 32_768 + id }))
       }
     }
@@ -56,7 +56,7 @@ export const messages = [
       yield* same(sent, ids, "ends of sends")
       yield* same(received, ids, "ends of receives")
       yield* same(
-        ids.map((id) => own.region.octets[64 * id]),
+        ids.map((id) => own.region.bytes[64 * id]),
         ids,
         "octets"
       )
@@ -65,12 +65,12 @@ export const messages = [
 
   demand("parts are gathered in order and filled in order", function* () {
     const { a, b } = yield* connected()
-    a.region.octets.set(pattern(64))
+    a.region.bytes.set(pattern(64))
     const sinks = toReceive(b, 1, 0, 7)
-    sinks.parts.add(b.region, 100, 0).add(b.region, 200, 20).add(b.region, 300, 100)
+    sinks.scatterList.add(b.region, 100, 0).add(b.region, 200, 20).add(b.region, 300, 100)
     yield* same(b.queuePair.postReceive(sinks), "accepted", "post of a receive")
     const request = work(a, { length: 10, at: 20 })
-    request.parts.add(a.region, 0, 5).add(a.region, 40, 15)
+    request.scatterList.add(a.region, 0, 5).add(a.region, 40, 15)
     yield* post(a, request)
     yield* ended(b, { length: 30 })
     const sent = Buffer.concat([
@@ -81,7 +81,7 @@ export const messages = [
     yield* holds(b.region, 0, sent.subarray(0, 7), "first part")
     yield* holds(b.region, 200, sent.subarray(7, 27), "third part")
     yield* holds(b.region, 300, sent.subarray(27), "last part")
-    yield* same(b.region.octets[303], 0, "the octet behind the message")
+    yield* same(b.region.bytes[303], 0, "the octet behind the message")
   }),
 
   demand("a message longer than the receive ends both queue pairs", function* () {

@@ -19,14 +19,14 @@ export const posting = [
   demand("a request may be filled again as soon as it was posted", function* () {
     const { a, b } = yield* connected()
     for (const id of [1, 2, 3]) yield* receive(b, id, 100 * id, 100)
-    a.region.octets.set(pattern(300))
+    a.region.bytes.set(pattern(300))
     const request = work(a, {})
     for (const id of [1, 2, 3]) {
       request.id = id
-      request.parts.clear().add(a.region, 100 * (id - 1), 100)
+      request.scatterList.clear().add(a.region, 100 * (id - 1), 100)
       yield* post(a, request)
     }
-    request.parts.clear()
+    request.scatterList.clear()
     for (const id of [1, 2, 3]) {
       yield* ended(b, { id, length: 100 })
       yield* holds(b.region, 100 * id, pattern(300).subarray(100 * id - 100, 100 * id), "octets")
@@ -36,23 +36,23 @@ export const posting = [
   demand("octets sent inline may change at once", function* () {
     const { a, b } = yield* connected()
     yield* receive(b, 1)
-    a.region.octets.set(pattern(48))
+    a.region.bytes.set(pattern(48))
     yield* post(a, work(a, { inline: true, length: 48 }))
-    a.region.octets.fill(0, 0, 48)
+    a.region.bytes.fill(0, 0, 48)
     yield* ended(b, { length: 48 })
     yield* holds(b.region, 0, pattern(48), "octets")
   }),
 
   demand("more parts or more inline octets than allowed are refused", function* () {
-    const { a, b } = yield* connected({ maxParts: 2, maxInline: 32 })
+    const { a, b } = yield* connected({ maxScatterEntries: 2, maxInlineBytes: 32 })
     const long = work(a, { inline: true, length: 33 })
     yield* same(a.queuePair.post(long), "too-long", "a long inline send")
     const many = work(a, { length: 8 })
-    many.parts.add(a.region, 8, 8).add(a.region, 16, 8)
-    yield* same(a.queuePair.post(many), "too-many-parts", "a send of three parts")
+    many.scatterList.add(a.region, 8, 8).add(a.region, 16, 8)
+    yield* same(a.queuePair.post(many), "too-many-entries", "a send of three parts")
     const sinks = toReceive(b, 1)
-    sinks.parts.add(b.region, 0, 8).add(b.region, 8, 8)
-    yield* same(b.queuePair.postReceive(sinks), "too-many-parts", "a receive of three parts")
+    sinks.scatterList.add(b.region, 0, 8).add(b.region, 8, 8)
+    yield* same(b.queuePair.postReceive(sinks), "too-many-entries", "a receive of three parts")
     yield* same(a.queuePair.outstandingSends, 0, "posted sends")
     yield* same(a.completions.reserved + b.completions.reserved, 0, "reserved completions")
   }),
@@ -64,7 +64,7 @@ export const posting = [
     const write = work(a, { opcode: "write", length: 8 })
     write.remote(b.region.remoteKey, b.region.address)
     for (const id of [1, 2, 3]) yield* post(a, Object.assign(write, { id }))
-    yield* same(a.queuePair.sendRoom, 0, "room")
+    yield* same(a.queuePair.freeSendSlots, 0, "room")
     yield* same(a.queuePair.post(write), "queue-full", "the fourth send")
     yield* ended(a, { id: 1 })
     yield* post(a, Object.assign(write, { id: 4 }))

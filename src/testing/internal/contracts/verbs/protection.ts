@@ -31,7 +31,7 @@ const refused = Effect.fnUntraced(function* (
   region: Region
 ) {
   const { address, key, length, opcode } = attempt
-  region.octets.fill(0xee)
+  region.bytes.fill(0xee)
   const request = work(a, { id: 1, opcode, length, value: 1n, compare: 0xeeee_eeee_eeee_eeeen })
   yield* post(a, request.remote(key, address))
   yield* post(a, work(a, { id: 2, length: 8 }))
@@ -45,7 +45,7 @@ const refused = Effect.fnUntraced(function* (
   }
   yield* same([first!.id, second!.id], [1, 2], "ends")
   yield* same(
-    region.octets.every((octet) => octet === 0xee),
+    region.bytes.every((octet) => octet === 0xee),
     true,
     "memory is untouched"
   )
@@ -116,12 +116,12 @@ export const protection = [
   demand("an address that wraps around is out of reach", function* () {
     const both = yield* connected()
     const { a, b } = both
-    b.region.octets.fill(0xee)
+    b.region.bytes.fill(0xee)
     const write = work(a, { id: 1, opcode: "write", length: 16 }).remote(b.region.remoteKey, 0)
     yield* post(a, Object.assign(write, { remoteHigh: 0xffff_ffff, remoteLow: 0xffff_fff8 }))
     yield* failed(a)
     yield* same(
-      b.region.octets.every((octet) => octet === 0xee),
+      b.region.bytes.every((octet) => octet === 0xee),
       true,
       "memory is untouched"
     )
@@ -202,7 +202,7 @@ export const protection = [
       const register = domain.register({ memory: 64, access })
       const region = yield* how === "released" ? Effect.scoped(register) : register
       const read = work(a, { id: 1, opcode: "read" })
-      read.parts.add(region, 0, how === "too long" ? 65 : 64)
+      read.scatterList.add(region, 0, how === "too long" ? 65 : 64)
       yield* post(a, read.remote(b.region.remoteKey, b.region.address))
       yield* post(a, work(a, { id: 2, length: 8 }))
       yield* ended(a, { id: 1, status: "local-protection" }, how)

@@ -101,8 +101,8 @@ export const resources = [
     const sizes = [
       { sendDepth: limits.depth + 1 },
       { receiveDepth: limits.depth + 1 },
-      { maxParts: limits.parts + 1 },
-      { maxInline: limits.inline + 1 }
+      { maxScatterEntries: limits.scatterEntries + 1 },
+      { maxInlineBytes: limits.inlineBytes + 1 }
     ]
     for (const size of sizes) {
       const failure = yield* failureOf(domain.queuePair({ sendCompletions, ...size }))

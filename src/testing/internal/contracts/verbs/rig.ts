@@ -8,7 +8,7 @@ import {
   CompletionBatch,
   type CompletionQueue
 } from "../../../../native/verbs/Completion.ts"
-import type { Connection, Terms } from "../../../../native/verbs/Connection.ts"
+import type { Connection, ConnectParams } from "../../../../native/verbs/Connection.ts"
 import type { Device, PortInfo, ProtectionDomain } from "../../../../native/verbs/Device.ts"
 import type { Options, QueuePair } from "../../../../native/verbs/QueuePair.ts"
 import type { ToReadyToSend } from "../../../../native/verbs/QueuePairState.ts"
@@ -78,7 +78,7 @@ const ends = Effect.fnUntraced(function* (options: EndOptions, other: EndOptions
 })
 
 /** Connects by the provider's own means. `terms` are those of both sides. */
-export const connect = Effect.fnUntraced(function* (a: End, b: End, terms: Terms = {}) {
+export const connect = Effect.fnUntraced(function* (a: End, b: End, terms: ConnectParams = {}) {
   const listener = yield* b.device.listen()
   const accepting = yield* listener.take.pipe(
     Effect.flatMap((request) => request.accept({ ...terms, queuePair: b.queuePair })),
@@ -91,7 +91,7 @@ export const connect = Effect.fnUntraced(function* (a: End, b: End, terms: Terms
 /** Two connected ends. */
 export const connected = Effect.fnUntraced(function* (
   options: EndOptions = {},
-  terms: Terms = {},
+  terms: ConnectParams = {},
   other: EndOptions = options
 ): Effect.fn.Return<Connected, unknown, Pair | Scope.Scope> {
   const { a, b } = yield* ends(options, other)
@@ -138,7 +138,7 @@ export const demand = (
 export const work = (own: End, change: Partial<SendRequest> & { length?: number; at?: number }) => {
   const { at = 0, length = 0, ...fields } = change
   const request = Object.assign(new SendRequest(), fields)
-  if (length > 0) request.parts.add(own.region, at, length)
+  if (length > 0) request.scatterList.add(own.region, at, length)
   return request
 }
 
@@ -158,7 +158,7 @@ const accepted = (posted: Posted, what: string) => same(posted, "accepted", what
 export const toReceive = (own: End, id: number, at = 0, length = 1024) => {
   const request = new ReceiveRequest()
   request.id = id
-  request.parts.add(own.region, at, length)
+  request.scatterList.add(own.region, at, length)
   return request
 }
 
@@ -211,6 +211,6 @@ export const pattern = (length: number, seed = 1): Uint8Array<ArrayBuffer> => {
 /** Whether octets of a region are these. */
 export const holds = (region: Region, at: number, octets: Uint8Array, what: string) =>
   Effect.suspend(() => {
-    const wrong = octets.findIndex((octet, index) => octet !== region.octets[at + index])
+    const wrong = octets.findIndex((octet, index) => octet !== region.bytes[at + index])
     return same(wrong, -1, `${what}: first octet that differs`)
   })

@@ -1,15 +1,15 @@
 /** Demands on the states of a queue pair. */
 import * as Effect from "effect/Effect"
 import {
-  mayGo,
+  canTransition,
   type State,
   states as everyState,
-  type Step
+  type Transition
 } from "../../../../native/verbs/QueuePairState.ts"
 import { failureOf, same } from "../contract.ts"
 import { apart, demand, type End, ended, post, receive, toReady, toReceive, work } from "./rig.ts"
 
-const stepTo = (to: State, other: End): Step => {
+const stepTo = (to: State, other: End): Transition => {
   const path = { gid: other.port.gids[0]!.gid, lid: other.port.lid }
   const { activeMtu: mtu } = other.port
   return to === "rtr" ? { to, path, mtu, peer: other.queuePair.number } : { to }
@@ -38,7 +38,7 @@ export const states = [
       for (const to of everyState) {
         const queuePair = yield* at(from, a, b)
         const failure = yield* failureOf(queuePair.modify(stepTo(to, b)))
-        const isLegal = mayGo(from, to)
+        const isLegal = canTransition(from, to)
         const what = `from ${from} to ${to}`
         yield* same(failure, isLegal ? "nothing" : "IllegalTransition", what)
         yield* same(queuePair.state, isLegal ? to : from, `state after the step ${what}`)
@@ -48,11 +48,11 @@ export const states = [
 
   demand("an attribute out of its range is refused, and changes nothing", function* () {
     const { a, b } = yield* apart({})
-    const steps: ReadonlyArray<readonly [State, Step]> = [
+    const steps: ReadonlyArray<readonly [State, Transition]> = [
       ["reset", { to: "init", port: 200 }],
-      ["init", { ...stepTo("rtr", b), peer: 0x100_0000 } as Step],
-      ["init", { ...stepTo("rtr", b), mtu: 1500 } as unknown as Step],
-      ["init", { ...stepTo("rtr", b), path: { gid: "0".repeat(32) } } as Step],
+      ["init", { ...stepTo("rtr", b), peer: 0x100_0000 } as Transition],
+      ["init", { ...stepTo("rtr", b), mtu: 1500 } as unknown as Transition],
+      ["init", { ...stepTo("rtr", b), path: { gid: "0".repeat(32) } } as Transition],
       ["rtr", { to: "rts", retries: 8 }],
       ["rtr", { to: "rts", timeout: 1.5 }]
     ]

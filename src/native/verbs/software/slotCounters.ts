@@ -7,7 +7,7 @@
  */
 
 /** The places of one work queue. */
-export class Ledger {
+export class SlotCounters {
   readonly depth: number
   /** Posted so far. */
   posted = 0
@@ -23,7 +23,7 @@ export class Ledger {
   }
 
   /** Places that are free. */
-  get room(): number {
+  get free(): number {
     return this.depth - (this.posted - this.reclaimed)
   }
 
