@@ -6,6 +6,7 @@ import { globSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import {
+  betweenProviders,
   betweenSiblings,
   cycles,
   effectInWorkers,
@@ -40,7 +41,9 @@ describe("the files of this project", () => {
   it("import downward only", () => none(upward(graph)))
   it("import of a sibling under actors only what it stands on, and exports", () =>
     none(betweenSiblings(graph)))
-  it("import in no circle", () => none(cycles(graph, ["src/schema/", "src/native/io/"])))
+  it("import no provider of verbs into verbs, and no software queues into what is common", () =>
+    none(betweenProviders(graph)))
+  it("import in no circle", () => none(cycles(graph, ["src/schema/", "src/native/"])))
   it("import what exists", () => none(missing(graph)))
   it("keep Effect out of worker threads", () => none(effectInWorkers(graph)))
   it("are all reached from an entry of the package", () => {
@@ -99,6 +102,24 @@ describe("a planted offence is seen", () => {
       "src/actors/bus/internal/gossip.ts must not import src/actors/link/deadlines.ts",
       "src/actors/rpc/R.ts must not import src/actors/endpoint/Endpoint.ts",
       "src/actors/transfer/T.ts must not import src/actors/endpoint/mooncake/internal/codec.ts"
+    ])
+  })
+
+  it("a provider that the verbs service knows, and queues that hardware has no use for", () => {
+    const offences = betweenProviders(
+      graph({
+        "src/native/verbs/Verbs.ts": 'import type { S } from "../sim/S.ts"',
+        "src/native/verbs/provider/d.ts": 'import { q } from "../software/q.ts"',
+        "src/native/verbs/software/q.ts": 'import { d } from "../provider/d.ts"',
+        "src/native/sim/S.ts": 'import { q } from "../verbs/software/q.ts"\nimport "../io/L.ts"',
+        "src/native/ib/I.ts": 'import "../verbs/software/q.ts"\nimport "../verbs/Verbs.ts"'
+      })
+    )
+    assert.deepStrictEqual(offences, [
+      "src/native/verbs/Verbs.ts must not import src/native/sim/S.ts",
+      "src/native/verbs/provider/d.ts must not import src/native/verbs/software/q.ts",
+      "src/native/sim/S.ts must not import src/native/io/L.ts",
+      "src/native/ib/I.ts must not import src/native/verbs/software/q.ts"
     ])
   })
 

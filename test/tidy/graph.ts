@@ -45,6 +45,37 @@ export const betweenSiblings = (graph: Graph): ReadonlyArray<string> => {
   )
 }
 
+/** What a folder under `native` may import of the others. */
+const providers: Record<string, ReadonlyArray<string>> = {
+  io: [],
+  sqlite: ["io"],
+  verbs: [],
+  "verbs/provider": ["verbs"],
+  "verbs/software": ["verbs", "verbs/provider"],
+  sim: ["verbs", "verbs/provider", "verbs/software"],
+  iwarp: ["io", "verbs", "verbs/provider", "verbs/software"],
+  ib: ["verbs", "verbs/provider"]
+}
+
+/**
+ * The verbs service knows no provider, and what all providers are built from knows no queues in
+ * software: a provider for hardware has no use for them.
+ */
+export const betweenProviders = (graph: Graph): ReadonlyArray<string> => {
+  const folderOf = (path: string) =>
+    /^src\/native\/(verbs\/(?:provider|software)|\w+)\//.exec(path)?.[1]
+  return [...graph].flatMap(([path, imports]) =>
+    imports
+      .filter(({ target }) => {
+        const [from, to] = [folderOf(path), folderOf(target)]
+        return (
+          from !== undefined && to !== undefined && from !== to && !providers[from]?.includes(to)
+        )
+      })
+      .map(({ target }) => `${path} must not import ${target}`)
+  )
+}
+
 /**
  * No file imports itself through others. Imports of types count in the folders `withTypes`: at run
  * time they are gone, but files in such a circle cannot be understood one by one.

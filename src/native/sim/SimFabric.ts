@@ -21,9 +21,9 @@ import type { ResourceKind } from "../verbs/provider/resources.ts"
 import type { Counters } from "./counters.ts"
 import { Defects } from "./defects.ts"
 import { describe, type FabricFault } from "./FabricFault.ts"
-import { Network, type NetworkOptions } from "./network.ts"
+import { type DeviceTime, Network, type NetworkOptions } from "./network.ts"
 import { Nic } from "./nic.ts"
-import { type DeviceTime, Watch } from "./Watch.ts"
+import { Watch, type WatchedFabric } from "./Watch.ts"
 
 export interface Options {
   /** The mean time that a message takes in one direction. Default 10 microseconds. */
@@ -61,8 +61,8 @@ const effectTime: Effect.Effect<DeviceTime, never, Scope.Scope> = Effect.gen(fun
   }
 })
 
-export class SimFabric {
-  readonly #network: Network
+export class SimFabric implements WatchedFabric {
+  readonly #network: Network<Nic>
   #hosts = 0
   #gids = 0
 
@@ -90,9 +90,7 @@ export class SimFabric {
   get counters(): Readonly<Counters> {
     let { doubleCompletions } = this.#network.counters
     for (const nic of this.#network.nics.values()) {
-      for (const { receives, sends } of nic.queuePairs.values()) {
-        doubleCompletions += sends.counters.doubleEnds + receives.counters.doubleEnds
-      }
+      for (const queuePair of nic.queuePairs.values()) doubleCompletions += queuePair.doubleEnds
     }
     return { ...this.#network.counters, doubleCompletions }
   }

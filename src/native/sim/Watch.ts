@@ -1,25 +1,23 @@
 /**
- * Who looks at the simulated fabrics of a program: a simulation hangs its faults and its trace in
- * here, and the fabric knows nothing of it.
+ * The observer of a program's simulated fabrics: a simulation controls their time and their faults
+ * through it, and records their trace.
  */
 import * as Context from "effect/Context"
-import type { SimFabric } from "./SimFabric.ts"
+import type { FabricFault } from "./FabricFault.ts"
+import type { DeviceTime } from "./network.ts"
 
-/**
- * The time of simulated devices, in milliseconds. It is exact: a device has no event loop whose
- * timers are late.
- */
-export interface DeviceTime {
-  readonly now: () => number
-  /** Calls `act` later, never at once. */
-  readonly after: (millis: number, act: () => void) => void
+/** A fabric as its observer controls it. */
+export interface WatchedFabric {
+  strike(fault: FabricFault): boolean
+  heal(): void
+  crash(host: string): void
 }
 
-/** What is told: that there is a fabric, and what happens in it, line by line. */
+/** The observer: called for each fabric that is made, and for each line of its trace. */
 export interface Watch {
   /** The time of all fabrics. Default: Effect's clock. */
   readonly time?: DeviceTime
-  readonly attach: (fabric: SimFabric) => void
+  readonly attach: (fabric: WatchedFabric) => void
   readonly note: (text: string) => void
 }
 

@@ -7,8 +7,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Gid from "../../schema/Gid.ts"
-import type { Mtu } from "../../schema/Mtu.ts"
-import type { Address, Disconnect } from "../verbs/Connection.ts"
+import type { Disconnect } from "../verbs/Connection.ts"
 import { type IncomingRequest, addressText } from "../verbs/provider/connect.ts"
 import { ProviderConnection, type ResolvedConnectParams } from "../verbs/provider/connection.ts"
 import type { OnRequest, ListenAddress } from "../verbs/provider/listen.ts"
@@ -19,29 +18,13 @@ import {
   ConnectRejected,
   Unreachable
 } from "../verbs/VerbsError.ts"
+import type { ConnectMessage } from "./message.ts"
 import type { Nic } from "./nic.ts"
 import type { SimQueuePair } from "./queuePair.ts"
 
-/** What one side tells the other. */
-export interface ConnectMessage {
-  readonly address: Address
-  readonly gid: Gid.Gid
-  readonly queuePair: number
-  readonly sequence: number
-  readonly mtu: Mtu
-  readonly privateData: Uint8Array
-  readonly inboundReads: number
-  readonly outboundReads: number
-  readonly rnrRetries: number
-  readonly connection: SimConnection
-  /** The other side accepts; `ready` is how it is told that this side is ready. */
-  readonly accept: (reply: ConnectMessage, ready: (isReady: boolean) => void) => void
-  readonly reject: (reason: ConnectRejected["reason"], privateData: Uint8Array) => void
-}
-
 /** One side of a connection. */
 export class SimConnection extends ProviderConnection<SimQueuePair> {
-  #other: { readonly gid: Gid.Gid; readonly connection: SimConnection } | undefined = undefined
+  #other: Pick<ConnectMessage, "gid" | "disconnected"> | undefined = undefined
 
   /** What the other side said is known. */
   onPeerParams(other: ConnectMessage, params: ResolvedConnectParams): void {
@@ -58,7 +41,7 @@ export class SimConnection extends ProviderConnection<SimQueuePair> {
     const other = this.#other
     if (other === undefined || why === "peer-disconnected" || why === "device-removed") return
     if (nic.network.defects.silentDisconnect === true) return
-    nic.network.manage(nic, other.gid, () => other.connection.finish("peer-disconnected"))
+    nic.network.manage(nic, other.gid, () => other.disconnected())
   }
 }
 
@@ -85,7 +68,7 @@ const offerOf = (
     inboundReads: params.inboundReads,
     outboundReads: params.outboundReads,
     rnrRetries: params.rnrRetries,
-    connection,
+    disconnected: () => connection.finish("peer-disconnected"),
     ...answers
   }
 }

@@ -2,11 +2,22 @@
 import type { Gid } from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
 import type { Status } from "../verbs/Completion.ts"
+import type { Address } from "../verbs/Connection.ts"
+import type { ConnectRejected } from "../verbs/VerbsError.ts"
 import type { Opcode } from "../verbs/WorkRequest.ts"
 
 /** One life of a queue pair: from its making or its last reset to its end or its next reset. */
 export interface QueuePairLife {
   readonly began: number
+}
+
+/** The remote queue pair, as the transition to `rtr` named it. */
+export interface Peer {
+  readonly gid: Gid
+  readonly queuePair: number
+  readonly mtu: Mtu
+  /** The life of that queue pair when it was named. */
+  readonly life: QueuePairLife | undefined
 }
 
 /** From where to where. */
@@ -54,6 +65,24 @@ export const done: Outcome = { _tag: "Done", fetched: new Uint8Array(0) }
 /** An answer to a message, and with it to all messages before that. */
 export interface Answer extends Header {
   readonly outcome: Outcome
+}
+
+/** A request or a reply of the connection manager. */
+export interface ConnectMessage {
+  readonly address: Address
+  readonly gid: Gid
+  readonly queuePair: number
+  readonly sequence: number
+  readonly mtu: Mtu
+  readonly privateData: Uint8Array
+  readonly inboundReads: number
+  readonly outboundReads: number
+  readonly rnrRetries: number
+  /** Tells the sender of the message that the connection has ended. */
+  readonly disconnected: () => void
+  /** The other side accepts; `ready` is how it is told that this side is ready. */
+  readonly accept: (reply: ConnectMessage, ready: (isReady: boolean) => void) => void
+  readonly reject: (reason: ConnectRejected["reason"], privateData: Uint8Array) => void
 }
 
 const sequences = 0x100_0000

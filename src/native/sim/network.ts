@@ -11,8 +11,6 @@ import { AddressSpace } from "../verbs/software/addressSpace.ts"
 import { Counters } from "./counters.ts"
 import type { Defects } from "./defects.ts"
 import type { FabricFault } from "./FabricFault.ts"
-import type { Nic } from "./nic.ts"
-import type { DeviceTime } from "./Watch.ts"
 
 /** How often a message of connection management is sent. */
 const managementTries = 5
@@ -21,6 +19,16 @@ const managementRetryMs = 1000
 
 /** Software takes longer than devices: what a device answers is there before. */
 const softwareDelayMs = 1
+
+/**
+ * The time of simulated devices, in milliseconds. It is exact: a device has no event loop whose
+ * timers are late.
+ */
+export interface DeviceTime {
+  readonly now: () => number
+  /** Calls `act` later, never at once. */
+  readonly after: (millis: number, act: () => void) => void
+}
 
 /** What keeps the order of what one queue pair sends in one direction. */
 export class Channel {
@@ -38,10 +46,19 @@ export interface NetworkOptions {
   readonly defects: Defects
 }
 
+/** A port that the network carries messages to. */
+export interface NetworkPort {
+  readonly gid: Gid
+  readonly addresses: ReadonlyArray<Gid>
+  readonly mtu: Mtu
+  /** Whether a fault that names this node strikes the port. */
+  isNode(node: string): boolean
+}
+
 /** The one network of a fabric. */
-export class Network {
+export class Network<Port extends NetworkPort = NetworkPort> {
   readonly counters = new Counters()
-  readonly nics = new Map<string, Nic>()
+  readonly nics = new Map<string, Port>()
   /** The faults that are in force. */
   readonly faults = new Set<FabricFault>()
   readonly options: NetworkOptions
@@ -74,7 +91,7 @@ export class Network {
   }
 
   /** The device that a GID leads to. */
-  find(gid: Gid): Nic | undefined {
+  find(gid: Gid): Port | undefined {
     for (const nic of this.nics.values()) if (nic.addresses.includes(gid)) return nic
     return undefined
   }
@@ -88,18 +105,18 @@ export class Network {
     }
   }
 
-  isDown(nic: Nic): boolean {
+  isDown(nic: Port): boolean {
     for (const { node } of this.active("PortFlap")) if (nic.isNode(node)) return true
     return this.isRemoved(nic)
   }
 
-  isRemoved(nic: Nic): boolean {
+  isRemoved(nic: Port): boolean {
     for (const { node } of this.active("DeviceRemoval")) if (nic.isNode(node)) return true
     return false
   }
 
   /** The largest packet that a port takes. */
-  mtuOf(nic: Nic): Mtu {
+  mtuOf(nic: Port): Mtu {
     let mtu = nic.mtu
     for (const fault of this.active("MtuMismatch")) {
       if (nic.isNode(fault.node) && fault.mtu < mtu) mtu = fault.mtu
@@ -108,7 +125,7 @@ export class Network {
   }
 
   /** How much longer a step of a queue pair takes. */
-  modifyDelayMs(nic: Nic): number {
+  modifyDelayMs(nic: Port): number {
     let millis = 0
     for (const fault of this.active("SlowModify"))
       if (nic.isNode(fault.node)) millis += fault.millis
@@ -116,14 +133,14 @@ export class Network {
   }
 
   /** Whether a port cannot be used by this one of its GIDs. */
-  refusesGid(nic: Nic, index: number): boolean {
+  refusesGid(nic: Port, index: number): boolean {
     for (const fault of this.active("GidRefusal")) {
       if (nic.isNode(fault.node) && fault.index === index) return true
     }
     return false
   }
 
-  hasNoReceives(nic: Nic): boolean {
+  hasNoReceives(nic: Port): boolean {
     for (const { node } of this.active("Rnr")) if (nic.isNode(node)) return true
     return false
   }
@@ -133,11 +150,11 @@ export class Network {
    * the way; answers whether it is, for those who simulate a sender that tries again.
    */
   carry(
-    from: Nic,
+    from: Port,
     source: Gid,
     target: Gid,
     channel: Channel,
-    arrive: (nic: Nic) => void
+    arrive: (nic: Port) => void
   ): boolean {
     const nic = this.find(target)
     if (nic === undefined || !from.addresses.includes(source) || !this.#passes(from, nic)) {
@@ -159,9 +176,9 @@ export class Network {
    * of connection management. `giveUp` is called when that was in vain.
    */
   manage(
-    from: Nic,
+    from: Port,
     target: Gid,
-    arrive: (nic: Nic) => void,
+    arrive: (nic: Port) => void,
     giveUp: () => void = () => undefined,
     tries = managementTries
   ): void {
@@ -175,7 +192,7 @@ export class Network {
   }
 
   /** From zero to twice the mean, so that queue pairs overtake each other. */
-  #millis(from: Nic, to: Nic): number {
+  #millis(from: Port, to: Port): number {
     let millis = 2 * this.#latency * this.options.random.nextDoubleUnsafe()
     for (const fault of this.active("Delay")) {
       if (from.isNode(fault.from) && to.isNode(fault.to)) millis += fault.millis
@@ -183,7 +200,7 @@ export class Network {
     return millis
   }
 
-  #passes(from: Nic, to: Nic): boolean {
+  #passes(from: Port, to: Port): boolean {
     if (this.isDown(from) || this.isDown(to)) return false
     for (const fault of this.active("Cut")) {
       if (from.isNode(fault.from) && to.isNode(fault.to)) return false

@@ -1,20 +1,32 @@
 /** A simulated device with its one port: what is plugged into a host. */
 import type { Gid } from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
+import type { Disconnect } from "../verbs/Connection.ts"
 import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
+import type { State } from "../verbs/QueuePairState.ts"
 import { Resource, type ResourceKind } from "../verbs/provider/resources.ts"
 import { KeyTable } from "../verbs/software/keyTable.ts"
 import type { Keys, MemoryRegion } from "../verbs/software/memory.ts"
-import type { ConnectMessage } from "./connection.ts"
-import type { Message } from "./message.ts"
+import type { Answer, ConnectMessage, Message, QueuePairLife } from "./message.ts"
 import type { Network } from "./network.ts"
-import type { SimQueuePair } from "./queuePair.ts"
 
 /** Numbers up to here are for management, as on real devices. */
 const lastReserved = 16
 /** Listeners that do not care get a port above this one: those of clients on Linux. */
 const belowFreePorts = 32767
 const lastPort = 65535
+
+/** A queue pair as its NIC sees it. */
+export interface NicQueuePair {
+  readonly state: State
+  readonly life: QueuePairLife
+  /** Work that ended more than once. */
+  readonly doubleEnds: number
+  receive(message: Message): void
+  onAnswer(answer: Answer): void
+  fail(why: Disconnect): void
+  failFatally(detail: string): void
+}
 
 /** A device as one program opened it, until it is closed or pulled out. */
 export class OpenDevice {
@@ -36,10 +48,10 @@ export class Nic {
   readonly name: string
   readonly lid: number
   readonly mtu: Mtu = 4096
-  readonly network: Network
+  readonly network: Network<Nic>
   readonly keys: Keys
   readonly opened = new Set<OpenDevice>()
-  readonly queuePairs = new Map<number, SimQueuePair>()
+  readonly queuePairs = new Map<number, NicQueuePair>()
   /** Who is asked at a port; `false` if nobody has a place for the request. */
   readonly listeners = new Map<number, (offer: ConnectMessage) => boolean>()
   /** Steps whose next try fails. */
@@ -52,7 +64,7 @@ export class Nic {
   #ports = belowFreePorts
 
   constructor(
-    network: Network,
+    network: Network<Nic>,
     host: string,
     name: string,
     place: { readonly lid: number; readonly addresses: Array<Gid> }

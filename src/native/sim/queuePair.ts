@@ -2,7 +2,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Gid } from "../../schema/Gid.ts"
-import type { Mtu } from "../../schema/Mtu.ts"
 import type { Status } from "../verbs/Completion.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
 import {
@@ -25,23 +24,24 @@ import {
   validateTransition
 } from "../verbs/provider/transitions.ts"
 import { type ModifyError, ModifyFailed } from "../verbs/VerbsError.ts"
-import { type Answer, done, type QueuePairLife, type Message, type Outcome } from "./message.ts"
+import {
+  type Answer,
+  done,
+  type Message,
+  type Outcome,
+  type Peer,
+  type QueuePairLife
+} from "./message.ts"
 import { Channel } from "./network.ts"
-import type { Nic } from "./nic.ts"
-import { Requester } from "./requester.ts"
-import { Responder } from "./responder.ts"
-
-/** The other end, as the step to `rtr` named it. */
-interface Peer {
-  readonly gid: Gid
-  readonly queuePair: number
-  readonly mtu: Mtu
-  /** Which life of that queue pair the program was told of. */
-  readonly life: QueuePairLife | undefined
-}
+import type { Nic, NicQueuePair } from "./nic.ts"
+import { Requester, type RequesterHost } from "./requester.ts"
+import { Responder, type ResponderHost } from "./responder.ts"
 
 /** A queue pair on a simulated device. */
-export class SimQueuePair extends SoftwareQueuePair {
+export class SimQueuePair
+  extends SoftwareQueuePair
+  implements NicQueuePair, RequesterHost, ResponderHost
+{
   readonly nic: Nic
   access: ReadonlySet<Access> = new Set()
   peer: Peer | undefined = undefined
@@ -65,6 +65,10 @@ export class SimQueuePair extends SoftwareQueuePair {
   /** How it is called in traces. */
   get title(): string {
     return `${this.nic.host}/${this.nic.name}#${this.number}`
+  }
+
+  get doubleEnds(): number {
+    return this.sends.counters.doubleEnds + this.receives.counters.doubleEnds
   }
 
   protected sendPosted(): void {
@@ -154,8 +158,7 @@ export class SimQueuePair extends SoftwareQueuePair {
 
   protected override released(): void {
     super.released()
-    const { counters } = this.nic.network
-    counters.doubleCompletions += this.sends.counters.doubleEnds + this.receives.counters.doubleEnds
+    this.nic.network.counters.doubleCompletions += this.doubleEnds
     this.nic.queuePairs.delete(this.number)
   }
 

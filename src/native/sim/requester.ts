@@ -2,12 +2,13 @@
  * The sending half of a simulated queue pair: messages go out in order, several at a time, and end
  * in order with their answers. Without an answer everything from the oldest on is sent again.
  */
+import type { Gid } from "../../schema/Gid.ts"
 import type { Status } from "../verbs/Completion.ts"
 import { areUsable, scatter } from "../verbs/software/memory.ts"
-import { isFetch, type SendSlot } from "../verbs/software/workQueues.ts"
-import { sequenceDistance, type Answer, type Message, sequenceAfter } from "./message.ts"
+import { isFetch, type SendQueue, type SendSlot } from "../verbs/software/workQueues.ts"
+import { sequenceDistance, type Answer, type Message, type Peer, sequenceAfter } from "./message.ts"
 import { Channel } from "./network.ts"
-import type { SimQueuePair } from "./queuePair.ts"
+import type { Nic } from "./nic.ts"
 
 /** Retries of a message that met no receive: this many means for ever. */
 const retriesForever = 7
@@ -26,9 +27,20 @@ export interface RequesterSettings {
   readonly outboundReads: number
 }
 
+/** The queue pair of a requester. */
+export interface RequesterHost {
+  readonly nic: Nic
+  readonly number: number
+  readonly domain: number
+  readonly source: Gid
+  readonly peer: Peer | undefined
+  readonly sends: SendQueue
+  failSend(status: Status): void
+}
+
 /** The sending half. */
 export class Requester {
-  readonly #queuePair: SimQueuePair
+  readonly #queuePair: RequesterHost
   readonly #sending: RequesterSettings
   readonly #channel = new Channel()
   /** The number of the work that has `firstSequence`. */
@@ -47,7 +59,7 @@ export class Requester {
   #deadline = 0
   #isStopped = false
 
-  constructor(queuePair: SimQueuePair, sending: RequesterSettings) {
+  constructor(queuePair: RequesterHost, sending: RequesterSettings) {
     this.#queuePair = queuePair
     this.#sending = sending
     this.#base = this.#next = this.#fresh = queuePair.sends.counters.posted

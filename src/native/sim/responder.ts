@@ -12,8 +12,16 @@ import {
   type Right,
   scatter
 } from "../verbs/software/memory.ts"
-import { sequenceDistance, done, type Message, type Outcome, sequenceAfter } from "./message.ts"
-import type { SimQueuePair } from "./queuePair.ts"
+import type { ReceiveQueue } from "../verbs/software/workQueues.ts"
+import {
+  sequenceDistance,
+  done,
+  type Message,
+  type Outcome,
+  type Peer,
+  sequenceAfter
+} from "./message.ts"
+import type { Nic } from "./nic.ts"
 
 /** What a peer wants to do with memory, for each operation that does. */
 const rights: Partial<Record<Message["opcode"], Right>> = {
@@ -41,15 +49,27 @@ export interface ResponderSettings {
   readonly waitMillis: number
 }
 
+/** The queue pair of a responder. */
+export interface ResponderHost {
+  readonly nic: Nic
+  readonly domain: number
+  /** Its name in traces. */
+  readonly title: string
+  readonly peer: Peer | undefined
+  readonly access: ReadonlySet<Access>
+  readonly receives: ReceiveQueue
+  failFatally(detail: string): void
+}
+
 /** The receiving half. */
 export class Responder {
-  readonly #queuePair: SimQueuePair
+  readonly #queuePair: ResponderHost
   readonly #receiving: ResponderSettings
   #expected: number
   /** The last results of atomic operations: they must not take effect again. */
   readonly #results = new Map<number, Uint8Array>()
 
-  constructor(queuePair: SimQueuePair, receiving: ResponderSettings) {
+  constructor(queuePair: ResponderHost, receiving: ResponderSettings) {
     this.#queuePair = queuePair
     this.#receiving = receiving
     this.#expected = receiving.peerSequence

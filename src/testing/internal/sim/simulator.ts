@@ -5,7 +5,7 @@
  * nothing is runnable, time jumps to the next timer or fault. Nothing here reads a real clock.
  */
 import type * as Deferred from "effect/Deferred"
-import type { SimFabric } from "../../../native/sim/SimFabric.ts"
+import type { WatchedFabric } from "../../../native/sim/Watch.ts"
 import type { Fault, FaultPlan, ProcessFault, TimedFault } from "../../FaultPlan.ts"
 import {
   InvariantBroken,
@@ -85,7 +85,7 @@ export class World {
   readonly timers = new Timers<Home>()
   readonly processes = new Map<string, Controls>()
   /** The simulated fabrics that the program made. */
-  readonly fabrics: Array<SimFabric> = []
+  readonly fabrics: Array<WatchedFabric> = []
   readonly invariants: Array<Invariant> = []
   readonly marks = new Map<string, Mark>()
   /** False once the faults have been stopped. */
