@@ -14,13 +14,14 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { IoPool, type Listener } from "../../../src/native/io/IoPool.ts"
 import type { Lane, LaneError } from "../../../src/native/io/Lane.ts"
+import { wideOr } from "../../wide.ts"
 import * as lab from "./harness.ts"
 
 type Random = ReturnType<typeof lab.generator>
 type Pool = IoPool["Service"]
 
 const perPool = 40
-const pools = Number(process.env["SCHEDULES"] ?? 30)
+const pools = Number(process.env["SCHEDULES"] ?? wideOr(30, 8))
 const firstSeed = Number(process.env["SEED"] ?? 1)
 
 /** One direction of a connection, as its two ends saw it. */
@@ -195,7 +196,7 @@ describe("lanes under random schedules", () => {
       Effect.gen(function* () {
         let played = 0
         for (let i = 0; i < pools; i++) played += yield* poolOf(firstSeed + i)
-        if (pools >= 30) assert.isAtLeast(played, 1_000)
+        if (pools > 1) assert.isAtLeast(played, 0.8 * pools * perPool)
       }),
     180_000
   )
