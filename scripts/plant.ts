@@ -4,22 +4,10 @@
  * D4`. Ends with code 1 when a planted defect goes unseen.
  */
 import { spawnSync } from "node:child_process"
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { rmSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { actors } from "./plantedActors.ts"
-
-export interface Defect {
-  readonly number: string
-  readonly what: string
-  readonly file: string
-  readonly from: string
-  readonly to: string
-  /** The test file within `test`, and the part of the test's name that must fail. */
-  readonly test: string
-  readonly name: string
-}
+import { copyOf, type Defect, plant, root } from "./planting.ts"
 
 const lanes = "src/native/io/internal"
 const inLanes: ReadonlyArray<Defect> = [
@@ -239,26 +227,17 @@ const inLanes: ReadonlyArray<Defect> = [
 
 const defects = [...inLanes, ...actors]
 
-const root = fileURLToPath(new URL("../", import.meta.url))
-const copy = mkdtempSync(join(tmpdir(), "handfast-plant-"))
-for (const name of ["src", "test", "bench", "package.json", "tsconfig.json", "vitest.config.ts"]) {
-  cpSync(join(root, name), join(copy, name), { recursive: true })
-}
-symlinkSync(join(root, "node_modules"), join(copy, "node_modules"))
+const copied = ["src", "test", "bench", "package.json", "tsconfig.json", "vitest.config.ts"]
+const copy = copyOf(copied)
 
 /** Plants a defect, runs its test, and takes it out again; true when the test failed. */
-const seen = ({ file, from, name, test, to }: Defect): boolean => {
-  const path = join(copy, file)
-  const text = readFileSync(path, "utf8")
-  if (!text.includes(from)) throw new Error(`${file} has no ${from}`)
-  writeFileSync(
-    path,
-    text.replace(from, () => to)
-  )
+const seen = (defect: Defect): boolean => {
+  const takeOut = plant(copy, defect)
   const vitest = join(root, "node_modules/vitest/vitest.mjs")
-  const args = [vitest, "run", `test/${test}.test.ts`, "-t", name, "--testTimeout", "8000"]
+  const test = `test/${defect.test}.test.ts`
+  const args = [vitest, "run", test, "-t", defect.name, "--testTimeout", "8000"]
   const { status } = spawnSync(process.execPath, args, { cwd: copy, timeout: 120_000 })
-  writeFileSync(path, text)
+  takeOut()
   return status !== 0
 }
 

@@ -1,5 +1,5 @@
 /** Defects of the actors' kernel that their simulation must find. */
-import type { Defect } from "./plant.ts"
+import type { Defect } from "./planting.ts"
 
 const kernel = "src/actors/kernel/internal"
 
@@ -84,5 +84,33 @@ export const actors: ReadonlyArray<Defect> = [
     "turning",
     'if (batch !== undefined) refuseFor(cell, batch, "journal", cause)',
     "void batch"
+  ),
+  planted(
+    "K11",
+    "a reply leaves before its events are durable",
+    "turning",
+    "if (!wait) return leaveBehind(cell, batch)",
+    "return leaveBehind(cell, batch)"
+  ),
+  planted(
+    "K12",
+    "a failed append is taken for a success",
+    "writing",
+    "if (Exit.isFailure(written)) return written\n  cell.stored",
+    "cell.stored"
+  ),
+  planted(
+    "K13",
+    "a generation begins before the Scope of the one before is closed",
+    "releasing",
+    "undefined : closeEpoch(cell, scope)",
+    "undefined : Effect.asVoid(Effect.forkDetach(closeEpoch(cell, scope)))"
+  ),
+  planted(
+    "K14",
+    "a stale signal is applied",
+    "deciding",
+    "if (from === undefined) return false",
+    "if (from !== null) return false"
   )
 ]

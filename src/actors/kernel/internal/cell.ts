@@ -31,7 +31,6 @@ import type { Tagged } from "../Behavior.ts"
 import { Chaos } from "../Chaos.ts"
 import type { Store } from "../Journal.ts"
 import * as Decision from "../Decision.ts"
-import { Defects } from "./defects.ts"
 import type { Definition, Handler } from "./definition.ts"
 import { Waiters } from "./waiters.ts"
 
@@ -288,10 +287,6 @@ export class Cell {
   /** Under this name the journal keeps the actor's history. */
   get address(): string {
     return `${this.definition.name}/${this.id}`
-  }
-
-  get defects(): Defects {
-    return Context.get(this.context, Defects)
   }
 
   /** Milliseconds since 1970. */

@@ -275,7 +275,7 @@ const putAside = (cell: Cell, batch: Batch, envelope: Envelope): void => {
 /** A signal counts only in the generation and the epoch in which its effect was started. */
 const isStale = (cell: Cell, batch: Batch, envelope: Envelope): boolean => {
   const { from } = envelope
-  if (from === undefined || cell.defects.skipFence) return false
+  if (from === undefined) return false
   const epoch = cell.definition.epoch?.(batch.state)
   const current = epoch === undefined ? isStillOwn(cell, batch, from) : from.epoch === epoch
   if (current && from.generation === cell.generation) return false

@@ -41,9 +41,7 @@ const scopeFor = (cell: Cell, state: unknown): EpochScope => {
   // First, so that an end which comes from a finalizer of the old epoch waits for all of them.
   cell.scope = next
   if (current !== undefined) {
-    forkNoted(cell, closeEpoch(cell, current), (fiber) => {
-      if (!cell.defects.overlapGenerations) next.before = fiber
-    })
+    forkNoted(cell, closeEpoch(cell, current), (fiber) => void (next.before = fiber))
   }
   return next
 }

@@ -93,9 +93,7 @@ const tellHalted = (cell: Cell): void => {
 const closeGeneration = (cell: Cell): Effect.Effect<void> | undefined => {
   const { scope } = cell
   cell.scope = undefined
-  if (scope === undefined) return undefined
-  const close = closeEpoch(cell, scope)
-  return cell.defects.overlapGenerations ? Effect.asVoid(Effect.forkDetach(close)) : close
+  return scope === undefined ? undefined : closeEpoch(cell, scope)
 }
 
 /**

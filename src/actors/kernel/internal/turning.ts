@@ -70,7 +70,7 @@ const write = (cell: Cell, batch: Batch): boolean => {
   if (written === undefined) {
     const backlog = cell.unwritten?.events.length ?? 0
     const wait = mustWait(batch) || backlog > cell.definition.limits.unwritten
-    if (!wait || cell.defects.replyEarly) return leaveBehind(cell, batch)
+    if (!wait) return leaveBehind(cell, batch)
     transition(cell, "waiting")
     cell.held = batch
     return false

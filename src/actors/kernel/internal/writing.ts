@@ -71,7 +71,7 @@ export const flush = (cell: Cell, follow: Follow): Written | undefined => {
 }
 
 const settle = (cell: Cell, append: Append, written: Written, { stored }: Follow): Written => {
-  if (Exit.isFailure(written) && !cell.defects.resumeAfterFailedAppend) return written
+  if (Exit.isFailure(written)) return written
   cell.stored = append.seq
   snapshotIfDue(cell, append)
   // Still under way meanwhile: what the effects of this one bring about is written after it.
