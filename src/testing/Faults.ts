@@ -7,11 +7,14 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { FabricFault } from "../native/sim/FabricFault.ts"
 import * as Schema from "effect/Schema"
 import { FaultPlan as Plan, JournalFaultKind } from "./FaultPlan.ts"
 import type { Fault, FaultPlan, JournalFault, Moment } from "./FaultPlan.ts"
-import { drawFabricFault, fabricFaultKinds } from "./internal/sim/fabricFaults.ts"
+import {
+  drawFabricFault,
+  fabricFaultKinds,
+  type FabricOptions
+} from "./internal/sim/fabricFaults.ts"
 import { withHome } from "./internal/sim/simulatedServices.ts"
 import { type Known, refuseUnknown, refuseUnknownOptions } from "./internal/sim/known.ts"
 import { noteMark, siteMark } from "./internal/sim/siteChaos.ts"
@@ -23,13 +26,7 @@ type Target = string | { readonly name: string }
 
 type Targets = Target | ReadonlyArray<Target>
 
-/** Which faults of fabrics a run may draw. */
-export interface FabricOptions {
-  /** The hosts or devices that faults strike. */
-  readonly nodes: ReadonlyArray<string>
-  /** Default: all kinds. */
-  readonly kinds?: ReadonlyArray<FabricFault["_tag"]> | undefined
-}
+export type { FabricOptions }
 
 /** Which faults a run may draw. */
 export interface Options {

@@ -14,6 +14,7 @@ import * as Layer from "effect/Layer"
 import { Journal } from "../actors/kernel/Journal.ts"
 import * as Agreement from "./internal/contracts/journal/agreement.ts"
 import { appending } from "./internal/contracts/journal/appending.ts"
+import type { Case } from "./internal/contracts/journal/cases.ts"
 import { fencing } from "./internal/contracts/journal/fencing.ts"
 import { projections } from "./internal/contracts/journal/projections.ts"
 import { pruning } from "./internal/contracts/journal/pruning.ts"
@@ -21,14 +22,7 @@ import { reading } from "./internal/contracts/journal/reading.ts"
 import { snapshots } from "./internal/contracts/journal/snapshots.ts"
 import { tags } from "./internal/contracts/journal/tags.ts"
 
-/**
- * One demand on a journal. The test fails, with a `ContractViolation` or with the journal's own
- * error, when the demand is not met.
- */
-export interface Case {
-  readonly name: string
-  readonly test: Effect.Effect<void, unknown, Journal>
-}
+export type { Case }
 
 /** How a journal is compared with one in memory. */
 export interface AgreementOptions<E, R> extends Agreement.AgreementOptions<E, R> {}

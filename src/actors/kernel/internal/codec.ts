@@ -5,7 +5,8 @@ import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import type { NewEvent, StoredEvent, StoredSnapshot } from "../../../schema/JournalRecord.ts"
 import { HistoryRefused } from "../ActorError.ts"
-import type { Tagged, Upcast } from "../Behavior.ts"
+import type { Upcast } from "./snapshotPolicy.ts"
+import type { Tagged } from "./spec.ts"
 import { describe, explain } from "./logging.ts"
 
 export interface EventCodec {

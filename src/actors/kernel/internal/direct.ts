@@ -9,7 +9,7 @@
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import type * as Exit from "effect/Exit"
-import type { Cell } from "./cell.ts"
+import type * as Fiber from "effect/Fiber"
 
 type Done<A, E> = (exit: Exit.Exit<A, E>) => void
 type Register<A, E> = (done: Done<A, E>) => void
@@ -30,8 +30,13 @@ class Direct<A, E> extends Effectable.Class<A, E> {
 /** An effect that ends when `register` calls back, once, at once or later. */
 export const direct = <A, E>(register: Register<A, E>): Effect.Effect<A, E> => new Direct(register)
 
+/** What can run an effect in a fiber: a cell. */
+interface Forks {
+  fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E>
+}
+
 /** Runs an effect in a cell's context; `done` is called with its end, at once or later. */
-export const run = <A, E>(cell: Cell, effect: Effect.Effect<A, E>, done: Done<A, E>): void => {
+export const run = <A, E>(cell: Forks, effect: Effect.Effect<A, E>, done: Done<A, E>): void => {
   if (effect instanceof Direct) effect.register(done)
   else cell.fork(effect).addObserver(done)
 }

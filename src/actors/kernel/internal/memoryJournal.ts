@@ -17,7 +17,7 @@ import {
   type StoredSnapshot,
   UnknownProjection
 } from "../../../schema/JournalRecord.ts"
-import type { Store } from "../Journal.ts"
+import type { Store } from "./store.ts"
 import { direct } from "./direct.ts"
 import { accepting } from "./storable.ts"
 

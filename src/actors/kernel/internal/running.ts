@@ -8,7 +8,7 @@
 import * as Context from "effect/Context"
 import type { EpochSource } from "../../../schema/Epoch.ts"
 import { Epochs } from "../Epochs.ts"
-import type { Store } from "../Journal.ts"
+import type { Store } from "./store.ts"
 import type { Cell } from "./cell.ts"
 
 /** Cells by the name of their behavior and their id. */

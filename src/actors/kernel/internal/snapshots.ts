@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import type { Store } from "../Journal.ts"
+import type { Store } from "./store.ts"
 import { snapshotFailures } from "../Metrics.ts"
 import type { Append, Cell } from "./cell.ts"
 import { report } from "./logging.ts"

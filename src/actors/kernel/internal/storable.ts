@@ -13,7 +13,7 @@ import {
   NotStorable,
   type Projection
 } from "../../../schema/JournalRecord.ts"
-import type { Store } from "../Journal.ts"
+import type { Store } from "./store.ts"
 
 type Fault = string | undefined
 

@@ -15,7 +15,7 @@ import type * as Fiber from "effect/Fiber"
 import { CurrentLogAnnotations, TracerSpanAnnotations, TracerSpanLinks } from "effect/References"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
-import type { Tagged } from "../Behavior.ts"
+import type { Tagged } from "./spec.ts"
 import { type Cell, Envelope } from "./cell.ts"
 import type { Handler } from "./definition.ts"
 

@@ -1,8 +1,15 @@
 /** Draws what happens to simulated RDMA fabrics. */
 import type { FabricFault } from "../../../native/sim/FabricFault.ts"
-import type { FabricOptions } from "../../Faults.ts"
 import { mtus } from "../../../schema/Mtu.ts"
 import type { Prng } from "./prng.ts"
+
+/** Which faults of fabrics a run may draw. */
+export interface FabricOptions {
+  /** The hosts or devices that faults strike. */
+  readonly nodes: ReadonlyArray<string>
+  /** Default: all kinds. */
+  readonly kinds?: ReadonlyArray<FabricFault["_tag"]> | undefined
+}
 
 /** All kinds. */
 export const fabricFaultKinds: ReadonlyArray<FabricFault["_tag"]> = [

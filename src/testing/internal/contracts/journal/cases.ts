@@ -8,7 +8,15 @@ import type {
   NewEvent,
   StoredEvent
 } from "../../../../schema/JournalRecord.ts"
-import type { Case } from "../../../JournalContract.ts"
+
+/**
+ * One demand on a journal. The test fails, with a `ContractViolation` or with the journal's own
+ * error, when the demand is not met.
+ */
+export interface Case {
+  readonly name: string
+  readonly test: Effect.Effect<void, unknown, Journal>
+}
 
 /** A case of the contract, whose test is given the journal. */
 export const demand = (
