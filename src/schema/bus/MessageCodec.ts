@@ -9,7 +9,7 @@ import { copyOf } from "../copyBytes.ts"
 import type { BusFault } from "./Fault.ts"
 import { frameLength } from "./Framing.ts"
 import { FrameView } from "./FrameView.ts"
-import { extensionBytes, readExtensions, writeExtension } from "./internal/extensionCodec.ts"
+import { extensionBytes, readExtensions, writeExtension } from "./ExtensionCodec.ts"
 import {
   At,
   gossipBytes,

@@ -1,9 +1,9 @@
 /** Extensions of a heartbeat as values, and as bytes. */
-import { copyOf } from "../../copyBytes.ts"
-import type { FrameView } from "../FrameView.ts"
-import { extensionHeaderBytes, ExtensionType, idBytes } from "../Layout.ts"
-import type { Extension } from "../Message.ts"
-import { kindOf, secretExtensionBytes } from "./extensions.ts"
+import { copyOf } from "../copyBytes.ts"
+import type { FrameView } from "./FrameView.ts"
+import { extensionHeaderBytes, ExtensionType, idBytes } from "./Layout.ts"
+import type { Extension } from "./Message.ts"
+import { kindOf, secretExtensionBytes } from "./internal/extensions.ts"
 
 const textTags = {
   [ExtensionType.hostname]: "Hostname",
