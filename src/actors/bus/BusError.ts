@@ -1,0 +1,56 @@
+/** Why a node could not start, join a cluster or publish. */
+import * as Schema from "effect/Schema"
+
+/**
+ * The settings would let strangers into the cluster, or keep this node out of it. The bus has no
+ * authentication of its own: beyond loopback it needs TLS with client certificates, or a decision.
+ */
+export class BusRefused extends Schema.TaggedError<BusRefused>("handfast/bus/BusRefused")(
+  "BusRefused",
+  { reason: Schema.Literals(["Unprotected", "Unreachable", "BadAddress"]), detail: Schema.String }
+) {
+  override get message() {
+    return `${this.reason}: ${this.detail}`
+  }
+}
+
+/** The administrators of the cluster have removed this node. Only `meet` brings it back. */
+export class Removed extends Schema.TaggedError<Removed>("handfast/bus/Removed")("Removed", {}) {
+  override get message() {
+    return "this node was removed from its cluster"
+  }
+}
+
+/** No peer is connected that would take a publication, or none had room for it. */
+export class NotPublished extends Schema.TaggedError<NotPublished>("handfast/bus/NotPublished")(
+  "NotPublished",
+  { full: Schema.Int, closed: Schema.Int }
+) {
+  override get message() {
+    return `no peer took it: ${this.full} had no room, ${this.closed} are not connected`
+  }
+}
+
+/** Why a node did not join at an address. */
+export class MeetFailed extends Schema.TaggedError<MeetFailed>("handfast/bus/MeetFailed")(
+  "MeetFailed",
+  {
+    address: Schema.String,
+    reason: Schema.Literals(["NoAnswer", "Myself", "OtherCluster", "CannotReachUs", "BadAddress"]),
+    detail: Schema.String
+  }
+) {
+  override get message() {
+    return `${this.address}: ${this.reason}: ${this.detail}`
+  }
+}
+
+/** Why a node was not forgotten. */
+export class ForgetRefused extends Schema.TaggedError<ForgetRefused>("handfast/bus/ForgetRefused")(
+  "ForgetRefused",
+  { id: Schema.String, reason: Schema.Literals(["unknown", "ownsSlots", "myself"]) }
+) {
+  override get message() {
+    return `${this.id} was not forgotten: ${this.reason}`
+  }
+}

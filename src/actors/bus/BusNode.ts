@@ -1,0 +1,151 @@
+/**
+ * A member of a Redis or Valkey cluster: it sees every change of topology and every publication as
+ * the servers themselves do. It owns no slots, votes for nothing and serves no clients.
+ *
+ * ```ts
+ * const bus = yield* BusNode
+ * yield* bus.slots.pipe(Stream.runForEach(({ slots }) => follow(slots)))
+ * yield* bus.subscribe("prices").pipe(Stream.runForEach(handle))
+ * ```
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Stream from "effect/Stream"
+import { Type } from "../../schema/bus/Layout.ts"
+import type { IoPool, TlsSettings } from "../../native/io/IoPool.ts"
+import type { OpenFailed } from "../../native/io/OpenFailed.ts"
+import type { AlreadyRunning } from "../kernel/ActorError.ts"
+import type { RecoveryError } from "../kernel/Actor.ts"
+import { Journal } from "../kernel/Journal.ts"
+import {
+  type BusRefused,
+  ForgetRefused,
+  type MeetFailed,
+  NotPublished,
+  type Removed
+} from "./BusError.ts"
+import { meet } from "./internal/meeting.ts"
+import type { Published as PublishResult } from "./internal/node.ts"
+import { type RunningNode, start } from "./internal/running.ts"
+import type { NodeSettings } from "./internal/settings.ts"
+import { defaultRoom, type Missed, type Published, type Room } from "./internal/subscribers.ts"
+import { type Health, healthOf, type LinkView, linksOf } from "./internal/views.ts"
+import type { MembersView, SlotsView } from "./internal/views.ts"
+
+export type { Published as PublishResult } from "./internal/node.ts"
+export type { NodeSettings } from "./internal/settings.ts"
+export type { SlotOwner } from "./internal/slotTable.ts"
+export type { Missed, Published, Room } from "./internal/subscribers.ts"
+export type { Health, LinkView, MembersView, MemberView, SlotsView } from "./internal/views.ts"
+
+/** How a node is reached, whom it takes in, and where its cluster is. */
+export interface Settings extends Partial<NodeSettings> {
+  /** Bus addresses, `host:port`, of nodes that take this one in. They are tried until one does. */
+  readonly meet?: ReadonlyArray<string>
+  /** Where peers connect. Default: loopback, on the port of the last start, or a free one. */
+  readonly listen?: { readonly host?: string; readonly port?: number }
+  /** Where peers find this node if that differs from where it listens, for example behind NAT. */
+  readonly announce?: { readonly ip: string; readonly port: number }
+  /** The port that clients are told. Default 0: this node serves none. */
+  readonly clientPort?: number
+  /** TLS both ways. A cluster shares one authority: `verify: "chain"`. */
+  readonly tls?: TlsSettings
+  /**
+   * Which nodes may ask this one to take them in. By default any may while this node knows no
+   * cluster, and none afterwards: whoever joins a member merges its own cluster with the member's.
+   */
+  readonly admit?: "anyone" | ((id: string, address: string) => boolean)
+  /** The name of this node in the journal. Default `node`. */
+  readonly name?: string
+}
+
+interface Shape {
+  readonly id: string
+  /** Where peers reach this node. */
+  readonly address: string
+  /** The members now, then each time they have changed. A slow reader sees the newest only. */
+  readonly members: Stream.Stream<MembersView>
+  /** The owners of all slots now, then each time they have changed. One failover is one change. */
+  readonly slots: Stream.Stream<SlotsView>
+  /** Every publication and module message from now on. */
+  readonly publications: Stream.Stream<Published | Missed>
+  /** What is published on a channel from now on. */
+  readonly subscribe: (channel: string, room?: Room) => Stream.Stream<Published | Missed>
+  /** Publishes to the clients of all nodes, and says how many nodes took it. */
+  readonly publish: (
+    channel: string,
+    message: Uint8Array | string
+  ) => Effect.Effect<PublishResult, NotPublished>
+  /** Joins at a bus address: ends when links lead both ways, or with a reason. */
+  readonly meet: (address: string) => Effect.Effect<void, MeetFailed>
+  /** Takes a node out of this node's own table. The others keep it. */
+  readonly forget: (id: string) => Effect.Effect<void, ForgetRefused>
+  readonly links: Effect.Effect<ReadonlyArray<LinkView>>
+  readonly health: Effect.Effect<Health>
+}
+
+type Failure = BusRefused | OpenFailed | RecoveryError | AlreadyRunning | Removed
+
+/** The node. */
+export class BusNode extends Context.Service<BusNode, Shape>()("handfast/bus/BusNode") {
+  /**
+   * A node with its id, its port and its peers' addresses in the journal: after a restart it is the
+   * same node, and finds its cluster through any peer that it reaches.
+   */
+  static readonly layer = (
+    settings: Settings = {}
+  ): Layer.Layer<BusNode, Failure, IoPool | Journal> =>
+    Layer.effect(
+      BusNode,
+      Effect.gen(function* () {
+        return shapeOf(yield* start(settings), settings)
+      })
+    )
+
+  /**
+   * A node that is another one after each start. The old ones stay in the tables of their clusters
+   * until an administrator removes them.
+   */
+  static readonly layerEphemeral = (
+    settings: Settings = {}
+  ): Layer.Layer<BusNode, Failure, IoPool> =>
+    Layer.provide(BusNode.layer(settings), Journal.layerMemory)
+}
+
+const toBytes = (text: Uint8Array | string): Uint8Array =>
+  typeof text === "string" ? Buffer.from(text) : text
+
+const shapeOf = (running: RunningNode, settings: Settings): Shape => {
+  const { members, node, slots, subscribers } = running
+  const { self } = node.table
+  return BusNode.of({
+    id: self.id,
+    address: `${settings.announce?.ip ?? running.address}:${self.busPort}`,
+    members: members.stream,
+    slots: slots.stream,
+    publications: subscribers.stream(() => true, defaultRoom),
+    subscribe: (channel, room = defaultRoom) => {
+      const wanted = Buffer.from(channel)
+      return subscribers.stream(
+        ({ channel, type }) => type !== "module" && Buffer.compare(channel, wanted) === 0,
+        room
+      )
+    },
+    publish: (channel, message) =>
+      Effect.suspend(() => {
+        const result = node.publish(Type.publish, toBytes(channel), toBytes(message))
+        if (result.taken > 0) return Effect.succeed(result)
+        return Effect.fail(new NotPublished({ full: result.full, closed: result.closed }))
+      }),
+    meet: (address) => meet(running, address),
+    forget: (id) =>
+      Effect.suspend(() => {
+        const result = node.forget(id)
+        if (result === "forgotten") return Effect.void
+        return Effect.fail(new ForgetRefused({ id, reason: result }))
+      }),
+    links: Effect.sync(() => linksOf(node.table)),
+    health: Effect.sync(() => healthOf(node.table))
+  })
+}

@@ -1,0 +1,16 @@
+/** Addresses as users write them. */
+import type { Address } from "./link.ts"
+
+const shape = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]+)):(\d{1,5})$/i
+
+/** Reads `host:port` or `[address]:port`; undefined if it is neither. */
+export const parseAddress = (text: string): Address | undefined => {
+  const [, six, host, digits] = shape.exec(text) ?? []
+  const ip = six ?? host
+  const busPort = Number(digits)
+  return ip !== undefined && busPort > 0 && busPort <= 65_535 ? { ip, busPort } : undefined
+}
+
+/** Whether an address leads to this machine only. */
+export const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || /^(::ffff:)?127\./.test(host)

@@ -1,0 +1,109 @@
+/**
+ * The gate of a link: the first full frame of a known node opens it. Until then the link has no
+ * peer, and nothing that comes from it has an effect on the cluster.
+ */
+import type { FrameView } from "../../../schema/bus/FrameView.ts"
+import { Type } from "../../../schema/bus/Layout.ts"
+import type { Address, Link } from "./link.ts"
+import type { Member } from "./member.ts"
+import type { Table } from "./table.ts"
+import { settle, verify } from "./verifying.ts"
+
+/** The member that a full frame binds an unbound link to, if it opens the gate. */
+export const bind = (table: Table, link: Link, frame: FrameView): Member | undefined => {
+  const id = frame.sender
+  if (id === table.self.id) {
+    noteSameId(table, link, frame)
+    // The answer tells the dialling side, which is this node or a copy of it, whom it has reached.
+    if (link.isInbound) link.send(table.outgoing.heartbeat("Pong", [], false))
+    else table.end(link, "Myself")
+    return undefined
+  }
+  const member = link.isInbound
+    ? bindInbound(table, link, frame, id)
+    : bindOutbound(table, link, id)
+  if (member === undefined) return undefined
+  link.peer = member
+  link.provenAt = table.outside.now()
+  table.outside.changed()
+  return member
+}
+
+/** A node that this one reaches under its own port is itself; any other one has a copied id. */
+const noteSameId = (table: Table, link: Link, frame: FrameView): void => {
+  if (frame.busPort === table.self.busPort || table.sameIdAt !== undefined) return
+  table.sameIdAt = `${link.remote.ip}:${frame.busPort}`
+  table.outside.warn("another node has this node's id", { at: table.sameIdAt })
+}
+
+const bindInbound = (
+  table: Table,
+  link: Link,
+  frame: FrameView,
+  id: string
+): Member | undefined => {
+  const address: Address = { ip: frame.ip || link.remote.ip, busPort: frame.busPort }
+  const member = table.members.get(id)
+  if (member === undefined) return stranger(table, link, frame, id, address)
+  if (address.ip !== member.address.ip) {
+    verify(table, member, address)
+    return undefined
+  }
+  if (address.busPort !== member.address.busPort) verify(table, member, address)
+  const { inbound } = member
+  member.inbound = link
+  if (inbound !== undefined) table.end(inbound, "Replaced")
+  return member
+}
+
+/**
+ * A stranger that asks to be taken in is admitted, or its link is closed without an answer: a
+ * single PONG would make this node a member of its cluster. A PING is answered without gossip: its
+ * sender has heard of this node from another one, whose gossip about the sender may be on its way.
+ */
+const stranger = (
+  table: Table,
+  link: Link,
+  frame: FrameView,
+  id: string,
+  address: Address
+): Member | undefined => {
+  if (frame.type === Type.ping && !table.isRemoved) {
+    link.send(table.outgoing.heartbeat("Pong", [], false))
+    return undefined
+  }
+  if (frame.type !== Type.meet) {
+    table.counts.framesDropped++
+    return undefined
+  }
+  const isFull = table.members.size >= table.settings.maxMembers
+  if (table.isRemoved || isFull || !table.outside.admit(id, address)) {
+    table.counts.strangersRefused++
+    table.end(link, "NotAdmitted")
+    return undefined
+  }
+  const member = table.add(id, address)
+  member.inbound = link
+  return member
+}
+
+const bindOutbound = (table: Table, link: Link, id: string): Member | undefined => {
+  const { purpose } = link
+  const known = table.members.get(id)
+  if (purpose._tag === "Known" && purpose.id !== id) {
+    table.outside.warn("another node answers at the address of a known one", {
+      expected: purpose.id,
+      found: id,
+      at: link.remote
+    })
+    table.end(link, "AnotherNode")
+    return undefined
+  }
+  if (purpose._tag === "Look" && known === undefined) {
+    table.end(link, "OtherCluster")
+    return undefined
+  }
+  const member = known ?? table.add(id, link.remote)
+  settle(table, member, link)
+  return member
+}

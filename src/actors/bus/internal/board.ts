@@ -1,0 +1,139 @@
+/**
+ * What a node publishes to the workers that read its links: the ids of admitted nodes, the PONG
+ * that answers their PINGs, and the time until which it may be used.
+ *
+ * The main thread writes; workers read. The sequence is odd while a publication is being written.
+ * A reader copies what it needs and takes it only if the sequence was even and the same before and
+ * after; all accesses to the sequence are atomic, so the copy lies between them. Times are those of
+ * `process.hrtime`, the one clock that all threads share.
+ */
+import { idBytes } from "../../../schema/bus/Layout.ts"
+
+const sequenceAt = 0
+const idCountAt = 1
+const maxIdsAt = 2
+/** Bytes of the PONG without extensions, and of the one with them. */
+const pongBytesAt = 4
+/** The deadline is a 64-bit word behind six of 32 bits. */
+const deadlineAt = 3
+const headBytes = 32
+
+/** Bytes kept for each PONG: a header, and a hundred entries of gossip with it. */
+export const longestPongBytes = 16_384
+
+const tableAt = headBytes + 2 * longestPongBytes
+
+/** Reads that a publication may interrupt before the PING is left to the main thread. */
+const attempts = 8
+
+/** Nanoseconds of the clock that all threads share. */
+const now = (): bigint => process.hrtime.bigint()
+
+/** The answers to PINGs: for peers that take extensions, and for those that may not. */
+export interface Pongs {
+  readonly plain: Uint8Array
+  readonly extended: Uint8Array
+}
+
+/** The side of the main thread. */
+export class Board {
+  readonly memory: SharedArrayBuffer
+  readonly #words: Int32Array
+  readonly #deadline: BigInt64Array
+  readonly #bytes: Uint8Array
+  readonly #maxIds: number
+
+  constructor(maxIds: number) {
+    this.#maxIds = maxIds
+    this.memory = new SharedArrayBuffer(tableAt + maxIds * idBytes)
+    this.#words = new Int32Array(this.memory, 0, headBytes / 4)
+    this.#deadline = new BigInt64Array(this.memory, 0, headBytes / 8)
+    this.#bytes = new Uint8Array(this.memory)
+    this.#words[maxIdsAt] = maxIds
+  }
+
+  /** Lets workers answer with the last publication for so long from now. */
+  renew(millis: number): void {
+    Atomics.store(this.#deadline, deadlineAt, now() + BigInt(Math.ceil(millis * 1e6)))
+  }
+
+  /** Ends all answers: a worker that has begun to read may still write one. */
+  revoke(): void {
+    Atomics.store(this.#deadline, deadlineAt, 0n)
+  }
+
+  /** Publishes whom to answer, in ascending order, and with what. */
+  publish(ids: ReadonlyArray<string>, { extended, plain }: Pongs): void {
+    const count = Math.min(ids.length, this.#maxIds)
+    Atomics.add(this.#words, sequenceAt, 1)
+    this.#words[idCountAt] = count
+    for (const [k, pong] of [plain, extended].entries()) {
+      const length = pong.length <= longestPongBytes ? pong.length : 0
+      this.#words[pongBytesAt + k] = length
+      this.#bytes.set(pong.subarray(0, length), headBytes + k * longestPongBytes)
+    }
+    const table = Buffer.from(this.memory, tableAt)
+    for (let k = 0; k < count; k++) table.write(ids[k]!, k * idBytes, "latin1")
+    Atomics.add(this.#words, sequenceAt, 1)
+  }
+}
+
+/** The side of a worker. */
+export class BoardReader {
+  readonly #words: Int32Array
+  readonly #deadline: BigInt64Array
+  readonly #bytes: Buffer
+
+  constructor(memory: SharedArrayBuffer) {
+    this.#words = new Int32Array(memory, 0, headBytes / 4)
+    this.#deadline = new BigInt64Array(memory, 0, headBytes / 8)
+    this.#bytes = Buffer.from(memory)
+  }
+
+  /** Changes with every publication. */
+  get revision(): number {
+    return Atomics.load(this.#words, sequenceAt)
+  }
+
+  /** What `read` returns from one publication, or undefined if there was never time for it. */
+  #stable<A>(read: () => A): A | undefined {
+    for (let k = 0; k < attempts; k++) {
+      const before = Atomics.load(this.#words, sequenceAt)
+      if ((before & 1) !== 0) continue
+      const found = read()
+      if (Atomics.load(this.#words, sequenceAt) === before) return found
+    }
+    return undefined
+  }
+
+  /** Whether the node with this id is admitted. */
+  admits(id: Uint8Array): boolean {
+    return this.#stable(() => this.#find(id)) === true
+  }
+
+  #find(id: Uint8Array): boolean {
+    let low = 0
+    let high = Math.min(this.#words[idCountAt]!, this.#words[maxIdsAt]!)
+    while (low < high) {
+      const middle = (low + high) >> 1
+      const at = tableAt + middle * idBytes
+      const order = this.#bytes.compare(id, 0, idBytes, at, at + idBytes)
+      if (order === 0) return true
+      if (order < 0) low = middle + 1
+      else high = middle
+    }
+    return false
+  }
+
+  /** A PONG in memory of its own, while it may be used. */
+  pong(isExtended: boolean): Uint8Array | undefined {
+    if (now() >= Atomics.load(this.#deadline, deadlineAt)) return undefined
+    const k = isExtended ? 1 : 0
+    const from = headBytes + k * longestPongBytes
+    const pong = this.#stable(() => {
+      const length = Math.min(this.#words[pongBytesAt + k]!, longestPongBytes)
+      return Uint8Array.prototype.slice.call(this.#bytes, from, from + length)
+    })
+    return pong === undefined || pong.length === 0 ? undefined : pong
+  }
+}

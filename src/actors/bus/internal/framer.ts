@@ -1,0 +1,140 @@
+/**
+ * The cluster bus on one connection: cuts the stream into frames, answers the PINGs of admitted
+ * nodes from what the node last published, and skips publications that are too long.
+ *
+ * Frames go on to the lane's user as they are. Between them go notes, which are shorter than any
+ * frame: `answered` before a PING that has its PONG already, `skipped` in place of a long frame.
+ */
+import type { FramingFault } from "../../../schema/bus/Fault.ts"
+import { frameLength } from "../../../schema/bus/Framing.ts"
+import { FrameView } from "../../../schema/bus/FrameView.ts"
+import {
+  At,
+  hasLightForm,
+  idBytes,
+  lightBit,
+  MessageFlag,
+  Type
+} from "../../../schema/bus/Layout.ts"
+import {
+  type Framer,
+  FrameRefusal,
+  type FramerPort,
+  type FramerSession
+} from "../../../native/io/Framer.ts"
+import { BoardReader } from "./board.ts"
+import { longestFrameBytes, Note } from "./framing.ts"
+
+/** What a lane of the bus is opened with. */
+export interface SessionOptions {
+  /** Longest frame of an admitted node in bytes. */
+  readonly maxFrameBytes: number
+  /** Longest frame of any other node in bytes. */
+  readonly maxUnprovenBytes: number
+  /** What the node publishes to its workers. */
+  readonly board: SharedArrayBuffer
+}
+
+const reasonOf = (fault: FramingFault): string => {
+  switch (fault._tag) {
+    case "WrongSignature":
+      return "bytes that are no frame of the cluster bus"
+    case "FrameTooShort":
+      return `a frame of ${fault.length} bytes, at least ${fault.leastBytes}`
+    case "FrameTooLong":
+      return `a frame of ${fault.length} bytes, at most ${fault.maxBytes}`
+  }
+}
+
+/** One for all sessions of a thread: it is used within one call only. */
+const view = new FrameView()
+
+class Session implements FramerSession {
+  readonly #port: FramerPort
+  readonly #options: SessionOptions
+  readonly #board: BoardReader
+  /** The sender of the last full frame. */
+  readonly #sender = Buffer.alloc(idBytes)
+  #hasSender = false
+  /** The revision of the board in which `#isProven` was looked up. */
+  #revision = -1
+  #isProven = false
+  /** Bytes of a long frame that are still to come. */
+  #skipping = 0
+  #skippedBytes = 0
+
+  constructor(port: FramerPort, options: SessionOptions) {
+    this.#port = port
+    this.#options = options
+    this.#board = new BoardReader(options.board)
+  }
+
+  length(bytes: Uint8Array, from: number, to: number): number {
+    if (this.#skipping > 0) return Math.min(this.#skipping, to - from)
+    const length = frameLength(bytes, from, to)
+    if (typeof length !== "number") throw new FrameRefusal(reasonOf(length))
+    if (length === 0) return 0
+    const rawType = (bytes[from + At.type]! << 8) | bytes[from + At.type + 1]!
+    if ((rawType & lightBit) !== 0 && !this.#hasSender) {
+      throw new FrameRefusal("a light frame before a full one")
+    }
+    const { maxFrameBytes, maxUnprovenBytes } = this.#options
+    if (length <= maxUnprovenBytes) return length
+    const maxBytes = this.#proven() ? maxFrameBytes : maxUnprovenBytes
+    if (length <= maxBytes) return length
+    // Any client may publish a long message: the link of the node that passes it on must stay.
+    if (!this.#isProven || !hasLightForm(rawType & ~lightBit)) {
+      throw new FrameRefusal(reasonOf({ _tag: "FrameTooLong", length, maxBytes }))
+    }
+    this.#skipping = length
+    this.#skippedBytes = length
+    return Math.min(length, to - from)
+  }
+
+  frame(bytes: Uint8Array, from: number, to: number): boolean {
+    if (this.#skipping > 0) {
+      this.#skipping -= to - from
+      if (this.#skipping === 0) this.#port.deliver(Note.skipped(this.#skippedBytes))
+      return false
+    }
+    if ((bytes[from + At.type]! << 8) & lightBit) return true
+    this.#noteSender(bytes, from + At.sender)
+    const type = (bytes[from + At.type]! << 8) | bytes[from + At.type + 1]!
+    if (type === Type.ping && this.#proven() && view.read(bytes, from, to) === undefined) {
+      this.#answer((view.messageFlags & MessageFlag.hasExtensions) !== 0)
+    }
+    return true
+  }
+
+  #noteSender(bytes: Uint8Array, at: number): void {
+    const sender = this.#sender
+    if (this.#hasSender && sender.compare(bytes, at, at + idBytes) === 0) return
+    sender.set(bytes.subarray(at, at + idBytes))
+    this.#hasSender = true
+    this.#revision = -1
+  }
+
+  /** Whether the sender of the last full frame is admitted. */
+  #proven(): boolean {
+    const { revision } = this.#board
+    if (revision !== this.#revision) {
+      this.#revision = revision
+      this.#isProven = this.#hasSender && this.#board.admits(this.#sender)
+    }
+    return this.#isProven
+  }
+
+  #answer(isExtended: boolean): void {
+    const pong = this.#board.pong(isExtended)
+    if (pong === undefined) return
+    this.#port.write(pong)
+    this.#port.deliver(Note.answered)
+  }
+}
+
+export default {
+  maxFrameBytes: longestFrameBytes,
+  // Publications and heartbeats of many links: the main thread stays free for decisions.
+  consumes: true,
+  open: (port, options) => new Session(port, options as SessionOptions)
+} satisfies Framer

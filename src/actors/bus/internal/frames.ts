@@ -1,0 +1,201 @@
+/** What a node does with the frames of its links. Full ones tell about their sender first. */
+import { copyOf } from "../../../schema/copyBytes.ts"
+import type { FrameView } from "../../../schema/bus/FrameView.ts"
+import { idBytes, isHeartbeat, slotBytes, Type } from "../../../schema/bus/Layout.ts"
+import { readExtensions } from "../../../schema/bus/ExtensionCodec.ts"
+import { bind } from "./binding.ts"
+import { hear, tell } from "./gossip.ts"
+import type { Link } from "./link.ts"
+import type { Member } from "./member.ts"
+import type { Table } from "./table.ts"
+
+/** The cluster's epoch grows by one a failover: a leap beyond this is a broken or hostile claim. */
+const longestEpochLeap = 2n ** 32n
+
+/** Takes a checked frame of a link. `isAnswered`: its PONG has left from where it was read. */
+export const take = (table: Table, link: Link, frame: FrameView, isAnswered: boolean): void => {
+  if (link.end !== undefined) return
+  const now = table.outside.now()
+  link.lastHeardAt = now
+  const peer = link.peer ?? open(table, link, frame)
+  if (peer === undefined) return
+  if (!frame.isLight && !frame.isFrom(peer.idBytes)) return table.end(link, "SenderChanged")
+  heard(table, peer, now)
+  if (!frame.isLight) learn(table, peer, frame)
+  if (isHeartbeat(frame.type)) heartbeat(table, link, peer, frame, isAnswered)
+  else act(table, peer, frame)
+}
+
+const open = (table: Table, link: Link, frame: FrameView): Member | undefined => {
+  link.unprovenFrames++
+  if (frame.isLight || link.unprovenFrames > table.settings.maxUnprovenFrames) {
+    table.end(link, "Unproven")
+    return undefined
+  }
+  return bind(table, link, frame)
+}
+
+const heard = (table: Table, peer: Member, now: number): void => {
+  peer.lastHeardAt = now
+  if (!peer.isSuspected && !peer.isFailed) return
+  peer.isSuspected = false
+  peer.isFailed = false
+  table.outside.changed()
+}
+
+const learn = (table: Table, peer: Member, frame: FrameView): void => {
+  const isKept = peer.isProven
+  let hasChanged = peer.learn(frame)
+  if (!isKept) table.outside.keep(peer.id, peer.address)
+  if (!peer.isReplica) hasChanged = claim(table, peer, frame) || hasChanged
+  if (hasChanged) table.outside.changed()
+}
+
+/** A primary claims its slots in every full frame; most repeat the last one. */
+const claim = (table: Table, peer: Member, frame: FrameView): boolean => {
+  const slots = frame.slots
+  const isSame = Buffer.compare(slots, peer.slots) === 0
+  if (!isSame) peer.slots = copyOf(slots, 0, slotBytes)
+  const hasMoved = table.slots.claim(peer.id, frame.configEpoch, slots)
+  if (peer.slots.some((byte) => byte !== 0)) takeEpoch(table, peer, frame.currentEpoch)
+  return hasMoved
+}
+
+const takeEpoch = (table: Table, peer: Member, epoch: bigint): void => {
+  if (epoch <= table.clusterEpoch) return
+  if (table.clusterEpoch > 0n && epoch - table.clusterEpoch > longestEpochLeap) {
+    table.outside.warn("a node claims an epoch out of reach", { id: peer.id, epoch: `${epoch}` })
+    return
+  }
+  table.clusterEpoch = epoch
+}
+
+const heartbeat = (
+  table: Table,
+  link: Link,
+  peer: Member,
+  frame: FrameView,
+  isAnswered: boolean
+): void => {
+  const now = table.outside.now()
+  if (frame.type === Type.pong) {
+    peer.lastPongAt = now
+    peer.pongSeconds = table.outside.unixSeconds()
+    if (link.pingSentAt !== undefined) {
+      link.rttMs = now - link.pingSentAt
+      link.pingSentAt = undefined
+    }
+  } else {
+    if (frame.type === Type.ping) knows(table, peer, now)
+    if (!isAnswered) {
+      link.send(table.outgoing.heartbeat("Pong", tell(table, peer), peer.takesExtensions))
+    }
+  }
+  hear(table, peer, frame)
+  if (frame.extensionCount > 0) extend(table, peer, frame)
+}
+
+/** The peer sends PINGs, so this node is in its table. */
+const knows = (table: Table, peer: Member, now: number): void => {
+  // Servers bind a link to the node whose frame comes on it: the frames before were a stranger's.
+  if (peer.lastPingAt === -Infinity || peer.hasForgottenUs) peer.nextPingAt = now
+  peer.lastPingAt = now
+  peer.hasForgottenUs = false
+  peer.rejoinAt = Infinity
+  if (table.hasJoined) return
+  table.hasJoined = true
+  table.outside.changed()
+}
+
+const extend = (table: Table, peer: Member, frame: FrameView): void => {
+  for (const extension of readExtensions(frame)) {
+    switch (extension._tag) {
+      case "ShardId":
+        if (peer.shard !== extension.id) table.outside.changed()
+        peer.shard = extension.id
+        break
+      case "Hostname":
+        if (peer.hostname !== extension.text) table.outside.changed()
+        peer.hostname = extension.text
+        break
+      case "ForgottenNode":
+        forgotten(table, peer, extension.id, Number(extension.seconds))
+        break
+      default:
+    }
+  }
+}
+
+/** A node may be ignored for so long at most, in seconds. */
+const longestBanSeconds = 86_400
+
+/** A proven peer says that a node was removed by CLUSTER FORGET, and is not to be taken in. */
+const forgotten = (table: Table, peer: Member, id: string, seconds: number): void => {
+  const now = table.outside.now()
+  const millis = 1_000 * Math.min(seconds, longestBanSeconds)
+  if (id === table.self.id) {
+    peer.hasForgottenUs = true
+    peer.rejoinAt = Math.min(peer.rejoinAt, now + millis)
+    return
+  }
+  const member = table.members.get(id)
+  if (member === undefined || member === peer) return
+  const ownedSlots = table.slots.isOwner(id)
+  table.outside.warn("a node was forgotten", { id, toldBy: peer.id, ownedSlots })
+  table.ignoredUntil.set(id, now + millis)
+  table.remove(member, "Forgotten")
+}
+
+const act = (table: Table, peer: Member, frame: FrameView): void => {
+  const { dataFrom: at } = frame
+  switch (frame.type) {
+    case Type.fail:
+      return fail(table, frame.text(at, at + idBytes))
+    case Type.update: {
+      const id = frame.text(at + 8, at + 8 + idBytes)
+      return update(table, peer, id, frame.uint64(at), frame.bytes.subarray(at + 48, frame.to))
+    }
+    case Type.publish:
+    case Type.publishShard:
+      return table.outside.deliver({
+        type: frame.type === Type.publish ? "publish" : "publishShard",
+        from: peer.id,
+        channel: copyOf(frame.channel, 0, frame.channel.length),
+        message: copyOf(frame.message, 0, frame.message.length),
+        moduleType: 0
+      })
+    case Type.module:
+      return table.outside.deliver({
+        type: "module",
+        from: peer.id,
+        channel: copyOf(frame.bytes, at, at + 8),
+        message: copyOf(frame.bytes, at + 13, frame.to),
+        moduleType: frame.bytes[at + 12]!
+      })
+    default:
+    // Votes and manual failovers are between primaries and replicas: this node is neither.
+  }
+}
+
+const fail = (table: Table, id: string): void => {
+  if (id === table.self.id) table.isCalledFailed = true
+  const member = table.members.get(id)
+  if (member !== undefined) member.isFailed = true
+  table.outside.changed()
+}
+
+const update = (
+  table: Table,
+  peer: Member,
+  id: string,
+  configEpoch: bigint,
+  slots: Uint8Array
+): void => {
+  if (id === table.self.id) {
+    table.outside.warn("a node claims slots in this node's name", { toldBy: peer.id })
+    return
+  }
+  const member = table.members.get(id)
+  if (member === undefined) return
+  if (table.slots.claim(id, configEpoch, slots)) table.outside.changed()
+}

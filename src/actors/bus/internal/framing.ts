@@ -1,0 +1,26 @@
+/** What the framer and the node agree on. */
+
+/**
+ * Longest frame in bytes that a node can be set to take, 64 MiB: a frame is put together in memory
+ * of its lane.
+ */
+export const longestFrameBytes = 67_108_864
+
+const answered = 1
+const skipped = 2
+
+/** Notes of the framer to the node, in order with the frames of the link. */
+export const Note = {
+  /** The next frame is a PING that was answered where it was read. */
+  answered: Uint8Array.of(answered),
+  /** A frame of this length was left out. */
+  skipped: (length: number): Uint8Array => {
+    const note = Buffer.alloc(5)
+    note[0] = skipped
+    note.writeUInt32BE(length, 1)
+    return note
+  },
+  /** Bytes of the longest note, which is shorter than the shortest frame. */
+  longestBytes: 5,
+  isAnswered: (bytes: Uint8Array, from: number): boolean => bytes[from] === answered
+} as const

@@ -1,0 +1,111 @@
+/**
+ * What a node does as time goes by: dials peers, sends PINGs, ends links that do not answer, and
+ * notices who is silent and who has forgotten it.
+ */
+import { tell } from "./gossip.ts"
+import type { Link } from "./link.ts"
+import type { Member } from "./member.ts"
+import type { Table } from "./table.ts"
+
+/** A node is asked at least every half timeout; a third leaves room for a late tick. */
+const pingsPerTimeout = 3
+
+/** Runs every tenth of a second, as the servers' own timer does. */
+export const tickMs = 100
+
+/**
+ * Called every `tickMs`. A call that is late by a quarter of the timeout means that this process
+ * has slept: what it has not heard meanwhile says nothing about its peers.
+ */
+export const tick = (table: Table, lateMs: number): void => {
+  const { nodeTimeoutMs } = table.settings
+  const now = table.outside.now()
+  if (lateMs > nodeTimeoutMs / 4) table.awakeSince = now
+  for (const link of table.links) lookAtLink(table, link, now)
+  if (table.isRemoved) return
+  for (const member of table.members.values()) {
+    if (member.isProven) lookAtMember(table, member, now)
+    else if (now - member.namedAt > 2 * nodeTimeoutMs) expire(table, member, now)
+    if (member.outbound === undefined && now >= member.dialAt) dialMember(table, member)
+  }
+  noticeRemoval(table)
+}
+
+const dialMember = (table: Table, member: Member): void => {
+  if (!table.members.has(member.id)) return
+  member.outbound = table.dial({ _tag: "Known", id: member.id }, member.address)
+}
+
+/** A name that nobody answered to. It is not taken again at once. */
+const expire = (table: Table, member: Member, now: number): void => {
+  table.ignoredUntil.set(member.id, now + table.settings.nodeTimeoutMs)
+  table.remove(member, "Unproven")
+}
+
+const lookAtLink = (table: Table, link: Link, now: number): void => {
+  const { nodeTimeoutMs } = table.settings
+  const since = Math.max(table.awakeSince, link.openedAt)
+  if (!link.isProven) {
+    if (now - since > nodeTimeoutMs) table.end(link, "Unproven")
+    return
+  }
+  if (link.isInbound || link.peer?.outbound !== link) return
+  const sentAt = link.pingSentAt
+  if (sentAt === undefined) {
+    if (now >= link.peer.nextPingAt) ping(table, link, link.peer, now)
+    return
+  }
+  const silentSince = Math.max(sentAt, link.lastHeardAt, table.awakeSince)
+  if (now - silentSince > nodeTimeoutMs / 2) table.end(link, "PingUnanswered")
+}
+
+const ping = (table: Table, link: Link, peer: Member, now: number): void => {
+  const bytes = table.outgoing.heartbeat("Ping", tell(table, peer), peer.takesExtensions)
+  if (link.send(bytes) !== "accepted") return
+  link.pingSentAt = now
+  const spread = 0.9 + 0.2 * table.outside.random()
+  peer.nextPingAt = now + (spread * table.settings.nodeTimeoutMs) / pingsPerTimeout
+}
+
+/** The first frame on a link that was dialled. It carries no gossip: the peer may be a stranger. */
+export const greet = (table: Table, link: Link): void => {
+  const kind = link.purpose._tag === "Meet" ? "Meet" : "Ping"
+  if (link.send(table.outgoing.heartbeat(kind, [], false)) !== "accepted") return
+  link.pingSentAt = table.outside.now()
+}
+
+const lookAtMember = (table: Table, member: Member, now: number): void => {
+  const { forgetMs, nodeTimeoutMs } = table.settings
+  const silentSince = Math.max(member.lastHeardAt, table.awakeSince)
+  if (!member.isSuspected && now - silentSince > nodeTimeoutMs) {
+    member.isSuspected = true
+    table.outside.changed()
+  }
+  const link = member.outbound
+  if (link === undefined || !link.isProven) return
+  const answers = now - member.lastPongAt < nodeTimeoutMs
+  const unaskedSince = Math.max(member.lastPingAt, link.provenAt, table.awakeSince)
+  if (answers && !member.hasForgottenUs && now - unaskedSince > nodeTimeoutMs) {
+    member.hasForgottenUs = true
+    member.rejoinAt = Math.min(member.rejoinAt, now + forgetMs)
+    table.outside.changed()
+  }
+  if (now >= member.rejoinAt) rejoin(table, member, link, now)
+}
+
+/** Some peers still know this node, so the administrator has not removed it from the cluster. */
+const rejoin = (table: Table, member: Member, link: Link, now: number): void => {
+  const bytes = table.outgoing.heartbeat("Meet", [], member.takesExtensions)
+  if (link.send(bytes) === "accepted") member.rejoinAt = now + table.settings.forgetMs
+}
+
+/** Every peer that can be heard has forgotten this node: it was removed, and does not come back. */
+const noticeRemoval = (table: Table): void => {
+  if (!table.hasJoined) return
+  const heard = table.proven.filter(({ isSuspected, outbound }) => !isSuspected && outbound)
+  if (heard.length === 0 || heard.some(({ hasForgottenUs }) => !hasForgottenUs)) return
+  table.isRemoved = true
+  for (const link of table.links) table.end(link, "Forgotten")
+  table.outside.removed()
+  table.outside.changed()
+}

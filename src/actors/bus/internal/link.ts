@@ -1,0 +1,97 @@
+/** One connection to a peer, as decisions see it. */
+import type { SendStatus } from "../../../native/io/Lane.ts"
+import type { Member } from "./member.ts"
+
+/** Where the bus of a node is reached. */
+export interface Address {
+  readonly ip: string
+  readonly busPort: number
+}
+
+export const addressText = ({ busPort, ip }: Address): string => `${ip}:${busPort}`
+
+/** Why a link was ended from this side. */
+export type LinkEnd =
+  /** The first frame of a stranger, which is not admitted. */
+  | "NotAdmitted"
+  /** The connection leads back to this node. */
+  | "Myself"
+  /** At the address of a known node another one answered. */
+  | "AnotherNode"
+  /** At the address of a seed a node answered that is not of this cluster. */
+  | "OtherCluster"
+  /** The sender of a bound link changed. */
+  | "SenderChanged"
+  /** A newer link of the same peer and direction took its place. */
+  | "Replaced"
+  /** The first full frame of a known node did not come in time, or too many others came. */
+  | "Unproven"
+  /** A PING was not answered, nor anything else sent, for half the node timeout. */
+  | "PingUnanswered"
+  /** The peer was forgotten, or this node was. */
+  | "Forgotten"
+  | "Stopped"
+
+/** The connection under a link. */
+export interface Channel {
+  readonly send: (bytes: Uint8Array) => SendStatus
+  readonly close: () => void
+}
+
+/** A link that was dialled says first who it looks for; one that was accepted waits. */
+export type Purpose =
+  /** Look for a node that is known: another one at its address is not spoken to. */
+  | { readonly _tag: "Known"; readonly id: string }
+  /** Ask whoever answers to take this node in. */
+  | { readonly _tag: "Meet" }
+  /** Look which node answers at a seed, when peers are known: only those are of this cluster. */
+  | { readonly _tag: "Look" }
+  | { readonly _tag: "Accepted" }
+
+export class Link {
+  readonly purpose: Purpose
+  readonly remote: Address
+  readonly openedAt: number
+  channel: Channel | undefined = undefined
+  /** The node that the first full frame came from: the gate. Undefined before it. */
+  peer: Member | undefined = undefined
+  end: LinkEnd | undefined = undefined
+  /** Frames before the gate opened. */
+  unprovenFrames = 0
+  lastHeardAt = -Infinity
+  /** When the PING left that is not answered yet. */
+  pingSentAt: number | undefined = undefined
+  provenAt = Infinity
+  rttMs: number | undefined = undefined
+
+  constructor(purpose: Purpose, remote: Address, openedAt: number) {
+    this.purpose = purpose
+    this.remote = remote
+    this.openedAt = openedAt
+  }
+
+  get isInbound(): boolean {
+    return this.purpose._tag === "Accepted"
+  }
+
+  get isProven(): boolean {
+    return this.peer !== undefined
+  }
+
+  /** Connected and not ended. */
+  get isOpen(): boolean {
+    return this.channel !== undefined && this.end === undefined
+  }
+
+  close(end: LinkEnd): void {
+    if (this.end !== undefined) return
+    this.end = end
+    this.channel?.close()
+  }
+
+  send(bytes: Uint8Array): SendStatus {
+    return this.channel === undefined || this.end !== undefined
+      ? "closed"
+      : this.channel.send(bytes)
+  }
+}

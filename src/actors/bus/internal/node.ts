@@ -1,0 +1,182 @@
+/**
+ * A member of a cluster without its sockets: links come and go, frames come in, time goes by. All
+ * of it on the main thread, synchronously; what it asks for is in `Outside`.
+ */
+import type { FrameView } from "../../../schema/bus/FrameView.ts"
+import type { Board } from "./board.ts"
+import { take } from "./frames.ts"
+import { Note } from "./framing.ts"
+import { greet, tick } from "./heartbeats.ts"
+import { type Address, addressText, type Channel, Link } from "./link.ts"
+import type { Self } from "./outgoing.ts"
+import type { NodeSettings } from "./settings.ts"
+import { type Outside, Table } from "./table.ts"
+
+/** A place where the cluster may be found. */
+interface Seed {
+  readonly address: Address
+  link: Link | undefined
+  dialAt: number
+}
+
+/** How many peers took a publication, had no room for it, or were not connected. */
+export interface Published {
+  readonly taken: number
+  readonly full: number
+  readonly closed: number
+}
+
+export class Node {
+  readonly table: Table
+  readonly board: Board
+  readonly #seeds = new Map<string, Seed>()
+  #lastTickAt: number
+  #isBoardStale = true
+
+  /** `board` is what the framers of this node's links read. */
+  constructor(self: Self, settings: NodeSettings, outside: Outside, board: Board) {
+    this.table = new Table(self, settings, {
+      ...outside,
+      changed: () => {
+        this.#isBoardStale = true
+        outside.changed()
+      }
+    })
+    this.board = board
+    this.#lastTickAt = outside.now()
+  }
+
+  /** Takes in a peer that the journal knows: it is dialled, and may not be another node. */
+  recall(id: string, address: Address): void {
+    this.table.add(id, address).isProven = true
+    this.table.hasJoined = true
+  }
+
+  /** Looks for a cluster at an address until a member of it is connected. */
+  seed(address: Address): void {
+    const key = addressText(address)
+    if (!this.#seeds.has(key)) this.#seeds.set(key, { address, link: undefined, dialAt: 0 })
+  }
+
+  /** A connection was accepted. Undefined if too many have not shown whose they are. */
+  accepted(channel: Channel, remote: Address): Link | undefined {
+    let unproven = 0
+    for (const link of this.table.links) if (link.isInbound && !link.isProven) unproven++
+    if (this.table.isRemoved || unproven >= this.table.settings.maxUnprovenLinks) return undefined
+    const link = new Link({ _tag: "Accepted" }, remote, this.table.outside.now())
+    link.channel = channel
+    this.table.links.add(link)
+    return link
+  }
+
+  /** A dialled link is connected. */
+  opened(link: Link, channel: Channel): void {
+    link.channel = channel
+    if (link.end === undefined) greet(this.table, link)
+    else channel.close()
+  }
+
+  /** A link could not be connected, or its connection has ended. */
+  closed(link: Link): void {
+    link.channel = undefined
+    this.table.detach(link)
+  }
+
+  /** A note of the framer between the frames of a link. True: the next frame is answered. */
+  noted(bytes: Uint8Array, from: number): boolean {
+    if (Note.isAnswered(bytes, from)) return true
+    this.table.counts.framesSkipped++
+    return false
+  }
+
+  /** A frame that its reader has refused. */
+  dropped(): void {
+    this.table.counts.framesDropped++
+  }
+
+  take(link: Link, frame: FrameView, isAnswered: boolean): void {
+    take(this.table, link, frame, isAnswered)
+  }
+
+  tick(): void {
+    const now = this.table.outside.now()
+    const lateMs = now - this.#lastTickAt
+    this.#lastTickAt = now
+    tick(this.table, lateMs)
+    if (!this.table.isRemoved) this.#lookAtSeeds(now)
+    this.#publishBoard()
+    this.table.trim()
+  }
+
+  /** A link that dials an address and asks to be taken in. */
+  meet(address: Address): Link {
+    this.table.isRemoved = false
+    return this.table.dial({ _tag: "Meet" }, address)
+  }
+
+  /** Takes a node out of this node's table alone. Slot owners and this node itself stay. */
+  forget(id: string): "forgotten" | "unknown" | "ownsSlots" | "myself" {
+    const { members, outside, self, settings, slots } = this.table
+    if (id === self.id) return "myself"
+    const member = members.get(id)
+    if (member === undefined) return "unknown"
+    if (slots.isOwner(id)) return "ownsSlots"
+    this.table.ignoredUntil.set(id, outside.now() + settings.forgetMs)
+    this.table.remove(member, "Forgotten")
+    return "forgotten"
+  }
+
+  /** Sends a publication to every peer that is connected: all of them pass it to their clients. */
+  publish(type: number, channel: Uint8Array, message: Uint8Array): Published {
+    const { outgoing, proven } = this.table
+    const frames = new Map<boolean, Uint8Array>()
+    const published = { taken: 0, full: 0, closed: 0 }
+    for (const { outbound, takesLightPublish } of proven) {
+      // A light frame has no sender: it may follow only where a full one has gone before.
+      const isLight = takesLightPublish && outbound?.isProven === true
+      const known = frames.get(isLight)
+      const bytes = known ?? outgoing.publish(type, channel, message, isLight)
+      frames.set(isLight, bytes)
+      const status = outbound?.isProven === true ? outbound.send(bytes) : "closed"
+      published[status === "accepted" ? "taken" : status]++
+    }
+    return published
+  }
+
+  /** Ends every link; workers answer for this node no more. */
+  stop(): void {
+    this.board.revoke()
+    for (const link of this.table.links) this.table.end(link, "Stopped")
+  }
+
+  #lookAtSeeds(now: number): void {
+    const isConnected = this.table.proven.some(({ outbound }) => outbound?.isProven)
+    for (const seed of this.#seeds.values()) {
+      const { link } = seed
+      if (link !== undefined && !this.table.links.has(link)) {
+        const wait = link.end === "Myself" ? Infinity : this.table.backoff(seed.address).next()
+        seed.dialAt = now + wait
+        seed.link = undefined
+      }
+      if (isConnected || seed.link !== undefined || now < seed.dialAt) continue
+      // When peers are known, an answer shows whether the seed still belongs to their cluster. A
+      // node that is asked to take this one in would make it a member of two.
+      const purpose = this.table.proven.length === 0 ? "Meet" : "Look"
+      seed.link = this.table.dial({ _tag: purpose }, seed.address)
+    }
+  }
+
+  #publishBoard(): void {
+    const { isRemoved, outgoing, proven, settings } = this.table
+    if (isRemoved) return this.board.revoke()
+    if (this.#isBoardStale) {
+      this.#isBoardStale = false
+      const ids = proven.map(({ id }) => id).toSorted()
+      this.board.publish(ids, {
+        plain: outgoing.heartbeat("Pong", [], false),
+        extended: outgoing.heartbeat("Pong", [], true)
+      })
+    }
+    this.board.renew(settings.answerMs)
+  }
+}

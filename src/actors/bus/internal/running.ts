@@ -1,0 +1,235 @@
+/**
+ * A node on real lanes: its listener, its dials and its clock. Sockets are read by workers; what
+ * they hand over is decided on here, on the main thread, one batch of frames at a time.
+ */
+import { randomBytes } from "node:crypto"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import { FrameView } from "../../../schema/bus/FrameView.ts"
+import type { FrameBatch } from "../../../native/io/FrameBatch.ts"
+import { IoPool } from "../../../native/io/IoPool.ts"
+import type { Lane } from "../../../native/io/Lane.ts"
+import { workerModule } from "../../../native/io/workerModule.ts"
+import * as Actor from "../../kernel/Actor.ts"
+import { Removed } from "../BusError.ts"
+import type { Settings } from "../BusNode.ts"
+import { Board } from "./board.ts"
+import { Note } from "./framing.ts"
+import type { SessionOptions } from "./framer.ts"
+import { tickMs } from "./heartbeats.ts"
+import { BusIdentity } from "./identity.ts"
+import { Latest } from "./latest.ts"
+import type { Channel, Link } from "./link.ts"
+import { Node } from "./node.ts"
+import { settingsOf } from "./settings.ts"
+import { checkSettings, defaultHost } from "./starting.ts"
+import { Subscribers } from "./subscribers.ts"
+import type { Outside } from "./table.ts"
+import { membersOf, type MembersView, type SlotsView } from "./views.ts"
+
+const framer = workerModule(import.meta.url, "framer")
+
+/**
+ * Longest frame of a member, 1 MiB: longer publications are skipped. Any other peer may send
+ * 64 KiB, which is a PING with gossip about 600 nodes.
+ */
+const frameLimits = { maxFrameBytes: 1_048_576, maxUnprovenBytes: 65_536 }
+
+/** A node and what its users see of it. */
+export interface RunningNode {
+  readonly node: Node
+  readonly address: string
+  readonly members: Latest<MembersView>
+  readonly slots: Latest<SlotsView>
+  readonly subscribers: Subscribers
+}
+
+/** Hands the frames of a lane to the node, each where it lies. */
+const reader = (node: Node, link: Link): ((batch: FrameBatch) => void) => {
+  const view = new FrameView()
+  let isAnswered = false
+  return (batch) => {
+    for (let k = 0; k < batch.count; k++) {
+      const [from, to] = [batch.start(k), batch.end(k)]
+      if (to - from <= Note.longestBytes) {
+        isAnswered = node.noted(batch.bytes, from)
+        continue
+      }
+      const fault = view.read(batch.bytes, from, to)
+      if (fault === undefined) node.take(link, view, isAnswered)
+      else node.dropped()
+      isAnswered = false
+    }
+  }
+}
+
+/** A channel over a lane, and an effect that waits until the node closes it. */
+const channelOf = (lane: Lane): { channel: Channel; closed: Effect.Effect<void> } => {
+  let isClosed = false
+  let wake: (() => void) | undefined
+  const close = () => {
+    isClosed = true
+    wake?.()
+  }
+  const closed = Effect.callback<void>((resume) => {
+    wake = () => resume(Effect.void)
+    if (isClosed) wake()
+  })
+  return { channel: { send: (bytes) => lane.send(bytes), close }, closed }
+}
+
+/** Reads a lane until either side ends it. The lane closes with its Scope. */
+const serve = (node: Node, link: Link, lane: Lane, closed: Effect.Effect<void>) =>
+  lane
+    .run(reader(node, link))
+    .pipe(
+      Effect.ignore,
+      Effect.raceFirst(closed),
+      Effect.ensuring(Effect.sync(() => node.closed(link)))
+    )
+
+const begin = (settings: Settings) =>
+  Effect.gen(function* () {
+    const identity = yield* Actor.spawn(BusIdentity, settings.name ?? "node")
+    const draw = () => randomBytes(20).toString("hex")
+    yield* Effect.orDie(identity.ask.Begin({ id: draw(), shard: draw() }))
+    const state = yield* identity.state
+    if (state.isRemoved && settings.meet === undefined) return yield* new Removed()
+    return { identity, state }
+  })
+
+type IdentityActor = Actor.Of<typeof BusIdentity>
+
+/** Listens on the port that peers know; on another one only if that is taken and none was asked. */
+const listen = (
+  settings: Settings,
+  known: number,
+  options: SessionOptions,
+  node: Deferred.Deferred<Node>
+) =>
+  Effect.gen(function* () {
+    const pool = yield* IoPool
+    const host = settings.listen?.host ?? defaultHost
+    const tls = settings.tls && { tls: settings.tls }
+    const on = (port: number) =>
+      pool.serve({ framer, options, at: { host, port }, on: "worker", ...tls }, (lane) =>
+        Effect.flatMap(Deferred.await(node), (node) => accept(node, lane))
+      )
+    const wanted = settings.listen?.port
+    if (wanted !== undefined || known === 0) return yield* on(wanted ?? 0)
+    return yield* Effect.catchTag(on(known), "OpenFailed", () => on(0))
+  })
+
+/** Connects a link and serves it. */
+const dial = (pool: IoPool["Service"], node: Node, settings: Settings, link: Link) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const options: SessionOptions = { ...frameLimits, board: node.board.memory }
+      const to = { host: link.remote.ip, port: link.remote.busPort }
+      const tls = settings.tls && { tls: settings.tls }
+      const lane = yield* pool.connect({ framer, options, to, on: "worker", ...tls })
+      const { channel, closed } = channelOf(lane)
+      node.opened(link, channel)
+      yield* serve(node, link, lane, closed)
+    })
+  ).pipe(Effect.ignore, Effect.ensuring(Effect.sync(() => node.closed(link))))
+
+/** Publishes new views once per turn, however many frames changed them. */
+const publisher = (members: Latest<MembersView>, slots: Latest<SlotsView>, node: () => Node) => {
+  let isDue = false
+  let shownSlots = ""
+  return (): void => {
+    if (isDue) return
+    isDue = true
+    queueMicrotask(() => {
+      isDue = false
+      const { table } = node()
+      members.set({ version: members.value.version + 1, members: membersOf(table) })
+      const owners = table.slots.owners
+      const text = JSON.stringify(owners)
+      if (text === shownSlots) return
+      shownSlots = text
+      slots.set({ version: slots.value.version + 1, slots: owners })
+    })
+  }
+}
+
+const outsideOf = Effect.fnUntraced(function* (
+  identity: IdentityActor,
+  settings: Settings,
+  parts: {
+    readonly changed: () => void
+    readonly subscribers: Subscribers
+    readonly node: () => Node
+  }
+) {
+  const clock = yield* Clock.Clock
+  const random = yield* Random.Random
+  const pool = yield* IoPool
+  const scope = yield* Effect.scope
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const { admit } = settings
+  const outside: Outside = {
+    now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6,
+    unixSeconds: () => Math.floor(clock.currentTimeMillisUnsafe() / 1_000),
+    random: () => random.nextDoubleUnsafe(),
+    dial: (link) => void run(Effect.forkIn(dial(pool, parts.node(), settings, link), scope)),
+    admit: (id, address) =>
+      typeof admit === "function"
+        ? admit(id, `${address.ip}:${address.busPort}`)
+        : admit === "anyone" || parts.node().table.proven.length === 0,
+    changed: parts.changed,
+    keep: (id, { busPort, ip }) => void identity.tellUnsafe.KeepPeer({ id, ip, busPort }),
+    drop: (id) => void identity.tellUnsafe.DropPeer({ id }),
+    removed: () => void identity.tellUnsafe.Remove(),
+    deliver: (publication) => parts.subscribers.deliver(publication),
+    warn: (what, fields) => void run(Effect.annotateLogs(Effect.logWarning(what), fields))
+  }
+  return outside
+})
+
+const accept = (node: Node, lane: Lane) =>
+  Effect.suspend(() => {
+    const { channel, closed } = channelOf(lane)
+    const link = node.accepted(channel, { ip: lane.peer.address, busPort: lane.peer.port })
+    return link === undefined ? Effect.void : serve(node, link, lane, closed)
+  })
+
+const run = Effect.fnUntraced(function* (node: Node) {
+  yield* Effect.addFinalizer(() => Effect.sync(() => node.stop()))
+  const ticking = Effect.andThen(
+    Effect.sleep(tickMs),
+    Effect.sync(() => node.tick())
+  )
+  yield* Effect.forkScoped(Effect.forever(ticking))
+})
+
+/** Starts a node; it stops with the Scope. */
+export const start = Effect.fnUntraced(function* (settings: Settings) {
+  const seeds = yield* checkSettings(settings)
+  const { identity, state } = yield* begin(settings)
+  const subscribers = new Subscribers()
+  const members = new Latest<MembersView>({ version: 0, members: [] })
+  const slots = new Latest<SlotsView>({ version: 0, slots: [] })
+  const ready = yield* Deferred.make<Node>()
+  const parts = { changed: publisher(members, slots, () => node), subscribers, node: () => node }
+  const outside = yield* outsideOf(identity, settings, parts)
+  // Framers read the board from the first connection on, before the port is known to the node.
+  const nodeSettings = settingsOf(settings)
+  const board = new Board(nodeSettings.maxMembers)
+  const options = { ...frameLimits, board: board.memory }
+  const { address, port } = yield* listen(settings, state.port, options, ready)
+  yield* Effect.orDie(identity.ask.TakePort({ port }))
+  const { announce, clientPort = 0 } = settings
+  const busPort = announce?.port ?? port
+  const self = { id: state.id, shard: state.shard, ip: announce?.ip ?? "", busPort, clientPort }
+  const node: Node = new Node(self, nodeSettings, outside, board)
+  if (state.isRemoved) yield* Effect.orDie(identity.ask.Return())
+  else for (const [peer, known] of state.peers) node.recall(peer, known)
+  for (const seed of seeds) node.seed(seed)
+  yield* Deferred.succeed(ready, node)
+  yield* run(node)
+  return { node, address, members, slots, subscribers } satisfies RunningNode
+})

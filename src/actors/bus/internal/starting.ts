@@ -1,0 +1,38 @@
+/** Settings of a node that cannot work, or would let strangers in, are refused before it starts. */
+import * as Effect from "effect/Effect"
+import { BusRefused } from "../BusError.ts"
+import type { Settings } from "../BusNode.ts"
+import { isLoopback, parseAddress } from "./addresses.ts"
+import type { Address } from "./link.ts"
+
+export const defaultHost = "127.0.0.1"
+
+/** Returns the addresses of the seeds. */
+export const checkSettings = Effect.fnUntraced(function* (
+  settings: Settings
+): Effect.fn.Return<ReadonlyArray<Address>, BusRefused> {
+  const { admit, announce, listen, meet = [], tls } = settings
+  const host = listen?.host ?? defaultHost
+  const isProtected = isLoopback(host) || (tls !== undefined && tls.verify !== "none")
+  if (!isProtected && admit === undefined) {
+    const detail = `${host} is reached without client certificates: set tls, or say whom to admit`
+    return yield* new BusRefused({ reason: "Unprotected", detail })
+  }
+  const seeds: Array<Address> = []
+  for (const text of meet) {
+    const address = parseAddress(text)
+    if (address === undefined) {
+      const detail = `${JSON.stringify(text)} is not host:port`
+      return yield* new BusRefused({ reason: "BadAddress", detail })
+    }
+    if (isLoopback(host) && !isLoopback(address.ip) && announce === undefined) {
+      const detail = `${text} cannot connect to ${host}: set listen.host, or announce`
+      return yield* new BusRefused({ reason: "Unreachable", detail })
+    }
+    seeds.push(address)
+  }
+  if (announce?.port === 0) {
+    return yield* new BusRefused({ reason: "BadAddress", detail: "port 0 cannot be announced" })
+  }
+  return seeds
+})

@@ -1,0 +1,201 @@
+/**
+ * The nodes and links of one cluster as this node knows them, and what has been counted. Only data:
+ * `frames`, `gossip` and `heartbeats` decide on it, all on the main thread.
+ */
+import { Backoff } from "../../link/Backoff.ts"
+import { FaultWindow } from "../../link/FaultWindow.ts"
+import { type Address, addressText, Link, type LinkEnd, type Purpose } from "./link.ts"
+import { Member } from "./member.ts"
+import { Outgoing, type Self } from "./outgoing.ts"
+import type { NodeSettings } from "./settings.ts"
+import { SlotTable } from "./slotTable.ts"
+
+/** What came in a publication of a peer. */
+export interface Publication {
+  readonly type: "publish" | "publishShard" | "module"
+  readonly from: string
+  readonly channel: Uint8Array
+  readonly message: Uint8Array
+  /** Of a module, its type; otherwise 0. */
+  readonly moduleType: number
+}
+
+/** What decisions need of the world, and what they do to it. */
+export interface Outside {
+  /** Milliseconds of a clock that never goes back. */
+  readonly now: () => number
+  /** Seconds since 1970, for gossip alone. */
+  readonly unixSeconds: () => number
+  /** From 0 up to, but not including, 1. */
+  readonly random: () => number
+  /** Connects a link; `opened` or `failed` of the node follow. */
+  readonly dial: (link: Link) => void
+  /** Whether a node that asks to be taken in, or that a user has not met, may be. */
+  readonly admit: (id: string, address: Address) => boolean
+  /** Members, slots or links look different to a user. */
+  readonly changed: () => void
+  /** A peer's address is proven: it is worth a record. */
+  readonly keep: (id: string, address: Address) => void
+  /** A peer is not of this cluster any more. */
+  readonly drop: (id: string) => void
+  /** Every peer has forgotten this node. */
+  readonly removed: () => void
+  readonly deliver: (publication: Publication) => void
+  readonly warn: (what: string, fields: Readonly<Record<string, unknown>>) => void
+}
+
+/** Counts of a node since it started. */
+export interface NodeCounts {
+  framesDropped: number
+  framesSkipped: number
+  strangersRefused: number
+  gossipIgnored: number
+  dials: number
+}
+
+/** Links lost in a row that mean a copy of this node: a restart of a peer costs one or two. */
+const lossesOfCopy = 3
+
+/** Addresses without a member, such as seeds, whose pace is kept. */
+const keptBackoffs = 64
+
+export class Table {
+  readonly self: Self
+  readonly settings: NodeSettings
+  readonly outside: Outside
+  readonly outgoing: Outgoing
+  readonly members = new Map<string, Member>()
+  readonly links = new Set<Link>()
+  readonly slots = new SlotTable()
+  readonly counts: NodeCounts = {
+    framesDropped: 0,
+    framesSkipped: 0,
+    strangersRefused: 0,
+    gossipIgnored: 0,
+    dials: 0
+  }
+  /** Until when a name that a peer forgot, or that proved wrong, is not taken from gossip. */
+  readonly ignoredUntil = new Map<string, number>()
+  /** The cluster's epoch as its primaries tell it: for users, never for frames. */
+  clusterEpoch = 0n
+  /** Others tell that this node has failed. */
+  isCalledFailed = false
+  /** Where another node uses this node's id; `unknown` if only the signs of it are seen. */
+  sameIdAt: string | undefined = undefined
+  /** Since when this process has run without a pause. */
+  awakeSince: number
+  isRemoved = false
+  /** A peer has sent a PING: it knows this node. */
+  hasJoined = false
+  readonly #backoffs = new Map<string, Backoff>()
+
+  constructor(self: Self, settings: NodeSettings, outside: Outside) {
+    this.self = self
+    this.settings = settings
+    this.outside = outside
+    this.outgoing = new Outgoing(self)
+    this.awakeSince = outside.now()
+  }
+
+  /** Members that have shown that they are of this cluster. */
+  get proven(): ReadonlyArray<Member> {
+    return [...this.members.values()].filter(({ isProven }) => isProven)
+  }
+
+  add(id: string, address: Address): Member {
+    const { nodeTimeoutMs } = this.settings
+    const losses = new FaultWindow({
+      faults: lossesOfCopy,
+      withinMs: 2 * nodeTimeoutMs,
+      pauseMs: nodeTimeoutMs
+    })
+    const member = new Member(id, address, this.outside.now(), losses)
+    this.members.set(id, member)
+    return member
+  }
+
+  /** Takes a member out with its links. */
+  remove(member: Member, end: LinkEnd): void {
+    this.members.delete(member.id)
+    for (const link of this.links) {
+      const { purpose } = link
+      const isIts = link.peer === member || (purpose._tag === "Known" && purpose.id === member.id)
+      if (isIts) this.end(link, end)
+    }
+    this.slots.remove(member.id)
+    if (member.isProven) this.outside.drop(member.id)
+    this.outside.changed()
+  }
+
+  dial(purpose: Purpose, to: Address): Link {
+    const link = new Link(purpose, to, this.outside.now())
+    this.links.add(link)
+    this.counts.dials++
+    this.outside.dial(link)
+    return link
+  }
+
+  /** Ends a link from this side. Nothing that comes from it later is taken. */
+  end(link: Link, reason: LinkEnd): void {
+    link.close(reason)
+    this.detach(link)
+  }
+
+  /** The link is gone, for whatever reason: its peer is dialled again after a while. */
+  detach(link: Link): void {
+    if (!this.links.delete(link)) return
+    const { purpose } = link
+    const id = link.peer?.id ?? (purpose._tag === "Known" ? purpose.id : undefined)
+    const member = id === undefined ? undefined : this.members.get(id)
+    if (member === undefined) return
+    if (member.inbound === link) member.inbound = undefined
+    if (member.verification === link) {
+      member.verification = undefined
+      member.verifyAt = this.outside.now() + this.backoff(link.remote).next()
+    }
+    if (member.outbound === link) {
+      member.outbound = undefined
+      member.dialAt = this.outside.now() + this.backoff(member.address).next()
+      if (link.isProven && link.end === undefined) this.#lost(link, member)
+    }
+    this.outside.changed()
+  }
+
+  /**
+   * A peer has ended a link that it had taken. Servers keep one link of a node and end the older
+   * one, so a link that is lost again and again means that another node uses this node's id.
+   */
+  #lost(link: Link, member: Member): void {
+    const { nodeTimeoutMs } = this.settings
+    const now = this.outside.now()
+    if (now - link.provenAt > nodeTimeoutMs) return
+    member.losses.fault(now)
+    if (!member.losses.isPaused(now)) return
+    member.dialAt = now + nodeTimeoutMs
+    if (this.sameIdAt !== undefined) return
+    this.sameIdAt = "unknown"
+    this.outside.warn("links are lost again and again: another node may have this node's id", {
+      at: member.id
+    })
+  }
+
+  /** One for each address, so that it is dialled at one pace whatever ids claim it. */
+  backoff(address: Address): Backoff {
+    const key = addressText(address)
+    const known = this.#backoffs.get(key)
+    if (known !== undefined) return known
+    const { firstRedialMs: firstMs, longestRedialMs: longestMs } = this.settings
+    const backoff = new Backoff({ firstMs, longestMs }, this.outside.random)
+    this.#backoffs.set(key, backoff)
+    return backoff
+  }
+
+  /** Forgets what has no use any more: bans that are over, and the pace of unknown addresses. */
+  trim(): void {
+    const now = this.outside.now()
+    for (const [id, until] of this.ignoredUntil) if (until <= now) this.ignoredUntil.delete(id)
+    if (this.#backoffs.size <= this.members.size + keptBackoffs) return
+    const known = new Set([...this.members.values()].map(({ address }) => addressText(address)))
+    for (const key of this.#backoffs.keys()) if (!known.has(key)) this.#backoffs.delete(key)
+  }
+}

@@ -1,0 +1,250 @@
+/**
+ * Goal: a link speaks for a node only after that node's first full frame, for one node only, and
+ * no frame of an older link is applied after one of a newer link.
+ * Method: scripted peers of one node on a network in memory, and a table of slot claims.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Type } from "../../../src/schema/bus/Layout.ts"
+import type { Message } from "../../../src/schema/bus/Message.ts"
+import { slotsOf } from "../../../src/schema/bus/Slots.ts"
+import { SlotTable } from "../../../src/actors/bus/internal/slotTable.ts"
+import { linksOf, membersOf } from "../../../src/actors/bus/internal/views.ts"
+import { idOf, Network, nodeTimeoutMs } from "./network.ts"
+
+const bytes = (text: string): Uint8Array => Buffer.from(text)
+const light: Message = {
+  _tag: "Publish",
+  header: undefined,
+  channel: bytes("news"),
+  message: bytes("x")
+}
+
+/** A node that knows a scripted peer, and the peer's connection to it. */
+const withPeer = (ip = "127.0.0.1") => {
+  const net = new Network()
+  const node = net.node("n", 7_000)
+  const peer = net.script("p", { ip, busPort: 7_001 })
+  const link = peer.dial(node)
+  link.say(peer.heartbeat("Meet"))
+  net.until("links lead both ways", () => node.isConnectedTo(peer))
+  const texts = () => node.publications.map(({ message }) => Buffer.from(message).toString())
+  return { link, net, node, peer, texts }
+}
+
+const publication = (text: string): Message => ({ ...light, message: bytes(text) }) as Message
+
+describe("the gate of a link", () => {
+  it("closes a link whose first frame is light", () => {
+    const { net, node, peer } = withPeer()
+    const link = peer.dial(node)
+    link.say(light)
+    net.settle()
+    assert.isTrue(link.isClosed())
+    assert.deepStrictEqual(node.publications, [])
+  })
+
+  it("opens with the first full frame of a known node, for light ones, too", () => {
+    const { link, peer, texts, node } = withPeer()
+    link.say(publication("a"), publication("b"))
+    assert.deepStrictEqual(texts(), ["a", "b"])
+    assert.strictEqual(node.publications[0]!.from, peer.id)
+  })
+
+  it("G12: closes a link whose sender changes, and takes nothing light after it", () => {
+    const { link, net, node, texts } = withPeer()
+    const other = net.script("q", { ip: "127.0.0.1", busPort: 7_002 })
+    link.say(other.heartbeat("Ping"), publication("late"))
+    net.settle()
+    assert.isTrue(link.isClosed())
+    assert.deepStrictEqual(texts(), [])
+    assert.isUndefined(node.sees(other))
+  })
+
+  it("closes a link that stays silent for a node timeout", () => {
+    const { net, node, peer } = withPeer()
+    const link = peer.dial(node)
+    net.pass(nodeTimeoutMs)
+    assert.isFalse(link.isClosed())
+    net.pass(200)
+    assert.isTrue(link.isClosed())
+    assert.isTrue(node.isConnectedTo(peer))
+  })
+
+  it("takes a bounded number of links that have not shown whose they are", () => {
+    const { net, node, peer } = withPeer()
+    const { maxUnprovenLinks } = node.node.table.settings
+    const links = Array.from({ length: maxUnprovenLinks + 4 }, () => peer.dial(node))
+    net.settle()
+    assert.strictEqual(links.filter((link) => link.isClosed()).length, 4)
+  })
+
+  it("closes a dial that leads to the node itself, and does not repeat it", () => {
+    const net = new Network()
+    const node = net.node("n", 7_000)
+    node.node.seed(node.address)
+    net.pass(10 * nodeTimeoutMs)
+    assert.strictEqual(node.node.table.counts.dials, 1)
+    assert.strictEqual(node.node.table.links.size, 0)
+    assert.isUndefined(node.node.table.sameIdAt)
+  })
+})
+
+describe("a second link of a peer", () => {
+  it("G13: takes the place of the first, of which nothing is applied afterwards", () => {
+    const { link: first, net, node, peer, texts } = withPeer()
+    const second = peer.dial(node)
+    first.say(publication("1"))
+    second.say(peer.heartbeat("Ping"), publication("2"))
+    first.say(publication("late"))
+    second.say(publication("3"))
+    net.settle()
+    assert.isTrue(first.isClosed())
+    assert.deepStrictEqual(texts(), ["1", "2", "3"])
+  })
+
+  it("G12: from another address waits until the peer answers there", () => {
+    const { link, net, node, peer, texts } = withPeer("10.0.0.1")
+    const impostor = net.script("i", { ip: "10.0.0.9", busPort: 7_009 })
+    const claim = impostor.dial(node)
+    const ping = impostor.heartbeat("Ping", { sender: peer.id })
+    claim.say(ping, publication("forged"))
+    net.pass(300)
+    assert.deepStrictEqual(texts(), [])
+    assert.strictEqual(node.sees(peer)!.address.ip, "10.0.0.1")
+    assert.isFalse(link.isClosed())
+    // It was asked, with a PING that tells it nothing.
+    assert.isAbove(impostor.received.length, 0)
+    for (const message of impostor.received) {
+      assert.deepInclude(message, { _tag: "Ping", gossip: [] })
+    }
+  })
+
+  it("G12: of a peer that has moved is taken within a second", () => {
+    const { link, net, node, peer, texts } = withPeer("10.0.0.1")
+    net.hosts.delete("10.0.0.1:7001")
+    for (const end of peer.ends) end.close()
+    link.close()
+    const moved = net.script("p", { ip: "10.0.0.2", busPort: 7_005 })
+    const back = moved.dial(node)
+    back.say(moved.heartbeat("Ping"))
+    net.pass(300)
+    back.say(moved.heartbeat("Ping"), publication("back"))
+    assert.deepStrictEqual(texts(), ["back"])
+    assert.isTrue(node.isConnectedTo(peer))
+    assert.deepStrictEqual(node.kept.get(peer.id), { ip: "10.0.0.2", busPort: 7_005 })
+  })
+
+  it("on another port moves the address when the peer answers there", () => {
+    const { net, node, peer } = withPeer()
+    net.hosts.delete("127.0.0.1:7001")
+    for (const end of peer.ends) end.close()
+    const moved = net.script("p", { ip: "127.0.0.1", busPort: 7_006 })
+    moved.dial(node).say(moved.heartbeat("Ping"))
+    net.pass(300)
+    assert.strictEqual(node.sees(peer)!.address.busPort, 7_006)
+  })
+})
+
+describe("a publication", () => {
+  it("goes to each peer in the form that it takes, and is counted", () => {
+    const { link, net, node, peer } = withPeer()
+    const other = net.script("q", { ip: "127.0.0.1", busPort: 7_002 })
+    const entry = { id: other.id, pingSent: 0, pongReceived: 0, ip: "127.0.0.1", port: 0 }
+    const gossip = [{ ...entry, busPort: 7_002, otherPort: 0, flags: 1 }]
+    other.answer = () => other.heartbeat("Pong", { flags: 17 | 2_048 })
+    link.say(peer.heartbeat("Ping", {}, { gossip }))
+    net.pass(300)
+    const publish = () => node.node.publish(Type.publish, bytes("news"), bytes("hello"))
+    assert.deepStrictEqual(publish(), { taken: 2, full: 0, closed: 0 })
+    net.settle()
+    const [full, short] = [peer, other].map(({ received }) => received.at(-1)!)
+    assert.strictEqual(full!.header?.sender, node.id)
+    assert.strictEqual(short!._tag, "Publish")
+    assert.isUndefined(short!.header)
+    node.node.table.end(node.sees(peer)!.outbound!, "PingUnanswered")
+    assert.deepStrictEqual(publish(), { taken: 1, full: 0, closed: 1 })
+  })
+
+  it("of a module is handed over with its type", () => {
+    const { link, node, peer } = withPeer()
+    const module = 0x0078_a5db_a126_eb6en
+    link.say({ _tag: "Module", header: peer.header(), module, type: 7, payload: bytes("m") })
+    const [publication] = node.publications
+    assert.deepInclude(publication, { type: "module", moduleType: 7, from: peer.id })
+  })
+})
+
+describe("what the cluster says", () => {
+  it("D15: a FAIL is taken from a member, and ends with the node's next frame", () => {
+    const { link, node, peer } = withPeer()
+    link.say({ _tag: "Fail", header: peer.header(), id: peer.id })
+    assert.strictEqual(membersOf(node.node.table)[0]!.state, "failed")
+    link.say(peer.heartbeat("Ping"))
+    assert.strictEqual(membersOf(node.node.table)[0]!.state, "connected")
+    link.say({ _tag: "Fail", header: peer.header(), id: node.id })
+    assert.isTrue(node.node.table.isCalledFailed)
+  })
+
+  it("G14: slots are not taken in this node's name, nor from replicas", () => {
+    const { link, node, peer } = withPeer()
+    const slots = slotsOf([[0, 9]])
+    const header = peer.header()
+    link.say({ _tag: "Update", header, configEpoch: 9n, id: node.id, slots })
+    link.say(peer.heartbeat("Ping", { flags: 18, replicaOf: idOf("z"), slots, configEpoch: 9n }))
+    assert.deepStrictEqual(node.node.table.slots.owners, [])
+    assert.include(node.warnings, "a node claims slots in this node's name")
+    link.say(peer.heartbeat("Ping", { slots, configEpoch: 9n }))
+    assert.deepEqual(node.node.table.slots.owners, [{ slots: [0, 9], id: peer.id }])
+  })
+
+  it("shows one link each way, with its age", () => {
+    const { net, node, peer } = withPeer()
+    net.pass(1_000)
+    const shown = linksOf(node.node.table)
+    assert.deepStrictEqual(shown.map(({ direction }) => direction).toSorted(), ["from", "to"])
+    for (const link of shown) assert.strictEqual(link.node, peer.id)
+  })
+})
+
+describe("the owner of a slot (G14)", () => {
+  const [a, b, c] = ["a", "b", "c"].map(idOf) as [string, string, string]
+  const range = (first: number, last: number) => slotsOf([[first, last]])
+
+  it("is the claim of the highest epoch; an equal one leaves it where it is", () => {
+    const table = new SlotTable()
+    assert.isTrue(table.claim(a, 1n, range(0, 16_383)))
+    assert.isFalse(table.claim(b, 1n, range(0, 99)))
+    assert.isTrue(table.claim(b, 2n, range(0, 99)))
+    assert.isFalse(table.claim(a, 1n, range(0, 16_383)))
+    assert.deepEqual(table.owners, [
+      { slots: [0, 99], id: b },
+      { slots: [100, 16_383], id: a }
+    ])
+  })
+
+  it("moves with all its slots at once, and never leaves one without owner", () => {
+    const table = new SlotTable()
+    table.claim(a, 1n, range(0, 99))
+    table.claim(a, 1n, new Uint8Array(2_048))
+    assert.strictEqual(table.ownerOf(50), a)
+    assert.isTrue(table.claim(b, 2n, range(0, 99)))
+    assert.isFalse(table.claim(b, 2n, range(0, 99)))
+    assert.deepEqual(table.owners, [{ slots: [0, 99], id: b }])
+  })
+
+  it.each([2n ** 53n, 2n ** 64n - 1n])("is told apart at epochs around %s", (epoch) => {
+    const table = new SlotTable()
+    table.claim(a, epoch - 1n, range(0, 9))
+    assert.isTrue(table.claim(b, epoch, range(0, 9)))
+    assert.isFalse(table.claim(c, epoch, range(0, 9)))
+  })
+
+  it("is nobody once the node is removed", () => {
+    const table = new SlotTable()
+    table.claim(a, 3n, range(0, 9))
+    assert.isTrue(table.isOwner(a))
+    assert.isTrue(table.remove(a))
+    assert.isFalse(table.isOwner(a))
+    assert.isTrue(table.claim(b, 1n, range(0, 9)))
+  })
+})
