@@ -18,7 +18,17 @@ export default {
   ],
   ignoreExportsUsedInFile: { interface: true, type: true },
   // Real peers and tools of tests, see test/peers.ts, and what benches run if it is there.
-  ignoreBinaries: ["cc", "gcc", "fi_pingpong", "ip", "mkfifo", "text2pcap", "tshark", "unshare"],
+  ignoreBinaries: [
+    "cc",
+    "gcc",
+    "fi_pingpong",
+    "ip",
+    "mkfifo",
+    "redis-server",
+    "text2pcap",
+    "tshark",
+    "unshare"
+  ],
   ignoreDependencies: [
     // The name under which TypeScript 7 finds the diagnostics of @effect/tsgo.
     "@effect/language-service",

@@ -1,0 +1,131 @@
+/** Real servers of one cluster on loopback, each with a directory of its own. */
+import { type ChildProcess, execFile, spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import * as net from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { promisify } from "node:util"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+
+const exec = promisify(execFile)
+
+export interface RedisServer {
+  readonly port: number
+  readonly busPort: number
+  readonly id: string
+  /** Runs a command, and returns what `redis-cli` prints. */
+  readonly ask: (...command: ReadonlyArray<string>) => Effect.Effect<string>
+  readonly kill: Effect.Effect<void>
+  readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
+  readonly restart: Effect.Effect<void>
+}
+
+const freePort = Effect.promise(
+  () =>
+    new Promise<number>((resolve) => {
+      const server = net.createServer().listen(0, "127.0.0.1", () => {
+        const { port } = server.address() as net.AddressInfo
+        server.close(() => resolve(port))
+      })
+    })
+)
+
+/** Waits until a condition holds; the test's own timeout is its bound. */
+export const until = <E, R>(condition: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
+  condition.pipe(
+    Effect.repeat({ schedule: Schedule.spaced(50), until: (holds) => holds }),
+    Effect.asVoid
+  )
+
+const cli = (port: number, command: ReadonlyArray<string>): Effect.Effect<string> =>
+  Effect.promise(async () => {
+    try {
+      const { stdout } = await exec("redis-cli", ["-p", `${port}`, ...command])
+      return stdout
+    } catch (error) {
+      return String(error)
+    }
+  })
+
+const exited = (child: ChildProcess): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
+    child.once("exit", () => resume(Effect.void))
+    return undefined
+  })
+
+const run = (directory: string, port: number, busPort: number, timeoutMs: number): ChildProcess =>
+  spawn(
+    "redis-server",
+    [
+      ["--port", `${port}`, "--bind", "127.0.0.1", "--dir", directory, "--save", ""],
+      ["--cluster-enabled", "yes", "--cluster-port", `${busPort}`],
+      ["--cluster-node-timeout", `${timeoutMs}`, "--daemonize", "no", "--logfile", "log"]
+    ].flat(),
+    { stdio: "ignore" }
+  )
+
+/** A server in cluster mode, alone. It ends with the Scope. */
+const server = Effect.fnUntraced(function* (timeoutMs: number) {
+  const directory = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "handfast-redis-"))),
+    (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
+  )
+  const [port, busPort] = [yield* freePort, yield* freePort]
+  const ask = (...command: ReadonlyArray<string>) => cli(port, command)
+  const start = Effect.sync(() => run(directory, port, busPort, timeoutMs))
+  let child = yield* start
+  const kill = Effect.suspend(() => {
+    child.kill("SIGKILL")
+    return exited(child)
+  })
+  yield* Effect.addFinalizer(() => kill)
+  const isUp = Effect.map(ask("ping"), (text) => text.startsWith("PONG"))
+  yield* until(isUp)
+  const id = (yield* ask("cluster", "myid")).trim()
+  return {
+    port,
+    busPort,
+    id,
+    ask,
+    kill,
+    signal: (signal) => Effect.sync(() => void child.kill(signal)),
+    restart: Effect.andThen(
+      Effect.andThen(
+        kill,
+        Effect.map(start, (started) => void (child = started))
+      ),
+      until(isUp)
+    )
+  } satisfies RedisServer
+})
+
+/** Primaries of one cluster that share all slots. */
+export const cluster = Effect.fnUntraced(function* (count: number, timeoutMs: number) {
+  const servers = yield* Effect.all(
+    Array.from({ length: count }, () => server(timeoutMs)),
+    { concurrency: "unbounded" }
+  )
+  const [first] = servers
+  for (const [k, { ask, busPort, port }] of servers.entries()) {
+    const [from, to] = [Math.ceil((16_384 * k) / count), Math.ceil((16_384 * (k + 1)) / count) - 1]
+    yield* ask("cluster", "addslotsrange", `${from}`, `${to}`)
+    if (k > 0) yield* first!.ask("cluster", "meet", "127.0.0.1", `${port}`, `${busPort}`)
+  }
+  for (const { ask } of servers) {
+    yield* until(Effect.map(ask("cluster", "info"), (text) => text.includes("cluster_state:ok")))
+  }
+  return servers
+})
+
+/** The line about a node in CLUSTER NODES: its flags, its address and its link state. */
+export const lineOf = (
+  server: RedisServer,
+  id: string
+): Effect.Effect<{ flags: string; address: string; link: string } | undefined> =>
+  Effect.map(server.ask("cluster", "nodes"), (text) => {
+    const line = text.split("\n").find((line) => line.startsWith(id))
+    const [, address = "", flags = "", , , , , link = ""] = line?.split(" ") ?? []
+    return line === undefined ? undefined : { flags, address, link }
+  })
