@@ -18,6 +18,7 @@ import * as Scope from "effect/Scope"
 import type { ProtectionDomain } from "../../native/verbs/Device.ts"
 import type { Access, Region } from "../../native/verbs/Region.ts"
 import type { CreateError } from "../../native/verbs/VerbsError.ts"
+import { type Item, Request, type Slot } from "./internal/poolRequest.ts"
 
 /** Who uses borrowed memory: the peer reads it, the peer writes it, or only this side does. */
 export type Use = "peer-reads" | "peer-writes" | "local"
@@ -45,42 +46,24 @@ export class LoanTooLarge extends Schema.TaggedError<LoanTooLarge>("handfast/rdm
   }
 }
 
-/** A registered region and its history. */
-interface Slot {
-  readonly region: Region
-  readonly use: Use
-  readonly scope: Scope.Closeable
-  /** The share that borrowed it last, and how many of its bytes may hold what that peer sent. */
-  lastShare: PoolShare | undefined
-  dirtyBytes: number
-}
-
 /** Memory that is borrowed. It must be returned by `end`, after all posted work that uses it. */
 export interface Loan {
   readonly region: Region
   /** The bytes that were asked for; the region may be longer. */
-  readonly octets: Uint8Array<SharedArrayBuffer>
+  readonly bytes: Uint8Array<SharedArrayBuffer>
   /** Names the region to the peer; 0 if only this side uses it. */
   readonly key: number
   readonly address: number
+  /** Voids the key. Only after that is the content final. Again is harmless. */
+  readonly revoke: Effect.Effect<void>
   /** Voids the key and returns the memory. Again is harmless. */
   readonly end: Effect.Effect<void>
 }
 
-/** A request for memory: with a slot, or with the right to register one, once it is granted. */
-class Request {
-  readonly share: PoolShare
+/** A piece of memory that is wanted. */
+export interface Want {
   readonly use: Use
   readonly bytes: number
-  readonly isGranted = Deferred.makeUnsafe<void>()
-  slot: Slot | undefined = undefined
-  evicted: ReadonlyArray<Slot> = []
-
-  constructor(share: PoolShare, use: Use, bytes: number) {
-    this.share = share
-    this.use = use
-    this.bytes = bytes
-  }
 }
 
 /** What one connection may borrow. */
@@ -100,9 +83,18 @@ export class PoolShare {
    * interruptible even there.
    */
   lend(use: Use, bytes: number): Effect.Effect<Loan, LoanTooLarge | CreateError> {
-    return this.#pool.lend(this, use, bytes)
+    return Effect.map(this.lendAll([{ use, bytes }]), ([loan]) => loan!)
+  }
+
+  /** Borrows several pieces at once, so that no borrower keeps one while it waits for another. */
+  lendAll(
+    wants: ReadonlyArray<Want>
+  ): Effect.Effect<ReadonlyArray<Loan>, LoanTooLarge | CreateError> {
+    return this.#pool.lend(this, wants)
   }
 }
+
+const keyOf = (use: Use, regionBytes: number): string => `${use} ${regionBytes}`
 
 export class RegionPool {
   /** Regions whose key could not be made void. They are lent no more. */
@@ -145,29 +137,36 @@ export class RegionPool {
   /** Borrows memory for a share. */
   lend(
     share: PoolShare,
-    use: Use,
-    wantedBytes: number
-  ): Effect.Effect<Loan, LoanTooLarge | CreateError> {
+    wants: ReadonlyArray<Want>
+  ): Effect.Effect<ReadonlyArray<Loan>, LoanTooLarge | CreateError> {
     return Effect.suspend(() => {
-      const bytes = Math.max(this.#minRegionBytes, 2 ** Math.ceil(Math.log2(wantedBytes)))
+      const regionBytes = (bytes: number) =>
+        Math.max(this.#minRegionBytes, 2 ** Math.ceil(Math.log2(bytes)))
+      const items = wants.map((want) => ({
+        ...want,
+        regionBytes: regionBytes(want.bytes),
+        slot: undefined
+      }))
+      const request = new Request(share, items)
       const limit = Math.min(share.maxBytes, this.#maxBytes)
-      if (bytes > limit) return Effect.fail(new LoanTooLarge({ bytes: wantedBytes, limit }))
-      const request = new Request(share, use, bytes)
-      return Effect.flatMap(this.#lend(request, wantedBytes), (loan) =>
-        loan === undefined ? this.lend(share, use, wantedBytes) : Effect.succeed(loan)
+      if (request.bytes > limit) {
+        return Effect.fail(new LoanTooLarge({ bytes: request.bytes, limit }))
+      }
+      return Effect.flatMap(this.#lend(request), (loans) =>
+        loans === undefined ? this.lend(share, wants) : Effect.succeed(loans)
       )
     })
   }
 
-  /** Fulfils one request. Returns undefined if the region that it got had to be withdrawn. */
-  #lend(request: Request, wantedBytes: number): Effect.Effect<Loan | undefined, CreateError> {
+  /** Fulfils one request. Returns undefined if a region that it got had to be withdrawn. */
+  #lend(request: Request): Effect.Effect<ReadonlyArray<Loan> | undefined, CreateError> {
     return Effect.uninterruptible(
       Effect.suspend(() => {
         this.#waiting.push(request)
         this.#grant()
         return Effect.interruptible(Deferred.await(request.isGranted)).pipe(
           Effect.onInterrupt(() => Effect.sync(() => this.#cancel(request))),
-          Effect.andThen(this.#open(request, wantedBytes))
+          Effect.andThen(this.#open(request))
         )
       })
     )
@@ -194,18 +193,20 @@ export class RegionPool {
     }
   }
 
-  /** Takes an idle region, or makes room to register one. False if there is no room. */
+  /** Takes idle regions, or makes room to register them. False if there is no room. */
   #reserve(request: Request): boolean {
-    const { bytes, use } = request
-    const slot = this.#idle.get(`${use} ${bytes}`)?.pop()
-    if (slot !== undefined) {
-      this.#idleBytes -= bytes
-      request.slot = slot
-      return true
+    let missingBytes = 0
+    for (const item of request.items) {
+      item.slot = this.#idle.get(keyOf(item.use, item.regionBytes))?.pop()
+      if (item.slot === undefined) missingBytes += item.regionBytes
+      else this.#idleBytes -= item.regionBytes
     }
-    if (this.#registeredBytes - this.#idleBytes + bytes > this.#maxBytes) return false
-    request.evicted = this.#evict(bytes)
-    this.#registeredBytes += bytes
+    if (this.#registeredBytes - this.#idleBytes + missingBytes > this.#maxBytes) {
+      for (const { slot } of request.items) if (slot !== undefined) this.#putIdle(slot)
+      return false
+    }
+    request.evicted = this.#evict(missingBytes)
+    this.#registeredBytes += missingBytes
     return true
   }
 
@@ -228,81 +229,98 @@ export class RegionPool {
   #cancel(request: Request): void {
     const index = this.#waiting.indexOf(request)
     if (index >= 0) this.#waiting.splice(index, 1)
-    else this.#giveBack(request.slot, request)
+    else for (const item of request.items) this.#giveBack(item, request.share)
   }
 
-  /** Registers what is missing, clears what another peer used, and draws a key. */
-  #open(request: Request, wantedBytes: number): Effect.Effect<Loan | undefined, CreateError> {
-    const { bytes, share, slot: idle, use } = request
-    const slot = idle === undefined ? this.#register(request) : Effect.succeed(idle)
-    return Effect.map(slot, (slot) => {
-      const { region } = slot
-      if (slot.lastShare !== share) {
-        region.bytes.fill(0, 0, slot.dirtyBytes)
-        slot.dirtyBytes = 0
-        slot.lastShare = share
-      }
-      // A peer may write all that its key opens, this side only what it has borrowed.
-      const dirtyBytes = use === "peer-writes" ? region.length : wantedBytes
-      slot.dirtyBytes = Math.max(slot.dirtyBytes, dirtyBytes)
-      const key = use === "local" ? 0 : region.renewKey()
-      if (use === "local" || key !== 0) return this.#loanOf(slot, request, key, wantedBytes)
-      // The last peer may still reach the region.
-      this.withdrawn++
-      this.#maxBytes -= bytes
-      this.#registeredBytes -= bytes
-      share.lentBytes -= bytes
-      this.#grant()
-      return undefined
-    })
-  }
-
-  #loanOf(slot: Slot, request: Request, key: number, bytes: number): Loan {
-    let isLent = true
-    const { region } = slot
-    const giveBack = Effect.sync(() => {
-      if (!isLent) return
-      isLent = false
-      this.#giveBack(slot, request)
-    })
-    return {
-      region,
-      octets: region.bytes.subarray(0, bytes),
-      key,
-      address: region.address,
-      end: Effect.uninterruptible(
-        Effect.andThen(slot.use === "local" ? Effect.void : region.revoke, giveBack)
-      )
-    }
-  }
-
-  #register({ bytes, evicted, share, use }: Request): Effect.Effect<Slot, CreateError> {
+  /** Registers what is missing, and opens each region to the peer. */
+  #open(request: Request): Effect.Effect<ReadonlyArray<Loan> | undefined, CreateError> {
+    const { evicted, items, share } = request
     const registering = Effect.gen({ self: this }, function* () {
       yield* Effect.forEach(evicted, ({ scope }) => Scope.close(scope, Exit.void))
-      const scope = yield* Scope.fork(this.#scope)
-      const options = { memory: bytes, access: rights[use] }
-      const region = yield* Scope.provide(this.#domain.register(options), scope)
-      return { region, use, scope, lastShare: undefined, dirtyBytes: 0 }
+      for (const item of items) item.slot ??= yield* this.#register(item)
     })
-    return Effect.onError(registering, () =>
-      Effect.sync(() => {
-        this.#registeredBytes -= bytes
-        share.lentBytes -= bytes
-        this.#grant()
-      })
+    return registering.pipe(
+      Effect.onError(() =>
+        Effect.sync(() => {
+          for (const item of items) this.#giveBack(item, share)
+        })
+      ),
+      Effect.andThen(
+        Effect.suspend(() => {
+          const loans = items.map((item) => this.#issue(item, share))
+          const isWhole = loans.every((loan) => loan !== undefined)
+          if (isWhole) return Effect.succeed(loans)
+          return Effect.forEach(loans, (loan) => loan?.end ?? Effect.void).pipe(Effect.asVoid)
+        })
+      ),
+      Effect.map((loans) => loans ?? undefined)
     )
   }
 
-  #giveBack(slot: Slot | undefined, { bytes, share, use }: Request): void {
-    share.lentBytes -= bytes
-    if (slot === undefined) this.#registeredBytes -= bytes
-    else {
-      const key = `${use} ${bytes}`
-      const slots = this.#idle.get(key)
-      if (slots === undefined) this.#idle.set(key, [slot])
-      else slots.push(slot)
-      this.#idleBytes += bytes
+  /** Clears what another peer used, and draws a key. Undefined if the last key is still open. */
+  #issue(item: Item, share: PoolShare): Loan | undefined {
+    const slot = item.slot!
+    const { region } = slot
+    if (slot.lastShare !== share) {
+      region.bytes.fill(0, 0, slot.dirtyBytes)
+      slot.dirtyBytes = 0
+      slot.lastShare = share
     }
+    // A peer may write all that its key opens, this side only what it has borrowed.
+    const dirtyBytes = item.use === "peer-writes" ? region.length : item.bytes
+    slot.dirtyBytes = Math.max(slot.dirtyBytes, dirtyBytes)
+    const key = item.use === "local" ? 0 : region.renewKey()
+    if (item.use === "local" || key !== 0) return this.#loanOf(slot, item, share, key)
+    this.withdrawn++
+    this.#maxBytes -= item.regionBytes
+    this.#registeredBytes -= item.regionBytes
+    share.lentBytes -= item.regionBytes
     this.#grant()
+    return undefined
+  }
+
+  #loanOf(slot: Slot, item: Item, share: PoolShare, key: number): Loan {
+    let isLent = true
+    const { region } = slot
+    const isOurs = Effect.sync(() => isLent && slot.use !== "local")
+    const revoke = Effect.uninterruptible(Effect.when(region.revoke, isOurs))
+    const giveBack = Effect.sync(() => {
+      if (!isLent) return
+      isLent = false
+      this.#giveBack(item, share)
+    })
+    return {
+      region,
+      bytes: region.bytes.subarray(0, item.bytes),
+      key,
+      address: region.address,
+      revoke: Effect.asVoid(revoke),
+      end: Effect.uninterruptible(Effect.andThen(revoke, giveBack))
+    }
+  }
+
+  #register({ regionBytes, use }: Item): Effect.Effect<Slot, CreateError> {
+    return Effect.gen({ self: this }, function* () {
+      const scope = yield* Scope.fork(this.#scope)
+      const options = { memory: regionBytes, access: rights[use] }
+      const region = yield* Scope.provide(this.#domain.register(options), scope)
+      return { region, use, scope, lastShare: undefined, dirtyBytes: 0 }
+    })
+  }
+
+  #giveBack({ regionBytes, slot }: Item, share: PoolShare): void {
+    share.lentBytes -= regionBytes
+    if (slot === undefined) this.#registeredBytes -= regionBytes
+    else this.#putIdle(slot)
+    this.#grant()
+  }
+
+  #putIdle(slot: Slot): void {
+    const { region, use } = slot
+    const key = keyOf(use, region.length)
+    const slots = this.#idle.get(key)
+    if (slots === undefined) this.#idle.set(key, [slot])
+    else slots.push(slot)
+    this.#idleBytes += region.length
   }
 }
