@@ -41,8 +41,11 @@ const commentOf = (node: ts.Node): string =>
     .replaceAll(/\s+/g, " ")
     .trim()
 
-const isNumeric = (type: ts.TypeNode | undefined): boolean =>
-  type !== undefined && /\bnumber\b|\bDuration\.Input\b/.test(type.getText())
+const isNumeric = (type: ts.TypeNode | undefined): boolean => {
+  if (type === undefined) return false
+  if (ts.isUnionTypeNode(type)) return type.types.some((one) => isNumeric(one))
+  return type.kind === ts.SyntaxKind.NumberKeyword || type.getText() === "Duration.Input"
+}
 
 const limitOf = (member: ts.PropertySignature): Limit => {
   const comment = commentOf(member)

@@ -6,7 +6,7 @@ import { RejectReason } from "./Handshake.ts"
 const ended = <Tag extends Capitalize<EndReason>>(tag: Tag) =>
   Schema.TaggedStruct(tag, { detail: Schema.String })
 
-/** Why there is no link: how the epoch ended, see `EndReason`, or that there was no place for it. */
+/** Why there is no link: how the epoch ended (see `EndReason`), or that there was no room. */
 export const EndpointErrorReason = Schema.Union([
   Schema.TaggedStruct("Refused", { detail: Schema.String, refusal: RejectReason }),
   ended("Unreachable"),

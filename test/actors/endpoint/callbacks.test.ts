@@ -1,5 +1,5 @@
 /**
- * Goal: a program's own function that throws harms the call that it was asked for, and nothing else.
+ * Goal: a function of the program that throws harms only the call that asked for it.
  * Method: servers, callers and endpoints on loopback with functions that throw, or answer nonsense.
  */
 import { assert, describe, it } from "@effect/vitest"

@@ -1,7 +1,7 @@
 /**
  * Goal: a call says how far it came, since only one that reached no server is made anew at the next
  * address of a name: a server that was reached may have done what it was asked for.
- * Method: a call to a port where nothing listens, and to servers that reset, end, or say too little.
+ * Method: a call to a port where nothing listens, and to servers that reset, end, or answer partly.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"

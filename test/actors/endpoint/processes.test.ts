@@ -1,7 +1,7 @@
 /**
  * Goal: two processes move memory both ways while one after the other is killed and comes back and
- * the network is cut (in wide runs a gigabyte each way, through ten deaths): what moved is what the peer has, every accepted
- * transfer ends once, and nobody sends before its peer is ready.
+ * the network is cut (in wide runs a gigabyte each way, through ten deaths): what moved is what the
+ * peer has, every accepted transfer ends once, and neither sends before its peer is ready.
  *
  * Method: the two processes of `handfast start`, with more troubles. Every octet is looked at where
  * it arrives; in the end the journals of both are read.

@@ -108,9 +108,11 @@ describe("a segment", () => {
     }
   })
 
-  it("T1: of ours names the registrations of what it tells, also beside memory that it does not", () => {
+  it("T1: of ours names the registrations of what it tells, and of nothing else", () => {
     const kv = { address: 4096, length: 100, keys: [7] }
-    const told = ["a", "b"].map((name, index) => ({ ...kv, name, epoch: `0000abcd.${index + 7}` }))
+    const told = ["a", "b"].map((name, index) =>
+      Object.assign({ name, epoch: `0000abcd.${index + 7}` }, kv)
+    )
     const untold = { ...kv, name: "local", keys: [], epoch: "0000abcd.6" }
     const own = { nics: [{ path: "h:1@x" }], buffers: [untold, ...told], epoch: "0000abcd.9" }
     const segment = Segment.fromDescription("h:1", own as unknown as Directory.Description)

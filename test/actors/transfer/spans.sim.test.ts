@@ -5,7 +5,7 @@
  */
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import * as Tracer from "effect/Tracer"
 import type { Epoch } from "../../../src/schema/Epoch.ts"
 import { HandshakeFailed } from "../../../src/actors/endpoint/Handshake.ts"
@@ -26,13 +26,13 @@ const collecting = (spans: Array<Tracer.Span>) =>
 const told = (spans: ReadonlyArray<Tracer.Span>, prefix: string) =>
   spans
     .filter(({ name }) => name.startsWith(prefix))
-    .map(({ attributes, name, status }) => ({
-      name,
-      ...Object.fromEntries(
-        [...attributes].map(([key, value]) => [key.replace("handfast.", ""), value])
-      ),
-      outcome: status._tag === "Ended" ? status.exit._tag : status._tag
-    }))
+    .map(({ attributes, name, status }) =>
+      Object.fromEntries([
+        ["name", name],
+        ...[...attributes].map(([key, value]) => [key.replace("handfast.", ""), value] as const),
+        ["outcome", status._tag === "Ended" ? status.exit._tag : status._tag]
+      ])
+    )
 
 const traced = <A, E, R>(test: (spans: Array<Tracer.Span>) => Effect.Effect<A, E, R>) =>
   Effect.suspend(() => {

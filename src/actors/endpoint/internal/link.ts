@@ -63,7 +63,9 @@ export class Link implements ReadyLink {
   }
 
   get #roomiest(): QueuePair {
-    return this.#queuePairs.reduce((best, next) => (next.freeSendSlots > best.freeSendSlots ? next : best))
+    return this.#queuePairs.reduce((best, next) =>
+      next.freeSendSlots > best.freeSendSlots ? next : best
+    )
   }
 
   /** Its queue pairs are about to go. */

@@ -1,4 +1,4 @@
-/** The interface of a journal, apart from the service, so that layers of it need not import that. */
+/** The interface of a journal. Its layers import this, and not the service. */
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
