@@ -5,17 +5,22 @@
  * Method: the parts by themselves, or engines on a simulated fabric.
  */
 import { assert, describe } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { ReadyLink } from "../../../src/actors/endpoint/ReadyLink.ts"
 import type { Core } from "../../../src/actors/transfer/internal/core.ts"
-import { Slice } from "../../../src/actors/transfer/internal/slice.ts"
+import { Pump } from "../../../src/actors/transfer/internal/nicScheduler.ts"
+import { Slice, SlicePool } from "../../../src/actors/transfer/internal/slice.ts"
 import { Stalls } from "../../../src/actors/transfer/internal/stallDetector.ts"
 import { Trails } from "../../../src/actors/transfer/internal/writeConfirmation.ts"
 import type { Way } from "../../../src/actors/transfer/internal/rail.ts"
-import { Completion } from "../../../src/native/verbs/Completion.ts"
+import type { Nic } from "../../../src/actors/rdma/Nic.ts"
+import { Completion, type CompletionBatch } from "../../../src/native/verbs/Completion.ts"
+import type { SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
 import { it } from "../../../src/testing/vitest.ts"
 import { differsAt, pair, shared, timed } from "./harness.ts"
 
@@ -93,6 +98,57 @@ describe("blame", () => {
       slice.link = next
       yield* Effect.sleep("5 seconds")
       assert.deepStrictEqual(lost, ["stalled"])
+    })
+  )
+
+  it.effect("R26: a question on a link that is given up says nothing of the link after it", () =>
+    Effect.gen(function* () {
+      for (const isSame of [true, false]) {
+        const lost: Array<string> = []
+        const ids: Array<number> = []
+        const news = yield* Queue.unbounded<void>()
+        const completions = {
+          capacity: 8,
+          reserved: 0,
+          ready: Queue.take(news),
+          poll: (batch: CompletionBatch) => {
+            batch.count = ids.length
+            const id = ids.shift()
+            if (id !== undefined) Object.assign(batch.at(0), { id, status: "flushed" })
+            return batch.count
+          }
+        }
+        const device = { events: Stream.never }
+        const nic = { path: "a@x", acknowledges: true, completions, device, returned: Effect.never }
+        const core = {
+          now: () => 0,
+          settings: { quantum: 4, stall: 1_000 },
+          fork: () => undefined,
+          pool: new SlicePool(),
+          context: Context.empty()
+        }
+        const posted: Array<number> = []
+        const post = ({ id }: SendRequest) => posted.push(id) > 0 && "accepted"
+        const linkOf = () => ({ isOpen: true, room: 4, roomiest: 1, post }) as unknown as ReadyLink
+        const ways = {
+          lost: (_: Way, { status }: { status: string }) => void lost.push(status),
+          feed: () => undefined
+        }
+        const [old, next] = [linkOf(), linkOf()]
+        const peer = { ways, next: () => undefined }
+        const way = { link: old, posted: 0, isOpen: true, peer } as unknown as Way
+        const pump = new Pump(0, nic as unknown as Nic, core as unknown as Core)
+        yield* Effect.forkChild(pump.run(Effect.void))
+        const answer = yield* Effect.forkChild(pump.probe(way), { startImmediately: true })
+        assert.lengthOf(posted, 1)
+        if (!isSame) way.link = next
+        ids.push(posted[0]!)
+        yield* Queue.offer(news, undefined)
+        assert.isFalse(yield* Fiber.join(answer))
+        // The answer is told in the middle of the batch.
+        yield* Effect.yieldNow
+        assert.deepStrictEqual(lost, isSame ? ["flushed"] : [])
+      }
     })
   )
 
