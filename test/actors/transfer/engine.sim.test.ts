@@ -354,6 +354,28 @@ describe("ways", () => {
     })
   )
 
+  it.sim("R25, R16: so do its writes that nobody has confirmed", seeds, () =>
+    Effect.gen(function* () {
+      for (const depth of [1, 2, 4]) {
+        const { a, b, fabric } = yield* pair({
+          acknowledges: false,
+          devices: ["x", "y"],
+          wires: { depth, queuePairs: 1 },
+          settings
+        })
+        const own = yield* shared(a, "own", 256 * kilo, 1)
+        const kept = yield* shared(b, "kept", 256 * kilo)
+        const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+        const fiber = yield* Effect.forkChild(write)
+        yield* Effect.sleep(2 + depth / 8)
+        fabric.strike({ _tag: "DeviceRemoval", node: "a/x", forMillis: hour })
+        const { millis } = yield* timed(Fiber.join(fiber))
+        assert.isBelow(millis, 5_000)
+        assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      }
+    })
+  )
+
   it.sim("R13: a peer whose queue pairs die after each connect is asked few times", seeds, () =>
     Effect.gen(function* () {
       const kills = { on: true }

@@ -209,6 +209,19 @@ describe("slices", () => {
     assert.deepStrictEqual(job.unfinished(9), [0])
   })
 
+  it("T1: a job that began anew does not do so again for what it had moved before", () => {
+    const pool = new SlicePool()
+    const job = new Job([write(0, 128)], settings)
+    const { description } = peerOf(1000, [128])
+    const [first, second] = ["first", "second"].map((name) => new PeerMemory(description, name))
+    assert.isTrue(job.done(job.take(first!, pool)!, first!, pool))
+    assert.isTrue(job.learn(second!, pool))
+    assert.isTrue(job.done(job.take(second!, pool)!, second!, pool))
+    // The same process, told of once more.
+    assert.isFalse(job.learn(new PeerMemory(description, "second"), pool))
+    assert.deepStrictEqual([job.moved, job.waiting], [64, 64])
+  })
+
   it("T1: a transfer without a deadline begins anew only so often", () => {
     for (const hasDeadline of [false, true]) {
       const pool = new SlicePool()

@@ -309,7 +309,10 @@ export class Pump {
     this.#settle(way, job)
   }
 
-  /** The card is gone. What its completions do not tell of any more is nobody's. */
+  /**
+   * The card is gone. What its completions do not tell of any more is flushed. Nothing else waits
+   * for an answer: a drain asks about all writes, and fails those of a link that takes no question.
+   */
   #lose(): void {
     while (this.#drain() > 0);
     this.isGone = true
@@ -319,7 +322,6 @@ export class Pump {
       end.id = id
       this.#end(end, this.#core.now())
     }
-    this.#trails.lose()
     for (const { ways } of this.#core.peers.values()) ways.leaveCard(this.index)
   }
 }

@@ -118,15 +118,6 @@ export class Trails {
     }
   }
 
-  /** The card is gone, and nothing that was asked is answered. */
-  lose(): void {
-    for (const trail of [...this.#all.values()].flat()) {
-      this.#lose(trail, trail.take(trail.count), "flushed")
-    }
-    this.#all.clear()
-    this.#unasked = []
-  }
-
   /** The links that a job's writes have left on. */
   *linksOf(job: Slice["job"]): Generator<readonly [ReadyLink, Way]> {
     for (const trails of this.#all.values()) {
