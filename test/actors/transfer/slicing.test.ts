@@ -239,6 +239,16 @@ describe("slices", () => {
     }
   })
 
+  it("T8: is not a part of memory because its owner has named it like one", () => {
+    const buffer = { name: "kv#0", address: 1000, length: 100, keys: [7] }
+    const other = { ...buffer, name: "kv#1", address: 5000 }
+    for (const buffers of [[buffer], [buffer, other]]) {
+      const peer = new PeerMemory({ nics: [{ path: "p@n" }], buffers })
+      assert.strictEqual(gap(peer, { buffer: "kv" }, 10), "no buffer kv")
+      assert.isUndefined(gap(peer, { buffer: "kv#0" }, 10))
+    }
+  })
+
   it("T8: named memory in several parts is found by its name, over their borders", () => {
     const parts = [100, 100, 50].map((length, part) => {
       const address = 1000 + 100 * part

@@ -74,7 +74,7 @@ export class PeerMemory {
       const [, whole, part] = /^(.*)#(\d+)$/s.exec(buffer.name) ?? []
       if (whole === undefined) continue
       const parts = this.#parts.get(whole) ?? []
-      if (Number(part) === parts.length) parts.push(buffer)
+      if (Number(part) === parts.length && follows(buffer, parts.at(-1))) parts.push(buffer)
       this.#parts.set(whole, parts)
     }
   }
@@ -93,7 +93,8 @@ export class PeerMemory {
     const buffer = this.#byName.get(target.buffer)
     if (buffer === undefined) {
       const parts = this.#parts.get(target.buffer)
-      if (parts !== undefined && parts.length > 0) return this.#byPart(parts, target, at, found)
+      // A single one is not a part of anything: its owner has named it so.
+      if (parts !== undefined && parts.length > 1) return this.#byPart(parts, target, at, found)
       const known = this.#byName.has(target.buffer)
       return known ? `several buffers are named ${target.buffer}` : `no buffer ${target.buffer}`
     }
@@ -145,6 +146,10 @@ export class PeerMemory {
 
 const incarnationOf = (process: string, buffer: PeerBuffer): string =>
   buffer.epoch ?? `${process} ${buffer.address} ${buffer.length} ${buffer.keys.join()}`
+
+/** Whether memory is the next part of the same registration. */
+const follows = (buffer: PeerBuffer, last: PeerBuffer | undefined): boolean =>
+  last === undefined || (buffer.address === endOf(last) && buffer.epoch === last.epoch)
 
 const endOf = ({ address, length }: PeerBuffer): number => address + length
 
