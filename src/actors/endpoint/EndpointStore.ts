@@ -10,6 +10,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import assert from "node:assert/strict"
+import { checkRanges } from "../../native/io/settingRanges.ts"
+import type { SettingsRefused } from "../../native/io/SettingsRefused.ts"
 import { instanceOf } from "../../schema/Epoch.ts"
 import type { Gid } from "../../schema/Gid.ts"
 import type { MailboxFull, Stopped } from "../kernel/ActorError.ts"
@@ -33,6 +35,7 @@ import { type Leaving, makeLeaving } from "./internal/disconnectNotices.ts"
 import { Meter } from "./internal/meter.ts"
 import { hasEnded, type Place, spawnedAt } from "./internal/places.ts"
 import { type Bounds, Places, type Spawn } from "./internal/placing.ts"
+import { ranges } from "./internal/settings.ts"
 import { watch } from "./internal/watching.ts"
 import type { Nic } from "../rdma/Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
@@ -272,7 +275,8 @@ class Store implements EndpointStore {
 /** Makes the store of a card. Its endpoints end with the Scope. */
 export const make = Effect.fnUntraced(function* (
   options: Options
-): Effect.fn.Return<EndpointStore, never, Scope.Scope | Journal | Handshakes> {
+): Effect.fn.Return<EndpointStore, SettingsRefused, Scope.Scope | Journal | Handshakes> {
+  yield* checkRanges(options.rules ?? {}, ranges)
   const { nic } = options
   const scope = yield* Effect.scope
   const context = yield* Effect.context<Journal>()

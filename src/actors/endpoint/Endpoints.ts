@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import assert from "node:assert/strict"
+import type { SettingsRefused } from "../../native/io/SettingsRefused.ts"
 import type { Journal } from "../kernel/Journal.ts"
 import * as EndpointStore from "./EndpointStore.ts"
 import type { Handshakes } from "./Handshake.ts"
@@ -21,7 +22,7 @@ export class Endpoints extends Context.Service<
   /** Stores for the own cards, and the links that transfers get from them. */
   static readonly layer = (
     options: Omit<EndpointStore.Options, "nic" | "onReady"> = {}
-  ): Layer.Layer<Endpoints | Links, never, Nics | Handshakes | Journal> =>
+  ): Layer.Layer<Endpoints | Links, SettingsRefused, Nics | Handshakes | Journal> =>
     Layer.effectContext(
       Effect.gen(function* () {
         const nics = yield* Nics

@@ -5,7 +5,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { CreateError, DeviceOpenError } from "../../native/verbs/VerbsError.ts"
+import {
+  type CreateError,
+  type DeviceOpenError,
+  InvalidAttribute
+} from "../../native/verbs/VerbsError.ts"
 import type { Verbs } from "../../native/verbs/Verbs.ts"
 import { type Nic, open, type Options } from "./Nic.ts"
 
@@ -15,5 +19,14 @@ export class Nics extends Context.Service<Nics, ReadonlyArray<Nic>>()("handfast/
   static readonly layer = (
     nics: ReadonlyArray<Options>
   ): Layer.Layer<Nics, DeviceOpenError | CreateError, Verbs> =>
-    Layer.effect(Nics, Effect.forEach(nics, open))
+    Layer.effect(Nics, Effect.andThen(validate(nics), Effect.forEach(nics, open)))
+}
+
+/** Peers tell NICs by their paths, and the histories of endpoints are named by them. */
+const validate = (nics: ReadonlyArray<Options>): Effect.Effect<void, InvalidAttribute> => {
+  const paths = nics.map(({ path }) => path)
+  const twice = paths.find((path, index) => paths.indexOf(path) < index)
+  if (nics.length > 0 && twice === undefined) return Effect.void
+  const detail = twice === undefined ? "there is none" : `${twice} is there twice`
+  return Effect.fail(new InvalidAttribute({ operation: "open", attribute: "nics", detail }))
 }

@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import type { SettingsRefused } from "../../native/io/SettingsRefused.ts"
 import type { CreateError } from "../../native/verbs/VerbsError.ts"
 import type { Description, Directory, NoDescription } from "../rdma/Directory.ts"
 import type { Links } from "../endpoint/Links.ts"
@@ -82,7 +83,7 @@ export class TransferEngine extends Context.Service<
   /** An engine over the own cards. It keeps no journal, and refuses what should outlive it. */
   static readonly layer = (
     settings: Partial<Settings> = {}
-  ): Layer.Layer<TransferEngine, CreateError, Nics | Links | Directory> =>
+  ): Layer.Layer<TransferEngine, CreateError | SettingsRefused, Nics | Links | Directory> =>
     Layer.effect(
       TransferEngine,
       Effect.map(makeEngine(settings), (engine) =>
@@ -103,7 +104,7 @@ export class TransferEngine extends Context.Service<
     settings: Partial<Settings> & TransfersSettings = {}
   ): Layer.Layer<
     TransferEngine,
-    Supervisor.SpawnError | CreateError,
+    Supervisor.SpawnError | CreateError | SettingsRefused,
     Nics | Links | Directory | Journal
   > =>
     Layer.effect(

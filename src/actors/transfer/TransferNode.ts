@@ -13,7 +13,11 @@ import type * as Queue from "effect/Queue"
 import { IoPool, type Settings as PoolSettings } from "../../native/io/IoPool.ts"
 import type { OpenFailed } from "../../native/io/OpenFailed.ts"
 import type { SettingsRefused } from "../../native/io/SettingsRefused.ts"
-import type { CreateError, DeviceOpenError } from "../../native/verbs/VerbsError.ts"
+import {
+  type CreateError,
+  type DeviceOpenError,
+  InvalidAttribute
+} from "../../native/verbs/VerbsError.ts"
 import type { Verbs } from "../../native/verbs/Verbs.ts"
 import * as NicPath from "../../schema/mooncake/NicPath.ts"
 import type { Notify } from "../../schema/mooncake/Notify.ts"
@@ -69,8 +73,8 @@ export interface Settings {
    */
   readonly host: string
   /**
-   * Devices to use, by their names, or with how each is used. A device that does not have `host`
-   * listens at all of its addresses. Default: the one that has `host`.
+   * Devices to use, each once, by their names, or with how each is used. A device that does not
+   * have `host` listens at all of its addresses. Default: the one that has `host`.
    */
   readonly nics?: ReadonlyArray<string | Omit<NicOptions, "path" | "reach">> | undefined
   /** The port for handshakes, and how they are taken. 0 draws a free one. */
@@ -117,6 +121,9 @@ export class TransferNode extends Context.Service<
 /** Endpoints that offers may make on a node that is open: about 40 MB. */
 const openAnswered = 128
 
+/** The addresses that stand for all of a machine. */
+const nowhere: ReadonlySet<string> = new Set(["::", "0.0.0.0"])
+
 const build = Effect.fnUntraced(function* (options: Options) {
   const { calls, handshake, host, name = "transfers", nics = [{}] } = options
   const service = yield* serve(options)
@@ -129,6 +136,10 @@ const build = Effect.fnUntraced(function* (options: Options) {
     host,
     segment: Effect.flatten(Deferred.await(describe))
   })
+  if (nowhere.has(server.address)) {
+    const detail = `"${host}" is no address by which a peer knows a node`
+    return yield* new InvalidAttribute({ operation: "open", attribute: "host", detail })
+  }
   const own = NicPath.make("any", { host, port: server.port }).server
   if (options.open === true) yield* Effect.logWarning(`${own} is open: it serves everyone`)
   const reach = { host: server.address, admits: service.admitsAddress }

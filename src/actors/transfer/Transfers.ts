@@ -143,6 +143,10 @@ const submit = (state: State, request: Named, limit: number) => {
 const lessonOf = (outcome: Outcome): number | string =>
   outcome._tag === "Moved" ? outcome.bytes : outcome.error.message.slice(0, 128)
 
+/** The last so many; none of them for 0. */
+const lastOf = <A>(all: ReadonlyArray<A>, most: number): ReadonlyArray<A> =>
+  all.slice(Math.max(0, all.length - most))
+
 /** Notes an end. The oldest ones become past many at a time: each time costs all of the past. */
 const note = (
   { ended, past = new Map() }: State,
@@ -152,11 +156,11 @@ const note = (
   const all = [...ended, [id, end] as const]
   if (all.length <= 2 * most.ended) return { ended: new Map(all), past }
   const over = all
-    .slice(0, -most.ended)
+    .slice(0, all.length - most.ended)
     .map(([old, { outcome }]) => [old, lessonOf(outcome)] as const)
   return {
-    ended: new Map(all.slice(-most.ended)),
-    past: new Map([...past, ...over].slice(-most.past))
+    ended: new Map(lastOf(all, most.ended)),
+    past: new Map(lastOf([...past, ...over], most.past))
   }
 }
 

@@ -76,6 +76,21 @@ describe("a durable transfer", () => {
     })
   )
 
+  it.sim("is forgotten at its end where no end is to be kept", { seeds: 3 }, () =>
+    Effect.gen(function* () {
+      const { fabric, net, store } = yield* scene()
+      const engine = yield* host(net, "a", SimVerbs.layer(fabric, { host: "a" }), {
+        journal: store,
+        settings: { ended: 0, past: 0 }
+      })
+      const own = yield* shared(engine, "own", kilo, 1)
+      yield* engine.transfer(write(own, "t", 0, kilo))
+      const posts = net.posts
+      yield* engine.transfer(write(own, "t", 0, kilo))
+      assert.isAbove(net.posts, posts)
+    })
+  )
+
   it.sim("is one transfer for one id, also after a restart", { seeds: 10 }, () =>
     Effect.gen(function* () {
       const { life, net } = yield* scene()

@@ -1,3 +1,6 @@
+/** The settings of endpoints, and what they must be. */
+import { millis, type Range, whole } from "../../../native/io/settingRanges.ts"
+
 /** How the endpoints of one card behave. */
 export interface Rules {
   /** The card's own path, `server@nic`. */
@@ -30,6 +33,16 @@ export interface Rules {
   readonly gidTries: number
   /** `"off"` sends as soon as the own half is up: to show what the gate is for. */
   readonly gate: "on" | "off"
+}
+
+/** What the rules must be. */
+export const ranges: { readonly [K in Exclude<keyof Rules, "path" | "gate">]: Range } = {
+  queuePairs: whole(1),
+  depth: whole(1),
+  readyWithin: millis(1),
+  openWithin: millis(1),
+  repeatAfter: millis(1),
+  gidTries: whole(1)
 }
 
 export const defaults: Omit<Rules, "path"> = {

@@ -12,6 +12,8 @@ import type * as Scope from "effect/Scope"
 import type { IoPool } from "../../../native/io/IoPool.ts"
 import type { TlsSettings } from "../../../native/io/IoPool.ts"
 import type { PeerInfo } from "../../../native/io/Lane.ts"
+import { checkRanges, millis, whole } from "../../../native/io/settingRanges.ts"
+import type { SettingsRefused } from "../../../native/io/SettingsRefused.ts"
 import type { OpenFailed } from "../../../native/io/OpenFailed.ts"
 import type { Gid } from "../../../schema/Gid.ts"
 import { defaultLimit } from "../../../schema/mooncake/Frame.ts"
@@ -71,10 +73,22 @@ export interface HandshakeServer {
   readonly notifies: Queue.Dequeue<Notify>
 }
 
+/** What the settings must be. */
+const ranges = {
+  port: whole(0, 65_535),
+  connections: whole(1),
+  within: millis(1),
+  frameBytes: whole(1),
+  notifies: whole(0),
+  notifyBytes: whole(0),
+  nameChars: whole(1)
+}
+
 /** Listens until the Scope closes. */
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
-): Effect.fn.Return<HandshakeServer, OpenFailed, IoPool | Scope.Scope> {
+): Effect.fn.Return<HandshakeServer, OpenFailed | SettingsRefused, IoPool | Scope.Scope> {
+  yield* checkRanges(options, ranges)
   const { notifies: most = 1_024, notifyBytes = 4 << 20 } = options
   const notifies = yield* Effect.acquireRelease(Queue.dropping<Notify>(most), Queue.shutdown)
   const inbox = new NotifyInbox(notifies, notifyBytes)

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import type { SettingsRefused } from "../../../native/io/SettingsRefused.ts"
 import type { IoPool, TlsSettings } from "../../../native/io/IoPool.ts"
 import type { PeerInfo } from "../../../native/io/Lane.ts"
 import * as NicPath from "../../../schema/mooncake/NicPath.ts"
@@ -29,7 +30,7 @@ interface Service extends Pick<Peers.ServedPeers, "mayCall" | "admitsAddress"> {
 /** Reads the list of peers. Names are looked up as calls look them up. */
 export const serve = Effect.fnUntraced(function* (
   wanted: Wanted
-): Effect.fn.Return<Service, Peers.PeersRefused, IoPool | Scope.Scope> {
+): Effect.fn.Return<Service, Peers.PeersRefused | SettingsRefused, IoPool | Scope.Scope> {
   const { calls = {}, handshake } = wanted
   const calling = yield* Calling.make(calls)
   const lookup: Peers.Lookup = (server) =>

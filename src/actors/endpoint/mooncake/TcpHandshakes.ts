@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import type { SettingsRefused } from "../../../native/io/SettingsRefused.ts"
 import type { IoPool } from "../../../native/io/IoPool.ts"
 import * as Body from "../../../schema/mooncake/Body.ts"
 import { FrameType } from "../../../schema/mooncake/Frame.ts"
@@ -119,7 +120,7 @@ const directoryOf = (caller: Caller): Directory["Service"] => ({
 })
 
 /** What calls peers over TCP. */
-export const layer = (options: Options = {}): Layer.Layer<Handshakes, never, IoPool> =>
+export const layer = (options: Options = {}): Layer.Layer<Handshakes, SettingsRefused, IoPool> =>
   Layer.effect(Handshakes, Effect.map(callersOf(options), handshakesOf))
 
 /**
@@ -129,7 +130,7 @@ export const layer = (options: Options = {}): Layer.Layer<Handshakes, never, IoP
  */
 export const layerWithDirectory = (
   options: Options = {}
-): Layer.Layer<Handshakes | Directory, never, IoPool> =>
+): Layer.Layer<Handshakes | Directory, SettingsRefused, IoPool> =>
   Layer.effectContext(
     Effect.map(callersOf(options), (callers) =>
       Context.make(Handshakes, handshakesOf(callers)).pipe(
@@ -146,7 +147,9 @@ export interface Calls {
   readonly probe: (peer: string) => Effect.Effect<void, HandshakeFailed>
 }
 
-export const calls = (options: Options = {}): Effect.Effect<Calls, never, IoPool | Scope.Scope> =>
+export const calls = (
+  options: Options = {}
+): Effect.Effect<Calls, SettingsRefused, IoPool | Scope.Scope> =>
   Effect.map(Caller.make(options), (caller) => {
     const call = <A>(
       peer: string,

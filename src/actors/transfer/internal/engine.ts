@@ -7,6 +7,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { SettingsRefused } from "../../../native/io/SettingsRefused.ts"
 import type { CreateError } from "../../../native/verbs/VerbsError.ts"
 import { type Description, Directory, type NoDescription } from "../../rdma/Directory.ts"
 import { Links } from "../../endpoint/Links.ts"
@@ -46,7 +47,7 @@ import { missingOf, plansOf } from "./requestValidation.ts"
 import { progressOf } from "./progress.ts"
 import { Pump } from "./nicScheduler.ts"
 import { follow, prepare, renew } from "./readying.ts"
-import { defaults, mechanismsOf, type Settings } from "./settings.ts"
+import { settingsOf, mechanismsOf, type Settings } from "./settings.ts"
 import { SlicePool } from "./slice.ts"
 
 export class Engine {
@@ -310,13 +311,13 @@ export class Engine {
 /** Makes an engine that lasts as long as the Scope. */
 export const makeEngine = Effect.fnUntraced(function* (
   given: Partial<Settings>
-): Effect.fn.Return<Engine, CreateError, Scope.Scope | Nics | Links | Directory> {
+): Effect.fn.Return<Engine, CreateError | SettingsRefused, Scope.Scope | Nics | Links | Directory> {
   const clock = yield* Clock.Clock
   const run = yield* FiberSet.makeRuntime()
   const nics = yield* Nics
   const pumps: Array<Pump> = []
   const peers = new Map<string, Peer>()
-  const settings = { ...defaults, ...given }
+  const settings = yield* settingsOf(given)
   const messageBytes = Math.min(...nics.map(({ device }) => device.info.limits.messageBytes))
   const core: Core = {
     settings: { ...settings, sliceBytes: fitting(settings.sliceBytes, messageBytes) },

@@ -1,6 +1,8 @@
 /** How an engine works. Each limit has a default with its reason. Durations are milliseconds. */
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
+import { checkRanges, millis, type Range, whole } from "../../../native/io/settingRanges.ts"
+import type { SettingsRefused } from "../../../native/io/SettingsRefused.ts"
 import * as Segment from "../../rdma/Segment.ts"
 import { Backoff, type BackoffSettings } from "../../link/Backoff.ts"
 import { FaultWindow } from "../../link/FaultWindow.ts"
@@ -37,6 +39,30 @@ export interface Settings extends Job.Settings {
   readonly hedge: number
   /** What a transfer that was stopped has posted may take so long; then its links are given up. */
   readonly drain: number
+}
+
+/** What the settings must be. */
+const ranges: { readonly [K in keyof Settings]: Range } = {
+  sliceBytes: whole(1),
+  attempts: whole(1),
+  beginnings: whole(1),
+  faults: whole(1),
+  faultsWithin: millis(0),
+  pause: millis(0),
+  // Without any wait, attempts would take the whole processor.
+  firstWait: millis(1),
+  longestWait: millis(1),
+  patience: millis(0),
+  coolDown: millis(0),
+  transfers: whole(1),
+  operations: whole(1),
+  peers: whole(1),
+  describedBytes: whole(0),
+  quantum: whole(1),
+  stall: millis(1),
+  openWithin: millis(0),
+  hedge: millis(0),
+  drain: millis(0)
 }
 
 export const defaults: Settings = {
@@ -91,3 +117,7 @@ export const mechanismsOf = (settings: Settings) =>
       faultWindow: () => new FaultWindow({ faults, withinMs, pauseMs })
     }
   })
+
+/** The settings of an engine, with the defaults of those that are not given. */
+export const settingsOf = (given: Partial<Settings>): Effect.Effect<Settings, SettingsRefused> =>
+  Effect.as(checkRanges(given, ranges), { ...defaults, ...given })

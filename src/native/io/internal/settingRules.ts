@@ -2,20 +2,11 @@
  * The ranges of a pool's settings. What is outside would make a ring or a chunk too small for the
  * records that it carries, or a timer fire at once.
  */
+import { type BrokenRule, brokenIn, type Range, whole } from "../settingRanges.ts"
 import type { Settings } from "./settings.ts"
 
-interface Rule {
-  readonly rule: string
-  readonly holds: (value: number) => boolean
-}
-
-const within = (least: number, most: number): Rule => ({
-  rule: `a whole number from ${least} to ${most}`,
-  holds: (value) => Number.isInteger(value) && value >= least && value <= most
-})
-
 /** The rings' positions are 32-bit counts of words; half a ring holds the longest record. */
-const ringOf = (least: number): Rule => ({
+const ringOf = (least: number): Range => ({
   rule: `a power of two from ${least} to ${2 ** 28}`,
   holds: (value) => value >= least && value <= 2 ** 28 && Number.isInteger(Math.log2(value))
 })
@@ -24,19 +15,19 @@ const ringOf = (least: number): Rule => ({
 const receiveMemoryBytesMax = 2 ** 30
 
 /** Longer timers fire at once. */
-const msRule: Rule = {
+const msRule: Range = {
   rule: `a number of milliseconds from 0 to ${2 ** 31 - 1}`,
   holds: (value) => value >= 0 && value <= 2 ** 31 - 1
 }
 
 /** A worker is looked at ten times as often, and must have got a turn of its loop in between. */
-const stuckMsRule: Rule = {
+const stuckMsRule: Range = {
   rule: `a number of milliseconds from 100 to ${2 ** 31 - 1}`,
   holds: (value) => value >= 100 && value <= 2 ** 31 - 1
 }
 
-const bytesRule = within(1, 2 ** 31 - 1)
-const rules: { readonly [K in Exclude<keyof Settings, "workers">]-?: Rule } = {
+const bytesRule = whole(1, 2 ** 31 - 1)
+const rules: { readonly [K in Exclude<keyof Settings, "workers">]-?: Range } = {
   sendBytes: bytesRule,
   receiveBytes: bytesRule,
   readTurnBytes: bytesRule,
@@ -51,36 +42,27 @@ const rules: { readonly [K in Exclude<keyof Settings, "workers">]-?: Rule } = {
     holds: (value) => value % 64 === 0 && value >= 65_536 && value <= 16_777_216
   },
   // One may be held by a lane that reads into it; another one carries what all others read.
-  chunks: within(2, 16_384),
+  chunks: whole(2, 16_384),
   inboxWords: ringOf(256),
   // Room for the longest text that describes a peer or an error.
   outboxWords: ringOf(1_024),
-  lanesPerWorker: within(1, 1_048_576),
-  openJobsMax: within(1, 1_048_576),
-  acceptQueueMax: within(0, 1_048_576)
-}
-
-/** A setting that does not hold, and the rule that it breaks. */
-export interface BrokenRule {
-  readonly setting: string
-  readonly value: number
-  readonly rule: string
+  lanesPerWorker: whole(1, 1_048_576),
+  openJobsMax: whole(1, 1_048_576),
+  acceptQueueMax: whole(0, 1_048_576)
 }
 
 const brokenWorkers = (workers: NonNullable<Settings["workers"]>): BrokenRule | undefined => {
   const { max, min } = typeof workers === "number" ? { min: workers, max: workers } : workers
-  const count = within(0, 1_024)
+  const count = whole(0, 1_024)
   if (!count.holds(min)) return { setting: "workers.min", value: min, rule: count.rule }
-  const most = within(min, 1_024)
+  const most = whole(min, 1_024)
   return most.holds(max) ? undefined : { setting: "workers.max", value: max, rule: most.rule }
 }
 
 /** The first setting that is out of its range. */
 export const brokenRule = (settings: Settings): BrokenRule | undefined => {
-  for (const [setting, { holds, rule }] of Object.entries(rules)) {
-    const value = settings[setting as keyof typeof rules]
-    if (value !== undefined && !holds(value)) return { setting, value, rule }
-  }
+  const broken = brokenIn(settings, rules)
+  if (broken !== undefined) return broken
   const { chunkBytes = 262_144, chunks = 64, workers } = settings
   if (chunks * chunkBytes > receiveMemoryBytesMax) {
     const rule = `at most ${receiveMemoryBytesMax} bytes together with chunkBytes`

@@ -9,6 +9,8 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as dns from "node:dns/promises"
 import { isIP } from "node:net"
+import { checkRanges, millis, whole } from "../../../../native/io/settingRanges.ts"
+import type { SettingsRefused } from "../../../../native/io/SettingsRefused.ts"
 import { IoPool, type TlsSettings } from "../../../../native/io/IoPool.ts"
 import { defaultLimit, encode, type FrameType } from "../../../../schema/mooncake/Frame.ts"
 import type { Address } from "../../../../schema/Address.ts"
@@ -48,6 +50,14 @@ export const defaults = {
   answerWithin: 60_000,
   callsPerServer: 4,
   frameBytes: defaultLimit
+}
+
+/** What the settings must be. */
+const ranges = {
+  connectWithin: millis(1),
+  answerWithin: millis(1),
+  callsPerServer: whole(1),
+  frameBytes: whole(1)
 }
 
 /** Servers of which it is remembered where they were asked: as many as an engine has peers. */
@@ -110,8 +120,11 @@ export class Caller {
   }
 
   /** Makes a caller whose calls end with the Scope. */
-  static readonly make = (options: Options): Effect.Effect<Caller, never, IoPool | Scope.Scope> =>
+  static readonly make = (
+    options: Options
+  ): Effect.Effect<Caller, SettingsRefused, IoPool | Scope.Scope> =>
     Effect.gen(function* () {
+      yield* checkRanges(options, ranges)
       const {
         answerWithin = defaults.answerWithin,
         callsPerServer = defaults.callsPerServer,

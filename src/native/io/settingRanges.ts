@@ -1,0 +1,53 @@
+/** Ranges of settings. What is outside would hang, loop without end, or fail far from its cause. */
+import * as Effect from "effect/Effect"
+import { SettingsRefused } from "./SettingsRefused.ts"
+
+/** What a setting must be, in words and as a test. */
+export interface Range {
+  readonly rule: string
+  readonly holds: (value: number) => boolean
+}
+
+export const whole = (least: number, most: number = Number.MAX_SAFE_INTEGER): Range => ({
+  rule:
+    most === Number.MAX_SAFE_INTEGER
+      ? `a whole number from ${least}`
+      : `a whole number from ${least} to ${most}`,
+  holds: (value) => Number.isInteger(value) && value >= least && value <= most
+})
+
+/** Milliseconds; they may be without end. */
+export const millis = (least: number): Range => ({
+  rule: `a number of milliseconds from ${least}`,
+  holds: (value) => value >= least
+})
+
+/** A setting that does not hold, and the rule that it breaks. */
+export interface BrokenRule {
+  readonly setting: string
+  readonly value: number
+  readonly rule: string
+}
+
+/** The first setting that is out of its range; one that is not given has its default. */
+export const brokenIn = (
+  settings: object,
+  ranges: Readonly<Record<string, Range>>
+): BrokenRule | undefined => {
+  const given = settings as Readonly<Record<string, number | undefined>>
+  for (const [setting, { holds, rule }] of Object.entries(ranges)) {
+    const value = given[setting]
+    if (value !== undefined && !holds(value)) return { setting, value, rule }
+  }
+  return undefined
+}
+
+/** Fails with the first setting that is out of its range. */
+export const checkRanges = (
+  settings: object,
+  ranges: Readonly<Record<string, Range>>
+): Effect.Effect<void, SettingsRefused> =>
+  Effect.suspend(() => {
+    const broken = brokenIn(settings, ranges)
+    return broken === undefined ? Effect.void : Effect.fail(new SettingsRefused(broken))
+  })
