@@ -3,7 +3,8 @@
  * nodes from what the node last published, and skips publications that are too long.
  *
  * Frames go on to the lane's user as they are. Between them go notes, which are shorter than any
- * frame: `answered` before a PING that has its PONG already, `skipped` in place of a long frame.
+ * frame: `answered` before a PING that has its PONG already, `flowing` and at last `skipped` in
+ * place of a long frame.
  */
 import type { FramingFault } from "../../../schema/bus/Fault.ts"
 import { frameLength } from "../../../schema/bus/Framing.ts"
@@ -94,7 +95,8 @@ class Session implements FramerSession {
   frame(bytes: Uint8Array, from: number, to: number): boolean {
     if (this.#skipping > 0) {
       this.#skipping -= to - from
-      if (this.#skipping === 0) this.#port.deliver(Note.skipped(this.#skippedBytes))
+      const isOver = this.#skipping === 0
+      this.#port.deliver(isOver ? Note.skipped(this.#skippedBytes) : Note.flowing)
       return false
     }
     if ((bytes[from + At.type]! << 8) & lightBit) return true

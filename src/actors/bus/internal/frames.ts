@@ -15,12 +15,10 @@ const longestEpochLeap = 2n ** 32n
 /** Takes a checked frame of a link. `isAnswered`: its PONG has left from where it was read. */
 export const take = (table: Table, link: Link, frame: FrameView, isAnswered: boolean): void => {
   if (link.end !== undefined) return
-  const now = table.outside.now()
-  link.lastHeardAt = now
   const peer = link.peer ?? open(table, link, frame)
   if (peer === undefined) return
   if (!frame.isLight && !frame.isFrom(peer.idBytes)) return table.end(link, "SenderChanged")
-  heard(table, peer, now)
+  heard(table, link)
   if (!frame.isLight) learn(table, peer, frame)
   if (isHeartbeat(frame.type)) heartbeat(table, link, peer, frame, isAnswered)
   else act(table, peer, frame)
@@ -35,8 +33,10 @@ const open = (table: Table, link: Link, frame: FrameView): Member | undefined =>
   return bind(table, link, frame)
 }
 
-const heard = (table: Table, peer: Member, now: number): void => {
-  peer.lastHeardAt = now
+/** Bytes of a link's peer have come, on whichever of its links: it is alive. */
+export const heard = (table: Table, { peer }: Link): void => {
+  if (peer === undefined) return
+  peer.lastHeardAt = table.outside.now()
   if (!peer.isSuspected && !peer.isFailed) return
   peer.isSuspected = false
   peer.isFailed = false

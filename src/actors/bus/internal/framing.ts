@@ -8,11 +8,14 @@ export const longestFrameBytes = 67_108_864
 
 const answered = 1
 const skipped = 2
+const flowing = 3
 
 /** Notes of the framer to the node, in order with the frames of the link. */
 export const Note = {
   /** The next frame is a PING that was answered where it was read. */
   answered: Uint8Array.of(answered),
+  /** A part of a frame that is left out has come: its sender is alive. */
+  flowing: Uint8Array.of(flowing),
   /** A frame of this length was left out. */
   skipped: (length: number): Uint8Array => {
     const note = Buffer.alloc(5)
@@ -22,5 +25,6 @@ export const Note = {
   },
   /** Bytes of the longest note, which is shorter than the shortest frame. */
   longestBytes: 5,
-  isAnswered: (bytes: Uint8Array, from: number): boolean => bytes[from] === answered
+  isAnswered: (bytes: Uint8Array, from: number): boolean => bytes[from] === answered,
+  isSkipped: (bytes: Uint8Array, from: number): boolean => bytes[from] === skipped
 } as const

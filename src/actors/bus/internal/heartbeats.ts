@@ -55,7 +55,7 @@ const lookAtLink = (table: Table, link: Link, now: number): void => {
     if (now >= link.peer.nextPingAt) ping(table, link, link.peer, now)
     return
   }
-  const silentSince = Math.max(sentAt, link.lastHeardAt, table.awakeSince)
+  const silentSince = Math.max(sentAt, link.peer.lastHeardAt, table.awakeSince)
   if (now - silentSince > nodeTimeoutMs / 2) table.end(link, "PingUnanswered")
 }
 

@@ -58,7 +58,6 @@ export class Link {
   end: LinkEnd | undefined = undefined
   /** Frames before the gate opened. */
   unprovenFrames = 0
-  lastHeardAt = -Infinity
   /** When the PING left that is not answered yet. */
   pingSentAt: number | undefined = undefined
   provenAt = Infinity

@@ -4,7 +4,7 @@
  */
 import type { FrameView } from "../../../schema/bus/FrameView.ts"
 import type { Board } from "./board.ts"
-import { take } from "./frames.ts"
+import { heard, take } from "./frames.ts"
 import { Note } from "./framing.ts"
 import { greet, tick } from "./heartbeats.ts"
 import { type Address, addressText, type Channel, Link } from "./link.ts"
@@ -83,9 +83,10 @@ export class Node {
   }
 
   /** A note of the framer between the frames of a link. True: the next frame is answered. */
-  noted(bytes: Uint8Array, from: number): boolean {
+  noted(link: Link, bytes: Uint8Array, from: number): boolean {
     if (Note.isAnswered(bytes, from)) return true
-    this.table.counts.framesSkipped++
+    if (Note.isSkipped(bytes, from)) this.table.counts.framesSkipped++
+    if (link.end === undefined) heard(this.table, link)
     return false
   }
 

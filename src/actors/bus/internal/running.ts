@@ -54,7 +54,7 @@ const reader = (node: Node, link: Link): ((batch: FrameBatch) => void) => {
     for (let k = 0; k < batch.count; k++) {
       const [from, to] = [batch.start(k), batch.end(k)]
       if (to - from <= Note.longestBytes) {
-        isAnswered = node.noted(batch.bytes, from)
+        isAnswered = node.noted(link, batch.bytes, from)
         continue
       }
       const fault = view.read(batch.bytes, from, to)
