@@ -13,9 +13,9 @@ import { BusNode, type Settings } from "../../../src/actors/bus/BusNode.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import { IoPool } from "../../../src/native/io/IoPool.ts"
 import { peer } from "../../peers.ts"
-import { cluster, lineOf, type RedisServer, until } from "./redisServers.ts"
+import { cluster, freePort, lineOf, type RedisServer, until } from "./redisServers.ts"
 
-const nodeTimeoutMs = 2_000
+const nodeTimeoutMs = 4_000
 
 /** A node in the Scope of the caller, on one worker. */
 const member = (settings: Settings = {}) =>
@@ -88,13 +88,13 @@ peer("redis-server", "a member of a cluster of redis-server", () => {
             const servers = yield* cluster(3, nodeTimeoutMs)
             const bus = yield* member({ meet: [`127.0.0.1:${servers[0]!.busPort}`] })
             yield* joined(servers, bus)
-            yield* steady(servers, bus, Effect.sleep(3 * nodeTimeoutMs))
+            yield* steady(servers, bus, Effect.sleep(2 * nodeTimeoutMs))
             const [view] = yield* Stream.runCollect(Stream.take(bus.slots, 1))
             assert.strictEqual(view!.slots.length, 3)
             for (const server of servers) assert.isTrue(yield* isConnected(server, bus))
           })
         ),
-      60_000
+      90_000
     )
 
     it.live(
@@ -127,7 +127,122 @@ peer("redis-server", "a member of a cluster of redis-server", () => {
             )
           })
         ),
-      60_000
+      90_000
+    )
+  })
+
+  describe("that has joined", () => {
+    const joinedCluster = Effect.fnUntraced(function* (settings: Settings = {}) {
+      const servers = yield* cluster(3, settings.nodeTimeoutMs ?? nodeTimeoutMs)
+      const bus = yield* member({ meet: [`127.0.0.1:${servers[0]!.busPort}`], ...settings })
+      yield* joined(servers, bus)
+      return { servers, bus }
+    })
+
+    it.live(
+      "D27: is not failed while its main thread is blocked for 1.5 node timeouts",
+      () =>
+        live(
+          Effect.gen(function* () {
+            const { bus, servers } = yield* joinedCluster()
+            yield* steady(
+              servers,
+              bus,
+              Effect.sync(() => {
+                Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1.5 * nodeTimeoutMs)
+              })
+            )
+            for (const server of servers) assert.isTrue(yield* isConnected(server, bus))
+            assert.deepStrictEqual((yield* bus.health).suspected, [])
+          })
+        ),
+      90_000
+    )
+
+    it.live(
+      "G18: keeps its links through a publication that is longer than its longest frame",
+      () =>
+        live(
+          Effect.gen(function* () {
+            // A server that passes 20 MiB on is silent for seconds on a busy machine.
+            const { bus, servers } = yield* joinedCluster({ nodeTimeoutMs: 20_000 })
+            const script = "return redis.call('publish', 'news', string.rep('x', 20 * 1024 * 1024))"
+            const skipped = Effect.map(bus.health, ({ counts }) => counts.framesSkipped === 1)
+            const heard = yield* Effect.forkScoped(
+              Stream.runCollect(Stream.take(bus.subscribe("news"), 1))
+            )
+            yield* steady(
+              servers,
+              bus,
+              Effect.gen(function* () {
+                yield* servers[1]!.ask("eval", script, "0")
+                yield* until(skipped)
+                yield* servers[1]!.ask("publish", "news", "after")
+                const [element] = yield* Fiber.join(heard)
+                assert.strictEqual(element!._tag, "Published")
+              })
+            )
+          })
+        ),
+      90_000
+    )
+
+    it.live(
+      "suspects a node that was killed, and connects to it when it is back",
+      () =>
+        live(
+          Effect.gen(function* () {
+            const { bus, servers } = yield* joinedCluster()
+            const [first] = servers
+            yield* first!.kill
+            const suspects = Effect.map(bus.health, ({ suspected }) => suspected)
+            yield* until(Effect.map(suspects, (ids) => ids.includes(first!.id)))
+            yield* first!.restart
+            yield* joined(servers, bus)
+            assert.deepStrictEqual(yield* suspects, [])
+          })
+        ),
+      90_000
+    )
+
+    it.live(
+      "D25: is the same node after a restart on another port, without any seed",
+      () =>
+        live(
+          Effect.gen(function* () {
+            const servers = yield* cluster(3, nodeTimeoutMs)
+            const meet = [`127.0.0.1:${servers[0]!.busPort}`]
+            const before = yield* Effect.scoped(
+              Effect.tap(member({ meet }), (bus) => joined(servers, bus))
+            )
+            const bus = yield* member({ listen: { port: yield* freePort } })
+            assert.strictEqual(bus.id, before.id)
+            assert.notStrictEqual(bus.address, before.address)
+            yield* joined(servers, bus)
+            for (const server of servers) {
+              const line = yield* lineOf(server, bus.id)
+              assert.include(line!.address, `@${bus.address.split(":")[1]}`)
+            }
+          })
+        ),
+      90_000
+    )
+
+    it.live(
+      "G11: is removed when every node has forgotten it, and stays away",
+      () =>
+        live(
+          Effect.gen(function* () {
+            const { bus, servers } = yield* joinedCluster()
+            for (const server of servers) yield* server.ask("cluster", "forget", bus.id)
+            yield* until(Effect.map(bus.health, ({ state }) => state === "removed"))
+            const { counts } = yield* bus.health
+            yield* Effect.sleep(2 * nodeTimeoutMs)
+            assert.strictEqual((yield* bus.health).counts.dials, counts.dials)
+            for (const server of servers) assert.isUndefined(yield* lineOf(server, bus.id))
+          })
+        ),
+      90_000
     )
   })
 })

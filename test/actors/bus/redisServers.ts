@@ -21,7 +21,8 @@ export interface RedisServer {
   readonly restart: Effect.Effect<void>
 }
 
-const freePort = Effect.promise(
+/** A port that nothing listens on. */
+export const freePort = Effect.promise(
   () =>
     new Promise<number>((resolve) => {
       const server = net.createServer().listen(0, "127.0.0.1", () => {
