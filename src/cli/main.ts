@@ -4,6 +4,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
+import { bus } from "./bus.ts"
 import { decode } from "./decode.ts"
 import { protocols } from "./protocols.ts"
 import { simulate } from "./simulate.ts"
@@ -14,7 +15,7 @@ import { version } from "./version.ts"
 
 Command.make("handfast").pipe(
   Command.withDescription("Peer links that never speak too soon"),
-  Command.withSubcommands([start, part, simulate(simulations), decode(protocols)]),
+  Command.withSubcommands([start, part, simulate(simulations), decode(protocols), bus]),
   Command.run({ version }),
   Effect.provide(NodeServices.layer),
   NodeRuntime.runMain
