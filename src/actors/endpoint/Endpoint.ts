@@ -28,6 +28,7 @@ import type { Meter } from "./internal/meter.ts"
 import { commands, type Signal } from "./internal/messages.ts"
 import type { Circumstances } from "./internal/outcomes.ts"
 import { peerIn, type Rules } from "./internal/settings.ts"
+import { renameTags } from "./internal/upcasts.ts"
 import type { Nic, Place } from "../rdma/Nic.ts"
 
 export { defaults, idOf, type Rules } from "./internal/settings.ts"
@@ -119,8 +120,8 @@ class Reactions {
   /** Brings the own half up, or asks the peer for its half first. */
   goOn(state: State, self: Self) {
     this.#around.meter.note(state)
-    if (state._tag === "Calling") return this.call(state, self)
-    if (state._tag !== "Raising") return Effect.void
+    if (state._tag === "Offering") return this.call(state, self)
+    if (state._tag !== "Connecting") return Effect.void
     const held = this.#held.get(state.epoch)
     assert.ok(held !== undefined, "an epoch whose queue pairs are made holds them")
     const { place, queuePairs } = held
@@ -140,7 +141,7 @@ class Reactions {
 
   connected(state: State, self: Self) {
     this.#around.meter.note(state)
-    const next = state._tag === "Waiting" ? this.wait(state, self) : this.ready(state)
+    const next = state._tag === "AwaitingReadyAck" ? this.wait(state, self) : this.ready(state)
     return Effect.andThen(this.#compareMtu(state), next)
   }
 
@@ -165,12 +166,12 @@ class Reactions {
    * half is up; for the acknowledgement of any other peer a deadline runs.
    */
   wait(state: State, self: Self) {
-    if (state._tag !== "Waiting") return Effect.void
+    if (state._tag !== "AwaitingReadyAck") return Effect.void
     if (state.call === "taken") return this.#acknowledge(state, self)
     return state.call === "none" ? this.#late(state, self) : Effect.void
   }
 
-  #late({ call }: In<"Waiting">, self: Self) {
+  #late({ call }: In<"AwaitingReadyAck">, self: Self) {
     const { readyWithin: millis } = this.#around.rules
     return Effect.delay(self.signal.NotReady({ call, millis }), millis)
   }
@@ -187,7 +188,7 @@ class Reactions {
   }
 
   /** The peer may be busy with others, so its time begins when a call to it has failed. */
-  #acknowledge(state: In<"Waiting">, self: Self) {
+  #acknowledge(state: In<"AwaitingReadyAck">, self: Self) {
     const { handshakes, rules } = this.#around
     const late = once(this.#late(state, self))
     const { own, peer } = state
@@ -206,7 +207,7 @@ class Reactions {
     )
   }
 
-  call({ own }: In<"Calling" | "Waiting">, self: Self) {
+  call({ own }: In<"Offering" | "AwaitingReadyAck">, self: Self) {
     const { handshakes, rules } = this.#around
     const offer = {
       from: rules.path,
@@ -237,7 +238,7 @@ const readyWithoutLooking = <R>(
     Effect.andThen(
       Effect.suspend(() => {
         const state = self.state()
-        if (state._tag !== "Waiting") return Effect.void
+        if (state._tag !== "AwaitingReadyAck") return Effect.void
         const { own, peer } = state
         const ack = { from: peer.from, to: path, half: peer.half, knows: own.epoch }
         return self.tell.TakeAcknowledgement(ack)
@@ -261,14 +262,14 @@ const expire = (self: Self, millis: number) => Effect.delay(self.signal.Expired(
 
 /** Events that promise nothing to anyone. */
 const writtenBehind = [
-  "Began",
+  "EpochBegan",
   "GidRefused",
-  "Crossed",
-  "Made",
-  "PeerKnown",
+  "OfferCrossed",
+  "QueuePairsCreated",
+  "OfferExchanged",
   "CallBegan",
   "CallReturned",
-  "Ended"
+  "EpochEnded"
 ] as const
 
 /** The behavior of all endpoints of a card. The id of an actor is made by `idOf`. */
@@ -308,27 +309,27 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
     },
     evolve,
     react: {
-      Began: (event, self, state) => reactions.begin(event, state, self),
+      EpochBegan: (event, self, state) => reactions.begin(event, state, self),
       GidRefused: (event, self, state) =>
         Effect.andThen(
           Chaos.sometimes("another GID was tried"),
           reactions.begin(event, state, self)
         ),
-      Made: (_, self, state) => reactions.goOn(state, self),
-      PeerKnown: (_, self, state) => reactions.goOn(state, self),
+      QueuePairsCreated: (_, self, state) => reactions.goOn(state, self),
+      OfferExchanged: (_, self, state) => reactions.goOn(state, self),
       Connected: (_, self, state) => reactions.connected(state, self),
       BecameReady: (_, _self, state) => reactions.ready(state),
       CallBegan: (_, self, state) =>
         Effect.andThen(
           Chaos.sometimes("a silent peer was called"),
-          state._tag === "Waiting" ? reactions.call(state, self) : Effect.void
+          state._tag === "AwaitingReadyAck" ? reactions.call(state, self) : Effect.void
         ),
       CallReturned: ({ taken }, self, state) =>
         Effect.andThen(
           taken ? Chaos.sometimes("offers crossed") : Effect.void,
           reactions.wait(state, self)
         ),
-      Ended: ({ farewell, reason }) =>
+      EpochEnded: ({ farewell, reason }) =>
         Effect.map(Chaos.sometimes(`an endpoint ended: ${reason}`), () => {
           around.meter.ended(reason)
           if (farewell !== undefined) around.farewell(farewell)
@@ -336,8 +337,9 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
     },
     reconcile: (state, _, about) => deciding.recover(rules, state, at(about)),
     writtenBehind,
+    upcasts: [renameTags],
     // A life is some ten events; what is kept of old ones is in the state.
-    snapshot: { state: State, every: 64, deleteEvents: true }
+    snapshot: { state: State, upcasts: [renameTags], every: 64, deleteEvents: true }
   })
 }
 

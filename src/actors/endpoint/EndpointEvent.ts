@@ -9,7 +9,7 @@ import { Gid } from "../../schema/Gid.ts"
 import { Farewell, Half, Offer } from "./Handshake.ts"
 
 /** A new generation. With an offer the peer began it, otherwise this side. */
-export class Began extends Schema.TaggedClass<Began>()("Began", {
+export class EpochBegan extends Schema.TaggedClass<EpochBegan>()("EpochBegan", {
   epoch: Epoch,
   offer: Schema.UndefinedOr(Offer)
 }) {}
@@ -26,10 +26,15 @@ export class GidRefused extends Schema.TaggedClass<GidRefused>()("GidRefused", {
 }) {}
 
 /** The peer's offer came while the local half was still being made. */
-export class Crossed extends Schema.TaggedClass<Crossed>()("Crossed", { offer: Offer }) {}
+export class OfferCrossed extends Schema.TaggedClass<OfferCrossed>()("OfferCrossed", {
+  offer: Offer
+}) {}
 
 /** The own queue pairs are there. Unless the peer's half is known already, the peer is asked. */
-export class Made extends Schema.TaggedClass<Made>()("Made", { own: Half }) {}
+export class QueuePairsCreated extends Schema.TaggedClass<QueuePairsCreated>()(
+  "QueuePairsCreated",
+  { own: Half }
+) {}
 
 /**
  * What became of the own offer: none was made, it is on its way, or the peer has taken it and
@@ -43,7 +48,7 @@ export type Call = typeof Call.Type
  * The peer's half is known, by its answer or by an offer of its own; now the own one is brought
  * up.
  */
-export class PeerKnown extends Schema.TaggedClass<PeerKnown>()("PeerKnown", {
+export class OfferExchanged extends Schema.TaggedClass<OfferExchanged>()("OfferExchanged", {
   offer: Offer,
   call: Call
 }) {}
@@ -102,7 +107,7 @@ export const EndReason = Schema.Literals([
 export type EndReason = typeof EndReason.Type
 
 /** The generation is over: its queue pairs go to error, are drained and destroyed. */
-export class Ended extends Schema.TaggedClass<Ended>()("Ended", {
+export class EpochEnded extends Schema.TaggedClass<EpochEnded>()("EpochEnded", {
   reason: EndReason,
   detail: Schema.String,
   /** What the peer has to be told, unless whoever gave the generation up does that. */
@@ -110,16 +115,16 @@ export class Ended extends Schema.TaggedClass<Ended>()("Ended", {
 }) {}
 
 export const EndpointEvent = Schema.Union([
-  Began,
+  EpochBegan,
   GidRefused,
-  Crossed,
-  Made,
-  PeerKnown,
+  OfferCrossed,
+  QueuePairsCreated,
+  OfferExchanged,
   CallBegan,
   CallReturned,
   Connected,
   BecameReady,
-  Ended
+  EpochEnded
 ])
 
 export type EndpointEvent = typeof EndpointEvent.Type

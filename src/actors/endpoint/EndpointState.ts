@@ -1,13 +1,13 @@
 /**
- * Where an endpoint stands.
+ * States of an endpoint.
  *
  * ```
- * Idle ─▶ Making ─▶ Calling ─▶ Raising ─▶ Waiting ─▶ Ready
- *   ▲        └─ (the peer's offer) ─▲        │          │
- *   └───────────── Ended, from everywhere ───┴──────────┘
+ * Idle ─▶ CreatingQueuePairs ─▶ Offering ─▶ Connecting ─▶ AwaitingReadyAck ─▶ Ready
+ *   ▲             └── (the peer's offer) ──────▲               │               │
+ *   └────────────────── EpochEnded, from everywhere ───────────┴───────────────┘
  * ```
- * *Connected* is Waiting: the own half is up. *Ready* is another state and not a flag, so it
- * cannot outlive the generation that it belongs to.
+ * *Connected* is AwaitingReadyAck: the local queue pairs are up. *Ready* is another state and not a
+ * flag, so it cannot outlive the epoch that it belongs to.
  */
 import * as Schema from "effect/Schema"
 import { Epoch, instanceOf } from "../../schema/Epoch.ts"
@@ -33,13 +33,13 @@ const known = { ...alive, own: Half, peer: Offer }
 export const State = Schema.Union([
   Schema.TaggedStruct("Idle", memory),
   /** Queue pairs are being made; with an offer, the peer's half is known already. */
-  Schema.TaggedStruct("Making", { ...alive, offer: Schema.UndefinedOr(Offer) }),
+  Schema.TaggedStruct("CreatingQueuePairs", { ...alive, offer: Schema.UndefinedOr(Offer) }),
   /** The own offer is on its way. */
-  Schema.TaggedStruct("Calling", { ...alive, own: Half }),
+  Schema.TaggedStruct("Offering", { ...alive, own: Half }),
   /** The own half is being brought up. */
-  Schema.TaggedStruct("Raising", { ...known, call: Call }),
+  Schema.TaggedStruct("Connecting", { ...known, call: Call }),
   /** Both halves are known and the own one is up. Whether the peer's is, is not known. */
-  Schema.TaggedStruct("Waiting", { ...known, call: Call, connectedAt: Schema.Finite }),
+  Schema.TaggedStruct("AwaitingReadyAck", { ...known, call: Call, connectedAt: Schema.Finite }),
   Schema.TaggedStruct("Ready", { ...known, key: Key, connectedAt: Schema.Finite })
 ])
 
@@ -76,7 +76,7 @@ const going = (state: Exclude<State, In<"Idle">>) => {
   return { ...remembered(state), epoch, opening }
 }
 
-const unlock = (waiting: In<"Waiting">, key: typeof Key.Type): State => {
+const unlock = (waiting: In<"AwaitingReadyAck">, key: typeof Key.Type): State => {
   const { connectedAt, own, peer } = waiting
   return { _tag: "Ready", ...going(waiting), own, peer, key, connectedAt }
 }
@@ -90,8 +90,8 @@ type Evolve = {
 
 /** The next state, for each event. An event that a state cannot see leaves it as it is. */
 export const evolve: Evolve = {
-  Began: (state, { epoch, offer }) => ({
-    _tag: "Making",
+  EpochBegan: (state, { epoch, offer }) => ({
+    _tag: "CreatingQueuePairs",
     ...(offer === undefined ? remembered(state) : remember(state, offer)),
     epoch,
     opening: epoch,
@@ -100,33 +100,33 @@ export const evolve: Evolve = {
   GidRefused: (state, { epoch, gid, offer }) => {
     if (state._tag === "Idle") return state
     const refused = [...state.refused, gid]
-    return { _tag: "Making", ...going(state), refused, epoch, offer }
+    return { _tag: "CreatingQueuePairs", ...going(state), refused, epoch, offer }
   },
-  Crossed: (state, { offer }) =>
-    state._tag === "Making" ? { ...state, ...remember(state, offer), offer } : state,
-  Made: (state, { own }) => {
-    if (state._tag !== "Making") return state
+  OfferCrossed: (state, { offer }) =>
+    state._tag === "CreatingQueuePairs" ? { ...state, ...remember(state, offer), offer } : state,
+  QueuePairsCreated: (state, { own }) => {
+    if (state._tag !== "CreatingQueuePairs") return state
     const { offer } = state
     return offer === undefined
-      ? { _tag: "Calling", ...going(state), own }
-      : { _tag: "Raising", ...going(state), own, peer: offer, call: "none" }
+      ? { _tag: "Offering", ...going(state), own }
+      : { _tag: "Connecting", ...going(state), own, peer: offer, call: "none" }
   },
-  PeerKnown: (state, { call, offer }) =>
-    state._tag === "Calling"
-      ? { ...state, ...remember(state, offer), _tag: "Raising", peer: offer, call }
+  OfferExchanged: (state, { call, offer }) =>
+    state._tag === "Offering"
+      ? { ...state, ...remember(state, offer), _tag: "Connecting", peer: offer, call }
       : state,
-  CallBegan: (state) => (state._tag === "Waiting" ? { ...state, call: "out" } : state),
+  CallBegan: (state) => (state._tag === "AwaitingReadyAck" ? { ...state, call: "out" } : state),
   CallReturned: (state, { taken }) =>
-    state._tag === "Raising" || state._tag === "Waiting"
+    state._tag === "Connecting" || state._tag === "AwaitingReadyAck"
       ? { ...state, call: taken ? "taken" : "none" }
       : state,
   Connected: (state, { at, key }) => {
-    if (state._tag !== "Raising") return state
-    const waiting: In<"Waiting"> = { ...state, _tag: "Waiting", connectedAt: at }
+    if (state._tag !== "Connecting") return state
+    const waiting: In<"AwaitingReadyAck"> = { ...state, _tag: "AwaitingReadyAck", connectedAt: at }
     return key === undefined ? waiting : unlock(waiting, key)
   },
-  BecameReady: (state, { key }) => (state._tag === "Waiting" ? unlock(state, key) : state),
-  Ended: (state, { reason }) => {
+  BecameReady: (state, { key }) => (state._tag === "AwaitingReadyAck" ? unlock(state, key) : state),
+  EpochEnded: (state, { reason }) => {
     // What the device refused is only known as long as something works without it.
     const refused = reason === "local" ? [] : state.refused
     return { _tag: "Idle", ...remembered(state), refused }

@@ -241,7 +241,7 @@ class Store implements EndpointStore {
       const state = yield* spawnedAt(place)?.state ?? Effect.succeed(initial)
       if (state._tag === "Idle") return
       // Before its half is there, nobody knows which GID it will have.
-      if (state._tag !== "Making" && kept.has(state.own.gid)) return
+      if (state._tag !== "CreatingQueuePairs" && kept.has(state.own.gid)) return
       yield* this.#leaving.retire(place.spawning, { epoch: state.epoch, ...why })
     })
     return Effect.forEach(this.#places.all, retire, { discard: true })

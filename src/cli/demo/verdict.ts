@@ -64,18 +64,18 @@ const generationsOf = Effect.fnUntraced(function* (id: string) {
   yield* Stream.runForEach(journal.read(`Endpoint/${id}`), ({ at, body, type }) =>
     Effect.map(decodeEndpoint({ ...JSON.parse(body), _tag: type }), (event) => {
       const current = generations.at(-1)
-      if (event._tag === "Began" || event._tag === "GidRefused") {
+      if (event._tag === "EpochBegan" || event._tag === "GidRefused") {
         const peer = event.offer?.half.epoch
         const unknown = { upAt: undefined, readyAt: undefined, isLost: false }
         generations.push({ epoch: event.epoch, peer, ...unknown })
       } else if (current === undefined) return
-      else if (event._tag === "Crossed" || event._tag === "PeerKnown") {
+      else if (event._tag === "OfferCrossed" || event._tag === "OfferExchanged") {
         current.peer = event.offer.half.epoch
       } else if (event._tag === "Connected") {
         current.upAt = at
         if (event.key !== undefined) current.readyAt = at
       } else if (event._tag === "BecameReady") current.readyAt = at
-      else if (event._tag === "Ended") current.isLost = event.reason === "broken"
+      else if (event._tag === "EpochEnded") current.isLost = event.reason === "broken"
     })
   )
   return generations

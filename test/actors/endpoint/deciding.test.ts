@@ -57,12 +57,12 @@ const narrow = offerOf({ half: half({ queuePairs: [1] }) })
 const memory = { newest: peerEpoch, gone: [], refused: [] }
 const alive = { ...memory, epoch, opening }
 const idle: State = { _tag: "Idle", ...memory }
-const making: In<"Making"> = { _tag: "Making", ...alive, offer: undefined }
-const offered: In<"Making"> = { ...making, offer }
-const calling: In<"Calling"> = { _tag: "Calling", ...alive, own }
-const raising: In<"Raising"> = { _tag: "Raising", ...alive, own, peer: offer, call: "taken" }
-const unheard: In<"Raising"> = { ...raising, call: "none" }
-const waiting: In<"Waiting"> = { ...raising, _tag: "Waiting", connectedAt: 1_000 }
+const making: In<"CreatingQueuePairs"> = { _tag: "CreatingQueuePairs", ...alive, offer: undefined }
+const offered: In<"CreatingQueuePairs"> = { ...making, offer }
+const calling: In<"Offering"> = { _tag: "Offering", ...alive, own }
+const raising: In<"Connecting"> = { _tag: "Connecting", ...alive, own, peer: offer, call: "taken" }
+const unheard: In<"Connecting"> = { ...raising, call: "none" }
+const waiting: In<"AwaitingReadyAck"> = { ...raising, _tag: "AwaitingReadyAck", connectedAt: 1_000 }
 const ready: In<"Ready"> = {
   _tag: "Ready",
   ...alive,
@@ -111,14 +111,18 @@ const answer: Offer = { from: local, to: remote, half: own, knows: peerEpoch, ha
 
 /** All that the end of a generation decides. */
 const ended = (reason: string, detail: string, told: object | undefined = undefined) => ({
-  events: [{ _tag: "Ended", reason, detail, farewell: told }],
+  events: [{ _tag: "EpochEnded", reason, detail, farewell: told }],
   settled: [
     ["open", `${local} ${remote} ${reason}: ${detail}`],
     [answersKey, `${local} failed: ${detail}`]
   ]
 })
 
-const began = (about: Offer | undefined) => ({ _tag: "Began", epoch: "0000000a.9", offer: about })
+const began = (about: Offer | undefined) => ({
+  _tag: "EpochBegan",
+  epoch: "0000000a.9",
+  offer: about
+})
 const isReady = {
   events: [{ _tag: "BecameReady", key: "acknowledged" }],
   settled: [["open", undefined]]
@@ -191,8 +195,11 @@ describe("the end of a generation", () => {
 
   it("comes of a deadline until the endpoint is ready", () => {
     const after = (state: State) => seen(advancing.expired(rules, state, 300, about))
-    assert.deepStrictEqual(after(waiting), ended("expired", "Waiting for 300 ms", farewell))
-    assert.deepStrictEqual(after(making), ended("expired", "Making for 300 ms"))
+    assert.deepStrictEqual(
+      after(waiting),
+      ended("expired", "AwaitingReadyAck for 300 ms", farewell)
+    )
+    assert.deepStrictEqual(after(making), ended("expired", "CreatingQueuePairs for 300 ms"))
     assert.deepStrictEqual(after(ready), nothing)
   })
 
@@ -201,12 +208,13 @@ describe("the end of a generation", () => {
       seen(advancing.notReady(rules, state, { call, millis: 300 }, about))
     assert.deepStrictEqual(
       after(waiting, "taken"),
-      ended("expired", "Waiting for 300 ms", farewell)
+      ended("expired", "AwaitingReadyAck for 300 ms", farewell)
     )
     for (const call of ["none", "out"] as const) {
       assert.deepStrictEqual(after(waiting, call), nothing)
     }
-    for (const state of except("Waiting")) assert.deepStrictEqual(after(state, "taken"), nothing)
+    for (const state of except("AwaitingReadyAck"))
+      assert.deepStrictEqual(after(state, "taken"), nothing)
   })
 
   it("comes of a farewell that names both generations", () => {
@@ -228,7 +236,10 @@ describe("a peer's offer", () => {
   const replaces = (offer: Offer) => {
     const detail = `${remote} has begun a new generation`
     return {
-      events: [{ _tag: "Ended", reason: "replaced", detail, farewell: undefined }, began(offer)],
+      events: [
+        { _tag: "EpochEnded", reason: "replaced", detail, farewell: undefined },
+        began(offer)
+      ],
       settled: [[answersKey, `${local} stale: ${detail}`]],
       waits: answersNew
     }
@@ -260,7 +271,10 @@ describe("a peer's offer", () => {
   })
 
   it("crosses an opening, unless another offer did so before", () => {
-    const crossed = (offer: Offer) => ({ events: [{ _tag: "Crossed", offer }], waits: answersKey })
+    const crossed = (offer: Offer) => ({
+      events: [{ _tag: "OfferCrossed", offer }],
+      waits: answersKey
+    })
     assert.deepStrictEqual(take(making, newer), crossed(newer))
     assert.deepStrictEqual(take(offered, offer), crossed(offer))
     assert.deepStrictEqual(take(offered, newer), replaces(newer))
@@ -268,7 +282,7 @@ describe("a peer's offer", () => {
 
   it("makes the peer known while the local offer is on its way", () => {
     assert.deepStrictEqual(take(calling, newer), {
-      events: [{ _tag: "PeerKnown", offer: newer, call: "out" }],
+      events: [{ _tag: "OfferExchanged", offer: newer, call: "out" }],
       waits: answersKey
     })
   })
@@ -311,7 +325,7 @@ describe("an acknowledgement", () => {
   })
 
   it("needs a connection", () => {
-    for (const state of except("Waiting", "Ready")) {
+    for (const state of except("AwaitingReadyAck", "Ready")) {
       assert.deepStrictEqual(take(state), {
         fails: `${local} unconnected: acknowledgement of no connection`
       })
@@ -338,7 +352,7 @@ describe("an acknowledgement", () => {
       ...isReady,
       events: [{ _tag: "BecameReady", key: "taken" }]
     })
-    for (const state of except("Waiting")) {
+    for (const state of except("AwaitingReadyAck")) {
       assert.deepStrictEqual(seen(advancing.acknowledgementTaken(state)), nothing)
     }
   })
@@ -348,19 +362,19 @@ describe("an acknowledgement", () => {
     const after = (state: State) =>
       seen(advancing.acknowledgementFailed(rules, state, error, about))
     assert.deepStrictEqual(after(waiting), ended("refused", error.message))
-    for (const state of except("Waiting")) assert.deepStrictEqual(after(state), nothing)
+    for (const state of except("AwaitingReadyAck")) assert.deepStrictEqual(after(state), nothing)
   })
 })
 
 describe("the local half", () => {
   it("is told to the peer once it is made; a NIC that talks to itself is its own peer", () => {
-    const made = { _tag: "Made", own }
+    const made = { _tag: "QueuePairsCreated", own }
     assert.deepStrictEqual(seen(advancing.halfMade(rules, making, own, about)), { events: [made] })
     const offer = { from: local, to: local, half: own, knows: epoch, hasGate: false }
     assert.deepStrictEqual(seen(advancing.halfMade(rules, making, own, alone)), {
-      events: [{ _tag: "Crossed", offer }, made]
+      events: [{ _tag: "OfferCrossed", offer }, made]
     })
-    for (const state of except("Making")) {
+    for (const state of except("CreatingQueuePairs")) {
       assert.deepStrictEqual(seen(advancing.halfMade(rules, state, own, about)), nothing)
     }
   })
@@ -381,7 +395,7 @@ describe("the local half", () => {
       up({ gate: "off" }, raising),
       connected("off", { ...answer, hasGate: false })
     )
-    for (const state of except("Raising")) assert.deepStrictEqual(up({}, state), nothing)
+    for (const state of except("Connecting")) assert.deepStrictEqual(up({}, state), nothing)
   })
 
   const gid = "1".repeat(32) as Gid.Gid
@@ -405,7 +419,7 @@ describe("the local half", () => {
       events: [next(undefined)],
       settled: told
     })
-    for (const state of except("Raising")) assert.deepStrictEqual(refuse(state, false), nothing)
+    for (const state of except("Connecting")) assert.deepStrictEqual(refuse(state, false), nothing)
   })
 
   it("fails when there is no other GID, or so many were tried, and names all", () => {
@@ -426,7 +440,7 @@ describe("the answer to the local offer", () => {
 
   it("makes the peer known, if it has as many queue pairs", () => {
     assert.deepStrictEqual(answered(calling, offer), {
-      events: [{ _tag: "PeerKnown", offer, call: "taken" }]
+      events: [{ _tag: "OfferExchanged", offer, call: "taken" }]
     })
     assert.deepStrictEqual(
       answered(calling, narrow),
@@ -443,13 +457,13 @@ describe("the answer to the local offer", () => {
       const detail = `${remote} has begun a new generation`
       assert.deepStrictEqual(answered(state, newer), {
         events: [
-          { _tag: "Ended", reason: "replaced", detail, farewell: undefined },
+          { _tag: "EpochEnded", reason: "replaced", detail, farewell: undefined },
           began(undefined)
         ],
         settled: [[answersKey, `${local} stale: ${detail}`]]
       })
     }
-    for (const state of except("Calling", "Raising", "Waiting")) {
+    for (const state of except("Offering", "Connecting", "AwaitingReadyAck")) {
       assert.deepStrictEqual(answered(state, offer), nothing)
     }
   })
@@ -464,7 +478,7 @@ describe("the answer to the local offer", () => {
     for (const state of [raising, waiting]) {
       assert.deepStrictEqual(failed(state), { events: [{ _tag: "CallReturned", taken: false }] })
     }
-    for (const state of except("Calling", "Raising", "Waiting")) {
+    for (const state of except("Offering", "Connecting", "AwaitingReadyAck")) {
       assert.deepStrictEqual(failed(state), nothing)
     }
   })

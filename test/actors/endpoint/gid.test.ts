@@ -110,9 +110,9 @@ describe("R22 a refused GID", () => {
       const answer = yield* host.store.takeOffer(offer)
       assert.strictEqual(answer.half.gid, gids[1])
       const waiting = yield* state
-      assert.strictEqual(waiting._tag, "Waiting")
-      assert.deepStrictEqual((waiting as In<"Waiting">).own, answer.half)
-      assert.deepStrictEqual((waiting as In<"Waiting">).peer, offer)
+      assert.strictEqual(waiting._tag, "AwaitingReadyAck")
+      assert.deepStrictEqual((waiting as In<"AwaitingReadyAck">).own, answer.half)
+      assert.deepStrictEqual((waiting as In<"AwaitingReadyAck">).peer, offer)
       assert.deepStrictEqual(yield* host.store.takeOffer(offer), answer)
       yield* host.store.takeAcknowledgement(peer.ack(offer.half))
       assert.strictEqual((yield* state)._tag, "Ready")

@@ -60,7 +60,7 @@ describe("a link", () => {
 
   it("is closed while the gate is", () => {
     const { key: _, ...rest } = ready(mine) as Extract<State, { _tag: "Ready" }>
-    const link = over(() => ({ ...rest, _tag: "Waiting", call: "taken" }))
+    const link = over(() => ({ ...rest, _tag: "AwaitingReadyAck", call: "taken" }))
     assert.isFalse(link.isOpen)
   })
 })

@@ -49,7 +49,7 @@ describe("metrics of endpoints", () => {
             const opening = yield* Effect.forkChild(host.store.open(peer.path))
             yield* Effect.sleep("1 second")
             assert.deepStrictEqual(yield* seen, {
-              "endpoints Waiting": 1,
+              "endpoints AwaitingReadyAck": 1,
               endpoint_generations_total: 1
             })
             const link = yield* Fiber.join(opening)

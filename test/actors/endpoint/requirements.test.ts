@@ -21,8 +21,9 @@ const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 const play = (name: string, acts: (scene: Scene) => Effect.Effect<void, unknown>) =>
   it.sim(name, { seeds: 3 }, () => scene(acts))
 
-const known = (state: State): In<"Waiting" | "Ready"> => {
-  if (state._tag !== "Waiting" && state._tag !== "Ready") assert.fail(`it is in ${state._tag}`)
+const known = (state: State): In<"AwaitingReadyAck" | "Ready"> => {
+  if (state._tag !== "AwaitingReadyAck" && state._tag !== "Ready")
+    assert.fail(`it is in ${state._tag}`)
   return state
 }
 
@@ -33,7 +34,7 @@ describe("the gate", () => {
       const opening = yield* fork(host.store.open(peer.path))
       yield* Effect.sleep("5 seconds")
       assert.isUndefined(opening.pollUnsafe())
-      assert.strictEqual((yield* state)._tag, "Waiting")
+      assert.strictEqual((yield* state)._tag, "AwaitingReadyAck")
       const ack = peer.ack(half(1, "aaaaaaaa.1"), answer.half.epoch)
       yield* host.store.takeAcknowledgement(ack)
       const link = yield* Fiber.join(opening)
@@ -66,7 +67,7 @@ describe("the gate", () => {
       assert.deepStrictEqual(peer.acks, [])
       // Also as the passive side, and for one that was taken for a peer with a gate before.
       yield* host.store.takeOffer(peer.offer(half(5)))
-      assert.strictEqual((yield* state)._tag, "Waiting")
+      assert.strictEqual((yield* state)._tag, "AwaitingReadyAck")
       yield* host.store.takeOffer(peer.offer(half(5), undefined, false))
       assert.strictEqual((yield* state)._tag, "Ready")
     })
@@ -90,7 +91,7 @@ describe("the gate", () => {
           yield* Effect.sleep(openAt - retireAt)
           const second = yield* fork(Effect.flip(host.store.open(peer.path)))
           yield* Effect.sleep("5 seconds")
-          assert.strictEqual((yield* state)._tag, "Waiting")
+          assert.strictEqual((yield* state)._tag, "AwaitingReadyAck")
           assert.strictEqual((yield* Fiber.join(second))._tag, "EndpointError")
         })
       )
@@ -107,9 +108,9 @@ describe("the gate", () => {
       const first = yield* fork(Effect.flip(host.store.open(peer.path)))
       yield* Effect.sleep("1 second")
       const calling = yield* state
-      assert.strictEqual(calling._tag, "Calling")
+      assert.strictEqual(calling._tag, "Offering")
       yield* host.store.retire(
-        { epoch: (calling as In<"Calling">).epoch, peer: peer.path } as never,
+        { epoch: (calling as In<"Offering">).epoch, peer: peer.path } as never,
         "retired",
         "test"
       )
@@ -132,7 +133,7 @@ describe("the gate", () => {
       yield* store.takeOffer(peer.offer(half(1, "aaaaaaaa.2")))
       const refused = yield* Effect.flip(store.takeAcknowledgement(late))
       assert.strictEqual(refused.reason, "stale")
-      assert.strictEqual((yield* state)._tag, "Waiting")
+      assert.strictEqual((yield* state)._tag, "AwaitingReadyAck")
       // Nor by one for the right queue pairs that names another generation of this side.
       const forged = peer.ack(half(1, "aaaaaaaa.2"), first.half.epoch)
       assert.strictEqual((yield* Effect.flip(store.takeAcknowledgement(forged))).reason, "stale")
@@ -140,7 +141,7 @@ describe("the gate", () => {
       const { epoch } = known(yield* state)
       const others = peer.ack(half(5, "aaaaaaaa.2"), epoch)
       assert.strictEqual((yield* Effect.flip(store.takeAcknowledgement(others))).reason, "stale")
-      assert.strictEqual((yield* state)._tag, "Waiting")
+      assert.strictEqual((yield* state)._tag, "AwaitingReadyAck")
     })
   )
 
@@ -148,7 +149,7 @@ describe("the gate", () => {
     Effect.gen(function* () {
       yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
       yield* Effect.sleep("9.9 seconds")
-      assert.strictEqual((yield* state)._tag, "Waiting")
+      assert.strictEqual((yield* state)._tag, "AwaitingReadyAck")
       yield* Effect.sleep("0.2 seconds")
       assert.strictEqual((yield* state)._tag, "Idle")
     })
@@ -248,7 +249,7 @@ describe("R35: the ready deadline", () => {
       yield* Effect.sleep("50 millis")
       yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
       yield* Effect.sleep("20 seconds")
-      assert.strictEqual((yield* state)._tag, "Waiting")
+      assert.strictEqual((yield* state)._tag, "AwaitingReadyAck")
       assert.isTrue((yield* Fiber.join(opening)).isOpen)
     })
   )
@@ -259,7 +260,10 @@ describe("R35: the ready deadline", () => {
       peer.acknowledged = () => Effect.die("the connection broke")
       const before = yield* Clock.currentTimeMillis
       const failure = yield* failureOf(host.store.open(peer.path))
-      assert.deepInclude(failure.reason, { _tag: "Expired", detail: "Waiting for 10000 ms" })
+      assert.deepInclude(failure.reason, {
+        _tag: "Expired",
+        detail: "AwaitingReadyAck for 10000 ms"
+      })
       assert.closeTo((yield* Clock.currentTimeMillis) - before, 10_000, 200)
     })
   )
@@ -271,10 +275,10 @@ describe("R35: the ready deadline", () => {
       yield* Effect.sleep("50 millis")
       yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
       yield* Effect.sleep("29 seconds")
-      assert.strictEqual((yield* state)._tag, "Waiting")
+      assert.strictEqual((yield* state)._tag, "AwaitingReadyAck")
       peer.answer = () => Effect.die("the connection broke")
       yield* Effect.sleep("10 seconds")
-      assert.strictEqual((yield* state)._tag, "Waiting")
+      assert.strictEqual((yield* state)._tag, "AwaitingReadyAck")
       yield* Effect.sleep("2 seconds")
       assert.strictEqual((yield* Fiber.join(opening)).reason._tag, "Expired")
       assert.strictEqual((yield* state)._tag, "Idle")
@@ -291,7 +295,7 @@ describe("the opening deadline", () => {
           const failure = yield* failureOf(host.store.open(peer.path)).pipe(
             Effect.timeout("5.1 seconds")
           )
-          assert.deepInclude(failure.reason, { _tag: "Expired", detail: "Calling for 5000 ms" })
+          assert.deepInclude(failure.reason, { _tag: "Expired", detail: "Offering for 5000 ms" })
           assert.strictEqual((yield* state)._tag, "Idle")
         }),
       { openWithin: 5_000 }
@@ -303,7 +307,7 @@ describe("the opening deadline", () => {
       fabric.strike({ _tag: "SlowModify", node: "a", forMillis: 3_600_000, millis: 3_600_000 })
       const opening = failureOf(host.store.open(peer.path))
       const { reason } = yield* Effect.timeout(opening, "181 seconds")
-      assert.deepInclude(reason, { _tag: "Expired", detail: "Making for 180000 ms" })
+      assert.deepInclude(reason, { _tag: "Expired", detail: "CreatingQueuePairs for 180000 ms" })
     })
   )
 })
@@ -318,7 +322,7 @@ describe("crossed openings", () => {
       fabric.strike({ _tag: "SlowModify", node: "a", forMillis: 1_000, millis: 100 })
       const taken = yield* fork(host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1"))))
       yield* Effect.sleep("100 millis")
-      assert.strictEqual((yield* state)._tag, "Raising")
+      assert.strictEqual((yield* state)._tag, "Connecting")
       const answer = yield* Fiber.join(taken)
       yield* host.store.takeAcknowledgement(peer.ack(half(1, "aaaaaaaa.1"), answer.half.epoch))
       assert.isTrue((yield* Fiber.join(opening)).isOpen)
@@ -353,7 +357,7 @@ describe("crossed openings", () => {
       yield* Effect.sleep("50 millis")
       const answer = yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
       yield* Effect.sleep("100 millis")
-      assert.strictEqual((yield* state)._tag, "Waiting")
+      assert.strictEqual((yield* state)._tag, "AwaitingReadyAck")
       yield* host.store.takeAcknowledgement(peer.ack(half(1, "aaaaaaaa.1"), answer.half.epoch))
       assert.isTrue((yield* Fiber.join(opening)).isOpen)
       assert.deepStrictEqual(peer.acks, [])
@@ -391,7 +395,7 @@ describe("a peer that begins again", () => {
       const second = yield* host.store.takeOffer(peer.offer(half(3)))
       assert.notDeepEqual(second.half.queuePairs, first.half.queuePairs)
       assert.deepStrictEqual(known(yield* state).peer.half.queuePairs, [3, 4])
-      assert.strictEqual((yield* state)._tag, "Waiting")
+      assert.strictEqual((yield* state)._tag, "AwaitingReadyAck")
     })
   )
 
@@ -436,7 +440,7 @@ describe("a peer that begins again", () => {
       const second = yield* host.store.takeOffer(peer.offer(half(1)))
       assert.notDeepEqual(second.half.queuePairs, first.half.queuePairs)
       assert.isFalse(link.isOpen)
-      assert.strictEqual((yield* state)._tag, "Waiting")
+      assert.strictEqual((yield* state)._tag, "AwaitingReadyAck")
       yield* host.store.takeAcknowledgement(peer.ack(half(1)))
       assert.isTrue((yield* host.store.open(peer.path)).isOpen)
     })

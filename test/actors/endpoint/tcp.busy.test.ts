@@ -77,8 +77,8 @@ describe("R35: a busy Mooncake", () => {
       })
       while (mooncake.open === 0) yield* Effect.sleep(5)
       const state = yield* host.store.stateOf(pathOf(1))
-      assert.strictEqual(state._tag, "Calling")
-      if (state._tag !== "Calling") return
+      assert.strictEqual(state._tag, "Offering")
+      if (state._tag !== "Offering") return
       const link = { epoch: state.epoch, peer: pathOf(1) } as never
       yield* host.store.retire(link, "retired", "given up")
       yield* Fiber.await(opening)

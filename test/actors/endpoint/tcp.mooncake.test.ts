@@ -108,7 +108,7 @@ describe("our server and a recorded client", () => {
         }
         const state = yield* store.stateOf(said.local_nic_path)
         const isAcknowledged = connections.length > 1 || !("ready_ack" in said)
-        assert.strictEqual(state._tag, isAcknowledged ? "Ready" : "Waiting")
+        assert.strictEqual(state._tag, isAcknowledged ? "Ready" : "AwaitingReadyAck")
         assert.notInclude(reply.text, "handfast")
       }).pipe(Effect.provide(pool))
     )
@@ -154,7 +154,7 @@ describe("our server and a recorded client", () => {
       const { server, store } = yield* host(mooncake, { gidOf })
       const frame = frameIn(yield* ask(server.port, octets(request.hex)))
       assert.strictEqual(JSON.parse(frame!.text).reply_msg, "")
-      assert.strictEqual((yield* store.stateOf("127.0.0.1:15118@fake0"))._tag, "Waiting")
+      assert.strictEqual((yield* store.stateOf("127.0.0.1:15118@fake0"))._tag, "AwaitingReadyAck")
     }).pipe(Effect.provide(pool))
   )
 })

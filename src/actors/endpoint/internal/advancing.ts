@@ -6,15 +6,15 @@ import * as Exit from "effect/Exit"
 import * as Gid from "../../../schema/Gid.ts"
 import * as Decision from "../../kernel/Decision.ts"
 import {
-  Began,
+  EpochBegan,
   type Call,
   CallReturned,
   Connected,
-  Crossed,
+  OfferCrossed,
   type EndpointEvent,
   GidRefused,
-  Made,
-  PeerKnown
+  QueuePairsCreated,
+  OfferExchanged
 } from "../EndpointEvent.ts"
 import type { In, State } from "../EndpointState.ts"
 import type { Half, HandshakeError, Offer } from "../Handshake.ts"
@@ -39,17 +39,20 @@ export const halfMade = (
   own: Half,
   { peer }: Circumstances
 ): Decided => {
-  if (state._tag !== "Making") return Decision.none
-  if (peer !== rules.path) return Decision.persist(new Made({ own }))
+  if (state._tag !== "CreatingQueuePairs") return Decision.none
+  if (peer !== rules.path) return Decision.persist(new QueuePairsCreated({ own }))
   // A card that talks to itself: each queue pair is its own counterpart.
   const offer = { from: peer, to: peer, half: own, knows: own.epoch, hasGate: false }
-  return Decision.persist<EndpointEvent>(new Crossed({ offer }), new Made({ own }))
+  return Decision.persist<EndpointEvent>(
+    new OfferCrossed({ offer }),
+    new QueuePairsCreated({ own })
+  )
 }
 
 /** What opens the gate without an acknowledgement. */
 const keyOf = (
   { gate, path }: Rules,
-  { peer: { hasGate } }: In<"Raising">,
+  { peer: { hasGate } }: In<"Connecting">,
   { peer }: Circumstances
 ): Connected["key"] => {
   if (peer === path) return "self"
@@ -59,7 +62,7 @@ const keyOf = (
 
 /** The own half is up. */
 export const raised = (rules: Rules, state: State, about: Circumstances): Decided => {
-  if (state._tag !== "Raising") return Decision.none
+  if (state._tag !== "Connecting") return Decision.none
   const key = keyOf(rules, state, about)
   const connected = Decision.persist<EndpointEvent>(new Connected({ at: about.now, key })).pipe(
     Decision.thenSettle(answerTo(state.opening), Exit.succeed(answer(rules, state)))
@@ -75,15 +78,15 @@ export const answered = (
   about: Circumstances
 ): Decided => {
   const offered = offer.half.queuePairs.length
-  if (state._tag === "Calling") {
+  if (state._tag === "Offering") {
     if (offered === rules.queuePairs) {
-      return Decision.persist(new PeerKnown({ offer, call: "taken" }))
+      return Decision.persist(new OfferExchanged({ offer, call: "taken" }))
     }
     const detail = `${rules.queuePairs} queue pairs wanted, ${offered} answered`
     return end(rules, state, about, { reason: "refused", refusal: "incompatible", detail })
   }
   // The peer's own offer came first. If the answer speaks of the same half, all is well.
-  if (state._tag !== "Raising" && state._tag !== "Waiting") return Decision.none
+  if (state._tag !== "Connecting" && state._tag !== "AwaitingReadyAck") return Decision.none
   switch (ageOf(state, offer, about.now)) {
     case "same":
       return Decision.persist(new CallReturned({ taken: true }))
@@ -91,7 +94,7 @@ export const answered = (
       return Decision.persist(new CallReturned({ taken: false }))
     case "newer": {
       // It has taken the local half, which belongs to a generation of the peer that is over.
-      const began = new Began({ epoch: about.fresh(), offer: undefined })
+      const began = new EpochBegan({ epoch: about.fresh(), offer: undefined })
       return replace(rules, state, began, offer.from)
     }
   }
@@ -104,14 +107,14 @@ export const callFailed = (
   error: HandshakeError,
   about: Circumstances
 ): Decided => {
-  if (state._tag === "Calling") return end(rules, state, about, failureOf(error))
-  return state._tag === "Raising" || state._tag === "Waiting"
+  if (state._tag === "Offering") return end(rules, state, about, failureOf(error))
+  return state._tag === "Connecting" || state._tag === "AwaitingReadyAck"
     ? Decision.persist(new CallReturned({ taken: false }))
     : Decision.none
 }
 
 export const acknowledgementTaken = (state: State): Decided =>
-  state._tag === "Waiting" ? ready("taken") : Decision.none
+  state._tag === "AwaitingReadyAck" ? ready("taken") : Decision.none
 
 /** The peer's own acknowledgement may have come first: then it is ready whatever it said. */
 export const acknowledgementFailed = (
@@ -120,7 +123,7 @@ export const acknowledgementFailed = (
   error: HandshakeError,
   about: Circumstances
 ): Decided =>
-  state._tag === "Waiting" ? end(rules, state, about, failureOf(error)) : Decision.none
+  state._tag === "AwaitingReadyAck" ? end(rules, state, about, failureOf(error)) : Decision.none
 
 export const halfFailed = (
   rules: Rules,
@@ -143,7 +146,7 @@ export const gidRefused = (
   }: { readonly gid: Gid.Gid; readonly detail: string; readonly isLast: boolean },
   about: Circumstances
 ): Decided => {
-  if (state._tag !== "Raising") return Decision.none
+  if (state._tag !== "Connecting") return Decision.none
   const tried = [...state.refused, gid]
   if (isLast || tried.length >= rules.gidTries) {
     const all = tried.map(Gid.toAddress).join(", ")
@@ -169,7 +172,7 @@ export const notReady = (
   { call, millis }: { readonly call: Call; readonly millis: number },
   about: Circumstances
 ): Decided =>
-  state._tag === "Waiting" && state.call === call
+  state._tag === "AwaitingReadyAck" && state.call === call
     ? expired(rules, state, millis, about)
     : Decision.none
 

@@ -4,12 +4,12 @@ import type { Epoch } from "../../../schema/Epoch.ts"
 import * as Decision from "../../kernel/Decision.ts"
 import { EndpointError, reasonOf } from "../EndpointError.ts"
 import {
-  Began,
+  EpochBegan,
   CallBegan,
-  Crossed,
+  OfferCrossed,
   type EndpointEvent,
   type EndReason,
-  PeerKnown
+  OfferExchanged
 } from "../EndpointEvent.ts"
 import * as Gate from "../../link/Gate.ts"
 import { gateOf, type In, type State } from "../EndpointState.ts"
@@ -41,7 +41,7 @@ export const recover = (rules: Rules, state: State, about: Circumstances): Decid
 
 /** A peer that has died since its offer would be waited for in vain. */
 export const insist = (state: State): Decided =>
-  state._tag === "Waiting" && state.call === "none"
+  state._tag === "AwaitingReadyAck" && state.call === "none"
     ? Decision.persist(new CallBegan())
     : Decision.none
 
@@ -49,7 +49,7 @@ export const open = (state: State, about: Circumstances) => {
   if (state._tag === "Ready") return Decision.none
   const decision: Decided =
     state._tag === "Idle"
-      ? Decision.persist(new Began({ epoch: about.fresh(), offer: undefined }))
+      ? Decision.persist(new EpochBegan({ epoch: about.fresh(), offer: undefined }))
       : insist(state)
   return Decision.thenWait(decision, opened)
 }
@@ -80,7 +80,7 @@ export const takeFarewell = (
 /** Begins a generation with a peer's offer, after the one that there may be. */
 const beginWith = (rules: Rules, state: State, offer: Offer, about: Circumstances) => {
   const epoch = about.fresh()
-  const began = new Began({ epoch, offer })
+  const began = new EpochBegan({ epoch, offer })
   const decision: Decided =
     state._tag === "Idle" ? Decision.persist(began) : replace(rules, state, began, offer.from)
   return Decision.thenWait(decision, answerTo(epoch))
@@ -102,29 +102,31 @@ export const takeOffer = (
     return Decision.fail(rejected(rules, "stale", `${offer.half.epoch} is over`))
   }
   switch (state._tag) {
-    case "Making":
+    case "CreatingQueuePairs":
       if (age === "newer" && state.offer !== undefined) return beginWith(rules, state, offer, about)
-      return Decision.persist<EndpointEvent>(new Crossed({ offer })).pipe(
+      return Decision.persist<EndpointEvent>(new OfferCrossed({ offer })).pipe(
         Decision.thenWait(answerTo(state.opening))
       )
-    case "Calling":
-      return Decision.persist<EndpointEvent>(new PeerKnown({ offer, call: "out" })).pipe(
+    case "Offering":
+      return Decision.persist<EndpointEvent>(new OfferExchanged({ offer, call: "out" })).pipe(
         Decision.thenWait(answerTo(state.opening))
       )
     case "Idle":
       return beginWith(rules, state, offer, about)
     default:
       if (age === "newer") return beginWith(rules, state, offer, about)
-      return state._tag === "Raising"
+      return state._tag === "Connecting"
         ? Decision.thenWait(Decision.none, answerTo(state.opening))
         : takeAgain(rules, state, offer)
   }
 }
 
 /** An offer that was taken already. From a peer that knows no gate, it stands for readiness. */
-const takeAgain = (rules: Rules, state: In<"Waiting" | "Ready">, offer: Offer) => {
+const takeAgain = (rules: Rules, state: In<"AwaitingReadyAck" | "Ready">, offer: Offer) => {
   const decision =
-    state._tag === "Waiting" && !offer.hasGate ? ready("no-gate") : (Decision.none as Decided)
+    state._tag === "AwaitingReadyAck" && !offer.hasGate
+      ? ready("no-gate")
+      : (Decision.none as Decided)
   return Decision.thenReply(decision, () => answer(rules, state))
 }
 
@@ -134,7 +136,7 @@ export const takeAcknowledgement = (
   ack: Acknowledgement,
   defects: Defects
 ): Decision.Decision<EndpointEvent, void, Rejected> => {
-  if (state._tag !== "Waiting" && state._tag !== "Ready") {
+  if (state._tag !== "AwaitingReadyAck" && state._tag !== "Ready") {
     return Decision.fail(rejected(rules, "unconnected", "acknowledgement of no connection"))
   }
   const { own, peer } = state

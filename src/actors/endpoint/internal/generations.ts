@@ -29,10 +29,10 @@ export const isSame = (a: Half, b: Half): boolean => a.epoch === b.epoch && same
 /** The peer's half, where a state knows it. */
 export const peerOf = (state: State): Offer | undefined => {
   switch (state._tag) {
-    case "Making":
+    case "CreatingQueuePairs":
       return state.offer
-    case "Raising":
-    case "Waiting":
+    case "Connecting":
+    case "AwaitingReadyAck":
     case "Ready":
       return state.peer
     default:
@@ -45,7 +45,8 @@ export const peerOf = (state: State): Offer | undefined => {
  * had them long, or has acknowledged the answer to its offer, and does not offer those again.
  */
 const hasRestarted = (state: State, { epoch }: Half, now: number): boolean => {
-  if (epoch !== undefined || (state._tag !== "Waiting" && state._tag !== "Ready")) return false
+  if (epoch !== undefined || (state._tag !== "AwaitingReadyAck" && state._tag !== "Ready"))
+    return false
   const isOver = state._tag === "Ready" && state.key === "acknowledged"
   return isOver || now - state.connectedAt > DUPLICATE_MILLIS
 }

@@ -17,10 +17,10 @@ interface Life {
 const inState = (state: Tag) => Metric.withAttributes(Metrics.endpoints, { state })
 
 const gauges: Readonly<Record<Tag, ReturnType<typeof inState>>> = {
-  Making: inState("Making"),
-  Calling: inState("Calling"),
-  Raising: inState("Raising"),
-  Waiting: inState("Waiting"),
+  CreatingQueuePairs: inState("CreatingQueuePairs"),
+  Offering: inState("Offering"),
+  Connecting: inState("Connecting"),
+  AwaitingReadyAck: inState("AwaitingReadyAck"),
   Ready: inState("Ready")
 }
 
@@ -37,8 +37,8 @@ export class Meter {
 
   begin(epoch: Epoch): void {
     const now = this.#now()
-    this.#lives.set(epoch, { tag: "Making", beganAt: now, upAt: now })
-    gauges.Making.modifyUnsafe(1, this.#context)
+    this.#lives.set(epoch, { tag: "CreatingQueuePairs", beganAt: now, upAt: now })
+    gauges.CreatingQueuePairs.modifyUnsafe(1, this.#context)
     Metrics.generations.updateUnsafe(1, this.#context)
   }
 
@@ -49,7 +49,7 @@ export class Meter {
     gauges[life.tag].modifyUnsafe(-1, this.#context)
     gauges[state._tag].modifyUnsafe(1, this.#context)
     const now = this.#now()
-    if (life.tag !== "Waiting") life.upAt = now
+    if (life.tag !== "AwaitingReadyAck") life.upAt = now
     life.tag = state._tag
     if (state._tag !== "Ready") return
     Metrics.opening.updateUnsafe((now - life.beganAt) / 1_000, this.#context)

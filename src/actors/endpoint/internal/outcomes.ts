@@ -5,8 +5,8 @@ import * as Decision from "../../kernel/Decision.ts"
 import { EndpointError, reasonOf, type Why } from "../EndpointError.ts"
 import {
   BecameReady,
-  type Began,
-  Ended,
+  type EpochBegan,
+  EpochEnded,
   type EndpointEvent,
   type EndReason
 } from "../EndpointEvent.ts"
@@ -39,7 +39,7 @@ export const rejected = ({ path }: Rules, reason: RejectReason, text: string): R
 /** The own half as the peer gets to know it. */
 export const answer = (
   rules: Rules,
-  { own, peer }: In<"Raising" | "Waiting" | "Ready">
+  { own, peer }: In<"Connecting" | "AwaitingReadyAck" | "Ready">
 ): Offer => ({
   from: rules.path,
   to: peer.from,
@@ -50,11 +50,11 @@ export const answer = (
 
 /** What the peer is told at a generation's end, if it knows of it, and names its own ones. */
 export const farewellOf = ({ path }: Rules, state: State): Farewell | undefined => {
-  if (state._tag !== "Raising" && state._tag !== "Waiting" && state._tag !== "Ready") {
+  if (state._tag !== "Connecting" && state._tag !== "AwaitingReadyAck" && state._tag !== "Ready") {
     return undefined
   }
   const { epoch, peer } = state
-  const isUnheard = state._tag === "Raising" && state.call === "none"
+  const isUnheard = state._tag === "Connecting" && state.call === "none"
   if (isUnheard || peer.half.epoch === undefined || peer.from === path) return undefined
   return { from: path, to: peer.from, epoch, knows: peer.half.epoch }
 }
@@ -68,7 +68,7 @@ export const end = (rules: Rules, state: State, { peer }: Circumstances, why: Wh
   const { detail, reason } = why
   const failure = new EndpointError({ local: rules.path, peer, reason: reasonOf(why) })
   const farewell = untold.has(reason) ? farewellOf(rules, state) : undefined
-  return Decision.persist<EndpointEvent>(new Ended({ reason, detail, farewell })).pipe(
+  return Decision.persist<EndpointEvent>(new EpochEnded({ reason, detail, farewell })).pipe(
     Decision.thenSettle(opened, Exit.fail(failure)),
     Decision.thenSettle(answerTo(state.opening), Exit.fail(rejected(rules, "failed", detail)))
   )
@@ -81,11 +81,11 @@ export const end = (rules: Rules, state: State, { peer }: Circumstances, why: Wh
 export const replace = (
   rules: Rules,
   { opening }: Exclude<State, In<"Idle">>,
-  began: Began,
+  began: EpochBegan,
   peer: string
 ): Decided => {
   const detail = `${peer} has begun a new generation`
-  const ended = new Ended({ reason: "replaced", detail, farewell: undefined })
+  const ended = new EpochEnded({ reason: "replaced", detail, farewell: undefined })
   return Decision.persist<EndpointEvent>(ended, began).pipe(
     Decision.thenSettle(answerTo(opening), Exit.fail(rejected(rules, "stale", detail)))
   )
