@@ -20,7 +20,14 @@ const program = Effect.gen(function* () {
   const pool = yield* IoPool
   const { port } = yield* pool.serve(
     { framer: lengthPrefixed, tls: tlsOf("server"), at: { host: "127.0.0.1", port: 0 } },
-    (lane) => lane.run((batch) => lane.send(batch.all))
+    (lane) =>
+      lane
+        .run((batch) => lane.send(batch.all))
+        .pipe(
+          Effect.catchReason("LaneError", "SlowPeer", ({ bytes }) =>
+            Console.log(`a peer took none of ${bytes} bytes for too long`)
+          )
+        )
   )
 
   const to = { host: "127.0.0.1", port }

@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import type * as Stream from "effect/Stream"
 import { Type } from "../../schema/bus/Layout.ts"
 import type { IoPool, TlsSettings } from "../../native/io/IoPool.ts"
-import type { OpenFailed } from "../../native/io/OpenFailed.ts"
+import type { SocketOpenError } from "../../native/io/PoolError.ts"
 import type { AlreadyRunning } from "../kernel/ActorError.ts"
 import type { RecoveryError } from "../kernel/Actor.ts"
 import { Journal } from "../kernel/Journal.ts"
@@ -85,7 +85,7 @@ interface Shape {
   readonly health: Effect.Effect<Health>
 }
 
-type Failure = BusRefused | OpenFailed | RecoveryError | AlreadyRunning | Removed
+type Failure = BusRefused | SocketOpenError | RecoveryError | AlreadyRunning | Removed
 
 /** The node. */
 export class BusNode extends Context.Service<BusNode, Shape>()("handfast/bus/BusNode") {

@@ -11,8 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Queue from "effect/Queue"
 import { IoPool, type Settings as PoolSettings } from "../../native/io/IoPool.ts"
-import type { OpenFailed } from "../../native/io/OpenFailed.ts"
-import type { SettingsRefused } from "../../native/io/SettingsRefused.ts"
+import type { SettingsRefused, SocketOpenError } from "../../native/io/PoolError.ts"
 import {
   type CreateError,
   type DeviceOpenError,
@@ -113,7 +112,7 @@ export class TransferNode extends Context.Service<
     options: Options
   ): Layer.Layer<
     TransferNode | TransferEngine | Endpoints | Nics,
-    OpenFailed | DeviceOpenError | CreateError | SpawnError | SettingsRefused | PeersRefused,
+    SocketOpenError | DeviceOpenError | CreateError | SpawnError | SettingsRefused | PeersRefused,
     Verbs | Journal
   > => Layer.effectContext(build(options)).pipe(Layer.provide(IoPool.layer(options.pool)))
 }

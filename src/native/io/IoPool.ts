@@ -27,8 +27,7 @@ import { laneScope, serveLanes } from "./internal/serving.ts"
 import { workerPoolSettings, limitsOf, type Settings } from "./internal/settings.ts"
 import { brokenRule } from "./internal/settingRules.ts"
 import { addressOf, type LaneOptions, type ListenOptions, prepare } from "./internal/options.ts"
-import type { OpenFailed } from "./OpenFailed.ts"
-import { SettingsRefused } from "./SettingsRefused.ts"
+import { type SocketOpenError, SettingsRefused } from "./PoolError.ts"
 
 export type { PoolStats } from "./internal/laneCounts.ts"
 export type { Endpoint } from "./internal/messages.ts"
@@ -58,7 +57,7 @@ export interface Region {
 interface Shape {
   readonly connect: (
     options: LaneOptions & { readonly to: Endpoint }
-  ) => Effect.Effect<Lane.Lane, OpenFailed, Scope.Scope>
+  ) => Effect.Effect<Lane.Lane, SocketOpenError, Scope.Scope>
   /** Takes over a connected socket's file descriptor, which the lane closes. */
   readonly adopt: (
     options: LaneOptions & {
@@ -66,8 +65,8 @@ interface Shape {
       /** Whether this side opened the connection: it is TLS's client. Default false. */
       readonly initiator?: boolean
     }
-  ) => Effect.Effect<Lane.Lane, OpenFailed, Scope.Scope>
-  readonly listen: (options: ListenOptions) => Effect.Effect<Listener, OpenFailed, Scope.Scope>
+  ) => Effect.Effect<Lane.Lane, SocketOpenError, Scope.Scope>
+  readonly listen: (options: ListenOptions) => Effect.Effect<Listener, SocketOpenError, Scope.Scope>
   /**
    * Runs a handler for each connection, in a new fiber and Scope: the lane closes when the
    * handler ends. A handler that fails ends its lane only, and is logged: at level Error, or Debug
@@ -81,7 +80,7 @@ interface Shape {
   readonly serve: <E, R>(
     options: ListenOptions,
     handler: (lane: Lane.Lane) => Effect.Effect<void, E, R>
-  ) => Effect.Effect<Server, OpenFailed, Scope.Scope | Exclude<R, Scope.Scope>>
+  ) => Effect.Effect<Server, SocketOpenError, Scope.Scope | Exclude<R, Scope.Scope>>
   /** Registers memory until the Scope has closed; no framer writes to it after that. */
   readonly register: (memory: SharedArrayBuffer) => Effect.Effect<Region, never, Scope.Scope>
   /** Changes the number of workers; lanes stay where they are until they end. */
@@ -147,7 +146,7 @@ const opening = (pool: WorkerPool, limits: LaneLimits) =>
 const listening = (pool: WorkerPool, limits: LaneLimits, settings: Settings) =>
   Effect.fnUntraced(function* (
     options: ListenOptions
-  ): Effect.fn.Return<Listener, OpenFailed, Scope.Scope> {
+  ): Effect.fn.Return<Listener, SocketOpenError, Scope.Scope> {
     const address = addressOf(options.at)
     const { takesCommands, inWorker, setup } = yield* prepare(options, limits, address)
     const waiting = new AcceptQueue(settings.acceptQueueMax ?? 1_024)

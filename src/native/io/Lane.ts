@@ -16,20 +16,9 @@ import type { FrameBatch } from "./FrameBatch.ts"
 import type { PeerInfo } from "./internal/messages.ts"
 import type { LaneHandle } from "./internal/laneHandle.ts"
 import type { LaneCounts, SendStatus } from "./internal/laneCounts.ts"
-import { laneErrorOf, type LaneError } from "./internal/laneErrors.ts"
+import { type LaneError, laneErrorOf } from "./LaneError.ts"
 
 export type { PeerInfo } from "./internal/messages.ts"
-export {
-  PeerClosed,
-  PeerReset,
-  FrameRefused,
-  SlowPeer,
-  WorkerCrashed,
-  HandlerFailed,
-  PoolStopped,
-  LaneClosed,
-  type LaneError
-} from "./internal/laneErrors.ts"
 export type { LaneCounts, SendStatus } from "./internal/laneCounts.ts"
 
 /** One connection. */

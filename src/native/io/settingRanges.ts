@@ -1,6 +1,6 @@
 /** Ranges of settings. What is outside would hang, loop without end, or fail far from its cause. */
 import * as Effect from "effect/Effect"
-import { SettingsRefused } from "./SettingsRefused.ts"
+import { SettingsRefused } from "./PoolError.ts"
 
 /** What a setting must be, in words and as a test. */
 export interface Range {

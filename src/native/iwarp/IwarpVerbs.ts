@@ -1,7 +1,7 @@
 /** The network interfaces of this machine as RDMA devices, by iWARP over ordinary TCP. */
 import * as Layer from "effect/Layer"
 import { IoPool } from "../io/IoPool.ts"
-import type { SettingsRefused } from "../io/SettingsRefused.ts"
+import type { SettingsRefused } from "../io/PoolError.ts"
 import { Verbs } from "../verbs/Verbs.ts"
 import { makeProvider } from "./device.ts"
 import { poolOf, type Settings } from "./settings.ts"

@@ -14,7 +14,7 @@ import {
   ConnectRejected,
   Unreachable
 } from "../verbs/VerbsError.ts"
-import type { OpenFailed } from "../io/OpenFailed.ts"
+import type { SocketOpenError } from "../io/PoolError.ts"
 import type { IwarpDevice, Route } from "./openDevice.ts"
 import * as Link from "./sessionHandle.ts"
 import { fetchesMax } from "./queueMemory.ts"
@@ -42,7 +42,7 @@ export class IwarpConnection extends ProviderConnection<IwarpQueuePair> {
 
 const nobody = new Set(["ECONNREFUSED"])
 
-const errorOf = (peer: string, { code, message, step }: OpenFailed): ConnectError =>
+const errorOf = (peer: string, { code, message, step }: SocketOpenError): ConnectError =>
   nobody.has(code)
     ? new ConnectRejected({ peer, reason: "no-listener", privateData: noBytes })
     : new Unreachable({ peer, step: step === "resolve" ? "address" : "connect", detail: message })
@@ -70,7 +70,7 @@ export const dial = Effect.fnUntraced(function* (
   revision: 1 | 2
 ): Effect.fn.Return<
   { readonly link: Link.SessionHandle; readonly answer: Link.Answer },
-  OpenFailed
+  SocketOpenError
 > {
   const { peerToPeer } = device.settings
   const link = yield* Link.open(device.connect(way), device.scope)
@@ -94,7 +94,7 @@ export const connect = Effect.fnUntraced(function* (
   const peer = addressText(to)
   const terms = termsOf(device, params)
   const { revision } = device.settings
-  const failed = Effect.mapError((error: OpenFailed) => errorOf(peer, error))
+  const failed = Effect.mapError((error: SocketOpenError) => errorOf(peer, error))
   const first = yield* failed(dial(device, queuePair, { to }, terms, revision))
   const isOlder = first.answer.say === "declined" && first.answer.revision < revision
   const { answer } = isOlder ? yield* failed(dial(device, queuePair, { to }, terms, 1)) : first

@@ -10,7 +10,7 @@ import type { OnRequest, ListenAddress } from "../verbs/provider/listen.ts"
 import { AddressInUse, InvalidAttribute, type ListenError } from "../verbs/VerbsError.ts"
 import { ConnectionLimiter } from "../io/ConnectionLimiter.ts"
 import type { Listener } from "../io/IoPool.ts"
-import type { OpenFailed } from "../io/OpenFailed.ts"
+import type { SocketOpenError } from "../io/PoolError.ts"
 import type { IwarpDevice } from "./openDevice.ts"
 import { accept, type IwarpConnection } from "./connecting.ts"
 import * as Link from "./sessionHandle.ts"
@@ -77,7 +77,7 @@ const inUse = new Set(["EADDRINUSE"])
 
 const errorOf =
   (host: string, port: number) =>
-  ({ code, message }: OpenFailed): ListenError =>
+  ({ code, message }: SocketOpenError): ListenError =>
     inUse.has(code)
       ? new AddressInUse({ host, port })
       : new InvalidAttribute({ operation: "listen", attribute: "address", detail: message })
@@ -109,7 +109,7 @@ const bindAll = Effect.fnUntraced(function* (
 const listenAtNewAddresses = Effect.fnUntraced(function* (
   device: IwarpDevice,
   hosts: ReadonlyArray<string>,
-  listen: (host: string) => Effect.Effect<unknown, OpenFailed, Scope.Scope>
+  listen: (host: string) => Effect.Effect<unknown, SocketOpenError, Scope.Scope>
 ) {
   const scope = yield* Effect.scope
   // Where somebody else has the port, or we from before, there is nothing to do.

@@ -6,7 +6,7 @@ import * as Gid from "../../schema/Gid.ts"
 import { mulpdu } from "../../schema/iwarp/FpduWriter.ts"
 import type { IoPool, Listener } from "../io/IoPool.ts"
 import type { Lane } from "../io/Lane.ts"
-import type { OpenFailed } from "../io/OpenFailed.ts"
+import type { SocketOpenError } from "../io/PoolError.ts"
 import type { Address } from "../verbs/Connection.ts"
 import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
 import { Resource } from "../verbs/provider/resources.ts"
@@ -123,7 +123,7 @@ export class IwarpDevice {
     return this.#lastNumber
   }
 
-  connect({ from, to }: Route): Effect.Effect<Lane, OpenFailed, Scope.Scope> {
+  connect({ from, to }: Route): Effect.Effect<Lane, SocketOpenError, Scope.Scope> {
     const routed = this.settings.route(to)
     // A relay may not be reachable from that address; what it makes of calls is its affair.
     const isDirect = routed.host === to.host && routed.port === to.port
@@ -132,7 +132,7 @@ export class IwarpDevice {
     return this.pool.connect({ ...this.#lane, ...tls, to: { ...routed, ...localAddress } })
   }
 
-  listen(at: Address, backlog: number): Effect.Effect<Listener, OpenFailed, Scope.Scope> {
+  listen(at: Address, backlog: number): Effect.Effect<Listener, SocketOpenError, Scope.Scope> {
     const tls = this.settings.tls && { tls: this.settings.tls.listen }
     return this.pool.listen({ ...this.#lane, ...tls, at, backlog })
   }

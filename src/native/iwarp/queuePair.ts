@@ -173,9 +173,10 @@ export class IwarpQueuePair extends SoftwareQueuePair implements SessionOwner {
   }
 
   ended(error: Parameters<SessionOwner["ended"]>[0]): void {
-    const isClose = error._tag === "PeerClosed"
+    const { reason } = error
+    const isClose = reason._tag === "PeerClosed"
     // The thread of a stuck worker may still run, and write.
-    if (error._tag === "WorkerCrashed" && !error.isStuck) this.#memory.ignoreDeadUsers()
+    if (reason._tag === "WorkerCrashed" && !reason.isStuck) this.#memory.ignoreDeadUsers()
     if (!isClose) this.#host.onFatal(this, error.message)
     this.fail(isClose ? "peer-disconnected" : "failed")
   }

@@ -4,7 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { FrameBatch } from "../io/FrameBatch.ts"
-import { type Lane, LaneClosed, type LaneError } from "../io/Lane.ts"
+import type { Lane } from "../io/Lane.ts"
+import { LaneClosed, LaneError } from "../io/LaneError.ts"
 import {
   type NegotiatedParams,
   type Command,
@@ -148,7 +149,10 @@ export const open = <E>(
           Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
         )
       )
-      const gone = new LaneClosed({ peer: link.lane.peer.address, unsent: 0 })
+      const gone = new LaneError({
+        peer: link.lane.peer.address,
+        reason: new LaneClosed({ unsent: 0 })
+      })
       const running = Effect.interruptible(run(link)).pipe(
         Effect.ensuring(Scope.close(scope, Exit.void)),
         Effect.ensuring(Effect.sync(() => link.ended(gone)))

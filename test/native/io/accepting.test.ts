@@ -44,7 +44,7 @@ describe("a connection that waits to be accepted", () => {
           yield* lab.rawClient(listener.port)
           const lane = yield* listener.accept
           const end = yield* lane.closed
-          assert.strictEqual(end._tag, "FrameRefused")
+          assert.strictEqual(end.reason._tag, "FrameRefused")
           assert.include(end.message, "no protocol for undefined")
           const to = { host: "127.0.0.1", port: listener.port }
           const failed = yield* Effect.flip(

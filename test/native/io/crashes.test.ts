@@ -41,7 +41,7 @@ describe("a worker that crashes", () => {
         block(500)
         const frames = yield* lab.takeCount(lane, 6_000)
         assert.deepStrictEqual(frames.map(lab.numberOf), upTo(6_000))
-        assert.strictEqual((yield* lane.closed)._tag, "WorkerCrashed")
+        assert.strictEqual((yield* lane.closed).reason._tag, "WorkerCrashed")
       })
     )
   )
@@ -57,7 +57,7 @@ describe("a worker that crashes", () => {
             const peer = yield* lab.rawClient(listener.port)
             const lane = yield* listener.accept
             peer.write(lab.frame("crash"))
-            assert.strictEqual((yield* lane.closed)._tag, "WorkerCrashed")
+            assert.strictEqual((yield* lane.closed).reason._tag, "WorkerCrashed")
             yield* lab.until("the crash", () =>
               Effect.map(pool.stats, (stats) => stats.workersCrashed === crashes)
             )
@@ -143,7 +143,7 @@ describe("a listener", () => {
         const client = yield* pool.connect({ framer: lab.labFramer, on: "main", to })
         const lane = yield* listener.accept
         client.send(lab.frame("crash"))
-        assert.strictEqual((yield* lane.closed)._tag, "WorkerCrashed")
+        assert.strictEqual((yield* lane.closed).reason._tag, "WorkerCrashed")
         yield* lab.until("the listener", () => Effect.map(pool.stats, (s) => s.jobsOut === 0))
         yield* Effect.retry(carries, { times: 500, schedule: Schedule.spaced("20 millis") })
       })

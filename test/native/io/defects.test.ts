@@ -40,7 +40,7 @@ for (const on of ["worker", "main"] as const) {
             for (const n of upTo(k)) peer.write(lab.numbered(n))
             peer.write(Uint8Array.of(0, 0, 0, 1, 9, 9))
             assert.deepStrictEqual(numbersOf(yield* lab.takeCount(lane, k)), upTo(k))
-            assert.strictEqual((yield* Effect.flip(lane.take))._tag, "FrameRefused")
+            assert.strictEqual((yield* Effect.flip(lane.take)).reason._tag, "FrameRefused")
           }
         })
       )
@@ -263,7 +263,7 @@ for (const on of ["worker", "main"] as const) {
             const peer = yield* lab.rawClient(listener.port)
             const lane = yield* listener.accept
             peer.write(bytes)
-            assert.strictEqual((yield* lane.closed)._tag, "FrameRefused", name)
+            assert.strictEqual((yield* lane.closed).reason._tag, "FrameRefused", name)
             good.client.send(lab.numbered(1))
             assert.deepStrictEqual(numbersOf(yield* lab.takeCount(good.server, 1)), [1])
           }
@@ -279,7 +279,10 @@ for (const on of ["worker", "main"] as const) {
           slow.write(Uint8Array.of(0, 0))
           slow.end()
           const end = yield* lane.closed
-          assert.deepStrictEqual([end._tag, "missing" in end && end.missing], ["PeerClosed", 2])
+          assert.deepStrictEqual(
+            [end.reason._tag, "missing" in end.reason && end.reason.missing],
+            ["PeerClosed", 2]
+          )
           assert.strictEqual((yield* pool.stats).workersCrashed, 0)
         })
       )

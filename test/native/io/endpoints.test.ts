@@ -81,7 +81,7 @@ for (const on of ["worker", "main"] as const) {
           const frames = yield* lab.takeCount(lane, 50)
           assert.deepStrictEqual(frames.map(lab.numberOf), upTo(50))
           peers[0]?.end()
-          assert.strictEqual((yield* lane.closed)._tag, "PeerClosed")
+          assert.strictEqual((yield* lane.closed).reason._tag, "PeerClosed")
           assert.throws(() => fstatSync(fd), /EBADF/)
         })
       )

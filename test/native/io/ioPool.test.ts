@@ -156,8 +156,11 @@ describe("a lane", () => {
             assert.strictEqual(client.send(lab.numbered(8)), "closed")
             assert.deepStrictEqual(yield* takeNumbers(server, 1), [7])
             const end = yield* Effect.flip(server.take)
-            assert.deepStrictEqual([end._tag, "missing" in end && end.missing], ["PeerClosed", 0])
-            assert.strictEqual((yield* client.closed)._tag, "LaneClosed")
+            assert.deepStrictEqual(
+              [end.reason._tag, "missing" in end.reason && end.reason.missing],
+              ["PeerClosed", 0]
+            )
+            assert.strictEqual((yield* client.closed).reason._tag, "LaneClosed")
           })
         )
       )
@@ -172,7 +175,7 @@ describe("a lane", () => {
             )
             yield* client.close
             assert.deepStrictEqual(yield* takeNumbers(server, 50), upTo(50))
-            assert.strictEqual((yield* Effect.flip(server.take))._tag, "PeerClosed")
+            assert.strictEqual((yield* Effect.flip(server.take)).reason._tag, "PeerClosed")
           })
         )
       )
@@ -199,8 +202,8 @@ describe("a lane", () => {
             server.send(lab.numbered(3))
             assert.deepStrictEqual(yield* takeNumbers(client, 1), [3])
             yield* server.finish
-            assert.strictEqual((yield* server.closed)._tag, "PeerClosed")
-            assert.strictEqual((yield* client.closed)._tag, "PeerClosed")
+            assert.strictEqual((yield* server.closed).reason._tag, "PeerClosed")
+            assert.strictEqual((yield* client.closed).reason._tag, "PeerClosed")
           })
         )
       )
@@ -270,10 +273,10 @@ describe("a lane", () => {
           else if (Exit.isFailure(yield* Effect.exit(lane.writable))) break
         }
         const end = yield* lane.closed
-        assert.strictEqual(end._tag, "SlowPeer")
-        if (end._tag !== "SlowPeer") return
-        assert.isAbove(end.bytes, 0)
-        assert.isAtLeast(end.millis, 300)
+        assert.strictEqual(end.reason._tag, "SlowPeer")
+        if (end.reason._tag !== "SlowPeer") return
+        assert.isAbove(end.reason.bytes, 0)
+        assert.isAtLeast(end.reason.waitedMs, 300)
         assert.isAtMost((yield* lane.counts).sendHighWater, 100_000)
       })
     )
@@ -325,7 +328,7 @@ describe("a lane", () => {
         })
         first.client.send(lab.numbered(1))
         const end = yield* first.server.closed
-        assert.strictEqual(end._tag, "HandlerFailed")
+        assert.strictEqual(end.reason._tag, "HandlerFailed")
         second.client.send(lab.numbered(2))
         assert.deepStrictEqual(yield* takeNumbers(second.server, 1), [2])
       })
@@ -344,7 +347,7 @@ describe("opening", () => {
           )
           assert.deepStrictEqual(
             [refused._tag, refused.address, refused.step, refused.code],
-            ["OpenFailed", "127.0.0.1:1", "connect", "ECONNREFUSED"]
+            ["SocketOpenError", "127.0.0.1:1", "connect", "ECONNREFUSED"]
           )
           const late = yield* Effect.flip(
             pool.connect({
@@ -381,7 +384,7 @@ describe("opening", () => {
           )
           // TLS 1.3 lets the client finish before the server has judged its certificate.
           if (Exit.isSuccess(stranger)) {
-            assert.include(["PeerReset", "PeerClosed"], (yield* stranger.value.closed)._tag)
+            assert.include(["PeerReset", "PeerClosed"], (yield* stranger.value.closed).reason._tag)
           }
           const client = yield* connect(pool, place, listener)
           assert.strictEqual((yield* listener.accept).peer.port > 0, client.peer.port > 0)
@@ -475,8 +478,8 @@ describe("the pool", () => {
       Effect.gen(function* () {
         const { client, server, listener } = yield* pairOf(pool, places[0])
         client.send(lab.frame("crash"))
-        assert.strictEqual((yield* server.closed)._tag, "WorkerCrashed")
-        assert.strictEqual((yield* client.closed)._tag, "WorkerCrashed")
+        assert.strictEqual((yield* server.closed).reason._tag, "WorkerCrashed")
+        assert.strictEqual((yield* client.closed).reason._tag, "WorkerCrashed")
         yield* lab.until("the listener is back", () =>
           Effect.scoped(connect(pool, places[2], listener)).pipe(
             Effect.exit,

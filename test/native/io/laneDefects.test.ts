@@ -77,7 +77,7 @@ describe("waiting on a lane", () => {
       yield* Effect.yieldNow
       assert.isUndefined(waiting.pollUnsafe())
       core.ended({ kind: "peer-closed", missing: 0 })
-      assert.strictEqual((yield* Effect.flip(Fiber.join(waiting)))._tag, "PeerClosed")
+      assert.strictEqual((yield* Effect.flip(Fiber.join(waiting))).reason._tag, "PeerClosed")
     })
   )
 
@@ -114,7 +114,7 @@ describe("a lane's end and counts", () => {
           })
           peer.write(lab.frame("echo"))
           peer.end()
-          assert.strictEqual((yield* lane.closed)._tag, "PeerClosed")
+          assert.strictEqual((yield* lane.closed).reason._tag, "PeerClosed")
         })
       )
     )

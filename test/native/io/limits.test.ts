@@ -255,7 +255,10 @@ describe("commands to a peer that takes nothing", () => {
           )
           yield* lane.close
           const end = yield* lane.closed
-          assert.isTrue(end._tag === "LaneClosed" && end.unsent > 1_000_000, end.message)
+          assert.isTrue(
+            end.reason._tag === "LaneClosed" && end.reason.unsent > 1_000_000,
+            end.message
+          )
         })
       )
     )

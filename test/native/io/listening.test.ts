@@ -51,7 +51,7 @@ describe("a pool that stops", () => {
         for (let turn = 0; turn < 20; turn++) yield* nextTurn
         yield* Scope.close(scope, Exit.void)
         assert.strictEqual((yield* pool.stats).jobsOut, 0)
-        assert.strictEqual((yield* Fiber.join(opening))._tag, "OpenFailed")
+        assert.strictEqual((yield* Fiber.join(opening))._tag, "SocketOpenError")
       }).pipe(Effect.scoped)
     )
   }

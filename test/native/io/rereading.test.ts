@@ -37,7 +37,7 @@ describe("an accepted connection", () => {
         yield* Effect.sleep("50 millis")
         const rest = yield* lab.takeCount(lane, 2_000 - first.length)
         assert.deepStrictEqual([...first, ...rest].map(lab.numberOf), upTo(2_000))
-        assert.strictEqual((yield* lane.closed)._tag, "PeerClosed")
+        assert.strictEqual((yield* lane.closed).reason._tag, "PeerClosed")
       })
     )
   )

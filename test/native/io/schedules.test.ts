@@ -13,7 +13,8 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { IoPool, type Listener } from "../../../src/native/io/IoPool.ts"
-import type { Lane, LaneError } from "../../../src/native/io/Lane.ts"
+import type { Lane } from "../../../src/native/io/Lane.ts"
+import type { LaneError } from "../../../src/native/io/LaneError.ts"
 import { wideOr } from "../../wide.ts"
 import * as lab from "./harness.ts"
 
@@ -61,7 +62,10 @@ const judge = (flow: Flow, from: LaneError, to: LaneError, context: string): voi
     if (got[i] !== i) assert.fail(`${context}: frame ${got[i]} at place ${i}`)
   }
   const complete =
-    from._tag === "LaneClosed" && from.unsent === 0 && to._tag === "PeerClosed" && to.missing === 0
+    from.reason._tag === "LaneClosed" &&
+    from.reason.unsent === 0 &&
+    to.reason._tag === "PeerClosed" &&
+    to.reason.missing === 0
   if (complete && got.length < sent) {
     assert.fail(`${context}: ${got.length} of ${sent} frames, ${from.message}, ${to.message}`)
   }
@@ -161,7 +165,7 @@ const poolOf = Effect.fnUntraced(function* (seed: number) {
           })
         ).pipe(
           // The neighbours' crash came in between: that is an error, told.
-          Effect.catchTag("OpenFailed", () => Effect.succeed(0)),
+          Effect.catchTag("SocketOpenError", () => Effect.succeed(0)),
           // Longer than the ten seconds that a connect may take to fail by itself.
           Effect.timeoutOrElse({
             duration: "30 seconds",

@@ -180,7 +180,7 @@ for (const on of ["worker", "main"] as const) {
                 yield* Effect.sleep("20 millis")
                 bad.send(prefixed(kind))
                 const end = yield* bad.closed
-                assert.include(["PeerClosed", "PeerReset"], end._tag)
+                assert.include(["PeerClosed", "PeerReset"], end.reason._tag)
               }
               yield* lab.until("Scopes close", () => Effect.sync(() => closed === 3))
               good.send(prefixed(9))

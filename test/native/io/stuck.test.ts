@@ -93,11 +93,11 @@ describe("a stuck worker", () => {
           )
           peer.write(lab.frame("loop"))
           const end = yield* lane.closed
-          assert.strictEqual(end._tag, "WorkerCrashed")
-          assert.isTrue(end._tag === "WorkerCrashed" && end.isStuck)
+          assert.strictEqual(end.reason._tag, "WorkerCrashed")
+          assert.isTrue(end.reason._tag === "WorkerCrashed" && end.reason.isStuck)
           assert.include(end.message, "made no progress for 1000 ms")
           assert.deepStrictEqual((yield* lane.take).map(lab.numberOf), [1])
-          assert.strictEqual((yield* other.closed)._tag, "WorkerCrashed")
+          assert.strictEqual((yield* other.closed).reason._tag, "WorkerCrashed")
           yield* lab.until("the listener in another worker", () => carries(listener))
           const { workers, workersCrashed, workersStarted } = yield* pool.stats
           assert.deepStrictEqual([workers, workersStarted, workersCrashed], [1, 2, 1])
@@ -117,9 +117,9 @@ describe("a stuck worker", () => {
         // Both are out before the worker is given up.
         const opening = yield* Effect.forkChild(Effect.flip(connecting), { startImmediately: true })
         yield* lane.close
-        assert.strictEqual((yield* lane.closed)._tag, "WorkerCrashed")
+        assert.strictEqual((yield* lane.closed).reason._tag, "WorkerCrashed")
         const failed = yield* Fiber.join(opening)
-        assert.deepStrictEqual([failed._tag, failed.step], ["OpenFailed", "worker"])
+        assert.deepStrictEqual([failed._tag, failed.step], ["SocketOpenError", "worker"])
       })
     )
   )
@@ -152,7 +152,7 @@ describe("a stuck worker", () => {
           Effect.forkChild(Scope.close(scopes[index]!, Exit.void), { startImmediately: true })
         // One release is asked for before the worker is given up, and one after.
         const before = yield* release(0)
-        assert.strictEqual((yield* lane.closed)._tag, "WorkerCrashed")
+        assert.strictEqual((yield* lane.closed).reason._tag, "WorkerCrashed")
         yield* lane.close
         const after = yield* release(1)
         // A new worker has answered by the time that it has carried so many frames.
@@ -206,7 +206,7 @@ describe("a stuck worker", () => {
         const { lane, peer } = yield* listening(pool)
         yield* pool.resize(0)
         peer.write(lab.frame("loop"))
-        assert.strictEqual((yield* lane.closed)._tag, "WorkerCrashed")
+        assert.strictEqual((yield* lane.closed).reason._tag, "WorkerCrashed")
       })
     )
   )

@@ -129,7 +129,7 @@ for (const on of places) {
               const failure = yield* pool
                 .adopt({ ...optionsOf(on, settings), fd, initiator })
                 .pipe(Effect.flip)
-              assert.deepStrictEqual([failure._tag, failure.step], ["OpenFailed", "tls"])
+              assert.deepStrictEqual([failure._tag, failure.step], ["SocketOpenError", "tls"])
               yield* lab.until("the descriptor is closed", () =>
                 Effect.sync(() => {
                   try {
@@ -165,7 +165,7 @@ for (const on of places) {
           assert.deepStrictEqual([none.near.alpn, none.far.alpn], ["", ""])
           const only = { ...server, alpn: ["first"] }
           const refused = yield* handshake(pool, on, only, offered)
-          assert.isTrue(Result.isFailure(refused) && refused.failure._tag === "OpenFailed")
+          assert.isTrue(Result.isFailure(refused) && refused.failure._tag === "SocketOpenError")
         })
       )
     )
@@ -234,7 +234,7 @@ for (const on of places) {
             const failed = yield* handshake(pool, on, { ...server, ...wrong }, client)
             assert.isTrue(
               Result.isFailure(failed) &&
-                failed.failure._tag === "OpenFailed" &&
+                failed.failure._tag === "SocketOpenError" &&
                 failed.failure.step === "tls",
               String(failed)
             )

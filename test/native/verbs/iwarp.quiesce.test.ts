@@ -13,7 +13,7 @@ import { QueueMemory } from "../../../src/native/iwarp/queueMemory.ts"
 import { type QueuePairHost, IwarpQueuePair } from "../../../src/native/iwarp/queuePair.ts"
 import { IwarpRegion, Regions } from "../../../src/native/iwarp/regions.ts"
 import { BufferTable } from "../../../src/native/iwarp/placement.ts"
-import { WorkerCrashed } from "../../../src/native/io/Lane.ts"
+import { LaneError, WorkerCrashed } from "../../../src/native/io/LaneError.ts"
 import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
 import { SoftwareCompletionQueue } from "../../../src/native/verbs/software/completions.ts"
 import { Resource } from "../../../src/native/verbs/provider/resources.ts"
@@ -167,7 +167,7 @@ describe("a queue pair whose session does not leave", () => {
   }
 
   const crashed = (isStuck: boolean) =>
-    new WorkerCrashed({ peer: "127.0.0.1:1", detail: "broken", isStuck })
+    new LaneError({ peer: "127.0.0.1:1", reason: new WorkerCrashed({ detail: "broken", isStuck }) })
 
   it.effect("L16: ends its work only when no session uses it, and waits once", () =>
     Effect.gen(function* () {

@@ -119,7 +119,7 @@ const listen = (
       )
     const wanted = settings.listen?.port
     if (wanted !== undefined || known === 0) return yield* on(wanted ?? 0)
-    return yield* Effect.catchTag(on(known), "OpenFailed", () => on(0))
+    return yield* Effect.catchTag(on(known), "SocketOpenError", () => on(0))
   })
 
 /** Connects a link and serves it. */

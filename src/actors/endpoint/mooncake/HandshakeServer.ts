@@ -12,9 +12,8 @@ import type * as Scope from "effect/Scope"
 import type { IoPool } from "../../../native/io/IoPool.ts"
 import type { TlsSettings } from "../../../native/io/IoPool.ts"
 import type { PeerInfo } from "../../../native/io/Lane.ts"
+import type { SettingsRefused, SocketOpenError } from "../../../native/io/PoolError.ts"
 import { checkRanges, millis, whole } from "../../../native/io/settingRanges.ts"
-import type { SettingsRefused } from "../../../native/io/SettingsRefused.ts"
-import type { OpenFailed } from "../../../native/io/OpenFailed.ts"
 import type { Gid } from "../../../schema/Gid.ts"
 import { defaultLimit } from "../../../schema/mooncake/Frame.ts"
 import { defaultPort } from "../../../schema/mooncake/NicPath.ts"
@@ -87,7 +86,7 @@ const ranges = {
 /** Listens until the Scope closes. */
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
-): Effect.fn.Return<HandshakeServer, OpenFailed | SettingsRefused, IoPool | Scope.Scope> {
+): Effect.fn.Return<HandshakeServer, SocketOpenError | SettingsRefused, IoPool | Scope.Scope> {
   yield* checkRanges(options, ranges)
   const { notifies: most = 1_024, notifyBytes = 4 << 20 } = options
   const notifies = yield* Effect.acquireRelease(Queue.dropping<Notify>(most), Queue.shutdown)

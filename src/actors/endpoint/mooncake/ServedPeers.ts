@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import type { SettingsRefused } from "../../../native/io/SettingsRefused.ts"
+import type { SettingsRefused } from "../../../native/io/PoolError.ts"
 import type { IoPool, TlsSettings } from "../../../native/io/IoPool.ts"
 import type { PeerInfo } from "../../../native/io/Lane.ts"
 import * as NicPath from "../../../schema/mooncake/NicPath.ts"

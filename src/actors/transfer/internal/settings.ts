@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { checkRanges, millis, type Range, whole } from "../../../native/io/settingRanges.ts"
-import type { SettingsRefused } from "../../../native/io/SettingsRefused.ts"
+import type { SettingsRefused } from "../../../native/io/PoolError.ts"
 import * as Segment from "../../rdma/Segment.ts"
 import { Backoff, type BackoffSettings } from "../../link/Backoff.ts"
 import { FaultWindow } from "../../link/FaultWindow.ts"

@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Lane from "../Lane.ts"
-import { OpenFailed } from "../OpenFailed.ts"
+import { SocketOpenError } from "../PoolError.ts"
 import type { WorkerPool, Cancellable } from "./workerPool.ts"
 import type { OpenFailure } from "./messages.ts"
 import type { LaneHandle } from "./laneHandle.ts"
@@ -13,13 +13,13 @@ import type { Opener } from "./openJobs.ts"
 import { Waiters } from "./waiters.ts"
 
 /** The error of a failed job. */
-export const openErrorOf = (address: string, failure: OpenFailure): OpenFailed =>
-  new OpenFailed({ address, ...failure })
+export const openErrorOf = (address: string, failure: OpenFailure): SocketOpenError =>
+  new SocketOpenError({ address, ...failure })
 
 /** The answer of a job, which comes once; a listener fails after it was open. */
 class Outcome<A> {
   value: A | undefined
-  failure: OpenFailed | undefined
+  failure: SocketOpenError | undefined
   readonly #address: string
   readonly #waiters = new Waiters()
 
@@ -37,7 +37,7 @@ class Outcome<A> {
     this.#waiters.wake()
   }
 
-  readonly result: Effect.Effect<A, OpenFailed> = Effect.suspend(() => {
+  readonly result: Effect.Effect<A, SocketOpenError> = Effect.suspend(() => {
     if (this.value !== undefined) return Effect.succeed(this.value)
     if (this.failure !== undefined) return Effect.fail(this.failure)
     return Effect.andThen(
@@ -72,7 +72,7 @@ const ignore = (): void => {}
  * Scope closes, releasing it waits until the attempt has failed or its lane has ended.
  */
 export class OpenAttempt {
-  readonly result: Effect.Effect<LaneHandle, OpenFailed>
+  readonly result: Effect.Effect<LaneHandle, SocketOpenError>
   readonly #answer: Outcome<LaneHandle>
   readonly #ticket: Cancellable
 
@@ -103,7 +103,7 @@ interface Bound {
  * thread accepts at its address any more, and the connections not yet accepted have ended.
  */
 export class ListenAttempt {
-  readonly bound: Effect.Effect<Bound, OpenFailed>
+  readonly bound: Effect.Effect<Bound, SocketOpenError>
   readonly release: Effect.Effect<void>
 
   constructor(

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type { Lane } from "../Lane.ts"
-import type { LaneError } from "./laneErrors.ts"
+import { LaneError } from "../LaneError.ts"
 
 /** The lanes of a server, which end when the Scope of the caller closes, all at the same time. */
 export const laneScope: Effect.Effect<Scope.Scope, never, Scope.Scope> = Effect.flatMap(
@@ -48,8 +48,8 @@ const handled = <E, R>(lane: Lane, handler: (lane: Lane) => Effect.Effect<void, 
     }
   )
 
-/** Ends that every peer can cause, at any rate: they are no failure of the server. */
-const endsOfPeers: ReadonlySet<unknown> = new Set<LaneError["_tag"]>([
+/** Reasons that every peer can cause, at any rate: they are no failure of the server. */
+const reasonsOfPeers: ReadonlySet<string> = new Set<LaneError["reason"]["_tag"]>([
   "PeerClosed",
   "PeerReset",
   "FrameRefused",
@@ -57,4 +57,4 @@ const endsOfPeers: ReadonlySet<unknown> = new Set<LaneError["_tag"]>([
 ])
 
 const isOfPeer = (error: unknown): boolean =>
-  typeof error === "object" && error !== null && "_tag" in error && endsOfPeers.has(error._tag)
+  error instanceof LaneError && reasonsOfPeers.has(error.reason._tag)

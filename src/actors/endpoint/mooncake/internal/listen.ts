@@ -5,7 +5,7 @@ import * as net from "node:net"
 import { bytes } from "../../../../native/io/Framer.ts"
 import { IoPool } from "../../../../native/io/IoPool.ts"
 import type { TlsSettings } from "../../../../native/io/IoPool.ts"
-import { OpenFailed } from "../../../../native/io/OpenFailed.ts"
+import { SocketOpenError } from "../../../../native/io/PoolError.ts"
 import type { Port } from "./serverConnection.ts"
 import { ofLane, ofSocket } from "./transport.ts"
 
@@ -22,8 +22,8 @@ interface Bound {
 /** Callers that wait in the kernel. A cluster that restarts comes at once. */
 const backlog = 1_024
 
-const failedAt = ({ host, port }: Address, error: NodeJS.ErrnoException): OpenFailed =>
-  new OpenFailed({
+const failedAt = ({ host, port }: Address, error: NodeJS.ErrnoException): SocketOpenError =>
+  new SocketOpenError({
     address: `${host}:${port}`,
     step: "listen",
     code: error.code ?? "",
@@ -33,9 +33,9 @@ const failedAt = ({ host, port }: Address, error: NodeJS.ErrnoException): OpenFa
 export const listenPlain = (
   port: Port,
   at: Address
-): Effect.Effect<Bound, OpenFailed, Scope.Scope> =>
+): Effect.Effect<Bound, SocketOpenError, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.callback<net.Server, OpenFailed>((resume) => {
+    Effect.callback<net.Server, SocketOpenError>((resume) => {
       const server = net.createServer({ allowHalfOpen: true }, (socket) =>
         port.accept((ear) => ofSocket(socket, ear))
       )
@@ -54,7 +54,7 @@ export const listenSecure = Effect.fnUntraced(function* (
   port: Port,
   at: Address,
   tls: TlsSettings
-): Effect.fn.Return<Bound, OpenFailed, IoPool | Scope.Scope> {
+): Effect.fn.Return<Bound, SocketOpenError, IoPool | Scope.Scope> {
   const pool = yield* IoPool
   const scope = yield* Effect.scope
   const listener = yield* pool.listen({ framer: bytes, at, tls, backlog })
