@@ -15,11 +15,11 @@ import {
   fabricFaultKinds,
   type FabricOptions
 } from "./internal/sim/fabricFaults.ts"
-import { withHome } from "./internal/sim/simulatedServices.ts"
+import { withProcess } from "./internal/sim/simulatedServices.ts"
 import { type Known, refuseUnknown, refuseUnknownOptions } from "./internal/sim/known.ts"
 import { noteMark, siteMark } from "./internal/sim/siteChaos.ts"
 import { Prng } from "./internal/sim/prng.ts"
-import type { World } from "./internal/sim/simulator.ts"
+import type { Simulator } from "./internal/sim/simulator.ts"
 
 /** A process, by its handle or its name. The process must exist. */
 type Target = string | { readonly name: string }
@@ -54,10 +54,10 @@ export interface Options {
  */
 const stepMagnitudes = [10, 10, 14, 17] as const
 
-const moment = (world: World, prng: Prng, within: number): Moment =>
+const moment = (simulator: Simulator, prng: Prng, within: number): Moment =>
   prng.chance(0.5)
-    ? { step: world.steps + prng.byMagnitude(prng.pick(stepMagnitudes)) }
-    : { millis: world.now + prng.below(Math.max(1, within)) }
+    ? { step: simulator.steps + prng.byMagnitude(prng.pick(stepMagnitudes)) }
+    : { millis: simulator.now + prng.below(Math.max(1, within)) }
 
 const recoverable: ReadonlyArray<JournalFaultKind> = [
   "slow",
@@ -78,7 +78,7 @@ const operationsOf = (kind: JournalFaultKind): ReadonlyArray<JournalFault["opera
 
 const rates = [0.5, 0.9, 0.999, 1.001, 1.1, 2] as const
 
-type Draw = (world: World, prng: Prng, within: number) => Fault
+type Draw = (simulator: Simulator, prng: Prng, within: number) => Fault
 
 const isList = (targets: Targets): targets is ReadonlyArray<Target> => Array.isArray(targets)
 
@@ -98,10 +98,10 @@ const known: Known<Options> = {
 }
 
 /** Throws for an option, a process or a kind of fault that does not exist. */
-const refuseUnknownIn = (world: World, options: Options): void => {
+const refuseUnknownIn = (simulator: Simulator, options: Options): void => {
   refuseUnknownOptions("option of Faults.random", options, known)
   for (const key of ["crash", "pause", "skew"] as const) {
-    refuseUnknown(`process to ${key}`, names(options[key]), world.processes.keys())
+    refuseUnknown(`process to ${key}`, names(options[key]), simulator.processes.keys())
   }
   refuseUnknown("kind of journal fault", journalKinds(options.journal), JournalFaultKind.literals)
   refuseUnknown("kind of fabric fault", options.fabric?.kinds ?? [], fabricFaultKinds)
@@ -116,27 +116,27 @@ const drawers = (options: Options): ReadonlyArray<Draw> => {
   const forProcesses = (processes: Targets | undefined, draw: (process: string) => Draw) => {
     const list = names(processes)
     if (list.length > 0)
-      draws.push((world, prng, within) => draw(prng.pick(list))(world, prng, within))
+      draws.push((simulator, prng, within) => draw(prng.pick(list))(simulator, prng, within))
   }
-  forProcesses(options.crash, (process) => (world, prng, within) => {
+  forProcesses(options.crash, (process) => (simulator, prng, within) => {
     const restartAfter = prng.byMagnitude(Math.log2(1 + within / 4))
-    return { _tag: "Crash", process, at: moment(world, prng, within), restartAfter }
+    return { _tag: "Crash", process, at: moment(simulator, prng, within), restartAfter }
   })
-  forProcesses(options.pause, (process) => (world, prng, within) => {
+  forProcesses(options.pause, (process) => (simulator, prng, within) => {
     const forMillis = 1 + prng.byMagnitude(Math.log2(1 + within))
-    return { _tag: "Pause", process, at: moment(world, prng, within), forMillis }
+    return { _tag: "Pause", process, at: moment(simulator, prng, within), forMillis }
   })
-  forProcesses(options.skew, (process) => (world, prng, within) => {
+  forProcesses(options.skew, (process) => (simulator, prng, within) => {
     const jumpMillis = prng.byMagnitude(20) * (prng.chance(0.5) ? 1 : -1)
     const rate = prng.chance(0.5) ? 1 : prng.pick(rates)
-    return { _tag: "Skew", process, at: moment(world, prng, within), jumpMillis, rate }
+    return { _tag: "Skew", process, at: moment(simulator, prng, within), jumpMillis, rate }
   })
   const kinds = journalKinds(options.journal)
   if (kinds.length > 0) {
-    draws.push((world, prng, within) => {
+    draws.push((simulator, prng, within) => {
       const kind = prng.pick(kinds)
       const operation = prng.pick(operationsOf(kind))
-      const nth = world.count(operation) + 1 + prng.byMagnitude(5)
+      const nth = simulator.count(operation) + 1 + prng.byMagnitude(5)
       return {
         _tag: "Journal",
         operation,
@@ -148,24 +148,24 @@ const drawers = (options: Options): ReadonlyArray<Draw> => {
   }
   const { fabric } = options
   if (fabric !== undefined) {
-    draws.push((world, prng, within) => {
+    draws.push((simulator, prng, within) => {
       const fault = drawFabricFault(prng, fabric, within)
-      return { _tag: "Fabric", at: moment(world, prng, within), fault }
+      return { _tag: "Fabric", at: moment(simulator, prng, within), fault }
     })
   }
   return draws
 }
 
 /** A repetition from a plan could not tell them from those that were stopped. */
-const refuseHealed = (world: World): void => {
-  if (!world.faulty)
+const refuseHealed = (simulator: Simulator): void => {
+  if (!simulator.faulty)
     throw new Error("Faults.heal has stopped all faults of this run: no more can be added")
 }
 
-const add = (world: World, faults: FaultPlan): void => {
+const add = (simulator: Simulator, faults: FaultPlan): void => {
   for (const fault of faults) {
-    world.plan.push(fault)
-    world.appoint(fault)
+    simulator.plan.push(fault)
+    simulator.scheduleFault(fault)
   }
 }
 
@@ -174,21 +174,21 @@ const add = (world: World, faults: FaultPlan): void => {
  * before: a name that is none is a defect, `UnknownName`.
  */
 export const random = (options: Options): Effect.Effect<FaultPlan> =>
-  withHome(({ world }) =>
+  withProcess(({ simulator }) =>
     Effect.sync(() => {
-      refuseUnknownIn(world, options)
-      refuseHealed(world)
-      if (world.planGiven) return world.plan
+      refuseUnknownIn(simulator, options)
+      refuseHealed(simulator)
+      if (simulator.planGiven) return simulator.plan
       const within = Duration.toMillis(Duration.fromInputUnsafe(options.within ?? "10 seconds"))
-      const prng = new Prng(world.seed, `faults ${world.count("Faults.random", 1)}`)
+      const prng = new Prng(simulator.seed, `faults ${simulator.count("Faults.random", 1)}`)
       const most = options.most ?? 3
       const drawn: Array<Fault> = []
       for (const draw of drawers(options)) {
         if (!prng.chance(0.5)) continue
         const count = Math.min(most, prng.between(1, Math.max(1, most)))
-        for (let i = 0; i < count; i++) drawn.push(draw(world, prng, within))
+        for (let i = 0; i < count; i++) drawn.push(draw(simulator, prng, within))
       }
-      add(world, drawn)
+      add(simulator, drawn)
       return drawn
     })
   )
@@ -198,16 +198,16 @@ export const random = (options: Options): Effect.Effect<FaultPlan> =>
  * exist is a defect, as is one after `heal`. A chaos site that no run passes is a missed mark.
  */
 export const install = (plan: FaultPlan): Effect.Effect<void> =>
-  withHome(({ world }) =>
+  withProcess(({ simulator }) =>
     Effect.sync(() => {
       Schema.decodeUnknownSync(Plan)(plan)
-      refuseHealed(world)
+      refuseHealed(simulator)
       const targets = plan.flatMap((fault) => ("process" in fault ? [fault.process] : []))
-      refuseUnknown("process", targets, world.processes.keys())
+      refuseUnknown("process", targets, simulator.processes.keys())
       for (const fault of plan) {
-        if (fault._tag === "Site") noteMark(world.marks, siteMark(fault.name), false)
+        if (fault._tag === "Site") noteMark(simulator.marks, siteMark(fault.name), false)
       }
-      if (!world.planGiven) add(world, plan)
+      if (!simulator.planGiven) add(simulator, plan)
     })
   )
 
@@ -216,12 +216,12 @@ export const install = (plan: FaultPlan): Effect.Effect<void> =>
  * start again, clocks are set right, disks and chaos sites are quiet. From here on progress can be
  * demanded, see `Sim.eventually`. No more faults can be added.
  */
-export const heal: Effect.Effect<void> = withHome(({ world }) =>
+export const heal: Effect.Effect<void> = withProcess(({ simulator }) =>
   Effect.sync(() => {
-    world.faulty = false
-    world.agenda.clear()
-    world.recorder?.event("all faults stop")
-    for (const fabric of world.fabrics) fabric.heal()
-    for (const process of world.processes.values()) process.heal()
+    simulator.faulty = false
+    simulator.faults.clear()
+    simulator.recorder?.event("all faults stop")
+    for (const fabric of simulator.fabrics) fabric.heal()
+    for (const process of simulator.processes.values()) process.heal()
   })
 )

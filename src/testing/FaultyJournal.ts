@@ -13,16 +13,16 @@ import * as Stream from "effect/Stream"
 import { Journal, type Store } from "../actors/kernel/Journal.ts"
 import { CorruptRecord, type JournalError, StorageFailed } from "../schema/JournalRecord.ts"
 import type { JournalFault } from "./FaultPlan.ts"
-import { withHome } from "./internal/sim/simulatedServices.ts"
-import type { Home } from "./internal/sim/simProcess.ts"
-import type { World } from "./internal/sim/simulator.ts"
+import { withProcess } from "./internal/sim/simulatedServices.ts"
+import type { SimProcess } from "./internal/sim/simProcess.ts"
+import type { Simulator } from "./internal/sim/simulator.ts"
 
 type Operation = JournalFault["operation"]
 
 /** What one operation does: the fault that strikes it, and how it ends if that is a failure. */
 interface Struck {
-  readonly world: World
-  readonly home: Home
+  readonly simulator: Simulator
+  readonly simProcess: SimProcess
   readonly fault: JournalFault | undefined
   readonly failed: (reason: "io" | "disk-full", detail: string) => StorageFailed
 }
@@ -35,36 +35,36 @@ interface Disk {
 }
 
 /** Counts an operation, notes it in the trace, and finds the fault that strikes it. */
-const begin = (home: Home, operation: Operation, what: string): Struck => {
-  const { world } = home
-  const nth = world.count(operation, 1)
-  const fault = world.faulty
-    ? world.plan.find(
+const begin = (simProcess: SimProcess, operation: Operation, what: string): Struck => {
+  const { simulator } = simProcess
+  const nth = simulator.count(operation, 1)
+  const fault = simulator.faulty
+    ? simulator.plan.find(
         (fault): fault is JournalFault =>
           fault._tag === "Journal" && fault.operation === operation && fault.nth === nth
       )
     : undefined
   // A damaged record strikes when it is read, if there is one.
-  if (fault !== undefined && fault.kind !== "corrupt") world.struck.add(fault)
-  world.observe(`${operation} ${what}`)
+  if (fault !== undefined && fault.kind !== "corrupt") simulator.struck.add(fault)
+  simulator.observe(`${operation} ${what}`)
   const text = `${operation} no. ${nth} ${what}`
-  if (fault === undefined) world.recorder?.event(text, undefined, home.name, "disk")
-  else world.recorder?.fault(text, fault.kind, home.name, "disk")
+  if (fault === undefined) simulator.recorder?.event(text, undefined, simProcess.name, "disk")
+  else simulator.recorder?.fault(text, fault.kind, simProcess.name, "disk")
   const failed: Struck["failed"] = (reason, detail) =>
     new StorageFailed({ operation, reason, file, detail })
-  return { world, home, fault, failed }
+  return { simulator, simProcess, fault, failed }
 }
 
 /** Kills the process that waits for the disk. The main program is no process and goes on. */
 const crash = <A>(
-  { fault, home, world }: Struck,
+  { fault, simProcess, simulator }: Struck,
   otherwise: Effect.Effect<A>
 ): Effect.Effect<A> => {
   const restartAfter = fault?.millis ?? 0
-  const at = { step: world.steps }
-  if (!world.processes.has(home.name)) return otherwise
+  const at = { step: simulator.steps }
+  if (!simulator.processes.has(simProcess.name)) return otherwise
   return Effect.suspend(() => {
-    world.strike({ _tag: "Crash", process: home.name, at, restartAfter })
+    simulator.inject({ _tag: "Crash", process: simProcess.name, at, restartAfter })
     return Effect.never
   })
 }
@@ -76,12 +76,12 @@ const write =
     what: string,
     inner: Effect.Effect<A, JournalError>
   ): Effect.Effect<A, JournalError> =>
-    withHome((home) =>
+    withProcess((simProcess) =>
       Effect.suspend((): Effect.Effect<A, JournalError> => {
-        const struck = begin(home, operation, what)
-        const { failed, fault, world } = struck
-        if (fault?.kind === "disk-full") disk.fullUntil = world.now + fault.millis
-        if (world.faulty && world.now < disk.fullUntil) {
+        const struck = begin(simProcess, operation, what)
+        const { failed, fault, simulator } = struck
+        if (fault?.kind === "disk-full") disk.fullUntil = simulator.now + fault.millis
+        if (simulator.faulty && simulator.now < disk.fullUntil) {
           return Effect.fail(failed("disk-full", "no space left on the simulated disk"))
         }
         switch (fault?.kind) {
@@ -109,13 +109,13 @@ const beforeRead = ({ failed, fault }: Struck): Effect.Effect<void, StorageFaile
 }
 
 const damaged = (
-  { fault, world }: Struck,
+  { fault, simulator }: Struck,
   actor: string,
   seq: number,
   kind: "event" | "snapshot"
 ): Effect.Effect<never, CorruptRecord> =>
   Effect.suspend(() => {
-    if (fault !== undefined) world.struck.add(fault)
+    if (fault !== undefined) simulator.struck.add(fault)
     const detail = "a bit has flipped on the simulated disk"
     return Effect.fail(new CorruptRecord({ actor, seq, kind, file, detail }))
   })
@@ -123,9 +123,9 @@ const damaged = (
 const readStore = (store: Store): Pick<Store, "read" | "loadSnapshot"> => ({
   read: (actor, from) =>
     Stream.unwrap(
-      withHome((home) =>
+      withProcess((simProcess) =>
         Effect.suspend(() => {
-          const struck = begin(home, "read", actor)
+          const struck = begin(simProcess, "read", actor)
           const events = store.read(actor, from)
           const answer =
             struck.fault?.kind === "corrupt"
@@ -136,9 +136,9 @@ const readStore = (store: Store): Pick<Store, "read" | "loadSnapshot"> => ({
       )
     ),
   loadSnapshot: (actor, atMost) =>
-    withHome((home) =>
+    withProcess((simProcess) =>
       Effect.suspend(() => {
-        const struck = begin(home, "read", `snapshot of ${actor}`)
+        const struck = begin(simProcess, "read", `snapshot of ${actor}`)
         const found = Effect.andThen(beforeRead(struck), store.loadSnapshot(actor, atMost))
         if (struck.fault?.kind !== "corrupt") return found
         return Effect.tap(found, (snapshot) =>

@@ -18,10 +18,11 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { again, type ProcessFault } from "./FaultPlan.ts"
-import { inHome, withHome } from "./internal/sim/simulatedServices.ts"
-import { Home } from "./internal/sim/simProcess.ts"
+import { inHome, withProcess } from "./internal/sim/simulatedServices.ts"
+import { SimProcess } from "./internal/sim/simProcess.ts"
 import { refuseUnknown, refuseUnknownOptions } from "./internal/sim/known.ts"
-import type { Controls, World } from "./internal/sim/simulator.ts"
+import type { Simulator } from "./internal/sim/simulator.ts"
+import type { Controls } from "./internal/sim/task.ts"
 import { ProcessFailed } from "./SimError.ts"
 
 /** A process from outside. */
@@ -56,81 +57,83 @@ export interface Options {
 
 class Controller<A, E, R> implements Controls {
   readonly name: string
-  readonly world: World
+  readonly simulator: Simulator<SimProcess>
   readonly exit = Deferred.makeUnsafe<Exit.Exit<A, E>>()
   starts = 0
-  private pauses = 0
-  private readonly effect: Effect.Effect<A, E, R>
-  private readonly context: Context.Context<R>
-  private readonly onFailure: Options["onFailure"]
-  private home: Home | undefined = undefined
+  #pauses = 0
+  readonly #effect: Effect.Effect<A, E, R>
+  readonly #context: Context.Context<R>
+  readonly #onFailure: Options["onFailure"]
+  #simProcess: SimProcess | undefined = undefined
   /** True between a crash and the restart; false after an end by itself. */
-  private isDown = false
+  #isDown = false
 
   constructor(
-    world: World,
+    simulator: Simulator<SimProcess>,
     name: string,
     program: { readonly effect: Effect.Effect<A, E, R>; readonly context: Context.Context<R> },
     options: Options
   ) {
-    this.world = world
+    this.simulator = simulator
     this.name = name
-    this.effect = program.effect
-    this.context = program.context
-    this.onFailure = options.onFailure
+    this.#effect = program.effect
+    this.#context = program.context
+    this.#onFailure = options.onFailure
   }
 
   start(): void {
-    if (this.home !== undefined) return
-    const home = new Home(this.world, this.name)
-    this.home = home
-    this.isDown = false
+    if (this.#simProcess !== undefined) return
+    const simProcess = new SimProcess(this.simulator, this.name)
+    this.#simProcess = simProcess
+    this.#isDown = false
     this.starts++
-    this.note("starts")
-    const fiber = home.begin(() => Effect.runForkWith(inHome(this.context, home))(this.effect))
+    this.#note("starts")
+    const fiber = simProcess.begin(() =>
+      Effect.runForkWith(inHome(this.#context, simProcess))(this.#effect)
+    )
     fiber.addObserver((exit) => {
-      if (this.home === home && !this.world.closed) this.ended(home, exit)
+      if (this.#simProcess === simProcess && !this.simulator.closed) this.#ended(simProcess, exit)
     })
   }
 
   crash(how = "crashes"): void {
-    if (this.home === undefined) return
-    this.note(how)
-    this.isDown = true
-    this.home.kill()
-    this.home = undefined
-    for (const fabric of this.world.fabrics) fabric.crash(this.name)
+    if (this.#simProcess === undefined) return
+    this.#note(how)
+    this.#isDown = true
+    this.#simProcess.kill()
+    this.#simProcess = undefined
+    for (const fabric of this.simulator.fabrics) fabric.crash(this.name)
   }
 
   pause(how = "pauses"): void {
-    this.note(how)
-    this.pauses++
-    this.home?.pause()
+    this.#note(how)
+    this.#pauses++
+    this.#simProcess?.pause()
   }
 
   resume(): void {
     if (!this.isPaused()) return
-    this.note("resumes")
-    this.home?.resume()
+    this.#note("resumes")
+    this.#simProcess?.resume()
   }
 
   skew(jumpMillis: number, rate: number): void {
-    this.note(`clock jumps ${jumpMillis} ms, rate ${rate}`)
-    this.home?.clock.skew(jumpMillis, rate)
+    this.#note(`clock jumps ${jumpMillis} ms, rate ${rate}`)
+    this.#simProcess?.clock.skew(jumpMillis, rate)
   }
 
-  strike(fault: ProcessFault): boolean {
+  inject(fault: ProcessFault): boolean {
     if (!this.isRunning() || (fault._tag === "Pause" && this.isPaused())) return false
     switch (fault._tag) {
       case "Crash":
         this.crash(`crashes (${again(fault.restartAfter)})`)
-        if (fault.restartAfter !== undefined) this.restartAfter(fault.restartAfter)
+        if (fault.restartAfter !== undefined) this.#restartAfter(fault.restartAfter)
         break
       case "Pause": {
         this.pause(`pauses for ${fault.forMillis} ms`)
-        const { pauses } = this
-        this.world.after(fault.forMillis, () => {
-          if (this.pauses === pauses) this.resume()
+        const pauses = this.#pauses
+        this.simulator.after(fault.forMillis, () => {
+          if (this.#pauses === pauses) this.resume()
         })
         break
       }
@@ -141,45 +144,47 @@ class Controller<A, E, R> implements Controls {
   }
 
   /** Starts it again, unless it has been started meanwhile: a later crash is another matter. */
-  private restartAfter(millis: number): void {
+  #restartAfter(millis: number): void {
     const { starts } = this
-    this.world.after(millis, () => {
+    this.simulator.after(millis, () => {
       if (this.starts === starts) this.start()
     })
   }
 
   heal(): void {
     this.resume()
-    this.home?.clock.heal()
-    if (this.isDown) this.start()
+    this.#simProcess?.clock.heal()
+    if (this.#isDown) this.start()
   }
 
   isPaused(): boolean {
-    return this.home?.isPaused === true
+    return this.#simProcess?.isPaused === true
   }
 
   isRunning(): boolean {
-    return this.home !== undefined
+    return this.#simProcess !== undefined
   }
 
-  private ended(home: Home, exit: Exit.Exit<A, E>): void {
-    home.kill()
-    this.home = undefined
+  #ended(simProcess: SimProcess, exit: Exit.Exit<A, E>): void {
+    simProcess.kill()
+    this.#simProcess = undefined
     const failed = exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause)
-    const { onFailure = "fail-run" } = this
-    this.note(failed ? "exits with a failure" : "exits")
+    const onFailure = this.#onFailure ?? "fail-run"
+    this.#note(failed ? "exits with a failure" : "exits")
     if (failed && onFailure === "fail-run") {
-      this.world.fail(new ProcessFailed({ process: this.name, cause: Cause.squash(exit.cause) }))
+      this.simulator.fail(
+        new ProcessFailed({ process: this.name, cause: Cause.squash(exit.cause) })
+      )
     } else if (failed && typeof onFailure === "object") {
-      this.isDown = true
-      this.restartAfter(Duration.toMillis(Duration.fromInputUnsafe(onFailure.restartAfter)))
+      this.#isDown = true
+      this.#restartAfter(Duration.toMillis(Duration.fromInputUnsafe(onFailure.restartAfter)))
     } else {
       Deferred.doneUnsafe(this.exit, Effect.succeed(exit))
     }
   }
 
-  private note(text: string): void {
-    this.world.recorder?.world(this.name, text, this.world.now)
+  #note(text: string): void {
+    this.simulator.recorder?.simulator(this.name, text, this.simulator.now)
   }
 }
 
@@ -189,9 +194,9 @@ export const make = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   options: Options = {}
 ): Effect.Effect<Process<A, E>, never, Exclude<R, Scope.Scope>> =>
-  withHome(({ world }) =>
+  withProcess(({ simulator }) =>
     Effect.contextWith((context: Context.Context<Exclude<R, Scope.Scope>>) => {
-      if (name === "main" || world.processes.has(name)) {
+      if (name === "main" || simulator.processes.has(name)) {
         return Effect.die(new Error(`a process named ${name} exists already`))
       }
       refuseUnknownOptions("option of a process", options, { onFailure: true })
@@ -199,8 +204,8 @@ export const make = <A, E, R>(
         refuseUnknown("way to take a failure", [options.onFailure], ["fail-run", "stay-down"])
       }
       const program = { effect: Effect.scoped(effect), context }
-      const controller = new Controller(world, name, program, options)
-      world.processes.set(name, controller)
+      const controller = new Controller(simulator, name, program, options)
+      simulator.processes.set(name, controller)
       controller.start()
       return Effect.succeed(handle(controller))
     })

@@ -22,7 +22,7 @@ import * as Random from "effect/Random"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { FaultPlan } from "./FaultPlan.ts"
-import { withHome } from "./internal/sim/simulatedServices.ts"
+import { withProcess } from "./internal/sim/simulatedServices.ts"
 import { type ExploreOptions, exploreSeeds, type Report } from "./internal/sim/explore.ts"
 import { decodeInput, type DrawnInput, type GivenInputs } from "./internal/sim/inputs.ts"
 import { type Known, refuseUnknownOptions } from "./internal/sim/known.ts"
@@ -217,7 +217,7 @@ export const explore = <A, E>(
  * It runs outside of any fiber, so it reads state with `Ref.getUnsafe` and the like.
  */
 export const invariant = (name: string, holds: () => boolean): Effect.Effect<void> =>
-  withHome(({ world }) => Effect.sync(() => void world.invariants.push({ name, holds })))
+  withProcess(({ simulator }) => Effect.sync(() => void simulator.invariants.push({ name, holds })))
 
 /**
  * Demands progress: the condition must answer and become true within the given virtual time. Stop
@@ -228,18 +228,18 @@ export const eventually = <E = never, R = never>(
   within: Duration.Input,
   what = "the condition"
 ): Effect.Effect<void, E | NotReached, R> =>
-  withHome(({ world }) => {
+  withProcess(({ simulator }) => {
     const check = Effect.isEffect(condition) ? condition : Effect.sync(condition)
     const withinMillis = millis(within, 0)
     const pause = Duration.millis(Math.max(1, withinMillis / 1000))
-    const end = world.now + withinMillis
+    const end = simulator.now + withinMillis
     const missed = () => new NotReached({ what, withinMillis })
     const loop: Effect.Effect<void, E | NotReached, R> = Effect.flatMap(check, (reached) => {
       if (reached) return Effect.void
-      if (world.now >= end) return Effect.fail(missed())
+      if (simulator.now >= end) return Effect.fail(missed())
       return Effect.andThen(Effect.sleep(pause), loop)
     })
-    const duration = withinMillis + Duration.toMillis(pause) + 2 * world.limits.timerSlackMillis
+    const duration = withinMillis + Duration.toMillis(pause) + 2 * simulator.limits.timerSlackMillis
     return Effect.timeoutOrElse(loop, { duration, orElse: () => Effect.fail(missed()) })
   })
 
@@ -255,9 +255,9 @@ export interface Barrier {
  * that a test wants to write by hand. If none passes in any run, that is a missed mark.
  */
 export const barrier = (site: string): Effect.Effect<Barrier> =>
-  withHome(({ world }) =>
+  withProcess(({ simulator }) =>
     Effect.sync(() => {
-      const { gate, reached } = setBarrier(world, site)
+      const { gate, reached } = setBarrier(simulator, site)
       return {
         reached: Deferred.await(reached),
         release: Effect.asVoid(Deferred.succeed(gate, undefined))
@@ -273,10 +273,10 @@ export const draw = <S extends Schema.Constraint>(
   schema: S,
   options: { readonly size?: number } = {}
 ): Effect.Effect<S["Type"]> =>
-  withHome(({ world }) =>
+  withProcess(({ simulator }) =>
     Random.nextInt.pipe(
       Effect.flatMap((seed) => {
-        const { drawn: all, given } = world.inputs
+        const { drawn: all, given } = simulator.inputs
         const input: DrawnInput = { schema, seed, size: options.size, value: undefined }
         const nth = all.push(input) - 1
         const json = given?.get(nth)
@@ -297,9 +297,9 @@ export const draw = <S extends Schema.Constraint>(
  * between two executions of one seed is found at the step that noted it.
  */
 export const note = (text: string): Effect.Effect<void> =>
-  withHome(({ world }) =>
+  withProcess(({ simulator }) =>
     Effect.sync(() => {
-      world.observe(text)
-      world.recorder?.event(text)
+      simulator.observe(text)
+      simulator.recorder?.event(text)
     })
   )

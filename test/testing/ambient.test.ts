@@ -71,7 +71,7 @@ describe("a program that goes past the simulation", () => {
         const error = yield* errorOf(Effect.ignore(program))
         assert.instanceOf(error, SimError.NotSimulated)
         assert.strictEqual(error.call, call)
-        assert.match(error.message, /simulation-ambient\.test\.ts:\d+/)
+        assert.match(error.message, /ambient\.test\.ts:\d+/)
         assert.match(error.message, /`ambient`/)
       })
     )

@@ -9,7 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import { Sim } from "../../src/testing/index.ts"
-import { Agenda } from "../../src/testing/internal/sim/faultSchedule.ts"
+import { FaultSchedule } from "../../src/testing/internal/sim/faultSchedule.ts"
 
 /** Reads, works for 1 ms and writes, after a start of its own. */
 const increment = (ref: Ref.Ref<number>, start: number) =>
@@ -84,23 +84,23 @@ describe("a timer of a simulation", () => {
   )
 })
 
-describe("the agenda of faults", () => {
+describe("the faults of faults", () => {
   it("S7: gives faults in the order of their moments, however they were added", () => {
-    const agenda = new Agenda()
+    const faults = new FaultSchedule()
     const order = [5, 1, 4, 2, 3]
     const crash = { _tag: "Crash", process: "a" } as const
     for (const n of order) {
-      agenda.add({ ...crash, at: { millis: n } })
-      agenda.add({ ...crash, at: { step: 10 * n } })
+      faults.add({ ...crash, at: { millis: n } })
+      faults.add({ ...crash, at: { step: 10 * n } })
     }
     for (const n of order.toSorted((a, b) => a - b)) {
-      assert.deepStrictEqual([agenda.nextMillis, agenda.nextStep], [n, 10 * n])
-      assert.deepStrictEqual(agenda.takeMillis()?.at, { millis: n })
-      assert.deepStrictEqual(agenda.takeStep()?.at, { step: 10 * n })
+      assert.deepStrictEqual([faults.nextMillis, faults.nextStep], [n, 10 * n])
+      assert.deepStrictEqual(faults.takeMillis()?.at, { millis: n })
+      assert.deepStrictEqual(faults.takeStep()?.at, { step: 10 * n })
     }
-    assert.deepStrictEqual([agenda.nextMillis, agenda.nextStep], [Infinity, Infinity])
-    agenda.add({ ...crash, at: { millis: 1 } })
-    agenda.clear()
-    assert.isUndefined(agenda.takeMillis())
+    assert.deepStrictEqual([faults.nextMillis, faults.nextStep], [Infinity, Infinity])
+    faults.add({ ...crash, at: { millis: 1 } })
+    faults.clear()
+    assert.isUndefined(faults.takeMillis())
   })
 })

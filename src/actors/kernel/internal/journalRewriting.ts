@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { CorruptRecord, JournalUnavailable } from "../../../schema/JournalRecord.ts"
 import { isRefusal, OperationFailed, refusalOf } from "../../../native/sqlite/failures.ts"
 import { rewriteFile } from "../../../native/sqlite/rewriteFile.ts"
-import type { RewriteSettings } from "../Journal.ts"
+import type { RewriteSettings } from "./journalSettings.ts"
 
 const cacheBytes = 16 << 20
 

@@ -20,7 +20,8 @@ import {
 } from "../../../schema/JournalRecord.ts"
 import { type JournalConnection, openJournal } from "../../../native/sqlite/journalConnection.ts"
 import type { EventBatch, Failure, Operation, Operations } from "../../../native/sqlite/protocol.ts"
-import type { SqliteSettings, Store } from "../Journal.ts"
+import type { SqliteSettings } from "./journalSettings.ts"
+import type { Store } from "./store.ts"
 import { direct } from "./direct.ts"
 import { accepting } from "./storable.ts"
 

@@ -1,5 +1,5 @@
 /**
- * Drives a world until it is closed.
+ * Drives a simulator until it is closed.
  *
  * Before time jumps, what the program has under way outside of Effect gets turns of the event loop
  * until all of it is done, so that an awaited promise takes no virtual time.
@@ -7,44 +7,44 @@
 import { Deadlock } from "../../SimError.ts"
 import { Outside } from "./outside.ts"
 import { realImmediate, realNow } from "./traps.ts"
-import type { World } from "./simulator.ts"
+import type { Simulator } from "./simulator.ts"
 
 /** Turns of the event loop before an idle run without timers is called a deadlock. */
 const idleTurns = 2
 
-const deadlock = (world: World): Deadlock => {
-  const paused = [...world.processes].filter(([, process]) => process.isPaused())
+const deadlock = (simulator: Simulator): Deadlock => {
+  const paused = [...simulator.processes].filter(([, process]) => process.isPaused())
   return new Deadlock({
-    step: world.steps,
-    millis: world.now,
+    step: simulator.steps,
+    millis: simulator.now,
     paused: paused.map(([name]) => name),
-    waiting: world.recorder?.waiting() ?? []
+    waiting: simulator.recorder?.waiting() ?? []
   })
 }
 
-/** Runs all that is runnable, as `World.advance` does. Errors made meanwhile have no stack. */
-const advanceWithoutStacks = (world: World): ReturnType<World["advance"]> => {
+/** Runs all that is runnable, as `Simulator.advance` does. Errors made meanwhile have no stack. */
+const advanceWithoutStacks = (simulator: Simulator): ReturnType<Simulator["advance"]> => {
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
   try {
-    return world.advance()
+    return simulator.advance()
   } finally {
     Error.stackTraceLimit = stackTraceLimit
   }
 }
 
-/** Starts a program in its world, and calls `onEnd` once, when the world is closed. */
+/** Starts a program in its simulator, and calls `onEnd` once, when the simulator is closed. */
 export const drive = (
-  world: World,
+  simulator: Simulator,
   stacks: boolean,
   begin: () => void,
   onEnd: () => void
 ): void => {
   const outside = new Outside()
-  const deadline = realNow() + world.limits.maxRealMillis
+  const deadline = realNow() + simulator.limits.maxRealMillis
   let idle = 0
   const turn = (): void => {
-    world.arrivals.hold()
+    simulator.arrivals.hold()
     realImmediate(settle)
     outside.stirred = false
   }
@@ -53,26 +53,26 @@ export const drive = (
     onEnd()
   }
   const settle = (): void => {
-    if (world.closed) return end()
+    if (simulator.closed) return end()
     if (realNow() > deadline) {
-      world.fail(world.limitReached("maxRealTime"))
+      simulator.fail(simulator.limitReached("maxRealTime"))
       return end()
     }
     if (outside.stirred || outside.isWorking) return turn()
-    world.arrivals.admit()
+    simulator.arrivals.admit()
     pump()
   }
   const pump = (): void => {
     for (;;) {
-      const { steps } = world
-      const state = stacks ? world.advance() : advanceWithoutStacks(world)
+      const { steps } = simulator
+      const state = stacks ? simulator.advance() : advanceWithoutStacks(simulator)
       if (state === "closed") return end()
       if (state === "due") return turn()
-      if (world.steps !== steps) idle = 0
+      if (simulator.steps !== steps) idle = 0
       if (outside.stirred || outside.isWorking) return turn()
-      if (world.jump()) continue
+      if (simulator.jump()) continue
       if (idle++ < idleTurns) return turn()
-      world.fail(deadlock(world))
+      simulator.fail(deadlock(simulator))
     }
   }
   outside.run(() => {

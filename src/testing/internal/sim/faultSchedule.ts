@@ -5,9 +5,9 @@ const stepOf = (fault: TimedFault): number => ("step" in fault.at ? fault.at.ste
 const millisOf = (fault: TimedFault): number => ("millis" in fault.at ? fault.at.millis : 0)
 
 /** Two short sorted lists: faults by step and faults by time. */
-export class Agenda {
-  private bySteps: Array<TimedFault> = []
-  private byMillis: Array<TimedFault> = []
+export class FaultSchedule {
+  #bySteps: Array<TimedFault> = []
+  #byMillis: Array<TimedFault> = []
   /** The step of the next fault, `Infinity` if there is none: one comparison for each step. */
   nextStep = Infinity
   /** The virtual time of the next fault, `Infinity` if there is none. */
@@ -15,35 +15,35 @@ export class Agenda {
 
   add(fault: TimedFault): void {
     if ("step" in fault.at) {
-      this.bySteps = [...this.bySteps, fault].toSorted((a, b) => stepOf(a) - stepOf(b))
+      this.#bySteps = [...this.#bySteps, fault].toSorted((a, b) => stepOf(a) - stepOf(b))
     } else {
-      this.byMillis = [...this.byMillis, fault].toSorted((a, b) => millisOf(a) - millisOf(b))
+      this.#byMillis = [...this.#byMillis, fault].toSorted((a, b) => millisOf(a) - millisOf(b))
     }
-    this.look()
+    this.#look()
   }
 
   /** Takes the next fault by step. */
   takeStep(): TimedFault | undefined {
-    const fault = this.bySteps.shift()
-    this.look()
+    const fault = this.#bySteps.shift()
+    this.#look()
     return fault
   }
 
   /** Takes the next fault by time. */
   takeMillis(): TimedFault | undefined {
-    const fault = this.byMillis.shift()
-    this.look()
+    const fault = this.#byMillis.shift()
+    this.#look()
     return fault
   }
 
   clear(): void {
-    this.bySteps = []
-    this.byMillis = []
-    this.look()
+    this.#bySteps = []
+    this.#byMillis = []
+    this.#look()
   }
 
-  private look(): void {
-    this.nextStep = this.bySteps.length === 0 ? Infinity : stepOf(this.bySteps[0]!)
-    this.nextMillis = this.byMillis.length === 0 ? Infinity : millisOf(this.byMillis[0]!)
+  #look(): void {
+    this.nextStep = this.#bySteps.length === 0 ? Infinity : stepOf(this.#bySteps[0]!)
+    this.nextMillis = this.#byMillis.length === 0 ? Infinity : millisOf(this.#byMillis[0]!)
   }
 }

@@ -3,7 +3,7 @@
  * all fibers of the process.
  */
 import * as Effect from "effect/Effect"
-import { Home } from "./simProcess.ts"
+import { SimProcess } from "./simProcess.ts"
 
 /** What the constructor of a fiber assigns; `number` stands in for its field `id`. */
 interface Numbered {
@@ -13,7 +13,7 @@ interface Numbered {
 
 let isDone = false
 
-/** From now on, fibers in a simulated process take their numbers from its world. */
+/** From now on, fibers in a simulated process take their numbers from its simulator. */
 export const numberFibers = (): void => {
   if (isDone) return
   isDone = true
@@ -25,7 +25,7 @@ export const numberFibers = (): void => {
     },
     set(this: Numbered, number: number) {
       const { scheduler } = this.cache
-      this.number = scheduler instanceof Home ? ++scheduler.world.fibers : number
+      this.number = scheduler instanceof SimProcess ? ++scheduler.simulator.fibers : number
     }
   })
 }

@@ -64,12 +64,12 @@ export class Fibers {
   /** Where a `yield*` of the program was about to begin, for one preemption there. */
   readonly points: Array<Point> = []
   onEnd: ((seen: Seen, exit: Exit.Exit<unknown, unknown>) => void) | undefined = undefined
-  private readonly roots = new Set<Life>()
-  private readonly lives = new Map<string, number>()
+  readonly #roots = new Set<Life>()
+  readonly #lives = new Map<string, number>()
 
   /** A fiber is about to run an operation. */
   saw(fiber: Fiber.Fiber<unknown, unknown>, life: Life, step: number): Seen {
-    const seen = this.all.get(fiber.id) ?? this.add(fiber, life)
+    const seen = this.all.get(fiber.id) ?? this.#add(fiber, life)
     if (!seen.isNamed) rename(seen)
     seen.lastStep = step
     seen.operation++
@@ -107,8 +107,8 @@ export class Fibers {
     return { fiber: seen.path, place: seen.key, nth: seen.nth, operation: seen.operation }
   }
 
-  private add(fiber: Fiber.Fiber<unknown, unknown>, life: Life): Seen {
-    const path = this.pathOf(fiber, life)
+  #add(fiber: Fiber.Fiber<unknown, unknown>, life: Life): Seen {
+    const path = this.#pathOf(fiber, life)
     const inherited = nameOf(fiber)
     const number = `#${this.all.size + 1}`
     const seen: Seen = {
@@ -119,7 +119,7 @@ export class Fibers {
       inherited,
       isNamed: path === "main",
       lastStep: 0,
-      place: this.scheduledAt ?? this.parentOf(fiber)?.place,
+      place: this.scheduledAt ?? this.#parentOf(fiber)?.place,
       key: "",
       nth: 0,
       operation: 0,
@@ -138,20 +138,20 @@ export class Fibers {
   }
 
   /** Effect's link to the parent; a detached fiber has none, and is its starter's. */
-  private parentOf(fiber: Fiber.Fiber<unknown, unknown>): Seen | undefined {
+  #parentOf(fiber: Fiber.Fiber<unknown, unknown>): Seen | undefined {
     const linked: unknown = Reflect.get(fiber, "_parent")
     const isLinked = typeof linked === "object" && linked !== null && "id" in linked
     return (isLinked ? this.all.get(Number(linked.id)) : undefined) ?? this.current
   }
 
-  private pathOf(fiber: Fiber.Fiber<unknown, unknown>, life: Life): string {
-    if (!this.roots.has(life)) {
-      this.roots.add(life)
-      const nth = (this.lives.get(life.name) ?? 0) + 1
-      this.lives.set(life.name, nth)
+  #pathOf(fiber: Fiber.Fiber<unknown, unknown>, life: Life): string {
+    if (!this.#roots.has(life)) {
+      this.#roots.add(life)
+      const nth = (this.#lives.get(life.name) ?? 0) + 1
+      this.#lives.set(life.name, nth)
       return nth === 1 ? life.name : `${life.name}~${nth}`
     }
-    const parent = this.parentOf(fiber)
+    const parent = this.#parentOf(fiber)
     return parent === undefined ? `${life.name}.0` : `${parent.path}.${++parent.children}`
   }
 }

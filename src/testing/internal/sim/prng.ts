@@ -20,30 +20,30 @@ export const hashText = (text: string): number => {
 
 /** One stream of random numbers. Equal seed and name give equal streams. */
 export class Prng {
-  private a: number
-  private b: number
-  private c: number
-  private count: number
+  #a: number
+  #b: number
+  #c: number
+  #count: number
 
   constructor(seed: number, name: string) {
     const low = seed >>> 0
     const high = Math.floor(seed / 0x100000000) >>> 0
     const label = hashText(name)
-    this.a = mix(low, label)
-    this.b = mix(high, this.a)
-    this.c = mix(label, this.b)
-    this.count = 1
+    this.#a = mix(low, label)
+    this.#b = mix(high, this.#a)
+    this.#c = mix(label, this.#b)
+    this.#count = 1
     for (let i = 0; i < 8; i++) this.bits()
   }
 
   /** 32 random bits, as a signed integer. */
   bits(): number {
-    const sum = (((this.a + this.b) | 0) + this.count) | 0
-    this.count = (this.count + 1) | 0
-    this.a = this.b ^ (this.b >>> 9)
-    this.b = (this.c + (this.c << 3)) | 0
-    this.c = ((this.c << 21) | (this.c >>> 11)) + sum
-    this.c |= 0
+    const sum = (((this.#a + this.#b) | 0) + this.#count) | 0
+    this.#count = (this.#count + 1) | 0
+    this.#a = this.#b ^ (this.#b >>> 9)
+    this.#b = (this.#c + (this.#c << 3)) | 0
+    this.#c = ((this.#c << 21) | (this.#c >>> 11)) + sum
+    this.#c |= 0
     return sum
   }
 

@@ -95,107 +95,107 @@ const bound = 50_000
 
 /** Keeps the lines of a run. */
 export class Recorder {
-  private readonly fibers: Fibers
+  readonly #fibers: Fibers
   /** In a given schedule the late timers are few. */
-  private readonly marksLate: boolean
-  private readonly operations = new Map<Seen, Array<Pending>>()
-  private kept: Array<Kept> = []
-  private dropped = 0
-  private process = "main"
-  private stepNumber = 0
-  private millis = 0
-  private isSilent = false
+  readonly #marksLate: boolean
+  readonly #operations = new Map<Seen, Array<Pending>>()
+  #kept: Array<Kept> = []
+  #dropped = 0
+  #process = "main"
+  #stepNumber = 0
+  #millis = 0
+  #isSilent = false
   /** The fiber of this step, unless it has left its operation for later. */
-  private suspended: Seen | undefined = undefined
+  #suspended: Seen | undefined = undefined
 
   constructor(fibers: Fibers, isGiven: boolean) {
-    this.fibers = fibers
-    this.marksLate = isGiven
+    this.#fibers = fibers
+    this.#marksLate = isGiven
     fibers.onEnd = (seen, exit) => this.event(endingText(exit), seen)
   }
 
   /** A step begins. */
   step(process: string, step: number, millis: number): void {
-    this.flushStep()
-    this.process = process
-    this.stepNumber = step
-    this.millis = millis
-    this.isSilent = true
+    this.#flushStep()
+    this.#process = process
+    this.#stepNumber = step
+    this.#millis = millis
+    this.#isSilent = true
   }
 
   /** A fiber is about to run an operation. */
   runs(seen: Seen): void {
-    if (seen !== this.suspended) this.showPending()
-    this.suspended = seen
+    if (seen !== this.#suspended) this.#showPending()
+    this.#suspended = seen
   }
 
   /** The operation of a `yield*` begins. */
   begins(seen: Seen, operation: object, place: Place): void {
     if (!place.isProgram) return
-    let pending = this.operations.get(seen)
-    if (pending === undefined) this.operations.set(seen, (pending = []))
+    let pending = this.#operations.get(seen)
+    if (pending === undefined) this.#operations.set(seen, (pending = []))
     // What contains others is told by them.
     for (const outer of pending) outer.isShown = outer.isOuter = true
-    const step = this.stepNumber
+    const step = this.#stepNumber
     pending.push({ operation, place, step, isShown: false, isOuter: false })
-    this.suspended = seen
+    this.#suspended = seen
   }
 
   /** The operation of a `yield*` has a result. */
   ends(seen: Seen, operation: object, value: unknown): void {
-    const pending = this.operations.get(seen) ?? []
+    const pending = this.#operations.get(seen) ?? []
     const index = pending.findIndex((one) => one.operation === operation)
     if (index === -1) return
     const [{ isOuter, isShown, place, step }] = pending.splice(index) as [Pending]
     const result = valueText(value)
-    const isLong = step !== this.stepNumber && !isOuter && !isSleep(place)
+    const isLong = step !== this.#stepNumber && !isOuter && !isSleep(place)
     if (isShown && result === "" && !isLong) return
     const ending = result !== "" ? ` → ${result}` : isShown ? " is done" : ""
-    this.put(place.operation, { seen, place, ending })
+    this.#put(place.operation, { seen, place, ending })
   }
 
   sleeps(process: string, millis: number, late = 0): void {
     const lateness = late === 0 ? "" : `, wakes ${Number(late.toFixed(3))} ms late`
-    const seen = this.fibers.running()
-    const pending = seen && this.operations.get(seen)?.at(-1)
+    const seen = this.#fibers.running()
+    const pending = seen && this.#operations.get(seen)?.at(-1)
     const isTold = pending === undefined || pending.isShown || isSleep(pending.place)
     const sleeps = `sleeps ${Number(millis.toFixed(3))} ms${lateness}`
     const [text, ending] = isTold ? [sleeps, ""] : [pending.place.operation, `: ${sleeps}`]
-    this.put(text, { process, ending, isMark: late > 0 && this.marksLate })
+    this.#put(text, { process, ending, isMark: late > 0 && this.#marksLate })
   }
 
   /** A preemption takes place. */
   preempted(struck: Struck): void {
     if (struck.preemption._tag === "Late") return
     const seen = struck.fiber
-    if (struck.preemption._tag === "Yield") this.suspended = undefined
-    this.isSilent = false
-    const line = this.line(preemptionText(struck), seen, struck.place)
-    this.keep({ ...line, isMark: true }, seen, struck)
+    if (struck.preemption._tag === "Yield") this.#suspended = undefined
+    this.#isSilent = false
+    const line = this.#line(preemptionText(struck), seen, struck.place)
+    this.#keep({ ...line, isMark: true }, seen, struck)
   }
 
   /** Something worth a line of its own; `to` is the other party that it goes to. */
   event(text: string, seen?: Seen, process?: string, to?: string): void {
-    this.put(text, { isMark: marking.test(text), seen, process, to })
+    this.#put(text, { isMark: marking.test(text), seen, process, to })
   }
 
   /** A fault strikes what a process asks of another party. */
   fault(text: string, kind: string, process: string, to: string): void {
-    this.put(text, { isMark: true, isFault: true, process, to, ending: ` (${kind})` })
+    this.#put(text, { isMark: true, isFault: true, process, to, ending: ` (${kind})` })
   }
 
-  /** The world itself does something to a process. */
-  world(process: string, text: string, millis: number): void {
-    this.flushStep()
+  /** The simulator itself does something to a process. */
+  simulator(process: string, text: string, millis: number): void {
+    this.#flushStep()
     const isMark = marking.test(text)
-    const line = { millis, step: this.stepNumber, process, fiber: "", place: "", text }
+    const line = { millis, step: this.#stepNumber, process, fiber: "", place: "", text }
     const isFault = striking.test(text)
-    this.keep({ ...line, ...(isMark && { isMark }), ...(isFault && { isFault }) })
+    this.#keep({ ...line, ...(isMark && { isMark }), ...(isFault && { isFault }) })
   }
 
   /** The fibers that have not ended. */
   waiting(): Array<typeof WaitingFiber.Type> {
-    return [...this.fibers.all.values()]
+    return [...this.#fibers.all.values()]
       .filter(({ fiber }) => fiber.pollUnsafe() === undefined)
       .map(({ label, lastStep, place, process }) => ({
         fiber: label,
@@ -207,25 +207,25 @@ export class Recorder {
 
   /** All lines that are still there, and how many were dropped before them. */
   lines(): { readonly dropped: number; readonly lines: ReadonlyArray<Line> } {
-    this.flushStep()
-    const lines = this.kept.map(({ line, seen, struck }): Line => {
+    this.#flushStep()
+    const lines = this.#kept.map(({ line, seen, struck }): Line => {
       if (struck?.fiber === undefined) return { ...line, fiber: seen?.label ?? "" }
       const { fiber, place } = struck
       const at = place === undefined ? "" : shortPlace(place)
       return { ...line, process: fiber.process, fiber: fiber.label, place: at }
     })
-    return { dropped: this.dropped, lines }
+    return { dropped: this.#dropped, lines }
   }
 
-  private put(text: string, options: Details): void {
-    const seen = options.seen ?? this.fibers.running()
+  #put(text: string, options: Details): void {
+    const seen = options.seen ?? this.#fibers.running()
     const { ending = "", isFault = false, isMark = false, process, to } = options
-    this.isSilent = false
-    const pending = (seen && this.operations.get(seen)) ?? []
+    this.#isSilent = false
+    const pending = (seen && this.#operations.get(seen)) ?? []
     const place = options.place ?? pending.at(-1)?.place ?? seen?.place
     // What happens within an operation tells of it.
     for (const outer of pending) outer.isShown = true
-    const line = this.line(text, seen, place)
+    const line = this.#line(text, seen, place)
     const party = seen?.process ?? process ?? line.process
     const told: Line = {
       ...line,
@@ -235,42 +235,48 @@ export class Recorder {
       ...(ending !== "" && { ending }),
       ...(to !== undefined && { to })
     }
-    this.keep(told, seen)
+    this.#keep(told, seen)
   }
 
-  private line(text: string, seen: Seen | undefined, place: Place | undefined): Line {
-    const { millis, process, stepNumber: step } = this
+  #line(text: string, seen: Seen | undefined, place: Place | undefined): Line {
     const at = place === undefined ? "" : shortPlace(place)
-    return { millis, step, process: seen?.process ?? process, fiber: "", place: at, text }
+    return {
+      millis: this.#millis,
+      step: this.#stepNumber,
+      process: seen?.process ?? this.#process,
+      fiber: "",
+      place: at,
+      text
+    }
   }
 
   /** An operation that has begun, was not left for later and is not done: its fiber waits in it. */
-  private showPending(): void {
-    const seen = this.suspended
-    this.suspended = undefined
-    const last = seen && this.operations.get(seen)?.at(-1)
+  #showPending(): void {
+    const seen = this.#suspended
+    this.#suspended = undefined
+    const last = seen && this.#operations.get(seen)?.at(-1)
     if (last === undefined || last.isShown) return
     last.isShown = true
-    this.put(`${last.place.operation} ...`, { seen, place: last.place })
+    this.#put(`${last.place.operation} ...`, { seen, place: last.place })
   }
 
-  private flushStep(): void {
-    this.showPending()
-    if (!this.isSilent) return
-    this.isSilent = false
-    const seen = this.fibers.current
-    const last = this.kept.at(-1)
+  #flushStep(): void {
+    this.#showPending()
+    if (!this.#isSilent) return
+    this.#isSilent = false
+    const seen = this.#fibers.current
+    const last = this.#kept.at(-1)
     const before = last?.seen === seen ? (last?.line.quietSteps ?? 0) : 0
-    if (before > 0) this.kept.pop()
+    if (before > 0) this.#kept.pop()
     const quietSteps = before + 1
     const text = quietSteps === 1 ? "goes on" : `goes on (${quietSteps} steps)`
-    this.keep({ ...this.line(text, seen, seen?.place), quietSteps }, seen)
+    this.#keep({ ...this.#line(text, seen, seen?.place), quietSteps }, seen)
   }
 
-  private keep(line: Line, seen?: Seen, struck?: Struck): void {
-    this.kept.push({ line, seen, struck })
-    if (this.kept.length < 2 * bound) return
-    this.dropped += this.kept.length - bound
-    this.kept = this.kept.slice(-bound)
+  #keep(line: Line, seen?: Seen, struck?: Struck): void {
+    this.#kept.push({ line, seen, struck })
+    if (this.#kept.length < 2 * bound) return
+    this.#dropped += this.#kept.length - bound
+    this.#kept = this.#kept.slice(-bound)
   }
 }

@@ -1,4 +1,4 @@
-/** Runs a program once in a world of its own. */
+/** Runs a program once in a simulator of its own. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -11,7 +11,7 @@ import { isError, kindOf, messageText } from "./errorText.ts"
 import { drive } from "./drive.ts"
 import { numberFibers } from "./fiberNumbers.ts"
 import { Fibers } from "./fibers.ts"
-import { Home } from "./simProcess.ts"
+import { SimProcess } from "./simProcess.ts"
 import type { DrawnInput, GivenInputs } from "./inputs.ts"
 import type { Limits } from "./limits.ts"
 import { listen } from "./places.ts"
@@ -20,7 +20,8 @@ import { Script } from "./script.ts"
 import { siteChaos } from "./siteChaos.ts"
 import { trapperOf } from "./standIns.ts"
 import { withTraps } from "./traps.ts"
-import { type Mark, type Task, World } from "./simulator.ts"
+import { type Mark, Simulator } from "./simulator.ts"
+import type { Task } from "./task.ts"
 
 /** Whether direct use of real clocks, random numbers, timers and I/O is refused. */
 export type Ambient = "refuse" | "simulate" | "allow"
@@ -74,78 +75,85 @@ export interface Ran<A, E> {
 }
 
 /** Lets a run be observed as closely as the options say. */
-const observe = (world: World, { record, schedule, track }: RunOptions): void => {
+const observe = (
+  simulator: Simulator<SimProcess>,
+  { record, schedule, track }: RunOptions
+): void => {
   if (schedule === undefined && track !== true && record !== true) return
   const fibers = new Fibers()
-  const script = new Script<Task>(fibers, schedule)
-  world.script = script
+  const script = new Script<Task<SimProcess>>(fibers, schedule)
+  simulator.script = script
   if (record !== true) return
   const recorder = new Recorder(fibers, schedule !== undefined)
-  world.recorder = recorder
+  simulator.recorder = recorder
   // A schedule that the seed draws deviates all the time.
   if (schedule !== undefined) script.onStrike = (struck) => recorder.preempted(struck)
 }
 
-/** Follows the `yield*`s of a world's fibers until the returned function is called. */
-const follow = (world: World): (() => void) => {
-  const { fibers } = world.script ?? {}
+/** Follows the `yield*`s of a simulator's fibers until the returned function is called. */
+const follow = (simulator: Simulator<SimProcess>): (() => void) => {
+  const { fibers } = simulator.script ?? {}
   if (fibers === undefined) return () => undefined
   return listen({
-    accepts: ({ cache: { scheduler } }) => scheduler instanceof Home && scheduler.world === world,
+    accepts: ({ cache: { scheduler } }) =>
+      scheduler instanceof SimProcess && scheduler.simulator === simulator,
     begins: (fiber, operation, place) => {
       const seen = fibers.comes(fiber, place, true)
-      if (seen !== undefined) world.recorder?.begins(seen, operation, place)
+      if (seen !== undefined) simulator.recorder?.begins(seen, operation, place)
     },
     ends: (fiber, operation, place, value) => {
       const seen = fibers.comes(fiber, place, false)
-      if (seen !== undefined) world.recorder?.ends(seen, operation, value)
+      if (seen !== undefined) simulator.recorder?.ends(seen, operation, value)
     }
   })
 }
 
-const makeWorld = (options: RunOptions): World => {
-  const world = new World(options.seed, options.limits, options.plan)
-  observe(world, options)
-  if (options.log === true || options.expected !== undefined) world.repetition.log = []
-  world.repetition.expected = options.expected
-  world.inputs.given = options.inputs
-  return world
+const makeSimulator = (options: RunOptions): Simulator<SimProcess> => {
+  const begin = (simulator: Simulator<SimProcess>) => new SimProcess(simulator, "main")
+  const simulator = new Simulator(options.seed, options.limits, options.plan, begin)
+  observe(simulator, options)
+  if (options.log === true || options.expected !== undefined) simulator.repetition.log = []
+  simulator.repetition.expected = options.expected
+  simulator.inputs.given = options.inputs
+  return simulator
 }
 
-/** Starts a program in its world, and drives the world until one of them has ended. */
+/** Starts a program in its simulator, and drives the simulator until one of them has ended. */
 const start = <A, E>(
-  world: World,
+  simulator: Simulator<SimProcess>,
   program: Effect.Effect<A, E, Scope.Scope>,
   { seed, stacks = true }: RunOptions,
   onEnd: (ran: Ran<A, E>) => void
 ): void => {
   let ended: Exit.Exit<A, E> | undefined
   const begin = () => {
-    const main = Effect.runForkWith(ambient(world, siteChaos(world)))(Effect.scoped(program))
+    const main = Effect.runForkWith(ambient(simulator, siteChaos(simulator)))(
+      Effect.scoped(program)
+    )
     main.addObserver((exit) => {
-      if (world.closed) return
+      if (simulator.closed) return
       ended = exit
-      world.close()
+      simulator.close()
     })
   }
-  drive(world, stacks, begin, () => {
-    const { verdict } = world
+  drive(simulator, stacks, begin, () => {
+    const { verdict } = simulator
     const exit = ended ?? (verdict === undefined ? undefined : Exit.fail(verdict))
     if (exit === undefined) return
     onEnd({
       seed,
       exit,
-      steps: world.steps,
-      effort: world.effort,
-      millis: world.now,
-      fingerprint: world.fingerprint,
-      plan: world.plan,
-      struck: world.struck,
-      marks: world.marks,
-      log: world.repetition.log,
-      drawn: world.inputs.drawn,
-      script: world.script,
-      recorder: world.recorder
+      steps: simulator.steps,
+      effort: simulator.effort,
+      millis: simulator.now,
+      fingerprint: simulator.fingerprint,
+      plan: simulator.plan,
+      struck: simulator.struck,
+      marks: simulator.marks,
+      log: simulator.repetition.log,
+      drawn: simulator.inputs.drawn,
+      script: simulator.script,
+      recorder: simulator.recorder
     })
   })
 }
@@ -157,18 +165,18 @@ export const runOnce = <A, E>(
 ): Effect.Effect<Ran<A, E>> =>
   Effect.callback((resume) => {
     numberFibers()
-    const world = makeWorld(options)
-    const unfollow = follow(world)
+    const simulator = makeSimulator(options)
+    const unfollow = follow(simulator)
     const begin = () =>
-      start(world, program, options, (ran) => {
+      start(simulator, program, options, (ran) => {
         unfollow()
         resume(Effect.succeed(ran))
       })
     if (options.ambient === "allow") begin()
-    else withTraps(trapperOf(world, options.ambient === "simulate"), begin)
+    else withTraps(trapperOf(simulator, options.ambient === "simulate"), begin)
     return Effect.sync(() => {
       unfollow()
-      world.close()
+      simulator.close()
     })
   })
 

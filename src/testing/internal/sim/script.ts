@@ -60,23 +60,23 @@ export class Script<Task extends object> {
   readonly struck: Array<Struck> = []
   /** Hears of each preemption as it takes place. */
   onStrike: ((struck: Struck) => void) | undefined = undefined
-  private readonly given: Map<string, Preemption> | undefined
-  private readonly queue = new Map<Task, Queued>()
-  private readonly timers = new Map<object, Seen | undefined>()
-  private order = 0
-  private readonly tasksAt = new Map<string, number>()
-  private released: Struck | undefined = undefined
+  readonly #given: Map<string, Preemption> | undefined
+  readonly #queue = new Map<Task, Queued>()
+  readonly #timers = new Map<object, Seen | undefined>()
+  #order = 0
+  readonly #tasksAt = new Map<string, number>()
+  #released: Struck | undefined = undefined
 
   constructor(fibers: Fibers, given: Schedule | undefined) {
     this.fibers = fibers
-    this.given = given && new Map(given.map((preemption) => [keyOf(preemption), preemption]))
+    this.#given = given && new Map(given.map((preemption) => [keyOf(preemption), preemption]))
   }
 
   /** Whether the current fiber yields now; `drawn` is what the seed says. */
   yields(drawn: boolean): boolean {
     const at = this.fibers.point()
-    if (this.given === undefined ? drawn : this.given.has(`Yield 0 ${pointKey(at)}`)) {
-      this.strike({ _tag: "Yield", at })
+    if (this.#given === undefined ? drawn : this.#given.has(`Yield 0 ${pointKey(at)}`)) {
+      this.#strike({ _tag: "Yield", at })
       return true
     }
     return false
@@ -85,41 +85,41 @@ export class Script<Task extends object> {
   /** By how many milliseconds a timer of the current fiber is late. */
   late(drawn: number): number {
     const at = this.fibers.point()
-    const given = this.given?.get(`Late 0 ${pointKey(at)}`)
-    const millis = this.given === undefined ? drawn : given?._tag === "Late" ? given.millis : 0
-    if (millis > 0) this.strike({ _tag: "Late", at, millis })
+    const given = this.#given?.get(`Late 0 ${pointKey(at)}`)
+    const millis = this.#given === undefined ? drawn : given?._tag === "Late" ? given.millis : 0
+    if (millis > 0) this.#strike({ _tag: "Late", at, millis })
     return millis
   }
 
   /** The running fiber sets a timer. */
   sets(timer: object): void {
-    this.timers.set(timer, this.fibers.running())
+    this.#timers.set(timer, this.fibers.running())
   }
 
   /** A timer fires: its fiber schedules what comes of that. */
   fires(timer: object): void {
-    this.fibers.current = this.timers.get(timer)
-    this.timers.delete(timer)
+    this.fibers.current = this.#timers.get(timer)
+    this.#timers.delete(timer)
   }
 
   /** A task is runnable. One whose process was paused comes here a second time. */
   queued(task: Task): void {
-    const before = this.queue.get(task)
-    if (before?.overtakenAt !== undefined && this.given === undefined) {
+    const before = this.#queue.get(task)
+    if (before?.overtakenAt !== undefined && this.#given === undefined) {
       this.struck.push(anonymous(holdOf(before, forever)))
     }
     const at = this.fibers.point()
     const here = pointKey(at)
-    const number = this.tasksAt.get(here) ?? 0
-    this.tasksAt.set(here, number + 1)
-    const preemption = this.given?.get(`Hold ${number} ${here}`)
+    const number = this.#tasksAt.get(here) ?? 0
+    this.#tasksAt.set(here, number + 1)
+    const preemption = this.#given?.get(`Hold ${number} ${here}`)
     const by = this.fibers.running()
-    this.queue.set(task, {
+    this.#queue.set(task, {
       by,
       place: by?.place,
       at,
       task: number,
-      order: this.order++,
+      order: this.#order++,
       hold: preemption && anonymous(preemption),
       overtakenAt: undefined
     })
@@ -127,41 +127,41 @@ export class Script<Task extends object> {
 
   /** Which task runs next, as an index; `drawn` is what the seed says. */
   choose(tasks: ReadonlyArray<Task>, step: number, drawn: () => number): number {
-    const index = this.given === undefined ? drawn() : this.inOrder(tasks, step)
-    const chosen = this.queue.get(tasks[index]!)!
+    const index = this.#given === undefined ? drawn() : this.#inOrder(tasks, step)
+    const chosen = this.#queue.get(tasks[index]!)!
     for (const task of tasks) {
-      const other = this.queue.get(task)!
+      const other = this.#queue.get(task)!
       if (other.order >= chosen.order || other.overtakenAt !== undefined) continue
       other.overtakenAt = step
-      if (other.hold !== undefined) this.tell(other.hold)
+      if (other.hold !== undefined) this.#tell(other.hold)
     }
     return index
   }
 
   /** A step begins, which runs this task. */
   begins(task: Task, step: number): void {
-    const queued = this.queue.get(task)
-    this.queue.delete(task)
+    const queued = this.#queue.get(task)
+    this.#queue.delete(task)
     this.fibers.current = queued?.by
     this.fibers.scheduledAt = queued?.place
-    this.released = queued?.hold
-    if (queued?.overtakenAt === undefined || this.given !== undefined) return
+    this.#released = queued?.hold
+    if (queued?.overtakenAt === undefined || this.#given !== undefined) return
     this.struck.push(anonymous(holdOf(queued, step)))
   }
 
   /** The current fiber runs an operation: what was held before this step was held from it. */
   runs(): void {
-    if (this.released === undefined) return
-    this.released.fiber = this.fibers.current
-    this.released.place = this.fibers.current?.place
-    this.released = undefined
+    if (this.#released === undefined) return
+    this.#released.fiber = this.fibers.current
+    this.#released.place = this.fibers.current?.place
+    this.#released = undefined
   }
 
   /** The preemptions of the whole run. */
   schedule(): Schedule {
     const left: Array<Preemption> = []
-    if (this.given === undefined) {
-      for (const queued of this.queue.values()) {
+    if (this.#given === undefined) {
+      for (const queued of this.#queue.values()) {
         if (queued.overtakenAt !== undefined) left.push(holdOf(queued, forever))
       }
     }
@@ -169,11 +169,11 @@ export class Script<Task extends object> {
   }
 
   /** The task that has waited longest, unless it is held or a held one is due. */
-  private inOrder(tasks: ReadonlyArray<Task>, step: number): number {
+  #inOrder(tasks: ReadonlyArray<Task>, step: number): number {
     let [due, dueAt] = [-1, Infinity]
     let [oldest, order] = [-1, Infinity]
     for (const [index, task] of tasks.entries()) {
-      const queued = this.queue.get(task)!
+      const queued = this.#queue.get(task)!
       const hold = queued.hold?.preemption
       if (hold?._tag === "Hold") {
         const at = (queued.overtakenAt ?? step) + hold.steps
@@ -185,12 +185,12 @@ export class Script<Task extends object> {
     return oldest === -1 || dueAt <= step ? due : oldest
   }
 
-  private strike(preemption: Preemption): void {
+  #strike(preemption: Preemption): void {
     const fiber = this.fibers.running()
-    this.tell({ preemption, fiber, place: fiber?.place })
+    this.#tell({ preemption, fiber, place: fiber?.place })
   }
 
-  private tell(struck: Struck): void {
+  #tell(struck: Struck): void {
     this.struck.push(struck)
     this.onStrike?.(struck)
   }

@@ -5,10 +5,10 @@ const hex = (byte: number): string => byte.toString(16).padStart(2, "0")
 
 /** Seeded random bytes and UUIDs; ciphers and digests stay the platform's. */
 export class SeededCrypto implements Crypto {
-  private readonly prng: Prng
+  readonly #prng: Prng
 
   constructor(prng: Prng) {
-    this.prng = prng
+    this.#prng = prng
   }
 
   get subtle(): SubtleCrypto {
@@ -18,7 +18,7 @@ export class SeededCrypto implements Crypto {
   getRandomValues<T extends ArrayBufferView | null>(array: T): T {
     if (array === null) return array
     const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
-    for (let i = 0; i < bytes.length; i++) bytes[i] = this.prng.bits()
+    for (let i = 0; i < bytes.length; i++) bytes[i] = this.#prng.bits()
     return array
   }
 

@@ -1,8 +1,8 @@
 /**
- * A home is one life of a simulated process: the scheduler and the clock that its fibers see.
+ * One life of a simulated process: the scheduler and the clock that its fibers see.
  *
- * All homes feed the one seeded queue of their world. Killing a home drops its tasks and timers and
- * lets nothing of it run again, so no finalizer runs either, as after `kill -9`.
+ * All processes feed the one seeded queue of their simulator. Killing one drops its tasks and
+ * timers and lets nothing of it run again, so no finalizer runs either, as after `kill -9`.
  */
 import { AsyncLocalStorage } from "node:async_hooks"
 import type * as Clock from "effect/Clock"
@@ -10,42 +10,43 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Scheduler from "effect/Scheduler"
-import type { Task, World } from "./simulator.ts"
+import type { Simulator } from "./simulator.ts"
+import type { Task } from "./task.ts"
 
 class Dispatcher implements Scheduler.SchedulerDispatcher {
-  private readonly home: Home
-  private lane: number | undefined = undefined
+  readonly #simProcess: SimProcess
+  #lane: number | undefined = undefined
 
-  constructor(home: Home) {
-    this.home = home
+  constructor(simProcess: SimProcess) {
+    this.#simProcess = simProcess
   }
 
   // Priorities order the tasks of one dispatcher only, and no Effect module relies on them, so a
   // simulation is free to choose among all tasks.
   scheduleTask(run: () => void): void {
-    const { arrivals } = this.home.world
-    if (arrivals.isHeld) arrivals.add(() => this.enqueue(run))
-    else this.enqueue(run)
+    const { arrivals } = this.#simProcess.simulator
+    if (arrivals.isHeld) arrivals.add(() => this.#enqueue(run))
+    else this.#enqueue(run)
   }
 
-  private enqueue(run: () => void): void {
-    this.lane ??= this.home.world.newLane()
-    this.home.enqueue(run, this.lane)
+  #enqueue(run: () => void): void {
+    this.#lane ??= this.#simProcess.simulator.newLane()
+    this.#simProcess.enqueue(run, this.#lane)
   }
 
   flush(): void {
-    this.home.world.arrivals.admit()
-    if (this.lane !== undefined) this.home.world.flush(this.lane)
+    this.#simProcess.simulator.arrivals.admit()
+    if (this.#lane !== undefined) this.#simProcess.simulator.flush(this.#lane)
   }
 }
 
-/** The home that began the promise or callback that runs now. Effect's fibers keep it, too. */
-const homes = new AsyncLocalStorage<Home>()
+/** The process that began the promise or callback that runs now. Effect's fibers keep it, too. */
+const simProcesses = new AsyncLocalStorage<SimProcess>()
 
-/** The home of what runs now, in a step or in a promise or callback outside of the steps. */
-export const homeOf = (world: World): Home => {
-  const home = world.running ?? homes.getStore()
-  return home?.world === world ? home : world.main
+/** The process of what runs now, in a step or in a promise or callback outside of the steps. */
+export const processOf = (simulator: Simulator<SimProcess>): SimProcess => {
+  const simProcess = simulator.running ?? simProcesses.getStore()
+  return simProcess?.simulator === simulator ? simProcess : simulator.main
 }
 
 /**
@@ -64,18 +65,18 @@ const endsAtOnce = (fiber: Fiber.Fiber<unknown, unknown>): boolean => {
 }
 
 /** One life of a process. */
-export class Home implements Scheduler.Scheduler {
+export class SimProcess implements Scheduler.Scheduler {
   readonly executionMode = "async"
-  readonly world: World
+  readonly simulator: Simulator<SimProcess>
   readonly name: string
-  readonly clock: HomeClock
-  private alive = true
-  private held: Array<Task> | undefined = undefined
+  readonly clock: SimClock
+  #alive = true
+  #held: Array<Task<SimProcess>> | undefined = undefined
 
-  constructor(world: World, name: string) {
-    this.world = world
+  constructor(simulator: Simulator<SimProcess>, name: string) {
+    this.simulator = simulator
     this.name = name
-    this.clock = new HomeClock(this)
+    this.clock = new SimClock(this)
   }
 
   /**
@@ -84,23 +85,23 @@ export class Home implements Scheduler.Scheduler {
    * operation, so each step runs code of exactly one process, and a dead one runs none.
    */
   shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
-    const world = this.world
-    world.operations++
+    const simulator = this.simulator
+    simulator.operations++
     if (endsAtOnce(fiber)) return false
-    if (world.running !== this) {
-      world.arrivals.fiber = fiber.id
+    if (simulator.running !== this) {
+      simulator.arrivals.fiber = fiber.id
       return true
     }
-    if (world.repetition.log !== undefined) world.repetition.follow(fiber)
-    const isDrawn = --world.untilYield <= 0
-    if (isDrawn) world.drawYield()
-    if (world.script === undefined ? isDrawn : this.observe(fiber, isDrawn)) return true
+    if (simulator.repetition.log !== undefined) simulator.repetition.follow(fiber)
+    const isDrawn = --simulator.untilYield <= 0
+    if (isDrawn) simulator.drawYield()
+    if (simulator.script === undefined ? isDrawn : this.#observe(fiber, isDrawn)) return true
     return fiber.currentOpCount >= fiber.cache.maxOpsBeforeYield
   }
 
   /** Looks at a fiber before its next operation: whether it yields, if the seed says `drawn`. */
-  private observe(fiber: Fiber.Fiber<unknown, unknown>, drawn: boolean): boolean {
-    const { recorder, script, steps } = this.world
+  #observe(fiber: Fiber.Fiber<unknown, unknown>, drawn: boolean): boolean {
+    const { recorder, script, steps } = this.simulator
     if (script === undefined) return drawn
     const seen = script.fibers.saw(fiber, this, steps)
     script.runs()
@@ -113,94 +114,94 @@ export class Home implements Scheduler.Scheduler {
   }
 
   enqueue(run: () => void, lane: number): void {
-    if (!this.alive) return
-    const task: Task = { run, lane, home: this }
-    if (this.held === undefined) this.world.enqueue(task)
-    else this.held.push(task)
+    if (!this.#alive) return
+    const task: Task<SimProcess> = { run, lane, owner: this }
+    if (this.#held === undefined) this.simulator.enqueue(task)
+    else this.#held.push(task)
   }
 
-  /** Begins something that belongs to this home, with all promises and callbacks that it makes. */
+  /** Begins something that belongs to this process, with all its promises and callbacks. */
   begin<A>(start: () => A): A {
-    return homes.run(this, start)
+    return simProcesses.run(this, start)
   }
 
   get isAlive(): boolean {
-    return this.alive
+    return this.#alive
   }
 
   get isPaused(): boolean {
-    return this.held !== undefined
+    return this.#held !== undefined
   }
 
   kill(): void {
-    this.alive = false
-    this.held = undefined
-    this.world.forget(this)
-    this.world.stopRunning(this)
+    this.#alive = false
+    this.#held = undefined
+    this.simulator.forget(this)
+    this.simulator.stopRunning(this)
   }
 
   pause(): void {
-    if (!this.alive || this.held !== undefined) return
-    this.held = this.world.takeTasksOf(this)
-    this.world.stopRunning(this)
+    if (!this.#alive || this.#held !== undefined) return
+    this.#held = this.simulator.takeTasksOf(this)
+    this.simulator.stopRunning(this)
   }
 
   resume(): void {
-    const held = this.held
-    this.held = undefined
-    if (held !== undefined) for (const task of held) this.world.enqueue(task)
+    const held = this.#held
+    this.#held = undefined
+    if (held !== undefined) for (const task of held) this.simulator.enqueue(task)
   }
 }
 
 const nanos = (millis: number): bigint => BigInt(Math.round(millis * 1_000_000))
 
 /** Virtual time as one process sees it: moved by a jump, and faster or slower by a rate. */
-export class HomeClock implements Clock.Clock {
-  private readonly home: Home
-  private jumped = 0
-  private rate = 1
-  private since = 0
-  private base = 0
+export class SimClock implements Clock.Clock {
+  readonly #simProcess: SimProcess
+  #jumped = 0
+  #rate = 1
+  #since = 0
+  #base = 0
   readonly currentTimeMillis: Effect.Effect<number>
   readonly currentTimeNanos: Effect.Effect<bigint>
   readonly monotonicTimeNanos: Effect.Effect<bigint>
 
-  constructor(home: Home) {
-    this.home = home
-    this.base = this.since = home.world.now
+  constructor(simProcess: SimProcess) {
+    this.#simProcess = simProcess
+    this.#base = this.#since = simProcess.simulator.now
     this.currentTimeMillis = Effect.sync(() => this.currentTimeMillisUnsafe())
     this.currentTimeNanos = Effect.sync(() => this.currentTimeNanosUnsafe())
     this.monotonicTimeNanos = Effect.sync(() => this.monotonicTimeNanosUnsafe())
   }
 
-  private elapsed(): number {
-    return this.base + (this.home.world.now - this.since) * this.rate
+  #elapsed(): number {
+    return this.#base + (this.#simProcess.simulator.now - this.#since) * this.#rate
   }
 
   currentTimeMillisUnsafe(): number {
-    return Math.floor(this.elapsed() + this.jumped)
+    return Math.floor(this.#elapsed() + this.#jumped)
   }
 
   currentTimeNanosUnsafe(): bigint {
-    return nanos(this.elapsed() + this.jumped)
+    return nanos(this.#elapsed() + this.#jumped)
   }
 
   monotonicTimeNanosUnsafe(): bigint {
-    return nanos(this.elapsed())
+    return nanos(this.#elapsed())
   }
 
   /** Moves the wall clock by `jumpMillis`; from now on, all clocks run at `rate`. */
   skew(jumpMillis: number, rate: number): void {
-    this.base = this.elapsed()
-    this.since = this.home.world.now
-    this.jumped += jumpMillis
-    this.rate = rate
+    this.#base = this.#elapsed()
+    this.#since = this.#simProcess.simulator.now
+    this.#jumped += jumpMillis
+    this.#rate = rate
   }
 
   /** Ends every skew: the wall clock is right again, and the monotonic one never goes back. */
   heal(): void {
     this.skew(0, 1)
-    this.jumped = this.home.world.now - this.base
+    this.#jumped = this.#simProcess.simulator.now - this.#base
   }
 
   sleep(duration: Duration.Duration): Effect.Effect<void> {
@@ -208,7 +209,9 @@ export class HomeClock implements Clock.Clock {
     if (millis <= 0) return Effect.yieldNow
     if (!Number.isFinite(millis)) return Effect.never
     return Effect.callback((resume) => {
-      const timer = this.home.world.sleep(this.home, millis / this.rate, () => resume(Effect.void))
+      const timer = this.#simProcess.simulator.sleep(this.#simProcess, millis / this.#rate, () =>
+        resume(Effect.void)
+      )
       return Effect.sync(() => {
         timer.cancelled = true
       })

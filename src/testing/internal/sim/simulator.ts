@@ -1,12 +1,12 @@
 /**
- * The world of one run: it owns the order of tasks, the time and the random numbers.
+ * The simulator of one run: it owns the order of tasks, the time and the random numbers.
  *
  * Tasks of all processes wait in one array; each step takes one of them, chosen by the seed. When
  * nothing is runnable, time jumps to the next timer or fault. Nothing here reads a real clock.
  */
 import type * as Deferred from "effect/Deferred"
 import type { WatchedFabric } from "../../../native/sim/Watch.ts"
-import type { Fault, FaultPlan, ProcessFault, TimedFault } from "../../FaultPlan.ts"
+import type { Fault, FaultPlan, TimedFault } from "../../FaultPlan.ts"
 import {
   InvariantBroken,
   LimitReached,
@@ -14,10 +14,9 @@ import {
   TaskThrew,
   type Verdict
 } from "../../SimError.ts"
-import { Agenda } from "./faultSchedule.ts"
+import { FaultSchedule } from "./faultSchedule.ts"
 import { messageText } from "./errorText.ts"
 import { Arrivals } from "./arrivals.ts"
-import { Home } from "./simProcess.ts"
 import { Inputs } from "./inputs.ts"
 import { Lateness } from "./lateness.ts"
 import type { Limits } from "./limits.ts"
@@ -25,23 +24,8 @@ import { Prng } from "./prng.ts"
 import type { Recorder } from "./recorder.ts"
 import { Repetition } from "./repetition.ts"
 import type { Script } from "./script.ts"
+import type { Controls, Owner, Task } from "./task.ts"
 import { type Timer, Timers } from "./timers.ts"
-
-/** Something runnable. */
-export interface Task {
-  readonly run: () => void
-  /** The dispatcher it came through: in effect, the fiber. */
-  readonly lane: number
-  readonly home: Home
-}
-
-/** What a process lets the world do to it. */
-export interface Controls {
-  /** Whether the fault found something to strike. */
-  readonly strike: (fault: ProcessFault) => boolean
-  readonly heal: () => void
-  readonly isPaused: () => boolean
-}
 
 /** Where a test waits for a fiber to arrive, and holds it. */
 export interface Barrier {
@@ -77,12 +61,12 @@ const resumption = 3
 const priorityRuns = [4, 16, 64] as const
 
 /** One run in progress. */
-export class World {
+export class Simulator<P extends Owner = Owner> {
   readonly seed: number
   readonly limits: Limits
   readonly random: Prng
-  readonly agenda = new Agenda()
-  readonly timers = new Timers<Home>()
+  readonly faults = new FaultSchedule()
+  readonly timers = new Timers<P>()
   readonly processes = new Map<string, Controls>()
   /** The simulated fabrics that the program made. */
   readonly fabrics: Array<WatchedFabric> = []
@@ -90,10 +74,10 @@ export class World {
   readonly marks = new Map<string, Mark>()
   /** False once the faults have been stopped. */
   faulty = true
-  readonly main: Home
+  readonly main: P
   recorder: Recorder | undefined = undefined
   /** The schedule as data: written down, or given. */
-  script: Script<Task> | undefined = undefined
+  script: Script<Task<P>> | undefined = undefined
   readonly repetition = new Repetition()
   /** The faults of this run: given, or collected while they are drawn. */
   readonly plan: Array<Fault>
@@ -106,67 +90,72 @@ export class World {
   fibers = 0
   steps = 0
   operations = 0
-  running: Home | undefined = undefined
+  running: P | undefined = undefined
   untilYield = 0
   verdict: Verdict | undefined = undefined
   closed = false
   readonly barriers = new Map<string, Barrier>()
-  private readonly counts = new Map<string, number>()
-  private readonly schedule: Prng
-  private readonly lateness: Lateness
-  private readonly yieldProbability: number
-  private readonly byPriority: boolean
-  private readonly priorityRun: number
-  private readonly priorities: Array<number> = []
-  private untilDemotion = 0
-  private turnAt = effortATurn
-  private tasks: Array<Task> = []
-  private lanes = 0
+  readonly #counts = new Map<string, number>()
+  readonly #schedule: Prng
+  readonly #lateness: Lateness
+  readonly #yieldProbability: number
+  readonly #byPriority: boolean
+  readonly #priorityRun: number
+  readonly #priorities: Array<number> = []
+  #untilDemotion = 0
+  #turnAt = effortATurn
+  #tasks: Array<Task<P>> = []
+  #lanes = 0
 
-  constructor(seed: number, limits: Limits, plan: FaultPlan | undefined) {
+  constructor(
+    seed: number,
+    limits: Limits,
+    plan: FaultPlan | undefined,
+    begin: (simulator: Simulator<P>) => P
+  ) {
     this.seed = seed
     this.limits = limits
     this.plan = plan === undefined ? [] : [...plan]
     this.planGiven = plan !== undefined
     this.random = new Prng(seed, "random")
-    this.schedule = new Prng(seed, "schedule")
-    this.lateness = new Lateness(seed, limits.timerSlackMillis)
-    this.yieldProbability = this.schedule.pick(yieldProbabilities)
-    this.byPriority = this.schedule.below(4) === 0
-    this.priorityRun = this.schedule.pick(priorityRuns)
+    this.#schedule = new Prng(seed, "schedule")
+    this.#lateness = new Lateness(seed, limits.timerSlackMillis)
+    this.#yieldProbability = this.#schedule.pick(yieldProbabilities)
+    this.#byPriority = this.#schedule.below(4) === 0
+    this.#priorityRun = this.#schedule.pick(priorityRuns)
     this.drawYield()
-    this.main = new Home(this, "main")
-    for (const fault of this.plan) this.appoint(fault)
+    this.main = begin(this)
+    for (const fault of this.plan) this.scheduleFault(fault)
   }
 
-  /** Puts a fault that has a moment of its own on the agenda. */
-  appoint(fault: Fault): void {
-    if ("at" in fault) this.agenda.add(fault)
+  /** Puts a fault that has a moment of its own on the schedule. */
+  scheduleFault(fault: Fault): void {
+    if ("at" in fault) this.faults.add(fault)
   }
 
   /** Draws after how many operations the running fiber must let others go first. */
   drawYield(): void {
-    const p = this.yieldProbability
-    const more = p === 0 ? Infinity : Math.log(1 - this.schedule.double()) / Math.log(1 - p)
+    const p = this.#yieldProbability
+    const more = p === 0 ? Infinity : Math.log(1 - this.#schedule.double()) / Math.log(1 - p)
     this.untilYield = resumption + Math.floor(more)
   }
 
   newLane(): number {
-    if (this.byPriority) this.priorities.push(this.schedule.double())
-    return this.lanes++
+    if (this.#byPriority) this.#priorities.push(this.#schedule.double())
+    return this.#lanes++
   }
 
-  enqueue(task: Task): void {
+  enqueue(task: Task<P>): void {
     if (this.closed) return
-    this.tasks.push(task)
+    this.#tasks.push(task)
     this.script?.queued(task)
   }
 
-  sleep(home: Home, millis: number, fire: () => void): Timer<Home> {
-    const drawn = this.lateness.draw()
+  sleep(owner: P, millis: number, fire: () => void): Timer<P> {
+    const drawn = this.#lateness.draw()
     const late = this.script === undefined ? drawn : this.script.late(drawn)
-    this.recorder?.sleeps(home.name, millis, late)
-    const timer = this.timers.add(this.now + millis + late, home, fire)
+    this.recorder?.sleeps(owner.name, millis, late)
+    const timer = this.timers.add(this.now + millis + late, owner, fire)
     this.script?.sets(timer)
     return timer
   }
@@ -177,27 +166,27 @@ export class World {
     else this.main.enqueue(act, this.newLane())
   }
 
-  takeTasksOf(home: Home): Array<Task> {
-    const taken = this.tasks.filter((task) => task.home === home)
-    this.tasks = this.tasks.filter((task) => task.home !== home)
+  takeTasksOf(owner: P): Array<Task<P>> {
+    const taken = this.#tasks.filter((task) => task.owner === owner)
+    this.#tasks = this.#tasks.filter((task) => task.owner !== owner)
     return taken
   }
 
   /** Makes a process that is killed or paused by its own step stop before its next operation. */
-  stopRunning(home: Home): void {
-    if (this.running === home) this.running = undefined
+  stopRunning(owner: P): void {
+    if (this.running === owner) this.running = undefined
   }
 
   /** Drops all tasks and timers of a killed process. */
-  forget(home: Home): void {
-    this.tasks = this.tasks.filter((task) => task.home !== home)
-    this.timers.cancelOwner(home)
+  forget(owner: P): void {
+    this.#tasks = this.#tasks.filter((task) => task.owner !== owner)
+    this.timers.cancelOwner(owner)
   }
 
   /** Counts operations of one sort; answers how many there were, `more` included. */
   count(sort: string, more = 0): number {
-    const count = (this.counts.get(sort) ?? 0) + more
-    this.counts.set(sort, count)
+    const count = (this.#counts.get(sort) ?? 0) + more
+    this.#counts.set(sort, count)
     return count
   }
 
@@ -210,9 +199,9 @@ export class World {
   flush(lane: number): void {
     for (;;) {
       const indexes: Array<number> = []
-      this.tasks.forEach((task, index) => task.lane === lane && indexes.push(index))
-      if (indexes.length === 0 || this.closed || this.isSpent()) return
-      this.step(this.schedule.pick(indexes))
+      this.#tasks.forEach((task, index) => task.lane === lane && indexes.push(index))
+      if (indexes.length === 0 || this.closed || this.#isSpent()) return
+      this.#step(this.#schedule.pick(indexes))
     }
   }
 
@@ -221,24 +210,25 @@ export class World {
     return this.steps + Math.floor(this.operations / operationsAStep)
   }
 
-  /** Runs until the world is closed, nothing is runnable or the event loop is due. */
+  /** Runs until the simulator is closed, nothing is runnable or the event loop is due. */
   advance(): "closed" | "idle" | "due" {
     while (!this.closed) {
-      while (this.steps >= this.agenda.nextStep) this.strike(this.agenda.takeStep())
-      if (this.tasks.length === 0) return "idle"
-      if (this.effort >= this.turnAt) {
-        this.turnAt = this.effort + effortATurn
+      while (this.steps >= this.faults.nextStep) this.inject(this.faults.takeStep())
+      if (this.#tasks.length === 0) return "idle"
+      if (this.effort >= this.#turnAt) {
+        this.#turnAt = this.effort + effortATurn
         return "due"
       }
-      if (this.isSpent()) break
-      const { drawn, script, steps, tasks } = this
-      this.step(script === undefined ? drawn() : script.choose(tasks, steps, drawn))
+      if (this.#isSpent()) break
+      const { script, steps } = this
+      const drawn = this.#drawn
+      this.#step(script === undefined ? drawn() : script.choose(this.#tasks, steps, drawn))
     }
     return "closed"
   }
 
   /** Ends a run that has had all its steps. */
-  private isSpent(): boolean {
+  #isSpent(): boolean {
     const { maxSteps } = this.limits
     if (this.steps < maxSteps && this.operations < maxSteps * operationsAStep) return false
     this.fail(this.limitReached("maxSteps"))
@@ -248,14 +238,14 @@ export class World {
   /** Lets time jump to the next timer or fault. Returns false if there is none. */
   jump(): boolean {
     const timer = this.timers.peek()
-    const at = Math.min(timer?.at ?? Infinity, this.agenda.nextMillis)
+    const at = Math.min(timer?.at ?? Infinity, this.faults.nextMillis)
     if (at === Infinity) return false
     if (at > this.limits.maxMillis) {
       this.fail(this.limitReached("maxTime"))
       return true
     }
     if (at > this.now) this.now = at
-    while (this.agenda.nextMillis <= this.now) this.strike(this.agenda.takeMillis())
+    while (this.faults.nextMillis <= this.now) this.inject(this.faults.takeMillis())
     for (;;) {
       const due = this.timers.peek()
       if (due === undefined || due.at > this.now) return true
@@ -275,13 +265,13 @@ export class World {
 
   close(): void {
     this.closed = true
-    this.tasks = []
+    this.#tasks = []
   }
 
-  strike(fault: TimedFault | undefined): void {
+  inject(fault: TimedFault | undefined): void {
     if (fault === undefined) return
     if (fault._tag !== "Fabric") {
-      if (this.processes.get(fault.process)?.strike(fault) === true) this.struck.add(fault)
+      if (this.processes.get(fault.process)?.inject(fault) === true) this.struck.add(fault)
       return
     }
     for (const fabric of this.fabrics) if (fabric.strike(fault.fault)) this.struck.add(fault)
@@ -292,47 +282,47 @@ export class World {
     return new LimitReached({ limit, step: this.steps, millis: this.now, waiting })
   }
 
-  private readonly drawn = (): number => {
-    const { tasks, schedule } = this
-    if (!this.byPriority) return tasks.length === 1 ? 0 : schedule.below(tasks.length)
+  readonly #drawn = (): number => {
+    const [tasks, schedule] = [this.#tasks, this.#schedule]
+    if (!this.#byPriority) return tasks.length === 1 ? 0 : schedule.below(tasks.length)
     let best = 0
     let ties = 1
     for (let i = 1; i < tasks.length; i++) {
-      const difference = this.priorities[tasks[i]!.lane]! - this.priorities[tasks[best]!.lane]!
+      const difference = this.#priorities[tasks[i]!.lane]! - this.#priorities[tasks[best]!.lane]!
       if (difference > 0) ties = 1
       // Tasks of one dispatcher have one priority; each of them is as likely as the others.
       if (difference > 0 || (difference === 0 && schedule.below(++ties) === 0)) best = i
     }
-    if (--this.untilDemotion <= 0) {
-      this.untilDemotion = 1 + schedule.below(2 * this.priorityRun)
-      this.priorities[tasks[best]!.lane] = -this.steps
+    if (--this.#untilDemotion <= 0) {
+      this.#untilDemotion = 1 + schedule.below(2 * this.#priorityRun)
+      this.#priorities[tasks[best]!.lane] = -this.steps
     }
     return best
   }
 
-  private step(index: number): void {
-    const tasks = this.tasks
+  #step(index: number): void {
+    const tasks = this.#tasks
     const task = tasks[index]!
     const runnable = tasks.length
     const last = tasks.pop()!
     if (index < tasks.length) tasks[index] = last
     const outer = this.running
-    this.running = task.home
+    this.running = task.owner
     this.script?.begins(task, this.steps)
     this.steps++
-    this.recorder?.step(task.home.name, this.steps, this.now)
+    this.recorder?.step(task.owner.name, this.steps, this.now)
     try {
       task.run()
     } catch (cause) {
-      this.fail(new TaskThrew({ process: task.home.name, step: this.steps, cause }))
+      this.fail(new TaskThrew({ process: task.owner.name, step: this.steps, cause }))
     }
     this.running = outer
     const detail = this.repetition.step(index, runnable, this.operations, this.now)
     if (detail !== undefined) this.fail(new NotDeterministic({ step: this.steps, detail }))
-    for (const invariant of this.invariants) this.check(invariant)
+    for (const invariant of this.invariants) this.#check(invariant)
   }
 
-  private check(invariant: Invariant): void {
+  #check(invariant: Invariant): void {
     let detail = ""
     try {
       if (invariant.holds()) return

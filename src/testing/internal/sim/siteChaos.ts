@@ -8,7 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Chaos } from "../../../actors/kernel/Chaos.ts"
 import { Prng } from "./prng.ts"
-import type { Barrier, Mark, World } from "./simulator.ts"
+import type { Barrier, Mark, Simulator } from "./simulator.ts"
 
 /** Share of the sites that are active in a run, and share of the passes at which one fires. */
 const activeShare = 0.25
@@ -31,7 +31,7 @@ export const siteMark = (name: string): string => `chaos at ${name}`
 const barrierMark = (name: string): string => `barrier at ${name}`
 
 /** Holds the next fiber that passes a site. */
-export const setBarrier = ({ barriers, marks }: World, site: string): Barrier => {
+export const setBarrier = ({ barriers, marks }: Simulator, site: string): Barrier => {
   const barrier = { reached: Deferred.makeUnsafe<void>(), gate: Deferred.makeUnsafe<void>() }
   barriers.set(site, barrier)
   noteMark(marks, barrierMark(site), false)
@@ -39,35 +39,35 @@ export const setBarrier = ({ barriers, marks }: World, site: string): Barrier =>
 }
 
 /** Makes the chaos of one run. Active sites become part of the run's fault plan. */
-export const siteChaos = (world: World): Chaos => {
+export const siteChaos = (simulator: Simulator): Chaos => {
   const sites = new Map<string, Prng | undefined>()
 
   const activate = (name: string): Prng | undefined => {
-    const prng = new Prng(world.seed, `site ${name}`)
+    const prng = new Prng(simulator.seed, `site ${name}`)
     const drawn = prng.chance(activeShare)
-    const listed = world.plan.some((fault) => fault._tag === "Site" && fault.name === name)
-    const active = listed || (!world.planGiven && drawn)
-    if (listed) noteMark(world.marks, siteMark(name), true)
-    if (active && !listed) world.plan.push({ _tag: "Site", name })
+    const listed = simulator.plan.some((fault) => fault._tag === "Site" && fault.name === name)
+    const active = listed || (!simulator.planGiven && drawn)
+    if (listed) noteMark(simulator.marks, siteMark(name), true)
+    if (active && !listed) simulator.plan.push({ _tag: "Site", name })
     return active ? prng : undefined
   }
   const firing = (name: string): Prng | undefined => {
-    if (!world.faulty) return undefined
+    if (!simulator.faulty) return undefined
     if (!sites.has(name)) sites.set(name, activate(name))
     const prng = sites.get(name)
     if (prng === undefined || !prng.chance(firingShare)) return undefined
-    world.recorder?.event(`chaos at "${name}"`)
+    simulator.recorder?.event(`chaos at "${name}"`)
     return prng
   }
 
   return {
     fires: (name) => firing(name) !== undefined,
     pass: (name) => {
-      const barrier = world.barriers.get(name)
+      const barrier = simulator.barriers.get(name)
       if (barrier !== undefined) {
-        world.barriers.delete(name)
-        noteMark(world.marks, barrierMark(name), true)
-        world.recorder?.event(`held at "${name}"`)
+        simulator.barriers.delete(name)
+        noteMark(simulator.marks, barrierMark(name), true)
+        simulator.recorder?.event(`held at "${name}"`)
         return Effect.andThen(
           Deferred.succeed(barrier.reached, undefined),
           Deferred.await(barrier.gate)
@@ -78,6 +78,6 @@ export const siteChaos = (world: World): Chaos => {
       if (prng.chance(0.5)) return Effect.yieldNow
       return Effect.sleep(Duration.millis(prng.between(1, longestSleep)))
     },
-    mark: (name, hit) => noteMark(world.marks, name, hit)
+    mark: (name, hit) => noteMark(simulator.marks, name, hit)
   }
 }

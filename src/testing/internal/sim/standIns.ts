@@ -1,10 +1,10 @@
 /** What a run answers to calls of the real clocks, random numbers and timers. */
 import { AsyncLocalStorage } from "node:async_hooks"
 import { NotSimulated } from "../../SimError.ts"
-import { type Home, homeOf } from "./simProcess.ts"
+import { type SimProcess, processOf } from "./simProcess.ts"
 import { SeededCrypto } from "./seededCrypto.ts"
 import type { StandIns, Trapper } from "./traps.ts"
-import type { World } from "./simulator.ts"
+import type { Simulator } from "./simulator.ts"
 
 type Callback = (...args: ReadonlyArray<unknown>) => void
 
@@ -51,45 +51,47 @@ class SimulatedTimer {
   }
 }
 
-const timeout = (home: Home, call: () => void, millis: unknown): (() => void) => {
+const timeout = (simProcess: SimProcess, call: () => void, millis: unknown): (() => void) => {
   const wait = Math.max(1, Number(millis) || 1)
-  const timer = home.world.sleep(home, wait, call)
+  const timer = simProcess.simulator.sleep(simProcess, wait, call)
   return () => void (timer.cancelled = true)
 }
 
-const interval = (home: Home, call: () => void, millis: unknown): (() => void) => {
+const interval = (simProcess: SimProcess, call: () => void, millis: unknown): (() => void) => {
   let cancel = (): void => undefined
   const again = (): void => {
-    cancel = timeout(home, again, millis)
+    cancel = timeout(simProcess, again, millis)
     call()
   }
-  cancel = timeout(home, again, millis)
+  cancel = timeout(simProcess, again, millis)
   return () => cancel()
 }
 
-const immediate = (home: Home, call: () => void): (() => void) => {
+const immediate = (simProcess: SimProcess, call: () => void): (() => void) => {
   let isCancelled = false
-  home.enqueue(() => (isCancelled ? undefined : call()), home.world.newLane())
+  simProcess.enqueue(() => (isCancelled ? undefined : call()), simProcess.simulator.newLane())
   return () => void (isCancelled = true)
 }
 
-const standIns = (world: World): StandIns => {
-  const home = (): Home => homeOf(world)
-  const seeded = new SeededCrypto(world.random)
-  const nanos = () => home().clock.monotonicTimeNanosUnsafe()
-  const timer = (set: (home: Home, call: () => void, millis: unknown) => () => void) => {
+const standIns = (simulator: Simulator<SimProcess>): StandIns => {
+  const simProcess = (): SimProcess => processOf(simulator)
+  const seeded = new SeededCrypto(simulator.random)
+  const nanos = () => simProcess().clock.monotonicTimeNanosUnsafe()
+  const timer = (
+    set: (simProcess: SimProcess, call: () => void, millis: unknown) => () => void
+  ) => {
     return (callback: Callback, millis?: unknown, ...args: ReadonlyArray<unknown>) => {
-      const of = home()
+      const of = simProcess()
       const call = AsyncLocalStorage.bind(() => callback(...args))
       return new SimulatedTimer(() => set(of, call, millis))
     }
   }
   const withoutDelay = timer(immediate)
   return {
-    "Date.now": () => home().clock.currentTimeMillisUnsafe(),
+    "Date.now": () => simProcess().clock.currentTimeMillisUnsafe(),
     "performance.now": () => Number(nanos()) / 1_000_000,
     "process.hrtime.bigint": nanos,
-    "Math.random": () => world.random.double(),
+    "Math.random": () => simulator.random.double(),
     "crypto.randomUUID": () => seeded.randomUUID(),
     "crypto.getRandomValues": (array: ArrayBufferView) => seeded.getRandomValues(array),
     setTimeout: timer(timeout),
@@ -100,15 +102,15 @@ const standIns = (world: World): StandIns => {
 }
 
 /** What the traps need to know of a run. */
-export const trapperOf = (world: World, simulates: boolean): Trapper => ({
-  isOn: () => !world.closed,
-  standIns: standIns(world),
+export const trapperOf = (simulator: Simulator<SimProcess>, simulates: boolean): Trapper => ({
+  isOn: () => !simulator.closed,
+  standIns: standIns(simulator),
   simulates,
-  isInStep: () => world.running !== undefined,
+  isInStep: () => simulator.running !== undefined,
   refuse: (call, stack) => {
-    const process = homeOf(world).name
-    const error = new NotSimulated({ call, process, step: world.steps, stack })
-    world.fail(error)
+    const process = processOf(simulator).name
+    const error = new NotSimulated({ call, process, step: simulator.steps, stack })
+    simulator.fail(error)
     return error
   }
 })

@@ -14,13 +14,13 @@ const before = <Owner>(a: Timer<Owner>, b: Timer<Owner>): boolean =>
 
 /** A heap of timers with cheap cancellation. */
 export class Timers<Owner> {
-  private readonly heap: Array<Timer<Owner>> = []
-  private order = 0
+  readonly #heap: Array<Timer<Owner>> = []
+  #order = 0
 
   /** Sets a timer for the given virtual time. */
   add(at: number, owner: Owner, fire: () => void): Timer<Owner> {
-    const timer: Timer<Owner> = { at, order: this.order++, owner, fire, cancelled: false }
-    const heap = this.heap
+    const timer: Timer<Owner> = { at, order: this.#order++, owner, fire, cancelled: false }
+    const heap = this.#heap
     let index = heap.length
     heap.push(timer)
     while (index > 0) {
@@ -35,24 +35,24 @@ export class Timers<Owner> {
 
   /** The earliest timer that is not cancelled. */
   peek(): Timer<Owner> | undefined {
-    while (this.heap.length > 0 && this.heap[0]!.cancelled) this.removeTop()
-    return this.heap[0]
+    while (this.#heap.length > 0 && this.#heap[0]!.cancelled) this.#removeTop()
+    return this.#heap[0]
   }
 
   /** Removes and returns the earliest timer that is not cancelled. */
   pop(): Timer<Owner> | undefined {
     const top = this.peek()
-    if (top !== undefined) this.removeTop()
+    if (top !== undefined) this.#removeTop()
     return top
   }
 
   /** Cancels every timer of an owner, as when its process is killed. */
   cancelOwner(owner: Owner): void {
-    for (const timer of this.heap) if (timer.owner === owner) timer.cancelled = true
+    for (const timer of this.#heap) if (timer.owner === owner) timer.cancelled = true
   }
 
-  private removeTop(): void {
-    const heap = this.heap
+  #removeTop(): void {
+    const heap = this.#heap
     const last = heap.pop()!
     const size = heap.length
     if (size === 0) return
