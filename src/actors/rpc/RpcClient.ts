@@ -1,0 +1,304 @@
+/**
+ * Calls the procedures of a program at one responder, by RPC-over-RDMA version 1.
+ *
+ * A call ends exactly once: with its reply, with a typed error, or interrupted. It survives lost
+ * connections: what was not answered is sent again, with the same XID, when the next connection is
+ * proved by the reply to NULL. Never more calls are in flight than the responder has granted and
+ * Receives are posted for; a call that its caller gave up keeps its credit until its reply.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Random from "effect/Random"
+import * as Clock from "effect/Clock"
+import * as WebCrypto from "effect/crypto/WebCrypto"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
+import { Verbs } from "../../native/verbs/Verbs.ts"
+import type { ConnectionData } from "../../schema/rpc/ConnectionData.ts"
+import * as RpcMessage from "../../schema/rpc/RpcMessage.ts"
+import * as Actor from "../kernel/Actor.ts"
+import { Backoff } from "../link/Backoff.ts"
+import { CompletionRouter } from "../rdma/CompletionRouter.ts"
+import { type Loan, type LoanTooLarge, type PoolShare, RegionPool } from "../rdma/RegionPool.ts"
+import type { ConnectionState } from "./ConnectionState.ts"
+import {
+  type Answer,
+  type Call,
+  CallQueue,
+  type Lent,
+  loansOf,
+  nothingLent
+} from "./internal/callQueue.ts"
+import { type ClientOptions, resolve } from "./internal/clientSettings.ts"
+import {
+  type ConnectionActor,
+  type Hub,
+  make as makeConnection
+} from "./internal/connectionActor.ts"
+import { Defects } from "./internal/defects.ts"
+import type { Ground } from "./internal/epoch.ts"
+import {
+  type CallPlan,
+  type CallShape,
+  leastThresholds,
+  planCall,
+  type Range
+} from "./internal/planning.ts"
+import { Patience } from "./internal/patience.ts"
+import { readResults } from "./internal/results.ts"
+import {
+  type CallRefused,
+  ClientClosed,
+  type OutcomeUnknown,
+  type SettingsConflict
+} from "./RpcError.ts"
+
+export type { ClientOptions } from "./internal/clientSettings.ts"
+export type { Range } from "./internal/planning.ts"
+
+/** One call. */
+export interface CallRequest {
+  readonly procedure: number
+  /** The arguments in XDR. They are copied when the call begins. */
+  readonly args: Uint8Array
+  /**
+   * Opaque data in the arguments that may be read by the responder instead of being sent. Default:
+   * none; arguments that do not fit inline are then read as a whole.
+   */
+  readonly bulkArgs?: ReadonlyArray<Range> | undefined
+  /** The longest results in XDR, with their bulk data. Default: what fits inline at least. */
+  readonly maxResultBytes?: number | undefined
+  /** The longest opaque data of each result that may be written by the responder. */
+  readonly bulkResults?: ReadonlyArray<number> | undefined
+  /** It may be executed twice without harm, so it is sent again to a replaced responder. */
+  readonly isIdempotent?: boolean | undefined
+  /** Default: none. */
+  readonly credential?: RpcMessage.Auth | undefined
+}
+
+/** What a call returns. The bytes are the caller's. */
+export interface CallReply {
+  /** The results in XDR, without the data that came in `bulk`. */
+  readonly results: Uint8Array
+  /** Data that the responder wrote, for each of `bulkResults`; empty if it is in `results`. */
+  readonly bulk: ReadonlyArray<Uint8Array>
+}
+
+/** Why a call failed. */
+export type CallError = CallRefused | OutcomeUnknown | ClientClosed | LoanTooLarge | CreateError
+
+/** Results that always fit inline. */
+const leastResultBytes = leastThresholds.replyBytes - 52
+
+/** A client of one program at one responder. */
+export class RpcClient {
+  readonly #hub: Hub
+  readonly #connection: ConnectionActor
+  readonly #share: PoolShare
+
+  constructor(hub: Hub, connection: ConnectionActor, share: PoolShare) {
+    this.#hub = hub
+    this.#connection = connection
+    this.#share = share
+  }
+
+  /** The phase of the connection, now and after each change. */
+  get states(): Stream.Stream<ConnectionState> {
+    return this.#connection.states
+  }
+
+  /** Ends the connection. Calls go on with the next one. */
+  get reconnect(): Effect.Effect<void> {
+    return Effect.ignore(this.#connection.ask.Reconnect())
+  }
+
+  /** What is held now: 0 everywhere when no call is under way and none was interrupted. */
+  get usage(): {
+    readonly waiting: number
+    readonly xids: number
+    readonly heldCredits: number
+    readonly lentBytes: number
+  } {
+    const { around, requester } = this.#hub
+    return {
+      waiting: around.queue.length,
+      xids: around.queue.liveXids,
+      heldCredits: requester?.credits.held ?? 0,
+      lentBytes: this.#share.lentBytes
+    }
+  }
+
+  /** Calls a procedure. Interrupting this leaks no credit. */
+  call(request: CallRequest): Effect.Effect<CallReply, CallError> {
+    return Effect.suspend(() => {
+      const { around, settings, thresholds } = this.#hub
+      const { args, bulkArgs = [], credential = RpcMessage.authNone, procedure } = request
+      const message = RpcMessage.encode({
+        _tag: "Call",
+        xid: 0,
+        program: settings.program,
+        version: settings.version,
+        procedure,
+        credential,
+        verifier: RpcMessage.authNone,
+        args
+      })
+      const start = message.length - args.length
+      const shape: CallShape = {
+        message,
+        bulkArgs: bulkArgs.map(({ length, offset }) => ({ offset: start + offset, length })),
+        maxResultBytes: request.maxResultBytes ?? leastResultBytes,
+        bulkResults: request.bulkResults ?? []
+      }
+      const { isIdempotent = false } = request
+      const plan = planCall(shape, thresholds)
+      const call = around.queue.begin(plan, { procedure, isIdempotent })
+      return Effect.onExit(this.#attempt(call, shape), () =>
+        Effect.sync(() => {
+          if (call.xid !== undefined) around.queue.freeXid(call.xid)
+        })
+      )
+    })
+  }
+
+  /** Borrows what the call needs, and lets it wait to be sent; again on each connection. */
+  #attempt(call: Call, shape: CallShape): Effect.Effect<CallReply, CallError> {
+    return Effect.suspend(() => {
+      if (this.#hub.around.queue.isClosed) {
+        return new ClientClosed({ wasSent: call.sentTo !== undefined })
+      }
+      call.plan = planCall(shape, this.#hub.thresholds)
+      call.outcome = Deferred.makeUnsafe()
+      return Effect.acquireUseRelease(
+        this.#borrow(call.plan),
+        (lent) => this.#run(call, lent),
+        (lent) => this.#return(call, lent)
+      )
+    }).pipe(
+      Effect.flatMap((reply) =>
+        reply === undefined ? this.#attempt(call, shape) : Effect.succeed(reply)
+      )
+    )
+  }
+
+  #borrow(plan: CallPlan): Effect.Effect<Lent, LoanTooLarge | CreateError> {
+    const { reads, reply, writes } = plan
+    if (reads.length + writes.length === 0 && reply === undefined) {
+      return Effect.succeed(nothingLent)
+    }
+    const wants = [
+      ...reads.map(({ bytes }) => ({ use: "peer-reads" as const, bytes: bytes.length })),
+      ...writes.map((bytes) => ({ use: "peer-writes" as const, bytes })),
+      ...(reply === undefined ? [] : [{ use: "peer-writes" as const, bytes: reply }])
+    ]
+    return Effect.map(this.#share.lendAll(wants), (loans) => {
+      for (const [index, { bytes }] of reads.entries()) loans[index]!.octets.set(bytes)
+      const end = reads.length + writes.length
+      return {
+        reads: loans.slice(0, reads.length),
+        writes: loans.slice(reads.length, end),
+        reply: loans[end]
+      }
+    })
+  }
+
+  #run(call: Call, lent: Lent): Effect.Effect<CallReply | undefined, CallError> {
+    return Effect.suspend(() => {
+      call.lent = lent
+      this.#hub.around.queue.add(call)
+      this.#hub.requester?.admit()
+      return Effect.flatMap(Deferred.await(call.outcome), (outcome) =>
+        outcome._tag === "Again" ? Effect.undefined : this.#read(call, outcome, lent)
+      )
+    })
+  }
+
+  /** The results are read only when no peer can write any more. */
+  #read(call: Call, answer: Answer, lent: Lent): Effect.Effect<CallReply, CallError> {
+    const revoked = Effect.forEach(loansOf(lent), ({ revoke }) => revoke, { discard: true })
+    return Effect.flatMap(Effect.uninterruptible(revoked), () => {
+      const copy = (loan: Loan, bytes: number) => Uint8Array.from(loan.octets.subarray(0, bytes))
+      const { message = copy(lent.reply!, answer.replyBytes), writtenBytes, xid } = answer
+      const bulk = lent.writes.map((loan, index) => copy(loan, writtenBytes[index] ?? 0))
+      return Effect.map(Effect.fromResult(readResults(call, xid, message)), (results) => ({
+        results,
+        bulk
+      }))
+    })
+  }
+
+  /** Returns the memory of a call, unless the responder may still use it. */
+  #return(call: Call, lent: Lent): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.#hub.requester?.abandon(call) === true) return Effect.void
+      this.#hub.around.queue.remove(call)
+      return Effect.forEach(loansOf(lent), ({ end }) => end, { discard: true })
+    })
+  }
+}
+
+const openGround = Effect.fnUntraced(function* (
+  name: string
+): Effect.fn.Return<
+  Ground & { readonly remoteInvalidate: boolean },
+  OpenError | CreateError,
+  Verbs | Scope.Scope
+> {
+  const verbs = yield* Verbs
+  const device = yield* verbs.open(name === "" ? undefined : name)
+  const domain = yield* device.protectionDomain
+  const router = new CompletionRouter(yield* device.completionQueue(4_096))
+  yield* Effect.forkScoped(Effect.ignore(router.run))
+  return { device, domain, router, remoteInvalidate: verbs.capabilities.remoteInvalidate }
+})
+
+/** Makes a client. It connects at once, and ends with the Scope; calls that wait then fail. */
+export const make = Effect.fnUntraced(function* (
+  options: ClientOptions
+): Effect.fn.Return<
+  RpcClient,
+  SettingsConflict | OpenError | CreateError | Actor.RecoveryError,
+  Verbs | Scope.Scope
+> {
+  const settings = yield* resolve(options)
+  const { remoteInvalidate, ...ground } = yield* openGround(settings.device)
+  const pool = yield* RegionPool.make(ground.domain, { maxBytes: settings.memoryBytes })
+  const crypto = yield* WebCrypto.WebCrypto
+  const clock = yield* Clock.Clock
+  const fork = yield* FiberSet.makeRuntime()
+  const said: ConnectionData = {
+    sendBytes: settings.inlineBytes,
+    receiveBytes: settings.inlineBytes,
+    remoteInvalidate,
+    extension: { instance: crypto.getRandomValues(new Uint8Array(16)), reverseCalls: 0 }
+  }
+  const hub: Hub = {
+    ground,
+    settings,
+    around: {
+      lastGrant: 1,
+      queue: new CallQueue(crypto.getRandomValues(new Uint32Array(1))[0]!),
+      terms: { requested: settings.credits, reverse: 0 },
+      program: { program: settings.program, version: settings.version },
+      patience: new Patience(settings),
+      trustsForeignCache: settings.trustsForeignCache,
+      defects: yield* Defects,
+      now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000,
+      later: (act) => void fork(Effect.delay(Effect.sync(act), "1 millis")),
+      release: (loans) => void fork(Effect.forEach(loans, ({ end }) => end, { discard: true }))
+    },
+    backoff: yield* Backoff.make({
+      firstMs: settings.firstPauseMs,
+      longestMs: settings.longestPauseMs
+    }),
+    said,
+    requester: undefined,
+    thresholds: leastThresholds
+  }
+  const id = `${settings.to.host}:${settings.to.port}/${yield* Random.nextInt}`
+  const connection = yield* Effect.orDie(Actor.spawn(makeConnection(hub), id))
+  yield* Effect.addFinalizer(() => Effect.sync(() => hub.around.queue.close()))
+  return new RpcClient(hub, connection, pool.share())
+})

@@ -1,0 +1,298 @@
+/**
+ * Serves programs to clients that it admits, by RPC-over-RDMA version 1.
+ *
+ * Grants can be changed at any time and are never 0. Each call is executed at most once for a
+ * client that names itself, over all its connections. Closed by default: without `admit` or
+ * `open: true` nobody is served.
+ */
+import * as WebCrypto from "effect/crypto/WebCrypto"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import type * as Scope from "effect/Scope"
+import type { Address, ConnectRequest, Listener } from "../../native/verbs/Connection.ts"
+import type { CreateError, ListenError, OpenError } from "../../native/verbs/VerbsError.ts"
+import { Verbs } from "../../native/verbs/Verbs.ts"
+import * as ConnectionData from "../../schema/rpc/ConnectionData.ts"
+import { BoundedStore } from "../link/BoundedStore.ts"
+import { CompletionRouter } from "../rdma/CompletionRouter.ts"
+import { RegionPool } from "../rdma/RegionPool.ts"
+import { Defects } from "./internal/defects.ts"
+import { type Ground, openPort } from "./internal/epoch.ts"
+import { Responder } from "./internal/responder.ts"
+import { resolve, type ServerOptions, type ServerSettings } from "./internal/serverSettings.ts"
+import { ClientSession, serve } from "./internal/serving.ts"
+import type { SettingsConflict } from "./RpcError.ts"
+
+export type { ServerOptions } from "./internal/serverSettings.ts"
+
+/** A connection that is being accepted or served. */
+interface Served {
+  readonly host: string
+  readonly end: (reason: string) => void
+}
+
+/** A running server. */
+export class RpcServer {
+  readonly address: Address
+  readonly #settings: ServerSettings
+  readonly #ground: Ground
+  readonly #pool: RegionPool
+  readonly #defects: Defects
+  readonly #crypto: Crypto
+  readonly #fork: (effect: Effect.Effect<void>) => void
+  readonly #remoteInvalidate: boolean
+  readonly #sessions: BoundedStore<string, ClientSession>
+  /** Connections without a valid call, the oldest first. */
+  readonly #unproven = new Map<Responder | ConnectRequest, Served>()
+  readonly #proven = new Set<Responder>()
+  #credits: number
+
+  constructor(
+    address: Address,
+    settings: ServerSettings,
+    ground: Ground,
+    rest: {
+      readonly pool: RegionPool
+      readonly defects: Defects
+      readonly crypto: Crypto
+      readonly fork: (effect: Effect.Effect<void>) => void
+      readonly remoteInvalidate: boolean
+    }
+  ) {
+    this.address = address
+    this.#settings = settings
+    this.#ground = ground
+    this.#pool = rest.pool
+    this.#defects = rest.defects
+    this.#crypto = rest.crypto
+    this.#fork = rest.fork
+    this.#remoteInvalidate = rest.remoteInvalidate
+    this.#credits = settings.credits
+    const capacity = settings.maxClients
+    this.#sessions = new BoundedStore({ capacity, guests: capacity }, "fifo")
+  }
+
+  /** Connections, and those of them that have made no valid call. */
+  get usage(): { readonly proven: number; readonly unproven: number; readonly clients: number } {
+    return {
+      proven: this.#proven.size,
+      unproven: this.#unproven.size,
+      clients: this.#sessions.size
+    }
+  }
+
+  /** Credits that each connection is granted. */
+  get credits(): number {
+    return this.#credits
+  }
+
+  /**
+   * Changes the grant of all connections. Calls that are under way stay legal; each connection
+   * hears of it with its next reply. At least 1, at most the setting `maxCredits`.
+   */
+  setCredits(credits: number): Effect.Effect<void> {
+    return Effect.sync(() => {
+      this.#credits = Math.min(Math.max(1, Math.floor(credits)), this.#settings.maxCredits)
+    })
+  }
+
+  /** Accepts connections side by side, as long as the listener is there. */
+  run(listener: Listener): Effect.Effect<void> {
+    return listener.take.pipe(
+      Effect.tap((request) => Effect.sync(() => this.#fork(this.#accept(request)))),
+      Effect.forever,
+      Effect.ignore
+    )
+  }
+
+  /** Ends all connections. */
+  endAll(reason: string): void {
+    for (const { end } of this.#unproven.values()) end(reason)
+    for (const responder of this.#proven) responder.end(reason)
+  }
+
+  /** Makes room for one more connection: among those that have proven nothing, the oldest goes. */
+  #makeRoom(host: string): boolean {
+    const { maxConnections, maxUnproven, maxUnprovenPerHost } = this.#settings
+    if (this.#proven.size >= maxConnections) return false
+    const sameHost = [...this.#unproven.values()].filter((served) => served.host === host)
+    if (sameHost.length >= maxUnprovenPerHost) sameHost[0]!.end("a newer connection took its place")
+    else if (this.#unproven.size >= maxUnproven) {
+      const [oldest] = this.#unproven.values()
+      oldest!.end("a newer connection took its place")
+    }
+    return true
+  }
+
+  /** One connection, from its request to its end. */
+  #accept(request: ConnectRequest): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      const { host } = request.peer
+      if (!this.#makeRoom(host)) return yield* request.reject()
+      const given = Deferred.makeUnsafe<string>()
+      const end = (reason: string) => void Deferred.doneUnsafe(given, Effect.succeed(reason))
+      this.#unproven.set(request, { host, end })
+      const serving = this.#serve(request).pipe(
+        Effect.raceFirst(Deferred.await(given)),
+        Effect.scoped,
+        Effect.ignore
+      )
+      return yield* Effect.ensuring(
+        Effect.andThen(serving, request.reject()),
+        Effect.sync(() => this.#unproven.delete(request))
+      )
+    })
+  }
+
+  /** Serves a connection until it ends, and says why it ended. */
+  #serve(request: ConnectRequest) {
+    return Effect.gen({ self: this }, function* () {
+      const settings = this.#settings
+      const principal = yield* settings.admit(request.peer.host, request.privateData).pipe(
+        Effect.timeout(settings.admitWithinMs),
+        Effect.catchCause(() => Effect.undefined)
+      )
+      if (principal === undefined) return "refused"
+      const peer = ConnectionData.decode(request.privateData)
+      const session = this.#sessionOf(principal, peer)
+      const said = this.#said(session)
+      const responder = this.#responderOf(session, request, peer, said)
+      const closed = Effect.sync(() => this.#closed(responder, session))
+      const { port, queuePair } = yield* openPort(
+        this.#ground,
+        depthsOf(settings),
+        responder,
+        closed
+      )
+      responder.attach(port)
+      const connection = yield* request
+        .accept({ queuePair, privateData: ConnectionData.encode(said), rnrRetries: 0 })
+        .pipe(Effect.timeout(settings.acceptWithinMs))
+      // A client has one connection: of an older one, nothing more begins.
+      session.connection?.end("the client has a newer connection")
+      session.connection = responder
+      yield* Effect.forkScoped(this.#expire(responder))
+      return yield* Effect.raceFirst(Deferred.await(responder.ended), connection.disconnected)
+    })
+  }
+
+  #said({ incarnation }: ClientSession): ConnectionData.ConnectionData {
+    const { inlineBytes } = this.#settings
+    return {
+      sendBytes: inlineBytes,
+      receiveBytes: inlineBytes,
+      remoteInvalidate: false,
+      extension: { instance: incarnation, reverseCalls: 0 }
+    }
+  }
+
+  #responderOf(
+    session: ClientSession,
+    request: ConnectRequest,
+    peer: ConnectionData.ConnectionData,
+    said: ConnectionData.ConnectionData
+  ): Responder {
+    const { maxBytesPerConnection, maxCallBytes, programs } = this.#settings
+    const dispatching = {
+      programs,
+      defects: this.#defects,
+      proved: (responder: Responder) => {
+        if (!this.#unproven.delete(request)) return
+        responder.isProved = true
+        this.#proven.add(responder)
+      }
+    }
+    return new Responder({
+      thresholds: ConnectionData.thresholds(peer, said),
+      share: this.#pool.share(maxBytesPerConnection),
+      maxCallBytes,
+      mayInvalidate: peer.remoteInvalidate && this.#remoteInvalidate,
+      credits: () => {
+        session.cache.granted(this.#credits)
+        return this.#credits
+      },
+      defects: this.#defects,
+      take: (incoming) => this.#fork(serve(dispatching, session, incoming))
+    })
+  }
+
+  /** The session of a client that names its instance, or one for this connection alone. */
+  #sessionOf(principal: string, { extension }: ConnectionData.ConnectionData): ClientSession {
+    const make = () =>
+      new ClientSession(
+        principal,
+        this.#crypto.getRandomValues(new Uint8Array(16)),
+        this.#settings.maxCacheBytes
+      )
+    // Foreign clients are told apart by their admitted principal alone.
+    const instance = extension === undefined ? "" : Buffer.from(extension.instance).toString("hex")
+    const key = `${principal}/${instance}`
+    const known = this.#sessions.use(key, "peer")
+    if (known !== undefined) return known
+    if (this.#sessions.limitReached("peer") !== undefined) {
+      this.#sessions.evict("peer", ({ isIdle }) => isIdle)
+    }
+    const session = make()
+    if (this.#sessions.limitReached("peer") === undefined) this.#sessions.add(key, session, "peer")
+    return session
+  }
+
+  #closed(responder: Responder, session: ClientSession): void {
+    responder.end("closed")
+    this.#proven.delete(responder)
+    if (session.connection === responder) session.connection = undefined
+  }
+
+  /** A connection that makes no valid call is ended after seconds. */
+  #expire(responder: Responder): Effect.Effect<void> {
+    return Effect.map(Effect.sleep(this.#settings.unprovenWithinMs), () => {
+      if (!responder.isProved) responder.end("no valid call came")
+    })
+  }
+}
+
+const depthsOf = ({ inlineBytes, maxCredits, maxSegments }: ServerSettings) => ({
+  // A reply promises so many Receives beyond those that the calls before it took.
+  receives: maxCredits + 2,
+  sends: maxCredits + 2,
+  transfers: maxSegments,
+  inlineBytes
+})
+
+/** Serves programs until the Scope closes. */
+export const make = Effect.fnUntraced(function* (
+  options: ServerOptions
+): Effect.fn.Return<
+  RpcServer,
+  SettingsConflict | OpenError | CreateError | ListenError,
+  Verbs | Scope.Scope
+> {
+  const settings = yield* resolve(options)
+  const verbs = yield* Verbs
+  const device = yield* verbs.open(settings.device === "" ? undefined : settings.device)
+  const domain = yield* device.protectionDomain
+  const router = new CompletionRouter(yield* device.completionQueue(settings.completions))
+  yield* Effect.forkScoped(Effect.ignore(router.run))
+  const pool = yield* RegionPool.make(domain, { maxBytes: settings.memoryBytes })
+  const crypto = yield* WebCrypto.WebCrypto
+  const run = yield* FiberSet.makeRuntime()
+  const host = settings.host === "*" ? undefined : settings.host
+  const { backlog, port } = settings
+  const listener = yield* device.listen({ host, port, backlog })
+  const server = new RpcServer(
+    listener.address,
+    settings,
+    { device, domain, router },
+    {
+      pool,
+      defects: yield* Defects,
+      crypto: crypto as Crypto,
+      fork: (effect) => void run(effect),
+      remoteInvalidate: verbs.capabilities.remoteInvalidate
+    }
+  )
+  yield* Effect.addFinalizer(() => Effect.sync(() => server.endAll("the server was closed")))
+  yield* Effect.forkScoped(server.run(listener))
+  return server
+})

@@ -1,0 +1,60 @@
+/** Encodes calls for the connection instance on which they are sent. */
+import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
+import * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
+import type { Loan } from "../../rdma/RegionPool.ts"
+import type { Call } from "./callQueue.ts"
+
+/** Names a program. */
+export interface ProgramName {
+  readonly program: number
+  readonly version: number
+}
+
+const segmentOf = ({ address, key, octets }: Loan): RpcRdmaMessage.ChunkSegment => ({
+  handle: key,
+  length: octets.length,
+  offset: BigInt(address)
+})
+
+/**
+ * Returns what one Send carries of a call. The XID is drawn when a call is sent, so it is written
+ * here into the message that was planned, or lent, before.
+ */
+export const encodeCall = ({ lent, plan }: Call, xid: number, credits: number): Uint8Array => {
+  const { inline, reads } = plan
+  const start = inline ?? lent.reads[0]!.octets
+  new DataView(start.buffer, start.byteOffset).setUint32(0, xid)
+  const chunks: RpcRdmaMessage.ChunkLists = {
+    reads: lent.reads.map((loan, index) =>
+      Object.assign(segmentOf(loan), { position: reads[index]!.position })
+    ),
+    writes: lent.writes.map((loan) => [segmentOf(loan)]),
+    reply: lent.reply === undefined ? undefined : [segmentOf(lent.reply)]
+  }
+  const common = { xid, credits, chunks }
+  return RpcRdmaMessage.encode(
+    inline === undefined
+      ? { _tag: "RdmaNomsg", ...common }
+      : { _tag: "RdmaMsg", ...common, rpc: inline }
+  )
+}
+
+/** Returns a call of procedure 0, which does nothing. */
+export const encodeNull = (name: ProgramName, xid: number, credits: number): Uint8Array => {
+  const rpc = RpcMessage.encode({
+    _tag: "Call",
+    xid,
+    ...name,
+    procedure: 0,
+    credential: RpcMessage.authNone,
+    verifier: RpcMessage.authNone,
+    args: new Uint8Array(0)
+  })
+  return RpcRdmaMessage.encode({
+    _tag: "RdmaMsg",
+    xid,
+    credits,
+    chunks: RpcRdmaMessage.noChunks,
+    rpc
+  })
+}

@@ -1,0 +1,98 @@
+/** Settings of a client, with their defaults; what cannot hold together is refused. */
+import * as Effect from "effect/Effect"
+import type { Address } from "../../../native/verbs/Connection.ts"
+import { maxInlineBytes } from "../../../schema/rpc/ConnectionData.ts"
+import { SettingsConflict } from "../RpcError.ts"
+import type { Depths } from "./epoch.ts"
+
+export interface ClientOptions {
+  readonly to: Address
+  readonly program: number
+  readonly version: number
+  /** The device to connect through. Default: the first one. */
+  readonly device?: string | undefined
+  /** Calls in flight at most. Default 64, what Linux's server grants. */
+  readonly credits?: number | undefined
+  /**
+   * The longest message that is sent and received without a chunk, a multiple of 1024 bytes.
+   * Default 4096, what Linux uses.
+   */
+  readonly inlineBytes?: number | undefined
+  /** Memory lent to the responder at most. Default 64 MiB: 64 calls of 1 MiB. */
+  readonly memoryBytes?: number | undefined
+  /** Time for a connection to be made. Default 10 s: a listener may have a full backlog. */
+  readonly connectWithinMs?: number | undefined
+  /**
+   * A call without a reply for so long leads to a NULL call, which asks whether the peer lives;
+   * a slow handler is waited for. It doubles with each connection that is given up. Default 10 s.
+   */
+  readonly overdueAfterMs?: number | undefined
+  /** Time for the reply to a NULL call; without it the connection is replaced. Default 5 s. */
+  readonly probeWithinMs?: number | undefined
+  /**
+   * How long an interrupted call may keep its credit; then the connection is replaced. Default
+   * 30 s: cheap as long as few handlers are that slow.
+   */
+  readonly zombieWithinMs?: number | undefined
+  /** The pause before the first reconnect. Default 50 ms. */
+  readonly firstPauseMs?: number | undefined
+  /** No pause is longer. Default 30 s, as in Linux. */
+  readonly longestPauseMs?: number | undefined
+  /**
+   * Sends calls that are not idempotent again to a responder that names no incarnation. Only a
+   * duplicate request cache there keeps them from being executed twice. Default: false.
+   */
+  readonly trustsForeignCache?: boolean | undefined
+}
+
+export type ClientSettings = {
+  readonly [K in keyof ClientOptions]-?: NonNullable<ClientOptions[K]>
+}
+
+const defaults = {
+  device: "",
+  credits: 64,
+  inlineBytes: 4_096,
+  memoryBytes: 64 << 20,
+  connectWithinMs: 10_000,
+  overdueAfterMs: 10_000,
+  probeWithinMs: 5_000,
+  zombieWithinMs: 30_000,
+  firstPauseMs: 50,
+  longestPauseMs: 30_000,
+  trustsForeignCache: false
+}
+
+/** Leaves out what is undefined, so that it does not hide a default. */
+const given = (options: ClientOptions): ClientOptions => {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(entries) as unknown as ClientOptions
+}
+
+/** Fills the defaults in. */
+export const resolve = (
+  options: ClientOptions
+): Effect.Effect<ClientSettings, SettingsConflict> => {
+  const settings = { ...defaults, ...given(options) } as ClientSettings
+  const { credits, inlineBytes, memoryBytes } = settings
+  const conflict = (names: ReadonlyArray<keyof ClientOptions>, detail: string) =>
+    Effect.fail(new SettingsConflict({ settings: names, detail }))
+  if (!Number.isInteger(credits) || credits < 1) {
+    return conflict(["credits"], `${credits} calls in flight`)
+  }
+  if (inlineBytes % 1_024 !== 0 || inlineBytes < 1_024 || inlineBytes > maxInlineBytes) {
+    return conflict(["inlineBytes"], `${inlineBytes} is no multiple of 1024 up to 262144`)
+  }
+  if (memoryBytes < inlineBytes) {
+    return conflict(["memoryBytes", "inlineBytes"], "no call longer than inline could be made")
+  }
+  return Effect.succeed(settings)
+}
+
+/** One Receive for each call; a Send for each call and one for each probe that is out. */
+export const depthsOf = ({ credits, inlineBytes }: ClientSettings): Depths => ({
+  receives: credits,
+  sends: credits + 1,
+  transfers: 0,
+  inlineBytes
+})

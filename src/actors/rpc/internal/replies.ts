@@ -1,0 +1,39 @@
+/** Checks that a reply keeps to what its call offered. Pure. */
+import type { ChunkLists, ChunkSegment } from "../../../schema/rpc/RpcRdmaMessage.ts"
+import type { Loan } from "../../rdma/RegionPool.ts"
+import type { Answer, Lent } from "./callQueue.ts"
+
+/** Bytes that a returned chunk claims, or undefined if it is not the one that was offered. */
+const claimed = (chunk: ReadonlyArray<ChunkSegment>, loan: Loan): number | undefined => {
+  const [segment] = chunk
+  if (chunk.length !== 1 || segment === undefined) return undefined
+  return segment.handle === loan.key && segment.length <= loan.octets.length
+    ? segment.length
+    : undefined
+}
+
+/**
+ * Reads the chunk lists of a reply. Undefined if they name memory that was not offered, in another
+ * order, or more of it: the peer is not to be trusted with keys any more.
+ */
+export const readAnswer = (
+  xid: number,
+  message: Uint8Array | undefined,
+  { reads, reply, writes }: ChunkLists,
+  lent: Lent
+): Answer | undefined => {
+  if (reads.length > 0 || writes.length > lent.writes.length) return undefined
+  const writtenBytes: Array<number> = []
+  for (const [index, loan] of lent.writes.entries()) {
+    const chunk = writes[index]
+    const bytes = chunk === undefined ? 0 : claimed(chunk, loan)
+    if (bytes === undefined) return undefined
+    writtenBytes.push(bytes)
+  }
+  if (reply !== undefined && lent.reply === undefined) return undefined
+  const replyBytes = reply === undefined ? 0 : claimed(reply, lent.reply!)
+  if (replyBytes === undefined) return undefined
+  // A reply without a message is in the reply chunk.
+  if (message === undefined && replyBytes === 0) return undefined
+  return { _tag: "Answer", xid, message, replyBytes, writtenBytes }
+}

@@ -1,0 +1,115 @@
+/**
+ * The duplicate request cache of one client: what it has called, and what was answered. Pure.
+ *
+ * Entries survive connections. They leave by the client's window only: a client sends calls of a
+ * lost connection again before new ones, so an entry is not needed any more when more calls than
+ * two full windows have ended after it. What has left raises the mark; a call at or below it may
+ * have been executed, and is never executed again.
+ */
+import { ok as assert } from "node:assert/strict"
+import { crc32 } from "node:zlib"
+import type { Call } from "../../../schema/rpc/RpcMessage.ts"
+
+/** A reply as the program gave it, without anything of a connection. */
+export interface CachedReply<Reply> {
+  readonly reply: Reply
+  readonly bytes: number
+}
+
+/** Names a call. Two calls of one name are one call. */
+export const nameOf = ({ procedure, program, version }: Call, message: Uint8Array): string =>
+  `${program}.${version}.${procedure}.${message.length}.${crc32(message)}`
+
+/** A call that is executing or was answered. */
+export class Entry<Reply, Waiter> {
+  readonly xid: number
+  readonly name: string
+  /** Where the reply goes: the newest connection on which the call came. */
+  waiter: Waiter | undefined
+  answer: CachedReply<Reply> | undefined = undefined
+
+  constructor(xid: number, name: string, waiter: Waiter) {
+    this.xid = xid
+    this.name = name
+    this.waiter = waiter
+  }
+}
+
+export interface CacheLimits {
+  /** Bytes of replies that are kept for the client. */
+  readonly maxBytes: number
+}
+
+/** Entries kept for a client that was granted little. */
+const leastWindow = 16
+
+export class ReplyCache<Reply, Waiter> {
+  readonly #limits: CacheLimits
+  readonly #entries = new Map<number, Entry<Reply, Waiter>>()
+  /** Entries that were answered, in the order of their ends. */
+  readonly #answered = new Set<Entry<Reply, Waiter>>()
+  #window = leastWindow
+  #bytes = 0
+  #mark: number | undefined = undefined
+
+  constructor(limits: CacheLimits) {
+    this.#limits = limits
+  }
+
+  /** Calls that are executing. */
+  get executing(): number {
+    return this.#entries.size - this.#answered.size
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** The client was granted so many credits: it may have twice as many calls to ask for. */
+  granted(credits: number): void {
+    this.#window = Math.max(this.#window, 2 * credits)
+  }
+
+  /** Finds a call; `"forgotten"` if it may have been executed and its reply is gone. */
+  find(xid: number, name: string): Entry<Reply, Waiter> | "forgotten" | undefined {
+    const entry = this.#entries.get(xid)
+    if (entry?.name === name) return entry
+    // Serial arithmetic: XIDs come round.
+    const isOld = this.#mark !== undefined && ((this.#mark - xid) | 0) >= 0
+    return isOld ? "forgotten" : undefined
+  }
+
+  /** A new call begins. One that had its XID before is gone: the client has answered it. */
+  begin(xid: number, name: string, waiter: Waiter): Entry<Reply, Waiter> {
+    const previous = this.#entries.get(xid)
+    if (previous?.answer !== undefined) this.#drop(previous)
+    const entry = new Entry<Reply, Waiter>(xid, name, waiter)
+    this.#entries.set(xid, entry)
+    return entry
+  }
+
+  /** A call was executed. Its reply is kept until the window has moved on. */
+  finish(entry: Entry<Reply, Waiter>, answer: CachedReply<Reply>): void {
+    assert(entry.answer === undefined, "a call ends once")
+    entry.answer = answer
+    if (this.#entries.get(entry.xid) !== entry) return
+    this.#answered.add(entry)
+    this.#bytes += answer.bytes
+    for (const oldest of this.#answered) {
+      const isWithin = this.#answered.size <= this.#window && this.#bytes <= this.#limits.maxBytes
+      if (isWithin || oldest === entry) return
+      this.#drop(oldest)
+      this.#raise(oldest.xid)
+    }
+  }
+
+  #drop(entry: Entry<Reply, Waiter>): void {
+    this.#entries.delete(entry.xid)
+    this.#answered.delete(entry)
+    this.#bytes -= entry.answer!.bytes
+  }
+
+  #raise(xid: number): void {
+    if (this.#mark === undefined || ((xid - this.#mark) | 0) > 0) this.#mark = xid
+  }
+}

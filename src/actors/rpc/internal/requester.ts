@@ -1,0 +1,332 @@
+/**
+ * The data path of one connection instance at the requester: credits, XIDs, chunks and replies.
+ *
+ * Driven by completions alone. The first call is NULL, procedure 0 of the program, so that the
+ * first grant does not wait for a handler; until its reply no other call is sent. An interrupted
+ * call keeps its credit, its XID and its memory until its reply or the end of the connection.
+ */
+import { ok as assert } from "node:assert/strict"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { Extension } from "../../../schema/rpc/ConnectionData.ts"
+import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
+import * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
+import { Credits, type Terms } from "../../link/Credits.ts"
+import type { Loan } from "../../rdma/RegionPool.ts"
+import { CallRefused, OutcomeUnknown } from "../RpcError.ts"
+import { type Call, type CallQueue, type Lent, loansOf, nothingLent } from "./callQueue.ts"
+import { encodeCall, encodeNull, type ProgramName } from "./callMessages.ts"
+import type { Defects } from "./defects.ts"
+import type { MessagePort, PortUser } from "./messagePort.ts"
+import type { Patience } from "./patience.ts"
+import { fits, type Thresholds } from "./planning.ts"
+import { readAnswer } from "./replies.ts"
+
+/** What the client knows beside this connection instance. */
+export interface Surroundings {
+  /** The grant of the last valid reply, on whatever connection. */
+  lastGrant: number
+  readonly queue: CallQueue
+  readonly terms: Terms
+  readonly program: ProgramName
+  readonly patience: Patience
+  readonly defects: Defects
+  /** Whether calls that a responder without an incarnation has seen are sent to it again. */
+  readonly trustsForeignCache: boolean
+  readonly now: () => number
+  /** Acts a millisecond later: for defects. */
+  readonly later: (act: () => void) => void
+  /** Returns memory in the background. */
+  readonly release: (loans: ReadonlyArray<Loan>) => void
+}
+
+/** A call that was sent and not answered. */
+interface Outstanding {
+  /** Undefined for NULL calls, and for calls that were interrupted. */
+  call: Call | undefined
+  readonly lent: Lent
+  readonly isProbe: boolean
+  /** When it was sent or, if it was interrupted, when that was. */
+  since: number
+}
+
+export class Requester implements PortUser {
+  readonly credits: Credits
+  /** Done with the first valid reply. */
+  readonly proved = Deferred.makeUnsafe<void>()
+  /** Done with the reason for which this connection instance is over. */
+  readonly ended = Deferred.makeUnsafe<string>()
+  /** Messages that were dropped: malformed, of an unknown XID, or answered twice. */
+  dropped = 0
+  readonly #around: Surroundings
+  readonly #out = new Map<number, Outstanding>()
+  /** Calls whose replies are in hand; their fibers go on when all counters are settled. */
+  readonly #finished: Array<() => void> = []
+  #port!: MessagePort
+  #thresholds: Thresholds | undefined = undefined
+  #incarnation = ""
+  #isProved = false
+  #aliveAt = -Infinity
+  #probes = 0
+  #refills = 0
+
+  constructor(around: Surroundings) {
+    this.#around = around
+    this.credits = new Credits(around.terms)
+    if (around.defects.keepsWindow === true) this.credits.granted = around.lastGrant
+  }
+
+  /** Posts the first Receives: for one reply, and for the reverse direction. */
+  attach(port: MessagePort): boolean {
+    this.#port = port
+    if (this.#around.defects.postsLate === true) return true
+    this.#refill()
+    return this.credits.missing === 0
+  }
+
+  /** The connection is there: asks for the first grant. */
+  established(thresholds: Thresholds, extension: Extension | undefined, epoch: string): void {
+    const foreign = this.#around.trustsForeignCache ? "foreign" : epoch
+    this.#incarnation =
+      extension === undefined ? foreign : Buffer.from(extension.instance).toString("hex")
+    this.#thresholds = thresholds
+    if (this.#around.defects.keepsWindow === true) this.#isProved = true
+    else this.#probe()
+    if (this.#around.defects.postsLate === true) this.#around.later(() => this.turn())
+    else this.turn()
+    this.#send()
+  }
+
+  /** A call waits in the queue. */
+  admit(): void {
+    if (this.#thresholds !== undefined) this.turn()
+  }
+
+  /**
+   * The caller of a call is gone. True if its memory is kept here, until its reply or the end of
+   * the connection instance.
+   */
+  abandon(call: Call): boolean {
+    const { defects, now } = this.#around
+    const out = call.xid === undefined ? undefined : this.#out.get(call.xid)
+    if (out === undefined || out.call !== call) return false
+    out.call = undefined
+    out.since = now()
+    call.xid = undefined
+    if (defects.freesInterrupted === true) this.credits.held--
+    const zombies = [...this.#out.values()].filter((one) => !isAlive(one)).length
+    if (zombies > Math.max(1, this.credits.limit / 2)) this.fail("too many interrupted calls")
+    return true
+  }
+
+  /**
+   * Looks at the deadlines. Returns when to look again, in milliseconds of the clock. A mute peer
+   * is told from a slow handler by a NULL call; if there is no credit for that, by a new
+   * connection.
+   */
+  look(): number {
+    const { overdueAfterMs, probeWithinMs, zombieWithinMs } = this.#around.patience
+    const now = this.#around.now()
+    let next = now + overdueAfterMs
+    const due = (at: number, act: () => void): void => {
+      if (at <= now) act()
+      else next = Math.min(next, at)
+    }
+    let oldest = Infinity
+    for (const one of this.#out.values()) {
+      if (one.isProbe) due(one.since + probeWithinMs, () => this.#giveUp("the peer is mute"))
+      else if (one.call === undefined) {
+        due(one.since + zombieWithinMs, () => this.fail("an interrupted call was not answered"))
+      } else oldest = Math.min(oldest, one.since)
+    }
+    if (this.#probes > 0 || oldest === Infinity) return next
+    due(Math.max(oldest, this.#aliveAt) + overdueAfterMs, () => {
+      if (this.credits.free("control") > 0) this.#probe()
+      else this.#giveUp("a call is overdue, and no credit is left to ask")
+      next = Math.min(next, now + probeWithinMs)
+    })
+    return next
+  }
+
+  received(bytes: Uint8Array, invalidated: number): void {
+    const read = RpcRdmaMessage.decode(bytes)
+    const message = Result.getOrUndefined(read)
+    // A grant counts in replies alone.
+    if (message?._tag === "RdmaDone" || message === undefined) return this.#drop()
+    const rpc = message._tag === "RdmaMsg" ? RpcMessage.decode(message.rpc) : undefined
+    if (rpc !== undefined && (Result.isFailure(rpc) || rpc.success._tag === "Call")) {
+      return this.#drop()
+    }
+    const out = this.#out.get(message.xid)
+    if (out === undefined) return this.#drop()
+    this.#take(message, out, invalidated)
+  }
+
+  turn(): void {
+    this.#refill()
+    this.#send()
+    for (const finish of this.#finished.splice(0)) finish()
+  }
+
+  failed(detail: string): void {
+    this.fail(detail)
+  }
+
+  /** This connection instance is over. */
+  fail(reason: string): void {
+    Deferred.doneUnsafe(this.ended, Effect.succeed(reason))
+  }
+
+  #giveUp(reason: string): void {
+    this.#around.patience.grow()
+    this.fail(reason)
+  }
+
+  /** After all posted work has ended: gives the calls that were not answered back. */
+  close(): void {
+    const { queue, release } = this.#around
+    for (const finish of this.#finished.splice(0)) finish()
+    for (const [xid, { call, lent }] of this.#out) {
+      if (call === undefined) {
+        queue.freeXid(xid)
+        release(loansOf(lent))
+      } else if (lent === nothingLent) queue.add(call)
+      else call.end({ _tag: "Again" })
+    }
+    this.#out.clear()
+  }
+
+  #drop(): void {
+    this.dropped++
+    this.credits.receive(undefined, false)
+  }
+
+  /** A reply: consume, clamp and release here; refill and admit in the turn after the batch. */
+  #take(message: RpcRdmaMessage.RpcRdmaMessage, out: Outstanding, invalidated: number): void {
+    const { xid } = message
+    const { queue, release } = this.#around
+    this.#out.delete(xid)
+    const isReleased = this.#around.defects.freesInterrupted === true && !isAlive(out)
+    this.credits.receive(message.credits, !isReleased)
+    this.#around.lastGrant = this.credits.granted
+    const isOwn = loansOf(out.lent).some(({ key }) => key === invalidated)
+    if (invalidated !== 0 && !isOwn) this.fail("the peer voided a key of another call")
+    this.#aliveAt = this.#around.now()
+    if (!this.#isProved) {
+      this.#isProved = true
+      Deferred.doneUnsafe(this.proved, Effect.void)
+    }
+    const { call, lent } = out
+    if (out.isProbe) this.#probes--
+    else this.#around.patience.reset()
+    if (call === undefined) {
+      queue.freeXid(xid)
+      release(loansOf(lent))
+      return
+    }
+    const finish = this.#outcomeOf(message, call, lent)
+    if (finish === undefined) return
+    queue.freeXid(xid)
+    call.xid = undefined
+    this.#finished.push(finish)
+  }
+
+  #outcomeOf(
+    message: RpcRdmaMessage.RpcRdmaMessage,
+    call: Call,
+    lent: Lent
+  ): (() => void) | undefined {
+    const refused = (reason: CallRefused["reason"]) => () =>
+      call.fail(new CallRefused({ reason, procedure: call.procedure }))
+    switch (message._tag) {
+      case "RdmaErrVers":
+        return refused("version-refused")
+      case "RdmaErrChunk":
+        return refused("chunks-refused")
+      case "RdmaDone":
+        return undefined
+      default: {
+        const inline = message._tag === "RdmaMsg" ? message.rpc : undefined
+        const answer = readAnswer(message.xid, inline, message.chunks, lent)
+        if (answer !== undefined) return () => call.end(answer)
+        // The call was not answered: it goes again, on another connection.
+        this.#out.set(message.xid, { call, lent, isProbe: false, since: this.#around.now() })
+        this.credits.held++
+        this.fail("the peer names memory that was not offered")
+        return undefined
+      }
+    }
+  }
+
+  #refill(): void {
+    const { defects, later } = this.#around
+    const post = (count: number): void => this.credits.add(this.#port.postReceives(count))
+    const { missing } = this.credits
+    if (defects.losesRefills === true && ++this.#refills % 3 === 0) return
+    if (defects.refillsShort === true)
+      return post(Math.min(missing, Math.ceil(this.credits.granted / 4)))
+    if (defects.refillsLate !== true || missing < 2) return post(missing)
+    later(() => post(this.credits.missing))
+  }
+
+  /** Sends what the window allows: nothing but NULL before the first grant. */
+  #send(): void {
+    const { defects, queue } = this.#around
+    const thresholds = this.#thresholds
+    if (thresholds === undefined || !this.#isProved) return
+    while (this.#mayCall()) {
+      const call = queue.shift()
+      if (call === undefined) return
+      const wasElsewhere = call.sentTo !== undefined && call.sentTo !== this.#incarnation
+      if (wasElsewhere && !call.isIdempotent && defects.resendsAlways !== true) {
+        this.#forget(call)
+      } else if (fits(call.plan, thresholds)) this.#sendCall(call)
+      else call.end({ _tag: "Again" })
+    }
+  }
+
+  #mayCall(): boolean {
+    const { credits } = this
+    const { defects, queue } = this.#around
+    if (defects.resendsPastWindow === true && queue.next?.sentTo !== undefined) return true
+    if (defects.ignoresReceives !== true) return credits.free("call") > 0
+    return credits.held < Math.min(credits.granted, credits.terms.requested)
+  }
+
+  #forget(call: Call): void {
+    const detail = "the responder that it was sent to was replaced"
+    if (call.xid !== undefined) this.#around.queue.freeXid(call.xid)
+    call.xid = undefined
+    call.fail(new OutcomeUnknown({ procedure: call.procedure, detail }))
+  }
+
+  #sendCall(call: Call): void {
+    call.xid ??= this.#around.queue.takeXid()
+    call.wasSentAgain = call.sentTo !== undefined
+    call.sentTo = this.#incarnation
+    const message = encodeCall(call, call.xid, this.#around.terms.requested)
+    const out = { call, lent: call.lent, isProbe: false, since: this.#around.now() }
+    this.#hand(call.xid, out, message)
+  }
+
+  /** Calls NULL. */
+  #probe(): void {
+    const { program, queue } = this.#around
+    const xid = queue.takeXid()
+    this.#probes++
+    const probe = { call: undefined, lent: nothingLent, isProbe: true, since: this.#around.now() }
+    this.#hand(xid, probe, encodeNull(program, xid, this.#around.terms.requested))
+  }
+
+  #hand(xid: number, out: Outstanding, message: Uint8Array): void {
+    assert(!this.#out.has(xid), "a call is sent once in a connection instance")
+    const { defects } = this.#around
+    if (defects.ignoresReceives === true || defects.resendsPastWindow === true) this.credits.held++
+    else this.credits.take()
+    this.#out.set(xid, out)
+    this.#port.send(message)
+  }
+}
+
+const isAlive = ({ call, isProbe }: Outstanding): boolean => call !== undefined || isProbe

@@ -1,0 +1,263 @@
+/**
+ * The data path of one connection at the responder: Receives, grants, chunks and replies.
+ *
+ * Before a reply leaves, the Receives that all replies so far have promised are posted; a reply
+ * for which that fails waits. What a hostile requester does wrong ends its connection alone.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { CreateError } from "../../../native/verbs/VerbsError.ts"
+import * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
+import { Obligation } from "../../link/Credits.ts"
+import type { Loan, LoanTooLarge, PoolShare } from "../../rdma/RegionPool.ts"
+import type { Defects } from "./defects.ts"
+import type { MessagePort, PortUser } from "./messagePort.ts"
+import { planReply, type Range, type ReadPart, type Thresholds, unreduce } from "./planning.ts"
+
+/** A call as it came, and the way back to its requester. */
+export interface Incoming {
+  readonly responder: Responder
+  readonly message: RpcRdmaMessage.RdmaMsg | RpcRdmaMessage.RdmaNomsg
+}
+
+export interface ResponderOptions {
+  readonly thresholds: Thresholds
+  /** Registered memory for chunks. */
+  readonly share: PoolShare
+  /** The most that the read chunks of one call bring, in bytes. */
+  readonly maxCallBytes: number
+  /** Whether the requester lets its keys be voided by a reply. */
+  readonly mayInvalidate: boolean
+  /** Credits to grant, as they are now. */
+  readonly credits: () => number
+  readonly defects: Defects
+  /** A call has come. */
+  readonly take: (incoming: Incoming) => void
+}
+
+type Message = RpcRdmaMessage.RpcRdmaMessage
+
+export class Responder implements PortUser {
+  readonly obligation = new Obligation()
+  /** Done with the reason for which the connection is over. */
+  readonly ended = Deferred.makeUnsafe<string>()
+  /** Whether a valid call has come. */
+  isProved = false
+  /** Calls of this connection that were not answered on it. */
+  readonly open = new Set<number>()
+  readonly #options: ResponderOptions
+  /** Replies that wait until the Receives that they promise can be posted. */
+  readonly #held: Array<{ readonly send: (grant: number) => void; readonly dropped: () => void }> =
+    []
+  /** Receives to post again for messages that were no calls. */
+  #owed = 0
+  #port!: MessagePort
+  #isOver = false
+
+  constructor(options: ResponderOptions) {
+    this.#options = options
+  }
+
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  /** Posts the Receive for the first call. */
+  attach(port: MessagePort): void {
+    this.#port = port
+    this.#post(this.obligation.missing(0))
+  }
+
+  received(bytes: Uint8Array): void {
+    const read = RpcRdmaMessage.decode(bytes)
+    if (Result.isFailure(read)) {
+      const answer = RpcRdmaMessage.answerTo(read.failure, 1)
+      if (answer === undefined) this.#owed++
+      else this.#reply((credits) => this.#port.send(encode({ ...answer, credits })))
+      return
+    }
+    const message = read.success
+    const isCall = message._tag === "RdmaMsg" || message._tag === "RdmaNomsg"
+    // A call that is under way here already is answered once.
+    if (!isCall || this.open.has(message.xid)) this.#owed++
+    else {
+      this.open.add(message.xid)
+      this.#options.take({ responder: this, message })
+    }
+  }
+
+  turn(): void {
+    this.#owed -= this.#port.postReceives(this.#owed)
+    while (this.#held.length > 0) {
+      const grant = this.#prepare()
+      if (grant === 0) return
+      this.#held.shift()!.send(grant)
+    }
+  }
+
+  failed(detail: string): void {
+    this.end(detail)
+  }
+
+  /** The connection is over. Nothing is sent on it any more. */
+  end(reason: string): void {
+    this.#isOver = true
+    for (const { dropped } of this.#held.splice(0)) dropped()
+    Deferred.doneUnsafe(this.ended, Effect.succeed(reason))
+  }
+
+  /** Returns the whole RPC message of a call; undefined if its chunks cannot be used. */
+  assemble({
+    message
+  }: Incoming): Effect.Effect<Uint8Array | undefined, LoanTooLarge | CreateError> {
+    const { maxCallBytes, share } = this.#options
+    const inline = message._tag === "RdmaMsg" ? message.rpc : undefined
+    const { reads } = message.chunks
+    if (reads.length === 0) return Effect.succeed(inline)
+    // The sum is held against the limit before anything is borrowed or read.
+    const bytes = reads.reduce((sum, { length }) => sum + length, 0)
+    const isUsable = bytes > 0 && bytes <= maxCallBytes && reads.every(({ length }) => length > 0)
+    if (!isUsable) return Effect.undefined
+    return Effect.acquireUseRelease(
+      share.lend("local", bytes),
+      (loan) =>
+        Effect.map(this.#read(loan, reads), (isRead) =>
+          isRead ? unreduce(inline, partsOf(loan, reads)) : undefined
+        ),
+      ({ end }) => end
+    )
+  }
+
+  /** Sends an RPC reply. `bulk` are ranges of opaque data in the message. */
+  reply(
+    incoming: Incoming,
+    rpc: Uint8Array,
+    bulk: ReadonlyArray<Range>
+  ): Effect.Effect<void, LoanTooLarge | CreateError> {
+    return Effect.suspend(() => {
+      const { chunks, xid } = incoming.message
+      const plan = planReply(rpc, bulk, chunks, this.#options.thresholds.replyBytes)
+      if (plan === undefined) {
+        this.#finish(xid, [], { _tag: "RdmaErrChunk", xid, credits: 1 }, 0)
+        return Effect.void
+      }
+      const { inline } = plan
+      const common = { xid, credits: 1, chunks: plan.chunks }
+      const message: Message =
+        inline === undefined
+          ? { _tag: "RdmaNomsg", ...common }
+          : { _tag: "RdmaMsg", ...common, rpc: inline }
+      const invalidate = this.#options.mayInvalidate ? anyKeyOf(chunks) : 0
+      const bytes = plan.parts.reduce((sum, { bytes }) => sum + bytes.length, 0)
+      if (bytes === 0) {
+        this.#finish(xid, [], message, invalidate)
+        return Effect.void
+      }
+      return Effect.acquireUseRelease(
+        this.#options.share.lend("local", bytes),
+        (loan) => {
+          let at = 0
+          const writes = plan.parts.map(({ bytes, to }) => {
+            loan.octets.set(bytes, at)
+            at += bytes.length
+            return { loan, offset: at - bytes.length, to }
+          })
+          const isWritten = Deferred.makeUnsafe<void>()
+          this.#finish(xid, writes, message, invalidate, () =>
+            Deferred.doneUnsafe(isWritten, Effect.void)
+          )
+          // The writes end before the reply does, or are flushed.
+          return Deferred.await(isWritten)
+        },
+        ({ end }) => end
+      )
+    })
+  }
+
+  /** Answers that the chunks of a call cannot be used. */
+  refuseChunks({ message: { xid } }: Incoming): void {
+    this.#finish(xid, [], { _tag: "RdmaErrChunk", xid, credits: 1 }, 0)
+  }
+
+  #read(loan: Loan, reads: ReadonlyArray<RpcRdmaMessage.ReadSegment>): Effect.Effect<boolean> {
+    return Effect.callback((resume) => {
+      let [left, isGood, offset] = [reads.length, true, 0]
+      for (const segment of reads) {
+        const local = { region: loan.region, offset }
+        offset += segment.length
+        this.#port.transfer("read", local, segment, (isRead) => {
+          isGood &&= isRead
+          left--
+          if (left === 0) resume(Effect.succeed(isGood))
+        })
+      }
+    })
+  }
+
+  /** Posts writes and the reply that follows them, or lets both wait for Receives. */
+  #finish(
+    xid: number,
+    writes: ReadonlyArray<{
+      readonly loan: Loan
+      readonly offset: number
+      readonly to: RpcRdmaMessage.ChunkSegment
+    }>,
+    message: Message,
+    invalidate: number,
+    done: () => void = () => undefined
+  ): void {
+    if (this.#isOver || !this.open.delete(xid)) return done()
+    this.#reply((credits) => {
+      for (const { loan, offset, to } of writes) {
+        this.#port.transfer("write", { region: loan.region, offset }, to, () => undefined)
+      }
+      this.#port.send(encode({ ...message, credits }), invalidate, done)
+    }, done)
+  }
+
+  #reply(send: (grant: number) => void, dropped: () => void = () => undefined): void {
+    this.#held.push({ send, dropped })
+    this.turn()
+  }
+
+  /** Posts what the next reply promises. Returns the grant, or 0 if the reply must wait. */
+  #prepare(): number {
+    const { credits, defects } = this.#options
+    const wanted = credits()
+    const fewer = defects.postsFewer === true ? 1 : 0
+    this.#post(Math.max(0, this.obligation.missing(wanted) - fewer))
+    const grant = Math.min(wanted, this.obligation.grantable(wanted) + fewer)
+    if (grant < 1) return 0
+    if (defects.postsFewer !== true) this.obligation.reply(grant)
+    else this.obligation.replies++
+    return grant
+  }
+
+  #post(count: number): void {
+    this.obligation.add(this.#port.postReceives(count))
+  }
+}
+
+const encode = (message: Message): Uint8Array => RpcRdmaMessage.encode(message)
+
+const partsOf = (
+  { octets }: Loan,
+  reads: ReadonlyArray<RpcRdmaMessage.ReadSegment>
+): ReadonlyArray<ReadPart> => {
+  const parts: Array<{ position: number; bytes: Uint8Array }> = []
+  let at = 0
+  for (const { length, position } of reads) {
+    const bytes = Uint8Array.from(octets.subarray(at, at + length))
+    at += length
+    const last = parts.at(-1)
+    // Segments of one position are one chunk.
+    if (last?.position === position) last.bytes = Buffer.concat([last.bytes, bytes])
+    else parts.push({ position, bytes })
+  }
+  return parts
+}
+
+/** A reply voids one key of its call; the requester voids the others. */
+const anyKeyOf = ({ reads, reply, writes }: RpcRdmaMessage.ChunkLists): number =>
+  reads[0]?.handle ?? writes.flat()[0]?.handle ?? reply?.[0]?.handle ?? 0

@@ -1,0 +1,37 @@
+/** Reads what a responder says of a call. Pure. */
+import * as Result from "effect/Result"
+import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
+import { CallRefused, OutcomeUnknown } from "../RpcError.ts"
+import type { Call } from "./callQueue.ts"
+
+const reasons = {
+  ProgramUnavailable: "program-unavailable",
+  ProgramMismatch: "program-mismatch",
+  ProcedureUnavailable: "procedure-unavailable",
+  GarbageArgs: "garbage-args",
+  SystemError: "system-error"
+} as const
+
+/** Returns the results in an RPC message that answers a call. */
+export const readResults = (
+  call: Call,
+  xid: number,
+  bytes: Uint8Array
+): Result.Result<Uint8Array, CallRefused | OutcomeUnknown> => {
+  const { procedure, wasSentAgain } = call
+  const refused = (reason: CallRefused["reason"]) =>
+    Result.fail(new CallRefused({ reason, procedure }))
+  const message = Result.getOrUndefined(RpcMessage.decode(bytes))
+  if (message === undefined || message._tag === "Call" || message.xid !== xid) {
+    return refused("malformed-reply")
+  }
+  if (message._tag === "Denied") return refused("denied")
+  const { outcome } = message
+  if (outcome._tag === "Success") return Result.succeed(outcome.results)
+  // A cache that has forgotten the first execution can say no more than this.
+  if (outcome._tag === "SystemError" && wasSentAgain) {
+    const detail = "it was sent again, and the responder does not know what became of it"
+    return Result.fail(new OutcomeUnknown({ procedure, detail }))
+  }
+  return refused(reasons[outcome._tag])
+}

@@ -1,0 +1,124 @@
+/** Settings of a server, with their defaults; what cannot hold together is refused. */
+import * as Effect from "effect/Effect"
+import { maxInlineBytes } from "../../../schema/rpc/ConnectionData.ts"
+import { SettingsConflict } from "../RpcError.ts"
+import type { Program } from "../RpcProgram.ts"
+
+/**
+ * Names the principal of a connection, by the peer's address and private data; undefined refuses
+ * it, and so do a failure, a defect and an answer that takes too long.
+ */
+export type Admit = (
+  host: string,
+  privateData: Uint8Array
+) => Effect.Effect<string | undefined, unknown>
+
+export interface ServerOptions {
+  readonly programs: ReadonlyArray<Program>
+  /** The device to serve on. Default: the first one. */
+  readonly device?: string | undefined
+  /** An address of the device, or `"*"` for all of them. Default: loopback. */
+  readonly host?: string | undefined
+  /** Default: one that is free. */
+  readonly port?: number | undefined
+  readonly admit?: Admit | undefined
+  /** Serves everyone; the principal is the peer's address. */
+  readonly open?: true | undefined
+  /** Credits granted to each connection at first. Default 64, as Linux's server. */
+  readonly credits?: number | undefined
+  /** The most that is ever granted to a connection: it sizes the queues. Default 64. */
+  readonly maxCredits?: number | undefined
+  /** The longest message sent and received without a chunk. Default 4096, what Linux uses. */
+  readonly inlineBytes?: number | undefined
+  /** Bytes that the read chunks of one call bring at most. Default 4 MiB. */
+  readonly maxCallBytes?: number | undefined
+  /** Reads and writes of one connection that are posted at once. Default 64. */
+  readonly maxSegments?: number | undefined
+  /** Registered memory for chunks, in all and for one connection. Default 64 and 16 MiB. */
+  readonly memoryBytes?: number | undefined
+  readonly maxBytesPerConnection?: number | undefined
+  /** Replies kept for one client. Default 1 MiB: thousands of small ones. */
+  readonly maxCacheBytes?: number | undefined
+  /** Clients whose calls are remembered. Default 1024. */
+  readonly maxClients?: number | undefined
+  /** Connections that have made a valid call. Default 128. */
+  readonly maxConnections?: number | undefined
+  /** Connections that have not, in all and from one address. Default 128 and 64. */
+  readonly maxUnproven?: number | undefined
+  readonly maxUnprovenPerHost?: number | undefined
+  /** Time for `admit`, for the accept, and until the first valid call. Default 5, 10 and 10 s. */
+  readonly admitWithinMs?: number | undefined
+  readonly acceptWithinMs?: number | undefined
+  readonly unprovenWithinMs?: number | undefined
+  /** Connection requests that wait to be taken. Default 128, as in sockets. */
+  readonly backlog?: number | undefined
+  /** Places of the completion queue that all connections share. Default 32,768. */
+  readonly completions?: number | undefined
+}
+
+export type ServerSettings = {
+  readonly [K in keyof Omit<ServerOptions, "open">]-?: NonNullable<ServerOptions[K]>
+}
+
+const defaults = {
+  device: "",
+  host: "127.0.0.1",
+  port: 0,
+  credits: 64,
+  maxCredits: 64,
+  inlineBytes: 4_096,
+  maxCallBytes: 4 << 20,
+  maxSegments: 64,
+  memoryBytes: 64 << 20,
+  maxBytesPerConnection: 16 << 20,
+  maxCacheBytes: 1 << 20,
+  maxClients: 1_024,
+  maxConnections: 128,
+  maxUnproven: 128,
+  maxUnprovenPerHost: 64,
+  admitWithinMs: 5_000,
+  acceptWithinMs: 10_000,
+  unprovenWithinMs: 10_000,
+  backlog: 128,
+  completions: 32_768
+}
+
+const admitAll: Admit = (host) => Effect.succeed(host)
+const admitNone: Admit = () => Effect.undefined
+
+const given = (options: ServerOptions): ServerOptions => {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(entries) as unknown as ServerOptions
+}
+
+/** Fills the defaults in. */
+export const resolve = Effect.fnUntraced(function* (
+  options: ServerOptions
+): Effect.fn.Return<ServerSettings, SettingsConflict> {
+  const { admit, open } = options
+  if (admit === undefined && open === undefined) {
+    yield* Effect.logWarning("nobody is served: give `admit`, or `open: true` for everyone")
+  }
+  const admission = admit ?? (open === true ? admitAll : admitNone)
+  const settings = { ...defaults, ...given(options), admit: admission } as ServerSettings
+  const conflict = (names: ReadonlyArray<keyof ServerOptions>, detail: string) =>
+    new SettingsConflict({ settings: names, detail })
+  const { completions, credits, inlineBytes, maxCredits, maxSegments } = settings
+  if (!(credits >= 1 && credits <= maxCredits)) {
+    return yield* conflict(["credits", "maxCredits"], `${credits} of at most ${maxCredits}`)
+  }
+  if (inlineBytes % 1_024 !== 0 || inlineBytes < 1_024 || inlineBytes > maxInlineBytes) {
+    return yield* conflict(["inlineBytes"], `${inlineBytes} is no multiple of 1024 up to 262144`)
+  }
+  if (settings.maxBytesPerConnection > settings.memoryBytes) {
+    return yield* conflict(["maxBytesPerConnection", "memoryBytes"], "one connection has more")
+  }
+  // Each connection may have all its places in use at once; one without a call has two.
+  const { maxConnections, maxUnproven } = settings
+  const places = maxConnections * (2 * (maxCredits + 2) + maxSegments) + 2 * maxUnproven
+  if (places > completions) {
+    const detail = `${places} requests may be posted at once`
+    return yield* conflict(["completions", "maxConnections"], detail)
+  }
+  return settings
+})

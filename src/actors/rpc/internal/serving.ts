@@ -1,0 +1,171 @@
+/**
+ * Executes calls: each at most once for a client, whatever connections it comes on.
+ *
+ * A handler belongs to the client, not to a connection. Its loss does not interrupt the handler;
+ * the same call on the next connection waits for it, and is answered there.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
+import type { Procedure, ProcedureReply, Program } from "../RpcProgram.ts"
+import type { Defects } from "./defects.ts"
+import { concat } from "./planning.ts"
+import { type Entry, nameOf, ReplyCache } from "./replyCache.ts"
+import type { Incoming, Responder } from "./responder.ts"
+
+type Outcome = RpcMessage.Outcome
+
+/** What a program answered, without anything of a connection. */
+interface Answer {
+  readonly outcome: Outcome
+  readonly bulk: NonNullable<ProcedureReply["bulk"]>
+}
+
+/** One client over all its connections. */
+export class ClientSession {
+  readonly principal: string
+  /** What the client is told of this session: another one means that the cache is gone. */
+  readonly incarnation: Uint8Array
+  readonly cache: ReplyCache<Answer, Incoming>
+  /** The newest connection. */
+  connection: Responder | undefined = undefined
+
+  constructor(principal: string, incarnation: Uint8Array, maxCacheBytes: number) {
+    this.principal = principal
+    this.incarnation = incarnation
+    this.cache = new ReplyCache({ maxBytes: maxCacheBytes })
+  }
+
+  /** Whether it may be forgotten. */
+  get isIdle(): boolean {
+    return this.connection === undefined && this.cache.executing === 0
+  }
+}
+
+const plain = (tag: "GarbageArgs" | "SystemError" | "ProcedureUnavailable"): Answer => ({
+  outcome: { _tag: tag },
+  bulk: []
+})
+
+const acceptedHeaderBytes = 24
+
+const versionRange = (programs: ReadonlyArray<Program>) => ({
+  low: Math.min(...programs.map(({ version }) => version)),
+  high: Math.max(...programs.map(({ version }) => version))
+})
+
+export interface Dispatching {
+  readonly programs: ReadonlyArray<Program>
+  readonly defects: Defects
+  /** Called at the first valid call of a connection. */
+  readonly proved: (responder: Responder) => void
+}
+
+/** Finds the procedure of a call, or the answer that there is none. */
+const procedureOf = (
+  programs: ReadonlyArray<Program>,
+  { procedure, program, version }: RpcMessage.Call
+): Procedure | Answer => {
+  const versions = programs.filter((one) => one.program === program)
+  if (versions.length === 0) return { outcome: { _tag: "ProgramUnavailable" }, bulk: [] }
+  const found = versions.find((one) => one.version === version)
+  if (found === undefined) {
+    return { outcome: { _tag: "ProgramMismatch", ...versionRange(versions) }, bulk: [] }
+  }
+  if (procedure === 0) return succeeded({ results: new Uint8Array(0) })
+  return found.procedures[procedure] ?? plain("ProcedureUnavailable")
+}
+
+const succeeded = ({ bulk = [], results }: ProcedureReply): Answer => ({
+  outcome: { _tag: "Success", results },
+  bulk
+})
+
+/** Sends an answer; a reply that finds no memory or no connection is kept for the next one. */
+const send = (incoming: Incoming, { bulk, outcome }: Answer): Effect.Effect<void> => {
+  const { xid } = incoming.message
+  const verifier = RpcMessage.authNone
+  const message = RpcMessage.encode({ _tag: "Accepted", xid, verifier, outcome })
+  const ranges = bulk.map(({ length, offset }) => ({
+    offset: acceptedHeaderBytes + offset,
+    length
+  }))
+  return incoming.responder
+    .reply(incoming, message, ranges)
+    .pipe(Effect.catch(({ message }) => Effect.sync(() => incoming.responder.end(message))))
+}
+
+const run = (
+  { handler }: Procedure,
+  call: RpcMessage.Call,
+  principal: string
+): Effect.Effect<Answer> =>
+  handler({ args: call.args, principal, credential: call.credential }).pipe(
+    Effect.map(succeeded),
+    Effect.catchTag("GarbageArgs", () => Effect.succeed(plain("GarbageArgs"))),
+    Effect.catchCause((cause) =>
+      Effect.as(Effect.logError("a handler failed", cause), plain("SystemError"))
+    )
+  )
+
+/** Executes a call unless it was executed before, and answers it on its newest connection. */
+const executeOnce = (
+  session: ClientSession,
+  procedure: Procedure,
+  call: RpcMessage.Call,
+  incoming: Incoming,
+  name: string
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { cache, principal } = session
+    const found = cache.find(call.xid, name)
+    if (found === "forgotten") return send(incoming, plain("SystemError"))
+    if (found?.answer !== undefined) return send(incoming, found.answer.reply)
+    if (found !== undefined) {
+      found.waiter = incoming
+      return Effect.void
+    }
+    // What an older connection has queued must not begin after a call of the newer one.
+    if (incoming.responder.isOver) return Effect.void
+    const entry: Entry<Answer, Incoming> = cache.begin(call.xid, name, incoming)
+    return Effect.flatMap(run(procedure, call, principal), (reply) => {
+      const bytes = reply.outcome._tag === "Success" ? reply.outcome.results.length : 0
+      cache.finish(entry, { reply, bytes })
+      return send(entry.waiter!, reply)
+    })
+  })
+
+/** Answers one call that came on a connection of a client. */
+export const serve = Effect.fnUntraced(function* (
+  { defects, programs, proved }: Dispatching,
+  session: ClientSession,
+  incoming: Incoming
+): Effect.fn.Return<void> {
+  const { responder } = incoming
+  const whole = yield* Effect.orElseSucceed(responder.assemble(incoming), () => undefined)
+  if (whole === undefined) return responder.refuseChunks(incoming)
+  const read = RpcMessage.decode(whole)
+  if (Result.isFailure(read)) return yield* refuse(incoming, read.failure)
+  const call = read.success
+  if (call._tag !== "Call" || call.xid !== incoming.message.xid) {
+    return responder.refuseChunks(incoming)
+  }
+  proved(responder)
+  const procedure = procedureOf(programs, call)
+  if ("outcome" in procedure) return yield* send(incoming, procedure)
+  if (procedure.isIdempotent === true || defects.forgetsReplies === true) {
+    return yield* Effect.flatMap(run(procedure, call, session.principal), (answer) =>
+      send(incoming, answer)
+    )
+  }
+  return yield* executeOnce(session, procedure, call, incoming, nameOf(call, concat([whole])))
+})
+
+/** A call whose RPC message cannot be read. */
+const refuse = (incoming: Incoming, fault: { readonly _tag: string }): Effect.Effect<void> => {
+  const { xid } = incoming.message
+  if (fault._tag !== "UnknownRpcVersion") return send(incoming, plain("GarbageArgs"))
+  const denial = { _tag: "RpcMismatch", low: 2, high: 2 } as const
+  const message = RpcMessage.encode({ _tag: "Denied", xid, denial })
+  return Effect.ignore(incoming.responder.reply(incoming, message, []))
+}
