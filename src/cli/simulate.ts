@@ -145,6 +145,7 @@ const flags = {
     Flag.withDefault("on")
   ),
   plant: Flag.String("plant").pipe(
+    Flag.withAlias("variant"),
     Flag.withDescription("Plant a known defect, which the simulation has to find"),
     Flag.optional
   ),
@@ -206,6 +207,10 @@ export const simulate = (simulations: Readonly<Record<string, Simulation>>) =>
       {
         command: "handfast simulate endpoint --gate off",
         description: "The same without the gate: it finds who sends too soon"
+      },
+      {
+        command: "handfast simulate rpc --variant linux-7c8d9e7c",
+        description: "Callers that are woken before Receives are posted for their replies"
       }
     ])
   )

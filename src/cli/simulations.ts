@@ -2,13 +2,14 @@
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as EndpointSimulation from "../testing/EndpointSimulation.ts"
+import * as RpcSimulation from "../testing/RpcSimulation.ts"
 
 /** What a simulation is told for all of its runs. */
 export interface Setup {
   readonly gate: "on" | "off"
   /** A known defect, by its name. */
   readonly plant: string | undefined
-  /** Counts messages that came too soon. */
+  /** Counts messages that came before the peer could receive them. */
   readonly onEarlyPosts: (count: number) => void
 }
 
@@ -23,5 +24,13 @@ export const simulations: Readonly<Record<string, Simulation>> = {
     defects: Object.keys(EndpointSimulation.defects),
     program: ({ plant, ...setup }) =>
       EndpointSimulation.program({ ...setup, plant: plant as EndpointSimulation.Planted })
+  },
+  rpc: {
+    defects: Object.keys(RpcSimulation.variants),
+    program: ({ onEarlyPosts, plant }) =>
+      RpcSimulation.program({
+        variant: plant as RpcSimulation.Variant | undefined,
+        onRnrs: onEarlyPosts
+      })
   }
 }

@@ -100,6 +100,11 @@ export class SimFabric implements WatchedFabric {
     return this.#network.counters.earlyPosts
   }
 
+  /** Messages so far that met no posted receive; cheap enough to ask often. */
+  get rnrs(): number {
+    return this.#network.counters.rnrs
+  }
+
   /** What is open on a host, or on all of them. */
   resources(host?: string): Resources {
     const count = (sort: ResourceKind) => {

@@ -1,0 +1,128 @@
+/** The two simulated processes: a server, and clients with many callers. */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as RpcClient from "../../../actors/rpc/RpcClient.ts"
+import type { Program } from "../../../actors/rpc/RpcProgram.ts"
+import * as RpcServer from "../../../actors/rpc/RpcServer.ts"
+import type { SimFabric } from "../../../native/sim/SimFabric.ts"
+import * as SimVerbs from "../../../native/sim/SimVerbs.ts"
+import * as Sim from "../../Sim.ts"
+import type { CallChecker } from "./callChecker.ts"
+
+export interface Setting {
+  readonly fabric: SimFabric
+  readonly checker: CallChecker
+}
+
+const port = 20_049
+const number = { program: 0x2000_0001, version: 1 }
+/** Clients on one host, and callers of each: 48 in all. */
+const [CLIENTS, CALLERS] = [2, 24]
+/** The longest pause of a caller between two calls, and the longest handler, in milliseconds. */
+const [PAUSE, HANDLER] = [60, 40]
+/** The share of calls that are interrupted, and of those that do not fit inline. */
+const [INTERRUPTED, LONG] = [0.2, 0.1]
+const LONG_BYTES = 2_500
+/** Milliseconds between two changes of the grant, and the highest one. */
+const [REGRANT, MOST] = [40, 16]
+
+const wordAt = (bytes: Uint8Array): number =>
+  new DataView(bytes.buffer, bytes.byteOffset).getUint32(0)
+
+const served = ({ checker }: Setting): Program => ({
+  ...number,
+  procedures: {
+    1: {
+      handler: Effect.fnUntraced(function* ({ args }) {
+        checker.executed(wordAt(args))
+        const isSlow = yield* Random.nextBoolean
+        if (isSlow) yield* Effect.sleep(yield* Random.nextBetween(0, HANDLER))
+        return { results: args }
+      })
+    }
+  }
+})
+
+/** Serves, and changes the grant all the time. */
+export const server = (setting: Setting) =>
+  Effect.gen(function* () {
+    const { checker } = setting
+    checker.serverLives++
+    const server = yield* RpcServer.make({
+      programs: [served(setting)],
+      open: true,
+      host: "*",
+      port,
+      maxCredits: MOST,
+      credits: MOST,
+      unprovenWithinMs: 2_000
+    })
+    while (!checker.isOver) {
+      yield* Effect.sleep(REGRANT)
+      yield* server.setCredits(yield* Random.nextIntBetween(1, MOST + 1))
+    }
+    // The last calls are still to be answered.
+    yield* Sim.eventually(() => checker.pending === 0, "60 seconds", "all calls have ended")
+    yield* Effect.sleep("20 seconds")
+  }).pipe(Effect.scoped, Effect.provide(SimVerbs.layer(setting.fabric, { host: "server" })))
+
+/** One call with a token, which may be interrupted. */
+const call = Effect.fnUntraced(function* ({ checker }: Setting, client: RpcClient.RpcClient) {
+  const token = checker.begin()
+  const isLong = (yield* Random.next) < LONG
+  const args = new Uint8Array(isLong ? LONG_BYTES : 4)
+  new DataView(args.buffer).setUint32(0, token)
+  const reply = client.call({ procedure: 1, args, maxResultBytes: args.length })
+  const isInterrupted = (yield* Random.next) < INTERRUPTED
+  const within = yield* Random.nextBetween(0, HANDLER)
+  const exit = yield* Effect.exit(
+    isInterrupted ? Effect.timeoutOption(reply, within) : Effect.asSome(reply)
+  )
+  if (Exit.isSuccess(exit)) {
+    if (Option.isNone(exit.value)) return checker.ended(token, "interrupted")
+    return checker.ended(token, "reply", wordAt(exit.value.value.results))
+  }
+  const isUnknown = exit.cause.reasons.some(
+    (reason) => reason._tag === "Fail" && reason.error._tag === "OutcomeUnknown"
+  )
+  return checker.ended(token, isUnknown ? "unknown" : "failed")
+})
+
+const caller = (setting: Setting, client: RpcClient.RpcClient) =>
+  Effect.gen(function* () {
+    while (!setting.checker.isOver) {
+      yield* call(setting, client)
+      yield* Effect.sleep(yield* Random.nextBetween(0, PAUSE))
+    }
+  })
+
+/** Calls until the faults are over, then waits until nothing is held any more. */
+export const clients = (setting: Setting, address: string) =>
+  Effect.gen(function* () {
+    setting.checker.abandonAll()
+    const options = {
+      ...number,
+      to: { host: address, port },
+      credits: MOST,
+      inlineBytes: 1_024,
+      firstPauseMs: 5,
+      longestPauseMs: 200,
+      connectWithinMs: 500,
+      overdueAfterMs: 500,
+      probeWithinMs: 300,
+      zombieWithinMs: 1_000
+    }
+    const clients = yield* Effect.forEach(Array.from({ length: CLIENTS }), () =>
+      RpcClient.make(options)
+    )
+    yield* Effect.forEach(
+      clients.flatMap((client) => Array.from({ length: CALLERS }, () => client)),
+      (client) => caller(setting, client),
+      { concurrency: "unbounded", discard: true }
+    )
+    const isFree = ({ usage }: RpcClient.RpcClient) =>
+      usage.waiting + usage.xids + usage.heldCredits + usage.lentBytes === 0
+    yield* Sim.eventually(() => clients.every(isFree), "10 seconds", "nothing is held")
+  }).pipe(Effect.scoped, Effect.provide(SimVerbs.layer(setting.fabric, { host: "clients" })))
