@@ -128,7 +128,8 @@ export class Requester implements PortUser {
   look(): number {
     const { overdueAfterMs, probeWithinMs, zombieWithinMs } = this.#around.patience
     const now = this.#around.now()
-    let next = now + overdueAfterMs
+    // What begins after this look is due no earlier than that.
+    let next = now + Math.min(overdueAfterMs, probeWithinMs, zombieWithinMs)
     const due = (at: number, act: () => void): void => {
       if (at <= now) act()
       else next = Math.min(next, at)
@@ -144,7 +145,6 @@ export class Requester implements PortUser {
     due(Math.max(oldest, this.#aliveAt) + overdueAfterMs, () => {
       if (this.credits.free("control") > 0) this.#probe()
       else this.#giveUp("a call is overdue, and no credit is left to ask")
-      next = Math.min(next, now + probeWithinMs)
     })
     return next
   }
