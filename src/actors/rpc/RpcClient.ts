@@ -14,7 +14,7 @@ import * as Clock from "effect/Clock"
 import * as WebCrypto from "effect/crypto/WebCrypto"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { CreateError, OpenError } from "../../native/verbs/VerbsError.ts"
+import type { CreateError, DeviceOpenError } from "../../native/verbs/VerbsError.ts"
 import { Verbs } from "../../native/verbs/Verbs.ts"
 import type { ConnectionData } from "../../schema/rpc/ConnectionData.ts"
 import * as RpcMessage from "../../schema/rpc/RpcMessage.ts"
@@ -194,7 +194,7 @@ export class RpcClient {
       ...(reply === undefined ? [] : [{ use: "peer-writes" as const, bytes: reply }])
     ]
     return Effect.map(this.#share.lendAll(wants), (loans) => {
-      for (const [index, { bytes }] of reads.entries()) loans[index]!.octets.set(bytes)
+      for (const [index, { bytes }] of reads.entries()) loans[index]!.bytes.set(bytes)
       const end = reads.length + writes.length
       return {
         reads: loans.slice(0, reads.length),
@@ -219,7 +219,7 @@ export class RpcClient {
   #read(call: Call, answer: Answer, lent: Lent): Effect.Effect<CallReply, CallError> {
     const revoked = Effect.forEach(loansOf(lent), ({ revoke }) => revoke, { discard: true })
     return Effect.flatMap(Effect.uninterruptible(revoked), () => {
-      const copy = (loan: Loan, bytes: number) => Uint8Array.from(loan.octets.subarray(0, bytes))
+      const copy = (loan: Loan, bytes: number) => Uint8Array.from(loan.bytes.subarray(0, bytes))
       const { message = copy(lent.reply!, answer.replyBytes), writtenBytes, xid } = answer
       const bulk = lent.writes.map((loan, index) => copy(loan, writtenBytes[index] ?? 0))
       return Effect.map(Effect.fromResult(readResults(call, xid, message)), (results) => ({
@@ -243,7 +243,7 @@ const openGround = Effect.fnUntraced(function* (
   name: string
 ): Effect.fn.Return<
   Ground & { readonly remoteInvalidate: boolean },
-  OpenError | CreateError,
+  DeviceOpenError | CreateError,
   Verbs | Scope.Scope
 > {
   const verbs = yield* Verbs
@@ -259,7 +259,7 @@ export const make = Effect.fnUntraced(function* (
   options: ClientOptions
 ): Effect.fn.Return<
   RpcClient,
-  SettingsConflict | OpenError | CreateError | Actor.RecoveryError,
+  SettingsConflict | DeviceOpenError | CreateError | Actor.RecoveryError,
   Verbs | Scope.Scope
 > {
   const settings = yield* resolve(options)

@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
 import type { Address, ConnectRequest, Listener } from "../../native/verbs/Connection.ts"
-import type { CreateError, ListenError, OpenError } from "../../native/verbs/VerbsError.ts"
+import type { CreateError, ListenError, DeviceOpenError } from "../../native/verbs/VerbsError.ts"
 import { Verbs } from "../../native/verbs/Verbs.ts"
 import * as ConnectionData from "../../schema/rpc/ConnectionData.ts"
 import { BoundedStore } from "../link/BoundedStore.ts"
@@ -265,7 +265,7 @@ export const make = Effect.fnUntraced(function* (
   options: ServerOptions
 ): Effect.fn.Return<
   RpcServer,
-  SettingsConflict | OpenError | CreateError | ListenError,
+  SettingsConflict | DeviceOpenError | CreateError | ListenError,
   Verbs | Scope.Scope
 > {
   const settings = yield* resolve(options)

@@ -10,9 +10,9 @@ export interface ProgramName {
   readonly version: number
 }
 
-const segmentOf = ({ address, key, octets }: Loan): RpcRdmaMessage.ChunkSegment => ({
+const segmentOf = ({ address, bytes, key }: Loan): RpcRdmaMessage.ChunkSegment => ({
   handle: key,
-  length: octets.length,
+  length: bytes.length,
   offset: BigInt(address)
 })
 
@@ -22,7 +22,7 @@ const segmentOf = ({ address, key, octets }: Loan): RpcRdmaMessage.ChunkSegment 
  */
 export const encodeCall = ({ lent, plan }: Call, xid: number, credits: number): Uint8Array => {
   const { inline, reads } = plan
-  const start = inline ?? lent.reads[0]!.octets
+  const start = inline ?? lent.reads[0]!.bytes
   new DataView(start.buffer, start.byteOffset).setUint32(0, xid)
   const chunks: RpcRdmaMessage.ChunkLists = {
     reads: lent.reads.map((loan, index) =>

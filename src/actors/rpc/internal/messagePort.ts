@@ -117,7 +117,7 @@ export class MessagePort {
       const slot = this.#isClosed ? undefined : this.#freeReceives.pop()
       if (slot === undefined) return posted
       this.#receive.id = router.add(slot)
-      this.#receive.parts.clear().add(receives.region, slot.offset, receives.bytes)
+      this.#receive.scatterList.clear().add(receives.region, slot.offset, receives.bytes)
       if (queuePair.postReceive(this.#receive) !== "accepted") {
         router.remove(this.#receive.id)
         this.#freeReceives.push(slot)
@@ -132,10 +132,10 @@ export class MessagePort {
   send(message: Uint8Array, invalidate = 0, done?: (isGood: boolean) => void): void {
     const { bytes, region } = this.#options.sends
     const fill = (request: SendRequest, slot: number): void => {
-      region.octets.set(message, slot * bytes)
+      region.bytes.set(message, slot * bytes)
       request.opcode = invalidate === 0 ? "send" : "send-invalidate"
       request.invalidate = invalidate
-      request.parts.clear().add(region, slot * bytes, message.length)
+      request.scatterList.clear().add(region, slot * bytes, message.length)
     }
     this.#submit(new Outgoing(this, true, fill, done))
   }
@@ -149,7 +149,7 @@ export class MessagePort {
   ): void {
     const fill = (request: SendRequest): void => {
       request.opcode = opcode
-      request.parts.clear().add(local.region, local.offset, remote.length)
+      request.scatterList.clear().add(local.region, local.offset, remote.length)
       request.remote(remote.handle, Number(remote.offset))
     }
     this.#submit(new Outgoing(this, false, fill, done))
@@ -180,7 +180,7 @@ export class MessagePort {
     if (status !== "success") return this.fail(`a Receive ended with ${status}`)
     const { offset } = slot
     // Not a view: `slice` on shared memory would stay shared.
-    const message = Uint8Array.from(receives.region.octets.subarray(offset, offset + length))
+    const message = Uint8Array.from(receives.region.bytes.subarray(offset, offset + length))
     this.#guard(() => user.received(message, invalidated))
     router.afterBatch(this.#turn)
   }

@@ -7,7 +7,7 @@ import type { Answer, Lent } from "./callQueue.ts"
 const claimed = (chunk: ReadonlyArray<ChunkSegment>, loan: Loan): number | undefined => {
   const [segment] = chunk
   if (chunk.length !== 1 || segment === undefined) return undefined
-  return segment.handle === loan.key && segment.length <= loan.octets.length
+  return segment.handle === loan.key && segment.length <= loan.bytes.length
     ? segment.length
     : undefined
 }

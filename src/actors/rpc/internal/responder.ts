@@ -159,7 +159,7 @@ export class Responder implements PortUser {
         (loan) => {
           let at = 0
           const writes = plan.parts.map(({ bytes, to }) => {
-            loan.octets.set(bytes, at)
+            loan.bytes.set(bytes, at)
             at += bytes.length
             return { loan, offset: at - bytes.length, to }
           })
@@ -242,13 +242,13 @@ export class Responder implements PortUser {
 const encode = (message: Message): Uint8Array => RpcRdmaMessage.encode(message)
 
 const partsOf = (
-  { octets }: Loan,
+  { bytes: lent }: Loan,
   reads: ReadonlyArray<RpcRdmaMessage.ReadSegment>
 ): ReadonlyArray<ReadPart> => {
   const parts: Array<{ position: number; bytes: Uint8Array }> = []
   let at = 0
   for (const { length, position } of reads) {
-    const bytes = Uint8Array.from(octets.subarray(at, at + length))
+    const bytes = Uint8Array.from(lent.subarray(at, at + length))
     at += length
     const last = parts.at(-1)
     // Segments of one position are one chunk.
