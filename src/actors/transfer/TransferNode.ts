@@ -83,7 +83,7 @@ export interface Settings {
   /** With `open`, peers' offers make at most 128 endpoints that nobody here has asked for. */
   readonly endpoints?: Omit<EndpointStore.Options, "nic" | "onReady"> | undefined
   readonly engine?: (Partial<EngineSettings> & TransfersSettings) | undefined
-  /** The workers for handshakes; without TLS they stay on the main thread. */
+  /** The workers for handshakes. Default without TLS: none, as they stay on the main thread. */
   readonly pool?: PoolSettings | undefined
   /** What the history of durable transfers is called. Default `"transfers"`. */
   readonly name?: string | undefined
@@ -114,7 +114,13 @@ export class TransferNode extends Context.Service<
     TransferNode | TransferEngine | Endpoints | Nics,
     SocketOpenError | DeviceOpenError | CreateError | SpawnError | SettingsRefused | PeersRefused,
     Verbs | Journal
-  > => Layer.effectContext(build(options)).pipe(Layer.provide(IoPool.layer(options.pool)))
+  > => Layer.effectContext(build(options)).pipe(Layer.provide(IoPool.layer(poolOf(options))))
+}
+
+/** Without TLS a worker would have nothing to do, and take its time when a node begins. */
+const poolOf = ({ calls, handshake, pool }: Options): PoolSettings | undefined => {
+  const isSecure = calls?.tls !== undefined || handshake?.tls !== undefined
+  return isSecure ? pool : { workers: 0, ...pool }
 }
 
 /** Endpoints that offers may make on a node that is open: about 40 MB. */

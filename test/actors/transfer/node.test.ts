@@ -3,6 +3,7 @@
  * software iWARP, or over several cards of a simulated fabric. Method: both in this process, on
  * loopback.
  */
+import * as channel from "node:diagnostics_channel"
 import * as net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
@@ -112,6 +113,17 @@ describe("two nodes", () => {
       yield* write(1)
       const error = yield* Effect.flip(write(bytes, 1))
       assert.deepInclude(error, { reason: "deadline", bytes, unfinished: [0] })
+    })
+  )
+
+  it.live("T5: one begins without a thread of its own", () =>
+    Effect.gen(function* () {
+      let workers = 0
+      const count = (): void => void (workers += 1)
+      channel.subscribe("worker_threads", count)
+      yield* node
+      channel.unsubscribe("worker_threads", count)
+      assert.strictEqual(workers, 0)
     })
   )
 
