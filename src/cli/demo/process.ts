@@ -86,15 +86,21 @@ class Puller {
   })
 }
 
-const story = Effect.fnUntraced(function* (part: Part, ear: Ear) {
-  const engine = yield* TransferEngine
-  const memory = PIECE * PIECES
-  const outbox = yield* engine.register({ name: "outbox", memory, access: ["remote-read"] })
+/** The memory that the peer pulls, as it is to be. */
+const offered = ({ name, seed }: Part): SharedArrayBuffer => {
+  const memory = new SharedArrayBuffer(PIECE * PIECES)
+  const octets = new Uint8Array(memory)
   for (let piece = 0; piece < PIECES; piece++) {
-    outbox.octets.set(contents(part.name, part.seed, piece), piece * PIECE)
+    octets.set(contents(name, seed, piece), piece * PIECE)
   }
-  yield* engine.register({ name: "inbox", memory, access: ["local-write"] })
-  const puller = new Puller(part, ear)
+  return memory
+}
+
+const story = Effect.fnUntraced(function* (memory: SharedArrayBuffer, puller: Puller) {
+  const engine = yield* TransferEngine
+  yield* engine.register({ name: "outbox", memory, access: ["remote-read"] })
+  const bytes = memory.byteLength
+  yield* engine.register({ name: "inbox", memory: bytes, access: ["local-write"] })
   const report = () => tell({ _tag: "Moved", pieces: puller.moved })
   const reports = setInterval(report, 50)
   const lanes = Array.from({ length: TOGETHER }, (_, lane) => puller.run(lane))
@@ -123,6 +129,10 @@ const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
   const { host } = part.peerAt
   const device = yield* provider.open(part.nic, { host, admits: (address) => address === host })
   const { lid } = yield* device.port()
+  // What takes time and no peer is done before the peer counts on this process.
+  const journal = yield* Layer.build(layerKeeping(join(part.directory, `${part.name}.journal`)))
+  const outbox = offered(part)
+  const puller = new Puller(part, ear)
   tell({ _tag: "Up", meetingPort: lid })
   yield* Effect.promise(() => ear.goes)
   const node = TransferNode.layer({
@@ -136,9 +146,9 @@ const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
   })
   const services = Layer.provide(node, [
     Layer.succeed(Verbs, { ...provider, open: () => Effect.succeed(device) }),
-    layerKeeping(join(part.directory, `${part.name}.journal`))
+    Layer.succeedContext(journal)
   ])
-  yield* Effect.provide(story(part, ear), services)
+  yield* Effect.provide(story(outbox, puller), services)
 })
 
 /** The command behind `handfast start`; people have no use for it. */
