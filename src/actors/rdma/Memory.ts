@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import type { Device } from "../../native/verbs/Device.ts"
 import type { Access, Region } from "../../native/verbs/Region.ts"
 import { type CreateError, InvalidAttribute } from "../../native/verbs/VerbsError.ts"
 import type { Epoch } from "../../schema/Epoch.ts"
@@ -151,15 +152,20 @@ export const register = Effect.fnUntraced(function* (
     access
   }))
   const scope = yield* Effect.scope
+  const devices: Array<Device> = []
   const registerOn: RegisterOn = (card) =>
     Effect.suspend(() => {
-      const { domain } = nics[card]!
+      const { device, domain } = nics[card]!
+      devices[card] = device
       const each = Effect.forEach(chunks, (options) => domain.register(options))
       return Scope.provide(each, scope)
     })
-  const regions = yield* Effect.forEach(nics, (_, card) =>
-    Effect.catchIf(registerOn(card), isGone, () => Effect.succeed<ReadonlyArray<Region>>([]))
-  )
+  const regions: Array<ReadonlyArray<Region>> = []
+  // A device may be replaced while the memory is registered on another one.
+  for (let card = 0; card >= 0; card = nics.findIndex((nic, at) => nic.device !== devices[at])) {
+    const none = () => Effect.succeed<ReadonlyArray<Region>>([])
+    regions[card] = yield* Effect.catchIf(registerOn(card), isGone, none)
+  }
   // Of a node without any card it is an error.
   if (regions.every(({ length }) => length === 0)) regions[0] = yield* registerOn(0)
   return new RegisteredMemory(name, new Uint8Array(buffer), chunk, regions, registerOn, epoch)

@@ -631,7 +631,8 @@ describe("a peer that cannot be reached", () => {
       const fibers = yield* Effect.forEach(names, (name) => Effect.forkChild(timed(write(name))))
       const all = yield* Effect.forEach(fibers, Fiber.join)
       for (const [index, { millis }] of all.entries()) {
-        if (index === 3) assert.isAbove(millis, 3000)
+        // What is repeated in the very moment in which the cut ends arrives.
+        if (index === 3) assert.isAtLeast(millis, 3000)
         else assert.isBelow(millis, 100)
       }
     })
