@@ -1,9 +1,9 @@
 /**
- * One end of an RDMA connection: an actor for each local card and peer card.
+ * One end of an RDMA connection: an actor for each pair of a local and a remote NIC.
  *
  * It makes queue pairs, exchanges offers with its peer, brings its half up, and becomes ready when
  * the peer has said that its half is up too. Only then is there a `ReadyLink`, and nothing else
- * can send. A deadline always runs while it waits. When a generation ends, its queue pairs go to
+ * can send. A deadline always runs while it waits. When an epoch ends, its queue pairs go to
  * error, are drained and destroyed, and only after that does the next one begin.
  */
 
@@ -38,12 +38,12 @@ export interface Surroundings {
   readonly nic: Nic
   readonly handshakes: typeof Handshakes.Service
   readonly rules: Rules
-  /** Told of the link of each new generation; it opens when the endpoint is ready. */
+  /** Called with the link of each new epoch; it opens when the endpoint is ready. */
   readonly onLink: (link: Link) => void
-  /** Tells a peer that a generation has ended by itself. */
+  /** Notifies a peer that an epoch has ended by itself. */
   readonly farewell: (farewell: Farewell) => void
   readonly meter: Meter
-  /** Told of each link that has opened. */
+  /** Called with each link that has opened. */
   readonly onReady?: ((link: Link) => void) | undefined
 }
 
@@ -59,16 +59,16 @@ const spanOf = ({ from, half, to }: Acknowledgement) => ({
 
 const isTransient = (error: HandshakeError): boolean => error._tag === "HandshakeFailed"
 
-/** Says it again while there is no answer, each time after twice as long. */
+/** Repeats a call while there is no answer, each time after twice as long. */
 const insist = <A, E, R>(say: Effect.Effect<A, E, R>, after: number): Effect.Effect<A, E, R> =>
   Effect.raceFirst(
     say,
     Effect.andThen(Effect.sleep(after), () => insist(say, 2 * after))
   )
 
-/** What the effects of one generation hold. */
+/** Resources of one epoch. */
 interface Held {
-  /** Where the peer is told that this side is. */
+  /** Address of the local port that the peer gets. */
   readonly place: Place
   readonly queuePairs: ReadonlyArray<QueuePair>
   readonly link: Link
@@ -77,7 +77,7 @@ interface Held {
 class Reactions {
   readonly #around: Surroundings
   readonly #defects: Defects
-  /** Whether it was said that a peer's MTU is not known; once is enough for a NIC. */
+  /** True once a peer without an MTU was logged; once is enough for a NIC. */
   #isWarned = false
   readonly #held = new Map<Epoch, Held>()
 
@@ -117,7 +117,7 @@ class Reactions {
     )
   }
 
-  /** Brings the own half up, or asks the peer for its half first. */
+  /** Connects the local queue pairs, or asks the peer for its half first. */
   goOn(state: State, self: Self) {
     this.#around.meter.note(state)
     if (state._tag === "Offering") return this.call(state, self)
@@ -145,7 +145,7 @@ class Reactions {
     return Effect.andThen(this.#compareMtu(state), next)
   }
 
-  /** Only peers of our own kind name their MTU. What is larger than a NIC's own is lost there. */
+  /** Only Handfast's peers name their MTU. A NIC drops packets that are larger than its own. */
   #compareMtu(state: State) {
     const peer = peerOf(state)
     if (peer === undefined || peer.half.mtu !== undefined || this.#isWarned) return Effect.void
@@ -162,7 +162,7 @@ class Reactions {
   }
 
   /**
-   * Waits until the peer is ready. A peer that has taken the local offer is told that the local
+   * Waits until the peer is ready. A peer that has taken the local offer is notified that the local
    * half is up; for the acknowledgement of any other peer a deadline runs.
    */
   wait(state: State, self: Self) {
@@ -272,7 +272,7 @@ const writtenBehind = [
   "EpochEnded"
 ] as const
 
-/** The behavior of all endpoints of a card. The id of an actor is made by `idOf`. */
+/** The behavior of all endpoints of a NIC. The id of an actor is made by `idOf`. */
 export const make = (around: Surroundings, defects: Defects = {}) => {
   const { rules } = around
   const reactions = new Reactions(around, defects)

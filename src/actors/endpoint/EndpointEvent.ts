@@ -1,6 +1,6 @@
 /**
  * The events of an endpoint. A queue pair dies with its process, so most of them are written
- * behind. Only those that make a link ready are stored first: a caller that hears of one finds the
+ * behind. Only those that make a link ready are stored first: a caller that is notified finds the
  * link open.
  */
 import * as Schema from "effect/Schema"
@@ -8,15 +8,15 @@ import { Epoch } from "../../schema/Epoch.ts"
 import { Gid } from "../../schema/Gid.ts"
 import { Farewell, Half, Offer } from "./Handshake.ts"
 
-/** A new generation. With an offer the peer began it, otherwise this side. */
+/** An epoch begins. With an offer the peer began it, otherwise this side. */
 export class EpochBegan extends Schema.TaggedClass<EpochBegan>()("EpochBegan", {
   epoch: Epoch,
   offer: Schema.UndefinedOr(Offer)
 }) {}
 
 /**
- * The device did not take the own GID towards this peer. A new generation tries another one, since
- * the peer may know the old half already; with the peer's offer, if it knows nothing yet.
+ * The device did not take the local GID towards this peer. A new epoch tries another one, since
+ * the peer may know the old half already; with the peer's offer if it does not know it yet.
  */
 export class GidRefused extends Schema.TaggedClass<GidRefused>()("GidRefused", {
   gid: Gid,
@@ -30,14 +30,14 @@ export class OfferCrossed extends Schema.TaggedClass<OfferCrossed>()("OfferCross
   offer: Offer
 }) {}
 
-/** The own queue pairs are there. Unless the peer's half is known already, the peer is asked. */
+/** The local queue pairs exist. Unless the peer's half is known already, the peer is asked. */
 export class QueuePairsCreated extends Schema.TaggedClass<QueuePairsCreated>()(
   "QueuePairsCreated",
   { own: Half }
 ) {}
 
 /**
- * What became of the own offer: none was made, it is on its way, or the peer has taken it and
+ * What became of the local offer: none was made, it is on its way, or the peer has taken it and
  * waits for the acknowledgement.
  */
 export const Call = Schema.Literals(["none", "out", "taken"])
@@ -45,8 +45,8 @@ export const Call = Schema.Literals(["none", "out", "taken"])
 export type Call = typeof Call.Type
 
 /**
- * The peer's half is known, by its answer or by an offer of its own; now the own one is brought
- * up.
+ * The peer's half is known, by its answer or its offer; now the local queue pairs are connected
+ * to it.
  */
 export class OfferExchanged extends Schema.TaggedClass<OfferExchanged>()("OfferExchanged", {
   offer: Offer,
@@ -59,7 +59,7 @@ export class OfferExchanged extends Schema.TaggedClass<OfferExchanged>()("OfferE
  */
 export class CallBegan extends Schema.TaggedClass<CallBegan>()("CallBegan", {}) {}
 
-/** The own call came back after the peer's own offer had settled what it was for. */
+/** The local call came back after the peer's offer had settled what it was for. */
 export class CallReturned extends Schema.TaggedClass<CallReturned>()("CallReturned", {
   /** Whether the peer took the offer; then it waits for the acknowledgement. */
   taken: Schema.Boolean
@@ -71,7 +71,7 @@ export class CallReturned extends Schema.TaggedClass<CallReturned>()("CallReturn
  */
 export const Key = Schema.Literals(["acknowledged", "taken", "no-gate", "self", "off"])
 
-/** The own half is up. Without a key, the gate is closed. */
+/** The local half is up. Without a key, the gate is closed. */
 export class Connected extends Schema.TaggedClass<Connected>()("Connected", {
   /** Milliseconds since 1970. */
   at: Schema.Finite,
@@ -82,14 +82,14 @@ export class Connected extends Schema.TaggedClass<Connected>()("Connected", {
 export class BecameReady extends Schema.TaggedClass<BecameReady>()("BecameReady", { key: Key }) {}
 
 /**
- * Why a generation ended.
+ * Why an epoch ended.
  *
- * - `refused`: the peer said no. - `unreachable`: the peer could not be asked.
- * - `local`: an own queue pair could not be made or brought up.
+ * - `refused`: the peer refused. - `unreachable`: the peer could not be asked.
+ * - `local`: a local queue pair could not be created or connected.
  * - `expired`: the peer did not get ready in time.
- * - `replaced`: the peer has begun a new generation.
+ * - `replaced`: the peer has begun a new epoch.
  * - `broken`: the connection failed while it was used. - `retired`: this side gave it up.
- * - `left`: the peer gave it up, and said so.
+ * - `left`: the peer gave it up, and sent a notice.
  * - `restarted`: the process did not survive.
  */
 export const EndReason = Schema.Literals([
@@ -106,11 +106,11 @@ export const EndReason = Schema.Literals([
 
 export type EndReason = typeof EndReason.Type
 
-/** The generation is over: its queue pairs go to error, are drained and destroyed. */
+/** The epoch is over: its queue pairs go to error, are drained and destroyed. */
 export class EpochEnded extends Schema.TaggedClass<EpochEnded>()("EpochEnded", {
   reason: EndReason,
   detail: Schema.String,
-  /** What the peer has to be told, unless whoever gave the generation up does that. */
+  /** The notice to the peer, unless the caller that gave the epoch up sends it. */
   farewell: Schema.UndefinedOr(Farewell)
 }) {}
 

@@ -1,7 +1,7 @@
 /** Metrics of endpoints, over all NICs of the process. */
 import * as Metric from "effect/Metric"
 
-/** Endpoints that have a generation; `state` says in which state they are. */
+/** Endpoints that have an epoch; `state` says in which state they are. */
 export const endpoints = Metric.gauge("handfast_endpoints", {
   description: "Endpoints by their state"
 })

@@ -19,13 +19,13 @@ import { Half, Offer } from "./Handshake.ts"
 
 const memory = {
   ...EpochOrder.incarnationFields,
-  /** Own GIDs that the device refused towards this peer, until an opening fails of it. */
+  /** Local GIDs that the device refused towards this peer, until an opening fails by it. */
   refused: Schema.Array(Gid)
 }
 const alive = {
   ...memory,
   epoch: Epoch,
-  /** The first generation of this opening: another GID is tried in another generation. */
+  /** The first epoch of this opening: another GID is tried in another epoch. */
   opening: Epoch
 }
 const known = { ...alive, own: Half, peer: Offer }
@@ -34,11 +34,11 @@ export const State = Schema.Union([
   Schema.TaggedStruct("Idle", memory),
   /** Queue pairs are being made; with an offer, the peer's half is known already. */
   Schema.TaggedStruct("CreatingQueuePairs", { ...alive, offer: Schema.UndefinedOr(Offer) }),
-  /** The own offer is on its way. */
+  /** The local offer is on its way. */
   Schema.TaggedStruct("Offering", { ...alive, own: Half }),
-  /** The own half is being brought up. */
+  /** The local queue pairs are being connected. */
   Schema.TaggedStruct("Connecting", { ...known, call: Call }),
-  /** Both halves are known and the own one is up. Whether the peer's is, is not known. */
+  /** Both halves are known and the local one is up. Whether the peer's is up is not known. */
   Schema.TaggedStruct("AwaitingReadyAck", { ...known, call: Call, connectedAt: Schema.Finite }),
   Schema.TaggedStruct("Ready", { ...known, key: Key, connectedAt: Schema.Finite })
 ])
@@ -56,7 +56,7 @@ export const gateOf = (state: State): Gate.Gate<typeof Key.Type> | undefined => 
   return state._tag === "Ready" ? Gate.open(gate, state.epoch, state.key) : gate
 }
 
-/** The process instance that makes an offer, if it says so. */
+/** The process instance that makes an offer; undefined for peers that name none. */
 export const instanceIn = ({ half: { epoch } }: Offer): string | undefined =>
   epoch === undefined ? undefined : instanceOf(epoch)
 

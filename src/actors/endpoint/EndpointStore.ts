@@ -1,5 +1,5 @@
 /**
- * The endpoints of one card, by the path of their peers.
+ * The endpoints of one NIC, by the path of their peers.
  *
  * A store is bounded. Strangers do not grow it: an acknowledgement of nothing creates nothing, and
  * an offer is looked at by `admit` first.
@@ -57,13 +57,13 @@ export interface Options {
   /** Endpoints at the same time. Default 65536, or what the device's queue pairs allow. */
   readonly capacity?: number | undefined
   /**
-   * Endpoints that offers of peers have made, and that nobody here has opened. At the limit one of
+   * Endpoints that offers of peers have made, and that this side has not used. At the limit one of
    * them that is not in use gives way, or the offer is refused. Default 1024: many times the peers
    * of one machine in large clusters, and about 300 MB of queue pairs.
    */
   readonly answered?: number | undefined
   /**
-   * Milliseconds for a peer to confirm that it has begun anew, see `takeOffer`. Default 2 s: less
+   * Milliseconds for a peer to confirm that it has restarted, see `takeOffer`. Default 2 s: less
    * than the peer waits for the answer to its offer.
    */
   readonly confirmWithin?: number | undefined
@@ -74,16 +74,16 @@ export interface Options {
    * full. Default 64: draining takes milliseconds, so more of them means that something hangs.
    */
   readonly retiring?: number | undefined
-  /** Told of each link that has become ready, whoever has opened it. */
+  /** Called with each link that has become ready, whichever side has opened it. */
   readonly onReady?: ((link: ReadyLink) => void) | undefined
-  /** Whether a peer may connect. Default: everybody may. */
+  /** Whether a peer may connect. Default: every peer may. */
   readonly admit?: ((peer: string) => boolean) | undefined
 }
 
 export interface EndpointStore extends Reception {
   /** The way to send to a peer, when it is ready. Tries once; joins a try that is under way. */
   readonly open: (peer: string) => Effect.Effect<ReadyLink, OpenLinkError>
-  /** Gives up a link: its work failed, or nobody needs it. */
+  /** Gives up a link: its work failed, or it is not needed any more. */
   readonly retire: (link: ReadyLink, reason: EndReason, detail: string) => Effect.Effect<void>
   /** Where the endpoint towards a peer stands; `Idle` if there is none. */
   readonly stateOf: (peer: string) => Effect.Effect<State>
@@ -225,29 +225,29 @@ class Store implements EndpointStore {
     })
   }
 
-  /** Notes the link of an endpoint's new generation. */
+  /** Notes the link of an endpoint's new epoch. */
   readonly onLink = (link: Link): void => {
     const place = this.#places.get(link.peer)
     if (place !== undefined) place.link = link
   }
 
-  /** Ends all generations whose port is not what it was; those by GIDs that it has kept go on. */
+  /** Ends all epochs whose port has changed; those by GIDs that it has kept go on. */
   retireAll(
     why: { readonly reason: EndReason; readonly detail: string },
     kept: ReadonlySet<Gid> = new Set()
   ): Effect.Effect<void> {
     const retire = Effect.fnUntraced({ self: this }, function* (this: Store, place: Place) {
-      // What is only being spawned has no generation.
+      // An actor that is still being spawned has no epoch.
       const state = yield* spawnedAt(place)?.state ?? Effect.succeed(initial)
       if (state._tag === "Idle") return
-      // Before its half is there, nobody knows which GID it will have.
+      // Before its queue pairs are created, it is not known which GID it will have.
       if (state._tag !== "CreatingQueuePairs" && kept.has(state.own.gid)) return
       yield* this.#leaving.retire(place.spawning, { epoch: state.epoch, ...why })
     })
     return Effect.forEach(this.#places.all, retire, { discard: true })
   }
 
-  /** Ends everything, and has peers told as far as that does not take long. */
+  /** Ends everything, and notifies peers as far as that does not take long. */
   get close(): Effect.Effect<void> {
     const why = { reason: "retired", detail: "the endpoints have ended" } as const
     return Effect.andThen(this.retireAll(why), this.#leaving.said)
@@ -265,14 +265,14 @@ class Store implements EndpointStore {
     return Effect.fail(new Rejected({ by: this.#options.nic.path, reason, text }))
   }
 
-  /** A peer is told why, but not how this side works inside. */
+  /** The answer to a peer names the reason, and nothing of how this side works inside. */
   #toReject(error: Rejected | OpenLinkError): Effect.Effect<never, Rejected> {
     if (error._tag === "Rejected") return Effect.fail(error)
     return this.#reject("busy", "no endpoint can be had now")
   }
 }
 
-/** Makes the store of a card. Its endpoints end with the Scope. */
+/** Makes the store of a NIC. Its endpoints end with the Scope. */
 export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<EndpointStore, SettingsRefused, Scope.Scope | Journal | Handshakes> {
@@ -282,7 +282,7 @@ export const make = Effect.fnUntraced(function* (
   const context = yield* Effect.context<Journal>()
   const handshakes = yield* Handshakes
   const leaving = yield* makeLeaving(handshakes)
-  // A Scope of their own, so that endpoints end after the farewells, whenever they began.
+  // A separate Scope, so that endpoints end after the farewells, whenever they began.
   // One bad peer must not end the endpoints of all others, and the store never refuses for good.
   const restarts = { max: 5, within: "10 seconds", per: "child" } as const
   const supervisor = yield* Scope.provide(Supervisor.make({ restarts }), yield* Scope.fork(scope))

@@ -1,5 +1,5 @@
 /**
- * The endpoints of all own cards: they open links for transfers, and take the handshakes of peers.
+ * The endpoints of all local NICs: they open links for transfers, and take handshakes of peers.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -14,12 +14,12 @@ import { Links } from "./Links.ts"
 import { Nics } from "../rdma/Nics.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
-/** The service: the store of each card, by the card's path. */
+/** The service: the store of each NIC, by the NIC's path. */
 export class Endpoints extends Context.Service<
   Endpoints,
   ReadonlyMap<string, EndpointStore.EndpointStore>
 >()("handfast/actors/endpoint/Endpoints") {
-  /** Stores for the own cards, and the links that transfers get from them. */
+  /** Stores for the local NICs, and the links that transfers get from them. */
   static readonly layer = (
     options: Omit<EndpointStore.Options, "nic" | "onReady"> = {}
   ): Layer.Layer<Endpoints | Links, SettingsRefused, Nics | Handshakes | Journal> =>

@@ -1,5 +1,5 @@
 /**
- * What two endpoints tell each other before they may send, whatever the wire says it in.
+ * Messages that two endpoints exchange before they may send, whatever the wire.
  *
  * The side that opens makes an *offer*: its half of the connection. The other side takes it, gets
  * its own half up, and answers with an offer of its own. Then the first side gets up, and says so
@@ -19,11 +19,11 @@ export const Half = Schema.Struct({
   queuePairs: Schema.Array(Schema.Int),
   gid: Gid,
   lid: Schema.Int,
-  /** The generation that it belongs to; only peers of our own kind tell. */
+  /** The epoch that it belongs to; only Handfast's peers name it. */
   epoch: Schema.UndefinedOr(Epoch),
-  /** The largest packet that it takes; only peers of our own kind tell. */
+  /** The largest packet that it takes; only Handfast's peers name it. */
   mtu: Schema.UndefinedOr(Schema.Literals(mtus)),
-  /** Random digits by which the two ends of a data connection know each other; of our own kind. */
+  /** Random digits by which both ends know their data connection; only of Handfast's peers. */
   nonce: Schema.optionalKey(Nonce)
 })
 
@@ -31,11 +31,11 @@ export type Half = typeof Half.Type
 
 /** An offer, or the answer to one. */
 export const Offer = Schema.Struct({
-  /** Path of the side that speaks, `server@nic`. */
+  /** Path of the sender, `server@nic`. */
   from: Schema.String,
   to: Schema.String,
   half: Half,
-  /** The receiver's generation, as far as the side that speaks knows it. */
+  /** The receiver's epoch, as far as the sender knows it. */
   knows: Schema.UndefinedOr(Epoch),
   /** Whether it waits for an acknowledgement before it sends, and sends one itself. */
   hasGate: Schema.Boolean
@@ -54,30 +54,30 @@ export const Acknowledgement = Schema.Struct({
 export type Acknowledgement = typeof Acknowledgement.Type
 
 /**
- * Says that a generation is over, so that the peer need not find out by work that fails. It is
- * only said to peers that name their generations, and counts only if both are named right.
+ * Notifies that an epoch is over, so that the peer need not find out by work that fails. It is
+ * sent only to peers that name their epochs, and counts only if it names both epochs right.
  */
 export const Farewell = Schema.Struct({
   from: Schema.String,
   to: Schema.String,
-  /** The generation that its side has given up. */
+  /** The epoch that the sender has given up. */
   epoch: Epoch,
-  /** The receiver's generation that was connected to it. */
+  /** The receiver's epoch that was connected to it. */
   knows: Epoch
 })
 
 export type Farewell = typeof Farewell.Type
 
 /**
- * Why a side says no.
+ * Why a side refuses.
  *
  * - `unconnected`: an acknowledgement of nothing.
  * - `stale`: it speaks of a connection that another one has replaced.
- * - `wrong-path`: it is meant for somebody else.
+ * - `wrong-path`: it is meant for another NIC.
  * - `incompatible`: its half does not fit, for example in the number of queue pairs.
  * - `not-admitted`: this peer may not connect.
  * - `busy`: there is no place for it now.
- * - `failed`: the own half could not be brought up.
+ * - `failed`: the local queue pairs could not be connected.
  * - `other`: a reason that only the peer knows; see the text.
  */
 export const RejectReason = Schema.Literals([
@@ -93,9 +93,9 @@ export const RejectReason = Schema.Literals([
 
 export type RejectReason = typeof RejectReason.Type
 
-/** A side said no. */
+/** A side refused. */
 export class Rejected extends Schema.TaggedError<Rejected>()("Rejected", {
-  /** Who said it. */
+  /** Path of the side that refused. */
   by: Schema.String,
   reason: RejectReason,
   text: Schema.String
@@ -128,7 +128,7 @@ export class Handshakes extends Context.Service<
     readonly offer: (offer: Offer) => Effect.Effect<Offer, HandshakeError>
     readonly acknowledge: (ack: Acknowledgement) => Effect.Effect<void, HandshakeError>
     readonly farewell: (farewell: Farewell) => Effect.Effect<void, HandshakeError>
-    /** The process instance that is at a path; none if it is not of our own kind. */
+    /** The process instance that is at a path; undefined if it is not Handfast's. */
     readonly instanceAt: (path: string) => Effect.Effect<string | undefined, HandshakeFailed>
   }
 >()("handfast/actors/endpoint/Handshakes") {}

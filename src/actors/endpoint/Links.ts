@@ -1,4 +1,4 @@
-/** Where an engine gets its ready links from: whoever keeps the endpoints and their handshakes. */
+/** Source of ready links for a transfer engine: endpoints and their handshakes. */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -16,18 +16,18 @@ export class Links extends Context.Service<
   Links,
   {
     /**
-     * A ready link from an own card to a peer's (`server@nic`). It joins an attempt that is under
+     * A ready link from a local NIC to a peer's (`server@nic`). It joins an attempt that is under
      * way, and makes one attempt if there is none.
      */
     readonly open: (nic: Nic, peer: string) => Effect.Effect<ReadyLink, LinkFailure>
     /**
-     * Told of each link of all cards that has become ready, also of those that peers have opened,
-     * and of a card that was gone and is back.
+     * Called with each link of all NICs that has become ready, also with those that peers opened,
+     * and those of a NIC that was gone and is back.
      */
     readonly listen: (
       listener: (link: ReadyLink) => void
     ) => Effect.Effect<void, never, Scope.Scope>
-    /** The link's own work told of a fault: nothing more may be posted on it. */
+    /** Work on the link showed a fault: nothing more may be posted on it. */
     readonly retire: (link: ReadyLink, reason: string) => void
   }
 >()("handfast/actors/endpoint/Links") {}

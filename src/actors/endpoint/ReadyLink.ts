@@ -2,7 +2,7 @@
  * What only a ready endpoint has: the way to send.
  *
  * A link belongs to one epoch of its endpoint. It appears when both sides are known to be up, and
- * is dead for good when that epoch ends; the next epoch has a link of its own. So nobody can post
+ * is dead for good when that epoch ends; the next epoch has another link. So nothing can be posted
  * before the peer is ready, and no flag can outlive the connection that it spoke of.
  */
 import type { Posted, SendRequest } from "../../native/verbs/WorkRequest.ts"
@@ -10,11 +10,11 @@ import type { Epoch } from "../../schema/Epoch.ts"
 
 export interface ReadyLink {
   readonly epoch: Epoch
-  /** The own side's path, `server@nic`. */
+  /** The local path, `server@nic`. */
   readonly local: string
   /** The peer's path. */
   readonly peer: string
-  /** The peer's epoch, which names its process instance; nothing of a peer that names none. */
+  /** The peer's epoch, which names its process instance; undefined if the peer names none. */
   readonly peerEpoch: Epoch | undefined
   /** False once the epoch has ended: then every post is refused. */
   readonly isOpen: boolean

@@ -14,8 +14,8 @@ import * as Actor from "../../../src/actors/kernel/Actor.ts"
 import { makeMemory } from "../../../src/actors/kernel/internal/memoryJournal.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 
-const half = (epoch: string) =>
-  `{"queuePairs":[1,2],"gid":"00000000000000000000ffff0a000001","lid":0,"epoch":"${epoch}","mtu":null}`
+const gid = `"gid":"00000000000000000000ffff0a000001"`
+const half = (epoch: string) => `{"queuePairs":[1,2],${gid},"lid":0,"epoch":"${epoch}","mtu":null}`
 const offer = `{"from":"b@x","to":"a@x","half":${half("bbbbbbbb.5")},"knows":null,"hasGate":true}`
 const gone = `"newest":"bbbbbbbb.5","gone":["cccccccc"],"refused":[]`
 const alive = `${gone},"epoch":"aaaaaaaa.1","opening":"aaaaaaaa.1"`
@@ -24,10 +24,7 @@ const known = `${alive},"own":${half("aaaaaaaa.1")},"peer":${offer}`
 /** As the first version stored them, and the tags that they have now. */
 const events: ReadonlyArray<readonly [now: string, stored: string]> = [
   ["EpochBegan", `{"_tag":"Began","epoch":"aaaaaaaa.1","offer":${offer}}`],
-  [
-    "GidRefused",
-    `{"_tag":"GidRefused","gid":"00000000000000000000ffff0a000001","detail":"no","epoch":"aaaaaaaa.2","offer":null}`
-  ],
+  ["GidRefused", `{"_tag":"GidRefused",${gid},"detail":"no","epoch":"aaaaaaaa.2","offer":null}`],
   ["OfferCrossed", `{"_tag":"Crossed","offer":${offer}}`],
   ["QueuePairsCreated", `{"_tag":"Made","own":${half("aaaaaaaa.1")}}`],
   ["OfferExchanged", `{"_tag":"PeerKnown","offer":${offer},"call":"taken"}`],

@@ -1,6 +1,6 @@
 /**
- * What an endpoint decides when its own effects report. Signals reach it only in the generation in
- * which they were started, so none of these looks at epochs of its own.
+ * Decisions of an endpoint when its effects report. Signals reach it only in the epoch in
+ * which they were started, so none of these compares local epochs.
  */
 import * as Exit from "effect/Exit"
 import * as Gid from "../../../schema/Gid.ts"
@@ -32,7 +32,7 @@ import {
 } from "./outcomes.ts"
 import type { Rules } from "./settings.ts"
 
-/** The own queue pairs are there. */
+/** The local queue pairs exist. */
 export const halfMade = (
   rules: Rules,
   state: State,
@@ -41,7 +41,7 @@ export const halfMade = (
 ): Decided => {
   if (state._tag !== "CreatingQueuePairs") return Decision.none
   if (peer !== rules.path) return Decision.persist(new QueuePairsCreated({ own }))
-  // A card that talks to itself: each queue pair is its own counterpart.
+  // A NIC that is connected to itself: each queue pair is its own counterpart.
   const offer = { from: peer, to: peer, half: own, knows: own.epoch, hasGate: false }
   return Decision.persist<EndpointEvent>(
     new OfferCrossed({ offer }),
@@ -60,7 +60,7 @@ const keyOf = (
   return gate === "off" ? "off" : undefined
 }
 
-/** The own half is up. */
+/** The local half is up. */
 export const raised = (rules: Rules, state: State, about: Circumstances): Decided => {
   if (state._tag !== "Connecting") return Decision.none
   const key = keyOf(rules, state, about)
@@ -70,7 +70,7 @@ export const raised = (rules: Rules, state: State, about: Circumstances): Decide
   return key === undefined ? connected : Decision.thenSettle(connected, opened, Exit.void)
 }
 
-/** The peer answered the own offer. */
+/** The peer answered the local offer. */
 export const answered = (
   rules: Rules,
   state: State,
@@ -85,7 +85,7 @@ export const answered = (
     const detail = `${rules.queuePairs} queue pairs wanted, ${offered} answered`
     return end(rules, state, about, { reason: "refused", refusal: "incompatible", detail })
   }
-  // The peer's own offer came first. If the answer speaks of the same half, all is well.
+  // The peer's offer came first. If the answer names the same half, nothing changes.
   if (state._tag !== "Connecting" && state._tag !== "AwaitingReadyAck") return Decision.none
   switch (ageOf(state, offer, about.now)) {
     case "same":
@@ -93,14 +93,14 @@ export const answered = (
     case "stale":
       return Decision.persist(new CallReturned({ taken: false }))
     case "newer": {
-      // It has taken the local half, which belongs to a generation of the peer that is over.
+      // It has taken the local half, which belongs to an epoch of the peer that is over.
       const began = new EpochBegan({ epoch: about.fresh(), offer: undefined })
       return replace(rules, state, began, offer.from)
     }
   }
 }
 
-/** The own offer was not taken. If the peer's own offer was, that is all the same. */
+/** The local offer was not taken. That changes nothing if the peer's offer was. */
 export const callFailed = (
   rules: Rules,
   state: State,
@@ -116,7 +116,7 @@ export const callFailed = (
 export const acknowledgementTaken = (state: State): Decided =>
   state._tag === "AwaitingReadyAck" ? ready("taken") : Decision.none
 
-/** The peer's own acknowledgement may have come first: then it is ready whatever it said. */
+/** The peer's acknowledgement may have come first: then it is ready whatever it answered. */
 export const acknowledgementFailed = (
   rules: Rules,
   state: State,
@@ -133,8 +133,8 @@ export const halfFailed = (
 ): Decided => end(rules, state, about, { reason: "local", detail })
 
 /**
- * The device does not take the own GID towards this peer. A peer that was offered the half with it
- * is offered another one; one that waits for its answer hears of the other one alone.
+ * The device does not take the local GID towards this peer. A peer to which the half with it was
+ * offered is offered another one; a peer that waits for its answer gets the other one alone.
  */
 export const gidRefused = (
   rules: Rules,
@@ -165,7 +165,7 @@ export const gidRefused = (
   )
 }
 
-/** The peer was not ready in time. A call that began, or came back, has a time of its own. */
+/** The peer was not ready in time. A call that began, or came back, has another deadline. */
 export const notReady = (
   rules: Rules,
   state: State,

@@ -1,4 +1,4 @@
-/** What an endpoint decides when its users and its peer say something. */
+/** Decisions of an endpoint about commands of its users and messages of its peer. */
 import * as Exit from "effect/Exit"
 import type { Epoch } from "../../../schema/Epoch.ts"
 import * as Decision from "../../kernel/Decision.ts"
@@ -66,7 +66,7 @@ export const retire = (
   return Decision.thenReply(decision, () => farewell)
 }
 
-/** It counts only for the generation that both sides mean. */
+/** It counts only if it names the present epochs of both sides. */
 export const takeFarewell = (
   rules: Rules,
   state: State,
@@ -77,7 +77,7 @@ export const takeFarewell = (
     ? end(rules, state, about, { reason: "left", detail: `${from} gave the connection up` })
     : Decision.none
 
-/** Begins a generation with a peer's offer, after the one that there may be. */
+/** Begins an epoch with a peer's offer, after the present one if there is one. */
 const beginWith = (rules: Rules, state: State, offer: Offer, about: Circumstances) => {
   const epoch = about.fresh()
   const began = new EpochBegan({ epoch, offer })

@@ -1,5 +1,5 @@
 /**
- * Giving a generation up, and who hears of it. A peer is told once, beside everything else: it
+ * Gives epochs up, and notifies their peers. A peer is notified once, in the background: it
  * would also find out by itself, only later.
  */
 import * as Effect from "effect/Effect"
@@ -20,14 +20,14 @@ const withinAtEnd = "1 second"
 const atOnce = 64
 
 export interface Leaving {
-  /** Ends that generation, unless it has ended, and tells the peer. */
+  /** Ends that epoch, unless it has ended, and notifies the peer. */
   readonly retire: (
     spawning: Fiber.Fiber<Endpoint, unknown>,
     what: { readonly epoch: Epoch; readonly reason: EndReason; readonly detail: string }
   ) => Effect.Effect<void>
-  /** Tells a peer of a generation that has ended. */
+  /** Notifies a peer of an epoch that has ended. */
   readonly say: (farewell: Farewell) => void
-  /** Waits until all is said, or it is too late for that. */
+  /** Waits until all notices are sent, or it is too late for that. */
   readonly said: Effect.Effect<void>
 }
 

@@ -1,9 +1,9 @@
 /**
- * Which generation of the peer an offer speaks of: the one that is known, a newer one, or one
+ * Which epoch of the peer an offer belongs to: the one that is known, a newer one, or one
  * that is over.
  *
- * Peers of our own kind name their generations, so a restart shows also when the queue pairs have
- * the same numbers again, and a late message is told from a new one. Others are known by their
+ * Handfast's peers name their epochs, so a restart shows also when the queue pairs have
+ * the same numbers again, and late messages are recognised. Others are known by their
  * queue pairs alone.
  */
 import { compareEpoch } from "../../link/EpochOrder.ts"
@@ -14,7 +14,7 @@ export type Age = "same" | "newer" | "stale"
 
 /**
  * How long after the connection an offer of the same queue pairs is taken for one that was under
- * way, if the peer names no generations. Default 60 s, the longest that such a peer waits for an
+ * way, if the peer names no epochs. Default 60 s, the longest that such a peer waits for an
  * answer: after that, it can only have restarted and got the same numbers.
  */
 const DUPLICATE_MILLIS = 60_000
@@ -41,7 +41,7 @@ export const peerOf = (state: State): Offer | undefined => {
 }
 
 /**
- * Whether a peer without generations that offers the same queue pairs must have restarted: it has
+ * Whether a peer without epochs that offers the same queue pairs must have restarted: it has
  * had them long, or has acknowledged the answer to its offer, and does not offer those again.
  */
 const hasRestarted = (state: State, { epoch }: Half, now: number): boolean => {

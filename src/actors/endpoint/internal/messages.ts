@@ -1,4 +1,4 @@
-/** What is said to an endpoint: by its users and peers, and by its own effects. */
+/** Messages to an endpoint: commands of its users and peers, and signals of its effects. */
 import * as Schema from "effect/Schema"
 import * as Rpc from "effect/rpc/Rpc"
 import { Epoch } from "../../../schema/Epoch.ts"
@@ -22,8 +22,8 @@ const Open = Rpc.make("Open", { error: EndpointError })
 const Insist = Rpc.make("Insist")
 
 /**
- * A peer's offer. Answered when the own half is up. It is confirmed if the process that makes it is
- * known to be the one at the peer's path.
+ * A peer's offer. Answered when the local half is up. It is confirmed if the process that makes it
+ * is known to be the one at the peer's path.
  */
 const TakeOffer = Rpc.make("TakeOffer", {
   payload: { ...Offer.fields, isConfirmed: Schema.optionalKey(Schema.Boolean) },
@@ -31,16 +31,16 @@ const TakeOffer = Rpc.make("TakeOffer", {
   error: Rejected
 })
 
-/** A peer says that its half is up. */
+/** A peer's half is up. */
 const TakeAcknowledgement = Rpc.make("TakeAcknowledgement", {
   payload: Acknowledgement,
   error: Rejected
 })
 
-/** A peer says that it has given up its generation. */
+/** A peer has given up its epoch. */
 const TakeFarewell = Rpc.make("TakeFarewell", { payload: Farewell })
 
-/** Ends a generation, unless another one has begun. Answered with what the peer has to be told. */
+/** Ends an epoch, unless another one has begun. Answered with the notice to the peer. */
 const Retire = Rpc.make("Retire", {
   payload: { epoch: Epoch, reason: EndReason, detail: Schema.String },
   success: Schema.UndefinedOr(Farewell)
@@ -53,23 +53,23 @@ export type Signal =
   | { readonly _tag: "Answered"; readonly offer: Offer }
   | { readonly _tag: "CallFailed"; readonly error: HandshakeError }
   | { readonly _tag: "Raised" }
-  /** The device does not take the own GID towards this peer; the last one, if there is no other. */
+  /** The device does not take the local GID towards this peer; `isLast` if there is no other. */
   | {
       readonly _tag: "GidRefused"
       readonly gid: Gid
       readonly detail: string
       readonly isLast: boolean
     }
-  /** An own queue pair could not be made or brought up. */
+  /** A local queue pair could not be created or connected. */
   | { readonly _tag: "HalfFailed"; readonly detail: string }
   | { readonly _tag: "AckTaken" }
   | { readonly _tag: "AckFailed"; readonly error: HandshakeError }
   | { readonly _tag: "Expired"; readonly millis: number }
-  /** The peer's half was not up in time, and what became of the own offer when that time began. */
+  /** The peer was not ready in time; `call` is what had become of the local offer by its start. */
   | { readonly _tag: "NotReady"; readonly millis: number; readonly call: Call }
 
-/** Who waits until the endpoint is ready. */
+/** Callers that wait until the endpoint is ready. */
 export const opened = Decision.pending<void, EndpointError>("open")
 
-/** The peer whose offer began an opening, or crossed it; by the opening's first generation. */
+/** The peer whose offer began an opening, or crossed it; by the opening's first epoch. */
 export const answerTo = (epoch: Epoch) => Decision.pending<Offer, Rejected>(`answer ${epoch}`)

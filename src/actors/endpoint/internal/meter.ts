@@ -1,4 +1,4 @@
-/** Keeps the metrics of the endpoints of one NIC, by their generations. */
+/** Keeps the metrics of the endpoints of one NIC, by their epochs. */
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import type { Epoch } from "../../../schema/Epoch.ts"
@@ -56,7 +56,7 @@ export class Meter {
     Metrics.gateWait.updateUnsafe((now - life.upAt) / 1_000, this.#context)
   }
 
-  /** A generation and all it held is gone. */
+  /** An epoch and all its resources are gone. */
   end(epoch: Epoch): void {
     const life = this.#lives.get(epoch)
     this.#lives.delete(epoch)

@@ -1,4 +1,4 @@
-/** What the decisions of an endpoint have in common: how a generation ends or gets ready. */
+/** Outcomes that decisions of an endpoint share: an epoch ends or gets ready. */
 import * as Exit from "effect/Exit"
 import type { Epoch } from "../../../schema/Epoch.ts"
 import * as Decision from "../../kernel/Decision.ts"
@@ -36,7 +36,7 @@ export interface Circumstances {
 export const rejected = ({ path }: Rules, reason: RejectReason, text: string): Rejected =>
   new Rejected({ by: path, reason, text })
 
-/** The own half as the peer gets to know it. */
+/** The offer of the local half that answers the peer's. */
 export const answer = (
   rules: Rules,
   { own, peer }: In<"Connecting" | "AwaitingReadyAck" | "Ready">
@@ -48,7 +48,7 @@ export const answer = (
   hasGate: rules.gate === "on"
 })
 
-/** What the peer is told at a generation's end, if it knows of it, and names its own ones. */
+/** The notice to the peer at an epoch's end, if it knows of the epoch, and names its own. */
 export const farewellOf = ({ path }: Rules, state: State): Farewell | undefined => {
   if (state._tag !== "Connecting" && state._tag !== "AwaitingReadyAck" && state._tag !== "Ready") {
     return undefined
@@ -59,10 +59,10 @@ export const farewellOf = ({ path }: Rules, state: State): Farewell | undefined 
   return { from: path, to: peer.from, epoch, knows: peer.half.epoch }
 }
 
-/** Ends that the peer may not know of, and that nobody else decides. */
+/** Ends that the peer may not know of, and of which no caller sends it a notice. */
 const untold: ReadonlySet<EndReason> = new Set(["local", "expired"])
 
-/** Ends a generation, and tells everybody who waited for it. */
+/** Ends an epoch, and settles all that waited for it. */
 export const end = (rules: Rules, state: State, { peer }: Circumstances, why: Why): Decided => {
   if (state._tag === "Idle") return Decision.none
   const { detail, reason } = why
@@ -75,7 +75,7 @@ export const end = (rules: Rules, state: State, { peer }: Circumstances, why: Wh
 }
 
 /**
- * Ends a generation that the peer has replaced, and begins the next one. Callers that open go on
+ * Ends an epoch that the peer has replaced, and begins the next one. Callers that open go on
  * waiting: the next one may become ready as well.
  */
 export const replace = (

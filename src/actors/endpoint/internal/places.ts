@@ -7,7 +7,7 @@ import type { Endpoint } from "../Endpoint.ts"
 import type { Link } from "./link.ts"
 
 export interface Place {
-  /** Spawns the actor; everybody who wants the endpoint waits for the same spawning. */
+  /** Spawns the actor; all that want the endpoint wait for the same spawning. */
   readonly spawning: Spawning
   link: Link | undefined
 }

@@ -1,6 +1,6 @@
 /**
- * The bounded places of a store: who has one, who gets one, and who gives way. At a limit, an
- * endpoint that is neither connecting nor in use is evicted, or nobody gets a place.
+ * The bounded places of a store: which peer has one, gets one, and gives way. At a limit, an
+ * endpoint that is neither connecting nor in use is evicted, or there is no place.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -1,4 +1,4 @@
-/** An endpoint's own half: its queue pairs, and their way up. */
+/** Creates the local queue pairs of an endpoint, and moves them from RESET to RTS. */
 import * as WebCrypto from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import assert from "node:assert/strict"
@@ -14,7 +14,7 @@ import type { Rules } from "./settings.ts"
 /** What peers may do: all that one-sided transfers and counters need. */
 const access = ["local-write", "remote-write", "remote-read", "remote-atomic"] as const
 
-/** Makes the queue pairs of one generation. They are drained and destroyed with the Scope. */
+/** Creates the queue pairs of one epoch. They are drained and destroyed with the Scope. */
 export const makeQueuePairs = Effect.fnUntraced(function* (nic: Nic, { depth, queuePairs }: Rules) {
   const made: Array<QueuePair> = []
   for (let index = 0; index < queuePairs; index++) {
@@ -49,7 +49,7 @@ export const halfOf = (
   ...(nonce !== undefined && { nonce })
 })
 
-/** Both ends know it and nobody else who has not heard the handshake; not with Mooncake. */
+/** A key that both ends know, and only they unless the handshake was overheard; not Mooncake. */
 const keyOf = (own: Half, peer: Half): string | undefined =>
   own.nonce === undefined || peer.nonce === undefined
     ? undefined
@@ -57,7 +57,7 @@ const keyOf = (own: Half, peer: Half): string | undefined =>
 
 const smaller = (a: Mtu, b: Mtu | undefined): Mtu => (b !== undefined && b < a ? b : a)
 
-/** Takes every queue pair to `rts`, towards its counterpart, by the GID that the peer was told. */
+/** Takes every queue pair to `rts`, connected to its counterpart by the GID that was offered. */
 export const raise = Effect.fnUntraced(function* (
   { gidIndex, mtu }: Place,
   queuePairs: ReadonlyArray<QueuePair>,
@@ -79,7 +79,7 @@ export const raise = Effect.fnUntraced(function* (
   }
 })
 
-/** Whether the device does not take the own GID, which shows when the peer's is known. */
+/** Whether the device does not take the local GID, which shows when the peer's is known. */
 export const isOfGid = (error: unknown): boolean =>
   error instanceof ModifyFailed
     ? error.to === "rtr"

@@ -1,9 +1,9 @@
 /** The settings of endpoints, and what they must be. */
 import { millis, type Range, whole } from "../../../native/io/settingRanges.ts"
 
-/** How the endpoints of one card behave. */
+/** Settings of the endpoints of one NIC. */
 export interface Rules {
-  /** The card's own path, `server@nic`. */
+  /** The local path, `server@nic`. */
   readonly path: string
   /** Queue pairs of one endpoint. Both sides need the same number. Default 2. */
   readonly queuePairs: number
@@ -16,12 +16,12 @@ export interface Rules {
    */
   readonly readyWithin: number
   /**
-   * Milliseconds for a generation to get ready. Default 3 min, three deadlines of a handshake call,
+   * Milliseconds for an epoch to get ready. Default 3 min, three deadlines of a handshake call,
    * so that it only ends what hangs elsewhere.
    */
   readonly openWithin: number
   /**
-   * Milliseconds after which what got no answer is said once more, on a connection of its own: an
+   * Milliseconds after which what got no answer is sent once more, on another connection: an
    * acknowledgement that may be lost, and an offer to a peer that has made one and is silent since.
    * Default 1 s: many times what an answer takes, and less than people wait.
    */
@@ -31,7 +31,7 @@ export interface Rules {
    * does: each costs a handshake, and what is wrong with that many is wrong with the peer.
    */
   readonly gidTries: number
-  /** `"off"` sends as soon as the own half is up: to show what the gate is for. */
+  /** `"off"` sends as soon as the local half is up: to show what the gate is for. */
   readonly gate: "on" | "off"
 }
 

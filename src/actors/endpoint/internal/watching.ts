@@ -1,4 +1,4 @@
-/** What happens to a card, and which of its endpoints it ends. */
+/** Events of a NIC, and the endpoints that they end. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { DeviceEvent } from "../../../native/verbs/Device.ts"
@@ -26,7 +26,7 @@ const gidsOf = ({ device }: Nic): Effect.Effect<ReadonlySet<Gid>> =>
   })
 
 /**
- * Reads what happens to a card, and has endpoints retired: all, or those whose GID its port does
+ * Reads the events of a NIC, and has endpoints retired: all, or those whose GID its port does
  * not have any more.
  */
 export const watch = (
