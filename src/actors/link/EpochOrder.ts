@@ -52,6 +52,6 @@ export const isEarlier = (one: Epoch, other: Epoch): boolean =>
 export const remember = ({ gone, newest }: Incarnations, epoch: Epoch): Incarnations => {
   const incarnation = instanceOf(epoch)
   const before = newest === undefined ? incarnation : instanceOf(newest)
-  const others = [before, ...gone.filter((one) => one !== before)]
+  const others = [before, ...gone]
   return { newest: epoch, gone: others.filter((one) => one !== incarnation).slice(0, goneMax) }
 }

@@ -37,6 +37,8 @@ describe("FaultWindow", () => {
     const window = afterFaults(0, 0, 0, 0, 0)
     for (const time of [30_000, 30_000, 30_000, 30_000]) window.fault(time)
     assert.isFalse(window.isPaused(30_000))
+    const paused = afterFaults(0, 0, 0, 0, 0, 1_000)
+    assert.isFalse(paused.isPaused(30_000))
     window.fault(30_000)
     assert.isTrue(window.isPaused(30_000))
   })

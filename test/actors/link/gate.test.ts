@@ -32,6 +32,7 @@ describe("Gate", () => {
     const open = Gate.open(gate, epoch(1), "acknowledged")
     assert.deepStrictEqual(open, { _tag: "Open", epoch: epoch(1), evidence: "acknowledged" })
     assert.strictEqual(Gate.standing(open, epoch(1)), "open")
+    assert.strictEqual(Gate.open(open, epoch(1), "taken"), open)
     assert.isFalse(Gate.isOpen(open, epoch(2)))
     assert.isFalse(Gate.isOpen(undefined, epoch(1)))
   })
