@@ -21,7 +21,7 @@ import type { Acknowledgement, Farewell, HandshakeError, Handshakes } from "./Ha
 import * as advancing from "./internal/advancing.ts"
 import * as deciding from "./internal/deciding.ts"
 import type { Defects } from "./internal/defects.ts"
-import { peerOf } from "./internal/generations.ts"
+import { peerOf } from "./internal/offerAge.ts"
 import { drawNonce, halfOf, isOfGid, makeQueuePairs, raise } from "./internal/queuePairSetup.ts"
 import { Link } from "./internal/link.ts"
 import type { Meter } from "./internal/meter.ts"

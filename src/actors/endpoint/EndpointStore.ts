@@ -33,8 +33,14 @@ import { Defects } from "./internal/defects.ts"
 import type { Link } from "./internal/link.ts"
 import { type Leaving, makeLeaving } from "./internal/disconnectNotices.ts"
 import { Meter } from "./internal/meter.ts"
-import { hasEnded, type Place, spawnedAt } from "./internal/places.ts"
-import { type Bounds, Places, type Spawn } from "./internal/placing.ts"
+import {
+  type Bounds,
+  hasEnded,
+  type Spawn,
+  spawnedAt,
+  StoreEntries,
+  type StoreEntry
+} from "./internal/storeEntries.ts"
 import { ranges } from "./internal/settings.ts"
 import { watch } from "./internal/watching.ts"
 import type { Nic } from "../rdma/Nic.ts"
@@ -107,54 +113,54 @@ class Store implements EndpointStore {
   readonly #options: Options
   readonly #handshakes: typeof Handshakes.Service
   readonly #leaving: Leaving
-  readonly #places: Places
+  readonly #entries: StoreEntries
   readonly #repeatAfter: number
 
   constructor(
     options: Options,
     handshakes: typeof Handshakes.Service,
     leaving: Leaving,
-    places: Places,
+    entries: StoreEntries,
     repeatAfter: number
   ) {
     this.#repeatAfter = repeatAfter
     this.#options = options
     this.#handshakes = handshakes
     this.#leaving = leaving
-    this.#places = places
+    this.#entries = entries
   }
 
   get size(): number {
-    return this.#places.size
+    return this.#entries.size
   }
 
   open(peer: string): Effect.Effect<ReadyLink, OpenLinkError> {
     return Effect.gen({ self: this }, function* () {
-      const place = yield* this.#find(peer, "local")
-      const endpoint = yield* Fiber.join(place.spawning)
+      const entry = yield* this.#find(peer, "local")
+      const endpoint = yield* Fiber.join(entry.spawning)
       // The peer whose opening was joined may have become silent since.
       const again = Effect.delay(Effect.ignore(endpoint.tell.Insist()), this.#repeatAfter)
       yield* Effect.raceFirst(endpoint.ask.Open(), Effect.forever(again))
-      assert.ok(place.link !== undefined, "an endpoint that is ready has a link")
-      return place.link
+      assert.ok(entry.link !== undefined, "an endpoint that is ready has a link")
+      return entry.link
     })
   }
 
   retire({ epoch, peer }: ReadyLink, reason: EndReason, detail: string): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const place = this.#places.get(peer)
-      return place === undefined
+      const entry = this.#entries.get(peer)
+      return entry === undefined
         ? Effect.void
-        : this.#leaving.retire(place.spawning, { epoch, reason, detail })
+        : this.#leaving.retire(entry.spawning, { epoch, reason, detail })
     })
   }
 
   stateOf(peer: string): Effect.Effect<State> {
     return Effect.suspend(() => {
-      const place = this.#places.get(peer)
-      if (place === undefined || hasEnded(place)) return Effect.succeed(initial)
+      const entry = this.#entries.get(peer)
+      if (entry === undefined || hasEnded(entry)) return Effect.succeed(initial)
       return Effect.orElseSucceed(
-        Effect.flatMap(Fiber.join(place.spawning), ({ state }) => state),
+        Effect.flatMap(Fiber.join(entry.spawning), ({ state }) => state),
         () => initial
       )
     })
@@ -202,11 +208,11 @@ class Store implements EndpointStore {
 
   takeAcknowledgement(ack: Acknowledgement): Effect.Effect<void, Rejected> {
     return Effect.suspend(() => {
-      const place = this.#places.get(ack.from)
-      if (place === undefined || ack.to !== this.#options.nic.path) {
+      const entry = this.#entries.get(ack.from)
+      if (entry === undefined || ack.to !== this.#options.nic.path) {
         return this.#reject("unconnected", "acknowledgement of no connection")
       }
-      return Fiber.join(place.spawning).pipe(
+      return Fiber.join(entry.spawning).pipe(
         Effect.flatMap(({ ask }) => ask.TakeAcknowledgement(ack)),
         Effect.catch((error) => this.#toReject(error))
       )
@@ -215,9 +221,9 @@ class Store implements EndpointStore {
 
   takeFarewell(farewell: Farewell): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const place = this.#places.get(farewell.from)
-      if (place === undefined || farewell.to !== this.#options.nic.path) return Effect.void
-      return Fiber.join(place.spawning).pipe(
+      const entry = this.#entries.get(farewell.from)
+      if (entry === undefined || farewell.to !== this.#options.nic.path) return Effect.void
+      return Fiber.join(entry.spawning).pipe(
         Effect.flatMap(({ ask }) => ask.TakeFarewell(farewell)),
         // What has ended needs no end.
         Effect.ignore
@@ -227,8 +233,8 @@ class Store implements EndpointStore {
 
   /** Notes the link of an endpoint's new epoch. */
   readonly onLink = (link: Link): void => {
-    const place = this.#places.get(link.peer)
-    if (place !== undefined) place.link = link
+    const entry = this.#entries.get(link.peer)
+    if (entry !== undefined) entry.link = link
   }
 
   /** Ends all epochs whose port has changed; those by GIDs that it has kept go on. */
@@ -236,15 +242,15 @@ class Store implements EndpointStore {
     why: { readonly reason: EndReason; readonly detail: string },
     kept: ReadonlySet<Gid> = new Set()
   ): Effect.Effect<void> {
-    const retire = Effect.fnUntraced({ self: this }, function* (this: Store, place: Place) {
+    const retire = Effect.fnUntraced({ self: this }, function* (this: Store, entry: StoreEntry) {
       // An actor that is still being spawned has no epoch.
-      const state = yield* spawnedAt(place)?.state ?? Effect.succeed(initial)
+      const state = yield* spawnedAt(entry)?.state ?? Effect.succeed(initial)
       if (state._tag === "Idle") return
       // Before its queue pairs are created, it is not known which GID it will have.
       if (state._tag !== "CreatingQueuePairs" && kept.has(state.own.gid)) return
-      yield* this.#leaving.retire(place.spawning, { epoch: state.epoch, ...why })
+      yield* this.#leaving.retire(entry.spawning, { epoch: state.epoch, ...why })
     })
-    return Effect.forEach(this.#places.all, retire, { discard: true })
+    return Effect.forEach(this.#entries.all, retire, { discard: true })
   }
 
   /** Ends everything, and notifies peers as far as that does not take long. */
@@ -253,9 +259,9 @@ class Store implements EndpointStore {
     return Effect.andThen(this.retireAll(why), this.#leaving.said)
   }
 
-  #find(peer: string, by: AskedBy): Effect.Effect<Place, EndpointError> {
+  #find(peer: string, by: AskedBy): Effect.Effect<StoreEntry, EndpointError> {
     const local = this.#options.nic.path
-    return Effect.mapError(this.#places.find(peer, by), (limit) => {
+    return Effect.mapError(this.#entries.find(peer, by), (limit) => {
       const detail = `all ${limit} endpoints are connecting or in use`
       return new EndpointError({ local, peer, reason: { _tag: "StoreFull", detail, limit } })
     })
@@ -301,7 +307,7 @@ export const make = Effect.fnUntraced(function* (
     const spawned = supervisor.spawn(behavior, Endpoint.idOf(nic.path, peer))
     return Fiber.runIn(Effect.runForkWith(context)(Effect.andThen(after, spawned)), scope)
   }
-  const places = new Places(
+  const entries = new StoreEntries(
     boundsOf(options, rules.queuePairs),
     options.eviction,
     leaving,
@@ -309,7 +315,7 @@ export const make = Effect.fnUntraced(function* (
     spawn
   )
   const { repeatAfter } = rules
-  const store = new Store(options, handshakes, leaving, places, repeatAfter)
+  const store = new Store(options, handshakes, leaving, entries, repeatAfter)
   yield* Effect.addFinalizer(() => store.close)
   const broken = (detail: string, kept: ReadonlySet<Gid>) =>
     store.retireAll({ reason: "broken", detail }, kept)

@@ -18,7 +18,7 @@ import {
 } from "../EndpointEvent.ts"
 import type { In, State } from "../EndpointState.ts"
 import type { Half, HandshakeError, Offer } from "../Handshake.ts"
-import { ageOf } from "./generations.ts"
+import { ageOf } from "./offerAge.ts"
 import { answerTo, opened } from "./messages.ts"
 import {
   answer,

@@ -15,7 +15,7 @@ import * as Gate from "../../link/Gate.ts"
 import { gateOf, type In, type State } from "../EndpointState.ts"
 import type { Acknowledgement, Farewell, Offer, Rejected } from "../Handshake.ts"
 import type { Defects } from "./defects.ts"
-import { ageOf, isSame, peerOf } from "./generations.ts"
+import { ageOf, isSame, peerOf } from "./offerAge.ts"
 import { answerTo, opened } from "./messages.ts"
 import {
   answer,

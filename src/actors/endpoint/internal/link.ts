@@ -5,7 +5,7 @@ import type { Epoch } from "../../../schema/Epoch.ts"
 import * as Gate from "../../link/Gate.ts"
 import { gateOf, type State } from "../EndpointState.ts"
 import type { ReadyLink } from "../ReadyLink.ts"
-import { peerOf } from "./generations.ts"
+import { peerOf } from "./offerAge.ts"
 
 export class Link implements ReadyLink {
   readonly epoch: Epoch

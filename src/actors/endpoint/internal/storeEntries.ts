@@ -1,14 +1,25 @@
 /**
- * The bounded places of a store: which peer has one, gets one, and gives way. At a limit, an
- * endpoint that is neither connecting nor in use is evicted, or there is no place.
+ * Entries of a store: one for each peer, with the actor of its endpoint. At a limit an endpoint
+ * that is neither connecting nor in use is evicted, or the new one gets no entry.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import type { SpawnError } from "../../kernel/Supervisor.ts"
 import { type AskedBy, BoundedStore } from "../../link/BoundedStore.ts"
+import type { Endpoint } from "../Endpoint.ts"
 import type { Leaving } from "./disconnectNotices.ts"
 import type { Meter } from "./meter.ts"
-import { hasEnded, type Place, spawnedAt, type Spawning } from "./places.ts"
+import type { Link } from "./link.ts"
+
+/** Entry of a peer, with the actor of its endpoint. */
+export interface StoreEntry {
+  /** Spawns the actor; all that want the endpoint wait for the same spawning. */
+  readonly spawning: Spawning
+  link: Link | undefined
+}
+
+export type Spawning = Fiber.Fiber<Endpoint, SpawnError>
 
 export interface Bounds {
   readonly capacity: number
@@ -21,12 +32,12 @@ export interface Bounds {
 /** Spawns the endpoint towards a peer, once something has ended. */
 export type Spawn = (peer: string, after: Effect.Effect<void>) => Spawning
 
-export class Places {
+export class StoreEntries {
   readonly #bounds: Bounds
   readonly #leaving: Leaving
   readonly #meter: Meter
   readonly #spawn: Spawn
-  readonly #places: BoundedStore<string, Place>
+  readonly #entries: BoundedStore<string, StoreEntry>
   /** By peer, waits for the end of an evicted endpoint that is still being drained. */
   readonly #evicted = new Map<string, Effect.Effect<void>>()
 
@@ -39,51 +50,51 @@ export class Places {
   ) {
     this.#bounds = bounds
     const { answered, capacity } = bounds
-    this.#places = new BoundedStore({ capacity, guests: answered }, eviction)
+    this.#entries = new BoundedStore({ capacity, guests: answered }, eviction)
     this.#leaving = leaving
     this.#meter = meter
     this.#spawn = spawn
   }
 
   get size(): number {
-    return this.#places.size
+    return this.#entries.size
   }
 
-  get(peer: string): Place | undefined {
-    return this.#places.get(peer)
+  get(peer: string): StoreEntry | undefined {
+    return this.#entries.get(peer)
   }
 
-  get all(): ReadonlyArray<Place> {
-    return this.#places.values
+  get all(): ReadonlyArray<StoreEntry> {
+    return this.#entries.values
   }
 
-  /** The place of a peer's endpoint, made if need be; fails with the limit that is reached. */
-  find(peer: string, by: AskedBy): Effect.Effect<Place, number> {
+  /** The entry of a peer's endpoint, made if need be; fails with the limit that is reached. */
+  find(peer: string, by: AskedBy): Effect.Effect<StoreEntry, number> {
     return Effect.suspend(() => {
-      const found = this.#places.use(peer, by)
+      const found = this.#entries.use(peer, by)
       if (found !== undefined && !hasEnded(found)) return Effect.succeed(found)
-      this.#places.delete(peer)
-      const limit = this.#places.limitReached(by)
+      this.#entries.delete(peer)
+      const limit = this.#entries.limitReached(by)
       if (limit === undefined) return Effect.succeed(this.#add(peer, by))
       if (this.#evicted.size >= this.#bounds.retiring) return Effect.fail(limit)
-      const victim = this.#places.evict(by, isIdle)
+      const victim = this.#entries.evict(by, isIdle)
       if (victim === undefined) return Effect.fail(limit)
       return Effect.as(Effect.forkDetach(this.#release(...victim)), this.#add(peer, by))
     })
   }
 
-  #add(peer: string, by: AskedBy): Place {
+  #add(peer: string, by: AskedBy): StoreEntry {
     const spawning = this.#spawn(peer, this.#evicted.get(peer) ?? Effect.void)
-    const place: Place = { spawning, link: undefined }
-    this.#places.add(peer, place, by)
-    place.spawning.addObserver((exit) => {
-      if (Exit.isFailure(exit) && this.#places.get(peer) === place) this.#places.delete(peer)
+    const entry: StoreEntry = { spawning, link: undefined }
+    this.#entries.add(peer, entry, by)
+    entry.spawning.addObserver((exit) => {
+      if (Exit.isFailure(exit) && this.#entries.get(peer) === entry) this.#entries.delete(peer)
     })
-    return place
+    return entry
   }
 
   /** Its queue pairs are drained and destroyed beside the life of its successor. */
-  #release(peer: string, { link, spawning }: Place): Effect.Effect<void> {
+  #release(peer: string, { link, spawning }: StoreEntry): Effect.Effect<void> {
     const endpoint = Fiber.join(spawning)
     this.#meter.retiring(1)
     this.#evicted.set(peer, Effect.ignore(Effect.flatMap(endpoint, ({ ended }) => ended)))
@@ -110,9 +121,25 @@ export class Places {
 }
 
 /** Only an endpoint that is neither connecting nor in use may go. */
-const isIdle = (place: Place): boolean => {
-  const endpoint = spawnedAt(place)
+const isIdle = (entry: StoreEntry): boolean => {
+  const endpoint = spawnedAt(entry)
   if (endpoint === undefined) return false
   const { _tag } = Effect.runSync(endpoint.state)
-  return _tag === "Idle" || (_tag === "Ready" && place.link?.isQuiet === true)
+  return _tag === "Idle" || (_tag === "Ready" && entry.link?.isQuiet === true)
+}
+
+/** The endpoint, if it has been spawned. */
+export const spawnedAt = ({ spawning }: StoreEntry): Endpoint | undefined => {
+  const exit = spawning.pollUnsafe()
+  return exit !== undefined && Exit.isSuccess(exit) ? exit.value : undefined
+}
+
+/** Whether its endpoint is there no more: it has spent its restarts, or was fenced. */
+export const hasEnded = (entry: StoreEntry): boolean => {
+  const endpoint = spawnedAt(entry)
+  if (endpoint === undefined) return false
+  const ending = Effect.runFork(endpoint.ended)
+  const hasEnded = ending.pollUnsafe() !== undefined
+  if (!hasEnded) ending.interruptUnsafe()
+  return hasEnded
 }
