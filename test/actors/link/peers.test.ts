@@ -107,6 +107,7 @@ describe("Peers", () => {
       const before = names["node-b:7000"]!
       const peers = yield* serve(["node-b:7000"])
       assert.isTrue(peers.admits(caller("10.1.0.2")))
+      assert.isTrue(peers.admits(caller("fd00::2%eth0")))
       assert.isTrue(peers.mayCall("node-b:1"))
       names["node-b:7000"] = ["10.1.0.3"]
       yield* TestClock.adjust("30 seconds")
