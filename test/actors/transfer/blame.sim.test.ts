@@ -124,6 +124,7 @@ describe("blame", () => {
           now: () => 0,
           settings: { quantum: 4, stall: 1_000 },
           fork: () => undefined,
+          faultWindow: () => undefined,
           pool: new SlicePool(),
           context: Context.empty()
         }
