@@ -153,6 +153,24 @@ describe("blame", () => {
     })
   )
 
+  it.sim("R26: a link that was at rest has its whole time when it is used again", exact, () =>
+    Effect.gen(function* () {
+      const { a, b, fabric, net } = yield* pair({ wires: { timeout: 0 } })
+      const own = yield* shared(a, "own", kilo, 1)
+      const kept = yield* shared(b, "kept", kilo)
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      yield* write
+      yield* Effect.sleep("1 minute")
+      kept.octets.fill(0)
+      // Slow, but not for as long as a stall takes.
+      fabric.strike({ _tag: "Delay", from: "a", to: "b", forMillis: 3_600_000, millis: 7_000 })
+      const { millis } = yield* timed(write)
+      assert.isTrue(millis >= 7_000 && millis < 8_000, `${millis}`)
+      assert.deepStrictEqual(net.retired, [])
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+    })
+  )
+
   it.sim("R25: a fault of the local card is not booked on the peer's", exact, () =>
     Effect.gen(function* () {
       const settings = { sliceBytes: 4 * kilo, faults: 1, pause: 30_000 }
