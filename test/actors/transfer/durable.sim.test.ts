@@ -191,6 +191,25 @@ describe("a durable transfer", () => {
     })
   )
 
+  it.sim("T12: that ended last is remembered longest", { seeds: 3 }, () =>
+    Effect.gen(function* () {
+      const { fabric, net, store } = yield* scene()
+      const a = yield* host(net, "a", SimVerbs.layer(fabric, { host: "a" }), {
+        journal: store,
+        settings: { ended: 1, past: 2, sliceBytes: kilo }
+      })
+      const own = yield* shared(a, "own", 64 * kilo, 1)
+      const submit = (index: number) => a.transfer(write(own, `t${index}`, 0, kilo))
+      for (let index = 0; index < 10; index++) yield* submit(index)
+      const { posts } = net
+      for (const index of [9, 8, 7, 6]) yield* submit(index)
+      assert.strictEqual(net.posts, posts)
+      // What is remembered is bounded: this one is another transfer by now.
+      yield* submit(0)
+      assert.strictEqual(net.posts, posts + 1)
+    })
+  )
+
   it.sim("is refused by an engine without a journal", { seeds: 1 }, () =>
     Effect.gen(function* () {
       const { b, kept } = yield* scene()

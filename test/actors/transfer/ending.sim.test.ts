@@ -11,6 +11,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { makeMemory } from "../../../src/actors/kernel/internal/memoryJournal.ts"
 import type { Memory } from "../../../src/actors/rdma/Memory.ts"
+import type { TransferFailed } from "../../../src/actors/transfer/TransferError.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
 import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { it } from "../../../src/testing/vitest.ts"
@@ -91,6 +92,29 @@ describe("when memory is released", () => {
       assert.deepInclude(error, { _tag: "TransferFailed", reason: "memory-released", bytes: kilo })
     })
   )
+
+  for (const released of ["own", "inbox"]) {
+    it.sim(`while ${released} is copied within the process, a transfer ends`, { seeds: 2 }, () =>
+      Effect.gen(function* () {
+        const { a } = yield* scene()
+        const scope = yield* Scope.make()
+        const bytes = 8 << 20
+        const memory = (name: string) =>
+          name === released ? Scope.provide(shared(a, name, bytes), scope) : shared(a, name, bytes)
+        const own = yield* memory("own")
+        yield* memory("inbox")
+        const buffer = "inbox"
+        yield* a.write({ peer: "a", from: own.slice(0, 1), to: { buffer } })
+        const write = a.write({ peer: "a", from: own.slice(), to: { buffer } })
+        const error = yield* fork(Effect.flip(write))
+        yield* Effect.yieldNow
+        yield* Scope.close(scope, Exit.void)
+        const { moved, reason } = (yield* Fiber.join(error)) as TransferFailed
+        assert.strictEqual(reason, released === "own" ? "memory-released" : "no-such-memory")
+        assert.isBelow(moved, bytes)
+      })
+    )
+  }
 
   it.sim("while the peer is asked for its own, a durable transfer waits", { seeds: 10 }, () =>
     Effect.gen(function* () {

@@ -490,6 +490,28 @@ describe("a peer that registers its memory anew", () => {
       assert.deepStrictEqual([net.lookups, net.attempts], [2, 2])
     })
   )
+
+  it.sim("T1: is sought each time that it lacks memory for a while", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b } = yield* pair({ settings })
+      const own = yield* shared(a, "own", 64 * kilo, 1)
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      for (let turn = 0; turn < 3; turn++) {
+        const scope = yield* Scope.make()
+        yield* Scope.provide(shared(b, "kept", 64 * kilo), scope)
+        yield* write
+        yield* Scope.close(scope, Exit.void)
+        const moving = yield* Effect.forkChild(write)
+        yield* Effect.sleep("3 seconds")
+        assert.isUndefined(moving.pollUnsafe())
+        const next = yield* Scope.make()
+        const kept = yield* Scope.provide(shared(b, "kept", 64 * kilo), next)
+        assert.isBelow((yield* timed(Fiber.join(moving))).millis, 6_000)
+        assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+        yield* Scope.close(next, Exit.void)
+      }
+    })
+  )
 })
 
 describe("descriptions", () => {
