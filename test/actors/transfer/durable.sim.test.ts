@@ -317,6 +317,22 @@ describe("the deadline of a durable transfer", () => {
     })
   )
 
+  it.sim("R28: is met also while the next try is waited for", { seeds: 3, timerSlack: 0 }, () =>
+    Effect.gen(function* () {
+      const { life } = yield* scene()
+      const engine = yield* life()
+      const own = yield* shared(engine, "own", kilo, 1)
+      const target = { buffer: "not there yet" }
+      const ops = [{ op: "write" as const, from: own.slice(), to: target }]
+      for (const within of [100, 1_000, 7_000, 11_000, 23_000]) {
+        const request = { ...write(own, `t${within}`), ops, within }
+        const { millis, value } = yield* timed(failed(engine.transfer(request)))
+        assert.strictEqual(value.reason, "deadline")
+        assert.isTrue(millis >= within && millis <= within + 5, `${millis} instead of ${within}`)
+      }
+    })
+  )
+
   it.sim("R28: that is no time is refused", { seeds: 1 }, () =>
     Effect.gen(function* () {
       const { life } = yield* scene()
