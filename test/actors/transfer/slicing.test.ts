@@ -11,6 +11,7 @@ import { RegisteredMemory } from "../../../src/actors/rdma/Memory.ts"
 import type { Operation } from "../../../src/actors/transfer/Transfer.ts"
 import { InvalidTransfer } from "../../../src/actors/transfer/TransferError.ts"
 import { gap, PeerMemory } from "../../../src/actors/transfer/internal/slicing.ts"
+import type { Way } from "../../../src/actors/transfer/internal/rail.ts"
 import { Job, type Plan } from "../../../src/actors/transfer/internal/job.ts"
 import { missingOf, plansOf } from "../../../src/actors/transfer/internal/requestValidation.ts"
 import { type Slice, SlicePool } from "../../../src/actors/transfer/internal/slice.ts"
@@ -207,6 +208,22 @@ describe("slices", () => {
     job.settle()
     assert.deepStrictEqual([job.hasWork, job.waiting], [true, 128])
     assert.deepStrictEqual(job.unfinished(9), [0])
+  })
+
+  it("R31: a key is refused for good if the peer has told of it again since it refused it", () => {
+    const pool = new SlicePool()
+    const job = new Job([write(0, 256)], settings)
+    const { description } = peerOf(1000, [256])
+    const told = new PeerMemory(description)
+    const take = (peer: PeerMemory) =>
+      Object.assign(job.take(peer, pool)!, { way: { remote: 0 } as Way })
+    // Both were posted by what the peer had told before.
+    assert.isFalse(job.refused(take(told)))
+    assert.isFalse(job.refused(take(told)))
+    assert.isTrue(job.refused(take(new PeerMemory(description))))
+    const [buffer] = description.buffers
+    const other = { ...description, buffers: [{ ...buffer!, keys: [9] }] }
+    assert.isFalse(job.refused(take(new PeerMemory(other))))
   })
 
   it("T1: a job that began anew does not do so again for what it had moved before", () => {
