@@ -7,6 +7,7 @@ import { spawnSync } from "node:child_process"
 import { rmSync } from "node:fs"
 import { join } from "node:path"
 import { actors } from "./plantedActors.ts"
+import { fabric } from "./plantedFabric.ts"
 import { copyOf, type Defect, plant, root } from "./planting.ts"
 
 const lanes = "src/native/io/internal"
@@ -24,8 +25,8 @@ const inLanes: ReadonlyArray<Defect> = [
     number: "D2",
     what: "a drain that never tells its producer of room",
     file: `${lanes}/workerDriver.ts`,
-    from: "if (this.#slab.takeWaiting() || room) this.#inlet.ring()",
-    to: "void (this.#slab.takeWaiting() || room)",
+    from: "if (this.#outbox.release()) this.#inbox.ring()",
+    to: "void this.#outbox.release()",
     test: "native/io/defects",
     name: "D2"
   },
@@ -64,11 +65,8 @@ const inLanes: ReadonlyArray<Defect> = [
     number: "D6",
     what: "an accepted TLS connection has no lane attached",
     file: `${lanes}/socketHost.ts`,
-    from: "if (lane === undefined) return\n      if (this.#events.accepted(",
-    to: [
-      "if (lane === undefined || this.#opening.size > 0) return",
-      "      if (this.#events.accepted("
-    ].join("\n"),
+    from: "if (!this.#events.accepted(id, lane, peer)) read.destroy()",
+    to: "if (this.#jobs.size > 1 || !this.#events.accepted(id, lane, peer)) read.destroy()",
     test: "native/io/defects",
     name: "D6"
   },
@@ -85,7 +83,7 @@ const inLanes: ReadonlyArray<Defect> = [
     number: "D8",
     what: "reading goes on however far the user is behind",
     file: `${lanes}/outboxWriter.ts`,
-    from: "if (this.#behind(lane, row) <= limit) return",
+    from: "if (this.#untakenBytes(lane, row) <= limit) return",
     to: "if (limit >= 0) return",
     test: "native/io/defects",
     name: "D8"
@@ -94,11 +92,11 @@ const inLanes: ReadonlyArray<Defect> = [
     number: "D8w",
     what: "a worker falls asleep without another look at the readers it holds",
     file: `${lanes}/worker.ts`,
-    from: "  const ring = ownBell.sleepUnless(() => {\n    outlet.retry()\n",
-    // The moment before the flag goes up is made longer than it happens to be.
+    from: "  const ring = workerBell.sleepUnless(() => {\n    output.retry()\n",
     to: [
+      // The moment before the flag goes up is made longer than it happens to be.
       "  for (const until = performance.now() + 0.5; performance.now() < until; );",
-      "  const ring = ownBell.sleepUnless(() => {\n"
+      "  const ring = workerBell.sleepUnless(() => {\n"
     ].join("\n"),
     test: "native/io/defects",
     name: "D8: a wake-up for something else"
@@ -107,8 +105,8 @@ const inLanes: ReadonlyArray<Defect> = [
     number: "D9",
     what: "a write job takes the whole queue",
     file: `${lanes}/sendQueue.ts`,
-    from: "return Math.min(budget, this.length)",
-    to: "return this.length",
+    from: "return buffer.subarray(start, Math.min(end, start + most))",
+    to: "return buffer.subarray(start, end)",
     test: "native/io/laneParts",
     name: "D9"
   },
@@ -116,7 +114,7 @@ const inLanes: ReadonlyArray<Defect> = [
     number: "D10",
     what: "without workers every open counts as a fallback",
     file: `${lanes}/workerPool.ts`,
-    from: "if (links.length > 0) this.counts.fallbacks++",
+    from: "if (drivers.length > 0) this.counts.fallbacks++",
     to: "this.counts.fallbacks++",
     test: "native/io/ioPool",
     name: "D10"
@@ -126,7 +124,7 @@ const inLanes: ReadonlyArray<Defect> = [
     what: "nothing is read while a write is out",
     file: `${lanes}/socketLane.ts`,
     from: "    this.#writingSince = this.#host.now()",
-    to: "    this.#writingSince = this.#host.now()\n    this.hold(Hold.output)",
+    to: "    this.#writingSince = this.#host.now()\n    this.pause(PauseReason.output)",
     test: "native/io/defects",
     name: "D11"
   },
@@ -134,8 +132,8 @@ const inLanes: ReadonlyArray<Defect> = [
     number: "D12",
     what: "the end of the peer takes the result of the write",
     file: `${lanes}/pendingOperations.ts`,
-    from: 'if (!this.ended) this.#phase = "ended"',
-    to: 'if (!this.ended) this.#phase = "ended"\n    this.#writing = false',
+    from: 'if (!this.hasEnded) this.#phase = "ended"',
+    to: 'if (!this.hasEnded) this.#phase = "ended"\n    this.#isWriting = false',
     test: "native/io/laneParts",
     name: "D12"
   },
@@ -143,7 +141,7 @@ const inLanes: ReadonlyArray<Defect> = [
     number: "D13",
     what: "a lane is released while its jobs are out",
     file: `${lanes}/pendingOperations.ts`,
-    from: 'if (this.#phase !== "ended" || this.out > 0) return false',
+    from: 'if (this.#phase !== "ended" || this.pending > 0) return false',
     to: 'if (this.#phase !== "ended") return false',
     test: "native/io/laneParts",
     name: "D13"
@@ -153,7 +151,7 @@ const inLanes: ReadonlyArray<Defect> = [
     what: "the end overtakes the frames before it",
     file: "src/native/io/Lane.ts",
     from: "if (frames.length > 0) return Effect.succeed(frames)",
-    to: "if (frames.length > 0 && core.end === undefined) return Effect.succeed(frames)",
+    to: "if (frames.length > 0 && handle.end === undefined) return Effect.succeed(frames)",
     test: "native/io/ioPool",
     name: "D15"
   },
@@ -161,9 +159,9 @@ const inLanes: ReadonlyArray<Defect> = [
     number: "D16",
     what: "a full socket is an error",
     file: `${lanes}/socketLane.ts`,
-    from: "this.socket.write(bytes, () => this.#wrote())",
+    from: "      this.#completeWrite(error == null ? this.#writingBytes : 0)\n    )",
     to: [
-      "this.socket.write(bytes, () => this.#wrote())",
+      "      this.#completeWrite(error == null ? this.#writingBytes : 0)\n    )",
       "    if (this.socket.writableLength > 0) this.#destroy()"
     ].join("\n"),
     test: "native/io/defects",
@@ -173,11 +171,8 @@ const inLanes: ReadonlyArray<Defect> = [
     number: "D17",
     what: "a dispatch without room still counts",
     file: `${lanes}/laneHandle.ts`,
-    from: "if (!this.#driver.write(this, this.#queue.front(bytes))) return false",
-    to: [
-      'this.jobs.dispatched("write")',
-      "      if (!this.#driver.write(this, this.#queue.front(bytes))) return false"
-    ].join("\n"),
+    from: '        this.operations.completed("write")\n        return false',
+    to: "        return false",
     test: "native/io/laneParts",
     name: "D17"
   },
@@ -185,8 +180,8 @@ const inLanes: ReadonlyArray<Defect> = [
     number: "D18",
     what: "a write that finds its lane closed has no result",
     file: `${lanes}/socketLane.ts`,
-    from: "if (bytes === 0) return",
-    to: "if (bytes === 0 || this.#closing) return",
+    from: "if (this.#writingBytes === 0) return",
+    to: "if (this.#writingBytes === 0 || this.#isClosing) return",
     test: "native/io/ioPool",
     name: "slow peer"
   },
@@ -194,13 +189,12 @@ const inLanes: ReadonlyArray<Defect> = [
     number: "D19",
     what: "the rest of a burst is moved for each frame",
     file: `${lanes}/reassembly.ts`,
-    from: "      start = end\n    }\n    return start",
+    from: "      start = end\n      if (consumes)",
     to: [
       "      bytes.copyWithin(end, end, to)",
       "      bytes.slice(end, to)",
       "      start = end",
-      "    }",
-      "    return start"
+      "      if (consumes)"
     ].join("\n"),
     test: "native/io/laneParts",
     name: "D19"
@@ -209,8 +203,8 @@ const inLanes: ReadonlyArray<Defect> = [
     number: "D22",
     what: "liveness is stamped when frames are taken",
     file: `${lanes}/workerDriver.ts`,
-    from: "return this.#origin + heardAt(this.#table, slot)",
-    to: "return core.lastHeard",
+    from: "return this.#origin + lastReceivedAt(this.#table, slot)",
+    to: "return handle.lastReceivedAt",
     test: "native/io/ioPool",
     name: "D22"
   },
@@ -225,7 +219,7 @@ const inLanes: ReadonlyArray<Defect> = [
   }
 ]
 
-const defects = [...inLanes, ...actors]
+const defects = [...inLanes, ...actors, ...fabric]
 
 const copied = ["src", "test", "bench", "package.json", "tsconfig.json", "vitest.config.ts"]
 const copy = copyOf(copied)

@@ -19,7 +19,6 @@ import type * as Scope from "effect/Scope"
 import * as Gid from "../../schema/Gid.ts"
 import type { ResourceKind } from "../verbs/provider/resources.ts"
 import type { Counters } from "./counters.ts"
-import { Defects } from "./defects.ts"
 import { describe, type FabricFault } from "./FabricFault.ts"
 import { type DeviceTime, Network, type NetworkOptions } from "./network.ts"
 import { Nic } from "./nic.ts"
@@ -66,8 +65,8 @@ export class SimFabric implements WatchedFabric {
   #hosts = 0
   #gids = 0
 
-  constructor(latency: number, surroundings: NetworkOptions) {
-    this.#network = new Network(latency, surroundings)
+  constructor(latency: number, options: NetworkOptions) {
+    this.#network = new Network(latency, options)
   }
 
   /** Makes a fabric that lives as long as the Scope. */
@@ -79,8 +78,7 @@ export class SimFabric implements WatchedFabric {
         time: watch.time ?? (yield* effectTime),
         random: yield* Random.Random,
         note: watch.note,
-        draw: () => crypto.getRandomValues(new Uint32Array(1))[0]!,
-        defects: yield* Defects
+        draw: () => crypto.getRandomValues(new Uint32Array(1))[0]!
       })
       watch.attach(fabric)
       return fabric

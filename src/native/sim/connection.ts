@@ -29,9 +29,7 @@ export class SimConnection extends ProviderConnection<SimQueuePair> {
   /** What the other side said is known. */
   onPeerParams(other: ConnectMessage, params: ResolvedConnectParams): void {
     this.#other = other
-    const isLost = this.queuePair.nic.network.defects.dropPrivateData === true
-    const { privateData } = isLost ? this : other
-    this.setNegotiated({ privateData, ...negotiate(params, other) })
+    this.setNegotiated({ privateData: other.privateData, ...negotiate(params, other) })
   }
 
   /** Whoever waits for the end runs by itself; the other side is told, unless it told us. */
@@ -40,7 +38,6 @@ export class SimConnection extends ProviderConnection<SimQueuePair> {
     nic.network.after(0, () => super.onLeft(why))
     const other = this.#other
     if (other === undefined || why === "peer-disconnected" || why === "device-removed") return
-    if (nic.network.defects.silentDisconnect === true) return
     nic.network.manage(nic, other.gid, () => other.disconnected())
   }
 }
@@ -139,7 +136,7 @@ const accept = Effect.fnUntraced(function* (
   const isReady = Deferred.makeUnsafe<boolean>()
   const ready = (is: boolean) => void Deferred.doneUnsafe(isReady, Effect.succeed(is))
   nic.network.manage(nic, offer.gid, () => offer.accept(own, ready))
-  if (nic.network.defects.acceptEarly === true || (yield* Deferred.await(isReady))) return
+  if (yield* Deferred.await(isReady)) return
   const detail = "it gave up meanwhile"
   return yield* new Unreachable({ peer: addressText(connection.peer), step: "accept", detail })
 })

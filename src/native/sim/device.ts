@@ -4,7 +4,6 @@ import type * as Scope from "effect/Scope"
 import * as Gid from "../../schema/Gid.ts"
 import type { Device, DeviceInfo, DeviceLimits, PortInfo } from "../verbs/Device.ts"
 import type { Region } from "../verbs/Region.ts"
-import { AddressSpace } from "../verbs/software/addressSpace.ts"
 import { DeviceCompletionQueue } from "../verbs/software/completions.ts"
 import { deviceOf } from "../verbs/provider/device.ts"
 import type { RegionSpec, ResourceOwner } from "../verbs/provider/domain.ts"
@@ -12,7 +11,6 @@ import { makeEvents } from "../verbs/provider/events.ts"
 import { acquireResource, Resource } from "../verbs/provider/resources.ts"
 import { MemoryRegion } from "../verbs/software/memory.ts"
 import { connect, listen, SimConnection } from "./connection.ts"
-import type { Network } from "./network.ts"
 import { type Nic, OpenDevice } from "./nic.ts"
 import { SimQueuePair } from "./queuePair.ts"
 
@@ -38,17 +36,13 @@ const patience = 30_000
 /** What a network card says of itself. */
 export const infoOf = (nic: Nic): DeviceInfo => ({ name: nic.name, ports: [1], limits })
 
-/** What peers call the memory of a device's host. */
-const memoryOf = ({ defects, memory, options: surroundings }: Network): AddressSpace =>
-  defects.addressPerDevice === true ? new AddressSpace(surroundings.draw) : memory
-
 /** A region, and what holds it. */
 class SimRegion extends MemoryRegion implements Region {
   readonly resource: Resource
   readonly revoke = Effect.sync(() => this.revokeUnsafe())
 
   constructor(nic: Nic, spec: RegionSpec, { domain, owners }: ResourceOwner) {
-    super(spec, memoryOf(nic.network).of(spec.memory) + spec.offset, domain, nic.keys)
+    super(spec, nic.network.memory.of(spec.memory) + spec.offset, domain, nic.keys)
     this.resource = new Resource("region", owners, () => this.releaseUnsafe())
   }
 }

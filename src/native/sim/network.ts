@@ -9,7 +9,6 @@ import type { Gid } from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
 import { AddressSpace } from "../verbs/software/addressSpace.ts"
 import { Counters } from "./counters.ts"
-import type { Defects } from "./defects.ts"
 import type { FabricFault } from "./FabricFault.ts"
 
 /** How often a message of connection management is sent. */
@@ -36,14 +35,13 @@ export class Channel {
   lastAt = 0
 }
 
-/** What the surroundings give to a network. */
+/** What the options give to a network. */
 export interface NetworkOptions {
   readonly time: DeviceTime
   readonly random: Random.Random
   readonly note: (text: string) => void
   /** 32 random bits. */
   readonly draw: () => number
-  readonly defects: Defects
 }
 
 /** A port that the network carries messages to. */
@@ -66,14 +64,10 @@ export class Network<Port extends NetworkPort = NetworkPort> {
   readonly memory: AddressSpace
   readonly #latency: number
 
-  constructor(latency: number, surroundings: NetworkOptions) {
+  constructor(latency: number, options: NetworkOptions) {
     this.#latency = latency
-    this.options = surroundings
-    this.memory = new AddressSpace(surroundings.draw)
-  }
-
-  get defects(): Defects {
-    return this.options.defects
+    this.options = options
+    this.memory = new AddressSpace(options.draw)
   }
 
   /** Puts a line into the trace, if somebody keeps one. */

@@ -26,7 +26,6 @@ import {
 import { type ModifyError, ModifyFailed } from "../verbs/VerbsError.ts"
 import {
   type Answer,
-  done,
   type Message,
   type Outcome,
   type Peer,
@@ -138,22 +137,11 @@ export class SimQueuePair
   }
 
   protected override halt(state: "err" | "reset", why: Disconnect): void {
-    const { defects } = this.nic.network
     if (this.state !== "err") this.nic.network.note(`${this.title}: ${why} in ${this.state}`)
-    if (defects.keepConnection === true) this.connection = undefined
     this.#requester?.stop()
     this.#requester = undefined
     this.#responder = undefined
     super.halt(state, why)
-  }
-
-  #forget(): void {
-    for (const { counters: ledger } of [this.sends, this.receives])
-      while (ledger.outstanding > 0) ledger.end()
-  }
-
-  protected override flush(): void {
-    if (this.nic.network.defects.skipFlush !== true) super.flush()
   }
 
   protected override released(): void {
@@ -163,10 +151,10 @@ export class SimQueuePair
   }
 
   #hear(message: Message): Outcome | undefined {
-    const { counters, defects } = this.nic.network
+    const { counters } = this.nic.network
     if (!canReceive(this.state)) {
       this.#countUnheard(message)
-      return defects.hearEarly === true && this.state === "init" ? done : undefined
+      return undefined
     }
     const { peer } = this
     if (peer?.queuePair === message.sourceQueuePair && peer.gid === message.source) {
@@ -214,7 +202,6 @@ export class SimQueuePair
           this.fail("disconnected")
           break
         case "reset":
-          if (this.nic.network.defects.forgetfulReset === true) this.#forget()
           this.halt("reset", "disconnected")
           this.life = { began: this.nic.network.now }
       }

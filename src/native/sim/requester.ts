@@ -15,7 +15,7 @@ const retriesForever = 7
 /** Deadlines are rounded; what is closer than this many milliseconds is due. */
 const dueWithinMs = 0.001
 
-const noOctets = new Uint8Array(0)
+const noBytes = new Uint8Array(0)
 
 /** How to send, with all defaults filled in. */
 export interface RequesterSettings {
@@ -82,15 +82,16 @@ export class Requester {
   /** An answer has come. */
   onAnswer(answer: Answer): void {
     if (this.#isStopped) return
-    const { counters: ledger } = this.#queuePair.sends
-    const index = ledger.ended + sequenceDistance(answer.sequence, this.#sequenceOf(ledger.ended))
-    const isStale = index < ledger.ended || index >= this.#next
-    if (isStale && !this.#queuePair.nic.network.defects.endOnAnyAnswer) return
-    if (!isStale && !this.#endBefore(index)) return this.#again()
+    const { counters } = this.#queuePair.sends
+    const index =
+      counters.ended + sequenceDistance(answer.sequence, this.#sequenceOf(counters.ended))
+    const isStale = index < counters.ended || index >= this.#next
+    if (isStale) return
+    if (!this.#endBefore(index)) return this.#again()
     const { outcome } = answer
     if (outcome._tag === "NotReady") return this.#rest(outcome.waitMillis)
     if (outcome._tag === "Refused") return this.#queuePair.failSend(outcome.status)
-    if (ledger.outstanding > 0) this.#succeed(outcome.fetched)
+    if (counters.outstanding > 0) this.#succeed(outcome.fetched)
     this.#pump()
   }
 
@@ -103,7 +104,7 @@ export class Requester {
     const { sends } = this.#queuePair
     while (sends.counters.ended < index) {
       if (isFetch(sends.at(sends.counters.ended).opcode)) return false
-      this.#succeed(noOctets)
+      this.#succeed(noBytes)
     }
     return true
   }
@@ -121,18 +122,17 @@ export class Requester {
       scatter(fetched.subarray(0, slot.bytes), slot.scatterList)
     }
     sends.end("success", fetched.length)
-    if (this.#queuePair.nic.network.defects.endTwice === true) sends.end("success", 0)
   }
 
   #pump(): void {
     if (this.#isStopped || this.#isResting) return
-    const { counters: ledger } = this.#queuePair.sends
-    while (this.#next < ledger.posted) {
+    const { counters } = this.#queuePair.sends
+    while (this.#next < counters.posted) {
       const slot = this.#queuePair.sends.at(this.#next)
       const offence = this.#offence(slot)
       if (offence !== undefined) {
         // It fails in its turn: what is before it may still end well.
-        if (this.#next === ledger.ended) this.#queuePair.failSend(offence)
+        if (this.#next === counters.ended) this.#queuePair.failSend(offence)
         return
       }
       if (isFetch(slot.opcode)) {
@@ -173,7 +173,7 @@ export class Requester {
       targetQueuePair: peer!.queuePair,
       sequence: this.#sequenceOf(index),
       opcode: slot.opcode,
-      payload: isFetch(slot.opcode) ? noOctets : slot.payload(),
+      payload: isFetch(slot.opcode) ? noBytes : slot.payload(),
       bytes: slot.bytes,
       mtu: peer!.mtu,
       reads: this.#reads,
@@ -205,8 +205,8 @@ export class Requester {
     this.#isTiming = true
     this.#queuePair.nic.network.after(millis, () => {
       this.#isTiming = false
-      const { counters: ledger } = this.#queuePair.sends
-      if (this.#isStopped || ledger.ended === this.#next) return
+      const { counters } = this.#queuePair.sends
+      if (this.#isStopped || counters.ended === this.#next) return
       const rest = this.#deadline - this.#queuePair.nic.network.now
       if (rest > dueWithinMs) return this.#wait(rest)
       if (this.#isResting) return
@@ -229,9 +229,7 @@ export class Requester {
     if (this.#isResting) return
     const { rnrRetries } = this.#sending
     const isOver = rnrRetries !== retriesForever && this.#rnrs === rnrRetries
-    if (isOver && !network.defects.endlessRnr) {
-      return this.#queuePair.failSend("rnr-retry-exceeded")
-    }
+    if (isOver) return this.#queuePair.failSend("rnr-retry-exceeded")
     this.#rnrs += 1
     this.#isResting = true
     this.#next = this.#queuePair.sends.counters.ended

@@ -77,14 +77,13 @@ export class Responder {
 
   /** Lets a message take effect; nothing if it is not its turn. */
   receive(message: Message): Outcome | undefined {
-    const { defects } = this.#network
     if (!this.#fits(message)) return undefined
     if (message.bytes > message.mtu && message.mtu < this.#queuePair.peer!.mtu) {
       return this.#refuse("remote-invalid", "packets of another size")
     }
     const distance = sequenceDistance(message.sequence, this.#expected)
     if (distance > 0) return undefined
-    if (distance < 0 && !defects.repeatEffects) return this.#repeat(message)
+    if (distance < 0) return this.#repeat(message)
     const outcome = this.#effect(message)
     this.#network.note(`${this.#queuePair.title}: ${message.opcode}: ${outcome._tag}`)
     if (outcome._tag === "Done") {
@@ -139,22 +138,20 @@ export class Responder {
 
   #receive(message: Message): Outcome {
     const { domain, receives } = this.#queuePair
-    const { scatterList: parts } = receives.next!
-    const length = this.#network.defects.cutLong
-      ? Math.min(message.bytes, parts.byteLength)
-      : message.bytes
-    if (length > parts.byteLength) {
+    const { scatterList } = receives.next!
+    const length = message.bytes
+    if (length > scatterList.byteLength) {
       receives.end("receive", "local-length")
       return this.#refuse("remote-invalid", "a message longer than the receive")
     }
-    if (!areUsable(parts, domain, true)) {
+    if (!areUsable(scatterList, domain, true)) {
       receives.end("receive", "local-protection")
       return this.#refuse("remote-operation", "a receive into memory that is not there")
     }
     const region = this.#invalidated(message)
     if (region === null) return this.#refuse("remote-access", "a key that cannot be made void")
-    scatter(message.payload.subarray(0, length), parts)
-    if (!this.#network.defects.skipInvalidate) region?.revokeUnsafe()
+    scatter(message.payload.subarray(0, length), scatterList)
+    region?.revokeUnsafe()
     const completion = receives.end("receive", "success")!
     completion.length = length
     if (region !== undefined) completion.invalidated = message.invalidate
@@ -178,17 +175,12 @@ export class Responder {
       return this.#refuse("remote-invalid", "more reads than agreed")
     }
     const region = this.#queuePair.nic.keys.remote.find(message.remoteKey)
-    let at = this.#reach(region, right, message)
-    if (at < 0) {
-      if (!this.#isForgiven(at)) return this.#refuseReach(at)
-      at = message.remoteHigh * 2 ** 32 + message.remoteLow - region!.address
-    }
-    const octets = new Uint8Array(region!.memory, region!.offset + at, message.bytes)
+    const at = this.#reach(region, right, message)
+    if (at < 0) return this.#refuseReach(at)
+    const memory = new Uint8Array(region!.memory, region!.offset + at, message.bytes)
     if (isAtomic) return this.#atomic(region!, at, message)
-    if (right === "remoteRead") return { _tag: "Done", fetched: octets.slice() }
-    if (this.#network.defects.writeAfterAnswer) {
-      this.#network.after(50, () => octets.set(message.payload))
-    } else octets.set(message.payload)
+    if (right === "remoteRead") return { _tag: "Done", fetched: memory.slice() }
+    memory.set(message.payload)
     return done
   }
 
@@ -197,14 +189,6 @@ export class Responder {
     const { bytes, remoteHigh, remoteLow } = message
     if (region !== undefined && !access.has(accessFor[right])) return AccessRefusal.noRight
     return locateAccess(region, domain, right, remoteHigh, remoteLow, bytes)
-  }
-
-  /** Whether a planted defect lets a refused access through. */
-  #isForgiven(refusal: number): boolean {
-    const { ignoreBounds, ignoreDomain, ignoreRights } = this.#network.defects
-    if (refusal === AccessRefusal.noRight) return ignoreRights === true
-    if (refusal === AccessRefusal.otherDomain) return ignoreDomain === true
-    return refusal === AccessRefusal.outside && ignoreBounds === true
   }
 
   #refuseReach(refusal: number): Outcome {

@@ -11,55 +11,11 @@
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { Defects } from "../../../src/native/sim/defects.ts"
-import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
-import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
-import { Chaos, FaultPlan, Faults, Sim } from "../../../src/testing/index.ts"
+import { FaultPlan } from "../../../src/testing/index.ts"
 import { it } from "../../../src/testing/vitest.ts"
+import { plantedName, withPlanted } from "../../planted.ts"
 import { wideOr } from "../../wide.ts"
-import { client, server, Witness } from "./traffic.ts"
-
-interface Options {
-  readonly crash: boolean
-  /** Faults for each run, besides those that are drawn. */
-  readonly plan: FaultPlan.FaultPlan
-}
-
-const program = (defects: Defects = {}, options: Options = { crash: true, plan: [] }) =>
-  Effect.gen(function* () {
-    const fabric = yield* SimFabric.make()
-    const witness = new Witness()
-    yield* Sim.invariant("the books are right", () => {
-      if (witness.wrong.length > 0) throw new Error(witness.wrong.join("; "))
-      return true
-    })
-    yield* Sim.invariant("nobody sends before its peer is ready", () => {
-      return fabric.counters.earlyPosts === 0
-    })
-    const on = (host: string) => Effect.provide(SimVerbs.layer(fabric, { host }))
-    const b = yield* Sim.process("b", on("b")(server(witness)))
-    const a = yield* Sim.process("a", on("a")(client(witness)))
-    yield* Faults.install(options.plan)
-    yield* Faults.random({
-      fabric: { nodes: ["a", "b"] },
-      within: "2 seconds",
-      most: 8,
-      ...(options.crash ? { crash: ["a", "b"], pause: ["a", "b"] } : {})
-    })
-    yield* Effect.sleep("3 seconds")
-    yield* Faults.heal
-    const [arrived, accounted] = [witness.arrived, witness.accounted]
-    const goesOn = () => witness.arrived > arrived + 30 && witness.accounted > accounted + 3
-    yield* Sim.eventually(goesOn, "60 seconds", "messages arrive and sessions end")
-    witness.isOver = true
-    yield* Effect.all([a.exit, b.exit])
-    const left = Object.entries(fabric.resources()).filter(([, count]) => count > 0)
-    assert.deepStrictEqual(left, [], "resources that are left")
-    assert.strictEqual(fabric.counters.doubleCompletions, 0)
-    yield* Chaos.sometimes("messages were sent again", fabric.counters.repeats > 0)
-    yield* Chaos.sometimes("somebody had no receive", fabric.counters.rnrs > 0)
-    yield* Chaos.sometimes("a peer was gone", fabric.counters.latePosts > 0)
-  }).pipe(Effect.provideService(Defects, defects))
+import { type broken, program } from "./fabricProgram.ts"
 
 describe("random traffic over a fabric with faults", () => {
   it.sim(
@@ -69,44 +25,28 @@ describe("random traffic over a fabric with faults", () => {
   )
 })
 
-const loses = (from: string, to: string): FaultPlan.Fault => ({
-  _tag: "Fabric",
-  at: { millis: 0 },
-  fault: { _tag: "Loss", from, to, forMillis: 3_000, share: 0.1 }
-})
-
-/** What makes each of the defects show in half of the runs or more. */
-const losses = [loses("a", "b"), loses("b", "a")]
-
-const defects: Record<string, Defects> = {
-  "a failure flushes nothing": { skipFlush: true },
-  "a repeated message takes effect again": { repeatEffects: true },
-  "any answer ends the oldest work": { endOnAnyAnswer: true },
-  "a good end is told twice": { endTwice: true },
-  "a reset forgets what was posted": { forgetfulReset: true },
-  "who accepts is too early": { acceptEarly: true }
-}
+/** The defects that traffic finds, which the contract finds too but for the last three. */
+const numbers = ["V2", "V10", "V11", "V16", "V17", "V18"] as const
 
 describe("the same program", () => {
-  for (const [name, defect] of Object.entries(defects)) {
-    it.live(
-      `finds that ${name}`,
-      () =>
-        Effect.gen(function* () {
-          const broken = program(defect, { crash: false, plan: losses })
+  for (const number of numbers) {
+    it(`finds that ${plantedName(number)}`, { timeout: 60_000 }, () =>
+      withPlanted<{ readonly broken: typeof broken }, void>(
+        number,
+        "test/native/verbs/fabricProgram.ts",
+        async ({ broken }, simulator) => {
           const settings = { seeds: 20, checkShare: 0, shrinkAttempts: wideOr(20, 0) }
-          const { failure } = yield* Sim.explore(broken, settings)
+          const { failure } = await Effect.runPromise(simulator.explore(broken, settings))
           assert.isDefined(failure)
           const { plan, seed } = failure!
-          const saved = JSON.stringify(yield* Schema.encodeEffect(FaultPlan.FaultPlan)(plan))
-          const load = Schema.decodeUnknownEffect(FaultPlan.FaultPlan)
-          const loaded = yield* load(JSON.parse(saved))
+          const saved = JSON.stringify(Schema.encodeSync(FaultPlan.FaultPlan)(plan))
+          const loaded = Schema.decodeUnknownSync(FaultPlan.FaultPlan)(JSON.parse(saved))
           assert.deepStrictEqual(loaded, plan)
-          const again = yield* Sim.run(broken, { seed, plan: loaded })
+          const again = await Effect.runPromise(simulator.run(broken, { seed, plan: loaded }))
           assert.strictEqual(again.exit._tag, "Failure")
           for (const fault of plan) assert.match(FaultPlan.describe(fault), / at (step )?[\d.]+/)
-        }),
-      60_000
+        }
+      )
     )
   }
 })
