@@ -1,5 +1,5 @@
 /**
- * Global identifiers of RDMA ports: 16 octets, here as 32 lower-case hex digits.
+ * Global identifiers of RDMA ports: 16 bytes, here as 32 lower-case hex digits.
  *
  * On Ethernet a GID is made of an IP address, an IPv4 address within `::ffff:0:0/96`.
  */
@@ -19,8 +19,8 @@ const mappedPrefix = "00000000000000000000ffff"
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0")
 
-export const fromBytes = (octets: Uint8Array): Gid =>
-  Array.from(octets.subarray(0, 16), (octet) => hex(octet, 2))
+export const fromBytes = (bytes: Uint8Array): Gid =>
+  Array.from(bytes.subarray(0, 16), (byte) => hex(byte, 2))
     .join("")
     .padEnd(32, "0") as Gid
 
@@ -30,9 +30,9 @@ export const toBytes = (gid: Gid): Uint8Array<ArrayBuffer> =>
   )
 
 const ipv4 = (text: string): string | undefined => {
-  const octets = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text)?.slice(1).map(Number)
-  return octets?.every((octet) => octet < 256) === true
-    ? octets.map((octet) => hex(octet, 2)).join("")
+  const bytes = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text)?.slice(1).map(Number)
+  return bytes?.every((byte) => byte < 256) === true
+    ? bytes.map((byte) => hex(byte, 2)).join("")
     : undefined
 }
 

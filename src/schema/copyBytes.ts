@@ -1,7 +1,7 @@
 /**
  * Copies `source[from, to)` to `target` at `at`.
  *
- * `TypedArray.set` copies octet by octet when either side is shared memory and the two are not
+ * `TypedArray.set` copies byte by byte when either side is shared memory and the two are not
  * equally aligned; Node's own copy always moves memory, and needs no view for a part.
  */
 export const copyBytes = (
@@ -12,7 +12,7 @@ export const copyBytes = (
   to: number
 ): number => Buffer.prototype.copy.call(source, target, at, from, to)
 
-/** Octets up to which an array lies in V8's own heap: Node's copy would first move it out. */
+/** Bytes up to which an array lies in V8's own heap: Node's copy would first move it out. */
 const inHeap = 64
 
 /** `source[from, to)` in memory of its own. */

@@ -24,7 +24,7 @@ import { type NegotiatedParams, hexOf, bytesOfHex, type MpaParams } from "./sess
 /** Limits that a peer leaves open count as the most that we have. */
 const reads = (limit: number): number => (limit === unlimited ? fetchesMax : limit)
 
-/** What this side wants, as a session is told. */
+/** The parameters of this side's request. */
 const termsOf = (device: IwarpDevice, params: ResolvedConnectParams): MpaParams => ({
   crc: device.settings.crc,
   ird: params.inboundReads,
@@ -40,14 +40,14 @@ export class IwarpConnection extends ProviderConnection<IwarpQueuePair> {
   }
 }
 
-const nobody = new Set(["ECONNREFUSED"])
+const refusedCodes = new Set(["ECONNREFUSED"])
 
 const errorOf = (peer: string, { code, message, step }: SocketOpenError): ConnectError =>
-  nobody.has(code)
+  refusedCodes.has(code)
     ? new ConnectRejected({ peer, reason: "no-listener", privateData: noBytes })
     : new Unreachable({ peer, step: step === "resolve" ? "address" : "connect", detail: message })
 
-/** Why the peer does not want to, or how the attempt ended. */
+/** The error of a request that the peer declined, or of an attempt that ended. */
 const refusalOf = (peer: string, answer: Exclude<Link.Answer, { say: "settled" }>): ConnectError =>
   answer.say === "declined"
     ? new ConnectRejected({

@@ -41,7 +41,7 @@ const limits: DeviceLimits = {
   reads: 128
 }
 
-/** Octets of private data: what MPA carries beside its own prefix. */
+/** Bytes of private data: what MPA carries beside its own prefix. */
 const privateData = { connect: 508, accept: 508, reject: 508 }
 /** Callers that wait in the kernel. */
 const callersBehind = 128
@@ -109,7 +109,7 @@ const portOf = (device: IwarpDevice): Omit<PortInfo, "number"> => {
   return { state: port.isUp ? "active" : "down", activeMtu: 4096, lid, gids }
 }
 
-/** Looks at the interface again and again, for as long as anybody's Scope is open. */
+/** Refreshes the addresses periodically, while any Scope of it is open. */
 const makeWatch = Effect.fnUntraced(function* (device: IwarpDevice) {
   const { refreshEveryMs } = device.settings
   const look = Effect.sync(() => device.refreshAddresses())

@@ -24,7 +24,7 @@ import {
   readCommand
 } from "./sessionProtocol.ts"
 
-/** What every connection of a device is opened with. */
+/** Options of each connection of a device. */
 export interface SessionOptions {
   readonly table: SharedArrayBuffer
   /** The longest ULPDU to send; undefined for the longest that there are. */
@@ -32,13 +32,13 @@ export interface SessionOptions {
   readonly answerWithinMs: number
 }
 
-/** One for all connections of a thread: it only holds octets while it sums them up. */
+/** One for all connections of a thread: it only holds bytes while it sums them up. */
 let crc: Crc32c.Crc32c | undefined
 
-/** Octets of one read that is checked: so many that the cost of the read itself hardly counts. */
+/** Bytes of one read that is checked: so many that the cost of the read itself hardly counts. */
 const stagingBytes = 524_288
 
-/** What checks for all sessions of this thread. */
+/** The checksum of all sessions of this thread. */
 const checker = (): Crc32c.Crc32c => (crc ??= Crc32c.make({ stagingBytes }))
 
 /** The least that an answer may want: whether a request can lead to anything at all. */
@@ -103,7 +103,7 @@ class Session implements FramerSession {
     if (this.#phase === "reply") this.#replied(frame)
     else {
       this.#requested(frame)
-      if (at < to) throw new FrameRefusal("octets behind the request, before the reply")
+      if (at < to) throw new FrameRefusal("bytes behind the request, before the reply")
     }
     return at
   }

@@ -8,12 +8,12 @@ import type { NetworkInterfaceInfo } from "node:os"
 import * as Gid from "../../schema/Gid.ts"
 import type { DeviceEvent, GidEntry } from "../verbs/Device.ts"
 
-/** What `os.networkInterfaces` says. */
+/** The result of `os.networkInterfaces`. */
 export type InterfaceTable = {
   readonly [name: string]: ReadonlyArray<NetworkInterfaceInfo> | undefined
 }
 
-/** A port at one look. */
+/** The state of a port when its addresses were read last. */
 export interface Port {
   /** Whether there is any address. */
   readonly isUp: boolean
@@ -21,7 +21,7 @@ export interface Port {
   readonly gids: ReadonlyArray<Gid.Gid | undefined>
 }
 
-/** A port that nobody has looked at. */
+/** A port whose addresses have not been read. */
 export const unseen: Port = { isUp: false, gids: [] }
 
 const gidsIn = (look: InterfaceTable, name: string): ReadonlySet<Gid.Gid> =>
@@ -65,7 +65,7 @@ export const entriesOf = ({ gids, isUp }: Port, name: string): ReadonlyArray<Gid
     isUp && gid !== undefined ? [{ index, gid, type: "iwarp" as const, interface: name }] : []
   )
 
-/** What is told of the change from one look to the next. */
+/** Returns the events of the change from one state to the next. */
 export const changes = (before: Port, after: Port): ReadonlyArray<DeviceEvent> => {
   const port = 1
   const events: Array<DeviceEvent> = []

@@ -1,4 +1,4 @@
-/** Who waits for connections on a device, and the callers that arrive. */
+/** Listens on a device, and hands over the callers that arrive. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -16,15 +16,15 @@ import { accept, type IwarpConnection } from "./connecting.ts"
 import * as Link from "./sessionHandle.ts"
 import { type Event, hexOf, bytesOfHex } from "./sessionProtocol.ts"
 
-/** What a caller said of itself. */
+/** A caller's connect request, as its session reports it. */
 export type ConnectRequestEvent = Extract<Event, { say: "request" }>
 
-/** Says no. */
+/** Rejects a caller. */
 export const turnAway = (link: Link.SessionHandle, privateData: Uint8Array): void => {
   link.command({ do: "reject", privateData: hexOf(privateData) })
 }
 
-/** What a caller wants, and how it is answered. */
+/** A caller's request, and the operations that answer it. */
 const incomingRequestOf = (
   device: IwarpDevice,
   link: Link.SessionHandle,
@@ -43,7 +43,7 @@ const incomingRequestOf = (
 
 /**
  * Takes callers in, and hands each over once it has sent its request. A caller counts as unproven
- * until its first FPDU is here: anybody can send a request.
+ * until its first FPDU is here: any host can send a request.
  */
 const receive = Effect.fnUntraced(function* (
   device: IwarpDevice,
@@ -63,7 +63,7 @@ const receive = Effect.fnUntraced(function* (
     )
   while (true) {
     const link = yield* Link.open(listener.accept, device.scope)
-    // A stranger is left before its first byte is read, and takes no place of a peer's.
+    // A caller that is not admitted is disconnected before its first byte is read.
     if (!device.admits(link.lane.peer.address)) {
       link.disconnect("at once")
       continue
@@ -105,14 +105,14 @@ const bindAll = Effect.fnUntraced(function* (
   return { address: { host: first, port: bound.port }, listeners: [bound, ...more.flat()] }
 })
 
-/** Listens at each address that comes, as long as the Scope is open. */
+/** Listens at each address that is added, until the Scope closes. */
 const listenAtNewAddresses = Effect.fnUntraced(function* (
   device: IwarpDevice,
   hosts: ReadonlyArray<string>,
   listen: (host: string) => Effect.Effect<unknown, SocketOpenError, Scope.Scope>
 ) {
   const scope = yield* Effect.scope
-  // Where somebody else has the port, or we from before, there is nothing to do.
+  // Where the port is taken, by another process or by this one, there is nothing to do.
   const tell = (host: string) => device.fork(Effect.ignore(Scope.provide(listen(host), scope)))
   yield* Effect.acquireRelease(
     Effect.sync(() => device.onAddressAdded.add(tell)),
@@ -146,7 +146,7 @@ export const listenForCallers = Effect.fnUntraced(function* (
   return address
 })
 
-/** Listens, and tells of requests; one that nobody answers in time is rejected. */
+/** Listens, and reports requests; one that is not answered in time is rejected. */
 export const listen = Effect.fnUntraced(function* (
   device: IwarpDevice,
   at: ListenAddress,

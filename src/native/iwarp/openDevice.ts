@@ -20,13 +20,13 @@ import type { Resolved } from "./settings.ts"
 
 const framer = workerModule(import.meta.url, "framer")
 
-/** Where a connection goes, and the local address that the peer expects it from, if any. */
+/** The address of a connection's peer, and the local address that the peer expects, if any. */
 export interface Route {
   readonly to: Address
   readonly from?: string
 }
 
-/** What a device is made of. */
+/** The parts of an open device. */
 export interface IwarpDeviceOptions {
   readonly name: string
   readonly pool: IoPool["Service"]
@@ -70,7 +70,7 @@ export class IwarpDevice {
   readonly #onlyGid: Gid.Gid | undefined
   /** As it was at the last look. */
   port: Port = unseen
-  /** Who takes callers at all addresses, told of each one that has come. */
+  /** Called with each address that is added, by listeners on all addresses. */
   readonly onAddressAdded = new Set<(host: string) => void>()
 
   constructor(options: IwarpDeviceOptions, firstNumber: number) {
@@ -105,7 +105,7 @@ export class IwarpDevice {
     return this.gids.map(({ gid }) => Gid.toAddress(gid))
   }
 
-  /** Looks at the interface, and tells of what has changed. */
+  /** Reads the interface's addresses, and emits the changes. */
   refreshAddresses(): void {
     const before = this.port
     this.port = portIn(networkInterfaces(), this.name, before, this.#onlyGid)
@@ -125,7 +125,7 @@ export class IwarpDevice {
 
   connect({ from, to }: Route): Effect.Effect<Lane, SocketOpenError, Scope.Scope> {
     const routed = this.settings.route(to)
-    // A relay may not be reachable from that address; what it makes of calls is its affair.
+    // A relay may not be reachable from that address.
     const isDirect = routed.host === to.host && routed.port === to.port
     const localAddress = isDirect && from !== undefined ? { localAddress: from } : {}
     const tls = this.settings.tls && { tls: this.settings.tls.connect }

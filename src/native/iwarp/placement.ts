@@ -1,15 +1,15 @@
 /**
- * Memory as a session finds it: by a peer's key, or by a part of posted work.
+ * Places payload in memory, found by a peer's key or by a scatter entry of posted work.
  *
- * What is kept of a region are numbers; its bytes are looked up for each use. A session may live
- * for months, and must not be what keeps released memory.
+ * Only numbers of a region are kept; its bytes are looked up for each use: a session may live for
+ * months, and must not keep released memory alive.
  */
 import { copyBytes } from "../../schema/copyBytes.ts"
 import type { Region } from "../../schema/iwarp/Region.ts"
 import type { PostedPart, QueueMemory } from "./queueMemory.ts"
 import { type RegionTable, Right } from "./regionTable.ts"
 
-/** Where payload can be put. */
+/** A destination of payload. */
 export interface Sink extends Region {
   /** False if the memory was taken back meanwhile. */
   readonly place: (at: number, bytes: Uint8Array, from: number, to: number) => boolean
@@ -80,7 +80,7 @@ export class TaggedBuffer implements Sink {
   }
 }
 
-/** Finds memory; each session has its own, for the rights of its queue pair. */
+/** The buffers that a session may use, with the rights of its queue pair. */
 export class BufferTable {
   readonly table: RegionTable
   readonly #bufferOf: BufferOf
@@ -125,7 +125,7 @@ export class BufferTable {
   }
 }
 
-/** The parts of a receive, a read or an atomic operation, as one run of octets. */
+/** The parts of a receive, a read or an atomic operation, as one run of bytes. */
 export class ScatterBuffer implements Sink {
   readonly base = 0
   length = 0

@@ -86,7 +86,7 @@ export class PostedSend {
   bytes = 0
   value = 0n
   compare = 0n
-  /** The octets of an inline request. */
+  /** The bytes of an inline request. */
   inlined: Uint8Array | undefined = undefined
   /** Where its parts begin, for `part`. */
   partsAt = 0

@@ -17,12 +17,12 @@ import { type Regions, rightsOf, rowFinder } from "./regions.ts"
 import { streamsHere } from "./stream.ts"
 import { type Binding, type Failure, recordBytes, Tag } from "./sessionProtocol.ts"
 
-/** What a queue pair needs of its device. */
+/** The device of a queue pair. */
 export interface QueuePairHost {
   readonly regions: Regions
-  /** Goes and meets the peer that the step to `rtr` named. */
+  /** Connects to the peer that the transition to `rtr` named. */
   readonly connectTo: (queuePair: IwarpQueuePair) => void
-  /** Work waits for a peer that has not been met. */
+  /** Work is posted, and there is no connection to the peer yet. */
   readonly startPeerTimeout: (queuePair: IwarpQueuePair) => void
   readonly onFatal: (queuePair: IwarpQueuePair, detail: string) => void
   readonly gids: () => ReadonlyArray<GidEntry>
@@ -30,7 +30,7 @@ export interface QueuePairHost {
   readonly afterBarrier: (act: () => void) => void
 }
 
-/** What a queue pair is made of. */
+/** The parts of a queue pair. */
 export interface IwarpQueuePairOptions extends ResolvedQueuePairOptions<SoftwareCompletionQueue> {
   readonly host: QueuePairHost
   readonly number: number
@@ -44,7 +44,7 @@ const atomicBytes = 8
 
 /** A queue pair. */
 export class IwarpQueuePair extends SoftwareQueuePair implements SessionOwner {
-  /** Where the peer is, of a queue pair that is connected out of band. */
+  /** The transition to `rtr` of a queue pair that is connected out of band. */
   path: ToReadyToReceive | undefined = undefined
   readonly #host: QueuePairHost
   readonly #memory: QueueMemory

@@ -1,21 +1,22 @@
 /**
- * Ends the use of something by other threads, at once.
+ * Waits until no worker uses a resource that the main thread has just revoked.
  *
- * A user announces itself, looks whether it may, acts for some microseconds and leaves. Whoever
- * forbids the use writes that down first and waits here for the last one: afterwards nobody uses
- * it any more. Sessions on the same thread are never in the middle of anything when this runs.
+ * Worker: increment `users`, then load the state; if revoked, decrement and stop.
+ * Main:   store the state, then wait here until `users` is 0.
+ * Both use sequentially consistent atomics, so at least one of them sees the other. Sessions on the
+ * main thread are never inside such a section when this runs.
  */
 
-/** Looks in quick succession: most users have left by then. */
+/** Checks in quick succession: most users have left by then. */
 const quickChecks = 1_000
-/** How long to wait between later looks, in milliseconds: users need not ring when they leave. */
+/** Milliseconds between later checks: users do not notify when they leave. */
 const pauseMs = 1
 /** About a second in all. A user that is still there has no processor, or died with its worker. */
 const checksMax = 2_000
 
 /**
- * Waits until at most `dead` users are left, which takes microseconds. False if others are still
- * there after a second: what they use must not be given to anybody else.
+ * Waits until at most `dead` users are left, which takes microseconds. Returns false if others are
+ * still there after a second: then the caller must not reuse the memory.
  */
 export const waitUntilUnused = (
   words: Int32Array<ArrayBufferLike>,

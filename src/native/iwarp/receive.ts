@@ -1,4 +1,4 @@
-/** Everything that a session receives: judged, placed where it belongs, and told. */
+/** The receiving half of a session: validates, places and reports what the peer sends. */
 import type { Crc32c } from "../../schema/iwarp/Crc32c.ts"
 import type { StreamFault } from "../../schema/iwarp/Fault.ts"
 import { FpduParser, Step } from "../../schema/iwarp/FpduParser.ts"
@@ -9,7 +9,7 @@ import * as Terminate from "../../schema/iwarp/Terminate.ts"
 import type { QueueMemory } from "./queueMemory.ts"
 import { type TaggedBuffer, type BufferTable, ScatterBuffer, type Sink } from "./placement.ts"
 
-/** What the input tells its session. */
+/** Events of the receiver. */
 export interface ReceiverPort {
   /** A whole FPDU of the peer was good. */
   readonly heard: () => void
@@ -21,11 +21,11 @@ export interface ReceiverPort {
   readonly terminated: (terminate: Terminate.Terminate | undefined) => void
   /** The peer did what it may not; `answer` is the Terminate that tells it. */
   readonly refused: (fault: StreamFault, answer: Uint8Array) => void
-  /** Own memory that a message was for has gone. */
+  /** The local memory of a message has been released. */
   readonly lost: (isReceive: boolean) => void
 }
 
-/** What is taken from the queue pair's terms. */
+/** Parameters of the receiver. */
 export interface ReceiverOptions {
   readonly domain: number
   readonly ird: number

@@ -1,6 +1,6 @@
 /**
- * Which memory there is and which keys name it, in shared memory: the main thread writes it, and
- * sessions in workers look into it, also while the main thread is busy.
+ * The registered regions and their keys, in shared memory: the main thread writes the table, and
+ * sessions in workers read it, also while the main thread is busy.
  *
  * A region has a row with a generation, odd while it is registered. A remote key is 32 random
  * bits, never 0; its low bits say in which of the key rows it stands, so it is found in one step
@@ -23,7 +23,7 @@ const totalWords = keysAt + keyRows * 2
 const Row = { generation: 0, users: 1, buffer: 2, domain: 3, rights: 4 } as const
 const Long = { offset: 3, length: 4, address: 5 } as const
 
-/** What may be done to a region, as bits. */
+/** Rights on a region, as bits. */
 export const Right = { remoteWrite: 1, remoteRead: 2, remoteAtomic: 4, localWrite: 8 } as const
 
 /** A region as it is registered. */

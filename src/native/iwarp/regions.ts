@@ -34,7 +34,7 @@ const drawKey = (): number => {
   return drawn[undrawn]!
 }
 
-/** What peers call the memory of this process, the same on all its devices. */
+/** The addresses of this process's memory, the same on all its devices. */
 const addressSpace = new AddressSpace(drawKey)
 
 /**

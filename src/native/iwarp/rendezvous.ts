@@ -1,10 +1,10 @@
 /**
- * Connections out of band: two queue pairs that a handshake has told of each other meet here, over
- * TCP.
+ * Connects queue pairs out of band: two queue pairs that a handshake has introduced find each
+ * other over TCP.
  *
  * A GID is an address and a LID a port: that at which a device takes such callers. Of two queue
- * pairs the one that comes first in the order of GID, LID and number dials, the other one waits.
- * A caller says who it is and whom it means in the private data of its request. It is taken in
+ * pairs the first in the order of GID, LID and number dials, the other one waits.
+ * A caller names itself and its peer in the private data of its request. It is taken in
  * once that queue pair means the caller too, and only from the address that its GID names. A
  * shared secret, if both ends have it, proves each to the other; so does the key of the two queue
  * pairs, if their handshake has given them one (`ToReadyToReceive.key`).
@@ -23,11 +23,11 @@ import type { IwarpQueuePair } from "./queuePair.ts"
 import { hexOf, bytesOfHex, type MpaParams } from "./sessionProtocol.ts"
 import { type ConnectRequestEvent, turnAway } from "./listening.ts"
 
-/** "HFQP": these octets open the private data of such a request. */
+/** "HFQP": these bytes open the private data of such a request. */
 const magic = 0x48465150
 const requestBytes = 30
 
-/** One end, as it is told apart from all others. */
+/** The identity of one end. */
 interface End {
   readonly gid: Gid.Gid
   readonly lid: number
@@ -38,17 +38,17 @@ interface End {
 const pauseMs = { first: 20, most: 500 } as const
 
 const rendezvousRequest = (own: End, peer: number): Uint8Array => {
-  const octets = new Uint8Array(requestBytes)
-  const view = new DataView(octets.buffer)
+  const bytes = new Uint8Array(requestBytes)
+  const view = new DataView(bytes.buffer)
   view.setUint32(0, magic)
   view.setUint32(4, own.number)
   view.setUint32(8, peer)
   view.setUint16(12, own.lid)
-  octets.set(Gid.toBytes(own.gid), 14)
-  return octets
+  bytes.set(Gid.toBytes(own.gid), 14)
+  return bytes
 }
 
-/** What a hello says, and the proofs behind it: of the secret, then of the key. */
+/** A rendezvous request, and the proofs behind it: of the secret, then of the key. */
 interface RendezvousRequest {
   readonly from: End
   readonly to: number
@@ -57,13 +57,13 @@ interface RendezvousRequest {
 }
 
 const decodeRequest = (privateData: string): RendezvousRequest | undefined => {
-  const octets = bytesOfHex(privateData)
-  const view = new DataView(octets.buffer)
-  if (octets.length < requestBytes || view.getUint32(0) !== magic) return undefined
-  const said = octets.subarray(0, requestBytes)
+  const bytes = bytesOfHex(privateData)
+  const view = new DataView(bytes.buffer)
+  if (bytes.length < requestBytes || view.getUint32(0) !== magic) return undefined
+  const said = bytes.subarray(0, requestBytes)
   const gid = Gid.fromBytes(said.subarray(14))
   const from = { gid, lid: view.getUint16(12), number: view.getUint32(4) }
-  return { from, to: view.getUint32(8), hello: said, proofs: octets.subarray(requestBytes) }
+  return { from, to: view.getUint32(8), hello: said, proofs: bytes.subarray(requestBytes) }
 }
 
 type Side = "caller" | "callee"
@@ -90,15 +90,15 @@ const isBefore = (one: End, other: End): boolean => {
   return one.lid === other.lid ? one.number < other.number : one.lid < other.lid
 }
 
-/** A caller whose hello is good. */
+/** A caller with a valid request. */
 interface Caller extends RendezvousRequest {
   readonly link: SessionHandle
 }
 
-/** Where the out-of-band queue pairs of a device meet their peers. */
+/** Connects the out-of-band queue pairs of a device to their peers. */
 export class Rendezvous {
   readonly #device: IwarpDevice
-  /** Callers whose queue pair does not mean them yet, by its number. */
+  /** Callers whose queue pair does not name them yet, by its number. */
   readonly #callers = new Map<number, Caller>()
   /** Steps to `rtr` for whose peer work is waiting. */
   readonly #timedPaths = new WeakSet<ToReadyToReceive>()
@@ -125,13 +125,13 @@ export class Rendezvous {
     this.#device.fork(Effect.delay(late, this.#device.settings.connectWithinMs))
   }
 
-  /** A queue pair knows its peer. */
+  /** Called when a queue pair knows its peer: calls it, or takes its waiting call. */
   connectTo(queuePair: IwarpQueuePair): void {
     const path = queuePair.path!
     const own = this.#localEnd(queuePair)
     const peer: End = { gid: path.path.gid, lid: path.path.lid ?? 0, number: path.peer }
     if (isBefore(own, peer)) {
-      // Where it is comes from the peer: no other address is called than those of peers.
+      // The address comes from the peer: only admitted addresses are called.
       if (!this.#device.admits(Gid.toAddress(peer.gid))) return
       this.#device.fork(this.#callPeer(queuePair, path, own, peer))
     } else {
@@ -142,7 +142,7 @@ export class Rendezvous {
     }
   }
 
-  /** Work is posted to a peer who is not there: it has its time to come. */
+  /** Work is posted to a peer that is not connected: fails it after `peerWithinMs`. */
   startPeerTimeout(queuePair: IwarpQueuePair): void {
     const { path } = queuePair
     if (path === undefined || this.#timedPaths.has(path)) return

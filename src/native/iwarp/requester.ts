@@ -1,4 +1,4 @@
-/** Work of the own side, from its post to its end: turned into messages, and ended in order. */
+/** The requester: turns posted work into messages, and completes it in order. */
 import { Outgoing } from "../../schema/iwarp/FpduWriter.ts"
 import type { Outstanding } from "../../schema/iwarp/Outstanding.ts"
 import * as RdmapHeader from "../../schema/iwarp/RdmapHeader.ts"
@@ -7,20 +7,20 @@ import type { Status } from "../verbs/Completion.ts"
 import { PostedSend, type QueueMemory } from "./queueMemory.ts"
 import { type BufferTable, ScatterBuffer, type Sink } from "./placement.ts"
 
-/** What the peer calls the memory that an answer goes to: it only repeats it. Some refuse 0. */
+/** The STag of a response's sink. The peer only repeats it; some refuse 0. */
 export const sinkStag = 1
 
 const allBits = 0xffff_ffff_ffff_ffffn
 const wordBytes = 8
 
-/** A place of the send queue. */
+/** A slot of the send queue. */
 class Work {
-  /** Ends with an answer of the peer; otherwise when its octets have left. */
+  /** Ends with an answer of the peer; otherwise when its bytes have left. */
   isFetch = false
   isAnswered = false
   /** Its end makes a completion, also if it is good. */
   isSignalled = false
-  /** The batch that its last octets are in. */
+  /** The batch that its last bytes are in. */
   batch = 0
   sink: ScatterBuffer | undefined = undefined
 }
@@ -30,19 +30,19 @@ export interface Unsendable {
   readonly status: Status
 }
 
-const control = (opcode: number, queue: number, sequence: number, octets: Uint8Array): Outgoing => {
+const control = (opcode: number, queue: number, sequence: number, bytes: Uint8Array): Outgoing => {
   const out = new Outgoing()
   out.opcode = opcode
   out.queue = queue
   out.sequence = sequence
-  out.payload = [octets]
+  out.payload = [bytes]
   return out
 }
 
 const filled = (bytes: number, fill: (view: DataView) => void): Uint8Array => {
-  const octets = new Uint8Array(bytes)
-  fill(new DataView(octets.buffer))
-  return octets
+  const content = new Uint8Array(bytes)
+  fill(new DataView(content.buffer))
+  return content
 }
 
 /** The send queue as its session sees it. */
@@ -101,12 +101,12 @@ export class Requester {
     if (message !== this.#immediate && this.#posted.opcode === "write-immediate") {
       const { bytes, immediate } = this.#posted
       // The receiver of a write with a value is told how long the write was.
-      const octets = filled(RdmapHeader.immediateBytes, (view) => {
+      const content = filled(RdmapHeader.immediateBytes, (view) => {
         view.setUint32(0, bytes)
         view.setUint32(4, immediate)
       })
       this.#sendSequence += 1
-      this.#immediate = control(Opcode.immediate, Queue.send, this.#sendSequence, octets)
+      this.#immediate = control(Opcode.immediate, Queue.send, this.#sendSequence, content)
       return
     }
     this.#immediate = undefined
@@ -132,8 +132,8 @@ export class Requester {
     work.isAnswered = true
     const view = new DataView(response.buffer, response.byteOffset)
     const { original } = RdmapHeader.readAtomicResponse(view, 0)
-    const octets = new Uint8Array(BigUint64Array.of(original).buffer)
-    return work.sink!.place(0, octets, 0, wordBytes)
+    const bytes = new Uint8Array(BigUint64Array.of(original).buffer)
+    return work.sink!.place(0, bytes, 0, wordBytes)
   }
 
   /** Ends works at the head, given that so many batches have left. */
@@ -206,7 +206,7 @@ export class Requester {
   }
 
   #readRequest(length: number, key: number, high: number, low: number): Outgoing {
-    const octets = filled(RdmapHeader.readRequestBytes, (view) => {
+    const bytes = filled(RdmapHeader.readRequestBytes, (view) => {
       view.setUint32(0, sinkStag)
       view.setUint32(12, length)
       view.setUint32(16, key)
@@ -214,7 +214,7 @@ export class Requester {
       view.setUint32(24, low)
     })
     this.#requestSequence += 1
-    return control(Opcode.readRequest, Queue.request, this.#requestSequence, octets)
+    return control(Opcode.readRequest, Queue.request, this.#requestSequence, bytes)
   }
 
   #atomic(posted: PostedSend): Outgoing {
@@ -231,11 +231,11 @@ export class Requester {
       compareMask: isAdd ? 0n : allBits
     }
     this.#outstanding.atomic(this.#atomics)
-    const octets = filled(RdmapHeader.atomicRequestBytes, (view) =>
+    const bytes = filled(RdmapHeader.atomicRequestBytes, (view) =>
       RdmapHeader.writeAtomicRequest(view, 0, request)
     )
     this.#requestSequence += 1
-    return control(Opcode.atomicRequest, Queue.request, this.#requestSequence, octets)
+    return control(Opcode.atomicRequest, Queue.request, this.#requestSequence, bytes)
   }
 }
 

@@ -86,8 +86,8 @@ export class PendingResponse extends Outgoing {
     this.payload = pieces
   }
 
-  #operate(octets: Uint8Array, memory: Uint8Array, offset: number): void {
-    const request = readAtomicRequest(new DataView(octets.buffer), 0)!
+  #operate(bytes: Uint8Array, memory: Uint8Array, offset: number): void {
+    const request = readAtomicRequest(new DataView(bytes.buffer), 0)!
     const word = new BigUint64Array(memory.buffer, memory.byteOffset + offset + this.#at, 1)
     let original = Atomics.load(word, 0)
     for (;;) {

@@ -1,4 +1,4 @@
-/** A connection as the main thread holds it: a lane, and what its session says. */
+/** The main thread's handle of a connection: a lane, and the events of its session. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -17,7 +17,7 @@ import {
   readEvent
 } from "./sessionProtocol.ts"
 
-/** Who takes what happens on a connection. */
+/** The owner of a connection, which receives its events. */
 export interface SessionOwner {
   /** Records of ends: `bytes[from, to)`. */
   readonly records: (bytes: Uint8Array, from: number, to: number) => void
@@ -26,7 +26,7 @@ export interface SessionOwner {
   readonly ended: (error: LaneError) => void
 }
 
-/** What a peer asked for, or what became of our own request. */
+/** The outcome of a connect request. */
 export type Answer =
   | Extract<Event, { say: "settled" }>
   | Extract<Event, { say: "declined" }>
@@ -42,7 +42,7 @@ export class SessionHandle {
   readonly ready = Deferred.makeUnsafe<boolean>()
   /** The peer has sent a good FPDU, or the connection ended before. */
   readonly proven = Deferred.makeUnsafe<void>()
-  /** Somebody wants the connection to end. */
+  /** Completed by `disconnect`. */
   readonly disconnecting = Deferred.makeUnsafe<"in order" | "at once">()
   negotiated: NegotiatedParams | undefined = undefined
   owner: SessionOwner | undefined = undefined
@@ -113,7 +113,7 @@ export class SessionHandle {
     }
   }
 
-  /** Who is told of the end: nobody before there was a connection. */
+  /** Returns the owner to notify of the end; undefined before there was a connection. */
   #release(): SessionOwner | undefined {
     const owner = this.negotiated === undefined ? undefined : this.owner
     this.owner = undefined
@@ -121,7 +121,7 @@ export class SessionHandle {
   }
 
   #open(): void {
-    // The owner first: who waits for it may go on at once.
+    // The owner first: fibers that wait for `ready` run at once.
     this.owner?.opened()
     Deferred.doneUnsafe(this.ready, Effect.succeed(true))
   }

@@ -1,10 +1,10 @@
 /**
- * What the main thread and a session tell each other: rare things as JSON, ends of work as records
+ * The protocol between the main thread and a session: rare events as JSON, completions as records
  * of four words, many in one frame.
  */
 import type { Status } from "../verbs/Completion.ts"
 
-/** Which queues a connection serves, and what its peer may do. */
+/** The queues that a connection serves, and the rights of its peer. */
 export interface Binding {
   /** The number under which the I/O pool knows the memory of the queues. */
   readonly queues: number
@@ -17,7 +17,7 @@ export interface Binding {
   readonly receiveAt: number
 }
 
-/** What one side wants of a connection. Private data are hex digits. */
+/** One side's parameters of a connection. Private data are hex digits. */
 export interface MpaParams {
   readonly crc: boolean
   readonly ird: number
@@ -35,7 +35,7 @@ export type Command =
   | (MpaParams & { readonly do: "accept"; readonly bind: Binding })
   | { readonly do: "reject"; readonly privateData: string }
 
-/** What holds for a connection. */
+/** The negotiated parameters of a connection. */
 export interface NegotiatedParams {
   readonly privateData: string
   readonly ird: number
@@ -69,7 +69,7 @@ export type Event =
 /** Kinds of records: the first word. */
 export const Tag = { sends: 1, receive: 2, receiveImmediate: 3 } as const
 
-/** Octets of a record. */
+/** Bytes of a record. */
 export const recordBytes = 16
 
 const brace = 0x7b
@@ -83,7 +83,7 @@ export const kickBytes = (): Uint8Array => kick
 export const encode = (message: Command | Event): Uint8Array =>
   encoder.encode(JSON.stringify(message))
 
-/** Whether these octets are JSON, and no records or kick. */
+/** Whether these bytes are JSON, and no records or kick. */
 export const isText = (bytes: Uint8Array, from: number): boolean => bytes[from] === brace
 
 // Both ends are this program: what one wrote, the other reads.
@@ -96,13 +96,13 @@ export const readCommand = (bytes: Uint8Array, from: number, to: number): Comman
 export const readEvent = (bytes: Uint8Array, from: number, to: number): Event =>
   parse(bytes, from, to)
 
-export const hexOf = (octets: Uint8Array): string => Buffer.from(octets).toString("hex")
+export const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
 
 export const bytesOfHex = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, "hex"))
 
 /**
- * What is on its way to the main thread: what one turn brings leaves together, in order, and only
- * when the session has done its turn. On the main thread who waits for it runs at once.
+ * Records and events on their way to the main thread. Those of one turn leave together, in order,
+ * when the session has done its turn: on the main thread their receivers run at once.
  */
 export class Records {
   readonly #deliver: (bytes: Uint8Array) => void

@@ -1,4 +1,4 @@
-/** How the iWARP provider works. Each limit has a default with its reason. */
+/** Settings of the iWARP provider. Each limit has a default with its reason. */
 import type { Settings as PoolSettings, TlsSettings } from "../io/IoPool.ts"
 import type { Address } from "../verbs/Connection.ts"
 import { laneBytes } from "./transmit.ts"
@@ -11,14 +11,14 @@ export interface Settings {
   /** Whether this side asks for CRCs; if either side does, both compute them. Default true. */
   readonly crc?: boolean | undefined
   /**
-   * MPA's revision for own requests. 1 is for peers of before RFC 6581, which close on an enhanced
+   * MPA's revision for requests. 1 is for peers of before RFC 6581, which close on an enhanced
    * request: only an answer lowers the revision of a connection. Default 2.
    */
   readonly revision?: 1 | 2 | undefined
   /** The initiator signals that it is ready, before any message. Default true. */
   readonly peerToPeer?: boolean | undefined
   /**
-   * Octets of a TCP segment, to keep each FPDU within one: what hardware peers want, 1448 on
+   * Bytes of a TCP segment, to keep each FPDU within one: what hardware peers want, 1448 on
    * Ethernet. Default: none, FPDUs are as large as can be.
    */
   readonly segmentBytes?: number | undefined
@@ -33,12 +33,12 @@ export interface Settings {
   readonly requestWithinMs?: number | undefined
   /** Milliseconds for the program to accept or reject. Default 10 s: the caller waits as long. */
   readonly decideWithinMs?: number | undefined
-  /** Milliseconds that a peer may take no octets, or owe an answer. Default 30 s. */
+  /** Milliseconds that a peer may take no bytes, or owe an answer. Default 30 s. */
   readonly answerWithinMs?: number | undefined
   /**
-   * Milliseconds between two looks at the interface's addresses while somebody reads a device's
-   * events, or listens at all of them: Node is not told of changes, and each look asks the kernel
-   * for all of them. Default 1 s, sooner than TCP notices that a peer is gone.
+   * Milliseconds between two looks at the interface's addresses while a device's events are read,
+   * or all of them are listened at: Node is not told of changes, and each look asks the kernel for
+   * all of them. Default 1 s, sooner than TCP notices that a peer is gone.
    */
   readonly refreshEveryMs?: number | undefined
   /**
@@ -68,7 +68,7 @@ export interface Settings {
   readonly callersMax?: number | undefined
   /**
    * How often a queue pair calls the peer that it was told of out of band. Default 8, over 2 s: the
-   * first call is taken unless the network fails, and the address may be that of somebody else.
+   * first call is taken unless the network fails, and the address may belong to another host.
    */
   readonly callsMax?: number | undefined
   /** As `callersMax`, from one address. Default 256: one host alone leaves room for others. */

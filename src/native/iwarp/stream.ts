@@ -1,6 +1,6 @@
 /**
- * A connection in full operation, where its socket lives: what comes in is placed and answered,
- * what is posted goes out, and what ended is told.
+ * A connection in full operation, in the thread of its socket: places and answers what comes in,
+ * sends what is posted, and reports completions.
  *
  * All of it runs within a guard: the main thread takes the queues back by changing their epoch,
  * and then nothing of this connection touches them or the memory they name.
@@ -20,7 +20,7 @@ import { type TaggedBuffer, BufferTable } from "./placement.ts"
 import { type Binding, type Failure, Records, Tag } from "./sessionProtocol.ts"
 import { Requester } from "./requester.ts"
 
-/** What a connection is made of. */
+/** The parts of a stream. */
 export interface StreamOptions {
   readonly port: FramerPort
   readonly table: RegionTable
@@ -28,13 +28,13 @@ export interface StreamOptions {
   readonly settled: Settled
   readonly crc: Crc32c | undefined
   readonly maximumUlpdu: number | undefined
-  /** Milliseconds that a peer may take no octets, or owe an answer. */
+  /** Milliseconds that a peer may take no bytes, or owe an answer. */
   readonly answerWithinMs: number
 }
 
 const { Cause } = Terminate
 
-/** How often a peer that says nothing is told that this side is there, and after how long. */
+/** How often, and how many milliseconds apart, a silent peer is nudged. */
 const nudgesMax = 10
 const nudgeEveryMs = 100
 
@@ -63,7 +63,7 @@ export class Stream {
   readonly #crc: Crc32c | undefined
   readonly #answerWithinMs: number
   #timer: NodeJS.Timeout | undefined
-  /** Counts what shows that the peer is there. */
+  /** Counts signs of life of the peer. */
   #signs = 0
   #hasHeard = false
   /** How often the peer may still be nudged. */
@@ -164,7 +164,7 @@ export class Stream {
     else this.kick()
   }
 
-  /** The peer has sent its last octet. */
+  /** The peer has sent its last byte. */
   end(): void {
     if (!this.#receiver.isInside) return
     this.#run(() => this.#fail({ detail: "the stream ended within an FPDU" }, undefined))

@@ -1,6 +1,6 @@
 /**
- * Everything that a session sends: its own work and answers to the peer in turn, in batches, and
- * only so much at once that the connection never stops to read because it has too much to write.
+ * The sending half of a session: requests and responses in turn, in batches, and only so much at
+ * once that the connection never stops to read because it has too much to write.
  */
 import { type Batch, FpduWriter, Outgoing } from "../../schema/iwarp/FpduWriter.ts"
 import { Opcode, Queue } from "../../schema/iwarp/Segment.ts"
@@ -8,16 +8,16 @@ import type { Crc32c } from "../../schema/iwarp/Crc32c.ts"
 import { PendingResponse, copyUpTo } from "./responder.ts"
 import { sinkStag, type Unsendable, type Requester } from "./requester.ts"
 
-/** Octets that may be with the socket at once: what a kernel's buffer takes at most, about. */
+/** Bytes that may be with the socket at once: what a kernel's buffer takes at most, about. */
 const windowBytes = 2_097_152
-/** Octets of a batch: one `writev`. */
+/** Bytes of a batch: one `writev`. */
 const batchBytes = 524_288
 /**
  * What a pool must let a lane have unsent. A lane that has more stops reading, and two ends that
  * both do would wait for each other for ever.
  */
 export const laneBytes = 2 * windowBytes
-/** Octets of headers, trailers and short payloads in a batch. */
+/** Bytes of headers, trailers and short payloads in a batch. */
 const frameBytes = 16_384
 
 const emptyWrite = (): Outgoing => {
@@ -28,10 +28,10 @@ const emptyWrite = (): Outgoing => {
   return write
 }
 
-/** What the output needs of its session. */
+/** Operations and events of the transmitter. */
 export interface TransmitterPort {
   readonly write: (parts: ReadonlyArray<Uint8Array>, written: () => void) => void
-  /** For the last octets: they count as unsent until the turn ends, so they are waited for. */
+  /** For the last bytes: they count as unsent until the turn ends, so they are waited for. */
   readonly writeLast: (bytes: Uint8Array) => void
   /** A batch has left; the session calls `left` when it may run. */
   readonly written: (batch: Batch, number: number) => void
@@ -49,7 +49,7 @@ export class Transmitter {
   readonly #requester: Requester
   readonly #writer: FpduWriter
   readonly #responses: Array<PendingResponse> = []
-  /** What is being put, maybe over several batches. */
+  /** The message that is being written, maybe over several batches. */
   #current: Outgoing | undefined
   #signal: Outgoing | undefined
   #isResponseNext = false
@@ -77,7 +77,7 @@ export class Transmitter {
     return this.#left
   }
 
-  /** Whether octets wait for the socket. */
+  /** Whether bytes wait for the socket. */
   get isWaiting(): boolean {
     return this.#inFlight > 0
   }
@@ -159,7 +159,7 @@ export class Transmitter {
     return true
   }
 
-  /** Answers and own work take turns. */
+  /** Responses and requests take turns. */
   #choose(): Outgoing | undefined {
     if (this.#isOver) return undefined
     this.#isResponseNext = !this.#isResponseNext

@@ -28,7 +28,7 @@ const limits: DeviceLimits = {
   reads: 16
 }
 
-/** Octets of private data that a connection manager of InfiniBand carries. */
+/** Bytes of private data that a connection manager of InfiniBand carries. */
 const privateData = { connect: 56, accept: 196, reject: 148 } as const
 /** How long the other side may think before the connection is given up, in milliseconds. */
 const patience = 30_000

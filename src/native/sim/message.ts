@@ -35,7 +35,7 @@ export interface Message extends Header {
   readonly opcode: Opcode
   /** What is sent or written; nothing for what fetches. */
   readonly payload: Uint8Array
-  /** Octets to send, write or read. */
+  /** Bytes to send, write or read. */
   readonly bytes: number
   readonly mtu: Mtu
   /** Reads and atomic operations of the sender that have no answer yet, this one included. */
@@ -53,7 +53,7 @@ export interface Message extends Header {
   readonly compare: bigint
 }
 
-/** What came of a message: octets that it fetched, how long to wait, or a refusal. */
+/** What came of a message: bytes that it fetched, how long to wait, or a refusal. */
 export type Outcome =
   | { readonly _tag: "Done"; readonly fetched: Uint8Array }
   | { readonly _tag: "NotReady"; readonly waitMillis: number }

@@ -99,7 +99,7 @@ export class Requester {
     return sequenceAfter(this.#sending.firstSequence, index - this.#base)
   }
 
-  /** An answer stands for all before it, but not for octets that they should have fetched. */
+  /** An answer stands for all before it, but not for bytes that they should have fetched. */
   #endBefore(index: number): boolean {
     const { sends } = this.#queuePair
     while (sends.counters.ended < index) {

@@ -166,7 +166,7 @@ export class Responder {
     return region?.domain === this.#queuePair.domain ? region : null
   }
 
-  /** What touches memory by a key. Nothing of it needs one if it touches no octet. */
+  /** What touches memory by a key. Nothing of it needs one if it touches no byte. */
   #memory(message: Message): Outcome {
     const right = rights[message.opcode]!
     const isAtomic = right === "remoteAtomic"

@@ -57,7 +57,7 @@ export class Completion {
   status: Status = "success"
   /** The number of the queue pair. */
   queuePair = 0
-  /** Octets that were received or read. */
+  /** Bytes that were received or read. */
   length = 0
   /** Of a `receive-immediate`. */
   immediate = 0

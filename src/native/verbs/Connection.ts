@@ -18,7 +18,7 @@ export interface Address {
 /** What both ends say about a connection. */
 export interface ConnectParams {
   /**
-   * For the peer's program. On every provider there is room for 56 octets with a connect and for
+   * For the peer's program. On every provider there is room for 56 bytes with a connect and for
    * 196 with an accept, what InfiniBand has. Default: none.
    */
   readonly privateData?: Uint8Array | undefined
@@ -76,7 +76,7 @@ export interface ConnectRequest {
    * not fit for it, it is no answer, and the request may be accepted or rejected still.
    */
   accept(options: AcceptOptions): Effect.Effect<Connection, AcceptError, Scope.Scope>
-  /** Says no, with up to 148 octets of private data. */
+  /** Says no, with up to 148 bytes of private data. */
   reject(privateData?: Uint8Array): Effect.Effect<void>
 }
 

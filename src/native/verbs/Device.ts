@@ -21,9 +21,9 @@ export interface DeviceLimits {
   /** Places of one completion queue. */
   readonly completions: number
   readonly regions: number
-  /** Octets of one region. */
+  /** Bytes of one region. */
   readonly regionBytes: number
-  /** Octets of one message. */
+  /** Bytes of one message. */
   readonly messageBytes: number
   /** Reads and atomic operations under way in one direction of a queue pair. */
   readonly reads: number

@@ -16,7 +16,7 @@ export interface Options {
   readonly receiveDepth?: number | undefined
   /** Parts of one work request. Default 4. */
   readonly maxScatterEntries?: number | undefined
-  /** Octets of an inline send. Default 64. */
+  /** Bytes of an inline send. Default 64. */
   readonly maxInlineBytes?: number | undefined
 }
 

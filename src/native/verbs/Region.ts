@@ -1,7 +1,7 @@
 /**
  * Registered memory: what work requests may use, and peers may reach by a key.
  *
- * Memory is a `SharedArrayBuffer`, so a worker or a device moves its octets while the event loop is
+ * Memory is a `SharedArrayBuffer`, so a worker or a device moves its bytes while the event loop is
  * busy. Several regions may lie over one buffer, each with keys and rights of its own.
  */
 import type * as Effect from "effect/Effect"
@@ -22,11 +22,11 @@ export type Access = typeof Access.Type
 
 /** What to register: new memory, or a part of a buffer. */
 export interface Options {
-  /** The buffer, or how many octets to allocate. */
+  /** The buffer, or how many bytes to allocate. */
   readonly memory: SharedArrayBuffer | number
   /** Where in the buffer the region starts. Default 0. */
   readonly offset?: number | undefined
-  /** Octets of the region. Default: up to the end of the buffer. */
+  /** Bytes of the region. Default: up to the end of the buffer. */
   readonly length?: number | undefined
   /** Default: `local-write`. */
   readonly access?: ReadonlyArray<Access> | undefined
@@ -41,11 +41,11 @@ export interface Region {
   /** Where in `memory` it starts. */
   readonly offset: number
   readonly length: number
-  /** The region's octets. */
+  /** The region's bytes. */
   readonly bytes: Uint8Array<SharedArrayBuffer>
   readonly access: ReadonlyArray<Access>
   /**
-   * What a peer calls the first octet; a safe integer. A buffer has one address on all devices of a
+   * What a peer calls the first byte; a safe integer. A buffer has one address on all devices of a
    * provider, so this only differs by `offset`.
    */
   readonly address: number
@@ -61,7 +61,7 @@ export interface Region {
   renewKey(): number
   /**
    * Makes the remote key void. Once this returns, no peer touches the region any more: only then
-   * may its octets be given to somebody else.
+   * may its bytes be given to somebody else.
    */
   readonly revoke: Effect.Effect<void>
 }

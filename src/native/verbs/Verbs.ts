@@ -1,5 +1,5 @@
 /**
- * Remote direct memory access behind one service, whatever moves the octets.
+ * Remote direct memory access behind one service, whatever moves the bytes.
  *
  * A device gives protection domains, regions of memory, completion queues and queue pairs, each a
  * resource of a Scope. Work is posted synchronously and ends once, with a completion. Queue pairs

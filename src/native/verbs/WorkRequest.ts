@@ -23,7 +23,7 @@ export type Opcode =
  *   at or behind it has been polled.
  * - `completions-full`: the completion queue could not hold the completion.
  * - `wrong-state`: the queue pair takes no work of this kind in its state, or is released.
- * - `too-many-entries`, `too-long`: more parts, or more octets, than the queue pair allows.
+ * - `too-many-entries`, `too-long`: more parts, or more bytes, than the queue pair allows.
  * - `unsupported`: the provider has no such operation.
  */
 export type Posted =
@@ -70,7 +70,7 @@ export class ScatterList {
     return this
   }
 
-  /** Octets of all parts. */
+  /** Bytes of all parts. */
   get byteLength(): number {
     let bytes = 0
     for (let index = 0; index < this.count; index++) bytes += this.#parts[index]!.length
@@ -96,7 +96,7 @@ export class SendRequest {
   opcode: Opcode = "send"
   /** Whether success makes a completion. Failures always do. */
   signalled = true
-  /** Takes the octets out of the parts now, so that their memory may change at once. */
+  /** Takes the bytes out of the parts now, so that their memory may change at once. */
   inline = false
   readonly scatterList = new ScatterList()
   /** The peer's memory, for all but sends: its key and its address as two words. */

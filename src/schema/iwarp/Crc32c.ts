@@ -1,8 +1,8 @@
 /**
- * CRC-32C as MPA uses it: checked over every FPDU while its octets pass by.
+ * CRC-32C as MPA uses it: checked over every FPDU while its bytes pass by.
  *
  * `make` gives an instance for one thread. With WebAssembly SIMD it runs at memory speed, without
- * it falls back to tables. Octets that already lie in the instance's `staging` are read where they
+ * it falls back to tables. Bytes that already lie in the instance's `staging` are read where they
  * are; everything else is copied in first, which costs little because the copy stays in the cache.
  *
  * A CRC is a plain number: start at 0, feed pieces in order, and the last result is the value.
@@ -14,24 +14,24 @@ import { tables, updateByTable } from "./internal/crc32cTables.ts"
 
 export interface Crc32c {
   readonly method: "simd" | "table"
-  /** Room for received octets, at the place where checking them needs no copy. */
+  /** Room for received bytes, at the place where checking them needs no copy. */
   readonly staging: Uint8Array<ArrayBuffer>
   /** Continues `crc` over `bytes[from, to)`. */
   readonly update: (crc: number, bytes: Uint8Array, from: number, to: number) => number
 }
 
 export interface Options {
-  /** Octets of staging. Default 65536: one read of a socket, and it stays in a cache. */
+  /** Bytes of staging. Default 65536: one read of a socket, and it stays in a cache. */
   readonly stagingBytes?: number | undefined
   /** `false` leaves WebAssembly alone. Default: use it if this machine has it. */
   readonly simd?: boolean | undefined
 }
 
-/** Calling into WebAssembly pays from here on: with octets in place, and with a copy. */
+/** Calling into WebAssembly pays from here on: with bytes in place, and with a copy. */
 const inPlaceFrom = 32
 const copyFrom = 192
 
-/** The kernel reads in whole vectors, up to this many octets past the end. */
+/** The kernel reads in whole vectors, up to this many bytes past the end. */
 const overRead = 16
 
 const pageBytes = 65536
@@ -80,5 +80,5 @@ const updater = (
   }
 }
 
-/** The CRC of whole octets, for headers, tests and tools. */
-export const ofOctets = (bytes: Uint8Array): number => updateByTable(0, bytes, 0, bytes.length)
+/** The CRC of whole bytes, for headers, tests and tools. */
+export const ofBytes = (bytes: Uint8Array): number => updateByTable(0, bytes, 0, bytes.length)

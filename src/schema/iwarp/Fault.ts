@@ -10,7 +10,7 @@ export type StartupFault =
   | { readonly _tag: "PrivateDataTooLong"; readonly length: number; readonly limit: number }
   | { readonly _tag: "PrefixMissing"; readonly length: number }
 
-/** The octets of the stream are not FPDUs as agreed. Nothing after it can be trusted. */
+/** The bytes of the stream are not FPDUs as agreed. Nothing after it can be trusted. */
 export type FramingFault =
   | { readonly _tag: "CrcMismatch"; readonly carried: number; readonly computed: number }
   | { readonly _tag: "BadLength"; readonly length: number; readonly limit: number }

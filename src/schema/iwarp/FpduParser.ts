@@ -1,9 +1,9 @@
 /**
- * Cuts the octets of one direction into FPDUs, however they were split on the way.
+ * Cuts the bytes of one direction into FPDUs, however they were split on the way.
  *
  * The parser is pulled: `feed` it a chunk, then call `next` until it is `starved`. It first reports
  * a header, then ranges of the chunk that are payload, then the end of the FPDU once its CRC is
- * known to be good. It never copies payload and owns some hundred octets, whatever the peer says:
+ * known to be good. It never copies payload and owns some hundred bytes, whatever the peer says:
  *
  * ```
  * parser.feed(chunk, 0, chunk.length)
@@ -16,7 +16,7 @@
  * }
  * ```
  *
- * While a payload is pending (`parser.pending`), a socket may read the next octets straight into
+ * While a payload is pending (`parser.pending`), a socket may read the next bytes straight into
  * their destination: feed that view, and skip the copy because it is where it should be.
  * Messages that are all header (requests, Terminate, immediate data) are gathered in `control`.
  */
@@ -41,7 +41,7 @@ export interface Options {
 }
 
 /**
- * The longest message that is gathered. A Terminate with all its headers is 52 octets, as is an
+ * The longest message that is gathered. A Terminate with all its headers is 52 bytes, as is an
  * atomic request; some peers attach more, so there is room to spare. What is longer is reported
  * as payload.
  */
@@ -68,7 +68,7 @@ export class FpduParser {
   to = 0
   /** After `Step.payload`: where in the segment's payload that range starts. */
   offset = 0
-  /** Octets of payload of the current FPDU that have not come yet. */
+  /** Bytes of payload of the current FPDU that have not come yet. */
   pending = 0
   /** The gathered message and its length, valid until the next FPDU starts. */
   readonly control: Uint8Array<ArrayBuffer> = new Uint8Array(controlLimit)
@@ -84,18 +84,18 @@ export class FpduParser {
   #chunk: Uint8Array = none
   #at = 0
   #end = 0
-  /** From here on the chunk's octets are not in the sum yet. */
+  /** From here on the chunk's bytes are not in the sum yet. */
   #unchecked = 0
   #sum = 0
   #gathering = false
   #padding = 0
-  /** Octets of a header or of a CRC field that a chunk cut. */
+  /** Bytes of a header or of a CRC field that a chunk cut. */
   readonly #held = new Uint8Array(untaggedHeaderBytes)
   #heldLength = 0
   readonly #marker = new Uint8Array(wordBytes)
   #markerLength = 0
   #untilMarker = 0
-  /** Octets of the stream since the length field of the current FPDU. */
+  /** Bytes of the stream since the length field of the current FPDU. */
   #sinceStart = 0
 
   constructor(options: Options) {
@@ -108,7 +108,7 @@ export class FpduParser {
     return this.#phase !== "header" || this.#heldLength > 0 || this.#markerLength > 0
   }
 
-  /** The place in the chunk up to which octets were taken. */
+  /** The place in the chunk up to which bytes were taken. */
   get position(): number {
     return this.#at
   }
@@ -120,7 +120,7 @@ export class FpduParser {
     this.#phase = "header"
   }
 
-  /** Takes the next octets of the stream; the chunk must stay as it is until `starved`. */
+  /** Takes the next bytes of the stream; the chunk must stay as it is until `starved`. */
   feed(chunk: Uint8Array, from: number, to: number): void {
     this.#chunk = chunk
     this.#at = this.#unchecked = from
@@ -159,26 +159,26 @@ export class FpduParser {
   }
 
   #available(): number {
-    const octets = this.#end - this.#at
-    return this.#markers && this.#untilMarker < octets ? this.#untilMarker : octets
+    const bytes = this.#end - this.#at
+    return this.#markers && this.#untilMarker < bytes ? this.#untilMarker : bytes
   }
 
-  #advance(octets: number): void {
-    this.#at += octets
+  #advance(bytes: number): void {
+    this.#at += bytes
     if (!this.#markers) return
-    this.#sinceStart += octets
-    this.#untilMarker -= octets
+    this.#sinceStart += bytes
+    this.#untilMarker -= bytes
   }
 
-  /** Moves up to `octets` of the chunk into `into`; gives how many there were. */
-  #collect(into: Uint8Array, length: number, octets: number): number {
-    const count = Math.min(octets, this.#available())
+  /** Moves up to `bytes` of the chunk into `into`; gives how many there were. */
+  #collect(into: Uint8Array, length: number, bytes: number): number {
+    const count = Math.min(bytes, this.#available())
     for (let k = 0; k < count; k++) into[length + k] = this.#chunk[this.#at + k]!
     this.#advance(count)
     return count
   }
 
-  /** Whether `held` has come to `wanted` octets. */
+  /** Whether `held` has come to `wanted` bytes. */
   #hold(wanted: number): boolean {
     this.#heldLength += this.#collect(this.#held, this.#heldLength, wanted - this.#heldLength)
     return this.#heldLength === wanted
@@ -190,10 +190,10 @@ export class FpduParser {
   }
 
   #takeHeader(): void {
-    const octets = this.#available()
-    if (this.#heldLength === 0 && octets >= wordBytes) {
+    const bytes = this.#available()
+    if (this.#heldLength === 0 && bytes >= wordBytes) {
       const wanted = headerBytesAt(this.#chunk, this.#at)
-      if (octets >= wanted) {
+      if (bytes >= wanted) {
         read(this.segment, this.#chunk, this.#at)
         this.#advance(wanted)
         return this.#startPayload()
@@ -221,24 +221,24 @@ export class FpduParser {
   /** Whether there is something to report: a message that is all header waits for its end. */
   #takePayload(): boolean {
     if (this.#gathering) {
-      const octets = this.#collect(this.control, this.controlLength, this.pending)
-      this.controlLength += octets
-      this.pending -= octets
+      const bytes = this.#collect(this.control, this.controlLength, this.pending)
+      this.controlLength += bytes
+      this.pending -= bytes
       return false
     }
-    const octets = Math.min(this.pending, this.#available())
+    const bytes = Math.min(this.pending, this.#available())
     this.offset = this.segment.payloadLength - this.pending
     this.from = this.#at
-    this.to = this.#at + octets
-    this.pending -= octets
-    this.#advance(octets)
+    this.to = this.#at + bytes
+    this.pending -= bytes
+    this.#advance(bytes)
     return true
   }
 
   #takePad(): void {
-    const octets = Math.min(this.#padding, this.#available())
-    this.#padding -= octets
-    this.#advance(octets)
+    const bytes = Math.min(this.#padding, this.#available())
+    this.#padding -= bytes
+    this.#advance(bytes)
   }
 
   #takeField(): boolean {

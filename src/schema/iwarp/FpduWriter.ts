@@ -38,7 +38,7 @@ export class Outgoing {
   payload: ReadonlyArray<Uint8Array> = []
   /** Bytes of payload that follow those of `payload`, and are added to it before they are put. */
   later = 0
-  /** Octets of payload that are in a batch already. */
+  /** Bytes of payload that are in a batch already. */
   written = 0
   /** The part of `payload` that comes next, and how much of it is done. */
   part = 0
@@ -47,7 +47,7 @@ export class Outgoing {
 
 export interface Batch {
   readonly parts: ReadonlyArray<Uint8Array>
-  /** Octets of all parts. */
+  /** Bytes of all parts. */
   readonly bytes: number
   /** The buffer of headers and trailers, for `recycle`. */
   readonly frames: Uint8Array<ArrayBuffer>
@@ -56,9 +56,9 @@ export interface Batch {
 export interface Options {
   /** Computes the CRC field; without it the field is zero. */
   readonly crc: Crc32c | undefined
-  /** The longest ULPDU to send; see `mulpdu`. Default 64528: 64512 octets and a tagged header. */
+  /** The longest ULPDU to send; see `mulpdu`. Default 64528: 64512 bytes and a tagged header. */
   readonly maximumUlpdu?: number | undefined
-  /** Octets of headers, trailers and short payloads in a batch. Default 65536. */
+  /** Bytes of headers, trailers and short payloads in a batch. Default 65536. */
   readonly frameBytes?: number | undefined
   /** A batch takes no further FPDU from here on. Default 1 MiB: one `writev`. */
   readonly batchBytes?: number | undefined
@@ -88,10 +88,10 @@ export class FpduWriter {
   #frames: Uint8Array<ArrayBuffer>
   #view: DataView
   #parts: Array<Uint8Array> = []
-  /** The part that is growing starts here, and the next octet goes there. */
+  /** The part that is growing starts here, and the next byte goes there. */
   #from = 0
   #at = 0
-  /** Octets of the parts that only refer to payload. */
+  /** Bytes of the parts that only refer to payload. */
   #referred = 0
   #sum = 0
 
@@ -105,7 +105,7 @@ export class FpduWriter {
     this.#view = new DataView(this.#frames.buffer)
   }
 
-  /** Octets in the current batch. */
+  /** Bytes in the current batch. */
   get bytes(): number {
     return this.#referred + this.#at
   }
@@ -121,14 +121,14 @@ export class FpduWriter {
     const most = this.#maximumUlpdu + 2 - header
     for (;;) {
       const rest = present + later
-      const octets = rest < most ? rest : most
-      if (octets > present) return false
-      if (!this.#hasRoom(header + trailerLimit + (octets <= this.#copyUpTo ? octets : 0))) {
+      const bytes = rest < most ? rest : most
+      if (bytes > present) return false
+      if (!this.#hasRoom(header + trailerLimit + (bytes <= this.#copyUpTo ? bytes : 0))) {
         return false
       }
-      this.#add(message, octets, octets === rest)
-      if (octets === rest) return true
-      present -= octets
+      this.#add(message, bytes, bytes === rest)
+      if (bytes === rest) return true
+      present -= bytes
     }
   }
 
@@ -149,8 +149,8 @@ export class FpduWriter {
     this.#spare.push(batch.frames)
   }
 
-  #hasRoom(octets: number): boolean {
-    return this.#at + octets <= this.#frameBytes && this.bytes < this.#batchBytes
+  #hasRoom(bytes: number): boolean {
+    return this.#at + bytes <= this.#frameBytes && this.bytes < this.#batchBytes
   }
 
   #endPart(): void {
@@ -158,27 +158,27 @@ export class FpduWriter {
     this.#from = this.#at
   }
 
-  #add(message: Outgoing, octets: number, last: boolean): void {
+  #add(message: Outgoing, bytes: number, last: boolean): void {
     const segment = this.#segment
     if (message.tagged) {
       const low = message.offsetLow + message.written
       const high = message.offsetHigh + Math.floor(low / 0x1_0000_0000)
-      tagged(segment, message.opcode, last, message.stag, high >>> 0, low >>> 0, octets)
+      tagged(segment, message.opcode, last, message.stag, high >>> 0, low >>> 0, bytes)
     } else {
       const { opcode, queue, sequence, stag, written } = message
-      untagged(segment, opcode, last, stag, queue, sequence, written, octets)
+      untagged(segment, opcode, last, stag, queue, sequence, written, bytes)
     }
     const start = this.#at
     this.#at = write(this.#view, start, segment)
     let unchecked = start
     this.#sum = 0
-    if (octets <= this.#copyUpTo) this.#copy(message, octets)
+    if (bytes <= this.#copyUpTo) this.#copy(message, bytes)
     else {
       this.#check(this.#frames, start, this.#at)
-      this.#refer(message, octets)
+      this.#refer(message, bytes)
       unchecked = this.#at
     }
-    message.written += octets
+    message.written += bytes
     for (let pad = -(segment.ulpduLength + 2) & 3; pad > 0; pad--) this.#frames[this.#at++] = 0
     this.#check(this.#frames, unchecked, this.#at)
     this.#view.setUint32(this.#at, this.#sum, true)
@@ -189,8 +189,8 @@ export class FpduWriter {
     if (this.#crc !== undefined) this.#sum = this.#crc.update(this.#sum, bytes, from, to)
   }
 
-  #copy(message: Outgoing, octets: number): void {
-    for (let rest = octets; rest > 0;) {
+  #copy(message: Outgoing, bytes: number): void {
+    for (let rest = bytes; rest > 0;) {
       const part = message.payload[message.part]!
       const from = message.partWritten
       const count = Math.min(rest, part.length - from)
@@ -201,10 +201,10 @@ export class FpduWriter {
     }
   }
 
-  #refer(message: Outgoing, octets: number): void {
+  #refer(message: Outgoing, bytes: number): void {
     this.#endPart()
-    this.#referred += octets
-    for (let rest = octets; rest > 0;) {
+    this.#referred += bytes
+    for (let rest = bytes; rest > 0;) {
       const part = message.payload[message.part]!
       const from = message.partWritten
       const count = Math.min(rest, part.length - from)

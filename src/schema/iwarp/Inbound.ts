@@ -59,7 +59,7 @@ export const Delivery = {
 } as const
 
 export class Inbound<R extends Region> {
-  /** After `Place.region`: the region. After a request that asks for octets: where they are. */
+  /** After `Place.region`: the region. After a request that asks for bytes: where they are. */
   region: R | undefined = undefined
   /** The place in that region, or in the receive after `Place.receive`. */
   at = 0
@@ -248,7 +248,7 @@ export class Inbound<R extends Region> {
     return this.#mayReach("remoteRead", request, 16, length)
   }
 
-  /** An atomic operation takes eight octets at a multiple of eight. */
+  /** An atomic operation takes eight bytes at a multiple of eight. */
   #mayModify(request: Uint8Array): Cause | undefined {
     const operation = request[3]! & 0x0f
     if (operation !== 0 && operation !== 2) return Cause.unexpectedOpcode

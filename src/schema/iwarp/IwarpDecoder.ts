@@ -1,7 +1,7 @@
 /**
  * Shows an iWARP conversation: start-up frames and FPDUs, with the fields of every layer.
  *
- * Each run of octets holds whole frames of one side. What the start-up frames settle (checksums,
+ * Each run of bytes holds whole frames of one side. What the start-up frames settle (checksums,
  * and markers for each direction) holds for what follows; without them nothing is assumed.
  */
 
@@ -29,13 +29,13 @@ const failed = (error: { readonly _tag: string; readonly [field: string]: unknow
 
 const crc32c = Crc32c.make({ simd: false, stagingBytes: 0 })
 const encodeMessage = Schema.encodeSync(Message.Message)
-const hex = (octets: Uint8Array): string => Buffer.from(octets).toString("hex")
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
 const bit = (condition: boolean): 0 | 1 => (condition ? 1 : 0)
 
 /** Both keys begin like this, and no FPDU can: it would have no version of RDMAP. */
 const opening = [..."MPA ID Re"].map((letter) => letter.charCodeAt(0))
 const opens = (bytes: Uint8Array, at: number): boolean =>
-  opening.every((octet, k) => bytes[at + k] === octet)
+  opening.every((byte, k) => bytes[at + k] === byte)
 const replyLetter = "p".charCodeAt(0)
 
 class Conversation {
@@ -98,8 +98,8 @@ class Conversation {
           return yield failed(fault)
         }
         parser.overlook()
-        const octets = bytes.subarray(start, parser.position)
-        yield this.#shown(parser, Buffer.concat(payload), octets, fault !== undefined)
+        const frameBytes = bytes.subarray(start, parser.position)
+        yield this.#shown(parser, Buffer.concat(payload), frameBytes, fault !== undefined)
         start = parser.position
       }
     }
@@ -108,19 +108,14 @@ class Conversation {
     yield failed({ _tag: "Incomplete", bytes: bytes.length - start })
   }
 
-  #shown(
-    parser: FpduParser,
-    placed: Uint8Array,
-    octets: Uint8Array,
-    crcBad: boolean
-  ): DecodedFrame {
+  #shown(parser: FpduParser, placed: Uint8Array, bytes: Uint8Array, crcBad: boolean): DecodedFrame {
     const { carriedCrc, control, controlLength, segment } = parser
     const payload = placed.length > 0 ? placed : control.slice(0, controlLength)
     const message = MessageCodec.decode(segment, payload)
     const header = shownHeader(segment)
     if (message === undefined) return failed({ _tag: "UnknownMessage", ...header, payload })
-    const withCrc = this.#crc ?? carriedCrc === crc32c.update(0, octets, 0, octets.length - 4)
-    const field = hex(octets.subarray(-4))
+    const withCrc = this.#crc ?? carriedCrc === crc32c.update(0, bytes, 0, bytes.length - 4)
+    const field = hex(bytes.subarray(-4))
     const frame = {
       ...header,
       crcField: `0x${field}`,
@@ -130,7 +125,7 @@ class Conversation {
       ...encodeMessage(message)
     }
     const encoded = MessageCodec.encode(message, withCrc ? crc32c : undefined)
-    return { ok: true, frame, bytes: octets.length, encoded }
+    return { ok: true, frame, bytes: bytes.length, encoded }
   }
 }
 
@@ -172,7 +167,7 @@ const shownHeader = (segment: Segment) => {
   }
 }
 
-/** What is in the octets of a message, but follows from its other fields. */
+/** What is in the bytes of a message, but follows from its other fields. */
 const shownFlags = (message: Message.Message): object => {
   if (message._tag === "FetchAdd") return { aopcode: 0 }
   if (message._tag === "CompareSwap") return { aopcode: 2 }

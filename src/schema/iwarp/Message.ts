@@ -1,8 +1,8 @@
 /**
  * Every DDP segment that RDMAP sends, as values with a Schema. The encoded side of the Schema is
- * how tools show them: words and offsets in hex, octets as hex digits, flags as 0 and 1.
+ * how tools show them: words and offsets in hex, bytes as hex digits, flags as 0 and 1.
  *
- * `MessageCodec` turns them into octets and back.
+ * `MessageCodec` turns them into bytes and back.
  */
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
@@ -13,7 +13,7 @@ const maximumValue = 0xffff_ffff_ffff_ffffn
 const Flag = Schema.Literals([0, 1])
 const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: maximumWord }))
 const Long = Schema.BigInt.check(Schema.isBetweenBigInt({ minimum: 0n, maximum: maximumValue }))
-const Octets = Schema.Uint8ArrayFromHex
+const HexBytes = Schema.Uint8ArrayFromHex
 
 const Word = Schema.String.check(Schema.isPattern(/^0x[0-9a-f]{8}$/)).pipe(
   Schema.decodeTo(
@@ -36,7 +36,7 @@ const hexLong = (digits: number) =>
   )
 const Offset = hexLong(16)
 const Value = hexLong(1)
-const EightOctets = Schema.String.check(Schema.isPattern(/^[0-9a-f]{16}$/)).pipe(
+const HexWord = Schema.String.check(Schema.isPattern(/^[0-9a-f]{16}$/)).pipe(
   Schema.decodeTo(
     Long,
     SchemaTransformation.transform({
@@ -50,14 +50,14 @@ export const Write = Schema.TaggedStruct("Write", {
   last: Flag,
   stag: Word,
   to: Offset,
-  payload: Octets
+  payload: HexBytes
 })
 
 export const ReadResponse = Schema.TaggedStruct("ReadResponse", {
   last: Flag,
   stag: Word,
   to: Offset,
-  payload: Octets
+  payload: HexBytes
 })
 
 /** A Send, with or without a solicited event; with `invalidateStag` it takes back that STag. */
@@ -67,7 +67,7 @@ export const Send = Schema.TaggedStruct("Send", {
   invalidateStag: Schema.optionalKey(Word),
   msn: Count,
   mo: Count,
-  payload: Octets
+  payload: HexBytes
 })
 
 export const ReadRequest = Schema.TaggedStruct("ReadRequest", {
@@ -79,11 +79,11 @@ export const ReadRequest = Schema.TaggedStruct("ReadRequest", {
   srcTo: Offset
 })
 
-/** Eight octets that consume a receive. */
+/** Eight bytes that consume a receive. */
 export const Immediate = Schema.TaggedStruct("Immediate", {
   solicited: Flag,
   msn: Count,
-  payload: EightOctets
+  payload: HexWord
 })
 
 const atomicFields = { msn: Count, requestId: Count, remoteStag: Word, remoteTo: Offset }
@@ -117,8 +117,8 @@ export const TerminateMessage = Schema.TaggedStruct("Terminate", {
   etype: Nibble,
   code: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 255 })),
   ddpSegLen: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65535 }))),
-  terminatedDdpHeader: Schema.optionalKey(Octets),
-  terminatedRdmaHeader: Schema.optionalKey(Octets),
+  terminatedDdpHeader: Schema.optionalKey(HexBytes),
+  terminatedRdmaHeader: Schema.optionalKey(HexBytes),
   order: Schema.optionalKey(Schema.Literals(["swapped", "either"]))
 })
 

@@ -1,5 +1,5 @@
 /**
- * Messages as octets, one FPDU each.
+ * Messages as bytes, one FPDU each.
  *
  * This is for people, tools and tests. What runs for each FPDU of a connection reads `Segment` in
  * place instead; a property test holds both against the Schema.
@@ -10,7 +10,7 @@ import * as RdmapHeader from "./RdmapHeader.ts"
 import { Opcode, Queue, Segment, tagged, untagged, write } from "./Segment.ts"
 import * as Terminate from "./Terminate.ts"
 
-/** The octets of a message as one FPDU. */
+/** The bytes of a message as one FPDU. */
 export const encode = (message: Message, crc: Crc32c | undefined): Uint8Array<ArrayBuffer> => {
   const payload = payloadOf(message)
   const segment = segmentOf(message, payload.length)
@@ -164,8 +164,8 @@ const decodeSend = (segment: Segment, payload: Uint8Array): Message | undefined 
   }
 }
 
-const viewOf = (octets: Uint8Array): DataView =>
-  new DataView(octets.buffer, octets.byteOffset, octets.byteLength)
+const viewOf = (bytes: Uint8Array): DataView =>
+  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 const decodeHeader = (segment: Segment, payload: Uint8Array): Message | undefined => {
   const { opcode, queue, sequence: msn } = segment

@@ -52,13 +52,13 @@ const ascii = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charC
 const keys = { request: ascii("MPA ID Req Frame"), reply: ascii("MPA ID Rep Frame") }
 const flag = (condition: boolean, bit: number): number => (condition ? bit : 0)
 
-/** The octets of a frame. Private data beyond the limit is a mistake of the caller. */
+/** The bytes of a frame. Private data beyond the limit is a mistake of the caller. */
 export const encode = (frame: MpaFrame): Uint8Array<ArrayBuffer> => {
   const { enhanced, privateData } = frame
   const prefix = enhanced === undefined ? 0 : prefixBytes
   const length = prefix + privateData.length
   if (length > privateDataLimit) {
-    throw new RangeError(`${length} octets of private data; MPA carries ${privateDataLimit}`)
+    throw new RangeError(`${length} bytes of private data; MPA carries ${privateDataLimit}`)
   }
   const out = new Uint8Array(fixedBytes + length)
   const view = new DataView(out.buffer)
@@ -80,14 +80,14 @@ export const encode = (frame: MpaFrame): Uint8Array<ArrayBuffer> => {
 }
 
 /**
- * Reads one frame however its octets arrive. It takes no octet behind the frame, holds no more
- * than a frame can have, and a wrong key is a fault at its first wrong octet.
+ * Reads one frame however its bytes arrive. It takes no byte behind the frame, holds no more
+ * than a frame can have, and a wrong key is a fault at its first wrong byte.
  */
 export class MpaReader {
   frame: MpaFrame | undefined = undefined
   fault: StartupFault | undefined = undefined
   readonly #kind: MpaFrame["kind"]
-  readonly #octets = new Uint8Array(fixedBytes + privateDataLimit)
+  readonly #bytes = new Uint8Array(fixedBytes + privateDataLimit)
   #length = 0
   #wanted = fixedBytes
 
@@ -95,7 +95,7 @@ export class MpaReader {
     this.#kind = kind
   }
 
-  /** How many octets of the frame are here; zero means that the peer has said nothing yet. */
+  /** How many bytes of the frame are here; zero means that the peer has said nothing yet. */
   get received(): number {
     return this.#length
   }
@@ -104,10 +104,10 @@ export class MpaReader {
   push(chunk: Uint8Array, from: number, to: number): number {
     let at = from
     while (this.fault === undefined && this.frame === undefined && at < to) {
-      const octets = Math.min(this.#wanted - this.#length, to - at)
-      copyBytes(this.#octets, this.#length, chunk, at, at + octets)
-      at += octets
-      this.#length += octets
+      const bytes = Math.min(this.#wanted - this.#length, to - at)
+      copyBytes(this.#bytes, this.#length, chunk, at, at + bytes)
+      at += bytes
+      this.#length += bytes
       this.#judge()
     }
     return at
@@ -117,48 +117,48 @@ export class MpaReader {
     const key = keys[this.#kind]
     const compared = Math.min(this.#length, key.length)
     for (let k = 0; k < compared; k++) {
-      if (this.#octets[k] !== key[k]) {
+      if (this.#bytes[k] !== key[k]) {
         this.fault = { _tag: "WrongKey", expected: this.#kind, at: k }
         return
       }
     }
     if (this.#length < fixedBytes) return
     if (this.#wanted === fixedBytes) {
-      this.fault = faultOf(this.#octets)
-      this.#wanted = fixedBytes + lengthOf(this.#octets)
+      this.fault = faultOf(this.#bytes)
+      this.#wanted = fixedBytes + lengthOf(this.#bytes)
     }
     if (this.fault === undefined && this.#length === this.#wanted) {
-      this.frame = frameOf(this.#kind, this.#octets.slice(0, this.#wanted))
+      this.frame = frameOf(this.#kind, this.#bytes.slice(0, this.#wanted))
     }
   }
 }
 
-const lengthOf = (octets: Uint8Array): number => (octets[18]! << 8) | octets[19]!
+const lengthOf = (bytes: Uint8Array): number => (bytes[18]! << 8) | bytes[19]!
 
-const faultOf = (octets: Uint8Array): StartupFault | undefined => {
-  const length = lengthOf(octets)
-  const revision = octets[17]!
+const faultOf = (bytes: Uint8Array): StartupFault | undefined => {
+  const length = lengthOf(bytes)
+  const revision = bytes[17]!
   if (revision > newestRevision) return { _tag: "UnknownRevision", revision }
   if (length > privateDataLimit) {
     return { _tag: "PrivateDataTooLong", length, limit: privateDataLimit }
   }
-  return isEnhanced(octets) && length < prefixBytes ? { _tag: "PrefixMissing", length } : undefined
+  return isEnhanced(bytes) && length < prefixBytes ? { _tag: "PrefixMissing", length } : undefined
 }
 
 /** Before revision 2 the flag was reserved: whatever a peer put there means nothing. */
-const isEnhanced = (octets: Uint8Array): boolean => octets[17]! >= 2 && (octets[16]! & 0x10) !== 0
+const isEnhanced = (bytes: Uint8Array): boolean => bytes[17]! >= 2 && (bytes[16]! & 0x10) !== 0
 
-const frameOf = (kind: MpaFrame["kind"], octets: Uint8Array<ArrayBuffer>): MpaFrame => {
-  const enhanced = isEnhanced(octets)
-  const flags = octets[16]!
+const frameOf = (kind: MpaFrame["kind"], bytes: Uint8Array<ArrayBuffer>): MpaFrame => {
+  const enhanced = isEnhanced(bytes)
+  const flags = bytes[16]!
   return {
     kind,
     markers: (flags & 0x80) !== 0,
     crc: (flags & 0x40) !== 0,
     reject: kind === "reply" && (flags & 0x20) !== 0,
-    revision: octets[17]!,
-    enhanced: enhanced ? enhancedOf(new DataView(octets.buffer)) : undefined,
-    privateData: octets.subarray(fixedBytes + (enhanced ? prefixBytes : 0))
+    revision: bytes[17]!,
+    enhanced: enhanced ? enhancedOf(new DataView(bytes.buffer)) : undefined,
+    privateData: bytes.subarray(fixedBytes + (enhanced ? prefixBytes : 0))
   }
 }
 

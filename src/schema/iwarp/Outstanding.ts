@@ -1,7 +1,7 @@
 /**
  * Our own reads and atomic operations that wait for their response, oldest first.
  *
- * The peer answers them in order, and every octet of a response must be one that was asked for. A
+ * The peer answers them in order, and every byte of a response must be one that was asked for. A
  * read and an atomic operation share the peer's limit, so they share this queue.
  */
 import type { Region } from "./Region.ts"
@@ -18,7 +18,7 @@ class Request<R> {
   offsetLow = 0
   region: R | undefined = undefined
   at = 0
-  /** Octets of a read that are still to come. */
+  /** Bytes of a read that are still to come. */
   rest = 0
 }
 
@@ -41,7 +41,7 @@ export class Outstanding<R extends Region> {
     return this.#oldest?.atomic === true
   }
 
-  /** Where the next octets of the oldest read belong. */
+  /** Where the next bytes of the oldest read belong. */
   get region(): R | undefined {
     return this.#oldest?.region
   }

@@ -23,7 +23,7 @@ const twoTo32 = 0x1_0000_0000
 /** What `locate` gives instead of a place. */
 export const AccessError = { wraps: -1, outside: -2 } as const
 
-/** Where `length` octets at a 64-bit offset begin in a region, or which way they miss it. */
+/** Where `length` bytes at a 64-bit offset begin in a region, or which way they miss it. */
 export const locate = (region: Region, high: number, low: number, length: number): number => {
   if (high === 0xffffffff && low + length > twoTo32) return AccessError.wraps
   if (high >= beyondSafe) return AccessError.outside

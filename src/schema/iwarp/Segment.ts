@@ -1,5 +1,5 @@
 /**
- * The header of one FPDU: MPA's length, then DDP's and RDMAP's control octets and addresses.
+ * The header of one FPDU: MPA's length, then DDP's and RDMAP's control bytes and addresses.
  *
  * A `Segment` is read in place and used again for every FPDU, so parsing allocates nothing. A
  * 64-bit offset is kept as two words, since most of them never need to become one number.
@@ -24,7 +24,7 @@ export const Opcode = {
 /** The queues of untagged messages; each counts its own message sequence numbers, from 1. */
 export const Queue = { send: 0, request: 1, terminate: 2, atomicResponse: 3 } as const
 
-/** Octets up to the payload, MPA's length included. */
+/** Bytes up to the payload, MPA's length included. */
 export const taggedHeaderBytes = 16
 
 export const untaggedHeaderBytes = 20
@@ -39,11 +39,11 @@ const rdmapVersion = 0x40
 
 /** The fields of a header. Those of the other kind (tagged or untagged) are zero. */
 export class Segment {
-  /** Octets of DDP header and payload. */
+  /** Bytes of DDP header and payload. */
   ulpduLength = 0
-  /** DDP's control octet as it came. */
+  /** DDP's control byte as it came. */
   ddpControl = 0
-  /** RDMAP's control octet as it came. */
+  /** RDMAP's control byte as it came. */
   rdmapControl = 0
   /** The STag a tagged segment is placed into, or that a Send invalidates. */
   stag = 0
@@ -76,11 +76,11 @@ export class Segment {
   }
 }
 
-/** How many octets the header starting with these has; four octets must be there. */
+/** How many bytes the header starting with these has; four bytes must be there. */
 export const headerBytesAt = (bytes: Uint8Array, at: number): number =>
   bytes[at + 2]! & taggedBit ? taggedHeaderBytes : untaggedHeaderBytes
 
-/** The unsigned word at a place, most significant octet first. */
+/** The unsigned word at a place, most significant byte first. */
 export const wordAt = (bytes: Uint8Array, at: number): number =>
   ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
 

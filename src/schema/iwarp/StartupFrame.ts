@@ -14,7 +14,7 @@ const Enhanced = Schema.Struct({
   ord: Limit
 })
 
-const octets = (limit: number) =>
+const bytes = (limit: number) =>
   Schema.Uint8Array.check(Schema.makeFilter((bytes) => bytes.length <= limit))
 
 /** Only revision 2 has the prefix, and it takes its room from the private data. */
@@ -23,13 +23,13 @@ const plain = {
   crc: Schema.Boolean,
   revision: Schema.Literals([0, 1, 2]),
   enhanced: Schema.Undefined,
-  privateData: octets(privateDataLimit)
+  privateData: bytes(privateDataLimit)
 }
 const prefixed = {
   ...plain,
   revision: Schema.Literal(2),
   enhanced: Enhanced,
-  privateData: octets(privateDataLimit - prefixBytes)
+  privateData: bytes(privateDataLimit - prefixBytes)
 }
 const request = { kind: Schema.Literal("request"), reject: Schema.Literal(false) }
 const reply = { kind: Schema.Literal("reply"), reject: Schema.Boolean }

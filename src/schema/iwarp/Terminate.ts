@@ -151,25 +151,25 @@ export interface Terminate extends Required<Attached> {
   readonly code: number
   /**
    * Linux's software iWARP on little-endian machines swaps layer and type, and puts the flags at
-   * the other end of their octet. Without flags one cannot always tell: then `layer` and `type`
+   * the other end of their byte. Without flags one cannot always tell: then `layer` and `type`
    * are in the order of the RFC, and could be the other way round.
    */
   readonly order: "rfc" | "swapped" | "either"
 }
 
 /** Reads a Terminate message. Attached headers that are cut short are left out. */
-export const decode = (octets: Uint8Array): Terminate | undefined => {
-  if (octets.length < controlBytes) return undefined
-  const [high, low] = [octets[0]! >>> 4, octets[0]! & 15]
-  const [code, flags] = [octets[1]!, octets[2]!]
+export const decode = (encoded: Uint8Array): Terminate | undefined => {
+  if (encoded.length < controlBytes) return undefined
+  const [high, low] = [encoded[0]! >>> 4, encoded[0]! & 15]
+  const [code, flags] = [encoded[1]!, encoded[2]!]
   const order = orderOf(high, low, code, flags)
   const swapped = order === "swapped"
   const has = (bit: number): boolean => (flags & (swapped ? bit : 0x80 >>> (bit >> 1))) !== 0
   let at = controlBytes
   const take = (wanted: boolean, bytes: number): Uint8Array | undefined =>
-    wanted && at + bytes <= octets.length ? octets.subarray(at, (at += bytes)) : undefined
+    wanted && at + bytes <= encoded.length ? encoded.subarray(at, (at += bytes)) : undefined
   const length = take(has(1), lengthBytes)
-  const headerBytes = (octets[at] ?? 0) & 0x80 ? taggedHeaderBytes : untaggedHeaderBytes
+  const headerBytes = (encoded[at] ?? 0) & 0x80 ? taggedHeaderBytes : untaggedHeaderBytes
   return {
     layer: swapped ? low : high,
     type: swapped ? high : low,
@@ -181,7 +181,7 @@ export const decode = (octets: Uint8Array): Terminate | undefined => {
   }
 }
 
-/** Flags tell by their end of the octet; without any, it is told by which order makes sense. */
+/** Flags tell by their end of the byte; without any, it is told by which order makes sense. */
 const orderOf = (high: number, low: number, code: number, flags: number): Terminate["order"] => {
   if ((flags & 0xe0) !== 0) return "rfc"
   if ((flags & 0x07) !== 0) return "swapped"

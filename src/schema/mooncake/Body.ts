@@ -1,7 +1,7 @@
 /**
  * The text of a connection frame, member by member. `Handshake` says what it means.
  *
- * The writer gives the octets that Mooncake gives. The reader takes what Mooncake takes, except for
+ * The writer gives the bytes that Mooncake gives. The reader takes what Mooncake takes, except for
  * what crashes it: that is `Malformed`.
  */
 import * as Result from "effect/Result"

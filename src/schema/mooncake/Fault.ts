@@ -10,7 +10,7 @@ export class FrameTooLong extends Schema.TaggedError<FrameTooLong>()("FrameTooLo
   limit: Schema.Int
 }) {
   override get message() {
-    return `a frame of ${this.length} octets; the limit is ${this.limit}`
+    return `a frame of ${this.length} bytes; the limit is ${this.limit}`
   }
 }
 
@@ -21,7 +21,7 @@ export class FrameEmpty extends Schema.TaggedError<FrameEmpty>()("FrameEmpty", {
   }
 }
 
-/** The first octet of a frame is neither a type nor the beginning of a text. */
+/** The first byte of a frame is neither a type nor the beginning of a text. */
 export class UnknownFrameType extends Schema.TaggedError<UnknownFrameType>()("UnknownFrameType", {
   type: Schema.Int
 }) {
@@ -70,7 +70,7 @@ export class BadNicPath extends Schema.TaggedError<BadNicPath>()("BadNicPath", {
   }
 }
 
-/** A text that is not sixteen octets in hex with a colon between. */
+/** A text that is not sixteen bytes in hex with a colon between. */
 export class BadGid extends Schema.TaggedError<BadGid>()("BadGid", { text: Schema.String }) {
   override get message() {
     return `not a GID: ${JSON.stringify(this.text)}`

@@ -1,5 +1,5 @@
 /**
- * Mooncake's frame: a length of eight octets, a type of one, and a text. The length counts type and
+ * Mooncake's frame: a length of eight bytes, a type of one, and a text. The length counts type and
  * text. A connection carries one frame each way.
  *
  * The length is in the order of the sender's machine. All machines that Mooncake runs on are little
@@ -21,15 +21,15 @@ export interface Frame {
   readonly text: string
 }
 
-/** The largest length by default, in octets, itself included: what Mooncake takes by default. */
+/** The largest length by default, in bytes, itself included: what Mooncake takes by default. */
 export const defaultLimit = 1_048_576
 
-/** The largest limit that Mooncake can be set to, in octets. */
+/** The largest limit that Mooncake can be set to, in bytes. */
 export const largestLimit = 134_217_728
 
 const lengthBytes = 8
 
-/** The octets of a frame. */
+/** The bytes of a frame. */
 export const encode = ({ framing, text, type }: Frame): Uint8Array => {
   const typeBytes = framing === "typed" ? 1 : 0
   const length = typeBytes + Buffer.byteLength(text)
@@ -44,8 +44,8 @@ export const encode = ({ framing, text, type }: Frame): Uint8Array => {
 const nothing = new Uint8Array(0)
 
 /**
- * Reads one frame however its octets arrive; Mooncake itself sends each in three pieces. It takes
- * no octet behind the frame, and holds at most twice what has arrived.
+ * Reads one frame however its bytes arrive; Mooncake itself sends each in three pieces. It takes
+ * no byte behind the frame, and holds at most twice what has arrived.
  */
 export class FrameReader {
   frame: Frame | undefined = undefined
@@ -61,12 +61,12 @@ export class FrameReader {
     this.#limit = Math.min(limit, largestLimit)
   }
 
-  /** How many octets of the frame are here; zero means that the peer has said nothing yet. */
+  /** How many bytes of the frame are here; zero means that the peer has said nothing yet. */
   get received(): number {
     return this.#received
   }
 
-  /** Takes what belongs to the frame and says how many octets that were. */
+  /** Takes what belongs to the frame and says how many bytes that were. */
   push(chunk: Uint8Array): number {
     let at = 0
     while (this.#open && this.#received < lengthBytes && at < chunk.length) {
@@ -90,20 +90,20 @@ export class FrameReader {
     else if (length > limit) this.fault = new FrameTooLong({ length, limit })
   }
 
-  #take(octets: Uint8Array): void {
+  #take(bytes: Uint8Array): void {
     const before = this.#received - lengthBytes
-    if (before === 0 && octets[0]! >= 0x80) {
-      this.fault = new UnknownFrameType({ type: octets[0]! })
+    if (before === 0 && bytes[0]! >= 0x80) {
+      this.fault = new UnknownFrameType({ type: bytes[0]! })
       return
     }
-    this.#received += octets.length
-    if (octets.length === this.#length) {
-      this.frame = frameOf(octets)
+    this.#received += bytes.length
+    if (bytes.length === this.#length) {
+      this.frame = frameOf(bytes)
       return
     }
-    this.#reserve(before + octets.length)
-    this.#body.set(octets, before)
-    if (before + octets.length < this.#length) return
+    this.#reserve(before + bytes.length)
+    this.#body.set(bytes, before)
+    if (before + bytes.length < this.#length) return
     this.frame = frameOf(this.#body.subarray(0, this.#length))
     this.#body = nothing
   }
@@ -121,9 +121,9 @@ const oldest = FrameType.probe + 1
 
 const frameOf = (body: Uint8Array): Frame => {
   const first = body[0]!
-  const octets = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
   if (first < oldest) {
-    return { type: first as FrameType, framing: "typed", text: octets.toString("utf8", 1) }
+    return { type: first as FrameType, framing: "typed", text: bytes.toString("utf8", 1) }
   }
-  return { type: FrameType.connection, framing: "old", text: octets.toString("utf8") }
+  return { type: FrameType.connection, framing: "old", text: bytes.toString("utf8") }
 }

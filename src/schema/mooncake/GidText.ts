@@ -1,4 +1,4 @@
-/** GIDs as Mooncake writes them: sixteen octets in hex, two digits each, with a colon between. */
+/** GIDs as Mooncake writes them: sixteen bytes in hex, two digits each, with a colon between. */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
@@ -25,7 +25,7 @@ const withoutColons = (text: string): string => {
 const padded = (text: string): string =>
   text
     .split(":")
-    .map((octet) => octet.padStart(2, "0"))
+    .map((byte) => byte.padStart(2, "0"))
     .join("")
 
 const digits = (text: string): string =>
@@ -33,7 +33,7 @@ const digits = (text: string): string =>
 
 const isText = (text: string): boolean => text.length <= longest && shape.test(text)
 
-/** Octets of a single digit are taken too, as Mooncake takes them. */
+/** Bytes of a single digit are taken too, as Mooncake takes them. */
 export const parse = (text: string): Result.Result<Gid, BadGid> =>
   isText(text)
     ? Result.succeed(digits(text) as Gid)

@@ -59,7 +59,7 @@ const forged = (message: Message, at: number, value: number): Uint8Array => {
   const fpdu = encode(message, undefined)
   fpdu[at] = value
   const end = fpdu.length - 4
-  new DataView(fpdu.buffer).setUint32(end, Crc32c.ofOctets(fpdu.subarray(0, end)), true)
+  new DataView(fpdu.buffer).setUint32(end, Crc32c.ofBytes(fpdu.subarray(0, end)), true)
   return fpdu
 }
 

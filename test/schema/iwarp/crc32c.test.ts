@@ -44,7 +44,7 @@ describe("CRC-32C", () => {
       assert.strictEqual(all(crc, new Uint8Array(32)), 0x8a9136aa)
       assert.strictEqual(all(crc, new Uint8Array(32).fill(0xff)), 0x62a8ab43)
     }
-    assert.strictEqual(Crc32c.ofOctets(new Uint8Array(32)), 0x8a9136aa)
+    assert.strictEqual(Crc32c.ofBytes(new Uint8Array(32)), 0x8a9136aa)
   })
 
   it("uses WebAssembly where it can, and tables where it may not", () => {

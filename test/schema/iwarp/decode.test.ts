@@ -145,7 +145,7 @@ describe("the decoder", () => {
     check(decoded, bad)
     const right = decoded.ok ? decoded.encoded : new Uint8Array(4)
     const sum = new DataView(right.buffer).getUint32(right.length - 4, true)
-    assert.strictEqual(sum, Crc32c.ofOctets(right.subarray(0, -4)))
+    assert.strictEqual(sum, Crc32c.ofBytes(right.subarray(0, -4)))
   })
 })
 

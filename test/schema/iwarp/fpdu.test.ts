@@ -194,7 +194,7 @@ const marked = (frames: ReadonlyArray<Uint8Array>) => {
     }
     if (octets.length > start) mark()
     const sum = new DataView(new ArrayBuffer(4))
-    sum.setUint32(0, Crc32c.ofOctets(Uint8Array.from(octets.slice(crcFrom))), true)
+    sum.setUint32(0, Crc32c.ofBytes(Uint8Array.from(octets.slice(crcFrom))), true)
     octets.push(...new Uint8Array(sum.buffer))
   }
   return { octets: Uint8Array.from(octets), cuts }
@@ -211,7 +211,7 @@ describe("markers (RFC 5044, figures 5 and 6)", () => {
     const view = new DataView(filler.buffer)
     view.setUint16(0, ulpdu + 4)
     filler.set(octets("4143000000000000000000000002"), 2)
-    view.setUint32(filler.length - 4, Crc32c.ofOctets(filler.subarray(0, -4)), true)
+    view.setUint32(filler.length - 4, Crc32c.ofBytes(filler.subarray(0, -4)), true)
     return filler
   })()
 

@@ -33,7 +33,7 @@ const input = (from: ReadonlyArray<Uint8Array>): Uint8Array => {
   if (kind === 2) return Buffer.concat([sample, from[random(from.length)]!])
   if (kind > 4 && sample.length > 4) {
     const end = sample.length - 4
-    const sum = Crc32c.ofOctets(sample.subarray(0, end))
+    const sum = Crc32c.ofBytes(sample.subarray(0, end))
     new DataView(sample.buffer).setUint32(end, sum, true)
   }
   return sample

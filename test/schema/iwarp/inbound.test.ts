@@ -100,7 +100,7 @@ const forged = (message: Message, change: (fpdu: Uint8Array) => void, cut = 0) =
   const fpdu = whole.slice(0, whole.length - cut)
   change(fpdu)
   const end = fpdu.length - 4
-  new DataView(fpdu.buffer).setUint32(end, Crc32c.ofOctets(fpdu.subarray(0, end)), true)
+  new DataView(fpdu.buffer).setUint32(end, Crc32c.ofBytes(fpdu.subarray(0, end)), true)
   return fpdu
 }
 const octet = (at: number, value: number) => (fpdu: Uint8Array) => {

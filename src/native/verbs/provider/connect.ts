@@ -28,7 +28,7 @@ import {
 import { acquireResource, isMadeBy } from "./resources.ts"
 import { validateTransition } from "./transitions.ts"
 
-/** The most octets of private data with each message. */
+/** The most bytes of private data with each message. */
 export interface PrivateDataLimits {
   readonly connect: number
   readonly accept: number
@@ -69,7 +69,7 @@ const validateConnect = <C extends ProviderConnection>(
   if (wrong !== undefined) return Effect.fail(new InvalidAttribute({ operation, ...wrong }))
   const { name: device, limits } = info
   for (const [resource, wanted, limit] of [
-    ["octets of private data", params.privateData.length, backend.privateData[operation]],
+    ["bytes of private data", params.privateData.length, backend.privateData[operation]],
     ["inbound reads", params.inboundReads, limits.reads],
     ["outbound reads", params.outboundReads, limits.reads]
   ] as const) {

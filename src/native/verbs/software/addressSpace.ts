@@ -24,7 +24,7 @@ export class AddressSpace {
     this.#draw = draw
   }
 
-  /** What peers call the first octet of a buffer. */
+  /** What peers call the first byte of a buffer. */
   of(memory: SharedArrayBuffer): number {
     const known = this.#first.get(memory)
     if (known !== undefined) return known

@@ -1,5 +1,5 @@
 /**
- * Registered memory of providers that move the octets themselves, and who may touch it.
+ * Registered memory of providers that move the bytes themselves, and who may touch it.
  *
  * Every check is here: of a peer that names a key, and of posted work that names a region. Without
  * Effect, so that a worker thread may load it.
@@ -141,7 +141,7 @@ export const areUsable = (parts: ScatterList, domain: number, areSinks: boolean)
   return true
 }
 
-/** Puts the octets of all parts one behind the other. */
+/** Puts the bytes of all parts one behind the other. */
 export const gather = (parts: ScatterList, into: Uint8Array): void => {
   let at = 0
   for (let index = 0; index < parts.count; index++) {
@@ -152,12 +152,12 @@ export const gather = (parts: ScatterList, into: Uint8Array): void => {
 }
 
 /** Fills the parts in their order. They must have room, see `Parts.bytes`. */
-export const scatter = (octets: Uint8Array, parts: ScatterList): void => {
+export const scatter = (bytes: Uint8Array, parts: ScatterList): void => {
   let at = 0
-  for (let index = 0; at < octets.length; index++) {
+  for (let index = 0; at < bytes.length; index++) {
     const { length, offset, region } = parts.at(index)
-    const count = Math.min(length, octets.length - at)
-    copyBytes(region!.bytes, offset, octets, at, at + count)
+    const count = Math.min(length, bytes.length - at)
+    copyBytes(region!.bytes, offset, bytes, at, at + count)
     at += count
   }
 }

@@ -21,15 +21,15 @@ const kinds: Readonly<Record<Opcode, Kind>> = {
   "compare-swap": "compare-swap"
 }
 
-/** Whether an operation brings octets back, so that its parts are sinks. */
+/** Whether an operation brings bytes back, so that its parts are sinks. */
 export const isFetch = (opcode: Opcode): boolean =>
   opcode === "read" || opcode === "fetch-add" || opcode === "compare-swap"
 
 /** Posted work, copied so that the caller may fill its request again. */
 export class SendSlot extends SendRequest {
-  /** Octets of all parts. */
+  /** Bytes of all parts. */
   bytes = 0
-  /** The octets of an inline send. */
+  /** The bytes of an inline send. */
   #inlined: Uint8Array | undefined = undefined
 
   take(request: SendRequest, bytes: number, inlineBytes: number): void {
@@ -49,12 +49,12 @@ export class SendSlot extends SendRequest {
     if (request.inline) gather(request.scatterList, (this.#inlined ??= new Uint8Array(inlineBytes)))
   }
 
-  /** Copies the octets to send. */
+  /** Copies the bytes to send. */
   payload(): Uint8Array<ArrayBuffer> {
-    const octets = new Uint8Array(this.bytes)
-    if (this.inline) octets.set(this.#inlined!.subarray(0, this.bytes))
-    else gather(this.scatterList, octets)
-    return octets
+    const bytes = new Uint8Array(this.bytes)
+    if (this.inline) bytes.set(this.#inlined!.subarray(0, this.bytes))
+    else gather(this.scatterList, bytes)
+    return bytes
   }
 }
 

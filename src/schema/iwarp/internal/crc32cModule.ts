@@ -3,20 +3,20 @@
  * `crc(ptr, length, state)`, which gives the new state.
  *
  * **Folding without carry-less multiplication.** CRC-32C has multiples with very few terms whose
- * exponents are whole octets. For such a multiple, an octet can be removed from the front of a
+ * exponents are whole bytes. For such a multiple, a byte can be removed from the front of a
  * message by XORing it into a handful of later positions, and the rest keeps the same CRC. Sixteen
- * octets at a time this is a few unaligned loads and XORs, no table and no multiplication:
+ * bytes at a time this is a few unaligned loads and XORs, no table and no multiplication:
  *
  *     r[i] = m[i] ^ r[i - d1] ^ r[i - d2] ^ ...
  *
  * with `r` zero before the start. What remains is a tail as long as the largest distance; a
- * multiple with a smaller reach folds that again, and the last few hundred octets go through
+ * multiple with a smaller reach folds that again, and the last few hundred bytes go through
  * sliced tables. Squaring a multiple scales its distances, which keeps the loads of one step far
  * from the stores of the step before.
  */
 import { tableCount } from "./crc32cTables.ts"
 
-/** The most octets that one call of the kernel may be given. */
+/** The most bytes that one call of the kernel may be given. */
 export const blockBytes = 65536
 
 const near = [65, 155, 170, 195, 209]
@@ -38,34 +38,34 @@ const tailBytes = 8192
 const middleHistoryAt = tailsAt + 3 * tailBytes + 8192
 const nearHistoryAt = middleHistoryAt + blockBytes + 8192
 
-/** Where callers may put octets: input blocks and staging. Nothing of the module lies behind it. */
+/** Where callers may put bytes: input blocks and staging. Nothing of the module lies behind it. */
 export const freeAt = nearHistoryAt + 8192
 
 type Code = ReadonlyArray<number | Code>
 
 const unsigned = (value: number): Array<number> => {
-  const octets: Array<number> = []
+  const bytes: Array<number> = []
   let rest = value
   do {
-    octets.push((rest & 127) | (rest > 127 ? 128 : 0))
+    bytes.push((rest & 127) | (rest > 127 ? 128 : 0))
     rest >>>= 7
   } while (rest !== 0)
-  return octets
+  return bytes
 }
 
 const signed = (value: number): Array<number> => {
-  const octets: Array<number> = []
+  const bytes: Array<number> = []
   for (let rest = value; ;) {
-    const octet = rest & 127
+    const byte = rest & 127
     rest >>= 7
-    if ((rest === 0 && octet < 64) || (rest === -1 && octet >= 64)) return [...octets, octet]
-    octets.push(octet | 128)
+    if ((rest === 0 && byte < 64) || (rest === -1 && byte >= 64)) return [...bytes, byte]
+    bytes.push(byte | 128)
   }
 }
 
 const flat = (code: Code): Array<number> =>
   code.flatMap((part) => (typeof part === "number" ? [part] : flat(part)))
-const sized = (octets: Array<number>): Array<number> => [...unsigned(octets.length), ...octets]
+const sized = (bytes: Array<number>): Array<number> => [...unsigned(bytes.length), ...bytes]
 const vector = (items: ReadonlyArray<Code>): Array<number> => [
   ...unsigned(items.length),
   ...flat(items)
@@ -90,7 +90,7 @@ const isZero: Code = [0x45]
 const below: Code = [0x49]
 const notBelow: Code = [0x4f]
 const load = (offset: number): Code => [0x28, 0, unsigned(offset)]
-const loadOctet: Code = [0x2d, 0, 0]
+const loadByte: Code = [0x2d, 0, 0]
 const vectorLoad = (offset: number): Code => [0xfd, 0, 0, unsigned(offset)]
 const vectorStore = (offset: number): Code => [0xfd, 11, 0, unsigned(offset)]
 const vectorXor: Code = [0xfd, 0x51]
@@ -118,7 +118,7 @@ const ptr = 0
 const length = 1
 const state = 2
 
-/** The CRC state after a run of octets, sixteen at a time through sliced tables. */
+/** The CRC state after a run of bytes, sixteen at a time through sliced tables. */
 const sliced = (): Kernel => {
   const word = 3
   const lookUp = (local: number, shift: number, table: number): Code => [
@@ -126,19 +126,19 @@ const sliced = (): Kernel => {
     shift > 0 ? [constant(shift), shiftRight] : [],
     [constant(255), and, constant(2), shiftLeft, load(tablesAt + table * 1024)]
   ]
-  const octetsOf = (local: number, table: number): Code => [
+  const bytesOf = (local: number, table: number): Code => [
     [lookUp(local, 0, table), lookUp(local, 8, table - 1), xor],
     [lookUp(local, 16, table - 2), xor, lookUp(local, 24, table - 3), xor]
   ]
   const sixteen: Code = [
     [get(ptr), load(0), get(state), xor, set(word)],
     [1, 2, 3].map((k) => [get(ptr), load(4 * k), set(word + k)]),
-    octetsOf(word, 15),
-    [1, 2, 3].map((k) => [octetsOf(word + k, 15 - 4 * k), xor]),
+    bytesOf(word, 15),
+    [1, 2, 3].map((k) => [bytesOf(word + k, 15 - 4 * k), xor]),
     [set(state), advance(ptr, 16), advance(length, -16)]
   ]
   const one: Code = [
-    [get(state), get(ptr), loadOctet, xor, constant(255), and, constant(2), shiftLeft],
+    [get(state), get(ptr), loadByte, xor, constant(255), and, constant(2), shiftLeft],
     [load(tablesAt), get(state), constant(8), shiftRight, xor, set(state)],
     [advance(ptr, 1), advance(length, -1)]
   ]
@@ -157,13 +157,13 @@ const fold = (distances: ReadonlyArray<number>, history: number, tailAt: number)
   const [eliminated, at, end, tail] = [3, 4, 5, 6]
   const reach = Math.max(...distances)
   const step = 64
-  // `at` points `reach` octets before the place in the history, so that offsets are not negative.
+  // `at` points `reach` bytes before the place in the history, so that offsets are not negative.
   const folded = (offset: number): Code => [
     [get(ptr), vectorLoad(offset)],
     distances.map((d) => [get(at), vectorLoad(reach - d + offset), vectorXor])
   ]
   const store = (value: Code, offset: number): Code => [get(at), value, vectorStore(reach + offset)]
-  const next = (octets: number): Code => [advance(ptr, octets), advance(at, octets)]
+  const next = (bytes: number): Code => [advance(ptr, bytes), advance(at, bytes)]
   const withState: Code = [
     [get(ptr), vectorLoad(0), vectorZero, get(state), replaceLane0, vectorXor]
   ]
@@ -211,7 +211,7 @@ const chain = (): Kernel => {
   }
 }
 
-/** The module's octets. It imports its memory as `e.m` and exports `crc`. */
+/** The module's bytes. It imports its memory as `e.m` and exports `crc`. */
 export const moduleBytes = (): Uint8Array<ArrayBuffer> => {
   const kernels = [
     sliced(),

@@ -1,8 +1,8 @@
 /**
  * Lookup tables for CRC-32C (the Castagnoli polynomial, bits reflected).
  *
- * Table `k` (256 words from `k * 256`) advances an octet past `k` further octets, so one step of
- * the slicing loop folds as many octets as there are tables.
+ * Table `k` (256 words from `k * 256`) advances a byte past `k` further bytes, so one step of
+ * the slicing loop folds as many bytes as there are tables.
  */
 const polynomial = 0x82f63b78
 
@@ -13,10 +13,10 @@ export const tables: Int32Array = buildTables()
 
 function buildTables(): Int32Array {
   const words = new Int32Array(tableCount * 256)
-  for (let octet = 0; octet < 256; octet++) {
-    let crc = octet
+  for (let byte = 0; byte < 256; byte++) {
+    let crc = byte
     for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ polynomial : crc >>> 1
-    words[octet] = crc
+    words[byte] = crc
   }
   for (let at = 256; at < words.length; at++) {
     const before = words[at - 256]!
