@@ -38,7 +38,7 @@ export class EpochSource {
     this.instance = (instance >>> 0).toString(16).padStart(8, "0")
   }
 
-  /** An epoch that nobody had before. */
+  /** Returns an epoch that was never used before. */
   next(): Epoch {
     this.#count++
     return `${this.instance}.${this.#count}` as Epoch

@@ -1,11 +1,11 @@
 /**
- * What every wire protocol offers to tools that show frames: bytes in, frames or typed errors out.
+ * The interface of wire protocols to tools that show frames: bytes in, frames or typed errors out.
  *
  * A decoder lives for one conversation. It may keep what earlier frames settled (a negotiated
  * marker, an agreed size), so that later frames are read as the peers themselves read them.
  */
 
-/** Who sent the bytes: the side that connected (`c2s`) or the side that accepted (`s2c`). */
+/** The sender of the bytes: the side that connected (`c2s`) or the side that accepted (`s2c`). */
 export type Direction = "c2s" | "s2c"
 
 /** One frame as it was read, and as this library would write it again. */
@@ -32,7 +32,7 @@ export type DecodedFrame = Frame | BadFrame
 /** Reads one conversation. It never throws: hostile bytes yield a `BadFrame`. */
 export interface FrameDecoder {
   /**
-   * The frames in these bytes, in order. `direction` is `undefined` when nobody knows it.
+   * The frames in these bytes, in order. `direction` is `undefined` when it is not known.
    */
   readonly decode: (bytes: Uint8Array, direction: Direction | undefined) => Iterable<DecodedFrame>
 }

@@ -15,10 +15,10 @@ export const copyBytes = (
 /** Bytes up to which an array lies in V8's own heap: Node's copy would first move it out. */
 const inHeap = 64
 
-/** `source[from, to)` in memory of its own. */
+/** Copies `source[from, to)` to new memory. */
 export const copyOf = (source: Uint8Array, from: number, to: number): Uint8Array => {
   if (to - from <= inHeap) return Uint8Array.prototype.slice.call(source, from, to)
-  const own = new Uint8Array(to - from)
-  copyBytes(own, 0, source, from, to)
-  return own
+  const copy = new Uint8Array(to - from)
+  copyBytes(copy, 0, source, from, to)
+  return copy
 }

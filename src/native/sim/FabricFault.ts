@@ -1,6 +1,5 @@
 /**
- * What can go wrong in a simulated fabric, as plain values: they are drawn, shrunk and saved with
- * a test.
+ * The faults of a simulated fabric, as plain values: they are drawn, shrunk and saved with a test.
  *
  * A node is a host (`"a"`, with all its devices) or one device (`"a/sim0"`). Whatever lasts ends
  * after `forMillis` of the fabric's time.
@@ -24,7 +23,7 @@ export const Loss = Schema.TaggedStruct("Loss", {
 /** Nothing gets through in one direction. */
 export const Cut = Schema.TaggedStruct("Cut", link)
 
-/** What one node sends to another takes so much longer. */
+/** Messages from one node to another take so much longer. */
 export const Delay = Schema.TaggedStruct("Delay", { ...link, millis: Millis })
 
 /** A node answers as if it had no receive posted. */

@@ -39,7 +39,7 @@ export interface HostOptions {
   readonly gids?: number | undefined
 }
 
-/** What is open on a host's devices. */
+/** Counts of the open resources of a host's devices. */
 export interface Resources {
   readonly listeners: number
   readonly connections: number
@@ -84,7 +84,7 @@ export class SimFabric implements WatchedFabric {
       return fabric
     })
 
-  /** What was counted so far. */
+  /** The counts so far. */
   get counters(): Readonly<Counters> {
     let { doubleCompletions } = this.#network.counters
     for (const nic of this.#network.nics.values()) {
@@ -103,7 +103,7 @@ export class SimFabric implements WatchedFabric {
     return this.#network.counters.rnrs
   }
 
-  /** What is open on a host, or on all of them. */
+  /** Counts the open resources of a host, or of all of them. */
   resources(host?: string): Resources {
     const count = (sort: ResourceKind) => {
       let sum = 0

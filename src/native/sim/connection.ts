@@ -26,13 +26,13 @@ import type { SimQueuePair } from "./queuePair.ts"
 export class SimConnection extends ProviderConnection<SimQueuePair> {
   #other: Pick<ConnectMessage, "gid" | "disconnected"> | undefined = undefined
 
-  /** What the other side said is known. */
+  /** Called with the other side's parameters. */
   onPeerParams(other: ConnectMessage, params: ResolvedConnectParams): void {
     this.#other = other
     this.setNegotiated({ privateData: other.privateData, ...negotiate(params, other) })
   }
 
-  /** Whoever waits for the end runs by itself; the other side is told, unless it told us. */
+  /** Waiters of the end run in a task of theirs; the other side is told, unless it told us. */
   override onLeft(why: Disconnect): void {
     const { nic } = this.queuePair
     nic.network.after(0, () => super.onLeft(why))

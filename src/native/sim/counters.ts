@@ -1,12 +1,12 @@
-/** What a simulated fabric counts: mistakes that real devices hide, or punish much later. */
+/** Counters of a simulated fabric: mistakes that real devices hide, or punish much later. */
 
 /** Counters that only rise. */
 export class Counters {
-  /** Messages that reached a queue pair in `reset` or `init`: somebody spoke too soon. */
+  /** Messages that reached a queue pair in `reset` or `init`: sent too soon. */
   earlyPosts = 0
   /** Messages that reached a queue pair that had failed or gone. */
   latePosts = 0
-  /** Messages to a queue pair that is connected to somebody else. */
+  /** Messages to a queue pair that is connected to another peer. */
   strays = 0
   /** Messages that met no posted receive, each time that they were sent. */
   rnrs = 0

@@ -14,7 +14,7 @@ import { connect, listen, SimConnection } from "./connection.ts"
 import { type Nic, OpenDevice } from "./nic.ts"
 import { SimQueuePair } from "./queuePair.ts"
 
-/** What a common network card gives. */
+/** The limits of a common network card. */
 const limits: DeviceLimits = {
   queuePairs: 65536,
   depth: 32768,
@@ -30,13 +30,13 @@ const limits: DeviceLimits = {
 
 /** Bytes of private data that a connection manager of InfiniBand carries. */
 const privateData = { connect: 56, accept: 196, reject: 148 } as const
-/** How long the other side may think before the connection is given up, in milliseconds. */
-const patience = 30_000
+/** Milliseconds after which an attempt to connect without an answer is given up. */
+const connectTimeoutMs = 30_000
 
-/** What a network card says of itself. */
+/** The description of a device. */
 export const infoOf = (nic: Nic): DeviceInfo => ({ name: nic.name, ports: [1], limits })
 
-/** A region, and what holds it. */
+/** A region with its resource. */
 class SimRegion extends MemoryRegion implements Region {
   readonly resource: Resource
   readonly revoke = Effect.sync(() => this.revokeUnsafe())
@@ -72,7 +72,7 @@ export const open = Effect.fnUntraced(function* (
     region: (spec, owner) => Effect.sync(() => new SimRegion(nic, spec, owner)),
     queuePair: (options) => Effect.sync(() => new SimQueuePair(nic, options)),
     privateData,
-    connectTimeoutMs: patience,
+    connectTimeoutMs,
     makeConnection: (queuePair, peer) => new SimConnection(queuePair, peer),
     connect: (connection, params) => connect(nic, connection, params),
     addresses: () => nic.addresses.map(Gid.toAddress),

@@ -1,4 +1,4 @@
-/** What queue pairs of a simulated fabric send each other: whole messages, and answers to them. */
+/** The messages of a simulated fabric: whole messages between queue pairs, and their answers. */
 import type { Gid } from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
 import type { Status } from "../verbs/Completion.ts"
@@ -33,7 +33,7 @@ export interface Header {
 /** A work request on its way. */
 export interface Message extends Header {
   readonly opcode: Opcode
-  /** What is sent or written; nothing for what fetches. */
+  /** The bytes that are sent or written; empty for a fetch. */
   readonly payload: Uint8Array
   /** Bytes to send, write or read. */
   readonly bytes: number
@@ -53,7 +53,7 @@ export interface Message extends Header {
   readonly compare: bigint
 }
 
-/** What came of a message: bytes that it fetched, how long to wait, or a refusal. */
+/** The outcome of a message: fetched bytes, a time to wait, or a refusal. */
 export type Outcome =
   | { readonly _tag: "Done"; readonly fetched: Uint8Array }
   | { readonly _tag: "NotReady"; readonly waitMillis: number }
@@ -91,7 +91,7 @@ const sequences = 0x100_0000
 export const sequenceAfter = (sequence: number, messages: number): number =>
   (sequence + messages) % sequences
 
-/** How far `sequence` is ahead of `expected`: half of all numbers are ahead, half behind. */
+/** The distance of `sequence` from `expected`: half of all numbers are ahead, half behind. */
 export const sequenceDistance = (sequence: number, expected: number): number => {
   const distance = (sequence - expected + sequences) % sequences
   return distance < sequences / 2 ? distance : distance - sequences

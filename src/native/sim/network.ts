@@ -1,8 +1,8 @@
 /**
  * The wires and the time of a simulated fabric.
  *
- * What a queue pair sends arrives in order or not at all; between queue pairs there is no order.
- * Which faults are in force is a set of values, and every question about the network looks at it.
+ * Messages of a queue pair arrive in order or not at all; between queue pairs there is no order.
+ * The faults in force are a set of values, which every operation of the network consults.
  */
 import type * as Random from "effect/Random"
 import type { Gid } from "../../schema/Gid.ts"
@@ -11,9 +11,9 @@ import { AddressSpace } from "../verbs/software/addressSpace.ts"
 import { Counters } from "./counters.ts"
 import type { FabricFault } from "./FabricFault.ts"
 
-/** How often a message of connection management is sent. */
+/** Attempts to send a message of connection management. */
 const managementTries = 5
-/** How long it is waited for an answer to one of them. */
+/** Milliseconds between two of them. */
 const managementRetryMs = 1000
 
 /** Software takes longer than devices: what a device answers is there before. */
@@ -29,13 +29,13 @@ export interface DeviceTime {
   readonly after: (millis: number, act: () => void) => void
 }
 
-/** What keeps the order of what one queue pair sends in one direction. */
+/** Keeps the order of the messages that one queue pair sends in one direction. */
 export class Channel {
   readonly arrivals: Array<() => void> = []
   lastAt = 0
 }
 
-/** What the options give to a network. */
+/** Time, randomness and trace of a network. */
 export interface NetworkOptions {
   readonly time: DeviceTime
   readonly random: Random.Random
@@ -60,7 +60,7 @@ export class Network<Port extends NetworkPort = NetworkPort> {
   /** The faults that are in force. */
   readonly faults = new Set<FabricFault>()
   readonly options: NetworkOptions
-  /** What peers call memory, the same on all devices of a host. */
+  /** The addresses of memory, the same on all devices of a host. */
   readonly memory: AddressSpace
   readonly #latency: number
 
@@ -70,7 +70,7 @@ export class Network<Port extends NetworkPort = NetworkPort> {
     this.memory = new AddressSpace(options.draw)
   }
 
-  /** Puts a line into the trace, if somebody keeps one. */
+  /** Adds a line to the trace, if one is kept. */
   note(text: string): void {
     this.options.note(text)
   }
@@ -79,7 +79,7 @@ export class Network<Port extends NetworkPort = NetworkPort> {
     return this.options.time.now()
   }
 
-  /** Does something later, outside of whoever asks for it. */
+  /** Calls `act` later, never within the caller. */
   after(millis: number, act: () => void): void {
     this.options.time.after(millis, act)
   }
@@ -118,7 +118,7 @@ export class Network<Port extends NetworkPort = NetworkPort> {
     return mtu
   }
 
-  /** How much longer a step of a queue pair takes. */
+  /** Additional milliseconds of a transition of a queue pair. */
   modifyDelayMs(nic: Port): number {
     let millis = 0
     for (const fault of this.active("SlowModify"))

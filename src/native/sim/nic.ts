@@ -52,7 +52,7 @@ export class Nic {
   readonly keys: Keys
   readonly opened = new Set<OpenDevice>()
   readonly queuePairs = new Map<number, NicQueuePair>()
-  /** Who is asked at a port; `false` if nobody has a place for the request. */
+  /** Listeners by port. Returns `false` if the listener's backlog is full. */
   readonly listeners = new Map<number, (offer: ConnectMessage) => boolean>()
   /** Steps whose next try fails. */
   readonly failingSteps = new Set<string>()
@@ -86,7 +86,7 @@ export class Nic {
     return node === this.host || node === `${this.host}/${this.name}`
   }
 
-  /** The one that it uses when nobody chooses. */
+  /** The GID that is used by default. */
   get gid(): Gid {
     return this.addresses[0]!
   }
@@ -102,7 +102,7 @@ export class Nic {
     return this.#queuePairs
   }
 
-  /** The next one that nobody listens at; after the last comes the first again. */
+  /** Returns the next free port; after the last comes the first again. */
   newPort(): number {
     do {
       this.#ports = this.#ports < lastPort ? this.#ports + 1 : belowFreePorts + 1
@@ -123,7 +123,7 @@ export class Nic {
     else if (!message.again) this.network.counters.latePosts += 1
   }
 
-  /** Somebody wants to connect. */
+  /** Called with a peer's connect request. */
   onConnectRequest(port: number, offer: ConnectMessage): void {
     const listener = this.listeners.get(port)
     if (listener?.(offer) === true) return

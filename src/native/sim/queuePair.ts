@@ -44,7 +44,7 @@ export class SimQueuePair
   readonly nic: Nic
   access: ReadonlySet<Access> = new Set()
   peer: Peer | undefined = undefined
-  /** The own GID at the step to `rtr`; it stays, also when the port's changes. */
+  /** The local GID at the transition to `rtr`; it stays, also when the port's changes. */
   source: Gid
   life: QueuePairLife
   #requester: Requester | undefined = undefined
@@ -61,7 +61,7 @@ export class SimQueuePair
     nic.queuePairs.set(this.number, this)
   }
 
-  /** How it is called in traces. */
+  /** Its name in traces. */
   get title(): string {
     return `${this.nic.host}/${this.nic.name}#${this.number}`
   }
@@ -126,7 +126,7 @@ export class SimQueuePair
     this.fail("failed")
   }
 
-  /** It fails for a reason that none of its own sends tells. */
+  /** Fails for a reason that no completion of a send tells. */
   failFatally(detail: string): void {
     this.fail("failed")
     this.nic.emit({ _tag: "QueuePairFatal", queuePair: this.number, detail })
@@ -164,7 +164,7 @@ export class SimQueuePair
     return undefined
   }
 
-  /** Nobody hears it: it comes before this queue pair is ready, or was for one that is no more. */
+  /** Counts a message that comes before this queue pair is ready, or after its end. */
   #countUnheard({ addressee, again, sequence, sourceQueuePair }: Message): void {
     const { network } = this.nic
     if (this.state === "err" || addressee !== this.life) {

@@ -17,7 +17,7 @@ const dueWithinMs = 0.001
 
 const noBytes = new Uint8Array(0)
 
-/** How to send, with all defaults filled in. */
+/** The parameters of a requester, with all defaults filled in. */
 export interface RequesterSettings {
   readonly firstSequence: number
   /** `Infinity` for never. */
@@ -69,7 +69,7 @@ export class Requester {
     this.#isStopped = true
   }
 
-  /** There is new work. It leaves in a task of its own, all that was posted meanwhile together. */
+  /** Called for new work, which leaves in a later task with all that is posted until then. */
   kick(): void {
     if (this.#isPumping || this.#isStopped) return
     this.#isPumping = true
@@ -129,10 +129,10 @@ export class Requester {
     const { counters } = this.#queuePair.sends
     while (this.#next < counters.posted) {
       const slot = this.#queuePair.sends.at(this.#next)
-      const offence = this.#offence(slot)
-      if (offence !== undefined) {
+      const invalid = this.#validate(slot)
+      if (invalid !== undefined) {
         // It fails in its turn: what is before it may still end well.
-        if (this.#next === counters.ended) this.#queuePair.failSend(offence)
+        if (this.#next === counters.ended) this.#queuePair.failSend(invalid)
         return
       }
       if (isFetch(slot.opcode)) {
@@ -145,8 +145,8 @@ export class Requester {
     }
   }
 
-  /** What the device finds wrong with work before it sends anything. */
-  #offence(slot: SendSlot): Status | undefined {
+  /** Validates work before anything of it is sent. */
+  #validate(slot: SendSlot): Status | undefined {
     const fetches = isFetch(slot.opcode)
     if (fetches && this.#sending.outboundReads === 0) return "local-operation"
     const isAtomic = fetches && slot.opcode !== "read"

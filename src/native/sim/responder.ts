@@ -23,7 +23,7 @@ import {
 } from "./message.ts"
 import type { Nic } from "./nic.ts"
 
-/** What a peer wants to do with memory, for each operation that does. */
+/** The right that each operation on memory needs. */
 const rights: Partial<Record<Message["opcode"], Right>> = {
   write: "remoteWrite",
   "write-immediate": "remoteWrite",
@@ -41,11 +41,11 @@ const accessFor: Record<Right, Access> = {
 const takesReceive = ({ opcode }: Message): boolean =>
   opcode === "send" || opcode === "send-invalidate" || opcode === "write-immediate"
 
-/** How to receive, with all defaults filled in. */
+/** The parameters of a responder, with all defaults filled in. */
 export interface ResponderSettings {
   readonly peerSequence: number
   readonly inboundReads: number
-  /** How long a peer that met no receive waits. */
+  /** Milliseconds that a peer waits after it met no receive. */
   readonly waitMillis: number
 }
 
@@ -166,7 +166,7 @@ export class Responder {
     return region?.domain === this.#queuePair.domain ? region : null
   }
 
-  /** What touches memory by a key. Nothing of it needs one if it touches no byte. */
+  /** Executes an operation on memory. Without a byte to touch it needs no key. */
   #memory(message: Message): Outcome {
     const right = rights[message.opcode]!
     const isAtomic = right === "remoteAtomic"

@@ -1,5 +1,5 @@
 /**
- * How posted work ends, and the queue where one learns of it.
+ * Completions of posted work, and the queue that delivers them.
  *
  * Everything that was posted ends once. Success of a send without `signalled` makes no completion;
  * it is known from a later completion of the same queue, since each queue ends in order.
@@ -39,7 +39,9 @@ export const Status = Schema.Literals([
 
 export type Status = typeof Status.Type
 
-/** What ended. A `receive-immediate` took a receive for a peer's `write-immediate`. */
+/**
+ * The kind of work that ended. A `receive-immediate` took a receive for a peer's `write-immediate`.
+ */
 export type Kind =
   | "send"
   | "write"
@@ -51,7 +53,7 @@ export type Kind =
 
 /** One end. Only `id`, `status` and `queuePair` mean something after a failure. */
 export class Completion {
-  /** What the work request was given. */
+  /** The `id` of the work request. */
   id = 0
   kind: Kind = "send"
   status: Status = "success"
@@ -79,7 +81,7 @@ export class Completion {
 /** Completions that are polled together, in memory that is used again for each poll. */
 export class CompletionBatch {
   readonly #entries: ReadonlyArray<Completion>
-  /** How many the last poll brought. */
+  /** The number of completions of the last poll. */
   count = 0
 
   /** `limit`: the most that one poll brings. 64 keeps a batch within a few cache lines. */
@@ -98,7 +100,7 @@ export class CompletionBatch {
 }
 
 /**
- * Where the completions of queue pairs arrive.
+ * Delivers the completions of queue pairs.
  *
  * It never overflows: every accepted post has reserved a place in it, which is free again when its
  * completion, or a later one of the same work queue, has been polled.

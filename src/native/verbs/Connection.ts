@@ -15,7 +15,7 @@ export interface Address {
   readonly port: number
 }
 
-/** What both ends say about a connection. */
+/** The parameters of one end of a connection. */
 export interface ConnectParams {
   /**
    * For the peer's program. On every provider there is room for 56 bytes with a connect and for
@@ -24,7 +24,7 @@ export interface ConnectParams {
   readonly privateData?: Uint8Array | undefined
   /** Reads and atomic operations of the peer that may be under way here. Default 16. */
   readonly inboundReads?: number | undefined
-  /** Own ones; the peer may lower it. Default 16. */
+  /** Reads and atomic operations of this side; the peer may lower it. Default 16. */
   readonly outboundReads?: number | undefined
   /** How often the peer sends again when it meets no posted receive; 7 is for ever. Default 7. */
   readonly rnrRetries?: number | undefined
@@ -49,9 +49,9 @@ export type Disconnect = "disconnected" | "peer-disconnected" | "failed" | "devi
 /** A connection. It is disconnected when its Scope closes. */
 export interface Connection {
   readonly peer: Address
-  /** What the peer's program said with its connect or accept. */
+  /** The private data of the peer's connect or accept. */
   readonly privateData: Uint8Array
-  /** What both ends agreed upon. */
+  /** The negotiated limits. */
   readonly inboundReads: number
   readonly outboundReads: number
   /** Ends it: both queue pairs go to `err`. Again is harmless. */
@@ -61,7 +61,7 @@ export interface Connection {
 }
 
 /**
- * Somebody wants to connect. It is answered once; unanswered, it is rejected when the listener
+ * A peer's request to connect. It is answered once; unanswered, it is rejected when the listener
  * goes or the time for an answer is over.
  */
 export interface ConnectRequest {
@@ -95,7 +95,7 @@ export interface Listener {
   readonly take: Effect.Effect<ConnectRequest, Released>
 }
 
-/** What connects. */
+/** Connection management of a device. */
 export interface Connector {
   listen(options?: ListenOptions): Effect.Effect<Listener, ListenError, Scope.Scope>
   connect(options: ConnectOptions): Effect.Effect<Connection, ConnectError, Scope.Scope>

@@ -55,16 +55,16 @@ export interface PortInfo {
   readonly gids: ReadonlyArray<GidEntry>
 }
 
-/** What happens to a device by itself. */
+/** Asynchronous events of a device. */
 export type DeviceEvent =
   | { readonly _tag: "PortUp"; readonly port: number }
   | { readonly _tag: "PortDown"; readonly port: number }
   | { readonly _tag: "GidChanged"; readonly port: number; readonly index: number }
   | { readonly _tag: "DeviceRemoved" }
-  /** A queue pair went to `err` for a reason that no work request of its own tells. */
+  /** A queue pair went to `err` for a reason that no completion tells. */
   | { readonly _tag: "QueuePairFatal"; readonly queuePair: number; readonly detail: string }
 
-/** What belongs together: memory is only reached through queue pairs of its own domain. */
+/** A protection domain: memory is only reached through queue pairs of the same domain. */
 export interface ProtectionDomain {
   register(options: RegionOptions): Effect.Effect<Region, CreateError, Scope.Scope>
   queuePair(options: QueuePairOptions): Effect.Effect<QueuePair, CreateError, Scope.Scope>

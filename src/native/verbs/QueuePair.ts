@@ -5,7 +5,7 @@ import type { State, Transition } from "./QueuePairState.ts"
 import type { ModifyError } from "./VerbsError.ts"
 import type { Posted, ReceiveRequest, SendRequest } from "./WorkRequest.ts"
 
-/** How a queue pair is made. */
+/** Options of a queue pair. */
 export interface Options {
   readonly sendCompletions: CompletionQueue
   /** Default: the same queue. */

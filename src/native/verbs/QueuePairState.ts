@@ -20,7 +20,7 @@ export interface Path {
   readonly gid: Gid
   /** The local identifier on InfiniBand; 0 on Ethernet. Default 0. */
   readonly lid?: number | undefined
-  /** Which of the own port's GIDs is the source. Default 0. */
+  /** The index of the local port's GID that is the source. Default 0. */
   readonly gidIndex?: number | undefined
   /** Default 16. */
   readonly hopLimit?: number | undefined
@@ -65,7 +65,7 @@ export interface ToReadyToReceive {
 /** From `rtr`: how to send. */
 export interface ToReadyToSend {
   readonly to: "rts"
-  /** The number of the first own packet. 24 bits. Default 0. */
+  /** The sequence number of the first packet. 24 bits. Default 0. */
   readonly firstSequence?: number | undefined
   /** How long to wait for the peer's answer: 4.096 µs · 2^code; 14 is 67 ms. Default 14. */
   readonly timeout?: number | undefined
@@ -73,7 +73,7 @@ export interface ToReadyToSend {
   readonly retries?: number | undefined
   /** How often a message that met no posted receive is sent again; 7 is for ever. Default 7. */
   readonly rnrRetries?: number | undefined
-  /** Own reads and atomic operations that may be under way. Default 16. */
+  /** Reads and atomic operations of this side that may be under way. Default 16. */
   readonly outboundReads?: number | undefined
 }
 
@@ -85,7 +85,7 @@ export interface ToErrorOrReset {
 /** One step, with the attributes that it takes. */
 export type Transition = ToInit | ToReadyToReceive | ToReadyToSend | ToErrorOrReset
 
-/** What a step takes for an attribute that is not given. */
+/** The defaults of the attributes. */
 export const defaults = {
   port: 1,
   pkeyIndex: 0,
@@ -104,7 +104,7 @@ export const defaults = {
   outboundReads: 16
 } as const
 
-/** How long `timeout` is in milliseconds; code 0 is for ever. */
+/** `timeout` in milliseconds; code 0 means forever. */
 export const timeoutMs = (code: number): number => (code === 0 ? Infinity : 0.004096 * 2 ** code)
 
 /**
@@ -178,8 +178,8 @@ const outOfRange = (attributes: object): InvalidValue | undefined => {
 
 /** The first attribute of a step that no queue pair can take. */
 export const validateRanges = (step: Transition): InvalidValue | undefined => {
-  const own = outOfRange(step)
-  if (own !== undefined || step.to !== "rtr") return own
+  const invalid = outOfRange(step)
+  if (invalid !== undefined || step.to !== "rtr") return invalid
   if (!mtus.includes(step.mtu)) return { attribute: "mtu", detail: `no ${step.mtu}` }
   if (!/^[0-9a-f]{32}$/.test(step.path.gid) || /^0+$/.test(step.path.gid)) {
     return { attribute: "gid", detail: `"${step.path.gid}" names no port` }

@@ -2,13 +2,13 @@
  * Registered memory: what work requests may use, and peers may reach by a key.
  *
  * Memory is a `SharedArrayBuffer`, so a worker or a device moves its bytes while the event loop is
- * busy. Several regions may lie over one buffer, each with keys and rights of its own.
+ * busy. Several regions may lie over one buffer, each with its keys and rights.
  */
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 /**
- * What may be done to a region. `local-write`: receives, reads and results of atomic operations may
+ * Rights on a region. `local-write`: receives, reads and results of atomic operations may
  * be placed in it; a peer may only write where this side may.
  */
 export const Access = Schema.Literals([
@@ -20,7 +20,7 @@ export const Access = Schema.Literals([
 
 export type Access = typeof Access.Type
 
-/** What to register: new memory, or a part of a buffer. */
+/** The memory to register: new memory, or a part of a buffer. */
 export interface Options {
   /** The buffer, or how many bytes to allocate. */
   readonly memory: SharedArrayBuffer | number
@@ -49,7 +49,7 @@ export interface Region {
    * provider, so this only differs by `offset`.
    */
   readonly address: number
-  /** Names the region to its own device. Hard to guess. */
+  /** Names the region to the local device. Hard to guess. */
   readonly localKey: number
   /** Names the region to peers, 32 bits, hard to guess. 0 while no peer may reach it. */
   readonly remoteKey: number
@@ -61,7 +61,7 @@ export interface Region {
   renewKey(): number
   /**
    * Makes the remote key void. Once this returns, no peer touches the region any more: only then
-   * may its bytes be given to somebody else.
+   * may its bytes be used for another peer.
    */
   readonly revoke: Effect.Effect<void>
 }

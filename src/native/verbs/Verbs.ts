@@ -43,7 +43,7 @@ export interface Reach {
   readonly admits?: ((address: string) => boolean) | undefined
 }
 
-/** What a provider offers. */
+/** The operations of a provider. */
 export interface Provider {
   readonly name: "sim" | "iwarp" | "ib"
   readonly capabilities: Capabilities

@@ -1,7 +1,6 @@
 /**
- * What can go wrong on the way to a connected queue pair.
- *
- * What happens to posted work is no error of an operation: it is the status of a completion.
+ * Errors of verbs operations. The failure of posted work is no error of an operation: it is the
+ * status of a completion.
  */
 import * as Schema from "effect/Schema"
 import { states } from "./QueuePairState.ts"
@@ -92,11 +91,11 @@ export class AddressInUse extends Schema.TaggedError<AddressInUse>()("AddressInU
   }
 }
 
-/** The peer answered no: nobody listens, its listener has no place, or its program rejected. */
+/** The peer declined: no listener, a full backlog, or a rejection by its program. */
 export class ConnectRejected extends Schema.TaggedError<ConnectRejected>()("ConnectRejected", {
   peer: Schema.String,
   reason: Schema.Literals(["no-listener", "backlog-full", "rejected", "incompatible"]),
-  /** What the peer's program said. */
+  /** The private data of the rejection. */
   privateData: Schema.Uint8Array
 }) {
   override get message() {

@@ -6,7 +6,7 @@
  */
 import type { Region } from "./Region.ts"
 
-/** What a send queue can do. A `send-invalidate` also makes a remote key of the peer void. */
+/** Operations of a send queue. A `send-invalidate` also invalidates a remote key of the peer. */
 export type Opcode =
   | "send"
   | "send-invalidate"
@@ -17,13 +17,13 @@ export type Opcode =
   | "compare-swap"
 
 /**
- * What became of a post. Only what was accepted ends with a completion.
+ * The result of a post. Only accepted work ends with a completion.
  *
  * - `queue-full`: every place of the work queue is taken. A place is free again when a completion
  *   at or behind it has been polled.
  * - `completions-full`: the completion queue could not hold the completion.
  * - `wrong-state`: the queue pair takes no work of this kind in its state, or is released.
- * - `too-many-entries`, `too-long`: more parts, or more bytes, than the queue pair allows.
+ * - `too-many-entries`, `too-long`: more entries, or more bytes, than the queue pair allows.
  * - `unsupported`: the provider has no such operation.
  */
 export type Posted =
@@ -35,7 +35,7 @@ export type Posted =
   | "too-long"
   | "unsupported"
 
-/** A part of a message in local memory. */
+/** An entry of a scatter list: a range of a local region. */
 export class ScatterEntry {
   region: Region | undefined = undefined
   /** From the start of the region. */
@@ -43,24 +43,24 @@ export class ScatterEntry {
   length = 0
 }
 
-/** The parts of a message, in order: sources of what is sent, or sinks of what is received. */
+/** The local memory of a message, in order: sources of a send, or sinks of a receive. */
 export class ScatterList {
   readonly #parts: Array<ScatterEntry> = []
-  /** How many parts there are. */
+  /** The number of entries. */
   count = 0
 
-  /** The part at `index`, which must be below `count`. */
+  /** The entry at `index`, which must be below `count`. */
   at(index: number): ScatterEntry {
     return this.#parts[index]!
   }
 
-  /** Takes all parts out. */
+  /** Removes all entries. */
   clear(): this {
     this.count = 0
     return this
   }
 
-  /** Adds a part. */
+  /** Adds an entry. */
   add(region: Region, offset = 0, length = region.length - offset): this {
     const part = (this.#parts[this.count] ??= new ScatterEntry())
     part.region = region
@@ -70,7 +70,7 @@ export class ScatterList {
     return this
   }
 
-  /** Bytes of all parts. */
+  /** Bytes of all entries. */
   get byteLength(): number {
     let bytes = 0
     for (let index = 0; index < this.count; index++) bytes += this.#parts[index]!.length
@@ -107,9 +107,9 @@ export class SendRequest {
   immediate = 0
   /** The remote key that a `send-invalidate` makes void. */
   invalidate = 0
-  /** What `fetch-add` adds, or `compare-swap` stores; 64 bits. */
+  /** The addend of `fetch-add`, or the new value of `compare-swap`; 64 bits. */
   value = 0n
-  /** What `compare-swap` compares with; 64 bits. */
+  /** The expected value of `compare-swap`; 64 bits. */
   compare = 0n
 
   /** Sets the peer's memory; `address` must be a safe integer. */

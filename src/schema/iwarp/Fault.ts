@@ -1,5 +1,5 @@
 /**
- * What can be wrong with what a peer sends. These are values, never thrown, and plain objects, so
+ * Faults of a peer's stream. These are values, never thrown, and plain objects, so
  * that a worker can pass them on.
  */
 

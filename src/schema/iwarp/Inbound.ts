@@ -24,7 +24,7 @@ export interface Options<R extends Region> {
   readonly takeReceive: () => number
   /** How many requests of the peer may be waiting for their response. */
   readonly ird: number
-  /** How many requests of our own may be. */
+  /** Requests of this side that may be waiting for their response. */
   readonly ord: number
 }
 
@@ -40,16 +40,16 @@ export const Place = {
   control: 3
 } as const
 
-/** What a completed segment means. */
+/** The meaning of a completed segment. */
 export const Delivery = {
-  /** Nothing is finished, or nobody is told. */
+  /** No message is complete, or none that is reported. */
   nothing: 0,
   /** A Send or immediate data: the receive that was taken last is done. */
   receive: 1,
   /** A request that has to be answered; see `RdmapHeader`. */
   readRequest: 2,
   atomicRequest: 3,
-  /** The oldest of our own requests is answered. */
+  /** The oldest request of this side is answered. */
   readDone: 4,
   atomicDone: 5,
   /** The peer ended the stream. */
@@ -68,7 +68,7 @@ export class Inbound<R extends Region> {
   /** After `Delivery.refused`. */
   refused: Refused | undefined = undefined
 
-  /** Our own requests, which responses must match. */
+  /** The requests of this side, which responses must match. */
   readonly outstanding: Outstanding<R>
   readonly #options: Options<R>
   /** The next sequence number on each queue. */

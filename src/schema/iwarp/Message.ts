@@ -110,7 +110,7 @@ export const AtomicResponse = Schema.TaggedStruct("AtomicResponse", {
 
 const Nibble = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 15 }))
 
-/** `order` is there when the peer did not write it as the RFC says, or when nobody can tell. */
+/** `order` is there when the peer did not write it as the RFC says, or when it cannot be told. */
 export const TerminateMessage = Schema.TaggedStruct("Terminate", {
   msn: Count,
   layer: Nibble,

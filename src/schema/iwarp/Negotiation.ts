@@ -8,15 +8,15 @@
 import { type Enhanced, type MpaFrame, unlimited } from "./Mpa.ts"
 import { Cause } from "./Terminate.ts"
 
-/** What this side wants. */
+/** The parameters of this side. */
 export interface Wishes {
   readonly revision: 1 | 2
   readonly crc: boolean
   /** Requests of the peer that may wait here. */
   readonly ird: number
-  /** Requests of our own that may wait there. */
+  /** Requests of this side that may wait at the peer. */
   readonly ord: number
-  /** The initiator opens the peer's gate by a signal of its own, before any message. */
+  /** The initiator opens the peer's gate by a signal, before any message. */
   readonly peerToPeer: boolean
   readonly privateData: Uint8Array
 }
@@ -24,7 +24,7 @@ export interface Wishes {
 /** The initiator's first FPDU: an empty Send, Write or Read, or simply its first message. */
 export type Ready = "message" | "send" | "write" | "read"
 
-/** What holds for a stream, as one side sees it. */
+/** The negotiated parameters of a stream, as one side sees them. */
 export interface Settled {
   readonly _tag: "Settled"
   readonly revision: number
@@ -129,7 +129,7 @@ export const settle = (
   }
   const crc = request.crc || reply.crc
   if (asked === undefined || answer === undefined) {
-    // Nobody said how many reads the peer can take, so none are sent.
+    // The peer named no number of reads that it can take, so none are sent.
     const ready = "message"
     return { _tag: "Settled", revision, crc, ready, ird: wishes.ird, ord: 0, privateData }
   }

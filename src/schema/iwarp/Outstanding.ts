@@ -1,5 +1,5 @@
 /**
- * Our own reads and atomic operations that wait for their response, oldest first.
+ * Reads and atomic operations of this side that wait for their response, oldest first.
  *
  * The peer answers them in order, and every byte of a response must be one that was asked for. A
  * read and an atomic operation share the peer's limit, so they share this queue.

@@ -20,7 +20,7 @@ export interface Region {
 const beyondSafe = 0x200000
 const twoTo32 = 0x1_0000_0000
 
-/** What `locate` gives instead of a place. */
+/** The results of `locate` for an access outside of the region. */
 export const AccessError = { wraps: -1, outside: -2 } as const
 
 /** Where `length` bytes at a 64-bit offset begin in a region, or which way they miss it. */

@@ -27,7 +27,7 @@ const cause = (layer: number, type: number, code: number, name: string): Cause =
   name
 })
 
-/** Every cause that has a number of its own. Layer 0 is RDMAP, 1 is DDP, 2 is MPA. */
+/** All numbered causes. Layer 0 is RDMAP, 1 is DDP, 2 is MPA. */
 export const Cause = {
   rdmapLocal: cause(0, 0, 0x00, "RDMAP: local catastrophic error"),
   invalidStag: cause(0, 1, 0x00, "RDMAP: invalid STag"),
@@ -73,7 +73,7 @@ export const causeOf = (layer: number, type: number, code: number): Cause | unde
       (known.code === code || (layer < 2 && type === 0))
   )
 
-/** What to tell the peer about a fault in what it sent. */
+/** The Terminate that answers a fault in the peer's stream. */
 export const answerTo = (fault: StreamFault): Pick<Cause, "layer" | "type" | "code"> => {
   switch (fault._tag) {
     case "CrcMismatch":

@@ -50,7 +50,7 @@ const isNonce = (value: unknown): value is string => typeof value === "string" &
 const isMtu = (value: unknown): value is Mtu => mtus.includes(value as Mtu)
 
 /**
- * Whoever wrote something else under our name is not one of us: what cannot be read is not there.
+ * An announcement that cannot be read is ignored: its sender is no peer of this library.
  */
 export const fromJson = (value: Json | undefined): Announcement | Parting | undefined => {
   if (!isObject(value)) return undefined

@@ -1,4 +1,4 @@
-/** What can be wrong with what comes in over Mooncake's handshake port. */
+/** Faults of the input on Mooncake's handshake port. */
 import * as Schema from "effect/Schema"
 
 /**
@@ -30,7 +30,7 @@ export class UnknownFrameType extends Schema.TaggedError<UnknownFrameType>()("Un
   }
 }
 
-/** What ends the reading of a stream. */
+/** The fault that ends the reading of a stream. */
 export type FrameFault = FrameTooLong | FrameEmpty | UnknownFrameType
 
 /**

@@ -108,7 +108,7 @@ export class FrameReader {
     this.#body = nothing
   }
 
-  /** Grows with what arrives: a length alone makes nobody pay for it. */
+  /** Grows with what arrives: a length alone allocates nothing. */
   #reserve(needed: number): void {
     if (needed <= this.#body.length) return
     const grown = new Uint8Array(Math.min(this.#length, Math.max(256, 2 * needed)))

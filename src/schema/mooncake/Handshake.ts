@@ -1,6 +1,6 @@
 /**
  * What connection frames mean: a request and its reply, the acknowledgement that the active side is
- * ready and the reply to that, a rejection, and a farewell between peers of our own kind.
+ * ready and the reply to that, a rejection, and a farewell between peers of this library.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -129,7 +129,7 @@ const refused = (reason: RejectReason.KnownReason, text: string) =>
 
 /**
  * What the active side received. A reply that says nothing at all takes an acknowledgement, and
- * answers no request: whoever asked for a connection must not take it for one.
+ * answers no request: a caller that asked for a connection must not take it for one.
  */
 export const readAnswer = (body: Body): Result.Result<Answer, ReplyFault> => {
   if (body === null) return Result.succeed({ _tag: "Rejected", reason: { _tag: "Unspecified" } })

@@ -1,7 +1,7 @@
 /**
  * Shows what passes through Mooncake's handshake port: connections, metadata, notifies and probes.
  *
- * Each run of bytes holds whole frames of one side. Where nobody knows the side, a connection
+ * Each run of bytes holds whole frames of one side. Where the side is not known, a connection
  * frame whose paths are those of the last request the other way round is its reply.
  */
 

@@ -1,5 +1,5 @@
 /**
- * The text of a notify frame: a message for whoever listens under a name. The reply has the same
+ * The text of a notify frame: a message for the listener of a name. The reply has the same
  * form.
  */
 import * as Result from "effect/Result"

@@ -1,4 +1,4 @@
-/** The text of a probe frame, which asks whether anybody is there. Only the reply has a status. */
+/** The text of a probe frame, which asks whether the peer is alive. Only the reply has a status. */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Malformed, type TextFault } from "./Fault.ts"

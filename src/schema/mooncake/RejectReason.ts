@@ -6,7 +6,7 @@
  */
 import * as Schema from "effect/Schema"
 
-/** How each reason begins. None of these is the beginning of another one. */
+/** The beginning of each reason. None is the beginning of another one. */
 const texts = {
   ReceiverPathInvalid: "Invalid peer_nic_path in handshake: ",
   ReceiverNicUnknown: "Local RDMA context not found for handshake NIC: ",

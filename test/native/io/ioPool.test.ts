@@ -453,7 +453,7 @@ describe("the pool", () => {
         peers[0]?.send(lab.frame("crash"))
         const ends = yield* Effect.forEach(victims.slice(0, 1), (lane) => lane.closed)
         assert.deepStrictEqual(
-          ends.map((end) => end._tag),
+          ends.map((end) => end.reason._tag),
           ["WorkerCrashed"]
         )
         yield* lab.until("a new worker", () =>
@@ -536,7 +536,7 @@ describe("the pool", () => {
       yield* Scope.close(pools, Exit.void)
       for (const { client, server } of pairs) {
         // Both ends are asked; the later one may see the other's end first.
-        const ends = [(yield* client.closed)._tag, (yield* server.closed)._tag]
+        const ends = [(yield* client.closed).reason._tag, (yield* server.closed).reason._tag]
         assert.include(ends, "PoolStopped")
         for (const end of ends) assert.include(["PoolStopped", "PeerClosed"], end)
       }

@@ -1,4 +1,4 @@
-/** How a connection is made: what is asked first, and what becomes of an attempt that fails. */
+/** Connects and accepts: validates the parameters, and undoes an attempt that fails. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Gid from "../../../schema/Gid.ts"
@@ -35,10 +35,10 @@ export interface PrivateDataLimits {
   readonly reject: number
 }
 
-/** What a provider does itself to make a connection. */
+/** The provider's part of a connection attempt. */
 export interface ConnectBackend<C extends ProviderConnection> {
   readonly privateData: PrivateDataLimits
-  /** How long the other side may take, in milliseconds. */
+  /** Milliseconds for the other side to answer. */
   readonly connectTimeoutMs: number
   readonly makeConnection: (queuePair: C["queuePair"], peer: Address) => C
   /** Asks, and takes the queue pair to `rts`. */
@@ -48,7 +48,7 @@ export interface ConnectBackend<C extends ProviderConnection> {
   ) => Effect.Effect<void, ConnectError>
 }
 
-/** What the connections of a device are made of. */
+/** The device of a connection. */
 export interface ConnectContext<C extends ProviderConnection> {
   readonly info: DeviceInfo
   readonly queuePairs: WeakSet<C["queuePair"]>
@@ -57,7 +57,7 @@ export interface ConnectContext<C extends ProviderConnection> {
 
 export const addressText = ({ host, port }: Address): string => `${host}:${port}`
 
-/** The queue pair, if it and the terms are fit for a connection. */
+/** Checks the parameters, and returns the queue pair if it can be connected. */
 const validateConnect = <C extends ProviderConnection>(
   { backend, info, queuePairs }: ConnectContext<C>,
   queuePair: QueuePair,
@@ -135,7 +135,7 @@ export const isPort = (port: number): boolean =>
 export interface IncomingRequest<C extends ProviderConnection> {
   readonly peer: Address
   readonly privateData: Uint8Array
-  /** What the peer wants to have under way here, and what it lets this side have. */
+  /** Reads that the peer wants to have under way here, and those that it allows. */
   readonly inboundReads: number
   readonly outboundReads: number
   /** Says yes, takes the queue pair to `rts`, and returns when the peer knows of it. */
@@ -146,7 +146,7 @@ export interface IncomingRequest<C extends ProviderConnection> {
   readonly reject: (privateData: Uint8Array) => void
 }
 
-/** Answers a request with yes. `claim` says whether nobody has answered it before. */
+/** Accepts a request. `claim` returns false if it was answered before. */
 export const accept = Effect.fnUntraced(function* <C extends ProviderConnection>(
   parts: ConnectContext<C>,
   asked: IncomingRequest<C>,

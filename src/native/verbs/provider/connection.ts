@@ -6,7 +6,7 @@ import { defaults } from "../QueuePairState.ts"
 import { Resource } from "./resources.ts"
 import type { ConnectableQueuePair, AttachedConnection } from "./transitions.ts"
 
-/** What one side wants, with all defaults filled in. */
+/** One side's parameters, with all defaults filled in. */
 export type ResolvedConnectParams = {
   readonly [K in keyof ConnectParams]-?: NonNullable<ConnectParams[K]>
 }
@@ -49,7 +49,7 @@ export class ProviderConnection<Pair extends ConnectableQueuePair = ConnectableQ
     return this.queuePair.connection !== this
   }
 
-  /** What both sides agreed upon is known. */
+  /** Called when the parameters are negotiated. */
   setNegotiated(said: Pick<Connection, "privateData" | "inboundReads" | "outboundReads">): void {
     this.privateData = said.privateData
     this.inboundReads = said.inboundReads

@@ -1,4 +1,4 @@
-/** What happens to a device by itself, told to whoever listens at that time. */
+/** Events of a device, for those that listen at that time. */
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"

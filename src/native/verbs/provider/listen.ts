@@ -25,9 +25,9 @@ import { type HasResource, acquireResource, Resource } from "./resources.ts"
 /** Requests that wait for a program, as in sockets. */
 const defaultBacklog = 128
 
-/** Where to listen. */
+/** The addresses and the port to listen at. */
 export interface ListenAddress {
-  /** The device's own ones, if nobody chose. */
+  /** Default: those of the device. */
   readonly hosts: ReadonlyArray<string>
   /** Also at addresses of the device that come later. */
   readonly isEverywhere: boolean
@@ -35,12 +35,12 @@ export interface ListenAddress {
   readonly backlog: number
 }
 
-/** Tells a program of a request; nothing if too many wait already, or nobody listens. */
+/** Hands a request to the program; undefined if the backlog is full. */
 export type OnRequest<C extends ProviderConnection> = (
   asked: IncomingRequest<C>
 ) => ProviderRequest<C> | undefined
 
-/** What a provider does itself to listen. */
+/** The provider's part of listening. */
 export interface ListenBackend<C extends ProviderConnection> {
   /** The addresses of the device. */
   readonly addresses: () => ReadonlyArray<string>
@@ -93,12 +93,12 @@ export class ProviderRequest<C extends ProviderConnection> implements ConnectReq
   }
 }
 
-/** What is wrong with the options for a device with these addresses. */
-const validateListen = ({ backlog, host, port }: ListenOptions, own: ReadonlyArray<string>) => {
-  if (own.length === 0) return { attribute: "host", detail: "the device has no address" }
+/** Checks the options against the addresses of the device. */
+const validateListen = ({ backlog, host, port }: ListenOptions, local: ReadonlyArray<string>) => {
+  if (local.length === 0) return { attribute: "host", detail: "the device has no address" }
   const gid = host === undefined ? undefined : Gid.fromAddress(host)
-  if (host !== undefined && (gid === undefined || !own.map(Gid.fromAddress).includes(gid))) {
-    const detail = `${host} is none of ${own.join(", ")}, the device's addresses`
+  if (host !== undefined && (gid === undefined || !local.map(Gid.fromAddress).includes(gid))) {
+    const detail = `${host} is none of ${local.join(", ")}, the device's addresses`
     return { attribute: "host", detail }
   }
   if (port !== undefined && !isPort(port)) return { attribute: "port", detail: `no ${port}` }
@@ -111,21 +111,23 @@ const validateListen = ({ backlog, host, port }: ListenOptions, own: ReadonlyArr
 export const listen = Effect.fnUntraced(function* <C extends ProviderConnection>(
   device: Resource,
   parts: ConnectContext<C>,
-  hearing: ListenBackend<C>,
+  backend: ListenBackend<C>,
   options: ListenOptions
 ): Effect.fn.Return<Listener, ListenError, Scope.Scope> {
   const gone = device.releasedError(parts.info.name)
   if (gone !== undefined) return yield* gone
-  const own = hearing.addresses()
-  const wrong = validateListen(options, own)
-  if (wrong !== undefined) return yield* new InvalidAttribute({ operation: "listen", ...wrong })
+  const local = backend.addresses()
+  const invalid = validateListen(options, local)
+  if (invalid !== undefined) {
+    return yield* new InvalidAttribute({ operation: "listen", ...invalid })
+  }
   const { backlog = defaultBacklog, host, port = 0 } = options
   const requests = yield* Queue.dropping<ProviderRequest<C>, Released>(backlog)
   // Requests that wait to be taken, or were taken and have no answer.
   const unanswered = new Set<ProviderRequest<C>>()
   const isEverywhere = host === undefined
-  const at = { hosts: isEverywhere ? own : [host], isEverywhere, port, backlog }
-  const bound = yield* hearing.listen(at, (asked) => {
+  const at = { hosts: isEverywhere ? local : [host], isEverywhere, port, backlog }
+  const bound = yield* backend.listen(at, (asked) => {
     const request = new ProviderRequest(parts, asked, unanswered)
     if (!Queue.offerUnsafe(requests, request)) return undefined
     unanswered.add(request)

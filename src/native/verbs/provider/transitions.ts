@@ -1,4 +1,4 @@
-/** What stands against a step of a queue pair. */
+/** Validates transitions of queue pairs. */
 import type { Disconnect } from "../Connection.ts"
 import type { GidEntry } from "../Device.ts"
 import {
@@ -27,7 +27,7 @@ export interface ConnectableQueuePair extends QueuePair, HasResource {
   fail(why: Disconnect): void
 }
 
-/** Why it cannot go to a state. While it has a connection, only that may take it further. */
+/** Checks a transition. While a queue pair has a connection, only that may take it further. */
 export const validateTransition = (
   { connection, resource, number: queuePair, state: from }: ConnectableQueuePair,
   to: State,
@@ -41,13 +41,13 @@ export const validateTransition = (
     : new IllegalTransition({ queuePair, from, to })
 }
 
-/** What a queue pair's device has: one port with these GIDs, and room for so many reads. */
+/** Limits of a queue pair's device, which has one port. */
 export interface TransitionLimits {
   readonly gids: ReadonlyArray<GidEntry>
   readonly reads: number
 }
 
-/** What is wrong with a step's attributes. */
+/** Checks the attributes of a transition against their ranges and the limits of the device. */
 export const validateAttributes = (
   step: Transition,
   room: TransitionLimits
@@ -58,7 +58,7 @@ export const validateAttributes = (
     : new InvalidAttribute({ operation: `to ${step.to}`, attribute, detail: detail! })
 }
 
-/** What the device does not have. */
+/** Checks the attributes against the limits of the device. */
 const validateLimits = (
   step: Transition,
   { gids, reads }: TransitionLimits

@@ -1,5 +1,5 @@
 /**
- * What peers call memory that is moved in software: a buffer has one address, on whatever device
+ * Addresses of memory that is moved in software: a buffer has one address, on whatever device
  * and however often it is registered, as virtual memory has with real devices.
  *
  * It begins at a place that is drawn, so that a peer learns nothing from addresses; from there on
@@ -24,7 +24,7 @@ export class AddressSpace {
     this.#draw = draw
   }
 
-  /** What peers call the first byte of a buffer. */
+  /** Returns the address of the first byte of a buffer. */
   of(memory: SharedArrayBuffer): number {
     const known = this.#first.get(memory)
     if (known !== undefined) return known

@@ -23,12 +23,12 @@ export class SoftwareCompletionQueue implements CompletionQueue {
   readonly ready: Effect.Effect<void, Released>
   readonly completions: Stream.Stream<Completion>
   readonly #ring: Array<Entry> = []
-  /** Who waits; they go on now, or in a task of their own. */
+  /** Resumes a waiter, now or in a later task. */
   readonly #waiters = new Set<(now: boolean) => void>()
   /** The first completion, and how many there are. */
   #first = 0
   #count = 0
-  /** How many are in the middle of putting completions, and whether they have put any. */
+  /** Nesting of `begin`, and whether a completion was put since. */
   #putDepth = 0
   #hasPut = false
   #isReleased = false
@@ -51,7 +51,7 @@ export class SoftwareCompletionQueue implements CompletionQueue {
   }
 
   /**
-   * Puts a completion behind the others and gives it, to be filled before anybody else runs. Its
+   * Adds a completion and returns it, to be filled before any other code runs. Its
    * poll tells the ledger that all work before `upTo` has ended.
    */
   put(ledger: SlotCounters, upTo: number): Completion {
@@ -65,12 +65,12 @@ export class SoftwareCompletionQueue implements CompletionQueue {
     return entry.completion
   }
 
-  /** From here to `end`, nobody who waits goes on: what is put is not complete yet. */
+  /** Until `end`, no waiter is resumed: the completions that are put are not filled yet. */
   begin(): void {
     this.#putDepth += 1
   }
 
-  /** Who waits goes on at once, on the caller's stack: a task of its own costs a trip. */
+  /** Resumes waiters at once, on the caller's stack: a later task would add latency. */
   end(): void {
     this.#putDepth -= 1
     if (this.#putDepth > 0 || !this.#hasPut) return

@@ -11,10 +11,10 @@ import type { ScatterEntry, ScatterList } from "../WorkRequest.ts"
 import type { RegionSpec } from "../provider/domain.ts"
 import type { KeyTable } from "./keyTable.ts"
 
-/** What a peer wants to do. */
+/** The right that a peer's operation needs. */
 export type Right = "remoteWrite" | "remoteRead" | "remoteAtomic"
 
-/** Why a peer gets no place; all below zero, so that a place is not. */
+/** Reasons to refuse an access; all below zero, unlike offsets. */
 export const AccessRefusal = {
   unknownKey: -11,
   otherDomain: -12,
@@ -24,13 +24,13 @@ export const AccessRefusal = {
   misaligned: -14
 } as const
 
-/** Whatever draws and keeps the keys of a device. */
+/** The keys of a device. */
 export interface Keys {
   readonly local: KeyTable<MemoryRegion>
   readonly remote: KeyTable<MemoryRegion>
 }
 
-/** What every region is: a part of a buffer, and who may use it here. */
+/** The memory of a region, and its local rights. */
 export class RegionMemory {
   readonly memory: SharedArrayBuffer
   readonly offset: number
@@ -99,8 +99,7 @@ export class MemoryRegion extends RegionMemory implements Omit<Region, "revoke">
 }
 
 /**
- * Where a peer may act: the place in the region, or a `Refusal`. `rights` are those of the queue
- * pair that it comes through.
+ * Checks a peer's access. Returns the offset in the region, or an `AccessRefusal`.
  */
 export const locateAccess = (
   region: MemoryRegion | undefined,

@@ -1,6 +1,6 @@
 /**
- * What every queue pair in software is: a number, a state, and two work queues whose work ends
- * when it does. How its work reaches a peer is the provider's.
+ * A queue pair in software: a number, a state, and two work queues, which are flushed when it ends.
+ * The provider carries its work to the peer.
  */
 import type * as Effect from "effect/Effect"
 import type { Status } from "../Completion.ts"
@@ -20,7 +20,7 @@ export abstract class SoftwareQueuePair implements ConnectableQueuePair {
   readonly resource: Resource
   readonly sends: SendQueue
   readonly receives: ReceiveQueue
-  /** Reads of a peer that it can serve at once, and own ones that it can have under way. */
+  /** Reads that may be under way in one direction. */
   readonly reads: number
   state: State = "reset"
   connection: AttachedConnection | undefined = undefined

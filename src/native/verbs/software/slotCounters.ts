@@ -1,8 +1,8 @@
 /**
- * How much of a work queue is taken: three counters that only rise.
+ * Slots of a work queue, as three counters that only rise.
  *
  * A place is taken by a post, ended once by the transport, and free again when a completion at or
- * behind it has been polled: until then nobody told the caller that its turn is over. Pure, and
+ * behind it has been polled: until then the caller does not know that it has ended. Pure, and
  * shared by all providers.
  */
 
@@ -13,7 +13,7 @@ export class SlotCounters {
   posted = 0
   /** Of these, ended: with a completion, or in silence. */
   ended = 0
-  /** Of these, known to be ended to whoever polls. */
+  /** Of these, reported by a poll. */
   reclaimed = 0
   /** Ends of work that was not there: a mistake of the provider. */
   doubleEnds = 0

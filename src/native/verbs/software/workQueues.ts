@@ -27,7 +27,7 @@ export const isFetch = (opcode: Opcode): boolean =>
 
 /** Posted work, copied so that the caller may fill its request again. */
 export class SendSlot extends SendRequest {
-  /** Bytes of all parts. */
+  /** Bytes of all entries. */
   bytes = 0
   /** The bytes of an inline send. */
   #inlined: Uint8Array | undefined = undefined
@@ -58,13 +58,13 @@ export class SendSlot extends SendRequest {
   }
 }
 
-/** Where a queue's ends are told. */
+/** The completion queue of a work queue. */
 export interface CompletionTarget {
   readonly queuePair: number
   readonly completions: SoftwareCompletionQueue
 }
 
-/** What both queues have: places that end in order. */
+/** The common part of both queues: slots that end in order. */
 class Queue<Slot extends { id: number }> {
   readonly counters: SlotCounters
   readonly #slots: Array<Slot> = []
@@ -156,7 +156,7 @@ export class SendQueue extends Queue<SendSlot> {
   }
 }
 
-/** Where a queue pair receives. */
+/** The receives that are posted to a queue pair. */
 export class ReceiveQueue extends Queue<ReceiveRequest> {
   readonly #limits: WorkLimits
 

@@ -109,7 +109,7 @@ const until = (done: Code, body: Code): Code => [
 ]
 const when = (condition: Code, body: Code): Code => [condition, [0x04, 0x40], body, [0x0b]]
 
-/** Every function takes (ptr, length, state), gives an i32 and may have i32 locals of its own. */
+/** Every function takes (ptr, length, state), gives an i32 and may have i32 locals. */
 interface Kernel {
   readonly locals: number
   readonly body: Code

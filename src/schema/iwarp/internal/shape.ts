@@ -1,4 +1,4 @@
-/** What RDMAP says about the shape of each message. */
+/** The shape of each message, as RDMAP defines it. */
 import {
   atomicRequestBytes,
   atomicResponseBytes,

@@ -53,7 +53,7 @@ const parsePlain = (text: string): Json | undefined => {
   }
 }
 
-/** Keys of the result are its own, whatever they are called. */
+/** All keys become own properties of the result, also `__proto__`. */
 export const parse = (text: string): Result.Result<Json, BadJson> => {
   const plain = parsePlain(text)
   if (plain !== undefined) return Result.succeed(plain)

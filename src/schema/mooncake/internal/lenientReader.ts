@@ -35,7 +35,7 @@ const words = [
 export class LenientReader {
   /** Where reading stopped. */
   at = 0
-  /** What should have stood there. */
+  /** The token that was expected there. */
   expected = ""
   readonly #text: string
   readonly #depthLimit: number
