@@ -61,9 +61,9 @@ export interface Options {
 }
 
 /** What must hold was broken. */
-export class PromiseBroken extends Schema.TaggedError<PromiseBroken>(
+export class RpcPromiseBroken extends Schema.TaggedError<RpcPromiseBroken>(
   "handfast/testing/RpcPromiseBroken"
-)("PromiseBroken", { what: Schema.String }) {
+)("RpcPromiseBroken", { what: Schema.String }) {
   override get message() {
     return this.what
   }
@@ -119,7 +119,7 @@ export const program = ({ onEnd, onRnrs, variant }: Options = {}): Effect.Effect
       return seen === 0
     })
     yield* Sim.invariant("a call is executed once, and ends once with its own reply", () => {
-      if (checker.complaint !== undefined) throw new PromiseBroken({ what: checker.complaint })
+      if (checker.complaint !== undefined) throw new RpcPromiseBroken({ what: checker.complaint })
       return true
     })
     const address = yield* addressOf(fabric)
@@ -147,6 +147,6 @@ export const program = ({ onEnd, onRnrs, variant }: Options = {}): Effect.Effect
     const left = Object.entries(fabric.resources()).filter(([, count]) => count > 0)
     if (left.length > 0 || doubleCompletions > 0) {
       const what = `left: ${JSON.stringify(left)}, double completions: ${doubleCompletions}`
-      return yield* new PromiseBroken({ what })
+      return yield* new RpcPromiseBroken({ what })
     }
   }).pipe(Effect.provideService(Defects, variant === undefined ? {} : variants[variant]))
