@@ -1,5 +1,5 @@
 /**
- * Goal: what `handfast start` prints is read well on any terminal, and what killed narrators leave
+ * Goal: what `handfast start` prints is read well on any terminal, and what killed orchestrators leave
  * is removed; its audit sees all that was accepted. Method: texts at many widths; directories of
  * processes that live and do not; journals from which events were deleted and not.
  */
@@ -16,7 +16,7 @@ import { layerKeeping } from "../src/cli/demo/keeping.ts"
 import { makeDirectory, removeDirectory } from "../src/cli/demo/leftovers.ts"
 import { screenOn, wrap } from "../src/cli/demo/screen.ts"
 import * as Telling from "../src/cli/demo/telling.ts"
-import type { Told } from "../src/cli/demo/told.ts"
+import type { DemoResult } from "../src/cli/demo/result.ts"
 import * as Verdict from "../src/cli/demo/verdict.ts"
 
 const text = "  Two processes copy each other's memory, and one of them is killed."
@@ -69,7 +69,7 @@ describe("a screen", () => {
 })
 
 describe("the directory of a story", () => {
-  it("is removed by the next story if its narrator was killed, and kept while he lives", () => {
+  it("is removed by the next story if its orchestrator was killed, and kept while he lives", () => {
     const before = process.env["TMPDIR"]
     const temporary = mkdtempSync(join(tmpdir(), "handfast-story-"))
     process.env["TMPDIR"] = temporary
@@ -127,7 +127,7 @@ describe("the audit", () => {
         assert.isAbove(unseen, 0)
         assert.isBelow(accepted, 300)
         const told = { accepted, ended: accepted, failed: 0, twice: 0, wrong: 0, early: 0, unseen }
-        const [broken] = Telling.broken(told as Told)
+        const [broken] = Telling.broken(told as DemoResult)
         assert.strictEqual(broken, `${unseen} events of the journals were deleted unseen`)
       }).pipe(Effect.scoped),
     60_000

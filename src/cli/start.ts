@@ -3,7 +3,7 @@
  *
  * Two processes pull memory from each other over software iWARP, all the time. One of them is slow
  * to get ready, is killed and comes back; then the network between them is cut. In the end the two
- * journals are read by a program that saw nothing of it. With the gate off the story is told twice,
+ * journals are read by a program that saw nothing of it. With the gate off the demo runs twice,
  * so that both are seen side by side.
  */
 import * as CliError from "effect/cli/CliError"
@@ -14,11 +14,11 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { intBetween } from "./ranges.ts"
 import { screenOn } from "./demo/screen.ts"
-import { type Options, Story, type Trouble } from "./demo/orchestrator.ts"
+import { type Options, Demo, type ScheduledFault } from "./demo/orchestrator.ts"
 import * as Telling from "./demo/telling.ts"
-import type { Told } from "./demo/told.ts"
+import type { DemoResult } from "./demo/result.ts"
 
-/** The story failed its own audit: the exit code says so too. */
+/** The demo failed its audit: the exit code says so too. */
 class PromiseBroken extends Schema.TaggedError<PromiseBroken>()("PromiseBroken", {
   what: Schema.Array(Schema.String)
 }) {
@@ -27,7 +27,7 @@ class PromiseBroken extends Schema.TaggedError<PromiseBroken>()("PromiseBroken",
   }
 }
 
-/** Shorter stories have no time for their troubles, longer ones are a mistake. */
+/** Shorter stories have no time for their faults, longer ones are a mistake. */
 const [SHORTEST, LONGEST] = [2, 3_600]
 
 const seconds = intBetween("seconds", SHORTEST, LONGEST).pipe(
@@ -48,28 +48,28 @@ const json = Flag.Boolean("json").pipe(
 )
 
 /** Both find each other; one is lost and comes back; then the network is. */
-const troublesOf = (millis: number): ReadonlyArray<Trouble> => [
+const faultsOf = (millis: number): ReadonlyArray<ScheduledFault> => [
   { at: 0.3 * millis, what: "ben", millis: 0.1 * millis },
   { at: 0.65 * millis, what: "cut", millis: 0.1 * millis }
 ]
 
-const tellOne = (options: Options): Effect.Effect<Told, unknown> =>
-  Effect.scoped(Effect.flatMap(Story.begin(options), ({ tell }) => tell))
+const tellOne = (options: Options): Effect.Effect<DemoResult, unknown> =>
+  Effect.scoped(Effect.flatMap(Demo.begin(options), ({ run }) => run))
 
 /** What programs read of a run. */
-const facts = (told: Told) => ({ ...told, kept: Telling.broken(told).length === 0 })
+const facts = (told: DemoResult) => ({ ...told, kept: Telling.broken(told).length === 0 })
 
 export const start = Command.make(
   "start",
   { gate, json, seconds, seed },
   Effect.fnUntraced(
     function* ({ gate, json, seconds, seed }) {
-      // A reader that has enough, as `head`, ends the story.
+      // A reader that has enough, as `head`, ends the demo.
       process.stdout.on("error", () => process.exit(1))
       const show = screenOn(process.stdout, json)
       for (const line of Telling.opening(gate)) show.line(line)
-      const options = { seconds, seed, show, troubles: troublesOf(1000 * seconds) }
-      const runs: Array<{ readonly title: string; readonly told: Told }> = []
+      const options = { seconds, seed, show, faults: faultsOf(1000 * seconds) }
+      const runs: Array<{ readonly title: string; readonly told: DemoResult }> = []
       for (const each of gate === "on" ? (["on"] as const) : (["on", "off"] as const)) {
         if (gate === "off") show.line(`With the gate ${each}:`)
         const told = yield* tellOne({ ...options, gate: each })

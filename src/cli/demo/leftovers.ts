@@ -1,4 +1,4 @@
-/** The directory of a story, and those that killed narrators have left behind. */
+/** The directory of a demo, and those that killed demos have left behind. */
 import { mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -10,7 +10,7 @@ const isAlive = (pid: number): boolean => {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    // Somebody else's process lives too.
+    // Another user's process lives too.
     return (error as NodeJS.ErrnoException).code === "EPERM"
   }
 }
@@ -22,7 +22,7 @@ const remove = (path: string): void => {
   } catch {}
 }
 
-/** Removes the directories of narrators that are not there any more. */
+/** Removes the directories of demos that do not run any more. */
 const removeLeftovers = (): void => {
   for (const name of readdirSync(tmpdir())) {
     const [, pid] = /^handfast-start-(\d+)-/.exec(name) ?? []

@@ -1,8 +1,8 @@
-/** What the narrator and the two processes of the story say to each other. */
+/** Messages between the orchestrator and the processes of the demo. */
 import type { Address } from "../../native/verbs/Connection.ts"
 
 /** How a process is begun; it travels as its one argument. */
-export interface Part {
+export interface ProcessOptions {
   readonly name: string
   /** The device of both. */
   readonly nic: string
@@ -19,7 +19,7 @@ export interface Part {
   readonly seed: number
 }
 
-export type FromPart =
+export type FromProcess =
   /** The process runs; peers meet its queue pairs at this port. */
   | { readonly _tag: "Up"; readonly meetingPort: number }
   /** So many pieces were pulled from the peer, in this life. */
@@ -29,7 +29,7 @@ export type FromPart =
   /** Results of older connections that were dropped, and pieces that were sent in vain. */
   | { readonly _tag: "Over"; readonly staleDropped: number; readonly resent: number }
 
-export type ToPart =
+export type ToProcess =
   /** The peer's queue pairs are met there from now on. */
   | { readonly _tag: "Meet"; readonly port: number; readonly at: number }
   | { readonly _tag: "Go" }

@@ -1,4 +1,4 @@
-/** Runs the two processes of the story, and what happens to them. */
+/** Runs the two processes of the demo, and injects its faults. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { once } from "node:events"
@@ -7,16 +7,16 @@ import { networkInterfaces } from "node:os"
 import { join } from "node:path"
 import * as Endpoint from "../../actors/endpoint/Endpoint.ts"
 import { makeDirectory, removeDirectory } from "./leftovers.ts"
-import { type Part, PIECE, SLOW_MILLIS } from "./messages.ts"
-import { Player } from "./player.ts"
+import { type ProcessOptions, PIECE, SLOW_MILLIS } from "./messages.ts"
+import { DemoProcess } from "./demoProcess.ts"
 import { Relay } from "./relay.ts"
 import type { Screen } from "./screen.ts"
 import { recovered } from "./telling.ts"
-import type { Recovery, Told } from "./told.ts"
+import type { Recovery, DemoResult } from "./result.ts"
 import * as Verdict from "./verdict.ts"
 
-/** What happens to them: one is killed and comes back, or the network is cut. */
-export interface Trouble {
+/** A fault of the demo: a process is killed and comes back, or the network is cut. */
+export interface ScheduledFault {
   /** Milliseconds after both have begun to copy. */
   readonly at: number
   readonly what: "ann" | "ben" | "cut"
@@ -28,7 +28,7 @@ export interface Options {
   readonly gate: "on" | "off"
   readonly seconds: number
   /** In the order of their times. */
-  readonly troubles: ReadonlyArray<Trouble>
+  readonly faults: ReadonlyArray<ScheduledFault>
   /** What each of them has to have moved before the end. Default: anything. */
   readonly bytes?: number
   readonly seed: number
@@ -36,7 +36,7 @@ export interface Options {
 }
 
 const host = "127.0.0.1"
-/** Milliseconds after a trouble in which both must have moved something, on a slow machine. */
+/** Milliseconds after a fault in which both must have moved something, on a slow machine. */
 const RECOVERY = 30_000
 
 /** The device that this machine talks to itself by. */
@@ -57,45 +57,45 @@ const freePort = async (): Promise<number> => {
 
 const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
-export class Story {
+export class Demo {
   readonly #options: Options
   readonly #relay = new Relay()
   readonly #directory = makeDirectory()
-  #players: ReadonlyArray<Player> = []
+  #processes: ReadonlyArray<DemoProcess> = []
   readonly #recoveries: Array<Recovery> = []
   #startMillis = 0
   /** Since when each of the two waits to copy something, and after what. */
-  readonly #waiting = new Map<Player, Omit<Recovery, "millis"> & { readonly since: number }>()
+  readonly #waiting = new Map<DemoProcess, Omit<Recovery, "millis"> & { readonly since: number }>()
 
   private constructor(options: Options) {
     this.#options = options
   }
 
-  static readonly begin = (options: Options): Effect.Effect<Story, never, Scope.Scope> =>
+  static readonly begin = (options: Options): Effect.Effect<Demo, never, Scope.Scope> =>
     Effect.acquireRelease(
-      Effect.sync(() => new Story(options)),
-      (story) => Effect.sync(() => story.#close())
+      Effect.sync(() => new Demo(options)),
+      (demo) => Effect.sync(() => demo.#close())
     )
 
-  get tell(): Effect.Effect<Told, unknown> {
+  get run(): Effect.Effect<DemoResult, unknown> {
     return Effect.andThen(
-      Effect.tryPromise(() => this.#play()),
-      Effect.suspend(() => this.#judge())
+      Effect.tryPromise(() => this.#perform()),
+      Effect.suspend(() => this.#evaluate())
     )
   }
 
-  /** One of the two has moved something. */
-  #moved(player: Player): void {
-    const waiting = this.#waiting.get(player)
+  /** A process has copied something. */
+  #moved(child: DemoProcess): void {
+    const waiting = this.#waiting.get(child)
     if (waiting === undefined) return
-    this.#waiting.delete(player)
+    this.#waiting.delete(child)
     const { since, ...what } = waiting
     this.#recoveries.push({ ...what, millis: performance.now() - since })
   }
 
-  async #play(): Promise<void> {
-    await this.#cast()
-    await Promise.all(this.#players.map((player) => player.begin()))
+  async #perform(): Promise<void> {
+    await this.#createProcesses()
+    await Promise.all(this.#processes.map((child) => child.begin()))
     await this.#introduce()
     this.#startMillis = await this.#bothCopy("at the start")
     this.#recoveries.length = 0
@@ -106,35 +106,35 @@ export class Story {
     const draw = () => show.progress(millis() / (1000 * seconds), `${megabytes()} MB copied`)
     const progress = setInterval(draw, 100)
     try {
-      await this.#act(millis)
+      await this.#run(millis)
     } finally {
       clearInterval(progress)
     }
   }
 
-  async #act(millis: () => number): Promise<void> {
-    const { bytes = 0, seconds, show, troubles } = this.#options
+  async #run(millis: () => number): Promise<void> {
+    const { bytes = 0, seconds, show, faults } = this.#options
     const until = (time: number) => pause(Math.max(0, time - millis()))
     const say = (text: string) => {
       show.line(`  ${(millis() / 1000).toFixed(1).padStart(5)} s  ${text}`)
     }
     say("both copy")
-    for (const trouble of troubles) {
-      await until(trouble.at)
-      await this.#strike(trouble, say)
+    for (const fault of faults) {
+      await until(fault.at)
+      await this.#inject(fault, say)
     }
     await until(1000 * seconds)
-    while (this.#players.some(({ before, pieces }) => (before + pieces) * PIECE < bytes)) {
-      for (const player of this.#players) player.checkAlive()
+    while (this.#processes.some(({ before, pieces }) => (before + pieces) * PIECE < bytes)) {
+      for (const child of this.#processes) child.checkAlive()
       await pause(50)
     }
     say("that is enough: both finish what they have begun")
-    await Promise.all(this.#players.map((player) => player.stop()))
+    await Promise.all(this.#processes.map((child) => child.stop()))
   }
 
-  /** Lets something happen, and returns when it is over. */
-  async #strike(trouble: Trouble, say: (text: string) => void): Promise<void> {
-    const { millis, what } = trouble
+  /** Injects a fault, and returns when both copy again. */
+  async #inject(fault: ScheduledFault, say: (text: string) => void): Promise<void> {
+    const { millis, what } = fault
     const seconds = `${(millis / 1000).toFixed(1)} s`
     if (what === "cut") {
       this.#relay.cut(millis)
@@ -142,11 +142,11 @@ export class Story {
       await pause(millis)
       say("the network is whole again")
     } else {
-      const player = this.#players.find(({ part }) => part.name === what)!
-      await player.kill()
+      const child = this.#processes.find(({ part }) => part.name === what)!
+      await child.kill()
       say(`${what} is killed`)
       await pause(millis)
-      await player.begin()
+      await child.begin()
       await this.#introduce()
       say(`${what} is back`)
     }
@@ -157,11 +157,11 @@ export class Story {
   /** Waits until each of the two has copied something, and returns how long that took. */
   async #bothCopy(after: string): Promise<number> {
     const since = performance.now()
-    for (const player of this.#players) {
-      this.#waiting.set(player, { who: player.part.name, after, since })
+    for (const child of this.#processes) {
+      this.#waiting.set(child, { who: child.part.name, after, since })
     }
     while (this.#waiting.size > 0) {
-      for (const player of this.#players) player.checkAlive()
+      for (const child of this.#processes) child.checkAlive()
       const isLate = performance.now() - since > RECOVERY
       if (isLate) throw new Error(`nothing was copied for ${RECOVERY / 1000} s ${after}`)
       await pause(10)
@@ -170,18 +170,18 @@ export class Story {
   }
 
   get #pieces(): number {
-    return this.#players.reduce((sum, { before, pieces }) => sum + before + pieces, 0)
+    return this.#processes.reduce((sum, { before, pieces }) => sum + before + pieces, 0)
   }
 
-  /** Who they are, and where they find each other. */
-  async #cast(): Promise<void> {
+  /** Creates the handles of both processes, each with the address of the other. */
+  async #createProcesses(): Promise<void> {
     const ports = [await freePort(), await freePort()]
     const relayed = await Promise.all(ports.map((port) => this.#relay.open(() => port)))
     const { gate, seed } = this.#options
     const nic = loopback()
-    this.#players = ["ann", "ben"].map((name, index) => {
+    this.#processes = ["ann", "ben"].map((name, index) => {
       const peer = 1 - index
-      const part: Part = {
+      const part: ProcessOptions = {
         name,
         nic,
         port: ports[index]!,
@@ -192,28 +192,28 @@ export class Story {
         slow: index === 0 ? 0 : SLOW_MILLIS,
         seed
       }
-      return new Player(part, (copied) => this.#moved(copied))
+      return new DemoProcess(part, (copied) => this.#moved(copied))
     })
   }
 
   /** Tells each where the queue pairs of the other are met, and lets those that wait begin. */
   async #introduce(): Promise<void> {
-    const [ann, ben] = this.#players
-    for (const [player, other] of [
+    const [ann, ben] = this.#processes
+    for (const [child, other] of [
       [ann!, ben!],
       [ben!, ann!]
     ] as const) {
       const { meetingPort } = other
       const at = await this.#relay.open(() => meetingPort)
-      player.tell({ _tag: "Meet", port: meetingPort, at })
+      child.tell({ _tag: "Meet", port: meetingPort, at })
     }
-    for (const player of this.#players) player.tell({ _tag: "Go" })
+    for (const child of this.#processes) child.tell({ _tag: "Go" })
   }
 
-  #judge(): Effect.Effect<Told, unknown> {
+  #evaluate(): Effect.Effect<DemoResult, unknown> {
     return Effect.gen({ self: this }, function* () {
-      const ann = yield* this.#read(this.#players[0]!.part)
-      const ben = yield* this.#read(this.#players[1]!.part)
+      const ann = yield* this.#read(this.#processes[0]!.part)
+      const ben = yield* this.#read(this.#processes[1]!.part)
       const sum = (pick: (one: Verdict.Found) => number) => pick(ann) + pick(ben)
       const early = [
         ...Verdict.earlyOf(ann.generations, ben.generations),
@@ -224,13 +224,13 @@ export class Story {
         ended: sum(({ ended }) => ended),
         failed: sum(({ failed }) => failed),
         twice: sum(({ twice }) => twice),
-        wrong: this.#players.reduce((count, { wrong }) => count + wrong, 0),
+        wrong: this.#processes.reduce((count, { wrong }) => count + wrong, 0),
         unseen: sum(({ unseen }) => unseen),
         early: early.length,
         lost: early.filter(({ isLost }) => isLost).length,
-        resent: this.#players.reduce((count, { resent }) => count + resent, 0),
+        resent: this.#processes.reduce((count, { resent }) => count + resent, 0),
         generations: sum(({ generations }) => generations.length),
-        staleDropped: this.#players.reduce((count, { staleDropped }) => count + staleDropped, 0),
+        staleDropped: this.#processes.reduce((count, { staleDropped }) => count + staleDropped, 0),
         megabytes: Math.round((sum(({ ended }) => ended) * PIECE) / 1e6),
         pieces: this.#pieces,
         startMillis: this.#startMillis,
@@ -239,13 +239,13 @@ export class Story {
     })
   }
 
-  #read({ name, nic, peer, port }: Part): Effect.Effect<Verdict.Found, unknown> {
+  #read({ name, nic, peer, port }: ProcessOptions): Effect.Effect<Verdict.Found, unknown> {
     const id = Endpoint.idOf(`${host}:${port}@${nic}`, `${peer}@${nic}`)
     return Verdict.read(join(this.#directory, `${name}.journal`), id)
   }
 
   #close(): void {
-    for (const player of this.#players) player.end()
+    for (const child of this.#processes) child.end()
     this.#relay.close()
     removeDirectory(this.#directory)
   }

@@ -1,5 +1,5 @@
 /**
- * One of the two processes of the story: it offers memory, and pulls the other one's again and
+ * A process of the demo: it offers memory, and pulls the other one's again and
  * again, as durable transfers, looking at each octet that has come.
  */
 import * as Argument from "effect/cli/Argument"
@@ -17,21 +17,21 @@ import * as IwarpVerbs from "../../native/iwarp/IwarpVerbs.ts"
 import { Verbs } from "../../native/verbs/Verbs.ts"
 import {
   contents,
-  type FromPart,
-  type Part,
+  type FromProcess,
+  type ProcessOptions,
   PEER_WITHIN,
   PIECE,
   PIECES,
   TOGETHER,
-  type ToPart
+  type ToProcess
 } from "./messages.ts"
 import { layerKeeping } from "./keeping.ts"
 import { layerSlow } from "./slowVerbs.ts"
 
-const tell = (message: FromPart): void => void process.send?.(message)
+const tell = (message: FromProcess): void => void process.send?.(message)
 
-/** What the narrator has said. */
-class Ear {
+/** Messages of the orchestrator. */
+class ControlChannel {
   /** Where the peer's queue pairs are reached. */
   readonly meetings = new Map<number, number>()
   readonly goes: Promise<void>
@@ -39,36 +39,36 @@ class Ear {
 
   constructor() {
     this.goes = new Promise((resolve) => {
-      process.on("message", (message: ToPart) => {
+      process.on("message", (message: ToProcess) => {
         if (message._tag === "Meet") this.meetings.set(message.port, message.at)
         else if (message._tag === "Go") resolve()
         else this.isOver = true
       })
     })
-    // Without somebody who tells the story there is none.
+    // Without its orchestrator the process has no purpose.
     process.on("disconnect", () => process.exit(1))
   }
 }
 
-/** Pulls the peer's memory, piece by piece, until the story is over. */
-class Puller {
+/** Pulls the peer's memory, piece by piece, until the demo is over. */
+class Reader {
   moved = 0
-  readonly #part: Part
-  readonly #ear: Ear
+  readonly #part: ProcessOptions
+  readonly #channel: ControlChannel
   readonly #wanted: ReadonlyArray<Uint8Array>
 
-  constructor(part: Part, ear: Ear) {
+  constructor(part: ProcessOptions, channel: ControlChannel) {
     this.#part = part
-    this.#ear = ear
+    this.#channel = channel
     const other = part.name === "ann" ? "ben" : "ann"
     this.#wanted = Array.from({ length: PIECES }, (_, piece) => contents(other, part.seed, piece))
   }
 
   /** One piece after the other, each as a transfer of its own. */
-  readonly run = Effect.fnUntraced({ self: this }, function* (this: Puller, lane: number) {
+  readonly run = Effect.fnUntraced({ self: this }, function* (this: Reader, lane: number) {
     const engine = yield* TransferEngine
     const inbox = yield* engine.named("inbox")
-    for (let round = 0; !this.#ear.isOver; round++) {
+    for (let round = 0; !this.#channel.isOver; round++) {
       const piece = (lane + round * TOGETHER) % PIECES
       const offset = piece * PIECE
       const here = inbox.octets.subarray(offset, offset + PIECE)
@@ -87,23 +87,22 @@ class Puller {
 }
 
 /** The memory that the peer pulls, as it is to be. */
-const offered = ({ name, seed }: Part): SharedArrayBuffer => {
+const offered = ({ name, seed }: ProcessOptions): SharedArrayBuffer => {
   const memory = new SharedArrayBuffer(PIECE * PIECES)
-  const octets = new Uint8Array(memory)
+  const bytes = new Uint8Array(memory)
   for (let piece = 0; piece < PIECES; piece++) {
-    octets.set(contents(name, seed, piece), piece * PIECE)
+    bytes.set(contents(name, seed, piece), piece * PIECE)
   }
   return memory
 }
 
-const story = Effect.fnUntraced(function* (memory: SharedArrayBuffer, puller: Puller) {
+const demo = Effect.fnUntraced(function* (memory: SharedArrayBuffer, reader: Reader) {
   const engine = yield* TransferEngine
   yield* engine.register({ name: "outbox", memory, access: ["remote-read"] })
-  const bytes = memory.byteLength
-  yield* engine.register({ name: "inbox", memory: bytes, access: ["local-write"] })
-  const report = () => tell({ _tag: "Moved", pieces: puller.moved })
+  yield* engine.register({ name: "inbox", memory: memory.byteLength, access: ["local-write"] })
+  const report = () => tell({ _tag: "Moved", pieces: reader.moved })
   const reports = setInterval(report, 50)
-  const lanes = Array.from({ length: TOGETHER }, (_, lane) => puller.run(lane))
+  const lanes = Array.from({ length: TOGETHER }, (_, lane) => reader.run(lane))
   yield* Effect.all(lanes, { concurrency: "unbounded", discard: true })
   clearInterval(reports)
   report()
@@ -114,12 +113,12 @@ const story = Effect.fnUntraced(function* (memory: SharedArrayBuffer, puller: Pu
   yield* Effect.sleep("1 second")
 })
 
-const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
+const life = Effect.fnUntraced(function* (part: ProcessOptions, channel: ControlChannel) {
   const verbs = layerSlow(part.slow)(
     IwarpVerbs.layer({
       peerWithinMs: PEER_WITHIN,
       route: (to) => {
-        const port = ear.meetings.get(to.port)
+        const port = channel.meetings.get(to.port)
         return port === undefined ? to : { host: part.peerAt.host, port }
       }
     })
@@ -132,9 +131,9 @@ const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
   // What takes time and no peer is done before the peer counts on this process.
   const journal = yield* Layer.build(layerKeeping(join(part.directory, `${part.name}.journal`)))
   const outbox = offered(part)
-  const puller = new Puller(part, ear)
+  const reader = new Reader(part, channel)
   tell({ _tag: "Up", meetingPort: lid })
-  yield* Effect.promise(() => ear.goes)
+  yield* Effect.promise(() => channel.goes)
   const node = TransferNode.layer({
     host,
     peers: [part.peer],
@@ -148,7 +147,7 @@ const life = Effect.fnUntraced(function* (part: Part, ear: Ear) {
     Layer.succeed(Verbs, { ...provider, open: () => Effect.succeed(device) }),
     Layer.succeedContext(journal)
   ])
-  yield* Effect.provide(story(outbox, puller), services)
+  yield* Effect.provide(demo(outbox, reader), services)
 })
 
 /** The command behind `handfast start`; people have no use for it. */
@@ -156,8 +155,8 @@ export const part = Command.make(
   "part",
   { part: Argument.String("part") },
   Effect.fnUntraced(function* ({ part }) {
-    const ear = new Ear()
-    yield* life(JSON.parse(part) as Part, ear)
+    const channel = new ControlChannel()
+    yield* life(JSON.parse(part) as ProcessOptions, channel)
     process.disconnect?.()
   }, Effect.scoped)
 ).pipe(Command.withDescription("One of the two processes of `start`"))

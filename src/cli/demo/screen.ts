@@ -1,5 +1,5 @@
 /**
- * Prints a story: lines that fit the terminal, and on a terminal a bar that is drawn over itself.
+ * Prints a demo: lines that fit the terminal, and on a terminal a bar that is drawn over itself.
  * What is no terminal gets the lines alone, without control characters.
  */
 
@@ -11,7 +11,7 @@ const LEAST = 24
 export interface Screen {
   /** Prints a line; its continuation is indented as it is. */
   readonly line: (text: string) => void
-  /** Draws how far the story is, from 0 to 1, with a word beside it. */
+  /** Draws how far the demo is, from 0 to 1, with a word beside it. */
   readonly progress: (share: number, text: string) => void
 }
 

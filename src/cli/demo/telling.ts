@@ -1,10 +1,10 @@
-/** The words of a story: what is about to happen, and how it went. */
+/** The texts of a demo: what is about to happen, and how it went. */
 import { SLOW_MILLIS, TOGETHER } from "./messages.ts"
-import type { Recovery, Told } from "./told.ts"
+import type { Recovery, DemoResult } from "./result.ts"
 
 const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`
 
-/** Milliseconds in which work goes on after a trouble, on an ordinary machine. */
+/** Milliseconds in which work goes on after a fault, on an ordinary machine. */
 const SOON = 1_000
 
 /** Steps of the queue pairs of one connection: two of them, of three steps each. */
@@ -28,7 +28,7 @@ export const opening = (gate: "on" | "off"): ReadonlyArray<string> => [
 ]
 
 /** What must not be, in words. */
-export const broken = (told: Told): ReadonlyArray<string> => [
+export const broken = (told: DemoResult): ReadonlyArray<string> => [
   ...(told.early > 0 ? [`${told.early} times one sent before the other was ready`] : []),
   ...(told.accepted === told.ended ? [] : [`${told.accepted - told.ended} copies never ended`]),
   ...(told.failed > 0 ? [`${told.failed} copies failed`] : []),
@@ -43,7 +43,7 @@ const judged = (millis: number): string => (millis <= SOON ? "good" : "slow")
 export const recovered = (millis: number): string =>
   `both copy again, ${seconds(millis)} later: ${judged(millis)}`
 
-/** The longest that one of the two took, for each trouble. */
+/** The longest that one of the two took, for each fault. */
 const recoveryTimes = (recoveries: ReadonlyArray<Recovery>): ReadonlyMap<string, number> => {
   const longest = new Map<string, number>()
   for (const { after, millis } of recoveries) {
@@ -53,7 +53,7 @@ const recoveryTimes = (recoveries: ReadonlyArray<Recovery>): ReadonlyMap<string,
 }
 
 /** Rows of what is seen of a run, in the same words for all. */
-const rows = (told: Told): ReadonlyArray<readonly [string, string]> => {
+const rows = (told: DemoResult): ReadonlyArray<readonly [string, string]> => {
   const times = recoveryTimes(told.recoveries)
   const waited = [...times.values()].reduce((sum, millis) => sum + millis, told.startMillis)
   return [
@@ -73,7 +73,7 @@ const rows = (told: Told): ReadonlyArray<readonly [string, string]> => {
 
 /** What was seen of each run, one column a run. */
 export const table = (
-  runs: ReadonlyArray<{ readonly title: string; readonly told: Told }>
+  runs: ReadonlyArray<{ readonly title: string; readonly told: DemoResult }>
 ): ReadonlyArray<string> => {
   const columns = runs.map(({ told }) => rows(told))
   const names = columns[0]!.map(([name]) => name)

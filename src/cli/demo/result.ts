@@ -1,6 +1,6 @@
-/** What is known of a story in the end. */
+/** The result of a demo. */
 
-/** How long one side took to copy again after a trouble had ended. */
+/** How long one side took to copy again after a fault had ended. */
 export interface Recovery {
   readonly who: string
   /** `"after ben was killed"`, for example. */
@@ -8,8 +8,8 @@ export interface Recovery {
   readonly millis: number
 }
 
-/** How it ended. */
-export interface Told {
+/** Counts of the whole run. */
+export interface DemoResult {
   readonly accepted: number
   readonly ended: number
   readonly failed: number

@@ -1,12 +1,12 @@
-/** One of the two processes of the story, as its narrator has it. */
+/** A process of the demo, as the orchestrator controls it. */
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
-import type { FromPart, Part, ToPart } from "./messages.ts"
+import type { FromProcess, ProcessOptions, ToProcess } from "./messages.ts"
 
-/** One of the two, over all of its lives. */
-export class Player {
-  readonly part: Part
-  readonly #copied: (player: Player) => void
+/** Starts, kills and restarts a process of the demo, and counts what it reports. */
+export class DemoProcess {
+  readonly part: ProcessOptions
+  readonly #copied: (process: DemoProcess) => void
   #child: ChildProcess | undefined
   meetingPort = 0
   /** Pieces of earlier lives, and of this one. */
@@ -16,8 +16,8 @@ export class Player {
   staleDropped = 0
   resent = 0
 
-  /** `copied` is told when it has copied something. */
-  constructor(part: Part, copied: (player: Player) => void) {
+  /** `copied` is told when the process has copied something. */
+  constructor(part: ProcessOptions, copied: (process: DemoProcess) => void) {
     this.part = part
     this.#copied = copied
   }
@@ -32,16 +32,16 @@ export class Player {
     this.#child = child
     await new Promise<void>((resolve, reject) => {
       child.once("exit", () => reject(new Error(`${this.part.name} could not begin`)))
-      child.on("message", (message: FromPart) => {
+      child.on("message", (message: FromProcess) => {
         if (message._tag === "Up") {
           this.meetingPort = message.meetingPort
           resolve()
-        } else this.#hear(message)
+        } else this.#onMessage(message)
       })
     })
   }
 
-  tell(message: ToPart): void {
+  tell(message: ToProcess): void {
     if (this.#child?.connected === true) this.#child.send(message)
   }
 
@@ -57,7 +57,7 @@ export class Player {
     await once(this.#child!, "exit")
   }
 
-  /** Throws if the process is not there any more; nobody has told it to end. */
+  /** Throws if the process is not there any more; the demo has not stopped it. */
   checkAlive(): void {
     const { exitCode, signalCode } = this.#child!
     if (exitCode === null && signalCode === null) return
@@ -68,7 +68,7 @@ export class Player {
     this.#child?.kill("SIGKILL")
   }
 
-  #hear(message: Exclude<FromPart, { _tag: "Up" }>): void {
+  #onMessage(message: Exclude<FromProcess, { _tag: "Up" }>): void {
     if (message._tag === "Moved") {
       if (message.pieces > this.pieces) this.#copied(this)
       this.pieces = message.pieces
