@@ -1,6 +1,6 @@
 /**
- * Goal: what `handfast start` prints is read well on any terminal, and what killed orchestrators leave
- * is removed; its audit sees all that was accepted. Method: texts at many widths; directories of
+ * Goal: what `handfast start` prints is read well on any terminal, and what killed demos leave is
+ * removed; its audit sees all that was accepted. Method: texts at many widths; directories of
  * processes that live and do not; journals from which events were deleted and not.
  */
 import { assert, describe, it } from "@effect/vitest"

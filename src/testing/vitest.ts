@@ -40,7 +40,8 @@ export interface TestSettings extends Sim.Settings {
    * Milliseconds after which vitest ends the test, without a report of what failed. Default 0: no
    * limit but those of the simulation. `maxSteps` and `maxTime` end each run, `seeds` and `budget`
    * the set, `shrinkAttempts` and `shrinkSteps` the shrinking; a program that waits for ever is a
-   * deadlock. No limit, vitest's neither, ends a loop that never leaves JavaScript's own turn.
+   * deadlock. A loop of promises or microtasks ends the process after `maxRealTime`, with the seed
+   * on standard error; no limit, vitest's neither, ends a loop of statements.
    */
   readonly timeout?: number | undefined
   /**

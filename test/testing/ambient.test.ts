@@ -7,6 +7,7 @@ import { randomBytes } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { readFile } from "node:fs/promises"
 import { connect } from "node:net"
+import { DatabaseSync } from "node:sqlite"
 import { scheduler, setTimeout as pause } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -50,10 +51,15 @@ const timers: ReadonlyArray<readonly [call: string, use: () => unknown]> = [
   ["setInterval", () => setInterval(() => undefined, 1)]
 ]
 
+const opened = new DatabaseSync(":memory:")
+const prepared = opened.prepare("SELECT 1")
+
 const inputOutput: ReadonlyArray<readonly [call: string, use: () => unknown]> = [
   ["crypto.randomBytes", () => randomBytes(4)],
   ["timers/promises.setTimeout", () => pause(1)],
   ["net.Socket.connect", () => connect(9, "127.0.0.1")],
+  ["sqlite.DatabaseSync.exec", () => opened.exec("SELECT 1")],
+  ["sqlite.StatementSync.get", () => prepared.get()],
   ["fetch", () => fetch("http://127.0.0.1:9")],
   ["fs.readFileSync", () => readFileSync(import.meta.filename)],
   ["fs.promises.readFile", () => readFile(import.meta.filename)]

@@ -134,6 +134,14 @@ describe("the time of a test", () => {
     })
   )
 
+  it.live("3: ends with a word if promises follow each other without an end", () =>
+    Effect.gen(function* () {
+      const { code, output } = yield* vitest(["-t", "loops in promises"])
+      assert.strictEqual(code, 1)
+      assert.match(output, /seed 0x2a, step \d+: promises or microtasks .* 1000 ms \(maxRealTime\)/)
+    })
+  )
+
   it.live("12: the line that repeats a test runs no other test that contains its name", () =>
     Effect.gen(function* () {
       const pattern = namePattern({ name: "takes its time", file: "", groups: ["fixture"] })

@@ -1,6 +1,6 @@
 /**
- * What the journals of both processes say, read by a program that saw nothing of the demo: was every
- * accepted transfer ended, once; and did a process send before its peer was ready?
+ * Reads the journals of both processes, without knowledge of the run: was every accepted transfer
+ * ended, once; and did a process send before its peer was ready?
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"

@@ -4,6 +4,7 @@
  * Before time jumps, what the program has under way outside of Effect gets turns of the event loop
  * until all of it is done, so that an awaited promise takes no virtual time.
  */
+import { writeSync } from "node:fs"
 import { Deadlock } from "../../SimError.ts"
 import { Outside } from "./outside.ts"
 import { realImmediate, realNow } from "./traps.ts"
@@ -33,6 +34,17 @@ const advanceWithoutStacks = (simulator: Simulator): ReturnType<Simulator["advan
   }
 }
 
+/**
+ * Ends the process: a loop of microtasks lets no event loop turn, so no report can be made and no
+ * test runner can time out. `process.exit` is replaced by test runners.
+ */
+const giveUp = ({ limits, seed, steps }: Simulator): void => {
+  const run = `seed 0x${seed.toString(16)}, step ${steps}`
+  const time = `the event loop has not turned for ${limits.maxRealMillis} ms (maxRealTime)`
+  writeSync(2, `${run}: promises or microtasks follow each other without an end; ${time}\n`)
+  process.kill(process.pid, "SIGKILL")
+}
+
 /** Starts a program in its simulator, and calls `onEnd` once, when the simulator is closed. */
 export const drive = (
   simulator: Simulator,
@@ -40,8 +52,12 @@ export const drive = (
   begin: () => void,
   onEnd: () => void
 ): void => {
-  const outside = new Outside()
-  const deadline = realNow() + simulator.limits.maxRealMillis
+  const { maxRealMillis } = simulator.limits
+  const deadline = realNow() + maxRealMillis
+  let turnedAt = realNow()
+  const outside = new Outside(() => {
+    if (realNow() - turnedAt > maxRealMillis) giveUp(simulator)
+  })
   let idle = 0
   const turn = (): void => {
     simulator.arrivals.hold()
@@ -53,6 +69,8 @@ export const drive = (
     onEnd()
   }
   const settle = (): void => {
+    turnedAt = realNow()
+    outside.turned()
     if (simulator.closed) return end()
     if (realNow() > deadline) {
       simulator.fail(simulator.limitReached("maxRealTime"))

@@ -7,8 +7,30 @@
  */
 import { AsyncLocalStorage, createHook } from "node:async_hooks"
 
+/** Resources within one turn of the event loop that no program needs: some tenths of a second. */
+const manyResources = 1_000_000
+
 /** What one run has under way outside of Effect. */
 export class Outside {
+  readonly #onMany: () => void
+  #made = 0
+
+  /** `onMany` is called after each million of resources that one turn of the event loop makes. */
+  constructor(onMany: () => void) {
+    this.#onMany = onMany
+  }
+
+  /** The event loop has turned. */
+  turned(): void {
+    this.#made = 0
+  }
+
+  /** Counts a resource that was made. */
+  made(): void {
+    this.stirred = true
+    if (++this.#made % manyResources === 0) this.#onMany()
+  }
+
   /** Whether promises or callbacks of the run have moved since the last turn of the event loop. */
   stirred = false
   readonly requests = new Set<number>()
@@ -56,7 +78,7 @@ const hook = createHook({
   init: (id, type, _trigger, resource) => {
     const outside = runs.getStore()
     if (outside === undefined) return
-    outside.stirred = true
+    outside.made()
     if (type === "ZLIB") outside.streams.add(resource)
     else if (isRequest(type)) {
       outside.requests.add(id)

@@ -204,6 +204,16 @@ const setRandom = (): void => {
   set("crypto.", node_crypto, names)
 }
 
+/**
+ * Statements on databases. The constructor stays: a program that has imported it would keep the
+ * real one, since Node does not update the exports of modules that need `node:`.
+ */
+const setDatabases = (): void => {
+  const { DatabaseSync, StatementSync } = process.getBuiltinModule("node:sqlite")
+  set("sqlite.DatabaseSync.", DatabaseSync.prototype, ["open", "prepare", "exec"])
+  set("sqlite.StatementSync.", StatementSync.prototype, ["all", "get", "iterate", "run"])
+}
+
 const setInputOutput = (): void => {
   set("", globalThis, ["fetch"])
   set("net.Socket.", net.Socket.prototype, ["connect"])
@@ -212,6 +222,7 @@ const setInputOutput = (): void => {
   set("dns.", dns, functionsOf(dns))
   set("child_process.", child_process, functionsOf(child_process))
   set("worker_threads.", worker_threads, ["Worker"])
+  setDatabases()
   set("fs.", fs, functionsOf(fs))
   set("fs.promises.", fs.promises, functionsOf(fs.promises))
   exceptStandardStreams(["write", "writeSync", "writev", "writevSync", "fstat", "fstatSync"])
