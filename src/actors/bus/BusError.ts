@@ -14,13 +14,6 @@ export class BusRefused extends Schema.TaggedError<BusRefused>("handfast/bus/Bus
   }
 }
 
-/** The administrators of the cluster have removed this node. Only `meet` brings it back. */
-export class Removed extends Schema.TaggedError<Removed>("handfast/bus/Removed")("Removed", {}) {
-  override get message() {
-    return "this node was removed from its cluster"
-  }
-}
-
 /** No peer is connected that would take a publication, or none had room for it. */
 export class NotPublished extends Schema.TaggedError<NotPublished>("handfast/bus/NotPublished")(
   "NotPublished",

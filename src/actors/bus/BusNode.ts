@@ -18,13 +18,7 @@ import type { SocketOpenError } from "../../native/io/PoolError.ts"
 import type { AlreadyRunning } from "../kernel/ActorError.ts"
 import type { RecoveryError } from "../kernel/Actor.ts"
 import { Journal } from "../kernel/Journal.ts"
-import {
-  type BusRefused,
-  ForgetRefused,
-  type MeetFailed,
-  NotPublished,
-  type Removed
-} from "./BusError.ts"
+import { type BusRefused, ForgetRefused, type MeetFailed, NotPublished } from "./BusError.ts"
 import { meet } from "./internal/meeting.ts"
 import type { Published as PublishResult } from "./internal/node.ts"
 import { type RunningNode, start } from "./internal/running.ts"
@@ -85,7 +79,7 @@ interface Shape {
   readonly health: Effect.Effect<Health>
 }
 
-type Failure = BusRefused | SocketOpenError | RecoveryError | AlreadyRunning | Removed
+type Failure = BusRefused | SocketOpenError | RecoveryError | AlreadyRunning
 
 /** The node. */
 export class BusNode extends Context.Service<BusNode, Shape>()("handfast/bus/BusNode") {

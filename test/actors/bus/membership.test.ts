@@ -266,7 +266,7 @@ describe("suspicion", () => {
   it("D22, G23: does not come from a pause of this process, however long", () => {
     const { net, nodes } = mesh(3)
     const [first, ...others] = nodes as [TestNode, TestNode, TestNode]
-    net.pass(3 * nodeTimeoutMs, others)
+    net.pass(3 * nodeTimeoutMs, [first])
     for (let k = 0; k < 9; k++) {
       net.pass(100)
       for (const other of others) assert.isFalse(first.sees(other)!.isSuspected)
@@ -316,7 +316,7 @@ describe("being forgotten", () => {
   }
 
   it("G11: by all ends the membership: no link and no dial is left", () => {
-    const { links, node, pass } = withPeers(2)
+    const { links, net, node, pass } = withPeers(2)
     for (const peer of links) peer.knowsUs = false
     pass(2 * nodeTimeoutMs)
     assert.isTrue(node.isRemoved)
@@ -324,6 +324,24 @@ describe("being forgotten", () => {
     pass(600_000)
     assert.strictEqual(node.node.table.counts.dials, dials)
     assert.strictEqual(node.node.table.links.size, 0)
+    const [{ peer }] = links as [(typeof links)[number]]
+    node.node.meet(peer.address)
+    net.pass(3 * nodeTimeoutMs)
+    assert.isTrue(node.sees(peer)!.outbound!.isProven)
+    assert.isFalse(node.isRemoved)
+  })
+
+  it("G11: in an earlier life keeps the node away from its seeds, too", () => {
+    const net = network()
+    const node = net.node("n0", port(0))
+    const peer = net.script("p", at(port(1)))
+    node.node.stayAway()
+    node.node.seed(peer.address)
+    net.pass(5 * nodeTimeoutMs)
+    assert.strictEqual(node.node.table.counts.dials, 0)
+    node.node.meet(peer.address)
+    net.pass(200)
+    assert.isTrue(node.sees(peer)!.outbound!.isProven)
   })
 
   it("G11: by one is healed by a MEET to that one when its time is over", () => {

@@ -37,7 +37,8 @@ class End implements Channel {
 
   readonly send = (bytes: Uint8Array): "accepted" | "closed" => {
     if (!this.isOpen) return "closed"
-    this.#network.later(() => this.other!.isOpen && this.other!.receive(bytes))
+    // What was read before a close still arrives after it, as from a worker.
+    this.#network.later(() => this.other!.receive(bytes))
     return "accepted"
   }
 
@@ -86,12 +87,13 @@ export class Network {
     }
   }
 
-  /** Lets time pass for the nodes that are awake. */
-  pass(millis: number, awake: ReadonlyArray<TestNode> = this.nodes): void {
+  /** Lets time pass. Nodes that sleep meanwhile read nothing: it waits for them. */
+  pass(millis: number, asleep: ReadonlyArray<TestNode> = []): void {
     this.settle()
+    for (const node of this.nodes) node.isAsleep = asleep.includes(node)
     for (let passed = 0; passed < millis; passed += 100) {
       this.now += 100
-      for (const node of awake) if (node.isUp) node.node.tick()
+      for (const node of this.nodes) node.wake()
       this.settle()
     }
   }
@@ -134,6 +136,9 @@ export class TestNode {
   readonly kept = new Map<string, Address>()
   isRemoved = false
   isUp = true
+  isAsleep = false
+  /** What has come while it slept. */
+  #backlog: Array<() => void> = []
 
   constructor(network: Network, name: string, address: Address, options: NodeOptions) {
     const self: Self = {
@@ -157,12 +162,22 @@ export class TestNode {
       keep: (id, address) => void this.kept.set(id, address),
       drop: (id) => void this.kept.delete(id),
       removed: () => void (this.isRemoved = true),
+      returned: () => void (this.isRemoved = false),
       deliver: (publication) => void this.publications.push(publication),
       warn: (what) => void this.warnings.push(what)
     }
     const settings = settingsOf({ nodeTimeoutMs, ...options.settings })
     this.node = new Node(self, settings, outside, new Board(settings.maxMembers))
     this.up(network)
+  }
+
+  /** A tick, and only then what has come: a timer that is late runs before what is read. */
+  wake(): void {
+    if (!this.isUp || this.isAsleep) return
+    this.node.tick()
+    const backlog = this.#backlog
+    this.#backlog = []
+    for (const read of backlog) read()
   }
 
   /** Listens again after `down`. */
@@ -204,13 +219,15 @@ export class TestNode {
 
   #reader(link: Link | undefined): (message: Uint8Array | "end") => void {
     const view = new FrameView()
-    return (message) => {
+    const receive = (message: Uint8Array | "end"): void => {
       if (link === undefined || !this.isUp) return
+      if (this.isAsleep) return void this.#backlog.push(() => receive(message))
       if (message === "end") this.node.closed(link)
       else if (view.read(message, 0, message.length) === undefined) {
         this.node.take(link, view, false)
       } else this.node.dropped()
     }
+    return receive
   }
 
   #dial(network: Network, link: Link): void {
@@ -302,9 +319,14 @@ export class Script {
     const { near, open } = this.#network.connect(to.address)
     near.receive = this.#reader(near)
     assert.isTrue(open(from))
+    const send = (...messages: ReadonlyArray<Message>) => {
+      for (const message of messages) near.send(encode(message))
+    }
     return {
+      /** Sends what will be under way until the network is settled. */
+      send,
       say: (...messages: ReadonlyArray<Message>) => {
-        for (const message of messages) near.send(encode(message))
+        send(...messages)
         this.#network.settle()
       },
       isClosed: () => !near.isOpen,

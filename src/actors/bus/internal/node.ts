@@ -111,8 +111,22 @@ export class Node {
 
   /** A link that dials an address and asks to be taken in. */
   meet(address: Address): Link {
-    this.table.isRemoved = false
+    if (this.table.isRemoved) this.#return()
     return this.table.dial({ _tag: "Meet" }, address)
+  }
+
+  /** The node was removed in an earlier life: it dials nobody until it is told to meet a node. */
+  stayAway(): void {
+    this.table.isRemoved = true
+  }
+
+  /** The cluster that has removed this node is another one's to join. */
+  #return(): void {
+    const { members, outside } = this.table
+    this.table.isRemoved = false
+    this.table.hasJoined = false
+    for (const member of members.values()) this.table.remove(member, "Forgotten")
+    outside.returned()
   }
 
   /** Takes a node out of this node's table alone. Slot owners and this node itself stay. */

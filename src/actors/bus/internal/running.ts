@@ -13,7 +13,6 @@ import { IoPool } from "../../../native/io/IoPool.ts"
 import type { Lane } from "../../../native/io/Lane.ts"
 import { workerModule } from "../../../native/io/workerModule.ts"
 import * as Actor from "../../kernel/Actor.ts"
-import { Removed } from "../BusError.ts"
 import type { Settings } from "../BusNode.ts"
 import { Board } from "./board.ts"
 import { Note } from "./framing.ts"
@@ -82,13 +81,17 @@ const channelOf = (lane: Lane): { channel: Channel; closed: Effect.Effect<void> 
 
 /** Reads a lane until either side ends it. The lane closes with its Scope. */
 const serve = (node: Node, link: Link, lane: Lane, closed: Effect.Effect<void>) =>
-  lane
-    .run(reader(node, link))
-    .pipe(
-      Effect.ignore,
-      Effect.raceFirst(closed),
-      Effect.ensuring(Effect.sync(() => node.closed(link)))
-    )
+  lane.run(reader(node, link)).pipe(
+    // How a connection ends is the peer's affair, unless it is a defect of this node.
+    Effect.tapError((error) =>
+      error.reason._tag === "HandlerFailed"
+        ? Effect.logError("frames of a link", error)
+        : Effect.void
+    ),
+    Effect.ignore,
+    Effect.raceFirst(closed),
+    Effect.ensuring(Effect.sync(() => node.closed(link)))
+  )
 
 const begin = (settings: Settings) =>
   Effect.gen(function* () {
@@ -96,7 +99,6 @@ const begin = (settings: Settings) =>
     const draw = () => randomBytes(20).toString("hex")
     yield* Effect.orDie(identity.ask.Begin({ id: draw(), shard: draw() }))
     const state = yield* identity.state
-    if (state.isRemoved && settings.meet === undefined) return yield* new Removed()
     return { identity, state }
   })
 
@@ -184,6 +186,7 @@ const outsideOf = Effect.fnUntraced(function* (
     keep: (id, { busPort, ip }) => void identity.tellUnsafe.KeepPeer({ id, ip, busPort }),
     drop: (id) => void identity.tellUnsafe.DropPeer({ id }),
     removed: () => void identity.tellUnsafe.Remove(),
+    returned: () => void identity.tellUnsafe.Return(),
     deliver: (publication) => parts.subscribers.deliver(publication),
     warn: (what, fields) => void run(Effect.annotateLogs(Effect.logWarning(what), fields))
   }
@@ -226,7 +229,7 @@ export const start = Effect.fnUntraced(function* (settings: Settings) {
   const busPort = announce?.port ?? port
   const self = { id: state.id, shard: state.shard, ip: announce?.ip ?? "", busPort, clientPort }
   const node: Node = new Node(self, nodeSettings, outside, board)
-  if (state.isRemoved) yield* Effect.orDie(identity.ask.Return())
+  if (state.isRemoved) node.stayAway()
   else for (const [peer, known] of state.peers) node.recall(peer, known)
   for (const seed of seeds) node.seed(seed)
   yield* Deferred.succeed(ready, node)

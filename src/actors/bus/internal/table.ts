@@ -40,6 +40,8 @@ export interface Outside {
   readonly drop: (id: string) => void
   /** Every peer has forgotten this node. */
   readonly removed: () => void
+  /** A removed node is to join again. */
+  readonly returned: () => void
   readonly deliver: (publication: Publication) => void
   readonly warn: (what: string, fields: Readonly<Record<string, unknown>>) => void
 }
