@@ -26,7 +26,7 @@ peer("redis-server", "handfast bus join", () => {
     "shows all nodes and their slots, whichever port it was given",
     () =>
       Effect.gen(function* () {
-        const servers = yield* cluster(2, 2_000)
+        const servers = yield* cluster(2, { timeoutMs: 2_000 })
         const { busPort, port } = servers[0]!
         const [byBus, byClient] = yield* Effect.all([joinBy(busPort, "--json"), joinBy(port)], {
           concurrency: 2

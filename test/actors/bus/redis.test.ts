@@ -12,6 +12,7 @@ import * as Stream from "effect/Stream"
 import { BusNode, type Settings } from "../../../src/actors/bus/BusNode.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import { IoPool } from "../../../src/native/io/IoPool.ts"
+import { tlsOf } from "../../native/io/harness.ts"
 import { peer } from "../../peers.ts"
 import { cluster, freePort, lineOf, type RedisServer, until } from "./redisServers.ts"
 
@@ -85,7 +86,7 @@ peer("redis-server", "a member of a cluster of redis-server", () => {
       () =>
         live(
           Effect.gen(function* () {
-            const servers = yield* cluster(3, nodeTimeoutMs)
+            const servers = yield* cluster(3, { timeoutMs: nodeTimeoutMs })
             const bus = yield* member({ meet: [`127.0.0.1:${servers[0]!.busPort}`] })
             yield* joined(servers, bus)
             yield* steady(servers, bus, Effect.sleep(2 * nodeTimeoutMs))
@@ -102,7 +103,7 @@ peer("redis-server", "a member of a cluster of redis-server", () => {
       () =>
         live(
           Effect.gen(function* () {
-            const servers = yield* cluster(3, nodeTimeoutMs)
+            const servers = yield* cluster(3, { timeoutMs: nodeTimeoutMs })
             const bus = yield* member()
             const [, port] = bus.address.split(":")
             yield* servers[0]!.ask("cluster", "meet", "127.0.0.1", "7", port!)
@@ -133,7 +134,10 @@ peer("redis-server", "a member of a cluster of redis-server", () => {
 
   describe("that has joined", () => {
     const joinedCluster = Effect.fnUntraced(function* (settings: Settings = {}) {
-      const servers = yield* cluster(3, settings.nodeTimeoutMs ?? nodeTimeoutMs)
+      const servers = yield* cluster(3, {
+        timeoutMs: settings.nodeTimeoutMs ?? nodeTimeoutMs,
+        tls: settings.tls !== undefined
+      })
       const bus = yield* member({ meet: [`127.0.0.1:${servers[0]!.busPort}`], ...settings })
       yield* joined(servers, bus)
       return { servers, bus }
@@ -188,6 +192,38 @@ peer("redis-server", "a member of a cluster of redis-server", () => {
     )
 
     it.live(
+      "does all of that over TLS with client certificates, and only with those",
+      () =>
+        live(
+          Effect.gen(function* () {
+            const { bus, servers } = yield* joinedCluster({ tls: tlsOf("client") })
+            const heard = yield* Effect.forkScoped(
+              Stream.runCollect(Stream.take(bus.subscribe("news"), 1))
+            )
+            yield* steady(
+              servers,
+              bus,
+              Effect.gen(function* () {
+                yield* servers[1]!.ask("publish", "news", "one")
+                const [element] = yield* Fiber.join(heard)
+                assert.strictEqual(element!._tag, "Published")
+                const { taken } = yield* bus.publish("news", "two")
+                assert.strictEqual(taken, 3)
+                yield* Effect.sleep(nodeTimeoutMs)
+              })
+            )
+            const stranger = yield* Effect.provide(
+              member({ tls: tlsOf("stranger"), nodeTimeoutMs: 500, name: "stranger" }),
+              Journal.layerMemory
+            )
+            const refused = yield* Effect.flip(stranger.meet(`127.0.0.1:${servers[0]!.busPort}`))
+            assert.strictEqual(refused.reason, "NoAnswer")
+          })
+        ),
+      90_000
+    )
+
+    it.live(
       "suspects a node that was killed, and connects to it when it is back",
       () =>
         live(
@@ -210,7 +246,7 @@ peer("redis-server", "a member of a cluster of redis-server", () => {
       () =>
         live(
           Effect.gen(function* () {
-            const servers = yield* cluster(3, nodeTimeoutMs)
+            const servers = yield* cluster(3, { timeoutMs: nodeTimeoutMs })
             const meet = [`127.0.0.1:${servers[0]!.busPort}`]
             const before = yield* Effect.scoped(
               Effect.tap(member({ meet }), (bus) => joined(servers, bus))

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import * as net from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -39,10 +40,37 @@ export const until = <E, R>(condition: Effect.Effect<boolean, E, R>): Effect.Eff
     Effect.asVoid
   )
 
-const cli = (port: number, command: ReadonlyArray<string>): Effect.Effect<string> =>
+/** How servers of a cluster run. */
+export interface ClusterOptions {
+  /** Their `cluster-node-timeout` in milliseconds. */
+  readonly timeoutMs: number
+  /** Whether clients and the bus use TLS, with a certificate of the test authority. */
+  readonly tls?: boolean
+}
+
+const pem = (name: string): string =>
+  fileURLToPath(new URL(`../../fixtures/tls/${name}.pem`, import.meta.url))
+
+const tlsClient = ["--tls", "--cert", pem("client"), "--key", pem("client-key")].concat([
+  "--cacert",
+  pem("ca")
+])
+
+const tlsServer = (port: number) => [
+  ...["--port", "0", "--tls-port", `${port}`, "--tls-cluster", "yes", "--tls-replication", "yes"],
+  ...["--tls-cert-file", pem("server"), "--tls-key-file", pem("server-key")],
+  ...["--tls-ca-cert-file", pem("ca")]
+]
+
+const cli = (
+  port: number,
+  command: ReadonlyArray<string>,
+  { tls = false }: ClusterOptions
+): Effect.Effect<string> =>
   Effect.promise(async () => {
     try {
-      const { stdout } = await exec("redis-cli", ["-p", `${port}`, ...command])
+      const flags = ["-p", `${port}`, ...(tls ? tlsClient : [])]
+      const { stdout } = await exec("redis-cli", [...flags, ...command])
       return stdout
     } catch (error) {
       return String(error)
@@ -56,11 +84,17 @@ const exited = (child: ChildProcess): Effect.Effect<void> =>
     return undefined
   })
 
-const run = (directory: string, port: number, busPort: number, timeoutMs: number): ChildProcess =>
+const run = (
+  directory: string,
+  port: number,
+  busPort: number,
+  { timeoutMs, tls = false }: ClusterOptions
+): ChildProcess =>
   spawn(
     "redis-server",
     [
-      ["--port", `${port}`, "--bind", "127.0.0.1", "--dir", directory, "--save", ""],
+      tls ? tlsServer(port) : ["--port", `${port}`],
+      ["--bind", "127.0.0.1", "--dir", directory, "--save", ""],
       ["--cluster-enabled", "yes", "--cluster-port", `${busPort}`],
       ["--cluster-node-timeout", `${timeoutMs}`, "--daemonize", "no", "--logfile", "log"]
     ].flat(),
@@ -68,14 +102,14 @@ const run = (directory: string, port: number, busPort: number, timeoutMs: number
   )
 
 /** A server in cluster mode, alone. It ends with the Scope. */
-const server = Effect.fnUntraced(function* (timeoutMs: number) {
+const server = Effect.fnUntraced(function* (options: ClusterOptions) {
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "handfast-redis-"))),
     (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
   )
   const [port, busPort] = [yield* freePort, yield* freePort]
-  const ask = (...command: ReadonlyArray<string>) => cli(port, command)
-  const start = Effect.sync(() => run(directory, port, busPort, timeoutMs))
+  const ask = (...command: ReadonlyArray<string>) => cli(port, command, options)
+  const start = Effect.sync(() => run(directory, port, busPort, options))
   let child = yield* start
   const kill = Effect.suspend(() => {
     child.kill("SIGKILL")
@@ -103,9 +137,9 @@ const server = Effect.fnUntraced(function* (timeoutMs: number) {
 })
 
 /** Primaries of one cluster that share all slots. */
-export const cluster = Effect.fnUntraced(function* (count: number, timeoutMs: number) {
+export const cluster = Effect.fnUntraced(function* (count: number, options: ClusterOptions) {
   const servers = yield* Effect.all(
-    Array.from({ length: count }, () => server(timeoutMs)),
+    Array.from({ length: count }, () => server(options)),
     { concurrency: "unbounded" }
   )
   const [first] = servers
