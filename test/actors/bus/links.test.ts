@@ -119,6 +119,19 @@ describe("a second link of a peer", () => {
     }
   })
 
+  it("G12: from an address that does not answer costs a dial at its pace", () => {
+    const { net, node, peer } = withPeer("10.0.0.1")
+    const impostor = net.script("i", { ip: "10.0.0.9", busPort: 7_009 })
+    net.hosts.delete("10.0.0.9:7009")
+    const before = node.node.table.counts.dials
+    for (let k = 0; k < 30; k++) {
+      impostor.dial(node).say(impostor.heartbeat("Ping", { sender: peer.id }))
+      net.pass(100)
+    }
+    assert.isAtMost(node.node.table.counts.dials - before, 8)
+    assert.isTrue(node.isConnectedTo(peer))
+  })
+
   it("G12: of a peer that has moved is taken within a second", () => {
     const { link, net, node, peer, texts } = withPeer("10.0.0.1")
     net.hosts.delete("10.0.0.1:7001")

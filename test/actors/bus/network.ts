@@ -134,6 +134,8 @@ export class TestNode {
   readonly publications: Array<Publication> = []
   readonly warnings: Array<string> = []
   readonly kept = new Map<string, Address>()
+  /** Whom it has suspected at any time. */
+  readonly suspected = new Set<string>()
   isRemoved = false
   isUp = true
   isAsleep = false
@@ -158,7 +160,11 @@ export class TestNode {
       random: () => (draws = (draws * 0.618 + 0.377) % 1),
       dial: (link) => network.later(() => this.#dial(network, link)),
       admit: options.admit ?? (() => this.node.table.proven.length === 0),
-      changed: () => {},
+      changed: () => {
+        for (const { id, isSuspected } of this.node.table.members.values()) {
+          if (isSuspected) this.suspected.add(id)
+        }
+      },
       keep: (id, address) => void this.kept.set(id, address),
       drop: (id) => void this.kept.delete(id),
       removed: () => void (this.isRemoved = true),
