@@ -1,0 +1,146 @@
+/**
+ * Goal: a node refuses to start where strangers would get in or peers could not connect, keeps in
+ * its journal what changed and nothing else, and never lets a slow subscriber hold anything up.
+ * Method: the layer with settings of each kind; the identity over its journal; subscribers that
+ * take nothing beside one that does.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { BusNode, type Settings } from "../../../src/actors/bus/BusNode.ts"
+import { BusIdentity } from "../../../src/actors/bus/internal/identity.ts"
+import { Latest } from "../../../src/actors/bus/internal/latest.ts"
+import { Subscribers } from "../../../src/actors/bus/internal/subscribers.ts"
+import * as Actor from "../../../src/actors/kernel/Actor.ts"
+import { Journal } from "../../../src/actors/kernel/Journal.ts"
+import { IoPool } from "../../../src/native/io/IoPool.ts"
+import { tlsOf } from "../../native/io/harness.ts"
+import { idOf } from "./network.ts"
+
+const pool = IoPool.layer({ workers: 1, closeWithinMs: 200 })
+
+const start = (settings: Settings) =>
+  Layer.build(Layer.provide(BusNode.layerEphemeral(settings), pool)).pipe(
+    Effect.flatMap((context) => Effect.provide(BusNode, context))
+  )
+
+describe("a node refuses to start", () => {
+  const everywhere = { host: "0.0.0.0" }
+
+  it.live.each([
+    ["D26: where strangers reach it without certificates", { listen: everywhere }, "Unprotected"],
+    [
+      "D26: with TLS that asks for no certificates",
+      { listen: everywhere, tls: { ...tlsOf("server"), verify: "none" } },
+      "Unprotected"
+    ],
+    ["G17: on loopback for a cluster elsewhere", { meet: ["10.0.0.5:16379"] }, "Unreachable"],
+    ["with a seed that is no address", { meet: ["10.0.0.5"] }, "BadAddress"],
+    ["G17: with port 0 announced", { announce: { ip: "10.0.0.1", port: 0 } }, "BadAddress"]
+  ] as ReadonlyArray<[string, Settings, string]>)("%s", ([, settings, reason]) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(start(settings))
+      assert.strictEqual("reason" in error && error.reason, reason)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("G9: on a port that another node has", () =>
+    Effect.gen(function* () {
+      const first = yield* start({})
+      const port = Number(first.address.split(":")[1])
+      const error = yield* Effect.flip(start({ listen: { port } }))
+      assert.deepInclude(error, { _tag: "OpenFailed", code: "EADDRINUSE" })
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a node without a cluster", () => {
+  it.live("G21: says so, and fails what needs a peer", () =>
+    Effect.gen(function* () {
+      const bus = yield* start({ admit: "anyone", nodeTimeoutMs: 200 })
+      assert.strictEqual((yield* bus.health).state, "notJoined")
+      assert.deepInclude(yield* Effect.flip(bus.publish("news", "x")), { _tag: "NotPublished" })
+      assert.deepInclude(yield* Effect.flip(bus.forget(bus.id)), { reason: "myself" })
+      const meet = (address: string) => Effect.map(Effect.flip(bus.meet(address)), (e) => e.reason)
+      assert.strictEqual(yield* meet("127.0.0.1:1"), "NoAnswer")
+      assert.strictEqual(yield* meet(bus.address), "Myself")
+      assert.strictEqual(yield* meet("nowhere"), "BadAddress")
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("the identity of a node", () => {
+  it.effect("G10, G22: is drawn once, and stores changes alone", () =>
+    Effect.gen(function* () {
+      const [first, second, peer] = ["a", "b", "p"].map(idOf) as [string, string, string]
+      const events = Effect.flatMap(Journal, (journal) =>
+        Stream.runCount(journal.read("BusIdentity/node"))
+      )
+      const life = (id: string) =>
+        Effect.gen(function* () {
+          const identity = yield* Actor.spawn(BusIdentity, "node")
+          yield* identity.ask.Begin({ id, shard: id })
+          yield* identity.ask.TakePort({ port: 7_000 })
+          for (let k = 0; k < 100; k++) {
+            yield* identity.ask.KeepPeer({ id: peer, ip: "10.0.0.1", busPort: 7_001 })
+          }
+          return yield* identity.state
+        }).pipe(Effect.scoped)
+      const state = yield* life(first)
+      assert.strictEqual(state.id, first)
+      const stored = yield* events
+      assert.strictEqual((yield* life(second)).id, first)
+      assert.strictEqual(yield* events, stored)
+      assert.strictEqual(stored, 3)
+    }).pipe(Effect.provide(Journal.layerMemory))
+  )
+})
+
+const publication = (k: number) => ({
+  type: "publish" as const,
+  from: idOf("p"),
+  channel: Buffer.from("news"),
+  message: Buffer.from(`${k}`.padStart(8, "0")),
+  moduleType: 0
+})
+
+describe("a subscriber", () => {
+  it.effect("G6: that takes nothing misses with a count, and another one misses nothing", () =>
+    Effect.gen(function* () {
+      const subscribers = new Subscribers()
+      const all = { messages: 10_000, bytes: 1_000_000 }
+      const slow = yield* Stream.toPull(subscribers.stream(() => true, { messages: 10, bytes: 64 }))
+      const other = yield* Effect.forkScoped(
+        Stream.runCollect(
+          Stream.take(
+            subscribers.stream(() => true, all),
+            1_000
+          )
+        )
+      )
+      yield* Effect.forkScoped(Effect.ignore(slow))
+      yield* Effect.yieldNow
+      yield* Effect.yieldNow
+      for (let k = 0; k < 1_000; k++) subscribers.deliver(publication(k))
+      const heard = yield* Fiber.join(other)
+      assert.isTrue(heard.every(({ _tag }) => _tag === "Published"))
+      const rest: Array<string> = []
+      while (!rest.includes("Missed")) {
+        for (const element of yield* slow) rest.push(element._tag)
+      }
+      assert.isAtMost(rest.length, 11)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("G15: of a view ends with the truth, however late it reads", () =>
+    Effect.gen(function* () {
+      const latest = new Latest(0)
+      const pull = yield* Stream.toPull(latest.stream)
+      assert.deepStrictEqual([...(yield* pull)], [0])
+      for (let k = 1; k <= 1_000; k++) latest.set(k)
+      assert.deepStrictEqual([...(yield* pull)], [1_000])
+    }).pipe(Effect.scoped)
+  )
+})
