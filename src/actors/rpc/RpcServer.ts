@@ -44,7 +44,7 @@ export class RpcServer {
   readonly #remoteInvalidate: boolean
   readonly #sessions: BoundedStore<string, ClientSession>
   /** Connections without a valid call, the oldest first. */
-  readonly #unproven = new Map<Responder | ConnectRequest, Served>()
+  readonly #unproven = new Map<ConnectRequest, Served>()
   readonly #proven = new Set<Responder>()
   #credits: number
 
@@ -116,13 +116,20 @@ export class RpcServer {
   #makeRoom(host: string): boolean {
     const { maxConnections, maxUnproven, maxUnprovenPerHost } = this.#settings
     if (this.#proven.size >= maxConnections) return false
-    const sameHost = [...this.#unproven.values()].filter((served) => served.host === host)
-    if (sameHost.length >= maxUnprovenPerHost) sameHost[0]!.end("a newer connection took its place")
-    else if (this.#unproven.size >= maxUnproven) {
-      const [oldest] = this.#unproven.values()
-      oldest!.end("a newer connection took its place")
-    }
+    const isSameHost = (served: Served): boolean => served.host === host
+    const ofHost = [...this.#unproven.values()].filter(isSameHost).length
+    if (ofHost >= maxUnprovenPerHost) this.#endOldest(isSameHost)
+    else if (this.#unproven.size >= maxUnproven) this.#endOldest(() => true)
     return true
+  }
+
+  #endOldest(isMeant: (served: Served) => boolean): void {
+    for (const [request, served] of this.#unproven) {
+      if (!isMeant(served)) continue
+      // At once: its end takes a while, and the next newcomer ends the next one.
+      this.#unproven.delete(request)
+      return served.end("a newer connection took its place")
+    }
   }
 
   /** One connection, from its request to its end. */
@@ -169,9 +176,11 @@ export class RpcServer {
       const connection = yield* request
         .accept({ queuePair, privateData: ConnectionData.encode(said), rnrRetries: 0 })
         .pipe(Effect.timeout(settings.acceptWithinMs))
-      // A client has one connection: of an older one, nothing more begins.
-      session.connection?.end("the client has a newer connection")
-      session.connection = responder
+      // A client that names itself has one connection: of an older one, nothing more begins.
+      if (peer.extension !== undefined) {
+        for (const older of session.connections) older.end("the client has a newer connection")
+      }
+      session.connections.add(responder)
       yield* Effect.forkScoped(this.#expire(responder))
       return yield* Effect.raceFirst(Deferred.await(responder.ended), connection.disconnected)
     })
@@ -241,7 +250,7 @@ export class RpcServer {
   #closed(responder: Responder, session: ClientSession): void {
     responder.end("closed")
     this.#proven.delete(responder)
-    if (session.connection === responder) session.connection = undefined
+    session.connections.delete(responder)
   }
 
   /** A connection that makes no valid call is ended after seconds. */

@@ -6,7 +6,7 @@ import * as RpcServer from "../../../src/actors/rpc/RpcServer.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
 import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 
-const program = 0x2000_0001
+export const program = 0x2000_0001
 export const procedures = { echo: 1, count: 2, custom: 3, fill: 4 } as const
 
 /** XDR of one opaque item, and where its data is. */

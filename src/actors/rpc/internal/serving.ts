@@ -27,8 +27,7 @@ export class ClientSession {
   /** What the client is told of this session: another one means that the cache is gone. */
   readonly incarnation: Uint8Array
   readonly cache: ReplyCache<Answer, Incoming>
-  /** The newest connection. */
-  connection: Responder | undefined = undefined
+  readonly connections = new Set<Responder>()
 
   constructor(principal: string, incarnation: Uint8Array, maxCacheBytes: number) {
     this.principal = principal
@@ -38,7 +37,7 @@ export class ClientSession {
 
   /** Whether it may be forgotten. */
   get isIdle(): boolean {
-    return this.connection === undefined && this.cache.executing === 0
+    return this.connections.size === 0 && this.cache.executing === 0
   }
 }
 
