@@ -1,0 +1,225 @@
+/**
+ * Goal: whatever a responder grants or answers, a client keeps to what is posted, gives nothing
+ * away that it did not offer, and its calls end with replies of their own.
+ * Method: a scripted responder on a raw queue pair of the simulated fabric.
+ */
+import { assert, describe } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import { CompletionRouter } from "../../../src/actors/rdma/CompletionRouter.ts"
+import * as RpcClient from "../../../src/actors/rpc/RpcClient.ts"
+import { openPort } from "../../../src/actors/rpc/internal/epoch.ts"
+import type { MessagePort } from "../../../src/actors/rpc/internal/messagePort.ts"
+import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
+import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
+import { Verbs } from "../../../src/native/verbs/Verbs.ts"
+import * as RpcMessage from "../../../src/schema/rpc/RpcMessage.ts"
+import * as RpcRdmaMessage from "../../../src/schema/rpc/RpcRdmaMessage.ts"
+import { it } from "../../../src/testing/vitest.ts"
+
+const settings = { seeds: 3, timerSlack: 0 } as const
+const name = { program: 0x2000_0001, version: 1 }
+
+/** A call as the script sees it. */
+interface Came {
+  readonly xid: number
+  readonly procedure: number
+  readonly chunks: RpcRdmaMessage.ChunkLists
+  /** Calls of this connection before it. */
+  readonly before: number
+}
+
+/** What is sent for a call, in this order. */
+type Script = (came: Came) => ReadonlyArray<Uint8Array>
+
+const accepted = (xid: number, results = new Uint8Array(0)): Uint8Array =>
+  RpcMessage.encode({
+    _tag: "Accepted",
+    xid,
+    verifier: RpcMessage.authNone,
+    outcome: { _tag: "Success", results }
+  })
+
+/** A good reply, with another grant or other chunks. */
+const reply = (
+  xid: number,
+  { chunks = RpcRdmaMessage.noChunks, credits = 8, rpc = accepted(xid) } = {}
+): Uint8Array => RpcRdmaMessage.encode({ _tag: "RdmaMsg", xid, credits, chunks, rpc })
+
+const cameIn = (bytes: Uint8Array, before: number): Came => {
+  const message = Result.getOrThrow(RpcRdmaMessage.decode(bytes))
+  assert.strictEqual(message._tag, "RdmaMsg")
+  const { chunks, rpc, xid } = message as RpcRdmaMessage.RdmaMsg
+  const call = Result.getOrThrow(RpcMessage.decode(rpc)) as RpcMessage.Call
+  return { xid, procedure: call.procedure, chunks, before }
+}
+
+/** A client of a responder that answers by a script, and what the responder saw. */
+const world = Effect.fnUntraced(function* (script: Script) {
+  const fabric = yield* SimFabric.make()
+  const device = yield* Effect.provide(
+    Effect.flatMap(Verbs, (verbs) => verbs.open()),
+    SimVerbs.layer(fabric, { host: "server" })
+  )
+  const domain = yield* device.protectionDomain
+  const router = new CompletionRouter(yield* device.completionQueue(1_024))
+  yield* Effect.forkScoped(Effect.ignore(router.run))
+  const listener = yield* device.listen()
+  const connections: Array<Array<Came>> = []
+  const serve = Effect.gen(function* () {
+    const request = yield* listener.take
+    const seen: Array<Came> = []
+    const user = {
+      received: (bytes: Uint8Array): void => {
+        const came = cameIn(bytes, seen.length)
+        seen.push(came)
+        for (const message of script(came)) port.send(message)
+      },
+      turn: (): void => undefined,
+      failed: (): void => undefined
+    }
+    const depths = { receives: 64, sends: 64, transfers: 0, inlineBytes: 1_024 }
+    const opened = yield* openPort({ device, domain, router }, depths, user, Effect.void)
+    const port: MessagePort = opened.port
+    // Many more than are granted: what the client does wrong must not look like a lost connection.
+    port.postReceives(64)
+    connections.push(seen)
+    yield* request.accept({ queuePair: opened.queuePair, rnrRetries: 0 })
+  })
+  yield* Effect.forkScoped(Effect.forever(serve))
+  const client = yield* Effect.provide(
+    RpcClient.make({ ...name, to: listener.address, credits: 8, firstPauseMs: 1 }),
+    SimVerbs.layer(fabric, { host: "client" })
+  )
+  return { fabric, client, connections }
+})
+
+const call = (client: RpcClient.RpcClient, more: Partial<RpcClient.CallRequest> = {}) =>
+  client.call({ procedure: 1, args: new Uint8Array(4), ...more })
+
+const many = (client: RpcClient.RpcClient, calls: number) =>
+  Effect.forEach(Array.from({ length: calls }), () => call(client), { concurrency: "unbounded" })
+
+describe("a responder", () => {
+  for (const [credits, most] of [
+    [0, 1],
+    [1, 1],
+    [2 ** 32 - 1, 7]
+  ] as const) {
+    it.sim(`A4: that grants ${credits} has at most ${most} calls in flight`, settings, () =>
+      Effect.gen(function* () {
+        let [open, highest] = [0, 0]
+        const { client, connections, fabric } = yield* world(({ procedure, xid }) => {
+          if (procedure === 0) return [reply(xid, { credits })]
+          open++
+          highest = Math.max(highest, open)
+          return []
+        })
+        const calls = yield* Effect.forkChild(many(client, 20))
+        yield* Effect.sleep("10 millis")
+        assert.isUndefined(calls.pollUnsafe())
+        assert.strictEqual(highest, most)
+        assert.lengthOf(connections, 1)
+        assert.strictEqual(fabric.rnrs, 0)
+      })
+    )
+  }
+
+  it.sim("A2: is sent one call before its first reply, NULL", settings, () =>
+    Effect.gen(function* () {
+      const { client, connections } = yield* world(() => [])
+      yield* Effect.forkChild(many(client, 20))
+      yield* Effect.sleep("100 millis")
+      assert.deepStrictEqual(
+        connections.map((seen) => seen.map(({ procedure }) => procedure)),
+        [[0]]
+      )
+    })
+  )
+
+  it.sim("B5: that sends rubbish, strangers' and double replies harms no call", settings, () =>
+    Effect.gen(function* () {
+      // A message that is no reply takes the Receive of one, so each call of procedure 2 gets its
+      // reply only after one was posted again.
+      const held: Array<number> = []
+      const rubbish = (xid: number): ReadonlyArray<Uint8Array> => [
+        Uint8Array.of(1, 2, 3),
+        new Uint8Array(100).fill(255),
+        reply(xid ^ 0x5555),
+        reply(xid, { rpc: accepted(xid).subarray(0, 12) }),
+        RpcRdmaMessage.encode({ _tag: "RdmaDone", xid, credits: 1 })
+      ]
+      const { client, connections, fabric } = yield* world(({ before, procedure, xid }) => {
+        if (procedure === 0) return [reply(xid)]
+        if (procedure === 1) return [reply(xid), ...held.splice(0).map((late) => reply(late))]
+        held.push(xid)
+        return [rubbish(xid)[before % 5]!]
+      })
+      for (let round = 0; round < 10; round++) {
+        const odd = yield* Effect.forkChild(call(client, { procedure: 2 }))
+        yield* Effect.sleep("1 millis")
+        assert.isUndefined(odd.pollUnsafe())
+        yield* call(client)
+        yield* Fiber.join(odd)
+      }
+      yield* many(client, 20)
+      assert.lengthOf(connections, 1)
+      assert.strictEqual(fabric.rnrs, 0)
+    })
+  )
+
+  it.sim("B4: that answers by an error ends the call, for good", settings, () =>
+    Effect.gen(function* () {
+      const { client, connections } = yield* world(({ procedure, xid }) => [
+        procedure === 0
+          ? reply(xid)
+          : procedure === 1
+            ? RpcRdmaMessage.encode({ _tag: "RdmaErrChunk", xid, credits: 8 })
+            : RpcRdmaMessage.encode({
+                _tag: "RdmaErrVers",
+                xid,
+                credits: 8,
+                version: 1,
+                low: 2,
+                high: 2
+              })
+      ])
+      const chunks = yield* Effect.flip(call(client))
+      assert.deepInclude(chunks, { _tag: "CallRefused", reason: "chunks-refused" })
+      const version = yield* Effect.flip(call(client, { procedure: 2 }))
+      assert.deepInclude(version, { _tag: "CallRefused", reason: "version-refused" })
+      assert.lengthOf(connections, 1)
+      assert.lengthOf(connections[0]!, 3)
+      assert.strictEqual(client.usage.heldCredits, 0)
+    })
+  )
+
+  it.sim("G5: that claims memory which was not offered loses the connection", settings, () =>
+    Effect.gen(function* () {
+      let lies = 3
+      const { client, connections } = yield* world(({ chunks, procedure, xid }) => {
+        if (procedure === 0 || lies === 0) return [reply(xid, { chunks: { ...chunks, reads: [] } })]
+        lies--
+        const [chunk] = chunks.writes
+        const segment = chunk![0]!
+        const lie = [
+          { ...segment, length: segment.length + 1 },
+          { ...segment, handle: segment.handle ^ 1 },
+          { ...segment, handle: segment.handle ^ 1, length: 0 }
+        ][lies]!
+        return [reply(xid, { chunks: { reads: [], writes: [[lie]], reply: undefined } })]
+      })
+      const { bulk } = yield* call(client, {
+        maxResultBytes: 10_000,
+        bulkResults: [9_900],
+        isIdempotent: true
+      })
+      // The last one claims all that was offered, and wrote nothing: it is empty memory.
+      assert.strictEqual(bulk[0]!.length, 9_900)
+      assert.isTrue(bulk[0]!.every((octet) => octet === 0))
+      assert.lengthOf(connections, 4)
+      assert.strictEqual(client.usage.lentBytes, 0)
+    })
+  )
+})
