@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import type { BusRefused } from "../../../src/actors/bus/BusError.ts"
 import { BusNode, type Settings } from "../../../src/actors/bus/BusNode.ts"
 import { BusIdentity } from "../../../src/actors/bus/internal/identity.ts"
 import { Latest } from "../../../src/actors/bus/internal/latest.ts"
@@ -39,7 +40,7 @@ describe("a node refuses to start", () => {
     ["G17: on loopback for a cluster elsewhere", { meet: ["10.0.0.5:16379"] }, "Unreachable"],
     ["with a seed that is no address", { meet: ["10.0.0.5"] }, "BadAddress"],
     ["G17: with port 0 announced", { announce: { ip: "10.0.0.1", port: 0 } }, "BadAddress"]
-  ] as ReadonlyArray<[string, Settings, string]>)("%s", ([, settings, reason]) =>
+  ] as ReadonlyArray<[string, Settings, BusRefused["reason"]]>)("%s", ([, settings, reason]) =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(start(settings))
       assert.strictEqual("reason" in error && error.reason, reason)
@@ -51,7 +52,7 @@ describe("a node refuses to start", () => {
       const first = yield* start({})
       const port = Number(first.address.split(":")[1])
       const error = yield* Effect.flip(start({ listen: { port } }))
-      assert.deepInclude(error, { _tag: "OpenFailed", code: "EADDRINUSE" })
+      assert.deepInclude(error, { _tag: "SocketOpenError", code: "EADDRINUSE" })
     }).pipe(Effect.scoped)
   )
 })

@@ -56,11 +56,12 @@ const tlsClient = ["--tls", "--cert", pem("client"), "--key", pem("client-key")]
   pem("ca")
 ])
 
-const tlsServer = (port: number) => [
-  ...["--port", "0", "--tls-port", `${port}`, "--tls-cluster", "yes", "--tls-replication", "yes"],
-  ...["--tls-cert-file", pem("server"), "--tls-key-file", pem("server-key")],
-  ...["--tls-ca-cert-file", pem("ca")]
-]
+const tlsServer = (port: number) =>
+  [
+    ["--port", "0", "--tls-port", `${port}`, "--tls-cluster", "yes", "--tls-replication", "yes"],
+    ["--tls-cert-file", pem("server"), "--tls-key-file", pem("server-key")],
+    ["--tls-ca-cert-file", pem("ca")]
+  ].flat()
 
 const cli = (
   port: number,
