@@ -37,6 +37,11 @@ export interface HostOptions {
   readonly devices?: ReadonlyArray<string> | undefined
   /** How many GIDs each port has. Default 1. */
   readonly gids?: number | undefined
+  /**
+   * Whether a write ends when the peer has it. Default true. Without it, a write ends when it
+   * leaves, as where TCP carries it, and may be lost with its queue pair after that.
+   */
+  readonly acknowledges?: boolean | undefined
 }
 
 /** Counts of the open resources of a host's devices. */
@@ -170,7 +175,7 @@ export class SimFabric implements WatchedFabric {
   }
 
   /** The devices of a host, which are made when they are first asked for. */
-  plug({ devices = ["sim0"], gids = 1, host }: HostOptions): ReadonlyArray<Nic> {
+  plug({ acknowledges, devices = ["sim0"], gids = 1, host }: HostOptions): ReadonlyArray<Nic> {
     this.#hosts += 1
     const name = host ?? `host-${this.#hosts}`
     return devices.map((device) => {
@@ -179,7 +184,7 @@ export class SimFabric implements WatchedFabric {
       if (there !== undefined) return there
       const addresses = Array.from({ length: gids }, () => this.#newGid())
       const place = { lid: nics.size + 1, addresses }
-      const nic = new Nic(this.#network, name, device, place)
+      const nic = new Nic(this.#network, name, device, place, acknowledges)
       nics.set(`${name}/${device}`, nic)
       return nic
     })

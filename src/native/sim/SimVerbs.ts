@@ -17,7 +17,7 @@ export const layer = (fabric: SimFabric, options: HostOptions = {}): Layer.Layer
         atomics: true,
         writeImmediate: true,
         remoteInvalidate: true,
-        acknowledges: true,
+        acknowledges: options.acknowledges ?? true,
         rnrRetries: true
       },
       devices: Effect.sync(() => there().map((nic) => infoOf(nic))),

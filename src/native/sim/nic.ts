@@ -48,6 +48,8 @@ export class Nic {
   readonly name: string
   readonly lid: number
   readonly mtu: Mtu = 4096
+  /** Whether a write ends when the peer has it, and not when it leaves. */
+  readonly acknowledges: boolean
   readonly network: Network<Nic>
   readonly keys: Keys
   readonly opened = new Set<OpenDevice>()
@@ -67,12 +69,14 @@ export class Nic {
     network: Network<Nic>,
     host: string,
     name: string,
-    place: { readonly lid: number; readonly addresses: Array<Gid> }
+    place: { readonly lid: number; readonly addresses: Array<Gid> },
+    acknowledges = true
   ) {
     const { draw } = network.options
     this.network = network
     this.host = host
     this.name = name
+    this.acknowledges = acknowledges
     this.lid = place.lid
     this.addresses = place.addresses
     this.keys = {

@@ -12,6 +12,8 @@ import type { Nic } from "./nic.ts"
 
 /** Retries of a message that met no receive: this many means for ever. */
 const retriesForever = 7
+/** Writes that may be on their way after they have ended: what the buffers of a socket hold. */
+const buffered = 4
 /** Deadlines are rounded; what is closer than this many milliseconds is due. */
 const dueWithinMs = 0.001
 
@@ -35,10 +37,10 @@ export interface RequesterHost {
   readonly source: Gid
   readonly peer: Peer | undefined
   readonly sends: SendQueue
+  fail(why: "failed"): void
   failSend(status: Status): void
 }
 
-/** The sending half. */
 export class Requester {
   readonly #queuePair: RequesterHost
   readonly #sending: RequesterSettings
@@ -47,6 +49,10 @@ export class Requester {
   readonly #base: number
   /** The work that is sent next. */
   #next: number
+  /** The oldest work that is not answered. It may have ended, see `#left`. */
+  #oldest: number
+  /** Writes that ended when they left, and are not answered yet, by their numbers. */
+  readonly #left = new Map<number, Message>()
   /** Reads and atomic operations among what is sent and has not ended. */
   #reads = 0
   #retries = 0
@@ -62,7 +68,7 @@ export class Requester {
   constructor(queuePair: RequesterHost, sending: RequesterSettings) {
     this.#queuePair = queuePair
     this.#sending = sending
-    this.#base = this.#next = this.#fresh = queuePair.sends.counters.posted
+    this.#base = this.#next = this.#fresh = this.#oldest = queuePair.sends.counters.posted
   }
 
   stop(): void {
@@ -82,17 +88,22 @@ export class Requester {
   /** An answer has come. */
   onAnswer(answer: Answer): void {
     if (this.#isStopped) return
-    const { counters } = this.#queuePair.sends
-    const index =
-      counters.ended + sequenceDistance(answer.sequence, this.#sequenceOf(counters.ended))
-    const isStale = index < counters.ended || index >= this.#next
+    const index = this.#oldest + sequenceDistance(answer.sequence, this.#sequenceOf(this.#oldest))
+    const isStale = index < this.#oldest || index >= this.#next
     if (isStale) return
     if (!this.#endBefore(index)) return this.#again()
     const { outcome } = answer
     if (outcome._tag === "NotReady") return this.#rest(outcome.waitMillis)
-    if (outcome._tag === "Refused") return this.#queuePair.failSend(outcome.status)
-    if (counters.outstanding > 0) this.#succeed(outcome.fetched)
+    if (outcome._tag === "Refused") return this.#fail(outcome.status)
+    if (this.#queuePair.sends.counters.outstanding + this.#left.size > 0)
+      this.#succeed(outcome.fetched)
     this.#pump()
+  }
+
+  /** The oldest work fails. If it has ended, only what is flushed tells of that. */
+  #fail(status: Status): void {
+    if (this.#left.has(this.#oldest)) this.#queuePair.fail("failed")
+    else this.#queuePair.failSend(status)
   }
 
   #sequenceOf(index: number): number {
@@ -102,8 +113,8 @@ export class Requester {
   /** An answer stands for all before it, but not for bytes that they should have fetched. */
   #endBefore(index: number): boolean {
     const { sends } = this.#queuePair
-    while (sends.counters.ended < index) {
-      if (isFetch(sends.at(sends.counters.ended).opcode)) return false
+    while (this.#oldest < index) {
+      if (!this.#left.has(this.#oldest) && isFetch(sends.at(this.#oldest).opcode)) return false
       this.#succeed(noBytes)
     }
     return true
@@ -111,10 +122,13 @@ export class Requester {
 
   #succeed(fetched: Uint8Array): void {
     const { domain, sends } = this.#queuePair
-    const slot = sends.at(sends.counters.ended)
     this.#retries = this.#rnrs = 0
     this.#isResting = false
     this.#deadline = this.#queuePair.nic.network.now + this.#sending.timeoutMillis
+    const hasEnded = this.#left.delete(this.#oldest)
+    this.#oldest += 1
+    if (hasEnded) return
+    const slot = sends.at(sends.counters.ended)
     if (isFetch(slot.opcode)) {
       this.#reads -= 1
       if (!areUsable(slot.scatterList, domain, true))
@@ -122,19 +136,35 @@ export class Requester {
       scatter(fetched.subarray(0, slot.bytes), slot.scatterList)
     }
     sends.end("success", fetched.length)
+    this.#endLeft()
+  }
+
+  /** Writes that have left end in their turn. */
+  #endLeft(): void {
+    const { sends } = this.#queuePair
+    while (sends.counters.ended < this.#next && this.#left.has(sends.counters.ended)) {
+      sends.end("success", 0)
+    }
   }
 
   #pump(): void {
     if (this.#isStopped || this.#isResting) return
     const { counters } = this.#queuePair.sends
     while (this.#next < counters.posted) {
+      const left = this.#left.get(this.#next)
+      if (left !== undefined) {
+        this.#next += 1
+        this.#send({ ...left, again: true }, this.#next - 1)
+        continue
+      }
       const slot = this.#queuePair.sends.at(this.#next)
       const invalid = this.#validate(slot)
       if (invalid !== undefined) {
         // It fails in its turn: what is before it may still end well.
-        if (this.#next === counters.ended) this.#queuePair.failSend(invalid)
+        if (this.#next === this.#oldest) this.#queuePair.failSend(invalid)
         return
       }
+      if (this.#endsAsItLeaves(slot) && this.#left.size >= buffered) return
       if (isFetch(slot.opcode)) {
         if (this.#reads === this.#sending.outboundReads) return
         this.#reads += 1
@@ -158,14 +188,10 @@ export class Requester {
 
   #transmit(slot: SendSlot, index: number): void {
     const { nic, number, peer, source } = this.#queuePair
-    const { network } = nic
     if (nic.isExhausted) {
       nic.isExhausted = false
-      return this.#queuePair.failSend("retry-exceeded")
+      return this.#fail("retry-exceeded")
     }
-    const isAgain = index < this.#fresh
-    if (isAgain) network.counters.repeats += 1
-    else this.#fresh = index + 1
     const message: Message = {
       source,
       sourceQueuePair: number,
@@ -177,7 +203,7 @@ export class Requester {
       bytes: slot.bytes,
       mtu: peer!.mtu,
       reads: this.#reads,
-      again: isAgain,
+      again: index < this.#fresh,
       addressee: peer!.life,
       remoteKey: slot.remoteKey,
       remoteHigh: slot.remoteHigh,
@@ -187,16 +213,30 @@ export class Requester {
       value: slot.value,
       compare: slot.compare
     }
-    network.carry(nic, source, message.target, this.#channel, (target) => target.receive(message))
+    if (this.#endsAsItLeaves(slot)) this.#left.set(index, message)
+    this.#send(message, index)
+    this.#endLeft()
+  }
+
+  #endsAsItLeaves({ opcode }: SendSlot): boolean {
+    return !this.#queuePair.nic.acknowledges && opcode === "write"
+  }
+
+  #send(message: Message, index: number): void {
+    const { nic, source } = this.#queuePair
+    if (message.again) nic.network.counters.repeats += 1
+    else this.#fresh = index + 1
+    const arrive = (target: Nic) => target.receive(message)
+    nic.network.carry(nic, source, message.target, this.#channel, arrive)
     this.#time(index)
   }
 
   /** Waits for the answer to the oldest message; one timer serves them all. */
   #time(index: number): void {
     const { timeoutMillis } = this.#sending
-    const { nic, sends } = this.#queuePair
+    const { nic } = this.#queuePair
     if (timeoutMillis === Infinity) return
-    if (index === sends.counters.ended) this.#deadline = nic.network.now + timeoutMillis
+    if (index === this.#oldest) this.#deadline = nic.network.now + timeoutMillis
     this.#wait(timeoutMillis)
   }
 
@@ -205,12 +245,11 @@ export class Requester {
     this.#isTiming = true
     this.#queuePair.nic.network.after(millis, () => {
       this.#isTiming = false
-      const { counters } = this.#queuePair.sends
-      if (this.#isStopped || counters.ended === this.#next) return
+      if (this.#isStopped || this.#oldest === this.#next) return
       const rest = this.#deadline - this.#queuePair.nic.network.now
       if (rest > dueWithinMs) return this.#wait(rest)
       if (this.#isResting) return
-      if (this.#retries === this.#sending.retries) return this.#queuePair.failSend("retry-exceeded")
+      if (this.#retries === this.#sending.retries) return this.#fail("retry-exceeded")
       this.#retries += 1
       this.#again()
     })
@@ -218,7 +257,7 @@ export class Requester {
 
   /** Everything from the oldest on is sent again. */
   #again(): void {
-    this.#next = this.#queuePair.sends.counters.ended
+    this.#next = this.#oldest
     this.#reads = 0
     this.#pump()
   }
@@ -232,7 +271,7 @@ export class Requester {
     if (isOver) return this.#queuePair.failSend("rnr-retry-exceeded")
     this.#rnrs += 1
     this.#isResting = true
-    this.#next = this.#queuePair.sends.counters.ended
+    this.#next = this.#oldest
     this.#reads = 0
     network.after(millis, () => {
       this.#isResting = false

@@ -18,6 +18,10 @@ describe("the simulated fabric", () => {
   for (const demand of cases) it.sim(demand.name, { seeds: wideOr(20, 5) }, onFabric(demand))
 })
 
+describe("the simulated fabric whose writes end as they leave", () => {
+  for (const demand of cases) it.sim(demand.name, { seeds: wideOr(20, 5) }, onFabric(demand, false))
+})
+
 describe("the simulated fabric in real time", () => {
   for (const demand of cases) {
     if (/several connections|in both directions|waited for a receive/.test(demand.name)) {

@@ -6,10 +6,10 @@ import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { type Case, cases, layerPair } from "../../../src/testing/VerbsContract.ts"
 
 /** A demand on two hosts of a fabric of its own, which must be empty in the end. */
-export const onFabric = ({ test }: Case) =>
+export const onFabric = ({ test }: Case, acknowledges = true) =>
   Effect.gen(function* () {
     const fabric = yield* SimFabric.make()
-    const [a, b] = ["a", "b"].map((host) => SimVerbs.layer(fabric, { host }))
+    const [a, b] = ["a", "b"].map((host) => SimVerbs.layer(fabric, { host, acknowledges }))
     yield* Effect.provide(test, layerPair(a!, b!))
     const left = Object.entries(fabric.resources()).filter(([, count]) => count > 0)
     assert.deepStrictEqual(left, [], "resources that are left")
