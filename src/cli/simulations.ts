@@ -21,7 +21,7 @@ export interface Simulation {
 
 export const simulations: Readonly<Record<string, Simulation>> = {
   endpoint: {
-    defects: Object.keys(EndpointSimulation.defects),
+    defects: EndpointSimulation.defects,
     program: ({ plant, ...setup }) =>
       EndpointSimulation.program({ ...setup, plant: plant as EndpointSimulation.Planted })
   },

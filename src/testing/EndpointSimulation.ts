@@ -1,40 +1,46 @@
 /**
- * A seeded simulation of RDMA endpoints: hosts that move memory between each other while queue
- * pairs are slow, handshakes are lost, late, doubled and forged, ports flap, cards fail, stores
- * are too small and hosts die and come back.
+ * A seeded simulation of RDMA endpoints: hosts with two NICs each that move memory between each
+ * other while queue pairs are slow, handshakes are lost, late, doubled and forged, ports flap, NICs
+ * fail and are pulled out, stores are too small, memory is registered anew, directories are silent,
+ * disks fail, and hosts die without a word and begin again on the journal that they left.
  *
- * Nobody may send before its peer is ready, every transfer that was accepted ends once, with and
- * without a deadline, what is said to have moved is in one registration of the peer's memory, also
- * if that is registered anew meanwhile, and when the faults stop, everybody reaches everybody.
+ * No host may send before its peer is ready. Every transfer that was accepted ends once, durable
+ * ones over all lives of their host. What is said to have moved is in one registration of the
+ * peer's memory, also from a host whose writes end before they arrive. When the faults stop,
+ * every host reaches every other one, and no transfer fails any more.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { Defects } from "../actors/endpoint/internal/defects.ts"
+import * as Stream from "effect/Stream"
+import { Journal, type Store } from "../actors/kernel/Journal.ts"
 import { SimFabric } from "../native/sim/SimFabric.ts"
 import type { FaultPlan } from "./FaultPlan.ts"
 import * as Faults from "./Faults.ts"
-import { host } from "./internal/endpoint/host.ts"
-import { Witness } from "./internal/endpoint/transferChecker.ts"
+import * as FaultyJournal from "./FaultyJournal.ts"
+import { EndpointLog } from "./internal/endpoint/endpointLog.ts"
+import { devices, host } from "./internal/endpoint/host.ts"
+import { type Plant, plants } from "./internal/endpoint/plants.ts"
+import { promises, TransferChecker, type Violation } from "./internal/endpoint/transferChecker.ts"
 import * as Sim from "./Sim.ts"
 import { SimHandshakes } from "./SimHandshakes.ts"
 
-/**
- * Known ways to get the gate wrong.
- *
- * - `ready-without-looking`: the answer to an acknowledgement opens the gate of whatever connection
- *   there is by then.
- * - `unbound-acknowledgement`: an acknowledgement counts for any queue pairs.
- */
-export type Planted = keyof typeof defects
+/** Known ways to get the gate wrong, see `plants`. */
+export type Planted = Plant
 
-export const defects = {
-  "ready-without-looking": { readyWithoutLooking: true },
-  "unbound-acknowledgement": { unboundAcknowledgement: true }
-} as const
+export {
+  /**
+   * The defects that can be planted: `ready-without-looking`, the answer to an acknowledgement
+   * opens the gate of whatever connection there is by then; `unbound-acknowledgement`, an
+   * acknowledgement counts for any queue pairs.
+   */
+  plants as defects
+}
 
 export interface Options {
-  /** `"off"` lets everybody send as soon as the own half is up. Default `"on"`. */
+  /** `"off"` lets everybody send as soon as the local half is up. Default `"on"`. */
   readonly gate?: "on" | "off" | undefined
   /** A known defect to plant: a simulation that does not find it proves nothing. */
   readonly plant?: Planted | undefined
@@ -44,19 +50,98 @@ export interface Options {
   readonly onEarlyPosts?: ((count: number) => void) | undefined
 }
 
-/** What must hold was broken. */
+/** A promise was broken. */
 export class PromiseBroken extends Schema.TaggedError<PromiseBroken>()("PromiseBroken", {
-  what: Schema.String
+  promise: Schema.String,
+  what: Schema.String,
+  /** What happened, the last event last. */
+  events: Schema.Array(Schema.String)
 }) {
   override get message() {
-    return this.what
+    return [`${this.promise}: ${this.what}`, ...this.events].join("\n  ")
   }
 }
 
 const names = ["a", "b", "c"] as const
 
 /** How long faults strike, and how long recovery may take after the last one. */
-const [STORM, RECOVERY] = ["3 seconds", "120 seconds"] as const
+const [STORM_MS, RECOVERY] = [2_000, "60 seconds"] as const
+/** The share of runs in which a host dies until the faults stop. */
+const DEADLY = 0.3
+/** Milliseconds for which handshakes that were lost may block an endpoint after the faults. */
+const SETTLE_MS = 7_000
+/** So long that a transfer takes several trips, between which all else can happen. */
+const LATENCY = "1 millis"
+/** A tenth of what handshakes over TCP have, as all times here. */
+const handshakes = { latestMs: 2_000, giveUpAfterMs: 6_000 }
+
+const broken = ({ detail, events, promise }: Violation) =>
+  new PromiseBroken({ promise: promises[promise], what: detail, events })
+
+/** Looks after every step at what must never be. */
+const watch = Effect.fnUntraced(function* (
+  fabric: SimFabric,
+  checker: TransferChecker,
+  log: EndpointLog,
+  onEarlyPosts: Options["onEarlyPosts"]
+) {
+  let seen = 0
+  yield* Sim.invariant("hosts keep their promises", () => {
+    const more = fabric.earlyPosts - seen
+    if (more > 0) onEarlyPosts?.(more)
+    seen += more
+    const early = fabric.lastEarlyPost
+    if (early !== undefined) {
+      checker.violate("gate", "a message came to a peer that was not ready", log.storyOf(early))
+    }
+    const { violation } = checker
+    if (violation !== undefined) throw broken(violation)
+    return true
+  })
+})
+
+/** In some runs a host dies without a word, and is back only when the faults stop. */
+const death = Effect.gen(function* () {
+  const process = names[yield* Random.nextIntBetween(0, names.length - 1)]!
+  const at = { millis: yield* Random.nextIntBetween(1, STORM_MS / 2) }
+  const crash: FaultPlan = [{ _tag: "Crash", process, at }]
+  return (yield* Random.next) < DEADLY ? crash : []
+})
+
+const faults = Effect.fnUntraced(function* (plan: FaultPlan) {
+  yield* Faults.install([...plan, ...(yield* death)])
+  yield* Faults.random({
+    fabric: { nodes: names.flatMap((name) => [name, ...devices.map((nic) => `${name}/${nic}`)]) },
+    crash: names,
+    pause: names,
+    journal: true,
+    within: STORM_MS,
+    most: 6
+  })
+})
+
+/** What is stored of durable transfers, against what was promised. */
+const audit = Effect.fnUntraced(function* (
+  checker: TransferChecker,
+  journals: ReadonlyMap<string, Store>
+) {
+  for (const [name, journal] of journals) {
+    const events = yield* Stream.runCollect(journal.read(`Transfers/${name}`))
+    const told = events.map(({ body, type }) => {
+      const { id } = JSON.parse(body) as { readonly id: string }
+      return { type, id }
+    })
+    checker.audit(name, told)
+  }
+})
+
+/** What hosts that have ended leave behind. */
+const leftIn = (fabric: SimFabric): string | undefined => {
+  const left = Object.entries(fabric.resources()).filter(([, count]) => count > 0)
+  const { doubleCompletions } = fabric.counters
+  if (left.length === 0 && doubleCompletions === 0) return undefined
+  return `${JSON.stringify(left)}, double completions: ${doubleCompletions}`
+}
 
 /** One run; give it to `Sim.explore` or `it.sim`. */
 export const program = ({
@@ -66,54 +151,50 @@ export const program = ({
   plant
 }: Options = {}): Effect.Effect<void, unknown, Scope.Scope> =>
   Effect.gen(function* () {
-    const fabric = yield* SimFabric.make()
-    const network = new SimHandshakes()
-    const witness = new Witness()
-    let seen = 0
-    yield* Sim.invariant("nobody sends too soon", () => {
-      const more = fabric.earlyPosts - seen
-      if (more > 0) onEarlyPosts?.(more)
-      seen += more
-      return seen === 0
-    })
-    yield* Sim.invariant("what moved is there, and ends once", () => {
-      if (witness.complaint !== undefined) throw new PromiseBroken({ what: witness.complaint })
-      return true
-    })
+    const fabric = yield* SimFabric.make({ latency: LATENCY })
+    const network = new SimHandshakes(handshakes)
+    const clock = yield* Clock.Clock
+    const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
+    const checker = new TransferChecker(now)
+    const log = new EndpointLog(now)
+    yield* watch(fabric, checker, log, onEarlyPosts)
+    const journals = new Map<string, Store>()
     const hosts = yield* Effect.forEach(names, (name) =>
-      Sim.process(name, host({ fabric, gate, name, names, network, witness }), {
-        onFailure: { restartAfter: "500 millis" }
+      Effect.gen(function* () {
+        const memory = yield* Effect.provide(Journal, Journal.layerMemory)
+        const journal = FaultyJournal.make(log.over(memory))
+        journals.set(name, journal)
+        const acknowledges = yield* Random.nextBoolean
+        const around = { fabric, gate, network, checker, names, plant }
+        return yield* Sim.process(name, host({ ...around, name, journal, acknowledges }), {
+          onFailure: { restartAfter: "500 millis" }
+        })
       })
     )
     const forging = yield* Effect.forkChild(
-      Effect.forever(Effect.andThen(Effect.sleep("250 millis"), network.forge))
+      Effect.forever(
+        Effect.gen(function* () {
+          yield* Effect.sleep("250 millis")
+          yield* (yield* Random.nextBoolean) ? network.forge : network.forgeOffer
+        })
+      )
     )
-    yield* Faults.install(plan)
-    yield* Faults.random({
-      fabric: { nodes: names },
-      crash: names,
-      pause: names,
-      within: STORM,
-      most: 6
-    })
-    yield* Effect.sleep(STORM)
+    yield* faults(plan)
+    yield* Effect.sleep(STORM_MS)
     yield* Faults.heal
-    const before = witness.snapshot
-    yield* Sim.eventually(
-      () => witness.everyWayMovedSince(names, before),
-      RECOVERY,
-      "everybody reaches everybody"
-    )
-    witness.isOver = true
     forging.interruptUnsafe()
+    checker.settledAt = SETTLE_MS + now()
+    checker.isHealed = true
+    yield* Effect.sleep(SETTLE_MS)
+    yield* Effect.mapError(
+      Sim.eventually(() => checker.isDone(names), RECOVERY, promises.ends),
+      () => broken({ promise: "ends", detail: "under way", events: checker.underWay })
+    )
+    checker.isOver = true
     yield* Effect.forEach(hosts, ({ exit }) => exit)
-    if (witness.underWay > 0) {
-      return yield* new PromiseBroken({ what: `${witness.underWay} transfers have not ended` })
-    }
-    const { doubleCompletions } = fabric.counters
-    const left = Object.entries(fabric.resources()).filter(([, count]) => count > 0)
-    if (left.length > 0 || doubleCompletions > 0) {
-      const what = `left: ${JSON.stringify(left)}, double completions: ${doubleCompletions}`
-      return yield* new PromiseBroken({ what })
-    }
-  }).pipe(Effect.provideService(Defects, plant === undefined ? {} : defects[plant]))
+    yield* audit(checker, journals)
+    const left = leftIn(fabric)
+    if (left !== undefined) checker.violate("released", left)
+    const { violation } = checker
+    if (violation !== undefined) return yield* broken(violation)
+  })

@@ -3,7 +3,7 @@
  *
  * Messages take a moment each way. In a simulation they are lost, come late or twice, as chaos
  * sites of the run: `handshake lost`, `handshake late`, `handshake twice`, `handshake answer lost`,
- * `handshake answer late`. An acknowledgement can also be forged, with `forge`.
+ * `handshake answer late`. Acknowledgements and offers can also be forged.
  *
  * Make it outside of the simulated processes: it is the network between them.
  */
@@ -26,13 +26,19 @@ import {
   type Offer,
   type Rejected
 } from "../actors/endpoint/Handshake.ts"
+import { EpochSource } from "../schema/Epoch.ts"
 
 /** Milliseconds that a message takes at least, and how much longer it may take. */
 const [SHORTEST, SPREAD] = [0.05, 0.2]
-/** Milliseconds by which a late message is late at most. */
-const LATEST = 20_000
-/** Milliseconds until a caller gives up, as over TCP. */
-const DEADLINE = 60_000
+export interface Options {
+  /** Milliseconds by which a late message is late at most. Default 20 s. */
+  readonly latestMs?: number | undefined
+  /** Milliseconds until a caller gives up. Default 60 s, as over TCP. */
+  readonly giveUpAfterMs?: number | undefined
+}
+
+/** How many messages are remembered, to be forged. */
+const REMEMBERED = 8
 
 /** What listens under a path, and the context of its process. */
 interface Server {
@@ -46,8 +52,16 @@ type Handle<A> = (reception: Reception, server: Server) => Effect.Effect<A, Reje
 
 export class SimHandshakes {
   readonly #servers = new Map<string, Server>()
-  /** The newest acknowledgements, for whoever forges. */
-  readonly #seen: Array<Acknowledgement> = []
+  /** The newest acknowledgements and offers, to be forged. */
+  readonly #acknowledgements: Array<Acknowledgement> = []
+  readonly #offers: Array<Offer> = []
+  readonly #latestMs: number
+  readonly #giveUpAfterMs: number
+
+  constructor({ giveUpAfterMs = 60_000, latestMs = 20_000 }: Options = {}) {
+    this.#latestMs = latestMs
+    this.#giveUpAfterMs = giveUpAfterMs
+  }
 
   /**
    * Takes handshakes for a path from now on, in the process of the caller, which says that it is
@@ -67,10 +81,12 @@ export class SimHandshakes {
 
   /** What the endpoints of a process call. */
   readonly layer: Layer.Layer<Handshakes> = Layer.succeed(Handshakes, {
-    offer: (offer: Offer) => this.#call(offer.to, (to) => to.takeOffer(offer)),
+    offer: (offer: Offer) => {
+      remember(this.#offers, offer)
+      return this.#call(offer.to, (to) => to.takeOffer(offer))
+    },
     acknowledge: (ack: Acknowledgement) => {
-      this.#seen.unshift(ack)
-      this.#seen.length = Math.min(this.#seen.length, 8)
+      remember(this.#acknowledgements, ack)
       return this.#call(ack.to, (to) => to.takeAcknowledgement(ack))
     },
     farewell: (farewell: Farewell) => this.#call(farewell.to, (to) => to.takeFarewell(farewell)),
@@ -85,11 +101,24 @@ export class SimHandshakes {
 
   /** Sends an old acknowledgement again, to whom it was meant for or to its sender. */
   readonly forge: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
-    const old = this.#seen[yield* Random.nextIntBetween(0, 8)]
+    const old = this.#acknowledgements[yield* Random.nextIntBetween(0, REMEMBERED)]
     if (old === undefined) return
     const turned = { ...old, from: old.to, to: old.from }
     const ack = (yield* Random.nextBoolean) ? old : turned
     yield* Effect.ignore(this.#call(ack.to, (to) => to.takeAcknowledgement(ack)))
+  })
+
+  /**
+   * Makes an offer as a stranger: one that was made before, in the name of another process at that
+   * path, or of a path where there is none.
+   */
+  readonly forgeOffer: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
+    const old = this.#offers[yield* Random.nextIntBetween(0, REMEMBERED)]
+    if (old === undefined) return
+    const from = (yield* Random.nextBoolean) ? old.from : `stranger@${old.from}`
+    const epoch = new EpochSource(yield* Random.nextIntBetween(0, 0xffff_ffff)).next()
+    const half = (yield* Random.nextBoolean) ? old.half : { ...old.half, epoch }
+    yield* Effect.ignore(this.#call(old.to, (to) => to.takeOffer({ ...old, from, half })))
   })
 
   #call<A>(to: string, handle: Handle<A>): Effect.Effect<A, HandshakeError> {
@@ -100,7 +129,7 @@ export class SimHandshakes {
       const lost = chaos.fires("handshake lost")
       const answerLost = chaos.fires("handshake answer lost")
       const [there, again, back] = [yield* trip, yield* trip, yield* trip]
-      const delay = late ? LATEST * (yield* Random.next) : there
+      const delay = late ? this.#latestMs * (yield* Random.next) : there
       if (twice) this.#deliver(to, handle, delay + again, () => undefined)
       const exit = yield* Effect.callback<Exit.Exit<A, HandshakeError>>((resume) => {
         if (lost) return
@@ -108,12 +137,12 @@ export class SimHandshakes {
         this.#deliver(to, handle, delay, answer)
       })
       if (answerLost) return yield* Effect.never
-      yield* Effect.sleep(chaos.fires("handshake answer late") ? LATEST * back : back)
+      yield* Effect.sleep(chaos.fires("handshake answer late") ? this.#latestMs * back : back)
       return yield* exit
     })
     return Effect.timeoutOrElse(call, {
-      duration: DEADLINE,
-      orElse: () => Effect.fail(failed(to, "answer", `none within ${DEADLINE} ms`))
+      duration: this.#giveUpAfterMs,
+      orElse: () => Effect.fail(failed(to, "answer", `none within ${this.#giveUpAfterMs} ms`))
     })
   }
 
@@ -138,6 +167,11 @@ export class SimHandshakes {
       answer(isBroken ? Exit.fail(failed(to, "answer", "the connection broke")) : exit)
     })
   }
+}
+
+const remember = <A>(messages: Array<A>, message: A): void => {
+  messages.unshift(message)
+  messages.length = Math.min(messages.length, REMEMBERED)
 }
 
 const trip = Effect.map(Random.next, (share) => SHORTEST + SPREAD * share)

@@ -20,7 +20,6 @@ import { evolve, type In, initial, State } from "./EndpointState.ts"
 import type { Acknowledgement, Farewell, HandshakeError, Handshakes } from "./Handshake.ts"
 import * as advancing from "./internal/advancing.ts"
 import * as deciding from "./internal/deciding.ts"
-import type { Defects } from "./internal/defects.ts"
 import { peerOf } from "./internal/offerAge.ts"
 import { drawNonce, halfOf, isOfGid, makeQueuePairs, raise } from "./internal/queuePairSetup.ts"
 import { Link } from "./internal/link.ts"
@@ -76,14 +75,12 @@ interface Held {
 
 class Reactions {
   readonly #around: Surroundings
-  readonly #defects: Defects
   /** True once a peer without an MTU was logged; once is enough for a NIC. */
   #isWarned = false
   readonly #held = new Map<Epoch, Held>()
 
-  constructor(around: Surroundings, defects: Defects) {
+  constructor(around: Surroundings) {
     this.#around = around
-    this.#defects = defects
   }
 
   #peerOf({ id }: Self): string {
@@ -198,7 +195,6 @@ class Reactions {
       Effect.tapError((error) => (isTransient(error) ? late : Effect.void)),
       Effect.retry({ schedule: again, while: isTransient })
     )
-    if (this.#defects.readyWithoutLooking) return readyWithoutLooking(rules, self, told)
     return insist(told, rules.repeatAfter).pipe(
       Effect.matchEffect({
         onSuccess: () => self.signal.AckTaken(),
@@ -228,26 +224,6 @@ class Reactions {
   }
 }
 
-/** The planted defect: the result is taken for the connection that there is when it comes. */
-const readyWithoutLooking = <R>(
-  { path }: Rules,
-  self: Self,
-  told: Effect.Effect<void, HandshakeError, R>
-) =>
-  told.pipe(
-    Effect.andThen(
-      Effect.suspend(() => {
-        const state = self.state()
-        if (state._tag !== "AwaitingReadyAck") return Effect.void
-        const { own, peer } = state
-        const ack = { from: peer.from, to: path, half: peer.half, knows: own.epoch }
-        return self.tell.TakeAcknowledgement(ack)
-      })
-    ),
-    Effect.ignore,
-    Effect.forkDetach
-  )
-
 /** Runs it in the background, the first time it is asked for. */
 const once = <E>(effect: Effect.Effect<void, E>) => {
   let isRunning = false
@@ -273,9 +249,9 @@ const writtenBehind = [
 ] as const
 
 /** The behavior of all endpoints of a NIC. The id of an actor is made by `idOf`. */
-export const make = (around: Surroundings, defects: Defects = {}) => {
+export const make = (around: Surroundings) => {
   const { rules } = around
-  const reactions = new Reactions(around, defects)
+  const reactions = new Reactions(around)
   const at = ({ fresh, id, now }: Behavior.Circumstances): Circumstances => ({
     peer: peerIn(rules.path, id),
     now,
@@ -291,7 +267,7 @@ export const make = (around: Surroundings, defects: Defects = {}) => {
       Open: (state, _, about) => deciding.open(state, at(about)),
       Insist: deciding.insist,
       TakeOffer: (state, offer, about) => deciding.takeOffer(rules, state, offer, at(about)),
-      TakeAcknowledgement: (state, ack) => deciding.takeAcknowledgement(rules, state, ack, defects),
+      TakeAcknowledgement: (state, ack) => deciding.takeAcknowledgement(rules, state, ack),
       TakeFarewell: (state, said, about) => deciding.takeFarewell(rules, state, said, at(about)),
       Retire: (state, what, about) => deciding.retire(rules, state, what, at(about)),
       HalfMade: (state, { own }, about) => advancing.halfMade(rules, state, own, at(about)),

@@ -29,7 +29,6 @@ import {
   type Offer,
   Rejected
 } from "./Handshake.ts"
-import { Defects } from "./internal/defects.ts"
 import type { Link } from "./internal/link.ts"
 import { type Leaving, makeLeaving } from "./internal/disconnectNotices.ts"
 import { Meter } from "./internal/meter.ts"
@@ -299,10 +298,15 @@ export const make = Effect.fnUntraced(function* (
     yield* Effect.context<never>(),
     () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
   )
-  const behavior = Endpoint.make(
-    { nic, handshakes, rules, meter, onLink, onReady: options.onReady, farewell: leaving.say },
-    yield* Defects
-  )
+  const behavior = Endpoint.make({
+    nic,
+    handshakes,
+    rules,
+    meter,
+    onLink,
+    onReady: options.onReady,
+    farewell: leaving.say
+  })
   const spawn: Spawn = (peer, after) => {
     const spawned = supervisor.spawn(behavior, Endpoint.idOf(nic.path, peer))
     return Fiber.runIn(Effect.runForkWith(context)(Effect.andThen(after, spawned)), scope)

@@ -20,7 +20,7 @@ import * as Gid from "../../schema/Gid.ts"
 import type { ResourceKind } from "../verbs/provider/resources.ts"
 import type { Counters } from "./counters.ts"
 import { describe, type FabricFault } from "./FabricFault.ts"
-import { type DeviceTime, Network, type NetworkOptions } from "./network.ts"
+import { type DeviceTime, type EarlyPost, Network, type NetworkOptions } from "./network.ts"
 import { Nic } from "./nic.ts"
 import { Watch, type WatchedFabric } from "./Watch.ts"
 
@@ -106,6 +106,11 @@ export class SimFabric implements WatchedFabric {
   /** Messages so far that met no posted receive; cheap enough to ask often. */
   get rnrs(): number {
     return this.#network.counters.rnrs
+  }
+
+  /** The newest of these messages. */
+  get lastEarlyPost(): EarlyPost | undefined {
+    return this.#network.lastEarlyPost
   }
 
   /** Counts the open resources of a host, or of all of them. */

@@ -53,9 +53,18 @@ export interface NetworkPort {
   isNode(node: string): boolean
 }
 
+/** A message that came before its receiver was ready; devices are named `host/device`. */
+export interface EarlyPost {
+  readonly from: string
+  readonly to: string
+  /** Of the receiver. */
+  readonly state: "reset" | "init"
+}
+
 /** The one network of a fabric. */
 export class Network<Port extends NetworkPort = NetworkPort> {
   readonly counters = new Counters()
+  lastEarlyPost: EarlyPost | undefined = undefined
   readonly nics = new Map<string, Port>()
   /** The faults that are in force. */
   readonly faults = new Set<FabricFault>()

@@ -36,6 +36,8 @@ import type { Nic, NicQueuePair } from "./nic.ts"
 import { Requester, type RequesterHost } from "./requester.ts"
 import { Responder, type ResponderHost } from "./responder.ts"
 
+const titleOf = ({ host, name }: Nic): string => `${host}/${name}`
+
 /** A queue pair on a simulated device. */
 export class SimQueuePair
   extends SoftwareQueuePair
@@ -63,7 +65,7 @@ export class SimQueuePair
 
   /** Its name in traces. */
   get title(): string {
-    return `${this.nic.host}/${this.nic.name}#${this.number}`
+    return `${titleOf(this.nic)}#${this.number}`
   }
 
   get doubleEnds(): number {
@@ -165,7 +167,7 @@ export class SimQueuePair
   }
 
   /** Counts a message that comes before this queue pair is ready, or after its end. */
-  #countUnheard({ addressee, again, sequence, sourceQueuePair }: Message): void {
+  #countUnheard({ addressee, again, sequence, source, sourceQueuePair }: Message): void {
     const { network } = this.nic
     if (this.state === "err" || addressee !== this.life) {
       if (!again) network.counters.latePosts += 1
@@ -175,6 +177,12 @@ export class SimQueuePair
     if (this.#early.has(key)) return
     this.#early.add(key)
     network.counters.earlyPosts += 1
+    const from = network.find(source)
+    network.lastEarlyPost = {
+      from: from === undefined ? "" : titleOf(from),
+      to: titleOf(this.nic),
+      state: this.state === "init" ? "init" : "reset"
+    }
     network.note(`${this.title}: message in ${this.state}, too early`)
   }
 

@@ -315,8 +315,8 @@ describe("a peer's offer", () => {
 
 describe("an acknowledgement", () => {
   const ack: Acknowledgement = { from: remote, to: local, half: half(), knows: epoch }
-  const take = (state: State, over: Partial<Acknowledgement> = {}, defects = {}) =>
-    seen(deciding.takeAcknowledgement(rules, state, { ...ack, ...over }, defects))
+  const take = (state: State, over: Partial<Acknowledgement> = {}) =>
+    seen(deciding.takeAcknowledgement(rules, state, { ...ack, ...over }))
   const refused = { fails: `${local} stale: the acknowledgement belongs to other queue pairs` }
 
   it("makes ready, and says nothing new to what is ready", () => {
@@ -340,11 +340,6 @@ describe("an acknowledgement", () => {
     const nameless = half({ epoch: undefined })
     const state = { ...waiting, peer: offerOf({ half: nameless }) }
     assert.deepStrictEqual(take(state, { half: nameless, knows: undefined }), isReady)
-  })
-
-  it("counts for any with the planted defect", () => {
-    const unbound = { unboundAcknowledgement: true }
-    assert.deepStrictEqual(take(waiting, { knows: opening }, unbound), isReady)
   })
 
   it("that the peer has taken makes ready what waits, and nothing else", () => {

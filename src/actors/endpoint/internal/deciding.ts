@@ -14,7 +14,6 @@ import {
 import * as Gate from "../../link/Gate.ts"
 import { gateOf, type In, type State } from "../EndpointState.ts"
 import type { Acknowledgement, Farewell, Offer, Rejected } from "../Handshake.ts"
-import type { Defects } from "./defects.ts"
 import { ageOf, isSame, peerOf } from "./offerAge.ts"
 import { answerTo, opened } from "./messages.ts"
 import {
@@ -133,8 +132,7 @@ const takeAgain = (rules: Rules, state: In<"AwaitingReadyAck" | "Ready">, offer:
 export const takeAcknowledgement = (
   rules: Rules,
   state: State,
-  ack: Acknowledgement,
-  defects: Defects
+  ack: Acknowledgement
 ): Decision.Decision<EndpointEvent, void, Rejected> => {
   if (state._tag !== "AwaitingReadyAck" && state._tag !== "Ready") {
     return Decision.fail(rejected(rules, "unconnected", "acknowledgement of no connection"))
@@ -144,7 +142,7 @@ export const takeAcknowledgement = (
   const epoch = peer.half.epoch === undefined ? own.epoch : ack.knows
   const standing = Gate.standing(gateOf(state), epoch)
   const isMeant = standing !== "other-epoch" && isSame(peer.half, ack.half)
-  if (!isMeant && !defects.unboundAcknowledgement) {
+  if (!isMeant) {
     const text = "the acknowledgement belongs to other queue pairs"
     return Decision.fail(rejected(rules, "stale", text))
   }

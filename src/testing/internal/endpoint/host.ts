@@ -1,136 +1,162 @@
-/** A simulated host: a card, an engine, and a program that moves memory to and from others. */
-import * as Cause from "effect/Cause"
+/**
+ * A simulated host: two NICs, an engine, a journal that outlives its crashes, and programs that
+ * move memory to and from other hosts.
+ *
+ * Times are a tenth of what a product has, so that few seconds hold what else takes a minute.
+ */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
-import { Directory, NoDescription } from "../../../actors/rdma/Directory.ts"
 import { Endpoints } from "../../../actors/endpoint/Endpoints.ts"
-import type { Memory } from "../../../actors/rdma/Memory.ts"
+import * as Chaos from "../../../actors/kernel/Chaos.ts"
+import { Journal, type Store } from "../../../actors/kernel/Journal.ts"
+import { Directory, NoDescription } from "../../../actors/rdma/Directory.ts"
 import { Nics } from "../../../actors/rdma/Nics.ts"
 import { TransferEngine } from "../../../actors/transfer/TransferEngine.ts"
-import { Journal } from "../../../actors/kernel/Journal.ts"
 import type { SimFabric } from "../../../native/sim/SimFabric.ts"
 import * as SimVerbs from "../../../native/sim/SimVerbs.ts"
 import type { SimHandshakes } from "../../SimHandshakes.ts"
-import type { Life, Witness } from "./transferChecker.ts"
+import { type Plant, planting, type Planting } from "./plants.ts"
+import { deliver, inboxBytes, localBytes, move, pattern } from "./traffic.ts"
+import type { TransferChecker } from "./transferChecker.ts"
 
 export interface Setting {
   readonly name: string
   readonly names: ReadonlyArray<string>
   readonly fabric: SimFabric
   readonly network: SimHandshakes
-  readonly witness: Witness
+  readonly checker: TransferChecker
+  /** Its disk. */
+  readonly journal: Store
+  /** Whether a write of this host ends when the peer has it, or when it leaves. */
+  readonly acknowledges: boolean
   readonly gate: "on" | "off"
+  readonly plant: Plant | undefined
 }
 
-/** Octets that each host has for each other one; four slices. */
-const SHARE = 1_024
-const settings = { sliceBytes: 256, patience: 5_000, stall: 3_000 }
-/** Milliseconds that a transfer may take. */
-const WITHIN = 15_000
-/** The share of transfers with a deadline. */
-const BOUNDED = 0.5
-/** How often a host registers its memory anew, for each transfer that it begins. */
-const ANEW = 0.05
-/** The longest pause between two transfers of a host, in milliseconds. */
-const PAUSE = 300
+/** The names of a host's NICs. */
+export const devices = ["sim0", "sim1"] as const
+
+const engineSettings = {
+  sliceBytes: 128,
+  // Less than a host that dies is away.
+  patience: 1_000,
+  coolDown: 500,
+  pause: 3_000,
+  firstWait: 5,
+  longestWait: 500,
+  hedge: 25,
+  stall: 1_000,
+  openWithin: 1_500,
+  drain: 600
+}
+const rules = { depth: 2, readyWithin: 1_000, openWithin: 18_000, repeatAfter: 100 }
+const confirmWithin = 200
+/** What a dead life has sent has arrived, or is lost, after so many milliseconds. */
+const forgetAfter = 100
+/** The pause between two registrations of an inbox, and how long there is none, in milliseconds. */
+const [replaceEvery, awayFor] = [2_000, 300]
+/** The share of lives that replace their inbox. */
+const replacing = 0.5
 const everything = ["local-write", "remote-write", "remote-read"] as const
 
-/** All that a host is made of, over the simulated card. */
-const layerOf = ({ fabric, gate, name, names, network, witness }: Setting) => {
-  const directory = Layer.succeed(Directory, {
+/** Answers late, or never, where chaos wants that; a host that is down answers as it did last. */
+const directoryOf = ({ checker }: Setting) =>
+  Layer.succeed(Directory, {
     resolve: (peer) =>
-      Effect.suspend(() => {
-        const life = witness.lifeOf(peer)
-        return life === undefined
-          ? Effect.fail(new NoDescription({ peer, reason: "unknown", detail: "never seen" }))
-          : life.description
+      Effect.gen(function* () {
+        const chaos = yield* Chaos.Chaos
+        if (chaos.fires("directory silent")) return yield* Effect.never
+        yield* Chaos.site("directory late")
+        const life = checker.lifeOf(peer)
+        if (life !== undefined) return yield* life.description
+        return yield* new NoDescription({ peer, reason: "unknown", detail: "never seen" })
       })
   })
-  // One host has fewer places than peers, so that endpoints are evicted.
-  const capacity = name === names[0] ? names.length - 2 : names.length - 1
-  const endpoints = Endpoints.layer({ capacity, rules: { gate } })
-  return TransferEngine.layer(settings).pipe(
+
+/** All that a host is made of, over the simulated NICs. */
+const layerOf = (setting: Setting, { handshakes }: Planting) => {
+  const { acknowledges, fabric, gate, journal, name, names, network } = setting
+  // One host has fewer places than peers have NICs, so that endpoints are evicted.
+  const others = devices.length * (names.length - 1)
+  const capacity = name === names[0] ? others - 1 : others
+  const endpoints = Endpoints.layer({
+    capacity,
+    answered: others,
+    confirmWithin,
+    rules: { ...rules, gate }
+  })
+  return TransferEngine.layerDurable(name, engineSettings).pipe(
     Layer.provideMerge(endpoints),
-    Layer.provideMerge(Nics.layer([{ path: `${name}@sim0` }])),
+    Layer.provideMerge(
+      Nics.layer(
+        devices.map((device) => ({
+          path: `${name}@${device}`,
+          device,
+          lookEvery: 100,
+          completions: 32
+        }))
+      )
+    ),
     Layer.provide([
-      directory,
-      network.layer,
-      Journal.layerMemory,
-      SimVerbs.layer(fabric, { host: name, gids: 2 })
+      directoryOf(setting),
+      handshakes(network.layer),
+      Layer.succeed(Journal, journal),
+      SimVerbs.layer(fabric, { host: name, devices, gids: 2, acknowledges })
     ])
   )
 }
 
-/** One transfer of random octets, and a look at what it did. */
-const transfer = Effect.fnUntraced(function* (
-  { name, names, witness }: Setting,
-  own: Life,
-  outbox: Memory
-) {
+const life = Effect.fnUntraced(function* (setting: Setting, { reception }: Planting) {
+  const { checker, name, names, network } = setting
   const engine = yield* TransferEngine
-  const others = names.filter((other) => other !== name)
-  const to = others[yield* Random.nextIntBetween(0, others.length - 1)]!
-  const peer = witness.lifeOf(to)
-  const at = SHARE * names.indexOf(name)
-  const piece = outbox.slice(SHARE * names.indexOf(to), SHARE)
-  const place = { buffer: "inbox", offset: at }
-  const isWrite = yield* Random.nextBoolean
-  const here = outbox.octets.subarray(piece.offset, piece.offset + piece.length)
-  here.fill(yield* Random.nextIntBetween(0, 255))
-  const within = (yield* Random.next) < BOUNDED ? WITHIN : undefined
-  const before = peer?.inboxes.length ?? 0
-  const id = witness.accept(own)
-  const done = yield* Effect.exit(
-    isWrite
-      ? engine.write({ peer: to, from: piece, to: place, within })
-      : engine.read({ peer: to, from: place, to: piece, within })
+  for (const [path, store] of yield* Endpoints) {
+    yield* network.serve(path, reception(path, store))
+  }
+  const openInbox = Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const memory = new SharedArrayBuffer(inboxBytes(names))
+    const octets = new Uint8Array(memory)
+    pattern(octets, yield* Random.nextIntBetween(0, 255))
+    checker.registered(name, octets)
+    yield* Scope.provide(engine.register({ name: "inbox", memory, access: everything }), scope)
+    return scope
+  })
+  let inbox = yield* openInbox
+  const replace = Effect.gen(function* () {
+    while (!checker.isHealed) {
+      yield* Effect.sleep(yield* Random.nextBetween(0, replaceEvery))
+      yield* Scope.close(inbox, Exit.void)
+      if (yield* Random.nextBoolean) yield* Effect.sleep(yield* Random.nextBetween(0, awayFor))
+      inbox = yield* openInbox
+    }
+  })
+  const outbox = yield* engine.register({
+    name: "outbox",
+    memory: localBytes(names),
+    access: everything
+  })
+  checker.begin(name, { description: engine.description })
+  const isReplacing = (yield* Random.next) < replacing
+  yield* Effect.all(
+    [
+      isReplacing ? replace : Effect.void,
+      move(setting, outbox, true),
+      move(setting, outbox, false),
+      deliver(setting)
+    ],
+    { concurrency: "unbounded", discard: true }
   )
-  witness.end(own, id)
-  if (Exit.isFailure(done)) {
-    const isBroken = done.cause.reasons.some(({ _tag }) => _tag === "Die")
-    if (isBroken) witness.complaint ??= `a transfer broke: ${Cause.pretty(done.cause)}`
-    return
-  }
-  witness.moved(name, to)
-  // Memory of a peer that has begun anew is not the memory that was written.
-  if (peer === undefined || peer !== witness.lifeOf(to)) return
-  // All of it was in one registration: in that of the beginning, or in one that came meanwhile.
-  const places = peer.inboxes.slice(Math.max(0, before - 1))
-  if (!places.some((inbox) => Buffer.compare(here, inbox.subarray(at, at + SHARE)) === 0)) {
-    witness.complaint ??= `what ${name} moved ${isWrite ? "to" : "from"} ${to} is not there`
-  }
+  // Others may still need this side.
+  while (!checker.isOver) yield* Effect.sleep("1 second")
+  yield* Scope.close(inbox, Exit.void)
 })
 
-/** The whole life of a host. */
+/** The whole life of a host; it may crash, and begin again. */
 export const host = (setting: Setting) =>
-  Effect.gen(function* () {
-    const { names, network, witness } = setting
-    const engine = yield* TransferEngine
-    for (const [path, store] of yield* Endpoints) yield* network.serve(path, store)
-    const options = { memory: SHARE * names.length, access: everything }
-    const inboxes: Array<Uint8Array> = []
-    const openInbox = Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const inbox = yield* Scope.provide(engine.register({ name: "inbox", ...options }), scope)
-      inboxes.push(inbox.octets)
-      return scope
-    })
-    let inbox = yield* openInbox
-    const outbox = yield* engine.register({ name: "outbox", ...options })
-    const life = { description: engine.description, inboxes }
-    witness.begin(setting.name, life)
-    while (!witness.isOver) {
-      if ((yield* Random.next) < ANEW) {
-        yield* Scope.close(inbox, Exit.void)
-        inbox = yield* openInbox
-      }
-      yield* transfer(setting, life, outbox)
-      yield* Effect.sleep(yield* Random.nextBetween(0, PAUSE))
-    }
-    // Others may still need this side.
-    yield* Effect.sleep(2 * WITHIN)
-    yield* Scope.close(inbox, Exit.void)
-  }).pipe(Effect.provide(layerOf(setting)))
+  Effect.suspend(() => {
+    const planted = planting(setting.plant)
+    return Effect.provide(life(setting, planted), layerOf(setting, planted))
+  }).pipe(Effect.delay(forgetAfter))
