@@ -46,6 +46,10 @@ export class RpcServer {
   /** Connections without a valid call, the oldest first. */
   readonly #unproven = new Map<ConnectRequest, Served>()
   readonly #proven = new Set<Responder>()
+  readonly #isIdle = Deferred.makeUnsafe<void>()
+  #isClosing = false
+  /** Calls that are under way. */
+  #running = 0
   #credits: number
 
   constructor(
@@ -106,10 +110,34 @@ export class RpcServer {
     )
   }
 
-  /** Ends all connections. */
-  endAll(reason: string): void {
-    for (const { end } of this.#unproven.values()) end(reason)
-    for (const responder of this.#proven) responder.end(reason)
+  /**
+   * Takes no more calls, lets those that are running end and be answered within `closeWithinMs`,
+   * then ends all connections.
+   */
+  get close(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#isClosing = true
+      const idle = this.#running === 0 ? Effect.void : Deferred.await(this.#isIdle)
+      return Effect.timeoutOption(idle, this.#settings.closeWithinMs)
+    }).pipe(
+      Effect.andThen(
+        Effect.sync(() => {
+          for (const { end } of this.#unproven.values()) end("the server was closed")
+          for (const responder of this.#proven) responder.end("the server was closed")
+        })
+      )
+    )
+  }
+
+  /** Runs a call, unless the server is being closed. */
+  #take(call: Effect.Effect<void>): void {
+    if (this.#isClosing) return
+    this.#running++
+    const ended = Effect.sync(() => {
+      this.#running--
+      if (this.#isClosing && this.#running === 0) Deferred.doneUnsafe(this.#isIdle, Effect.void)
+    })
+    this.#fork(Effect.ensuring(call, ended))
   }
 
   /** Makes room for one more connection: among those that have proven nothing, the oldest goes. */
@@ -222,7 +250,7 @@ export class RpcServer {
         return this.#credits
       },
       defects: this.#defects,
-      take: (incoming) => this.#fork(serve(dispatching, session, incoming))
+      take: (incoming) => this.#take(serve(dispatching, session, incoming))
     })
   }
 
@@ -301,7 +329,7 @@ export const make = Effect.fnUntraced(function* (
       remoteInvalidate: verbs.capabilities.remoteInvalidate
     }
   )
-  yield* Effect.addFinalizer(() => Effect.sync(() => server.endAll("the server was closed")))
+  yield* Effect.addFinalizer(() => server.close)
   yield* Effect.forkScoped(server.run(listener))
   return server
 })

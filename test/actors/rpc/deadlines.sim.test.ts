@@ -211,6 +211,37 @@ describe("grants", () => {
   )
 })
 
+describe("a server that is closed", () => {
+  it.sim("G24: answers the calls that are running, and takes no more", settings, () =>
+    Effect.gen(function* () {
+      let begun = 0
+      const { client, server } = yield* makeWorld({
+        custom: ({ args }) =>
+          Effect.suspend(() => {
+            begun++
+            return Effect.delay(Effect.succeed({ results: args }), "500 millis")
+          })
+      })
+      const running = yield* Effect.forkChild(custom(client), { startImmediately: true })
+      yield* Effect.sleep("100 millis")
+      const closing = yield* Effect.forkChild(millisOf(server.close), { startImmediately: true })
+      yield* Effect.forkScoped(custom(client))
+      yield* Fiber.join(running)
+      assert.isAtMost(yield* Fiber.join(closing), 410)
+      assert.strictEqual(begun, 1)
+    })
+  )
+
+  it.sim("G24: does not wait longer than its limit for a handler", settings, () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* makeWorld({ server: { closeWithinMs: 300 } })
+      yield* Effect.forkScoped(custom(client))
+      yield* Effect.sleep("100 millis")
+      assert.isAtMost(yield* millisOf(server.close), 310)
+    })
+  )
+})
+
 describe("results", () => {
   it.sim("G10: do not change when later replies come", settings, () =>
     Effect.gen(function* () {

@@ -150,9 +150,12 @@ export class Responder implements PortUser {
           : { _tag: "RdmaMsg", ...common, rpc: inline }
       const invalidate = this.#options.mayInvalidate ? anyKeyOf(chunks) : 0
       const bytes = plan.parts.reduce((sum, { bytes }) => sum + bytes.length, 0)
+      // Sent, or flushed: a server that is closed waits for its answers, not for their posting.
+      const isSent = Deferred.makeUnsafe<void>()
+      const done = (): void => void Deferred.doneUnsafe(isSent, Effect.void)
       if (bytes === 0) {
-        this.#finish(xid, [], message, invalidate)
-        return Effect.void
+        this.#finish(xid, [], message, invalidate, done)
+        return Deferred.await(isSent)
       }
       return Effect.acquireUseRelease(
         this.#options.share.lend("local", bytes),
@@ -163,12 +166,9 @@ export class Responder implements PortUser {
             at += bytes.length
             return { loan, offset: at - bytes.length, to }
           })
-          const isWritten = Deferred.makeUnsafe<void>()
-          this.#finish(xid, writes, message, invalidate, () =>
-            Deferred.doneUnsafe(isWritten, Effect.void)
-          )
-          // The writes end before the reply does, or are flushed.
-          return Deferred.await(isWritten)
+          this.#finish(xid, writes, message, invalidate, done)
+          // The writes end before the reply does, or are flushed with it.
+          return Deferred.await(isSent)
         },
         ({ end }) => end
       )

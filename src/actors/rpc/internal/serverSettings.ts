@@ -50,6 +50,8 @@ export interface ServerOptions {
   readonly admitWithinMs?: number | undefined
   readonly acceptWithinMs?: number | undefined
   readonly unprovenWithinMs?: number | undefined
+  /** Time for running calls to end when the server is closed. Default 5 s. */
+  readonly closeWithinMs?: number | undefined
   /** Connection requests that wait to be taken. Default 128, as in sockets. */
   readonly backlog?: number | undefined
   /** Places of the completion queue that all connections share. Default 32,768. */
@@ -79,6 +81,7 @@ const defaults = {
   admitWithinMs: 5_000,
   acceptWithinMs: 10_000,
   unprovenWithinMs: 10_000,
+  closeWithinMs: 5_000,
   backlog: 128,
   completions: 32_768
 }
