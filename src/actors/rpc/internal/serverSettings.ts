@@ -22,7 +22,7 @@ export interface ServerOptions {
   /** Default: one that is free. */
   readonly port?: number | undefined
   readonly admit?: Admit | undefined
-  /** Serves everyone; the principal is the peer's address. */
+  /** Serves every caller; the principal is the peer's address. */
   readonly open?: true | undefined
   /** Credits granted to each connection at first. Default 64, as Linux's server. */
   readonly credits?: number | undefined
@@ -34,8 +34,9 @@ export interface ServerOptions {
   readonly maxCallBytes?: number | undefined
   /** Reads and writes of one connection that are posted at once. Default 64. */
   readonly maxSegments?: number | undefined
-  /** Registered memory for chunks, in all and for one connection. Default 64 and 16 MiB. */
+  /** Bytes of registered memory for chunks, over all connections. Default 64 MiB. */
   readonly memoryBytes?: number | undefined
+  /** Bytes of it for one connection. Default 16 MiB: four of the largest calls. */
   readonly maxBytesPerConnection?: number | undefined
   /** Replies kept for one client. Default 1 MiB: thousands of small ones. */
   readonly maxCacheBytes?: number | undefined
@@ -43,12 +44,15 @@ export interface ServerOptions {
   readonly maxClients?: number | undefined
   /** Connections that have made a valid call. Default 128. */
   readonly maxConnections?: number | undefined
-  /** Connections that have not, in all and from one address. Default 128 and 64. */
+  /** Connections without a valid call. Default 128, as many as those that have made one. */
   readonly maxUnproven?: number | undefined
+  /** Those of one address. Default 64: one host alone leaves room for others. */
   readonly maxUnprovenPerHost?: number | undefined
-  /** Time for `admit`, for the accept, and until the first valid call. Default 5, 10 and 10 s. */
+  /** Time for `admit`. Default 5 s: half of what a caller waits. */
   readonly admitWithinMs?: number | undefined
+  /** Time for a connection to be accepted. Default 10 s, as a caller waits. */
   readonly acceptWithinMs?: number | undefined
+  /** Time until the first valid call. Default 10 s: clients send one at once. */
   readonly unprovenWithinMs?: number | undefined
   /** Time for running calls to end when the server is closed. Default 5 s. */
   readonly closeWithinMs?: number | undefined
@@ -100,7 +104,7 @@ export const resolve = Effect.fnUntraced(function* (
 ): Effect.fn.Return<ServerSettings, SettingsConflict> {
   const { admit, open } = options
   if (admit === undefined && open === undefined) {
-    yield* Effect.logWarning("nobody is served: give `admit`, or `open: true` for everyone")
+    yield* Effect.logWarning("no caller is served: give `admit`, or `open: true` for all")
   }
   const admission = admit ?? (open === true ? admitAll : admitNone)
   const settings = { ...defaults, ...given(options), admit: admission } as ServerSettings
