@@ -31,7 +31,7 @@ import {
   loansOf,
   nothingLent
 } from "./internal/callQueue.ts"
-import { type ClientOptions, resolve } from "./internal/clientSettings.ts"
+import { type ClientOptions, type ClientSettings, resolve } from "./internal/clientSettings.ts"
 import {
   type ConnectionActor,
   type Hub,
@@ -239,15 +239,16 @@ export class RpcClient {
   }
 }
 
-const openGround = Effect.fnUntraced(function* (
-  name: string
-): Effect.fn.Return<
+const openGround = Effect.fnUntraced(function* ({
+  device: name,
+  to
+}: ClientSettings): Effect.fn.Return<
   Ground & { readonly remoteInvalidate: boolean },
   DeviceOpenError | CreateError,
   Verbs | Scope.Scope
 > {
   const verbs = yield* Verbs
-  const device = yield* verbs.open(name === "" ? undefined : name)
+  const device = yield* verbs.open(name === "" ? yield* verbs.route(to.host) : name)
   const domain = yield* device.protectionDomain
   const router = new CompletionRouter(yield* device.completionQueue(4_096))
   yield* Effect.forkScoped(Effect.ignore(router.run))
@@ -263,7 +264,7 @@ export const make = Effect.fnUntraced(function* (
   Verbs | Scope.Scope
 > {
   const settings = yield* resolve(options)
-  const { remoteInvalidate, ...ground } = yield* openGround(settings.device)
+  const { remoteInvalidate, ...ground } = yield* openGround(settings)
   const pool = yield* RegionPool.make(ground.domain, { maxBytes: settings.memoryBytes })
   const crypto = yield* WebCrypto.WebCrypto
   const clock = yield* Clock.Clock

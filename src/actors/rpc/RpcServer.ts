@@ -307,14 +307,14 @@ export const make = Effect.fnUntraced(function* (
 > {
   const settings = yield* resolve(options)
   const verbs = yield* Verbs
-  const device = yield* verbs.open(settings.device === "" ? undefined : settings.device)
+  const host = settings.host === "*" ? undefined : settings.host
+  const device = yield* verbs.open(settings.device === "" ? undefined : settings.device, { host })
   const domain = yield* device.protectionDomain
   const router = new CompletionRouter(yield* device.completionQueue(settings.completions))
   yield* Effect.forkScoped(Effect.ignore(router.run))
   const pool = yield* RegionPool.make(domain, { maxBytes: settings.memoryBytes })
   const crypto = yield* WebCrypto.WebCrypto
   const run = yield* FiberSet.makeRuntime()
-  const host = settings.host === "*" ? undefined : settings.host
   const { backlog, port } = settings
   const listener = yield* device.listen({ host, port, backlog })
   const server = new RpcServer(

@@ -17,6 +17,7 @@ import { DeviceNotFound, type DeviceOpenError, Unsupported } from "../verbs/Verb
 import { IwarpDevice } from "./openDevice.ts"
 import { connect, IwarpConnection } from "./connecting.ts"
 import { hasAddress, namesIn } from "./interfaces.ts"
+import { routeTo } from "./route.ts"
 import { listenForCallers, listen } from "./listening.ts"
 import { Rendezvous } from "./rendezvous.ts"
 import { QueueMemory } from "./queueMemory.ts"
@@ -182,5 +183,6 @@ export const makeProvider = (settings: Settings): Effect.Effect<Provider, never,
       list: devices,
       open: (device, reach) => open(device, pool, resolve(settings), reach),
       hasAddress: ({ name }, host) => hasAddress(networkInterfaces(), name, host)
-    })
+    }),
+    route: routeTo
   }))

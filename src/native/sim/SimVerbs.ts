@@ -21,6 +21,8 @@ export const layer = (fabric: SimFabric, options: HostOptions = {}): Layer.Layer
         rnrRetries: true
       },
       devices: Effect.sync(() => there().map((nic) => infoOf(nic))),
-      open: openByNameOrAddress({ list: there, open: (nic) => open(nic) })
+      open: openByNameOrAddress({ list: there, open: (nic) => open(nic) }),
+      // All devices are on one fabric.
+      route: () => Effect.sync(() => there()[0]?.name)
     }
   })

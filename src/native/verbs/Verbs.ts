@@ -53,6 +53,8 @@ export interface Provider {
     name?: string,
     reach?: Reach
   ) => Effect.Effect<Device, DeviceOpenError, Scope.Scope>
+  /** Returns the name of the device that leads to a host, or undefined if none does. */
+  readonly route: (host: string) => Effect.Effect<string | undefined>
 }
 
 /** RDMA devices. The layers are `handfast/verbs/Sim` and `handfast/verbs/Iwarp`. */

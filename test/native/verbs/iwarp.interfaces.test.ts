@@ -8,6 +8,7 @@ import { execFile, spawnSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
 import {
   changes,
   entriesOf,
@@ -16,6 +17,7 @@ import {
   portIn,
   unseen
 } from "../../../src/native/iwarp/interfaces.ts"
+import { routeTo } from "../../../src/native/iwarp/route.ts"
 import type { DeviceEvent } from "../../../src/native/verbs/Device.ts"
 import * as Gid from "../../../src/schema/Gid.ts"
 import { peer } from "../../peers.ts"
@@ -124,5 +126,20 @@ peer(["ip", "unshare"], "an interface", () => {
       ])
     },
     30_000
+  )
+})
+
+describe("the route to a host", () => {
+  it.effect("leads through the interface whose address the system would use", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* routeTo("127.0.0.1"), "lo")
+      assert.strictEqual(yield* routeTo("localhost"), "lo")
+    })
+  )
+
+  it.effect("is none to a host that has no address", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* routeTo("no-such-host.invalid"), undefined)
+    })
   )
 })

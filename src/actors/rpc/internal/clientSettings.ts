@@ -9,7 +9,7 @@ export interface ClientOptions {
   readonly to: Address
   readonly program: number
   readonly version: number
-  /** The device to connect through. Default: the first one. */
+  /** The device to connect through. Default: the one that leads to the responder. */
   readonly device?: string | undefined
   /** Calls in flight at most. Default 64, what Linux's server grants. */
   readonly credits?: number | undefined

@@ -15,7 +15,7 @@ export type Admit = (
 
 export interface ServerOptions {
   readonly programs: ReadonlyArray<Program>
-  /** The device to serve on. Default: the first one. */
+  /** The device to serve on. Default: the one that has `host`. */
   readonly device?: string | undefined
   /** An address of the device, or `"*"` for all of them. Default: loopback. */
   readonly host?: string | undefined

@@ -1,0 +1,28 @@
+/** The interface through which this machine sends to an address. */
+import * as Effect from "effect/Effect"
+import { createSocket } from "node:dgram"
+import { isIPv6 } from "node:net"
+import { networkInterfaces } from "node:os"
+import { hasAddress, namesIn } from "./interfaces.ts"
+
+/** Connecting a datagram socket sends nothing, and shows the address that the system would use. */
+const sourceTo = (host: string): Effect.Effect<string | undefined> =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => createSocket(isIPv6(host) ? "udp6" : "udp4")),
+    (socket) =>
+      Effect.callback<string | undefined>((resume) => {
+        socket.once("error", () => resume(Effect.undefined))
+        // Any port: nothing is sent to it.
+        socket.connect(9, host, () => resume(Effect.sync(() => socket.address().address)))
+      }),
+    (socket) => Effect.sync(() => socket.close())
+  )
+
+/** Returns the name of the interface, or undefined if the host is unknown or no route leads there. */
+export const routeTo = (host: string): Effect.Effect<string | undefined> =>
+  Effect.map(sourceTo(host), (source) => {
+    const look = networkInterfaces()
+    return source === undefined
+      ? undefined
+      : namesIn(look).find((name) => hasAddress(look, name, source))
+  })
