@@ -123,7 +123,7 @@ describe("handfast simulate", () => {
   }, 120_000)
 
   it("finds early posts with the gate off, and repeats the failing seed", () => {
-    const { code, found } = simulated("--gate", "off", "--seeds", "30")
+    const { code, found } = simulated("--gate", "off", "--seeds", "6")
     assert.isAbove(Number(found["earlyPosts"]), 0)
     assert.strictEqual(code, 1)
     const again = simulated("--gate", "off", "--seed", String(found["firstFailingSeed"]))

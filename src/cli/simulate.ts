@@ -74,6 +74,9 @@ const flagsOf = ({ from, gate, name, plant, seeds }: Task): ReadonlyArray<string
   ...(plant === undefined ? [] : ["--plant", plant])
 ]
 
+/** A step of a whole fabric is heavy: half a minute at the defaults. */
+const shrinking = { shrinkSteps: 30_000, shrinkSeeds: 0 }
+
 const run = Effect.fnUntraced(function* (simulation: Simulation, task: Task) {
   let earlyPosts = 0
   const program = simulation.program({
@@ -81,7 +84,7 @@ const run = Effect.fnUntraced(function* (simulation: Simulation, task: Task) {
     plant: task.plant,
     onEarlyPosts: (count) => void (earlyPosts += count)
   })
-  const report = yield* Sim.explore(program, { seeds: task.seeds, from: task.from })
+  const report = yield* Sim.explore(program, { seeds: task.seeds, from: task.from, ...shrinking })
   const { deterministic, failure, failures, firstFailingSeed = null, runs } = report
   const again = flagsOf({ ...task, seeds: 1, from: firstFailingSeed ?? 0 }).join(" ")
   const shown = failure === undefined ? "" : Printout.failure(failure, report, `handfast ${again}`)

@@ -9,6 +9,7 @@
  * peer's memory, also from a host whose writes end before they arrive. When the faults stop,
  * every host reaches every other one, and no transfer fails any more.
  */
+
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"

@@ -11,6 +11,7 @@
  * the grant is clamped, the credit is released, the missing Receives are posted, calls are sent.
  * A connection begins with a grant of 1, whatever the last one granted (RFC 8166, 3.3.3).
  */
+
 import { ok as assert } from "node:assert/strict"
 
 /** Limits of the requester, fixed for the connection. */

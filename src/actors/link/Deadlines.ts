@@ -5,6 +5,7 @@
  * costs next to nothing. Effect has no such thing: `Effect.timeout` costs a fiber and a timer each,
  * which shows in what a handshake costs.
  */
+
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"

@@ -5,6 +5,7 @@
  * has gone to the next one at once. So work is found by its id alone. An id is reused only after
  * all others have been, so a completion of work that was given up is never taken for other work.
  */
+
 import { ok as assert } from "node:assert/strict"
 import * as Effect from "effect/Effect"
 import { Completion, CompletionBatch, type CompletionQueue } from "../../native/verbs/Completion.ts"

@@ -9,6 +9,7 @@
  * A share bounds what one connection borrows. A request that fits into its share waits for memory
  * in the order of arrival; one that can never fit is refused at once.
  */
+
 import { ok as assert } from "node:assert/strict"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"

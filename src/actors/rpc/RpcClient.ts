@@ -6,6 +6,7 @@
  * proved by the reply to NULL. Never more calls are in flight than the responder has granted and
  * Receives are posted for; a call that its caller gave up keeps its credit until its reply.
  */
+
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"

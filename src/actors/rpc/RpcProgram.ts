@@ -1,4 +1,5 @@
 /** A program as a server offers it: procedures by number, with arguments and results in XDR. */
+
 import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type { Auth } from "../../schema/rpc/RpcMessage.ts"

@@ -5,6 +5,7 @@
  * client that names itself, over all its connections. Closed by default: without `admit` or
  * `open: true` nobody is served.
  */
+
 import * as WebCrypto from "effect/crypto/WebCrypto"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,5 @@
 /** RDMA devices of one host on a simulated fabric. */
+
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Provider, Verbs } from "../verbs/Verbs.ts"

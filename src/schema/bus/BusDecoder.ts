@@ -2,6 +2,7 @@
  * Shows frames of the cluster bus: each with its header, its gossip and its extensions. Frames are
  * read alone, so light ones have no sender.
  */
+
 import * as Schema from "effect/Schema"
 import type { DecodedFrame, FrameDecoder } from "../FrameDecoder.ts"
 import { frameLength } from "./Framing.ts"

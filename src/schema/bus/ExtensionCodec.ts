@@ -1,4 +1,5 @@
 /** Extensions of a heartbeat as values, and as bytes. */
+
 import { copyOf } from "../copyBytes.ts"
 import type { FrameView } from "./FrameView.ts"
 import { extensionHeaderBytes, ExtensionType, idBytes } from "./Layout.ts"

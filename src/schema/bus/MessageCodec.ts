@@ -3,6 +3,7 @@
  *
  * What runs for each frame of a link reads `FrameView` in place instead.
  */
+
 import assert from "node:assert/strict"
 import * as Result from "effect/Result"
 import { copyOf } from "../copyBytes.ts"

@@ -1,4 +1,5 @@
 /** Sets of hash slots, as the bus carries them: a bitmap of 2,048 bytes, lowest bit first. */
+
 import { slotBytes } from "./Layout.ts"
 
 /** Hash slots of a cluster. */

@@ -5,13 +5,14 @@
  * Method: two engines on a simulated fabric, whose directory is slow, silent or throws.
  */
 import { assert, describe } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { makeMemory } from "../../../src/actors/kernel/internal/memoryJournal.ts"
 import type { Memory } from "../../../src/actors/rdma/Memory.ts"
-import type { TransferFailed } from "../../../src/actors/transfer/TransferError.ts"
+import { InvalidTransfer, TransferFailed } from "../../../src/actors/transfer/TransferError.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
 import * as SimVerbs from "../../../src/native/sim/SimVerbs.ts"
 import { it } from "../../../src/testing/vitest.ts"
@@ -93,8 +94,12 @@ describe("when memory is released", () => {
     })
   )
 
+  const copied: Record<string, { parts: number; whole: number }> = {
+    own: { parts: 0, whole: 0 },
+    inbox: { parts: 0, whole: 0 }
+  }
   for (const released of ["own", "inbox"]) {
-    it.sim(`while ${released} is copied within the process, a transfer ends`, { seeds: 2 }, () =>
+    it.sim(`while ${released} is copied within the process, a transfer ends`, { seeds: 6 }, () =>
       Effect.gen(function* () {
         const { a } = yield* scene()
         const scope = yield* Scope.make()
@@ -106,14 +111,22 @@ describe("when memory is released", () => {
         const buffer = "inbox"
         yield* a.write({ peer: "a", from: own.slice(0, 1), to: { buffer } })
         const write = a.write({ peer: "a", from: own.slice(), to: { buffer } })
-        const error = yield* fork(Effect.flip(write))
+        const copying = yield* fork(Effect.exit(write))
         yield* Effect.yieldNow
         yield* Scope.close(scope, Exit.void)
-        const { moved, reason } = (yield* Fiber.join(error)) as TransferFailed
+        const exit = yield* Fiber.join(copying)
+        // Held for long enough, this fiber releases what has been copied.
+        if (Exit.isSuccess(exit)) return void copied[released]!.whole++
+        const error = Cause.squash(exit.cause)
+        if (!(error instanceof TransferFailed)) return assert.instanceOf(error, InvalidTransfer)
+        const { moved, reason } = error
         assert.strictEqual(reason, released === "own" ? "memory-released" : "no-such-memory")
         assert.isBelow(moved, bytes)
+        copied[released]!.parts++
       })
     )
+    it(`while ${released} is copied: most of these transfers were under way`, () =>
+      assert.isAbove(copied[released]!.parts, copied[released]!.whole))
   }
 
   it.sim("while the peer is asked for its own, a durable transfer waits", { seeds: 10 }, () =>

@@ -139,7 +139,7 @@ const schedule = (pool: Pool, listeners: Listeners, seed: number) =>
 const poolOf = Effect.fnUntraced(function* (seed: number) {
   const before = lab.descriptors()
   const scope = yield* Scope.make()
-  const settings = { workers: 2, sendBytes: 200_000, receiveBytes: 100_000, closeWithin: 400 }
+  const settings = { workers: 2, sendBytes: 200_000, receiveBytes: 100_000, closeWithinMs: 400 }
   const context = yield* Layer.buildWithScope(IoPool.layer(settings), scope)
   const pool = Context.get(context, IoPool)
   const listen = (on: "worker" | "main", secure: boolean) =>

@@ -14,8 +14,8 @@ const host = "127.0.0.1"
 const settings = {
   on: "worker",
   pool: { workers: 1 },
-  requestWithin: 60_000,
-  decideWithin: 60_000
+  requestWithinMs: 60_000,
+  decideWithinMs: 60_000
 } as const
 
 /** Silent sockets, connected one after the other so that their order is known. */

@@ -11,7 +11,7 @@ import { encode } from "../../../src/schema/iwarp/MessageCodec.ts"
 import { crc, dialRaw, ready, request } from "./rawPeer.ts"
 import { attack, bystanders, isUntouched, Loopback, victim } from "./targets.ts"
 
-const settings = { on: "worker", pool: { workers: 1 }, requestWithin: 200 } as const
+const settings = { on: "worker", pool: { workers: 1 }, requestWithinMs: 200 } as const
 const provided = Effect.provide(Loopback.layer(settings))
 
 /** A caller of a listener whom nobody answers. */

@@ -20,7 +20,7 @@ import { dialRaw, ready, request } from "./rawPeer.ts"
 import { Loopback, victim } from "./targets.ts"
 
 const host = "127.0.0.1"
-const settings = { on: "worker", pool: { workers: 1 }, connectWithin: 1_000 } as const
+const settings = { on: "worker", pool: { workers: 1 }, connectWithinMs: 1_000 } as const
 
 /** The peer that the queue pair is told of: before it in the order, so it is the one that calls. */
 const peer = { address: host, lid: 1, number: 77 }
@@ -239,7 +239,7 @@ describe("a queue pair that waits out of band", () => {
 
   it.live("waits with work for a peer that is not there as long as it is told to", () =>
     Effect.gen(function* () {
-      const patient = { ...settings, connectWithin: 600_000, peerWithin: 50 }
+      const patient = { ...settings, connectWithinMs: 600_000, peerWithinMs: 50 }
       const device = yield* (yield* makeProvider(patient)).open("lo")
       const completions = yield* device.completionQueue(8)
       const domain = yield* device.protectionDomain

@@ -15,7 +15,7 @@ import * as spec from "./specification.ts"
 import { bystanders } from "./targets.ts"
 
 const access = ["local-write", "remote-write", "remote-read", "remote-atomic"] as const
-const settings = { on: "worker", requestWithin: 300, connectWithin: 1_000 } as const
+const settings = { on: "worker", requestWithinMs: 300, connectWithinMs: 1_000 } as const
 /** No end of a connection takes longer than the time for a request, an answer and a close. */
 const bound = "10 seconds"
 const lentBytes = 2 ** 31
