@@ -105,7 +105,7 @@ export const healing = (): Promise<Record<string, Outcome>> =>
         host: to.host,
         port: relayed.get(to.port) ?? to.port
       })
-      const engine = { stall: 500, patience: 60_000 }
+      const engine = { stallAfterMs: 500, unreachableAfterMs: 60_000 }
       /** A provider whose queue pairs are met through the relay. */
       const relayedVerbs = Effect.gen(function* () {
         const provider = Context.get(yield* Layer.build(verbsOf(through)), Verbs)

@@ -53,13 +53,13 @@ export interface Options {
    * one if the device refuses it.
    */
   readonly gidIndex?: number | undefined
-  /** Milliseconds between two looks for a device that was pulled out. Default 1 s: it is cheap. */
-  readonly lookEvery?: number | undefined
+  /** Milliseconds between two attempts to reopen a lost device. Default 1 s: each is cheap. */
+  readonly reopenEveryMs?: number | undefined
   /**
-   * Milliseconds for which it is looked for. Default 10 min, many times what a driver needs to
-   * begin again: what stays away longer was taken away, and the program is to be told.
+   * Milliseconds until a lost device is given up. Default 10 min, many times what a driver needs to
+   * restart: a device that stays away longer was removed, and the program has to know.
    */
-  readonly lookFor?: number | undefined
+  readonly reopenWithinMs?: number | undefined
 }
 
 /** Opens a card. If its device is pulled out and comes back, it is opened anew. */
@@ -67,8 +67,8 @@ export const open = Effect.fnUntraced(function* ({
   completions = 4096,
   device,
   gidIndex,
-  lookEvery = 1_000,
-  lookFor = 600_000,
+  reopenEveryMs = 1_000,
+  reopenWithinMs = 600_000,
   path,
   reach = {}
 }: Options): Effect.fn.Return<Nic, DeviceOpenError | CreateError, Scope.Scope | Verbs> {
@@ -76,8 +76,8 @@ export const open = Effect.fnUntraced(function* ({
   return yield* openCard(verbs, device, {
     completions,
     gidIndex,
-    lookEvery,
-    lookFor,
+    reopenEveryMs,
+    reopenWithinMs,
     path,
     reach
   })

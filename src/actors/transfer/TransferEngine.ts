@@ -32,7 +32,7 @@ import { type Engine, makeEngine } from "./internal/engine.ts"
 import { backoffOf, defaults, type Settings } from "./internal/settings.ts"
 
 export {
-  /** The limits of an engine, in milliseconds and numbers. */
+  /** The limits of an engine, as they are if nothing else is set. */
   defaults
 }
 export type { Settings }
@@ -82,7 +82,7 @@ export class TransferEngine extends Context.Service<
 >()("handfast/actors/transfer/TransferEngine") {
   /** An engine over the own cards. It keeps no journal, and refuses what should outlive it. */
   static readonly layer = (
-    settings: Partial<Settings> = {}
+    settings: Settings = {}
   ): Layer.Layer<TransferEngine, CreateError | SettingsRefused, Nics | Links | Directory> =>
     Layer.effect(
       TransferEngine,
@@ -101,7 +101,7 @@ export class TransferEngine extends Context.Service<
    */
   static readonly layerDurable = (
     name: string,
-    settings: Partial<Settings> & TransfersSettings = {}
+    settings: Settings & TransfersSettings = {}
   ): Layer.Layer<
     TransferEngine,
     Supervisor.SpawnError | CreateError | SettingsRefused,

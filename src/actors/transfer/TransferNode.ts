@@ -82,7 +82,7 @@ export interface Settings {
   readonly calls?: Omit<TcpHandshakes.Options, "mayCall"> | undefined
   /** With `open`, peers' offers make at most 128 endpoints that nobody here has asked for. */
   readonly endpoints?: Omit<EndpointStore.Options, "nic" | "onReady"> | undefined
-  readonly engine?: (Partial<EngineSettings> & TransfersSettings) | undefined
+  readonly engine?: (EngineSettings & TransfersSettings) | undefined
   /** The workers for handshakes. Default without TLS: none, as they stay on the main thread. */
   readonly pool?: PoolSettings | undefined
   /** What the history of durable transfers is called. Default `"transfers"`. */

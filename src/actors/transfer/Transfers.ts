@@ -92,17 +92,17 @@ type State = typeof State.Type
 /** Limits of what is kept. */
 export interface Settings {
   /** Transfers that are not over. Default 1024: all of them run at the same time. */
-  readonly open?: number | undefined
+  readonly openMax?: number | undefined
   /** Transfers that are over and still answer in full. Default 1024. */
-  readonly ended?: number | undefined
+  readonly endedMax?: number | undefined
   /**
    * Transfers that were over before those, of which only the id and the end are known: whatever is
    * submitted under such an id, nothing moves again. Default 16,384: snapshots hold all of them.
    */
-  readonly past?: number | undefined
+  readonly pastMax?: number | undefined
   /**
-   * The time of a transfer that names none. Default a day: longer than an outage that somebody
-   * repairs; and what nobody asks for any more, as its memory does not come back, frees its place.
+   * The time of a transfer that names none. Default a day: longer than an outage that operators
+   * repair, and a transfer whose memory does not come back frees its place.
    */
   readonly within?: Duration.Input | undefined
 }
@@ -170,7 +170,11 @@ const note = (
  */
 export const make = (
   move: (request: Named) => Effect.Effect<Moved, Failure>,
-  { ended: mostEnded = 1024, open: mostOpen = 1024, past: mostPast = 16_384 }: Settings = {}
+  {
+    endedMax: mostEnded = 1024,
+    openMax: mostOpen = 1024,
+    pastMax: mostPast = 16_384
+  }: Settings = {}
 ) => {
   type Self = Behavior.Self<State, typeof Submit, Done>
   // An interrupted one has not ended: the actor restarts, or its process stops.

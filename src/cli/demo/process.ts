@@ -141,7 +141,7 @@ const life = Effect.fnUntraced(function* (part: ProcessOptions, channel: Control
     handshake: { port: part.port },
     calls: { locate: () => Effect.succeed(part.peerAt) },
     endpoints: { rules: { gate: part.gate } },
-    engine: { patience: 60_000, stall: 1_000 }
+    engine: { unreachableAfterMs: 60_000, stallAfterMs: 1_000 }
   })
   const services = Layer.provide(node, [
     Layer.succeed(Verbs, { ...provider, open: () => Effect.succeed(device) }),

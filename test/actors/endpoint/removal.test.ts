@@ -99,9 +99,11 @@ describe("a card that does not come back", () => {
           ...provider,
           open: (name, reach) => Effect.suspend(() => ((looks += 1), provider.open(name, reach)))
         })
-        const nic = yield* Nic.open({ path: "a@sim0", lookEvery: 500, lookFor: 3_000 }).pipe(
-          Effect.provideService(Verbs, counting)
-        )
+        const nic = yield* Nic.open({
+          path: "a@sim0",
+          reopenEveryMs: 500,
+          reopenWithinMs: 3_000
+        }).pipe(Effect.provideService(Verbs, counting))
         const told = yield* Effect.forkChild(Stream.runCollect(Stream.take(nic.events, 1)))
         assert.strictEqual(looks, 1)
         yield* Effect.sleep(wait)
@@ -131,7 +133,7 @@ const host = Effect.fnUntraced(function* (
     ...provider,
     capabilities: { ...provider.capabilities, acknowledges }
   }))
-  const layer = TransferEngine.layer({ patience: 5_000 }).pipe(
+  const layer = TransferEngine.layer({ unreachableAfterMs: 5_000 }).pipe(
     Layer.provideMerge(Endpoints.layer()),
     Layer.provideMerge(Nics.layer([{ path: pathOf(name) }])),
     Layer.provide(Layer.effect(Verbs, verbs)),

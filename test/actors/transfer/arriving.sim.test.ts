@@ -13,7 +13,12 @@ import { type Network, pair, shared, timed } from "./harness.ts"
 const unanswered = new NoDescription({ peer: "b", reason: "unanswered", detail: "nobody there" })
 const hour = 3_600_000
 /** So long that nothing is tried again by itself. */
-const settings = { firstWait: hour, longestWait: hour, patience: 2 * hour, openWithin: hour }
+const settings = {
+  firstWaitMs: hour,
+  longestWaitMs: hour,
+  unreachableAfterMs: 2 * hour,
+  openWithinMs: hour
+}
 
 const stuck: Record<
   string,

@@ -84,7 +84,7 @@ describe("blame", () => {
       const looks: Array<Effect.Effect<void>> = []
       const core = {
         now: () => 20_000,
-        settings: { stall: 10_000 },
+        settings: { stallAfterMs: 10_000 },
         fork: (effect: Effect.Effect<void>) => void looks.push(effect)
       } as unknown as Core
       const [old, next] = [{}, {}] as unknown as readonly [ReadyLink, ReadyLink]
@@ -122,7 +122,7 @@ describe("blame", () => {
         const nic = { path: "a@x", acknowledges: true, completions, device, returned: Effect.never }
         const core = {
           now: () => 0,
-          settings: { quantum: 4, stall: 1_000 },
+          settings: { quantum: 4, stallAfterMs: 1_000 },
           fork: () => undefined,
           faultWindow: () => undefined,
           pool: new SlicePool(),
@@ -173,7 +173,7 @@ describe("blame", () => {
 
   it.sim("R25: a fault of the local card is not booked on the peer's", exact, () =>
     Effect.gen(function* () {
-      const settings = { sliceBytes: 4 * kilo, faults: 1, pause: 30_000 }
+      const settings = { sliceBytes: 4 * kilo, faults: 1, pauseMs: 30_000 }
       const { a, b, fabric } = yield* pair({ devices: ["x", "y"], settings, wires: { depth: 4 } })
       const own = yield* shared(a, "own", 256 * kilo, 1)
       const kept = yield* shared(b, "kept", 256 * kilo)
@@ -192,7 +192,7 @@ describe("blame", () => {
 
   it.sim("T7: work goes on if all ways of the cards that are left are paused", seeds, () =>
     Effect.gen(function* () {
-      const faulty = { faults: 2, faultsWithin: 60_000, patience: 600_000 }
+      const faulty = { faults: 2, faultsWithinMs: 60_000, unreachableAfterMs: 600_000 }
       const settings = { sliceBytes: 4 * kilo, ...faulty }
       const { a, b, fabric } = yield* pair({ devices: ["x", "y"], settings, wires: { depth: 4 } })
       const own = yield* shared(a, "own", 64 * kilo, 1)

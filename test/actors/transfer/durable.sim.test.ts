@@ -81,7 +81,7 @@ describe("a durable transfer", () => {
       const { fabric, net, store } = yield* scene()
       const engine = yield* host(net, "a", SimVerbs.layer(fabric, { host: "a" }), {
         journal: store,
-        settings: { ended: 0, past: 0 }
+        settings: { endedMax: 0, pastMax: 0 }
       })
       const own = yield* shared(engine, "own", kilo, 1)
       yield* engine.transfer(write(own, "t", 0, kilo))
@@ -165,7 +165,7 @@ describe("a durable transfer", () => {
       const { fabric, kept, net, store } = yield* scene()
       const life = host(net, "a", SimVerbs.layer(fabric, { host: "a" }), {
         journal: store,
-        settings: { ended: 2, sliceBytes: kilo }
+        settings: { endedMax: 2, sliceBytes: kilo }
       })
       const before = yield* Scope.make()
       const first = yield* Scope.provide(life, before)
@@ -196,7 +196,7 @@ describe("a durable transfer", () => {
       const { fabric, net, store } = yield* scene()
       const a = yield* host(net, "a", SimVerbs.layer(fabric, { host: "a" }), {
         journal: store,
-        settings: { ended: 1, past: 2, sliceBytes: kilo }
+        settings: { endedMax: 1, pastMax: 2, sliceBytes: kilo }
       })
       const own = yield* shared(a, "own", 64 * kilo, 1)
       const submit = (index: number) => a.transfer(write(own, `t${index}`, 0, kilo))

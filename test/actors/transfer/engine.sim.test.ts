@@ -296,7 +296,7 @@ describe("ways", () => {
 
   it.sim("R24: an error names both cards, their queue pairs and their GIDs", seeds, () =>
     Effect.gen(function* () {
-      const { a, b, fabric } = yield* pair({ settings: { patience: 2000 } })
+      const { a, b, fabric } = yield* pair({ settings: { unreachableAfterMs: 2000 } })
       const own = yield* shared(a, "own", 1000, 1)
       yield* shared(b, "kept", 1000)
       fabric.strike({ _tag: "Cut", from: "a", to: "b", forMillis: hour })
@@ -683,7 +683,7 @@ describe("an engine", () => {
 
   it.sim("R33: asks again while a peer that is not known yet does not answer", seeds, () =>
     Effect.gen(function* () {
-      const { a, b, net } = yield* pair({ settings: { patience: 5_000 } })
+      const { a, b, net } = yield* pair({ settings: { unreachableAfterMs: 5_000 } })
       const own = yield* shared(a, "own", 1000, 1)
       yield* shared(b, "kept", 1000)
       const write = { peer: "b", from: own.slice(), to: { buffer: "kept" } }
@@ -704,7 +704,7 @@ describe("an engine", () => {
       let isRefused = true
       const refused = { _tag: "Refused", message: "not now" }
       const obstacle = () => (isRefused ? Effect.fail(refused) : Effect.void)
-      const waits = { firstWait: 60_000, longestWait: 60_000, patience: 600_000 }
+      const waits = { firstWaitMs: 60_000, longestWaitMs: 60_000, unreachableAfterMs: 600_000 }
       const { a, b, net } = yield* pair({ settings: waits, wires: { obstacle } })
       const own = yield* shared(a, "own", 1000, 1)
       yield* shared(b, "kept", 1000)
@@ -856,7 +856,7 @@ describe("a transfer that is stopped", () => {
     Effect.gen(function* () {
       const { a, b, fabric, net } = yield* pair({
         wires: { depth: 16, queuePairs: 1 },
-        settings: { ...settings, attempts: 2, drain: 5, quantum: 2 }
+        settings: { ...settings, attempts: 2, drainWithinMs: 5, quantum: 2 }
       })
       const own = yield* shared(a, "own", 64 * kilo, 1)
       const kept = yield* shared(b, "kept", 64 * kilo)

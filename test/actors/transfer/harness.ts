@@ -228,7 +228,7 @@ export const host = Effect.fnUntraced(function* <E, R>(
   options: {
     readonly devices?: ReadonlyArray<string>
     readonly completions?: number
-    readonly settings?: Partial<Settings> & TransfersSettings
+    readonly settings?: Settings & TransfersSettings
     /** Keeps durable transfers there. */
     readonly journal?: Store
   } = {}

@@ -44,7 +44,7 @@ const scene = Effect.fnUntraced(function* (
     },
     ...wires
   })
-  const settings = { sliceBytes: kilo, patience: 2_000 }
+  const settings = { sliceBytes: kilo, unreachableAfterMs: 2_000 }
   const on = (name: string, devices: ReadonlyArray<string>) =>
     host(net, name, SimVerbs.layer(fabric, { host: name, devices }), { devices, settings })
   const [a, b] = [yield* on("a", own), yield* on("b", cards)]

@@ -47,12 +47,16 @@ describe("the patience for a peer that cannot be reached", () => {
 describe("a link that the peer opens", () => {
   const hour = 3_600_000
   /** Attempts fail, and after some of them the next one is an hour away. */
-  const paused = { faults: 2, faultsWithin: hour, pause: hour, patience: 2 * hour }
+  const paused = { faults: 2, faultsWithinMs: hour, pauseMs: hour, unreachableAfterMs: 2 * hour }
   const waits = {
-    "has its next try in an hour": { firstWait: hour, longestWait: hour, patience: 2 * hour },
-    "tries all the time": { firstWait: 100, longestWait: 100, patience: 2 * hour },
-    "has paused all ways": { ...paused, firstWait: 10, longestWait: hour },
-    "gives up in a moment": { firstWait: 5_000, longestWait: 5_000, patience: 5_100 }
+    "has its next try in an hour": {
+      firstWaitMs: hour,
+      longestWaitMs: hour,
+      unreachableAfterMs: 2 * hour
+    },
+    "tries all the time": { firstWaitMs: 100, longestWaitMs: 100, unreachableAfterMs: 2 * hour },
+    "has paused all ways": { ...paused, firstWaitMs: 10, longestWaitMs: hour },
+    "gives up in a moment": { firstWaitMs: 5_000, longestWaitMs: 5_000, unreachableAfterMs: 5_100 }
   }
   for (const [when, settings] of Object.entries(waits)) {
     for (const [own, other] of ["xx", "xy"] as const) {

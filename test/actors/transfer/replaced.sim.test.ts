@@ -70,7 +70,7 @@ const replacedAt = Effect.fnUntraced(function* (nth: number, scene: Scene) {
     acknowledges,
     devices,
     // Before or after the first card tells that its link is dead.
-    settings: { sliceBytes: kilo, hedge: scene.isSecondLater === true ? 2_000 : 20 },
+    settings: { sliceBytes: kilo, hedgeAfterMs: scene.isSecondLater === true ? 2_000 : 20 },
     wires: { queuePairs: 1, depth: 2, isNamed, onPost, obstacle }
   }).pipe(Effect.provideService(WebCrypto.WebCrypto, words.crypto))
   const { a, fabric, net } = lab

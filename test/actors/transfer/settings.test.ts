@@ -30,8 +30,8 @@ const settings = {
   sliceBytes: [0, Number.NaN],
   quantum: [0],
   attempts: [0],
-  firstWait: [0, -1],
-  stall: [0],
+  firstWaitMs: [0, -1],
+  stallAfterMs: [0],
   transfers: [0.5]
 }
 

@@ -93,10 +93,10 @@ const round = Effect.fnUntraced(function* (
 const program = Effect.fnUntraced(function* (acknowledges: boolean, isEven: boolean) {
   const settings = {
     sliceBytes: kilo,
-    firstWait: 10,
-    longestWait: 500,
-    patience: 3000,
-    coolDown: 500
+    firstWaitMs: 10,
+    longestWaitMs: 500,
+    unreachableAfterMs: 3000,
+    coolDownMs: 500
   }
   const lab = yield* pair({
     devices: ["x", "y"],

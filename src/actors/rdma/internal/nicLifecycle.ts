@@ -28,8 +28,8 @@ export interface Wanted {
   readonly reach: Reach
   readonly completions: number
   readonly gidIndex: number | undefined
-  readonly lookEvery: number
-  readonly lookFor: number
+  readonly reopenEveryMs: number
+  readonly reopenWithinMs: number
 }
 
 /** What is made when a device is opened. */
@@ -134,10 +134,10 @@ class Card implements Nic {
 
   /** Passes on what happens to the device, and when that has gone, looks for it. */
   keep(verbs: Provider): Effect.Effect<void, never, Scope.Scope> {
-    const { lookEvery, lookFor } = this.#wanted
+    const { reopenEveryMs, reopenWithinMs } = this.#wanted
     const { name } = this.device.info
-    const look = Effect.delay(begin(verbs, name, this.#wanted), lookEvery)
-    const times = Math.max(0, Math.ceil(lookFor / lookEvery) - 1)
+    const look = Effect.delay(begin(verbs, name, this.#wanted), reopenEveryMs)
+    const times = Math.max(0, Math.ceil(reopenWithinMs / reopenEveryMs) - 1)
     const life = Effect.gen({ self: this }, function* () {
       const { device, next, scope } = this.#life
       yield* this.#follow(device)
@@ -149,7 +149,7 @@ class Card implements Nic {
     })
     return Effect.forever(life).pipe(
       Effect.catch(({ message }) =>
-        Effect.logWarning(`${this.path} was looked for ${lookFor} ms: ${message}`)
+        Effect.logWarning(`${this.path} was looked for ${reopenWithinMs} ms: ${message}`)
       )
     )
   }

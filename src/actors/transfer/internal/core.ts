@@ -8,11 +8,11 @@ import type { FaultWindow } from "../../link/FaultWindow.ts"
 import type { Links } from "../../endpoint/Links.ts"
 import type { Peer } from "./peer.ts"
 import type { Pump } from "./nicScheduler.ts"
-import type { Settings } from "./settings.ts"
+import type { ResolvedSettings } from "./settings.ts"
 import type { SlicePool } from "./slice.ts"
 
 export interface Core {
-  readonly settings: Settings
+  readonly settings: ResolvedSettings
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number
   /** Runs an effect beside all others, as long as the engine lasts. */

@@ -285,7 +285,7 @@ export class Engine {
     const retire = Effect.sync(() => {
       for (const pump of pumps) pump.leaveLinksOf(job)
     })
-    return Effect.delay(retire, settings.drain)
+    return Effect.delay(retire, settings.drainWithinMs)
   }
 
   #expire(job: Job, within: Duration.Input): Effect.Effect<void> {
@@ -310,7 +310,7 @@ export class Engine {
 
 /** Makes an engine that lasts as long as the Scope. */
 export const makeEngine = Effect.fnUntraced(function* (
-  given: Partial<Settings>
+  given: Settings
 ): Effect.fn.Return<Engine, CreateError | SettingsRefused, Scope.Scope | Nics | Links | Directory> {
   const clock = yield* Clock.Clock
   const run = yield* FiberSet.makeRuntime()

@@ -7,6 +7,7 @@
 import type { RegisteredMemory } from "../../rdma/Memory.ts"
 import type { Target } from "../Transfer.ts"
 import type { RailFault } from "../TransferError.ts"
+import type { ResolvedSettings } from "./settings.ts"
 import { type Buffer, Found, nextLength, type PeerMemory } from "./slicing.ts"
 import type { Slice, SlicePool } from "./slice.ts"
 
@@ -36,14 +37,8 @@ export interface Stop {
   readonly fault?: RailFault | undefined
 }
 
-/** What a job needs of its surroundings. */
-export interface Settings {
-  readonly sliceBytes: number
-  /** Attempts of one slice. */
-  readonly attempts: number
-  /** Beginnings of a transfer without a deadline, if the peer replaces its memory meanwhile. */
-  readonly beginnings: number
-}
+/** The settings that a job depends on. */
+type JobSettings = Pick<ResolvedSettings, "sliceBytes" | "attempts" | "beginnings">
 
 /** What the caller of a transfer has chosen. */
 export interface Terms {
@@ -72,7 +67,7 @@ export class Job {
   /** Told after each batch of completions that moved something. */
   readonly watchers = new Set<() => void>()
   isNews = false
-  readonly #settings: Settings
+  readonly #settings: JobSettings
   readonly #terms: Terms
   /** Octets of each operation that have not moved. */
   readonly #left: Float64Array
@@ -95,7 +90,7 @@ export class Job {
 
   constructor(
     plans: ReadonlyArray<Plan>,
-    settings: Settings,
+    settings: JobSettings,
     terms: Terms = { onReplaced: "begin-anew", hasDeadline: false }
   ) {
     this.plans = plans
@@ -172,10 +167,10 @@ export class Job {
   }
 
   /** Stops a job that has lacked the peer's memory for so long, unless its time ends anyway. */
-  missed(now: number, patience: number, pool: SlicePool): void {
+  missed(now: number, unreachableAfterMs: number, pool: SlicePool): void {
     if (this.lack === undefined || this.#terms.hasDeadline) return
     const { detail, since } = this.lack
-    if (now - since >= patience) this.halt({ reason: "no-such-memory", detail }, pool)
+    if (now - since >= unreachableAfterMs) this.halt({ reason: "no-such-memory", detail }, pool)
   }
 
   /**

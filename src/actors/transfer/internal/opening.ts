@@ -15,7 +15,7 @@ export const open = ({ nic: { path }, peer, pump }: Way, { links, settings }: Co
   peer.refresh.pipe(
     Effect.andThen(links.open(pump.nic, path)),
     Effect.timeoutOrElse({
-      duration: settings.openWithin,
+      duration: settings.openWithinMs,
       orElse: () => Effect.fail({ _tag: "Unanswered", message: "the attempt did not end" })
     }),
     Effect.withSpan("TransferEngine.open", {

@@ -64,7 +64,7 @@ export class Peer {
   constructor(name: string, core: Core) {
     this.name = name
     this.#core = core
-    const { coolDown: coolDownMs, patience: patienceMs } = core.settings
+    const { coolDownMs, unreachableAfterMs: patienceMs } = core.settings
     this.breaker = new CircuitBreaker({ patienceMs, coolDownMs })
     this.ways = new Ways(this, core)
   }
@@ -169,7 +169,7 @@ export class Peer {
   get introduction(): Effect.Effect<void, NoDescription> {
     const { backoff, now, settings } = this.#core
     return Effect.gen({ self: this }, function* () {
-      const end = now() + settings.patience
+      const end = now() + settings.unreachableAfterMs
       const waits = backoff()
       while (true) {
         const asked = yield* Effect.result(this.refresh)
@@ -253,8 +253,8 @@ export class Peer {
       // A program's own directory may throw: those that wait for its answer must hear of it.
       Effect.catchDefect((defect) => unanswered(String(defect))),
       Effect.timeoutOrElse({
-        duration: settings.openWithin,
-        orElse: () => unanswered(`no answer within ${settings.openWithin} ms`)
+        duration: settings.openWithinMs,
+        orElse: () => unanswered(`no answer within ${settings.openWithinMs} ms`)
       }),
       Effect.flatMap((said) => check(this.name, said)),
       Effect.map((description) => {
@@ -299,7 +299,7 @@ export class Peer {
         yield* Effect.ignore(this.refresh)
         this.ways.feed()
         for (const job of lacking()) {
-          job.missed(now(), settings.patience, pool)
+          job.missed(now(), settings.unreachableAfterMs, pool)
           job.settle()
         }
       }

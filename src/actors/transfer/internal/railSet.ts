@@ -99,11 +99,11 @@ export class Ways {
 
   /** Whether an open link still leads to the process that is known. */
   get vouch(): Effect.Effect<boolean> {
-    const { hedge } = this.#core.settings
+    const { hedgeAfterMs } = this.#core.settings
     const open = this.#all.filter(({ isOpen }) => isOpen)
     return Effect.forEach(open, (way) => way.pump.probe(way), { concurrency: "unbounded" }).pipe(
       Effect.map((answers) => answers.includes(true)),
-      Effect.timeoutOrElse({ duration: hedge, orElse: () => Effect.succeed(false) })
+      Effect.timeoutOrElse({ duration: hedgeAfterMs, orElse: () => Effect.succeed(false) })
     )
   }
 
@@ -181,12 +181,12 @@ export class Ways {
         dueAt = Math.min(...candidates.map(({ notBefore }) => notBefore))
         // If all of them are paused, none says when; an opening ends by itself.
         const isOpening = this.#all.some((way) => way.isOpening)
-        if (!isOpening) dueAt = Math.min(dueAt, now + settings.longestWait)
+        if (!isOpening) dueAt = Math.min(dueAt, now + settings.longestWaitMs)
         break
       }
       this.#open(next, now)
     }
-    this.#wake(Math.min(dueAt, hedgeAt(this.#all, settings.hedge, now)))
+    this.#wake(Math.min(dueAt, hedgeAt(this.#all, settings.hedgeAfterMs, now)))
   }
 
   /** Asks for cards, as the peer has told of none. */
@@ -227,7 +227,7 @@ export class Ways {
   }
 
   #isBusy({ isOpen, openingSince = -Infinity }: Way, now: number): boolean {
-    return isOpen || now - openingSince < this.#core.settings.hedge
+    return isOpen || now - openingSince < this.#core.settings.hedgeAfterMs
   }
 
   #ranked(
@@ -328,9 +328,9 @@ export class Ways {
     const isOpen = this.#all.some((one) => one.isOpen)
     const isLast = !isOpen && !this.#all.some((one) => one.isOpening)
     const { breaker } = this.#peer
-    const { patience } = this.#core.settings
+    const { unreachableAfterMs } = this.#core.settings
     if (breaker.failed(now, isLast, isOpen ? now : began)) {
-      this.#giveUp(`no way to it worked for ${Math.round(patience / 1000)} s`)
+      this.#giveUp(`no way to it worked for ${Math.round(unreachableAfterMs / 1000)} s`)
     } else this.#connect()
     for (const look of this.#warming) look()
   }

@@ -1,4 +1,4 @@
-/** How an engine works. Each limit has a default with its reason. Durations are milliseconds. */
+/** Settings of an engine: their defaults, their ranges, and the mechanisms that they configure. */
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { checkRanges, millis, type Range, whole } from "../../../native/io/settingRanges.ts"
@@ -6,112 +6,147 @@ import type { SettingsRefused } from "../../../native/io/PoolError.ts"
 import * as Segment from "../../rdma/Segment.ts"
 import { Backoff, type BackoffSettings } from "../../link/Backoff.ts"
 import { FaultWindow } from "../../link/FaultWindow.ts"
-import type * as Job from "./job.ts"
 
-/** All settings, as they hold. */
-export interface Settings extends Job.Settings {
-  /** So many faults within `faultsWithin` pause a card or a rail. */
-  readonly faults: number
-  readonly faultsWithin: number
-  readonly pause: number
-  /** The first wait after an attempt that moved nothing; it grows up to `longestWait`. */
-  readonly firstWait: number
-  readonly longestWait: number
-  /** How long work waits for a peer that cannot be reached. */
-  readonly patience: number
-  /** How long a peer that was given up is not tried again. */
-  readonly coolDown: number
-  /** Transfers with one peer that are not over. */
-  readonly transfers: number
-  /** Operations of one transfer. */
-  readonly operations: number
-  /** Peers that are remembered. */
-  readonly peers: number
-  /** Bytes in which peers are told of memory; what would be more is refused at `register`. */
-  readonly describedBytes: number
-  /** Slices that one way posts before the next one of the card has its turn. */
-  readonly quantum: number
-  /** A link on which nothing ends for so long, with work posted, is given up. */
-  readonly stall: number
-  /** For a link to be opened, and for the directory to answer. */
-  readonly openWithin: number
-  /** A card whose attempt takes longer tries its next rail too. */
-  readonly hedge: number
-  /** What a transfer that was stopped has posted may take so long; then its links are given up. */
-  readonly drain: number
+/** The limits of an engine. */
+export interface Settings {
+  /**
+   * Bytes of a slice; the last one of an operation may be a quarter longer. Default 64 KiB, as
+   * peers of this dialect use.
+   */
+  readonly sliceBytes?: number
+  /**
+   * Attempts of one slice, those that a link's end cut short not included. Default 9, as Mooncake.
+   */
+  readonly attempts?: number
+  /**
+   * Beginnings of a transfer without a deadline, if the peer replaces its memory meanwhile. Default
+   * 64: many more than a peer that is only restarted needs; it ends what would go on for ever.
+   */
+  readonly beginnings?: number
+  /** Faults within `faultsWithinMs` that pause a NIC or a rail. Default 5: no accident. */
+  readonly faults?: number
+  /** Milliseconds for which a fault counts. Default 5 s: five within it are one cause. */
+  readonly faultsWithinMs?: number
+  /** Milliseconds of a pause after faults. Default 30 s, what a reboot of a switch takes. */
+  readonly pauseMs?: number
+  /**
+   * Milliseconds until a rail is tried again after an attempt that moved nothing; they grow up to
+   * `longestWaitMs`. Default 50 ms, about the time that a process takes to come back.
+   */
+  readonly firstWaitMs?: number
+  /**
+   * Milliseconds of the longest wait between two attempts. Default 5 s: the first transfer after an
+   * outage does not wait long.
+   */
+  readonly longestWaitMs?: number
+  /**
+   * Milliseconds that work waits for a peer that cannot be reached; one wait between two attempts
+   * may exceed them. Default 30 s: two attempts that are not answered.
+   */
+  readonly unreachableAfterMs?: number
+  /**
+   * Milliseconds for which a peer that was given up is not tried again. Default 5 s, no shorter
+   * than `longestWaitMs`, so that an attempt is due when they are over.
+   */
+  readonly coolDownMs?: number
+  /** Transfers with one peer that are not over. Default 4096: each is a few numbers in a list. */
+  readonly transfers?: number
+  /** Operations of one transfer. Default 65,536: a number for each is kept while it lasts. */
+  readonly operations?: number
+  /** Peers that are remembered. Default 65,536: one that is forgotten costs a lookup. */
+  readonly peers?: number
+  /**
+   * Bytes in which peers are told of memory; what would be more is refused at `register`. Default:
+   * what Mooncake takes in one frame, less room for the NICs.
+   */
+  readonly describedBytes?: number
+  /**
+   * Slices that one rail posts before the next one of the NIC has its turn. Default 16, a mebibyte:
+   * coarse enough to be cheap, fine enough for others to get in between.
+   */
+  readonly quantum?: number
+  /**
+   * Milliseconds without a completion after which a link with posted work is given up. Default
+   * 10 s, longer than a NIC repeats a message, which is about half a second.
+   */
+  readonly stallAfterMs?: number
+  /**
+   * Milliseconds for a link to be opened, and for the directory to answer. Default 15 s: a
+   * handshake has ten, so this only ends one that hangs.
+   */
+  readonly openWithinMs?: number
+  /**
+   * Milliseconds after which a NIC whose attempt is not over tries its next rail too. Default
+   * 250 ms, many times a handshake on one network.
+   */
+  readonly hedgeAfterMs?: number
+  /**
+   * Milliseconds for what a stopped transfer has posted to end; then its links are given up.
+   * Default 1 s, longer than a NIC repeats a message.
+   */
+  readonly drainWithinMs?: number
 }
 
-/** What the settings must be. */
+/** All settings, each with its value. */
+export type ResolvedSettings = Required<Settings>
+
+/** The range of each setting. */
 const ranges: { readonly [K in keyof Settings]: Range } = {
   sliceBytes: whole(1),
   attempts: whole(1),
   beginnings: whole(1),
   faults: whole(1),
-  faultsWithin: millis(0),
-  pause: millis(0),
+  faultsWithinMs: millis(0),
+  pauseMs: millis(0),
   // Without any wait, attempts would take the whole processor.
-  firstWait: millis(1),
-  longestWait: millis(1),
-  patience: millis(0),
-  coolDown: millis(0),
+  firstWaitMs: millis(1),
+  longestWaitMs: millis(1),
+  unreachableAfterMs: millis(0),
+  coolDownMs: millis(0),
   transfers: whole(1),
   operations: whole(1),
   peers: whole(1),
   describedBytes: whole(0),
   quantum: whole(1),
-  stall: millis(1),
-  openWithin: millis(0),
-  hedge: millis(0),
-  drain: millis(0)
+  stallAfterMs: millis(1),
+  openWithinMs: millis(0),
+  hedgeAfterMs: millis(0),
+  drainWithinMs: millis(0)
 }
 
-export const defaults: Settings = {
-  // What peers of this dialect use; a tail of up to a quarter of it joins the last slice.
+/** The defaults; the JSDoc of each setting has its reason. */
+export const defaults: ResolvedSettings = {
   sliceBytes: 65_536,
-  // As the original; only real attempts count here.
   attempts: 9,
-  // Many more than a peer that is only restarted needs; it ends what would go on for ever.
   beginnings: 64,
-  // Five within five seconds are no accident; half a minute is what a reboot of a switch takes.
   faults: 5,
-  faultsWithin: 5_000,
-  pause: 30_000,
-  // About the time that a process takes to come back; the longest wait keeps the first transfer
-  // after an outage from waiting long.
-  firstWait: 50,
-  longestWait: 5_000,
-  // Two attempts that nobody answers; it may be exceeded by one wait between two of them.
-  patience: 30_000,
-  // No shorter than the longest wait of a rail, so that an attempt is due when it is over.
-  coolDown: 5_000,
+  faultsWithinMs: 5_000,
+  pauseMs: 30_000,
+  firstWaitMs: 50,
+  longestWaitMs: 5_000,
+  unreachableAfterMs: 30_000,
+  coolDownMs: 5_000,
   transfers: 4_096,
-  // A number for each is kept while the transfer lasts.
   operations: 65_536,
   peers: 65_536,
-  // What Mooncake takes in one frame, less room for the cards.
   describedBytes: Segment.buffersLimit,
-  // A megabyte of slices: coarse enough to be cheap, fine enough for others to get in between.
   quantum: 16,
-  // Longer than a card repeats a message, which is about half a second.
-  stall: 10_000,
-  // A handshake has ten seconds; this is only for one that forgets it.
-  openWithin: 15_000,
-  // Many times a handshake on one network.
-  hedge: 250,
-  // Longer than a card repeats a message.
-  drain: 1_000
+  stallAfterMs: 10_000,
+  openWithinMs: 15_000,
+  hedgeAfterMs: 250,
+  drainWithinMs: 1_000
 }
 
 /** The waits between attempts. */
 export const backoffOf = ({
-  firstWait: firstMs,
-  longestWait: longestMs
-}: Settings): BackoffSettings => ({ firstMs, longestMs })
+  firstWaitMs: firstMs,
+  longestWaitMs: longestMs
+}: ResolvedSettings): BackoffSettings => ({ firstMs, longestMs })
 
-/** Makes what attempts are paced by. */
-export const mechanismsOf = (settings: Settings) =>
+/** Makes the mechanisms that pace attempts. */
+export const mechanismsOf = (settings: ResolvedSettings) =>
   Effect.map(Random.Random, (random) => {
-    const { faults, faultsWithin: withinMs, pause: pauseMs } = settings
+    const { faults, faultsWithinMs: withinMs, pauseMs } = settings
     return {
       backoff: () => new Backoff(backoffOf(settings), () => random.nextDoubleUnsafe()),
       faultWindow: () => new FaultWindow({ faults, withinMs, pauseMs })
@@ -119,5 +154,5 @@ export const mechanismsOf = (settings: Settings) =>
   })
 
 /** The settings of an engine, with the defaults of those that are not given. */
-export const settingsOf = (given: Partial<Settings>): Effect.Effect<Settings, SettingsRefused> =>
+export const settingsOf = (given: Settings): Effect.Effect<ResolvedSettings, SettingsRefused> =>
   Effect.as(checkRanges(given, ranges), { ...defaults, ...given })

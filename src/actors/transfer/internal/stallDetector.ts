@@ -24,12 +24,12 @@ export class Stalls {
       if (this.#isWatching) this.#giveUp()
       return this.#isWatching ? again : Effect.void
     })
-    const again: Effect.Effect<void> = Effect.delay(look, settings.stall / 2)
+    const again: Effect.Effect<void> = Effect.delay(look, settings.stallAfterMs / 2)
     fork(again)
   }
 
   #giveUp(): void {
-    const before = this.#core.now() - this.#core.settings.stall
+    const before = this.#core.now() - this.#core.settings.stallAfterMs
     for (const { link, way } of this.#posted.values()) {
       if (way!.progressAt > before || way!.link !== link) continue
       way!.peer.ways.lost(way!, { blame: "rail", status: "stalled" })

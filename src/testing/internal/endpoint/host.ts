@@ -42,15 +42,15 @@ export const devices = ["sim0", "sim1"] as const
 const engineSettings = {
   sliceBytes: 128,
   // Less than a host that dies is away.
-  patience: 1_000,
-  coolDown: 500,
-  pause: 3_000,
-  firstWait: 5,
-  longestWait: 500,
-  hedge: 25,
-  stall: 1_000,
-  openWithin: 1_500,
-  drain: 600
+  unreachableAfterMs: 1_000,
+  coolDownMs: 500,
+  pauseMs: 3_000,
+  firstWaitMs: 5,
+  longestWaitMs: 500,
+  hedgeAfterMs: 25,
+  stallAfterMs: 1_000,
+  openWithinMs: 1_500,
+  drainWithinMs: 600
 }
 const rules = { depth: 2, readyWithin: 1_000, openWithin: 18_000, repeatAfter: 100 }
 const confirmWithin = 200
@@ -95,7 +95,7 @@ const layerOf = (setting: Setting, { handshakes }: Planting) => {
         devices.map((device) => ({
           path: `${name}@${device}`,
           device,
-          lookEvery: 100,
+          reopenEveryMs: 100,
           completions: 32
         }))
       )
