@@ -26,7 +26,7 @@ export const simulations: Readonly<Record<string, Simulation>> = {
       EndpointSimulation.program({ ...setup, plant: plant as EndpointSimulation.Planted })
   },
   rpc: {
-    defects: Object.keys(RpcSimulation.variants),
+    defects: RpcSimulation.variants,
     program: ({ onEarlyPosts, plant }) =>
       RpcSimulation.program({
         variant: plant as RpcSimulation.Variant | undefined,

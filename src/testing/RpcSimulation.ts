@@ -7,10 +7,11 @@
  * ends once and with its own reply, and when the faults stop, all calls end and nothing is held.
  */
 import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { Defects } from "../actors/rpc/internal/defects.ts"
+import { Parts } from "../actors/rpc/internal/parts.ts"
 import { Verbs } from "../native/verbs/Verbs.ts"
 import * as SimVerbs from "../native/sim/SimVerbs.ts"
 import { SimFabric } from "../native/sim/SimFabric.ts"
@@ -18,6 +19,7 @@ import * as Gid from "../schema/Gid.ts"
 import * as Faults from "./Faults.ts"
 import { CallChecker } from "./internal/rpc/callChecker.ts"
 import { clients, server, type Setting } from "./internal/rpc/hosts.ts"
+import { partsOf, variants as made, type Variant as Made } from "./internal/rpc/variants.ts"
 import * as Sim from "./Sim.ts"
 
 /**
@@ -34,20 +36,9 @@ import * as Sim from "./Sim.ts"
  * - `no-cache`: the server remembers no reply.
  * - `post-fewer`: the server posts one Receive fewer than its replies promise.
  */
-export type Variant = keyof typeof variants
+export type Variant = Made
 
-export const variants = {
-  "linux-7c8d9e7c": { keepsWindow: true, postsLate: true, ignoresReceives: true },
-  "linux-8d4fb8ff": { keepsWindow: true, ignoresReceives: true },
-  "linux-ef739b21": { resendsPastWindow: true },
-  "linux-2ae50ad6": { refillsLate: true, ignoresReceives: true },
-  "linux-35d8b10a": { losesRefills: true, ignoresReceives: true },
-  "linux-704f3f64": { refillsShort: true, ignoresReceives: true },
-  "linux-cancel": { freesInterrupted: true, ignoresReceives: true },
-  "resend-always": { resendsAlways: true },
-  "no-cache": { forgetsReplies: true },
-  "post-fewer": { postsFewer: true }
-} as const
+export const variants = Object.keys(made) as ReadonlyArray<Variant>
 
 export interface Options {
   /** A known-bad variant to run: a simulation that does not find it proves nothing. */
@@ -101,6 +92,12 @@ const addressOf = (fabric: SimFabric) =>
     return Gid.toAddress((yield* device.port()).gids[0]!.gid)
   }).pipe(Effect.scoped, Effect.provide(SimVerbs.layer(fabric, { host: "server" })))
 
+/** The parts of clients and servers, some of them broken. */
+const brokenBy = (variant: Variant | undefined) =>
+  Effect.map(FiberSet.makeRuntime(), (fork) =>
+    partsOf(variant, (act) => void fork(Effect.delay(Effect.sync(act), "1 millis")))
+  )
+
 /** One run; give it to `Sim.explore` or `it.sim`. */
 export const program = ({ onEnd, onRnrs, variant }: Options = {}): Effect.Effect<
   void,
@@ -149,4 +146,4 @@ export const program = ({ onEnd, onRnrs, variant }: Options = {}): Effect.Effect
       const what = `left: ${JSON.stringify(left)}, double completions: ${doubleCompletions}`
       return yield* new RpcPromiseBroken({ what })
     }
-  }).pipe(Effect.provideService(Defects, variant === undefined ? {} : variants[variant]))
+  }).pipe(Effect.provideServiceEffect(Parts, brokenBy(variant)))

@@ -38,8 +38,8 @@ import {
   type Hub,
   make as makeConnection
 } from "./internal/connectionActor.ts"
-import { Defects } from "./internal/defects.ts"
 import type { Ground } from "./internal/epoch.ts"
+import { Parts } from "./internal/parts.ts"
 import {
   type CallPlan,
   type CallShape,
@@ -279,16 +279,14 @@ export const make = Effect.fnUntraced(function* (
   const hub: Hub = {
     ground,
     settings,
+    parts: yield* Parts,
     around: {
-      lastGrant: 1,
       queue: new CallQueue(crypto.getRandomValues(new Uint32Array(1))[0]!),
       terms: { requested: settings.credits, reverse: 0 },
       program: { program: settings.program, version: settings.version },
       patience: new Patience(settings),
       trustsForeignCache: settings.trustsForeignCache,
-      defects: yield* Defects,
       now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000,
-      later: (act) => void fork(Effect.delay(Effect.sync(act), "1 millis")),
       release: (loans) => void fork(Effect.forEach(loans, ({ end }) => end, { discard: true }))
     },
     backoff: yield* Backoff.make({

@@ -18,9 +18,9 @@ import * as ConnectionData from "../../schema/rpc/ConnectionData.ts"
 import { BoundedStore } from "../link/BoundedStore.ts"
 import { CompletionRouter } from "../rdma/CompletionRouter.ts"
 import { RegionPool } from "../rdma/RegionPool.ts"
-import { Defects } from "./internal/defects.ts"
 import { type Ground, openPort } from "./internal/epoch.ts"
-import { Responder } from "./internal/responder.ts"
+import { Parts } from "./internal/parts.ts"
+import type { Responder } from "./internal/responder.ts"
 import { resolve, type ServerOptions, type ServerSettings } from "./internal/serverSettings.ts"
 import { ClientSession, serve } from "./internal/serving.ts"
 import type { SettingsConflict } from "./RpcError.ts"
@@ -39,7 +39,7 @@ export class RpcServer {
   readonly #settings: ServerSettings
   readonly #ground: Ground
   readonly #pool: RegionPool
-  readonly #defects: Defects
+  readonly #parts: Parts
   readonly #crypto: Crypto
   readonly #fork: (effect: Effect.Effect<void>) => void
   readonly #remoteInvalidate: boolean
@@ -59,7 +59,7 @@ export class RpcServer {
     ground: Ground,
     rest: {
       readonly pool: RegionPool
-      readonly defects: Defects
+      readonly parts: Parts
       readonly crypto: Crypto
       readonly fork: (effect: Effect.Effect<void>) => void
       readonly remoteInvalidate: boolean
@@ -69,7 +69,7 @@ export class RpcServer {
     this.#settings = settings
     this.#ground = ground
     this.#pool = rest.pool
-    this.#defects = rest.defects
+    this.#parts = rest.parts
     this.#crypto = rest.crypto
     this.#fork = rest.fork
     this.#remoteInvalidate = rest.remoteInvalidate
@@ -234,14 +234,13 @@ export class RpcServer {
     const { maxBytesPerConnection, maxCallBytes, programs } = this.#settings
     const dispatching = {
       programs,
-      defects: this.#defects,
       proved: (responder: Responder) => {
         if (!this.#unproven.delete(request)) return
         responder.isProved = true
         this.#proven.add(responder)
       }
     }
-    return new Responder({
+    return this.#parts.responder({
       thresholds: ConnectionData.thresholds(peer, said),
       share: this.#pool.share(maxBytesPerConnection),
       maxCallBytes,
@@ -250,7 +249,6 @@ export class RpcServer {
         session.cache.granted(this.#credits)
         return this.#credits
       },
-      defects: this.#defects,
       take: (incoming) => this.#take(serve(dispatching, session, incoming))
     })
   }
@@ -261,7 +259,7 @@ export class RpcServer {
       new ClientSession(
         principal,
         this.#crypto.getRandomValues(new Uint8Array(16)),
-        this.#settings.maxCacheBytes
+        new this.#parts.Cache({ maxBytes: this.#settings.maxCacheBytes })
       )
     // Foreign clients are told apart by their admitted principal alone.
     const instance = extension === undefined ? "" : Buffer.from(extension.instance).toString("hex")
@@ -324,7 +322,7 @@ export const make = Effect.fnUntraced(function* (
     { device, domain, router },
     {
       pool,
-      defects: yield* Defects,
+      parts: yield* Parts,
       crypto: crypto as Crypto,
       fork: (effect) => void run(effect),
       remoteInvalidate: verbs.capabilities.remoteInvalidate

@@ -20,13 +20,15 @@ import {
 import { type ClientSettings, depthsOf } from "./clientSettings.ts"
 import { connect, type Ground, openPort } from "./epoch.ts"
 import type { Thresholds } from "./planning.ts"
-import { Requester, type Surroundings } from "./requester.ts"
+import type { Parts } from "./parts.ts"
+import type { Requester, Surroundings } from "./requester.ts"
 
 /** What the actor shares with the calls of its client. */
 export interface Hub {
   readonly ground: Ground
   readonly settings: ClientSettings
   readonly around: Surroundings
+  readonly parts: Parts
   readonly backoff: Backoff
   /** What this side says of itself. */
   readonly said: ConnectionData
@@ -56,8 +58,8 @@ const watch = (hub: Hub, requester: Requester): Effect.Effect<never> =>
 
 /** One connection instance, from its queue pair to its end. */
 const live = Effect.fnUntraced(function* (hub: Hub, self: Self) {
-  const { around, ground, said, settings } = hub
-  const requester = new Requester(around)
+  const { around, ground, parts, said, settings } = hub
+  const requester = parts.requester(around)
   const closed = Effect.sync(() => {
     if (hub.requester === requester) hub.requester = undefined
     requester.close()

@@ -17,7 +17,6 @@ import type { Loan } from "../../rdma/RegionPool.ts"
 import { CallRefused, OutcomeUnknown } from "../RpcError.ts"
 import { type Call, type CallQueue, type Lent, loansOf, nothingLent } from "./callQueue.ts"
 import { encodeCall, encodeNull, type ProgramName } from "./callMessages.ts"
-import type { Defects } from "./defects.ts"
 import type { MessagePort, PortUser } from "./messagePort.ts"
 import type { Patience } from "./patience.ts"
 import { fits, type Thresholds } from "./planning.ts"
@@ -25,18 +24,13 @@ import { readAnswer } from "./replies.ts"
 
 /** What the client knows beside this connection instance. */
 export interface Surroundings {
-  /** The grant of the last valid reply, on whatever connection. */
-  lastGrant: number
   readonly queue: CallQueue
   readonly terms: Terms
   readonly program: ProgramName
   readonly patience: Patience
-  readonly defects: Defects
   /** Whether calls that a responder without an incarnation has seen are sent to it again. */
   readonly trustsForeignCache: boolean
   readonly now: () => number
-  /** Acts a millisecond later: for defects. */
-  readonly later: (act: () => void) => void
   /** Returns memory in the background. */
   readonly release: (loans: ReadonlyArray<Loan>) => void
 }
@@ -66,21 +60,23 @@ export class Requester implements PortUser {
   #port!: MessagePort
   #thresholds: Thresholds | undefined = undefined
   #incarnation = ""
-  #isProved = false
   #aliveAt = -Infinity
   #probes = 0
-  #refills = 0
 
-  constructor(around: Surroundings) {
+  constructor(around: Surroundings, credits = new Credits(around.terms)) {
     this.#around = around
-    this.credits = new Credits(around.terms)
-    if (around.defects.keepsWindow === true) this.credits.granted = around.lastGrant
+    this.credits = credits
+  }
+
+  /** Interrupted calls that are not answered. */
+  get zombies(): number {
+    return [...this.#out.values()].filter(({ call, isProbe }) => call === undefined && !isProbe)
+      .length
   }
 
   /** Posts the first Receives: for one reply, and for the reverse direction. */
   attach(port: MessagePort): boolean {
     this.#port = port
-    if (this.#around.defects.postsLate === true) return true
     this.#refill()
     return this.credits.missing === 0
   }
@@ -91,11 +87,8 @@ export class Requester implements PortUser {
     this.#incarnation =
       extension === undefined ? foreign : Buffer.from(extension.instance).toString("hex")
     this.#thresholds = thresholds
-    if (this.#around.defects.keepsWindow === true) this.#isProved = true
-    else this.#probe()
-    if (this.#around.defects.postsLate === true) this.#around.later(() => this.turn())
-    else this.turn()
-    this.#send()
+    this.#probe()
+    this.turn()
   }
 
   /** A call waits in the queue. */
@@ -108,15 +101,12 @@ export class Requester implements PortUser {
    * the connection instance.
    */
   abandon(call: Call): boolean {
-    const { defects, now } = this.#around
     const out = call.xid === undefined ? undefined : this.#out.get(call.xid)
     if (out === undefined || out.call !== call) return false
     out.call = undefined
-    out.since = now()
+    out.since = this.#around.now()
     call.xid = undefined
-    if (defects.freesInterrupted === true) this.credits.held--
-    const zombies = [...this.#out.values()].filter((one) => !isAlive(one)).length
-    if (zombies > Math.max(1, this.credits.limit / 2)) this.fail("too many interrupted calls")
+    if (this.zombies > Math.max(1, this.credits.limit / 2)) this.fail("too many interrupted calls")
     return true
   }
 
@@ -207,16 +197,11 @@ export class Requester implements PortUser {
     const { xid } = message
     const { queue, release } = this.#around
     this.#out.delete(xid)
-    const isReleased = this.#around.defects.freesInterrupted === true && !isAlive(out)
-    this.credits.receive(message.credits, !isReleased)
-    this.#around.lastGrant = this.credits.granted
+    this.credits.receive(message.credits, true)
     const isOwn = loansOf(out.lent).some(({ key }) => key === invalidated)
     if (invalidated !== 0 && !isOwn) this.fail("the peer voided a key of another call")
     this.#aliveAt = this.#around.now()
-    if (!this.#isProved) {
-      this.#isProved = true
-      Deferred.doneUnsafe(this.proved, Effect.void)
-    }
+    Deferred.doneUnsafe(this.proved, Effect.void)
     const { call, lent } = out
     if (out.isProbe) this.#probes--
     else this.#around.patience.reset()
@@ -260,38 +245,22 @@ export class Requester implements PortUser {
   }
 
   #refill(): void {
-    const { defects, later } = this.#around
-    const post = (count: number): void => this.credits.add(this.#port.postReceives(count))
-    const { missing } = this.credits
-    if (defects.losesRefills === true && ++this.#refills % 3 === 0) return
-    if (defects.refillsShort === true)
-      return post(Math.min(missing, Math.ceil(this.credits.granted / 4)))
-    if (defects.refillsLate !== true || missing < 2) return post(missing)
-    later(() => post(this.credits.missing))
+    this.credits.add(this.#port.postReceives(this.credits.missing))
   }
 
-  /** Sends what the window allows: nothing but NULL before the first grant. */
+  /** Sends what the window allows. Before the first grant NULL has the only credit. */
   #send(): void {
-    const { defects, queue } = this.#around
+    const { queue } = this.#around
     const thresholds = this.#thresholds
-    if (thresholds === undefined || !this.#isProved) return
-    while (this.#mayCall()) {
+    if (thresholds === undefined) return
+    while (this.credits.free("call") > 0) {
       const call = queue.shift()
       if (call === undefined) return
       const wasElsewhere = call.sentTo !== undefined && call.sentTo !== this.#incarnation
-      if (wasElsewhere && !call.isIdempotent && defects.resendsAlways !== true) {
-        this.#forget(call)
-      } else if (fits(call.plan, thresholds)) this.#sendCall(call)
+      if (wasElsewhere && !call.isIdempotent) this.#forget(call)
+      else if (fits(call.plan, thresholds)) this.#sendCall(call)
       else call.end({ _tag: "Again" })
     }
-  }
-
-  #mayCall(): boolean {
-    const { credits } = this
-    const { defects, queue } = this.#around
-    if (defects.resendsPastWindow === true && queue.next?.sentTo !== undefined) return true
-    if (defects.ignoresReceives !== true) return credits.free("call") > 0
-    return credits.held < Math.min(credits.granted, credits.terms.requested)
   }
 
   #forget(call: Call): void {
@@ -321,12 +290,8 @@ export class Requester implements PortUser {
 
   #hand(xid: number, out: Outstanding, message: Uint8Array): void {
     assert(!this.#out.has(xid), "a call is sent once in a connection instance")
-    const { defects } = this.#around
-    if (defects.ignoresReceives === true || defects.resendsPastWindow === true) this.credits.held++
-    else this.credits.take()
+    this.credits.take()
     this.#out.set(xid, out)
     this.#port.send(message)
   }
 }
-
-const isAlive = ({ call, isProbe }: Outstanding): boolean => call !== undefined || isProbe

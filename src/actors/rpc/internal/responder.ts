@@ -11,7 +11,6 @@ import type { CreateError } from "../../../native/verbs/VerbsError.ts"
 import * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
 import { Obligation } from "../../link/Credits.ts"
 import type { Loan, LoanTooLarge, PoolShare } from "../../rdma/RegionPool.ts"
-import type { Defects } from "./defects.ts"
 import type { MessagePort, PortUser } from "./messagePort.ts"
 import { planReply, type Range, type ReadPart, type Thresholds, unreduce } from "./planning.ts"
 
@@ -31,7 +30,6 @@ export interface ResponderOptions {
   readonly mayInvalidate: boolean
   /** Credits to grant, as they are now. */
   readonly credits: () => number
-  readonly defects: Defects
   /** A call has come. */
   readonly take: (incoming: Incoming) => void
 }
@@ -39,7 +37,7 @@ export interface ResponderOptions {
 type Message = RpcRdmaMessage.RpcRdmaMessage
 
 export class Responder implements PortUser {
-  readonly obligation = new Obligation()
+  readonly obligation: Obligation
   /** Done with the reason for which the connection is over. */
   readonly ended = Deferred.makeUnsafe<string>()
   /** Whether a valid call has come. */
@@ -55,8 +53,9 @@ export class Responder implements PortUser {
   #port!: MessagePort
   #isOver = false
 
-  constructor(options: ResponderOptions) {
+  constructor(options: ResponderOptions, obligation = new Obligation()) {
     this.#options = options
+    this.obligation = obligation
   }
 
   get isOver(): boolean {
@@ -223,14 +222,10 @@ export class Responder implements PortUser {
 
   /** Posts what the next reply promises. Returns the grant, or 0 if the reply must wait. */
   #prepare(): number {
-    const { credits, defects } = this.#options
-    const wanted = credits()
-    const fewer = defects.postsFewer === true ? 1 : 0
-    this.#post(Math.max(0, this.obligation.missing(wanted) - fewer))
-    const grant = Math.min(wanted, this.obligation.grantable(wanted) + fewer)
-    if (grant < 1) return 0
-    if (defects.postsFewer !== true) this.obligation.reply(grant)
-    else this.obligation.replies++
+    const wanted = this.#options.credits()
+    this.#post(this.obligation.missing(wanted))
+    const grant = this.obligation.grantable(wanted)
+    if (grant > 0) this.obligation.reply(grant)
     return grant
   }
 

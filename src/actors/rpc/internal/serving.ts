@@ -8,15 +8,14 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
 import type { Procedure, ProcedureReply, Program } from "../RpcProgram.ts"
-import type { Defects } from "./defects.ts"
 import { concat } from "./planning.ts"
-import { type Entry, nameOf, ReplyCache } from "./replyCache.ts"
+import { type Entry, nameOf, type ReplyCache } from "./replyCache.ts"
 import type { Incoming, Responder } from "./responder.ts"
 
 type Outcome = RpcMessage.Outcome
 
 /** What a program answered, without anything of a connection. */
-interface Answer {
+export interface Answer {
   readonly outcome: Outcome
   readonly bulk: NonNullable<ProcedureReply["bulk"]>
 }
@@ -29,10 +28,10 @@ export class ClientSession {
   readonly cache: ReplyCache<Answer, Incoming>
   readonly connections = new Set<Responder>()
 
-  constructor(principal: string, incarnation: Uint8Array, maxCacheBytes: number) {
+  constructor(principal: string, incarnation: Uint8Array, cache: ReplyCache<Answer, Incoming>) {
     this.principal = principal
     this.incarnation = incarnation
-    this.cache = new ReplyCache({ maxBytes: maxCacheBytes })
+    this.cache = cache
   }
 
   /** Whether it may be forgotten. */
@@ -55,7 +54,6 @@ const versionRange = (programs: ReadonlyArray<Program>) => ({
 
 export interface Dispatching {
   readonly programs: ReadonlyArray<Program>
-  readonly defects: Defects
   /** Called at the first valid call of a connection. */
   readonly proved: (responder: Responder) => void
 }
@@ -136,7 +134,7 @@ const executeOnce = (
 
 /** Answers one call that came on a connection of a client. */
 export const serve = Effect.fnUntraced(function* (
-  { defects, programs, proved }: Dispatching,
+  { programs, proved }: Dispatching,
   session: ClientSession,
   incoming: Incoming
 ): Effect.fn.Return<void> {
@@ -152,7 +150,7 @@ export const serve = Effect.fnUntraced(function* (
   proved(responder)
   const procedure = procedureOf(programs, call)
   if ("outcome" in procedure) return yield* send(incoming, procedure)
-  if (procedure.isIdempotent === true || defects.forgetsReplies === true) {
+  if (procedure.isIdempotent === true) {
     return yield* Effect.flatMap(run(procedure, call, session.principal), (answer) =>
       send(incoming, answer)
     )
