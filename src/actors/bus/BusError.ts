@@ -7,7 +7,10 @@ import * as Schema from "effect/Schema"
  */
 export class BusRefused extends Schema.TaggedError<BusRefused>("handfast/bus/BusRefused")(
   "BusRefused",
-  { reason: Schema.Literals(["Unprotected", "Unreachable", "BadAddress"]), detail: Schema.String }
+  {
+    reason: Schema.Literals(["Unprotected", "Unreachable", "BadAddress", "BadLimit"]),
+    detail: Schema.String
+  }
 ) {
   override get message() {
     return `${this.reason}: ${this.detail}`

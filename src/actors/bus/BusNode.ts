@@ -23,7 +23,7 @@ import { meet } from "./internal/meeting.ts"
 import type { Published as PublishResult } from "./internal/node.ts"
 import { type RunningNode, start } from "./internal/running.ts"
 import type { NodeSettings } from "./internal/settings.ts"
-import { defaultRoom, type Missed, type Published, type Room } from "./internal/subscribers.ts"
+import { type Missed, type Published, type Room } from "./internal/subscribers.ts"
 import { type Health, healthOf, type LinkView, linksOf } from "./internal/views.ts"
 import type { MembersView, SlotsView } from "./internal/views.ts"
 
@@ -112,7 +112,8 @@ const toBytes = (text: Uint8Array | string): Uint8Array =>
 
 const shapeOf = (running: RunningNode, settings: Settings): Shape => {
   const { members, node, slots, subscribers } = running
-  const { self } = node.table
+  const { self, settings: limits } = node.table
+  const defaultRoom: Room = { messages: limits.waitingMessages, bytes: limits.waitingBytes }
   return BusNode.of({
     id: self.id,
     address: `${settings.announce?.ip ?? running.address}:${self.busPort}`,

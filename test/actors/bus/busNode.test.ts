@@ -11,8 +11,10 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type { BusRefused } from "../../../src/actors/bus/BusError.ts"
 import { BusNode, type Settings } from "../../../src/actors/bus/BusNode.ts"
+import { allLimits } from "../../../scripts/reference.ts"
 import { BusIdentity } from "../../../src/actors/bus/internal/identity.ts"
 import { Latest } from "../../../src/actors/bus/internal/latest.ts"
+import { settingsOf } from "../../../src/actors/bus/internal/settings.ts"
 import { Subscribers } from "../../../src/actors/bus/internal/subscribers.ts"
 import * as Actor from "../../../src/actors/kernel/Actor.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
@@ -39,7 +41,12 @@ describe("a node refuses to start", () => {
     ],
     ["G17: on loopback for a cluster elsewhere", { meet: ["10.0.0.5:16379"] }, "Unreachable"],
     ["with a seed that is no address", { meet: ["10.0.0.5"] }, "BadAddress"],
-    ["G17: with port 0 announced", { announce: { ip: "10.0.0.1", port: 0 } }, "BadAddress"]
+    ["G17: with port 0 announced", { announce: { ip: "10.0.0.1", port: 0 } }, "BadAddress"],
+    ["G18: with less room for a frame than a PING has", { maxUnprovenBytes: 2_255 }, "BadLimit"],
+    ["G18: with longer frames of strangers", { maxFrameBytes: 65_535 }, "BadLimit"],
+    ["G18: with a frame that no lane puts together", { maxFrameBytes: 67_108_865 }, "BadLimit"],
+    ["with a limit of nothing", { waitingMessages: 0 }, "BadLimit"],
+    ["with waits that shrink", { firstRedialMs: 10, longestRedialMs: 9 }, "BadLimit"]
   ] as ReadonlyArray<[string, Settings, BusRefused["reason"]]>)("%s", ([, settings, reason]) =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(start(settings))
@@ -53,6 +60,40 @@ describe("a node refuses to start", () => {
       const port = Number(first.address.split(":")[1])
       const error = yield* Effect.flip(start({ listen: { port } }))
       assert.deepInclude(error, { _tag: "SocketOpenError", code: "EADDRINUSE" })
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("the limits of a node", () => {
+  it("each have a unit, a default and its reason", () => {
+    const path = "src/actors/bus/internal/settings.ts"
+    const described = allLimits().find(({ file }) => file === path)!.limits
+    const names = Object.keys(settingsOf())
+    assert.sameMembers(
+      described.map(({ name }) => name),
+      names
+    )
+    for (const { default: value, name } of described) assert.include(value, ":", name)
+  })
+
+  it.live("G18: bound the longest publication that is taken, and the link stays", () =>
+    Effect.gen(function* () {
+      const settings = { maxFrameBytes: 65_536, nodeTimeoutMs: 2_000 }
+      const [first, second] = [yield* start(settings), yield* start(settings)]
+      const heard = yield* Effect.forkScoped(
+        Stream.runCollect(Stream.take(second.subscribe("news"), 1))
+      )
+      yield* first.meet(second.address)
+      const { taken } = yield* first.publish("news", new Uint8Array(70_000))
+      assert.strictEqual(taken, 1)
+      yield* first.publish("news", "short")
+      const [element] = yield* Fiber.join(heard)
+      assert.deepInclude(element, {
+        _tag: "Published",
+        message: new Uint8Array(Buffer.from("short"))
+      })
+      const { counts } = yield* second.health
+      assert.strictEqual(counts.framesSkipped, 1)
     }).pipe(Effect.scoped)
   )
 })

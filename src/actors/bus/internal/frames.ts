@@ -9,9 +9,6 @@ import type { Link } from "./link.ts"
 import type { Member } from "./member.ts"
 import type { Table } from "./table.ts"
 
-/** The cluster's epoch grows by one a failover: a leap beyond this is a broken or hostile claim. */
-const longestEpochLeap = 2n ** 32n
-
 /** Takes a checked frame of a link. `isAnswered`: its PONG has left from where it was read. */
 export const take = (table: Table, link: Link, frame: FrameView, isAnswered: boolean): void => {
   if (link.end !== undefined) return
@@ -63,7 +60,8 @@ const claim = (table: Table, peer: Member, frame: FrameView): boolean => {
 
 const takeEpoch = (table: Table, peer: Member, epoch: bigint): void => {
   if (epoch <= table.clusterEpoch) return
-  if (table.clusterEpoch > 0n && epoch - table.clusterEpoch > longestEpochLeap) {
+  const leap = epoch - table.clusterEpoch
+  if (table.clusterEpoch > 0n && leap > BigInt(table.settings.maxEpochLeap)) {
     table.outside.warn("a node claims an epoch out of reach", { id: peer.id, epoch: `${epoch}` })
     return
   }
@@ -126,13 +124,10 @@ const extend = (table: Table, peer: Member, frame: FrameView): void => {
   }
 }
 
-/** A node may be ignored for so long at most, in seconds. */
-const longestBanSeconds = 86_400
-
 /** A proven peer says that a node was removed by CLUSTER FORGET, and is not to be taken in. */
 const forgotten = (table: Table, peer: Member, id: string, seconds: number): void => {
   const now = table.outside.now()
-  const millis = 1_000 * Math.min(seconds, longestBanSeconds)
+  const millis = Math.min(1_000 * seconds, table.settings.longestBanMs)
   if (id === table.self.id) {
     peer.hasForgottenUs = true
     peer.rejoinAt = Math.min(peer.rejoinAt, now + millis)

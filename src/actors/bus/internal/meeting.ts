@@ -25,7 +25,7 @@ const failureOf = (link: Link, address: string): MeetFailed => {
       })
 }
 
-/** Ends within twice the node timeout. */
+/** Ends within `meetWithinMs`. */
 export const meet = (
   { members, node }: RunningNode,
   address: string
@@ -41,7 +41,7 @@ export const meet = (
     yield* members.stream.pipe(
       Stream.takeUntil(() => isJoined() || hasEnded()),
       Stream.runDrain,
-      Effect.timeoutOption(2 * node.table.settings.nodeTimeoutMs)
+      Effect.timeoutOption(node.table.settings.meetWithinMs)
     )
     if (!isJoined()) return yield* failureOf(link, address)
     return undefined

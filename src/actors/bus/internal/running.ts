@@ -22,7 +22,7 @@ import { BusIdentity } from "./identity.ts"
 import { Latest } from "./latest.ts"
 import type { Channel, Link } from "./link.ts"
 import { Node } from "./node.ts"
-import { settingsOf } from "./settings.ts"
+import { type NodeSettings, settingsOf } from "./settings.ts"
 import { checkSettings, defaultHost } from "./starting.ts"
 import { Subscribers } from "./subscribers.ts"
 import type { Outside } from "./table.ts"
@@ -30,11 +30,10 @@ import { membersOf, type MembersView, type SlotsView } from "./views.ts"
 
 const framer = workerModule(import.meta.url, "framer")
 
-/**
- * Longest frame of a member, 1 MiB: longer publications are skipped. Any other peer may send
- * 64 KiB, which is a PING with gossip about 600 nodes.
- */
-const frameLimits = { maxFrameBytes: 1_048_576, maxUnprovenBytes: 65_536 }
+const sessionOptions = (settings: NodeSettings, { memory }: Board): SessionOptions => {
+  const { maxFrameBytes, maxUnprovenBytes } = settings
+  return { maxFrameBytes, maxUnprovenBytes, board: memory }
+}
 
 /** A node and what its users see of it. */
 export interface RunningNode {
@@ -128,7 +127,7 @@ const listen = (
 const dial = (pool: IoPool["Service"], node: Node, settings: Settings, link: Link) =>
   Effect.scoped(
     Effect.gen(function* () {
-      const options: SessionOptions = { ...frameLimits, board: node.board.memory }
+      const options = sessionOptions(node.table.settings, node.board)
       const to = { host: link.remote.ip, port: link.remote.busPort }
       const tls = settings.tls && { tls: settings.tls }
       const lane = yield* pool.connect({ framer, options, to, on: "worker", ...tls })
@@ -211,7 +210,8 @@ const run = Effect.fnUntraced(function* (node: Node) {
 
 /** Starts a node; it stops with the Scope. */
 export const start = Effect.fnUntraced(function* (settings: Settings) {
-  const seeds = yield* checkSettings(settings)
+  const nodeSettings = settingsOf(settings)
+  const seeds = yield* checkSettings(settings, nodeSettings)
   const { identity, state } = yield* begin(settings)
   const subscribers = new Subscribers()
   const members = new Latest<MembersView>({ version: 0, members: [] })
@@ -220,9 +220,8 @@ export const start = Effect.fnUntraced(function* (settings: Settings) {
   const parts = { changed: publisher(members, slots, () => node), subscribers, node: () => node }
   const outside = yield* outsideOf(identity, settings, parts)
   // Framers read the board from the first connection on, before the port is known to the node.
-  const nodeSettings = settingsOf(settings)
   const board = new Board(nodeSettings.maxMembers)
-  const options = { ...frameLimits, board: board.memory }
+  const options = sessionOptions(nodeSettings, board)
   const { address, port } = yield* listen(settings, state.port, options, ready)
   yield* Effect.orDie(identity.ask.TakePort({ port }))
   const { announce, clientPort = 0 } = settings

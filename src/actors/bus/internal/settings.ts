@@ -1,39 +1,103 @@
 /** The settings of a node that its decisions depend on, their defaults and the reasons for them. */
+import { headerBytes } from "../../../schema/bus/Layout.ts"
+import { longestFrameBytes } from "./framing.ts"
 
-/** Milliseconds unless the name says otherwise. */
+/** Numbers are of what the name says; all are integers above 0. */
 export interface NodeSettings {
   /**
-   * `cluster-node-timeout` of the cluster, which is not on the wire. A node that says nothing for
-   * so long is suspected. Default 15 s, as in the servers.
+   * Milliseconds after which a silent node is suspected: `cluster-node-timeout` of the cluster,
+   * which is not on the wire. Default 15 s: that of the servers.
    */
   readonly nodeTimeoutMs: number
-  /** How long workers answer PINGs for a main thread that is busy. Default twice the timeout. */
+  /**
+   * Milliseconds for which workers answer PINGs while the main thread is busy. Default twice the
+   * node timeout: a longer pause is a dead node.
+   */
   readonly answerMs: number
-  /** Connections that have not shown whose they are, in each direction. */
+  /**
+   * Milliseconds for `meet`, until links lead both ways. Default twice the node timeout: a server
+   * gives a handshake one.
+   */
+  readonly meetWithinMs: number
+  /**
+   * Connections that have not shown whose they are, and names that have not answered yet. Default
+   * 16: a handshake takes milliseconds, so more of them are a storm or an attack.
+   */
   readonly maxUnprovenLinks: number
-  /** Frames that such a connection may send: a handshake is two. */
+  /** Frames that such a connection may send. Default 16: a handshake is two. */
   readonly maxUnprovenFrames: number
-  /** Nodes of a cluster; servers recommend at most 1,000. */
+  /**
+   * Bytes of the longest frame on such a connection; it is closed over a longer one. Default
+   * 64 KiB: a PING with gossip about 600 nodes.
+   */
+  readonly maxUnprovenBytes: number
+  /**
+   * Bytes of the longest frame of a member, up to 64 MiB; longer publications are skipped and
+   * counted. Default 1 MiB: publications are small, and each lane may hold one frame.
+   */
+  readonly maxFrameBytes: number
+  /** Nodes of the cluster. Default 4096: servers recommend at most 1,000. */
   readonly maxMembers: number
-  /** Wait after a failed dial, and the longest one: a dead peer costs a dial every few seconds. */
+  /** Milliseconds between a failed dial and the next. Default 100 ms: the servers' own pace. */
   readonly firstRedialMs: number
+  /**
+   * Milliseconds to which that wait grows. Default 5 s: of a thousand dead peers 200 are dialled
+   * each second.
+   */
   readonly longestRedialMs: number
-  /** How long servers refuse a node after CLUSTER FORGET. */
+  /** Addresses without a member whose pace is kept. Default 64: seeds, and nodes that moved. */
+  readonly maxIdlePaces: number
+  /**
+   * Links to one peer, each lost within a node timeout, that mean that another node has this node's
+   * id. Default 3 within two node timeouts: a restart of a peer costs one or two.
+   */
+  readonly lossesOfCopy: number
+  /** Milliseconds for which a forgotten node stays away. Default 60 s: that of CLUSTER FORGET. */
   readonly forgetMs: number
+  /** Milliseconds for which a peer may have a node ignored. Default a day: a wrong claim ends. */
+  readonly longestBanMs: number
+  /**
+   * What the cluster's epoch may grow by at once. Default 2^32: it grows by one a failover, so a
+   * longer leap is a broken or hostile claim.
+   */
+  readonly maxEpochLeap: number
+  /** Publications that wait for one subscriber. Default 4096: those of about a second. */
+  readonly waitingMessages: number
+  /** Bytes of them. Default 16 MiB: that many of 4 KiB. */
+  readonly waitingBytes: number
 }
 
 const defaults = {
   nodeTimeoutMs: 15_000,
   maxUnprovenLinks: 16,
   maxUnprovenFrames: 16,
+  maxUnprovenBytes: 65_536,
+  maxFrameBytes: 1_048_576,
   maxMembers: 4_096,
   firstRedialMs: 100,
   longestRedialMs: 5_000,
-  forgetMs: 60_000
+  maxIdlePaces: 64,
+  lossesOfCopy: 3,
+  forgetMs: 60_000,
+  longestBanMs: 86_400_000,
+  maxEpochLeap: 4_294_967_296,
+  waitingMessages: 4_096,
+  waitingBytes: 16_777_216
 } as const
 
-export const settingsOf = (given: Partial<NodeSettings> = {}): NodeSettings => ({
-  answerMs: 2 * (given.nodeTimeoutMs ?? defaults.nodeTimeoutMs),
-  ...defaults,
-  ...given
-})
+export const settingsOf = (given: Partial<NodeSettings> = {}): NodeSettings => {
+  const { nodeTimeoutMs = defaults.nodeTimeoutMs } = given
+  return { answerMs: 2 * nodeTimeoutMs, meetWithinMs: 2 * nodeTimeoutMs, ...defaults, ...given }
+}
+
+/** The first setting that cannot work alone or beside the others, and why. */
+export const brokenLimit = (settings: NodeSettings): string | undefined => {
+  const names = ["answerMs", "meetWithinMs", ...Object.keys(defaults)] as Array<keyof NodeSettings>
+  const wrong = names.find((name) => !Number.isSafeInteger(settings[name]) || settings[name] < 1)
+  if (wrong !== undefined) return `${wrong} is ${settings[wrong]}: it must be an integer above 0`
+  const { firstRedialMs, longestRedialMs, maxFrameBytes, maxUnprovenBytes } = settings
+  if (maxUnprovenBytes < headerBytes) return `maxUnprovenBytes is below a PING's ${headerBytes}`
+  if (maxFrameBytes < maxUnprovenBytes) return "maxFrameBytes is below maxUnprovenBytes"
+  if (maxFrameBytes > longestFrameBytes) return `maxFrameBytes is above ${longestFrameBytes}`
+  return firstRedialMs > longestRedialMs ? "firstRedialMs is above longestRedialMs" : undefined
+}

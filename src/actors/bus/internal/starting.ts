@@ -4,13 +4,17 @@ import { BusRefused } from "../BusError.ts"
 import type { Settings } from "../BusNode.ts"
 import { isLoopback, parseAddress } from "./addresses.ts"
 import type { Address } from "./link.ts"
+import { brokenLimit, type NodeSettings } from "./settings.ts"
 
 export const defaultHost = "127.0.0.1"
 
 /** Returns the addresses of the seeds. */
 export const checkSettings = Effect.fnUntraced(function* (
-  settings: Settings
+  settings: Settings,
+  nodeSettings: NodeSettings
 ): Effect.fn.Return<ReadonlyArray<Address>, BusRefused> {
+  const broken = brokenLimit(nodeSettings)
+  if (broken !== undefined) return yield* new BusRefused({ reason: "BadLimit", detail: broken })
   const { admit, announce, listen, meet = [], tls } = settings
   const host = listen?.host ?? defaultHost
   const isProtected = isLoopback(host) || (tls !== undefined && tls.verify !== "none")

@@ -17,13 +17,11 @@ export interface Published extends Publication {
   readonly _tag: "Published"
 }
 
-/** Room of one subscriber: the publications of about a second, and the memory for them. */
+/** What may wait for one subscriber: publications, and their bytes. */
 export interface Room {
   readonly messages: number
   readonly bytes: number
 }
-
-export const defaultRoom: Room = { messages: 4_096, bytes: 16_777_216 }
 
 class Subscriber {
   readonly #queue: Queue.Enqueue<Published | Missed>

@@ -55,12 +55,6 @@ export interface NodeCounts {
   dials: number
 }
 
-/** Links lost in a row that mean a copy of this node: a restart of a peer costs one or two. */
-const lossesOfCopy = 3
-
-/** Addresses without a member, such as seeds, whose pace is kept. */
-const keptBackoffs = 64
-
 export class Table {
   readonly self: Self
   readonly settings: NodeSettings
@@ -105,7 +99,7 @@ export class Table {
   }
 
   add(id: string, address: Address): Member {
-    const { nodeTimeoutMs } = this.settings
+    const { lossesOfCopy, nodeTimeoutMs } = this.settings
     const losses = new FaultWindow({
       faults: lossesOfCopy,
       withinMs: 2 * nodeTimeoutMs,
@@ -196,7 +190,7 @@ export class Table {
   trim(): void {
     const now = this.outside.now()
     for (const [id, until] of this.ignoredUntil) if (until <= now) this.ignoredUntil.delete(id)
-    if (this.#backoffs.size <= this.members.size + keptBackoffs) return
+    if (this.#backoffs.size <= this.members.size + this.settings.maxIdlePaces) return
     const known = new Set([...this.members.values()].map(({ address }) => addressText(address)))
     for (const key of this.#backoffs.keys()) if (!known.has(key)) this.#backoffs.delete(key)
   }
