@@ -11,8 +11,8 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import { Type } from "../../schema/bus/Layout.ts"
 import type { IoPool, TlsSettings } from "../../native/io/IoPool.ts"
 import type { SocketOpenError } from "../../native/io/PoolError.ts"
 import type { AlreadyRunning } from "../kernel/ActorError.ts"
@@ -24,6 +24,7 @@ import type { Published as PublishResult } from "./internal/node.ts"
 import { type RunningNode, start } from "./internal/running.ts"
 import type { NodeSettings } from "./internal/settings.ts"
 import { type Missed, type Published, type Room } from "./internal/subscribers.ts"
+import { type Codec, decode, encode, type Received, type Undecoded } from "./internal/typed.ts"
 import { type Health, healthOf, type LinkView, linksOf } from "./internal/views.ts"
 import type { MembersView, SlotsView } from "./internal/views.ts"
 
@@ -31,6 +32,7 @@ export type { Published as PublishResult } from "./internal/node.ts"
 export type { NodeSettings } from "./internal/settings.ts"
 export type { SlotOwner } from "./internal/slotTable.ts"
 export type { Missed, Published, Room } from "./internal/subscribers.ts"
+export type { Codec, Received, Undecoded } from "./internal/typed.ts"
 export type { Health, LinkView, MembersView, MemberView, SlotsView } from "./internal/views.ts"
 
 /** How a node is reached, whom it takes in, and where its cluster is. */
@@ -54,6 +56,22 @@ export interface Settings extends Partial<NodeSettings> {
   readonly name?: string
 }
 
+/** Subscribes to bytes, or to values of a Schema. */
+export interface Subscribe {
+  (channel: string, room?: Room): Stream.Stream<Published | Missed>
+  <A>(channel: string, schema: Codec<A>, room?: Room): Stream.Stream<Received<A> | Missed>
+}
+
+/** Publishes bytes or a text, or a value of a Schema. */
+export interface Publish {
+  (channel: string, message: Uint8Array | string): Effect.Effect<PublishResult, NotPublished>
+  <A>(
+    channel: string,
+    schema: Codec<A>,
+    value: A
+  ): Effect.Effect<PublishResult, NotPublished | Schema.SchemaError>
+}
+
 interface Shape {
   readonly id: string
   /** Where peers reach this node. */
@@ -64,13 +82,17 @@ interface Shape {
   readonly slots: Stream.Stream<SlotsView>
   /** Every publication and module message from now on. */
   readonly publications: Stream.Stream<Published | Missed>
-  /** What is published on a channel from now on. */
-  readonly subscribe: (channel: string, room?: Room) => Stream.Stream<Published | Missed>
-  /** Publishes to the clients of all nodes, and says how many nodes took it. */
-  readonly publish: (
-    channel: string,
-    message: Uint8Array | string
-  ) => Effect.Effect<PublishResult, NotPublished>
+  /** What is published on a channel from now on: bytes, or values of a Schema as JSON. */
+  readonly subscribe: Subscribe
+  /** Publications from now on that are no value of a subscriber's Schema. */
+  readonly undecoded: Stream.Stream<Undecoded | Missed>
+  /** Publishes to the clients of all nodes, and returns how many nodes took it. */
+  readonly publish: Publish
+  /**
+   * Publishes to the clients that have subscribed with SSUBSCRIBE, at the nodes that serve the
+   * channel's slot.
+   */
+  readonly publishShard: Publish
   /** Joins at a bus address: ends when links lead both ways, or with a reason. */
   readonly meet: (address: string) => Effect.Effect<void, MeetFailed>
   /** Takes a node out of this node's own table. The others keep it. */
@@ -107,11 +129,60 @@ export class BusNode extends Context.Service<BusNode, Shape>()("handfast/bus/Bus
     Layer.provide(BusNode.layer(settings), Journal.layerMemory)
 }
 
+/** A channel's publications, decoded if there is a Schema. */
+const subscribing = ({ node, subscribers, undecoded }: RunningNode): Subscribe => {
+  const { settings } = node.table
+  const defaultRoom: Room = { messages: settings.waitingMessages, bytes: settings.waitingBytes }
+  const bytes = (channel: string, room: Room) => {
+    const wanted = Buffer.from(channel)
+    return subscribers.stream(
+      ({ channel, type }) => type !== "module" && Buffer.compare(channel, wanted) === 0,
+      room
+    )
+  }
+  function subscribe(channel: string, room?: Room): Stream.Stream<Published | Missed>
+  function subscribe<A>(
+    channel: string,
+    schema: Codec<A>,
+    room?: Room
+  ): Stream.Stream<Received<A> | Missed>
+  function subscribe(channel: string, given?: Room | Codec<unknown>, room = defaultRoom) {
+    return given !== undefined && "ast" in given
+      ? decode(bytes(channel, room), given, undecoded)
+      : bytes(channel, given ?? room)
+  }
+  return subscribe
+}
+
+const publishing = (send: (channel: Uint8Array, message: Uint8Array) => PublishResult): Publish => {
+  const sent = (channel: string, message: Uint8Array) =>
+    Effect.suspend(() => {
+      const result = send(Buffer.from(channel), message)
+      if (result.taken > 0) return Effect.succeed(result)
+      return Effect.fail(new NotPublished({ full: result.full, closed: result.closed }))
+    })
+  function publish(
+    channel: string,
+    message: Uint8Array | string
+  ): Effect.Effect<PublishResult, NotPublished>
+  function publish<A>(
+    channel: string,
+    schema: Codec<A>,
+    value: A
+  ): Effect.Effect<PublishResult, NotPublished | Schema.SchemaError>
+  function publish(channel: string, given: Uint8Array | string | Codec<unknown>, value?: unknown) {
+    return typeof given !== "string" && "ast" in given
+      ? Effect.flatMap(encode(given, value), (bytes) => sent(channel, bytes))
+      : sent(channel, toBytes(given))
+  }
+  return publish
+}
+
 const toBytes = (text: Uint8Array | string): Uint8Array =>
   typeof text === "string" ? Buffer.from(text) : text
 
 const shapeOf = (running: RunningNode, settings: Settings): Shape => {
-  const { members, node, slots, subscribers } = running
+  const { members, node, slots, subscribers, undecoded } = running
   const { self, settings: limits } = node.table
   const defaultRoom: Room = { messages: limits.waitingMessages, bytes: limits.waitingBytes }
   return BusNode.of({
@@ -120,19 +191,10 @@ const shapeOf = (running: RunningNode, settings: Settings): Shape => {
     members: members.stream,
     slots: slots.stream,
     publications: subscribers.stream(() => true, defaultRoom),
-    subscribe: (channel, room = defaultRoom) => {
-      const wanted = Buffer.from(channel)
-      return subscribers.stream(
-        ({ channel, type }) => type !== "module" && Buffer.compare(channel, wanted) === 0,
-        room
-      )
-    },
-    publish: (channel, message) =>
-      Effect.suspend(() => {
-        const result = node.publish(Type.publish, toBytes(channel), toBytes(message))
-        if (result.taken > 0) return Effect.succeed(result)
-        return Effect.fail(new NotPublished({ full: result.full, closed: result.closed }))
-      }),
+    subscribe: subscribing(running),
+    undecoded: undecoded.stream(() => true, defaultRoom),
+    publish: publishing((channel, message) => node.publish(channel, message)),
+    publishShard: publishing((channel, message) => node.publishShard(channel, message)),
     meet: (address) => meet(running, address),
     forget: (id) =>
       Effect.suspend(() => {
@@ -141,6 +203,6 @@ const shapeOf = (running: RunningNode, settings: Settings): Shape => {
         return Effect.fail(new ForgetRefused({ id, reason: result }))
       }),
     links: Effect.sync(() => linksOf(node.table)),
-    health: Effect.sync(() => healthOf(node.table))
+    health: Effect.sync(() => healthOf(node.table, undecoded.count))
   })
 }

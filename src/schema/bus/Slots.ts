@@ -8,6 +8,30 @@ export const slotCount = 8 * slotBytes
 /** First and last slot of a run. */
 export type SlotRange = readonly [first: number, last: number]
 
+const crcPolynomial = 0x1021
+
+/** CRC-16/XMODEM, bit by bit: keys and channels are short. */
+const crc16 = (bytes: Uint8Array): number => {
+  let crc = 0
+  for (const byte of bytes) {
+    crc ^= byte << 8
+    for (let bit = 0; bit < 8; bit++) {
+      crc = (crc & 0x8000) === 0 ? crc << 1 : (crc << 1) ^ crcPolynomial
+    }
+    crc &= 0xffff
+  }
+  return crc
+}
+
+const [openingBrace, closingBrace] = [0x7b, 0x7d]
+
+/** The slot of a key, or of a channel of a shard: that of its part in braces if there is one. */
+export const slotOf = (key: Uint8Array): number => {
+  const from = key.indexOf(openingBrace) + 1
+  const to = from === 0 ? -1 : key.indexOf(closingBrace, from)
+  return crc16(to > from ? key.subarray(from, to) : key) % slotCount
+}
+
 /** Whether a slot is in the set. */
 export const hasSlot = (slots: Uint8Array, slot: number): boolean =>
   ((slots[slot >> 3] ?? 0) & (1 << (slot & 7))) !== 0

@@ -8,6 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { BusRefused } from "../../../src/actors/bus/BusError.ts"
 import { BusNode, type Settings } from "../../../src/actors/bus/BusNode.ts"
@@ -141,6 +142,7 @@ describe("the identity of a node", () => {
 })
 
 const publication = (k: number) => ({
+  _tag: "Published" as const,
   type: "publish" as const,
   from: idOf("p"),
   channel: Buffer.from("news"),
@@ -148,7 +150,39 @@ const publication = (k: number) => ({
   moduleType: 0
 })
 
+const Price = Schema.Struct({ symbol: Schema.String, at: Schema.Date, cents: Schema.Int })
+
 describe("a subscriber", () => {
+  it.live("gets values of its Schema, and all else goes to a stream of its own", () =>
+    Effect.gen(function* () {
+      const [first, second] = [yield* start({}), yield* start({})]
+      const collect = <A>(stream: Stream.Stream<A>, count: number) =>
+        Effect.forkScoped(Stream.runCollect(Stream.take(stream, count)))
+      const prices = yield* collect(second.subscribe("prices", Price), 2)
+      const undecoded = yield* collect(second.undecoded, 3)
+      yield* first.meet(second.address)
+      const values = [1_999, 2_001].map((cents) => ({ symbol: "X", at: new Date(0), cents }))
+      yield* first.publish("prices", Price, values[0]!)
+      yield* first.publish("prices", "no JSON")
+      yield* first.publish("prices", Uint8Array.of(0xff))
+      yield* first.publish("prices", JSON.stringify({ symbol: "X".repeat(1_000) }))
+      yield* first.publish("others", "not subscribed to")
+      yield* first.publish("prices", Price, values[1]!)
+      assert.deepStrictEqual(
+        yield* Fiber.join(prices),
+        values.map((value) => ({ _tag: "Received" as const, from: first.id, value }))
+      )
+      for (const element of yield* Fiber.join(undecoded)) {
+        assert.deepInclude(element, { _tag: "Undecoded", from: first.id })
+        assert.isAtMost("detail" in element ? element.detail.length : 0, 300)
+      }
+      assert.strictEqual((yield* second.health).undecoded, 3)
+      const wrong = { ...values[0]!, cents: 0.5 }
+      const error = yield* Effect.flip(first.publish("prices", Price, wrong))
+      assert.strictEqual(error._tag, "SchemaError")
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("G6: that takes nothing misses with a count, and another one misses nothing", () =>
     Effect.gen(function* () {
       const subscribers = new Subscribers()

@@ -4,7 +4,6 @@
  * Method: scripted peers of one node on a network in memory, and a table of slot claims.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Type } from "../../../src/schema/bus/Layout.ts"
 import type { Message } from "../../../src/schema/bus/Message.ts"
 import { slotsOf } from "../../../src/schema/bus/Slots.ts"
 import { SlotTable } from "../../../src/actors/bus/internal/slotTable.ts"
@@ -167,7 +166,7 @@ describe("a publication", () => {
     other.answer = () => other.heartbeat("Pong", { flags: 17 | 2_048 })
     link.say(peer.heartbeat("Ping", {}, { gossip }))
     net.pass(300)
-    const publish = () => node.node.publish(Type.publish, bytes("news"), bytes("hello"))
+    const publish = () => node.node.publish(bytes("news"), bytes("hello"))
     assert.deepStrictEqual(publish(), { taken: 2, full: 0, closed: 0 })
     net.settle()
     const [full, short] = [peer, other].map(({ received }) => received.at(-1)!)

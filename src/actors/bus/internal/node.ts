@@ -3,11 +3,14 @@
  * of it on the main thread, synchronously; what it asks for is in `Outside`.
  */
 import type { FrameView } from "../../../schema/bus/FrameView.ts"
+import { Type } from "../../../schema/bus/Layout.ts"
+import { slotOf } from "../../../schema/bus/Slots.ts"
 import type { Board } from "./board.ts"
 import { heard, take } from "./frames.ts"
 import { Note } from "./framing.ts"
 import { greet, tick } from "./heartbeats.ts"
 import { type Address, addressText, type Channel, Link } from "./link.ts"
+import type { Member } from "./member.ts"
 import type { Self } from "./outgoing.ts"
 import type { NodeSettings } from "./settings.ts"
 import { type Outside, Table } from "./table.ts"
@@ -142,11 +145,37 @@ export class Node {
   }
 
   /** Sends a publication to every peer that is connected: all of them pass it to their clients. */
-  publish(type: number, channel: Uint8Array, message: Uint8Array): Published {
-    const { outgoing, proven } = this.table
+  publish(channel: Uint8Array, message: Uint8Array): Published {
+    return this.#send(this.table.proven, Type.publish, channel, message)
+  }
+
+  /**
+   * Sends a publication to the nodes that clients subscribe at for a channel of a shard: those that
+   * serve its slot. Servers pass it on within their shard alone, so each of them gets it.
+   */
+  publishShard(channel: Uint8Array, message: Uint8Array): Published {
+    const { members, proven, slots } = this.table
+    const owner = slots.ownerOf(slotOf(channel))
+    const shard = owner === undefined ? undefined : members.get(owner)?.shard
+    const serving = proven.filter(
+      (member) =>
+        member.id === owner ||
+        (owner !== undefined && member.primary === owner) ||
+        (shard !== undefined && member.shard === shard)
+    )
+    return this.#send(serving, Type.publishShard, channel, message)
+  }
+
+  #send(
+    members: ReadonlyArray<Member>,
+    type: number,
+    channel: Uint8Array,
+    message: Uint8Array
+  ): Published {
+    const { outgoing } = this.table
     const frames = new Map<boolean, Uint8Array>()
     const published = { taken: 0, full: 0, closed: 0 }
-    for (const { outbound, takesLightPublish } of proven) {
+    for (const { outbound, takesLightPublish } of members) {
       // A light frame has no sender: it may follow only where a full one has gone before.
       const isLight = takesLightPublish && outbound?.isProven === true
       const known = frames.get(isLight)

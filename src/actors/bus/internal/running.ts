@@ -26,6 +26,7 @@ import { type NodeSettings, settingsOf } from "./settings.ts"
 import { checkSettings, defaultHost } from "./starting.ts"
 import { Subscribers } from "./subscribers.ts"
 import type { Outside } from "./table.ts"
+import type { Undecoded } from "./typed.ts"
 import { membersOf, type MembersView, type SlotsView } from "./views.ts"
 
 const framer = workerModule(import.meta.url, "framer")
@@ -42,6 +43,8 @@ export interface RunningNode {
   readonly members: Latest<MembersView>
   readonly slots: Latest<SlotsView>
   readonly subscribers: Subscribers
+  /** Of all typed subscriptions. */
+  readonly undecoded: Subscribers<Undecoded>
 }
 
 /** Hands the frames of a lane to the node, each where it lies. */
@@ -186,7 +189,7 @@ const outsideOf = Effect.fnUntraced(function* (
     drop: (id) => void identity.tellUnsafe.DropPeer({ id }),
     removed: () => void identity.tellUnsafe.Remove(),
     returned: () => void identity.tellUnsafe.Return(),
-    deliver: (publication) => parts.subscribers.deliver(publication),
+    deliver: (publication) => parts.subscribers.deliver({ _tag: "Published", ...publication }),
     warn: (what, fields) => void run(Effect.annotateLogs(Effect.logWarning(what), fields))
   }
   return outside
@@ -214,6 +217,7 @@ export const start = Effect.fnUntraced(function* (settings: Settings) {
   const seeds = yield* checkSettings(settings, nodeSettings)
   const { identity, state } = yield* begin(settings)
   const subscribers = new Subscribers()
+  const undecoded = new Subscribers<Undecoded>()
   const members = new Latest<MembersView>({ version: 0, members: [] })
   const slots = new Latest<SlotsView>({ version: 0, slots: [] })
   const ready = yield* Deferred.make<Node>()
@@ -233,5 +237,5 @@ export const start = Effect.fnUntraced(function* (settings: Settings) {
   for (const seed of seeds) node.seed(seed)
   yield* Deferred.succeed(ready, node)
   yield* run(node)
-  return { node, address, members, slots, subscribers } satisfies RunningNode
+  return { node, address, members, slots, subscribers, undecoded } satisfies RunningNode
 })

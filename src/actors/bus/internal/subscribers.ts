@@ -23,27 +23,29 @@ export interface Room {
   readonly bytes: number
 }
 
-class Subscriber {
-  readonly #queue: Queue.Enqueue<Published | Missed>
-  readonly #accepts: (publication: Publication) => boolean
+/** Elements of a stream that is bounded by the bytes of their messages. */
+interface Element {
+  readonly _tag: string
+  readonly message: Uint8Array
+}
+
+class Subscriber<E extends Element> {
+  readonly #queue: Queue.Enqueue<E | Missed>
+  readonly #accepts: (element: E) => boolean
   readonly #room: Room
   #messages = 0
   #bytes = 0
   #missed = 0
 
-  constructor(
-    queue: Queue.Enqueue<Published | Missed>,
-    accepts: (publication: Publication) => boolean,
-    room: Room
-  ) {
+  constructor(queue: Queue.Enqueue<E | Missed>, accepts: (element: E) => boolean, room: Room) {
     this.#queue = queue
     this.#accepts = accepts
     this.#room = room
   }
 
-  offer(publication: Publication): void {
-    if (!this.#accepts(publication)) return
-    const bytes = publication.message.length
+  offer(element: E): void {
+    if (!this.#accepts(element)) return
+    const bytes = element.message.length
     const isFull =
       this.#messages >= this.#room.messages ||
       (this.#messages > 0 && this.#bytes + bytes > this.#room.bytes)
@@ -53,11 +55,11 @@ class Subscriber {
     }
     this.#messages++
     this.#bytes += bytes
-    Queue.offerUnsafe(this.#queue, { _tag: "Published", ...publication })
+    Queue.offerUnsafe(this.#queue, element)
   }
 
-  taken(element: Published | Missed): void {
-    if (element._tag === "Missed") return
+  taken(element: E | Missed): void {
+    if (!("message" in element)) return
     this.#messages--
     this.#bytes -= element.message.length
     if (this.#missed === 0) return
@@ -66,22 +68,22 @@ class Subscriber {
   }
 }
 
-export class Subscribers {
-  readonly #all = new Set<Subscriber>()
+export class Subscribers<E extends Element = Published> {
+  readonly #all = new Set<Subscriber<E>>()
+  /** Elements since the start, whether or not there was a subscriber. */
+  count = 0
 
-  deliver(publication: Publication): void {
-    for (const subscriber of this.#all) subscriber.offer(publication)
+  deliver(element: E): void {
+    this.count++
+    for (const subscriber of this.#all) subscriber.offer(element)
   }
 
-  /** The accepted publications from now on. */
-  stream(
-    accepts: (publication: Publication) => boolean,
-    room: Room
-  ): Stream.Stream<Published | Missed> {
+  /** The accepted elements from now on. */
+  stream(accepts: (element: E) => boolean, room: Room): Stream.Stream<E | Missed> {
     return Stream.unwrap(
       Effect.gen({ self: this }, function* () {
         // Bounded by the subscriber, in messages and bytes.
-        const queue = yield* Queue.unbounded<Published | Missed>()
+        const queue = yield* Queue.unbounded<E | Missed>()
         const subscriber = new Subscriber(queue, accepts, room)
         yield* Effect.acquireRelease(
           Effect.sync(() => this.#all.add(subscriber)),

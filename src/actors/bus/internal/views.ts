@@ -51,6 +51,8 @@ export interface Health {
   /** The cluster's epoch, as its primaries tell it. */
   readonly clusterEpoch: bigint
   readonly counts: Readonly<NodeCounts>
+  /** Publications since the start that were no value of a subscriber's Schema. */
+  readonly undecoded: number
 }
 
 const stateOf = (member: Member): MemberView["state"] => {
@@ -87,7 +89,7 @@ export const linksOf = (table: Table): ReadonlyArray<LinkView> => {
   return [...table.links].filter(({ isOpen }) => isOpen).map((link) => linkView(link, now))
 }
 
-export const healthOf = (table: Table): Health => {
+export const healthOf = (table: Table, undecoded: number): Health => {
   const members = membersOf(table)
   const connected = members.filter(({ state }) => state === "connected").length
   return {
@@ -97,6 +99,7 @@ export const healthOf = (table: Table): Health => {
     isCalledFailed: table.isCalledFailed,
     sameIdAt: table.sameIdAt,
     clusterEpoch: table.clusterEpoch,
-    counts: { ...table.counts }
+    counts: { ...table.counts },
+    undecoded
   }
 }
