@@ -2,8 +2,8 @@
  * Serves programs to clients that it admits, by RPC-over-RDMA version 1.
  *
  * Grants can be changed at any time and are never 0. Each call is executed at most once for a
- * client that names itself, over all its connections. Closed by default: without `admit` or
- * `open: true` nobody is served.
+ * client that names itself, over all its connections. Closed by default: a server without `peers`,
+ * `admit` or `open: true` does not start.
  */
 
 import * as WebCrypto from "effect/crypto/WebCrypto"
@@ -16,6 +16,7 @@ import type { CreateError, ListenError, DeviceOpenError } from "../../native/ver
 import { Verbs } from "../../native/verbs/Verbs.ts"
 import * as ConnectionData from "../../schema/rpc/ConnectionData.ts"
 import { BoundedStore } from "../link/BoundedStore.ts"
+import type { PeersRefused } from "../link/Peers.ts"
 import { CompletionRouter } from "../rdma/CompletionRouter.ts"
 import { RegionPool } from "../rdma/RegionPool.ts"
 import { type Ground, openPort } from "./internal/epoch.ts"
@@ -165,7 +166,7 @@ export class RpcServer {
   #accept(request: ConnectRequest): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
       const { host } = request.peer
-      if (!this.#makeRoom(host)) return yield* request.reject()
+      if (!this.#settings.hears(host) || !this.#makeRoom(host)) return yield* request.reject()
       const given = Deferred.makeUnsafe<string>()
       const end = (reason: string) => void Deferred.doneUnsafe(given, Effect.succeed(reason))
       this.#unproven.set(request, { host, end })
@@ -301,13 +302,16 @@ export const make = Effect.fnUntraced(function* (
   options: ServerOptions
 ): Effect.fn.Return<
   RpcServer,
-  SettingsConflict | DeviceOpenError | CreateError | ListenError,
+  SettingsConflict | PeersRefused | DeviceOpenError | CreateError | ListenError,
   Verbs | Scope.Scope
 > {
   const settings = yield* resolve(options)
   const verbs = yield* Verbs
   const host = settings.host === "*" ? undefined : settings.host
-  const device = yield* verbs.open(settings.device === "" ? undefined : settings.device, { host })
+  const device = yield* verbs.open(settings.device === "" ? undefined : settings.device, {
+    host,
+    admits: settings.hears
+  })
   const domain = yield* device.protectionDomain
   const router = new CompletionRouter(yield* device.completionQueue(settings.completions))
   yield* Effect.forkScoped(Effect.ignore(router.run))

@@ -82,10 +82,38 @@ describe("a server", () => {
     })
   )
 
-  it.sim("G13: serves nobody by default, nor who is not admitted", settings, () =>
+  it.sim("G13: does not start unless it says whom it serves", settings, () =>
+    Effect.gen(function* () {
+      const refused = [{}, { peers: [], open: true }, { peers: ["10.0.0.0/99"] }] as const
+      for (const server of refused) {
+        const error = yield* Effect.flip(makeWorld({ server: { open: undefined, ...server } }))
+        assert.strictEqual(error._tag, "PeersRefused")
+      }
+    })
+  )
+
+  it.sim("G13: hears its peers alone, and asks `admit` about none but them", settings, () =>
+    Effect.gen(function* () {
+      const asked: Array<string> = []
+      const admit = (host: string) =>
+        Effect.sync(() => {
+          asked.push(host)
+          return host
+        })
+      const { another, client, executions } = yield* makeWorld({
+        server: { open: undefined, peers: ["10.0.0.2"], admit }
+      })
+      yield* Effect.timeout(count(client, 1), "1 second")
+      const stranger = yield* another
+      yield* Effect.timeoutOption(count(stranger, 2), "1 second")
+      assert.deepStrictEqual([...executions.keys()], [1])
+      assert.deepStrictEqual(asked, ["10.0.0.2"])
+    })
+  )
+
+  it.sim("G13: serves none that `admit` refuses, fails for or hangs on", settings, () =>
     Effect.gen(function* () {
       const refusing = [
-        { open: undefined },
         { open: undefined, admit: () => Effect.undefined },
         { open: undefined, admit: () => Effect.fail("no") },
         { open: undefined, admit: () => Effect.die("broken") },

@@ -1,6 +1,10 @@
 /** Settings of a server, with their defaults; what cannot hold together is refused. */
+import * as dns from "node:dns/promises"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Address from "../../../schema/Address.ts"
 import { maxInlineBytes } from "../../../schema/rpc/ConnectionData.ts"
+import * as Peers from "../../link/Peers.ts"
 import { SettingsConflict } from "../RpcError.ts"
 import type { Program } from "../RpcProgram.ts"
 
@@ -21,8 +25,14 @@ export interface ServerOptions {
   readonly host?: string | undefined
   /** Default: one that is free. */
   readonly port?: number | undefined
+  /**
+   * Whom to serve: addresses, networks, or names, which are looked up every 30 seconds. Others are
+   * refused before `admit` is asked. The principal is the peer's address unless `admit` names it.
+   */
+  readonly peers?: ReadonlyArray<string> | undefined
+  /** Decides about each connection: of `peers`, or else of everyone who calls. */
   readonly admit?: Admit | undefined
-  /** Serves every caller; the principal is the peer's address. */
+  /** Serves everyone who calls. */
   readonly open?: true | undefined
   /** Credits granted to each connection at first. Default 64, as Linux's server. */
   readonly credits?: number | undefined
@@ -63,7 +73,10 @@ export interface ServerOptions {
 }
 
 export type ServerSettings = {
-  readonly [K in keyof Omit<ServerOptions, "open">]-?: NonNullable<ServerOptions[K]>
+  readonly [K in keyof Omit<ServerOptions, "open" | "peers">]-?: NonNullable<ServerOptions[K]>
+} & {
+  /** Whether callers at an address are heard at all. */
+  readonly hears: (host: string) => boolean
 }
 
 const defaults = {
@@ -90,8 +103,32 @@ const defaults = {
   completions: 32_768
 }
 
-const admitAll: Admit = (host) => Effect.succeed(host)
-const admitNone: Admit = () => Effect.undefined
+const byAddress: Admit = (host) => Effect.succeed(host)
+
+const lookup: Peers.Lookup = (server) =>
+  Effect.map(
+    Effect.tryPromise(() => dns.lookup(Address.parse(server, 1)!.host, { all: true })),
+    (found) => found.map(({ address }) => address)
+  )
+
+const rule = "say whom the server serves: `peers`, `admit`, or `open: true` for everyone"
+
+/** Reads which callers are heard. Nobody is by default. */
+const heard = ({
+  admit,
+  open,
+  peers
+}: ServerOptions): Effect.Effect<ServerSettings["hears"], Peers.PeersRefused, Scope.Scope> => {
+  if (peers === undefined && open === undefined) {
+    return admit === undefined
+      ? Effect.fail(new Peers.PeersRefused({ given: "no peers", rule }))
+      : Effect.succeed(() => true)
+  }
+  return Effect.map(
+    Peers.serve({ peers, open }, lookup, false),
+    (served) => (host) => served.admitsAddress(host)
+  )
+}
 
 const given = (options: ServerOptions): ServerOptions => {
   const entries = Object.entries(options).filter(([, value]) => value !== undefined)
@@ -101,13 +138,9 @@ const given = (options: ServerOptions): ServerOptions => {
 /** Fills the defaults in. */
 export const resolve = Effect.fnUntraced(function* (
   options: ServerOptions
-): Effect.fn.Return<ServerSettings, SettingsConflict> {
-  const { admit, open } = options
-  if (admit === undefined && open === undefined) {
-    yield* Effect.logWarning("no caller is served: give `admit`, or `open: true` for all")
-  }
-  const admission = admit ?? (open === true ? admitAll : admitNone)
-  const settings = { ...defaults, ...given(options), admit: admission } as ServerSettings
+): Effect.fn.Return<ServerSettings, SettingsConflict | Peers.PeersRefused, Scope.Scope> {
+  const hears = yield* heard(options)
+  const settings = { ...defaults, admit: byAddress, ...given(options), hears } as ServerSettings
   const conflict = (names: ReadonlyArray<keyof ServerOptions>, detail: string) =>
     new SettingsConflict({ settings: names, detail })
   const { completions, credits, inlineBytes, maxCredits, maxSegments } = settings

@@ -104,10 +104,20 @@ class LosingRefills extends Ungated {
   }
 }
 
-/** A refill posts for a quarter of the window. */
+/** Each reply leads to one refill, for a quarter of the window. */
 class RefillingShort extends Ungated {
+  #mayPost = true
+
   override get missing(): number {
-    return Math.min(super.missing, Math.ceil(this.granted / 4))
+    return this.#mayPost ? Math.min(super.missing, Math.ceil(this.granted / 4)) : 0
+  }
+  override add(receives: number): void {
+    super.add(receives)
+    if (receives > 0) this.#mayPost = false
+  }
+  override receive(grant: number | undefined, releases: boolean): void {
+    super.receive(grant, releases)
+    this.#mayPost = true
   }
 }
 
