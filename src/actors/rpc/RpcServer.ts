@@ -20,6 +20,7 @@ import type { PeersRefused } from "../link/Peers.ts"
 import { CompletionRouter } from "../rdma/CompletionRouter.ts"
 import { RegionPool } from "../rdma/RegionPool.ts"
 import { type Ground, openPort } from "./internal/epoch.ts"
+import { Handlers } from "./internal/handlers.ts"
 import { Parts } from "./internal/parts.ts"
 import type { Responder } from "./internal/responder.ts"
 import { resolve, type ServerOptions, type ServerSettings } from "./internal/serverSettings.ts"
@@ -48,6 +49,7 @@ export class RpcServer {
   /** Connections without a valid call, the oldest first. */
   readonly #unproven = new Map<ConnectRequest, Served>()
   readonly #proven = new Set<Responder>()
+  readonly #handlers: Handlers
   readonly #isIdle = Deferred.makeUnsafe<void>()
   #isClosing = false
   /** Calls that are under way. */
@@ -75,16 +77,23 @@ export class RpcServer {
     this.#fork = rest.fork
     this.#remoteInvalidate = rest.remoteInvalidate
     this.#credits = settings.credits
+    this.#handlers = new Handlers(settings)
     const capacity = settings.maxClients
     this.#sessions = new BoundedStore({ capacity, guests: capacity }, "fifo")
   }
 
-  /** Connections, and those of them that have made no valid call. */
-  get usage(): { readonly proven: number; readonly unproven: number; readonly clients: number } {
+  /** Connections with and without a valid call, clients, and handlers under way. */
+  get usage(): {
+    readonly proven: number
+    readonly unproven: number
+    readonly clients: number
+    readonly handlers: number
+  } {
     return {
       proven: this.#proven.size,
       unproven: this.#unproven.size,
-      clients: this.#sessions.size
+      clients: this.#sessions.size,
+      handlers: this.#handlers.size
     }
   }
 
@@ -235,6 +244,7 @@ export class RpcServer {
     const { maxBytesPerConnection, maxCallBytes, programs } = this.#settings
     const dispatching = {
       programs,
+      handlers: this.#handlers,
       proved: (responder: Responder) => {
         if (!this.#unproven.delete(request)) return
         responder.isProved = true

@@ -170,6 +170,32 @@ describe("interrupted calls", () => {
     )
   }
 
+  it.sim("G7: whose handlers never end leave no more of them than the limit", settings, () =>
+    Effect.gen(function* () {
+      let [begun, running, highest] = [0, 0, 0]
+      const { client, executions, server } = yield* makeWorld({
+        server: { credits: 2, maxCredits: 2, maxHandlersPerClient: 4 },
+        client: { zombieWithinMs: 300, firstPauseMs: 1 },
+        custom: () =>
+          Effect.suspend(() => {
+            begun++
+            running++
+            highest = Math.max(highest, running)
+            return Effect.never
+          }).pipe(Effect.ensuring(Effect.sync(() => void running--)))
+      })
+      for (let round = 0; round < 40; round++) {
+        yield* Effect.timeoutOption(custom(client), "400 millis")
+        // A call that was made in time is executed once, whatever was given up for it.
+        assert.strictEqual(yield* count(client, round), 1)
+      }
+      assert.isAtLeast(begun, 20)
+      assert.isAtMost(highest, 5)
+      assert.isAtMost(server.usage.handlers, 4)
+      assert.strictEqual(executions.size, 40)
+    })
+  )
+
   it.sim("G4: keep their memory until the responder has written it", settings, () =>
     Effect.gen(function* () {
       const data = pattern(100_000, 9)

@@ -149,7 +149,7 @@ describe("a server", () => {
       assert.strictEqual(server.usage.unproven, 8)
       yield* Effect.timeout(count(client, 1), "1 second")
       yield* Effect.sleep("3 seconds")
-      assert.deepStrictEqual(server.usage, { proven: 1, unproven: 0, clients: 2 })
+      assert.deepStrictEqual(server.usage, { proven: 1, unproven: 0, clients: 2, handlers: 0 })
     })
   )
 

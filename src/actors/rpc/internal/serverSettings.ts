@@ -52,6 +52,17 @@ export interface ServerOptions {
   readonly maxCacheBytes?: number | undefined
   /** Clients whose calls are remembered. Default 1024. */
   readonly maxClients?: number | undefined
+  /**
+   * Handlers under way, over all clients. Default 8192: 64 for each of 128 connections. Beyond it
+   * the oldest one whose connection is lost is interrupted for a new call; if there is none, the
+   * call is refused by SYSTEM_ERR and not executed.
+   */
+  readonly maxHandlers?: number | undefined
+  /**
+   * Those of one client, in the same way. Default 128: the calls of a lost connection, and those of
+   * the next one.
+   */
+  readonly maxHandlersPerClient?: number | undefined
   /** Connections that have made a valid call. Default 128. */
   readonly maxConnections?: number | undefined
   /** Connections without a valid call. Default 128, as many as those that have made one. */
@@ -92,6 +103,8 @@ const defaults = {
   maxBytesPerConnection: 16 << 20,
   maxCacheBytes: 1 << 20,
   maxClients: 1_024,
+  maxHandlers: 8_192,
+  maxHandlersPerClient: 128,
   maxConnections: 128,
   maxUnproven: 128,
   maxUnprovenPerHost: 64,
@@ -152,6 +165,11 @@ export const resolve = Effect.fnUntraced(function* (
   }
   if (settings.maxBytesPerConnection > settings.memoryBytes) {
     return yield* conflict(["maxBytesPerConnection", "memoryBytes"], "one connection has more")
+  }
+  const { maxHandlers, maxHandlersPerClient } = settings
+  if (!(maxHandlersPerClient >= maxCredits && maxHandlers >= maxHandlersPerClient)) {
+    const detail = "the calls of one connection may all be under way"
+    return yield* conflict(["maxHandlers", "maxHandlersPerClient", "maxCredits"], detail)
   }
   // Each connection may have all its places in use at once; one without a call has two.
   const { maxConnections, maxUnproven } = settings

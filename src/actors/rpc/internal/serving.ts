@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
 import type { Procedure, ProcedureReply, Program } from "../RpcProgram.ts"
+import type { Handlers } from "./handlers.ts"
 import { concat } from "./planning.ts"
 import { type Entry, nameOf, type ReplyCache } from "./replyCache.ts"
 import type { Incoming, Responder } from "./responder.ts"
@@ -27,6 +28,8 @@ export class ClientSession {
   readonly incarnation: Uint8Array
   readonly cache: ReplyCache<Answer, Incoming>
   readonly connections = new Set<Responder>()
+  /** Handlers that are under way. */
+  handlers = 0
 
   constructor(principal: string, incarnation: Uint8Array, cache: ReplyCache<Answer, Incoming>) {
     this.principal = principal
@@ -54,6 +57,7 @@ const versionRange = (programs: ReadonlyArray<Program>) => ({
 
 export interface Dispatching {
   readonly programs: ReadonlyArray<Program>
+  readonly handlers: Handlers
   /** Called at the first valid call of a connection. */
   readonly proved: (responder: Responder) => void
 }
@@ -107,13 +111,14 @@ const run = (
 
 /** Executes a call unless it was executed before, and answers it on its newest connection. */
 const executeOnce = (
+  handlers: Handlers,
   session: ClientSession,
   procedure: Procedure,
   call: RpcMessage.Call,
   incoming: Incoming,
   name: string
 ): Effect.Effect<void> =>
-  Effect.suspend(() => {
+  Effect.withFiber((fiber) => {
     const { cache, principal } = session
     const found = cache.find(call.xid, name)
     if (found === "forgotten") return send(incoming, plain("SystemError"))
@@ -124,17 +129,27 @@ const executeOnce = (
     }
     // What an older connection has queued must not begin after a call of the newer one.
     if (incoming.responder.isOver) return Effect.void
+    const isLost = () => entry.waiter?.responder.isOver === true
+    const handler = handlers.begin(session, isLost, fiber)
+    if (handler === undefined) return send(incoming, plain("SystemError"))
+    // In the same turn as the look into the cache, so that no other connection begins it as well.
     const entry: Entry<Answer, Incoming> = cache.begin(call.xid, name, incoming)
-    return Effect.flatMap(run(procedure, call, principal), (reply) => {
+    const finish = (reply: Answer): void => {
       const bytes = reply.outcome._tag === "Success" ? reply.outcome.results.length : 0
       cache.finish(entry, { reply, bytes })
-      return send(entry.waiter!, reply)
-    })
+    }
+    return run(procedure, call, principal).pipe(
+      Effect.tap((reply) => Effect.sync(() => finish(reply))),
+      // What a handler that was given up has done is not known, and it does not begin again.
+      Effect.onInterrupt(() => Effect.sync(() => finish(plain("SystemError")))),
+      Effect.ensuring(handlers.end(handler)),
+      Effect.flatMap((reply) => send(entry.waiter!, reply))
+    )
   })
 
 /** Answers one call that came on a connection of a client. */
 export const serve = Effect.fnUntraced(function* (
-  { programs, proved }: Dispatching,
+  { handlers, programs, proved }: Dispatching,
   session: ClientSession,
   incoming: Incoming
 ): Effect.fn.Return<void> {
@@ -151,11 +166,23 @@ export const serve = Effect.fnUntraced(function* (
   const procedure = procedureOf(programs, call)
   if ("outcome" in procedure) return yield* send(incoming, procedure)
   if (procedure.isIdempotent === true) {
-    return yield* Effect.flatMap(run(procedure, call, session.principal), (answer) =>
-      send(incoming, answer)
-    )
+    return yield* Effect.withFiber((fiber) => {
+      const handler = handlers.begin(session, () => responder.isOver, fiber)
+      if (handler === undefined) return send(incoming, plain("SystemError"))
+      return run(procedure, call, session.principal).pipe(
+        Effect.ensuring(handlers.end(handler)),
+        Effect.flatMap((answer) => send(incoming, answer))
+      )
+    })
   }
-  return yield* executeOnce(session, procedure, call, incoming, nameOf(call, concat([whole])))
+  return yield* executeOnce(
+    handlers,
+    session,
+    procedure,
+    call,
+    incoming,
+    nameOf(call, concat([whole]))
+  )
 })
 
 /** A call whose RPC message cannot be read. */

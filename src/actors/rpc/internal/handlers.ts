@@ -1,0 +1,73 @@
+/**
+ * Handlers under way. One whose connection is lost goes on, since the same call may come again and
+ * join it; if there are too many, the oldest of those is interrupted for a new one.
+ */
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+
+/** A client, with the number of its handlers. */
+export interface HandlerOwner {
+  handlers: number
+}
+
+export interface HandlerLimits {
+  readonly maxHandlers: number
+  readonly maxHandlersPerClient: number
+}
+
+export interface Handler {
+  readonly owner: HandlerOwner
+  /** Whether the connection that would be answered is over. */
+  readonly isLost: () => boolean
+  readonly fiber: Fiber.Fiber<unknown, unknown>
+}
+
+export class Handlers {
+  readonly #limits: HandlerLimits
+  /** The oldest first. */
+  readonly #running = new Set<Handler>()
+
+  constructor(limits: HandlerLimits) {
+    this.#limits = limits
+  }
+
+  get size(): number {
+    return this.#running.size
+  }
+
+  /** A fiber begins a handler. Undefined if there are too many, and none that can go. */
+  begin(owner: HandlerOwner, isLost: () => boolean, fiber: Handler["fiber"]): Handler | undefined {
+    if (!this.#makeRoom(owner)) return undefined
+    const handler = { owner, isLost, fiber }
+    this.#running.add(handler)
+    owner.handlers++
+    return handler
+  }
+
+  end(handler: Handler): Effect.Effect<void> {
+    return Effect.sync(() => this.#remove(handler))
+  }
+
+  #makeRoom(owner: HandlerOwner): boolean {
+    const { maxHandlers, maxHandlersPerClient } = this.#limits
+    if (owner.handlers >= maxHandlersPerClient) {
+      return this.#giveUpOldest((handler) => handler.owner === owner)
+    }
+    return this.#running.size < maxHandlers || this.#giveUpOldest(() => true)
+  }
+
+  #giveUpOldest(isMeant: (handler: Handler) => boolean): boolean {
+    for (const handler of this.#running) {
+      if (!isMeant(handler) || !handler.isLost()) continue
+      // At once: its finalizers may take a while, and the next call gives up the next one.
+      this.#remove(handler)
+      handler.fiber.interruptUnsafe()
+      return true
+    }
+    return false
+  }
+
+  #remove(handler: Handler): void {
+    if (this.#running.delete(handler)) handler.owner.handlers--
+  }
+}
