@@ -2,59 +2,14 @@
  * `handfast bus join HOST:PORT`: joins a Redis or Valkey cluster as a member without slots, and
  * shows its nodes, slots and links as they change. In place on a terminal, otherwise as lines.
  */
-import * as Argument from "effect/cli/Argument"
-import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Runtime from "effect/Runtime"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { type MeetFailed } from "../actors/bus/BusError.ts"
 import { BusNode, type MembersView, type SlotsView } from "../actors/bus/BusNode.ts"
-import { IoPool } from "../native/io/IoPool.ts"
-import { findBus } from "./busAddress.ts"
-import { intBetween } from "./ranges.ts"
+import { asMember, joinFlags, seconds } from "./busJoining.ts"
 
-/** The exit code says why a node could not join. */
-const exitCodes: Readonly<Record<MeetFailed["reason"], number>> = {
-  NoAnswer: 3,
-  Myself: 4,
-  OtherCluster: 5,
-  CannotReachUs: 6,
-  BadAddress: 2
-}
-
-class NotJoined extends Schema.TaggedError<NotJoined>()("NotJoined", {
-  reason: Schema.String,
-  detail: Schema.String,
-  code: Schema.Int
-}) {
-  override get [Runtime.errorExitCode]() {
-    return this.code
-  }
-  override get [CliError.userMessage]() {
-    return `Not joined (${this.reason}): ${this.detail}`
-  }
-}
-
-const address = Argument.String("HOST:PORT").pipe(
-  Argument.withDescription("A node of the cluster: its bus port, or its client port")
-)
-const listen = Flag.String("listen").pipe(
-  Flag.withDescription("The address of this machine that nodes connect to"),
-  Flag.withDefault("127.0.0.1")
-)
-const nodeTimeout = intBetween("node-timeout", 100, 3_600_000).pipe(
-  Flag.withDescription("The cluster's cluster-node-timeout in milliseconds"),
-  Flag.withDefault(15_000)
-)
-const seconds = intBetween("seconds", 1, 86_400).pipe(
-  Flag.withDescription("How long to stay, instead of until it is stopped"),
-  Flag.optional
-)
 const json = Flag.Boolean("json").pipe(
   Flag.withDescription("One JSON object for each change"),
   Flag.withDefault(false)
@@ -94,37 +49,12 @@ const show = Effect.fnUntraced(function* (isJson: boolean) {
   })
 })
 
-const joining = Effect.fnUntraced(function* (address: string, isJson: boolean) {
-  const bus = yield* BusNode
-  yield* Effect.mapError(
-    bus.meet(address),
-    ({ detail, reason }) => new NotJoined({ reason, detail, code: exitCodes[reason] })
+const join = Command.make("join", { ...joinFlags, json, seconds }, (options) => {
+  const joined = Effect.flatMap(BusNode, (bus) =>
+    options.json ? Effect.void : Console.log(`Joined as ${bus.id} on ${bus.address}`)
   )
-  if (!isJson) yield* Console.log(`Joined as ${bus.id} on ${bus.address}`)
-  return yield* show(isJson)
-})
-
-const join = Command.make(
-  "join",
-  { address, json, listen, nodeTimeout, seconds },
-  Effect.fnUntraced(function* ({ address, json, listen: host, nodeTimeout, seconds }) {
-    const [, name, port] = /^\[?(.+?)\]?:(\d+)$/.exec(address) ?? []
-    if (name === undefined || Number(port) > 65_535) {
-      const detail = `${JSON.stringify(address)} is not HOST:PORT`
-      return yield* new NotJoined({ reason: "BadAddress", detail, code: exitCodes.BadAddress })
-    }
-    const found = yield* findBus(name, Number(port))
-    if (found.foundBy !== undefined && !json) {
-      yield* Console.log(`${address} serves clients; its bus is ${found.address}`)
-    }
-    const node = BusNode.layerEphemeral({ listen: { host }, nodeTimeoutMs: nodeTimeout })
-    const stay = joining(found.address, json).pipe(
-      Effect.provide(Layer.provide(node, IoPool.layer({ workers: 1 })))
-    )
-    if (seconds._tag === "None") return yield* stay
-    return yield* Effect.timeoutOption(stay, `${seconds.value} seconds`)
-  })
-).pipe(
+  return asMember(options, options.json, Effect.andThen(joined, show(options.json)))
+}).pipe(
   Command.withDescription("Join a cluster as a member, and show its nodes, slots and links"),
   Command.withExamples([
     {

@@ -32,8 +32,24 @@ export class MeetFailed extends Schema.TaggedError<MeetFailed>("handfast/bus/Mee
   "MeetFailed",
   {
     address: Schema.String,
-    reason: Schema.Literals(["NoAnswer", "Myself", "OtherCluster", "CannotReachUs", "BadAddress"]),
-    detail: Schema.String
+    reason: Schema.Literals([
+      // Nothing listens there, or what does neither answers as a node nor as what follows.
+      "NoAnswer",
+      // Clients are served there. `bus` is where peers are.
+      "NotABus",
+      // The peer wants TLS, and this node has no settings for it.
+      "SpeaksTls",
+      // The handshake failed: the peer speaks no TLS, or one side refused a certificate.
+      "TlsRefused",
+      "Myself",
+      "OtherCluster",
+      // A node answered, and did not connect to this one.
+      "CannotReachUs",
+      "BadAddress"
+    ]),
+    detail: Schema.String,
+    /** The address of the bus, if what answered named it, or else by the servers' rule. */
+    bus: Schema.optionalKey(Schema.String)
   }
 ) {
   override get message() {

@@ -69,6 +69,6 @@ describe("handfast bus join", () => {
       timeout: 30_000
     })
     assert.strictEqual(status, 2)
-    assert.include(stderr, "not HOST:PORT")
+    assert.include(stderr, "not host:port")
   })
 })

@@ -99,6 +99,25 @@ peer("redis-server", "a member of a cluster of redis-server", () => {
     )
 
     it.live(
+      "G16: by a client port is told where the bus is, and by TLS that there is none",
+      () =>
+        live(
+          Effect.gen(function* () {
+            const servers = yield* cluster(1, { timeoutMs: nodeTimeoutMs })
+            const { busPort, port } = servers[0]!
+            const bus = yield* member()
+            const failure = yield* Effect.flip(bus.meet(`127.0.0.1:${port}`))
+            assert.deepInclude(failure, { reason: "NotABus", bus: `127.0.0.1:${busPort}` })
+            const secure = yield* member({ tls: tlsOf("client"), name: "secure" })
+            const refused = yield* Effect.flip(secure.meet(`127.0.0.1:${busPort}`))
+            assert.strictEqual(refused.reason, "TlsRefused")
+            yield* bus.meet(failure.bus!)
+          })
+        ),
+      90_000
+    )
+
+    it.live(
       "by their MEET is connected on all nodes, and publishes and hears",
       () =>
         live(
@@ -216,8 +235,15 @@ peer("redis-server", "a member of a cluster of redis-server", () => {
               member({ tls: tlsOf("stranger"), nodeTimeoutMs: 500, name: "stranger" }),
               Journal.layerMemory
             )
-            const refused = yield* Effect.flip(stranger.meet(`127.0.0.1:${servers[0]!.busPort}`))
-            assert.strictEqual(refused.reason, "NoAnswer")
+            const address = `127.0.0.1:${servers[0]!.busPort}`
+            const refused = yield* Effect.flip(stranger.meet(address))
+            assert.strictEqual(refused.reason, "TlsRefused")
+            const plain = yield* Effect.provide(
+              member({ nodeTimeoutMs: 500, name: "plain" }),
+              Journal.layerMemory
+            )
+            const unheard = yield* Effect.flip(plain.meet(address))
+            assert.strictEqual(unheard.reason, "SpeaksTls")
           })
         ),
       90_000

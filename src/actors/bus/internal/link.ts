@@ -1,5 +1,7 @@
 /** One connection to a peer, as decisions see it. */
 import type { SendStatus } from "../../../native/io/Lane.ts"
+import type { LaneError } from "../../../native/io/LaneError.ts"
+import type { SocketOpenError } from "../../../native/io/PoolError.ts"
 import type { Member } from "./member.ts"
 
 /** Where the bus of a node is reached. */
@@ -62,6 +64,10 @@ export class Link {
   pingSentAt: number | undefined = undefined
   provenAt = Infinity
   rttMs: number | undefined = undefined
+  /** How its connection failed, unless either side closed it in order. */
+  failure: SocketOpenError | LaneError | undefined = undefined
+  /** Called when it is over, for whatever reason. */
+  onGone: (() => void) | undefined = undefined
 
   constructor(purpose: Purpose, remote: Address, openedAt: number) {
     this.purpose = purpose

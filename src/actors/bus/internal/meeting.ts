@@ -3,46 +3,99 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { MeetFailed } from "../BusError.ts"
 import { parseAddress } from "./addresses.ts"
-import type { Link } from "./link.ts"
+import type { Address, Link } from "./link.ts"
+import type { Found } from "./probing.ts"
 import type { RunningNode } from "./running.ts"
 
-/** Why a link did not lead to a member that knows this node, when its time is over. */
-const failureOf = (link: Link, address: string): MeetFailed => {
-  switch (link.end) {
-    case "Myself":
-      return new MeetFailed({ address, reason: "Myself", detail: "this node listens there" })
-    case "AnotherNode":
-    case "OtherCluster":
-      return new MeetFailed({ address, reason: "OtherCluster", detail: "a stranger answered" })
-    default:
-  }
-  return link.peer === undefined
-    ? new MeetFailed({ address, reason: "NoAnswer", detail: "nothing there answered as a node" })
-    : new MeetFailed({
-        address,
-        reason: "CannotReachUs",
-        detail: `${link.peer.id} answered, and has not connected to this node`
-      })
+/** The connection ended over TLS: the peer speaks none, or one side refused a certificate. */
+const isTlsRefused = ({ failure }: Link): boolean => {
+  if (failure?._tag === "SocketOpenError") return failure.step === "tls"
+  return failure?.reason._tag === "PeerReset" && failure.reason.code.startsWith("ERR_SSL")
 }
 
+/** Nothing accepts connections at the address: there is nothing to ask. */
+const isUnreachable = ({ failure }: Link): boolean =>
+  failure?._tag === "SocketOpenError" && failure.step !== "tls"
+
+/** Why a link led to no member. */
+const failureOf = (link: Link, address: string): MeetFailed => {
+  if (link.end === "Myself") {
+    return new MeetFailed({ address, reason: "Myself", detail: "this node listens there" })
+  }
+  if (link.end === "AnotherNode" || link.end === "OtherCluster") {
+    return new MeetFailed({ address, reason: "OtherCluster", detail: "a stranger answered" })
+  }
+  if (link.peer !== undefined) {
+    const detail = `${link.peer.id} answered, and has not connected to this node`
+    return new MeetFailed({ address, reason: "CannotReachUs", detail })
+  }
+  const detail = link.failure?.message ?? "nothing there answered as a node"
+  return new MeetFailed({ address, reason: isTlsRefused(link) ? "TlsRefused" : "NoAnswer", detail })
+}
+
+/** What listens there is no node that this one can speak with. */
+const otherwise = (found: Found, address: string, { ip }: Address): MeetFailed => {
+  if (found._tag === "TlsRefused") {
+    const detail = "it closes connections with this node's certificate"
+    return new MeetFailed({ address, reason: "TlsRefused", detail })
+  }
+  if (found._tag === "SpeaksTls") {
+    return new MeetFailed({ address, reason: "SpeaksTls", detail: "this node has no TLS settings" })
+  }
+  const bus = `${ip.includes(":") ? `[${ip}]` : ip}:${found.busPort}`
+  const source = found.isAsked ? "it says" : "by default"
+  const detail = `it serves clients; its bus is ${bus}, ${source}`
+  return new MeetFailed({ address, reason: "NotABus", detail, bus })
+}
+
+/** Ends when links lead both ways, or with the reason why they will not. */
+const attempt = Effect.fnUntraced(function* (
+  { members, node, probe }: RunningNode,
+  address: string,
+  to: Address,
+  link: Link
+) {
+  const isJoined = () => link.peer !== undefined && link.peer.inbound !== undefined
+  const joined = Effect.asVoid(Stream.runDrain(Stream.takeUntil(members.stream, () => isJoined())))
+  const lost = Effect.callback<void>((resume) => {
+    // A newer link of a peer may have taken the place of this one.
+    const tell = () => {
+      if (link.peer === undefined) resume(Effect.void)
+    }
+    link.onGone = tell
+    if (!node.table.links.has(link)) tell()
+  })
+  const { probeAfterMs } = node.table.settings
+  const step = Effect.raceFirst(joined, lost)
+  yield* Effect.timeoutOption(step, probeAfterMs)
+  const isSilent = link.peer === undefined && link.end === undefined
+  if (isSilent && !isTlsRefused(link) && !isUnreachable(link)) {
+    const found = yield* probe(to)
+    if (found !== undefined && link.peer === undefined) return yield* otherwise(found, address, to)
+  }
+  yield* step
+  if (!isJoined()) return yield* failureOf(link, address)
+  return undefined
+})
+
 /** Ends within `meetWithinMs`. */
-export const meet = (
-  { members, node }: RunningNode,
-  address: string
-): Effect.Effect<void, MeetFailed> =>
+export const meet = (running: RunningNode, address: string): Effect.Effect<void, MeetFailed> =>
   Effect.gen(function* () {
     const to = parseAddress(address)
     if (to === undefined) {
       return yield* new MeetFailed({ address, reason: "BadAddress", detail: "not host:port" })
     }
-    const link = node.meet(to)
-    const hasEnded = () => link.end === "Myself" || link.end === "OtherCluster"
-    const isJoined = () => link.peer !== undefined && link.peer.inbound !== undefined
-    yield* members.stream.pipe(
-      Stream.takeUntil(() => isJoined() || hasEnded()),
-      Stream.runDrain,
-      Effect.timeoutOption(node.table.settings.meetWithinMs)
+    const { table } = running.node
+    const link = running.node.meet(to)
+    return yield* attempt(running, address, to, link).pipe(
+      Effect.timeoutOrElse({
+        duration: table.settings.meetWithinMs,
+        orElse: () => Effect.fail(failureOf(link, address))
+      }),
+      Effect.onError(() =>
+        Effect.sync(() => {
+          if (link.peer === undefined) table.end(link, "Unproven")
+        })
+      )
     )
-    if (!isJoined()) return yield* failureOf(link, address)
-    return undefined
   })

@@ -20,8 +20,9 @@ import type { SessionOptions } from "./framer.ts"
 import { tickMs } from "./heartbeats.ts"
 import { BusIdentity } from "./identity.ts"
 import { Latest } from "./latest.ts"
-import type { Channel, Link } from "./link.ts"
+import type { Address, Channel, Link } from "./link.ts"
 import { Node } from "./node.ts"
+import { type Found, probe } from "./probing.ts"
 import { type NodeSettings, settingsOf } from "./settings.ts"
 import { checkSettings, defaultHost } from "./starting.ts"
 import { Subscribers } from "./subscribers.ts"
@@ -43,6 +44,8 @@ export interface RunningNode {
   readonly members: Latest<MembersView>
   readonly slots: Latest<SlotsView>
   readonly subscribers: Subscribers
+  /** Finds out what listens at an address where no node answered. */
+  readonly probe: (to: Address) => Effect.Effect<Found | undefined>
   /** Of all typed subscriptions. */
   readonly undecoded: Subscribers<Undecoded>
 }
@@ -85,11 +88,12 @@ const channelOf = (lane: Lane): { channel: Channel; closed: Effect.Effect<void> 
 const serve = (node: Node, link: Link, lane: Lane, closed: Effect.Effect<void>) =>
   lane.run(reader(node, link)).pipe(
     // How a connection ends is the peer's affair, unless it is a defect of this node.
-    Effect.tapError((error) =>
-      error.reason._tag === "HandlerFailed"
+    Effect.tapError((error) => {
+      link.failure = error
+      return error.reason._tag === "HandlerFailed"
         ? Effect.logError("frames of a link", error)
         : Effect.void
-    ),
+    }),
     Effect.ignore,
     Effect.raceFirst(closed),
     Effect.ensuring(Effect.sync(() => node.closed(link)))
@@ -133,7 +137,9 @@ const dial = (pool: IoPool["Service"], node: Node, settings: Settings, link: Lin
       const options = sessionOptions(node.table.settings, node.board)
       const to = { host: link.remote.ip, port: link.remote.busPort }
       const tls = settings.tls && { tls: settings.tls }
-      const lane = yield* pool.connect({ framer, options, to, on: "worker", ...tls })
+      const lane = yield* pool
+        .connect({ framer, options, to, on: "worker", ...tls })
+        .pipe(Effect.tapError((error) => Effect.sync(() => void (link.failure = error))))
       const { channel, closed } = channelOf(lane)
       node.opened(link, channel)
       yield* serve(node, link, lane, closed)
@@ -237,5 +243,15 @@ export const start = Effect.fnUntraced(function* (settings: Settings) {
   for (const seed of seeds) node.seed(seed)
   yield* Deferred.succeed(ready, node)
   yield* run(node)
-  return { node, address, members, slots, subscribers, undecoded } satisfies RunningNode
+  const pool = yield* IoPool
+  const prober = (to: Address) => probe(pool, to, nodeSettings.probeAfterMs, settings.tls)
+  return {
+    node,
+    address,
+    members,
+    slots,
+    subscribers,
+    undecoded,
+    probe: prober
+  } satisfies RunningNode
 })

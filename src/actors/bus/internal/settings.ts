@@ -20,6 +20,11 @@ export interface NodeSettings {
    */
   readonly meetWithinMs: number
   /**
+   * Milliseconds without an answer after which `meet` asks what listens there, and waits for that
+   * answer. Default half the node timeout, 1 s at most: a node answers within milliseconds.
+   */
+  readonly probeAfterMs: number
+  /**
    * Connections that have not shown whose they are, and names that have not answered yet. Default
    * 16: a handshake takes milliseconds, so more of them are a storm or an attack.
    */
@@ -87,12 +92,17 @@ const defaults = {
 
 export const settingsOf = (given: Partial<NodeSettings> = {}): NodeSettings => {
   const { nodeTimeoutMs = defaults.nodeTimeoutMs } = given
-  return { answerMs: 2 * nodeTimeoutMs, meetWithinMs: 2 * nodeTimeoutMs, ...defaults, ...given }
+  const derived = {
+    answerMs: 2 * nodeTimeoutMs,
+    meetWithinMs: 2 * nodeTimeoutMs,
+    probeAfterMs: Math.min(1_000, Math.ceil(nodeTimeoutMs / 2))
+  }
+  return { ...derived, ...defaults, ...given }
 }
 
 /** The first setting that cannot work alone or beside the others, and why. */
 export const brokenLimit = (settings: NodeSettings): string | undefined => {
-  const names = ["answerMs", "meetWithinMs", ...Object.keys(defaults)] as Array<keyof NodeSettings>
+  const names = Object.keys(settingsOf()) as Array<keyof NodeSettings>
   const wrong = names.find((name) => !Number.isSafeInteger(settings[name]) || settings[name] < 1)
   if (wrong !== undefined) return `${wrong} is ${settings[wrong]}: it must be an integer above 0`
   const { firstRedialMs, longestRedialMs, maxFrameBytes, maxUnprovenBytes } = settings

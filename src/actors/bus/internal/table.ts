@@ -140,6 +140,7 @@ export class Table {
   /** The link is gone, for whatever reason: its peer is dialled again after a while. */
   detach(link: Link): void {
     if (!this.links.delete(link)) return
+    link.onGone?.()
     const { purpose } = link
     const id = link.peer?.id ?? (purpose._tag === "Known" ? purpose.id : undefined)
     const member = id === undefined ? undefined : this.members.get(id)

@@ -43,6 +43,8 @@ export interface LinkView {
 export interface Health {
   readonly state: "notJoined" | "joined" | "removed"
   readonly connected: number
+  /** Nodes that are known and not connected both ways, those that were only named among them. */
+  readonly connecting: number
   readonly suspected: ReadonlyArray<string>
   /** Others tell that this node has failed. */
   readonly isCalledFailed: boolean
@@ -95,6 +97,7 @@ export const healthOf = (table: Table, undecoded: number): Health => {
   return {
     state: table.isRemoved ? "removed" : connected > 0 ? "joined" : "notJoined",
     connected,
+    connecting: table.members.size - connected,
     suspected: members.filter(({ state }) => state === "suspected").map(({ id }) => id),
     isCalledFailed: table.isCalledFailed,
     sameIdAt: table.sameIdAt,
