@@ -57,6 +57,8 @@ export class WorkerDriver implements LaneDriver {
   /** Its thread has ended. */
   #hasExited = false
   #crash: string | undefined
+  /** Holds the driver, and so the worker's memory, until it is cleared. */
+  #stopTimer: NodeJS.Timeout | undefined
   /** No new lanes are placed here. */
   isParked = false
   /** The worker was asked to end. */
@@ -161,12 +163,15 @@ export class WorkerDriver implements LaneDriver {
     this.#keepAlive()
   }
 
-  /** Asks the worker to close everything in order and to end. */
-  stop(): void {
+  /** Asks the worker to close everything in order and to end; gives it up after `withinMs`. */
+  stop(withinMs: number): void {
     this.isParked = true
     this.isStopping = true
     this.#keepAlive()
     this.#post({ kind: "stop" })
+    const late = () => this.giveUp("did not end in time after it was asked")
+    this.#stopTimer = setTimeout(late, withinMs)
+    this.#stopTimer.unref()
   }
 
   /** For a worker that crashed without ending: it does not answer any more. */
@@ -318,6 +323,7 @@ export class WorkerDriver implements LaneDriver {
     }
     const crash = this.isStopping && code === 0 ? undefined : (this.#crash ?? `exit code ${code}`)
     this.#hasExited = true
+    clearTimeout(this.#stopTimer)
     const end = threadEnd(crash, false)
     this.#lose(end)
     this.#jobs.failAll(end.failure)

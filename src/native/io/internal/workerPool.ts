@@ -218,11 +218,7 @@ export class WorkerPool {
 
   #askToStop(driver: WorkerDriver): void {
     if (driver.isStopping) return
-    driver.stop()
-    const timer = setTimeout(() => {
-      if (this.#drivers.has(driver)) driver.giveUp("did not end in time after it was asked")
-    }, this.#settings.stopWithinMs)
-    timer.unref()
+    driver.stop(this.#settings.stopWithinMs)
   }
 
   #onDriverGone(driver: WorkerDriver, crash: string | undefined): void {
