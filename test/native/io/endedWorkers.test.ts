@@ -12,7 +12,7 @@ const rounds = 10
 const growthMax = 1_048_576
 
 describe("workers that have ended", { timeout: 120_000 }, () => {
-  const ways = { park: "in a pool that goes on" }
+  const ways = { close: "with their pool", park: "in a pool that goes on" }
   for (const [way, where] of Object.entries(ways)) {
     it(`L6: leave no memory behind, ${where}`, () => {
       const program = fileURLToPath(new URL("./fixtures/workerRounds.ts", import.meta.url))

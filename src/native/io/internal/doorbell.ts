@@ -33,7 +33,7 @@ export class Doorbell {
     return Atomics.exchange(this.#words, asleepAt, 0) !== 0
   }
 
-  /** Wakes the thread whose flag was taken. */
+  /** Wakes the thread whose flag was taken, or one that nothing else may wake any more. */
   wake(): void {
     Atomics.add(this.#words, epochAt, 1)
     Atomics.notify(this.#words, epochAt)
@@ -75,7 +75,8 @@ export class Doorbell {
   /**
    * Last step: the promise of the next ring, or undefined when it rang since `arm`. A waiter
    * does not keep its event loop alive; keep a referenced handle where that matters, and keep
-   * one waiter at a time.
+   * one waiter at a time. Until the ring the runtime holds the promise and all that its reactions
+   * reach, even where no other thread is left to ring: then the sleeper's thread does.
    */
   sleep(): Promise<unknown> | undefined {
     const wait = Atomics.waitAsync(this.#words, epochAt, this.#epoch)

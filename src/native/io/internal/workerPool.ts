@@ -223,6 +223,9 @@ export class WorkerPool {
 
   #onDriverGone(driver: WorkerDriver, crash: string | undefined): void {
     this.#drivers.delete(driver)
+    // The wait of the loop holds the pool, and no other worker may be left to end it. Not `ring`:
+    // this worker may have been terminated between taking the sleeper and waking it.
+    this.#bell.wake()
     if (crash !== undefined) this.counts.workersCrashed++
     if (!this.#stopping && this.active < this.#load.min) this.#start()
     this.#listeners.distribute()
