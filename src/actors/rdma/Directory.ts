@@ -1,8 +1,8 @@
 /**
- * Where peers are: the network cards that a peer is reached by, and the memory it has registered.
+ * Finds peers: the NICs that a peer is reached by, and the memory that it has registered.
  *
  * A directory is asked when a peer is first used, and again after a connection failed: a peer that
- * was restarted has other keys, and may have other cards.
+ * was restarted has other keys, and may have other NICs.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -13,7 +13,7 @@ import { Gid } from "../../schema/Gid.ts"
 
 /** The most buffers that a peer may tell of: looking one up by its address walks through them. */
 const mostBuffers = 65_536
-/** The most cards of a peer: every pair of two cards is a way to reach it. */
+/** The most NICs of a peer: every pair of a local and a remote NIC is a rail. */
 const mostNics = 256
 
 const Address = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2 ** 53 - 1 }))
@@ -22,7 +22,7 @@ const Key = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0xffff_ffff
 /** Near, not near, and not named at all. */
 const Distance = Schema.Literals([0, 1, 2])
 
-/** A card of a peer. */
+/** A NIC of a peer. */
 export const PeerNic = Schema.Struct({
   /** `server@nic`. */
   path: Schema.NonEmptyString,
@@ -36,13 +36,13 @@ export type PeerNic = typeof PeerNic.Type
 /** Registered memory of a peer. Names need not be unique; only unique ones can be used as names. */
 export const PeerBuffer = Schema.Struct({
   name: Schema.String,
-  /** What all cards call its first octet. */
+  /** The address of its first byte, the same for all NICs. */
   address: Address,
   length: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2 ** 53 - 1 })),
-  /** Its key on each card, in the order of the cards. None: it is not for others. */
+  /** Its key on each NIC, in the order of the NICs. None: it is not for others. */
   keys: Schema.Array(Key),
   /**
-   * How far each card is from it, in the order of the cards: those of 0 are to be preferred, and
+   * How far each NIC is from it, in the order of the NICs: those of 0 are to be preferred, and
    * the longest is for when nothing else works. Default: all are equally near.
    */
   distances: Schema.optionalKey(Schema.Array(Distance)),
@@ -67,10 +67,10 @@ export const Description = Schema.Struct({
       (keys.length === 0 || keys.length === nics.length) &&
       (distances ?? keys).length === keys.length &&
       Number.isSafeInteger(address + length)
-    if (new Set(nics.map(({ path }) => path)).size < nics.length) return "a card is there twice"
+    if (new Set(nics.map(({ path }) => path)).size < nics.length) return "a NIC is there twice"
     return (
       buffers.every(each) ||
-      "expected what each buffer says for each card, and ends that are numbers"
+      "expected what each buffer says for each NIC, and ends that are numbers"
     )
   })
 )
@@ -90,7 +90,7 @@ export class NoDescription extends Schema.TaggedError<NoDescription>()("NoDescri
 
 const decode = Schema.decodeUnknownEffect(Description)
 
-/** Checks what a peer says of itself: keys for each card, addresses that can be counted with. */
+/** Checks a peer's description: keys for each NIC, addresses that can be counted with. */
 export const check = (peer: string, said: unknown): Effect.Effect<Description, NoDescription> =>
   Effect.mapError(
     decode(said),

@@ -1,8 +1,8 @@
 /**
- * Memory that is registered on every card of an engine, under one name.
+ * Memory that is registered on every NIC of an engine, under one name.
  *
- * All cards call it by one address. A card may take less in one region than the memory has: then it
- * is several regions on each card, cut at the same places, one behind the other.
+ * It has one address on all NICs. A NIC may take less in one region than the memory has: then it is
+ * several regions on each NIC, cut at the same places, one behind the other.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -18,7 +18,7 @@ import type { Nic } from "./Nic.ts"
 export interface Options {
   /** What peers, and transfers that outlive the process, call it. Default: a number. */
   readonly name?: string | undefined
-  /** A buffer, or how many octets to allocate. */
+  /** A buffer, or how many bytes to allocate. */
   readonly memory: SharedArrayBuffer | number
   /** What may be done to it. Default: `local-write`. */
   readonly access?: ReadonlyArray<Access> | undefined
@@ -53,7 +53,7 @@ export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", {
   }
 }
 
-/** What is told to peers would become longer than they take: no memory may be added. */
+/** The description would become longer than peers take: no memory may be added. */
 export class DescriptionFull extends Schema.TaggedError<DescriptionFull>()("DescriptionFull", {
   name: Schema.String,
   bytes: Schema.Int,
@@ -64,7 +64,7 @@ export class DescriptionFull extends Schema.TaggedError<DescriptionFull>()("Desc
   }
 }
 
-/** Registers memory on a card, by its number. */
+/** Registers memory on a NIC, by its index. */
 type RegisterOn = (card: number) => Effect.Effect<ReadonlyArray<Region>, CreateError>
 
 /** Memory as the engine uses it. */
@@ -72,9 +72,9 @@ export class RegisteredMemory implements Memory {
   readonly name: string
   readonly octets: Uint8Array<SharedArrayBuffer>
   readonly access: ReadonlyArray<Access>
-  /** Octets of a region, but for the last one. */
+  /** Bytes of a region, but for the last one. */
   readonly chunkBytes: number
-  /** For each card the regions, in order; none as long as its device is gone. */
+  /** The regions of each NIC, in order; none while its device is gone. */
   readonly regions: Array<ReadonlyArray<Region>>
   /** This registration, as peers are told of it; a device that comes back does not change it. */
   readonly epoch: Epoch
@@ -98,7 +98,7 @@ export class RegisteredMemory implements Memory {
     this.access = this.#some[0]?.access ?? []
   }
 
-  /** The regions on a card that is there: all cards call them by the same addresses. */
+  /** The regions on a NIC that is there: their addresses are the same on all NICs. */
   get #some(): ReadonlyArray<Region> {
     return this.regions.find(({ length }) => length > 0) ?? []
   }
@@ -115,7 +115,7 @@ export class RegisteredMemory implements Memory {
     }))
   }
 
-  /** Registers it again on a card whose device was opened anew. */
+  /** Registers it again on a NIC whose device was reopened. */
   renew(card: number): Effect.Effect<void, CreateError> {
     return Effect.map(this.#registerOn(card), (regions) => void (this.regions[card] = regions))
   }
@@ -135,7 +135,7 @@ const allocate = (bytes: number): Effect.Effect<SharedArrayBuffer, InvalidAttrib
 const isGone = (error: CreateError): boolean =>
   error._tag === "Released" && error.reason === "device-removed"
 
-/** Registers memory on all cards. On one that is gone it is registered when that is back. */
+/** Registers memory on all NICs; on one that is gone, when that is reopened. */
 export const register = Effect.fnUntraced(function* (
   nics: ReadonlyArray<Nic>,
   name: string,
@@ -166,7 +166,7 @@ export const register = Effect.fnUntraced(function* (
     const none = () => Effect.succeed<ReadonlyArray<Region>>([])
     regions[card] = yield* Effect.catchIf(registerOn(card), isGone, none)
   }
-  // Of a node without any card it is an error.
+  // Without any NIC it is an error.
   if (regions.every(({ length }) => length === 0)) regions[0] = yield* registerOn(0)
   return new RegisteredMemory(name, new Uint8Array(buffer), chunk, regions, registerOn, epoch)
 })

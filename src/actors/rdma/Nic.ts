@@ -1,6 +1,6 @@
 /**
- * A local network card as endpoints use it: one open device, one protection domain, one completion
- * queue, and the path under which peers know it. The path stays, the others go with their device.
+ * A local NIC as endpoints use it: one open device, one protection domain, one completion queue,
+ * and the path by which peers know it. The path stays; the others are lost with their device.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -10,31 +10,25 @@ import type { Device, DeviceEvent, ProtectionDomain } from "../../native/verbs/D
 import type { CreateError, DeviceOpenError } from "../../native/verbs/VerbsError.ts"
 import { type Reach, Verbs } from "../../native/verbs/Verbs.ts"
 import type { Gid } from "../../schema/Gid.ts"
-import type { Mtu } from "../../schema/Mtu.ts"
-import { open as openCard } from "./internal/nicLifecycle.ts"
+import type { Place } from "./internal/gidSelection.ts"
+import { open as openNic } from "./internal/nicLifecycle.ts"
 
-/** The port as it is now. */
-export interface Place {
-  readonly gid: Gid
-  readonly gidIndex: number
-  readonly lid: number
-  readonly mtu: Mtu
-}
+export type { Place }
 
 export interface Nic {
   /** `server@nic`. */
   readonly path: string
-  /** As it is now: a device that was pulled out and has come back is another one. */
+  /** The open device. One that was pulled out and came back is another object. */
   readonly device: Device
   readonly domain: ProtectionDomain
   readonly completions: CompletionQueue
-  /** What happens to the card, over all lives of its device. It does not end. */
+  /** Events of the NIC, across losses of its device. It does not end. */
   readonly events: Stream.Stream<DeviceEvent>
-  /** Done when the device of now was pulled out, has come back, and was opened anew. */
-  readonly returned: Effect.Effect<void>
-  /** Whether the end of a write says that the peer has it, see `Capabilities`. */
+  /** Done when the open device has been lost and opened again. */
+  readonly reopened: Effect.Effect<void>
+  /** Whether the completion of a write means that the peer has it, see `Capabilities`. */
   readonly acknowledges: boolean
-  /** Looks at the port; its GID can change. */
+  /** Reads the port; its GID can change. */
   readonly place: Effect.Effect<Place, CreateError>
   /** The same, by another GID than these if there is one. */
   readonly placeWithout: (refused: ReadonlyArray<Gid>) => Effect.Effect<Place, CreateError>
@@ -62,7 +56,7 @@ export interface Options {
   readonly reopenWithinMs?: number | undefined
 }
 
-/** Opens a card. If its device is pulled out and comes back, it is opened anew. */
+/** Opens a NIC. If its device is pulled out and comes back, it is opened again. */
 export const open = Effect.fnUntraced(function* ({
   completions = 4096,
   device,
@@ -73,7 +67,7 @@ export const open = Effect.fnUntraced(function* ({
   reach = {}
 }: Options): Effect.fn.Return<Nic, DeviceOpenError | CreateError, Scope.Scope | Verbs> {
   const verbs = yield* Verbs
-  return yield* openCard(verbs, device, {
+  return yield* openNic(verbs, device, {
     completions,
     gidIndex,
     reopenEveryMs,

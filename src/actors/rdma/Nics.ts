@@ -1,6 +1,6 @@
 /**
- * The own cards that endpoints and transfers use: opened once, shared by both, since the work of an
- * endpoint ends in the completion queue of its card, and uses memory that is registered there.
+ * The local NICs that endpoints and transfers share: the work of an endpoint completes in the queue
+ * of its NIC, and uses memory that is registered there.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -15,7 +15,7 @@ import { type Nic, open, type Options } from "./Nic.ts"
 
 /** The service. */
 export class Nics extends Context.Service<Nics, ReadonlyArray<Nic>>()("handfast/actors/rdma/Nics") {
-  /** Opens cards. */
+  /** Opens NICs. */
   static readonly layer = (
     nics: ReadonlyArray<Options>
   ): Layer.Layer<Nics, DeviceOpenError | CreateError, Verbs> =>

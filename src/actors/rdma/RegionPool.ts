@@ -19,10 +19,16 @@ import * as Scope from "effect/Scope"
 import type { ProtectionDomain } from "../../native/verbs/Device.ts"
 import type { Access, Region } from "../../native/verbs/Region.ts"
 import type { CreateError } from "../../native/verbs/VerbsError.ts"
-import { type Item, Request, type Slot } from "./internal/poolRequest.ts"
+import {
+  type Item,
+  Request,
+  type Share,
+  type Slot,
+  type Use,
+  type Want
+} from "./internal/poolRequest.ts"
 
-/** Who uses borrowed memory: the peer reads it, the peer writes it, or only this side does. */
-export type Use = "peer-reads" | "peer-writes" | "local"
+export type { Use, Want }
 
 const rights: Record<Use, ReadonlyArray<Access>> = {
   "peer-reads": ["remote-read"],
@@ -61,14 +67,8 @@ export interface Loan {
   readonly end: Effect.Effect<void>
 }
 
-/** A piece of memory that is wanted. */
-export interface Want {
-  readonly use: Use
-  readonly bytes: number
-}
-
 /** What one connection may borrow. */
-export class PoolShare {
+export class PoolShare implements Share {
   readonly maxBytes: number
   /** Bytes of the regions that it has borrowed. */
   lentBytes = 0
@@ -178,7 +178,7 @@ export class RegionPool {
    * that waits for the pool lets none pass, so that small requests do not starve a large one.
    */
   #grant(): void {
-    const full = new Set<PoolShare>()
+    const full = new Set<Share>()
     for (let index = 0; index < this.#waiting.length;) {
       const request = this.#waiting[index]!
       const { bytes, share } = request
@@ -259,7 +259,7 @@ export class RegionPool {
   }
 
   /** Clears what another peer used, and draws a key. Undefined if the last key is still open. */
-  #issue(item: Item, share: PoolShare): Loan | undefined {
+  #issue(item: Item, share: Share): Loan | undefined {
     const slot = item.slot!
     const { region } = slot
     if (slot.lastShare !== share) {
@@ -280,7 +280,7 @@ export class RegionPool {
     return undefined
   }
 
-  #loanOf(slot: Slot, item: Item, share: PoolShare, key: number): Loan {
+  #loanOf(slot: Slot, item: Item, share: Share, key: number): Loan {
     let isLent = true
     const { region } = slot
     const isOurs = Effect.sync(() => isLent && slot.use !== "local")
@@ -309,7 +309,7 @@ export class RegionPool {
     })
   }
 
-  #giveBack({ regionBytes, slot }: Item, share: PoolShare): void {
+  #giveBack({ regionBytes, slot }: Item, share: Share): void {
     share.lentBytes -= regionBytes
     if (slot === undefined) this.#registeredBytes -= regionBytes
     else this.#putIdle(slot)

@@ -14,7 +14,7 @@ import type { Description, PeerBuffer } from "./Directory.ts"
 type Places = NonNullable<SegmentDescriptor["priorityMatrix"]>
 
 /**
- * How far each card is from a place: preferred, available, or not named, as those are that the peer
+ * How far each NIC is from a place: preferred, available, or not named, as those are that the peer
  * has taken out of use. Nothing if there is no difference.
  */
 const distancesTo = (place: string, cards: ReadonlyArray<string>, places: Places) => {
@@ -93,7 +93,7 @@ export const buffersLimit = defaultLimit - frameBytes
 const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)
 
 /**
- * A segment that says what a description does. All cards are equally near to the memory. Each line
+ * A segment that says what a description does. All NICs are equally near to the memory. Each line
  * names all of them in their order, because peers number them as they find them there. Local keys
  * are nobody else's business; peers only look at how many there are.
  */

@@ -6,12 +6,12 @@ import type * as Stream from "effect/Stream"
 import type { Piece } from "../rdma/Memory.ts"
 import type { TransferFailed } from "./TransferError.ts"
 
-/** A place in a peer's memory: an address as the peer tells it, or a named buffer. */
+/** A place in a peer's memory: an address as the peer describes it, or a named buffer. */
 export type Target =
   | { readonly address: number }
   | { readonly buffer: string; readonly offset?: number }
 
-/** One range to move, of the length of the own piece. */
+/** One range to move, of the length of the local piece. */
 export type Operation =
   | { readonly op: "write"; readonly from: Piece; readonly to: Target }
   | { readonly op: "read"; readonly from: Target; readonly to: Piece }
@@ -36,8 +36,8 @@ export interface Request {
 
 /**
  * A transfer that outlives the process, and outages of its peer, see `Transfers`: only its deadline
- * ends it before all of it has moved, or a request that can never be fulfilled. The own memory must
- * have been given a name, and the peer's is meant by name; one that is not there is waited for.
+ * ends it before all of it has moved, or a request that can never be fulfilled. Local and remote
+ * memory are given by their names; memory that is not there is waited for.
  */
 export interface DurableRequest extends Pick<Request, "peer" | "ops"> {
   readonly durable: true
@@ -52,9 +52,9 @@ export interface DurableRequest extends Pick<Request, "peer" | "ops"> {
 
 /** What has moved. */
 export const Moved = Schema.Struct({
-  /** Octets that moved. */
+  /** Bytes that moved. */
   moved: Schema.Int,
-  /** Octets of the whole. */
+  /** Bytes of the whole. */
   bytes: Schema.Int
 })
 

@@ -1,5 +1,5 @@
 /**
- * Moves memory to and from peers, over as many cards and ways as there are.
+ * Moves memory to and from peers, over all NICs and rails that there are.
  *
  * Waiting costs nothing: a transfer whose peer is not ready yet is a few numbers in a list. What
  * can fail on the way is tried again elsewhere, and a transfer ends once: all of it has moved, or
@@ -57,11 +57,11 @@ export interface Move {
 export class TransferEngine extends Context.Service<
   TransferEngine,
   {
-    /** Registers memory on all cards until the Scope closes. */
+    /** Registers memory on all NICs until the Scope closes. */
     readonly register: (
       options: MemoryOptions
     ) => Effect.Effect<Memory, CreateError | NameTaken | DescriptionFull, Scope.Scope>
-    /** What peers may be told of this side: its cards and its memory, as they are now. */
+    /** The description of this side for peers: its NICs and its memory, as they are now. */
     readonly description: Effect.Effect<Description>
     /** Makes ready what transfers with a peer will need, so that the first one waits no longer. */
     readonly warm: (peer: string) => Effect.Effect<void, NoDescription | TransferFailed>
@@ -80,7 +80,7 @@ export class TransferEngine extends Context.Service<
     readonly named: (name: string) => Effect.Effect<Memory>
   }
 >()("handfast/actors/transfer/TransferEngine") {
-  /** An engine over the own cards. It keeps no journal, and refuses what should outlive it. */
+  /** An engine over the local NICs. It keeps no journal, and refuses what should outlive it. */
   static readonly layer = (
     settings: Settings = {}
   ): Layer.Layer<TransferEngine, CreateError | SettingsRefused, Nics | Links | Directory> =>

@@ -2,16 +2,16 @@
 import * as Schema from "effect/Schema"
 import type { NoDescription } from "../rdma/Directory.ts"
 
-/** Work that failed on its way between two cards, with what is known of that way. */
+/** A failure on the rail between two NICs, with all that is known of that rail. */
 export const RailFault = Schema.Struct({
-  /** The own card, `server@nic`. */
+  /** The local NIC, `server@nic`. */
   local: Schema.String,
   localGid: Schema.UndefinedOr(Schema.String),
-  /** The own queue pair; 0 if none was connected. */
+  /** The local queue pair; 0 if none was connected. */
   queuePair: Schema.Int,
   peer: Schema.String,
   peerGid: Schema.UndefinedOr(Schema.String),
-  /** The queue pairs that the peer has on this way. */
+  /** The peer's queue pairs of this rail. */
   peerQueuePairs: Schema.Array(Schema.Int),
   /** The status of the completion, or why there is no connection. */
   status: Schema.String
@@ -60,13 +60,13 @@ export class TransferFailed extends Schema.TaggedError<TransferFailed>()("Transf
   /**
    * - `deadline`: its time was over.
    * - `cancelled`: its caller was interrupted.
-   * - `peer-unreachable`: no way to the peer worked for so long, or has not recovered from that.
+   * - `peer-unreachable`: no rail to the peer worked for so long, or has not recovered from that.
    * - `attempts-exhausted`: one slice failed as often as one may.
-   * - `refused`: the peer's card, or the own one, does not allow it.
+   * - `refused`: the remote or the local NIC does not allow it.
    * - `no-such-memory`: the peer's memory is not there any more.
    * - `peer-memory-replaced`: memory that held a part of it is not there any more. The caller chose
    *   to fail then, or it has happened too often.
-   * - `memory-released`: the own memory was released meanwhile.
+   * - `memory-released`: the local memory was released meanwhile.
    * - `closed`: the engine ended.
    */
   reason: Schema.Literals([
@@ -80,7 +80,7 @@ export class TransferFailed extends Schema.TaggedError<TransferFailed>()("Transf
     "memory-released",
     "closed"
   ]),
-  /** Octets that moved, and octets of the whole. */
+  /** Bytes that moved, and bytes of the whole. */
   moved: Schema.Int,
   bytes: Schema.Int,
   /** The first 64 operations that did not move as a whole. */
@@ -90,7 +90,7 @@ export class TransferFailed extends Schema.TaggedError<TransferFailed>()("Transf
 }) {
   override get message() {
     const { bytes, detail, fault, moved, peer, reason } = this
-    const what = `transfer with ${peer} (${reason}) after ${moved} of ${bytes} octets`
+    const what = `transfer with ${peer} (${reason}) after ${moved} of ${bytes} bytes`
     return `${what}: ${detail}${told(fault)}`
   }
 }

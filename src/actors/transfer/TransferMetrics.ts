@@ -4,7 +4,7 @@
  */
 import * as Metric from "effect/Metric"
 
-/** Octets that moved; `direction` is `write` or `read`. */
+/** Bytes that moved; `direction` is `write` or `read`. */
 export const movedBytes = Metric.counter("handfast_transfer_moved_bytes_total", {
   description: "Octets moved to and from peers",
   incremental: true

@@ -1,5 +1,5 @@
 /**
- * All that a process needs to move memory to its peers and be reached by them: its cards, their
+ * All that a process needs to move memory to its peers and be reached by them: its NICs, their
  * endpoints, the port for handshakes, and an engine, in one layer.
  *
  * It stands over any provider of `Verbs` and any `Journal`. Durable transfers are in the journal,
@@ -80,7 +80,7 @@ export interface Settings {
   readonly handshake?: Omit<HandshakeServer.Options, "host" | "segment" | "hears"> | undefined
   /** How peers are called. */
   readonly calls?: Omit<TcpHandshakes.Options, "mayCall"> | undefined
-  /** With `open`, peers' offers make at most 128 endpoints that nobody here has asked for. */
+  /** With `open`, peers' offers make at most 128 endpoints that this side has not used. */
   readonly endpoints?: Omit<EndpointStore.Options, "nic" | "onReady"> | undefined
   readonly engine?: (EngineSettings & TransfersSettings) | undefined
   /** The workers for handshakes. Default without TLS: none, as they stay on the main thread. */

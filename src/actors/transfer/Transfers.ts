@@ -22,7 +22,7 @@ import { InvalidTransfer, TooManyTransfers, TransferFailed } from "./TransferErr
 /** An operation by names. */
 export const NamedOperation = Schema.Struct({
   op: Schema.Literals(["write", "read"]),
-  /** The own memory. */
+  /** The local memory. */
   memory: Schema.String,
   offset: Schema.Int,
   length: Schema.Int,
@@ -71,7 +71,7 @@ export class Ended extends Schema.TaggedClass<Ended>()("Ended", {
   outcome: Outcome
 }) {}
 
-/** What a transfer's own work tells. */
+/** The result of a transfer's work. */
 interface Done {
   readonly _tag: "Done"
   readonly id: string

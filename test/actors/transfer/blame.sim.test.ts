@@ -12,12 +12,13 @@ import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { ReadyLink } from "../../../src/actors/endpoint/ReadyLink.ts"
-import type { Core } from "../../../src/actors/transfer/internal/core.ts"
-import { Pump } from "../../../src/actors/transfer/internal/nicScheduler.ts"
-import { Slice, SlicePool } from "../../../src/actors/transfer/internal/slice.ts"
-import { Stalls } from "../../../src/actors/transfer/internal/stallDetector.ts"
-import { Trails } from "../../../src/actors/transfer/internal/writeConfirmation.ts"
-import type { Way } from "../../../src/actors/transfer/internal/rail.ts"
+import type { EngineContext } from "../../../src/actors/transfer/internal/engineContext.ts"
+import { NicScheduler } from "../../../src/actors/transfer/internal/nicScheduler.ts"
+import { Slice } from "../../../src/actors/transfer/internal/slice.ts"
+import { StallDetector } from "../../../src/actors/transfer/internal/stallDetector.ts"
+import { Work } from "../../../src/actors/transfer/internal/work.ts"
+import { WriteConfirmations } from "../../../src/actors/transfer/internal/writeConfirmation.ts"
+import type { Rail } from "../../../src/actors/transfer/internal/rail.ts"
 import type { Nic } from "../../../src/actors/rdma/Nic.ts"
 import { Completion, type CompletionBatch } from "../../../src/native/verbs/Completion.ts"
 import type { SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
@@ -29,36 +30,39 @@ const seeds = { seeds: 10 }
 const exact = { seeds: 10, timerSlack: 0 }
 
 describe("blame", () => {
-  /** Three writes on one queue pair, and a question that covers the first two. */
-  const asked = () => {
+  /** Three writes on one queue pair, and a confirming read that covers the first two. */
+  const covered = () => {
     const heard: Array<string> = []
-    const trails = new Trails({
-      ask: () => "accepted",
-      ended: () => undefined,
-      arrived: (_, { at }) => void heard.push(`${at} arrived`),
-      failed: (_, { at }, { status }) => void heard.push(`${at} ${status}`)
+    const confirmations = new WriteConfirmations({
+      postConfirmingRead: () => "accepted",
+      onEnded: () => undefined,
+      onArrived: (_, { slice }) => void heard.push(`${slice!.at} arrived`),
+      onFailed: (_, { slice }, { status }) => void heard.push(`${slice!.at} ${status}`)
     })
-    const [way, link] = [{} as Way, {} as ReadyLink]
-    const slices = [0, 1, 2].map((at) => Object.assign(new Slice(), { at, way, link }))
-    for (const slice of slices) trails.posted(slice)
-    const trail = slices[0]!.trail!
-    const question = Object.assign(new Slice(), { trail, number: 2 })
-    return { heard, question, slices, trail, trails }
+    const [rail, link] = [{} as Rail, {} as ReadyLink]
+    const writes = [0, 1, 2].map((at) => {
+      const slice = Object.assign(new Slice(), { at })
+      return Object.assign(new Work(), { rail, link, slice })
+    })
+    for (const write of writes) confirmations.onWritePosted(write)
+    const unconfirmed = writes[0]!.writes!
+    const read = Object.assign(new Work(), { writes: unconfirmed, number: 2 })
+    return { confirmations, heard, read, unconfirmed, writes }
   }
   const endOf = (status: Completion["status"]) => Object.assign(new Completion(), { status })
 
   it.effect("R16: writes before one that failed have not arrived", () =>
     Effect.sync(() => {
-      const { heard, slices, trail, trails } = asked()
-      trails.ended(slices[1]!, trail, endOf("retry-exceeded"))
+      const { confirmations, heard, unconfirmed, writes } = covered()
+      confirmations.onWriteCompleted(writes[1]!, unconfirmed, endOf("retry-exceeded"))
       assert.deepStrictEqual(heard, ["0 flushed", "1 retry-exceeded"])
     })
   )
 
   it.effect("R16: an answer stands for the writes before it, and for no others", () =>
     Effect.sync(() => {
-      const { heard, question, trail, trails } = asked()
-      trails.answered(question, trail, endOf("success"))
+      const { confirmations, heard, read, unconfirmed } = covered()
+      confirmations.onConfirmed(read, unconfirmed, endOf("success"))
       assert.deepStrictEqual(heard, ["0 arrived", "1 arrived"])
     })
   )
@@ -71,8 +75,8 @@ describe("blame", () => {
         ["retry-exceeded", "retry-exceeded"],
         ["flushed", "flushed"]
       ] as const) {
-        const { heard, question, trail, trails } = asked()
-        trails.answered(question, trail, endOf(status))
+        const { confirmations, heard, read, unconfirmed } = covered()
+        confirmations.onConfirmed(read, unconfirmed, endOf(status))
         assert.deepStrictEqual(heard, [`0 ${each}`, `1 ${each}`], status)
       }
     })
@@ -82,20 +86,20 @@ describe("blame", () => {
     Effect.gen(function* () {
       const lost: Array<string> = []
       const looks: Array<Effect.Effect<void>> = []
-      const core = {
+      const engine = {
         now: () => 20_000,
         settings: { stallAfterMs: 10_000 },
         fork: (effect: Effect.Effect<void>) => void looks.push(effect)
-      } as unknown as Core
+      } as unknown as EngineContext
       const [old, next] = [{}, {}] as unknown as readonly [ReadyLink, ReadyLink]
-      const ways = { lost: (_: Way, { status }: { status: string }) => void lost.push(status) }
-      const way = { progressAt: 0, link: next, peer: { ways } } as unknown as Way
-      const slice = Object.assign(new Slice(), { way, link: old })
-      new Stalls(core, new Map([[1, slice]])).watch()
+      const onLinkLost = (_: Rail, { status }: { status: string }) => void lost.push(status)
+      const rail = { progressAt: 0, link: next, peer: { onLinkLost } } as unknown as Rail
+      const work = Object.assign(new Work(), { rail, link: old })
+      new StallDetector(engine, new Map([[1, work]])).watch()
       yield* Effect.forkChild(looks[0]!)
       yield* Effect.sleep("6 seconds")
       assert.deepStrictEqual(lost, [])
-      slice.link = next
+      work.link = next
       yield* Effect.sleep("5 seconds")
       assert.deepStrictEqual(lost, ["stalled"])
     })
@@ -119,30 +123,33 @@ describe("blame", () => {
           }
         }
         const device = { events: Stream.never }
-        const nic = { path: "a@x", acknowledges: true, completions, device, returned: Effect.never }
-        const core = {
+        const nic = { path: "a@x", acknowledges: true, completions, device, reopened: Effect.never }
+        const engine = {
           now: () => 0,
           settings: { quantum: 4, stallAfterMs: 1_000 },
           fork: () => undefined,
           faultWindow: () => undefined,
-          pool: new SlicePool(),
           context: Context.empty()
         }
         const posted: Array<number> = []
         const post = ({ id }: SendRequest) => posted.push(id) > 0 && "accepted"
         const linkOf = () => ({ isOpen: true, room: 4, roomiest: 1, post }) as unknown as ReadyLink
-        const ways = {
-          lost: (_: Way, { status }: { status: string }) => void lost.push(status),
-          feed: () => undefined
-        }
         const [old, next] = [linkOf(), linkOf()]
-        const peer = { ways, next: () => undefined }
-        const way = { link: old, posted: 0, isOpen: true, peer } as unknown as Way
-        const pump = new Pump(0, nic as unknown as Nic, core as unknown as Core)
-        yield* Effect.forkChild(pump.run(Effect.void))
-        const answer = yield* Effect.forkChild(pump.probe(way), { startImmediately: true })
+        const peer = {
+          next: () => false,
+          dispatch: () => undefined,
+          onLinkLost: (_: Rail, { status }: { status: string }) => void lost.push(status)
+        }
+        const rail = { link: old, posted: 0, isOpen: true, peer } as unknown as Rail
+        const scheduler = new NicScheduler(
+          0,
+          nic as unknown as Nic,
+          engine as unknown as EngineContext
+        )
+        yield* Effect.forkChild(scheduler.run(Effect.void))
+        const answer = yield* Effect.forkChild(scheduler.probe(rail), { startImmediately: true })
         assert.lengthOf(posted, 1)
-        if (!isSame) way.link = next
+        if (!isSame) rail.link = next
         ids.push(posted[0]!)
         yield* Queue.offer(news, undefined)
         assert.isFalse(yield* Fiber.join(answer))

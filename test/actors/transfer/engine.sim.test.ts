@@ -753,7 +753,7 @@ describe("an engine", () => {
       fabric.strike({ _tag: "DeviceRemoval", node: "a", forMillis: hour })
       for (const error of [yield* Fiber.join(fiber), yield* failed(write)]) {
         assert.strictEqual(error.reason, "peer-unreachable")
-        assert.match(error.detail, /no own card/)
+        assert.match(error.detail, /no local NIC/)
       }
     })
   )
@@ -795,7 +795,7 @@ describe("an engine", () => {
 
 describe("a transfer without a deadline", () => {
   /** Both end with an error, or go on: within two minutes. */
-  const end = Effect.fnUntraced(function* (silence: "tells of no card" | "never answers") {
+  const end = Effect.fnUntraced(function* (silence: "describes no NIC" | "never answers") {
     const { a, b, net } = yield* pair({ settings })
     const own = yield* shared(a, "own", kilo, 1)
     const kept = yield* shared(b, "kept", kilo)
@@ -829,8 +829,8 @@ describe("a transfer without a deadline", () => {
     }
   })
 
-  it.sim("T7: ends, or goes on, if its peer tells of no card for a while", seeds, () =>
-    end("tells of no card")
+  it.sim("T7: ends, or goes on, if its peer describes no NIC for a while", seeds, () =>
+    end("describes no NIC")
   )
   it.sim("T7: ends, or goes on, if the directory never answers", seeds, () => end("never answers"))
   it.sim("T7: ends if the peer has never been known", seeds, () =>

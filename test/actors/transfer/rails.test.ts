@@ -6,7 +6,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Backoff } from "../../../src/actors/link/Backoff.ts"
 import { FaultWindow } from "../../../src/actors/link/FaultWindow.ts"
-import { blameOf, Rail, ranked } from "../../../src/actors/transfer/internal/railSelection.ts"
+import {
+  blameOf,
+  RailCandidate,
+  rankRails
+} from "../../../src/actors/transfer/internal/railSelection.ts"
 import { backoffOf, defaults } from "../../../src/actors/transfer/internal/settings.ts"
 import { Status } from "../../../src/native/verbs/Completion.ts"
 
@@ -18,12 +22,12 @@ const grid = (locals: number, remotes: number) =>
   Array.from({ length: locals * remotes }, (_, index) => {
     const [local, remote] = [Math.floor(index / remotes), index % remotes]
     const isPreferred = local === remote
-    return new Rail({ local, remote, isPreferred }, window(), backoff())
+    return new RailCandidate({ local, remote, isPreferred }, window(), backoff())
   })
 
 class Scene {
   now = 0
-  readonly rails: ReadonlyArray<Rail>
+  readonly rails: ReadonlyArray<RailCandidate>
   readonly locals = [0, 1].map(() => window())
   readonly remotes = [0, 1, 2, 3].map(() => window())
   readonly loads = [0, 0, 0, 0]
@@ -34,14 +38,14 @@ class Scene {
     this.rails = grid(locals, remotes)
   }
 
-  rail(local: number, remote: number): Rail {
+  rail(local: number, remote: number): RailCandidate {
     return this.rails.find((one) => one.local === local && one.remote === remote)!
   }
 
   /** The order of all rails, or of those of one card. */
   order(local?: number): ReadonlyArray<string> {
     const some = this.rails.filter((one) => local === undefined || one.local === local)
-    return ranked(some, this.rails, {
+    return rankRails(some, this.rails, {
       now: this.now,
       localHealth: (index) => this.locals[index]!,
       remoteHealth: (index) => this.remotes[index]!,

@@ -6,8 +6,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { RegisteredMemory } from "../../../src/actors/rdma/Memory.ts"
-import type { Core } from "../../../src/actors/transfer/internal/core.ts"
-import type { Pump } from "../../../src/actors/transfer/internal/nicScheduler.ts"
+import type { NicScheduler } from "../../../src/actors/transfer/internal/nicScheduler.ts"
 import { renew } from "../../../src/actors/transfer/internal/readying.ts"
 import { InvalidAttribute } from "../../../src/native/verbs/VerbsError.ts"
 
@@ -16,8 +15,8 @@ const steps = Effect.fnUntraced(function* (refused?: string) {
   const seen: Array<string> = []
   const error = new InvalidAttribute({ operation: "register", attribute: "memory", detail: "no" })
   const nic = { path: "a@x", acknowledges: true, place: Effect.fail(error) }
-  const pump = { index: 1, nic, isGone: true }
-  const note = (what: string) => void seen.push(`${what}, ${pump.isGone ? "gone" : "there"}`)
+  const scheduler = { index: 1, nic, isGone: true }
+  const note = (what: string) => void seen.push(`${what}, ${scheduler.isGone ? "gone" : "there"}`)
   const memories = ["one", "two"].map((name) => {
     const renew = (card: number) =>
       Effect.suspend(() => {
@@ -26,11 +25,10 @@ const steps = Effect.fnUntraced(function* (refused?: string) {
       })
     return [name, { renew }] as const
   })
-  const peers = new Map([["b", { ways: { feed: () => note("work") } }]])
   yield* renew(
-    pump as unknown as Pump,
+    scheduler as unknown as NicScheduler,
     new Map(memories) as unknown as ReadonlyMap<string, RegisteredMemory>,
-    peers as unknown as Core["peers"]
+    () => note("work")
   )
   return seen
 })

@@ -10,10 +10,12 @@ import * as Directory from "../../../src/actors/rdma/Directory.ts"
 import { RegisteredMemory } from "../../../src/actors/rdma/Memory.ts"
 import type { Operation } from "../../../src/actors/transfer/Transfer.ts"
 import { InvalidTransfer } from "../../../src/actors/transfer/TransferError.ts"
-import { gap, PeerMemory } from "../../../src/actors/transfer/internal/slicing.ts"
-import type { Way } from "../../../src/actors/transfer/internal/rail.ts"
-import { Job, type Plan } from "../../../src/actors/transfer/internal/job.ts"
-import { missingOf, plansOf } from "../../../src/actors/transfer/internal/requestValidation.ts"
+import { firstUnmapped, PeerMemory } from "../../../src/actors/transfer/internal/slicing.ts"
+import { Job, type CheckedOperation } from "../../../src/actors/transfer/internal/job.ts"
+import {
+  missingOf,
+  validateRequest
+} from "../../../src/actors/transfer/internal/requestValidation.ts"
 import { type Slice, SlicePool } from "../../../src/actors/transfer/internal/slice.ts"
 import { EpochSource } from "../../../src/schema/Epoch.ts"
 import type { Region } from "../../../src/native/verbs/Region.ts"
@@ -65,7 +67,7 @@ const cutOf = ({ at, found, length, operation }: Slice): Cut => ({
   key: found.buffer!.keys[0]!
 })
 
-const cuts = (plans: ReadonlyArray<Plan>, peer: PeerMemory): ReadonlyArray<Cut> => {
+const cuts = (plans: ReadonlyArray<CheckedOperation>, peer: PeerMemory): ReadonlyArray<Cut> => {
   const pool = new SlicePool()
   const job = new Job(plans, settings)
   const all: Array<Cut> = []
@@ -79,7 +81,7 @@ const cuts = (plans: ReadonlyArray<Plan>, peer: PeerMemory): ReadonlyArray<Cut> 
   return all
 }
 
-const write = (offset: number, length: number, chunk = 1 << 20): Plan => ({
+const write = (offset: number, length: number, chunk = 1 << 20): CheckedOperation => ({
   isWrite: true,
   memory: memoryOf(1 << 20, chunk),
   offset,
@@ -166,7 +168,7 @@ describe("slices", () => {
     const pool = new SlicePool()
     const peer = peerOf(1000, [64])
     const job = new Job([write(0, 64)], settings)
-    for (let turn = 0; turn < 50; turn++) job.back(job.take(peer, pool)!)
+    for (let turn = 0; turn < 50; turn++) job.requeue(job.take(peer, pool)!)
     for (let turn = 0; turn < 50; turn++) assert.isTrue(job.failed(job.take(peer, pool)!, false))
     assert.isTrue(job.failed(job.take(peer, pool)!, true))
     assert.isTrue(job.failed(job.take(peer, pool)!, true))
@@ -200,7 +202,7 @@ describe("slices", () => {
     job.posted = 2
     assert.isTrue(job.done(one, peer, pool))
     job.posted = 1
-    assert.isTrue(job.learn(other, pool))
+    assert.isTrue(job.onPeerMemory(other, pool))
     job.settle()
     assert.deepStrictEqual([job.hasWork, job.moved, job.isOver], [false, 0, false])
     assert.isFalse(job.done(two, other, pool))
@@ -215,15 +217,14 @@ describe("slices", () => {
     const job = new Job([write(0, 256)], settings)
     const { description } = peerOf(1000, [256])
     const told = new PeerMemory(description)
-    const take = (peer: PeerMemory) =>
-      Object.assign(job.take(peer, pool)!, { way: { remote: 0 } as Way })
+    const isRefused = (peer: PeerMemory) => job.refused(job.take(peer, pool)!, 0)
     // Both were posted by what the peer had told before.
-    assert.isFalse(job.refused(take(told)))
-    assert.isFalse(job.refused(take(told)))
-    assert.isTrue(job.refused(take(new PeerMemory(description))))
+    assert.isFalse(isRefused(told))
+    assert.isFalse(isRefused(told))
+    assert.isTrue(isRefused(new PeerMemory(description)))
     const [buffer] = description.buffers
     const other = { ...description, buffers: [{ ...buffer!, keys: [9] }] }
-    assert.isFalse(job.refused(take(new PeerMemory(other))))
+    assert.isFalse(isRefused(new PeerMemory(other)))
   })
 
   it("T1: a job that began anew does not do so again for what it had moved before", () => {
@@ -232,10 +233,10 @@ describe("slices", () => {
     const { description } = peerOf(1000, [128])
     const [first, second] = ["first", "second"].map((name) => new PeerMemory(description, name))
     assert.isTrue(job.done(job.take(first!, pool)!, first!, pool))
-    assert.isTrue(job.learn(second!, pool))
+    assert.isTrue(job.onPeerMemory(second!, pool))
     assert.isTrue(job.done(job.take(second!, pool)!, second!, pool))
     // The same process, told of once more.
-    assert.isFalse(job.learn(new PeerMemory(description, "second"), pool))
+    assert.isFalse(job.onPeerMemory(new PeerMemory(description, "second"), pool))
     assert.deepStrictEqual([job.moved, job.waiting], [64, 64])
   })
 
@@ -247,7 +248,7 @@ describe("slices", () => {
       const { description } = peerOf(1000, [128])
       for (let turn = 0; turn < 5; turn++) {
         const peer = new PeerMemory(description, `process ${turn}`)
-        job.learn(peer, pool)
+        job.onPeerMemory(peer, pool)
         job.settle()
         const slice = job.take(peer, pool)
         if (slice !== undefined) job.done(slice, peer, pool)
@@ -261,8 +262,8 @@ describe("slices", () => {
     const other = { ...buffer, name: "kv#1", address: 5000 }
     for (const buffers of [[buffer], [buffer, other]]) {
       const peer = new PeerMemory({ nics: [{ path: "p@n" }], buffers })
-      assert.strictEqual(gap(peer, { buffer: "kv" }, 10), "no buffer kv")
-      assert.isUndefined(gap(peer, { buffer: "kv#0" }, 10))
+      assert.strictEqual(firstUnmapped(peer, { buffer: "kv" }, 10), "no buffer kv")
+      assert.isUndefined(firstUnmapped(peer, { buffer: "kv#0" }, 10))
     }
   })
 
@@ -282,8 +283,8 @@ describe("slices", () => {
         [3, 50]
       ]
     )
-    assert.include(gap(peer, plan.target, 171), "big has only 250")
-    assert.isUndefined(gap(peer, { buffer: "big#1" }, 100))
+    assert.include(firstUnmapped(peer, plan.target, 171), "big has only 250")
+    assert.isUndefined(firstUnmapped(peer, { buffer: "big#1" }, 100))
   })
 
   it("R31: a job waits when the peer's memory is gone, and goes on when it is there", () => {
@@ -293,7 +294,7 @@ describe("slices", () => {
     assert.isUndefined(job.take(peerOf(5000, [200]), pool, 7))
     assert.deepStrictEqual(job.lack, { detail: "no buffer holds the address 1064", since: 7 })
     assert.isFalse(job.hasWork)
-    job.look(peerOf(1000, [200]))
+    job.recheck(peerOf(1000, [200]))
     assert.isDefined(job.take(peerOf(1000, [200]), pool))
     assert.isUndefined(job.take(peerOf(5000, [200]), pool, 10))
     job.missed(29, 20, pool)
@@ -309,7 +310,7 @@ describe("a request is refused", () => {
   const memories = new Map([own, readOnly].map((memory) => [memory.name, memory]))
   /** What is wrong with a request by itself, or else with the places that it names. */
   const faultOf = (operations: ReadonlyArray<Operation>): InvalidTransfer | undefined => {
-    const plans = plansOf("p", operations, memories, 10)
+    const plans = validateRequest("p", operations, memories, 10)
     return "_tag" in plans ? plans : missingOf("p", plans, peer)
   }
   const peer = new PeerMemory({

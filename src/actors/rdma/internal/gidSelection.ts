@@ -1,33 +1,42 @@
 /**
- * Which of a port's GIDs a card is reached by, when nobody has said so. Pure.
+ * Selects the GID by which a NIC is reached, unless the program names one. Pure.
  *
- * A port has several: one for each address of its interface, and for each kind of RDMA. Which of
- * them works towards a peer only the device knows, and it says so when it is used. So the
+ * A port has several: one for each address of its interface, and for each kind of RDMA. Only the
+ * device knows which of them works towards a peer, and reports it when a GID is used. So the
  * likeliest comes first, in Mooncake's order.
  */
 import type { GidEntry } from "../../../native/verbs/Device.ts"
 import * as Gid from "../../../schema/Gid.ts"
+import type { Mtu } from "../../../schema/Mtu.ts"
+
+/** The address of a port. */
+export interface Place {
+  readonly gid: Gid.Gid
+  readonly gidIndex: number
+  readonly lid: number
+  readonly mtu: Mtu
+}
 
 /** Interfaces that exist within a host only, or reach others through tunnels. */
 const overlay = /flannel|cni|calico|vxlan|docker|tunl0/
 
 /** 10/8, 172.16/12 and 100.64/10: there on many hosts, and not always the same network. */
 const isPrivate = (gid: Gid.Gid): boolean => {
-  const octets = Gid.toAddress(gid).split(".").map(Number)
-  const [first = 0, second = 0] = octets
-  if (octets.length !== 4) return false
+  const bytes = Gid.toAddress(gid).split(".").map(Number)
+  const [first = 0, second = 0] = bytes
+  if (bytes.length !== 4) return false
   return (
     first === 10 || (first === 172 && second >> 4 === 1) || (first === 100 && second >> 6 === 1)
   )
 }
 
-/** fe80::/10, which means nothing beyond its link. */
+/** fe80::/10, which is valid on its link only. */
 const isOfLink = (gid: Gid.Gid): boolean => {
   const [first = 0, second = 0] = Gid.toBytes(gid)
   return first === 0xfe && second >> 6 === 0b10
 }
 
-/** The smaller, the likelier it works. */
+/** The smaller, the likelier a GID works. */
 const rankOf = ({ gid, interface: name, type }: GidEntry): number => {
   // These are addresses of ordinary TCP, and the operating system has ordered them.
   if (type === "iwarp") return 0

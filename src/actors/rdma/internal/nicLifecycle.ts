@@ -1,7 +1,6 @@
 /**
- * An own card over its lives. A device may be pulled out with all that was made on it, and come
- * back under its name: then it is opened anew, and everybody who asks the card for its device gets
- * the new one. What was made on the old one is gone for good.
+ * A local NIC across hot-unplug. When the device disappears, all its resources are lost; when a
+ * device of the same name appears, it is opened again, and becomes the NIC's device.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -19,10 +18,9 @@ import {
 import type { Provider, Reach } from "../../../native/verbs/Verbs.ts"
 import * as Gid from "../../../schema/Gid.ts"
 import * as Chaos from "../../kernel/Chaos.ts"
-import type { Nic, Place } from "../Nic.ts"
-import { inOrder } from "./gidSelection.ts"
+import { inOrder, type Place } from "./gidSelection.ts"
 
-/** How a card is opened, and looked for. */
+/** How a NIC is opened and reopened. */
 export interface Wanted {
   readonly path: string
   readonly reach: Reach
@@ -32,13 +30,13 @@ export interface Wanted {
   readonly reopenWithinMs: number
 }
 
-/** What is made when a device is opened. */
-interface Life {
+/** An open device and the resources that each NIC has. */
+interface OpenDevice {
   readonly scope: Scope.Closeable
   readonly device: Device
   readonly domain: ProtectionDomain
   readonly completions: CompletionQueue
-  /** Done when the next life has begun. */
+  /** Done when the device was reopened. */
   readonly next: Deferred.Deferred<void>
 }
 
@@ -47,12 +45,12 @@ const behind = 1_024
 /** Milliseconds after which a device's events are being read: a turn or two of the scheduler. */
 const untilRead = 1
 
-/** Begins a life in a Scope of its own, which ends with this one. */
-const begin = Effect.fnUntraced(function* (
+/** Opens a device in a child Scope. */
+const openDevice = Effect.fnUntraced(function* (
   verbs: Provider,
   name: string | undefined,
   { completions, reach }: Wanted
-): Effect.fn.Return<Life, DeviceOpenError | CreateError, Scope.Scope> {
+): Effect.fn.Return<OpenDevice, DeviceOpenError | CreateError, Scope.Scope> {
   const scope = yield* Scope.fork(yield* Effect.scope)
   return yield* Effect.gen(function* () {
     const device = yield* verbs.open(name, reach)
@@ -82,49 +80,54 @@ const placeOf = Effect.fnUntraced(function* (
   return { gid: best?.gid ?? Gid.nowhere, gidIndex: best?.index ?? 0, lid, mtu }
 })
 
-class Card implements Nic {
+class ReopeningNic {
   readonly path: string
   readonly acknowledges: boolean
   readonly events: Stream.Stream<DeviceEvent>
   readonly place: Effect.Effect<Place, CreateError>
   readonly #wanted: Wanted
-  readonly #told: PubSub.PubSub<DeviceEvent>
-  #life: Life
+  readonly #events: PubSub.PubSub<DeviceEvent>
+  #current: OpenDevice
 
-  constructor(wanted: Wanted, acknowledges: boolean, told: PubSub.PubSub<DeviceEvent>, life: Life) {
+  constructor(
+    wanted: Wanted,
+    acknowledges: boolean,
+    events: PubSub.PubSub<DeviceEvent>,
+    current: OpenDevice
+  ) {
     this.path = wanted.path
     this.acknowledges = acknowledges
-    this.events = Stream.fromPubSub(told)
+    this.events = Stream.fromPubSub(events)
     this.place = Effect.suspend(() => this.placeWithout([]))
     this.#wanted = wanted
-    this.#told = told
-    this.#life = life
+    this.#events = events
+    this.#current = current
   }
 
   get device(): Device {
-    return this.#life.device
+    return this.#current.device
   }
 
   get domain(): ProtectionDomain {
-    return this.#life.domain
+    return this.#current.domain
   }
 
   get completions(): CompletionQueue {
-    return this.#life.completions
+    return this.#current.completions
   }
 
-  get returned(): Effect.Effect<void> {
-    return Deferred.await(this.#life.next)
+  get reopened(): Effect.Effect<void> {
+    return Deferred.await(this.#current.next)
   }
 
   placeWithout(refused: ReadonlyArray<Gid.Gid>): Effect.Effect<Place, CreateError> {
     return placeOf(this.device, this.#wanted.gidIndex, refused)
   }
 
-  /** Passes on what happens to a device, until that has gone. */
+  /** Publishes events of a device until it is lost. */
   #follow(device: Device): Effect.Effect<void> {
-    const tell = (event: DeviceEvent) => PubSub.publish(this.#told, event)
-    // Before its events are read, it can go unnoticed. So it is looked at once after that.
+    const tell = (event: DeviceEvent) => PubSub.publish(this.#events, event)
+    // A loss before its events are read would go unnoticed, so its port is read once after that.
     const look = Effect.matchEffect(Effect.delay(device.port(), untilRead), {
       onSuccess: () => Effect.never,
       onFailure: () => tell({ _tag: "DeviceRemoved" })
@@ -132,38 +135,38 @@ class Card implements Nic {
     return Effect.raceFirst(Stream.runForEach(device.events, tell), Effect.asVoid(look))
   }
 
-  /** Passes on what happens to the device, and when that has gone, looks for it. */
+  /** Publishes events of the device; when it is lost, tries to reopen it. */
   keep(verbs: Provider): Effect.Effect<void, never, Scope.Scope> {
     const { reopenEveryMs, reopenWithinMs } = this.#wanted
     const { name } = this.device.info
-    const look = Effect.delay(begin(verbs, name, this.#wanted), reopenEveryMs)
+    const reopen = Effect.delay(openDevice(verbs, name, this.#wanted), reopenEveryMs)
     const times = Math.max(0, Math.ceil(reopenWithinMs / reopenEveryMs) - 1)
-    const life = Effect.gen({ self: this }, function* () {
-      const { device, next, scope } = this.#life
+    const untilReopened = Effect.gen({ self: this }, function* () {
+      const { device, next, scope } = this.#current
       yield* this.#follow(device)
-      const found = yield* Effect.retry(look, { times })
+      const found = yield* Effect.retry(reopen, { times })
       yield* Scope.close(scope, Exit.void)
-      this.#life = found
+      this.#current = found
       Deferred.doneUnsafe(next, Effect.void)
-      yield* Chaos.sometimes("a card came back")
+      yield* Chaos.sometimes("a NIC was reopened")
     })
-    return Effect.forever(life).pipe(
+    return Effect.forever(untilReopened).pipe(
       Effect.catch(({ message }) =>
-        Effect.logWarning(`${this.path} was looked for ${reopenWithinMs} ms: ${message}`)
+        Effect.logWarning(`${this.path} was not reopened within ${reopenWithinMs} ms: ${message}`)
       )
     )
   }
 }
 
-/** Opens a card, and keeps it until the Scope closes. */
+/** Opens a NIC, and keeps it until the Scope closes. */
 export const open = Effect.fnUntraced(function* (
   verbs: Provider,
   name: string | undefined,
   wanted: Wanted
-): Effect.fn.Return<Nic, DeviceOpenError | CreateError, Scope.Scope> {
-  const life = yield* begin(verbs, name, wanted)
-  const told = yield* PubSub.sliding<DeviceEvent>(behind)
-  const card = new Card(wanted, verbs.capabilities.acknowledges, told, life)
-  yield* Effect.forkScoped(card.keep(verbs), { startImmediately: true })
-  return card
+): Effect.fn.Return<ReopeningNic, DeviceOpenError | CreateError, Scope.Scope> {
+  const device = yield* openDevice(verbs, name, wanted)
+  const events = yield* PubSub.sliding<DeviceEvent>(behind)
+  const nic = new ReopeningNic(wanted, verbs.capabilities.acknowledges, events, device)
+  yield* Effect.forkScoped(nic.keep(verbs), { startImmediately: true })
+  return nic
 })

@@ -1,8 +1,23 @@
-/** What a pool keeps of its regions, and of the requests for them. */
+/** Regions of a pool, and requests for them. */
 import * as Deferred from "effect/Deferred"
 import type * as Scope from "effect/Scope"
 import type { Region } from "../../../native/verbs/Region.ts"
-import type { PoolShare, Use, Want } from "../RegionPool.ts"
+
+/** The user of borrowed memory: the peer reads it, the peer writes it, or only this side does. */
+export type Use = "peer-reads" | "peer-writes" | "local"
+
+/** A piece of memory that is wanted. */
+export interface Want {
+  readonly use: Use
+  readonly bytes: number
+}
+
+/** The limit of one connection, and its use of it. */
+export interface Share {
+  readonly maxBytes: number
+  /** Bytes of the regions that it has borrowed. */
+  lentBytes: number
+}
 
 /** A registered region and its history. */
 export interface Slot {
@@ -10,7 +25,7 @@ export interface Slot {
   readonly use: Use
   readonly scope: Scope.Closeable
   /** The share that borrowed it last, and how many of its bytes may hold what that peer sent. */
-  lastShare: PoolShare | undefined
+  lastShare: Share | undefined
   dirtyBytes: number
 }
 
@@ -23,13 +38,13 @@ export interface Item extends Want {
 
 /** Memory that is granted together: borrowers that wait for each other's memory would never end. */
 export class Request {
-  readonly share: PoolShare
+  readonly share: Share
   readonly items: ReadonlyArray<Item>
   readonly bytes: number
   readonly isGranted = Deferred.makeUnsafe<void>()
   evicted: ReadonlyArray<Slot> = []
 
-  constructor(share: PoolShare, items: ReadonlyArray<Item>) {
+  constructor(share: Share, items: ReadonlyArray<Item>) {
     this.share = share
     this.items = items
     this.bytes = items.reduce((sum, { regionBytes }) => sum + regionBytes, 0)

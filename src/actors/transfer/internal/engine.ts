@@ -1,4 +1,4 @@
-/** The engine: peers, memory and cards put together. */
+/** The engine: puts peers, memory and NICs together. */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
@@ -28,41 +28,34 @@ import {
   TooManyTransfers
 } from "../TransferError.ts"
 import * as Metrics from "../TransferMetrics.ts"
-import type { Core } from "./core.ts"
-import {
-  cancelled,
-  closed,
-  countsOf,
-  failure,
-  formatted,
-  namedOperations,
-  released
-} from "./failures.ts"
+import type { EngineContext } from "./engineContext.ts"
+import { cancelled, closed, countsOf, failure, formatted } from "./failures.ts"
+import { namedOperations, released } from "./failures.ts"
 import { fitting } from "./slicing.ts"
 import { Copied, copyLocally } from "./local.ts"
-import { Job, type Plan, type Stop } from "./job.ts"
+import { Job, type CheckedOperation, type StopReason } from "./job.ts"
 import { MemoryRegistry } from "./memoryRegistry.ts"
 import { Peer } from "./peer.ts"
-import { missingOf, plansOf } from "./requestValidation.ts"
+import { missingOf, validateRequest } from "./requestValidation.ts"
 import { progressOf } from "./progress.ts"
-import { Pump } from "./nicScheduler.ts"
+import { NicScheduler } from "./nicScheduler.ts"
 import { follow, prepare, renew } from "./readying.ts"
 import { settingsOf, mechanismsOf, type Settings } from "./settings.ts"
 import { SlicePool } from "./slice.ts"
 
 export class Engine {
-  readonly #core: Core
+  readonly #context: EngineContext
   readonly #peers: Map<string, Peer>
   readonly #memories: MemoryRegistry
   readonly #jobs = new Map<Job, Peer>()
   /** Fails when the engine ends; whatever waits for a peer's answer waits for it, too. */
-  readonly #end = Deferred.makeUnsafe<never, Stop>()
+  readonly #end = Deferred.makeUnsafe<never, StopReason>()
 
-  constructor(core: Core, peers: Map<string, Peer>) {
-    this.#core = core
+  constructor(context: EngineContext, peers: Map<string, Peer>) {
+    this.#context = context
     this.#peers = peers
-    const nics = () => core.pumps.map(({ nic }) => nic)
-    this.#memories = new MemoryRegistry(nics, core.epochs, core.settings.describedBytes)
+    const nics = () => context.schedulers.map(({ nic }) => nic)
+    this.#memories = new MemoryRegistry(nics, context.epochs, context.settings.describedBytes)
   }
 
   get #isClosed(): boolean {
@@ -81,12 +74,12 @@ export class Engine {
 
   get description(): Description {
     return {
-      nics: this.#core.pumps.map(({ nic: { path }, place }) =>
+      nics: this.#context.schedulers.map(({ nic: { path }, place }) =>
         place === undefined ? { path } : { path, gid: place.gid, lid: place.lid }
       ),
       buffers: this.#memories.buffers,
       // What is said later has a later version, whether or not anything has changed.
-      epoch: this.#core.epochs.next()
+      epoch: this.#context.epochs.next()
     }
   }
 
@@ -96,7 +89,7 @@ export class Engine {
       const known = peer.isKnown ? Effect.void : peer.introduction
       return Effect.andThen(
         known,
-        Effect.suspend(() => peer.ways.warm)
+        Effect.suspend(() => peer.rails.warm)
       )
     })
     return Effect.mapError(this.#untilEnd(warm), (error) =>
@@ -110,11 +103,11 @@ export class Engine {
       this: Engine,
       { onReplaced = "begin-anew", ops, peer: name, within }: Request
     ): Effect.fn.Return<Transfer, TransferError, Scope.Scope> {
-      const { settings } = this.#core
-      const plans = plansOf(name, ops, this.#memories.all, settings.operations)
+      const { settings } = this.#context
+      const plans = validateRequest(name, ops, this.#memories.all, settings.operations)
       if ("_tag" in plans) return yield* plans
       const peer = this.#peerOf(name)
-      const early = this.#isClosed ? closed : peer.obstacle
+      const early = this.#isClosed ? closed : peer.refusal
       if (early !== undefined) return yield* failure(name, early, countsOf(plans))
       const copied = new Copied()
       const prepare = this.#prepare(peer, plans, copied)
@@ -136,9 +129,10 @@ export class Engine {
     }
   )
 
-  /** A card's device was opened anew. */
-  renew(pump: Pump): Effect.Effect<void, never, Scope.Scope> {
-    return Effect.suspend(() => renew(pump, this.#memories.all, this.#peers))
+  /** Makes a NIC ready whose device was reopened. */
+  renew(scheduler: NicScheduler): Effect.Effect<void, never, Scope.Scope> {
+    const dispatch = () => this.#peers.forEach(({ rails }) => rails.dispatch())
+    return Effect.suspend(() => renew(scheduler, this.#memories.all, dispatch))
   }
 
   /** Ends everything. What is posted has ended when this returns. */
@@ -156,9 +150,9 @@ export class Engine {
   /** Finds what the peer has. True if it is this process: then all has moved already. */
   #prepare(
     peer: Peer,
-    plans: ReadonlyArray<Plan>,
+    plans: ReadonlyArray<CheckedOperation>,
     copied: Copied
-  ): Effect.Effect<boolean, InvalidTransfer | NoDescription | Stop> {
+  ): Effect.Effect<boolean, InvalidTransfer | NoDescription | StopReason> {
     const copy = Effect.suspend(() => {
       if (!peer.isSelf) return Effect.succeed(false)
       return Effect.as(copyLocally(plans, peer.memory, this.#memories.all, copied), true)
@@ -166,11 +160,11 @@ export class Engine {
     return Effect.andThen(this.#locate(peer, plans), copy)
   }
 
-  /** Looks by what is known. What the peer is said not to have is asked for again. */
+  /** Looks in the known description. The directory is asked again about what is missing there. */
   #locate(
     peer: Peer,
-    plans: ReadonlyArray<Plan>
-  ): Effect.Effect<void, InvalidTransfer | NoDescription | Stop> {
+    plans: ReadonlyArray<CheckedOperation>
+  ): Effect.Effect<void, InvalidTransfer | NoDescription | StopReason> {
     const look = Effect.suspend(() => {
       const missing = missingOf(peer.name, plans, peer.memory)
       return missing === undefined ? Effect.void : Effect.fail(missing)
@@ -182,20 +176,23 @@ export class Engine {
     })
   }
 
-  /** The questions of a peer end with the engine, without an answer. */
-  #untilEnd<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | Stop> {
+  /** Requests to the directory end with the engine, without an answer. */
+  #untilEnd<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | StopReason> {
     return Effect.raceFirst(effect, Deferred.await(this.#end))
   }
 
   /** Nothing of a transfer lasts longer than it may, also before it is admitted. */
   #soon<A, E extends { readonly _tag: string }>(
-    effect: Effect.Effect<A, E | Stop>,
+    effect: Effect.Effect<A, E | StopReason>,
     peer: Peer,
     {
       copied,
       plans,
       within
-    }: Pick<Request, "within"> & { readonly plans: ReadonlyArray<Plan>; readonly copied: Copied }
+    }: Pick<Request, "within"> & {
+      readonly plans: ReadonlyArray<CheckedOperation>
+      readonly copied: Copied
+    }
   ): Effect.Effect<A, E | TransferFailed> {
     const counted = Effect.mapError(effect, (error) =>
       "_tag" in error ? error : failure(peer.name, error, countsOf(plans, copied))
@@ -214,8 +211,8 @@ export class Engine {
   #peerOf(name: string): Peer {
     const known = this.#peers.get(name)
     if (known !== undefined) return known
-    if (this.#peers.size >= this.#core.settings.peers) this.#forget()
-    const peer = new Peer(name, this.#core)
+    if (this.#peers.size >= this.#context.settings.peers) this.#forget()
+    const peer = new Peer(name, this.#context)
     this.#peers.set(name, peer)
     return peer
   }
@@ -225,7 +222,7 @@ export class Engine {
     for (const [name, peer] of this.#peers) if (peer.isIdle) this.#peers.delete(name)
   }
 
-  /** What was there when the peer was asked may be gone. */
+  /** Memory may have been released while the directory was asked. */
   #admit(
     peer: Peer,
     job: Job,
@@ -246,10 +243,10 @@ export class Engine {
       this.#jobs.delete(job)
       peer.jobs.delete(job)
       const { bytes, moved, stop } = job
-      // What moved has moved, also if somebody meanwhile wanted it to stop.
+      // All of it has moved, even if it was stopped meanwhile.
       const isWhole = stop === undefined || moved === bytes
       const outcome = isWhole ? "moved" : stop.reason
-      Metric.withAttributes(Metrics.transfers, { outcome }).updateUnsafe(1, this.#core.context)
+      Metric.withAttributes(Metrics.transfers, { outcome }).updateUnsafe(1, this.#context.context)
       if (isWhole) Deferred.doneUnsafe(over, Effect.succeed({ moved, bytes }))
       else {
         const unfinished = job.unfinished(namedOperations)
@@ -262,10 +259,10 @@ export class Engine {
   }
 
   /** Stops a job and waits until nothing of it is posted. */
-  #stop(job: Job, stop: Stop): Effect.Effect<void> {
+  #stop(job: Job, stop: StopReason): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (job.isOver) return Effect.void
-      job.halt(stop, this.#core.pool)
+      job.halt(stop, this.#context.pool)
       job.settle()
       const over = Effect.callback<void>((resume) => {
         if (job.isOver) return resume(Effect.void)
@@ -281,9 +278,9 @@ export class Engine {
 
   /** Work that does not end by itself ends with its link. */
   #hurry(job: Job): Effect.Effect<void> {
-    const { pumps, settings } = this.#core
+    const { schedulers, settings } = this.#context
     const retire = Effect.sync(() => {
-      for (const pump of pumps) pump.leaveLinksOf(job)
+      for (const scheduler of schedulers) scheduler.leaveLinksOf(job)
     })
     return Effect.delay(retire, settings.drainWithinMs)
   }
@@ -315,36 +312,34 @@ export const makeEngine = Effect.fnUntraced(function* (
   const clock = yield* Clock.Clock
   const run = yield* FiberSet.makeRuntime()
   const nics = yield* Nics
-  const pumps: Array<Pump> = []
+  const schedulers: Array<NicScheduler> = []
   const peers = new Map<string, Peer>()
   const settings = yield* settingsOf(given)
   const messageBytes = Math.min(...nics.map(({ device }) => device.info.limits.messageBytes))
-  const core: Core = {
+  const context: EngineContext = {
     settings: { ...settings, sliceBytes: fitting(settings.sliceBytes, messageBytes) },
     now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000,
-    // Never at once: who forks is in the middle of its work.
+    // Never at once: the caller is in the middle of its work.
     fork: (effect) => void run(Effect.andThen(Effect.yieldNow, effect)),
     pool: new SlicePool(),
     ...(yield* mechanismsOf(settings)),
-    pumps,
-    peers,
+    schedulers,
+    onNicLost: (local) => peers.forEach(({ rails }) => rails.onNicLost(local)),
     links: yield* Links,
     directory: yield* Directory,
     epochs: yield* Epochs,
     context: yield* Effect.context<never>()
   }
   const scope = yield* Effect.scope
-  const engine = new Engine(core, peers)
+  const engine = new Engine(context, peers)
   for (const [index, nic] of nics.entries()) {
-    const pump = new Pump(index, nic, core)
-    yield* prepare(pump)
-    pumps.push(pump)
-    core.fork(follow(pump))
-    core.fork(pump.run(Scope.provide(engine.renew(pump), scope)))
+    const scheduler = new NicScheduler(index, nic, context)
+    yield* prepare(scheduler)
+    schedulers.push(scheduler)
+    context.fork(follow(scheduler))
+    context.fork(scheduler.run(Scope.provide(engine.renew(scheduler), scope)))
   }
-  yield* core.links.listen((link) => {
-    for (const peer of peers.values()) peer.ways.arrived(link)
-  })
+  yield* context.links.listen((link) => peers.forEach(({ rails }) => rails.onPeerOpened(link)))
   yield* Effect.addFinalizer(() => engine.close)
   return engine
 })

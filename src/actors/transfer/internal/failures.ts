@@ -2,7 +2,7 @@
 import * as Duration from "effect/Duration"
 import type { RegisteredMemory } from "../../rdma/Memory.ts"
 import { TransferFailed } from "../TransferError.ts"
-import type { Plan, Stop } from "./job.ts"
+import type { CheckedOperation, StopReason } from "./job.ts"
 import { Copied } from "./local.ts"
 
 /** The most operations that an error names. */
@@ -11,10 +11,10 @@ export const namedOperations = 64
 export const formatted = (duration: Duration.Input): string =>
   Duration.format(Duration.fromInputUnsafe(duration))
 
-export const closed: Stop = { reason: "closed", detail: "the engine has ended" }
-export const cancelled: Stop = { reason: "cancelled", detail: "nobody waits for it any more" }
+export const closed: StopReason = { reason: "closed", detail: "the engine has ended" }
+export const cancelled: StopReason = { reason: "cancelled", detail: "its caller waits no more" }
 
-export const released = ({ name }: RegisteredMemory): Stop => ({
+export const released = ({ name }: RegisteredMemory): StopReason => ({
   reason: "memory-released",
   detail: `${name} was released`
 })
@@ -22,7 +22,10 @@ export const released = ({ name }: RegisteredMemory): Stop => ({
 const none = { moved: 0, bytes: 0, unfinished: [] }
 
 /** Of a transfer that was not admitted. */
-export const countsOf = (plans: ReadonlyArray<Plan>, { moved, operations } = new Copied()) => ({
+export const countsOf = (
+  plans: ReadonlyArray<CheckedOperation>,
+  { moved, operations } = new Copied()
+) => ({
   moved,
   bytes: plans.reduce((sum, { length }) => sum + length, 0),
   unfinished: [...plans.keys()].slice(operations, operations + namedOperations)
@@ -30,6 +33,6 @@ export const countsOf = (plans: ReadonlyArray<Plan>, { moved, operations } = new
 
 export const failure = (
   peer: string,
-  { detail, fault, reason }: Stop,
+  { detail, fault, reason }: StopReason,
   counts: Pick<TransferFailed, "moved" | "bytes" | "unfinished"> = none
 ): TransferFailed => new TransferFailed({ peer, reason, ...counts, detail, fault })

@@ -1,18 +1,18 @@
 /**
- * One transfer on its way: what has been handed out of it, what came back, and when it is over.
+ * A transfer under way: hands out its slices, takes them back, and decides when it is over.
  *
- * It hands out slices on demand, so a transfer of any size costs no more memory than what is
- * posted of it. Without effects and without time.
+ * Slices are cut on demand, so a transfer of any size costs no more memory than its posted work.
+ * Pure: without effects, and time is a value.
  */
 import type { RegisteredMemory } from "../../rdma/Memory.ts"
 import type { Target } from "../Transfer.ts"
 import type { RailFault } from "../TransferError.ts"
 import type { ResolvedSettings } from "./settings.ts"
-import { type Buffer, Found, nextLength, type PeerMemory } from "./slicing.ts"
+import { type Buffer, BufferCursor, nextLength, type PeerMemory } from "./slicing.ts"
 import type { Slice, SlicePool } from "./slice.ts"
 
 /** An operation whose local side has been checked. */
-export interface Plan {
+export interface CheckedOperation {
   readonly isWrite: boolean
   readonly memory: RegisteredMemory
   /** From the start of the memory. */
@@ -22,7 +22,7 @@ export interface Plan {
 }
 
 /** Why a job gives out no more slices. */
-export interface Stop {
+export interface StopReason {
   readonly reason:
     | "deadline"
     | "cancelled"
@@ -41,57 +41,64 @@ export interface Stop {
 type JobSettings = Pick<ResolvedSettings, "sliceBytes" | "attempts" | "beginnings">
 
 /** What the caller of a transfer has chosen. */
-export interface Terms {
+export interface JobOptions {
   readonly onReplaced: "begin-anew" | "fail"
   /** Whether its time ends, so that it needs no other end. */
   readonly hasDeadline: boolean
 }
 
-/** A transfer on its way. */
+/** A slice that was handed out, and its job. */
+export interface JobSlice {
+  job: Job | undefined
+  slice: Slice | undefined
+}
+
+/** A transfer under way. */
 export class Job {
-  readonly plans: ReadonlyArray<Plan>
+  readonly plans: ReadonlyArray<CheckedOperation>
   readonly bytes: number
   moved = 0
-  /** Octets that nobody has posted. */
+  /** Bytes that are not posted. */
   waiting: number
-  /** Slices that cards have. */
+  /** Slices that are posted. */
   posted = 0
-  stop: Stop | undefined = undefined
+  stop: StopReason | undefined = undefined
   isOver = false
-  /** Whether it stands in its peer's round. */
+  /** True while queued in `Peer.#runQueue`. */
   isQueued = false
-  /** Why the peer's memory is not there at present, and since when: it may be registered anew. */
+  /** The peer's memory that is missing at present, and since when: it may be registered again. */
   lack: { readonly detail: string; readonly since: number } | undefined = undefined
-  /** Told once, when the last slice is back. */
+  /** Called once, when the last slice is back. */
   onEnd: () => void = () => undefined
-  /** Told after each batch of completions that moved something. */
+  /** Called after each batch of completions that moved something. */
   readonly watchers = new Set<() => void>()
-  isNews = false
+  hasUnreportedProgress = false
   readonly #settings: JobSettings
-  readonly #terms: Terms
-  /** Octets of each operation that have not moved. */
+  readonly #terms: JobOptions
+  /** Bytes of each operation that have not moved. */
   readonly #left: Float64Array
   /** Where the last lookup of each operation ended. */
-  readonly #found = new Found()
+  readonly #found = new BufferCursor()
   #foundIn: PeerMemory | undefined = undefined
   /** What has not been handed out yet: from `at` of `operation` on. */
   #operation = 0
   #at = 0
-  /** The key that the peer last refused, and what it had told by then. */
-  #refused: { readonly key: string; readonly told: PeerMemory | undefined } | undefined = undefined
+  /** The key that the peer last refused, and its description at that time. */
+  #refused: { readonly key: string; readonly peerMemory: PeerMemory | undefined } | undefined =
+    undefined
   /** Incarnations of the peer's memory that hold a part of what has moved. */
   readonly #holding = new Set<string>()
-  /** Its posted slices are of no use any more: it begins anew when the last one is back. */
+  /** Its posted slices count no more: it begins again when the last one is back. */
   #isEmptying = false
   #beginnings = 1
-  /** What failed, in the order in which it failed. */
+  /** Slices that failed, the oldest first. */
   #failed: Slice | undefined = undefined
   #lastFailed: Slice | undefined = undefined
 
   constructor(
-    plans: ReadonlyArray<Plan>,
+    plans: ReadonlyArray<CheckedOperation>,
     settings: JobSettings,
-    terms: Terms = { onReplaced: "begin-anew", hasDeadline: false }
+    terms: JobOptions = { onReplaced: "begin-anew", hasDeadline: false }
   ) {
     this.plans = plans
     this.#settings = settings
@@ -133,15 +140,15 @@ export class Job {
   }
 
   /**
-   * The peer tells of its memory anew. True if this concerns what has moved already: it stops, or
-   * begins anew once nothing of it is posted.
+   * Handles a new description of the peer's memory. True if memory that holds moved bytes is gone:
+   * then it stops, or begins again once none of its slices is posted.
    */
-  learn(peer: PeerMemory, pool: SlicePool): boolean {
+  onPeerMemory(peer: PeerMemory, pool: SlicePool): boolean {
     const gone = [...this.#holding].find((incarnation) => !peer.has(incarnation))
     if (gone === undefined || this.stop !== undefined) return false
     const mayBegin = this.#terms.hasDeadline || this.#beginnings < this.#settings.beginnings
     if (this.#terms.onReplaced === "fail" || !mayBegin) {
-      const detail = `the peer's memory was replaced while ${this.moved} octets were in it`
+      const detail = `the peer's memory was replaced while ${this.moved} bytes were in it`
       this.halt({ reason: "peer-memory-replaced", detail }, pool)
     } else {
       this.#discard(pool)
@@ -154,19 +161,19 @@ export class Job {
   }
 
   /** The peer's buffer that the next slice is of, if there is one. */
-  aim(peer: PeerMemory): Buffer | undefined {
+  nextBuffer(peer: PeerMemory): Buffer | undefined {
     const { at, operation } = this.#failed ?? { at: this.#at, operation: this.#operation }
     const isThere = this.hasWork && this.#find(peer, operation, at) === undefined
     return isThere ? this.#found.buffer : undefined
   }
 
-  /** Whether the peer's memory is there now; one that lacked it goes on. */
-  look(peer: PeerMemory): void {
+  /** Goes on if the memory that was missing is there now. */
+  recheck(peer: PeerMemory): void {
     const { at, operation } = this.#failed ?? { at: this.#at, operation: this.#operation }
     if (this.#find(peer, operation, at) === undefined) this.lack = undefined
   }
 
-  /** Stops a job that has lacked the peer's memory for so long, unless its time ends anyway. */
+  /** Stops if the peer's memory has been missing for so long, unless it has a deadline. */
   missed(now: number, unreachableAfterMs: number, pool: SlicePool): void {
     if (this.lack === undefined || this.#terms.hasDeadline) return
     const { detail, since } = this.lack
@@ -174,15 +181,15 @@ export class Job {
   }
 
   /**
-   * Takes back a slice whose work ended well. False if that does not count: it belongs to a
-   * beginning that is over, or to memory that is not there any more as far as the peer tells.
+   * Takes back a slice whose work succeeded. False if that does not count: the slice is of an
+   * earlier beginning, or of memory that the peer does not describe any more.
    */
   done(slice: Slice, peer: PeerMemory, pool: SlicePool): boolean {
-    const { found, length, operation, told } = slice
+    const { found, length, operation, peerMemory } = slice
     const { incarnation } = found.buffer!
-    const counts = !this.#isEmptying && (told === peer || peer.has(incarnation))
-    if (!counts && !this.#isEmptying && this.stop === undefined) this.back(slice)
-    else pool.give(slice)
+    const counts = !this.#isEmptying && (peerMemory === peer || peer.has(incarnation))
+    if (!counts && !this.#isEmptying && this.stop === undefined) this.requeue(slice)
+    else pool.release(slice)
     if (!counts) return false
     this.#holding.add(incarnation)
     this.moved += length
@@ -190,8 +197,8 @@ export class Job {
     return true
   }
 
-  /** Takes back a slice that nobody tried; it is the next one again. */
-  back(slice: Slice): void {
+  /** Takes back a slice that was not tried; it is the next one again. */
+  requeue(slice: Slice): void {
     this.waiting += slice.length
     slice.next = this.#failed
     this.#failed = slice
@@ -211,19 +218,19 @@ export class Job {
   }
 
   /**
-   * The peer has refused a slice's key, which may have become void since the peer told of it. True
-   * if the peer has told of the same key again after that.
+   * The peer has refused a slice's key, which may be older than the peer's memory. True if the peer
+   * has described the same key again since it refused it.
    */
-  refused({ found, told, way }: Slice): boolean {
+  refused({ found, peerMemory }: Slice, remote: number): boolean {
     const { incarnation, keys } = found.buffer!
-    const key = `${incarnation} ${keys[way!.remote]}`
+    const key = `${incarnation} ${keys[remote]}`
     const last = this.#refused
-    this.#refused = { key, told }
-    return last !== undefined && last.key === key && last.told !== told
+    this.#refused = { key, peerMemory }
+    return last !== undefined && last.key === key && last.peerMemory !== peerMemory
   }
 
   /** No more slices are handed out. The first reason holds. */
-  halt(stop: Stop, pool: SlicePool): void {
+  halt(stop: StopReason, pool: SlicePool): void {
     this.stop ??= stop
     this.waiting = 0
     this.#discard(pool)
@@ -234,7 +241,7 @@ export class Job {
     this.#failed = this.#lastFailed = undefined
     while (slice !== undefined) {
       const { next } = slice
-      pool.give(slice)
+      pool.release(slice)
       slice = next
     }
   }
@@ -267,8 +274,7 @@ export class Job {
 
   #cut(peer: PeerMemory, pool: SlicePool): Slice {
     const plan = this.plans[this.#operation]!
-    const slice = pool.take()
-    slice.job = this
+    const slice = pool.acquire()
     slice.operation = this.#operation
     slice.at = this.#at
     slice.length = Math.min(plan.length - this.#at, this.#localRun(plan, this.#at))
@@ -290,14 +296,13 @@ export class Job {
     slice.next = undefined
     const run = this.#place(slice, peer)
     if (run >= slice.length) return slice
-    const rest = pool.take()
-    rest.job = this
+    const rest = pool.acquire()
     rest.operation = slice.operation
     rest.at = slice.at + run
     rest.length = slice.length - run
     rest.attempts = slice.attempts
     this.waiting -= rest.length
-    this.back(rest)
+    this.requeue(rest)
     slice.length = run
     return slice
   }
@@ -305,7 +310,7 @@ export class Job {
   /** Says a slice where it goes, which was found already, and how far the memory goes on there. */
   #place(slice: Slice, peer: PeerMemory): number {
     const { at, buffer, run } = this.#found
-    slice.told = peer
+    slice.peerMemory = peer
     slice.found.buffer = buffer
     slice.found.at = at
     return run
@@ -317,7 +322,7 @@ export class Job {
     return peer.find(this.plans[operation]!.target, at, this.#found)
   }
 
-  #localRun({ memory, offset }: Plan, at: number): number {
+  #localRun({ memory, offset }: CheckedOperation, at: number): number {
     return memory.chunkBytes - ((offset + at) % memory.chunkBytes)
   }
 }

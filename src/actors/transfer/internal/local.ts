@@ -4,8 +4,8 @@
  */
 import * as Effect from "effect/Effect"
 import type { RegisteredMemory } from "../../rdma/Memory.ts"
-import { Found, type PeerMemory } from "./slicing.ts"
-import type { Plan, Stop } from "./job.ts"
+import { BufferCursor, type PeerMemory } from "./slicing.ts"
+import type { CheckedOperation, StopReason } from "./job.ts"
 
 /** Bytes that are copied before others have their turn: some hundred microseconds. */
 const atOnce = 1 << 20
@@ -13,7 +13,7 @@ const atOnce = 1 << 20
 /** The registered memory that a described place is in, and where. */
 const placeOf = (
   memories: ReadonlyMap<string, RegisteredMemory>,
-  { at, buffer }: Found
+  { at, buffer }: BufferCursor
 ): { readonly memory: RegisteredMemory; readonly offset: number } | undefined => {
   const address = buffer!.address + at
   for (const memory of memories.values()) {
@@ -34,28 +34,28 @@ export class Copied {
 
 /** Copies everything; says why it stopped. */
 export const copyLocally = (
-  plans: ReadonlyArray<Plan>,
+  plans: ReadonlyArray<CheckedOperation>,
   peer: PeerMemory,
   memories: ReadonlyMap<string, RegisteredMemory>,
   copied: Copied
-): Effect.Effect<void, Stop> =>
+): Effect.Effect<void, StopReason> =>
   Effect.gen(function* () {
-    const found = new Found()
+    const found = new BufferCursor()
     for (const { isWrite, length, memory, offset, target } of plans) {
       for (let at = 0, run = 0; at < length; at += run) {
         const missing = peer.find(target, at, found)
         const there = missing === undefined ? placeOf(memories, found) : undefined
         if (there === undefined) {
           const detail = missing ?? "it was released"
-          return yield* Effect.fail<Stop>({ reason: "no-such-memory", detail })
+          return yield* Effect.fail<StopReason>({ reason: "no-such-memory", detail })
         }
         if (memory.isReleased) {
           const detail = `${memory.name} was released`
-          return yield* Effect.fail<Stop>({ reason: "memory-released", detail })
+          return yield* Effect.fail<StopReason>({ reason: "memory-released", detail })
         }
         if (!there.memory.access.includes(isWrite ? "remote-write" : "remote-read")) {
           const detail = `${there.memory.name} is not for that`
-          return yield* Effect.fail<Stop>({ reason: "refused", detail })
+          return yield* Effect.fail<StopReason>({ reason: "refused", detail })
         }
         run = Math.min(length - at, found.run, atOnce)
         const [here, other] = [memory.octets, there.memory.octets]

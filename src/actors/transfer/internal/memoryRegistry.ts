@@ -98,13 +98,13 @@ export class MemoryRegistry {
       const added = memory.buffers
         .filter(({ keys }) => keys.length > 0)
         .reduce((sum, buffer) => sum + Segment.bytesOf(buffer, paths), 0)
-      const told = this.#toldBytes + added
+      const peerMemory = this.#toldBytes + added
       const limit = this.#describedBytes
-      if (told > limit) return yield* new DescriptionFull({ name, bytes: told, limit })
+      if (peerMemory > limit) return yield* new DescriptionFull({ name, bytes: peerMemory, limit })
       yield* Effect.acquireRelease(
         Effect.sync(() => {
           this.#memories.set(name, memory)
-          this.#toldBytes = told
+          this.#toldBytes = peerMemory
         }),
         // Runs before the regions go: what is posted of it must have ended by then.
         () =>

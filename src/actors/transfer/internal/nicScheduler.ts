@@ -1,8 +1,8 @@
 /**
- * The work of one card: it posts slices while there is room, and takes back those that ended.
+ * The work of one local NIC: posts slices while there is room, and handles their completions.
  *
- * Everything here happens in reaction to something: a transfer came, a link is ready, work ended.
- * Nothing is looked at again and again, and no object is made for a post.
+ * It reacts to events: a new transfer, a link that is ready, a completion. It polls nothing, and a
+ * post makes no object.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -16,77 +16,73 @@ import type { Posted } from "../../../native/verbs/WorkRequest.ts"
 import type { Nic, Place } from "../../rdma/Nic.ts"
 import type { ReadyLink } from "../../endpoint/ReadyLink.ts"
 import type { FaultWindow } from "../../link/FaultWindow.ts"
-import type { Core } from "./core.ts"
+import type { EngineContext } from "./engineContext.ts"
 import type { Job } from "./job.ts"
-import type { Peer } from "./peer.ts"
 import { Posting } from "./posting.ts"
 import { Probes } from "./probing.ts"
 import { blameOf } from "./railSelection.ts"
-import type { Slice } from "./slice.ts"
-import { Stalls } from "./stallDetector.ts"
-import { Tally } from "./transferCounters.ts"
-import { type Trail, Trails } from "./writeConfirmation.ts"
-import type { Way } from "./rail.ts"
+import { StallDetector } from "./stallDetector.ts"
+import { TransferCounters } from "./transferCounters.ts"
+import type { Rail, RailPeer, RailScheduler } from "./rail.ts"
+import type { UnconfirmedWrites, Work } from "./work.ts"
+import { WriteConfirmations } from "./writeConfirmation.ts"
 
-export class Pump {
+export class NicScheduler implements RailScheduler {
   readonly index: number
   readonly nic: Nic
   readonly health: FaultWindow
-  readonly #core: Core
+  readonly #engine: EngineContext
   readonly #posting: Posting
   readonly #batch = new CompletionBatch()
-  /** Ways that could post, in the order of their turns. */
-  readonly #hungry: Array<Way> = []
-  /** Ways that have something posted or could post. */
+  /** Rails that may post, in the order of their turns. */
+  readonly #runQueue: Array<Rail> = []
+  /** Rails that have posted work or may post. */
   #active = 0
-  /** Ways for which there was no room. */
-  readonly #crowded = new Set<Way>()
+  /** Rails whose post found no room. */
+  readonly #withoutRoom = new Set<Rail>()
   readonly #probes: Probes
-  /** Peers whose work has come back, and waits for another way. */
-  readonly #stranded = new Set<Peer>()
-  readonly #tally: Tally
-  readonly #trails: Trails
-  readonly #stalls: Stalls
-  /** Those of the device that is read from; it may be gone. */
+  /** Peers whose work has come back, and may go by another rail. */
+  readonly #peersToWake = new Set<RailPeer>()
+  readonly #counters: TransferCounters
+  readonly #confirmations: WriteConfirmations
+  readonly #stalls: StallDetector
+  /** The queue of the open device; that may be gone. */
   #completions: CompletionQueue
-  /** Where the card is, or was when it last said so. */
   place: Place | undefined = undefined
-  /** The device is gone, with everything that was made on it. */
   isGone = false
 
-  constructor(index: number, nic: Nic, core: Core) {
+  constructor(index: number, nic: Nic, engine: EngineContext) {
     this.index = index
     this.nic = nic
-    this.health = core.faultWindow()
-    this.#core = core
-    this.#posting = new Posting(core, index)
-    this.#probes = new Probes(this.#posting, core.pool)
-    this.#tally = new Tally(core.context)
-    this.#stalls = new Stalls(core, this.#posting.posted)
-    this.#trails = new Trails({
-      ask: (trail) => this.#ask(trail),
-      ended: (slice) => this.#posting.take(slice),
-      arrived: (way, slice) => this.#succeed(way, slice),
-      failed: (way, slice, end) => this.#fail(way, slice, end)
+    this.health = engine.faultWindow()
+    this.#engine = engine
+    this.#posting = new Posting(engine, index)
+    this.#probes = new Probes(this.#posting)
+    this.#counters = new TransferCounters(engine.context)
+    this.#stalls = new StallDetector(engine, this.#posting.posted)
+    this.#confirmations = new WriteConfirmations({
+      postConfirmingRead: (unconfirmed) => this.#postConfirmingRead(unconfirmed),
+      onEnded: (work) => this.#posting.remove(work),
+      onArrived: (rail, work) => this.#succeed(rail, work),
+      onFailed: (rail, work, end) => this.#fail(rail, work, end)
     })
     this.#completions = nic.completions
   }
 
-  /** Where the answers to empty reads go. */
+  /** Target of zero-length confirming reads. */
   set scratch(region: Region) {
     this.#posting.scratch = region
   }
 
-  /** A way has work or room, or both: it gets its turns. */
-  feed(way: Way): void {
-    this.#queue(way)
-    this.#fill()
+  dispatch(rail: Rail): void {
+    this.#queue(rail)
+    this.#run()
   }
 
-  /** Reads completions; when the card was gone and is there again, `renew` has to make it ready. */
+  /** Reads completions. When the device was lost and is open again, runs `renew`. */
   run(renew: Effect.Effect<void>): Effect.Effect<void> {
     const life = Effect.suspend(() => {
-      const { completions, device, returned } = this.nic
+      const { completions, device, reopened } = this.nic
       this.#completions = completions
       const read = completions.ready.pipe(
         Effect.andThen(Effect.sync(() => this.#drain())),
@@ -95,113 +91,120 @@ export class Pump {
       )
       // They end when the device is removed.
       const events = Stream.runDrain(device.events)
-      const lose = Effect.sync(() => this.#lose())
-      return Effect.raceFirst(read, events).pipe(Effect.andThen(lose), Effect.andThen(returned))
+      const lost = Effect.sync(() => this.#onDeviceRemoved())
+      return Effect.raceFirst(read, events).pipe(Effect.andThen(lost), Effect.andThen(reopened))
     })
     return Effect.forever(Effect.andThen(life, renew))
   }
 
-  /** Whether the peer still answers on a way's link. */
-  probe(way: Way): Effect.Effect<boolean> {
-    return this.#probes.probe(way, () => this.#fill())
+  probe(rail: Rail): Effect.Effect<boolean> {
+    return this.#probes.probe(rail, () => this.#run())
   }
 
-  /** Gives up the links that work of a job is posted on. Work of others on them has not failed. */
   leaveLinksOf(job: Job): void {
-    const links = new Map<ReadyLink, Way>()
-    for (const { job: one, link, way } of this.#posting.posted.values()) {
-      if (one === job) links.set(link!, way!)
+    const links = new Map<ReadyLink, Rail>()
+    for (const { job: one, link, rail } of this.#posting.posted.values()) {
+      if (one === job) links.set(link!, rail!)
     }
-    for (const [link, way] of this.#trails.linksOf(job)) links.set(link, way)
-    for (const [link, way] of links) way.peer.ways.leave(way, "its work was cancelled", link)
+    for (const [link, rail] of this.#confirmations.linksOf(job)) links.set(link, rail)
+    for (const [link, rail] of links) rail.peer.leave(rail, "its work was cancelled", link)
   }
 
-  #queue(way: Way): void {
-    if (way.isHungry) return
-    if (!way.isOpen) {
-      // Its link may have ended with nothing posted that would tell of that.
-      if (way.link !== undefined) this.#stranded.add(way.peer)
+  #queue(rail: Rail): void {
+    if (rail.isRunnable) return
+    if (!rail.isOpen) {
+      // Its link may have ended while no work was posted whose completion would report that.
+      if (rail.link !== undefined) this.#peersToWake.add(rail.peer)
       return
     }
-    way.isHungry = true
-    this.#hungry.push(way)
-    this.#account(way)
+    rail.isRunnable = true
+    this.#runQueue.push(rail)
+    this.#countActive(rail)
   }
 
-  #account(way: Way): void {
-    const isActive = way.isHungry || way.posted > 0
-    if (isActive !== way.isActive) this.#active += isActive ? 1 : -1
-    way.isActive = isActive
+  #countActive(rail: Rail): void {
+    const isActive = rail.isRunnable || rail.posted > 0
+    if (isActive !== rail.isActive) this.#active += isActive ? 1 : -1
+    rail.isActive = isActive
   }
 
-  #fill(): void {
+  #run(): void {
     this.#probes.send(this.nic.completions.capacity)
-    while (this.#hungry.length > 0 && this.#posting.posted.size < this.nic.completions.capacity) {
-      const way = this.#hungry.shift()!
-      way.isHungry = this.#turn(way)
-      this.#trails.ask()
-      if (way.isHungry) this.#hungry.push(way)
-      this.#account(way)
+    while (this.#runQueue.length > 0 && this.#posting.posted.size < this.nic.completions.capacity) {
+      const rail = this.#runQueue.shift()!
+      rail.isRunnable = this.#turn(rail)
+      this.#confirmations.postConfirmingReads()
+      if (rail.isRunnable) this.#runQueue.push(rail)
+      this.#countActive(rail)
     }
     if (this.#posting.posted.size > 0) this.#stalls.watch()
   }
 
   /**
-   * A way posts some slices. True if it could go on. What it may have posted is its share of the
-   * card, and one share is kept for who comes next: so a peer that ends nothing cannot take the
-   * card from the others, not even if it was there first.
+   * Lets a rail post some slices. True if it could go on. Its posted work is limited to a share of
+   * the NIC, and one share is kept free for the next rail: a peer that completes nothing cannot
+   * take the NIC from the others, even if it came first.
    */
-  #turn(way: Way): boolean {
+  #turn(rail: Rail): boolean {
     const { capacity } = this.nic.completions
-    const { quantum } = this.#core.settings
+    const { quantum } = this.#engine.settings
     const share = Math.max(quantum, Math.floor(capacity / (this.#active + 1)))
     for (let count = 0; count < quantum; count++) {
-      const { link } = way
-      if (link === undefined || link.room < 1 || way.posted >= share) break
+      const { link } = rail
+      if (link === undefined || link.room < 1 || rail.posted >= share) break
       if (this.#posting.posted.size === capacity) return true
-      const slice = way.peer.next(way)
-      if (slice === undefined) break
-      const posted = this.#post(way, link, slice)
-      if (posted !== "accepted") return this.#refuse(way, slice, posted)
+      const work = this.#posting.pool.acquire()
+      if (!rail.peer.next(rail, work)) {
+        this.#posting.pool.release(work)
+        break
+      }
+      const posted = this.#postSlice(rail, link, work)
+      if (posted !== "accepted") return this.#onPostRefused(rail, work, posted)
       if (count === quantum - 1) return true
     }
-    if (way.link !== undefined && !way.link.isOpen)
-      way.peer.ways.lost(way, { blame: "none", status: "ended" })
+    if (rail.link !== undefined && !rail.link.isOpen)
+      rail.peer.onLinkLost(rail, { blame: "none", status: "ended" })
     return false
   }
 
-  #post(way: Way, link: ReadyLink, slice: Slice): Posted | "not-ready" {
-    const job = slice.job!
-    const isAsked = job.plans[slice.operation]!.isWrite && !this.nic.acknowledges
+  #postSlice(rail: Rail, link: ReadyLink, work: Work): Posted | "not-ready" {
+    const job = work.job!
+    const isUnconfirmed = job.plans[work.slice!.operation]!.isWrite && !this.nic.acknowledges
     const { capacity, reserved } = this.#completions
-    // Where there is no room behind it for the question, there will be once this has ended.
-    const isSignalled = !isAsked || link.room < 2 || reserved + 2 > capacity
-    const posted = this.#posting.data(slice, way, link, isSignalled)
+    // Without room for a confirming read behind it, its own completion makes that room.
+    const isSignalled = !isUnconfirmed || link.room < 2 || reserved + 2 > capacity
+    const posted = this.#posting.data(work, rail, link, isSignalled)
     if (posted !== "accepted") return posted
     job.posted += 1
-    if (isAsked) this.#trails.posted(slice)
+    if (isUnconfirmed) this.#confirmations.onWritePosted(work)
     return posted
   }
 
-  /** A post was not taken: nothing was tried, so it counts for nothing. */
-  #refuse(way: Way, slice: Slice, posted: Exclude<Posted, "accepted"> | "not-ready"): boolean {
-    const { pool } = this.#core
-    const job = slice.job!
+  /** Takes back a slice whose post was refused, which is no attempt. */
+  #onPostRefused(
+    rail: Rail,
+    work: Work,
+    posted: Exclude<Posted, "accepted"> | "not-ready"
+  ): boolean {
+    const { pool } = this.#engine
+    const job = work.job!
+    const slice = work.slice!
+    this.#posting.pool.release(work)
     switch (posted) {
       case "not-ready":
       case "wrong-state":
       case "queue-full":
       case "completions-full": {
-        job.back(slice)
-        way.peer.queue(job)
+        job.requeue(slice)
+        rail.peer.queue(job)
         const isLost = posted === "not-ready" || posted === "wrong-state"
-        // If nothing of its own will end, the room that there will be is told by what others end.
-        if (!isLost) this.#crowded.add(way)
-        if (isLost) way.peer.ways.lost(way, { blame: "none", status: posted })
+        // It may have no work whose completion makes room, so it is queued when any work ends.
+        if (!isLost) this.#withoutRoom.add(rail)
+        if (isLost) rail.peer.onLinkLost(rail, { blame: "none", status: posted })
         return false
       }
       default: {
-        pool.give(slice)
+        pool.release(slice)
         const detail = `${this.nic.path} takes no such work: ${posted}`
         job.halt({ reason: "refused", detail }, pool)
         job.settle()
@@ -213,115 +216,121 @@ export class Pump {
   #drain(): number {
     const batch = this.#batch
     this.#completions.poll(batch)
-    const now = this.#core.now()
-    for (let index = 0; index < batch.count; index++) this.#end(batch.at(index), now)
-    // Before others take the room that there is now.
-    this.#trails.ask()
-    for (const way of this.#crowded) this.#queue(way)
-    this.#crowded.clear()
-    this.#tally.tell()
-    this.#fill()
-    for (const { ways } of this.#stranded) ways.feed()
-    this.#stranded.clear()
+    const now = this.#engine.now()
+    for (let index = 0; index < batch.count; index++) this.#onCompletion(batch.at(index), now)
+    // Before slices take the room that there is now.
+    this.#confirmations.postConfirmingReads()
+    for (const rail of this.#withoutRoom) this.#queue(rail)
+    this.#withoutRoom.clear()
+    this.#counters.publish()
+    this.#run()
+    for (const peer of this.#peersToWake) peer.dispatch()
+    this.#peersToWake.clear()
     return batch.count
   }
 
-  #end(completion: Completion, now: number): void {
-    const slice = this.#posting.posted.get(completion.id)
-    // Receives of others may end in the same queue.
-    if (slice === undefined) return
-    const { job, trail } = slice
-    const way = slice.way!
-    way.progressAt = now
-    if (slice.onAnswer !== undefined) {
-      this.#posting.take(slice)
-      slice.onAnswer(completion.status === "success")
-      if (completion.status !== "success" && way.link === slice.link) this.#lost(way, completion)
-      this.#core.pool.give(slice)
-    } else if (trail === undefined) {
-      this.#posting.take(slice)
-      if (completion.status === "success") this.#succeed(way, slice)
-      else this.#fail(way, slice, completion)
+  #onCompletion(completion: Completion, now: number): void {
+    const work = this.#posting.posted.get(completion.id)
+    // Receives may complete in the same queue.
+    if (work === undefined) return
+    const { job, writes: unconfirmed } = work
+    const rail = work.rail!
+    rail.progressAt = now
+    if (work.onAnswer !== undefined) {
+      this.#posting.remove(work)
+      work.onAnswer(completion.status === "success")
+      if (completion.status !== "success" && rail.link === work.link) this.#lost(rail, completion)
+      this.#posting.pool.release(work)
+    } else if (unconfirmed === undefined) {
+      this.#posting.remove(work)
+      if (completion.status === "success") this.#succeed(rail, work)
+      else this.#fail(rail, work, completion)
     } else if (job === undefined) {
-      this.#trails.answered(slice, trail, completion)
-      this.#core.pool.give(slice)
-    } else this.#trails.ended(slice, trail, completion)
-    this.#queue(way)
-    this.#account(way)
+      this.#confirmations.onConfirmed(work, unconfirmed, completion)
+      this.#posting.pool.release(work)
+    } else this.#confirmations.onWriteCompleted(work, unconfirmed, completion)
+    this.#queue(rail)
+    this.#countActive(rail)
   }
 
-  /** Posts the question whether writes have arrived. */
-  #ask(trail: Trail): Posted | "not-ready" {
-    const { link, queuePair, way } = trail
-    const question = this.#core.pool.take()
-    question.trail = trail
-    question.number = trail.count
-    const posted = this.#posting.emptyRead(question, way, link, queuePair)
-    if (posted !== "accepted") this.#core.pool.give(question)
+  /** Posts a zero-length read behind unconfirmed writes. */
+  #postConfirmingRead(unconfirmed: UnconfirmedWrites): Posted | "not-ready" {
+    const { link, queuePair, rail } = unconfirmed
+    const read = this.#posting.pool.acquire()
+    read.writes = unconfirmed
+    read.number = unconfirmed.count
+    const posted = this.#posting.emptyRead(read, rail, link, queuePair)
+    if (posted !== "accepted") this.#posting.pool.release(read)
     return posted
   }
 
-  #succeed(way: Way, slice: Slice): void {
+  #succeed(rail: Rail, work: Work): void {
+    const slice = work.slice!
     const { length, operation } = slice
-    const job = slice.job!
-    if (job.done(slice, way.peer.memory, this.#core.pool)) this.#tally.moved(job, operation, length)
-    way.moved()
-    way.peer.breaker.moved()
-    this.#settle(way, job)
+    const job = work.job!
+    this.#posting.pool.release(work)
+    if (job.done(slice, rail.peer.memory, this.#engine.pool))
+      this.#counters.moved(job, operation, length)
+    rail.moved()
+    rail.peer.onMoved()
+    this.#settle(rail, job)
   }
 
-  #settle({ peer }: Way, job: Job): void {
+  #settle({ peer }: Rail, job: Job): void {
     job.posted -= 1
     job.settle()
     if (!job.hasWork || job.isQueued) return
     peer.queue(job)
-    this.#stranded.add(peer)
+    this.#peersToWake.add(peer)
   }
 
-  #lost(way: Way, { queuePair, status }: Completion): void {
-    way.peer.ways.lost(way, { blame: blameOf(status), status, queuePair })
-    this.#stranded.add(way.peer)
+  #lost(rail: Rail, { queuePair, status }: Completion): void {
+    rail.peer.onLinkLost(rail, { blame: blameOf(status), status, queuePair })
+    this.#peersToWake.add(rail.peer)
   }
 
-  #fail(way: Way, slice: Slice, { queuePair, status }: Completion): void {
-    this.#tally.failed()
-    const job = slice.job!
-    const { link } = slice
+  #fail(rail: Rail, work: Work, { queuePair, status }: Completion): void {
+    this.#counters.failed()
+    const slice = work.slice!
+    const job = work.job!
+    const { link } = work
+    this.#posting.pool.release(work)
     const blame = blameOf(status)
-    if (way.link === link) {
-      if (blame === "request") way.spared.add(link!)
-      way.peer.ways.lost(way, { blame, status, queuePair })
+    if (rail.link === link) {
+      if (blame === "request") rail.spared.add(link!)
+      rail.peer.onLinkLost(rail, { blame, status, queuePair })
     }
-    this.#stranded.add(way.peer)
-    const { pool } = this.#core
-    const counts = status !== "flushed" || !way.spared.has(link!)
-    const isRefused = blame === "request" && (status !== "remote-access" || job.refused(slice))
+    this.#peersToWake.add(rail.peer)
+    const { pool } = this.#engine
+    const counts = status !== "flushed" || !rail.spared.has(link!)
+    const isRefused =
+      blame === "request" && (status !== "remote-access" || job.refused(slice, rail.remote))
     const isOver = job.stop !== undefined || isRefused
-    if (job.isEmptying) pool.give(slice)
-    else if (!isOver && job.failed(slice, counts)) way.peer.queue(job)
+    if (job.isEmptying) pool.release(slice)
+    else if (!isOver && job.failed(slice, counts)) rail.peer.queue(job)
     else {
-      const fault = way.faultOf(link, queuePair, status)
+      const fault = rail.faultOf(link, queuePair, status)
       const detail = `a slice of operation ${slice.operation} ended with ${status}`
       const reason = isRefused ? "refused" : "attempts-exhausted"
-      pool.give(slice)
+      pool.release(slice)
       job.halt({ reason, detail, fault }, pool)
     }
-    this.#settle(way, job)
+    this.#settle(rail, job)
   }
 
   /**
-   * The card is gone. What its completions do not tell of any more is flushed. Nothing else waits
-   * for an answer: a drain asks about all writes, and fails those of a link that takes no question.
+   * The device is gone: work without a completion is flushed. No write stays unconfirmed, since
+   * draining posts confirming reads behind all of them, or fails those whose link takes none.
    */
-  #lose(): void {
+  #onDeviceRemoved(): void {
     while (this.#drain() > 0);
     this.isGone = true
     const end = new Completion()
     end.status = "flushed"
     for (const id of this.#posting.posted.keys()) {
       end.id = id
-      this.#end(end, this.#core.now())
+      this.#onCompletion(end, this.#engine.now())
     }
-    for (const { ways } of this.#core.peers.values()) ways.leaveCard(this.index)
+    this.#engine.onNicLost(this.index)
   }
 }

@@ -1,8 +1,8 @@
 /**
- * A peer: the transfers with it, and what is known of its memory.
+ * A peer: its transfers, and the description of its memory.
  *
- * Slices wait here, not on a way: whichever way is ready and has room takes the next one. So work
- * that waits loses nothing when a way fails, and opening a way is never its business.
+ * Slices wait here, not on a rail: any rail that is open and has room takes the next one. So work
+ * that waits loses nothing when a rail fails, and never waits for one to open.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -17,133 +17,131 @@ import type { RailFault } from "../TransferError.ts"
 import * as Metrics from "../TransferMetrics.ts"
 import { CircuitBreaker } from "../../link/CircuitBreaker.ts"
 import { isEarlier } from "../../link/EpochOrder.ts"
-import type { Core } from "./core.ts"
+import type { EngineContext } from "./engineContext.ts"
 import { PeerMemory } from "./slicing.ts"
-import type { Job, Stop } from "./job.ts"
-import type { Slice } from "./slice.ts"
-import type { Way } from "./rail.ts"
-import { Ways } from "./railSet.ts"
+import type { Job, JobSlice, StopReason } from "./job.ts"
+import type { Loss, Rail } from "./rail.ts"
+import type { RailSetPeer } from "./opening.ts"
+import { RailSet } from "./railSet.ts"
 
-const nothing = new PeerMemory({ nics: [], buffers: [] })
+const noMemory = new PeerMemory({ nics: [], buffers: [] })
 
-/** Questions to the directory that hang, with the one that is not known to. */
-const mostQuestions = 4
+/** Requests to the directory that may be under way at the same time: some may hang. */
+const requestsMax = 4
 
-/** Questions that are under way, and their answer. */
-interface Asking {
+/** Requests to the directory that are under way, and their common answer. */
+interface Lookup {
   readonly answer: Deferred.Deferred<void, NoDescription>
-  questions: number
+  requests: number
 }
 
-export class Peer {
+export class Peer implements RailSetPeer {
   readonly name: string
-  readonly ways: Ways
+  readonly rails: RailSet
   readonly breaker: CircuitBreaker
   readonly jobs = new Set<Job>()
-  memory = nothing
-  /** Whether the directory is to be asked before a link is opened: always, once one failed. */
+  memory = noMemory
+  /** Whether the directory is asked before a link is opened: always after one has failed. */
   isStale = true
-  /** Why the directory's last answer is none. */
-  silence: NoDescription | undefined = undefined
-  readonly #core: Core
-  /** Links are recognised one after the other, so that an earlier one can vouch for a later one. */
+  /** The error of the last request to the directory, if it failed. */
+  lastError: NoDescription | undefined = undefined
+  readonly #engine: EngineContext
+  /** Links are recognised one by one, so that an open one can prove the process of the next. */
   readonly #recognising = Semaphore.makeUnsafe(1)
-  /** The peer's process: an instance, or the count of those that had none. */
+  /** The peer's process: its instance, or a number if it names none. */
   #process = ""
   #processes = 0
   #isSeeking = false
-  /** Jobs that have something to hand out, in the order of their turns. */
-  readonly #round: Array<Job> = []
-  #asking: Asking | undefined = undefined
-  /** Questions to the directory, and the newest that was answered. */
-  #asked = 0
+  /** Jobs that have slices to hand out, in the order of their turns. */
+  readonly #runQueue: Array<Job> = []
+  #lookup: Lookup | undefined = undefined
+  /** The number of the last request to the directory, and of the newest that was answered. */
+  #requested = 0
   #answered = 0
-  /** Done by the next sign of the peer. */
-  #sign = Deferred.makeUnsafe<void>()
+  /** Done when the peer is seen next. */
+  #seen = Deferred.makeUnsafe<void>()
 
-  constructor(name: string, core: Core) {
+  constructor(name: string, engine: EngineContext) {
     this.name = name
-    this.#core = core
-    const { coolDownMs, unreachableAfterMs: patienceMs } = core.settings
+    this.#engine = engine
+    const { coolDownMs, unreachableAfterMs: patienceMs } = engine.settings
     this.breaker = new CircuitBreaker({ patienceMs, coolDownMs })
-    this.ways = new Ways(this, core)
+    this.rails = new RailSet(this, engine)
   }
 
   get isIdle(): boolean {
-    return this.jobs.size === 0 && this.ways.areIdle
+    return this.jobs.size === 0 && this.rails.areIdle
   }
 
-  /** Whether it is the local node, since all of its cards are cards of this engine. */
+  /** Whether it is this node: all of its NICs are NICs of this engine. */
   get isSelf(): boolean {
     const { nics } = this.memory.description
-    const own = new Set(this.#core.pumps.map(({ nic }) => nic.path))
-    return nics.length > 0 && nics.every(({ path }) => own.has(path))
+    const local = new Set(this.#engine.schedulers.map(({ nic }) => nic.path))
+    return nics.length > 0 && nics.every(({ path }) => local.has(path))
   }
 
-  /** Octets that nobody has posted. */
   get waiting(): number {
     let bytes = 0
     for (const job of this.jobs) bytes += job.waiting
     return bytes
   }
 
-  /** How far each of the peer's cards is from the memory that is next; none: all the same. */
-  get aim(): ReadonlyArray<number> {
-    const [next] = this.#round
-    return (next === undefined ? undefined : this.#aimOf(next)?.distances) ?? []
+  get distances(): ReadonlyArray<number> {
+    const [next] = this.#runQueue
+    return (next === undefined ? undefined : this.#nextBufferOf(next)?.distances) ?? []
   }
 
   /** Whether the directory has ever answered. */
   get isKnown(): boolean {
-    return this.memory !== nothing
+    return this.memory !== noMemory
   }
 
-  /** Whether a link is of this peer by its name. Once its NICs are known, they tell. */
+  /** Whether a link's name shows that it is of this peer. Once its NICs are known, they do. */
   isNamedBy(link: ReadyLink): boolean {
     return !this.isKnown && link.peer.startsWith(`${this.name}@`)
   }
 
-  /** Asks the directory, unless it has just answered. Who comes meanwhile gets the same answer. */
+  /** Asks the directory, unless it has just answered. Concurrent callers get the same answer. */
   get refresh(): Effect.Effect<void, NoDescription> {
     return Effect.suspend(() => {
       if (!this.isStale) return Effect.void
-      return Deferred.await((this.#asking ?? this.#question()).answer)
+      return Deferred.await((this.#lookup ?? this.#ask()).answer)
     })
   }
 
   /**
-   * The peer has opened a link, so it is there. It is asked at once, also if it was to be asked
-   * later, or if a question to the process before it hangs.
+   * The peer has opened a link, so it is there. The directory is asked at once, even while it is
+   * not due yet, or while a request to the peer's previous process hangs.
    */
-  showed(): void {
+  onSeen(): void {
     this.isStale = true
-    if ((this.#asking?.questions ?? 0) < mostQuestions) this.#question()
-    const sign = this.#sign
-    this.#sign = Deferred.makeUnsafe()
-    Deferred.doneUnsafe(sign, Effect.void)
+    if ((this.#lookup?.requests ?? 0) < requestsMax) this.#ask()
+    const seen = this.#seen
+    this.#seen = Deferred.makeUnsafe()
+    Deferred.doneUnsafe(seen, Effect.void)
   }
 
-  /** Asks, beside the questions that are under way. The first answer counts for all of them. */
-  #question(): Asking {
-    const asking = (this.#asking ??= { answer: Deferred.makeUnsafe(), questions: 0 })
-    asking.questions += 1
-    const asked = Effect.map(Effect.exit(this.#ask), (exit) => {
-      asking.questions -= 1
-      if (Exit.isFailure(exit) && asking.questions > 0) return
-      if (this.#asking === asking) this.#asking = undefined
-      Deferred.doneUnsafe(asking.answer, exit)
+  /** Sends one more request. The first answer counts for all that are under way. */
+  #ask(): Lookup {
+    const lookup = (this.#lookup ??= { answer: Deferred.makeUnsafe(), requests: 0 })
+    lookup.requests += 1
+    const asked = Effect.map(Effect.exit(this.#request), (exit) => {
+      lookup.requests -= 1
+      if (Exit.isFailure(exit) && lookup.requests > 0) return
+      if (this.#lookup === lookup) this.#lookup = undefined
+      Deferred.doneUnsafe(lookup.answer, exit)
     })
-    this.#core.fork(asked)
-    return asking
+    this.#engine.fork(asked)
+    return lookup
   }
 
   /**
-   * Finds out which process a link leads to before it is used, and sees to it that the description
+   * Determines which process a link leads to before it is used, and makes sure that the description
    * in use is of that process: keys of another one may be valid there by chance.
    *
-   * A link that names its process is believed. For one that does not, an open link of the process
-   * that is known can vouch: a server has one process at a time, and that one still answers. Else
-   * it is another process, and is asked for its memory now that the link leads to it.
+   * A link that names its process is believed. One that does not leads to the known process if an
+   * open link to that still answers, since a server has one process at a time. Otherwise it leads
+   * to another process, whose memory is requested from the directory.
    */
   recognised<A>(
     link: ReadyLink,
@@ -151,7 +149,7 @@ export class Peer {
   ): Effect.Effect<A> {
     const recognise = Effect.gen({ self: this }, function* () {
       const { peerEpoch } = link
-      if (peerEpoch === undefined && (yield* this.ways.vouch)) return
+      if (peerEpoch === undefined && (yield* this.rails.isSameProcess)) return
       const process =
         peerEpoch === undefined ? `unnamed ${++this.#processes}` : instanceOf(peerEpoch)
       if (process === this.memory.process) return
@@ -165,9 +163,9 @@ export class Peer {
     return this.#recognising.withPermits(1)(use(recognise))
   }
 
-  /** Asks again while nobody answers, for as long as work waits for a peer. */
+  /** Asks the directory until it answers, for as long as work waits for a peer. */
   get introduction(): Effect.Effect<void, NoDescription> {
-    const { backoff, now, settings } = this.#core
+    const { backoff, now, settings } = this.#engine
     return Effect.gen({ self: this }, function* () {
       const end = now() + settings.unreachableAfterMs
       const waits = backoff()
@@ -177,22 +175,21 @@ export class Peer {
         const { failure } = asked
         const wait = waits.next()
         if (failure.reason !== "unanswered" || now() + wait > end) return yield* failure
-        yield* Effect.raceFirst(Effect.sleep(wait), Deferred.await(this.#sign))
+        yield* Effect.raceFirst(Effect.sleep(wait), Deferred.await(this.#seen))
       }
     })
   }
 
-  /** What is known of why nothing moves now. */
-  get cause(): Pick<Stop, "fault"> & { readonly detail: string } {
-    const fault = this.breaker.isOutage ? this.ways.lastFault : undefined
-    return { detail: this.silence === undefined ? "" : `; ${this.silence.message}`, fault }
+  /** The known reason why nothing moves now. */
+  get cause(): Pick<StopReason, "fault"> & { readonly detail: string } {
+    const fault = this.breaker.isOutage ? this.rails.lastFault : undefined
+    return { detail: this.lastError === undefined ? "" : `; ${this.lastError.message}`, fault }
   }
 
-  /** Why no transfer may begin, if so. */
-  get obstacle(): Stop | undefined {
-    const { lastFault } = this.ways
-    if (this.ways.hasNoCard) return givenUp("no own card is left", lastFault)
-    const isOpen = this.breaker.isOpen(this.#core.now())
+  get refusal(): StopReason | undefined {
+    const { lastFault } = this.rails
+    if (this.rails.hasNoNic) return givenUp("no local NIC is left", lastFault)
+    const isOpen = this.breaker.isOpen(this.#engine.now())
     return isOpen ? givenUp("not tried again yet", lastFault) : undefined
   }
 
@@ -200,57 +197,75 @@ export class Peer {
     if (this.jobs.size === 0) this.breaker.begin()
     this.jobs.add(job)
     this.queue(job)
-    this.ways.feed()
+    this.rails.dispatch()
   }
 
-  /** A job has something to hand out. */
   queue(job: Job): void {
     if (job.isQueued || !job.hasWork) return
     job.isQueued = true
-    this.#round.push(job)
+    this.#runQueue.push(job)
   }
 
-  /** The next slice for a way, of the jobs, which take turns. */
-  next(way: Way): Slice | undefined {
-    for (let left = this.#round.length; left > 0; left--) {
-      const job = this.#round.shift()!
-      const buffer = this.#aimOf(job)
-      if (buffer !== undefined && !this.ways.takes(way, buffer)) {
-        this.#round.push(job)
+  dispatch(): void {
+    this.rails.dispatch()
+  }
+
+  onMoved(): void {
+    this.breaker.moved()
+  }
+
+  onLinkLost(rail: Rail, loss: Loss): void {
+    this.rails.onLinkLost(rail, loss)
+  }
+
+  leave(rail: Rail, reason: string, link?: ReadyLink): void {
+    this.rails.leave(rail, reason, link)
+  }
+
+  next(rail: Rail, into: JobSlice): boolean {
+    for (let left = this.#runQueue.length; left > 0; left--) {
+      const job = this.#runQueue.shift()!
+      const buffer = this.#nextBufferOf(job)
+      if (buffer !== undefined && !this.rails.accepts(rail, buffer)) {
+        this.#runQueue.push(job)
         continue
       }
       job.isQueued = false
-      const slice = job.take(this.memory, this.#core.pool, this.#core.now())
+      const slice = job.take(this.memory, this.#engine.pool, this.#engine.now())
       this.queue(job)
-      if (slice !== undefined) return slice
+      if (slice !== undefined) {
+        into.job = job
+        into.slice = slice
+        return true
+      }
       if (job.lack !== undefined) this.#seek()
     }
-    return undefined
+    return false
   }
 
-  /** The peer cannot be reached, and what waits has waited enough. */
+  /** Stops all transfers: the peer cannot be reached. */
   giveUp(detail: string): void {
-    Metrics.outages.updateUnsafe(1, this.#core.context)
-    const stop = givenUp(detail, this.ways.lastFault)
+    Metrics.outages.updateUnsafe(1, this.#engine.context)
+    const stop = givenUp(detail, this.rails.lastFault)
     for (const job of this.jobs) {
-      job.halt(stop, this.#core.pool)
+      job.halt(stop, this.#engine.pool)
       job.settle()
     }
   }
 
-  /** What a job hands out next, if it matters which way that goes. */
-  #aimOf(job: Job): PeerBuffer | undefined {
-    return this.memory.isEven ? undefined : job.aim(this.memory)
+  /** The buffer of a job's next slice, if NICs differ in their distance to it. */
+  #nextBufferOf(job: Job): PeerBuffer | undefined {
+    return this.memory.isEven ? undefined : job.nextBuffer(this.memory)
   }
 
-  get #ask(): Effect.Effect<void, NoDescription> {
+  get #request(): Effect.Effect<void, NoDescription> {
     const process = this.#process
-    const number = ++this.#asked
-    const { directory, settings } = this.#core
+    const number = ++this.#requested
+    const { directory, settings } = this.#engine
     const unanswered = (detail: string) =>
       Effect.fail(new NoDescription({ peer: this.name, reason: "unanswered", detail }))
     return Effect.suspend(() => directory.resolve(this.name)).pipe(
-      // A program's own directory may throw: those that wait for its answer must hear of it.
+      // A directory of the program may throw, and callers wait for its answer.
       Effect.catchDefect((defect) => unanswered(String(defect))),
       Effect.timeoutOrElse({
         duration: settings.openWithinMs,
@@ -258,38 +273,38 @@ export class Peer {
       }),
       Effect.flatMap((said) => check(this.name, said)),
       Effect.map((description) => {
-        // A later question may have been answered before.
+        // A later request may have been answered before.
         if (number < this.#answered) return
         this.#answered = number
         this.isStale = false
-        this.silence = undefined
+        this.lastError = undefined
         if (!isOlder(description, this.memory.description)) this.#learn(description, process)
       }),
-      Effect.tapError((error) => Effect.sync(() => void (this.silence = error)))
+      Effect.tapError((error) => Effect.sync(() => void (this.lastError = error)))
     )
   }
 
   #learn(description: Description, process: string): void {
-    const { pool } = this.#core
+    const { pool } = this.#engine
     const before = this.memory.process
     this.memory = new PeerMemory(description, process)
-    this.ways.know(description.nics)
+    this.rails.setPeerNics(description.nics)
     if (this.memory.process !== before) {
-      for (const way of this.ways.all) this.ways.leave(way, "the peer's process is another one")
+      for (const rail of this.rails.all) this.rails.leave(rail, "the peer's process is another one")
     }
     for (const job of this.jobs) {
-      job.learn(this.memory, pool)
-      if (job.lack !== undefined) job.look(this.memory)
+      job.onPeerMemory(this.memory, pool)
+      if (job.lack !== undefined) job.recheck(this.memory)
       this.queue(job)
       job.settle()
     }
   }
 
-  /** Asks again, as long as a transfer lacks memory that the peer had, and may have again. */
+  /** Asks the directory again while a transfer lacks memory that the peer had and may register. */
   #seek(): void {
     if (this.#isSeeking) return
     this.#isSeeking = true
-    const { backoff, now, pool, settings } = this.#core
+    const { backoff, now, pool, settings } = this.#engine
     const lacking = () => [...this.jobs].filter(({ lack }) => lack !== undefined)
     const ask = Effect.gen({ self: this }, function* () {
       const waits = backoff()
@@ -297,7 +312,7 @@ export class Peer {
         yield* Effect.sleep(waits.next())
         this.isStale = true
         yield* Effect.ignore(this.refresh)
-        this.ways.feed()
+        this.rails.dispatch()
         for (const job of lacking()) {
           job.missed(now(), settings.unreachableAfterMs, pool)
           job.settle()
@@ -305,15 +320,15 @@ export class Peer {
       }
       this.#isSeeking = false
     })
-    this.#core.fork(ask)
+    this.#engine.fork(ask)
   }
 }
 
-/** Answers of one process may overtake each other. */
+/** Descriptions of one process may overtake each other. */
 const isOlder = ({ epoch: next }: Description, { epoch: last }: Description): boolean =>
   next !== undefined && last !== undefined && isEarlier(next, last)
 
-const givenUp = (detail: string, fault: RailFault | undefined): Stop => ({
+const givenUp = (detail: string, fault: RailFault | undefined): StopReason => ({
   reason: "peer-unreachable",
   detail,
   fault

@@ -1,36 +1,38 @@
-/** Posts the work of one card, and keeps what is posted until its completion comes. */
+/** Posts the work of one NIC, and keeps it until its completion comes. */
 import type { Region } from "../../../native/verbs/Region.ts"
 import { type Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
 import type { ReadyLink } from "../../endpoint/ReadyLink.ts"
-import type { Core } from "./core.ts"
-import type { Slice } from "./slice.ts"
-import type { Way } from "./rail.ts"
+import type { EngineContext } from "./engineContext.ts"
+import type { Rail } from "./rail.ts"
+import { type Work, WorkPool } from "./work.ts"
 
-/** Numbers begin anew after this one: V8 would make an object of a larger one. */
-const lastNumber = 0x3fff_ffff
+/** Ids start again after this one: V8 would box a larger number. */
+const lastId = 0x3fff_ffff
 
 export class Posting {
   /**
-   * What is posted, by the number that its completion has. No number comes again while anybody
-   * could remember it, so the completion of work that was given up is recognised and dropped.
+   * Posted work by the id of its completion. An id is not used again while a completion with it may
+   * come, so the completion of work that was given up is recognised and dropped.
    */
-  readonly posted = new Map<number, Slice>()
-  /** Where the answers to empty reads go; none where a card needs no place for nothing. */
+  readonly posted = new Map<number, Work>()
+  readonly pool = new WorkPool()
+  /** Target of zero-length confirming reads; undefined if the provider acknowledges writes. */
   scratch: Region | undefined = undefined
-  readonly #core: Core
-  /** The number of the card. */
+  readonly #engine: EngineContext
+  /** The index of the NIC. */
   readonly #local: number
   readonly #request = new SendRequest()
   #last = 0
 
-  constructor(core: Core, local: number) {
-    this.#core = core
+  constructor(engine: EngineContext, local: number) {
+    this.#engine = engine
     this.#local = local
   }
 
   /** Posts a slice of a job. */
-  data(slice: Slice, way: Way, link: ReadyLink, signalled: boolean): Posted | "not-ready" {
-    const { memory, isWrite, offset } = slice.job!.plans[slice.operation]!
+  data(work: Work, rail: Rail, link: ReadyLink, signalled: boolean): Posted | "not-ready" {
+    const slice = work.slice!
+    const { memory, isWrite, offset } = work.job!.plans[slice.operation]!
     const { at, buffer } = slice.found
     const request = this.#request
     const place = offset + slice.at
@@ -39,39 +41,39 @@ export class Posting {
     request.scatterList
       .clear()
       .add(memory.regions[this.#local]![chunk]!, place % memory.chunkBytes, slice.length)
-    request.remote(buffer!.keys[way.remote]!, buffer!.address + at)
+    request.remote(buffer!.keys[rail.remote]!, buffer!.address + at)
     request.signalled = signalled
-    return this.#hand(way, link, slice, link.roomiest)
+    return this.#post(rail, link, work, link.roomiest)
   }
 
-  /** Posts a read of nothing, which needs no key. */
-  emptyRead(slice: Slice, way: Way, link: ReadyLink, queuePair: number): Posted | "not-ready" {
+  /** Posts a zero-length read, which needs no key. */
+  emptyRead(work: Work, rail: Rail, link: ReadyLink, queuePair: number): Posted | "not-ready" {
     const request = this.#request
     request.opcode = "read"
     request.signalled = true
     request.scatterList.clear()
     if (this.scratch !== undefined) request.scatterList.add(this.scratch, 0, 0)
     request.remote(0, 0)
-    return this.#hand(way, link, slice, queuePair)
+    return this.#post(rail, link, work, queuePair)
   }
 
-  /** Work has ended, or is given up. */
-  take(slice: Slice): void {
-    if (this.posted.delete(slice.id)) slice.way!.posted -= 1
+  /** Removes work that has ended or is given up. */
+  remove(work: Work): void {
+    if (this.posted.delete(work.id)) work.rail!.posted -= 1
   }
 
-  #hand(way: Way, link: ReadyLink, slice: Slice, queuePair: number): Posted | "not-ready" {
-    const id = (this.#last = (this.#last + 1) & lastNumber)
+  #post(rail: Rail, link: ReadyLink, work: Work, queuePair: number): Posted | "not-ready" {
+    const id = (this.#last = (this.#last + 1) & lastId)
     this.#request.id = id
     const posted = link.post(this.#request, queuePair)
     if (posted !== "accepted") return posted
-    if (way.posted === 0) way.progressAt = this.#core.now()
-    this.posted.set(id, slice)
-    slice.id = id
-    slice.way = way
-    slice.link = link
-    slice.queuePair = queuePair
-    way.posted += 1
+    if (rail.posted === 0) rail.progressAt = this.#engine.now()
+    this.posted.set(id, work)
+    work.id = id
+    work.rail = rail
+    work.link = link
+    work.queuePair = queuePair
+    rail.posted += 1
     return posted
   }
 }

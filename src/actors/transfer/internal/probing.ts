@@ -1,31 +1,28 @@
-/** Asks on links whether the peer still answers, by empty reads behind what is posted. */
+/** Checks on links whether the peer still answers, by zero-length reads behind posted work. */
 import * as Effect from "effect/Effect"
 import type { Posting } from "./posting.ts"
-import type { SlicePool } from "./slice.ts"
-import type { Way } from "./rail.ts"
+import type { Rail } from "./rail.ts"
 
 interface Probe {
-  readonly way: Way
+  readonly rail: Rail
   readonly onAnswer: (isThere: boolean) => void
 }
 
-/** The probes of one card. */
+/** The probes of one NIC. */
 export class Probes {
   readonly #posting: Posting
-  readonly #pool: SlicePool
-  /** Those for which there was no room yet. */
+  /** Probes for which there was no room yet. */
   #waiting: Array<Probe> = []
 
-  constructor(posting: Posting, pool: SlicePool) {
+  constructor(posting: Posting) {
     this.#posting = posting
-    this.#pool = pool
   }
 
-  /** `fill` lets the card post what can be posted now. */
-  probe(way: Way, fill: () => void): Effect.Effect<boolean> {
+  /** `fill` lets the NIC post all that has room now. */
+  probe(rail: Rail, fill: () => void): Effect.Effect<boolean> {
     return Effect.callback<boolean>((resume) => {
       const onAnswer = (isThere: boolean) => resume(Effect.succeed(isThere))
-      const probe = { way, onAnswer }
+      const probe = { rail, onAnswer }
       this.#waiting.push(probe)
       fill()
       return Effect.sync(() => {
@@ -34,24 +31,24 @@ export class Probes {
     })
   }
 
-  /** Posts what waits, as far as there is room. */
+  /** Posts waiting probes while there is room. */
   send(capacity: number): void {
     if (this.#waiting.length === 0) return
     this.#waiting = this.#waiting.filter((probe) => !this.#send(probe, capacity))
   }
 
   /** True if it was posted, or need not be. */
-  #send({ onAnswer, way }: Probe, capacity: number): boolean {
-    const { link } = way
+  #send({ onAnswer, rail }: Probe, capacity: number): boolean {
+    const { link } = rail
     if (link?.isOpen !== true) {
       onAnswer(false)
       return true
     }
     if (this.#posting.posted.size >= capacity || link.room < 1) return false
-    const probe = this.#pool.take()
+    const probe = this.#posting.pool.acquire()
     probe.onAnswer = onAnswer
-    const isPosted = this.#posting.emptyRead(probe, way, link, link.roomiest) === "accepted"
-    if (!isPosted) this.#pool.give(probe)
+    const isPosted = this.#posting.emptyRead(probe, rail, link, link.roomiest) === "accepted"
+    if (!isPosted) this.#posting.pool.release(probe)
     return isPosted
   }
 }

@@ -1,10 +1,10 @@
-/** What a transfer tells while it lasts. */
+/** Progress of a transfer, as a stream. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Moved } from "../Transfer.ts"
 import type { Job } from "./job.ts"
 
-/** What has moved, whenever that has changed since the reader last asked. */
+/** Emits the bytes that have moved, whenever they have changed since the last pull. */
 export const progressOf = (job: Job): Stream.Stream<Moved> =>
   Stream.unfold(-1, (seen) =>
     Effect.callback<readonly [Moved, number] | undefined>((resume) => {

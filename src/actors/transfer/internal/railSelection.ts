@@ -1,10 +1,10 @@
 /**
- * The ways to a peer: each pair of an own card and one of the peer's is a rail. Which one to use,
- * what its failures say, and when it may be tried again. Pure: time is a value.
+ * Selects rails: pairs of a local and a remote NIC. Ranks them, assigns the blame for failures, and
+ * decides when a rail may be tried again. Pure: time is a value.
  *
- * That any card reaches any other is not assumed. What is known of a pair is learned: one that
- * failed comes last. Among the others those to a card near to the memory come first, and then
- * those that moved data before untried ones.
+ * It does not assume that any NIC reaches any other, but learns it: a rail that failed last ranks
+ * last. Among the others, rails to a NIC near to the memory come first, and then rails that have
+ * moved data before untried ones.
  */
 import type { Status } from "../../../native/verbs/Completion.ts"
 import type { Backoff } from "../../link/Backoff.ts"
@@ -15,7 +15,7 @@ const reopened = 1.5
 /** Growth after one under work, of which there are few: together they must last some seconds. */
 const retried = 2
 
-/** Whose fault the end of a work request was; `none` if it only tells of the end of its link. */
+/** The cause of a completion with an error; `none` if it only shows that its link ended. */
 export type Blame = "none" | "request" | "local" | "peer" | "rail"
 
 const blames: Readonly<Record<Status, Blame>> = {
@@ -35,16 +35,19 @@ const blames: Readonly<Record<Status, Blame>> = {
 
 export const blameOf = (status: Status): Blame => blames[status]
 
-/** A way from an own card to one of a peer's. */
-export class Rail {
-  /** The numbers of the cards. */
+/** It moved data; it was not tried; or it failed last. */
+export type RailStatus = "proven" | "untried" | "failed"
+
+/** A rail as selection sees it. */
+export class RailCandidate {
+  /** The indexes of the NICs. */
   readonly local: number
   readonly remote: number
-  /** Cards of one name are likely to be on one network. */
+  /** NICs of one name are likely to be on one network. */
   readonly isPreferred: boolean
   readonly health: FaultWindow
   readonly #backoff: Backoff
-  #reach: 0 | 1 | 2 = 1
+  #status: RailStatus = "untried"
   #notBefore = -Infinity
 
   constructor(
@@ -63,9 +66,8 @@ export class Rail {
     this.#backoff = backoff
   }
 
-  /** 0: it moved data, 1: untried, 2: it failed last. */
-  get reach(): number {
-    return this.#reach
+  get status(): RailStatus {
+    return this.#status
   }
 
   /** It may be opened from then on. */
@@ -75,7 +77,7 @@ export class Rail {
 
   /** Only data that arrived shows that a rail works. */
   moved(): void {
-    this.#reach = 0
+    this.#status = "proven"
     this.#backoff.proven()
     this.#notBefore = -Infinity
   }
@@ -83,19 +85,19 @@ export class Rail {
   /** An attempt ended: a link that was not opened, or that has ended. */
   failed(now: number, isUnreachable: boolean): void {
     // One end of a link says little; a second one before anything moved says enough.
-    if (isUnreachable || this.#backoff.attempts > 0) this.#reach = 2
+    if (isUnreachable || this.#backoff.attempts > 0) this.#status = "failed"
     this.#notBefore = now + this.#backoff.next(isUnreachable ? reopened : retried)
   }
 }
 
-/** What is known besides a rail: of its two cards, and how much they do for this peer. */
-export interface Surroundings {
+/** The state of the NICs, and of the other rails to the peer. */
+export interface RankingInput {
   readonly now: number
   readonly localHealth: (local: number) => FaultWindow
   readonly remoteHealth: (remote: number) => FaultWindow
-  /** Rails to that card of the peer that are open or being opened. */
+  /** Rails to that remote NIC that are open or being opened. */
   readonly load: (remote: number) => number
-  /** How far that card of the peer is from the memory that work waits for. */
+  /** Distance of that remote NIC from the memory that work waits for. */
   readonly distance: (remote: number) => number
 }
 
@@ -103,33 +105,33 @@ export interface Surroundings {
 const failedLast = 6
 
 /** By the distance, and only then by whether it has worked; one that failed last is behind all. */
-const standing = ({ reach, remote }: Rail, { distance }: Surroundings): number =>
-  reach < 2 ? 2 * distance(remote) + reach : failedLast
+const railScore = ({ remote, status }: RailCandidate, { distance }: RankingInput): number =>
+  status === "failed" ? failedLast : 2 * distance(remote) + (status === "proven" ? 0 : 1)
 
-const isPaused = (rail: Rail, { localHealth, now, remoteHealth }: Surroundings): boolean =>
+const isPaused = (rail: RailCandidate, { localHealth, now, remoteHealth }: RankingInput): boolean =>
   rail.health.isPaused(now) ||
   localHealth(rail.local).isPaused(now) ||
   remoteHealth(rail.remote).isPaused(now)
 
-const later = (rail: Rail, now: number): number => Math.max(now, rail.notBefore)
+const triedAt = (rail: RailCandidate, now: number): number => Math.max(now, rail.notBefore)
 
 /**
  * The rails that may be opened, the best one first; it may have to wait until its `notBefore`. A
  * pause counts only while another rail of `all` has none and has not failed last.
  */
-export const ranked = <R extends Rail>(
+export const rankRails = <R extends RailCandidate>(
   rails: ReadonlyArray<R>,
   all: ReadonlyArray<R>,
-  surroundings: Surroundings
+  input: RankingInput
 ): ReadonlyArray<R> => {
-  const { distance, load, now } = surroundings
-  const isPauseHeeded = all.some((rail) => rail.reach < 2 && !isPaused(rail, surroundings))
+  const { distance, load, now } = input
+  const isPauseHeeded = all.some((rail) => rail.status !== "failed" && !isPaused(rail, input))
   return rails
-    .filter((rail) => !isPauseHeeded || !isPaused(rail, surroundings))
+    .filter((rail) => !isPauseHeeded || !isPaused(rail, input))
     .toSorted(
       (one, other) =>
-        standing(one, surroundings) - standing(other, surroundings) ||
-        later(one, now) - later(other, now) ||
+        railScore(one, input) - railScore(other, input) ||
+        triedAt(one, now) - triedAt(other, now) ||
         distance(one.remote) - distance(other.remote) ||
         Number(other.isPreferred) - Number(one.isPreferred) ||
         load(one.remote) - load(other.remote) ||

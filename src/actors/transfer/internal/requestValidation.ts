@@ -2,8 +2,8 @@
 import type { RegisteredMemory } from "../../rdma/Memory.ts"
 import type { Operation } from "../Transfer.ts"
 import { InvalidTransfer } from "../TransferError.ts"
-import { gap, type PeerMemory } from "./slicing.ts"
-import type { Plan } from "./job.ts"
+import { firstUnmapped, type PeerMemory } from "./slicing.ts"
+import type { CheckedOperation } from "./job.ts"
 
 const whole = (number: number): boolean => Number.isSafeInteger(number) && number >= 0
 
@@ -11,15 +11,15 @@ const whole = (number: number): boolean => Number.isSafeInteger(number) && numbe
 type Memories = ReadonlyMap<string, RegisteredMemory>
 
 /** What is wrong with an operation by itself, or its plan. */
-const planOf = (operation: Operation, memories: Memories): Plan | string => {
+const planOf = (operation: Operation, memories: Memories): CheckedOperation | string => {
   const isWrite = operation.op === "write"
   const piece = isWrite ? operation.from : operation.to
   const target = isWrite ? operation.to : operation.from
   const { length, offset } = piece
   const memory = memories.get(piece.memory.name)!
-  if (!whole(offset) || !whole(length) || length === 0) return `no ${length} octets at ${offset}`
+  if (!whole(offset) || !whole(length) || length === 0) return `no ${length} bytes at ${offset}`
   const size = memory.octets.length
-  if (offset + length > size) return `${length} octets at ${offset} of ${size} do not fit`
+  if (offset + length > size) return `${length} bytes at ${offset} of ${size} do not fit`
   if (!isWrite && !memory.access.includes("local-write")) {
     return `the memory ${memory.name} takes no reads: it is not for local writes`
   }
@@ -29,19 +29,19 @@ const planOf = (operation: Operation, memories: Memories): Plan | string => {
 }
 
 /** Plans all operations, or says which one cannot be, whatever the peer has. */
-export const plansOf = (
+export const validateRequest = (
   peer: string,
   operations: ReadonlyArray<Operation>,
   memories: Memories,
   limit: number
-): ReadonlyArray<Plan> | InvalidTransfer => {
+): ReadonlyArray<CheckedOperation> | InvalidTransfer => {
   const refuse = (operation: number | undefined, detail: string) =>
     new InvalidTransfer({ peer, operation, detail })
   if (operations.length === 0) return refuse(undefined, "no operations")
   if (operations.length > limit) {
     return refuse(undefined, `${operations.length} operations, at most ${limit} may be`)
   }
-  const plans: Array<Plan> = []
+  const plans: Array<CheckedOperation> = []
   let bytes = 0
   for (const [operation, one] of operations.entries()) {
     const { memory } = one.op === "write" ? one.from : one.to
@@ -54,17 +54,17 @@ export const plansOf = (
     plans.push(plan)
     bytes += plan.length
   }
-  return whole(bytes) ? plans : refuse(undefined, "more octets than can be counted")
+  return whole(bytes) ? plans : refuse(undefined, "more bytes than can be counted")
 }
 
 /** The first operation whose place the peer does not have. */
 export const missingOf = (
   peer: string,
-  plans: ReadonlyArray<Plan>,
+  plans: ReadonlyArray<CheckedOperation>,
   memory: PeerMemory
 ): InvalidTransfer | undefined => {
   for (const [operation, { length, target }] of plans.entries()) {
-    const detail = gap(memory, target, length)
+    const detail = firstUnmapped(memory, target, length)
     if (detail !== undefined) {
       return new InvalidTransfer({ peer, operation, detail, lacks: "peer-memory" })
     }

@@ -1,7 +1,7 @@
 /**
  * How an operation is cut into slices. Pure.
  *
- * Slices are of equal size, so that many ways to a peer can share one operation. A short rest
+ * Slices are of equal size, so that many rails to a peer can share one operation. A short rest
  * joins the slice before it, and no slice reaches over a border of registered memory on either
  * side.
  */
@@ -34,11 +34,11 @@ export interface Buffer extends PeerBuffer {
 }
 
 /** A place in a peer's memory; filled again and again. */
-export class Found {
+export class BufferCursor {
   buffer: Buffer | undefined = undefined
   /** From the start of the buffer. */
   at = 0
-  /** Octets from there to its end. */
+  /** Bytes from there to its end. */
   run = 0
 }
 
@@ -50,12 +50,12 @@ export class PeerMemory {
    * were known when the peer was asked.
    */
   readonly process: string
-  /** Whether all cards are equally near to all of it. */
+  /** Whether all NICs are equally near to all of it. */
   readonly isEven: boolean
   readonly #buffers: ReadonlyArray<Buffer>
   /** By name; nothing for a name that several have. */
   readonly #byName = new Map<string, Buffer | undefined>()
-  /** The parts of memory that a card takes only in parts, by the name of the whole. */
+  /** Parts of memory that is registered in parts, by the name of the whole. */
   readonly #parts = new Map<string, Array<Buffer>>()
   readonly #incarnations: ReadonlySet<string>
 
@@ -85,10 +85,10 @@ export class PeerMemory {
   }
 
   /**
-   * Finds the place `at` octets behind the start of a target. `found` may hold an earlier place of
+   * Finds the place `at` bytes behind the start of a target. `found` may hold an earlier place of
    * this memory, most likely in the same buffer. Says what is wrong if there is no such place.
    */
-  find(target: Target, at: number, found: Found): string | undefined {
+  find(target: Target, at: number, found: BufferCursor): string | undefined {
     if ("address" in target) return this.#byAddress(target.address + at, found)
     const buffer = this.#byName.get(target.buffer)
     if (buffer === undefined) {
@@ -99,7 +99,7 @@ export class PeerMemory {
       return known ? `several buffers are named ${target.buffer}` : `no buffer ${target.buffer}`
     }
     const place = (target.offset ?? 0) + at
-    if (place >= buffer.length) return `${target.buffer} has only ${buffer.length} octets`
+    if (place >= buffer.length) return `${target.buffer} has only ${buffer.length} bytes`
     return this.#take(buffer, place, found)
   }
 
@@ -108,7 +108,7 @@ export class PeerMemory {
     parts: ReadonlyArray<Buffer>,
     { buffer, offset = 0 }: { readonly buffer: string; readonly offset?: number },
     at: number,
-    found: Found
+    found: BufferCursor
   ): string | undefined {
     let first = 0
     for (const part of parts) {
@@ -116,11 +116,11 @@ export class PeerMemory {
       if (place < part.length) return this.#take(part, place, found)
       first += part.length
     }
-    return `${buffer} has only ${first} octets`
+    return `${buffer} has only ${first} bytes`
   }
 
   /** Finds the buffer that reaches furthest: memory may be registered several times. */
-  #byAddress(address: number, found: Found): string | undefined {
+  #byAddress(address: number, found: BufferCursor): string | undefined {
     const holds = ({ address: first, length }: PeerBuffer) =>
       first <= address && address < first + length
     let best = found.buffer
@@ -135,7 +135,7 @@ export class PeerMemory {
     return this.#take(best, address - best.address, found)
   }
 
-  #take(buffer: Buffer, at: number, found: Found): string | undefined {
+  #take(buffer: Buffer, at: number, found: BufferCursor): string | undefined {
     if (buffer.keys.length === 0) return `the buffer ${buffer.name} is not for others`
     found.buffer = buffer
     found.at = at
@@ -153,12 +153,16 @@ const follows = (buffer: PeerBuffer, last: PeerBuffer | undefined): boolean =>
 
 const endOf = ({ address, length }: PeerBuffer): number => address + length
 
-/** What is wrong with `length` octets of a target; nothing if all of them are there. */
-export const gap = (memory: PeerMemory, target: Target, length: number): string | undefined => {
-  const found = new Found()
+/** Describes the first of `length` bytes of a target that is unmapped, if there is one. */
+export const firstUnmapped = (
+  memory: PeerMemory,
+  target: Target,
+  length: number
+): string | undefined => {
+  const found = new BufferCursor()
   for (let at = 0; at < length; at += found.run) {
-    const wrong = memory.find(target, at, found)
-    if (wrong !== undefined) return wrong
+    const missing = memory.find(target, at, found)
+    if (missing !== undefined) return missing
   }
   return undefined
 }

@@ -1,24 +1,24 @@
-/** Finds links on which nothing ends, for as long as something is posted. */
+/** Gives up links on which posted work does not end. */
 import * as Effect from "effect/Effect"
-import type { Core } from "./core.ts"
-import type { Slice } from "./slice.ts"
+import type { EngineContext } from "./engineContext.ts"
+import type { Work } from "./work.ts"
 
-export class Stalls {
-  readonly #core: Core
-  /** What a card has posted. */
-  readonly #posted: ReadonlyMap<number, Slice>
+export class StallDetector {
+  readonly #engine: EngineContext
+  /** Posted work of one NIC. */
+  readonly #posted: ReadonlyMap<number, Work>
   #isWatching = false
 
-  constructor(core: Core, posted: ReadonlyMap<number, Slice>) {
-    this.#core = core
+  constructor(engine: EngineContext, posted: ReadonlyMap<number, Work>) {
+    this.#engine = engine
     this.#posted = posted
   }
 
-  /** Something is posted. */
+  /** Checks while work is posted. */
   watch(): void {
     if (this.#isWatching) return
     this.#isWatching = true
-    const { fork, settings } = this.#core
+    const { fork, settings } = this.#engine
     const look = Effect.suspend(() => {
       this.#isWatching = this.#posted.size > 0
       if (this.#isWatching) this.#giveUp()
@@ -29,10 +29,10 @@ export class Stalls {
   }
 
   #giveUp(): void {
-    const before = this.#core.now() - this.#core.settings.stallAfterMs
-    for (const { link, way } of this.#posted.values()) {
-      if (way!.progressAt > before || way!.link !== link) continue
-      way!.peer.ways.lost(way!, { blame: "rail", status: "stalled" })
+    const before = this.#engine.now() - this.#engine.settings.stallAfterMs
+    for (const { link, rail } of this.#posted.values()) {
+      if (rail!.progressAt > before || rail!.link !== link) continue
+      rail!.peer.onLinkLost(rail!, { blame: "rail", status: "stalled" })
     }
   }
 }

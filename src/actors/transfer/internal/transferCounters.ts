@@ -1,4 +1,4 @@
-/** What one card's work came to, told by the batch: to metrics, and to who watches a transfer. */
+/** Counts the work of one NIC, and reports it by the batch to metrics and to progress streams. */
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import * as Metrics from "../TransferMetrics.ts"
@@ -7,10 +7,10 @@ import type { Job } from "./job.ts"
 const writes = Metric.withAttributes(Metrics.movedBytes, { direction: "write" })
 const reads = Metric.withAttributes(Metrics.movedBytes, { direction: "read" })
 
-export class Tally {
+export class TransferCounters {
   readonly #context: Context.Context<never>
   /** Jobs of which something moved in this batch. */
-  readonly #news: Array<Job> = []
+  readonly #unreported: Array<Job> = []
   #written = 0
   #read = 0
   #slices = 0
@@ -24,8 +24,8 @@ export class Tally {
     this.#slices += 1
     if (job.plans[operation]!.isWrite) this.#written += length
     else this.#read += length
-    if (!job.isNews) this.#news.push(job)
-    job.isNews = true
+    if (!job.hasUnreportedProgress) this.#unreported.push(job)
+    job.hasUnreportedProgress = true
   }
 
   failed(): void {
@@ -33,16 +33,16 @@ export class Tally {
   }
 
   /** The batch is over. */
-  tell(): void {
+  publish(): void {
     if (this.#written > 0) writes.updateUnsafe(this.#written, this.#context)
     if (this.#read > 0) reads.updateUnsafe(this.#read, this.#context)
     if (this.#slices > 0) Metrics.slices.updateUnsafe(this.#slices, this.#context)
     if (this.#failed > 0) Metrics.failedSlices.updateUnsafe(this.#failed, this.#context)
     this.#written = this.#read = this.#slices = this.#failed = 0
-    for (const job of this.#news) {
-      job.isNews = false
+    for (const job of this.#unreported) {
+      job.hasUnreportedProgress = false
       for (const tell of job.watchers) tell()
     }
-    this.#news.length = 0
+    this.#unreported.length = 0
   }
 }

@@ -1,167 +1,138 @@
 /**
- * Writes that nobody has said to have arrived.
+ * Confirms the delivery of writes.
  *
- * Some providers end a write when its octets have left, whatever becomes of them. Behind such
- * writes goes an empty read, on the same queue pair: a peer answers in order, so the answer says
- * that all writes before it are in its memory. As it says all there is to know, such writes end in
- * silence unless they fail.
+ * Some providers complete a write when its bytes have left, whether or not they arrive. Such writes
+ * are followed by a zero-length read on the same queue pair: a peer answers in order, so the
+ * completion of the read means that all writes before it are in its memory. The writes themselves
+ * are unsignalled: they complete only if they fail.
  *
- * Work ends in order, so writes behind a question end after its answer. That is why each turn asks
- * about its own writes, and others are on their way meanwhile: a queue pair whose writes all wait
- * for one answer would have nothing to send until it comes.
+ * Work completes in order, so writes behind a confirming read complete after it. That is why each
+ * turn of a rail confirms its writes with a read of its own while others are under way: a queue
+ * pair whose writes all wait for one read would have nothing to send until it ends.
  */
 import { Completion, type Status } from "../../../native/verbs/Completion.ts"
 import type { Posted } from "../../../native/verbs/WorkRequest.ts"
 import type { ReadyLink } from "../../endpoint/ReadyLink.ts"
 import { blameOf } from "./railSelection.ts"
-import type { Slice } from "./slice.ts"
-import type { Way } from "./rail.ts"
+import { UnconfirmedWrites, type Work } from "./work.ts"
+import type { Rail } from "./rail.ts"
 
-/** The writes of one queue pair. */
-export class Trail {
-  readonly way: Way
-  readonly link: ReadyLink
-  readonly queuePair: number
-  /** Those of which nothing is known, in their order. */
-  readonly writes: Array<Slice> = []
-  /** How many there have been, and how many of them the last question covers. */
-  count = 0
-  asked = 0
-  /** Questions without an answer. */
-  questions = 0
-
-  constructor(way: Way, link: ReadyLink, queuePair: number) {
-    this.way = way
-    this.link = link
-    this.queuePair = queuePair
-  }
-
-  /** Takes out the oldest ones, up to the one of that number. */
-  take(number: number): ReadonlyArray<Slice> {
-    const { writes } = this
-    let taken = 0
-    while (taken < writes.length && writes[taken]!.number <= number) taken += 1
-    return writes.splice(0, taken)
-  }
+/** The NIC that the writes are posted on. */
+export interface ConfirmationHost {
+  /** Posts a zero-length read behind the writes. */
+  readonly postConfirmingRead: (unconfirmed: UnconfirmedWrites) => Posted | "not-ready"
+  /** Work has ended; a completion that still comes is dropped. */
+  readonly onEnded: (work: Work) => void
+  readonly onArrived: (rail: Rail, work: Work) => void
+  readonly onFailed: (rail: Rail, work: Work, end: Completion) => void
 }
 
-/** The card that the writes are posted on. */
-export interface Card {
-  /** Posts an empty read behind the writes. */
-  readonly ask: (trail: Trail) => Posted | "not-ready"
-  /** Work has ended, if it had not: what its completion would still say is dropped. */
-  readonly ended: (slice: Slice) => void
-  readonly arrived: (way: Way, slice: Slice) => void
-  readonly failed: (way: Way, slice: Slice, end: Completion) => void
-}
+/** The unconfirmed writes of one NIC. */
+export class WriteConfirmations {
+  readonly #host: ConfirmationHost
+  readonly #all = new Map<ReadyLink, Array<UnconfirmedWrites>>()
+  /** Those with writes that no confirming read covers. */
+  #uncovered: Array<UnconfirmedWrites> = []
 
-/** The trails of one card. */
-export class Trails {
-  readonly #card: Card
-  readonly #all = new Map<ReadyLink, Array<Trail>>()
-  /** Trails with writes that no question covers. */
-  #unasked: Array<Trail> = []
-
-  constructor(card: Card) {
-    this.#card = card
+  constructor(card: ConfirmationHost) {
+    this.#host = card
   }
 
-  /** A write was posted. */
-  posted(slice: Slice): void {
-    const trail = this.#of(slice)
-    if (trail.count === trail.asked) this.#unasked.push(trail)
-    slice.trail = trail
-    slice.number = trail.count += 1
-    trail.writes.push(slice)
+  /** Adds a write that was posted. */
+  onWritePosted(work: Work): void {
+    const unconfirmed = this.#of(work)
+    if (unconfirmed.count === unconfirmed.covered) this.#uncovered.push(unconfirmed)
+    work.writes = unconfirmed
+    work.number = unconfirmed.count += 1
+    unconfirmed.writes.push(work)
   }
 
-  /** The completion of a write: it was asked for, or the write has failed. */
-  ended(slice: Slice, trail: Trail, { status }: Completion): void {
-    this.#card.ended(slice)
+  /** Handles the completion of a write, which was signalled or has failed. */
+  onWriteCompleted(work: Work, unconfirmed: UnconfirmedWrites, { status }: Completion): void {
+    this.#host.onEnded(work)
     if (status === "success") return
-    // Those before it have left, and their question will not be answered any more.
-    const before = trail.take(slice.number - 1)
-    this.#lose(trail, before, "flushed")
-    this.#lose(trail, trail.take(slice.number), status)
-    this.#tidy(trail)
+    // Those before it have left, and no confirming read will succeed any more.
+    const before = unconfirmed.take(work.number - 1)
+    this.#lose(unconfirmed, before, "flushed")
+    this.#lose(unconfirmed, unconfirmed.take(work.number), status)
+    this.#removeEmpty(unconfirmed)
   }
 
-  /** The completion of a question. */
-  answered(question: Slice, trail: Trail, { status }: Completion): void {
-    this.#card.ended(question)
-    trail.questions -= 1
-    const writes = trail.take(question.number)
-    // Nobody knows which of the writes have arrived, nor which of them was refused.
+  /** Handles the completion of a confirming read. */
+  onConfirmed(read: Work, unconfirmed: UnconfirmedWrites, { status }: Completion): void {
+    this.#host.onEnded(read)
+    unconfirmed.pendingReads -= 1
+    const writes = unconfirmed.take(read.number)
+    // Unknown: which of the writes have arrived, and which of them was refused.
     if (status !== "success") {
-      this.#lose(trail, writes, blameOf(status) === "request" ? "flushed" : status)
+      this.#lose(unconfirmed, writes, blameOf(status) === "request" ? "flushed" : status)
     } else {
-      for (const slice of writes) {
-        this.#card.ended(slice)
-        this.#card.arrived(trail.way, slice)
+      for (const work of writes) {
+        this.#host.onEnded(work)
+        this.#host.onArrived(unconfirmed.rail, work)
       }
     }
-    this.#tidy(trail)
+    this.#removeEmpty(unconfirmed)
   }
 
-  /** Asks about what was posted since the last questions, as far as there is room for more. */
-  ask(): void {
-    if (this.#unasked.length === 0) return
-    const trails = this.#unasked
-    this.#unasked = []
-    for (const trail of trails) {
-      const posted = this.#card.ask(trail)
+  /** Posts a read behind writes that none covers, as far as there is room. */
+  postConfirmingReads(): void {
+    if (this.#uncovered.length === 0) return
+    const lists = this.#uncovered
+    this.#uncovered = []
+    for (const unconfirmed of lists) {
+      const posted = this.#host.postConfirmingRead(unconfirmed)
       if (posted === "accepted") {
-        trail.asked = trail.count
-        trail.questions += 1
-      } else if (posted === "not-ready" || posted === "wrong-state") this.#close(trail)
-      else this.#unasked.push(trail)
+        unconfirmed.covered = unconfirmed.count
+        unconfirmed.pendingReads += 1
+      } else if (posted === "not-ready" || posted === "wrong-state") this.#close(unconfirmed)
+      else this.#uncovered.push(unconfirmed)
     }
   }
 
-  /** The links that a job's writes have left on. */
-  *linksOf(job: Slice["job"]): Generator<readonly [ReadyLink, Way]> {
-    for (const trails of this.#all.values()) {
-      for (const { link, way, writes } of trails) {
-        if (writes.some((slice) => slice.job === job)) yield [link, way]
+  /** The links on which a job has unconfirmed writes. */
+  *linksOf(job: Work["job"]): Generator<readonly [ReadyLink, Rail]> {
+    for (const lists of this.#all.values()) {
+      for (const { link, rail, writes } of lists) {
+        if (writes.some((work) => work.job === job)) yield [link, rail]
       }
     }
   }
 
-  #of({ link, queuePair, way }: Slice): Trail {
-    let trails = this.#all.get(link!)
-    if (trails === undefined) this.#all.set(link!, (trails = []))
-    for (const trail of trails) if (trail.queuePair === queuePair) return trail
-    const trail = new Trail(way!, link!, queuePair)
-    trails.push(trail)
-    return trail
+  #of({ link, queuePair, rail }: Work): UnconfirmedWrites {
+    let lists = this.#all.get(link!)
+    if (lists === undefined) this.#all.set(link!, (lists = []))
+    for (const unconfirmed of lists) if (unconfirmed.queuePair === queuePair) return unconfirmed
+    const unconfirmed = new UnconfirmedWrites(rail!, link!, queuePair)
+    lists.push(unconfirmed)
+    return unconfirmed
   }
 
-  /** No question can be posted any more. Those that were are answered, or fail. */
-  #close(trail: Trail): void {
-    const { writes } = trail
-    const first = writes.findIndex(({ number }) => number > trail.asked)
+  /** No confirming read can be posted any more. Those that were posted end or fail. */
+  #close(unconfirmed: UnconfirmedWrites): void {
+    const { writes } = unconfirmed
+    const first = writes.findIndex(({ number }) => number > unconfirmed.covered)
     const lost = writes.splice(first < 0 ? writes.length : first)
-    trail.asked = trail.count
-    this.#lose(trail, lost, "flushed")
-    this.#tidy(trail)
+    unconfirmed.covered = unconfirmed.count
+    this.#lose(unconfirmed, lost, "flushed")
+    this.#removeEmpty(unconfirmed)
   }
 
-  #lose({ queuePair, way }: Trail, writes: ReadonlyArray<Slice>, status: Status): void {
+  #lose({ queuePair, rail }: UnconfirmedWrites, writes: ReadonlyArray<Work>, status: Status): void {
     const end = new Completion()
     end.queuePair = queuePair
     end.status = status
-    for (const slice of writes) {
-      this.#card.ended(slice)
-      slice.trail = undefined
-      this.#card.failed(way, slice, end)
+    for (const work of writes) {
+      this.#host.onEnded(work)
+      this.#host.onFailed(rail, work, end)
     }
   }
 
-  #tidy(trail: Trail): void {
-    const trails = this.#all.get(trail.link)
-    if (trail.questions > 0 || trail.writes.length > 0 || trails === undefined) return
-    const others = trails.filter((other) => other !== trail)
-    if (others.length > 0) this.#all.set(trail.link, others)
-    else this.#all.delete(trail.link)
+  #removeEmpty(unconfirmed: UnconfirmedWrites): void {
+    const lists = this.#all.get(unconfirmed.link)
+    if (unconfirmed.pendingReads > 0 || unconfirmed.writes.length > 0 || lists === undefined) return
+    const others = lists.filter((other) => other !== unconfirmed)
+    if (others.length > 0) this.#all.set(unconfirmed.link, others)
+    else this.#all.delete(unconfirmed.link)
   }
 }

@@ -1,4 +1,4 @@
-/** What the parts of an engine share: settings, time, slices, counts, and a place for effects. */
+/** What the parts of an engine share: settings, time, slices, and a place for effects. */
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { EpochSource } from "../../../schema/Epoch.ts"
@@ -6,24 +6,25 @@ import type { Directory } from "../../rdma/Directory.ts"
 import type { Backoff } from "../../link/Backoff.ts"
 import type { FaultWindow } from "../../link/FaultWindow.ts"
 import type { Links } from "../../endpoint/Links.ts"
-import type { Peer } from "./peer.ts"
-import type { Pump } from "./nicScheduler.ts"
+import type { RailScheduler } from "./rail.ts"
 import type { ResolvedSettings } from "./settings.ts"
 import type { SlicePool } from "./slice.ts"
 
-export interface Core {
+export interface EngineContext {
   readonly settings: ResolvedSettings
-  /** Milliseconds of a clock that never goes back. */
+  /** Milliseconds of a monotonic clock. */
   readonly now: () => number
-  /** Runs an effect beside all others, as long as the engine lasts. */
+  /** Runs an effect in a fiber of its own, which ends with the engine. */
   readonly fork: (effect: Effect.Effect<void>) => void
   /** Makes the backoff of a kind of attempts. */
   readonly backoff: () => Backoff
-  /** Makes the faults of a card or of a rail. */
+  /** Makes the fault window of a NIC or of a rail. */
   readonly faultWindow: () => FaultWindow
   readonly pool: SlicePool
-  readonly pumps: ReadonlyArray<Pump>
-  readonly peers: ReadonlyMap<string, Peer>
+  /** One for each local NIC, in their order. */
+  readonly schedulers: ReadonlyArray<RailScheduler>
+  /** Tells all peers that a local NIC is gone, and its links with it. */
+  readonly onNicLost: (local: number) => void
   readonly links: Links["Service"]
   readonly directory: Directory["Service"]
   readonly epochs: EpochSource
