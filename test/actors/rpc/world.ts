@@ -18,8 +18,11 @@ export const opaque = (bytes: Uint8Array): Uint8Array => {
 }
 
 /** Bytes that depend on a number, to tell one call's data from another's. */
-export const pattern = (length: number, seed: number): Uint8Array =>
-  Uint8Array.from({ length }, (_, index) => (index * 31 + seed * 7) & 255)
+export const pattern = (length: number, seed: number): Uint8Array => {
+  const bytes = new Uint8Array(length)
+  for (let index = 0; index < length; index++) bytes[index] = index * 31 + seed * 7
+  return bytes
+}
 
 const word = (value: number): Uint8Array => {
   const bytes = new Uint8Array(4)
@@ -36,7 +39,7 @@ const numberIn = (bytes: Uint8Array): number =>
  * Echo returns its arguments; Count counts executions by token and returns the count; Fill returns
  * an opaque of so many bytes; Custom is the test's.
  */
-const makeProgram = (custom: Procedure["handler"] = () => Effect.never) => {
+export const makeProgram = (custom: Procedure["handler"] = () => Effect.never) => {
   const executions = new Map<number, number>()
   const served: Program = {
     program,
