@@ -16,6 +16,7 @@ describe("the slot of a channel", () => {
     ["foo", 12_182],
     ["bar", 5_061],
     ["hello", 866],
+    ["foo{}{bar}", 8_363],
     ["", 0]
   ] as const)("%j is %i", (channel, slot) => assert.strictEqual(slotOf(bytes(channel)), slot))
 

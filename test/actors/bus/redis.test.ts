@@ -6,78 +6,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { BusNode, type Settings } from "../../../src/actors/bus/BusNode.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
-import { IoPool } from "../../../src/native/io/IoPool.ts"
 import { tlsOf } from "../../native/io/harness.ts"
 import { peer } from "../../peers.ts"
-import { cluster, freePort, lineOf, type RedisServer, until } from "./redisServers.ts"
-
-const nodeTimeoutMs = 4_000
-
-/** A node in the Scope of the caller, on one worker. */
-const member = (settings: Settings = {}) =>
-  Effect.gen(function* () {
-    const layer = BusNode.layer({ nodeTimeoutMs, ...settings }).pipe(
-      Layer.provide(IoPool.layer({ workers: 1, closeWithinMs: 200 }))
-    )
-    const context = yield* Layer.build(layer)
-    return yield* Effect.provide(BusNode, context)
-  })
-
-type Bus = BusNode["Service"]
-
-const isConnected = (server: RedisServer, { id }: Bus) =>
-  Effect.map(
-    lineOf(server, id),
-    (line) => line?.link === "connected" && /^(master|primary)$/.test(line.flags)
-  )
-
-const joined = (servers: ReadonlyArray<RedisServer>, bus: Bus) =>
-  Effect.gen(function* () {
-    for (const server of servers) yield* until(isConnected(server, bus))
-    yield* until(Effect.map(bus.health, ({ connected }) => connected === servers.length))
-    // A server binds a link to this node with the first frame after it has taken this node in.
-    for (const server of servers) {
-      yield* until(Effect.map(linksOf(server, bus), ({ length }) => length === 2))
-    }
-  })
-
-/** The links of a server to and from a node: direction and time of creation, and nothing unsent. */
-const linksOf = (server: RedisServer, { id }: Bus) =>
-  Effect.map(server.ask("cluster", "links"), (text) => {
-    const fields = text.split("\n")
-    return fields.flatMap((line, k) => {
-      if (line.trim() !== id) return []
-      return [`${fields[k - 2]?.trim()} ${fields[k + 2]?.trim()}`]
-    })
-  })
-
-/** G25: nothing was hidden by a retry. */
-const steady = <A, E, R>(
-  servers: ReadonlyArray<RedisServer>,
-  bus: Bus,
-  use: Effect.Effect<A, E, R>
-) =>
-  Effect.gen(function* () {
-    const before = yield* Effect.forEach(servers, (server) => linksOf(server, bus))
-    for (const links of before) {
-      assert.deepStrictEqual(links.map((link) => link.split(" ")[0]).toSorted(), ["from", "to"])
-    }
-    const result = yield* use
-    const after = yield* Effect.forEach(servers, (server) => linksOf(server, bus))
-    assert.deepStrictEqual(after, before, "links were made anew")
-    const { counts } = yield* bus.health
-    assert.strictEqual(counts.dials, servers.length)
-    assert.strictEqual(counts.framesDropped, 0)
-    return result
-  })
-
-const live = <A, E>(program: Effect.Effect<A, E, Journal | Scope.Scope>) =>
-  program.pipe(Effect.scoped, Effect.provide(Journal.layerMemory))
+import { wideOr } from "../../wide.ts"
+import { isConnected, joined, joinedCluster, live, member } from "./liveMember.ts"
+import { nodeTimeoutMs, steady } from "./liveMember.ts"
+import { cluster, freePort, lineOf, until } from "./redisServers.ts"
 
 peer("redis-server", "a member of a cluster of redis-server", () => {
   describe("that joins", () => {
@@ -89,13 +25,13 @@ peer("redis-server", "a member of a cluster of redis-server", () => {
             const servers = yield* cluster(3, { timeoutMs: nodeTimeoutMs })
             const bus = yield* member({ meet: [`127.0.0.1:${servers[0]!.busPort}`] })
             yield* joined(servers, bus)
-            yield* steady(servers, bus, Effect.sleep(2 * nodeTimeoutMs))
+            yield* steady(servers, bus, Effect.sleep(wideOr(60_000, 2 * nodeTimeoutMs)))
             const [view] = yield* Stream.runCollect(Stream.take(bus.slots, 1))
             assert.strictEqual(view!.slots.length, 3)
             for (const server of servers) assert.isTrue(yield* isConnected(server, bus))
           })
         ),
-      90_000
+      150_000
     )
 
     it.live(
@@ -152,16 +88,6 @@ peer("redis-server", "a member of a cluster of redis-server", () => {
   })
 
   describe("that has joined", () => {
-    const joinedCluster = Effect.fnUntraced(function* (settings: Settings = {}) {
-      const servers = yield* cluster(3, {
-        timeoutMs: settings.nodeTimeoutMs ?? nodeTimeoutMs,
-        tls: settings.tls !== undefined
-      })
-      const bus = yield* member({ meet: [`127.0.0.1:${servers[0]!.busPort}`], ...settings })
-      yield* joined(servers, bus)
-      return { servers, bus }
-    })
-
     it.live(
       "D27: is not failed while its main thread is blocked for 1.5 node timeouts",
       () =>

@@ -103,7 +103,7 @@ const run = (
   )
 
 /** A server in cluster mode, alone. It ends with the Scope. */
-const server = Effect.fnUntraced(function* (options: ClusterOptions) {
+export const server = Effect.fnUntraced(function* (options: ClusterOptions) {
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "handfast-redis-"))),
     (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
