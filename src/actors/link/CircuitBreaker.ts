@@ -50,6 +50,14 @@ export class CircuitBreaker {
     if (this.#openUntil === -Infinity) this.#outageSince = undefined
   }
 
+  /**
+   * A connection was made, by either side. A peer that was given up can be reached again: work
+   * waits for it as for any other one, and if the connection moves nothing, an outage begins then.
+   */
+  connected(): void {
+    if (this.#openUntil !== -Infinity) this.moved()
+  }
+
   /** Data moved: the outage is over. */
   moved(): void {
     this.#outageSince = undefined

@@ -77,7 +77,7 @@ describe("the same simulation finds early posts", () => {
 
   finds("with the gate off", { gate: "off" })
   finds("if an answer opens the gate of a later connection", {
-    plan: rough(100, 5),
+    plan: rough(15, 15),
     plant: "ready-without-looking"
   })
   finds("H4 if an acknowledgement counts for any queue pairs", {

@@ -42,6 +42,20 @@ describe("CircuitBreaker", () => {
     assert.isTrue(breaker.failed(120_000, true))
   })
 
+  it("R12: closes when a peer that was given up is connected again, and only then", () => {
+    const breaker = new CircuitBreaker(settings)
+    breaker.failed(0, true)
+    breaker.connected()
+    assert.isTrue(breaker.isOutage)
+    assert.isTrue(breaker.failed(30_000, true))
+    breaker.connected()
+    assert.isFalse(breaker.isOpen(30_001))
+    // That connection is lost at once: the outage lasts as long as any other one.
+    assert.isFalse(breaker.failed(30_002, true))
+    breaker.connected()
+    assert.isTrue(breaker.failed(60_002, true))
+  })
+
   it("R12: counts an outage from the beginning of its first attempt", () => {
     const breaker = new CircuitBreaker(settings)
     assert.isFalse(breaker.failed(15_000, true, 0))

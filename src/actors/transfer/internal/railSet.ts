@@ -272,6 +272,7 @@ export class RailSet {
   /** The peer has opened a link. It may have restarted, so its keys are requested first. */
   onPeerOpened(link: ReadyLink): void {
     if (this.#peer.isNamedBy(link)) this.#peer.onSeen()
+    this.#peer.breaker.connected()
     const rail = this.#all.find(
       ({ nic, scheduler }) => nic.path === link.peer && scheduler.nic.path === link.local
     )
@@ -291,6 +292,7 @@ export class RailSet {
       links.retire(link, noNic)
     } else if (link?.isOpen === true) {
       ready.updateUnsafe(1, context)
+      this.#peer.breaker.connected()
       rail.link = link
       rail.scheduler.dispatch(rail)
       this.#connect()
