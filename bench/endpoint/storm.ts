@@ -52,7 +52,11 @@ export const storms = (): Promise<Record<string, Outcome>> =>
   Effect.runPromise(
     Effect.gen(function* () {
       const fabric = yield* SimFabric.make()
-      const server = yield* HandshakeServer.make({ host: "127.0.0.1", port: 0, within })
+      const server = yield* HandshakeServer.make({
+        host: "127.0.0.1",
+        port: 0,
+        exchangeWithinMs: within
+      })
       const nic = yield* Nic.open({ path: `127.0.0.1:${server.port}@nic0` }).pipe(
         Effect.provide(SimVerbs.layer(fabric))
       )
@@ -84,8 +88,8 @@ export const storms = (): Promise<Record<string, Outcome>> =>
       Effect.scoped,
       Effect.provide(
         TcpHandshakes.layer({
-          answerWithin: within,
-          connectWithin: within,
+          answerWithinMs: within,
+          connectWithinMs: within,
           // One process stands for all peers.
           callsPerServer: Math.max(...sizes)
         }).pipe(Layer.provideMerge(IoPool.layer({ workers: 0 })))

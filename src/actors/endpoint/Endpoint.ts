@@ -109,7 +109,7 @@ class Reactions {
       yield* self.signal.HalfMade({ own })
     })
     return Effect.andThen(
-      Effect.forkScoped(expire(self, rules.openWithin)),
+      Effect.forkScoped(expire(self, rules.openWithinMs)),
       this.#orFail(self, made)
     )
   }
@@ -169,7 +169,7 @@ class Reactions {
   }
 
   #late({ call }: In<"AwaitingReadyAck">, self: Self) {
-    const { readyWithin: millis } = this.#around.rules
+    const { readyWithinMs: millis } = this.#around.rules
     return Effect.delay(self.signal.NotReady({ call, millis }), millis)
   }
 
@@ -195,7 +195,7 @@ class Reactions {
       Effect.tapError((error) => (isTransient(error) ? late : Effect.void)),
       Effect.retry({ schedule: again, while: isTransient })
     )
-    return insist(told, rules.repeatAfter).pipe(
+    return insist(told, rules.repeatAfterMs).pipe(
       Effect.matchEffect({
         onSuccess: () => self.signal.AckTaken(),
         onFailure: (error) => self.signal.AckFailed({ error })

@@ -71,7 +71,7 @@ export interface Options {
    * Milliseconds for a peer to confirm that it has restarted, see `takeOffer`. Default 2 s: less
    * than the peer waits for the answer to its offer.
    */
-  readonly confirmWithin?: number | undefined
+  readonly confirmWithinMs?: number | undefined
   /** Which endpoint goes when the store is full. Default `"sieve"`. */
   readonly eviction?: "sieve" | "fifo" | undefined
   /**
@@ -97,8 +97,8 @@ export interface EndpointStore extends Reception {
 
 /** Defaults of `capacity`, `retiring` and `answered`. */
 const [MOST_ENDPOINTS, MOST_RETIRING, MOST_ANSWERED] = [65_536, 64, 1_024]
-/** Default of `confirmWithin`. */
-const CONFIRM_WITHIN = 2_000
+/** Default of `confirmWithinMs`. */
+const defaultConfirmWithinMs = 2_000
 
 const boundsOf = (
   { answered = MOST_ANSWERED, capacity = MOST_ENDPOINTS, nic, retiring = MOST_RETIRING }: Options,
@@ -113,16 +113,16 @@ class Store implements EndpointStore {
   readonly #handshakes: typeof Handshakes.Service
   readonly #leaving: Leaving
   readonly #entries: StoreEntries
-  readonly #repeatAfter: number
+  readonly #repeatAfterMs: number
 
   constructor(
     options: Options,
     handshakes: typeof Handshakes.Service,
     leaving: Leaving,
     entries: StoreEntries,
-    repeatAfter: number
+    repeatAfterMs: number
   ) {
-    this.#repeatAfter = repeatAfter
+    this.#repeatAfterMs = repeatAfterMs
     this.#options = options
     this.#handshakes = handshakes
     this.#leaving = leaving
@@ -138,7 +138,7 @@ class Store implements EndpointStore {
       const entry = yield* this.#find(peer, "local")
       const endpoint = yield* Fiber.join(entry.spawning)
       // The peer whose opening was joined may have become silent since.
-      const again = Effect.delay(Effect.ignore(endpoint.tell.Insist()), this.#repeatAfter)
+      const again = Effect.delay(Effect.ignore(endpoint.tell.Insist()), this.#repeatAfterMs)
       yield* Effect.raceFirst(endpoint.ask.Open(), Effect.forever(again))
       assert.ok(entry.link !== undefined, "an endpoint that is ready has a link")
       return entry.link
@@ -191,9 +191,9 @@ class Store implements EndpointStore {
 
   /** Whether the process at the path of an offer is the one that makes it; if there is one. */
   #confirms(offer: Offer): Effect.Effect<boolean, Rejected> {
-    const { confirmWithin = CONFIRM_WITHIN } = this.#options
+    const { confirmWithinMs = defaultConfirmWithinMs } = this.#options
     return this.#handshakes.instanceAt(offer.from).pipe(
-      Effect.timeout(confirmWithin),
+      Effect.timeout(confirmWithinMs),
       Effect.matchEffect({
         // It is gone, or cannot be called from here: its successor need not wait for it.
         onFailure: () => Effect.succeed(false),
@@ -318,8 +318,8 @@ export const make = Effect.fnUntraced(function* (
     meter,
     spawn
   )
-  const { repeatAfter } = rules
-  const store = new Store(options, handshakes, leaving, entries, repeatAfter)
+  const { repeatAfterMs } = rules
+  const store = new Store(options, handshakes, leaving, entries, repeatAfterMs)
   yield* Effect.addFinalizer(() => store.close)
   const broken = (detail: string, kept: ReadonlySet<Gid>) =>
     store.retireAll({ reason: "broken", detail }, kept)

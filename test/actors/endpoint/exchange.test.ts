@@ -9,7 +9,12 @@ import type * as net from "node:net"
 import { Bounds, exchange } from "../../../src/actors/endpoint/mooncake/internal/exchange.ts"
 import { script, typed } from "./tcp.ts"
 
-const limits = { connectWithin: 5_000, answerWithin: 5_000, callsPerServer: 1, frameBytes: 1_024 }
+const limits = {
+  connectWithinMs: 5_000,
+  answerWithinMs: 5_000,
+  callsPerServer: 1,
+  frameBytes: 1_024
+}
 
 const callTo = (port: number, bounds: Bounds) => {
   const to = { host: "127.0.0.1", port }

@@ -298,7 +298,7 @@ describe("the opening deadline", () => {
           assert.deepInclude(failure.reason, { _tag: "Expired", detail: "Offering for 5000 ms" })
           assert.strictEqual((yield* state)._tag, "Idle")
         }),
-      { openWithin: 5_000 }
+      { openWithinMs: 5_000 }
     )
   )
 

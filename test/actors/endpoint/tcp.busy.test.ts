@@ -16,12 +16,12 @@ import { onFabric, pool, script, tcpHost } from "./tcp.ts"
 const scale = 20
 const handshakeMillis = 400 / scale
 const calls = {
-  connectWithin: TcpHandshakes.defaults.connectWithin / scale,
-  answerWithin: TcpHandshakes.defaults.answerWithin / scale
+  connectWithinMs: TcpHandshakes.defaults.connectWithinMs / scale,
+  answerWithinMs: TcpHandshakes.defaults.answerWithinMs / scale
 }
 const rules = {
-  readyWithin: defaults.readyWithin / scale,
-  openWithin: defaults.openWithin / scale
+  readyWithinMs: defaults.readyWithinMs / scale,
+  openWithinMs: defaults.openWithinMs / scale
 }
 
 /** A host whose times are scaled, and a busy Mooncake. */

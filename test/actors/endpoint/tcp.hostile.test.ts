@@ -165,7 +165,7 @@ const cutOff = (port: number, message: Uint8Array) =>
 describe("H7 a client", () => {
   it.live("that is silent, drips or never closes delays nobody else", () =>
     Effect.gen(function* () {
-      const host = yield* make({ within: 1_500 })
+      const host = yield* make({ exchangeWithinMs: 1_500 })
       const [silent, dripping, staying] = [
         yield* dial(host.server.port),
         yield* dial(host.server.port),

@@ -273,7 +273,7 @@ describe("our client and a recorded server", () => {
           const handshakes = yield* Handshakes
           const failed = yield* Effect.flip(handshakes.offer(offer))
           return failed._tag === "HandshakeFailed" ? failed.step : failed.reason
-        }).pipe(Effect.provide(calling(port, { answerWithin: 100, ...options })))
+        }).pipe(Effect.provide(calling(port, { answerWithinMs: 100, ...options })))
       const silent = yield* script(() => {})
       assert.strictEqual(yield* tried(silent), "answer")
       const closing = yield* script((socket) => socket.destroy())

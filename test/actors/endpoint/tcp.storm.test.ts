@@ -90,10 +90,10 @@ describe("R11 handshakes at once", () => {
           const fabric = yield* SimFabric.make()
           const within = 60_000
           // One process stands for all peers.
-          const options = { answerWithin: within, connectWithin: within, callsPerServer: peers }
+          const options = { answerWithinMs: within, connectWithinMs: within, callsPerServer: peers }
           yield* Effect.gen(function* () {
-            const store = { rules: { readyWithin: within } }
-            const host = yield* tcpHost({ server: { within }, store })
+            const store = { rules: { readyWithinMs: within } }
+            const host = yield* tcpHost({ server: { exchangeWithinMs: within }, store })
             yield* storm(host, peers)
             const found: Array<Effect.Success<ReturnType<typeof storm>>> = []
             for (let round = 0; round < rounds; round++) {

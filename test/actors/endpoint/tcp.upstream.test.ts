@@ -66,7 +66,7 @@ const offerTo = (to: string): Offer => ({
   hasGate: true
 })
 
-const calling = TcpHandshakes.layerWithDirectory({ connectWithin: 300 })
+const calling = TcpHandshakes.layerWithDirectory({ connectWithinMs: 300 })
 
 describe("R37: a peer whose RDMA has an address of its own", () => {
   const bound = "203.0.113.9:15001"

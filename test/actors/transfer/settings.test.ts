@@ -47,7 +47,7 @@ describe("what is refused", () => {
     )
   }
 
-  for (const setting of ["queuePairs", "depth", "readyWithin", "repeatAfter", "gidTries"]) {
+  for (const setting of ["queuePairs", "depth", "readyWithinMs", "repeatAfterMs", "gidTries"]) {
     it.effect(`is ${setting} of endpoints`, () =>
       Effect.gen(function* () {
         const fabric = yield* SimFabric.make()

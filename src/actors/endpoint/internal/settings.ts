@@ -14,18 +14,18 @@ export interface Rules {
    * already, and its half takes milliseconds. It does not run while a call to the peer is under
    * way: a busy peer serves one call after the other.
    */
-  readonly readyWithin: number
+  readonly readyWithinMs: number
   /**
    * Milliseconds for an epoch to get ready. Default 3 min, three deadlines of a handshake call,
    * so that it only ends what hangs elsewhere.
    */
-  readonly openWithin: number
+  readonly openWithinMs: number
   /**
    * Milliseconds after which what got no answer is sent once more, on another connection: an
    * acknowledgement that may be lost, and an offer to a peer that has made one and is silent since.
    * Default 1 s: many times what an answer takes, and less than people wait.
    */
-  readonly repeatAfter: number
+  readonly repeatAfterMs: number
   /**
    * GIDs of the port that one opening tries when the device refuses them. Default 3, as Mooncake
    * does: each costs a handshake, and what is wrong with that many is wrong with the peer.
@@ -39,18 +39,18 @@ export interface Rules {
 export const ranges: { readonly [K in Exclude<keyof Rules, "path" | "gate">]: Range } = {
   queuePairs: whole(1),
   depth: whole(1),
-  readyWithin: millis(1),
-  openWithin: millis(1),
-  repeatAfter: millis(1),
+  readyWithinMs: millis(1),
+  openWithinMs: millis(1),
+  repeatAfterMs: millis(1),
   gidTries: whole(1)
 }
 
 export const defaults: Omit<Rules, "path"> = {
   queuePairs: 2,
   depth: 256,
-  readyWithin: 10_000,
-  openWithin: 180_000,
-  repeatAfter: 1_000,
+  readyWithinMs: 10_000,
+  openWithinMs: 180_000,
+  repeatAfterMs: 1_000,
   gidTries: 3,
   gate: "on"
 }

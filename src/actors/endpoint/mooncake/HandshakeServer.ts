@@ -41,7 +41,7 @@ export interface Options {
    * Milliseconds for a connection: request, answer, and the peer's end. Default 10 s: an answer
    * takes milliseconds.
    */
-  readonly within?: number | undefined
+  readonly exchangeWithinMs?: number | undefined
   /** Octets of a request. Default 1 MiB, Mooncake's own limit. */
   readonly frameBytes?: number | undefined
   /**
@@ -76,7 +76,7 @@ export interface HandshakeServer {
 const ranges = {
   port: whole(0, 65_535),
   connections: whole(1),
-  within: millis(1),
+  exchangeWithinMs: millis(1),
   frameBytes: whole(1),
   notifies: whole(0),
   notifyBytes: whole(0),
@@ -93,8 +93,8 @@ export const make = Effect.fnUntraced(function* (
   const inbox = new NotifyInbox(notifies, notifyBytes)
   const receptions = new Map<string, Reception>()
   const desk = new Desk(receptions, inbox, (yield* Epochs).instance, options)
-  const { connections = 1_024, frameBytes = defaultLimit, within = 10_000 } = options
-  const limits = { connections, frameBytes, within, hears: options.hears ?? (() => true) }
+  const { connections = 1_024, frameBytes = defaultLimit, exchangeWithinMs = 10_000 } = options
+  const limits = { connections, frameBytes, exchangeWithinMs, hears: options.hears ?? (() => true) }
   const port = yield* Port.make(desk, limits)
   const { host = "::", port: at = defaultPort, tls } = options
   const listener = yield* tls === undefined

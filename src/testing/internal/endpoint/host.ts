@@ -52,8 +52,8 @@ const engineSettings = {
   openWithinMs: 1_500,
   drainWithinMs: 600
 }
-const rules = { depth: 2, readyWithin: 1_000, openWithin: 18_000, repeatAfter: 100 }
-const confirmWithin = 200
+const rules = { depth: 2, readyWithinMs: 1_000, openWithinMs: 18_000, repeatAfterMs: 100 }
+const confirmWithinMs = 200
 /** What a dead life has sent has arrived, or is lost, after so many milliseconds. */
 const forgetAfter = 100
 /** The pause between two registrations of an inbox, and how long there is none, in milliseconds. */
@@ -85,7 +85,7 @@ const layerOf = (setting: Setting, { handshakes }: Planting) => {
   const endpoints = Endpoints.layer({
     capacity,
     answered: others,
-    confirmWithin,
+    confirmWithinMs,
     rules: { ...rules, gate }
   })
   return TransferEngine.layerDurable(name, engineSettings).pipe(

@@ -23,12 +23,12 @@ export interface Options {
   /** TLS in the pool's workers. Default: none, as Mooncake does. */
   readonly tls?: TlsSettings | undefined
   /** Milliseconds for one address to accept. Default 5 s, as Mooncake waits. */
-  readonly connectWithin?: number | undefined
+  readonly connectWithinMs?: number | undefined
   /**
    * Milliseconds for the answer. Default 60 s, as Mooncake waits: it serves one call after the
    * other, and a call that is abandoned stays in its queue.
    */
-  readonly answerWithin?: number | undefined
+  readonly answerWithinMs?: number | undefined
   /**
    * Calls to one server at the same time. Default 4: enough for a peer that serves them together,
    * few enough to be answered in time by one that does not.
@@ -46,16 +46,16 @@ export interface Options {
 }
 
 export const defaults = {
-  connectWithin: 5_000,
-  answerWithin: 60_000,
+  connectWithinMs: 5_000,
+  answerWithinMs: 60_000,
   callsPerServer: 4,
   frameBytes: defaultLimit
 }
 
 /** What the settings must be. */
 const ranges = {
-  connectWithin: millis(1),
-  answerWithin: millis(1),
+  connectWithinMs: millis(1),
+  answerWithinMs: millis(1),
   callsPerServer: whole(1),
   frameBytes: whole(1)
 }
@@ -126,12 +126,12 @@ export class Caller {
     Effect.gen(function* () {
       yield* checkRanges(options, ranges)
       const {
-        answerWithin = defaults.answerWithin,
+        answerWithinMs = defaults.answerWithinMs,
         callsPerServer = defaults.callsPerServer,
-        connectWithin = defaults.connectWithin,
+        connectWithinMs = defaults.connectWithinMs,
         frameBytes = defaults.frameBytes
       } = options
-      const limits = { answerWithin, callsPerServer, connectWithin, frameBytes }
+      const limits = { answerWithinMs, callsPerServer, connectWithinMs, frameBytes }
       return new Caller(yield* IoPool, options, yield* Bounds.make(limits))
     })
 
@@ -189,7 +189,7 @@ export class Caller {
   }
 
   #inTime<A>(found: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> {
-    const duration = this.#bounds.limits.connectWithin
+    const duration = this.#bounds.limits.connectWithinMs
     const orElse = () => Effect.fail(unresolved(`nothing within ${duration} ms`))
     return Effect.timeoutOrElse(found, { duration, orElse })
   }

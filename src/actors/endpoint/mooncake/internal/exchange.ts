@@ -12,8 +12,8 @@ import { Turns } from "./turns.ts"
 import { dial, ofLane } from "./transport.ts"
 
 export interface Limits {
-  readonly connectWithin: number
-  readonly answerWithin: number
+  readonly connectWithinMs: number
+  readonly answerWithinMs: number
   readonly callsPerServer: number
   readonly frameBytes: number
 }
@@ -39,8 +39,8 @@ export class Bounds {
     Effect.gen(function* () {
       const within = (step: "connect" | "answer", millis: number) =>
         Deadlines.make<Answering>(millis, (call) => call.fail(step, `none within ${millis} ms`))
-      const connect = yield* within("connect", limits.connectWithin)
-      const answer = yield* within("answer", limits.answerWithin)
+      const connect = yield* within("connect", limits.connectWithinMs)
+      const answer = yield* within("answer", limits.answerWithinMs)
       const bounds = Effect.sync(() => new Bounds(limits, connect, answer))
       return yield* Effect.acquireRelease(bounds, (made) => Effect.sync(() => made.close()))
     })
@@ -174,13 +174,13 @@ const answerOnLane = Effect.fnUntraced(function* (
   frame: Uint8Array,
   bounds: Bounds
 ) {
-  const { connectWithin } = bounds.limits
+  const { connectWithinMs } = bounds.limits
   const lane = yield* pool.connect({ framer: bytes, to, tls }).pipe(
     Effect.mapError(({ message }): Failure => ({ step: "connect", detail: message })),
     Effect.timeoutOrElse({
-      duration: connectWithin,
+      duration: connectWithinMs,
       orElse: () =>
-        Effect.fail<Failure>({ step: "connect", detail: `none within ${connectWithin} ms` })
+        Effect.fail<Failure>({ step: "connect", detail: `none within ${connectWithinMs} ms` })
     })
   )
   const answered = Effect.callback<Frame, Failure>((resume) => {

@@ -16,7 +16,7 @@ import type { Answer, Desk } from "./requestHandler.ts"
 import type { Ear, Wire } from "./transport.ts"
 
 export interface Limits {
-  readonly within: number
+  readonly exchangeWithinMs: number
   readonly connections: number
   readonly frameBytes: number
   /** Whether anything that a caller sends is read. */
@@ -64,7 +64,7 @@ export class Port {
     Effect.gen(function* () {
       const context = yield* Effect.context<never>()
       const expired = (connection: Connection) => connection.end("expired")
-      const deadlines = yield* Deadlines.make(limits.within, expired)
+      const deadlines = yield* Deadlines.make(limits.exchangeWithinMs, expired)
       const port = Effect.sync(() => new Port(desk, limits, context, deadlines))
       return yield* Effect.acquireRelease(port, ({ close }) => close)
     })
