@@ -211,7 +211,7 @@ export class RpcServer {
         responder,
         closed
       )
-      responder.attach(port)
+      if (!responder.attach(port)) return "the first Receive was not accepted"
       const connection = yield* request
         .accept({ queuePair, privateData: ConnectionData.encode(said), rnrRetries: 0 })
         .pipe(Effect.timeout(settings.acceptWithinMs))

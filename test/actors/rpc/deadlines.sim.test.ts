@@ -11,6 +11,9 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { RpcClient } from "../../../src/actors/rpc/RpcClient.ts"
+import type { MessagePort } from "../../../src/actors/rpc/internal/messagePort.ts"
+import { Parts, parts } from "../../../src/actors/rpc/internal/parts.ts"
+import { Requester } from "../../../src/actors/rpc/internal/requester.ts"
 import { Sim } from "../../../src/testing/index.ts"
 import { it } from "../../../src/testing/vitest.ts"
 import { count, makeWorld, opaque, pattern, procedures } from "./world.ts"
@@ -264,6 +267,38 @@ describe("a server that is closed", () => {
       yield* Effect.forkScoped(custom(client))
       yield* Effect.sleep("100 millis")
       assert.isAtMost(yield* millisOf(server.close), 310)
+    })
+  )
+})
+
+/** Receives are not accepted while `state.isFailing`, but for the first ones of a connection. */
+const failingRefills = (state: { isFailing: boolean }): Parts => {
+  class Failing extends Requester {
+    override attach(port: MessagePort): boolean {
+      const isAttached = super.attach(port)
+      const post = port.postReceives.bind(port)
+      port.postReceives = (count) => (state.isFailing ? 0 : post(count))
+      return isAttached
+    }
+  }
+  return { ...parts, requester: (around) => new Failing(around) }
+}
+
+describe("a refill that fails", () => {
+  it.sim("A5: delays calls that wait, and stalls none", settings, () =>
+    Effect.gen(function* () {
+      const state = { isFailing: true }
+      const { client, fabric } = yield* makeWorld({
+        client: { overdueAfterMs: 500, probeWithinMs: 500 }
+      }).pipe(Effect.provideService(Parts, failingRefills(state)))
+      const epochs = yield* countEpochs(client)
+      const calls = yield* Effect.forkChild(many(20, (index) => count(client, index)))
+      yield* Effect.sleep("100 millis")
+      assert.isUndefined(calls.pollUnsafe())
+      state.isFailing = false
+      assert.isAtMost(yield* millisOf(Fiber.join(calls)), 500)
+      assert.strictEqual(epochs.size, 1)
+      assert.strictEqual(fabric.rnrs, 0)
     })
   )
 })

@@ -116,6 +116,8 @@ export class Requester implements PortUser {
    * connection.
    */
   look(): number {
+    // No completion leads to another refill when one has failed and no call is out.
+    if (this.credits.missing > 0) this.turn()
     const { overdueAfterMs, probeWithinMs, zombieWithinMs } = this.#around.patience
     const now = this.#around.now()
     // What begins after this look is due no earlier than that.

@@ -63,9 +63,10 @@ export class Responder implements PortUser {
   }
 
   /** Posts the Receive for the first call. */
-  attach(port: MessagePort): void {
+  attach(port: MessagePort): boolean {
     this.#port = port
     this.#post(this.obligation.missing(0))
+    return this.obligation.missing(0) === 0
   }
 
   received(bytes: Uint8Array): void {

@@ -5,6 +5,7 @@
 import { Credits, Obligation, type Terms } from "../../../actors/link/Credits.ts"
 import type { CallQueue } from "../../../actors/rpc/internal/callQueue.ts"
 import { type Parts, parts } from "../../../actors/rpc/internal/parts.ts"
+import type { MessagePort } from "../../../actors/rpc/internal/messagePort.ts"
 import { ReplyCache } from "../../../actors/rpc/internal/replyCache.ts"
 import { Requester, type Surroundings } from "../../../actors/rpc/internal/requester.ts"
 import { Responder } from "../../../actors/rpc/internal/responder.ts"
@@ -165,6 +166,36 @@ class PostingFewer extends Obligation {
   }
 }
 
+/** Each third time that Receives are posted, half of them are not accepted. */
+const failSome = (port: MessagePort): MessagePort => {
+  const post = port.postReceives.bind(port)
+  let refills = 0
+  port.postReceives = (count) => {
+    if (count > 0) refills++
+    return post(refills % 3 === 0 ? Math.floor(count / 2) : count)
+  }
+  return port
+}
+
+class FailingRequester extends Requester {
+  override attach(port: MessagePort): boolean {
+    return super.attach(failSome(port))
+  }
+}
+
+class FailingResponder extends Responder {
+  override attach(port: MessagePort): boolean {
+    return super.attach(failSome(port))
+  }
+}
+
+/** The right parts, on devices that run out of places for Receives now and then. */
+const right: Parts = {
+  ...parts,
+  requester: (around) => new FailingRequester(around),
+  responder: (options) => new FailingResponder(options)
+}
+
 /** Parts of which some are replaced. */
 type Replaced = (later: Later) => Partial<Parts>
 
@@ -187,6 +218,6 @@ export const variants = {
 
 export type Variant = keyof typeof variants
 
-/** Returns the parts of a variant; without one, those that are right. */
+/** Returns the parts of a variant; without one, those that are right, whose refills may fail. */
 export const partsOf = (variant: Variant | undefined, later: Later): Parts =>
-  variant === undefined ? parts : { ...parts, ...variants[variant](later) }
+  variant === undefined ? right : { ...parts, ...variants[variant](later) }
