@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import type { RpcClient } from "../../../src/actors/rpc/RpcClient.ts"
@@ -18,6 +19,7 @@ import * as Iwarp from "../../../src/native/iwarp/IwarpVerbs.ts"
 import { count, echo, makeProgram, opaque, pattern, procedures, program, token } from "./world.ts"
 
 const free = { waiting: 0, xids: 0, heldCredits: 0, lentBytes: 0 }
+const layers = Layer.merge(Iwarp.layer(), Journal.layerMemory)
 const mebibyte = 1 << 20
 
 const many = <A>(calls: number, call: (index: number) => Effect.Effect<A, unknown>) =>
@@ -75,7 +77,7 @@ describe("calls over iWARP", () => {
         }
         assert.strictEqual(server.usage.handlers, 0)
         assert.deepStrictEqual(client.usage, free)
-      }).pipe(Effect.scoped, Effect.provide(Iwarp.layer()), Effect.provide(Journal.layerMemory)),
+      }).pipe(Effect.scoped, Effect.provide(layers)),
     120_000
   )
 
@@ -96,9 +98,9 @@ describe("calls over iWARP", () => {
         yield* count(client, 0)
         let [last, replies, unknown, target] = [0, 0, 0, Infinity]
         let reached = Deferred.makeUnsafe<void>()
-        let isOver = false
+        const state = { isOver: false }
         const caller = Effect.gen(function* () {
-          while (!isOver) {
+          while (!state.isOver) {
             last++
             const exit = yield* Effect.exit(count(client, last))
             if (Exit.isSuccess(exit)) {
@@ -114,7 +116,7 @@ describe("calls over iWARP", () => {
         })
         const written = Buffer.from(pattern(mebibyte, mebibyte))
         const filler = Effect.gen(function* () {
-          while (!isOver) {
+          while (!state.isOver) {
             const exit = yield* Effect.exit(fill(client, mebibyte))
             if (Exit.isSuccess(exit)) assert.isTrue(written.equals(exit.value))
             else assert.strictEqual((yield* Effect.flip(exit))._tag, "OutcomeUnknown")
@@ -130,14 +132,14 @@ describe("calls over iWARP", () => {
           yield* kill
           ;({ kill, server } = yield* start(server.address.port))
         }
-        isOver = true
+        state.isOver = true
         yield* Fiber.join(calling)
         assert.isTrue([...executions.values()].every((times) => times === 1))
         assert.strictEqual(replies + unknown, last)
         assert.strictEqual(server.usage.handlers, 0)
         assert.deepStrictEqual(client.usage, free)
         yield* kill
-      }).pipe(Effect.scoped, Effect.provide(Iwarp.layer()), Effect.provide(Journal.layerMemory)),
+      }).pipe(Effect.scoped, Effect.provide(layers)),
     120_000
   )
 })
