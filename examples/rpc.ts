@@ -50,5 +50,5 @@ const program = Effect.gen(function* () {
 })
 
 await Effect.runPromise(
-  program.pipe(Effect.scoped, Effect.provide(Iwarp.layer()), Effect.provide(Journal.layerMemory))
+  program.pipe(Effect.scoped, Effect.provide([Iwarp.layer(), Journal.layerMemory]))
 )

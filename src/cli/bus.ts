@@ -171,7 +171,7 @@ const publish = Command.make("publish", publishFlags, ({ channel, message, shard
   ])
 )
 
-export const bus = Command.make("bus").pipe(
+export const bus: Command.Command<"bus", {}, {}, unknown, never> = Command.make("bus").pipe(
   Command.withDescription("Be a member of a Redis or Valkey cluster"),
   Command.withSubcommands([join, watch, publish])
 )

@@ -136,7 +136,7 @@ describe.concurrent("a journal whose process is killed", () => {
           assert.isAbove(reports.opened, killsPerFile / 2)
           assert.isAbove(acknowledged, 1000)
         }),
-      120_000
+      300_000
     )
   }
 })

@@ -18,7 +18,7 @@ const sourceTo = (host: string): Effect.Effect<string | undefined> =>
     (socket) => Effect.sync(() => socket.close())
   )
 
-/** Returns the name of the interface, or undefined if the host is unknown or no route leads there. */
+/** Returns the interface that leads to a host, or undefined if there is none. */
 export const routeTo = (host: string): Effect.Effect<string | undefined> =>
   Effect.map(sourceTo(host), (source) => {
     const look = networkInterfaces()

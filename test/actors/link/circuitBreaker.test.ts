@@ -50,7 +50,7 @@ describe("CircuitBreaker", () => {
     assert.isTrue(breaker.failed(30_000, true))
     breaker.connected()
     assert.isFalse(breaker.isOpen(30_001))
-    // That connection is lost at once: the outage lasts as long as any other one.
+    // That connection is lost at once, which begins an outage of full length.
     assert.isFalse(breaker.failed(30_002, true))
     breaker.connected()
     assert.isTrue(breaker.failed(60_002, true))

@@ -30,7 +30,7 @@ const numbers = ["V2", "V10", "V11", "V16", "V17", "V18"] as const
 
 describe("the same program", () => {
   for (const number of numbers) {
-    it(`finds that ${plantedName(number)}`, { timeout: 60_000 }, () =>
+    it(`finds that ${plantedName(number)}`, { timeout: 300_000 }, () =>
       withPlanted<{ readonly broken: typeof broken }, void>(
         number,
         "test/native/verbs/fabricProgram.ts",
