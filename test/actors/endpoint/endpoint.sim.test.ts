@@ -18,7 +18,7 @@ const reasons = ["refused", "unreachable", "local", "expired", "replaced", "brok
 const marks = [
   "offers crossed",
   "another GID was tried",
-  "a card came back",
+  "a NIC was reopened",
   "an inbox was replaced during a transfer to it",
   "a durable transfer ended in a later life",
   "a peer was given up",
