@@ -22,7 +22,7 @@ import { RegionPool } from "../rdma/RegionPool.ts"
 import { type Ground, openPort } from "./internal/epoch.ts"
 import { Handlers } from "./internal/handlers.ts"
 import { Parts } from "./internal/parts.ts"
-import type { Responder } from "./internal/responder.ts"
+import { refillEvery, type Responder } from "./internal/responder.ts"
 import { resolve, type ServerOptions, type ServerSettings } from "./internal/serverSettings.ts"
 import { ClientSession, serve } from "./internal/serving.ts"
 import type { SettingsConflict } from "./RpcError.ts"
@@ -260,7 +260,8 @@ export class RpcServer {
         session.cache.granted(this.#credits)
         return this.#credits
       },
-      take: (incoming) => this.#take(serve(dispatching, session, incoming))
+      take: (incoming) => this.#take(serve(dispatching, session, incoming)),
+      later: (act) => this.#fork(Effect.delay(Effect.sync(act), refillEvery))
     })
   }
 

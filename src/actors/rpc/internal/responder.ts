@@ -14,6 +14,9 @@ import type { Loan, LoanTooLarge, PoolShare } from "../../rdma/RegionPool.ts"
 import type { MessagePort, PortUser } from "./messagePort.ts"
 import { planReply, type Range, type ReadPart, type Thresholds, unreduce } from "./planning.ts"
 
+/** The pause before refused Receives are posted again: completions free their places sooner. */
+export const refillEvery = "10 millis"
+
 /** A call as it came, and the way back to its requester. */
 export interface Incoming {
   readonly responder: Responder
@@ -32,6 +35,8 @@ export interface ResponderOptions {
   readonly credits: () => number
   /** A call has come. */
   readonly take: (incoming: Incoming) => void
+  /** Acts after a pause: refused Receives are posted again. */
+  readonly later: (act: () => void) => void
 }
 
 type Message = RpcRdmaMessage.RpcRdmaMessage
@@ -52,6 +57,7 @@ export class Responder implements PortUser {
   #owed = 0
   #port!: MessagePort
   #isOver = false
+  #isWaiting = false
 
   constructor(options: ResponderOptions, obligation = new Obligation()) {
     this.#options = options
@@ -91,9 +97,20 @@ export class Responder implements PortUser {
     this.#owed -= this.#port.postReceives(this.#owed)
     while (this.#held.length > 0) {
       const grant = this.#prepare()
-      if (grant === 0) return
+      if (grant === 0) break
       this.#held.shift()!.send(grant)
     }
+    if (this.#owed > 0 || this.#held.length > 0) this.#tryLater()
+  }
+
+  /** The requester may have no credit left, and then no completion leads to another turn. */
+  #tryLater(): void {
+    if (this.#isWaiting) return
+    this.#isWaiting = true
+    this.#options.later(() => {
+      this.#isWaiting = false
+      if (!this.#isOver) this.turn()
+    })
   }
 
   failed(detail: string): void {

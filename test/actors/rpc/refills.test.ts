@@ -1,0 +1,74 @@
+/**
+ * Goal: a reply that waits for Receives leaves when they can be posted, although no completion
+ * comes that would lead to another try: the only call of its client may be the one that it answers.
+ * Method: a responder over a port that refuses Receives, and whose later acts the test runs.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type { MessagePort } from "../../../src/actors/rpc/internal/messagePort.ts"
+import { type Incoming, Responder } from "../../../src/actors/rpc/internal/responder.ts"
+import type { PoolShare } from "../../../src/actors/rdma/RegionPool.ts"
+import * as RpcRdmaMessage from "../../../src/schema/rpc/RpcRdmaMessage.ts"
+
+const call = RpcRdmaMessage.encode({
+  _tag: "RdmaMsg",
+  xid: 7,
+  credits: 1,
+  chunks: { reads: [], writes: [], reply: undefined },
+  // Its XID, in a message that nothing here reads.
+  rpc: Uint8Array.of(0, 0, 0, 7, ...new Uint8Array(36))
+})
+
+/** A responder, the messages that it has sent, and what it does later. */
+const setup = () => {
+  const later: Array<() => void> = []
+  const taken: Array<Incoming> = []
+  const port = {
+    accepts: true,
+    sent: 0,
+    postReceives: (count: number) => (port.accepts ? count : 0),
+    send: () => void port.sent++
+  }
+  const responder = new Responder({
+    thresholds: { callBytes: 1_024, replyBytes: 1_024 },
+    share: {} as PoolShare,
+    maxCallBytes: 1_024,
+    mayInvalidate: false,
+    credits: () => 1,
+    take: (incoming) => void taken.push(incoming),
+    later: (act) => void later.push(act)
+  })
+  assert.isTrue(responder.attach(port as unknown as MessagePort))
+  const answer = () => {
+    responder.received(call)
+    port.accepts = false
+    Effect.runFork(responder.reply(taken[0]!, new Uint8Array(24), []))
+    assert.strictEqual(port.sent, 0)
+  }
+  return { answer, later, port, responder }
+}
+
+describe("a reply whose Receives are refused", () => {
+  it("A5: is tried again until they are accepted, once at a time", () => {
+    const { answer, later, port, responder } = setup()
+    answer()
+    responder.turn()
+    assert.lengthOf(later, 1)
+    later.shift()!()
+    assert.strictEqual(port.sent, 0)
+    port.accepts = true
+    later.shift()!()
+    assert.strictEqual(port.sent, 1)
+    assert.lengthOf(later, 0)
+  })
+
+  it("A5: is not tried again on a connection that is over", () => {
+    const { answer, later, port, responder } = setup()
+    answer()
+    responder.end("by the peer")
+    port.accepts = true
+    later.shift()!()
+    assert.strictEqual(port.sent, 0)
+    assert.lengthOf(later, 0)
+  })
+})
