@@ -35,13 +35,13 @@ export type { Missed, Published, Room } from "./internal/subscribers.ts"
 export type { Codec, Received, Undecoded } from "./internal/typed.ts"
 export type { Health, LinkView, MembersView, MemberView, SlotsView } from "./internal/views.ts"
 
-/** How a node is reached, whom it takes in, and where its cluster is. */
+/** The addresses of a node and of its cluster, and the nodes that it admits. */
 export interface Settings extends Partial<NodeSettings> {
   /** Bus addresses, `host:port`, of nodes that take this one in. They are tried until one does. */
   readonly meet?: ReadonlyArray<string>
-  /** Where peers connect. Default: loopback, on the port of the last start, or a free one. */
+  /** The address to listen at. Default: loopback, on the port of the last start, or a free one. */
   readonly listen?: { readonly host?: string; readonly port?: number }
-  /** Where peers find this node if that differs from where it listens, for example behind NAT. */
+  /** The address for peers, if it is not the one to listen at, for example behind NAT. */
   readonly announce?: { readonly ip: string; readonly port: number }
   /** The port that clients are told. Default 0: this node serves none. */
   readonly clientPort?: number
@@ -49,7 +49,7 @@ export interface Settings extends Partial<NodeSettings> {
   readonly tls?: TlsSettings
   /**
    * Which nodes may ask this one to take them in. By default any may while this node knows no
-   * cluster, and none afterwards: whoever joins a member merges its own cluster with the member's.
+   * cluster, and none afterwards: a node that joins a member merges its cluster with the member's.
    */
   readonly admit?: "anyone" | ((id: string, address: string) => boolean)
   /** The name of this node in the journal. Default `node`. */
@@ -74,7 +74,7 @@ export interface Publish {
 
 interface Shape {
   readonly id: string
-  /** Where peers reach this node. */
+  /** The address for peers. */
   readonly address: string
   /** The members now, then each time they have changed. A slow reader sees the newest only. */
   readonly members: Stream.Stream<MembersView>
@@ -82,7 +82,7 @@ interface Shape {
   readonly slots: Stream.Stream<SlotsView>
   /** Every publication and module message from now on. */
   readonly publications: Stream.Stream<Published | Missed>
-  /** What is published on a channel from now on: bytes, or values of a Schema as JSON. */
+  /** Messages that are published on a channel: bytes, or values of a Schema as JSON. */
   readonly subscribe: Subscribe
   /** Publications from now on that are no value of a subscriber's Schema. */
   readonly undecoded: Stream.Stream<Undecoded | Missed>

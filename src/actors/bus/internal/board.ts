@@ -1,5 +1,5 @@
 /**
- * What a node publishes to the workers that read its links: the ids of admitted nodes, the PONG
+ * State that a node shares with the workers of its links: the ids of admitted nodes, the PONG
  * that answers their PINGs, and the time until which it may be used.
  *
  * The main thread writes; workers read. The sequence is odd while a publication is being written.
@@ -95,7 +95,7 @@ export class BoardReader {
     return Atomics.load(this.#words, sequenceAt)
   }
 
-  /** What `read` returns from one publication, or undefined if there was never time for it. */
+  /** Returns a copy that `read` makes of one publication; undefined if none stood still for it. */
   #stable<A>(read: () => A): A | undefined {
     for (let k = 0; k < attempts; k++) {
       const before = Atomics.load(this.#words, sequenceAt)
