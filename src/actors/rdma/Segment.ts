@@ -8,7 +8,7 @@
 import { countOf, instanceOf, isEpoch } from "../../schema/Epoch.ts"
 import * as Gid from "../../schema/Gid.ts"
 import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
-import { defaultLimit } from "../../schema/mooncake/Frame.ts"
+import { defaultLimit } from "../../schema/mooncake/frameLimits.ts"
 import type { Description, PeerBuffer } from "./Directory.ts"
 
 type Places = NonNullable<SegmentDescriptor["priorityMatrix"]>

@@ -5,7 +5,10 @@
  * The length is in the order of the sender's machine. All machines that Mooncake runs on are little
  * endian; a length in the other order is too long for any limit.
  */
+import { defaultLimit, largestLimit } from "./frameLimits.ts"
 import { FrameEmpty, type FrameFault, FrameTooLong, UnknownFrameType } from "./Fault.ts"
+
+export { defaultLimit, largestLimit } from "./frameLimits.ts"
 
 export const FrameType = { connection: 0, metadata: 1, notify: 2, probe: 3 } as const
 
@@ -20,12 +23,6 @@ export interface Frame {
   readonly framing: "typed" | "old"
   readonly text: string
 }
-
-/** The largest length by default, in bytes, itself included: what Mooncake takes by default. */
-export const defaultLimit = 1_048_576
-
-/** The largest limit that Mooncake can be set to, in bytes. */
-export const largestLimit = 134_217_728
 
 const lengthBytes = 8
 

@@ -16,7 +16,7 @@ import {
   missingOf,
   validateRequest
 } from "../../../src/actors/transfer/internal/requestValidation.ts"
-import { type Slice, SlicePool } from "../../../src/actors/transfer/internal/slice.ts"
+import { type Slice, SlicePool } from "../../../src/actors/transfer/internal/slicing.ts"
 import { EpochSource } from "../../../src/schema/Epoch.ts"
 import type { Region } from "../../../src/native/verbs/Region.ts"
 

@@ -40,9 +40,9 @@ describe("loading a module", () => {
     for (const folder of [...providers, "native/io"]) assert.isEmpty(within(folder, loaded))
   })
 
-  it("TransferEngine: loads at most 95 modules, none of a provider or of SQLite", () => {
+  it("TransferEngine: loads at most 90 modules, none of a provider or of SQLite", () => {
     const loaded = loadedBy("actors/transfer/TransferEngine.ts")
-    assert.isAtMost(loaded.length, 95, loaded.join("\n"))
+    assert.isAtMost(loaded.length, 90, loaded.join("\n"))
     for (const folder of providers) assert.isEmpty(within(folder, loaded))
   })
 

@@ -41,7 +41,7 @@ import { progressOf } from "./progress.ts"
 import { NicScheduler } from "./nicScheduler.ts"
 import { follow, prepare, renew } from "./readying.ts"
 import { settingsOf, mechanismsOf, type Settings } from "./settings.ts"
-import { SlicePool } from "./slice.ts"
+import { SlicePool } from "./slicing.ts"
 
 export class Engine {
   readonly #context: EngineContext

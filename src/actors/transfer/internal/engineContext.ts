@@ -8,7 +8,7 @@ import type { FaultWindow } from "../../link/FaultWindow.ts"
 import type { Links } from "../../endpoint/Links.ts"
 import type { RailScheduler } from "./rail.ts"
 import type { ResolvedSettings } from "./settings.ts"
-import type { SlicePool } from "./slice.ts"
+import type { SlicePool } from "./slicing.ts"
 
 export interface EngineContext {
   readonly settings: ResolvedSettings

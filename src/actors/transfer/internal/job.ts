@@ -9,7 +9,7 @@ import type { Target } from "../Transfer.ts"
 import type { RailFault } from "../TransferError.ts"
 import type { ResolvedSettings } from "./settings.ts"
 import { type Buffer, BufferCursor, nextLength, type PeerMemory } from "./slicing.ts"
-import type { Slice, SlicePool } from "./slice.ts"
+import type { Slice, SlicePool } from "./slicing.ts"
 
 /** An operation whose local side has been checked. */
 export interface CheckedOperation {

@@ -14,7 +14,7 @@ import { Completion, type Status } from "../../../native/verbs/Completion.ts"
 import type { Posted } from "../../../native/verbs/WorkRequest.ts"
 import type { ReadyLink } from "../../endpoint/ReadyLink.ts"
 import { blameOf } from "./railSelection.ts"
-import { UnconfirmedWrites, type Work } from "./work.ts"
+import { UnconfirmedWrites, type Work } from "./posting.ts"
 import type { Rail } from "./rail.ts"
 
 /** The NIC that the writes are posted on. */
