@@ -62,7 +62,7 @@ export class UnconfirmedWrites {
 }
 
 /** Free work objects. There are never more than were posted at one time. */
-export class WorkPool {
+class WorkPool {
   #free: Work | undefined = undefined
 
   acquire(): Work {
