@@ -7,7 +7,8 @@ export default defineConfig({
     exclude: ["test/vm/**"],
     // By default one processor is left out, which is half of two.
     maxWorkers: "100%",
-    testTimeout: 20_000,
-    hookTimeout: 20_000
+    // Only what hangs takes so long, on a machine as busy as one likes.
+    testTimeout: 60_000,
+    hookTimeout: 60_000
   }
 })

@@ -20,6 +20,7 @@ import * as Gid from "../../../src/schema/Gid.ts"
 import { FrameType } from "../../../src/schema/mooncake/Frame.ts"
 import { tried } from "../../schema/mooncake/hostileInputs.ts"
 import { octets, vectors } from "../../schema/mooncake/vectors.ts"
+import { eventually } from "../../eventually.ts"
 import { tlsOf } from "../../native/io/harness.ts"
 import { host as here, said } from "./strangers.ts"
 import {
@@ -71,17 +72,8 @@ const counted = (outcome: string) =>
     Number(count)
   )
 
-/** Waits for what must become true. */
+/** The same of a condition that needs no effect. */
 const until = (what: string, isTrue: () => boolean) => eventually(what, Effect.sync(isTrue))
-
-const eventually = <R>(what: string, isTrue: Effect.Effect<boolean, never, R>) =>
-  Effect.gen(function* () {
-    for (let tries = 0; tries < 500; tries++) {
-      if (yield* isTrue) return
-      yield* Effect.sleep("10 millis")
-    }
-    assert.fail(`in vain: ${what}`)
-  })
 
 describe("H6 whatever is sent", () => {
   it.live("is answered or closed, and everybody else is served", () =>

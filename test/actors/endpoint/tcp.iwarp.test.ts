@@ -24,6 +24,7 @@ import type { Epoch } from "../../../src/schema/Epoch.ts"
 import * as Body from "../../../src/schema/mooncake/Body.ts"
 import * as Wire from "../../../src/schema/mooncake/Handshake.ts"
 import * as Child from "../../child.ts"
+import { eventually } from "../../eventually.ts"
 import { success } from "../../schema/mooncake/vectors.ts"
 import { ask, frameIn, pool, tcpHost, type TcpHost, typed } from "./tcp.ts"
 
@@ -62,16 +63,6 @@ const write = Effect.fnUntraced(function* (
   return batch.at(0).status
 })
 
-/** Waits for what must become true. */
-const until = <R>(what: string, isTrue: Effect.Effect<boolean, never, R>) =>
-  Effect.gen(function* () {
-    for (let tries = 0; tries < 500; tries++) {
-      if (yield* isTrue) return
-      yield* Effect.sleep("10 millis")
-    }
-    assert.fail(`in vain: ${what}`)
-  })
-
 describe("two endpoints in one process", () => {
   it.live("open, get ready, and write to each other", () =>
     Effect.gen(function* () {
@@ -86,7 +77,7 @@ describe("two endpoints in one process", () => {
         assert.strictEqual(yield* write(from, link, target, octet), "success")
         // The completion tells that all has left; that it is there, this machine tells a bit later.
         const isThere = () => region.bytes.every((found) => found === octet)
-        yield* until("all octets are there", Effect.sync(isThere))
+        yield* eventually("all octets are there", Effect.sync(isThere))
       }
       const [left, right] = [yield* a.store.stateOf(b.path), yield* b.store.stateOf(a.path)]
       if (left._tag !== "Ready" || right._tag !== "Ready") return assert.fail("not ready")
@@ -101,7 +92,7 @@ describe("two endpoints in one process", () => {
       yield* b.store.open(a.path)
       yield* a.store.retire(link, "retired", "nobody needs it")
       const isIdle = Effect.map(b.store.stateOf(a.path), ({ _tag }) => _tag === "Idle")
-      yield* until("the other one knows", isIdle)
+      yield* eventually("the other one knows", isIdle)
       const again = yield* b.store.open(a.path).pipe(Effect.timeout("2 seconds"))
       assert.isTrue(again.isOpen)
     }).pipe(Effect.provide(real))
@@ -136,7 +127,7 @@ describe("two endpoints in two processes", () => {
             assert.strictEqual(found["state"], "Ready")
             return found["first"] === octet && found["same"] === true && found["length"] === bytes
           })
-          yield* until("all octets are there", hasAll)
+          yield* eventually("all octets are there", hasAll)
           yield* Child.kill(child)
           yield* a.store.retire(link, "broken", "its process was killed")
         }
@@ -168,7 +159,7 @@ describe("a peer that Mooncake's old form is spoken with", () => {
       const target = { key: region.remoteKey, address: region.address }
       assert.strictEqual(yield* write(a, link, target, 5), "success")
       const isThere = () => region.bytes.every((found) => found === 5)
-      yield* until("all octets are there", Effect.sync(isThere))
+      yield* eventually("all octets are there", Effect.sync(isThere))
     }).pipe(Effect.provide(real))
   )
 

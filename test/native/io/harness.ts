@@ -6,13 +6,13 @@ import { fork } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import * as net from "node:net"
 import { Duplex } from "node:stream"
-import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { IoPool, type Settings } from "../../../src/native/io/IoPool.ts"
 import type { Lane } from "../../../src/native/io/Lane.ts"
 import type { TlsSettings } from "../../../src/native/io/IoPool.ts"
+import { eventually } from "../../eventually.ts"
 import { Kind } from "./fixtures/labFramer.ts"
 
 export const labFramer = new URL("./fixtures/labFramer.ts", import.meta.url)
@@ -79,15 +79,9 @@ export const withPool = <A, E>(
     return result
   })
 
-/** Waits for a condition that must come true, and says which one did not. */
+/** Waits until a condition holds. */
 export const until = <E>(what: string, check: () => Effect.Effect<boolean, E>) =>
-  Effect.gen(function* () {
-    for (let i = 0; i < 500; i++) {
-      if (yield* check()) return
-      yield* Effect.sleep("5 millis")
-    }
-    return assert.fail(`in vain: ${what}`)
-  })
+  eventually(what, Effect.suspend(check))
 
 /** A raw client socket, closed with the Scope. */
 export const rawClient = (port: number) =>

@@ -6,7 +6,7 @@
  * for long; and the watch by itself, look by look.
  */
 import { execFileSync } from "node:child_process"
-import { closeSync, constants, openSync, rmSync } from "node:fs"
+import { closeSync, constants, existsSync, openSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -21,6 +21,7 @@ import {
   progressBytes,
   ProgressMonitor
 } from "../../../src/native/io/internal/progress.ts"
+import { eventually } from "../../eventually.ts"
 import * as lab from "./harness.ts"
 
 type Pool = IoPool["Service"]
@@ -67,12 +68,15 @@ const blockade = Effect.acquireRelease(
     const pipe = join(tmpdir(), `handfast-stuck-${process.pid}-${Date.now()}.pipe`)
     execFileSync("mkfifo", [pipe])
     const letGo = (): void => closeSync(openSync(pipe, constants.O_RDWR))
-    return { block: lab.frame("block", new TextEncoder().encode(pipe)), letGo, pipe }
+    const isReached = Effect.sync(() => existsSync(`${pipe}.reached`))
+    const reached = eventually("the worker is about to block", isReached)
+    return { block: lab.frame("block", new TextEncoder().encode(pipe)), letGo, pipe, reached }
   }),
   ({ letGo, pipe }) =>
     Effect.sync(() => {
       letGo()
       rmSync(pipe)
+      rmSync(`${pipe}.reached`, { force: true })
     })
 )
 
@@ -146,8 +150,9 @@ describe("a stuck worker", () => {
           yield* Scope.provide(pool.register(new SharedArrayBuffer(8)), scope)
         }
         const { lane, peer } = yield* listening(pool)
-        const { block, letGo } = yield* blockade
+        const { block, letGo, reached } = yield* blockade
         peer.write(block)
+        yield* reached
         const release = (index: number) =>
           Effect.forkChild(Scope.close(scopes[index]!, Exit.void), { startImmediately: true })
         // One release is asked for before the worker is given up, and one after.
@@ -183,8 +188,9 @@ describe("a stuck worker", () => {
       Effect.gen(function* () {
         const scope = yield* Scope.make()
         const { peer } = yield* Scope.provide(listening(pool, true), scope)
-        const { block, letGo } = yield* blockade
+        const { block, letGo, reached } = yield* blockade
         peer.write(block)
+        yield* reached
         const silent = yield* lab.rawServer(() => {})
         const to = { host: "127.0.0.1", port: silent.port }
         const options = { framer: lab.labFramer, tls: lab.tlsOf("client"), on: "worker" } as const
@@ -255,16 +261,16 @@ describe("a worker that is not stuck", () => {
         const to = { host: "127.0.0.1", port: listener.port }
         const connecting = pool.connect({ ...options, tls: lab.tlsOf("client"), to })
         const lanes = yield* Effect.all(
-          upTo(200).map(() => connecting),
+          upTo(80).map(() => connecting),
           { concurrency: "unbounded" }
         )
         const client = lanes[0]!
         yield* Effect.forkScoped(
-          Effect.forEach(upTo(60), (n) => lab.send(client, lab.numbered(n, 1_000_000)))
+          Effect.forEach(upTo(20), (n) => lab.send(client, lab.numbered(n, 1_000_000)))
         )
         // One of them is the other end of the first.
         const takers = yield* Effect.forEach(lanes, () => listener.accept)
-        yield* Effect.raceAll(takers.map((lane) => lab.takeCount(lane, 60)))
+        yield* Effect.raceAll(takers.map((lane) => lab.takeCount(lane, 20)))
         assert.strictEqual((yield* pool.stats).workersCrashed, 0)
       })
     )

@@ -41,7 +41,7 @@ describe("the decoder of the cluster bus", () => {
     const { stdout } = spawnSync(process.execPath, [main, "decode", "bus"], {
       input: `c2s ${hex}\n`,
       encoding: "utf8",
-      timeout: 30_000
+      timeout: 60_000
     })
     const line = JSON.parse(stdout)
     assert.strictEqual(line.frame._tag, "Ping")

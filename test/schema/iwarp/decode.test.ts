@@ -157,7 +157,7 @@ describe("handfast decode iwarp", () => {
     const { status, stdout } = spawnSync(process.execPath, [main, "decode", "iwarp"], {
       input,
       encoding: "utf8",
-      timeout: 15_000
+      timeout: 60_000
     })
     const lines = stdout.trim().split("\n")
     assert.deepStrictEqual([status, lines.length], [0, frames.length])

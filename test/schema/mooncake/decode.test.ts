@@ -122,7 +122,7 @@ describe("handfast decode mooncake", () => {
     const { status, stdout } = spawnSync(process.execPath, [main, "decode", "mooncake"], {
       input: `${input}0000000000000000\n`,
       encoding: "utf8",
-      timeout: 15_000
+      timeout: 60_000
     })
     const lines = stdout
       .trim()

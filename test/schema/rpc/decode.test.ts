@@ -48,7 +48,7 @@ describe("the decoder of RPC-over-RDMA", () => {
     const { stdout } = spawnSync(process.execPath, [main, "decode", "rpcrdma"], {
       input: `c2s ${hex}\n`,
       encoding: "utf8",
-      timeout: 30_000
+      timeout: 60_000
     })
     const line = JSON.parse(stdout)
     assert.strictEqual(line.frame._tag, "RdmaMsg")
