@@ -1,10 +1,10 @@
 /**
  * One end of an RDMA connection: an actor for each pair of a local and a remote NIC.
  *
- * It makes queue pairs, exchanges offers with its peer, brings its half up, and becomes ready when
- * the peer has said that its half is up too. Only then is there a `ReadyLink`, and nothing else
- * can send. A deadline always runs while it waits. When an epoch ends, its queue pairs go to
- * error, are drained and destroyed, and only after that does the next one begin.
+ * It creates queue pairs, exchanges offers with its peer, connects the local half, and becomes
+ * ready when the peer reports that its half is connected too. Only then is there a `ReadyLink`, and
+ * nothing else can send. A deadline always runs while it waits. When an epoch ends, its queue pairs
+ * go to error, are drained and destroyed, and only after that does the next one begin.
  */
 
 import * as Effect from "effect/Effect"
@@ -32,7 +32,7 @@ import type { Nic, Place } from "../rdma/Nic.ts"
 
 export { defaults, idOf, type Rules } from "./internal/settings.ts"
 
-/** The surroundings that all endpoints of a NIC share. */
+/** Services and settings that all endpoints of a NIC share. */
 export interface Surroundings {
   readonly nic: Nic
   readonly handshakes: typeof Handshakes.Service
@@ -48,17 +48,17 @@ export interface Surroundings {
 
 type Self = Behavior.Self<State, (typeof commands)[number], Signal>
 
-/** Between two tries of an acknowledgement. The peer may have taken one whose answer was lost. */
+/** Pause between attempts to acknowledge. The peer may have taken one whose reply was lost. */
 const again = Schedule.spaced("100 millis")
 
-/** The span of one call to a peer. */
+/** Trace span of one call to a peer. */
 const spanOf = ({ from, half, to }: Acknowledgement) => ({
   attributes: { "handfast.local": from, "handfast.peer": to, "handfast.epoch": half.epoch }
 })
 
 const isTransient = (error: HandshakeError): boolean => error._tag === "HandshakeFailed"
 
-/** Repeats a call while there is no answer, each time after twice as long. */
+/** Repeats a call until it is answered, and doubles the pause each time. */
 const insist = <A, E, R>(say: Effect.Effect<A, E, R>, after: number): Effect.Effect<A, E, R> =>
   Effect.raceFirst(
     say,
@@ -75,7 +75,7 @@ interface Held {
 
 class Reactions {
   readonly #around: Surroundings
-  /** True once a peer without an MTU was logged; once is enough for a NIC. */
+  /** True once a peer without an MTU was logged: one warning is enough for a NIC. */
   #isWarned = false
   readonly #held = new Map<Epoch, Held>()
 
@@ -114,7 +114,7 @@ class Reactions {
     )
   }
 
-  /** Connects the local queue pairs, or asks the peer for its half first. */
+  /** Connects the local queue pairs. If the peer's half is not known, sends an offer first. */
   goOn(state: State, self: Self) {
     this.#around.meter.note(state)
     if (state._tag === "Offering") return this.call(state, self)
@@ -142,7 +142,7 @@ class Reactions {
     return Effect.andThen(this.#compareMtu(state), next)
   }
 
-  /** Only Handfast's peers name their MTU. A NIC drops packets that are larger than its own. */
+  /** Compares MTUs, which only Handfast's peers name. A NIC drops packets larger than its MTU. */
   #compareMtu(state: State) {
     const peer = peerOf(state)
     if (peer === undefined || peer.half.mtu !== undefined || this.#isWarned) return Effect.void
@@ -152,7 +152,7 @@ class Reactions {
       Effect.orElseSucceed(nic.place, () => undefined),
       (place) =>
         Effect.logWarning(
-          `${rules.path} uses an MTU of ${place?.mtu}, and ${peer.from} does not say its own: ` +
+          `${rules.path} uses an MTU of ${place?.mtu}, and ${peer.from} names none: ` +
             "if they differ, transfers between them fail"
         )
     )
@@ -179,12 +179,12 @@ class Reactions {
       const held = state._tag === "Idle" ? undefined : this.#held.get(state.epoch)
       if (held !== undefined) this.#around.onReady?.(held.link)
     }).pipe(
-      // The connection is ready, whatever the program's own function makes of it.
-      Effect.catchDefect((defect) => Effect.logError("a ready link was told in vain", defect))
+      // The connection is ready even if the program's callback throws.
+      Effect.catchDefect((defect) => Effect.logError("onReady threw", defect))
     )
   }
 
-  /** The peer may be busy with others, so its time begins when a call to it has failed. */
+  /** The deadline starts when a call has failed: until then the peer may be busy with others. */
   #acknowledge(state: In<"AwaitingReadyAck">, self: Self) {
     const { handshakes, rules } = this.#around
     const late = once(this.#late(state, self))
@@ -224,7 +224,7 @@ class Reactions {
   }
 }
 
-/** Runs it in the background, the first time it is asked for. */
+/** Starts an effect in the background, the first time it runs. */
 const once = <E>(effect: Effect.Effect<void, E>) => {
   let isRunning = false
   return Effect.suspend(() => {
@@ -236,7 +236,7 @@ const once = <E>(effect: Effect.Effect<void, E>) => {
 
 const expire = (self: Self, millis: number) => Effect.delay(self.signal.Expired({ millis }), millis)
 
-/** Events that promise nothing to anyone. */
+/** Events that no reply waits for. */
 const writtenBehind = [
   "EpochBegan",
   "GidRefused",
@@ -314,7 +314,7 @@ export const make = (around: Surroundings) => {
     reconcile: (state, _, about) => deciding.recover(rules, state, at(about)),
     writtenBehind,
     upcasts: [renameTags],
-    // A life is some ten events; what is kept of old ones is in the state.
+    // An epoch has about ten events; the state holds what is kept of old ones.
     snapshot: { state: State, upcasts: [renameTags], every: 64, deleteEvents: true }
   })
 }

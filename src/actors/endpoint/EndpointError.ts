@@ -6,7 +6,7 @@ import { RejectReason } from "./Handshake.ts"
 const ended = <Tag extends Capitalize<EndReason>>(tag: Tag) =>
   Schema.TaggedStruct(tag, { detail: Schema.String })
 
-/** Why there is no link: how the epoch ended (see `EndReason`), or that there was no room. */
+/** How the epoch ended (see `EndReason`), or that the store was full. */
 export const EndpointErrorReason = Schema.Union([
   Schema.TaggedStruct("Refused", { detail: Schema.String, refusal: RejectReason }),
   ended("Unreachable"),
@@ -17,13 +17,13 @@ export const EndpointErrorReason = Schema.Union([
   ended("Retired"),
   ended("Left"),
   ended("Restarted"),
-  /** Every place of the NIC's store is taken by an endpoint that is connecting or in use. */
+  /** Every endpoint of the NIC's store is connecting or in use. */
   Schema.TaggedStruct("StoreFull", { detail: Schema.String, limit: Schema.Int })
 ])
 
 export type EndpointErrorReason = typeof EndpointErrorReason.Type
 
-/** The endpoint did not get ready. Nothing was sent; a new attempt may be made at once. */
+/** The endpoint did not become ready. Nothing was sent; a new attempt may be made at once. */
 export class EndpointError extends Schema.TaggedError<EndpointError>(
   "handfast/actors/endpoint/EndpointError"
 )("EndpointError", {

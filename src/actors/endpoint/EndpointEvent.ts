@@ -1,5 +1,5 @@
 /**
- * The events of an endpoint. A queue pair dies with its process, so most of them are written
+ * The events of an endpoint. A queue pair ends with its process, so most of them are written
  * behind. Only those that make a link ready are stored first: a caller that is notified finds the
  * link open.
  */
@@ -15,8 +15,9 @@ export class EpochBegan extends Schema.TaggedClass<EpochBegan>()("EpochBegan", {
 }) {}
 
 /**
- * The device did not take the local GID towards this peer. A new epoch tries another one, since
- * the peer may know the old half already; with the peer's offer if it does not know it yet.
+ * The device refused the local GID towards this peer. A new epoch tries another one, because the
+ * peer may know the old half already. It keeps the peer's offer if the peer does not know that
+ * half.
  */
 export class GidRefused extends Schema.TaggedClass<GidRefused>()("GidRefused", {
   gid: Gid,
@@ -25,28 +26,28 @@ export class GidRefused extends Schema.TaggedClass<GidRefused>()("GidRefused", {
   offer: Schema.UndefinedOr(Offer)
 }) {}
 
-/** The peer's offer came while the local half was still being made. */
+/** The peer's offer came while the local half was still being created. */
 export class OfferCrossed extends Schema.TaggedClass<OfferCrossed>()("OfferCrossed", {
   offer: Offer
 }) {}
 
-/** The local queue pairs exist. Unless the peer's half is known already, the peer is asked. */
+/** The local queue pairs exist. If the peer's half is not known yet, an offer is sent. */
 export class QueuePairsCreated extends Schema.TaggedClass<QueuePairsCreated>()(
   "QueuePairsCreated",
   { own: Half }
 ) {}
 
 /**
- * What became of the local offer: none was made, it is on its way, or the peer has taken it and
- * waits for the acknowledgement.
+ * State of the local offer: none was made, it is under way, or the peer has taken it and waits for
+ * the acknowledgement.
  */
 export const Call = Schema.Literals(["none", "out", "taken"])
 
 export type Call = typeof Call.Type
 
 /**
- * The peer's half is known, by its answer or its offer; now the local queue pairs are connected
- * to it.
+ * The peer's half is known, by its answer or its offer. The local queue pairs are now connected to
+ * it.
  */
 export class OfferExchanged extends Schema.TaggedClass<OfferExchanged>()("OfferExchanged", {
   offer: Offer,
@@ -54,12 +55,12 @@ export class OfferExchanged extends Schema.TaggedClass<OfferExchanged>()("OfferE
 }) {}
 
 /**
- * The peer made an offer and has not acknowledged the answer. Since this side wants to send, it
- * makes an offer of the same half.
+ * The peer made an offer and has not acknowledged the answer. Because this side wants to send, it
+ * offers the same half to the peer.
  */
 export class CallBegan extends Schema.TaggedClass<CallBegan>()("CallBegan", {}) {}
 
-/** The local call came back after the peer's offer had settled what it was for. */
+/** The local call returned after the peer's offer had made it unnecessary. */
 export class CallReturned extends Schema.TaggedClass<CallReturned>()("CallReturned", {
   /** Whether the peer took the offer; then it waits for the acknowledgement. */
   taken: Schema.Boolean
@@ -67,7 +68,7 @@ export class CallReturned extends Schema.TaggedClass<CallReturned>()("CallReturn
 
 /**
  * Why an endpoint may send: the peer's acknowledgement came, the peer took the local one, the peer
- * knows no gate, the peer is the endpoint itself, or the gate is switched off.
+ * has no gate, the peer is the endpoint itself, or the gate is switched off.
  */
 export const Key = Schema.Literals(["acknowledged", "taken", "no-gate", "self", "off"])
 
@@ -78,17 +79,19 @@ export class Connected extends Schema.TaggedClass<Connected>()("Connected", {
   key: Schema.UndefinedOr(Key)
 }) {}
 
-/** The acknowledgement came, or was taken: the gate is open. */
+/** The acknowledgement came, or the peer took the local one: the gate is open. */
 export class BecameReady extends Schema.TaggedClass<BecameReady>()("BecameReady", { key: Key }) {}
 
 /**
  * Why an epoch ended.
  *
- * - `refused`: the peer refused. - `unreachable`: the peer could not be asked.
+ * - `refused`: the peer refused.
+ * - `unreachable`: the peer could not be reached.
  * - `local`: a local queue pair could not be created or connected.
  * - `expired`: the peer did not get ready in time.
  * - `replaced`: the peer has begun a new epoch.
- * - `broken`: the connection failed while it was used. - `retired`: this side gave it up.
+ * - `broken`: the connection failed while in use.
+ * - `retired`: this side gave it up.
  * - `left`: the peer gave it up, and sent a notice.
  * - `restarted`: the process did not survive.
  */

@@ -6,8 +6,8 @@
  *   ▲             └── (the peer's offer) ──────▲               │               │
  *   └────────────────── EpochEnded, from everywhere ───────────┴───────────────┘
  * ```
- * *Connected* is AwaitingReadyAck: the local queue pairs are up. *Ready* is another state and not a
- * flag, so it cannot outlive the epoch that it belongs to.
+ * *Connected* is AwaitingReadyAck: the local queue pairs are up. *Ready* is a separate state and
+ * not a flag, so that it cannot outlive its epoch.
  */
 import * as Schema from "effect/Schema"
 import { Epoch, instanceOf } from "../../schema/Epoch.ts"
@@ -19,22 +19,24 @@ import { Half, Offer } from "./Handshake.ts"
 
 const memory = {
   ...EpochOrder.incarnationFields,
-  /** Local GIDs that the device refused towards this peer, until an opening fails by it. */
+  /**
+   * Local GIDs that the device refused towards this peer, until an opening fails because of them.
+   */
   refused: Schema.Array(Gid)
 }
 const alive = {
   ...memory,
   epoch: Epoch,
-  /** The first epoch of this opening: another GID is tried in another epoch. */
+  /** The first epoch of this opening: each GID is tried in a new epoch. */
   opening: Epoch
 }
 const known = { ...alive, own: Half, peer: Offer }
 
 export const State = Schema.Union([
   Schema.TaggedStruct("Idle", memory),
-  /** Queue pairs are being made; with an offer, the peer's half is known already. */
+  /** Queue pairs are being created; with an offer, the peer's half is known already. */
   Schema.TaggedStruct("CreatingQueuePairs", { ...alive, offer: Schema.UndefinedOr(Offer) }),
-  /** The local offer is on its way. */
+  /** The local offer is under way. */
   Schema.TaggedStruct("Offering", { ...alive, own: Half }),
   /** The local queue pairs are being connected. */
   Schema.TaggedStruct("Connecting", { ...known, call: Call }),
@@ -64,13 +66,13 @@ type Memory = Pick<State, "newest" | "gone" | "refused">
 
 const remembered = ({ gone, newest, refused }: State): Memory => ({ newest, gone, refused })
 
-/** What is remembered of a peer once an offer of it is taken up. */
+/** Memory of the peer after an offer of it was taken. */
 const remember = (state: State, { half: { epoch } }: Offer): Memory =>
   epoch === undefined
     ? remembered(state)
     : { ...EpochOrder.remember(state, epoch), refused: state.refused }
 
-/** What stays as it is from phase to phase. */
+/** Fields that stay the same from state to state. */
 const going = (state: Exclude<State, In<"Idle">>) => {
   const { epoch, opening } = state
   return { ...remembered(state), epoch, opening }
@@ -88,7 +90,7 @@ type Evolve = {
   ) => State
 }
 
-/** The next state, for each event. An event that a state cannot see leaves it as it is. */
+/** The next state for each event. An event that does not apply to a state leaves it unchanged. */
 export const evolve: Evolve = {
   EpochBegan: (state, { epoch, offer }) => ({
     _tag: "CreatingQueuePairs",
@@ -127,7 +129,7 @@ export const evolve: Evolve = {
   },
   BecameReady: (state, { key }) => (state._tag === "AwaitingReadyAck" ? unlock(state, key) : state),
   EpochEnded: (state, { reason }) => {
-    // What the device refused is only known as long as something works without it.
+    // Refused GIDs are remembered only while an attempt without them can still succeed.
     const refused = reason === "local" ? [] : state.refused
     return { _tag: "Idle", ...remembered(state), refused }
   }

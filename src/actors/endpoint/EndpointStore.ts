@@ -1,8 +1,8 @@
 /**
  * The endpoints of one NIC, by the path of their peers.
  *
- * A store is bounded. Strangers do not grow it: an acknowledgement of nothing creates nothing, and
- * an offer is looked at by `admit` first.
+ * A store is bounded. Unknown peers do not fill it: an acknowledgement without a connection creates
+ * nothing, and `admit` checks an offer first.
  */
 
 import * as Clock from "effect/Clock"
@@ -45,10 +45,10 @@ import { watch } from "./internal/watching.ts"
 import type { Nic } from "../rdma/Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
-/** Why there is no link. */
+/** Why no link could be opened. */
 export type OpenLinkError = EndpointError | MailboxFull | Stopped | Supervisor.SpawnError
 
-/** What takes the handshakes of peers, whatever brings them. */
+/** Handles the handshakes of peers, independent of the transport. */
 export interface Reception {
   /** A caller is authenticated if it has proven by a certificate that it is a peer. */
   readonly takeOffer: (offer: Offer, isAuthenticated?: boolean) => Effect.Effect<Offer, Rejected>
@@ -62,9 +62,9 @@ export interface Options {
   /** Endpoints at the same time. Default 65536, or what the device's queue pairs allow. */
   readonly capacity?: number | undefined
   /**
-   * Endpoints that offers of peers have made, and that this side has not used. At the limit one of
-   * them that is not in use gives way, or the offer is refused. Default 1024: many times the peers
-   * of one machine in large clusters, and about 300 MB of queue pairs.
+   * Endpoints that offers of peers have created and that this side has not used. At the limit one
+   * that is not in use is evicted, or the offer is refused. Default 1024: many times the peers of
+   * one machine in large clusters, and about 300 MB of queue pairs.
    */
   readonly answered?: number | undefined
   /**
@@ -72,25 +72,25 @@ export interface Options {
    * than the peer waits for the answer to its offer.
    */
   readonly confirmWithinMs?: number | undefined
-  /** Which endpoint goes when the store is full. Default `"sieve"`. */
+  /** Which endpoint is evicted when the store is full. Default `"sieve"`. */
   readonly eviction?: "sieve" | "fifo" | undefined
   /**
-   * Evicted endpoints that may still be draining; while there are so many, a full store stays
-   * full. Default 64: draining takes milliseconds, so more of them means that something hangs.
+   * Evicted endpoints that may still be draining; at this limit no further one is evicted. Default
+   * 64: draining takes milliseconds, so more of them means that something hangs.
    */
   readonly retiring?: number | undefined
-  /** Called with each link that has become ready, whichever side has opened it. */
+  /** Called with each link that has become ready, whichever side opened it. */
   readonly onReady?: ((link: ReadyLink) => void) | undefined
   /** Whether a peer may connect. Default: every peer may. */
   readonly admit?: ((peer: string) => boolean) | undefined
 }
 
 export interface EndpointStore extends Reception {
-  /** The way to send to a peer, when it is ready. Tries once; joins a try that is under way. */
+  /** Opens a ready link to a peer. Makes one attempt, or joins the one that is under way. */
   readonly open: (peer: string) => Effect.Effect<ReadyLink, OpenLinkError>
-  /** Gives up a link: its work failed, or it is not needed any more. */
+  /** Gives up a link whose work failed, or that is not needed any more. */
   readonly retire: (link: ReadyLink, reason: EndReason, detail: string) => Effect.Effect<void>
-  /** Where the endpoint towards a peer stands; `Idle` if there is none. */
+  /** State of the endpoint towards a peer; `Idle` if there is none. */
   readonly stateOf: (peer: string) => Effect.Effect<State>
   readonly size: number
 }
@@ -137,7 +137,7 @@ class Store implements EndpointStore {
     return Effect.gen({ self: this }, function* () {
       const entry = yield* this.#find(peer, "local")
       const endpoint = yield* Fiber.join(entry.spawning)
-      // The peer whose opening was joined may have become silent since.
+      // The peer of the attempt that was joined may have become silent since.
       const again = Effect.delay(Effect.ignore(endpoint.tell.Insist()), this.#repeatAfterMs)
       yield* Effect.raceFirst(endpoint.ask.Open(), Effect.forever(again))
       assert.ok(entry.link !== undefined, "an endpoint that is ready has a link")
@@ -166,14 +166,14 @@ class Store implements EndpointStore {
   }
 
   /**
-   * Takes a peer's offer. One of another process instance than the peer had may be forged: it is
-   * taken from a caller that is authenticated, or if the process at the peer's path says that it is
-   * this instance, or does not answer.
+   * Takes a peer's offer. An offer of a new process instance may be forged. It is taken if the
+   * caller is authenticated, or if the process at the peer's path says that it is this instance, or
+   * does not answer.
    */
   takeOffer(offer: Offer, isAuthenticated = false): Effect.Effect<Offer, Rejected> {
     const { admit, nic } = this.#options
     const { from, to } = offer
-    if (to !== nic.path) return this.#reject("wrong-path", `${to} is somebody else`)
+    if (to !== nic.path) return this.#reject("wrong-path", `${to} is another NIC`)
     // A NIC that talks to itself makes no offer.
     if (from === to) return this.#reject("wrong-path", `${from} is this NIC itself`)
     if (admit?.(offer.from) === false) {
@@ -189,7 +189,7 @@ class Store implements EndpointStore {
     }).pipe(Effect.catch((error) => this.#toReject(error)))
   }
 
-  /** Whether the process at the path of an offer is the one that makes it; if there is one. */
+  /** Whether the process at the path of an offer confirms it; false if no process answers. */
   #confirms(offer: Offer): Effect.Effect<boolean, Rejected> {
     const { confirmWithinMs = defaultConfirmWithinMs } = this.#options
     return this.#handshakes.instanceAt(offer.from).pipe(
@@ -224,7 +224,7 @@ class Store implements EndpointStore {
       if (entry === undefined || farewell.to !== this.#options.nic.path) return Effect.void
       return Fiber.join(entry.spawning).pipe(
         Effect.flatMap(({ ask }) => ask.TakeFarewell(farewell)),
-        // What has ended needs no end.
+        // An epoch that has ended needs no notice.
         Effect.ignore
       )
     })
@@ -236,7 +236,7 @@ class Store implements EndpointStore {
     if (entry !== undefined) entry.link = link
   }
 
-  /** Ends all epochs whose port has changed; those by GIDs that it has kept go on. */
+  /** Ends all epochs whose port has changed, except those whose GID the port still has. */
   retireAll(
     why: { readonly reason: EndReason; readonly detail: string },
     kept: ReadonlySet<Gid> = new Set()
@@ -252,7 +252,7 @@ class Store implements EndpointStore {
     return Effect.forEach(this.#entries.all, retire, { discard: true })
   }
 
-  /** Ends everything, and notifies peers as far as that does not take long. */
+  /** Ends all endpoints, and notifies peers within a short deadline. */
   get close(): Effect.Effect<void> {
     const why = { reason: "retired", detail: "the endpoints have ended" } as const
     return Effect.andThen(this.retireAll(why), this.#leaving.said)
@@ -270,7 +270,7 @@ class Store implements EndpointStore {
     return Effect.fail(new Rejected({ by: this.#options.nic.path, reason, text }))
   }
 
-  /** The answer to a peer names the reason, and nothing of how this side works inside. */
+  /** The answer to a peer names the reason, and no internals. */
   #toReject(error: Rejected | OpenLinkError): Effect.Effect<never, Rejected> {
     if (error._tag === "Rejected") return Effect.fail(error)
     return this.#reject("busy", "no endpoint can be had now")
@@ -287,8 +287,8 @@ export const make = Effect.fnUntraced(function* (
   const context = yield* Effect.context<Journal>()
   const handshakes = yield* Handshakes
   const leaving = yield* makeLeaving(handshakes)
-  // A separate Scope, so that endpoints end after the farewells, whenever they began.
-  // One bad peer must not end the endpoints of all others, and the store never refuses for good.
+  // A separate Scope, so that endpoints end after the notices are sent, whenever they began. One
+  // bad peer must not end the endpoints of all others, and the store never refuses for good.
   const restarts = { max: 5, within: "10 seconds", per: "child" } as const
   const supervisor = yield* Scope.provide(Supervisor.make({ restarts }), yield* Scope.fork(scope))
   const rules = { ...Endpoint.defaults, ...options.rules, path: nic.path }

@@ -14,7 +14,7 @@ import { Links } from "./Links.ts"
 import { Nics } from "../rdma/Nics.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
-/** The service: the store of each NIC, by the NIC's path. */
+/** The store of each NIC, by the NIC's path. */
 export class Endpoints extends Context.Service<
   Endpoints,
   ReadonlyMap<string, EndpointStore.EndpointStore>

@@ -1,9 +1,9 @@
 /**
- * Messages that two endpoints exchange before they may send, whatever the wire.
+ * Messages that two endpoints exchange before they may send, on any transport.
  *
- * The side that opens makes an *offer*: its half of the connection. The other side takes it, gets
- * its own half up, and answers with an offer of its own. Then the first side gets up, and says so
- * with an *acknowledgement*: only from there on may the other side send.
+ * The side that opens sends an *offer*: its half of the connection. The other side takes it,
+ * connects its half, and answers with an offer. Then the first side connects its half and sends an
+ * *acknowledgement*. The other side may not send before it has that.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -15,15 +15,15 @@ import { mtus } from "../../schema/Mtu.ts"
 
 /** One side's half of a connection. */
 export const Half = Schema.Struct({
-  /** Numbers of the queue pairs; the one at `i` belongs to the peer's one at `i`. */
+  /** Numbers of the queue pairs; the one at `i` is connected to the peer's one at `i`. */
   queuePairs: Schema.Array(Schema.Int),
   gid: Gid,
   lid: Schema.Int,
-  /** The epoch that it belongs to; only Handfast's peers name it. */
+  /** The epoch that the half belongs to; only Handfast's peers name it. */
   epoch: Schema.UndefinedOr(Epoch),
-  /** The largest packet that it takes; only Handfast's peers name it. */
+  /** The largest packet that the NIC takes; only Handfast's peers name it. */
   mtu: Schema.UndefinedOr(Schema.Literals(mtus)),
-  /** Random digits by which both ends know their data connection; only of Handfast's peers. */
+  /** Random digits by which both ends recognise their data connection; only of Handfast's peers. */
   nonce: Schema.optionalKey(Nonce)
 })
 
@@ -37,13 +37,13 @@ export const Offer = Schema.Struct({
   half: Half,
   /** The receiver's epoch, as far as the sender knows it. */
   knows: Schema.UndefinedOr(Epoch),
-  /** Whether it waits for an acknowledgement before it sends, and sends one itself. */
+  /** Whether the sender waits for an acknowledgement before it sends, and sends one itself. */
   hasGate: Schema.Boolean
 })
 
 export type Offer = typeof Offer.Type
 
-/** Says that the side that opened has its half up. */
+/** Tells the peer that the half of the side that opened is up. */
 export const Acknowledgement = Schema.Struct({
   from: Schema.String,
   to: Schema.String,
@@ -54,7 +54,7 @@ export const Acknowledgement = Schema.Struct({
 export type Acknowledgement = typeof Acknowledgement.Type
 
 /**
- * Notifies that an epoch is over, so that the peer need not find out by work that fails. It is
+ * Notifies the peer that an epoch is over, so that it need not learn it from failing work. It is
  * sent only to peers that name their epochs, and counts only if it names both epochs right.
  */
 export const Farewell = Schema.Struct({
@@ -71,12 +71,12 @@ export type Farewell = typeof Farewell.Type
 /**
  * Why a side refuses.
  *
- * - `unconnected`: an acknowledgement of nothing.
- * - `stale`: it speaks of a connection that another one has replaced.
+ * - `unconnected`: an acknowledgement without a connection.
+ * - `stale`: it belongs to a connection that another one has replaced.
  * - `wrong-path`: it is meant for another NIC.
- * - `incompatible`: its half does not fit, for example in the number of queue pairs.
+ * - `incompatible`: the half does not fit, for example in the number of queue pairs.
  * - `not-admitted`: this peer may not connect.
- * - `busy`: there is no place for it now.
+ * - `busy`: no endpoint is available now.
  * - `failed`: the local queue pairs could not be connected.
  * - `other`: a reason that only the peer knows; see the text.
  */
@@ -93,7 +93,7 @@ export const RejectReason = Schema.Literals([
 
 export type RejectReason = typeof RejectReason.Type
 
-/** A side refused. */
+/** The peer or this side refused the handshake. */
 export class Rejected extends Schema.TaggedError<Rejected>()("Rejected", {
   /** Path of the side that refused. */
   by: Schema.String,
@@ -105,7 +105,7 @@ export class Rejected extends Schema.TaggedError<Rejected>()("Rejected", {
   }
 }
 
-/** The peer could not be asked, or did not answer in its protocol. */
+/** The peer could not be reached, or did not answer in its protocol. */
 export class HandshakeFailed extends Schema.TaggedError<HandshakeFailed>()("HandshakeFailed", {
   peer: Schema.String,
   step: Schema.Literals(["resolve", "connect", "answer", "protocol"]),
@@ -119,8 +119,8 @@ export class HandshakeFailed extends Schema.TaggedError<HandshakeFailed>()("Hand
 export type HandshakeError = HandshakeFailed | Rejected
 
 /**
- * Carries offers, acknowledgements and farewells to peers.
- * Each call is tried once, with a deadline.
+ * Sends offers, acknowledgements and disconnect notices to peers. Each call is tried once, with a
+ * deadline.
  */
 export class Handshakes extends Context.Service<
   Handshakes,
@@ -128,7 +128,7 @@ export class Handshakes extends Context.Service<
     readonly offer: (offer: Offer) => Effect.Effect<Offer, HandshakeError>
     readonly acknowledge: (ack: Acknowledgement) => Effect.Effect<void, HandshakeError>
     readonly farewell: (farewell: Farewell) => Effect.Effect<void, HandshakeError>
-    /** The process instance that is at a path; undefined if it is not Handfast's. */
+    /** The process instance at a path; undefined if it is not Handfast's. */
     readonly instanceAt: (path: string) => Effect.Effect<string | undefined, HandshakeFailed>
   }
 >()("handfast/actors/endpoint/Handshakes") {}

@@ -5,29 +5,29 @@ import type * as Scope from "effect/Scope"
 import type { Nic } from "../rdma/Nic.ts"
 import type { ReadyLink } from "./ReadyLink.ts"
 
-/** Why there is no link. For messages: what to do next does not depend on it. */
+/** Why there is no link. For messages only: the caller acts the same for each reason. */
 export interface LinkFailure {
   readonly _tag: string
   readonly message: string
 }
 
-/** The service. */
+/** Opens, reports and retires links. */
 export class Links extends Context.Service<
   Links,
   {
     /**
-     * A ready link from a local NIC to a peer's (`server@nic`). It joins an attempt that is under
-     * way, and makes one attempt if there is none.
+     * Opens a ready link from a local NIC to a peer's (`server@nic`). Joins the attempt that is
+     * under way, or makes one.
      */
     readonly open: (nic: Nic, peer: string) => Effect.Effect<ReadyLink, LinkFailure>
     /**
      * Called with each link of all NICs that has become ready, also with those that peers opened,
-     * and those of a NIC that was gone and is back.
+     * and those of a NIC that has returned after its removal.
      */
     readonly listen: (
       listener: (link: ReadyLink) => void
     ) => Effect.Effect<void, never, Scope.Scope>
-    /** Work on the link showed a fault: nothing more may be posted on it. */
+    /** Retires a link on which work has failed: nothing more may be posted on it. */
     readonly retire: (link: ReadyLink, reason: string) => void
   }
 >()("handfast/actors/endpoint/Links") {}

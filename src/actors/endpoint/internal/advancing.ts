@@ -1,6 +1,6 @@
 /**
- * Decisions of an endpoint when its effects report. Signals reach it only in the epoch in
- * which they were started, so none of these compares local epochs.
+ * Decisions of an endpoint when its effects report. A signal reaches it only in the epoch in which
+ * its effect was started, so none of these compares local epochs.
  */
 import * as Exit from "effect/Exit"
 import * as Gid from "../../../schema/Gid.ts"
@@ -49,7 +49,7 @@ export const halfMade = (
   )
 }
 
-/** What opens the gate without an acknowledgement. */
+/** The key that opens the gate without an acknowledgement, if there is one. */
 const keyOf = (
   { gate, path }: Rules,
   { peer: { hasGate } }: In<"Connecting">,
@@ -93,7 +93,7 @@ export const answered = (
     case "stale":
       return Decision.persist(new CallReturned({ taken: false }))
     case "newer": {
-      // It has taken the local half, which belongs to an epoch of the peer that is over.
+      // The peer took the local half for an epoch that it has ended since.
       const began = new EpochBegan({ epoch: about.fresh(), offer: undefined })
       return replace(rules, state, began, offer.from)
     }
@@ -116,7 +116,7 @@ export const callFailed = (
 export const acknowledgementTaken = (state: State): Decided =>
   state._tag === "AwaitingReadyAck" ? ready("taken") : Decision.none
 
-/** The peer's acknowledgement may have come first: then it is ready whatever it answered. */
+/** The acknowledgement failed. If the peer's came first, the endpoint is ready anyway. */
 export const acknowledgementFailed = (
   rules: Rules,
   state: State,
@@ -133,8 +133,8 @@ export const halfFailed = (
 ): Decided => end(rules, state, about, { reason: "local", detail })
 
 /**
- * The device does not take the local GID towards this peer. A peer to which the half with it was
- * offered is offered another one; a peer that waits for its answer gets the other one alone.
+ * The device refused the local GID towards this peer. A peer that knows the half with this GID gets
+ * a new offer; a peer that waits for an answer gets the new half in it.
  */
 export const gidRefused = (
   rules: Rules,
@@ -165,7 +165,7 @@ export const gidRefused = (
   )
 }
 
-/** The peer was not ready in time. A call that began, or came back, has another deadline. */
+/** The peer was not ready in time. A call that began or returned since has another deadline. */
 export const notReady = (
   rules: Rules,
   state: State,

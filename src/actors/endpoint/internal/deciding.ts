@@ -31,14 +31,14 @@ import type { Rules } from "./settings.ts"
 const epochOf = (state: State): Epoch | undefined =>
   state._tag === "Idle" ? undefined : state.epoch
 
-/** A queue pair does not outlive its process, nor a crash of its actor. */
+/** Ends the epoch: a queue pair outlives neither its process nor a crash of its actor. */
 export const recover = (rules: Rules, state: State, about: Circumstances): Decided => {
   const why = { reason: "restarted", detail: "its actor began again" } as const
   const failure = new EndpointError({ local: rules.path, peer: about.peer, reason: reasonOf(why) })
   return Decision.thenSettle(end(rules, state, about, why), opened, Exit.fail(failure))
 }
 
-/** A peer that has died since its offer would be waited for in vain. */
+/** Calls a peer that is silent since its offer: it may have died. */
 export const insist = (state: State): Decided =>
   state._tag === "AwaitingReadyAck" && state.call === "none"
     ? Decision.persist(new CallBegan())
@@ -65,7 +65,7 @@ export const retire = (
   return Decision.thenReply(decision, () => farewell)
 }
 
-/** It counts only if it names the present epochs of both sides. */
+/** A notice counts only if it names the present epochs of both sides. */
 export const takeFarewell = (
   rules: Rules,
   state: State,
@@ -120,7 +120,7 @@ export const takeOffer = (
   }
 }
 
-/** An offer that was taken already. From a peer that knows no gate, it stands for readiness. */
+/** An offer that was taken already. From a peer without a gate, it also means readiness. */
 const takeAgain = (rules: Rules, state: In<"AwaitingReadyAck" | "Ready">, offer: Offer) => {
   const decision =
     state._tag === "AwaitingReadyAck" && !offer.hasGate

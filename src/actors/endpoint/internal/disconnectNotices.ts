@@ -1,6 +1,6 @@
 /**
- * Gives epochs up, and notifies their peers. A peer is notified once, in the background: it
- * would also find out by itself, only later.
+ * Gives epochs up, and notifies their peers. A peer is notified once, in the background: without a
+ * notice it would learn the same from failing work, only later.
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -12,11 +12,13 @@ import type { Endpoint } from "../Endpoint.ts"
 import type { EndReason } from "../EndpointEvent.ts"
 import type { Farewell, Handshakes } from "../Handshake.ts"
 
-/** For a farewell and its turn. A peer that does not answer is gone, or will find out. */
+/**
+ * For one notice, with its wait for a permit. A peer that does not answer learns it from its work.
+ */
 const within = "5 seconds"
-/** For all of them when the endpoints end in order: a program that wants to end is not kept. */
+/** For all notices when the endpoints are closed: the program should not be delayed. */
 const withinAtEnd = "1 second"
-/** Calls at the same time. A port that fails may have thousands of peers. */
+/** Notices at the same time. A port that fails may have thousands of peers. */
 const atOnce = 64
 
 export interface Leaving {
@@ -27,7 +29,7 @@ export interface Leaving {
   ) => Effect.Effect<void>
   /** Notifies a peer of an epoch that has ended. */
   readonly say: (farewell: Farewell) => void
-  /** Waits until all notices are sent, or it is too late for that. */
+  /** Waits until all notices are sent, or their deadline is over. */
   readonly said: Effect.Effect<void>
 }
 

@@ -1,4 +1,4 @@
-/** The way to send of one epoch of an endpoint; it is open while that is ready. */
+/** The link of one epoch of an endpoint. It is open while the endpoint is ready. */
 import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
 import type { Posted, SendRequest } from "../../../native/verbs/WorkRequest.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
@@ -28,7 +28,7 @@ export class Link implements ReadyLink {
     this.#state = state
   }
 
-  /** Asks the endpoint's state, so that it is closed in the step in which the epoch ends. */
+  /** Reads the endpoint's state, so that it is closed in the step in which the epoch ends. */
   get isOpen(): boolean {
     return Gate.isOpen(gateOf(this.#state()), this.epoch) && !this.#isReleased
   }
@@ -68,7 +68,7 @@ export class Link implements ReadyLink {
     )
   }
 
-  /** Its queue pairs are about to go. */
+  /** Called before its queue pairs are destroyed. */
   release(): void {
     this.#isReleased = true
   }

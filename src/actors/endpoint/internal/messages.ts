@@ -53,7 +53,7 @@ export type Signal =
   | { readonly _tag: "Answered"; readonly offer: Offer }
   | { readonly _tag: "CallFailed"; readonly error: HandshakeError }
   | { readonly _tag: "Raised" }
-  /** The device does not take the local GID towards this peer; `isLast` if there is no other. */
+  /** The device refused the local GID towards this peer; `isLast` if there is no other. */
   | {
       readonly _tag: "GidRefused"
       readonly gid: Gid
@@ -65,7 +65,7 @@ export type Signal =
   | { readonly _tag: "AckTaken" }
   | { readonly _tag: "AckFailed"; readonly error: HandshakeError }
   | { readonly _tag: "Expired"; readonly millis: number }
-  /** The peer was not ready in time; `call` is what had become of the local offer by its start. */
+  /** The peer was not ready in time; `call` is the state of the local offer when the wait began. */
   | { readonly _tag: "NotReady"; readonly millis: number; readonly call: Call }
 
 /** Callers that wait until the endpoint is ready. */

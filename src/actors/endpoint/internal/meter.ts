@@ -42,7 +42,7 @@ export class Meter {
     Metrics.generations.updateUnsafe(1, this.#context)
   }
 
-  /** An endpoint is in that state now. */
+  /** Counts an endpoint in its present state. */
   note(state: State): void {
     const life = state._tag === "Idle" ? undefined : this.#lives.get(state.epoch)
     if (life === undefined || state._tag === "Idle" || life.tag === state._tag) return
@@ -56,7 +56,7 @@ export class Meter {
     Metrics.gateWait.updateUnsafe((now - life.upAt) / 1_000, this.#context)
   }
 
-  /** An epoch and all its resources are gone. */
+  /** Counts the end of an epoch, when all its resources are released. */
   end(epoch: Epoch): void {
     const life = this.#lives.get(epoch)
     this.#lives.delete(epoch)
@@ -67,7 +67,7 @@ export class Meter {
     Metric.withAttributes(Metrics.ended, { reason }).updateUnsafe(1, this.#context)
   }
 
-  /** So many more endpoints are being drained. */
+  /** Adds to the number of endpoints that are being drained. */
   retiring(more: number): void {
     Metrics.retiring.modifyUnsafe(more, this.#context)
   }

@@ -23,7 +23,7 @@ import type { Rules } from "./settings.ts"
 
 export type Decided = Decision.Decision<EndpointEvent>
 
-/** What a decision may know besides the state and the message. */
+/** Inputs of a decision besides the state and the message. */
 export interface Circumstances {
   /** The path of the peer. */
   readonly peer: string
@@ -48,7 +48,7 @@ export const answer = (
   hasGate: rules.gate === "on"
 })
 
-/** The notice to the peer at an epoch's end, if it knows of the epoch, and names its own. */
+/** The notice to the peer at an epoch's end, if it knows the epoch and names its own. */
 export const farewellOf = ({ path }: Rules, state: State): Farewell | undefined => {
   if (state._tag !== "Connecting" && state._tag !== "AwaitingReadyAck" && state._tag !== "Ready") {
     return undefined
@@ -59,10 +59,10 @@ export const farewellOf = ({ path }: Rules, state: State): Farewell | undefined 
   return { from: path, to: peer.from, epoch, knows: peer.half.epoch }
 }
 
-/** Ends that the peer may not know of, and of which no caller sends it a notice. */
+/** Reasons of which the peer may not know, and of which no caller sends a notice. */
 const untold: ReadonlySet<EndReason> = new Set(["local", "expired"])
 
-/** Ends an epoch, and settles all that waited for it. */
+/** Ends an epoch, and settles all replies that waited for it. */
 export const end = (rules: Rules, state: State, { peer }: Circumstances, why: Why): Decided => {
   if (state._tag === "Idle") return Decision.none
   const { detail, reason } = why
@@ -75,8 +75,8 @@ export const end = (rules: Rules, state: State, { peer }: Circumstances, why: Wh
 }
 
 /**
- * Ends an epoch that the peer has replaced, and begins the next one. Callers that open go on
- * waiting: the next one may become ready as well.
+ * Ends an epoch that the peer has replaced, and begins the next one. Callers of `Open` go on
+ * waiting, because the next one may become ready as well.
  */
 export const replace = (
   rules: Rules,

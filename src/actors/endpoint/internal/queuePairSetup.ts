@@ -11,7 +11,7 @@ import { InvalidAttribute, ModifyFailed } from "../../../native/verbs/VerbsError
 import type { Nic, Place } from "../../rdma/Nic.ts"
 import type { Rules } from "./settings.ts"
 
-/** What peers may do: all that one-sided transfers and counters need. */
+/** Access for peers: all that one-sided transfers and atomic counters need. */
 const access = ["local-write", "remote-write", "remote-read", "remote-atomic"] as const
 
 /** Creates the queue pairs of one epoch. They are drained and destroyed with the Scope. */
@@ -34,7 +34,7 @@ export const drawNonce: Effect.Effect<string> = Effect.map(WebCrypto.WebCrypto, 
   Buffer.from(crypto.getRandomValues(new Uint8Array(nonceBytes))).toString("hex")
 )
 
-/** What the peer has to know of them. */
+/** The local half as it is offered to the peer. */
 export const halfOf = (
   { gid, lid, mtu }: Place,
   queuePairs: ReadonlyArray<QueuePair>,
@@ -49,7 +49,7 @@ export const halfOf = (
   ...(nonce !== undefined && { nonce })
 })
 
-/** A key that both ends know, and only they unless the handshake was overheard; not Mooncake. */
+/** A key that only both ends know, unless the handshake was overheard; none with Mooncake. */
 const keyOf = (own: Half, peer: Half): string | undefined =>
   own.nonce === undefined || peer.nonce === undefined
     ? undefined
@@ -57,7 +57,7 @@ const keyOf = (own: Half, peer: Half): string | undefined =>
 
 const smaller = (a: Mtu, b: Mtu | undefined): Mtu => (b !== undefined && b < a ? b : a)
 
-/** Takes every queue pair to `rts`, connected to its counterpart by the GID that was offered. */
+/** Moves every queue pair to `rts`, connected to its counterpart by the GID that was offered. */
 export const raise = Effect.fnUntraced(function* (
   { gidIndex, mtu }: Place,
   queuePairs: ReadonlyArray<QueuePair>,
@@ -79,7 +79,7 @@ export const raise = Effect.fnUntraced(function* (
   }
 })
 
-/** Whether the device does not take the local GID, which shows when the peer's is known. */
+/** Whether the device refused the local GID, which shows only when the peer's is known. */
 export const isOfGid = (error: unknown): boolean =>
   error instanceof ModifyFailed
     ? error.to === "rtr"

@@ -1,4 +1,4 @@
-/** The settings of endpoints, and what they must be. */
+/** The settings of endpoints, and their ranges. */
 import { millis, type Range, whole } from "../../../native/io/settingRanges.ts"
 
 /** Settings of the endpoints of one NIC. */
@@ -7,35 +7,35 @@ export interface Rules {
   readonly path: string
   /** Queue pairs of one endpoint. Both sides need the same number. Default 2. */
   readonly queuePairs: number
-  /** Work that may be posted to one of them. Default 256. */
+  /** Work that may be posted to one queue pair. Default 256. */
   readonly depth: number
   /**
-   * Milliseconds for a peer to get ready after the local half is up. Default 10 s: it has answered
-   * already, and its half takes milliseconds. It does not run while a call to the peer is under
-   * way: a busy peer serves one call after the other.
+   * Milliseconds for a peer to get ready after the local half is up. Default 10 s: the peer has
+   * answered already, and connecting its half takes milliseconds. It does not run while a call to
+   * the peer is under way: a busy peer serves one call after the other.
    */
   readonly readyWithinMs: number
   /**
-   * Milliseconds for an epoch to get ready. Default 3 min, three deadlines of a handshake call,
-   * so that it only ends what hangs elsewhere.
+   * Milliseconds for an epoch to get ready. Default 3 min, three deadlines of a handshake call, so
+   * that it only ends epochs that hang elsewhere.
    */
   readonly openWithinMs: number
   /**
-   * Milliseconds after which what got no answer is sent once more, on another connection: an
-   * acknowledgement that may be lost, and an offer to a peer that has made one and is silent since.
-   * Default 1 s: many times what an answer takes, and less than people wait.
+   * Milliseconds after which an unanswered message is sent again, on a new connection: an
+   * acknowledgement that may be lost, and an offer to a peer that has sent one and is silent since.
+   * Default 1 s: many times the duration of a call, and less than people wait.
    */
   readonly repeatAfterMs: number
   /**
    * GIDs of the port that one opening tries when the device refuses them. Default 3, as Mooncake
-   * does: each costs a handshake, and what is wrong with that many is wrong with the peer.
+   * does: each costs a handshake, and three refusals mean that the cause is at the peer.
    */
   readonly gidTries: number
-  /** `"off"` sends as soon as the local half is up: to show what the gate is for. */
+  /** `"off"` sends as soon as the local half is up: to show the purpose of the gate. */
   readonly gate: "on" | "off"
 }
 
-/** What the rules must be. */
+/** Ranges of the settings. */
 export const ranges: { readonly [K in Exclude<keyof Rules, "path" | "gate">]: Range } = {
   queuePairs: whole(1),
   depth: whole(1),

@@ -23,13 +23,13 @@ export type Spawning = Fiber.Fiber<Endpoint, SpawnError>
 
 export interface Bounds {
   readonly capacity: number
-  /** Endpoints that only offers of peers have asked for. */
+  /** Endpoints that only offers of peers have created. */
   readonly answered: number
   /** Evicted endpoints that may still be draining. */
   readonly retiring: number
 }
 
-/** Spawns the endpoint towards a peer, once something has ended. */
+/** Spawns the endpoint towards a peer, after another effect has ended. */
 export type Spawn = (peer: string, after: Effect.Effect<void>) => Spawning
 
 export class StoreEntries {
@@ -68,7 +68,7 @@ export class StoreEntries {
     return this.#entries.values
   }
 
-  /** The entry of a peer's endpoint, made if need be; fails with the limit that is reached. */
+  /** Finds or makes the entry of a peer's endpoint; fails with the limit that is reached. */
   find(peer: string, by: AskedBy): Effect.Effect<StoreEntry, number> {
     return Effect.suspend(() => {
       const found = this.#entries.use(peer, by)
@@ -93,7 +93,7 @@ export class StoreEntries {
     return entry
   }
 
-  /** Its queue pairs are drained and destroyed beside the life of its successor. */
+  /** Drains and destroys the queue pairs in the background, while a successor may begin. */
   #release(peer: string, { link, spawning }: StoreEntry): Effect.Effect<void> {
     const endpoint = Fiber.join(spawning)
     this.#meter.retiring(1)
@@ -120,7 +120,7 @@ export class StoreEntries {
   }
 }
 
-/** Only an endpoint that is neither connecting nor in use may go. */
+/** Whether an endpoint may be evicted: it is neither connecting nor in use. */
 const isIdle = (entry: StoreEntry): boolean => {
   const endpoint = spawnedAt(entry)
   if (endpoint === undefined) return false
@@ -134,7 +134,7 @@ export const spawnedAt = ({ spawning }: StoreEntry): Endpoint | undefined => {
   return exit !== undefined && Exit.isSuccess(exit) ? exit.value : undefined
 }
 
-/** Whether its endpoint is there no more: it has spent its restarts, or was fenced. */
+/** Whether the endpoint has ended: it has spent its restarts, or was fenced. */
 export const hasEnded = (entry: StoreEntry): boolean => {
   const endpoint = spawnedAt(entry)
   if (endpoint === undefined) return false

@@ -1,4 +1,4 @@
-/** Reads what earlier versions stored. */
+/** Upcasts events and snapshots of earlier versions. */
 import type { Upcast } from "../../kernel/Behavior.ts"
 
 /** Tags of events and states in the first version. */

@@ -5,7 +5,7 @@ import type { DeviceEvent } from "../../../native/verbs/Device.ts"
 import type { Gid } from "../../../schema/Gid.ts"
 import type { Nic } from "../../rdma/Nic.ts"
 
-/** What an event of the device means for its endpoints. */
+/** Why the endpoints of the device are lost by an event; undefined if they are not. */
 const lossOf = (event: DeviceEvent): string | undefined => {
   switch (event._tag) {
     case "PortDown":
@@ -26,8 +26,8 @@ const gidsOf = ({ device }: Nic): Effect.Effect<ReadonlySet<Gid>> =>
   })
 
 /**
- * Reads the events of a NIC, and has endpoints retired: all, or those whose GID its port does
- * not have any more.
+ * Reads the events of a NIC, and retires its endpoints: all, or those whose GID the port no longer
+ * has.
  */
 export const watch = (
   nic: Nic,

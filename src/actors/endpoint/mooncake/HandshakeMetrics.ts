@@ -1,12 +1,15 @@
-/** What servers of handshakes count. Cumulative, over all servers of the process. */
+/** Metrics of handshake servers. Cumulative, over all servers of the process. */
 import * as Metric from "effect/Metric"
 
 /**
- * Connections that ended; `outcome` says how:
+ * Connections that ended, by outcome:
  *
- * - `answered`: with what was asked for. - `refused`: with a rejection, or for lack of a place.
- * - `expired`: by the deadline. - `hostile`: what came could not be read.
- * - `gone`: the peer went before it was answered. - `failed`: by a defect of this side.
+ * - `answered`: with a reply.
+ * - `refused`: with a rejection, or at the limit of connections.
+ * - `expired`: by the deadline.
+ * - `hostile`: the request could not be read.
+ * - `gone`: the peer closed before it was answered.
+ * - `failed`: by a defect of this side.
  */
 export const connections = Metric.counter("handfast_handshake_connections_total", {
   description: "Connections to the handshake port that ended",

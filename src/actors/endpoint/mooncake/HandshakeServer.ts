@@ -1,10 +1,10 @@
 /**
- * The port where peers shake hands, in Mooncake's dialect: one server for all cards of a process.
+ * The handshake port in Mooncake's dialect: one server for all NICs of a process.
  *
- * Each connection lives by itself, so whoever is silent, slow or hostile delays nobody else. There
- * is a limit on connections and one deadline for all that happens on each. A connection beyond the
- * limit takes the place of the oldest one that waits for its peer: it has not said all it wants, or
- * it has its answer already. If all are being answered, the newest is closed.
+ * Connections are independent, so a silent, slow or hostile peer delays no other. There is a limit
+ * on connections and one deadline for each. A connection beyond the limit closes the oldest one
+ * that waits for its peer: either its request is not complete, or it has its answer. If all are
+ * being answered, the newest is closed.
  */
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
@@ -31,7 +31,7 @@ export type { Caller }
 export interface Options {
   /** Default: all addresses. */
   readonly host?: string | undefined
-  /** 0 for any free port. Default 12001, Mooncake's own. */
+  /** 0 for any free port. Default 12001, Mooncake's port. */
   readonly port?: number | undefined
   /** TLS in the pool's workers. Default: none, as Mooncake does. */
   readonly tls?: TlsSettings | undefined
@@ -42,22 +42,22 @@ export interface Options {
    * takes milliseconds.
    */
   readonly exchangeWithinMs?: number | undefined
-  /** Octets of a request. Default 1 MiB, Mooncake's own limit. */
+  /** Bytes of a request. Default 1 MiB, Mooncake's limit. */
   readonly frameBytes?: number | undefined
   /**
-   * Whether anything that a caller sends is read, known by its address or certificate alone.
-   * Default: always.
+   * Whether to read anything from a caller, decided by its address or certificate alone. Default:
+   * always.
    */
   readonly hears?: ((peer: PeerInfo) => boolean) | undefined
-  /** Whether to listen to a caller; asked before anything is made for it. Default: always. */
+  /** Whether to serve a caller; asked before resources are made for it. Default: always. */
   readonly admit?: ((caller: Caller) => boolean) | undefined
-  /** The GID of a peer that is too old to tell it, if it is known. It must not ask anybody. */
+  /** The GID of an old peer that does not send it, if it is known. Must not call other peers. */
   readonly gidOf?: ((path: string) => Gid | undefined) | undefined
-  /** What this process says about itself. Default: nothing, and whoever asks is closed. */
+  /** The descriptor of this process. Default: none, and a caller that asks for it is closed. */
   readonly segment?: Effect.Effect<SegmentDescriptor> | undefined
   /** Notifies that may wait to be taken; a caller that sends more is closed. Default 1024. */
   readonly notifies?: number | undefined
-  /** Bytes of all notifies that wait. Default 4 MiB: room for one as long as a frame may be. */
+  /** Bytes of all notifies that wait. Default 4 MiB: room for one of the longest frame. */
   readonly notifyBytes?: number | undefined
   /** Characters of a path that a caller names. Default 512: a host, its port and a device. */
   readonly nameChars?: number | undefined
@@ -66,13 +66,13 @@ export interface Options {
 export interface HandshakeServer {
   readonly address: string
   readonly port: number
-  /** Takes the handshakes of a card, until the Scope closes. */
+  /** Takes the handshakes of a NIC, until the Scope closes. */
   readonly serve: (path: string, reception: Reception) => Effect.Effect<void, never, Scope.Scope>
-  /** What peers have sent to be noticed. */
+  /** Messages that peers have sent to this process. */
   readonly notifies: Queue.Dequeue<Notify>
 }
 
-/** What the settings must be. */
+/** Ranges of the settings. */
 const ranges = {
   port: whole(0, 65_535),
   connections: whole(1),

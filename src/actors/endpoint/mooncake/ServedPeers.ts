@@ -1,4 +1,4 @@
-/** The peers of a node, as its handshake port and its calls ask for them. */
+/** The peers of a node: those that its handshake port admits, and those that it may call. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -20,14 +20,14 @@ interface Wanted {
 type Admit = (caller: Caller) => boolean
 
 interface Service extends Pick<Peers.ServedPeers, "mayCall" | "admitsAddress"> {
-  /** What the handshake port asks, where the program's `admit` asks as well. */
+  /** Checks for the handshake port, combined with the program's `admit`. */
   readonly handshake: (admit: Admit | undefined) => {
     readonly hears?: (peer: PeerInfo) => boolean
     readonly admit?: Admit | undefined
   }
 }
 
-/** Reads the list of peers. Names are looked up as calls look them up. */
+/** Reads the list of peers. Names are resolved as calls resolve them. */
 export const serve = Effect.fnUntraced(function* (
   wanted: Wanted
 ): Effect.fn.Return<Service, Peers.PeersRefused | SettingsRefused, IoPool | Scope.Scope> {
@@ -37,7 +37,7 @@ export const serve = Effect.fnUntraced(function* (
     Effect.map(calling.addressesOf(server), (all) => all.map(({ host }) => host))
   const { verify = "none" } = handshake?.tls ?? {}
   const peers = yield* Peers.serve(wanted, lookup, verify !== "none")
-  /** A handshake names its sender, which must be a peer, too. */
+  /** A handshake names its sender, which must also be a peer. */
   const admits = ({ from, peer }: Caller): boolean => {
     if (!peers.admits(peer)) return false
     if (from === undefined) return true
@@ -47,7 +47,7 @@ export const serve = Effect.fnUntraced(function* (
   return {
     mayCall: (server) => peers.mayCall(server),
     admitsAddress: (address) => peers.admitsAddress(address),
-    // To know a caller costs a system call, which an open node saves.
+    // Finding a caller's address costs a system call, which a node open to all peers saves.
     handshake: (admit) =>
       wanted.open === true
         ? { admit }

@@ -23,7 +23,7 @@ import { serverOf, toDescription } from "../../rdma/Segment.ts"
 export {
   /** How peers are called. */
   type Options,
-  /** The settings that hold unless others are given. */
+  /** Default settings. */
   defaults
 }
 
@@ -48,7 +48,7 @@ const say = (
   const body = Body.encode(Wire.toBody(call.success))
   const { server } = call.success.receiver
   return Effect.flatMap(
-    // A peer that has set up its half does not wait for its acknowledgement for long.
+    // A peer that has connected its half waits only briefly for the acknowledgement.
     caller.call(
       caller.names.nameOf(server),
       peer,
@@ -75,7 +75,7 @@ interface Callers {
 const callersOf = (options: Options) =>
   Effect.all({ caller: Caller.make(options), asker: Caller.make(options) })
 
-/** Asks whoever listens where a path says. Offers wait for it, so it has turns of its own. */
+/** Asks for the process at a path. Offers wait for this call, so it has a separate limit. */
 const instanceAt = Effect.fnUntraced(function* (caller: Caller, asker: Caller, path: string) {
   const found = NicPath.parse(path)
   if (Result.isFailure(found)) return yield* failed(path, "resolve", found.failure)
@@ -119,14 +119,13 @@ const directoryOf = (caller: Caller): Directory["Service"] => ({
   })
 })
 
-/** What calls peers over TCP. */
+/** Calls peers over TCP. */
 export const layer = (options: Options = {}): Layer.Layer<Handshakes, SettingsRefused, IoPool> =>
   Layer.effect(Handshakes, Effect.map(callersOf(options), handshakesOf))
 
 /**
- * The same, and a directory without a directory: each peer is asked itself, at its handshake port.
- * The name of a peer is that of its server. A peer that names its NICs by another address is called
- * where it was asked.
+ * The same, with a directory: each peer is asked at its handshake port. The name of a peer is that
+ * of its server. A peer that names its NICs by another address is called where it was asked.
  */
 export const layerWithDirectory = (
   options: Options = {}
@@ -139,11 +138,11 @@ export const layerWithDirectory = (
     )
   )
 
-/** What a peer can be told or asked besides. */
+/** Other calls to a peer. */
 export interface Calls {
-  /** Leaves a message for whoever listens at a peer's handshake port. */
+  /** Sends a message to the process at a peer's handshake port. */
   readonly notify: (peer: string, notify: Notify.Notify) => Effect.Effect<void, HandshakeFailed>
-  /** Succeeds if somebody is there. */
+  /** Succeeds if a process answers. */
   readonly probe: (peer: string) => Effect.Effect<void, HandshakeFailed>
 }
 

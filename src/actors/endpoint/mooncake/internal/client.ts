@@ -1,8 +1,8 @@
 /**
  * One call to a peer's handshake port: a connection, one frame each way.
  *
- * Where a peer listens is looked up for each call, and nothing of it is kept: a peer that moved is
- * found by the next call.
+ * A peer's address is resolved for each call and not kept, so a peer that has moved is found by the
+ * next call.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -18,7 +18,7 @@ import * as NicPath from "../../../../schema/mooncake/NicPath.ts"
 import { HandshakeFailed } from "../../Handshake.ts"
 import { Bounds, type Call, exchange, exchangeSecurely, type Failure } from "./exchange.ts"
 
-/** How peers are called. */
+/** Settings of calls to peers. */
 export interface Options {
   /** TLS in the pool's workers. Default: none, as Mooncake does. */
   readonly tls?: TlsSettings | undefined
@@ -31,17 +31,17 @@ export interface Options {
   readonly answerWithinMs?: number | undefined
   /**
    * Calls to one server at the same time. Default 4: enough for a peer that serves them together,
-   * few enough to be answered in time by one that does not.
+   * few enough to be answered in time by a peer that does not.
    */
   readonly callsPerServer?: number | undefined
-  /** Octets of an answer. Default 1 MiB, Mooncake's own limit. */
+  /** Bytes of an answer. Default 1 MiB, Mooncake's limit. */
   readonly frameBytes?: number | undefined
   /**
-   * Where a server listens, for example by a metadata service. Asked for each call.
-   * Default: its name says it, `host`, `host:port` or `[address]:port`.
+   * Address of a server, for example from a metadata service. Asked for each call. Default: from
+   * its name, `host`, `host:port` or `[address]:port`.
    */
   readonly locate?: ((server: string) => Effect.Effect<Address, unknown>) | undefined
-  /** Whether a server may be called. Default: every one. */
+  /** Whether a server may be called. Default: always. */
   readonly mayCall?: ((server: string) => boolean) | undefined
 }
 
@@ -52,7 +52,7 @@ export const defaults = {
   frameBytes: defaultLimit
 }
 
-/** What the settings must be. */
+/** Ranges of the settings. */
 const ranges = {
   connectWithinMs: millis(1),
   answerWithinMs: millis(1),
@@ -60,10 +60,10 @@ const ranges = {
   frameBytes: whole(1)
 }
 
-/** Servers of which it is remembered where they were asked: as many as an engine has peers. */
+/** Servers whose addresses for calls are remembered: as many as an engine has peers. */
 const mostNames = 65_536
 
-/** Addresses of one name that are tried: more of them would take longer than anybody waits. */
+/** Addresses of one name that are tried: more would take longer than any caller waits. */
 const mostAddresses = 8
 
 const byName = (server: string) => Effect.fromResult(NicPath.address({ server, nic: "any" }))
@@ -86,7 +86,7 @@ export const failed = (
 ): HandshakeFailed => new HandshakeFailed({ peer, step, detail: textOf(detail) })
 
 /**
- * Under which names servers were asked for their descriptors. One that binds RDMA to another
+ * The names by which servers were asked for their descriptors. A server that binds RDMA to another
  * address names its NICs by that, but listens where it was asked.
  */
 class Names {
@@ -94,7 +94,7 @@ class Names {
 
   /** A peer that was asked as `asked` names its NICs by `server`. */
   learn(server: string, asked: string): void {
-    // No other peer can claim the name of one that was found under it.
+    // No other peer can claim the name of a server that was found under it.
     if (this.#asked.get(server) === server && asked !== server) return
     this.#asked.delete(server)
     this.#asked.set(server, asked)
@@ -162,7 +162,7 @@ export class Caller {
     )
   }
 
-  /** Where a server listens, at this moment. */
+  /** Resolves the present addresses of a server. */
   addressesOf(server: string): Effect.Effect<ReadonlyArray<Address>, Failure> {
     return Effect.flatMap(this.#placeOf(server), ({ host, port }) => {
       if (isIP(host) !== 0) return Effect.succeed([{ host, port }])
@@ -176,7 +176,7 @@ export class Caller {
     })
   }
 
-  /** A program's own `locate` may throw, or say what cannot be. */
+  /** A program's `locate` may throw, or return an invalid address. */
   #placeOf(server: string): Effect.Effect<Address, Failure> {
     const { locate } = this.#options
     if (locate === undefined) return Effect.mapError(byName(server), unresolved)

@@ -1,8 +1,8 @@
 /**
- * Handshakes in Mooncake's words, and back. Pure.
+ * Converts handshakes to and from Mooncake's messages. Pure.
  *
  * Epochs and MTUs travel in an announcement that Mooncake ignores: a peer without one is Mooncake.
- * A peer that waits for an acknowledgement says so by a member, whatever its value.
+ * A peer that waits for an acknowledgement adds a member for it, with any value.
  */
 import * as Result from "effect/Result"
 import type { Epoch } from "../../../../schema/Epoch.ts"
@@ -21,7 +21,7 @@ import {
   RejectReason
 } from "../../Handshake.ts"
 
-/** What one side says to the other first. */
+/** A request of the active side. */
 export type Said =
   | { readonly _tag: "Offer"; readonly said: Offer }
   | { readonly _tag: "Acknowledgement"; readonly said: Acknowledgement }
@@ -50,7 +50,7 @@ const announced = ({ epoch, mtu, nonce }: Half, peer: Epoch | undefined) => {
 
 const capability = ({ hasGate }: Offer): "capable" | "absent" => (hasGate ? "capable" : "absent")
 
-/** What the active side sends. It fails if one of the paths is none. */
+/** Encodes a request of the active side. Fails if one of the paths is invalid. */
 export const callOf = (message: Said): Result.Result<Call, BadNicPath> =>
   Result.map(pathsOf(message.said), (paths): Call => {
     if (message._tag === "Farewell") {
@@ -78,8 +78,8 @@ const halfOf = (
 })
 
 /**
- * What the passive side has received. Old peers leave their GID to their metadata: `gidOf` says it
- * if it is known already, since whoever is called does not call anybody.
+ * Decodes a request on the passive side. Old peers publish their GID in their metadata only:
+ * `gidOf` returns it if it is known, because the passive side makes no calls.
  */
 export const saidBy = (
   call: Call,
@@ -99,7 +99,7 @@ export const saidBy = (
   return Result.succeed({ _tag: "Offer", said: { ...said, hasGate } })
 }
 
-/** What the passive side answers an offer. Mooncake is told nothing that it does not know. */
+/** Encodes the answer to an offer. A Mooncake peer gets no members that it does not know. */
 export const replyTo = (call: Call, answer: Offer): Answer => {
   const { half, knows } = answer
   const { gid, lid, queuePairs } = half
@@ -129,7 +129,7 @@ export const offerIn = (answer: Answer): Offer | undefined => {
   }
 }
 
-/** What Mooncake's reasons mean here. */
+/** Meanings of Mooncake's reasons. */
 const meanings: Readonly<Record<Wire.KnownReason, RejectReason>> = {
   ReceiverPathInvalid: "wrong-path",
   ReceiverNicUnknown: "wrong-path",
@@ -150,10 +150,10 @@ const meanings: Readonly<Record<Wire.KnownReason, RejectReason>> = {
   ControlUnsupported: "other"
 }
 
-/** Reasons that Mooncake has no text for travel by their name. */
+/** Reasons for which Mooncake has no text are sent by their name. */
 const ownText = new RegExp(`^(${RejectReason.literals.join("|")}): (.*)$`, "s")
 
-/** A rejection as it travels. */
+/** Encodes a rejection. */
 export const reasonOf = ({ reason, text }: Rejected, { _tag }: Said): Wire.RejectReason => {
   if (reason === "unconnected") return Wire.make("AckUnconnected")
   if (reason === "incompatible") return Wire.make("QueuePairCount")
@@ -161,7 +161,7 @@ export const reasonOf = ({ reason, text }: Rejected, { _tag }: Said): Wire.Rejec
   return { _tag: "Other", detail: `${reason}: ${text}` }
 }
 
-/** A rejection as it came. Old peers give no reason at all. */
+/** Decodes a rejection. Old peers give no reason. */
 export const rejectedBy = (by: string, reason: Wire.RejectReason): Rejected => {
   if (reason._tag === "Unspecified") {
     return new Rejected({ by, reason: "other", text: "no reason was given" })

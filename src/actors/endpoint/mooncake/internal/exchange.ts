@@ -18,7 +18,7 @@ export interface Limits {
   readonly frameBytes: number
 }
 
-/** What the calls of one caller share. */
+/** Limits and deadlines that the calls of one caller share. */
 export class Bounds {
   readonly limits: Limits
   readonly connect: Deadlines<Answering>
@@ -34,7 +34,7 @@ export class Bounds {
     this.answer = answer
   }
 
-  /** Makes bounds that end with the Scope, and the calls that are under way with them. */
+  /** Makes them. They end with the Scope, and so do the calls that are under way. */
   static readonly make = (limits: Limits): Effect.Effect<Bounds, never, Scope.Scope> =>
     Effect.gen(function* () {
       const within = (step: "connect" | "answer", millis: number) =>
@@ -56,11 +56,11 @@ export interface Call {
   readonly server: string
   readonly to: Address
   readonly frame: Uint8Array
-  /** Whether it comes before other calls that wait for their turn at the server. */
+  /** Whether it goes before other calls that wait for their turn at the server. */
   readonly isUrgent: boolean
 }
 
-/** Where a call failed, and what is known of it. */
+/** The step at which a call failed, and the detail. */
 export interface Failure {
   readonly step: HandshakeFailed["step"]
   readonly detail: string
@@ -79,7 +79,7 @@ class Answering {
     this.#settle = settle
   }
 
-  /** From here on time runs before which the next step must be reached. */
+  /** Starts the deadline of the next step. */
   await(step: "connect" | "answer"): void {
     this.#forget()
     this.#bounds[step].start(this)
@@ -98,7 +98,7 @@ class Answering {
   }
 
   readonly ended = (): void =>
-    this.fail("answer", `the peer ended after ${this.#reader.received} octets`)
+    this.fail("answer", `the peer ended after ${this.#reader.received} bytes`)
 
   stop(): void {
     this.#isSettled = true
@@ -117,16 +117,16 @@ class Answering {
 }
 
 /**
- * By a socket of the main thread.
+ * Calls by a socket of the main thread.
  *
- * A connection that is open is not closed when its caller gives up: Mooncake would die by SIGPIPE
- * when it answers. It stays until its answer or its deadline, and keeps its turn.
+ * An open connection is not closed when its caller gives up: Mooncake would die by SIGPIPE when it
+ * answers. It stays until its answer or its deadline, and keeps its turn.
  */
 export const exchange = (call: Call, bounds: Bounds): Effect.Effect<Frame, Failure> =>
   Effect.callback((resume) => {
     const begin = () => {
       const answering = new Answering(bounds, (result) => {
-        // The answer is here, or nobody waits for it any more.
+        // The answer has come, or no caller waits for it any more.
         wire.abort()
         bounds.open.delete(answering)
         bounds.turns.release(call.server)
@@ -150,7 +150,7 @@ export const exchange = (call: Call, bounds: Bounds): Effect.Effect<Frame, Failu
     return Effect.sync(bounds.turns.take(call.server, call.isUrgent, begin))
   })
 
-/** By a lane, whose worker does the arithmetic. Mooncake has no TLS, so it can be closed early. */
+/** Calls by a lane, whose worker does the TLS. Mooncake has no TLS, so it can be closed early. */
 export const exchangeSecurely = (
   pool: IoPool["Service"],
   tls: TlsSettings,

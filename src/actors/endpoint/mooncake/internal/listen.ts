@@ -1,4 +1,4 @@
-/** Where connections to the handshake port come from. */
+/** Accepts connections to the handshake port. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as net from "node:net"
@@ -19,7 +19,7 @@ interface Bound {
   readonly port: number
 }
 
-/** Callers that wait in the kernel. A cluster that restarts comes at once. */
+/** Callers that wait in the kernel. The peers of a cluster that restarts call at once. */
 const backlog = 1_024
 
 const failedAt = ({ host, port }: Address, error: NodeJS.ErrnoException): SocketOpenError =>
@@ -41,7 +41,7 @@ export const listenPlain = (
       )
       server.once("error", (error) => resume(Effect.fail(failedAt(at, error))))
       server.listen({ ...at, backlog }, () => {
-        // An accept that fails (no descriptor left) is the kernel's to repeat.
+        // The kernel repeats an accept that failed, for example for lack of a descriptor.
         server.on("error", () => {})
         resume(Effect.succeed(server))
       })
@@ -49,7 +49,7 @@ export const listenPlain = (
     (server) => Effect.sync(() => void server.close())
   ).pipe(Effect.map((server) => server.address() as net.AddressInfo))
 
-/** Each lane is held by a fiber of its own; whoever takes one has the next one waited for. */
+/** A fiber of its own holds each lane, and each accepted lane starts the wait for the next. */
 export const listenSecure = Effect.fnUntraced(function* (
   port: Port,
   at: Address,

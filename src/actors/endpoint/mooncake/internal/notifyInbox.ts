@@ -8,7 +8,7 @@ const characterBytes = 2
 export class NotifyInbox {
   readonly queue: Queue.Queue<Notify>
   readonly #mostBytes: number
-  /** Bytes of each notify that was in the queue at the last look, the oldest first. */
+  /** Bytes of each notify that was in the queue at the last check, the oldest first. */
   #lengths: Array<number> = []
 
   constructor(queue: Queue.Queue<Notify>, mostBytes: number) {
@@ -16,14 +16,14 @@ export class NotifyInbox {
     this.#mostBytes = mostBytes
   }
 
-  /** Whether there was room for it. */
+  /** False if there was no room for it. */
   offer(notify: Notify): boolean {
     const taken = this.#lengths.length - Queue.sizeUnsafe(this.queue)
     if (taken > 0) this.#lengths = this.#lengths.slice(taken)
     const bytes = characterBytes * (notify.name.length + notify.message.length)
     const waiting = this.#lengths.reduce((sum, length) => sum + length, 0)
     if (waiting + bytes > this.#mostBytes) return false
-    // A taker that waits takes it at once.
+    // A waiting taker gets it at once.
     if (!Queue.offerUnsafe(this.queue, notify)) return false
     this.#lengths.push(bytes)
     return true

@@ -1,4 +1,4 @@
-/** What is answered to a frame, whatever brought it. */
+/** Answers a frame, independent of the transport. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { PeerInfo } from "../../../../native/io/internal/messages.ts"
@@ -17,17 +17,17 @@ import { Rejected } from "../../Handshake.ts"
 import * as Mooncake from "./codec.ts"
 import type { NotifyInbox } from "./notifyInbox.ts"
 
-/** Who asks for what. */
+/** A caller, and what it asks for. */
 export interface Caller {
-  /** What the socket, or the certificate, says of it. */
+  /** Address from the socket, and the certificate if there is one. */
   readonly peer: PeerInfo
   readonly asks: "handshake" | "metadata" | "notify" | "probe"
-  /** Paths of the peer's card, as it says itself, and of the own one; of handshakes only. */
+  /** Paths of the peer's NIC, as it names it, and of the local one; of handshakes only. */
   readonly from?: string
   readonly to?: string
 }
 
-/** Reading it costs a system call, so it is done for those alone who want to know. */
+/** Reading it costs a system call, so it is read only by checks that need it. */
 type Who = Pick<Caller, "peer">
 
 interface Options {
@@ -37,7 +37,7 @@ interface Options {
   readonly segment?: Effect.Effect<SegmentDescriptor.SegmentDescriptor> | undefined
 }
 
-/** The text to answer with, if there is one, and how that counts. */
+/** The text of the answer, if there is one, and the outcome for the metrics. */
 export interface Answer {
   readonly text: string | undefined
   readonly outcome: "answered" | "refused"
@@ -94,7 +94,7 @@ export class Desk {
     return admit === undefined || admit({ peer: who.peer, asks, ...paths })
   }
 
-  /** Whatever it asks: somebody is there. */
+  /** Answers any probe, to show that this process is alive. */
   #probe(text: string): Answer {
     const asked = Probe.decode(text)
     const isWho = Result.isSuccess(asked) && asked.success.instance !== undefined
@@ -108,7 +108,7 @@ export class Desk {
     if (Result.isFailure(call)) return Effect.succeed(rejected(call.failure))
     const { receiver, sender } = call.success
     const [from, to] = [NicPath.print(sender), NicPath.print(receiver)]
-    // Before it is the name of anything: names are kept, and repeated in answers.
+    // Checked before a path is used as a name: names are kept, and repeated in answers.
     const { nameChars = mostNameChars } = this.#options
     if (Math.max(from.length, to.length) > nameChars) {
       const detail = `a path has more than ${nameChars} characters`
@@ -147,7 +147,7 @@ export class Desk {
     }
   }
 
-  /** A peer that means another server is told so; otherwise its card is not known. */
+  /** Reason for a handshake to an unknown path: the path to use if only the server differs. */
   #nobody(receiver: NicPath.NicPath): RejectReason.RejectReason {
     for (const path of this.#receptions.keys()) {
       const own = NicPath.parse(path)
@@ -158,7 +158,7 @@ export class Desk {
     return RejectReason.make("ReceiverNicUnknown", receiver.nic)
   }
 
-  /** What the request says of its sender is not looked at. */
+  /** The content of the request is ignored. */
   #metadata(who: Who): Effect.Effect<Answer> {
     const { segment } = this.#options
     if (segment === undefined || !this.#admits(who, "metadata")) {
@@ -171,7 +171,7 @@ export class Desk {
     const notify = Notify.decode(text)
     if (Result.isFailure(notify)) return Effect.fail(notify.failure)
     if (!this.#admits(who, "notify")) return Effect.succeed(closed)
-    // There is no way to say no: a peer that is not answered knows that it was not heard.
+    // The protocol has no negative reply. A peer without a reply knows that its message was lost.
     const isTaken = this.#notifies.offer(notify.success)
     return Effect.succeed(isTaken ? yes(Notify.encode(Notify.taken)) : closed)
   }

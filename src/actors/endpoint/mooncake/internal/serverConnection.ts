@@ -1,4 +1,4 @@
-/** Connections to the handshake port: how many, how long, and how each ends. */
+/** Connections to the handshake port: their limit, their deadline, and their outcomes. */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -19,7 +19,7 @@ export interface Limits {
   readonly exchangeWithinMs: number
   readonly connections: number
   readonly frameBytes: number
-  /** Whether anything that a caller sends is read. */
+  /** Whether to read anything from a caller. */
   readonly hears: (peer: PeerInfo) => boolean
 }
 
@@ -42,7 +42,7 @@ export class Port {
   readonly deadlines: Deadlines<Connection>
   readonly #open = new Set<Connection>()
   readonly #limiter: ConnectionLimiter<Connection>
-  /** Told when the last connection is gone. */
+  /** Called when the last connection is closed. */
   #drained: (() => void) | undefined = undefined
 
   private constructor(
@@ -116,13 +116,13 @@ class Connection implements Ear {
     this.#wire = make(this)
   }
 
-  /** Whether its peer may say anything. It may not if the program's own check throws. */
+  /** Whether to read from the peer; false if the program's check throws. */
   get isHeard(): boolean {
     const { context, limits } = this.#port
     try {
       return limits.hears(this.#wire.peer)
     } catch (error) {
-      Effect.runForkWith(context)(Effect.logError("a caller could not be checked", error))
+      Effect.runForkWith(context)(Effect.logError("the check of a caller threw", error))
       return false
     }
   }
@@ -130,7 +130,7 @@ class Connection implements Ear {
   readonly octets = (bytes: Uint8Array): void => {
     if (this.#isOver) return
     const reader = this.#reader
-    // Nothing may come behind the frame.
+    // Nothing may follow the frame.
     const isOver = reader.frame !== undefined || reader.push(bytes) < bytes.length
     if (isOver || reader.fault !== undefined) this.end("hostile")
     else if (reader.frame !== undefined) this.#answer(reader.frame)
@@ -145,7 +145,7 @@ class Connection implements Ear {
     this.#port.gone(this)
   }
 
-  /** Closes at once. What was counted before stands. */
+  /** Closes at once. An outcome that is already counted stays. */
   end(outcome: Outcome): void {
     this.#isOver = true
     this.#count(outcome)
@@ -165,7 +165,7 @@ class Connection implements Ear {
     })
   }
 
-  /** It is closed in order when the peer has ended its side, too. */
+  /** Sends the answer. The connection closes in order when the peer has ended its side, too. */
   #reply(frame: Frame, { outcome, text }: Answer): void {
     if (this.#outcome !== undefined) return
     if (text === undefined) return this.end(outcome)

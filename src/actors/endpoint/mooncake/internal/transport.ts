@@ -1,33 +1,33 @@
 /**
- * Connections as a handshake needs them: octets come, octets go, once each way.
+ * Connections for handshakes: bytes in, bytes out, once each way.
  *
- * A plain socket is used as it is, on the main thread: for two short messages, the machinery of a
- * lane would cost more than all the rest. TLS has a lane, whose worker does the arithmetic.
+ * A plain socket is used directly, on the main thread: for two short messages, a lane would cost
+ * more than all the rest. TLS uses a lane, whose worker does the cryptography.
  */
 import * as Effect from "effect/Effect"
 import * as net from "node:net"
 import type { Lane } from "../../../../native/io/Lane.ts"
 import type { PeerInfo } from "../../../../native/io/internal/messages.ts"
 
-/** Who hears what becomes of a connection. */
+/** Callbacks of a connection. */
 export interface Ear {
   /** Valid during the call. */
   readonly octets: (bytes: Uint8Array) => void
   /** The peer has ended its side. */
   readonly ended: () => void
-  /** All is over; the last that is heard. */
+  /** The connection is closed; the last callback. */
   readonly closed: () => void
 }
 
 export interface Wire {
   readonly peer: PeerInfo
-  /** Sends, and ends this side behind it. */
+  /** Sends, then ends this side. */
   readonly end: (bytes: Uint8Array) => void
   /** Closes at once. */
   readonly abort: () => void
 }
 
-/** What every socket of the main thread reads into: it is read in the same step. */
+/** Shared read buffer of all sockets of the main thread: each read is consumed in the same step. */
 const buffer = new Uint8Array(65_536)
 
 class SocketWire implements Wire {
@@ -57,7 +57,7 @@ class SocketWire implements Wire {
   }
 }
 
-/** The close tells all that an error could. */
+/** An error is followed by a close, which is handled. */
 const ignore = (): void => {}
 
 /** An accepted socket. */
@@ -67,7 +67,7 @@ export const ofSocket = (socket: net.Socket, ear: Ear): Wire => {
   return new SocketWire(socket, ear)
 }
 
-/** A connection that is being made; `failed` says why it was not. */
+/** Connects a socket; `failed` is called with the error if that fails. */
 export const dial = (
   to: { readonly host: string; readonly port: number },
   ear: Ear & { readonly opened: () => void; readonly failed: (error: Error) => void }
@@ -111,5 +111,5 @@ class LaneWire implements Wire {
   }
 }
 
-/** A lane; who ends its side before the answer gets none. */
+/** Wraps a lane; a peer that ends its side before the answer gets none. */
 export const ofLane = (lane: Lane, ear: Ear): Wire => new LaneWire(lane, ear)

@@ -1,8 +1,8 @@
 /**
- * Turns at servers: so many calls of this process are under way to one server at the same time.
+ * Limits the calls of this process to one server at the same time.
  *
- * A peer that serves one call after the other is not made faster by more of them, and each one that
- * waits there grows older. Urgent calls come before the others that wait here.
+ * More calls do not make a peer faster that serves one after the other, and their waiting there
+ * counts against their deadlines. Urgent calls go before the others that wait here.
  */
 import assert from "node:assert/strict"
 import { WaitingWork } from "../../../link/WaitingWork.ts"
@@ -20,7 +20,9 @@ export class Turns {
     this.#limit = limit
   }
 
-  /** Calls `begin` when there is a turn, perhaps at once. Returns what gives up waiting for it. */
+  /**
+   * Calls `begin` when there is a turn, perhaps at once. Returns a function that gives up waiting.
+   */
   take(server: string, isUrgent: boolean, begin: () => void): () => void {
     const queue = this.#queues.get(server) ?? { busy: 0, waiting: new WaitingWork() }
     this.#queues.set(server, queue)
