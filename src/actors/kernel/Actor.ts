@@ -1,9 +1,9 @@
 /**
- * A running behavior: one mailbox, one state, one history, worked on by one message at a time.
+ * A running behavior: one mailbox, one state, one history, one message at a time.
  *
- * An actor that has nothing to do is a plain object without a fiber. A message to it makes a
- * turn: messages are decided in batches, a batch's events are stored with one append, and only
- * then do its effects start and its callers get their answers.
+ * An idle actor is a plain object without a fiber. A message to it starts a turn: messages are
+ * decided in batches, a batch's events are stored with one append, and only then do its effects
+ * start and its callers get their answers.
  */
 
 import * as Context from "effect/Context"
@@ -32,7 +32,7 @@ import { Journal } from "./Journal.ts"
 export type {
   /** Why an actor could not begin: the journal failed, or its history cannot be read. */
   RecoveryError,
-  /** What became of a message that was sent with `tellUnsafe`. */
+  /** Result of sending a message with `tellUnsafe`. */
   Sent
 }
 
@@ -54,7 +54,7 @@ export type TellUnsafe<Commands extends Rpc.Any> = {
 /** A reference to a running actor. */
 export interface Actor<State, Commands extends Rpc.Any, Event> {
   readonly id: string
-  /** Under this name the journal keeps the actor's history. */
+  /** The name of the actor's history in the journal. */
   readonly address: string
   readonly ask: Ask<Commands>
   /** `ask`, with a bound on the time to the answer. */
@@ -62,25 +62,25 @@ export interface Actor<State, Commands extends Rpc.Any, Event> {
   readonly tell: Tell<Commands>
   readonly tellUnsafe: TellUnsafe<Commands>
   /**
-   * The newest state that callers may know of. That of a passive actor is read from the journal,
-   * and the actor stays passive; a journal that cannot be read is a defect here.
+   * The newest state that callers may see. That of a passive actor is read from the journal, and
+   * the actor stays passive; a journal that cannot be read is a defect here.
    */
   readonly state: Effect.Effect<State>
   /**
-   * The state now, and after each event from now on. A recovery that finds another state than was
-   * shown shows that one: with the events of an append that failed and is stored all the same, or
-   * the initial one without a history. It ends with the actor.
+   * The state now, and after each further event. A recovery that finds another state than the one
+   * last emitted emits the one it found: with the events of an append that failed but was stored,
+   * or the initial one without a history. It ends with the actor.
    */
   readonly states: Stream.Stream<State>
   /**
-   * Each event from now on, once its append has succeeded. One whose append failed is not among
-   * them, even if a recovery finds it in the journal; `states` then shows the state with it. It
+   * Each further event, once its append has succeeded. An event whose append failed is not among
+   * them, even if a recovery finds it in the journal; `states` then emits the state with it. It
    * ends with the actor.
    */
   readonly events: Stream.Stream<Event>
-  /** Takes no more messages, works on those it has, releases everything, and returns. */
+  /** Takes no more messages, handles those it has, releases everything, and returns. */
   readonly stop: Effect.Effect<Stopped>
-  /** Waits for the end. */
+  /** Waits for the end of the actor. */
   readonly ended: Effect.Effect<Stopped>
 }
 
@@ -141,7 +141,7 @@ class ActorReference implements Actor<unknown, Rpc.Any, unknown> {
 const awaitEnd = (cell: Cell): Effect.Effect<Stopped> =>
   Effect.callback((resume) => Effect.sync(onEnd(cell, () => resume(Effect.succeed(endedBy(cell))))))
 
-/** What a watcher picks, from now on; with `current`, it begins with the state as it is. */
+/** Streams states or events; with `current`, it begins with the present state. */
 const watch = <A>(
   cell: Cell,
   pick: (event: Tagged | undefined, state: unknown) => A,
@@ -162,7 +162,7 @@ const watch = <A>(
       yield* Effect.addFinalizer(() => Effect.sync(() => watchers.delete(watcher)))
       if (current && !seen) {
         const state = yield* Effect.orDie(newestState(cell))
-        // What came meanwhile is newer.
+        // A state that was emitted since is newer.
         if (!seen) watcher(undefined, state)
       }
       yield* awaitEnd(cell)
@@ -191,8 +191,8 @@ const alone: Life = lifeWith((cell, _, cause) => {
  * this before the actor has recovered ends the actor.
  *
  * A second actor of one address would fence the first. Within a process and a journal (the same
- * `Journal` service) it is refused with `AlreadyRunning`; elsewhere the newer one takes over. An
- * actor that is about to end is waited for.
+ * `Journal` service) it is refused with `AlreadyRunning`; elsewhere the newer one takes over. If
+ * the earlier actor is about to end, this waits for its end.
  */
 export const spawn = <
   State,
@@ -207,8 +207,8 @@ export const spawn = <
   spawnWith(behavior, id, alone, recoverNow)
 
 /**
- * Makes a cell, takes its address and starts it. What fails or interrupts this ends the cell again,
- * since no caller has a reference by which to stop it.
+ * Makes a cell, takes its address and starts it. A failure or an interruption of this ends the cell
+ * again, since no caller has a reference to stop it.
  */
 export const spawnWith = <
   State,
@@ -234,7 +234,7 @@ export const spawnWith = <
 
 const released: Ending = { reason: "released", detail: "" }
 
-/** The cell of an actor that has not begun yet, tied to the Scope of the caller. */
+/** Makes the cell of an actor that has not begun yet, tied to the Scope of the caller. */
 export const makeCell = Effect.fnUntraced(function* <R>(
   behavior: Behavior<unknown, Rpc.Any, Tagged, Tagged, R>,
   id: string,
@@ -249,22 +249,22 @@ export const makeCell = Effect.fnUntraced(function* <R>(
   return cell
 })
 
-/** A Scope closes what it holds one after the other: a sibling may keep it from a cell for long. */
+/** A Scope runs its finalizers in order, so another one may delay the end of a cell for long. */
 const isAboutToEnd = (cell: Cell): boolean =>
   cell.closing ||
   doomed.has(cell) ||
   Context.get(cell.context as Context.Context<Scope.Scope>, Scope.Scope).state._tag === "Closed"
 
 /**
- * Takes the cell's address and starts the cell, in one step. An earlier actor that is about to end
- * is waited for. A cell whose Scope has closed has ended, and must take nothing any more.
+ * Takes the cell's address and starts the cell, in one step. Waits for an earlier actor that is
+ * about to end. A cell whose Scope has closed has ended, and must not take an address.
  */
 const settle = <E>(
   cell: Cell,
   start: (cell: Cell) => Effect.Effect<void, E>
 ): Effect.Effect<void, E | AlreadyRunning> =>
   Effect.suspend((): Effect.Effect<void, E | AlreadyRunning> => {
-    // A supervisor says why it has closed the Scope.
+    // A supervisor reports why it has closed the Scope.
     if (cell.closing) return Effect.andThen(start(cell), Effect.interrupt)
     const holder = takeAddress(cell)
     if (holder === undefined) return start(cell)
@@ -274,7 +274,7 @@ const settle = <E>(
     return Effect.fail(new AlreadyRunning({ actor: cell.address }))
   })
 
-/** What a user holds of a cell. */
+/** Makes the actor that users get from a cell. */
 export const reference = <State, Commands extends Rpc.Any, Event>(
   cell: Cell
 ): Actor<State, Commands, Event> =>

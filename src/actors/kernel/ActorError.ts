@@ -1,4 +1,4 @@
-/** What can go wrong between a caller and an actor, apart from a command's own errors. */
+/** Errors between a caller and an actor, apart from a command's own errors. */
 import * as Schema from "effect/Schema"
 
 /**
@@ -18,9 +18,9 @@ export class MailboxFull extends Schema.TaggedError<MailboxFull>()("MailboxFull"
 /**
  * The actor ended, or it crashed while it worked on this message, or threw at it and goes on.
  *
- * With `outcome: "not-run"` the command had no effect. With `"unknown"` it was being stored
- * when the journal or the process failed, so it may or may not be in the history. With the reason
- * `"defect"` the command was refused and the actor lives, unless its behavior says
+ * With `outcome: "not-run"` the command had no effect. With `"unknown"` the journal or the process
+ * failed while the command was being stored, so it may or may not be in the history. With the
+ * reason `"defect"` the command was refused and the actor continues, unless its behavior says
  * `onDefect: "crash"`.
  */
 export class Stopped extends Schema.TaggedError<Stopped>()("Stopped", {

@@ -1,8 +1,8 @@
 /**
- * An actor behind RPC: the commands of its behavior, as they are declared, are the procedures.
+ * Serves an actor by RPC: the commands of its behavior, as they are declared, are the procedures.
  *
- * A remote caller sees the command's own answer and errors, and what can go wrong between a
- * caller and an actor. The transport is Effect's: in memory, over a socket, between workers.
+ * A remote caller sees the command's own answer and errors, and the errors between a caller and an
+ * actor. The transport is Effect's: in memory, over a socket, between workers.
  */
 
 import * as Effect from "effect/Effect"
@@ -16,7 +16,7 @@ import type { Actor } from "./Actor.ts"
 import { MailboxFull, Stopped } from "./ActorError.ts"
 import type { Behavior, Tagged } from "./Behavior.ts"
 
-/** A behavior's commands, with what an actor can add to their errors. */
+/** A behavior's commands, with the errors that an actor adds to theirs. */
 export type Group<Commands extends Rpc.Any> = RpcGroup.RpcGroup<
   Rpc.AddError<Commands, typeof MailboxFull | typeof Stopped>
 >
@@ -36,8 +36,8 @@ export const group = <State, Commands extends Rpc.Any, Signal extends Tagged, E,
 
 /**
  * Serves a running actor: each procedure asks it. A command that answers with a stream streams the
- * actor's answer to the caller. The `detail` of `Stopped` stays here, in the log: it may hold stack
- * traces and what defects say.
+ * actor's answer to the caller. The `detail` of `Stopped` stays in the local log: it may hold stack
+ * traces and messages of defects.
  */
 export const layer = <State, Commands extends Rpc.Any, E>(
   served: Group<Commands>,

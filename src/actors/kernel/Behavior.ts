@@ -1,13 +1,13 @@
 /**
- * What an actor is: its commands, its events, and three tables of functions.
+ * Description of an actor: its commands, its events, and three tables of functions.
  *
  * - `decide` is pure: it turns a command into a `Decision`.
  * - `evolve` is pure: it turns an event into the next state.
  * - `react` has the effects: it runs after an event is stored, in the Scope of the event's epoch.
  *
  * Commands are `effect/rpc` declarations, so that one declaration serves a local actor, an RPC
- * server and a cluster. What an actor's own effects tell it are *signals*: plain values that
- * never cross a wire and that are dropped when they come from an older epoch.
+ * server and a cluster. An actor's effects report to it by *signals*: plain values that never leave
+ * the process and that are dropped when they come from an older epoch.
  */
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Schema from "effect/Schema"
@@ -52,7 +52,7 @@ export interface Behavior<
   }
   readonly name: string
   readonly commands: ReadonlyArray<Commands>
-  /** How the kernel runs it. */
+  /** The definition that the kernel runs. */
   readonly definition: Definition
 }
 

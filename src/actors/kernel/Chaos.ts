@@ -15,15 +15,15 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 
 /**
- * What decides at a chaos site. Its methods are synchronous, so that code which runs outside of a
- * fiber can hold on to the service and ask it directly.
+ * Decides at chaos sites. Its methods are synchronous, so that code outside of a fiber can keep the
+ * service and call it directly.
  */
 export interface Chaos {
-  /** What a fiber does when it passes the site: nothing, a yield or a short sleep. */
+  /** Effect of a fiber at the site: nothing, a yield or a short sleep. */
   readonly pass: (site: string) => Effect.Effect<void>
-  /** Whether the site misbehaves at this pass. */
+  /** Whether the site fails at this pass. */
   readonly fires: (site: string) => boolean
-  /** Notes that the place was reached, and whether what it waits for was true. */
+  /** Records that the site was reached, and whether its condition was true. */
   readonly mark: (name: string, hit: boolean) => void
 }
 
@@ -33,7 +33,7 @@ const quiet: Chaos = {
   mark: () => undefined
 }
 
-/** The service behind the sites; a simulation provides its own. */
+/** The service that decides at the sites; a simulation provides another one. */
 export const Chaos: Context.Reference<Chaos> = Context.Reference<Chaos>("handfast/actors/Chaos", {
   defaultValue: () => quiet
 })
@@ -49,7 +49,7 @@ export const failure = <E>(name: string, error: () => E): Effect.Effect<void, E>
   )
 
 /**
- * Says that `condition` must be true here at least once over a set of runs. A test that never
+ * Requires that `condition` is true here at least once over a set of runs. A test that never
  * reaches the rare case it was written for passes for the wrong reason; this makes it fail.
  */
 export const sometimes = (name: string, condition = true): Effect.Effect<void> =>

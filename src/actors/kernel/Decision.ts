@@ -1,9 +1,9 @@
 /**
- * What a behavior wants to happen after a command: events to store, a reply, and what becomes
- * of the actor. A decision is a value; nothing has happened yet when it is made.
+ * The result of a behavior's `decide`: events to store, a reply, and whether the actor goes on. A
+ * decision is a value; nothing has happened yet when it is made.
  *
- * The types hold a behavior to its commands: a command that promises a number needs a decision
- * that replies with a number, on every path.
+ * The types hold a behavior to its commands: a command that promises a number needs a decision that
+ * replies with a number, on every path.
  */
 import type * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
@@ -24,18 +24,18 @@ export interface Decision<out E, out A = void, out Err = never, in State = any>
   }
   /** Stored together or not at all. */
   readonly events: ReadonlyArray<E>
-  /** How the caller is answered: `answer` as it is, of the state after the events, or failed. */
+  /** How the caller is answered: with `answer`, with a function of the new state, or an error. */
   readonly kind: "value" | "from-state" | "error"
   readonly answer: unknown
-  /** What becomes of the actor, and of the messages it put aside. */
+  /** Whether the actor goes on, and whether messages are stashed or taken up again. */
   readonly next: "continue" | "stop" | "stash" | "unstash"
   /** The caller waits under this key instead of being answered. */
   readonly pending: string | undefined
-  /** What callers hear who wait under a key, in this order. */
+  /** Answers to callers that wait under a key, in this order. */
   readonly settlements: ReadonlyArray<Settlement>
 }
 
-/** The answer to all who wait under a key. */
+/** The answer to all callers that wait under a key. */
 export interface Settlement {
   readonly key: string
   readonly exit: Exit.Exit<unknown, unknown>
@@ -104,14 +104,14 @@ export const reply = <A>(value: A): Decision<never, A> =>
 export const fail = <Err>(error: Err): Decision<never, never, Err> =>
   new DecisionValue(noEvents, "error", error, "continue")
 
-/** A message put aside. Nothing can follow on that: it is decided anew when it is taken up. */
+/** A stashed message. Nothing can follow on that: it is decided anew when it is taken up. */
 export interface Stashed {
   readonly next: "stash"
 }
 
 /**
- * Puts the message aside until a later decision says `thenUnstash`, or the actor is restarted: it
- * is then decided again, before the messages in the mailbox. The stash is bounded.
+ * Stashes the message until a later decision says `thenUnstash`, or the actor is restarted: it is
+ * then decided again, before the messages in the mailbox. The stash is bounded.
  */
 export const stash: Stashed = new DecisionValue(noEvents, "value", undefined, "stash") as Stashed
 
@@ -120,8 +120,8 @@ export const stop: Decision<never> = new DecisionValue(noEvents, "value", undefi
 
 /**
  * Answers with a value of the state after the events, once they are durable. Where `decide` returns
- * it from a function with parameters, the state has the behavior's type; elsewhere annotate it. A
- * caller that `thenWait` lets wait gets its answer later: a reply for it is a `TypeError`.
+ * it from a function with parameters, the state has the behavior's type; elsewhere annotate it.
+ * After `thenWait` the answer comes later: replying then is a `TypeError`.
  */
 export const thenReply: {
   <State, A>(answer: (state: State) => A): <E>(self: Decision<E>) => Decision<E, A, never, State>
@@ -129,16 +129,16 @@ export const thenReply: {
 } = dual(
   2,
   <E, State, A>(self: Decision<E>, answer: (state: State) => A): Decision<E, A, never, State> => {
-    if (self.pending !== undefined) throw new TypeError("a caller who waits gets no other reply")
+    if (self.pending !== undefined) throw new TypeError("a caller that waits gets no other reply")
     return new DecisionValue(self.events, "from-state", answer, self.next, self.settlements)
   }
 )
 
 /**
- * Lets the caller wait until a decision settles the key. The events are stored all the same, and
- * the wait begins when they are durable. An actor with a history keeps it over its restarts:
- * `reconcile` should settle what it finds ended, since an append that failed may have been stored,
- * and what it takes up again can still answer. The end of the actor ends the wait.
+ * Lets the caller wait until a decision settles the key. The events are stored as usual, and the
+ * wait begins when they are durable. An actor with a history keeps it over its restarts:
+ * `reconcile` should settle waits whose work has ended, since an append that failed may have been
+ * stored; work that it resumes can still answer. The end of the actor ends the wait.
  */
 export const thenWait: {
   <A, Err>(key: Pending<A, Err>): <E>(self: Decision<E>) => Decision<E, A, Err>
@@ -149,7 +149,7 @@ export const thenWait: {
     new DecisionValue(self.events, "value", undefined, self.next, self.settlements, key)
 )
 
-/** Answers everybody who waits under a key, once the events are durable. */
+/** Answers all callers that wait under a key, once the events are durable. */
 export const thenSettle: {
   <A, Err>(
     key: Pending<A, Err>,
@@ -185,8 +185,8 @@ export const thenStop = <E, A, Err, State>(
 ): Decision<E, A, Err, State> => withNext(self, "stop")
 
 /**
- * Takes up every message that was put aside, in order, before any newer one. An actor that ends
- * with this decision takes none up.
+ * Takes up every stashed message, in order, before any newer one. An actor that ends with this
+ * decision takes none up.
  */
 export const thenUnstash = <E, A, Err, State>(
   self: Decision<E, A, Err, State>

@@ -1,16 +1,16 @@
-/** Draws epochs and drops what comes back from an older one. */
+/** Draws epochs and drops results of older ones. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import { type Epoch, EpochSource } from "../../schema/Epoch.ts"
 import { staleResults } from "./Metrics.ts"
 
-/** Where this process's epochs come from. A simulation gives each simulated process its own. */
+/** Source of this process's epochs. A simulation gives one to each simulated process. */
 export const Epochs = Context.Reference<EpochSource>("handfast/actors/Epochs", {
   defaultValue: () => new EpochSource(crypto.getRandomValues(new Uint32Array(1))[0] ?? 0)
 })
 
-/** Drops a late result: it is counted under the name of what it came back to, and traced. */
+/** Drops a late result, counted under its target's name, and traced. */
 export const dropUnsafe = (
   context: Context.Context<never>,
   late: { readonly owner: string; readonly what: string; readonly epoch: Epoch }

@@ -1,9 +1,9 @@
 /**
  * Where actors keep their events: appended in order, read back on recovery.
  *
- * One actor has one history with dense sequence numbers and one writer at a time. A promise
- * leaves an actor only after the events behind it are in the journal, so a journal layer may
- * answer an append only when the events survive the process.
+ * One actor has one history with dense sequence numbers and one writer at a time. A reply leaves an
+ * actor only after the events behind it are in the journal, so a journal layer may confirm an
+ * append only when the events survive the process.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -16,7 +16,7 @@ import type { Store } from "./internal/store.ts"
 export type { RewriteSettings, RewrittenEvent, SqliteSettings } from "./internal/journalSettings.ts"
 export type { Store } from "./internal/store.ts"
 
-// Loaded by the programs that use them alone.
+// Loaded only by programs that use them.
 const sqlite = Effect.promise(() => import("./internal/sqliteJournal.ts"))
 const rewriting = Effect.promise(() => import("./internal/journalRewriting.ts"))
 
@@ -29,8 +29,8 @@ export class Journal extends Context.Service<Journal, Store>()("handfast/actors/
   static readonly layerMemory: Layer.Layer<Journal> = Layer.sync(Journal, makeMemory)
 
   /**
-   * A journal in a SQLite file, which this process has for itself. What arrives while a commit is
-   * under way goes into the next one, so a thousand actors share one flush of the disk.
+   * A journal in a SQLite file, which only this process may use. Appends that arrive while a commit
+   * is under way go into the next one, so a thousand actors share one flush of the disk.
    *
    * The file belongs to a worker thread. Closing the layer finishes what was accepted, closes the
    * file and lets the worker end.
@@ -44,17 +44,17 @@ export class Journal extends Context.Service<Journal, Store>()("handfast/actors/
     )
 
   /**
-   * Copies a journal file that is not in use, and rewrites its events and snapshots on the way.
+   * Copies a journal file that is not in use, and rewrites its events and snapshots in the copy.
    *
    * This is the way back to an older version of a program, which refuses events of newer versions:
-   * only who made version 2 can say what version 1 would have stored. A script of the newer program
-   * copies the journal with the inverse of its `upcasts`, and the older one starts on the copy.
-   * Sequence numbers, offsets, tags and positions of projections stay as they are. The copy has the
-   * file format of the program that makes it, so the older program must read this format: one that
-   * answers `newer-format` to the copy has no way back.
+   * only the author of version 2 knows what version 1 would have stored. A script of the newer
+   * program copies the journal with the inverse of its `upcasts`, and the older one starts on the
+   * copy. Sequence numbers, offsets, tags and positions of projections stay as they are. The copy
+   * has the file format of the program that makes it, so the older program must read this format:
+   * one that answers `newer-format` to the copy has no way back.
    *
-   * It occupies the thread until it is done, so it belongs into a script of its own. On a failure,
-   * or when a function throws or returns what cannot be stored, there is no new file.
+   * It blocks the thread until it is done, so run it in a separate script. On a failure, or when a
+   * function throws or returns a value that cannot be stored, there is no new file.
    */
   static readonly rewriteSqlite = (
     settings: RewriteSettings

@@ -1,5 +1,5 @@
 /**
- * The bounds of one actor. Nothing in it grows without one of these. Each is a whole number of at
+ * The limits of one actor. Nothing in it grows without one of these. Each is a whole number of at
  * least 1, or `Infinity`; `Behavior.make` throws at any other.
  */
 import * as Context from "effect/Context"
@@ -12,13 +12,13 @@ export interface Limits {
   readonly mailbox: number
   /**
    * What happens to a `tell` that finds the mailbox full: it fails with `MailboxFull`, or it is
-   * dropped and counted. An `ask` always fails, and so does a signal: it is the actor's own, and
-   * maybe the only result of an effect. Default `"fail"`.
+   * dropped and counted. An `ask` always fails, and so does a signal, because it may be the only
+   * result of an effect. Default `"fail"`.
    */
   readonly overflow: "fail" | "drop"
   /**
-   * Messages that may be put aside. Default 1024: a stash is for the length of a handshake. A
-   * signal that finds no room there crashes the actor, since no one else hears of its loss.
+   * Messages that may be stashed. Default 1024: a stash is for the length of a handshake. A signal
+   * that finds no room there crashes the actor, because no caller would learn of its loss.
    */
   readonly stash: number
   /**
@@ -37,8 +37,8 @@ export interface Limits {
    */
   readonly unwritten: number
   /**
-   * States or events that a subscriber of `states` or `events` may lag behind; after that it
-   * misses the oldest ones. Default 1024. The journal has them all.
+   * States or events that a subscriber of `states` or `events` may lag behind; after that it misses
+   * the oldest ones. Default 1024. The journal has all events.
    */
   readonly watch: number
 }

@@ -1,4 +1,4 @@
-/** What the kernel counts. Cumulative, across all actors of the process, labelled by behavior. */
+/** Metrics of the kernel. Cumulative, across all actors of the process, labelled by behavior. */
 import * as Metric from "effect/Metric"
 
 /** Results of an older epoch or generation that came back and were dropped. */
@@ -7,15 +7,15 @@ export const staleResults = Metric.counter("handfast_actor_stale_results_total",
   incremental: true
 })
 
-/** Messages told to a full mailbox under the policy `"drop"`, or put aside with a full stash. */
+/** Messages sent to a full mailbox under the policy `"drop"`, or stashed in a full stash. */
 export const droppedMessages = Metric.counter("handfast_actor_dropped_messages_total", {
   description: "Messages dropped at a full mailbox or stash",
   incremental: true
 })
 
-/** Commands that the actor threw at and refused: see `onDefect` of a behavior. */
+/** Commands that were refused because deciding them threw: see `onDefect` of a behavior. */
 export const refusedMessages = Metric.counter("handfast_actor_refused_messages_total", {
-  description: "Commands refused since deciding them threw",
+  description: "Commands refused because deciding them threw",
   incremental: true
 })
 
@@ -31,7 +31,7 @@ export const crashes = Metric.counter("handfast_actor_crashes_total", {
   incremental: true
 })
 
-/** Snapshots that could not be stored. The actor goes on: its events are what counts. */
+/** Snapshots that could not be stored. The actor goes on: its events are enough. */
 export const snapshotFailures = Metric.counter("handfast_actor_snapshot_failures_total", {
   description: "Snapshots that could not be stored",
   incremental: true

@@ -1,9 +1,9 @@
 /**
- * Restarts what crashed, and what must not go on without it.
+ * Restarts children that crash, and those that depend on them.
  *
- * Before a new generation begins, the Scope of the old one is closed, whatever the strategy:
- * acquire 1, release 1, acquire 2. Restarts are bounded within a window; beyond it the
- * supervisor ends its children and fails, which its own supervisor sees as a crash.
+ * Before a new generation begins, the Scope of the old one is closed, with every strategy: acquire
+ * 1, release 1, acquire 2. Restarts are bounded within a window; beyond it the supervisor ends its
+ * children and fails, which its own supervisor sees as a crash.
  */
 import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -31,14 +31,14 @@ export interface Options {
    */
   readonly strategy?: Strategy
   /**
-   * How many crashes are answered with a restart within a window of monotonic time. Children that
-   * crash while a restart of them is under way are not counted again. Default 5 within 10 seconds:
-   * a fault that outlives five restarts is not one that restarting cures.
+   * Crashes that are answered with a restart within a window of monotonic time. Children that crash
+   * while a restart of them is under way are not counted again. Default 5 within 10 seconds: a
+   * fault that outlives five restarts will not be cured by another.
    *
-   * With `per: "child"` each child has a budget, and an outage of the journal, of its own. One
-   * that has spent it ends alone, with an error log, and may be spawned again; the supervisor
-   * never gives up. It is for many children that have nothing to do with each other, of which a
-   * few may always be failing. Default `"supervisor"`.
+   * With `per: "child"` each child has a separate budget, and a separate outage of the journal. One
+   * that has spent it ends alone, with an error log, and may be spawned again; the supervisor never
+   * gives up. It is for many unrelated children of which a few may always be failing. Default
+   * `"supervisor"`.
    */
   readonly restarts?: {
     readonly max: number
@@ -47,9 +47,9 @@ export interface Options {
   }
   /**
    * How long the journal may keep failing before the supervisor gives up. Such a failure crashes
-   * every actor that writes and is cured by none of them, so it is not counted in `restarts`; it
-   * is over after a window of `restarts` without another one. Default 1 minute: longer than
-   * network storage takes to fail over.
+   * every actor that writes, and no restart cures it, so it is not counted in `restarts`; it is
+   * over after a window of `restarts` without another one. Default 1 minute: longer than network
+   * storage takes to fail over.
    */
   readonly journalOutage?: Duration.Input
   /**
@@ -76,7 +76,7 @@ export interface Supervisor {
     behavior: Behavior<State, Commands, Signal, Event, R>,
     id: string
   ) => Effect.Effect<Actor<State, Commands, Event>, SpawnError, Exclude<R, Scope.Scope>>
-  /** Runs an effect as a child, in a Scope of its own; it is run again when it fails. */
+  /** Runs an effect as a child, with a new Scope for each run; it is run again when it fails. */
   readonly run: <E, R>(
     name: string,
     effect: Effect.Effect<unknown, E, R>
@@ -124,8 +124,8 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
- * The Scope in which children live, and the one that ends them: a child of the parent's, so that
- * a closed supervisor leaves nothing in its parent.
+ * The Scope in which children live, and the one that ends them: a child of the parent's, so that a
+ * closed supervisor leaves nothing in its parent.
  */
 const scopes = Effect.fnUntraced(function* (parent: Supervision | undefined) {
   const own = yield* Effect.scope
@@ -137,7 +137,7 @@ const scopes = Effect.fnUntraced(function* (parent: Supervision | undefined) {
 const handleOf = (supervision: Supervision): Supervisor => {
   const { scope } = supervision.settings
   const life = supervisedLife(supervision)
-  // The span is taken away before the Scope is added: of a context that all children share.
+  // The span is removed before the Scope is added: the context is shared by all children.
   const inScope = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.updateContext(Scope.provide(effect, scope), withoutSpan<Exclude<R, Scope.Scope>>)
   return {

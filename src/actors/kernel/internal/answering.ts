@@ -12,7 +12,7 @@ export const stoppedBy = (
 
 const ended: Ending = { reason: "stopped", detail: "" }
 
-/** The answer to a message that came too late. */
+/** The answer to a message that came after the end. */
 export const endedBy = (cell: Cell): Stopped => stoppedBy(cell, cell.end ?? ended, "not-run")
 
 /** Answers the callers of a batch when it is unknown whether its events are stored. */
@@ -22,13 +22,13 @@ export const refuse = (cell: Cell, held: Held, ending: Ending): void => {
   }
 }
 
-/** A caller has gone; its place is free for another one. */
+/** Frees the place of a caller that no longer waits. */
 export const stopWaiting = ({ waiting }: Cell, envelope: Envelope): void => {
   envelope.gone = true
   if (envelope.pending !== undefined) waiting?.remove(envelope.pending, envelope)
 }
 
-/** Answers all callers who wait under one key. */
+/** Answers all callers that wait under one key. */
 export class Settling implements Outcome {
   readonly #settlement: Settlement
   readonly isReply = false
@@ -46,25 +46,25 @@ export class Settling implements Outcome {
     for (const envelope of waiting?.take(key) ?? []) envelope.answer(exit)
   }
 
-  /** They wait on: what is recovered decides about them again. */
+  /** They go on waiting: decisions of the next generation settle them. */
   refuse(): void {}
 }
 
-/** Takes the callers who wait for a later decision from the cell. */
+/** Removes the callers that wait for a later decision from the cell. */
 export const takeWaiting = (cell: Cell): ReadonlyArray<Envelope> => {
   const { waiting } = cell
   cell.waiting = undefined
   return waiting?.all() ?? []
 }
 
-/** Fails callers who waited for a later decision. */
+/** Fails callers that waited for a later decision. */
 export const abandon = (cell: Cell, waiting: ReadonlyArray<Envelope>, ending: Ending): void => {
   for (const envelope of waiting) {
     envelope.answer(Exit.fail(stoppedBy(cell, ending, "unknown")))
   }
 }
 
-/** Answers every message that an actor still has when it ends. */
+/** Fails every message that an actor still has when it ends. */
 export const abandonAll = (cell: Cell, ending: Ending): void => {
   const messages = cell.stash.concat(cell.mailbox)
   cell.stash = nothing

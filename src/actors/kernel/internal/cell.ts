@@ -10,10 +10,10 @@
  * Each of them leads to `ending` and `ended`, too. `transition` takes each step, and throws if the
  * table has no such step.
  *
- * Callers, those who wait for a halt or an end, supervisors and finalizers run on the stack of the
- * step that wakes or starts them. There they may send messages, close the actor's Scope or let an
- * append come back. So a step takes its transition and writes to the cell first, and wakes last;
- * what follows a wake-up looks at the phase again.
+ * Callers, fibers that wait for a halt or an end, supervisors and finalizers run on the stack of
+ * the step that wakes or starts them. There they may send messages, close the actor's Scope or
+ * complete an append. So a step takes its transition and writes to the cell first, and wakes last;
+ * code after a wake-up checks the phase again.
  */
 import * as assert from "node:assert/strict"
 import type * as Cause from "effect/Cause"
@@ -43,7 +43,7 @@ export type Phase =
   | "turning"
   /** A batch is decided, and its callers wait for the journal. */
   | "waiting"
-  /** Reported; what was decided is still being written. */
+  /** Reported; decided events are still being written. */
   | "crashed"
   | "releasing"
   /** Halted, and the next message begins a generation. */
@@ -82,11 +82,11 @@ const isStep = (from: Phase, to: Phase): boolean => {
 export interface Origin {
   readonly generation: number
   readonly epoch: Epoch
-  /** The state named no epoch: this one is the actor's own. */
+  /** The state named no epoch: this one lasts as long as the generation. */
   readonly own: boolean
 }
 
-/** What callers hear of a batch: it happens when the batch has taken place, or is refused. */
+/** The result of a decision for callers, delivered when the batch is stored or refused. */
 export interface Outcome {
   readonly happen: (cell: Cell) => void
   readonly refuse: (exit: Exit.Exit<never, unknown>) => void
@@ -101,7 +101,7 @@ export class Envelope implements Outcome {
   readonly handler: Handler
   readonly message: unknown
   readonly from: Origin | undefined
-  /** Whether somebody waits for the answer. */
+  /** Whether a caller waits for the answer. */
   readonly asked: boolean
   /** The answer, while it still depends on the journal. */
   draft: Exit.Exit<unknown, unknown> | undefined = undefined
@@ -109,7 +109,7 @@ export class Envelope implements Outcome {
   resume: ((exit: Exit.Exit<unknown, unknown>) => void) | undefined = undefined
   /** The key that settles it, if the answer comes later. */
   pending: string | undefined = undefined
-  /** The caller waits no longer. */
+  /** The caller no longer waits. */
   gone = false
 
   constructor(handler: Handler, message: unknown, from: Envelope["from"], asked: boolean) {
@@ -148,16 +148,16 @@ export class Envelope implements Outcome {
 /** Handles the message with which each generation begins; the behavior decides. */
 export const beginning: Handler = { tag: "the beginning", decide: () => Decision.none }
 
-/** Stands for every empty mailbox and stash, so that an idle actor owns none. */
+/** Shared by all empty mailboxes and stashes, so that an idle actor allocates none. */
 export const nothing: Array<Envelope> = []
 
-/** What drives a cell. The phases call it, so that none of them needs to know the others. */
+/** Drives a cell. The phases call it, so that they do not import each other. */
 export interface Life {
   /** Works on the mailbox. */
   readonly turn: (cell: Cell) => void
   /** Begins to recover a halted actor for the messages that it has. */
   readonly wake: (cell: Cell) => void
-  /** Decides what comes of a crash. It is called once at most for each generation. */
+  /** Decides what happens after a crash. Called at most once for each generation. */
   readonly crashed: (cell: Cell, generation: number, cause: Cause.Cause<unknown>) => void
 }
 
@@ -171,10 +171,10 @@ export interface EpochScope extends Origin {
   running: number
 }
 
-/** What callers hear once the journal has the events that it depends on. */
+/** Batches whose callers are answered once the journal has their events. */
 export interface Held {
   readonly outcomes: ReadonlyArray<Outcome>
-  /** Each event and the state after it, in turns; empty where they are not looked at. */
+  /** Each event and the state after it, alternating; empty if they are not needed. */
   readonly steps: ReadonlyArray<unknown>
 }
 
@@ -200,7 +200,7 @@ export interface Append {
   readonly behind: Array<Held>
 }
 
-/** How long an actor has had nothing to do; made when that is first asked. */
+/** How long an actor has been idle; made on the first use. */
 export interface Idle {
   since: number
   timer: Fiber.Fiber<void> | undefined
@@ -215,7 +215,7 @@ export interface Ending {
 /** Stands for the state of an actor that became passive. */
 export const forgotten = Symbol("forgotten")
 
-/** Hears of each stored event; of no event when a recovery found another state than was shown. */
+/** Called with each stored event; with none when a recovery found a state not yet shown. */
 export type Watcher = (event: Tagged | undefined, state: unknown) => void
 
 export class Cell {
@@ -230,7 +230,7 @@ export class Cell {
 
   phase: Phase = "halted"
   generation = 0
-  /** The newest stored state, which others may know of, or `forgotten`. */
+  /** The newest stored state, which callers may see, or `forgotten`. */
   state: unknown
   claim: Claim | undefined = undefined
   /** The sequence number of the last event decided. */
@@ -241,7 +241,7 @@ export class Cell {
 
   mailbox: Array<Envelope> = nothing
   stash: Array<Envelope> = nothing
-  /** Callers whose answer comes later. */
+  /** Callers that are answered later. */
   waiting: Waiters<Envelope> | undefined = undefined
   scheduled = false
   /** No more messages are taken: the actor ends after the ones it has. */
@@ -255,7 +255,7 @@ export class Cell {
   failure: Cause.Cause<unknown> | undefined = undefined
   /** The append that is under way. */
   append: Append | undefined = undefined
-  /** What goes with the next one. */
+  /** Events that go with the next append. */
   unwritten: Append | undefined = undefined
 
   scope: EpochScope | undefined = undefined
@@ -284,7 +284,7 @@ export class Cell {
     this.state = definition.initial
   }
 
-  /** Under this name the journal keeps the actor's history. */
+  /** The name of the actor's history in the journal. */
   get address(): string {
     return `${this.definition.name}/${this.id}`
   }
@@ -294,7 +294,7 @@ export class Cell {
     return Context.get(this.context, Clock.Clock).currentTimeMillisUnsafe()
   }
 
-  /** Milliseconds on a clock that nobody sets. */
+  /** Milliseconds on a monotonic clock. */
   monotonicNow(): number {
     return Number(Context.get(this.context, Clock.Clock).monotonicTimeNanosUnsafe()) / 1e6
   }
@@ -312,7 +312,7 @@ export const transition = (cell: Cell, to: Phase): void => {
   cell.phase = to
 }
 
-/** The state after all that is decided, stored or not. It belongs to the kernel alone. */
+/** The state after all decisions, stored or not. Only the kernel may see it. */
 export const decidedState = (cell: Cell): unknown => (cell.unwritten ?? cell.append ?? cell).state
 
 /** Batches whose events are written behind and not stored yet, in order. */
@@ -326,7 +326,9 @@ export const isPausing = ({ halts }: Cell): boolean => halts !== undefined && ha
 
 const dispatchers = new WeakMap<Scheduler.Scheduler, Scheduler.SchedulerDispatcher>()
 
-/** Runs a task through the scheduler of the cell's context, so that a simulation owns its order. */
+/**
+ * Runs a task through the scheduler of the cell's context, so that a simulation controls its order.
+ */
 export const schedule = (cell: Cell, task: () => void): void => {
   const scheduler = Context.get(cell.context, Scheduler.Scheduler)
   let dispatcher = dispatchers.get(scheduler)

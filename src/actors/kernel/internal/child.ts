@@ -1,4 +1,4 @@
-/** What a supervisor supervises, and what it hears of it. */
+/** Children of a supervisor, and how it classifies their failures. */
 import type * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -8,9 +8,9 @@ import { type RestartsExhausted, Stopped } from "../ActorError.ts"
 import { hasError, report } from "./logging.ts"
 import type { ChildRecord, SupervisorState } from "./restarting.ts"
 
-/** What can be supervised. It begins halted. */
+/** Something that can be supervised. It begins halted. */
 export interface Child<E = unknown> {
-  /** Under this the child is found: what reports its crashes. */
+  /** The key by which reports of its crashes find the child. */
   readonly subject: object
   readonly name: string
   /** Rises when a generation begins, never while the child is halted. */
@@ -18,13 +18,13 @@ export interface Child<E = unknown> {
   record: ChildRecord
   /** How many events it has stored; 0 for a child that stores none. */
   readonly stored: number
-  /** The same, when the journal failed it the last time. */
+  /** The value of `stored` at the last failure of the journal. */
   storedAtFailure: number
-  /** Its budget, once it has crashed, where each child has one. */
+  /** The budget of this child, after its first crash, if each child has one. */
   account: SupervisorState | undefined
   /** The backoff of this child's crashes. */
   backoff: BackoffStep | undefined
-  /** A generation was begun, and is not ready or could not be. */
+  /** A generation was begun, and is not ready or failed to begin. */
   readonly isBeginning: boolean
   /** Begins a generation at once, unless it has ended; the effect waits until it is ready. */
   readonly begin: () => Effect.Effect<void, E>
@@ -65,7 +65,7 @@ export interface Crash {
 }
 
 /**
- * Whether the journal failed, and not the child: its own, or that of an actor which it asked. A
+ * Whether the journal failed, and not the child: its journal, or that of an actor which it asked. A
  * store that is closed stays closed, and a body that is too large is the actor's fault.
  */
 export const isOutage = (cause: Cause.Cause<unknown>): boolean => hasError(cause, isOfJournal)

@@ -69,7 +69,7 @@ interface Run {
   released: Latch.Latch | undefined
 }
 
-/** An effect that is run again when it fails, each time in a Scope of its own. */
+/** An effect that is run again when it fails, with a new Scope for each run. */
 export class SupervisedRun implements Child<never> {
   readonly subject = this
   readonly name: string

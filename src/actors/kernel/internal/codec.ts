@@ -26,7 +26,7 @@ export interface SnapshotCodec {
 
 const noTags: ReadonlyArray<string> = []
 
-/** Parses a stored body and takes the steps from the first that it needs. */
+/** Parses a stored body and applies the upcasts from the first that it needs. */
 const upcastFrom = (first: number, upcasts: ReadonlyArray<Upcast>, stored: string): unknown => {
   let body: unknown = JSON.parse(stored)
   for (const upcast of upcasts.slice(first)) body = upcast(body as Record<string, unknown>)

@@ -1,6 +1,6 @@
 /**
- * Decides a batch of messages. Pure towards the outside: until the batch is written, nothing of
- * it is seen by anybody, so a failed append leaves nothing to undo.
+ * Decides a batch of messages. It has no visible effects until the batch is written, so a failed
+ * append leaves nothing to undo.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -32,19 +32,19 @@ import { Tally } from "./waiters.ts"
 
 const none: ReadonlyArray<never> = []
 
-/** What has been decided and is not written yet. */
+/** Decisions that are not written yet. */
 export class Batch implements Held {
   state: unknown
   steps: ReadonlyArray<unknown> = none
   records: ReadonlyArray<NewEvent> = none
   outcomes: ReadonlyArray<Outcome> = none
-  /** Whether a promise hangs on these events, so that replies wait for the journal. */
+  /** Whether replies depend on these events, so that they wait for the journal. */
   promises = false
   /** One of the events calls for a snapshot. */
   snapshot = false
   next: "continue" | "end" | "begin" = "continue"
   failure: Cause.Cause<unknown> | undefined = undefined
-  /** How many callers will wait, once a decision of the batch lets one wait. */
+  /** Callers that will wait after the batch, once a decision of it lets one wait. */
   tally: Tally | undefined = undefined
   recovery: Recovery | undefined = undefined
 
@@ -65,7 +65,7 @@ const stepped = (
   event: Tagged | TracedEvent,
   state: unknown
 ): ReadonlyArray<unknown> => {
-  // Not pushed one after the other: an array that grows takes room for many more.
+  // Not pushed one after the other: an array that grows allocates room for many more.
   if (list === none) return [event, state]
   ;(list as Array<unknown>).push(event, state)
   return list
@@ -81,7 +81,7 @@ class About implements Circumstances {
   get id() {
     return this.#cell.id
   }
-  /** One moment for the whole batch. */
+  /** One time for the whole batch. */
   get now() {
     this.#now ??= this.#cell.now()
     return this.#now
@@ -124,7 +124,7 @@ const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: Circumst
       take(cell, batch, envelope, decision, about)
     }
   } catch (defect) {
-    // Nothing of this decision may stay: what came before it is written all the same.
+    // This decision is undone; the decisions before it are written.
     batch.state = state
     batch.promises = promises
     batch.snapshot = snapshot
@@ -134,7 +134,7 @@ const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: Circumst
   }
 }
 
-/** A message that cannot be decided ends the generation, or is only refused. */
+/** Handles a message whose decision threw: it ends the generation, or is refused. */
 const thrown = (
   cell: Cell,
   batch: Batch,
@@ -153,7 +153,7 @@ const thrown = (
   }
 }
 
-/** Tells the operator of a refused command: a caller may not be there, or be a stranger. */
+/** Logs a refused command for the operator: there may be no caller, or an untrusted one. */
 const countRefused = (cell: Cell, command: string, cause: Cause.Cause<unknown>): void => {
   const { address: actor, context, definition } = cell
   Metric.withAttributes(refusedMessages, { actor: definition.name }).updateUnsafe(1, context)
@@ -172,7 +172,7 @@ const decide = (
   return definition.reconcile?.(batch.state, batch.recovery, about) ?? Decision.none
 }
 
-/** Takes a decision into the batch. */
+/** Adds a decision to the batch. */
 const take = (
   cell: Cell,
   batch: Batch,
@@ -187,7 +187,7 @@ const take = (
     const rule = rules[event._tag]
     if (rule === undefined) throw new Error(`${name} cannot evolve ${event._tag}`)
     batch.state = rule.evolve(batch.state, event)
-    // A watcher may come while the batch waits for the journal.
+    // A watcher may be added while the batch waits for the journal.
     if (durable || observed || cell.watchers !== undefined) {
       batch.steps = stepped(batch.steps, traced(event, envelope), batch.state)
     }
@@ -216,7 +216,7 @@ const take = (
   }
 }
 
-/** An answer goes out when the batch has taken place. */
+/** Keeps an answer until the batch is complete. */
 const draft = (batch: Batch, envelope: Envelope, exit: Exit.Exit<unknown, unknown>): void => {
   envelope.draft = exit
   batch.outcomes = added(batch.outcomes, envelope)
@@ -283,7 +283,7 @@ const isStale = (cell: Cell, batch: Batch, envelope: Envelope): boolean => {
   return true
 }
 
-/** Whether the actor's own epoch of a signal lasts: with another one in between, it is over. */
+/** Whether the actor's default epoch of a signal still lasts: another one in between ends it. */
 const isStillOwn = (cell: Cell, batch: Batch, from: Origin): boolean => {
   const { epoch } = cell.definition
   if (epoch === undefined || !from.own) return from.own

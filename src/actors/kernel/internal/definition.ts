@@ -1,6 +1,6 @@
 /**
- * A behavior as the kernel runs it: the types of states, messages and events are checked where
- * the behavior is declared and forgotten here.
+ * A behavior as the kernel runs it. The types of states, messages and events are checked where the
+ * behavior is declared, and erased here.
  */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
@@ -24,16 +24,16 @@ export interface SnapshotRules {
   readonly deleteEvents: boolean
 }
 
-/** What is done with one kind of message. */
+/** Handles one kind of message. */
 export interface Handler {
   readonly tag: string
   readonly decide: (state: unknown, message: unknown, about: Circumstances) => AnyDecision
 }
 
-/** What is done with one kind of event. */
+/** Handles one kind of event. */
 export interface Rule {
   readonly evolve: (state: unknown, event: Tagged) => unknown
-  /** Whether somebody relies on it once it is decided: then replies wait for the journal. */
+  /** Whether a reply may depend on it once it is decided: then replies wait for the journal. */
   readonly promises: boolean
 }
 
@@ -54,7 +54,7 @@ export interface Definition {
   readonly durable: boolean
   /** A command whose decision throws is refused, and the actor goes on. */
   readonly refusesDefects: boolean
-  /** Whether events are looked at one by one: by effects, epochs or a snapshot policy. */
+  /** Whether events are needed one by one: by effects, epochs or a snapshot policy. */
   readonly observed: boolean
   readonly codec: EventCodec
   readonly snapshot: SnapshotRules | undefined
@@ -62,7 +62,7 @@ export interface Definition {
   readonly limits: Limits
 }
 
-/** What a behavior declares, once its types have done their work. */
+/** The declaration of a behavior without its types. */
 export type AnySpec = Omit<
   Spec<object, Rpc.Any, Tagged, Schema.Codec<Tagged, unknown>, object, never, "journal" | "none">,
   "decide" | "evolve" | "react" | "start" | "snapshot"
@@ -111,7 +111,7 @@ export const define = (name: string, spec: AnySpec): Definition => ({
   limits: checkedLimits(name, { ...defaults, ...spec.limits })
 })
 
-/** Refuses a bound of nothing, at which an actor would hang or take something all the same. */
+/** Refuses a limit below 1, at which an actor would hang or exceed it. */
 const checkBound = (name: string, setting: string, value: number): void => {
   if (value === Infinity || (Number.isInteger(value) && value >= 1)) return
   throw new RangeError(`${name}: ${setting} must be a whole number of at least 1, not ${value}`)

@@ -2,9 +2,9 @@
  * Effects that the kernel can run without a fiber.
  *
  * A thousand actors that persist together would suspend a thousand fibers for each commit, and
- * what survives that long makes the collector's pauses longer than everything else. An effect
- * that only waits for a callback says so here, and the kernel gives it the callback itself. It
- * stays an ordinary Effect: whoever wraps it gets one, and the kernel then runs it in a fiber.
+ * objects that survive that long make the collector's pauses longer than everything else. An effect
+ * that only waits for a callback is marked here, and the kernel passes its callback directly. It
+ * stays an ordinary Effect: one that wraps it runs in a fiber as usual.
  */
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
@@ -30,12 +30,12 @@ class Direct<A, E> extends Effectable.Class<A, E> {
 /** An effect that ends when `register` calls back, once, at once or later. */
 export const direct = <A, E>(register: Register<A, E>): Effect.Effect<A, E> => new Direct(register)
 
-/** What can run an effect in a fiber: a cell. */
+/** Runs effects in fibers: a cell. */
 interface Forks {
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E>
 }
 
-/** Runs an effect in a cell's context; `done` is called with its end, at once or later. */
+/** Runs an effect in a cell's context; `done` is called with its exit, at once or later. */
 export const run = <A, E>(cell: Forks, effect: Effect.Effect<A, E>, done: Done<A, E>): void => {
   if (effect instanceof Direct) effect.register(done)
   else cell.fork(effect).addObserver(done)

@@ -1,6 +1,6 @@
 /**
- * What a cell does when it is not busy, and how a generation is halted so that
- * another one can begin: nothing is decided any more, what is decided is written, messages stay.
+ * What a cell does when it is not busy, and how a generation is halted so that another one can
+ * begin: deciding stops, decided events are written, messages stay.
  */
 import * as Effect from "effect/Effect"
 import { type Cell, type Ending, isPausing } from "./cell.ts"
@@ -8,12 +8,11 @@ import { restUntilNeeded } from "./passivating.ts"
 import { end, halted, release } from "./releasing.ts"
 import { scheduleTurn } from "./sending.ts"
 
-/** The reason of an end that was asked for. */
+/** The reason of a requested end. */
 export const stopped: Ending = { reason: "stopped", detail: "" }
 
 /**
- * Ends, halts or rests. Called whenever something that was in the way has gone: a turn, an append,
- * a caller.
+ * Ends, halts or rests. Called whenever a turn, an append or a caller that was in the way has gone.
  */
 export const rest = (cell: Cell): void => {
   const { append, closing, mailbox, phase } = cell

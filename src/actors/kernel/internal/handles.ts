@@ -1,7 +1,6 @@
 /**
- * The records of functions by which an actor is spoken to: `ask.Open(...)`, `tell.Open(...)`,
- * `signal.Elapsed(...)`. One prototype per behavior, so that an actor costs no function of its
- * own.
+ * The records of functions by which messages are sent to an actor: `ask.Open(...)`,
+ * `tell.Open(...)`, `signal.Elapsed(...)`. One prototype per behavior serves all its actors.
  */
 import * as assert from "node:assert/strict"
 import * as Duration from "effect/Duration"
@@ -15,7 +14,7 @@ import { rest } from "./halting.ts"
 import { send, type Sent } from "./sending.ts"
 import { envelopeFrom } from "./tracing.ts"
 
-/** What a handle carries besides its cell: a signal's origin, or how long an ask may take. */
+/** Data of a handle besides its cell: a signal's origin, or the deadline of an ask. */
 type Extra = Envelope["from"] | Duration.Duration
 
 /** Sends one kind of message to a cell. */
@@ -32,7 +31,7 @@ const failed = (
 
 /**
  * Sends and registers the caller in one step: a fiber can be interrupted between any two effects,
- * and a caller that is gone must not keep its place among those who wait.
+ * and a caller that is gone must not keep its place among the waiting ones.
  */
 const ask = (cell: Cell, handler: Handler, message: unknown) =>
   Effect.callback<unknown, unknown>((resume) => {
@@ -123,7 +122,7 @@ export const handle = (cell: Cell, kind: keyof Handles, extra?: Extra): unknown 
     [extraKey]: extra
   })
 
-/** What a behavior's effects see of their actor. */
+/** The actor as its behavior's effects see it. */
 export const makeSelf = (cell: Cell, from: NonNullable<Envelope["from"]>) => ({
   id: cell.id,
   epoch: from.epoch,

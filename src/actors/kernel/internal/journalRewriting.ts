@@ -1,4 +1,4 @@
-/** Rewrites a journal file: the native copy in Effect's words. */
+/** Rewrites a journal file: an Effect around the native copy. */
 import * as Effect from "effect/Effect"
 import { CorruptRecord, JournalUnavailable } from "../../../schema/JournalRecord.ts"
 import { isRefusal, OperationFailed, refusalOf } from "../../../native/sqlite/failures.ts"
@@ -7,7 +7,7 @@ import type { RewriteSettings } from "./journalSettings.ts"
 
 const cacheBytes = 16 << 20
 
-/** Copies a file; what the given functions throw is a defect. */
+/** Copies a file; an exception of the given functions is a defect. */
 export const rewriteSqlite = ({
   event = (event) => event,
   from,

@@ -2,7 +2,9 @@
 import type * as Duration from "effect/Duration"
 import type { StoredEvent, StoredSnapshot } from "../../../schema/JournalRecord.ts"
 
-/** Where a journal file is, and its limits: whole numbers of at least 1. Any other is a defect. */
+/**
+ * Path and limits of a journal file. Limits are whole numbers of at least 1; others are defects.
+ */
 export interface SqliteSettings {
   /**
    * Path of the file, which is made if it is not there. `-wal` and `-shm` beside it are part of it.
@@ -13,8 +15,8 @@ export interface SqliteSettings {
    * mapped old one can end the process (SIGBUS). Back up in another process, for example with
    * `sqlite3 FILE .backup`.
    *
-   * A reader in another process keeps SQLite from beginning the log again: while it reads without
-   * an end, `-wal` grows with each append, and there is no limit to it.
+   * A reader in another process keeps SQLite from restarting the log: while it reads without an
+   * end, `-wal` grows with each append, and there is no limit to it.
    */
   readonly file: string
   /**
@@ -49,8 +51,8 @@ export interface SqliteSettings {
    */
   readonly unindexedEvents?: number
   /**
-   * How long closing may take; what is then unanswered fails. Default 10 seconds: many times what a
-   * full queue needs.
+   * How long closing may take; requests that are then unanswered fail. Default 10 seconds: many
+   * times what a full queue needs.
    */
   readonly closeWithin?: Duration.Input
 }
@@ -60,15 +62,15 @@ export interface RewriteSettings {
   /** The file to copy. It must not be in use, and keeps its records. */
   readonly from: string
   /**
-   * The new file. Neither it nor a log beside it may be there yet. The copy is made as `.part`
-   * beside it; what a killed rewrite has left there is removed by the next one.
+   * The new file. Neither it nor a log beside it may exist yet. The copy is made as `.part` beside
+   * it; the next rewrite removes one that a killed rewrite has left.
    */
   readonly to: string
-  /** What becomes of an event. Its place, time and tags stay as they are. Default: unchanged. */
+  /** Rewrites an event. Its place, time and tags stay as they are. Default: unchanged. */
   readonly event?: (event: RewrittenEvent) => Pick<RewrittenEvent, "type" | "version" | "body">
   /**
-   * What becomes of a snapshot; `undefined` leaves it out, which is only possible while the events
-   * before it are there. Default: unchanged.
+   * Rewrites a snapshot; `undefined` leaves it out, which is only possible while the events before
+   * it are there. Default: unchanged.
    */
   readonly snapshot?: (
     snapshot: StoredSnapshot

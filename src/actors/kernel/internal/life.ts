@@ -1,4 +1,4 @@
-/** What drives the cells of one owner, which says what comes of a crash. */
+/** Drives the cells of one owner, which decides what happens after a crash. */
 import * as Exit from "effect/Exit"
 import type { Life } from "./cell.ts"
 import { generate } from "./recovering.ts"

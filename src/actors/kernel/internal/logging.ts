@@ -1,10 +1,10 @@
 /**
- * Reads and logs causes that come from a behavior.
+ * Formats and logs causes that come from a behavior.
  *
- * What a behavior throws may throw itself when it is looked at: an error whose `message` is a
- * getter that throws, a revoked proxy. An application's logger may throw, too. None of that may
- * skip a step in the life of an actor or a supervisor, so the kernel looks at causes and writes to
- * the log only with these functions, and they never fail.
+ * A value that a behavior throws may itself throw when it is read: an error whose `message` is a
+ * getter that throws, a revoked proxy. An application's logger may throw, too. Neither may skip a
+ * step in the life of an actor or a supervisor, so the kernel reads causes and writes to the log
+ * only with these functions, which never fail.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -19,15 +19,15 @@ const orElse = <A>(read: () => A, otherwise: A): A => {
 
 const UNPRINTABLE = "a failure that cannot be printed"
 
-/** Says in a line why something failed. */
+/** The reason of a failure, in one line. */
 export const describe = (cause: Cause.Cause<unknown>): string =>
   orElse(() => String(Cause.squash(cause)), UNPRINTABLE)
 
-/** Says why something failed, with stack traces. */
+/** The reason of a failure, with stack traces. */
 export const explain = (cause: Cause.Cause<unknown>): string =>
   orElse(() => Cause.pretty(cause), UNPRINTABLE)
 
-/** Whether one of the errors that a cause holds is such a one. Defects are not looked at. */
+/** Whether a cause holds an error for which the test is true. Defects are not tested. */
 export const hasError = (
   cause: Cause.Cause<unknown>,
   isSuch: (error: unknown) => boolean
@@ -36,7 +36,7 @@ export const hasError = (
     (reason) => Cause.isFailReason(reason) && orElse(() => isSuch(reason.error), false)
   )
 
-/** Whether a cause is nothing but interruptions and such errors or defects. */
+/** Whether a cause consists only of interruptions and of errors or defects that pass the test. */
 export const isOnly = (cause: Cause.Cause<unknown>, isSuch: (error: unknown) => boolean): boolean =>
   cause.reasons.every((reason) => {
     if (Cause.isInterruptReason(reason)) return true
@@ -44,8 +44,8 @@ export const isOnly = (cause: Cause.Cause<unknown>, isSuch: (error: unknown) => 
   })
 
 /**
- * Logs a message and its cause. If a logger throws, all of them get the message once more with the
- * cause as text, since a logger that cannot print the cause can do that.
+ * Logs a message and its cause. If a logger throws, all loggers get the message once more with the
+ * cause as text, which a logger that cannot print the cause can handle.
  */
 export const report = (
   severity: "Error" | "Warn",

@@ -26,14 +26,14 @@ interface History {
   last: number
   /** Sequence number of the newest deleted event: the one before the first of `events`. */
   pruned: number
-  /** As they were appended: what readers see is made when they read. */
+  /** As they were appended; `StoredEvent`s are made when they are read. */
   events: Array<NewEvent>
   /** The offset of each of `events`. */
   offsets: Array<number>
   snapshots: ReadonlyArray<StoredSnapshot>
 }
 
-/** Stands for every empty list, so that an actor without a history costs little. */
+/** Shared by all empty lists, so that an actor without a history costs little. */
 const none: Array<never> = []
 
 interface Memory {
@@ -53,7 +53,7 @@ const historyOf = ({ histories }: Memory, actor: string): History => {
   return history
 }
 
-/** The events of a history from an index on, as readers see them. */
+/** The events of a history from an index on, as readers get them. */
 const storedFrom = (actor: string, history: History, first: number): ReadonlyArray<StoredEvent> =>
   history.events.slice(first).map(({ at, body, tags, type, version }, index) => {
     const offset = history.offsets[first + index]

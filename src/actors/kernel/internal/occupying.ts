@@ -1,12 +1,14 @@
-/** Work of a cell in a fiber that the cell knows before the first step: an end waits for it. */
+/**
+ * Runs work of a cell in a fiber that is known before its first step, so that an end waits for it.
+ */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type { Cell } from "./cell.ts"
 
 /**
- * Forks an effect, and notes the fiber before its first step: that step may end the actor. A
- * scheduler may also put the first step off, so the fiber is noted at the latest on return.
+ * Forks an effect, and notes the fiber before its first step, because that step may end the actor.
+ * A scheduler may also delay the first step, so the fiber is noted on return at the latest.
  */
 export const forkNoted = <A, E>(
   cell: Cell,

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type { Cell } from "./cell.ts"
 import { release } from "./releasing.ts"
 
-/** Whether nothing of the actor would be lost with its generation. */
+/** Whether the end of the generation would lose nothing of the actor. */
 const isIdle = ({ append, mailbox, phase, scope, stash, waiting }: Cell): boolean =>
   phase === "ready" &&
   (scope === undefined || scope.running === 0) &&
@@ -13,8 +13,8 @@ const isIdle = ({ append, mailbox, phase, scope, stash, waiting }: Cell): boolea
   (waiting === undefined || waiting.size === 0)
 
 /**
- * Notes that the actor has nothing to do; a timer looks whether it stays so. Called again when the
- * last obstacle has gone: a message, a caller who waits, an event that is being written, an effect.
+ * Notes that the actor is idle; a timer checks whether it stays so. Called again when the last
+ * reason to stay has gone: a message, a waiting caller, an append, an effect.
  */
 export const restUntilNeeded = (cell: Cell): void => {
   const after = cell.definition.passivateAfterMillis
@@ -26,7 +26,7 @@ export const restUntilNeeded = (cell: Cell): void => {
     const left = idle.since + after - cell.monotonicNow()
     if (left > 0) return Effect.andThen(Effect.sleep(left), watch)
     idle.timer = undefined
-    // In one step with the look at the cell: a fiber may yield between any two effects.
+    // In one step with the check of the cell: a fiber may yield between any two effects.
     if (isIdle(cell)) release(cell, "passive")
     return Effect.void
   })

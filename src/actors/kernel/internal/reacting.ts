@@ -38,7 +38,7 @@ const scopeFor = (cell: Cell, state: unknown): EpochScope => {
     self,
     running: 0
   }
-  // First, so that an end which comes from a finalizer of the old epoch waits for all of them.
+  // First, so that an end that comes from a finalizer of the old epoch waits for all of them.
   cell.scope = next
   if (current !== undefined) {
     forkNoted(cell, closeEpoch(cell, current), (fiber) => void (next.before = fiber))
@@ -46,7 +46,7 @@ const scopeFor = (cell: Cell, state: unknown): EpochScope => {
   return next
 }
 
-/** Runs what an event calls for, and moves to the epoch of the state after it. */
+/** Runs the effects of an event, and moves to the epoch of the state after it. */
 export const react = (cell: Cell, step: unknown, state: unknown): void => {
   const event = eventOf(step)
   const reaction = cell.definition.react[event._tag]
@@ -92,8 +92,8 @@ const run = (
 }
 
 /**
- * An effect that fails crashes its actor. One that its Scope interrupted has only ended, and so has
- * one that an actor which is about to stop has refused a message.
+ * An effect that fails crashes its actor. An effect that its Scope interrupted has only ended, and
+ * so has one whose message was refused by an actor that is about to stop.
  */
 const settle = (cell: Cell, scope: EpochScope, exit: Exit.Exit<unknown, unknown>): void => {
   if (Exit.isSuccess(exit) || cell.scope !== scope) return

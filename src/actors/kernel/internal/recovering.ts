@@ -46,7 +46,7 @@ const permitsOf = (cell: Cell, journal: Store): Semaphore.Semaphore => {
   return semaphore
 }
 
-/** What a generation begins with. */
+/** The state and history with which a generation begins. */
 interface Beginning {
   readonly claim: Claim | undefined
   readonly state: unknown
@@ -60,7 +60,7 @@ interface Beginning {
 export const recover = (cell: Cell): Effect.Effect<void, RecoveryError> =>
   Effect.suspend(() => recoverNow(cell))
 
-/** The same, for a caller that must not give way before the recovery has begun. */
+/** The same, for a caller that must not yield before the recovery has begun. */
 export const recoverNow = (cell: Cell): Effect.Effect<void, RecoveryError> =>
   cell.phase === "halted" ? Effect.asVoid(Fiber.join(generate(cell))) : Effect.void
 
@@ -81,7 +81,7 @@ export const generate = (cell: Cell): Fiber.Fiber<unknown, RecoveryError> => {
 }
 
 const recovered = (cell: Cell, exit: Exit.Exit<Beginning, RecoveryError>): void => {
-  // Meanwhile the actor may have ended.
+  // The actor may have ended since.
   if (cell.phase !== "recovering") return
   if (Exit.isFailure(exit) || isPausing(cell)) halted(cell)
   else begin(cell, exit.value)
@@ -89,7 +89,7 @@ const recovered = (cell: Cell, exit: Exit.Exit<Beginning, RecoveryError>): void 
 
 const begin = (cell: Cell, { claim, recovery, state }: Beginning): void => {
   const { last, replayed, snapshot, unreadableSnapshots, upcasted } = recovery
-  // As after an append that failed and is stored all the same, or after a crash without a history.
+  // After an append that failed but was stored, or after a crash without a history.
   const isOther = cell.definition.durable ? last !== cell.stored : state !== cell.state
   cell.claim = claim
   cell.state = state
@@ -97,7 +97,7 @@ const begin = (cell: Cell, { claim, recovery, state }: Beginning): void => {
   cell.stored = last
   cell.saved = snapshot === 0 ? nothingSaved : { tried: snapshot, stored: [snapshot] }
   const long = Math.min(cell.definition.snapshot?.every ?? Infinity, LONG_RECOVERY_EVENTS)
-  // What was passed over is replaced, so that the next recovery is short again.
+  // Unreadable snapshots are replaced, so that the next recovery is short again.
   const isReplacing = unreadableSnapshots.length > 0 && replayed > 0
   if (replayed > long || upcasted > 0 || isReplacing) takeSnapshot(cell, { seq: last, state })
   if (isOther) for (const watcher of cell.watchers ?? []) watcher(undefined, state)
@@ -109,7 +109,7 @@ const begin = (cell: Cell, { claim, recovery, state }: Beginning): void => {
   cell.life.turn(cell)
 }
 
-/** The newest durable state of an actor that has forgotten it. It stays passive. */
+/** The newest durable state of a passive actor, which stays passive. */
 export const newestState = (cell: Cell): Effect.Effect<unknown, RecoveryError> =>
   Effect.suspend(() => {
     const { definition, generation, journal, state } = cell
@@ -118,7 +118,7 @@ export const newestState = (cell: Cell): Effect.Effect<unknown, RecoveryError> =
     const read = Effect.map(replayFrom(cell, journal), (replay) =>
       cell.state === forgotten ? replay.state : cell.state
     )
-    // One that was woken meanwhile may have deleted the events that this was about to read.
+    // An actor that was woken since may have deleted the events that this was about to read.
     return Effect.catch(permitsOf(cell, journal).withPermit(read), (error) =>
       cell.generation === generation ? Effect.fail(error) : newestState(cell)
     )
@@ -198,7 +198,7 @@ class Replay {
     return Effect.void
   }
 
-  /** Why the history cannot go on with event `found`. */
+  /** The error for a history that goes on with event `found`. */
   gap(actor: string, found: number): RecoveryError {
     if (this.seq === this.start.seq) return explainGap(this.definition, this.start, actor, found)
     const detail = `the history goes on with ${found}`

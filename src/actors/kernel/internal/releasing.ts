@@ -1,6 +1,6 @@
 /**
- * How a generation ends: with a crash, for a restart, or with the actor. Its Scope closes once,
- * and every caller who waited is answered once.
+ * How a generation ends: with a crash, for a restart, or with the actor. Its Scope closes once, and
+ * every waiting caller is answered once.
  */
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -35,8 +35,8 @@ export const endingOf = (cause: Cause.Cause<unknown>): Ending => ({
 })
 
 /**
- * A defect or a failed effect ends the generation. A turn on the stack first answers its batch,
- * and what is decided is still written.
+ * Handles a defect or a failed effect, which ends the generation. A turn on the stack first answers
+ * its batch, and decided events are still written.
  */
 export const crash = (cell: Cell, cause: Cause.Cause<unknown>): void => {
   const { phase } = cell
@@ -56,13 +56,13 @@ export const fail = (cell: Cell, cause: Cause.Cause<unknown>): void => {
 /** Closes the generation's Scope, and then makes the actor halted or passive. */
 export const release = (cell: Cell, to: "halted" | "passive"): void => {
   transition(cell, "releasing")
-  // Without a history, what they wait for is forgotten.
+  // Without a history, the reasons for which they wait are lost.
   const waiting = cell.definition.durable ? [] : takeWaiting(cell)
   const close = closeGeneration(cell)
   if (close === undefined) released(cell, to)
   else {
     occupy(cell, close, () => {
-      // Meanwhile the actor may have ended.
+      // The actor may have ended since.
       if (cell.phase === "releasing") released(cell, to)
     })
   }
@@ -97,8 +97,8 @@ const closeGeneration = (cell: Cell): Effect.Effect<void> | undefined => {
 }
 
 /**
- * Closes the Scope of an epoch, and waits for the one before it. A finalizer that fails is
- * logged, since no caller waits who could handle it.
+ * Closes the Scope of an epoch, and waits for the one before it. A finalizer that fails is logged,
+ * since no caller waits that could handle it.
  */
 export const closeEpoch = (cell: Cell, { before, scope }: EpochScope): Effect.Effect<void> => {
   const close = Scope.close(scope, Exit.void).pipe(
@@ -142,7 +142,7 @@ const over = (cell: Cell): void => {
   cell.fork(Scope.close(cell.lifetime, Exit.void))
 }
 
-/** Ends an actor for good whose generation failed, and says why to the operator. */
+/** Ends an actor for good whose generation failed, and logs why for the operator. */
 export const endFailed = (cell: Cell, cause: Cause.Cause<unknown>): void => {
   if (cell.phase === "ending" || cell.phase === "ended") return
   const { address: actor } = cell
@@ -150,7 +150,7 @@ export const endFailed = (cell: Cell, cause: Cause.Cause<unknown>): void => {
   end(cell, endingOf(cause))
 }
 
-/** Calls back when the actor has ended; returns a function that takes the wish back. */
+/** Calls back when the actor has ended; returns a function that cancels the callback. */
 export const onEnd = (cell: Cell, tell: () => void): (() => void) => {
   if (cell.phase === "ended") {
     tell()

@@ -15,7 +15,7 @@ export interface Repair {
   fiber: Fiber.Fiber<void> | undefined
 }
 
-/** Interrupts repairs and waits for what they cannot leave half done. */
+/** Interrupts repairs and waits for their uninterruptible steps. */
 export const interruptRepairs = (repairs: Iterable<Repair>): Effect.Effect<void> =>
   Effect.uninterruptible(
     Effect.suspend(() => Fiber.interruptAll([...repairs].flatMap(({ fiber }) => fiber ?? [])))
@@ -42,7 +42,7 @@ export class Repairs {
     return fiber
   }
 
-  /** The child has begun: its repair has nothing more to do with it. */
+  /** Removes a child that has begun from its repair. */
   leave(child: Child): void {
     this.#byChild.delete(child)
   }

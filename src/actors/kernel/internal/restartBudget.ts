@@ -1,20 +1,20 @@
 /**
- * How often something may be restarted: pure bookkeeping on a monotonic clock.
+ * Counts restarts: pure bookkeeping on a monotonic clock.
  *
  * Two things are counted. The budget bounds the restarts within a sliding window: a fault that
- * outlives them is not one that restarting cures. An outage is a journal that keeps failing: it
- * crashes every actor that writes, again and again, so its crashes are one cause whose length is
- * bounded instead of its number.
+ * outlives them will not be cured by another. An outage is a journal that keeps failing: it crashes
+ * every actor that writes, again and again, so its crashes are one cause whose length is bounded
+ * instead of its number.
  */
 
 export interface RestartBudget {
   readonly max: number
   readonly withinMillis: number
-  /** When the restarts within the window were, oldest first. */
+  /** Times of the restarts within the window, oldest first. */
   readonly spent: ReadonlyArray<number>
 }
 
-/** Spends one restart at a moment, if one is left. */
+/** Spends one restart, if one is left. */
 export const spend = (
   budget: RestartBudget,
   nowMillis: number
@@ -33,7 +33,7 @@ export interface Outage {
 
 /**
  * Counts a failure of the journal. An outage is over once the actor that failed has stored events
- * again, and after a pause that is as long as the longest outage. A shorter pause says nothing: a
+ * again, and after a pause that is as long as the longest outage. A shorter pause shows nothing: a
  * store may take long to fail.
  */
 export const countFailure = (

@@ -1,5 +1,5 @@
 /**
- * What a supervisor does next: a pure function of its state and of what has happened.
+ * Decides the next action of a supervisor: a pure function of its state and an input.
  *
  * ```
  *            crash: restart
@@ -15,11 +15,11 @@ import { countFailure, type Outage, type RestartBudget, spend } from "./restartB
 /** Which children are restarted with one that crashed: none, all, or those started after it. */
 export type Strategy = "one-for-one" | "one-for-all" | "rest-for-one"
 
-/** What the supervisor knows of a child besides how to start it. */
+/** State of a child in its supervisor. */
 export interface ChildRecord {
   /** A restart is ordered and has not reached the child's start yet. */
   readonly restarting: boolean
-  /** Crashes of generations up to this one are dealt with. */
+  /** Crashes of generations up to this one are handled. */
   readonly condemned: number
   /**
    * When the backoff of the newest crash that counted is over, in milliseconds; `undefined` before
@@ -46,13 +46,13 @@ export type Input =
       readonly _tag: "Crashed"
       readonly record: ChildRecord
       readonly generation: number
-      /** What failed: the child, or the journal under it. */
+      /** Whether the child failed, or the journal under it. */
       readonly source: "child" | "journal"
-      /** Whether the child has stored events since the journal failed it the last time. */
+      /** Whether the child has stored events since the journal last failed for it. */
       readonly hasStored: boolean
       readonly at: number
     }
-  /** The backoff says that there is no further restart. */
+  /** The backoff schedule allows no further restart. */
   | { readonly _tag: "BackoffEnded" }
   | { readonly _tag: "Halt" }
   | { readonly _tag: "Start" }
@@ -74,7 +74,7 @@ export interface Step {
 
 const nothing = (state: SupervisorState): Step => ({ state, order: { _tag: "Nothing" } })
 
-/** Decides what comes of an input. */
+/** Decides the order that follows an input. */
 export const step = (rules: Rules, state: SupervisorState, input: Input): Step => {
   if (state.phase === "ended") return nothing(state)
   switch (input._tag) {
@@ -105,7 +105,7 @@ const giveUp = (state: SupervisorState, restarts: number, withinMillis: number):
   order: { _tag: "GiveUp", restarts, withinMillis }
 })
 
-/** The crash that asked for the backoff is counted already, and gets no restart. */
+/** The crash behind the backoff is counted already, and gets no restart. */
 const withoutBackoff = (state: SupervisorState): Step => {
   const crashes = state.budget.spent.length + (state.outage?.failures ?? 0)
   return giveUp(state, Math.max(0, crashes - 1), state.budget.withinMillis)
@@ -118,7 +118,7 @@ const crashed = (
 ): Step => {
   if (record.restarting || generation <= record.condemned) return nothing(state)
   const { withinMillis } = state.budget
-  // From the restart on: a backoff longer than the window is not a quiet time.
+  // Counted from the restart: a backoff longer than the window is not a quiet time.
   const quiet = record.restartAt === undefined || record.restartAt <= at - withinMillis
   const restart: Order = { _tag: "Restart", freshBackoff: quiet }
   if (source === "journal") {

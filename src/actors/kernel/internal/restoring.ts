@@ -1,7 +1,7 @@
 /**
  * Chooses the stored snapshot that a recovery begins with: the newest one that the behavior can
- * read. A snapshot only saves time, so one that cannot be read is logged and passed over. It
- * matters only if the events that it stands for are deleted.
+ * read. A snapshot only saves time, so one that cannot be read is logged and skipped. It matters
+ * only if the events before it are deleted.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -49,7 +49,7 @@ export const restore = Effect.fnUntraced(function* (
     const passedOver = `snapshot passed over: ${message}`
     yield* report("Warn", passedOver, Cause.empty, { actor, seq })
     unreadable.push(error)
-    // A store that answers with a newer snapshot than it was asked for has no older ones to offer.
+    // A store that answers with a newer snapshot than requested has no older ones.
     atMost = seq > atMost ? 0 : seq - 1
   }
   return { ...beginning, unreadable }
@@ -68,7 +68,7 @@ const load = Effect.fnUntraced(function* (
 })
 
 /**
- * Explains why nothing can be replayed behind a `Start`: the next event would be `seq + 1`, but the
+ * Explains why nothing can be replayed after a `Start`: the next event would be `seq + 1`, but the
  * history goes on with `found`.
  */
 export const explainGap = (

@@ -2,8 +2,8 @@
  * The actors that run in this process, by their journal and address.
  *
  * A journal is identified by its `Store` value, and a process by its source of epochs, so two
- * simulated processes do not see each other's actors. What this cannot see, such as two wrappers
- * of one store or another process, the journal fences.
+ * simulated processes do not see each other's actors. The journal fences what this cannot see, such
+ * as two wrappers of one store or another process.
  */
 import * as Context from "effect/Context"
 import type { EpochSource } from "../../../schema/Epoch.ts"
@@ -26,7 +26,7 @@ const actorsOf = (context: Context.Context<never>, journal: Store): Actors => {
 }
 
 /**
- * The cell that has an address. Names and ids may hold slashes, so different pairs of them may be
+ * The cell that has an address. Names and ids may hold slashes, so different pairs of them may make
  * one address.
  */
 const holderOf = (actors: Actors, address: string): Cell | undefined => {

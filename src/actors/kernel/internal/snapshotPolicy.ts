@@ -6,8 +6,8 @@ export interface SnapshotPolicy<State, Event> {
   readonly state: Schema.Codec<State, unknown>
   /**
    * Rises when the schema changes. Default one more than the number of `upcasts`. A snapshot that
-   * is newer, or older than the upcasts reach, is passed over: recovery begins with an older one,
-   * or with the first event. If those events are deleted, the history is refused.
+   * is newer, or older than the upcasts reach, is skipped: recovery begins with an older one, or
+   * with the first event. If those events are deleted, the history is refused.
    */
   readonly version?: number
   /**

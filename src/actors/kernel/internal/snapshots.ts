@@ -20,7 +20,7 @@ export const snapshotIfDue = (cell: Cell, append: Append): void => {
 /**
  * Stores a state in the background. `seq` and `state` come from the same completed append or the
  * same recovery: the actor may be far ahead of them when they are written. A snapshot only saves
- * time: when it fails, that is counted and logged, and the actor goes on.
+ * time: a failure is counted and logged, and the actor goes on.
  */
 export const takeSnapshot = (
   cell: Cell,
@@ -59,7 +59,7 @@ export const takeSnapshot = (
   )
 }
 
-/** The stored snapshots before the known ones, as far as they are to be kept. */
+/** The stored snapshots before the known ones, up to the number to keep. */
 const olderThan = Effect.fnUntraced(function* (
   journal: Store,
   actor: string,
@@ -70,7 +70,7 @@ const olderThan = Effect.fnUntraced(function* (
   const older: Array<number> = []
   let oldest = known[0] ?? seq
   while (known.length + older.length + 1 < keep) {
-    // One that is damaged is not worth keeping, nor are those before it.
+    // A damaged one is not worth keeping, nor are those before it.
     const found = yield* Effect.catchTag(
       journal.loadSnapshot(actor, oldest - 1),
       "CorruptRecord",

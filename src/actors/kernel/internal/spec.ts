@@ -1,4 +1,4 @@
-/** The types of what a behavior declares, apart from what is made of them. */
+/** The types of a behavior's declaration. */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
@@ -11,17 +11,17 @@ import type { Journal } from "../Journal.ts"
 import type { Limits } from "../Limits.ts"
 import type { SnapshotPolicy, Upcast } from "./snapshotPolicy.ts"
 
-/** Anything told apart by its `_tag`. */
+/** A value with a `_tag`. */
 export interface Tagged {
   readonly _tag: string
 }
 
-/** What `decide` may know besides the state and the command. */
+/** Inputs of `decide` besides the state and the command. */
 export interface Circumstances {
   readonly id: string
   /** Milliseconds since 1970. */
   readonly now: number
-  /** Draws an epoch that nobody had before; put it into the event that opens it. */
+  /** Draws a new epoch; put it into the event that opens it. */
   readonly fresh: () => Epoch
 }
 
@@ -39,8 +39,8 @@ export type Tell<Commands extends Rpc.Any> = {
 }
 
 /**
- * What a behavior's effects see of their own actor. Signals sent through it carry the epoch in
- * which the effect was started.
+ * The actor as its own effects see it. Signals sent through it carry the epoch in which the effect
+ * was started.
  */
 export interface Self<State, Commands extends Rpc.Any, Signal extends Tagged> {
   readonly id: string
@@ -60,7 +60,7 @@ export interface Self<State, Commands extends Rpc.Any, Signal extends Tagged> {
 
 /** How a recovery went, for `reconcile` and `start`. */
 export interface Recovery {
-  /** 1 for the first life of the actor in this process, then one more for each. */
+  /** 1 for the first generation of the actor in this process, then one more for each. */
   readonly generation: number
   /** The sequence number of the last event, 0 if the history was empty. */
   readonly last: number
@@ -70,8 +70,8 @@ export interface Recovery {
   /** The sequence number of the snapshot that recovery began with, 0 if there was none. */
   readonly snapshot: number
   /**
-   * The sequence numbers of newer snapshots that were passed over, because they are damaged or of
-   * a version that the behavior does not read; 0 stands for one whose number is damaged, too. Each
+   * The sequence numbers of newer snapshots that were skipped, because they are damaged or of a
+   * version that the behavior does not read; 0 stands for one whose number is damaged, too. Each
    * one is logged as a warning, with the reason.
    */
   readonly unreadableSnapshots: ReadonlyArray<number>
@@ -100,7 +100,7 @@ type Failure<Commands extends Rpc.Any, Tag extends string> =
 
 declare const noState: unique symbol
 
-/** No value is one of these. As a possible result, it keeps literals as they are. */
+/** Matches no value. As a possible result, it keeps literal types. */
 interface KeepsLiterals {
   readonly [noState]: never
   readonly [field: string]: "" | 0 | false
@@ -134,12 +134,12 @@ export type ServicesOf<Reactions> = {
     : never
 }[keyof Reactions]
 
-/** Effects bring their own Scope; a history needs a journal. */
+/** Services of the effects, without the Scope; a history needs a journal. */
 export type Needs<R, Durability> =
   | Exclude<R, Scope.Scope>
   | (Durability extends "none" ? never : Journal)
 
-/** What `make` takes. */
+/** Parameter of `make`. */
 export interface Spec<
   State,
   Commands extends Rpc.Any,
@@ -163,8 +163,8 @@ export interface Spec<
    */
   readonly epoch?: (state: NoInfer<State>) => Epoch | undefined
   /**
-   * Decides after each recovery and before the first message what the past calls for: open a
-   * new epoch, take up accepted work again. Its reply goes nowhere.
+   * Decides after each recovery and before the first message how to continue: open a new epoch,
+   * resume accepted work. Its reply is discarded.
    */
   readonly reconcile?: (
     state: NoInfer<State>,
@@ -183,21 +183,21 @@ export interface Spec<
    */
   readonly history?: Durability
   /**
-   * Events that only record and promise nothing to anyone. They are stored in order, but no reply
-   * waits for them, and later decisions build on them at once. All else waits as for any event:
-   * `react`, watchers, `state`, and callers who wait for a later decision. If their append fails,
-   * a reply has told of what never was.
+   * Events that only record; no reply depends on them. They are stored in order, but no reply waits
+   * for them, and later decisions build on them at once. Everything else waits as for any event:
+   * `react`, watchers, `state`, and callers that wait for a later decision. If their append fails,
+   * a reply may have reported an event that was never stored.
    */
   readonly writtenBehind?: ReadonlyArray<Events["Type"]["_tag"]>
   /**
-   * What becomes of a command whose `decide` throws, or whose events cannot be evolved, encoded or
-   * stored (`Store.unstorable`).
-   * `"refuse"` (the default) only fails the caller, with `Stopped` and the reason `"defect"`, and
-   * the actor goes on: deciding has no effects, so nothing of the command is left, and the state is
-   * still the fold of the stored events. A restart would replay that same state, cure nothing, and
-   * spend the supervisor's restarts, so that a few malformed commands ended its other children.
-   * `"crash"` ends the generation: for a behavior that keeps something in its closures, or without
-   * a history, whose state a restart does reset. Signals and `reconcile` always crash.
+   * What happens when the `decide` of a command throws, or its events cannot be evolved, encoded or
+   * stored (`Store.unstorable`). `"refuse"` (the default) only fails the caller, with `Stopped` and
+   * the reason `"defect"`, and the actor goes on: deciding has no effects, so nothing of the
+   * command is left, and the state is still the fold of the stored events. A restart would replay
+   * that same state, cure nothing, and spend the supervisor's restarts, so that a few malformed
+   * commands ended its other children. `"crash"` ends the generation: for a behavior that keeps
+   * state in its closures, or without a history, whose state a restart does reset. Signals and
+   * `reconcile` always crash.
    */
   readonly onDefect?: "refuse" | "crash"
   /** Labels for projections. */
@@ -210,10 +210,9 @@ export interface Spec<
   readonly snapshot?: SnapshotPolicy<NoInfer<State>, Events["Type"]>
   /**
    * Forgets the state after this long without work; the next message recovers it. Work is a
-   * message, an append, a caller who waits, and each effect of `react` and `start` until it
-   * returns: one that runs for ever keeps the actor awake. What an effect leaves behind in its
-   * Scope, a resource or a fiber forked there, does not; it is released. Counted on the monotonic
-   * clock.
+   * message, an append, a waiting caller, and each effect of `react` and `start` until it returns:
+   * one that never returns keeps the actor awake. A resource or a fiber that an effect leaves in
+   * its Scope does not; it is released. Counted on the monotonic clock.
    */
   readonly passivateAfter?: Duration.Input
   readonly limits?: Partial<Limits>

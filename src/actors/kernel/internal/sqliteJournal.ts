@@ -1,4 +1,4 @@
-/** A journal in a SQLite file: the native connection in Effect's words. */
+/** A journal in a SQLite file: Effects around the native connection. */
 import { resolve } from "node:path"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -96,7 +96,7 @@ const toEvents = (batch: EventBatch): ReadonlyArray<StoredEvent> => {
       version: events[at + 3]!,
       at: events[at + 4]!,
       body,
-      // The store has verified the text, which is its own.
+      // The store wrote and verified this text.
       tags: labels === undefined ? noTags : (JSON.parse(labels) as ReadonlyArray<string>)
     }
   })
@@ -104,7 +104,7 @@ const toEvents = (batch: EventBatch): ReadonlyArray<StoredEvent> => {
 
 const noTags: ReadonlyArray<string> = []
 
-/** One open file: its limits, and how to ask it. */
+/** One open file: its limits, and its requests. */
 interface Opened {
   readonly limits: Limits
   readonly connection: JournalConnection
@@ -153,7 +153,7 @@ const appending =
       )
     })
 
-/** Asks for one batch after the other, and for the next one only while the last is in use. */
+/** Reads batches one by one; the next one is requested while the last is in use. */
 const batches = (
   from: number,
   next: (event: StoredEvent) => number,

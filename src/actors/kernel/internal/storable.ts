@@ -1,9 +1,9 @@
 /**
- * What a journal accepts from a caller. Appends of many callers share a commit, so what cannot be
- * stored is refused before it gets there, to its caller alone.
+ * Checks what callers hand to a journal. Appends of many callers share a commit, so values that
+ * cannot be stored are refused before that, for their caller alone.
  *
- * Text travels as UTF-8, which has no lone surrogates: two names that differ in them alone would
- * become one. Numbers beyond the safe integers do not come back as they were.
+ * Text is stored as UTF-8, which has no lone surrogates: two names that differ only in them would
+ * become one. Numbers beyond the safe integers would change.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"

@@ -13,8 +13,9 @@ import type {
 } from "../../../schema/JournalRecord.ts"
 
 /**
- * The operations that every journal layer offers. What cannot be stored as it is, text with a lone
- * surrogate or a number out of range, fails with `NotStorable` and for its caller alone.
+ * The operations that every journal layer offers. Values that cannot be stored exactly, such as
+ * text with a lone surrogate or a number out of range, fail with `NotStorable`, for their caller
+ * alone.
  */
 export interface Store {
   /**
@@ -28,14 +29,14 @@ export interface Store {
    */
   readonly append: (append: Append) => Effect.Effect<void, JournalError>
   /**
-   * Says why an event cannot be stored: text with a lone surrogate, a body over a limit;
-   * `undefined` if it can. An actor asks before it takes a decision, so that only the command that
-   * led to such an event is refused. Without this the append fails, which crashes the actor.
+   * Why an event cannot be stored: text with a lone surrogate, a body over a limit; `undefined` if
+   * it can. An actor asks before it takes a decision, so that only the command that led to such an
+   * event is refused. Without this the append fails, which crashes the actor.
    */
   readonly unstorable?: (event: NewEvent) => string | undefined
   /**
    * The stored events from `from` (default 1) on, in order, in batches. It begins with the oldest
-   * one that is left: sequence numbers are dense, so the first one tells what was deleted.
+   * one that is left: sequence numbers are dense, so the first one shows what was deleted.
    */
   readonly read: (actor: string, from?: number) => Stream.Stream<StoredEvent, JournalError>
   /**
@@ -71,24 +72,22 @@ export interface Store {
    */
   readonly tagged: (tag: string, after?: number) => Stream.Stream<StoredEvent, JournalError>
   /**
-   * Registers a projection, and answers with its position: the offset after which to read on, 0
-   * for a new one. If events were deleted before, the first read of a new one fails with
+   * Registers a projection, and answers with its position: the offset after which to read on, 0 for
+   * a new one. If events were deleted before, the first read of a new one fails with
    * `EventsPruned`, whose `prunedTo` is the offset where it may begin. From here on `prune` keeps
-   * the events that it has not acknowledged. To register it again, after a restart for example,
+   * the events that it has not acknowledged. Registering it again, for example after a restart,
    * changes nothing.
    */
   readonly register: (projection: Projection) => Effect.Effect<number, JournalError>
   /**
-   * Stores that a registered projection has dealt with the events up to an offset, for good: they
-   * may be deleted. A position never goes back, nor beyond the newest event. `UnknownProjection` if
-   * it is not registered.
+   * Stores that a registered projection has processed the events up to an offset: they may be
+   * deleted. A position never goes back, nor beyond the newest event. `UnknownProjection` if it is
+   * not registered.
    */
   readonly acknowledge: (
     projection: Projection,
     offset: number
   ) => Effect.Effect<void, JournalError>
-  /**
-   * Forgets a projection that is not needed any more: until then, it holds deletions up.
-   */
+  /** Removes a projection that is not needed any more: until then, it delays deletions. */
   readonly unregister: (projection: Projection) => Effect.Effect<void, JournalError>
 }

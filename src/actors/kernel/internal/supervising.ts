@@ -1,11 +1,11 @@
 /**
- * Executes what `restarting.ts` decides.
+ * Executes the orders of `restarting.ts`.
  *
- * One fiber per supervisor reads crashes from a queue. A restart is a fiber of its own, a
- * *repair*: it halts its children in the reverse order of their start, waits and starts them in
- * order. So unrelated children do not wait for each other, and a crash in the middle of a repair
- * replaces that repair. Halting the supervisor interrupts the reader and all repairs, and waits
- * for them, before it halts the children.
+ * One fiber per supervisor reads crashes from a queue. A restart is a separate fiber, a *repair*:
+ * it halts its children in the reverse order of their start, waits and starts them in order. So
+ * unrelated children do not wait for each other, and a crash in the middle of a repair replaces
+ * that repair. Halting the supervisor interrupts the reader and all repairs, and waits for them,
+ * before it halts the children.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -49,7 +49,7 @@ export interface Settings {
   readonly backoff: Schedule.Schedule<unknown, Cause.Cause<unknown>>
   readonly parent: Supervision | undefined
   readonly context: Context.Context<never>
-  /** Its children live in it. */
+  /** The Scope of its children. */
   readonly scope: Scope.Scope
 }
 
@@ -64,7 +64,7 @@ export class Supervision implements Child<never> {
   readonly isBeginning = false
   account: SupervisorState | undefined = undefined
   backoff: BackoffStep | undefined = undefined
-  /** By what reports their crashes, in the order of their start. */
+  /** By the subject of their crash reports, in the order of their start. */
   readonly children = new Map<object, Child>()
   readonly #crashes: Queue.Queue<Crash>
   readonly #repairs: Repairs
@@ -90,7 +90,7 @@ export class Supervision implements Child<never> {
     return Deferred.await(this.#failure)
   }
 
-  /** Adds a child and starts it. While this supervisor is halted, waits. */
+  /** Adds a child and starts it. Waits while this supervisor is halted. */
   start<E>(child: Child<E>): Effect.Effect<void, E | SupervisorStopped> {
     return Effect.suspend((): Effect.Effect<void, E | SupervisorStopped> => {
       if (this.#stopped !== undefined) return Effect.fail(this.#stopped)
@@ -121,7 +121,7 @@ export class Supervision implements Child<never> {
     const failure = this.#gaveUp
     if (failure === undefined) Queue.offerUnsafe(this.#crashes, { subject, generation, cause })
     else {
-      // The end of another child may take long, and nothing restarts this one.
+      // Ending another child may take long, and it is not restarted.
       const child = this.children.get(subject)
       if (child !== undefined) this.#fork(endSafely(child, failure))
     }
@@ -194,7 +194,7 @@ export class Supervision implements Child<never> {
     return Effect.runForkWith(this.settings.context)(effect)
   }
 
-  /** Afterwards nothing of this supervisor halts or starts its children. */
+  /** Once this is done, the supervisor halts and starts no children. */
   get #interrupt(): Effect.Effect<void> {
     const reader = Effect.suspend(() =>
       this.#reader === undefined ? Effect.void : Fiber.interrupt(this.#reader)
@@ -231,7 +231,7 @@ export class Supervision implements Child<never> {
     return this.#delay(child, cause, at, order.freshBackoff).pipe(
       Effect.flatMap((delay) => Effect.sync(() => void this.#restart(affected, delay))),
       Pull.catchDone(() => withoutBackoff(cause)),
-      // A schedule that throws has no further restart either.
+      // A schedule that throws also allows no further restart.
       Effect.catchCause((defect) => withoutBackoff(Cause.combine(cause, defect)))
     )
   }
@@ -307,7 +307,7 @@ export class Supervision implements Child<never> {
       return Effect.sync(() => parent.crashed(this, this.generation, Cause.fail(failure)))
     }
     const log = report("Error", "supervisor gave up, its children end", cause, counts)
-    // In a fiber of its own, since it interrupts the one that runs this.
+    // In a separate fiber, since it interrupts the one that runs this.
     return Effect.andThen(
       log,
       Effect.sync(() => void this.#fork(this.end(failure)))

@@ -3,12 +3,12 @@
  *
  * The span of an `ask` is their parent: the caller waits, so they are part of its work. The sender
  * of a `tell` or a signal does not wait, and a signal may lead to the next one for ever; their
- * effects begin a trace of their own that is linked to the sender's span.
+ * effects begin a new trace that is linked to the sender's span.
  *
  * A fiber outside of any span sends plain envelopes, whatever its annotations: to look for them at
  * each message would slow down every ask of a program that does not trace.
  *
- * The journal keeps no spans: what a recovered actor does has no caller any more.
+ * The journal stores no spans: effects of a recovered actor have no caller any more.
  */
 import * as Context from "effect/Context"
 import type * as Fiber from "effect/Fiber"

@@ -1,9 +1,9 @@
 /**
- * A turn: messages are decided in batches, each batch is written with one append, and only then
- * is anything of it visible: first watchers hear of it, then its effects start, then callers hear.
- * Callers of a batch whose events are all written behind are answered before that.
+ * A turn: messages are decided in batches, each batch is written with one append, and only then are
+ * its results visible: first to watchers, then to its effects, then to callers. Callers of a batch
+ * whose events are all written behind are answered before that.
  *
- * Whatever throws on the way is a crash of this actor, and every caller of the batch is answered.
+ * An exception on the way is a crash of this actor, and every caller of the batch is answered.
  */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
@@ -51,7 +51,7 @@ const work = (cell: Cell, stored: Batch | undefined): void => {
     }
     transition(cell, "ready")
   } catch (defect) {
-    // Each step guards what a behavior can throw, so this is a defect of the kernel itself.
+    // Each step guards code of the behavior, so this is a defect of the kernel itself.
     const cause = Cause.die(defect)
     if (batch !== undefined) refuseFor(cell, batch, "crashed", cause)
     if (cell.phase === "turning") fail(cell, cause)
@@ -81,12 +81,12 @@ const write = (cell: Cell, batch: Batch): boolean => {
 }
 
 /**
- * Replies wait if an event of the batch is a promise, and when the actor begins or ends with it.
- * An answer that only reads may wait too: it could tell of such an event.
+ * Replies wait if one of the batch depends on its events, and when the actor begins or ends with
+ * it. An answer that only reads may wait too: it could show such an event.
  */
 const mustWait = ({ next, promises }: Batch): boolean => promises || next !== "continue"
 
-/** Gives the replies of a batch before it is stored. All else of it waits its turn. */
+/** Sends the replies of a batch before it is stored. Everything else waits for the append. */
 const leaveBehind = (cell: Cell, batch: Batch): boolean => {
   const replies = batch.outcomes.filter(({ isReply }) => isReply)
   batch.outcomes = batch.outcomes.filter(({ isReply }) => !isReply)
@@ -106,7 +106,7 @@ const writtenBehind = (cell: Cell, { behind }: Append): void => {
 }
 
 const writtenLater = (cell: Cell, written: Written): void => {
-  // What is held is always the batch that `write` left here.
+  // The held batch is always the one that `write` left here.
   const batch = cell.held as Batch | undefined
   cell.held = undefined
   if (Exit.isFailure(written)) notWritten(cell, batch, written.cause)
@@ -115,7 +115,7 @@ const writtenLater = (cell: Cell, written: Written): void => {
     transition(cell, "turning")
     work(cell, batch)
   } else {
-    // The generation crashed meanwhile: the events are stored, but their effects have no Scope.
+    // The generation has crashed since: the events are stored, but their effects have no Scope.
     show(cell, batch)
     answer(cell, batch.outcomes)
     if (batch.next === "end") end(cell, stopped)
@@ -145,19 +145,19 @@ const refuseFor = (
   cause: Cause.Cause<unknown>
 ): void => refuse(cell, batch, { reason, detail: describe(cause) })
 
-/** Something on this stack has ended the generation. The batch is lost with it. */
+/** Fails a batch whose generation was ended further down this stack. */
 const endedWithin = (cell: Cell, batch: Batch): false => {
   refuse(cell, batch, cell.end ?? { reason: "crashed", detail: "" })
   return leave(cell)
 }
 
-/** If the actor has ended, answers what the turn had taken or added since. */
+/** If the actor has ended, answers the messages that the turn had taken or added since. */
 const leave = (cell: Cell): false => {
   if (cell.end !== undefined) abandonAll(cell, cell.end)
   return false
 }
 
-/** The batch took place: its effects start and its callers hear of it. True to go on. */
+/** Completes a stored batch: its effects start and its callers are answered. True to go on. */
 const complete = (cell: Cell, batch: Batch): boolean => {
   show(cell, batch)
   answer(cell, batch.outcomes)
@@ -165,7 +165,7 @@ const complete = (cell: Cell, batch: Batch): boolean => {
   return settled(cell, batch)
 }
 
-/** What becomes of the actor after a batch. True to go on. */
+/** Continues, stops or halts the actor after a batch. True to go on. */
 const settled = (cell: Cell, batch: Batch): boolean => {
   if (cell.phase !== "turning") {
     if (batch.next === "end") end(cell, stopped)
@@ -213,7 +213,7 @@ const show = (cell: Cell, batch: Batch): void => {
   const { state, steps } = batch
   cell.state = state
   if (steps.length === 0) return
-  // Before the effects: one that begins to watch sees the state after the batch, and nothing of it.
+  // Before the effects: one that begins to watch sees the state after the batch, not its events.
   if (cell.watchers !== undefined) {
     for (let index = 0; index < steps.length; index += 2) {
       for (const watcher of cell.watchers) watcher(eventOf(steps[index]), steps[index + 1])
@@ -222,7 +222,7 @@ const show = (cell: Cell, batch: Batch): void => {
   if (cell.definition.observed) startEffects(cell, batch)
 }
 
-/** Tells callers of a batch. One that throws does not keep it from others. */
+/** Answers the callers of a batch. A callback that throws does not keep the others from theirs. */
 const answer = (cell: Cell, outcomes: ReadonlyArray<Outcome>): void => {
   for (let index = 0; index < outcomes.length; index++) {
     try {

@@ -1,4 +1,4 @@
-/** Callers who wait for an answer that a later decision gives, by the key that settles them. */
+/** Callers that wait for an answer that a later decision gives, by the key that settles them. */
 
 const none: ReadonlyArray<never> = []
 
@@ -17,7 +17,7 @@ export class Waiters<A> {
     this.size++
   }
 
-  /** Removes and returns those under a key, in the order in which they came. */
+  /** Removes and returns those under a key, in the order of their arrival. */
   take(key: string): ReadonlyArray<A> {
     const taken = this.#byKey.get(key) ?? none
     this.#byKey.delete(key)
@@ -39,7 +39,7 @@ export class Waiters<A> {
   }
 }
 
-/** How many callers will wait once the decisions of a batch have taken place. */
+/** Callers that will wait once the decisions of a batch have taken place. */
 export class Tally {
   readonly #waiters: Waiters<unknown> | undefined
   /** The number under each key that the batch changes. */

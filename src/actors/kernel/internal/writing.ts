@@ -1,6 +1,6 @@
 /**
- * Writes decided events to the journal, one append at a time, in order. What is decided while
- * an append is under way goes with the next one. After a failed append nothing more is written.
+ * Writes decided events to the journal, one append at a time, in order. Events decided while an
+ * append is under way go with the next one. After a failed append nothing more is written.
  */
 import * as Exit from "effect/Exit"
 import type { Append, Cell } from "./cell.ts"
@@ -9,9 +9,9 @@ import { snapshotIfDue } from "./snapshots.ts"
 
 export type Written = Exit.Exit<void, unknown>
 
-/** What follows an append. */
+/** Callbacks after an append. */
 export interface Follow {
-  /** Called with each append that is stored and that batches did not wait for. */
+  /** Called with each append that is stored and for which no batch waited. */
   readonly stored: (cell: Cell, append: Append) => void
   /** Called when nothing waits for the journal any more, or when an append has failed. */
   readonly done: (cell: Cell, written: Written) => void
@@ -39,7 +39,9 @@ export const enqueue = (
   }
 }
 
-/** Appends all that waits. Returns the outcome if it is known at once; `follow` hears it later. */
+/**
+ * Appends all waiting events. Returns the outcome if it is known at once; else `follow` is called.
+ */
 export const flush = (cell: Cell, follow: Follow): Written | undefined => {
   if (cell.append !== undefined) return undefined
   const append = cell.unwritten
@@ -52,7 +54,7 @@ export const flush = (cell: Cell, follow: Follow): Written | undefined => {
   let known: Written | undefined
   let returned = false
   const settled = (written: Written) => {
-    // The actor has ended meanwhile: a generation that another one follows awaits its appends.
+    // The actor has ended since: a generation that another one follows awaits its appends.
     if (cell.append !== append) return
     known = settle(cell, append, written, follow)
     if (returned) goOn(cell, known, follow)
@@ -74,7 +76,7 @@ const settle = (cell: Cell, append: Append, written: Written, { stored }: Follow
   if (Exit.isFailure(written)) return written
   cell.stored = append.seq
   snapshotIfDue(cell, append)
-  // Still under way meanwhile: what the effects of this one bring about is written after it.
+  // Still marked as under way, so events of these effects are written after it.
   if (append.behind.length > 0) stored(cell, append)
   cell.append = undefined
   return Exit.void
