@@ -1,9 +1,9 @@
 /**
- * Where each actor's events lie. Their offsets are remembered here when they are appended, and
- * written to the file later, many at once (a *run*): appending costs no index page. What was not
- * written when the process died is found again by reading the newest events of the file.
+ * Finds each actor's events. Their offsets are kept in memory when they are appended, and written
+ * to the file later, many at once (a *run*): appending costs no index page. Offsets that were not
+ * written when the process died are recovered by reading the newest events of the file.
  *
- * The index also knows who may write each actor's history, and forgets the quiet ones.
+ * The index also holds the present writer of each actor's history, and evicts idle actors.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { checksumNumbers, checksumText } from "./checksum.ts"
@@ -11,10 +11,10 @@ import { corruptEvent } from "./eventBatch.ts"
 import { FileRefused, isDamage, OperationFailed } from "./failures.ts"
 import type { MetaTable } from "./metaTable.ts"
 
-/** What is remembered of one actor. */
+/** The entry of one actor. */
 export interface Actor {
   readonly name: string
-  /** The sum of the name, which every record of the actor continues. */
+  /** The checksum of the name, which every record of the actor continues. */
   readonly sum: number
   /** 0 until its first record is stored. */
   id: number
@@ -25,9 +25,9 @@ export interface Actor {
   /** The offsets of the events after `indexed`, which no run holds yet. */
   indexed: number
   tail: Array<number>
-  /** The file does not know the writer yet. */
+  /** The file does not have the writer yet. */
   unsaved: boolean
-  /** The transaction that has touched it last. */
+  /** The last transaction that changed it. */
   transaction: number
 }
 
@@ -79,14 +79,14 @@ export class ActorIndex {
     )
     this.#deleteRuns = database.prepare("DELETE FROM runs WHERE actor = ? AND last <= ?")
     this.#meta = meta
-    // Each opening of the file has its own range, so no claim of an earlier one is taken for its.
+    // Each opening of the file has a separate range, so that claims of earlier ones are invalid.
     this.#earlierWriters = this.#writers = meta.get("opens") * 2 ** 32
     this.#recover(database)
   }
 
   /**
    * The actor that this writer may write now, directly after the event `expected` if given. A claim
-   * ends with the opening it was made in, also if nobody has claimed the actor since.
+   * ends with the opening it was made in, even if no other writer has claimed the actor since.
    */
   admit(name: string, writer: number, expected?: number): Actor {
     const actor = this.#hold(name)
@@ -99,7 +99,7 @@ export class ActorIndex {
     return actor
   }
 
-  /** The actor of that name, if the journal knows it. Damage is named as this actor's. */
+  /** The actor of that name, if the journal has it. Damage is reported as this actor's. */
   lookup(name: string): Actor | undefined {
     const known = this.#actors.get(name)
     if (known !== undefined) return known
@@ -121,7 +121,7 @@ export class ActorIndex {
     if (actorSum(actor) !== row["crc"]) {
       throw corruptEvent(name, actor.last, "the entry of the actor has a wrong checksum")
     }
-    // Both are written together, so an older entry is one whose page the disk has lost.
+    // Both are written together, so if the entry is older, the disk has lost its page.
     const newest = this.#findRun.get(actor.id, Number.MAX_SAFE_INTEGER)
     if (Number(newest?.["last"] ?? 0) > actor.last) {
       throw corruptEvent(name, actor.last, "the entry of the actor is older than its index")
@@ -139,7 +139,7 @@ export class ActorIndex {
     return actor
   }
 
-  /** Remembers an actor's state for `undo`, and gives the actor its number. */
+  /** Saves an actor's state for `undo`, and gives a new actor its number. */
   touch(actor: Actor) {
     if (actor.transaction === this.#transaction) return
     actor.transaction = this.#transaction
@@ -175,12 +175,12 @@ export class ActorIndex {
     this.#stored = true
   }
 
-  /** Whether actors should be stored although nobody wrote. */
+  /** Whether actors should be stored although there was no write. */
   get isCrowded(): boolean {
     return this.#actors.size > this.#limits.cachedActors
   }
 
-  /** Ends a transaction's work: stores what is due. To be called before the commit. */
+  /** Stores what is due at the end of a transaction. To be called before the commit. */
   settle(offset: number) {
     for (const actor of this.#dirty) {
       if (offset - actor.tail[0]! < this.#limits.unindexedEvents) break
@@ -208,7 +208,7 @@ export class ActorIndex {
     this.#meta.set("indexed", offset)
   }
 
-  /** After the commit: the transaction's states stand. */
+  /** Makes the transaction's states final, after the commit. */
   commit() {
     this.#end()
     if (!this.isCrowded) return
@@ -219,7 +219,7 @@ export class ActorIndex {
     }
   }
 
-  /** After a rollback: every touched actor is again what it was. */
+  /** Restores every touched actor, after a rollback. */
   undo() {
     for (const { actor, before, tailLength } of this.#touched) {
       Object.assign(actor, before)
@@ -250,14 +250,14 @@ export class ActorIndex {
     return offsets
   }
 
-  /** Marks events up to `to` as deleted, and forgets where they lay. */
+  /** Marks events up to `to` as deleted, and forgets their offsets. */
   prune(actor: Actor, to: number) {
     actor.pruned = to
     this.store(actor)
     this.#deleteRuns.run(actor.id, to)
   }
 
-  /** Like `lookup`, and remembered, because it is written to. */
+  /** Like `lookup`, but keeps the actor in memory, because it will be written. */
   #hold(name: string): Actor | undefined {
     const known = this.#actors.get(name)
     if (known !== undefined) return known
@@ -282,7 +282,7 @@ export class ActorIndex {
     return undefined
   }
 
-  /** Finds the tails again: the events after the point up to which all runs are written. */
+  /** Recovers the tails: the events after the last offset up to which all runs are written. */
   #recover(database: DatabaseSync) {
     const newest = database.prepare("SELECT offset, actor, seq FROM events WHERE offset > ?")
     newest.setReturnArrays(true)
@@ -304,7 +304,7 @@ export class ActorIndex {
   }
 }
 
-/** So many quiet actors are forgotten after a transaction when there are too many. */
+/** Idle actors that are evicted at once after a transaction, if there are too many. */
 const evictedAtOnce = 256
 
 const makeActor = (name: string): Actor => ({

@@ -34,7 +34,7 @@ export const checksumNumbers = (
   fourth = 0,
   fifth = 0
 ): number => {
-  // SQLite keeps -0 as 0, which is another number by its bits.
+  // SQLite stores -0 as 0, whose bits differ.
   numbers[0] = first + 0
   numbers[1] = second + 0
   numbers[2] = third + 0

@@ -1,4 +1,4 @@
-/** Rows of events as they are read: verified one by one, and collected as columns that travel. */
+/** Verifies rows of events one by one, and collects them as columns for the message. */
 import { checksumNumbers, checksumText } from "./checksum.ts"
 import { corruptRecord } from "./failures.ts"
 import type { NameTable } from "./nameTable.ts"
@@ -25,7 +25,7 @@ export const eventSum = (
   return tags === null ? sum : checksumText(tags, sum)
 }
 
-/** Collects verified rows as the columns that travel. */
+/** Collects verified rows as columns for the message. */
 export class BatchBuilder {
   readonly actors: Array<string> = []
   bytes = 0

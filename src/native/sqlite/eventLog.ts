@@ -1,6 +1,6 @@
 /**
  * The events of one open file: appended in transactions of many actors, read back by actor or by
- * tag. What is read is verified first: its checksum covers every field, its place and its actor.
+ * tag. Events are verified when they are read: the checksum covers every field, place and actor.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { type Actor, ActorIndex } from "./actorIndex.ts"
@@ -27,8 +27,7 @@ import { TagTable } from "./tagTable.ts"
 const rowsAtOnce = 16
 const columns = 9
 /**
- * Events that one transaction of a long prune deletes: a short turn, for which the
- * appends that come meanwhile wait.
+ * Events that one transaction of a long prune deletes: a short turn, because appends wait for it.
  */
 const prunedAtOnce = 2000
 
@@ -63,7 +62,7 @@ export class EventLog {
     this.#meta = meta
     this.#replayBytes = limits.replayBytes
     this.#offset = this.#committed = Math.max(Number(newest ?? 0), meta.get("offset"))
-    // Otherwise their offsets would be given away again, and readers of tags would not see them.
+    // Otherwise their offsets would be used again, and readers of tags would miss the new events.
     if (this.#offset < meta.get("indexed")) {
       throw new FileRefused(
         "damaged",
@@ -98,8 +97,8 @@ export class EventLog {
   }
 
   /**
-   * Adds what is allowed of a batch to the open transaction, and reports what is not: the appends
-   * in `excluded`, among others. They are named as `appendName` does.
+   * Adds the allowed appends of a batch to the open transaction, and reports the others, among them
+   * those in `excluded`. They are named as `appendName` does.
    */
   append(
     number: number,
@@ -170,7 +169,7 @@ export class EventLog {
     for (const [tag, offset] of newest) this.projections.pruned(tag, offset)
     this.#deleteEvents.run(JSON.stringify(doomed))
     this.actors.prune(actor, actor.pruned + doomed.length)
-    // The newest rows may be gone now, and an offset must not be given away twice.
+    // The newest rows may be deleted now, and an offset must not be used twice.
     this.#meta.set("offset", this.#offset)
     return needed !== undefined || actor.pruned === goal
   }
@@ -243,7 +242,7 @@ export class EventLog {
     this.actors.settle(this.#offset)
   }
 
-  /** Writes the whole index, so that the next opening has nothing to look for. */
+  /** Writes the whole index, so that the next opening has nothing to recover. */
   settleAll() {
     this.actors.settleAll(this.#offset)
   }

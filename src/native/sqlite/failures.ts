@@ -1,4 +1,4 @@
-/** Turns what SQLite throws into the few reasons that a caller can act upon. */
+/** Maps SQLite's exceptions to the few reasons that a caller can act upon. */
 import { accessSync, constants } from "node:fs"
 import { dirname } from "node:path"
 import type { Failure, Refusal } from "./protocol.ts"
@@ -23,8 +23,8 @@ export class OperationFailed extends Error {
 }
 
 /**
- * A record that is not what was stored. Its place may be damaged, too: 0 stands for one that is not
- * a whole number.
+ * A record that differs from the stored one. Its place may be damaged, too: 0 stands for one that
+ * is not a whole number.
  */
 export const corruptRecord = (
   record: Extract<Failure, { kind: "corrupt" }>["record"],
@@ -37,8 +37,8 @@ export const corruptRecord = (
 }
 
 /**
- * An operation of a transaction met damage. It may be half done, and SQLite does not commit behind
- * a damaged page, so the transaction is undone and run again without this operation.
+ * An operation of a transaction met damage. It may be half done, and SQLite commits nothing after a
+ * damaged page, so the transaction is undone and run again without this operation.
  */
 export class DamageMet extends Error {
   readonly operation: string
@@ -67,12 +67,15 @@ const resultCode = (cause: unknown): number =>
 
 const detailOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause))
 
-/** Whether SQLite found the file's structure damaged, or a number in it that nobody stored. */
+/**
+ * Whether SQLite found the file's structure damaged, or a number out of range, which is never
+ * stored.
+ */
 export const isDamage = (cause: unknown) =>
   resultCode(cause) === corrupt ||
   (cause instanceof Error && "code" in cause && cause.code === "ERR_OUT_OF_RANGE")
 
-/** Whether `refusalOf` can explain it: it comes from the file, and not from a function. */
+/** Whether `refusalOf` can explain it: the file is the cause, and not a function. */
 export const isRefusal = (cause: unknown) =>
   cause instanceof FileRefused ||
   resultCode(cause) >= 0 ||
@@ -125,8 +128,8 @@ const isDenied = (path: string, mode: number): boolean => {
 }
 
 /**
- * SQLite does not say why it could not open a file, or write beside it; the file and its directory
- * do. One that cannot be read is no better for being writable.
+ * Finds out why a file could not be opened or written beside, which SQLite does not report: by the
+ * permissions of the file and its directory. A file that cannot be read is not "read-only".
  */
 const placeRefuses = (file: string): Refusal["reason"] => {
   if (isDenied(file, constants.R_OK)) return "io"

@@ -1,9 +1,9 @@
 /**
- * The main side of an open journal file: collects what arrives in one turn of the event loop into
- * one message, and hands out the answers a slice at a time so that no turn gets long.
+ * The main thread's side of an open journal file: collects the requests of one turn of the event
+ * loop into one message, and delivers the answers in slices so that no turn gets long.
  *
- * Only so much is handed to the worker at once. What does not fit waits here in order, and the
- * caller waits with it: a journal that cannot keep up slows its writers down.
+ * The number of requests with the worker is limited. More wait here in order, and their callers
+ * with them: a journal that cannot keep up slows its writers down.
  */
 import { Worker } from "node:worker_threads"
 import type { Append } from "../../schema/JournalRecord.ts"
@@ -21,7 +21,7 @@ import type {
   ToWorker
 } from "./protocol.ts"
 
-/** How much may be with the worker at once. */
+/** Limits of the work that is with the worker at once. */
 export interface QueueLimits {
   readonly appends: number
   readonly bytes: number
@@ -46,7 +46,7 @@ interface Sent {
  */
 const resumedAtOnce = 64
 
-/** A longer timer of Node's fires at once. */
+/** Node fires longer timers at once. */
 const longestTimerMillis = 2 ** 31 - 1
 
 const closedBecause = (detail: string): Failure => ({ kind: "storage", reason: "closed", detail })
@@ -61,7 +61,7 @@ export class JournalConnection {
   readonly #sent: Array<Sent> = []
   #sentAppends = 0
   #sentBytes = 0
-  /** Callers whose answer has come and who are not resumed yet. */
+  /** Callers whose answer has come and that are not resumed yet. */
   #settled: Array<Done> = []
   #nextBatch = 1
   #nextAsk = 1
@@ -91,7 +91,7 @@ export class JournalConnection {
     this.#scheduleFlush()
   }
 
-  /** Any other operation. */
+  /** Requests any other operation. */
   ask<K extends Operation>(
     operation: K,
     ask: Operations[K]["ask"],
@@ -99,7 +99,7 @@ export class JournalConnection {
   ) {
     if (this.#ended !== undefined) return done(undefined, this.#ended)
     const id = this.#nextAsk++
-    // The worker answers an ask of this operation with this operation's answer.
+    // The worker answers a request with the answer of the same operation.
     this.#asks.push({ id, operation, ask } as Ask)
     this.#answers.set(id, (outcome) => {
       if ("failure" in outcome) done(undefined, outcome.failure)
@@ -109,8 +109,8 @@ export class JournalConnection {
   }
 
   /**
-   * Finishes what was accepted, closes the file and waits until the worker has ended by itself.
-   * After `withinMillis` it waits no longer; what is then unanswered fails.
+   * Finishes accepted requests, closes the file and waits until the worker has ended by itself.
+   * After `withinMillis` it waits no longer; unanswered requests then fail.
    */
   close(withinMillis: number, done: () => void) {
     const isBounded = withinMillis <= longestTimerMillis
@@ -160,7 +160,7 @@ export class JournalConnection {
     this.#rest()
   }
 
-  /** What fits beside what the worker has already; one append always does. */
+  /** Takes the appends that fit into the worker's limits; one append always does. */
   #takeAppends(): ReadonlyArray<Waiting> {
     let count = this.#sentAppends
     let bytes = this.#sentBytes
@@ -275,7 +275,7 @@ const toColumns = (appends: ReadonlyArray<Waiting>): AppendBatch => {
   }
 }
 
-/** Starts a worker for a file; `done` gets the open journal or why there is none. */
+/** Starts a worker for a file; `done` gets the open journal or the refusal. */
 export const openJournal = (
   file: OpenFile,
   limits: QueueLimits,

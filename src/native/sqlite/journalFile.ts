@@ -3,14 +3,14 @@
  *
  * The lock keeps other journals out, but a lock can get lost: its file is deleted, or a program in
  * this process reads it (see `fileLock.ts`). Another process can then open the journal, and raises
- * `opens` in the file. SQLite's own locks let one transaction run at a time and show it what others
+ * `opens` in the file. SQLite's locks let one transaction run at a time and show it what others
  * have committed, so from then on each transaction of this opening sees the new number and fails.
  *
- * SQLite deletes the write-ahead log when the last program closes the file, and a program may take
- * itself for the last one if this process has lost its locks. What is written to a deleted log is
- * gone, so nothing is acknowledged unless the file, its log and its index are still in place. They
- * are looked at before a transaction, too: behind a new index, another program may have begun the
- * log again, and a checkpoint of this opening would then write old pages into the file.
+ * SQLite deletes the write-ahead log when the last program closes the file, and a program may seem
+ * to be the last one if this process has lost its locks. Writes to a deleted log are lost, so an
+ * append is acknowledged only if the file, its log and its index are still in place. They are
+ * checked before a transaction, too: with a new index, another program may have restarted the log,
+ * and a checkpoint of this opening would then write old pages into the file.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { OperationFailed } from "./failures.ts"
@@ -47,7 +47,7 @@ export class JournalFile {
     this.#opens.setReturnArrays(true)
   }
 
-  /** Begins a transaction, or throws if this opening must not write any more. */
+  /** Begins a transaction; throws if this opening must not write any more. */
   begin() {
     this.assertHeld()
     this.database.exec("BEGIN IMMEDIATE")
@@ -55,7 +55,7 @@ export class JournalFile {
     this.assertHeld()
   }
 
-  /** Commits. When it returns, what was written survives. */
+  /** Commits. When it returns, the writes are durable. */
   commit() {
     this.database.exec("COMMIT")
     this.#checkFiles()
@@ -71,7 +71,7 @@ export class JournalFile {
     if (this.#loss !== undefined) throw new OperationFailed(this.#loss)
   }
 
-  /** Looks whether another opening has replaced this one. */
+  /** Checks whether another opening has replaced this one. */
   loss(): Failure | undefined {
     if (this.#loss !== undefined) return this.#loss
     const opens = (this.#opens.get() as ReadonlyArray<unknown> | undefined)?.[0]

@@ -1,14 +1,14 @@
 /**
  * Finds the files of a journal. SQLite resolves symbolic links and writes its log and its index
- * beside the target, so everything that looks at these files uses the path that is found here.
+ * beside the target, so all checks of these files use the path that is found here.
  */
 import { lstatSync, readFileSync, realpathSync, statSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { FileRefused } from "./failures.ts"
 
 /**
- * Returns the absolute path without symbolic links. A file that is not there yet is located by its
- * directory; a link to a file that is not there is refused.
+ * Returns the absolute path without symbolic links. A missing file is located by its directory; a
+ * link to a missing file is refused.
  */
 export const locate = (path: string): string => {
   const file = resolve(path)
@@ -36,9 +36,9 @@ const escaped = (path: string) =>
   path.replaceAll(/[ \t\n\\]/g, (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, "0")}`)
 
 /**
- * Throws if a file has another path: the lock and the log lie beside a path, so by each path a
- * writer would have its own. A hard link is one, and so is the target of a bind mount, as of a
- * single file in a container.
+ * Throws if a file has another path: the lock and the log lie beside a path, so a writer by another
+ * path would have another lock and log. A hard link is one, and so is the target of a bind mount,
+ * as of a single file in a container.
  */
 export const assertOnePath = (file: string) => {
   const links = statSync(file, { throwIfNoEntry: false })?.nlink ?? 1
@@ -51,8 +51,8 @@ export const assertOnePath = (file: string) => {
 }
 
 /**
- * The files of an open journal. A removed one takes what is written to it along, and one that was
- * put in its place is not the one that this process writes to.
+ * The files of an open journal. Writes to a removed one are lost, and one that was put in its place
+ * is not the one that this process writes to.
  */
 export class HeldFiles {
   readonly #files: ReadonlyArray<{
@@ -61,7 +61,7 @@ export class HeldFiles {
     readonly inode: number | undefined
   }>
 
-  /** To be made when the journal is open: SQLite makes its log and its index then. */
+  /** Made when the journal is open, because SQLite creates its log and its index then. */
   constructor(file: string) {
     this.#files = ["", "-wal", "-shm"].map((end) => {
       const stat = statSync(file + end, { throwIfNoEntry: false })
@@ -69,7 +69,7 @@ export class HeldFiles {
     })
   }
 
-  /** The first one that is not in its place any more. About a microsecond a file. */
+  /** The first file that is no longer in its place. About a microsecond a file. */
   gone(): string | undefined {
     for (const { device, inode, path } of this.#files) {
       const stat = statSync(path, { throwIfNoEntry: false })

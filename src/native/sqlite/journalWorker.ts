@@ -1,9 +1,9 @@
 /**
- * The journal's worker: owns the file, and commits for everybody at once. All that arrives while
- * a transaction runs goes into the next one. Between two transactions at most one batch is read,
- * so neither side can hold up the other.
+ * The journal's worker: holds the file, and commits for all callers at once. Requests that arrive
+ * while a transaction runs go into the next one. Between two transactions at most one batch is
+ * read, so neither reads nor writes delay the other.
  *
- * Nobody stops this thread from outside: when it is told to close, it closes the file and ends.
+ * This thread is not terminated from outside: on a request to close, it closes the file and ends.
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
 import { EventLog } from "./eventLog.ts"
@@ -28,8 +28,8 @@ const isRead = (ask: Ask): ask is ReadAsk =>
   ask.operation === "read" || ask.operation === "tagged" || ask.operation === "loadSnapshot"
 
 /**
- * How often a transaction is run again without an operation that met damage. Where more of them do,
- * all operations of the transaction fail: each one more would write the rest once more.
+ * Times that a transaction is run again without an operation that met damage. With more damage, all
+ * operations of the transaction fail, because each repetition writes all others again.
  */
 const excludedAtMost = 8
 
@@ -49,7 +49,7 @@ class JournalWorker {
     this.#snapshots = new SnapshotTable(file.database, this.#events.actors)
   }
 
-  /** Takes messages from now on. */
+  /** Starts to handle messages. */
   listen() {
     this.#port.on("message", (message: ToWorker) => {
       this.#accept(message)
@@ -84,8 +84,8 @@ class JournalWorker {
   }
 
   /**
-   * One transaction for everything that waits. Where an operation meets damage, once more without
-   * it: what is damaged of one actor must not fail the events of all.
+   * Runs one transaction for all waiting requests. If an operation meets damage, runs it again
+   * without that operation: damage of one actor must not fail the events of all.
    */
   #transact() {
     const batches = this.#writes
@@ -114,7 +114,7 @@ class JournalWorker {
       if (append !== null) this.#events.append(batch, append, refused, excluded)
       for (const ask of asks) {
         const outcome = this.#write(ask, excluded)
-        // The rest goes into the next transaction, behind the appends that came meanwhile.
+        // The rest goes into the next transaction, after the appends that have arrived since.
         if (outcome === "unfinished") unfinished.push({ batch: 0, append: null, asks: [ask] })
         else outcomes.push([ask.id, outcome])
       }
@@ -176,12 +176,12 @@ class JournalWorker {
           return { answer: this.#snapshots.load(ask.ask.actor, ask.ask.atMost) }
       }
     } catch (cause) {
-      // What another opening has deleted looks like damage to the index in this one's memory.
+      // Deletions by another opening look like damage to the index in this one's memory.
       return { failure: this.#file.loss() ?? failureOf(cause) }
     }
   }
 
-  /** Undoes a transaction that broke. Whoever waited for it learns why, and all of them fail. */
+  /** Undoes a transaction that broke, and fails all its requests with the cause. */
   #failAll(batches: ReadonlyArray<Batch>, cause: unknown) {
     this.#rollback()
     const failure = failureOf(cause)
@@ -219,7 +219,7 @@ class JournalWorker {
       this.#events.settleAll()
       this.#file.commit()
     } catch {
-      // The index can be found again from the events, so closing goes on without it.
+      // The index can be recovered from the events, so closing goes on without it.
     }
     this.#file.close()
     this.#port.close()

@@ -29,7 +29,7 @@ export const continueSums = (
   return [first, second]
 }
 
-/** The header of a log. The salts change whenever the log is begun again. */
+/** The header of a log. The salts change whenever the log is restarted. */
 export interface LogHeader {
   readonly pageBytes: number
   readonly isLittle: boolean
@@ -54,7 +54,7 @@ export const readLogHeader = (bytes: DataView): LogHeader | undefined => {
   }
 }
 
-/** What the `-shm` file says about the log: SQLite writes it after each commit has been synced. */
+/** The `-shm` file's record of the log: SQLite writes it after each commit has been synced. */
 export interface CommitMark {
   readonly salts: Sums
   /** Frames of the log that were committed. */
@@ -68,7 +68,7 @@ const markBytes = 48
 export const shmBytes = 2 * markBytes + 4
 const isLittleMachine = endianness() === "LE"
 
-/** Reads the header of a `-shm` file, which is there twice; undefined if both are damaged. */
+/** Reads the header of a `-shm` file, which has two copies; undefined if both are damaged. */
 export const readCommitMark = (bytes: DataView): CommitMark | undefined => {
   for (const at of [0, markBytes]) {
     const sums = continueSums([0, 0], bytes, at, 40, isLittleMachine)

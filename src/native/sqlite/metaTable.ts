@@ -1,4 +1,4 @@
-/** The numbers that a journal file keeps about itself, each with a checksum. */
+/** The numbers that a journal file stores about itself, each with a checksum. */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { checksumNumbers, checksumText } from "./checksum.ts"
 import { FileRefused } from "./failures.ts"

@@ -1,7 +1,7 @@
-/** The names of event types and tags, each stored once and meant by a number. */
+/** The names of event types and tags, each stored once and referred to by a number. */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 
-/** Names that are remembered; types are few, tags may be many. */
+/** Names kept in memory; types are few, tags may be many. */
 const remembered = 4096
 
 /** The names of one open file. */
@@ -42,7 +42,7 @@ export class NameTable {
     return row === undefined ? undefined : String(row["name"])
   }
 
-  /** Forgets everything: after a rollback some numbers mean nothing. */
+  /** Clears the memory: after a rollback some numbers are not in the file. */
   forget() {
     this.#ids.clear()
   }

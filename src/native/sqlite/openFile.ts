@@ -1,5 +1,5 @@
 /**
- * Opens the file, takes its lock and checks its format. Everything that may refuse the file happens
+ * Opens the file, takes its lock and checks its format. All checks that may refuse the file happen
  * before the first write to it.
  */
 import { statSync } from "node:fs"
@@ -14,9 +14,9 @@ import { findFault, projectionLayout } from "./projectionTable.ts"
 import { tagLayout, TagTable } from "./tagTable.ts"
 import { verifyLog } from "./verifyLog.ts"
 
-/** "HFJ1": says that a SQLite file is a journal of this library. */
+/** "HFJ1": marks a SQLite file as a journal of this library. */
 const applicationId = 0x48_46_4a_31
-/** The layout below. A newer one is refused, never guessed at. */
+/** The layout below. A newer one is refused. */
 const formatVersion = 2
 /** Twice the usual: a commit of many actors then touches a quarter fewer bytes of the log. */
 const pageBytes = 8192
@@ -94,9 +94,9 @@ const checkIdentity = (database: DatabaseSync) => {
 
 /**
  * Reads the header without a lock and without touching the write-ahead log, so that a foreign or
- * newer file stays byte for byte as it is. Damage and an empty schema are left to the real
- * opening: the write-ahead log may hold what the bare file lacks. SQLite reads it, not `node:fs`,
- * because closing a descriptor of its own would drop this process's locks on the file.
+ * newer file is not changed at all. Damage and an empty schema are left to the real opening: the
+ * write-ahead log may complete the file. SQLite reads it, not `node:fs`, because closing a separate
+ * descriptor would drop this process's locks on the file.
  */
 const peek = (file: string) => {
   const url = pathToFileURL(file)
@@ -124,8 +124,8 @@ const create = (database: DatabaseSync) => {
 }
 
 /**
- * A name that is not found is a new actor, so the two lists of names must be right: their indexes
- * are held against their tables. It costs about a microsecond a name.
+ * Checks the two lists of names against their indexes: a name that is not found counts as a new
+ * actor, so they must be right. It costs about a microsecond a name.
  */
 const checkNames = (database: DatabaseSync) => {
   for (const table of ["actors", "names"]) {
@@ -166,7 +166,7 @@ const enter = (file: string, lock: DatabaseSync, database: DatabaseSync): Journa
 const openDatabase = (file: string, lock: DatabaseSync, cacheBytes: number): JournalFile => {
   const database = new DatabaseSync(file, { timeout: 0 })
   try {
-    // On macOS, only `fullfsync` makes a drive write what it holds in its cache.
+    // On macOS, only `fullfsync` makes a drive write its cache.
     database.exec(`
       PRAGMA page_size = ${pageBytes};
       PRAGMA fullfsync = ON;
@@ -189,7 +189,7 @@ const openDatabase = (file: string, lock: DatabaseSync, cacheBytes: number): Jou
   }
 }
 
-/** Opens a journal file for this process alone, or throws what `refusalOf` explains. */
+/** Opens a journal file for this process alone; throws errors that `refusalOf` explains. */
 export const openFile = (path: string, cacheBytes: number): JournalFile => {
   const file = locate(path)
   const stat = statSync(file, { throwIfNoEntry: false })

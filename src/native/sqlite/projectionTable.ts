@@ -1,6 +1,6 @@
 /**
- * What readers of a tag rely on: how far each registered projection has come, and up to which
- * offset events of a tag are deleted. Nothing is kept in memory, so a rollback needs no undoing.
+ * Positions of the registered projections, and the last deleted offset of each tag. Nothing is kept
+ * in memory, so a rollback needs no undoing.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { checksumNumbers, checksumText } from "./checksum.ts"
@@ -30,8 +30,8 @@ export const findFault = (database: DatabaseSync, table: string): string | undef
 }
 
 /**
- * A row whose name or tag was changed is not found any more, and a missing row means that nothing
- * was deleted or acknowledged. So all rows are looked at once, some microseconds each.
+ * Checks all rows at once, some microseconds each. A row whose name or tag was changed is not found
+ * any more, and a missing row means that nothing was deleted or acknowledged.
  */
 const findDamage = (database: DatabaseSync): Failure | undefined => {
   try {
@@ -49,7 +49,7 @@ const findDamage = (database: DatabaseSync): Failure | undefined => {
   }
 }
 
-/** The projections of an open journal file. If one row is damaged, none of them is relied on. */
+/** The projections of an open journal file. If one row is damaged, none of them is used. */
 export class ProjectionTable {
   readonly #damage: Failure | undefined
   readonly #list: StatementSync
@@ -99,12 +99,12 @@ export class ProjectionTable {
     return events.find(needs)?.offset
   }
 
-  /** Notes that an event with this tag is deleted. */
+  /** Records that an event with this tag is deleted. */
   pruned(tag: string, offset: number) {
     if (offset > this.#prunedTo(tag)) this.#savePruned.run(tag, offset, sumOf("", tag, offset))
   }
 
-  /** Throws if a reader that goes on after an offset would miss deleted events. */
+  /** Throws if a reader that continues after an offset would miss deleted events. */
   refuseIfPruned(tag: string, after: number) {
     const prunedTo = this.#prunedTo(tag)
     if (prunedTo > after) throw new OperationFailed({ kind: "pruned", prunedTo })

@@ -1,14 +1,14 @@
 /**
- * What travels between the journal's main side and its worker. Appends travel in columns, one
+ * Messages between the journal's main thread and its worker. Appends are sent in columns, one
  * message a batch: cloning a few flat arrays costs a fraction of cloning an object per event.
  */
 
-/** What the worker is started with. */
+/** Start data of the worker. */
 export interface OpenFile {
   readonly file: string
   /** Events whose place in the file is known in memory only, and read again after a crash. */
   readonly unindexedEvents: number
-  /** Actors that the worker remembers without asking the file. */
+  /** Actors that the worker keeps in memory. */
   readonly cachedActors: number
   /** Memory for pages of the file. */
   readonly cacheBytes: number
@@ -16,7 +16,7 @@ export interface OpenFile {
   readonly replayBytes: number
 }
 
-/** Why a file was refused; the words of `JournalUnavailable`. */
+/** Why a file was refused; the same words as in `JournalUnavailable`. */
 export interface Refusal {
   readonly reason:
     | "locked"
@@ -29,7 +29,7 @@ export interface Refusal {
   readonly detail: string
 }
 
-/** Why an operation failed, without the fields that the main side knows anyway. */
+/** Why an operation failed, without the fields that the main thread has anyway. */
 export type Failure =
   | { readonly kind: "fenced"; readonly by: number }
   | { readonly kind: "conflict"; readonly actual: number }
@@ -72,7 +72,7 @@ export interface AppendBatch {
   readonly tags: ReadonlyArray<readonly [event: number, tags: ReadonlyArray<string>]>
 }
 
-/** One operation other than an append, with what it answers. */
+/** The operations other than appends, with their answers. */
 export interface Operations {
   readonly claim: {
     readonly ask: { readonly actor: string }
@@ -102,13 +102,13 @@ export interface Snapshot {
   readonly body: string
 }
 
-/** A snapshot on its way into the file. */
+/** A snapshot to be stored. */
 export interface SaveSnapshot extends Snapshot {
   readonly actor: string
   readonly writer: number
 }
 
-/** What to delete. */
+/** A deletion. */
 export interface Prune {
   readonly actor: string
   readonly writer: number
@@ -164,7 +164,7 @@ export type Ask = {
   }
 }[Operation]
 
-/** From the main side. `append` is answered by the batch's number, `asks` one by one. */
+/** From the main thread. `append` is answered by the batch's number, `asks` one by one. */
 export type ToWorker =
   | {
       readonly batch: number
@@ -173,7 +173,7 @@ export type ToWorker =
     }
   | "close"
 
-/** What became of one operation. */
+/** The result of one operation. */
 export type Outcome = { readonly answer: unknown } | { readonly failure: Failure }
 
 /** An append that was refused or failed, by the number of its batch and its place in it. */

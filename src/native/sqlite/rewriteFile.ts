@@ -1,5 +1,5 @@
 /**
- * Copies a journal file, and changes the bodies of its events and snapshots on the way. Numbers,
+ * Copies a journal file, and changes the bodies of its events and snapshots in the copy. Numbers,
  * offsets, tags, projections and deletions stay as they are.
  *
  * The copy is made under another name and renamed when it is complete, so a half-made one is never
@@ -16,14 +16,14 @@ import { NameTable } from "./nameTable.ts"
 import { openFile } from "./openFile.ts"
 import { corruptSnapshot, snapshotSum } from "./snapshotTable.ts"
 
-/** What may be changed of an event. */
+/** The fields of an event that may be changed. */
 export interface EventText {
   readonly type: string
   readonly version: number
   readonly body: string
 }
 
-/** What may be changed of a snapshot. */
+/** The fields of a snapshot that may be changed. */
 export interface SnapshotText {
   readonly version: number
   readonly body: string
@@ -39,10 +39,12 @@ export interface Changes {
   ) => SnapshotText | undefined
 }
 
-/** Rows that are read before they are changed: no statement sees its table change under it. */
+/**
+ * Rows that are read before they are changed, because no table may change under a running query.
+ */
 const rowsAtOnce = 1000
 
-/** A given function threw, or returned what cannot be stored. */
+/** A given function threw, or returned a value that cannot be stored. */
 class ChangeFailed extends Error {}
 
 /** Refuses a missing or an empty file: opening would make a journal of it. */
@@ -52,7 +54,9 @@ const assertSource = (from: string) => {
   if (size === 0) throw new FileRefused("not-a-journal", "the file is empty")
 }
 
-/** SQLite would take a log that lies beside the new file for its. A link counts, too. */
+/**
+ * Refuses existing files: SQLite would take a log beside the new file for its. A link counts, too.
+ */
 const assertFree = (to: string) => {
   for (const end of ["", "-wal", "-shm", "-journal"]) {
     if (lstatSync(to + end, { throwIfNoEntry: false }) === undefined) continue
@@ -60,7 +64,7 @@ const assertFree = (to: string) => {
   }
 }
 
-/** Copies the journal `from` to the new file `to`. Throws what `refusalOf` explains. */
+/** Copies the journal `from` to the new file `to`. Throws errors that `refusalOf` explains. */
 export const rewriteFile = (from: string, to: string, cacheBytes: number, changes: Changes) => {
   assertSource(from)
   assertFree(to)
@@ -188,7 +192,7 @@ const changeSnapshots = (database: DatabaseSync, changes: Changes) => {
   assertRecoverable(database, left)
 }
 
-/** An actor whose first events are deleted begins with a snapshot that is not before them. */
+/** Checks that an actor whose first events are deleted has a snapshot that is not before them. */
 const assertRecoverable = (database: DatabaseSync, actors: ReadonlySet<number>) => {
   const find = database.prepare(
     "SELECT name FROM actors a WHERE id = ? AND pruned > 0 AND NOT EXISTS" +

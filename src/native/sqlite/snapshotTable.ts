@@ -1,4 +1,4 @@
-/** The snapshots of one open file: one a place in an actor's history, verified when read. */
+/** The snapshots of one open file: one for each event of a history, verified when read. */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { ActorIndex } from "./actorIndex.ts"
 import { checksumNumbers, checksumText } from "./checksum.ts"
@@ -50,8 +50,8 @@ export class SnapshotTable {
   }
 
   /**
-   * The newest snapshot that is not after `atMost`. One that is damaged is named by its event, or
-   * by 0 if even that cannot be read.
+   * The newest snapshot that is not after `atMost`. A damaged one is reported by its event, or by 0
+   * if even that cannot be read.
    */
   load(name: string, atMost: number): Snapshot | null {
     const actor = this.#actors.lookup(name)

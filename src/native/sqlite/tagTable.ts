@@ -1,7 +1,8 @@
 /**
- * Which events carry a tag. An entry that damage has lost would make a projection skip its event,
- * so each tag also has the number of its entries and the sum of their offsets. They are compared
- * with the entries when the tag is first read: about 0.1 microseconds an entry, once an opening.
+ * The events that carry a tag. An entry that damage has lost would make a projection skip its
+ * event, so each tag also has the number of its entries and the sum of their offsets. They are
+ * compared with the entries when the tag is first read: about 0.1 microseconds an entry, once an
+ * opening.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { checksumNumbers } from "./checksum.ts"
@@ -9,7 +10,7 @@ import { corruptRecord } from "./failures.ts"
 
 /** Sums are kept modulo this, so that they stay exact. */
 const modulus = 2 ** 32
-/** Tags that are remembered as verified. */
+/** Tags kept in memory as verified. */
 const remembered = 4096
 
 export const tagLayout = `
@@ -39,8 +40,8 @@ export class TagTable {
     this.#delete = database.prepare("DELETE FROM tagged WHERE tag = ? AND offset = ?")
     this.#load = database.prepare("SELECT count, total, crc FROM tags WHERE id = ?")
     this.#save = database.prepare("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)")
-    // A changed entry is out of order, and a search may pass it or take it for the tag's: hence the
-    // comparison of its value.
+    // A changed entry is out of order, and a search may miss it or take it for the tag's. So its
+    // value is compared.
     this.#count = database.prepare(
       "SELECT coalesce(sum(tag = ?1), 0) AS count," +
         ` coalesce(sum(offset % ${modulus}), 0) % ${modulus} AS total FROM tagged WHERE tag = ?1`

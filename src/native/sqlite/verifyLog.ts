@@ -1,6 +1,6 @@
 /**
- * Tells a torn write-ahead log from a damaged one, before SQLite opens it: SQLite ends its recovery
- * at the first bad frame, and what lies behind is lost without a word.
+ * Distinguishes a torn write-ahead log from a damaged one, before SQLite opens it: SQLite ends its
+ * recovery at the first bad frame, and drops later frames without an error.
  *
  * A power loss or a kill tears the last transaction only, because each commit is synced before the
  * next one begins. So these are damage, and everything else is a torn tail:
@@ -111,10 +111,10 @@ const scan = (descriptor: number, header: LogHeader): Scan => {
   let committed = 0
   let bad = 0
   let count = 0
-  // The frame before: whether it is a commit, and as a whole what the one before it continues to.
+  // The frame before: whether it is a commit, and whether its checksum continues the one before.
   let isCommit = false
   let isWhole = false
-  // The sums before a frame: those that the last frame holds, and those that its content has.
+  // The sums before a frame: those that the last frame holds, and those of its content.
   let held = header.sums
   let computed = header.sums
   for (const frame of frames(descriptor, header.pageBytes)) {
@@ -174,7 +174,8 @@ export const verifyLog = (file: string) => {
   const hasHeader = withFile(log, (descriptor) => {
     const bytes = readAt(descriptor, 0, logHeaderBytes)
     if (bytes.byteLength < logHeaderBytes) return false
-    // What a killed process has written but not synced counts as committed once SQLite has read it.
+    // Frames that a killed process wrote but did not sync count as committed once SQLite reads
+    // them.
     fsyncSync(descriptor)
     const header = readLogHeader(bytes)
     if (header === undefined) {
