@@ -1,9 +1,9 @@
 /**
- * Routes the completions of one completion queue to the work that they end.
+ * Routes the completions of one completion queue to their work.
  *
- * Many queue pairs share a completion queue, and a device may give the number of a queue pair that
- * has gone to the next one at once. So work is found by its id alone. An id is reused only after
- * all others have been, so a completion of work that was given up is never taken for other work.
+ * Many queue pairs share a completion queue, and a device may reuse the number of a destroyed queue
+ * pair at once. So work is found by its id alone. An id is reused only after all others have been,
+ * so a completion of work that was given up is never taken for other work.
  */
 
 import { ok as assert } from "node:assert/strict"
@@ -52,8 +52,8 @@ export class CompletionRouter {
   }
 
   /**
-   * Calls `turn` once, after the completions that are being routed: what they lead to, such as
-   * posting Receives, is done once a batch. Outside of a batch it is called at once.
+   * Calls `turn` once, after the batch of completions that is being routed, so that follow-ups,
+   * such as posting Receives, are done once a batch. Outside of a batch it is called at once.
    */
   afterBatch(turn: () => void): void {
     if (this.#isDraining) this.#later.add(turn)
@@ -61,8 +61,8 @@ export class CompletionRouter {
   }
 
   /**
-   * Routes everything that has completed. Within a call of `completed` or `afterBatch` it does
-   * nothing, since the call that is under way goes on until the queue is empty.
+   * Routes all completions. Within a call of `completed` or `afterBatch` it does nothing, since the
+   * call that is under way goes on until the queue is empty.
    */
   drain(): void {
     if (this.#isDraining) return
@@ -100,7 +100,7 @@ export class CompletionRouter {
     }
   }
 
-  /** The device has gone, and ends no work any more. */
+  /** Flushes all work: the device is gone and completes none of it. */
   #flush(): void {
     this.drain()
     assert(!this.#isDraining)

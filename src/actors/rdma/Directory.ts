@@ -1,8 +1,8 @@
 /**
- * Finds peers: the NICs that a peer is reached by, and the memory that it has registered.
+ * Finds peers: the NICs of a peer, and its registered memory.
  *
- * A directory is asked when a peer is first used, and again after a connection failed: a peer that
- * was restarted has other keys, and may have other NICs.
+ * A directory is asked when a peer is first used, and again after a connection failed: a restarted
+ * peer has other keys, and may have other NICs.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 import { Epoch } from "../../schema/Epoch.ts"
 import { Gid } from "../../schema/Gid.ts"
 
-/** The most buffers that a peer may tell of: looking one up by its address walks through them. */
+/** The most buffers that a peer may describe: a lookup by address scans them. */
 const mostBuffers = 65_536
 /** The most NICs of a peer: every pair of a local and a remote NIC is a rail. */
 const mostNics = 256
@@ -26,7 +26,7 @@ const Distance = Schema.Literals([0, 1, 2])
 export const PeerNic = Schema.Struct({
   /** `server@nic`. */
   path: Schema.NonEmptyString,
-  /** Where it is, for who connects by that, and for messages to people. */
+  /** Its GID, for providers that connect by it, and for messages. */
   gid: Schema.optionalKey(Gid),
   lid: Schema.optionalKey(Schema.Int)
 })
@@ -39,16 +39,16 @@ export const PeerBuffer = Schema.Struct({
   /** The address of its first byte, the same for all NICs. */
   address: Address,
   length: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2 ** 53 - 1 })),
-  /** Its key on each NIC, in the order of the NICs. None: it is not for others. */
+  /** Its key on each NIC, in the order of the NICs. None: it is not shared with peers. */
   keys: Schema.Array(Key),
   /**
-   * How far each NIC is from it, in the order of the NICs: those of 0 are to be preferred, and
-   * the longest is for when nothing else works. Default: all are equally near.
+   * Distance of each NIC from it, in the order of the NICs: 0 is preferred, and the longest is for
+   * when nothing else works. Default: all are equally near.
    */
   distances: Schema.optionalKey(Schema.Array(Distance)),
   /**
-   * Its registration, which no other memory of any process shares. Without it, memory is known by
-   * its address, length and keys, and by the connections to its process.
+   * Its registration, which no other memory of any process shares. Without it, memory is identified
+   * by its address, length and keys, and by the connections to its process.
    */
   epoch: Schema.optionalKey(Epoch)
 })
@@ -59,7 +59,7 @@ export type PeerBuffer = typeof PeerBuffer.Type
 export const Description = Schema.Struct({
   nics: Schema.Array(PeerNic).check(Schema.isMaxLength(mostNics)),
   buffers: Schema.Array(PeerBuffer).check(Schema.isMaxLength(mostBuffers)),
-  /** Its version: the process instance that it describes, and a count that only grows in it. */
+  /** The version of the description: its process instance, and a count that only grows in it. */
   epoch: Schema.optionalKey(Epoch)
 }).check(
   Schema.makeFilter(({ buffers, nics }) => {
@@ -70,14 +70,14 @@ export const Description = Schema.Struct({
     if (new Set(nics.map(({ path }) => path)).size < nics.length) return "a NIC is there twice"
     return (
       buffers.every(each) ||
-      "expected what each buffer says for each NIC, and ends that are numbers"
+      "expected keys and distances for each NIC, and ends within the safe integers"
     )
   })
 )
 
 export type Description = typeof Description.Type
 
-/** The peer is unknown, cannot be asked, or says what cannot be. */
+/** The peer is unknown, cannot be asked, or sends an invalid description. */
 export class NoDescription extends Schema.TaggedError<NoDescription>()("NoDescription", {
   peer: Schema.String,
   reason: Schema.Literals(["unknown", "unanswered", "invalid"]),
@@ -90,19 +90,19 @@ export class NoDescription extends Schema.TaggedError<NoDescription>()("NoDescri
 
 const decode = Schema.decodeUnknownEffect(Description)
 
-/** Checks a peer's description: keys for each NIC, addresses that can be counted with. */
+/** Checks a peer's description: keys for each NIC, addresses within the safe integers. */
 export const check = (peer: string, said: unknown): Effect.Effect<Description, NoDescription> =>
   Effect.mapError(
     decode(said),
     ({ message }) => new NoDescription({ peer, reason: "invalid", detail: message.slice(0, 256) })
   )
 
-/** The service. What it answers is checked by who asks. */
+/** Describes peers. Its users check the answers. */
 export class Directory extends Context.Service<
   Directory,
   { readonly resolve: (peer: string) => Effect.Effect<unknown, NoDescription> }
 >()("handfast/actors/rdma/Directory") {
-  /** A table. A function is asked each time. */
+  /** Descriptions from a table. A function is called each time. */
   static readonly layerStatic = (
     peers: Readonly<Record<string, Description>> | ((peer: string) => Description | undefined)
   ): Layer.Layer<Directory> =>

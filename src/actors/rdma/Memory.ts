@@ -1,8 +1,8 @@
 /**
  * Memory that is registered on every NIC of an engine, under one name.
  *
- * It has one address on all NICs. A NIC may take less in one region than the memory has: then it is
- * several regions on each NIC, cut at the same places, one behind the other.
+ * It has one address on all NICs. The length of a region may be limited: then the memory is several
+ * regions on each NIC, cut at the same offsets, one after the other.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -14,13 +14,13 @@ import type { Epoch } from "../../schema/Epoch.ts"
 import type { PeerBuffer } from "./Directory.ts"
 import type { Nic } from "./Nic.ts"
 
-/** What to register. */
+/** Memory to register. */
 export interface Options {
-  /** What peers, and transfers that outlive the process, call it. Default: a number. */
+  /** The name for peers, and for transfers that survive the process. Default: a number. */
   readonly name?: string | undefined
-  /** A buffer, or how many bytes to allocate. */
+  /** A buffer, or the number of bytes to allocate. */
   readonly memory: SharedArrayBuffer | number
-  /** What may be done to it. Default: `local-write`. */
+  /** Allowed accesses. Default: `local-write`. */
   readonly access?: ReadonlyArray<Access> | undefined
 }
 
@@ -31,16 +31,14 @@ export interface Piece {
   readonly length: number
 }
 
-/**
- * Registered memory. It is released with its Scope, after everything that is posted of it ended.
- */
+/** Registered memory. It is released with its Scope, after all work that uses it has ended. */
 export interface Memory {
   readonly name: string
   readonly octets: Uint8Array<SharedArrayBuffer>
   readonly access: ReadonlyArray<Access>
-  /** What a peer must know to reach it. */
+  /** Its description for peers. */
   readonly buffers: ReadonlyArray<PeerBuffer>
-  /** A part of it; it is checked when it is used. */
+  /** A part of it, whose range is checked when it is used. */
   slice(offset?: number, length?: number): Piece
 }
 
@@ -53,14 +51,14 @@ export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", {
   }
 }
 
-/** The description would become longer than peers take: no memory may be added. */
+/** The description would become longer than peers accept: no memory may be added. */
 export class DescriptionFull extends Schema.TaggedError<DescriptionFull>()("DescriptionFull", {
   name: Schema.String,
   bytes: Schema.Int,
   limit: Schema.Int
 }) {
   override get message() {
-    return `with ${this.name}, peers would be told ${this.bytes} bytes, and take ${this.limit}`
+    return `with ${this.name}, the description would have ${this.bytes} bytes; peers take ${this.limit}`
   }
 }
 
@@ -72,11 +70,11 @@ export class RegisteredMemory implements Memory {
   readonly name: string
   readonly octets: Uint8Array<SharedArrayBuffer>
   readonly access: ReadonlyArray<Access>
-  /** Bytes of a region, but for the last one. */
+  /** Bytes of each region but the last. */
   readonly chunkBytes: number
   /** The regions of each NIC, in order; none while its device is gone. */
   readonly regions: Array<ReadonlyArray<Region>>
-  /** This registration, as peers are told of it; a device that comes back does not change it. */
+  /** The epoch of this registration for peers; a reopened device does not change it. */
   readonly epoch: Epoch
   readonly #registerOn: RegisterOn
   isReleased = false
@@ -98,7 +96,7 @@ export class RegisteredMemory implements Memory {
     this.access = this.#some[0]?.access ?? []
   }
 
-  /** The regions on a NIC that is there: their addresses are the same on all NICs. */
+  /** The regions on a NIC with a device: their addresses are the same on all NICs. */
   get #some(): ReadonlyArray<Region> {
     return this.regions.find(({ length }) => length > 0) ?? []
   }
@@ -115,7 +113,7 @@ export class RegisteredMemory implements Memory {
     }))
   }
 
-  /** Registers it again on a NIC whose device was reopened. */
+  /** Registers the memory again on a NIC whose device was reopened. */
   renew(card: number): Effect.Effect<void, CreateError> {
     return Effect.map(this.#registerOn(card), (regions) => void (this.regions[card] = regions))
   }
@@ -135,7 +133,7 @@ const allocate = (bytes: number): Effect.Effect<SharedArrayBuffer, InvalidAttrib
 const isGone = (error: CreateError): boolean =>
   error._tag === "Released" && error.reason === "device-removed"
 
-/** Registers memory on all NICs; on one that is gone, when that is reopened. */
+/** Registers memory on all NICs; on one without a device, when that is reopened. */
 export const register = Effect.fnUntraced(function* (
   nics: ReadonlyArray<Nic>,
   name: string,

@@ -18,11 +18,11 @@ export type { Place }
 export interface Nic {
   /** `server@nic`. */
   readonly path: string
-  /** The open device. One that was pulled out and came back is another object. */
+  /** The open device. After its removal and return it is another object. */
   readonly device: Device
   readonly domain: ProtectionDomain
   readonly completions: CompletionQueue
-  /** Events of the NIC, across losses of its device. It does not end. */
+  /** Events of the NIC, across losses of its device. The stream does not end. */
   readonly events: Stream.Stream<DeviceEvent>
   /** Done when the open device has been lost and opened again. */
   readonly reopened: Effect.Effect<void>
@@ -38,25 +38,25 @@ export interface Options {
   readonly path: string
   /** The device's name. Default: the first one. */
   readonly device?: string | undefined
-  /** Where it is reached, and whose connections it takes. Default: everywhere, everyone's. */
+  /** Addresses to listen at, and peers to accept. Default: all addresses, all peers. */
   readonly reach?: Reach | undefined
-  /** Completions that may wait, over all endpoints. Default 4096, what transfer engines use. */
+  /** Completions that may wait, over all endpoints. Default 4096, as transfer engines use. */
   readonly completions?: number | undefined
   /**
-   * The index of the GID to use, and no other one. Default: the likeliest of the port, and another
-   * one if the device refuses it.
+   * The index of the only GID to use. Default: the port's likeliest, and another one if the device
+   * refuses it.
    */
   readonly gidIndex?: number | undefined
   /** Milliseconds between two attempts to reopen a lost device. Default 1 s: each is cheap. */
   readonly reopenEveryMs?: number | undefined
   /**
-   * Milliseconds until a lost device is given up. Default 10 min, many times what a driver needs to
-   * restart: a device that stays away longer was removed, and the program has to know.
+   * Milliseconds until a lost device is given up. Default 10 min, many times the restart of a
+   * driver: a device that stays away longer was removed, and the program has to know.
    */
   readonly reopenWithinMs?: number | undefined
 }
 
-/** Opens a NIC. If its device is pulled out and comes back, it is opened again. */
+/** Opens a NIC. If its device is removed and returns, it is opened again. */
 export const open = Effect.fnUntraced(function* ({
   completions = 4096,
   device,

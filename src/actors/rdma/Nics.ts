@@ -13,7 +13,7 @@ import {
 import type { Verbs } from "../../native/verbs/Verbs.ts"
 import { type Nic, open, type Options } from "./Nic.ts"
 
-/** The service. */
+/** The local NICs. */
 export class Nics extends Context.Service<Nics, ReadonlyArray<Nic>>()("handfast/actors/rdma/Nics") {
   /** Opens NICs. */
   static readonly layer = (
@@ -22,7 +22,7 @@ export class Nics extends Context.Service<Nics, ReadonlyArray<Nic>>()("handfast/
     Layer.effect(Nics, Effect.andThen(validate(nics), Effect.forEach(nics, open)))
 }
 
-/** Peers tell NICs by their paths, and the histories of endpoints are named by them. */
+/** Checks that paths are unique: peers and the histories of endpoints name NICs by them. */
 const validate = (nics: ReadonlyArray<Options>): Effect.Effect<void, InvalidAttribute> => {
   const paths = nics.map(({ path }) => path)
   const twice = paths.find((path, index) => paths.indexOf(path) < index)

@@ -2,11 +2,11 @@
  * Registered memory that is lent to one peer after the other.
  *
  * Registering memory costs some hundred microseconds, a new key less than four. So regions stay
- * registered, and each loan draws a key that no peer had before. What a key opens is the whole
- * region: regions that peers read are never remote-writable, those that they write are never
+ * registered, and each loan draws a key that no peer had before. A key opens the whole region:
+ * regions that peers read are never remote-writable, those that they write are never
  * remote-readable, and a region is cleared before it goes from one peer to another.
  *
- * A share bounds what one connection borrows. A request that fits into its share waits for memory
+ * A share limits the loans of one connection. A request that fits into its share waits for memory
  * in the order of arrival; one that can never fit is refused at once.
  */
 
@@ -39,11 +39,11 @@ const rights: Record<Use, ReadonlyArray<Access>> = {
 export interface Settings {
   /** Bytes registered at most. Default 64 MiB: 64 calls of 1 MiB. */
   readonly maxBytes?: number | undefined
-  /** Regions have a power of two of bytes, from this on. Default 4096, a page. */
+  /** Region lengths are powers of two, from this on. Default 4096, a page. */
   readonly minRegionBytes?: number | undefined
 }
 
-/** More memory than the pool or the share of the connection will ever lend. */
+/** A request exceeds what the pool or the share of the connection ever lends. */
 export class LoanTooLarge extends Schema.TaggedError<LoanTooLarge>("handfast/rdma/LoanTooLarge")(
   "LoanTooLarge",
   { bytes: Schema.Int, limit: Schema.Int }
@@ -53,21 +53,21 @@ export class LoanTooLarge extends Schema.TaggedError<LoanTooLarge>("handfast/rdm
   }
 }
 
-/** Memory that is borrowed. It must be returned by `end`, after all posted work that uses it. */
+/** Borrowed memory. It must be returned by `end`, after all posted work that uses it. */
 export interface Loan {
   readonly region: Region
-  /** The bytes that were asked for; the region may be longer. */
+  /** The requested bytes; the region may be longer. */
   readonly bytes: Uint8Array<SharedArrayBuffer>
-  /** Names the region to the peer; 0 if only this side uses it. */
+  /** The key for the peer; 0 if only this side uses the memory. */
   readonly key: number
   readonly address: number
-  /** Voids the key. Only after that is the content final. Again is harmless. */
+  /** Voids the key. Only after that is the content final. Idempotent. */
   readonly revoke: Effect.Effect<void>
-  /** Voids the key and returns the memory. Again is harmless. */
+  /** Voids the key and returns the memory. Idempotent. */
   readonly end: Effect.Effect<void>
 }
 
-/** What one connection may borrow. */
+/** The loans of one connection, and their limit. */
 export class PoolShare implements Share {
   readonly maxBytes: number
   /** Bytes of the regions that it has borrowed. */
@@ -98,7 +98,7 @@ export class PoolShare implements Share {
 const keyOf = (use: Use, regionBytes: number): string => `${use} ${regionBytes}`
 
 export class RegionPool {
-  /** Regions whose key could not be made void. They are lent no more. */
+  /** Regions whose key could not be voided. They are lent no more. */
   withdrawn = 0
   readonly #domain: ProtectionDomain
   readonly #scope: Scope.Scope
@@ -130,7 +130,7 @@ export class RegionPool {
     return { registeredBytes: this.#registeredBytes, idleBytes: this.#idleBytes }
   }
 
-  /** Makes the share of a connection. Default: as much as there is. */
+  /** Makes the share of a connection. Default: the whole pool. */
   share(maxBytes = this.#maxBytes): PoolShare {
     return new PoolShare(this, Math.min(maxBytes, this.#maxBytes))
   }
@@ -174,8 +174,8 @@ export class RegionPool {
   }
 
   /**
-   * Grants requests in order. One that waits for its share lets requests of other shares pass; one
-   * that waits for the pool lets none pass, so that small requests do not starve a large one.
+   * Grants requests in order. A request that waits for its share lets requests of other shares
+   * pass; one that waits for the pool does not, so that small requests do not starve a large one.
    */
   #grant(): void {
     const full = new Set<Share>()
@@ -211,7 +211,7 @@ export class RegionPool {
     return true
   }
 
-  /** Takes out idle regions of other sizes or uses until so many bytes can be registered. */
+  /** Removes idle regions of other sizes or uses until that many bytes can be registered. */
   #evict(bytes: number): ReadonlyArray<Slot> {
     const evicted: Array<Slot> = []
     for (const slots of this.#idle.values()) {
@@ -226,14 +226,14 @@ export class RegionPool {
     return evicted
   }
 
-  /** The borrower was interrupted, before or after its request was granted. */
+  /** Undoes a request whose borrower was interrupted, before or after the grant. */
   #cancel(request: Request): void {
     const index = this.#waiting.indexOf(request)
     if (index >= 0) this.#waiting.splice(index, 1)
     else for (const item of request.items) this.#giveBack(item, request.share)
   }
 
-  /** Registers what is missing, and opens each region to the peer. */
+  /** Registers missing regions, and draws a key for each region. */
   #open(request: Request): Effect.Effect<ReadonlyArray<Loan> | undefined, CreateError> {
     const { evicted, items, share } = request
     const registering = Effect.gen({ self: this }, function* () {
@@ -258,7 +258,7 @@ export class RegionPool {
     )
   }
 
-  /** Clears what another peer used, and draws a key. Undefined if the last key is still open. */
+  /** Clears bytes of another peer, and draws a key. Undefined if the last key is still open. */
   #issue(item: Item, share: Share): Loan | undefined {
     const slot = item.slot!
     const { region } = slot
@@ -267,7 +267,7 @@ export class RegionPool {
       slot.dirtyBytes = 0
       slot.lastShare = share
     }
-    // A peer may write all that its key opens, this side only what it has borrowed.
+    // A peer may write the whole region, this side only the requested bytes.
     const dirtyBytes = item.use === "peer-writes" ? region.length : item.bytes
     slot.dirtyBytes = Math.max(slot.dirtyBytes, dirtyBytes)
     const key = item.use === "local" ? 0 : region.renewKey()

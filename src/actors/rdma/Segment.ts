@@ -1,8 +1,8 @@
 /**
- * Between what a directory describes and the segments of the Mooncake dialect.
+ * Converts descriptions to and from segments of the Mooncake dialect.
  *
- * What that dialect has no words for travels in one member that Mooncake ignores: the version of
- * the description, and the registration of each buffer as a count in the same process instance.
+ * Data without a field in that dialect is in one member that Mooncake ignores: the version of the
+ * description, and the registration of each buffer as a count in the same process instance.
  */
 
 import { countOf, instanceOf, isEpoch } from "../../schema/Epoch.ts"
@@ -14,8 +14,8 @@ import type { Description, PeerBuffer } from "./Directory.ts"
 type Places = NonNullable<SegmentDescriptor["priorityMatrix"]>
 
 /**
- * How far each NIC is from a place: preferred, available, or not named, as those are that the peer
- * has taken out of use. Nothing if there is no difference.
+ * The distance of each NIC from a location: preferred, available, or not named, as are NICs that
+ * the peer has taken out of use. Undefined if there is no difference.
  */
 const distancesTo = (place: string, cards: ReadonlyArray<string>, places: Places) => {
   if (!Object.hasOwn(places, place)) return undefined
@@ -29,7 +29,7 @@ const distancesTo = (place: string, cards: ReadonlyArray<string>, places: Places
 
 const nothing = { epoch: undefined, registrations: [] as ReadonlyArray<unknown> }
 
-/** Reads the added member. One that cannot be read is not there. */
+/** Reads the added member; undefined if it is invalid. */
 const versionOf = ({ buffers, handfast }: SegmentDescriptor) => {
   if (typeof handfast !== "object" || handfast === null) return nothing
   const { epoch, registrations } = handfast as { readonly [key: string]: unknown }
@@ -38,14 +38,14 @@ const versionOf = ({ buffers, handfast }: SegmentDescriptor) => {
 }
 
 /**
- * What a peer's segment says. Buffers at addresses that a number cannot hold are left out, as if
- * they were not for others.
+ * Converts a peer's segment. Buffers at addresses beyond the safe integers are left out, as if they
+ * were not shared.
  */
 export const toDescription = (segment: SegmentDescriptor): Description => {
   const server = serverOf(segment)
   const cards = segment.devices.map(({ name }) => name)
   const known = new Map<string, ReturnType<typeof distancesTo>>()
-  // Buffers are named by the place that they are in.
+  // Buffers have the name of their location.
   const distancesOf = (place: string) => {
     const places = segment.priorityMatrix ?? {}
     if (!known.has(place)) known.set(place, distancesTo(place, cards, places))
@@ -70,13 +70,13 @@ export const toDescription = (segment: SegmentDescriptor): Description => {
 }
 
 /**
- * The server that a peer names its NICs by. It listens there, unless its RDMA has an address of its
- * own.
+ * The server that a peer names its NICs by. It listens there, unless it has another address for
+ * RDMA.
  */
 export const serverOf = ({ name, rdmaServerName }: SegmentDescriptor): string =>
   rdmaServerName ?? name
 
-/** Bytes of a description without its buffers, however long its names are within reason. */
+/** Bytes of a description without its buffers, with room for long names. */
 const frameBytes = 16_384
 
 /** The most bytes that a buffer adds to the text of a segment. */
@@ -93,9 +93,9 @@ export const buffersLimit = defaultLimit - frameBytes
 const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)
 
 /**
- * A segment that says what a description does. All NICs are equally near to the memory. Each line
- * names all of them in their order, because peers number them as they find them there. Local keys
- * are nobody else's business; peers only look at how many there are.
+ * Converts a description. All NICs are equally near to the memory. Each line names all of them in
+ * their order, because peers number them by it. Local keys are not sent; peers only look at how
+ * many there are.
  */
 export const fromDescription = (
   name: string,

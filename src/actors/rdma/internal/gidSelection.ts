@@ -20,7 +20,7 @@ export interface Place {
 /** Interfaces that exist within a host only, or reach others through tunnels. */
 const overlay = /flannel|cni|calico|vxlan|docker|tunl0/
 
-/** 10/8, 172.16/12 and 100.64/10: there on many hosts, and not always the same network. */
+/** 10/8, 172.16/12 and 100.64/10: on many hosts, and not always the same network. */
 const isPrivate = (gid: Gid.Gid): boolean => {
   const bytes = Gid.toAddress(gid).split(".").map(Number)
   const [first = 0, second = 0] = bytes
@@ -36,18 +36,18 @@ const isOfLink = (gid: Gid.Gid): boolean => {
   return first === 0xfe && second >> 6 === 0b10
 }
 
-/** The smaller, the likelier a GID works. */
+/** The rank of a GID: the smaller, the likelier it works. */
 const rankOf = ({ gid, interface: name, type }: GidEntry): number => {
-  // These are addresses of ordinary TCP, and the operating system has ordered them.
+  // These are addresses of ordinary TCP, in the operating system's order.
   if (type === "iwarp") return 0
   if (isOfLink(gid) || overlay.test(name ?? "")) return name === undefined ? 5 : 3
   if (isPrivate(gid)) return name === undefined ? 4 : 2
   return name === undefined ? 1 : 0
 }
 
-/** The first kind of RoCE does not leave its network, and no peer of today speaks it. */
+/** Whether it can be used. RoCE v1 does not leave its network, and no peer of today uses it. */
 const isOfUse = ({ gid, type }: GidEntry): boolean => type !== "roce-1" && gid !== Gid.nowhere
 
-/** The GIDs that can be used, the likeliest first. */
+/** The usable GIDs, the likeliest first. */
 export const inOrder = (gids: ReadonlyArray<GidEntry>): ReadonlyArray<GidEntry> =>
   gids.filter(isOfUse).toSorted((a, b) => rankOf(a) - rankOf(b) || a.index - b.index)

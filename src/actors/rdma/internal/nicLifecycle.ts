@@ -20,7 +20,7 @@ import * as Gid from "../../../schema/Gid.ts"
 import * as Chaos from "../../kernel/Chaos.ts"
 import { inOrder, type Place } from "./gidSelection.ts"
 
-/** How a NIC is opened and reopened. */
+/** Settings and resources of a NIC. */
 export interface Wanted {
   readonly path: string
   readonly reach: Reach
@@ -40,7 +40,7 @@ interface OpenDevice {
   readonly next: Deferred.Deferred<void>
 }
 
-/** Events that a reader may be behind, as of a device. */
+/** Events that a reader may lag behind. */
 const behind = 1_024
 /** Milliseconds after which a device's events are being read: a turn or two of the scheduler. */
 const untilRead = 1

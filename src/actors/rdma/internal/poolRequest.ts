@@ -6,7 +6,7 @@ import type { Region } from "../../../native/verbs/Region.ts"
 /** The user of borrowed memory: the peer reads it, the peer writes it, or only this side does. */
 export type Use = "peer-reads" | "peer-writes" | "local"
 
-/** A piece of memory that is wanted. */
+/** A requested piece of memory. */
 export interface Want {
   readonly use: Use
   readonly bytes: number
@@ -24,19 +24,21 @@ export interface Slot {
   readonly region: Region
   readonly use: Use
   readonly scope: Scope.Closeable
-  /** The share that borrowed it last, and how many of its bytes may hold what that peer sent. */
+  /** The share that borrowed it last, and how many of its bytes that peer may have sent. */
   lastShare: Share | undefined
   dirtyBytes: number
 }
 
-/** A want of a request: with a slot, or with the right to register one, once it is granted. */
+/** A piece of a request: with a slot, or with the right to register one, once it is granted. */
 export interface Item extends Want {
   /** Bytes of the region. */
   readonly regionBytes: number
   slot: Slot | undefined
 }
 
-/** Memory that is granted together: borrowers that wait for each other's memory would never end. */
+/**
+ * Memory that is granted together, because borrowers could wait for each other's memory for ever.
+ */
 export class Request {
   readonly share: Share
   readonly items: ReadonlyArray<Item>
