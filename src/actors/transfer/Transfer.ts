@@ -1,4 +1,4 @@
-/** What to move, and what became of it. */
+/** Requests of transfers, and their results. */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -6,7 +6,7 @@ import type * as Stream from "effect/Stream"
 import type { Piece } from "../rdma/Memory.ts"
 import type { TransferFailed } from "./TransferError.ts"
 
-/** A place in a peer's memory: an address as the peer describes it, or a named buffer. */
+/** A range in a peer's memory: an address as the peer describes it, or a named buffer. */
 export type Target =
   | { readonly address: number }
   | { readonly buffer: string; readonly offset?: number }
@@ -16,41 +16,41 @@ export type Operation =
   | { readonly op: "write"; readonly from: Piece; readonly to: Target }
   | { readonly op: "read"; readonly from: Target; readonly to: Piece }
 
-/** What to move. The operations of one request have no order among them. */
+/** The operations of a transfer. They have no order among them. */
 export interface Request {
   /** The peer's name in the directory. */
   readonly peer: string
   readonly ops: ReadonlyArray<Operation>
   /**
-   * The time for all of it. Default: none. A transfer always ends without it too: a peer that
-   * cannot be reached is given up, and so is a slice that failed too often.
+   * The time for all of it. Default: none. A transfer ends without it, too: a peer that cannot be
+   * reached is given up, and so is a slice that failed too often.
    */
   readonly within?: Duration.Input | undefined
   /**
-   * What happens when the peer replaces memory while a part of this transfer is in it: its process
-   * begins again, or registers memory of that name anew. Default `"begin-anew"`: all of it moves
+   * What happens when the peer replaces memory that holds a part of this transfer: its process
+   * restarts, or it registers memory of that name again. Default `"begin-anew"`: all of it moves
    * once more, until its deadline; `"fail"` ends it with `peer-memory-replaced`.
    */
   readonly onReplaced?: "begin-anew" | "fail" | undefined
 }
 
 /**
- * A transfer that outlives the process, and outages of its peer, see `Transfers`: only its deadline
- * ends it before all of it has moved, or a request that can never be fulfilled. Local and remote
- * memory are given by their names; memory that is not there is waited for.
+ * A transfer that survives its process, and outages of its peer, see `Transfers`: it ends before
+ * all of it has moved only by its deadline, or because the request can never be fulfilled. Local
+ * and remote memory are given by their names; it waits for missing memory.
  */
 export interface DurableRequest extends Pick<Request, "peer" | "ops"> {
   readonly durable: true
   /** One id is one transfer, however often it is submitted. */
   readonly id: string
   /**
-   * The time for all of it, from its acceptance on, whatever happens to the process meanwhile. That
-   * of the first submission holds. Default: that of the engine, see `Transfers`.
+   * The time for all of it, from its acceptance on, across restarts of the process. The first
+   * submission of an id decides. Default: that of the engine, see `Transfers`.
    */
   readonly within?: Duration.Input | undefined
 }
 
-/** What has moved. */
+/** Progress of a transfer. */
 export const Moved = Schema.Struct({
   /** Bytes that moved. */
   moved: Schema.Int,
@@ -64,8 +64,8 @@ export type Moved = typeof Moved.Type
 export interface Transfer {
   readonly done: Effect.Effect<Moved, TransferFailed>
   /**
-   * What has moved, now and whenever there is news; who reads slowly sees fewer of them. It falls
-   * to 0 when a transfer begins anew.
+   * Bytes that have moved, now and after each change; a slow reader sees fewer of the changes. It
+   * falls to 0 when a transfer begins anew.
    */
   readonly progress: Stream.Stream<Moved>
 }

@@ -1,9 +1,9 @@
 /**
- * Moves memory to and from peers, over all NICs and rails that there are.
+ * Moves memory to and from peers, over all NICs and rails.
  *
- * Waiting costs nothing: a transfer whose peer is not ready yet is a few numbers in a list. What
- * can fail on the way is tried again elsewhere, and a transfer ends once: all of it has moved, or
- * an error says what has not, and then nothing of it is posted any more.
+ * Waiting costs nothing: a transfer whose peer is not ready yet is a few numbers in a list. Failed
+ * work is tried again on another rail, and a transfer ends once: all of it has moved, or an error
+ * names the operations that have not, and then nothing of it is posted any more.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -32,28 +32,28 @@ import { type Engine, makeEngine } from "./internal/engine.ts"
 import { backoffOf, defaults, type Settings } from "./internal/settings.ts"
 
 export {
-  /** The limits of an engine, as they are if nothing else is set. */
+  /** The default limits of an engine. */
   defaults
 }
 export type { Settings }
 
 type One = Pick<Request, "peer" | "within" | "onReplaced">
 
-/** How memory is moved. */
+/** Moves the operations of a request. */
 export interface Move {
   /**
-   * Moves everything, over the end of the process if need be, and returns when all of it has moved.
-   * Interrupting it only ends the waiting: once it is accepted it goes on.
+   * Moves everything, across restarts of the process, and returns when all of it has moved.
+   * Interrupting it only ends the waiting: an accepted transfer goes on.
    */
   (request: DurableRequest): Effect.Effect<Moved, TransferError | MailboxFull | Stopped>
   /**
-   * Moves everything and returns when all of it has moved. Interrupting it takes back what has
-   * not been posted, waits for what has, and only then returns.
+   * Moves everything and returns when all of it has moved. Interrupting it cancels unposted work,
+   * waits for posted work, and only then returns.
    */
   (request: Request): Effect.Effect<Moved, TransferError>
 }
 
-/** The service. */
+/** Registers memory and moves it. */
 export class TransferEngine extends Context.Service<
   TransferEngine,
   {
@@ -63,10 +63,13 @@ export class TransferEngine extends Context.Service<
     ) => Effect.Effect<Memory, CreateError | NameTaken | DescriptionFull, Scope.Scope>
     /** The description of this side for peers: its NICs and its memory, as they are now. */
     readonly description: Effect.Effect<Description>
-    /** Makes ready what transfers with a peer will need, so that the first one waits no longer. */
+    /**
+     * Opens the connections that transfers with a peer will use, so that the first one need not
+     * wait.
+     */
     readonly warm: (peer: string) => Effect.Effect<void, NoDescription | TransferFailed>
     readonly transfer: Move
-    /** A transfer to look at while it lasts. It is cancelled when the Scope closes. */
+    /** Starts a transfer whose progress can be watched. It is cancelled when the Scope closes. */
     readonly start: (request: Request) => Effect.Effect<Transfer, TransferError, Scope.Scope>
     /** Moves one piece to the peer. */
     readonly write: (
@@ -76,11 +79,11 @@ export class TransferEngine extends Context.Service<
     readonly read: (
       request: One & { readonly from: Target; readonly to: Piece }
     ) => Effect.Effect<Moved, TransferError>
-    /** The memory of a name, as soon as it is registered. */
+    /** The memory of a name, once it is registered. */
     readonly named: (name: string) => Effect.Effect<Memory>
   }
 >()("handfast/actors/transfer/TransferEngine") {
-  /** An engine over the local NICs. It keeps no journal, and refuses what should outlive it. */
+  /** An engine over the local NICs. It has no journal, and refuses durable transfers. */
   static readonly layer = (
     settings: Settings = {}
   ): Layer.Layer<TransferEngine, CreateError | SettingsRefused, Nics | Links | Directory> =>
@@ -95,8 +98,8 @@ export class TransferEngine extends Context.Service<
     )
 
   /**
-   * An engine that keeps durable transfers in the journal, and takes up again what another life of
-   * it has left. `name` is what its history is called. When their actor has spent its restarts,
+   * An engine that keeps durable transfers in the journal, and resumes those that an earlier
+   * process has left. `name` is the id of its history. When their actor has spent its restarts,
    * durable transfers fail with `Stopped` until the layer is built anew; others go on.
    */
   static readonly layerDurable = (

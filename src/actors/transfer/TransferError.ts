@@ -1,8 +1,8 @@
-/** What can go wrong with a transfer. */
+/** Errors of transfers. */
 import * as Schema from "effect/Schema"
 import type { NoDescription } from "../rdma/Directory.ts"
 
-/** A failure on the rail between two NICs, with all that is known of that rail. */
+/** A failure on the rail between two NICs, with all known data of that rail. */
 export const RailFault = Schema.Struct({
   /** The local NIC, `server@nic`. */
   local: Schema.String,
@@ -26,15 +26,15 @@ const told = (fault: RailFault | undefined): string => {
   return `; ${local} (${localGid ?? "no GID"}, queue pair ${queuePair}) to ${to}: ${status}`
 }
 
-/** A request that cannot be: nothing was posted. */
+/** An invalid request: nothing was posted. */
 export class InvalidTransfer extends Schema.TaggedError<InvalidTransfer>()("InvalidTransfer", {
   peer: Schema.String,
-  /** The number of the operation; nothing if it is about all of them. */
+  /** The index of the operation; undefined if it is about all of them. */
   operation: Schema.UndefinedOr(Schema.Int),
   detail: Schema.String,
   /**
-   * `peer-memory`: the peer has just said that it has no such memory; it may have it later.
-   * `local-memory`: the memory of the local piece is not registered with this engine, or no more.
+   * `peer-memory`: the peer's present description has no such memory; it may have it later.
+   * `local-memory`: the local memory is not registered with this engine, or no longer.
    */
   lacks: Schema.optionalKey(Schema.Literals(["local-memory", "peer-memory"]))
 }) {
@@ -44,7 +44,7 @@ export class InvalidTransfer extends Schema.TaggedError<InvalidTransfer>()("Inva
   }
 }
 
-/** The peer has as many transfers waiting as it may have. Nothing was posted. */
+/** The peer has reached its limit of waiting transfers. Nothing was posted. */
 export class TooManyTransfers extends Schema.TaggedError<TooManyTransfers>()("TooManyTransfers", {
   peer: Schema.String,
   limit: Schema.Int
@@ -61,12 +61,12 @@ export class TransferFailed extends Schema.TaggedError<TransferFailed>()("Transf
    * - `deadline`: its time was over.
    * - `cancelled`: its caller was interrupted.
    * - `peer-unreachable`: no rail to the peer worked for so long, or has not recovered from that.
-   * - `attempts-exhausted`: one slice failed as often as one may.
+   * - `attempts-exhausted`: one slice has failed in each of its attempts.
    * - `refused`: the remote or the local NIC does not allow it.
    * - `no-such-memory`: the peer's memory is not there any more.
    * - `peer-memory-replaced`: memory that held a part of it is not there any more. The caller chose
    *   to fail then, or it has happened too often.
-   * - `memory-released`: the local memory was released meanwhile.
+   * - `memory-released`: the local memory was released during the transfer.
    * - `closed`: the engine ended.
    */
   reason: Schema.Literals([

@@ -1,24 +1,24 @@
 /**
- * What the engine counts. Cumulative, over all engines of the process. Counted by the batch, never
- * by the slice.
+ * Metrics of transfer engines. Cumulative, over all engines of the process. Counted by the batch,
+ * never by the slice.
  */
 import * as Metric from "effect/Metric"
 
 /** Bytes that moved; `direction` is `write` or `read`. */
 export const movedBytes = Metric.counter("handfast_transfer_moved_bytes_total", {
-  description: "Octets moved to and from peers",
+  description: "Bytes moved to and from peers",
   incremental: true
 })
 
-/** Slices that ended well. */
+/** Slices that have moved. */
 export const slices = Metric.counter("handfast_transfer_slices_total", {
-  description: "Slices that ended well",
+  description: "Slices that moved",
   incremental: true
 })
 
-/** Slices that were posted and failed, and are tried again if they may. */
+/** Slices that were posted and failed, and are tried again while they have attempts. */
 export const failedSlices = Metric.counter("handfast_transfer_failed_slices_total", {
-  description: "Slices posted in vain",
+  description: "Slices that were posted and failed",
   incremental: true
 })
 
@@ -34,7 +34,9 @@ export const opens = Metric.counter("handfast_transfer_opens_total", {
   incremental: true
 })
 
-/** Links that were lost with work on them; `blame` says whose fault it was. */
+/**
+ * Links that were lost with work on them; `blame` is the cause: local NIC, peer, rail or request.
+ */
 export const lostLinks = Metric.counter("handfast_transfer_lost_links_total", {
   description: "Links lost under work",
   incremental: true

@@ -1,9 +1,9 @@
 /**
- * All that a process needs to move memory to its peers and be reached by them: its NICs, their
- * endpoints, the port for handshakes, and an engine, in one layer.
+ * A node that moves memory to its peers and serves them: its NICs, their endpoints, the handshake
+ * port and an engine, in one layer.
  *
- * It stands over any provider of `Verbs` and any `Journal`. Durable transfers are in the journal,
- * and so is the life of each endpoint.
+ * It needs a provider of `Verbs` and a `Journal`. The journal holds durable transfers and the
+ * history of each endpoint.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -41,51 +41,51 @@ export {
    * a network (`10.0.0.0/24`), or the SHA-256 fingerprint of the certificate of a TLS client.
    */
   type Peer,
-  /** A node does not say whom it serves, or names a peer that cannot be one. */
+  /** A node names no peers that it serves, or names an invalid one. */
   PeersRefused
 } from "../link/Peers.ts"
 
-/** Whom a node serves. See `SECURITY.md` for what others can do in each case. */
+/** The peers that a node serves. See `SECURITY.md` for what others can do in each case. */
 export type Served =
   | {
       /**
-       * With whom this node moves memory, both ways. Others are refused at all of its ports before
-       * anything that they send is read. An address stands for all programs of its host, and a port
-       * behind it changes nothing; names are looked up every 30 seconds.
+       * The peers with which this node moves memory, both ways. Others are refused at all of its
+       * ports before anything that they send is read. An address admits all programs of its host,
+       * and its port is ignored; names are resolved every 30 seconds.
        */
       readonly peers: ReadonlyArray<Peer>
       readonly open?: undefined
     }
   | {
-      /** Serves everyone who reaches its ports: they can read and write all named memory. */
+      /** Serves every peer that reaches its ports: all can read and write all named memory. */
       readonly open: true
       readonly peers?: undefined
     }
 
 export type Options = Served & Settings
 
-/** What may be said of a node besides whom it serves. */
+/** Settings of a node, besides the peers that it serves. */
 export interface Settings {
   /**
-   * The address by which peers know this process. Its ports listen there, and there alone; memory
-   * moves through the device that has it.
+   * The address by which peers know this process. Its ports listen only there; memory moves through
+   * the device that has it.
    */
   readonly host: string
   /**
-   * Devices to use, each once, by their names, or with how each is used. A device that does not
-   * have `host` listens at all of its addresses. Default: the one that has `host`.
+   * Devices to use, each once, by name or with settings. A device that does not have `host` listens
+   * at all of its addresses. Default: the one that has `host`.
    */
   readonly nics?: ReadonlyArray<string | Omit<NicOptions, "path" | "reach">> | undefined
-  /** The port for handshakes, and how they are taken. 0 draws a free one. */
+  /** Settings of the handshake port. Port 0 draws a free one. */
   readonly handshake?: Omit<HandshakeServer.Options, "host" | "segment" | "hears"> | undefined
-  /** How peers are called. */
+  /** Settings of calls to peers. */
   readonly calls?: Omit<TcpHandshakes.Options, "mayCall"> | undefined
-  /** With `open`, peers' offers make at most 128 endpoints that this side has not used. */
+  /** With `open`, peers' offers create at most 128 endpoints that this side has not used. */
   readonly endpoints?: Omit<EndpointStore.Options, "nic" | "onReady"> | undefined
   readonly engine?: (EngineSettings & TransfersSettings) | undefined
   /** The workers for handshakes. Default without TLS: none, as they stay on the main thread. */
   readonly pool?: PoolSettings | undefined
-  /** What the history of durable transfers is called. Default `"transfers"`. */
+  /** The id of the history of durable transfers. Default `"transfers"`. */
   readonly name?: string | undefined
 }
 
@@ -95,7 +95,7 @@ export class TransferNode extends Context.Service<
   TcpHandshakes.Calls & {
     /** Its name for peers, `host:port`. */
     readonly server: string
-    /** What peers have sent to be noticed. */
+    /** Messages that peers have sent to this process. */
     readonly notifies: Queue.Dequeue<Notify>
   }
 >()("handfast/actors/transfer/TransferNode") {
@@ -117,23 +117,23 @@ export class TransferNode extends Context.Service<
   > => Layer.effectContext(build(options)).pipe(Layer.provide(IoPool.layer(poolOf(options))))
 }
 
-/** Without TLS a worker would have nothing to do, and take its time when a node begins. */
+/** Without TLS a worker would have nothing to do, and only delay the start of the node. */
 const poolOf = ({ calls, handshake, pool }: Options): PoolSettings | undefined => {
   const isSecure = calls?.tls !== undefined || handshake?.tls !== undefined
   return isSecure ? pool : { workers: 0, ...pool }
 }
 
-/** Endpoints that offers may make on a node that is open: about 40 MB. */
+/** Endpoints that offers may create on a node that is open: about 40 MB. */
 const openAnswered = 128
 
-/** The addresses that stand for all of a machine. */
+/** The wildcard addresses. */
 const nowhere: ReadonlySet<string> = new Set(["::", "0.0.0.0"])
 
 const build = Effect.fnUntraced(function* (options: Options) {
   const { calls, handshake, host, name = "transfers", nics = [{}] } = options
   const service = yield* serve(options)
   const called = { ...calls, mayCall: service.mayCall }
-  // The port is part of every path, so it is opened first. Questions wait until all is there.
+  // The port is part of every path, so it is opened first. Metadata requests wait for the rest.
   const describe = Deferred.makeUnsafe<Effect.Effect<SegmentDescriptor>>()
   const server = yield* HandshakeServer.make({
     ...handshake,
@@ -145,12 +145,12 @@ const build = Effect.fnUntraced(function* (options: Options) {
     const detail = `"${host}" is no address by which a peer knows a node`
     return yield* new InvalidAttribute({ operation: "open", attribute: "host", detail })
   }
-  const own = NicPath.make("any", { host, port: server.port }).server
-  if (options.open === true) yield* Effect.logWarning(`${own} is open: it serves everyone`)
+  const serverName = NicPath.make("any", { host, port: server.port }).server
+  if (options.open === true) yield* Effect.logWarning(`${serverName} is open: it serves every peer`)
   const reach = { host: server.address, admits: service.admitsAddress }
   const cards = nics.map((nic) => {
     const card = typeof nic === "string" ? { device: nic } : nic
-    const path = NicPath.print({ server: own, nic: card.device ?? "default" })
+    const path = NicPath.print({ server: serverName, nic: card.device ?? "default" })
     return Object.assign({ path, reach }, card)
   })
   const endpoints = options.open === true ? { answered: openAnswered } : {}
@@ -163,13 +163,13 @@ const build = Effect.fnUntraced(function* (options: Options) {
   )
   const engine = Context.get(all, TransferEngine)
   const segment = Effect.map(engine.description, (description) =>
-    Segment.fromDescription(own, description)
+    Segment.fromDescription(serverName, description)
   )
   Deferred.doneUnsafe(describe, Effect.succeed(segment))
   for (const [path, store] of Context.get(all, Endpoints)) yield* server.serve(path, store)
   const node = TransferNode.of({
     ...(yield* TcpHandshakes.calls(called)),
-    server: own,
+    server: serverName,
     notifies: server.notifies
   })
   return Context.add(all, TransferNode, node)

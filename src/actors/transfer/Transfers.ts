@@ -1,12 +1,12 @@
 /**
- * Transfers that outlive their process: accepted ones are in a journal before anything of them is
- * posted, and what a crash leaves unfinished is taken up again.
+ * Transfers that survive their process: an accepted one is in a journal before anything of it is
+ * posted, and is resumed after a crash.
  *
- * Keys and addresses die with a process, so both sides are named. A transfer that is taken up again
- * waits until memory of its name is registered, and then moves everything once more: it may move
- * what had moved before, and its operations must bear that. Its id makes it one transfer however
- * often it is submitted, as long as its end is remembered (`past`). It has a deadline, which is
- * stored with it: what was accepted ends.
+ * Keys and addresses end with a process, so both sides are named. A resumed transfer waits until
+ * memory of its name is registered, and then moves everything once more: parts may move twice, and
+ * its operations must allow that. Its id makes it one transfer however often it is submitted, as
+ * long as its end is remembered (`past`). It has a deadline, which is stored with it: every
+ * accepted transfer ends.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -26,7 +26,7 @@ export const NamedOperation = Schema.Struct({
   memory: Schema.String,
   offset: Schema.Int,
   length: Schema.Int,
-  /** The peer's buffer, and where in it. */
+  /** The peer's buffer, and the offset in it. */
   buffer: Schema.String,
   at: Schema.Int
 })
@@ -37,7 +37,7 @@ const fields = {
   id: Schema.NonEmptyString,
   peer: Schema.String,
   ops: Schema.Array(NamedOperation),
-  /** When its time is over, in milliseconds of the calendar: it holds in any process. */
+  /** Its deadline, in milliseconds since 1970, because it holds in any process. */
   until: Schema.Int
 }
 
@@ -63,7 +63,7 @@ const exitOf = (outcome: Outcome): Exit.Exit<Moved, Failure> =>
 /** Accepts a transfer, and answers when it has ended; at once if it had ended before. */
 export const Submit = Rpc.make("Submit", { payload: fields, success: Moved, error: Failure })
 
-/** A promise: it is stored before anything is posted. */
+/** A promise to the caller: it is stored before anything is posted. */
 export class Accepted extends Schema.TaggedClass<Accepted>()("Accepted", fields) {}
 
 export class Ended extends Schema.TaggedClass<Ended>()("Ended", {
@@ -82,26 +82,26 @@ const State = Schema.Struct({
   open: Schema.ReadonlyMap(Schema.String, Named),
   /** The last ones that ended, the oldest first. */
   ended: Schema.ReadonlyMap(Schema.String, Schema.Struct({ request: Named, outcome: Outcome })),
-  /** What became of those before them, the oldest first: bytes that moved, or why they failed. */
+  /** Results of those before them, the oldest first: bytes that moved, or why they failed. */
   past: Schema.optionalKey(
     Schema.ReadonlyMap(Schema.String, Schema.Union([Schema.Int, Schema.String]))
   )
 })
 type State = typeof State.Type
 
-/** Limits of what is kept. */
+/** Limits of the stored transfers. */
 export interface Settings {
   /** Transfers that are not over. Default 1024: all of them run at the same time. */
   readonly openMax?: number | undefined
   /** Transfers that are over and still answer in full. Default 1024. */
   readonly endedMax?: number | undefined
   /**
-   * Transfers that were over before those, of which only the id and the end are known: whatever is
-   * submitted under such an id, nothing moves again. Default 16,384: snapshots hold all of them.
+   * Transfers that were over before those, of which only the id and the result are kept: a new
+   * request with such an id moves nothing. Default 16,384: snapshots hold all of them.
    */
   readonly pastMax?: number | undefined
   /**
-   * The time of a transfer that names none. Default a day: longer than an outage that operators
+   * The time of a transfer without a deadline. Default a day: longer than an outage that operators
    * repair, and a transfer whose memory does not come back frees its place.
    */
   readonly within?: Duration.Input | undefined
@@ -139,7 +139,7 @@ const submit = (state: State, request: Named, limit: number) => {
     : Decision.persist(new Accepted(request)).pipe(Decision.thenWait(waiting(id)))
 }
 
-/** Of the end of a transfer long ago. */
+/** The result of a transfer that ended long ago, in short. */
 const lessonOf = (outcome: Outcome): number | string =>
   outcome._tag === "Moved" ? outcome.bytes : outcome.error.message.slice(0, 128)
 
@@ -147,7 +147,10 @@ const lessonOf = (outcome: Outcome): number | string =>
 const lastOf = <A>(all: ReadonlyArray<A>, most: number): ReadonlyArray<A> =>
   all.slice(Math.max(0, all.length - most))
 
-/** Notes an end. The oldest ones become past many at a time: each time costs all of the past. */
+/**
+ * Records an end. The oldest ones become past many at a time, because each time costs all of the
+ * past.
+ */
 const note = (
   { ended, past = new Map() }: State,
   [id, end]: readonly [string, { readonly request: Named; readonly outcome: Outcome }],
@@ -165,8 +168,8 @@ const note = (
 }
 
 /**
- * The behavior of all durable transfers of one engine. `move` moves what is named, and waits for
- * memory that is not there yet.
+ * The behavior of all durable transfers of one engine. `move` moves the named memory, and waits for
+ * memory that is not registered yet.
  */
 export const make = (
   move: (request: Named) => Effect.Effect<Moved, Failure>,
@@ -214,7 +217,7 @@ export const make = (
         return { open, ...note(state, [id, { request, outcome }], most) }
       }
     },
-    // After a failed append an end may be stored of which those who wait have not heard.
+    // After a failed append an end may be stored of which waiting callers were not notified.
     reconcile: ({ ended }) =>
       [...ended].reduce(
         (decision, [id, { outcome }]) =>
@@ -222,7 +225,7 @@ export const make = (
         Decision.none
       ),
     react: { Accepted: run },
-    // What a crash left unfinished.
+    // Resumes the transfers that a crash has left.
     start: ({ open }, self) =>
       Effect.forEach([...open.values()], (request) => run(request, self), {
         concurrency: "unbounded",

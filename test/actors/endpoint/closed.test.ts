@@ -111,7 +111,7 @@ describe("whom a node serves", () => {
       const lines: Array<string> = []
       const logger = Logger.make(({ message }) => void lines.push(String(message)))
       const node = yield* nodeOf({ open: true }).pipe(Effect.provide(Logger.layer([logger])))
-      assert.deepStrictEqual(lines, [`${node.server} is open: it serves everyone`])
+      assert.deepStrictEqual(lines, [`${node.server} is open: it serves every peer`])
       yield* nodeOf(served).pipe(Effect.provide(Logger.layer([logger])))
       assert.lengthOf(lines, 1)
     }).pipe(Effect.scoped)

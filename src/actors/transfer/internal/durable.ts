@@ -1,4 +1,4 @@
-/** Between requests of users, and the names under which a journal keeps them. */
+/** Converts requests to the names under which a journal keeps them, and moves what is named. */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -24,7 +24,7 @@ const nameOf = (operation: Operation): NamedOperation | undefined => {
   return { op, memory: memory.name, offset, length, buffer, at }
 }
 
-/** A request as it is kept, or what is wrong with it. */
+/** Converts a request to its stored form; fails with what is wrong with it. */
 export const toNamed = Effect.fnUntraced(function* (
   { id, ops, peer, within }: DurableRequest,
   otherwise: Duration.Input = "1 day"
@@ -63,7 +63,7 @@ const request = (
     })
   ).pipe(Effect.map((all) => ({ peer, ops: all })))
 
-/** Its time was over between two attempts, or before the first. */
+/** The deadline was over between two attempts, or before the first. */
 const late = ({ ops, peer }: Named, last: TransferError | undefined): TransferFailed => {
   const memories = [...new Set(ops.map(({ memory }) => memory))].slice(0, namedOperations)
   const why = last?.message ?? `it waited for its memory: ${memories.join(", ")}`
@@ -79,15 +79,15 @@ const late = ({ ops, peer }: Named, last: TransferError | undefined): TransferFa
   })
 }
 
-/** Nothing but time can mend the others. */
+/** Whether the error is final. The others may go away with time. */
 const isFinal = (error: TransferError): boolean =>
   (error._tag === "InvalidTransfer" && error.lacks === undefined) ||
   (error._tag === "TransferFailed" && error.reason === "deadline")
 
 /**
- * Moves what is named, as soon as its memory is there, until its deadline: what fails before that
- * is tried again. Memory that is released meanwhile is waited for; when the engine ends, the next
- * one takes it up. Only a request that can never be fulfilled ends sooner.
+ * Moves the named memory, once it is registered, until the deadline: failures before that are tried
+ * again. It waits for memory that is released; when the engine ends, the next one resumes it. Only
+ * a request that can never be fulfilled ends sooner.
  */
 export const moveNamed = (
   transfer: (request: Request) => Effect.Effect<Moved, TransferError>,

@@ -1,4 +1,4 @@
-/** The engine: puts peers, memory and NICs together. */
+/** The engine: connects peers, memory and NICs. */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
@@ -48,7 +48,7 @@ export class Engine {
   readonly #peers: Map<string, Peer>
   readonly #memories: MemoryRegistry
   readonly #jobs = new Map<Job, Peer>()
-  /** Fails when the engine ends; whatever waits for a peer's answer waits for it, too. */
+  /** Fails when the engine ends, and so do all that wait for a peer's answer. */
   readonly #end = Deferred.makeUnsafe<never, StopReason>()
 
   constructor(context: EngineContext, peers: Map<string, Peer>) {
@@ -78,7 +78,7 @@ export class Engine {
         place === undefined ? { path } : { path, gid: place.gid, lid: place.lid }
       ),
       buffers: this.#memories.buffers,
-      // What is said later has a later version, whether or not anything has changed.
+      // Each description has a later version, whether or not anything has changed.
       epoch: this.#context.epochs.next()
     }
   }
@@ -129,13 +129,13 @@ export class Engine {
     }
   )
 
-  /** Makes a NIC ready whose device was reopened. */
+  /** Prepares a NIC whose device was reopened. */
   renew(scheduler: NicScheduler): Effect.Effect<void, never, Scope.Scope> {
     const dispatch = () => this.#peers.forEach(({ rails }) => rails.dispatch())
     return Effect.suspend(() => renew(scheduler, this.#memories.all, dispatch))
   }
 
-  /** Ends everything. What is posted has ended when this returns. */
+  /** Ends everything. When this returns, no work is posted. */
   get close(): Effect.Effect<void> {
     return Effect.suspend(() => {
       Deferred.doneUnsafe(this.#end, Effect.fail(closed))
@@ -147,7 +147,7 @@ export class Engine {
     })
   }
 
-  /** Finds what the peer has. True if it is this process: then all has moved already. */
+  /** Finds the peer's memory. True if the peer is this process: then all has moved already. */
   #prepare(
     peer: Peer,
     plans: ReadonlyArray<CheckedOperation>,
@@ -160,7 +160,7 @@ export class Engine {
     return Effect.andThen(this.#locate(peer, plans), copy)
   }
 
-  /** Looks in the known description. The directory is asked again about what is missing there. */
+  /** Looks in the known description. If something is missing there, asks the directory again. */
   #locate(
     peer: Peer,
     plans: ReadonlyArray<CheckedOperation>
@@ -176,12 +176,12 @@ export class Engine {
     })
   }
 
-  /** Requests to the directory end with the engine, without an answer. */
+  /** Interrupts a request to the directory when the engine ends. */
   #untilEnd<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | StopReason> {
     return Effect.raceFirst(effect, Deferred.await(this.#end))
   }
 
-  /** Nothing of a transfer lasts longer than it may, also before it is admitted. */
+  /** Applies the deadline of a transfer also before it is admitted. */
   #soon<A, E extends { readonly _tag: string }>(
     effect: Effect.Effect<A, E | StopReason>,
     peer: Peer,
@@ -201,7 +201,7 @@ export class Engine {
     const late = Effect.suspend(() => {
       const detail = peer.isKnown
         ? `not done after ${formatted(within)}`
-        : `what the peer has is not known${peer.cause.detail}`
+        : `the peer's memory is not known${peer.cause.detail}`
       const stop = { reason: "deadline", detail } as const
       return Effect.fail(failure(peer.name, stop, countsOf(plans, copied)))
     })
@@ -217,7 +217,7 @@ export class Engine {
     return peer
   }
 
-  /** Peers that are not in use cost a lookup when they come back. */
+  /** Forgets peers that are not in use. They cost a lookup when they come back. */
   #forget(): void {
     for (const [name, peer] of this.#peers) if (peer.isIdle) this.#peers.delete(name)
   }
@@ -243,7 +243,7 @@ export class Engine {
       this.#jobs.delete(job)
       peer.jobs.delete(job)
       const { bytes, moved, stop } = job
-      // All of it has moved, even if it was stopped meanwhile.
+      // All of it has moved, even if it was stopped since.
       const isWhole = stop === undefined || moved === bytes
       const outcome = isWhole ? "moved" : stop.reason
       Metric.withAttributes(Metrics.transfers, { outcome }).updateUnsafe(1, this.#context.context)
@@ -276,7 +276,7 @@ export class Engine {
     })
   }
 
-  /** Work that does not end by itself ends with its link. */
+  /** Ends posted work that does not complete, by giving up its link. */
   #hurry(job: Job): Effect.Effect<void> {
     const { schedulers, settings } = this.#context
     const retire = Effect.sync(() => {
@@ -319,7 +319,7 @@ export const makeEngine = Effect.fnUntraced(function* (
   const context: EngineContext = {
     settings: { ...settings, sliceBytes: fitting(settings.sliceBytes, messageBytes) },
     now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000,
-    // Never at once: the caller is in the middle of its work.
+    // Never at once, because the caller has not finished its step.
     fork: (effect) => void run(Effect.andThen(Effect.yieldNow, effect)),
     pool: new SlicePool(),
     ...(yield* mechanismsOf(settings)),

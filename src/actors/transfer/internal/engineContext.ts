@@ -1,4 +1,4 @@
-/** What the parts of an engine share: settings, time, slices, and a place for effects. */
+/** The parts that the modules of an engine share: settings, time, slices, and background fibers. */
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { EpochSource } from "../../../schema/Epoch.ts"
@@ -23,7 +23,7 @@ export interface EngineContext {
   readonly pool: SlicePool
   /** One for each local NIC, in their order. */
   readonly schedulers: ReadonlyArray<RailScheduler>
-  /** Tells all peers that a local NIC is gone, and its links with it. */
+  /** Notifies all peers that a local NIC is gone, and its links with it. */
   readonly onNicLost: (local: number) => void
   readonly links: Links["Service"]
   readonly directory: Directory["Service"]

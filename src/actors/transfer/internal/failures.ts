@@ -1,4 +1,4 @@
-/** Why transfers of an engine end before all has moved. */
+/** Reasons why transfers of an engine end before all has moved. */
 import * as Duration from "effect/Duration"
 import type { RegisteredMemory } from "../../rdma/Memory.ts"
 import { TransferFailed } from "../TransferError.ts"
@@ -12,7 +12,7 @@ export const formatted = (duration: Duration.Input): string =>
   Duration.format(Duration.fromInputUnsafe(duration))
 
 export const closed: StopReason = { reason: "closed", detail: "the engine has ended" }
-export const cancelled: StopReason = { reason: "cancelled", detail: "its caller waits no more" }
+export const cancelled: StopReason = { reason: "cancelled", detail: "its caller was interrupted" }
 
 export const released = ({ name }: RegisteredMemory): StopReason => ({
   reason: "memory-released",
@@ -21,7 +21,7 @@ export const released = ({ name }: RegisteredMemory): StopReason => ({
 
 const none = { moved: 0, bytes: 0, unfinished: [] }
 
-/** Of a transfer that was not admitted. */
+/** Counts of a transfer that was not admitted. */
 export const countsOf = (
   plans: ReadonlyArray<CheckedOperation>,
   { moved, operations } = new Copied()

@@ -40,10 +40,10 @@ export interface StopReason {
 /** The settings that a job depends on. */
 type JobSettings = Pick<ResolvedSettings, "sliceBytes" | "attempts" | "beginnings">
 
-/** What the caller of a transfer has chosen. */
+/** Options of the caller of a transfer. */
 export interface JobOptions {
   readonly onReplaced: "begin-anew" | "fail"
-  /** Whether its time ends, so that it needs no other end. */
+  /** Whether it has a deadline, so that it needs no other end. */
   readonly hasDeadline: boolean
 }
 
@@ -77,10 +77,10 @@ export class Job {
   readonly #terms: JobOptions
   /** Bytes of each operation that have not moved. */
   readonly #left: Float64Array
-  /** Where the last lookup of each operation ended. */
+  /** The buffer in which the last lookup of each operation ended. */
   readonly #found = new BufferCursor()
   #foundIn: PeerMemory | undefined = undefined
-  /** What has not been handed out yet: from `at` of `operation` on. */
+  /** The next slice to hand out begins at `at` of `operation`. */
   #operation = 0
   #at = 0
   /** The key that the peer last refused, and its description at that time. */
@@ -88,7 +88,7 @@ export class Job {
     undefined
   /** Incarnations of the peer's memory that hold a part of what has moved. */
   readonly #holding = new Set<string>()
-  /** Its posted slices count no more: it begins again when the last one is back. */
+  /** Its posted slices no longer count: it begins again when the last one is back. */
   #isEmptying = false
   #beginnings = 1
   /** Slices that failed, the oldest first. */
@@ -107,13 +107,13 @@ export class Job {
     this.bytes = this.waiting = this.#left.reduce((sum, length) => sum + length, 0)
   }
 
-  /** Whether there is something to hand out. */
+  /** Whether there is a slice to hand out. */
   get hasWork(): boolean {
     if (this.stop !== undefined || this.lack !== undefined || this.#isEmptying) return false
     return this.#failed !== undefined || this.#operation < this.plans.length
   }
 
-  /** Operations that have not moved as a whole; at most so many. */
+  /** The indexes of operations that have not moved as a whole, up to a limit. */
   unfinished(most: number): ReadonlyArray<number> {
     const operations: Array<number> = []
     for (let index = 0; index < this.#left.length && operations.length < most; index++) {
@@ -123,8 +123,8 @@ export class Job {
   }
 
   /**
-   * Hands out a slice: one that failed, or the next new one. Nothing if it has none, or if the
-   * peer's memory is not there: then it has a `lack`.
+   * Hands out a slice: one that failed, or the next new one. Undefined if there is none, or if the
+   * peer's memory is missing: then the job has a `lack`.
    */
   take(peer: PeerMemory, pool: SlicePool, now = 0): Slice | undefined {
     if (!this.hasWork) return undefined
@@ -160,20 +160,20 @@ export class Job {
     return true
   }
 
-  /** The peer's buffer that the next slice is of, if there is one. */
+  /** The peer's buffer of the next slice, if there is one. */
   nextBuffer(peer: PeerMemory): Buffer | undefined {
     const { at, operation } = this.#failed ?? { at: this.#at, operation: this.#operation }
     const isThere = this.hasWork && this.#find(peer, operation, at) === undefined
     return isThere ? this.#found.buffer : undefined
   }
 
-  /** Goes on if the memory that was missing is there now. */
+  /** Continues if the memory that was missing is there now. */
   recheck(peer: PeerMemory): void {
     const { at, operation } = this.#failed ?? { at: this.#at, operation: this.#operation }
     if (this.#find(peer, operation, at) === undefined) this.lack = undefined
   }
 
-  /** Stops if the peer's memory has been missing for so long, unless it has a deadline. */
+  /** Stops if the peer's memory has been missing for that time, unless there is a deadline. */
   missed(now: number, unreachableAfterMs: number, pool: SlicePool): void {
     if (this.lack === undefined || this.#terms.hasDeadline) return
     const { detail, since } = this.lack
@@ -182,7 +182,7 @@ export class Job {
 
   /**
    * Takes back a slice whose work succeeded. False if that does not count: the slice is of an
-   * earlier beginning, or of memory that the peer does not describe any more.
+   * earlier beginning, or of memory that the peer no longer describes.
    */
   done(slice: Slice, peer: PeerMemory, pool: SlicePool): boolean {
     const { found, length, operation, peerMemory } = slice
@@ -197,7 +197,7 @@ export class Job {
     return true
   }
 
-  /** Takes back a slice that was not tried; it is the next one again. */
+  /** Takes back a slice that was not tried, and makes it the next one. */
   requeue(slice: Slice): void {
     this.waiting += slice.length
     slice.next = this.#failed
@@ -218,8 +218,8 @@ export class Job {
   }
 
   /**
-   * The peer has refused a slice's key, which may be older than the peer's memory. True if the peer
-   * has described the same key again since it refused it.
+   * Handles the peer's refusal of a slice's key, which may be older than the peer's memory. True if
+   * the peer has described the same key again since an earlier refusal.
    */
   refused({ found, peerMemory }: Slice, remote: number): boolean {
     const { incarnation, keys } = found.buffer!
@@ -229,7 +229,7 @@ export class Job {
     return last !== undefined && last.key === key && last.peerMemory !== peerMemory
   }
 
-  /** No more slices are handed out. The first reason holds. */
+  /** Stops handing out slices. The first reason counts. */
   halt(stop: StopReason, pool: SlicePool): void {
     this.stop ??= stop
     this.waiting = 0
@@ -247,8 +247,8 @@ export class Job {
   }
 
   /**
-   * Ends the job if nothing of it is left anywhere. One that begins anew may do so as soon as
-   * nothing is posted: what a read that was posted before brings would else come last.
+   * Ends the job if no slice of it is waiting or posted. A job that begins anew does so only when
+   * nothing is posted: the result of an earlier read could otherwise arrive last.
    */
   settle(): void {
     if (this.isOver || this.posted > 0) return
@@ -288,7 +288,7 @@ export class Job {
     return slice
   }
 
-  /** The oldest slice that failed. What reaches over a border by now is cut once more. */
+  /** The oldest slice that failed. Cuts it again if it crosses a border of the present memory. */
   #again(peer: PeerMemory, pool: SlicePool): Slice {
     const slice = this.#failed!
     this.#failed = slice.next
@@ -307,7 +307,7 @@ export class Job {
     return slice
   }
 
-  /** Says a slice where it goes, which was found already, and how far the memory goes on there. */
+  /** Places a slice at the last lookup, and returns how far the memory goes on there. */
   #place(slice: Slice, peer: PeerMemory): number {
     const { at, buffer, run } = this.#found
     slice.peerMemory = peer

@@ -7,10 +7,10 @@ import type { RegisteredMemory } from "../../rdma/Memory.ts"
 import { BufferCursor, type PeerMemory } from "./slicing.ts"
 import type { CheckedOperation, StopReason } from "./job.ts"
 
-/** Bytes that are copied before others have their turn: some hundred microseconds. */
+/** Bytes that are copied before other fibers have their turn: some hundred microseconds. */
 const atOnce = 1 << 20
 
-/** The registered memory that a described place is in, and where. */
+/** Finds the registered memory of a described range, and the offset in it. */
 const placeOf = (
   memories: ReadonlyMap<string, RegisteredMemory>,
   { at, buffer }: BufferCursor
@@ -24,15 +24,15 @@ const placeOf = (
   return undefined
 }
 
-/** How far a copy has come. */
+/** Progress of a copy. */
 export class Copied {
-  /** Bytes. */
+  /** Bytes that have moved. */
   moved = 0
   /** Operations that have moved as a whole. */
   operations = 0
 }
 
-/** Copies everything; says why it stopped. */
+/** Copies everything; returns the reason if it stopped. */
 export const copyLocally = (
   plans: ReadonlyArray<CheckedOperation>,
   peer: PeerMemory,

@@ -18,7 +18,7 @@ import * as Segment from "../../rdma/Segment.ts"
 export class MemoryRegistry {
   readonly #nics: () => ReadonlyArray<Nic>
   readonly #epochs: EpochSource
-  /** Bytes in which peers are told of all memory, at most. */
+  /** The limit of bytes in which all memory is described to peers. */
   readonly #describedBytes: number
   readonly #memories = new Map<string, RegisteredMemory>()
   /** Names of memory that is being registered. */
@@ -38,7 +38,7 @@ export class MemoryRegistry {
     return this.#memories
   }
 
-  /** What peers may be told of it. */
+  /** The buffers that are described to peers. */
   get buffers(): ReadonlyArray<PeerBuffer> {
     return [...this.#memories.values()].flatMap(({ buffers }) => buffers)
   }
@@ -58,7 +58,7 @@ export class MemoryRegistry {
     })
   }
 
-  /** The memory of a name, as soon as there is one. */
+  /** The memory of a name, once it is registered. */
   named(name: string): Effect.Effect<Memory> {
     return Effect.callback<Memory>((resume) => {
       const memory = this.#memories.get(name)
@@ -73,7 +73,7 @@ export class MemoryRegistry {
     })
   }
 
-  /** One registration of a name is under way at a time: it takes a moment on real devices. */
+  /** Reserves a name during its registration, which takes some time on real devices. */
   #reserve(name: string): Effect.Effect<void, NameTaken> {
     return Effect.suspend(() => {
       if (this.#memories.has(name) || this.#reserved.has(name)) {
@@ -106,7 +106,7 @@ export class MemoryRegistry {
           this.#memories.set(name, memory)
           this.#toldBytes = peerMemory
         }),
-        // Runs before the regions go: what is posted of it must have ended by then.
+        // Runs before the regions are released: work that uses them must have ended by then.
         () =>
           Effect.suspend(() => {
             memory.isReleased = true

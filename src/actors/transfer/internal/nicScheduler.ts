@@ -2,7 +2,7 @@
  * The work of one local NIC: posts slices while there is room, and handles their completions.
  *
  * It reacts to events: a new transfer, a link that is ready, a completion. It polls nothing, and a
- * post makes no object.
+ * post allocates nothing.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -41,12 +41,12 @@ export class NicScheduler implements RailScheduler {
   /** Rails whose post found no room. */
   readonly #withoutRoom = new Set<Rail>()
   readonly #probes: Probes
-  /** Peers whose work has come back, and may go by another rail. */
+  /** Peers whose work has come back, and may use another rail. */
   readonly #peersToWake = new Set<RailPeer>()
   readonly #counters: TransferCounters
   readonly #confirmations: WriteConfirmations
   readonly #stalls: StallDetector
-  /** The queue of the open device; that may be gone. */
+  /** The queue of the open device; the device may be gone. */
   #completions: CompletionQueue
   place: Place | undefined = undefined
   isGone = false
@@ -141,8 +141,8 @@ export class NicScheduler implements RailScheduler {
   }
 
   /**
-   * Lets a rail post some slices. True if it could go on. Its posted work is limited to a share of
-   * the NIC, and one share is kept free for the next rail: a peer that completes nothing cannot
+   * Lets a rail post some slices. True if it could continue. Its posted work is limited to a share
+   * of the NIC, and one share is kept free for the next rail: a peer that completes nothing cannot
    * take the NIC from the others, even if it came first.
    */
   #turn(rail: Rail): boolean {
@@ -171,7 +171,8 @@ export class NicScheduler implements RailScheduler {
     const job = work.job!
     const isUnconfirmed = job.plans[work.slice!.operation]!.isWrite && !this.nic.acknowledges
     const { capacity, reserved } = this.#completions
-    // Without room for a confirming read behind it, its own completion makes that room.
+    // Without room for a confirming read after it, this write is signalled: its completion makes
+    // room.
     const isSignalled = !isUnconfirmed || link.room < 2 || reserved + 2 > capacity
     const posted = this.#posting.data(work, rail, link, isSignalled)
     if (posted !== "accepted") return posted
@@ -218,7 +219,7 @@ export class NicScheduler implements RailScheduler {
     this.#completions.poll(batch)
     const now = this.#engine.now()
     for (let index = 0; index < batch.count; index++) this.#onCompletion(batch.at(index), now)
-    // Before slices take the room that there is now.
+    // Before slices take the free room.
     this.#confirmations.postConfirmingReads()
     for (const rail of this.#withoutRoom) this.#queue(rail)
     this.#withoutRoom.clear()
@@ -319,8 +320,9 @@ export class NicScheduler implements RailScheduler {
   }
 
   /**
-   * The device is gone: work without a completion is flushed. No write stays unconfirmed, since
-   * draining posts confirming reads behind all of them, or fails those whose link takes none.
+   * Handles the loss of the device: work without a completion is flushed. No write stays
+   * unconfirmed, since draining posts confirming reads behind all of them, or fails those whose
+   * link takes none.
    */
   #onDeviceRemoved(): void {
     while (this.#drain() > 0);

@@ -1,4 +1,4 @@
-/** How a rail gets its link: by an attempt of this side, or from the peer. */
+/** Gives a rail its link: by an attempt of this side, or from the peer. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { NoDescription } from "../../rdma/Directory.ts"
@@ -9,17 +9,17 @@ import type { EngineContext } from "./engineContext.ts"
 import type { CircuitBreaker } from "../../link/CircuitBreaker.ts"
 import type { Rail, RailPeer } from "./rail.ts"
 
-/** The peer that rails lead to, as their set and attempts to open them need it. */
+/** The peer of a set of rails, as the set and its attempts to open them need it. */
 export interface RailSetPeer extends RailPeer {
   /** Bytes that are not posted. */
   readonly waiting: number
-  /** Distance of each remote NIC from the memory that is next; empty if all are equal. */
+  /** Distance of each remote NIC from the memory of the next slice; empty if all are equal. */
   readonly distances: ReadonlyArray<number>
   /** The reason why no transfer may begin, if there is one. */
   readonly refusal: StopReason | undefined
-  /** Whether a link's name shows that it is of this peer. */
+  /** Whether a link's path shows that it is of this peer. */
   readonly isNamedBy: (link: ReadyLink) => boolean
-  /** The peer has opened a link. */
+  /** Called when the peer has opened a link. */
   readonly onSeen: () => void
   /** Stops all transfers. */
   readonly giveUp: (detail: string) => void
@@ -37,7 +37,7 @@ export interface RailSetPeer extends RailPeer {
 
 export type Opening = Effect.Effect<ReadyLink, LinkFailure | NoDescription>
 
-/** One attempt. A peer whose connections failed may have moved, so the directory is asked first. */
+/** Makes one attempt. A peer whose connections failed may have moved, so it is looked up first. */
 export const open = (
   { nic: { path }, scheduler }: Rail,
   peer: RailSetPeer,
@@ -81,7 +81,7 @@ export const adopt = (
   })
 }
 
-/** Asks for the NICs of a peer that describes none, for as long as work waits for a peer. */
+/** Looks for the NICs of a peer that describes none, as long as work waits for a peer. */
 export const findNics = (
   peer: RailSetPeer,
   { backoff, now }: EngineContext,

@@ -1,8 +1,8 @@
 /**
  * A peer: its transfers, and the description of its memory.
  *
- * Slices wait here, not on a rail: any rail that is open and has room takes the next one. So work
- * that waits loses nothing when a rail fails, and never waits for one to open.
+ * Slices wait here, not on a rail: any rail that is open and has room takes the next one. So
+ * waiting work loses nothing when a rail fails, and never waits for one to open.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -58,7 +58,7 @@ export class Peer implements RailSetPeer {
   /** The number of the last request to the directory, and of the newest that was answered. */
   #requested = 0
   #answered = 0
-  /** Done when the peer is seen next. */
+  /** Done when the peer opens the next link. */
   #seen = Deferred.makeUnsafe<void>()
 
   constructor(name: string, engine: EngineContext) {
@@ -96,7 +96,7 @@ export class Peer implements RailSetPeer {
     return this.memory !== noMemory
   }
 
-  /** Whether a link's name shows that it is of this peer. Once its NICs are known, they do. */
+  /** Whether a link's path shows that it is of this peer, which needs its description. */
   isNamedBy(link: ReadyLink): boolean {
     return !this.isKnown && link.peer.startsWith(`${this.name}@`)
   }
@@ -110,8 +110,9 @@ export class Peer implements RailSetPeer {
   }
 
   /**
-   * The peer has opened a link, so it is there. The directory is asked at once, even while it is
-   * not due yet, or while a request to the peer's previous process hangs.
+   * Called when the peer has opened a link, which shows that it is alive. The directory is asked at
+   * once, even before the next request is due, or while a request to the peer's previous process
+   * hangs.
    */
   onSeen(): void {
     this.isStale = true
@@ -139,7 +140,7 @@ export class Peer implements RailSetPeer {
    * Determines which process a link leads to before it is used, and makes sure that the description
    * in use is of that process: keys of another one may be valid there by chance.
    *
-   * A link that names its process is believed. One that does not leads to the known process if an
+   * A link that names its process is trusted. One that does not leads to the known process if an
    * open link to that still answers, since a server has one process at a time. Otherwise it leads
    * to another process, whose memory is requested from the directory.
    */
@@ -163,7 +164,7 @@ export class Peer implements RailSetPeer {
     return this.#recognising.withPermits(1)(use(recognise))
   }
 
-  /** Asks the directory until it answers, for as long as work waits for a peer. */
+  /** Asks the directory until it answers, as long as work waits for a peer. */
   get introduction(): Effect.Effect<void, NoDescription> {
     const { backoff, now, settings } = this.#engine
     return Effect.gen({ self: this }, function* () {
@@ -265,7 +266,7 @@ export class Peer implements RailSetPeer {
     const unanswered = (detail: string) =>
       Effect.fail(new NoDescription({ peer: this.name, reason: "unanswered", detail }))
     return Effect.suspend(() => directory.resolve(this.name)).pipe(
-      // A directory of the program may throw, and callers wait for its answer.
+      // A program's directory may throw, and callers wait for its answer.
       Effect.catchDefect((defect) => unanswered(String(defect))),
       Effect.timeoutOrElse({
         duration: settings.openWithinMs,
@@ -300,7 +301,7 @@ export class Peer implements RailSetPeer {
     }
   }
 
-  /** Asks the directory again while a transfer lacks memory that the peer had and may register. */
+  /** Asks the directory again while a transfer lacks memory that the peer may register again. */
   #seek(): void {
     if (this.#isSeeking) return
     this.#isSeeking = true
@@ -324,7 +325,7 @@ export class Peer implements RailSetPeer {
   }
 }
 
-/** Descriptions of one process may overtake each other. */
+/** Whether a description is older: those of one process may overtake each other. */
 const isOlder = ({ epoch: next }: Description, { epoch: last }: Description): boolean =>
   next !== undefined && last !== undefined && isEarlier(next, last)
 

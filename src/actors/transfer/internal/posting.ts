@@ -23,7 +23,7 @@ export class Work implements JobSlice {
   queuePair = 0
   /** The id of its completion, while it is posted. */
   id = 0
-  /** The unconfirmed writes that it is one of, or that it confirms. */
+  /** The unconfirmed writes to which it belongs, or which it confirms. */
   writes: UnconfirmedWrites | undefined = undefined
   /** Sequence number of this write, or the last one that a confirming read covers. */
   number = 0
@@ -40,7 +40,7 @@ export class UnconfirmedWrites {
   readonly queuePair: number
   /** In the order of their posts. */
   readonly writes: Array<Work> = []
-  /** Writes so far, and how many of them the last confirming read covers. */
+  /** Number of writes so far, and of those that the last confirming read covers. */
   count = 0
   covered = 0
   /** Confirming reads that have not ended. */
@@ -166,7 +166,7 @@ export class Probes {
     this.#posting = posting
   }
 
-  /** `fill` lets the NIC post all that has room now. */
+  /** Posts a probe. `fill` lets the NIC post all work that has room now. */
   probe(rail: Rail, fill: () => void): Effect.Effect<boolean> {
     return Effect.callback<boolean>((resume) => {
       const onAnswer = (isThere: boolean) => resume(Effect.succeed(isThere))
@@ -185,7 +185,7 @@ export class Probes {
     this.#waiting = this.#waiting.filter((probe) => !this.#send(probe, capacity))
   }
 
-  /** True if it was posted, or need not be. */
+  /** True if it was posted, or is not needed. */
   #send({ onAnswer, rail }: Probe, capacity: number): boolean {
     const { link } = rail
     if (link?.isOpen !== true) {
@@ -212,7 +212,7 @@ export class StallDetector {
     this.#posted = posted
   }
 
-  /** Checks while work is posted. */
+  /** Starts checking; it goes on while work is posted. */
   watch(): void {
     if (this.#isWatching) return
     this.#isWatching = true

@@ -30,7 +30,7 @@ export interface RailPeer {
   /** Data has moved: the peer is reachable. */
   readonly onMoved: () => void
   readonly onLinkLost: (rail: Rail, loss: Loss) => void
-  /** Gives a link up by no fault of its own. */
+  /** Gives up a link that has not failed. */
   readonly leave: (rail: Rail, reason: string, link?: ReadyLink) => void
 }
 
@@ -69,8 +69,8 @@ export class Rail extends RailCandidate {
   /** True while it counts among those that share the NIC. */
   isActive = false
   /**
-   * Links that ended by no fault of theirs: one request was refused, a transfer was stopped, or the
-   * peer restarted. Work that is flushed with them has not failed.
+   * Links that were ended without a fault of theirs: one request was refused, a transfer was
+   * stopped, or the peer restarted. Work that is flushed with them has not failed.
    */
   readonly spared = new WeakSet<ReadyLink>()
 
@@ -101,7 +101,7 @@ export class Rail extends RailCandidate {
     return this.link === undefined && this.openingSince === undefined
   }
 
-  /** Describes where something failed. */
+  /** Describes the rail of a failure. */
   faultOf(link: ReadyLink | undefined, queuePair: number, status: string): RailFault {
     return {
       local: this.scheduler.nic.path,
@@ -118,7 +118,7 @@ export class Rail extends RailCandidate {
 /** The device's name in `server@nic`. */
 const deviceOf = (path: string): string => path.slice(path.indexOf("@") + 1)
 
-/** When the next attempt has taken so long that its NIC tries another rail too. */
+/** When the next attempt has taken so long that its NIC also tries another rail. */
 export const nextHedgeAt = (
   rails: ReadonlyArray<Rail>,
   hedgeAfterMs: number,

@@ -2,17 +2,17 @@
  * Selects rails: pairs of a local and a remote NIC. Ranks them, assigns the blame for failures, and
  * decides when a rail may be tried again. Pure: time is a value.
  *
- * It does not assume that any NIC reaches any other, but learns it: a rail that failed last ranks
- * last. Among the others, rails to a NIC near to the memory come first, and then rails that have
- * moved data before untried ones.
+ * It does not assume that every NIC reaches every other, but learns it: a rail that failed last
+ * ranks last. Among the others, rails to a NIC near to the memory come first, and then rails that
+ * have moved data before untried ones.
  */
 import type { Status } from "../../../native/verbs/Completion.ts"
 import type { Backoff } from "../../link/Backoff.ts"
 import type { FaultWindow } from "../../link/FaultWindow.ts"
 
-/** Growth after an attempt that cost nothing: work waits at most half of an outage's time. */
+/** Growth after an attempt without work: it waits at most half of the time of an outage. */
 const reopened = 1.5
-/** Growth after one under work, of which there are few: together they must last some seconds. */
+/** Growth after a failure under work. Attempts are few: together they must last some seconds. */
 const retried = 2
 
 /** The cause of a completion with an error; `none` if it only shows that its link ended. */
@@ -35,7 +35,7 @@ const blames: Readonly<Record<Status, Blame>> = {
 
 export const blameOf = (status: Status): Blame => blames[status]
 
-/** It moved data; it was not tried; or it failed last. */
+/** It has moved data; it was not tried; or it failed last. */
 export type RailStatus = "proven" | "untried" | "failed"
 
 /** A rail as selection sees it. */
@@ -43,7 +43,7 @@ export class RailCandidate {
   /** The indexes of the NICs. */
   readonly local: number
   readonly remote: number
-  /** NICs of one name are likely to be on one network. */
+  /** Whether both NICs have one name, and so are likely to be on one network. */
   readonly isPreferred: boolean
   readonly health: FaultWindow
   readonly #backoff: Backoff
@@ -70,21 +70,21 @@ export class RailCandidate {
     return this.#status
   }
 
-  /** It may be opened from then on. */
+  /** The time from which on it may be opened. */
   get notBefore(): number {
     return this.#notBefore
   }
 
-  /** Only data that arrived shows that a rail works. */
+  /** Only data that has arrived shows that a rail works. */
   moved(): void {
     this.#status = "proven"
     this.#backoff.proven()
     this.#notBefore = -Infinity
   }
 
-  /** An attempt ended: a link that was not opened, or that has ended. */
+  /** Records that an attempt failed: a link that was not opened, or that has ended. */
   failed(now: number, isUnreachable: boolean): void {
-    // One end of a link says little; a second one before anything moved says enough.
+    // One end of a link may have many reasons; a second one before anything moved marks the rail.
     if (isUnreachable || this.#backoff.attempts > 0) this.#status = "failed"
     this.#notBefore = now + this.#backoff.next(isUnreachable ? reopened : retried)
   }
@@ -97,14 +97,14 @@ export interface RankingInput {
   readonly remoteHealth: (remote: number) => FaultWindow
   /** Rails to that remote NIC that are open or being opened. */
   readonly load: (remote: number) => number
-  /** Distance of that remote NIC from the memory that work waits for. */
+  /** Distance of that remote NIC from the memory of the waiting work. */
   readonly distance: (remote: number) => number
 }
 
-/** Behind the longest distance. */
+/** More than the longest distance. */
 const failedLast = 6
 
-/** By the distance, and only then by whether it has worked; one that failed last is behind all. */
+/** Orders by distance, then by status; failed rails come last. */
 const railScore = ({ remote, status }: RailCandidate, { distance }: RankingInput): number =>
   status === "failed" ? failedLast : 2 * distance(remote) + (status === "proven" ? 0 : 1)
 

@@ -25,7 +25,7 @@ export class RailSet {
   readonly #engine: EngineContext
   #all: ReadonlyArray<Rail> = []
   readonly #healthOfNic = new Map<string, FaultWindow>()
-  /** Callers of `warm` that wait. */
+  /** Waiting callers of `warm`. */
   readonly #warming = new Set<() => void>()
   #isFindingNics = false
   /** When `#connect` runs next. */
@@ -50,7 +50,7 @@ export class RailSet {
     return this.#engine.schedulers.every(({ isGone }) => isGone)
   }
 
-  /** The peer has these NICs. Rails to others are given up. */
+  /** Sets the NICs of the peer. Rails to other NICs are given up. */
   setPeerNics(nics: ReadonlyArray<PeerNic>): void {
     const { schedulers } = this.#engine
     const known = new Map(this.#all.map((rail) => [`${rail.local} ${rail.nic.path}`, rail]))
@@ -102,7 +102,7 @@ export class RailSet {
     )
   }
 
-  /** Gives a link up by no fault of its own: the present one, or an earlier one with work. */
+  /** Gives up a link that has not failed: the present one, or an earlier one with work. */
   leave(rail: Rail, reason: string, link: ReadyLink | undefined = rail.link): void {
     if (link === undefined) return
     rail.spared.add(link)
@@ -110,13 +110,13 @@ export class RailSet {
     else this.#engine.links.retire(link, reason)
   }
 
-  /** Lets open rails take the work that waits, and opens more if it needs them. */
+  /** Lets open rails take the waiting work, and opens more if it needs them. */
   dispatch(): void {
     for (const rail of this.#all) if (rail.isOpen) rail.scheduler.dispatch(rail)
     this.#connect()
   }
 
-  /** A local NIC is gone, and its links with it. */
+  /** Handles the loss of a local NIC, with its links. */
   onNicLost(local: number): void {
     for (const rail of this.#all) {
       if (rail.local === local && rail.link !== undefined) {
@@ -126,7 +126,7 @@ export class RailSet {
     this.dispatch()
   }
 
-  /** Completions have shown that a rail's link is unusable. */
+  /** Handles completions which show that a rail's link is unusable. */
   onLinkLost(rail: Rail, { blame, queuePair = 0, status }: Loss): void {
     const { context, now } = this.#engine
     this.lastFault = rail.faultOf(rail.link, queuePair, status)
@@ -138,7 +138,7 @@ export class RailSet {
     this.#failed(rail, blame === "rail")
   }
 
-  /** Waits until every local NIC that can has a link to the peer; fails if none has. */
+  /** Waits until every local NIC that is able to has a link to the peer; fails if none has. */
   get warm(): Effect.Effect<void, StopReason> {
     return Effect.callback<void, StopReason>((resume) => {
       const look = () => {
@@ -155,7 +155,7 @@ export class RailSet {
     })
   }
 
-  /** Opens rails for the work that waits: at most one at a time for each local NIC. */
+  /** Opens rails for the waiting work: at most one at a time for each local NIC. */
   #connect(): void {
     const { now: clock, schedulers, settings } = this.#engine
     const now = clock()
@@ -184,7 +184,7 @@ export class RailSet {
     this.#wake(Math.min(dueAt, nextHedgeAt(this.#all, settings.hedgeAfterMs, now)))
   }
 
-  /** Asks the directory for NICs, as the description has none. */
+  /** Asks the directory for NICs, because the description has none. */
   #findNics(): void {
     if (this.#isFindingNics) return
     this.#isFindingNics = true
@@ -199,7 +199,7 @@ export class RailSet {
     this.#engine.fork(Effect.andThen(find, over))
   }
 
-  /** The best rail of each local NIC that has none. */
+  /** The best rail of each local NIC without a link. */
   #candidates(now: number, distances: ReadonlyArray<number>): ReadonlyArray<Rail> {
     const best = this.#engine.schedulers.flatMap(({ index, isGone }) => {
       const rails = this.#all.filter(({ local }) => local === index)
@@ -269,7 +269,7 @@ export class RailSet {
     )
   }
 
-  /** The peer has opened a link. It may have restarted, so its keys are requested first. */
+  /** Takes a link that the peer has opened. The peer may have restarted, so its keys come first. */
   onPeerOpened(link: ReadyLink): void {
     if (this.#peer.isNamedBy(link)) this.#peer.onSeen()
     this.#peer.breaker.connected()
@@ -307,17 +307,17 @@ export class RailSet {
     for (const look of this.#warming) look()
   }
 
-  /** A link ended while no work was posted: that is no fault, and it may be opened at once. */
+  /** A link that ended without posted work has not failed, and may be opened again at once. */
   #endedIdle(rail: Rail): void {
     this.#drop(rail, "ended")
     this.#peer.isStale = true
   }
 
-  /** Nothing more is posted on the rail's link, which its endpoint may not know yet. */
+  /** Posts nothing more on the rail's link, whose end its endpoint may not have noticed. */
   #drop(rail: Rail, reason: string): void {
     if (rail.link !== undefined) this.#engine.links.retire(rail.link, reason)
     rail.link = undefined
-    // Its work may go by another rail.
+    // Its work may use another rail.
     this.#engine.fork(Effect.sync(() => this.dispatch()))
   }
 

@@ -1,4 +1,4 @@
-/** Makes a NIC ready for work: when the engine begins, and when its device was reopened. */
+/** Prepares a NIC for work: when the engine begins, and when its device was reopened. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -21,7 +21,7 @@ const locate = (scheduler: NicScheduler): Effect.Effect<void> =>
     onFailure: () => undefined
   })
 
-/** Keeps the address that peers are told up to date: a GID can change. */
+/** Keeps the address that peers get up to date, because a GID can change. */
 export const follow = (scheduler: NicScheduler): Effect.Effect<void> =>
   Stream.runForEach(scheduler.nic.events, () => locate(scheduler))
 
@@ -38,5 +38,5 @@ export const renew = Effect.fnUntraced(
     dispatch()
   },
   (renewed, { nic }) =>
-    Effect.catch(renewed, (error) => Effect.logWarning(`${nic.path} is of no use`, error))
+    Effect.catch(renewed, (error) => Effect.logWarning(`${nic.path} cannot be used`, error))
 )

@@ -10,7 +10,7 @@ const whole = (number: number): boolean => Number.isSafeInteger(number) && numbe
 /** The memory that an engine has registered, by its names. */
 type Memories = ReadonlyMap<string, RegisteredMemory>
 
-/** What is wrong with an operation by itself, or its plan. */
+/** Validates one operation. Returns its plan, or what is wrong with it. */
 const planOf = (operation: Operation, memories: Memories): CheckedOperation | string => {
   const isWrite = operation.op === "write"
   const piece = isWrite ? operation.from : operation.to
@@ -28,7 +28,7 @@ const planOf = (operation: Operation, memories: Memories): CheckedOperation | st
   return { isWrite, memory, offset, length, target }
 }
 
-/** Plans all operations, or says which one cannot be, whatever the peer has. */
+/** Validates all operations; fails with the first that no peer could fulfil. */
 export const validateRequest = (
   peer: string,
   operations: ReadonlyArray<Operation>,
@@ -57,7 +57,7 @@ export const validateRequest = (
   return whole(bytes) ? plans : refuse(undefined, "more bytes than can be counted")
 }
 
-/** The first operation whose place the peer does not have. */
+/** The first operation whose range the peer does not have. */
 export const missingOf = (
   peer: string,
   plans: ReadonlyArray<CheckedOperation>,

@@ -15,19 +15,20 @@ export interface Settings {
    */
   readonly sliceBytes?: number
   /**
-   * Attempts of one slice, those that a link's end cut short not included. Default 9, as Mooncake.
+   * Attempts of one slice, without those that the end of a link interrupted. Default 9, as
+   * Mooncake.
    */
   readonly attempts?: number
   /**
-   * Beginnings of a transfer without a deadline, if the peer replaces its memory meanwhile. Default
-   * 64: many more than a peer that is only restarted needs; it ends what would go on for ever.
+   * Beginnings of a transfer without a deadline, if the peer replaces its memory. Default 64: many
+   * more than a peer that is only restarted needs; it ends a transfer that would go on for ever.
    */
   readonly beginnings?: number
-  /** Faults within `faultsWithinMs` that pause a NIC or a rail. Default 5: no accident. */
+  /** Faults within `faultsWithinMs` that pause a NIC or a rail. Default 5, which is no accident. */
   readonly faults?: number
-  /** Milliseconds for which a fault counts. Default 5 s: five within it are one cause. */
+  /** Milliseconds for which a fault counts. Default 5 s: five within it have one cause. */
   readonly faultsWithinMs?: number
-  /** Milliseconds of a pause after faults. Default 30 s, what a reboot of a switch takes. */
+  /** Milliseconds of a pause after faults. Default 30 s, the reboot time of a switch. */
   readonly pauseMs?: number
   /**
    * Milliseconds until a rail is tried again after an attempt that moved nothing; they grow up to
@@ -41,7 +42,7 @@ export interface Settings {
   readonly longestWaitMs?: number
   /**
    * Milliseconds that work waits for a peer that cannot be reached; one wait between two attempts
-   * may exceed them. Default 30 s: two attempts that are not answered.
+   * may exceed them. Default 30 s: two attempts without an answer.
    */
   readonly unreachableAfterMs?: number
   /**
@@ -56,13 +57,13 @@ export interface Settings {
   /** Peers that are remembered. Default 65,536: one that is forgotten costs a lookup. */
   readonly peers?: number
   /**
-   * Bytes in which peers are told of memory; what would be more is refused at `register`. Default:
-   * what Mooncake takes in one frame, less room for the NICs.
+   * Bytes of the description of memory for peers; `register` refuses memory beyond them. Default:
+   * the size of Mooncake's frame, less room for the NICs.
    */
   readonly describedBytes?: number
   /**
    * Slices that one rail posts before the next one of the NIC has its turn. Default 16, a mebibyte:
-   * coarse enough to be cheap, fine enough for others to get in between.
+   * enough to be cheap, few enough to share the NIC.
    */
   readonly quantum?: number
   /**
@@ -76,12 +77,12 @@ export interface Settings {
    */
   readonly openWithinMs?: number
   /**
-   * Milliseconds after which a NIC whose attempt is not over tries its next rail too. Default
-   * 250 ms, many times a handshake on one network.
+   * Milliseconds after which a NIC whose attempt is not over also tries its next rail. Default 250
+   * ms, many times a handshake on one network.
    */
   readonly hedgeAfterMs?: number
   /**
-   * Milliseconds for what a stopped transfer has posted to end; then its links are given up.
+   * Milliseconds for the posted work of a stopped transfer to end; then its links are given up.
    * Default 1 s, longer than a NIC repeats a message.
    */
   readonly drainWithinMs?: number
@@ -98,7 +99,7 @@ const ranges: { readonly [K in keyof Settings]: Range } = {
   faults: whole(1),
   faultsWithinMs: millis(0),
   pauseMs: millis(0),
-  // Without any wait, attempts would take the whole processor.
+  // Without a wait, attempts would use the whole processor.
   firstWaitMs: millis(1),
   longestWaitMs: millis(1),
   unreachableAfterMs: millis(0),
@@ -114,7 +115,7 @@ const ranges: { readonly [K in keyof Settings]: Range } = {
   drainWithinMs: millis(0)
 }
 
-/** The defaults; the JSDoc of each setting has its reason. */
+/** The defaults. The JSDoc of each setting gives the reason. */
 export const defaults: ResolvedSettings = {
   sliceBytes: 65_536,
   attempts: 9,

@@ -1,25 +1,24 @@
 /**
- * How an operation is cut into slices. Pure.
+ * Cuts operations into slices. Pure.
  *
  * Slices are of equal size, so that many rails to a peer can share one operation. A short rest
- * joins the slice before it, and no slice reaches over a border of registered memory on either
- * side.
+ * joins the slice before it, and no slice crosses a border of registered memory on either side.
  */
 
 import { instanceOf } from "../../../schema/Epoch.ts"
 import type { Description, PeerBuffer } from "../../rdma/Directory.ts"
 import type { Target } from "../Transfer.ts"
 
-/** A rest of up to so much of a slice joins the slice before it. */
+/** A rest of up to this share of a slice joins the slice before it. */
 const joinedShare = 1 / 4
 
-/** The size of slices of which none, with a rest, is longer than a message may be. */
+/** The size of slices of which none, with a rest, exceeds the size of a message. */
 export const fitting = (sliceBytes: number, messageBytes: number): number =>
   Math.min(sliceBytes, Math.floor(messageBytes / (1 + joinedShare)))
 
 /**
- * The length of the next slice: `run` is how far both memories go on without a border, and never
- * more than what is left.
+ * The length of the next slice. Both memories go on for `run` bytes without a border, which is
+ * never more than what is left.
  */
 export const nextLength = (run: number, sliceBytes: number): number =>
   run <= sliceBytes + Math.floor(sliceBytes * joinedShare) ? run : sliceBytes
@@ -27,34 +26,34 @@ export const nextLength = (run: number, sliceBytes: number): number =>
 /** A described buffer. */
 export interface Buffer extends PeerBuffer {
   /**
-   * Names the memory that exists now: what has been moved to one incarnation is in no other one.
-   * The epoch of its registration, or else all that is known of it: its process, address, length
+   * Identifies the memory that exists now: bytes moved to one incarnation are in no other one. It
+   * is the epoch of its registration, or else all that is known of it: its process, address, length
    * and keys.
    */
   readonly incarnation: string
 }
 
-/** A place in a peer's memory; filled again and again. */
+/** A position in a peer's memory; one object is used for many lookups. */
 export class BufferCursor {
   buffer: Buffer | undefined = undefined
-  /** From the start of the buffer. */
+  /** Offset from the start of the buffer. */
   at = 0
   /** Bytes from there to its end. */
   run = 0
 }
 
-/** What a peer said of its memory, to look places up in. */
+/** Index of a peer's described memory. */
 export class PeerMemory {
   readonly description: Description
   /**
    * The peer's process: its instance if the description names it, or else the one whose connections
-   * were known when the peer was asked.
+   * were known at the request.
    */
   readonly process: string
   /** Whether all NICs are equally near to all of it. */
   readonly isEven: boolean
   readonly #buffers: ReadonlyArray<Buffer>
-  /** By name; nothing for a name that several have. */
+  /** By name; undefined for a name that several buffers have. */
   readonly #byName = new Map<string, Buffer | undefined>()
   /** Parts of memory that is registered in parts, by the name of the whole. */
   readonly #parts = new Map<string, Array<Buffer>>()
@@ -80,21 +79,21 @@ export class PeerMemory {
     }
   }
 
-  /** Whether an incarnation that was described before still is. */
+  /** Whether an incarnation is still described. */
   has(incarnation: string): boolean {
     return this.#incarnations.has(incarnation)
   }
 
   /**
-   * Finds the place `at` bytes behind the start of a target. `found` may hold an earlier place of
-   * this memory, most likely in the same buffer. Says what is wrong if there is no such place.
+   * Finds the position `at` bytes after the start of a target. `found` may hold an earlier position
+   * of this memory, most likely in the same buffer. Returns what is wrong if there is none.
    */
   find(target: Target, at: number, found: BufferCursor): string | undefined {
     if ("address" in target) return this.#byAddress(target.address + at, found)
     const buffer = this.#byName.get(target.buffer)
     if (buffer === undefined) {
       const parts = this.#parts.get(target.buffer)
-      // A single one is not a part of anything: its owner has named it so.
+      // A single one is no part of a longer buffer: its owner has chosen that name.
       if (parts !== undefined && parts.length > 1) return this.#byPart(parts, target, at, found)
       const known = this.#byName.has(target.buffer)
       return known ? `several buffers are named ${target.buffer}` : `no buffer ${target.buffer}`
@@ -104,7 +103,7 @@ export class PeerMemory {
     return this.#take(buffer, place, found)
   }
 
-  /** Parts lie one behind the other. */
+  /** Searches the parts of a buffer, which follow each other. */
   #byPart(
     parts: ReadonlyArray<Buffer>,
     { buffer, offset = 0 }: { readonly buffer: string; readonly offset?: number },
@@ -137,7 +136,7 @@ export class PeerMemory {
   }
 
   #take(buffer: Buffer, at: number, found: BufferCursor): string | undefined {
-    if (buffer.keys.length === 0) return `the buffer ${buffer.name} is not for others`
+    if (buffer.keys.length === 0) return `the buffer ${buffer.name} is not shared`
     found.buffer = buffer
     found.at = at
     found.run = buffer.length - at
@@ -172,19 +171,19 @@ export const firstUnmapped = (
  * A piece of an operation. Slices are pooled: a transfer of any size makes few of them.
  *
  * A slice has one owner at a time: its job while it waits, then the work that carries it, which
- * gives it back when it ends.
+ * returns it at its end.
  */
 export class Slice {
   /** Index of the operation in its job. */
   operation = 0
-  /** From the start of the operation. */
+  /** Offset from the start of the operation. */
   at = 0
   length = 0
-  /** How often it was posted and failed. */
+  /** Number of times that it was posted and failed. */
   attempts = 0
   /** The description in which its remote place was found. */
   peerMemory: PeerMemory | undefined = undefined
-  /** Its remote place, as of the post. */
+  /** Its remote position at the post. */
   readonly found = new BufferCursor()
   /** The next one in the same list. */
   next: Slice | undefined = undefined

@@ -9,7 +9,7 @@ const reads = Metric.withAttributes(Metrics.movedBytes, { direction: "read" })
 
 export class TransferCounters {
   readonly #context: Context.Context<never>
-  /** Jobs of which something moved in this batch. */
+  /** Jobs with progress in this batch. */
   readonly #unreported: Array<Job> = []
   #written = 0
   #read = 0
@@ -32,7 +32,7 @@ export class TransferCounters {
     this.#failed += 1
   }
 
-  /** The batch is over. */
+  /** Reports the batch. */
   publish(): void {
     if (this.#written > 0) writes.updateUnsafe(this.#written, this.#context)
     if (this.#read > 0) reads.updateUnsafe(this.#read, this.#context)

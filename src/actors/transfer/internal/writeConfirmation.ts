@@ -6,9 +6,9 @@
  * completion of the read means that all writes before it are in its memory. The writes themselves
  * are unsignalled: they complete only if they fail.
  *
- * Work completes in order, so writes behind a confirming read complete after it. That is why each
- * turn of a rail confirms its writes with a read of its own while others are under way: a queue
- * pair whose writes all wait for one read would have nothing to send until it ends.
+ * Work completes in order, so writes behind a confirming read complete after it. Therefore each
+ * turn of a rail confirms its writes with a separate read while others are under way: a queue pair
+ * whose writes all wait for one read would have nothing to send until it ends.
  */
 import { Completion, type Status } from "../../../native/verbs/Completion.ts"
 import type { Posted } from "../../../native/verbs/WorkRequest.ts"
@@ -21,7 +21,7 @@ import type { Rail } from "./rail.ts"
 export interface ConfirmationHost {
   /** Posts a zero-length read behind the writes. */
   readonly postConfirmingRead: (unconfirmed: UnconfirmedWrites) => Posted | "not-ready"
-  /** Work has ended; a completion that still comes is dropped. */
+  /** Called when work has ended; a later completion of it is dropped. */
   readonly onEnded: (work: Work) => void
   readonly onArrived: (rail: Rail, work: Work) => void
   readonly onFailed: (rail: Rail, work: Work, end: Completion) => void
@@ -51,7 +51,7 @@ export class WriteConfirmations {
   onWriteCompleted(work: Work, unconfirmed: UnconfirmedWrites, { status }: Completion): void {
     this.#host.onEnded(work)
     if (status === "success") return
-    // Those before it have left, and no confirming read will succeed any more.
+    // Those before it have left, and no later confirming read can succeed.
     const before = unconfirmed.take(work.number - 1)
     this.#lose(unconfirmed, before, "flushed")
     this.#lose(unconfirmed, unconfirmed.take(work.number), status)
@@ -75,7 +75,7 @@ export class WriteConfirmations {
     this.#removeEmpty(unconfirmed)
   }
 
-  /** Posts a read behind writes that none covers, as far as there is room. */
+  /** Posts a read behind writes that none covers, while there is room. */
   postConfirmingReads(): void {
     if (this.#uncovered.length === 0) return
     const lists = this.#uncovered
@@ -108,7 +108,7 @@ export class WriteConfirmations {
     return unconfirmed
   }
 
-  /** No confirming read can be posted any more. Those that were posted end or fail. */
+  /** Called when no confirming read can be posted any more. Posted ones end or fail. */
   #close(unconfirmed: UnconfirmedWrites): void {
     const { writes } = unconfirmed
     const first = writes.findIndex(({ number }) => number > unconfirmed.covered)
