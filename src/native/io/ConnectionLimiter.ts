@@ -1,6 +1,6 @@
 /**
  * Limit of the open connections of a port. At the limit the oldest connection whose peer has proven
- * nothing gives way to the new one, so silent peers cannot close a port to others.
+ * nothing is closed for the new one, so silent peers cannot close a port to others.
  *
  * Pure: it counts, and names the connection that has to go; the caller closes it. It lies beside
  * the lanes, since providers and actors limit their ports by it.
@@ -17,7 +17,7 @@ export class ConnectionLimiter<Connection> {
   readonly #limits: ConnectionLimits
   /** Connections that count, with the peer's address. */
   readonly #open = new Map<Connection, string>()
-  /** Those of them that may give way, the oldest first. */
+  /** Those of them that may be closed, the oldest first. */
   readonly #idle = new Set<Connection>()
   readonly #perAddress = new Map<string, number>()
 
@@ -31,8 +31,8 @@ export class ConnectionLimiter<Connection> {
   }
 
   /**
-   * Counts a new connection, which may give way from now on. Returns the connection that has to be
-   * closed for it: the new one itself, which then does not count, if no other may give way.
+   * Counts a new connection, which may be closed from now on. Returns the connection that has to be
+   * closed for it: the new one itself, which then does not count, if no other may be closed.
    */
   admit(connection: Connection, address: string): Connection | undefined {
     const { connections, perAddress } = this.#limits
@@ -48,17 +48,17 @@ export class ConnectionLimiter<Connection> {
     return undefined
   }
 
-  /** The local side works for the connection: it does not give way. */
+  /** Marks a connection for which the local side works: it is not closed. */
   setBusy(connection: Connection): void {
     this.#idle.delete(connection)
   }
 
-  /** The connection waits for its peer again, and is the youngest of those. */
+  /** Marks a connection that waits for its peer again, as the youngest of those. */
   setIdle(connection: Connection): void {
     if (this.#open.has(connection)) this.#idle.add(connection)
   }
 
-  /** The connection has ended, or its peer has proven itself: it does not count any more. */
+  /** Stops counting a connection that has ended, or whose peer has proven itself. */
   release(connection: Connection): void {
     const address = this.#open.get(connection)
     if (address === undefined) return

@@ -9,7 +9,7 @@ const nothing = new Uint8Array(0)
 
 /**
  * A batch of whole frames. One object serves all batches of a lane: it and its bytes are valid
- * during the handler's call; `copy` what must live longer.
+ * during the handler's call; `copy` frames that must live longer.
  */
 export class FrameBatch {
   /** The memory in which the frames lie. */
@@ -34,7 +34,7 @@ export class FrameBatch {
     return this.end(this.count - 1) - this.#from
   }
 
-  /** All frames, one behind the other, as a view that is valid during the handler's call. */
+  /** All frames, one after the other, as a view that is valid during the handler's call. */
   get all(): Uint8Array {
     return this.bytes.subarray(this.#from, this.end(this.count - 1))
   }

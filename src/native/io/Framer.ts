@@ -13,9 +13,9 @@
  * } satisfies Framer
  * ```
  *
- * Everything that a peer sends reaches a framer first. What it throws ends its own lane with a
- * typed error and nothing else. A framer that does not return keeps all lanes of its thread
- * waiting: a worker is given up after `stuckAfterMs`, the main thread never.
+ * All bytes of a peer reach a framer first. An exception of a session ends its lane with a typed
+ * error, and no other lane. A framer that does not return blocks all lanes of its thread: a worker
+ * is given up after `stuckAfterMs`, the main thread never.
  */
 
 import { workerModule } from "./workerModule.ts"
@@ -28,8 +28,8 @@ export interface Framer {
    */
   readonly maxFrameBytes: number
   /**
-   * True when `command` takes what the lane's user sends; otherwise the bytes go to the peer as
-   * they are.
+   * True when `command` takes the messages of the lane's user; otherwise the bytes go to the peer
+   * as they are.
    */
   readonly takesCommands?: boolean
   /**
@@ -47,12 +47,12 @@ export interface Framer {
 export interface FramerSession {
   /**
    * The whole length of the frame that starts at `from`, or 0 while `bytes` up to `to` do not
-   * tell it yet. Throw, best a `FrameRefusal`, to refuse the stream.
+   * contain it. Throw, best a `FrameRefusal`, to refuse the stream.
    */
   readonly length: (bytes: Uint8Array, from: number, to: number) => number
   /**
    * Called once for each whole frame, in order. True hands the frame to the lane's user; false
-   * says that it was consumed here: answered, placed, or counted. Without this method all frames
+   * means that it was consumed here: answered, placed, or counted. Without this method all frames
    * go to the user. `bytes` are valid during the call only.
    */
   readonly frame?: (bytes: Uint8Array, from: number, to: number) => boolean
@@ -72,9 +72,9 @@ export interface FramerPort {
   /** Whether this side opened the connection. */
   readonly initiator: boolean
   /**
-   * Writes to the peer. The bytes must stay as they are until `written`, which is called when
-   * they have left for the kernel, and never if they did not. While a peer does not take what
-   * was written, its frames are not read either, so answers cannot pile up.
+   * Writes to the peer. The bytes must stay as they are until `written`, which is called when they
+   * have left for the kernel, and never if they did not. While a peer does not take what was
+   * written, its frames are not read either, so answers cannot pile up.
    */
   readonly write: (bytes: Uint8Array, written?: () => void) => void
   /**
@@ -94,7 +94,7 @@ export interface FramerPort {
 export class FrameRefusal extends Error {}
 
 /**
- * The framer of protocols that cut their stream themselves: it hands on what comes, as it comes.
+ * The framer of protocols that cut their stream themselves: it passes the bytes on as they come.
  */
 export const bytes: URL = workerModule(import.meta.url, "bytes")
 
@@ -105,7 +105,7 @@ export interface LengthPrefixedOptions {
 }
 
 /**
- * The framer of frames behind their length: 32 bits, big-endian, without themselves. Frames come to
- * the user with their four bytes of length, so they can be sent as they are.
+ * The framer of frames with a length prefix: 32 bits, big-endian, without the prefix itself. Users
+ * get frames with the prefix, so they can be sent as they are.
  */
 export const lengthPrefixed: URL = workerModule(import.meta.url, "lengthPrefixed")

@@ -1,14 +1,14 @@
 /**
- * A pool of I/O workers that own sockets, so that the main thread sees whole frames and keeps
- * its time for what decides.
+ * A pool of I/O workers that hold sockets, so that the main thread sees whole frames and keeps its
+ * time for decisions.
  *
- * Which lanes go to a worker is a setting, because the hand-over has a price: a wake-up of the
- * main thread, paid once per turn of its loop. TLS gains: a frame and a handshake cost the main
- * thread a small part of what they would (`cpu-tls` and `accept` in the benchmarks). Large plain
- * flows spare the main thread too, but all threads together do more and the rate is lower
- * (`process`, `rate`); a framer that consumes frames itself gains all of it. Plain traffic in
- * small batches gains nothing, so by default all plain traffic whose framer does not consume is
- * read on the main thread, by the same framer.
+ * Which lanes go to a worker is a setting, because the hand-over has a price: a wake-up of the main
+ * thread, paid once per turn of its loop. TLS gains: a frame and a handshake cost the main thread a
+ * small part of what they would (`cpu-tls` and `accept` in the benchmarks). Large plain flows spare
+ * the main thread too, but all threads together do more and the rate is lower (`process`, `rate`);
+ * a framer that consumes frames itself gains all of it. Plain traffic in small batches gains
+ * nothing, so by default all plain traffic whose framer does not consume is read on the main
+ * thread, by the same framer.
  */
 
 import * as Clock from "effect/Clock"
@@ -41,7 +41,7 @@ export interface Server {
   readonly port: number
 }
 
-/** Open connections come out of it, one by one. */
+/** A server whose connections are accepted one by one. */
 export interface Listener extends Server {
   /** Waits for the next connection; the lane closes with the Scope. */
   readonly accept: Effect.Effect<Lane.Lane, never, Scope.Scope>
@@ -88,7 +88,7 @@ interface Shape {
   readonly stats: Effect.Effect<PoolStats>
 }
 
-/** The pool. */
+/** Opens, adopts and serves lanes. */
 export class IoPool extends Context.Service<IoPool, Shape>()("handfast/native/io/IoPool") {
   /**
    * A pool that stops with its Scope: workers are asked to end, and are waited for. Settings out of

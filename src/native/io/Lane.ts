@@ -2,9 +2,9 @@
  * A lane: one connection whose bytes move on a worker, or on the main thread, while the user
  * sees whole frames and a bounded way to send.
  *
- * `send` never waits and never grows in silence: it says *accepted*, *full* or *closed*.
- * Accepted bytes are written in order, or the lane ends with one error. A lane belongs to a
- * Scope; closing it lets what was accepted go out, within a limit, and releases once.
+ * `send` never waits, and its memory is bounded: it returns *accepted*, *full* or *closed*.
+ * Accepted bytes are written in order, or the lane ends with one error. A lane belongs to a Scope;
+ * closing it writes accepted bytes within a time limit, and releases it once.
  *
  * A lone frame over the main-thread path takes about as long as Node's own socket. Through a
  * worker it takes two wake-ups more, and they cost most on an idle machine, whose processors
@@ -26,34 +26,34 @@ export interface Lane {
   /** The peer, as the socket and its certificate identify it. */
   readonly peer: PeerInfo
   /**
-   * Copies the bytes into the lane's send queue. *Full* changes nothing: wait for `writable`
-   * and send again. A message longer than the whole queue is accepted while the queue is empty.
-   * Within a call of the lane's handler `receiveBytes` more are accepted, since the next call
-   * waits until half of the queue is free.
+   * Copies the bytes into the lane's send queue. *Full* changes nothing: wait for `writable` and
+   * send again. A message longer than the whole queue is accepted while the queue is empty. Within
+   * a call of the lane's handler `receiveBytes` more are accepted, since the next call waits until
+   * half of the queue is free.
    */
   readonly send: (bytes: Uint8Array) => SendStatus
-  /** Waits until half of the send queue is free, and a message that was refused has room. */
+  /** Waits until half of the send queue is free, and a refused message has room. */
   readonly writable: Effect.Effect<void, LaneError>
   /**
-   * Waits for frames and takes all that are there. Those that came together share memory, up to
-   * 256 KiB and the longest frame: copy one that must live long. Fails when the lane has ended and
-   * its last frame was taken. One empty array says that the peer has ended its side of a half-open
-   * lane; after it, waits for the lane's end.
+   * Waits for frames and takes all that are there. Frames of one read share memory, up to 256 KiB
+   * and the longest frame: copy one that must live long. Fails when the lane has ended and its last
+   * frame was taken. One empty array means that the peer has ended its side of a half-open lane;
+   * after it, waits for the lane's end.
    */
   readonly take: Effect.Effect<ReadonlyArray<Uint8Array>, LaneError>
   /**
-   * Hands every batch, of up to 64 frames, to a handler while it lies where it was read: the fast
-   * path. It replaces `take`. While more than `sendBytes` of the handler's answers wait for the
-   * peer, frames wait too, and the reading stops when `receiveBytes` of them do.
+   * Passes every batch, of up to 64 frames, to a handler in the memory of its read: the fast path.
+   * It replaces `take`. While more than `sendBytes` of the handler's answers wait for the peer,
+   * frames wait too, and the reading stops when `receiveBytes` of them do.
    */
   readonly onFrames: (handler: (batch: FrameBatch) => void) => void
   /**
-   * Hands batches to a handler as `onFrames` does, until the peer has ended its side and the
-   * handler has had its last frame. Fails with what ended the lane unless either side has closed
-   * it in order; an interrupt takes the handler away.
+   * Passes batches to a handler as `onFrames` does, until the peer has ended its side and the
+   * handler has had its last frame. Fails with the error that ended the lane unless either side has
+   * closed it in order; an interrupt removes the handler.
    */
   readonly run: (handler: (batch: FrameBatch) => void) => Effect.Effect<void, LaneError>
-  /** Ends this side after what was accepted; the peer may go on sending. */
+  /** Ends this side after accepted bytes; the peer may go on sending. */
   readonly finish: Effect.Effect<void>
   /** Closes in order and waits until the socket is gone; the lane's Scope does the same. */
   readonly close: Effect.Effect<void>
@@ -99,10 +99,10 @@ const hasEndedInOrder = ({ end }: LaneHandle): boolean =>
   (end.kind === "peer-closed" && end.missing === 0) ||
   (end.kind === "closed" && end.unsent === 0)
 
-/** Effects are made when they are asked for: a storm of accepts pays for none of them. */
+/** Effects are made on their first use: a storm of accepts pays for none of them. */
 class CoreLane implements Lane {
   readonly #handle: LaneHandle
-  /** A taker was told that the peer has ended its side. */
+  /** A taker was notified that the peer has ended its side. */
   #hasToldEnd = false
 
   constructor(handle: LaneHandle) {
@@ -194,7 +194,7 @@ class CoreLane implements Lane {
     const { end, peer, unsent } = this.#handle
     const name = peer.address === "" ? "peer" : `${peer.address}:${peer.port}`
     const { stackTraceLimit } = Error
-    // It would name the event loop, and cost as much as all the rest of a lane's end.
+    // The trace would name the event loop, and cost as much as all the rest of a lane's end.
     Error.stackTraceLimit = 0
     try {
       return laneErrorOf(end ?? { kind: "closed", unsent }, name)

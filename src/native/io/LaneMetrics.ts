@@ -1,6 +1,6 @@
 /**
- * What lanes and their pools count, brought up to date ten times a second and when a pool stops.
- * Counters are cumulative and, like the gauges of what is open, sums over all pools of the process.
+ * Metrics of lanes and their pools, updated ten times a second and when a pool stops. Counters are
+ * cumulative and, like the gauges of open lanes, sums over all pools of the process.
  */
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
@@ -27,7 +27,7 @@ export const bytesSent = counter("sent_bytes_total", "Bytes that left for the ke
 /** Open jobs done on the main thread because no worker had room. */
 export const fallbacks = counter("fallbacks_total", "Open jobs that found no room in a worker")
 
-/** Results that came back for an older lane of the same place and were dropped. */
+/** Results of an older lane in the same slot, which were dropped. */
 export const stale = counter("stale_results_total", "Records of an older lane, dropped")
 
 /** Worker threads that crashed. */
@@ -58,7 +58,7 @@ const sums = {
   workers
 }
 
-/** Of these the highest counts. */
+/** The highest of all pools counts. */
 const peaks = { sendHighWater, receiveHighWater }
 
 const keysOf = <K extends string>(record: Record<K, unknown>): ReadonlyArray<K> =>

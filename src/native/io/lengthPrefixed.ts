@@ -1,9 +1,9 @@
-/** The framer of frames behind their length. See `Framer.lengthPrefixed`. */
+/** The framer of frames with a length prefix. See `Framer.lengthPrefixed`. */
 import { type Framer, FrameRefusal, type LengthPrefixedOptions } from "./Framer.ts"
 
 const prefixBytes = 4
 
-/** The most that `maxBodyBytes` may say: a stranger's frame is put together in memory. */
+/** The largest `maxBodyBytes`: frames of untrusted peers are assembled in memory. */
 const mostBodyBytes = 67_108_864
 
 export default {

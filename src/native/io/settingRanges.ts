@@ -1,8 +1,10 @@
-/** Ranges of settings. What is outside would hang, loop without end, or fail far from its cause. */
+/**
+ * Ranges of settings. Values outside would hang, loop without end, or fail far from their cause.
+ */
 import * as Effect from "effect/Effect"
 import { SettingsRefused } from "./PoolError.ts"
 
-/** What a setting must be, in words and as a test. */
+/** The allowed values of a setting, in words and as a test. */
 export interface Range {
   readonly rule: string
   readonly holds: (value: number) => boolean
@@ -16,20 +18,20 @@ export const whole = (least: number, most: number = Number.MAX_SAFE_INTEGER): Ra
   holds: (value) => Number.isInteger(value) && value >= least && value <= most
 })
 
-/** Milliseconds; they may be without end. */
+/** Milliseconds, which may be infinite. */
 export const millis = (least: number): Range => ({
   rule: `a number of milliseconds from ${least}`,
   holds: (value) => value >= least
 })
 
-/** A setting that does not hold, and the rule that it breaks. */
+/** A setting out of its range, and the rule that it breaks. */
 export interface BrokenRule {
   readonly setting: string
   readonly value: number
   readonly rule: string
 }
 
-/** The first setting that is out of its range; one that is not given has its default. */
+/** The first setting out of its range; a missing one has its default. */
 export const brokenIn = (
   settings: object,
   ranges: Readonly<Record<string, Range>>

@@ -1,14 +1,14 @@
 /**
- * Buffers of a thread that are used again: memory outside of V8's heap costs more to allocate and
- * to collect than to fill, and is given back late.
+ * Reused buffers of a thread: memory outside of V8's heap costs more to allocate and to collect
+ * than to fill, and is freed late.
  */
 
 import { strict as assert } from "node:assert"
 import type { Writable } from "node:stream"
 import { copyBytes } from "../../../schema/copyBytes.ts"
 /**
- * A few bytes take little, and many a buffer that carries a whole write job. Jobs that take long
- * hold their buffer, so the small ones matter where many peers hardly read.
+ * A small size and the size of a whole write job. Jobs that take long hold their buffer, so the
+ * small ones save memory when many peers hardly read.
  */
 const sizes = [4_096, 65_536] as const
 
@@ -20,13 +20,13 @@ const keptBytes = 16_777_216
 
 const kept: Record<number, Array<Uint8Array>> = Object.fromEntries(sizes.map((size) => [size, []]))
 
-/** A buffer of at least so many bytes, or the largest. Its content is what it was. */
+/** A buffer of at least so many bytes, or the largest. Its content is not cleared. */
 export const acquireBuffer = (bytes: number): Uint8Array => {
   const size = bytes <= sizes[0] ? sizes[0] : sizes[1]
   return kept[size]!.pop() ?? new Uint8Array(size)
 }
 
-/** Gives a buffer back that nothing reads or writes any more. */
+/** Returns a buffer that nothing reads or writes any more. */
 export const releaseBuffer = (buffer: Uint8Array): void => {
   const free = kept[buffer.length]
   if (free !== undefined && free.length * buffer.length < keptBytes) free.push(buffer)
@@ -44,7 +44,7 @@ export const writeCopy = (
   assert(to - from <= buffer.length)
   copyBytes(buffer, 0, bytes, from, to)
   stream.write(buffer.subarray(0, to - from), (error) => {
-    // A write that failed may be under way still.
+    // A failed write may still be under way.
     if (error == null) releaseBuffer(buffer)
     written(error)
   })

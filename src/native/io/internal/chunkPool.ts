@@ -1,10 +1,10 @@
 /**
  * Shared memory in which a worker hands received bytes to the main thread.
  *
- * The worker fills chunks from front to back and publishes ranges of them; the main thread
- * counts each range that it has finished with. A chunk is free again when the worker has
- * retired it and the counts agree, so no message carries it back. Beside each chunk lies a
- * table in which the worker writes where each frame ends.
+ * The worker fills chunks from front to back and publishes ranges of them; the main thread counts
+ * each range that it has finished with. A chunk is free again when the worker has retired it and
+ * the counts agree, so no message carries it back. Each chunk has a table in which the worker
+ * writes where each frame ends.
  */
 
 /** The sizes of a pool; both sides compute their views from them. */
@@ -120,7 +120,7 @@ export class ChunkWriter {
     this.#published[chunk] = ((this.#published[chunk] ?? 0) + 1) | 0
   }
 
-  /** Nothing more is written to the chunk: it is free once its ranges are finished with. */
+  /** Marks a chunk that gets no more writes: it is free once its ranges are finished with. */
   retire(chunk: number): void {
     this.#retired.push(chunk)
   }

@@ -1,6 +1,6 @@
 /**
- * Takes the commands of a lane's user apart, each behind its length in 4 bytes. A command that is
- * longer than a record comes in parts and is put together in a buffer.
+ * Splits the commands of a lane's user, each of which has a length of 4 bytes before it. A command
+ * that is longer than a record comes in parts and is assembled in a buffer.
  */
 const prefixBytes = 4
 

@@ -1,5 +1,5 @@
 /**
- * Bounds the length of texts that a peer may choose, before they travel in a record.
+ * Bounds the length of texts that a peer may choose, before they go into a record.
  */
 
 /** Characters of a message: Node's own, without a peer's part, are shorter. */

@@ -1,11 +1,10 @@
 /**
  * Wakes a sleeping event loop at most once per sleep.
  *
- * A thread that goes to sleep raises a flag, looks at its rings once more, and only then waits.
- * A thread that published looks at the flag after the publication. Whatever the order, one of
- * the two sees the other, so no record waits for a thread that sleeps. Ringing while the other
- * side is awake costs one load; a wake-up costs far more, whatever the primitive (`wakes` in the
- * benchmarks).
+ * A thread that goes to sleep raises a flag, checks its rings once more, and only then waits. A
+ * thread that published checks the flag after the publication. In any order, one of the two sees
+ * the other, so no record waits for a thread that sleeps. Ringing while the other side is awake
+ * costs one load; a wake-up costs far more with every primitive (`wakes` in the benchmarks).
  */
 const epochAt = 0
 const asleepAt = 16
@@ -33,13 +32,13 @@ export class Doorbell {
     return Atomics.exchange(this.#words, asleepAt, 0) !== 0
   }
 
-  /** Wakes the thread whose flag was taken, or one that nothing else may wake any more. */
+  /** Wakes the thread whose flag was taken, or one that no other thread is left to wake. */
   wake(): void {
     Atomics.add(this.#words, epochAt, 1)
     Atomics.notify(this.#words, epochAt)
   }
 
-  /** To sleep: notes the epoch and raises the flag. After this, look at the rings once more. */
+  /** Before sleep: notes the epoch and raises the flag. After this, check the rings once more. */
   arm(): void {
     this.note()
     this.raise()
@@ -55,15 +54,15 @@ export class Doorbell {
     Atomics.store(this.#words, asleepAt, 1)
   }
 
-  /** The last look found work: stay awake. A doorbell that is under way rings for nothing. */
+  /** The last check found work: stay awake. A doorbell that is under way has no effect. */
   disarm(): void {
     Atomics.store(this.#words, asleepAt, 0)
   }
 
   /**
-   * Falls asleep, unless a last look with the flag up finds work: the promise of the next ring,
-   * or undefined when there is work or it rang since. The look must cover everything that the
-   * thread could be rung for.
+   * Falls asleep, unless a last check with the flag up finds work: the promise of the next ring, or
+   * undefined when there is work or it rang since. The check must cover all work that the thread
+   * could be rung for.
    */
   sleepUnless(work: () => boolean): Promise<unknown> | undefined {
     this.arm()

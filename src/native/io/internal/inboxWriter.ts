@@ -46,7 +46,7 @@ export class InboxWriter {
     return isWritten
   }
 
-  /** Publishes what was recorded, and wakes the worker for it. */
+  /** Publishes the records, and wakes the worker for them. */
   flush(): void {
     if (!this.#hasRecords) return
     this.#hasRecords = false

@@ -36,8 +36,8 @@ export interface PoolCounts {
 }
 
 /**
- * What a pool does at the moment, and what it has done: the counts of all its lanes together,
- * the high-water marks those of the highest.
+ * Present state and cumulative counts of a pool: the counts of all its lanes together, the
+ * high-water marks those of the highest.
  */
 export interface PoolStats extends PoolCounts, Readonly<LaneCounts> {
   readonly workers: number

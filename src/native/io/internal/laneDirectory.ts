@@ -1,6 +1,6 @@
 /**
- * The lanes of one worker by their slots, as the main thread sees them. A slot's generation tells
- * records of its lane from records of an older one.
+ * The lanes of one worker by their slots, on the main thread. A slot's generation distinguishes
+ * records of its lane from those of an older one.
  */
 import type { LaneHandle } from "./laneHandle.ts"
 

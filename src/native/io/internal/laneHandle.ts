@@ -1,10 +1,10 @@
 /**
- * A lane as the main thread holds it, wherever its socket lives.
+ * A lane on the main thread, wherever its socket is.
  *
- * Bytes to send wait here until the one write job of the lane is free, so jobs are as long as
- * the traffic is dense. Received frames go to the user's handler while they still lie where
- * they were read, or are copied out when no handler waits for them, so a slow user never keeps
- * shared memory from other lanes.
+ * Bytes to send wait here until the one write job of the lane is free, so jobs are as long as the
+ * traffic is dense. Received frames go to the user's handler in the memory of their read, or are
+ * copied out when no handler waits for them, so a slow user never keeps shared memory from other
+ * lanes.
  */
 import type { EndReason, LaneLimits, PeerInfo } from "./messages.ts"
 import type { FrameBatch } from "../FrameBatch.ts"
@@ -29,9 +29,9 @@ export interface LaneDriver {
   readonly close: (handle: LaneHandle, inOrder: boolean) => boolean
   /** Calls `handle.flush()` soon, once for many sends, or once there is room. */
   readonly flushSoon: (handle: LaneHandle) => void
-  /** The user is done with so many received bytes. */
+  /** Called when the user has finished with so many received bytes. */
   readonly consumed: (handle: LaneHandle, bytes: number) => void
-  /** Lets go of the lane, once. */
+  /** Releases the lane, once. */
   readonly release: (handle: LaneHandle) => void
   /** When bytes last came, in milliseconds since 1970. */
   readonly lastReceivedAt: (handle: LaneHandle) => number
@@ -84,7 +84,7 @@ export class LaneHandle {
     })
   }
 
-  /** Read when it is first asked for: most lanes of a storm never are. */
+  /** Read on the first use: most lanes of a storm need none. */
   get peer(): PeerInfo {
     return (this.#peer ??= this.#readPeer())
   }
@@ -114,8 +114,8 @@ export class LaneHandle {
   }
 
   /**
-   * Calls back once when half of the send memory is free and what was refused has room, or when
-   * the lane has ended. Returns how to give up; so do the others.
+   * Calls back once when half of the send memory is free and a refused message has room, or when
+   * the lane has ended. Returns a function that cancels the callback; so do the others.
    */
   onWritable(wake: () => void): () => void {
     const giveUp = this.#senders.add(wake)
@@ -123,7 +123,7 @@ export class LaneHandle {
     return giveUp
   }
 
-  /** Calls back once when there is something to take, or the lane has ended. */
+  /** Calls back once when there are frames to take, or the lane has ended. */
   onBacklog(wake: () => void): () => void {
     const giveUp = this.#takers.add(wake)
     if (!this.#received.isEmpty || this.end !== undefined) this.#takers.wake()
@@ -149,7 +149,7 @@ export class LaneHandle {
     return this.#senders.size + this.#takers.size + this.#served.size + this.#onEnd.size
   }
 
-  /** Dispatches what may be dispatched; false when the driver had no room. */
+  /** Dispatches the jobs that may be dispatched; false when the driver had no room. */
   flush(): boolean {
     if (this.operations.hasEnded) return true
     if (this.#close === "at once") return this.#sendClose()
@@ -163,8 +163,8 @@ export class LaneHandle {
     if (this.#queue.length > 0) {
       if (!this.operations.canStart("write")) return true
       const front = this.#queue.front(Math.min(this.limits.writeJobBytes, this.#driver.recordBytes))
-      // Noted first: on the main thread a framer obeys within the call, and what it then hands over
-      // may come back here.
+      // Noted first: on the main thread a framer runs within the call, and may deliver frames that
+      // come back here.
       this.operations.started("write")
       if (!this.#driver.write(this, front)) {
         this.operations.completed("write")
@@ -183,13 +183,13 @@ export class LaneHandle {
     return this.#close === "no" || this.#sendClose()
   }
 
-  /** The user has accepted the lane: it may read. */
+  /** Lets an accepted lane read. */
   start(): void {
     this.#isToStart = true
     if (!this.flush()) this.#driver.flushSoon(this)
   }
 
-  /** The write job has come back. */
+  /** Handles the completion of the write job. */
   written(bytes: number): void {
     this.#count("bytesSent", bytes)
     this.#inFlight = 0
@@ -212,7 +212,7 @@ export class LaneHandle {
     this.#driver.flushSoon(this)
   }
 
-  /** Closes in order: what was accepted goes out first, within `closeWithin`. */
+  /** Closes in order: accepted bytes go out first, within `closeWithin`. */
   close(): void {
     if (!this.operations.isOpen) return
     this.operations.close()
@@ -222,7 +222,7 @@ export class LaneHandle {
     this.#driver.flushSoon(this)
   }
 
-  /** Closes at once; what was not written is dropped. */
+  /** Closes at once; unwritten bytes are dropped. */
   abort(): void {
     this.operations.close()
     if (this.operations.hasEnded) return
@@ -233,12 +233,14 @@ export class LaneHandle {
     this.#wakeWriters()
   }
 
-  /** The handler sees batches from now on, first what has waited; without one, frames wait. */
+  /**
+   * Sets the handler of all batches from now on, first of waiting ones; without one, frames wait.
+   */
   onFrames(handler: ((batch: FrameBatch) => void) | undefined): void {
     this.#received.handle(handler)
   }
 
-  /** Frames of the peer, valid during the call. */
+  /** Takes frames of the peer, valid during the call. */
   frames(bytes: Uint8Array, ends: Int32Array, first: number, count: number, from: number): void {
     this.#count("framesReceived", count)
     this.#count("bytesReceived", (ends[first + count - 1] ?? from) - from)
@@ -246,7 +248,7 @@ export class LaneHandle {
     if (!this.#received.isEmpty) this.#takers.wake()
   }
 
-  /** Part of a frame of so many bytes, valid during the call. */
+  /** Takes a part of a frame of so many bytes, valid during the call. */
   part(memory: Uint8Array, from: number, to: number, length: number): void {
     const long = (this.#long ??= new LongFrame(length))
     if (!long.append(memory, from, to)) return
@@ -254,7 +256,7 @@ export class LaneHandle {
     this.frames(long.bytes, Int32Array.of(length), 0, 1, 0)
   }
 
-  /** Everything that waits to be taken. */
+  /** Takes all waiting frames. */
   takeBacklog(): Array<Uint8Array> {
     return this.#received.take()
   }
@@ -265,7 +267,7 @@ export class LaneHandle {
     this.#wakeServed()
   }
 
-  /** The socket is gone: the only end of a lane, once. */
+  /** Ends the lane, once, when the socket is closed. */
   ended(hostReason: EndReason): void {
     if (this.end !== undefined) return
     clearTimeout(this.#closeTimer)
@@ -280,7 +282,7 @@ export class LaneHandle {
     if (release) this.#driver.release(this)
   }
 
-  /** The thread with the socket is gone: the lane ends, and its jobs are answered here. */
+  /** Ends the lane when the thread with the socket has ended, and completes its jobs here. */
   lost(reason: EndReason): void {
     this.ended(reason)
     if (this.operations.isWriting) this.written(0)
@@ -296,7 +298,7 @@ export class LaneHandle {
     return { kind: "closed", unsent: Math.max(unsent, this.#dropped) }
   }
 
-  /** A handler that throws ends the lane, with its error as the reason. */
+  /** Ends the lane with the error of its handler as the reason. */
   #handlerFailed(error: unknown): void {
     this.#ownReason ??= { kind: "handler", detail: String(error) }
     this.abort()

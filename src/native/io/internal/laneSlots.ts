@@ -1,6 +1,6 @@
 /**
- * The lanes of one worker by their slots, as the worker sees them. A slot is free again when the
- * main thread has let go of its lane; a record of an older generation finds nothing.
+ * The lanes of one worker by their slots, in the worker. A slot is free again when the main thread
+ * has released its lane; a record of an older generation finds nothing.
  */
 export class LaneSlots<Lane> {
   readonly count: number
@@ -30,12 +30,12 @@ export class LaneSlots<Lane> {
     return this.#generations[slot] === generation ? this.#lanes[slot] : undefined
   }
 
-  /** The lane has ended. Its slot stays taken until `release`. */
+  /** Marks a lane as ended. Its slot stays taken until `release`. */
   end(slot: number): void {
     this.#lanes[slot] = undefined
   }
 
-  /** The main thread has let go of the lane of that generation. */
+  /** Frees the slot when the main thread has released the lane of that generation. */
   release(slot: number, generation: number): void {
     if (this.#generations[slot] === generation) this.#free.push(slot)
   }

@@ -1,9 +1,9 @@
 /**
- * Owns the listeners of a pool, and moves them with its workers.
+ * Holds the listeners of a pool, and moves them with its workers.
  *
- * A port that several threads can listen on is listened on by all active workers, and by the main
- * thread while there are none. An address that one thread holds for all stays with that thread,
- * also when it parks, and moves when the thread is gone: only then is it free.
+ * All active workers listen on a port that several threads can share, and the main thread while
+ * there are none. An address that only one thread can hold stays with that thread, also when it
+ * parks, and moves when the thread has ended: only then is it free.
  */
 import type { OpenFailure } from "./messages.ts"
 import type { MainThreadDriver } from "./mainThreadDriver.ts"
@@ -12,7 +12,7 @@ import type { WorkerDriver } from "./workerDriver.ts"
 
 /** The listeners of one pool. */
 export class Listeners {
-  /** Those that live in workers where there are any. */
+  /** Those that run in workers, if there are any. */
   readonly #inWorkers = new Set<SharedListener>()
   readonly #main: MainThreadDriver
   readonly #active: () => ReadonlyArray<WorkerDriver>
@@ -32,12 +32,12 @@ export class Listeners {
     return { cancel: () => this.#close(listener), fellBack }
   }
 
-  /** Brings all to the workers that there are. */
+  /** Distributes all listeners to the present workers. */
   distribute(): void {
     for (const listener of this.#inWorkers) this.#distribute(listener)
   }
 
-  /** Leaves a worker that parks, except what it holds for all. */
+  /** Removes shared listeners from a worker that parks, but keeps those that it alone can hold. */
   leaveParked(driver: WorkerDriver): void {
     this.distribute()
     for (const listener of this.#inWorkers) {
@@ -93,7 +93,7 @@ export class Listeners {
     if (!isHeld()) this.#listenIn(this.#main, listener)
   }
 
-  /** The main thread lets go of what workers share, once one of them listens. */
+  /** Ends the share of the main thread, once a worker listens. */
   #leaveMain(listener: SharedListener): void {
     const onMain = listener.jobs.get(this.#main)
     if (onMain === undefined || isExclusive(listener) || !this.#inWorkers.has(listener)) return
@@ -127,7 +127,7 @@ interface Holder {
 
 interface SharedListener {
   readonly opener: Opener
-  /** The job of each thread that listens, is about to, or has not let go of it yet. */
+  /** The job of each thread that listens, is about to, or has not ended it yet. */
   readonly jobs: Map<Holder, number>
   /** A thread listens, or did. */
   isBound: boolean

@@ -40,7 +40,7 @@ export const sampleLoad = (
   return [{ busy, idle }, 0]
 }
 
-/** The load of one worker. Its start is no load of lanes, so measuring begins once it is up. */
+/** The load of one worker. Its start-up does not count, so measuring begins once it is up. */
 export class WorkerLoad {
   readonly #worker: Worker
   #last: EventLoopUtilization | undefined

@@ -1,6 +1,6 @@
 /**
- * Lanes whose sockets live on the main thread: for plain traffic in small batches, for a pool
- * without workers, and where a worker had no room for another job.
+ * Lanes whose sockets are on the main thread: for plain traffic in small batches, for a pool
+ * without workers, and when a worker had no room for another job.
  */
 import type { EndReason } from "./messages.ts"
 import { PauseReason, type SocketLane } from "./socketLane.ts"
@@ -29,7 +29,7 @@ export class MainThreadDriver implements LaneDriver {
   readonly totals: LaneCounts
   readonly recordBytes = Number.POSITIVE_INFINITY
   readonly isParked = false
-  /** The lane whose frames its user is looking at. */
+  /** The lane whose handler is being called. */
   #handling: LaneHandle | undefined
 
   constructor(
@@ -50,7 +50,7 @@ export class MainThreadDriver implements LaneDriver {
           this.#handling = pair.handle
           pair.handle.frames(bytes, ends, 0, count, from)
           this.#handling = undefined
-          // All answers to what was read go in one write.
+          // All answers to one read go in one write.
           pair.handle.flush()
           if (pair.untakenBytes > lane.limits.receiveBytes) lane.pause(PauseReason.user)
         },

@@ -1,6 +1,6 @@
 /**
- * What the main thread asks of a socket host, and what comes back, as plain data that survives
- * a structured clone and JSON.
+ * Jobs of the main thread for a socket host, and their results, as plain data that survives a
+ * structured clone and JSON.
  */
 import { cutText, detailCharacters, nameCharacters } from "./cutText.ts"
 import type { TlsSettings } from "./tls.ts"
@@ -69,7 +69,7 @@ export interface OpenFailure {
   readonly detail: string
 }
 
-/** The failure that an error is, with the step at which it came. */
+/** Converts an error to a failure, with its step. */
 export const failureOf = (step: OpenFailure["step"], error: unknown): OpenFailure => {
   const name = error instanceof Error && "code" in error ? String(error.code) : ""
   const code = cutText(name, nameCharacters)
@@ -94,7 +94,7 @@ export type EndReason =
 
 const Code = { text: 0, peerClosed: 1, closed: 2, stopped: 3 } as const
 
-/** Encodes a reason as a code, a count of bytes, and a text for reasons that come rarely. */
+/** Encodes a reason as a code, a count of bytes, and a text for rare reasons. */
 export const encodeReason = (
   reason: EndReason
 ): readonly [code: number, bytes: number, text: string] => {

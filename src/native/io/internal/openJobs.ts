@@ -30,12 +30,12 @@ export class OpenJobs {
     return this.#listening.has(job)
   }
 
-  /** The opener that a connection is accepted for. */
+  /** The opener for which a connection is accepted. */
   listener(job: number): Opener | undefined {
     return this.#listening.get(job)
   }
 
-  /** The job has opened its connection. */
+  /** Takes a job that has opened its connection. */
   opened(job: number): Opener | undefined {
     const opener = this.#pending.get(job)
     this.#pending.delete(job)
@@ -56,14 +56,16 @@ export class OpenJobs {
     opener?.failed(failure)
   }
 
-  /** The thread does not answer any more; its listeners accept until it is gone. */
+  /**
+   * Fails connections of a thread that no longer answers; its listeners accept until it has ended.
+   */
   failConnections(failure: OpenFailure): void {
     for (const [job, opener] of this.#pending) {
       if (opener.job.kind !== "listen") this.failed(job, failure)
     }
   }
 
-  /** The thread is gone, and all that it held. */
+  /** Fails all jobs of a thread that has ended. */
   failAll(failure: OpenFailure): void {
     for (const job of [...this.#pending.keys(), ...this.#listening.keys()]) {
       this.failed(job, failure)

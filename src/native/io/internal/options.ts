@@ -1,5 +1,5 @@
 /**
- * The options that open a lane or a listener, and the job that they make.
+ * The options of lanes and listeners, and the jobs made from them.
  */
 import * as Effect from "effect/Effect"
 import type { Endpoint, LaneLimits, LaneSetup } from "./messages.ts"
@@ -16,7 +16,7 @@ export interface LaneOptions {
   readonly tls?: TlsSettings
   /** Keeps the lane open for sending after the peer has ended. Default false. */
   readonly halfOpen?: boolean
-  /** Where the socket lives. Default: in a worker with TLS or a consuming framer. */
+  /** Where the socket is. Default: in a worker with TLS or a consuming framer. */
   readonly on?: "auto" | "worker" | "main"
 }
 

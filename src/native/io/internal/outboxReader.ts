@@ -32,7 +32,7 @@ export interface OutboxTarget {
     opener: Opener | undefined,
     peer: string
   ) => LaneHandle
-  /** A record of an older lane was dropped. */
+  /** Called when a record of an older lane was dropped. */
   readonly onStaleRecord: () => void
 }
 
@@ -55,12 +55,12 @@ export class OutboxReader {
     this.#target = target
   }
 
-  /** Whether the worker has published something. */
+  /** Whether the worker has published records. */
   poll(): boolean {
     return this.#ring.poll()
   }
 
-  /** Consumes what the last `poll` saw, as far as one turn may. */
+  /** Consumes the records that the last `poll` saw, up to the limit of one turn. */
   consume(): void {
     let left = recordsPerTurn
     for (let at = this.#ring.next(); at >= 0; at = left-- > 0 ? this.#ring.next() : -1) {
@@ -68,10 +68,10 @@ export class OutboxReader {
     }
   }
 
-  /** Gives the room of what was consumed back; true when the worker waits for it. */
+  /** Returns the room of consumed records; true when the worker waits for it. */
   release(): boolean {
     this.#ring.release()
-    // Both wishes are looked at: either may be what the worker waits for.
+    // Both flags are read: the worker may wait for either.
     const room = this.#ring.takeWaiting()
     return this.#chunks.takeWaiting() || room
   }

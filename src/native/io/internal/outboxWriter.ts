@@ -34,10 +34,10 @@ export class OutboxWriter {
   /** The chunk into which the frames of all lanes with short reads are packed. */
   #sharedChunk: OpenChunk | undefined
   #waiting: Array<Waiting> = []
-  /** Bytes of the long frame at the head of what waits that are out. */
+  /** Published bytes of the long frame at the head of the waiting output. */
   #partBytesOut = 0
   readonly #pausedLanes = new Set<SocketLane>()
-  /** The end of this turn flushes; something waits for it. */
+  /** True while a flush at the end of this turn is scheduled. */
   #isFlushScheduled = false
   #isFlushDue = false
 
@@ -115,13 +115,13 @@ export class OutboxWriter {
     return undefined
   }
 
-  /** The lane has ended. */
+  /** Releases the chunk of a lane that has ended. */
   forgetLane(lane: SocketLane): void {
     this.#leaveChunk(lane)
     this.#pausedLanes.delete(lane)
   }
 
-  /** The main thread rang: there may be room, and users may have caught up. */
+  /** Tries again after a ring: there may be room, and users may have caught up. */
   retry(): void {
     this.#drain()
     if (this.#waiting.length > 0) {
@@ -314,7 +314,7 @@ export class OutboxWriter {
     setImmediate(() => this.retry())
   }
 
-  /** Publishes what finds room, in order. */
+  /** Publishes waiting output while it finds room, in order. */
   #drain(): void {
     const waiting = this.#waiting
     let done = 0

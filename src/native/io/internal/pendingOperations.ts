@@ -1,9 +1,9 @@
 /**
- * Which jobs of a lane are out, and when the lane may be released.
+ * Tracks which jobs of a lane are out, and when the lane may be released.
  *
- * A lane is released once: after it has ended and after its last job has come back, whichever
- * is later. Closing it while jobs are out only marks it. At most one write and one half-close
- * are out at a time, and each has one result.
+ * A lane is released once: after it has ended and after its last job has come back, whichever is
+ * later. Closing it while jobs are out only marks it. At most one write and one half-close are out
+ * at a time, and each has one result.
  */
 type Phase = "open" | "closing" | "ended" | "released"
 
@@ -45,25 +45,25 @@ export class PendingOperations {
       : !this.hasEnded && !this.#isFinishing
   }
 
-  /** A job is dispatched. If that fails, it has come back. */
+  /** Marks a job as dispatched. If the dispatch fails, call `completed`. */
   started(kind: "write" | "finish"): void {
     if (kind === "write") this.#isWriting = true
     else this.#isFinishing = true
   }
 
-  /** A job has come back; true when the lane is to be released now. */
+  /** Marks a job as completed; true when the lane is to be released now. */
   completed(kind: "write" | "finish"): boolean {
     if (kind === "write") this.#isWriting = false
     else this.#isFinishing = false
     return this.#release()
   }
 
-  /** The user lets go: nothing more is sent. Doing so twice changes nothing. */
+  /** Ends sending by the user. Idempotent. */
   close(): void {
     if (this.#phase === "open") this.#phase = "closing"
   }
 
-  /** The socket is gone; true when the lane is to be released now. */
+  /** Marks the socket as closed; true when the lane is to be released now. */
   end(): boolean {
     if (!this.hasEnded) this.#phase = "ended"
     return this.#release()

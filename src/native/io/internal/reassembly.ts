@@ -1,17 +1,17 @@
 /**
- * Turns the reads of one connection into whole frames, the same way in a worker and on the
- * main thread.
+ * Cuts the reads of one connection into whole frames, the same way in a worker and on the main
+ * thread.
  *
- * Frames that lie whole in a read are never copied here; neighbours leave as one run. A frame
- * that a read cuts stays where it is when the next read will lie right behind it. Otherwise it
- * is kept in private memory that grows with the bytes that really arrived, so neither an
- * announced length nor a slow peer takes memory that it did not send.
+ * Frames that are whole within a read are never copied here; neighbours leave as one run. A frame
+ * that a read cuts stays in place when the next read will follow it in memory. Otherwise it is kept
+ * in private memory that grows with the bytes that really arrived, so neither an announced length
+ * nor a slow peer takes memory that it did not send.
  */
 import { copyBytes } from "../../../schema/copyBytes.ts"
 import { FrameRefusal, type FramerSession } from "../Framer.ts"
 import { madeProgress } from "./progress.ts"
 
-/** Where whole frames go: `count` neighbours, the first from `from`, each to `ends[i]`. */
+/** Takes whole frames: `count` neighbours, the first from `from`, each to `ends[i]`. */
 export interface FrameSink {
   readonly frames: (bytes: Uint8Array, from: number, ends: Int32Array, count: number) => void
 }
@@ -59,8 +59,8 @@ export class Reassembly {
 
   /**
    * Takes one read. Frames before a refusal have reached the sink when it throws, and no frame
-   * reaches it afterwards. With `stays` the next read lies in the same memory right behind this
-   * one, unless `moveCut` or `keepCut` is called before.
+   * reaches it afterwards. With `stays` the next read follows this one in the same memory, unless
+   * `moveCut` or `keepCut` is called before.
    */
   read(bytes: Uint8Array, from: number, to: number, stays = false): void {
     let next = from
@@ -78,7 +78,7 @@ export class Reassembly {
     else if (this.#cutLength === 0) this.#cut = nothing
   }
 
-  /** Copies a cut frame that stayed to where the next read follows it; returns its bytes. */
+  /** Copies a cut frame in front of the next read; returns its bytes. */
   moveCut(memory: Uint8Array, at: number): number {
     if (this.#stayedAt < 0) return 0
     copyBytes(memory, at, memory, this.#stayedAt, this.#stayedAt + this.#cutLength)
@@ -86,7 +86,7 @@ export class Reassembly {
     return this.#cutLength
   }
 
-  /** Keeps a cut frame that stayed in memory: the next read goes elsewhere. */
+  /** Copies a cut frame to private memory, because the next read goes elsewhere. */
   keepCut(memory: Uint8Array): void {
     const from = this.#stayedAt
     if (from < 0) return
@@ -131,7 +131,7 @@ export class Reassembly {
     return start
   }
 
-  /** Hands the run under construction over. */
+  /** Passes the run under construction on. */
   flush(): void {
     const count = this.#count
     if (count === 0) return
@@ -154,7 +154,7 @@ export class Reassembly {
     this.#check(length)
     if (this.#cutLength > length) {
       next -= this.#cutLength - length
-      if (next < from) throw new FrameRefusal(`length ${length} is shorter than its own head`)
+      if (next < from) throw new FrameRefusal(`length ${length} is shorter than its head`)
       this.#cutLength = length
     }
     const rest = Math.min(length - this.#cutLength, to - next)
@@ -180,7 +180,7 @@ export class Reassembly {
     } else this.#append(bytes, from, to)
   }
 
-  /** A frame whose length is still unknown may not grow without end either. */
+  /** Refuses a head that grows without end while its frame's length is unknown. */
   #checkHead(held: number): void {
     if (held > this.#maxFrame) throw new FrameRefusal(`no frame within ${this.#maxFrame} bytes`)
   }

@@ -1,10 +1,10 @@
 /**
- * Received frames of one lane, on their way to its user: a handler gets them while they still lie
- * where they were read; without one they are copied and wait to be taken, so a slow user never
- * keeps shared memory from other lanes.
+ * Received frames of one lane, on their way to its user: a handler gets them in the memory of their
+ * read; without one they are copied and wait to be taken, so a slow user never keeps shared memory
+ * from other lanes.
  *
- * A handler that answers is held back while the lane is behind with its answers: frames wait as
- * they do without a handler, and the reading stops when too many bytes wait.
+ * A handler that answers is paused while the lane is behind with its answers: frames wait as
+ * without a handler, and the reading stops when too many bytes wait.
  */
 import { strict as assert } from "node:assert"
 import { copyOf } from "../../../schema/copyBytes.ts"
@@ -13,13 +13,13 @@ import { copyBytes } from "../../../schema/copyBytes.ts"
 
 /** Callbacks into the lane. */
 export interface ReceivedFramesOptions {
-  /** False: nothing is handed to a handler any more. */
+  /** False once the handler must not be called any more. */
   readonly isOpen: () => boolean
-  /** More waits to be sent than may. */
+  /** More bytes wait to be sent than the limit. */
   readonly isBehind: () => boolean
-  /** The user is done with so many bytes. */
+  /** Called when the user has finished with so many bytes. */
   readonly consumed: (bytes: number) => void
-  /** So many bytes wait to be taken. */
+  /** Called with the number of bytes that wait to be taken. */
   readonly waiting: (bytes: number) => void
   readonly failed: (error: unknown) => void
 }
@@ -34,8 +34,8 @@ interface Run {
 }
 
 /**
- * Frames in one call of a handler at most: between calls the lane looks whether it is behind, and a
- * call costs far less than so many answers.
+ * Frames in one call of a handler at most: between calls the lane checks whether it is behind, and
+ * a call costs far less than so many answers.
  */
 const callFrames = 64
 
@@ -62,13 +62,13 @@ export class ReceivedFrames {
     return this.#runs.length === 0
   }
 
-  /** The handler sees batches from now on, first what has waited. */
+  /** Sets the handler of all batches from now on, first of waiting ones. */
   handle(handler: ((batch: FrameBatch) => void) | undefined): void {
     this.#handler = handler
     this.#drain()
   }
 
-  /** Neighbouring frames, valid during the call. */
+  /** Takes neighbouring frames, valid during the call. */
   push(bytes: Uint8Array, ends: Int32Array, first: number, count: number, from: number): void {
     assert(this.isEmpty || !this.#mayHandle)
     const last = first + count
@@ -87,7 +87,7 @@ export class ReceivedFrames {
     if (start > from) this.#owner.consumed(start - from)
   }
 
-  /** Everything that waits. Frames that came together share memory. */
+  /** Takes all waiting frames. Frames of one read share memory. */
   take(): Array<Uint8Array> {
     const frames: Array<Uint8Array> = []
     for (const { bytes, ends, handled } of this.#runs) {
@@ -109,7 +109,7 @@ export class ReceivedFrames {
     this.#drain()
   }
 
-  /** No frames follow, and no answer leaves: a handler gets what has waited for it. */
+  /** Called when no frames follow and no answer can leave: a handler gets all waiting frames. */
   end(): void {
     this.#isHeldBack = false
     this.#drain()

@@ -1,8 +1,8 @@
 /**
  * The records that the rings carry. All start with the same words; some end with a text. A record
  * names its lane by slot and generation, so a record of an earlier lane in the same slot is
- * recognised: the main thread drops it, and the worker completes its jobs without
- * doing them. Records of a job that has no lane have the slot -1.
+ * recognised: the main thread drops it, and the worker completes its jobs without doing them.
+ * Records of a job that has no lane have the slot -1.
  */
 import { copyBytes } from "../../../schema/copyBytes.ts"
 import type { RingConsumer, RingProducer } from "./ring.ts"

@@ -10,7 +10,7 @@
  * Positions are counts of 32-bit words that wrap at 2^32; the capacity is a power of two.
  */
 
-/** Words before the data: head, tail and the waiting flag, each on a cache line of its own. */
+/** Words before the data: head, tail and the waiting flag, each on a separate cache line. */
 const headerWords = 48
 const headAt = 0
 const tailAt = 16
@@ -81,7 +81,7 @@ export class RingProducer {
     return start + recordHead
   }
 
-  /** Hands everything reserved so far to the consumer. */
+  /** Publishes all reserved records to the consumer. */
   publish(): void {
     Atomics.store(this.words, tailAt, this.#tail)
   }
@@ -96,7 +96,9 @@ export class RingProducer {
   }
 }
 
-/** Thrown by a consumer when the ring does not hold what its producer must have written. */
+/**
+ * Thrown by a consumer when the ring does not hold the record that its producer must have written.
+ */
 export class RingDamaged extends Error {
   constructor(expected: number, found: number, length: number) {
     super(`ring: expected record ${expected}, found ${found} of ${length} words`)
@@ -121,7 +123,7 @@ export class RingConsumer {
     this.#mask = capacityOf(words) - 1
   }
 
-  /** Looks for published records; true when `next` has something to return. */
+  /** Checks for published records; true when `next` has one. */
   poll(): boolean {
     this.#seen = Atomics.load(this.words, tailAt)
     return this.#seen !== this.#head
@@ -146,7 +148,7 @@ export class RingConsumer {
     return headerWords + offset + recordHead
   }
 
-  /** Gives the room of all records returned by `next` back to the producer. */
+  /** Returns the room of all records of `next` to the producer. */
   release(): void {
     Atomics.store(this.words, headAt, this.#head)
   }

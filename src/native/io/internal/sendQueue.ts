@@ -1,8 +1,8 @@
 /**
- * The bytes that a lane's user has sent and no job has taken yet, in buffers that are used again.
+ * The bytes that a lane's user has sent and no job has taken yet, in reused buffers.
  *
- * A job takes bytes from the front, of one buffer at most; what is appended later goes with the
- * next job. No byte is moved within the queue.
+ * A job takes bytes from the front, of one buffer at most; later bytes go with the next job. No
+ * byte is moved within the queue.
  */
 import { copyBytes } from "../../../schema/copyBytes.ts"
 import { acquireBuffer, largestBuffer, releaseBuffer } from "./buffers.ts"
@@ -19,7 +19,7 @@ export class SendQueue {
   #length = 0
   readonly #prefix: Uint8Array | undefined
 
-  /** With `commands`, each message is queued behind its length in 4 bytes. */
+  /** With `commands`, each message is queued with its length in 4 bytes before it. */
   constructor(commands: boolean) {
     this.#prefix = commands ? new Uint8Array(4) : undefined
   }
@@ -67,7 +67,7 @@ export class SendQueue {
     }
   }
 
-  /** The last part if it has room. Behind a first part that is full, many bytes are expected. */
+  /** The last part if it has room. After a first part that is full, many bytes are expected. */
   #roomFor(bytes: number): Part {
     const last = this.#parts.at(-1)
     if (last !== undefined && last.end < last.buffer.length) return last

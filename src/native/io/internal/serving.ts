@@ -1,6 +1,6 @@
 /**
- * A loop that accepts connections and runs a handler for each of them, in a fiber and a Scope of
- * the connection's.
+ * A loop that accepts connections and runs a handler for each of them, in a separate fiber and
+ * Scope.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -32,7 +32,7 @@ export const serveLanes = <E, R>(
   return Effect.asVoid(Effect.forkIn(next, lanes))
 }
 
-/** A handler's failure ends its lane only, which its Scope closes. */
+/** Runs a handler. A failure ends its lane only, which its Scope closes. */
 const handled = <E, R>(lane: Lane, handler: (lane: Lane) => Effect.Effect<void, E, R>) =>
   Effect.catchCause(
     // A handler may throw before it returns an effect.
@@ -48,7 +48,7 @@ const handled = <E, R>(lane: Lane, handler: (lane: Lane) => Effect.Effect<void, 
     }
   )
 
-/** Reasons that every peer can cause, at any rate: they are no failure of the server. */
+/** Reasons that any peer can cause, at any rate: they are no failures of the server. */
 const reasonsOfPeers: ReadonlySet<string> = new Set<LaneError["reason"]["_tag"]>([
   "PeerClosed",
   "PeerReset",

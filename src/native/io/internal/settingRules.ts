@@ -1,5 +1,5 @@
 /**
- * The ranges of a pool's settings. What is outside would make a ring or a chunk too small for the
+ * The ranges of a pool's settings. Values outside would make a ring or a chunk too small for the
  * records that it carries, or a timer fire at once.
  */
 import { type BrokenRule, brokenIn, type Range, whole } from "../settingRanges.ts"
@@ -20,7 +20,7 @@ const msRule: Range = {
   holds: (value) => value >= 0 && value <= 2 ** 31 - 1
 }
 
-/** A worker is looked at ten times as often, and must have got a turn of its loop in between. */
+/** A worker is checked ten times as often, and needs a turn of its loop between two checks. */
 const stuckMsRule: Range = {
   rule: `a number of milliseconds from 100 to ${2 ** 31 - 1}`,
   holds: (value) => value >= 100 && value <= 2 ** 31 - 1
@@ -41,7 +41,7 @@ const rules: { readonly [K in Exclude<keyof Settings, "workers">]-?: Range } = {
     rule: "a multiple of 64 bytes from 65536 to 16777216",
     holds: (value) => value % 64 === 0 && value >= 65_536 && value <= 16_777_216
   },
-  // One may be held by a lane that reads into it; another one carries what all others read.
+  // One may be held by a lane that reads into it; another one carries the reads of all others.
   chunks: whole(2, 16_384),
   inboxWords: ringOf(256),
   // Room for the longest text that describes a peer or an error.

@@ -1,5 +1,5 @@
 /**
- * The settings of a pool, their defaults and the reasons for them.
+ * The settings of a pool, with their defaults and reasons.
  */
 import { availableParallelism } from "node:os"
 import type { WorkerPoolSettings } from "./workerPool.ts"
@@ -15,14 +15,14 @@ export interface Settings {
   /** Bytes that one lane may have unsent. Default 1 MiB. */
   readonly sendBytes?: number
   /**
-   * Bytes that one lane may have read and its user not taken. Default 4 MiB: as much as may lie
-   * there before the main thread is woken; less would stop the reading before that.
+   * Bytes that one lane may have read and its user not taken. Default 4 MiB: as many as may wait
+   * before the main thread is woken; less would stop the reading before that.
    */
   readonly receiveBytes?: number
   /**
    * Bytes that a plain lane reads before others get their turn; the event loop alone would let it
-   * read 8 MiB. Default 2 MiB, eight reads: less of them would stop and start the reading too
-   * often, and that has a price of its own.
+   * read 8 MiB. Default 2 MiB, eight reads: fewer would stop and start the reading so often that
+   * this itself costs too much.
    */
   readonly readTurnBytes?: number
   /** Bytes of one write job. Default 64 KiB, the most: what a socket's buffer takes at once. */
@@ -36,10 +36,10 @@ export interface Settings {
   /** Milliseconds for a worker to end after it was asked. Default 5 s. */
   readonly stopWithinMs?: number
   /**
-   * Milliseconds without progress after which a worker is given up: a new one takes its place, its
-   * lanes end with `WorkerCrashed`. What it does in one go, such as a framer's handling of a frame,
-   * must be shorter; a lane's `close` and a registration wait for a stuck worker as long.
-   * Default 5 s, as `stopWithinMs`: no framer should keep all lanes of its worker waiting longer.
+   * Milliseconds without progress after which a worker is given up: a new one replaces it, its
+   * lanes end with `WorkerCrashed`. Each of its steps, such as a framer's handling of a frame, must
+   * be shorter; a lane's `close` and a registration wait for a stuck worker as long. Default 5 s,
+   * as `stopWithinMs`: no framer should keep all lanes of its worker waiting longer.
    */
   readonly stuckAfterMs?: number
   /** Bytes of one chunk of a worker's receive memory. Default 256 KiB. */
@@ -78,12 +78,12 @@ export const limitsOf = (settings: Settings): LaneLimits => ({
 /**
  * When workers start and park.
  *
- * Work that comes to a thread at random waits for r / (2 (1 - r)) times its own length when the
- * thread is busy for a share r of the time: 1.2 lengths at 0.7, 4.5 at 0.9. So a worker starts
- * when they are busy for more than 0.7 on average, for three samples, which is ten times what it
- * takes to start. Between two workers that load is 0.35 each, far above 0.1, below which one
- * parks; what it leaves to the last one is below 0.2. Neither change brings about the other. A
- * worker that idles costs memory only, so it has five seconds.
+ * Work that arrives at random waits for r / (2 (1 - r)) times its length when the thread is busy
+ * for a share r of the time: 1.2 lengths at 0.7, 4.5 at 0.9. So a worker starts when they are busy
+ * for more than 0.7 on average, for three samples, which is ten times the start of a worker.
+ * Between two workers that load is 0.35 each, far above 0.1, below which one parks; after that, the
+ * load of the last one is below 0.2. So neither change causes the other. An idle worker costs
+ * memory only, so it has five seconds.
  */
 const changes = { startAbove: 0.7, parkBelow: 0.1, busySamples: 3, idleSamples: 50 }
 

@@ -1,6 +1,6 @@
 /**
- * Owns sockets and performs jobs on them. The same code runs in a worker, where its events go
- * into shared memory, and on the main thread, where they are called directly.
+ * Holds sockets and performs jobs on them. The same code runs in a worker, where its events go into
+ * shared memory, and on the main thread, where they are called directly.
  */
 import type * as net from "node:net"
 import type { Framer } from "../Framer.ts"
@@ -30,7 +30,7 @@ export interface HostEvents {
   readonly opened: (job: number, lane: SocketLane, peer: PeerInfo) => void
   readonly listening: (job: number, address: string, port: number) => void
   readonly failed: (job: number, failure: OpenFailure) => void
-  /** False refuses the connection: there is no place for it. */
+  /** Returns false to refuse the connection: all slots are taken. */
   readonly accepted: (job: number, lane: SocketLane, peer: PeerInfo) => boolean
 }
 
@@ -44,7 +44,7 @@ export class SocketHost {
   readonly #loadFramer: (url: string) => Promise<Framer>
   readonly #staging = new Uint8Array(readBytes)
   readonly lanes = new Set<SocketLane>()
-  /** How to end each job that is under way, and each listener. */
+  /** Functions that end the jobs under way, and the listeners. */
   readonly #jobs = new Map<number, () => void>()
   #deferred: Array<SocketLane> = []
   #stallTimer: NodeJS.Timeout | undefined
@@ -76,7 +76,10 @@ export class SocketHost {
     return this.lanes.size > 0 || this.#jobs.size > 0
   }
 
-  /** Opens something; `opened` or `failed` answers once, and `listening` before `failed`. */
+  /**
+   * Opens a connection or a listener; `opened` or `failed` answers once, and `listening` before
+   * `failed`.
+   */
   open(id: number, job: OpenJob): void {
     let cancelled = false
     this.#jobs.set(id, () => (cancelled = true))
@@ -91,7 +94,7 @@ export class SocketHost {
     )
   }
 
-  /** Gives up opening, or closes a listener, whose lanes stay: `failed` answers. */
+  /** Cancels opening, or closes a listener, whose lanes stay: `failed` answers. */
   cancel(id: number): void {
     this.#jobs.get(id)?.()
   }
@@ -219,7 +222,7 @@ export class SocketHost {
       { ...job.endpoint, backlog: job.backlog, ...(job.reusePort ? { reusePort: true } : {}) },
       () => {
         server.off("error", failed)
-        // An accept that fails (no descriptor left) is the kernel's to repeat.
+        // The kernel repeats an accept that failed, for example for lack of a descriptor.
         server.on("error", () => {})
         if (cancelled) return close()
         this.#jobs.set(id, close)
@@ -260,7 +263,7 @@ export class SocketHost {
     for (const lane of deferred) lane.nextTurn()
   }
 
-  /** Looks until there are no lanes: a timer for each that comes alone would cost more. */
+  /** Checks until there are no lanes. A timer for each lane would cost more. */
   #watchStalls(): void {
     if (this.#stallTimer !== undefined) return
     this.#stallTimer = setInterval(() => {

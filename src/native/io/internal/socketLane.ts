@@ -1,9 +1,9 @@
 /**
- * One connection where its socket lives, in a worker or on the main thread.
+ * One connection where its socket is, in a worker or on the main thread.
  *
- * Reading is paused while any reason stands: the turn's budget is used up, the user is
- * behind, the way to the main thread is full, or the peer does not take our output. The
- * socket's `close` event is the only place where a lane ends, so it ends once.
+ * Reading is paused while any reason stands: the turn's budget is used up, the user is behind, the
+ * way to the main thread is full, or the peer does not take our output. The socket's `close` event
+ * is the only place where a lane ends, so it ends once.
  */
 import type { Socket } from "node:net"
 import { type Framer, FrameRefusal, type FramerPort, type FramerSession } from "../Framer.ts"
@@ -27,7 +27,7 @@ export interface LaneHost {
     ends: Int32Array,
     count: number
   ) => void
-  /** Bytes came; called before they are cut into frames. */
+  /** Called when bytes have come, before they are cut into frames. */
   readonly received: (lane: SocketLane) => void
   readonly written: (lane: SocketLane, bytes: number) => void
   readonly finished: (lane: SocketLane) => void
@@ -44,7 +44,7 @@ export class SocketLane {
   readonly slot: LaneSlot = { index: -1, generation: 0, chunk: undefined, handedOverBytes: 0 }
   readonly socket: Socket
   readonly limits: LaneLimits
-  /** Most of what it reads goes no further. */
+  /** Whether the framer consumes most frames itself. */
   readonly consumes: boolean
   readonly #host: LaneHost
   readonly #session: FramerSession
@@ -59,7 +59,7 @@ export class SocketLane {
   #writingBytes = 0
   #writingSince = 0
   #isFinishing = false
-  /** The write job under way has handed its commands over, and its answer waits for the peer. */
+  /** The write job under way has passed its commands on, and its completion waits for the peer. */
   #hasWaitingCommands = false
   /** The error that the framer threw in `open`. */
   openError: unknown
@@ -129,19 +129,19 @@ export class SocketLane {
     return this.#reassembly.cutBytes
   }
 
-  /** The next read goes into this chunk; a cut frame that lies in another one comes along. */
+  /** Lets the next read go into this chunk, with a cut frame from another one. */
   moveInto(chunk: OpenChunk): void {
     chunk.nextByte += this.#reassembly.moveCut(chunk.memory, chunk.nextByte)
     this.slot.chunk = chunk
   }
 
-  /** The next read goes into no chunk. */
+  /** Lets the next read go into no chunk. */
   leave({ memory }: OpenChunk): void {
     this.#reassembly.keepCut(memory)
     this.slot.chunk = undefined
   }
 
-  /** The next turn of the event loop has begun: the lane may read again. */
+  /** Continues reading in the next turn of the event loop. */
   nextTurn(): void {
     this.#turnBytes = 0
     this.resume(PauseReason.budget)
@@ -159,13 +159,13 @@ export class SocketLane {
     if (this.#pauseReasons === 0 && !this.socket.destroyed) this.socket.resume()
   }
 
-  /** The lane's user has accepted it. */
+  /** Lets an accepted lane read. */
   start(): void {
     if (!this.#isClosing) this.startReading?.()
     this.startReading = undefined
   }
 
-  /** A write job of bytes that are valid in this call: it is answered once, whatever happens. */
+  /** Performs a write job of bytes that are valid in this call. It completes once in any case. */
   write(bytes: Uint8Array, from: number, to: number): void {
     this.#beginWrite(to - from)
     writeCopy(this.socket, bytes, from, to, (error) =>
@@ -173,7 +173,7 @@ export class SocketLane {
     )
   }
 
-  /** A write job that holds commands for the framer, each behind its length. */
+  /** Performs a write job of commands for the framer, each with its length before it. */
   command(bytes: Uint8Array): void {
     this.#beginWrite(bytes.length)
     try {
@@ -188,15 +188,15 @@ export class SocketLane {
     if (!this.#hasWaitingCommands) process.nextTick(() => this.#wrote())
   }
 
-  /** Ends our side after what was written; answered once, like a write. */
+  /** Ends this side after written bytes; completes once, like a write. */
   finish(): void {
     this.#isFinishing = true
     this.socket.end(() => this.#finished())
   }
 
   /**
-   * Ends the lane: in order, after what was written and with time for the peer to end its side,
-   * or at once.
+   * Ends the lane: in order, after written bytes and with time for the peer to end its side, or at
+   * once.
    */
   close(asked: "closed" | "stopped", inOrder: boolean): void {
     this.#end(asked === "stopped" ? { kind: asked } : { kind: asked, unsent: 0 }, inOrder)
@@ -211,7 +211,7 @@ export class SocketLane {
     }
   }
 
-  /** A full read is likely to be followed by another one: they are counted for a turn. */
+  /** Counts a full read, which is likely to be followed by another one, for the turn. */
   #countTurnBytes(bytes: number): void {
     if (this.#turnBytes === 0) this.#host.deferTurn(this)
     this.#turnBytes += bytes
@@ -233,7 +233,7 @@ export class SocketLane {
     this.#completeWrite(this.#writingBytes)
   }
 
-  /** Answers the write job that is under way, of which so many bytes left. */
+  /** Completes the write job under way, of which so many bytes left. */
   #completeWrite(bytes: number): void {
     if (this.#writingBytes === 0) return
     this.#writingBytes = 0
@@ -267,7 +267,7 @@ export class SocketLane {
     }
   }
 
-  /** After this side's end a framer's answers go nowhere; their peer was told so. */
+  /** After this side's end a framer's answers are dropped; the peer has seen that end. */
   #write(bytes: Uint8Array, written: (() => void) | undefined): void {
     if (this.socket.writableEnded) return
     this.socket.write(bytes, (error) => {
@@ -278,7 +278,7 @@ export class SocketLane {
     if (this.#isBehind) this.pause(PauseReason.output)
   }
 
-  /** The peer has not taken what this side may have unsent. */
+  /** The peer has not taken as many bytes as this side may have unsent. */
   get #isBehind(): boolean {
     return this.socket.writableLength > this.limits.sendBytes
   }

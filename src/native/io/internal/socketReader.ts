@@ -6,12 +6,12 @@ import type { OpenChunk } from "./chunkPool.ts"
 import type { Reader } from "./sockets.ts"
 
 /**
- * Bytes of one read. After each read the kernel may tell the peer of room and send for it, so
- * reads of 64 KiB cost up to twice as much for each byte; it still fits a second-level cache.
+ * Bytes of one read. After each read the kernel may announce room to the peer in a separate packet,
+ * so reads of 64 KiB cost up to twice as much for each byte; it still fits a second-level cache.
  */
 export const readBytes = 262_144
 
-/** The chunk into which the lane's next read goes; undefined: into the host's own buffer. */
+/** The chunk into which the lane's next read goes; undefined: into the host's buffer. */
 export type ReadInto = (lane: SocketLane) => OpenChunk | undefined
 
 /** Reads of one socket. */
@@ -20,7 +20,7 @@ export class SocketReader implements Reader {
   readonly #staging: Uint8Array
   readonly #readInto: ReadInto
   #buffer: Uint8Array
-  /** Where the buffer lies, if it is not for consuming. */
+  /** The chunk that holds the buffer, if the framer does not consume. */
   #chunk: OpenChunk | undefined
 
   constructor(staging: Uint8Array, readInto: ReadInto) {

@@ -17,7 +17,7 @@ export interface Reader {
   readonly buffer: () => Uint8Array
   /** Takes a read into that buffer; false pauses the reading until `resume`. */
   readonly onRead: (length: number) => boolean
-  /** Takes bytes that lie elsewhere. */
+  /** Takes bytes from elsewhere. */
   readonly read: (bytes: Uint8Array, length: number, room: number) => boolean
 }
 
@@ -73,7 +73,7 @@ export const adoptSocket = (
 
 /**
  * Makes a new socket around an accepted connection, which reads into the reader's buffer. It uses
- * what Node does not document, so `probeReread` tells whether it works.
+ * undocumented properties of Node, so `probeReread` checks whether it works.
  */
 export const rereadSocket = (
   accepted: net.Socket,
@@ -94,8 +94,8 @@ export const rereadSocket = (
 const probeWithinMs = 1_000
 
 /**
- * Tells whether `reread` makes sockets that read into their reader's buffer: sends one byte over
- * loopback. Where there is no loopback the answer is no.
+ * Checks whether `reread` makes sockets that read into their reader's buffer: sends one byte over
+ * loopback. Without loopback the answer is no.
  */
 export const probeReread = (reread: typeof rereadSocket): Promise<boolean> =>
   new Promise((resolve) => {

@@ -1,5 +1,5 @@
 /**
- * TLS of lanes: its settings as plain data, and what `node:tls` makes of them.
+ * TLS of lanes: its settings as plain data, and their use with `node:tls`.
  */
 import type * as net from "node:net"
 import * as tls from "node:tls"
@@ -38,9 +38,9 @@ export interface TlsSettings extends Partial<TlsIdentity> {
   /** Default: Node's, which is TLSv1.3. */
   readonly maxVersion?: TlsVersion
   /**
-   * Checks of the peer's certificate. `chain`: a trusted authority must have signed it. `name`: and
-   * a server's must be for `servername`; clients have no name to check. `none`: no certificate is
-   * asked of clients, and a server's is not checked.
+   * Checks of the peer's certificate. `chain`: a trusted authority must have signed it. `name`:
+   * also, a server's must be for `servername`; clients have no name to check. `none`: clients are
+   * asked for no certificate, and a server's is not checked.
    */
   readonly verify: "name" | "chain" | "none"
 }
@@ -49,7 +49,7 @@ export interface TlsSettings extends Partial<TlsIdentity> {
 const keptContexts = 16
 const contexts = new Map<string, tls.SecureContext>()
 
-/** Those of the settings that a secure context is made of. */
+/** The settings of which a secure context is made. */
 const contextOptions = (
   { ca, maxVersion, minVersion }: TlsSettings,
   { cert, key, passphrase }: Partial<TlsIdentity>
@@ -66,7 +66,7 @@ const contextOptions = (
 
 /**
  * The parsed certificates of these settings, made once: parsing costs more than a handshake's
- * arithmetic, and a context's memory is only given back by a garbage collection.
+ * arithmetic, and a context's memory is only freed by a garbage collection.
  */
 const contextOf = (settings: TlsSettings): tls.SecureContext => {
   const options = contextOptions(settings, settings)
@@ -85,7 +85,7 @@ const alpnOf = ({ alpn }: TlsSettings) => (alpn === undefined ? {} : { ALPNProto
 /** The transport of a client's handshake: an address to connect to, or a connected socket. */
 export type ClientTransport = net.NetConnectOpts | { readonly socket: net.Socket }
 
-/** Starts a client's handshake; `secureConnect` tells its end. */
+/** Starts a client's handshake; `secureConnect` is its end. */
 export const connectTls = (
   transport: ClientTransport,
   settings: TlsSettings,
@@ -128,7 +128,7 @@ export const makeTlsServer = (
     },
     secured
   )
-  // Node closes no connection whose handshake has failed by its time.
+  // Node does not close connections whose handshake did not finish in time.
   server.on("tlsClientError", (_, socket) => socket.destroy())
   for (const [name, identity] of Object.entries(settings.names ?? {})) {
     server.addContext(name, tls.createSecureContext(contextOptions(settings, identity)))

@@ -1,5 +1,5 @@
 /**
- * Callbacks that wait for one event: each is called once, or given up before.
+ * Callbacks that wait for one event: each is called once, or cancelled before.
  */
 export class Waiters {
   readonly #waiting = new Set<() => void>()
@@ -8,7 +8,7 @@ export class Waiters {
     return this.#waiting.size
   }
 
-  /** Returns how to give up. */
+  /** Returns a function that cancels the callback. */
   add(wake: () => void): () => void {
     this.#waiting.add(wake)
     return () => void this.#waiting.delete(wake)

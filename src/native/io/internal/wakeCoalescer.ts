@@ -9,8 +9,8 @@ import type { Doorbell } from "./doorbell.ts"
 const bulkBytes = 16_384
 
 /**
- * Bytes that may lie published before the main thread is woken in any case: with much less the
- * wake-ups cost it more than all the rest.
+ * Published bytes after which the main thread is woken in any case: with much less the wake-ups
+ * cost it more than all the rest.
  */
 const coalesceBytesMax = 4_194_304
 /** Milliseconds after which it is woken for fewer: not every stream is as fast as memory. */
@@ -29,7 +29,7 @@ export class WakeCoalescer {
   /** Bytes published in this turn, and since the last doorbell. */
   #turnBytes = 0
   #coalescedBytes = 0
-  /** Since when bytes lie there. */
+  /** When the oldest of these bytes were published. */
   #since = 0
   /** A record that is not deferrable was published since the last doorbell. */
   #isUrgent = false
@@ -41,12 +41,12 @@ export class WakeCoalescer {
     this.#bell = bell
   }
 
-  /** So many bytes more lie published that the main thread is woken before this turn ends. */
+  /** Whether so many bytes are published that the main thread is woken before this turn ends. */
   get isOverdue(): boolean {
     return this.#coalescedBytes >= coalesceBytesMax
   }
 
-  /** Frames of so many bytes will be published. */
+  /** Counts bytes of frames that will be published. */
   bytes(length: number): void {
     if (this.#coalescedBytes === 0) this.#since = performance.now()
     this.#turnBytes += length
@@ -54,7 +54,7 @@ export class WakeCoalescer {
     this.#isUrgent = true
   }
 
-  /** A record that is not deferrable follows, or the main thread asked for a doorbell. */
+  /** Marks a record that is not deferrable, or a doorbell that the main thread has asked for. */
   urgent(): void {
     this.#isUrgent = true
   }

@@ -1,10 +1,10 @@
 /**
- * The I/O worker: a thread without Effect that owns its sockets completely.
+ * The I/O worker: a thread without Effect that holds its sockets completely.
  *
- * Jobs that open something come through its message port, because they carry objects and are
- * rare; jobs on an open lane come through the inbox ring. Everything goes back through the
- * outbox ring. It stops when it is asked to: sockets are closed in order, the last records are
- * flushed, and then the thread ends itself.
+ * Jobs that open something come through its message port, because they carry objects and are rare;
+ * jobs on an open lane come through the inbox ring. Everything goes back through the outbox ring.
+ * It stops on request: sockets are closed in order, the last records are flushed, and then the
+ * thread ends itself.
  */
 import { parentPort, workerData } from "node:worker_threads"
 import { copyOf } from "../../../schema/copyBytes.ts"
@@ -84,7 +84,7 @@ const report = (kind: number, lane: SocketLane, a: number, text: string): void =
 const host = new SocketHost(
   {
     frames: (lane, bytes, from, ends, count) => output.frames(lane, bytes, from, ends, count),
-    // The wall clock, because the main thread compares it with its own.
+    // The wall clock, because the main thread compares it with its wall clock.
     heard: (lane) => {
       Atomics.store(
         table,
@@ -147,7 +147,7 @@ const perform = (at: number): void => {
   }
   const lane = lanes.find(slot, generation)
   if (lane === undefined) {
-    // The lane has ended meanwhile: the main thread is told, and the job is answered.
+    // The lane has ended since: the main thread is notified, and the job completes.
     output.tellDeferred()
     if (kind === In.write || kind === In.command) {
       output.record(Out.written, slot, generation, 0, 0, "")
@@ -165,7 +165,7 @@ const perform = (at: number): void => {
   }
 }
 
-/** Records per look at the inbox, so that sockets get their turn. */
+/** Records per check of the inbox, so that sockets get their turn. */
 const recordsPerTurn = 1024
 
 const drainInbox = (): boolean => {
@@ -209,7 +209,7 @@ const obey = (message: WorkerMessage): void => {
       countGarbage(regions.get(message.id)?.length ?? 0)
       regions.delete(message.id)
     } else regions.set(message.id, new Uint8Array(message.memory))
-    // Nothing that this thread does from here on touches a region that is gone.
+    // From here on this thread touches no region that was removed.
     port.postMessage("region")
   } else {
     stopping = true

@@ -1,9 +1,9 @@
 /**
- * The main thread's end of one worker: its thread, its rings, and the lanes that live there.
+ * The main thread's end of one worker: its thread, its rings, and its lanes.
  *
- * Every job that was dispatched has exactly one result. When the thread ends before it answered
- * all of them, the driver answers the rest itself: what the worker published is consumed first,
- * then its lanes end with the reason and its open jobs fail.
+ * Every job that was dispatched has exactly one result. When the thread ends before it completed
+ * all of them, the driver completes the rest itself: published records are consumed first, then its
+ * lanes end with the reason and its open jobs fail.
  */
 import type { Worker } from "node:worker_threads"
 import { failureOf, type PeerInfo, threadEnd } from "./messages.ts"
@@ -25,13 +25,13 @@ export interface WorkerEvents {
   /** The thread ended by itself after it was asked, or it crashed. */
   readonly gone: (driver: WorkerDriver, crash: string | undefined) => void
   readonly opened: () => void
-  /** A record of an older lane was dropped. */
+  /** Called when a record of an older lane was dropped. */
   readonly onStaleRecord: () => void
   readonly regions: () => ReadonlyArray<readonly [number, SharedArrayBuffer]>
   readonly totals: LaneCounts
 }
 
-/** One worker, seen from the main thread. */
+/** One worker on the main thread. */
 export class WorkerDriver implements LaneDriver {
   readonly totals: LaneCounts
   readonly recordBytes: number
@@ -52,7 +52,7 @@ export class WorkerDriver implements LaneDriver {
   #isFlushScheduled = false
   #isDraining = false
   #isReferenced = false
-  /** It gets no more jobs, and nothing that it publishes is looked at. */
+  /** It gets no more jobs, and its outbox is not read any more. */
   #isLost = false
   /** Its thread has ended. */
   #hasExited = false
@@ -112,7 +112,7 @@ export class WorkerDriver implements LaneDriver {
     return this.#lanes.size + this.#jobs.size === 0
   }
 
-  /** The last look before sleep, also for room that was made before it. */
+  /** The last check before sleep, also for room that was made before it. */
   hasPending(): boolean {
     if (this.#toFlush.size > 0) this.#flush()
     return !this.#isLost && this.#outbox.poll()
@@ -123,7 +123,7 @@ export class WorkerDriver implements LaneDriver {
     return this.#isLost ? 0 : this.#load.sample()
   }
 
-  /** One look of the watchdog: whether the worker does not get on. One that sleeps is woken. */
+  /** Checks the progress once; true if the worker is stuck. Wakes a sleeping worker. */
   isStuck(): boolean {
     const seen = this.#progress.check()
     if (seen === "none") this.#inbox.ring()
@@ -146,7 +146,7 @@ export class WorkerDriver implements LaneDriver {
     return job
   }
 
-  /** Gives up a job, or closes a listener: the job is answered. */
+  /** Cancels a job, or closes a listener: the job completes. */
   cancel(job: number): void {
     this.#post({ kind: "cancel", job })
   }
@@ -155,7 +155,9 @@ export class WorkerDriver implements LaneDriver {
     return job !== undefined && this.#jobs.isListening(job)
   }
 
-  /** Calls `done` when the worker has obeyed, or its thread has ended: until then it may write. */
+  /**
+   * Calls `done` when the worker has complied, or its thread has ended: until then it may write.
+   */
   region(id: number, memory: SharedArrayBuffer | undefined, done: () => void): void {
     if (this.#hasExited) return done()
     this.#post({ kind: "region", id, memory })
@@ -174,16 +176,15 @@ export class WorkerDriver implements LaneDriver {
     this.#stopTimer.unref()
   }
 
-  /** For a worker that crashed without ending: it does not answer any more. */
+  /** Ends a worker that crashed without ending its thread: it does not answer any more. */
   terminate(detail: string): void {
     this.#crash ??= detail
     void this.#worker.terminate()
   }
 
   /**
-   * For a worker that is stuck: its lanes end now; what it published was consumed meanwhile. A
-   * thread that runs native code ends later, so listeners and regions are answered for once it has
-   * ended.
+   * Gives up a stuck worker: its lanes end now, after published records were consumed. A thread
+   * that runs native code ends later, so listeners and regions complete once it has ended.
    */
   giveUp(detail: string): void {
     if (this.#isLost) return
@@ -230,7 +231,7 @@ export class WorkerDriver implements LaneDriver {
     return this.#origin + lastReceivedAt(this.#table, slot)
   }
 
-  /** Consumes what the worker published; true when there may be more. */
+  /** Consumes published records; true when there may be more. */
   drain(): boolean {
     if (this.#isLost) return false
     if (!this.#outbox.poll()) {
@@ -307,7 +308,7 @@ export class WorkerDriver implements LaneDriver {
     else this.#worker.unref()
   }
 
-  /** Ends the lanes, and what is being opened. */
+  /** Ends the lanes and the open jobs. */
   #lose({ failure, reason }: ReturnType<typeof threadEnd>): void {
     this.#isLost = true
     for (const handle of this.#lanes.all) handle.lost(reason)

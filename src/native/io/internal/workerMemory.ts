@@ -1,5 +1,5 @@
 /**
- * The memory of one worker, shared and private, in the sizes that the pool's settings give, and its
+ * The memory of one worker, shared and private, in the sizes of the pool's settings, and its
  * thread.
  */
 import { Worker } from "node:worker_threads"
@@ -25,14 +25,14 @@ export interface WorkerSizes {
 }
 
 /**
- * A worker's heap: enough for tens of thousands of sockets, and a small young generation, so
- * that what reads and closed sockets hold outside of the heap is collected early.
+ * A worker's heap: enough for tens of thousands of sockets, and a small young generation, so that
+ * memory of reads and closed sockets outside of the heap is collected early.
  */
 const heapLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 1_024 }
 
 const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
 
-/** Fresh memory: a worker's successor shares nothing with it. */
+/** Allocates memory: a worker's successor shares nothing with it. */
 export const workerMemory = (sizes: WorkerSizes, mainBell: SharedArrayBuffer): WorkerMemory => ({
   inbox: shared(ringBytes(sizes.inboxWords)),
   outbox: shared(ringBytes(sizes.outboxWords)),

@@ -1,6 +1,6 @@
 /**
- * All workers of a pool, the main-thread path beside them, and the one loop that consumes what the
- * workers publish.
+ * All workers of a pool, the driver of the main thread's lanes, and the one loop that consumes the
+ * workers' records.
  *
  * The loop sleeps on a single doorbell that all workers ring. Draining never waits for a worker,
  * and no worker waits for a drain: the side that finds a ring full sets its waiting flag, and the
@@ -110,28 +110,28 @@ export class WorkerPool {
       const driver = drivers.find((driver) => driver.lanes === least)
       const job = driver?.open(opener)
       if (driver !== undefined && job !== undefined) return { cancel: () => driver.cancel(job) }
-      // Without any worker nothing was tried, so nothing fell back.
+      // Without any worker nothing was tried, so this is no fallback.
       if (drivers.length > 0) this.counts.fallbacks++
     }
     const job = this.main.open(opener)
     return { cancel: () => this.main.cancel(job) }
   }
 
-  /** Listens, in all workers or on the main thread. The ticket closes the listener: `failed`. */
+  /** Listens, in all workers or on the main thread. Cancelling closes the listener: `failed`. */
   listen(opener: Opener, inWorkers: boolean): Cancellable {
     const { cancel, fellBack } = this.#listeners.listen(opener, inWorkers && !this.#stopping)
     if (fellBack) this.counts.fallbacks++
     return { cancel }
   }
 
-  /** Resolves when all workers know the memory. */
+  /** Resolves when all workers have the memory. */
   async register(id: number, memory: SharedArrayBuffer): Promise<void> {
     this.#regions.set(id, memory)
     this.#regionViews.set(id, new Uint8Array(memory))
     await this.#setRegion(id, memory)
   }
 
-  /** Resolves when no worker finds the memory any more, or is using it. */
+  /** Resolves when no worker finds or uses the memory any more. */
   async unregister(id: number): Promise<void> {
     countGarbage(this.#regions.get(id)?.byteLength ?? 0)
     this.#regions.delete(id)
@@ -154,7 +154,7 @@ export class WorkerPool {
     this.#listeners.distribute()
   }
 
-  /** Asks everything to end; resolves when every worker has. Completions are consumed on. */
+  /** Asks all workers to end; resolves when every one has. Completions are still consumed. */
   stop(): Promise<void> {
     this.#stopping = true
     clearInterval(this.#sampler)
@@ -209,7 +209,7 @@ export class WorkerPool {
     this.#endParked()
   }
 
-  /** Parked workers without lanes are asked to end. */
+  /** Asks parked workers without lanes to end. */
   #endParked(): void {
     for (const driver of this.#drivers) {
       if (driver.isParked && driver.isIdle && !driver.isStopping) this.#askToStop(driver)
@@ -270,7 +270,7 @@ export class WorkerPool {
     else void ring.then(this.#loop)
   }
 
-  /** A ring that holds what its worker cannot have written ends that worker. */
+  /** Drains a worker's ring. Records that it cannot have written end that worker. */
   #drain(driver: WorkerDriver): void {
     try {
       driver.drain()
