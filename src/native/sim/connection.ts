@@ -150,15 +150,22 @@ const incomingRequestOf = (nic: Nic, offer: ConnectMessage): IncomingRequest<Sim
   reject: (said) => nic.network.manage(nic, offer.gid, () => offer.reject("rejected", said))
 })
 
-/** Listens on a device's one address. */
+/** Listens on a device's one address until the Scope closes. */
 export const listen = (
   nic: Nic,
   { hosts: [host = ""], port: wanted }: ListenAddress,
   ask: OnRequest<SimConnection>
 ) =>
-  Effect.suspend(() => {
-    const port = wanted === 0 ? nic.newPort() : wanted
-    if (nic.listeners.has(port)) return Effect.fail(new AddressInUse({ host, port }))
-    nic.listeners.set(port, (offer) => ask(incomingRequestOf(nic, offer)) !== undefined)
-    return Effect.succeed({ address: { host, port }, end: () => nic.listeners.delete(port) })
-  })
+  Effect.acquireRelease(
+    Effect.suspend(() => {
+      const port = wanted === 0 ? nic.newPort() : wanted
+      if (nic.listeners.has(port)) return Effect.fail(new AddressInUse({ host, port }))
+      const listener = (offer: ConnectMessage) => ask(incomingRequestOf(nic, offer)) !== undefined
+      nic.listeners.set(port, listener)
+      const end = () => {
+        if (nic.listeners.get(port) === listener) nic.listeners.delete(port)
+      }
+      return Effect.succeed({ address: { host, port }, end })
+    }),
+    ({ end }) => Effect.sync(end)
+  )

@@ -155,6 +155,8 @@ export class Nic {
   /** The host's programs are gone, as after `kill -9`; numbers start anew, as after a restart. */
   crash(): void {
     for (const { resource } of this.opened) resource.release()
+    // A port may be bound by a fiber that has not come to make its listener.
+    this.listeners.clear()
     this.#queuePairs = lastReserved
     this.#ports = belowFreePorts
   }

@@ -576,6 +576,70 @@ describe("a host of the fabric", () => {
     )
   )
 
+  it.sim("has its ports free again wherever it crashes while it begins to listen", seeds, () =>
+    Effect.gen(function* () {
+      const fabric = yield* SimFabric.make()
+      let lives = 0
+      const listens = Effect.gen(function* () {
+        const device = yield* (yield* Verbs).open()
+        yield* device.listen({ port: 20_049 })
+        lives++
+        return yield* Effect.never
+      })
+      const listening = yield* Sim.process(
+        "a",
+        Effect.provide(listens, SimVerbs.layer(fabric, { host: "a" }))
+      )
+      for (let yields = 0; yields < 40; yields++) {
+        yield* listening.restart
+        yield* Effect.repeat(Effect.yieldNow, { times: yields })
+      }
+      const before = lives
+      yield* listening.restart
+      yield* Effect.sleep("1 second")
+      assert.strictEqual(lives, before + 1)
+    })
+  )
+
+  it.sim(
+    "has its ports free again wherever listening is interrupted",
+    { seeds: 60 },
+    onFabric(() =>
+      Effect.gen(function* () {
+        const { b } = yield* apart({})
+        for (let yields = 0; yields < 40; yields++) {
+          const listening = yield* Effect.forkChild(
+            Effect.scoped(Effect.andThen(b.device.listen({ port: 20_049 }), Effect.never))
+          )
+          yield* Effect.repeat(Effect.yieldNow, { times: yields })
+          yield* Fiber.interrupt(listening)
+        }
+        yield* b.device.listen({ port: 20_049 })
+      })
+    )
+  )
+
+  it.sim(
+    "ends a listener wherever its device is removed while listening begins",
+    { seeds: 60 },
+    onFabric((fabric) =>
+      Effect.gen(function* () {
+        const { passive: b } = yield* Pair
+        for (let yields = 0; yields < 20; yields++) {
+          const device = yield* b.open()
+          const taking = yield* Effect.forkChild(
+            Effect.scoped(Effect.flatMap(device.listen({ port: 20_049 }), ({ take }) => take))
+          )
+          yield* Effect.repeat(Effect.yieldNow, { times: yields })
+          fabric.strike({ _tag: "DeviceRemoval", node: "b", forMillis: 1 })
+          const error = yield* Effect.flip(Effect.timeout(Fiber.join(taking), "1 second"))
+          assert.deepInclude(error, { _tag: "Released", reason: "device-removed" })
+          yield* Effect.sleep("2 millis")
+        }
+      })
+    )
+  )
+
   it.sim(
     "uses ports again when it has been through all of them",
     { seeds: 1 },

@@ -114,8 +114,9 @@ export const listen = Effect.fnUntraced(function* <C extends ProviderConnection>
   backend: ListenBackend<C>,
   options: ListenOptions
 ): Effect.fn.Return<Listener, ListenError, Scope.Scope> {
-  const gone = device.releasedError(parts.info.name)
-  if (gone !== undefined) return yield* gone
+  const gone = () => device.releasedError(parts.info.name)
+  const before = gone()
+  if (before !== undefined) return yield* before
   const local = backend.addresses()
   const invalid = validateListen(options, local)
   if (invalid !== undefined) {
@@ -135,14 +136,21 @@ export const listen = Effect.fnUntraced(function* <C extends ProviderConnection>
   })
   const { address, end } = bound
   return yield* acquireResource(
-    Effect.sync((): Listener & HasResource => {
+    Effect.suspend(() => {
+      // The device may have gone while the port was bound.
+      const meanwhile = gone()
+      if (meanwhile !== undefined) {
+        end()
+        return Effect.fail(meanwhile)
+      }
       const resource: Resource = new Resource("listener", [device], () => {
         end()
         for (const request of unanswered) request.rejectUnsafe(noBytes)
         const gone = resource.releasedError(`listener on ${address.port}`)!
         Queue.failCauseUnsafe(requests, Cause.fail(gone))
       })
-      return { address, take: Queue.take(requests), resource }
+      const listener: Listener & HasResource = { address, take: Queue.take(requests), resource }
+      return Effect.succeed(listener)
     })
   )
 })
