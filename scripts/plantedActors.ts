@@ -38,8 +38,8 @@ export const actors: ReadonlyArray<Defect> = [
     "K4",
     "writing goes on behind a failed append",
     "writing",
-    "    cell.unwritten = undefined\n    return written",
-    "    return written",
+    "  const goesOn = Exit.isSuccess(written) && cell.unwritten !== undefined",
+    "  if (Exit.isFailure(written)) cell.append = undefined\n  const goesOn = cell.unwritten !== undefined",
     ["actors/kernel/guards", "a failed append is followed by no other"]
   ),
   planted(
