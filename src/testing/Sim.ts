@@ -61,7 +61,9 @@ export interface Settings {
    * `performance.now`), random numbers (`Math.random`, `crypto`), timers (`setTimeout`) or I/O
    * (`node:net`, `node:fs`, `fetch`): `"refuse"` ends the run and names the call with its stack;
    * `"simulate"` answers from the seed and the virtual time, and refuses only I/O; `"allow"` lets
-   * the real ones answer, so that runs may not repeat. Default `"refuse"`.
+   * the real ones answer, so that runs may not repeat. Default `"refuse"`. One call cannot be
+   * caught: a `DatabaseSync` that was imported by name before the first run opens its file, and
+   * the first use of that database is refused.
    */
   readonly ambient?: Ambient | undefined
   /** Real time after which no further seed is started; the first always is. Default: none. */

@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { readFile } from "node:fs/promises"
 import { connect } from "node:net"
-import { DatabaseSync } from "node:sqlite"
+import sqlite, { DatabaseSync } from "node:sqlite"
 import { scheduler, setTimeout as pause } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -58,7 +58,12 @@ const inputOutput: ReadonlyArray<readonly [call: string, use: () => unknown]> = 
   ["crypto.randomBytes", () => randomBytes(4)],
   ["timers/promises.setTimeout", () => pause(1)],
   ["net.Socket.connect", () => connect(9, "127.0.0.1")],
+  ["sqlite.DatabaseSync", () => new sqlite.DatabaseSync(":memory:")],
+  ["sqlite.DatabaseSync", () => new (class extends sqlite.DatabaseSync {})(":memory:")],
+  ["sqlite.DatabaseSync.close", () => new DatabaseSync(":memory:").close()],
+  ["sqlite.DatabaseSync.location", () => new DatabaseSync(":memory:").location()],
   ["sqlite.DatabaseSync.exec", () => opened.exec("SELECT 1")],
+  ["sqlite.backup", () => sqlite.backup(opened, "copy")],
   ["sqlite.StatementSync.get", () => prepared.get()],
   ["fetch", () => fetch("http://127.0.0.1:9")],
   ["fs.readFileSync", () => readFileSync(import.meta.filename)],

@@ -138,6 +138,11 @@ const set = (prefix: string, object: object, names: ReadonlyArray<string>): void
 const functionsOf = (object: object): ReadonlyArray<string> =>
   Object.keys(object).filter((name) => /^[a-z]/.test(name))
 
+const methodsOf = (prototype: object): ReadonlyArray<string> =>
+  Object.entries(Object.getOwnPropertyDescriptors(prototype))
+    .filter(([name, { value }]) => name !== "constructor" && typeof value === "function")
+    .map(([name]) => name)
+
 /** Standard output and standard error are no I/O of the program's own. */
 const exceptStandardStreams = (names: ReadonlyArray<string>): void => {
   for (const name of names) {
@@ -205,13 +210,16 @@ const setRandom = (): void => {
 }
 
 /**
- * Statements on databases. The constructor stays: a program that has imported it would keep the
- * real one, since Node does not update the exports of modules that need `node:`.
+ * Databases. Node does not update the exports of modules that need `node:`, so a program that has
+ * imported the constructor by its name keeps the real one. It is then refused the first use of what
+ * it has opened, whatever that is.
  */
 const setDatabases = (): void => {
-  const { DatabaseSync, StatementSync } = process.getBuiltinModule("node:sqlite")
-  set("sqlite.DatabaseSync.", DatabaseSync.prototype, ["open", "prepare", "exec"])
+  const sqlite = process.getBuiltinModule("node:sqlite")
+  const { DatabaseSync, StatementSync } = sqlite
+  set("sqlite.DatabaseSync.", DatabaseSync.prototype, methodsOf(DatabaseSync.prototype))
   set("sqlite.StatementSync.", StatementSync.prototype, ["all", "get", "iterate", "run"])
+  set("sqlite.", sqlite, ["DatabaseSync", "backup"])
 }
 
 const setInputOutput = (): void => {
