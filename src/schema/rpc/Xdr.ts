@@ -49,6 +49,13 @@ export class XdrReader {
     return this.uint32() | 0
   }
 
+  /** The next number, which stays to be read. */
+  peek(): number {
+    const value = this.uint32()
+    if (!this.failed) this.#at -= 4
+    return value
+  }
+
   uint64(): bigint {
     const at = this.#take(8)
     return at === undefined ? 0n : this.#view.getBigUint64(at)
