@@ -4,30 +4,39 @@
  * or not, with and without `PEERS=required`.
  */
 import { spawnSync } from "node:child_process"
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { packages } from "./peers.ts"
+import { packages, unpacked } from "./peers.ts"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 
-/** Runs the fixture with a PATH of one folder that holds the given programs. */
-const run = (programs: ReadonlyArray<string>, required: boolean) => {
+/** Runs a fixture with a PATH of one folder that holds the given programs. */
+const run = (
+  programs: ReadonlyArray<string>,
+  required: boolean,
+  { fixture = "peers", unreached = "" } = {}
+) => {
   const folder = mkdtempSync(join(tmpdir(), "handfast-peers-"))
+  const unpacked = join(folder, "handfast", "servers")
+  mkdirSync(unpacked, { recursive: true })
+  if (unreached !== "") writeFileSync(join(unpacked, "unreached"), unreached)
   for (const program of programs) {
-    writeFileSync(join(folder, program), "")
-    chmodSync(join(folder, program), 0o755)
+    for (const place of [folder, unpacked]) {
+      writeFileSync(join(place, program), "")
+      chmodSync(join(place, program), 0o755)
+    }
   }
   const report = join(folder, "report.json")
-  const config = "--config=test/fixtures/peers.config.ts"
+  const config = `--config=test/fixtures/${fixture}.config.ts`
   const vitest = ["node_modules/vitest/vitest.mjs", "run", config]
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`]
   const { stderr } = spawnSync(process.execPath, [...vitest, ...reporters], {
     cwd: root,
     encoding: "utf8",
-    env: { PATH: folder, ...(required ? { PEERS: "required" } : {}) },
+    env: { PATH: folder, XDG_CACHE_HOME: folder, ...(required ? { PEERS: "required" } : {}) },
     timeout: 15_000
   })
   const result = JSON.parse(readFileSync(report, "utf8"))
@@ -56,13 +65,37 @@ describe("a suite that needs a peer", () => {
     const { counts, text } = run([], true)
     assert.deepStrictEqual(counts, [0, 2, 0])
     assert.include(text, "tshark is missing: apt-get install --yes tshark")
-    const both = "tshark, redis-server is missing: apt-get install --yes tshark redis-server"
+    const both = [
+      "tshark is missing: apt-get install --yes tshark",
+      "redis-server is missing: apt-get install --yes redis-server"
+    ].join("; ")
     assert.include(text, both)
+  })
+
+  it("fails when an unpacked server is missing and no reason is known, with the cure", () => {
+    const { counts, text } = run([], true, { fixture: "unpacked" })
+    assert.deepStrictEqual(counts, [0, 1, 0])
+    assert.include(text, "valkey-server-8 is missing: scripts/peers")
+    assert.deepStrictEqual(
+      run(["valkey-server-8"], true, { fixture: "unpacked" }).counts,
+      [1, 0, 0]
+    )
+  })
+
+  it("is reported as not run when an unpacked server could not be had, with the reason", () => {
+    for (const required of [false, true]) {
+      const unreached = "Could not resolve the archive"
+      const { counts, stderr } = run([], required, { fixture: "unpacked", unreached })
+      assert.deepStrictEqual(counts, [0, 0, 1])
+      assert.include(stderr, `not run: needs an unpacked server (valkey-server-8: ${unreached})`)
+    }
   })
 
   it("can be cured by scripts/peers, which installs every package", () => {
     const script = readFileSync(join(root, "scripts/peers"), "utf8")
     const installed = /^packages=\(([^)]*)\)$/m.exec(script)?.[1]?.trim().split(/\s+/)
     assert.deepStrictEqual(installed, Object.values(packages).toSorted())
+    const servers = readFileSync(join(root, "scripts/servers"), "utf8")
+    for (const name of unpacked) assert.include(servers, `wrap ${name} `)
   })
 })

@@ -1,9 +1,11 @@
 /**
  * Real programs that tests talk to. A test that needs one runs when it is installed, and is
  * otherwise reported as not run, with the command that installs it. With `PEERS=required` a
- * missing one is a failure, so that a run which claims to be complete is.
+ * missing one is a failure, so that a run which claims to be complete is. Servers that are fetched
+ * from an archive which could not be reached are the exception: the reason is reported.
  */
-import { accessSync, constants } from "node:fs"
+import { accessSync, constants, readFileSync } from "node:fs"
+import { homedir } from "node:os"
 import { delimiter, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 
@@ -21,7 +23,19 @@ export const packages = {
   xz: "xz-utils"
 } as const
 
-export type Peer = keyof typeof packages
+/** Servers of a later Debian than this machine may have: `scripts/peers` unpacks them in a cache. */
+export const unpacked = ["redis-server-8", "valkey-server-8"] as const
+
+export type Peer = keyof typeof packages | (typeof unpacked)[number]
+
+const cache = process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache")
+const servers = join(cache, "handfast", "servers")
+
+const isUnpacked = (program: Peer): program is (typeof unpacked)[number] => !(program in packages)
+
+/** How a program is started: by its name, or by its place if it is unpacked. */
+export const pathOf = (program: Peer): string =>
+  isUnpacked(program) ? join(servers, program) : program
 
 const executable = (file: string): boolean => {
   try {
@@ -32,13 +46,33 @@ const executable = (file: string): boolean => {
   }
 }
 
-const isInstalled = (program: string): boolean =>
-  (process.env["PATH"] ?? "").split(delimiter).some((folder) => executable(join(folder, program)))
+const isInstalled = (program: Peer): boolean =>
+  isUnpacked(program)
+    ? executable(pathOf(program))
+    : (process.env["PATH"] ?? "")
+        .split(delimiter)
+        .some((folder) => executable(join(folder, program)))
 
-/** What becomes of tests that need a peer. */
-const verdict = (installed: boolean, required: boolean): "run" | "fail" | "not run" => {
-  if (installed) return "run"
-  return required ? "fail" : "not run"
+/** Why `scripts/peers` could not unpack the servers; undefined if it did not try, or did it. */
+const unreached = (): string | undefined => {
+  try {
+    return readFileSync(join(servers, "unreached"), "utf8").trim()
+  } catch {
+    return undefined
+  }
+}
+
+/** The cure of a missing program, and whether its absence is excused. */
+const lackOf = (program: Peer): { readonly text: string; readonly isExcused: boolean } => {
+  if (!isUnpacked(program)) {
+    const text = `${program} is missing: apt-get install --yes ${packages[program]}`
+    return { text, isExcused: false }
+  }
+  const reason = unreached()
+  if (reason === undefined) {
+    return { text: `${program} is missing: scripts/peers`, isExcused: false }
+  }
+  return { text: `${program}: ${reason}`, isExcused: true }
 }
 
 /** A suite that needs real programs, for example `peer("tshark", "our frames", () => ...)`. */
@@ -48,14 +82,13 @@ export const peer = (
   suite: () => void
 ): void => {
   const missing = [programs].flat().filter((program) => !isInstalled(program))
-  const result = verdict(missing.length === 0, process.env["PEERS"] === "required")
-  const cure = `${missing.join(", ")} is missing: apt-get install --yes ${missing
-    .map((program) => packages[program])
-    .join(" ")}`
-  if (result === "fail") {
+  const lacks = missing.map(lackOf)
+  const cure = lacks.map(({ text }) => text).join("; ")
+  const isRequired = process.env["PEERS"] === "required"
+  if (isRequired && lacks.some(({ isExcused }) => !isExcused)) {
     describe(name, () => it(missing.join(", "), () => assert.fail(cure)))
     return
   }
-  if (result === "not run") console.warn(`not run: ${name} (${cure})`)
-  describe.runIf(result === "run")(name, suite)
+  if (lacks.length > 0) console.warn(`not run: ${name} (${cure})`)
+  describe.runIf(lacks.length === 0)(name, suite)
 }
