@@ -64,9 +64,12 @@ describe("the gate of a link", () => {
     const link = peer.dial(node)
     net.pass(nodeTimeoutMs)
     assert.isFalse(link.isClosed())
+    assert.strictEqual(node.node.table.counts.linksTimedOut, 0)
     net.pass(200)
     assert.isTrue(link.isClosed())
     assert.isTrue(node.isConnectedTo(peer))
+    // G25: a deadline that was needed is seen, however well all goes on afterwards.
+    assert.strictEqual(node.node.table.counts.linksTimedOut, 1)
   })
 
   it("takes a bounded number of links that have not shown whose they are", () => {

@@ -53,6 +53,8 @@ export interface NodeCounts {
   strangersRefused: number
   gossipIgnored: number
   dials: number
+  /** Links that were ended because a first frame or an answer did not come in time. */
+  linksTimedOut: number
 }
 
 export class Table {
@@ -68,7 +70,8 @@ export class Table {
     framesSkipped: 0,
     strangersRefused: 0,
     gossipIgnored: 0,
-    dials: 0
+    dials: 0,
+    linksTimedOut: 0
   }
   /** Until when a name that a peer forgot, or that proved wrong, is not taken from gossip. */
   readonly ignoredUntil = new Map<string, number>()
@@ -133,6 +136,8 @@ export class Table {
 
   /** Ends a link from this side. Nothing that comes from it later is taken. */
   end(link: Link, reason: LinkEnd): void {
+    const isDeadline = reason === "Unproven" || reason === "PingUnanswered"
+    if (isDeadline && this.links.has(link)) this.counts.linksTimedOut++
     link.close(reason)
     this.detach(link)
   }
