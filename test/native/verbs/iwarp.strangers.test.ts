@@ -4,6 +4,7 @@
  * Method: peers at a listener and at the out-of-band port, from an encoder of their own;
  * beside them two ordinary ends exchange messages.
  */
+import type * as tls from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -11,13 +12,27 @@ import { IoPool } from "../../../src/native/io/IoPool.ts"
 import { makeProvider } from "../../../src/native/iwarp/device.ts"
 import { poolOf } from "../../../src/native/iwarp/settings.ts"
 import { ReceiveRequest } from "../../../src/native/verbs/WorkRequest.ts"
+import { tlsOf } from "../io/harness.ts"
 import * as spec from "./specification.ts"
 import { bystanders } from "./targets.ts"
 
 const access = ["local-write", "remote-write", "remote-read", "remote-atomic"] as const
-const settings = { on: "worker", requestWithinMs: 300, connectWithinMs: 1_000 } as const
+const timing = { on: "worker", requestWithinMs: 1_500, connectWithinMs: 3_000 } as const
+
+/** What connections run over: TCP as it is, or TLS of which the peer has a certificate too. */
+interface Below {
+  readonly settings: Parameters<typeof makeProvider>[0]
+  readonly secured?: tls.ConnectionOptions
+}
+
+const plain: Below = { settings: timing }
+const { verify: _, ...secured } = tlsOf("client")
+const overTls: Below = {
+  settings: { ...timing, tls: { listen: tlsOf("server"), connect: tlsOf("client") } },
+  secured: secured as tls.ConnectionOptions
+}
 /** No end of a connection takes longer than the time for a request, an answer and a close. */
-const bound = "10 seconds"
+const bound = "30 seconds"
 const lentBytes = 2 ** 31
 /** MiB that the process may have grown by: a few windows of 2 MiB, and what the runtime takes. */
 const growth = 192
@@ -161,10 +176,11 @@ const later: ReadonlyArray<Hostile> = [
 ]
 
 /** A device, with two ends that talk, and the counts that must come back. */
-const setting = Effect.gen(function* () {
+const setting = Effect.fnUntraced(function* (below: Below) {
   const pool = yield* IoPool
-  const device = yield* (yield* makeProvider(settings)).open("lo")
-  const talk = yield* bystanders(device)
+  const device = yield* (yield* makeProvider(below.settings)).open("lo")
+  // They share the worker, not the short times in which a stranger is let go.
+  const talk = yield* bystanders(yield* (yield* makeProvider({ on: "worker" })).open("lo"))
   yield* talk
   const { lanes } = yield* pool.stats
   const isBack = pool.stats.pipe(
@@ -173,17 +189,17 @@ const setting = Effect.gen(function* () {
       schedule: Schedule.spaced("5 millis")
     })
   )
-  return { device, isBack, talk }
+  return { below, device, isBack, talk }
 })
 
-const stranger = (port: number) =>
+const stranger = (port: number, { secured }: Below) =>
   Effect.acquireRelease(
-    Effect.sync(() => new spec.Stranger(port)),
+    Effect.sync(() => new spec.Stranger(port, secured)),
     ({ socket }) => Effect.sync(() => socket.destroy())
   )
 
 const meet = Effect.fnUntraced(function* (
-  { device, talk }: Effect.Success<typeof setting>,
+  { below, device, talk }: Effect.Success<ReturnType<typeof setting>>,
   memory: SharedArrayBuffer,
   hostile: Hostile
 ) {
@@ -201,7 +217,7 @@ const meet = Effect.fnUntraced(function* (
     Effect.flatMap((asked) => asked.accept({ queuePair, inboundReads: 128 })),
     Effect.forkScoped({ startImmediately: true })
   )
-  const peer = yield* stranger(listener.address.port)
+  const peer = yield* stranger(listener.address.port, below)
   peer.say(hostile.start ?? spec.start())
   if (hostile.attack !== undefined) {
     yield* Effect.promise(() => peer.hear(20))
@@ -222,12 +238,15 @@ const meet = Effect.fnUntraced(function* (
 
 const provided = Effect.provide(IoPool.layer(poolOf({ workers: 1 })))
 
-describe("a peer that knows only the specification", () => {
+describe.for([
+  ["TCP", plain],
+  ["TLS", overTls]
+] as const)("a peer that knows only the specification, over %s", ([, below]) => {
   it.live(
     "ends with its connection, and nothing else does",
     () =>
       Effect.gen(function* () {
-        const place = yield* setting
+        const place = yield* setting(below)
         const memory = new SharedArrayBuffer(lentBytes)
         const before = process.memoryUsage().rss
         for (const hostile of [...strangers, ...later]) {
@@ -255,9 +274,9 @@ describe("a peer that knows only the specification", () => {
   ] as const) {
     it.live(`at the out-of-band port ${name} is turned away`, () =>
       Effect.gen(function* () {
-        const { device, isBack, talk } = yield* setting
+        const { device, isBack, talk } = yield* setting(below)
         const { lid } = yield* device.port()
-        const peer = yield* stranger(lid)
+        const peer = yield* stranger(lid, below)
         const said = Buffer.concat([spec.enhanced(4, 4), privateData])
         peer.say(spec.start({ privateData: said }))
         yield* Effect.promise(() => peer.closed)
@@ -277,8 +296,8 @@ describe("a peer that knows only the specification", () => {
   ] as const) {
     it.live(`at the out-of-band port ${name} is left in time`, () =>
       Effect.gen(function* () {
-        const { device, isBack, talk } = yield* setting
-        const peer = yield* stranger((yield* device.port()).lid)
+        const { device, isBack, talk } = yield* setting(below)
+        const peer = yield* stranger((yield* device.port()).lid, below)
         peer.say(said)
         yield* Effect.promise(() => peer.closed)
         yield* isBack

@@ -3,6 +3,7 @@
  * library: it shares no line with the encoders that it is used against.
  */
 import * as net from "node:net"
+import * as tls from "node:tls"
 
 /** CRC-32C, bit by bit. */
 const crc32c = (bytes: Uint8Array): number => {
@@ -90,10 +91,15 @@ export class Stranger {
   heard = Buffer.alloc(0)
   #wake: () => void = () => undefined
 
-  constructor(port: number, host = "127.0.0.1") {
-    this.socket = net.connect({ host, port, noDelay: true })
-    this.socket.on("error", () => undefined)
-    this.socket.on("data", (bytes) => {
+  readonly #stream: net.Socket
+
+  /** With `secured` the peer speaks through TLS, and its socket is the one below. */
+  constructor(port: number, secured?: tls.ConnectionOptions) {
+    this.socket = net.connect({ host: "127.0.0.1", port, noDelay: true })
+    this.#stream =
+      secured === undefined ? this.socket : tls.connect({ socket: this.socket, ...secured })
+    for (const stream of [this.socket, this.#stream]) stream.on("error", () => undefined)
+    this.#stream.on("data", (bytes: Buffer) => {
       // Of a flood, only the beginning is looked at.
       if (this.heard.length < 4096) this.heard = Buffer.concat([this.heard, bytes])
       this.#wake()
@@ -102,7 +108,7 @@ export class Stranger {
   }
 
   say(...parts: ReadonlyArray<Uint8Array>): void {
-    this.socket.write(Buffer.concat(parts))
+    this.#stream.write(Buffer.concat(parts))
   }
 
   /** Waits for so many bytes, or the end. */
