@@ -8,7 +8,7 @@ import { poolOf, type Settings } from "./settings.ts"
 
 export type { Settings } from "./settings.ts"
 
-/** Provides the interfaces of this machine, with a pool of workers that own the sockets. */
+/** Provides the interfaces of this machine, with a pool of workers that hold the sockets. */
 export const layer = (settings: Settings = {}): Layer.Layer<Verbs, SettingsRefused> =>
   Layer.effect(Verbs, makeProvider(settings)).pipe(
     Layer.provide(IoPool.layer(poolOf(settings.pool)))

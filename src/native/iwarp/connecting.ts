@@ -1,4 +1,4 @@
-/** Connections by the provider's own means: MPA's request and reply, with private data. */
+/** Connects through the provider: MPA's request and reply, with private data. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { unlimited } from "../../schema/iwarp/Mpa.ts"
@@ -21,7 +21,7 @@ import { fetchesMax } from "./queueMemory.ts"
 import type { IwarpQueuePair } from "./queuePair.ts"
 import { type NegotiatedParams, hexOf, bytesOfHex, type MpaParams } from "./sessionProtocol.ts"
 
-/** Limits that a peer leaves open count as the most that we have. */
+/** Limits that a peer leaves open count as our largest. */
 const reads = (limit: number): number => (limit === unlimited ? fetchesMax : limit)
 
 /** The parameters of this side's request. */
@@ -61,7 +61,7 @@ const refusalOf = (peer: string, answer: Exclude<Link.Answer, { say: "settled" }
         detail: answer.say === "ended" ? answer.error.message : answer.detail
       })
 
-/** Dials, and asks in the words of a revision. */
+/** Connects, and sends a request of a revision. */
 export const dial = Effect.fnUntraced(function* (
   device: IwarpDevice,
   queuePair: IwarpQueuePair,
@@ -81,9 +81,9 @@ export const dial = Effect.fnUntraced(function* (
 })
 
 /**
- * Asks a listener for a connection; once more in the words of revision 1 when the peer rejects an
- * enhanced request in those. A connection that ends without an answer names no revision: with a
- * peer of before RFC 6581 that only closes, `Settings.revision` has to be 1.
+ * Asks a listener for a connection; once more with revision 1 if the peer rejects an enhanced
+ * request with it. A connection that ends without an answer names no revision: with a peer of
+ * before RFC 6581 that only closes, `Settings.revision` has to be 1.
  */
 export const connect = Effect.fnUntraced(function* (
   device: IwarpDevice,
@@ -102,7 +102,7 @@ export const connect = Effect.fnUntraced(function* (
   connection.onNegotiated(answer)
 })
 
-/** Answers a request with yes. */
+/** Accepts a request. */
 export const accept = (
   device: IwarpDevice,
   link: Link.SessionHandle,
@@ -114,7 +114,7 @@ export const accept = (
     queuePair.attach(link)
     link.command({ do: "accept", ...termsOf(device, params), bind: queuePair.bind() })
     if (!(yield* Deferred.await(link.ready)) || link.negotiated === undefined) {
-      const detail = "it never said that it is ready"
+      const detail = "it did not signal that it is ready"
       return yield* new Unreachable({ peer: addressText(peer), step: "accept", detail })
     }
     connection.onNegotiated(link.negotiated)

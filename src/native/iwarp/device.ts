@@ -28,7 +28,7 @@ import { type Resolved, resolve, type Settings } from "./settings.ts"
 import type { Provider, Reach } from "../verbs/Verbs.ts"
 import { openByNameOrAddress } from "../verbs/provider/create.ts"
 
-/** Bounded by the memory that queues take, and by what other ends are known to do. */
+/** Bounded by the memory of the queues, and by the limits of known peers. */
 const limits: DeviceLimits = {
   queuePairs: 65_536,
   depth: 32_768,
@@ -42,7 +42,7 @@ const limits: DeviceLimits = {
   reads: 128
 }
 
-/** Bytes of private data: what MPA carries beside its own prefix. */
+/** Bytes of private data: MPA's field without its prefix. */
 const privateData = { connect: 508, accept: 508, reject: 508 }
 /** Callers that wait in the kernel. */
 const callersBehind = 128
@@ -63,7 +63,7 @@ const hostOf = (device: IwarpDevice, meeting: Rendezvous): QueuePairHost => ({
   afterBarrier: (act) => device.fork(Effect.andThen(device.barrier, Effect.sync(act)))
 })
 
-/** Regions and queue pairs: their memory is made known to the threads that serve it. */
+/** Creates regions and queue pairs, whose memory the threads that serve it can find. */
 const makerOf = (
   device: IwarpDevice,
   host: QueuePairHost
@@ -86,7 +86,7 @@ const makerOf = (
   }
 })
 
-/** Takes callers of out-of-band queue pairs, on one port of all addresses, also of later ones. */
+/** Accepts callers of out-of-band queue pairs, on one port of all addresses, also of later ones. */
 const takeCallers = Effect.fnUntraced(function* (device: IwarpDevice, meeting: Rendezvous) {
   const { addresses: hosts } = device
   if (hosts.length === 0) return yield* new DeviceNotFound({ device: device.name, available: [] })

@@ -1,8 +1,8 @@
 /**
  * iWARP on one connection: the start-up of MPA, then the stream.
  *
- * It reads its connection as it comes, without waiting for whole frames: payload goes from the
- * socket's buffer straight to where it belongs.
+ * It consumes the bytes of its connection as they come, without waiting for whole frames: payload
+ * goes directly from the socket's buffer to its destination.
  */
 import * as Crc32c from "../../schema/iwarp/Crc32c.ts"
 import { FpduWriter, Outgoing } from "../../schema/iwarp/FpduWriter.ts"
@@ -32,16 +32,16 @@ export interface SessionOptions {
   readonly answerWithinMs: number
 }
 
-/** One for all connections of a thread: it only holds bytes while it sums them up. */
+/** One for all connections of a thread: it holds bytes only while it sums them. */
 let crc: Crc32c.Crc32c | undefined
 
-/** Bytes of one read that is checked: so many that the cost of the read itself hardly counts. */
+/** Bytes of one checked read: so many that the cost of the read itself hardly counts. */
 const stagingBytes = 524_288
 
 /** The checksum of all sessions of this thread. */
 const checker = (): Crc32c.Crc32c => (crc ??= Crc32c.make({ stagingBytes }))
 
-/** The least that an answer may want: whether a request can lead to anything at all. */
+/** The smallest demands of an answer: used to check whether a request can lead to a connection. */
 const least = { crc: false, ird: 1, ord: 1, privateData: new Uint8Array(0) }
 
 class Session implements FramerSession {
@@ -60,7 +60,7 @@ class Session implements FramerSession {
     this.#phase = port.initiator ? "idle" : "request"
   }
 
-  /** Whatever is here is taken at once. */
+  /** Takes all present bytes at once. */
   length(_bytes: Uint8Array, from: number, to: number): number {
     return to - from
   }
@@ -90,11 +90,11 @@ class Session implements FramerSession {
     this.#stream?.end()
   }
 
-  /** Reads a request or a reply; gives the place behind it. */
+  /** Reads a request or a reply; returns the offset after it. */
   #startUp(bytes: Uint8Array, from: number, to: number): number {
     if (this.#phase === "over") return to
     if (this.#phase === "idle" || this.#phase === "deciding") {
-      throw new FrameRefusal("the peer spoke before its turn")
+      throw new FrameRefusal("the peer sent data before its turn")
     }
     const at = this.#reader.push(bytes, from, to)
     const { fault, frame } = this.#reader
@@ -198,7 +198,7 @@ class Session implements FramerSession {
   }
 }
 
-/** The most that one read or one delivery brings. */
+/** The most bytes of one read or one delivery. */
 const maxFrameBytes = 1_048_576
 
 export default {

@@ -1,8 +1,8 @@
 /**
- * Network interfaces as the operating system shows them: those that are up and have addresses.
+ * Network interfaces of the operating system: those that are up and have addresses.
  *
- * A port keeps each address at its index for as long as the address is there, and over a time
- * without any; an index that is free goes to the next address that comes.
+ * A port keeps each address at its index as long as the address exists, also across a time without
+ * any; a free index goes to the next new address.
  */
 import type { NetworkInterfaceInfo } from "node:os"
 import * as Gid from "../../schema/Gid.ts"
@@ -13,11 +13,11 @@ export type InterfaceTable = {
   readonly [name: string]: ReadonlyArray<NetworkInterfaceInfo> | undefined
 }
 
-/** The state of a port when its addresses were read last. */
+/** The state of a port when its addresses were last read. */
 export interface Port {
   /** Whether there is any address. */
   readonly isUp: boolean
-  /** By their index; what was there before the port went down stays here. */
+  /** By their index; those from before the port went down stay here. */
   readonly gids: ReadonlyArray<Gid.Gid | undefined>
 }
 
@@ -27,7 +27,7 @@ export const unseen: Port = { isUp: false, gids: [] }
 const gidsIn = (look: InterfaceTable, name: string): ReadonlySet<Gid.Gid> =>
   new Set(
     (look[name] ?? [])
-      // An address of the link alone means nothing without the interface.
+      // A link-local address means nothing without the interface.
       .filter(({ address }) => !address.startsWith("fe80:"))
       .flatMap(({ address }) => Gid.fromAddress(address) ?? [])
   )
@@ -38,14 +38,14 @@ export const hasAddress = (look: InterfaceTable, name: string, host: string): bo
   return gid !== undefined && gidsIn(look, name).has(gid)
 }
 
-/** The names of the interfaces with addresses, those that reach further first. */
+/** The names of the interfaces with addresses, those of wider scope first. */
 export const namesIn = (look: InterfaceTable): ReadonlyArray<string> =>
   Object.entries(look)
     .toSorted(([, one], [, other]) => Number(one?.[0]?.internal) - Number(other?.[0]?.internal))
     .map(([name]) => name)
     .filter((name) => gidsIn(look, name).size > 0)
 
-/** The port of an interface, after this look: by one of its addresses alone, if `only` is given. */
+/** The port of an interface, now: by one of its addresses alone, if `only` is given. */
 export const portIn = (look: InterfaceTable, name: string, before: Port, only?: Gid.Gid): Port => {
   const all = gidsIn(look, name)
   const found = only === undefined ? all : new Set([...all].filter((gid) => gid === only))

@@ -1,4 +1,4 @@
-/** Listens on a device, and hands over the callers that arrive. */
+/** Listens on a device, and passes arriving callers on. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -42,8 +42,8 @@ const incomingRequestOf = (
 }
 
 /**
- * Takes callers in, and hands each over once it has sent its request. A caller counts as unproven
- * until its first FPDU is here: any host can send a request.
+ * Accepts callers, and passes each on once it has sent its request. A caller counts as unproven
+ * until its first FPDU has come: any host can send a request.
  */
 const receive = Effect.fnUntraced(function* (
   device: IwarpDevice,
@@ -82,7 +82,7 @@ const errorOf =
       ? new AddressInUse({ host, port })
       : new InvalidAttribute({ operation: "listen", attribute: "address", detail: message })
 
-/** Listens on all these addresses, on one port; those after the first must only be possible. */
+/** Listens on all these addresses, on one port; those after the first may fail. */
 const bindAll = Effect.fnUntraced(function* (
   device: IwarpDevice,
   { backlog, hosts, port }: ListenAddress
@@ -112,17 +112,17 @@ const listenAtNewAddresses = Effect.fnUntraced(function* (
   listen: (host: string) => Effect.Effect<unknown, SocketOpenError, Scope.Scope>
 ) {
   const scope = yield* Effect.scope
-  // Where the port is taken, by another process or by this one, there is nothing to do.
+  // If the port is taken, by another process or by this one, there is nothing to do.
   const tell = (host: string) => device.fork(Effect.ignore(Scope.provide(listen(host), scope)))
   yield* Effect.acquireRelease(
     Effect.sync(() => device.onAddressAdded.add(tell)),
     () => Effect.sync(() => device.onAddressAdded.delete(tell))
   )
-  // Those that came while the others were bound.
+  // Addresses that were added while the others were bound.
   for (const host of device.addresses) if (!hosts.includes(host)) tell(host)
 })
 
-/** Takes callers in, also at addresses that come, until the Scope closes or the device does. */
+/** Accepts callers, also at new addresses, until the Scope or the device closes. */
 export const listenForCallers = Effect.fnUntraced(function* (
   device: IwarpDevice,
   at: ListenAddress,
@@ -131,7 +131,7 @@ export const listenForCallers = Effect.fnUntraced(function* (
   const scope = yield* Effect.acquireRelease(Scope.fork(device.scope), (scope) =>
     Scope.close(scope, Exit.void)
   )
-  // What was bound before the address that failed must be free again.
+  // Listeners that were bound before the failure must be closed again.
   const { address, listeners } = yield* Scope.provide(bindAll(device, at), scope).pipe(
     Effect.onError(() => Scope.close(scope, Exit.void))
   )

@@ -1,4 +1,4 @@
-/** An open device: what is made on it, and how it reaches others. */
+/** An open device: its resources, and its routes to peers. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { networkInterfaces } from "node:os"
@@ -32,7 +32,7 @@ export interface IwarpDeviceOptions {
   readonly pool: IoPool["Service"]
   readonly settings: Resolved
   readonly reach: Reach
-  /** Where connections live. */
+  /** The Scope of connections. */
   readonly scope: Scope.Closeable
   readonly emit: (event: DeviceEvent) => void
   readonly fork: (effect: Effect.Effect<unknown>) => void
@@ -47,11 +47,11 @@ export class IwarpDevice {
   readonly name: string
   readonly pool: IoPool["Service"]
   readonly settings: Resolved
-  /** Whether a peer at an address is dealt with. */
+  /** Whether a peer at an address may connect or be called. */
   readonly admits: (address: string) => boolean
   readonly scope: Scope.Closeable
   readonly emit: (event: DeviceEvent) => void
-  /** Runs something for as long as the device is open. */
+  /** Runs an effect until the device is closed. */
   readonly fork: (effect: Effect.Effect<unknown>) => void
   readonly resource: Resource
   readonly regions: Regions
@@ -63,12 +63,12 @@ export class IwarpDevice {
     readonly options: SessionOptions
     readonly on: "worker" | "main"
   }
-  /** The port at which out-of-band peers are met; other providers call it a local identifier. */
+  /** The port for out-of-band peers; other providers call it a local identifier. */
   lid = 0
   #lastNumber: number
-  /** The one address that it uses; all of the interface's if there is none. */
+  /** The only address that it uses; undefined for all of the interface's. */
   readonly #onlyGid: Gid.Gid | undefined
-  /** As it was at the last look. */
+  /** The state at the last refresh. */
   port: Port = unseen
   /** Called with each address that is added, by listeners on all addresses. */
   readonly onAddressAdded = new Set<(host: string) => void>()
@@ -95,12 +95,12 @@ export class IwarpDevice {
     this.#lane = { framer, options: { table, maximumUlpdu, answerWithinMs }, on }
   }
 
-  /** The identifiers of its port at the last look. */
+  /** The identifiers of its port at the last refresh. */
   get gids(): ReadonlyArray<GidEntry> {
     return entriesOf(this.port, this.name)
   }
 
-  /** Its addresses at the last look. */
+  /** Its addresses at the last refresh. */
   get addresses(): ReadonlyArray<string> {
     return this.gids.map(({ gid }) => Gid.toAddress(gid))
   }

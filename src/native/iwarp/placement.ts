@@ -1,7 +1,7 @@
 /**
  * Places payload in memory, found by a peer's key or by a scatter entry of posted work.
  *
- * Only numbers of a region are kept; its bytes are looked up for each use: a session may live for
+ * Only numbers of regions are kept; their bytes are looked up for each use: a session may live for
  * months, and must not keep released memory alive.
  */
 import { copyBytes } from "../../schema/copyBytes.ts"
@@ -11,11 +11,11 @@ import { type RegionTable, Right } from "./regionTable.ts"
 
 /** A destination of payload. */
 export interface Sink extends Region {
-  /** False if the memory was taken back meanwhile. */
+  /** False if the memory has been revoked. */
   readonly place: (at: number, bytes: Uint8Array, from: number, to: number) => boolean
 }
 
-/** Finds the memory of a number that the I/O pool gave; undefined once that is released. */
+/** Finds the memory of an I/O pool's number; undefined once that is released. */
 export type BufferOf = (id: number) => Uint8Array | undefined
 
 /** A region that posted work names. */
@@ -60,8 +60,8 @@ export class TaggedBuffer implements Sink {
   }
 
   /**
-   * Does something with the region while it cannot be taken back; false if it has been. The region
-   * begins at `offset` of `memory`.
+   * Calls `act` while the region cannot be revoked; false if it has been. The region begins at
+   * `offset` of `memory`.
    */
   use(act: (memory: Uint8Array, offset: number) => void): boolean {
     if (!this.#table.acquireByKey(this.row, this.key)) return false
@@ -86,7 +86,7 @@ export class BufferTable {
   readonly #bufferOf: BufferOf
   readonly #domain: number
   readonly #rights: number
-  /** Both by row, so that new keys and new regions take the places of old ones. */
+  /** Both by row, so that new keys and regions replace old ones. */
   readonly #keyed = new Map<number, TaggedBuffer>()
   readonly #local = new Map<number, LocalRegion>()
 
@@ -108,7 +108,7 @@ export class BufferTable {
     return sink
   }
 
-  /** Where the region that a part names begins in its memory; -1 if it is not that one any more. */
+  /** The offset of a part's region in its memory; -1 if the region has changed. */
   offsetOf({ generation, row }: PostedPart): number {
     if (row < 0 || this.table.generation(row) !== generation) return -1
     const known = this.#local.get(row)
@@ -159,7 +159,7 @@ export class ScatterBuffer implements Sink {
     return true
   }
 
-  /** Adds views of the parts to a payload; false if one of them is not there. */
+  /** Adds views of the parts to a payload; false if one of them is missing. */
   gather(into: Array<Uint8Array>): boolean {
     for (let index = 0; index < this.#count; index++) {
       const part = this.#parts[index]!

@@ -1,10 +1,10 @@
 /**
  * The two work queues of a queue pair in shared memory: the main thread posts into them, and the
- * session that holds the connection takes work out, wherever it lives.
+ * session that holds the connection takes work out, on any thread.
  *
- * So a receive is there for the peer's next message as soon as the post returns, and posting
- * copies some words and allocates nothing. How work ended comes back by the session's events, in
- * order with the end of the connection.
+ * So a receive is ready for the peer's next message as soon as the post returns, and posting copies
+ * some words and allocates nothing. Results of work come back by the session's events, in order
+ * with the end of the connection.
  */
 import { copyBytes } from "../../schema/copyBytes.ts"
 import type { Opcode, ScatterList, ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
@@ -37,13 +37,13 @@ const Send = {
   bytes: 8
 } as const
 const Flag = { inline: 1, signalled: 2 } as const
-/** Places of 64 bits, counted in such. */
+/** Offsets of 64-bit fields, in units of 64 bits. */
 const Long = { value: 5, compare: 6 } as const
 const sendWords = 14
 const receiveWords = 2
 const partWords = 6
 
-/** The most reads and atomic operations under way: what Linux's siw takes of a peer. */
+/** The most reads and atomic operations under way: the limit that Linux's siw sets its peers. */
 export const fetchesMax = 128
 
 /** Finds the row of a part's region; -1 if this work may not use it. */
@@ -64,7 +64,7 @@ const opcodes: ReadonlyArray<Opcode> = [
 
 const isAtomic = (opcode: Opcode): boolean => opcode === "fetch-add" || opcode === "compare-swap"
 
-/** How large the queues are. */
+/** Sizes of the queues. */
 export interface QueueSizes {
   readonly sendDepth: number
   readonly receiveDepth: number
@@ -74,7 +74,7 @@ export interface QueueSizes {
 
 const powerAbove = (places: number): number => 2 ** Math.ceil(Math.log2(Math.max(places, 1)))
 
-/** A request as the session reads it, used again for each. */
+/** A request as the session reads it; one object is filled again for each. */
 export class PostedSend {
   opcode: Opcode = "send"
   signalled = false
@@ -88,7 +88,7 @@ export class PostedSend {
   compare = 0n
   /** The bytes of an inline request. */
   inlined: Uint8Array | undefined = undefined
-  /** Where its parts begin, for `part`. */
+  /** The index of its first part, for `part`. */
   partsAt = 0
   parts = 0
 }
@@ -111,7 +111,7 @@ export class QueueMemory {
   readonly #sendStride: number
   readonly #receiveStride: number
   readonly #sendsAt: number
-  /** Users that never leave. */
+  /** Users that died before they left. */
   #dead = 0
 
   constructor(memory: SharedArrayBuffer) {
@@ -152,7 +152,7 @@ export class QueueMemory {
     Atomics.store(this.#words, Head.fetches, limit)
   }
 
-  /** Places of the send queue. */
+  /** Slots of the send queue. */
   get sendPlaces(): number {
     return this.#words[Head.sendPlaces]!
   }
@@ -170,19 +170,19 @@ export class QueueMemory {
     return Atomics.load(this.#words, Head.receives)
   }
 
-  /** A new connection may use the queues; gives its epoch. */
+  /** Lets a new connection use the queues; returns its epoch. */
   begin(): number {
     this.clearKick()
     return Atomics.add(this.#words, Head.epoch, 1) + 1
   }
 
-  /** No session may use the queues or what is posted any more; false if one still does. */
+  /** Forbids sessions to use the queues and posted work; false if one is still using them. */
   stop(): boolean {
     Atomics.add(this.#words, Head.epoch, 1)
     return waitUntilUnused(this.#words, Head.users, this.#dead)
   }
 
-  /** Those that use the queues now have died with their worker. */
+  /** Ignores present users, who died with their worker. */
   ignoreDeadUsers(): void {
     this.#dead = Atomics.load(this.#words, Head.users)
   }
@@ -198,12 +198,12 @@ export class QueueMemory {
     Atomics.sub(this.#words, Head.users, 1)
   }
 
-  /** Whether the session has to be told that there is work: it has not been since its last look. */
+  /** Whether the session must be notified of work: it has not been since it last checked. */
   kick(): boolean {
     return Atomics.exchange(this.#words, Head.kicked, 1) === 0
   }
 
-  /** The session looks now. */
+  /** Called when the session checks for work. */
   clearKick(): void {
     Atomics.store(this.#words, Head.kicked, 0)
   }
@@ -215,7 +215,7 @@ export class QueueMemory {
     Atomics.store(this.#words, Head.receives, (index + 1) | 0)
   }
 
-  /** How many parts a receive has; they begin at `receiveParts`. */
+  /** The number of parts of a receive; they begin at `receiveParts`. */
   receivePartCount(index: number): number {
     return this.#words[headWords + (index & (this.receivePlaces - 1)) * this.#receiveStride]!
   }

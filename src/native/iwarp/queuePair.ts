@@ -22,11 +22,11 @@ export interface QueuePairHost {
   readonly regions: Regions
   /** Connects to the peer that the transition to `rtr` named. */
   readonly connectTo: (queuePair: IwarpQueuePair) => void
-  /** Work is posted, and there is no connection to the peer yet. */
+  /** Called when work is posted without a connection to the peer. */
   readonly startPeerTimeout: (queuePair: IwarpQueuePair) => void
   readonly onFatal: (queuePair: IwarpQueuePair, detail: string) => void
   readonly gids: () => ReadonlyArray<GidEntry>
-  /** Acts when no session is in the middle of anything that it began before. */
+  /** Calls `act` once no session is in a step that it began before. */
   readonly afterBarrier: (act: () => void) => void
 }
 
@@ -35,7 +35,7 @@ export interface IwarpQueuePairOptions extends ResolvedQueuePairOptions<Software
   readonly host: QueuePairHost
   readonly number: number
   readonly memory: QueueMemory
-  /** The number under which the I/O pool knows that memory. */
+  /** The number of that memory in the I/O pool. */
   readonly buffer: number
   readonly released: () => void
 }
@@ -55,7 +55,7 @@ export class IwarpQueuePair extends SoftwareQueuePair implements SessionOwner {
   readonly #released: () => void
   #rights = 0
   #session: SessionHandle | undefined = undefined
-  /** A session is still using posted work, so that it cannot end yet. */
+  /** True while a session uses posted work, which therefore cannot be ended yet. */
   #isHalting = false
 
   constructor(make: IwarpQueuePairOptions) {
@@ -69,12 +69,12 @@ export class IwarpQueuePair extends SoftwareQueuePair implements SessionOwner {
     this.#released = make.released
   }
 
-  /** Whether a connection is there, and settled. */
+  /** Whether there is a settled connection. */
   get hasPeer(): boolean {
     return this.#session?.negotiated !== undefined
   }
 
-  /** Whether a connection is there, or being made. */
+  /** Whether there is a connection, or an attempt at one. */
   get hasSession(): boolean {
     return this.#session !== undefined
   }
@@ -98,7 +98,7 @@ export class IwarpQueuePair extends SoftwareQueuePair implements SessionOwner {
     })
   }
 
-  /** Which queues a session serves from now on. */
+  /** Begins an epoch, and returns the queues that its session serves. */
   bind(): Binding {
     return {
       queues: this.#buffer,
@@ -110,14 +110,14 @@ export class IwarpQueuePair extends SoftwareQueuePair implements SessionOwner {
     }
   }
 
-  /** Takes a connection whose peer may send as soon as it is settled. */
+  /** Attaches a connection whose peer may send as soon as it is settled. */
   attach(link: SessionHandle): void {
     this.#session = link
     link.owner = this
     if (this.state === "init") this.state = "rtr"
   }
 
-  /** A connection came to nothing, and another one may. */
+  /** Detaches a connection that failed to settle, so that another one may be tried. */
   detach(link: SessionHandle): void {
     if (this.#session !== link) return
     this.#session = undefined
@@ -125,12 +125,12 @@ export class IwarpQueuePair extends SoftwareQueuePair implements SessionOwner {
     if (!this.#memory.stop()) this.fail("failed")
   }
 
-  /** Gives up a connection that did not come about. */
+  /** Gives up a connection that has not settled. */
   detachUnsettled(): void {
     if (this.#session !== undefined && !this.hasPeer) this.detach(this.#session)
   }
 
-  /** The connection is complete. */
+  /** Marks the connection as complete. */
   opened(): void {
     if (this.connection !== undefined && this.state === "rtr") this.state = "rts"
   }
@@ -181,7 +181,7 @@ export class IwarpQueuePair extends SoftwareQueuePair implements SessionOwner {
     this.fail(isClose ? "peer-disconnected" : "failed")
   }
 
-  /** Posted work ends when no session uses its memory: mostly at once. */
+  /** Ends posted work once no session uses its memory: mostly at once. */
   protected override halt(state: "err" | "reset", why: Disconnect, status?: Status): void {
     if (this.#isHalting) return
     this.#isHalting = true

@@ -11,7 +11,7 @@
 const quickChecks = 1_000
 /** Milliseconds between later checks: users do not notify when they leave. */
 const pauseMs = 1
-/** About a second in all. A user that is still there has no processor, or died with its worker. */
+/** About a second in all. A user that remains has no processor, or died with its worker. */
 const checksMax = 2_000
 
 /**

@@ -11,7 +11,7 @@ import { type TaggedBuffer, type BufferTable, ScatterBuffer, type Sink } from ".
 
 /** Events of the receiver. */
 export interface ReceiverPort {
-  /** A whole FPDU of the peer was good. */
+  /** Called for each valid FPDU of the peer. */
   readonly heard: () => void
   readonly received: (length: number, immediate: number | undefined, invalidated: number) => void
   readonly readRequest: (request: Uint8Array, sink: TaggedBuffer | undefined, at: number) => void
@@ -19,7 +19,7 @@ export interface ReceiverPort {
   readonly readDone: () => void
   readonly atomicDone: (response: Uint8Array) => void
   readonly terminated: (terminate: Terminate.Terminate | undefined) => void
-  /** The peer did what it may not; `answer` is the Terminate that tells it. */
+  /** The peer broke the protocol; `answer` is the Terminate to send. */
   readonly refused: (fault: StreamFault, answer: Uint8Array) => void
   /** The local memory of a message has been released. */
   readonly lost: (isReceive: boolean) => void
@@ -44,10 +44,10 @@ export class Receiver {
   readonly #buffers: BufferTable
   readonly #receive: ScatterBuffer
   #receiveAt: number
-  /** Where the payload of the current FPDU goes, and from where on. */
+  /** The destination of the current FPDU's payload, and the offset in it. */
   #sink: Sink | undefined
   #at = 0
-  /** Memory of the current FPDU has gone. */
+  /** Memory of the current FPDU was released. */
   #isLost = false
   #isOver = false
 
@@ -79,7 +79,7 @@ export class Receiver {
     return this.#parser.inside
   }
 
-  /** Nothing is placed or told any more. */
+  /** Stops placing and reporting. */
   end(): void {
     this.#isOver = true
   }
@@ -116,7 +116,7 @@ export class Receiver {
     this.#isLost = false
     if (place === Place.region) this.#sink = inbound.region
     else this.#sink = place === Place.receive ? this.#receive : undefined
-    // Without a CRC there is nothing that has to vouch for the header first.
+    // Without a CRC, the header need not be verified before it is refused.
     if (!this.#checks && inbound.refused !== undefined) this.#refuse(inbound.refused)
   }
 
@@ -158,7 +158,7 @@ export class Receiver {
     const { segment } = this.#parser
     const isImmediate = segment.opcode >= Opcode.immediate
     const invalidated = invalidates(segment.opcode) ? segment.stag : 0
-    // The peer may have taken it back twice at once; the second time it names nothing.
+    // The peer may have invalidated it twice at once; the second time it names nothing.
     if (invalidated !== 0 && !this.#invalidate(invalidated)) {
       this.#isOver = true
       return this.#port.lost(true)
@@ -168,7 +168,7 @@ export class Receiver {
     this.#port.received(length, immediate, invalidated)
   }
 
-  /** Makes a key void; false if another session is still using it. This one is not. */
+  /** Voids a key; false if another session is still using it. This one is not. */
   #invalidate(key: number): boolean {
     const { table } = this.#buffers
     const row = table.find(key)

@@ -2,17 +2,16 @@
  * The registered regions and their keys, in shared memory: the main thread writes the table, and
  * sessions in workers read it, also while the main thread is busy.
  *
- * A region has a row with a generation, odd while it is registered. A remote key is 32 random
- * bits, never 0; its low bits say in which of the key rows it stands, so it is found in one step
- * and hard to guess all the same. To take a key back is to clear its row and to wait for sessions
- * that are using the region at this moment.
+ * A region has a row with a generation, odd while it is registered. A remote key is 32 random bits,
+ * never 0; its low bits give the key's row, so it is found in one step and still hard to guess.
+ * Revoking a key clears its row and waits for sessions that are using the region.
  */
 import { waitUntilUnused } from "./quiesce.ts"
 
 /** Regions of one device. Rows are untouched memory until they are used. */
 export const regionLimit = 16_384
 
-/** Four for each region: then a random key meets a free row at the first try, mostly. */
+/** Four for each region: then a random key mostly finds a free row at the first try. */
 const keyRows = 65_536
 const keyMask = keyRows - 1
 const rowWords = 16
@@ -28,7 +27,7 @@ export const Right = { remoteWrite: 1, remoteRead: 2, remoteAtomic: 4, localWrit
 
 /** A region as it is registered. */
 export interface Entry {
-  /** The number under which the I/O pool knows its buffer. */
+  /** The number of its buffer in the I/O pool. */
   readonly buffer: number
   readonly domain: number
   readonly rights: number
@@ -49,7 +48,7 @@ export class RegionTable {
     this.#longs = new Float64Array(memory, 0, keysAt / 2)
   }
 
-  /** Registers a region in a free row; gives its generation. */
+  /** Registers a region in a free row; returns its generation. */
   add(row: number, entry: Entry): number {
     const at = row * rowWords
     const words = this.#words
@@ -62,12 +61,12 @@ export class RegionTable {
     return Atomics.add(words, at + Row.generation, 1) + 1
   }
 
-  /** Takes a region back; `settle` says whether sessions still touch it. */
+  /** Removes a region. Call `waitUntilUnused` before its memory is reused. */
   remove(row: number): void {
     Atomics.add(this.#words, row * rowWords + Row.generation, 1)
   }
 
-  /** Gives a region a key; false if the key's place is taken. */
+  /** Gives a region a key; false if the key's row is taken. */
   grant(key: number, row: number): boolean {
     const at = keysAt + (key & keyMask) * 2
     if (key === 0 || Atomics.load(this.#words, at) !== 0) return false
@@ -76,13 +75,13 @@ export class RegionTable {
     return true
   }
 
-  /** Makes a key void; false if it was already. Sessions may do this for a peer that asks. */
+  /** Voids a key; false if it was void. Sessions may do this for a peer that asks. */
   invalidate(key: number): boolean {
     const at = keysAt + (key & keyMask) * 2
     return key !== 0 && Atomics.compareExchange(this.#words, at, key | 0, 0) === (key | 0)
   }
 
-  /** Waits for sessions that use a region at this moment; false if they do not leave. */
+  /** Waits for sessions that use a region now; false if they do not leave. */
   waitUntilUnused(row: number): boolean {
     return waitUntilUnused(this.#words, row * rowWords + Row.users)
   }
@@ -98,7 +97,7 @@ export class RegionTable {
     return Atomics.load(this.#words, row * rowWords + Row.generation)
   }
 
-  /** Begins to use a region; ends with `leave`. False if it is not that generation any more. */
+  /** Begins to use a region; ends with `release`. False if its generation has changed. */
   acquire(row: number, generation: number): boolean {
     Atomics.add(this.#words, row * rowWords + Row.users, 1)
     if (this.generation(row) === generation) return true
@@ -106,7 +105,7 @@ export class RegionTable {
     return false
   }
 
-  /** Begins to use the region that a key names; ends with `leave`. */
+  /** Begins to use the region of a key; ends with `release`. */
   acquireByKey(row: number, key: number): boolean {
     Atomics.add(this.#words, row * rowWords + Row.users, 1)
     if (this.find(key) === row) return true

@@ -40,9 +40,9 @@ const addressSpace = new AddressSpace(drawKey)
 /**
  * The regions of a device and their keys.
  *
- * Sessions that use a region are waited for when it is taken back. One that does not leave in time
- * may have no processor, or be dead: the region's row is stuck. It is waited for once, gets no key
- * any more and is given to no other region.
+ * Removing a region waits for sessions that use it. A session that does not leave in time may have
+ * no processor, or be dead: the region's row is stuck. It is waited for once, gets no more keys and
+ * is given to no other region.
  */
 export class Regions {
   readonly table = new RegionTable()
@@ -61,7 +61,7 @@ export class Regions {
     return this.#free.pop() ?? this.#rows++
   }
 
-  /** The region of a row is gone. */
+  /** Frees the row of a removed region. */
   releaseRow(row: number): void {
     this.table.remove(row)
     if (this.waitUntilUnused(row)) this.#free.push(row)
@@ -91,7 +91,7 @@ export class Regions {
     this.table.invalidate(key)
   }
 
-  /** A peer made a key void; the table knows already. */
+  /** Handles a key that a peer has voided in the table. */
   invalidated(key: number): void {
     this.#byKey.get(key)?.forget(key)
     this.#byKey.delete(key)
@@ -109,7 +109,7 @@ export class IwarpRegion extends RegionMemory implements Region {
   readonly #regions: Regions
   readonly #rights: number
 
-  /** `buffer`: the number under which the I/O pool knows the memory. */
+  /** `buffer`: the number of the memory in the I/O pool. */
   constructor(
     regions: Regions,
     spec: RegionSpec,
@@ -135,7 +135,7 @@ export class IwarpRegion extends RegionMemory implements Region {
     return this.remoteKey
   }
 
-  /** The peer has made this key void. */
+  /** Handles the peer's invalidation of this key. */
   forget(key: number): void {
     if (this.remoteKey === key) this.remoteKey = 0
   }
@@ -144,7 +144,7 @@ export class IwarpRegion extends RegionMemory implements Region {
     return (this.#rights & remoteRights) === 0 ? 0 : this.#regions.grant(this, previous)
   }
 
-  /** Makes the key void; false if a session may still be using it. */
+  /** Voids the key; false if a session may still be using it. */
   #revoke(): boolean {
     this.#regions.invalidate(this.remoteKey)
     this.remoteKey = 0

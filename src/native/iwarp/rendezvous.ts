@@ -2,12 +2,12 @@
  * Connects queue pairs out of band: two queue pairs that a handshake has introduced find each
  * other over TCP.
  *
- * A GID is an address and a LID a port: that at which a device takes such callers. Of two queue
- * pairs the first in the order of GID, LID and number dials, the other one waits.
- * A caller names itself and its peer in the private data of its request. It is taken in
- * once that queue pair means the caller too, and only from the address that its GID names. A
- * shared secret, if both ends have it, proves each to the other; so does the key of the two queue
- * pairs, if their handshake has given them one (`ToReadyToReceive.key`).
+ * A GID is an address and a LID a port: the one at which a device accepts such callers. Of two
+ * queue pairs the first in the order of GID, LID and number dials, the other one waits. A caller
+ * names itself and its peer in the private data of its request. It is accepted once that queue pair
+ * has the caller as its peer, and only from the address of its GID. A shared secret, if both ends
+ * have it, proves each to the other; so does the key of the two queue pairs, if their handshake has
+ * given them one (`ToReadyToReceive.key`).
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -23,7 +23,7 @@ import type { IwarpQueuePair } from "./queuePair.ts"
 import { hexOf, bytesOfHex, type MpaParams } from "./sessionProtocol.ts"
 import { type ConnectRequestEvent, turnAway } from "./listening.ts"
 
-/** "HFQP": these bytes open the private data of such a request. */
+/** "HFQP": these bytes begin the private data of such a request. */
 const magic = 0x48465150
 const requestBytes = 30
 
@@ -34,17 +34,17 @@ interface End {
   readonly number: number
 }
 
-/** How long to wait before the next try, in milliseconds: first, and at most. */
+/** Milliseconds before the next try: first, and at most. */
 const pauseMs = { first: 20, most: 500 } as const
 
-const rendezvousRequest = (own: End, peer: number): Uint8Array => {
+const rendezvousRequest = (local: End, peer: number): Uint8Array => {
   const bytes = new Uint8Array(requestBytes)
   const view = new DataView(bytes.buffer)
   view.setUint32(0, magic)
-  view.setUint32(4, own.number)
+  view.setUint32(4, local.number)
   view.setUint32(8, peer)
-  view.setUint16(12, own.lid)
-  bytes.set(Gid.toBytes(own.gid), 14)
+  view.setUint16(12, local.lid)
+  bytes.set(Gid.toBytes(local.gid), 14)
   return bytes
 }
 
@@ -68,13 +68,13 @@ const decodeRequest = (privateData: string): RendezvousRequest | undefined => {
 
 type Side = "caller" | "callee"
 
-/** Proves that the sender knows a secret; nothing without one. The two sides' proofs differ. */
+/** Proves that the sender knows a secret; empty without one. The two sides' proofs differ. */
 const proofOf = (secret: string | undefined, side: Side, said: Uint8Array): Uint8Array =>
   secret === undefined
     ? noBytes
     : new Uint8Array(createHmac("sha256", secret).update(side).update(said).digest())
 
-/** The proofs of the secret of all, and of the key of two queue pairs. */
+/** The proofs of the shared secret, and of the key of two queue pairs. */
 const proofsOf = (
   secret: string | undefined,
   { key }: ToReadyToReceive,
@@ -98,16 +98,16 @@ interface Caller extends RendezvousRequest {
 /** Connects the out-of-band queue pairs of a device to their peers. */
 export class Rendezvous {
   readonly #device: IwarpDevice
-  /** Callers whose queue pair does not name them yet, by its number. */
+  /** Callers whose queue pair does not have them as its peer yet, by its number. */
   readonly #callers = new Map<number, Caller>()
-  /** Steps to `rtr` for whose peer work is waiting. */
+  /** Transitions to `rtr` for whose peer work is waiting. */
   readonly #timedPaths = new WeakSet<ToReadyToReceive>()
 
   constructor(device: IwarpDevice) {
     this.#device = device
   }
 
-  /** A caller has sent its request. */
+  /** Handles the request of a caller. */
   onCaller(link: SessionHandle, said: ConnectRequestEvent): void {
     const words = decodeRequest(said.privateData)
     const queuePair = words && this.#device.queuePairs.get(words.to)
@@ -125,15 +125,15 @@ export class Rendezvous {
     this.#device.fork(Effect.delay(late, this.#device.settings.connectWithinMs))
   }
 
-  /** Called when a queue pair knows its peer: calls it, or takes its waiting call. */
+  /** Called when a queue pair gets its peer: calls it, or accepts its waiting call. */
   connectTo(queuePair: IwarpQueuePair): void {
     const path = queuePair.path!
-    const own = this.#localEnd(queuePair)
+    const local = this.#localEnd(queuePair)
     const peer: End = { gid: path.path.gid, lid: path.path.lid ?? 0, number: path.peer }
-    if (isBefore(own, peer)) {
+    if (isBefore(local, peer)) {
       // The address comes from the peer: only admitted addresses are called.
       if (!this.#device.admits(Gid.toAddress(peer.gid))) return
-      this.#device.fork(this.#callPeer(queuePair, path, own, peer))
+      this.#device.fork(this.#callPeer(queuePair, path, local, peer))
     } else {
       const caller = this.#callers.get(queuePair.number)
       if (caller !== undefined && this.#admitCaller(queuePair, caller)) {
@@ -162,7 +162,7 @@ export class Rendezvous {
   #terms(path: ToReadyToReceive, privateData: Uint8Array): MpaParams {
     const ird = path.inboundReads ?? defaults.inboundReads
     const { crc } = this.#device.settings
-    // How many of ours may be under way is only said with the step to `rts`.
+    // Our outbound reads are only known at the transition to `rts`.
     return { crc, ird, ord: fetchesMax, privateData: hexOf(privateData) }
   }
 
@@ -172,7 +172,7 @@ export class Rendezvous {
     if (caller !== undefined) turnAway(caller.link, noBytes)
   }
 
-  /** Whether a caller comes from the address that its GID names, and knows the secret. */
+  /** Whether a caller comes from the address of its GID, and knows the secret. */
   #isCredible(link: SessionHandle, { from, hello, proofs }: RendezvousRequest): boolean {
     const { arrivesFrom, secret } = this.#device.settings
     const source = arrivesFrom(Gid.toAddress(from.gid))
@@ -181,7 +181,7 @@ export class Rendezvous {
     return isThere && isSame(proofs.subarray(0, proof.length), proof)
   }
 
-  /** Takes a caller in, if its queue pair means it. One that is never ready is left again. */
+  /** Accepts a caller, if its queue pair has it as its peer; ends one that never gets ready. */
   #admitCaller(queuePair: IwarpQueuePair, { from, hello, link, proofs }: Caller): boolean {
     const { path } = queuePair
     const isMeant =
@@ -206,18 +206,18 @@ export class Rendezvous {
   }
 
   /**
-   * Calls until the peer takes the call, the queue pair does not mean it any more, or it was called
-   * often enough: where a peer is said to be, there may be a host that has asked for nothing.
+   * Calls until the peer accepts, the queue pair has another peer, or `callsMax` is reached: a host
+   * that expects no calls may have the peer's address.
    */
-  #callPeer(queuePair: IwarpQueuePair, path: ToReadyToReceive, own: End, peer: End) {
+  #callPeer(queuePair: IwarpQueuePair, path: ToReadyToReceive, local: End, peer: End) {
     const { settings } = this.#device
     const to = { host: Gid.toAddress(peer.gid), port: peer.lid }
-    const said = rendezvousRequest(own, peer.number)
+    const said = rendezvousRequest(local, peer.number)
     const proofs = proofsOf(settings.secret, path, "caller", said)
     const expected = hexOf(proofsOf(settings.secret, path, "callee", said))
     const terms = this.#terms(path, Buffer.concat([said, proofs]))
     const device = this.#device
-    const from = Gid.toAddress(own.gid)
+    const from = Gid.toAddress(local.gid)
     const isMeant = (): boolean => queuePair.path === path
     return Effect.gen(function* () {
       let pause: number = pauseMs.first

@@ -7,7 +7,7 @@ import type { Status } from "../verbs/Completion.ts"
 import { PostedSend, type QueueMemory } from "./queueMemory.ts"
 import { type BufferTable, ScatterBuffer, type Sink } from "./placement.ts"
 
-/** The STag of a response's sink. The peer only repeats it; some refuse 0. */
+/** The STag of a response's sink. The peer only repeats it; some peers refuse 0. */
 export const sinkStag = 1
 
 const allBits = 0xffff_ffff_ffff_ffffn
@@ -15,17 +15,17 @@ const wordBytes = 8
 
 /** A slot of the send queue. */
 class Work {
-  /** Ends with an answer of the peer; otherwise when its bytes have left. */
+  /** Completes with an answer of the peer; otherwise when its bytes have left. */
   isFetch = false
   isAnswered = false
-  /** Its end makes a completion, also if it is good. */
+  /** Its success also makes a completion. */
   isSignalled = false
-  /** The batch that its last bytes are in. */
+  /** The batch of its last bytes. */
   batch = 0
   sink: ScatterBuffer | undefined = undefined
 }
 
-/** Work that cannot be sent, and how it ends. */
+/** Work that cannot be sent, and its status. */
 export interface Unsendable {
   readonly status: Status
 }
@@ -45,7 +45,7 @@ const filled = (bytes: number, fill: (view: DataView) => void): Uint8Array => {
   return content
 }
 
-/** The send queue as its session sees it. */
+/** The send queue in its session. */
 export class Requester {
   readonly #queues: QueueMemory
   readonly #memory: BufferTable
@@ -57,7 +57,7 @@ export class Requester {
   /** Counts that wrap: the next work to send, and the oldest that has not ended. */
   #next: number
   #oldest: number
-  /** Works that have ended and were not told, and whether one of them makes a completion. */
+  /** Ended work that was not reported, and whether one of it makes a completion. */
   unreported = 0
   hasSignalled = false
   /** Fetches that wait for their answers, oldest first. */
@@ -96,11 +96,11 @@ export class Requester {
     return work.isFetch ? this.#fetch(posted, work) : this.#message(posted)
   }
 
-  /** A message that `next` gave is in a batch. */
+  /** Records that a message of `next` is in a batch. */
   put(message: Outgoing, batch: number): void {
     if (message !== this.#immediate && this.#posted.opcode === "write-immediate") {
       const { bytes, immediate } = this.#posted
-      // The receiver of a write with a value is told how long the write was.
+      // The receiver of a write with immediate data is told the length of the write.
       const content = filled(RdmapHeader.immediateBytes, (view) => {
         view.setUint32(0, bytes)
         view.setUint32(4, immediate)
@@ -121,12 +121,12 @@ export class Requester {
     return this.#readRequest(0, 0, 0, 0)
   }
 
-  /** The oldest read was answered. */
+  /** Handles the response to the oldest read. */
   answered(): void {
     this.#fetches.shift()!.isAnswered = true
   }
 
-  /** The oldest atomic operation was answered; false if its memory has gone. */
+  /** Handles the response to the oldest atomic operation; false if its memory was released. */
   answeredAtomic(response: Uint8Array): boolean {
     const work = this.#fetches.shift()!
     work.isAnswered = true
@@ -136,7 +136,7 @@ export class Requester {
     return work.sink!.place(0, bytes, 0, wordBytes)
   }
 
-  /** Ends works at the head, given that so many batches have left. */
+  /** Ends work at the head, given that so many batches have left. */
   end(batches: number): void {
     while (this.#oldest !== this.#next) {
       const { batch, isAnswered, isFetch, isSignalled } = this.#at(this.#oldest)
@@ -147,7 +147,7 @@ export class Requester {
     }
   }
 
-  /** What has ended is told; answers how many. */
+  /** Marks ended work as reported; returns the number. */
   takeUnreported(): number {
     const count = this.unreported
     this.unreported = 0
@@ -155,7 +155,7 @@ export class Requester {
     return count
   }
 
-  /** Whether an answer of the peer is awaited. */
+  /** Whether a response of the peer is awaited. */
   get isWaiting(): boolean {
     return this.#fetches.length > 0
   }

@@ -1,8 +1,8 @@
 /**
- * Answers to a peer's reads and atomic operations, in the order in which they were asked.
+ * Responses to a peer's reads and atomic operations, in the order of the requests.
  *
- * What is read is copied piece by piece as it is sent. A copy, because the owner may change its
- * memory while the bytes are on their way, and a CRC over bytes that change would end the
+ * Memory that is read is copied piece by piece as it is sent. A copy, because the owner may change
+ * its memory while the bytes are under way, and a CRC over bytes that change would end the
  * connection; as it is sent, because a request of 60 bytes may ask for 4 GiB.
  */
 import { Outgoing } from "../../schema/iwarp/FpduWriter.ts"
@@ -18,13 +18,13 @@ import type { TaggedBuffer } from "./placement.ts"
 /** Bytes of a response that are copied at once. */
 const pieceBytes = 131_072
 
-/** Payloads up to this length are copied by the writer as soon as they are put. */
+/** Payloads up to this length are copied by the writer as soon as they are added. */
 export const copyUpTo = 1_024
 
-/** A request of the peer that waits for its answer. */
+/** A request of the peer that waits for its response. */
 export class PendingResponse extends Outgoing {
   readonly #sink: TaggedBuffer | undefined
-  /** Where the next piece begins. */
+  /** The offset of the next piece. */
   #at: number
   readonly #atomic: Uint8Array | undefined
 
@@ -57,7 +57,7 @@ export class PendingResponse extends Outgoing {
     return this.#atomic !== undefined
   }
 
-  /** Copies what the next `bytes` need; false if the peer may not have it any more. */
+  /** Copies the next `bytes`; false if the peer may no longer read them. */
   prepare(bytes: number): boolean {
     const sink = this.#sink
     if (sink === undefined) return true

@@ -5,7 +5,9 @@ import { isIPv6 } from "node:net"
 import { networkInterfaces } from "node:os"
 import { hasAddress, namesIn } from "./interfaces.ts"
 
-/** Connecting a datagram socket sends nothing, and shows the address that the system would use. */
+/**
+ * The address that the system would use. Connecting a datagram socket shows it, and sends nothing.
+ */
 const sourceTo = (host: string): Effect.Effect<string | undefined> =>
   Effect.acquireUseRelease(
     Effect.sync(() => createSocket(isIPv6(host) ? "udp6" : "udp4")),

@@ -38,9 +38,9 @@ export class SessionHandle {
   readonly lane: Lane
   readonly request = Deferred.makeUnsafe<Extract<Event, { say: "request" }>, LaneError>()
   readonly answer = Deferred.makeUnsafe<Answer>()
-  /** The peer is known to be ready, or the connection ended before. */
+  /** True once the peer is known to be ready; false if the connection ended before. */
   readonly ready = Deferred.makeUnsafe<boolean>()
-  /** The peer has sent a good FPDU, or the connection ended before. */
+  /** Done when the peer has sent a valid FPDU, or the connection ended before. */
   readonly proven = Deferred.makeUnsafe<void>()
   /** Completed by `disconnect`. */
   readonly disconnecting = Deferred.makeUnsafe<"in order" | "at once">()
@@ -61,13 +61,13 @@ export class SessionHandle {
     this.lane.send(kickBytes())
   }
 
-  /** Ends the connection: in order, after what has been written, or at once. */
+  /** Ends the connection: in order, after written bytes, or at once. */
   disconnect(how: "in order" | "at once"): void {
     this.owner = undefined
     Deferred.doneUnsafe(this.disconnecting, Effect.succeed(how))
   }
 
-  /** The lane is gone. */
+  /** Handles the end of the lane. */
   ended(error: LaneError): void {
     if (this.hasEnded) return
     this.hasEnded = true
@@ -127,7 +127,7 @@ export class SessionHandle {
   }
 }
 
-/** Runs a connection until its lane is gone; to be forked where the device lives. */
+/** Runs a connection until its lane has ended; to be forked in the device's Scope. */
 const run = (link: SessionHandle): Effect.Effect<void> =>
   Effect.raceFirst(
     link.lane.closed,
@@ -136,7 +136,7 @@ const run = (link: SessionHandle): Effect.Effect<void> =>
     )
   ).pipe(Effect.map((error) => link.ended(error)))
 
-/** Makes a link of a lane, and runs it in `home` until the lane is gone. */
+/** Makes the handle of a lane, and runs it in `home` until the lane has ended. */
 export const open = <E>(
   lane: Effect.Effect<Lane, E, Scope.Scope>,
   home: Scope.Scope

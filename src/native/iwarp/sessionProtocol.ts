@@ -6,13 +6,13 @@ import type { Status } from "../verbs/Completion.ts"
 
 /** The queues that a connection serves, and the rights of its peer. */
 export interface Binding {
-  /** The number under which the I/O pool knows the memory of the queues. */
+  /** The number of the queues' memory in the I/O pool. */
   readonly queues: number
   readonly epoch: number
   readonly domain: number
   /** Rights of the queue pair, as bits. */
   readonly rights: number
-  /** The first work that belongs to this connection. */
+  /** The index of the first work of this connection. */
   readonly sendAt: number
   readonly receiveAt: number
 }
@@ -44,7 +44,7 @@ export interface NegotiatedParams {
   readonly revision: number
 }
 
-/** Why a connection failed. `send` and `receive` are how the oldest work of a queue ended. */
+/** Why a connection failed. `send` and `receive` are the statuses of each queue's oldest work. */
 export interface Failure {
   readonly detail: string
   readonly send?: Status | undefined
@@ -60,7 +60,7 @@ export type Event =
       readonly say: "declined"
       readonly reason: "rejected" | "incompatible"
       readonly privateData: string
-      /** The revision that the peer's answer names. */
+      /** The revision of the peer's answer. */
       readonly revision: number
       readonly detail: string
     }
@@ -77,16 +77,16 @@ const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 const kick = Uint8Array.of(0)
 
-/** Tells a session that there is work. */
+/** The message that notifies a session of work. */
 export const kickBytes = (): Uint8Array => kick
 
 export const encode = (message: Command | Event): Uint8Array =>
   encoder.encode(JSON.stringify(message))
 
-/** Whether these bytes are JSON, and no records or kick. */
+/** Whether these bytes are JSON, and not records or a notification of work. */
 export const isText = (bytes: Uint8Array, from: number): boolean => bytes[from] === brace
 
-// Both ends are this program: what one wrote, the other reads.
+// Both ends are this program, so the format needs no check.
 const parse = <A>(bytes: Uint8Array, from: number, to: number): A =>
   JSON.parse(decoder.decode(bytes.slice(from, to))) as A
 
@@ -102,14 +102,14 @@ export const bytesOfHex = (hex: string): Uint8Array => new Uint8Array(Buffer.fro
 
 /**
  * Records and events on their way to the main thread. Those of one turn leave together, in order,
- * when the session has done its turn: on the main thread their receivers run at once.
+ * at its end, because on the main thread their receivers run at once.
  */
 export class Records {
   readonly #deliver: (bytes: Uint8Array) => void
   #bytes = new Uint8Array(64 * recordBytes)
   #view = new DataView(this.#bytes.buffer)
   #length = 0
-  /** Frames before the records at hand. */
+  /** Frames before the present records. */
   #before: Array<Uint8Array> = []
 
   constructor(deliver: (bytes: Uint8Array) => void) {
@@ -126,7 +126,7 @@ export class Records {
     this.#length += recordBytes
   }
 
-  /** Something rare, in order with the records. */
+  /** Adds an event, in order with the records. */
   addEvent(event: Event): void {
     if (this.#length > 0) this.#before.push(this.#bytes.slice(0, this.#length))
     this.#length = 0

@@ -4,9 +4,11 @@ import type { Address } from "../verbs/Connection.ts"
 import { laneBytes } from "./transmit.ts"
 
 export interface Settings {
-  /** The workers that own the sockets. */
+  /** The workers that hold the sockets. */
   readonly pool?: PoolSettings | undefined
-  /** Where sockets live. Default `worker`: one-sided access is served while this thread is busy. */
+  /**
+   * The thread of sockets. Default `worker`: one-sided access is served while this thread is busy.
+   */
   readonly on?: "worker" | "main" | undefined
   /** Whether this side asks for CRCs; if either side does, both compute them. Default true. */
   readonly crc?: boolean | undefined
@@ -18,67 +20,67 @@ export interface Settings {
   /** The initiator signals that it is ready, before any message. Default true. */
   readonly peerToPeer?: boolean | undefined
   /**
-   * Bytes of a TCP segment, to keep each FPDU within one: what hardware peers want, 1448 on
-   * Ethernet. Default: none, FPDUs are as large as can be.
+   * Bytes of a TCP segment, to keep each FPDU within one, as hardware peers need: 1448 on Ethernet.
+   * Default: none, for the longest FPDUs.
    */
   readonly segmentBytes?: number | undefined
   /** Milliseconds for a connection to be made. Default 10 s, as Linux waits for a reply. */
   readonly connectWithinMs?: number | undefined
   /**
-   * Milliseconds that posted work waits for a peer that is not there. Default: `connectWithinMs`,
-   * the time that the peer has to come; a card gives up after its retries, often within a second.
+   * Milliseconds that posted work waits for an unconnected peer. Default: `connectWithinMs`, the
+   * time that the peer has to connect; a NIC gives up after its retries, often within a second.
    */
   readonly peerWithinMs?: number | undefined
-  /** Milliseconds for a caller to say who it is. Default 5 s, as Linux waits for a request. */
+  /** Milliseconds for a caller to send its request. Default 5 s, as Linux waits for one. */
   readonly requestWithinMs?: number | undefined
   /** Milliseconds for the program to accept or reject. Default 10 s: the caller waits as long. */
   readonly decideWithinMs?: number | undefined
   /** Milliseconds that a peer may take no bytes, or owe an answer. Default 30 s. */
   readonly answerWithinMs?: number | undefined
   /**
-   * Milliseconds between two looks at the interface's addresses while a device's events are read,
-   * or all of them are listened at: Node is not told of changes, and each look asks the kernel for
-   * all of them. Default 1 s, sooner than TCP notices that a peer is gone.
+   * Milliseconds between two reads of the interface's addresses while a device's events are read,
+   * or all of them are listened at: Node gives no notice of changes, and each read asks the kernel
+   * for all of them. Default 1 s, sooner than TCP notices that a peer is gone.
    */
   readonly refreshEveryMs?: number | undefined
   /**
-   * Where an address of a peer is reached from here, if not at itself: through a forwarded port, a
-   * translated address, or a relay of a test. Default: everywhere at itself.
+   * The address by which this machine reaches a peer's address, if it differs: through a forwarded
+   * port, a translated address, or a relay of a test. Default: the same address.
    */
   readonly route?: ((to: Address) => Address) | undefined
   /**
-   * Where out-of-band calls of a peer come from, given the address that its GID names: the other
-   * direction of `route`. Calls from elsewhere are refused. Default: from that address.
+   * The source address of a peer's out-of-band calls, given the address of its GID: the other
+   * direction of `route`. Calls from elsewhere are refused. Default: the same address.
    */
   readonly arrivesFrom?: ((address: string) => string) | undefined
   /**
-   * Proves the two ends of an out-of-band connection to each other, where both are this library's
-   * and have the same one. It does not keep out an attacker who reads the network. Default: none.
+   * Proves the two ends of an out-of-band connection to each other, if both are this library's and
+   * have the same one. It does not keep out an attacker that reads the network. Default: none.
    */
   readonly secret?: string | undefined
   /**
-   * TLS below iWARP, in the workers: peers of this library that have it, too. What the certificates
-   * prove is decided by `verify` and `ca` of each side. Default: none, as cards have none.
+   * TLS below iWARP, in the workers, for peers of this library that have it, too. `verify` and `ca`
+   * of each side decide what the certificates prove. Default: none, as NICs have none.
    */
   readonly tls?: { readonly listen: TlsSettings; readonly connect: TlsSettings } | undefined
   /**
-   * Callers of one listener, or of the device's out-of-band port, whose first FPDU is not here. At
-   * the limit the oldest gives way. Default 512, four times the requests that wait for a program.
+   * Callers of one listener, or of the device's out-of-band port, whose first FPDU has not come. At
+   * the limit the oldest is closed. Default 512, four times the requests that wait for a program.
    */
   readonly callersMax?: number | undefined
   /**
-   * How often a queue pair calls the peer that it was told of out of band. Default 8, over 2 s: the
-   * first call is taken unless the network fails, and the address may belong to another host.
+   * Calls of a queue pair to its out-of-band peer. Default 8, over 2 s: the first call is accepted
+   * unless the network fails, and the address may belong to another host.
    */
   readonly callsMax?: number | undefined
   /** As `callersMax`, from one address. Default 256: one host alone leaves room for others. */
   readonly callersPerAddressMax?: number | undefined
 }
 
-/** Settings that may stay open. */
+/** Settings that may be undefined. */
 type Open = "segmentBytes" | "secret" | "tls"
 
-/** All settings, as they hold. */
+/** All settings, with their values. */
 export type Resolved = {
   readonly [K in Exclude<keyof Settings, "pool" | Open>]-?: NonNullable<Settings[K]>
 } & { readonly [K in Open]: Settings[K] }

@@ -1,9 +1,9 @@
 /**
- * A connection in full operation, in the thread of its socket: places and answers what comes in,
- * sends what is posted, and reports completions.
+ * A connection in full operation, in the thread of its socket: places and answers received
+ * messages, sends posted work, and reports completions.
  *
- * All of it runs within a guard: the main thread takes the queues back by changing their epoch,
- * and then nothing of this connection touches them or the memory they name.
+ * All of it runs within a guard: the main thread revokes the queues by changing their epoch, and
+ * then this connection touches neither them nor the memory of their work.
  */
 import type { Batch } from "../../schema/iwarp/FpduWriter.ts"
 import type { Crc32c } from "../../schema/iwarp/Crc32c.ts"
@@ -34,11 +34,11 @@ export interface StreamOptions {
 
 const { Cause } = Terminate
 
-/** How often, and how many milliseconds apart, a silent peer is nudged. */
+/** Number of nudges of a silent peer, and the milliseconds between them. */
 const nudgesMax = 10
 const nudgeEveryMs = 100
 
-/** How the oldest work ended, from what the peer complains about. */
+/** The status of the oldest work, from the peer's Terminate. */
 const statusOf = (cause: Pick<Terminate.Cause, "layer" | "type" | "code">): Status => {
   const is = (known: Terminate.Cause): boolean =>
     known.layer === cause.layer && known.type === cause.type && known.code === cause.code
@@ -48,7 +48,7 @@ const statusOf = (cause: Pick<Terminate.Cause, "layer" | "type" | "code">): Stat
   return cause.layer < 2 && cause.type === 2 ? "remote-invalid" : "remote-operation"
 }
 
-/** Streams that live on this thread, by the memory of their queues: they need no message. */
+/** Streams of this thread, by the memory of their queues: they need no message. */
 export const streamsHere = new WeakMap<SharedArrayBuffer, Stream>()
 
 /** The stream of FPDUs on one connection. */
@@ -63,10 +63,10 @@ export class Stream {
   readonly #crc: Crc32c | undefined
   readonly #answerWithinMs: number
   #timer: NodeJS.Timeout | undefined
-  /** Counts signs of life of the peer. */
+  /** Counts received signs that the peer is alive. */
   #signs = 0
   #hasHeard = false
-  /** How often the peer may still be nudged. */
+  /** Remaining nudges of the peer. */
   #nudges = 0
   #isOver = false
   #failure: Failure | undefined
@@ -82,7 +82,7 @@ export class Stream {
     this.#queues = new QueueMemory(port.region(bind.queues)!.buffer as SharedArrayBuffer)
     this.#epoch = bind.epoch
     streamsHere.set(this.#queues.memory, this)
-    // What was posted before is sent at the first opportunity; of what comes now, tell.
+    // Sends earlier work at the first opportunity, and asks for notice of new work.
     this.#queues.clearKick()
     this.#receiver = new Receiver(this.#inputPort(), this.#queues, memory, {
       domain: bind.domain,
@@ -106,7 +106,7 @@ export class Stream {
     )
   }
 
-  /** As the initiator: speaks first, by a signal if that was agreed. */
+  /** Begins as the initiator: sends first, with a signal if that was agreed. */
   begin(ready: Settled["ready"]): void {
     this.#nudges = nudgesMax
     this.#run(() => {
@@ -117,9 +117,9 @@ export class Stream {
   }
 
   /**
-   * Linux's siw begins to listen to a stream after it has sent its reply, and leaves unread what
-   * came before that until more comes. So what this side says first, and all that it says then, is
-   * followed by empty writes until the peer is heard.
+   * Linux's siw begins to read a stream after it has sent its reply, and leaves earlier bytes
+   * unread until more come. So the first bytes of this side, and all that it sends until the peer
+   * has sent something, are followed by empty writes.
    */
   #nudge(): void {
     if (this.#nudges === 0) return
@@ -132,7 +132,7 @@ export class Stream {
     timer.unref()
   }
 
-  /** Where the next bytes are read: memory that the checksum reads where they lie. */
+  /** The buffer for the next read: memory that the checksum reads in place. */
   get staging(): Uint8Array | undefined {
     return this.#crc?.staging
   }
@@ -146,7 +146,7 @@ export class Stream {
     })
   }
 
-  /** There is new work. */
+  /** Handles a notice of new work. */
   readonly kick = (): void => {
     this.#run(() => {
       this.#queues.clearKick()
@@ -155,22 +155,22 @@ export class Stream {
   }
 
   /**
-   * There is new work, on the thread of the session. What is posted to an idle connection leaves at
-   * once, so that a lone message does not wait. Bytes count as waiting until the turn is over, so
-   * all that follows in this turn goes out together.
+   * Handles new work, on the thread of the session. Work that is posted to an idle connection
+   * leaves at once, so that a lone message does not wait. Its bytes count as waiting until the turn
+   * is over, so all further work of this turn goes out together.
    */
   posted(): void {
     if (this.#transmitter.isWaiting) process.nextTick(this.kick)
     else this.kick()
   }
 
-  /** The peer has sent its last byte. */
+  /** Handles the peer's last byte. */
   end(): void {
     if (!this.#receiver.isInside) return
     this.#run(() => this.#fail({ detail: "the stream ended within an FPDU" }, undefined))
   }
 
-  /** Acts while the queues may be used, and tells the main thread after that. */
+  /** Runs `act` while the queues may be used, and reports to the main thread after that. */
   #run(act: () => void): void {
     if (this.#isOver) return
     if (!this.#queues.acquire(this.#epoch)) {
@@ -207,8 +207,8 @@ export class Stream {
   }
 
   /**
-   * Tells how many works at the head of the queue have ended. To wake the main thread costs as much
-   * as to write 100 KiB, so ends that make no completion wait while there is more to write.
+   * Reports how much work at the head of the queue has ended. Waking the main thread costs as much
+   * as writing 100 KiB, so ends without a completion wait while there is more to write.
    */
   #endWork(): void {
     this.#requester.end(this.#transmitter.left)
@@ -220,7 +220,7 @@ export class Stream {
       this.#records.add(Tag.sends, this.#requester.takeUnreported(), 0, 0)
   }
 
-  /** A peer that takes nothing, or answers nothing, for too long is gone. */
+  /** Ends the connection when the peer takes nothing, or answers nothing, for too long. */
   #startAnswerTimer(): void {
     if (this.#timer !== undefined || !(this.#transmitter.isWaiting || this.#requester.isWaiting))
       return

@@ -1,6 +1,6 @@
 /**
- * The sending half of a session: requests and responses in turn, in batches, and only so much at
- * once that the connection never stops to read because it has too much to write.
+ * The sending half of a session: requests and responses in turn, in batches, and never so much at
+ * once that the connection stops reading because it has too much to write.
  */
 import { type Batch, FpduWriter, Outgoing } from "../../schema/iwarp/FpduWriter.ts"
 import { Opcode, Queue } from "../../schema/iwarp/Segment.ts"
@@ -8,13 +8,13 @@ import type { Crc32c } from "../../schema/iwarp/Crc32c.ts"
 import { PendingResponse, copyUpTo } from "./responder.ts"
 import { sinkStag, type Unsendable, type Requester } from "./requester.ts"
 
-/** Bytes that may be with the socket at once: what a kernel's buffer takes at most, about. */
+/** Bytes that may be with the socket at once: about the most that a kernel's buffer takes. */
 const windowBytes = 2_097_152
 /** Bytes of a batch: one `writev`. */
 const batchBytes = 524_288
 /**
- * What a pool must let a lane have unsent. A lane that has more stops reading, and two ends that
- * both do would wait for each other for ever.
+ * The least that a pool must let a lane have unsent. A lane that has more stops reading, and two
+ * ends that both do would wait for each other for ever.
  */
 export const laneBytes = 2 * windowBytes
 /** Bytes of headers, trailers and short payloads in a batch. */
@@ -31,15 +31,15 @@ const emptyWrite = (): Outgoing => {
 /** Operations and events of the transmitter. */
 export interface TransmitterPort {
   readonly write: (parts: ReadonlyArray<Uint8Array>, written: () => void) => void
-  /** For the last bytes: they count as unsent until the turn ends, so they are waited for. */
+  /** Writes the last bytes: they count as unsent until the turn ends, so they are waited for. */
   readonly writeLast: (bytes: Uint8Array) => void
-  /** A batch has left; the session calls `left` when it may run. */
+  /** Called when a batch has left; the session calls `left` when it may run. */
   readonly written: (batch: Batch, number: number) => void
-  /** The oldest work cannot be sent. */
+  /** Called when the oldest work cannot be sent. */
   readonly unsendable: (work: Unsendable) => void
-  /** An answer was sent. */
+  /** Called when a response was sent. */
   readonly answered: () => void
-  /** The peer may not have any more what it was promised. */
+  /** Called when a promised response may no longer be read. */
   readonly withdrawn: () => void
 }
 
@@ -58,7 +58,7 @@ export class Transmitter {
   #isOver = false
   #inFlight = 0
   #batches = 0
-  /** Batches that have left; they leave in order. */
+  /** Number of batches that have left; they leave in order. */
   #left = 0
 
   constructor(
@@ -86,18 +86,18 @@ export class Transmitter {
     return this.#isOpen
   }
 
-  /** From now on the peer hears what is sent. */
+  /** Lets the output begin: from now on the peer reads it. */
   open(): void {
     this.#isOpen = true
   }
 
-  /** Opens with the signal that the peer awaits before it sends anything itself. */
+  /** Begins with the signal that the peer awaits before it sends anything itself. */
   openWith(signal: "write" | "read"): void {
     this.#isOpen = true
     this.#signal = this.#current = signal === "read" ? this.#requester.readyRead() : emptyWrite()
   }
 
-  /** Says again that this side is there, unless it is about to say something else. */
+  /** Sends another sign that this side is alive, unless a message is about to be sent. */
   nudge(): void {
     if (this.#current !== undefined) return
     this.#signal = this.#current = emptyWrite()
@@ -112,7 +112,7 @@ export class Transmitter {
     this.#responses.push(answer)
   }
 
-  /** Sends what there is, as far as the window allows. */
+  /** Sends messages, up to the window. */
   pump(): void {
     while (this.#isOpen && !this.#isOver && this.#inFlight < windowBytes) {
       while (this.#step());
@@ -120,14 +120,14 @@ export class Transmitter {
     }
   }
 
-  /** The socket has taken a batch. */
+  /** Handles a batch that the socket has taken. */
   wrote(batch: Batch, number: number): void {
     this.#inFlight -= batch.bytes
     this.#left = number
     this.#writer.recycle(batch)
   }
 
-  /** Ends the output; says why, if the peer may be told. */
+  /** Ends the output, with a Terminate if the peer may get one. */
   end(terminate: Uint8Array | undefined): void {
     if (this.#isOver) return
     this.#isOver = true
@@ -142,7 +142,7 @@ export class Transmitter {
     for (const part of this.#writer.take()!.parts) this.#port.writeLast(part)
   }
 
-  /** Puts one message; false when there is none, or no room. */
+  /** Adds one message; false when there is none, or no room. */
   #step(): boolean {
     this.#current ??= this.#choose()
     const message = this.#current
@@ -159,7 +159,7 @@ export class Transmitter {
     return true
   }
 
-  /** Responses and requests take turns. */
+  /** Chooses the next message: responses and requests take turns. */
   #choose(): Outgoing | undefined {
     if (this.#isOver) return undefined
     this.#isResponseNext = !this.#isResponseNext
