@@ -1,7 +1,7 @@
 /**
  * The faults of a simulated fabric, as plain values: they are drawn, shrunk and saved with a test.
  *
- * A node is a host (`"a"`, with all its devices) or one device (`"a/sim0"`). Whatever lasts ends
+ * A node is a host (`"a"`, with all its devices) or one device (`"a/sim0"`). A lasting fault ends
  * after `forMillis` of the fabric's time.
  */
 import * as Schema from "effect/Schema"
@@ -11,16 +11,16 @@ const Millis = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
 const link = { from: Schema.String, to: Schema.String, forMillis: Millis }
 const lasting = { node: Schema.String, forMillis: Millis }
 
-/** Each step of a queue pair takes so much longer. */
+/** Each transition of a queue pair takes so much longer. */
 export const SlowModify = Schema.TaggedStruct("SlowModify", { ...lasting, millis: Millis })
 
-/** A share of what one node sends to another is lost. */
+/** A share of the messages from one node to another is lost. */
 export const Loss = Schema.TaggedStruct("Loss", {
   ...link,
   share: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
 })
 
-/** Nothing gets through in one direction. */
+/** All messages in one direction are lost. */
 export const Cut = Schema.TaggedStruct("Cut", link)
 
 /** Messages from one node to another take so much longer. */
@@ -32,7 +32,7 @@ export const Rnr = Schema.TaggedStruct("Rnr", lasting)
 /** The next message that a node sends ends with `retry-exceeded`. */
 export const RetryExhaustion = Schema.TaggedStruct("RetryExhaustion", { node: Schema.String })
 
-/** A queue pair of a node fails: at its next step to that state, or while it runs. */
+/** A queue pair of a node fails: at its next transition to that state, or while it runs. */
 export const QueuePairError = Schema.TaggedStruct("QueuePairError", {
   node: Schema.String,
   step: Schema.Literals(["init", "rtr", "rts", "running"])
@@ -41,16 +41,16 @@ export const QueuePairError = Schema.TaggedStruct("QueuePairError", {
 /** A port goes down and comes up again. */
 export const PortFlap = Schema.TaggedStruct("PortFlap", lasting)
 
-/** A port gets another first GID, for good. What is connected by the old one is cut off. */
+/** A port gets another first GID, for good. Connections by the old one are cut off. */
 export const GidChange = Schema.TaggedStruct("GidChange", { node: Schema.String })
 
-/** A device refuses each step to `rtr` that uses this one of its port's GIDs. */
+/** A device refuses each transition to `rtr` that uses this one of its port's GIDs. */
 export const GidRefusal = Schema.TaggedStruct("GidRefusal", {
   ...lasting,
   index: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 })
 
-/** A device is pulled out, with all that was made on it, and plugged in again. */
+/** A device is removed, with all its resources, and plugged in again. */
 export const DeviceRemoval = Schema.TaggedStruct("DeviceRemoval", lasting)
 
 /** A port takes only packets up to this size. */
@@ -76,7 +76,7 @@ export const FabricFault = Schema.Union([
 
 export type FabricFault = typeof FabricFault.Type
 
-/** One line for people. */
+/** Describes a fault in one line. */
 export const describe = (fault: FabricFault): string => {
   switch (fault._tag) {
     case "SlowModify":

@@ -1,9 +1,9 @@
 /**
- * A fabric of simulated RDMA devices: strict where real ones are merely unlucky.
+ * A fabric of simulated RDMA devices, which is strict where real devices fail by chance.
  *
  * It keeps the rules of a reliable connection (order, retries, receiver not ready, flush on error)
- * on Effect's own clock and random source, so in a simulation a run can be repeated exactly. It
- * counts what a real fabric hides, first of all messages to a peer that is not ready yet. Faults
+ * on Effect's clock and random source, so in a simulation a run can be repeated exactly. It counts
+ * events that a real fabric hides, first of all messages to a peer that is not ready yet. Faults
  * are values, see `FabricFault`.
  *
  * Make it outside of the simulated processes: it is the network between them.
@@ -25,7 +25,7 @@ import { Nic } from "./nic.ts"
 import { Watch, type WatchedFabric } from "./Watch.ts"
 
 export interface Options {
-  /** The mean time that a message takes in one direction. Default 10 microseconds. */
+  /** The mean time of a message in one direction. Default 10 microseconds. */
   readonly latency?: Duration.Input | undefined
 }
 
@@ -39,7 +39,7 @@ export interface HostOptions {
   readonly gids?: number | undefined
   /**
    * Whether a write ends when the peer has it. Default true. Without it, a write ends when it
-   * leaves, as where TCP carries it, and may be lost with its queue pair after that.
+   * leaves, as over TCP, and may be lost with its queue pair after that.
    */
   readonly acknowledges?: boolean | undefined
 }
@@ -54,7 +54,7 @@ export interface Resources {
   readonly protectionDomains: number
 }
 
-/** Device time on Effect's clock. What is due later ends with the Scope. */
+/** Device time on Effect's clock. Pending timers end with the Scope. */
 const effectTime: Effect.Effect<DeviceTime, never, Scope.Scope> = Effect.gen(function* () {
   const run = yield* FiberSet.makeRuntime()
   const clock = yield* Clock.Clock
@@ -98,17 +98,17 @@ export class SimFabric implements WatchedFabric {
     return { ...this.#network.counters, doubleCompletions }
   }
 
-  /** Messages so far that reached a queue pair which was not ready; cheap enough to ask often. */
+  /** Messages so far that reached a queue pair which was not ready. A cheap read. */
   get earlyPosts(): number {
     return this.#network.counters.earlyPosts
   }
 
-  /** Messages so far that met no posted receive; cheap enough to ask often. */
+  /** Messages so far that met no posted receive. A cheap read. */
   get rnrs(): number {
     return this.#network.counters.rnrs
   }
 
-  /** The newest of these messages. */
+  /** The newest of the early messages. */
   get lastEarlyPost(): EarlyPost | undefined {
     return this.#network.lastEarlyPost
   }
@@ -132,7 +132,7 @@ export class SimFabric implements WatchedFabric {
     }
   }
 
-  /** Lets a fault happen now. Returns whether there is a device that it strikes. */
+  /** Injects a fault now. Returns whether it affects a device. */
   strike(fault: FabricFault): boolean {
     this.#network.note(`fabric: ${describe(fault)}`)
     const nodes = "node" in fault ? [fault.node] : [fault.from, fault.to]
@@ -172,14 +172,14 @@ export class SimFabric implements WatchedFabric {
   }
 
   /**
-   * The programs of a host die, as by `kill -9`: its queue pairs are gone, its connections are
-   * ended by its kernel.
+   * Kills the programs of a host, as by `kill -9`: its queue pairs are destroyed, its connections
+   * are ended by its kernel.
    */
   crash(host: string): void {
     this.#each(host, (nic) => nic.crash())
   }
 
-  /** The devices of a host, which are made when they are first asked for. */
+  /** The devices of a host, made on the first call. */
   plug({ acknowledges, devices = ["sim0"], gids = 1, host }: HostOptions): ReadonlyArray<Nic> {
     this.#hosts += 1
     const name = host ?? `host-${this.#hosts}`
@@ -211,7 +211,7 @@ export class SimFabric implements WatchedFabric {
     }
   }
 
-  /** Changes which faults are in force, and lets ports and devices notice. */
+  /** Changes the set of active faults, and lets ports and devices notice. */
   #change(act: () => void): void {
     const nics = [...this.#network.nics.values()]
     const before = nics.map((nic) => [this.#network.isDown(nic), this.#network.isRemoved(nic)])

@@ -1,8 +1,8 @@
 /**
  * Connections by a simulated connection manager: request, reply, ready to use; or a rejection.
  *
- * The side that asked is ready when the reply has come, the side that accepts when the last
- * message has: only then does it know that the other can receive.
+ * The side that asks is ready when the reply has come, the accepting side when the last message
+ * has: only then does it know that the other can receive.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -32,7 +32,7 @@ export class SimConnection extends ProviderConnection<SimQueuePair> {
     this.setNegotiated({ privateData: other.privateData, ...negotiate(params, other) })
   }
 
-  /** Waiters of the end run in a task of theirs; the other side is told, unless it told us. */
+  /** Waiters of the end run in another task; the other side is notified unless it ended first. */
   override onLeft(why: Disconnect): void {
     const { nic } = this.queuePair
     nic.network.after(0, () => super.onLeft(why))
@@ -70,18 +70,18 @@ const offerOf = (
   }
 }
 
-/** Takes the queue pair to `rts`, as both sides said. */
+/** Takes the queue pair to `rts`, with the parameters of both sides. */
 const moveToReady = (
   connection: SimConnection,
   params: ResolvedConnectParams,
-  own: ConnectMessage,
+  local: ConnectMessage,
   other: ConnectMessage
 ) => {
   const { inboundReads, outboundReads } = negotiate(params, other)
   const { queuePair } = connection
-  const mtu = own.mtu < other.mtu ? own.mtu : other.mtu
+  const mtu = local.mtu < other.mtu ? local.mtu : other.mtu
   const { gid, queuePair: peer, rnrRetries, sequence: peerSequence } = other
-  const { sequence: firstSequence } = own
+  const { sequence: firstSequence } = local
   const { retries } = params
   return Effect.andThen(
     queuePair.move({ to: "rtr", path: { gid }, mtu, peer, peerSequence, inboundReads }, connection),
@@ -104,7 +104,7 @@ export const connect = Effect.fnUntraced(function* (
   >()
   const refuse = (why: ConnectRejected | Unreachable) =>
     void Deferred.doneUnsafe(answer, Effect.fail(why))
-  const own = offerOf(connection, params, {
+  const local = offerOf(connection, params, {
     accept: (reply, ready) => {
       if (connection.hasEnded) nic.network.manage(nic, reply.gid, () => ready(false))
       else Deferred.doneUnsafe(answer, Effect.succeed({ reply, ready }))
@@ -114,30 +114,30 @@ export const connect = Effect.fnUntraced(function* (
   nic.network.manage(
     nic,
     Gid.fromAddress(connection.peer.host)!,
-    (target) => target.onConnectRequest(connection.peer.port, own),
+    (target) => target.onConnectRequest(connection.peer.port, local),
     () => refuse(new Unreachable({ peer, step: "route", detail: "no way there" }))
   )
   const { ready, reply } = yield* Deferred.await(answer)
   connection.onPeerParams(reply, params)
-  yield* moveToReady(connection, params, own, reply)
+  yield* moveToReady(connection, params, local, reply)
   nic.network.manage(nic, reply.gid, () => ready(true))
 })
 
-/** Answers a request with yes. */
+/** Accepts a request. */
 const accept = Effect.fnUntraced(function* (
   nic: Nic,
   offer: ConnectMessage,
   connection: SimConnection,
   params: ResolvedConnectParams
 ): Effect.fn.Return<void, AcceptError> {
-  const own = offerOf(connection, params, noAnswer)
+  const local = offerOf(connection, params, noAnswer)
   connection.onPeerParams(offer, params)
-  yield* moveToReady(connection, params, own, offer)
+  yield* moveToReady(connection, params, local, offer)
   const isReady = Deferred.makeUnsafe<boolean>()
   const ready = (is: boolean) => void Deferred.doneUnsafe(isReady, Effect.succeed(is))
-  nic.network.manage(nic, offer.gid, () => offer.accept(own, ready))
+  nic.network.manage(nic, offer.gid, () => offer.accept(local, ready))
   if (yield* Deferred.await(isReady)) return
-  const detail = "it gave up meanwhile"
+  const detail = "it gave up in the meantime"
   return yield* new Unreachable({ peer: addressText(connection.peer), step: "accept", detail })
 })
 

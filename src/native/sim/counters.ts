@@ -10,13 +10,13 @@ export class Counters {
   strays = 0
   /** Messages that met no posted receive, each time that they were sent. */
   rnrs = 0
-  /** Accesses with a key that names nothing. */
+  /** Accesses with an unknown key. */
   unknownKeys = 0
   /** Accesses that a key, a right or a bound forbids. */
   refusals = 0
   /** Work that ended more than once. */
   doubleCompletions = 0
-  /** Messages and answers that never arrived. */
+  /** Messages and answers that were lost. */
   lost = 0
   /** Messages that were sent again. */
   repeats = 0

@@ -30,7 +30,7 @@ const limits: DeviceLimits = {
 
 /** Bytes of private data that a connection manager of InfiniBand carries. */
 const privateData = { connect: 56, accept: 196, reject: 148 } as const
-/** Milliseconds after which an attempt to connect without an answer is given up. */
+/** Milliseconds until an unanswered attempt to connect is given up. */
 const connectTimeoutMs = 30_000
 
 /** The description of a device. */

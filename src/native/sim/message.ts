@@ -6,7 +6,7 @@ import type { Address } from "../verbs/Connection.ts"
 import type { ConnectRejected } from "../verbs/VerbsError.ts"
 import type { Opcode } from "../verbs/WorkRequest.ts"
 
-/** One life of a queue pair: from its making or its last reset to its end or its next reset. */
+/** One life of a queue pair: from its creation or its last reset to its end or its next reset. */
 export interface QueuePairLife {
   readonly began: number
 }
@@ -20,7 +20,7 @@ export interface Peer {
   readonly life: QueuePairLife | undefined
 }
 
-/** From where to where. */
+/** Source, destination and number of a message. */
 export interface Header {
   readonly source: Gid
   readonly sourceQueuePair: number
@@ -30,7 +30,7 @@ export interface Header {
   readonly sequence: number
 }
 
-/** A work request on its way. */
+/** A work request under way. */
 export interface Message extends Header {
   readonly opcode: Opcode
   /** The bytes that are sent or written; empty for a fetch. */
@@ -40,9 +40,9 @@ export interface Message extends Header {
   readonly mtu: Mtu
   /** Reads and atomic operations of the sender that have no answer yet, this one included. */
   readonly reads: number
-  /** The life of the queue pair that the sender was told of; only for counting. */
+  /** The life of the queue pair that the sender was connected to; only for counting. */
   readonly addressee: QueuePairLife | undefined
-  /** Not the first time that it is sent. */
+  /** Whether it was sent before. */
   readonly again: boolean
   readonly remoteKey: number
   readonly remoteHigh: number
@@ -59,10 +59,10 @@ export type Outcome =
   | { readonly _tag: "NotReady"; readonly waitMillis: number }
   | { readonly _tag: "Refused"; readonly status: Status }
 
-/** It took effect, and fetched nothing. */
+/** The message took effect, and fetched nothing. */
 export const done: Outcome = { _tag: "Done", fetched: new Uint8Array(0) }
 
-/** An answer to a message, and with it to all messages before that. */
+/** An answer to a message, and with it to all earlier messages. */
 export interface Answer extends Header {
   readonly outcome: Outcome
 }
@@ -78,16 +78,16 @@ export interface ConnectMessage {
   readonly inboundReads: number
   readonly outboundReads: number
   readonly rnrRetries: number
-  /** Tells the sender of the message that the connection has ended. */
+  /** Notifies the sender of the message that the connection has ended. */
   readonly disconnected: () => void
-  /** The other side accepts; `ready` is how it is told that this side is ready. */
+  /** Accepts; `ready` is called with whether this side got ready. */
   readonly accept: (reply: ConnectMessage, ready: (isReady: boolean) => void) => void
   readonly reject: (reason: ConnectRejected["reason"], privateData: Uint8Array) => void
 }
 
 const sequences = 0x100_0000
 
-/** The number that follows a sequence number after so many messages. */
+/** The sequence number after so many messages. */
 export const sequenceAfter = (sequence: number, messages: number): number =>
   (sequence + messages) % sequences
 

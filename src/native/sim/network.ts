@@ -16,7 +16,7 @@ const managementTries = 5
 /** Milliseconds between two of them. */
 const managementRetryMs = 1000
 
-/** Software takes longer than devices: what a device answers is there before. */
+/** Software takes longer than devices: a device's answer arrives first. */
 const softwareDelayMs = 1
 
 /**
@@ -49,7 +49,7 @@ export interface NetworkPort {
   readonly gid: Gid
   readonly addresses: ReadonlyArray<Gid>
   readonly mtu: Mtu
-  /** Whether a fault that names this node strikes the port. */
+  /** Whether a fault of this node affects the port. */
   isNode(node: string): boolean
 }
 
@@ -66,7 +66,7 @@ export class Network<Port extends NetworkPort = NetworkPort> {
   readonly counters = new Counters()
   lastEarlyPost: EarlyPost | undefined = undefined
   readonly nics = new Map<string, Port>()
-  /** The faults that are in force. */
+  /** The active faults. */
   readonly faults = new Set<FabricFault>()
   readonly options: NetworkOptions
   /** The addresses of memory, the same on all devices of a host. */
@@ -79,7 +79,7 @@ export class Network<Port extends NetworkPort = NetworkPort> {
     this.memory = new AddressSpace(options.draw)
   }
 
-  /** Adds a line to the trace, if one is kept. */
+  /** Adds a line to the trace, if there is one. */
   note(text: string): void {
     this.options.note(text)
   }
@@ -93,13 +93,13 @@ export class Network<Port extends NetworkPort = NetworkPort> {
     this.options.time.after(millis, act)
   }
 
-  /** The device that a GID leads to. */
+  /** The device of a GID. */
   find(gid: Gid): Port | undefined {
     for (const nic of this.nics.values()) if (nic.addresses.includes(gid)) return nic
     return undefined
   }
 
-  /** The faults of one kind that are in force. */
+  /** The active faults of one kind. */
   *active<Tag extends FabricFault["_tag"]>(
     tag: Tag
   ): Generator<Extract<FabricFault, { readonly _tag: Tag }>> {
@@ -135,7 +135,7 @@ export class Network<Port extends NetworkPort = NetworkPort> {
     return millis
   }
 
-  /** Whether a port cannot be used by this one of its GIDs. */
+  /** Whether a port refuses this one of its GIDs. */
   refusesGid(nic: Port, index: number): boolean {
     for (const fault of this.active("GidRefusal")) {
       if (nic.isNode(fault.node) && fault.index === index) return true
@@ -149,8 +149,8 @@ export class Network<Port extends NetworkPort = NetworkPort> {
   }
 
   /**
-   * Sends from one port to another. `arrive` is called at the target, later, unless it is lost on
-   * the way; answers whether it is, for those who simulate a sender that tries again.
+   * Sends from one port to another. `arrive` is called at the target, later, unless the message is
+   * lost; returns whether it will arrive, for simulated senders that try again.
    */
   carry(
     from: Port,
@@ -175,8 +175,8 @@ export class Network<Port extends NetworkPort = NetworkPort> {
   }
 
   /**
-   * Sends what is not of a queue pair, and tries again for a while if it is lost: the messages
-   * of connection management. `giveUp` is called when that was in vain.
+   * Sends a message of connection management, and tries again for a while if it is lost. `giveUp`
+   * is called when all tries have failed.
    */
   manage(
     from: Port,
@@ -194,7 +194,7 @@ export class Network<Port extends NetworkPort = NetworkPort> {
     })
   }
 
-  /** From zero to twice the mean, so that queue pairs overtake each other. */
+  /** A delay from zero to twice the mean, so that queue pairs overtake each other. */
   #millis(from: Port, to: Port): number {
     let millis = 2 * this.#latency * this.options.random.nextDoubleUnsafe()
     for (const fault of this.active("Delay")) {

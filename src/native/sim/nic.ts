@@ -1,4 +1,4 @@
-/** A simulated device with its one port: what is plugged into a host. */
+/** A simulated device with its one port. */
 import type { Gid } from "../../schema/Gid.ts"
 import type { Mtu } from "../../schema/Mtu.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
@@ -12,7 +12,7 @@ import type { Network } from "./network.ts"
 
 /** Numbers up to here are for management, as on real devices. */
 const lastReserved = 16
-/** Listeners that do not care get a port above this one: those of clients on Linux. */
+/** Free ports begin above this one: the client ports of Linux. */
 const belowFreePorts = 32767
 const lastPort = 65535
 
@@ -20,7 +20,7 @@ const lastPort = 65535
 export interface NicQueuePair {
   readonly state: State
   readonly life: QueuePairLife
-  /** Work that ended more than once. */
+  /** Number of times that work ended more than once. */
   readonly doubleEnds: number
   receive(message: Message): void
   onAnswer(answer: Answer): void
@@ -28,7 +28,7 @@ export interface NicQueuePair {
   failFatally(detail: string): void
 }
 
-/** A device as one program opened it, until it is closed or pulled out. */
+/** A device as one program opened it, until it is closed or removed. */
 export class OpenDevice {
   readonly nic: Nic
   readonly resource: Resource
@@ -42,7 +42,7 @@ export class OpenDevice {
   }
 }
 
-/** One device, over all its plugging in and out. */
+/** One device, across its removals and returns. */
 export class Nic {
   readonly host: string
   readonly name: string
@@ -56,9 +56,9 @@ export class Nic {
   readonly queuePairs = new Map<number, NicQueuePair>()
   /** Listeners by port. Returns `false` if the listener's backlog is full. */
   readonly listeners = new Map<number, (offer: ConnectMessage) => boolean>()
-  /** Steps whose next try fails. */
+  /** Transitions whose next try fails. */
   readonly failingSteps = new Set<string>()
-  /** The next message that is sent ends with exhausted retries. */
+  /** True if the next message that is sent ends with exhausted retries. */
   isExhausted = false
   /** The GIDs of its port, by their indices. */
   readonly addresses: Array<Gid>
@@ -106,7 +106,7 @@ export class Nic {
     return this.#queuePairs
   }
 
-  /** Returns the next free port; after the last comes the first again. */
+  /** Returns the next free port; after the last one, starts from the first. */
   newPort(): number {
     do {
       this.#ports = this.#ports < lastPort ? this.#ports + 1 : belowFreePorts + 1
@@ -120,7 +120,7 @@ export class Nic {
     return count
   }
 
-  /** A message has come over the wire. */
+  /** Handles a message from the network. */
   receive(message: Message): void {
     const queuePair = this.queuePairs.get(message.targetQueuePair)
     if (queuePair !== undefined) queuePair.receive(message)
@@ -135,7 +135,7 @@ export class Nic {
     this.network.manage(this, offer.gid, () => offer.reject(reason, new Uint8Array(0)))
   }
 
-  /** Tells who has it open now. A reader runs by itself, not in the middle of what happens. */
+  /** Emits to the present opener. Readers run in a later task, not within the caller's step. */
   emit(event: DeviceEvent): void {
     const opened = [...this.opened]
     this.network.after(0, () => {
@@ -143,7 +143,7 @@ export class Nic {
     })
   }
 
-  /** The device goes, with all that was made on it. */
+  /** Removes the device, with all its resources. */
   remove(): void {
     this.emit({ _tag: "DeviceRemoved" })
     const opened = [...this.opened]
@@ -152,7 +152,7 @@ export class Nic {
     for (const { resource } of opened) resource.markRemoved()
   }
 
-  /** The host's programs are gone, as after `kill -9`; numbers start anew, as after a restart. */
+  /** Kills the host's programs, as `kill -9`; numbers start anew, as after a restart. */
   crash(): void {
     for (const { resource } of this.opened) resource.release()
     // A port may be bound by a fiber that has not come to make its listener.

@@ -46,13 +46,13 @@ export class SimQueuePair
   readonly nic: Nic
   access: ReadonlySet<Access> = new Set()
   peer: Peer | undefined = undefined
-  /** The local GID at the transition to `rtr`; it stays, also when the port's changes. */
+  /** The local GID at the transition to `rtr`; it stays when the port's GID changes. */
   source: Gid
   life: QueuePairLife
   #requester: Requester | undefined = undefined
   #responder: Responder | undefined = undefined
   readonly #answers = new Channel()
-  /** Messages that came too early, so that each is counted once. */
+  /** Early messages, so that each is counted once. */
   readonly #early = new Set<number>()
 
   constructor(nic: Nic, wanted: ResolvedQueuePairOptions<SoftwareCompletionQueue>) {
@@ -63,7 +63,7 @@ export class SimQueuePair
     nic.queuePairs.set(this.number, this)
   }
 
-  /** Its name in traces. */
+  /** The name in traces. */
   get title(): string {
     return `${titleOf(this.nic)}#${this.number}`
   }
@@ -84,7 +84,7 @@ export class SimQueuePair
     return this.move(step)
   }
 
-  /** Takes a step; `mover` is the connection that wants it, if it is not the program. */
+  /** Makes a transition; `mover` is the connection that wants it, if it is not the program. */
   move(step: Transition, mover?: AttachedConnection): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
       const wrong =
@@ -98,7 +98,7 @@ export class SimQueuePair
     })
   }
 
-  /** A message has come over the wire. */
+  /** Handles a message from the network. */
   receive(message: Message): void {
     const outcome = this.#hear(message)
     if (outcome === undefined) return
@@ -121,14 +121,14 @@ export class SimQueuePair
     }
   }
 
-  /** The oldest send fails, and with it the queue pair. */
+  /** Fails the oldest send, and with it the queue pair. */
   failSend(status: Status): void {
     this.nic.network.note(`${this.title}: a ${this.#oldest} ends with ${status}`)
     this.sends.end(status, 0)
     this.fail("failed")
   }
 
-  /** Fails for a reason that no completion of a send tells. */
+  /** Fails for a reason that no completion of a send reports. */
   failFatally(detail: string): void {
     this.fail("failed")
     this.nic.emit({ _tag: "QueuePairFatal", queuePair: this.number, detail })
@@ -186,7 +186,7 @@ export class SimQueuePair
     network.note(`${this.title}: message in ${this.state}, too early`)
   }
 
-  /** Takes the step, unless the queue pair has changed while it was on its way. */
+  /** Makes the transition, unless the queue pair has changed in the meantime. */
   #take(step: Transition, mover: AttachedConnection | undefined): Effect.Effect<void, ModifyError> {
     return Effect.suspend(() => {
       const wrong = validateTransition(this, step.to, mover)
@@ -217,7 +217,7 @@ export class SimQueuePair
     })
   }
 
-  /** Why the device does not do it, if that is so. */
+  /** Why the device refuses, if it does. */
   #refusal(step: Transition): string | undefined {
     const { nic } = this
     if (nic.failingSteps.delete(step.to)) return "the device refused the step"

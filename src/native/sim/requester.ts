@@ -1,6 +1,7 @@
 /**
- * The sending half of a simulated queue pair: messages go out in order, several at a time, and end
- * in order with their answers. Without an answer everything from the oldest on is sent again.
+ * The sending half of a simulated queue pair: messages go out in order, several at a time, and
+ * complete in order with their answers. After a timeout all messages from the oldest on are sent
+ * again.
  */
 import type { Gid } from "../../schema/Gid.ts"
 import type { Status } from "../verbs/Completion.ts"
@@ -12,9 +13,9 @@ import type { Nic } from "./nic.ts"
 
 /** Retries of a message that met no receive: this many means for ever. */
 const retriesForever = 7
-/** Writes that may be on their way after they have ended: what the buffers of a socket hold. */
+/** Writes that may be under way after they have ended: the capacity of socket buffers. */
 const buffered = 4
-/** Deadlines are rounded; what is closer than this many milliseconds is due. */
+/** Deadlines are rounded; those within this many milliseconds are due. */
 const dueWithinMs = 0.001
 
 const noBytes = new Uint8Array(0)
@@ -47,13 +48,13 @@ export class Requester {
   readonly #channel = new Channel()
   /** The number of the work that has `firstSequence`. */
   readonly #base: number
-  /** The work that is sent next. */
+  /** The work to send next. */
   #next: number
-  /** The oldest work that is not answered. It may have ended, see `#left`. */
+  /** The oldest work without an answer. It may have ended, see `#left`. */
   #oldest: number
-  /** Writes that ended when they left, and are not answered yet, by their numbers. */
+  /** Writes that ended when they left, and have no answer yet, by their numbers. */
   readonly #left = new Map<number, Message>()
-  /** Reads and atomic operations among what is sent and has not ended. */
+  /** Reads and atomic operations that were sent and have not ended. */
   #reads = 0
   #retries = 0
   #rnrs = 0
@@ -75,7 +76,7 @@ export class Requester {
     this.#isStopped = true
   }
 
-  /** Called for new work, which leaves in a later task with all that is posted until then. */
+  /** Called for new work, which leaves in a later task with all work that is posted until then. */
   kick(): void {
     if (this.#isPumping || this.#isStopped) return
     this.#isPumping = true
@@ -85,7 +86,7 @@ export class Requester {
     })
   }
 
-  /** An answer has come. */
+  /** Handles an answer. */
   onAnswer(answer: Answer): void {
     if (this.#isStopped) return
     const index = this.#oldest + sequenceDistance(answer.sequence, this.#sequenceOf(this.#oldest))
@@ -100,7 +101,7 @@ export class Requester {
     this.#pump()
   }
 
-  /** The oldest work fails. If it has ended, only what is flushed tells of that. */
+  /** Fails the oldest work. If it has ended, only the flush of later work shows that. */
   #fail(status: Status): void {
     if (this.#left.has(this.#oldest)) this.#queuePair.fail("failed")
     else this.#queuePair.failSend(status)
@@ -110,7 +111,7 @@ export class Requester {
     return sequenceAfter(this.#sending.firstSequence, index - this.#base)
   }
 
-  /** An answer stands for all before it, but not for bytes that they should have fetched. */
+  /** Ends work before an answered message, except fetches whose bytes are missing. */
   #endBefore(index: number): boolean {
     const { sends } = this.#queuePair
     while (this.#oldest < index) {
@@ -139,7 +140,7 @@ export class Requester {
     this.#endLeft()
   }
 
-  /** Writes that have left end in their turn. */
+  /** Ends writes that have left, in order. */
   #endLeft(): void {
     const { sends } = this.#queuePair
     while (sends.counters.ended < this.#next && this.#left.has(sends.counters.ended)) {
@@ -160,7 +161,7 @@ export class Requester {
       const slot = this.#queuePair.sends.at(this.#next)
       const invalid = this.#validate(slot)
       if (invalid !== undefined) {
-        // It fails in its turn: what is before it may still end well.
+        // It fails in its turn: earlier work may still succeed.
         if (this.#next === this.#oldest) this.#queuePair.failSend(invalid)
         return
       }
@@ -175,7 +176,7 @@ export class Requester {
     }
   }
 
-  /** Validates work before anything of it is sent. */
+  /** Validates work before it is sent. */
   #validate(slot: SendSlot): Status | undefined {
     const fetches = isFetch(slot.opcode)
     if (fetches && this.#sending.outboundReads === 0) return "local-operation"
@@ -255,14 +256,14 @@ export class Requester {
     })
   }
 
-  /** Everything from the oldest on is sent again. */
+  /** Sends everything from the oldest on again. */
   #again(): void {
     this.#next = this.#oldest
     this.#reads = 0
     this.#pump()
   }
 
-  /** The peer has no receive: wait, and try again as often as agreed. */
+  /** Waits for a peer without a receive, and tries again up to the agreed number of times. */
   #rest(millis: number): void {
     const { network } = this.#queuePair.nic
     if (this.#isResting) return

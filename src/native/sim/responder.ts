@@ -66,7 +66,7 @@ export class Responder {
   readonly #queuePair: ResponderHost
   readonly #receiving: ResponderSettings
   #expected: number
-  /** The last results of atomic operations: they must not take effect again. */
+  /** The last results of atomic operations, which must not take effect again. */
   readonly #results = new Map<number, Uint8Array>()
 
   constructor(queuePair: ResponderHost, receiving: ResponderSettings) {
@@ -75,7 +75,7 @@ export class Responder {
     this.#expected = receiving.peerSequence
   }
 
-  /** Lets a message take effect; nothing if it is not its turn. */
+  /** Executes a message; undefined if it is not its turn. */
   receive(message: Message): Outcome | undefined {
     if (!this.#fits(message)) return undefined
     if (message.bytes > message.mtu && message.mtu < this.#queuePair.peer!.mtu) {
@@ -104,7 +104,7 @@ export class Responder {
     return packet <= this.#network.mtuOf(nic) && packet <= peer!.mtu
   }
 
-  /** A message that took effect before is answered as before; only a read is done again. */
+  /** Answers a repeated message as before; only a read is executed again. */
   #repeat(message: Message): Outcome {
     const result = this.#results.get(message.sequence)
     if (result !== undefined) return { _tag: "Done", fetched: result }
@@ -158,7 +158,7 @@ export class Responder {
     return done
   }
 
-  /** The region whose key a message makes void; `null` if there is none but should be. */
+  /** The region whose key a message voids; `null` if there is none but should be. */
   #invalidated({ invalidate, opcode }: Message): MemoryRegion | undefined | null {
     if (opcode !== "send-invalidate") return undefined
     const region = this.#queuePair.nic.keys.remote.find(invalidate)
@@ -166,7 +166,7 @@ export class Responder {
     return region?.domain === this.#queuePair.domain ? region : null
   }
 
-  /** Executes an operation on memory. Without a byte to touch it needs no key. */
+  /** Executes an operation on memory. Without bytes it needs no key. */
   #memory(message: Message): Outcome {
     const right = rights[message.opcode]!
     const isAtomic = right === "remoteAtomic"
@@ -214,7 +214,7 @@ export class Responder {
     return { _tag: "Done", fetched }
   }
 
-  /** The peer is told, and this queue pair fails too. */
+  /** Refuses with an answer to the peer, and fails this queue pair, too. */
   #refuse(status: Status, detail: string): Outcome {
     this.#queuePair.failFatally(detail)
     return { _tag: "Refused", status }
