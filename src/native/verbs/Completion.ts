@@ -1,8 +1,8 @@
 /**
  * Completions of posted work, and the queue that delivers them.
  *
- * Everything that was posted ends once. Success of a send without `signalled` makes no completion;
- * it is known from a later completion of the same queue, since each queue ends in order.
+ * All posted work ends once. Success of a send without `signalled` makes no completion; it is known
+ * from a later completion of the same queue, since each queue ends in order.
  */
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -10,17 +10,17 @@ import type * as Stream from "effect/Stream"
 import type { Released } from "./VerbsError.ts"
 
 /**
- * How a work request ended. The first failure of a queue pair says what went wrong; all that was
- * posted to it besides is `flushed`.
+ * How a work request ended. The first failure of a queue pair gives the cause; all other work on it
+ * is `flushed`.
  *
  * - `local-length`: a message was longer than the receive.
  * - `local-operation`: the work request was inconsistent.
- * - `local-protection`: a part names memory that is not there, or not for this.
+ * - `local-protection`: a part names memory that is missing, or has no such right.
  * - `remote-access`: the peer's key is void or does not allow it.
- * - `remote-invalid`: the peer does not understand: wrong length, size or order.
+ * - `remote-invalid`: the peer could not execute the request: wrong length, size or order.
  * - `remote-operation`: the peer failed.
- * - `retry-exceeded`: no answer, however often it was sent.
- * - `rnr-retry-exceeded`: the peer had no receive posted, however often it was sent.
+ * - `retry-exceeded`: no answer to any retry.
+ * - `rnr-retry-exceeded`: the peer had no receive posted at any retry.
  * - `fatal`: the device failed.
  */
 export const Status = Schema.Literals([
@@ -51,7 +51,7 @@ export type Kind =
   | "receive"
   | "receive-immediate"
 
-/** One end. Only `id`, `status` and `queuePair` mean something after a failure. */
+/** The end of one work request. After a failure only `id`, `status` and `queuePair` are valid. */
 export class Completion {
   /** The `id` of the work request. */
   id = 0
@@ -63,10 +63,10 @@ export class Completion {
   length = 0
   /** Of a `receive-immediate`. */
   immediate = 0
-  /** The remote key that the peer made void with its send; 0 if none. */
+  /** The remote key that the peer voided with its send; 0 if none. */
   invalidated = 0
 
-  /** Becomes equal to another one. */
+  /** Copies another one. */
   copy(other: Completion): void {
     this.id = other.id
     this.kind = other.kind
@@ -78,13 +78,13 @@ export class Completion {
   }
 }
 
-/** Completions that are polled together, in memory that is used again for each poll. */
+/** Completions that are polled together, in reused memory. */
 export class CompletionBatch {
   readonly #entries: ReadonlyArray<Completion>
   /** The number of completions of the last poll. */
   count = 0
 
-  /** `limit`: the most that one poll brings. 64 keeps a batch within a few cache lines. */
+  /** `limit`: the most completions of one poll. 64 keeps a batch within a few cache lines. */
   constructor(limit = 64) {
     this.#entries = Array.from({ length: limit }, () => new Completion())
   }
@@ -102,16 +102,16 @@ export class CompletionBatch {
 /**
  * Delivers the completions of queue pairs.
  *
- * It never overflows: every accepted post has reserved a place in it, which is free again when its
+ * It never overflows: every accepted post has reserved a slot in it, which is free again when its
  * completion, or a later one of the same work queue, has been polled.
  */
 export interface CompletionQueue {
   readonly capacity: number
-  /** Completions and posted work that take a place now. */
+  /** Slots taken by completions and posted work. */
   readonly reserved: number
-  /** Takes up to `batch.limit` completions; answers how many. Never waits, never allocates. */
+  /** Takes up to `batch.limit` completions; returns the number. Never waits, never allocates. */
   poll(batch: CompletionBatch): number
-  /** Waits until there is something to poll. */
+  /** Waits until there are completions to poll. */
   readonly ready: Effect.Effect<void, Released>
   /** Completions as they come, in arrays of up to 64, as copies that may be kept. */
   readonly completions: Stream.Stream<Completion>

@@ -1,8 +1,8 @@
 /**
  * Connection management: a connection made by the provider, with private data both ways.
  *
- * The other way is out of band: the peers tell each other their queue pairs, GIDs and LIDs by a
- * handshake of their own, and each takes its queue pair to `rtr` and `rts` by itself.
+ * The other way is out of band: the peers exchange their queue pairs, GIDs and LIDs by another
+ * handshake, and each takes its queue pair to `rtr` and `rts` by itself.
  */
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -18,17 +18,17 @@ export interface Address {
 /** The parameters of one end of a connection. */
 export interface ConnectParams {
   /**
-   * For the peer's program. On every provider there is room for 56 bytes with a connect and for
-   * 196 with an accept, what InfiniBand has. Default: none.
+   * Data for the peer's program. Every provider has room for 56 bytes with a connect and for 196
+   * with an accept, as InfiniBand has. Default: none.
    */
   readonly privateData?: Uint8Array | undefined
   /** Reads and atomic operations of the peer that may be under way here. Default 16. */
   readonly inboundReads?: number | undefined
   /** Reads and atomic operations of this side; the peer may lower it. Default 16. */
   readonly outboundReads?: number | undefined
-  /** How often the peer sends again when it meets no posted receive; 7 is for ever. Default 7. */
+  /** Times that the peer sends again when it meets no posted receive; 7 is for ever. Default 7. */
   readonly rnrRetries?: number | undefined
-  /** How often a message without an answer is sent again. Default 7. */
+  /** Times that a message without an answer is sent again. Default 7. */
   readonly retries?: number | undefined
 }
 
@@ -54,36 +54,36 @@ export interface Connection {
   /** The negotiated limits. */
   readonly inboundReads: number
   readonly outboundReads: number
-  /** Ends it: both queue pairs go to `err`. Again is harmless. */
+  /** Ends it: both queue pairs go to `err`. Idempotent. */
   readonly disconnect: Effect.Effect<void>
   /** Waits for the end. */
   readonly disconnected: Effect.Effect<Disconnect>
 }
 
 /**
- * A peer's request to connect. It is answered once; unanswered, it is rejected when the listener
- * goes or the time for an answer is over.
+ * A peer's request to connect. It is answered once; without an answer, it is rejected when the
+ * listener closes or the time for an answer is over.
  */
 export interface ConnectRequest {
   readonly peer: Address
   readonly privateData: Uint8Array
-  /** Reads and atomic operations that the peer wants to have under way here. */
+  /** Reads and atomic operations of the peer that may be under way here. */
   readonly inboundReads: number
-  /** Those that it lets this side have. */
+  /** Reads and atomic operations of this side that the peer allows. */
   readonly outboundReads: number
   /**
-   * Returns when the peer knows of it, so that it is ready. With a queue pair or terms that are
-   * not fit for it, it is no answer, and the request may be accepted or rejected still.
+   * Returns when the peer has the answer, so that it is ready. Fails without an answer if the queue
+   * pair or the parameters do not fit; the request may then still be accepted or rejected.
    */
   accept(options: AcceptOptions): Effect.Effect<Connection, AcceptError, Scope.Scope>
-  /** Says no, with up to 148 bytes of private data. */
+  /** Rejects, with up to 148 bytes of private data. */
   reject(privateData?: Uint8Array): Effect.Effect<void>
 }
 
 export interface ListenOptions {
-  /** Default: all addresses of the device, also those that come later. */
+  /** Default: all addresses of the device, also later ones. */
   readonly host?: string | undefined
-  /** 0 draws a free one. Default 0. */
+  /** 0 draws a free port. Default 0. */
   readonly port?: number | undefined
   /** Requests that may wait for `take`; more are rejected. Default 128, as in sockets. */
   readonly backlog?: number | undefined

@@ -1,4 +1,4 @@
-/** A device with its ports, and what is made on it. */
+/** A device with its ports, and the resources that are created on it. */
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
@@ -10,15 +10,15 @@ import type { Options as QueuePairOptions, QueuePair } from "./QueuePair.ts"
 import type { Options as RegionOptions, Region } from "./Region.ts"
 import type { CreateError, InvalidAttribute, Released } from "./VerbsError.ts"
 
-/** The most that a device gives. */
+/** The limits of a device. */
 export interface DeviceLimits {
   readonly queuePairs: number
-  /** Places of one work queue. */
+  /** Slots of one work queue. */
   readonly depth: number
   readonly scatterEntries: number
   readonly inlineBytes: number
   readonly completionQueues: number
-  /** Places of one completion queue. */
+  /** Slots of one completion queue. */
   readonly completions: number
   readonly regions: number
   /** Bytes of one region. */
@@ -51,7 +51,7 @@ export interface PortInfo {
   readonly state: "active" | "down"
   readonly activeMtu: Mtu
   readonly lid: number
-  /** Those that it can be reached by, in the order of their indices, which may have gaps. */
+  /** Usable GIDs, in the order of their indices, which may have gaps. */
   readonly gids: ReadonlyArray<GidEntry>
 }
 
@@ -61,7 +61,7 @@ export type DeviceEvent =
   | { readonly _tag: "PortDown"; readonly port: number }
   | { readonly _tag: "GidChanged"; readonly port: number; readonly index: number }
   | { readonly _tag: "DeviceRemoved" }
-  /** A queue pair went to `err` for a reason that no completion tells. */
+  /** A queue pair went to `err` for a reason that no completion reports. */
   | { readonly _tag: "QueuePairFatal"; readonly queuePair: number; readonly detail: string }
 
 /** A protection domain: memory is only reached through queue pairs of the same domain. */
@@ -71,16 +71,13 @@ export interface ProtectionDomain {
 }
 
 /**
- * An open device. Whatever order Scopes close in, resources go in this one: connections, queue
- * pairs, regions, completion queues, protection domains, the device.
+ * An open device. Resources are released in this order, in any order of closing Scopes:
+ * connections, queue pairs, regions, completion queues, protection domains, the device.
  */
 export interface Device extends Connector {
   readonly info: DeviceInfo
   port(number?: number): Effect.Effect<PortInfo, Released | InvalidAttribute>
-  /**
-   * Events from the moment of the subscription on; look at the ports after it. It ends after
-   * `DeviceRemoved`.
-   */
+  /** Events from the subscription on; read the ports after it. It ends after `DeviceRemoved`. */
   readonly events: Stream.Stream<DeviceEvent>
   readonly protectionDomain: Effect.Effect<ProtectionDomain, CreateError, Scope.Scope>
   completionQueue(capacity?: number): Effect.Effect<CompletionQueue, CreateError, Scope.Scope>

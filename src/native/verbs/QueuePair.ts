@@ -1,4 +1,4 @@
-/** A reliable connection's end: two work queues and a state. */
+/** One end of a reliable connection: two work queues and a state. */
 import type * as Effect from "effect/Effect"
 import type { CompletionQueue } from "./Completion.ts"
 import type { State, Transition } from "./QueuePairState.ts"
@@ -10,7 +10,7 @@ export interface Options {
   readonly sendCompletions: CompletionQueue
   /** Default: the same queue. */
   readonly receiveCompletions?: CompletionQueue | undefined
-  /** Sends that may be posted and not ended. Default 256, what transfer engines use. */
+  /** Sends that may be posted and not ended. Default 256, as transfer engines use. */
   readonly sendDepth?: number | undefined
   /** Receives that may be posted and not used. Default 256. */
   readonly receiveDepth?: number | undefined
@@ -31,15 +31,15 @@ export interface QueuePair {
   /** Posted sends that have not ended. Zero in `err` once the flush is done. */
   readonly outstandingSends: number
   /**
-   * Sends that can be posted now. One that has ended takes its place until its completion, or a
+   * Sends that can be posted now. A send that has ended takes its slot until its completion, or a
    * later one, has been polled.
    */
   readonly freeSendSlots: number
   /** Posted receives that have not ended. */
   readonly outstandingReceives: number
   /**
-   * Takes one step towards being connected, or back. It never waits for the peer: that the peer
-   * is ready too is for the caller's handshake to find out.
+   * Makes one transition towards the connected state, or back. It never waits for the peer: whether
+   * the peer is ready, too, is for the caller's handshake to find out.
    */
   modify(step: Transition): Effect.Effect<void, ModifyError>
   /** Posts work to the send queue. Synchronous, and allocates nothing. */

@@ -1,10 +1,10 @@
 /**
- * The states of a queue pair, and the steps between them. Pure: every provider asks it, also from
- * a worker thread.
+ * The states of a queue pair, and the transitions between them. Pure: every provider uses it, also
+ * in a worker thread.
  *
- * A queue pair is made in `reset`. It receives from `rtr` on and sends from `rts` on. A failure
- * takes it to `err`, where everything that is posted is flushed; from there it only goes back to
- * `reset`. That flushes too, where bare devices forget what was posted.
+ * A queue pair is created in `reset`. It receives from `rtr` on and sends from `rts` on. A failure
+ * takes it to `err`, where all posted work is flushed; from there it only goes back to `reset`.
+ * That flushes too, whereas bare devices drop posted work.
  */
 import type { Gid } from "../../schema/Gid.ts"
 import { type Mtu, mtus } from "../../schema/Mtu.ts"
@@ -15,7 +15,7 @@ export const states = ["reset", "init", "rtr", "rts", "err"] as const
 
 export type State = (typeof states)[number]
 
-/** The way to the peer's port. */
+/** The path to the peer's port. */
 export interface Path {
   readonly gid: Gid
   /** The local identifier on InfiniBand; 0 on Ethernet. Default 0. */
@@ -30,18 +30,18 @@ export interface Path {
   readonly serviceLevel?: number | undefined
 }
 
-/** From `reset`: which port the queue pair uses, and what its peer may do to memory. */
+/** From `reset`: the local port, and the peer's rights on memory. */
 export interface ToInit {
   readonly to: "init"
   /** Default 1. */
   readonly port?: number | undefined
   /** Default 0. */
   readonly pkeyIndex?: number | undefined
-  /** A region's rights count only as far as they are listed here. Default: none. */
+  /** A region's rights count only if they are listed here, too. Default: none. */
   readonly access?: ReadonlyArray<Access> | undefined
 }
 
-/** From `init`: who the peer is, and how to receive. */
+/** From `init`: the peer, and how to receive. */
 export interface ToReadyToReceive {
   readonly to: "rtr"
   readonly path: Path
@@ -53,12 +53,12 @@ export interface ToReadyToReceive {
   /** Reads and atomic operations of the peer that may be under way here. Default 16. */
   readonly inboundReads?: number | undefined
   /**
-   * A secret of both ends, from their handshake. A provider that makes a connection of its own for
-   * the two queue pairs (iWARP) takes none whose other end does not prove that it knows the key.
+   * A secret of both ends, from their handshake. A provider that makes a separate connection for
+   * the two queue pairs (iWARP) accepts it only if the other end proves that it knows the key.
    * Default: none.
    */
   readonly key?: string | undefined
-  /** How long a peer waits after it met no posted receive: a code, 12 is 0.64 ms. Default 12. */
+  /** Time that a peer waits after it met no posted receive: a code, 12 is 0.64 ms. Default 12. */
   readonly minRnrTimer?: number | undefined
 }
 
@@ -67,11 +67,11 @@ export interface ToReadyToSend {
   readonly to: "rts"
   /** The sequence number of the first packet. 24 bits. Default 0. */
   readonly firstSequence?: number | undefined
-  /** How long to wait for the peer's answer: 4.096 µs · 2^code; 14 is 67 ms. Default 14. */
+  /** Time to wait for the peer's answer: 4.096 µs · 2^code; 14 is 67 ms. Default 14. */
   readonly timeout?: number | undefined
-  /** How often a message without an answer is sent again, 0 to 7. Default 7. */
+  /** Times that a message without an answer is sent again, 0 to 7. Default 7. */
   readonly retries?: number | undefined
-  /** How often a message that met no posted receive is sent again; 7 is for ever. Default 7. */
+  /** Times that a message is sent again that met no posted receive; 7 is for ever. Default 7. */
   readonly rnrRetries?: number | undefined
   /** Reads and atomic operations of this side that may be under way. Default 16. */
   readonly outboundReads?: number | undefined
@@ -82,7 +82,7 @@ export interface ToErrorOrReset {
   readonly to: "err" | "reset"
 }
 
-/** One step, with the attributes that it takes. */
+/** One transition, with its attributes. */
 export type Transition = ToInit | ToReadyToReceive | ToReadyToSend | ToErrorOrReset
 
 /** The defaults of the attributes. */
@@ -107,15 +107,13 @@ export const defaults = {
 /** `timeout` in milliseconds; code 0 means forever. */
 export const timeoutMs = (code: number): number => (code === 0 ? Infinity : 0.004096 * 2 ** code)
 
-/**
- * How long `minRnrTimer` is in milliseconds: 1, 1.5, 2, 3, 4, 6 ... hundredths; code 0 comes last.
- */
+/** `minRnrTimer` in milliseconds: 1, 1.5, 2, 3, 4, 6 ... hundredths; code 0 comes last. */
 export const rnrTimerMs = (code: number): number => {
   if (code < 5) return code === 0 ? 655.36 : code / 100
   return ((code % 2 === 0 ? 4 : 6) * 2 ** Math.floor((code - 4) / 2)) / 100
 }
 
-/** Whether a step is legal. `init` may be taken again, to change its attributes. */
+/** Whether a transition is legal. `init` may be repeated, to change its attributes. */
 export const canTransition = (from: State, to: State): boolean => {
   switch (to) {
     case "reset":
@@ -130,13 +128,13 @@ export const canTransition = (from: State, to: State): boolean => {
   }
 }
 
-/** Whether sends may be posted. In `err` they are taken and flushed. */
+/** Whether sends may be posted. In `err` they are accepted and flushed. */
 export const canSend = (state: State): boolean => state === "rts" || state === "err"
 
-/** Whether receives may be posted: from `init` on, so that they are there before the peer sends. */
+/** Whether receives may be posted: from `init` on, so that they are ready before the peer sends. */
 export const canPostReceive = (state: State): boolean => state !== "reset"
 
-/** Whether what the peer sends is heard. */
+/** Whether messages of the peer are handled. */
 export const canReceive = (state: State): boolean => state === "rtr" || state === "rts"
 
 /** An attribute that is out of its range. */
@@ -176,7 +174,7 @@ const outOfRange = (attributes: object): InvalidValue | undefined => {
   return undefined
 }
 
-/** The first attribute of a step that no queue pair can take. */
+/** The first attribute of a transition that no queue pair accepts. */
 export const validateRanges = (step: Transition): InvalidValue | undefined => {
   const invalid = outOfRange(step)
   if (invalid !== undefined || step.to !== "rtr") return invalid

@@ -1,5 +1,5 @@
 /**
- * Errors of verbs operations. The failure of posted work is no error of an operation: it is the
+ * Errors of verbs operations. A failure of posted work is no error of an operation: it is the
  * status of a completion.
  */
 import * as Schema from "effect/Schema"
@@ -27,7 +27,7 @@ export class DeviceNotFound extends Schema.TaggedError<DeviceNotFound>()("Device
   }
 }
 
-/** The device has gone, or a resource on it was released. Nothing on it works any more. */
+/** The device was removed, or a resource on it was released. No operation on it works any more. */
 export class Released extends Schema.TaggedError<Released>()("Released", {
   resource: Schema.String,
   reason: Schema.Literals(["device-removed", "released"])
@@ -37,7 +37,7 @@ export class Released extends Schema.TaggedError<Released>()("Released", {
   }
 }
 
-/** The device has no more of a resource, or less than was asked for. */
+/** The device has no more of a resource, or less than requested. */
 export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExceeded", {
   device: Schema.String,
   resource: Schema.String,
@@ -49,7 +49,7 @@ export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExc
   }
 }
 
-/** An attribute has a value that the device cannot take. */
+/** An attribute has a value that the device does not accept. */
 export class InvalidAttribute extends Schema.TaggedError<InvalidAttribute>()("InvalidAttribute", {
   operation: Schema.String,
   attribute: Schema.String,
@@ -60,7 +60,7 @@ export class InvalidAttribute extends Schema.TaggedError<InvalidAttribute>()("In
   }
 }
 
-/** A queue pair cannot go from the state that it is in to the one that was asked for. */
+/** A queue pair cannot make a transition from its present state. */
 export class IllegalTransition extends Schema.TaggedError<IllegalTransition>()(
   "IllegalTransition",
   { queuePair: Schema.Int, from: State, to: State }
@@ -70,7 +70,7 @@ export class IllegalTransition extends Schema.TaggedError<IllegalTransition>()(
   }
 }
 
-/** The device refused a legal step. The queue pair is in error. */
+/** The device refused a legal transition. The queue pair is in error. */
 export class ModifyFailed extends Schema.TaggedError<ModifyFailed>()("ModifyFailed", {
   queuePair: Schema.Int,
   to: State,
@@ -81,7 +81,7 @@ export class ModifyFailed extends Schema.TaggedError<ModifyFailed>()("ModifyFail
   }
 }
 
-/** Something listens there already. */
+/** The address has a listener already. */
 export class AddressInUse extends Schema.TaggedError<AddressInUse>()("AddressInUse", {
   host: Schema.String,
   port: Schema.Int

@@ -1,8 +1,8 @@
 /**
  * Work to post: objects that are filled, posted and filled again.
  *
- * `post` takes all it needs out of a request before it returns, so one object serves all posts of
- * a caller, and posting allocates nothing.
+ * `post` copies a request before it returns, so one object serves all posts of a caller, and
+ * posting allocates nothing.
  */
 import type { Region } from "./Region.ts"
 
@@ -19,8 +19,8 @@ export type Opcode =
 /**
  * The result of a post. Only accepted work ends with a completion.
  *
- * - `queue-full`: every place of the work queue is taken. A place is free again when a completion
- *   at or behind it has been polled.
+ * - `queue-full`: every slot of the work queue is taken. A slot is free again when its completion,
+ *   or a later one, has been polled.
  * - `completions-full`: the completion queue could not hold the completion.
  * - `wrong-state`: the queue pair takes no work of this kind in its state, or is released.
  * - `too-many-entries`, `too-long`: more entries, or more bytes, than the queue pair allows.
@@ -38,7 +38,7 @@ export type Posted =
 /** An entry of a scatter list: a range of a local region. */
 export class ScatterEntry {
   region: Region | undefined = undefined
-  /** From the start of the region. */
+  /** Offset from the start of the region. */
   offset = 0
   length = 0
 }
@@ -77,7 +77,7 @@ export class ScatterList {
     return bytes
   }
 
-  /** Becomes equal to other parts. */
+  /** Copies another list. */
   copy(other: ScatterList): void {
     this.count = 0
     for (let index = 0; index < other.count; index++) {
@@ -91,12 +91,12 @@ const twoTo32 = 0x1_0000_0000
 
 /** Work for the send queue. */
 export class SendRequest {
-  /** Comes back in the completion. */
+  /** Returned in the completion. */
   id = 0
   opcode: Opcode = "send"
   /** Whether success makes a completion. Failures always do. */
   signalled = true
-  /** Takes the bytes out of the parts now, so that their memory may change at once. */
+  /** Copies the bytes of the parts at the post, so that their memory may change at once. */
   inline = false
   readonly scatterList = new ScatterList()
   /** The peer's memory, for all but sends: its key and its address as two words. */
@@ -105,7 +105,7 @@ export class SendRequest {
   remoteLow = 0
   /** 32 bits that come with a `write-immediate`. */
   immediate = 0
-  /** The remote key that a `send-invalidate` makes void. */
+  /** The remote key that a `send-invalidate` voids. */
   invalidate = 0
   /** The addend of `fetch-add`, or the new value of `compare-swap`; 64 bits. */
   value = 0n
@@ -121,9 +121,9 @@ export class SendRequest {
   }
 }
 
-/** Work for the receive queue: where the next message goes. */
+/** Work for the receive queue: the memory of the next message. */
 export class ReceiveRequest {
-  /** Comes back in the completion. */
+  /** Returned in the completion. */
   id = 0
   readonly scatterList = new ScatterList()
 }

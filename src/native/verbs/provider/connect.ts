@@ -41,7 +41,7 @@ export interface ConnectBackend<C extends ProviderConnection> {
   /** Milliseconds for the other side to answer. */
   readonly connectTimeoutMs: number
   readonly makeConnection: (queuePair: C["queuePair"], peer: Address) => C
-  /** Asks, and takes the queue pair to `rts`. */
+  /** Sends the request, and takes the queue pair to `rts`. */
   readonly connect: (
     connection: C,
     params: ResolvedConnectParams
@@ -84,7 +84,7 @@ const validateConnect = <C extends ProviderConnection>(
   return obstruction === undefined ? Effect.succeed(queuePair) : Effect.fail(obstruction)
 }
 
-/** Makes a connection; what fails, ends or is interrupted on the way ends it on both sides. */
+/** Makes a connection; a failure or interruption on the way ends it on both sides. */
 const establish = <C extends ProviderConnection, E>(
   { backend }: ConnectContext<C>,
   step: "connect" | "accept",
@@ -131,14 +131,14 @@ export const connect = Effect.fnUntraced(function* <C extends ProviderConnection
 export const isPort = (port: number): boolean =>
   Number.isInteger(port) && port >= 0 && port <= 0xffff
 
-/** A request, as a provider got it. */
+/** A request that has arrived at a provider. */
 export interface IncomingRequest<C extends ProviderConnection> {
   readonly peer: Address
   readonly privateData: Uint8Array
-  /** Reads that the peer wants to have under way here, and those that it allows. */
+  /** Reads of the peer that may be under way here, and those that it allows. */
   readonly inboundReads: number
   readonly outboundReads: number
-  /** Says yes, takes the queue pair to `rts`, and returns when the peer knows of it. */
+  /** Accepts, takes the queue pair to `rts`, and returns when the peer has the answer. */
   readonly accept: (
     connection: C,
     params: ResolvedConnectParams

@@ -1,4 +1,4 @@
-/** One side of a connection: what it knows of the other, and its end. */
+/** One side of a connection: the other side's parameters, and its end. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { Address, Connection, Disconnect, ConnectParams } from "../Connection.ts"
@@ -21,7 +21,7 @@ export const resolveConnectParams = (terms: ConnectParams): ResolvedConnectParam
   retries: terms.retries ?? defaults.retries
 })
 
-/** A connection that is being made, then is there, then has ended. */
+/** A connection, from its attempt to its end. */
 export class ProviderConnection<Pair extends ConnectableQueuePair = ConnectableQueuePair>
   implements Connection, AttachedConnection
 {

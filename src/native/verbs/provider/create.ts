@@ -9,7 +9,7 @@ import { acquireResource, type HasResource, type Resource, type ResourceKind } f
 /** The requested size of each part of a resource, and its limit. */
 export type Sizes = ReadonlyArray<readonly [what: string, wanted: number, limit: number]>
 
-/** The limit of each kind of which a device has a limited number. */
+/** The limits of kinds whose number is limited by the device. */
 const countLimits: Partial<Record<ResourceKind, keyof DeviceLimits>> = {
   "queue pair": "queuePairs",
   region: "regions",

@@ -1,5 +1,5 @@
 /**
- * Checks what a program registers and creates in a protection domain, then lets the backend do it.
+ * Validates the creation of regions and queue pairs in a protection domain, and calls the backend.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -12,13 +12,13 @@ import { type CreateError, InvalidAttribute } from "../VerbsError.ts"
 import { create } from "./create.ts"
 import { type HasResource, isMadeBy, Resource } from "./resources.ts"
 
-/** The owner of a new resource: its protection domain's number, and what it is released with. */
+/** The owner of a new resource: the number of its protection domain, and the resource above it. */
 export interface ResourceOwner {
   readonly domain: number
   readonly owners: ReadonlyArray<Resource>
 }
 
-/** A region to register: checked, and with its memory. */
+/** A region to register: validated, and with its memory. */
 export interface RegionSpec {
   readonly memory: SharedArrayBuffer
   readonly offset: number

@@ -1,10 +1,10 @@
-/** Events of a device, for those that listen at that time. */
+/** Events of a device, for the readers at that time. */
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import type { Device, DeviceEvent } from "../Device.ts"
 
-/** The most events that a reader may be behind; the oldest go first. */
+/** The most events that a reader may lag behind; the oldest are dropped first. */
 const eventsBehindMax = 1024
 
 /** The events of one open device. */

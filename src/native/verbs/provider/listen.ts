@@ -29,7 +29,7 @@ const defaultBacklog = 128
 export interface ListenAddress {
   /** Default: those of the device. */
   readonly hosts: ReadonlyArray<string>
-  /** Also at addresses of the device that come later. */
+  /** Also at later addresses of the device. */
   readonly isEverywhere: boolean
   readonly port: number
   readonly backlog: number

@@ -27,7 +27,7 @@ export class Resource {
   readonly #owners: ReadonlyArray<Resource>
   readonly #children = new Set<Resource>()
   readonly #onRelease: () => void
-  /** Of a root: how many resources of each kind the tree has. */
+  /** At a root: the number of resources of each kind in the tree. */
   readonly #counts = new Map<ResourceKind, number>()
   #isReleased = false
   #isRemoved = false
@@ -98,6 +98,6 @@ export const acquireResource = <A extends HasResource, E, R>(
 ): Effect.Effect<A, E, R | Scope.Scope> =>
   Effect.acquireRelease(make, ({ resource }) => Effect.sync(() => resource.release()))
 
-/** Whether a device has created an object that a program hands back. */
+/** Whether a device has created an object that a program passes in. */
 export const isMadeBy = <A extends object>(made: WeakSet<A>, object: object): object is A =>
   (made as WeakSet<object>).has(object)

@@ -13,21 +13,21 @@ import type { QueuePair } from "../QueuePair.ts"
 import { IllegalTransition, InvalidAttribute, type ModifyError } from "../VerbsError.ts"
 import type { HasResource } from "./resources.ts"
 
-/** A connection, as its queue pair sees it. */
+/** A connection of a queue pair. */
 export interface AttachedConnection {
-  /** The queue pair has left it; called once. */
+  /** Called once when the queue pair has left it. */
   readonly onLeft: (why: Disconnect) => void
 }
 
 /** A queue pair that connection management can take to its states. */
 export interface ConnectableQueuePair extends QueuePair, HasResource {
-  /** The connection that it is in, or that is being made for it. */
+  /** The present connection, or the one that is being made. */
   connection: AttachedConnection | undefined
-  /** To `err`: everything that is posted is flushed, and the connection is left. */
+  /** To `err`: flushes all posted work, and leaves the connection. */
   fail(why: Disconnect): void
 }
 
-/** Checks a transition. While a queue pair has a connection, only that may take it further. */
+/** Checks a transition. While a queue pair has a connection, only that may move it forward. */
 export const validateTransition = (
   { connection, resource, number: queuePair, state: from }: ConnectableQueuePair,
   to: State,

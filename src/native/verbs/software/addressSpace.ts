@@ -1,14 +1,14 @@
 /**
- * Addresses of memory that is moved in software: a buffer has one address, on whatever device
- * and however often it is registered, as virtual memory has with real devices.
+ * Addresses of memory that is moved in software: a buffer has one address, on every device and at
+ * every registration, as virtual memory has with real devices.
  *
- * It begins at a place that is drawn, so that a peer learns nothing from addresses; from there on
- * buffers lie one behind the other, so that no two of them are the same place to a peer.
+ * They begin at a random page, so that a peer learns nothing from addresses; from there on buffers
+ * follow each other, so that no two of them share an address.
  */
 
 /** Buffers keep the alignment that they have in memory. */
 const pageBytes = 4_096
-/** Free pages between two buffers: who reaches over the end of one meets nothing. */
+/** Free pages between two buffers: an access beyond the end of one hits no other. */
 const gapPages = 1
 /** Addresses must be safe integers. */
 const lastPage = 2 ** 41 - 1
@@ -28,9 +28,10 @@ export class AddressSpace {
   of(memory: SharedArrayBuffer): number {
     const known = this.#first.get(memory)
     if (known !== undefined) return known
-    // It may grow to that, and its address stays.
+    // It may grow up to that without a change of its address.
     const pages = Math.ceil(memory.maxByteLength / pageBytes) + gapPages
-    // Behind the end of all addresses it begins anew: what had them is gone by then.
+    // After the last address it starts again: the buffers that had those addresses are gone by
+    // then.
     if (this.#next + pages > lastPage) this.#next = 1 + this.#draw()
     const address = this.#next * pageBytes
     this.#next += pages

@@ -1,4 +1,4 @@
-/** A completion queue in memory: a ring whose places are reserved when work is posted. */
+/** A completion queue in memory: a ring whose slots are reserved when work is posted. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { Completion, CompletionBatch, type CompletionQueue } from "../Completion.ts"
@@ -6,14 +6,14 @@ import { Released } from "../VerbsError.ts"
 import { Resource } from "../provider/resources.ts"
 import type { SlotCounters } from "./slotCounters.ts"
 
-/** A completion in the ring, and what its poll tells the work queue that it is of. */
+/** A completion in the ring, and the end that its poll reports to the work queue. */
 class Entry {
   readonly completion = new Completion()
   counters: SlotCounters | undefined = undefined
   upTo = 0
 }
 
-/** The most that a stream hands out at once. */
+/** The most completions of one array of a stream. */
 const streamBatch = 64
 
 /** A completion queue that providers in software share. */
@@ -25,10 +25,10 @@ export class SoftwareCompletionQueue implements CompletionQueue {
   readonly #ring: Array<Entry> = []
   /** Resumes a waiter, now or in a later task. */
   readonly #waiters = new Set<(now: boolean) => void>()
-  /** The first completion, and how many there are. */
+  /** The index of the first completion, and the number of completions. */
   #first = 0
   #count = 0
-  /** Nesting of `begin`, and whether a completion was put since. */
+  /** Nesting of `begin`, and whether a completion was added since. */
   #putDepth = 0
   #hasPut = false
   #isReleased = false
@@ -39,7 +39,7 @@ export class SoftwareCompletionQueue implements CompletionQueue {
     this.completions = streamOf(this)
   }
 
-  /** Reserves a place for the completion of work that is being posted. */
+  /** Reserves a slot for the completion of work that is being posted. */
   reserve(): boolean {
     if (this.reserved === this.capacity) return false
     this.reserved += 1
@@ -51,8 +51,8 @@ export class SoftwareCompletionQueue implements CompletionQueue {
   }
 
   /**
-   * Adds a completion and returns it, to be filled before any other code runs. Its
-   * poll tells the ledger that all work before `upTo` has ended.
+   * Adds a completion and returns it, to be filled before any other code runs. Its poll reports to
+   * the ledger that all work before `upTo` has ended.
    */
   put(ledger: SlotCounters, upTo: number): Completion {
     const index = (this.#first + this.#count) % this.capacity
@@ -65,7 +65,7 @@ export class SoftwareCompletionQueue implements CompletionQueue {
     return entry.completion
   }
 
-  /** Until `end`, no waiter is resumed: the completions that are put are not filled yet. */
+  /** Until `end`, no waiter is resumed: the added completions are not filled yet. */
   begin(): void {
     this.#putDepth += 1
   }
@@ -91,7 +91,7 @@ export class SoftwareCompletionQueue implements CompletionQueue {
     return count
   }
 
-  /** Ends the queue: who waits for completions is told. */
+  /** Ends the queue, and resumes its waiters. */
   releaseUnsafe(): void {
     this.#isReleased = true
     this.#wake(false)
@@ -112,7 +112,7 @@ export class SoftwareCompletionQueue implements CompletionQueue {
     }
     const woken = Effect.withFiber<void>((fiber) =>
       Effect.callback((resume) => {
-        // Something may have come between the look above and here.
+        // A completion may have come since the check above.
         if (this.#count > 0 || this.#isReleased) return resume(Effect.void)
         const wake = (now: boolean): void => {
           if (now) resume(Effect.void)

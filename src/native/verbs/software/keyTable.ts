@@ -1,11 +1,11 @@
 /**
- * Keys that name something and are hard to guess: 32 random bits, never 0.
+ * Random keys that are hard to guess: 32 bits, never 0.
  *
- * A peer that tries keys meets one that is valid with the chance of live keys in 2^32. Pure, and
- * shared by all providers that check keys themselves.
+ * A peer that tries keys finds a valid one with the chance of live keys in 2^32. Pure, and shared
+ * by all providers that check keys themselves.
  */
 
-/** Gives keys to things, and finds them again. */
+/** Issues keys, and finds their objects. */
 export class KeyTable<A> {
   readonly #draw: () => number
   readonly #byKey = new Map<number, A>()
@@ -19,7 +19,7 @@ export class KeyTable<A> {
     return this.#byKey.size
   }
 
-  /** A key that names nothing else; `previous` is not given again. */
+  /** A key that is not in use; `previous` is not given again. */
   issue(thing: A, previous = 0): number {
     for (;;) {
       const key = this.#draw() >>> 0

@@ -1,5 +1,5 @@
 /**
- * Registered memory of providers that move the bytes themselves, and who may touch it.
+ * Registered memory of providers that move the bytes themselves, and the checks of access to it.
  *
  * Every check is here: of a peer that names a key, and of posted work that names a region. Without
  * Effect, so that a worker thread may load it.
@@ -140,7 +140,7 @@ export const areUsable = (parts: ScatterList, domain: number, areSinks: boolean)
   return true
 }
 
-/** Puts the bytes of all parts one behind the other. */
+/** Copies the bytes of all parts one after the other. */
 export const gather = (parts: ScatterList, into: Uint8Array): void => {
   let at = 0
   for (let index = 0; index < parts.count; index++) {
@@ -150,7 +150,7 @@ export const gather = (parts: ScatterList, into: Uint8Array): void => {
   }
 }
 
-/** Fills the parts in their order. They must have room, see `Parts.bytes`. */
+/** Fills the parts in their order. They must have room, see `ScatterList.byteLength`. */
 export const scatter = (bytes: Uint8Array, parts: ScatterList): void => {
   let at = 0
   for (let index = 0; at < bytes.length; index++) {

@@ -40,7 +40,7 @@ export abstract class SoftwareQueuePair implements ConnectableQueuePair {
 
   abstract modify(step: Transition): Effect.Effect<void, ModifyError>
 
-  /** Work was posted as number `index`, and a peer may be there. */
+  /** Called when work was posted as number `index`, and a peer may be connected. */
   protected abstract sendPosted(index: number, request: SendRequest): void
 
   protected abstract receivePosted(index: number, request: ReceiveRequest): void
@@ -82,7 +82,7 @@ export abstract class SoftwareQueuePair implements ConnectableQueuePair {
     if (this.state !== "err") this.halt("err", why, status)
   }
 
-  /** Once this returns, everything that was posted has ended, and the connection is left. */
+  /** Once this returns, all posted work has ended, and the connection is left. */
   protected halt(state: "err" | "reset", why: Disconnect, status?: Status): void {
     this.state = state
     if (status !== undefined && this.outstandingSends > 0) this.sends.end(status, 0)

@@ -1,28 +1,28 @@
 /**
  * Slots of a work queue, as three counters that only rise.
  *
- * A place is taken by a post, ended once by the transport, and free again when a completion at or
- * behind it has been polled: until then the caller does not know that it has ended. Pure, and
+ * A slot is taken by a post, ended once by the transport, and free again when its completion, or a
+ * later one, has been polled: until then the caller does not know that it has ended. Pure, and
  * shared by all providers.
  */
 
-/** The places of one work queue. */
+/** The slots of one work queue. */
 export class SlotCounters {
   readonly depth: number
   /** Posted so far. */
   posted = 0
-  /** Of these, ended: with a completion, or in silence. */
+  /** Of these, ended: with or without a completion. */
   ended = 0
   /** Of these, reported by a poll. */
   reclaimed = 0
-  /** Ends of work that was not there: a mistake of the provider. */
+  /** Ends of missing work: a defect of the provider. */
   doubleEnds = 0
 
   constructor(depth: number) {
     this.depth = depth
   }
 
-  /** Places that are free. */
+  /** Slots that are free. */
   get free(): number {
     return this.depth - (this.posted - this.reclaimed)
   }
@@ -41,7 +41,7 @@ export class SlotCounters {
     return true
   }
 
-  /** Everything before `upTo` is known to have ended; answers how many places that frees. */
+  /** Frees the slots of all work before `upTo`; returns their number. */
   reclaim(upTo: number): number {
     const freed = upTo - this.reclaimed
     if (freed <= 0) return 0

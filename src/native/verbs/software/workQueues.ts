@@ -1,7 +1,7 @@
 /**
- * The two work queues of a queue pair in software: what was posted, in order, until it ends.
+ * The two work queues of a queue pair in software: posted work, in order, until it ends.
  *
- * The places are made once and filled again and again, so that a post allocates nothing.
+ * The slots are made once and filled again and again, so that a post allocates nothing.
  */
 import type { Completion, Kind, Status } from "../Completion.ts"
 import { canSend, canPostReceive, type State } from "../QueuePairState.ts"
@@ -21,7 +21,7 @@ const kinds: Readonly<Record<Opcode, Kind>> = {
   "compare-swap": "compare-swap"
 }
 
-/** Whether an operation brings bytes back, so that its parts are sinks. */
+/** Whether an operation fetches bytes, so that its parts are sinks. */
 export const isFetch = (opcode: Opcode): boolean =>
   opcode === "read" || opcode === "fetch-add" || opcode === "compare-swap"
 
@@ -70,7 +70,7 @@ class Queue<Slot extends { id: number }> {
   readonly #slots: Array<Slot> = []
   readonly #make: () => Slot
   readonly #target: CompletionTarget
-  /** The last end that made a completion: places behind it are told by no poll yet. */
+  /** The last end with a completion: no poll reports later slots yet. */
   #completedUpTo = 0
 
   constructor(depth: number, told: CompletionTarget, make: () => Slot) {
@@ -85,13 +85,13 @@ class Queue<Slot extends { id: number }> {
     return (this.#slots[place] ??= this.#make())
   }
 
-  /** The place for the next post, if there is one and its completion has one. */
+  /** Reserves the slot of the next post, if there is one and its completion has one. */
   protected reserve(): "queue-full" | "completions-full" | undefined {
     if (this.counters.free === 0) return "queue-full"
     return this.#target.completions.reserve() ? undefined : "completions-full"
   }
 
-  /** Ends the oldest work with a completion; nothing if there was none. */
+  /** Ends the oldest work with a completion; undefined if there was none. */
   protected complete(kind: Kind, status: Status): Completion | undefined {
     const { counters: ledger } = this
     const { id } = this.at(ledger.ended)
@@ -108,7 +108,9 @@ class Queue<Slot extends { id: number }> {
     return completion
   }
 
-  /** The queue is gone: what ended in silence since the last completion frees its reservations. */
+  /**
+   * Ends the queue: frees reservations of work that ended without a completion since the last one.
+   */
   retire(): void {
     const { counters: ledger } = this
     const silent = ledger.ended - Math.max(this.#completedUpTo, ledger.reclaimed)
@@ -125,7 +127,7 @@ export class SendQueue extends Queue<SendSlot> {
     this.#limits = limits
   }
 
-  /** Takes a copy of the request, if it can be taken. */
+  /** Copies the request into the queue, if there is room. */
   post(request: SendRequest, state: State): Posted {
     if (!canSend(state)) return "wrong-state"
     const { inline, opcode, scatterList: parts } = request
@@ -140,7 +142,7 @@ export class SendQueue extends Queue<SendSlot> {
     return "accepted"
   }
 
-  /** Ends the oldest send. Success without `signalled` is silent. */
+  /** Ends the oldest send. Success without `signalled` makes no completion. */
   end(status: Status, length: number): void {
     const { counters: ledger } = this
     const { opcode, signalled } = this.at(ledger.ended)
@@ -177,12 +179,12 @@ export class ReceiveQueue extends Queue<ReceiveRequest> {
     return "accepted"
   }
 
-  /** The receive that the next message goes to. */
+  /** The receive for the next message. */
   get next(): ReceiveRequest | undefined {
     return this.counters.outstanding > 0 ? this.at(this.counters.ended) : undefined
   }
 
-  /** Ends the oldest receive; the completion is for the caller to fill. */
+  /** Ends the oldest receive; the caller fills the completion. */
   end(kind: "receive" | "receive-immediate", status: Status): Completion | undefined {
     return this.complete(kind, status)
   }
