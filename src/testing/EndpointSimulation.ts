@@ -1,13 +1,13 @@
 /**
  * A seeded simulation of RDMA endpoints: hosts with two NICs each that move memory between each
  * other while queue pairs are slow, handshakes are lost, late, doubled and forged, ports flap, NICs
- * fail and are pulled out, stores are too small, memory is registered anew, directories are silent,
- * disks fail, and hosts die without a word and begin again on the journal that they left.
+ * fail and are removed, stores are too small, memory is registered anew, directories are silent,
+ * disks fail, and hosts are killed and start again on the journal that they left.
  *
- * No host may send before its peer is ready. Every transfer that was accepted ends once, durable
- * ones over all lives of their host. What is said to have moved is in one registration of the
- * peer's memory, also from a host whose writes end before they arrive. When the faults stop,
- * every host reaches every other one, and no transfer fails any more.
+ * No host may send before its peer is ready. Every accepted transfer ends once, durable ones over
+ * all lives of their host. Memory that is reported as moved is in one registration of the peer's
+ * memory, also from a host whose writes end before they arrive. When the faults stop, every host
+ * reaches every other one, and no transfer fails any more.
  */
 
 import * as Clock from "effect/Clock"
@@ -34,20 +34,20 @@ export type Planted = Plant
 export {
   /**
    * The defects that can be planted: `ready-without-looking`, the answer to an acknowledgement
-   * opens the gate of whatever connection there is by then; `unbound-acknowledgement`, an
+   * opens the gate of the connection that exists by then; `unbound-acknowledgement`, an
    * acknowledgement counts for any queue pairs.
    */
   plants as defects
 }
 
 export interface Options {
-  /** `"off"` lets everybody send as soon as the local half is up. Default `"on"`. */
+  /** `"off"` lets every host send as soon as the local half is up. Default `"on"`. */
   readonly gate?: "on" | "off" | undefined
   /** A known defect to plant: a simulation that does not find it proves nothing. */
   readonly plant?: Planted | undefined
   /** Faults for every run, besides those that are drawn. */
   readonly plan?: FaultPlan | undefined
-  /** Told of messages that came to a peer which was not ready. */
+  /** Called with the number of messages that came to a peer which was not ready. */
   readonly onEarlyPosts?: ((count: number) => void) | undefined
 }
 
@@ -55,7 +55,7 @@ export interface Options {
 export class PromiseBroken extends Schema.TaggedError<PromiseBroken>()("PromiseBroken", {
   promise: Schema.String,
   what: Schema.String,
-  /** What happened, the last event last. */
+  /** Events of the run that led to it, the last event last. */
   events: Schema.Array(Schema.String)
 }) {
   override get message() {
@@ -65,21 +65,21 @@ export class PromiseBroken extends Schema.TaggedError<PromiseBroken>()("PromiseB
 
 const names = ["a", "b", "c"] as const
 
-/** How long faults strike, and how long recovery may take after the last one. */
+/** How long faults are injected, and how long recovery may take after the last one. */
 const [STORM_MS, RECOVERY] = [2_000, "60 seconds"] as const
 /** The share of runs in which a host dies until the faults stop. */
 const DEADLY = 0.3
-/** Milliseconds for which handshakes that were lost may block an endpoint after the faults. */
+/** Milliseconds for which lost handshakes may block an endpoint after the faults. */
 const SETTLE_MS = 7_000
-/** So long that a transfer takes several trips, between which all else can happen. */
+/** So long that a transfer takes several trips, with other events between them. */
 const LATENCY = "1 millis"
-/** A tenth of what handshakes over TCP have, as all times here. */
+/** A tenth of the deadlines of handshakes over TCP, as all times here. */
 const handshakes = { latestMs: 2_000, giveUpAfterMs: 6_000 }
 
 const broken = ({ detail, events, promise }: Violation) =>
   new PromiseBroken({ promise: promises[promise], what: detail, events })
 
-/** Looks after every step at what must never be. */
+/** Checks the invariants after every step. */
 const watch = Effect.fnUntraced(function* (
   fabric: SimFabric,
   checker: TransferChecker,
@@ -101,7 +101,7 @@ const watch = Effect.fnUntraced(function* (
   })
 })
 
-/** In some runs a host dies without a word, and is back only when the faults stop. */
+/** In some runs, kills a host that is restarted only when the faults stop. */
 const death = Effect.gen(function* () {
   const process = names[yield* Random.nextIntBetween(0, names.length - 1)]!
   const at = { millis: yield* Random.nextIntBetween(1, STORM_MS / 2) }
@@ -121,7 +121,7 @@ const faults = Effect.fnUntraced(function* (plan: FaultPlan) {
   })
 })
 
-/** What is stored of durable transfers, against what was promised. */
+/** Compares the stored durable transfers with the accepted ones. */
 const audit = Effect.fnUntraced(function* (
   checker: TransferChecker,
   journals: ReadonlyMap<string, Store>
@@ -136,7 +136,7 @@ const audit = Effect.fnUntraced(function* (
   }
 })
 
-/** What hosts that have ended leave behind. */
+/** Resources that remain after all hosts have ended. */
 const leftIn = (fabric: SimFabric): string | undefined => {
   const left = Object.entries(fabric.resources()).filter(([, count]) => count > 0)
   const { doubleCompletions } = fabric.counters

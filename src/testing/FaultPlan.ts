@@ -1,14 +1,14 @@
 /**
- * What goes wrong in a run, and when: a plain value.
+ * The faults of a run and their moments: a plain value.
  *
- * A plan is drawn from the run's seed, each run with its own mix; it can be shrunk, printed, saved
- * as JSON beside a test and replayed. Times are virtual. A moment is either a virtual time or a
- * step of the run, so a process can be killed between any two steps.
+ * A plan is drawn from the run's seed, each run with a different mix; it can be shrunk, printed,
+ * saved as JSON beside a test and replayed. Times are virtual. A moment is either a virtual time or
+ * a step of the run, so a process can be killed between any two steps.
  */
 import * as Schema from "effect/Schema"
 import { describe as describeFabric, FabricFault } from "../native/sim/FabricFault.ts"
 
-/** When a fault strikes: before a step of the run, or at a virtual time. */
+/** When a fault is injected: before a step of the run, or at a virtual time. */
 export const Moment = Schema.Union([
   Schema.Struct({ step: Schema.Int }),
   Schema.Struct({ millis: Schema.Finite })
@@ -17,7 +17,7 @@ export const Moment = Schema.Union([
 export type Moment = typeof Moment.Type
 
 /**
- * Kills a process as `kill -9` does; with `restartAfter` it comes back after that many
+ * Kills a process as `kill -9` does; with `restartAfter` it starts again after that many
  * milliseconds.
  */
 export const Crash = Schema.TaggedStruct("Crash", {
@@ -42,10 +42,10 @@ export const Skew = Schema.TaggedStruct("Skew", {
 })
 
 /**
- * What a journal does wrong. `slow` answers late; `refused` fails before the write and
+ * Faults of a journal. `slow` answers late; `refused` fails before the write and
  * `failed-after-write` after it; from a `disk-full` on every write fails for a while; `corrupt`
  * fails a read with a damaged record; `crash-after-write` kills the writing process between the
- * write and its acknowledgement; `lost-at-crash` kills it with the write still on its way.
+ * write and its acknowledgement; `lost-at-crash` kills it before the write is stored.
  */
 export const JournalFaultKind = Schema.Literals([
   "slow",
@@ -59,7 +59,7 @@ export const JournalFaultKind = Schema.Literals([
 
 export type JournalFaultKind = typeof JournalFaultKind.Type
 
-/** Strikes the `nth` (from 1) operation of its sort on the simulated disk. */
+/** Affects the `nth` (from 1) operation of its kind on the simulated disk. */
 export const JournalFault = Schema.TaggedStruct("Journal", {
   operation: Schema.Literals(["claim", "append", "read", "snapshot", "prune"]),
   nth: Schema.Int,
@@ -70,7 +70,7 @@ export const JournalFault = Schema.TaggedStruct("Journal", {
 
 export type JournalFault = typeof JournalFault.Type
 
-/** Something that happens to the simulated RDMA fabrics of the program. */
+/** A fault of the simulated RDMA fabrics of the program. */
 export const Fabric = Schema.TaggedStruct("Fabric", { at: Moment, fault: FabricFault })
 
 /** A `Chaos.site` that is active in this run. */
@@ -86,7 +86,7 @@ export type Fault = typeof Fault.Type
 
 export type ProcessFault = Extract<Fault, { readonly process: string }>
 
-/** A fault that strikes at a moment of its own. */
+/** A fault with a moment. */
 export type TimedFault = Extract<Fault, { readonly at: Moment }>
 
 /** The faults of one run. */
@@ -97,11 +97,11 @@ export type FaultPlan = typeof FaultPlan.Type
 const moment = (at: Moment): string =>
   "step" in at ? `at step ${at.step}` : `at ${Number(at.millis.toFixed(3))} ms`
 
-/** When a crashed process is back, in words. */
+/** Describes when a crashed process starts again. */
 export const again = (restartAfter: number | undefined): string =>
   restartAfter === undefined ? "for good" : `back after ${restartAfter} ms`
 
-/** One line for people. */
+/** Describes a fault in one line. */
 export const describe = (fault: Fault): string => {
   switch (fault._tag) {
     case "Crash":

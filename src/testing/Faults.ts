@@ -1,9 +1,9 @@
 /**
- * Lets faults happen to a running simulation, and stops them again.
+ * Injects faults into a running simulation, and stops them again.
  *
  * `random` draws a plan from the run's seed. Each run first draws which kinds of faults it has at
- * all: a run with one kind of fault goes deeper than one with a little of everything. When a run is
- * replayed from a saved plan, that plan holds, and nothing is drawn.
+ * all: a run with one kind of fault goes deeper than one with a little of everything. A run that is
+ * replayed from a saved plan uses that plan, and draws nothing.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -37,20 +37,20 @@ export interface Options {
   readonly skew?: Targets | undefined
   /**
    * Journal faults: `true` for every kind from which an actor can recover, that is all but
-   * `corrupt`; or the kinds themselves.
+   * `corrupt`; or a list of kinds.
    */
   readonly journal?: boolean | ReadonlyArray<JournalFaultKind> | undefined
   /** Faults of the simulated RDMA fabrics. */
   readonly fabric?: FabricOptions | undefined
-  /** Virtual time from now in which the faults strike. Default 10 seconds. */
+  /** Virtual time from now in which faults are injected. Default 10 seconds. */
   readonly within?: Duration.Input | undefined
   /** The most faults of each kind in a run. Default 3. */
   readonly most?: number | undefined
 }
 
 /**
- * How far away a fault by step may be, as powers of two: mostly within a short run, and sometimes
- * late in a long one.
+ * The distance of a fault by step, as powers of two: mostly within a short run, and sometimes late
+ * in a long one.
  */
 const stepMagnitudes = [10, 10, 14, 17] as const
 
@@ -68,7 +68,7 @@ const recoverable: ReadonlyArray<JournalFaultKind> = [
   "lost-at-crash"
 ]
 
-/** The operations that a kind of journal fault can strike. */
+/** The operations that a kind of journal fault can affect. */
 const operationsOf = (kind: JournalFaultKind): ReadonlyArray<JournalFault["operation"]> => {
   if (kind === "corrupt") return ["read"]
   if (kind === "slow" || kind === "refused")
@@ -156,7 +156,7 @@ const drawers = (options: Options): ReadonlyArray<Draw> => {
   return draws
 }
 
-/** A repetition from a plan could not tell them from those that were stopped. */
+/** A repetition from a plan could not distinguish them from stopped ones. */
 const refuseHealed = (simulator: Simulator): void => {
   if (!simulator.faulty)
     throw new Error("Faults.heal has stopped all faults of this run: no more can be added")
@@ -170,8 +170,8 @@ const add = (simulator: Simulator, faults: FaultPlan): void => {
 }
 
 /**
- * Draws faults for this run, from now on. Answers what was drawn. Its processes must have been made
- * before: a name that is none is a defect, `UnknownName`.
+ * Draws faults for this run, from now on. Returns the drawn plan. Its processes must have been made
+ * before: an unknown name is a defect, `UnknownName`.
  */
 export const random = (options: Options): Effect.Effect<FaultPlan> =>
   withProcess(({ simulator }) =>
@@ -194,8 +194,8 @@ export const random = (options: Options): Effect.Effect<FaultPlan> =>
   )
 
 /**
- * Adds faults that were written by hand. They are shrunk like drawn ones. A fault that does not
- * exist is a defect, as is one after `heal`. A chaos site that no run passes is a missed mark.
+ * Adds faults that were written by hand. They are shrunk like drawn ones. An unknown fault is a
+ * defect, as is one after `heal`. A chaos site that no run passes is a missed mark.
  */
 export const install = (plan: FaultPlan): Effect.Effect<void> =>
   withProcess(({ simulator }) =>
@@ -212,9 +212,9 @@ export const install = (plan: FaultPlan): Effect.Effect<void> =>
   )
 
 /**
- * Stops all faults: what has not struck yet never will, paused processes go on, crashed ones
- * start again, clocks are set right, disks and chaos sites are quiet. From here on progress can be
- * demanded, see `Sim.eventually`. No more faults can be added.
+ * Stops all faults: pending ones are dropped, paused processes resume, crashed ones start again,
+ * clocks are set right, disks and chaos sites are quiet. From here on progress can be demanded, see
+ * `Sim.eventually`. No more faults can be added.
  */
 export const heal: Effect.Effect<void> = withProcess(({ simulator }) =>
   Effect.sync(() => {

@@ -1,8 +1,8 @@
 /**
  * A journal whose faults are drawn by the run's plan: the simulated disk.
  *
- * It wraps any journal store and lives outside of the processes that write to it, so what was
- * stored survives their crashes. Each operation is counted; a fault strikes the n-th of its sort.
+ * It wraps any journal store and lives outside of the processes that write to it, so stored events
+ * survive their crashes. Each operation is counted; a fault affects the n-th of its kind.
  */
 
 import * as Duration from "effect/Duration"
@@ -19,7 +19,7 @@ import type { Simulator } from "./internal/sim/simulator.ts"
 
 type Operation = JournalFault["operation"]
 
-/** What one operation does: the fault that strikes it, and how it ends if that is a failure. */
+/** An operation's fault, and the error that it ends with. */
 interface Struck {
   readonly simulator: Simulator
   readonly simProcess: SimProcess
@@ -34,7 +34,7 @@ interface Disk {
   fullUntil: number
 }
 
-/** Counts an operation, notes it in the trace, and finds the fault that strikes it. */
+/** Counts an operation, notes it in the trace, and finds its fault. */
 const begin = (simProcess: SimProcess, operation: Operation, what: string): Struck => {
   const { simulator } = simProcess
   const nth = simulator.count(operation, 1)
@@ -44,7 +44,7 @@ const begin = (simProcess: SimProcess, operation: Operation, what: string): Stru
           fault._tag === "Journal" && fault.operation === operation && fault.nth === nth
       )
     : undefined
-  // A damaged record strikes when it is read, if there is one.
+  // A damaged record only counts when one is read.
   if (fault !== undefined && fault.kind !== "corrupt") simulator.struck.add(fault)
   simulator.observe(`${operation} ${what}`)
   const text = `${operation} no. ${nth} ${what}`
@@ -101,7 +101,7 @@ const write =
       })
     )
 
-/** What a read fails with before it starts, if a fault says so; a slow one is waited for. */
+/** Fails a read before it starts, or delays it, if a fault says so. */
 const beforeRead = ({ failed, fault }: Struck): Effect.Effect<void, StorageFailed> => {
   if (fault?.kind === "slow") return Effect.sleep(Duration.millis(fault.millis))
   if (fault?.kind === "refused") return Effect.fail(failed("io", "refused to read"))

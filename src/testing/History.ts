@@ -1,12 +1,12 @@
 /**
- * What clients asked a system and what it answered, in the order in which they saw it.
+ * Operations of clients on a system and its answers, in the order in which the clients saw them.
  *
- * A history is recorded while a simulation runs and judged afterwards, see `Linearizability`. An
+ * A history is recorded while a simulation runs and checked afterwards, see `Linearizability`. An
  * operation whose client crashed has no answer: it may have happened, or not.
  */
 import * as Effect from "effect/Effect"
 
-/** One operation of one client. `called` and `returned` are places in one common order. */
+/** One operation of one client. `called` and `returned` are positions in one common order. */
 export interface Operation<out Input, out Output> {
   readonly client: string
   readonly input: Input
@@ -15,7 +15,7 @@ export interface Operation<out Input, out Output> {
   readonly answer?: { readonly output: Output; readonly returned: number }
 }
 
-/** A history in the making. */
+/** A history that is being recorded. */
 export interface History<Input, Output> {
   /** Runs an operation and records it. After a failure it counts as one without an answer. */
   readonly record: <E, R>(
@@ -23,11 +23,11 @@ export interface History<Input, Output> {
     input: Input,
     operation: Effect.Effect<Output, E, R>
   ) => Effect.Effect<Output, E, R>
-  /** What was recorded so far. */
+  /** The operations so far. */
   readonly operations: () => ReadonlyArray<Operation<Input, Output>>
 }
 
-/** An empty history. Make it inside the simulated program, so that each run has its own. */
+/** An empty history. Make it inside the simulated program, once for each run. */
 export const make = <Input, Output>(): History<Input, Output> => {
   const operations: Array<Operation<Input, Output>> = []
   let order = 0

@@ -1,7 +1,7 @@
 /**
- * What every journal must do, as a list of tests that need no test framework.
+ * The contract of every journal, as a list of tests that need no test framework.
  *
- * A journal of your own passes when each test succeeds with an empty journal of its own:
+ * A journal passes when each test succeeds with a new, empty one:
  *
  * ```ts
  * for (const { name, test } of JournalContract.cases) {
@@ -24,11 +24,11 @@ import { tags } from "./internal/contracts/journal/tags.ts"
 
 export type { Case }
 
-/** How a journal is compared with one in memory. */
+/** Settings of the comparison of a journal with one in memory. */
 export interface AgreementOptions<E, R> extends Agreement.AgreementOptions<E, R> {}
 
 /**
- * Carries out random operations on an empty journal and on one in memory, and fails with a
+ * Runs random operations on an empty journal and on one in memory, and fails with a
  * `ContractViolation`, which names the seed, at the first answer that differs. If the journal
  * outlives its layer, the layer is closed and built again now and then.
  *
@@ -46,7 +46,7 @@ const agreeing = seeds.map((seed): Case => ({
   )
 }))
 
-/** All demands. Each one wants an empty journal. */
+/** All tests of the contract. Each one needs an empty journal. */
 export const cases: ReadonlyArray<Case> = [
   ...appending,
   ...fencing,

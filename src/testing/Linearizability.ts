@@ -1,6 +1,6 @@
 /**
- * Judges whether a concurrent history could have come from one object that does one thing after
- * the other.
+ * Checks whether a concurrent history could have come from one object that executes one operation
+ * after the other.
  *
  * The search is Wing and Gong's with Lowe's memory: it takes any operation that no other one
  * precedes, applies it to the model, and goes back when the model would have answered otherwise; a
@@ -14,19 +14,19 @@ import type { Operation } from "./History.ts"
 import { jsonText } from "./internal/sim/errorText.ts"
 
 /**
- * The object as it should be: one state, one operation at a time. `State` is a plain value, and
- * equal states have equal keys.
+ * The specification of the object: one state, one operation at a time. `State` is a plain value,
+ * and equal states have equal keys.
  */
 export interface Spec<State, Input, Output> {
   readonly initial: State
   readonly apply: (state: State, input: Input) => readonly [next: State, output: Output]
-  /** Tells states apart, as texts. Default: `Equal.equals` does. */
+  /** The key of a state, as a text. Default: states are compared by `Equal.equals`. */
   readonly key?: (state: State) => string
 }
 
 /**
- * The verdict on a history. `Rejected` shows the longest part that could be explained, and the
- * operations of which none fits behind it.
+ * The verdict on a history. `Rejected` has the longest part that could be explained, and the
+ * operations of which none can follow it.
  */
 export type Verdict<Input, Output> =
   | { readonly _tag: "Linearizable"; readonly order: ReadonlyArray<Operation<Input, Output>> }
@@ -116,8 +116,8 @@ const line = <Input, Output>({ answer, client, input }: Operation<Input, Output>
   (answer === undefined ? "no answer" : jsonText(answer.output))
 
 /**
- * A verdict in words. Of a rejected history the operations that do not fit come first: what is cut
- * from its end is the least recent.
+ * Describes a verdict. Of a rejected history the operations that do not fit come first, and the
+ * oldest explained ones are cut.
  */
 export const explain = <Input, Output>(verdict: Verdict<Input, Output>): string => {
   switch (verdict._tag) {
@@ -142,7 +142,7 @@ export type RegisterInput =
 
 /**
  * A register: `read` answers the value, `write` answers nothing, `swap` (compare and set) answers
- * whether it happened.
+ * whether it stored the value.
  */
 export const register = (initial: unknown): Spec<unknown, RegisterInput, unknown> => ({
   initial,

@@ -1,10 +1,10 @@
 /**
- * Where a schedule leaves the default order, in which the task that has waited longest runs next,
- * no fiber yields by force, and timers fire on time.
+ * Deviations of a schedule from the default order, in which the task that has waited longest runs
+ * next, no fiber yields by force, and timers fire on time.
  *
- * A schedule as a short list of plain values: it can be shrunk, printed, saved and replayed. A
- * point is named by the fiber and by the text of the source line that it has come to, so that it
- * is still found after lines were added elsewhere in the program.
+ * A schedule is a short list of plain values: it can be shrunk, printed, saved and replayed. A
+ * point is named by the fiber and by the text of its source line, so that it is still found after
+ * lines were added elsewhere in the program.
  */
 import * as Schema from "effect/Schema"
 
@@ -14,7 +14,7 @@ export const Point = Schema.Struct({
   fiber: Schema.String,
   /** The file and the source text of the last `yield*`; empty before the first one. */
   place: Schema.String,
-  /** How often the fiber had come to this text, counted when it begins and when it ends. */
+  /** How often the fiber had reached this text, counted at its begin and at its end. */
   nth: Schema.Int,
   /** Operations of the fiber since then. */
   operation: Schema.Int
@@ -26,7 +26,8 @@ export type Point = typeof Point.Type
 export const Yield = Schema.TaggedStruct("Yield", { at: Point })
 
 /**
- * What the fiber scheduled at this point waits for so many steps of others, once its turn comes.
+ * The task that the fiber scheduled at this point waits for so many steps of others, once its turn
+ * comes.
  */
 export const Hold = Schema.TaggedStruct("Hold", {
   at: Point,

@@ -1,6 +1,6 @@
 /**
- * How a failing run is shown, on one screen: what broke, where and with which values; the faults
- * and preemptions without which it does not happen; what each fiber did around them; and the one
+ * Prints a failing run on one screen: what broke, where and with which values; the faults and
+ * preemptions without which it does not happen; the lines of each fiber around them; and the one
  * line that repeats it.
  */
 
@@ -11,10 +11,10 @@ import type { Line } from "./internal/sim/recorder.ts"
 import { isEndless } from "./internal/sim/script.ts"
 import { valueText } from "./internal/sim/values.ts"
 
-/** The size of a terminal that is not made larger, less its prompt and the lines around a trace. */
+/** The width of a standard terminal, less its prompt and the lines around a trace. */
 const width = 80
 const height = 44
-/** Of a trace, whatever stands around it. */
+/** The fewest lines of a trace. */
 const leastTraceLines = 12
 /** The most messages of a sequence diagram beside a trace on one screen, and in a full printout. */
 const diagramMessages = 8
@@ -22,7 +22,7 @@ const leastDiagramMessages = 2
 /** Fences, title and three parties of a diagram, and the line that repeats the run. */
 const linesAroundDiagram = 10
 const fullDiagramMessages = 40
-/** The most waiting fibers that a message names; the trace shows what they did. */
+/** The most waiting fibers that a message names; the trace has the others. */
 const messageLines = 10
 
 /** How much to print. */
@@ -31,7 +31,7 @@ export interface PrintOptions {
   readonly full?: boolean | undefined
 }
 
-/** A seed as it is written everywhere. */
+/** A seed in its usual form. */
 export const seedText = (seed: number): string => `0x${seed.toString(16)}`
 
 const widest = (texts: ReadonlyArray<string>): number =>
@@ -47,13 +47,13 @@ const partyOf = ({ fiber, process }: Line): string =>
 
 const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
 
-/** The least of an event's text, whatever stands behind it. */
+/** The fewest characters of an event's text. */
 const leastText = 12
 
-/** What happened, cut where it says least: results, parties and counts stay. */
+/** The text of an event, cut where it matters least: results, parties and counts stay. */
 const eventOf = (line: Line, length: number): string => {
   const { ending = "", isFault, repeats, text, to } = line
-  // The kind of a fault says more than the party that it strikes at.
+  // The kind of a fault matters more than the party that it affects.
   const isTight = isFault === true && leastText + `${ending} -> ${to}`.length > length
   const rest = [
     ending,
@@ -66,8 +66,8 @@ const eventOf = (line: Line, length: number): string => {
 }
 
 /**
- * The events of a run, one aligned line each: virtual time, step, fiber, source place, what
- * happened. Lines are cut at `lineWidth`.
+ * The events of a run, one aligned line each: virtual time, step, fiber, source place and event.
+ * Lines are cut at `lineWidth`.
  */
 export const trace = (lines: ReadonlyArray<Line>, omitted = 0, lineWidth = Infinity): string => {
   const parties = lines.map((line) => cut(partyOf(line), 22))
@@ -101,13 +101,13 @@ export const trace = (lines: ReadonlyArray<Line>, omitted = 0, lineWidth = Infin
 /** The longest message of a diagram. */
 const messageLength = 80
 
-/** What follows the text, such as a fault, is not cut. */
+/** Text after it, such as a fault, is not cut. */
 const escaped = (text: string, ending = ""): string => {
   const whole = text.replaceAll("#", "fiber ").replaceAll(/[;\n]/g, " ")
   return cut(whole, messageLength - ending.length) + ending
 }
 
-/** The messages that a fault strikes, and the last ones beside them. */
+/** The messages with faults, and the last ones around them. */
 const chosenMessages = (lines: ReadonlyArray<Line>, most: number): ReadonlyArray<Line> => {
   const messages = lines.filter(({ to }) => to !== undefined)
   const struck = messages.filter(({ isFault }) => isFault === true).slice(-most)
@@ -117,8 +117,8 @@ const chosenMessages = (lines: ReadonlyArray<Line>, most: number): ReadonlyArray
 }
 
 /**
- * The messages between processes as a Mermaid sequence diagram; if there are many, those that a
- * fault strikes and the last ones. Empty if none passed.
+ * The messages between processes as a Mermaid sequence diagram; if there are many, those with
+ * faults and the last ones. Empty if there was none.
  */
 export const diagram = (lines: ReadonlyArray<Line>, most = fullDiagramMessages): string => {
   const messages = chosenMessages(lines, most)
@@ -132,12 +132,12 @@ export const diagram = (lines: ReadonlyArray<Line>, most = fullDiagramMessages):
   return ["sequenceDiagram", ...participants, ...arrows].join("\n")
 }
 
-/** The most faults that a report lists, and the most preemptions; fewer under a long message. */
+/** The most faults and preemptions that a report lists; fewer below a long message. */
 const listed = 4
 const listedUnderLongMessage = 3
 const longMessage = 5
 
-/** The first ones, and how many more there are. */
+/** The first ones, and the number of the others. */
 const capped = (
   items: ReadonlyArray<ReadonlyArray<string>>,
   most: number,
@@ -167,7 +167,7 @@ const preemptionLines = (
   }
 }
 
-/** Preemptions that read the same are one item, with their number. */
+/** Preemptions with the same text are one item, with their number. */
 const preemptionItems = (
   shown: ReadonlyArray<ShownPreemption>
 ): ReadonlyArray<ReadonlyArray<string>> => {
@@ -177,7 +177,7 @@ const preemptionItems = (
 
 const verbs = { Crash: "crashes", Pause: "pauses", Skew: "clock jumps" } as const
 
-/** A fault, and where the process that it strikes was last seen. */
+/** A fault, and the last known place of the affected process. */
 const faultLines = (fault: Fault, lines: ReadonlyArray<Line>): ReadonlyArray<string> => {
   const text = cut(`  ${describe(fault)}`, width)
   if (!("process" in fault)) return [text]
@@ -204,7 +204,7 @@ const countsOf = (failed: Failure): ReadonlyArray<string> => {
   ]
 }
 
-/** A limit that ended the shrinking while there was more to try. */
+/** The limit that ended the shrinking before it was complete. */
 const spentLine = ({ shrinkAttempts, shrinkSpent }: Failure): ReadonlyArray<string> => {
   if (shrinkSpent === undefined || shrinkAttempts === 0) return []
   const limit = shrinkSpent === "attempts" ? "shrinkAttempts" : "shrinkSteps"
@@ -237,7 +237,7 @@ const needs = (failed: Failure, most: number): ReadonlyArray<string> => {
 }
 
 /**
- * Breaks a line between words, and a word that is longer than a row; what follows is indented by
+ * Wraps a line between words, and a word that is longer than a row; further rows are indented by
  * two more.
  */
 const wrapped = (line: string): ReadonlyArray<string> => {
@@ -262,13 +262,13 @@ const clipped = (message: string): ReadonlyArray<string> => {
   return [...lines.slice(0, messageLines), `  ... ${lines.length - messageLines} more`]
 }
 
-/** Which run it was; a seed that is shown since it got smaller came later. */
+/** The number of the run, or how it was found: a smaller seed may replace the first failing one. */
 const runOf = ({ seed }: Failure, { firstFailingSeed: first, runs }: Report): string =>
   first === undefined || first === seed
     ? `run ${runs}`
     : `smaller than ${seedText(first)}, which failed first`
 
-/** All of a failure, for a terminal of 80 columns and 50 lines. `repeat` is the line to paste. */
+/** A failure for a terminal of 80 columns and 50 lines. `repeat` is the line to paste. */
 export const failure = (
   failed: Failure,
   report: Report,

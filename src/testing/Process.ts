@@ -1,12 +1,11 @@
 /**
  * A simulated operating-system process: an effect whose life can end as by `kill -9`.
  *
- * A crash drops every task and timer of the process at once. No finalizer runs and no promise is
- * kept; what lies outside of the process (a simulated disk, other processes) stays. A restart runs
- * the effect anew, with nothing left in memory. Each process has its own view of the clock, which
- * a fault can move.
+ * A crash drops every task and timer of the process at once. No finalizer runs; everything outside
+ * of the process (a simulated disk, other processes) stays. A restart runs the effect anew, with
+ * nothing left in memory. Each process has a separate view of the clock, which a fault can move.
  *
- * What belongs to a process must be made inside its effect: a queue or a latch that two processes
+ * The state of a process must be made inside its effect: a queue or a latch that two processes
  * share is memory that no two real processes have.
  */
 
@@ -25,14 +24,14 @@ import type { Simulator } from "./internal/sim/simulator.ts"
 import type { Controls } from "./internal/sim/task.ts"
 import { ProcessFailed } from "./SimError.ts"
 
-/** A process from outside. */
+/** The handle of a process. */
 export interface Process<out A, out E> {
   readonly name: string
-  /** Ends its life at once, without finalizers. */
+  /** Kills it at once, without finalizers. */
   readonly crash: Effect.Effect<void>
   /** Crashes it if it runs, and runs its effect anew. */
   readonly restart: Effect.Effect<void>
-  /** Stops it where it is. Its timers go on and are late when it resumes. */
+  /** Stops it where it is. Its timers continue and are late when it resumes. */
   readonly pause: Effect.Effect<void>
   readonly resume: Effect.Effect<void>
   /** Moves its wall clock, and lets its clocks run at `rate`. A restart sets them right. */
@@ -41,15 +40,15 @@ export interface Process<out A, out E> {
     readonly rate?: number
   }) => Effect.Effect<void>
   readonly isRunning: Effect.Effect<boolean>
-  /** How often it was started. */
+  /** The number of its starts. */
   readonly starts: Effect.Effect<number>
   /** Waits until its effect ends by itself. A crash is no such end. */
   readonly exit: Effect.Effect<Exit.Exit<A, E>>
 }
 
 /**
- * What a failure of a process's effect means. A simulation calls it a failed run, unless it is told
- * that the process stays down, or that something starts it again.
+ * Whether a failure of a process's effect fails the run. It does, unless the options say that the
+ * process stays down or is restarted.
  */
 export interface Options {
   readonly onFailure?: "fail-run" | "stay-down" | { readonly restartAfter: Duration.Input }
@@ -65,7 +64,7 @@ class Controller<A, E, R> implements Controls {
   readonly #context: Context.Context<R>
   readonly #onFailure: Options["onFailure"]
   #simProcess: SimProcess | undefined = undefined
-  /** True between a crash and the restart; false after an end by itself. */
+  /** True between a crash and the restart; false after a normal exit. */
   #isDown = false
 
   constructor(
@@ -143,7 +142,7 @@ class Controller<A, E, R> implements Controls {
     return true
   }
 
-  /** Starts it again, unless it has been started meanwhile: a later crash is another matter. */
+  /** Starts it again, unless it was started since. */
   #restartAfter(millis: number): void {
     const { starts } = this
     this.simulator.after(millis, () => {

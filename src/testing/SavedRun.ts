@@ -1,9 +1,9 @@
 /**
- * A failing run as a file: its seed, and the faults, the preemptions and the inputs that were
- * needed. Kept beside a test, it is a regression test that does not depend on how they are drawn.
+ * A failing run as a file: its seed, and the faults, the preemptions and the inputs that it needs.
+ * Kept beside a test, it is a regression test that does not depend on how they are drawn.
  *
  * Preemptions are named by the text of source lines, so the run still fails after other lines were
- * added. Once the program runs differently, `changed` says so.
+ * added. `changed` reports when the program runs differently.
  */
 
 import { readFile, writeFile } from "node:fs/promises"
@@ -16,24 +16,24 @@ import type { Failure, Report } from "./internal/sim/explore.ts"
 import { Schedule } from "./Preemption.ts"
 import type { Settings } from "./Sim.ts"
 
-/** What a file holds. */
+/** The content of a file. */
 export class SavedRun extends Schema.Class<SavedRun>("handfast/testing/SavedRun")({
   test: Schema.String,
   seed: Schema.Int,
   plan: FaultPlan,
-  /** Where the order of tasks leaves the default one; absent if only the seed repeats it. */
+  /** Deviations from the default order of tasks; absent if only the seed repeats them. */
   schedule: Schema.optionalKey(Schedule),
-  /** Drawn inputs that were made smaller, by the order in which they are drawn. */
+  /** Drawn inputs that were shrunk, by the order in which they are drawn. */
   inputs: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
-  /** Of the run when it was saved: another one means that the program has changed. */
+  /** Fingerprint of the saved run: another one means that the program has changed. */
   fingerprint: Schema.optionalKey(Schema.Int),
-  /** What the run failed with when it was saved, for the reader. */
+  /** The error of the saved run, for the reader. */
   failure: Schema.String
 }) {}
 
 const Text = Schema.fromJsonString(SavedRun)
 
-/** The file could not be read or written, or it holds something else. */
+/** The file could not be read or written, or is no saved run. */
 export class SavedRunUnusable extends Schema.TaggedError<SavedRunUnusable>()("SavedRunUnusable", {
   file: Schema.String,
   cause: Schema.Defect()
@@ -43,11 +43,11 @@ export class SavedRunUnusable extends Schema.TaggedError<SavedRunUnusable>()("Sa
   }
 }
 
-/** The whole path: one that is relative says nothing without the folder that it begins in. */
+/** The absolute path: a relative one is useless without its folder. */
 const unusable = (file: string | URL) => (cause: unknown) =>
   new SavedRunUnusable({ file: typeof file === "string" ? resolve(file) : file.href, cause })
 
-/** A failure as it is saved. */
+/** Converts a failure to its saved form. */
 export const fromFailure = (test: string, failure: Failure): SavedRun => {
   const { fingerprint, givenInputs, message, plan, schedule, seed } = failure
   const inputs = Object.fromEntries([...givenInputs].map(([nth, json]) => [String(nth), json]))
@@ -67,7 +67,7 @@ export const settingsOf = ({ inputs = {}, plan, schedule, seed }: SavedRun): Set
   from: seed,
   seeds: 1,
   checkShare: 1,
-  // It is as small as it was when it was saved.
+  // It is already as small as when it was saved.
   shrinkAttempts: 0,
   plan,
   schedule,
@@ -75,8 +75,8 @@ export const settingsOf = ({ inputs = {}, plan, schedule, seed }: SavedRun): Set
 })
 
 /**
- * Whether the program has changed since the run was saved, in words: the result of repeating it
- * then says nothing about the old failure. `undefined` if the run is the same.
+ * Describes whether the program has changed since the run was saved: the result of repeating it is
+ * then unrelated to the old failure. `undefined` if the run is the same.
  */
 export const changed = (run: SavedRun, report: Report): string | undefined => {
   const now = report.failure?.fingerprint ?? report.fingerprint

@@ -1,16 +1,17 @@
 /**
  * Seeded simulation of any Effect program.
  *
- * One seed owns the order of tasks, the time and the random numbers, so a run can be repeated
+ * One seed decides the order of tasks, the time and the random numbers, so a run can be repeated
  * exactly. The program itself stays as it is: it sleeps, forks, locks and draws random numbers with
- * Effect's own functions. Sleeping costs nothing, since time jumps to the next timer when nothing
- * is runnable. Timers fire late by up to `timerSlack`, as real ones do.
+ * Effect's functions. Sleeping costs nothing, since time jumps to the next timer when nothing is
+ * runnable. Timers fire late by up to `timerSlack`, as real ones do.
  *
  * Clocks begin at 0, in 1970: if the program takes 0 for a time long ago, sleep a day first.
  *
- * What the seed does not own is refused and named: real I/O, workers, `Date.now`, `Math.random`,
- * see `ambient`. Promises, ticks and the thread pool (digests, ciphers, compression) take no
- * virtual time. State that outlives a run breaks the repetition, and the self-check says so.
+ * Calls that the seed cannot decide are refused and named: real I/O, workers, `Date.now`,
+ * `Math.random`, see `ambient`. Promises, ticks and the thread pool (digests, ciphers, compression)
+ * take no virtual time. State that outlives a run breaks the repetition, which the self-check
+ * reports.
  */
 
 import * as Arbitrary from "effect/Arbitrary"
@@ -37,16 +38,16 @@ export type { Line } from "./internal/sim/recorder.ts"
 
 /** Limits and shares of a set of runs; each has a default. */
 export interface Settings {
-  /** How many seeds to run. Default 100. */
+  /** The number of seeds. Default 100. */
   readonly seeds?: number | undefined
   /** The first seed; the others follow it. Fixed at 1, so that every machine runs the same. */
   readonly from?: number | undefined
   /**
-   * Ends a run that never gets done. Default 1,000,000 steps, some seconds of real time. 16
+   * Limit of steps, for a run that does not end. Default 1,000,000, some seconds of real time. 16
    * operations of fibers count as a step at least.
    */
   readonly maxSteps?: number | undefined
-  /** Virtual time after which a run is called stuck. Default 24 hours. */
+  /** Virtual time after which a run has failed as stuck. Default 24 hours. */
   readonly maxTime?: Duration.Input | undefined
   /** Real time that ends a run, as the last resort. Default 1 minute, for busy machines. */
   readonly maxRealTime?: Duration.Input | undefined
@@ -70,28 +71,28 @@ export interface Settings {
   readonly budget?: Duration.Input | undefined
   /** Share of passing seeds that are run twice and compared. Default 0.05; 0 switches it off. */
   readonly checkShare?: number | undefined
-  /** How many failing seeds end the set. Default 1. */
+  /** The number of failing seeds that ends the set. Default 1. */
   readonly stopAfter?: number | undefined
-  /** How many runs may be spent on making a failing run smaller. Default 500. */
+  /** The most runs for shrinking a failing run. Default 500. */
   readonly shrinkAttempts?: number | undefined
   /**
-   * How many steps all these runs may take together. Default 200,000: a second, and ten where steps
-   * are heavy. 16 operations count as a step at least. Counted, so that shrinking gives the same on
-   * every machine.
+   * The most steps of all these runs together. Default 200,000: a second, and ten if steps are
+   * heavy. 16 operations count as a step at least. Counted, so that shrinking has the same result
+   * on every machine.
    */
   readonly shrinkSteps?: number | undefined
   /**
-   * How many further failing seeds of the set to shrink if the first one stays large at these
+   * The most further failing seeds of the set to shrink if the first one stays large at these
    * limits; the smallest run is shown. Default 2: each may cost as much as the first one.
    */
   readonly shrinkSeeds?: number | undefined
-  /** How many lines of the failing run's trace to print. Default: what fits on one screen. */
+  /** Lines of the failing run's trace to print. Default: what fits on one screen. */
   readonly traceLines?: number | undefined
-  /** Faults to use instead of those that each run would draw. */
+  /** Faults to use instead of drawn ones. */
   readonly plan?: FaultPlan | undefined
-  /** The order of tasks, instead of the one that each run would draw. */
+  /** The order of tasks to use instead of a drawn one. */
   readonly schedule?: Schedule | undefined
-  /** Values to answer to `draw`, as JSON, by the order in which they are drawn. */
+  /** Values for `draw`, as JSON, by the order in which they are drawn. */
   readonly inputs?: GivenInputs | undefined
   /** Names of `Chaos.sometimes` that must be true at least once, even if never reached. */
   readonly marks?: ReadonlyArray<string> | undefined
@@ -136,7 +137,7 @@ const least = {
   traceLines: 1
 } as const
 
-/** Refuses numbers with which a set would make no run, or compare none. */
+/** Refuses numbers with which a set would run nothing, or compare nothing. */
 const refuseWrongNumbers = (settings: Settings): void => {
   for (const [name, minimum] of Object.entries(least)) {
     const value = settings[name as keyof typeof least] ?? minimum
@@ -190,7 +191,7 @@ export interface Run<A, E> {
   readonly millis: number
   /** Equal for equal executions, and almost surely different for different ones. */
   readonly fingerprint: number
-  /** The faults that were drawn, or given. */
+  /** The faults that were drawn or given. */
   readonly plan: FaultPlan
 }
 
@@ -206,8 +207,8 @@ export const run = <A, E>(
   })
 
 /**
- * Runs a program under many seeds and reports what happened, with the first failing seed's faults
- * made as few as possible and its trace.
+ * Runs a program under many seeds and reports the results, with the trace and the shrunk faults of
+ * the first failing seed.
  */
 export const explore = <A, E>(
   program: Effect.Effect<A, E, Scope.Scope>,
@@ -223,7 +224,7 @@ export const invariant = (name: string, holds: () => boolean): Effect.Effect<voi
 
 /**
  * Demands progress: the condition must answer and become true within the given virtual time. Stop
- * the faults first, with `Faults.heal`: under faults alone nothing can be demanded.
+ * the faults first, with `Faults.heal`: under faults nothing can be demanded.
  */
 export const eventually = <E = never, R = never>(
   condition: Effect.Effect<boolean, E, R> | (() => boolean),
@@ -253,8 +254,8 @@ export interface Barrier {
 }
 
 /**
- * Holds the next fiber that passes `Chaos.site(name)` until it is released: for the interleaving
- * that a test wants to write by hand. If none passes in any run, that is a missed mark.
+ * Holds the next fiber that passes `Chaos.site(name)` until it is released, for an interleaving
+ * that a test writes by hand. If none passes in any run, that is a missed mark.
  */
 export const barrier = (site: string): Effect.Effect<Barrier> =>
   withProcess(({ simulator }) =>
@@ -268,8 +269,8 @@ export const barrier = (site: string): Effect.Effect<Barrier> =>
   )
 
 /**
- * Draws a value of a schema from the run's random numbers: a list of commands for a model, for
- * example.
+ * Draws a value of a schema from the run's random numbers, for example a list of commands for a
+ * model.
  */
 export const draw = <S extends Schema.Constraint>(
   schema: S,

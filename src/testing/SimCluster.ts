@@ -1,10 +1,10 @@
 /**
  * The storage of an Effect Cluster in a simulation: runners, shard locks and messages.
  *
- * Everything of `effect/cluster` runs unmodified over it: sharding, entities, their clients. Locks
- * and registrations expire as those of `SqlRunnerStorage` do. Each operation takes a moment each
- * way; in a simulation the storage is also out of a runner's reach, as chaos sites of the run:
- * `cluster request lost` and `cluster answer lost`. Runners meet in this storage only, so a message
+ * All of `effect/cluster` runs unmodified over it: sharding, entities, their clients. Locks and
+ * registrations expire as those of `SqlRunnerStorage` do. Each operation takes some time each way;
+ * in a simulation the storage is also out of a runner's reach, as chaos sites of the run: `cluster
+ * request lost` and `cluster answer lost`. Runners are connected only by this storage, so a message
  * for an entity of another runner has to be `ClusterSchema.Persisted`.
  *
  * Make it outside of the simulated processes: it is the database between them.
@@ -31,7 +31,7 @@ import * as Random from "effect/Random"
 import * as Chaos from "../actors/kernel/Chaos.ts"
 import { note } from "./Sim.ts"
 
-/** Milliseconds that a request or an answer takes at least, and how much longer it may take. */
+/** Least duration of a request or an answer, in milliseconds, and the longest addition. */
 const [SHORTEST, SPREAD] = [0.1, 2]
 /** Milliseconds until a lost request fails: longer than a shard lock lasts, which is 35 seconds. */
 const DEADLINE = 60_000
@@ -39,17 +39,17 @@ const DEADLINE = 60_000
 /** The settings of all runners of a cluster; each has Effect's default. */
 export type Settings = Partial<ShardingConfig.ShardingConfig["Service"]>
 
-/** A cluster from outside. */
+/** The handle of a cluster. */
 export interface SimCluster {
-  /** Sharding as a runner of that name has it, for the effect of one simulated process. */
+  /** Sharding of a runner of that name, for the effect of one simulated process. */
   readonly runner: (name: string) => Layer.Layer<Sharding.Sharding>
   /** Sharding for a program that only sends messages. */
   readonly client: Layer.Layer<Sharding.Sharding>
-  /** The storage alone, for runners that are put together by hand. */
+  /** The storage alone, for runners that are built by hand. */
   readonly storage: Layer.Layer<RunnerStorage.RunnerStorage | MessageStorage.MessageStorage>
 }
 
-/** What is stored of a runner. */
+/** The stored data of a runner. */
 interface Registration {
   readonly runner: Runner.Runner
   readonly machine: MachineId.MachineId
@@ -74,7 +74,7 @@ const lost = (site: string): Effect.Effect<void, ClusterError.PersistenceError> 
   )
 }
 
-/** An operation as a runner sees it: over a network. */
+/** Runs an operation of a runner over a network. */
 const remote = <A, E, R>(
   operation: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | ClusterError.PersistenceError, R> =>
@@ -87,7 +87,7 @@ const remote = <A, E, R>(
 
 const nameOf = ({ host, port }: RunnerAddress.RunnerAddress): string => `${host}:${port}`
 
-/** The tables of the storage, by the storage's clock. */
+/** The tables of the storage, with the storage's clock. */
 class Tables {
   readonly #runners = new Map<string, Registration>()
   readonly #locks = new Map<string, Lock>()
@@ -121,7 +121,7 @@ class Tables {
     if (registration !== undefined) registration.healthy = healthy
   }
 
-  /** Takes the locks that are free, expired or held already; answers with the shards it has. */
+  /** Takes the locks that are free, expired or held already; returns the runner's shards. */
   acquire(
     address: RunnerAddress.RunnerAddress,
     shards: Iterable<ShardId.ShardId>
@@ -135,7 +135,7 @@ class Tables {
     })
   }
 
-  /** Confirms a runner and those of the locks that are still its; answers with these. */
+  /** Confirms a runner and those of its locks that it still has; returns these. */
   refresh(
     address: RunnerAddress.RunnerAddress,
     shards: Iterable<ShardId.ShardId>
@@ -180,7 +180,7 @@ const runnerStorage = (tables: Tables): RunnerStorage.RunnerStorage["Service"] =
   })
 }
 
-/** Messages as a runner sees them; what waits for a reply in memory is each runner's. */
+/** Message storage of a runner; waits for replies are in each runner's memory. */
 const messageStorage = (stored: MessageStorage.Encoded) =>
   MessageStorage.makeEncoded({
     saveEnvelope: (options) => remote(stored.saveEnvelope(options)),
@@ -199,7 +199,7 @@ const messageStorage = (stored: MessageStorage.Encoded) =>
     withTransaction: stored.withTransaction
   })
 
-/** Makes the storage of a cluster, and layers for what runs over it. */
+/** Makes the storage of a cluster, and its layers. */
 export const make = Effect.fnUntraced(function* (settings: Settings = {}) {
   const clock = yield* Clock.Clock
   const expiration = settings.shardLockExpiration ?? ShardingConfig.defaults.shardLockExpiration

@@ -1,13 +1,12 @@
 /**
- * Why the simulation itself calls a run failed.
+ * Verdicts of the simulation about a run.
  *
- * A program's own failure stays as it is; these are the verdicts that only an observer outside of
- * the program can give.
+ * A program's failure stays as it is; only an observer outside of the program can give these.
  */
 import * as Schema from "effect/Schema"
 import { errorText } from "./internal/sim/errorText.ts"
 
-/** A fiber that had not ended when the run was stopped, and where it was last seen. */
+/** A fiber that had not ended when the run was stopped, and its last place. */
 export const WaitingFiber = Schema.Struct({
   fiber: Schema.String,
   process: Schema.String,
@@ -34,7 +33,7 @@ export class Deadlock extends Schema.TaggedError<Deadlock>()("Deadlock", {
     const paused = this.paused.length === 0 ? "" : `; paused: ${this.paused.join(", ")}`
     return (
       `deadlock at step ${this.step} (${this.millis} ms): nothing is runnable and no timer is set` +
-      `${paused}. A fiber waits for something that nobody will do, or for something outside of ` +
+      `${paused}. A fiber waits for something that no fiber will do, or for something outside of ` +
       `the simulation.${waitingList(this.waiting)}`
     )
   }
@@ -78,7 +77,7 @@ export class NotReached extends Schema.TaggedError<NotReached>()("NotReached", {
   }
 }
 
-/** A simulated process ended with a failure, and nothing was told to expect that. */
+/** A simulated process ended with an unexpected failure. */
 export class ProcessFailed extends Schema.TaggedError<ProcessFailed>()("ProcessFailed", {
   process: Schema.String,
   cause: Schema.Defect()
@@ -109,7 +108,7 @@ const insteadOf = (call: string): string => {
 
 /**
  * The program went past the simulation: it used a real clock, real random numbers, a real timer or
- * real I/O. `stack` says where.
+ * real I/O. `stack` shows the call.
  */
 export class NotSimulated extends Schema.TaggedError<NotSimulated>()("NotSimulated", {
   call: Schema.String,
@@ -156,7 +155,7 @@ export class MarksMissed extends Schema.TaggedError<MarksMissed>()("MarksMissed"
   }
 }
 
-/** What most likely keeps faults of one sort from having an effect. */
+/** The likeliest reason why faults of one kind have no effect. */
 const hintOf = (sort: string): string => {
   if (sort.startsWith("journal ")) {
     return "is the journal a FaultyJournal, and does the program reach this operation?"
@@ -166,8 +165,8 @@ const hintOf = (sort: string): string => {
 }
 
 /**
- * Faults that were planned but struck in no run of the set: their process had ended, their disk was
- * not used, or their moment came too late.
+ * Faults that were planned but had no effect in any run of the set: their process had ended, their
+ * disk was not used, or their moment came too late.
  */
 export class FaultsMissed extends Schema.TaggedError<FaultsMissed>()("FaultsMissed", {
   faults: Schema.Array(Schema.String),
@@ -179,7 +178,7 @@ export class FaultsMissed extends Schema.TaggedError<FaultsMissed>()("FaultsMiss
   }
 }
 
-/** A name that a test gives and that means nothing: a process, a kind of fault, an option. */
+/** A test gives an unknown name: a process, a kind of fault, an option. */
 export class UnknownName extends Schema.TaggedError<UnknownName>()("UnknownName", {
   what: Schema.String,
   name: Schema.String,
@@ -192,8 +191,8 @@ export class UnknownName extends Schema.TaggedError<UnknownName>()("UnknownName"
 }
 
 /**
- * A setting or an environment variable has a value that it cannot have: with it a set of runs could
- * pass without a run.
+ * A setting or an environment variable has an invalid value, with which a set of runs could pass
+ * without a run.
  */
 export class WrongValue extends Schema.TaggedError<WrongValue>()("WrongValue", {
   name: Schema.String,

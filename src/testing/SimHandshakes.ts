@@ -1,7 +1,7 @@
 /**
  * A simulated network for the handshakes of endpoints.
  *
- * Messages take a moment each way. In a simulation they are lost, come late or twice, as chaos
+ * Messages take some time each way. In a simulation they are lost, come late or twice, as chaos
  * sites of the run: `handshake lost`, `handshake late`, `handshake twice`, `handshake answer lost`,
  * `handshake answer late`. Acknowledgements and offers can also be forged.
  *
@@ -28,26 +28,26 @@ import {
 } from "../actors/endpoint/Handshake.ts"
 import { EpochSource } from "../schema/Epoch.ts"
 
-/** Milliseconds that a message takes at least, and how much longer it may take. */
+/** Least duration of a message, in milliseconds, and the longest addition. */
 const [SHORTEST, SPREAD] = [0.05, 0.2]
 export interface Options {
-  /** Milliseconds by which a late message is late at most. Default 20 s. */
+  /** The longest delay of a late message, in milliseconds. Default 20 s. */
   readonly latestMs?: number | undefined
   /** Milliseconds until a caller gives up. Default 60 s, as over TCP. */
   readonly giveUpAfterMs?: number | undefined
 }
 
-/** How many messages are remembered, to be forged. */
+/** The number of kept messages, which can be forged. */
 const REMEMBERED = 8
 
-/** What listens under a path, and the context of its process. */
+/** The handler of a path, and the context of its process. */
 interface Server {
   readonly reception: Reception
   readonly context: Context.Context<never>
   readonly instance: () => string | undefined
 }
 
-/** What is done with a message at its receiver. */
+/** Handles a message at its receiver. */
 type Handle<A> = (reception: Reception, server: Server) => Effect.Effect<A, Rejected>
 
 export class SimHandshakes {
@@ -64,8 +64,8 @@ export class SimHandshakes {
   }
 
   /**
-   * Takes handshakes for a path from now on, in the process of the caller, which says that it is
-   * this instance. Default: the one that its epochs begin with.
+   * Takes handshakes for a path from now on, in the process of the caller, which is of this
+   * instance. Default: the one of its epochs.
    */
   serve(
     path: string,
@@ -79,7 +79,7 @@ export class SimHandshakes {
     })
   }
 
-  /** What the endpoints of a process call. */
+  /** The client of the endpoints of a process. */
   readonly layer: Layer.Layer<Handshakes> = Layer.succeed(Handshakes, {
     offer: (offer: Offer) => {
       remember(this.#offers, offer)
@@ -91,7 +91,7 @@ export class SimHandshakes {
     },
     farewell: (farewell: Farewell) => this.#call(farewell.to, (to) => to.takeFarewell(farewell)),
     instanceAt: (path) =>
-      // Who is asked for its instance refuses nothing.
+      // A request for an instance is never refused.
       Effect.catchTag(
         this.#call(path, (_, server) => Effect.sync(server.instance)),
         "Rejected",
@@ -99,7 +99,7 @@ export class SimHandshakes {
       )
   })
 
-  /** Sends an old acknowledgement again, to whom it was meant for or to its sender. */
+  /** Sends an old acknowledgement again, to its receiver or to its sender. */
   readonly forge: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
     const old = this.#acknowledgements[yield* Random.nextIntBetween(0, REMEMBERED)]
     if (old === undefined) return
@@ -109,8 +109,8 @@ export class SimHandshakes {
   })
 
   /**
-   * Makes an offer as a stranger: one that was made before, in the name of another process at that
-   * path, or of a path where there is none.
+   * Forges an offer: an earlier one, in the name of another process at that path, or of a path
+   * without a process.
    */
   readonly forgeOffer: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
     const old = this.#offers[yield* Random.nextIntBetween(0, REMEMBERED)]
@@ -146,7 +146,7 @@ export class SimHandshakes {
     })
   }
 
-  /** Runs the receiver's part in its own process, also if the sender has gone meanwhile. */
+  /** Runs the receiver's part in its process, also if the sender has gone since. */
   #deliver<A>(
     to: string,
     handle: Handle<A>,
@@ -155,7 +155,7 @@ export class SimHandshakes {
   ): void {
     const server = this.#servers.get(to)
     if (server === undefined) {
-      return answer(Exit.fail(failed(to, "connect", "nobody listens")))
+      return answer(Exit.fail(failed(to, "connect", "no listener")))
     }
     const handled = Effect.delay(
       Effect.suspend(() => handle(server.reception, server)),

@@ -1,7 +1,7 @@
 /**
- * What every provider of `Verbs` must do, as a list of tests that need no test framework.
+ * The contract of every provider of `Verbs`, as a list of tests that need no test framework.
  *
- * A provider of your own passes when each test succeeds with two ends that reach each other:
+ * A provider passes when each test succeeds with two ends that reach each other:
  *
  * ```ts
  * for (const { name, test } of VerbsContract.casesFor(capabilities)) {
@@ -41,7 +41,7 @@ export const layerPair = <E, R>(
     })
   )
 
-/** All demands. */
+/** All tests of the contract. */
 export const cases: ReadonlyArray<Case> = [
   ...states,
   ...posting,
@@ -54,6 +54,6 @@ export const cases: ReadonlyArray<Case> = [
   ...resources
 ]
 
-/** The demands on a provider of these capabilities. */
+/** The tests for a provider of these capabilities. */
 export const casesFor = (capabilities: Capabilities): ReadonlyArray<Case> =>
   cases.filter(({ needs }) => needs.every((need) => capabilities[need]))

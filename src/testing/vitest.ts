@@ -37,11 +37,11 @@ import { FaultsMissed, MarksMissed, NotDeterministic, type WrongValue } from "./
 /** The settings of a run set, and of the test around it. */
 export interface TestSettings extends Sim.Settings {
   /**
-   * Milliseconds after which vitest ends the test, without a report of what failed. Default 0: no
-   * limit but those of the simulation. `maxSteps` and `maxTime` end each run, `seeds` and `budget`
-   * the set, `shrinkAttempts` and `shrinkSteps` the shrinking; a program that waits for ever is a
+   * Milliseconds after which vitest ends the test, without a report of the failure. Default 0: only
+   * the limits of the simulation. `maxSteps` and `maxTime` end each run, `seeds` and `budget` the
+   * set, `shrinkAttempts` and `shrinkSteps` the shrinking; a program that waits for ever is a
    * deadlock. A loop of promises or microtasks ends the process after `maxRealTime`, with the seed
-   * on standard error; no limit, vitest's neither, ends a loop of statements.
+   * on standard error; no limit, not even vitest's, ends a loop of statements.
    */
   readonly timeout?: number | undefined
   /**
@@ -70,7 +70,7 @@ const withEnvironment = (settings: TestSettings, env: FromEnvironment): TestSett
   }
 }
 
-/** What to run, and how to tell that the program has changed since it was written down. */
+/** Finds the run to make, and whether the program has changed since it was saved or printed. */
 const resolve = Effect.fnUntraced(function* (settings: TestSettings, env: FromEnvironment) {
   if (settings.replay !== undefined) {
     const saved = yield* SavedRun.load(settings.replay)
@@ -94,7 +94,7 @@ const repeatLine = ({ fingerprint, seed }: Sim.Failure, test: Test): string => {
   return `SIM_SEED=${run} npx vitest run ${test.file} -t ${quoted(namePattern(test))}`
 }
 
-/** Where a failing run of a test is saved: beside the file of the test. */
+/** The file of a test's failing run, beside the test. */
 const savedFile = (test: Test, seed: number): string => {
   const slug = fullName(test)
     .toLowerCase()
@@ -142,7 +142,7 @@ const exploreShared = Effect.fnUntraced(function* <A, E>(
   return { ...merged, runs, deterministic: merged.deterministic && deterministic, failure }
 })
 
-/** Runs the seeds that another process has asked for. */
+/** Runs the seeds that another process has requested. */
 const runTask = Effect.fnUntraced(function* <A, E>(
   task: Task,
   settings: TestSettings,
@@ -158,8 +158,8 @@ const runTask = Effect.fnUntraced(function* <A, E>(
 const oftenEnough = 10
 
 /**
- * Runs the program as `it.sim` does and fails with the whole printout. Other test runners can
- * build on it.
+ * Runs the program as `it.sim` does and fails with the whole printout. Other test runners can use
+ * it.
  */
 export const check = Effect.fnUntraced(function* <A, E>(
   test: Test,
@@ -183,7 +183,7 @@ export const check = Effect.fnUntraced(function* <A, E>(
     return yield* Effect.fail(fail(text))
   }
   if (note !== undefined) yield* Console.warn(`${test.name}: passes, but ${note}`)
-  // A single seed cannot be expected to reach every rare case.
+  // A single seed need not reach every rare case.
   if (report.missed.length > 0 && report.runs > 1) {
     const missed = new MarksMissed({ marks: report.missed, runs: report.runs })
     return yield* Effect.fail(fail(missed.message))
@@ -195,7 +195,7 @@ export const check = Effect.fnUntraced(function* <A, E>(
   return report
 })
 
-/** An error whose stack is its message: the place of the harness helps nobody. */
+/** Makes an error whose stack is its message: the place of the harness does not help. */
 const fail = (message: string): Error => {
   const error = new Error(message)
   error.stack = `SimulationFailed: ${message}`
@@ -207,7 +207,7 @@ const groupsOf = (suite: TestContext["task"]["suite"]): ReadonlyArray<string> =>
 
 const sim: SimTest = (name, settings, program) => {
   const task = taskOf(process.env)
-  // A share of the seeds has the time of the test that asks for it.
+  // A share of the seeds has the time of the test that requests it.
   const timeout = task === undefined ? (settings.timeout ?? 0) : 0
   return base(name, { timeout }, (context) => {
     const { signal, task: declared }: TestContext = context

@@ -27,7 +27,7 @@ const marks = [
 
 describe("hosts that move memory", () => {
   it.sim(
-    "R1 R2 R3 R4 R16 R20 R21 R22 nobody sends too soon, and transfers end once",
+    "R1 R2 R3 R4 R16 R20 R21 R22 no host sends too soon, and transfers end once",
     { seeds: wideOr(200, 60), timeout: 900_000, marks },
     () => EndpointSimulation.program()
   )
@@ -69,7 +69,7 @@ describe("the same simulation finds early posts", () => {
             checkShare: 0,
             shrinkAttempts: wideOr(10, 0)
           })
-          assert.include(failure?.message ?? "", "nobody sends too soon")
+          assert.include(failure?.message ?? "", "no host sends too soon")
           assert.isAbove(earlyPosts, 0)
         }),
       900_000

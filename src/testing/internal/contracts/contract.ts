@@ -1,9 +1,9 @@
-/** What the tests of published contracts are written with. */
+/** Helpers for the tests of published contracts. */
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Schema from "effect/Schema"
 
-/** An implementation does not do what the contract demands. */
+/** An implementation breaks the contract. */
 export class ContractViolation extends Schema.TaggedError<ContractViolation>()(
   "ContractViolation",
   { detail: Schema.String }
@@ -23,7 +23,7 @@ export const same = (actual: unknown, expected: unknown, what: string) =>
         })
       )
 
-/** The tag of the error that an operation fails with, or "nothing". */
+/** The tag of an operation's error, or "nothing". */
 export const failureOf = <A, E extends { readonly _tag: string }, R>(
   effect: Effect.Effect<A, E, R>
 ) => Effect.match(effect, { onFailure: (error): string => error._tag, onSuccess: () => "nothing" })

@@ -1,4 +1,4 @@
-/** Remembers what each endpoint did last, to tell how a broken promise came about. */
+/** Keeps the last events of each endpoint, to explain a broken promise. */
 import * as Schema from "effect/Schema"
 import { EndpointEvent } from "../../../actors/endpoint/EndpointEvent.ts"
 import { idOf } from "../../../actors/endpoint/Endpoint.ts"
@@ -15,7 +15,7 @@ const keys = {
   off: "the gate is off"
 } as const
 
-/** What an event means, in plain words. */
+/** Describes an event. */
 const textOf = (event: EndpointEvent): string => {
   switch (event._tag) {
     case "EpochBegan":
@@ -30,7 +30,7 @@ const textOf = (event: EndpointEvent): string => {
     case "CallBegan":
       return "calls the peer"
     case "CallReturned":
-      return "hears of its call"
+      return "has the result of its call"
     case "Connected":
       return event.key === undefined
         ? "has its queue pairs up, and waits for the peer"
@@ -55,7 +55,7 @@ export class EndpointLog {
     this.#now = now
   }
 
-  /** Notes what is written to a host's journal. */
+  /** Notes events that are written to a host's journal. */
   over(store: Store): Store {
     return {
       ...store,
@@ -67,7 +67,7 @@ export class EndpointLog {
     }
   }
 
-  /** The events that matter of a message that came too early. */
+  /** The events that explain a message that came too early. */
   storyOf({ from, state, to }: EarlyPost): ReadonlyArray<string> {
     const [sender, receiver] = [pathOf(from), pathOf(to)]
     const both = [this.#lineOf(sender, receiver), this.#lineOf(receiver, sender)]

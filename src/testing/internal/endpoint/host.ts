@@ -2,7 +2,7 @@
  * A simulated host: two NICs, an engine, a journal that outlives its crashes, and programs that
  * move memory to and from other hosts.
  *
- * Times are a tenth of what a product has, so that few seconds hold what else takes a minute.
+ * Times are a tenth of those of a product, so that a few seconds hold what else takes a minute.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -41,7 +41,7 @@ export const devices = ["sim0", "sim1"] as const
 
 const engineSettings = {
   sliceBytes: 128,
-  // Less than a host that dies is away.
+  // Less than the downtime of a killed host.
   unreachableAfterMs: 1_000,
   coolDownMs: 500,
   pauseMs: 3_000,
@@ -54,7 +54,7 @@ const engineSettings = {
 }
 const rules = { depth: 2, readyWithinMs: 1_000, openWithinMs: 18_000, repeatAfterMs: 100 }
 const confirmWithinMs = 200
-/** What a dead life has sent has arrived, or is lost, after so many milliseconds. */
+/** Milliseconds after which messages of an ended life have arrived or are lost. */
 const forgetAfter = 100
 /** The pause between two registrations of an inbox, and how long there is none, in milliseconds. */
 const [replaceEvery, awayFor] = [2_000, 300]
@@ -62,7 +62,9 @@ const [replaceEvery, awayFor] = [2_000, 300]
 const replacing = 0.5
 const everything = ["local-write", "remote-write", "remote-read"] as const
 
-/** Answers late, or never, where chaos wants that; a host that is down answers as it did last. */
+/**
+ * Answers late, or never, at chaos sites; a host that is down answers with its last description.
+ */
 const directoryOf = ({ checker }: Setting) =>
   Layer.succeed(Directory, {
     resolve: (peer) =>
@@ -76,10 +78,10 @@ const directoryOf = ({ checker }: Setting) =>
       })
   })
 
-/** All that a host is made of, over the simulated NICs. */
+/** All layers of a host, over the simulated NICs. */
 const layerOf = (setting: Setting, { handshakes }: Planting) => {
   const { acknowledges, fabric, gate, journal, name, names, network } = setting
-  // One host has fewer places than peers have NICs, so that endpoints are evicted.
+  // One host has fewer slots than peers have NICs, so that endpoints are evicted.
   const others = devices.length * (names.length - 1)
   const capacity = name === names[0] ? others - 1 : others
   const endpoints = Endpoints.layer({
@@ -154,7 +156,7 @@ const life = Effect.fnUntraced(function* (setting: Setting, { reception }: Plant
   yield* Scope.close(inbox, Exit.void)
 })
 
-/** The whole life of a host; it may crash, and begin again. */
+/** A host from its first start to the end of the run; it may be killed, and start again. */
 export const host = (setting: Setting) =>
   Effect.suspend(() => {
     const planted = planting(setting.plant)

@@ -1,6 +1,6 @@
 /**
- * Known ways to get the gate wrong, planted around a host's endpoints: what they say and what they
- * are told passes through here. A simulation that does not find them proves nothing.
+ * Known defects of the gate, planted around a host's endpoints: their messages pass through here. A
+ * simulation that does not find them proves nothing.
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -11,19 +11,19 @@ import { type Acknowledgement, Handshakes } from "../../../actors/endpoint/Hands
 export const plants = ["ready-without-looking", "unbound-acknowledgement"] as const
 
 /**
- * - `ready-without-looking`: the answer to an acknowledgement opens the gate of whatever connection
- *   there is by then, as in the first repair of the original race.
+ * - `ready-without-looking`: the answer to an acknowledgement opens the gate of the connection that
+ *   exists by then, as in the first repair of the original race.
  * - `unbound-acknowledgement`: an acknowledgement counts for any queue pairs.
  */
 export type Plant = (typeof plants)[number]
 
-/** What stands around the endpoints of one life of a host. */
+/** The wrappers around the endpoints of one life of a host. */
 export interface Planting {
   readonly handshakes: (layer: Layer.Layer<Handshakes>) => Layer.Layer<Handshakes>
   readonly reception: (path: string, store: EndpointStore) => Reception
 }
 
-/** An acknowledgement that fits the connection which an endpoint has now, if it waits for one. */
+/** An acknowledgement that fits the present connection of an endpoint, if it waits for one. */
 const fitting = (store: EndpointStore, from: string, to: string) =>
   Effect.map(store.stateOf(from), (state): Acknowledgement | undefined =>
     state._tag === "AwaitingReadyAck"
@@ -53,7 +53,7 @@ export const planting = (plant: Plant | undefined): Planting => {
       acknowledge(ack).pipe(
         Effect.tap(Effect.ignore(openAnyway(ack.to, ack.from))),
         Effect.forkDetach,
-        // Whoever stops waiting for the answer does not stop what it does.
+        // A caller that stops waiting for the answer does not interrupt the call.
         Effect.flatMap(Fiber.join)
       )
   })

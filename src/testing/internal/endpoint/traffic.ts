@@ -1,4 +1,4 @@
-/** What the programs of a simulated host move, before the faults stop and after that. */
+/** The transfers of a simulated host's programs, before the faults stop and after that. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -9,20 +9,20 @@ import type { Memory } from "../../../actors/rdma/Memory.ts"
 import { TransferEngine } from "../../../actors/transfer/TransferEngine.ts"
 import type { Order, TransferChecker, Wanted } from "./transferChecker.ts"
 
-/** Octets of one transfer: eight slices. */
+/** Bytes of one transfer: eight slices. */
 const PIECE = 1_024
 /** Each host has so many pieces for each other one: for writes, for reads, and for durable ones. */
 const PIECES = 3
 /**
- * The pause between two transfers of a program, in milliseconds. The least is longer than a message
- * is late at most: what a transfer that failed has sent must not come into the next one's memory.
+ * The pause between two transfers of a program, in milliseconds. The least is longer than the delay
+ * of any message: messages of a failed transfer must not come into the next one's memory.
  */
 const [SHORTEST, LONGEST] = [100, 700]
-/** Shares of transfers with a deadline, that are cancelled, and that prefer to fail. */
+/** Shares of transfers with a deadline, of cancelled ones, and of those that prefer to fail. */
 const [BOUNDED, CANCELLED, PREFERRING] = [0.3, 0.1, 0.2]
 /** The longest time until a deadline, and until a cancellation. */
 const [LATEST_DEADLINE, LATEST_CANCELLATION] = [3_000, 300]
-/** How often a durable transfer is submitted that its engine cannot take. */
+/** Submissions of a durable transfer that its engine cannot accept. */
 const SUBMISSIONS = 20
 
 export interface Program {
@@ -34,7 +34,7 @@ export interface Program {
 export const inboxBytes = (names: ReadonlyArray<string>): number => PIECES * PIECE * names.length
 export const localBytes = (names: ReadonlyArray<string>): number => 2 * PIECE * names.length
 
-/** Octets by which memory is known. */
+/** Fills memory with recognisable bytes. */
 export const pattern = (octets: Uint8Array, seed: number): void => {
   for (let index = 0; index < octets.length; index++)
     octets[index] = index * 31 + seed + (index >> 8)
@@ -55,7 +55,7 @@ const maybe = (share: number, most: number): Effect.Effect<number | undefined> =
     return isDrawn ? yield* Random.nextIntBetween(1, most) : undefined
   })
 
-/** One transfer, to its end. */
+/** Runs one transfer to its end. */
 const run = Effect.fnUntraced(function* (
   { checker }: Program,
   outbox: Memory,
@@ -83,7 +83,7 @@ const run = Effect.fnUntraced(function* (
   yield* Chaos.sometimes("a peer was given up", isGivenUp)
 })
 
-/** A program that writes to others, or reads from them: anything while faults strike, then all. */
+/** A program that writes to others, or reads from them: at random under faults, then everything. */
 export const move = Effect.fnUntraced(function* (
   program: Program,
   outbox: Memory,
@@ -130,13 +130,13 @@ const submit = Effect.fnUntraced(function* ({ checker }: Program, kept: Memory, 
     if (!isRefused) return checker.endOrder(order, exit)
     yield* Effect.sleep(SHORTEST)
   }
-  // Its journal may have failed too often: only a process that begins anew helps.
+  // Its journal may have failed too often: only a new process can continue.
   return yield* Effect.die(new Error("durable transfers are not taken"))
 })
 
 /**
  * A program with durable transfers, one after the other. It begins with the one that its last life
- * has left, and sometimes submits one that has ended once more.
+ * has left, and sometimes submits an ended one again.
  */
 export const deliver = Effect.fnUntraced(function* (program: Program) {
   const { checker, name } = program

@@ -1,6 +1,6 @@
 /**
- * Checks what transfers promise, from outside of all hosts: it outlives their crashes, as a user of
- * theirs does. The first promise that is broken ends the run.
+ * Checks the promises of transfers, from outside of all hosts: it outlives their crashes, as a user
+ * of theirs does. The first broken promise ends the run.
  */
 import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
@@ -10,8 +10,8 @@ import type { TransferError } from "../../../actors/transfer/TransferError.ts"
 
 /** The promises, by the names that a failing run shows. */
 export const promises = {
-  gate: "nobody sends too soon",
-  there: "what is said to have moved is there",
+  gate: "no host sends too soon",
+  there: "bytes reported as moved are there",
   once: "a transfer ends once",
   ends: "every transfer ends",
   succeeds: "no transfer fails that could not",
@@ -22,7 +22,7 @@ export const promises = {
 
 export type PromiseName = keyof typeof promises
 
-/** A promise that was broken, how, and the events that matter, the last one last. */
+/** A broken promise, how it was broken, and the events that matter, the last one last. */
 export interface Violation {
   readonly promise: PromiseName
   readonly detail: string
@@ -37,18 +37,18 @@ interface Inbox {
 
 /** One life of a host. */
 export interface Life {
-  /** As it is now: a NIC that was pulled out has other keys when it is back. */
+  /** The present description: a NIC that was removed has other keys after its return. */
   readonly description: Effect.Effect<Description>
 }
 
-/** What a caller wants to be moved. */
+/** A transfer that a caller wants. */
 export interface Wanted {
   readonly by: string
   readonly peer: string
   readonly isWrite: boolean
   /** The caller's memory. */
   readonly local: Uint8Array
-  /** Where in the peer's inbox. */
+  /** Offset in the peer's inbox. */
   readonly at: number
   /** Milliseconds; none if it has no deadline. */
   readonly within?: number | undefined
@@ -66,11 +66,11 @@ export interface Ticket extends Wanted {
 /** A durable transfer, over all lives of its host. */
 export interface Order extends Ticket {
   readonly id: string
-  /** What its host heard of its end. */
+  /** The end of the transfer as its host got it. */
   end: string | undefined
 }
 
-/** Reasons for which a plain transfer may fail while faults strike, whatever it asked for. */
+/** Reasons for which a plain transfer may fail under faults, with all options. */
 const troubles = new Set([
   "peer-unreachable",
   "attempts-exhausted",
@@ -90,11 +90,11 @@ export class TransferChecker {
   readonly #orders = new Map<string, Array<Order>>()
   /** Pairs of hosts between which everything moved after the faults. */
   readonly #reached = new Set<string>()
-  /** When nothing stands in the way of a transfer any more. */
+  /** The time from which nothing prevents a transfer. */
   settledAt = Infinity
-  /** Faults strike no more. */
+  /** True once the faults have stopped. */
   isHealed = false
-  /** All hosts may end. */
+  /** True once all hosts may end. */
   isOver = false
 
   constructor(now: () => number) {
@@ -105,7 +105,7 @@ export class TransferChecker {
     this.violation ??= { promise, detail, events }
   }
 
-  /** A host has begun a life; what its last one had under way ended with it. */
+  /** Begins a life of a host; transfers of its last one ended with it. */
   begin(name: string, life: Life): void {
     const before = this.#lives.get(name)
     for (const [ticket, owner] of this.#underWay) {
@@ -118,7 +118,7 @@ export class TransferChecker {
     return this.#lives.get(name)
   }
 
-  /** A host has registered memory for others. */
+  /** Records memory that a host has registered for others. */
   registered(name: string, inbox: Uint8Array): void {
     this.#inboxesOf(name).push({ octets: inbox, at: this.#now() })
   }
@@ -129,7 +129,7 @@ export class TransferChecker {
     return ticket
   }
 
-  /** A transfer has ended; not one whose life is over. */
+  /** Checks the end of a transfer, unless its life is over. */
   end(ticket: Ticket, exit: Exit.Exit<unknown, TransferError>): void {
     if (!this.#underWay.delete(ticket)) this.#violated("once", ticket, "it ends once more")
     if (Exit.isSuccess(exit)) return this.#moved(ticket)
@@ -146,18 +146,18 @@ export class TransferChecker {
     }
   }
 
-  /** After the faults, a transfer has moved. */
+  /** Records that a transfer has moved after the faults. */
   reached(by: string, peer: string, isWrite: boolean): void {
     this.#reached.add(`${by} ${peer} ${isWrite}`)
   }
 
-  /** Whether nothing is under way, and everybody has written to everybody, and read. */
+  /** Whether nothing is under way, and every host has written to every other, and read. */
   isDone(names: ReadonlyArray<string>): boolean {
     const isReached = this.#reached.size === 2 * names.length * (names.length - 1)
     return isReached && this.underWay.length === 0
   }
 
-  /** Plain transfers of hosts that are alive, and durable ones of whose end nobody has heard. */
+  /** Plain transfers of living hosts, and durable ones whose end no host has got. */
   get underWay(): ReadonlyArray<string> {
     const orders = [...this.#orders.values()].flat()
     const open = orders.filter(({ end }) => end === undefined)
@@ -177,7 +177,10 @@ export class TransferChecker {
     return order
   }
 
-  /** A durable transfer has ended. It may not fail before its deadline, which no run reaches. */
+  /**
+   * Checks the end of a durable transfer. It may not fail before its deadline, which no run
+   * reaches.
+   */
   endOrder(order: Order, exit: Exit.Exit<unknown, { readonly message: string }>): void {
     const end = Exit.isSuccess(exit) ? "moved" : Cause.pretty(exit.cause)
     if (order.end !== undefined && order.end !== end) {
@@ -188,7 +191,7 @@ export class TransferChecker {
     order.end = end
   }
 
-  /** What a host's journal holds of its durable transfers, at the end. */
+  /** Compares a host's journal with its durable transfers, at the end. */
   audit(name: string, events: ReadonlyArray<{ readonly type: string; readonly id: string }>): void {
     const count = (wanted: string, id: string) =>
       events.filter((event) => event.type === wanted && event.id === id).length
@@ -204,7 +207,7 @@ export class TransferChecker {
     }
   }
 
-  /** All of it must be in one registration: in that of the beginning, or in one since. */
+  /** Checks that all bytes are in one registration: that of the beginning, or a later one. */
   #moved(ticket: Ticket): void {
     const { at, local } = ticket
     const { length } = local
@@ -228,12 +231,12 @@ export class TransferChecker {
     return this.#inboxesOf(peer).slice(Math.max(0, firstInbox))
   }
 
-  /** Whether the peer has registered its memory anew since a transfer began. */
+  /** Whether the peer has registered its memory again since a transfer began. */
   isReplaced(ticket: Ticket): boolean {
     return this.#inboxesSince(ticket).length > 1
   }
 
-  /** A promise is broken by how a transfer ends. */
+  /** Reports a promise that a transfer's end breaks. */
   #violated(promise: PromiseName, ticket: Ticket, end: string): void {
     const { acceptedAt, peer } = ticket
     const replaced = this.#inboxesSince(ticket).at(-1)

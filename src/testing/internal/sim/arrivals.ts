@@ -1,6 +1,6 @@
 /**
- * What comes into a run from outside of Effect, in the order of the fibers that it resumes: the
- * parts of a thread pool are done in another order each time.
+ * Orders events from outside of Effect by the fibers that they resume: a thread pool completes its
+ * work in another order each time.
  */
 
 interface Arrival {
@@ -8,9 +8,9 @@ interface Arrival {
   readonly act: () => void
 }
 
-/** Holds what fibers schedule while a run waits for work outside of Effect. */
+/** Holds tasks of fibers while a run waits for work outside of Effect. */
 export class Arrivals {
-  /** The fiber that is resumed from elsewhere. */
+  /** The fiber that is resumed from outside. */
   fiber = 0
   #held: Array<Arrival> | undefined = undefined
 
@@ -22,7 +22,7 @@ export class Arrivals {
     return this.#held !== undefined
   }
 
-  /** What the fiber schedules waits for `admit`. */
+  /** Lets a task of the fiber wait for `admit`. */
   add(act: () => void): void {
     this.#held?.push({ fiber: this.fiber, act })
   }

@@ -1,8 +1,8 @@
 /**
  * Drives a simulator until it is closed.
  *
- * Before time jumps, what the program has under way outside of Effect gets turns of the event loop
- * until all of it is done, so that an awaited promise takes no virtual time.
+ * Before time jumps, pending work outside of Effect gets turns of the event loop until all of it is
+ * done, so that an awaited promise takes no virtual time.
  */
 import { writeSync } from "node:fs"
 import { Deadlock } from "../../SimError.ts"
@@ -23,7 +23,7 @@ const deadlock = (simulator: Simulator): Deadlock => {
   })
 }
 
-/** Runs all that is runnable, as `Simulator.advance` does. Errors made meanwhile have no stack. */
+/** Runs all runnable tasks, as `Simulator.advance` does. Errors made in it have no stack. */
 const advanceWithoutStacks = (simulator: Simulator): ReturnType<Simulator["advance"]> => {
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0

@@ -1,19 +1,19 @@
 /**
- * Reads the `SIM_*` variables of the environment, and refuses wrong values by name: a count that is
- * not a number would let a test pass without a run.
+ * Reads the `SIM_*` variables of the environment, and refuses invalid values by name: a count that
+ * is not a number would let a test pass without a run.
  */
 import { WrongValue } from "../../SimError.ts"
 
-/** Variables by name; one that is empty counts as absent. */
+/** Variables by name; an empty one counts as absent. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** A run to repeat: its seed, and the fingerprint that it had when its line was printed. */
+/** A run to repeat: its seed, and its fingerprint when its line was printed. */
 interface Repeated {
   readonly seed: number
   readonly fingerprint: number | undefined
 }
 
-/** The checked values; `undefined` for what is absent. */
+/** The checked values; `undefined` for absent ones. */
 export interface FromEnvironment {
   readonly repeated: Repeated | undefined
   readonly runs: number | undefined

@@ -1,13 +1,13 @@
 /**
- * Texts of errors and values for messages, whatever they are: an object, a cyclic one, one whose
- * getters or traps throw. A message that throws would hide the failure that it was to tell of.
+ * Texts of errors and values for messages, for any value: an object, a cyclic one, one whose
+ * getters or traps throw. A message that throws would hide the failure that it describes.
  */
 import { inspect } from "node:util"
 
 /** Limits of one value in a message, so that a large one does not push out the rest. */
 const limits = { depth: 4, maxArrayLength: 20, maxStringLength: 500 }
 
-/** `otherwise` in place of what throws. */
+/** Returns `otherwise` if `read` throws. */
 const attempt = <A>(read: () => A, otherwise: A): A => {
   try {
     return read()
@@ -53,7 +53,7 @@ export const errorText = (value: unknown): string => {
   return parts.message === "" ? parts.name : `${parts.name}: ${parts.message}`
 }
 
-/** Its JSON; a value without any, or that JSON would empty, as it is. */
+/** Its JSON; a value without any, or with empty JSON, as it is. */
 export const jsonText = (value: unknown): string =>
   attempt(() => JSON.stringify(value) ?? shownText(value), "") || shownText(value)
 
@@ -65,6 +65,6 @@ export const kindOf = (value: unknown): string =>
     return value instanceof Error ? value.name : "object"
   }, "object")
 
-/** Whether it is an error; false if that cannot be told. */
+/** Whether it is an error; false if that cannot be decided. */
 export const isError = (value: unknown): value is Error =>
   attempt(() => value instanceof Error && typeof value.message === "string", false)

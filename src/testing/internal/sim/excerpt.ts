@@ -1,19 +1,19 @@
 /**
- * Chooses which lines of a trace fit on a screen: repeated polling is folded into its first round,
- * then what stands around faults and preemptions, before the end, and last in each fiber is kept.
+ * Chooses the lines of a trace that fit on a screen: repeated polling is folded into its first
+ * round, then lines around faults and preemptions, before the end, and last in each fiber are kept.
  */
 import type { Line } from "./recorder.ts"
 
-/** The longest round of polling, in lines of one fiber; how many rounds are folded. */
+/** The longest round of polling, in lines of one fiber. */
 const longestRound = 6
 const leastRounds = 3
-/** How many lines around a fault or a preemption are not folded. */
+/** Lines around a fault or a preemption that are not folded. */
 const windowLines = 3
 
 const keyOf = ({ ending, place, text, to }: Line): string =>
   `${place} ${text} ${ending ?? ""} ${to ?? ""}`.replaceAll(/-?\d+(\.\d+)?/g, "#")
 
-/** How many times `keys` repeats the `length` keys that begin at `from`. */
+/** Number of times that `keys` repeats the `length` keys that begin at `from`. */
 const rounds = (keys: ReadonlyArray<string>, from: number, length: number): number => {
   let at = from + length
   while (at < keys.length && keys[at] === keys[at - length]) at++
@@ -52,7 +52,7 @@ const distances = (lines: ReadonlyArray<Line>, is: (line: Line, index: number) =
   return result
 }
 
-/** Folds what one fiber does again and again. */
+/** Folds repeated rounds of one fiber. */
 const fold = (lines: ReadonlyArray<Line>): ReadonlyArray<Line> => {
   const fromMark = distances(lines, ({ isMark }) => isMark === true)
   const byFiber = new Map<string, Array<number>>()
@@ -75,7 +75,7 @@ const fold = (lines: ReadonlyArray<Line>): ReadonlyArray<Line> => {
   })
 }
 
-/** Without lines that say nothing beside the others of their fiber. */
+/** Drops lines that add nothing to the others of their fiber. */
 const withoutFaint = (lines: ReadonlyArray<Line>): ReadonlyArray<Line> => {
   const partyOf = ({ fiber, process }: Line) => `${process} ${fiber}`
   const isFaint = ({ quietSteps, text }: Line) => quietSteps !== undefined || text === "ends"

@@ -1,6 +1,6 @@
 /**
- * Runs a program under many seeds. A failing seed is run again with a recorder; the repetition
- * must be equal, and it is the one that is shown.
+ * Runs a program under many seeds. A failing seed is run again with a recorder; the repetition must
+ * be equal, and it is the one that is shown.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -20,7 +20,7 @@ import { addStrikes, type Strikes } from "./strikes.ts"
 import type { Limits } from "./limits.ts"
 import type { Mark } from "./simulator.ts"
 
-/** How many runs, and how closely to look. All times are already numbers. */
+/** The number of runs, and their observation. All times are already numbers. */
 export interface ExploreOptions {
   readonly seeds: number
   readonly from: number
@@ -38,44 +38,44 @@ export interface ExploreOptions {
   readonly marks: ReadonlyArray<string>
 }
 
-/** A preemption that a failing run needs, and where it took place. */
+/** A preemption that a failing run needs, and its place. */
 export interface ShownPreemption {
   readonly preemption: Preemption
   readonly fiber: string
-  /** Where the fiber was: `bank.ts:16`, and the source text of that line. */
+  /** The fiber's place, `bank.ts:16`, and the source text of that line. */
   readonly place: string
   readonly source: string
 }
 
-/** A failing seed, as it is shown. */
+/** A failing seed with its report. */
 export interface Failure {
   readonly seed: number
   readonly message: string
   readonly cause: Cause.Cause<unknown>
-  /** What was drawn, and what was left of it after shrinking. */
+  /** The drawn plan, and the shrunk one. */
   readonly drawn: FaultPlan
   readonly plan: FaultPlan
   readonly shrinkAttempts: number
-  /** The limit that ended the shrinking, if there was more to try. */
+  /** The limit that ended the shrinking, if it was not complete. */
   readonly shrinkSpent: keyof ShrinkLimits | undefined
-  /** How often the seed's order differed from the default one; what was left of that. */
+  /** Preemptions of the seed's order, and of the shrunk one. */
   readonly drawnPreemptions: number
-  /** `undefined` if the order could not be written down: then the seed alone repeats it. */
+  /** `undefined` if the order has no such form: then only the seed repeats it. */
   readonly schedule: Schedule | undefined
   readonly preemptions: ReadonlyArray<ShownPreemption>
-  /** Drawn inputs, as they are after shrinking; those that differ from the drawn ones, as JSON. */
+  /** Drawn inputs after shrinking; those that differ from the drawn ones, as JSON. */
   readonly inputs: ReadonlyArray<unknown>
   readonly givenInputs: GivenInputs
-  /** Where the error came up: `bank.ts:24`; empty if that is not known. */
+  /** The place of the error, `bank.ts:24`; empty if it is not known. */
   readonly place: string
   readonly source: string
-  /** Of the run that is shown: differs once the program has changed. */
+  /** Fingerprint of the shown run: differs once the program has changed. */
   readonly fingerprint: number
   readonly steps: number
   readonly millis: number
-  /** Lines before `trace` that were not kept. */
+  /** Lines before `trace` that were dropped. */
   readonly omitted: number
-  /** How many lines of the trace to print; as many as fit on a screen if that is not said. */
+  /** Lines of the trace to print; undefined: as many as fit on a screen. */
   readonly traceLines: number | undefined
   readonly trace: ReadonlyArray<Line>
 }
@@ -87,18 +87,18 @@ export interface Report {
   readonly firstFailingSeed: number | undefined
   /** False when a seed that was run twice gave two different executions. */
   readonly deterministic: boolean
-  /** How many seeds were run twice. */
+  /** Number of seeds that were run twice. */
   readonly checked: number
   readonly marks: Readonly<Record<string, Mark>>
-  /** Marks that were reached or asked for, but never true. */
+  /** Marks that were reached or required, but never true. */
   readonly missed: ReadonlyArray<string>
-  /** How often faults were planned and had an effect, by sort. */
+  /** Counts of planned and effective faults, by kind. */
   readonly faults: Readonly<Record<string, Strikes>>
-  /** Sorts of faults that were planned and never had an effect. */
+  /** Kinds of faults that were planned and never had an effect. */
   readonly neverStruck: ReadonlyArray<string>
-  /** Of the last run that was compared: differs once the program has changed. */
+  /** Fingerprint of the last compared run: differs once the program has changed. */
   readonly fingerprint: number | undefined
-  /** Given preemptions that found their place in the last run that was compared. */
+  /** Given preemptions that found their place in the last compared run. */
   readonly placed: number | undefined
   readonly steps: number
   /** Virtual time of all runs together. */
@@ -116,7 +116,7 @@ const isUnsteady = ({ exit }: Ran<unknown, unknown>): boolean => {
   return isError(error) && error instanceof NotDeterministic
 }
 
-/** A run that real time has ended comes to another end each time. */
+/** Whether real time ended the run, so that it ends differently each time. */
 const isOutOfTime = ({ exit }: Ran<unknown, unknown>): boolean => {
   const error = errorOf(exit)
   return isError(error) && error instanceof LimitReached && error.limit === "maxRealTime"
@@ -150,7 +150,7 @@ const show = ({ fiber, place, preemption }: Struck): ShownPreemption => ({
   source: place?.text ?? ""
 })
 
-/** Shrinks a failing run and puts together what is shown of it. */
+/** Shrinks a failing run and builds its report. */
 const investigate = Effect.fnUntraced(function* <A, E>(
   program: Program<A, E>,
   failed: Ran<A, E>,
@@ -194,17 +194,17 @@ const investigate = Effect.fnUntraced(function* <A, E>(
   return failure
 })
 
-/** Faults and preemptions of a shrunk run that is large: a report does not list more. */
+/** Faults and preemptions of a shrunk run that is large: a report lists no more. */
 const largeRun = 8
 
-/** How many seeds after a failing one are looked at for a smaller run. */
+/** Seeds after a failing one that are tried for a smaller run. */
 const seedsLookedAt = 50
 
 const sizeOf = ({ plan, preemptions }: Failure): number => plan.length + preemptions.length
 
 /**
- * If shrinking ended at a limit and the run is large still, shrinks some of the failing seeds that
- * follow in the set: one of them may get small. Returns the smallest.
+ * If shrinking ended at a limit and the run is still large, shrinks some of the next failing seeds
+ * of the set, one of which may get smaller. Returns the smallest.
  */
 const smallest = Effect.fnUntraced(function* <A, E>(
   program: Program<A, E>,
@@ -239,7 +239,7 @@ export const addMarks = (all: Map<string, Mark>, run: ReadonlyMap<string, Mark>)
   }
 }
 
-/** Every how many seeds one is run twice and compared. */
+/** The distance of two seeds that are run twice and compared. */
 export const checkInterval = (share: number): number =>
   share > 0 ? Math.max(1, Math.round(1 / share)) : 1
 
@@ -259,7 +259,7 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
   let last: Ran<A, E> | undefined
   let deterministic = true
   for (; runs < seeds && failures < options.stopAfter; runs++) {
-    // However short the budget is: a set without a run says nothing.
+    // Even with a short budget: a set without a run shows nothing.
     if (runs > 0 && isOver()) break
     const seed = from + runs
     const check = options.checkShare > 0 && runs % checkEvery === 0

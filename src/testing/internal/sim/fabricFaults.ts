@@ -1,11 +1,11 @@
-/** Draws what happens to simulated RDMA fabrics. */
+/** Draws faults of simulated RDMA fabrics. */
 import type { FabricFault } from "../../../native/sim/FabricFault.ts"
 import { mtus } from "../../../schema/Mtu.ts"
 import type { Prng } from "./prng.ts"
 
-/** Which faults of fabrics a run may draw. */
+/** The faults of fabrics that a run may draw. */
 export interface FabricOptions {
-  /** The hosts or devices that faults strike. */
+  /** The hosts or devices that faults affect. */
   readonly nodes: ReadonlyArray<string>
   /** Default: all kinds. */
   readonly kinds?: ReadonlyArray<FabricFault["_tag"]> | undefined
@@ -27,7 +27,7 @@ export const fabricFaultKinds: ReadonlyArray<FabricFault["_tag"]> = [
   "GidRefusal"
 ]
 
-/** The longest delay of a message or a step, in milliseconds. */
+/** The longest delay of a message or a transition, in milliseconds. */
 const longestDelay = 64
 const shares = [0.01, 0.1, 0.5] as const
 const steps = ["init", "rtr", "rts", "running"] as const

@@ -1,4 +1,4 @@
-/** The faults of a run that wait for their moment, soonest first. */
+/** The pending faults of a run, soonest first. */
 import type { TimedFault } from "../../FaultPlan.ts"
 
 const stepOf = (fault: TimedFault): number => ("step" in fault.at ? fault.at.step : 0)

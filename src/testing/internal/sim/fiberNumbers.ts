@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import { SimProcess } from "./simProcess.ts"
 
-/** What the constructor of a fiber assigns; `number` stands in for its field `id`. */
+/** Fields that the constructor of a fiber assigns; `number` stands in for its field `id`. */
 interface Numbered {
   number: number
   readonly cache: { readonly scheduler: unknown }

@@ -1,7 +1,7 @@
 /**
- * The fibers of a run under observation: what they are called, and where in the program each is.
+ * The fibers of a run under observation: their names, and their places in the program.
  *
- * A fiber's path says by which forks it came into being, so it is the same in another schedule.
+ * A fiber's path names the forks that led to it, so it is the same in another schedule.
  */
 import * as Cause from "effect/Cause"
 import type * as Exit from "effect/Exit"
@@ -15,7 +15,7 @@ export interface Seen {
   readonly path: string
   readonly process: string
   label: string
-  /** The span or function that it was started in; its label is the first one of its own. */
+  /** The span or function that started it; its label is the first one that it enters itself. */
   readonly inherited: string
   isNamed: boolean
   lastStep: number
@@ -29,7 +29,7 @@ export interface Seen {
   readonly counts: Map<string, number>
 }
 
-/** A process's life, as far as it is needed here. */
+/** A process's life. */
 interface Life {
   readonly name: string
 }
@@ -39,7 +39,7 @@ const nameOf = (fiber: Fiber.Fiber<unknown, unknown>): string => {
   return stackFrame?.name ?? (span?._tag === "Span" ? span.name : "")
 }
 
-/** Gives a fiber the name of the first function or span that it enters itself. */
+/** Names a fiber by the first function or span that it enters itself. */
 const rename = (seen: Seen): void => {
   const name = nameOf(seen.fiber)
   if (name === "" || name === seen.inherited) return
@@ -47,7 +47,7 @@ const rename = (seen: Seen): void => {
   seen.isNamed = true
 }
 
-/** Points that are kept of a run: more of them than shrinking can try. */
+/** Points that are kept of a run: more than shrinking can try. */
 const mostPoints = 1_000
 
 const nowhere: Point = { fiber: "", place: "", nth: 0, operation: 0 }
@@ -55,7 +55,7 @@ const nowhere: Point = { fiber: "", place: "", nth: 0, operation: 0 }
 /** All fibers that ran, in the order in which they first did. */
 export class Fibers {
   readonly all = new Map<number, Seen>()
-  /** The fiber that ran last, or that scheduled what is about to run. */
+  /** The fiber that ran last, or that scheduled the next task. */
   current: Seen | undefined = undefined
   /** Where the task that begins now was scheduled, until a fiber runs in it. */
   scheduledAt: Place | undefined = undefined
@@ -67,7 +67,7 @@ export class Fibers {
   readonly #roots = new Set<Life>()
   readonly #lives = new Map<string, number>()
 
-  /** A fiber is about to run an operation. */
+  /** Called when a fiber is about to run an operation. */
   saw(fiber: Fiber.Fiber<unknown, unknown>, life: Life, step: number): Seen {
     const seen = this.all.get(fiber.id) ?? this.#add(fiber, life)
     if (!seen.isNamed) rename(seen)
@@ -78,7 +78,7 @@ export class Fibers {
     return seen
   }
 
-  /** The fiber begins or ends the operation of a `yield*`. */
+  /** Called when the fiber begins or ends the operation of a `yield*`. */
   comes(fiber: Fiber.Fiber<unknown, unknown>, place: Place, begins: boolean): Seen | undefined {
     const seen = this.all.get(fiber.id)
     if (seen === undefined) return undefined
@@ -94,13 +94,13 @@ export class Fibers {
     return seen
   }
 
-  /** The fiber that runs; outside of all of them, the one that scheduled what happens. */
+  /** The running fiber; outside of all fibers, the one that scheduled the task. */
   running(): Seen | undefined {
     const fiber = Fiber.getCurrent()
     return (fiber && this.all.get(fiber.id)) ?? this.current
   }
 
-  /** Where the running fiber is. */
+  /** The place of the running fiber. */
   point(): Point {
     const seen = this.running()
     if (seen === undefined) return nowhere
@@ -137,7 +137,7 @@ export class Fibers {
     return seen
   }
 
-  /** Effect's link to the parent; a detached fiber has none, and is its starter's. */
+  /** The parent by Effect's link; a detached fiber has none, and belongs to its starter. */
   #parentOf(fiber: Fiber.Fiber<unknown, unknown>): Seen | undefined {
     const linked: unknown = Reflect.get(fiber, "_parent")
     const isLinked = typeof linked === "object" && linked !== null && "id" in linked

@@ -23,10 +23,10 @@ export class Inputs {
 const codecOf = (schema: Schema.Constraint): Schema.Codec<unknown, Schema.Json> =>
   Schema.toCodecJson(schema) as never
 
-/** A drawn value as JSON; fails for a schema that has no such form. */
+/** Encodes a drawn value as JSON; fails for a schema without such a form. */
 export const encodeInput = (schema: Schema.Constraint, value: unknown) =>
   Effect.suspend(() => Schema.encodeUnknownEffect(codecOf(schema))(value))
 
-/** A given value. */
+/** Decodes a given value. */
 export const decodeInput = (schema: Schema.Constraint, json: Schema.Json) =>
   Effect.suspend(() => Schema.decodeUnknownEffect(codecOf(schema))(json))

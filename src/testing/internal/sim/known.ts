@@ -1,7 +1,7 @@
-/** Refuses names that mean nothing: a misspelt one would make a test of nothing. */
+/** Refuses unknown names: with a misspelt one, a test would test nothing. */
 import { UnknownName } from "../../SimError.ts"
 
-/** Throws for a name that is not known. */
+/** Throws for an unknown name. */
 export const refuseUnknown = (
   what: string,
   names: ReadonlyArray<string>,
@@ -12,10 +12,10 @@ export const refuseUnknown = (
   if (name !== undefined) throw new UnknownName({ what, name, known: all })
 }
 
-/** The names of all options of a type, held against the type by the compiler. */
+/** The names of all options of a type; the compiler checks that none is missing. */
 export type Known<Options> = Readonly<Record<keyof Options, true>>
 
-/** Throws for an option that is not known: the compiler does not see those of a variable. */
+/** Throws for an unknown option: the compiler does not check those of a variable. */
 export const refuseUnknownOptions = <Options extends object>(
   what: string,
   options: Options,

@@ -1,8 +1,8 @@
 /**
- * Draws by how much each timer of a run is late.
+ * Draws the lateness of each timer of a run.
  *
  * A real timer fires at its time or later: the event loop, the operating system or the work between
- * two sleeps takes a moment. Without that, two fibers that start 5 ms apart and work for 1 ms would
+ * two sleeps takes time. Without that, two fibers that start 5 ms apart and work for 1 ms would
  * never meet. Each run first draws which share of its timers is late. In some runs none is, since
  * other defects need timers that fire at the same moment.
  */
@@ -24,7 +24,7 @@ export class Lateness {
     this.#slackMillis = slackMillis
   }
 
-  /** Milliseconds, whole ones where the slack allows, so that a late timer meets others. */
+  /** Milliseconds, whole ones if the slack allows, so that a late timer meets others. */
   draw(): number {
     if (this.#share === 0 || !this.#prng.chance(this.#share)) return 0
     const slack = this.#slackMillis

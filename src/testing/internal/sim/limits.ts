@@ -2,7 +2,7 @@
 export interface Limits {
   readonly maxSteps: number
   readonly maxMillis: number
-  /** By how much a timer may be late. */
+  /** The longest lateness of a timer. */
   readonly timerSlackMillis: number
   readonly maxRealMillis: number
 }

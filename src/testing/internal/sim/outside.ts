@@ -1,16 +1,16 @@
 /**
- * Knows whether anything of a run is under way outside of Effect: promises, ticks, and work that
- * the platform does on its thread pool, such as a digest. Virtual time must not jump meanwhile.
+ * Detects pending work of a run outside of Effect: promises, ticks, and work of the platform's
+ * thread pool, such as a digest. Virtual time must not jump while there is any.
  *
- * Node tells of each asynchronous resource when it is made and called back, and
- * `AsyncLocalStorage` tells which run it belongs to. A program that uses none of this pays nothing.
+ * Node's hooks report each asynchronous resource when it is made and called back, and
+ * `AsyncLocalStorage` gives its run. A program that uses none of this pays nothing.
  */
 import { AsyncLocalStorage, createHook } from "node:async_hooks"
 
 /** Resources within one turn of the event loop that no program needs: some tenths of a second. */
 const manyResources = 1_000_000
 
-/** What one run has under way outside of Effect. */
+/** The work of one run that is pending outside of Effect. */
 export class Outside {
   readonly #onMany: () => void
   #made = 0
@@ -20,7 +20,7 @@ export class Outside {
     this.#onMany = onMany
   }
 
-  /** The event loop has turned. */
+  /** Called after a turn of the event loop. */
   turned(): void {
     this.#made = 0
   }
@@ -31,7 +31,7 @@ export class Outside {
     if (++this.#made % manyResources === 0) this.#onMany()
   }
 
-  /** Whether promises or callbacks of the run have moved since the last turn of the event loop. */
+  /** Whether promises or callbacks of the run have run since the last turn of the event loop. */
   stirred = false
   readonly requests = new Set<number>()
   readonly streams = new Set<Stream>()
@@ -42,7 +42,7 @@ export class Outside {
     return this.requests.size > 0
   }
 
-  /** Watches all that `f` starts, until `close`. */
+  /** Watches all resources that `f` makes, until `close`. */
   run(f: () => void): void {
     if (watched++ === 0) hook.enable()
     runs.run(this, f)
@@ -54,7 +54,7 @@ export class Outside {
   }
 }
 
-/** A handle of `node:zlib`: it keeps the chunk that the thread pool works on, and is used again. */
+/** A handle of `node:zlib`: it keeps the chunk that the thread pool works on, and is reused. */
 interface Stream {
   readonly buffer?: unknown
 }

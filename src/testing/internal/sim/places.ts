@@ -1,7 +1,7 @@
 /**
- * Tells which source line of a program each `yield*` stands in, while somebody listens.
+ * Finds the source line of each `yield*` of a program, while there is a listener.
  *
- * Effect hands the value of every `yield*` through `SingleShotGen.next`, which the generator calls
+ * Effect passes the value of every `yield*` through `SingleShotGen.next`, which the generator calls
  * itself: once when the operation begins, once when it is done. One stack frame above it is the
  * source place.
  */
@@ -17,17 +17,17 @@ export interface Place {
   readonly file: string
   readonly line: number
   readonly text: string
-  /** The operation there, without what surrounds it: `balance = Ref.get(account)`. */
+  /** The operation there, without the surrounding code: `balance = Ref.get(account)`. */
   readonly operation: string
   /** False inside of libraries. */
   readonly isProgram: boolean
-  /** The same for the same text of a file, wherever in the file it stands. */
+  /** The same for the same text of a file, at any line. */
   readonly key: string
 }
 
 type AnyFiber = Fiber.Fiber<unknown, unknown>
 
-/** Hears of the begin and of the end of each `yield*`; `operation` is the same object at both. */
+/** Called at the begin and at the end of each `yield*`; `operation` is the same object at both. */
 export interface Listener {
   readonly accepts: (fiber: AnyFiber) => boolean
   readonly begins: (fiber: AnyFiber, operation: object, place: Place) => void
@@ -54,7 +54,7 @@ const linesOf = (file: string): ReadonlyArray<string> => {
 const isLibrary = (file: string): boolean =>
   file.includes("/node_modules/") || file.startsWith("node:") || file.startsWith(testingFolder)
 
-/** Up to the bracket that closes what was open before, or the end of the line. */
+/** Up to the bracket that closes an earlier one, or the end of the line. */
 const balanced = (text: string): string => {
   let depth = 0
   for (const [index, char] of [...text].entries()) {
@@ -65,7 +65,7 @@ const balanced = (text: string): string => {
   return text
 }
 
-/** Finds the `yield*` before a column; the name that its result gets stays. */
+/** Finds the `yield*` before a column; the name of its result stays. */
 const operationAt = (line: string, column: number): string => {
   const at = line.lastIndexOf("yield* ", column - 1)
   if (at === -1) return line.trim()
@@ -76,7 +76,7 @@ const operationAt = (line: string, column: number): string => {
 
 const frame = /\(?((?:file:\/\/)?[^\s()]+):(\d+):(\d+)\)?$/
 
-/** The place that one line of a stack names. */
+/** The place in one line of a stack. */
 const placeOfFrame = (stackLine: string): Place | undefined => {
   const match = frame.exec(stackLine.trim())
   if (match === null) return undefined
@@ -89,7 +89,7 @@ const placeOfFrame = (stackLine: string): Place | undefined => {
   return { file, line, text, operation, isProgram: !isLibrary(file), key }
 }
 
-/** The first place of the program itself in the stack of an error. */
+/** The first place of the program in the stack of an error. */
 export const placeOfError = (error: unknown): Place | undefined => {
   if (!isError(error) || typeof error.stack !== "string") return undefined
   for (const line of error.stack.split("\n")) {

@@ -1,6 +1,6 @@
 /**
- * Small seeded random streams (sfc32). Each concern of a run draws from a stream of its own, so
- * removing a fault from a plan does not change which task is chosen next.
+ * Small seeded random streams (sfc32). Each concern of a run has a separate stream, so removing a
+ * fault from a plan does not change which task is chosen next.
  */
 
 /** Mixes two 32-bit words into one; the basis of every derived seed. */

@@ -1,7 +1,7 @@
 /**
- * Writes down what a run does, one line per operation of the program and per event. Only runs that
- * are going to be shown are recorded: a failing seed is simply run again with a recorder, since the
- * seed repeats it exactly.
+ * Records a run, one line per operation of the program and per event. Only runs that will be shown
+ * are recorded: a failing seed is simply run again with a recorder, since the seed repeats it
+ * exactly.
  */
 import * as Cause from "effect/Cause"
 import type * as Exit from "effect/Exit"
@@ -21,19 +21,19 @@ export interface Line {
   /** The source place, `bank.ts:16`, or the span; empty if neither is known. */
   readonly place: string
   readonly text: string
-  /** Stands behind the text, and is not cut: the result of an operation, for example. */
+  /** Follows the text, and is not cut: for example, the result of an operation. */
   readonly ending?: string
-  /** Faults and preemptions: what stands around them is shown first. */
+  /** Faults and preemptions: lines around them are shown first. */
   readonly isMark?: boolean
-  /** A fault of the plan strikes here: shown whatever else is left out. */
+  /** A fault of the plan takes effect here: always shown. */
   readonly isFault?: boolean
-  /** How many steps in a row did nothing that has a line of its own. */
+  /** Number of steps in a row without a line. */
   readonly quietSteps?: number
   /** Set when the event goes from this process to another party. */
   readonly to?: string
   /** How often this line was repeated, and until when; those lines are left out. */
   readonly repeats?: { readonly times: number; readonly untilMillis: number }
-  /** How many lines were left out before this one. */
+  /** Number of lines that were left out before this one. */
   readonly omitted?: number
 }
 
@@ -42,7 +42,7 @@ interface Pending {
   readonly operation: object
   readonly place: Place
   readonly step: number
-  /** Whether it, or something within it, has a line already; whether it contains others. */
+  /** Whether it, or an operation within it, has a line already; whether it contains others. */
   isShown: boolean
   isOuter: boolean
 }
@@ -96,7 +96,7 @@ const bound = 50_000
 /** Keeps the lines of a run. */
 export class Recorder {
   readonly #fibers: Fibers
-  /** In a given schedule the late timers are few. */
+  /** True with a given schedule, whose late timers are few. */
   readonly #marksLate: boolean
   readonly #operations = new Map<Seen, Array<Pending>>()
   #kept: Array<Kept> = []
@@ -105,7 +105,7 @@ export class Recorder {
   #stepNumber = 0
   #millis = 0
   #isSilent = false
-  /** The fiber of this step, unless it has left its operation for later. */
+  /** The fiber of this step, unless it has suspended its operation. */
   #suspended: Seen | undefined = undefined
 
   constructor(fibers: Fibers, isGiven: boolean) {
@@ -114,7 +114,7 @@ export class Recorder {
     fibers.onEnd = (seen, exit) => this.event(endingText(exit), seen)
   }
 
-  /** A step begins. */
+  /** Called when a step begins. */
   step(process: string, step: number, millis: number): void {
     this.#flushStep()
     this.#process = process
@@ -123,25 +123,25 @@ export class Recorder {
     this.#isSilent = true
   }
 
-  /** A fiber is about to run an operation. */
+  /** Called when a fiber is about to run an operation. */
   runs(seen: Seen): void {
     if (seen !== this.#suspended) this.#showPending()
     this.#suspended = seen
   }
 
-  /** The operation of a `yield*` begins. */
+  /** Called when the operation of a `yield*` begins. */
   begins(seen: Seen, operation: object, place: Place): void {
     if (!place.isProgram) return
     let pending = this.#operations.get(seen)
     if (pending === undefined) this.#operations.set(seen, (pending = []))
-    // What contains others is told by them.
+    // Operations that contain others have no lines.
     for (const outer of pending) outer.isShown = outer.isOuter = true
     const step = this.#stepNumber
     pending.push({ operation, place, step, isShown: false, isOuter: false })
     this.#suspended = seen
   }
 
-  /** The operation of a `yield*` has a result. */
+  /** Called when the operation of a `yield*` has a result. */
   ends(seen: Seen, operation: object, value: unknown): void {
     const pending = this.#operations.get(seen) ?? []
     const index = pending.findIndex((one) => one.operation === operation)
@@ -164,7 +164,7 @@ export class Recorder {
     this.#put(text, { process, ending, isMark: late > 0 && this.#marksLate })
   }
 
-  /** A preemption takes place. */
+  /** Records a preemption. */
   preempted(struck: Struck): void {
     if (struck.preemption._tag === "Late") return
     const seen = struck.fiber
@@ -174,17 +174,17 @@ export class Recorder {
     this.#keep({ ...line, isMark: true }, seen, struck)
   }
 
-  /** Something worth a line of its own; `to` is the other party that it goes to. */
+  /** Records an event; `to` is the other party of a message. */
   event(text: string, seen?: Seen, process?: string, to?: string): void {
     this.#put(text, { isMark: marking.test(text), seen, process, to })
   }
 
-  /** A fault strikes what a process asks of another party. */
+  /** Records a fault of a process's request to another party. */
   fault(text: string, kind: string, process: string, to: string): void {
     this.#put(text, { isMark: true, isFault: true, process, to, ending: ` (${kind})` })
   }
 
-  /** The simulator itself does something to a process. */
+  /** Records an action of the simulator on a process. */
   simulator(process: string, text: string, millis: number): void {
     this.#flushStep()
     const isMark = marking.test(text)
@@ -205,7 +205,7 @@ export class Recorder {
       }))
   }
 
-  /** All lines that are still there, and how many were dropped before them. */
+  /** All lines that are kept, and the number of those that were dropped before them. */
   lines(): { readonly dropped: number; readonly lines: ReadonlyArray<Line> } {
     this.#flushStep()
     const lines = this.#kept.map(({ line, seen, struck }): Line => {
@@ -223,7 +223,7 @@ export class Recorder {
     this.#isSilent = false
     const pending = (seen && this.#operations.get(seen)) ?? []
     const place = options.place ?? pending.at(-1)?.place ?? seen?.place
-    // What happens within an operation tells of it.
+    // Lines of inner operations stand for it.
     for (const outer of pending) outer.isShown = true
     const line = this.#line(text, seen, place)
     const party = seen?.process ?? process ?? line.process
@@ -250,7 +250,7 @@ export class Recorder {
     }
   }
 
-  /** An operation that has begun, was not left for later and is not done: its fiber waits in it. */
+  /** Shows an operation that was not suspended and is not done: its fiber waits in it. */
   #showPending(): void {
     const seen = this.#suspended
     this.#suspended = undefined

@@ -1,10 +1,11 @@
 /**
  * Finds a smaller list that still fails, by delta debugging: the whole list is left out first, then
- * halves, then smaller parts, then each element. What is left is replaced by simpler elements.
+ * halves, then smaller parts, then each element. The remaining elements are replaced by simpler
+ * ones.
  */
 import * as Effect from "effect/Effect"
 
-/** Drops parts of a list as long as `fails` says that the rest still fails. */
+/** Drops parts of a list as long as the rest still `fails`. */
 export const reduceList = Effect.fnUntraced(function* <A, E>(
   list: ReadonlyArray<A>,
   fails: (rest: ReadonlyArray<A>) => Effect.Effect<boolean, E>

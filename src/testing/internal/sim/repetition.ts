@@ -2,8 +2,8 @@
  * Compares a run with an earlier execution of the same seed, step by step.
  *
  * Every step is mixed into a digest: which task ran, of how many, after how many operations, at
- * which time. Of executions that are compared, the digest also holds what stores answered, what was
- * logged and what fibers came to, so that a value that differs is found although the steps do not.
+ * which time. For comparison, the digest also holds answers of stores, log lines and results of
+ * fibers, so that a different value is found although the steps are equal.
  */
 import * as Cause from "effect/Cause"
 import type * as Fiber from "effect/Fiber"
@@ -18,12 +18,12 @@ export class Repetition {
   digest = 0
   readonly #followed = new Set<number>()
 
-  /** Mixes in what the program did or saw. */
+  /** Mixes in an action or an input of the program. */
   observe(text: string): void {
     if (this.log !== undefined) this.digest = Math.imul(this.digest ^ hashText(text), 0x01000193)
   }
 
-  /** Observes what a fiber comes to, if it is a plain value: objects may hold numbers of fibers. */
+  /** Observes a fiber's result, if it is a plain value: objects may hold numbers of fibers. */
   follow(fiber: Fiber.Fiber<unknown, unknown>): void {
     if (this.#followed.has(fiber.id)) return
     this.#followed.add(fiber.id)
@@ -33,7 +33,7 @@ export class Repetition {
     })
   }
 
-  /** A step is done. Returns how it differs from the first execution's, if it does. */
+  /** Ends a step. Returns how it differs from the first execution's, if it does. */
   step(chosen: number, runnable: number, operations: number, now: number): string | undefined {
     let digest = Math.imul(this.digest ^ (chosen + (runnable << 12)), 0x85ebca6b)
     digest = Math.imul((digest ^ (digest >>> 15)) + operations, 0xc2b2ae35)

@@ -1,4 +1,4 @@
-/** Runs a program once in a simulator of its own. */
+/** Runs a program once in a new simulator. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -26,45 +26,45 @@ import type { Task } from "./task.ts"
 /** Whether direct use of real clocks, random numbers, timers and I/O is refused. */
 export type Ambient = "refuse" | "simulate" | "allow"
 
-/** What to run, and how closely to look at it. */
+/** The program's input, and its observation. */
 export interface RunOptions {
   readonly seed: number
   readonly limits: Limits
-  /** What becomes of calls that go past Effect's services. */
+  /** How calls that go past Effect's services are handled. */
   readonly ambient: Ambient
   /** Replaces the faults that the run would draw. */
   readonly plan?: FaultPlan | undefined
   /**
    * Whether errors are made with their stacks. Default true. A program under faults makes many
-   * errors, and their stacks are a twelfth of its time; a run that is only judged needs none.
+   * errors, and their stacks are a twelfth of its time; a run without a report needs none.
    */
   readonly stacks?: boolean
   /** Replaces the order of tasks and the late timers that the seed would draw. */
   readonly schedule?: Schedule | undefined
   /** Drawn inputs to replace, by the order in which they are drawn. */
   readonly inputs?: GivenInputs | undefined
-  /** Whether to observe fibers and places, and to write the schedule down. */
+  /** Whether to observe fibers and places, and to record the schedule. */
   readonly track?: boolean
   /** Whether to write a trace. */
   readonly record?: boolean
-  /** Whether to keep a log that a repetition can be compared with. */
+  /** Whether to keep a log for the comparison with a repetition. */
   readonly log?: boolean
   /** The log of an earlier execution to compare with. */
   readonly expected?: ReadonlyArray<number> | undefined
 }
 
-/** What a run came to. */
+/** The result of a run. */
 export interface Ran<A, E> {
   readonly seed: number
   readonly exit: Exit.Exit<A, E | Verdict>
   readonly steps: number
-  /** Steps, and operations that count as such. */
+  /** Steps, and operations that count as steps. */
   readonly effort: number
   readonly millis: number
   /** Equal for equal executions. */
   readonly fingerprint: number
   readonly plan: ReadonlyArray<Fault>
-  /** Those of the plan that had an effect. */
+  /** Faults of the plan that had an effect. */
   readonly struck: ReadonlySet<Fault>
   readonly marks: ReadonlyMap<string, Mark>
   readonly log: ReadonlyArray<number> | undefined
@@ -74,7 +74,7 @@ export interface Ran<A, E> {
   readonly recorder: Recorder | undefined
 }
 
-/** Lets a run be observed as closely as the options say. */
+/** Observes a run as the options demand. */
 const observe = (
   simulator: Simulator<SimProcess>,
   { record, schedule, track }: RunOptions
@@ -86,7 +86,7 @@ const observe = (
   if (record !== true) return
   const recorder = new Recorder(fibers, schedule !== undefined)
   simulator.recorder = recorder
-  // A schedule that the seed draws deviates all the time.
+  // A schedule drawn from the seed deviates all the time.
   if (schedule !== undefined) script.onStrike = (struck) => recorder.preempted(struck)
 }
 
@@ -190,7 +190,7 @@ const repeatable = (key: string, value: unknown): unknown => (key === "fiberId" 
 export const endingOf = (exit: Exit.Exit<unknown, unknown>): string => {
   if (exit._tag === "Failure") {
     const error = Cause.squash(exit.cause)
-    // These messages list the waiting fibers, which only a recorder knows.
+    // The messages list the waiting fibers, which only a recorder knows.
     const bare = isError(error) && (error instanceof Deadlock || error instanceof LimitReached)
     if (bare) return `${error._tag} at step ${error.step}`
     // An object may hold numbers of fibers, or addresses.

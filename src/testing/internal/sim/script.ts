@@ -1,6 +1,6 @@
 /**
- * The schedule of a run as data. Written down while the seed draws it, or given: then nothing is
- * drawn, and the run differs from the default order by the given preemptions only.
+ * The schedule of a run as data. Recorded while the seed draws it, or given: then nothing is drawn,
+ * and the run differs from the default order by the given preemptions only.
  */
 import type { Point, Preemption, Schedule } from "../../Preemption.ts"
 import type { Fibers, Seen } from "./fibers.ts"
@@ -13,7 +13,7 @@ export interface Struck {
   place: Place | undefined
 }
 
-/** A runnable task: what scheduled it, in which order, and how long it is held. */
+/** A runnable task: its scheduler, its order, and its hold. */
 interface Queued {
   readonly by: Seen | undefined
   readonly place: Place | undefined
@@ -21,7 +21,7 @@ interface Queued {
   readonly task: number
   readonly order: number
   readonly hold: Struck | undefined
-  /** When its turn was given to another: the step. */
+  /** The step at which its turn was given to another task. */
   overtakenAt: number | undefined
 }
 
@@ -56,9 +56,9 @@ const holdOf = ({ at, overtakenAt, task }: Queued, step: number): Preemption => 
 /** The schedule of one run. */
 export class Script<Task extends object> {
   readonly fibers: Fibers
-  /** What took place, in order. */
+  /** Preemptions that took place, in order. */
   readonly struck: Array<Struck> = []
-  /** Hears of each preemption as it takes place. */
+  /** Called with each preemption as it takes place. */
   onStrike: ((struck: Struck) => void) | undefined = undefined
   readonly #given: Map<string, Preemption> | undefined
   readonly #queue = new Map<Task, Queued>()
@@ -72,7 +72,7 @@ export class Script<Task extends object> {
     this.#given = given && new Map(given.map((preemption) => [keyOf(preemption), preemption]))
   }
 
-  /** Whether the current fiber yields now; `drawn` is what the seed says. */
+  /** Whether the current fiber yields now; `drawn` is the seed's choice. */
   yields(drawn: boolean): boolean {
     const at = this.fibers.point()
     if (this.#given === undefined ? drawn : this.#given.has(`Yield 0 ${pointKey(at)}`)) {
@@ -82,7 +82,7 @@ export class Script<Task extends object> {
     return false
   }
 
-  /** By how many milliseconds a timer of the current fiber is late. */
+  /** Milliseconds by which a timer of the current fiber is late. */
   late(drawn: number): number {
     const at = this.fibers.point()
     const given = this.#given?.get(`Late 0 ${pointKey(at)}`)
@@ -91,18 +91,18 @@ export class Script<Task extends object> {
     return millis
   }
 
-  /** The running fiber sets a timer. */
+  /** Called when the running fiber sets a timer. */
   sets(timer: object): void {
     this.#timers.set(timer, this.fibers.running())
   }
 
-  /** A timer fires: its fiber schedules what comes of that. */
+  /** Called when a timer fires: its fiber is the scheduler of the resulting tasks. */
   fires(timer: object): void {
     this.fibers.current = this.#timers.get(timer)
     this.#timers.delete(timer)
   }
 
-  /** A task is runnable. One whose process was paused comes here a second time. */
+  /** Queues a runnable task. One whose process was paused comes here a second time. */
   queued(task: Task): void {
     const before = this.#queue.get(task)
     if (before?.overtakenAt !== undefined && this.#given === undefined) {
@@ -125,7 +125,7 @@ export class Script<Task extends object> {
     })
   }
 
-  /** Which task runs next, as an index; `drawn` is what the seed says. */
+  /** The index of the task to run next; `drawn` is the seed's choice. */
   choose(tasks: ReadonlyArray<Task>, step: number, drawn: () => number): number {
     const index = this.#given === undefined ? drawn() : this.#inOrder(tasks, step)
     const chosen = this.#queue.get(tasks[index]!)!
@@ -138,7 +138,7 @@ export class Script<Task extends object> {
     return index
   }
 
-  /** A step begins, which runs this task. */
+  /** Called when a step begins, which runs this task. */
   begins(task: Task, step: number): void {
     const queued = this.#queue.get(task)
     this.#queue.delete(task)
@@ -149,7 +149,9 @@ export class Script<Task extends object> {
     this.struck.push(anonymous(holdOf(queued, step)))
   }
 
-  /** The current fiber runs an operation: what was held before this step was held from it. */
+  /**
+   * Called when the current fiber runs an operation: tasks held before this step were held from it.
+   */
   runs(): void {
     if (this.#released === undefined) return
     this.#released.fiber = this.fibers.current
@@ -168,7 +170,7 @@ export class Script<Task extends object> {
     return [...this.struck.map(({ preemption }) => preemption), ...left]
   }
 
-  /** The task that has waited longest, unless it is held or a held one is due. */
+  /** The index of the task that has waited longest, unless it is held or a held one is due. */
   #inOrder(tasks: ReadonlyArray<Task>, step: number): number {
     let [due, dueAt] = [-1, Infinity]
     let [oldest, order] = [-1, Infinity]

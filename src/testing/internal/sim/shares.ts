@@ -1,4 +1,4 @@
-/** Divides seeds among processes, so that the result does not depend on how many there are. */
+/** Divides seeds among processes, so that the result does not depend on their number. */
 
 /** Fewer seeds than this are run at once; a process takes a second to begin. */
 const seedsWorthAProcess = 100

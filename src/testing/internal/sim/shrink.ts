@@ -13,13 +13,13 @@ import { type Ran, type RunOptions, runOnce } from "./runOnce.ts"
 import { signatureOf } from "./signature.ts"
 import { simplerFault, simplerPreemption } from "./simpler.ts"
 
-/** What may be spent; both are counted, so the result is the same on every machine. */
+/** The limits of the search; both are counted, so the result is the same on every machine. */
 export interface ShrinkLimits {
   readonly attempts: number
   readonly steps: number
 }
 
-/** What a run is given beside its seed. */
+/** Inputs of a run besides its seed. */
 export interface Given {
   readonly plan: FaultPlan
   /** `undefined` if the order of tasks is still drawn from the seed. */
@@ -27,15 +27,15 @@ export interface Given {
   readonly inputs: GivenInputs
 }
 
-/** The smallest run that was found, and what was there before. */
+/** The smallest run that was found, and the original one. */
 export interface Shrunk extends Given {
   readonly attempts: number
-  /** The limit that ended the search, if there was more to try. */
+  /** The limit that ended the search, if it was not complete. */
   readonly spent: keyof ShrinkLimits | undefined
   readonly drawnPreemptions: number
 }
 
-/** Ends the search: a limit is used up. */
+/** Ends the search at a limit. */
 class Spent {
   readonly limit: keyof ShrinkLimits
   constructor(limit: keyof ShrinkLimits) {
@@ -82,7 +82,7 @@ const shrinkSchedule = Effect.fnUntraced(function* (given: Given, test: Test) {
   yield* simplifyList(yield* reduceList(given.schedule, fails), simplerPreemption, fails)
 })
 
-/** Lets Effect's own shrinker try each input: an input passes if the run does not fail with it. */
+/** Lets Effect's shrinker try each input: an input passes if the run does not fail with it. */
 const shrinkInputs = Effect.fnUntraced(function* (
   given: Given,
   drawn: ReadonlyArray<DrawnInput>,
@@ -94,7 +94,7 @@ const shrinkInputs = Effect.fnUntraced(function* (
     const withValue = (value: unknown) =>
       Effect.map(encodeInput(schema, value), (json) => new Map(inputs).set(nth, json))
     let spent: Spent | undefined
-    // A value without a form as JSON could not be saved, so it passes; so does what is not tried.
+    // A value without a form as JSON could not be saved, so it passes; so do untried values.
     const passes = (value: unknown) =>
       withValue(value).pipe(
         Effect.flatMap((changed) => test({ ...given, inputs: changed })),
@@ -141,7 +141,7 @@ export const shrink = Effect.fnUntraced(function* <A, E>(
   const written: Given = { ...given, schedule: first.script?.schedule() ?? [] }
   const drawnPreemptions = written.schedule?.length ?? 0
   const search = Effect.gen(function* () {
-    // What the schedule does not hold, such as an order that a flush drew, is left to the seed.
+    // Choices that the schedule does not hold, such as the order of a flush, are left to the seed.
     yield* test(written)
     for (;;) {
       const before = given

@@ -1,8 +1,8 @@
 /**
- * Tells failures apart while a run is shrunk: the same failure has the same kind, the same first
+ * Identifies failures while a run is shrunk: the same failure has the same kind, the same first
  * line of its message but for numbers, ids and times, and the same source place. Otherwise the
- * search slips from one bug to another that is easier to reach. Later lines tell of the run, such
- * as a history, and would hold the search to that one run.
+ * search moves from one bug to another that is easier to reach. Later lines depend on the run, such
+ * as a history, and would restrict the search to that run.
  */
 import { types } from "node:util"
 import * as Cause from "effect/Cause"
@@ -20,10 +20,10 @@ import type { Ran } from "./runOnce.ts"
 const uuid = /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/gi
 const isoTime = /\b\d{4}-\d\d-\d\d(T[\d:.]+Z?)?/g
 const hexadecimal = /\b(0x[0-9a-f]+|(?=[a-f]*\d)[0-9a-f]{8,})\b/gi
-/** A number behind one of these words names the failure, as `status 404` does. */
+/** A number after one of these words identifies the failure, as in `status 404`. */
 const decimal = /(?<!\b(?:code|errno|error|status)[ :=]*-?[\d.]*)-?\d+(\.\d+)?(e[+-]?\d+)?n?/gi
 
-/** A message without what differs between two runs into the same failure. */
+/** A message without parts that differ between two runs into the same failure. */
 export const shapeOf = (message: string): string =>
   [uuid, isoTime, hexadecimal, decimal]
     .reduce((text, pattern) => text.replaceAll(pattern, "#"), message)
@@ -34,9 +34,9 @@ const textOf = (error: unknown): string =>
 
 const isCode = (name: string): boolean => /^(code|errno|status|statusCode)$/.test(name)
 
-/** Fields that say which failure it is: texts without what differs, and codes. */
+/** Fields that identify the failure: texts without varying parts, and codes. */
 const fieldsOf = (error: unknown): string => {
-  // Nothing is asked of a proxy, whose traps may throw.
+  // A proxy is not read, because its traps may throw.
   if (typeof error !== "object" || error === null || types.isProxy(error)) return ""
   const fields = Object.entries(Object.getOwnPropertyDescriptors(error))
   const texts = fields.map(([name, { enumerable = false, value }]) => {
@@ -59,7 +59,7 @@ export const signatureOf = ({ exit, script }: Ran<unknown, unknown>): string | u
   const placed = () => (fibers?.origins.get(error) ?? placeOfError(error))?.key ?? ""
   if (!isError(error)) return describe(error, placed())
   if (error instanceof Deadlock || error instanceof LimitReached) {
-    // Where the main fiber waits; the others may differ by what the faults left of them.
+    // The place where the main fiber waits; the others may differ by the remaining faults.
     const [main] = fibers?.all.values() ?? []
     return [error._tag, main?.place?.key].join(" | ")
   }

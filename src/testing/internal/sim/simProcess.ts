@@ -1,8 +1,8 @@
 /**
  * One life of a simulated process: the scheduler and the clock that its fibers see.
  *
- * All processes feed the one seeded queue of their simulator. Killing one drops its tasks and
- * timers and lets nothing of it run again, so no finalizer runs either, as after `kill -9`.
+ * All processes share the one seeded queue of their simulator. Killing one drops its tasks and
+ * timers and runs none of it again, so no finalizer runs either, as after `kill -9`.
  */
 import { AsyncLocalStorage } from "node:async_hooks"
 import type * as Clock from "effect/Clock"
@@ -40,10 +40,10 @@ class Dispatcher implements Scheduler.SchedulerDispatcher {
   }
 }
 
-/** The process that began the promise or callback that runs now. Effect's fibers keep it, too. */
+/** The process that began the present promise or callback. Effect's fibers keep it, too. */
 const simProcesses = new AsyncLocalStorage<SimProcess>()
 
-/** The process of what runs now, in a step or in a promise or callback outside of the steps. */
+/** The present process, in a step or in a promise or callback outside of the steps. */
 export const processOf = (simulator: Simulator<SimProcess>): SimProcess => {
   const simProcess = simulator.running ?? simProcesses.getStore()
   return simProcess?.simulator === simulator ? simProcess : simulator.main
@@ -51,12 +51,12 @@ export const processOf = (simulator: Simulator<SimProcess>): SimProcess => {
 
 /**
  * Whether a fiber ends with its next operation, since it was interrupted and has nothing to clean
- * up. If such a fiber has not begun yet and yields, its beginning takes the place of its end, and
- * the interrupt is lost: Effect's own scheduler never yields before a first operation.
+ * up. If such a fiber has not begun yet and yields, its beginning replaces its end, and the
+ * interrupt is lost: Effect's scheduler never yields before a first operation.
  */
 const endsAtOnce = (fiber: Fiber.Fiber<unknown, unknown>): boolean => {
   if (fiber.currentOpCount > 1) return false
-  // Neither is in the type of a fiber.
+  // Neither field is in the type of a fiber.
   const { _interruptedCause: interrupted, _stack: stack } = fiber as unknown as {
     readonly _interruptedCause: unknown
     readonly _stack: ReadonlyArray<unknown>
@@ -99,7 +99,10 @@ export class SimProcess implements Scheduler.Scheduler {
     return fiber.currentOpCount >= fiber.cache.maxOpsBeforeYield
   }
 
-  /** Looks at a fiber before its next operation: whether it yields, if the seed says `drawn`. */
+  /**
+   * Observes a fiber before its next operation. Returns whether it yields; `drawn` is the seed's
+   * choice.
+   */
   #observe(fiber: Fiber.Fiber<unknown, unknown>, drawn: boolean): boolean {
     const { recorder, script, steps } = this.simulator
     if (script === undefined) return drawn
@@ -120,7 +123,7 @@ export class SimProcess implements Scheduler.Scheduler {
     else this.#held.push(task)
   }
 
-  /** Begins something that belongs to this process, with all its promises and callbacks. */
+  /** Runs code of this process, with all its promises and callbacks. */
   begin<A>(start: () => A): A {
     return simProcesses.run(this, start)
   }
@@ -155,7 +158,7 @@ export class SimProcess implements Scheduler.Scheduler {
 
 const nanos = (millis: number): bigint => BigInt(Math.round(millis * 1_000_000))
 
-/** Virtual time as one process sees it: moved by a jump, and faster or slower by a rate. */
+/** Virtual time of one process: moved by a jump, and faster or slower by a rate. */
 export class SimClock implements Clock.Clock {
   readonly #simProcess: SimProcess
   #jumped = 0

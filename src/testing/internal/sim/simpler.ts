@@ -11,7 +11,7 @@ const earlier = (at: Moment): ReadonlyArray<Moment> =>
     ? halve(at.step).map((step) => ({ step }))
     : halve(at.millis).map((millis) => ({ millis }))
 
-/** The same with shorter times. */
+/** The same fault with shorter times. */
 const simplerFabric = (fault: FabricFault): ReadonlyArray<FabricFault> => {
   const forms: Array<FabricFault> = []
   if ("forMillis" in fault) {

@@ -1,4 +1,4 @@
-/** What a program takes from its surroundings, with the simulated value for each. */
+/** Simulated values of the services that a program uses. */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as WebCrypto from "effect/crypto/WebCrypto"
@@ -35,11 +35,13 @@ const logger = (simulator: Simulator<SimProcess>): Logger.Logger<unknown, void> 
     simulator.recorder.event(`${logLevel === "Info" ? "" : `${logLevel} `}${text.join(" ")}${why}`)
   })
 
-/** Each life of a process is an instance of its own. */
+/** Each life of a process is another instance. */
 const epochsOf = (simulator: Simulator<SimProcess>): EpochSource =>
   new EpochSource(simulator.random.bits())
 
-/** Fabrics are under the run's faults, in its trace and on its time, which is exact for devices. */
+/**
+ * Puts fabrics under the run's faults, into its trace and on its time, which is exact for devices.
+ */
 const watchOf = (simulator: Simulator<SimProcess>): Watch => ({
   time: { now: () => simulator.now, after: (millis, act) => simulator.after(millis, act) },
   attach: (fabric) => void simulator.fabrics.push(fabric),

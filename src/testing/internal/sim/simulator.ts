@@ -1,5 +1,5 @@
 /**
- * The simulator of one run: it owns the order of tasks, the time and the random numbers.
+ * The simulator of one run: it decides the order of tasks, the time and the random numbers.
  *
  * Tasks of all processes wait in one array; each step takes one of them, chosen by the seed. When
  * nothing is runnable, time jumps to the next timer or fault. Nothing here reads a real clock.
@@ -27,13 +27,13 @@ import type { Script } from "./script.ts"
 import type { Controls, Owner, Task } from "./task.ts"
 import { type Timer, Timers } from "./timers.ts"
 
-/** Where a test waits for a fiber to arrive, and holds it. */
+/** A barrier of a test, which holds a fiber. */
 export interface Barrier {
   readonly reached: Deferred.Deferred<void>
   readonly gate: Deferred.Deferred<void>
 }
 
-/** How often a mark was reached, and how often what it waits for was true. */
+/** How often a mark was reached, and how often its condition was true. */
 export interface Mark {
   reached: number
   hits: number
@@ -45,7 +45,7 @@ export interface Invariant {
   readonly holds: () => boolean
 }
 
-/** So many operations count as a step, since a fiber that never waits does 2,048 in one. */
+/** Operations that count as a step, since a fiber that never waits runs 2,048 in one. */
 const operationsAStep = 16
 
 /** Effort between two turns of the event loop; counted, so that promises move alike each time. */
@@ -54,7 +54,7 @@ const effortATurn = 2_000
 /** Probability of a yield per operation: one of these is drawn for each run. */
 const yieldProbabilities = [0, 0.01, 0.05, 0.1, 0.2, 0.5] as const
 
-/** Operations that Effect itself needs to take up a fiber again; a yield in them is no progress. */
+/** Operations that Effect needs to resume a fiber; a yield in them is no progress. */
 const resumption = 3
 
 /** Mean number of steps between two changes of priority in a run by priorities. */
@@ -76,7 +76,7 @@ export class Simulator<P extends Owner = Owner> {
   faulty = true
   readonly main: P
   recorder: Recorder | undefined = undefined
-  /** The schedule as data: written down, or given. */
+  /** The schedule as data: recorded, or given. */
   script: Script<Task<P>> | undefined = undefined
   readonly repetition = new Repetition()
   /** The faults of this run: given, or collected while they are drawn. */
@@ -128,12 +128,12 @@ export class Simulator<P extends Owner = Owner> {
     for (const fault of this.plan) this.scheduleFault(fault)
   }
 
-  /** Puts a fault that has a moment of its own on the schedule. */
+  /** Adds a fault with a moment to the schedule. */
   scheduleFault(fault: Fault): void {
     if ("at" in fault) this.faults.add(fault)
   }
 
-  /** Draws after how many operations the running fiber must let others go first. */
+  /** Draws the number of operations after which the running fiber must yield. */
   drawYield(): void {
     const p = this.#yieldProbability
     const more = p === 0 ? Infinity : Math.log(1 - this.#schedule.double()) / Math.log(1 - p)
@@ -160,7 +160,9 @@ export class Simulator<P extends Owner = Owner> {
     return timer
   }
 
-  /** Does something later, exactly then and outside of any fiber, as a model of hardware does. */
+  /**
+   * Runs `act` later, at that exact time and outside of any fiber, as models of hardware need it.
+   */
   after(millis: number, act: () => void): void {
     if (millis > 0) this.timers.add(this.now + millis, this.main, act)
     else this.main.enqueue(act, this.newLane())
@@ -172,7 +174,7 @@ export class Simulator<P extends Owner = Owner> {
     return taken
   }
 
-  /** Makes a process that is killed or paused by its own step stop before its next operation. */
+  /** Stops a process, killed or paused by its own step, before its next operation. */
   stopRunning(owner: P): void {
     if (this.running === owner) this.running = undefined
   }
@@ -183,19 +185,21 @@ export class Simulator<P extends Owner = Owner> {
     this.timers.cancelOwner(owner)
   }
 
-  /** Counts operations of one sort; answers how many there were, `more` included. */
+  /** Counts operations of one kind; returns their number, `more` included. */
   count(sort: string, more = 0): number {
     const count = (this.#counts.get(sort) ?? 0) + more
     this.#counts.set(sort, count)
     return count
   }
 
-  /** Makes what an outside store or network did part of the determinism check. */
+  /** Adds results of a simulated store or network to the determinism check. */
   observe(text: string): void {
     this.repetition.observe(text)
   }
 
-  /** Runs all tasks of one dispatcher, in seeded order: a caller asked for them synchronously. */
+  /**
+   * Runs all tasks of one dispatcher, in seeded order, because a caller needs them synchronously.
+   */
   flush(lane: number): void {
     for (;;) {
       const indexes: Array<number> = []
@@ -205,7 +209,7 @@ export class Simulator<P extends Owner = Owner> {
     }
   }
 
-  /** Steps, and operations that count as such. */
+  /** Steps, and operations that count as steps. */
   get effort(): number {
     return this.steps + Math.floor(this.operations / operationsAStep)
   }
@@ -227,7 +231,7 @@ export class Simulator<P extends Owner = Owner> {
     return "closed"
   }
 
-  /** Ends a run that has had all its steps. */
+  /** Ends a run that has reached its limit of steps. */
   #isSpent(): boolean {
     const { maxSteps } = this.limits
     if (this.steps < maxSteps && this.operations < maxSteps * operationsAStep) return false
@@ -255,7 +259,7 @@ export class Simulator<P extends Owner = Owner> {
     }
   }
 
-  /** Ends the run with a verdict from outside of the program. */
+  /** Ends the run with a verdict of the simulation. */
   fail(verdict: Verdict): void {
     if (this.verdict === undefined && !this.closed) {
       this.verdict = verdict

@@ -16,7 +16,7 @@ const firingShare = 0.25
 /** The longest disturbance, in milliseconds of virtual time. */
 const longestSleep = 50
 
-/** Notes that a mark was reached, and whether what it waits for was true. */
+/** Records that a mark was reached, and whether its condition was true. */
 export const noteMark = (marks: Map<string, Mark>, name: string, hit: boolean): void => {
   const mark = marks.get(name) ?? { reached: 0, hits: 0 }
   mark.reached++
@@ -24,10 +24,10 @@ export const noteMark = (marks: Map<string, Mark>, name: string, hit: boolean): 
   marks.set(name, mark)
 }
 
-/** The mark of a site that a test names in a plan: it must be passed in some run. */
+/** The mark of a site that a plan names: some run must pass it. */
 export const siteMark = (name: string): string => `chaos at ${name}`
 
-/** The mark of a barrier: a fiber must come to it in some run. */
+/** The mark of a barrier: some run must reach it. */
 const barrierMark = (name: string): string => `barrier at ${name}`
 
 /** Holds the next fiber that passes a site. */

@@ -1,4 +1,4 @@
-/** What a run answers to calls of the real clocks, random numbers and timers. */
+/** Stand-ins for the real clocks, random numbers and timers. */
 import { AsyncLocalStorage } from "node:async_hooks"
 import { NotSimulated } from "../../SimError.ts"
 import { type SimProcess, processOf } from "./simProcess.ts"
@@ -8,7 +8,7 @@ import type { Simulator } from "./simulator.ts"
 
 type Callback = (...args: ReadonlyArray<unknown>) => void
 
-/** What `setTimeout` and the like return. A simulation never waits for a timer to be done. */
+/** The result of `setTimeout` and the like. A simulation never waits for a timer to be done. */
 class SimulatedTimer {
   #cancel: () => void = () => undefined
   readonly #set: () => () => void
@@ -18,7 +18,7 @@ class SimulatedTimer {
     this.#cancel = set()
   }
 
-  /** `clearTimeout` and the like call this. */
+  /** Called by `clearTimeout` and the like. */
   simulated(): void {
     this.#cancel()
   }
@@ -101,7 +101,7 @@ const standIns = (simulator: Simulator<SimProcess>): StandIns => {
   }
 }
 
-/** What the traps need to know of a run. */
+/** The traps' interface to a run. */
 export const trapperOf = (simulator: Simulator<SimProcess>, simulates: boolean): Trapper => ({
   isOn: () => !simulator.closed,
   standIns: standIns(simulator),

@@ -1,13 +1,16 @@
-/** Which faults have struck over a set of runs: one that never does makes a test of nothing. */
+/**
+ * Counts the faults that had an effect over a set of runs: a fault that never has one tests
+ * nothing.
+ */
 import type { Fault } from "../../FaultPlan.ts"
 
-/** How often faults of one sort were in a plan, and how often one of them struck. */
+/** How often faults of one kind were planned, and how often one of them had an effect. */
 export interface Strikes {
   planned: number
   struck: number
 }
 
-/** The sort that a fault counts for. A chaos site is named by the program, not by the test. */
+/** The kind under which a fault counts. A chaos site is named by the program, not by the test. */
 const sortOf = (fault: Fault): string | undefined => {
   switch (fault._tag) {
     case "Crash":

@@ -1,23 +1,23 @@
-/** What runs in a simulation, and for which process. */
+/** Tasks of a simulation, and their processes. */
 import type { ProcessFault } from "../../FaultPlan.ts"
 
-/** A simulated process, as far as the order of tasks needs to know it. */
+/** A simulated process as the owner of tasks. */
 export interface Owner {
   readonly name: string
   enqueue(run: () => void, lane: number): void
 }
 
-/** Something runnable. */
+/** A runnable task. */
 export interface Task<P extends Owner = Owner> {
   readonly run: () => void
-  /** The dispatcher it came through: in effect, the fiber. */
+  /** The dispatcher that scheduled it: in effect, the fiber. */
   readonly lane: number
   readonly owner: P
 }
 
-/** What a process lets the simulator do to it. */
+/** Operations of the simulator on a process. */
 export interface Controls {
-  /** Whether the fault found something to strike. */
+  /** Whether the fault had an effect. */
   readonly inject: (fault: ProcessFault) => boolean
   readonly heal: () => void
   readonly isPaused: () => boolean

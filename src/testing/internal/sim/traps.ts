@@ -1,11 +1,10 @@
 /**
  * Traps on the real clocks, random numbers, timers and I/O, for code that belongs to a run.
  *
- * They are set at the first run and stay, since to take them off and on again for each run would
- * cost more than the run; those that fake timers and mocks have taken off are set again. A call
- * that does not belong to a run that is under way passes through.
- * Which run a call belongs to is known from Node's `AsyncLocalStorage`, so promises and callbacks
- * that the program started count as well.
+ * They are set at the first run and stay, since removing and setting them for each run would cost
+ * more than the run; if fake timers or mocks have removed some, these are set again. A call that
+ * does not belong to a run that is under way passes through. The run of a call comes from Node's
+ * `AsyncLocalStorage`, so promises and callbacks that the program started count as well.
  */
 import { AsyncLocalStorage } from "node:async_hooks"
 import child_process from "node:child_process"
@@ -20,17 +19,17 @@ import timersPromises from "node:timers/promises"
 import { promisify } from "node:util"
 import worker_threads from "node:worker_threads"
 
-/** What a trapped call is answered with instead; a name without an entry has no stand-in. */
+/** The stand-ins of trapped calls; a name without an entry has none. */
 export type StandIns = Readonly<Record<string, (...args: ReadonlyArray<never>) => unknown>>
 
 /** The run that trapped calls belong to. */
 export interface Trapper {
-  /** False once the run has ended: what it left behind is no longer its matter. */
+  /** False once the run has ended: later calls are not trapped. */
   readonly isOn: () => boolean
   readonly standIns: StandIns
   /** Whether a stand-in answers; otherwise the call is refused. */
   readonly simulates: boolean
-  /** False in a callback: Node would end by an error that is thrown there. */
+  /** False in a callback: an error that is thrown there would end Node. */
   readonly isInStep: () => boolean
   /** Ends the run because of a call. */
   readonly refuse: (call: string, stack: string) => Error
@@ -40,7 +39,7 @@ const runs = new AsyncLocalStorage<Trapper>()
 
 const setImmediateOnce = globalThis.setImmediate
 
-/** The real `setImmediate`, for what drives runs. */
+/** The real `setImmediate`, for the drivers of runs. */
 export const realImmediate = (act: () => void): void => void setImmediateOnce(act)
 
 /** The real monotonic clock, in milliseconds. */
@@ -48,7 +47,7 @@ export const realNow: () => number = performance.now.bind(performance)
 
 const frames = 12
 
-/** The stack of a trapped call, without Node's own lines and the simulation's. */
+/** The stack of a trapped call, without lines of Node and of the simulation. */
 const stackOf = (below: Function): ReadonlyArray<string> => {
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = frames
@@ -73,13 +72,13 @@ const isHash = (line: string | undefined): boolean =>
 
 const testingFolder = new URL("../../", import.meta.url).pathname
 
-/** What reports a run reads sources, for example. */
+/** The reports of a run read sources, for example. */
 const isReport = (line: string | undefined): boolean => line?.includes(testingFolder) === true
 
-/** Loading a module reads files, whenever a program first needs it. */
+/** Loading a module reads files, at its first use in a program. */
 const isLoader = (line: string): boolean => line.includes("node:internal/modules/")
 
-/** The program's part of a stack; what drives it tells nothing. */
+/** The program's part of a stack, without its drivers. */
 const shown = (stack: ReadonlyArray<string>): string => {
   const lines = stack.filter((line) => !line.includes("node:internal/"))
   const end = lines.findIndex((line) => isEffect(line))
@@ -105,7 +104,7 @@ const answer = (name: string, real: () => unknown, args: ReadonlyArray<unknown>)
   return Reflect.apply(standIn, undefined, args)
 }
 
-/** Functions that are traps. Fake timers and mocks may replace one, and take it off again. */
+/** Functions that are traps. Fake timers and mocks may replace one, and remove it again. */
 const traps = new WeakSet<object>()
 
 const trap = <F extends object>(original: F, handler: ProxyHandler<F>): F => {
@@ -125,7 +124,7 @@ const trapped = <F extends AnyFunction>(name: string, original: F, custom?: AnyF
           key === promisify.custom && custom !== undefined ? custom : Reflect.get(target, key)
       })
 
-/** Replaces functions of an object; `prefix` is how a report names it. */
+/** Replaces functions of an object; `prefix` is for reports. */
 const set = (prefix: string, object: object, names: ReadonlyArray<string>): void => {
   for (const name of names) {
     const original: unknown = Reflect.get(object, name)
@@ -143,7 +142,7 @@ const methodsOf = (prototype: object): ReadonlyArray<string> =>
     .filter(([name, { value }]) => name !== "constructor" && typeof value === "function")
     .map(([name]) => name)
 
-/** Standard output and standard error are no I/O of the program's own. */
+/** Leaves out writes to standard output and standard error. */
 const exceptStandardStreams = (names: ReadonlyArray<string>): void => {
   for (const name of names) {
     const guarded: AnyFunction = Reflect.get(fs, name)
@@ -236,7 +235,7 @@ const setInputOutput = (): void => {
   exceptStandardStreams(["write", "writeSync", "writev", "writevSync", "fstat", "fstatSync"])
 }
 
-/** Those that fake timers and mocks replace most. */
+/** Checks the functions that fake timers and mocks replace most. */
 const areSet = (): boolean => {
   const { clearTimeout, Date, performance, setImmediate, setInterval, setTimeout } = globalThis
   const timers = [clearTimeout, setImmediate, setInterval, setTimeout]
@@ -247,7 +246,7 @@ const areSet = (): boolean => {
 
 let isSet = false
 
-/** Runs `f`, and all that it starts, under the traps. */
+/** Runs `f`, and all calls that it leads to, under the traps. */
 export const withTraps = <A>(trapper: Trapper, f: () => A): A => {
   if (!areSet()) {
     setClocks()

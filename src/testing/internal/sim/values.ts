@@ -1,4 +1,4 @@
-/** Results of operations as short texts, for people. */
+/** Results of operations as short texts. */
 import * as Effect from "effect/Effect"
 
 /** The longest text of a value in a trace. */
@@ -9,7 +9,7 @@ const isPlain = (value: object): boolean => {
   return Array.isArray(value) || prototype === Object.prototype || prototype === null
 }
 
-/** Handles and services: their methods say nothing. */
+/** Whether it is a handle or a service, whose methods are not shown. */
 const isHandle = (value: object): boolean =>
   Object.values(value).some((field) => typeof field === "function" || Effect.isEffect(field))
 
@@ -23,7 +23,7 @@ const objectText = (value: object): string => {
   return isPlain(value) && !isHandle(value) ? JSON.stringify(value) : ""
 }
 
-/** Empty for what tells nothing: `undefined`, and objects without a short form. */
+/** Empty for uninformative values: `undefined`, and objects without a short form. */
 export const valueText = (value: unknown): string => {
   if (value === undefined) return ""
   try {

@@ -1,6 +1,6 @@
 /**
- * Runs parts of a test's seeds in vitest processes of their own. A part is told to the process by
- * its environment, and comes back as a file.
+ * Runs parts of a test's seeds in vitest processes of their own. A process gets its part by its
+ * environment, and returns the result in a file.
  */
 import { execFile } from "node:child_process"
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -58,7 +58,7 @@ export class ShareFailed extends Schema.TaggedError<ShareFailed>()("ShareFailed"
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** The share that this process is to run. */
+/** The share of this process, if it has one. */
 export const taskOf = (env: Environment): Task | undefined => {
   const text = env[variable]
   return text === undefined || text === ""
@@ -66,7 +66,7 @@ export const taskOf = (env: Environment): Task | undefined => {
     : Schema.decodeSync(Schema.fromJsonString(Task))(text)
 }
 
-/** Hands the result of a share back. A second test of the same name would replace it. */
+/** Returns the result of a share. A second test of the same name would replace it. */
 export const answer = (task: Task, report: Report): void => {
   const { checked, deterministic, failures, firstFailingSeed = null, marks, runs } = report
   const { faults, millis, steps } = report
@@ -153,8 +153,8 @@ const runShare = (test: Test, share: Share) =>
             const detail = (stdout + stderr).slice(-longestDetail)
             resume(Effect.fail(new ShareFailed({ ...share, detail })))
           }
-          // A seed that fails is a result. What else fails a test, such as a hook or a promise that
-          // nobody handles, would fail this one in a single process, too.
+          // A seed that fails is a result. Other failures of a test, such as a hook or an unhandled
+          // promise, would fail this one in a single process, too.
           if (error !== null) return failed()
           try {
             const text = readFileSync(task.result, "utf8")
@@ -170,7 +170,7 @@ const runShare = (test: Test, share: Share) =>
   )
 
 /**
- * Runs all shares at the same time. Answers the results of those up to the first in which
+ * Runs all shares at the same time. Returns the results of those up to the first in which
  * `stopAfter` seeds failed; the later ones are stopped then.
  */
 export const runShares = Effect.fnUntraced(function* (

@@ -1,8 +1,8 @@
 /**
- * A model-based test: random operations are carried out on a journal and on one in memory, and must
- * have the same answers.
+ * A model-based test: random operations run on a journal and on one in memory, and must have the
+ * same answers.
  *
- * Writers and offsets are numbers of the journal's choice. Operations name a claim by its place in
+ * Writers and offsets are numbers of the journal's choice. Operations name a claim by its index in
  * the list of all claims, and an offset by the count of events stored up to it; answers are brought
  * to the same form before they are compared.
  */
@@ -27,7 +27,7 @@ import { Prng } from "../../sim/prng.ts"
 
 const actors = ["a", "b", "é\0"]
 const tags = ["t", "u", "é\0"]
-/** No journal can store a lone surrogate, nor a time that is no number. */
+/** Values that no journal can store: a lone surrogate, and a time that is no number. */
 const lone = "\ud800"
 const projections = ["x", "y"].flatMap((name) => tags.map((tag): Projection => ({ name, tag })))
 
@@ -58,7 +58,7 @@ type Operation =
   | { readonly do: "acknowledge"; readonly projection: Projection; readonly upTo: number }
   | { readonly do: "reopen" }
 
-/** One of the two journals: what the places in claims and offsets mean for it. */
+/** One of the two journals, with its claims and offsets. */
 class Side {
   store: Store
   readonly claims: Array<Claim> = []
@@ -68,7 +68,7 @@ class Side {
     this.store = store
   }
 
-  /** Remembers the offsets of events that were stored just now. */
+  /** Keeps the offsets of newly stored events. */
   stored(events: ReadonlyArray<StoredEvent>) {
     for (const { offset } of events) this.#offsets.push(offset)
   }
@@ -89,7 +89,7 @@ const eventsOf = (side: Side, events: Stream.Stream<StoredEvent, JournalError>) 
     all.map(({ offset, ...event }) => ({ ...event, offset: side.countOf(offset) }))
   )
 
-/** Carries out an operation, and answers with what the caller sees of it. */
+/** Runs an operation, and returns its visible result. */
 const carryOut = (side: Side, operation: Operation): Effect.Effect<unknown, JournalError> => {
   const { claims, store } = side
   switch (operation.do) {
@@ -190,7 +190,7 @@ class Draw {
     return this.#canReopen ? { do: "reopen" } : { do: "read", actor, from: undefined }
   }
 
-  /** Takes note of an operation that both journals have carried out. */
+  /** Records an operation that both journals have executed. */
   done(operation: Operation) {
     if (operation.do === "reopen") this.#newest.clear()
     if (operation.do === "claim") {
@@ -238,14 +238,14 @@ const everything: ReadonlyArray<Operation> = [
   ...projections.map((projection): Operation => ({ do: "register", projection }))
 ]
 
-/** How two journals are compared. */
+/** Settings of the comparison of two journals. */
 export interface AgreementOptions<E, R> {
   /** Equal seeds give equal operations. */
   readonly seed: number
   /** Default 200: most pairs of operations meet, in well under a second on a slow disk. */
   readonly operations?: number | undefined
   readonly journal: Layer.Layer<Journal, E, R>
-  /** Whether what the layer stores is still there when it is built again. Default false. */
+  /** Whether stored data survive until the layer is built again. Default false. */
   readonly outlivesLayer?: boolean | undefined
 }
 

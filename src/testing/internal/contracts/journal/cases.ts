@@ -1,4 +1,4 @@
-/** What the tests of the journal contract are written with. */
+/** Helpers for the tests of the journal contract. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { Journal, type Store } from "../../../../actors/kernel/Journal.ts"
@@ -9,16 +9,13 @@ import type {
   StoredEvent
 } from "../../../../schema/JournalRecord.ts"
 
-/**
- * One demand on a journal. The test fails, with a `ContractViolation` or with the journal's own
- * error, when the demand is not met.
- */
+/** One test of the contract. It fails with a `ContractViolation` or with the journal's error. */
 export interface Case {
   readonly name: string
   readonly test: Effect.Effect<void, unknown, Journal>
 }
 
-/** A case of the contract, whose test is given the journal. */
+/** A test of the contract that gets the journal. */
 export const demand = (
   name: string,
   test: (journal: Store) => Generator<Effect.Effect<unknown, unknown>, void, never>
@@ -30,7 +27,7 @@ export const demand = (
   })
 })
 
-/** An event without tags whose body tells it from others. */
+/** An event without tags, with a distinct body. */
 export const event = (body: string, tags: ReadonlyArray<string> = []): NewEvent => ({
   type: "Noted",
   version: 1,
@@ -39,11 +36,11 @@ export const event = (body: string, tags: ReadonlyArray<string> = []): NewEvent 
   tags
 })
 
-/** `count` events that can be told apart. */
+/** `count` distinct events. */
 export const events = (count: number, tags: ReadonlyArray<string> = []) =>
   Array.from({ length: count }, (_, index) => event(`${index + 1}`, tags))
 
-/** Appends after what the claim and the number of own earlier events say. */
+/** Appends after the events of the claim and a number of further ones. */
 export const append = (
   journal: Store,
   { actor, writer }: Claim,
@@ -70,7 +67,7 @@ export const sequence = (journal: Store, actor: string, from?: number) =>
 export const range = (from: number, to: number) =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => from + index)
 
-/** What was given to the journal, without what the journal added. */
+/** The event as it was given to the journal, without the journal's fields. */
 export const given = ({ at, body, tags, type, version }: StoredEvent): NewEvent => ({
   type,
   version,

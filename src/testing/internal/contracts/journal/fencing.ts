@@ -30,7 +30,7 @@ export const fencing = [
     yield* append(journal, now, 2, events(1))
   }),
 
-  demand("who has claimed nothing writes nothing", function* (journal) {
+  demand("a writer without a claim writes nothing", function* (journal) {
     const other = yield* journal.claim("other")
     for (const actor of ["a", "b"]) {
       const stranger = { actor, writer: other.writer + 1, last: 0 }
@@ -51,7 +51,7 @@ export const fencing = [
       { startImmediately: true }
     )
     const now = yield* journal.claim("a")
-    // Whoever was past the journal's checks has now the time to do harm.
+    // Gives appends that have passed the journal's checks the time to store events.
     yield* Effect.yieldNow
     yield* append(journal, now, now.last, [event("newer")])
     const outcomes = yield* Fiber.join(writing)

@@ -1,4 +1,4 @@
-/** Demands on projections: what they have not acknowledged stays, and what is gone is reported. */
+/** Demands on projections: unacknowledged events stay, and deleted ones are reported. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -12,7 +12,7 @@ const tagged = (journal: Store, tag: string, after?: number) =>
 const sequenceOf = (journal: Store, tag: string, after?: number) =>
   Effect.map(tagged(journal, tag, after), (all) => all.map(({ seq }) => seq))
 
-/** Stores so many events with a tag, and answers with the claim and their offsets. */
+/** Stores so many events with a tag, and returns the claim and their offsets. */
 const prepare = Effect.fnUntraced(function* (journal: Store, count: number, actor = "a") {
   const claim = yield* journal.claim(actor)
   yield* append(journal, claim, 0, events(count, ["t"]))
@@ -23,23 +23,26 @@ const prepare = Effect.fnUntraced(function* (journal: Store, count: number, acto
 const large = { name: "large", tag: "t" }
 
 const reading = [
-  demand("a reader behind deleted events is told so, and where it may begin", function* (journal) {
-    const { claim, offsetOf } = yield* prepare(journal, 6)
-    yield* journal.prune(claim, { eventsTo: 4 })
-    for (const seq of range(0, 3)) {
-      const after = offsetOf(seq)
-      const error = yield* Effect.flip(tagged(journal, "t", after))
-      yield* same(error._tag, "EventsPruned", `read after event ${seq}`)
-      if (error._tag === "EventsPruned") {
-        const { prunedTo, tag } = error
-        yield* same([tag, error.after, prunedTo], ["t", after, offsetOf(4)], "the error's fields")
+  demand(
+    "a reader behind deleted events gets an error with the offset to begin at",
+    function* (journal) {
+      const { claim, offsetOf } = yield* prepare(journal, 6)
+      yield* journal.prune(claim, { eventsTo: 4 })
+      for (const seq of range(0, 3)) {
+        const after = offsetOf(seq)
+        const error = yield* Effect.flip(tagged(journal, "t", after))
+        yield* same(error._tag, "EventsPruned", `read after event ${seq}`)
+        if (error._tag === "EventsPruned") {
+          const { prunedTo, tag } = error
+          yield* same([tag, error.after, prunedTo], ["t", after, offsetOf(4)], "the error's fields")
+        }
       }
+      yield* same(yield* sequenceOf(journal, "t", offsetOf(4)), [5, 6], "from where it may begin")
+      yield* same(yield* sequenceOf(journal, "t", offsetOf(5)), [6], "behind that")
     }
-    yield* same(yield* sequenceOf(journal, "t", offsetOf(4)), [5, 6], "from where it may begin")
-    yield* same(yield* sequenceOf(journal, "t", offsetOf(5)), [6], "behind that")
-  }),
+  ),
 
-  demand("only readers of a tag that deleted events carried are told so", function* (journal) {
+  demand("only readers of a tag that deleted events carried get an error", function* (journal) {
     const claim = yield* journal.claim("a")
     yield* append(journal, claim, 0, [event("1", ["t", "é\0"]), event("2"), event("3", ["u"])])
     yield* journal.prune(claim, { eventsTo: 2 })
@@ -60,7 +63,7 @@ const reading = [
     yield* same(yield* sequenceOf(journal, "t", b.offsetOf(2)), [3], "after that of the other")
   }),
 
-  demand("a reader that is overtaken by a deletion is told so", function* (journal) {
+  demand("a reader that is overtaken by a deletion gets an error", function* (journal) {
     const { claim } = yield* prepare(journal, 5000)
     let seen = 0
     const slow = journal.tagged("t").pipe(
@@ -127,32 +130,35 @@ const registering = [
 ]
 
 const keeping = [
-  demand("deletion stops before what a projection has not acknowledged", function* (journal) {
-    const claim = yield* journal.claim("a")
-    const tags = [[], ["t"], [], ["u"], ["t", "u"], [], []]
-    yield* append(
-      journal,
-      claim,
-      0,
-      tags.map((tags, index) => event(`${index + 1}`, tags))
-    )
-    const offsets = (yield* stored(journal, "a")).map(({ offset }) => offset)
-    yield* journal.register(large)
-    for (const [acknowledged, first] of [
-      [0, 2],
-      [1, 2],
-      [2, 5],
-      [4, 5],
-      [5, 8]
-    ] as const) {
-      yield* journal.acknowledge(large, acknowledged === 0 ? 0 : offsets[acknowledged - 1]!)
-      yield* journal.prune(claim, { eventsTo: 7 })
-      const left = yield* sequence(journal, "a")
-      yield* same(left, range(first, 7), `events after ${acknowledged} is acknowledged`)
+  demand(
+    "deletion stops before events that a projection has not acknowledged",
+    function* (journal) {
+      const claim = yield* journal.claim("a")
+      const tags = [[], ["t"], [], ["u"], ["t", "u"], [], []]
+      yield* append(
+        journal,
+        claim,
+        0,
+        tags.map((tags, index) => event(`${index + 1}`, tags))
+      )
+      const offsets = (yield* stored(journal, "a")).map(({ offset }) => offset)
+      yield* journal.register(large)
+      for (const [acknowledged, first] of [
+        [0, 2],
+        [1, 2],
+        [2, 5],
+        [4, 5],
+        [5, 8]
+      ] as const) {
+        yield* journal.acknowledge(large, acknowledged === 0 ? 0 : offsets[acknowledged - 1]!)
+        yield* journal.prune(claim, { eventsTo: 7 })
+        const left = yield* sequence(journal, "a")
+        yield* same(left, range(first, 7), `events after ${acknowledged} is acknowledged`)
+      }
+      yield* append(journal, claim, 7, events(1))
+      yield* same(yield* sequence(journal, "a"), [8], "the next event")
     }
-    yield* append(journal, claim, 7, events(1))
-    yield* same(yield* sequence(journal, "a"), [8], "the next event")
-  }),
+  ),
 
   demand("a registered projection misses nothing", function* (journal) {
     const claim = yield* journal.claim("a")

@@ -1,4 +1,4 @@
-/** Demands on deletion: exactly what was named, and the place in the history is never lost. */
+/** Demands on deletion: exactly the named events, and the last sequence number is never lost. */
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { same } from "../contract.ts"
@@ -33,7 +33,7 @@ export const pruning = [
     yield* same(yield* sequence(journal, "a"), [7, 8], "events")
   }),
 
-  demand("deletion gives no offset away twice", function* (journal) {
+  demand("deletion uses no offset twice", function* (journal) {
     const claim = yield* history(journal, "a", 5)
     const before = (yield* stored(journal, "a")).at(-1)?.offset ?? 0
     yield* journal.prune(claim, { eventsTo: 5 })

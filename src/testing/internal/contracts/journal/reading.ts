@@ -44,7 +44,7 @@ export const reading = [
     }
   }),
 
-  demand("a reader that stops early or is slow holds nobody up", function* (journal) {
+  demand("a reader that stops early or is slow delays no other", function* (journal) {
     const claim = yield* history(journal, "a", 3000)
     const some = yield* journal.read("a").pipe(Stream.take(5), Stream.runCollect)
     yield* same(

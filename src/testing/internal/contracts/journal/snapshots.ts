@@ -17,7 +17,7 @@ export const snapshots = [
   demand("an actor without snapshots has none", function* (journal) {
     yield* history(journal, "a", 3)
     yield* same(yield* journal.loadSnapshot("a"), Option.none(), "snapshot")
-    yield* same(yield* journal.loadSnapshot("b"), Option.none(), "snapshot of nobody")
+    yield* same(yield* journal.loadSnapshot("b"), Option.none(), "snapshot of an unknown actor")
   }),
 
   demand("the newest snapshot that is not after an event is found", function* (journal) {

@@ -1,4 +1,4 @@
-/** Demands on connection management: how a connection begins, or does not. */
+/** Demands on connection management: the beginning of connections. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -22,7 +22,7 @@ import {
 } from "./rig.ts"
 
 export const connecting = [
-  demand("both sides learn what the other one said", function* () {
+  demand("both sides get the other's private data and limits", function* () {
     const { a, b } = yield* apart({})
     const listener = yield* b.device.listen({ backlog: 4 })
     const accepting = yield* listener.take.pipe(
@@ -46,7 +46,7 @@ export const connecting = [
     yield* same([a.queuePair.state, b.queuePair.state], ["rts", "rts"], "states")
   }),
 
-  demand("both sides are ready when they say so: whoever is first may send", function* () {
+  demand("both sides are ready when connecting returns: the first may send", function* () {
     for (const first of ["active", "passive"]) {
       const { a, b } = yield* apart({})
       for (const own of [a, b]) yield* receive(own, 1, 0, 64)
@@ -115,7 +115,7 @@ export const connecting = [
     yield* same(b.queuePair.state, "init", "state of the queue pair that was not used")
   }),
 
-  demand("where nobody listens, nobody answers yes", function* () {
+  demand("without a listener no connection is accepted", function* () {
     const { a, b } = yield* apart({})
     const { address: to } = yield* Effect.scoped(b.device.listen())
     const error = yield* Effect.flip(a.device.connect({ to, queuePair: a.queuePair }))
@@ -193,7 +193,7 @@ export const connecting = [
     yield* failed(b)
   }),
 
-  demand("what cannot be accepted may be accepted in another way", function* () {
+  demand("a request may be accepted after an accept that failed", function* () {
     const { a, b } = yield* apart({})
     const listener = yield* b.device.listen()
     const { address: to } = listener
@@ -208,7 +208,7 @@ export const connecting = [
     yield* same(a.queuePair.state, "rts", "state")
   }),
 
-  demand("a request that nobody answers is rejected when its listener goes", function* () {
+  demand("a request without an answer is rejected when its listener goes", function* () {
     const { a, b } = yield* apart({})
     const scope = yield* Scope.make()
     const listener = yield* Scope.provide(b.device.listen(), scope)
@@ -232,7 +232,7 @@ export const connecting = [
     yield* same(yield* Fiber.join(asking), "Unreachable", "the attempt")
   }),
 
-  demand("addresses and terms that cannot be are refused", function* () {
+  demand("invalid addresses and limits are refused", function* () {
     const { a, b } = yield* apart({})
     for (const options of [{ host: "203.0.113.1" }, { port: 65_536 }, { backlog: 0 }]) {
       const failure = yield* failureOf(b.device.listen(options))

@@ -17,7 +17,7 @@ import {
 } from "./rig.ts"
 
 export const disconnecting = [
-  demand("who disconnects ends both sides, once", function* () {
+  demand("disconnecting ends both sides, once", function* () {
     const { a, ab, b, ba } = yield* connected()
     for (const own of [a, b]) yield* receive(own, 1)
     yield* ab.disconnect
@@ -52,7 +52,7 @@ export const disconnecting = [
     yield* failed(b)
   }),
 
-  demand("what was delivered before the end stays delivered", function* () {
+  demand("messages delivered before the end stay delivered", function* () {
     const { a, ab, b } = yield* connected()
     for (let id = 0; id < 10; id++) yield* receive(b, id)
     for (let id = 0; id < 10; id++) yield* post(a, work(a, { id, length: 8 }))

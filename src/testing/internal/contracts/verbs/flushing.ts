@@ -1,4 +1,4 @@
-/** Demands on failures: everything that was posted ends, once. */
+/** Demands on failures: all posted work ends, once. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
@@ -28,7 +28,7 @@ const everyId = [
   ...Array.from({ length: 20 }, (_, id) => 100 + id)
 ]
 
-/** All of `fill` has ended once: with a completion, or in silence if it ended well. */
+/** Checks that all of `fill` has ended once: with a completion, or without one if it succeeded. */
 const emptied = Effect.fnUntraced(function* (own: End, what: string) {
   const { queuePair } = own
   while (queuePair.outstandingSends + queuePair.outstandingReceives > 0) {
@@ -49,7 +49,7 @@ const emptied = Effect.fnUntraced(function* (own: End, what: string) {
 })
 
 export const flushing = [
-  demand("in err everything that is posted is flushed, in order", function* () {
+  demand("in err all posted work is flushed, in order", function* () {
     const { active } = yield* Pair
     const own = yield* end(active)
     for (const id of [1, 2, 3]) yield* receive(own, id)

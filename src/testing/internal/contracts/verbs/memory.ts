@@ -19,14 +19,14 @@ import {
 
 const lengths = [1, 4, 63, 1424, 4096, 64_513, 100_000]
 
-/** A barrier: when it has ended, everything that `a` wrote before is in `b`'s memory. */
+/** A barrier: once it has ended, all earlier writes of `a` are in `b`'s memory. */
 const settle = Effect.fnUntraced(function* (a: End, b: End) {
   yield* receive(b, 777, b.region.length - 1, 1)
   yield* post(a, work(a, { id: 777, signalled: false }))
   yield* ended(b, { id: 777, length: 0 })
 })
 
-/** Adds from both sides' posts, and gives back what each of them found. */
+/** Adds from both sides' posts, and returns the values that each of them found. */
 const additions = Effect.fnUntraced(function* (a: End, b: End, count: number) {
   for (let id = 0; id < count; id++) {
     const add = work(a, { id, opcode: "fetch-add", value: 3n, at: 8 * id, length: 8 })
@@ -38,7 +38,7 @@ const additions = Effect.fnUntraced(function* (a: End, b: End, count: number) {
 })
 
 export const memory = [
-  demand("a write puts its octets in place, and nothing beside", function* () {
+  demand("a write puts its bytes in place, and no others", function* () {
     const { a, b } = yield* connected({ bytes: 110_000 })
     const octets = pattern(110_000)
     a.region.bytes.set(octets)
@@ -54,7 +54,7 @@ export const memory = [
     yield* silent(b, "completions of the side that was written to")
   }),
 
-  demand("memory has one address, wherever and however often it is registered", function* () {
+  demand("memory has one address, on all devices and for all registrations", function* () {
     const { active } = yield* Pair
     const names = (yield* active.devices).map(({ name }) => name)
     const buffer = new SharedArrayBuffer(20_000)
@@ -96,7 +96,7 @@ export const memory = [
     yield* holds(b.region, 0, pattern(50_000), "octets")
   }),
 
-  demand("a read brings the octets of the peer", function* () {
+  demand("a read brings the bytes of the peer", function* () {
     const { a, b } = yield* connected({ bytes: 110_000 })
     const octets = pattern(110_000, 9)
     b.region.bytes.set(octets)
@@ -127,7 +127,7 @@ export const memory = [
     yield* holds(a.region, 0, pattern(1000), "octets")
   }),
 
-  demand("what is posted behind a read ends behind it", function* () {
+  demand("work posted after a read ends after it", function* () {
     const { a, b } = yield* connected()
     const { address, remoteKey } = b.region
     for (const round of [0, 10]) {
@@ -146,7 +146,7 @@ export const memory = [
     )
   }),
 
-  demand("no octets need no key", function* () {
+  demand("work without bytes needs no key", function* () {
     const { a, b } = yield* connected()
     for (const opcode of ["write", "read"] as const) {
       yield* post(a, work(a, { opcode }).remote(0x5555, 1))

@@ -19,11 +19,11 @@ import {
   work
 } from "./rig.ts"
 
-/** Lengths at which something begins or ends: headers, packets, segments, buffers. */
+/** Lengths around limits: headers, packets, segments, buffers. */
 const lengths = [0, 1, 3, 4, 63, 64, 1023, 1424, 4096, 16_384, 64_511, 65_536, 200_000]
 
 export const messages = [
-  demand("what is sent arrives as it is, in order, once", function* () {
+  demand("messages arrive unchanged, in order, once", function* () {
     const bytes = 200_000
     const { a, b } = yield* connected({ bytes })
     const octets = pattern(bytes)
@@ -97,15 +97,15 @@ export const messages = [
   }),
 
   demand(
-    "a message without a receive ends the connection, if nobody may retry",
+    "a message without a receive ends the connection if retries are off",
     function* () {
       const { a, b } = yield* connected({}, { rnrRetries: 0 })
       yield* post(a, work(a, { id: 1, length: 8 }))
       if (a.capabilities.acknowledges) {
         yield* ended(a, { id: 1, status: "rnr-retry-exceeded" })
-        yield* same(b.queuePair.state, "rts", "state of the peer, who has done nothing wrong")
+        yield* same(b.queuePair.state, "rts", "state of the peer, which has done nothing wrong")
       }
-      // Polls, so the peer may have heard of the end of the connection afterwards.
+      // Polls, because the peer may get the end of the connection later.
       yield* failed(a)
     },
     []
@@ -140,7 +140,7 @@ export const messages = [
     ["rnrRetries"]
   ),
 
-  demand("what is sent to a peer that is not ready yet arrives once it is", function* () {
+  demand("a message to a peer that is not ready yet arrives once it is", function* () {
     const { a, b } = yield* apart({})
     yield* receive(b, 1)
     yield* toReady(a, b)

@@ -9,12 +9,12 @@ export class Pair extends Context.Service<
 >()("handfast/testing/VerbsContract/Pair") {}
 
 /**
- * One demand on a provider. The test fails, with a `ContractViolation` or with the provider's own
- * error, when the demand is not met. What is made for it is released before it ends.
+ * One test of the contract. It fails with a `ContractViolation` or with the provider's error. The
+ * resources that it creates are released before it ends.
  */
 export interface Case {
   readonly name: string
-  /** What a provider must be capable of for this to be demanded. */
+  /** The capabilities that a provider needs for this test. */
   readonly needs: ReadonlyArray<keyof Capabilities>
   readonly test: Effect.Effect<void, unknown, Pair>
 }

@@ -1,4 +1,4 @@
-/** Demands on posts: what is taken, what is refused, and how places become free. */
+/** Demands on posts: which are accepted, which are refused, and when slots become free. */
 import { CompletionBatch } from "../../../../native/verbs/Completion.ts"
 import { same } from "../contract.ts"
 import {
@@ -33,7 +33,7 @@ export const posting = [
     }
   }),
 
-  demand("octets sent inline may change at once", function* () {
+  demand("bytes sent inline may change at once", function* () {
     const { a, b } = yield* connected()
     yield* receive(b, 1)
     a.region.bytes.set(pattern(48))
@@ -43,7 +43,7 @@ export const posting = [
     yield* holds(b.region, 0, pattern(48), "octets")
   }),
 
-  demand("more parts or more inline octets than allowed are refused", function* () {
+  demand("more parts or more inline bytes than allowed are refused", function* () {
     const { a, b } = yield* connected({ maxScatterEntries: 2, maxInlineBytes: 32 })
     const long = work(a, { inline: true, length: 33 })
     yield* same(a.queuePair.post(long), "too-long", "a long inline send")
@@ -76,7 +76,7 @@ export const posting = [
     )
   }),
 
-  demand("silent work gives its place back with the next completion", function* () {
+  demand("silent work frees its slot with the next completion", function* () {
     const { a, b } = yield* connected({ sendDepth: 4 })
     const write = work(a, { opcode: "write", length: 8 })
     write.remote(b.region.remoteKey, b.region.address)

@@ -1,4 +1,4 @@
-/** Demands on keys, rights and bounds: what may not be touched stays as it is. */
+/** Demands on keys, rights and bounds: protected memory is not accessed. */
 import * as Effect from "effect/Effect"
 import type { Access, Region } from "../../../../native/verbs/Region.ts"
 import type { Opcode } from "../../../../native/verbs/WorkRequest.ts"
@@ -16,7 +16,7 @@ import {
   work
 } from "./rig.ts"
 
-/** What a peer tries, and must not be let. */
+/** An access of a peer that must fail. */
 interface Attempt {
   readonly opcode: Opcode
   readonly key: number
@@ -24,7 +24,7 @@ interface Attempt {
   readonly length: number
 }
 
-/** Lets `a` try, and demands that it fails and that no octet of the region changes. */
+/** Lets `a` try, and demands that it fails and that no byte of the region changes. */
 const refused = Effect.fnUntraced(function* (
   { a, b }: Connected,
   attempt: Attempt,
@@ -51,7 +51,7 @@ const refused = Effect.fnUntraced(function* (
   )
 })
 
-/** A region of 64 octets in the middle of the peer's memory. */
+/** A region of 64 bytes in the middle of the peer's memory. */
 const middle = ({ b }: Connected, access: ReadonlyArray<Access> = everything) => {
   const { memory, offset } = b.region
   return b.domain.register({ memory, offset: offset + 1024, length: 64, access })
@@ -68,7 +68,7 @@ const atomics: ReadonlyArray<readonly [Opcode, Access]> = [
   ["compare-swap", "remote-atomic"]
 ]
 
-/** Whoever lacks the right, in the region or in the queue pair, is refused. */
+/** Demands that access without the right, in the region or in the queue pair, is refused. */
 const withoutRights = function* (operations: ReadonlyArray<readonly [Opcode, Access]>) {
   for (const [opcode, right] of operations) {
     const others = everything.filter((access) => access !== right)
@@ -98,7 +98,7 @@ export const protection = [
     yield* refused(both, { opcode: "write", key, address, length: 8 }, region)
   }),
 
-  demand("one octet before or behind the region is out of reach", function* () {
+  demand("one byte before or after the region is out of reach", function* () {
     for (const [opcode] of needed) {
       for (const [from, length] of [
         [-1, 8],
@@ -127,9 +127,9 @@ export const protection = [
     )
   }),
 
-  demand("without the right nobody writes or reads", () => withoutRights(needed)),
+  demand("without the right no peer writes or reads", () => withoutRights(needed)),
 
-  demand("without the right nobody adds or swaps", () => withoutRights(atomics), ["atomics"]),
+  demand("without the right no peer adds or swaps", () => withoutRights(atomics), ["atomics"]),
 
   demand("a key of another protection domain reaches nothing", function* () {
     for (const [opcode] of needed) {
@@ -210,7 +210,7 @@ export const protection = [
     }
   }),
 
-  demand("memory that is none is not registered", function* () {
+  demand("invalid memory is not registered", function* () {
     const { a } = yield* connected()
     const memory = new SharedArrayBuffer(64)
     for (const options of [

@@ -1,4 +1,4 @@
-/** Demands on resources: what is made is released, in the right order, as often as one likes. */
+/** Demands on resources: they are released, in the right order, any number of times. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -33,7 +33,7 @@ export const resources = [
       startImmediately: true
     })
     yield* Scope.close(outer, Exit.void)
-    yield* same(yield* Fiber.join(waiting), "Released", "who waits for completions")
+    yield* same(yield* Fiber.join(waiting), "Released", "a waiter for completions")
     yield* same(yield* Fiber.join(reading), 0, "completions of the stream")
     yield* same(queuePair.state, "err", "state")
     yield* same(region.remoteKey, 0, "the region's key")
@@ -116,7 +116,7 @@ export const resources = [
     yield* same(huge, "LimitExceeded", "more memory than a region has")
   }),
 
-  demand("what one device made is of no use on another one", function* () {
+  demand("resources of one device cannot be used on another", function* () {
     const { a, b } = yield* connected()
     const { completions: sendCompletions } = b
     const foreign = a.domain.queuePair({ sendCompletions })
@@ -125,7 +125,7 @@ export const resources = [
     yield* ended(a, { id: 1, status: "local-protection" }, "its memory")
   }),
 
-  demand("a device that is not there is named", function* () {
+  demand("a missing device is named", function* () {
     const { active } = yield* Pair
     const error = yield* Effect.flip(active.open("no such device"))
     yield* same(error._tag, "DeviceNotFound", "error")
@@ -133,7 +133,7 @@ export const resources = [
     yield* same(error._tag === "DeviceNotFound" && error.available, names, "devices")
   }),
 
-  demand("what is made a hundred times is released a hundred times", function* () {
+  demand("resources are created and released a hundred times", function* () {
     const { a, b } = yield* connected({ capacity: 64 })
     for (let round = 0; round < 100; round++) {
       yield* Effect.scoped(

@@ -1,4 +1,4 @@
-/** What the tests of the verbs contract are written with: two ends, and what they post. */
+/** Helpers for the tests of the verbs contract: two ends, and their work. */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
@@ -18,10 +18,10 @@ import type { Capabilities, Provider } from "../../../../native/verbs/Verbs.ts"
 import { ContractViolation, same } from "../contract.ts"
 import { type Case, Pair } from "./pair.ts"
 
-/** How long a test may take, in real or virtual time: the slowest waits for exhausted retries. */
+/** The longest duration of a test, in real or virtual time: some wait for exhausted retries. */
 const patience = "20 seconds"
 
-/** All that a peer may do. */
+/** All rights of a peer. */
 export const everything: ReadonlyArray<Access> = [
   "local-write",
   "remote-write",
@@ -29,16 +29,16 @@ export const everything: ReadonlyArray<Access> = [
   "remote-atomic"
 ]
 
-/** How an end is made. */
+/** Options of an end. */
 export interface EndOptions extends Partial<Options> {
   readonly capacity?: number
-  /** Octets of its region. */
+  /** Bytes of its region. */
   readonly bytes?: number
-  /** What the queue pair lets a peer do. */
+  /** The rights of a peer on the queue pair. */
   readonly access?: ReadonlyArray<Access>
 }
 
-/** One end, with a queue pair in `init` and a region that a peer may do everything with. */
+/** One end, with a queue pair in `init` and a region with all rights. */
 export interface End {
   readonly capabilities: Capabilities
   readonly device: Device
@@ -77,7 +77,7 @@ const ends = Effect.fnUntraced(function* (options: EndOptions, other: EndOptions
   return { a: yield* end(active, options), b: yield* end(passive, other) }
 })
 
-/** Connects by the provider's own means. `terms` are those of both sides. */
+/** Connects through the provider. `terms` are those of both sides. */
 export const connect = Effect.fnUntraced(function* (a: End, b: End, terms: ConnectParams = {}) {
   const listener = yield* b.device.listen()
   const accepting = yield* listener.take.pipe(
@@ -98,7 +98,7 @@ export const connected = Effect.fnUntraced(function* (
   return { a, b, ...(yield* connect(a, b, terms)) }
 })
 
-/** One side of a connection out of band: its queue pair learns of the other, and is ready. */
+/** Connects one side out of band: takes its queue pair to `rts`, with the other as its peer. */
 export const toReady = Effect.fnUntraced(function* (
   own: End,
   other: End,
@@ -111,13 +111,13 @@ export const toReady = Effect.fnUntraced(function* (
   yield* own.queuePair.modify({ to: "rts", ...sending })
 })
 
-/** Two ends that are made, and not connected. */
+/** Two ends that are not connected. */
 export const apart = ends
 
 /** The address of an end's first port. */
 export const hostOf = ({ port }: End): string => Gid.toAddress(port.gids[0]!.gid)
 
-/** A case of the contract. All that its test makes is released when it ends. */
+/** A test of the contract. Its resources are released when it ends. */
 export const demand = (
   name: string,
   test: () => Generator<Effect.Effect<unknown, unknown, Pair | Scope.Scope>, void, never>,
@@ -134,7 +134,7 @@ export const demand = (
   )
 })
 
-/** Fills a send request, by default with a send of the region's first octets. */
+/** Fills a send request, by default with a send of the region's first bytes. */
 export const work = (own: End, change: Partial<SendRequest> & { length?: number; at?: number }) => {
   const { at = 0, length = 0, ...fields } = change
   const request = Object.assign(new SendRequest(), fields)
@@ -154,7 +154,7 @@ export const receive = (own: End, id: number, at = 0, length = 1024) =>
 
 const accepted = (posted: Posted, what: string) => same(posted, "accepted", what)
 
-/** A receive of the region's first octets. */
+/** A receive of the region's first bytes. */
 export const toReceive = (own: End, id: number, at = 0, length = 1024) => {
   const request = new ReceiveRequest()
   request.id = id
@@ -178,7 +178,7 @@ export const completions = Effect.fnUntraced(function* (own: End, count: number)
   return taken
 })
 
-/** The next completion, whose end must be this. */
+/** Checks the next completion. */
 export const ended = Effect.fnUntraced(function* (
   own: End,
   expected: Partial<Completion>,
@@ -192,7 +192,7 @@ export const ended = Effect.fnUntraced(function* (
   return completion!
 })
 
-/** Nothing has ended that nobody asked for. */
+/** Checks that there are no completions. */
 export const silent = (own: End, what = "further completions") =>
   Effect.suspend(() => same(own.completions.poll(new CompletionBatch()), 0, what))
 
@@ -201,14 +201,14 @@ export const failed = Effect.fnUntraced(function* (own: End) {
   while (own.queuePair.state !== "err") yield* Effect.sleep("1 millis")
 })
 
-/** Octets that can be told apart. */
+/** Distinct bytes. */
 export const pattern = (length: number, seed = 1): Uint8Array<ArrayBuffer> => {
   const octets = new Uint8Array(length)
   for (let index = 0; index < length; index++) octets[index] = index * 31 + seed * 17 + (index >> 8)
   return octets
 }
 
-/** Whether octets of a region are these. */
+/** Checks bytes of a region. */
 export const holds = (region: Region, at: number, octets: Uint8Array, what: string) =>
   Effect.suspend(() => {
     const wrong = octets.findIndex((octet, index) => octet !== region.bytes[at + index])

@@ -27,12 +27,12 @@ const at = Effect.fnUntraced(function* (state: State, own: End, other: End) {
 })
 
 export const states = [
-  demand("a queue pair begins in reset, and takes each step in turn", function* () {
+  demand("a queue pair begins in reset, and takes each transition in turn", function* () {
     const { a, b } = yield* apart({})
     for (const state of everyState) yield* at(state, a, b)
   }),
 
-  demand("a step that is not the next one is refused, and changes nothing", function* () {
+  demand("a transition that is not the next one is refused, and changes nothing", function* () {
     const { a, b } = yield* apart({})
     for (const from of everyState) {
       for (const to of everyState) {
@@ -63,7 +63,7 @@ export const states = [
     }
   }),
 
-  demand("sends are taken from rts on, receives from init on", function* () {
+  demand("sends are accepted from rts on, receives from init on", function* () {
     const { a, b } = yield* apart({})
     const expected: Record<Exclude<State, "rts">, ReadonlyArray<string>> = {
       reset: ["wrong-state", "wrong-state"],
