@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
 import type { FromProcess, ProcessOptions, ToProcess } from "./messages.ts"
 
-/** Starts, kills and restarts a process of the demo, and counts what it reports. */
+/** Starts, kills and restarts a process of the demo, and counts its reports. */
 export class DemoProcess {
   readonly part: ProcessOptions
   readonly #copied: (process: DemoProcess) => void
@@ -16,7 +16,7 @@ export class DemoProcess {
   staleDropped = 0
   resent = 0
 
-  /** `copied` is told when the process has copied something. */
+  /** `copied` is called when the process has copied a piece. */
   constructor(part: ProcessOptions, copied: (process: DemoProcess) => void) {
     this.part = part
     this.#copied = copied
@@ -57,7 +57,7 @@ export class DemoProcess {
     await once(this.#child!, "exit")
   }
 
-  /** Throws if the process is not there any more; the demo has not stopped it. */
+  /** Throws if the process has ended although the demo has not stopped it. */
   checkAlive(): void {
     const { exitCode, signalCode } = this.#child!
     if (exitCode === null && signalCode === null) return

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Journal } from "../../actors/kernel/Journal.ts"
 
-/** A journal from which nothing is deleted: the audit is to see all that was accepted. */
+/** A journal from which nothing is deleted, because the audit reads all accepted transfers. */
 export const layerKeeping = (file: string) =>
   Layer.effect(
     Journal,

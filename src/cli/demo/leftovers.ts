@@ -1,4 +1,4 @@
-/** The directory of a demo, and those that killed demos have left behind. */
+/** The directory of a demo, and those that killed demos have left. */
 import { mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -10,12 +10,12 @@ const isAlive = (pid: number): boolean => {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    // Another user's process lives too.
+    // Another user's process is alive, too.
     return (error as NodeJS.ErrnoException).code === "EPERM"
   }
 }
 
-/** Removes a directory; what is not ours to remove stays. */
+/** Removes a directory, unless it belongs to another user. */
 const remove = (path: string): void => {
   try {
     rmSync(path, { recursive: true, force: true })
@@ -30,7 +30,9 @@ const removeLeftovers = (): void => {
   }
 }
 
-/** Makes a directory that names this process, so that a later one can tell whether it is in use. */
+/**
+ * Makes a directory that names this process, so that a later one can check whether it is in use.
+ */
 export const makeDirectory = (): string => {
   removeLeftovers()
   return mkdtempSync(join(tmpdir(), `${prefix}${process.pid}-`))

@@ -15,12 +15,12 @@ import { recovered } from "./telling.ts"
 import type { Recovery, DemoResult } from "./result.ts"
 import * as Verdict from "./verdict.ts"
 
-/** A fault of the demo: a process is killed and comes back, or the network is cut. */
+/** A fault of the demo: a process is killed and restarted, or the network is cut. */
 export interface ScheduledFault {
   /** Milliseconds after both have begun to copy. */
   readonly at: number
   readonly what: "ann" | "ben" | "cut"
-  /** How long it lasts. */
+  /** How long it lasts, in milliseconds. */
   readonly millis: number
 }
 
@@ -29,17 +29,17 @@ export interface Options {
   readonly seconds: number
   /** In the order of their times. */
   readonly faults: ReadonlyArray<ScheduledFault>
-  /** What each of them has to have moved before the end. Default: anything. */
+  /** Bytes that each of them has to move before the end. Default: any number. */
   readonly bytes?: number
   readonly seed: number
   readonly show: Screen
 }
 
 const host = "127.0.0.1"
-/** Milliseconds after a fault in which both must have moved something, on a slow machine. */
+/** Milliseconds after a fault within which both must have moved a piece, on a slow machine. */
 const RECOVERY = 30_000
 
-/** The device that this machine talks to itself by. */
+/** The device by which this machine connects to itself. */
 const loopback = (): string => {
   const all = Object.entries(networkInterfaces())
   const found = all.find(([, addresses]) => addresses?.some(({ internal }) => internal))
@@ -64,7 +64,7 @@ export class Demo {
   #processes: ReadonlyArray<DemoProcess> = []
   readonly #recoveries: Array<Recovery> = []
   #startMillis = 0
-  /** Since when each of the two waits to copy something, and after what. */
+  /** For each process that waits to copy a piece: since when, and after which event. */
   readonly #waiting = new Map<DemoProcess, Omit<Recovery, "millis"> & { readonly since: number }>()
 
   private constructor(options: Options) {
@@ -84,7 +84,7 @@ export class Demo {
     )
   }
 
-  /** A process has copied something. */
+  /** Records that a process has copied a piece. */
   #moved(child: DemoProcess): void {
     const waiting = this.#waiting.get(child)
     if (waiting === undefined) return
@@ -154,7 +154,7 @@ export class Demo {
     say(recovered(await this.#bothCopy(`after ${name}`)))
   }
 
-  /** Waits until each of the two has copied something, and returns how long that took. */
+  /** Waits until each of the two has copied a piece, and returns the milliseconds. */
   async #bothCopy(after: string): Promise<number> {
     const since = performance.now()
     for (const child of this.#processes) {
@@ -196,7 +196,7 @@ export class Demo {
     })
   }
 
-  /** Tells each where the queue pairs of the other are met, and lets those that wait begin. */
+  /** Sends each the port of the other's queue pairs, and lets waiting ones begin. */
   async #introduce(): Promise<void> {
     const [ann, ben] = this.#processes
     for (const [child, other] of [

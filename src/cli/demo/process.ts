@@ -1,6 +1,6 @@
 /**
- * A process of the demo: it offers memory, and pulls the other one's again and
- * again, as durable transfers, looking at each octet that has come.
+ * A process of the demo: it offers memory, and reads the other one's again and again, as durable
+ * transfers, and checks each byte.
  */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
@@ -32,7 +32,7 @@ const tell = (message: FromProcess): void => void process.send?.(message)
 
 /** Messages of the orchestrator. */
 class ControlChannel {
-  /** Where the peer's queue pairs are reached. */
+  /** Ports of the peer's queue pairs. */
   readonly meetings = new Map<number, number>()
   readonly goes: Promise<void>
   isOver = false
@@ -45,12 +45,12 @@ class ControlChannel {
         else this.isOver = true
       })
     })
-    // Without its orchestrator the process has no purpose.
+    // A process without its orchestrator has no purpose.
     process.on("disconnect", () => process.exit(1))
   }
 }
 
-/** Pulls the peer's memory, piece by piece, until the demo is over. */
+/** Reads the peer's memory, piece by piece, until the demo is over. */
 class Reader {
   moved = 0
   readonly #part: ProcessOptions
@@ -64,7 +64,7 @@ class Reader {
     this.#wanted = Array.from({ length: PIECES }, (_, piece) => contents(other, part.seed, piece))
   }
 
-  /** One piece after the other, each as a transfer of its own. */
+  /** Reads one piece after the other, each as a separate transfer. */
   readonly run = Effect.fnUntraced({ self: this }, function* (this: Reader, lane: number) {
     const engine = yield* TransferEngine
     const inbox = yield* engine.named("inbox")
@@ -86,7 +86,7 @@ class Reader {
   })
 }
 
-/** The memory that the peer pulls, as it is to be. */
+/** The memory that the peer reads, with its expected content. */
 const offered = ({ name, seed }: ProcessOptions): SharedArrayBuffer => {
   const memory = new SharedArrayBuffer(PIECE * PIECES)
   const bytes = new Uint8Array(memory)
@@ -109,7 +109,7 @@ const demo = Effect.fnUntraced(function* (memory: SharedArrayBuffer, reader: Rea
   const { count } = yield* Metric.value(staleResults)
   const resent = yield* Metric.value(failedSlices)
   tell({ _tag: "Over", staleDropped: count, resent: resent.count })
-  // The peer may still be pulling.
+  // The peer may still be reading.
   yield* Effect.sleep("1 second")
 })
 
@@ -124,11 +124,11 @@ const life = Effect.fnUntraced(function* (part: ProcessOptions, channel: Control
     })
   )
   const provider = Context.get(yield* Layer.build(verbs), Verbs)
-  // Each opening of a device has a port of its own, so the node gets this one.
+  // Each opening of a device gets a new port, so the node gets this one.
   const { host } = part.peerAt
   const device = yield* provider.open(part.nic, { host, admits: (address) => address === host })
   const { lid } = yield* device.port()
-  // What takes time and no peer is done before the peer counts on this process.
+  // Slow steps that need no peer come before the peer counts on this process.
   const journal = yield* Layer.build(layerKeeping(join(part.directory, `${part.name}.journal`)))
   const outbox = offered(part)
   const reader = new Reader(part, channel)
@@ -150,7 +150,7 @@ const life = Effect.fnUntraced(function* (part: ProcessOptions, channel: Control
   yield* Effect.provide(demo(outbox, reader), services)
 })
 
-/** The command behind `handfast start`; people have no use for it. */
+/** The command behind `handfast start`; not for users. */
 export const part = Command.make(
   "part",
   { part: Argument.String("part") },

@@ -1,6 +1,5 @@
 /**
- * A stretch of network that can be cut: TCP connections go through it, each to the port that its
- * own port stands for.
+ * A network connection that can be cut: TCP connections go through it, each port to another one.
  */
 import { once } from "node:events"
 import * as net from "node:net"
@@ -21,7 +20,7 @@ export class Relay {
     return (server.address() as net.AddressInfo).port
   }
 
-  /** Everything under way breaks, and nothing new gets through, for so long. */
+  /** Breaks all connections, and lets no new ones through, for so long. */
   cut(millis: number): void {
     this.#isCut = true
     for (const socket of this.#sockets) socket.resetAndDestroy()

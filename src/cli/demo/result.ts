@@ -1,6 +1,6 @@
 /** The result of a demo. */
 
-/** How long one side took to copy again after a fault had ended. */
+/** Time until one side copied again after a fault had ended. */
 export interface Recovery {
   readonly who: string
   /** `"after ben was killed"`, for example. */
@@ -17,15 +17,18 @@ export interface DemoResult {
   readonly wrong: number
   /** Events of transfers that were deleted before they were counted. */
   readonly unseen: number
-  /** Connections on which one side could send before the other was ready, and those lost of it. */
+  /**
+   * Connections on which one side could send before the other was ready, and how many of them
+   * broke.
+   */
   readonly early: number
   readonly lost: number
-  /** Pieces of transfers that were sent in vain, as far as those who sent them live to tell. */
+  /** Pieces that were sent again, as counted by the processes that live at the end. */
   readonly resent: number
   readonly generations: number
   readonly staleDropped: number
   readonly megabytes: number
-  /** Copies that the two have told of: those of a killed one may be missing. */
+  /** Copies that the two have reported: those of a killed one may be missing. */
   readonly pieces: number
   /** From the moment when both ran until both had copied something. */
   readonly startMillis: number

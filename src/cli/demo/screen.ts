@@ -1,26 +1,26 @@
 /**
- * Prints a demo: lines that fit the terminal, and on a terminal a bar that is drawn over itself.
- * What is no terminal gets the lines alone, without control characters.
+ * Prints a demo: lines that fit the terminal, and on a terminal a bar that is redrawn in place.
+ * Other outputs get the lines alone, without control characters.
  */
 
-/** Columns of output that is no terminal: what people read files and logs in. */
+/** Columns of output to files and logs. */
 const USUAL = 80
-/** The narrowest terminal that is cared for. */
+/** The narrowest supported terminal. */
 const LEAST = 24
 
 export interface Screen {
   /** Prints a line; its continuation is indented as it is. */
   readonly line: (text: string) => void
-  /** Draws how far the demo is, from 0 to 1, with a word beside it. */
+  /** Draws the progress of the demo, from 0 to 1, with a text beside it. */
   readonly progress: (share: number, text: string) => void
 }
 
-/** Breaks a text at its spaces, so that no line is longer than `columns` if that can be. */
+/** Breaks a text at its spaces, so that no line is longer than `columns` if possible. */
 export const wrap = (text: string, columns: number): ReadonlyArray<string> => {
   const indent = /^ */.exec(text)![0]
   const lines: Array<string> = []
   let line = indent
-  // Several spaces are a column of a table: they stay together with what is before them.
+  // Several spaces are a column of a table: they stay with the text before them.
   for (const word of text.slice(indent.length).match(/\S+ */g) ?? []) {
     const isFull = line.trim() !== "" && (line + word.trimEnd()).length > columns
     if (isFull) lines.push(line.trimEnd())
@@ -47,7 +47,7 @@ export const screenOn = (stream: NodeJS.WriteStream, isQuiet: boolean): Screen =
     progress: (share, text) => {
       if (!isTTY) return
       const width = Math.min(30, columns() - text.length - 6)
-      // The last column stays free: some terminals begin a new line behind it.
+      // The last column stays free: some terminals begin a new line after it.
       const drawn = `  ${width > 4 ? `${bar(share, width)} ` : ""}${text}`.slice(0, columns() - 1)
       print(`\r\u001B[K${drawn}`)
     }

@@ -1,13 +1,13 @@
-/** The texts of a demo: what is about to happen, and how it went. */
+/** The texts of a demo: its plan, and its results. */
 import { SLOW_MILLIS, TOGETHER } from "./messages.ts"
 import type { Recovery, DemoResult } from "./result.ts"
 
 const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`
 
-/** Milliseconds in which work goes on after a fault, on an ordinary machine. */
+/** Milliseconds in which work continues after a fault, on an ordinary machine. */
 const SOON = 1_000
 
-/** Steps of the queue pairs of one connection: two of them, of three steps each. */
+/** Transitions of the queue pairs of one connection: two of them, with three each. */
 const STEPS = 6
 
 const questions = {
@@ -22,12 +22,12 @@ export const opening = (gate: "on" | "off"): ReadonlyArray<string> => [
   `    |    ${TOGETHER} copies of 1 MB at a time, in both directions`,
   `   ben   takes ${seconds(STEPS * SLOW_MILLIS)} to get ready for a connection`,
   "",
-  "The gate: nobody sends before the other one has said that it is ready. " +
-    "As on a network card, what is sent too soon is lost, and the connection with it.",
+  "The gate: neither sends before the other has reported that it is ready. " +
+    "As on a network card, data sent too soon is lost, and the connection with it.",
   ""
 ]
 
-/** What must not be, in words. */
+/** The broken promises, in words. */
 export const broken = (told: DemoResult): ReadonlyArray<string> => [
   ...(told.early > 0 ? [`${told.early} times one sent before the other was ready`] : []),
   ...(told.accepted === told.ended ? [] : [`${told.accepted - told.ended} copies never ended`]),
@@ -39,11 +39,11 @@ export const broken = (told: DemoResult): ReadonlyArray<string> => [
 
 const judged = (millis: number): string => (millis <= SOON ? "good" : "slow")
 
-/** Said when both copy again. */
+/** Printed when both copy again. */
 export const recovered = (millis: number): string =>
   `both copy again, ${seconds(millis)} later: ${judged(millis)}`
 
-/** The longest that one of the two took, for each fault. */
+/** The longest time of the two, for each fault. */
 const recoveryTimes = (recoveries: ReadonlyArray<Recovery>): ReadonlyMap<string, number> => {
   const longest = new Map<string, number>()
   for (const { after, millis } of recoveries) {
@@ -52,7 +52,7 @@ const recoveryTimes = (recoveries: ReadonlyArray<Recovery>): ReadonlyMap<string,
   return longest
 }
 
-/** Rows of what is seen of a run, in the same words for all. */
+/** Rows of the results of a run, with the same texts for all runs. */
 const rows = (told: DemoResult): ReadonlyArray<readonly [string, string]> => {
   const times = recoveryTimes(told.recoveries)
   const waited = [...times.values()].reduce((sum, millis) => sum + millis, told.startMillis)
@@ -64,14 +64,14 @@ const rows = (told: DemoResult): ReadonlyArray<readonly [string, string]> => {
     ["connections made", String(told.generations)],
     ["connections used too soon", String(told.early)],
     ["connections lost by that", String(told.lost)],
-    ["pieces sent in vain", String(told.resent)],
+    ["pieces sent again", String(told.resent)],
     ["time until the first copies", seconds(told.startMillis)],
     ...[...times].map(([after, millis]) => [`time ${after}`, seconds(millis)] as const),
     ["time lost, in all", seconds(waited)]
   ]
 }
 
-/** What was seen of each run, one column a run. */
+/** The results of each run, one column a run. */
 export const table = (
   runs: ReadonlyArray<{ readonly title: string; readonly told: DemoResult }>
 ): ReadonlyArray<string> => {
@@ -98,6 +98,6 @@ export const table = (
   return [...head, ...lines]
 }
 
-/** The last word about a run in which all was kept. */
+/** The last line about a run in which all promises were kept. */
 export const kept =
-  "Kept: every copy that was asked for was finished once and is right, and nobody sent too soon."
+  "Kept: every requested copy was finished once and is right, and neither side sent too soon."

@@ -1,5 +1,5 @@
 /**
- * Reads the journals of both processes, without knowledge of the run: was every accepted transfer
+ * Reads the journals of both processes, without knowledge of the run: has every accepted transfer
  * ended, once; and did a process send before its peer was ready?
  */
 import * as Effect from "effect/Effect"
@@ -10,12 +10,12 @@ import * as Transfers from "../../actors/transfer/Transfers.ts"
 import { Journal } from "../../actors/kernel/Journal.ts"
 import type { Epoch } from "../../schema/Epoch.ts"
 
-/** One generation of an endpoint. */
+/** One epoch of an endpoint. */
 interface Generation {
   readonly epoch: Epoch
-  /** The peer's generation, once it is known. */
+  /** The peer's epoch, once it is known. */
   peer: Epoch | undefined
-  /** When the own half was up, and when the gate was open. */
+  /** When the local half was up, and when the gate was open. */
   upAt: number | undefined
   readyAt: number | undefined
   /** Whether it ended because work on it failed. */
@@ -88,14 +88,14 @@ export const read = (file: string, id: string): Effect.Effect<Found, unknown> =>
     Effect.provide(Journal.layerSqlite({ file }))
   )
 
-/** Generations of one side that could send before the other side's half was up. */
+/** Epochs of one side that could send before the other side's half was up. */
 export const earlyOf = (
-  own: ReadonlyArray<Generation>,
+  local: ReadonlyArray<Generation>,
   peers: ReadonlyArray<Generation>
 ): ReadonlyArray<Generation> =>
-  own.filter(({ peer, readyAt }) => {
+  local.filter(({ peer, readyAt }) => {
     const other = peers.find(({ epoch }) => epoch === peer)
     if (readyAt === undefined || other === undefined) return false
-    // That a half is up is stored before the other side can hear of it.
+    // The end of the setup is stored before the other side can be notified of it.
     return other.upAt === undefined || readyAt < other.upAt
   })
