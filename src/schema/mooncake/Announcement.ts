@@ -7,13 +7,13 @@ const digits = new RegExp(`^[0-9a-f]{${2 * nonceBytes}}$`)
 export const Nonce = Schema.String.check(Schema.isPattern(digits))
 
 /**
- * What this library adds to a handshake, as one member that Mooncake ignores: who is speaking, in
- * which generation, to which generation of the other side, and what its path can carry.
+ * Members that this library adds to a handshake, as one member that Mooncake ignores: the sender's
+ * epoch, the epoch of the other side, and the limits of the path.
  *
- * An epoch begins with the instance of its process, so a peer that restarted is told from one that
- * reconnected, also if it got the same queue pair numbers again. An acknowledgement that names both
- * epochs opens no gate but the one it was meant for. Without the member, the peer is Mooncake.
- * A farewell says that the sender's generation is over.
+ * An epoch begins with the instance of its process, so a peer that restarted is distinguished from
+ * one that reconnected, also if it got the same queue pair numbers again. An acknowledgement that
+ * names both epochs opens only the gate that it was meant for. Without the member, the peer is
+ * Mooncake. A farewell ends the sender's epoch.
  */
 import * as Schema from "effect/Schema"
 import { Epoch, isEpoch } from "../Epoch.ts"
@@ -21,8 +21,8 @@ import { type Mtu, mtus } from "../Mtu.ts"
 import { isObject, type Json, member } from "./internal/json.ts"
 
 /**
- * `peer` is the epoch of the other side, as far as it is known. `nonce` are random digits: the
- * connection that carries the data is bound to the handshake by the nonces of both sides.
+ * `peer` is the epoch of the other side, if it is known. `nonce` are random digits: the connection
+ * that carries the data is bound to the handshake by the nonces of both sides.
  */
 export const Announcement = Schema.Struct({
   epoch: Epoch,
@@ -33,7 +33,7 @@ export const Announcement = Schema.Struct({
 
 export type Announcement = typeof Announcement.Type
 
-/** Says that the sender has given up the generation `epoch`, which was connected to `peer`. */
+/** The sender has given up the epoch `epoch`, which was connected to `peer`. */
 export const Parting = Schema.Struct({
   epoch: Epoch,
   peer: Epoch,
@@ -49,9 +49,7 @@ const isNonce = (value: unknown): value is string => typeof value === "string" &
 
 const isMtu = (value: unknown): value is Mtu => mtus.includes(value as Mtu)
 
-/**
- * An announcement that cannot be read is ignored: its sender is no peer of this library.
- */
+/** Reads an announcement. An invalid one is ignored: its sender is no peer of this library. */
 export const fromJson = (value: Json | undefined): Announcement | Parting | undefined => {
   if (!isObject(value)) return undefined
   const epoch = member(value, "epoch")
@@ -70,7 +68,7 @@ export const fromJson = (value: Json | undefined): Announcement | Parting | unde
   }
 }
 
-/** With its keys in order. */
+/** Converts an announcement, with its keys in order. */
 export const toJson = (announcement: Announcement | Parting): { readonly [key: string]: Json } => {
   const { epoch, peer } = announcement
   if ("farewell" in announcement) return { epoch, farewell: true, peer: announcement.peer }

@@ -1,8 +1,8 @@
 /**
- * The text of a connection frame, member by member. `Handshake` says what it means.
+ * The text of a connection frame, member by member. `Handshake` interprets it.
  *
- * The writer gives the bytes that Mooncake gives. The reader takes what Mooncake takes, except for
- * what crashes it: that is `Malformed`.
+ * The writer produces the same bytes as Mooncake. The reader accepts what Mooncake accepts, except
+ * for texts that crash it: these are `Malformed`.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -21,7 +21,7 @@ import {
 } from "./internal/json.ts"
 
 /**
- * `null` is how peers before Mooncake 0.3.13 reject. The other texts are as the peer wrote them:
+ * Peers before Mooncake 0.3.13 reject with `null`. The other texts are as the peer wrote them:
  * whether they are paths and GIDs is not known yet. Old peers leave out `readyAck` and `payload`.
  */
 export const Body = Schema.NullOr(
@@ -84,7 +84,7 @@ const fromObject = (object: JsonObject): Result.Result<Body, Malformed> => {
     peerNicPath,
     qpNums,
     replyMsg,
-    // Whatever it says, the peer knows the member.
+    // With any value, the member shows that the peer knows it.
     ...(Object.hasOwn(object, "ready_ack") && { readyAck: member(object, "ready_ack") === true }),
     ...(payload !== undefined && { payload: typeof payload === "string" ? payload : "" }),
     ...(handfast !== undefined && { handfast })
@@ -96,7 +96,7 @@ const isU32 = (value: number): boolean => value >= 0 && value <= 0xffff_ffff
 const lidOf = (value: Json | undefined): number =>
   typeof value === "number" && Number.isInteger(value) && isU32(value) ? value & 0xffff : 0
 
-/** The values of an object count in the order of its keys; what is neither list is an empty one. */
+/** The values of an object, in the order of its keys; other values are an empty list. */
 const elementsOf = (value: Json | undefined): ReadonlyArray<Json> => {
   if (Array.isArray(value)) return value
   if (!isObject(value)) return []
@@ -109,7 +109,7 @@ const qpNumsOf = (value: Json | undefined): ReadonlyArray<number> | undefined =>
   const numbers: Array<number> = []
   for (const element of elementsOf(value)) {
     if (typeof element !== "number" || !isU32(element)) return undefined
-    // Fractions are cut.
+    // Fractions are truncated.
     numbers.push(element >>> 0)
   }
   return numbers

@@ -2,8 +2,8 @@
 import * as Schema from "effect/Schema"
 
 /**
- * The length of a frame is above the limit, or it was written in big endian order, which makes any
- * length that occurs larger than every limit. Nothing after it can be read: close.
+ * The length of a frame is above the limit, or it was written in big-endian order, in which any
+ * realistic length is above every limit. Nothing after it can be read: close.
  */
 export class FrameTooLong extends Schema.TaggedError<FrameTooLong>()("FrameTooLong", {
   length: Schema.Number,
@@ -46,7 +46,7 @@ export class BadJson extends Schema.TaggedError<BadJson>()("BadJson", {
   }
 }
 
-/** The text is JSON, but not what a frame of its type holds. */
+/** The text is JSON, but not of the form that its frame's type demands. */
 export class Malformed extends Schema.TaggedError<Malformed>()("Malformed", {
   what: Schema.Literals(["handshake", "segment", "notify", "probe"]),
   detail: Schema.String
@@ -56,7 +56,7 @@ export class Malformed extends Schema.TaggedError<Malformed>()("Malformed", {
   }
 }
 
-/** Why a text could not be read as what its frame's type promises. */
+/** Why the text of a frame could not be read. */
 export type TextFault = BadJson | Malformed
 
 /**
@@ -77,7 +77,7 @@ export class BadGid extends Schema.TaggedError<BadGid>()("BadGid", { text: Schem
   }
 }
 
-/** A reply that rejects nothing, but has nothing to connect to either. */
+/** A reply that is no rejection, but lacks data for a connection. */
 export class ReplyIncomplete extends Schema.TaggedError<ReplyIncomplete>()("ReplyIncomplete", {
   missing: Schema.Array(Schema.Literals(["gid", "qpNums"]))
 }) {

@@ -2,8 +2,8 @@
  * Mooncake's frame: a length of eight bytes, a type of one, and a text. The length counts type and
  * text. A connection carries one frame each way.
  *
- * The length is in the order of the sender's machine. All machines that Mooncake runs on are little
- * endian; a length in the other order is too long for any limit.
+ * The length is in the byte order of the sender. All machines that Mooncake runs on are
+ * little-endian; a length in the other order is above any limit.
  */
 import { defaultLimit, largestLimit } from "./frameLimits.ts"
 import { FrameEmpty, type FrameFault, FrameTooLong, UnknownFrameType } from "./Fault.ts"
@@ -15,7 +15,7 @@ export const FrameType = { connection: 0, metadata: 1, notify: 2, probe: 3 } as 
 export type FrameType = (typeof FrameType)[keyof typeof FrameType]
 
 /**
- * A frame as it was framed: peers older than Mooncake 0.3 write no type, always mean a connection,
+ * A frame with its framing: peers older than Mooncake 0.3 write no type, always mean a connection,
  * and expect the reply in the same form.
  */
 export interface Frame {
@@ -41,29 +41,29 @@ export const encode = ({ framing, text, type }: Frame): Uint8Array => {
 const nothing = new Uint8Array(0)
 
 /**
- * Reads one frame however its bytes arrive; Mooncake itself sends each in three pieces. It takes
- * no byte behind the frame, and holds at most twice what has arrived.
+ * Reads one frame from any division of its bytes; Mooncake itself sends each in three pieces. It
+ * takes no byte after the frame, and holds at most twice the received bytes.
  */
 export class FrameReader {
   frame: Frame | undefined = undefined
   fault: FrameFault | undefined = undefined
   readonly #limit: number
   #received = 0
-  /** Of the body. Beyond 53 bits it is not exact, and too long in any case. */
+  /** Bytes of the body. Beyond 53 bits it is not exact, and too long in any case. */
   #length = 0
   #body = nothing
 
-  /** A limit beyond the largest one is that one. */
+  /** A limit above the largest one is lowered to that. */
   constructor(limit: number = defaultLimit) {
     this.#limit = Math.min(limit, largestLimit)
   }
 
-  /** How many bytes of the frame are here; zero means that the peer has said nothing yet. */
+  /** Received bytes of the frame; zero means that the peer has sent nothing yet. */
   get received(): number {
     return this.#received
   }
 
-  /** Takes what belongs to the frame and says how many bytes that were. */
+  /** Takes the bytes of the frame and returns their number. */
   push(chunk: Uint8Array): number {
     let at = 0
     while (this.#open && this.#received < lengthBytes && at < chunk.length) {
@@ -105,7 +105,7 @@ export class FrameReader {
     this.#body = nothing
   }
 
-  /** Grows with what arrives: a length alone allocates nothing. */
+  /** Grows with the received bytes: a length alone allocates nothing. */
   #reserve(needed: number): void {
     if (needed <= this.#body.length) return
     const grown = new Uint8Array(Math.min(this.#length, Math.max(256, 2 * needed)))

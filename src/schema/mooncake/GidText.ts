@@ -33,7 +33,7 @@ const digits = (text: string): string =>
 
 const isText = (text: string): boolean => text.length <= longest && shape.test(text)
 
-/** Bytes of a single digit are taken too, as Mooncake takes them. */
+/** Bytes with a single digit are accepted, too, as Mooncake accepts them. */
 export const parse = (text: string): Result.Result<Gid, BadGid> =>
   isText(text)
     ? Result.succeed(digits(text) as Gid)

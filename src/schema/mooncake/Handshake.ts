@@ -1,6 +1,6 @@
 /**
- * What connection frames mean: a request and its reply, the acknowledgement that the active side is
- * ready and the reply to that, a rejection, and a farewell between peers of this library.
+ * The messages in connection frames: a request and its reply, the acknowledgement that the active
+ * side is ready and the reply to that, a rejection, and a farewell between peers of this library.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -13,7 +13,7 @@ import { U16, U32 } from "./internal/integers.ts"
 import * as NicPath from "./NicPath.ts"
 import * as RejectReason from "./RejectReason.ts"
 
-/** Every message may carry what only peers of this library read. */
+/** A member of every message that only peers of this library read. */
 const announced = { handfast: Schema.optionalKey(Announcement) }
 
 const half = {
@@ -24,7 +24,7 @@ const half = {
   ...announced
 }
 
-/** Whether the sender knows of ready acknowledgements; to one that does not, none may be sent. */
+/** Whether the sender knows ready acknowledgements; to one that does not, none may be sent. */
 const readyAck = Schema.Literals(["absent", "capable"])
 
 /**
@@ -36,12 +36,12 @@ export const Request = Schema.TaggedStruct("Request", {
   readyAck
 })
 
-/** The active side's half once more: it is ready now, so the passive side may send. */
+/** The active side's half again: it is ready now, so the passive side may send. */
 export const ReadyAck = Schema.TaggedStruct("ReadyAck", { ...half, gid: Schema.optionalKey(Gid) })
 
 /**
- * The sender has given up the generation that it announces. It is written as an acknowledgement of
- * no queue pairs: Mooncake, should it ever get one, rejects that and changes nothing.
+ * The sender has given up the epoch that it announces. It is written as an acknowledgement of no
+ * queue pairs: Mooncake, should it ever get one, rejects that and changes nothing.
  */
 export const Farewell = Schema.TaggedStruct("Farewell", {
   sender: NicPath.NicPath,
@@ -88,7 +88,7 @@ const isParting = (handfast: Announcement | Parting): handfast is Parting => "fa
 const addition = ({ handfast }: { readonly handfast?: Announcement | Parting }) =>
   handfast === undefined || isParting(handfast) ? {} : { handfast }
 
-/** What the passive side received. If it cannot be used, the failure is what to reject it with. */
+/** Interprets a frame on the passive side. For an invalid one, fails with the rejection to send. */
 export const readCall = (body: Body): Result.Result<Call, RejectReason.RejectReason> => {
   const { localGid, localLid, localNicPath, peerNicPath, qpNums, readyAck } = body ?? empty
   if (peerNicPath === controlPath) return refused("ControlUnsupported", "")
@@ -116,20 +116,20 @@ export const readCall = (body: Body): Result.Result<Call, RejectReason.RejectRea
 }
 
 /**
- * The path by which newer Mooncakes ask for a channel of notifies over RDMA. One that is refused
- * sends them over TCP.
+ * The path with which newer Mooncakes request a channel of notifies over RDMA. A Mooncake that is
+ * refused sends them over TCP.
  */
 const controlPath = "__ctrl__"
 
-/** What a rejection repeats of the peer's own text, in characters: enough to see what was wrong. */
+/** Characters of the peer's text that a rejection repeats: enough to see the mistake. */
 const repeated = 256
 
 const refused = (reason: RejectReason.KnownReason, text: string) =>
   Result.fail(RejectReason.make(reason, text.slice(0, repeated)))
 
 /**
- * What the active side received. A reply that says nothing at all takes an acknowledgement, and
- * answers no request: a caller that asked for a connection must not take it for one.
+ * Interprets a frame on the active side. An empty reply accepts an acknowledgement, but is no
+ * answer to a request: a caller that requested a connection must not take it for one.
  */
 export const readAnswer = (body: Body): Result.Result<Answer, ReplyFault> => {
   if (body === null) return Result.succeed({ _tag: "Rejected", reason: { _tag: "Unspecified" } })
@@ -165,7 +165,7 @@ export const readAnswer = (body: Body): Result.Result<Answer, ReplyFault> => {
 }
 
 /**
- * The members that say it, as the newest Mooncake writes them. A message without the capability is
+ * The members of a message, as the newest Mooncake writes them. A message without the capability is
  * written as by the last Mooncake that had none.
  */
 export const toBody = (message: Handshake): Body => {

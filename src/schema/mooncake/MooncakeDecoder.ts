@@ -1,8 +1,8 @@
 /**
- * Shows what passes through Mooncake's handshake port: connections, metadata, notifies and probes.
+ * Decodes the traffic of Mooncake's handshake port: connections, metadata, notifies and probes.
  *
- * Each run of bytes holds whole frames of one side. Where the side is not known, a connection
- * frame whose paths are those of the last request the other way round is its reply.
+ * Each run of bytes holds whole frames of one side. If the side is not known, a connection frame
+ * with the paths of the last request in reverse order is its reply.
  */
 
 import * as Result from "effect/Result"
@@ -22,7 +22,7 @@ export const make = (): FrameDecoder => {
   return { decode: (bytes, direction) => conversation.read(bytes, direction) }
 }
 
-/** What a text says, and the text that says it again. */
+/** A decoded text, and the text that encodes it again. */
 interface Shown {
   readonly frame: object
   readonly text: string
@@ -80,7 +80,7 @@ class Conversation {
     }
   }
 
-  /** The members as they came, and what is made of them. */
+  /** The members as received, and the decoded message. */
   #connection(body: Body.Body, direction: Direction | undefined): object {
     const isAnswer = direction === undefined ? this.#answers(body) : direction === "s2c"
     if (isAnswer) return shownAs(Handshake.readAnswer(body), body)
@@ -107,7 +107,7 @@ const shownAs = (
   return { _tag: message._tag, ...("reason" in message && { reason: message.reason }), ...body }
 }
 
-/** A process ignores the metadata that a request brings, so it may be anything. */
+/** A process ignores the metadata of a request, so any text is accepted. */
 const shownMetadata = (
   text: string,
   direction: Direction | undefined

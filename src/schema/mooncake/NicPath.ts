@@ -1,5 +1,5 @@
 /**
- * How Mooncake names a NIC of a process: `server@nic`.
+ * The name of a NIC of a process in Mooncake: `server@nic`.
  *
  * Peers compare these names as text, so the server is kept as it was written.
  */
@@ -15,7 +15,7 @@ export const NicPath = Schema.Struct({
 
 export type NicPath = typeof NicPath.Type
 
-/** Where Mooncake listens if the name of a server has no port. */
+/** The port of a server whose name has none. */
 export const defaultPort = 12001
 
 const bad = (text: string) => Result.fail(new BadNicPath({ text: text.slice(0, 256) }))
@@ -40,8 +40,8 @@ export const make = (nic: string, address: Address): NicPath => ({
 })
 
 /**
- * Where the server of a path listens. Only a caller that wants to connect needs it: the name of a
- * peer that connects to this side is a name, and need not be an address.
+ * The address of a path's server. Only a caller that wants to connect needs it: the name of a peer
+ * that connects to this side need not be an address.
  */
 export const address = ({ server }: NicPath): Result.Result<Address, BadNicPath> => {
   const found = parseAddress(server, defaultPort)

@@ -11,7 +11,7 @@ export const Notify = Schema.Struct({ name: Schema.String, message: Schema.Strin
 
 export type Notify = typeof Notify.Type
 
-/** The reply to a message that was taken. */
+/** The reply to an accepted message. */
 export const taken: Notify = { name: "", message: "success" }
 
 export const encode = ({ message, name }: Notify): string => print({ name, notify_msg: message })

@@ -12,10 +12,12 @@ export const Probe = Schema.Struct({
 
 export type Probe = typeof Probe.Type
 
-/** The reply of a process that is there. */
+/** The reply of a living process. */
 export const alive: Probe = { status: "success" }
 
-/** Asks for the instance, too. Only who asks is told: Mooncake's probes get Mooncake's reply. */
+/**
+ * Asks for the instance, too. Only such a probe gets it: Mooncake's probes get Mooncake's reply.
+ */
 export const whoIsThere: Probe = { instance: "" }
 
 export const encode = ({ instance, status }: Probe): string =>

@@ -1,8 +1,8 @@
 /**
- * Why a handshake is rejected, as the text that travels and as a value to decide by.
+ * Reasons of rejected handshakes, as the text that is sent and as a value to decide by.
  *
- * Every reason is a text that begins in one of the known ways; `detail` is how it goes on. So each
- * text keeps all it says, also one that only a later Mooncake knows.
+ * Every reason is a text with one of the known beginnings; `detail` is the rest. So no text is
+ * lost, also one that only a later Mooncake knows.
  */
 import * as Schema from "effect/Schema"
 
@@ -32,7 +32,7 @@ export type KnownReason = keyof typeof texts
 
 const known = Object.keys(texts) as ReadonlyArray<KnownReason>
 
-/** `Unspecified` is the bare `null` of older peers; `Other` keeps a text that is not known. */
+/** `Unspecified` is the bare `null` of older peers; `Other` keeps an unknown text. */
 export const RejectReason = Schema.Union([
   Schema.Struct({ _tag: Schema.Literals(known), detail: Schema.String }),
   Schema.TaggedStruct("Other", { detail: Schema.NonEmptyString }),
@@ -43,7 +43,7 @@ export type RejectReason = typeof RejectReason.Type
 
 export const make = (_tag: KnownReason, detail: string = ""): RejectReason => ({ _tag, detail })
 
-/** The reason in a text; an empty text is none, and nothing says so but `Unspecified`. */
+/** Parses the text of a reason; `Unspecified` for an empty one. */
 export const parse = (text: string): RejectReason => {
   if (text === "") return { _tag: "Unspecified" }
   const tag = known.find((tag) => text.startsWith(texts[tag]))

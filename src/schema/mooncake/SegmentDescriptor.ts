@@ -1,6 +1,6 @@
 /**
- * What a process says about itself in a metadata frame: its NICs, the memory it has registered, and
- * which NICs are near which memory.
+ * The description of a process in a metadata frame: its NICs, its registered memory, and which NICs
+ * are near which memory.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -25,7 +25,7 @@ const Buffer = Schema.Struct({
   })
 )
 
-/** For each place where memory may be: the NICs to prefer, and the others that reach it. */
+/** For each location of memory: the NICs to prefer, and the others that reach it. */
 const PriorityMatrix = Schema.NullOr(
   Schema.Record(
     Schema.String,
@@ -34,13 +34,13 @@ const PriorityMatrix = Schema.NullOr(
 )
 
 /**
- * A transfer takes its keys by the number of the NIC: a buffer has a key for each NIC, or is not
- * for others at all.
+ * A transfer finds its keys by the index of the NIC: a buffer has a key for each NIC, or is not
+ * shared with peers.
  */
 export const SegmentDescriptor = Schema.Struct({
   buffers: Schema.Array(Buffer),
   devices: Schema.Array(Device),
-  /** What this library adds, see `Segment`; Mooncake ignores it. */
+  /** Members of this library, see `Segment`; Mooncake ignores them. */
   handfast: Schema.optionalKey(Schema.Unknown),
   name: Schema.String,
   priorityMatrix: PriorityMatrix,
@@ -79,6 +79,6 @@ export const decode = (text: string): Result.Result<SegmentDescriptor, TextFault
     )
   )
 
-/** The text of a descriptor. One that no peer would take is a mistake of the caller, and throws. */
+/** Encodes a descriptor. One that no peer would accept is a mistake of the caller, and throws. */
 export const encode = (descriptor: SegmentDescriptor): string =>
   print(toJson(descriptor) as unknown as Json)

@@ -1,7 +1,7 @@
-/** The lengths of frames that Mooncake takes. */
+/** Limits of Mooncake's frames. */
 
-/** The largest length by default, in bytes, itself included: what Mooncake takes by default. */
+/** The default limit of the length, in bytes, itself included, in Mooncake and here. */
 export const defaultLimit = 1_048_576
 
-/** The largest limit that Mooncake can be set to, in bytes. */
+/** The largest limit that Mooncake can be configured with, in bytes. */
 export const largestLimit = 134_217_728

@@ -1,9 +1,9 @@
 /**
  * JSON as Mooncake reads and writes it.
  *
- * Its reader takes more than JSON: comments, a byte order mark, a comma before the end of an array
- * or object, control characters in strings, and anything behind the value. Its writer sorts keys
- * and escapes whatever is not ASCII. Integers may have 64 bits.
+ * Its reader accepts more than JSON: comments, a byte order mark, a comma before the end of an
+ * array or object, control characters in strings, and any text after the value. Its writer sorts
+ * keys and escapes all characters outside of ASCII. Integers may have 64 bits.
  */
 import * as Result from "effect/Result"
 import { BadJson } from "../Fault.ts"
@@ -11,13 +11,13 @@ import { type Json, type JsonObject, LenientReader } from "./lenientReader.ts"
 
 export type { Json, JsonObject } from "./lenientReader.ts"
 
-/** How deep values may nest. What Mooncake writes is five deep; it refuses a thousand itself. */
+/** Depth limit of values. Mooncake's texts are five deep; it refuses a thousand itself. */
 const depthLimit = 64
 
 /** Integers of more digits may be beyond what a number can hold. */
 const exactDigits = 15
 
-/** The place of the quote that ends the string that begins here. */
+/** The index of the quote that ends the string which begins here. */
 const endOfString = (text: string, start: number): number => {
   let at = start + 1
   for (let code = text.charCodeAt(at); code !== 0x22 && at < text.length;) {
@@ -27,7 +27,7 @@ const endOfString = (text: string, start: number): number => {
   return at
 }
 
-/** Whether `JSON.parse` reads a text as it is meant: without rounding, and not endlessly deep. */
+/** Whether `JSON.parse` reads a text correctly: without rounding, and with bounded depth. */
 const isPlain = (text: string): boolean => {
   let depth = 0
   let digits = 0
@@ -43,7 +43,7 @@ const isPlain = (text: string): boolean => {
   return true
 }
 
-/** The common case is left to the engine; what it refuses is looked at again with more patience. */
+/** Parses the common case with the engine; the lenient reader takes the rest. */
 const parsePlain = (text: string): Json | undefined => {
   if (!isPlain(text)) return undefined
   try {
@@ -66,11 +66,11 @@ export const parse = (text: string): Result.Result<Json, BadJson> => {
 export const isObject = (value: Json | undefined): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** A member that the object itself has; what every object inherits does not count. */
+/** A member of the object itself; inherited ones do not count. */
 export const member = (object: JsonObject, key: string): Json | undefined =>
   Object.hasOwn(object, key) ? object[key] : undefined
 
-/** A value where Mooncake wants text: what is not there is empty, only a compound is none. */
+/** A value where Mooncake expects text: a missing one is empty, and only a compound is invalid. */
 export const textOf = (value: Json | undefined): string | undefined => {
   if (typeof value === "string") return value
   if (value === undefined || value === null) return ""
@@ -104,7 +104,7 @@ const printed = (value: Json | Printable): string => {
   return value.length === 0 ? "[]" : `[${value.map(printed).join()}]`
 }
 
-/** A member that is undefined is not there. */
+/** An undefined member is left out. */
 interface Printable {
   readonly [key: string]: Json | undefined
 }
@@ -112,10 +112,10 @@ interface Printable {
 /** One line, which ends with a newline. */
 export const print = (value: Json | Printable): string => `${printed(value)}\n`
 
-/** What the engine writes as Mooncake does: nothing in it is escaped. */
+/** Text that the engine writes as Mooncake does: nothing in it is escaped. */
 const alike = /^[ -[\]-~]*$/
 
-/** The same for what has its keys in order already, and holds no large integers. */
+/** The same for a value with its keys in order, and without large integers. */
 export const printInOrder = (value: Printable): string => {
   const text = JSON.stringify(value)
   return alike.test(text) ? `${text}\n` : print(value)

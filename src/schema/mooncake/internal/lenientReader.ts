@@ -1,4 +1,4 @@
-/** Reads one value at the beginning of a text; `json.ts` says what it takes beyond JSON. */
+/** Reads one value at the beginning of a text; `json.ts` lists its extensions of JSON. */
 export type Json = null | boolean | number | bigint | string | JsonArray | JsonObject
 export type JsonArray = ReadonlyArray<Json>
 export interface JsonObject {
@@ -33,7 +33,7 @@ const words = [
 ] as const
 
 export class LenientReader {
-  /** Where reading stopped. */
+  /** The index at which reading stopped. */
   at = 0
   /** The token that was expected there. */
   expected = ""
@@ -47,7 +47,7 @@ export class LenientReader {
     this.#exactDigits = exactDigits
   }
 
-  /** The value, or nothing. */
+  /** The value; undefined if there is none. */
   read(): Json | undefined {
     if (this.#text.startsWith("\ufeff")) this.at = 1
     return this.#value(0)
@@ -58,7 +58,7 @@ export class LenientReader {
     return undefined
   }
 
-  /** Takes what a pattern matches here. */
+  /** Consumes the match of a pattern here. */
   #matches(pattern: RegExp): boolean {
     pattern.lastIndex = this.at
     const matches = pattern.test(this.#text)
@@ -74,7 +74,7 @@ export class LenientReader {
     }
   }
 
-  /** A comment without an end is left, where nothing expects it. */
+  /** A comment without an end is not skipped, so that it is found as an error. */
   #skipComment(): boolean {
     if (this.#text.startsWith("//", this.at)) return this.#matches(line)
     const end = this.#text.startsWith("/*", this.at) ? this.#text.indexOf("*/", this.at + 2) : -1
@@ -82,7 +82,7 @@ export class LenientReader {
     return end !== -1
   }
 
-  /** Takes a character if it is the next one behind blanks and comments. */
+  /** Consumes a character if it is the next one after blanks and comments. */
   #takes(code: number): boolean {
     this.#skipBlanks()
     if (this.#text.charCodeAt(this.at) !== code) return false
@@ -131,7 +131,7 @@ export class LenientReader {
     return values
   }
 
-  /** What follows an opening quote, with the closing one. */
+  /** The rest of a string after its opening quote, with the closing one. */
   #string(): string | undefined {
     const start = this.at
     for (;;) {
