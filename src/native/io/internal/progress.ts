@@ -3,8 +3,8 @@
  *
  * Worker: adds to one word of shared memory after each step: a turn of its loop, a read, a frame
  * that its framer consumed, a connection opened, accepted or closed.
- * Main thread: checks the word ten times within `stuckAfterMs`. An idle worker sleeps, so each check
- * that finds no progress also rings its doorbell, which gives it a turn.
+ * Main thread: checks the word ten times within `stuckAfterMs`. An idle worker sleeps, so each
+ * check that finds no progress also rings its doorbell, which gives it a turn.
  *
  * Checks are counted, not milliseconds: while the main thread is busy, or the whole process is
  * stopped, there are no checks, so that time does not count against the worker.
