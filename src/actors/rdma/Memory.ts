@@ -58,7 +58,7 @@ export class DescriptionFull extends Schema.TaggedError<DescriptionFull>()("Desc
   limit: Schema.Int
 }) {
   override get message() {
-    return `with ${this.name}, the description would have ${this.bytes} bytes; peers take ${this.limit}`
+    return `with ${this.name}, the description has ${this.bytes} bytes; peers take ${this.limit}`
   }
 }
 
