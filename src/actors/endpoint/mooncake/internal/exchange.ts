@@ -89,7 +89,7 @@ class Answering {
     if (!this.#isSettled) this.#end(Effect.fail({ step, detail }))
   }
 
-  readonly octets = (bytes: Uint8Array): void => {
+  readonly received = (bytes: Uint8Array): void => {
     const reader = this.#reader
     if (this.#isSettled) return
     reader.push(bytes)
@@ -127,21 +127,21 @@ export const exchange = (call: Call, bounds: Bounds): Effect.Effect<Frame, Failu
     const begin = () => {
       const answering = new Answering(bounds, (result) => {
         // The answer has come, or no caller waits for it any more.
-        wire.abort()
+        transport.abort()
         bounds.open.delete(answering)
         bounds.turns.release(call.server)
         resume(result)
       })
       bounds.open.add(answering)
       let isOpen = false
-      const wire = dial(call.to, {
+      const transport = dial(call.to, {
         opened: () => {
           isOpen = true
-          wire.send(call.frame)
+          transport.send(call.frame)
           answering.await("answer")
         },
         failed: ({ message }) => answering.fail(isOpen ? "answer" : "connect", message),
-        octets: answering.octets,
+        received: answering.received,
         ended: answering.ended,
         closed: answering.ended
       })
@@ -185,8 +185,8 @@ const answerOnLane = Effect.fnUntraced(function* (
   )
   const answered = Effect.callback<Frame, Failure>((resume) => {
     const answering = new Answering(bounds, resume)
-    const { ended, octets } = answering
-    ofLane(lane, { octets, ended, closed: ended })
+    const { ended, received } = answering
+    ofLane(lane, { received, ended, closed: ended })
     lane.send(frame)
     answering.await("answer")
     return Effect.sync(() => answering.stop())

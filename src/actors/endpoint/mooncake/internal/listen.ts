@@ -37,7 +37,7 @@ export const listenPlain = (
   Effect.acquireRelease(
     Effect.callback<net.Server, SocketOpenError>((resume) => {
       const server = net.createServer({ allowHalfOpen: true }, (socket) =>
-        port.accept((ear) => ofSocket(socket, ear))
+        port.accept((events) => ofSocket(socket, events))
       )
       server.once("error", (error) => resume(Effect.fail(failedAt(at, error))))
       server.listen({ ...at, backlog }, () => {
@@ -60,7 +60,7 @@ export const listenSecure = Effect.fnUntraced(function* (
   const listener = yield* pool.listen({ framer: bytes, at, tls, backlog })
   const next: Effect.Effect<void> = Effect.scoped(
     Effect.flatMap(listener.accept, (lane) => {
-      port.accept((ear) => ofLane(lane, ear))
+      port.accept((events) => ofLane(lane, events))
       return Effect.andThen(
         Effect.suspend(() => Effect.forkIn(next, scope)),
         Effect.asVoid(lane.closed)

@@ -13,7 +13,7 @@ import { encode, type Frame, FrameReader } from "../../../../schema/mooncake/Fra
 import * as Metrics from "../HandshakeMetrics.ts"
 import { Deadlines } from "../../../link/Deadlines.ts"
 import type { Answer, Desk } from "./requestHandler.ts"
-import type { Ear, Wire } from "./transport.ts"
+import type { TransportEvents, Transport } from "./transport.ts"
 
 export interface Limits {
   readonly exchangeWithinMs: number
@@ -69,7 +69,7 @@ export class Port {
       return yield* Effect.acquireRelease(port, ({ close }) => close)
     })
 
-  accept(make: (ear: Ear) => Wire): void {
+  accept(make: (events: TransportEvents) => Transport): void {
     const connection = new Connection(this, make)
     this.deadlines.start(connection)
     this.#open.add(connection)
@@ -101,33 +101,33 @@ export class Port {
 }
 
 /** One connection: a request, its answer, and the peer's end. */
-class Connection implements Ear {
+class Connection implements TransportEvents {
   readonly #port: Port
-  readonly #wire: Wire
+  readonly #transport: Transport
   readonly #reader: FrameReader
   readonly #since = performance.now()
   #answering: Fiber.Fiber<Answer, TextFault> | undefined = undefined
   #outcome: Outcome | undefined = undefined
   #isOver = false
 
-  constructor(port: Port, make: (ear: Ear) => Wire) {
+  constructor(port: Port, make: (events: TransportEvents) => Transport) {
     this.#port = port
     this.#reader = new FrameReader(port.limits.frameBytes)
-    this.#wire = make(this)
+    this.#transport = make(this)
   }
 
   /** Whether to read from the peer; false if the program's check throws. */
   get isHeard(): boolean {
     const { context, limits } = this.#port
     try {
-      return limits.hears(this.#wire.peer)
+      return limits.hears(this.#transport.peer)
     } catch (error) {
       Effect.runForkWith(context)(Effect.logError("the check of a caller threw", error))
       return false
     }
   }
 
-  readonly octets = (bytes: Uint8Array): void => {
+  readonly received = (bytes: Uint8Array): void => {
     if (this.#isOver) return
     const reader = this.#reader
     // Nothing may follow the frame.
@@ -150,13 +150,13 @@ class Connection implements Ear {
     this.#isOver = true
     this.#count(outcome)
     this.#answering?.interruptUnsafe()
-    this.#wire.abort()
+    this.#transport.abort()
   }
 
   #answer(frame: Frame): void {
     const { context, desk } = this.#port
     this.#port.busy(this)
-    const fiber = Effect.runForkWith(context)(desk.answer(frame, this.#wire))
+    const fiber = Effect.runForkWith(context)(desk.answer(frame, this.#transport))
     this.#answering = fiber
     fiber.addObserver((exit) => {
       this.#answering = undefined
@@ -172,7 +172,7 @@ class Connection implements Ear {
     const seconds = (performance.now() - this.#since) / 1_000
     Metrics.duration.updateUnsafe(seconds, this.#port.context)
     this.#count(outcome)
-    this.#wire.end(encode({ ...frame, text }))
+    this.#transport.end(encode({ ...frame, text }))
     this.#port.idle(this)
   }
 

@@ -10,16 +10,16 @@ import type { Lane } from "../../../../native/io/Lane.ts"
 import type { PeerInfo } from "../../../../native/io/internal/messages.ts"
 
 /** Callbacks of a connection. */
-export interface Ear {
+export interface TransportEvents {
   /** Valid during the call. */
-  readonly octets: (bytes: Uint8Array) => void
+  readonly received: (bytes: Uint8Array) => void
   /** The peer has ended its side. */
   readonly ended: () => void
   /** The connection is closed; the last callback. */
   readonly closed: () => void
 }
 
-export interface Wire {
+export interface Transport {
   readonly peer: PeerInfo
   /** Sends, then ends this side. */
   readonly end: (bytes: Uint8Array) => void
@@ -30,13 +30,13 @@ export interface Wire {
 /** Shared read buffer of all sockets of the main thread: each read is consumed in the same step. */
 const buffer = new Uint8Array(65_536)
 
-class SocketWire implements Wire {
+class SocketTransport implements Transport {
   readonly #socket: net.Socket
 
-  constructor(socket: net.Socket, ear: Ear) {
+  constructor(socket: net.Socket, events: TransportEvents) {
     this.#socket = socket
-    socket.on("end", ear.ended)
-    socket.on("close", ear.closed)
+    socket.on("end", events.ended)
+    socket.on("close", events.closed)
   }
 
   get peer(): PeerInfo {
@@ -61,40 +61,40 @@ class SocketWire implements Wire {
 const ignore = (): void => {}
 
 /** An accepted socket. */
-export const ofSocket = (socket: net.Socket, ear: Ear): Wire => {
-  socket.on("data", ear.octets)
+export const ofSocket = (socket: net.Socket, events: TransportEvents): Transport => {
+  socket.on("data", events.received)
   socket.on("error", ignore)
-  return new SocketWire(socket, ear)
+  return new SocketTransport(socket, events)
 }
 
 /** Connects a socket; `failed` is called with the error if that fails. */
 export const dial = (
   to: { readonly host: string; readonly port: number },
-  ear: Ear & { readonly opened: () => void; readonly failed: (error: Error) => void }
-): SocketWire => {
+  events: TransportEvents & { readonly opened: () => void; readonly failed: (error: Error) => void }
+): SocketTransport => {
   const callback = (length: number): boolean => {
-    ear.octets(buffer.subarray(0, length))
+    events.received(buffer.subarray(0, length))
     return true
   }
   const { host, port } = to
   const socket = net.connect({ host, port, onread: { buffer, callback } })
   socket.on("connect", () => {
     socket.resume()
-    ear.opened()
+    events.opened()
   })
-  socket.on("error", ear.failed)
-  return new SocketWire(socket, ear)
+  socket.on("error", events.failed)
+  return new SocketTransport(socket, events)
 }
 
-class LaneWire implements Wire {
+class LaneTransport implements Transport {
   readonly #lane: Lane
 
-  constructor(lane: Lane, ear: Ear) {
+  constructor(lane: Lane, events: TransportEvents) {
     this.#lane = lane
     lane.onFrames((batch) => {
-      for (let index = 0; index < batch.count; index++) ear.octets(batch.copy(index))
+      for (let index = 0; index < batch.count; index++) events.received(batch.copy(index))
     })
-    Effect.runFork(lane.closed).addObserver(() => ear.closed())
+    Effect.runFork(lane.closed).addObserver(() => events.closed())
   }
 
   get peer(): PeerInfo {
@@ -112,4 +112,5 @@ class LaneWire implements Wire {
 }
 
 /** Wraps a lane; a peer that ends its side before the answer gets none. */
-export const ofLane = (lane: Lane, ear: Ear): Wire => new LaneWire(lane, ear)
+export const ofLane = (lane: Lane, events: TransportEvents): Transport =>
+  new LaneTransport(lane, events)
