@@ -9,7 +9,10 @@ import * as Queue from "effect/Queue"
 import type { Reception } from "../../../src/actors/endpoint/EndpointStore.ts"
 import type { Offer } from "../../../src/actors/endpoint/Handshake.ts"
 import { NotifyInbox } from "../../../src/actors/endpoint/mooncake/internal/notifyInbox.ts"
-import { type Caller, Desk } from "../../../src/actors/endpoint/mooncake/internal/requestHandler.ts"
+import {
+  type Caller,
+  RequestHandler
+} from "../../../src/actors/endpoint/mooncake/internal/requestHandler.ts"
 import type { PeerInfo } from "../../../src/native/io/internal/messages.ts"
 import { type Frame, FrameReader } from "../../../src/schema/mooncake/Frame.ts"
 import type { SegmentDescriptor } from "../../../src/schema/mooncake/SegmentDescriptor.ts"
@@ -51,7 +54,10 @@ const desk = Effect.fnUntraced(function* (admit?: (caller: Caller) => boolean) {
     }
   })
   const inbox = new NotifyInbox(queue, 1_024)
-  const handler = new Desk(new Map([[path, reception]]), inbox, "aaaaaaaa", { admit, segment })
+  const handler = new RequestHandler(new Map([[path, reception]]), inbox, "aaaaaaaa", {
+    admit,
+    segment
+  })
   return {
     ask: (bytes: Uint8Array, peer = caller) => handler.answer(frameOf(bytes), { peer }),
     done: () => ({ taken, descriptions, notifies: Queue.sizeUnsafe(queue) })

@@ -21,7 +21,7 @@ import type { Notify } from "../../../schema/mooncake/Notify.ts"
 import type { SegmentDescriptor } from "../../../schema/mooncake/SegmentDescriptor.ts"
 import { Epochs } from "../../kernel/Epochs.ts"
 import type { Reception } from "../EndpointStore.ts"
-import { type Caller, Desk } from "./internal/requestHandler.ts"
+import { type Caller, RequestHandler } from "./internal/requestHandler.ts"
 import { listenPlain, listenSecure } from "./internal/listen.ts"
 import { NotifyInbox } from "./internal/notifyInbox.ts"
 import { Port } from "./internal/serverConnection.ts"
@@ -92,10 +92,10 @@ export const make = Effect.fnUntraced(function* (
   const notifies = yield* Effect.acquireRelease(Queue.dropping<Notify>(most), Queue.shutdown)
   const inbox = new NotifyInbox(notifies, notifyBytes)
   const receptions = new Map<string, Reception>()
-  const desk = new Desk(receptions, inbox, (yield* Epochs).instance, options)
+  const handler = new RequestHandler(receptions, inbox, (yield* Epochs).instance, options)
   const { connections = 1_024, frameBytes = defaultLimit, exchangeWithinMs = 10_000 } = options
   const limits = { connections, frameBytes, exchangeWithinMs, hears: options.hears ?? (() => true) }
-  const port = yield* Port.make(desk, limits)
+  const port = yield* Port.make(handler, limits)
   const { host = "::", port: at = defaultPort, tls } = options
   const listener = yield* tls === undefined
     ? listenPlain(port, { host, port: at })

@@ -28,7 +28,7 @@ export interface Caller {
 }
 
 /** Reading it costs a system call, so it is read only by checks that need it. */
-type Who = Pick<Caller, "peer">
+type CallerPeer = Pick<Caller, "peer">
 
 interface Options {
   readonly nameChars?: number | undefined
@@ -58,7 +58,7 @@ const rejected = (reason: RejectReason.RejectReason): Answer => said({ _tag: "Re
 
 const taken = said({ _tag: "AckReply" })
 
-export class Desk {
+export class RequestHandler {
   readonly #receptions: ReadonlyMap<string, Reception>
   readonly #notifies: NotifyInbox
   readonly #instance: string
@@ -76,22 +76,22 @@ export class Desk {
     this.#options = options
   }
 
-  answer({ text, type }: Frame, who: Who): Effect.Effect<Answer, TextFault> {
+  answer({ text, type }: Frame, caller: CallerPeer): Effect.Effect<Answer, TextFault> {
     switch (type) {
       case FrameType.connection:
-        return Effect.suspend(() => this.#handshake(text, who))
+        return Effect.suspend(() => this.#handshake(text, caller))
       case FrameType.metadata:
-        return Effect.suspend(() => this.#metadata(who))
+        return Effect.suspend(() => this.#metadata(caller))
       case FrameType.notify:
-        return Effect.suspend(() => this.#notify(text, who))
+        return Effect.suspend(() => this.#notify(text, caller))
       case FrameType.probe:
-        return Effect.sync(() => (this.#admits(who, "probe") ? this.#probe(text) : closed))
+        return Effect.sync(() => (this.#admits(caller, "probe") ? this.#probe(text) : closed))
     }
   }
 
-  #admits(who: Who, asks: Caller["asks"], paths = {}): boolean {
+  #admits(caller: CallerPeer, asks: Caller["asks"], paths = {}): boolean {
     const { admit } = this.#options
-    return admit === undefined || admit({ peer: who.peer, asks, ...paths })
+    return admit === undefined || admit({ peer: caller.peer, asks, ...paths })
   }
 
   /** Answers any probe, to show that this process is alive. */
@@ -101,7 +101,7 @@ export class Desk {
     return yes(Probe.encode(isWho ? { ...Probe.alive, instance: this.#instance } : Probe.alive))
   }
 
-  #handshake(text: string, who: Who): Effect.Effect<Answer, TextFault> {
+  #handshake(text: string, caller: CallerPeer): Effect.Effect<Answer, TextFault> {
     const body = Body.decode(text)
     if (Result.isFailure(body)) return Effect.fail(body.failure)
     const call = Wire.readCall(body.success)
@@ -115,14 +115,14 @@ export class Desk {
       return Effect.succeed(rejected({ _tag: "Other", detail }))
     }
     const reception = this.#receptions.get(to)
-    if (reception === undefined) return Effect.succeed(rejected(this.#nobody(receiver)))
+    if (reception === undefined) return Effect.succeed(rejected(this.#unknownNic(receiver)))
     const message = Mooncake.saidBy(call.success, this.#options.gidOf ?? unknown)
     if (Result.isFailure(message)) return Effect.succeed(rejected(message.failure))
-    if (!this.#admits(who, "handshake", { from, to })) {
+    if (!this.#admits(caller, "handshake", { from, to })) {
       const no = new Rejected({ by: to, reason: "not-admitted", text: `${from} may not connect` })
       return Effect.succeed(rejected(Mooncake.reasonOf(no, message.success)))
     }
-    return Effect.catch(this.#take(reception, message.success, call.success, who), (no) =>
+    return Effect.catch(this.#take(reception, message.success, call.success, caller), (no) =>
       Effect.succeed(rejected(Mooncake.reasonOf(no, message.success)))
     )
   }
@@ -131,7 +131,7 @@ export class Desk {
     reception: Reception,
     message: Mooncake.Said,
     call: Wire.Call,
-    { peer }: Who
+    { peer }: CallerPeer
   ): Effect.Effect<Answer, Rejected> {
     switch (message._tag) {
       case "Offer": {
@@ -148,10 +148,10 @@ export class Desk {
   }
 
   /** Reason for a handshake to an unknown path: the path to use if only the server differs. */
-  #nobody(receiver: NicPath.NicPath): RejectReason.RejectReason {
+  #unknownNic(receiver: NicPath.NicPath): RejectReason.RejectReason {
     for (const path of this.#receptions.keys()) {
-      const own = NicPath.parse(path)
-      if (Result.isSuccess(own) && own.success.nic === receiver.nic) {
+      const local = NicPath.parse(path)
+      if (Result.isSuccess(local) && local.success.nic === receiver.nic) {
         return RejectReason.make("PathsDiffer", `${path}, but got ${NicPath.print(receiver)}`)
       }
     }
@@ -159,18 +159,18 @@ export class Desk {
   }
 
   /** The content of the request is ignored. */
-  #metadata(who: Who): Effect.Effect<Answer> {
+  #metadata(caller: CallerPeer): Effect.Effect<Answer> {
     const { segment } = this.#options
-    if (segment === undefined || !this.#admits(who, "metadata")) {
+    if (segment === undefined || !this.#admits(caller, "metadata")) {
       return Effect.succeed(closed)
     }
     return Effect.map(segment, (descriptor) => yes(SegmentDescriptor.encode(descriptor)))
   }
 
-  #notify(text: string, who: Who): Effect.Effect<Answer, TextFault> {
+  #notify(text: string, caller: CallerPeer): Effect.Effect<Answer, TextFault> {
     const notify = Notify.decode(text)
     if (Result.isFailure(notify)) return Effect.fail(notify.failure)
-    if (!this.#admits(who, "notify")) return Effect.succeed(closed)
+    if (!this.#admits(caller, "notify")) return Effect.succeed(closed)
     // The protocol has no negative reply. A peer without a reply knows that its message was lost.
     const isTaken = this.#notifies.offer(notify.success)
     return Effect.succeed(isTaken ? yes(Notify.encode(Notify.taken)) : closed)

@@ -12,8 +12,8 @@ import type { TextFault } from "../../../../schema/mooncake/Fault.ts"
 import { encode, type Frame, FrameReader } from "../../../../schema/mooncake/Frame.ts"
 import * as Metrics from "../HandshakeMetrics.ts"
 import { Deadlines } from "../../../link/Deadlines.ts"
-import type { Answer, Desk } from "./requestHandler.ts"
-import type { TransportEvents, Transport } from "./transport.ts"
+import type { Answer, RequestHandler } from "./requestHandler.ts"
+import type { Transport, TransportEvents } from "./transport.ts"
 
 export interface Limits {
   readonly exchangeWithinMs: number
@@ -36,7 +36,7 @@ const counters = {
 type Outcome = keyof typeof counters
 
 export class Port {
-  readonly desk: Desk
+  readonly handler: RequestHandler
   readonly limits: Limits
   readonly context: Context.Context<never>
   readonly deadlines: Deadlines<Connection>
@@ -46,12 +46,12 @@ export class Port {
   #drained: (() => void) | undefined = undefined
 
   private constructor(
-    desk: Desk,
+    handler: RequestHandler,
     limits: Limits,
     context: Context.Context<never>,
     deadlines: Deadlines<Connection>
   ) {
-    this.desk = desk
+    this.handler = handler
     this.limits = limits
     this.context = context
     const { connections } = limits
@@ -60,12 +60,15 @@ export class Port {
   }
 
   /** Makes a port whose connections are closed with the Scope. */
-  static readonly make = (desk: Desk, limits: Limits): Effect.Effect<Port, never, Scope.Scope> =>
+  static readonly make = (
+    handler: RequestHandler,
+    limits: Limits
+  ): Effect.Effect<Port, never, Scope.Scope> =>
     Effect.gen(function* () {
       const context = yield* Effect.context<never>()
       const expired = (connection: Connection) => connection.end("expired")
       const deadlines = yield* Deadlines.make(limits.exchangeWithinMs, expired)
-      const port = Effect.sync(() => new Port(desk, limits, context, deadlines))
+      const port = Effect.sync(() => new Port(handler, limits, context, deadlines))
       return yield* Effect.acquireRelease(port, ({ close }) => close)
     })
 
@@ -154,9 +157,9 @@ class Connection implements TransportEvents {
   }
 
   #answer(frame: Frame): void {
-    const { context, desk } = this.#port
+    const { context, handler } = this.#port
     this.#port.busy(this)
-    const fiber = Effect.runForkWith(context)(desk.answer(frame, this.#transport))
+    const fiber = Effect.runForkWith(context)(handler.answer(frame, this.#transport))
     this.#answering = fiber
     fiber.addObserver((exit) => {
       this.#answering = undefined
