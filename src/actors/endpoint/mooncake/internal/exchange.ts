@@ -21,13 +21,17 @@ export interface Limits {
 /** Limits and deadlines that the calls of one caller share. */
 export class Bounds {
   readonly limits: Limits
-  readonly connect: Deadlines<Answering>
-  readonly answer: Deadlines<Answering>
+  readonly connect: Deadlines<PendingCall>
+  readonly answer: Deadlines<PendingCall>
   readonly turns: Turns
   /** Calls without TLS that are under way. */
-  readonly open = new Set<Answering>()
+  readonly open = new Set<PendingCall>()
 
-  private constructor(limits: Limits, connect: Deadlines<Answering>, answer: Deadlines<Answering>) {
+  private constructor(
+    limits: Limits,
+    connect: Deadlines<PendingCall>,
+    answer: Deadlines<PendingCall>
+  ) {
     this.limits = limits
     this.turns = new Turns(limits.callsPerServer)
     this.connect = connect
@@ -38,7 +42,7 @@ export class Bounds {
   static readonly make = (limits: Limits): Effect.Effect<Bounds, never, Scope.Scope> =>
     Effect.gen(function* () {
       const within = (step: "connect" | "answer", millis: number) =>
-        Deadlines.make<Answering>(millis, (call) => call.fail(step, `none within ${millis} ms`))
+        Deadlines.make<PendingCall>(millis, (call) => call.fail(step, `none within ${millis} ms`))
       const connect = yield* within("connect", limits.connectWithinMs)
       const answer = yield* within("answer", limits.answerWithinMs)
       const bounds = Effect.sync(() => new Bounds(limits, connect, answer))
@@ -67,7 +71,7 @@ export interface Failure {
 }
 
 /** Reads the answer, and settles the call once. */
-class Answering {
+class PendingCall {
   readonly #reader: FrameReader
   readonly #bounds: Bounds
   readonly #settle: (result: Effect.Effect<Frame, Failure>) => void
@@ -125,27 +129,27 @@ class Answering {
 export const exchange = (call: Call, bounds: Bounds): Effect.Effect<Frame, Failure> =>
   Effect.callback((resume) => {
     const begin = () => {
-      const answering = new Answering(bounds, (result) => {
+      const pending = new PendingCall(bounds, (result) => {
         // The answer has come, or no caller waits for it any more.
         transport.abort()
-        bounds.open.delete(answering)
+        bounds.open.delete(pending)
         bounds.turns.release(call.server)
         resume(result)
       })
-      bounds.open.add(answering)
+      bounds.open.add(pending)
       let isOpen = false
       const transport = dial(call.to, {
         opened: () => {
           isOpen = true
           transport.send(call.frame)
-          answering.await("answer")
+          pending.await("answer")
         },
-        failed: ({ message }) => answering.fail(isOpen ? "answer" : "connect", message),
-        received: answering.received,
-        ended: answering.ended,
-        closed: answering.ended
+        failed: ({ message }) => pending.fail(isOpen ? "answer" : "connect", message),
+        received: pending.received,
+        ended: pending.ended,
+        closed: pending.ended
       })
-      answering.await("connect")
+      pending.await("connect")
     }
     return Effect.sync(bounds.turns.take(call.server, call.isUrgent, begin))
   })
@@ -184,12 +188,12 @@ const answerOnLane = Effect.fnUntraced(function* (
     })
   )
   const answered = Effect.callback<Frame, Failure>((resume) => {
-    const answering = new Answering(bounds, resume)
-    const { ended, received } = answering
+    const pending = new PendingCall(bounds, resume)
+    const { ended, received } = pending
     ofLane(lane, { received, ended, closed: ended })
     lane.send(frame)
-    answering.await("answer")
-    return Effect.sync(() => answering.stop())
+    pending.await("answer")
+    return Effect.sync(() => pending.stop())
   })
   return yield* Effect.ensuring(answered, lane.abort)
 })
