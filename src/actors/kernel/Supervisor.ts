@@ -128,9 +128,9 @@ export const make = Effect.fnUntraced(function* (
  * closed supervisor leaves nothing in its parent.
  */
 const scopes = Effect.fnUntraced(function* (parent: Supervision | undefined) {
-  const own = yield* Effect.scope
-  const lifetime = yield* Scope.fork(parent === undefined ? own : parent.settings.scope)
-  if (parent !== undefined) yield* Scope.addFinalizer(own, Scope.close(lifetime, Exit.void))
+  const callerScope = yield* Effect.scope
+  const lifetime = yield* Scope.fork(parent === undefined ? callerScope : parent.settings.scope)
+  if (parent !== undefined) yield* Scope.addFinalizer(callerScope, Scope.close(lifetime, Exit.void))
   return { lifetime, children: Scope.makeUnsafe() }
 })
 

@@ -83,7 +83,7 @@ export interface Origin {
   readonly generation: number
   readonly epoch: Epoch
   /** The state named no epoch: this one lasts as long as the generation. */
-  readonly own: boolean
+  readonly isDefault: boolean
 }
 
 /** The result of a decision for callers, delivered when the batch is stored or refused. */

@@ -277,16 +277,16 @@ const isStale = (cell: Cell, batch: Batch, envelope: Envelope): boolean => {
   const { from } = envelope
   if (from === undefined) return false
   const epoch = cell.definition.epoch?.(batch.state)
-  const current = epoch === undefined ? isStillOwn(cell, batch, from) : from.epoch === epoch
+  const current = epoch === undefined ? isDefaultEpochOpen(cell, batch, from) : from.epoch === epoch
   if (current && from.generation === cell.generation) return false
   dropUnsafe(cell.context, { owner: cell.address, what: envelope.handler.tag, epoch: from.epoch })
   return true
 }
 
 /** Whether the actor's default epoch of a signal still lasts: another one in between ends it. */
-const isStillOwn = (cell: Cell, batch: Batch, from: Origin): boolean => {
+const isDefaultEpochOpen = (cell: Cell, batch: Batch, from: Origin): boolean => {
   const { epoch } = cell.definition
-  if (epoch === undefined || !from.own) return from.own
+  if (epoch === undefined || !from.isDefault) return from.isDefault
   if (cell.scope?.epoch !== from.epoch) return false
   // Its Scope stays open until these are shown.
   return [...unstored(cell), batch].every(({ steps }) =>

@@ -23,11 +23,11 @@ import { contextOf, eventOf } from "./tracing.ts"
 const scopeFor = (cell: Cell, state: unknown): EpochScope => {
   const current = cell.scope
   const epoch = cell.definition.epoch?.(state)
-  const stays = epoch === undefined ? current?.own : epoch === current?.epoch
+  const stays = epoch === undefined ? current?.isDefault : epoch === current?.epoch
   if (current !== undefined && stays) return current
   const from = {
     epoch: epoch ?? Context.get(cell.context, Epochs).next(),
-    own: epoch === undefined,
+    isDefault: epoch === undefined,
     generation: cell.generation
   }
   const self = makeSelf(cell, from)
