@@ -47,7 +47,7 @@ export const end = Effect.gen(function* () {
   message.signalled = false
   message.scatterList.add(region, 0, 64)
   let sent = 0
-  /** Sends 64 octets, with a completion now and then, which frees the places of the others. */
+  /** Sends 64 bytes, with a completion now and then, which frees the places of the others. */
   const send = (): void => {
     sent += 1
     message.signalled = sent % 64 === 0

@@ -1,4 +1,4 @@
-/** The round trip of one message of 64 octets to another process and back. */
+/** The round trip of one message of 64 bytes to another process and back. */
 import { execFile, spawn } from "node:child_process"
 import * as net from "node:net"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,4 @@
-/** An end of ours: a queue pair, messages up to 4096 octets, and memory to lend or to read into. */
+/** An end of ours: a queue pair, messages up to 4096 bytes, and memory to lend or to read into. */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { CompletionBatch } from "../../src/native/verbs/Completion.ts"

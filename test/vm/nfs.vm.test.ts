@@ -20,12 +20,12 @@ const words = (...values: ReadonlyArray<number>): Uint8Array => {
   values.forEach((value, k) => view.setUint32(k * 4, value))
   return new Uint8Array(view.buffer)
 }
-const numbers = (octets: Uint8Array): ReadonlyArray<number> => {
-  const view = new DataView(octets.buffer, octets.byteOffset, octets.length)
-  return Array.from({ length: octets.length / 4 }, (_, k) => view.getUint32(k * 4))
+const numbers = (bytes: Uint8Array): ReadonlyArray<number> => {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  return Array.from({ length: bytes.length / 4 }, (_, k) => view.getUint32(k * 4))
 }
 
-/** RFC 8797: version 1, no flags, 4096 octets to send and to receive inline. */
+/** RFC 8797: version 1, no flags, 4096 bytes to send and to receive inline. */
 const inline = Uint8Array.of(0xf6, 0xab, 0x0e, 0x18, 1, 0, 3, 3)
 const credits = 16
 

@@ -39,8 +39,8 @@ const advertised = ({ receive }: End) =>
 
 /** The text in the buffer, up to the first zero, as rping prints it. */
 const textIn = ({ buffer }: End): string => {
-  const octets = buffer.bytes.slice()
-  return Buffer.from(octets.subarray(0, octets.indexOf(0))).toString("latin1")
+  const bytes = buffer.bytes.slice()
+  return Buffer.from(bytes.subarray(0, bytes.indexOf(0))).toString("latin1")
 }
 
 /** What `rping -c` does: the server reads the buffer, and writes it back. */
@@ -104,7 +104,7 @@ const ours = (it: Methods) => {
   }
 
   for (const segmentBytes of [undefined, 1448]) {
-    it.effect(`pings; with messages of many segments of ${segmentBytes ?? "any"} octets`, () =>
+    it.effect(`pings; with messages of many segments of ${segmentBytes ?? "any"} bytes`, () =>
       Effect.gen(function* () {
         const { port } = yield* rping("-S 65000")
         const own = yield* end

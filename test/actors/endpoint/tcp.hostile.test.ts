@@ -19,7 +19,7 @@ import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
 import * as Gid from "../../../src/schema/Gid.ts"
 import { FrameType } from "../../../src/schema/mooncake/Frame.ts"
 import { tried } from "../../schema/mooncake/hostileInputs.ts"
-import { octets, vectors } from "../../schema/mooncake/vectors.ts"
+import { bytesOfHex, vectors } from "../../schema/mooncake/vectors.ts"
 import { eventually } from "../../eventually.ts"
 import { tlsOf } from "../../native/io/harness.ts"
 import { host as here, said } from "./strangers.ts"
@@ -115,7 +115,11 @@ describe("H6 whatever is sent", () => {
       const faults = vectors.filter(({ name }) => name.startsWith("head.fault."))
       assert.isAtLeast(faults.length, 8)
       for (const { name, request } of faults) {
-        assert.strictEqual((yield* cutOff(host.server.port, octets(request.hex))).length, 0, name)
+        assert.strictEqual(
+          (yield* cutOff(host.server.port, bytesOfHex(request.hex))).length,
+          0,
+          name
+        )
         yield* good(host)
       }
     }).pipe(Effect.provide(pool))
@@ -144,7 +148,7 @@ describe("H6 whatever is sent", () => {
   )
 })
 
-/** Sends octets, ends its own side, and gives all that comes back. */
+/** Sends bytes, ends its own side, and gives all that comes back. */
 const cutOff = (port: number, message: Uint8Array) =>
   Effect.scoped(
     Effect.gen(function* () {

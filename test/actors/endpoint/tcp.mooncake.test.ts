@@ -1,5 +1,5 @@
 /**
- * Goal: over TCP our server answers Mooncake's octets as Mooncake does, and our client says what
+ * Goal: over TCP our server answers Mooncake's bytes as Mooncake does, and our client says what
  * Mooncake says (R6, R7, R8, R9, R15, R33). Method: the real Mooncake is not there; its recorded
  * conversations are, of its newest form and of the one before there was an acknowledgement. Raw
  * sockets play them, on either side.
@@ -14,7 +14,7 @@ import * as Gid from "../../../src/schema/Gid.ts"
 import { FrameType } from "../../../src/schema/mooncake/Frame.ts"
 import * as SegmentDescriptor from "../../../src/schema/mooncake/SegmentDescriptor.ts"
 import {
-  octets,
+  bytesOfHex,
   refusedGids,
   type Sent,
   success,
@@ -58,11 +58,14 @@ describe("our server and a recorded client", () => {
   it.live("answers each request as Mooncake's newest did", () =>
     Effect.gen(function* () {
       const { server } = yield* host(mooncake, { segment: Effect.succeed(descriptor) })
-      yield* ask(server.port, octets(vector("legacy.server.duplicate-request request").sent.hex))
+      yield* ask(
+        server.port,
+        bytesOfHex(vector("legacy.server.duplicate-request request").sent.hex)
+      )
       let compared = 0
       for (const { name, reply, request } of vectors) {
         if (!name.startsWith("head.server.")) continue
-        const answer = yield* ask(server.port, octets(request.hex))
+        const answer = yield* ask(server.port, bytesOfHex(request.hex))
         const frame = frameIn(answer)
         assert.isDefined(frame, name)
         assert.strictEqual(frame!.framing, name.endsWith("old-framing") ? "old" : "typed")
@@ -81,7 +84,7 @@ describe("our server and a recorded client", () => {
         const { name, reply, request } = vector
         // To that one, an acknowledgement is a request.
         if (!name.startsWith("legacy.server.") || /ack-unknown|ready-ack/.test(name)) continue
-        const frame = frameIn(yield* ask(server.port, octets(request.hex)))
+        const frame = frameIn(yield* ask(server.port, bytesOfHex(request.hex)))
         const ours = plain(frame?.text) as { readonly reply_msg?: string } | undefined
         if (!isHandshake(vector)) assert.deepStrictEqual(ours, plain(reply!.text), name)
         else if (reply!.text === "null\n") assert.isNotEmpty(ours!.reply_msg, name)
@@ -98,7 +101,7 @@ describe("our server and a recorded client", () => {
         const said = JSON.parse(request.text!)
         const { server, store } = yield* host(said.peer_nic_path)
         for (const [index, { request }] of connections.entries()) {
-          const frame = frameIn(yield* ask(server.port, octets(request.hex)))
+          const frame = frameIn(yield* ask(server.port, bytesOfHex(request.hex)))
           const { reply_msg: message } = JSON.parse(frame!.text)
           assert.strictEqual(message, "")
           // What the other side was able to is told by its reply; ours always has a gate.
@@ -139,7 +142,7 @@ describe("our server and a recorded client", () => {
         assert.strictEqual(ours.reply_msg === "", its.reply_msg === "")
         if (its.reply_msg !== "") return
         assert.deepStrictEqual(plain(answer.text), plain(recorded.reply))
-        // The last octets of its GIDs were 1, 129 and so on.
+        // The last bytes of its GIDs were 1, 129 and so on.
         assert.isTrue(its.local_gid.endsWith("0a:00:00:81"))
         assert.strictEqual(ours.local_gid.replaceAll(":", ""), gids[1]!.gid)
       }).pipe(Effect.provide(pool))
@@ -152,7 +155,7 @@ describe("our server and a recorded client", () => {
       const gidOf = (path: string) =>
         path === "127.0.0.1:15118@fake0" ? Gid.fromAddress("10.0.0.2") : undefined
       const { server, store } = yield* host(mooncake, { gidOf })
-      const frame = frameIn(yield* ask(server.port, octets(request.hex)))
+      const frame = frameIn(yield* ask(server.port, bytesOfHex(request.hex)))
       assert.strictEqual(JSON.parse(frame!.text).reply_msg, "")
       assert.strictEqual((yield* store.stateOf("127.0.0.1:15118@fake0"))._tag, "AwaitingReadyAck")
     }).pipe(Effect.provide(pool))
@@ -186,7 +189,7 @@ const calling = (port: number, options: TcpHandshakes.Options = {}) =>
 const ours = { epoch: "0123abcd.7" as Epoch, mtu: 4096 } as const
 
 describe("our client and a recorded server", () => {
-  it.live("says what Mooncake says, octet for octet, but for the member that it ignores", () =>
+  it.live("says what Mooncake says, byte for byte, but for the member that it ignores", () =>
     Effect.gen(function* () {
       const { connections } = wire.find(
         ({ active, passive }) => active === "head" && passive === "head"

@@ -1,6 +1,6 @@
 /**
  * Goal: a caller that is silent, slow, wrong or gone costs a bounded time and nothing else, and a
- * connection that is cut at any octet ends all posted work once.
+ * connection that is cut at any byte ends all posted work once.
  * Method: raw peers over real sockets, against a provider with its sockets in a worker.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -51,7 +51,7 @@ describe("a caller", () => {
     }).pipe(Effect.scoped, provided)
   )
 
-  for (const [what, octets] of [
+  for (const [what, bytes] of [
     ["garbage", Uint8Array.from({ length: 64 }, (_, k) => k * 37)],
     ["too much private data", oversized()],
     ["an unknown revision", revision3()],
@@ -60,7 +60,7 @@ describe("a caller", () => {
     it.live(`that says ${what} is cut`, () =>
       Effect.gen(function* () {
         const { peer } = yield* caller
-        peer.send(octets)
+        peer.send(bytes)
         assert.isUndefined((yield* peer.closed).reply)
       }).pipe(Effect.scoped, provided)
     )
@@ -95,7 +95,7 @@ const conversation = Buffer.concat([
 
 describe("a connection", () => {
   it.live(
-    "that is reset at any octet ends all posted work once",
+    "that is reset at any byte ends all posted work once",
     () =>
       Effect.gen(function* () {
         const { device } = yield* Loopback

@@ -54,7 +54,7 @@ const terminate = (msn: number): Message => ({
   code: 0
 })
 
-/** Changes an octet of an FPDU and makes its CRC right again. */
+/** Changes a byte of an FPDU and makes its CRC right again. */
 const forged = (message: Message, at: number, value: number): Uint8Array => {
   const fpdu = encode(message, undefined)
   fpdu[at] = value
@@ -99,12 +99,12 @@ const violations: ReadonlyArray<Violation> = [
     frames: ({ readOnly }) => [write(readOnly.remoteKey, readOnly.address)]
   },
   {
-    name: "one octet below",
+    name: "one byte below",
     cause: Cause.taggedBounds,
     frames: ({ open }) => [write(open.remoteKey, open.address - 1)]
   },
   {
-    name: "one octet beyond",
+    name: "one byte beyond",
     cause: Cause.taggedBounds,
     frames: ({ open }) => [write(open.remoteKey, open.address + 57)]
   },
@@ -298,7 +298,7 @@ describe("a hostile peer", () => {
             Effect.gen(function* () {
               const { connection, peer, target } = yield* attack(device, [64, 64], { crc: false })
               const { open } = target.keys
-              const octets = Buffer.concat(
+              const bytes = Buffer.concat(
                 [
                   write(open.remoteKey, open.address),
                   send(1),
@@ -308,21 +308,21 @@ describe("a hostile peer", () => {
                 ].map((message) => encode(message, undefined))
               )
               for (let count = 1 + random(6); count > 0; count--) {
-                octets[random(octets.length)] = random(256)
+                bytes[random(bytes.length)] = random(256)
               }
-              peer.send(octets)
+              peer.send(bytes)
               peer.socket.end()
               yield* connection.disconnected
               const memory = new Uint8Array(target.memory)
               const lent = open.offset
               const isOutside = (at: number): boolean => at < lent || at >= lent + open.length
               assert.isTrue(
-                memory.every((octet, at) => octet === 0xee || !isOutside(at)),
+                memory.every((byte, at) => byte === 0xee || !isOutside(at)),
                 `${round}`
               )
               const inbox = target.inbox.bytes
               assert.isTrue(
-                inbox.every((octet, at) => octet === 0xee || at % 128 < 64),
+                inbox.every((byte, at) => byte === 0xee || at % 128 < 64),
                 `${round}`
               )
               assert.strictEqual(target.queuePair.outstandingReceives, 0)

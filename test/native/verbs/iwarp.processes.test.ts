@@ -66,7 +66,7 @@ describe("a peer in another process", () => {
           region.bytes.fill(0, 0, 100_000)
           post(round, "read", 0, 100_000)
           assert.strictEqual((yield* ended).status, "success")
-          assert.isTrue(region.bytes.subarray(0, 100_000).every((octet) => octet === 7))
+          assert.isTrue(region.bytes.subarray(0, 100_000).every((byte) => byte === 7))
           post(round, "fetch-add", 200_000, 8)
           assert.strictEqual((yield* ended).status, "success")
           const found = new BigUint64Array(region.memory, 200_000, 1)[0]

@@ -47,9 +47,9 @@ const helloOf = (to: number, call: Call): Uint8Array => {
   return Buffer.concat([hello, proof])
 }
 
-const requestOf = (octets: Uint8Array): Mpa.MpaFrame => {
+const requestOf = (bytes: Uint8Array): Mpa.MpaFrame => {
   const reader = new Mpa.MpaReader("request")
-  reader.push(octets, 0, octets.length)
+  reader.push(bytes, 0, bytes.length)
   return reader.frame!
 }
 
@@ -130,8 +130,8 @@ describe("a queue pair that waits out of band", () => {
       const calls = yield* Queue.unbounded<Uint8Array>()
       const server = net.createServer((socket) => {
         socket.on("error", () => undefined)
-        socket.once("data", (octets) => {
-          const frame = requestOf(octets)
+        socket.once("data", (bytes) => {
+          const frame = requestOf(bytes)
           Queue.offerUnsafe(calls, frame.privateData)
           // An answer that settles the connection, were it not for the proof.
           const { ird, ord } = frame.enhanced!

@@ -85,7 +85,7 @@ describe("two ends", () => {
         post(a, b, { id: 3 }, 1000)
         for (const id of [2, 3]) assert.deepStrictEqual(yield* a.next, { id, status: "success" })
         assert.deepStrictEqual(yield* b.next, { id: 1, status: "success" })
-        assert.isTrue(b.region.bytes.subarray(0, 200_000).every((octet) => octet === 5))
+        assert.isTrue(b.region.bytes.subarray(0, 200_000).every((byte) => byte === 5))
         post(b, a, { id: 4 }, 1000)
         assert.deepStrictEqual(yield* b.next, { id: 4, status: "success" })
         assert.deepStrictEqual(yield* a.next, { id: 1, status: "success" })
@@ -164,7 +164,7 @@ describe("two ends", () => {
         assert.isBelow(performance.now() - start, 1_000)
         b.region.bytes.fill(0xee)
         yield* ba.disconnected
-        assert.isTrue(b.region.bytes.every((octet) => octet === 0xee))
+        assert.isTrue(b.region.bytes.every((byte) => byte === 0xee))
         assert.strictEqual(b.queuePair.state, "err")
       }).pipe(Effect.scoped, Effect.provide(pool))
     )
@@ -188,7 +188,7 @@ describe("two ends", () => {
           assert.strictEqual(b.queuePair.outstandingSends, 0)
           b.region.bytes.fill(0xee)
           yield* ab.disconnected
-          assert.isTrue(b.region.bytes.every((octet) => octet === 0xee))
+          assert.isTrue(b.region.bytes.every((byte) => byte === 0xee))
         }
       }).pipe(Effect.scoped, Effect.provide(pool))
     )
@@ -213,13 +213,13 @@ const rawServer = Effect.fnUntraced(function* (served: (socket: net.Socket) => v
   return { host: "127.0.0.1", port: typeof address === "object" ? (address?.port ?? 0) : 0 }
 })
 
-const requestOf = (octets: Uint8Array) => {
+const requestOf = (bytes: Uint8Array) => {
   const reader = new Mpa.MpaReader("request")
-  reader.push(octets, 0, octets.length)
+  reader.push(bytes, 0, bytes.length)
   return reader.frame!
 }
 
-/** Octets of a message without payload, with its CRC: an empty write, and an empty send. */
+/** Bytes of a message without payload, with its CRC: an empty write, and an empty send. */
 const [emptyWrite, emptySend] = [20, 24]
 
 describe("a peer that does not listen at once", () => {
@@ -229,8 +229,8 @@ describe("a peer that does not listen at once", () => {
       Effect.gen(function* () {
         const heard: Array<Uint8Array> = []
         const to = yield* rawServer((socket) => {
-          socket.once("data", (octets) => {
-            const request = requestOf(octets)
+          socket.once("data", (bytes) => {
+            const request = requestOf(bytes)
             socket.write(Mpa.encode(Negotiation.respond(request, wishes).reply))
             socket.on("data", (more) => heard.push(more))
           })
@@ -255,8 +255,8 @@ const answering = Effect.fnUntraced(function* (
 ) {
   const revisions: Array<number> = []
   const to = yield* rawServer((socket) => {
-    socket.once("data", (octets) => {
-      const frame = requestOf(octets)
+    socket.once("data", (bytes) => {
+      const frame = requestOf(bytes)
       revisions.push(frame.revision)
       answer(socket, frame)
     })

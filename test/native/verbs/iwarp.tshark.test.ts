@@ -14,23 +14,23 @@ import { capture, type Chunk, fieldsOf, verdicts } from "../../schema/iwarp/capt
 import { peer } from "../../peers.ts"
 import { Loopback } from "./targets.ts"
 
-/** Octets of a TCP segment in the capture. */
+/** Bytes of a TCP segment in the capture. */
 const segmentBytes = 1448
 
 /** Forwards one connection to a port, and keeps what passes. */
 const proxy = Effect.fnUntraced(function* (to: number) {
   const chunks: Array<Chunk> = []
-  const note = (from: "I" | "O", octets: Uint8Array): void => {
-    for (let at = 0; at < octets.length; at += segmentBytes) {
-      chunks.push({ from, octets: octets.slice(at, at + segmentBytes) })
+  const note = (from: "I" | "O", bytes: Uint8Array): void => {
+    for (let at = 0; at < bytes.length; at += segmentBytes) {
+      chunks.push({ from, bytes: bytes.slice(at, at + segmentBytes) })
     }
   }
   const server = yield* Effect.acquireRelease(
     Effect.sync(() =>
       net.createServer((outer) => {
         const inner = net.connect({ host: "127.0.0.1", port: to })
-        outer.on("data", (octets) => note("I", octets)).pipe(inner)
-        inner.on("data", (octets) => note("O", octets)).pipe(outer)
+        outer.on("data", (bytes) => note("I", bytes)).pipe(inner)
+        inner.on("data", (bytes) => note("O", bytes)).pipe(outer)
         for (const socket of [inner, outer]) socket.on("error", () => {})
       })
     ),
@@ -112,8 +112,8 @@ peer("tshark", "tshark reads a session of two ends", () => {
       const decoder = IwarpDecoder.make()
       // The start-up frames are chunks of their own; the decoder wants whole FPDUs after them.
       const side = (from: "I" | "O") => chunks.filter((chunk) => chunk.from === from)
-      const [asked, ...sent] = side("I").map(({ octets }) => octets)
-      const [replied, ...answered] = side("O").map(({ octets }) => octets)
+      const [asked, ...sent] = side("I").map(({ bytes }) => bytes)
+      const [replied, ...answered] = side("O").map(({ bytes }) => bytes)
       const frames = [
         ...decoder.decode(asked!, "c2s"),
         ...decoder.decode(replied!, "s2c"),

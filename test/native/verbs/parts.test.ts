@@ -105,12 +105,12 @@ describe("GIDs", () => {
     }
   })
 
-  it.effect.prop("octets", [Schema.Array(Schema.Int)], ([numbers]) =>
+  it.effect.prop("bytes", [Schema.Array(Schema.Int)], ([numbers]) =>
     Effect.sync(() => {
-      const octets = Uint8Array.from({ length: 16 }, (_, index) => numbers[index] ?? 0)
-      const gid = Gid.fromBytes(octets)
+      const bytes = Uint8Array.from({ length: 16 }, (_, index) => numbers[index] ?? 0)
+      const gid = Gid.fromBytes(bytes)
       assert.isTrue(Schema.is(Gid.Gid)(gid))
-      assert.deepStrictEqual(Gid.toBytes(gid), octets)
+      assert.deepStrictEqual(Gid.toBytes(gid), bytes)
       assert.strictEqual(Gid.fromAddress(Gid.toAddress(gid)), gid)
     })
   )

@@ -51,8 +51,8 @@ export class RawPeer {
     this.socket.on("close", () => this.#wakeAll())
   }
 
-  send(...octets: ReadonlyArray<Uint8Array>): void {
-    this.socket.write(Buffer.concat(octets))
+  send(...bytes: ReadonlyArray<Uint8Array>): void {
+    this.socket.write(Buffer.concat(bytes))
   }
 
   /** Waits until something is so. */

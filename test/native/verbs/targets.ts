@@ -57,8 +57,8 @@ export const victim = Effect.fnUntraced(function* (device: Device, posted: Reado
 
 /** Everything outside the first receive is as it was. */
 export const isUntouched = (memory: SharedArrayBuffer, inbox: Region, posted: number) =>
-  new Uint8Array(memory).every((octet) => octet === 0xee) &&
-  inbox.bytes.subarray(posted).every((octet) => octet === 0xee)
+  new Uint8Array(memory).every((byte) => byte === 0xee) &&
+  inbox.bytes.subarray(posted).every((byte) => byte === 0xee)
 
 /** A raw peer that is connected to a victim. */
 export const attack = Effect.fnUntraced(function* (

@@ -1,4 +1,4 @@
-/** Captures made from octets, and what tshark reads in them. */
+/** Captures made from bytes, and what tshark reads in them. */
 import { execFileSync } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -8,7 +8,7 @@ import { hexOf } from "./vectors.ts"
 
 export interface Chunk {
   readonly from: "I" | "O"
-  readonly octets: Uint8Array
+  readonly bytes: Uint8Array
 }
 
 const folder = mkdtempSync(join(tmpdir(), "handfast-iwarp-"))
@@ -17,8 +17,8 @@ afterAll(() => rmSync(folder, { recursive: true }))
 /** A capture in which each chunk is one TCP segment. */
 export const capture = (name: string, chunks: ReadonlyArray<Chunk>): string => {
   const [text, pcap] = [join(folder, `${name}.txt`), join(folder, `${name}.pcap`)]
-  const dumps = chunks.map(({ from, octets }) => {
-    const spaced = hexOf(octets).replaceAll(/../g, " $&")
+  const dumps = chunks.map(({ from, bytes }) => {
+    const spaced = hexOf(bytes).replaceAll(/../g, " $&")
     return `${from}\n000000${spaced}\n`
   })
   writeFileSync(text, dumps.join(""))

@@ -9,8 +9,8 @@ import { moduleBytes } from "../../../src/schema/iwarp/internal/crc32cModule.ts"
 
 const bitByBit = (bytes: Uint8Array): number => {
   let crc = 0xffffffff
-  for (const octet of bytes) {
-    crc ^= octet
+  for (const byte of bytes) {
+    crc ^= byte
     for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
   }
   return ~crc >>> 0
@@ -53,7 +53,7 @@ describe("CRC-32C", () => {
     assert.isTrue(WebAssembly.validate(moduleBytes()))
   })
 
-  it("agrees with the definition at every length, wherever the octets lie", () => {
+  it("agrees with the definition at every length, wherever the bytes lie", () => {
     for (const length of lengths) {
       const bytes = sample(length, length + 1)
       const expected = bitByBit(bytes)

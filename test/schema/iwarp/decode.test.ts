@@ -8,7 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import type { DecodedFrame, FrameDecoder } from "../../../src/schema/FrameDecoder.ts"
 import * as Crc32c from "../../../src/schema/iwarp/Crc32c.ts"
 import * as IwarpDecoder from "../../../src/schema/iwarp/IwarpDecoder.ts"
-import { conversations, hexOf, octets, type Vector, vectors } from "./vectors.ts"
+import { conversations, hexOf, bytesOfHex, type Vector, vectors } from "./vectors.ts"
 
 const sides = { I: "c2s", O: "s2c" } as const
 
@@ -23,7 +23,7 @@ const check = (decoded: DecodedFrame, { fields, hex, name }: Vector): void => {
 }
 
 const only = (decoder: FrameDecoder, hex: string): DecodedFrame => {
-  const [frame, ...more] = decoder.decode(octets(hex), undefined)
+  const [frame, ...more] = decoder.decode(bytesOfHex(hex), undefined)
   assert.deepStrictEqual(more, [])
   return frame!
 }
@@ -35,7 +35,7 @@ describe("the decoder", () => {
         const decoder = IwarpDecoder.make()
         for (const frame of frames) {
           const direction = known ? sides[frame.dir] : undefined
-          const [decoded, ...more] = decoder.decode(octets(frame.hex), direction)
+          const [decoded, ...more] = decoder.decode(bytesOfHex(frame.hex), direction)
           assert.strictEqual(more.length, 0)
           check(decoded!, frame)
         }
@@ -50,7 +50,7 @@ describe("the decoder", () => {
       for (const part of [frames.slice(0, 2), frames.slice(2)]) {
         for (const dir of ["I", "O"] as const) {
           const own = part.filter((frame) => frame.dir === dir)
-          const line = octets(own.map(({ hex }) => hex).join(""))
+          const line = bytesOfHex(own.map(({ hex }) => hex).join(""))
           const decoded = [...decoder.decode(line, sides[dir])]
           assert.strictEqual(decoded.length, own.length)
           own.forEach((frame, k) => check(decoded[k]!, frame))
@@ -60,7 +60,7 @@ describe("the decoder", () => {
     const seen = vectors.siwObserved
     const reply = seen.mpa_reply_to_p2p_write_read_offer.reply
     const early = seen["send_after_accept_coalesced_with_reply"]!
-    const [first, second] = IwarpDecoder.make().decode(octets(reply + early), "s2c")
+    const [first, second] = IwarpDecoder.make().decode(bytesOfHex(reply + early), "s2c")
     assert.isTrue(first!.ok && second!.ok)
   })
 
@@ -86,10 +86,10 @@ describe("the decoder", () => {
 
   it("knows from the start-up frames who sends markers", () => {
     const decoder = IwarpDecoder.make()
-    const [request, reply] = vectors.streams["v1_crc"]!.map(({ hex }) => octets(hex))
+    const [request, reply] = vectors.streams["v1_crc"]!.map(({ hex }) => bytesOfHex(hex))
     reply![16]! |= 0x80
     for (const frame of [request!, reply!]) assert.isTrue(only(decoder, hexOf(frame)).ok)
-    const [withMarker, , plain] = vectors.rfc5044.map(({ hex }) => octets(hex))
+    const [withMarker, , plain] = vectors.rfc5044.map(({ hex }) => bytesOfHex(hex))
     const [first] = decoder.decode(withMarker!, "c2s")
     assert.isTrue(first!.ok && hexOf(first!.encoded) === hexOf(plain!) && first!.bytes === 52)
     const [second] = decoder.decode(plain!, "s2c")
@@ -111,15 +111,15 @@ describe("the decoder", () => {
       expected: "request",
       at: 9
     })
-    const unknown = octets(vectors.streams["v2_nocrc"]![2]!.hex)
+    const unknown = bytesOfHex(vectors.streams["v2_nocrc"]![2]!.hex)
     unknown[3] = 0x4d
     assert.deepInclude(error(hexOf(unknown)), { _tag: "UnknownMessage", opcode: 13, qn: 0, msn: 1 })
     check(only(decoder, vectors.streams["v2_nocrc"]![2]!.hex), vectors.streams["v2_nocrc"]![2]!)
   })
 
   it("takes the wish of either side for an agreement on CRCs", () => {
-    const [, reply, bad] = vectors.streams["v1_badcrc"]!.map(({ hex }) => octets(hex))
-    const request = octets(vectors.streams["v1_badcrc"]![0]!.hex)
+    const [, reply, bad] = vectors.streams["v1_badcrc"]!.map(({ hex }) => bytesOfHex(hex))
+    const request = bytesOfHex(vectors.streams["v1_badcrc"]![0]!.hex)
     for (const unwilling of [request, reply!]) {
       unwilling[16] = 0
       const decoder = IwarpDecoder.make()

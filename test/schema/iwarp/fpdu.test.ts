@@ -1,14 +1,14 @@
 /**
  * Goal: FPDUs are read the same however they are cut, and each vector is read and written to the
- * octet.
- * Method: the vectors' conversations, whole and split at every octet; the marker figures of RFC
+ * byte.
+ * Method: the vectors' conversations, whole and split at every byte; the marker figures of RFC
  * 5044; faults planted in each field that framing depends on.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Crc32c from "../../../src/schema/iwarp/Crc32c.ts"
 import { FpduParser, Step } from "../../../src/schema/iwarp/FpduParser.ts"
 import { decode, encode } from "../../../src/schema/iwarp/MessageCodec.ts"
-import { conversations, hexOf, octets, usesCrc, type Vector, vectors } from "./vectors.ts"
+import { conversations, hexOf, bytesOfHex, usesCrc, type Vector, vectors } from "./vectors.ts"
 
 const crc = Crc32c.make()
 
@@ -57,11 +57,11 @@ const cases = conversations.flatMap(([name, frames]) =>
 )
 
 describe("the vectors", () => {
-  it("are read field by field and written again to the octet", () => {
+  it("are read field by field and written again to the byte", () => {
     let count = 0
     for (const [conversation, , frames] of cases) {
       for (const { fields, hex, name } of frames) {
-        const { fault, reads } = readAll(parserFor(conversation), [octets(hex)])
+        const { fault, reads } = readAll(parserFor(conversation), [bytesOfHex(hex)])
         assert.strictEqual(fault, undefined, name)
         assert.strictEqual(reads.length, 1, name)
         const { crcField, message, ulpduLength } = reads[0]!
@@ -75,9 +75,9 @@ describe("the vectors", () => {
     assert.isAtLeast(count, 40)
   })
 
-  it("are read the same when their stream is cut anywhere, or octet by octet", () => {
+  it("are read the same when their stream is cut anywhere, or byte by byte", () => {
     for (const [conversation, , frames] of cases) {
-      const stream = octets(frames.map(({ hex }) => hex).join(""))
+      const stream = bytesOfHex(frames.map(({ hex }) => hex).join(""))
       const whole = readAll(parserFor(conversation), [stream])
       assert.strictEqual(whole.reads.length, frames.length)
       for (let cut = 0; cut <= stream.length; cut++) {
@@ -86,7 +86,7 @@ describe("the vectors", () => {
         assert.deepStrictEqual(readAll(parser, pieces), whole, `${conversation} at ${cut}`)
         assert.isFalse(parser.inside)
       }
-      const single = Array.from(stream, (octet) => Uint8Array.of(octet))
+      const single = Array.from(stream, (byte) => Uint8Array.of(byte))
       assert.deepStrictEqual(readAll(parserFor(conversation), single), whole)
     }
   })
@@ -96,16 +96,16 @@ describe("the vectors", () => {
       .flatMap(([, frames]) => frames)
       .filter(({ fields }) => fields["crcBad"] === 1)
     assert.strictEqual(bad.length, 1)
-    const { fault, reads } = readAll(new FpduParser({ crc }), [octets(bad[0]!.hex)])
+    const { fault, reads } = readAll(new FpduParser({ crc }), [bytesOfHex(bad[0]!.hex)])
     assert.deepStrictEqual(reads, [])
     assert.strictEqual(fault?._tag, "CrcMismatch")
-    const unchecked = readAll(new FpduParser({ crc: undefined }), [octets(bad[0]!.hex)])
+    const unchecked = readAll(new FpduParser({ crc: undefined }), [bytesOfHex(bad[0]!.hex)])
     assert.strictEqual(unchecked.reads.length, 1)
   })
 })
 
 describe("a payload", () => {
-  const write = octets(vectors.streams["v1_crc"]!.find(({ name }) => name === "write16")!.hex)
+  const write = bytesOfHex(vectors.streams["v1_crc"]!.find(({ name }) => name === "write16")!.hex)
 
   it("can be read into its destination, and is checked there", () => {
     const parser = new FpduParser({ crc })
@@ -127,7 +127,7 @@ describe("a payload", () => {
     for (let bit = 0; bit < write.length * 8; bit++) {
       const changed = write.slice()
       changed[bit >> 3]! ^= 1 << (bit & 7)
-      // A changed length makes the parser wait for octets of the next FPDUs.
+      // A changed length makes the parser wait for bytes of the next FPDUs.
       const { fault, reads } = readAll(new FpduParser({ crc }), [changed, new Uint8Array(65_600)])
       assert.deepStrictEqual(reads, [], `bit ${bit}`)
       assert.isDefined(fault, `bit ${bit}`)
@@ -136,7 +136,7 @@ describe("a payload", () => {
 })
 
 describe("a length", () => {
-  const fault = (hex: string) => readAll(new FpduParser({ crc }), [octets(hex)]).fault
+  const fault = (hex: string) => readAll(new FpduParser({ crc }), [bytesOfHex(hex)]).fault
 
   it("below a header's or above MPA's limit is refused as soon as the header is there", () => {
     const rest = "00".repeat(16)
@@ -167,50 +167,50 @@ describe("a length", () => {
 
   it("after a fault nothing more is read", () => {
     const parser = new FpduParser({ crc })
-    const bad = octets(`000dc140${"00".repeat(16)}`)
+    const bad = bytesOfHex(`000dc140${"00".repeat(16)}`)
     const first = readAll(parser, [bad])
-    assert.deepStrictEqual(readAll(parser, [octets(vectors.rfc5044[2]!.hex)]), first)
+    assert.deepStrictEqual(readAll(parser, [bytesOfHex(vectors.rfc5044[2]!.hex)]), first)
   })
 })
 
-/** Puts a marker at every 512th octet and a CRC over all; `cuts` are places in and around them. */
+/** Puts a marker at every 512th byte and a CRC over all; `cuts` are places in and around them. */
 const marked = (frames: ReadonlyArray<Uint8Array>) => {
-  const octets: Array<number> = []
+  const bytes: Array<number> = []
   const cuts: Array<number> = []
   for (const frame of frames) {
-    let start = octets.length
+    let start = bytes.length
     const crcFrom = start
     const mark = () => {
-      if (octets.length % 512 !== 0) return
-      const pointer = octets.length - start
-      for (let k = 0; k <= 4; k++) cuts.push(octets.length + k)
-      octets.push(0, 0, pointer >> 8, pointer & 255)
+      if (bytes.length % 512 !== 0) return
+      const pointer = bytes.length - start
+      for (let k = 0; k <= 4; k++) cuts.push(bytes.length + k)
+      bytes.push(0, 0, pointer >> 8, pointer & 255)
     }
     mark()
-    start = octets.length
-    for (const octet of frame.subarray(0, -4)) {
-      if (octets.length > start) mark()
-      octets.push(octet)
+    start = bytes.length
+    for (const byte of frame.subarray(0, -4)) {
+      if (bytes.length > start) mark()
+      bytes.push(byte)
     }
-    if (octets.length > start) mark()
+    if (bytes.length > start) mark()
     const sum = new DataView(new ArrayBuffer(4))
-    sum.setUint32(0, Crc32c.ofBytes(Uint8Array.from(octets.slice(crcFrom))), true)
-    octets.push(...new Uint8Array(sum.buffer))
+    sum.setUint32(0, Crc32c.ofBytes(Uint8Array.from(bytes.slice(crcFrom))), true)
+    bytes.push(...new Uint8Array(sum.buffer))
   }
-  return { octets: Uint8Array.from(octets), cuts }
+  return { bytes: Uint8Array.from(bytes), cuts }
 }
 
 describe("markers (RFC 5044, figures 5 and 6)", () => {
-  const [figure5, figure6, plain] = vectors.rfc5044.map(({ hex }) => octets(hex))
+  const [figure5, figure6, plain] = vectors.rfc5044.map(({ hex }) => bytesOfHex(hex))
   const send = { _tag: "Send", last: 1, solicited: 0, mo: 0, payload: new Uint8Array(24) } as const
 
-  /** A stream up to octet 492, so that the marker at 512 falls where figure 6 has it. */
+  /** A stream up to byte 492, so that the marker at 512 falls where figure 6 has it. */
   const before = (() => {
     const ulpdu = 492 - 4 - figure5!.length - 6
     const filler = new Uint8Array(492 - figure5!.length)
     const view = new DataView(filler.buffer)
     view.setUint16(0, ulpdu + 4)
-    filler.set(octets("4143000000000000000000000002"), 2)
+    filler.set(bytesOfHex("4143000000000000000000000002"), 2)
     view.setUint32(filler.length - 4, Crc32c.ofBytes(filler.subarray(0, -4)), true)
     return filler
   })()
@@ -244,15 +244,15 @@ describe("markers (RFC 5044, figures 5 and 6)", () => {
       const payload = new Uint8Array(length).fill(k)
       return encode({ _tag: "Write", last: 1, stag: k, to: 0n, payload }, undefined)
     })
-    const { octets, cuts } = marked(frames)
-    const whole = readAll(new FpduParser({ crc, markers: true }), [octets])
+    const { bytes, cuts } = marked(frames)
+    const whole = readAll(new FpduParser({ crc, markers: true }), [bytes])
     assert.strictEqual(whole.fault, undefined)
     assert.deepStrictEqual(
       whole.reads.map(({ message }) => message?._tag === "Write" && message.payload.length),
       lengths
     )
     for (const cut of cuts) {
-      const pieces = [octets.subarray(0, cut), octets.subarray(cut)]
+      const pieces = [bytes.subarray(0, cut), bytes.subarray(cut)]
       const parser = new FpduParser({ crc, markers: true })
       assert.deepStrictEqual(readAll(parser, pieces), whole, `cut at ${cut}`)
     }

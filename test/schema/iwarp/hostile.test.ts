@@ -1,6 +1,6 @@
 /**
- * Goal: no octets make the receiving side throw, hold memory, or write outside a region.
- * Method: a million random and mutated inputs in random pieces, from a printed seed. Guard octets
+ * Goal: no bytes make the receiving side throw, hold memory, or write outside a region.
+ * Method: a million random and mutated inputs in random pieces, from a printed seed. Guard bytes
  * around each region are compared, and the heap is measured.
  */
 import { setFlagsFromString } from "node:v8"
@@ -13,17 +13,17 @@ import { MpaReader } from "../../../src/schema/iwarp/Mpa.ts"
 import { decode } from "../../../src/schema/iwarp/Terminate.ts"
 import { Prng } from "../../../src/testing/internal/sim/prng.ts"
 import { Receiver } from "./receiver.ts"
-import { conversations, octets } from "./vectors.ts"
+import { conversations, bytesOfHex } from "./vectors.ts"
 
 const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 32))
 
 const prng = new Prng(seed, "hostile inputs")
 const random = (below: number): number => prng.below(below)
 
-const samples = conversations.flatMap(([, frames]) => frames.map(({ hex }) => octets(hex)))
+const samples = conversations.flatMap(([, frames]) => frames.map(({ hex }) => bytesOfHex(hex)))
 const fpdus = samples.filter((sample) => sample[2] !== 0x41 || sample[0] === 0)
 
-/** A sample with a few octets changed, cut or repeated, or noise; often with its CRC made right. */
+/** A sample with a few bytes changed, cut or repeated, or noise; often with its CRC made right. */
 const input = (from: ReadonlyArray<Uint8Array>): Uint8Array => {
   const kind = random(8)
   if (kind === 0) return Uint8Array.from({ length: random(64) }, () => random(256))
@@ -89,10 +89,10 @@ describe(`a million hostile inputs, SEED=${seed}`, () => {
       if (answer !== undefined) assert.isDefined(decode(answer))
       assert.isAtMost(answer?.length ?? 0, 52)
     }
-    arena.forEach((octet, place) => {
-      if (isGuard(place)) assert.strictEqual(octet, 0, `octet ${place} was written`)
+    arena.forEach((byte, place) => {
+      if (isGuard(place)) assert.strictEqual(byte, 0, `byte ${place} was written`)
     })
-    assert.isTrue(arena.some((octet) => octet !== 0))
+    assert.isTrue(arena.some((byte) => byte !== 0))
     assert.isBelow(heapUsed() - heap, 10e6)
     // The inputs are hostile in all the ways that matter, or this test shows nothing.
     for (const tag of ["CrcMismatch", "BadLength", "Refused", "none"]) {
@@ -122,11 +122,11 @@ describe(`a million hostile inputs, SEED=${seed}`, () => {
     }
   })
 
-  it("that drip octet by octet cost no more than the parser", () => {
+  it("that drip byte by byte cost no more than the parser", () => {
     const side = new Receiver(crc)
     const memory = side.register(7, 0, 64)
     const write = encode({ _tag: "Write", last: 1, stag: 7, to: 0n, payload: memory.bytes }, crc)
-    const drops = Array.from(write, (octet) => Uint8Array.of(octet))
+    const drops = Array.from(write, (byte) => Uint8Array.of(byte))
     const heap = heapUsed()
     for (let count = 0; count < inputs; count++) side.push(drops[count % drops.length]!)
     assert.strictEqual(side.fault, undefined)

@@ -1,6 +1,6 @@
 /**
  * Goal: a peer can do what it may, and whatever else it tries gets the right Terminate and leaves
- * no octet behind.
+ * no byte behind.
  * Method: each check of the receiving side is violated once; the answer's layer, type, code and
  * attached headers are compared, and so is all memory.
  */
@@ -16,10 +16,10 @@ import {
   encode as encodeTerminate
 } from "../../../src/schema/iwarp/Terminate.ts"
 import { type Memory, Receiver } from "./receiver.ts"
-import { hexOf, octets } from "./vectors.ts"
+import { hexOf, bytesOfHex } from "./vectors.ts"
 
 const crc = Crc32c.make()
-const bytes = (...octets: ReadonlyArray<number>) => Uint8Array.from(octets)
+const bytes = (...numbers: ReadonlyArray<number>) => Uint8Array.from(numbers)
 const eight = bytes(1, 2, 3, 4, 5, 6, 7, 8)
 
 const stags = { open: 0x100, foreign: 0x200, readOnly: 0x300, writeOnly: 0x400, unknown: 0x900 }
@@ -94,7 +94,7 @@ const terminate = (msn: number): Message => ({
   code: 0
 })
 
-/** Changes octets of an FPDU and makes its CRC right again. */
+/** Changes bytes of an FPDU and makes its CRC right again. */
 const forged = (message: Message, change: (fpdu: Uint8Array) => void, cut = 0) => {
   const whole = encode(message, undefined)
   const fpdu = whole.slice(0, whole.length - cut)
@@ -103,7 +103,7 @@ const forged = (message: Message, change: (fpdu: Uint8Array) => void, cut = 0) =
   new DataView(fpdu.buffer).setUint32(end, Crc32c.ofBytes(fpdu.subarray(0, end)), true)
   return fpdu
 }
-const octet = (at: number, value: number) => (fpdu: Uint8Array) => {
+const setByte = (at: number, value: number) => (fpdu: Uint8Array) => {
   fpdu[at] = value
 }
 
@@ -147,7 +147,7 @@ const tagged: ReadonlyArray<Violation> = [
   },
   { name: "far outside", cause: Cause.taggedBounds, frames: [write(stags.open, 1n << 60n, eight)] },
   {
-    name: "up to the last octet there can be",
+    name: "up to the last byte there can be",
     cause: Cause.taggedBounds,
     frames: [write(stags.open, top, eight)]
   },
@@ -159,22 +159,22 @@ const tagged: ReadonlyArray<Violation> = [
   {
     name: "DDP version",
     cause: Cause.taggedVersion,
-    frames: [forged(write(stags.open, at, eight), octet(2, 0xc2))]
+    frames: [forged(write(stags.open, at, eight), setByte(2, 0xc2))]
   },
   {
     name: "RDMAP version",
     cause: Cause.rdmapVersion,
-    frames: [forged(write(stags.open, at, eight), octet(3, 0x80))]
+    frames: [forged(write(stags.open, at, eight), setByte(3, 0x80))]
   },
   {
     name: "Send in a tagged segment",
     cause: Cause.unexpectedOpcode,
-    frames: [forged(write(stags.open, at, eight), octet(3, 0x43))]
+    frames: [forged(write(stags.open, at, eight), setByte(3, 0x43))]
   },
   {
     name: "opcode out of range",
     cause: Cause.unexpectedOpcode,
-    frames: [forged(write(stags.open, at, eight), octet(3, 0x4c))]
+    frames: [forged(write(stags.open, at, eight), setByte(3, 0x4c))]
   },
   {
     name: "response nobody asked for",
@@ -276,31 +276,31 @@ const untagged: ReadonlyArray<Violation> = [
     name: "DDP version",
     cause: Cause.untaggedVersion,
     posted: [8],
-    frames: [forged(send(1, eight), octet(2, 0x40))]
+    frames: [forged(send(1, eight), setByte(2, 0x40))]
   },
   {
     name: "RDMAP version",
     cause: Cause.rdmapVersion,
     posted: [8],
-    frames: [forged(send(1, eight), octet(3, 0x03))]
+    frames: [forged(send(1, eight), setByte(3, 0x03))]
   },
   {
     name: "queue out of range",
     cause: Cause.invalidQueue,
     posted: [8],
-    frames: [forged(send(1, eight), octet(11, 4))]
+    frames: [forged(send(1, eight), setByte(11, 4))]
   },
   {
     name: "Send on the queue of requests",
     cause: Cause.unexpectedOpcode,
     posted: [8],
-    frames: [forged(send(1, eight), octet(11, 1))]
+    frames: [forged(send(1, eight), setByte(11, 1))]
   },
   {
     name: "Write in an untagged segment",
     cause: Cause.unexpectedOpcode,
     posted: [8],
-    frames: [forged(send(1, eight), octet(3, 0x40))]
+    frames: [forged(send(1, eight), setByte(3, 0x40))]
   },
   {
     name: "invalidates an unknown STag",
@@ -318,13 +318,13 @@ const untagged: ReadonlyArray<Violation> = [
     name: "immediate data too long",
     cause: Cause.tooLong,
     posted: [99],
-    frames: [forged(send(1, bytes(...eight, 9)), octet(3, 0x48))]
+    frames: [forged(send(1, bytes(...eight, 9)), setByte(3, 0x48))]
   },
   {
     name: "immediate data too short",
     cause: Cause.operation,
     posted: [99],
-    frames: [forged(send(1, bytes(1, 2)), octet(3, 0x48))]
+    frames: [forged(send(1, bytes(1, 2)), setByte(3, 0x48))]
   }
 ]
 
@@ -363,17 +363,17 @@ const requests: ReadonlyArray<Violation> = [
   {
     name: "read request at an offset",
     cause: Cause.invalidMessageOffset,
-    frames: [forged(read(1, stags.open, at), octet(19, 4))]
+    frames: [forged(read(1, stags.open, at), setByte(19, 4))]
   },
   {
     name: "read request cut short",
     cause: Cause.operation,
-    frames: [forged(read(1, stags.open, at), octet(1, 42), 4)]
+    frames: [forged(read(1, stags.open, at), setByte(1, 42), 4)]
   },
   {
     name: "read request in pieces",
     cause: Cause.operation,
-    frames: [forged(read(1, stags.open, at), octet(2, 0x01))]
+    frames: [forged(read(1, stags.open, at), setByte(2, 0x01))]
   },
   {
     name: "atomic with an unknown STag",
@@ -390,7 +390,7 @@ const requests: ReadonlyArray<Violation> = [
   {
     name: "unknown atomic operation",
     cause: Cause.unexpectedOpcode,
-    frames: [forged(swap(1, stags.open, at), octet(23, 1))]
+    frames: [forged(swap(1, stags.open, at), setByte(23, 1))]
   },
   {
     name: "reads and atomics share a sequence",
@@ -489,7 +489,7 @@ describe("what a peer may not do", () => {
 })
 
 describe("what a peer may do", () => {
-  it("write up to the last octet of a region, and read and change what it has", () => {
+  it("write up to the last byte of a region, and read and change what it has", () => {
     const { regions, side } = receiver()
     for (const frame of [
       write(stags.open, at, eight),
@@ -592,7 +592,7 @@ describe("a Terminate", () => {
 
   it("is read in either order, by its flags or else by what makes sense", () => {
     const order = (hex: string) => {
-      const { layer, order, type } = decode(octets(hex))!
+      const { layer, order, type } = decode(bytesOfHex(hex))!
       return [layer, type, order]
     }
     assert.deepStrictEqual(order("1202c000"), [1, 2, "rfc"])
@@ -605,14 +605,14 @@ describe("a Terminate", () => {
 
   it("of a local catastrophe or of MPA names no segment", () => {
     for (const { code, layer, type } of [Cause.rdmapLocal, Cause.ddpLocal, Cause.crc]) {
-      const octets = encodeTerminate({ code, layer, type }, new Segment(), new Uint8Array(28))
-      assert.strictEqual(octets.length, 4)
+      const encoded = encodeTerminate({ code, layer, type }, new Segment(), new Uint8Array(28))
+      assert.strictEqual(encoded.length, 4)
     }
   })
 
   it("leaves out what is cut short", () => {
-    assert.strictEqual(decode(octets("110000")), undefined)
-    const { ddpHeader, rdmapHeader, segmentLength } = decode(octets("0100e0000040c140dead"))!
+    assert.strictEqual(decode(bytesOfHex("110000")), undefined)
+    const { ddpHeader, rdmapHeader, segmentLength } = decode(bytesOfHex("0100e0000040c140dead"))!
     assert.deepStrictEqual([segmentLength, ddpHeader, rdmapHeader], [64, undefined, undefined])
   })
 })

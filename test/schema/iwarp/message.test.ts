@@ -1,5 +1,5 @@
 /**
- * Goal: the Schema of the messages and the codecs over octets describe the same thing.
+ * Goal: the Schema of the messages and the codecs over bytes describe the same thing.
  * Method: properties over values that the Schema generates; the shown form of every vector.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -19,10 +19,10 @@ import { hexOf } from "./vectors.ts"
 const crc = Crc32c.make()
 const runs = { arbitrary: { runs: 400 } }
 
-/** A Terminate's attached header has the length that its own first octet says. */
-const headerLike = (octets: Uint8Array): Uint8Array => {
-  const header = new Uint8Array(octets[0]! & 0x80 ? 14 : 18)
-  header.set(octets.subarray(0, header.length))
+/** A Terminate's attached header has the length that its own first byte says. */
+const headerLike = (bytes: Uint8Array): Uint8Array => {
+  const header = new Uint8Array(bytes[0]! & 0x80 ? 14 : 18)
+  header.set(bytes.subarray(0, header.length))
   return header
 }
 
@@ -41,13 +41,13 @@ const sized = (message: Message): Message => {
 
 const messages = Arbitrary.schema(Message).pipe(Arbitrary.map(sized))
 
-const parse = (octets: Uint8Array) => {
+const parse = (bytes: Uint8Array) => {
   const parser = new FpduParser({ crc })
   const payload: Array<number> = []
-  parser.feed(octets, 0, octets.length)
+  parser.feed(bytes, 0, bytes.length)
   for (let step = parser.next(); step !== Step.complete; step = parser.next()) {
     assert.isTrue(step === Step.header || step === Step.payload)
-    if (step === Step.payload) payload.push(...octets.subarray(parser.from, parser.to))
+    if (step === Step.payload) payload.push(...bytes.subarray(parser.from, parser.to))
   }
   const { control, controlLength, segment } = parser
   const gathered = control.slice(0, controlLength)
@@ -58,16 +58,16 @@ const seen = new Set<string>()
 
 describe("messages", () => {
   it.prop(
-    "are what they were after octets and back, and the parser agrees",
+    "are what they were after bytes and back, and the parser agrees",
     [messages],
     ([message]) => {
       seen.add(message._tag)
-      const octets = encode(message, crc)
-      const { payload, segment } = parse(octets)
+      const bytes = encode(message, crc)
+      const { payload, segment } = parse(bytes)
       const again = decode(segment, payload)
       assert.deepStrictEqual(again, message)
       assert.isTrue(Schema.is(Message)(again))
-      assert.strictEqual(hexOf(encode(again!, crc)), hexOf(octets))
+      assert.strictEqual(hexOf(encode(again!, crc)), hexOf(bytes))
     },
     runs
   )
@@ -80,11 +80,11 @@ describe("messages", () => {
   })
 
   it.prop(
-    "are the same octets from the writer, as long as one FPDU holds them",
+    "are the same bytes from the writer, as long as one FPDU holds them",
     [messages],
     ([message]) => {
-      const octets = encode(message, crc)
-      const { payload, segment } = parse(octets)
+      const bytes = encode(message, crc)
+      const { payload, segment } = parse(bytes)
       const outgoing = Object.assign(new Outgoing(), {
         opcode: segment.opcode,
         tagged: segment.tagged,
@@ -99,17 +99,17 @@ describe("messages", () => {
       if (!segment.last || segment.messageOffset > 0) return
       const writer = new FpduWriter({ crc })
       assert.isTrue(writer.put(outgoing))
-      assert.strictEqual(hexOf(Buffer.concat(writer.take()!.parts)), hexOf(octets))
+      assert.strictEqual(hexOf(Buffer.concat(writer.take()!.parts)), hexOf(bytes))
     },
     runs
   )
 })
 
 describe("start-up frames", () => {
-  it.prop("are what they were after octets and back", [StartupFrame], ([frame]) => {
-    const octets = Mpa.encode(frame)
+  it.prop("are what they were after bytes and back", [StartupFrame], ([frame]) => {
+    const bytes = Mpa.encode(frame)
     const reader = new Mpa.MpaReader(frame.kind)
-    assert.strictEqual(reader.push(octets, 0, octets.length), octets.length)
+    assert.strictEqual(reader.push(bytes, 0, bytes.length), bytes.length)
     assert.deepStrictEqual(reader.frame, frame)
     assert.isTrue(Schema.is(StartupFrame)(reader.frame))
   })
@@ -117,18 +117,18 @@ describe("start-up frames", () => {
 
 describe("segments", () => {
   const Word = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0xffff_ffff }))
-  const Octets = Schema.Array(
+  const Bytes = Schema.Array(
     Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 255 }))
   ).check(Schema.isBetweenLength(20, 20))
 
-  it.prop("keep every bit of a header, also reserved ones", [Octets], ([header]) => {
+  it.prop("keep every bit of a header, also reserved ones", [Bytes], ([header]) => {
     const segment = new Segment.Segment()
-    const octets = Uint8Array.from(header)
-    Segment.read(segment, octets, 0)
+    const bytes = Uint8Array.from(header)
+    Segment.read(segment, bytes, 0)
     const out = new Uint8Array(20)
     const length = Segment.write(new DataView(out.buffer), 0, segment)
-    assert.strictEqual(length, Segment.headerBytesAt(octets, 0))
-    assert.deepStrictEqual(out.subarray(0, length), octets.subarray(0, length))
+    assert.strictEqual(length, Segment.headerBytesAt(bytes, 0))
+    assert.deepStrictEqual(out.subarray(0, length), bytes.subarray(0, length))
   })
 
   it.prop("are told apart after being used for the other kind", [Word, Word], ([a, b]) => {

@@ -1,13 +1,13 @@
 /**
- * Goal: start-up frames are read and written to the octet, and what two of them settle is what
+ * Goal: start-up frames are read and written to the byte, and what two of them settle is what
  * real peers settle.
- * Method: the vectors and Linux's own replies, split at every octet; tables of wishes and answers;
+ * Method: the vectors and Linux's own replies, split at every byte; tables of wishes and answers;
  * each field of a frame made wrong.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Mpa from "../../../src/schema/iwarp/Mpa.ts"
 import * as Negotiation from "../../../src/schema/iwarp/Negotiation.ts"
-import { conversations, hexOf, octets, vectors } from "./vectors.ts"
+import { conversations, hexOf, bytesOfHex, vectors } from "./vectors.ts"
 
 const requestKey = "4d504120494420526571204672616d65"
 const replyKey = "4d504120494420526570204672616d65"
@@ -15,7 +15,7 @@ const none = new Uint8Array(0)
 
 const readerOf = (hex: string, kind: "request" | "reply" = "request") => {
   const reader = new Mpa.MpaReader(kind)
-  const bytes = octets(hex)
+  const bytes = bytesOfHex(hex)
   return { reader, taken: reader.push(bytes, 0, bytes.length) }
 }
 
@@ -36,7 +36,7 @@ const all = [
 ]
 
 describe("start-up frames", () => {
-  it("are read field by field and written again to the octet", () => {
+  it("are read field by field and written again to the byte", () => {
     assert.isAtLeast(all.length, 20)
     for (const { fields, hex } of all) {
       const frame = frameOf(hex)
@@ -49,7 +49,7 @@ describe("start-up frames", () => {
         R: Number(reject),
         S: enhanced ? 1 : 0,
         rev: revision,
-        pdLength: octets(hex).length - 20,
+        pdLength: bytesOfHex(hex).length - 20,
         A: Number(enhanced?.peerToPeer),
         B: Number(enhanced?.readyBySend),
         Cflag: Number(enhanced?.readyByWrite),
@@ -67,7 +67,7 @@ describe("start-up frames", () => {
   it("are read the same cut anywhere, and nothing behind them is taken", () => {
     for (const { hex } of all) {
       const kind = hex.startsWith(replyKey) ? "reply" : "request"
-      const bytes = octets(`${hex}0022`)
+      const bytes = bytesOfHex(`${hex}0022`)
       const whole = frameOf(hex)
       for (let cut = 0; cut <= bytes.length; cut++) {
         const reader = new Mpa.MpaReader(kind)
@@ -80,9 +80,9 @@ describe("start-up frames", () => {
     }
   })
 
-  it("with a wrong key are refused at the first wrong octet", () => {
+  it("with a wrong key are refused at the first wrong byte", () => {
     for (let at = 0; at < 16; at++) {
-      const bytes = octets(requestKey)
+      const bytes = bytesOfHex(requestKey)
       bytes[at]! ^= 0x20
       const reader = new Mpa.MpaReader("request")
       reader.push(bytes, 0, at + 1)

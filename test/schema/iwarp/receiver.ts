@@ -1,6 +1,6 @@
 /**
  * The receiving side of a stream as a provider would build it: parser, checks, memory. It owns its
- * regions and receives, so a test can see every octet that a peer managed to place.
+ * regions and receives, so a test can see every byte that a peer managed to place.
  */
 import type { Crc32c } from "../../../src/schema/iwarp/Crc32c.ts"
 import type { StreamFault } from "../../../src/schema/iwarp/Fault.ts"

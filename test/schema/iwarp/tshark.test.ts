@@ -15,7 +15,7 @@ import { Opcode, Segment, tagged, untagged } from "../../../src/schema/iwarp/Seg
 import * as Terminate from "../../../src/schema/iwarp/Terminate.ts"
 import { peer } from "../../peers.ts"
 import { capture, type Chunk, fieldsOf, verdicts } from "./capture.ts"
-import { octets } from "./vectors.ts"
+import { bytesOfHex } from "./vectors.ts"
 
 const crc = Crc32c.make()
 
@@ -26,13 +26,13 @@ const startup = (): ReadonlyArray<Chunk> => {
   const request = Negotiation.request({ ...wishes, privateData: text("from a client") })
   const { reply } = Negotiation.respond(request, { ...wishes, privateData: text("from a server") })
   return [
-    { from: "I", octets: Mpa.encode(request) },
-    { from: "O", octets: Mpa.encode(reply) }
+    { from: "I", bytes: Mpa.encode(request) },
+    { from: "O", bytes: Mpa.encode(reply) }
   ]
 }
 
 const to = 0x0123_4567_89ab_cdefn
-const payload = octets("000102030405060708090a0b0c")
+const payload = bytesOfHex("000102030405060708090a0b0c")
 const offender = tagged(new Segment(), Opcode.write, true, 0xdeadbe00, 1, 2, 99)
 const unreceived = untagged(new Segment(), Opcode.send, true, 0, 0, 9, 0, 16)
 
@@ -169,11 +169,11 @@ const meaning = (value: unknown): unknown => {
 peer("tshark", "tshark reads what we encode", () => {
   const chunks = [
     ...startup(),
-    ...messages.map(([from, message]): Chunk => ({ from, octets: encode(message, crc) }))
+    ...messages.map(([from, message]): Chunk => ({ from, bytes: encode(message, crc) }))
   ]
   const decoder = IwarpDecoder.make()
-  const ours = chunks.map(({ from, octets }) => {
-    const [decoded] = decoder.decode(octets, from === "I" ? "c2s" : "s2c")
+  const ours = chunks.map(({ from, bytes }) => {
+    const [decoded] = decoder.decode(bytes, from === "I" ? "c2s" : "s2c")
     assert.isTrue(decoded!.ok)
     return decoded!.ok ? (decoded!.frame as Readonly<Record<string, unknown>>) : {}
   })
@@ -208,7 +208,7 @@ peer("tshark", "tshark reads what we encode", () => {
       const kind = layer === 0 ? 0 : layer === 2 ? 3 : (frame["etype"] as number)
       compared += same(frame, row, "etype", perLayer[layer]!)
       compared += same(frame, row, "code", codes[kind]!)
-      // It shows this number as octets.
+      // It shows this number as bytes.
       if (frame["M"] === 1)
         assert.strictEqual(Number(`0x${row(segmentLength)}`), frame["ddpSegLen"])
     })
@@ -221,10 +221,10 @@ peer("tshark", "tshark reads what we encode", () => {
   })
 
   it("and would see a bad CRC", () => {
-    const broken = chunks.map(({ from, octets }, k) => {
-      const copy = octets.slice()
+    const broken = chunks.map(({ from, bytes }, k) => {
+      const copy = bytes.slice()
       if (k === 3) copy[20]! ^= 1
-      return { from, octets: copy }
+      return { from, bytes: copy }
     })
     const { bad, good } = verdicts(capture("broken", broken))
     assert.deepStrictEqual([good, bad], [messages.length - 1, 1])
@@ -238,7 +238,7 @@ peer("tshark", "tshark reads what we encode", () => {
     const stream = Buffer.concat(writer.take()!.parts)
     const cut: Array<Chunk> = []
     for (let at = 0; at < stream.length; at += 1448) {
-      cut.push({ from: "I", octets: stream.subarray(at, at + 1448) })
+      cut.push({ from: "I", bytes: stream.subarray(at, at + 1448) })
     }
     const { bad, good, malformed } = verdicts(capture("batch", [...startup(), ...cut]))
     const perMessage = Math.ceil(payload.length / 1428)

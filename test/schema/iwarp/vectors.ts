@@ -1,4 +1,4 @@
-/** The octet vectors of iWARP: conversations, the figures of RFC 5044, and what Linux sends. */
+/** The byte vectors of iWARP: conversations, the figures of RFC 5044, and what Linux sends. */
 import { readFileSync } from "node:fs"
 
 export interface Vector {
@@ -44,7 +44,7 @@ export const vectors: Vectors = JSON.parse(
 
 export const conversations = Object.entries(vectors.streams)
 
-export const octets = (hex: string): Uint8Array<ArrayBuffer> =>
+export const bytesOfHex = (hex: string): Uint8Array<ArrayBuffer> =>
   new Uint8Array(Buffer.from(hex, "hex"))
 
 export const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")

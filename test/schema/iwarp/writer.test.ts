@@ -156,7 +156,7 @@ describe("the writer", () => {
   it("writes zero where no CRC was agreed", () => {
     const writer = new FpduWriter({ crc: undefined })
     writer.put(write([]))
-    const octets = Buffer.concat(writer.take()!.parts).toString("hex")
-    assert.strictEqual(octets, "000ec14000000007000000000000000000000000")
+    const written = Buffer.concat(writer.take()!.parts).toString("hex")
+    assert.strictEqual(written, "000ec14000000007000000000000000000000000")
   })
 })

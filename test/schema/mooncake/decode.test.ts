@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import type { DecodedFrame, Direction } from "../../../src/schema/FrameDecoder.ts"
 import * as MooncakeDecoder from "../../../src/schema/mooncake/MooncakeDecoder.ts"
-import { hexOf, octets, sent, vector, whole } from "./vectors.ts"
+import { hexOf, bytesOfHex, sent, vector, whole } from "./vectors.ts"
 
 const shown = (decoded: DecodedFrame | undefined): Readonly<Record<string, unknown>> => {
   assert.isTrue(decoded?.ok)
@@ -15,7 +15,7 @@ const shown = (decoded: DecodedFrame | undefined): Readonly<Record<string, unkno
 }
 
 const first = (hex: string, direction?: Direction): DecodedFrame => {
-  const [decoded, ...more] = MooncakeDecoder.make().decode(octets(hex), direction)
+  const [decoded, ...more] = MooncakeDecoder.make().decode(bytesOfHex(hex), direction)
   assert.deepStrictEqual(more, [])
   return decoded!
 }
@@ -26,7 +26,7 @@ const error = (hex: string): object => {
 }
 
 describe("the decoder", () => {
-  it("shows whatever Mooncake wrote, and writes the same octets", () => {
+  it("shows whatever Mooncake wrote, and writes the same bytes", () => {
     for (const { byMooncake, name, sent, side } of whole) {
       for (const direction of [side, undefined]) {
         const decoded = first(sent.hex, direction)
@@ -43,7 +43,7 @@ describe("the decoder", () => {
     const unknown = MooncakeDecoder.make()
     const tags = new Set<unknown>()
     for (const { byMooncake, name, sent, side } of whole) {
-      const bytes = octets(sent.hex)
+      const bytes = bytesOfHex(sent.hex)
       const [expected] = known.decode(bytes, side)
       const [guessed] = unknown.decode(bytes, undefined)
       // The request to this reply is not in the vectors as a whole.
@@ -54,7 +54,7 @@ describe("the decoder", () => {
     const all = ["Request", "Reply", "ReadyAck", "AckReply", "Rejected"]
     assert.deepStrictEqual(tags, new Set([...all, "Metadata", "Notify", "Probe"]))
     const [request, reply] = sent.slice(0, 2).map(({ sent }) => sent.hex)
-    const pair = [...MooncakeDecoder.make().decode(octets(request! + reply!), undefined)]
+    const pair = [...MooncakeDecoder.make().decode(bytesOfHex(request! + reply!), undefined)]
     assert.deepStrictEqual(
       pair.map((decoded) => shown(decoded)["_tag"]),
       ["Request", "Reply"]
@@ -105,12 +105,12 @@ describe("the decoder", () => {
     const garbage = vector("head.fault.garbage request").sent.hex
     assert.deepInclude(error(garbage), { _tag: "BadJson", at: 0 })
     const decoder = MooncakeDecoder.make()
-    const both = [...decoder.decode(octets(garbage + probe), undefined)]
+    const both = [...decoder.decode(bytesOfHex(garbage + probe), undefined)]
     assert.deepStrictEqual(
       both.map(({ ok }) => ok),
       [false, true]
     )
-    assert.isTrue([...decoder.decode(octets(probe), undefined)][0]!.ok)
+    assert.isTrue([...decoder.decode(bytesOfHex(probe), undefined)][0]!.ok)
   })
 })
 

@@ -1,6 +1,6 @@
 /**
  * Goal: frames are read however they arrive, written as Mooncake writes them, and bounded.
- * Method: the octets of the vectors, whole and cut at every octet; lengths and types at each edge.
+ * Method: the bytes of the vectors, whole and cut at every byte; lengths and types at each edge.
  */
 import { assert, describe, it } from "@effect/vitest"
 import {
@@ -10,7 +10,7 @@ import {
   FrameType,
   largestLimit
 } from "../../../src/schema/mooncake/Frame.ts"
-import { hexOf, octets, readerOf, sent, vector, whole } from "./vectors.ts"
+import { hexOf, bytesOfHex, readerOf, sent, vector, whole } from "./vectors.ts"
 
 /** A length, and what follows it. */
 const framed = (length: bigint, ...rest: ReadonlyArray<number>): Uint8Array => {
@@ -21,10 +21,10 @@ const framed = (length: bigint, ...rest: ReadonlyArray<number>): Uint8Array => {
 }
 
 describe("a frame", () => {
-  it("is what the vectors say, and the same octets when it is written again", () => {
+  it("is what the vectors say, and the same bytes when it is written again", () => {
     assert.isAbove(whole.length, 90)
     for (const { name, sent } of whole) {
-      const reader = readerOf(octets(sent.hex))
+      const reader = readerOf(bytesOfHex(sent.hex))
       const { framing, text, type } = reader.frame!
       assert.strictEqual(framing, sent.type! < 4 ? "typed" : "old", name)
       assert.strictEqual(type, framing === "typed" ? sent.type : FrameType.connection, name)
@@ -34,9 +34,9 @@ describe("a frame", () => {
     }
   })
 
-  it("is the same wherever its octets are cut in two, or one by one", () => {
+  it("is the same wherever its bytes are cut in two, or one by one", () => {
     for (const { name, sent } of whole) {
-      const bytes = octets(sent.hex)
+      const bytes = bytesOfHex(sent.hex)
       const { frame } = readerOf(bytes)
       for (let cut = 0; cut <= bytes.length; cut++) {
         const reader = readerOf(bytes.subarray(0, cut))
@@ -45,13 +45,13 @@ describe("a frame", () => {
         assert.deepStrictEqual(reader.frame, frame, name)
       }
       const reader = new FrameReader()
-      for (const octet of bytes) assert.strictEqual(reader.push(Uint8Array.of(octet)), 1)
+      for (const byte of bytes) assert.strictEqual(reader.push(Uint8Array.of(byte)), 1)
       assert.deepStrictEqual(reader.frame, frame, name)
     }
   })
 
   it("leaves what is behind it, in one piece and in two", () => {
-    const bytes = octets(vector("head.server.probe request").sent.hex)
+    const bytes = bytesOfHex(vector("head.server.probe request").sent.hex)
     const reader = new FrameReader()
     assert.strictEqual(reader.push(Uint8Array.of(...bytes, 1, 2)), bytes.length)
     assert.strictEqual(reader.push(Uint8Array.of(1, 2)), 0)
@@ -68,7 +68,7 @@ describe("a frame", () => {
   it("of old framing has no type, and neither has its reply", () => {
     for (const who of ["head", "legacy"]) {
       for (const side of ["request", "reply"]) {
-        const { frame } = readerOf(octets(vector(`${who}.server.old-framing ${side}`).sent.hex))
+        const { frame } = readerOf(bytesOfHex(vector(`${who}.server.old-framing ${side}`).sent.hex))
         assert.deepInclude(frame, { type: FrameType.connection, framing: "old" })
         assert.isTrue(frame!.text.startsWith("{"))
       }
@@ -77,7 +77,7 @@ describe("a frame", () => {
     assert.strictEqual(readerOf(framed(1n, 4)).frame?.framing, "old")
   })
 
-  it("holds text of any alphabet, counted in octets", () => {
+  it("holds text of any alphabet, counted in bytes", () => {
     const frame = { type: FrameType.notify, framing: "typed", text: "é中😀" } as const
     const bytes = encode(frame)
     assert.strictEqual(bytes[0], 1 + 2 + 3 + 4)
@@ -115,7 +115,7 @@ describe("a fault of framing", () => {
     }
   })
 
-  it("is a first octet from 0x80 on, seen as soon as it is there", () => {
+  it("is a first byte from 0x80 on, seen as soon as it is there", () => {
     for (const type of [0x80, 0xff]) {
       const { fault } = readerOf(framed(200n, type))
       assert.deepInclude(fault, { _tag: "UnknownFrameType", type })
@@ -124,7 +124,7 @@ describe("a fault of framing", () => {
 
   it("was answered with a close by Mooncake too, wherever a vector has one", () => {
     const faults = sent.flatMap(({ name, sent }) => {
-      const { fault } = readerOf(octets(sent.hex))
+      const { fault } = readerOf(bytesOfHex(sent.hex))
       return fault === undefined ? [] : [[name.replace(/^.*?\.fault\./, ""), fault._tag]]
     })
     assert.deepStrictEqual(

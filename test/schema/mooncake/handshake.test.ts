@@ -1,5 +1,5 @@
 /**
- * Goal: connection frames are read as Mooncake means them, and written with its octets.
+ * Goal: connection frames are read as Mooncake means them, and written with its bytes.
  * Method: every vector of both Mooncakes; bodies and messages that the Schemas generate.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -28,7 +28,7 @@ const meaningOf = (body: Body.Body, side: "c2s" | "s2c"): Handshake.Handshake =>
   side === "c2s" ? success(Handshake.readCall(body)) : success(Handshake.readAnswer(body))
 
 describe("a body", () => {
-  it("that Mooncake wrote has its members, and the same octets when it is written again", () => {
+  it("that Mooncake wrote has its members, and the same bytes when it is written again", () => {
     assert.isAtLeast(written.length, 50)
     for (const vector of written) {
       const frame = frameOf(vector)
@@ -160,7 +160,7 @@ describe("a message", () => {
     assert.notProperty(call("head.server.no-gid"), "gid")
   })
 
-  it("is written with the octets of the Mooncake that wrote it", () => {
+  it("is written with the bytes of the Mooncake that wrote it", () => {
     const kinds = new Set<string>()
     for (const vector of written) {
       const frame = frameOf(vector)
@@ -205,7 +205,7 @@ describe("what this library adds", () => {
   const epoch = "0123abcd.7" as Epoch
   const handfast = { epoch, peer: "ffffffff.12" as Epoch, mtu: 1024 } as const
 
-  it("R6: leaves every other octet as it was, and Mooncake reads the same", () => {
+  it("R6: leaves every other byte as it was, and Mooncake reads the same", () => {
     for (const vector of written) {
       const { text } = frameOf(vector)
       const body = success(Body.decode(text))

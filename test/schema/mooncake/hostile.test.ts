@@ -1,5 +1,5 @@
 /**
- * Goal: no octets make the receiving side throw, hold memory, or take long.
+ * Goal: no bytes make the receiving side throw, hold memory, or take long.
  * Method: every message that was tried against Mooncake, ten of which abort it; 120,000 random and
  * mutated inputs in random pieces, from a printed seed; the heap is measured.
  */
@@ -16,7 +16,7 @@ import * as Probe from "../../../src/schema/mooncake/Probe.ts"
 import * as SegmentDescriptor from "../../../src/schema/mooncake/SegmentDescriptor.ts"
 import { Prng } from "../../../src/testing/internal/sim/prng.ts"
 import { changed, tried } from "./hostileInputs.ts"
-import { octets, readerOf, sent } from "./vectors.ts"
+import { bytesOfHex, readerOf, sent } from "./vectors.ts"
 
 /** Reads a frame as far as it can be read, and writes again what was read. */
 const receive = ({ text, type }: Frame): string => {
@@ -58,7 +58,7 @@ const typed = (type: Frame["type"], text: string): Uint8Array =>
   encode({ type, framing: "typed", text })
 
 const samples = [
-  ...sent.map(({ sent }) => octets(sent.hex)),
+  ...sent.map(({ sent }) => bytesOfHex(sent.hex)),
   ...tried.map(([, type, text]) => typed(type, text))
 ].filter((sample) => sample.length > 8)
 
@@ -74,7 +74,7 @@ const words = [
 ]
 const chosen = (from: ReadonlyArray<string>): string => from[random(from.length)]!
 
-/** A sample with a few octets changed or cut, or noise; often with its length made right. */
+/** A sample with a few bytes changed or cut, or noise; often with its length made right. */
 const input = (): Uint8Array => {
   const kind = random(8)
   if (kind === 0) return Uint8Array.from({ length: random(64) }, () => random(256))
@@ -174,7 +174,7 @@ describe(`H6: hostile inputs, SEED=${seed}`, () => {
     }
   })
 
-  it("that drip octet by octet cost no more than what they hold", () => {
+  it("that drip byte by byte cost no more than what they hold", () => {
     const bytes = typed(FrameType.connection, changed({ payload: "x".repeat(500_000) }))
     const heap = heapUsed() + process.memoryUsage().arrayBuffers
     const reader = new FrameReader()

@@ -16,7 +16,7 @@ const ofType = (type: FrameType) =>
 const { text } = frameOf(vector("legacy.server.metadata reply"))
 
 describe("a descriptor of a segment", () => {
-  it("that Mooncake wrote is the same octets when it is written again", () => {
+  it("that Mooncake wrote is the same bytes when it is written again", () => {
     assert.isAbove(ofType(FrameType.metadata).length, 6)
     for (const vector of ofType(FrameType.metadata)) {
       const frame = frameOf(vector)
@@ -139,7 +139,7 @@ describe("a descriptor of a segment", () => {
 })
 
 describe("notifies and probes", () => {
-  it("that Mooncake wrote are the same octets when they are written again", () => {
+  it("that Mooncake wrote are the same bytes when they are written again", () => {
     for (const vector of [...ofType(FrameType.notify), ...ofType(FrameType.probe)]) {
       const frame = frameOf(vector)
       const text =

@@ -85,7 +85,7 @@ describe("a text of a GID", () => {
     assert.strictEqual(Schema.encodeSync(GidText.GidText)(gid), text)
   })
 
-  it("may have octets of one digit, and digits of either case", () => {
+  it("may have bytes of one digit, and digits of either case", () => {
     assert.strictEqual(GidText.print(gid), text)
     for (const other of [text, "0:0:0:0:0:0:0:0:0:0:ff:ff:a:0:0:1", text.toUpperCase()]) {
       assert.strictEqual(success(GidText.parse(other)), gid)

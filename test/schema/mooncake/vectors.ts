@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs"
 import * as Result from "effect/Result"
 import { type Frame, FrameReader } from "../../../src/schema/mooncake/Frame.ts"
-import { octets } from "../iwarp/vectors.ts"
+import { bytesOfHex } from "../iwarp/vectors.ts"
 
-export { hexOf, octets } from "../iwarp/vectors.ts"
+export { hexOf, bytesOfHex } from "../iwarp/vectors.ts"
 
 export interface Sent {
   readonly hex: string
@@ -74,7 +74,7 @@ export const vector = (name: string): Vector => {
   return found
 }
 
-/** What one piece of octets makes of a fresh reader. */
+/** What one piece of bytes makes of a fresh reader. */
 export const readerOf = (bytes: Uint8Array, limit?: number): FrameReader => {
   const reader = new FrameReader(limit)
   reader.push(bytes)
@@ -82,13 +82,13 @@ export const readerOf = (bytes: Uint8Array, limit?: number): FrameReader => {
 }
 
 export const frameOf = (vector: Vector): Frame => {
-  const { frame } = readerOf(octets(vector.sent.hex))
+  const { frame } = readerOf(bytesOfHex(vector.sent.hex))
   if (frame === undefined) throw new Error(`${vector.name} is no frame`)
   return frame
 }
 
 /** The vectors that hold a whole frame of a type that Mooncake knows. */
-export const whole = sent.filter(({ sent }) => readerOf(octets(sent.hex)).frame !== undefined)
+export const whole = sent.filter(({ sent }) => readerOf(bytesOfHex(sent.hex)).frame !== undefined)
 
 export const success = <A, E>(result: Result.Result<A, E>): A =>
   Result.getOrThrowWith(result, (fault) => new Error(JSON.stringify(fault)))
