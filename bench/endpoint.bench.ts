@@ -16,7 +16,7 @@ export default {
     "`disturbed` has a client besides that is silent and one that drips, in turns with `quiet`.",
     "`engine` moves memory to another process over software iWARP, as `provider` does alone,",
     "which hears only in the end that all is in place; `waiting` is for a peer that takes",
-    "connections and says nothing, `healed` the time to the first octets after a cut."
+    "connections and says nothing, `healed` the time to the first bytes after a cut."
   ].join(" "),
   contestants: {
     net: byNet,

@@ -29,15 +29,15 @@ const program = Effect.gen(function* () {
     access: ["local-write", "remote-write", "remote-read"]
   })
   const own = yield* ann.register({ memory: 65_536 })
-  own.octets.fill(7)
+  own.bytes.fill(7)
 
-  // Waits for a ready peer, not for luck; returns when the peer has every octet.
+  // Waits for a ready peer, not for luck; returns when the peer has every byte.
   yield* ann.write({ peer, from: own.slice(), to: { buffer: "inbox" } })
-  yield* Console.log(inbox.octets.every((octet) => octet === 7)) // true
+  yield* Console.log(inbox.bytes.every((byte) => byte === 7)) // true
 
-  inbox.octets.fill(9)
+  inbox.bytes.fill(9)
   const { moved } = yield* ann.read({ peer, from: { buffer: "inbox" }, to: own.slice(0, 4096) })
-  yield* Console.log(moved, own.octets[4095], own.octets[4096]) // 4096 9 7
+  yield* Console.log(moved, own.bytes[4095], own.bytes[4096]) // 4096 9 7
 })
 
 await Effect.runPromise(Effect.scoped(program))

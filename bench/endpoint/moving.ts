@@ -38,14 +38,14 @@ export const node = over(verbsOf(), {})
 /** Writes of 64 KiB by the provider alone. */
 export const byProvider = () => byIwarp("worker", false, ["64k"], times)
 
-/** The same octets as transfers of 4 MiB, 32 at a time, in slices of 64 KiB. */
+/** The same bytes as transfers of 4 MiB, 32 at a time, in slices of 64 KiB. */
 export const byEngine = (): Promise<Record<string, Outcome>> =>
   Effect.runPromise(
     Effect.gen(function* () {
       const port = yield* Effect.promise(() => elsewhere(new URL("./peer.ts", import.meta.url)))
       const engine = yield* TransferEngine
       const own = yield* engine.register({ memory: memoryBytes })
-      own.octets.fill(1)
+      own.bytes.fill(1)
       const whole = 4 << 20
       const transfers = memoryBytes / whole
       const write = (index: number) =>
@@ -92,7 +92,7 @@ export const waiting = (): Promise<Record<string, Outcome>> =>
     }).pipe(Effect.scoped, Effect.provide(node))
   )
 
-/** How long after a cut of a second the first octets move again. */
+/** How long after a cut of a second the first bytes move again. */
 export const healing = (): Promise<Record<string, Outcome>> =>
   Effect.runPromise(
     Effect.gen(function* () {

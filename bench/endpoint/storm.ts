@@ -1,6 +1,6 @@
 /**
  * Many peers shake hands at once with one host, whose endpoints are real and whose queue pairs are
- * simulated; in turns with and without a client that is silent and one that drips octets.
+ * simulated; in turns with and without a client that is silent and one that drips bytes.
  */
 import * as net from "node:net"
 import * as Effect from "effect/Effect"

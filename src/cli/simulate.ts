@@ -102,8 +102,8 @@ class ProcessFailed extends Schema.TaggedError<ProcessFailed>()("ProcessFailed",
 
 const decodeFound = Schema.decodeUnknownOption(Schema.fromJsonString(Found))
 
-const textOf = <E>(octets: Stream.Stream<Uint8Array, E>): Effect.Effect<string, E> =>
-  Stream.mkString(Stream.decodeText(octets))
+const textOf = <E>(bytes: Stream.Stream<Uint8Array, E>): Effect.Effect<string, E> =>
+  Stream.mkString(Stream.decodeText(bytes))
 
 /** Runs a part of the seeds in a process of its own. */
 const runApart = Effect.fnUntraced(function* (task: Task) {

@@ -34,7 +34,7 @@ export interface Piece {
 /** Registered memory. It is released with its Scope, after all work that uses it has ended. */
 export interface Memory {
   readonly name: string
-  readonly octets: Uint8Array<SharedArrayBuffer>
+  readonly bytes: Uint8Array<SharedArrayBuffer>
   readonly access: ReadonlyArray<Access>
   /** Its description for peers. */
   readonly buffers: ReadonlyArray<PeerBuffer>
@@ -68,7 +68,7 @@ type RegisterOn = (card: number) => Effect.Effect<ReadonlyArray<Region>, CreateE
 /** Memory as the engine uses it. */
 export class RegisteredMemory implements Memory {
   readonly name: string
-  readonly octets: Uint8Array<SharedArrayBuffer>
+  readonly bytes: Uint8Array<SharedArrayBuffer>
   readonly access: ReadonlyArray<Access>
   /** Bytes of each region but the last. */
   readonly chunkBytes: number
@@ -81,14 +81,14 @@ export class RegisteredMemory implements Memory {
 
   constructor(
     name: string,
-    octets: Uint8Array<SharedArrayBuffer>,
+    bytes: Uint8Array<SharedArrayBuffer>,
     chunkBytes: number,
     regions: Array<ReadonlyArray<Region>>,
     registerOn: RegisterOn,
     epoch: Epoch
   ) {
     this.name = name
-    this.octets = octets
+    this.bytes = bytes
     this.chunkBytes = chunkBytes
     this.regions = regions
     this.#registerOn = registerOn
@@ -118,7 +118,7 @@ export class RegisteredMemory implements Memory {
     return Effect.map(this.#registerOn(card), (regions) => void (this.regions[card] = regions))
   }
 
-  slice(offset = 0, length = this.octets.length - offset): Piece {
+  slice(offset = 0, length = this.bytes.length - offset): Piece {
     return { memory: this, offset, length }
   }
 }

@@ -54,12 +54,12 @@ export const PEER_WITHIN = 90
 
 /** Recognisable content of a piece of a process. */
 export const contents = (name: string, seed: number, piece: number): Uint8Array => {
-  const octets = new Uint8Array(PIECE)
+  const bytes = new Uint8Array(PIECE)
   let word = (seed ^ Math.imul(piece + 1, 0x9e3779b1) ^ name.charCodeAt(0)) >>> 0
-  const words = new Uint32Array(octets.buffer)
+  const words = new Uint32Array(bytes.buffer)
   for (let index = 0; index < words.length; index++) {
     word = (Math.imul(word, 1_664_525) + 1_013_904_223) >>> 0
     words[index] = word
   }
-  return octets
+  return bytes
 }

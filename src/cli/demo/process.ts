@@ -71,7 +71,7 @@ class Reader {
     for (let round = 0; !this.#channel.isOver; round++) {
       const piece = (lane + round * TOGETHER) % PIECES
       const offset = piece * PIECE
-      const here = inbox.octets.subarray(offset, offset + PIECE)
+      const here = inbox.bytes.subarray(offset, offset + PIECE)
       here.fill(0)
       const to = inbox.slice(offset, PIECE)
       yield* engine.transfer({

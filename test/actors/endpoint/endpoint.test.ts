@@ -1,5 +1,5 @@
 /**
- * Goal: two endpoints open, wait for each other and move octets. Method: two hosts on a simulated
+ * Goal: two endpoints open, wait for each other and move bytes. Method: two hosts on a simulated
  * fabric, on real time.
  */
 import { assert, describe, it } from "@effect/vitest"

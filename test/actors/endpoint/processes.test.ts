@@ -3,7 +3,7 @@
  * the network is cut (in wide runs a gigabyte each way, through ten deaths): what moved is what the
  * peer has, every accepted transfer ends once, and neither sends before its peer is ready.
  *
- * Method: the two processes of `handfast start`, with more faults. Every octet is looked at where
+ * Method: the two processes of `handfast start`, with more faults. Every byte is looked at where
  * it arrives; in the end the journals of both are read.
  */
 import { fileURLToPath } from "node:url"

@@ -175,12 +175,12 @@ for (const acknowledges of [true, false]) {
           const before = yield* (node === "a" ? a : b).engine.description
           for (let life = 0; life < 3; life++) {
             yield* a.engine.write({ peer: "b", from: own.slice(), to: there })
-            assert.strictEqual(differsAt(own.octets, kept.octets), -1)
-            kept.octets.fill(life + 10)
+            assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
+            kept.bytes.fill(life + 10)
             yield* a.engine.read({ peer: "b", from: there, to: own.slice() })
             yield* b.engine.write({ peer: "a", from: kept.slice(), to: { buffer: "own" } })
-            assert.strictEqual(differsAt(own.octets, kept.octets), -1)
-            own.octets.fill(life + 100)
+            assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
+            own.bytes.fill(life + 100)
             yield* replug(fabric, node)
           }
           const after = yield* (node === "a" ? a : b).engine.description

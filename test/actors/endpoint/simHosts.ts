@@ -52,15 +52,15 @@ export const write = Effect.fnUntraced(function* (
   a: Pick<Host, "nic">,
   b: Pick<Host, "nic">,
   link: ReadyLink,
-  octets: number
+  bytes: number
 ) {
   const target = yield* b.nic.domain.register({
-    memory: octets,
+    memory: bytes,
     access: ["local-write", "remote-write"]
   })
   const request = new SendRequest()
   request.opcode = "write"
-  request.scatterList.add(yield* a.nic.domain.register({ memory: octets }))
+  request.scatterList.add(yield* a.nic.domain.register({ memory: bytes }))
   request.remote(target.remoteKey, target.address)
   assert.strictEqual(link.post(request), "accepted")
   return yield* endOf(a)

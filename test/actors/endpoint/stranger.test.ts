@@ -105,7 +105,7 @@ describe("a stranger", () => {
         assert.deepStrictEqual(yield* store!.stateOf(node.path), before)
         const own = yield* engine.register({ memory: 65_536 })
         yield* engine.read({ peer: node.server, from: { buffer: "secret" }, to: own.slice() })
-        assert.isTrue(own.octets.every((octet) => octet === 5))
+        assert.isTrue(own.bytes.every((byte) => byte === 5))
       }).pipe(Effect.scoped),
     120_000
   )

@@ -1,5 +1,5 @@
 /**
- * Goal: endpoints that shake hands over TCP move octets over software iWARP: in one process, in
+ * Goal: endpoints that shake hands over TCP move bytes over software iWARP: in one process, in
  * two, after the other one was killed and begun again (R6), and with a peer that knows no gate; and
  * one that gives up tells the other (R19). Method: all of it is real, on the loopback interface.
  */
@@ -44,15 +44,15 @@ interface Target {
   readonly address: number
 }
 
-/** Writes a region full of one octet, and answers how that ended. */
+/** Writes a region full of one byte, and answers how that ended. */
 const write = Effect.fnUntraced(function* (
   { nic }: Pick<TcpHost, "nic">,
   link: ReadyLink,
   { address, key }: Target,
-  octet: number
+  byte: number
 ) {
   const source = yield* nic.domain.register({ memory: bytes })
-  source.bytes.fill(octet)
+  source.bytes.fill(byte)
   const request = new SendRequest()
   request.opcode = "write"
   request.scatterList.add(source)
@@ -67,17 +67,17 @@ describe("two endpoints in one process", () => {
   it.live("open, get ready, and write to each other", () =>
     Effect.gen(function* () {
       const [a, b] = [yield* host, yield* host]
-      for (const [from, to, octet] of [
+      for (const [from, to, byte] of [
         [a, b, 7],
         [b, a, 9]
       ] as const) {
         const region = yield* to.nic.domain.register({ memory: bytes, access })
         const link = yield* from.store.open(to.path)
         const target = { key: region.remoteKey, address: region.address }
-        assert.strictEqual(yield* write(from, link, target, octet), "success")
+        assert.strictEqual(yield* write(from, link, target, byte), "success")
         // The completion tells that all has left; that it is there, this machine tells a bit later.
-        const isThere = () => region.bytes.every((found) => found === octet)
-        yield* eventually("all octets are there", Effect.sync(isThere))
+        const isThere = () => region.bytes.every((found) => found === byte)
+        yield* eventually("all bytes are there", Effect.sync(isThere))
       }
       const [left, right] = [yield* a.store.stateOf(b.path), yield* b.store.stateOf(a.path)]
       if (left._tag !== "Ready" || right._tag !== "Ready") return assert.fail("not ready")
@@ -115,19 +115,19 @@ describe("two endpoints in two processes", () => {
       Effect.gen(function* () {
         const a = yield* host
         let port = 0
-        for (const octet of [7, 9]) {
+        for (const byte of [7, 9]) {
           const child = yield* spawn(port)
           const greeting = yield* Child.next<Greeting>(child)
           port = greeting.port
           const link = yield* a.store.open(greeting.path)
-          assert.strictEqual(yield* write(a, link, greeting, octet), "success")
+          assert.strictEqual(yield* write(a, link, greeting, byte), "success")
           const hasAll = Effect.gen(function* () {
             child.send(a.path)
             const found = yield* Child.next<Record<string, unknown>>(child)
             assert.strictEqual(found["state"], "Ready")
-            return found["first"] === octet && found["same"] === true && found["length"] === bytes
+            return found["first"] === byte && found["same"] === true && found["length"] === bytes
           })
-          yield* eventually("all octets are there", hasAll)
+          yield* eventually("all bytes are there", hasAll)
           yield* Child.kill(child)
           yield* a.store.retire(link, "broken", "its process was killed")
         }
@@ -159,7 +159,7 @@ describe("a peer that Mooncake's old form is spoken with", () => {
       const target = { key: region.remoteKey, address: region.address }
       assert.strictEqual(yield* write(a, link, target, 5), "success")
       const isThere = () => region.bytes.every((found) => found === 5)
-      yield* eventually("all octets are there", Effect.sync(isThere))
+      yield* eventually("all bytes are there", Effect.sync(isThere))
     }).pipe(Effect.provide(real))
   )
 

@@ -57,7 +57,7 @@ const storm = ({ path }: TcpHost, peers: number) =>
     return { used: slow("used"), idle: slow("idle") }
   })
 
-/** One that says nothing, and one that drips an octet each second. */
+/** One that says nothing, and one that drips a byte each second. */
 const slow = (port: number) =>
   Effect.gen(function* () {
     const open = { silent: true, dripping: true }

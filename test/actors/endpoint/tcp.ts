@@ -73,21 +73,21 @@ export const heard = (socket: net.Socket): Effect.Effect<Buffer> =>
     socket.once("close", end)
   })
 
-/** Sends octets as Mooncake does, in pieces, and gives all that comes back. */
-export const ask = (port: number, octets: Uint8Array): Effect.Effect<Buffer> =>
+/** Sends bytes as Mooncake does, in pieces, and gives all that comes back. */
+export const ask = (port: number, bytes: Uint8Array): Effect.Effect<Buffer> =>
   Effect.scoped(
     Effect.gen(function* () {
       const socket = yield* dial(port)
-      socket.write(octets.subarray(0, 8))
-      socket.write(octets.subarray(8, 9))
-      socket.write(octets.subarray(9))
+      socket.write(bytes.subarray(0, 8))
+      socket.write(bytes.subarray(8, 9))
+      socket.write(bytes.subarray(9))
       return yield* heard(socket)
     })
   )
 
-export const frameIn = (octets: Uint8Array): Frame | undefined => {
+export const frameIn = (bytes: Uint8Array): Frame | undefined => {
   const reader = new FrameReader()
-  return reader.push(octets) === octets.length ? reader.frame : undefined
+  return reader.push(bytes) === bytes.length ? reader.frame : undefined
 }
 
 export const typed = (text: string, type: Frame["type"] = FrameType.connection): Uint8Array =>

@@ -25,9 +25,9 @@ const scene = () => {
   let now = 1_000
   const checker = new TransferChecker(() => now)
   const inbox = () => {
-    const octets = new Uint8Array(16)
-    checker.registered("b", octets)
-    return octets
+    const bytes = new Uint8Array(16)
+    checker.registered("b", bytes)
+    return bytes
   }
   checker.begin("a", { description: Effect.die("nobody asks") })
   const first = inbox()

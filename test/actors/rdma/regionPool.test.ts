@@ -54,7 +54,7 @@ describe("memory of a pool", () => {
         yield* first.end
         const second = yield* pool.share().lend(use, 100)
         assert.strictEqual(second.region, first.region)
-        assert.isTrue(second.region.bytes.every((octet) => octet === 0))
+        assert.isTrue(second.region.bytes.every((byte) => byte === 0))
         assert.lengthOf(second.bytes, 100)
         yield* second.end
       }

@@ -168,13 +168,13 @@ describe("blame", () => {
       const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
       yield* write
       yield* Effect.sleep("1 minute")
-      kept.octets.fill(0)
+      kept.bytes.fill(0)
       // Slow, but not for as long as a stall takes.
       fabric.strike({ _tag: "Delay", from: "a", to: "b", forMillis: 3_600_000, millis: 7_000 })
       const { millis } = yield* timed(write)
       assert.isTrue(millis >= 7_000 && millis < 8_000, `${millis}`)
       assert.deepStrictEqual(net.retired, [])
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 
@@ -190,10 +190,10 @@ describe("blame", () => {
       yield* Effect.sleep(10)
       // What is left has to use the card of the peer that the removed one had a link to.
       fabric.strike({ _tag: "Cut", from: "a/y", to: "b/y", forMillis: 3_600_000 })
-      kept.octets.fill(0)
+      kept.bytes.fill(0)
       const { millis } = yield* timed(write)
       assert.isBelow(millis, 2_000)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 
@@ -209,9 +209,9 @@ describe("blame", () => {
       fabric.strike({ _tag: "DeviceRemoval", node: "a/x", forMillis: 3_600_000 })
       yield* Effect.sleep(10)
       fabric.strike({ _tag: "Cut", from: "a/y", to: "b", forMillis: 4_000 })
-      kept.octets.fill(0)
+      kept.bytes.fill(0)
       assert.isBelow((yield* timed(write)).millis, 40_000)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 
@@ -240,7 +240,7 @@ describe("blame", () => {
       yield* Deferred.succeed(go, undefined)
       yield* Fiber.join(moving)
       assert.deepStrictEqual([...used], ["b@y"])
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 

@@ -62,7 +62,7 @@ describe("a durable transfer", () => {
           )
         } else {
           yield* Effect.sleep("1 second")
-          assert.notStrictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
+          assert.notStrictEqual(differsAt(pattern(64 * kilo, 1), kept.bytes), -1)
           yield* shared(engine, "own", 64 * kilo, 1)
         }
         return yield* Effect.never
@@ -72,7 +72,7 @@ describe("a durable transfer", () => {
       assert.isAbove(net.posts, 0)
       yield* process.restart
       yield* Effect.sleep("5 seconds")
-      assert.strictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
+      assert.strictEqual(differsAt(pattern(64 * kilo, 1), kept.bytes), -1)
     })
   )
 
@@ -125,11 +125,11 @@ describe("a durable transfer", () => {
       yield* Fiber.interrupt(caller)
       yield* Effect.sleep("9 millis")
       yield* Scope.close(before, Exit.void)
-      assert.notStrictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
+      assert.notStrictEqual(differsAt(pattern(64 * kilo, 1), kept.bytes), -1)
       const second = yield* life()
       yield* shared(second, "own", 64 * kilo, 1)
       yield* Effect.sleep("5 seconds")
-      assert.strictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
+      assert.strictEqual(differsAt(pattern(64 * kilo, 1), kept.bytes), -1)
     })
   )
 
@@ -178,7 +178,7 @@ describe("a durable transfer", () => {
       yield* Scope.close(before, Exit.void)
       const second = yield* life
       yield* shared(second, "own", 64 * kilo, 1)
-      kept.octets.fill(0)
+      kept.bytes.fill(0)
       const { posts } = net
       for (const index of [0, 1, 100, 299]) {
         const moved = yield* second.transfer(write(own, `t${index}`, 0, kilo))
@@ -276,7 +276,7 @@ describe("the deadline of a durable transfer", () => {
       assert.strictEqual(net.posts, posts)
       yield* shared(second, "own", 64 * kilo, 1)
       yield* second.transfer(write(own, "u"))
-      assert.strictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
+      assert.strictEqual(differsAt(pattern(64 * kilo, 1), kept.bytes), -1)
     })
   )
 
@@ -376,7 +376,7 @@ describe("the outage of a peer", () => {
       const { millis, value } = yield* timed(Fiber.join(moving))
       assert.isBelow(millis, 12_000)
       assert.strictEqual(value.moved, value.bytes)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
       assert.deepStrictEqual(yield* a.transfer(request), value)
     })
 
@@ -396,7 +396,7 @@ describe("the outage of a peer", () => {
       yield* Effect.sleep("61 seconds")
       const { millis } = yield* timed(Fiber.join(moving))
       assert.isBelow(millis, 12_000)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 
@@ -433,7 +433,7 @@ const crashing = Effect.gen(function* () {
           const at = index * piece
           const wanted = pattern(64 * kilo, 1).subarray(at, at + piece)
           // Whoever hears that it has moved finds it moved.
-          assert.strictEqual(differsAt(wanted, kept.octets.subarray(at)), -1)
+          assert.strictEqual(differsAt(wanted, kept.bytes.subarray(at)), -1)
           return Effect.sleep("50 millis")
         }),
         Effect.retry({
@@ -460,7 +460,7 @@ const crashing = Effect.gen(function* () {
   yield* Faults.heal
   yield* Sim.eventually(() => heard.size === 32, "60 seconds", "all pieces have moved")
   assert.isTrue(Exit.isSuccess(yield* process.exit))
-  assert.strictEqual(differsAt(pattern(64 * kilo, 1), kept.octets), -1)
+  assert.strictEqual(differsAt(pattern(64 * kilo, 1), kept.bytes), -1)
   yield* Chaos.sometimes("there was a crash", (yield* process.starts) > 1)
   yield* Chaos.sometimes("pieces moved twice", net.posts > 64)
   yield* Chaos.sometimes("a deadline passed", late.size > 0)

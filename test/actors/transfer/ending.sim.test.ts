@@ -142,7 +142,7 @@ describe("when memory is released", () => {
       assert.isUndefined(transfer.pollUnsafe())
       yield* shared(a, "own", kilo, 2)
       assert.deepStrictEqual(yield* Fiber.join(transfer), { moved: kilo, bytes: kilo })
-      assert.strictEqual(differsAt(pattern(kilo, 2), kept.octets), -1)
+      assert.strictEqual(differsAt(pattern(kilo, 2), kept.bytes), -1)
     })
   )
 })
@@ -198,7 +198,7 @@ describe("a directory that throws", () => {
       net.answers = Effect.void
       const kept = yield* shared(b, "kept", 64 * kilo)
       yield* Fiber.join(write)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 

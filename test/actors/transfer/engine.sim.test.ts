@@ -28,7 +28,7 @@ const seeds = { seeds: 10 }
 /** For what depends on which of two things is first: rails that open, a deadline, an answer. */
 const exact = { seeds: 10, timerSlack: 0 }
 const hour = 3_600_000
-/** As many slices as with real sizes, of fewer octets to look at. */
+/** As many slices as with real sizes, of fewer bytes to look at. */
 const settings = { sliceBytes: 4 * kilo }
 
 const failed = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
@@ -52,9 +52,9 @@ describe("a transfer", () => {
       })
       assert.deepStrictEqual(moved, { moved: mega, bytes: mega })
       const source = pattern(mega, 1).subarray(0, mega / 2)
-      assert.strictEqual(differsAt(source, kept.octets.subarray(4096)), -1)
+      assert.strictEqual(differsAt(source, kept.bytes.subarray(4096)), -1)
       const read = pattern(2 * mega, 2).subarray(mega, mega + mega / 2)
-      assert.strictEqual(differsAt(read, own.octets.subarray(mega / 2)), -1)
+      assert.strictEqual(differsAt(read, own.bytes.subarray(mega / 2)), -1)
       assert.strictEqual(net.posts, 16)
       assert.strictEqual(net.lookups, 1)
       assert.strictEqual(fabric.counters.earlyPosts, 0)
@@ -70,7 +70,7 @@ describe("a transfer", () => {
       const own = yield* shared(a, "own", mega / 2, 1)
       const kept = yield* shared(b, "kept", mega / 2)
       yield* a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
       // More than these are not posted before something ends.
       const first = posts.slice(0, 64)
       assert.deepStrictEqual(
@@ -92,7 +92,7 @@ describe("a transfer", () => {
           const kept = yield* shared(b, "kept", 40 * settings.sliceBytes)
           const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
           yield* Effect.timeout(write, "10 seconds")
-          assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+          assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
         }
       }
     })
@@ -112,7 +112,7 @@ describe("a transfer", () => {
         request.opcode === "read" ? "not-ready" : post(request, number)
       const moved = yield* a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
       assert.strictEqual(moved.moved, moved.bytes)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
       yield* Effect.sleep("1 second")
       for (const { completions } of net.nics.values()) assert.strictEqual(completions.reserved, 0)
     })
@@ -148,7 +148,7 @@ describe("a transfer", () => {
       ]
       net.said.set("b", { nics, buffers: halves })
       yield* a.write({ peer: "b", from: own.slice(0, 500), to: { address: address + 750 } })
-      assert.strictEqual(differsAt(pattern(500), kept.octets.subarray(750)), -1)
+      assert.strictEqual(differsAt(pattern(500), kept.bytes.subarray(750)), -1)
       assert.strictEqual(net.posts, 2)
     })
   )
@@ -166,7 +166,7 @@ describe("a transfer", () => {
       const own = yield* shared(a, "own", 4 * mega, 1)
       const kept = yield* shared(b, "kept", 4 * mega)
       yield* a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
       assert.deepStrictEqual([...used].toSorted(), ["a@x b@x", "a@y b@y"])
     })
   )
@@ -195,7 +195,7 @@ describe("a transfer", () => {
       net.said.set("b", told)
       const { address } = told.buffers[0]!
       yield* a.write({ peer: "b", from: own.slice(), to: { address } })
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
       assert.strictEqual(used.size, 2)
     })
   )
@@ -243,7 +243,7 @@ describe("ways", () => {
       }
       const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
       assert.isBelow((yield* timed(write)).millis, 1200)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
       const { attempts } = net
       for (let turn = 0; turn < 20; turn++) {
         yield* Effect.sleep("10 seconds")
@@ -266,13 +266,13 @@ describe("ways", () => {
       const own = yield* shared(a, "own", mega, 1)
       const kept = yield* shared(b, "kept", mega)
       yield* a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
       yield* Effect.sleep("7 seconds")
       fabric.strike({ ...removal, node: "a/y" })
       yield* Effect.sleep(10)
-      kept.octets.fill(9)
+      kept.bytes.fill(9)
       yield* b.write({ peer: "a", from: kept.slice(), to: { buffer: "own" } })
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
       fabric.strike({ ...removal, node: "a/x" })
       yield* Effect.sleep(10)
       const late = yield* Effect.flip(a.register({ memory: mega }))
@@ -290,7 +290,7 @@ describe("ways", () => {
       const kept = yield* shared(b, "kept", mega)
       const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
       assert.isBelow((yield* timed(write)).millis, 400)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 
@@ -336,7 +336,7 @@ describe("ways", () => {
       yield* Effect.sleep("1 second")
       const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
       assert.isBelow((yield* timed(write)).millis, 1000)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 
@@ -350,7 +350,7 @@ describe("ways", () => {
       yield* Effect.sleep("2 millis")
       fabric.strike({ _tag: "DeviceRemoval", node: "a/x", forMillis: hour })
       yield* Fiber.join(fiber)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 
@@ -371,7 +371,7 @@ describe("ways", () => {
         fabric.strike({ _tag: "DeviceRemoval", node: "a/x", forMillis: hour })
         const { millis } = yield* timed(Fiber.join(fiber))
         assert.isBelow(millis, 5_000)
-        assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+        assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
       }
     })
   )
@@ -445,7 +445,7 @@ describe("ways", () => {
       }
       const writes = Array.from({ length: 15 }, (_, index) => write(index))
       const all = yield* Effect.all(writes, { concurrency: "unbounded" })
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
       for (const { millis } of all) assert.isBelow(millis, 10_100)
       assert.strictEqual(net.attempts, 2)
       assert.strictEqual(net.posts, 15)
@@ -466,7 +466,7 @@ describe("ways", () => {
       net.nics.delete("b@sim0")
       const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
       const { millis } = yield* timed(write)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
       // The card repeats its message for about half a second before it tells.
       assert.isBelow(millis, 1000)
     })
@@ -486,7 +486,7 @@ describe("a peer that registers its memory anew", () => {
       const kept = yield* shared(b, "kept", 64 * kilo)
       // The link is as it was: only the peer can tell that the key is void.
       assert.isBelow((yield* timed(write)).millis, 100)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
       assert.deepStrictEqual([net.lookups, net.attempts], [2, 2])
     })
   )
@@ -507,7 +507,7 @@ describe("a peer that registers its memory anew", () => {
         const next = yield* Scope.make()
         const kept = yield* Scope.provide(shared(b, "kept", 64 * kilo), next)
         assert.isBelow((yield* timed(Fiber.join(moving))).millis, 6_000)
-        assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+        assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
         yield* Scope.close(next, Exit.void)
       }
     })
@@ -559,7 +559,7 @@ describe("descriptions", () => {
       assert.deepInclude(error, { _tag: "InvalidTransfer", lacks: "peer-memory" })
       const second = yield* shared(b, "second", kilo)
       yield* write("second")
-      assert.strictEqual(differsAt(own.octets, second.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, second.bytes), -1)
       // What fits what is known is worth no question.
       const { lookups } = net
       yield* write("second")
@@ -575,12 +575,12 @@ describe("descriptions", () => {
       const kept = yield* shared(b, "kept", kilo)
       const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
       yield* write
-      kept.octets.fill(0)
+      kept.bytes.fill(0)
       for (const link of net.links) net.retire(link, "lost")
       net.said.set("b", before)
       yield* write
       assert.strictEqual(net.lookups, 2)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 })
@@ -676,7 +676,7 @@ describe("an engine", () => {
       const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
       const { millis } = yield* timed(write)
       assert.isTrue(millis >= 10_000 && millis < 16_000, `${millis}`)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
       assert.include(net.retired, "stalled")
     })
   )
@@ -819,7 +819,7 @@ describe("a transfer without a deadline", () => {
     net.said.delete("b")
     yield* Fiber.join(warming)
     yield* Fiber.join(moving)
-    assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+    assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     for (const link of net.links) net.retire(link, "lost")
     still()
     for (const which of [write, a.warm("b")]) {
@@ -871,7 +871,7 @@ describe("a transfer that is stopped", () => {
       assert.isAbove(net.retired.length, 3)
       const { millis } = yield* timed(Fiber.join(innocent))
       assert.isBelow(millis, 1_000)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 
@@ -917,18 +917,16 @@ describe("a transfer that is stopped", () => {
       yield* Fiber.interrupt(fiber)
       const { posts } = net
       assert.isTrue(posts > 0 && posts < 64, `${posts}`)
-      own.octets.fill(0xee)
+      own.bytes.fill(0xee)
       yield* Effect.sleep("10 seconds")
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual(net.posts, posts)
       assert.strictEqual(
-        own.octets.findIndex((octet) => octet !== 0xee),
+        own.bytes.findIndex((byte) => byte !== 0xee),
         -1
       )
       const [before, after] = [pattern(256 * kilo, 2), pattern(256 * kilo, 1)]
-      const wrong = kept.octets.findIndex(
-        (octet, at) => octet !== before[at] && octet !== after[at]
-      )
+      const wrong = kept.bytes.findIndex((byte, at) => byte !== before[at] && byte !== after[at])
       assert.strictEqual(wrong, -1)
       assert.strictEqual(fabric.resources("a").regions, 0)
     })
@@ -956,7 +954,7 @@ describe("a transfer that is stopped", () => {
       assert.deepStrictEqual([reason, bytes, unfinished], ["deadline", 256 * kilo, [1]])
       assert.isTrue(moved > 1000 && moved < bytes, `${moved}`)
       assert.isBelow(stopped.millis, 1200)
-      assert.strictEqual(differsAt(own.octets.subarray(0, 1000), kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes.subarray(0, 1000), kept.bytes), -1)
       const { posts } = net
       yield* Effect.sleep("10 seconds")
       assert.strictEqual(net.posts, posts)
@@ -974,16 +972,16 @@ describe("a transfer that is stopped", () => {
       yield* write()
       let [ends, deadlines] = [0, 0]
       for (let micros = 1; micros < 400; micros += 7) {
-        kept.octets.fill(0)
+        kept.bytes.fill(0)
         const exit = yield* Effect.exit(write(micros / 1000))
         ends += 1
-        if (Exit.isSuccess(exit)) assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+        if (Exit.isSuccess(exit)) assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
         else {
           deadlines += 1
           const error = yield* failed(Effect.flatten(Effect.succeed(exit)))
           assert.strictEqual(error.reason, "deadline")
           assert.isBelow(error.moved, 16 * kilo)
-          const there = kept.octets.filter((octet, at) => octet === own.octets[at]).length
+          const there = kept.bytes.filter((byte, at) => byte === own.bytes[at]).length
           assert.isAtLeast(there, error.moved)
         }
       }
@@ -1004,10 +1002,10 @@ describe("a transfer that is stopped", () => {
       yield* Effect.sleep("50 millis")
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual((yield* Fiber.join(fiber)).reason, "memory-released")
-      own.octets.fill(0xee)
+      own.bytes.fill(0xee)
       yield* Effect.sleep("10 seconds")
       assert.strictEqual(
-        own.octets.findIndex((octet) => octet !== 0xee),
+        own.bytes.findIndex((byte) => byte !== 0xee),
         -1
       )
       const late = yield* Effect.flip(
@@ -1055,7 +1053,7 @@ describe("a transfer that is stopped", () => {
         assert.strictEqual(fault!.status, "remote-access")
       }
       yield* Fiber.join(good)
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 })

@@ -40,7 +40,7 @@ export interface Wires {
   readonly isNamed: boolean
   /** What stands in the way of an attempt; an effect that fails, takes long, or never ends. */
   readonly obstacle: (local: string, peer: string) => Effect.Effect<void, LinkFailure>
-  /** Which octets a post may be of, to see what is posted. */
+  /** Which bytes a post may be of, to see what is posted. */
   readonly onPost: (link: ReadyLink, request: SendRequest) => void
 }
 
@@ -283,16 +283,16 @@ export const pair = Effect.fnUntraced(function* (
   return { fabric, net, a: yield* on("a"), b: yield* on("b") }
 })
 
-/** Octets that can be told apart. */
+/** Bytes that can be told apart. */
 export const pattern = (length: number, seed = 1): Uint8Array<ArrayBuffer> => {
-  const octets = new Uint8Array(length)
-  for (let index = 0; index < length; index++) octets[index] = index * 31 + seed * 17 + (index >> 8)
-  return octets
+  const bytes = new Uint8Array(length)
+  for (let index = 0; index < length; index++) bytes[index] = index * 31 + seed * 17 + (index >> 8)
+  return bytes
 }
 
 /** Where two arrays first differ; -1 for nowhere. */
 export const differsAt = (one: Uint8Array, other: Uint8Array): number =>
-  one.findIndex((octet, index) => octet !== other[index])
+  one.findIndex((byte, index) => byte !== other[index])
 
 const everything = ["local-write", "remote-write", "remote-read"] as const
 
@@ -304,7 +304,7 @@ export const shared = Effect.fnUntraced(function* (
   seed = 0
 ): Effect.fn.Return<Memory, unknown, Scope.Scope> {
   const memory = yield* engine.register({ name, memory: bytes, access: everything })
-  if (seed > 0) memory.octets.set(pattern(bytes, seed))
+  if (seed > 0) memory.bytes.set(pattern(bytes, seed))
   return memory
 })
 

@@ -1,7 +1,7 @@
 /**
  * Goal: the engine moves memory over real sockets as it does over a simulated fabric.
  * Method: two engines over the software iWARP provider of this machine, some MiB in both
- * directions, octet by octet.
+ * directions, byte by byte.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
@@ -55,8 +55,8 @@ describe.each(["main", "worker"] as const)("over sockets in the %s thread", (on)
         assert.strictEqual(moved, 16 * mega)
         // What is said to have moved is there now, not soon.
         const [mine, its] = [pattern(16 * mega, 1), pattern(16 * mega, 2)]
-        assert.isTrue(equal(kept.octets.subarray(0, half), mine.subarray(0, half)))
-        assert.isTrue(equal(own.octets.subarray(half), its.subarray(half)))
+        assert.isTrue(equal(kept.bytes.subarray(0, half), mine.subarray(0, half)))
+        assert.isTrue(equal(own.bytes.subarray(half), its.subarray(half)))
       }).pipe(Effect.scoped),
     60_000
   )
@@ -69,13 +69,13 @@ describe.each(["main", "worker"] as const)("over sockets in the %s thread", (on)
         const own = yield* shared(a, "own", 4 * mega)
         const kept = yield* shared(b, "kept", 4 * mega)
         for (let turn = 1; turn <= 20; turn++) {
-          own.octets.fill(turn)
+          own.bytes.fill(turn)
           const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
           const fiber = yield* Effect.forkChild(write, { startImmediately: true })
           yield* Effect.sleep(turn % 8)
           for (const link of net.links) net.retire(link, "cut")
           yield* Fiber.join(fiber)
-          assert.isTrue(equal(kept.octets, own.octets))
+          assert.isTrue(equal(kept.bytes, own.bytes))
         }
       }).pipe(Effect.scoped),
     60_000
@@ -94,7 +94,7 @@ describe.each(["main", "worker"] as const)("over sockets in the %s thread", (on)
         yield* Scope.close(before, Exit.void)
         const kept = yield* shared(b, "kept", mega)
         yield* write
-        assert.isTrue(equal(kept.octets, own.octets))
+        assert.isTrue(equal(kept.bytes, own.bytes))
         assert.strictEqual(net.lookups, 2)
       }).pipe(Effect.scoped),
     60_000

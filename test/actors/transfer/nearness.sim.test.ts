@@ -55,9 +55,9 @@ const scene = Effect.fnUntraced(function* (
   )
   net.said.set("b", { nics, buffers: told })
   const source = yield* shared(a, "source", bytes, 1)
-  /** Writes to places in turns, so many octets at a time, and looks whether all of it came. */
+  /** Writes to places in turns, so many bytes at a time, and looks whether all of it came. */
   const write = Effect.fnUntraced(function* (piece: number, ...to: ReadonlyArray<string>) {
-    for (const place of places) place.octets.fill(0)
+    for (const place of places) place.bytes.fill(0)
     const ops: Array<Operation> = []
     for (let offset = 0; offset < bytes; offset += piece) {
       for (const buffer of to) {
@@ -65,8 +65,8 @@ const scene = Effect.fnUntraced(function* (
       }
     }
     yield* a.transfer({ peer: "b", ops })
-    for (const { name, octets } of places) {
-      if (to.includes(name)) assert.strictEqual(differsAt(pattern(bytes, 1), octets), -1)
+    for (const { bytes: found, name } of places) {
+      if (to.includes(name)) assert.strictEqual(differsAt(pattern(bytes, 1), found), -1)
     }
   })
   /** What was posted where since the last question. */

@@ -1,5 +1,5 @@
 /**
- * Goal: two nodes find each other by nothing but a name, shake hands over TCP, and move octets over
+ * Goal: two nodes find each other by nothing but a name, shake hands over TCP, and move bytes over
  * software iWARP, or over several cards of a simulated fabric. Method: both in this process, on
  * loopback.
  */
@@ -55,7 +55,7 @@ describe("two nodes", () => {
       const bytes = 1 << 20
       const inbox = yield* there.register({ name: "inbox", memory: bytes, access: everything })
       const own = yield* here.register({ name: "own", memory: bytes, access: everything })
-      own.octets.fill(7)
+      own.bytes.fill(7)
       const to = { buffer: "inbox" }
       const moved = yield* here.transfer({
         durable: true,
@@ -64,16 +64,16 @@ describe("two nodes", () => {
         ops: [{ op: "write", from: own.slice(), to }]
       })
       assert.deepStrictEqual(moved, { moved: bytes, bytes })
-      assert.isTrue(inbox.octets.every((octet) => octet === 7))
+      assert.isTrue(inbox.bytes.every((byte) => byte === 7))
       yield* Context.get(a, TransferNode).probe(peer)
       yield* Context.get(a, TransferNode).notify(peer, { name: "inbox", message: "it is full" })
       assert.deepStrictEqual(yield* Queue.take(Context.get(b, TransferNode).notifies), {
         name: "inbox",
         message: "it is full"
       })
-      inbox.octets.fill(9)
+      inbox.bytes.fill(9)
       yield* here.read({ peer, from: to, to: own.slice() })
-      assert.isTrue(own.octets.every((octet) => octet === 9))
+      assert.isTrue(own.bytes.every((byte) => byte === 9))
     })
   )
 
@@ -85,13 +85,13 @@ describe("two nodes", () => {
       const bytes = 3 << 20
       const inbox = yield* engine.register({ name: "inbox", memory: bytes, access: everything })
       const own = yield* engine.register({ name: "own", memory: bytes })
-      own.octets.fill(7)
+      own.bytes.fill(7)
       const moved = yield* engine.write({ peer, from: own.slice(5), to: { buffer: "inbox" } })
       assert.deepStrictEqual(moved, { moved: bytes - 5, bytes: bytes - 5 })
-      assert.deepStrictEqual([inbox.octets[bytes - 6], inbox.octets[bytes - 5]], [7, 0])
-      inbox.octets.fill(9)
+      assert.deepStrictEqual([inbox.bytes[bytes - 6], inbox.bytes[bytes - 5]], [7, 0])
+      inbox.bytes.fill(9)
       yield* engine.read({ peer, from: { buffer: "inbox", offset: 5 }, to: own.slice(0, 10) })
-      assert.deepStrictEqual([...own.octets.subarray(8, 12)], [9, 9, 7, 7])
+      assert.deepStrictEqual([...own.bytes.subarray(8, 12)], [9, 9, 7, 7])
       const readOnly = yield* engine.register({ name: "ro", memory: 64, access: ["remote-read"] })
       const error = yield* Effect.flip(
         engine.write({ peer, from: own.slice(0, 64), to: { buffer: readOnly.name } })
@@ -162,7 +162,7 @@ describe("two nodes", () => {
         access: everything
       })
       const own = yield* here.register({ memory: bytes })
-      own.octets.fill(7)
+      own.bytes.fill(7)
       // What anybody is told who asks.
       const question = typed("{}", FrameType.metadata)
       const answer = frameIn(yield* ask(Number(peer.split(":")[1]), question))!
@@ -170,7 +170,7 @@ describe("two nodes", () => {
       assert.strictEqual(buffer!.rkey.length, 2)
       yield* here.warm(peer)
       yield* here.write({ peer, from: own.slice(), to: { address: Number(buffer!.addr) } })
-      assert.isTrue(inbox.octets.every((octet) => octet === 7))
+      assert.isTrue(inbox.bytes.every((byte) => byte === 7))
       // One of them may have done all of it while the other one was still being opened.
       for (const [path, store] of Context.get(a, Endpoints)) {
         const link = yield* store.open(`${peer}@${path.slice(-1)}`)

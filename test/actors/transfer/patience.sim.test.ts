@@ -82,7 +82,7 @@ describe("a link that the peer opens", () => {
             net.listeners.get("a")!(link)
             const { millis } = yield* timed(Fiber.join(moving))
             assert.isBelow(millis, 500)
-            assert.strictEqual(differsAt(source.octets, kept.octets), -1)
+            assert.strictEqual(differsAt(source.bytes, kept.bytes), -1)
           })
       )
     }

@@ -87,20 +87,20 @@ const replacedAt = Effect.fnUntraced(function* (nth: number, scene: Scene) {
       b.register({ memory, name: "kept", access: everything }),
       scope
     )
-    kept.octets.set(op === "read" ? pattern(bytes, seed) : new Uint8Array(bytes))
+    kept.bytes.set(op === "read" ? pattern(bytes, seed) : new Uint8Array(bytes))
     const { buffers, nics } = yield* b.description
     const bare = buffers.map(({ address, keys, length, name }) => ({ address, keys, length, name }))
     if (!isNamed) net.said.set("b", { nics, buffers: bare })
     return kept
   })
   const first = yield* register(2)
-  own.octets.set(op === "write" ? pattern(bytes, 1) : new Uint8Array(bytes))
-  const isWhole = (octets: Uint8Array) => differsAt(pattern(bytes, 1), octets) === -1
+  own.bytes.set(op === "write" ? pattern(bytes, 1) : new Uint8Array(bytes))
+  const isWhole = (found: Uint8Array) => differsAt(pattern(bytes, 1), found) === -1
   const { address } = (yield* b.description).buffers[0]!
   let [current, wasWhole] = [first, false]
   const replace = Effect.gen(function* () {
     yield* Deferred.await(reached)
-    wasWhole = isWhole(first.octets)
+    wasWhole = isWhole(first.bytes)
     if (how === "killed") {
       fabric.crash("b")
       yield* Scope.close(scope, Exit.void)
@@ -131,9 +131,9 @@ const arrives = Effect.fnUntraced(function* (scene: Scene) {
     const { current, exit, isWhole, own, posts, wasWhole } = yield* replacedAt(nth, scene)
     yield* Chaos.sometimes("it began anew", posts > slices + 2)
     assert.isTrue(Exit.isSuccess(exit), `slice ${nth}: ${JSON.stringify(exit)}`)
-    if (scene.op === "write") assert.isTrue(wasWhole || isWhole(current.octets), `slice ${nth}`)
+    if (scene.op === "write") assert.isTrue(wasWhole || isWhole(current.bytes), `slice ${nth}`)
     else {
-      const seeds = [2, 3].filter((seed) => differsAt(pattern(bytes, seed), own.octets) === -1)
+      const seeds = [2, 3].filter((seed) => differsAt(pattern(bytes, seed), own.bytes) === -1)
       assert.lengthOf(seeds, 1, `slice ${nth}`)
     }
   }

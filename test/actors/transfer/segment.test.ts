@@ -133,7 +133,7 @@ describe("a segment", () => {
       .replace(/"lkey":\[[^\]]*\]/g, (keys) => keys.replace(/\d+/g, "0"))
       .replace(/,"timestamp":"[^"]*"/, "")
 
-  it("R31: of ours is Mooncake's octets for the same cards and memory", () => {
+  it("R31: of ours is Mooncake's bytes for the same cards and memory", () => {
     for (const one of whole) {
       const { text: json, type } = frameOf(one)
       if (!one.byMooncake || type !== FrameType.metadata) continue

@@ -29,10 +29,10 @@ const memoryOf = (
   name = "own"
 ) => {
   const region = { access, length: bytes, address: 1, remoteKey: 0 }
-  const octets = new Uint8Array(new SharedArrayBuffer(bytes))
+  const memory = new Uint8Array(new SharedArrayBuffer(bytes))
   return new RegisteredMemory(
     name,
-    octets,
+    memory,
     chunk,
     [[region as Region]],
     () => Effect.succeed([]),
@@ -100,7 +100,7 @@ describe("slices", () => {
     [145, [64, 64, 17]]
   ]
   for (const [length, expected] of tails) {
-    it(`R31: ${length} octets are cut into ${expected.join(" and ")}`, () => {
+    it(`R31: ${length} bytes are cut into ${expected.join(" and ")}`, () => {
       const found = cuts([write(0, length)], peerOf(1000, [4096]))
       assert.deepStrictEqual(
         found.map((cut) => cut.length),
@@ -328,7 +328,7 @@ describe("a request is refused", () => {
     "no operations": [],
     "memory of another engine": [{ op: "write", from: memoryOf(4096, 4096).slice(0, 10), to }],
     "nothing to move": [{ op: "write", from: own.slice(0, 0), to }],
-    "half an octet": [{ op: "write", from: own.slice(0, 1.5), to }],
+    "half a byte": [{ op: "write", from: own.slice(0, 1.5), to }],
     "before the start": [{ op: "write", from: own.slice(-1, 10), to }],
     "behind the end": [{ op: "write", from: own.slice(4090, 10), to }],
     "a read into memory that takes none": [{ op: "read", from: to, to: readOnly.slice(0, 10) }],

@@ -19,7 +19,7 @@ import { pair, shared } from "./harness.ts"
 
 const kilo = 1 << 10
 const clients = 4
-/** Octets of each client on both sides, for writes and for reads. */
+/** Bytes of each client on both sides, for writes and for reads. */
 const half = 8 * kilo
 
 const witness = () => ({
@@ -45,8 +45,8 @@ const round = Effect.fnUntraced(function* (
   const base = 2 * half * client
   const length = 1 + (yield* Random.nextIntBetween(0, half - 1))
   const mark = 1 + (turn % 250)
-  own.octets.fill(mark, base, base + half)
-  kept.octets.fill(mark, base + half, base + 2 * half)
+  own.bytes.fill(mark, base, base + half)
+  kept.bytes.fill(mark, base + half, base + 2 * half)
   const within = yield* Random.nextIntBetween(0, 4)
   const transfer = engine.transfer({
     peer: "b",
@@ -68,9 +68,9 @@ const round = Effect.fnUntraced(function* (
   }
   const exit = yield* Fiber.await(fiber)
   books.ended += 1
-  const arrived = kept.octets.subarray(base, base + length).filter((octet) => octet === mark).length
-  const fetched = own.octets.subarray(base + half, base + half + length)
-  const came = fetched.filter((octet) => octet === mark).length
+  const arrived = kept.bytes.subarray(base, base + length).filter((byte) => byte === mark).length
+  const fetched = own.bytes.subarray(base + half, base + half + length)
+  const came = fetched.filter((byte) => byte === mark).length
   if (Exit.isSuccess(exit)) {
     books.moved += 1
     if (arrived + came < 2 * length) books.wrong.push(`${2 * length - arrived - came} not moved`)
@@ -82,11 +82,11 @@ const round = Effect.fnUntraced(function* (
     if (_tag === "TransferFailed" && error.moved > arrived + came) books.wrong.push("said too much")
   }
   // Nothing of it is under way: what is free is free.
-  own.octets.fill(0, base, base + 2 * half)
-  kept.octets.fill(0, base, base + 2 * half)
+  own.bytes.fill(0, base, base + 2 * half)
+  kept.bytes.fill(0, base, base + 2 * half)
   yield* Effect.sleep(yield* Random.nextIntBetween(0, 200))
-  const sink = own.octets.subarray(base + half, base + 2 * half)
-  const late = sink.findIndex((octet) => octet !== 0)
+  const sink = own.bytes.subarray(base + half, base + 2 * half)
+  const late = sink.findIndex((byte) => byte !== 0)
   if (late >= 0) books.wrong.push(`memory was written at ${late} after its transfer`)
 })
 

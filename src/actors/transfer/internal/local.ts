@@ -19,7 +19,7 @@ const placeOf = (
   for (const memory of memories.values()) {
     const first = memory.buffers[0]?.address ?? Infinity
     const offset = address - first
-    if (offset >= 0 && offset < memory.octets.length) return { memory, offset }
+    if (offset >= 0 && offset < memory.bytes.length) return { memory, offset }
   }
   return undefined
 }
@@ -58,7 +58,7 @@ export const copyLocally = (
           return yield* Effect.fail<StopReason>({ reason: "refused", detail })
         }
         run = Math.min(length - at, found.run, atOnce)
-        const [here, other] = [memory.octets, there.memory.octets]
+        const [here, other] = [memory.bytes, there.memory.bytes]
         const [place, its] = [offset + at, there.offset]
         if (isWrite) other.set(here.subarray(place, place + run), its)
         else here.set(other.subarray(its, its + run), place)

@@ -18,7 +18,7 @@ const planOf = (operation: Operation, memories: Memories): CheckedOperation | st
   const { length, offset } = piece
   const memory = memories.get(piece.memory.name)!
   if (!whole(offset) || !whole(length) || length === 0) return `no ${length} bytes at ${offset}`
-  const size = memory.octets.length
+  const size = memory.bytes.length
   if (offset + length > size) return `${length} bytes at ${offset} of ${size} do not fit`
   if (!isWrite && !memory.access.includes("local-write")) {
     return `the memory ${memory.name} takes no reads: it is not for local writes`

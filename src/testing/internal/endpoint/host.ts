@@ -120,9 +120,9 @@ const life = Effect.fnUntraced(function* (setting: Setting, { reception }: Plant
   const openInbox = Effect.gen(function* () {
     const scope = yield* Scope.make()
     const memory = new SharedArrayBuffer(inboxBytes(names))
-    const octets = new Uint8Array(memory)
-    pattern(octets, yield* Random.nextIntBetween(0, 255))
-    checker.registered(name, octets)
+    const bytes = new Uint8Array(memory)
+    pattern(bytes, yield* Random.nextIntBetween(0, 255))
+    checker.registered(name, bytes)
     yield* Scope.provide(engine.register({ name: "inbox", memory, access: everything }), scope)
     return scope
   })

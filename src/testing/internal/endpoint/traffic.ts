@@ -35,9 +35,8 @@ export const inboxBytes = (names: ReadonlyArray<string>): number => PIECES * PIE
 export const localBytes = (names: ReadonlyArray<string>): number => 2 * PIECE * names.length
 
 /** Fills memory with recognisable bytes. */
-export const pattern = (octets: Uint8Array, seed: number): void => {
-  for (let index = 0; index < octets.length; index++)
-    octets[index] = index * 31 + seed + (index >> 8)
+export const pattern = (bytes: Uint8Array, seed: number): void => {
+  for (let index = 0; index < bytes.length; index++) bytes[index] = index * 31 + seed + (index >> 8)
 }
 
 const inboxAt = ({ name, names }: Program, piece: number): number =>
@@ -65,7 +64,7 @@ const run = Effect.fnUntraced(function* (
   const engine = yield* TransferEngine
   const { at, isWrite, local, onReplaced, peer, within } = wanted
   if (isWrite) pattern(local, yield* Random.nextIntBetween(0, 255))
-  const piece = outbox.slice(local.byteOffset - outbox.octets.byteOffset, PIECE)
+  const piece = outbox.slice(local.byteOffset - outbox.bytes.byteOffset, PIECE)
   const place = { buffer: "inbox", offset: at }
   const terms = { peer, within, onReplaced }
   const ticket = checker.accept(wanted)
@@ -93,7 +92,7 @@ export const move = Effect.fnUntraced(function* (
   const at = inboxAt(program, isWrite ? 0 : 1)
   const wanted = (peer: string) => {
     const offset = PIECE * (2 * names.indexOf(peer) + (isWrite ? 0 : 1))
-    return { by: name, peer, isWrite, local: outbox.octets.subarray(offset, offset + PIECE), at }
+    return { by: name, peer, isWrite, local: outbox.bytes.subarray(offset, offset + PIECE), at }
   }
   while (!checker.isHealed) {
     const one = wanted(yield* pick(othersOf(program)))
@@ -144,14 +143,14 @@ export const deliver = Effect.fnUntraced(function* (program: Program) {
   let order = checker.ordersOf(name).find(({ end }) => end === undefined)
   let isLater = order !== undefined
   const memory = new SharedArrayBuffer(PIECE)
-  const octets = new Uint8Array(memory)
-  if (order !== undefined) octets.set(order.local)
+  const bytes = new Uint8Array(memory)
+  if (order !== undefined) bytes.set(order.local)
   const kept = yield* engine.register({ name: "kept", memory, access: ["local-write"] })
   while (order !== undefined || !checker.isHealed) {
     if (order === undefined) {
       const local = new Uint8Array(PIECE)
       pattern(local, yield* Random.nextIntBetween(0, 255))
-      octets.set(local)
+      bytes.set(local)
       const peer = yield* pick(othersOf(program))
       order = checker.order({ by: name, peer, isWrite: true, local, at: inboxAt(program, 2) })
     }

@@ -31,7 +31,7 @@ export interface Violation {
 
 /** Memory that a host has registered for others, and when. */
 interface Inbox {
-  readonly octets: Uint8Array
+  readonly bytes: Uint8Array
   readonly at: number
 }
 
@@ -120,7 +120,7 @@ export class TransferChecker {
 
   /** Records memory that a host has registered for others. */
   registered(name: string, inbox: Uint8Array): void {
-    this.#inboxesOf(name).push({ octets: inbox, at: this.#now() })
+    this.#inboxesOf(name).push({ bytes: inbox, at: this.#now() })
   }
 
   accept(wanted: Wanted): Ticket {
@@ -212,7 +212,7 @@ export class TransferChecker {
     const { at, local } = ticket
     const { length } = local
     const equal = this.#inboxesSince(ticket).map(
-      ({ octets }) => local.filter((octet, index) => octet === octets[at + index]).length
+      ({ bytes }) => local.filter((byte, index) => byte === bytes[at + index]).length
     )
     if (equal.includes(length)) return
     this.#violated(

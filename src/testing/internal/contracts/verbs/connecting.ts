@@ -62,7 +62,7 @@ export const connecting = [
       yield* a.device.connect({ to: listener.address, queuePair: a.queuePair, rnrRetries: 0 })
       if (first === "active") yield* send
       yield* ended(to, { id: 1, status: "success", length: 32 })
-      yield* holds(to.region, 0, pattern(32), "octets")
+      yield* holds(to.region, 0, pattern(32), "bytes")
       yield* Fiber.join(accepting)
     }
   }),
@@ -81,8 +81,8 @@ export const connecting = [
       yield* post(own, work(own, { id: 3, length: 100, at: 2048 }))
       yield* ended(other, { id: 1, status: "success", length: 100 })
       yield* ended(own, { id: 3, status: "success" })
-      yield* holds(other.region, 0, pattern(100, 3), "octets sent")
-      yield* holds(other.region, 8192, pattern(100, 3), "octets written")
+      yield* holds(other.region, 0, pattern(100, 3), "bytes sent")
+      yield* holds(other.region, 8192, pattern(100, 3), "bytes written")
     }
   }),
 
@@ -98,7 +98,7 @@ export const connecting = [
     }
     for (const [index, { b }] of pairs.entries()) {
       yield* ended(b, { id: index, status: "success" })
-      yield* holds(b.region, 0, new Uint8Array(64).fill(index + 1), "octets")
+      yield* holds(b.region, 0, new Uint8Array(64).fill(index + 1), "bytes")
     }
   }),
 

@@ -40,16 +40,16 @@ const additions = Effect.fnUntraced(function* (a: End, b: End, count: number) {
 export const memory = [
   demand("a write puts its bytes in place, and no others", function* () {
     const { a, b } = yield* connected({ bytes: 110_000 })
-    const octets = pattern(110_000)
-    a.region.bytes.set(octets)
+    const bytes = pattern(110_000)
+    a.region.bytes.set(bytes)
     for (const [id, length] of lengths.entries()) {
       b.region.bytes.fill(0xee)
       const write = work(a, { id, opcode: "write", length, at: 5 })
       yield* post(a, write.remote(b.region.remoteKey, b.region.address + 7))
       yield* ended(a, { id, kind: "write", status: "success" })
       yield* settle(a, b)
-      yield* holds(b.region, 7, octets.subarray(5, 5 + length), `${length} octets`)
-      yield* same([b.region.bytes[6], b.region.bytes[7 + length]], [0xee, 0xee], "octets beside")
+      yield* holds(b.region, 7, bytes.subarray(5, 5 + length), `${length} bytes`)
+      yield* same([b.region.bytes[6], b.region.bytes[7 + length]], [0xee, 0xee], "bytes beside")
     }
     yield* silent(b, "completions of the side that was written to")
   }),
@@ -93,20 +93,20 @@ export const memory = [
     yield* post(a, write.remote(b.region.remoteKey, b.region.address))
     yield* post(a, work(a, { id: 2 }))
     yield* ended(b, { id: 1 })
-    yield* holds(b.region, 0, pattern(50_000), "octets")
+    yield* holds(b.region, 0, pattern(50_000), "bytes")
   }),
 
   demand("a read brings the bytes of the peer", function* () {
     const { a, b } = yield* connected({ bytes: 110_000 })
-    const octets = pattern(110_000, 9)
-    b.region.bytes.set(octets)
+    const bytes = pattern(110_000, 9)
+    b.region.bytes.set(bytes)
     for (const [id, length] of lengths.entries()) {
       a.region.bytes.fill(0xee)
       const read = work(a, { id, opcode: "read", length, at: 3 })
       yield* post(a, read.remote(b.region.remoteKey, b.region.address + 11))
       yield* ended(a, { id, kind: "read", status: "success", length })
-      yield* holds(a.region, 3, octets.subarray(11, 11 + length), `${length} octets`)
-      yield* same([a.region.bytes[2], a.region.bytes[3 + length]], [0xee, 0xee], "octets beside")
+      yield* holds(a.region, 3, bytes.subarray(11, 11 + length), `${length} bytes`)
+      yield* same([a.region.bytes[2], a.region.bytes[3 + length]], [0xee, 0xee], "bytes beside")
     }
     yield* silent(b, "completions of the side that was read")
   }),
@@ -124,7 +124,7 @@ export const memory = [
       [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
       "ends"
     )
-    yield* holds(a.region, 0, pattern(1000), "octets")
+    yield* holds(a.region, 0, pattern(1000), "bytes")
   }),
 
   demand("work posted after a read ends after it", function* () {
@@ -168,8 +168,8 @@ export const memory = [
         yield* ended(b, { id, kind: "receive-immediate", status: "success", immediate, length })
         yield* ended(a, { id, kind: "write", status: "success" })
       }
-      yield* holds(b.region, 0, pattern(9000), "octets")
-      yield* holds(b.region, 60_000, new Uint8Array(8), "octets of the receive")
+      yield* holds(b.region, 0, pattern(9000), "bytes")
+      yield* holds(b.region, 60_000, new Uint8Array(8), "bytes of the receive")
     },
     ["writeImmediate"]
   ),

@@ -26,15 +26,15 @@ export const messages = [
   demand("messages arrive unchanged, in order, once", function* () {
     const bytes = 200_000
     const { a, b } = yield* connected({ bytes })
-    const octets = pattern(bytes)
-    a.region.bytes.set(octets)
+    const sent = pattern(bytes)
+    a.region.bytes.set(sent)
     for (const [id, length] of lengths.entries()) {
       b.region.bytes.fill(0)
       yield* receive(b, id, 0, bytes)
       yield* post(a, work(a, { id, length, at: bytes - length }))
       yield* ended(b, { id, kind: "receive", status: "success", length })
       yield* ended(a, { id, kind: "send", status: "success" })
-      yield* holds(b.region, 0, octets.subarray(bytes - length), `${length} octets`)
+      yield* holds(b.region, 0, sent.subarray(bytes - length), `${length} bytes`)
     }
     for (const own of [a, b]) yield* silent(own)
   }),
@@ -58,7 +58,7 @@ export const messages = [
       yield* same(
         ids.map((id) => own.region.bytes[64 * id]),
         ids,
-        "octets"
+        "bytes"
       )
     }
   }),
@@ -81,7 +81,7 @@ export const messages = [
     yield* holds(b.region, 0, sent.subarray(0, 7), "first part")
     yield* holds(b.region, 200, sent.subarray(7, 27), "third part")
     yield* holds(b.region, 300, sent.subarray(27), "last part")
-    yield* same(b.region.bytes[303], 0, "the octet behind the message")
+    yield* same(b.region.bytes[303], 0, "the byte behind the message")
   }),
 
   demand("a message longer than the receive ends both queue pairs", function* () {
@@ -92,7 +92,7 @@ export const messages = [
     yield* ended(b, { id: 1, status: "local-length" })
     yield* ended(b, { id: 2, status: "flushed" })
     yield* failed(a)
-    yield* holds(b.region, 116, new Uint8Array(100), "octets behind the receive")
+    yield* holds(b.region, 116, new Uint8Array(100), "bytes behind the receive")
     if (a.capabilities.acknowledges) yield* ended(a, { id: 3, status: "remote-invalid" })
   }),
 

@@ -29,7 +29,7 @@ export const posting = [
     request.scatterList.clear()
     for (const id of [1, 2, 3]) {
       yield* ended(b, { id, length: 100 })
-      yield* holds(b.region, 100 * id, pattern(300).subarray(100 * id - 100, 100 * id), "octets")
+      yield* holds(b.region, 100 * id, pattern(300).subarray(100 * id - 100, 100 * id), "bytes")
     }
   }),
 
@@ -40,7 +40,7 @@ export const posting = [
     yield* post(a, work(a, { inline: true, length: 48 }))
     a.region.bytes.fill(0, 0, 48)
     yield* ended(b, { length: 48 })
-    yield* holds(b.region, 0, pattern(48), "octets")
+    yield* holds(b.region, 0, pattern(48), "bytes")
   }),
 
   demand("more parts or more inline bytes than allowed are refused", function* () {

@@ -45,7 +45,7 @@ const refused = Effect.fnUntraced(function* (
   }
   yield* same([first!.id, second!.id], [1, 2], "ends")
   yield* same(
-    region.bytes.every((octet) => octet === 0xee),
+    region.bytes.every((byte) => byte === 0xee),
     true,
     "memory is untouched"
   )
@@ -121,7 +121,7 @@ export const protection = [
     yield* post(a, Object.assign(write, { remoteHigh: 0xffff_ffff, remoteLow: 0xffff_fff8 }))
     yield* failed(a)
     yield* same(
-      b.region.bytes.every((octet) => octet === 0xee),
+      b.region.bytes.every((byte) => byte === 0xee),
       true,
       "memory is untouched"
     )

@@ -203,14 +203,14 @@ export const failed = Effect.fnUntraced(function* (own: End) {
 
 /** Distinct bytes. */
 export const pattern = (length: number, seed = 1): Uint8Array<ArrayBuffer> => {
-  const octets = new Uint8Array(length)
-  for (let index = 0; index < length; index++) octets[index] = index * 31 + seed * 17 + (index >> 8)
-  return octets
+  const bytes = new Uint8Array(length)
+  for (let index = 0; index < length; index++) bytes[index] = index * 31 + seed * 17 + (index >> 8)
+  return bytes
 }
 
 /** Checks bytes of a region. */
-export const holds = (region: Region, at: number, octets: Uint8Array, what: string) =>
+export const holds = (region: Region, at: number, bytes: Uint8Array, what: string) =>
   Effect.suspend(() => {
-    const wrong = octets.findIndex((octet, index) => octet !== region.bytes[at + index])
-    return same(wrong, -1, `${what}: first octet that differs`)
+    const wrong = bytes.findIndex((byte, index) => byte !== region.bytes[at + index])
+    return same(wrong, -1, `${what}: first byte that differs`)
   })
