@@ -260,6 +260,7 @@ export class RpcServer {
         session.cache.granted(this.#credits)
         return this.#credits
       },
+      unreachable: (xid) => session.addUnreachable(xid),
       take: (incoming) => this.#take(serve(dispatching, session, incoming)),
       later: (act) => this.#fork(Effect.delay(Effect.sync(act), refillEvery))
     })

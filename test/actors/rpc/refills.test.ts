@@ -36,6 +36,7 @@ const setup = () => {
     mayInvalidate: false,
     credits: () => 1,
     take: (incoming) => void taken.push(incoming),
+    unreachable: () => undefined,
     later: (act) => void later.push(act)
   })
   assert.isTrue(responder.attach(port as unknown as MessagePort))

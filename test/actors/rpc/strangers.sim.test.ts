@@ -44,23 +44,26 @@ const stranger = Effect.fnUntraced(function* (fabric: SimFabric, to: Address, re
   return { answers, port, state }
 })
 
+const rpcCall = (xid: number, change: Partial<RpcMessage.Call> = {}): Uint8Array =>
+  RpcMessage.encode({
+    _tag: "Call",
+    xid,
+    program,
+    version: 1,
+    procedure: 0,
+    credential: RpcMessage.authNone,
+    verifier: RpcMessage.authNone,
+    args: new Uint8Array(0),
+    ...change
+  })
+
 const nullCall = (xid: number, change: Partial<RpcMessage.Call> = {}): Uint8Array =>
   RpcRdmaMessage.encode({
     _tag: "RdmaMsg",
     xid,
     credits: 64,
     chunks: RpcRdmaMessage.noChunks,
-    rpc: RpcMessage.encode({
-      _tag: "Call",
-      xid,
-      program,
-      version: 1,
-      procedure: 0,
-      credential: RpcMessage.authNone,
-      verifier: RpcMessage.authNone,
-      args: new Uint8Array(0),
-      ...change
-    })
+    rpc: rpcCall(xid, change)
   })
 
 const tagOf = (answer: Uint8Array): string | undefined => {
@@ -227,4 +230,42 @@ describe("a server", () => {
       assert.deepStrictEqual([connections, queuePairs], [before.connections, before.queuePairs])
     })
   )
+
+  const [bogus, sent] = [{ handle: 12_345, length: 100, offset: 0n }, new Uint8Array(4)]
+  const lost = {
+    "read from": RpcRdmaMessage.encode({
+      _tag: "RdmaNomsg",
+      xid: 77,
+      credits: 1,
+      chunks: { ...RpcRdmaMessage.noChunks, reads: [{ position: 0, ...bogus }] }
+    }),
+    "write to": RpcRdmaMessage.encode({
+      _tag: "RdmaMsg",
+      xid: 77,
+      credits: 1,
+      chunks: { ...RpcRdmaMessage.noChunks, writes: [[bogus]] },
+      rpc: rpcCall(77, { procedure: procedures.fill, args: sent.with(3, 64) })
+    })
+  }
+  for (const [what, message] of Object.entries(lost)) {
+    it.sim(`B4: refuses the chunks of a call again that it could not ${what}`, settings, () =>
+      Effect.gen(function* () {
+        const { fabric, server } = yield* makeWorld()
+        const once = (bytes: Uint8Array) =>
+          Effect.scoped(
+            Effect.gen(function* () {
+              const { answers, port, state } = yield* stranger(fabric, server.address)
+              port.send(bytes)
+              yield* Effect.sleep("50 millis")
+              return { answers: answers.map(tagOf), hasFailed: state.hasFailed }
+            })
+          )
+        assert.deepStrictEqual(yield* once(message), { answers: [], hasFailed: true })
+        const refused = { answers: ["RdmaErrChunk"], hasFailed: false }
+        assert.deepStrictEqual(yield* once(message), refused)
+        const another = { answers: ["RdmaMsg"], hasFailed: false }
+        assert.deepStrictEqual(yield* once(nullCall(77)), another)
+      })
+    )
+  }
 })

@@ -44,7 +44,7 @@ export interface PortOptions {
 class Outgoing implements Work {
   readonly #port: MessagePort
   readonly #fill: (request: SendRequest, slot: number) => void
-  readonly #done: ((isGood: boolean) => void) | undefined
+  readonly #done: ((status: Status) => void) | undefined
   readonly needsSlot: boolean
   slot = -1
 
@@ -52,7 +52,7 @@ class Outgoing implements Work {
     port: MessagePort,
     needsSlot: boolean,
     fill: (request: SendRequest, slot: number) => void,
-    done: ((isGood: boolean) => void) | undefined
+    done: ((status: Status) => void) | undefined
   ) {
     this.#port = port
     this.needsSlot = needsSlot
@@ -68,8 +68,8 @@ class Outgoing implements Work {
     this.#port.sent(this, status)
   }
 
-  end(isGood: boolean): void {
-    this.#done?.(isGood)
+  end(status: Status): void {
+    this.#done?.(status)
   }
 }
 
@@ -129,7 +129,7 @@ export class MessagePort {
   }
 
   /** Sends a message. It is copied when it is posted, so it must not change before. */
-  send(message: Uint8Array, invalidate = 0, done?: (isGood: boolean) => void): void {
+  send(message: Uint8Array, invalidate = 0, done?: (status: Status) => void): void {
     const { bytes, region } = this.#options.sends
     const fill = (request: SendRequest, slot: number): void => {
       region.bytes.set(message, slot * bytes)
@@ -145,7 +145,7 @@ export class MessagePort {
     opcode: "read" | "write",
     local: { readonly region: Region; readonly offset: number },
     remote: ChunkSegment,
-    done: (isGood: boolean) => void
+    done: (status: Status) => void
   ): void {
     const fill = (request: SendRequest): void => {
       request.opcode = opcode
@@ -155,11 +155,11 @@ export class MessagePort {
     this.#submit(new Outgoing(this, false, fill, done))
   }
 
-  /** Posts nothing any more. What has not been posted ends as failed. */
+  /** Posts nothing any more. What has not been posted ends as flushed. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    for (const work of this.#waiting.splice(0)) work.end(false)
+    for (const work of this.#waiting.splice(0)) work.end("flushed")
     this.#noteDrained()
   }
 
@@ -189,7 +189,7 @@ export class MessagePort {
   sent(work: Outgoing, status: Status): void {
     this.#ended()
     if (work.slot >= 0) this.#freeSends.push(work.slot)
-    this.#guard(() => work.end(status === "success"))
+    this.#guard(() => work.end(status))
     if (status !== "success") this.fail(`a request ended with ${status}`)
     this.#options.router.afterBatch(this.#turn)
   }
@@ -202,7 +202,7 @@ export class MessagePort {
   }
 
   #submit(work: Outgoing): void {
-    if (this.#isClosed) return work.end(false)
+    if (this.#isClosed) return work.end("flushed")
     this.#waiting.push(work)
     this.#flush()
   }

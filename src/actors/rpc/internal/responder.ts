@@ -7,6 +7,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import type { Status } from "../../../native/verbs/Completion.ts"
 import type { CreateError } from "../../../native/verbs/VerbsError.ts"
 import * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
 import { Obligation } from "../../link/Credits.ts"
@@ -35,6 +36,8 @@ export interface ResponderOptions {
   readonly credits: () => number
   /** A call has come. */
   readonly take: (incoming: Incoming) => void
+  /** The requester lends memory for a call that cannot be reached. */
+  readonly unreachable: (xid: number) => void
   /** Acts after a pause: refused Receives are posted again. */
   readonly later: (act: () => void) => void
 }
@@ -139,7 +142,7 @@ export class Responder implements PortUser {
     return Effect.acquireUseRelease(
       share.lend("local", bytes),
       (loan) =>
-        Effect.map(this.#read(loan, reads), (isRead) =>
+        Effect.map(this.#read(message.xid, loan, reads), (isRead) =>
           isRead ? unreduce(inline, partsOf(loan, reads)) : undefined
         ),
       ({ end }) => end
@@ -197,14 +200,24 @@ export class Responder implements PortUser {
     this.#finish(xid, [], { _tag: "RdmaErrChunk", xid, credits: 1 }, 0)
   }
 
-  #read(loan: Loan, reads: ReadonlyArray<RpcRdmaMessage.ReadSegment>): Effect.Effect<boolean> {
+  /** The end of a transfer. One that the requester's keys do not allow ends the connection. */
+  #transferred(xid: number, status: Status): boolean {
+    if (status === "remote-access") this.#options.unreachable(xid)
+    return status === "success"
+  }
+
+  #read(
+    xid: number,
+    loan: Loan,
+    reads: ReadonlyArray<RpcRdmaMessage.ReadSegment>
+  ): Effect.Effect<boolean> {
     return Effect.callback((resume) => {
       let [left, isGood, offset] = [reads.length, true, 0]
       for (const segment of reads) {
         const local = { region: loan.region, offset }
         offset += segment.length
-        this.#port.transfer("read", local, segment, (isRead) => {
-          isGood &&= isRead
+        this.#port.transfer("read", local, segment, (status) => {
+          isGood = this.#transferred(xid, status) && isGood
           left--
           if (left === 0) resume(Effect.succeed(isGood))
         })
@@ -227,7 +240,8 @@ export class Responder implements PortUser {
     if (this.#isOver || !this.open.delete(xid)) return done()
     this.#reply((credits) => {
       for (const { loan, offset, to } of writes) {
-        this.#port.transfer("write", { region: loan.region, offset }, to, () => undefined)
+        const local = { region: loan.region, offset }
+        this.#port.transfer("write", local, to, (status) => void this.#transferred(xid, status))
       }
       this.#port.send(encode({ ...message, credits }), invalidate, done)
     }, done)

@@ -21,6 +21,9 @@ export interface Answer {
   readonly bulk: NonNullable<ProcedureReply["bulk"]>
 }
 
+/** Each of them has ended a connection, so a client that is not hostile has one or none. */
+const maxUnreachable = 16
+
 /** One client over all its connections. */
 export class ClientSession {
   readonly principal: string
@@ -30,11 +33,29 @@ export class ClientSession {
   readonly connections = new Set<Responder>()
   /** Handlers that are under way. */
   handlers = 0
+  /** XIDs of the newest calls whose memory could not be reached. */
+  readonly #unreachable = new Set<number>()
 
   constructor(principal: string, incarnation: Uint8Array, cache: ReplyCache<Answer, Incoming>) {
     this.principal = principal
     this.incarnation = incarnation
     this.cache = cache
+  }
+
+  /**
+   * The memory that a call lends could not be reached, which has ended its connection. The same call
+   * on the next one is refused, or it would end that one too, and so on.
+   */
+  addUnreachable(xid: number): void {
+    this.#unreachable.add(xid)
+    for (const oldest of this.#unreachable) {
+      if (this.#unreachable.size <= maxUnreachable) return
+      this.#unreachable.delete(oldest)
+    }
+  }
+
+  takeUnreachable(xid: number): boolean {
+    return this.#unreachable.delete(xid)
   }
 
   /** Whether it may be forgotten. */
@@ -153,13 +174,14 @@ export const serve = Effect.fnUntraced(function* (
   session: ClientSession,
   incoming: Incoming
 ): Effect.fn.Return<void> {
-  const { responder } = incoming
+  const { message, responder } = incoming
+  if (session.takeUnreachable(message.xid)) return responder.refuseChunks(incoming)
   const whole = yield* Effect.orElseSucceed(responder.assemble(incoming), () => undefined)
   if (whole === undefined) return responder.refuseChunks(incoming)
   const read = RpcMessage.decode(whole)
   if (Result.isFailure(read)) return yield* refuse(incoming, read.failure)
   const call = read.success
-  if (call._tag !== "Call" || call.xid !== incoming.message.xid) {
+  if (call._tag !== "Call" || call.xid !== message.xid) {
     return responder.refuseChunks(incoming)
   }
   proved(responder)
