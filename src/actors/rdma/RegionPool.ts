@@ -14,13 +14,13 @@ import { ok as assert } from "node:assert/strict"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type { ProtectionDomain } from "../../native/verbs/Device.ts"
 import type { Access, Region } from "../../native/verbs/Region.ts"
-import type { CreateError } from "../../native/verbs/VerbsError.ts"
+import { type CreateError, Released } from "../../native/verbs/VerbsError.ts"
 import {
   type Item,
+  LoanTooLarge,
   Request,
   type Share,
   type Slot,
@@ -28,6 +28,7 @@ import {
   type Want
 } from "./internal/poolRequest.ts"
 
+export { LoanTooLarge }
 export type { Use, Want }
 
 const rights: Record<Use, ReadonlyArray<Access>> = {
@@ -41,16 +42,6 @@ export interface Settings {
   readonly maxBytes?: number | undefined
   /** Region lengths are powers of two, from this on. Default 4096, a page. */
   readonly minRegionBytes?: number | undefined
-}
-
-/** A request exceeds what the pool or the share of the connection ever lends. */
-export class LoanTooLarge extends Schema.TaggedError<LoanTooLarge>("handfast/rdma/LoanTooLarge")(
-  "LoanTooLarge",
-  { bytes: Schema.Int, limit: Schema.Int }
-) {
-  override get message() {
-    return `${this.bytes} bytes of registered memory wanted; at most ${this.limit} are lent`
-  }
 }
 
 /** Borrowed memory. It must be returned by `end`, after all posted work that uses it. */
@@ -95,6 +86,8 @@ export class PoolShare implements Share {
   }
 }
 
+type LoanRequest = Request<LoanTooLarge | Released>
+
 const keyOf = (use: Use, regionBytes: number): string => `${use} ${regionBytes}`
 
 export class RegionPool {
@@ -106,7 +99,8 @@ export class RegionPool {
   readonly #minRegionBytes: number
   readonly #idle = new Map<string, Array<Slot>>()
   /** Requests that wait, in the order of arrival. */
-  readonly #waiting: Array<Request> = []
+  readonly #waiting: Array<LoanRequest> = []
+  #isClosed = false
   #registeredBytes = 0
   #idleBytes = 0
 
@@ -123,7 +117,12 @@ export class RegionPool {
     domain: ProtectionDomain,
     settings: Settings = {}
   ): Effect.Effect<RegionPool, never, Scope.Scope> =>
-    Effect.map(Effect.scope, (scope) => new RegionPool(domain, scope, settings))
+    Effect.gen(function* () {
+      const scope = yield* Scope.fork(yield* Effect.scope)
+      const pool = new RegionPool(domain, scope, settings)
+      yield* Effect.addFinalizer(() => Effect.sync(() => pool.#close()))
+      return pool
+    })
 
   /** Bytes that are registered, and those of them that are not lent. */
   get usage(): { readonly registeredBytes: number; readonly idleBytes: number } {
@@ -148,19 +147,32 @@ export class RegionPool {
         regionBytes: regionBytes(want.bytes),
         slot: undefined
       }))
-      const request = new Request(share, items)
-      const limit = Math.min(share.maxBytes, this.#maxBytes)
-      if (request.bytes > limit) {
-        return Effect.fail(new LoanTooLarge({ bytes: request.bytes, limit }))
-      }
+      const request: LoanRequest = new Request(share, items)
+      const refused = this.#refusalOf(request)
+      if (refused !== undefined) return Effect.fail(refused)
       return Effect.flatMap(this.#lend(request), (loans) =>
         loans === undefined ? this.lend(share, wants) : Effect.succeed(loans)
       )
     })
   }
 
+  /** Why a request can never be granted. */
+  #refusalOf({ bytes, share }: LoanRequest): LoanTooLarge | Released | undefined {
+    if (this.#isClosed) return new Released({ resource: "region pool", reason: "released" })
+    const limit = Math.min(share.maxBytes, this.#maxBytes)
+    return bytes > limit ? new LoanTooLarge({ bytes, limit }) : undefined
+  }
+
+  /** The regions are about to be released. */
+  #close(): void {
+    this.#isClosed = true
+    this.#grant()
+  }
+
   /** Fulfils one request. Returns undefined if a region that it got had to be withdrawn. */
-  #lend(request: Request): Effect.Effect<ReadonlyArray<Loan> | undefined, CreateError> {
+  #lend(
+    request: LoanRequest
+  ): Effect.Effect<ReadonlyArray<Loan> | undefined, LoanTooLarge | CreateError> {
     return Effect.uninterruptible(
       Effect.suspend(() => {
         this.#waiting.push(request)
@@ -182,6 +194,12 @@ export class RegionPool {
     for (let index = 0; index < this.#waiting.length;) {
       const request = this.#waiting[index]!
       const { bytes, share } = request
+      const refused = this.#refusalOf(request)
+      if (refused !== undefined) {
+        this.#waiting.splice(index, 1)
+        Deferred.doneUnsafe(request.isGranted, Effect.fail(refused))
+        continue
+      }
       if (full.has(share) || share.lentBytes + bytes > share.maxBytes) {
         full.add(share)
         index++
@@ -195,7 +213,7 @@ export class RegionPool {
   }
 
   /** Takes idle regions, or makes room to register them. False if there is no room. */
-  #reserve(request: Request): boolean {
+  #reserve(request: LoanRequest): boolean {
     let missingBytes = 0
     for (const item of request.items) {
       item.slot = this.#idle.get(keyOf(item.use, item.regionBytes))?.pop()
@@ -227,14 +245,14 @@ export class RegionPool {
   }
 
   /** Undoes a request whose borrower was interrupted, before or after the grant. */
-  #cancel(request: Request): void {
+  #cancel(request: LoanRequest): void {
     const index = this.#waiting.indexOf(request)
     if (index >= 0) this.#waiting.splice(index, 1)
     else for (const item of request.items) this.#giveBack(item, request.share)
   }
 
   /** Registers missing regions, and draws a key for each region. */
-  #open(request: Request): Effect.Effect<ReadonlyArray<Loan> | undefined, CreateError> {
+  #open(request: LoanRequest): Effect.Effect<ReadonlyArray<Loan> | undefined, CreateError> {
     const { evicted, items, share } = request
     const registering = Effect.gen({ self: this }, function* () {
       yield* Effect.forEach(evicted, ({ scope }) => Scope.close(scope, Exit.void))
@@ -246,15 +264,15 @@ export class RegionPool {
           for (const item of items) this.#giveBack(item, share)
         })
       ),
-      Effect.andThen(
-        Effect.suspend(() => {
-          const loans = items.map((item) => this.#issue(item, share))
-          const isWhole = loans.every((loan) => loan !== undefined)
-          if (isWhole) return Effect.succeed(loans)
-          return Effect.forEach(loans, (loan) => loan?.end ?? Effect.void).pipe(Effect.asVoid)
-        })
-      ),
-      Effect.map((loans) => loans ?? undefined)
+      Effect.andThen(() => {
+        const loans = items.map((item) => this.#issue(item, share))
+        return loans.every((loan) => loan !== undefined)
+          ? Effect.succeed(loans)
+          : Effect.as(
+              Effect.forEach(loans, (loan) => loan?.end ?? Effect.void),
+              undefined
+            )
+      })
     )
   }
 
@@ -272,6 +290,10 @@ export class RegionPool {
     slot.dirtyBytes = Math.max(slot.dirtyBytes, dirtyBytes)
     const key = item.use === "local" ? 0 : region.renewKey()
     if (item.use === "local" || key !== 0) return this.#loanOf(slot, item, share, key)
+    if (this.#isClosed) {
+      this.#giveBack(item, share)
+      return undefined
+    }
     this.withdrawn++
     this.#maxBytes -= item.regionBytes
     this.#registeredBytes -= item.regionBytes

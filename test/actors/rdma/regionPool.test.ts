@@ -5,8 +5,10 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
+import * as Scope from "effect/Scope"
 import {
   type Loan,
   type PoolShare,
@@ -61,6 +63,23 @@ describe("memory of a pool", () => {
     })
   )
 
+  it.effect("C3: is refused when the pool is over, also to those that wait for it", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { pool } = yield* Scope.provide(makePool(small), scope)
+      const share = pool.share()
+      const held = yield* share.lend("peer-writes", 16 * KiB)
+      const waiting = yield* Effect.forkChild(Effect.flip(share.lend("peer-writes", 16 * KiB)), {
+        startImmediately: true
+      })
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* Fiber.join(waiting))._tag, "Released")
+      yield* held.end
+      assert.strictEqual((yield* Effect.flip(share.lend("peer-writes", 1)))._tag, "Released")
+      assert.deepStrictEqual([pool.withdrawn, share.lentBytes], [0, 0])
+    })
+  )
+
   it.effect("G22: draws a new key for each loan, and voids it at the end", () =>
     Effect.gen(function* () {
       const { pool } = yield* makePool(small)
@@ -93,6 +112,23 @@ describe("memory of a pool", () => {
       assert.strictEqual(share.lentBytes, 4 * KiB)
       const error = yield* Effect.flip(share.lend("peer-writes", 16 * KiB))
       assert.deepInclude(error, { _tag: "LoanTooLarge", limit: 12 * KiB })
+    })
+  )
+
+  it.effect("G22: that is withdrawn is refused to those that wait for all of it", () =>
+    Effect.gen(function* () {
+      const { pool } = yield* makePool(small)
+      const share = pool.share()
+      const first = yield* share.lend("peer-writes", 4 * KiB)
+      yield* share.lend("local", 8 * KiB)
+      const wait = <A, E>(effect: Effect.Effect<A, E>) =>
+        Effect.forkChild(effect, { startImmediately: true })
+      const both = { use: "peer-writes", bytes: 4 * KiB } as const
+      yield* wait(share.lendAll([both, both]))
+      const all = yield* wait(Effect.flip(share.lend("local", 16 * KiB)))
+      first.region.renewKey = () => 0
+      yield* first.end
+      assert.deepInclude(yield* Fiber.join(all), { _tag: "LoanTooLarge", limit: 12 * KiB })
     })
   )
 })

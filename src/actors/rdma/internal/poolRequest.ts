@@ -1,5 +1,6 @@
 /** Regions of a pool, and requests for them. */
 import * as Deferred from "effect/Deferred"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Region } from "../../../native/verbs/Region.ts"
 
@@ -36,14 +37,24 @@ export interface Item extends Want {
   slot: Slot | undefined
 }
 
+/** More memory than the pool or the share of the connection will ever lend. */
+export class LoanTooLarge extends Schema.TaggedError<LoanTooLarge>("handfast/rdma/LoanTooLarge")(
+  "LoanTooLarge",
+  { bytes: Schema.Int, limit: Schema.Int }
+) {
+  override get message() {
+    return `${this.bytes} bytes of registered memory wanted; at most ${this.limit} are lent`
+  }
+}
+
 /**
  * Memory that is granted together, because borrowers could wait for each other's memory for ever.
  */
-export class Request {
+export class Request<E> {
   readonly share: Share
   readonly items: ReadonlyArray<Item>
   readonly bytes: number
-  readonly isGranted = Deferred.makeUnsafe<void>()
+  readonly isGranted = Deferred.makeUnsafe<void, E>()
   evicted: ReadonlyArray<Slot> = []
 
   constructor(share: Share, items: ReadonlyArray<Item>) {
