@@ -21,8 +21,7 @@ import type { ConnectionData } from "../../schema/rpc/ConnectionData.ts"
 import * as RpcMessage from "../../schema/rpc/RpcMessage.ts"
 import * as Actor from "../kernel/Actor.ts"
 import { Backoff } from "../link/Backoff.ts"
-import { CompletionRouter } from "../rdma/CompletionRouter.ts"
-import { type Loan, type LoanTooLarge, type PoolShare, RegionPool } from "../rdma/RegionPool.ts"
+import type { Loan, LoanTooLarge } from "../rdma/RegionPool.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
 import {
   type Answer,
@@ -32,13 +31,13 @@ import {
   loansOf,
   nothingLent
 } from "./internal/callQueue.ts"
-import { type ClientOptions, type ClientSettings, resolve } from "./internal/clientSettings.ts"
+import { type ClientOptions, resolve } from "./internal/clientSettings.ts"
 import {
   type ConnectionActor,
   type Hub,
   make as makeConnection
 } from "./internal/connectionActor.ts"
-import type { Ground } from "./internal/epoch.ts"
+import { type Ground, ReopeningGround } from "./internal/ground.ts"
 import { Parts } from "./internal/parts.ts"
 import {
   type CallPlan,
@@ -97,12 +96,10 @@ const leastResultBytes = leastThresholds.replyBytes - 52
 export class RpcClient {
   readonly #hub: Hub
   readonly #connection: ConnectionActor
-  readonly #share: PoolShare
 
-  constructor(hub: Hub, connection: ConnectionActor, share: PoolShare) {
+  constructor(hub: Hub, connection: ConnectionActor) {
     this.#hub = hub
     this.#connection = connection
-    this.#share = share
   }
 
   /** The phase of the connection, now and after each change. */
@@ -127,7 +124,7 @@ export class RpcClient {
       waiting: around.queue.length,
       xids: around.queue.liveXids,
       heldCredits: requester?.credits.held ?? 0,
-      lentBytes: this.#share.lentBytes
+      lentBytes: this.#hub.ground.last.share.lentBytes
     }
   }
 
@@ -172,10 +169,15 @@ export class RpcClient {
       }
       call.plan = planCall(shape, this.#hub.thresholds)
       call.outcome = Deferred.makeUnsafe()
+      const { ground } = this.#hub
+      const { last } = ground
       return Effect.acquireUseRelease(
-        this.#borrow(call.plan),
+        this.#borrow(call.plan, last),
         (lent) => this.#run(call, lent),
         (lent) => this.#return(call, lent)
+      ).pipe(
+        // The device was lost: there is memory again when it is back.
+        Effect.catchTag("Released", () => ground.replaced(last))
       )
     }).pipe(
       Effect.flatMap((reply) =>
@@ -184,7 +186,7 @@ export class RpcClient {
     )
   }
 
-  #borrow(plan: CallPlan): Effect.Effect<Lent, LoanTooLarge | CreateError> {
+  #borrow(plan: CallPlan, { share }: Ground): Effect.Effect<Lent, LoanTooLarge | CreateError> {
     const { reads, reply, writes } = plan
     if (reads.length + writes.length === 0 && reply === undefined) {
       return Effect.succeed(nothingLent)
@@ -194,10 +196,11 @@ export class RpcClient {
       ...writes.map((bytes) => ({ use: "peer-writes" as const, bytes })),
       ...(reply === undefined ? [] : [{ use: "peer-writes" as const, bytes: reply }])
     ]
-    return Effect.map(this.#share.lendAll(wants), (loans) => {
+    return Effect.map(share.lendAll(wants), (loans) => {
       for (const [index, { bytes }] of reads.entries()) loans[index]!.bytes.set(bytes)
       const end = reads.length + writes.length
       return {
+        share,
         reads: loans.slice(0, reads.length),
         writes: loans.slice(reads.length, end),
         reply: loans[end]
@@ -240,22 +243,6 @@ export class RpcClient {
   }
 }
 
-const openGround = Effect.fnUntraced(function* ({
-  device: name,
-  to
-}: ClientSettings): Effect.fn.Return<
-  Ground & { readonly remoteInvalidate: boolean },
-  DeviceOpenError | CreateError,
-  Verbs | Scope.Scope
-> {
-  const verbs = yield* Verbs
-  const device = yield* verbs.open(name === "" ? yield* verbs.route(to.host) : name)
-  const domain = yield* device.protectionDomain
-  const router = new CompletionRouter(yield* device.completionQueue(4_096))
-  yield* Effect.forkScoped(Effect.ignore(router.run))
-  return { device, domain, router, remoteInvalidate: verbs.capabilities.remoteInvalidate }
-})
-
 /** Makes a client. It connects at once, and ends with the Scope; calls that wait then fail. */
 export const make = Effect.fnUntraced(function* (
   options: ClientOptions
@@ -265,15 +252,18 @@ export const make = Effect.fnUntraced(function* (
   Verbs | Scope.Scope
 > {
   const settings = yield* resolve(options)
-  const { remoteInvalidate, ...ground } = yield* openGround(settings)
-  const pool = yield* RegionPool.make(ground.domain, { maxBytes: settings.memoryBytes })
+  const verbs = yield* Verbs
+  const { device, memoryBytes, to } = settings
+  const name = device === "" ? verbs.route(to.host) : Effect.succeed(device)
+  const opening = Effect.flatMap(name, (name) => verbs.open(name))
+  const ground = yield* ReopeningGround.make(opening, { completions: 4_096, memoryBytes })
   const crypto = yield* WebCrypto.WebCrypto
   const clock = yield* Clock.Clock
   const fork = yield* FiberSet.makeRuntime()
   const said: ConnectionData = {
     sendBytes: settings.inlineBytes,
     receiveBytes: settings.inlineBytes,
-    remoteInvalidate,
+    remoteInvalidate: verbs.capabilities.remoteInvalidate,
     extension: { instance: crypto.getRandomValues(new Uint8Array(16)), reverseCalls: 0 }
   }
   const hub: Hub = {
@@ -287,6 +277,7 @@ export const make = Effect.fnUntraced(function* (
       patience: new Patience(settings),
       trustsForeignCache: settings.trustsForeignCache,
       now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000,
+      share: () => ground.last.share,
       release: (loans) => void fork(Effect.forEach(loans, ({ end }) => end, { discard: true }))
     },
     backoff: yield* Backoff.make({
@@ -300,5 +291,5 @@ export const make = Effect.fnUntraced(function* (
   const id = `${settings.to.host}:${settings.to.port}/${yield* Random.nextInt}`
   const connection = yield* Effect.orDie(Actor.spawn(makeConnection(hub), id))
   yield* Effect.addFinalizer(() => Effect.sync(() => hub.around.queue.close()))
-  return new RpcClient(hub, connection, pool.share())
+  return new RpcClient(hub, connection)
 })

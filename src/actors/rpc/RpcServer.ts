@@ -10,6 +10,7 @@ import * as WebCrypto from "effect/crypto/WebCrypto"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { Address, ConnectRequest, Listener } from "../../native/verbs/Connection.ts"
 import type { CreateError, ListenError, DeviceOpenError } from "../../native/verbs/VerbsError.ts"
@@ -17,9 +18,8 @@ import { Verbs } from "../../native/verbs/Verbs.ts"
 import * as ConnectionData from "../../schema/rpc/ConnectionData.ts"
 import { BoundedStore } from "../link/BoundedStore.ts"
 import type { PeersRefused } from "../link/Peers.ts"
-import { CompletionRouter } from "../rdma/CompletionRouter.ts"
-import { RegionPool } from "../rdma/RegionPool.ts"
-import { type Ground, openPort } from "./internal/epoch.ts"
+import { openPort } from "./internal/epoch.ts"
+import { type Ground, ReopeningGround } from "./internal/ground.ts"
 import { Handlers } from "./internal/handlers.ts"
 import { Parts } from "./internal/parts.ts"
 import { refillEvery, type Responder } from "./internal/responder.ts"
@@ -39,8 +39,7 @@ interface Served {
 export class RpcServer {
   readonly address: Address
   readonly #settings: ServerSettings
-  readonly #ground: Ground
-  readonly #pool: RegionPool
+  readonly #ground: ReopeningGround
   readonly #parts: Parts
   readonly #crypto: Crypto
   readonly #fork: (effect: Effect.Effect<void>) => void
@@ -59,9 +58,8 @@ export class RpcServer {
   constructor(
     address: Address,
     settings: ServerSettings,
-    ground: Ground,
+    ground: ReopeningGround,
     rest: {
-      readonly pool: RegionPool
       readonly parts: Parts
       readonly crypto: Crypto
       readonly fork: (effect: Effect.Effect<void>) => void
@@ -71,7 +69,6 @@ export class RpcServer {
     this.address = address
     this.#settings = settings
     this.#ground = ground
-    this.#pool = rest.pool
     this.#parts = rest.parts
     this.#crypto = rest.crypto
     this.#fork = rest.fork
@@ -112,7 +109,7 @@ export class RpcServer {
     })
   }
 
-  /** Accepts connections side by side, as long as the listener is there. */
+  /** Accepts connections side by side, until the listener ends: its device was lost. */
   run(listener: Listener): Effect.Effect<void> {
     return listener.take.pipe(
       Effect.tap((request) => Effect.sync(() => this.#fork(this.#accept(request)))),
@@ -203,14 +200,10 @@ export class RpcServer {
       const peer = ConnectionData.decode(request.privateData)
       const session = this.#sessionOf(principal, peer)
       const said = this.#said(session)
-      const responder = this.#responderOf(session, request, peer, said)
+      const ground = this.#ground.last
+      const responder = this.#responderOf(session, request, peer, said, ground)
       const closed = Effect.sync(() => this.#closed(responder, session))
-      const { port, queuePair } = yield* openPort(
-        this.#ground,
-        depthsOf(settings),
-        responder,
-        closed
-      )
+      const { port, queuePair } = yield* openPort(ground, depthsOf(settings), responder, closed)
       if (!responder.attach(port)) return "the first Receive was not accepted"
       const connection = yield* request
         .accept({ queuePair, privateData: ConnectionData.encode(said), rnrRetries: 0 })
@@ -239,7 +232,8 @@ export class RpcServer {
     session: ClientSession,
     request: ConnectRequest,
     peer: ConnectionData.ConnectionData,
-    said: ConnectionData.ConnectionData
+    said: ConnectionData.ConnectionData,
+    { pool }: Ground
   ): Responder {
     const { maxBytesPerConnection, maxCallBytes, programs } = this.#settings
     const dispatching = {
@@ -253,7 +247,7 @@ export class RpcServer {
     }
     return this.#parts.responder({
       thresholds: ConnectionData.thresholds(peer, said),
-      share: this.#pool.share(maxBytesPerConnection),
+      share: pool.share(maxBytesPerConnection),
       maxCallBytes,
       mayInvalidate: peer.remoteInvalidate && this.#remoteInvalidate,
       credits: () => {
@@ -309,7 +303,10 @@ const depthsOf = ({ inlineBytes, maxCredits, maxSegments }: ServerSettings) => (
   inlineBytes
 })
 
-/** Serves programs until the Scope closes. */
+/** A try to open a lost device again costs little. */
+const relistenEvery = "1 second"
+
+/** Serves programs until the Scope closes. It serves on when its device is lost and comes back. */
 export const make = Effect.fnUntraced(function* (
   options: ServerOptions
 ): Effect.fn.Return<
@@ -319,32 +316,25 @@ export const make = Effect.fnUntraced(function* (
 > {
   const settings = yield* resolve(options)
   const verbs = yield* Verbs
+  const { backlog, completions, hears, memoryBytes } = settings
   const host = settings.host === "*" ? undefined : settings.host
-  const device = yield* verbs.open(settings.device === "" ? undefined : settings.device, {
-    host,
-    admits: settings.hears
-  })
-  const domain = yield* device.protectionDomain
-  const router = new CompletionRouter(yield* device.completionQueue(settings.completions))
-  yield* Effect.forkScoped(Effect.ignore(router.run))
-  const pool = yield* RegionPool.make(domain, { maxBytes: settings.memoryBytes })
+  const name = settings.device === "" ? undefined : settings.device
+  const opening = verbs.open(name, { host, admits: hears })
+  const ground = yield* ReopeningGround.make(opening, { completions, memoryBytes })
   const crypto = yield* WebCrypto.WebCrypto
   const run = yield* FiberSet.makeRuntime()
-  const { backlog, port } = settings
-  const listener = yield* device.listen({ host, port, backlog })
-  const server = new RpcServer(
-    listener.address,
-    settings,
-    { device, domain, router },
-    {
-      pool,
-      parts: yield* Parts,
-      crypto: crypto as Crypto,
-      fork: (effect) => void run(effect),
-      remoteInvalidate: verbs.capabilities.remoteInvalidate
-    }
-  )
+  const listenAt = ({ device }: Ground, port: number) => device.listen({ host, port, backlog })
+  const listener = yield* listenAt(ground.last, settings.port)
+  const server = new RpcServer(listener.address, settings, ground, {
+    parts: yield* Parts,
+    crypto: crypto as Crypto,
+    fork: (effect) => void run(effect),
+    remoteInvalidate: verbs.capabilities.remoteInvalidate
+  })
   yield* Effect.addFinalizer(() => server.close)
-  yield* Effect.forkScoped(server.run(listener))
+  const again = Effect.flatMap(ground.usable, (found) => listenAt(found, listener.address.port))
+  const relisten = Effect.retry(again, Schedule.spaced(relistenEvery))
+  const serveAgain = Effect.scoped(Effect.flatMap(relisten, (found) => server.run(found)))
+  yield* Effect.forkScoped(Effect.andThen(server.run(listener), Effect.forever(serveAgain)))
   return server
 })

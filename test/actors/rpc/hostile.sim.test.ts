@@ -80,7 +80,7 @@ const world = Effect.fnUntraced(function* (script: Script) {
       failed: (): void => undefined
     }
     const depths = { receives: 64, sends: 64, transfers: 0, inlineBytes: 1_024 }
-    const opened = yield* openPort({ device, domain, router }, depths, user, Effect.void)
+    const opened = yield* openPort({ domain, router }, depths, user, Effect.void)
     const port: MessagePort = opened.port
     // Many more than are granted: what the client does wrong must not look like a lost connection.
     port.postReceives(64)

@@ -38,7 +38,7 @@ const stranger = Effect.fnUntraced(function* (fabric: SimFabric, to: Address, re
     failed: () => void (state.hasFailed = true)
   }
   const depths = { receives, sends: 128, transfers: 0, inlineBytes: 1_024 }
-  const { port, queuePair } = yield* openPort({ device, domain, router }, depths, user, Effect.void)
+  const { port, queuePair } = yield* openPort({ domain, router }, depths, user, Effect.void)
   port.postReceives(receives)
   yield* device.connect({ to, queuePair, rnrRetries: 0 })
   return { answers, port, state }

@@ -8,18 +8,20 @@
 import { ok as assert } from "node:assert/strict"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import type { Loan } from "../../rdma/RegionPool.ts"
+import type { Loan, PoolShare } from "../../rdma/RegionPool.ts"
 import { type CallRefused, ClientClosed, type OutcomeUnknown } from "../RpcError.ts"
 import type { CallPlan } from "./planning.ts"
 
 /** Memory that a call lends to the responder, in the order of its plan. */
 export interface Lent {
+  /** Of the memory of one device. Undefined if nothing is lent. */
+  readonly share: PoolShare | undefined
   readonly reads: ReadonlyArray<Loan>
   readonly writes: ReadonlyArray<Loan>
   readonly reply: Loan | undefined
 }
 
-export const nothingLent: Lent = { reads: [], writes: [], reply: undefined }
+export const nothingLent: Lent = { share: undefined, reads: [], writes: [], reply: undefined }
 
 export const loansOf = ({ reads, reply, writes }: Lent): ReadonlyArray<Loan> =>
   reply === undefined ? [...reads, ...writes] : [...reads, ...writes, reply]

@@ -18,14 +18,15 @@ import {
   type Signal
 } from "../ConnectionState.ts"
 import { type ClientSettings, depthsOf } from "./clientSettings.ts"
-import { connect, type Ground, openPort } from "./epoch.ts"
+import { connect, openPort } from "./epoch.ts"
+import type { ReopeningGround } from "./ground.ts"
 import type { Thresholds } from "./planning.ts"
 import type { Parts } from "./parts.ts"
 import type { Requester, Surroundings } from "./requester.ts"
 
 /** What the actor shares with the calls of its client. */
 export interface Hub {
-  readonly ground: Ground
+  readonly ground: ReopeningGround
   readonly settings: ClientSettings
   readonly around: Surroundings
   readonly parts: Parts
@@ -58,7 +59,8 @@ const watch = (hub: Hub, requester: Requester): Effect.Effect<never> =>
 
 /** One connection instance, from its queue pair to its end. */
 const live = Effect.fnUntraced(function* (hub: Hub, self: Self) {
-  const { around, ground, parts, said, settings } = hub
+  const { around, parts, said, settings } = hub
+  const ground = yield* hub.ground.usable
   const requester = parts.requester(around)
   const closed = Effect.sync(() => {
     if (hub.requester === requester) hub.requester = undefined

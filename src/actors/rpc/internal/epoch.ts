@@ -2,19 +2,11 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Address } from "../../../native/verbs/Connection.ts"
-import type { Device, ProtectionDomain } from "../../../native/verbs/Device.ts"
 import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
 import type { ConnectError, CreateError, ModifyError } from "../../../native/verbs/VerbsError.ts"
 import * as ConnectionData from "../../../schema/rpc/ConnectionData.ts"
-import type { CompletionRouter } from "../../rdma/CompletionRouter.ts"
+import type { Ground } from "./ground.ts"
 import { type Buffers, MessagePort, type PortUser } from "./messagePort.ts"
-
-/** What all connection instances of a client or a server share. */
-export interface Ground {
-  readonly device: Device
-  readonly domain: ProtectionDomain
-  readonly router: CompletionRouter
-}
 
 /** Places of the queues of one connection instance. */
 export interface Depths {
@@ -36,7 +28,7 @@ export interface Opened {
  * is free only after that.
  */
 export const openPort = Effect.fnUntraced(function* (
-  { domain, router }: Ground,
+  { domain, router }: Pick<Ground, "domain" | "router">,
   depths: Depths,
   user: PortUser,
   closed: Effect.Effect<void>
@@ -72,7 +64,7 @@ export interface ConnectTerms {
 
 /** Connects a queue pair whose first Receives are posted. */
 export const connect = (
-  { device }: Ground,
+  { device }: Pick<Ground, "device">,
   queuePair: QueuePair,
   { privateData, to }: ConnectTerms
 ): Effect.Effect<

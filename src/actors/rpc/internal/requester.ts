@@ -13,7 +13,7 @@ import type { Extension } from "../../../schema/rpc/ConnectionData.ts"
 import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
 import * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
 import { Credits, type Terms } from "../../link/Credits.ts"
-import type { Loan } from "../../rdma/RegionPool.ts"
+import type { Loan, PoolShare } from "../../rdma/RegionPool.ts"
 import { CallRefused, OutcomeUnknown } from "../RpcError.ts"
 import { type Call, type CallQueue, type Lent, loansOf, nothingLent } from "./callQueue.ts"
 import { encodeCall, encodeNull, type ProgramName } from "./callMessages.ts"
@@ -31,6 +31,8 @@ export interface Surroundings {
   /** Whether calls that a responder without an incarnation has seen are sent to it again. */
   readonly trustsForeignCache: boolean
   readonly now: () => number
+  /** Memory of the device that is in use. */
+  readonly share: () => PoolShare
   /** Returns memory in the background. */
   readonly release: (loans: ReadonlyArray<Loan>) => void
 }
@@ -260,9 +262,14 @@ export class Requester implements PortUser {
       if (call === undefined) return
       const wasElsewhere = call.sentTo !== undefined && call.sentTo !== this.#incarnation
       if (wasElsewhere && !call.isIdempotent) this.#forget(call)
-      else if (fits(call.plan, thresholds)) this.#sendCall(call)
+      else if (this.#isUsable(call.lent) && fits(call.plan, thresholds)) this.#sendCall(call)
       else call.end({ _tag: "Again" })
     }
+  }
+
+  /** Memory of a device that was lost is of no use on another one. */
+  #isUsable({ share }: Lent): boolean {
+    return share === undefined || share === this.#around.share()
   }
 
   #forget(call: Call): void {
