@@ -13,6 +13,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Random from "effect/Random"
 import * as Clock from "effect/Clock"
 import * as WebCrypto from "effect/crypto/WebCrypto"
+import type * as Rpc from "effect/rpc/Rpc"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { CreateError, DeviceOpenError } from "../../native/verbs/VerbsError.ts"
@@ -48,13 +49,16 @@ import {
 } from "./internal/planning.ts"
 import { Patience } from "./internal/patience.ts"
 import { readResults } from "./internal/results.ts"
+import { type Methods, methodsOf } from "./internal/typedCalls.ts"
 import {
   type CallRefused,
   ClientClosed,
   type OutcomeUnknown,
   type SettingsConflict
 } from "./RpcError.ts"
+import type { RpcProgram } from "./RpcProgram.ts"
 
+export type { CallOptions, Methods } from "./internal/typedCalls.ts"
 export type { ClientOptions } from "./internal/clientSettings.ts"
 export type { Range } from "./internal/planning.ts"
 
@@ -126,6 +130,15 @@ export class RpcClient {
       heldCredits: requester?.credits.held ?? 0,
       lentBytes: this.#hub.ground.last.share.lentBytes
     }
+  }
+
+  /** The calls of a typed program, which must be the one of this client. */
+  methods<Rpcs extends Rpc.Any>(typed: RpcProgram<Rpcs>): Methods<Rpcs, CallError> {
+    const { program, version } = this.#hub.settings
+    if (typed.program !== program || typed.version !== version) {
+      throw new RangeError(`a client of program ${program}, version ${version}`)
+    }
+    return methodsOf(this, typed.procedures)
   }
 
   /** Calls a procedure. Interrupting this leaks no credit. */
@@ -243,14 +256,12 @@ export class RpcClient {
   }
 }
 
-/** Makes a client. It connects at once, and ends with the Scope; calls that wait then fail. */
-export const make = Effect.fnUntraced(function* (
+/** Why a client could not be made. */
+export type MakeError = SettingsConflict | DeviceOpenError | CreateError | Actor.RecoveryError
+
+const open = Effect.fnUntraced(function* (
   options: ClientOptions
-): Effect.fn.Return<
-  RpcClient,
-  SettingsConflict | DeviceOpenError | CreateError | Actor.RecoveryError,
-  Verbs | Scope.Scope
-> {
+): Effect.fn.Return<RpcClient, MakeError, Verbs | Scope.Scope> {
   const settings = yield* resolve(options)
   const verbs = yield* Verbs
   const { device, memoryBytes, to } = settings
@@ -293,3 +304,26 @@ export const make = Effect.fnUntraced(function* (
   yield* Effect.addFinalizer(() => Effect.sync(() => hub.around.queue.close()))
   return new RpcClient(hub, connection)
 })
+
+/**
+ * Makes a client: with a typed program, its methods. It connects at once, and ends with the Scope;
+ * calls that wait then fail.
+ */
+export const make: {
+  <Rpcs extends Rpc.Any>(
+    program: RpcProgram<Rpcs>,
+    options: Omit<ClientOptions, "program" | "version">
+  ): Effect.Effect<Methods<Rpcs, CallError>, MakeError, Verbs | Scope.Scope>
+  (options: ClientOptions): Effect.Effect<RpcClient, MakeError, Verbs | Scope.Scope>
+} = (
+  first: ClientOptions | RpcProgram<Rpc.Any>,
+  second?: Omit<ClientOptions, "program" | "version">
+): Effect.Effect<never, MakeError, Verbs | Scope.Scope> => {
+  if (second === undefined) return open(first as ClientOptions) as Effect.Effect<never>
+  const typed = first as RpcProgram<Rpc.Any>
+  const { program, version } = typed
+  return Effect.map(
+    open({ ...second, program, version }),
+    (client) => client.methods(typed) as never
+  )
+}

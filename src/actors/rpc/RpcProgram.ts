@@ -1,9 +1,17 @@
-/** A program as a server offers it: procedures by number, with arguments and results in XDR. */
+/**
+ * Programs: as a server offers them, procedures by number with arguments and results in XDR, and
+ * declared by schemas, from which a typed client and server follow.
+ */
 
+import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import type * as Rpc from "effect/rpc/Rpc"
 import type { Auth } from "../../schema/rpc/RpcMessage.ts"
 import type { Range } from "./internal/planning.ts"
+import { type Encoding, type ProcedureOptions, TypedProcedure } from "./internal/typedProcedure.ts"
+
+export type { Encoding, Longest, ProcedureOptions } from "./internal/typedProcedure.ts"
 
 /** A call as a handler sees it. */
 export interface ProcedureCall {
@@ -42,3 +50,102 @@ export interface Program {
   /** Procedure 0 is NULL, which every program has. */
   readonly procedures: Readonly<Record<number, Procedure>>
 }
+
+/** A procedure with what is said of it beside its schemas. */
+export interface TypedEntry<R extends Rpc.Any> {
+  readonly rpc: R
+  readonly options: ProcedureOptions<never>
+}
+
+/** Says more of a procedure than its schemas do. */
+export const procedure = <R extends Rpc.Any>(
+  rpc: R,
+  options: ProcedureOptions<Rpc.Payload<R>>
+): TypedEntry<R> => ({ rpc, options })
+
+/** A program whose procedures are declared with schemas, for a typed client and server. */
+export interface RpcProgram<out Rpcs extends Rpc.Any> {
+  readonly program: number
+  readonly version: number
+  readonly procedures: ReadonlyArray<TypedProcedure>
+  readonly "~rpcs": (_: never) => Rpcs
+}
+
+type RpcOf<Entry> = Entry extends TypedEntry<infer R> ? R : Entry extends Rpc.Any ? Entry : never
+
+/**
+ * Declares a program once, for clients and servers: its procedures by number, each an `Rpc` of
+ * `effect/rpc`. Throws, naming the place, if a schema cannot travel.
+ */
+export const make = <
+  const Entries extends Readonly<Record<number, Rpc.Any | TypedEntry<Rpc.Any>>>
+>(options: {
+  readonly program: number
+  readonly version: number
+  /** Numbers from 1: 0 is NULL, which every program has. */
+  readonly procedures: Entries
+  /** Default `binary`, for programs that are new. */
+  readonly encoding?: Encoding | undefined
+}): RpcProgram<RpcOf<Entries[keyof Entries & number]>> => {
+  const { encoding = "binary", program, version } = options
+  const entries: ReadonlyArray<[string, Rpc.Any | TypedEntry<Rpc.Any>]> = Object.entries(
+    options.procedures
+  )
+  const procedures = entries.map(([number, entry]) => {
+    if (Number(number) === 0) throw new RangeError("procedure 0 is NULL, which every program has")
+    const { options, rpc } = "rpc" in entry ? entry : { rpc: entry, options: {} }
+    return new TypedProcedure(rpc as Rpc.AnyWithProps, Number(number), encoding, options)
+  })
+  const names = new Set(procedures.map(({ rpc }) => rpc._tag))
+  if (names.size < procedures.length) throw new RangeError("two procedures of one name")
+  return { program, version, procedures, "~rpcs": (never) => never }
+}
+
+/** Who calls. */
+export type Caller = Omit<ProcedureCall, "args">
+
+/** One handler for each procedure of a typed program. */
+export type Handlers<Rpcs extends Rpc.Any, R> = {
+  readonly [Current in Rpcs as Current["_tag"]]: (
+    payload: Rpc.Payload<Current>,
+    caller: Caller
+  ) => Effect.Effect<Rpc.Success<Current>, Rpc.Error<Current>, R>
+}
+
+type ServicesOf<Given> = Given[keyof Given] extends (
+  ...args: never
+) => Effect.Effect<infer _A, infer _E, infer R>
+  ? R
+  : never
+
+/**
+ * Implements a typed program, for a server to offer. Arguments that do not fit their schema are
+ * answered as GARBAGE_ARGS, results that do not as SYSTEM_ERR.
+ */
+export const implement = <Rpcs extends Rpc.Any, const Given extends Handlers<Rpcs, unknown>>(
+  { procedures, program, version }: RpcProgram<Rpcs>,
+  handlers: Given
+): Effect.Effect<Program, never, ServicesOf<Given> | Rpc.ServicesServer<Rpcs>> =>
+  Effect.contextWith((context: Context.Context<ServicesOf<Given>>) => {
+    const byName: Readonly<Record<string, unknown>> = handlers
+    const served = procedures.map((procedure): [number, Procedure] => {
+      const handle = byName[procedure.rpc._tag] as (
+        payload: unknown,
+        caller: Caller
+      ) => Effect.Effect<unknown, unknown, ServicesOf<Given>>
+      const handler: Procedure["handler"] = ({ args, ...caller }) =>
+        procedure.decodePayload(args).pipe(
+          Effect.mapError(() => new GarbageArgs()),
+          Effect.flatMap((payload) =>
+            Effect.matchEffect(handle(payload, caller), {
+              onSuccess: (value) => procedure.encodeOutcome({ _tag: "Success", value }),
+              onFailure: (error) => procedure.encodeOutcome({ _tag: "Failure", error })
+            })
+          ),
+          Effect.map(({ bulk, bytes }) => ({ results: bytes, bulk })),
+          Effect.provideContext(context)
+        )
+      return [procedure.number, { handler, isIdempotent: procedure.isIdempotent }]
+    })
+    return Effect.succeed({ program, version, procedures: Object.fromEntries(served) })
+  })
