@@ -3,7 +3,7 @@
  * Method: vitest runs fixtures in a process of its own; its output and exit code are judged.
  */
 import { execFile } from "node:child_process"
-import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -14,6 +14,8 @@ import { namePattern } from "../../src/testing/internal/sim/testNames.ts"
 import { inheritedFlags } from "../../src/testing/internal/sim/vitestShares.ts"
 import { check } from "../../src/testing/vitest.ts"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const config = "test/fixtures/simulations.config.ts"
@@ -44,6 +46,22 @@ const vitest = (args: ReadonlyArray<string>, env: Record<string, string> = {}) =
     )
     return Effect.sync(() => child.kill())
   })
+
+/** Waits until a condition holds; the test's own timeout is its bound. */
+const until = (holds: () => boolean) =>
+  Effect.repeat(Effect.sync(holds), { schedule: Schedule.spaced(50), until: (held) => held })
+
+const numbers = (line: string): ReadonlyArray<number> => line.split(" ").map(Number)
+
+/** Whether a process lives. One that has ended may be listed until its parent has seen that. */
+const isRunning = (id: number): boolean => {
+  try {
+    process.kill(id, 0)
+    return process.platform !== "linux" || !/\) Z /.test(readFileSync(`/proc/${id}/stat`, "utf8"))
+  } catch {
+    return false
+  }
+}
 
 afterAll(() => {
   for (const file of saved()) rmSync(file)
@@ -151,7 +169,8 @@ describe("the time of a test", () => {
   )
 })
 
-describe("SIM_WORKERS", () => {
+// Each test starts several Vitests, which takes long on a busy machine.
+describe("SIM_WORKERS", { timeout: 180_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), "handfast-workers-"))
   afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -163,6 +182,23 @@ describe("SIM_WORKERS", () => {
       assert.strictEqual(code, 1)
       assert.match(output, /never true in 300 runs: "the rare case"/)
       assert.strictEqual(new Set(readFileSync(list, "utf8").trim().split("\n")).size, 4)
+    })
+  )
+
+  it.live("S8: ends the processes of the shares when Vitest is killed", () =>
+    Effect.gen(function* () {
+      const list = join(folder, "killed")
+      const processes = (): ReadonlyArray<ReadonlyArray<number>> =>
+        existsSync(list) ? readFileSync(list, "utf8").trim().split("\n").map(numbers) : []
+      const env = { SIM_WORKERS: "2", SIM_TIME_LIMIT: "3600", FIXTURE_PROCESSES: list }
+      const running = yield* Effect.forkChild(vitest(["-t", "^fixture > takes its time$"], env))
+      yield* until(() => processes().length === 3)
+      // The first to read the file is a worker of the Vitest that this test has started.
+      const [[asking = 0, main = 0] = [], ...sharing] = processes()
+      assert.isTrue([asking, main, ...sharing.flat()].every(isRunning))
+      process.kill(main, "SIGKILL")
+      yield* until(() => !sharing.flat().some(isRunning))
+      yield* Fiber.interrupt(running)
     })
   )
 
@@ -178,29 +214,23 @@ describe("SIM_WORKERS", () => {
     })
   )
 
-  it.live(
-    "F5: an error beside the seeds fails the test as in one process",
-    () =>
-      Effect.gen(function* () {
-        for (const env of [{}, { SIM_WORKERS: "2" }]) {
-          const { code, output } = yield* vitest(["-t", "leaves something behind"], env)
-          assert.strictEqual(code, 1, output)
-          assert.match(output, /the hook has found something/)
-        }
-      }),
-    180_000
+  it.live("F5: an error beside the seeds fails the test as in one process", () =>
+    Effect.gen(function* () {
+      for (const env of [{}, { SIM_WORKERS: "2" }]) {
+        const { code, output } = yield* vitest(["-t", "leaves something behind"], env)
+        assert.strictEqual(code, 1, output)
+        assert.match(output, /the hook has found something/)
+      }
+    })
   )
 
-  it.live(
-    "13: two tests of one name are refused, since each would get the other's result",
-    () =>
-      Effect.gen(function* () {
-        const { code, output } = yield* vitest(["-t", "is named twice"], { SIM_WORKERS: "2" })
-        assert.strictEqual(code, 1, output)
-        assert.match(output, /two tests are named "fixture of one name is named twice"/)
-        assert.match(output, /2 failed/)
-      }),
-    180_000
+  it.live("13: two tests of one name are refused, since each would get the other's result", () =>
+    Effect.gen(function* () {
+      const { code, output } = yield* vitest(["-t", "is named twice"], { SIM_WORKERS: "2" })
+      assert.strictEqual(code, 1, output)
+      assert.match(output, /two tests are named "fixture of one name is named twice"/)
+      assert.match(output, /2 failed/)
+    })
   )
 
   it.live("S8: a process without a result is named with its seeds and its output", () =>

@@ -10,6 +10,7 @@ import { isMainThread } from "node:worker_threads"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
+import { workerModule } from "../../../native/io/workerModule.ts"
 import { addMarks, type Report } from "./explore.ts"
 import type { Share } from "./shares.ts"
 import type { Strikes } from "./strikes.ts"
@@ -134,6 +135,8 @@ const vitestOf = (command: ReadonlyArray<string>): string =>
   command.find((word) => /[\\/]vitest(\.mjs)?$/.test(word)) ??
   join(process.cwd(), "node_modules/vitest/vitest.mjs")
 
+const shareParent = workerModule(import.meta.url, "shareParent")
+
 /** The longest output of a process that failed, from its end. */
 const longestDetail = 2_000
 
@@ -144,10 +147,10 @@ const runShare = (test: Test, share: Share) =>
       Effect.callback<Found, ShareFailed>((resume) => {
         const task: Task = { test: fullName(test), ...share, result: join(folder, "found.json") }
         const command = commandLine()
-        const words = [vitestOf(command), "run", ...inheritedFlags(command), test.file]
+        const words = ["--import", shareParent.href, vitestOf(command), "run"]
         const env = { ...process.env, [variable]: JSON.stringify(task) }
         const options = { env, maxBuffer: Infinity }
-        const args = [...words, "-t", namePattern(test)]
+        const args = [...words, ...inheritedFlags(command), test.file, "-t", namePattern(test)]
         const child = execFile(process.execPath, args, options, (error, stdout, stderr) => {
           const failed = () => {
             const detail = (stdout + stderr).slice(-longestDetail)
