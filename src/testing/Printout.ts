@@ -206,9 +206,9 @@ const countsOf = (failed: Failure): ReadonlyArray<string> => {
 
 /** The limit that ended the shrinking before it was complete. */
 const spentLine = ({ shrinkAttempts, shrinkSpent }: Failure): ReadonlyArray<string> => {
-  if (shrinkSpent === undefined || shrinkAttempts === 0) return []
-  const limit = shrinkSpent === "attempts" ? "shrinkAttempts" : "shrinkSteps"
-  return [`  (shrinking ended at its limit ${limit}: a smaller run may fail too)`]
+  const isAskedFor = shrinkAttempts === 0 && shrinkSpent !== "timeout"
+  if (shrinkSpent === undefined || isAskedFor) return []
+  return [`  (shrinking ended at its limit ${shrinkSpent}: a smaller run may fail too)`]
 }
 
 const needs = (failed: Failure, most: number): ReadonlyArray<string> => {

@@ -49,7 +49,10 @@ export interface Settings {
   readonly maxSteps?: number | undefined
   /** Virtual time after which a run has failed as stuck. Default 24 hours. */
   readonly maxTime?: Duration.Input | undefined
-  /** Real time that ends a run, as the last resort. Default 1 minute, for busy machines. */
+  /**
+   * Real time that ends a run, as the last resort. Default 1 minute, for busy machines, or
+   * `timeout` if that is less.
+   */
   readonly maxRealTime?: Duration.Input | undefined
   /**
    * By how much a timer may fire late, as real ones do. Each run draws which of its timers are
@@ -69,6 +72,11 @@ export interface Settings {
   readonly ambient?: Ambient | undefined
   /** Real time after which no further seed is started; the first always is. Default: none. */
   readonly budget?: Duration.Input | undefined
+  /**
+   * Real time for the whole set. When it is over, the run under way is finished, no other seed is
+   * started, and a failing one is reported as far as it was shrunk by then. Default: none.
+   */
+  readonly timeout?: Duration.Input | undefined
   /** Share of passing seeds that are run twice and compared. Default 0.05; 0 switches it off. */
   readonly checkShare?: number | undefined
   /** The number of failing seeds that ends the set. Default 1. */
@@ -113,6 +121,7 @@ const known: Known<Settings> = {
   timerSlack: true,
   ambient: true,
   budget: true,
+  timeout: true,
   checkShare: true,
   stopAfter: true,
   shrinkAttempts: true,
@@ -163,7 +172,10 @@ const withDefaults = (settings: Settings): ExploreOptions => ({
   limits: {
     maxSteps: settings.maxSteps ?? 1_000_000,
     maxMillis: millis(settings.maxTime, "24 hours"),
-    maxRealMillis: millis(settings.maxRealTime, "1 minute"),
+    maxRealMillis: millis(
+      settings.maxRealTime,
+      Math.min(60_000, millis(settings.timeout, Infinity))
+    ),
     timerSlackMillis: millis(settings.timerSlack, "10 millis")
   },
   ambient: settings.ambient ?? "refuse",
@@ -179,6 +191,7 @@ const withDefaults = (settings: Settings): ExploreOptions => ({
   shrinkSeeds: settings.shrinkSeeds ?? 2,
   traceLines: settings.traceLines,
   budgetMillis: millis(settings.budget, Infinity),
+  timeoutMillis: millis(settings.timeout, Infinity),
   marks: settings.marks ?? []
 })
 

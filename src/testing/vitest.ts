@@ -37,13 +37,14 @@ import { FaultsMissed, MarksMissed, NotDeterministic, type WrongValue } from "./
 /** The settings of a run set, and of the test around it. */
 export interface TestSettings extends Sim.Settings {
   /**
-   * Milliseconds after which vitest ends the test, without a report of the failure. Default 0: only
-   * the limits of the simulation. `maxSteps` and `maxTime` end each run, `seeds` and `budget` the
-   * set, `shrinkAttempts` and `shrinkSteps` the shrinking; a program that waits for ever is a
-   * deadlock. A loop of promises or microtasks ends the process after `maxRealTime`, with the seed
-   * on standard error; no limit, not even vitest's, ends a loop of statements.
+   * Real time for the test; fails it if not all seeds were run by then. A failing seed is reported
+   * all the same, shrunk as far as there was time. Default: no limit but those of the simulation,
+   * whatever vitest's own is. `maxSteps` and `maxTime` end each run, `seeds` and `budget` the set,
+   * `shrinkAttempts` and `shrinkSteps` the shrinking; a program that waits for ever is a deadlock.
+   * A loop of promises or microtasks ends the process after `maxRealTime`, with the seed on
+   * standard error; no limit, vitest's neither, ends a loop of statements.
    */
-  readonly timeout?: number | undefined
+  readonly timeout?: Duration.Input | undefined
   /**
    * A saved run to repeat, instead of drawing seeds. A string is a path from the working folder of
    * vitest; `new URL("./x.sim.json", import.meta.url)` is one beside the test.
@@ -110,8 +111,16 @@ const saveFailure = Effect.fnUntraced(function* (test: Test, failure: Sim.Failur
 
 /** Explores the seeds in this process, with the settings that are not vitest's. */
 const explore = <A, E>(program: Effect.Effect<A, E, Scope.Scope>, settings: TestSettings) => {
-  const { replay: _, timeout: __, ...rest } = settings
+  const { replay: _, ...rest } = settings
   return Sim.explore(program, rest)
+}
+
+/** What is left of the time of a test; one run may take as long as before. */
+const timeLeft = ({ maxRealTime, timeout }: TestSettings, start: number): Sim.Settings => {
+  if (timeout === undefined) return {}
+  const millis = Duration.toMillis(Duration.fromInputUnsafe(timeout))
+  const left = Math.max(0, millis - (performance.now() - start))
+  return { timeout: left, maxRealTime: maxRealTime ?? timeout }
 }
 
 /** Explores the seeds in this process, or in several; a failing seed is run here once more. */
@@ -122,6 +131,7 @@ const exploreShared = Effect.fnUntraced(function* <A, E>(
   { repeated, workers = 1 }: FromEnvironment
 ) {
   const { checkShare, from = 1, seeds = 100, stopAfter = 1 } = settings
+  const start = performance.now()
   const isSingle = repeated !== undefined || settings.replay !== undefined
   const interval = checkInterval(checkShare ?? Sim.defaultCheckShare)
   const parts = isSingle ? [] : shares({ from, seeds }, workers, interval)
@@ -131,14 +141,14 @@ const exploreShared = Effect.fnUntraced(function* <A, E>(
   const first = merged.firstFailingSeed
   if (first === undefined) return merged
   // Here, so that it is shrunk and shown once.
-  const rest = { from: first, seeds: from + seeds - first, stopAfter: 1 }
-  const again = yield* explore(program, { ...settings, ...rest, checkShare: 1 })
+  const rest = { from: first, seeds: from + seeds - first, stopAfter: 1, checkShare: 1 }
+  const again = yield* explore(program, { ...settings, ...rest, ...timeLeft(settings, start) })
   if (again.failure === undefined || again.firstFailingSeed !== first) {
     const detail = `seed ${Printout.seedText(first)} failed in a process of its own, but not here`
     return yield* Effect.fail(fail(new NotDeterministic({ step: 0, detail }).message))
   }
   const { deterministic, failure } = again
-  const runs = stopAfter === 1 ? first - from + 1 : merged.runs
+  const runs = stopAfter === 1 && !merged.timedOut ? first - from + 1 : merged.runs
   return { ...merged, runs, deterministic: merged.deterministic && deterministic, failure }
 })
 
@@ -182,6 +192,13 @@ export const check = Effect.fnUntraced(function* <A, E>(
     const text = [printed, ...(note === undefined ? [] : [`note: ${note}`]), ...saved].join("\n")
     return yield* Effect.fail(fail(text))
   }
+  if (report.timedOut) {
+    const { seeds = 100, timeout } = resolved
+    const time = Duration.format(Duration.fromInputUnsafe(timeout!))
+    return yield* Effect.fail(
+      fail(`timed out after ${time}: ${report.runs} of ${seeds} seeds were run`)
+    )
+  }
   if (note !== undefined) yield* Console.warn(`${test.name}: passes, but ${note}`)
   // A single seed need not reach every rare case.
   if (report.missed.length > 0 && report.runs > 1) {
@@ -207,9 +224,8 @@ const groupsOf = (suite: TestContext["task"]["suite"]): ReadonlyArray<string> =>
 
 const sim: SimTest = (name, settings, program) => {
   const task = taskOf(process.env)
-  // A share of the seeds has the time of the test that requests it.
-  const timeout = task === undefined ? (settings.timeout ?? 0) : 0
-  return base(name, { timeout }, (context) => {
+  // Vitest would end the test without a report.
+  return base(name, { timeout: 0 }, (context) => {
     const { signal, task: declared }: TestContext = context
     const effect = Effect.isEffect(program) ? program : Effect.suspend(program)
     const test: Test = { name, file: declared.file.name, groups: groupsOf(declared.suite) }

@@ -211,7 +211,7 @@ describe("shrinking", () => {
       const settings = { seeds: 100, schedule: [], shrinkAttempts: 5 }
       const { failure } = yield* Sim.explore(program, settings)
       assert.strictEqual(failure!.shrinkAttempts, 5)
-      assert.strictEqual(failure!.shrinkSpent, "attempts")
+      assert.strictEqual(failure!.shrinkSpent, "shrinkAttempts")
     })
   )
 })

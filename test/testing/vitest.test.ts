@@ -19,6 +19,8 @@ import * as Schedule from "effect/Schedule"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const config = "test/fixtures/simulations.config.ts"
+/** Most tests start a Vitest, some several, which takes long on a busy machine. */
+const timeout = 180_000
 const saved = () => globSync("test/fixtures/*.sim.json", { cwd: root }).map((file) => root + file)
 
 /** No setting of the surrounding run reaches the fixtures. */
@@ -67,7 +69,7 @@ afterAll(() => {
   for (const file of saved()) rmSync(file)
 })
 
-describe("it.sim", () => {
+describe("it.sim", { timeout }, () => {
   it.live("prints a failing run whole, with one line that repeats it", () =>
     Effect.gen(function* () {
       const { code, output } = yield* vitest(["-t", "loses an update"])
@@ -126,7 +128,7 @@ describe("it.sim", () => {
   )
 })
 
-describe("the time of a test", () => {
+describe("the time of a test", { timeout }, () => {
   it.live("F6: saves tests of one name in files of their own, by group and in any script", () =>
     Effect.gen(function* () {
       const before = saved()
@@ -160,6 +162,45 @@ describe("the time of a test", () => {
     })
   )
 
+  it.live("reports a failing seed although the time of the test is over", () =>
+    Effect.gen(function* () {
+      for (const env of [{}, { SIM_WORKERS: "2", SIM_RUNS: "100" }]) {
+        const { code, output } = yield* vitest(["-t", "has little time"], env)
+        assert.strictEqual(code, 1)
+        assert.match(
+          output,
+          /it fails in time[^]*shrinking ended at its limit timeout[^]*repeat it:/
+        )
+        assert.notMatch(output, /timed out/)
+      }
+    })
+  )
+
+  it.effect("fails without a failing seed, and says how many there were time for", () =>
+    Effect.gen(function* () {
+      const test = { name: "x", file: "test/x.test.ts" }
+      const maxRealTime = "1 minute"
+      const settings = { seeds: 1e9, timeout: 20, maxRealTime } as const
+      const { message } = yield* Effect.flip(check(test, settings, Effect.void, {}))
+      assert.match(message, /timed out after 20ms: \d+ of 1000000000 seeds were run/)
+      const enough = yield* check(test, { seeds: 1, timeout: 1, maxRealTime }, Effect.void, {})
+      assert.strictEqual(enough.runs, 1)
+      const planned = yield* check(test, { ...settings, budget: 1, timeout: 1e9 }, Effect.void, {})
+      assert.isBelow(planned.runs, 1e9)
+    })
+  )
+
+  it.effect("ends a run that never does with its report", () =>
+    Effect.gen(function* () {
+      const test = { name: "x", file: "test/x.test.ts" }
+      const settings = { seeds: 3, timeout: 50, maxSteps: Infinity, ambient: "allow" } as const
+      const { message } = yield* Effect.flip(
+        check(test, settings, Effect.forever(Effect.yieldNow), {})
+      )
+      assert.match(message, /not done at maxRealTime[^]*repeat it:/)
+    })
+  )
+
   it.live("12: the line that repeats a test runs no other test that contains its name", () =>
     Effect.gen(function* () {
       const pattern = namePattern({ name: "takes its time", file: "", groups: ["fixture"] })
@@ -169,8 +210,7 @@ describe("the time of a test", () => {
   )
 })
 
-// Each test starts several Vitests, which takes long on a busy machine.
-describe("SIM_WORKERS", { timeout: 180_000 }, () => {
+describe("SIM_WORKERS", { timeout }, () => {
   const folder = mkdtempSync(join(tmpdir(), "handfast-workers-"))
   afterAll(() => rmSync(folder, { recursive: true }))
 

@@ -15,7 +15,7 @@ import { type Ambient, endingOf, messageOf, type Ran, type RunOptions, runOnce }
 import type { GivenInputs } from "./inputs.ts"
 import { placeOfError, shortPlace } from "./places.ts"
 import type { Struck } from "./script.ts"
-import { shrink, type ShrinkLimits } from "./shrink.ts"
+import { shrink, type ShrinkLimit, type ShrinkLimits } from "./shrink.ts"
 import { addStrikes, type Strikes } from "./strikes.ts"
 import type { Limits } from "./limits.ts"
 import type { Mark } from "./simulator.ts"
@@ -31,10 +31,11 @@ export interface ExploreOptions {
   readonly inputs: GivenInputs | undefined
   readonly checkShare: number
   readonly stopAfter: number
-  readonly shrinkLimits: ShrinkLimits
+  readonly shrinkLimits: Omit<ShrinkLimits, "isLate">
   readonly shrinkSeeds: number
   readonly traceLines: number | undefined
   readonly budgetMillis: number
+  readonly timeoutMillis: number
   readonly marks: ReadonlyArray<string>
 }
 
@@ -56,8 +57,8 @@ export interface Failure {
   readonly drawn: FaultPlan
   readonly plan: FaultPlan
   readonly shrinkAttempts: number
-  /** The limit that ended the shrinking, if it was not complete. */
-  readonly shrinkSpent: keyof ShrinkLimits | undefined
+  /** The setting that ended the shrinking, if it was not complete. */
+  readonly shrinkSpent: ShrinkLimit | undefined
   /** Preemptions of the seed's order, and of the shrunk one. */
   readonly drawnPreemptions: number
   /** `undefined` if the order has no such form: then only the seed repeats it. */
@@ -85,6 +86,8 @@ export interface Report {
   readonly runs: number
   readonly failures: number
   readonly firstFailingSeed: number | undefined
+  /** Whether `timeout` has ended the set before all seeds were run. */
+  readonly timedOut: boolean
   /** False when a seed that was run twice gave two different executions. */
   readonly deterministic: boolean
   /** Number of seeds that were run twice. */
@@ -154,14 +157,15 @@ const show = ({ fiber, place, preemption }: Struck): ShownPreemption => ({
 const investigate = Effect.fnUntraced(function* <A, E>(
   program: Program<A, E>,
   failed: Ran<A, E>,
-  options: ExploreOptions
+  options: ExploreOptions,
+  isLate: () => boolean
 ) {
   const { ambient, inputs, limits, schedule } = options
   const run: RunOptions = { seed: failed.seed, limits, ambient, schedule, inputs }
   const shrunk =
     isUnsteady(failed) || isOutOfTime(failed)
       ? { plan: failed.plan, schedule, inputs, attempts: 0, spent: undefined, drawnPreemptions: 0 }
-      : yield* shrink(program, failed, run, options.shrinkLimits)
+      : yield* shrink(program, failed, run, { ...options.shrinkLimits, isLate })
   const shown = isUnsteady(failed)
     ? failed
     : yield* runOnce(program, { ...run, ...shrunk, record: true, log: true })
@@ -210,6 +214,7 @@ const smallest = Effect.fnUntraced(function* <A, E>(
   program: Program<A, E>,
   first: Failure,
   options: ExploreOptions,
+  isLate: () => boolean,
   isOver: () => boolean
 ) {
   const { ambient, from, inputs, limits, plan, schedule, seeds } = options
@@ -225,7 +230,7 @@ const smallest = Effect.fnUntraced(function* <A, E>(
     const shown = yield* examine(program, ran, run)
     if (shown.exit._tag === "Success" || isUnsteady(shown)) continue
     tried++
-    const other = yield* investigate(program, shown, options)
+    const other = yield* investigate(program, shown, options, isLate)
     if (sizeOf(other) < sizeOf(best)) best = other
   }
   return best
@@ -253,7 +258,8 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
   const marks = new Map<string, Mark>(options.marks.map((name) => [name, { reached: 0, hits: 0 }]))
   const faults = new Map<string, Strikes>()
   const start = performance.now()
-  const isOver = () => performance.now() - start > options.budgetMillis
+  const isLate = () => performance.now() - start > options.timeoutMillis
+  const isOver = () => isLate() || performance.now() - start > options.budgetMillis
   let [runs, checked, failures, steps, millis] = [0, 0, 0, 0, 0]
   let failure: Failure | undefined
   let last: Ran<A, E> | undefined
@@ -275,16 +281,18 @@ export const exploreSeeds = Effect.fnUntraced(function* <A, E>(
     if (shown.exit._tag === "Success") continue
     failures++
     if (isUnsteady(shown)) deterministic = false
-    if (failure === undefined) failure = yield* investigate(program, shown, options)
+    if (failure === undefined) failure = yield* investigate(program, shown, options, isLate)
   }
+  const timedOut = runs < seeds && failures < options.stopAfter && isLate()
   const firstFailingSeed = failure?.seed
-  if (failure !== undefined) failure = yield* smallest(program, failure, options, isOver)
+  if (failure !== undefined) failure = yield* smallest(program, failure, options, isLate, isOver)
   const missed = [...marks].filter(([, mark]) => mark.hits === 0).map(([name]) => name)
   const neverStruck = [...faults].filter(([, { struck }]) => struck === 0).map(([sort]) => sort)
   const report: Report = {
     runs,
     failures,
     firstFailingSeed,
+    timedOut,
     deterministic,
     checked,
     marks: Object.fromEntries(marks),

@@ -13,11 +13,16 @@ import { type Ran, type RunOptions, runOnce } from "./runOnce.ts"
 import { signatureOf } from "./signature.ts"
 import { simplerFault, simplerPreemption } from "./simpler.ts"
 
-/** The limits of the search; both are counted, so the result is the same on every machine. */
+/** The limits of the search. It is counted, so the result is the same on every machine with time. */
 export interface ShrinkLimits {
   readonly attempts: number
   readonly steps: number
+  /** Whether the time of the whole set is over. */
+  readonly isLate: () => boolean
 }
+
+/** A setting that ends the search. */
+export type ShrinkLimit = "shrinkAttempts" | "shrinkSteps" | "timeout"
 
 /** Inputs of a run besides its seed. */
 export interface Given {
@@ -31,14 +36,14 @@ export interface Given {
 export interface Shrunk extends Given {
   readonly attempts: number
   /** The limit that ended the search, if it was not complete. */
-  readonly spent: keyof ShrinkLimits | undefined
+  readonly spent: ShrinkLimit | undefined
   readonly drawnPreemptions: number
 }
 
 /** Ends the search at a limit. */
 class Spent {
-  readonly limit: keyof ShrinkLimits
-  constructor(limit: keyof ShrinkLimits) {
+  readonly limit: ShrinkLimit
+  constructor(limit: ShrinkLimit) {
     this.limit = limit
   }
 }
@@ -128,8 +133,9 @@ export const shrink = Effect.fnUntraced(function* <A, E>(
   const inputs: GivenInputs = options.inputs ?? new Map()
   let given: Given = { plan: failed.plan, schedule: options.schedule, inputs }
   const test: Test = Effect.fnUntraced(function* (candidate) {
-    if (attempts >= limits.attempts) return yield* Effect.fail(new Spent("attempts"))
-    if (steps >= limits.steps) return yield* Effect.fail(new Spent("steps"))
+    if (attempts >= limits.attempts) return yield* Effect.fail(new Spent("shrinkAttempts"))
+    if (steps >= limits.steps) return yield* Effect.fail(new Spent("shrinkSteps"))
+    if (limits.isLate()) return yield* Effect.fail(new Spent("timeout"))
     attempts++
     const ran = yield* runOnce(program, { ...options, ...candidate, track: true })
     steps += ran.effort

@@ -34,6 +34,7 @@ const Found = Schema.Struct({
   runs: Schema.Int,
   failures: Schema.Int,
   firstFailingSeed: Schema.NullOr(Schema.Int),
+  timedOut: Schema.Boolean,
   deterministic: Schema.Boolean,
   checked: Schema.Int,
   marks: Schema.Record(Schema.String, Schema.Struct({ reached: Schema.Int, hits: Schema.Int })),
@@ -70,9 +71,9 @@ export const taskOf = (env: Environment): Task | undefined => {
 /** Returns the result of a share. A second test of the same name would replace it. */
 export const answer = (task: Task, report: Report): void => {
   const { checked, deterministic, failures, firstFailingSeed = null, marks, runs } = report
-  const { faults, millis, steps } = report
+  const { faults, millis, steps, timedOut } = report
   const counts = { runs, failures, checked, steps, millis }
-  const found: Found = { ...counts, firstFailingSeed, deterministic, marks, faults }
+  const found: Found = { ...counts, firstFailingSeed, timedOut, deterministic, marks, faults }
   if (existsSync(task.result)) {
     throw new Error(`two tests are named "${task.test}": SIM_WORKERS needs a name for each`)
   }
@@ -95,6 +96,7 @@ export const mergeFound = (all: ReadonlyArray<Found>): Report => {
     failures: sum(({ failures }) => failures),
     firstFailingSeed:
       all.find((one) => one.firstFailingSeed !== null)?.firstFailingSeed ?? undefined,
+    timedOut: all.some(({ timedOut }) => timedOut),
     deterministic: all.every(({ deterministic }) => deterministic),
     checked: sum(({ checked }) => checked),
     marks: Object.fromEntries(marks),
