@@ -234,16 +234,17 @@ describe("a signal from an epoch of the actor itself", () => {
     })
   )
 
-  for (const [when, moves] of [
-    ["before it", [[first], [undefined]]],
-    ["in the same decision", [[first, undefined]]]
+  for (const [when, moves, how] of [
+    ["and was shown", [[first], [undefined]], "ask"],
+    ["before it in its batch", [[first], [undefined]], "tell"],
+    ["in one decision of its batch", [[first, undefined]], "tell"]
   ] as const) {
     it.effect(`B5: is dropped when another epoch came ${when}, and its like follows`, () =>
       Effect.gen(function* () {
         const send: Array<Effect.Effect<void, unknown>> = []
         const actor = yield* Actor.spawn(lingering(send, { history: "none" }), "a")
         yield* actor.ask.Move({ to: [undefined] })
-        for (const to of moves) yield* actor.tell.Move({ to })
+        for (const to of moves) yield* actor[how].Move({ to })
         yield* Effect.orDie(send[0]!)
         yield* actor.ask.Move({ to: [] })
         assert.strictEqual((yield* actor.state).came, 0)

@@ -203,21 +203,24 @@ describe("a crash", () => {
     }).pipe(Effect.provide(Journal.layerMemory))
   )
 
+  /** A note's effect fails after a second. */
+  const failing = (effects: Array<string>) =>
+    Behavior.make("Counter", {
+      ...spec,
+      decide,
+      evolve,
+      writtenBehind: ["Noted"],
+      react: {
+        Noted: () => Effect.andThen(Effect.sleep("1 second"), Effect.die("boom")),
+        Added: () => Effect.sync(() => effects.push("added"))
+      }
+    }) as unknown as typeof Counter
+
   it.effect("lets what was decided be written first, and its callers hear of it", () =>
     Effect.gen(function* () {
       const { appends, journal, latch } = makeHeld()
-      let effects = 0
-      const Failing = Behavior.make("Counter", {
-        ...spec,
-        decide,
-        evolve,
-        writtenBehind: ["Noted"],
-        react: {
-          Noted: () => Effect.andThen(Effect.sleep("1 second"), Effect.die("boom")),
-          Added: () => Effect.sync(() => effects++)
-        }
-      }) as unknown as typeof Counter
-      const making = Effect.provideService(makeListed(Failing), Journal, journal)
+      const effects: Array<string> = []
+      const making = Effect.provideService(makeListed(failing(effects)), Journal, journal)
       const { cell, counter, crashes } = yield* making
       yield* counter.ask.Note({ text: "stored, and its effect fails" })
       latch.closeUnsafe()
@@ -232,9 +235,28 @@ describe("a crash", () => {
       yield* Fiber.join(halting)
       assert.strictEqual(yield* Fiber.join(storing), 1)
       assert.deepStrictEqual([appends.length, crashes.length], [3, 1])
-      assert.strictEqual(effects, 0, "they would have no Scope")
+      assert.deepStrictEqual(effects, [], "they would have no Scope")
       yield* recover(cell)
       assert.deepInclude(yield* counter.state, { sum: 1, notes: 2 })
+    })
+  )
+
+  it.effect("lets an end that was decided before it take place", () =>
+    Effect.gen(function* () {
+      const { journal, latch } = makeHeld()
+      const making = Effect.provideService(makeListed(failing([])), Journal, journal)
+      const { cell, counter, crashes } = yield* making
+      yield* counter.ask.Note({ text: "stored, and its effect fails" })
+      latch.closeUnsafe()
+      yield* counter.tell.Add({ n: 1 })
+      const ending = yield* fork(counter.ask.End())
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual([crashes.length, cell.phase], [1, "crashed"])
+      latch.openUnsafe()
+      yield* settle
+      assert.strictEqual(cell.phase, "ended", "no supervisor starts it again")
+      yield* Fiber.join(ending)
+      assert.strictEqual((yield* counter.ended).reason, "stopped")
     })
   )
 })

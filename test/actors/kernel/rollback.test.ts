@@ -31,7 +31,10 @@ const Notebook = Behavior.make("Notebook", {
   initial: { notes: 0 } as State,
   writtenBehind: ["Noted"],
   onDefect: "refuse",
-  snapshot: { state: Schema.Struct({ notes: Schema.Int }), when: ({ notes }) => notes === 2 },
+  snapshot: {
+    state: Schema.Struct({ notes: Schema.Int }),
+    when: ({ notes }, { _tag }) => notes === 2 || _tag === "Promised"
+  },
   decide: {
     Note: () =>
       Decision.persist(Noted.make({})).pipe(Decision.thenReply((state: State) => state.notes)),
@@ -65,6 +68,17 @@ describe("a decision that is refused", () => {
       yield* settle
       const stored = appends.flatMap(({ events }) => events.map(({ type }) => type))
       assert.deepStrictEqual(stored, ["Noted"])
+    })
+  )
+
+  it.effect("calls for no snapshot", () =>
+    Effect.gen(function* () {
+      const { latch, notebook, store } = yield* make()
+      latch.openUnsafe()
+      yield* notebook.tell.Overpromise()
+      yield* notebook.ask.Note()
+      yield* settle
+      assert.isTrue(Option.isNone(yield* store.loadSnapshot("Notebook/a")))
     })
   )
 })

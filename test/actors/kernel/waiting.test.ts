@@ -219,6 +219,23 @@ describe.each(journals)("a caller who waits for a later decision on %s", (_, jou
       })
   )
 
+  it.effect("K8: takes the place of one who is answered, however often the key is settled", () =>
+    Effect.gen(function* () {
+      const { journal: slow, latch } = makeHeld()
+      const oven = yield* Effect.provideService(Actor.spawn(Oven, "a"), Journal, slow)
+      for (const loaf of ["a", "b", "c"]) yield* fork(oven.ask.Bake({ loaf }))
+      latch.closeUnsafe()
+      yield* fork(oven.ask.Finish(finish("none")))
+      for (let times = 0; times < 2; times++) yield* fork(oven.ask.Finish(finish("a")))
+      yield* fork(oven.ask.Bake({ loaf: "d" }))
+      const refused = yield* fork(Effect.flip(oven.ask.Bake({ loaf: "e" })))
+      latch.openUnsafe()
+      yield* settle
+      assert.deepStrictEqual((yield* oven.state).begun, ["b", "c", "d"])
+      assert.strictEqual((yield* Fiber.join(refused))._tag, "MailboxFull")
+    })
+  )
+
   it.effect("K7: keeps its actor from becoming passive only while it waits", () =>
     Effect.gen(function* () {
       const released: Array<number> = []
