@@ -86,6 +86,8 @@ export interface FramerPort {
   readonly deliver: (bytes: Uint8Array) => void
   /** The registered memory of that number, in which payload may be placed. */
   readonly region: (id: number) => Uint8Array | undefined
+  /** Nanoseconds of the monotonic clock that all threads share. */
+  readonly now: () => bigint
   /** Ends the lane with a `FrameRefused` error, after everything delivered before. */
   readonly refuse: (reason: string) => void
 }

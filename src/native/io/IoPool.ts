@@ -20,9 +20,12 @@ import * as Lane from "./Lane.ts"
 import * as LaneMetrics from "./LaneMetrics.ts"
 import { WorkerPool } from "./internal/workerPool.ts"
 import type { PoolStats } from "./internal/laneCounts.ts"
+import type { LanePool } from "./internal/lanePool.ts"
 import type { Endpoint, LaneLimits } from "./internal/messages.ts"
 import type { Opener } from "./internal/openJobs.ts"
 import { AcceptQueue, OpenAttempt, ListenAttempt } from "./internal/opening.ts"
+import type { SimulatedHost } from "./internal/platform.ts"
+import { makeSimulatedPool } from "./internal/simulatedPool.ts"
 import { laneScope, serveLanes } from "./internal/serving.ts"
 import { workerPoolSettings, limitsOf, type Settings } from "./internal/settings.ts"
 import { brokenRule } from "./internal/settingRules.ts"
@@ -32,6 +35,7 @@ import { type SocketOpenError, SettingsRefused } from "./PoolError.ts"
 export type { PoolStats } from "./internal/laneCounts.ts"
 export type { Endpoint } from "./internal/messages.ts"
 export type { LaneOptions, ListenOptions } from "./internal/options.ts"
+export type { SimulatedHost } from "./internal/platform.ts"
 export type { Settings } from "./internal/settings.ts"
 export type { TlsIdentity, TlsSettings, TlsVersion } from "./internal/tls.ts"
 
@@ -105,7 +109,7 @@ export class IoPool extends Context.Service<IoPool, Shape>()("handfast/native/io
         const publish = LaneMetrics.follow(yield* Effect.context<never>())
         const hooks = {
           clock: () => clock.currentTimeMillisUnsafe(),
-          sampled: (pool: WorkerPool) => publish(statsOf(pool))
+          sampled: (pool: WorkerPool) => publish(pool.stats)
         }
         const pool = yield* Effect.acquireRelease(
           Effect.sync(() => new WorkerPool(workerPoolSettings(settings, limits, hooks))),
@@ -114,17 +118,27 @@ export class IoPool extends Context.Service<IoPool, Shape>()("handfast/native/io
         return IoPool.of(shapeOf(pool, limits, settings))
       })
     )
+
+  /**
+   * The pool of a host of a simulated network: lanes on the clock and the scheduler of the process
+   * that makes it. It has no workers, and settings about them mean nothing.
+   */
+  static readonly layerSim = (
+    host: SimulatedHost,
+    settings: Settings = {}
+  ): Layer.Layer<IoPool, SettingsRefused> =>
+    Layer.effect(
+      IoPool,
+      Effect.gen(function* () {
+        const broken = brokenRule(settings)
+        if (broken !== undefined) return yield* new SettingsRefused(broken)
+        const pool = yield* makeSimulatedPool(host)
+        return IoPool.of(shapeOf(pool, limitsOf(settings), settings))
+      })
+    )
 }
 
-const statsOf = (pool: WorkerPool): PoolStats => ({
-  ...pool.counts,
-  ...pool.totals,
-  workers: pool.active,
-  lanes: pool.lanes,
-  jobsOut: pool.jobsOut
-})
-
-const opening = (pool: WorkerPool, limits: LaneLimits) =>
+const opening = (pool: LanePool, limits: LaneLimits) =>
   Effect.fnUntraced(function* (
     options: LaneOptions,
     address: string,
@@ -132,7 +146,7 @@ const opening = (pool: WorkerPool, limits: LaneLimits) =>
       | { kind: "connect"; endpoint: Endpoint }
       | { kind: "adopt"; fd: number; initiator: boolean }
   ) {
-    const { takesCommands, inWorker, setup } = yield* prepare(options, limits, address)
+    const { takesCommands, inWorker, setup } = yield* prepare(pool, options, limits, address)
     const attempt = yield* Effect.acquireRelease(
       Effect.sync(
         () =>
@@ -143,12 +157,12 @@ const opening = (pool: WorkerPool, limits: LaneLimits) =>
     return Lane.make(yield* attempt.result)
   })
 
-const listening = (pool: WorkerPool, limits: LaneLimits, settings: Settings) =>
+const listening = (pool: LanePool, limits: LaneLimits, settings: Settings) =>
   Effect.fnUntraced(function* (
     options: ListenOptions
   ): Effect.fn.Return<Listener, SocketOpenError, Scope.Scope> {
     const address = addressOf(options.at)
-    const { takesCommands, inWorker, setup } = yield* prepare(options, limits, address)
+    const { takesCommands, inWorker, setup } = yield* prepare(pool, options, limits, address)
     const waiting = new AcceptQueue(settings.acceptQueueMax ?? 1_024)
     const job: Opener["job"] = {
       ...setup,
@@ -186,7 +200,7 @@ const serving = (listen: Shape["listen"]): Shape["serve"] =>
     return { address, port }
   })
 
-const shapeOf = (pool: WorkerPool, limits: LaneLimits, settings: Settings): Shape => {
+const shapeOf = (pool: LanePool, limits: LaneLimits, settings: Settings): Shape => {
   const open = opening(pool, limits)
   const listen = listening(pool, limits, settings)
   let regions = 0
@@ -209,6 +223,6 @@ const shapeOf = (pool: WorkerPool, limits: LaneLimits, settings: Settings): Shap
         ({ id }) => Effect.promise(() => pool.unregister(id))
       ),
     resize: (workers) => Effect.sync(() => pool.resize(workers, workers)),
-    stats: Effect.sync(() => statsOf(pool))
+    stats: Effect.sync(() => pool.stats)
   }
 }

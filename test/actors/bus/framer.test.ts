@@ -27,6 +27,7 @@ const link = (board: Board = strangers, options: Partial<SessionOptions> = {}) =
       writeNow: () => assert.fail("it only answers"),
       deliver: (bytes) => reassembly.deliver(bytes),
       region: () => undefined,
+      now: () => process.hrtime.bigint(),
       refuse: () => assert.fail("it throws what it refuses")
     },
     { ...limits, board: board.memory, ...options }

@@ -1,5 +1,6 @@
 /** A lane that nothing drives by itself: its test is the driver. */
 import { LaneHandle, type LaneDriver } from "../../../src/native/io/internal/laneHandle.ts"
+import { nodeTimers } from "../../../src/native/io/internal/nodePlatform.ts"
 import { noCounts } from "../../../src/native/io/internal/laneCounts.ts"
 
 const limits = {
@@ -19,6 +20,7 @@ export const idleLane = (
 ): LaneHandle =>
   new LaneHandle(
     {
+      timers: nodeTimers,
       totals: noCounts(),
       recordBytes: Number.POSITIVE_INFINITY,
       write: () => true,

@@ -5,9 +5,9 @@
  * there; afterwards either the first saw it or the second owes it a wake-up.
  */
 import { EventEmitter } from "node:events"
-import type { Socket } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Doorbell, doorbellBytes } from "../../../src/native/io/internal/doorbell.ts"
+import type { Connection } from "../../../src/native/io/internal/platform.ts"
 import { SocketLane, type LaneHost } from "../../../src/native/io/internal/socketLane.ts"
 import { InboxWriter } from "../../../src/native/io/internal/inboxWriter.ts"
 import type { LaneHandle } from "../../../src/native/io/internal/laneHandle.ts"
@@ -303,7 +303,7 @@ describe("the read budget of a lane", () => {
       maxFrameBytes: 1_000,
       open: () => ({ length: (_bytes: Uint8Array, from: number, to: number) => to - from })
     }
-    const lane = new SocketLane(host, socket as unknown as Socket, framer, {}, limits, false)
+    const lane = new SocketLane(host, socket as unknown as Connection, framer, {}, limits, false)
     const bytes = new Uint8Array(400)
     const reads = (): Array<boolean> => [0, 1, 2].map(() => lane.read(bytes, 0, 400, 400))
     assert.deepStrictEqual(reads(), [true, true, false])

@@ -4,8 +4,8 @@
  */
 
 import { strict as assert } from "node:assert"
-import type { Writable } from "node:stream"
 import { copyBytes } from "../../../schema/copyBytes.ts"
+import type { Connection } from "./platform.ts"
 /**
  * A small size and the size of a whole write job. Jobs that take long hold their buffer, so the
  * small ones save memory when many peers hardly read.
@@ -34,7 +34,7 @@ export const releaseBuffer = (buffer: Uint8Array): void => {
 
 /** Writes `bytes[from, to)`, at most the largest buffer. */
 export const writeCopy = (
-  stream: Writable,
+  stream: Pick<Connection, "write">,
   bytes: Uint8Array,
   from: number,
   to: number,

@@ -10,6 +10,7 @@ import type { EndReason, LaneLimits, PeerInfo } from "./messages.ts"
 import type { FrameBatch } from "../FrameBatch.ts"
 import { type LaneCounts, noCounts, type SendStatus } from "./laneCounts.ts"
 import { PendingOperations } from "./pendingOperations.ts"
+import type { Cancel, Timers } from "./platform.ts"
 import { LongFrame } from "./receivedFrames.ts"
 import { ReceivedFrames } from "./receivedFrames.ts"
 import { SendQueue } from "./sendQueue.ts"
@@ -17,6 +18,7 @@ import { Waiters } from "./waiters.ts"
 
 /** Drives a lane's socket, on the main thread or in a worker. */
 export interface LaneDriver {
+  readonly timers: Pick<Timers, "after">
   /** The counts of all lanes of the pool, the high-water marks those of the highest. */
   readonly totals: LaneCounts
   /** Bytes that one write job can carry. */
@@ -59,7 +61,7 @@ export class LaneHandle {
   #finish: "no" | "asked" | "sent" = "no"
   #close: "no" | "in order" | "at once" = "no"
   #closeSent: "no" | "in order" | "at once" = "no"
-  #closeTimer: NodeJS.Timeout | undefined
+  #stopClosing: Cancel | undefined
   end: EndReason | undefined
   hasPeerEnded = false
   /** Kept when the lane is released. */
@@ -217,7 +219,7 @@ export class LaneHandle {
     if (!this.operations.isOpen) return
     this.operations.close()
     this.#close = "in order"
-    this.#closeTimer = setTimeout(() => this.abort(), this.limits.closeWithinMs)
+    this.#stopClosing = this.#driver.timers.after(this.limits.closeWithinMs, () => this.abort())
     this.#wakeWriters()
     this.#driver.flushSoon(this)
   }
@@ -270,7 +272,7 @@ export class LaneHandle {
   /** Ends the lane, once, when the socket is closed. */
   ended(hostReason: EndReason): void {
     if (this.end !== undefined) return
-    clearTimeout(this.#closeTimer)
+    this.#stopClosing?.()
     const release = this.operations.end()
     this.#queue.drop(this.#queue.length)
     this.#received.end()

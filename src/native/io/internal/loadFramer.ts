@@ -1,6 +1,8 @@
 /**
  * Loads a protocol's framer by its URL, once per thread.
  */
+import { createRequire } from "node:module"
+import { fileURLToPath } from "node:url"
 import type { Framer } from "../Framer.ts"
 
 const loaded = new Map<string, Promise<Framer>>()
@@ -23,3 +25,8 @@ export const loadFramer = (url: string): Promise<Framer> => {
   loading.catch(() => loaded.delete(url))
   return loading
 }
+
+const require = createRequire(import.meta.url)
+
+/** The same without a promise, which a simulation would have to wait for. */
+export const loadFramerNow = (url: string): Framer => check(url, require(fileURLToPath(url)))

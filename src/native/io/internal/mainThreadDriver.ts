@@ -6,8 +6,8 @@ import type { EndReason } from "./messages.ts"
 import { PauseReason, type SocketLane } from "./socketLane.ts"
 import { LaneHandle, type LaneDriver } from "./laneHandle.ts"
 import type { LaneCounts } from "./laneCounts.ts"
-import { loadFramer } from "./loadFramer.ts"
 import { OpenJobs } from "./openJobs.ts"
+import type { Platform, Timers } from "./platform.ts"
 import { SocketHost } from "./socketHost.ts"
 import type { Opener } from "./openJobs.ts"
 
@@ -26,6 +26,7 @@ export class MainThreadDriver implements LaneDriver {
   readonly #jobs = new OpenJobs()
   readonly #clock: () => number
   readonly #opened: () => void
+  readonly timers: Timers
   readonly totals: LaneCounts
   readonly recordBytes = Number.POSITIVE_INFINITY
   readonly isParked = false
@@ -36,8 +37,10 @@ export class MainThreadDriver implements LaneDriver {
     clock: () => number,
     totals: LaneCounts,
     region: (id: number) => Uint8Array | undefined,
-    opened: () => void
+    opened: () => void,
+    platform: Platform
   ) {
+    this.timers = platform.timers
     this.#clock = clock
     this.#opened = opened
     this.totals = totals
@@ -78,7 +81,7 @@ export class MainThreadDriver implements LaneDriver {
           return true
         }
       },
-      loadFramer
+      platform
     )
   }
 

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Lane from "../Lane.ts"
 import { SocketOpenError } from "../PoolError.ts"
-import type { WorkerPool, Cancellable } from "./workerPool.ts"
+import type { Cancellable, LanePool } from "./lanePool.ts"
 import type { OpenFailure } from "./messages.ts"
 import type { LaneHandle } from "./laneHandle.ts"
 import type { Opener } from "./openJobs.ts"
@@ -76,7 +76,7 @@ export class OpenAttempt {
   readonly #answer: Outcome<LaneHandle>
   readonly #ticket: Cancellable
 
-  constructor(pool: WorkerPool, job: Job, inWorker: boolean, address: string) {
+  constructor(pool: LanePool, job: Job, inWorker: boolean, address: string) {
     this.#answer = new Outcome(address)
     const { fail, result, succeed } = this.#answer
     this.result = result
@@ -107,7 +107,7 @@ export class ListenAttempt {
   readonly release: Effect.Effect<void>
 
   constructor(
-    pool: WorkerPool,
+    pool: LanePool,
     waiting: AcceptQueue,
     job: Job,
     { address, inWorkers }: { readonly address: string; readonly inWorkers: boolean }

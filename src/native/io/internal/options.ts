@@ -1,9 +1,10 @@
 /**
  * The options of lanes and listeners, and the jobs made from them.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Endpoint, LaneLimits, LaneSetup } from "./messages.ts"
-import { loadFramer } from "./loadFramer.ts"
+import type { LanePool } from "./lanePool.ts"
 import { openErrorOf } from "./opening.ts"
 import type { TlsSettings } from "./tls.ts"
 
@@ -39,13 +40,14 @@ export const addressOf = (endpoint: Endpoint): string =>
 
 /** Returns the common part of all jobs that open lanes, and where the lanes live. */
 export const prepare = Effect.fnUntraced(function* (
+  { loadFramer }: Pick<LanePool, "loadFramer">,
   options: LaneOptions,
   limits: LaneLimits,
   address: string
 ) {
-  const framer = yield* Effect.tryPromise({
-    try: () => loadFramer(options.framer.href),
-    catch: (error) => openErrorOf(address, { step: "framer", code: "", detail: String(error) })
+  const framer = yield* Effect.mapError(loadFramer(options.framer.href), (error) => {
+    const detail = String(error instanceof Cause.UnknownError ? error.cause : error)
+    return openErrorOf(address, { step: "framer", code: "", detail })
   })
   const setup: LaneSetup = {
     framer: options.framer.href,

@@ -4,6 +4,7 @@
  */
 import type * as net from "node:net"
 import type { Framer } from "../Framer.ts"
+import type { Cancel, Connection, Platform, Prepared, Sockets, Timers } from "./platform.ts"
 import { SocketLane, type LaneHost } from "./socketLane.ts"
 import {
   failureOf,
@@ -14,7 +15,7 @@ import {
 } from "./messages.ts"
 import { SocketReader, readBytes, type ReadInto } from "./socketReader.ts"
 import { madeProgress } from "./progress.ts"
-import * as Sockets from "./sockets.ts"
+import { openEvent } from "./sockets.ts"
 import { acceptTls, connectTls } from "./tls.ts"
 
 /** Events of a host. */
@@ -41,17 +42,17 @@ const stallCheckMs = 250
 export class SocketHost {
   readonly #events: HostEvents
   readonly #host: LaneHost
-  readonly #loadFramer: (url: string) => Promise<Framer>
+  readonly #platform: Platform
   readonly #staging = new Uint8Array(readBytes)
   readonly lanes = new Set<SocketLane>()
   /** Functions that end the jobs under way, and the listeners. */
   readonly #jobs = new Map<number, () => void>()
   #deferred: Array<SocketLane> = []
-  #stallTimer: NodeJS.Timeout | undefined
+  #stopLooking: Cancel | undefined
 
-  constructor(events: HostEvents, loadFramer: (url: string) => Promise<Framer>) {
+  constructor(events: HostEvents, platform: Platform) {
     this.#events = events
-    this.#loadFramer = loadFramer
+    this.#platform = platform
     this.#host = {
       frames: events.frames,
       received: events.heard,
@@ -65,10 +66,18 @@ export class SocketHost {
         events.closed(lane, reason)
       },
       deferTurn: (lane) => {
-        if (this.#deferred.push(lane) === 1) setImmediate(() => this.#nextTurn())
+        if (this.#deferred.push(lane) === 1) this.#timers.nextTurn(() => this.#nextTurn())
       },
-      now: () => performance.now()
+      timers: platform.timers
     }
+  }
+
+  get #timers(): Timers {
+    return this.#platform.timers
+  }
+
+  get #sockets(): Sockets {
+    return this.#platform.sockets
   }
 
   /** Whether there are lanes, connections that are being opened, or listeners. */
@@ -83,14 +92,13 @@ export class SocketHost {
   open(id: number, job: OpenJob): void {
     let cancelled = false
     this.#jobs.set(id, () => (cancelled = true))
-    const plainServer = job.kind === "listen" && job.tls === undefined
-    const fast = plainServer ? Sockets.rereads() : false
-    Promise.all([this.#loadFramer(job.framer), fast]).then(
-      ([framer, rereads]) => {
+    this.#platform.prepare(
+      job,
+      (prepared) => {
         if (cancelled) this.#fail(id, failureOf(stepOf(job), new Error("cancelled")))
-        else this.#start(id, job, framer, rereads)
+        else this.#start(id, job, prepared)
       },
-      (error: unknown) => this.#fail(id, failureOf("framer", error))
+      (error) => this.#fail(id, failureOf("framer", error))
     )
   }
 
@@ -105,9 +113,10 @@ export class SocketHost {
     for (const lane of this.lanes) lane.close("stopped", true)
   }
 
-  #start(id: number, job: OpenJob, framer: Framer, rereads: boolean): void {
+  #start(id: number, job: OpenJob, prepared: Prepared): void {
+    const { framer } = prepared
     try {
-      if (job.kind === "listen") this.#listen(id, job, framer, rereads)
+      if (job.kind === "listen") this.#listen(id, job, prepared)
       else if (job.kind === "adopt") this.#adopt(id, job, framer)
       else this.#connect(id, job, framer)
     } catch (error) {
@@ -117,10 +126,10 @@ export class SocketHost {
 
   #connect(id: number, job: OpenJob & { readonly kind: "connect" }, framer: Framer): void {
     const reader = new SocketReader(this.#staging, this.#events.readInto)
-    const socket = Sockets.connectSocket(job.endpoint, job.tls, job.halfOpen, reader)
+    const socket = this.#sockets.connectSocket(job.endpoint, job.tls, job.halfOpen, reader)
     const attempt = this.#attempt(id, job, socket)
     if (job.tls !== undefined) socket.once("connect", () => (attempt.step = "tls"))
-    socket.once(Sockets.openEvent(job.tls), () => {
+    socket.once(openEvent(job.tls), () => {
       attempt.succeeded()
       this.#report(id, this.#lane(socket, job, framer, reader, true), reader, job.tls !== undefined)
     })
@@ -130,12 +139,12 @@ export class SocketHost {
     const { fd, halfOpen, initiator, tls } = job
     const reader = new SocketReader(this.#staging, this.#events.readInto)
     if (tls === undefined) {
-      const socket = Sockets.adoptSocket(fd, halfOpen, reader)
+      const socket = this.#sockets.adoptSocket(fd, halfOpen, reader)
       this.#jobs.delete(id)
       this.#report(id, this.#lane(socket, job, framer, reader, initiator), reader, false)
       return
     }
-    const plain = Sockets.adoptSocket(fd, halfOpen, undefined)
+    const plain = this.#sockets.adoptSocket(fd, halfOpen, undefined)
     const attempt = this.#attempt(id, job, plain)
     attempt.step = "tls"
     const secured = (socket: net.Socket): void => {
@@ -158,21 +167,21 @@ export class SocketHost {
   }
 
   /** Fails the job unless the socket is open in time; `failed` notes why it is about to close. */
-  #attempt(id: number, job: OpenJob, socket: net.Socket) {
+  #attempt(id: number, job: OpenJob, socket: Connection) {
     let failure: Error | undefined
-    const timer = setTimeout(() => {
+    const cancel = this.#timers.after(job.limits.openWithinMs, () => {
       socket.destroy(Object.assign(new Error("not open in time"), { code: "ETIMEDOUT" }))
-    }, job.limits.openWithinMs)
+    })
     this.#jobs.set(id, () => void socket.destroy(new Error("cancelled")))
     const closed = (): void => {
-      clearTimeout(timer)
+      cancel()
       this.#fail(id, failureOf(attempt.step, failure ?? new Error("closed while opening")))
     }
     const attempt = {
       step: "connect" as OpenFailure["step"],
       failed: (error: Error): void => void (failure ??= error),
       succeeded: (): void => {
-        clearTimeout(timer)
+        cancel()
         socket.off("close", closed)
         this.#jobs.delete(id)
       }
@@ -189,23 +198,22 @@ export class SocketHost {
       this.#fail(id, failureOf("framer", lane.openError))
       return
     }
-    this.#events.opened(id, lane, Sockets.peerOf(lane.socket))
-    Sockets.startReading(lane.socket, secure, reader)
+    this.#events.opened(id, lane, this.#sockets.peerOf(lane.socket))
+    this.#sockets.startReading(lane.socket, secure, reader)
   }
 
   #listen(
     id: number,
     job: OpenJob & { readonly kind: "listen" },
-    framer: Framer,
-    rereads: boolean
+    { framer, rereads }: Prepared
   ): void {
     const { halfOpen, limits } = job
-    const server = Sockets.makeServer(job.tls, halfOpen, limits.openWithinMs, (socket) => {
+    const server = this.#sockets.makeServer(job.tls, halfOpen, limits.openWithinMs, (socket) => {
       const reader = new SocketReader(this.#staging, this.#events.readInto)
-      const peer = Sockets.peerOf(socket)
-      const read = rereads ? Sockets.rereadSocket(socket, halfOpen, reader) : socket
+      const peer = this.#sockets.peerOf(socket)
+      const read = rereads ? this.#sockets.rereadSocket(socket, halfOpen, reader) : socket
       const lane = this.#lane(read, job, framer, reader, false)
-      lane.startReading = () => Sockets.startReading(read, read === socket, reader)
+      lane.startReading = () => this.#sockets.startReading(read, read === socket, reader)
       if (!this.#events.accepted(id, lane, peer)) read.destroy()
       else if (lane.openError !== undefined) lane.refuse(lane.openError)
     })
@@ -236,7 +244,7 @@ export class SocketHost {
 
   /** A lane around an open socket. */
   #lane(
-    socket: net.Socket,
+    socket: Connection,
     setup: LaneSetup,
     framer: Framer,
     reader: SocketReader,
@@ -265,15 +273,13 @@ export class SocketHost {
 
   /** Checks until there are no lanes. A timer for each lane would cost more. */
   #watchStalls(): void {
-    if (this.#stallTimer !== undefined) return
-    this.#stallTimer = setInterval(() => {
-      const now = performance.now()
+    this.#stopLooking ??= this.#timers.every(stallCheckMs, () => {
+      const now = this.#timers.now()
       for (const lane of this.lanes) lane.checkStall(now)
       if (this.lanes.size > 0) return
-      clearInterval(this.#stallTimer)
-      this.#stallTimer = undefined
-    }, stallCheckMs)
-    this.#stallTimer.unref()
+      this.#stopLooking?.()
+      this.#stopLooking = undefined
+    })
   }
 }
 

@@ -5,11 +5,11 @@
  * way to the main thread is full, or the peer does not take our output. The socket's `close` event
  * is the only place where a lane ends, so it ends once.
  */
-import type { Socket } from "node:net"
 import { type Framer, FrameRefusal, type FramerPort, type FramerSession } from "../Framer.ts"
 import { type EndReason, type LaneLimits, resetReason } from "./messages.ts"
 import { CommandReader } from "./commandReader.ts"
 import { cutText, detailCharacters } from "./cutText.ts"
+import type { Cancel, Connection, Timers } from "./platform.ts"
 import { madeProgress } from "./progress.ts"
 import { Reassembly } from "./reassembly.ts"
 import { writeCopy } from "./buffers.ts"
@@ -36,13 +36,13 @@ export interface LaneHost {
   /** Calls `lane.nextTurn()` in the next turn of the event loop. */
   readonly deferTurn: (lane: SocketLane) => void
   readonly region: (id: number) => Uint8Array | undefined
-  readonly now: () => number
+  readonly timers: Timers
 }
 
 /** A connection and what is under way on it. */
 export class SocketLane {
   readonly slot: LaneSlot = { index: -1, generation: 0, chunk: undefined, handedOverBytes: 0 }
-  readonly socket: Socket
+  readonly socket: Connection
   readonly limits: LaneLimits
   /** Whether the framer consumes most frames itself. */
   readonly consumes: boolean
@@ -67,11 +67,11 @@ export class SocketLane {
   startReading: (() => void) | undefined
   /** Bytes of the last read. */
   lastReadBytes = 0
-  #closeTimer: NodeJS.Timeout | undefined
+  #stopClosing: Cancel | undefined
 
   constructor(
     host: LaneHost,
-    socket: Socket,
+    socket: Connection,
     framer: Framer,
     options: unknown,
     limits: LaneLimits,
@@ -185,7 +185,7 @@ export class SocketLane {
       this.refuse(error)
     }
     this.#hasWaitingCommands = this.#isBehind && !this.socket.destroyed
-    if (!this.#hasWaitingCommands) process.nextTick(() => this.#wrote())
+    if (!this.#hasWaitingCommands) this.#host.timers.atEnd(() => this.#wrote())
   }
 
   /** Ends this side after written bytes; completes once, like a write. */
@@ -220,7 +220,7 @@ export class SocketLane {
 
   #beginWrite(bytes: number): void {
     this.#writingBytes = bytes
-    this.#writingSince = this.#host.now()
+    this.#writingSince = this.#host.timers.now()
   }
 
   #finished(): void {
@@ -247,7 +247,7 @@ export class SocketLane {
         if (!this.#isCorked) {
           this.#isCorked = true
           this.socket.cork()
-          process.nextTick(() => {
+          this.#host.timers.atEnd(() => {
             this.#isCorked = false
             this.socket.uncork()
           })
@@ -263,6 +263,7 @@ export class SocketLane {
       },
       deliver: (bytes) => this.#reassembly.deliver(bytes),
       region: (id) => this.#host.region(id),
+      now: () => this.#host.timers.sharedNanos(),
       refuse: (reason) => this.refuse(new FrameRefusal(reason))
     }
   }
@@ -303,8 +304,8 @@ export class SocketLane {
     this.#isClosing = true
     if (!inOrder) {
       this.#destroy()
-    } else if (this.#closeTimer === undefined && !this.socket.destroyed) {
-      this.#closeTimer = setTimeout(() => this.#destroy(), this.limits.closeWithinMs)
+    } else if (this.#stopClosing === undefined && !this.socket.destroyed) {
+      this.#stopClosing = this.#host.timers.after(this.limits.closeWithinMs, () => this.#destroy())
       this.#pauseReasons = 0
       this.socket.resume()
       this.socket.end()
@@ -337,7 +338,7 @@ export class SocketLane {
   }
 
   #closed(): void {
-    clearTimeout(this.#closeTimer)
+    this.#stopClosing?.()
     this.#completeWrite(0)
     this.#finished()
     this.#host.closed(this, this.#reason ?? { kind: "peer-closed", missing: 0 })

@@ -3,7 +3,7 @@
  */
 import type { SocketLane } from "./socketLane.ts"
 import type { OpenChunk } from "./chunkPool.ts"
-import type { Reader } from "./sockets.ts"
+import type { Reader } from "./platform.ts"
 
 /**
  * Bytes of one read. After each read the kernel may announce room to the peer in a separate packet,

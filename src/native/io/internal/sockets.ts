@@ -9,17 +9,8 @@
 import * as net from "node:net"
 import { TLSSocket } from "node:tls"
 import type { Endpoint, PeerInfo } from "./messages.ts"
+import type { Reader } from "./platform.ts"
 import { connectTls, makeTlsServer, tlsPeerOf, type TlsSettings } from "./tls.ts"
-
-/** Reads of one socket. */
-export interface Reader {
-  /** Chooses the buffer for the next read. */
-  readonly buffer: () => Uint8Array
-  /** Takes a read into that buffer; false pauses the reading until `resume`. */
-  readonly onRead: (length: number) => boolean
-  /** Takes bytes from elsewhere. */
-  readonly read: (bytes: Uint8Array, length: number, room: number) => boolean
-}
 
 /** Bytes that a `data` event carries at most. */
 const dataRoom = Number.POSITIVE_INFINITY
@@ -51,7 +42,7 @@ export const connectSocket = (
 }
 
 /** The event after which a socket made by `connectSocket` carries the protocol's bytes. */
-export const openEvent = (settings: TlsSettings | undefined): string =>
+export const openEvent = (settings: TlsSettings | undefined): "connect" | "secureConnect" =>
   settings === undefined ? "connect" : "secureConnect"
 
 /** Begins to read an open socket. */

@@ -13,7 +13,6 @@ import { countGarbage } from "./buffers.ts"
 import type { SocketLane } from "./socketLane.ts"
 import { encodeReason, type OpenJob } from "./messages.ts"
 import { LaneSlots } from "./laneSlots.ts"
-import { loadFramer } from "./loadFramer.ts"
 import { OutboxWriter } from "./outboxWriter.ts"
 import { countIn, madeProgress } from "./progress.ts"
 import {
@@ -28,6 +27,7 @@ import {
 } from "./records.ts"
 import { RingConsumer, RingProducer } from "./ring.ts"
 import { type ChunkPoolShape, mapChunkPool, ChunkWriter } from "./chunkPool.ts"
+import { nodePlatform } from "./nodePlatform.ts"
 import { SocketHost } from "./socketHost.ts"
 
 /** The start parameters of a worker. */
@@ -119,7 +119,7 @@ const host = new SocketHost(
       return true
     }
   },
-  loadFramer
+  nodePlatform
 )
 
 /** The end of a lane that only the peer has ended is deferrable. */

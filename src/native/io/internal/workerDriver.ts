@@ -14,6 +14,7 @@ import { LaneDirectory } from "./laneDirectory.ts"
 import { type WorkerSizes, startWorker, workerMemory } from "./workerMemory.ts"
 import type { Opener } from "./openJobs.ts"
 import { OpenJobs } from "./openJobs.ts"
+import { nodeTimers } from "./nodePlatform.ts"
 import { OutboxReader } from "./outboxReader.ts"
 import { ProgressMonitor } from "./progress.ts"
 import { addConsumed, lastReceivedAt, In } from "./records.ts"
@@ -33,6 +34,7 @@ export interface WorkerEvents {
 
 /** One worker on the main thread. */
 export class WorkerDriver implements LaneDriver {
+  readonly timers = nodeTimers
   readonly totals: LaneCounts
   readonly recordBytes: number
   readonly #events: WorkerEvents

@@ -7,13 +7,17 @@
  * other side rings once it has made room. A worker that crashes, or makes no progress, is replaced;
  * its lanes end, its listeners move to the new one.
  */
+import * as Effect from "effect/Effect"
 import { Doorbell, doorbellBytes } from "./doorbell.ts"
 import { calm, type LoadSettings, sampleLoad } from "./loadPolicy.ts"
 import { countGarbage } from "./buffers.ts"
-import { noCounts, type PoolCounts } from "./laneCounts.ts"
+import { noCounts, type PoolCounts, type PoolStats } from "./laneCounts.ts"
+import type { Cancellable, LanePool } from "./lanePool.ts"
 import { Listeners } from "./listeners.ts"
+import { loadFramer } from "./loadFramer.ts"
 import { MainThreadDriver } from "./mainThreadDriver.ts"
 import type { WorkerSizes } from "./workerMemory.ts"
+import { nodePlatform } from "./nodePlatform.ts"
 import { progressCheckMs } from "./progress.ts"
 import type { Opener } from "./openJobs.ts"
 import { WorkerDriver } from "./workerDriver.ts"
@@ -33,13 +37,8 @@ export interface WorkerPoolSettings {
   readonly sampled: (pool: WorkerPool) => void
 }
 
-/** An open job or a listener, which can be cancelled in whichever thread it runs. */
-export interface Cancellable {
-  readonly cancel: () => void
-}
-
 /** The workers of one pool. */
-export class WorkerPool {
+export class WorkerPool implements LanePool {
   readonly counts: PoolCounts = {
     fallbacks: 0,
     stale: 0,
@@ -73,7 +72,8 @@ export class WorkerPool {
     this.#load = settings.load
     this.#origin = settings.clock()
     const regionOf = (id: number) => this.#regionViews.get(id)
-    this.main = new MainThreadDriver(settings.clock, this.totals, regionOf, this.#opened)
+    const { clock } = settings
+    this.main = new MainThreadDriver(clock, this.totals, regionOf, this.#opened, nodePlatform)
     this.#listeners = new Listeners(this.main, () => this.#activeDrivers())
     for (let i = 0; i < settings.load.min; i++) this.#start()
     this.#sampler = setInterval(() => this.#sample(), settings.sampleEveryMs)
@@ -88,6 +88,13 @@ export class WorkerPool {
   get drivers(): ReadonlyArray<WorkerDriver> {
     return [...this.#drivers]
   }
+
+  get stats(): PoolStats {
+    const { active: workers, jobsOut, lanes } = this
+    return { ...this.counts, ...this.totals, workers, lanes, jobsOut }
+  }
+
+  readonly loadFramer = (url: string) => Effect.tryPromise(() => loadFramer(url))
 
   get active(): number {
     return this.#activeDrivers().length
