@@ -118,14 +118,14 @@ describe("a planted offence is seen", () => {
         "src/native/verbs/Verbs.ts": 'import type { S } from "../sim/S.ts"',
         "src/native/verbs/provider/d.ts": 'import { q } from "../software/q.ts"',
         "src/native/verbs/software/q.ts": 'import { d } from "../provider/d.ts"',
-        "src/native/sim/S.ts": 'import { q } from "../verbs/software/q.ts"\nimport "../io/L.ts"',
+        "src/native/sim/S.ts": 'import { q } from "../verbs/software/q.ts"\nimport "../iwarp/L.ts"',
         "src/native/ib/I.ts": 'import "../verbs/software/q.ts"\nimport "../verbs/Verbs.ts"'
       })
     )
     assert.deepStrictEqual(offences, [
       "src/native/verbs/Verbs.ts must not import src/native/sim/S.ts",
       "src/native/verbs/provider/d.ts must not import src/native/verbs/software/q.ts",
-      "src/native/sim/S.ts must not import src/native/io/L.ts",
+      "src/native/sim/S.ts must not import src/native/iwarp/L.ts",
       "src/native/ib/I.ts must not import src/native/verbs/software/q.ts"
     ])
   })

@@ -70,16 +70,13 @@ export const JournalFault = Schema.TaggedStruct("Journal", {
 
 export type JournalFault = typeof JournalFault.Type
 
-/** A fault of the simulated RDMA fabrics of the program. */
+/** A fault of the simulated RDMA fabrics of the program, or of their hosts' TCP. */
 export const Fabric = Schema.TaggedStruct("Fabric", { at: Moment, fault: FabricFault })
 
 /** A `Chaos.site` that is active in this run. */
 export const Site = Schema.TaggedStruct("Site", { name: Schema.String })
 
-/**
- * Every kind of fault. Link faults (cut, one-way cut, delay, loss, duplication, reordering) join
- * this union with the simulated network.
- */
+/** Every kind of fault. */
 export const Fault = Schema.Union([Crash, Pause, Skew, JournalFault, Fabric, Site])
 
 export type Fault = typeof Fault.Type

@@ -11,9 +11,11 @@ import * as Schema from "effect/Schema"
 import { FaultPlan as Plan, JournalFaultKind } from "./FaultPlan.ts"
 import type { Fault, FaultPlan, JournalFault, Moment } from "./FaultPlan.ts"
 import {
+  cutKinds,
   drawFabricFault,
-  fabricFaultKinds,
-  type FabricOptions
+  type FabricOptions,
+  knownFaultKinds,
+  slowKinds
 } from "./internal/sim/fabricFaults.ts"
 import { withProcess } from "./internal/sim/simulatedServices.ts"
 import { type Known, refuseUnknown, refuseUnknownOptions } from "./internal/sim/known.ts"
@@ -42,6 +44,10 @@ export interface Options {
   readonly journal?: boolean | ReadonlyArray<JournalFaultKind> | undefined
   /** Faults of the simulated RDMA fabrics. */
   readonly fabric?: FabricOptions | undefined
+  /** Hosts whose connections are cut, in one direction or both, reset, or forgotten in between. */
+  readonly cut?: Targets | undefined
+  /** Hosts between which messages are late or lost at first; `true` for all processes. */
+  readonly slow?: boolean | Targets | undefined
   /** Virtual time from now in which faults are injected. Default 10 seconds. */
   readonly within?: Duration.Input | undefined
   /** The most faults of each kind in a run. Default 3. */
@@ -93,6 +99,8 @@ const known: Known<Options> = {
   skew: true,
   journal: true,
   fabric: true,
+  cut: true,
+  slow: true,
   within: true,
   most: true
 }
@@ -100,18 +108,18 @@ const known: Known<Options> = {
 /** Throws for an option, a process or a kind of fault that does not exist. */
 const refuseUnknownIn = (simulator: Simulator, options: Options): void => {
   refuseUnknownOptions("option of Faults.random", options, known)
-  for (const key of ["crash", "pause", "skew"] as const) {
+  for (const key of ["crash", "pause", "skew", "cut"] as const) {
     refuseUnknown(`process to ${key}`, names(options[key]), simulator.processes.keys())
   }
   refuseUnknown("kind of journal fault", journalKinds(options.journal), JournalFaultKind.literals)
-  refuseUnknown("kind of fabric fault", options.fabric?.kinds ?? [], fabricFaultKinds)
+  refuseUnknown("kind of fabric fault", options.fabric?.kinds ?? [], knownFaultKinds)
 }
 
 const journalKinds = (journal: Options["journal"]): ReadonlyArray<JournalFaultKind> =>
   journal === true ? recoverable : journal === false ? [] : (journal ?? [])
 
-/** One drawing function for each kind of fault that is allowed. */
-const drawers = (options: Options): ReadonlyArray<Draw> => {
+/** One drawing function for each kind of fault that is allowed; `processes` are all there are. */
+const drawers = (options: Options, processes: ReadonlyArray<string>): ReadonlyArray<Draw> => {
   const draws: Array<Draw> = []
   const forProcesses = (processes: Targets | undefined, draw: (process: string) => Draw) => {
     const list = names(processes)
@@ -146,8 +154,15 @@ const drawers = (options: Options): ReadonlyArray<Draw> => {
       }
     })
   }
-  const { fabric } = options
-  if (fabric !== undefined) {
+  const { cut, fabric, slow } = options
+  const slowed = slow === true ? processes : slow === false ? [] : names(slow)
+  const fabrics: ReadonlyArray<FabricOptions> = [
+    ...(fabric === undefined ? [] : [fabric]),
+    { nodes: names(cut), kinds: cutKinds },
+    { nodes: slowed, kinds: slowKinds }
+  ]
+  for (const fabric of fabrics) {
+    if (fabric.nodes.length === 0) continue
     draws.push((simulator, prng, within) => {
       const fault = drawFabricFault(prng, fabric, within)
       return { _tag: "Fabric", at: moment(simulator, prng, within), fault }
@@ -183,7 +198,7 @@ export const random = (options: Options): Effect.Effect<FaultPlan> =>
       const prng = new Prng(simulator.seed, `faults ${simulator.count("Faults.random", 1)}`)
       const most = options.most ?? 3
       const drawn: Array<Fault> = []
-      for (const draw of drawers(options)) {
+      for (const draw of drawers(options, [...simulator.processes.keys()])) {
         if (!prng.chance(0.5)) continue
         const count = Math.min(most, prng.between(1, Math.max(1, most)))
         for (let i = 0; i < count; i++) drawn.push(draw(simulator, prng, within))

@@ -52,7 +52,7 @@ const providers: Record<string, ReadonlyArray<string>> = {
   verbs: [],
   "verbs/provider": ["verbs"],
   "verbs/software": ["verbs", "verbs/provider"],
-  sim: ["verbs", "verbs/provider", "verbs/software"],
+  sim: ["io", "verbs", "verbs/provider", "verbs/software"],
   iwarp: ["io", "verbs", "verbs/provider", "verbs/software"],
   ib: ["verbs", "verbs/provider"]
 }

@@ -1,5 +1,6 @@
 /**
- * The faults of a simulated fabric, as plain values: they are drawn, shrunk and saved with a test.
+ * The faults of a simulated fabric and of its hosts' TCP, as plain values: they are drawn, shrunk
+ * and saved with a test.
  *
  * A node is a host (`"a"`, with all its devices) or one device (`"a/sim0"`). A lasting fault ends
  * after `forMillis` of the fabric's time.
@@ -59,6 +60,18 @@ export const MtuMismatch = Schema.TaggedStruct("MtuMismatch", {
   mtu: Schema.Literals(mtus)
 })
 
+/** One TCP connection of a host breaks at both ends. */
+export const Reset = Schema.TaggedStruct("Reset", { node: Schema.String })
+
+/**
+ * One TCP connection between two hosts carries nothing any more, and neither end is told: what
+ * lies between has forgotten it.
+ */
+export const HalfOpen = Schema.TaggedStruct("HalfOpen", { from: Schema.String, to: Schema.String })
+
+/** A host refuses clients over TLS after their connect, as TLS 1.3 does. */
+export const TlsRefusal = Schema.TaggedStruct("TlsRefusal", lasting)
+
 export const FabricFault = Schema.Union([
   SlowModify,
   Loss,
@@ -71,7 +84,10 @@ export const FabricFault = Schema.Union([
   GidChange,
   GidRefusal,
   DeviceRemoval,
-  MtuMismatch
+  MtuMismatch,
+  Reset,
+  HalfOpen,
+  TlsRefusal
 ])
 
 export type FabricFault = typeof FabricFault.Type
@@ -103,5 +119,11 @@ export const describe = (fault: FabricFault): string => {
       return `device of ${fault.node} removed`
     case "MtuMismatch":
       return `${fault.node} takes packets up to ${fault.mtu}`
+    case "Reset":
+      return `reset of a connection of ${fault.node}`
+    case "HalfOpen":
+      return `a connection between ${fault.from} and ${fault.to} is half open`
+    case "TlsRefusal":
+      return `${fault.node} refuses clients over TLS`
   }
 }

@@ -22,11 +22,17 @@ import type { Counters } from "./counters.ts"
 import { describe, type FabricFault } from "./FabricFault.ts"
 import { type DeviceTime, type EarlyPost, Network, type NetworkOptions } from "./network.ts"
 import { Nic } from "./nic.ts"
+import { type Segments, TcpHost, type TcpNetwork } from "./tcpHost.ts"
 import { Watch, type WatchedFabric } from "./Watch.ts"
 
 export interface Options {
   /** The mean time of a message in one direction. Default 10 microseconds. */
   readonly latency?: Duration.Input | undefined
+  /**
+   * How what hosts write to sockets is cut: not at all, at random places, or at each byte. Default
+   * `random`.
+   */
+  readonly segments?: Segments | undefined
 }
 
 /** A host of the fabric. */
@@ -67,24 +73,31 @@ const effectTime: Effect.Effect<DeviceTime, never, Scope.Scope> = Effect.gen(fun
 
 export class SimFabric implements WatchedFabric {
   readonly #network: Network<Nic>
+  readonly #tcp: TcpNetwork
+  readonly #tcpHosts = new Map<string, TcpHost>()
   #hosts = 0
   #gids = 0
 
-  constructor(latency: number, options: NetworkOptions) {
+  constructor(latency: number, options: NetworkOptions, segments: Segments = "random") {
     this.#network = new Network(latency, options)
+    const find = (host: string): TcpHost | undefined =>
+      this.#tcpHosts.get(host) ?? [...this.#tcpHosts.values()].find((one) => one.address === host)
+    this.#tcp = { network: this.#network as Network<never>, segments, find }
   }
 
   /** Makes a fabric that lives as long as the Scope. */
   static readonly make: (options?: Options) => Effect.Effect<SimFabric, never, Scope.Scope> =
-    Effect.fnUntraced(function* ({ latency = "10 micros" } = {}) {
+    Effect.fnUntraced(function* ({ latency = "10 micros", segments } = {}) {
       const crypto = yield* WebCrypto.WebCrypto
       const watch = yield* Watch
-      const fabric = new SimFabric(Duration.toMillis(Duration.fromInputUnsafe(latency)), {
+      const options: NetworkOptions = {
         time: watch.time ?? (yield* effectTime),
         random: yield* Random.Random,
         note: watch.note,
         draw: () => crypto.getRandomValues(new Uint32Array(1))[0]!
-      })
+      }
+      const millis = Duration.toMillis(Duration.fromInputUnsafe(latency))
+      const fabric = new SimFabric(millis, options, segments)
       watch.attach(fabric)
       return fabric
     })
@@ -136,9 +149,15 @@ export class SimFabric implements WatchedFabric {
   strike(fault: FabricFault): boolean {
     this.#network.note(`fabric: ${describe(fault)}`)
     const nodes = "node" in fault ? [fault.node] : [fault.from, fault.to]
-    const nics = [...this.#network.nics.values()]
-    const isStruck = nodes.every((node) => nics.some((nic) => nic.isNode(node)))
+    const places = [...this.#network.nics.values(), ...this.#tcpHosts.values()]
+    const isStruck = nodes.every((node) => places.some((place) => place.isNode(node)))
     switch (fault._tag) {
+      case "Reset":
+        return this.#tcpHosts.get(fault.node)?.reset() === true
+      case "HalfOpen": {
+        const [from, to] = [this.#tcpHosts.get(fault.from), this.#tcpHosts.get(fault.to)]
+        return from !== undefined && to !== undefined && from.sever(to)
+      }
       case "RetryExhaustion":
         this.#each(fault.node, (nic) => void (nic.isExhausted = true))
         break
@@ -177,6 +196,16 @@ export class SimFabric implements WatchedFabric {
    */
   crash(host: string): void {
     this.#each(host, (nic) => nic.crash())
+    this.#tcpHosts.get(host)?.crash()
+  }
+
+  /** A host's TCP, for `IoPool.layerSim`; made when it is first asked for. */
+  host(name: string): TcpHost {
+    const known = this.#tcpHosts.get(name)
+    if (known !== undefined) return known
+    const host = new TcpHost(this.#tcp, name, Gid.toAddress(this.#newGid()))
+    this.#tcpHosts.set(name, host)
+    return host
   }
 
   /** The devices of a host, made on the first call. */

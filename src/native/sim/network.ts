@@ -44,13 +44,17 @@ export interface NetworkOptions {
   readonly draw: () => number
 }
 
+/** What faults may name. */
+export interface Node {
+  /** Whether a fault that names this node strikes it. */
+  isNode(node: string): boolean
+}
+
 /** A port that the network carries messages to. */
-export interface NetworkPort {
+export interface NetworkPort extends Node {
   readonly gid: Gid
   readonly addresses: ReadonlyArray<Gid>
   readonly mtu: Mtu
-  /** Whether a fault of this node affects the port. */
-  isNode(node: string): boolean
 }
 
 /** A message that came before its receiver was ready; devices are named `host/device`. */
@@ -108,12 +112,12 @@ export class Network<Port extends NetworkPort = NetworkPort> {
     }
   }
 
-  isDown(nic: Port): boolean {
+  isDown(nic: Node): boolean {
     for (const { node } of this.active("PortFlap")) if (nic.isNode(node)) return true
     return this.isRemoved(nic)
   }
 
-  isRemoved(nic: Port): boolean {
+  isRemoved(nic: Node): boolean {
     for (const { node } of this.active("DeviceRemoval")) if (nic.isNode(node)) return true
     return false
   }
@@ -160,11 +164,11 @@ export class Network<Port extends NetworkPort = NetworkPort> {
     arrive: (nic: Port) => void
   ): boolean {
     const nic = this.find(target)
-    if (nic === undefined || !from.addresses.includes(source) || !this.#passes(from, nic)) {
+    if (nic === undefined || !from.addresses.includes(source) || !this.passes(from, nic)) {
       this.counters.lost += 1
       return false
     }
-    const at = Math.max(channel.lastAt, this.now + this.#millis(from, nic))
+    const at = Math.max(channel.lastAt, this.now + this.millis(from, nic))
     channel.lastAt = at
     channel.arrivals.push(() => {
       if (nic.addresses.includes(target) && !this.isDown(nic)) arrive(nic)
@@ -195,7 +199,7 @@ export class Network<Port extends NetworkPort = NetworkPort> {
   }
 
   /** A delay from zero to twice the mean, so that queue pairs overtake each other. */
-  #millis(from: Port, to: Port): number {
+  millis(from: Node, to: Node): number {
     let millis = 2 * this.#latency * this.options.random.nextDoubleUnsafe()
     for (const fault of this.active("Delay")) {
       if (from.isNode(fault.from) && to.isNode(fault.to)) millis += fault.millis
@@ -203,7 +207,8 @@ export class Network<Port extends NetworkPort = NetworkPort> {
     return millis
   }
 
-  #passes(from: Port, to: Port): boolean {
+  /** Whether a message gets through now. */
+  passes(from: Node, to: Node): boolean {
     if (this.isDown(from) || this.isDown(to)) return false
     for (const fault of this.active("Cut")) {
       if (from.isNode(fault.from) && to.isNode(fault.to)) return false

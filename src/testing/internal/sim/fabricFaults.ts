@@ -7,11 +7,11 @@ import type { Prng } from "./prng.ts"
 export interface FabricOptions {
   /** The hosts or devices that faults affect. */
   readonly nodes: ReadonlyArray<string>
-  /** Default: all kinds. */
+  /** Default: all kinds that strike devices. */
   readonly kinds?: ReadonlyArray<FabricFault["_tag"]> | undefined
 }
 
-/** All kinds. */
+/** All kinds that strike devices. */
 export const fabricFaultKinds: ReadonlyArray<FabricFault["_tag"]> = [
   "SlowModify",
   "Loss",
@@ -27,7 +27,21 @@ export const fabricFaultKinds: ReadonlyArray<FabricFault["_tag"]> = [
   "GidRefusal"
 ]
 
-/** The longest delay of a message or a transition, in milliseconds. */
+/** Kinds that end or hold up what is between two hosts. */
+export const cutKinds = ["Cut", "Reset", "HalfOpen"] as const
+
+/** Kinds that make what is between two hosts late. */
+export const slowKinds = ["Delay", "Loss"] as const
+
+/** All kinds that can be asked for by name. */
+export const knownFaultKinds: ReadonlyArray<FabricFault["_tag"]> = [
+  ...fabricFaultKinds,
+  "Reset",
+  "HalfOpen",
+  "TlsRefusal"
+]
+
+/** The longest delay of a message or a step, in milliseconds. */
 const longestDelay = 64
 const shares = [0.01, 0.1, 0.5] as const
 const steps = ["init", "rtr", "rts", "running"] as const
@@ -54,6 +68,9 @@ export const drawFabricFault = (
       return { _tag, from: node, to, forMillis, millis }
     case "QueuePairError":
       return { _tag, node, step: prng.pick(steps) }
+    case "HalfOpen":
+      return { _tag, from: node, to }
+    case "Reset":
     case "RetryExhaustion":
     case "GidChange":
       return { _tag, node }
