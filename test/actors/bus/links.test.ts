@@ -21,7 +21,7 @@ const light: Message = {
 /** A node that knows a scripted peer, and the peer's connection to it. */
 const withPeer = (ip = "127.0.0.1") => {
   const net = new Network()
-  const node = net.node("n", 7_000)
+  const node = net.node("n", 7_000, { admit: () => true })
   const peer = net.script("p", { ip, busPort: 7_001 })
   const link = peer.dial(node)
   link.say(peer.heartbeat("Meet"))
@@ -147,6 +147,19 @@ describe("a second link of a peer", () => {
     assert.deepStrictEqual(texts(), ["back"])
     assert.isTrue(node.isConnectedTo(peer))
     assert.deepStrictEqual(node.kept.get(peer.id), { ip: "10.0.0.2", busPort: 7_005 })
+  })
+
+  it("G12: of a node whose address another one has taken is not dialled", () => {
+    const { net, node, peer } = withPeer()
+    for (const end of peer.ends) end.close()
+    // A reset gives a server a new id on its port.
+    const renamed = net.script("q", peer.address)
+    renamed.dial(node).say(renamed.heartbeat("Meet"))
+    net.until("links lead both ways", () => node.isConnectedTo(renamed))
+    const [ends, { dials }] = [renamed.ends.length, { ...node.node.table.counts }]
+    net.pass(10 * nodeTimeoutMs)
+    assert.strictEqual(renamed.ends.length, ends)
+    assert.strictEqual(node.node.table.counts.dials, dials)
   })
 
   it("on another port moves the address when the peer answers there", () => {

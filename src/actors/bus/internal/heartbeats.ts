@@ -3,7 +3,7 @@
  * notices who is silent and who has forgotten it.
  */
 import { tell } from "./gossip.ts"
-import type { Link } from "./link.ts"
+import { addressText, type Link } from "./link.ts"
 import type { Member } from "./member.ts"
 import type { Table } from "./table.ts"
 
@@ -26,14 +26,26 @@ export const tick = (table: Table, lateMs: number): void => {
   for (const member of table.members.values()) {
     if (member.isProven) lookAtMember(table, member, now)
     else if (now - member.namedAt > 2 * nodeTimeoutMs) expire(table, member, now)
-    if (member.outbound === undefined && now >= member.dialAt) dialMember(table, member)
+    if (member.outbound === undefined && now >= member.dialAt) dialMember(table, member, now)
   }
   noticeRemoval(table)
 }
 
-const dialMember = (table: Table, member: Member): void => {
+const dialMember = (table: Table, member: Member, now: number): void => {
   if (!table.members.has(member.id)) return
+  if (isTaken(table, member)) {
+    member.dialAt = now + table.backoff(member.address).next()
+    return
+  }
   member.outbound = table.dial({ _tag: "Known", id: member.id }, member.address)
+}
+
+/** Another member answers at its address: it would end its own link to take the new one. */
+const isTaken = (table: Table, { address }: Member): boolean => {
+  for (const { address: other, outbound } of table.members.values()) {
+    if (outbound?.isProven && addressText(other) === addressText(address)) return true
+  }
+  return false
 }
 
 /** A name that nobody answered to. It is not taken again at once. */
