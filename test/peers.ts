@@ -6,14 +6,22 @@
  */
 import { accessSync, constants, readFileSync } from "node:fs"
 import { homedir } from "node:os"
-import { delimiter, join } from "node:path"
+import { delimiter, isAbsolute, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 
-/** The programs, and the Debian package that brings each. `scripts/peers` installs them all. */
+/**
+ * The programs, or files by their paths, and the Debian package that brings each. `scripts/peers`
+ * installs them all.
+ */
 export const packages = {
+  "/etc/libibverbs.d/rxe.driver": "ibverbs-providers",
+  "/usr/include/infiniband/verbs.h": "libibverbs-dev",
+  "/usr/include/rdma/rdma_cma.h": "librdmacm-dev",
   "apt-get": "apt",
   fi_pingpong: "libfabric-bin",
   gcc: "gcc",
+  ib_write_bw: "perftest",
+  ibv_rc_pingpong: "ibverbs-utils",
   ip: "iproute2",
   make: "make",
   "qemu-system-x86_64": "qemu-system-x86",
@@ -37,21 +45,21 @@ const isUnpacked = (program: Peer): program is (typeof unpacked)[number] => !(pr
 export const pathOf = (program: Peer): string =>
   isUnpacked(program) ? join(servers, program) : program
 
-const executable = (file: string): boolean => {
+const isThere = (file: string, mode: number): boolean => {
   try {
-    accessSync(file, constants.X_OK)
+    accessSync(file, mode)
     return true
   } catch {
     return false
   }
 }
 
-const isInstalled = (program: Peer): boolean =>
-  isUnpacked(program)
-    ? executable(pathOf(program))
-    : (process.env["PATH"] ?? "")
-        .split(delimiter)
-        .some((folder) => executable(join(folder, program)))
+const isInstalled = (peer: Peer): boolean => {
+  const path = pathOf(peer)
+  if (isAbsolute(path)) return isThere(path, constants.R_OK)
+  const folders = (process.env["PATH"] ?? "").split(delimiter)
+  return folders.some((folder) => isThere(join(folder, path), constants.X_OK))
+}
 
 /** Why `scripts/peers` could not unpack the servers; undefined if it did not try, or did it. */
 const unreached = (): string | undefined => {

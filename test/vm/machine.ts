@@ -1,7 +1,7 @@
 /**
- * A virtual machine with Linux's software iWARP, for tests against the real thing.
+ * Virtual machines with Linux's software RDMA devices, for tests against the real thing.
  *
- * `scripts/vm/build` makes it and `scripts/vm/boot` boots it; here it is a service that runs
+ * `scripts/vm/build` makes them and `scripts/vm/boot` boots one; here it is a service that runs
  * commands and opens ways into it. The machine reaches this one, loopback included, as `host`.
  */
 import { execFile, spawn } from "node:child_process"
@@ -17,7 +17,10 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import { peer } from "../peers.ts"
+import { peer, type Peer } from "../peers.ts"
+
+/** The driver of a machine's device: iWARP, or RoCE with the files of this machine. */
+export type Driver = "siw" | "rxe"
 
 /** The address of this machine inside the virtual one. */
 export const host = "10.0.2.2"
@@ -65,10 +68,10 @@ const temporaryFolder = Effect.acquireRelease(
 )
 
 /** Boots the machine until it says on its console that it is up; gives what the console shows. */
-const boot = Effect.fnUntraced(function* (folder: string, control: string) {
+const boot = Effect.fnUntraced(function* (folder: string, control: string, driver: Driver) {
   const machine = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(script("boot"), [folder, control], { stdio: ["ignore", "pipe", "inherit"] })
+      spawn(script("boot"), [folder, control, driver], { stdio: ["ignore", "pipe", "inherit"] })
     ),
     (machine) =>
       Effect.callback<void>((resume) => {
@@ -137,43 +140,60 @@ const runAt = (agent: number, console: () => string) => (command: string) =>
   })
 
 export class Machine extends Context.Service<Machine, Shape>()("handfast/test/Machine") {
-  static readonly layer = Layer.effect(
-    Machine,
-    Effect.gen(function* () {
-      const control = join(yield* temporaryFolder, "control")
-      const console = yield* boot(yield* build, control)
-      const order = yield* monitor(control)
-      const forward = Effect.fnUntraced(function* (port: number) {
-        yield* order(`hostfwd_add tcp:127.0.0.1:0-:${port}`)
-        const table = yield* order("info usernet")
-        const ways = new RegExp(`HOST_FORWARD.*127\\.0\\.0\\.1 +(\\d+) +\\S+ +${port} `)
-        const [, free] = ways.exec(table) ?? []
-        return free === undefined ? yield* Effect.die(new Error(table)) : Number(free)
+  static readonly layer = (driver: Driver) =>
+    Layer.effect(
+      Machine,
+      Effect.gen(function* () {
+        const control = join(yield* temporaryFolder, "control")
+        const console = yield* boot(yield* build, control, driver)
+        const order = yield* monitor(control)
+        const forward = Effect.fnUntraced(function* (port: number) {
+          yield* order(`hostfwd_add tcp:127.0.0.1:0-:${port}`)
+          const table = yield* order("info usernet")
+          const ways = new RegExp(`HOST_FORWARD.*127\\.0\\.0\\.1 +(\\d+) +\\S+ +${port} `)
+          const [, free] = ways.exec(table) ?? []
+          return free === undefined ? yield* Effect.die(new Error(table)) : Number(free)
+        })
+        const run = runAt(yield* forward(7), console)
+        const start = (command: string) => Effect.forkScoped(run(command))
+        const serve = Effect.fnUntraced(function* (command: string, port: number) {
+          const server = yield* start(command)
+          const listens = run(`until netstat -ltn | grep -q ":${port} "; do usleep 50000; done`)
+          yield* Effect.raceFirst(
+            listens,
+            Effect.flatMap(Fiber.join(server), ({ output }) => Effect.die(new Error(output)))
+          )
+          return { server, port: yield* forward(port) }
+        })
+        return { run, start, serve, forward }
       })
-      const run = runAt(yield* forward(7), console)
-      const start = (command: string) => Effect.forkScoped(run(command))
-      const serve = Effect.fnUntraced(function* (command: string, port: number) {
-        const server = yield* start(command)
-        const listens = run(`until netstat -ltn | grep -q ":${port} "; do usleep 50000; done`)
-        yield* Effect.raceFirst(
-          listens,
-          Effect.flatMap(Fiber.join(server), ({ output }) => Effect.die(new Error(output)))
-        )
-        return { server, port: yield* forward(port) }
-      })
-      return { run, start, serve, forward }
-    })
-  )
+    )
 }
 
 /** What declares tests that have a machine. */
 export type Methods = Vitest.MethodsNonLive<Machine>
 
+/** What makes and runs a machine, and what the machine with RoCE finds in this one's files. */
+const builders: ReadonlyArray<Peer> = ["apt-get", "gcc", "make", "qemu-system-x86_64", "xz"]
+const inside: ReadonlyArray<Peer> = [
+  "/etc/libibverbs.d/rxe.driver",
+  "ib_write_bw",
+  "ibv_rc_pingpong",
+  "ip"
+]
+
 /**
  * A suite with a machine of its own, if what it takes to make and run one is installed. It has a
  * name for the layer, since without one the first test's timeout ends the building of the machine.
  */
-export const onMachine = (name: string, suite: (it: Methods) => void): void =>
-  peer(["apt-get", "gcc", "make", "qemu-system-x86_64", "xz"], name, () =>
-    layer(Machine.layer, { timeout: "15 minutes", excludeTestServices: true })("once booted", suite)
+export const onMachine = (
+  name: string,
+  suite: (it: Methods) => void,
+  driver: Driver = "siw"
+): void =>
+  peer([...builders, ...(driver === "rxe" ? inside : [])], name, () =>
+    layer(Machine.layer(driver), { timeout: "15 minutes", excludeTestServices: true })(
+      "once booted",
+      suite
+    )
   )
