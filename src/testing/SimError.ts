@@ -120,7 +120,7 @@ export class NotSimulated extends Schema.TaggedError<NotSimulated>()("NotSimulat
     const lines = this.stack.split("\n").map((line) => `\n  ${line}`)
     return (
       `${this.call} was called in process ${this.process} at step ${this.step}, and the seed ` +
-      `does not own it${lines.join("")}\nUse ${insteadOf(this.call)}, or set \`ambient\` to ` +
+      `does not decide it${lines.join("")}\nUse ${insteadOf(this.call)}, or set \`ambient\` to ` +
       '"simulate" (clocks, random numbers and timers) or "allow".'
     )
   }

@@ -73,8 +73,8 @@ export class SimHandshakes {
     instance?: () => string | undefined
   ): Effect.Effect<void> {
     return Effect.contextWith((context: Context.Context<never>) => {
-      const own = () => Context.get(context, Epochs).instance
-      const server = { reception, context, instance: instance ?? own }
+      const ofProcess = () => Context.get(context, Epochs).instance
+      const server = { reception, context, instance: instance ?? ofProcess }
       return Effect.sync(() => void this.#servers.set(path, server))
     })
   }

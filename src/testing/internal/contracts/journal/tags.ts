@@ -37,10 +37,10 @@ export const tags = [
     const claim = yield* journal.claim("a")
     const labels = ["t", "other", "é\0"]
     yield* append(journal, claim, 0, [event("1", labels), event("2"), event("3", ["t"])])
-    const own = yield* stored(journal, "a")
-    yield* same(yield* tagged(journal, "t"), [own[0], own[2]], "events by tag")
-    yield* same(yield* tagged(journal, "é\0"), [own[0]], "events by an odd tag")
-    yield* same(own[0]?.tags, labels, "tags")
+    const events = yield* stored(journal, "a")
+    yield* same(yield* tagged(journal, "t"), [events[0], events[2]], "events by tag")
+    yield* same(yield* tagged(journal, "é\0"), [events[0]], "events by an odd tag")
+    yield* same(events[0]?.tags, labels, "tags")
   }),
 
   demand("only events with exactly that tag are found", function* (journal) {

@@ -49,7 +49,7 @@ export const connecting = [
   demand("both sides are ready when connecting returns: the first may send", function* () {
     for (const first of ["active", "passive"]) {
       const { a, b } = yield* apart({})
-      for (const own of [a, b]) yield* receive(own, 1, 0, 64)
+      for (const local of [a, b]) yield* receive(local, 1, 0, 64)
       const listener = yield* b.device.listen()
       const [from, to] = first === "active" ? [a, b] : [b, a]
       from.region.bytes.set(pattern(32), 4096)
@@ -69,18 +69,18 @@ export const connecting = [
 
   demand("a connection out of band carries messages and writes both ways", function* () {
     const { a, b } = yield* apart({})
-    for (const own of [a, b]) yield* receive(own, 1)
+    for (const local of [a, b]) yield* receive(local, 1)
     yield* Effect.all([toReady(a, b), toReady(b, a)], { concurrency: "unbounded" })
-    for (const [own, other] of [
+    for (const [local, other] of [
       [a, b],
       [b, a]
     ] as const) {
-      own.region.bytes.set(pattern(100, 3), 2048)
-      const write = work(own, { id: 2, opcode: "write", length: 100, at: 2048, signalled: false })
-      yield* post(own, write.remote(other.region.remoteKey, other.region.address + 8192))
-      yield* post(own, work(own, { id: 3, length: 100, at: 2048 }))
+      local.region.bytes.set(pattern(100, 3), 2048)
+      const write = work(local, { id: 2, opcode: "write", length: 100, at: 2048, signalled: false })
+      yield* post(local, write.remote(other.region.remoteKey, other.region.address + 8192))
+      yield* post(local, work(local, { id: 3, length: 100, at: 2048 }))
       yield* ended(other, { id: 1, status: "success", length: 100 })
-      yield* ended(own, { id: 3, status: "success" })
+      yield* ended(local, { id: 3, status: "success" })
       yield* holds(other.region, 0, pattern(100, 3), "bytes sent")
       yield* holds(other.region, 8192, pattern(100, 3), "bytes written")
     }

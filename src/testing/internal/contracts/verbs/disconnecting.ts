@@ -19,14 +19,14 @@ import {
 export const disconnecting = [
   demand("disconnecting ends both sides, once", function* () {
     const { a, ab, b, ba } = yield* connected()
-    for (const own of [a, b]) yield* receive(own, 1)
+    for (const local of [a, b]) yield* receive(local, 1)
     yield* ab.disconnect
     yield* same(yield* ab.disconnected, "disconnected", "the side that disconnected")
     yield* same(yield* ba.disconnected, "peer-disconnected", "the other side")
-    for (const own of [a, b]) {
-      yield* ended(own, { id: 1, status: "flushed" })
-      yield* same(own.queuePair.state, "err", "state")
-      yield* silent(own)
+    for (const local of [a, b]) {
+      yield* ended(local, { id: 1, status: "flushed" })
+      yield* same(local.queuePair.state, "err", "state")
+      yield* silent(local)
     }
     yield* ab.disconnect
     yield* ba.disconnect

@@ -18,9 +18,10 @@ import {
 import { Pair } from "./pair.ts"
 
 /** Posts sends that cannot end yet, and receives. */
-const fill = Effect.fnUntraced(function* (own: End) {
-  for (let id = 0; id < 20; id++) yield* receive(own, 100 + id)
-  for (let id = 0; id < 20; id++) yield* post(own, work(own, { id, signalled: false, length: 8 }))
+const fill = Effect.fnUntraced(function* (local: End) {
+  for (let id = 0; id < 20; id++) yield* receive(local, 100 + id)
+  for (let id = 0; id < 20; id++)
+    yield* post(local, work(local, { id, signalled: false, length: 8 }))
 })
 
 const everyId = [
@@ -29,12 +30,12 @@ const everyId = [
 ]
 
 /** Checks that all of `fill` has ended once: with a completion, or without one if it succeeded. */
-const emptied = Effect.fnUntraced(function* (own: End, what: string) {
-  const { queuePair } = own
+const emptied = Effect.fnUntraced(function* (local: End, what: string) {
+  const { queuePair } = local
   while (queuePair.outstandingSends + queuePair.outstandingReceives > 0) {
     yield* Effect.sleep("1 millis")
   }
-  const taken = yield* completions(own, own.completions.reserved)
+  const taken = yield* completions(local, local.completions.reserved)
   const ids = taken.map(({ id }) => id)
   yield* same(new Set(ids).size, ids.length, `${what}: ends that are told once`)
   const receives = ids.filter((id) => id >= 100).toSorted((a, b) => a - b)
@@ -44,17 +45,17 @@ const emptied = Effect.fnUntraced(function* (own: End, what: string) {
     false,
     `${what}: good ends`
   )
-  yield* silent(own)
-  yield* same(own.completions.reserved, 0, `${what}: reserved completions`)
+  yield* silent(local)
+  yield* same(local.completions.reserved, 0, `${what}: reserved completions`)
 })
 
 export const flushing = [
   demand("in err all posted work is flushed, in order", function* () {
     const { active } = yield* Pair
-    const own = yield* end(active)
-    for (const id of [1, 2, 3]) yield* receive(own, id)
-    yield* own.queuePair.modify({ to: "err" })
-    const ends = yield* completions(own, 3)
+    const local = yield* end(active)
+    for (const id of [1, 2, 3]) yield* receive(local, id)
+    yield* local.queuePair.modify({ to: "err" })
+    const ends = yield* completions(local, 3)
     yield* same(
       ends.map(({ id, status }) => [id, status]),
       [
@@ -64,9 +65,9 @@ export const flushing = [
       ],
       "receives"
     )
-    for (const id of [4, 5]) yield* post(own, work(own, { id, signalled: false }))
-    yield* receive(own, 6)
-    const later = yield* completions(own, 3)
+    for (const id of [4, 5]) yield* post(local, work(local, { id, signalled: false }))
+    yield* receive(local, 6)
+    const later = yield* completions(local, 3)
     yield* same(
       later.map(({ id, status }) => [id, status]),
       [
@@ -76,15 +77,15 @@ export const flushing = [
       ],
       "what was posted in err, signalled or not"
     )
-    yield* silent(own)
+    yield* silent(local)
   }),
 
   demand("a reset flushes too", function* () {
     const { active } = yield* Pair
-    const own = yield* end(active)
-    for (const id of [1, 2]) yield* receive(own, id)
-    yield* own.queuePair.modify({ to: "reset" })
-    const ends = yield* completions(own, 2)
+    const local = yield* end(active)
+    for (const id of [1, 2]) yield* receive(local, id)
+    yield* local.queuePair.modify({ to: "reset" })
+    const ends = yield* completions(local, 2)
     yield* same(
       ends.map(({ id, status }) => [id, status]),
       [
@@ -132,14 +133,14 @@ export const flushing = [
 
   demand("a queue pair that is released flushes into its completion queue", function* () {
     const { active } = yield* Pair
-    const own = yield* end(active)
+    const local = yield* end(active)
     const scope = yield* Scope.make()
-    const sendCompletions = own.completions
-    const queuePair = yield* Scope.provide(own.domain.queuePair({ sendCompletions }), scope)
+    const sendCompletions = local.completions
+    const queuePair = yield* Scope.provide(local.domain.queuePair({ sendCompletions }), scope)
     yield* queuePair.modify({ to: "init" })
-    for (const id of [1, 2]) queuePair.postReceive(toReceive(own, id))
+    for (const id of [1, 2]) queuePair.postReceive(toReceive(local, id))
     yield* Scope.close(scope, Exit.void)
-    const ends = yield* completions(own, 2)
+    const ends = yield* completions(local, 2)
     yield* same(
       ends.map(({ id, queuePair: number, status }) => [id, number, status]),
       [
@@ -148,8 +149,8 @@ export const flushing = [
       ],
       "receives"
     )
-    yield* same(queuePair.postReceive(toReceive(own, 3)), "wrong-state", "a post after the end")
-    yield* same(queuePair.post(work(own, {})), "wrong-state", "a send after the end")
-    yield* same(own.completions.reserved, 0, "reserved completions")
+    yield* same(queuePair.postReceive(toReceive(local, 3)), "wrong-state", "a post after the end")
+    yield* same(queuePair.post(work(local, {})), "wrong-state", "a send after the end")
+    yield* same(local.completions.reserved, 0, "reserved completions")
   })
 ]

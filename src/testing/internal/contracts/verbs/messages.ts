@@ -36,27 +36,27 @@ export const messages = [
       yield* ended(a, { id, kind: "send", status: "success" })
       yield* holds(b.region, 0, sent.subarray(bytes - length), `${length} bytes`)
     }
-    for (const own of [a, b]) yield* silent(own)
+    for (const local of [a, b]) yield* silent(local)
   }),
 
   demand("many messages in both directions at once keep their order", function* () {
     const { a, b } = yield* connected()
     const ids = Array.from({ length: 100 }, (_, id) => id)
-    for (const own of [a, b]) for (const id of ids) yield* receive(own, 1000 + id, 64 * id, 64)
-    for (const own of [a, b]) {
+    for (const local of [a, b]) for (const id of ids) yield* receive(local, 1000 + id, 64 * id, 64)
+    for (const local of [a, b]) {
       for (const id of ids) {
-        own.region.bytes[32_768 + id] = id
-        yield* post(own, work(own, { id, length: 1, at: 32_768 + id }))
+        local.region.bytes[32_768 + id] = id
+        yield* post(local, work(local, { id, length: 1, at: 32_768 + id }))
       }
     }
-    for (const own of [a, b]) {
-      const all = yield* completions(own, 200)
+    for (const local of [a, b]) {
+      const all = yield* completions(local, 200)
       const sent = all.filter(({ kind }) => kind === "send").map(({ id }) => id)
       const received = all.filter(({ kind }) => kind === "receive").map(({ id }) => id - 1000)
       yield* same(sent, ids, "ends of sends")
       yield* same(received, ids, "ends of receives")
       yield* same(
-        ids.map((id) => own.region.bytes[64 * id]),
+        ids.map((id) => local.region.bytes[64 * id]),
         ids,
         "bytes"
       )

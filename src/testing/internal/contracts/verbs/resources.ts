@@ -52,18 +52,18 @@ export const resources = [
 
   demand("a completion queue that is closed takes its queue pairs along", function* () {
     const { active } = yield* Pair
-    const own = yield* end(active)
+    const local = yield* end(active)
     const scope = yield* Scope.make()
-    const receiveCompletions = yield* Scope.provide(own.device.completionQueue(8), scope)
-    const queuePair = yield* own.domain.queuePair({
-      sendCompletions: own.completions,
+    const receiveCompletions = yield* Scope.provide(local.device.completionQueue(8), scope)
+    const queuePair = yield* local.domain.queuePair({
+      sendCompletions: local.completions,
       receiveCompletions
     })
     yield* queuePair.modify({ to: "init" })
-    queuePair.postReceive(toReceive(own, 1))
+    queuePair.postReceive(toReceive(local, 1))
     yield* Scope.close(scope, Exit.void)
     yield* same(queuePair.state, "err", "state")
-    yield* same(queuePair.post(work(own, {})), "wrong-state", "a post")
+    yield* same(queuePair.post(work(local, {})), "wrong-state", "a post")
   }),
 
   demand("sends and receives may end in different queues", function* () {
@@ -80,10 +80,10 @@ export const resources = [
 
   demand("numbers of queue pairs that live at once differ", function* () {
     const { active } = yield* Pair
-    const own = yield* end(active)
-    const numbers = new Set([own.queuePair.number])
+    const local = yield* end(active)
+    const numbers = new Set([local.queuePair.number])
     for (let count = 1; count < 100; count++) {
-      const { number } = yield* own.domain.queuePair({ sendCompletions: own.completions })
+      const { number } = yield* local.domain.queuePair({ sendCompletions: local.completions })
       numbers.add(number)
     }
     yield* same(numbers.size, 100, "numbers")

@@ -100,15 +100,15 @@ export const connected = Effect.fnUntraced(function* (
 
 /** Connects one side out of band: takes its queue pair to `rts`, with the other as its peer. */
 export const toReady = Effect.fnUntraced(function* (
-  own: End,
+  local: End,
   other: End,
   sending: Omit<ToReadyToSend, "to"> = {}
 ) {
   const { activeMtu, gids, lid } = other.port
-  const mtu = activeMtu < own.port.activeMtu ? activeMtu : own.port.activeMtu
+  const mtu = activeMtu < local.port.activeMtu ? activeMtu : local.port.activeMtu
   const path = { gid: gids[0]!.gid, lid }
-  yield* own.queuePair.modify({ to: "rtr", path, mtu, peer: other.queuePair.number })
-  yield* own.queuePair.modify({ to: "rts", ...sending })
+  yield* local.queuePair.modify({ to: "rtr", path, mtu, peer: other.queuePair.number })
+  yield* local.queuePair.modify({ to: "rts", ...sending })
 })
 
 /** Two ends that are not connected. */
@@ -135,40 +135,43 @@ export const demand = (
 })
 
 /** Fills a send request, by default with a send of the region's first bytes. */
-export const work = (own: End, change: Partial<SendRequest> & { length?: number; at?: number }) => {
+export const work = (
+  local: End,
+  change: Partial<SendRequest> & { length?: number; at?: number }
+) => {
   const { at = 0, length = 0, ...fields } = change
   const request = Object.assign(new SendRequest(), fields)
-  if (length > 0) request.scatterList.add(own.region, at, length)
+  if (length > 0) request.scatterList.add(local.region, at, length)
   return request
 }
 
 /** Posts a send; it must be accepted. */
-export const post = (own: End, request: SendRequest) =>
-  Effect.suspend(() => accepted(own.queuePair.post(request), `post of a ${request.opcode}`))
+export const post = (local: End, request: SendRequest) =>
+  Effect.suspend(() => accepted(local.queuePair.post(request), `post of a ${request.opcode}`))
 
 /** Posts a receive into a part of the region; it must be accepted. */
-export const receive = (own: End, id: number, at = 0, length = 1024) =>
+export const receive = (local: End, id: number, at = 0, length = 1024) =>
   Effect.suspend(() =>
-    accepted(own.queuePair.postReceive(toReceive(own, id, at, length)), "post of a receive")
+    accepted(local.queuePair.postReceive(toReceive(local, id, at, length)), "post of a receive")
   )
 
 const accepted = (posted: Posted, what: string) => same(posted, "accepted", what)
 
 /** A receive of the region's first bytes. */
-export const toReceive = (own: End, id: number, at = 0, length = 1024) => {
+export const toReceive = (local: End, id: number, at = 0, length = 1024) => {
   const request = new ReceiveRequest()
   request.id = id
-  request.scatterList.add(own.region, at, length)
+  request.scatterList.add(local.region, at, length)
   return request
 }
 
 /** The next completions, exactly so many. */
-export const completions = Effect.fnUntraced(function* (own: End, count: number) {
+export const completions = Effect.fnUntraced(function* (local: End, count: number) {
   const taken: Array<Completion> = []
   while (taken.length < count) {
-    yield* own.completions.ready
+    yield* local.completions.ready
     const batch = new CompletionBatch(Math.min(64, count - taken.length))
-    const polled = own.completions.poll(batch)
+    const polled = local.completions.poll(batch)
     for (let index = 0; index < polled; index++) {
       const copy = new Completion()
       copy.copy(batch.at(index))
@@ -180,11 +183,11 @@ export const completions = Effect.fnUntraced(function* (own: End, count: number)
 
 /** Checks the next completion. */
 export const ended = Effect.fnUntraced(function* (
-  own: End,
+  local: End,
   expected: Partial<Completion>,
   what = "completion"
 ) {
-  const [completion] = yield* completions(own, 1)
+  const [completion] = yield* completions(local, 1)
   const found = Object.fromEntries(
     Object.keys(expected).map((key) => [key, completion![key as keyof Completion]])
   )
@@ -193,12 +196,12 @@ export const ended = Effect.fnUntraced(function* (
 })
 
 /** Checks that there are no completions. */
-export const silent = (own: End, what = "further completions") =>
-  Effect.suspend(() => same(own.completions.poll(new CompletionBatch()), 0, what))
+export const silent = (local: End, what = "further completions") =>
+  Effect.suspend(() => same(local.completions.poll(new CompletionBatch()), 0, what))
 
 /** Waits until the queue pair has failed. */
-export const failed = Effect.fnUntraced(function* (own: End) {
-  while (own.queuePair.state !== "err") yield* Effect.sleep("1 millis")
+export const failed = Effect.fnUntraced(function* (local: End) {
+  while (local.queuePair.state !== "err") yield* Effect.sleep("1 millis")
 })
 
 /** Distinct bytes. */

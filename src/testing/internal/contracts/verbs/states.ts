@@ -16,8 +16,8 @@ const stepTo = (to: State, other: End): Transition => {
 }
 
 /** Takes a fresh queue pair to a state. */
-const at = Effect.fnUntraced(function* (state: State, own: End, other: End) {
-  const queuePair = yield* own.domain.queuePair({ sendCompletions: own.completions })
+const at = Effect.fnUntraced(function* (state: State, local: End, other: End) {
+  const queuePair = yield* local.domain.queuePair({ sendCompletions: local.completions })
   const way: ReadonlyArray<State> = state === "err" ? ["err"] : everyState
   for (const to of way.slice(0, way.indexOf(state) + 1)) {
     if (to !== "reset") yield* queuePair.modify(stepTo(to, other))
