@@ -63,7 +63,7 @@ export class DescriptionFull extends Schema.TaggedError<DescriptionFull>()("Desc
 }
 
 /** Registers memory on a NIC, by its index. */
-type RegisterOn = (card: number) => Effect.Effect<ReadonlyArray<Region>, CreateError>
+type RegisterOn = (index: number) => Effect.Effect<ReadonlyArray<Region>, CreateError>
 
 /** Memory as the engine uses it. */
 export class RegisteredMemory implements Memory {
@@ -114,8 +114,8 @@ export class RegisteredMemory implements Memory {
   }
 
   /** Registers the memory again on a NIC whose device was reopened. */
-  renew(card: number): Effect.Effect<void, CreateError> {
-    return Effect.map(this.#registerOn(card), (regions) => void (this.regions[card] = regions))
+  renew(index: number): Effect.Effect<void, CreateError> {
+    return Effect.map(this.#registerOn(index), (regions) => void (this.regions[index] = regions))
   }
 
   slice(offset = 0, length = this.bytes.length - offset): Piece {
@@ -151,18 +151,18 @@ export const register = Effect.fnUntraced(function* (
   }))
   const scope = yield* Effect.scope
   const devices: Array<Device> = []
-  const registerOn: RegisterOn = (card) =>
+  const registerOn: RegisterOn = (index) =>
     Effect.suspend(() => {
-      const { device, domain } = nics[card]!
-      devices[card] = device
+      const { device, domain } = nics[index]!
+      devices[index] = device
       const each = Effect.forEach(chunks, (options) => domain.register(options))
       return Scope.provide(each, scope)
     })
   const regions: Array<ReadonlyArray<Region>> = []
   // A device may be replaced while the memory is registered on another one.
-  for (let card = 0; card >= 0; card = nics.findIndex((nic, at) => nic.device !== devices[at])) {
+  for (let index = 0; index >= 0; index = nics.findIndex((nic, at) => nic.device !== devices[at])) {
     const none = () => Effect.succeed<ReadonlyArray<Region>>([])
-    regions[card] = yield* Effect.catchIf(registerOn(card), isGone, none)
+    regions[index] = yield* Effect.catchIf(registerOn(index), isGone, none)
   }
   // Without any NIC it is an error.
   if (regions.every(({ length }) => length === 0)) regions[0] = yield* registerOn(0)

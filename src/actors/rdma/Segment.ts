@@ -17,12 +17,12 @@ type Places = NonNullable<SegmentDescriptor["priorityMatrix"]>
  * The distance of each NIC from a location: preferred, available, or not named, as are NICs that
  * the peer has taken out of use. Undefined if there is no difference.
  */
-const distancesTo = (place: string, cards: ReadonlyArray<string>, places: Places) => {
+const distancesTo = (place: string, nicNames: ReadonlyArray<string>, places: Places) => {
   if (!Object.hasOwn(places, place)) return undefined
   const [preferred, available] = places[place]!.map((names) => new Set(names))
-  const distances = cards.map((card) => {
-    if (preferred!.has(card)) return 0
-    return available!.has(card) ? 1 : 2
+  const distances = nicNames.map((nicName) => {
+    if (preferred!.has(nicName)) return 0
+    return available!.has(nicName) ? 1 : 2
   })
   return new Set(distances).size > 1 ? distances : undefined
 }
@@ -43,12 +43,12 @@ const versionOf = ({ buffers, handfast }: SegmentDescriptor) => {
  */
 export const toDescription = (segment: SegmentDescriptor): Description => {
   const server = serverOf(segment)
-  const cards = segment.devices.map(({ name }) => name)
+  const nicNames = segment.devices.map(({ name }) => name)
   const known = new Map<string, ReturnType<typeof distancesTo>>()
   // Buffers have the name of their location.
   const distancesOf = (place: string) => {
     const places = segment.priorityMatrix ?? {}
-    if (!known.has(place)) known.set(place, distancesTo(place, cards, places))
+    if (!known.has(place)) known.set(place, distancesTo(place, nicNames, places))
     return known.get(place)
   }
   const { epoch, registrations } = versionOf(segment)
@@ -80,17 +80,17 @@ export const serverOf = ({ name, rdmaServerName }: SegmentDescriptor): string =>
 const frameBytes = 16_384
 
 /** The most bytes that a buffer adds to the text of a segment. */
-export const bytesOf = ({ keys, name }: PeerBuffer, cards: ReadonlyArray<string>): number => {
+export const bytesOf = ({ keys, name }: PeerBuffer, paths: ReadonlyArray<string>): number => {
   // Names are escaped, and stand in the list and in the matrix of places.
   const names = 2 * JSON.stringify(name).replaceAll(/[^ -~]/g, "000000").length
-  const places = cards.reduce((sum, path) => sum + JSON.stringify(cardOf(path)).length + 1, 0)
+  const places = paths.reduce((sum, path) => sum + JSON.stringify(nicNameOf(path)).length + 1, 0)
   return 128 + names + places + keys.length * "4294967295,0,".length
 }
 
 /** The bytes that buffers may take of a segment, if peers take frames up to the default length. */
 export const buffersLimit = defaultLimit - frameBytes
 
-const cardOf = (path: string): string => path.slice(path.indexOf("@") + 1)
+const nicNameOf = (path: string): string => path.slice(path.indexOf("@") + 1)
 
 /**
  * Converts a description. All NICs are equally near to the memory. Each line names all of them in
@@ -102,13 +102,17 @@ export const fromDescription = (
   { buffers, epoch: version, nics }: Description
 ): SegmentDescriptor => {
   const told = buffers.filter(({ keys }) => keys.length > 0)
-  const cards = nics.map(({ path }) => cardOf(path))
+  const nicNames = nics.map(({ path }) => nicNameOf(path))
   return {
     name,
     protocol: "rdma",
     tcpDataPort: 0,
     tcpProtoVersion: 1,
-    devices: nics.map(({ gid = Gid.nowhere, lid = 0, path }) => ({ gid, lid, name: cardOf(path) })),
+    devices: nics.map(({ gid = Gid.nowhere, lid = 0, path }) => ({
+      gid,
+      lid,
+      name: nicNameOf(path)
+    })),
     buffers: told.map((buffer) => ({
       name: buffer.name,
       addr: BigInt(buffer.address),
@@ -123,6 +127,6 @@ export const fromDescription = (
         registrations: told.map(({ epoch }) => (epoch === undefined ? -1 : countOf(epoch)))
       }
     }),
-    priorityMatrix: Object.fromEntries(told.map((buffer) => [buffer.name, [cards, []]]))
+    priorityMatrix: Object.fromEntries(told.map((buffer) => [buffer.name, [nicNames, []]]))
   }
 }

@@ -148,16 +148,16 @@ const build = Effect.fnUntraced(function* (options: Options) {
   const serverName = NicPath.make("any", { host, port: server.port }).server
   if (options.open === true) yield* Effect.logWarning(`${serverName} is open: it serves every peer`)
   const reach = { host: server.address, admits: service.admitsAddress }
-  const cards = nics.map((nic) => {
-    const card = typeof nic === "string" ? { device: nic } : nic
-    const path = NicPath.print({ server: serverName, nic: card.device ?? "default" })
-    return Object.assign({ path, reach }, card)
+  const withPaths = nics.map((nic) => {
+    const nicOptions = typeof nic === "string" ? { device: nic } : nic
+    const path = NicPath.print({ server: serverName, nic: nicOptions.device ?? "default" })
+    return Object.assign({ path, reach }, nicOptions)
   })
-  const endpoints = options.open === true ? { answered: openAnswered } : {}
+  const endpoints = nicOptions.open === true ? { answered: openAnswered } : {}
   const all = yield* Layer.build(
     TransferEngine.layerDurable(name, options.engine).pipe(
       Layer.provideMerge(Endpoints.layer({ ...endpoints, ...options.endpoints })),
-      Layer.provideMerge(Nics.layer(cards)),
+      Layer.provideMerge(Nics.layer(withPaths)),
       Layer.provide(TcpHandshakes.layerWithDirectory(called))
     )
   )

@@ -34,8 +34,8 @@ export class WriteConfirmations {
   /** Those with writes that no confirming read covers. */
   #uncovered: Array<UnconfirmedWrites> = []
 
-  constructor(card: ConfirmationHost) {
-    this.#host = card
+  constructor(host: ConfirmationHost) {
+    this.#host = host
   }
 
   /** Adds a write that was posted. */
