@@ -1,4 +1,4 @@
-/** Where a process listens, as people write it: `host`, `host:port` or `[address]:port`. */
+/** The address of a process in text: `host`, `host:port` or `[address]:port`. */
 
 import * as Gid from "./Gid.ts"
 
@@ -8,7 +8,7 @@ export interface Address {
   readonly port: number
 }
 
-/** An address of version 6; its scope, if it has one, means something to this machine alone. */
+/** Whether it is an IPv6 address. A scope in it is only valid on this machine. */
 const isIpv6 = (host: string): boolean =>
   host.includes(":") && Gid.fromAddress(host.replace(/%.+$/, "")) !== undefined
 
@@ -16,7 +16,7 @@ const isIpv6 = (host: string): boolean =>
 export const print = ({ host, port }: Address): string =>
   `${isIpv6(host) ? `[${host}]` : host}:${port}`
 
-/** Reads an address; undefined if the text is none. */
+/** Parses an address; undefined if the text is none. */
 export const parse = (text: string, defaultPort: number): Address | undefined => {
   const [whole, bracketed, plain, digits] =
     /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text) ?? []

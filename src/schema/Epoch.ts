@@ -1,16 +1,16 @@
 /**
- * Generations. Every resource, timer, request and completion belongs to one epoch of its
- * connection; what comes back from an older one changes nothing.
+ * Epochs. Every resource, timer, request and completion belongs to one epoch of its connection;
+ * results of an older one change nothing.
  *
- * An epoch is never used twice, also not across restarts: a process draws a random instance id
- * when it starts and counts within it. Both travel, so a peer can tell a restart from a
+ * An epoch is never used twice, also not across restarts: a process draws a random instance id when
+ * it starts and counts within it. Both are sent, so a peer can distinguish a restart from a
  * reconnect.
  */
 import * as Schema from "effect/Schema"
 
 const shape = /^[0-9a-f]{8}\.\d{1,15}$/
 
-/** One generation: eight hexadecimal digits of the process instance, a dot, a count. */
+/** One epoch: eight hexadecimal digits of the process instance, a dot, a count. */
 export const Epoch = Schema.String.pipe(
   Schema.check(Schema.isPattern(shape)),
   Schema.brand("handfast/Epoch")
@@ -18,7 +18,7 @@ export const Epoch = Schema.String.pipe(
 
 export type Epoch = typeof Epoch.Type
 
-/** Whether a value is an epoch. It is asked for every message. */
+/** Whether a value is an epoch. Called for every message. */
 export const isEpoch = (value: unknown): value is Epoch =>
   typeof value === "string" && shape.test(value)
 
@@ -28,7 +28,7 @@ export const instanceOf = (epoch: Epoch): string => epoch.slice(0, epoch.indexOf
 /** The count of an epoch within its process instance. */
 export const countOf = (epoch: Epoch): number => Number(epoch.slice(epoch.indexOf(".") + 1))
 
-/** Hands out the epochs of one process instance, each one once. */
+/** Draws the epochs of one process instance, each one once. */
 export class EpochSource {
   readonly instance: string
   #count = 0

@@ -1,7 +1,7 @@
 /**
  * The interface of wire protocols to tools that show frames: bytes in, frames or typed errors out.
  *
- * A decoder lives for one conversation. It may keep what earlier frames settled (a negotiated
+ * A decoder lives for one conversation. It may keep settings of earlier frames (a negotiated
  * marker, an agreed size), so that later frames are read as the peers themselves read them.
  */
 
@@ -13,20 +13,20 @@ export interface Frame {
   readonly ok: true
   /** The frame's fields, as its Schema names them. */
   readonly frame: object
-  /** How many bytes the frame occupied. */
+  /** Bytes of the frame. */
   readonly bytes: number
-  /** The frame encoded again; equal to what was read unless the peer chose another form. */
+  /** The frame encoded again; equal to the received bytes unless the peer chose another form. */
   readonly encoded: Uint8Array
 }
 
 /** Bytes that are no frame of the protocol, with the reason. */
 export interface BadFrame {
   readonly ok: false
-  /** A tagged error with the fields that tell where and why. */
+  /** A tagged error with the place and the reason. */
   readonly error: { readonly _tag: string }
 }
 
-/** What a decoder yields. */
+/** The result of a decoder. */
 export type DecodedFrame = Frame | BadFrame
 
 /** Reads one conversation. It never throws: hostile bytes yield a `BadFrame`. */

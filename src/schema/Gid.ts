@@ -12,7 +12,7 @@ export const Gid = Schema.String.pipe(
 
 export type Gid = typeof Gid.Type
 
-/** The GID of nothing. */
+/** The GID without an address, all zeros. */
 export const nowhere = "0".repeat(32) as Gid
 
 const mappedPrefix = "00000000000000000000ffff"
@@ -36,7 +36,7 @@ const ipv4 = (text: string): string | undefined => {
     : undefined
 }
 
-/** The groups of one side of `::`, or nothing if one of them is no group. */
+/** The groups of one side of `::`; undefined if one of them is invalid. */
 const groups = (text: string): ReadonlyArray<string> | undefined => {
   if (text === "") return []
   const parts = text.split(":")
@@ -56,15 +56,13 @@ const ipv6 = (text: string): string | undefined => {
   return [...head, ...Array.from({ length: missing }, () => "0000"), ...tail].join("")
 }
 
-/** The GID of an IPv4 or IPv6 address; nothing if the text is no address. */
+/** The GID of an IPv4 or IPv6 address; undefined if the text is no address. */
 export const fromAddress = (address: string): Gid | undefined => {
   const short = ipv4(address)
   return (short === undefined ? ipv6(address) : mappedPrefix + short) as Gid | undefined
 }
 
-/**
- * The IP address that a GID stands for: dotted for a mapped IPv4 address, otherwise eight groups.
- */
+/** The IP address of a GID: dotted for a mapped IPv4 address, otherwise eight groups. */
 export const toAddress = (gid: Gid): string =>
   gid.startsWith(mappedPrefix)
     ? toBytes(gid).subarray(12).join(".")

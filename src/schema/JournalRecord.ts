@@ -1,13 +1,13 @@
 /**
- * What a journal stores: the events of one actor in dense order, and snapshots of its state.
+ * The records of a journal: the events of one actor in dense order, and snapshots of its state.
  *
  * Bodies are JSON text, already encoded by the behavior's Schema, so a store never needs to
- * know what an event means. Sequence numbers start at 1 and have no gaps; `last: 0` means that
- * nothing was ever stored.
+ * interpret an event. Sequence numbers start at 1 and have no gaps; `last: 0` means that nothing
+ * was ever stored.
  */
 import * as Schema from "effect/Schema"
 
-/** An event on its way into a journal. Its sequence number follows from its place in the append. */
+/** An event to store. Its sequence number follows from its place in the append. */
 export interface NewEvent {
   /** The event's `_tag`. */
   readonly type: string
@@ -21,7 +21,7 @@ export interface NewEvent {
   readonly tags: ReadonlyArray<string>
 }
 
-/** An event as it is read back. */
+/** A stored event. */
 export interface StoredEvent extends NewEvent {
   readonly actor: string
   /** Dense per actor, from 1. */
@@ -59,8 +59,8 @@ export interface Append {
 }
 
 /**
- * A reader of the events with one tag that the journal keeps account of. Its position, the offset
- * up to which it has dealt with them, is stored in the journal. Events after it are not deleted.
+ * A reader of the events with one tag, whose position the journal stores: the offset up to which it
+ * has processed them. Events after it are not deleted.
  *
  * A projection that follows several tags registers once for each of them, under the same name.
  */
@@ -83,8 +83,8 @@ export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", {
 }
 
 /**
- * The append did not start where the history ends, or the snapshot is of an event that is not
- * there. Nothing was stored.
+ * The append did not start where the history ends, or there is no event for the snapshot. Nothing
+ * was stored.
  */
 export class SequenceConflict extends Schema.TaggedError<SequenceConflict>()("SequenceConflict", {
   actor: Schema.String,
@@ -124,10 +124,10 @@ export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageF
 }
 
 /**
- * Events with this tag after the offset `after` were deleted, the newest of them at `prunedTo`:
- * what is still there is not all there was. From `prunedTo` on nothing is missing, so a reader that
- * can do without the deleted events begins there. A registered projection meets this only if events
- * were deleted before it was registered.
+ * Events with this tag after the offset `after` were deleted, the newest of them at `prunedTo`.
+ * From `prunedTo` on nothing is missing, so a reader that can do without the deleted events begins
+ * there. A registered projection gets this error only if events were deleted before it was
+ * registered.
  */
 export class EventsPruned extends Schema.TaggedError<EventsPruned>()("EventsPruned", {
   tag: Schema.String,
@@ -144,8 +144,8 @@ export class EventsPruned extends Schema.TaggedError<EventsPruned>()("EventsPrun
 }
 
 /**
- * The caller gave what no journal can store as it is: text with a lone surrogate, or a number that
- * is no safe integer or no time. Nothing was stored, and no other caller is affected.
+ * The caller passed a value that no journal can store exactly: text with a lone surrogate, or a
+ * number that is no safe integer or no time. Nothing was stored, and no other caller is affected.
  */
 export class NotStorable extends Schema.TaggedError<NotStorable>()("NotStorable", {
   operation: Schema.Literals(["claim", "append", "read", "snapshot", "prune", "projection"]),
@@ -168,7 +168,7 @@ export class UnknownProjection extends Schema.TaggedError<UnknownProjection>()(
 }
 
 /**
- * A record whose checksum or shape is wrong. It is named, and never half-read. A damaged position
+ * A record with a wrong checksum or shape. It is reported, and never half-read. A damaged position
  * of a projection has the projection's name as `actor`. Of a `"tag"`, entries are missing in the
  * index by which its events are found; of a `"file"`, SQLite found a page damaged. These have no
  * `actor` and no `seq`. A `seq` that is damaged itself is 0.
@@ -187,7 +187,7 @@ export class CorruptRecord extends Schema.TaggedError<CorruptRecord>()("CorruptR
   }
 }
 
-/** What an operation on an open journal can fail with. */
+/** Errors of operations on an open journal. */
 export type JournalError =
   | Fenced
   | SequenceConflict

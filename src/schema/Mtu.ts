@@ -1,6 +1,6 @@
 /** Path MTUs. No Effect here: worker threads load it. */
 
-/** The sizes that the packets on a path may have, in bytes. */
+/** The packet sizes of paths, in bytes. */
 export const mtus = [256, 512, 1024, 2048, 4096] as const
 
 export type Mtu = (typeof mtus)[number]

@@ -12,7 +12,7 @@ export const copyBytes = (
   to: number
 ): number => Buffer.prototype.copy.call(source, target, at, from, to)
 
-/** Bytes up to which an array lies in V8's own heap: Node's copy would first move it out. */
+/** Bytes up to which an array is in V8's heap: Node's copy would first move it out. */
 const inHeap = 64
 
 /** Copies `source[from, to)` to new memory. */

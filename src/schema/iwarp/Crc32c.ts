@@ -2,8 +2,8 @@
  * CRC-32C as MPA uses it: checked over every FPDU while its bytes pass by.
  *
  * `make` gives an instance for one thread. With WebAssembly SIMD it runs at memory speed, without
- * it falls back to tables. Bytes that already lie in the instance's `staging` are read where they
- * are; everything else is copied in first, which costs little because the copy stays in the cache.
+ * it uses tables. Bytes in the instance's `staging` are read in place; all others are copied in
+ * first, which costs little because the copy stays in the cache.
  *
  * A CRC is a plain number: start at 0, feed pieces in order, and the last result is the value.
  */
@@ -14,7 +14,7 @@ import { tables, updateByTable } from "./internal/crc32cTables.ts"
 
 export interface Crc32c {
   readonly method: "simd" | "table"
-  /** Room for received bytes, at the place where checking them needs no copy. */
+  /** Memory for received bytes, in which they are checked without a copy. */
   readonly staging: Uint8Array<ArrayBuffer>
   /** Continues `crc` over `bytes[from, to)`. */
   readonly update: (crc: number, bytes: Uint8Array, from: number, to: number) => number
@@ -23,11 +23,11 @@ export interface Crc32c {
 export interface Options {
   /** Bytes of staging. Default 65536: one read of a socket, and it stays in a cache. */
   readonly stagingBytes?: number | undefined
-  /** `false` leaves WebAssembly alone. Default: use it if this machine has it. */
+  /** `false` disables WebAssembly. Default: use it if this machine has it. */
   readonly simd?: boolean | undefined
 }
 
-/** Calling into WebAssembly pays from here on: with bytes in place, and with a copy. */
+/** Lengths from which a call into WebAssembly pays: with bytes in place, and with a copy. */
 const inPlaceFrom = 32
 const copyFrom = 192
 

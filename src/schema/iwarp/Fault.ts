@@ -10,14 +10,14 @@ export type StartupFault =
   | { readonly _tag: "PrivateDataTooLong"; readonly length: number; readonly limit: number }
   | { readonly _tag: "PrefixMissing"; readonly length: number }
 
-/** The bytes of the stream are not FPDUs as agreed. Nothing after it can be trusted. */
+/** The bytes of the stream are not FPDUs as agreed. All later bytes are untrusted. */
 export type FramingFault =
   | { readonly _tag: "CrcMismatch"; readonly carried: number; readonly computed: number }
   | { readonly _tag: "BadLength"; readonly length: number; readonly limit: number }
   | { readonly _tag: "BadMarker"; readonly pointer: number; readonly expected: number }
 
 /**
- * A well-formed segment asked for something it may not have. `layer`, `type` and `code` are those
+ * A well-formed segment requested access that it may not have. `layer`, `type` and `code` are those
  * of the Terminate that answers it.
  */
 export interface Refused {

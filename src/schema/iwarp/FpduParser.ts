@@ -73,7 +73,7 @@ export class FpduParser {
   /** The gathered message and its length, valid until the next FPDU starts. */
   readonly control: Uint8Array<ArrayBuffer> = new Uint8Array(controlLimit)
   controlLength = 0
-  /** After `Step.complete`: the CRC field as it was carried. */
+  /** After `Step.complete`: the received CRC field. */
   carriedCrc = 0
   /** After `Step.fault`. */
   fault: FramingFault | undefined = undefined
@@ -84,12 +84,12 @@ export class FpduParser {
   #chunk: Uint8Array = none
   #at = 0
   #end = 0
-  /** From here on the chunk's bytes are not in the sum yet. */
+  /** Offset in the chunk of the first byte that is not in the sum yet. */
   #unchecked = 0
   #sum = 0
   #gathering = false
   #padding = 0
-  /** Bytes of a header or of a CRC field that a chunk cut. */
+  /** Bytes of a header or of a CRC field that were split between chunks. */
   readonly #held = new Uint8Array(untaggedHeaderBytes)
   #heldLength = 0
   readonly #marker = new Uint8Array(wordBytes)
@@ -108,12 +108,12 @@ export class FpduParser {
     return this.#phase !== "header" || this.#heldLength > 0 || this.#markerLength > 0
   }
 
-  /** The place in the chunk up to which bytes were taken. */
+  /** The offset in the chunk up to which bytes were taken. */
   get position(): number {
     return this.#at
   }
 
-  /** After a CRC mismatch, goes on all the same: for those who look on. */
+  /** Continues after a CRC mismatch, for observers of the stream. */
   overlook(): void {
     if (this.fault?._tag !== "CrcMismatch") return
     this.fault = undefined
@@ -127,7 +127,7 @@ export class FpduParser {
     this.#end = to
   }
 
-  /** Goes on to the next thing worth knowing; gives a `Step`. */
+  /** Parses up to the next reported event; returns a `Step`. */
   next(): number {
     for (;;) {
       if (this.#phase === "failed") return Step.fault
@@ -150,7 +150,7 @@ export class FpduParser {
     }
   }
 
-  /** Brings the sum up to `to`. */
+  /** Extends the sum up to `to`. */
   #check(to: number): void {
     if (this.#crc !== undefined && to > this.#unchecked) {
       this.#sum = this.#crc.update(this.#sum, this.#chunk, this.#unchecked, to)
@@ -170,7 +170,7 @@ export class FpduParser {
     this.#untilMarker -= bytes
   }
 
-  /** Moves up to `bytes` of the chunk into `into`; gives how many there were. */
+  /** Moves up to `bytes` of the chunk into `into`; returns the number moved. */
   #collect(into: Uint8Array, length: number, bytes: number): number {
     const count = Math.min(bytes, this.#available())
     for (let k = 0; k < count; k++) into[length + k] = this.#chunk[this.#at + k]!
@@ -178,7 +178,7 @@ export class FpduParser {
     return count
   }
 
-  /** Whether `held` has come to `wanted` bytes. */
+  /** Whether `held` has `wanted` bytes. */
   #hold(wanted: number): boolean {
     this.#heldLength += this.#collect(this.#held, this.#heldLength, wanted - this.#heldLength)
     return this.#heldLength === wanted
@@ -218,7 +218,7 @@ export class FpduParser {
     } else this.#phase = "report"
   }
 
-  /** Whether there is something to report: a message that is all header waits for its end. */
+  /** Whether there is a payload to report: a message that is all header waits for its end. */
   #takePayload(): boolean {
     if (this.#gathering) {
       const bytes = this.#collect(this.control, this.controlLength, this.pending)

@@ -2,9 +2,9 @@
  * Turns messages into FPDUs, gathered for one `writev`: headers, trailers and short payloads go
  * into one small buffer, longer payloads are only referred to.
  *
- * Between two payloads there is a single piece, the trailer of one FPDU and the header of the
- * next, so a batch costs about one part per payload. What a batch refers to must stay as it is
- * until the batch has been written; after that `recycle` gives its buffer back.
+ * Between two payloads there is a single piece, the trailer of one FPDU and the header of the next,
+ * so a batch costs about one part per payload. Referenced payloads must stay as they are until the
+ * batch has been written; after that `recycle` returns its buffer.
  *
  * A message that does not fit is continued by the same `put` after the batch was taken. DDP allows
  * no other message of the same kind (tagged or untagged) in between.
@@ -22,13 +22,11 @@ import {
   write
 } from "./Segment.ts"
 
-/**
- * A message on its way out. The fields of the other kind (tagged or untagged) are not looked at.
- */
+/** A message to send. The fields of the other kind (tagged or untagged) are ignored. */
 export class Outgoing {
   opcode = 0
   tagged = false
-  /** Where a tagged message goes, or what a Send invalidates. */
+  /** The STag of a tagged message's target, or the one that a Send invalidates. */
   stag = 0
   offsetHigh = 0
   offsetLow = 0
@@ -36,11 +34,11 @@ export class Outgoing {
   sequence = 0
   /** The payload, gathered in this order. */
   payload: ReadonlyArray<Uint8Array> = []
-  /** Bytes of payload that follow those of `payload`, and are added to it before they are put. */
+  /** Bytes of payload after those of `payload`, which are added to it before they are put. */
   later = 0
   /** Bytes of payload that are in a batch already. */
   written = 0
-  /** The part of `payload` that comes next, and how much of it is done. */
+  /** The next part of `payload`, and its bytes that are done. */
   part = 0
   partWritten = 0
 }
@@ -62,13 +60,13 @@ export interface Options {
   readonly frameBytes?: number | undefined
   /** A batch takes no further FPDU from here on. Default 1 MiB: one `writev`. */
   readonly batchBytes?: number | undefined
-  /** Payloads up to this length are copied: a part of their own costs more. Default 1024. */
+  /** Payloads up to this length are copied, because a separate part costs more. Default 1024. */
   readonly copyUpTo?: number | undefined
 }
 
 /**
- * The longest ULPDU of a sender that keeps each FPDU within one TCP segment (RFC 5044, 4.1): what
- * hardware peers want. `segmentBytes` is the effective maximum segment size, 1448 for Ethernet.
+ * The longest ULPDU of a sender that keeps each FPDU within one TCP segment (RFC 5044, 4.1), as
+ * hardware peers need. `segmentBytes` is the effective maximum segment size, 1448 for Ethernet.
  */
 export const mulpdu = (segmentBytes: number): number =>
   Math.min(maximumUlpdu, Math.max(128, segmentBytes - 6 - (segmentBytes & 3)))
@@ -88,7 +86,7 @@ export class FpduWriter {
   #frames: Uint8Array<ArrayBuffer>
   #view: DataView
   #parts: Array<Uint8Array> = []
-  /** The part that is growing starts here, and the next byte goes there. */
+  /** Start of the growing part, and the offset of its next byte. */
   #from = 0
   #at = 0
   /** Bytes of the parts that only refer to payload. */
@@ -110,7 +108,7 @@ export class FpduWriter {
     return this.#referred + this.#at
   }
 
-  /** Adds what fits of a message, and is there; `true` once all of it is in. */
+  /** Adds the available bytes of a message that fit; `true` once all of it is in. */
   put(message: Outgoing): boolean {
     const { later, payload } = message
     let present = -message.partWritten
@@ -132,7 +130,7 @@ export class FpduWriter {
     }
   }
 
-  /** Ends the batch, for writing; nothing if there is nothing to write. */
+  /** Ends the batch, for writing; undefined if it is empty. */
   take(): Batch | undefined {
     if (this.#at === 0) return undefined
     this.#endPart()
@@ -144,7 +142,7 @@ export class FpduWriter {
     return batch
   }
 
-  /** The batch was written: its buffer may be used again. */
+  /** Reuses the buffer of a batch that was written. */
   recycle(batch: Batch): void {
     this.#spare.push(batch.frames)
   }

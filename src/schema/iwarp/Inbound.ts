@@ -1,11 +1,12 @@
 /**
- * What a peer may do: DDP's and RDMAP's checks on the receiving side, as a state machine.
+ * Checks the requests of a peer: DDP's and RDMAP's checks on the receiving side, as a state
+ * machine.
  *
- * It is told of each header before its payload is placed, and of each segment after its CRC. A
- * header that asks for what it may not have gets no place, but it is only believed, and refused,
- * once the CRC has vouched for it: until then the line may be at fault, not the peer.
+ * It gets each header before its payload is placed, and each segment after its CRC. A header that
+ * requests forbidden access gets no place, but it is refused only once the CRC has confirmed it:
+ * until then the line may be at fault, not the peer.
  *
- * What refuses is a value with the layer, type and code of the Terminate that answers it. After a
+ * A refusal is a value with the layer, type and code of the Terminate that answers it. After a
  * Terminate from the peer nothing is placed, delivered or answered any more.
  */
 import type { Refused } from "./Fault.ts"
@@ -22,13 +23,13 @@ export interface Options<R extends Region> {
   readonly region: (stag: number) => R | undefined
   /** Takes the next posted receive and gives its length, or -1 if there is none. */
   readonly takeReceive: () => number
-  /** How many requests of the peer may be waiting for their response. */
+  /** The most requests of the peer that may wait for their response. */
   readonly ird: number
   /** Requests of this side that may be waiting for their response. */
   readonly ord: number
 }
 
-/** Where the payload of a segment goes. */
+/** The destination of a segment's payload. */
 export const Place = {
   /** Nowhere: refused, or after the end. */
   nowhere: 0,
@@ -59,9 +60,9 @@ export const Delivery = {
 } as const
 
 export class Inbound<R extends Region> {
-  /** After `Place.region`: the region. After a request that asks for bytes: where they are. */
+  /** After `Place.region`: the region. After a request for bytes: the region with them. */
   region: R | undefined = undefined
-  /** The place in that region, or in the receive after `Place.receive`. */
+  /** The offset in that region, or in the receive after `Place.receive`. */
   at = 0
   /** After `Delivery.receive`: the length of the message. */
   received = 0
@@ -87,8 +88,8 @@ export class Inbound<R extends Region> {
   }
 
   /**
-   * Judges a header; gives a `Place` for its payload. Where no CRC is in use there is nothing to
-   * wait for: `refused` may be acted upon at once.
+   * Checks a header; returns a `Place` for its payload. Without a CRC, `refused` may be acted upon
+   * at once.
    */
   header(segment: Segment): number {
     this.region = undefined
@@ -98,7 +99,7 @@ export class Inbound<R extends Region> {
     return segment.tagged ? this.#tagged(segment) : this.#untagged(segment)
   }
 
-  /** Judges a whole segment and what `control` holds of it; gives a `Delivery`. */
+  /** Checks a whole segment and its content in `control`; returns a `Delivery`. */
   complete(segment: Segment, control: Uint8Array): number {
     if (this.refused !== undefined) return Delivery.refused
     if (this.#ended) return Delivery.nothing
@@ -108,7 +109,7 @@ export class Inbound<R extends Region> {
     return this.refused === undefined ? delivery : Delivery.refused
   }
 
-  /** A request of the peer was answered: its place is free again. */
+  /** Frees the slot of an answered request of the peer. */
   answered(): void {
     this.#serving -= 1
   }
@@ -118,7 +119,7 @@ export class Inbound<R extends Region> {
     return Place.nowhere
   }
 
-  /** DDP speaks first, then RDMAP. */
+  /** DDP checks first, then RDMAP. */
   #wellFormed(segment: Segment): boolean {
     const { opcode, queue, tagged } = segment
     if (segment.ddpVersion !== 1) {
@@ -140,7 +141,7 @@ export class Inbound<R extends Region> {
     const length = segment.payloadLength
     if (length === 0) return Place.nowhere
     const region = this.#options.region(segment.stag)
-    // There is no code for a missing right; an STag that gives none is as good as invalid.
+    // There is no code for a missing right, so it counts as an invalid STag.
     if (region === undefined) return this.#refuse(Cause.taggedInvalidStag, segment)
     if (region.domain !== this.#options.domain) {
       return this.#refuse(Cause.taggedNotAssociated, segment)
@@ -178,7 +179,7 @@ export class Inbound<R extends Region> {
     const exact = exactBytes(opcode)
     if (exact >= 0) {
       if (payloadLength > exact) return this.#refuse(Cause.tooLong, segment)
-      // The smallest segment size has room for all of these, so none may come in pieces.
+      // The smallest segment size has room for all of these, so none may be split.
       if (payloadLength < exact || !segment.last) return this.#refuse(Cause.operation, segment)
     }
     if (queue === Queue.send) return this.#send(segment)
@@ -241,14 +242,14 @@ export class Inbound<R extends Region> {
     return Delivery.receive
   }
 
-  /** A read of nothing is answered without asking from where. */
+  /** Checks a read. One without bytes is answered without a check of its address. */
   #mayRead(request: Uint8Array): Cause | undefined {
     const length = wordAt(request, 12)
     if (length === 0) return undefined
     return this.#mayReach("remoteRead", request, 16, length)
   }
 
-  /** An atomic operation takes eight bytes at a multiple of eight. */
+  /** Checks an atomic operation, which takes eight bytes at a multiple of eight. */
   #mayModify(request: Uint8Array): Cause | undefined {
     const operation = request[3]! & 0x0f
     if (operation !== 0 && operation !== 2) return Cause.unexpectedOpcode
@@ -256,7 +257,7 @@ export class Inbound<R extends Region> {
     return this.#mayReach("remoteAtomic", request, 8, 8) ?? (aligned ? undefined : Cause.operation)
   }
 
-  /** An STag and the offset behind it stand in `request` from `from` on. */
+  /** Checks the STag and the offset in `request`, from `from` on. */
   #mayReach(
     right: "remoteRead" | "remoteAtomic",
     request: Uint8Array,

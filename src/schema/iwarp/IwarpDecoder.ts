@@ -1,8 +1,8 @@
 /**
- * Shows an iWARP conversation: start-up frames and FPDUs, with the fields of every layer.
+ * Decodes an iWARP conversation: start-up frames and FPDUs, with the fields of every layer.
  *
- * Each run of bytes holds whole frames of one side. What the start-up frames settle (checksums,
- * and markers for each direction) holds for what follows; without them nothing is assumed.
+ * Each run of bytes holds whole frames of one side. The settings of the start-up frames (checksums,
+ * and markers for each direction) apply to later bytes; without them nothing is assumed.
  */
 
 import * as Schema from "effect/Schema"
@@ -39,12 +39,15 @@ const opens = (bytes: Uint8Array, at: number): boolean =>
 const replyLetter = "p".charCodeAt(0)
 
 class Conversation {
-  /** Whether CRCs are in use, once the start-up frames said so. */
+  /** Whether CRCs are in use, once the start-up frames have settled it. */
   #crc: boolean | undefined = undefined
   #markers: Record<Side, boolean> = { c2s: false, s2c: false, unknown: false }
   readonly #parsers = new Map<Side, FpduParser>()
 
-  /** Each side says whether it needs markers in what it receives. */
+  /**
+   * Applies a start-up frame: each side says whether it needs markers in the bytes that it
+   * receives.
+   */
   #settle({ crc, kind, markers }: Mpa.MpaFrame): void {
     if (kind === "request") {
       this.#crc = crc
@@ -167,7 +170,7 @@ const shownHeader = (segment: Segment) => {
   }
 }
 
-/** What is in the bytes of a message, but follows from its other fields. */
+/** Fields in the bytes of a message that follow from its other fields. */
 const shownFlags = (message: Message.Message): object => {
   if (message._tag === "FetchAdd") return { aopcode: 0 }
   if (message._tag === "CompareSwap") return { aopcode: 2 }

@@ -1,8 +1,8 @@
 /**
  * Every DDP segment that RDMAP sends, as values with a Schema. The encoded side of the Schema is
- * how tools show them: words and offsets in hex, bytes as hex digits, flags as 0 and 1.
+ * the form for tools: words and offsets in hex, bytes as hex digits, flags as 0 and 1.
  *
- * `MessageCodec` turns them into bytes and back.
+ * `MessageCodec` converts them to bytes and back.
  */
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
@@ -60,7 +60,7 @@ export const ReadResponse = Schema.TaggedStruct("ReadResponse", {
   payload: HexBytes
 })
 
-/** A Send, with or without a solicited event; with `invalidateStag` it takes back that STag. */
+/** A Send, with or without a solicited event; with `invalidateStag` it invalidates that STag. */
 export const Send = Schema.TaggedStruct("Send", {
   last: Flag,
   solicited: Flag,
@@ -79,7 +79,7 @@ export const ReadRequest = Schema.TaggedStruct("ReadRequest", {
   srcTo: Offset
 })
 
-/** Eight bytes that consume a receive. */
+/** Eight bytes of immediate data, which consume a receive. */
 export const Immediate = Schema.TaggedStruct("Immediate", {
   solicited: Flag,
   msn: Count,
@@ -110,7 +110,7 @@ export const AtomicResponse = Schema.TaggedStruct("AtomicResponse", {
 
 const Nibble = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 15 }))
 
-/** `order` is there when the peer did not write it as the RFC says, or when it cannot be told. */
+/** `order` is set when the peer did not use the RFC's order, or when it cannot be decided. */
 export const TerminateMessage = Schema.TaggedStruct("Terminate", {
   msn: Count,
   layer: Nibble,

@@ -1,8 +1,8 @@
 /**
  * Messages as bytes, one FPDU each.
  *
- * This is for people, tools and tests. What runs for each FPDU of a connection reads `Segment` in
- * place instead; a property test holds both against the Schema.
+ * For tools and tests. The data path of a connection reads `Segment` in place instead; a property
+ * test compares both with the Schema.
  */
 import type { Crc32c } from "./Crc32c.ts"
 import type { CompareSwap, FetchAdd, Message, Send } from "./Message.ts"
@@ -117,8 +117,8 @@ const atomicOf = (
 }
 
 /**
- * The message in a segment and its payload; nothing if it is none that RDMAP knows, on the queue
- * and of the length that it must have.
+ * The message in a segment and its payload; undefined if RDMAP has no such message on this queue
+ * and of this length.
  */
 export const decode = (segment: Segment, payload: Uint8Array): Message | undefined => {
   const { ddpVersion, opcode, queue, rdmapVersion, stag } = segment

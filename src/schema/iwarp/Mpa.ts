@@ -7,8 +7,8 @@ import { copyBytes } from "../copyBytes.ts"
 import type { StartupFault } from "./Fault.ts"
 
 /**
- * The prefix of an enhanced frame. The read limits are the sender's own: `ird` requests it can
- * hold, `ord` it wants to have under way. The three kinds of ready signal count with `peerToPeer`.
+ * The prefix of an enhanced frame. The read limits are the sender's: it can hold `ird` requests,
+ * and wants to have `ord` under way. The three kinds of ready signal count with `peerToPeer`.
  */
 export interface Enhanced {
   readonly peerToPeer: boolean
@@ -23,7 +23,7 @@ export interface MpaFrame {
   readonly kind: "request" | "reply"
   /** The sender needs markers in what it receives. */
   readonly markers: boolean
-  /** The sender wants CRCs; one side's wish turns them on in both directions. */
+  /** The sender wants CRCs; if one side does, both directions have them. */
   readonly crc: boolean
   /** Only in a reply: the connection is refused. */
   readonly reject: boolean
@@ -34,12 +34,12 @@ export interface MpaFrame {
 
 export const fixedBytes = 20
 
-/** The most that follows the fixed part, an enhanced prefix included (RFC 5044, 7.1). */
+/** The most bytes after the fixed part, an enhanced prefix included (RFC 5044, 7.1). */
 export const privateDataLimit = 512
 
 /**
- * What Linux's software iWARP can receive and send as private data beside the prefix; more than
- * this is answered with a reset.
+ * The private data that Linux's software iWARP can receive and send beside the prefix; it answers
+ * more with a reset.
  */
 export const privateDataPortable = 251
 
@@ -80,7 +80,7 @@ export const encode = (frame: MpaFrame): Uint8Array<ArrayBuffer> => {
 }
 
 /**
- * Reads one frame however its bytes arrive. It takes no byte behind the frame, holds no more
+ * Reads one frame from any division of its bytes. It takes no byte after the frame, holds no more
  * than a frame can have, and a wrong key is a fault at its first wrong byte.
  */
 export class MpaReader {
@@ -95,12 +95,12 @@ export class MpaReader {
     this.#kind = kind
   }
 
-  /** How many bytes of the frame are here; zero means that the peer has said nothing yet. */
+  /** Received bytes of the frame; zero means that the peer has sent nothing yet. */
   get received(): number {
     return this.#length
   }
 
-  /** Takes what belongs to the frame and gives the place behind it in the chunk. */
+  /** Takes the bytes of the frame; returns the offset after it in the chunk. */
   push(chunk: Uint8Array, from: number, to: number): number {
     let at = from
     while (this.fault === undefined && this.frame === undefined && at < to) {
@@ -145,7 +145,7 @@ const faultOf = (bytes: Uint8Array): StartupFault | undefined => {
   return isEnhanced(bytes) && length < prefixBytes ? { _tag: "PrefixMissing", length } : undefined
 }
 
-/** Before revision 2 the flag was reserved: whatever a peer put there means nothing. */
+/** Before revision 2 the flag was reserved, and has no meaning. */
 const isEnhanced = (bytes: Uint8Array): boolean => bytes[17]! >= 2 && (bytes[16]! & 0x10) !== 0
 
 const frameOf = (kind: MpaFrame["kind"], bytes: Uint8Array<ArrayBuffer>): MpaFrame => {

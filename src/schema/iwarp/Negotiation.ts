@@ -1,9 +1,10 @@
 /**
- * What the two start-up frames settle: checksums, read limits, and which signal opens the gate.
+ * Negotiates a stream from the two start-up frames: checksums, read limits, and which signal opens
+ * the gate.
  *
- * Pure functions of the two frames, so both sides and an onlooker come to the same answer. We
- * never ask for markers and refuse a peer that does. A read limit that the peer leaves open is
- * the largest number, so that the smaller one of two is right for it too.
+ * Pure functions of the two frames, so both sides and an observer come to the same result. We never
+ * request markers and refuse a peer that does. A read limit that the peer leaves open is the
+ * largest number, so that the smaller one of two is right for it, too.
  */
 import { type Enhanced, type MpaFrame, unlimited } from "./Mpa.ts"
 import { Cause } from "./Terminate.ts"
@@ -32,11 +33,11 @@ export interface Settled {
   readonly ready: Ready
   readonly ird: number
   readonly ord: number
-  /** The peer's. */
+  /** The peer's private data. */
   readonly privateData: Uint8Array
 }
 
-/** Why there will be no stream. `terminate` is what an initiator tells the responder. */
+/** Why there will be no stream. `terminate` is for the initiator to send to the responder. */
 export type Declined =
   | { readonly _tag: "Rejected"; readonly privateData: Uint8Array }
   | { readonly _tag: "MarkersWanted"; readonly terminate: Cause }
@@ -47,8 +48,8 @@ export type Declined =
 const none = new Uint8Array(0)
 
 /**
- * The request that asks for `wishes`. It offers the empty Write and Read as signals; an empty Send
- * would use up a receive of the peer.
+ * The request for `wishes`. It offers the empty Write and Read as signals; an empty Send would
+ * consume a receive of the peer.
  */
 export const request = (wishes: Wishes): MpaFrame => ({
   kind: "request",
@@ -70,7 +71,7 @@ export const request = (wishes: Wishes): MpaFrame => ({
   privateData: wishes.privateData
 })
 
-/** The reply that refuses a request, with private data that say why. */
+/** The reply that refuses a request, with private data for the reason. */
 export const reject = (request: MpaFrame, privateData: Uint8Array): MpaFrame => ({
   kind: "reply",
   markers: false,
@@ -83,7 +84,7 @@ export const reject = (request: MpaFrame, privateData: Uint8Array): MpaFrame => 
 
 const silent = { peerToPeer: false, readyBySend: false, readyByWrite: false, readyByRead: false }
 
-/** The responder's side: what to reply, and what then holds or why nothing does. */
+/** Negotiates as the responder: the reply, and the settings or the reason to decline. */
 export const respond = (
   request: MpaFrame,
   wishes: Pick<Wishes, "crc" | "ird" | "ord" | "privateData">
@@ -114,7 +115,7 @@ export const respond = (
   return { reply, outcome: { _tag: "Settled", revision, crc, ready, ird, ord, privateData } }
 }
 
-/** The initiator's side: what a reply to its request settles. */
+/** Negotiates as the initiator, from the reply to its request. */
 export const settle = (
   request: MpaFrame,
   reply: MpaFrame,
@@ -129,7 +130,7 @@ export const settle = (
   }
   const crc = request.crc || reply.crc
   if (asked === undefined || answer === undefined) {
-    // The peer named no number of reads that it can take, so none are sent.
+    // The peer named no number of reads that it accepts, so none are sent.
     const ready = "message"
     return { _tag: "Settled", revision, crc, ready, ird: wishes.ird, ord: 0, privateData }
   }

@@ -1,14 +1,14 @@
 /**
  * Reads and atomic operations of this side that wait for their response, oldest first.
  *
- * The peer answers them in order, and every byte of a response must be one that was asked for. A
- * read and an atomic operation share the peer's limit, so they share this queue.
+ * The peer answers them in order, and every byte of a response must have been requested. A read and
+ * an atomic operation share the peer's limit, so they share this queue.
  */
 import type { Region } from "./Region.ts"
 import type { Segment } from "./Segment.ts"
 import { Cause } from "./Terminate.ts"
 
-/** One of them; used again in a ring. */
+/** A request; objects are reused in a ring. */
 class Request<R> {
   atomic = false
   /** The identifier of an atomic request. */
@@ -31,7 +31,7 @@ export class Outstanding<R extends Region> {
     this.#ring = Array.from({ length: limit }, () => new Request<R>())
   }
 
-  /** How many more requests the peer can take now. */
+  /** Number of further requests that the peer accepts now. */
   get room(): number {
     return this.#ring.length - this.#count
   }
@@ -41,7 +41,7 @@ export class Outstanding<R extends Region> {
     return this.#oldest?.atomic === true
   }
 
-  /** Where the next bytes of the oldest read belong. */
+  /** The region for the next bytes of the oldest read. */
   get region(): R | undefined {
     return this.#oldest?.region
   }
@@ -49,7 +49,7 @@ export class Outstanding<R extends Region> {
     return this.#oldest?.at ?? 0
   }
 
-  /** A Read Request goes out. Going past `room` is a mistake of the caller. */
+  /** Adds a Read Request. Exceeding `room` is a mistake of the caller. */
   read(
     stag: number,
     offsetHigh: number,
@@ -68,14 +68,14 @@ export class Outstanding<R extends Region> {
     request.at = at
   }
 
-  /** An atomic request goes out. Going past `room` is a mistake of the caller. */
+  /** Adds an atomic request. Exceeding `room` is a mistake of the caller. */
   atomic(id: number): void {
     const request = this.#add()
     request.atomic = true
     request.id = id
   }
 
-  /** What stands against a Read Response: it must go on where the oldest read is. */
+  /** Why a Read Response is invalid, if it is: it must continue the oldest read. */
   obstacle(segment: Segment): Cause | undefined {
     const request = this.#oldest
     if (request === undefined || request.atomic) return Cause.unexpectedOpcode
@@ -87,7 +87,7 @@ export class Outstanding<R extends Region> {
     return fits && follows ? undefined : Cause.taggedBounds
   }
 
-  /** Takes a Read Response without obstacle; `true` once the read is done. */
+  /** Takes a valid Read Response; `true` once the read is done. */
   advance(segment: Segment): boolean {
     if (segment.last) {
       this.#settle()
@@ -103,7 +103,7 @@ export class Outstanding<R extends Region> {
     return false
   }
 
-  /** Whether `id` is the operation that had to be answered next; then it is done. */
+  /** Completes an atomic operation; false if another one had to be answered next. */
   settleAtomic(id: number): boolean {
     const isNext = this.isAtomic && this.#oldest!.id === id
     if (isNext) this.#settle()

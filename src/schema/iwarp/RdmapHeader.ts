@@ -1,6 +1,6 @@
 /**
- * The messages of RDMAP that are all header: what to read, what to change atomically, and what was
- * there before (RFC 5040, 4.4; RFC 7306, 5.2).
+ * The messages of RDMAP that are all header: read requests, atomic requests, and atomic responses
+ * (RFC 5040, 4.4; RFC 7306, 5.2).
  */
 
 export interface ReadRequest {
@@ -12,7 +12,7 @@ export interface ReadRequest {
 }
 
 /**
- * `fetchAdd` adds `data` within the fields that `mask` separates; `compareSwap` puts `data` where
+ * `fetchAdd` adds `data` within the fields that `mask` separates; `compareSwap` stores `data` where
  * `mask` has bits, if the bits of `compareMask` are those of `compare`.
  */
 export interface AtomicRequest {
@@ -68,7 +68,7 @@ export const writeAtomicRequest = (out: DataView, at: number, from: AtomicReques
   out.setBigUint64(at + 44, from.compareMask)
 }
 
-/** Reads an atomic request; an operation that is not known gives nothing. */
+/** Reads an atomic request; undefined for an unknown operation. */
 export const readAtomicRequest = (view: DataView, at: number): AtomicRequest | undefined => {
   const code = view.getUint8(at + 3) & 0x0f
   if (code !== operations.fetchAdd && code !== operations.compareSwap) return undefined
@@ -97,7 +97,7 @@ export const readAtomicResponse = (view: DataView, at: number): AtomicResponse =
 const allBits = 0xffff_ffff_ffff_ffffn
 
 /**
- * What an atomic operation leaves behind where it found `original`.
+ * The result of an atomic operation on `original`.
  *
  * A bit of a Fetch and Add's mask ends a field: no carry leaves it. With no bit set there is one
  * field of 64 bits.

@@ -1,6 +1,5 @@
 /**
- * Memory that a peer may write, read or change by itself, and where an address on the wire lies
- * in it.
+ * Memory that a peer may access by itself, and the translation of its addresses.
  */
 
 /**
@@ -23,7 +22,7 @@ const twoTo32 = 0x1_0000_0000
 /** The results of `locate` for an access outside of the region. */
 export const AccessError = { wraps: -1, outside: -2 } as const
 
-/** Where `length` bytes at a 64-bit offset begin in a region, or which way they miss it. */
+/** The offset in a region of `length` bytes at a 64-bit offset, or an `AccessError`. */
 export const locate = (region: Region, high: number, low: number, length: number): number => {
   if (high === 0xffffffff && low + length > twoTo32) return AccessError.wraps
   if (high >= beyondSafe) return AccessError.outside

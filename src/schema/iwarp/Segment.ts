@@ -1,8 +1,8 @@
 /**
  * The header of one FPDU: MPA's length, then DDP's and RDMAP's control bytes and addresses.
  *
- * A `Segment` is read in place and used again for every FPDU, so parsing allocates nothing. A
- * 64-bit offset is kept as two words, since most of them never need to become one number.
+ * A `Segment` is read in place and reused for every FPDU, so parsing allocates nothing. A 64-bit
+ * offset is kept as two words, since most of them never need to become one number.
  */
 
 /** RDMAP's messages (RFC 5040, RFC 7306). */
@@ -41,11 +41,11 @@ const rdmapVersion = 0x40
 export class Segment {
   /** Bytes of DDP header and payload. */
   ulpduLength = 0
-  /** DDP's control byte as it came. */
+  /** The received DDP control byte. */
   ddpControl = 0
-  /** RDMAP's control byte as it came. */
+  /** The received RDMAP control byte. */
   rdmapControl = 0
-  /** The STag a tagged segment is placed into, or that a Send invalidates. */
+  /** The STag of a tagged segment's target, or the one that a Send invalidates. */
   stag = 0
   offsetHigh = 0
   offsetLow = 0
@@ -76,11 +76,11 @@ export class Segment {
   }
 }
 
-/** How many bytes the header starting with these has; four bytes must be there. */
+/** The length of the header that starts here; its first four bytes must be there. */
 export const headerBytesAt = (bytes: Uint8Array, at: number): number =>
   bytes[at + 2]! & taggedBit ? taggedHeaderBytes : untaggedHeaderBytes
 
-/** The unsigned word at a place, most significant byte first. */
+/** The unsigned word at an offset, most significant byte first. */
 export const wordAt = (bytes: Uint8Array, at: number): number =>
   ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
 
@@ -102,7 +102,7 @@ export const read = (into: Segment, bytes: Uint8Array, at: number): void => {
   }
 }
 
-/** Writes a header from its fields; gives the place after it. */
+/** Writes a header from its fields; returns the offset after it. */
 export const write = (out: DataView, at: number, from: Segment): number => {
   out.setUint16(at, from.ulpduLength)
   out.setUint8(at + 2, from.ddpControl)

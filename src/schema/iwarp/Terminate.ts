@@ -1,7 +1,7 @@
 /**
- * Terminate: the one message that says why a stream ends (RFC 5040, 4.8).
+ * Terminate: the message with the reason why a stream ends (RFC 5040, 4.8).
  *
- * It names a layer, a type and a code, and carries the headers of what it complains about.
+ * It has a layer, a type and a code, and carries the headers of the message that caused it.
  */
 import type { StreamFault } from "./Fault.ts"
 import { readRequestBytes } from "./RdmapHeader.ts"
@@ -64,7 +64,7 @@ export const Cause = {
   noMatchingReady: cause(2, 0, 0x07, "MPA: no matching ready signal")
 } as const satisfies Record<string, Cause>
 
-/** The known cause with these numbers. Of a local catastrophic error the code means nothing. */
+/** The known cause with these numbers. The code of a local catastrophic error has no meaning. */
 export const causeOf = (layer: number, type: number, code: number): Cause | undefined =>
   Object.values(Cause).find(
     (known) =>
@@ -124,8 +124,8 @@ export const write = (
 const none = new Uint8Array(0)
 
 /**
- * The Terminate that answers `cause`. `segment` is what was wrong and `request` its Read Request,
- * where there is one; which of them travel follows from the cause (RFC 5040, 4.8).
+ * The Terminate that answers `cause`. `segment` is the faulty one and `request` its Read Request,
+ * if there is one; the cause decides which of them are sent (RFC 5040, 4.8).
  */
 export const encode = (
   { code, layer, type }: Pick<Cause, "layer" | "type" | "code">,
@@ -144,15 +144,15 @@ export const encode = (
   })
 }
 
-/** A Terminate as it was read. */
+/** A decoded Terminate. */
 export interface Terminate extends Required<Attached> {
   readonly layer: number
   readonly type: number
   readonly code: number
   /**
    * Linux's software iWARP on little-endian machines swaps layer and type, and puts the flags at
-   * the other end of their byte. Without flags one cannot always tell: then `layer` and `type`
-   * are in the order of the RFC, and could be the other way round.
+   * the other end of their byte. Without flags the order cannot always be decided: then `layer` and
+   * `type` are in the order of the RFC, and could be the other way round.
    */
   readonly order: "rfc" | "swapped" | "either"
 }
@@ -181,7 +181,7 @@ export const decode = (encoded: Uint8Array): Terminate | undefined => {
   }
 }
 
-/** Flags tell by their end of the byte; without any, it is told by which order makes sense. */
+/** Decides the order by the flags' end of the byte; without flags, by which order is valid. */
 const orderOf = (high: number, low: number, code: number, flags: number): Terminate["order"] => {
   if ((flags & 0xe0) !== 0) return "rfc"
   if ((flags & 0x07) !== 0) return "swapped"

@@ -1,6 +1,6 @@
 /**
  * Assembles the WebAssembly module behind `Crc32c`. It exports one function,
- * `crc(ptr, length, state)`, which gives the new state.
+ * `crc(ptr, length, state)`, which returns the new state.
  *
  * **Folding without carry-less multiplication.** CRC-32C has multiples with very few terms whose
  * exponents are whole bytes. For such a multiple, a byte can be removed from the front of a
@@ -28,7 +28,7 @@ const nearFrom = 512
 const middleFrom = 1200
 const farFrom = 16384
 
-/** Where things lie in the module's memory. Each history is preceded by zeros it never writes. */
+/** Layout of the module's memory. Each history is preceded by zeros that are never written. */
 const tablesAt = 0
 const tablesEnd = tablesAt + tableCount * 1024
 const historyBytes = 8192 + blockBytes + 128
@@ -38,7 +38,9 @@ const tailBytes = 8192
 const middleHistoryAt = tailsAt + 3 * tailBytes + 8192
 const nearHistoryAt = middleHistoryAt + blockBytes + 8192
 
-/** Where callers may put bytes: input blocks and staging. Nothing of the module lies behind it. */
+/**
+ * The first offset for callers' bytes: input blocks and staging. The module uses none behind it.
+ */
 export const freeAt = nearHistoryAt + 8192
 
 type Code = ReadonlyArray<number | Code>
@@ -109,7 +111,7 @@ const until = (done: Code, body: Code): Code => [
 ]
 const when = (condition: Code, body: Code): Code => [condition, [0x04, 0x40], body, [0x0b]]
 
-/** Every function takes (ptr, length, state), gives an i32 and may have i32 locals. */
+/** Every function takes (ptr, length, state), returns an i32 and may have i32 locals. */
 interface Kernel {
   readonly locals: number
   readonly body: Code
@@ -152,12 +154,12 @@ const sliced = (): Kernel => {
   }
 }
 
-/** Folds a run into a tail at `tailAt` that has the same CRC from state 0; gives its length. */
+/** Folds a run into a tail at `tailAt` that has the same CRC from state 0; returns its length. */
 const fold = (distances: ReadonlyArray<number>, history: number, tailAt: number): Kernel => {
   const [eliminated, at, end, tail] = [3, 4, 5, 6]
   const reach = Math.max(...distances)
   const step = 64
-  // `at` points `reach` bytes before the place in the history, so that offsets are not negative.
+  // `at` is `reach` bytes before the position in the history, so that offsets are not negative.
   const folded = (offset: number): Code => [
     [get(ptr), vectorLoad(offset)],
     distances.map((d) => [get(at), vectorLoad(reach - d + offset), vectorXor])

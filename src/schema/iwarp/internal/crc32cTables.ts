@@ -6,7 +6,7 @@
  */
 const polynomial = 0x82f63b78
 
-/** How many tables there are: the WebAssembly kernel slices by 16, plain JavaScript by 8. */
+/** The number of tables: the WebAssembly kernel slices by 16, plain JavaScript by 8. */
 export const tableCount = 16
 
 export const tables: Int32Array = buildTables()

@@ -7,7 +7,7 @@ import {
 } from "../RdmapHeader.ts"
 import { Opcode, Queue } from "../Segment.ts"
 
-/** What an untagged opcode belongs on. */
+/** The queue of an untagged opcode. */
 export const queueOf = (opcode: number): number => {
   if (opcode === Opcode.terminate) return Queue.terminate
   if (opcode === Opcode.atomicResponse) return Queue.atomicResponse
