@@ -50,10 +50,10 @@ export const halfOf = (
 })
 
 /** A key that only both ends know, unless the handshake was overheard; none with Mooncake. */
-const keyOf = (own: Half, peer: Half): string | undefined =>
-  own.nonce === undefined || peer.nonce === undefined
+const keyOf = (local: Half, peer: Half): string | undefined =>
+  local.nonce === undefined || peer.nonce === undefined
     ? undefined
-    : [own.nonce, peer.nonce].toSorted().join("")
+    : [local.nonce, peer.nonce].toSorted().join("")
 
 const smaller = (a: Mtu, b: Mtu | undefined): Mtu => (b !== undefined && b < a ? b : a)
 
@@ -61,10 +61,10 @@ const smaller = (a: Mtu, b: Mtu | undefined): Mtu => (b !== undefined && b < a ?
 export const raise = Effect.fnUntraced(function* (
   { gidIndex, mtu }: Place,
   queuePairs: ReadonlyArray<QueuePair>,
-  own: Half,
+  local: Half,
   peer: Half
 ) {
-  const key = keyOf(own, peer)
+  const key = keyOf(local, peer)
   for (const [index, queuePair] of queuePairs.entries()) {
     const counterpart = peer.queuePairs[index]
     assert.ok(counterpart !== undefined, "both sides have as many queue pairs")

@@ -59,9 +59,9 @@ export const callOf = (message: Said): Result.Result<Call, BadNicPath> =>
     }
     const { half, knows } = message.said
     const { gid, lid, queuePairs: qpNums } = half
-    const own = { ...paths, gid, lid, qpNums, ...announced(half, knows) }
-    if (message._tag === "Acknowledgement") return { _tag: "ReadyAck", ...own }
-    return { _tag: "Request", ...own, readyAck: capability(message.said) }
+    const local = { ...paths, gid, lid, qpNums, ...announced(half, knows) }
+    if (message._tag === "Acknowledgement") return { _tag: "ReadyAck", ...local }
+    return { _tag: "Request", ...local, readyAck: capability(message.said) }
   })
 
 const halfOf = (
