@@ -78,7 +78,7 @@ const cut =
 
 const shape = /^(?:(c2s|s2c)\s+)?((?:[0-9a-f]{2}\s*)+)$/i
 
-/** The bytes of a line and who sent them; nothing for a blank line and a comment. */
+/** The bytes of a line and their sender; undefined for a blank line and a comment. */
 const parse = Effect.fnUntraced(function* ({ number, text }: Line) {
   const trimmed = text.trim()
   if (trimmed === "" || trimmed.startsWith("#")) return undefined

@@ -2,8 +2,8 @@
  * `handfast simulate NAME`: runs a simulation under many seeds, on all cores, and says whether what
  * must hold did. A failing seed is shown with its faults made few, and the line that repeats it.
  *
- * The seeds are shared out among processes of this same command, each with a range of its own, so
- * the first failing seed does not depend on how many there are.
+ * The seeds are divided among processes of this same command, each with a separate range, so the
+ * first failing seed does not depend on their number.
  */
 import { availableParallelism } from "node:os"
 import * as Argument from "effect/cli/Argument"
@@ -44,7 +44,7 @@ class Violated extends Schema.TaggedError<Violated>()("Violated", { simulation: 
   }
 }
 
-/** What one process found. */
+/** The result of one process. */
 const Found = Schema.Struct({
   runs: Schema.Int,
   violations: Schema.Int,
@@ -52,7 +52,7 @@ const Found = Schema.Struct({
   earlyPosts: Schema.Int,
   firstFailingSeed: Schema.NullOr(Schema.Int),
   deterministic: Schema.Boolean,
-  /** What is shown of the failing run. */
+  /** The printout of the failing run. */
   shown: Schema.String
 })
 type Found = typeof Found.Type
@@ -105,7 +105,7 @@ const decodeFound = Schema.decodeUnknownOption(Schema.fromJsonString(Found))
 const textOf = <E>(bytes: Stream.Stream<Uint8Array, E>): Effect.Effect<string, E> =>
   Stream.mkString(Stream.decodeText(bytes))
 
-/** Runs a part of the seeds in a process of its own. */
+/** Runs a part of the seeds in a separate process. */
 const runApart = Effect.fnUntraced(function* (task: Task) {
   const flags = [...flagsOf(task), "--jobs=1", "--json"]
   const child = yield* ChildProcess.make(process.execPath, [
@@ -144,7 +144,7 @@ const flags = {
   from: Flag.Int("from").pipe(Flag.withDescription("The first seed"), Flag.withDefault(1)),
   seed: Flag.Int("seed").pipe(Flag.withDescription("Run this seed only"), Flag.optional),
   gate: Flag.Literals("gate", ["on", "off"]).pipe(
-    Flag.withDescription("Off: everybody sends as soon as the own half is up"),
+    Flag.withDescription("Off: each host sends as soon as its half is up"),
     Flag.withDefault("on")
   ),
   plant: Flag.String("plant").pipe(
@@ -209,7 +209,7 @@ export const simulate = (simulations: Readonly<Record<string, Simulation>>) =>
       },
       {
         command: "handfast simulate endpoint --gate off",
-        description: "The same without the gate: it finds who sends too soon"
+        description: "The same without the gate: it finds hosts that send too soon"
       },
       {
         command: "handfast simulate rpc --variant linux-7c8d9e7c",

@@ -4,7 +4,7 @@ import type * as Scope from "effect/Scope"
 import * as EndpointSimulation from "../testing/EndpointSimulation.ts"
 import * as RpcSimulation from "../testing/RpcSimulation.ts"
 
-/** What a simulation is told for all of its runs. */
+/** Settings of a simulation for all of its runs. */
 export interface Setup {
   readonly gate: "on" | "off"
   /** A known defect, by its name. */

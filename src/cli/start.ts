@@ -39,7 +39,7 @@ const seed = Flag.Int("seed").pipe(
   Flag.withDefault(1)
 )
 const gate = Flag.Literals("gate", ["on", "off"]).pipe(
-  Flag.withDescription("Off: both send as soon as their own half is up"),
+  Flag.withDescription("Off: both send as soon as their half is up"),
   Flag.withDefault("on")
 )
 const json = Flag.Boolean("json").pipe(
@@ -56,7 +56,7 @@ const faultsOf = (millis: number): ReadonlyArray<ScheduledFault> => [
 const tellOne = (options: Options): Effect.Effect<DemoResult, unknown> =>
   Effect.scoped(Effect.flatMap(Demo.begin(options), ({ run }) => run))
 
-/** What programs read of a run. */
+/** The results of a run for programs. */
 const facts = (told: DemoResult) => ({ ...told, kept: Telling.broken(told).length === 0 })
 
 export const start = Command.make(

@@ -1,13 +1,13 @@
 /**
- * Entries by key, up to a capacity. A full store gives up an entry that is not in use: by SIEVE, so
- * that a scan by strangers does not drive out what is used again and again.
+ * Entries by key, up to a capacity. A full store evicts an entry that is not in use: by SIEVE, so
+ * that a scan by unknown peers does not evict frequently used entries.
  *
- * Entries that only peers have asked for are *guests*. They have a limit of their own and give way
- * to one another, so that peers cannot take the whole store. An entry that this side uses is no
- * guest any more.
+ * Entries that only peers have requested are *guests*. They have a separate limit and only replace
+ * one another, so that peers cannot take the whole store. An entry that this side uses is no guest
+ * any more.
  *
- * Pure. Which entries are in use is a question to the caller, and so is the release of what an
- * evicted entry holds.
+ * Pure. The caller decides which entries are in use, and releases the resources of an evicted
+ * entry.
  */
 
 import assert from "node:assert/strict"

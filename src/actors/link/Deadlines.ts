@@ -17,7 +17,7 @@ export class Deadlines<A> {
   readonly #expired: (item: A) => void
   readonly #clock: Clock.Clock
   readonly #fork: (effect: Effect.Effect<void>) => void
-  /** What runs, the oldest first, and since when. */
+  /** Running items, the oldest first, and their start times. */
   readonly #running = new WaitingWork<A>()
   readonly #since = new Map<A, number>()
   #isSleeping = false

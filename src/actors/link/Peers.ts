@@ -150,7 +150,7 @@ export class Peers {
   }
 }
 
-/** What ports and calls ask of the peers of a process. */
+/** The peers of a process, as its ports and calls need them. */
 export type ServedPeers = Pick<Peers, "admits" | "mayNameItself" | "mayCall" | "admitsAddress">
 
 const everyone: ServedPeers = {
@@ -163,12 +163,12 @@ const everyone: ServedPeers = {
 /** A name's former addresses are served for this long at most, and its new ones are not. */
 const refreshEvery = "30 seconds"
 
-const ruleOfPeers = "say whom the node serves: `peers`, or `open: true` for everyone"
+const ruleOfPeers = "name the peers that the node serves: `peers`, or `open: true` for every peer"
 const ruleOfCertificates = "`handshake.tls` with `verify` asks for certificates"
 
 /**
- * Reads who is served, and looks names up again while the Scope is open. `asksForCertificates` says
- * whether the port makes its callers prove one.
+ * Reads the list of peers, and resolves names again while the Scope is open. `asksForCertificates`
+ * is true if the port requires a certificate of its callers.
  */
 export const serve = Effect.fnUntraced(function* (
   {

@@ -3,8 +3,8 @@
  * order in which it came. Work that waits has no timer and no fiber, and leaves at any time in
  * constant time, for example when its caller is interrupted.
  *
- * Effect's `Queue` is not used: it hands work out to whoever takes first, and nothing can leave it
- * from the middle.
+ * Effect's `Queue` is not used: it gives work to any taker, and no item can leave it from the
+ * middle.
  */
 
 import { RingEntry } from "./internal/ring.ts"
