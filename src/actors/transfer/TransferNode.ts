@@ -153,7 +153,7 @@ const build = Effect.fnUntraced(function* (options: Options) {
     const path = NicPath.print({ server: serverName, nic: nicOptions.device ?? "default" })
     return Object.assign({ path, reach }, nicOptions)
   })
-  const endpoints = nicOptions.open === true ? { answered: openAnswered } : {}
+  const endpoints = options.open === true ? { answered: openAnswered } : {}
   const all = yield* Layer.build(
     TransferEngine.layerDurable(name, options.engine).pipe(
       Layer.provideMerge(Endpoints.layer({ ...endpoints, ...options.endpoints })),
