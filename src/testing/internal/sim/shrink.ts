@@ -13,7 +13,7 @@ import { type Ran, type RunOptions, runOnce } from "./runOnce.ts"
 import { signatureOf } from "./signature.ts"
 import { simplerFault, simplerPreemption } from "./simpler.ts"
 
-/** The limits of the search. It is counted, so the result is the same on every machine with time. */
+/** Limits of the search, which is counted: the result is the same on every machine with time. */
 export interface ShrinkLimits {
   readonly attempts: number
   readonly steps: number
