@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import type { IoPool, TlsSettings } from "../../native/io/IoPool.ts"
+import type { IoPool } from "../../native/io/IoPool.ts"
 import type { SocketOpenError } from "../../native/io/PoolError.ts"
 import type { AlreadyRunning } from "../kernel/ActorError.ts"
 import type { RecoveryError } from "../kernel/Actor.ts"
@@ -22,39 +22,18 @@ import { type BusRefused, ForgetRefused, type MeetFailed, NotPublished } from ".
 import { meet } from "./internal/meeting.ts"
 import type { Published as PublishResult } from "./internal/node.ts"
 import { type RunningNode, start } from "./internal/running.ts"
-import type { NodeSettings } from "./internal/settings.ts"
+import type { Settings } from "./internal/settings.ts"
 import { type Missed, type Published, type Room } from "./internal/subscribers.ts"
 import { type Codec, decode, encode, type Received, type Undecoded } from "./internal/typed.ts"
 import { type Health, healthOf, type LinkView, linksOf } from "./internal/views.ts"
 import type { MembersView, SlotsView } from "./internal/views.ts"
 
 export type { Published as PublishResult } from "./internal/node.ts"
-export type { NodeSettings } from "./internal/settings.ts"
+export type { NodeSettings, Settings } from "./internal/settings.ts"
 export type { SlotOwner } from "./internal/slotTable.ts"
 export type { Missed, Published, Room } from "./internal/subscribers.ts"
 export type { Codec, Received, Undecoded } from "./internal/typed.ts"
 export type { Health, LinkView, MembersView, MemberView, SlotsView } from "./internal/views.ts"
-
-/** The addresses of a node and of its cluster, and the nodes that it admits. */
-export interface Settings extends Partial<NodeSettings> {
-  /** Bus addresses, `host:port`, of nodes that take this one in. They are tried until one does. */
-  readonly meet?: ReadonlyArray<string>
-  /** The address to listen at. Default: loopback, on the port of the last start, or a free one. */
-  readonly listen?: { readonly host?: string; readonly port?: number }
-  /** The address for peers, if it is not the one to listen at, for example behind NAT. */
-  readonly announce?: { readonly ip: string; readonly port: number }
-  /** The port that clients are told. Default 0: this node serves none. */
-  readonly clientPort?: number
-  /** TLS both ways. A cluster shares one authority: `verify: "chain"`. */
-  readonly tls?: TlsSettings
-  /**
-   * Which nodes may ask this one to take them in. By default any may while this node knows no
-   * cluster, and none afterwards: a node that joins a member merges its cluster with the member's.
-   */
-  readonly admit?: "anyone" | ((id: string, address: string) => boolean)
-  /** The name of this node in the journal. Default `node`. */
-  readonly name?: string
-}
 
 /** Subscribes to bytes, or to values of a Schema. */
 export interface Subscribe {

@@ -12,7 +12,7 @@ import { FrameRefusal } from "../../../src/native/io/Framer.ts"
 import { Reassembly } from "../../../src/native/io/internal/reassembly.ts"
 import { bytesOf, frame, hexOf, malformed, streams } from "../../schema/bus/vectors.ts"
 
-const strangers = new Board(4)
+const strangers = new Board(4, process.hrtime.bigint)
 
 const limits = { maxFrameBytes: 1_048_576, maxUnprovenBytes: 65_536 }
 
@@ -143,7 +143,7 @@ const minute = 60_000
 
 /** A board on which the sender of `ping` is admitted, among others. */
 const admitting = (): Board => {
-  const board = new Board(16)
+  const board = new Board(16, process.hrtime.bigint)
   const others = ["0", "3", "7", "c", "f"].map((digit) => digit.repeat(40))
   board.publish([...others, sender].toSorted(), pong)
   board.renew(minute)
@@ -166,7 +166,7 @@ describe("a PING", () => {
     silent.fill(0, 14, 16)
     silent.fill(0, 2214, 2216)
     silent[2253] = 0
-    const board = new Board(1)
+    const board = new Board(1, process.hrtime.bigint)
     board.publish([Buffer.from(silent.subarray(40, 80)).toString()], pong)
     board.renew(minute)
     const { read, written } = link(board)
@@ -226,8 +226,8 @@ describe("a PING", () => {
 describe("the board", () => {
   it("finds each id that was published, and no other", () => {
     const ids = Array.from({ length: 100 }, (_, k) => (2 * k + 1).toString(16).padStart(40, "0"))
-    const board = new Board(100)
-    const reader = new BoardReader(board.memory)
+    const board = new Board(100, process.hrtime.bigint)
+    const reader = new BoardReader(board.memory, process.hrtime.bigint)
     for (const count of [0, 1, 2, 99, 100]) {
       board.publish(ids.slice(0, count), pong)
       for (let k = 0; k <= 201; k++) {
@@ -240,7 +240,7 @@ describe("the board", () => {
   it("tells nothing while a publication is being written", () => {
     const board = admitting()
     const words = new Int32Array(board.memory)
-    const reader = new BoardReader(board.memory)
+    const reader = new BoardReader(board.memory, process.hrtime.bigint)
     Atomics.add(words, 0, 1)
     assert.isUndefined(reader.pong(true))
     assert.isFalse(reader.admits(Buffer.from(sender)))

@@ -7,7 +7,8 @@ import { FrameView } from "../../../src/schema/bus/FrameView.ts"
 import type { Header, Message } from "../../../src/schema/bus/Message.ts"
 import { encode, messageOf } from "../../../src/schema/bus/MessageCodec.ts"
 import { Board } from "../../../src/actors/bus/internal/board.ts"
-import type { Address, Channel, Link } from "../../../src/actors/bus/internal/link.ts"
+import type { Address, Channel } from "../../../src/actors/bus/internal/link.ts"
+import type { PeerLink } from "../../../src/actors/bus/internal/member.ts"
 import { Node } from "../../../src/actors/bus/internal/node.ts"
 import type { Self } from "../../../src/actors/bus/internal/outgoing.ts"
 import { type NodeSettings, settingsOf } from "../../../src/actors/bus/internal/settings.ts"
@@ -173,7 +174,12 @@ export class TestNode {
       warn: (what) => void this.warnings.push(what)
     }
     const settings = settingsOf({ nodeTimeoutMs, ...options.settings })
-    this.node = new Node(self, settings, outside, new Board(settings.maxMembers))
+    this.node = new Node(
+      self,
+      settings,
+      outside,
+      new Board(settings.maxMembers, process.hrtime.bigint)
+    )
     this.up(network)
   }
 
@@ -223,7 +229,7 @@ export class TestNode {
     }
   }
 
-  #reader(link: Link | undefined): (message: Uint8Array | "end") => void {
+  #reader(link: PeerLink | undefined): (message: Uint8Array | "end") => void {
     const view = new FrameView()
     const receive = (message: Uint8Array | "end"): void => {
       if (link === undefined || !this.isUp) return
@@ -236,7 +242,7 @@ export class TestNode {
     return receive
   }
 
-  #dial(network: Network, link: Link): void {
+  #dial(network: Network, link: PeerLink): void {
     const { near, open } = network.connect(link.remote)
     near.receive = this.#reader(link)
     const from = { ip: this.address.ip, busPort: 40_000 }

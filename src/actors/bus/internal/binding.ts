@@ -4,13 +4,13 @@
  */
 import type { FrameView } from "../../../schema/bus/FrameView.ts"
 import { Type } from "../../../schema/bus/Layout.ts"
-import type { Address, Link } from "./link.ts"
-import type { Member } from "./member.ts"
+import type { Address } from "./link.ts"
+import type { Member, PeerLink } from "./member.ts"
 import type { Table } from "./table.ts"
 import { settle, verify } from "./verifying.ts"
 
 /** The member that a full frame binds an unbound link to, if it opens the gate. */
-export const bind = (table: Table, link: Link, frame: FrameView): Member | undefined => {
+export const bind = (table: Table, link: PeerLink, frame: FrameView): Member | undefined => {
   const id = frame.sender
   if (id === table.self.id) {
     noteSameId(table, link, frame)
@@ -30,7 +30,7 @@ export const bind = (table: Table, link: Link, frame: FrameView): Member | undef
 }
 
 /** A node that this one reaches under its own port is itself; any other one has a copied id. */
-const noteSameId = (table: Table, link: Link, frame: FrameView): void => {
+const noteSameId = (table: Table, link: PeerLink, frame: FrameView): void => {
   if (frame.busPort === table.self.busPort || table.sameIdAt !== undefined) return
   table.sameIdAt = `${link.remote.ip}:${frame.busPort}`
   table.outside.warn("another node has this node's id", { at: table.sameIdAt })
@@ -38,7 +38,7 @@ const noteSameId = (table: Table, link: Link, frame: FrameView): void => {
 
 const bindInbound = (
   table: Table,
-  link: Link,
+  link: PeerLink,
   frame: FrameView,
   id: string
 ): Member | undefined => {
@@ -63,7 +63,7 @@ const bindInbound = (
  */
 const stranger = (
   table: Table,
-  link: Link,
+  link: PeerLink,
   frame: FrameView,
   id: string,
   address: Address
@@ -87,7 +87,7 @@ const stranger = (
   return member
 }
 
-const bindOutbound = (table: Table, link: Link, id: string): Member | undefined => {
+const bindOutbound = (table: Table, link: PeerLink, id: string): Member | undefined => {
   const { purpose } = link
   const known = table.members.get(id)
   if (purpose._tag === "Known" && purpose.id !== id) {

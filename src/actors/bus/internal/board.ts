@@ -5,7 +5,7 @@
  * The main thread writes; workers read. The sequence is odd while a publication is being written.
  * A reader copies what it needs and takes it only if the sequence was even and the same before and
  * after; all accesses to the sequence are atomic, so the copy lies between them. Times are those of
- * `process.hrtime`, the one clock that all threads share.
+ * the one clock that all threads share.
  */
 import { idBytes } from "../../../schema/bus/Layout.ts"
 
@@ -26,8 +26,8 @@ const tableAt = headBytes + 2 * longestPongBytes
 /** Reads that a publication may interrupt before the PING is left to the main thread. */
 const attempts = 8
 
-/** Nanoseconds of the clock that all threads share. */
-const now = (): bigint => process.hrtime.bigint()
+/** Nanoseconds of the monotonic clock that all threads share. */
+export type SharedClock = () => bigint
 
 /** The answers to PINGs: for peers that take extensions, and for those that may not. */
 export interface Pongs {
@@ -42,9 +42,11 @@ export class Board {
   readonly #deadline: BigInt64Array
   readonly #bytes: Uint8Array
   readonly #maxIds: number
+  readonly #now: SharedClock
 
-  constructor(maxIds: number) {
+  constructor(maxIds: number, now: SharedClock) {
     this.#maxIds = maxIds
+    this.#now = now
     this.memory = new SharedArrayBuffer(tableAt + maxIds * idBytes)
     this.#words = new Int32Array(this.memory, 0, headBytes / 4)
     this.#deadline = new BigInt64Array(this.memory, 0, headBytes / 8)
@@ -54,7 +56,7 @@ export class Board {
 
   /** Lets workers answer with the last publication for so long from now. */
   renew(millis: number): void {
-    Atomics.store(this.#deadline, deadlineAt, now() + BigInt(Math.ceil(millis * 1e6)))
+    Atomics.store(this.#deadline, deadlineAt, this.#now() + BigInt(Math.ceil(millis * 1e6)))
   }
 
   /** Ends all answers: a worker that has begun to read may still write one. */
@@ -83,8 +85,10 @@ export class BoardReader {
   readonly #words: Int32Array
   readonly #deadline: BigInt64Array
   readonly #bytes: Buffer
+  readonly #now: SharedClock
 
-  constructor(memory: SharedArrayBuffer) {
+  constructor(memory: SharedArrayBuffer, now: SharedClock) {
+    this.#now = now
     this.#words = new Int32Array(memory, 0, headBytes / 4)
     this.#deadline = new BigInt64Array(memory, 0, headBytes / 8)
     this.#bytes = Buffer.from(memory)
@@ -127,7 +131,7 @@ export class BoardReader {
 
   /** A PONG in memory of its own, while it may be used. */
   pong(isExtended: boolean): Uint8Array | undefined {
-    if (now() >= Atomics.load(this.#deadline, deadlineAt)) return undefined
+    if (this.#now() >= Atomics.load(this.#deadline, deadlineAt)) return undefined
     const k = isExtended ? 1 : 0
     const from = headBytes + k * longestPongBytes
     const pong = this.#stable(() => {

@@ -67,7 +67,7 @@ class Session implements FramerSession {
   constructor(port: FramerPort, options: SessionOptions) {
     this.#port = port
     this.#options = options
-    this.#board = new BoardReader(options.board)
+    this.#board = new BoardReader(options.board, port.now)
   }
 
   length(bytes: Uint8Array, from: number, to: number): number {

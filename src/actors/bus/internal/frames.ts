@@ -5,12 +5,11 @@ import { idBytes, isHeartbeat, slotBytes, Type } from "../../../schema/bus/Layou
 import { readExtensions } from "../../../schema/bus/ExtensionCodec.ts"
 import { bind } from "./binding.ts"
 import { hear, tell } from "./gossip.ts"
-import type { Link } from "./link.ts"
-import type { Member } from "./member.ts"
+import type { Member, PeerLink } from "./member.ts"
 import type { Table } from "./table.ts"
 
 /** Takes a checked frame of a link. `isAnswered`: its PONG has left from where it was read. */
-export const take = (table: Table, link: Link, frame: FrameView, isAnswered: boolean): void => {
+export const take = (table: Table, link: PeerLink, frame: FrameView, isAnswered: boolean): void => {
   if (link.end !== undefined) return
   const peer = link.peer ?? open(table, link, frame)
   if (peer === undefined) return
@@ -21,7 +20,7 @@ export const take = (table: Table, link: Link, frame: FrameView, isAnswered: boo
   else act(table, peer, frame)
 }
 
-const open = (table: Table, link: Link, frame: FrameView): Member | undefined => {
+const open = (table: Table, link: PeerLink, frame: FrameView): Member | undefined => {
   link.unprovenFrames++
   if (frame.isLight || link.unprovenFrames > table.settings.maxUnprovenFrames) {
     table.end(link, "Unproven")
@@ -31,7 +30,7 @@ const open = (table: Table, link: Link, frame: FrameView): Member | undefined =>
 }
 
 /** Bytes of a link's peer have come, on whichever of its links: it is alive. */
-export const heard = (table: Table, { peer }: Link): void => {
+export const heard = (table: Table, { peer }: PeerLink): void => {
   if (peer === undefined) return
   peer.lastHeardAt = table.outside.now()
   if (!peer.isSuspected && !peer.isFailed) return
@@ -70,7 +69,7 @@ const takeEpoch = (table: Table, peer: Member, epoch: bigint): void => {
 
 const heartbeat = (
   table: Table,
-  link: Link,
+  link: PeerLink,
   peer: Member,
   frame: FrameView,
   isAnswered: boolean

@@ -3,8 +3,8 @@
  * notices who is silent and who has forgotten it.
  */
 import { tell } from "./gossip.ts"
-import { addressText, type Link } from "./link.ts"
-import type { Member } from "./member.ts"
+import { addressText } from "./link.ts"
+import type { Member, PeerLink } from "./member.ts"
 import type { Table } from "./table.ts"
 
 /** A node is asked at least every half timeout; a third leaves room for a late tick. */
@@ -54,7 +54,7 @@ const expire = (table: Table, member: Member, now: number): void => {
   table.remove(member, "Unproven")
 }
 
-const lookAtLink = (table: Table, link: Link, now: number): void => {
+const lookAtLink = (table: Table, link: PeerLink, now: number): void => {
   const { nodeTimeoutMs } = table.settings
   const since = Math.max(table.awakeSince, link.openedAt)
   if (!link.isProven) {
@@ -71,7 +71,7 @@ const lookAtLink = (table: Table, link: Link, now: number): void => {
   if (now - silentSince > nodeTimeoutMs / 2) table.end(link, "PingUnanswered")
 }
 
-const ping = (table: Table, link: Link, peer: Member, now: number): void => {
+const ping = (table: Table, link: PeerLink, peer: Member, now: number): void => {
   const bytes = table.outgoing.heartbeat("Ping", tell(table, peer), peer.takesExtensions)
   if (link.send(bytes) !== "accepted") return
   link.pingSentAt = now
@@ -80,7 +80,7 @@ const ping = (table: Table, link: Link, peer: Member, now: number): void => {
 }
 
 /** The first frame on a link that was dialled. It carries no gossip: the peer may be a stranger. */
-export const greet = (table: Table, link: Link): void => {
+export const greet = (table: Table, link: PeerLink): void => {
   const kind = link.purpose._tag === "Meet" ? "Meet" : "Ping"
   if (link.send(table.outgoing.heartbeat(kind, [], false)) !== "accepted") return
   link.pingSentAt = table.outside.now()
@@ -106,7 +106,7 @@ const lookAtMember = (table: Table, member: Member, now: number): void => {
 }
 
 /** Some peers still know this node, so the administrator has not removed it from the cluster. */
-const rejoin = (table: Table, member: Member, link: Link, now: number): void => {
+const rejoin = (table: Table, member: Member, link: PeerLink, now: number): void => {
   const bytes = table.outgoing.heartbeat("Meet", [], member.takesExtensions)
   if (link.send(bytes) === "accepted") member.rejoinAt = now + table.settings.forgetMs
 }

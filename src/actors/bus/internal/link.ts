@@ -1,8 +1,7 @@
-/** One connection to a peer, as decisions see it. */
+/** One connection to a peer, as decisions see it. `Peer` is what the node knows of the peer. */
 import type { SendStatus } from "../../../native/io/Lane.ts"
 import type { LaneError } from "../../../native/io/LaneError.ts"
 import type { SocketOpenError } from "../../../native/io/PoolError.ts"
-import type { Member } from "./member.ts"
 
 /** Where the bus of a node is reached. */
 export interface Address {
@@ -50,13 +49,13 @@ export type Purpose =
   | { readonly _tag: "Look" }
   | { readonly _tag: "Accepted" }
 
-export class Link {
+export class Link<Peer> {
   readonly purpose: Purpose
   readonly remote: Address
   readonly openedAt: number
   channel: Channel | undefined = undefined
   /** The node that the first full frame came from: the gate. Undefined before it. */
-  peer: Member | undefined = undefined
+  peer: Peer | undefined = undefined
   end: LinkEnd | undefined = undefined
   /** Frames before the gate opened. */
   unprovenFrames = 0

@@ -3,22 +3,23 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { MeetFailed } from "../BusError.ts"
 import { parseAddress } from "./addresses.ts"
-import type { Address, Link } from "./link.ts"
+import type { Address } from "./link.ts"
 import type { Found } from "./probing.ts"
+import type { PeerLink } from "./member.ts"
 import type { RunningNode } from "./running.ts"
 
 /** The connection ended over TLS: the peer speaks none, or one side refused a certificate. */
-const isTlsRefused = ({ failure }: Link): boolean => {
+const isTlsRefused = ({ failure }: PeerLink): boolean => {
   if (failure?._tag === "SocketOpenError") return failure.step === "tls"
   return failure?.reason._tag === "PeerReset" && failure.reason.code.startsWith("ERR_SSL")
 }
 
 /** Nothing accepts connections at the address: there is nothing to ask. */
-const isUnreachable = ({ failure }: Link): boolean =>
+const isUnreachable = ({ failure }: PeerLink): boolean =>
   failure?._tag === "SocketOpenError" && failure.step !== "tls"
 
 /** Why a link led to no member. */
-const failureOf = (link: Link, address: string): MeetFailed => {
+const failureOf = (link: PeerLink, address: string): MeetFailed => {
   if (link.end === "Myself") {
     return new MeetFailed({ address, reason: "Myself", detail: "this node listens there" })
   }
@@ -53,7 +54,7 @@ const attempt = Effect.fnUntraced(function* (
   { members, node, probe }: RunningNode,
   address: string,
   to: Address,
-  link: Link
+  link: PeerLink
 ) {
   const isJoined = () => link.peer !== undefined && link.peer.inbound !== undefined
   const joined = Effect.asVoid(Stream.runDrain(Stream.takeUntil(members.stream, () => isJoined())))

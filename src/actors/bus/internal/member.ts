@@ -4,6 +4,9 @@ import { MessageFlag, NodeFlag, slotBytes } from "../../../schema/bus/Layout.ts"
 import type { FaultWindow } from "../../link/FaultWindow.ts"
 import type { Address, Link } from "./link.ts"
 
+/** A link, and the member that it leads to once its gate is open. */
+export type PeerLink = Link<Member>
+
 /** Flags that a node is known by; the others describe a moment of the teller. */
 const lastingFlags = ~(
   NodeFlag.myself |
@@ -31,10 +34,10 @@ export class Member {
   isProven = false
   /** When it was named or met, until it is proven. */
   readonly namedAt: number
-  outbound: Link | undefined = undefined
-  inbound: Link | undefined = undefined
+  outbound: PeerLink | undefined = undefined
+  inbound: PeerLink | undefined = undefined
   /** A dial to an address that it, or another node, says it has now. */
-  verification: Link | undefined = undefined
+  verification: PeerLink | undefined = undefined
   verifyAt = 0
   dialAt = 0
   /** Links that it ended right after it had taken them. */

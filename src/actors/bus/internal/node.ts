@@ -10,7 +10,7 @@ import { heard, take } from "./frames.ts"
 import { Note } from "./framing.ts"
 import { greet, tick } from "./heartbeats.ts"
 import { type Address, addressText, type Channel, Link } from "./link.ts"
-import type { Member } from "./member.ts"
+import type { Member, PeerLink } from "./member.ts"
 import type { Self } from "./outgoing.ts"
 import type { NodeSettings } from "./settings.ts"
 import { type Outside, Table } from "./table.ts"
@@ -18,7 +18,7 @@ import { type Outside, Table } from "./table.ts"
 /** A place where the cluster may be found. */
 interface Seed {
   readonly address: Address
-  link: Link | undefined
+  link: PeerLink | undefined
   dialAt: number
 }
 
@@ -62,31 +62,31 @@ export class Node {
   }
 
   /** A connection was accepted. Undefined if too many have not shown whose they are. */
-  accepted(channel: Channel, remote: Address): Link | undefined {
+  accepted(channel: Channel, remote: Address): PeerLink | undefined {
     let unproven = 0
     for (const link of this.table.links) if (link.isInbound && !link.isProven) unproven++
     if (this.table.isRemoved || unproven >= this.table.settings.maxUnprovenLinks) return undefined
-    const link = new Link({ _tag: "Accepted" }, remote, this.table.outside.now())
+    const link = new Link<Member>({ _tag: "Accepted" }, remote, this.table.outside.now())
     link.channel = channel
     this.table.links.add(link)
     return link
   }
 
   /** A dialled link is connected. */
-  opened(link: Link, channel: Channel): void {
+  opened(link: PeerLink, channel: Channel): void {
     link.channel = channel
     if (link.end === undefined) greet(this.table, link)
     else channel.close()
   }
 
   /** A link could not be connected, or its connection has ended. */
-  closed(link: Link): void {
+  closed(link: PeerLink): void {
     link.channel = undefined
     this.table.detach(link)
   }
 
   /** A note of the framer between the frames of a link. True: the next frame is answered. */
-  noted(link: Link, bytes: Uint8Array, from: number): boolean {
+  noted(link: PeerLink, bytes: Uint8Array, from: number): boolean {
     if (Note.isAnswered(bytes, from)) return true
     if (Note.isSkipped(bytes, from)) this.table.counts.framesSkipped++
     if (link.end === undefined) heard(this.table, link)
@@ -98,7 +98,7 @@ export class Node {
     this.table.counts.framesDropped++
   }
 
-  take(link: Link, frame: FrameView, isAnswered: boolean): void {
+  take(link: PeerLink, frame: FrameView, isAnswered: boolean): void {
     take(this.table, link, frame, isAnswered)
   }
 
@@ -113,7 +113,7 @@ export class Node {
   }
 
   /** A link that dials an address and asks to be taken in. */
-  meet(address: Address): Link {
+  meet(address: Address): PeerLink {
     if (this.table.isRemoved) this.#return()
     return this.table.dial({ _tag: "Meet" }, address)
   }

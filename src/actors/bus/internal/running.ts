@@ -2,32 +2,33 @@
  * A node on real lanes: its listener, its dials and its clock. Sockets are read by workers; what
  * they hand over is decided on here, on the main thread, one batch of frames at a time.
  */
-import { randomBytes } from "node:crypto"
 import * as Clock from "effect/Clock"
+import * as WebCrypto from "effect/crypto/WebCrypto"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
+import * as Scheduler from "effect/Scheduler"
 import { FrameView } from "../../../schema/bus/FrameView.ts"
 import type { FrameBatch } from "../../../native/io/FrameBatch.ts"
 import { IoPool } from "../../../native/io/IoPool.ts"
 import type { Lane } from "../../../native/io/Lane.ts"
 import { workerModule } from "../../../native/io/workerModule.ts"
 import * as Actor from "../../kernel/Actor.ts"
-import type { Settings } from "../BusNode.ts"
 import { Board } from "./board.ts"
 import { Note } from "./framing.ts"
 import type { SessionOptions } from "./framer.ts"
 import { tickMs } from "./heartbeats.ts"
 import { BusIdentity } from "./identity.ts"
 import { Latest } from "./latest.ts"
-import type { Address, Channel, Link } from "./link.ts"
+import type { Address, Channel } from "./link.ts"
 import { Node } from "./node.ts"
 import { type Found, probe } from "./probing.ts"
-import { type NodeSettings, settingsOf } from "./settings.ts"
+import { type NodeSettings, type Settings, settingsOf } from "./settings.ts"
 import { checkSettings, defaultHost } from "./starting.ts"
 import { Subscribers } from "./subscribers.ts"
 import type { Outside } from "./table.ts"
 import type { Undecoded } from "./typed.ts"
+import type { PeerLink } from "./member.ts"
 import { membersOf, type MembersView, type SlotsView } from "./views.ts"
 
 const framer = workerModule(import.meta.url, "framer")
@@ -51,7 +52,7 @@ export interface RunningNode {
 }
 
 /** Hands the frames of a lane to the node, each where it lies. */
-const reader = (node: Node, link: Link): ((batch: FrameBatch) => void) => {
+const reader = (node: Node, link: PeerLink): ((batch: FrameBatch) => void) => {
   const view = new FrameView()
   let isAnswered = false
   return (batch) => {
@@ -85,7 +86,7 @@ const channelOf = (lane: Lane): { channel: Channel; closed: Effect.Effect<void> 
 }
 
 /** Reads a lane until either side ends it. The lane closes with its Scope. */
-const serve = (node: Node, link: Link, lane: Lane, closed: Effect.Effect<void>) =>
+const serve = (node: Node, link: PeerLink, lane: Lane, closed: Effect.Effect<void>) =>
   lane.run(reader(node, link)).pipe(
     // How a connection ends is the peer's affair, unless it is a defect of this node.
     Effect.tapError((error) => {
@@ -102,7 +103,8 @@ const serve = (node: Node, link: Link, lane: Lane, closed: Effect.Effect<void>) 
 const begin = (settings: Settings) =>
   Effect.gen(function* () {
     const identity = yield* Actor.spawn(BusIdentity, settings.name ?? "node")
-    const draw = () => randomBytes(20).toString("hex")
+    const crypto = yield* WebCrypto.WebCrypto
+    const draw = () => Buffer.from(crypto.getRandomValues(new Uint8Array(20))).toString("hex")
     yield* Effect.orDie(identity.ask.Begin({ id: draw(), shard: draw() }))
     const state = yield* identity.state
     return { identity, state }
@@ -131,7 +133,7 @@ const listen = (
   })
 
 /** Connects a link and serves it. */
-const dial = (pool: IoPool["Service"], node: Node, settings: Settings, link: Link) =>
+const dial = (pool: IoPool["Service"], node: Node, settings: Settings, link: PeerLink) =>
   Effect.scoped(
     Effect.gen(function* () {
       const options = sessionOptions(node.table.settings, node.board)
@@ -147,13 +149,18 @@ const dial = (pool: IoPool["Service"], node: Node, settings: Settings, link: Lin
   ).pipe(Effect.ignore, Effect.ensuring(Effect.sync(() => node.closed(link))))
 
 /** Publishes new views once per turn, however many frames changed them. */
-const publisher = (members: Latest<MembersView>, slots: Latest<SlotsView>, node: () => Node) => {
+const publisher = (
+  members: Latest<MembersView>,
+  slots: Latest<SlotsView>,
+  node: () => Node,
+  later: (act: () => void) => void
+) => {
   let isDue = false
   let shownSlots = ""
   return (): void => {
     if (isDue) return
     isDue = true
-    queueMicrotask(() => {
+    later(() => {
       isDue = false
       const { table } = node()
       members.set({ version: members.value.version + 1, members: membersOf(table) })
@@ -227,10 +234,14 @@ export const start = Effect.fnUntraced(function* (settings: Settings) {
   const members = new Latest<MembersView>({ version: 0, members: [] })
   const slots = new Latest<SlotsView>({ version: 0, slots: [] })
   const ready = yield* Deferred.make<Node>()
-  const parts = { changed: publisher(members, slots, () => node), subscribers, node: () => node }
+  const dispatcher = (yield* Scheduler.Scheduler).makeDispatcher()
+  const later = (act: () => void) => dispatcher.scheduleTask(act, 0)
+  const changed = publisher(members, slots, () => node, later)
+  const parts = { changed, subscribers, node: () => node }
   const outside = yield* outsideOf(identity, settings, parts)
   // Framers read the board from the first connection on, before the port is known to the node.
-  const board = new Board(nodeSettings.maxMembers)
+  const clock = yield* Clock.Clock
+  const board = new Board(nodeSettings.maxMembers, () => clock.monotonicTimeNanosUnsafe())
   const options = sessionOptions(nodeSettings, board)
   const { address, port } = yield* listen(settings, state.port, options, ready)
   yield* Effect.orDie(identity.ask.TakePort({ port }))

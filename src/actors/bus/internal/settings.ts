@@ -1,4 +1,5 @@
 /** The settings of a node that its decisions depend on, their defaults and the reasons for them. */
+import type { TlsSettings } from "../../../native/io/IoPool.ts"
 import { headerBytes } from "../../../schema/bus/Layout.ts"
 import { longestFrameBytes } from "./framing.ts"
 
@@ -70,6 +71,27 @@ export interface NodeSettings {
   readonly waitingMessages: number
   /** Bytes of them. Default 16 MiB: that many of 4 KiB. */
   readonly waitingBytes: number
+}
+
+/** The addresses of a node and of its cluster, and the nodes that it admits. */
+export interface Settings extends Partial<NodeSettings> {
+  /** Bus addresses, `host:port`, of nodes that take this one in. They are tried until one does. */
+  readonly meet?: ReadonlyArray<string>
+  /** The address to listen at. Default: loopback, on the port of the last start, or a free one. */
+  readonly listen?: { readonly host?: string; readonly port?: number }
+  /** The address for peers, if it is not the one to listen at, for example behind NAT. */
+  readonly announce?: { readonly ip: string; readonly port: number }
+  /** The port that clients are told. Default 0: this node serves none. */
+  readonly clientPort?: number
+  /** TLS both ways. A cluster shares one authority: `verify: "chain"`. */
+  readonly tls?: TlsSettings
+  /**
+   * Which nodes may ask this one to take them in. By default any may while this node knows no
+   * cluster, and none afterwards: a node that joins a member merges its cluster with the member's.
+   */
+  readonly admit?: "anyone" | ((id: string, address: string) => boolean)
+  /** The name of this node in the journal. Default `node`. */
+  readonly name?: string
 }
 
 const defaults = {

@@ -1,10 +1,9 @@
 /** Settings of a node that cannot work, or would let strangers in, are refused before it starts. */
 import * as Effect from "effect/Effect"
 import { BusRefused } from "../BusError.ts"
-import type { Settings } from "../BusNode.ts"
 import { isLoopback, parseAddress } from "./addresses.ts"
 import type { Address } from "./link.ts"
-import { brokenLimit, type NodeSettings } from "./settings.ts"
+import { brokenLimit, type NodeSettings, type Settings } from "./settings.ts"
 
 export const defaultHost = "127.0.0.1"
 

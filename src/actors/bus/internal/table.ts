@@ -4,8 +4,8 @@
  */
 import { Backoff } from "../../link/Backoff.ts"
 import { FaultWindow } from "../../link/FaultWindow.ts"
-import { type Address, addressText, Link, type LinkEnd, type Purpose } from "./link.ts"
-import { Member } from "./member.ts"
+import { type Address, addressText, type LinkEnd, type Purpose, Link } from "./link.ts"
+import { Member, type PeerLink } from "./member.ts"
 import { Outgoing, type Self } from "./outgoing.ts"
 import type { NodeSettings } from "./settings.ts"
 import { SlotTable } from "./slotTable.ts"
@@ -29,7 +29,7 @@ export interface Outside {
   /** From 0 up to, but not including, 1. */
   readonly random: () => number
   /** Connects a link; `opened` or `failed` of the node follow. */
-  readonly dial: (link: Link) => void
+  readonly dial: (link: PeerLink) => void
   /** Whether a node that asks to be taken in, or that a user has not met, may be. */
   readonly admit: (id: string, address: Address) => boolean
   /** Members, slots or links look different to a user. */
@@ -63,7 +63,7 @@ export class Table {
   readonly outside: Outside
   readonly outgoing: Outgoing
   readonly members = new Map<string, Member>()
-  readonly links = new Set<Link>()
+  readonly links = new Set<PeerLink>()
   readonly slots = new SlotTable()
   readonly counts: NodeCounts = {
     framesDropped: 0,
@@ -126,8 +126,8 @@ export class Table {
     this.outside.changed()
   }
 
-  dial(purpose: Purpose, to: Address): Link {
-    const link = new Link(purpose, to, this.outside.now())
+  dial(purpose: Purpose, to: Address): PeerLink {
+    const link = new Link<Member>(purpose, to, this.outside.now())
     this.links.add(link)
     this.counts.dials++
     this.outside.dial(link)
@@ -135,7 +135,7 @@ export class Table {
   }
 
   /** Ends a link from this side. Nothing that comes from it later is taken. */
-  end(link: Link, reason: LinkEnd): void {
+  end(link: PeerLink, reason: LinkEnd): void {
     const isDeadline = reason === "Unproven" || reason === "PingUnanswered"
     if (isDeadline && this.links.has(link)) this.counts.linksTimedOut++
     link.close(reason)
@@ -143,7 +143,7 @@ export class Table {
   }
 
   /** The link is gone, for whatever reason: its peer is dialled again after a while. */
-  detach(link: Link): void {
+  detach(link: PeerLink): void {
     if (!this.links.delete(link)) return
     link.onGone?.()
     const { purpose } = link
@@ -167,7 +167,7 @@ export class Table {
    * A peer has ended a link that it had taken. Servers keep one link of a node and end the older
    * one, so a link that is lost again and again means that another node uses this node's id.
    */
-  #lost(link: Link, member: Member): void {
+  #lost(link: PeerLink, member: Member): void {
     const { nodeTimeoutMs } = this.settings
     const now = this.outside.now()
     if (now - link.provenAt > nodeTimeoutMs) return

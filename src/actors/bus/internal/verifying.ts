@@ -2,8 +2,8 @@
  * A new address of a known node is believed only when this node has dialled it and got an answer
  * with that id: a single PING with a known id would otherwise move a peer to wherever it came from.
  */
-import { type Address, addressText, type Link } from "./link.ts"
-import type { Member } from "./member.ts"
+import { type Address, addressText } from "./link.ts"
+import type { Member, PeerLink } from "./member.ts"
 import type { Table } from "./table.ts"
 
 /** Dials an address that a node is said to have; one such dial per node is under way. */
@@ -15,7 +15,7 @@ export const verify = (table: Table, member: Member, address: Address): void => 
 }
 
 /** The node answered on this outbound link: that is where it lives. */
-export const settle = (table: Table, member: Member, link: Link): void => {
+export const settle = (table: Table, member: Member, link: PeerLink): void => {
   const hasMoved = addressText(link.remote) !== addressText(member.address)
   const isNew = !member.isProven
   const { outbound } = member

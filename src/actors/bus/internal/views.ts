@@ -1,6 +1,5 @@
 /** What users see of a node: values that no later frame changes. */
-import type { Link } from "./link.ts"
-import type { Member } from "./member.ts"
+import type { Member, PeerLink } from "./member.ts"
 import type { NodeCounts, Table } from "./table.ts"
 import type { SlotOwner } from "./slotTable.ts"
 
@@ -78,7 +77,7 @@ const memberView = (member: Member): MemberView => ({
 
 export const membersOf = (table: Table): ReadonlyArray<MemberView> => table.proven.map(memberView)
 
-const linkView = (link: Link, now: number): LinkView => ({
+const linkView = (link: PeerLink, now: number): LinkView => ({
   direction: link.isInbound ? "from" : "to",
   node: link.peer?.id,
   address: `${link.remote.ip}:${link.remote.busPort}`,
