@@ -10,7 +10,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { peer } from "../../peers.ts"
-import { cluster } from "./redisServers.ts"
+import { cluster, type Kind, kinds } from "./servers.ts"
+
+const [kind] = kinds as [Kind]
 
 const main = fileURLToPath(new URL("../../../src/cli/main.ts", import.meta.url))
 const command = ["bus", "join", "--node-timeout", "2000", "--seconds", "6"]
@@ -28,7 +30,7 @@ peer("redis-server", "handfast bus join", () => {
     "shows all nodes and their slots, whichever port it was given",
     () =>
       Effect.gen(function* () {
-        const servers = yield* cluster(2, { timeoutMs: 2_000 })
+        const servers = yield* cluster(2, { kind, timeoutMs: 2_000 })
         const { busPort, port } = servers[0]!
         const [byBus, byClient] = yield* Effect.all([joinBy(busPort, "--json"), joinBy(port)], {
           concurrency: 2
@@ -84,7 +86,7 @@ peer("redis-server", "handfast bus watch and publish", () => {
     "print each change and publication as a JSON line, and publish to all nodes",
     () =>
       Effect.gen(function* () {
-        const servers = yield* cluster(2, { timeoutMs: 2_000 })
+        const servers = yield* cluster(2, { kind, timeoutMs: 2_000 })
         const [first, second] = servers
         const has = (lines: ReadonlyArray<Line>, channel: string) =>
           lines.some(({ _tag, channel: of }) => _tag === "Published" && of === channel)
