@@ -205,14 +205,10 @@ export class RpcServer {
       const closed = Effect.sync(() => this.#closed(responder, session))
       const { port, queuePair } = yield* openPort(ground, depthsOf(settings), responder, closed)
       if (!responder.attach(port)) return "the first Receive was not accepted"
+      session.connections.add(responder)
       const connection = yield* request
         .accept({ queuePair, privateData: ConnectionData.encode(said), rnrRetries: 0 })
         .pipe(Effect.timeout(settings.acceptWithinMs))
-      // A client that names itself has one connection: of an older one, nothing more begins.
-      if (peer.extension !== undefined) {
-        for (const older of session.connections) older.end("the client has a newer connection")
-      }
-      session.connections.add(responder)
       yield* Effect.forkScoped(this.#expire(responder))
       return yield* Effect.raceFirst(Deferred.await(responder.ended), connection.disconnected)
     })
@@ -243,6 +239,8 @@ export class RpcServer {
         if (!this.#unproven.delete(request)) return
         responder.isProved = true
         this.#proven.add(responder)
+        // A client that names itself has one connection.
+        if (peer.extension !== undefined) session.endOlder(responder)
       }
     }
     return this.#parts.responder({

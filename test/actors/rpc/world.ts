@@ -39,7 +39,10 @@ const numberIn = (bytes: Uint8Array): number =>
  * Echo returns its arguments; Count counts executions by token and returns the count; Fill returns
  * an opaque of so many bytes; Custom is the test's.
  */
-export const makeProgram = (custom: Procedure["handler"] = () => Effect.never) => {
+export const makeProgram = (
+  custom: Procedure["handler"] = () => Effect.never,
+  isIdempotent = false
+) => {
   const executions = new Map<number, number>()
   const served: Program = {
     program,
@@ -57,7 +60,7 @@ export const makeProgram = (custom: Procedure["handler"] = () => Effect.never) =
             return { results: word(times) }
           })
       },
-      [procedures.custom]: { handler: custom },
+      [procedures.custom]: { handler: custom, isIdempotent },
       [procedures.fill]: {
         isIdempotent: true,
         handler: ({ args }) => {
@@ -96,12 +99,14 @@ export interface WorldOptions {
   readonly client?: ClientOptions | undefined
   readonly server?: ServerOptions | undefined
   readonly custom?: Procedure["handler"] | undefined
+  /** Of the custom procedure. Default: false. */
+  readonly isIdempotent?: boolean | undefined
 }
 
 /** One server and one client. */
 export const makeWorld = Effect.fnUntraced(function* (options: WorldOptions = {}) {
   const fabric = yield* makeFabric
-  const { executions, served } = makeProgram(options.custom)
+  const { executions, served } = makeProgram(options.custom, options.isIdempotent)
   const server = yield* startServer(fabric, served, options.server)
   const client = yield* startClient(fabric, server, options.client)
   return {

@@ -79,6 +79,8 @@ export class Responder implements PortUser {
   }
 
   received(bytes: Uint8Array): void {
+    // The client has a newer connection, or the server is closed: nothing more begins on this one.
+    if (this.#isOver) return
     const read = RpcRdmaMessage.decode(bytes)
     if (Result.isFailure(read)) {
       const answer = RpcRdmaMessage.answerTo(read.failure, 1)

@@ -30,6 +30,7 @@ export class ClientSession {
   /** What the client is told of this session: another one means that the cache is gone. */
   readonly incarnation: Uint8Array
   readonly cache: ReplyCache<Answer, Incoming>
+  /** The oldest first. */
   readonly connections = new Set<Responder>()
   /** Handlers that are under way. */
   handlers = 0
@@ -51,6 +52,14 @@ export class ClientSession {
     for (const oldest of this.#unreachable) {
       if (this.#unreachable.size <= maxUnreachable) return
       this.#unreachable.delete(oldest)
+    }
+  }
+
+  /** Ends all connections before this one: on them nothing more begins. */
+  endOlder(newest: Responder): void {
+    for (const older of this.connections) {
+      if (older === newest) return
+      older.end("the client has a newer connection")
     }
   }
 
@@ -189,6 +198,7 @@ export const serve = Effect.fnUntraced(function* (
   if ("outcome" in procedure) return yield* send(incoming, procedure)
   if (procedure.isIdempotent === true) {
     return yield* Effect.withFiber((fiber) => {
+      if (responder.isOver) return Effect.void
       const handler = handlers.begin(session, () => responder.isOver, fiber)
       if (handler === undefined) return send(incoming, plain("SystemError"))
       return run(procedure, call, session.principal).pipe(
