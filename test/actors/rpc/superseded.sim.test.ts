@@ -129,7 +129,8 @@ describe("a call that a server has not taken up", () => {
         yield* write(2)
         held[0]!()
         yield* Effect.sleep("10 millis")
-        assert.deepStrictEqual(written, [2])
+        assert.notInclude(written, 1)
+        assert.include(written, 2)
       })
     )
   }
