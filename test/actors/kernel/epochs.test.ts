@@ -5,9 +5,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Actor from "../../../src/actors/kernel/Actor.ts"
 import * as Behavior from "../../../src/actors/kernel/Behavior.ts"
@@ -84,21 +86,31 @@ const connection = (log: Array<string>, late: Duration.Input, guarded: boolean) 
 const Next = Rpc.make("Next", { success: Schema.Int })
 const Moved = Schema.TaggedStruct("Moved", { epoch: Epoch })
 
-/** Each Next opens a new epoch; the effect of the old one fails while it is interrupted. */
+/** Each Next opens a new epoch. */
+const moving = {
+  commands: [Next],
+  events: Moved,
+  initial: { count: 0, epoch: undefined as Epoch | undefined },
+  history: "none" as const,
+  epoch: (state: { readonly epoch: Epoch | undefined }) => state.epoch,
+  decide: {
+    Next: (_: unknown, __: unknown, { fresh }: { readonly fresh: () => Epoch }) =>
+      Decision.persist(Moved.make({ epoch: fresh() })).pipe(
+        Decision.thenReply((state: { readonly count: number }) => state.count)
+      )
+  },
+  evolve: {
+    Moved: ({ count }: { readonly count: number }, { epoch }: typeof Moved.Type) => ({
+      count: count + 1,
+      epoch
+    })
+  }
+}
+
+/** The effect of an epoch fails while it is interrupted. */
 const failing = (before: Effect.Effect<void>) =>
   Behavior.make("Failing", {
-    commands: [Next],
-    events: Moved,
-    initial: { count: 0, epoch: undefined as Epoch | undefined },
-    history: "none",
-    epoch: (state) => state.epoch,
-    decide: {
-      Next: (_, __, { fresh }) =>
-        Decision.persist(Moved.make({ epoch: fresh() })).pipe(
-          Decision.thenReply((state: { readonly count: number }) => state.count)
-        )
-    },
-    evolve: { Moved: ({ count }, { epoch }) => ({ count: count + 1, epoch }) },
+    ...moving,
     react: {
       Moved: () =>
         Effect.onInterrupt(Effect.never, () =>
@@ -175,6 +187,33 @@ describe("an epoch", () => {
       })
     )
   }
+
+  it.effect("starts nothing if the release of the one before it has ended the actor", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const log: Array<string> = []
+      const ending = Effect.sync(() => {
+        log.push("release")
+        Effect.runFork(Scope.close(scope, Exit.void))
+      })
+      const Ending = Behavior.make("Ending", {
+        ...moving,
+        react: {
+          Moved: () =>
+            Effect.andThen(
+              Effect.sync(() => log.push("acquire")),
+              Effect.addFinalizer(() => ending)
+            )
+        }
+      })
+      const actor = yield* Scope.provide(Actor.spawn(Ending, "a"), scope)
+      yield* actor.ask.Next()
+      yield* Effect.exit(actor.ask.Next())
+      yield* settle
+      assert.deepStrictEqual(log, ["acquire", "release"])
+      assert.strictEqual((yield* actor.ended).reason, "released")
+    })
+  )
 
   it.effect("fence lets through what is current and drops the rest", () =>
     Effect.gen(function* () {
