@@ -257,6 +257,20 @@ describe("a run that does not end", () => {
     })
   )
 
+  it.effect("is a deadlock at once if all timers are those of a killed process", () =>
+    Effect.gen(function* () {
+      const program = Effect.gen(function* () {
+        const sleeper = yield* Sim.process("sleeper", Effect.sleep("1 hour"))
+        yield* Effect.sleep(10)
+        yield* sleeper.crash
+        yield* sleeper.exit
+      })
+      const error = errorOf(yield* Sim.explore(program, { seeds: 1, timerSlack: 0 }))
+      assert.instanceOf(error, SimError.Deadlock)
+      assert.strictEqual(error.millis, 10)
+    })
+  )
+
   it.effect("D35: is bounded where it demands progress of what never answers", () =>
     Effect.gen(function* () {
       const report = yield* Sim.explore(Sim.eventually(Effect.never, "1 second"), { seeds: 5 })

@@ -69,6 +69,8 @@ describe("a timer of a simulation", () => {
       assert.isTrue(usual.some((run) => run.every((late) => late > 0)))
       const small = (yield* observed(3)).flat()
       assert.strictEqual(Math.max(...small), 3)
+      const broken = (yield* observed(2.5)).flat()
+      assert.strictEqual(Math.max(...broken), 2)
       const exact = (yield* observed(0)).flat()
       assert.strictEqual(Math.max(...exact), 0)
     })

@@ -61,6 +61,7 @@ export class Requester {
   /** The first work that has never been sent. */
   #fresh: number
   #isPumping = false
+  /** Waits after a receiver was not ready. Nothing is on its way then: all counts as unsent. */
   #isResting = false
   #isTiming = false
   #deadline = 0
@@ -124,7 +125,6 @@ export class Requester {
   #succeed(fetched: Uint8Array): void {
     const { domain, sends } = this.#queuePair
     this.#retries = this.#rnrs = 0
-    this.#isResting = false
     this.#deadline = this.#queuePair.nic.network.now + this.#sending.timeoutMillis
     const hasEnded = this.#left.delete(this.#oldest)
     this.#oldest += 1
@@ -249,7 +249,6 @@ export class Requester {
       if (this.#isStopped || this.#oldest === this.#next) return
       const rest = this.#deadline - this.#queuePair.nic.network.now
       if (rest > dueWithinMs) return this.#wait(rest)
-      if (this.#isResting) return
       if (this.#retries === this.#sending.retries) return this.#fail("retry-exceeded")
       this.#retries += 1
       this.#again()
@@ -266,7 +265,6 @@ export class Requester {
   /** Waits for a peer without a receive, and tries again up to the agreed number of times. */
   #rest(millis: number): void {
     const { network } = this.#queuePair.nic
-    if (this.#isResting) return
     const { rnrRetries } = this.#sending
     const isOver = rnrRetries !== retriesForever && this.#rnrs === rnrRetries
     if (isOver) return this.#queuePair.failSend("rnr-retry-exceeded")
