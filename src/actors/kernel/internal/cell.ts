@@ -96,7 +96,7 @@ export interface Outcome {
 
 const done = Exit.void
 
-/** A message in a mailbox. `from` tells a signal's epoch; a command has none. */
+/** A message in a mailbox. `from` is a signal's epoch; a command has none. */
 export class Envelope implements Outcome {
   readonly handler: Handler
   readonly message: unknown

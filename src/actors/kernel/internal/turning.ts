@@ -81,8 +81,8 @@ const write = (cell: Cell, batch: Batch): boolean => {
 }
 
 /**
- * Replies wait if one of the batch depends on its events, and when the actor begins or ends with
- * it. An answer that only reads may wait too: it could show such an event.
+ * Replies wait if an event of the batch is not written behind, and when the actor begins or ends
+ * with it. An answer that only reads may wait too, because it could depend on such an event.
  */
 const mustWait = ({ next, promises }: Batch): boolean => promises || next !== "continue"
 

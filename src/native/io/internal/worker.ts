@@ -34,7 +34,7 @@ import { SocketHost } from "./socketHost.ts"
 export interface WorkerStart {
   readonly memory: WorkerMemory
   readonly chunkPoolShape: ChunkPoolShape
-  /** Milliseconds since 1970 from which `Row.heard` counts. */
+  /** Milliseconds since 1970 from which `Row.lastReceivedAt` counts. */
   readonly origin: number
   readonly regions: ReadonlyArray<readonly [number, SharedArrayBuffer]>
 }
