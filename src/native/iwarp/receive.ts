@@ -12,7 +12,7 @@ import { type TaggedBuffer, type BufferTable, ScatterBuffer, type Sink } from ".
 /** Events of the receiver. */
 export interface ReceiverPort {
   /** Called for each valid FPDU of the peer. */
-  readonly heard: () => void
+  readonly fpduVerified: () => void
   readonly received: (length: number, immediate: number | undefined, invalidated: number) => void
   readonly readRequest: (request: Uint8Array, sink: TaggedBuffer | undefined, at: number) => void
   readonly atomicRequest: (request: Uint8Array, sink: TaggedBuffer, at: number) => void
@@ -134,7 +134,7 @@ export class Receiver {
     const control = parser.control.subarray(0, parser.controlLength)
     const delivery = inbound.complete(segment, control)
     if (delivery === Delivery.refused) return this.#refuse(inbound.refused!)
-    this.#port.heard()
+    this.#port.fpduVerified()
     switch (delivery) {
       case Delivery.receive:
         return this.#deliver(control)

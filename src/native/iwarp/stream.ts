@@ -267,7 +267,7 @@ export class Stream {
     const local = (detail: string, ends: Omit<Failure, "detail">): void =>
       this.#fail({ detail, ...ends }, Terminate.encode(Cause.rdmapLocal))
     return {
-      heard: () => {
+      fpduVerified: () => {
         this.#hasHeard = true
         if (this.#transmitter.isOpen) return
         this.#transmitter.open()

@@ -90,7 +90,7 @@ describe("a region that a session is using", () => {
       const memory = new BufferTable(regions.table, () => bytes, 1, 7)
       const told: Array<boolean> = []
       const port = {
-        heard: () => undefined,
+        fpduVerified: () => undefined,
         received: (_: number, __: number | undefined, key: number) => {
           assert.strictEqual(key, key === 0 ? 0 : invalidateStag)
           told.push(hasLeft())

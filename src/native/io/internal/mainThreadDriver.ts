@@ -57,7 +57,7 @@ export class MainThreadDriver implements LaneDriver {
           pair.handle.flush()
           if (pair.untakenBytes > lane.limits.receiveBytes) lane.pause(PauseReason.user)
         },
-        heard: (lane) => {
+        received: (lane) => {
           const handle = this.#byLane.get(lane)?.handle
           if (handle !== undefined) handle.lastReceivedAt = this.#clock()
         },

@@ -21,7 +21,7 @@ import { acceptTls, connectTls } from "./tls.ts"
 /** Events of a host. */
 export interface HostEvents {
   readonly frames: LaneHost["frames"]
-  readonly heard: LaneHost["received"]
+  readonly received: LaneHost["received"]
   readonly written: LaneHost["written"]
   readonly finished: LaneHost["finished"]
   readonly peerEnded: LaneHost["peerEnded"]
@@ -55,7 +55,7 @@ export class SocketHost {
     this.#platform = platform
     this.#host = {
       frames: events.frames,
-      received: events.heard,
+      received: events.received,
       written: events.written,
       finished: events.finished,
       peerEnded: events.peerEnded,

@@ -85,7 +85,7 @@ const host = new SocketHost(
   {
     frames: (lane, bytes, from, ends, count) => output.frames(lane, bytes, from, ends, count),
     // The wall clock, because the main thread compares it with its wall clock.
-    heard: (lane) => {
+    received: (lane) => {
       Atomics.store(
         table,
         lane.slot.index * Row.words + Row.lastReceivedAt,
