@@ -182,7 +182,7 @@ export class QueueMemory {
     return waitUntilUnused(this.#words, Head.users, this.#dead)
   }
 
-  /** Ignores present users, who died with their worker. */
+  /** Ignores present users, which died with their worker. */
   ignoreDeadUsers(): void {
     this.#dead = Atomics.load(this.#words, Head.users)
   }

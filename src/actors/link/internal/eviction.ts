@@ -1,9 +1,9 @@
 /**
- * Which entry of a full store goes: SIEVE, and first in first out.
+ * Chooses the entry of a full store to evict: SIEVE, and first in first out.
  *
- * A policy only keeps an order. Who asks for a victim also says which entries may not go, since a
- * store must not give up an endpoint that is being connected or has work posted; they are passed
- * over. Deterministic, and without any effect.
+ * A policy only keeps an order. The caller that asks for a victim also names the entries that must
+ * stay, because a store must not evict an endpoint that is being connected or has posted work; they
+ * are skipped. Deterministic, and without effects.
  */
 
 import { RingEntry } from "./ring.ts"
