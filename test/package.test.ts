@@ -18,6 +18,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { rolldown } from "rolldown"
 import { exportsOf, sources } from "../scripts/exports.ts"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
@@ -100,7 +101,7 @@ describe("the packed package", () => {
       mkdirSync(join(link, ".."), { recursive: true })
       symlinkSync(join(root, "node_modules", peer), link)
     }
-  }, 60_000)
+  }, 180_000)
 
   afterAll(() => rmSync(project, { recursive: true }))
 
@@ -185,6 +186,40 @@ export const append: Parameters<Store["append"]>[0] = 1`
         assert.isTrue(existsSync(join(installed, file, "..", source)), `${file} -> ${source}`)
       }
     }
+  })
+
+  it("a bundled program finds its workers, if the package stays outside of the bundle", async () => {
+    const program = `import * as Effect from "effect/Effect"
+import { lengthPrefixed } from "handfast/io/Framer"
+import { IoPool } from "handfast/io/IoPool"
+const lane = { framer: lengthPrefixed, on: "worker" }
+const echo = Effect.gen(function* () {
+  const pool = yield* IoPool
+  const at = { host: "127.0.0.1", port: 0 }
+  const { port } = yield* pool.serve({ ...lane, at }, (client) =>
+    client.run((batch) => client.send(batch.all))
+  )
+  const client = yield* pool.connect({ ...lane, to: { host: at.host, port } })
+  client.send(Uint8Array.of(0, 0, 0, 1, 7))
+  const [frame] = yield* client.take
+  return [frame.at(-1), (yield* pool.stats).workers]
+})
+const run = echo.pipe(Effect.scoped, Effect.provide(IoPool.layer({ workers: 1 })))
+console.log(String(await Effect.runPromise(run)))`
+    writeFileSync(join(project, "bundled.js"), program)
+    const bundle = await rolldown({
+      cwd: project,
+      input: "bundled.js",
+      platform: "node",
+      external: [/^handfast/]
+    })
+    await bundle.write({ dir: join(project, "bundle"), format: "esm" })
+    await bundle.close()
+    const { stderr, stdout } = spawnSync(process.execPath, ["bundle/bundled.js"], {
+      cwd: project,
+      encoding: "utf8"
+    })
+    assert.deepStrictEqual([stderr, stdout], ["", "7,1\n"])
   })
 
   it("the command runs", () => {

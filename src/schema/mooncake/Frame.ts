@@ -5,6 +5,7 @@
  * The length is in the byte order of the sender. All machines that Mooncake runs on are
  * little-endian; a length in the other order is above any limit.
  */
+
 import { defaultLimit, largestLimit } from "./frameLimits.ts"
 import { FrameEmpty, type FrameFault, FrameTooLong, UnknownFrameType } from "./Fault.ts"
 
