@@ -32,7 +32,7 @@ import {
   loansOf,
   nothingLent
 } from "./internal/callQueue.ts"
-import { type ClientOptions, resolve } from "./internal/clientSettings.ts"
+import { type ClientOptions, completionsOf, depthsOf, resolve } from "./internal/clientSettings.ts"
 import {
   type ConnectionActor,
   type Hub,
@@ -48,6 +48,7 @@ import {
   type Range
 } from "./internal/planning.ts"
 import { Patience } from "./internal/patience.ts"
+import { validateDepths } from "./internal/settings.ts"
 import { readResults } from "./internal/results.ts"
 import { type Methods, methodsOf } from "./internal/typedCalls.ts"
 import {
@@ -267,7 +268,9 @@ const open = Effect.fnUntraced(function* (
   const { device, memoryBytes, to } = settings
   const name = device === "" ? verbs.route(to.host) : Effect.succeed(device)
   const opening = Effect.flatMap(name, (name) => verbs.open(name))
-  const ground = yield* ReopeningGround.make(opening, { completions: 4_096, memoryBytes })
+  const completions = completionsOf(settings)
+  const ground = yield* ReopeningGround.make(opening, { completions, memoryBytes })
+  yield* validateDepths(ground.last, depthsOf(settings), ["credits"])
   const crypto = yield* WebCrypto.WebCrypto
   const clock = yield* Clock.Clock
   const fork = yield* FiberSet.makeRuntime()

@@ -24,6 +24,7 @@ import { Handlers } from "./internal/handlers.ts"
 import { Parts } from "./internal/parts.ts"
 import { refillEvery, type Responder } from "./internal/responder.ts"
 import { resolve, type ServerOptions, type ServerSettings } from "./internal/serverSettings.ts"
+import { validateDepths } from "./internal/settings.ts"
 import { ClientSession, serve } from "./internal/serving.ts"
 import type { SettingsConflict } from "./RpcError.ts"
 
@@ -319,6 +320,7 @@ export const make = Effect.fnUntraced(function* (
   const name = settings.device === "" ? undefined : settings.device
   const opening = verbs.open(name, { host, admits: hears })
   const ground = yield* ReopeningGround.make(opening, { completions, memoryBytes })
+  yield* validateDepths(ground.last, depthsOf(settings), ["maxCredits", "maxSegments"])
   const crypto = yield* WebCrypto.WebCrypto
   const run = yield* FiberSet.makeRuntime()
   const listenAt = ({ device }: Ground, port: number) => device.listen({ host, port, backlog })

@@ -1,9 +1,9 @@
 /** Settings of a client, with their defaults; what cannot hold together is refused. */
 import * as Effect from "effect/Effect"
 import type { Address } from "../../../native/verbs/Connection.ts"
-import { maxInlineBytes } from "../../../schema/rpc/ConnectionData.ts"
 import { SettingsConflict } from "../RpcError.ts"
 import type { Depths } from "./epoch.ts"
+import { given, validateNumbers } from "./settings.ts"
 
 export interface ClientOptions {
   readonly to: Address
@@ -63,31 +63,18 @@ const defaults = {
   trustsForeignCache: false
 }
 
-/** Leaves out what is undefined, so that it does not hide a default. */
-const given = (options: ClientOptions): ClientOptions => {
-  const entries = Object.entries(options).filter(([, value]) => value !== undefined)
-  return Object.fromEntries(entries) as unknown as ClientOptions
-}
-
 /** Fills the defaults in. */
-export const resolve = (
+export const resolve = Effect.fnUntraced(function* (
   options: ClientOptions
-): Effect.Effect<ClientSettings, SettingsConflict> => {
+): Effect.fn.Return<ClientSettings, SettingsConflict> {
   const settings = { ...defaults, ...given(options) } as ClientSettings
-  const { credits, inlineBytes, memoryBytes } = settings
-  const conflict = (names: ReadonlyArray<keyof ClientOptions>, detail: string) =>
-    Effect.fail(new SettingsConflict({ settings: names, detail }))
-  if (!Number.isInteger(credits) || credits < 1) {
-    return conflict(["credits"], `${credits} calls in flight`)
+  yield* validateNumbers(settings)
+  if (settings.memoryBytes < settings.inlineBytes) {
+    const detail = "no call longer than inline could be made"
+    return yield* new SettingsConflict({ settings: ["memoryBytes", "inlineBytes"], detail })
   }
-  if (inlineBytes % 1_024 !== 0 || inlineBytes < 1_024 || inlineBytes > maxInlineBytes) {
-    return conflict(["inlineBytes"], `${inlineBytes} is no multiple of 1024 up to 262144`)
-  }
-  if (memoryBytes < inlineBytes) {
-    return conflict(["memoryBytes", "inlineBytes"], "no call longer than inline could be made")
-  }
-  return Effect.succeed(settings)
-}
+  return settings
+})
 
 /** One Receive for each call; a Send for each call and one for each probe that is out. */
 export const depthsOf = ({ credits, inlineBytes }: ClientSettings): Depths => ({
@@ -96,3 +83,9 @@ export const depthsOf = ({ credits, inlineBytes }: ClientSettings): Depths => ({
   transfers: 0,
   inlineBytes
 })
+
+/** Completions that one connection may have waiting. */
+export const completionsOf = (settings: ClientSettings): number => {
+  const { receives, sends } = depthsOf(settings)
+  return receives + sends
+}

@@ -3,9 +3,9 @@ import * as dns from "node:dns/promises"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Address from "../../../schema/Address.ts"
-import { maxInlineBytes } from "../../../schema/rpc/ConnectionData.ts"
 import * as Peers from "../../link/Peers.ts"
 import { SettingsConflict } from "../RpcError.ts"
+import { given, validateNumbers } from "./settings.ts"
 import type { Program } from "../RpcProgram.ts"
 
 /**
@@ -143,11 +143,6 @@ const heard = ({
   )
 }
 
-const given = (options: ServerOptions): ServerOptions => {
-  const entries = Object.entries(options).filter(([, value]) => value !== undefined)
-  return Object.fromEntries(entries) as unknown as ServerOptions
-}
-
 /** Fills the defaults in. */
 export const resolve = Effect.fnUntraced(function* (
   options: ServerOptions
@@ -156,15 +151,16 @@ export const resolve = Effect.fnUntraced(function* (
   const settings = { ...defaults, admit: byAddress, ...given(options), hears } as ServerSettings
   const conflict = (names: ReadonlyArray<keyof ServerOptions>, detail: string) =>
     new SettingsConflict({ settings: names, detail })
-  const { completions, credits, inlineBytes, maxCredits, maxSegments } = settings
-  if (!(credits >= 1 && credits <= maxCredits)) {
+  yield* validateNumbers(settings)
+  const { completions, credits, maxCredits, maxSegments } = settings
+  if (credits > maxCredits) {
     return yield* conflict(["credits", "maxCredits"], `${credits} of at most ${maxCredits}`)
-  }
-  if (inlineBytes % 1_024 !== 0 || inlineBytes < 1_024 || inlineBytes > maxInlineBytes) {
-    return yield* conflict(["inlineBytes"], `${inlineBytes} is no multiple of 1024 up to 262144`)
   }
   if (settings.maxBytesPerConnection > settings.memoryBytes) {
     return yield* conflict(["maxBytesPerConnection", "memoryBytes"], "one connection has more")
+  }
+  if (settings.maxCallBytes > settings.maxBytesPerConnection) {
+    return yield* conflict(["maxCallBytes", "maxBytesPerConnection"], "a call has more")
   }
   const { maxHandlers, maxHandlersPerClient } = settings
   if (!(maxHandlersPerClient >= maxCredits && maxHandlers >= maxHandlersPerClient)) {
