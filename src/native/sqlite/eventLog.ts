@@ -219,9 +219,10 @@ export class EventLog {
     this.#tags.verify(id, label)
     const rows = this.#selectTagged.iterate(id, after, end, limit) as Iterable<unknown>
     for (const row of rows as Iterable<Row>) {
-      const name = String(row[columns] ?? "")
-      if (name === "")
-        throw corruptEvent(name, 0, `an event that carries the tag ${label} is missing`)
+      const name = row[columns]
+      if (typeof name !== "string") {
+        throw corruptEvent("", 0, `an event that carries the tag ${label} is missing`)
+      }
       batch.actors.push(name)
       batch.add(row, name, checksumText(name))
       if (!String(row[7]).includes(label)) {

@@ -330,6 +330,21 @@ describe("a fault of the fabric", () => {
   )
 
   it.sim(
+    "loses what is on its way to a GID that changes",
+    seeds,
+    struck({ _tag: "Delay", from: "a", to: "b", millis: 50, forMillis: 1 }, ({ a, b }, fabric) =>
+      Effect.gen(function* () {
+        yield* receive(b, 1)
+        yield* post(a, work(a, { id: 1, length: 8 }))
+        yield* Effect.sleep(1)
+        fabric.strike({ _tag: "GidChange", node: "b" })
+        yield* ended(a, { id: 1, status: "retry-exceeded" })
+        yield* silent(b)
+      })
+    )
+  )
+
+  it.sim(
     "changes a GID: what was connected by it is cut off",
     seeds,
     struck({ _tag: "GidChange", node: "b" }, ({ a, b }) =>

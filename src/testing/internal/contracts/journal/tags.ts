@@ -74,6 +74,13 @@ export const tags = [
     yield* same(bodies(yield* tagged(journal, "t", first.at(-1)?.offset)), ["6"], "the new one")
   }),
 
+  demand("names may be empty, those of actors and those of tags", function* (journal) {
+    const claim = yield* journal.claim("")
+    yield* append(journal, claim, 0, [event("1", ["", "t"])])
+    yield* same(bodies(yield* tagged(journal, "")), ["1"], "by the empty tag")
+    yield* same(bodies(yield* tagged(journal, "t")), ["1"], "of the empty actor")
+  }),
+
   demand("a tag of many events is read whole", function* (journal) {
     const claims = [yield* journal.claim("a"), yield* journal.claim("b")]
     for (const round of range(0, 11)) {
