@@ -89,3 +89,42 @@ describe("what a program awaits outside of Effect", () => {
     })
   )
 })
+
+/** Counts the turns that the event loop takes while an effect runs. */
+const turnsDuring = <A>(effect: Effect.Effect<A>) =>
+  Effect.gen(function* () {
+    let [isOver, turns] = [false, 0]
+    const again = (): void => {
+      turns++
+      if (!isOver) setImmediate(again)
+    }
+    again()
+    const result = yield* effect
+    isOver = true
+    return { result, turns }
+  })
+
+describe("what a program does with Effect alone", () => {
+  it.live("takes no turn of the event loop, however many fibers it forks", () =>
+    Effect.gen(function* () {
+      const fork = Effect.andThen(Effect.sleep("1 second"), Effect.forkChild(Effect.void))
+      const explored = Sim.explore(Effect.repeat(fork, { times: 200 }), { seeds: 1, checkShare: 0 })
+      const { result, turns } = yield* turnsDuring(explored)
+      assert.isUndefined(messageOf(result))
+      assert.isAtLeast(result.millis, 200_000)
+      assert.isBelow(turns, 100)
+    })
+  )
+
+  it.live("takes them for each promise: the twin", () =>
+    Effect.gen(function* () {
+      const wait = Effect.andThen(
+        Effect.sleep("1 second"),
+        promise(() => chain(1))
+      )
+      const explored = Sim.explore(Effect.repeat(wait, { times: 200 }), { seeds: 1, checkShare: 0 })
+      const { turns } = yield* turnsDuring(explored)
+      assert.isAbove(turns, 100)
+    })
+  )
+})

@@ -51,6 +51,7 @@ export class Outside {
   close(): void {
     if (--watched === 0) hook.disable()
     for (const id of this.requests) requests.delete(id)
+    if (requests.size === 0) requestHook.disable()
   }
 }
 
@@ -72,10 +73,15 @@ const done = (id: number): void => {
   requests.delete(id)
   outside.requests.delete(id)
   outside.stirred = true
+  if (requests.size === 0) requestHook.disable()
 }
+
+/** Every fiber makes one. It is not outside of Effect: its steps are tasks of the simulator. */
+const fiberResource = "effect/Fiber"
 
 const hook = createHook({
   init: (id, type, _trigger, resource) => {
+    if (type === fiberResource) return
     const outside = runs.getStore()
     if (outside === undefined) return
     outside.made()
@@ -83,12 +89,18 @@ const hook = createHook({
     else if (isRequest(type)) {
       outside.requests.add(id)
       requests.set(id, outside)
+      requestHook.enable()
     }
   },
   promiseResolve: () => {
     const outside = runs.getStore()
     if (outside !== undefined) outside.stirred = true
-  },
-  before: done,
-  destroy: done
+  }
 })
+
+/**
+ * Notices the end of a request: its call, or that it is destroyed without one. Node reports both of
+ * every resource, fibers too, and has the garbage collector watch them, so this is on only while a
+ * request is open.
+ */
+const requestHook = createHook({ before: done, destroy: done })
