@@ -25,6 +25,7 @@ export default {
     "ip",
     "mkfifo",
     "redis-server",
+    "script",
     "text2pcap",
     "tshark",
     "unshare"

@@ -26,6 +26,7 @@ export const packages = {
   make: "make",
   "qemu-system-x86_64": "qemu-system-x86",
   "redis-server": "redis-server",
+  script: "bsdutils",
   tshark: "tshark",
   unshare: "util-linux",
   xz: "xz-utils"

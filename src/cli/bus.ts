@@ -13,48 +13,35 @@ import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { NotPublished } from "../actors/bus/BusError.ts"
-import { BusNode, type MembersView, type SlotsView } from "../actors/bus/BusNode.ts"
+import { BusNode } from "../actors/bus/BusNode.ts"
 import type { Missed, Published } from "../actors/bus/BusNode.ts"
 import { slotCount } from "../schema/bus/Slots.ts"
 import { asMember, joinFlags, seconds } from "./busJoining.ts"
+import { painter } from "./busTable.ts"
 
 const json = Flag.Boolean("json").pipe(
   Flag.withDescription("One JSON object for each change"),
   Flag.withDefault(false)
 )
 
-const slotsText = (view: SlotsView, id: string): string =>
-  view.slots
-    .filter((owner) => owner.id === id)
-    .map(({ slots: [first, last] }) => (first === last ? `${first}` : `${first}-${last}`))
-    .join(" ")
-
-/** One line a node: its id, address, role, state and slots. */
-const table = (members: MembersView, slots: SlotsView): ReadonlyArray<string> =>
-  members.members.map(({ busPort, id, ip, role, state }) => {
-    const at = `${ip}:${busPort}`.padEnd(22)
-    return `${id.slice(0, 12)}  ${at}${role.padEnd(9)}${state.padEnd(12)}${slotsText(slots, id)}`
-  })
-
-/** Draws over what was drawn before, on a terminal. */
-const drawer = (): ((lines: ReadonlyArray<string>) => string) => {
-  let drawn = 0
-  return (lines) => {
-    const up = process.stdout.isTTY && drawn > 0 ? `\u001b[${drawn}A\u001b[J` : ""
-    drawn = lines.length
-    return up + lines.join("\n")
-  }
-}
+/** Times on a terminal are drawn again so often. */
+const redrawMs = 1_000
 
 const show = Effect.fnUntraced(function* (isJson: boolean) {
   const bus = yield* BusNode
-  const draw = drawer()
+  const paint = painter(process.stdout)
   const views = Stream.zipLatest(bus.members, bus.slots)
-  yield* Stream.runForEach(views, ([members, slots]) => {
-    if (isJson) return Console.log(JSON.stringify({ ...members, slots: slots.slots }))
-    if (members.members.length === 0) return Effect.void
-    return Console.log(draw(table(members, slots)))
-  })
+  const isLive = process.stdout.isTTY && !isJson
+  const moments = isLive
+    ? Stream.map(Stream.zipLatest(views, Stream.tick(redrawMs)), ([view]) => view)
+    : views
+  yield* Stream.runForEach(moments, ([{ members, version }, { slots }]) =>
+    Effect.gen(function* () {
+      if (isJson) return yield* Console.log(JSON.stringify({ version, members, slots }))
+      const text = paint({ members, slots, links: yield* bus.links })
+      return yield* Effect.sync(() => void process.stdout.write(text))
+    })
+  )
 })
 
 const join = Command.make("join", { ...joinFlags, json, seconds }, (options) => {

@@ -1,4 +1,6 @@
 /** How the commands of `handfast bus` join a cluster, and the exit codes of those that cannot. */
+import { readFileSync } from "node:fs"
+import { createSecureContext } from "node:tls"
 import * as Argument from "effect/cli/Argument"
 import * as CliError from "effect/cli/CliError"
 import * as Flag from "effect/cli/Flag"
@@ -10,7 +12,7 @@ import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import type { MeetFailed } from "../actors/bus/BusError.ts"
 import { BusNode } from "../actors/bus/BusNode.ts"
-import { IoPool } from "../native/io/IoPool.ts"
+import { IoPool, type TlsSettings } from "../native/io/IoPool.ts"
 import { intBetween } from "./ranges.ts"
 
 /** The exit code says why a node could not join. */
@@ -38,6 +40,26 @@ class NotJoined extends Schema.TaggedError<NotJoined>()("NotJoined", {
   }
 }
 
+/** TLS as `redis-cli` is told of it. All nodes of a cluster share one authority. */
+const tlsFlags = {
+  tls: Flag.Boolean("tls").pipe(
+    Flag.withDescription("Speak TLS both ways: needs --cert, --key and --cacert"),
+    Flag.withDefault(false)
+  ),
+  cert: Flag.File("cert", { mustExist: true }).pipe(
+    Flag.withDescription("The certificate that this node shows, in PEM"),
+    Flag.optional
+  ),
+  key: Flag.File("key", { mustExist: true }).pipe(
+    Flag.withDescription("Its private key, in PEM"),
+    Flag.optional
+  ),
+  cacert: Flag.File("cacert", { mustExist: true }).pipe(
+    Flag.withDescription("The authority that has to have signed the certificates of all nodes"),
+    Flag.optional
+  )
+}
+
 /** Where a cluster is, and how to be a member of it. */
 export const joinFlags = {
   address: Argument.String("HOST:PORT").pipe(
@@ -50,7 +72,8 @@ export const joinFlags = {
   nodeTimeout: intBetween("node-timeout", 100, 3_600_000).pipe(
     Flag.withDescription("The cluster's cluster-node-timeout in milliseconds"),
     Flag.withDefault(15_000)
-  )
+  ),
+  ...tlsFlags
 }
 
 /** How long to stay a member. */
@@ -63,8 +86,45 @@ interface Joining {
   readonly address: string
   readonly listen: string
   readonly nodeTimeout: number
+  readonly tls: boolean
+  readonly cert: Option.Option<string>
+  readonly key: Option.Option<string>
+  readonly cacert: Option.Option<string>
   readonly seconds?: Option.Option<number>
 }
+
+/** Flags that do not belong together, or a file that is no certificate. */
+class TlsUnusable extends Schema.TaggedError<TlsUnusable>()("TlsUnusable", {
+  detail: Schema.String
+}) {
+  override readonly [Runtime.errorExitCode] = 2
+  override get [CliError.userMessage]() {
+    return this.detail
+  }
+}
+
+const readText = (file: string): Effect.Effect<string, TlsUnusable> =>
+  Effect.try({
+    try: () => readFileSync(file, "utf8"),
+    catch: (cause) => new TlsUnusable({ detail: `${file} cannot be read: ${cause}` })
+  })
+
+/** The TLS settings that the flags say; undefined without TLS. */
+const tlsOf = Effect.fnUntraced(function* ({ cacert, cert, key, tls }: Joining) {
+  const files = [cert, key, cacert].flatMap((file) => (file._tag === "Some" ? [file.value] : []))
+  if (files.length !== (tls ? 3 : 0)) {
+    const detail = "--tls, --cert, --key and --cacert go together"
+    return yield* new TlsUnusable({ detail })
+  }
+  if (!tls) return undefined
+  const [certText, keyText, ca] = yield* Effect.forEach(files, readText)
+  try {
+    createSecureContext({ cert: certText, key: keyText, ca })
+  } catch (cause) {
+    return yield* new TlsUnusable({ detail: `--cert, --key and --cacert do not fit: ${cause}` })
+  }
+  return { cert: certText!, key: keyText!, ca: ca!, verify: "chain" } satisfies TlsSettings
+})
 
 const notJoined = ({ detail, reason }: MeetFailed) =>
   new NotJoined({ reason, detail, code: exitCodes[reason] })
@@ -82,17 +142,35 @@ const join = (address: string, isQuiet: boolean) =>
     })
   )
 
+/** Others keep a node that has left in their tables, as one that has failed. */
+const leave = Effect.map(BusNode, ({ id }) => {
+  process.stderr.write(`Left. Nodes list this one until they are told: CLUSTER FORGET ${id}\n`)
+})
+
+/** Ends an effect after so many seconds, if there is a number. */
+export const within = <A, E, R>(
+  seconds: Option.Option<number> | undefined,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<void, E, R> =>
+  seconds?._tag === "Some"
+    ? Effect.asVoid(Effect.timeoutOption(effect, `${seconds.value} seconds`))
+    : Effect.asVoid(effect)
+
 /** Runs a program as a member of the cluster at an address. */
 export const asMember = <A, E>(
-  { address, listen: host, nodeTimeout, seconds }: Joining,
+  options: Joining,
   isQuiet: boolean,
   program: Effect.Effect<A, E, BusNode>
-) => {
-  const node = BusNode.layerEphemeral({ listen: { host }, nodeTimeoutMs: nodeTimeout })
-  const staying = Effect.andThen(join(address, isQuiet), program).pipe(
-    Effect.provide(Layer.provide(node, IoPool.layer({ workers: 1 })))
-  )
-  return seconds?._tag === "Some"
-    ? Effect.asVoid(Effect.timeoutOption(staying, `${seconds.value} seconds`))
-    : Effect.asVoid(staying)
-}
+) =>
+  Effect.gen(function* () {
+    const { address, listen: host, nodeTimeout, seconds } = options
+    const tls = yield* tlsOf(options)
+    const node = BusNode.layerEphemeral({
+      listen: { host },
+      nodeTimeoutMs: nodeTimeout,
+      ...(tls === undefined ? {} : { tls })
+    })
+    const staying = Effect.andThen(join(address, isQuiet), Effect.ensuring(program, leave))
+    const pool = IoPool.layer({ workers: 1 })
+    yield* within(seconds, Effect.provide(staying, Layer.provide(node, pool)))
+  })

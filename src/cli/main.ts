@@ -9,13 +9,14 @@ import { decode } from "./decode.ts"
 import { protocols } from "./protocols.ts"
 import { simulate } from "./simulate.ts"
 import { simulations } from "./simulations.ts"
+import { peer } from "./peer.ts"
 import { part } from "./demo/process.ts"
 import { start } from "./start.ts"
 import { version } from "./version.ts"
 
 Command.make("handfast").pipe(
   Command.withDescription("Peer links that never speak too soon"),
-  Command.withSubcommands([start, part, simulate(simulations), decode(protocols), bus]),
+  Command.withSubcommands([start, part, simulate(simulations), decode(protocols), bus, peer]),
   Command.run({ version }),
   Effect.provide(NodeServices.layer),
   NodeRuntime.runMain

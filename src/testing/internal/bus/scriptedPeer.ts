@@ -146,7 +146,10 @@ export class ScriptedPeer {
   stop(): void {
     this.#server.close()
     for (const timer of this.#timers) clearTimeout(timer)
-    for (const { socket } of this.links) socket.destroy()
+    for (const link of this.links) {
+      link.byUs = true
+      link.socket.destroy()
+    }
   }
 
   /** Opens one more link to the member. */
