@@ -9,7 +9,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { packages, unpacked } from "./peers.ts"
+import { unpacked } from "./peerPaths.ts"
+import { packages } from "./peers.ts"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 

@@ -5,9 +5,9 @@
  * from an archive which could not be reached are the exception: the reason is reported.
  */
 import { accessSync, constants, readFileSync } from "node:fs"
-import { homedir } from "node:os"
 import { delimiter, isAbsolute, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import { isUnpacked, pathOf, type Unpacked, unpackedFolder } from "./peerPaths.ts"
 
 /**
  * The programs, or files by their paths, and the Debian package that brings each. `scripts/peers`
@@ -32,19 +32,7 @@ export const packages = {
   xz: "xz-utils"
 } as const
 
-/** Servers of a later Debian than this machine may have: `scripts/peers` unpacks them in a cache. */
-export const unpacked = ["redis-server-8", "valkey-server-8"] as const
-
-export type Peer = keyof typeof packages | (typeof unpacked)[number]
-
-const cache = process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache")
-const servers = join(cache, "handfast", "servers")
-
-const isUnpacked = (program: Peer): program is (typeof unpacked)[number] => !(program in packages)
-
-/** How a program is started: by its name, or by its place if it is unpacked. */
-export const pathOf = (program: Peer): string =>
-  isUnpacked(program) ? join(servers, program) : program
+export type Peer = keyof typeof packages | Unpacked
 
 const isThere = (file: string, mode: number): boolean => {
   try {
@@ -65,7 +53,7 @@ const isInstalled = (peer: Peer): boolean => {
 /** Why `scripts/peers` could not unpack the servers; undefined if it did not try, or did it. */
 const unreached = (): string | undefined => {
   try {
-    return readFileSync(join(servers, "unreached"), "utf8").trim()
+    return readFileSync(join(unpackedFolder, "unreached"), "utf8").trim()
   } catch {
     return undefined
   }

@@ -42,17 +42,17 @@ const terminal = (columns: number, rows: number) => {
   let at = 0
   return {
     write: (text: string) => {
-      for (const [part] of text.matchAll(/\u001b\[\d*[AJ]|\n|[^\n\u001b]+/g)) {
-        const up = /^\u001b\[(\d*)A$/.exec(part)?.[1]
+      for (const [part] of text.replaceAll("\u001b[", "␛").matchAll(/␛\d*[AJ]|\n|[^\n␛]+/g)) {
+        const up = /^␛(\d*)A$/.exec(part)?.[1]
         if (up !== undefined) at = Math.max(Math.max(0, screen.length - rows), at - Number(up))
-        else if (part === "\u001b[J") screen.length = at + 1
+        else if (part === "␛J") screen.length = at + 1
         else if (part === "\n") at++
         else {
           assert.isBelow(part.length, columns, "a line would wrap")
           screen[at] = part
         }
         screen[at] ??= ""
-        if (part === "\u001b[J") screen[at] = ""
+        if (part === "␛J") screen[at] = ""
       }
     },
     text: () => screen.filter((line) => line !== "")

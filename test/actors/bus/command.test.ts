@@ -126,7 +126,7 @@ peer(["redis-server", "script"], "handfast bus join on a terminal", () => {
       let text = ""
       child.stdout.setEncoding("utf8").on("data", (part: string) => {
         const before = isSeen(text)
-        text += part
+        text += part.replaceAll("\u001b[", "␛")
         if (!before && isSeen(text)) child.stdin.write("\u0003")
       })
       child.once("exit", (code) => resume(Effect.succeed({ text, code })))
@@ -139,12 +139,12 @@ peer(["redis-server", "script"], "handfast bus join on a terminal", () => {
       Effect.gen(function* () {
         const servers = yield* cluster(2, { kind, timeoutMs: 2_000 })
         const columns = 44
-        const drawnOver = /\u001b\[2A\u001b\[J/
+        const drawnOver = /␛2A␛J/
         const { code, text } = yield* onTerminal(servers[0]!.busPort, columns, (text) =>
           drawnOver.test(text)
         )
-        const [, table = ""] = /(\u001b\[J[^]*)\^C/.exec(text) ?? []
-        const lines = table.replaceAll(/\u001b\[\d*[AJ]/g, "").split("\r\n")
+        const [, table = ""] = /(␛J[^]*)\^C/.exec(text) ?? []
+        const lines = table.replaceAll(/␛\d*[AJ]/g, "").split("\r\n")
         for (const { id } of servers) {
           assert.isTrue(lines.some((line) => line.startsWith(id.slice(0, 12))))
         }

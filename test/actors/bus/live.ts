@@ -12,7 +12,7 @@ import { BusNode, type MemberView, type Settings } from "../../../src/actors/bus
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import { IoPool } from "../../../src/native/io/IoPool.ts"
 import { descriptors } from "../../native/io/harness.ts"
-import { cluster, freePort, type Kind, lineOf, type Server, until } from "./servers.ts"
+import { cluster, freePort, type Kind, lineOf, type Server, server, until } from "./servers.ts"
 import { type Tap, tapped } from "./tap.ts"
 
 export const nodeTimeoutMs = 4_000
@@ -102,6 +102,18 @@ const ownLinksOf = (bus: Bus, { id }: Server) =>
     return own.map(({ ageMs, direction }) => ({ direction, openedAt: performance.now() - ageMs }))
   })
 
+/** A new server as the replica of another one. */
+export const replicaOf = Effect.fnUntraced(function* (primary: Server) {
+  const isTapped = primary.tap !== undefined
+  const replica = yield* server({ kind: primary.kind, timeoutMs: nodeTimeoutMs, isTapped })
+  yield* replica.ask("cluster", "meet", "127.0.0.1", `${primary.port}`, `${primary.busPort}`)
+  const replicate = replica.ask("cluster", "replicate", primary.id)
+  yield* until(Effect.map(replicate, (answer) => answer.startsWith("OK")))
+  const state = replica.ask("role")
+  yield* until(Effect.map(state, (text) => /slave[^]*connected/.test(text)))
+  return replica
+})
+
 /** What is compared at the end of a test with how it was at the join. */
 const noteLinks = (servers: ReadonlyArray<Server>, bus: Bus) =>
   Effect.forEach(servers, (server) =>
@@ -182,7 +194,7 @@ export const member = (settings: Settings = {}) =>
 /** Starts a node in the cluster, by a MEET of either side, and waits until it is connected. */
 const begin = Effect.fnUntraced(function* (
   servers: ReadonlyArray<Server>,
-  { kind: _, metBy = "node", ...settings }: Options
+  { metBy = "node", ...settings }: Options
 ) {
   const [first] = servers
   const meet = metBy === "node" ? [`127.0.0.1:${first!.busPort}`] : []

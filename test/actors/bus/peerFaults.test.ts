@@ -7,20 +7,9 @@ import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { SlotsView } from "../../../src/actors/bus/BusNode.ts"
-import { type Bus, isConnected, joined, live, nodeTimeoutMs, sees, stateOf } from "./live.ts"
-import { eachKind, lineOf, type Server, server, until } from "./servers.ts"
-
-/** A new server as the replica of another one. */
-const replicaOf = Effect.fnUntraced(function* (primary: Server) {
-  const isTapped = primary.tap !== undefined
-  const replica = yield* server({ kind: primary.kind, timeoutMs: nodeTimeoutMs, isTapped })
-  yield* replica.ask("cluster", "meet", "127.0.0.1", `${primary.port}`, `${primary.busPort}`)
-  const replicate = replica.ask("cluster", "replicate", primary.id)
-  yield* until(Effect.map(replicate, (answer) => answer.startsWith("OK")))
-  const state = replica.ask("role")
-  yield* until(Effect.map(state, (text) => /slave[^]*connected/.test(text)))
-  return replica
-})
+import { type Bus, isConnected, joined, live, nodeTimeoutMs, replicaOf } from "./live.ts"
+import { sees, stateOf } from "./live.ts"
+import { eachKind, lineOf, until } from "./servers.ts"
 
 /** Every view of the slots from now on, and the one now. */
 const slotsSeen = Effect.fnUntraced(function* (bus: Bus) {

@@ -9,7 +9,8 @@ import { promisify } from "node:util"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { type Peer, pathOf, peer } from "../../peers.ts"
+import { pathOf } from "../../peerPaths.ts"
+import { type Peer, peer } from "../../peers.ts"
 import { type Tap, tapped } from "./tap.ts"
 
 const exec = promisify(execFile)
