@@ -160,8 +160,7 @@ export class ActorIndex {
 
   /** Writes a touched actor's entry and its tail. */
   store(actor: Actor) {
-    const from = Math.max(actor.indexed, actor.pruned)
-    for (let last = from; last < actor.last; last += runLength) {
+    for (let last = actor.indexed; last < actor.last; last += runLength) {
       const start = last - actor.indexed
       const offsets = actor.tail.slice(start, start + runLength)
       const base = offsets[0]!
@@ -213,9 +212,10 @@ export class ActorIndex {
     this.#end()
     if (!this.isCrowded) return
     let count = evictedAtOnce
-    for (const [name, actor] of this.#actors) {
+    // `settle` has stored these, so the file knows all of them.
+    for (const name of this.#actors.keys()) {
       if (count-- === 0) break
-      if (!actor.unsaved && actor.tail.length === 0) this.#actors.delete(name)
+      this.#actors.delete(name)
     }
   }
 
