@@ -1,7 +1,6 @@
 /**
- * A member of a cluster bus on real sockets of this process, which does as its script says. It takes
- * part as a member without slots, and its epochs are 0, so a cluster that it is let loose on loses
- * nothing but patience.
+ * A member of a cluster bus on real sockets of this process, which does as its script says. It has
+ * no slots, and its epochs are 0, so the cluster that it joins loses no data by it.
  */
 import { randomBytes } from "node:crypto"
 import * as net from "node:net"
