@@ -32,7 +32,13 @@ import {
   loansOf,
   nothingLent
 } from "./internal/callQueue.ts"
-import { type ClientOptions, completionsOf, depthsOf, resolve } from "./internal/clientSettings.ts"
+import {
+  type ClientOptions,
+  completionsOf,
+  depthsOf,
+  offeredBy,
+  resolve
+} from "./internal/clientSettings.ts"
 import {
   type ConnectionActor,
   type Hub,
@@ -48,6 +54,7 @@ import {
   type Range
 } from "./internal/planning.ts"
 import { Patience } from "./internal/patience.ts"
+import { ReverseServing } from "./internal/reverseServing.ts"
 import { validateDepths } from "./internal/settings.ts"
 import { readResults } from "./internal/results.ts"
 import { type Methods, methodsOf } from "./internal/typedCalls.ts"
@@ -274,23 +281,30 @@ const open = Effect.fnUntraced(function* (
   const crypto = yield* WebCrypto.WebCrypto
   const clock = yield* Clock.Clock
   const fork = yield* FiberSet.makeRuntime()
+  const offered = offeredBy(settings)
+  const rules = yield* Parts
   const said: ConnectionData = {
     sendBytes: settings.inlineBytes,
     receiveBytes: settings.inlineBytes,
     remoteInvalidate: verbs.capabilities.remoteInvalidate,
-    extension: { instance: crypto.getRandomValues(new Uint8Array(16)), reverseCalls: 0 }
+    extension: { instance: crypto.getRandomValues(new Uint8Array(16)), reverseCalls: offered }
   }
   const hub: Hub = {
     ground,
     settings,
-    parts: yield* Parts,
+    parts: rules,
     around: {
       queue: new CallQueue(crypto.getRandomValues(new Uint32Array(1))[0]!),
-      terms: { requested: settings.credits, reverse: 0 },
+      terms: { requested: settings.credits, reverse: offered },
       program: { program: settings.program, version: settings.version },
       patience: new Patience(settings),
       trustsForeignCache: settings.trustsForeignCache,
       now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000,
+      reverse: new ReverseServing(
+        { programs: settings.reverse, calls: offered, principal: to.host },
+        rules,
+        (effect) => void fork(effect)
+      ),
       share: () => ground.last.share,
       release: (loans) => void fork(Effect.forEach(loans, ({ end }) => end, { discard: true }))
     },

@@ -9,6 +9,9 @@ import * as Schema from "effect/Schema"
  * - `chunks-refused`: the responder could not use the chunks of the call, or had no room for its
  *   reply. It says nothing about whether the call was executed.
  * - `malformed-reply`: the reply is no RPC message; the call may have been executed.
+ * - `not-offered`: the client takes no calls in the reverse direction. It was not sent.
+ * - `too-long`: a call in the reverse direction does not fit inline. It was not sent.
+ * - `closed`: the server was closed. A call in the reverse direction may have been executed.
  * - `version-refused`: the responder does not speak this version of RPC-over-RDMA.
  */
 export class CallRefused extends Schema.TaggedError<CallRefused>("handfast/rpc/CallRefused")(
@@ -23,7 +26,10 @@ export class CallRefused extends Schema.TaggedError<CallRefused>("handfast/rpc/C
       "denied",
       "chunks-refused",
       "version-refused",
-      "malformed-reply"
+      "malformed-reply",
+      "not-offered",
+      "too-long",
+      "closed"
     ]),
     procedure: Schema.Int
   }

@@ -8,10 +8,28 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { Auth } from "../../schema/rpc/RpcMessage.ts"
+import type { CallRefused, OutcomeUnknown } from "./RpcError.ts"
 import type { Range } from "./internal/planning.ts"
 import { type Encoding, type ProcedureOptions, TypedProcedure } from "./internal/typedProcedure.ts"
 
 export type { Encoding, Longest, ProcedureOptions } from "./internal/typedProcedure.ts"
+
+/** A call of a server to one of its clients. */
+export interface ReverseCallRequest {
+  readonly program: number
+  readonly version: number
+  readonly procedure: number
+  /** The arguments in XDR. */
+  readonly args: Uint8Array
+}
+
+/** Calls a client in the reverse direction, on credits of its own, over all its connections. */
+export interface ReverseCaller {
+  /** Calls that the client takes at once; 0 if it takes none. */
+  readonly limit: number
+  /** Returns the results in XDR. The call is executed once if the client lives on. */
+  call(request: ReverseCallRequest): Effect.Effect<Uint8Array, CallRefused | OutcomeUnknown>
+}
 
 /** A call as a handler sees it. */
 export interface ProcedureCall {
@@ -21,6 +39,8 @@ export interface ProcedureCall {
   readonly principal: string
   /** What the caller claims. AUTH_SYS is a claim that nothing proves. */
   readonly credential: Auth
+  /** Calls the caller back. Undefined if it is a server that calls its client. */
+  readonly caller: ReverseCaller | undefined
 }
 
 /** What a handler returns. */

@@ -23,8 +23,14 @@ import { type Ground, ReopeningGround } from "./internal/ground.ts"
 import { Handlers } from "./internal/handlers.ts"
 import { Parts } from "./internal/parts.ts"
 import { refillEvery, type Responder } from "./internal/responder.ts"
-import { resolve, type ServerOptions, type ServerSettings } from "./internal/serverSettings.ts"
+import {
+  depthsOf,
+  resolve,
+  type ServerOptions,
+  type ServerSettings
+} from "./internal/serverSettings.ts"
 import { validateDepths } from "./internal/settings.ts"
+import { ReverseCalls, type ReversePath } from "./internal/reverseCalls.ts"
 import { ClientSession, serve } from "./internal/serving.ts"
 import type { SettingsConflict } from "./RpcError.ts"
 
@@ -133,6 +139,7 @@ export class RpcServer {
         Effect.sync(() => {
           for (const { end } of this.#unproven.values()) end("the server was closed")
           for (const responder of this.#proven) responder.end("the server was closed")
+          for (const { reverse } of this.#sessions.values) reverse?.close()
         })
       )
     )
@@ -232,20 +239,27 @@ export class RpcServer {
     said: ConnectionData.ConnectionData,
     { pool }: Ground
   ): Responder {
-    const { maxBytesPerConnection, maxCallBytes, programs } = this.#settings
+    const { maxBytesPerConnection, maxCallBytes, maxReverseCalls, programs } = this.#settings
+    const thresholds = ConnectionData.thresholds(peer, said)
+    const path: ReversePath = {
+      limit: Math.min(peer.extension?.reverseCalls ?? 0, maxReverseCalls),
+      maxBytes: thresholds.replyBytes,
+      send: (message) => responder.call(message)
+    }
     const dispatching = {
       programs,
       handlers: this.#handlers,
-      proved: (responder: Responder) => {
+      proved: () => {
         if (!this.#unproven.delete(request)) return
         responder.isProved = true
         this.#proven.add(responder)
         // A client that names itself has one connection.
         if (peer.extension !== undefined) session.endOlder(responder)
+        session.reverse?.open(path)
       }
     }
-    return this.#parts.responder({
-      thresholds: ConnectionData.thresholds(peer, said),
+    const responder: Responder = this.#parts.responder({
+      thresholds,
       share: pool.share(maxBytesPerConnection),
       maxCallBytes,
       mayInvalidate: peer.remoteInvalidate && this.#remoteInvalidate,
@@ -253,10 +267,13 @@ export class RpcServer {
         session.cache.granted(this.#credits)
         return this.#credits
       },
+      answered: (message) => session.reverse?.answered(path, message) === true,
+      turn: () => session.reverse?.flush(),
       unreachable: (xid) => session.addUnreachable(xid),
       take: (incoming) => this.#take(serve(dispatching, session, incoming)),
       later: (act) => this.#fork(Effect.delay(Effect.sync(act), refillEvery))
     })
+    return responder
   }
 
   /** The session of a client that names its instance, or one for this connection alone. */
@@ -265,7 +282,8 @@ export class RpcServer {
       new ClientSession(
         principal,
         this.#crypto.getRandomValues(new Uint8Array(16)),
-        new this.#parts.Cache({ maxBytes: this.#settings.maxCacheBytes })
+        new this.#parts.Cache({ maxBytes: this.#settings.maxCacheBytes }),
+        new ReverseCalls(this.#crypto.getRandomValues(new Uint32Array(1))[0]!)
       )
     // Foreign clients are told apart by their admitted principal alone.
     const instance = extension === undefined ? "" : Buffer.from(extension.instance).toString("hex")
@@ -293,14 +311,6 @@ export class RpcServer {
     })
   }
 }
-
-const depthsOf = ({ inlineBytes, maxCredits, maxSegments }: ServerSettings) => ({
-  // A reply promises so many Receives beyond those that the calls before it took.
-  receives: maxCredits + 2,
-  sends: maxCredits + 2,
-  transfers: maxSegments,
-  inlineBytes
-})
 
 /** A try to open a lost device again costs little. */
 const relistenEvery = "1 second"

@@ -47,16 +47,35 @@ const reply = (
   { chunks = RpcRdmaMessage.noChunks, credits = 8, rpc = accepted(xid) } = {}
 ): Uint8Array => RpcRdmaMessage.encode({ _tag: "RdmaMsg", xid, credits, chunks, rpc })
 
-const cameIn = (bytes: Uint8Array, before: number): Came => {
+/** A call of the responder. */
+const callBack = (xid: number): Uint8Array =>
+  reply(xid, {
+    rpc: RpcMessage.encode({
+      _tag: "Call",
+      xid,
+      ...name,
+      procedure: 1,
+      credential: RpcMessage.authNone,
+      verifier: RpcMessage.authNone,
+      args: new Uint8Array(4)
+    })
+  })
+
+/** Undefined for an answer to a call of the responder. */
+const cameIn = (bytes: Uint8Array, before: number): Came | undefined => {
   const message = Result.getOrThrow(RpcRdmaMessage.decode(bytes))
   assert.strictEqual(message._tag, "RdmaMsg")
   const { chunks, rpc, xid } = message as RpcRdmaMessage.RdmaMsg
-  const call = Result.getOrThrow(RpcMessage.decode(rpc)) as RpcMessage.Call
+  const call = Result.getOrThrow(RpcMessage.decode(rpc))
+  if (call._tag !== "Call") return undefined
   return { xid, procedure: call.procedure, chunks, before }
 }
 
 /** A client of a responder that answers by a script, and what the responder saw. */
-const world = Effect.fnUntraced(function* (script: Script) {
+const world = Effect.fnUntraced(function* (
+  script: Script,
+  options: Partial<RpcClient.ClientOptions> = {}
+) {
   const fabric = yield* SimFabric.make()
   const device = yield* Effect.provide(
     Effect.flatMap(Verbs, (verbs) => verbs.open()),
@@ -67,12 +86,15 @@ const world = Effect.fnUntraced(function* (script: Script) {
   yield* Effect.forkScoped(Effect.ignore(router.run))
   const listener = yield* device.listen()
   const connections: Array<Array<Came>> = []
+  /** Answers to calls of the responder. */
+  const answers: Array<Uint8Array> = []
   const serve = Effect.gen(function* () {
     const request = yield* listener.take
     const seen: Array<Came> = []
     const user = {
       received: (bytes: Uint8Array): void => {
         const came = cameIn(bytes, seen.length)
+        if (came === undefined) return void answers.push(bytes)
         seen.push(came)
         for (const message of script(came)) port.send(message)
       },
@@ -89,10 +111,10 @@ const world = Effect.fnUntraced(function* (script: Script) {
   })
   yield* Effect.forkScoped(Effect.forever(serve))
   const client = yield* Effect.provide(
-    RpcClient.make({ ...name, to: listener.address, credits: 8, firstPauseMs: 1 }),
+    RpcClient.make({ ...name, to: listener.address, credits: 8, firstPauseMs: 1, ...options }),
     SimVerbs.layer(fabric, { host: "client" })
   )
-  return { fabric, client, connections }
+  return { fabric, client, connections, answers }
 })
 
 const call = (client: RpcClient.RpcClient, more: Partial<RpcClient.CallRequest> = {}) =>
@@ -166,6 +188,52 @@ describe("a responder", () => {
       yield* many(client, 20)
       assert.lengthOf(connections, 1)
       assert.strictEqual(fabric.rnrs, 0)
+    })
+  )
+
+  it.sim("G21: that calls back by the XID of a call gets an answer to that", settings, () =>
+    Effect.gen(function* () {
+      const [reverse, executed] = [{ ...name, procedures: { 1: { handler: echoing } } }, [0]]
+      function echoing({ args }: { readonly args: Uint8Array }) {
+        executed[0]!++
+        return Effect.succeed({ results: args })
+      }
+      const script: Script = ({ procedure, xid }) =>
+        procedure === 0 ? [reply(xid)] : [callBack(xid), reply(xid)]
+      const { answers, client, connections, fabric } = yield* world(script, { reverse: [reverse] })
+      yield* many(client, 20)
+      yield* Effect.sleep("10 millis")
+      assert.deepStrictEqual([answers.length, executed[0], connections.length], [20, 20, 1])
+      assert.strictEqual(fabric.rnrs, 0)
+    })
+  )
+
+  it.sim("G21: that calls a client which takes no calls gets no answer", settings, () =>
+    Effect.gen(function* () {
+      const { answers, client, connections, fabric } = yield* world(({ procedure, xid }) =>
+        procedure === 0 ? [reply(xid)] : [callBack(xid), reply(xid)]
+      )
+      for (let round = 0; round < 10; round++) yield* call(client)
+      assert.deepStrictEqual([answers.length, connections.length], [0, 1])
+      assert.strictEqual(fabric.rnrs, 0)
+    })
+  )
+
+  it.sim("G21: that calls more than was offered loses the connection", settings, () =>
+    Effect.gen(function* () {
+      const handler = () => Effect.never
+      let epochs = 0
+      const { client, connections } = yield* world(
+        ({ procedure, xid }) => {
+          if (procedure === 0) epochs++
+          return procedure === 0 || epochs > 1
+            ? [reply(xid)]
+            : [callBack(1), callBack(2), callBack(3)]
+        },
+        { reverse: [{ ...name, procedures: { 1: { handler } } }], reverseCalls: 2 }
+      )
+      yield* call(client, { isIdempotent: true })
+      assert.lengthOf(connections, 2)
     })
   )
 

@@ -36,6 +36,8 @@ const setup = () => {
     mayInvalidate: false,
     credits: () => 1,
     take: (incoming) => void taken.push(incoming),
+    answered: () => false,
+    turn: () => undefined,
     unreachable: () => undefined,
     later: (act) => void later.push(act)
   })

@@ -1,6 +1,7 @@
 /** Settings of a client, with their defaults; what cannot hold together is refused. */
 import * as Effect from "effect/Effect"
 import type { Address } from "../../../native/verbs/Connection.ts"
+import type { Program } from "../RpcProgram.ts"
 import { SettingsConflict } from "../RpcError.ts"
 import type { Depths } from "./epoch.ts"
 import { given, validateNumbers } from "./settings.ts"
@@ -18,6 +19,10 @@ export interface ClientOptions {
    * Default 4096, what Linux uses.
    */
   readonly inlineBytes?: number | undefined
+  /** Programs that the responder may call in the reverse direction. Default: none. */
+  readonly reverse?: ReadonlyArray<Program> | undefined
+  /** Calls of the responder that are taken at once, if there are such programs. Default 16. */
+  readonly reverseCalls?: number | undefined
   /** Memory lent to the responder at most. Default 64 MiB: 64 calls of 1 MiB. */
   readonly memoryBytes?: number | undefined
   /** Time for a connection to be made. Default 10 s: a listener may have a full backlog. */
@@ -53,6 +58,8 @@ const defaults = {
   device: "",
   credits: 64,
   inlineBytes: 4_096,
+  reverse: [],
+  reverseCalls: 16,
   memoryBytes: 64 << 20,
   connectWithinMs: 10_000,
   overdueAfterMs: 10_000,
@@ -76,12 +83,16 @@ export const resolve = Effect.fnUntraced(function* (
   return settings
 })
 
+/** Calls of the responder that are taken at once. */
+export const offeredBy = ({ reverse, reverseCalls }: ClientSettings): number =>
+  reverse.length === 0 ? 0 : reverseCalls
+
 /** One Receive for each call; a Send for each call and one for each probe that is out. */
-export const depthsOf = ({ credits, inlineBytes }: ClientSettings): Depths => ({
-  receives: credits,
-  sends: credits + 1,
+export const depthsOf = (settings: ClientSettings): Depths => ({
+  receives: settings.credits + offeredBy(settings),
+  sends: settings.credits + 1 + offeredBy(settings),
   transfers: 0,
-  inlineBytes
+  inlineBytes: settings.inlineBytes
 })
 
 /** Completions that one connection may have waiting. */

@@ -18,6 +18,8 @@ import { CallRefused, OutcomeUnknown } from "../RpcError.ts"
 import { type Call, type CallQueue, type Lent, loansOf, nothingLent } from "./callQueue.ts"
 import { encodeCall, encodeNull, type ProgramName } from "./callMessages.ts"
 import type { MessagePort, PortUser } from "./messagePort.ts"
+import { ReverseAnswers } from "./reverseAnswers.ts"
+import type { ReverseServing } from "./reverseServing.ts"
 import type { Patience } from "./patience.ts"
 import { fits, type Thresholds } from "./planning.ts"
 import { readAnswer } from "./replies.ts"
@@ -33,6 +35,8 @@ export interface Surroundings {
   readonly now: () => number
   /** Memory of the device that is in use. */
   readonly share: () => PoolShare
+  /** Answers the responder's calls. */
+  readonly reverse: ReverseServing
   /** Returns memory in the background. */
   readonly release: (loans: ReadonlyArray<Loan>) => void
 }
@@ -59,6 +63,8 @@ export class Requester implements PortUser {
   readonly #out = new Map<number, Outstanding>()
   /** Calls whose replies are in hand; their fibers go on when all counters are settled. */
   readonly #finished: Array<() => void> = []
+  /** There once the thresholds are known: before, nothing may come. */
+  #answers: ReverseAnswers | undefined = undefined
   #port!: MessagePort
   #thresholds: Thresholds | undefined = undefined
   #incarnation = ""
@@ -89,6 +95,14 @@ export class Requester implements PortUser {
     this.#incarnation =
       extension === undefined ? foreign : Buffer.from(extension.instance).toString("hex")
     this.#thresholds = thresholds
+    const { reverse } = this.#around
+    reverse.open(extension)
+    this.#answers = new ReverseAnswers(reverse, this.credits, {
+      maxBytes: thresholds.callBytes,
+      send: (message) => this.#port.send(message),
+      fail: (reason) => this.fail(reason),
+      turn: () => this.turn()
+    })
     this.#probe()
     this.turn()
   }
@@ -148,9 +162,13 @@ export class Requester implements PortUser {
     const message = Result.getOrUndefined(read)
     // A grant counts in replies alone.
     if (message?._tag === "RdmaDone" || message === undefined) return this.#drop()
-    const rpc = message._tag === "RdmaMsg" ? RpcMessage.decode(message.rpc) : undefined
-    if (rpc !== undefined && (Result.isFailure(rpc) || rpc.success._tag === "Call")) {
-      return this.#drop()
+    if (message._tag === "RdmaMsg") {
+      const rpc = RpcMessage.decode(message.rpc)
+      if (Result.isFailure(rpc)) return this.#drop()
+      if (rpc.success._tag === "Call") {
+        if (this.#answers?.take(message) !== true) this.#drop()
+        return
+      }
     }
     const out = this.#out.get(message.xid)
     if (out === undefined) return this.#drop()
@@ -159,6 +177,7 @@ export class Requester implements PortUser {
 
   turn(): void {
     this.#refill()
+    this.#answers?.flush()
     this.#send()
     for (const finish of this.#finished.splice(0)) finish()
   }
@@ -179,6 +198,7 @@ export class Requester implements PortUser {
 
   /** After all posted work has ended: gives the calls that were not answered back. */
   close(): void {
+    if (this.#answers !== undefined) this.#answers.isOver = true
     const { queue, release } = this.#around
     for (const finish of this.#finished.splice(0)) finish()
     for (const [xid, { call, lent }] of this.#out) {

@@ -18,9 +18,26 @@ import { planReply, type Range, type ReadPart, type Thresholds, unreduce } from 
 /** The pause before refused Receives are posted again: completions free their places sooner. */
 export const refillEvery = "10 millis"
 
+/** The side of a connection that answers calls. */
+export interface Answering {
+  readonly isOver: boolean
+  /** Ends the connection. */
+  end(reason: string): void
+  /** Returns the whole RPC message of a call; undefined if its chunks cannot be used. */
+  assemble(incoming: Incoming): Effect.Effect<Uint8Array | undefined, LoanTooLarge | CreateError>
+  /** Sends an RPC reply. `bulk` are ranges of opaque data in the message. */
+  reply(
+    incoming: Incoming,
+    rpc: Uint8Array,
+    bulk: ReadonlyArray<Range>
+  ): Effect.Effect<void, LoanTooLarge | CreateError>
+  /** Answers that the chunks of a call cannot be used. */
+  refuseChunks(incoming: Incoming): void
+}
+
 /** A call as it came, and the way back to its requester. */
 export interface Incoming {
-  readonly responder: Responder
+  readonly responder: Answering
   readonly message: RpcRdmaMessage.RdmaMsg | RpcRdmaMessage.RdmaNomsg
 }
 
@@ -36,6 +53,10 @@ export interface ResponderOptions {
   readonly credits: () => number
   /** A call has come. */
   readonly take: (incoming: Incoming) => void
+  /** Takes an answer to a call in the reverse direction. False if there was no such call. */
+  readonly answered: (message: RpcRdmaMessage.RpcRdmaMessage) => boolean
+  /** Called in each turn: calls in the reverse direction may be sent. */
+  readonly turn: () => void
   /** The requester lends memory for a call that cannot be reached. */
   readonly unreachable: (xid: number) => void
   /** Acts after a pause: refused Receives are posted again. */
@@ -44,7 +65,7 @@ export interface ResponderOptions {
 
 type Message = RpcRdmaMessage.RpcRdmaMessage
 
-export class Responder implements PortUser {
+export class Responder implements PortUser, Answering {
   readonly obligation: Obligation
   /** Done with the reason for which the connection is over. */
   readonly ended = Deferred.makeUnsafe<string>()
@@ -89,9 +110,10 @@ export class Responder implements PortUser {
       return
     }
     const message = read.success
-    const isCall = message._tag === "RdmaMsg" || message._tag === "RdmaNomsg"
+    // The Receive of an answer was posted for it alone.
+    if (!isCall(message)) this.#owed += this.#options.answered(message) ? 0 : 1
     // A call that is under way here already is answered once.
-    if (!isCall || this.open.has(message.xid)) this.#owed++
+    else if (this.open.has(message.xid)) this.#owed++
     else {
       this.open.add(message.xid)
       this.#options.take({ responder: this, message })
@@ -105,7 +127,19 @@ export class Responder implements PortUser {
       if (grant === 0) break
       this.#held.shift()!.send(grant)
     }
+    this.#options.turn()
     if (this.#owed > 0 || this.#held.length > 0) this.#tryLater()
+  }
+
+  /** Sends a call in the reverse direction, with a Receive for its answer. False if it must wait. */
+  call(message: Uint8Array): boolean {
+    if (this.#isOver) return false
+    if (this.#port.postReceives(1) === 0) {
+      this.#tryLater()
+      return false
+    }
+    this.#port.send(message)
+    return true
   }
 
   /** The requester may have no credit left, and then no completion leads to another turn. */
@@ -129,7 +163,6 @@ export class Responder implements PortUser {
     Deferred.doneUnsafe(this.ended, Effect.succeed(reason))
   }
 
-  /** Returns the whole RPC message of a call; undefined if its chunks cannot be used. */
   assemble({
     message
   }: Incoming): Effect.Effect<Uint8Array | undefined, LoanTooLarge | CreateError> {
@@ -151,7 +184,6 @@ export class Responder implements PortUser {
     )
   }
 
-  /** Sends an RPC reply. `bulk` are ranges of opaque data in the message. */
   reply(
     incoming: Incoming,
     rpc: Uint8Array,
@@ -197,7 +229,6 @@ export class Responder implements PortUser {
     })
   }
 
-  /** Answers that the chunks of a call cannot be used. */
   refuseChunks({ message: { xid } }: Incoming): void {
     this.#finish(xid, [], { _tag: "RdmaErrChunk", xid, credits: 1 }, 0)
   }
@@ -266,6 +297,17 @@ export class Responder implements PortUser {
   #post(count: number): void {
     this.obligation.add(this.#port.postReceives(count))
   }
+}
+
+/** The type of an RPC message that is a reply. */
+const replyType = 1
+
+/** A message without an RPC message in it is a call too: that is read by the responder. */
+const isCall = (message: Message): message is RpcRdmaMessage.RdmaMsg | RpcRdmaMessage.RdmaNomsg => {
+  if (message._tag === "RdmaNomsg") return true
+  if (message._tag !== "RdmaMsg") return false
+  const { rpc } = message
+  return rpc.length < 8 || new DataView(rpc.buffer, rpc.byteOffset).getUint32(4) !== replyType
 }
 
 const encode = (message: Message): Uint8Array => RpcRdmaMessage.encode(message)

@@ -14,7 +14,7 @@ const reasons = {
 
 /** Returns the results in an RPC message that answers a call. */
 export const readResults = (
-  call: Call,
+  call: Pick<Call, "procedure" | "wasSentAgain">,
   xid: number,
   bytes: Uint8Array
 ): Result.Result<Uint8Array, CallRefused | OutcomeUnknown> => {

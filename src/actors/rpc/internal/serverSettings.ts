@@ -5,6 +5,7 @@ import type * as Scope from "effect/Scope"
 import * as Address from "../../../schema/Address.ts"
 import * as Peers from "../../link/Peers.ts"
 import { SettingsConflict } from "../RpcError.ts"
+import type { Depths } from "./epoch.ts"
 import { given, validateNumbers } from "./settings.ts"
 import type { Program } from "../RpcProgram.ts"
 
@@ -44,6 +45,8 @@ export interface ServerOptions {
   readonly maxCallBytes?: number | undefined
   /** Reads and writes of one connection that are posted at once. Default 64. */
   readonly maxSegments?: number | undefined
+  /** Calls to one client that are out at once, if it takes as many. Default 16. */
+  readonly maxReverseCalls?: number | undefined
   /** Bytes of registered memory for chunks, over all connections. Default 64 MiB. */
   readonly memoryBytes?: number | undefined
   /** Bytes of it for one connection. Default 16 MiB: four of the largest calls. */
@@ -99,6 +102,7 @@ const defaults = {
   inlineBytes: 4_096,
   maxCallBytes: 4 << 20,
   maxSegments: 64,
+  maxReverseCalls: 16,
   memoryBytes: 64 << 20,
   maxBytesPerConnection: 16 << 20,
   maxCacheBytes: 1 << 20,
@@ -152,7 +156,7 @@ export const resolve = Effect.fnUntraced(function* (
   const conflict = (names: ReadonlyArray<keyof ServerOptions>, detail: string) =>
     new SettingsConflict({ settings: names, detail })
   yield* validateNumbers(settings)
-  const { completions, credits, maxCredits, maxSegments } = settings
+  const { completions, credits, maxCredits, maxReverseCalls, maxSegments } = settings
   if (credits > maxCredits) {
     return yield* conflict(["credits", "maxCredits"], `${credits} of at most ${maxCredits}`)
   }
@@ -169,10 +173,25 @@ export const resolve = Effect.fnUntraced(function* (
   }
   // Each connection may have all its places in use at once; one without a call has two.
   const { maxConnections, maxUnproven } = settings
-  const places = maxConnections * (2 * (maxCredits + 2) + maxSegments) + 2 * maxUnproven
+  const places =
+    maxConnections * (2 * (maxCredits + 2 + maxReverseCalls) + maxSegments) + 2 * maxUnproven
   if (places > completions) {
     const detail = `${places} requests may be posted at once`
     return yield* conflict(["completions", "maxConnections"], detail)
   }
   return settings
+})
+
+/** Places of the queues of one connection. */
+export const depthsOf = ({
+  inlineBytes,
+  maxCredits,
+  maxReverseCalls,
+  maxSegments
+}: ServerSettings): Depths => ({
+  // A reply promises so many Receives beyond those that the calls before it took.
+  receives: maxCredits + 2 + maxReverseCalls,
+  sends: maxCredits + 2 + maxReverseCalls,
+  transfers: maxSegments,
+  inlineBytes
 })

@@ -11,7 +11,8 @@ import type { Procedure, ProcedureReply, Program } from "../RpcProgram.ts"
 import type { Handlers } from "./handlers.ts"
 import { concat } from "./planning.ts"
 import { type Entry, nameOf, type ReplyCache } from "./replyCache.ts"
-import type { Incoming, Responder } from "./responder.ts"
+import type { Answering, Incoming } from "./responder.ts"
+import type { ReverseCalls } from "./reverseCalls.ts"
 
 type Outcome = RpcMessage.Outcome
 
@@ -31,14 +32,23 @@ export class ClientSession {
   readonly incarnation: Uint8Array
   readonly cache: ReplyCache<Answer, Incoming>
   /** The oldest first. */
-  readonly connections = new Set<Responder>()
+  readonly connections = new Set<Answering>()
   /** Handlers that are under way. */
   handlers = 0
   /** XIDs of the newest calls whose memory could not be reached. */
   readonly #unreachable = new Set<number>()
 
-  constructor(principal: string, incarnation: Uint8Array, cache: ReplyCache<Answer, Incoming>) {
+  /** Calls to the client. Undefined if this side is a client itself, and the other its server. */
+  readonly reverse: ReverseCalls | undefined
+
+  constructor(
+    principal: string,
+    incarnation: Uint8Array,
+    cache: ReplyCache<Answer, Incoming>,
+    reverse: ReverseCalls | undefined
+  ) {
     this.principal = principal
+    this.reverse = reverse
     this.incarnation = incarnation
     this.cache = cache
   }
@@ -56,7 +66,7 @@ export class ClientSession {
   }
 
   /** Ends all connections before this one: on them nothing more begins. */
-  endOlder(newest: Responder): void {
+  endOlder(newest: Answering): void {
     for (const older of this.connections) {
       if (older === newest) return
       older.end("the client has a newer connection")
@@ -69,7 +79,8 @@ export class ClientSession {
 
   /** Whether it may be forgotten. */
   get isIdle(): boolean {
-    return this.connections.size === 0 && this.cache.executing === 0
+    const callsBack = this.reverse !== undefined && this.reverse.size > 0
+    return this.connections.size === 0 && this.cache.executing === 0 && !callsBack
   }
 }
 
@@ -89,7 +100,7 @@ export interface Dispatching {
   readonly programs: ReadonlyArray<Program>
   readonly handlers: Handlers
   /** Called at the first valid call of a connection. */
-  readonly proved: (responder: Responder) => void
+  readonly proved: () => void
 }
 
 /** Finds the procedure of a call, or the answer that there is none. */
@@ -129,9 +140,9 @@ const send = (incoming: Incoming, { bulk, outcome }: Answer): Effect.Effect<void
 const run = (
   { handler }: Procedure,
   call: RpcMessage.Call,
-  principal: string
+  { principal, reverse: caller }: ClientSession
 ): Effect.Effect<Answer> =>
-  handler({ args: call.args, principal, credential: call.credential }).pipe(
+  handler({ args: call.args, principal, credential: call.credential, caller }).pipe(
     Effect.map(succeeded),
     Effect.catchTag("GarbageArgs", () => Effect.succeed(plain("GarbageArgs"))),
     Effect.catchCause((cause) =>
@@ -149,7 +160,7 @@ const executeOnce = (
   name: string
 ): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
-    const { cache, principal } = session
+    const { cache } = session
     const found = cache.find(call.xid, name)
     if (found === "forgotten") return send(incoming, plain("SystemError"))
     if (found?.answer !== undefined) return send(incoming, found.answer.reply)
@@ -168,7 +179,7 @@ const executeOnce = (
       const bytes = reply.outcome._tag === "Success" ? reply.outcome.results.length : 0
       cache.finish(entry, { reply, bytes })
     }
-    return run(procedure, call, principal).pipe(
+    return run(procedure, call, session).pipe(
       Effect.tap((reply) => Effect.sync(() => finish(reply))),
       // What a handler that was given up has done is not known, and it does not begin again.
       Effect.onInterrupt(() => Effect.sync(() => finish(plain("SystemError")))),
@@ -193,7 +204,7 @@ export const serve = Effect.fnUntraced(function* (
   if (call._tag !== "Call" || call.xid !== message.xid) {
     return responder.refuseChunks(incoming)
   }
-  proved(responder)
+  proved()
   const procedure = procedureOf(programs, call)
   if ("outcome" in procedure) return yield* send(incoming, procedure)
   if (procedure.isIdempotent === true) {
@@ -201,7 +212,7 @@ export const serve = Effect.fnUntraced(function* (
       if (responder.isOver) return Effect.void
       const handler = handlers.begin(session, () => responder.isOver, fiber)
       if (handler === undefined) return send(incoming, plain("SystemError"))
-      return run(procedure, call, session.principal).pipe(
+      return run(procedure, call, session).pipe(
         Effect.ensuring(handlers.end(handler)),
         Effect.flatMap((answer) => send(incoming, answer))
       )

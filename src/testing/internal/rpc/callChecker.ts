@@ -12,6 +12,7 @@ export class CallChecker {
   serverLives = 0
   replies = 0
   unknown = 0
+  readonly #callBacks = new Set<number>()
   readonly #executions = new Map<number, number>()
   /** Calls whose caller waits. */
   readonly #open = new Set<number>()
@@ -31,6 +32,12 @@ export class CallChecker {
     const times = (this.#executions.get(token) ?? 0) + 1
     this.#executions.set(token, times)
     if (times > 1) this.#complain(`call ${token} was executed ${times} times`)
+  }
+
+  /** The handler of a call has called back, and that call is executed. */
+  calledBack(token: number): void {
+    if (this.#callBacks.has(token)) this.#complain(`the call back of ${token} was executed twice`)
+    this.#callBacks.add(token)
   }
 
   ended(token: number, told: Told, returned?: number): void {

@@ -25,18 +25,38 @@ const [PAUSE, HANDLER] = [60, 40]
 /** The share of calls that are interrupted, and of those that do not fit inline. */
 const [INTERRUPTED, LONG] = [0.2, 0.1]
 const LONG_BYTES = 2_500
+/** The share of calls that call back, and how many of these a client takes at once. */
+const [NESTED, REVERSE] = [0.2, 3]
 /** Milliseconds between two changes of the grant, and the highest one. */
 const [REGRANT, MOST] = [40, 16]
 
 const wordAt = (bytes: Uint8Array): number =>
   new DataView(bytes.buffer, bytes.byteOffset).getUint32(0)
 
+/** Programs that the clients serve: calls in the reverse direction carry the token of their call. */
+const reverse = { program: 0x2000_0002, version: 1 }
+const servedBack = ({ checker }: Setting): Program => ({
+  ...reverse,
+  procedures: {
+    1: {
+      handler: ({ args }) =>
+        Effect.sync(() => {
+          checker.calledBack(wordAt(args))
+          return { results: args }
+        })
+    }
+  }
+})
+
 const served = ({ checker }: Setting): Program => ({
   ...number,
   procedures: {
     1: {
-      handler: Effect.fnUntraced(function* ({ args }) {
+      handler: Effect.fnUntraced(function* ({ args, caller }) {
         checker.executed(wordAt(args))
+        const isNested = (yield* Random.next) < NESTED
+        const word = { ...reverse, procedure: 1, args: args.slice(0, 4) }
+        if (isNested) yield* Effect.ignore(caller!.call(word))
         const isSlow = yield* Random.nextBoolean
         if (isSlow) yield* Effect.sleep(yield* Random.nextBetween(0, HANDLER))
         return { results: args }
@@ -106,6 +126,8 @@ export const clients = (setting: Setting, address: string) =>
       ...number,
       to: { host: address, port },
       credits: MOST,
+      reverse: [servedBack(setting)],
+      reverseCalls: REVERSE,
       inlineBytes: 1_024,
       firstPauseMs: 5,
       longestPauseMs: 200,

@@ -1,0 +1,89 @@
+/** Takes and answers calls of the responder on one connection of a client. They travel inline. */
+import * as Effect from "effect/Effect"
+import * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
+import type { Credits } from "../../link/Credits.ts"
+import type { Answering, Incoming } from "./responder.ts"
+import type { ReverseServing } from "./reverseServing.ts"
+
+/** The connection. */
+export interface AnswerPath {
+  /** The longest message to the responder that goes inline. */
+  readonly maxBytes: number
+  readonly send: (message: Uint8Array) => void
+  readonly fail: (reason: string) => void
+  /** Sends what may be sent now. */
+  readonly turn: () => void
+}
+
+export class ReverseAnswers implements Answering {
+  isOver = false
+  readonly #serving: ReverseServing
+  readonly #credits: Credits
+  /** Answers that wait for Receives, in order. */
+  readonly #waiting: Array<{ readonly xid: number; readonly message: Uint8Array }> = []
+  /** XIDs of calls that are not answered on this connection. */
+  readonly #taken = new Set<number>()
+  readonly #path: AnswerPath
+
+  constructor(serving: ReverseServing, credits: Credits, path: AnswerPath) {
+    this.#serving = serving
+    this.#credits = credits
+    this.#path = path
+  }
+
+  end(reason: string): void {
+    this.#path.fail(reason)
+  }
+
+  /** A call has come. False if none was offered: then it is a message like any rubbish. */
+  take(message: RpcRdmaMessage.RdmaMsg): boolean {
+    const { calls } = this.#serving
+    if (calls === 0) return false
+    if (this.#credits.unanswered >= calls || this.#taken.has(message.xid)) {
+      this.end("the peer calls more than was offered, or twice by one XID")
+      return false
+    }
+    this.#credits.receiveCall()
+    this.#taken.add(message.xid)
+    this.#serving.take({ responder: this, message })
+    return true
+  }
+
+  /** Sends answers as far as the Receives for the calls that they allow are posted. */
+  flush(): void {
+    while (this.#waiting.length > 0 && this.#credits.mayAnswer) {
+      const { message, xid } = this.#waiting.shift()!
+      this.#credits.answer()
+      this.#taken.delete(xid)
+      this.#path.send(message)
+    }
+  }
+
+  assemble({ message }: Incoming): Effect.Effect<Uint8Array | undefined> {
+    const isInline = message._tag === "RdmaMsg" && message.chunks.reads.length === 0
+    return Effect.succeed(isInline ? message.rpc : undefined)
+  }
+
+  reply(incoming: Incoming, rpc: Uint8Array): Effect.Effect<void> {
+    return Effect.sync(() => {
+      const { xid } = incoming.message
+      const credits = this.#serving.calls
+      const chunks = RpcRdmaMessage.noChunks
+      const message = RpcRdmaMessage.encode({ _tag: "RdmaMsg", xid, credits, chunks, rpc })
+      // There is no chunk that a longer one could be written to.
+      if (message.length > this.#path.maxBytes) this.refuseChunks(incoming)
+      else this.#give(xid, message)
+    })
+  }
+
+  refuseChunks({ message: { xid } }: Incoming): void {
+    const credits = this.#serving.calls
+    this.#give(xid, RpcRdmaMessage.encode({ _tag: "RdmaErrChunk", xid, credits }))
+  }
+
+  #give(xid: number, message: Uint8Array): void {
+    if (this.isOver) return
+    this.#waiting.push({ xid, message })
+    this.#path.turn()
+  }
+}
