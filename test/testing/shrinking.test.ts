@@ -8,7 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import { Faults, Sim } from "../../src/testing/index.ts"
+import { runOnce } from "../../src/testing/internal/sim/runOnce.ts"
 import { shapeOf } from "../../src/testing/internal/sim/signature.ts"
+
+const limits = { maxSteps: 1e6, maxMillis: 1e6, maxRealMillis: 1e6, timerSlackMillis: 10 }
 
 const increment = Effect.fn("increment")(function* (ref: Ref.Ref<number>) {
   const before = yield* Ref.get(ref)
@@ -122,6 +125,110 @@ describe("shrinking", () => {
       const { failure } = yield* Sim.explore(program, { seeds: 100 })
       assert.deepStrictEqual(failure!.inputs, [[6]])
       assert.deepStrictEqual(failure!.schedule, [])
+    })
+  )
+
+  it.effect("takes one fault in place of several where that fails alike", () =>
+    Effect.gen(function* () {
+      const program = Effect.gen(function* () {
+        let [isCritical, wasCritical] = [false, false]
+        const work = Effect.gen(function* () {
+          if (isCritical) wasCritical = true
+          isCritical = true
+          yield* Effect.yieldNow
+          isCritical = false
+          yield* Effect.sleep(100)
+        })
+        const worker = yield* Sim.process("worker", work)
+        yield* Effect.sleep(500)
+        const isLost = wasCritical || (yield* worker.starts) === 3
+        if (isLost) return yield* Effect.fail("lost")
+      })
+      const crash = (millis: number) =>
+        ({ _tag: "Crash", process: "worker", at: { millis }, restartAfter: 5 }) as const
+      const settings = { seeds: 1, schedule: [], plan: [crash(20), crash(50)] }
+      const { failure } = yield* Sim.explore(program, settings)
+      assert.strictEqual(failure!.plan.length, 1)
+      assert.property(failure!.plan[0], "at")
+      assert.deepStrictEqual(failure!.drawn, settings.plan)
+    })
+  )
+
+  it.effect("tries again what a smaller input has made unnecessary", () =>
+    Effect.gen(function* () {
+      const program = Effect.gen(function* () {
+        const worker = yield* Sim.process("worker", Effect.sleep(100))
+        const amount = yield* Sim.draw(Schema.Int)
+        yield* Effect.sleep(50)
+        const isDown = !(yield* worker.isRunning)
+        if (amount > 5 && (isDown || amount === 6)) return yield* Effect.fail("too much")
+      })
+      const plan = [{ _tag: "Crash", process: "worker", at: { millis: 20 } }] as const
+      const { failure } = yield* Sim.explore(program, { seeds: 100, schedule: [], plan })
+      assert.deepStrictEqual(failure!.inputs, [6])
+      assert.deepStrictEqual(failure!.plan, [])
+      assert.isUndefined(failure!.shrinkSpent)
+    })
+  )
+
+  it.effect("makes each of several inputs smaller, in the size that it was drawn in", () =>
+    Effect.gen(function* () {
+      const program = Effect.gen(function* () {
+        const amount = yield* Sim.draw(Schema.Int)
+        const list = yield* Sim.draw(Schema.Array(Schema.Int), { size: 60 })
+        if (amount > 5 && list.length > 20) return yield* Effect.fail("too many")
+      })
+      const settings = { seeds: 100, schedule: [], shrinkAttempts: 5000, shrinkSteps: 1e6 }
+      const { failure } = yield* Sim.explore(program, settings)
+      const [amount, list] = failure!.inputs as [number, ReadonlyArray<number>]
+      assert.deepStrictEqual([amount, list.length], [6, 21])
+      assert.deepStrictEqual([...failure!.givenInputs.keys()], [0, 1])
+    })
+  )
+
+  it.effect("leaves inputs that were given as they are", () =>
+    Effect.gen(function* () {
+      const program = Effect.gen(function* () {
+        const [first, second] = [yield* Sim.draw(Schema.Int), yield* Sim.draw(Schema.Int)]
+        if (first > 5 && second > 5) return yield* Effect.fail("too much")
+      })
+      const inputs = new Map([[0, 40]])
+      const { failure } = yield* Sim.explore(program, { seeds: 100, schedule: [], inputs })
+      assert.deepStrictEqual(failure!.inputs, [40, 6])
+    })
+  )
+
+  it.effect("ends when nothing can be left out", () =>
+    Effect.gen(function* () {
+      const always = Effect.fail("always")
+      const { failure } = yield* Sim.explore(always, { seeds: 1, schedule: [] })
+      assert.strictEqual(failure!.shrinkAttempts, 1)
+      assert.isUndefined(failure!.shrinkSpent)
+      assert.strictEqual(failure!.drawnPreemptions, 0)
+      const drawn = yield* Sim.explore(lostUpdate, { seeds: 1000 })
+      const { seed } = drawn.failure!
+      const run = yield* runOnce(lostUpdate, { seed, ambient: "refuse", limits, track: true })
+      assert.strictEqual(drawn.failure!.drawnPreemptions, run.script!.schedule().length)
+    })
+  )
+
+  it.effect("ends at each of its limits, and names it", () =>
+    Effect.gen(function* () {
+      // A schedule that takes many runs to reduce.
+      const long = Effect.andThen(Effect.repeat(Effect.yieldNow, { times: 20 }), lostUpdate)
+      const ended = Effect.fnUntraced(function* (settings: Sim.Settings) {
+        const { failure } = yield* Sim.explore(long, { seeds: 1000, shrinkSeeds: 0, ...settings })
+        return [failure!.shrinkSpent, failure!.shrinkAttempts, failure!.seed] as const
+      })
+      const [, attempts, seed] = yield* ended({ shrinkAttempts: 3 })
+      assert.strictEqual(attempts, 3)
+      const { effort } = yield* runOnce(long, { seed, ambient: "refuse", limits })
+      assert.deepStrictEqual((yield* ended({ shrinkSteps: 1 })).slice(0, 2), ["shrinkSteps", 1])
+      const [spent, several] = yield* ended({ shrinkSteps: 5 * effort })
+      assert.strictEqual(spent, "shrinkSteps")
+      assert.isTrue(several > 1 && several < 20, `${several} attempts`)
+      const late = yield* ended({ from: seed, timeout: 0 })
+      assert.deepStrictEqual(late.slice(0, 2), ["timeout", 0])
     })
   )
 
