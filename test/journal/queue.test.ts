@@ -7,7 +7,7 @@ import { EventEmitter } from "node:events"
 import type { Worker } from "node:worker_threads"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { JournalConnection } from "../../src/native/sqlite/journalConnection.ts"
+import { JournalConnection, type QueueLimits } from "../../src/native/sqlite/journalConnection.ts"
 import type { Failure, FromWorker, ToWorker } from "../../src/native/sqlite/protocol.ts"
 
 /** Keeps what it is sent. */
@@ -28,10 +28,15 @@ const immediate = Effect.callback<void>((resume) => {
   setImmediate(() => resume(Effect.void))
 })
 
-/** Three times two appends of 400 bytes each, of which two fit within the limit. */
-const overfill = Effect.fnUntraced(function* () {
+/** Each lets two appends be with the worker at once. */
+const limitsOfTwo = [
+  ["bytes", { appends: 100, bytes: 1000 }],
+  ["appends", { appends: 2, bytes: 100_000 }]
+] as const
+
+/** Three times two appends of 400 bytes each, of which two fit within the limits. */
+const overfill = Effect.fnUntraced(function* (limits: QueueLimits) {
   const worker = new SilentWorker()
-  const limits = { appends: 100, bytes: 1000 }
   const connection = new JournalConnection(worker as unknown as Worker, limits)
   const heard: Array<Failure | undefined> = []
   const events = [{ type: "T", version: 1, body: "x".repeat(400), at: 0, tags: [] }]
@@ -47,28 +52,30 @@ const overfill = Effect.fnUntraced(function* () {
 })
 
 describe("the queue before the journal's worker", () => {
-  it.live("counts the bytes that were sent in earlier turns and are not stored yet", () =>
-    Effect.gen(function* () {
-      const { worker } = yield* overfill()
-      assert.strictEqual(worker.bodies.length, 2)
-    })
-  )
+  for (const [what, limits] of limitsOfTwo) {
+    it.live(`counts the ${what} that were sent in earlier turns and are not stored yet`, () =>
+      Effect.gen(function* () {
+        const { worker } = yield* overfill(limits)
+        assert.strictEqual(worker.bodies.length, 2)
+      })
+    )
 
-  it.live("gives the room of what is stored to what waits", () =>
-    Effect.gen(function* () {
-      const { heard, worker } = yield* overfill()
-      for (const stored of [1, 2]) {
-        worker.store(stored)
-        yield* immediate
-        assert.strictEqual(heard.length, 2 * stored)
-        assert.strictEqual(worker.bodies.length, 2 + 2 * stored)
-      }
-    })
-  )
+    it.live(`gives the room of the ${what} that are stored to what waits`, () =>
+      Effect.gen(function* () {
+        const { heard, worker } = yield* overfill(limits)
+        for (const stored of [1, 2]) {
+          worker.store(stored)
+          yield* immediate
+          assert.strictEqual(heard.length, 2 * stored)
+          assert.strictEqual(worker.bodies.length, 2 + 2 * stored)
+        }
+      })
+    )
+  }
 
   it.live("fails every append when the worker ends, sent or not", () =>
     Effect.gen(function* () {
-      const { heard, worker } = yield* overfill()
+      const { heard, worker } = yield* overfill(limitsOfTwo[0][1])
       assert.deepStrictEqual(heard, [])
       worker.emit("exit", 0)
       assert.strictEqual(heard.length, 6)
