@@ -48,8 +48,8 @@ export interface Options {
   /**
    * How long the journal may keep failing before the supervisor gives up. Such a failure crashes
    * every actor that writes, and no restart cures it, so it is not counted in `restarts`; it is
-   * over after a window of `restarts` without another one. Default 1 minute: longer than network
-   * storage takes to fail over.
+   * over once an actor that it has failed has stored events again, and after as long without
+   * another failure. Default 1 minute: longer than network storage takes to fail over.
    */
   readonly journalOutage?: Duration.Input
   /**

@@ -27,10 +27,15 @@ describe("a bound of an actor", () => {
     })
   }
 
-  it("B13: refuses to keep no snapshot", () => {
-    const make = () => Behavior.make("Counter", { ...base, snapshot: { state: State, keep: 0 } })
-    assert.throws(make, RangeError, "Counter: snapshot.keep must be a whole number of at least 1")
-  })
+  for (const key of ["keep", "every"] as const) {
+    it(`B13: refuses to ${key} no snapshot, a part of one and no number of them`, () => {
+      for (const value of [0, -1, 1.5, Number.NaN]) {
+        const text = `Counter: snapshot.${key} must be a whole number of at least 1, not ${value}`
+        const snapshot = { state: State, [key]: value }
+        assert.throws(() => Behavior.make("Counter", { ...base, snapshot }), RangeError, text)
+      }
+    })
+  }
 
   it.effect("C: refuses to recover no actor at a time", () =>
     Effect.gen(function* () {

@@ -112,8 +112,8 @@ export const define = (name: string, spec: AnySpec): Definition => ({
 })
 
 /** Refuses a limit below 1, at which an actor would hang or exceed it. */
-const checkBound = (name: string, setting: string, value: number): void => {
-  if (value === Infinity || (Number.isInteger(value) && value >= 1)) return
+const checkBound = (name: string, setting: string, value: number): number => {
+  if (value === Infinity || (Number.isInteger(value) && value >= 1)) return value
   throw new RangeError(`${name}: ${setting} must be a whole number of at least 1, not ${value}`)
 }
 
@@ -124,19 +124,14 @@ const checkedLimits = (name: string, limits: Limits): Limits => {
   return limits
 }
 
-const checkedKeep = (name: string, keep: number): number => {
-  checkBound(name, "snapshot.keep", keep)
-  return keep
-}
-
 const snapshotRules = (name: string, policy: SnapshotPolicy<unknown, unknown>): SnapshotRules => ({
   codec: makeSnapshotCodec(
     policy.state,
     policy.version ?? (policy.upcasts ?? []).length + 1,
     policy.upcasts ?? []
   ),
-  every: policy.every ?? Infinity,
+  every: checkBound(name, "snapshot.every", policy.every ?? Infinity),
   when: policy.when,
-  keep: checkedKeep(name, policy.keep ?? 2),
+  keep: checkBound(name, "snapshot.keep", policy.keep ?? 2),
   deleteEvents: policy.deleteEvents ?? false
 })

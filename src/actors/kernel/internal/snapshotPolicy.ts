@@ -15,7 +15,7 @@ export interface SnapshotPolicy<State, Event> {
    * version before. They see and return decoded JSON.
    */
   readonly upcasts?: ReadonlyArray<Upcast>
-  /** A snapshot after every so many events. */
+  /** A snapshot after every so many events, at least 1. Default: none. */
   readonly every?: number
   /** A snapshot after an event for which this holds. */
   readonly when?: (state: State, event: Event) => boolean
