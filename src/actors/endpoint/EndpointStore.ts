@@ -134,8 +134,7 @@ class Store implements EndpointStore {
   }
 
   open(peer: string): Effect.Effect<ReadyLink, OpenLinkError> {
-    return Effect.gen({ self: this }, function* () {
-      const entry = yield* this.#find(peer, "local")
+    const open = Effect.fnUntraced({ self: this }, function* (this: Store, entry: StoreEntry) {
       const endpoint = yield* Fiber.join(entry.spawning)
       // The peer of the attempt that was joined may have become silent since.
       const again = Effect.delay(Effect.ignore(endpoint.tell.Insist()), this.#repeatAfterMs)
@@ -143,6 +142,7 @@ class Store implements EndpointStore {
       assert.ok(entry.link !== undefined, "an endpoint that is ready has a link")
       return entry.link
     })
+    return this.#use(peer, "local", open)
   }
 
   retire({ epoch, peer }: ReadyLink, reason: EndReason, detail: string): Effect.Effect<void> {
@@ -179,14 +179,14 @@ class Store implements EndpointStore {
     if (admit?.(offer.from) === false) {
       return this.#reject("not-admitted", `${offer.from} may not connect`)
     }
-    return Effect.gen({ self: this }, function* () {
-      const { spawning } = yield* this.#find(offer.from, "peer")
-      const { ask, state } = yield* Fiber.join(spawning)
+    const take = Effect.fnUntraced({ self: this }, function* (this: Store, entry: StoreEntry) {
+      const { ask, state } = yield* Fiber.join(entry.spawning)
       const { newest } = yield* state
       const isNew = newest !== undefined && instanceIn(offer) !== instanceOf(newest)
       const isConfirmed = isNew && (isAuthenticated || (yield* this.#confirms(offer)))
       return yield* ask.TakeOffer({ ...offer, isConfirmed })
-    }).pipe(Effect.catch((error) => this.#toReject(error)))
+    })
+    return Effect.catch(this.#use(offer.from, "peer", take), (error) => this.#toReject(error))
   }
 
   /** Whether the process at the path of an offer confirms it; false if no process answers. */
@@ -258,12 +258,17 @@ class Store implements EndpointStore {
     return Effect.andThen(this.retireAll(why), this.#leaving.said)
   }
 
-  #find(peer: string, by: AskedBy): Effect.Effect<StoreEntry, EndpointError> {
+  #use<A, E>(
+    peer: string,
+    by: AskedBy,
+    use: (entry: StoreEntry) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | EndpointError> {
     const local = this.#options.nic.path
-    return Effect.mapError(this.#entries.find(peer, by), (limit) => {
+    const orFull = (limit: number) => {
       const detail = `all ${limit} endpoints are connecting or in use`
       return new EndpointError({ local, peer, reason: { _tag: "StoreFull", detail, limit } })
-    })
+    }
+    return this.#entries.use(peer, by, orFull, use)
   }
 
   #reject(reason: Rejected["reason"], text: string): Effect.Effect<never, Rejected> {

@@ -4,7 +4,9 @@
  */
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import { makeMemory } from "../../../src/actors/kernel/internal/memoryJournal.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
@@ -57,6 +59,27 @@ describe("a full store", () => {
       assert.isFalse(before.isOpen)
       assert.isTrue(again.isOpen)
       assert.strictEqual(a.store.size, 2)
+    })
+  )
+
+  it.sim("R20 keeps an idle endpoint that a caller is about to open", { seeds: 50 }, () =>
+    Effect.gen(function* () {
+      const { a } = yield* crowd()
+      for (const name of ["p", "q"]) {
+        const link = yield* a.store.open(pathOf(name))
+        yield* a.store.retire(link, "retired", "not needed")
+      }
+      const opened = yield* Effect.forEach(
+        names,
+        (name) => Effect.exit(a.store.open(pathOf(name))),
+        { concurrency: "unbounded" }
+      )
+      const errors = opened.flatMap((exit) => Option.toArray(Exit.findErrorOption(exit)))
+      for (const error of errors) {
+        if (error._tag !== "EndpointError") assert.fail(error.message)
+        assert.strictEqual(error.reason._tag, "StoreFull")
+      }
+      assert.isAtMost(errors.length, 1)
     })
   )
 

@@ -17,6 +17,8 @@ export interface StoreEntry {
   /** Spawns the actor; all that want the endpoint wait for the same spawning. */
   readonly spawning: Spawning
   link: Link | undefined
+  /** Callers that have found it and are not done with it: it may be idle before they ask it. */
+  users: number
 }
 
 export type Spawning = Fiber.Fiber<Endpoint, SpawnError>
@@ -68,11 +70,31 @@ export class StoreEntries {
     return this.#entries.values
   }
 
-  /** Finds or makes the entry of a peer's endpoint; fails with the limit that is reached. */
-  find(peer: string, by: AskedBy): Effect.Effect<StoreEntry, number> {
+  /**
+   * Uses the entry of a peer's endpoint, made if need be; it is not evicted meanwhile. Fails with the
+   * limit that is reached.
+   */
+  use<A, E, L>(
+    peer: string,
+    by: AskedBy,
+    orFull: (limit: number) => L,
+    use: (entry: StoreEntry) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | L> {
+    return Effect.acquireUseRelease(
+      Effect.mapError(this.#acquire(peer, by), orFull),
+      use,
+      (entry) => Effect.sync(() => void entry.users--)
+    )
+  }
+
+  /** Finds and counts in one step: between two steps another caller may need the place. */
+  #acquire(peer: string, by: AskedBy): Effect.Effect<StoreEntry, number> {
     return Effect.suspend(() => {
       const found = this.#entries.use(peer, by)
-      if (found !== undefined && !hasEnded(found)) return Effect.succeed(found)
+      if (found !== undefined && !hasEnded(found)) {
+        found.users++
+        return Effect.succeed(found)
+      }
       this.#entries.delete(peer)
       const limit = this.#entries.limitReached(by)
       if (limit === undefined) return Effect.succeed(this.#add(peer, by))
@@ -83,9 +105,10 @@ export class StoreEntries {
     })
   }
 
+  /** Adds an entry, which its caller uses. */
   #add(peer: string, by: AskedBy): StoreEntry {
     const spawning = this.#spawn(peer, this.#evicted.get(peer) ?? Effect.void)
-    const entry: StoreEntry = { spawning, link: undefined }
+    const entry: StoreEntry = { spawning, link: undefined, users: 1 }
     this.#entries.add(peer, entry, by)
     entry.spawning.addObserver((exit) => {
       if (Exit.isFailure(exit) && this.#entries.get(peer) === entry) this.#entries.delete(peer)
@@ -123,7 +146,7 @@ export class StoreEntries {
 /** Whether an endpoint may be evicted: it is neither connecting nor in use. */
 const isIdle = (entry: StoreEntry): boolean => {
   const endpoint = spawnedAt(entry)
-  if (endpoint === undefined) return false
+  if (endpoint === undefined || entry.users > 0) return false
   const { _tag } = Effect.runSync(endpoint.state)
   return _tag === "Idle" || (_tag === "Ready" && entry.link?.isQuiet === true)
 }
