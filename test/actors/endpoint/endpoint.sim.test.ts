@@ -35,12 +35,13 @@ describe("hosts that move memory", () => {
 
 const hosts = ["a", "b", "c"]
 
-/**
- * One slow host, ports that flap all the time, and answers that come late in each run: what it
- * takes to lose a race often.
- */
-const rough = (flaps: number, stepMillis: number): FaultPlan.FaultPlan => [
-  { _tag: "Site", name: "handshake answer late" },
+/** One slow host, ports that flap all the time, and handshakes with these faults in each run. */
+const rough = (
+  flaps: number,
+  stepMillis: number,
+  ...sites: ReadonlyArray<string>
+): FaultPlan.FaultPlan => [
+  ...sites.map((name) => ({ _tag: "Site" as const, name })),
   {
     _tag: "Fabric",
     at: { millis: 0 },
@@ -76,8 +77,13 @@ describe("the same simulation finds early posts", () => {
     )
 
   finds("with the gate off", { gate: "off" })
+  // What it takes to lose each race often.
   finds("if an answer opens the gate of a later connection", {
-    plan: rough(15, 15),
+    plan: rough(15, 15, "handshake answer late"),
     plant: "ready-without-looking"
+  })
+  finds("H4: if an acknowledgement counts for any queue pairs", {
+    plan: rough(9, 30, "handshake late", "handshake answer lost"),
+    plant: "unbound-acknowledgement"
   })
 })

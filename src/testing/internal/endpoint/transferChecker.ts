@@ -211,10 +211,11 @@ export class TransferChecker {
   #moved(ticket: Ticket): void {
     const { at, local } = ticket
     const { length } = local
-    const equal = this.#inboxesSince(ticket).map(
-      ({ bytes }) => local.filter((byte, index) => byte === bytes[at + index]).length
+    const pieces = this.#inboxesSince(ticket).map(({ octets }) => octets.subarray(at, at + length))
+    if (pieces.some((piece) => Buffer.compare(local, piece) === 0)) return
+    const equal = pieces.map(
+      (piece) => local.filter((octet, index) => octet === piece[index]).length
     )
-    if (equal.includes(length)) return
     this.#violated(
       "there",
       ticket,
