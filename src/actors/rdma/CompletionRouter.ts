@@ -18,7 +18,7 @@ export interface Work {
 }
 
 /** Ids wrap after this one: V8 would allocate an object for a larger number. */
-const lastId = 0x3fff_ffff
+const defaultLargestId = 0x3fff_ffff
 
 export class CompletionRouter {
   readonly completions: CompletionQueue
@@ -26,11 +26,14 @@ export class CompletionRouter {
   readonly #batch = new CompletionBatch()
   /** Called at the end of the batch that is being routed. */
   readonly #later = new Set<() => void>()
+  readonly #largestId: number
   #lastId = 0
   #isDraining = false
 
-  constructor(completions: CompletionQueue) {
+  /** Ids are 0 to `largestId`, one less than a power of two. */
+  constructor(completions: CompletionQueue, largestId = defaultLargestId) {
     this.completions = completions
+    this.#largestId = largestId
   }
 
   /** Work that has not completed. */
@@ -40,7 +43,7 @@ export class CompletionRouter {
 
   /** Returns the id under which work is posted. */
   add(work: Work): number {
-    do this.#lastId = (this.#lastId + 1) & lastId
+    do this.#lastId = (this.#lastId + 1) & this.#largestId
     while (this.#work.has(this.#lastId))
     this.#work.set(this.#lastId, work)
     return this.#lastId

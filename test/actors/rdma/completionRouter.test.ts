@@ -12,7 +12,7 @@ import type { CompletionBatch, CompletionQueue } from "../../../src/native/verbs
 import { Released } from "../../../src/native/verbs/VerbsError.ts"
 
 /** A queue that the test fills. */
-const makeQueue = () => {
+const makeQueue = (largestId?: number) => {
   const ended: Array<number> = []
   const release = Deferred.makeUnsafe<void, Released>()
   const queue: CompletionQueue = {
@@ -26,7 +26,7 @@ const makeQueue = () => {
     ready: Deferred.await(release),
     completions: Stream.empty
   }
-  return { ended, release, router: new CompletionRouter(queue) }
+  return { ended, release, router: new CompletionRouter(queue, largestId) }
 }
 
 /** Work that writes down how it ended. */
@@ -45,6 +45,22 @@ describe("a completion router", () => {
     router.drain()
     assert.deepStrictEqual(log, ["next success"])
     assert.strictEqual(router.size, 0)
+  })
+
+  it("G16: gives no id to two kinds of work when ids come round again", () => {
+    const { ended, router } = makeQueue(3)
+    const log: Array<string> = []
+    const long = router.add(recorded(log, "long"))
+    for (let n = 0; n < 9; n++) {
+      const id = router.add(recorded(log, `short ${n}`))
+      assert.notStrictEqual(id, long)
+      ended.push(id)
+      router.drain()
+    }
+    ended.push(long)
+    router.drain()
+    assert.strictEqual(log.at(-1), "long success")
+    assert.lengthOf(log, 10)
   })
 
   it("calls what was put off once, after all completions of the batch", () => {

@@ -47,6 +47,19 @@ describe("memory of a pool", () => {
     })
   )
 
+  it.effect("G5: is cleared of what a peer wrote behind the bytes that were borrowed for it", () =>
+    Effect.gen(function* () {
+      const { pool } = yield* makePool(small)
+      const first = yield* pool.share().lend("peer-writes", 100)
+      // The key opens the whole region.
+      first.region.bytes.fill(7)
+      yield* first.end
+      const second = yield* pool.share().lend("peer-writes", 4 * KiB)
+      assert.strictEqual(second.region, first.region)
+      assert.isTrue(second.bytes.every((byte) => byte === 0))
+    })
+  )
+
   it.effect("G5: is cleared as a whole before another peer gets it", () =>
     Effect.gen(function* () {
       const { pool } = yield* makePool(small)
