@@ -1,0 +1,104 @@
+/**
+ * Goal: what changes between the question and the answer is noticed before anything is posted: the
+ * process of the peer, its NICs and their order, and the local memory.
+ * Method: two engines of the harness, whose directory and links say what the test wants.
+ */
+import { assert, describe } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import type { Description } from "../../../src/actors/rdma/Directory.ts"
+import { EpochSource } from "../../../src/schema/Epoch.ts"
+import { it } from "../../../src/testing/vitest.ts"
+import { differsAt, pair, shared } from "./harness.ts"
+
+const seeds = { seeds: 5 }
+
+describe("a link that leads to another process than the description", () => {
+  it.sim("T1: is retired and carries nothing, until the description is of its process", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, net } = yield* pair()
+      const own = yield* shared(a, "own", 1000, 1)
+      const kept = yield* shared(b, "kept", 1000)
+      const write = a.write({
+        peer: "b",
+        from: own.slice(),
+        to: { buffer: "kept" },
+        within: "5 seconds"
+      })
+      const described = net.epochs.get("b@sim0")!
+      net.epochs.set("b@sim0", new EpochSource(7))
+      assert.strictEqual((yield* Effect.flip(write))._tag, "TransferFailed")
+      assert.strictEqual(net.posts, 0)
+      assert.isAbove(net.retired.length, 0)
+      assert.deepStrictEqual([...new Set(net.retired)], ["it leads to another process"])
+      assert.strictEqual(net.links.size, 0)
+      net.epochs.set("b@sim0", described)
+      yield* write
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+    })
+  )
+})
+
+describe("NICs of a peer", () => {
+  it.sim("R24: that are gone when their link comes are not used", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, net } = yield* pair({ wires: { obstacle: () => Effect.never } })
+      const own = yield* shared(a, "own", 1000, 1)
+      yield* shared(b, "kept", 1000)
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      const moving = yield* Effect.forkChild(Effect.exit(write))
+      yield* Effect.sleep("100 millis")
+      const { buffers } = yield* b.description
+      net.said.set("b", { nics: [{ path: "b@other" }], buffers })
+      Object.assign(net.wires, { obstacle: () => Effect.void })
+      const link = yield* net.open(net.nics.get("a@sim0")!, "b@sim0")
+      net.listeners.get("a")!(link)
+      yield* Effect.sleep("1 second")
+      assert.isFalse(link.isOpen)
+      assert.strictEqual(net.posts, 0)
+      yield* Fiber.interrupt(moving)
+    })
+  )
+
+  it.sim("R31: that come in another order have their keys by that order", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, net } = yield* pair({ devices: ["x", "y"], settings: { attempts: 1 } })
+      const own = yield* shared(a, "own", 1000, 1)
+      const kept = yield* shared(b, "kept", 1000)
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      yield* a.warm("b")
+      yield* write
+      const { buffers, nics, ...rest } = yield* b.description
+      net.said.set("b", {
+        ...rest,
+        nics: nics.toReversed(),
+        buffers: buffers.map((buffer) => ({ ...buffer, keys: buffer.keys.toReversed() }))
+      } satisfies Description)
+      for (const link of net.links) net.retire(link, "lost")
+      kept.octets.fill(0)
+      yield* write
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+    })
+  )
+})
+
+describe("local memory", () => {
+  it.sim("R27: that is released while the directory is asked is not posted", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, net } = yield* pair()
+      const scope = yield* Scope.make()
+      const own = yield* Scope.provide(shared(a, "own", 1000, 1), scope)
+      yield* shared(b, "kept", 1000)
+      net.answers = Effect.sleep("1 second")
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      const moving = yield* Effect.forkChild(Effect.flip(write))
+      yield* Effect.sleep("100 millis")
+      yield* Scope.close(scope, Exit.void)
+      const error = yield* Fiber.join(moving)
+      assert.deepInclude(error, { _tag: "TransferFailed", reason: "memory-released" })
+      assert.strictEqual(net.posts, 0)
+    })
+  )
+})
