@@ -1,8 +1,8 @@
 /**
  * Goal: memory is its owner's again once it was taken back, also from sessions that are slow or
  * dead; one that is dead is waited for once.
- * Method: a thread uses a region for a while as a session does, or this one pretends to and never
- * leaves; the waits are counted, not timed.
+ * Method: a thread uses a region as a session does until this one waits for it, or this one
+ * pretends to and never leaves; the waits are counted, not timed.
  */
 import { afterEach, assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -38,12 +38,15 @@ const device = () => {
   return { regions, barriers: () => barriers }
 }
 
-/** A thread that uses a region; returns once it does. `hasLeft` tells whether it still does. */
-const user = Effect.fnUntraced(function* (regions: Regions, region: IwarpRegion, millis = 100) {
-  const flags = new SharedArrayBuffer(8)
+/**
+ * A thread that uses a region; returns once it does. It leaves when this thread first waits, and
+ * `hasLeft` tells whether it has.
+ */
+const user = Effect.fnUntraced(function* (regions: Regions, region: IwarpRegion) {
+  const flags = new SharedArrayBuffer(12)
   const words = new Int32Array(flags)
   const table = regions.table.memory
-  const workerData: Use = { table, row: region.row, key: region.remoteKey, millis, flags }
+  const workerData: Use = { table, row: region.row, key: region.remoteKey, flags }
   yield* Effect.acquireRelease(
     Effect.sync(
       () => new Worker(new URL("../../fixtures/regionUser.ts", import.meta.url), { workerData })
@@ -53,7 +56,13 @@ const user = Effect.fnUntraced(function* (regions: Regions, region: IwarpRegion,
   yield* Effect.promise(async () => {
     while (Atomics.load(words, 0) === 0) await Atomics.waitAsync(words, 0, 0).value
   })
-  return { hasLeft: () => Atomics.load(words, 1) === 1 }
+  const { wait } = Atomics
+  vi.spyOn(Atomics, "wait").mockImplementation((...place) => {
+    Atomics.store(words, 1, 1)
+    Atomics.notify(words, 1)
+    return wait(...place)
+  })
+  return { hasLeft: () => Atomics.load(words, 2) === 1 }
 })
 
 describe("a region that a session is using", () => {
