@@ -280,9 +280,11 @@ describe("work queues", () => {
       }
       sends.flush()
       receives.flush()
+      // A queue pair may be released before its last completions are polled, or after that.
+      const isEarly = operations.length % 2 === 0
+      if (isEarly) for (const queue of [sends, receives]) queue.retire()
       while (completions.poll(batch) > 0) seen += batch.count
-      sends.retire()
-      receives.retire()
+      if (!isEarly) for (const queue of [sends, receives]) queue.retire()
       assert.strictEqual(completions.reserved, 0)
       assert.isAtMost(seen, posted)
       assert.strictEqual(sends.counters.doubleEnds + receives.counters.doubleEnds, 0)
