@@ -3,7 +3,9 @@
  * Method: servers of each kind on loopback. Each test ends with what hides no retry (`live`).
  */
 import { assert, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
@@ -186,6 +188,18 @@ eachKind("a member of a cluster", (kind) => {
         assert.strictEqual(refused.reason, "TlsRefused")
         yield* bus.meet(failure.bus!)
       }).pipe(Effect.scoped, Effect.provide([pool, Journal.layerMemory])),
+    90_000
+  )
+
+  it.live(
+    "G25: that had to dial again is found out at the end of its test, though all is well",
+    () =>
+      Effect.gen(function* () {
+        const planted = live({ kind, isTapped: true }, ({ servers }) => servers[1]!.tap!.cut)
+        const exit = yield* Effect.exit(planted)
+        assert.isTrue(Exit.isFailure(exit))
+        assert.match(String(Exit.isFailure(exit) && Cause.squash(exit.cause)), /made again/)
+      }),
     90_000
   )
 })

@@ -16,6 +16,8 @@ export interface Tapped {
 export interface Tap {
   readonly port: number
   readonly frames: ReadonlyArray<Tapped>
+  /** Ends all connections; new ones are taken. */
+  readonly cut: Effect.Effect<void>
 }
 
 /** Cuts one direction of a connection into frames; bytes that are none end the recording. */
@@ -56,7 +58,7 @@ const relay = (socket: net.Socket, port: number, frames: Array<Tapped>): net.Soc
 export const tapped = (port: number): Effect.Effect<Tap, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.callback<{ tap: Tap; close: () => void }>((resume) => {
+      Effect.callback<{ tap: Tap; server: net.Server }>((resume) => {
         const frames: Array<Tapped> = []
         const sockets = new Set<net.Socket>()
         const server = net.createServer((socket) => {
@@ -65,16 +67,19 @@ export const tapped = (port: number): Effect.Effect<Tap, never, Scope.Scope> =>
             end.on("close", () => sockets.delete(end))
           }
         })
-        const close = () => {
-          server.close()
+        const cut = Effect.sync(() => {
           for (const socket of sockets) socket.destroy()
-        }
+        })
         server.listen(0, "127.0.0.1", () => {
           const { port } = server.address() as net.AddressInfo
-          resume(Effect.succeed({ tap: { port, frames }, close }))
+          resume(Effect.succeed({ tap: { port, frames, cut }, server }))
         })
       }),
-      ({ close }) => Effect.sync(close)
+      ({ server, tap }) =>
+        Effect.andThen(
+          Effect.sync(() => void server.close()),
+          tap.cut
+        )
     ),
     ({ tap }) => tap
   )

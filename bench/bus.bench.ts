@@ -1,0 +1,44 @@
+/**
+ * What a member of a cluster pays for the frames that others send it, against real servers.
+ */
+import type { Bench } from "./harness.ts"
+import { decodeByView, decodeByWalk } from "./bus/codec.ts"
+import { byNode, byServer, type Kind } from "./bus/receive.ts"
+
+const kinds: ReadonlyArray<Kind> = ["full", "light", "ping"]
+
+/** The three kinds, one after another: each with a node, or a server, of its own. */
+const all = async (measure: (kind: Kind) => ReturnType<typeof byNode>) => {
+  const outcomes = {}
+  for (const kind of kinds) Object.assign(outcomes, await measure(kind))
+  return outcomes
+}
+
+export default {
+  title: "bus: main-thread CPU per publication received and per PING answered, codec",
+  notes: [
+    "Load comes from a member in another process, over one link, as fast as it is taken:",
+    "publications of one byte on a channel of four, with a full header (2269 bytes) and a light one",
+    "(29 bytes), and PINGs without gossip, each answered by a PONG. One subscriber gets every",
+    "publication: a stream of the node's own process, or a client of the server. Redis 7.0 knows no",
+    "light header. `process` is the CPU of all threads, `rate` counts the bytes of frames. `codec`",
+    "reads a publication in place, in batches of 64; the walk checks what a publication needs, and",
+    "knows no other type."
+  ].join(" "),
+  timeout: 120,
+  contestants: {
+    node: () => all(byNode),
+    valkey: () => all((kind) => byServer("valkey-server-8", kind)),
+    redis: async () => ({
+      ...(await byServer("redis-server", "full")),
+      ...(await byServer("redis-server", "ping"))
+    }),
+    view: decodeByView,
+    walk: decodeByWalk
+  },
+  claims: [
+    { pair: ["cpu-full/node", "cpu-full/valkey"], bar: "<= 0.5" },
+    { pair: ["cpu-light/node", "cpu-light/valkey"], bar: "<= 1" },
+    { pair: ["cpu-ping/node", "cpu-ping/valkey"], bar: "<= 1.5" }
+  ]
+} satisfies Bench
