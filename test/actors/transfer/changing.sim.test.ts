@@ -36,7 +36,7 @@ describe("a link that leads to another process than the description", () => {
       assert.strictEqual(net.links.size, 0)
       net.epochs.set("b@sim0", described)
       yield* write
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 })
@@ -77,9 +77,9 @@ describe("NICs of a peer", () => {
         buffers: buffers.map((buffer) => ({ ...buffer, keys: buffer.keys.toReversed() }))
       } satisfies Description)
       for (const link of net.links) net.retire(link, "lost")
-      kept.octets.fill(0)
+      kept.bytes.fill(0)
       yield* write
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 })

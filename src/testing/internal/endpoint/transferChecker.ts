@@ -211,11 +211,9 @@ export class TransferChecker {
   #moved(ticket: Ticket): void {
     const { at, local } = ticket
     const { length } = local
-    const pieces = this.#inboxesSince(ticket).map(({ octets }) => octets.subarray(at, at + length))
+    const pieces = this.#inboxesSince(ticket).map(({ bytes }) => bytes.subarray(at, at + length))
     if (pieces.some((piece) => Buffer.compare(local, piece) === 0)) return
-    const equal = pieces.map(
-      (piece) => local.filter((octet, index) => octet === piece[index]).length
-    )
+    const equal = pieces.map((piece) => local.filter((byte, index) => byte === piece[index]).length)
     this.#violated(
       "there",
       ticket,
