@@ -2,6 +2,8 @@
 
 /** Counters that only rise. */
 export class Counters {
+  /** TCP connections that a fault, or the death of a host's programs, has ended. */
+  brokenConnections = 0
   /** Messages that reached a queue pair in `reset` or `init`: sent too soon. */
   earlyPosts = 0
   /** Messages that reached a queue pair that had failed or gone. */

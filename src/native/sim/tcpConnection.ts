@@ -42,11 +42,11 @@ export class TcpConnection {
     this.#network = network
     this.#there = new Wire(network, from, target, {
       arrive: (segment) => this.#arrive(segment),
-      lost: () => client.break("ETIMEDOUT")
+      lost: () => this.#lost(client)
     })
     this.#back = new Wire(network, target, from, {
       arrive: (segment) => client.arrive(segment),
-      lost: () => this.#server?.break("ETIMEDOUT")
+      lost: () => this.#lost(this.#server)
     })
     client.remote = {
       address: target.address,
@@ -58,13 +58,20 @@ export class TcpConnection {
   }
 
   reset(): void {
+    this.#network.counters.brokenConnections++
     this.#opening.client.break("ECONNRESET")
     this.#server?.break("ECONNRESET")
   }
 
   sever(): void {
+    this.#network.counters.brokenConnections++
     this.#there.isDead = true
     this.#back.isDead = true
+  }
+
+  #lost(sender: TcpSocket | undefined): void {
+    this.#network.counters.brokenConnections++
+    sender?.break("ETIMEDOUT")
   }
 
   #arrive(segment: Segment): void {

@@ -67,6 +67,7 @@ export class TcpHost implements TcpEnd, SimulatedHost {
   /** Its programs were killed: the kernel ends their connections and listeners. */
   crash(): void {
     this.#servers.clear()
+    this.#tcp.network.counters.brokenConnections += this.#connections.size
     for (const socket of this.#connections.keys()) socket.kill()
   }
 

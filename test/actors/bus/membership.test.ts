@@ -316,7 +316,7 @@ describe("being forgotten", () => {
   it("G11: by all ends the membership: no link and no dial is left", () => {
     const { links, net, node, pass } = withPeers(2)
     for (const peer of links) peer.knowsUs = false
-    pass(2 * nodeTimeoutMs)
+    pass(3 * nodeTimeoutMs)
     assert.isTrue(node.isRemoved)
     const { dials } = node.node.table.counts
     pass(600_000)
@@ -327,6 +327,24 @@ describe("being forgotten", () => {
     net.pass(3 * nodeTimeoutMs)
     assert.isTrue(node.sees(peer)!.outbound!.isProven)
     assert.isFalse(node.isRemoved)
+  })
+
+  it("G11: is not what a peer looks like that has slept and answers before it asks", () => {
+    const { net, nodes } = mesh(2)
+    const [first, second] = nodes as [TestNode, TestNode]
+    net.pass(4 * nodeTimeoutMs, [second])
+    net.pass(4 * nodeTimeoutMs)
+    assert.isFalse(first.isRemoved)
+    assert.isTrue(isMesh(nodes))
+  })
+
+  it("G11: is seen within a node timeout where the peer has closed its link, too", () => {
+    const { links, node, pass } = withPeers(2)
+    const [first] = links
+    first!.knowsUs = false
+    first!.link.close()
+    pass(1.5 * nodeTimeoutMs)
+    assert.isTrue(node.sees(first!.peer)!.hasForgottenUs)
   })
 
   it("G11: in an earlier life keeps the node away from its seeds, too", () => {
@@ -346,7 +364,7 @@ describe("being forgotten", () => {
     const { links, node, pass } = withPeers(2)
     const [first] = links
     first!.knowsUs = false
-    pass(2 * nodeTimeoutMs)
+    pass(3 * nodeTimeoutMs)
     assert.isFalse(node.isRemoved)
     assert.isTrue(node.sees(first!.peer)!.hasForgottenUs)
     const meets = () => first!.peer.received.filter(({ _tag }) => _tag === "Meet").length

@@ -76,6 +76,7 @@ const heartbeat = (
 ): void => {
   const now = table.outside.now()
   if (frame.type === Type.pong) {
+    if (now - peer.lastPongAt > table.settings.nodeTimeoutMs / 2) peer.answersSince = now
     peer.lastPongAt = now
     peer.pongSeconds = table.outside.unixSeconds()
     if (link.pingSentAt !== undefined) {

@@ -95,14 +95,26 @@ const lookAtMember = (table: Table, member: Member, now: number): void => {
   }
   const link = member.outbound
   if (link === undefined || !link.isProven) return
-  const answers = now - member.lastPongAt < nodeTimeoutMs
-  const unaskedSince = Math.max(member.lastPingAt, link.provenAt, table.awakeSince)
-  if (answers && !member.hasForgottenUs && now - unaskedSince > nodeTimeoutMs) {
+  if (hasForgotten(table, member, link, now)) {
     member.hasForgottenUs = true
     member.rejoinAt = Math.min(member.rejoinAt, now + forgetMs)
     table.outside.changed()
   }
   if (now >= member.rejoinAt) rejoin(table, member, link, now)
+}
+
+/**
+ * A peer answers PINGs and sends none, for a node timeout, and has closed its link: it has deleted
+ * this node. A peer that wakes up answers before it asks. While its link stands, it may be broken
+ * without notice, and takes the peer about a timeout to replace: then it has two.
+ */
+const hasForgotten = (table: Table, member: Member, link: PeerLink, now: number): boolean => {
+  const { nodeTimeoutMs } = table.settings
+  const { answersSince, hasForgottenUs, inbound, lastPingAt, lastPongAt } = member
+  const unaskedSince = Math.max(lastPingAt, answersSince, link.provenAt, table.awakeSince)
+  const timeouts = inbound === undefined ? 1 : 2
+  const isAnswering = now - lastPongAt < nodeTimeoutMs
+  return !hasForgottenUs && isAnswering && now - unaskedSince > timeouts * nodeTimeoutMs
 }
 
 /** Some peers still know this node, so the administrator has not removed it from the cluster. */

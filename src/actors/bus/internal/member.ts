@@ -46,6 +46,8 @@ export class Member {
   lastHeardAt = -Infinity
   lastPingAt = -Infinity
   lastPongAt = -Infinity
+  /** Since when its PONGs have come without a gap. */
+  answersSince = -Infinity
   /** Seconds since 1970 of its last PONG, for gossip. */
   pongSeconds = 0
   /** This node has heard nothing from it for a node timeout. */

@@ -21,7 +21,8 @@ import { tickMs } from "./heartbeats.ts"
 import { BusIdentity } from "./identity.ts"
 import { Latest } from "./latest.ts"
 import type { Address, Channel } from "./link.ts"
-import { Node } from "./node.ts"
+import type { Node } from "./node.ts"
+import { Parts } from "./parts.ts"
 import { type Found, probe } from "./probing.ts"
 import { type NodeSettings, type Settings, settingsOf } from "./settings.ts"
 import { checkSettings, defaultHost } from "./starting.ts"
@@ -248,7 +249,8 @@ export const start = Effect.fnUntraced(function* (settings: Settings) {
   const { announce, clientPort = 0 } = settings
   const busPort = announce?.port ?? port
   const self = { id: state.id, shard: state.shard, ip: announce?.ip ?? "", busPort, clientPort }
-  const node: Node = new Node(self, nodeSettings, outside, board)
+  const { Node: MadeNode } = yield* Parts
+  const node: Node = new MadeNode(self, nodeSettings, outside, board)
   if (state.isRemoved) node.stayAway()
   else for (const [peer, known] of state.peers) node.recall(peer, known)
   for (const seed of seeds) node.seed(seed)

@@ -277,11 +277,12 @@ export class LaneHandle {
     this.#queue.drop(this.#queue.length)
     this.#received.end()
     this.end = this.#reasonOf(this.#ownReason ?? hostReason)
+    // Before its closer goes on, which may look whether anything is left.
+    if (release) this.#driver.release(this)
     this.#wakeWriters()
     this.#takers.wake()
     this.#wakeServed()
     this.#onEnd.wake()
-    if (release) this.#driver.release(this)
   }
 
   /** Ends the lane when the thread with the socket has ended, and completes its jobs here. */
