@@ -124,6 +124,19 @@ describe("meet (G16)", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("says that a member of a cluster which takes nobody in is of another one", () =>
+    Effect.gen(function* () {
+      const [first, second, stranger] = [yield* start(), yield* start(), yield* start()]
+      yield* first.meet(second.address)
+      for (const member of [first, second]) {
+        const failure = yield* Effect.flip(stranger.meet(member.address))
+        assert.strictEqual(failure.reason, "OtherCluster", failure.detail)
+      }
+      assert.strictEqual((yield* stranger.health).state, "notJoined")
+      assert.strictEqual((yield* first.health).connected, 1)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("fails at once where no connection is taken", () =>
     Effect.gen(function* () {
       const bus = yield* start({ nodeTimeoutMs: 3_600_000 })

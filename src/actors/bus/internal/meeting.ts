@@ -6,6 +6,7 @@ import { parseAddress } from "./addresses.ts"
 import type { Address } from "./link.ts"
 import type { Found } from "./probing.ts"
 import type { PeerLink } from "./member.ts"
+import type { Node } from "./node.ts"
 import type { RunningNode } from "./running.ts"
 
 /** The connection ended over TLS: the peer speaks none, or one side refused a certificate. */
@@ -23,8 +24,9 @@ const failureOf = (link: PeerLink, address: string): MeetFailed => {
   if (link.end === "Myself") {
     return new MeetFailed({ address, reason: "Myself", detail: "this node listens there" })
   }
-  if (link.end === "AnotherNode" || link.end === "OtherCluster") {
-    return new MeetFailed({ address, reason: "OtherCluster", detail: "a stranger answered" })
+  if (link.end === "OtherCluster") {
+    const detail = "a node of another cluster answered, which does not take this one in"
+    return new MeetFailed({ address, reason: "OtherCluster", detail })
   }
   if (link.peer !== undefined) {
     const detail = `${link.peer.id} answered, and has not connected to this node`
@@ -49,6 +51,27 @@ const otherwise = (found: Found, address: string, { ip }: Address): MeetFailed =
   return new MeetFailed({ address, reason: "NotABus", detail, bus })
 }
 
+/** Waits until a link is gone, or a newer one of its peer has taken its place. */
+const lost = ({ table }: Node, link: PeerLink): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const tell = () => {
+      if (link.peer === undefined) resume(Effect.void)
+    }
+    link.onGone = tell
+    if (!table.links.has(link)) tell()
+  })
+
+/**
+ * A node that takes no strangers in closes the link of a MEET without an answer, as what is no node
+ * may do. It answers a PING, which asks for nothing.
+ */
+const isOfOtherCluster = Effect.fnUntraced(function* (node: Node, to: Address) {
+  const link = node.look(to)
+  yield* Effect.timeoutOption(lost(node, link), node.table.settings.probeAfterMs)
+  node.table.end(link, "Unproven")
+  return link.end === "OtherCluster"
+})
+
 /** Ends when links lead both ways, or with the reason why they will not. */
 const attempt = Effect.fnUntraced(function* (
   { members, node, probe }: RunningNode,
@@ -58,19 +81,15 @@ const attempt = Effect.fnUntraced(function* (
 ) {
   const isJoined = () => link.peer !== undefined && link.peer.inbound !== undefined
   const joined = Effect.asVoid(Stream.runDrain(Stream.takeUntil(members.stream, () => isJoined())))
-  const lost = Effect.callback<void>((resume) => {
-    // A newer link of a peer may have taken the place of this one.
-    const tell = () => {
-      if (link.peer === undefined) resume(Effect.void)
-    }
-    link.onGone = tell
-    if (!node.table.links.has(link)) tell()
-  })
   const { probeAfterMs } = node.table.settings
-  const step = Effect.raceFirst(joined, lost)
+  const step = Effect.raceFirst(joined, lost(node, link))
   yield* Effect.timeoutOption(step, probeAfterMs)
   const isSilent = link.peer === undefined && link.end === undefined
   if (isSilent && !isTlsRefused(link) && !isUnreachable(link)) {
+    if (!node.table.links.has(link) && (yield* isOfOtherCluster(node, to))) {
+      link.end = "OtherCluster"
+      return yield* failureOf(link, address)
+    }
     const found = yield* probe(to)
     if (found !== undefined && link.peer === undefined) return yield* otherwise(found, address, to)
   }

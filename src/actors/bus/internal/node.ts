@@ -118,6 +118,11 @@ export class Node {
     return this.table.dial({ _tag: "Meet" }, address)
   }
 
+  /** A link that dials an address and only asks which node is there. */
+  look(address: Address): PeerLink {
+    return this.table.dial({ _tag: "Look" }, address)
+  }
+
   /** The node was removed in an earlier life: it dials nobody until it is told to meet a node. */
   stayAway(): void {
     this.table.isRemoved = true
