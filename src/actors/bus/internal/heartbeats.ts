@@ -10,6 +10,9 @@ import type { Table } from "./table.ts"
 /** A node is asked at least every half timeout; a third leaves room for a late tick. */
 const pingsPerTimeout = 3
 
+/** The rate of the slowest peer that is waited for: 1 KB/s. */
+const slowestBytesPerMs = 1
+
 /** Runs every tenth of a second, as the servers' own timer does. */
 export const tickMs = 100
 
@@ -67,14 +70,17 @@ const lookAtLink = (table: Table, link: PeerLink, now: number): void => {
     if (now >= link.peer.nextPingAt) ping(table, link, link.peer, now)
     return
   }
-  const silentSince = Math.max(sentAt, link.peer.lastHeardAt, table.awakeSince)
-  if (now - silentSince > nodeTimeoutMs / 2) table.end(link, "PingUnanswered")
+  const unansweredSince = Math.max(sentAt, table.awakeSince)
+  const silentSince = Math.max(unansweredSince, link.peer.lastHeardAt)
+  // What comes on the peer's own link says nothing about this one.
+  const patienceMs = nodeTimeoutMs + link.bytesBeforePing / slowestBytesPerMs
+  const isBroken = now - unansweredSince > patienceMs
+  if (isBroken || now - silentSince > nodeTimeoutMs / 2) table.end(link, "PingUnanswered")
 }
 
 const ping = (table: Table, link: PeerLink, peer: Member, now: number): void => {
   const bytes = table.outgoing.heartbeat("Ping", tell(table, peer), peer.takesExtensions)
-  if (link.send(bytes) !== "accepted") return
-  link.pingSentAt = now
+  if (!link.ping(bytes, now)) return
   const spread = 0.9 + 0.2 * table.outside.random()
   peer.nextPingAt = now + (spread * table.settings.nodeTimeoutMs) / pingsPerTimeout
 }
@@ -82,8 +88,7 @@ const ping = (table: Table, link: PeerLink, peer: Member, now: number): void => 
 /** The first frame on a link that was dialled. It carries no gossip: the peer may be a stranger. */
 export const greet = (table: Table, link: PeerLink): void => {
   const kind = link.purpose._tag === "Meet" ? "Meet" : "Ping"
-  if (link.send(table.outgoing.heartbeat(kind, [], false)) !== "accepted") return
-  link.pingSentAt = table.outside.now()
+  link.ping(table.outgoing.heartbeat(kind, [], false), table.outside.now())
 }
 
 const lookAtMember = (table: Table, member: Member, now: number): void => {
@@ -105,16 +110,16 @@ const lookAtMember = (table: Table, member: Member, now: number): void => {
 
 /**
  * A peer answers PINGs and sends none, for a node timeout, and has closed its link: it has deleted
- * this node. A peer that wakes up answers before it asks. While its link stands, it may be broken
- * without notice, and takes the peer about a timeout to replace: then it has two.
+ * this node. A link that stands may be broken without its notice, and a peer that wakes up answers
+ * before it asks.
  */
 const hasForgotten = (table: Table, member: Member, link: PeerLink, now: number): boolean => {
+  if (member.hasForgottenUs || member.inbound !== undefined) return false
   const { nodeTimeoutMs } = table.settings
-  const { answersSince, hasForgottenUs, inbound, lastPingAt, lastPongAt } = member
-  const unaskedSince = Math.max(lastPingAt, answersSince, link.provenAt, table.awakeSince)
-  const timeouts = inbound === undefined ? 1 : 2
-  const isAnswering = now - lastPongAt < nodeTimeoutMs
-  return !hasForgottenUs && isAnswering && now - unaskedSince > timeouts * nodeTimeoutMs
+  const { answersSince, inboundLostAt, lastPingAt, lastPongAt } = member
+  const askedAt = Math.max(lastPingAt, inboundLostAt)
+  const unaskedSince = Math.max(askedAt, answersSince, link.provenAt, table.awakeSince)
+  return now - lastPongAt < nodeTimeoutMs && now - unaskedSince > nodeTimeoutMs
 }
 
 /** Some peers still know this node, so the administrator has not removed it from the cluster. */

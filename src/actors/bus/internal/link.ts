@@ -61,6 +61,10 @@ export class Link<Peer> {
   unprovenFrames = 0
   /** When the PING left that is not answered yet. */
   pingSentAt: number | undefined = undefined
+  /** Bytes that left since the last PING. */
+  #bytesSincePing = 0
+  /** Bytes between the PING that is not answered yet and the one before it. */
+  bytesBeforePing = 0
   provenAt = Infinity
   rttMs: number | undefined = undefined
   /** How its connection failed, unless either side closed it in order. */
@@ -94,8 +98,18 @@ export class Link<Peer> {
   }
 
   send(bytes: Uint8Array): SendStatus {
-    return this.channel === undefined || this.end !== undefined
-      ? "closed"
-      : this.channel.send(bytes)
+    if (this.channel === undefined || this.end !== undefined) return "closed"
+    const status = this.channel.send(bytes)
+    if (status === "accepted") this.#bytesSincePing += bytes.length
+    return status
+  }
+
+  /** Sends a PING, or a MEET. Returns whether it left. */
+  ping(bytes: Uint8Array, now: number): boolean {
+    if (this.send(bytes) !== "accepted") return false
+    this.bytesBeforePing = this.#bytesSincePing - bytes.length
+    this.#bytesSincePing = 0
+    this.pingSentAt = now
+    return true
   }
 }

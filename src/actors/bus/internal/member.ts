@@ -46,6 +46,8 @@ export class Member {
   lastHeardAt = -Infinity
   lastPingAt = -Infinity
   lastPongAt = -Infinity
+  /** When its last link to this node was lost. */
+  inboundLostAt = -Infinity
   /** Since when its PONGs have come without a gap. */
   answersSince = -Infinity
   /** Seconds since 1970 of its last PONG, for gossip. */

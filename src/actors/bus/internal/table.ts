@@ -150,7 +150,10 @@ export class Table {
     const id = link.peer?.id ?? (purpose._tag === "Known" ? purpose.id : undefined)
     const member = id === undefined ? undefined : this.members.get(id)
     if (member === undefined) return
-    if (member.inbound === link) member.inbound = undefined
+    if (member.inbound === link) {
+      member.inbound = undefined
+      member.inboundLostAt = this.outside.now()
+    }
     if (member.verification === link) {
       member.verification = undefined
       member.verifyAt = this.outside.now() + this.backoff(link.remote).next()
