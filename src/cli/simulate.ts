@@ -214,6 +214,10 @@ export const simulate = (simulations: Readonly<Record<string, Simulation>>) =>
       {
         command: "handfast simulate rpc --variant linux-7c8d9e7c",
         description: "Callers that are woken before Receives are posted for their replies"
+      },
+      {
+        command: "handfast simulate bus --plant fooled-by-sleep",
+        description: "Members of a cluster bus that hold their own sleep against their peers"
       }
     ])
   )

@@ -1,6 +1,7 @@
 /** The simulations that `handfast simulate` knows: one line each. */
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as BusSimulation from "../testing/BusSimulation.ts"
 import * as EndpointSimulation from "../testing/EndpointSimulation.ts"
 import * as RpcSimulation from "../testing/RpcSimulation.ts"
 
@@ -20,6 +21,11 @@ export interface Simulation {
 }
 
 export const simulations: Readonly<Record<string, Simulation>> = {
+  bus: {
+    defects: BusSimulation.variants,
+    program: ({ gate, plant }) =>
+      BusSimulation.program({ gate, variant: plant as BusSimulation.Variant | undefined })
+  },
   endpoint: {
     defects: EndpointSimulation.defects,
     program: ({ plant, ...setup }) =>

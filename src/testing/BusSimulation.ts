@@ -8,6 +8,7 @@
  * own sleep against another one, nothing is applied twice or out of order, the clusters never
  * merge, and a member that was stopped at any point leaves nothing open.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
@@ -70,12 +71,17 @@ const STEP_MS = 3_600_000
 
 type Occupants = Map<string, ReturnType<Setting["occupantOf"]>>
 
+/** A moment of the storm, which begins now. */
+const moment = Effect.gen(function* () {
+  return { millis: (yield* Clock.currentTimeMillis) + (yield* Random.nextIntBetween(1, STORM_MS)) }
+})
+
 /** Wall clocks jump; monotonic ones do not. */
 const clockSteps = Effect.gen(function* () {
   const steps: Array<FaultPlan[number]> = []
   for (const process of hosts) {
     if ((yield* Random.next) >= 0.3) continue
-    const at = { millis: yield* Random.nextIntBetween(1, STORM_MS) }
+    const at = yield* moment
     const jumpMillis = (yield* Random.nextBoolean) ? STEP_MS : -STEP_MS
     steps.push({ _tag: "Skew", process, at, jumpMillis, rate: 1 })
   }
@@ -87,10 +93,10 @@ const MOST_BROKEN = 12
 
 /** Connections are reset, or forgotten by what lies between, all through the storm. */
 const breaks = Effect.gen(function* () {
-  const count = yield* Random.nextIntBetween(0, MOST_BROKEN + 1)
+  const count = yield* Random.nextIntBetween(0, MOST_BROKEN)
   const one = Effect.gen(function* () {
-    const at = { millis: yield* Random.nextIntBetween(1, STORM_MS) }
-    const from = hosts[yield* Random.nextIntBetween(0, hosts.length)]!
+    const at = yield* moment
+    const from = hosts[yield* Random.nextIntBetween(0, hosts.length - 1)]!
     const fault: FabricFault = (yield* Random.nextBoolean)
       ? { _tag: "Reset", node: from }
       : { _tag: "HalfOpen", from, to: siblingOf(from) }

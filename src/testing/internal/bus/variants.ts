@@ -13,19 +13,21 @@ import { Type } from "../../../schema/bus/Layout.ts"
 
 type Outside = ConstructorParameters<typeof Node>[2]
 
-/** Takes each full frame's sender for a member, whoever it is. */
+/** Takes the sender of any full frame for a member, whoever was dialled or is admitted. */
 class Ungated extends Node {
   override take(link: PeerLink, frame: FrameView, isAnswered: boolean): void {
-    const { members, outside, self } = this.table
-    if (!link.isProven && link.end === undefined && !frame.isLight && frame.sender !== self.id) {
-      const address = { ip: link.remote.ip, busPort: frame.busPort }
-      const member = members.get(frame.sender) ?? this.table.add(frame.sender, address)
-      link.peer = member
-      link.provenAt = outside.now()
-      if (link.isInbound) member.inbound = link
-      else member.outbound = link
-    }
+    const isOpening = !link.isProven && link.end === undefined && !frame.isLight
+    if (isOpening && frame.sender !== this.table.self.id) this.#open(link, frame)
     super.take(link, frame, isAnswered)
+  }
+
+  #open(link: PeerLink, { busPort, sender }: FrameView): void {
+    const { ip } = link.remote
+    const member = this.table.members.get(sender) ?? this.table.add(sender, { ip, busPort })
+    const { purpose } = link
+    if (purpose._tag !== "Known" || purpose.id === sender) return
+    link.peer = member
+    link.provenAt = this.table.outside.now()
   }
 }
 
