@@ -10,6 +10,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type { Auth } from "../../schema/rpc/RpcMessage.ts"
 import type { CallRefused, OutcomeUnknown } from "./RpcError.ts"
 import type { Range } from "./internal/planning.ts"
+import { type Methods, methodsOf } from "./internal/typedCalls.ts"
 import { type Encoding, type ProcedureOptions, TypedProcedure } from "./internal/typedProcedure.ts"
 
 export type { Encoding, Longest, ProcedureOptions } from "./internal/typedProcedure.ts"
@@ -169,3 +170,19 @@ export const implement = <Rpcs extends Rpc.Any, const Given extends Handlers<Rpc
     })
     return Effect.succeed({ program, version, procedures: Object.fromEntries(served) })
   })
+
+/** The calls of a typed program that a client serves in the reverse direction. */
+export const callBack = <Rpcs extends Rpc.Any>(
+  { procedures, program, version }: RpcProgram<Rpcs>,
+  caller: ReverseCaller
+): Methods<Rpcs, CallRefused | OutcomeUnknown> =>
+  methodsOf(
+    {
+      call: ({ args, procedure }) =>
+        Effect.map(caller.call({ program, version, procedure, args }), (results) => ({
+          results,
+          bulk: []
+        }))
+    },
+    procedures
+  )
