@@ -218,6 +218,12 @@ describe("a log that was begun again over an older one", () => {
     assert.throws(check(log), /frame 2/)
   })
 
+  it("J2: is damaged where only the checksum of a commit was changed that was continued", () => {
+    const log = logOf(2, [9, 9])
+    log[frameAt(1) + 16]! ^= 1
+    assert.throws(check(log), /frame 1/)
+  })
+
   it("J2: is damaged where its header is the older one", () => {
     const log = Buffer.from(newer)
     older.copy(log, 0, 0, logHeaderBytes)
