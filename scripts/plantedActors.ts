@@ -38,8 +38,8 @@ export const actors: ReadonlyArray<Defect> = [
     "K4",
     "writing goes on behind a failed append",
     "writing",
-    "  const goesOn = Exit.isSuccess(written) && cell.unwritten !== undefined",
-    "  if (Exit.isFailure(written)) cell.append = undefined\n  const goesOn = cell.unwritten !== undefined",
+    "const goesOn = Exit.isSuccess(written) &&",
+    "if (Exit.isFailure(written)) cell.append = undefined\n  const goesOn =",
     ["actors/kernel/guards", "a failed append is followed by no other"]
   ),
   planted(
