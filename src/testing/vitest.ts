@@ -115,7 +115,7 @@ const explore = <A, E>(program: Effect.Effect<A, E, Scope.Scope>, settings: Test
   return Sim.explore(program, rest)
 }
 
-/** What is left of the time of a test; one run may take as long as before. */
+/** What is left of the time of a test. A run that is known to fail may take all of it. */
 const timeLeft = ({ maxRealTime, timeout }: TestSettings, start: number): Sim.Settings => {
   if (timeout === undefined) return {}
   const millis = Duration.toMillis(Duration.fromInputUnsafe(timeout))
