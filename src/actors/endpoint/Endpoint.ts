@@ -42,6 +42,8 @@ export interface Surroundings {
   /** Notifies a peer that an epoch has ended by itself. */
   readonly farewell: (farewell: Farewell) => void
   readonly meter: Meter
+  /** Milliseconds of a monotonic clock: an operator may set the calendar at any time. */
+  readonly now: () => number
   /** Called with each link that has opened. */
   readonly onReady?: ((link: Link) => void) | undefined
 }
@@ -252,9 +254,9 @@ const writtenBehind = [
 export const make = (around: Surroundings) => {
   const { rules } = around
   const reactions = new Reactions(around)
-  const at = ({ fresh, id, now }: Behavior.Circumstances): Circumstances => ({
+  const at = ({ fresh, id }: Behavior.Circumstances): Circumstances => ({
     peer: peerIn(rules.path, id),
-    now,
+    now: around.now(),
     fresh
   })
   return Behavior.make("Endpoint", {

@@ -74,7 +74,7 @@ export const Key = Schema.Literals(["acknowledged", "taken", "no-gate", "self", 
 
 /** The local half is up. Without a key, the gate is closed. */
 export class Connected extends Schema.TaggedClass<Connected>()("Connected", {
-  /** Milliseconds since 1970. */
+  /** Milliseconds of the monotonic clock of the process, whose end no epoch survives. */
   at: Schema.Finite,
   key: Schema.UndefinedOr(Key)
 }) {}

@@ -299,15 +299,14 @@ export const make = Effect.fnUntraced(function* (
   const rules = { ...Endpoint.defaults, ...options.rules, path: nic.path }
   const onLink = (link: Link): void => store.onLink(link)
   const clock = yield* Clock.Clock
-  const meter = new Meter(
-    yield* Effect.context<never>(),
-    () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
-  )
+  const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
+  const meter = new Meter(yield* Effect.context<never>(), now)
   const behavior = Endpoint.make({
     nic,
     handshakes,
     rules,
     meter,
+    now,
     onLink,
     onReady: options.onReady,
     farewell: leaving.say

@@ -70,6 +70,7 @@ describe("events and states of the first version", () => {
 
   /** An endpoint of which nothing is asked but to recover. */
   const behavior = Endpoint.make({
+    now: () => 0,
     rules: { ...Endpoint.defaults, path: "a@x" },
     meter: { ended: () => undefined },
     farewell: () => undefined

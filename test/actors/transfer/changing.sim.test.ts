@@ -74,7 +74,9 @@ describe("NICs of a peer", () => {
       net.said.set("b", {
         ...rest,
         nics: nics.toReversed(),
-        buffers: buffers.map((buffer) => ({ ...buffer, keys: buffer.keys.toReversed() }))
+        buffers: buffers.map((buffer) =>
+          Object.assign({}, buffer, { keys: buffer.keys.toReversed() })
+        )
       } satisfies Description)
       for (const link of net.links) net.retire(link, "lost")
       kept.bytes.fill(0)

@@ -27,7 +27,7 @@ export type Decided = Decision.Decision<EndpointEvent>
 export interface Circumstances {
   /** The path of the peer. */
   readonly peer: string
-  /** Milliseconds since 1970. */
+  /** Milliseconds of the monotonic clock of the process. */
   readonly now: number
   /** Draws an epoch that was never used before. */
   readonly fresh: () => Epoch
