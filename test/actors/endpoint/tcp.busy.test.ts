@@ -1,69 +1,66 @@
 /**
  * Goal: a peer that serves one handshake after the other, slowly, as Mooncake does, is reached by
  * all endpoints that want it, in one round, and no call to it is closed before its answer (R35,
- * H16). Method: a scripted Mooncake, and the defaults with all times a twentieth of what they are.
+ * H16). Method: a scripted Mooncake, and the defaults. Time is virtual and passes while Mooncake
+ * works, so that nothing is late on a busy machine.
  */
 import type { Socket } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { defaults } from "../../../src/actors/endpoint/Endpoint.ts"
+import * as TestClock from "effect/testing/TestClock"
 import * as TcpHandshakes from "../../../src/actors/endpoint/mooncake/TcpHandshakes.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
 import { SlowMooncake } from "../../schema/mooncake/slowServer.ts"
 import { onFabric, pool, script, tcpHost } from "./tcp.ts"
 
-const scale = 20
-const handshakeMillis = 400 / scale
-const calls = {
-  connectWithinMs: TcpHandshakes.defaults.connectWithinMs / scale,
-  answerWithinMs: TcpHandshakes.defaults.answerWithinMs / scale
-}
-const rules = {
-  readyWithinMs: defaults.readyWithinMs / scale,
-  openWithinMs: defaults.openWithinMs / scale
-}
+const handshakeMillis = 400
 
-/** A host whose times are scaled, and a busy Mooncake. */
-const busy = (options: TcpHandshakes.Options = {}, millis = handshakeMillis) =>
+/** A host and a busy Mooncake. */
+const busy = (mooncake: SlowMooncake, options: TcpHandshakes.Options = {}) =>
   Effect.gen(function* () {
     const fabric = yield* SimFabric.make()
-    const mooncake = new SlowMooncake(millis)
     const port = yield* mooncake.listen
-    const host = yield* tcpHost({ store: { rules } }).pipe(
-      Effect.provide(onFabric(fabric, "a", { ...calls, ...options }))
-    )
+    const host = yield* tcpHost().pipe(Effect.provide(onFabric(fabric, "a", options)))
     const pathOf = (index: number) => `127.0.0.1:${port}@mlx5_${index}`
-    return { host, mooncake, pathOf }
+    return { host, pathOf }
   })
 
+/** A Mooncake whose work lets the virtual time pass. */
+const virtual = Effect.map(Effect.context<never>(), (context) => {
+  const pass = (millis: number) => Effect.runPromiseWith(context)(TestClock.adjust(millis))
+  return new SlowMooncake(handshakeMillis, pass)
+})
+
 describe("R35: a busy Mooncake", () => {
-  it.live("is reached by sixty endpoints in one round, in about its own time", () =>
+  it.effect("is reached by sixty endpoints in one round, in its own time", () =>
     Effect.gen(function* () {
-      const { host, mooncake, pathOf } = yield* busy()
-      const since = performance.now()
+      const mooncake = yield* virtual
+      const { host, pathOf } = yield* busy(mooncake)
       const links = yield* Effect.forEach(
         Array.from({ length: 60 }, (_, index) => pathOf(index)),
         (peer) => host.store.open(peer),
         { concurrency: "unbounded" }
       )
-      const millis = performance.now() - since
       assert.isTrue(links.every(({ isOpen }) => isOpen))
-      assert.deepStrictEqual(mooncake.served, { offers: 60, acks: 60 })
+      const { acks, offers } = mooncake.served
+      assert.strictEqual(offers, 60)
+      // One that waits for longer than a second might be lost: it is sent once more.
+      assert.isTrue(acks >= 60 && acks <= 120)
       assert.strictEqual(mooncake.brokenPipes, 0)
       assert.isAtMost(mooncake.most, 2 * TcpHandshakes.defaults.callsPerServer)
       // Acknowledgements come before the offers that wait here.
       assert.isAtMost(mooncake.longestWait, 3 * TcpHandshakes.defaults.callsPerServer)
-      // Its own work takes 1.2 s; timers of a busy machine are late.
-      assert.isBelow(millis, 3 * 60 * handshakeMillis)
+      assert.strictEqual(yield* Clock.currentTimeMillis, 60 * handshakeMillis)
     }).pipe(Effect.provide(pool))
   )
 
-  it.live("is waited for as long as Mooncake itself waits", () =>
+  it.effect("is waited for as long as Mooncake itself waits", () =>
     Effect.gen(function* () {
-      const { host, mooncake, pathOf } = yield* busy()
-      // Half a minute, at this scale.
-      mooncake.keepBusy(30_000 / scale)
+      const mooncake = yield* virtual
+      const { host, pathOf } = yield* busy(mooncake)
+      mooncake.keepBusy(30_000)
       assert.isTrue((yield* host.store.open(pathOf(1))).isOpen)
       assert.deepStrictEqual(mooncake.served, { offers: 1, acks: 1 })
     }).pipe(Effect.provide(pool))
@@ -71,7 +68,8 @@ describe("R35: a busy Mooncake", () => {
 
   it.live("H16: is not closed by callers that have given up", () =>
     Effect.gen(function* () {
-      const { host, mooncake, pathOf } = yield* busy({ callsPerServer: 2 }, 200)
+      const mooncake = new SlowMooncake(200)
+      const { host, pathOf } = yield* busy(mooncake, { callsPerServer: 2 })
       const opening = yield* Effect.forkChild(host.store.open(pathOf(1)), {
         startImmediately: true
       })

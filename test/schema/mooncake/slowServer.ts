@@ -16,8 +16,14 @@ interface Said {
   readonly ready_ack?: boolean
 }
 
+/** Lets so many milliseconds pass. */
+type Pass = (millis: number) => Promise<void>
+
+const inRealTime: Pass = (millis) => new Promise((resolve) => setTimeout(resolve, millis))
+
 export class SlowMooncake {
   readonly #millis: number
+  readonly #pass: Pass
   readonly #waiting: Array<() => Promise<void>> = []
   #isServing = false
   #number = 100
@@ -34,8 +40,10 @@ export class SlowMooncake {
   /** Callers that closed before their answer: each of them ends the real one by SIGPIPE. */
   brokenPipes = 0
 
-  constructor(millis: number) {
+  /** `millis` for each handshake. The time passes by the clock of the machine, unless told how. */
+  constructor(millis: number, pass = inRealTime) {
     this.#millis = millis
+    this.#pass = pass
   }
 
   /** Listens until the Scope closes, and gives its port. */
@@ -61,7 +69,7 @@ export class SlowMooncake {
 
   /** Others have calls in its queue, which take so long. */
   keepBusy(millis: number): void {
-    this.#waiting.push(() => new Promise((resolve) => setTimeout(resolve, millis)))
+    this.#waiting.push(() => this.#pass(millis))
     void this.#serve()
   }
 
@@ -115,7 +123,7 @@ export class SlowMooncake {
     let ours = known?.ours
     // The queue pairs that it knows need no work again.
     if (known?.theirs !== theirs || ours === undefined) {
-      await new Promise((resolve) => setTimeout(resolve, this.#millis))
+      await this.#pass(this.#millis)
       ours = said.qp_num.map(() => this.#number++)
       this.#known.set(path, { theirs, ours })
     }
