@@ -86,6 +86,30 @@ describe("NICs of a peer", () => {
   )
 })
 
+describe("a peer", () => {
+  it.sim("T5: that is asked for what it has is not forgotten for others", seeds, () =>
+    Effect.gen(function* () {
+      const hour = 3_600_000
+      const settings = { peers: 1, openWithinMs: hour, unreachableAfterMs: hour }
+      const { a, b, net } = yield* pair({ settings })
+      const own = yield* shared(a, "own", 1000, 1)
+      const kept = yield* shared(b, "kept", 1000)
+      net.answers = Effect.sleep("1 second")
+      net.isStuck = true
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      const moving = yield* Effect.forkChild(write)
+      yield* Effect.sleep("100 millis")
+      yield* Effect.exit(a.warm("c"))
+      yield* Effect.sleep("2 seconds")
+      net.isStuck = false
+      const link = yield* net.open(net.nics.get("a@sim0")!, "b@sim0")
+      net.listeners.get("a")!(link)
+      yield* Effect.timeout(Fiber.join(moving), "10 seconds")
+      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+    })
+  )
+})
+
 describe("local memory", () => {
   it.sim("R27: that is released while the directory is asked is not posted", seeds, () =>
     Effect.gen(function* () {

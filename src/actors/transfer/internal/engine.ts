@@ -84,15 +84,11 @@ export class Engine {
   }
 
   warm(name: string): Effect.Effect<void, NoDescription | TransferFailed> {
-    const warm = Effect.suspend(() => {
-      const peer = this.#peerOf(name)
+    const warm = Effect.flatMap(this.#use(name), (peer) => {
       const known = peer.isKnown ? Effect.void : peer.introduction
-      return Effect.andThen(
-        known,
-        Effect.suspend(() => peer.rails.warm)
-      )
+      return Effect.flatMap(known, () => peer.rails.warm)
     })
-    return Effect.mapError(this.#untilEnd(warm), (error) =>
+    return Effect.mapError(this.#untilEnd(Effect.scoped(warm)), (error) =>
       "_tag" in error ? error : failure(name, error)
     )
   }
@@ -106,7 +102,7 @@ export class Engine {
       const { settings } = this.#context
       const plans = validateRequest(name, ops, this.#memories.all, settings.operations)
       if ("_tag" in plans) return yield* plans
-      const peer = this.#peerOf(name)
+      const peer = yield* this.#use(name)
       const early = this.#isClosed ? closed : peer.refusal
       if (early !== undefined) return yield* failure(name, early, countsOf(plans))
       const copied = new Copied()
@@ -208,18 +204,26 @@ export class Engine {
     return Effect.timeoutOrElse(counted, { duration: within, orElse: () => late })
   }
 
+  /** The peer of a name, which is not forgotten while the Scope is open. */
+  #use(name: string): Effect.Effect<Peer, never, Scope.Scope> {
+    const use = Effect.sync(() => {
+      const peer = this.#peerOf(name)
+      peer.users++
+      return peer
+    })
+    return Effect.acquireRelease(use, (peer) => Effect.sync(() => void peer.users--))
+  }
+
   #peerOf(name: string): Peer {
     const known = this.#peers.get(name)
     if (known !== undefined) return known
-    if (this.#peers.size >= this.#context.settings.peers) this.#forget()
+    // Peers that are not in use cost a lookup when they come back.
+    if (this.#peers.size >= this.#context.settings.peers) {
+      for (const [other, { isIdle }] of this.#peers) if (isIdle) this.#peers.delete(other)
+    }
     const peer = new Peer(name, this.#context)
     this.#peers.set(name, peer)
     return peer
-  }
-
-  /** Forgets peers that are not in use. They cost a lookup when they come back. */
-  #forget(): void {
-    for (const [name, peer] of this.#peers) if (peer.isIdle) this.#peers.delete(name)
   }
 
   /** Memory may have been released while the directory was asked. */

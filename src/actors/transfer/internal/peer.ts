@@ -40,6 +40,8 @@ export class Peer implements RailSetPeer {
   readonly rails: RailSet
   readonly breaker: CircuitBreaker
   readonly jobs = new Set<Job>()
+  /** Transfers and warm-ups that are not over, also those that wait for its description. */
+  users = 0
   memory = noMemory
   /** Whether the directory is asked before a link is opened: always after one has failed. */
   isStale = true
@@ -70,7 +72,7 @@ export class Peer implements RailSetPeer {
   }
 
   get isIdle(): boolean {
-    return this.jobs.size === 0 && this.rails.areIdle
+    return this.users === 0 && this.rails.areIdle
   }
 
   /** Whether it is this node: all of its NICs are NICs of this engine. */

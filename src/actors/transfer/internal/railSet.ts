@@ -37,7 +37,7 @@ export class RailSet {
   }
 
   get areIdle(): boolean {
-    return this.#warming.size === 0 && this.#all.every((rail) => rail.isIdle)
+    return this.#all.every((rail) => rail.isIdle)
   }
 
   /** All rails, in any state. */
