@@ -1,6 +1,7 @@
 /** The memory of an engine, by its names. */
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
 import type { CreateError } from "../../../native/verbs/VerbsError.ts"
 import type { EpochSource } from "../../../schema/Epoch.ts"
 import type { PeerBuffer } from "../../rdma/Directory.ts"
@@ -52,7 +53,7 @@ export class MemoryRegistry {
       const { name = `memory-${++this.#unnamed}` } = options
       return Effect.acquireUseRelease(
         this.#reserve(name),
-        () => this.#register(name, options, release),
+        () => orNothing(this.#register(name, options, release)),
         () => Effect.sync(() => void this.#reserved.delete(name))
       )
     })
@@ -98,13 +99,14 @@ export class MemoryRegistry {
       const added = memory.buffers
         .filter(({ keys }) => keys.length > 0)
         .reduce((sum, buffer) => sum + Segment.bytesOf(buffer, paths), 0)
-      const peerMemory = this.#toldBytes + added
-      const limit = this.#describedBytes
-      if (peerMemory > limit) return yield* new DescriptionFull({ name, bytes: peerMemory, limit })
       yield* Effect.acquireRelease(
-        Effect.sync(() => {
+        // Others may have been added while this one was registered.
+        Effect.suspend(() => {
+          const [bytes, limit] = [this.#toldBytes + added, this.#describedBytes]
+          if (bytes > limit) return Effect.fail(new DescriptionFull({ name, bytes, limit }))
           this.#memories.set(name, memory)
-          this.#toldBytes = peerMemory
+          this.#toldBytes = bytes
+          return Effect.void
         }),
         // Runs before the regions are released: work that uses them must have ended by then.
         () =>
@@ -121,3 +123,14 @@ export class MemoryRegistry {
     }
   )
 }
+
+/** What an effect that fails has acquired is released at once, not with the Scope of its caller. */
+const orNothing = <A, E>(
+  effect: Effect.Effect<A, E, Scope.Scope>
+): Effect.Effect<A, E, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    return yield* Effect.onExit(Scope.provide(effect, scope), (exit) =>
+      Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)
+    )
+  })
