@@ -73,6 +73,8 @@ interface Held {
   readonly place: Place
   readonly queuePairs: ReadonlyArray<QueuePair>
   readonly link: Link
+  /** Whether `onReady` was called with the link. */
+  isAnnounced: boolean
 }
 
 class Reactions {
@@ -99,7 +101,7 @@ class Reactions {
       const paths = { local: rules.path, peer: this.#peerOf(self) }
       const link = new Link(epoch, paths, queuePairs, self.state)
       const place = yield* nic.placeWithout(refused)
-      this.#held.set(epoch, { place, queuePairs, link })
+      this.#held.set(epoch, { place, queuePairs, link, isAnnounced: false })
       onLink(link)
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
@@ -179,7 +181,9 @@ class Reactions {
     return Effect.sync(() => {
       this.#around.meter.note(state)
       const held = state._tag === "Idle" ? undefined : this.#held.get(state.epoch)
-      if (held !== undefined) this.#around.onReady?.(held.link)
+      if (held === undefined || held.isAnnounced) return
+      held.isAnnounced = true
+      this.#around.onReady?.(held.link)
     }).pipe(
       // The connection is ready even if the program's callback throws.
       Effect.catchDefect((defect) => Effect.logError("onReady threw", defect))

@@ -79,7 +79,7 @@ export class Connected extends Schema.TaggedClass<Connected>()("Connected", {
   key: Schema.UndefinedOr(Key)
 }) {}
 
-/** The acknowledgement came, or the peer took the local one: the gate is open. */
+/** The acknowledgement came, or was taken: the gate is open. In a crossing it may be both. */
 export class BecameReady extends Schema.TaggedClass<BecameReady>()("BecameReady", { key: Key }) {}
 
 /**

@@ -127,7 +127,10 @@ export const evolve: Evolve = {
     const waiting: In<"AwaitingReadyAck"> = { ...state, _tag: "AwaitingReadyAck", connectedAt: at }
     return key === undefined ? waiting : unlock(waiting, key)
   },
-  BecameReady: (state, { key }) => (state._tag === "AwaitingReadyAck" ? unlock(state, key) : state),
+  BecameReady: (state, { key }) => {
+    if (state._tag === "Ready") return { ...state, key }
+    return state._tag === "AwaitingReadyAck" ? unlock(state, key) : state
+  },
   EpochEnded: (state, { reason }) => {
     // Refused GIDs are remembered only while an attempt without them can still succeed.
     const refused = reason === "local" ? [] : state.refused

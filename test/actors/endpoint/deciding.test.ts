@@ -324,6 +324,15 @@ describe("an acknowledgement", () => {
     assert.deepStrictEqual(take(ready), nothing)
   })
 
+  it("R36: of a peer without generations counts although the peer has taken the local one", () => {
+    const nameless = half({ epoch: undefined })
+    const taken: In<"Ready"> = { ...ready, key: "taken", peer: offerOf({ half: nameless }) }
+    const over = { half: nameless, knows: undefined }
+    assert.deepStrictEqual(take(taken, over), isReady)
+    assert.deepStrictEqual(take({ ...taken, key: "acknowledged" }, over), nothing)
+    assert.deepStrictEqual(take({ ...ready, key: "taken" }), nothing)
+  })
+
   it("needs a connection", () => {
     for (const state of except("AwaitingReadyAck", "Ready")) {
       assert.deepStrictEqual(take(state), {

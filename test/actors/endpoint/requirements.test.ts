@@ -446,6 +446,26 @@ describe("a peer that begins again", () => {
     })
   )
 
+  play("R36: is noticed at once in a crossing, whichever acknowledgement came first", (scene) =>
+    Effect.gen(function* () {
+      const { host, peer } = scene
+      const crossing = peer.offer(half(1))
+      peer.answer = (offer) =>
+        Effect.as(
+          Effect.ignore(host.store.takeOffer(crossing)),
+          peer.offer(half(1), offer.half.epoch)
+        )
+      const link = yield* host.store.open(peer.path)
+      assert.lengthOf(peer.acks, 1)
+      yield* host.store.takeAcknowledgement(peer.ack(half(1)))
+      assert.isTrue(link.isOpen)
+      assert.deepStrictEqual(scene.links, [link])
+      const second = yield* host.store.takeOffer(crossing)
+      assert.isFalse(link.isOpen)
+      assert.notDeepEqual(second.half.queuePairs, peer.offers[0]!.half.queuePairs)
+    })
+  )
+
   play("H2 gets an endpoint that works, also after the old one was retired", ({ host, peer }) =>
     Effect.gen(function* () {
       peer.answering(half(1, "aaaaaaaa.1"))

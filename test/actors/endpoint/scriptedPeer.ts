@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { Reception } from "../../../src/actors/endpoint/EndpointStore.ts"
+import type { ReadyLink } from "../../../src/actors/endpoint/ReadyLink.ts"
 import { instanceIn, type State } from "../../../src/actors/endpoint/EndpointState.ts"
 import {
   type Acknowledgement,
@@ -83,6 +84,8 @@ export interface Scene {
   readonly network: SimHandshakes
   /** Where the endpoint towards the peer stands. */
   readonly state: Effect.Effect<State>
+  /** Links that have become ready, in their order. */
+  readonly links: ReadonlyArray<ReadyLink>
   /** Ends the host in order. */
   readonly end: Effect.Effect<void>
 }
@@ -100,10 +103,12 @@ export const scene = <A, E>(
     const peer = new Peer()
     yield* network.serve(other, peer, () => peer.instance)
     const scope = yield* Scope.fork(yield* Effect.scope)
-    const host = yield* card(network, "a", { rules }, how).pipe(
+    const links: Array<ReadyLink> = []
+    const onReady = (link: ReadyLink): void => void links.push(link)
+    const host = yield* card(network, "a", { rules, onReady }, how).pipe(
       Effect.provide(onHost(fabric, network, "a", gids)),
       Scope.provide(scope)
     )
     const end = Scope.close(scope, Exit.void)
-    yield* play({ fabric, host, peer, network, state: host.store.stateOf(other), end })
+    yield* play({ fabric, host, peer, network, state: host.store.stateOf(other), links, end })
   })
