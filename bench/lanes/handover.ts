@@ -86,9 +86,8 @@ export const byRing = (frames: number): Promise<Record<string, Outcome>> => {
       ring.release()
     }
     const room = ring.takeWaiting()
-    const chunk = slab.takeWaiting()
     const user = Atomics.exchange(table, Row.waiting, 0) === 1
-    if (room || chunk || user) theirBell?.ring()
+    if (room || user) theirBell?.ring()
     ownBell?.arm()
     const rung = ring.poll() ? undefined : ownBell?.sleep()
     if (rung === undefined) setImmediate(loop)

@@ -17,9 +17,6 @@ export interface ChunkPoolShape {
 /** One entry for each 64 bytes: a chunk full of shorter frames is retired early. */
 const bytesPerEntry = 64
 
-/** Words before the counts. The first is 1 while the worker waits for a chunk. */
-const countsAt = 16
-
 /** The views of a chunk pool. */
 export interface ChunkPoolMemory {
   readonly shape: ChunkPoolShape
@@ -30,7 +27,7 @@ export interface ChunkPoolMemory {
 
 /** Bytes of shared memory that a chunk pool needs. */
 export const chunkPoolBytes = ({ chunks, chunkBytes }: ChunkPoolShape): number =>
-  chunks * chunkBytes + (chunks * chunkBytes * 4) / bytesPerEntry + (countsAt + chunks) * 4
+  chunks * chunkBytes + (chunks * chunkBytes * 4) / bytesPerEntry + chunks * 4
 
 /** Creates the views of a chunk pool over shared memory. */
 export const mapChunkPool = (buffer: SharedArrayBuffer, shape: ChunkPoolShape): ChunkPoolMemory => {
@@ -40,7 +37,7 @@ export const mapChunkPool = (buffer: SharedArrayBuffer, shape: ChunkPoolShape): 
     shape,
     bytes: new Uint8Array(buffer, 0, payload),
     ends: new Int32Array(buffer, payload, entries),
-    counts: new Int32Array(buffer, payload + entries * 4, countsAt + shape.chunks)
+    counts: new Int32Array(buffer, payload + entries * 4, shape.chunks)
   }
 }
 
@@ -54,13 +51,7 @@ export class ChunkReader {
 
   /** One published range of the chunk is finished with. */
   finish(chunk: number): void {
-    Atomics.add(this.memory.counts, countsAt + chunk, 1)
-  }
-
-  /** Reads and clears the worker's waiting flag. Call after `finish`. */
-  takeWaiting(): boolean {
-    const { counts } = this.memory
-    return Atomics.load(counts, 0) === 1 && Atomics.exchange(counts, 0, 0) === 1
+    Atomics.add(this.memory.counts, chunk, 1)
   }
 }
 
@@ -125,17 +116,12 @@ export class ChunkWriter {
     this.#retired.push(chunk)
   }
 
-  /** Asks the main thread for a doorbell once it has finished with a range. */
-  awaitChunk(): void {
-    Atomics.store(this.memory.counts, 0, 1)
-  }
-
   /** Takes back retired chunks with which the main thread has finished. */
   reclaim(): void {
     const retired = this.#retired
     let kept = 0
     for (const chunk of retired) {
-      if (Atomics.load(this.memory.counts, countsAt + chunk) === this.#published[chunk]) {
+      if (Atomics.load(this.memory.counts, chunk) === this.#published[chunk]) {
         this.#free[chunk] = 1
         this.#freeChunks++
       } else retired[kept++] = chunk

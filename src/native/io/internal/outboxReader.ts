@@ -68,12 +68,10 @@ export class OutboxReader {
     }
   }
 
-  /** Returns the room of consumed records; true when the worker waits for it. */
+  /** Returns the room of consumed records; true when the worker waits for it, or for a chunk. */
   release(): boolean {
     this.#ring.release()
-    // Both flags are read: the worker may wait for either.
-    const room = this.#ring.takeWaiting()
-    return this.#chunks.takeWaiting() || room
+    return this.#ring.takeWaiting()
   }
 
   #consume(at: number): void {

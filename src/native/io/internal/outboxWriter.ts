@@ -125,10 +125,9 @@ export class OutboxWriter {
   retry(): void {
     this.#drain()
     if (this.#waiting.length > 0) {
-      // Set the waiting flags before the second attempt: otherwise the main thread could make room
-      // in between and not ring.
+      // Set the waiting flag before the second attempt: otherwise the main thread could make room
+      // in between and not ring. It also stands for chunks, which come back with consumed records.
       this.#ring.awaitRoom()
-      this.#chunks.awaitChunk()
       this.#drain()
     }
     for (const lane of Array.from(this.#pausedLanes)) {
