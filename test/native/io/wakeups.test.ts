@@ -14,7 +14,7 @@ import type { LaneHandle } from "../../../src/native/io/internal/laneHandle.ts"
 import { LaneDirectory } from "../../../src/native/io/internal/laneDirectory.ts"
 import { LaneSlots } from "../../../src/native/io/internal/laneSlots.ts"
 import { OutboxWriter } from "../../../src/native/io/internal/outboxWriter.ts"
-import { addConsumed, In, Out, Row } from "../../../src/native/io/internal/records.ts"
+import { addConsumed, FramesRecord, In, Out, Row } from "../../../src/native/io/internal/records.ts"
 import { ringBytes, RingConsumer, RingProducer } from "../../../src/native/io/internal/ring.ts"
 import {
   type OpenChunk,
@@ -250,6 +250,26 @@ describe("the receive memory of a worker", () => {
     writer.frames(laneOf(0), new Uint8Array(50), 0, Int32Array.of(50), 1)
     writer.flush()
     assert.isTrue(writer.isEmpty && consumer.poll())
+  })
+
+  it("takes no more frames into a chunk than its table of ends has entries", () => {
+    const { consumer, writer } = writerOf(256)
+    const slot: LaneSlot = { index: 0, generation: 1, chunk: undefined, handedOverBytes: 0 }
+    const lane = { slot, limits, pause: () => {} } as unknown as SocketLane
+    const count = 7
+    const ends = Int32Array.from({ length: count }, (_, index) => index + 1)
+    writer.frames(lane, new Uint8Array(count), 0, ends, count)
+    writer.flush()
+    consumer.poll()
+    const entries: Array<number> = []
+    for (let at = consumer.next(); at >= 0; at = consumer.next()) {
+      const [chunk = 0, first = 0, frames = 0] = consumer.words.subarray(at + FramesRecord.chunk)
+      for (let entry = first; entry < first + frames; entry++) {
+        entries.push(entry)
+        assert.strictEqual(Math.floor((entry * 64) / shape.chunkBytes), chunk)
+      }
+    }
+    assert.lengthOf(entries, count)
   })
 })
 
