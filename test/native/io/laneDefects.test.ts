@@ -34,6 +34,23 @@ describe("waiting on a lane", () => {
     })
   )
 
+  it.effect("L15: for room for the longest of two messages that were full, not for the last", () =>
+    Effect.gen(function* () {
+      const { core, lane } = idle()
+      lane.send(new Uint8Array(30))
+      core.flush()
+      lane.send(new Uint8Array(420))
+      for (const bytes of [600, 560]) {
+        assert.strictEqual(lane.send(new Uint8Array(bytes)), "full")
+      }
+      const waiting = yield* Effect.forkChild(lane.writable, { startImmediately: true })
+      core.written(30)
+      assert.isUndefined(waiting.pollUnsafe())
+      core.written(420)
+      yield* Fiber.join(waiting)
+    })
+  )
+
   it.effect("L15: for frames by two at once ends for both", () =>
     Effect.gen(function* () {
       const { core, frames, lane } = idle()
