@@ -162,6 +162,11 @@ describe("reassembly", () => {
     assert.include(endless.error, "no frame within 1000 bytes")
     const ends = Array.from({ length: 2_000 }, (_, i) => i + 1)
     assert.isDefined(feed(new Uint8Array(2_001), ends, 1_000, { length: () => 0 }).error)
+    // The same head, left where it was read.
+    const inPlace = new Reassembly({ length: () => 0 }, 1_000, { frames: () => {} })
+    const memory = new Uint8Array(2_000)
+    inPlace.read(memory, 0, 1_000, true)
+    assert.throws(() => inPlace.read(memory, 1_000, 1_001, true), /no frame within 1000 bytes/)
   })
 
   it("D19: 100,000 small frames in one read are looked at once each, and not copied", () => {
