@@ -313,6 +313,19 @@ describe("a handler that answers", () => {
     assert.strictEqual(core.send(new Uint8Array(1)), "full")
   })
 
+  it("leaves to `take` what it has not had, when it is removed in the midst of a run", () => {
+    const { consumed, core, push } = idle()
+    core.onFrames(() => void core.send(new Uint8Array(1_500)))
+    push(0, 200)
+    core.written(1_500)
+    core.onFrames(undefined)
+    assert.deepStrictEqual(
+      core.takeBacklog().map(numberOf),
+      upTo(72).map((n) => 128 + n)
+    )
+    assert.strictEqual(consumed(), 200 * 8)
+  })
+
   it("gets what waits for it when the lane ends, unless it has failed", () => {
     for (const act of ["none", "throw"]) {
       const { core, push } = idle()
