@@ -178,6 +178,18 @@ describe("a queue pair whose session does not leave", () => {
   const crashed = (isStuck: boolean) =>
     new LaneError({ peer: "127.0.0.1:1", reason: new WorkerCrashed({ detail: "broken", isStuck }) })
 
+  it.effect("ends its work before its connection is told of the end", () =>
+    Effect.gen(function* () {
+      const { queuePair } = make()
+      yield* queuePair.modify({ to: "init" })
+      assert.strictEqual(queuePair.postReceive(new ReceiveRequest()), "accepted")
+      const left: Array<number> = []
+      queuePair.connection = { onLeft: () => left.push(queuePair.outstandingReceives) }
+      queuePair.fail("failed")
+      assert.deepStrictEqual(left, [0])
+    })
+  )
+
   it.effect("L16: ends its work only when no session uses it, and waits once", () =>
     Effect.gen(function* () {
       const { completions, later, memory, queuePair } = make()
