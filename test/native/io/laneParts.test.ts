@@ -206,7 +206,7 @@ describe("the send queue", () => {
       const job = queue.front(250).slice()
       assert.isAtMost(job.length, 250)
       queue.drop(job.length)
-      for (const byte of job) assert.strictEqual(byte, expected++ & 0xff)
+      assert.isTrue(job.every((byte) => byte === (expected++ & 0xff)))
     }
     assert.strictEqual(queue.length, next - expected)
   })

@@ -12,7 +12,7 @@ import { Header, In, Out, writeRecord } from "../../../src/native/io/internal/re
 import { RingConsumer, RingProducer } from "../../../src/native/io/internal/ring.ts"
 import type { WorkerStart } from "../../../src/native/io/internal/worker.ts"
 import { WorkerDriver } from "../../../src/native/io/internal/workerDriver.ts"
-import * as workerMemory from "../../../src/native/io/internal/workerMemory.ts"
+import type * as workerMemory from "../../../src/native/io/internal/workerMemory.ts"
 import { doorbellBytes } from "../../../src/native/io/internal/doorbell.ts"
 
 const started = vi.hoisted(() => ({ starts: [] as Array<unknown>, worker: {} as unknown }))
