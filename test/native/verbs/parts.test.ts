@@ -9,6 +9,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
+import type { DeviceLimits } from "../../../src/native/verbs/Device.ts"
+import { LimitExceeded } from "../../../src/native/verbs/VerbsError.ts"
+import { create } from "../../../src/native/verbs/provider/create.ts"
 import {
   canReceive,
   canTransition,
@@ -375,4 +378,41 @@ describe("holdings", () => {
     domain.release()
     assert.strictEqual(count, 1)
   })
+})
+
+describe("the limits of a device", () => {
+  it.effect("count the resources that exist, and no more of them are created", () =>
+    Effect.gen(function* () {
+      const limits = { queuePairs: 2, regions: 1, completionQueues: 1 } as DeviceLimits
+      const device = new Resource("device", [], () => undefined)
+      const created = (kind: ResourceKind) => {
+        const resource = Effect.sync(() => new Resource(kind, [device], () => undefined))
+        const made = Effect.map(resource, (resource) => ({ resource }))
+        return create({ name: "nic", ports: [1], limits }, device, kind, [], made)
+      }
+      for (const [kind, limit] of [
+        ["queue pair", 2],
+        ["region", 1],
+        ["completion queue", 1]
+      ] as const) {
+        for (let count = 0; count < limit; count++) yield* created(kind)
+        const wanted = limit + 1
+        const refused = yield* Effect.flip(created(kind))
+        const expected = { device: "nic", resource: `${kind}s`, limit, wanted }
+        assert.deepStrictEqual(refused, new LimitExceeded(expected))
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("count a resource no more once it is released", () =>
+    Effect.gen(function* () {
+      const limits = { regions: 1 } as DeviceLimits
+      const device = new Resource("device", [], () => undefined)
+      const resource = Effect.sync(() => new Resource("region", [device], () => undefined))
+      const made = Effect.map(resource, (resource) => ({ resource }))
+      const region = create({ name: "nic", ports: [1], limits }, device, "region", [], made)
+      for (let count = 0; count < 3; count++) yield* Effect.scoped(region)
+      assert.strictEqual(device.count("region"), 0)
+    })
+  )
 })

@@ -168,16 +168,24 @@ export const connecting = [
     yield* same(a.queuePair.state, "rts", "state")
   }),
 
-  demand("a queue pair connects from init only, and with little private data", function* () {
-    const { a, b } = yield* apart({})
-    const { address: to } = yield* b.device.listen()
-    const fresh = yield* a.domain.queuePair({ sendCompletions: a.completions })
-    const early = failureOf(a.device.connect({ to, queuePair: fresh }))
-    yield* same(yield* early, "IllegalTransition", "connect in reset")
-    const long = { to, queuePair: a.queuePair, privateData: new Uint8Array(2000) }
-    yield* same(yield* failureOf(a.device.connect(long)), "LimitExceeded", "private data")
-    yield* same(a.queuePair.state, "init", "state")
-  }),
+  demand(
+    "a queue pair connects from init only, with little private data and few reads",
+    function* () {
+      const { a, b } = yield* apart({})
+      const { address: to } = yield* b.device.listen()
+      const fresh = yield* a.domain.queuePair({ sendCompletions: a.completions })
+      const early = failureOf(a.device.connect({ to, queuePair: fresh }))
+      yield* same(yield* early, "IllegalTransition", "connect in reset")
+      const long = { to, queuePair: a.queuePair, privateData: new Uint8Array(2000) }
+      yield* same(yield* failureOf(a.device.connect(long)), "LimitExceeded", "private data")
+      const many = a.device.info.limits.reads + 1
+      for (const reads of [{ inboundReads: many }, { outboundReads: many }]) {
+        const asked = a.device.connect({ to, queuePair: a.queuePair, ...reads })
+        yield* same(yield* failureOf(asked), "LimitExceeded", JSON.stringify(reads))
+      }
+      yield* same(a.queuePair.state, "init", "state")
+    }
+  ),
 
   demand("a connect that is given up leaves nothing half connected", function* () {
     const { a, b } = yield* apart({})
