@@ -11,7 +11,10 @@ import * as Schema from "effect/Schema"
 import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
 import type { DeviceLimits } from "../../../src/native/verbs/Device.ts"
 import { LimitExceeded } from "../../../src/native/verbs/VerbsError.ts"
+import type { ConnectContext } from "../../../src/native/verbs/provider/connect.ts"
+import type { ProviderConnection } from "../../../src/native/verbs/provider/connection.ts"
 import { create } from "../../../src/native/verbs/provider/create.ts"
+import { ProviderRequest } from "../../../src/native/verbs/provider/listen.ts"
 import {
   canReceive,
   canTransition,
@@ -377,6 +380,27 @@ describe("holdings", () => {
     assert.isFalse(domain.isReleased)
     domain.release()
     assert.strictEqual(count, 1)
+  })
+})
+
+describe("a request to connect", () => {
+  it("is rejected once, and not after it was answered", () => {
+    const rejects: Array<number> = []
+    const asked = {
+      peer: { host: "127.0.0.1", port: 1 },
+      privateData: new Uint8Array(0),
+      inboundReads: 0,
+      outboundReads: 0,
+      accept: () => Effect.void,
+      reject: ({ length }: Uint8Array) => void rejects.push(length)
+    }
+    const limits = { backend: { privateData: { connect: 0, accept: 0, reject: 4 } } }
+    const parts = limits as unknown as ConnectContext<ProviderConnection>
+    const unanswered = new Set<ProviderRequest<ProviderConnection>>()
+    const [one, other] = [0, 1].map(() => new ProviderRequest(parts, asked, unanswered))
+    unanswered.add(one!)
+    for (const request of [one, one, other]) request!.rejectUnsafe(new Uint8Array(5))
+    assert.deepStrictEqual(rejects, [4])
   })
 })
 
