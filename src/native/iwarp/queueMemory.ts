@@ -172,7 +172,6 @@ export class QueueMemory {
 
   /** Lets a new connection use the queues; returns its epoch. */
   begin(): number {
-    this.clearKick()
     return Atomics.add(this.#words, Head.epoch, 1) + 1
   }
 
