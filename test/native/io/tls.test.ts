@@ -243,8 +243,9 @@ for (const on of places) {
       )
     )
 
+    // It fails at once, not when the time to open is over.
     it.live("need a name to verify where no host tells it", () =>
-      lab.withPool({ workers: 1 }, (pool) =>
+      lab.withPool({ workers: 1, openWithinMs: 600_000 }, (pool) =>
         Effect.gen(function* () {
           const raw = yield* lab.rawServer(() => {})
           const fd = yield* descriptorTo(raw.port)
