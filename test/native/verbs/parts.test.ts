@@ -239,6 +239,15 @@ describe("memory", () => {
       AccessRefusal.misaligned
     )
     assert.strictEqual(locateAccess(region, 1, "remoteAtomic", 0, 4104, 8), 8)
+    // What counts is the alignment in memory, where the region may begin anywhere.
+    const odd = new MemoryRegion(
+      { ...spec(64, everything), offset: 4, length: 60 },
+      4100,
+      1,
+      keys()
+    )
+    const places = [4100, 4104].map((low) => locateAccess(odd, 1, "remoteAtomic", 0, low, 8))
+    assert.deepStrictEqual(places, [AccessRefusal.misaligned, 4])
   })
 
   it("what cannot be registered is named", () => {
