@@ -4,9 +4,13 @@
  * sockets are asked which of them was ended.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as net from "node:net"
+import type { Lane } from "../../../src/native/io/Lane.ts"
+import { LaneClosed, LaneError } from "../../../src/native/io/LaneError.ts"
+import { SessionHandle } from "../../../src/native/iwarp/sessionHandle.ts"
 import { dialRaw, type RawPeer, ready, request } from "./rawPeer.ts"
 import { bystanders, Loopback, victim } from "./targets.ts"
 
@@ -102,4 +106,19 @@ describe("a port that silent sockets have filled", () => {
       yield* yield* bystanders(device)
     }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, callersMax: 4 })))
   )
+})
+
+describe("a connection that has ended", () => {
+  it("leaves nothing that waits for its request, its answer, its readiness or its proof", () => {
+    const link = new SessionHandle({ onFrames: () => undefined } as unknown as Lane)
+    link.ended(new LaneError({ peer: host, reason: new LaneClosed({ unsent: 0 }) }))
+    const { answer, proven, ready, request } = link
+    const isOver = [
+      Deferred.isDoneUnsafe(request),
+      Deferred.isDoneUnsafe(answer),
+      Deferred.isDoneUnsafe(ready),
+      Deferred.isDoneUnsafe(proven)
+    ]
+    assert.deepStrictEqual(isOver, [true, true, true, true])
+  })
 })
