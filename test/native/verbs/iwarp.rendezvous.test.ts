@@ -124,6 +124,31 @@ describe("a queue pair that waits out of band", () => {
     }).pipe(Effect.scoped, Effect.provide(Loopback.layer({ ...settings, connectWithinMs: 200 })))
   )
 
+  it.live("L13: keeps its peer when others call that look the same", () =>
+    Effect.gen(function* () {
+      const { lid, queuePair } = yield* waiting
+      const call = Effect.gen(function* () {
+        const caller = yield* dialRaw(lid, host)
+        caller.send(request({ privateData: helloOf(queuePair.number, {}) }))
+        return caller
+      })
+      const first = yield* call
+      yield* first.until(() => first.reply !== undefined)
+      assert.isFalse(first.reply?.reject)
+      // One of the two waits for the queue pair until the other one comes, and is then rejected.
+      const others = [yield* call, yield* call]
+      yield* Effect.raceAllFirst(
+        others.map((other) => other.until(() => other.reply !== undefined))
+      )
+      const replies = others.flatMap(({ reply }) => (reply === undefined ? [] : [reply.reject]))
+      assert.deepStrictEqual(replies, [true])
+      assert.isFalse(first.socket.closed)
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Loopback.layer({ ...settings, connectWithinMs: 600_000 }))
+    )
+  )
+
   // Its reply repeats the caller's proof.
   it.live("L13: leaves a callee that cannot prove that it knows the secret, and calls again", () =>
     Effect.gen(function* () {
