@@ -44,18 +44,15 @@ describe.each(suites)("iwarp with its sockets in the %s thread, CRC %s", (on, cr
   afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
   for (const { name, test } of casesFor(capabilities)) {
-    it.live(
-      name,
-      () =>
-        Effect.gen(function* () {
-          const { pool, provider } = ends
-          yield* Effect.provideService(test, Pair, { active: provider!, passive: provider! })
-          yield* Effect.repeat(pool!.stats, {
-            until: ({ jobsOut, lanes }) => jobsOut + lanes === 0,
-            schedule: Schedule.spaced("2 millis")
-          })
-        }),
-      30_000
+    it.live(name, () =>
+      Effect.gen(function* () {
+        const { pool, provider } = ends
+        yield* Effect.provideService(test, Pair, { active: provider!, passive: provider! })
+        yield* Effect.repeat(pool!.stats, {
+          until: ({ jobsOut, lanes }) => jobsOut + lanes === 0,
+          schedule: Schedule.spaced("2 millis")
+        })
+      })
     )
   }
 })

@@ -94,53 +94,47 @@ const conversation = Buffer.concat([
 ])
 
 describe("a connection", () => {
-  it.live(
-    "that is reset at any byte ends all posted work once",
-    () =>
-      Effect.gen(function* () {
-        const { device } = yield* Loopback
-        const others = yield* bystanders(device)
-        for (let cut = 0; cut <= conversation.length - ready.length; cut++) {
-          yield* Effect.scoped(
-            Effect.gen(function* () {
-              const { connection, peer, target } = yield* attack(device, [8, 16, 16])
-              peer.send(conversation.subarray(ready.length, ready.length + cut))
-              const send = new SendRequest()
-              assert.strictEqual(target.queuePair.post(send), "accepted")
-              yield* Effect.sync(() => peer.socket.resetAndDestroy())
-              yield* connection.disconnected
-              assert.strictEqual(target.queuePair.state, "err")
-              const batch = new CompletionBatch(64)
-              assert.strictEqual(target.completions.poll(batch), 4, `cut at ${cut}`)
-              assert.strictEqual(target.completions.reserved, 0)
-            })
-          )
-        }
-        yield* others
-      }).pipe(Effect.scoped, provided),
-    30_000
+  it.live("that is reset at any byte ends all posted work once", () =>
+    Effect.gen(function* () {
+      const { device } = yield* Loopback
+      const others = yield* bystanders(device)
+      for (let cut = 0; cut <= conversation.length - ready.length; cut++) {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const { connection, peer, target } = yield* attack(device, [8, 16, 16])
+            peer.send(conversation.subarray(ready.length, ready.length + cut))
+            const send = new SendRequest()
+            assert.strictEqual(target.queuePair.post(send), "accepted")
+            yield* Effect.sync(() => peer.socket.resetAndDestroy())
+            yield* connection.disconnected
+            assert.strictEqual(target.queuePair.state, "err")
+            const batch = new CompletionBatch(64)
+            assert.strictEqual(target.completions.poll(batch), 4, `cut at ${cut}`)
+            assert.strictEqual(target.completions.reserved, 0)
+          })
+        )
+      }
+      yield* others
+    }).pipe(Effect.scoped, provided)
   )
 
-  it.live(
-    "that is reset within the start ends without a connection",
-    () =>
-      Effect.gen(function* () {
-        const { device } = yield* Loopback
-        const start = request()
-        for (let cut = 0; cut <= start.length; cut++) {
-          yield* Effect.scoped(
-            Effect.gen(function* () {
-              const listener = yield* device.listen({ host: "127.0.0.1" })
-              const peer = yield* dialRaw(listener.address.port, "127.0.0.1")
-              yield* peer.until(() => peer.socket.readyState === "open")
-              peer.send(start.subarray(0, cut))
-              yield* Effect.sync(() => peer.socket.resetAndDestroy())
-            })
-          )
-        }
-        yield* yield* bystanders(device)
-      }).pipe(Effect.scoped, provided),
-    30_000
+  it.live("that is reset within the start ends without a connection", () =>
+    Effect.gen(function* () {
+      const { device } = yield* Loopback
+      const start = request()
+      for (let cut = 0; cut <= start.length; cut++) {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const listener = yield* device.listen({ host: "127.0.0.1" })
+            const peer = yield* dialRaw(listener.address.port, "127.0.0.1")
+            yield* peer.until(() => peer.socket.readyState === "open")
+            peer.send(start.subarray(0, cut))
+            yield* Effect.sync(() => peer.socket.resetAndDestroy())
+          })
+        )
+      }
+      yield* yield* bystanders(device)
+    }).pipe(Effect.scoped, provided)
   )
 
   it.live("whose peer owes an answer for too long ends", () =>

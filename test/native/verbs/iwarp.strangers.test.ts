@@ -284,7 +284,7 @@ describe.for([
         assert.strictEqual(peer.heard[16]! & 0x20, 0x20)
         yield* isBack
         yield* talk
-      }).pipe(Effect.timeout(bound), Effect.scoped, provided)
+      }).pipe(Effect.scoped, provided)
     )
   }
 
@@ -302,7 +302,7 @@ describe.for([
         yield* Effect.promise(() => peer.closed)
         yield* isBack
         yield* talk
-      }).pipe(Effect.timeout(bound), Effect.scoped, provided)
+      }).pipe(Effect.scoped, provided)
     )
   }
 })
