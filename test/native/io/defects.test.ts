@@ -371,7 +371,7 @@ describe("the pool", () => {
   )
 
   it.live("D23: a storm of TLS connects both ways leaves the main thread free", () =>
-    lab.withPool({ workers: 1 }, (pool) =>
+    lab.withPool({ workers: 1, openWithinMs: 600_000 }, (pool) =>
       Effect.gen(function* () {
         const listener = yield* pool.listen({
           framer: lab.labFramer,
