@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 export class BusRefused extends Schema.TaggedError<BusRefused>("handfast/bus/BusRefused")(
   "BusRefused",
   {
-    reason: Schema.Literals(["Unprotected", "Unreachable", "BadAddress", "BadLimit"]),
+    reason: Schema.Literals(["Unprotected", "Unreachable", "BadAddress", "BadLimit", "BadShard"]),
     detail: Schema.String
   }
 ) {

@@ -26,12 +26,13 @@ export interface Lane {
   /** The peer, as the socket and its certificate identify it. */
   readonly peer: PeerInfo
   /**
-   * Copies the bytes into the lane's send queue. *Full* changes nothing: wait for `writable` and
-   * send again. A message longer than the whole queue is accepted while the queue is empty. Within
-   * a call of the lane's handler `receiveBytes` more are accepted, since the next call waits until
-   * half of the queue is free.
+   * Copies the bytes into the lane's send queue. *Full* changes nothing: wait for `writable`
+   * and send again. A message longer than the whole queue is accepted while the queue is empty.
+   * Within a call of the lane's handler `receiveBytes` more are accepted, since the next call
+   * waits until half of the queue is free. `spareBytes` of the queue are left free, for messages
+   * that are sent without.
    */
-  readonly send: (bytes: Uint8Array) => SendStatus
+  readonly send: (bytes: Uint8Array, spareBytes?: number) => SendStatus
   /** Waits until half of the send queue is free, and a refused message has room. */
   readonly writable: Effect.Effect<void, LaneError>
   /**
@@ -113,8 +114,8 @@ class CoreLane implements Lane {
     return this.#handle.peer
   }
 
-  send(bytes: Uint8Array): SendStatus {
-    return this.#handle.send(bytes)
+  send(bytes: Uint8Array, spareBytes?: number): SendStatus {
+    return this.#handle.send(bytes, spareBytes)
   }
 
   onFrames(handler: (batch: FrameBatch) => void): void {

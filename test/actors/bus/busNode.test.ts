@@ -99,6 +99,26 @@ describe("the limits of a node", () => {
   )
 })
 
+describe("the shard of a node", () => {
+  it.live("is one of its own, or the one that it is given", () =>
+    Effect.gen(function* () {
+      const shard = "5".repeat(40)
+      const [first, second] = [yield* start({ shard }), yield* start({})]
+      yield* first.meet(second.address)
+      const shardOf = (bus: typeof first) =>
+        bus.members.pipe(
+          Stream.map(({ members }) => members[0]?.shard),
+          Stream.filter((shard) => shard !== undefined),
+          Stream.take(1),
+          Stream.runCollect
+        )
+      assert.deepStrictEqual(yield* shardOf(second), [shard])
+      assert.match((yield* shardOf(first))[0]!, /^[0-9a-f]{40}$/)
+      assert.deepInclude(yield* Effect.flip(start({ shard: "mine" })), { reason: "BadShard" })
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("a node without a cluster", () => {
   it.live("G21: says so, and fails what needs a peer", () =>
     Effect.gen(function* () {

@@ -193,6 +193,28 @@ describe("a publication", () => {
     assert.deepStrictEqual(publish(), { taken: 1, full: 0, closed: 1 })
   })
 
+  it("G20: leaves room for heartbeats in the queue of a slow peer, and the link stays", () => {
+    const { net, node, peer } = withPeer()
+    const { outbound } = node.sees(peer)!
+    const kinds: Array<"heartbeat" | "publication"> = []
+    let queued = 0
+    outbound!.channel = {
+      send: (bytes, spareBytes = 0) => {
+        if (queued + bytes.length > 100_000 - spareBytes) return "full"
+        kinds.push(spareBytes === 0 ? "heartbeat" : "publication")
+        queued += bytes.length
+        return "accepted"
+      },
+      close: () => {}
+    }
+    const publish = () => node.node.publish(bytes("news"), new Uint8Array(10_000))
+    while (publish().taken === 1) assert.isBelow(queued, 100_000)
+    assert.deepStrictEqual(publish(), { taken: 0, full: 1, closed: 0 })
+    net.pass(nodeTimeoutMs / 2)
+    assert.strictEqual(kinds.at(-1), "heartbeat")
+    assert.strictEqual(node.sees(peer)!.outbound, outbound)
+  })
+
   it("of a module is handed over with its type", () => {
     const { link, node, peer } = withPeer()
     const module = 0x0078_a5db_a126_eb6en

@@ -146,7 +146,7 @@ describe("a stranger", () => {
       assert.deepInclude(message, { _tag: "Ping", gossip: [], extensions: [] })
     }
     assert.isUndefined(node.sees(stranger))
-    assert.include(node.warnings.join(), "another node answers")
+    assert.strictEqual(node.warnings.join(), "another node answers at the address of a known one")
   })
 })
 

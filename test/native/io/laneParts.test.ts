@@ -246,6 +246,14 @@ describe("the send queue", () => {
 })
 
 describe("the jobs of a lane", () => {
+  it("G20: leave room in the queue that others may not take", () => {
+    const lane = idleLane({ write: () => false })
+    assert.strictEqual(lane.send(new Uint8Array(800), 200), "accepted")
+    assert.strictEqual(lane.send(new Uint8Array(1), 200), "full")
+    assert.strictEqual(lane.send(new Uint8Array(200)), "accepted")
+    assert.strictEqual(lane.send(new Uint8Array(1)), "full")
+  })
+
   /** All sequences of what can happen to a lane, up to a length. */
   const events = ["write", "finish", "wrote", "finished", "close", "end"] as const
   type Event = (typeof events)[number]

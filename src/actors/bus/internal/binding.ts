@@ -87,15 +87,20 @@ const stranger = (
   return member
 }
 
+/** Said once for each node that is found: the address is dialled again and again. */
+const noteInstead = (table: Table, link: PeerLink, expected: string, found: string): void => {
+  const member = table.members.get(expected)
+  if (member === undefined || member.foundInstead === found) return
+  member.foundInstead = found
+  const what = "another node answers at the address of a known one"
+  table.outside.warn(what, { expected, found, at: link.remote })
+}
+
 const bindOutbound = (table: Table, link: PeerLink, id: string): Member | undefined => {
   const { purpose } = link
   const known = table.members.get(id)
   if (purpose._tag === "Known" && purpose.id !== id) {
-    table.outside.warn("another node answers at the address of a known one", {
-      expected: purpose.id,
-      found: id,
-      at: link.remote
-    })
+    noteInstead(table, link, purpose.id, id)
     table.end(link, "AnotherNode")
     return undefined
   }

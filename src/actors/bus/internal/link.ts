@@ -35,7 +35,8 @@ export type LinkEnd =
 
 /** The connection under a link. */
 export interface Channel {
-  readonly send: (bytes: Uint8Array) => SendStatus
+  /** `spareBytes` of the send queue are left free for what is sent without. */
+  readonly send: (bytes: Uint8Array, spareBytes?: number) => SendStatus
   readonly close: () => void
 }
 
@@ -97,9 +98,9 @@ export class Link<Peer> {
     this.channel?.close()
   }
 
-  send(bytes: Uint8Array): SendStatus {
+  send(bytes: Uint8Array, spareBytes = 0): SendStatus {
     if (this.channel === undefined || this.end !== undefined) return "closed"
-    const status = this.channel.send(bytes)
+    const status = this.channel.send(bytes, spareBytes)
     if (status === "accepted") this.#bytesSincePing += bytes.length
     return status
   }

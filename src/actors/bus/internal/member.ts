@@ -39,6 +39,8 @@ export class Member {
   /** A dial to an address that it, or another node, says it has now. */
   verification: PeerLink | undefined = undefined
   verifyAt = 0
+  /** The node that answered last where this one was to be. */
+  foundInstead: string | undefined = undefined
   dialAt = 0
   /** Links that it ended right after it had taken them. */
   readonly losses: FaultWindow

@@ -177,7 +177,7 @@ export class Node {
     channel: Uint8Array,
     message: Uint8Array
   ): Published {
-    const { outgoing } = this.table
+    const { outgoing, settings } = this.table
     const frames = new Map<boolean, Uint8Array>()
     const published = { taken: 0, full: 0, closed: 0 }
     for (const { outbound, takesLightPublish } of members) {
@@ -186,7 +186,8 @@ export class Node {
       const known = frames.get(isLight)
       const bytes = known ?? outgoing.publish(type, channel, message, isLight)
       frames.set(isLight, bytes)
-      const status = outbound?.isProven === true ? outbound.send(bytes) : "closed"
+      const isOpen = outbound?.isProven === true
+      const status = isOpen ? outbound.send(bytes, settings.heartbeatBytes) : "closed"
       published[status === "accepted" ? "taken" : status]++
     }
     return published

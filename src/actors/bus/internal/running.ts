@@ -83,7 +83,7 @@ const channelOf = (lane: Lane): { channel: Channel; closed: Effect.Effect<void> 
     wake = () => resume(Effect.void)
     if (isClosed) wake()
   })
-  return { channel: { send: (bytes) => lane.send(bytes), close }, closed }
+  return { channel: { send: (bytes, spareBytes) => lane.send(bytes, spareBytes), close }, closed }
 }
 
 /** Reads a lane until either side ends it. The lane closes with its Scope. */
@@ -248,7 +248,8 @@ export const start = Effect.fnUntraced(function* (settings: Settings) {
   yield* Effect.orDie(identity.ask.TakePort({ port }))
   const { announce, clientPort = 0 } = settings
   const busPort = announce?.port ?? port
-  const self = { id: state.id, shard: state.shard, ip: announce?.ip ?? "", busPort, clientPort }
+  const { shard = state.shard } = settings
+  const self = { id: state.id, shard, ip: announce?.ip ?? "", busPort, clientPort }
   const { Node: MadeNode } = yield* Parts
   const node: Node = new MadeNode(self, nodeSettings, outside, board)
   if (state.isRemoved) node.stayAway()

@@ -42,6 +42,11 @@ export interface NodeSettings {
    * counted. Default 1 MiB: publications are small, and each lane may hold one frame.
    */
   readonly maxFrameBytes: number
+  /**
+   * Bytes of a link's send queue that publications leave free for heartbeats. Default 64 KiB: over
+   * a dozen of them with gossip about 20 nodes each.
+   */
+  readonly heartbeatBytes: number
   /** Nodes of the cluster. Default 4096: servers recommend at most 1,000. */
   readonly maxMembers: number
   /** Milliseconds between a failed dial and the next. Default 100 ms: the servers' own pace. */
@@ -90,6 +95,11 @@ export interface Settings extends Partial<NodeSettings> {
    * cluster, and none afterwards: a node that joins a member merges its cluster with the member's.
    */
   readonly admit?: "anyone" | ((id: string, address: string) => boolean)
+  /**
+   * The shard of this node, 40 hex digits: servers send it what is published to that shard's
+   * channels. Default: one of its own, as in the journal.
+   */
+  readonly shard?: string
   /** The name of this node in the journal. Default `node`. */
   readonly name?: string
 }
@@ -100,6 +110,7 @@ const defaults = {
   maxUnprovenFrames: 16,
   maxUnprovenBytes: 65_536,
   maxFrameBytes: 1_048_576,
+  heartbeatBytes: 65_536,
   maxMembers: 4_096,
   firstRedialMs: 100,
   longestRedialMs: 5_000,

@@ -14,7 +14,11 @@ export const checkSettings = Effect.fnUntraced(function* (
 ): Effect.fn.Return<ReadonlyArray<Address>, BusRefused> {
   const broken = brokenLimit(nodeSettings)
   if (broken !== undefined) return yield* new BusRefused({ reason: "BadLimit", detail: broken })
-  const { admit, announce, listen, meet = [], tls } = settings
+  const { admit, announce, listen, meet = [], shard, tls } = settings
+  if (shard !== undefined && !/^[0-9a-f]{40}$/.test(shard)) {
+    const detail = `${JSON.stringify(shard)} is not 40 lower-case hex digits`
+    return yield* new BusRefused({ reason: "BadShard", detail })
+  }
   const host = listen?.host ?? defaultHost
   const isProtected = isLoopback(host) || (tls !== undefined && tls.verify !== "none")
   if (!isProtected && admit === undefined) {

@@ -22,6 +22,7 @@ export const settle = (table: Table, member: Member, link: PeerLink): void => {
   member.address = link.remote
   if (member.verification === link) member.verification = undefined
   member.outbound = link
+  member.foundInstead = undefined
   if (outbound !== undefined && outbound !== link) table.end(outbound, "Replaced")
   table.backoff(member.address).proven()
   if (hasMoved || isNew) table.outside.keep(member.id, member.address)

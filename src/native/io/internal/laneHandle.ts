@@ -100,11 +100,12 @@ export class LaneHandle {
     return this.#driver.lastReceivedAt(this)
   }
 
-  send(bytes: Uint8Array): SendStatus {
+  send(bytes: Uint8Array, spareBytes = 0): SendStatus {
     if (!this.operations.isOpen || this.#finish !== "no") return "closed"
     const { limits, unsent } = this
     // Answers to a batch fit, since the next batch waits for them.
-    const most = limits.sendBytes + (this.#received.isHandling ? limits.receiveBytes : 0)
+    const answerBytes = this.#received.isHandling ? limits.receiveBytes : 0
+    const most = limits.sendBytes + answerBytes - spareBytes
     if (unsent > 0 && unsent + bytes.length > most) {
       this.#refused = Math.max(this.#refused, bytes.length)
       return "full"
