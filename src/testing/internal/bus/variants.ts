@@ -54,7 +54,9 @@ class ReadingOlderLinks extends Node {
     super(...args)
     const { table } = this
     const end = table.end.bind(table)
-    table.end = (link, reason) => (reason === "Replaced" ? undefined : end(link, reason))
+    table.end = (link, reason) => {
+      if (reason !== "Replaced" || !link.isInbound) end(link, reason)
+    }
   }
 }
 
