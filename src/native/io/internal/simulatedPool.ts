@@ -36,7 +36,7 @@ const makeTimers = (enqueue: (act: () => void) => void) =>
   })
 
 /** Its sockets are those of one simulated host. */
-export class SimulatedPool implements LanePool {
+class SimulatedPool implements LanePool {
   readonly #counts: PoolCounts = {
     fallbacks: 0,
     stale: 0,

@@ -16,7 +16,7 @@ import { type BusChecker, type Identity, type Life, nodeTimeoutMs } from "./busC
 import type { Variant } from "./variants.ts"
 
 /** The port of the bus on every host. */
-export const port = 7_000
+const port = 7_000
 const channel = "numbers"
 /** Milliseconds between two publications, and between two beats that show a process awake. */
 const [publishEvery, beatEvery] = [150, 50]

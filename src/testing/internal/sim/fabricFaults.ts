@@ -12,7 +12,7 @@ export interface FabricOptions {
 }
 
 /** All kinds that strike devices. */
-export const fabricFaultKinds: ReadonlyArray<FabricFault["_tag"]> = [
+const fabricFaultKinds: ReadonlyArray<FabricFault["_tag"]> = [
   "SlowModify",
   "Loss",
   "Cut",
