@@ -18,6 +18,15 @@ const light: Message = {
   message: bytes("x")
 }
 
+/** Numbers below a bound, the same ones for each seed. */
+const prng = (seed: number) => {
+  let state = seed
+  return (below: number): number => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
+    return (state >>> 16) % below
+  }
+}
+
 /** A node that knows a scripted peer, and the peer's connection to it. */
 const withPeer = (ip = "127.0.0.1") => {
   const net = new Network()
@@ -296,5 +305,38 @@ describe("the owner of a slot (G14)", () => {
     assert.isTrue(table.remove(a))
     assert.isFalse(table.isOwner(a))
     assert.isTrue(table.claim(b, 1n, range(0, 9)))
+  })
+
+  it("is the same however often claims are repeated, and whoever is removed in between", () => {
+    for (let seed = 1; seed <= 50; seed++) {
+      const next = prng(seed)
+      const table = new SlotTable()
+      const model = new Map<number, { id: string; epoch: () => bigint }>()
+      const epochs = new Map([a, b, c].map((id) => [id, 0n]))
+      const claims = [a, b, c].map((id) => ({ id, epoch: 0n, slots: new Set<number>() }))
+      for (let step = 0; step < 60; step++) {
+        const claim = claims[next(3)]!
+        const { id } = claim
+        if (next(8) === 0) {
+          table.remove(id)
+          epochs.set(id, 0n)
+          for (const [slot, owner] of model) if (owner.id === id) model.delete(slot)
+          continue
+        }
+        // Most claims repeat the last one.
+        if (next(3) === 0) claim.epoch = BigInt(next(4))
+        if (next(3) === 0) claim.slots = new Set([next(8), next(8), next(8)])
+        epochs.set(id, claim.epoch > epochs.get(id)! ? claim.epoch : epochs.get(id)!)
+        for (const slot of claim.slots) {
+          const owner = model.get(slot)
+          if (owner?.id === id || (owner !== undefined && owner.epoch() >= claim.epoch)) continue
+          model.set(slot, { id, epoch: () => epochs.get(id)! })
+        }
+        table.claim(id, claim.epoch, slotsOf([...claim.slots].map((slot) => [slot, slot] as const)))
+        for (let slot = 0; slot < 8; slot++) {
+          assert.strictEqual(table.ownerOf(slot), model.get(slot)?.id, `seed ${seed}, ${step}`)
+        }
+      }
+    }
   })
 })

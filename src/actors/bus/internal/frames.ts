@@ -1,7 +1,7 @@
 /** What a node does with the frames of its links. Full ones tell about their sender first. */
 import { copyOf } from "../../../schema/copyBytes.ts"
 import type { FrameView } from "../../../schema/bus/FrameView.ts"
-import { idBytes, isHeartbeat, slotBytes, Type } from "../../../schema/bus/Layout.ts"
+import { idBytes, isHeartbeat, Type } from "../../../schema/bus/Layout.ts"
 import { readExtensions } from "../../../schema/bus/ExtensionCodec.ts"
 import { bind } from "./binding.ts"
 import { hear, tell } from "./gossip.ts"
@@ -47,13 +47,10 @@ const learn = (table: Table, peer: Member, frame: FrameView): void => {
   if (hasChanged) table.outside.changed()
 }
 
-/** A primary claims its slots in every full frame; most repeat the last one. */
+/** A primary claims its slots in every full frame. */
 const claim = (table: Table, peer: Member, frame: FrameView): boolean => {
-  const slots = frame.slots
-  const isSame = Buffer.compare(slots, peer.slots) === 0
-  if (!isSame) peer.slots = copyOf(slots, 0, slotBytes)
-  const hasMoved = table.slots.claim(peer.id, frame.configEpoch, slots)
-  if (peer.slots.some((byte) => byte !== 0)) takeEpoch(table, peer, frame.currentEpoch)
+  const hasMoved = table.slots.claim(peer.id, frame.configEpoch, frame.slots)
+  if (table.slots.claimsSlots(peer.id)) takeEpoch(table, peer, frame.currentEpoch)
   return hasMoved
 }
 

@@ -1,6 +1,6 @@
 /** Another node of the cluster, as this one knows it. */
 import type { FrameView } from "../../../schema/bus/FrameView.ts"
-import { MessageFlag, NodeFlag, slotBytes } from "../../../schema/bus/Layout.ts"
+import { MessageFlag, NodeFlag } from "../../../schema/bus/Layout.ts"
 import type { FaultWindow } from "../../link/FaultWindow.ts"
 import type { Address, Link } from "./link.ts"
 
@@ -28,7 +28,6 @@ export class Member {
   shard: string | undefined = undefined
   hostname: string | undefined = undefined
   configEpoch = 0n
-  slots: Uint8Array = new Uint8Array(slotBytes)
   takesExtensions = false
   /** Whether its own frames, or the journal, have shown that it is of this cluster. */
   isProven = false

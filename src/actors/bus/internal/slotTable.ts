@@ -5,6 +5,7 @@
  * where it is. A slot that its owner no longer claims stays with it until another node claims it:
  * no reader sees a slot without owner in the middle of a failover.
  */
+import { copyOf } from "../../../schema/copyBytes.ts"
 import { hasSlot, slotCount, type SlotRange } from "../../../schema/bus/Slots.ts"
 
 /** A run of slots with one owner. */
@@ -16,6 +17,18 @@ export interface SlotOwner {
 interface Claim {
   readonly id: string
   epoch: bigint
+  /** The slots of the last claim: every full frame repeats them. */
+  slots: Uint8Array
+  hasSlots: boolean
+  /** The epoch of the last claim, and the revision of the table in which it was compared. */
+  comparedEpoch: bigint
+  revision: number
+}
+
+const noSlots = new Uint8Array(0)
+
+const noClaim = (id: string): Claim => {
+  return { id, epoch: 0n, slots: noSlots, hasSlots: false, comparedEpoch: 0n, revision: -1 }
 }
 
 export class SlotTable {
@@ -23,10 +36,36 @@ export class SlotTable {
   readonly #owners = new Uint16Array(slotCount)
   readonly #claims: Array<Claim> = []
   readonly #indices = new Map<string, number>()
+  /** Grows when a slot changes its owner. */
+  #revision = 0
 
   /** Takes a claim, and returns whether it moved any slot. */
   claim(id: string, epoch: bigint, slots: Uint8Array): boolean {
-    const index = this.#indexOf(id, epoch)
+    const index = this.#indexOf(id)
+    const claim = this.#claims[index - 1]!
+    const isSame = Buffer.compare(claim.slots, slots) === 0
+    const isCompared = claim.revision === this.#revision && epoch <= claim.comparedEpoch
+    if (isSame && isCompared) return false
+    if (!isSame) {
+      claim.slots = copyOf(slots, 0, slots.length)
+      claim.hasSlots = claim.slots.some((byte) => byte !== 0)
+    }
+    // The epoch of an owner is that of its newest claim: it never goes back.
+    if (epoch > claim.epoch) claim.epoch = epoch
+    const hasMoved = this.#move(index, epoch, slots)
+    if (hasMoved) this.#revision++
+    claim.comparedEpoch = epoch
+    claim.revision = this.#revision
+    return hasMoved
+  }
+
+  /** Whether the last claim of a node was to any slot. */
+  claimsSlots(id: string): boolean {
+    const index = this.#indices.get(id)
+    return index !== undefined && this.#claims[index - 1]!.hasSlots
+  }
+
+  #move(index: number, epoch: bigint, slots: Uint8Array): boolean {
     let hasMoved = false
     for (let byte = 0; byte < slots.length; byte++) {
       if (slots[byte] === 0) continue
@@ -51,7 +90,8 @@ export class SlotTable {
       this.#owners[slot] = 0
       hadAny = true
     }
-    this.#claims[index - 1]!.epoch = 0n
+    this.#claims[index - 1] = noClaim(id)
+    this.#revision++
     return hadAny
   }
 
@@ -77,16 +117,11 @@ export class SlotTable {
     return owners
   }
 
-  /** The epoch of an owner is that of its newest claim: it never goes back. */
-  #indexOf(id: string, epoch: bigint): number {
+  #indexOf(id: string): number {
     const known = this.#indices.get(id)
-    if (known === undefined) {
-      this.#claims.push({ id, epoch })
-      this.#indices.set(id, this.#claims.length)
-      return this.#claims.length
-    }
-    const claim = this.#claims[known - 1]!
-    if (epoch > claim.epoch) claim.epoch = epoch
-    return known
+    if (known !== undefined) return known
+    this.#claims.push(noClaim(id))
+    this.#indices.set(id, this.#claims.length)
+    return this.#claims.length
   }
 }
