@@ -18,10 +18,10 @@ export default {
   title: "bus: main-thread CPU per publication received and per PING answered, codec",
   notes: [
     "Load comes from a member in another process, over one link, as fast as it is taken:",
-    "publications of one byte on a channel of four, with a full header (2269 bytes) and a light one",
-    "(29 bytes), and PINGs without gossip, each answered by a PONG. One subscriber gets every",
-    "publication: a stream of the node's own process, or a client of the server. Redis 7.0 knows no",
-    "light header. `process` is the CPU of all threads, `rate` counts the bytes of frames. `codec`",
+    "publications of one byte on a channel of four, with a full header (2269 bytes) and with a",
+    "light one (29 bytes), and PINGs without gossip, each answered by a PONG. One subscriber gets",
+    "every publication: a stream in the node's process, or a client of the server. Redis 7.0 has",
+    "no light header. `process` is the CPU of all threads, `rate` counts the bytes of frames. `codec`",
     "reads a publication in place, in batches of 64; the walk checks what a publication needs, and",
     "knows no other type."
   ].join(" "),

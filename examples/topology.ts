@@ -1,8 +1,8 @@
 /**
  * An `ioredis` client that follows a failover at once: a member of the cluster's bus tells it each
- * change of topology. By itself it learns of one from an error, and a server that stands still gives
- * none: what was sent there waits. `node examples/topology.ts HOST:PORT` follows a cluster; the
- * address is that of a node's bus.
+ * change of topology. By itself it learns of one from an error, and a server that stands still
+ * gives none: what was sent there waits. `node examples/topology.ts HOST:PORT` follows a cluster;
+ * the address is that of a node's bus.
  */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"

@@ -12,6 +12,9 @@ import type { Message } from "../../src/schema/bus/Message.ts"
 import { encode } from "../../src/schema/bus/MessageCodec.ts"
 import { type PeerLink, ScriptedPeer } from "../../src/testing/BusPeer.ts"
 
+// The process that is measured may be stopped: nothing is left to flood then.
+process.on("disconnect", () => process.exit())
+
 const [busPort, kind, total, clientPort] = process.argv.slice(2)
 const count = Number(total)
 

@@ -1,6 +1,6 @@
 /**
- * Goal: the table of `handfast bus join` reads well as a person sees it: it stays within a narrow or
- * low terminal, is drawn over itself there, and prints only what is new elsewhere.
+ * Goal: the table of `handfast bus join` reads well as a person sees it: it stays within a narrow
+ * or low terminal, is drawn over itself there, and prints only what is new elsewhere.
  * Method: the painter over streams of each kind, and a terminal of a few rows that follows it.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -101,7 +101,7 @@ describe("the table", () => {
     assert.include(painter({ isTTY: true })(shown(member("a"))), "connected")
   })
 
-  it("prints only lines that are new where there is no terminal, without control characters", () => {
+  it("without a terminal prints only lines that are new, without control characters", () => {
     const paint = painter({})
     const first = paint(shown(member("a"), member("b")))
     assert.strictEqual(first.split("\n").length, 3)

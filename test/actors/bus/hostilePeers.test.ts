@@ -1,9 +1,9 @@
 /**
  * Goal: a peer that misbehaves costs a node its own links at most: other peers notice nothing, and
  * the node takes a bounded amount of memory and sockets.
- * Method: the scripts that are published for tests of other programs, on sockets of loopback, beside
- * a peer in order whose links must be as before at the end of each test. The malformed frames are
- * those that five releases of servers were tried with.
+ * Method: the scripts that are published for tests of other programs, on sockets of loopback,
+ * beside a peer in order whose links must be as before at the end of each test. The malformed
+ * frames are those that five releases of servers were tried with.
  */
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"

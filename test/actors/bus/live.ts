@@ -1,6 +1,6 @@
 /**
- * A node in a cluster of real servers on loopback, and what must hold at the end of every test: that
- * no retry and no deadline has hidden anything (G25).
+ * A node in a cluster of real servers on loopback, and what must hold at the end of every test:
+ * that no retry and no deadline has hidden anything (G25).
  */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -259,8 +259,8 @@ const use = <E>(
   })
 
 /**
- * Runs a test with a node that is connected to three servers. Afterwards nothing but the losses that
- * it returns has been lost, no job is out, and no descriptor is left.
+ * Runs a test with a node that is connected to three servers. Afterwards nothing but the losses
+ * that it returns has been lost, no job is out, and no descriptor is left.
  */
 export const live = <E>(
   options: Options,

@@ -105,7 +105,7 @@ describe("a peer", () => {
       const link = yield* net.open(net.nics.get("a@sim0")!, "b@sim0")
       net.listeners.get("a")!(link)
       yield* Effect.timeout(Fiber.join(moving), "10 seconds")
-      assert.strictEqual(differsAt(own.octets, kept.octets), -1)
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
     })
   )
 })
