@@ -21,9 +21,9 @@ export default {
     "publications of one byte on a channel of four, with a full header (2269 bytes) and with a",
     "light one (29 bytes), and PINGs without gossip, each answered by a PONG. One subscriber gets",
     "every publication: a stream in the node's process, or a client of the server. Redis 7.0 has",
-    "no light header. `process` is the CPU of all threads, `rate` counts the bytes of frames. `codec`",
-    "reads a publication in place, in batches of 64; the walk checks what a publication needs, and",
-    "knows no other type."
+    "no light header. `process` is the CPU of all threads, `rate` counts the bytes of frames.",
+    "`codec` reads a publication in place, in batches of 64; the walk checks what a publication",
+    "needs, and knows no other type."
   ].join(" "),
   timeout: 120,
   contestants: {
