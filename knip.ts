@@ -24,7 +24,6 @@ export default {
     "fi_pingpong",
     "ip",
     "mkfifo",
-    "redis-server",
     "script",
     "text2pcap",
     "tshark",

@@ -64,7 +64,8 @@ const program = (address: string) =>
     )
     yield* Effect.forkScoped(follow(client))
     const write = Effect.promise(() => client.set("topology", new Date().toISOString()))
-    yield* Effect.forever(Effect.andThen(Effect.flatMap(write, Console.log), Effect.sleep(1_000)))
+    const writing = Effect.andThen(Effect.flatMap(write, Console.log), Effect.sleep(1_000))
+    return yield* Effect.forever(writing)
   })
 
 if (import.meta.main && process.argv[2] !== undefined) {

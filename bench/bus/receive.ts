@@ -18,7 +18,7 @@ import type { Outcome } from "../harness.ts"
 export type Kind = "full" | "light" | "ping"
 
 /** Frames of a run, so many that each takes about a second. */
-export const frames = { full: 100_000, light: 500_000, ping: 25_000 } as const
+const frames = { full: 100_000, light: 500_000, ping: 25_000 } as const
 
 /** Bytes of a frame of each kind: a publication of one byte on a channel of four. */
 const frameBytes = { full: 2_269, light: 29, ping: 2_256 } as const

@@ -118,7 +118,7 @@ eachKind("a member whose peers are in trouble, in a cluster", (kind) => {
           assert.isUndefined((yield* bus.health).sameIdAt)
           const renamed = { ...reset!, id }
           servers[2] = renamed
-          return { renewed: [renamed] }
+          return { renewed: [renamed], hadStranger: true }
         })
       ),
     90_000

@@ -11,7 +11,6 @@ import {
   idBytes,
   lightBit,
   lightHeaderBytes,
-  MessageFlag,
   slotBytes,
   Type,
   version
@@ -236,9 +235,5 @@ const extensions: ReadonlyArray<Malformed> = [
   extended("EXTRA SHARDID ext of 16 (too short)", 0, extension(3, unterminated)),
   extended("EXTRA CLIENT_PORT ext of 8 (header only)", 0, extension(6, none))
 ]
-
-/** A PING of the sender as the cases need it: without gossip, and with the flag of extensions. */
-export const isPlainPing = (bytes: Uint8Array): boolean =>
-  bytes.length === headerBytes && bytes[At.messageFlags] === MessageFlag.hasExtensions
 
 export const malformed: ReadonlyArray<Malformed> = [...headers, ...lights, ...data, ...extensions]
