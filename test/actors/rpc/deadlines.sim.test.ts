@@ -18,7 +18,7 @@ import { Sim } from "../../../src/testing/index.ts"
 import { it } from "../../../src/testing/vitest.ts"
 import { count, makeWorld, opaque, pattern, procedures } from "./world.ts"
 
-const settings = { seeds: 3, timerSlack: 0 } as const
+const settings = { seeds: 3, timerSlack: 0, shrinkAttempts: 0 } as const
 
 const free = { waiting: 0, xids: 0, heldCredits: 0, lentBytes: 0 }
 
@@ -166,6 +166,38 @@ describe("interrupted calls", () => {
           yield* Fiber.interrupt(storm)
         }
         assert.isAtMost(yield* millisOf(count(client, 1)), 300 + 50)
+        yield* Sim.eventually(() => client.usage.xids === 0, "1 second")
+        assert.deepStrictEqual(client.usage, free)
+        assert.strictEqual(fabric.rnrs, 0)
+      })
+    )
+  }
+
+  for (const credits of [1, 2, 64]) {
+    it.sim(`G7: reach their handlers with ${credits} credits`, settings, () =>
+      Effect.gen(function* () {
+        let [begun, running] = [0, 0]
+        const { client, fabric, server } = yield* makeWorld({
+          server: { credits },
+          client: { zombieWithinMs: 300, firstPauseMs: 1 },
+          custom: () =>
+            Effect.suspend(() => {
+              begun++
+              running++
+              return Effect.never
+            }).pipe(Effect.ensuring(Effect.sync(() => void running--)))
+        })
+        const epochs = yield* countEpochs(client)
+        for (let round = 0; round < 20; round++) {
+          const storm = many(10, () => Effect.timeoutOption(custom(client), "5 millis"))
+          yield* storm
+          assert.isAtMost(yield* millisOf(count(client, round)), credits === 1 ? 350 : 20)
+        }
+        const haveEnded = () => running === 0 && server.usage.handlers === 0
+        yield* Sim.eventually(haveEnded, "1 second", "all handlers have ended")
+        assert.isAtLeast(begun, 20)
+        // With one credit there is none to tell the responder, but on a new connection.
+        if (credits > 1) assert.strictEqual(epochs.size, 1)
         yield* Sim.eventually(() => client.usage.xids === 0, "1 second")
         assert.deepStrictEqual(client.usage, free)
         assert.strictEqual(fabric.rnrs, 0)

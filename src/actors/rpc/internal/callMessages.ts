@@ -39,16 +39,20 @@ export const encodeCall = ({ lent, plan }: Call, xid: number, credits: number): 
   )
 }
 
-/** Returns a call of procedure 0, which does nothing. */
-export const encodeNull = (name: ProgramName, xid: number, credits: number): Uint8Array => {
+/** A call that no program of the user makes. */
+export interface ControlCall extends ProgramName {
+  readonly procedure: number
+  readonly args: Uint8Array
+}
+
+/** Returns a call that keeps the connection: it is inline, on every connection. */
+export const encodeControl = (call: ControlCall, xid: number, credits: number): Uint8Array => {
   const rpc = RpcMessage.encode({
     _tag: "Call",
     xid,
-    ...name,
-    procedure: 0,
+    ...call,
     credential: RpcMessage.authNone,
-    verifier: RpcMessage.authNone,
-    args: new Uint8Array(0)
+    verifier: RpcMessage.authNone
   })
   return RpcRdmaMessage.encode({
     _tag: "RdmaMsg",

@@ -81,9 +81,29 @@ export class Call {
   }
 }
 
+/** A call that was sent and not answered. */
+export interface Outstanding {
+  /** Undefined for NULL calls, and for calls that were interrupted. */
+  call: Call | undefined
+  readonly lent: Lent
+  readonly isProbe: boolean
+  /** The interrupted calls that it names to the responder. */
+  readonly names?: ReadonlyArray<number>
+  /** When it was sent or, if it was interrupted, when that was. */
+  since: number
+}
+
+/** As many as the connections of a bad minute leave behind. */
+const maxOrphans = 1_024
+
 export class CallQueue {
   readonly #waiting: Array<Call> = []
   readonly #xids = new Set<number>()
+  /**
+   * Interrupted calls of connections that are over, by XID: their handlers may still run. The oldest
+   * first.
+   */
+  readonly orphans = new Set<number>()
   #nextXid: number
   #sequence = 0
   #isClosed = false
@@ -139,6 +159,20 @@ export class CallQueue {
     const at = this.#waiting.indexOf(call)
     if (at >= 0) this.#waiting.splice(at, 1)
     return at >= 0
+  }
+
+  /** An interrupted call has lost its connection. Its XID is not drawn again meanwhile. */
+  addOrphan(xid: number): void {
+    this.orphans.add(xid)
+    for (const oldest of this.orphans) {
+      if (this.orphans.size <= maxOrphans) return
+      this.endOrphan(oldest)
+    }
+  }
+
+  /** The responder knows that the call was interrupted. */
+  endOrphan(xid: number): void {
+    if (this.orphans.delete(xid)) this.freeXid(xid)
   }
 
   takeXid(): number {

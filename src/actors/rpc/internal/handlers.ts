@@ -8,6 +8,8 @@ import type * as Fiber from "effect/Fiber"
 /** A client, with the number of its handlers. */
 export interface HandlerOwner {
   handlers: number
+  /** The newest of each XID. */
+  readonly byXid: Map<number, Handler>
 }
 
 export interface HandlerLimits {
@@ -17,6 +19,7 @@ export interface HandlerLimits {
 
 export interface Handler {
   readonly owner: HandlerOwner
+  readonly xid: number
   /** Whether the connection that would be answered is over. */
   readonly isLost: () => boolean
   readonly fiber: Fiber.Fiber<unknown, unknown>
@@ -35,13 +38,19 @@ export class Handlers {
     return this.#running.size
   }
 
-  /** A fiber begins a handler. Undefined if there are too many, and none that can go. */
-  begin(owner: HandlerOwner, isLost: () => boolean, fiber: Handler["fiber"]): Handler | undefined {
-    if (!this.#makeRoom(owner)) return undefined
-    const handler = { owner, isLost, fiber }
+  /** A fiber begins a handler. False if there are too many, and none that can go. */
+  begin(handler: Handler): boolean {
+    const { owner, xid } = handler
+    if (!this.#makeRoom(owner)) return false
     this.#running.add(handler)
     owner.handlers++
-    return handler
+    owner.byXid.set(xid, handler)
+    return true
+  }
+
+  /** The caller of a call has given it up. */
+  interrupt(owner: HandlerOwner, xid: number): void {
+    owner.byXid.get(xid)?.fiber.interruptUnsafe()
   }
 
   end(handler: Handler): Effect.Effect<void> {
@@ -68,6 +77,8 @@ export class Handlers {
   }
 
   #remove(handler: Handler): void {
-    if (this.#running.delete(handler)) handler.owner.handlers--
+    const { owner, xid } = handler
+    if (this.#running.delete(handler)) owner.handlers--
+    if (owner.byXid.get(xid) === handler) owner.byXid.delete(xid)
   }
 }

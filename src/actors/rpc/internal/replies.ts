@@ -1,5 +1,5 @@
 /** Checks that a reply keeps to what its call offered. Pure. */
-import type { ChunkLists, ChunkSegment } from "../../../schema/rpc/RpcRdmaMessage.ts"
+import type { ChunkSegment, RdmaMsg, RdmaNomsg } from "../../../schema/rpc/RpcRdmaMessage.ts"
 import type { Loan } from "../../rdma/RegionPool.ts"
 import type { Answer, Lent } from "./callQueue.ts"
 
@@ -16,12 +16,9 @@ const claimed = (chunk: ReadonlyArray<ChunkSegment>, loan: Loan): number | undef
  * Reads the chunk lists of a reply. Undefined if they name memory that was not offered, in another
  * order, or more of it: the peer is not to be trusted with keys any more.
  */
-export const readAnswer = (
-  xid: number,
-  message: Uint8Array | undefined,
-  { reads, reply, writes }: ChunkLists,
-  lent: Lent
-): Answer | undefined => {
+export const readAnswer = (whole: RdmaMsg | RdmaNomsg, lent: Lent): Answer | undefined => {
+  const { reads, reply, writes } = whole.chunks
+  const message = whole._tag === "RdmaMsg" ? whole.rpc : undefined
   if (reads.length > 0 || writes.length > lent.writes.length) return undefined
   const writtenBytes: Array<number> = []
   for (const [index, loan] of lent.writes.entries()) {
@@ -35,5 +32,5 @@ export const readAnswer = (
   if (replyBytes === undefined) return undefined
   // A reply without a message is in the reply chunk.
   if (message === undefined && replyBytes === 0) return undefined
-  return { _tag: "Answer", xid, message, replyBytes, writtenBytes }
+  return { _tag: "Answer", xid: whole.xid, message, replyBytes, writtenBytes }
 }

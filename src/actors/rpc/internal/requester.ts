@@ -15,8 +15,16 @@ import * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
 import { Credits, type Terms } from "../../link/Credits.ts"
 import type { Loan, PoolShare } from "../../rdma/RegionPool.ts"
 import { CallRefused, OutcomeUnknown } from "../RpcError.ts"
-import { type Call, type CallQueue, type Lent, loansOf, nothingLent } from "./callQueue.ts"
-import { encodeCall, encodeNull, type ProgramName } from "./callMessages.ts"
+import {
+  type Call,
+  type CallQueue,
+  type Lent,
+  loansOf,
+  nothingLent,
+  type Outstanding
+} from "./callQueue.ts"
+import { control, encodeInterrupts, maxInterrupts } from "./control.ts"
+import { type ControlCall, encodeCall, encodeControl, type ProgramName } from "./callMessages.ts"
 import type { MessagePort, PortUser } from "./messagePort.ts"
 import { ReverseAnswers } from "./reverseAnswers.ts"
 import type { ReverseServing } from "./reverseServing.ts"
@@ -41,16 +49,6 @@ export interface Surroundings {
   readonly release: (loans: ReadonlyArray<Loan>) => void
 }
 
-/** A call that was sent and not answered. */
-interface Outstanding {
-  /** Undefined for NULL calls, and for calls that were interrupted. */
-  call: Call | undefined
-  readonly lent: Lent
-  readonly isProbe: boolean
-  /** When it was sent or, if it was interrupted, when that was. */
-  since: number
-}
-
 export class Requester implements PortUser {
   readonly credits: Credits
   /** Done with the first valid reply. */
@@ -62,6 +60,10 @@ export class Requester implements PortUser {
   readonly #around: Surroundings
   readonly #out = new Map<number, Outstanding>()
   /** Calls whose replies are in hand; their fibers go on when all counters are settled. */
+  /** Interrupted calls of this connection that the responder has not heard of. */
+  readonly #interrupted = new Set<number>()
+  /** Whether the responder is of this library, and can end handlers of interrupted calls. */
+  #isOwnKind = false
   readonly #finished: Array<() => void> = []
   /** There once the thresholds are known: before, nothing may come. */
   #answers: ReverseAnswers | undefined = undefined
@@ -89,13 +91,15 @@ export class Requester implements PortUser {
     return this.credits.missing === 0
   }
 
-  /** The connection is there: asks for the first grant. */
+  /** Connected: asks for the first grant. */
   established(thresholds: Thresholds, extension: Extension | undefined, epoch: string): void {
     const foreign = this.#around.trustsForeignCache ? "foreign" : epoch
     this.#incarnation =
       extension === undefined ? foreign : Buffer.from(extension.instance).toString("hex")
     this.#thresholds = thresholds
-    const { reverse } = this.#around
+    this.#isOwnKind = extension !== undefined
+    const { queue, reverse } = this.#around
+    if (!this.#isOwnKind) for (const xid of queue.orphans) queue.endOrphan(xid)
     reverse.open(extension)
     this.#answers = new ReverseAnswers(reverse, this.credits, {
       maxBytes: thresholds.callBytes,
@@ -121,7 +125,9 @@ export class Requester implements PortUser {
     if (out === undefined || out.call !== call) return false
     out.call = undefined
     out.since = this.#around.now()
+    this.#interrupted.add(call.xid!)
     call.xid = undefined
+    this.turn()
     if (this.zombies > Math.max(1, this.credits.limit / 2)) this.fail("too many interrupted calls")
     return true
   }
@@ -178,6 +184,7 @@ export class Requester implements PortUser {
   turn(): void {
     this.#refill()
     this.#answers?.flush()
+    this.#nameInterrupted()
     this.#send()
     for (const finish of this.#finished.splice(0)) finish()
   }
@@ -201,9 +208,10 @@ export class Requester implements PortUser {
     if (this.#answers !== undefined) this.#answers.isOver = true
     const { queue, release } = this.#around
     for (const finish of this.#finished.splice(0)) finish()
-    for (const [xid, { call, lent }] of this.#out) {
+    for (const [xid, { call, isProbe, lent }] of this.#out) {
       if (call === undefined) {
-        queue.freeXid(xid)
+        if (isProbe) queue.freeXid(xid)
+        else queue.addOrphan(xid)
         release(loansOf(lent))
       } else if (lent === nothingLent) queue.add(call)
       else call.end({ _tag: "Again" })
@@ -222,11 +230,13 @@ export class Requester implements PortUser {
     const { queue, release } = this.#around
     this.#out.delete(xid)
     this.credits.receive(message.credits, true)
-    const isOwn = loansOf(out.lent).some(({ key }) => key === invalidated)
-    if (invalidated !== 0 && !isOwn) this.fail("the peer voided a key of another call")
+    const isLent = invalidated === 0 || loansOf(out.lent).some(({ key }) => key === invalidated)
+    if (!isLent) this.fail("the peer voided a key of another call")
     this.#aliveAt = this.#around.now()
     Deferred.doneUnsafe(this.proved, Effect.void)
     const { call, lent } = out
+    for (const name of out.names ?? []) queue.endOrphan(name)
+    this.#interrupted.delete(xid)
     if (out.isProbe) this.#probes--
     else this.#around.patience.reset()
     if (call === undefined) {
@@ -256,8 +266,7 @@ export class Requester implements PortUser {
       case "RdmaDone":
         return undefined
       default: {
-        const inline = message._tag === "RdmaMsg" ? message.rpc : undefined
-        const answer = readAnswer(message.xid, inline, message.chunks, lent)
+        const answer = readAnswer(message, lent)
         if (answer !== undefined) return () => call.end(answer)
         // The call was not answered: it goes again, on another connection.
         this.#out.set(message.xid, { call, lent, isProbe: false, since: this.#around.now() })
@@ -310,11 +319,26 @@ export class Requester implements PortUser {
 
   /** Calls NULL. */
   #probe(): void {
-    const { program, queue } = this.#around
+    this.#control({ ...this.#around.program, procedure: 0, args: new Uint8Array(0) })
+  }
+
+  /** Names interrupted calls to the responder, as many as there are, one such call at a time. */
+  #nameInterrupted(): void {
+    const { orphans } = this.#around.queue
+    if (orphans.size + this.#interrupted.size === 0) return
+    if (!this.#isOwnKind || this.#probes > 0 || this.credits.free("control") === 0) return
+    const names = [...orphans, ...this.#interrupted].slice(0, maxInterrupts)
+    for (const name of names) this.#interrupted.delete(name)
+    const { interrupt: procedure, program, version } = control
+    this.#control({ program, version, procedure, args: encodeInterrupts(names) }, names)
+  }
+
+  #control(call: ControlCall, names: ReadonlyArray<number> = []): void {
+    const { now, queue, terms } = this.#around
     const xid = queue.takeXid()
     this.#probes++
-    const probe = { call: undefined, lent: nothingLent, isProbe: true, since: this.#around.now() }
-    this.#hand(xid, probe, encodeNull(program, xid, this.#around.terms.requested))
+    const out = { call: undefined, lent: nothingLent, isProbe: true, names, since: now() }
+    this.#hand(xid, out, encodeControl(call, xid, terms.requested))
   }
 
   #hand(xid: number, out: Outstanding, message: Uint8Array): void {

@@ -85,7 +85,8 @@ export class ReverseCalls implements ReverseCaller {
   /** Sends what may be sent. */
   flush(): void {
     const path = this.#path
-    while (path !== undefined && this.#waiting.length > 0 && this.#out.size < path.limit) {
+    if (path === undefined) return
+    while (this.#waiting.length > 0 && this.#out.size < path.limit) {
       const call = this.#waiting[0]!
       if (!path.send(call.message)) return
       this.#waiting.shift()

@@ -2,7 +2,7 @@
  * Answers the calls that a responder makes in the reverse direction, each executed once over all
  * connections to the same incarnation of it.
  */
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type { Extension } from "../../../schema/rpc/ConnectionData.ts"
 import type { Program } from "../RpcProgram.ts"
 import { Handlers } from "./handlers.ts"

@@ -8,7 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
 import type { Procedure, ProcedureReply, Program } from "../RpcProgram.ts"
-import type { Handlers } from "./handlers.ts"
+import { control, decodeInterrupts } from "./control.ts"
+import type { Handler, Handlers } from "./handlers.ts"
 import { concat } from "./planning.ts"
 import { type Entry, nameOf, type ReplyCache } from "./replyCache.ts"
 import type { Answering, Incoming } from "./responder.ts"
@@ -35,6 +36,7 @@ export class ClientSession {
   readonly connections = new Set<Answering>()
   /** Handlers that are under way. */
   handlers = 0
+  readonly byXid = new Map<number, Handler>()
   /** XIDs of the newest calls whose memory could not be reached. */
   readonly #unreachable = new Set<number>()
 
@@ -171,8 +173,8 @@ const executeOnce = (
     // What an older connection has queued must not begin after a call of the newer one.
     if (incoming.responder.isOver) return Effect.void
     const isLost = () => entry.waiter?.responder.isOver === true
-    const handler = handlers.begin(session, isLost, fiber)
-    if (handler === undefined) return send(incoming, plain("SystemError"))
+    const handler = { owner: session, xid: call.xid, isLost, fiber }
+    if (!handlers.begin(handler)) return send(incoming, plain("SystemError"))
     // In the same turn as the look into the cache, so that no other connection begins it as well.
     const entry: Entry<Answer, Incoming> = cache.begin(call.xid, name, incoming)
     const finish = (reply: Answer): void => {
@@ -182,7 +184,12 @@ const executeOnce = (
     return run(procedure, call, session).pipe(
       Effect.tap((reply) => Effect.sync(() => finish(reply))),
       // What a handler that was given up has done is not known, and it does not begin again.
-      Effect.onInterrupt(() => Effect.sync(() => finish(plain("SystemError")))),
+      Effect.onInterrupt(() =>
+        Effect.suspend(() => {
+          finish(plain("SystemError"))
+          return send(entry.waiter!, plain("SystemError"))
+        })
+      ),
       Effect.ensuring(handlers.end(handler)),
       Effect.flatMap((reply) => send(entry.waiter!, reply))
     )
@@ -205,14 +212,20 @@ export const serve = Effect.fnUntraced(function* (
     return responder.refuseChunks(incoming)
   }
   proved()
+  if (call.program === control.program) {
+    for (const xid of decodeInterrupts(call.args) ?? []) handlers.interrupt(session, xid)
+    return yield* send(incoming, succeeded({ results: new Uint8Array(0) }))
+  }
   const procedure = procedureOf(programs, call)
   if ("outcome" in procedure) return yield* send(incoming, procedure)
   if (procedure.isIdempotent === true) {
     return yield* Effect.withFiber((fiber) => {
       if (responder.isOver) return Effect.void
-      const handler = handlers.begin(session, () => responder.isOver, fiber)
-      if (handler === undefined) return send(incoming, plain("SystemError"))
+      const isLost = () => responder.isOver
+      const handler = { owner: session, xid: call.xid, isLost, fiber }
+      if (!handlers.begin(handler)) return send(incoming, plain("SystemError"))
       return run(procedure, call, session).pipe(
+        Effect.onInterrupt(() => send(incoming, plain("SystemError"))),
         Effect.ensuring(handlers.end(handler)),
         Effect.flatMap((answer) => send(incoming, answer))
       )

@@ -12,11 +12,11 @@ export const given = <A extends object>(options: A): Partial<A> => {
 }
 
 /** Numbers of a protocol: 0 means something. */
-const numbers = ["program", "version", "port"]
+const numbers = new Set(["program", "version", "port"])
 
 const isUsable = (name: string, value: unknown): boolean =>
   typeof value !== "number" ||
-  numbers.includes(name) ||
+  numbers.has(name) ||
   (value > 0 && (name.endsWith("Ms") || Number.isInteger(value)))
 
 /** Refuses the first number that is no limit: not above 0, or not whole where that matters. */
