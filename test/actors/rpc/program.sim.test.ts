@@ -1,8 +1,8 @@
 /**
  * Goal: a program that is declared once by schemas has a typed client and a typed server, in XDR
  * and in SchemaBinary: values and errors come back as they were, large ones by chunks.
- * Method: both ends of such programs on a simulated fabric; and an end of bytes against a typed one,
- * which shows what is on the wire.
+ * Method: both ends of such programs on a simulated fabric; and an end of bytes against a typed
+ * one, which shows what is on the wire.
  */
 import { assert, describe } from "@effect/vitest"
 import * as Context from "effect/Context"

@@ -75,7 +75,7 @@ const handlers = (log: Log) =>
 type ServerOptions = Partial<RpcProtocol.ProtocolServerOptions>
 type ClientOptions = Partial<RpcProtocol.ProtocolClientOptions>
 
-/** A server of the group. Its protocol may end before its handlers do, as in a process that dies. */
+/** A server of the group. Its protocol may end before its handlers, as in a process that dies. */
 const startServer = Effect.fnUntraced(
   function* (_: SimFabric, log: Log, options: ServerOptions = {}, scope?: Scope.Scope) {
     const { protocol, server } = yield* Scope.provide(
