@@ -139,10 +139,10 @@ export class ServerSession {
 
   /** The client has events. Those that were announced stay until it has fetched them. */
   delivered(events: ReadonlyArray<Event>): void {
-    for (const { message, number } of this.#events.splice(0, events.length)) {
-      const isAnnounced = this.#announced.has(number)
-      if (!isAnnounced) this.heldBytes -= message.length
+    for (const { body } of events) {
+      if (body._tag === "Whole") this.heldBytes -= body.message.length
     }
+    this.#events.splice(0, events.length)
   }
 
   /** Events are on their way: what they announce can be fetched from then on. */
