@@ -162,7 +162,7 @@ describe("shrinking", () => {
         const isDown = !(yield* worker.isRunning)
         if (amount > 5 && (isDown || amount === 6)) return yield* Effect.fail("too much")
       })
-      const plan = [{ _tag: "Crash", process: "worker", at: { millis: 20 } }] as const
+      const plan = [{ _tag: "Crash", process: "worker", at: { millis: 0 } }] as const
       const { failure } = yield* Sim.explore(program, { seeds: 100, schedule: [], plan })
       assert.deepStrictEqual(failure!.inputs, [6])
       assert.deepStrictEqual(failure!.plan, [])

@@ -2,6 +2,7 @@
  * Makes a failing run smaller while it fails in the same way: fewer and simpler faults, fewer and
  * shorter preemptions, smaller drawn inputs. The seed stays.
  */
+import assert from "node:assert/strict"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -118,6 +119,12 @@ const shrinkInputs = Effect.fnUntraced(function* (
   }
 })
 
+/** What a tracked run has written down. */
+const scriptOf = ({ script }: Ran<unknown, unknown>) => {
+  assert.ok(script !== undefined)
+  return script
+}
+
 /** Shrinks a failing run within the limits. */
 export const shrink = Effect.fnUntraced(function* <A, E>(
   program: Effect.Effect<A, E, Scope.Scope>,
@@ -144,8 +151,8 @@ export const shrink = Effect.fnUntraced(function* <A, E>(
     given = candidate
     return true
   })
-  const written: Given = { ...given, schedule: first.script?.schedule() ?? [] }
-  const drawnPreemptions = written.schedule?.length ?? 0
+  const written = { ...given, schedule: scriptOf(first).schedule() }
+  const drawnPreemptions = written.schedule.length
   const search = Effect.gen(function* () {
     // Choices that the schedule does not hold, such as the order of a flush, are left to the seed.
     yield* test(written)
@@ -154,7 +161,7 @@ export const shrink = Effect.fnUntraced(function* <A, E>(
       yield* shrinkPlan(given, test)
       yield* singleFault(given, smallest.steps, test)
       yield* shrinkSchedule(given, test)
-      yield* singlePreemption(given, smallest.script?.fibers.points ?? [], test)
+      yield* singlePreemption(given, scriptOf(smallest).fibers.points, test)
       yield* shrinkInputs(given, first.drawn, test)
       const isSame =
         JSON.stringify([before.plan, before.schedule]) ===
