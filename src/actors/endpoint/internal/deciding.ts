@@ -147,8 +147,8 @@ export const takeAcknowledgement = (
     return Decision.fail(rejected(rules, "stale", text))
   }
   if (standing !== "open") return ready("acknowledged")
-  // In a crossing the local acknowledgement may be taken first. That of a peer without epochs counts
-  // all the same: after it, an offer of the same queue pairs can only be a new one.
+  // In a crossing the local acknowledgement may be taken first. That of a peer without epochs
+  // counts all the same: after it, an offer of the same queue pairs can only be a new one.
   const isNews = peer.half.epoch === undefined && state._tag === "Ready" && state.key === "taken"
   return isNews ? ready("acknowledged") : Decision.none
 }
