@@ -71,8 +71,8 @@ export class StoreEntries {
   }
 
   /**
-   * Uses the entry of a peer's endpoint, made if need be; it is not evicted meanwhile. Fails with the
-   * limit that is reached.
+   * Uses the entry of a peer's endpoint, made if need be; it is not evicted meanwhile. Fails if a
+   * limit is reached.
    */
   use<A, E, L>(
     peer: string,
