@@ -58,6 +58,13 @@ class ReadingOlderLinks extends Node {
       if (reason !== "Replaced" || !link.isInbound) end(link, reason)
     }
   }
+
+  override closed(link: PeerLink): void {
+    const { peer } = link
+    super.closed(link)
+    if (peer === undefined || peer.inbound !== undefined) return
+    peer.inbound = [...this.table.links].find((other) => other.isInbound && other.peer === peer)
+  }
 }
 
 /** Drains what a link has read once more when it is closed. */
