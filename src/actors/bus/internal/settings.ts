@@ -52,8 +52,8 @@ export interface NodeSettings {
   /** Milliseconds between a failed dial and the next. Default 100 ms: the servers' own pace. */
   readonly firstRedialMs: number
   /**
-   * Milliseconds to which that wait grows. Default 5 s: of a thousand dead peers 200 are dialled
-   * each second.
+   * Milliseconds to which that wait grows. Default 5 s, half the node timeout at most: of a thousand
+   * dead peers 200 are dialled each second, and a live one is not left without PINGs for a timeout.
    */
   readonly longestRedialMs: number
   /** Addresses without a member whose pace is kept. Default 64: seeds, and nodes that moved. */
@@ -113,7 +113,6 @@ const defaults = {
   heartbeatBytes: 65_536,
   maxMembers: 4_096,
   firstRedialMs: 100,
-  longestRedialMs: 5_000,
   maxIdlePaces: 64,
   lossesOfCopy: 3,
   forgetMs: 60_000,
@@ -128,6 +127,10 @@ export const settingsOf = (given: Partial<NodeSettings> = {}): NodeSettings => {
   const derived = {
     answerMs: 2 * nodeTimeoutMs,
     meetWithinMs: 2 * nodeTimeoutMs,
+    longestRedialMs: Math.min(
+      5_000,
+      Math.max(defaults.firstRedialMs, Math.ceil(nodeTimeoutMs / 2))
+    ),
     probeAfterMs: Math.min(1_000, Math.ceil(nodeTimeoutMs / 2))
   }
   return { ...derived, ...defaults, ...given }
