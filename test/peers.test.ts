@@ -14,6 +14,9 @@ import { packages } from "./peers.ts"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 
+/** Ends a run that hangs: each takes two seconds of processor time. */
+const hangMs = 120_000
+
 /** Runs a fixture with a PATH of one folder that holds the given programs. */
 const run = (
   programs: ReadonlyArray<string>,
@@ -38,7 +41,7 @@ const run = (
     cwd: root,
     encoding: "utf8",
     env: { PATH: folder, XDG_CACHE_HOME: folder, ...(required ? { PEERS: "required" } : {}) },
-    timeout: 15_000
+    timeout: hangMs
   })
   const result = JSON.parse(readFileSync(report, "utf8"))
   rmSync(folder, { recursive: true })
@@ -46,7 +49,7 @@ const run = (
   return { counts, stderr, text: JSON.stringify(result) }
 }
 
-describe("a suite that needs a peer", () => {
+describe("a suite that needs a peer", { timeout: 2 * hangMs }, () => {
   it("runs when the peer is installed", () => {
     for (const required of [false, true]) {
       assert.deepStrictEqual(run(["tshark", "redis-server"], required).counts, [2, 0, 0])
