@@ -7,6 +7,7 @@
  * ```
  */
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { type PeerOptions, ScriptedPeer } from "./internal/bus/scriptedPeer.ts"
 import { scripts } from "./internal/bus/scripts.ts"
@@ -21,11 +22,20 @@ export type Name = keyof typeof scripts
 
 export const names = Object.keys(scripts) as ReadonlyArray<Name>
 
-/** Starts a peer, which ends with the Scope. Fails if its own port cannot be opened. */
+/** The peer's own port could not be opened. */
+export class PeerNotStarted extends Schema.TaggedError<PeerNotStarted>(
+  "handfast/testing/PeerNotStarted"
+)("PeerNotStarted", { detail: Schema.String }) {
+  override get message() {
+    return this.detail
+  }
+}
+
+/** Starts a peer, which ends with the Scope. */
 export const start = (
   name: Name,
   options: PeerOptions
-): Effect.Effect<ScriptedPeer, Error, Scope.Scope> =>
+): Effect.Effect<ScriptedPeer, PeerNotStarted, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: async () => {
@@ -33,7 +43,7 @@ export const start = (
         await peer.start()
         return peer
       },
-      catch: (cause) => (cause instanceof Error ? cause : new Error(String(cause)))
+      catch: (cause) => new PeerNotStarted({ detail: String(cause) })
     }),
     (peer) => Effect.sync(() => peer.stop())
   )
