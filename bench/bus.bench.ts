@@ -25,7 +25,7 @@ export default {
     "`codec` reads a publication in place, in batches of 64; the walk checks what a publication",
     "needs, and knows no other type."
   ].join(" "),
-  timeout: 120,
+  timeout: 300,
   contestants: {
     node: () => all(byNode),
     valkey: () => all((kind) => byServer("valkey-server-8", kind)),
