@@ -22,10 +22,11 @@ const curved: Contestant = async () => {
 export default {
   title: "rpc: small calls, alone and 64 at once, and results of 1 MiB",
   notes: [
-    "Two processes on one machine over software iWARP on loopback TCP without CRC, sockets on the",
-    "main threads. Calls have 68 bytes and replies 52, as NULL has; those of `provider`, which only",
-    "sends messages back, have 64. Each call of `rpc` is kept in the server's cache of replies. The",
-    "curve of `rpc` is by calls in flight, on as many credits and one more for control."
+    "Two processes on one machine over software iWARP on loopback TCP without CRC, sockets on",
+    "the main threads. Calls have 68 bytes and replies 52, as NULL has; those of `provider`,",
+    "which only sends messages back, have 64. Each call of `rpc` is kept in the server's cache",
+    "of replies. The curve of `rpc` is by calls in flight, on as many credits and one more for",
+    "control."
   ].join(" "),
   timeout: 120,
   contestants: {

@@ -302,7 +302,7 @@ const open = Effect.fnUntraced(function* (
       now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000,
       reverse: new ReverseServing(
         { programs: settings.reverse, calls: offered, principal: to.host },
-        rules,
+        rules.Cache,
         (effect) => void fork(effect)
       ),
       share: () => ground.last.share,

@@ -131,7 +131,7 @@ export class Responder implements PortUser, Answering {
     if (this.#owed > 0 || this.#held.length > 0) this.#tryLater()
   }
 
-  /** Sends a call in the reverse direction, with a Receive for its answer. False if it must wait. */
+  /** Calls in the reverse direction, with a Receive for the answer. False if it must wait. */
   call(message: Uint8Array): boolean {
     if (this.#isOver) return false
     if (this.#port.postReceives(1) === 0) {

@@ -6,7 +6,6 @@ import type * as Effect from "effect/Effect"
 import type { Extension } from "../../../schema/rpc/ConnectionData.ts"
 import type { Program } from "../RpcProgram.ts"
 import { Handlers } from "./handlers.ts"
-import type { Parts } from "./parts.ts"
 import type { Incoming } from "./responder.ts"
 import type { ReplyCache } from "./replyCache.ts"
 import { type Answer, ClientSession, serve } from "./serving.ts"
@@ -27,7 +26,7 @@ const handlersPerCall = 2
 export class ReverseServing {
   readonly calls: number
   readonly #settings: ReverseSettings
-  readonly #parts: Parts
+  readonly #Cache: typeof ReplyCache
   readonly #fork: (effect: Effect.Effect<void>) => void
   readonly #handlers: Handlers
   #incarnation = ""
@@ -35,12 +34,12 @@ export class ReverseServing {
 
   constructor(
     settings: ReverseSettings,
-    parts: Parts,
+    Cache: typeof ReplyCache,
     fork: (effect: Effect.Effect<void>) => void
   ) {
     this.calls = settings.calls
     this.#settings = settings
-    this.#parts = parts
+    this.#Cache = Cache
     this.#fork = fork
     const most = Math.max(1, handlersPerCall * settings.calls)
     this.#handlers = new Handlers({ maxHandlers: most, maxHandlersPerClient: most })
@@ -63,7 +62,7 @@ export class ReverseServing {
   }
 
   #newSession(): ClientSession {
-    const cache: ReplyCache<Answer, Incoming> = new this.#parts.Cache({ maxBytes: maxCacheBytes })
+    const cache: ReplyCache<Answer, Incoming> = new this.#Cache({ maxBytes: maxCacheBytes })
     cache.granted(this.calls)
     return new ClientSession(this.#settings.principal, new Uint8Array(0), cache, undefined)
   }

@@ -56,8 +56,8 @@ export class ClientSession {
   }
 
   /**
-   * The memory that a call lends could not be reached, which has ended its connection. The same call
-   * on the next one is refused, or it would end that one too, and so on.
+   * The memory that a call lends could not be reached, which has ended its connection. The same
+   * call on the next one is refused, or it would end that one too, and so on.
    */
   addUnreachable(xid: number): void {
     this.#unreachable.add(xid)
