@@ -20,7 +20,7 @@ const port = 7_000
 const channel = "numbers"
 /** Milliseconds between two publications, and between two beats that show a process awake. */
 const [publishEvery, beatEvery] = [150, 50]
-/** The share of lives that are stopped in order, within so many milliseconds, and the pause after. */
+/** The share of lives that are stopped in order, within how many milliseconds, and the pause. */
 const [stopping, stopWithin, pauseAfter] = [0.3, 3_000, 500]
 /** The share of lives in which a member is told to meet a node of the other cluster. */
 const straying = 0.2
