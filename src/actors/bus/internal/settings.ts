@@ -52,8 +52,8 @@ export interface NodeSettings {
   /** Milliseconds between a failed dial and the next. Default 100 ms: the servers' own pace. */
   readonly firstRedialMs: number
   /**
-   * Milliseconds to which that wait grows. Default 5 s, half the node timeout at most: of a thousand
-   * dead peers 200 are dialled each second, and a live one is not left without PINGs for a timeout.
+   * Milliseconds to which that wait grows. Default 5 s, half the node timeout at most: of a
+   * thousand dead peers 200 are dialled each second, and no live one is without PINGs for a timeout.
    */
   readonly longestRedialMs: number
   /** Addresses without a member whose pace is kept. Default 64: seeds, and nodes that moved. */
