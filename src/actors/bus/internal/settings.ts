@@ -53,7 +53,7 @@ export interface NodeSettings {
   readonly firstRedialMs: number
   /**
    * Milliseconds to which that wait grows. Default 5 s, half the node timeout at most: of a
-   * thousand dead peers 200 are dialled each second, and no live one is without PINGs for a timeout.
+   * thousand dead peers 200 are dialled each second, and a live one is sent PINGs in time.
    */
   readonly longestRedialMs: number
   /** Addresses without a member whose pace is kept. Default 64: seeds, and nodes that moved. */
