@@ -65,7 +65,7 @@ const program = Effect.gen(function* () {
   const entered = (yield* take(session)).filter((place) => !idle.has(place))
   session.disconnect()
   const files = Map.groupBy(entered, (place) => place.split(":")[0]!)
-  for (const [file, places] of [...files].sort()) console.log(`${places.length}\t${file}`)
+  for (const [file, places] of [...files].toSorted()) console.log(`${places.length}\t${file}`)
   console.log(`${files.size} files for a write of ${bytes} bytes`)
 })
 

@@ -114,8 +114,8 @@ export const lanes: ReadonlyArray<Defect> = [
     number: "D11",
     what: "nothing is read while a write is out",
     file: `${internal}/socketLane.ts`,
-    from: "    this.#writingSince = this.#host.now()",
-    to: "    this.#writingSince = this.#host.now()\n    this.pause(PauseReason.output)",
+    from: "    this.#writingSince = this.#host.timers.now()",
+    to: "    this.#writingSince = this.#host.timers.now()\n    this.pause(PauseReason.output)",
     test: "native/io/defects",
     name: "D11"
   },

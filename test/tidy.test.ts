@@ -105,21 +105,21 @@ describe("a planted offence is seen", () => {
     ])
   })
 
-  it("a provider that the verbs service knows, and queues that hardware has no use for", () => {
+  it("a provider that the service or another one knows, and checks that know queues", () => {
     const offences = betweenProviders(
       graph({
         "src/native/verbs/Verbs.ts": 'import type { S } from "../sim/S.ts"',
         "src/native/verbs/provider/d.ts": 'import { q } from "../software/q.ts"',
         "src/native/verbs/software/q.ts": 'import { d } from "../provider/d.ts"',
         "src/native/sim/S.ts": 'import { q } from "../verbs/software/q.ts"\nimport "../iwarp/L.ts"',
-        "src/native/ib/I.ts": 'import "../verbs/software/q.ts"\nimport "../verbs/Verbs.ts"'
+        "src/native/ib/I.ts": 'import "../iwarp/I.ts"\nimport "../verbs/Verbs.ts"'
       })
     )
     assert.deepStrictEqual(offences, [
       "src/native/verbs/Verbs.ts must not import src/native/sim/S.ts",
       "src/native/verbs/provider/d.ts must not import src/native/verbs/software/q.ts",
       "src/native/sim/S.ts must not import src/native/iwarp/L.ts",
-      "src/native/ib/I.ts must not import src/native/verbs/software/q.ts"
+      "src/native/ib/I.ts must not import src/native/iwarp/I.ts"
     ])
   })
 

@@ -54,12 +54,12 @@ const providers: Record<string, ReadonlyArray<string>> = {
   "verbs/software": ["verbs", "verbs/provider"],
   sim: ["io", "verbs", "verbs/provider", "verbs/software"],
   iwarp: ["io", "verbs", "verbs/provider", "verbs/software"],
-  ib: ["verbs", "verbs/provider"]
+  ib: ["verbs", "verbs/provider", "verbs/software"]
 }
 
 /**
- * The verbs service knows no provider, and what all providers are built from knows no queues in
- * software: a provider for hardware has no use for them.
+ * The verbs service knows no provider, no provider another one, and what checks for all providers
+ * knows nothing of the memory and the queues behind the checks.
  */
 export const betweenProviders = (graph: Graph): ReadonlyArray<string> => {
   const folderOf = (path: string) =>

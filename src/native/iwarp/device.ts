@@ -150,8 +150,9 @@ const open: (
       info,
       resource: device.resource,
       events: Stream.unwrap(Effect.as(watch, events.stream)),
-      port: () => portOf(device),
-      completionQueue: (capacity) => new DeviceCompletionQueue(capacity, device.resource),
+      port: () => Effect.sync(() => portOf(device)),
+      completionQueue: (capacity) =>
+        Effect.sync(() => new DeviceCompletionQueue(capacity, device.resource)),
       ...makerOf(device, hostOf(device, meeting)),
       privateData,
       connectTimeoutMs: settings.connectWithinMs,
@@ -176,7 +177,8 @@ export const makeProvider = (settings: Settings): Effect.Effect<Provider, never,
       writeImmediate: true,
       remoteInvalidate: true,
       acknowledges: false,
-      rnrRetries: false
+      rnrRetries: false,
+      randomKeys: true
     },
     devices: Effect.sync(devices),
     open: openByNameOrAddress({

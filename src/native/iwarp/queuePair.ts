@@ -8,7 +8,7 @@ import type { SoftwareCompletionQueue } from "../verbs/software/completions.ts"
 import type { ResolvedQueuePairOptions } from "../verbs/provider/domain.ts"
 import { SoftwareQueuePair } from "../verbs/software/queuePair.ts"
 import { validateAttributes, validateTransition } from "../verbs/provider/transitions.ts"
-import { isFetch } from "../verbs/software/workQueues.ts"
+import { copies, isFetch } from "../verbs/software/workQueues.ts"
 import type { ModifyError } from "../verbs/VerbsError.ts"
 import type { ReceiveRequest, SendRequest } from "../verbs/WorkRequest.ts"
 import type { SessionHandle, SessionOwner } from "./sessionHandle.ts"
@@ -59,7 +59,7 @@ export class IwarpQueuePair extends SoftwareQueuePair implements SessionOwner {
   #isHalting = false
 
   constructor(make: IwarpQueuePairOptions) {
-    super(make.number, make)
+    super(make.number, make, copies)
     this.#host = make.host
     this.#memory = make.memory
     this.#buffer = make.buffer

@@ -19,7 +19,8 @@ export const layer = (fabric: SimFabric, options: HostOptions = {}): Layer.Layer
         writeImmediate: true,
         remoteInvalidate: true,
         acknowledges: options.acknowledges ?? true,
-        rnrRetries: true
+        rnrRetries: true,
+        randomKeys: true
       },
       devices: Effect.sync(() => there().map((nic) => infoOf(nic))),
       open: openByNameOrAddress({ list: there, open: (nic) => open(nic) }),

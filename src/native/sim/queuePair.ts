@@ -18,6 +18,7 @@ import type { Access } from "../verbs/Region.ts"
 import type { SoftwareCompletionQueue } from "../verbs/software/completions.ts"
 import type { ResolvedQueuePairOptions } from "../verbs/provider/domain.ts"
 import { SoftwareQueuePair } from "../verbs/software/queuePair.ts"
+import { copies } from "../verbs/software/workQueues.ts"
 import {
   type AttachedConnection,
   validateAttributes,
@@ -56,7 +57,7 @@ export class SimQueuePair
   readonly #early = new Set<number>()
 
   constructor(nic: Nic, wanted: ResolvedQueuePairOptions<SoftwareCompletionQueue>) {
-    super(nic.newQueuePair(), wanted)
+    super(nic.newQueuePair(), wanted, copies)
     this.nic = nic
     this.source = nic.gid
     this.life = { began: nic.network.now }

@@ -24,6 +24,11 @@ export interface Capabilities {
   readonly acknowledges: boolean
   /** A message without a posted receive is sent again. Without it, the connection ends. */
   readonly rnrRetries: boolean
+  /**
+   * Keys of regions are random. Without it the device counts them up, and a peer that has one can
+   * guess others: what a peer may not touch belongs into a protection domain of its own.
+   */
+  readonly randomKeys: boolean
 }
 
 /**
@@ -57,5 +62,5 @@ export interface Provider {
   readonly route: (host: string) => Effect.Effect<string | undefined>
 }
 
-/** RDMA devices. The layers are `handfast/verbs/Sim` and `handfast/verbs/Iwarp`. */
+/** RDMA devices. The layers are `handfast/verbs/Sim`, `handfast/verbs/Iwarp` and `Ib`. */
 export class Verbs extends Context.Service<Verbs, Provider>()("handfast/native/verbs/Verbs") {}

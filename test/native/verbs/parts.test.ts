@@ -37,7 +37,7 @@ import {
   locateAccess,
   AccessRefusal
 } from "../../../src/native/verbs/software/memory.ts"
-import { ReceiveQueue, SendQueue } from "../../../src/native/verbs/software/workQueues.ts"
+import { copies, ReceiveQueue, SendQueue } from "../../../src/native/verbs/software/workQueues.ts"
 import { ReceiveRequest, SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
 import * as Gid from "../../../src/schema/Gid.ts"
 
@@ -274,8 +274,8 @@ describe("work queues", () => {
       const completions = new SoftwareCompletionQueue(7)
       const limits = { scatterEntries: 1, inlineBytes: 0, messageBytes: 100 }
       const told = { queuePair: 1, completions }
-      const sends = new SendQueue(4, limits, told)
-      const receives = new ReceiveQueue(3, limits, told)
+      const sends = new SendQueue(4, limits, told, copies.send)
+      const receives = new ReceiveQueue(3, limits, told, copies.receive)
       const batch = new CompletionBatch(2)
       const [request, receive] = [new SendRequest(), new ReceiveRequest()]
       let [posted, seen] = [0, 0]
@@ -309,7 +309,7 @@ describe("work queues", () => {
   it("an end of work that is not there is counted, and tells nobody", () => {
     const completions = new SoftwareCompletionQueue(4)
     const limits = { scatterEntries: 1, inlineBytes: 0, messageBytes: 100 }
-    const sends = new SendQueue(4, limits, { queuePair: 1, completions })
+    const sends = new SendQueue(4, limits, { queuePair: 1, completions }, copies.send)
     sends.end("success", 0)
     assert.strictEqual(sends.counters.doubleEnds, 1)
     assert.strictEqual(completions.poll(new CompletionBatch()), 0)
@@ -319,7 +319,7 @@ describe("work queues", () => {
     Effect.gen(function* () {
       const completions = new SoftwareCompletionQueue(4)
       const limits = { scatterEntries: 1, inlineBytes: 0, messageBytes: 100 }
-      const sends = new SendQueue(4, limits, { queuePair: 1, completions })
+      const sends = new SendQueue(4, limits, { queuePair: 1, completions }, copies.send)
       const seen: Array<number> = []
       const wait = Effect.map(completions.ready, () => {
         seen.push(completions.poll(new CompletionBatch()))

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { CompletionQueue } from "../Completion.ts"
 import type { Device, DeviceInfo, PortInfo } from "../Device.ts"
-import { InvalidAttribute, type Released } from "../VerbsError.ts"
+import { type CreateError, InvalidAttribute, type Released } from "../VerbsError.ts"
 import { connect, type ConnectBackend } from "./connect.ts"
 import type { ProviderConnection } from "./connection.ts"
 import { create } from "./create.ts"
@@ -23,8 +23,8 @@ export interface DeviceBackend<
   readonly resource: Resource
   readonly events: Device["events"]
   /** The current state of a port of `info.ports`. */
-  readonly port: (number: number) => Omit<PortInfo, "number">
-  readonly completionQueue: (capacity: number) => Completions
+  readonly port: (number: number) => Effect.Effect<Omit<PortInfo, "number">, Released>
+  readonly completionQueue: (capacity: number) => Effect.Effect<Completions, CreateError>
 }
 
 const portOf = Effect.fnUntraced(function* (
@@ -33,7 +33,7 @@ const portOf = Effect.fnUntraced(function* (
 ): Effect.fn.Return<PortInfo, Released | InvalidAttribute> {
   const released = resource.releasedError(info.name)
   if (released !== undefined) return yield* released
-  if (info.ports.includes(number)) return { number, ...port(number) }
+  if (info.ports.includes(number)) return { number, ...(yield* port(number)) }
   const detail = `there is no port ${number}`
   return yield* new InvalidAttribute({ operation: "port", attribute: "number", detail })
 })
@@ -49,9 +49,7 @@ export const deviceOf = <
   const completions = new WeakSet<Completions>()
   const queuePairs = new WeakSet<C["queuePair"]>()
   const context = { info, queuePairs, backend }
-  const newDomain = Effect.sync(
-    () => new ProviderDomain(resource, { info, completions, queuePairs }, backend)
-  )
+  const newDomain = ProviderDomain.make(resource, { info, completions, queuePairs }, backend)
   return {
     info,
     port: (number = 1) => portOf(backend, number),
@@ -59,11 +57,10 @@ export const deviceOf = <
     protectionDomain: create(info, resource, "protection domain", [], newDomain),
     completionQueue: (capacity = defaultCompletionSlots) => {
       const sizes = [["completions", capacity, info.limits.completions]] as const
-      const make = Effect.sync(() => {
-        const queue = backend.completionQueue(capacity)
-        completions.add(queue)
-        return queue
-      })
+      const make = Effect.tap(
+        Effect.suspend(() => backend.completionQueue(capacity)),
+        (queue) => Effect.sync(() => completions.add(queue))
+      )
       return create(info, resource, "completion queue", sizes, make)
     },
     listen: (options = {}) => listen(resource, context, backend, options),

@@ -44,8 +44,16 @@ export interface ResolvedQueuePairOptions<Completions> extends ResourceOwner {
   readonly reads: number
 }
 
+/** A domain that a device has made. */
+export interface DeviceDomain {
+  readonly release: () => void
+  readonly settled: Effect.Effect<void>
+}
+
 /** Creates resources whose options have been checked. */
 export interface ResourceBackend<Completions, Pair> {
+  /** Makes what the device needs for a domain. Default: nothing. */
+  readonly domain?: (number: number) => Effect.Effect<DeviceDomain, CreateError>
   readonly region: (
     spec: RegionSpec,
     owner: ResourceOwner
@@ -96,24 +104,48 @@ export const validateRegion = (options: RegionOptions): InvalidValue | undefined
     : undefined
 }
 
+const softwareDomain = Effect.succeed<DeviceDomain>({
+  release: () => undefined,
+  settled: Effect.void
+})
+
 /** A protection domain. */
 export class ProviderDomain<
   Completions extends CompletionQueue & HasResource,
   Pair extends QueuePair
 > implements ProtectionDomain {
   readonly resource: Resource
+  readonly settled: Effect.Effect<void>
   readonly #objects: DeviceObjects<Completions, Pair>
   readonly #backend: ResourceBackend<Completions, Pair>
-  readonly #number = ++lastDomain
+  readonly #number: number
 
-  constructor(
+  private constructor(
     device: Resource,
     objects: DeviceObjects<Completions, Pair>,
-    backend: ResourceBackend<Completions, Pair>
+    backend: ResourceBackend<Completions, Pair>,
+    number: number,
+    { release, settled }: DeviceDomain
   ) {
     this.#objects = objects
     this.#backend = backend
-    this.resource = new Resource("protection domain", [device], () => undefined)
+    this.#number = number
+    this.settled = settled
+    this.resource = new Resource("protection domain", [device], release)
+  }
+
+  static make<Completions extends CompletionQueue & HasResource, Pair extends QueuePair>(
+    device: Resource,
+    objects: DeviceObjects<Completions, Pair>,
+    backend: ResourceBackend<Completions, Pair>
+  ): Effect.Effect<ProviderDomain<Completions, Pair>, CreateError> {
+    return Effect.suspend(() => {
+      const number = ++lastDomain
+      return Effect.map(
+        backend.domain?.(number) ?? softwareDomain,
+        (made) => new ProviderDomain(device, objects, backend, number, made)
+      )
+    })
   }
 
   register(options: RegionOptions): Effect.Effect<Region, CreateError, Scope.Scope> {

@@ -49,7 +49,11 @@ export interface ListenBackend<C extends ProviderConnection> {
     at: ListenAddress,
     ask: OnRequest<C>
   ) => Effect.Effect<
-    { readonly address: Address; readonly end: () => void },
+    {
+      readonly address: Address
+      readonly end: () => void
+      readonly settled?: Effect.Effect<void>
+    },
     ListenError,
     Scope.Scope
   >
@@ -134,7 +138,7 @@ export const listen = Effect.fnUntraced(function* <C extends ProviderConnection>
     unanswered.add(request)
     return request
   })
-  const { address, end } = bound
+  const { address, end, settled = Effect.void } = bound
   return yield* acquireResource(
     Effect.suspend(() => {
       // The device may have gone while the port was bound.
@@ -149,7 +153,8 @@ export const listen = Effect.fnUntraced(function* <C extends ProviderConnection>
         const gone = resource.releasedError(`listener on ${address.port}`)!
         Queue.failCauseUnsafe(requests, Cause.fail(gone))
       })
-      const listener: Listener & HasResource = { address, take: Queue.take(requests), resource }
+      const take = Queue.take(requests)
+      const listener: Listener & HasResource = { address, take, resource, settled }
       return Effect.succeed(listener)
     })
   )

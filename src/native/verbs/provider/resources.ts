@@ -90,13 +90,20 @@ export class Resource {
 
 export interface HasResource {
   readonly resource: Resource
+  /** Waits for what a release leaves to other threads. Default: nothing. */
+  readonly settled?: Effect.Effect<void>
 }
 
 /** Creates an object whose resource is released with the Scope, or with its owner before that. */
 export const acquireResource = <A extends HasResource, E, R>(
   make: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R | Scope.Scope> =>
-  Effect.acquireRelease(make, ({ resource }) => Effect.sync(() => resource.release()))
+  Effect.acquireRelease(make, ({ resource, settled = Effect.void }) =>
+    Effect.andThen(
+      Effect.sync(() => resource.release()),
+      settled
+    )
+  )
 
 /** Whether a device has created an object that a program passes in. */
 export const isMadeBy = <A extends object>(made: WeakSet<A>, object: object): object is A =>

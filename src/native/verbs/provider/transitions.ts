@@ -41,8 +41,11 @@ export const validateTransition = (
     : new IllegalTransition({ queuePair, from, to })
 }
 
-/** Limits of a queue pair's device, which has one port. */
+/** Limits of a queue pair's device. */
 export interface TransitionLimits {
+  /** Numbers of its ports. Default: it has one. */
+  readonly ports?: ReadonlyArray<number>
+  /** The GIDs of the queue pair's port. */
   readonly gids: ReadonlyArray<GidEntry>
   readonly reads: number
 }
@@ -61,14 +64,16 @@ export const validateAttributes = (
 /** Checks the attributes against the limits of the device. */
 const validateLimits = (
   step: Transition,
-  { gids, reads }: TransitionLimits
+  { gids, ports = [1], reads }: TransitionLimits
 ): InvalidValue | undefined => {
   const few = (attribute: string, wanted = 0) =>
     wanted > reads ? { attribute, detail: `${wanted} wanted, ${reads} possible` } : undefined
   if (step.to === "rts") return few("outboundReads", step.outboundReads)
   if (step.to === "init") {
     const { port = defaults.port } = step
-    return port === 1 ? undefined : { attribute: "port", detail: `there is no port ${port}` }
+    return ports.includes(port)
+      ? undefined
+      : { attribute: "port", detail: `there is no port ${port}` }
   }
   if (step.to !== "rtr") return undefined
   const { gidIndex = defaults.gidIndex } = step.path

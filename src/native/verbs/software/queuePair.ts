@@ -12,29 +12,43 @@ import type { SoftwareCompletionQueue } from "./completions.ts"
 import type { ResolvedQueuePairOptions } from "../provider/domain.ts"
 import { Resource } from "../provider/resources.ts"
 import type { ConnectableQueuePair, AttachedConnection } from "../provider/transitions.ts"
-import { ReceiveQueue, SendQueue } from "./workQueues.ts"
+import {
+  type Places,
+  type ReceivePlace,
+  ReceiveQueue,
+  type ReceiveSlot,
+  type SendPlace,
+  SendQueue,
+  type SendSlot
+} from "./workQueues.ts"
 
-export abstract class SoftwareQueuePair implements ConnectableQueuePair {
+export abstract class SoftwareQueuePair<
+  Send extends SendPlace = SendSlot,
+  Receive extends ReceivePlace = ReceiveSlot
+> implements ConnectableQueuePair {
   readonly number: number
   readonly domain: number
   readonly resource: Resource
-  readonly sends: SendQueue
-  readonly receives: ReceiveQueue
+  readonly sends: SendQueue<Send>
+  readonly receives: ReceiveQueue<Receive>
   /** Reads that may be under way in one direction. */
   readonly reads: number
   state: State = "reset"
   connection: AttachedConnection | undefined = undefined
 
-  constructor(number: number, wanted: ResolvedQueuePairOptions<SoftwareCompletionQueue>) {
+  constructor(
+    number: number,
+    wanted: ResolvedQueuePairOptions<SoftwareCompletionQueue>,
+    places: Places<Send, Receive>
+  ) {
     const { limits, owners, receiveDepth, receives, sendDepth, sends } = wanted
     this.number = number
     this.domain = wanted.domain
     this.reads = wanted.reads
-    this.sends = new SendQueue(sendDepth, limits, { queuePair: number, completions: sends })
-    this.receives = new ReceiveQueue(receiveDepth, limits, {
-      queuePair: number,
-      completions: receives
-    })
+    const told = { queuePair: number, completions: sends }
+    this.sends = new SendQueue(sendDepth, limits, told, places.send)
+    const toldOfReceives = { queuePair: number, completions: receives }
+    this.receives = new ReceiveQueue(receiveDepth, limits, toldOfReceives, places.receive)
     this.resource = new Resource("queue pair", owners, () => this.released())
   }
 

@@ -25,8 +25,31 @@ const kinds: Readonly<Record<Opcode, Kind>> = {
 export const isFetch = (opcode: Opcode): boolean =>
   opcode === "read" || opcode === "fetch-add" || opcode === "compare-swap"
 
+/** A place of a send queue. */
+export interface SendPlace {
+  id: number
+  opcode: Opcode
+  signalled: boolean
+  /** Takes all that it needs out of a request, which the caller may then fill again. */
+  take(request: SendRequest, bytes: number, inlineBytes: number): void
+}
+
+/** A place of a receive queue. */
+export interface ReceivePlace {
+  id: number
+  take(request: ReceiveRequest): void
+}
+
+/** A posted receive, copied so that the caller may fill its request again. */
+export class ReceiveSlot extends ReceiveRequest implements ReceivePlace {
+  take(request: ReceiveRequest): void {
+    this.id = request.id
+    this.scatterList.copy(request.scatterList)
+  }
+}
+
 /** Posted work, copied so that the caller may fill its request again. */
-export class SendSlot extends SendRequest {
+export class SendSlot extends SendRequest implements SendPlace {
   /** Bytes of all entries. */
   bytes = 0
   /** The bytes of an inline send. */
@@ -58,6 +81,18 @@ export class SendSlot extends SendRequest {
   }
 }
 
+/** Makes the places of the two work queues. */
+export interface Places<Send extends SendPlace, Receive extends ReceivePlace> {
+  readonly send: (place: number) => Send
+  readonly receive: (place: number) => Receive
+}
+
+/** Places that hold copies of the requests, for a provider that moves the bytes itself. */
+export const copies: Places<SendSlot, ReceiveSlot> = {
+  send: () => new SendSlot(),
+  receive: () => new ReceiveSlot()
+}
+
 /** The completion queue of a work queue. */
 export interface CompletionTarget {
   readonly queuePair: number
@@ -68,12 +103,12 @@ export interface CompletionTarget {
 class Queue<Slot extends { id: number }> {
   readonly counters: SlotCounters
   readonly #slots: Array<Slot> = []
-  readonly #make: () => Slot
+  readonly #make: (place: number) => Slot
   readonly #target: CompletionTarget
   /** The last end with a completion: no poll reports later slots yet. */
   #completedUpTo = 0
 
-  constructor(depth: number, told: CompletionTarget, make: () => Slot) {
+  constructor(depth: number, told: CompletionTarget, make: (place: number) => Slot) {
     this.counters = new SlotCounters(depth)
     this.#target = told
     this.#make = make
@@ -82,7 +117,7 @@ class Queue<Slot extends { id: number }> {
   /** The work that was posted as number `index`; it must not be reclaimed. */
   at(index: number): Slot {
     const place = index % this.counters.depth
-    return (this.#slots[place] ??= this.#make())
+    return (this.#slots[place] ??= this.#make(place))
   }
 
   /** Reserves the slot of the next post, if there is one and its completion has one. */
@@ -119,11 +154,16 @@ class Queue<Slot extends { id: number }> {
 }
 
 /** The work that a queue pair sends. */
-export class SendQueue extends Queue<SendSlot> {
+export class SendQueue<Slot extends SendPlace = SendSlot> extends Queue<Slot> {
   readonly #limits: WorkLimits
 
-  constructor(depth: number, limits: WorkLimits, told: CompletionTarget) {
-    super(depth, told, () => new SendSlot())
+  constructor(
+    depth: number,
+    limits: WorkLimits,
+    told: CompletionTarget,
+    make: (place: number) => Slot
+  ) {
+    super(depth, told, make)
     this.#limits = limits
   }
 
@@ -159,11 +199,16 @@ export class SendQueue extends Queue<SendSlot> {
 }
 
 /** The receives that are posted to a queue pair. */
-export class ReceiveQueue extends Queue<ReceiveRequest> {
+export class ReceiveQueue<Slot extends ReceivePlace = ReceiveSlot> extends Queue<Slot> {
   readonly #limits: WorkLimits
 
-  constructor(depth: number, limits: WorkLimits, told: CompletionTarget) {
-    super(depth, told, () => new ReceiveRequest())
+  constructor(
+    depth: number,
+    limits: WorkLimits,
+    told: CompletionTarget,
+    make: (place: number) => Slot
+  ) {
+    super(depth, told, make)
     this.#limits = limits
   }
 
@@ -172,15 +217,13 @@ export class ReceiveQueue extends Queue<ReceiveRequest> {
     if (request.scatterList.count > this.#limits.scatterEntries) return "too-many-entries"
     const obstacle = this.reserve()
     if (obstacle !== undefined) return obstacle
-    const slot = this.at(this.counters.posted)
-    slot.id = request.id
-    slot.scatterList.copy(request.scatterList)
+    this.at(this.counters.posted).take(request)
     this.counters.posted += 1
     return "accepted"
   }
 
   /** The receive for the next message. */
-  get next(): ReceiveRequest | undefined {
+  get next(): Slot | undefined {
     return this.counters.outstanding > 0 ? this.at(this.counters.ended) : undefined
   }
 
