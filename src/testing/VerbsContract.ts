@@ -18,14 +18,14 @@ import { connecting } from "./internal/contracts/verbs/connecting.ts"
 import { disconnecting } from "./internal/contracts/verbs/disconnecting.ts"
 import { flushing } from "./internal/contracts/verbs/flushing.ts"
 import { memory } from "./internal/contracts/verbs/memory.ts"
-import { type Case, Pair } from "./internal/contracts/verbs/pair.ts"
+import { type Case, Pair, Patience } from "./internal/contracts/verbs/pair.ts"
 import { messages } from "./internal/contracts/verbs/messages.ts"
 import { posting } from "./internal/contracts/verbs/posting.ts"
 import { protection } from "./internal/contracts/verbs/protection.ts"
 import { resources } from "./internal/contracts/verbs/resources.ts"
 import { states } from "./internal/contracts/verbs/states.ts"
 
-export { Pair }
+export { Pair, Patience }
 export type { Case }
 
 /** Two ends from two layers, or from one. */

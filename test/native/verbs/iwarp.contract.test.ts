@@ -22,7 +22,8 @@ const capabilities = {
   writeImmediate: true,
   remoteInvalidate: true,
   acknowledges: false,
-  rnrRetries: false
+  rnrRetries: false,
+  randomKeys: true
 }
 
 const suites = [

@@ -1,4 +1,5 @@
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type { Capabilities, Provider } from "../../../../native/verbs/Verbs.ts"
 
@@ -7,6 +8,17 @@ export class Pair extends Context.Service<
   Pair,
   { readonly active: Provider; readonly passive: Provider }
 >()("handfast/testing/VerbsContract/Pair") {}
+
+/**
+ * The longest duration of a test, in real or virtual time: some wait for exhausted retries. An
+ * emulated machine needs more.
+ */
+export const Patience = Context.Reference<Duration.Input>(
+  "handfast/testing/VerbsContract/Patience",
+  {
+    defaultValue: () => "20 seconds"
+  }
+)
 
 /**
  * One test of the contract. It fails with a `ContractViolation` or with the provider's error. The

@@ -16,10 +16,7 @@ import type { Access, Region } from "../../../../native/verbs/Region.ts"
 import { type Posted, ReceiveRequest, SendRequest } from "../../../../native/verbs/WorkRequest.ts"
 import type { Capabilities, Provider } from "../../../../native/verbs/Verbs.ts"
 import { ContractViolation, same } from "../contract.ts"
-import { type Case, Pair } from "./pair.ts"
-
-/** The longest duration of a test, in real or virtual time: some wait for exhausted retries. */
-const patience = "20 seconds"
+import { type Case, Pair, Patience } from "./pair.ts"
 
 /** All rights of a peer. */
 export const everything: ReadonlyArray<Access> = [
@@ -125,11 +122,11 @@ export const demand = (
 ): Case => ({
   name,
   needs,
-  test: Effect.scoped(Effect.gen(test)).pipe(
-    Effect.timeoutOrElse({
-      duration: patience,
+  test: Effect.flatMap(Patience, (duration) =>
+    Effect.timeoutOrElse(Effect.scoped(Effect.gen(test)), {
+      duration,
       orElse: () =>
-        Effect.fail(new ContractViolation({ detail: `nothing more happened within ${patience}` }))
+        Effect.fail(new ContractViolation({ detail: `nothing more happened within ${duration}` }))
     })
   )
 })
