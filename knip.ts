@@ -14,6 +14,8 @@ export default {
     "examples/*.ts",
     "test/fixtures/*.ts",
     "test/types/*.tst.ts",
+    // Run inside of a virtual machine.
+    "test/vm/ib/*.ts",
     "vitest.mutate.config.ts"
   ],
   ignoreExportsUsedInFile: { interface: true, type: true },
@@ -24,6 +26,7 @@ export default {
     "fi_pingpong",
     "ip",
     "mkfifo",
+    "rdma",
     "script",
     "text2pcap",
     "tshark",
@@ -33,8 +36,6 @@ export default {
     // The name under which TypeScript 7 finds the diagnostics of @effect/tsgo.
     "@effect/language-service",
     // Loaded by Stryker, which is told its name.
-    "@stryker-mutator/vitest-runner",
-    // Loaded lazily by the libibverbs provider.
-    "koffi"
+    "@stryker-mutator/vitest-runner"
   ]
 } satisfies KnipConfig

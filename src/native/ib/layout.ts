@@ -26,7 +26,7 @@ export const sizes = {
 
 /** Where each field starts. */
 export const offsets = {
-  ibv_device: { name: 24 },
+  ibv_device: { name: 24, dev_name: 88 },
   ibv_context: {
     device: 0,
     "ops.poll_cq": 96,

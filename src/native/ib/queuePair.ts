@@ -1,0 +1,332 @@
+/**
+ * A queue pair of a device. What is posted is counted in memory and handed to the device.
+ *
+ * In `err` nothing is handed over any more: some drivers never flush what comes then. The device
+ * flushes what it has, and what came later ends when that is over.
+ *
+ * A send without `signalled` makes no completion, so behind the last one nothing would tell that
+ * the flush is over. A marker is posted behind it: an empty write, whose flush is the last.
+ */
+import * as Effect from "effect/Effect"
+import type { Completion } from "../verbs/Completion.ts"
+import type { Disconnect } from "../verbs/Connection.ts"
+import { defaults, type State, type Transition } from "../verbs/QueuePairState.ts"
+import type { ResolvedQueuePairOptions } from "../verbs/provider/domain.ts"
+import {
+  type AttachedConnection,
+  validateAttributes,
+  validateTransition
+} from "../verbs/provider/transitions.ts"
+import { SoftwareQueuePair } from "../verbs/software/queuePair.ts"
+import { IllegalTransition, type ModifyError, ModifyFailed } from "../verbs/VerbsError.ts"
+import { SendRequest } from "../verbs/WorkRequest.ts"
+import { type Attributes, attributesOf, stateOnly } from "./attributes.ts"
+import { type IbCompletionQueue, statusAt } from "./completions.ts"
+import { describe } from "./failures.ts"
+import { constants, offsets } from "./layout.ts"
+import type { NativeFailure, Pointer } from "./library.ts"
+import type { CompletionTarget, DeviceQueuePair, OpenDevice } from "./openDevice.ts"
+import { type IbReceivePlace, type IbSendPlace, WorkMemory } from "./workMemory.ts"
+
+const wc = offsets.ibv_wc
+
+/** Looks at once for the end of a flush before they are spaced out. */
+const quickLooks = 20
+
+const pause = (look: number): Promise<void> =>
+  new Promise((resolve) =>
+    look < quickLooks ? setImmediate(resolve) : setTimeout(resolve, Math.min(look / quickLooks, 10))
+  )
+
+const marker = Object.assign(new SendRequest(), { opcode: "write" })
+
+/** A queue pair that the device has created. */
+export interface NativeQueuePair {
+  readonly pointer: Pointer
+  readonly number: number
+}
+
+export class IbQueuePair
+  extends SoftwareQueuePair<IbSendPlace, IbReceivePlace>
+  implements DeviceQueuePair
+{
+  readonly settled: Effect.Effect<void>
+  readonly pointer: Pointer
+  readonly device: OpenDevice
+  onFirstMessage: (() => void) | undefined = undefined
+  readonly #memory: WorkMemory
+  readonly #queues: ReadonlyArray<IbCompletionQueue>
+  readonly #targets: Readonly<Record<"sends" | "receives" | "marker", CompletionTarget>>
+  /** Serial numbers of the targets, which are new after a reset: older completions are dropped. */
+  #serials: Readonly<Record<"sends" | "receives" | "marker", number>>
+  /** Work that the device has, as numbers of the first that it has not. */
+  #handedSends = 0
+  #handedReceives = 0
+  /** Whether the device's queue pair has left `reset`, and whether it has sent. */
+  #isUp = false
+  #canSend = false
+  /** False from a failure until the flush is over. */
+  #isSettled = true
+  #port = 1
+
+  constructor(
+    device: OpenDevice,
+    wanted: ResolvedQueuePairOptions<IbCompletionQueue>,
+    { number, pointer }: NativeQueuePair
+  ) {
+    const { scatterEntries } = wanted.limits
+    const memory = new WorkMemory(device.libraries, { ...wanted, scatterEntries })
+    super(number, wanted, memory)
+    this.pointer = pointer
+    this.device = device
+    this.settled = device.control.idle
+    this.#memory = memory
+    this.#queues = [wanted.sends, wanted.receives]
+    this.#targets = {
+      sends: { completed: (index, view, at) => this.#sendEnded(index, view, at) },
+      receives: { completed: (index, view, at) => this.#receiveEnded(index, view, at) },
+      marker: { completed: () => this.#endSilentSends() }
+    }
+    this.#serials = device.addTargets(this.#targets)
+    device.queuePairs.set(pointer, this)
+  }
+
+  modify(step: Transition): Effect.Effect<void, ModifyError> {
+    return Effect.suspend(() => {
+      const { device } = this
+      const port = step.to === "init" ? (step.port ?? defaults.port) : this.#port
+      const wrong =
+        validateTransition(this, step.to) ??
+        validateAttributes(step, {
+          ports: device.info.ports,
+          gids: device.gids(port),
+          reads: this.reads
+        })
+      if (wrong !== undefined) return Effect.fail(wrong)
+      switch (step.to) {
+        case "err":
+          this.fail("disconnected")
+          return device.control.idle
+        case "reset":
+          this.fail("disconnected")
+          return this.#reset
+        default:
+          if (step.to === "rts" && this.state === "rts") return Effect.void
+          return this.move(step.to, undefined, () => {
+            this.#port = port
+            return attributesOf(device.libraries, step, port)
+          })
+      }
+    })
+  }
+
+  /** Takes a step with attributes that are made when its turn has come. */
+  move(
+    to: "init" | "rtr" | "rts",
+    mover: AttachedConnection | undefined,
+    attributes: () => Attributes | Promise<Attributes>
+  ): Effect.Effect<void, ModifyError> {
+    return this.#run(to, async () => {
+      const wrong = validateTransition(this, to, mover)
+      if (wrong !== undefined) return wrong
+      const from = this.state
+      try {
+        await this.#modify(await attributes())
+      } catch (error) {
+        this.fail("failed")
+        throw error
+      }
+      this.#isUp = true
+      if (to === "rts") this.#canSend = true
+      // It may have failed while the device was busy; its way to `err` comes behind this job.
+      const { number: queuePair, state } = this
+      if (state !== from) {
+        const gone = this.resource.releasedError(`queue pair ${queuePair}`)
+        return gone ?? new IllegalTransition({ queuePair, from: state, to })
+      }
+      this.state = to
+      return undefined
+    })
+  }
+
+  /** The device has said that it has failed. */
+  failFatally(detail: string): void {
+    if (this.state === "err") return
+    this.fail("failed")
+    this.device.emit({ _tag: "QueuePairFatal", queuePair: this.number, detail })
+  }
+
+  onQueueFailed(pointer: Pointer): void {
+    if (this.#queues.some((queue) => queue.pointer === pointer)) {
+      this.failFatally("its completion queue failed")
+    }
+  }
+
+  protected override sendPosted(index: number): void {
+    const place = this.sends.at(index)
+    place.setName(this.#serials.sends, index)
+    if (this.#post(place)) this.#handedSends = index + 1
+    else this.#refused("a send")
+  }
+
+  protected override receivePosted(index: number): void {
+    const { device, pointer } = this
+    const place = this.receives.at(index)
+    place.setName(this.#serials.receives, index)
+    const { refused } = this.#memory
+    if (device.operations.postReceive(pointer, place.address, refused) === 0) {
+      this.#handedReceives = index + 1
+    } else this.#refused("a receive")
+  }
+
+  protected override halt(_: State, why: Disconnect): void {
+    this.state = "err"
+    this.#isSettled = false
+    const { connection } = this
+    this.connection = undefined
+    connection?.onLeft(why)
+    this.device.control.addRelease(() => this.#settle())
+  }
+
+  /** Ends what the device does not have, once it has ended all that it has. */
+  protected override flush(): void {
+    if (this.#isSettled) super.flush()
+  }
+
+  protected override released(): void {
+    this.fail("disconnected")
+    const { control, libraries, queuePairs } = this.device
+    control.addRelease(() => {
+      this.sends.retire()
+      this.receives.retire()
+      this.device.deleteTargets(this.#serials)
+      queuePairs.delete(this.pointer)
+      return libraries.later("ibv_destroy_qp", this.pointer)
+    })
+  }
+
+  get #reset(): Effect.Effect<void, ModifyError> {
+    return this.#run("reset", async () => {
+      const { device } = this
+      if (this.#isUp) await this.#modify(stateOnly(device.libraries, "reset"))
+      this.#isUp = false
+      this.#canSend = false
+      device.deleteTargets(this.#serials)
+      this.#serials = device.addTargets(this.#targets)
+      this.#handedSends = this.sends.counters.posted
+      this.#handedReceives = this.receives.counters.posted
+      this.state = "reset"
+      return undefined
+    })
+  }
+
+  /** Runs a job that may refuse or fail. */
+  #run(to: State, job: () => Promise<ModifyError | undefined>): Effect.Effect<void, ModifyError> {
+    const { device, number: queuePair } = this
+    return device.control.run(job).pipe(
+      Effect.mapError(
+        (failure: NativeFailure) => new ModifyFailed({ queuePair, to, detail: describe(failure) })
+      ),
+      Effect.flatMap((wrong) => (wrong === undefined ? Effect.void : Effect.fail(wrong)))
+    )
+  }
+
+  #modify({ block, mask }: Attributes): Promise<number> {
+    return this.device.libraries.later("ibv_modify_qp", this.pointer, block, mask)
+  }
+
+  #post(place: IbSendPlace): boolean {
+    const { device, pointer } = this
+    return device.operations.postSend(pointer, place.address, this.#memory.refused) === 0
+  }
+
+  /** The device took no work although there is room: it, or its queue pair, is broken. */
+  #refused(what: string): void {
+    this.failFatally(`the device refused ${what}`)
+  }
+
+  #sendEnded(index: number, view: DataView, at: number): void {
+    const { sends } = this
+    let silent = (index - sends.counters.ended) >>> 0
+    if (silent >= sends.counters.outstanding) return
+    while (silent-- > 0) sends.end("success", 0)
+    const { fetched, isUsable } = sends.at(sends.counters.ended)
+    const told = statusAt(view, at)
+    // Soft-RoCE does not say that it was the memory.
+    const status = told === "local-operation" && !isUsable ? "local-protection" : told
+    sends.end(status, status === "success" ? fetched : 0)
+    if (status !== "success") this.fail("failed")
+  }
+
+  #receiveEnded(index: number, view: DataView, at: number): void {
+    const { receives } = this
+    if ((index - receives.counters.ended) >>> 0 >= receives.counters.outstanding) return
+    const status = statusAt(view, at)
+    if (status === "success") {
+      const isImmediate = view.getInt32(at + wc.opcode, true) !== constants.IBV_WC_RECV
+      const ended = receives.end(isImmediate ? "receive-immediate" : "receive", status)!
+      this.#describeReceived(ended, view, at)
+      return
+    }
+    const { isUsable } = receives.at(receives.counters.ended)
+    // Soft-RoCE does not say whether it was the memory or the length.
+    const isVague = status === "local-operation" || status === "remote-invalid"
+    const cause = isUsable ? "local-length" : "local-protection"
+    receives.end("receive", isVague ? cause : status)
+    this.fail("failed")
+  }
+
+  #describeReceived(ended: Completion, view: DataView, at: number): void {
+    ended.length = view.getUint32(at + wc.byte_len, true)
+    const flags = view.getUint32(at + wc.wc_flags, true)
+    if ((flags & constants.IBV_WC_WITH_IMM) !== 0) {
+      ended.immediate = view.getUint32(at + wc.imm_data)
+    }
+    if ((flags & constants.IBV_WC_WITH_INV) !== 0) {
+      ended.invalidated = view.getUint32(at + wc.invalidated_rkey, true)
+    }
+  }
+
+  /** The marker is behind all sends: what made no completion has ended well. */
+  #endSilentSends(): void {
+    while (this.sends.counters.ended < this.#handedSends) this.sends.end("success", 0)
+  }
+
+  get #isFlushed(): boolean {
+    const { receives, sends } = this
+    return (
+      sends.counters.ended >= this.#handedSends && receives.counters.ended >= this.#handedReceives
+    )
+  }
+
+  /** Takes the device's queue pair to `err`, and waits until it has flushed its work. */
+  async #settle(): Promise<void> {
+    const { device } = this
+    const isThere = this.#isUp && !device.isRemoved
+    try {
+      if (isThere) await this.#modify(stateOnly(device.libraries, "err"))
+    } catch {
+      // A device that is gone flushes nothing: the time for it passes.
+    }
+    const patienceMs = isThere ? device.settings.flushWithinMs : 0
+    const giveUpAt = performance.now() + patienceMs
+    let isMarked = !this.#canSend
+    for (let look = 0; !this.#isFlushed && performance.now() < giveUpAt; look++) {
+      for (const queue of this.#queues) queue.pump()
+      if (!isMarked && this.sends.counters.ended < this.#handedSends) {
+        isMarked = true
+        this.#mark()
+      }
+      if (!this.#isFlushed) await pause(look)
+    }
+    this.#isSettled = true
+    super.flush()
+  }
+
+  #mark(): void {
+    const place = this.#memory.marker
+    place.take(marker, 0)
+    place.setName(this.#serials.marker, 0)
+    this.#post(place)
+  }
+}
