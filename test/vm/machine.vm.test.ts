@@ -2,9 +2,7 @@
  * Goal: the virtual machine is what the other tests here take it for.
  * Method: commands in it whose outcome is known, and one that is given up.
  */
-import { existsSync } from "node:fs"
 import { connect } from "node:net"
-import { fileURLToPath } from "node:url"
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -48,33 +46,3 @@ onMachine("the virtual machine", (it) => {
     })
   )
 })
-
-onMachine(
-  "the virtual machine with RoCE",
-  (it) => {
-    it.effect("has a device that two programs in it can talk through", () =>
-      Effect.gen(function* () {
-        const { run } = yield* Machine
-        assert.include((yield* run("rdma link")).output, "rxe0/1 state ACTIVE")
-        const ping = "ibv_rc_pingpong -d rxe0 -g 1 -n 50"
-        // The client is refused until the server listens, then both end.
-        const { output, status } = yield* run(
-          `timeout 60 ${ping} >/tmp/server & until ${ping} 10.9.0.1; do sleep 0.2; done; wait`
-        )
-        assert.strictEqual(status, 0, output)
-        assert.include(output, "50 iters in")
-      })
-    )
-
-    it.effect("sees the files of this machine, and changes none of them", () =>
-      Effect.gen(function* () {
-        const { run } = yield* Machine
-        const mark = `${fileURLToPath(import.meta.url)}.mark`
-        const { status } = yield* run(`test -e ${fileURLToPath(import.meta.url)} && touch ${mark}`)
-        assert.strictEqual(status, 0)
-        assert.isFalse(existsSync(mark))
-      })
-    )
-  },
-  "rxe"
-)
