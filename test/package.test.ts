@@ -188,7 +188,7 @@ export const append: Parameters<Store["append"]>[0] = 1`
     }
   })
 
-  it("a bundled program finds its workers, if the package stays outside of the bundle", async () => {
+  it("a bundled program finds its workers in the package outside of it", async () => {
     const program = `import * as Effect from "effect/Effect"
 import { lengthPrefixed } from "handfast/io/Framer"
 import { IoPool } from "handfast/io/IoPool"
