@@ -24,7 +24,7 @@ const started = Effect.gen(function* () {
     maxConnections: 32
   })
   process.send!({ port: server.address.port })
-  yield* Effect.never
+  return yield* Effect.never
 })
 
 process.on("disconnect", () => process.exit())
