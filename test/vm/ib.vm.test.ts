@@ -1,6 +1,6 @@
 /**
  * Goal: on a real driver the provider through libibverbs keeps the contract of providers, survives
- * misuse, lives as long as its device, and carries endpoints whose gate loses no work request.
+ * misuse, leaves nothing, and carries endpoints whose gate loses no work request.
  * Method: programs in a virtual machine with Linux's soft-RoCE, which all suites share. Each prints
  * a line for each of its tests; what they demand stands in `test/vm/ib`. Debian's own programs show
  * that the device works without us.
@@ -70,7 +70,7 @@ onMachine(
       "lives and ends with its device",
       () => {
         const rounds = wideOr(400, 40)
-        return passes("lifetimes", 5, `ROUNDS=${rounds}`)
+        return passes("lifetimes", 4, `ROUNDS=${rounds}`)
       },
       timeout
     )
@@ -88,7 +88,7 @@ onMachine(
       timeout
     )
 
-    it.effect("carries endpoints with their gate", () => passes("endpoints", 3), timeout)
+    it.effect("carries endpoints with their gate", () => passes("endpoints", 2), timeout)
   },
   "rxe"
 )
