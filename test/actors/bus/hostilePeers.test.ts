@@ -202,7 +202,8 @@ describe("a peer that", () => {
   it.live("is slow gets no more than fits, keeps its links, and others get all (G20)", () =>
     withPeer("slow", ({ bad, bus, events, good }) =>
       Effect.gen(function* () {
-        yield* until(Effect.sync(() => [...bad.links].every(({ readRate }) => readRate === 1_024)))
+        yield* until(Effect.map(bus.health, ({ connected }) => connected === 2))
+        assert.isTrue([...bad.links].every(({ readRate }) => readRate === 1_024))
         const message = new Uint8Array(65_536)
         let sent = 0
         const isFull = Effect.gen(function* () {
