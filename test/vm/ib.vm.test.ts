@@ -69,7 +69,7 @@ onMachine(
     it.effect(
       "lives and ends with its device",
       () => {
-        const rounds = wideOr(400, 40)
+        const rounds = wideOr(40, 10)
         return passes("lifetimes", 4, `ROUNDS=${rounds}`)
       },
       timeout

@@ -290,9 +290,9 @@ const wrongWays: ReadonlyArray<readonly [string, Test]> = [
     "a step that the device refuses",
     Effect.gen(function* () {
       const { queuePair } = yield* end
-      // Nothing leads there.
-      const path = { gid: Gid.fromAddress("2001:db8::1")! }
-      const step = queuePair.modify({ to: "rtr", path, mtu: 1024, peer: 5 })
+      // The packets of its interface are shorter.
+      const path = { gid: Gid.fromAddress("10.9.0.1")! }
+      const step = queuePair.modify({ to: "rtr", path, mtu: 4096, peer: 5 })
       yield* equal(yield* tagOf(step), "ModifyFailed")
       yield* equal(queuePair.state, "err")
     })
