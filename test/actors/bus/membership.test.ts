@@ -350,6 +350,20 @@ describe("being forgotten", () => {
     assert.isFalse(node.isRemoved)
   })
 
+  it("G11, G12: is not what the only peer looks like that moved while this node was down", () => {
+    const { net, nodes } = mesh(2)
+    for (const node of nodes) node.down(net)
+    net.nodes.length = 0
+    const back = net.node("n0", port(0))
+    const moved = net.node("n1", port(1), { ip: "127.0.0.2" })
+    const [first, second] = nodes as [TestNode, TestNode]
+    back.node.recall(second.id, second.address)
+    moved.node.recall(first.id, first.address)
+    net.until("links lead both ways", () => isMesh([back, moved]), nodeTimeoutMs)
+    net.pass(2 * nodeTimeoutMs)
+    assert.isFalse(back.isRemoved || moved.isRemoved)
+  })
+
   it("G11: in an earlier life keeps the node away from its seeds, too", () => {
     const net = network()
     const node = net.node("n0", port(0))

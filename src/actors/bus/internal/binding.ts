@@ -15,8 +15,8 @@ export const bind = (table: Table, link: PeerLink, frame: FrameView): Member | u
   if (id === table.self.id) {
     noteSameId(table, link, frame)
     // The answer tells the dialling side, which is this node or a copy of it, whom it has reached.
-    if (link.isInbound) link.send(table.outgoing.heartbeat("Pong", [], false))
-    else table.end(link, "Myself")
+    if (!link.isInbound) table.end(link, "Myself")
+    else if (frame.type === Type.meet) link.send(table.outgoing.heartbeat("Pong", [], false))
     return undefined
   }
   const member = link.isInbound
@@ -58,8 +58,7 @@ const bindInbound = (
 
 /**
  * A stranger that asks to be taken in is admitted, or its link is closed without an answer: a
- * single PONG would make this node a member of its cluster. A PING is answered without gossip: its
- * sender has heard of this node from another one, whose gossip about the sender may be on its way.
+ * single PONG would make this node a member of its cluster.
  */
 const stranger = (
   table: Table,
@@ -68,10 +67,7 @@ const stranger = (
   id: string,
   address: Address
 ): Member | undefined => {
-  if (frame.type === Type.ping && !table.isRemoved) {
-    link.send(table.outgoing.heartbeat("Pong", [], false))
-    return undefined
-  }
+  if (frame.type === Type.ping) return undefined
   if (frame.type !== Type.meet) {
     table.counts.framesDropped++
     return undefined

@@ -11,7 +11,7 @@ import type { Table } from "./table.ts"
 /** Takes a checked frame of a link. `isAnswered`: its PONG has left from where it was read. */
 export const take = (table: Table, link: PeerLink, frame: FrameView, isAnswered: boolean): void => {
   if (link.end !== undefined) return
-  const peer = link.peer ?? open(table, link, frame)
+  const peer = link.peer ?? open(table, link, frame, isAnswered)
   if (peer === undefined) return
   if (!frame.isLight && !frame.isFrom(peer.idBytes)) return table.end(link, "SenderChanged")
   heard(table, link)
@@ -20,13 +20,24 @@ export const take = (table: Table, link: PeerLink, frame: FrameView, isAnswered:
   else act(table, peer, frame)
 }
 
-const open = (table: Table, link: PeerLink, frame: FrameView): Member | undefined => {
+const open = (
+  table: Table,
+  link: PeerLink,
+  frame: FrameView,
+  isAnswered: boolean
+): Member | undefined => {
   link.unprovenFrames++
   if (frame.isLight || link.unprovenFrames > table.settings.maxUnprovenFrames) {
     table.end(link, "Unproven")
     return undefined
   }
-  return bind(table, link, frame)
+  const peer = bind(table, link, frame)
+  // It learns which node is here, and no more: a stranger may have heard of this node before the
+  // gossip about it comes, and a member that has moved asks again when it is answered.
+  if (peer === undefined && frame.type === Type.ping && !isAnswered) {
+    link.send(table.outgoing.heartbeat("Pong", [], false))
+  }
+  return peer
 }
 
 /** Bytes of a link's peer have come, on whichever of its links: it is alive. */
