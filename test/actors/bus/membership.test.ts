@@ -6,6 +6,7 @@
  */
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { NodeFlag } from "../../../src/schema/bus/Layout.ts"
+import type { Extension } from "../../../src/schema/bus/Message.ts"
 import { slotsOf } from "../../../src/schema/bus/Slots.ts"
 import { membersOf } from "../../../src/actors/bus/internal/views.ts"
 import { idOf, Network, nodeTimeoutMs, type TestNode } from "./network.ts"
@@ -348,6 +349,20 @@ describe("being forgotten", () => {
     links[0]!.knowsUs = false
     pass(5 * nodeTimeoutMs)
     assert.isFalse(node.isRemoved)
+  })
+
+  it("G11: is not what a peer looks like that cannot connect, and answers as to a member", () => {
+    const { forget, links, node, pass } = withPeers(1)
+    const [first] = links as [(typeof links)[number]]
+    const { peer } = first
+    const shard: Extension = { _tag: "ShardId", id: idOf("shard") }
+    peer.answer = () => peer.heartbeat("Pong", {}, { extensions: [shard] })
+    forget(first)
+    pass(5 * nodeTimeoutMs)
+    assert.isFalse(node.isRemoved)
+    peer.answer = () => peer.heartbeat("Pong")
+    pass(2 * nodeTimeoutMs)
+    assert.isTrue(node.isRemoved)
   })
 
   it("G11, G12: is not what the only peer looks like that moved while this node was down", () => {

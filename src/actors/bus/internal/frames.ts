@@ -104,8 +104,8 @@ const heartbeat = (
 /** The peer sends PINGs, so this node is in its table. */
 const knows = (table: Table, peer: Member, now: number): void => {
   // Servers bind a link to the node whose frame comes on it: the frames before were a stranger's.
-  if (peer.lastPingAt === -Infinity || peer.hasForgottenUs) peer.nextPingAt = now
-  peer.lastPingAt = now
+  if (peer.knewUsAt === -Infinity || peer.hasForgottenUs) peer.nextPingAt = now
+  peer.knewUsAt = now
   peer.hasForgottenUs = false
   peer.rejoinAt = Infinity
   if (table.hasJoined) return
@@ -119,6 +119,8 @@ const extend = (table: Table, peer: Member, frame: FrameView): void => {
       case "ShardId":
         if (peer.shard !== extension.id) table.outside.changed()
         peer.shard = extension.id
+        // Servers that send it leave it out for strangers.
+        peer.knewUsAt = table.outside.now()
         break
       case "Hostname":
         if (peer.hostname !== extension.text) table.outside.changed()

@@ -109,17 +109,17 @@ const lookAtMember = (table: Table, member: Member, now: number): void => {
 }
 
 /**
- * A peer answers PINGs and sends none, for a node timeout, and has closed its link: it has deleted
- * this node. A link that stands may be broken without its notice, and a peer that wakes up answers
- * before it asks.
+ * A peer answers as to a stranger and sends no PING, for a node timeout, and has closed its link:
+ * it has deleted this node. A link that stands may be broken without its notice, and a peer that
+ * wakes up answers before it asks.
  */
 const hasForgotten = (table: Table, member: Member, link: PeerLink, now: number): boolean => {
   if (member.hasForgottenUs || member.inbound !== undefined) return false
   const { nodeTimeoutMs } = table.settings
-  const { answersSince, inboundLostAt, lastPingAt, lastPongAt } = member
-  const askedAt = Math.max(lastPingAt, inboundLostAt)
-  const unaskedSince = Math.max(askedAt, answersSince, link.provenAt, table.awakeSince)
-  return now - lastPongAt < nodeTimeoutMs && now - unaskedSince > nodeTimeoutMs
+  const { answersSince, inboundLostAt, knewUsAt, lastPongAt } = member
+  const knownAt = Math.max(knewUsAt, inboundLostAt)
+  const unknownSince = Math.max(knownAt, answersSince, link.provenAt, table.awakeSince)
+  return now - lastPongAt < nodeTimeoutMs && now - unknownSince > nodeTimeoutMs
 }
 
 /** Some peers still know this node, so the administrator has not removed it from the cluster. */

@@ -45,7 +45,8 @@ export class Member {
   readonly losses: FaultWindow
   nextPingAt = 0
   lastHeardAt = -Infinity
-  lastPingAt = -Infinity
+  /** When it last said what only members are told: this node is in its table. */
+  knewUsAt = -Infinity
   lastPongAt = -Infinity
   /** When its last link to this node was lost. */
   inboundLostAt = -Infinity
