@@ -8,6 +8,7 @@
  * own sleep against another one, nothing is applied twice or out of order, the clusters never
  * merge, and a member that was stopped at any point leaves nothing open.
  */
+
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"

@@ -6,6 +6,7 @@
  * the same two processes a stream goes on after a lost connection, without loss and without
  * repetition. If the server is replaced, what it had begun ends as `RpcClientError`.
  */
+
 import * as WebCrypto from "effect/crypto/WebCrypto"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
