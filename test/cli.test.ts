@@ -141,7 +141,7 @@ describe("handfast simulate", () => {
   it("says what it knows", () => {
     const { code, stderr } = run(main, ["simulate", "weather"])
     assert.strictEqual(code, 2)
-    assert.include(stderr, 'There is no simulation "weather". Known: endpoint, rpc.')
+    assert.include(stderr, 'There is no simulation "weather". Known: bus, endpoint, rpc.')
     const planted = run(main, ["simulate", "endpoint", "--plant", "nothing"])
     assert.include(planted.stderr, "ready-without-looking")
   }, 60_000)

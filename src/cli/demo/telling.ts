@@ -99,5 +99,4 @@ export const table = (
 }
 
 /** The last line about a run in which all promises were kept. */
-export const kept =
-  "Kept: every requested copy was finished once and is right, and neither side sent too soon."
+export const kept = "Kept: each copy was finished once and is right; neither side sent too soon."
