@@ -268,7 +268,7 @@ const program = Effect.gen(function* () {
   const client = yield* RpcClient.make(Nfs, { to, trustsForeignCache: true })
   const { list, read } = filesOf(client)
   for (const { name, size } of yield* list("/")) {
-    yield* Console.log(name, size) // prints: hello 15; large 1048576
+    yield* Console.log(name, size) // hello 15; large 1048576
   }
   if (given !== undefined) return
   const text = Buffer.from(yield* read("/hello", 6, 9)).toString()
