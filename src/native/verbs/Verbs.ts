@@ -50,7 +50,8 @@ export interface Reach {
 
 /** The operations of a provider. */
 export interface Provider {
-  readonly name: "sim" | "iwarp" | "ib"
+  /** What errors call the provider. */
+  readonly name: string
   readonly capabilities: Capabilities
   readonly devices: Effect.Effect<ReadonlyArray<DeviceInfo>, Unsupported>
   /** Opens a device by name or address; the first one if neither is given. */
