@@ -6,7 +6,7 @@ import { RejectReason } from "./Handshake.ts"
 const ended = <Tag extends Capitalize<EndReason>>(tag: Tag) =>
   Schema.TaggedStruct(tag, { detail: Schema.String })
 
-/** How the epoch ended (see `EndReason`), or that the store was full. */
+/** The end of the epoch (see `EndReason`), or a store without room. */
 export const EndpointErrorReason = Schema.Union([
   Schema.TaggedStruct("Refused", { detail: Schema.String, refusal: RejectReason }),
   ended("Unreachable"),

@@ -24,7 +24,7 @@ export interface Decision<out E, out A = void, out Err = never, in State = any>
   }
   /** Stored together or not at all. */
   readonly events: ReadonlyArray<E>
-  /** How the caller is answered: with `answer`, with a function of the new state, or an error. */
+  /** The reply to the caller: `answer`, a function of the new state, or an error. */
   readonly kind: "value" | "from-state" | "error"
   readonly answer: unknown
   /** Whether the actor goes on, and whether messages are stashed or taken up again. */

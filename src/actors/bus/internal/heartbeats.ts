@@ -72,7 +72,7 @@ const lookAtLink = (table: Table, link: PeerLink, now: number): void => {
   }
   const unansweredSince = Math.max(sentAt, table.awakeSince)
   const silentSince = Math.max(unansweredSince, link.peer.lastHeardAt)
-  // What comes on the peer's own link says nothing about this one.
+  // Frames on the link that the peer has dialled do not show that this one works.
   const patienceMs = nodeTimeoutMs + link.bytesBeforePing / slowestBytesPerMs
   const isBroken = now - unansweredSince > patienceMs
   if (isBroken || now - silentSince > nodeTimeoutMs / 2) table.end(link, "PingUnanswered")

@@ -200,7 +200,7 @@ export interface Append {
   readonly behind: Array<Held>
 }
 
-/** How long an actor has been idle; made on the first use. */
+/** The idle time of an actor; created on the first use. */
 export interface Idle {
   since: number
   timer: Fiber.Fiber<void> | undefined

@@ -1,6 +1,6 @@
 /**
- * What a cell does when it is not busy, and how a generation is halted so that another one can
- * begin: deciding stops, decided events are written, messages stay.
+ * Continues a cell that has become idle, and halts a generation so that another one can begin:
+ * deciding stops, decided events are written, messages stay.
  */
 import * as Effect from "effect/Effect"
 import { type Cell, type Ending, isPausing } from "./cell.ts"

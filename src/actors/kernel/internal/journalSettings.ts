@@ -51,8 +51,8 @@ export interface SqliteSettings {
    */
   readonly unindexedEvents?: number
   /**
-   * How long closing may take; requests that are then unanswered fail. Default 10 seconds: many
-   * times what a full queue needs.
+   * Longest time of closing; requests that are unanswered by then fail. Default 10 seconds: many
+   * times the time of a full queue.
    */
   readonly closeWithin?: Duration.Input
 }

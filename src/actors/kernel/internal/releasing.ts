@@ -1,5 +1,5 @@
 /**
- * How a generation ends: with a crash, for a restart, or with the actor. Its Scope closes once, and
+ * Ends a generation: after a crash, for a restart, or with the actor. Its Scope closes once, and
  * every waiting caller is answered once.
  */
 import type * as Cause from "effect/Cause"

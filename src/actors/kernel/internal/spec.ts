@@ -190,8 +190,8 @@ export interface Spec<
    */
   readonly writtenBehind?: ReadonlyArray<Events["Type"]["_tag"]>
   /**
-   * What happens when the `decide` of a command throws, or its events cannot be evolved, encoded or
-   * stored (`Store.unstorable`). `"refuse"` (the default) only fails the caller, with `Stopped` and
+   * Handles a command whose `decide` throws, or whose events cannot be evolved, encoded or stored
+   * (`Store.unstorable`). `"refuse"` (the default) only fails the caller, with `Stopped` and
    * the reason `"defect"`, and the actor goes on: deciding has no effects, so nothing of the
    * command is left, and the state is still the fold of the stored events. A restart would replay
    * that same state, cure nothing, and spend the supervisor's restarts, so that a few malformed
