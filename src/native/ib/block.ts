@@ -2,7 +2,7 @@
  * Memory for structs that native code reads or fills.
  *
  * It is a `SharedArrayBuffer`: V8 keeps that outside of its heap and never moves it. A pointer does
- * not keep it alive, so whoever passes the address must hold the block until the call has returned.
+ * not keep it alive, so a caller must hold the block until the call that has its address returns.
  */
 import type { Libraries, Pointer } from "./library.ts"
 

@@ -2,7 +2,7 @@
  * Calls that the kernel or the device may take time for, in order and off this thread.
  *
  * Each open device has one queue. A job begins when the one before has ended, whatever became of
- * it and of whoever asked, so the order of the jobs is the order in which the device sees them:
+ * it and of its caller, so the order of the jobs is the order in which the device sees them:
  * what is released last is destroyed last. A driver that hangs holds up its own device and one
  * thread of libuv's pool.
  */
@@ -22,7 +22,7 @@ export class ControlQueue {
     return result
   }
 
-  /** Adds a job whose outcome nobody waits for: a failure means that the thing is gone already. */
+  /** Adds a job that has no waiter: a failure means that its object is gone already. */
   addRelease(job: () => unknown): void {
     this.add(job).catch(() => undefined)
   }

@@ -63,7 +63,7 @@ export class ManagerId {
     else this.#waiting.push(event)
   }
 
-  /** Events that came while nobody waited go to `handler`, and all that come. */
+  /** Gives the events without a waiter, and all later ones, to `handler`. */
   handleEvents(handler: (event: ManagerEvent) => void): void {
     this.onEvent = handler
     for (const event of this.#waiting.splice(0)) handler(event)

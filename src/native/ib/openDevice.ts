@@ -156,7 +156,7 @@ export class OpenDevice {
     }
   }
 
-  /** Gives serial numbers to those who get completions. */
+  /** Assigns serial numbers to receivers of completions. */
   addTargets<Name extends string>(
     targets: Readonly<Record<Name, CompletionTarget>>
   ): Readonly<Record<Name, number>> {

@@ -36,7 +36,7 @@ export class IbRegion extends RegionMemory implements Region {
   readonly #device: OpenDevice
   readonly #owner: ResourceOwner
   readonly #local: Registration
-  /** The registration whose key peers have, and one that nobody knows yet. */
+  /** The registration whose key peers have, and one whose key no peer has yet. */
   #remote: Registration | undefined
   #spare: Registration | undefined = undefined
 

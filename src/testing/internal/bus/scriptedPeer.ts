@@ -12,7 +12,7 @@ import { decode, encode } from "../../../schema/bus/MessageCodec.ts"
 
 /** How a peer behaves where it differs from a member in order. */
 export interface Script {
-  /** One line for those who choose it. */
+  /** One line for a list of scripts. */
   readonly description: string
   /** Greets a link that this peer has dialled. Default: a MEET until it has joined, then a PING. */
   readonly greet?: (link: PeerLink) => void

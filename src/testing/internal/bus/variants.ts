@@ -13,7 +13,7 @@ import { Type } from "../../../schema/bus/Layout.ts"
 
 type Outside = ConstructorParameters<typeof Node>[2]
 
-/** Takes the sender of any full frame for a member, whoever was dialled or is admitted. */
+/** Takes the sender of any full frame for a member, dialled, admitted or neither. */
 class Ungated extends Node {
   override take(link: PeerLink, frame: FrameView, isAnswered: boolean): void {
     const isOpening = !link.isProven && link.end === undefined && !frame.isLight

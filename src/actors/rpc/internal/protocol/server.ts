@@ -119,7 +119,8 @@ export class ProtocolServer {
   #open(id: Uint8Array, from: RpcProgram.Caller, inlineBytes: number) {
     const { caller } = from
     const name = nameOf(id, from)
-    if (caller === undefined) return refused("a server is called back by nobody")
+    if (caller === undefined)
+      return refused("the caller takes no calls: a server called its client")
     if (this.#byName.has(name)) return { _tag: "Opened" } as const
     const { maxSessions } = this.#settings
     if (this.#byName.size >= maxSessions) {
