@@ -51,7 +51,7 @@ export interface Options {
     | undefined
 }
 
-/** What must hold was broken. */
+/** A promise was broken. */
 export class BusPromiseBroken extends Schema.TaggedError<BusPromiseBroken>(
   "handfast/testing/BusPromiseBroken"
 )("BusPromiseBroken", { promise: Schema.String, what: Schema.String }) {
@@ -63,7 +63,7 @@ export class BusPromiseBroken extends Schema.TaggedError<BusPromiseBroken>(
 const clusters = { a: ["a1", "a2", "a3"], b: ["b1", "b2"] } as const
 const hosts: ReadonlyArray<string> = [...clusters.a, ...clusters.b]
 
-/** How long faults strike, and how long forming and recovery may take. */
+/** The time in which faults strike, and the longest times of forming and recovery. */
 const [STORM_MS, FORMING, RECOVERY] = [8_000, "30 seconds", "60 seconds"] as const
 /** The share of runs in which two members take each other's hosts. */
 const SWAPPING = 0.4

@@ -30,7 +30,7 @@ export interface Options<Name extends string> {
   readonly nodes: ReadonlyArray<Name>
   /** The mean time that a message takes in one direction. Default 1 millisecond. */
   readonly latency?: Duration.Input
-  /** How what is written to a socket is cut into segments. Default: at random places. */
+  /** The cutting of writes into segments. Default: at random places. */
   readonly segments?: FabricOptions["segments"]
   /** Settings of each node's pool. */
   readonly pool?: Settings

@@ -50,7 +50,7 @@ export type ConnectionState =
 
 export const initial: ConnectionState = { _tag: "Connecting", epoch: undefined }
 
-/** What the effects of a connection instance tell their actor. */
+/** Messages from the effects of a connection instance to their actor. */
 export type Signal =
   | { readonly _tag: "Connected" }
   | { readonly _tag: "Answered" }

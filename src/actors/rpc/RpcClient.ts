@@ -90,7 +90,7 @@ export interface CallRequest {
   readonly credential?: RpcMessage.Auth | undefined
 }
 
-/** What a call returns. The bytes are the caller's. */
+/** The results of a call. The bytes are the caller's. */
 export interface CallReply {
   /** The results in XDR, without the data that came in `bulk`. */
   readonly results: Uint8Array
@@ -124,7 +124,7 @@ export class RpcClient {
     return Effect.ignore(this.#connection.ask.Reconnect())
   }
 
-  /** What is held now: 0 everywhere when no call is under way and none was interrupted. */
+  /** Resources in use: 0 everywhere when no call is under way and none was interrupted. */
   get usage(): {
     readonly waiting: number
     readonly xids: number

@@ -36,15 +36,15 @@ export interface ReverseCaller {
 export interface ProcedureCall {
   /** The arguments in XDR. They do not change. */
   readonly args: Uint8Array
-  /** Who calls, as `admit` named the peer of the connection. */
+  /** The caller, as `admit` named the peer of the connection. */
   readonly principal: string
-  /** What the caller claims. AUTH_SYS is a claim that nothing proves. */
+  /** The caller's claim. Nothing proves that of AUTH_SYS. */
   readonly credential: Auth
   /** Calls the caller back. Undefined if it is a server that calls its client. */
   readonly caller: ReverseCaller | undefined
 }
 
-/** What a handler returns. */
+/** The results of a handler. */
 export interface ProcedureReply {
   /** The results in XDR. They must not change any more. */
   readonly results: Uint8Array
@@ -122,7 +122,7 @@ export const make = <
   return { program, version, procedures, "~rpcs": (never) => never }
 }
 
-/** Who calls. */
+/** The caller of a procedure. */
 export type Caller = Omit<ProcedureCall, "args">
 
 /** One handler for each procedure of a typed program. */

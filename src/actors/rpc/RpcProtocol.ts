@@ -37,7 +37,7 @@ export type { ProtocolClientOptions, ProtocolServerOptions } from "./internal/pr
 /** Time to tell a server that a client ends. It is best effort: the server finds out by itself. */
 const leaveWithin = "1 second"
 
-/** What both ends take inline if their options say nothing else. */
+/** The inline size of both ends by default. */
 const defaultInlineBytes = 4_096
 
 /** Makes the client's protocol, and the client whose calls it makes. */

@@ -31,7 +31,7 @@ const statuses: ReadonlyMap<number, Status> = new Map<number, Status>([
   [constants.IBV_WC_RESP_TIMEOUT_ERR, "retry-exceeded"]
 ])
 
-/** How the work of a completion ended. */
+/** The status of a completion. */
 export const statusAt = (view: DataView, at: number): Status =>
   statuses.get(view.getInt32(at + wc.status, true)) ?? "fatal"
 

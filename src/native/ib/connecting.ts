@@ -110,7 +110,7 @@ const connParam = (
   return block
 }
 
-/** What the manager has agreed on for a step. */
+/** Attributes of a step that the manager has negotiated. */
 const agreedAttributes = async (
   { device }: Managed,
   id: ManagerId,

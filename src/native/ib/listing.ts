@@ -13,7 +13,7 @@ const at = offsets.ibv_device_attr
  * as long as their queue pair is being flushed.
  */
 export const markerPlaces = 64
-/** What no attribute tells, and common devices have at least. */
+/** Limits that no attribute tells, and common devices have at least. */
 const inlineBytes = 128
 /** Some devices say 2^64 - 1. */
 const regionBytesMax = 2 ** 40

@@ -28,7 +28,7 @@ export interface ManagerEvent {
   readonly status: number
   readonly id: Pointer
   readonly privateData: Uint8Array<ArrayBuffer>
-  /** What the sender has for reads of the receiver, and what it wants of the receiver. */
+  /** Resources of the sender for reads of the receiver, and those that it wants there. */
   readonly responderResources: number
   readonly initiatorDepth: number
 }

@@ -23,7 +23,7 @@ const at = offsets.ibv_context
 const { errno } = system
 const c = constants
 
-/** What posts and polls: functions of the driver, which its context points to. */
+/** Posting and polling: functions of the driver, which its context points to. */
 export interface Operations {
   readonly postSend: NativeOperation
   readonly postReceive: NativeOperation
@@ -53,7 +53,7 @@ export interface DeviceQueuePair {
   readonly onFirstMessage: (() => void) | undefined
 }
 
-/** What an open device is made of. */
+/** The parts of an open device. */
 export interface OpenDeviceParts {
   readonly libraries: Libraries
   readonly settings: Resolved
@@ -80,7 +80,7 @@ export class OpenDevice {
   readonly control = new ControlQueue()
   readonly resource: Resource
   readonly operations: Operations
-  /** Who gets completions, by serial numbers that are not used again. */
+  /** Receivers of completions, by serial numbers that are not used again. */
   readonly targets = new Map<number, CompletionTarget>()
   readonly completionQueues = new Map<Pointer, DeviceQueue>()
   readonly queuePairs = new Map<Pointer, DeviceQueuePair>()

@@ -44,7 +44,7 @@ export interface NetworkOptions {
   readonly draw: () => number
 }
 
-/** What faults may name. */
+/** A place that faults may name. */
 export interface Node {
   /** Whether a fault that names this node strikes it. */
   isNode(node: string): boolean

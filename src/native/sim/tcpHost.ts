@@ -6,10 +6,10 @@ import { type TcpAddress, TcpConnection, type TcpEnd } from "./tcpConnection.ts"
 import { TcpServer } from "./tcpServer.ts"
 import { type SocketHost, socketError, TcpSocket } from "./tcpSocket.ts"
 
-/** How what is written is cut into the segments that arrive one by one. */
+/** The cutting of writes into segments that arrive one by one. */
 export type Segments = "whole" | "random" | "bytes"
 
-/** What the hosts of one fabric share. */
+/** Shared by the hosts of one fabric. */
 export interface TcpNetwork {
   readonly network: Network
   readonly segments: Segments

@@ -14,7 +14,7 @@ import type { Segment } from "./tcpWire.ts"
 /** Bytes that one direction holds between two programs: a send and a receive buffer of Linux. */
 const windowBytes = 262_144
 
-/** What a socket needs of its host. */
+/** The part of a host that a socket uses. */
 export interface SocketHost {
   /** Runs later, in the program that owns the socket. */
   readonly enqueue: (act: () => void) => void
@@ -47,7 +47,7 @@ interface Write {
 const trusts = (self: TlsSettings, other: TlsSettings): boolean =>
   self.verify === "none" || (other.cert !== undefined && self.ca === other.ca)
 
-/** What a server without TLS reads of a client's handshake. */
+/** The first bytes of a client's handshake, as a server without TLS reads them. */
 const clientHello = Uint8Array.of(22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3, 7, 7, 7, 7, 7)
 
 export class TcpSocket extends EventEmitter implements Connection {
@@ -62,7 +62,7 @@ export class TcpSocket extends EventEmitter implements Connection {
   #peerTls: TlsSettings | undefined
   #reader: Reader | undefined
   #isPaused = true
-  /** What has arrived and was not read: bytes, and the end of the stream behind them. */
+  /** Bytes that have arrived and were not read; the end of the stream is behind them. */
   #received: Array<Uint8Array> = []
   #hasPeerEnded = false
   #hasToldEnd = false

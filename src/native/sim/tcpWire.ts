@@ -35,7 +35,7 @@ export class Wire {
   #isOver = false
   #lastAt = 0
   readonly #underWay: Array<Segment> = []
-  /** What the wires did not carry, the oldest first. */
+  /** Segments that the wire has not carried, the oldest first. */
   #waiting: Array<Segment> = []
   #repeatMs = firstRepeatMs
   #waitingSince = 0

@@ -24,7 +24,7 @@ import {
   version
 } from "./Layout.ts"
 
-/** What one node says about another. Times are the teller's clock, in seconds since 1970. */
+/** Gossip of one node about another. Times are the sender's clock, in seconds since 1970. */
 export interface GossipEntry {
   readonly id: string
   readonly pingSent: number
@@ -213,7 +213,7 @@ export class FrameView {
     return this.#view.getUint16(this.from + At.busPort)
   }
 
-  /** What the sender says about itself; bits that are unknown here are kept. */
+  /** The sender's flags about itself; bits that are unknown here are kept. */
   get flags(): number {
     return this.#view.getUint16(this.from + At.flags)
   }
@@ -260,7 +260,7 @@ export class FrameView {
     return this.bytes.subarray(at, at + this.#view.getUint32(this.dataFrom))
   }
 
-  /** What PUBLISH and PUBLISHSHARD carry. */
+  /** The content of PUBLISH and PUBLISHSHARD. */
   get message(): Uint8Array {
     const at = this.dataFrom + publishLengthBytes + this.#view.getUint32(this.dataFrom)
     return this.bytes.subarray(at, this.to)

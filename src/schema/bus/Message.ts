@@ -39,7 +39,7 @@ const Slots = Schema.Array(Schema.Tuple([Slot, Slot])).pipe(
   )
 )
 
-/** What a full frame says about its sender. */
+/** The description of the sender in a full frame. */
 export const Header = Schema.Struct({
   port: Uint16,
   currentEpoch: Uint64,

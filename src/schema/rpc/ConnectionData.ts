@@ -4,7 +4,7 @@
  * its own kind reads: the sender's incarnation and the calls it takes in the reverse direction.
  */
 
-/** What only ends of this library say. */
+/** The part that only ends of this library send. */
 export interface Extension {
   /** 16 random bytes that each incarnation of a client or server draws anew. */
   readonly instance: Uint8Array
@@ -22,7 +22,7 @@ export interface ConnectionData {
   readonly extension: Extension | undefined
 }
 
-/** What holds with a peer that says nothing. */
+/** Values for a peer that sends none. */
 export const unsaid: ConnectionData = {
   sendBytes: 1_024,
   receiveBytes: 1_024,

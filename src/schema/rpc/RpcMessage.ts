@@ -35,7 +35,7 @@ export interface Call {
 /** Each status of an accepted call that says nothing more. */
 const plainStatus = { ProcedureUnavailable: 3, GarbageArgs: 4, SystemError: 5 } as const
 
-/** What became of a call that was accepted. */
+/** The outcome of an accepted call. */
 export type Outcome =
   | { readonly _tag: "Success"; readonly results: Uint8Array }
   | { readonly _tag: "ProgramUnavailable" }
@@ -190,7 +190,7 @@ export const encode = (message: RpcMessage): Uint8Array<ArrayBuffer> => {
   }
 }
 
-/** What a caller of AUTH_SYS claims to be. Nothing proves it. */
+/** The claimed identity of a caller of AUTH_SYS. Nothing proves it. */
 export interface SystemClaim {
   readonly stamp: number
   /** At most 255 bytes. */

@@ -78,7 +78,7 @@ export interface RdmaErrChunk extends Common {
   readonly _tag: "RdmaErrChunk"
 }
 
-/** What one Send carries. */
+/** The content of one Send. */
 export type RpcRdmaMessage = RdmaMsg | RdmaNomsg | RdmaDone | RdmaErrVers | RdmaErrChunk
 
 /** The version that is spoken here. */

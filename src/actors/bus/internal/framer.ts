@@ -26,13 +26,13 @@ import {
 import { BoardReader } from "./board.ts"
 import { longestFrameBytes, Note } from "./framing.ts"
 
-/** What a lane of the bus is opened with. */
+/** Options of a lane of the bus. */
 export interface SessionOptions {
   /** Longest frame of an admitted node in bytes. */
   readonly maxFrameBytes: number
   /** Longest frame of any other node in bytes. */
   readonly maxUnprovenBytes: number
-  /** What the node publishes to its workers. */
+  /** State that the node publishes to its workers. */
   readonly board: SharedArrayBuffer
 }
 

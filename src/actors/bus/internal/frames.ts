@@ -1,4 +1,4 @@
-/** What a node does with the frames of its links. Full ones tell about their sender first. */
+/** Handles the frames of a node's links. Full ones describe their sender first. */
 import { copyOf } from "../../../schema/copyBytes.ts"
 import type { FrameView } from "../../../schema/bus/FrameView.ts"
 import { idBytes, isHeartbeat, Type } from "../../../schema/bus/Layout.ts"

@@ -1,4 +1,4 @@
-/** What the framer and the node agree on. */
+/** The contract between framer and node. */
 
 /**
  * Longest frame in bytes that a node can be set to take, 64 MiB: a frame is put together in memory

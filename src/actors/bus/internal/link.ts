@@ -68,7 +68,7 @@ export class Link<Peer> {
   bytesBeforePing = 0
   provenAt = Infinity
   rttMs: number | undefined = undefined
-  /** How its connection failed, unless either side closed it in order. */
+  /** The failure of its connection, unless either side closed it in order. */
   failure: SocketOpenError | LaneError | undefined = undefined
   /** Called when it is over, for whatever reason. */
   onGone: (() => void) | undefined = undefined

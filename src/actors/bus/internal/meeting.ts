@@ -36,7 +36,7 @@ const failureOf = (link: PeerLink, address: string): MeetFailed => {
   return new MeetFailed({ address, reason: isTlsRefused(link) ? "TlsRefused" : "NoAnswer", detail })
 }
 
-/** What listens there is no node that this one can speak with. */
+/** A listener is there, and it is no node that this one can speak with. */
 const otherwise = (found: Found, address: string, { ip }: Address): MeetFailed => {
   if (found._tag === "TlsRefused") {
     const detail = "it closes connections with this node's certificate"

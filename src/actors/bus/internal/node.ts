@@ -22,7 +22,7 @@ interface Seed {
   dialAt: number
 }
 
-/** How many peers took a publication, had no room for it, or were not connected. */
+/** Numbers of peers that took a publication, had no room for it, or were not connected. */
 export interface Published {
   readonly taken: number
   readonly full: number

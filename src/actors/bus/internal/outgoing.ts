@@ -8,7 +8,7 @@ import type { Extension, Gossip, Header } from "../../../schema/bus/Message.ts"
 import { encode } from "../../../schema/bus/MessageCodec.ts"
 import type { Member } from "./member.ts"
 
-/** What this node says about itself in every full frame. */
+/** The description of this node in every full frame. */
 export interface Self {
   readonly id: string
   readonly shard: string
@@ -43,7 +43,7 @@ const headerOf = (self: Self): Header => ({
   messageFlags: MessageFlag.hasExtensions
 })
 
-/** What gossip says about a member: what this node saw, in seconds since 1970. */
+/** Gossip about a member: this node's observations, in seconds since 1970. */
 export const gossipAbout = (member: Member): Gossip => ({
   id: member.id,
   pingSent: 0,

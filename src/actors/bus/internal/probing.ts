@@ -4,7 +4,7 @@ import type { IoPool, TlsSettings } from "../../../native/io/IoPool.ts"
 import { workerModule } from "../../../native/io/workerModule.ts"
 import type { Address } from "./link.ts"
 
-/** What was found: a port for clients and where its bus is, or how TLS differs on both sides. */
+/** The result: a port for clients and the place of its bus, or the TLS mismatch of both sides. */
 export type Found =
   | { readonly _tag: "NotABus"; readonly busPort: number; readonly isAsked: boolean }
   | { readonly _tag: "SpeaksTls" }
@@ -39,7 +39,7 @@ const connect = (pool: IoPool["Service"], { busPort, ip }: Address, tls?: TlsSet
     ...(tls === undefined ? {} : { tls })
   })
 
-/** What the peer says to a question in RESP within a time: empty if it does not answer. */
+/** The answer of the peer to a question in RESP within a time: empty if there is none. */
 const ask = (pool: IoPool["Service"], to: Address, withinMs: number, tls?: TlsSettings) =>
   Effect.gen(function* () {
     let text = ""

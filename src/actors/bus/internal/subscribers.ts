@@ -17,7 +17,7 @@ export interface Published extends Publication {
   readonly _tag: "Published"
 }
 
-/** What may wait for one subscriber: publications, and their bytes. */
+/** Bounds of the queue of one subscriber: publications, and their bytes. */
 export interface Room {
   readonly messages: number
   readonly bytes: number

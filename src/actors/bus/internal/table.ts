@@ -10,7 +10,7 @@ import { Outgoing, type Self } from "./outgoing.ts"
 import type { NodeSettings } from "./settings.ts"
 import { SlotTable } from "./slotTable.ts"
 
-/** What came in a publication of a peer. */
+/** A publication of a peer. */
 export interface Publication {
   readonly type: "publish" | "publishShard" | "module"
   readonly from: string
@@ -20,7 +20,7 @@ export interface Publication {
   readonly moduleType: number
 }
 
-/** What decisions need of the world, and what they do to it. */
+/** Effects on which decisions depend, and those that they cause. */
 export interface Outside {
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number

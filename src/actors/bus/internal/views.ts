@@ -1,4 +1,4 @@
-/** What users see of a node: values that no later frame changes. */
+/** Views of a node for users: values that no later frame changes. */
 import type { Member, PeerLink } from "./member.ts"
 import type { NodeCounts, Table } from "./table.ts"
 import type { SlotOwner } from "./slotTable.ts"

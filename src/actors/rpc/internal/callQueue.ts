@@ -26,7 +26,7 @@ export const nothingLent: Lent = { share: undefined, reads: [], writes: [], repl
 export const loansOf = ({ reads, reply, writes }: Lent): ReadonlyArray<Loan> =>
   reply === undefined ? [...reads, ...writes] : [...reads, ...writes, reply]
 
-/** What came back: the RPC message, and the bytes that were written into each write chunk. */
+/** A reply: the RPC message, and the bytes that were written into each write chunk. */
 export interface Answer {
   readonly _tag: "Answer"
   readonly xid: number

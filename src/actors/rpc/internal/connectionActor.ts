@@ -24,14 +24,14 @@ import type { Thresholds } from "./planning.ts"
 import type { Parts } from "./parts.ts"
 import type { Requester, Surroundings } from "./requester.ts"
 
-/** What the actor shares with the calls of its client. */
+/** Shared by the actor and the calls of its client. */
 export interface Hub {
   readonly ground: ReopeningGround
   readonly settings: ClientSettings
   readonly around: Surroundings
   readonly parts: Parts
   readonly backoff: Backoff
-  /** What this side says of itself. */
+  /** Connection data of this side. */
   readonly said: ConnectionData
   /** The data path of the connection instance that there is. */
   requester: Requester | undefined

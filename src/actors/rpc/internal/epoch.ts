@@ -56,7 +56,7 @@ export const openPort = Effect.fnUntraced(function* (
   return { queuePair, port }
 })
 
-/** What connecting needs to know. */
+/** Parameters of connecting. */
 export interface ConnectTerms {
   readonly to: Address
   readonly privateData: ConnectionData.ConnectionData

@@ -77,7 +77,7 @@ export class ReopeningGround {
     return reopening
   })
 
-  /** What was opened last; its device may be lost. */
+  /** The ground that was opened last; its device may be lost. */
   get last(): Ground {
     return this.#current.ground
   }

@@ -30,7 +30,7 @@ export class Patience {
     return this.#settings.probeWithinMs * this.#factor
   }
 
-  /** How long an interrupted call may keep its credit. */
+  /** The longest time that an interrupted call keeps its credit. */
   get zombieWithinMs(): number {
     return this.#settings.zombieWithinMs
   }

@@ -16,12 +16,12 @@ export interface Thresholds {
   readonly replyBytes: number
 }
 
-/** What both ends can always do: planning for it fits every connection. */
+/** The least that both ends can do: a plan for it fits every connection. */
 export const leastThresholds: Thresholds = { callBytes: 1_024, replyBytes: 1_024 }
 
 /** A transport header without chunks. */
 const headerBytes = 28
-/** What one segment adds: of a read list, and of a list of write chunks with one segment each. */
+/** Bytes of one segment: in a read list, and in a list of write chunks with one segment each. */
 const readEntryBytes = 24
 const writeEntryBytes = 24
 const replyChunkBytes = 20
@@ -35,7 +35,7 @@ export interface ReadPart {
   readonly bytes: Uint8Array
 }
 
-/** How a call travels. Sizes are in bytes. */
+/** The form in which a call travels. Sizes are in bytes. */
 export interface CallPlan {
   /** The message with its reads taken out; undefined if it is read as a whole. */
   readonly inline: Uint8Array | undefined
@@ -129,7 +129,7 @@ export interface WritePart {
   readonly to: ChunkSegment
 }
 
-/** How a reply travels. */
+/** The form in which a reply travels. */
 export interface ReplyPlan {
   /** The reduced message; undefined if it is written as a whole. */
   readonly inline: Uint8Array | undefined

@@ -32,7 +32,7 @@ import type { Patience } from "./patience.ts"
 import { fits, type Thresholds } from "./planning.ts"
 import { readAnswer } from "./replies.ts"
 
-/** What the client knows beside this connection instance. */
+/** State of the client beside this connection instance. */
 export interface Surroundings {
   readonly queue: CallQueue
   readonly terms: Terms

@@ -14,7 +14,7 @@ export interface ReverseSettings {
   readonly programs: ReadonlyArray<Program>
   /** Calls that are taken at once; 0 without programs. */
   readonly calls: number
-  /** What handlers see of the caller. */
+  /** The caller's name for handlers. */
   readonly principal: string
 }
 

@@ -17,7 +17,7 @@ import type { ReverseCalls } from "./reverseCalls.ts"
 
 type Outcome = RpcMessage.Outcome
 
-/** What a program answered, without anything of a connection. */
+/** The answer of a program, independent of any connection. */
 export interface Answer {
   readonly outcome: Outcome
   readonly bulk: NonNullable<ProcedureReply["bulk"]>
@@ -29,7 +29,7 @@ const maxUnreachable = 16
 /** One client over all its connections. */
 export class ClientSession {
   readonly principal: string
-  /** What the client is told of this session: another one means that the cache is gone. */
+  /** The session's name for the client: another one means that the cache is gone. */
   readonly incarnation: Uint8Array
   readonly cache: ReplyCache<Answer, Incoming>
   /** The oldest first. */

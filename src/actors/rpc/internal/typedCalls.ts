@@ -6,7 +6,7 @@ import type { Range } from "./planning.ts"
 import { CallRefused } from "../RpcError.ts"
 import type { TypedProcedure } from "./typedProcedure.ts"
 
-/** What a call may have beside its payload. */
+/** Options of a call beside its payload. */
 export interface CallOptions {
   /** Default: none. */
   readonly credential?: Auth | undefined

@@ -32,7 +32,7 @@ export interface ProcedureOptions<Payload> {
   readonly longest?: ((payload: Payload) => Longest) | undefined
 }
 
-/** What a handler or a caller has. */
+/** The result of a handler, as its caller gets it. */
 export type Outcome =
   | { readonly _tag: "Success"; readonly value: unknown }
   | { readonly _tag: "Failure"; readonly error: unknown }

@@ -88,7 +88,7 @@ export interface Sockets {
   peerOf(socket: Connection): PeerInfo
 }
 
-/** What was loaded for a job: its framer, and whether accepted sockets can be read anew. */
+/** The result of loading for a job: its framer, and whether accepted sockets can be read anew. */
 export interface Prepared {
   readonly framer: Framer
   readonly rereads: boolean

@@ -12,7 +12,7 @@ export const secretExtensionBytes = 48
 /** Bytes of the longest extension with an IPv4 address. */
 const longestIpv4Bytes = 24
 
-/** What an extension holds. */
+/** The content of an extension. */
 export type ExtensionKind = "text" | "forgotten" | "shard" | "port" | "secret" | "unknown"
 
 const kinds: ReadonlyArray<ExtensionKind> = [
@@ -52,7 +52,7 @@ const leastDataBytes: Readonly<Partial<Record<ExtensionKind, number>>> = {
   port: 2
 }
 
-/** What is wrong with the data of one extension. */
+/** The fault in the data of one extension. */
 const faultOfData = (
   bytes: Uint8Array,
   at: number,
@@ -72,7 +72,7 @@ const faultOfData = (
   return undefined
 }
 
-/** What is wrong with `count` extensions, which must fill `[from, to)`. */
+/** The fault in `count` extensions, which must fill `[from, to)`. */
 export const faultOfExtensions = (
   bytes: Uint8Array,
   view: DataView,

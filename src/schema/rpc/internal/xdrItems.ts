@@ -35,7 +35,7 @@ export interface Item<Value = unknown> {
   read(from: Reading): Value
 }
 
-/** What an annotation says about the node of a schema that has it. */
+/** The meaning of an annotation for the schema node that has it. */
 export type Note =
   | { readonly _tag: "Item"; readonly item: Item }
   /** An array whose length, or whose end, is on the wire. */
@@ -133,7 +133,7 @@ export const bulk = (maxBytes: number): Item<Uint8Array> => ({
 const allBytes = ({ bulk, maxBytes }: Item): number =>
   bulk.reduce((sum, bytes) => sum + padded(bytes), maxBytes)
 
-/** How many bulk data there are depends on the array, so they count as its other bytes. */
+/** The number of bulk data depends on the array, so they count as its other bytes. */
 const counted = (item: Item, max: number): Item<ReadonlyArray<unknown>> => ({
   ...fixed(4 + max * allBytes(item)),
   write: (values, to) => {

@@ -1,7 +1,7 @@
 /** Watches the members of two clusters from outside of their processes. */
 import type { MembersView } from "../../../actors/bus/BusNode.ts"
 
-/** What must hold, by name. */
+/** The promises, by name. */
 export const promises = {
   converges: "membership converges after the faults",
   awake: "no live node is called failed by one that was itself asleep",
@@ -17,10 +17,10 @@ export const nodeTimeoutMs = 1_000
 
 /** A pause of a process, in milliseconds, that its member must not hold against others. */
 const asleepMs = 300
-/** What may lie between a suspicion and its view, and between two beats. */
+/** The longest times between a suspicion and its view, and between two beats. */
 const toleranceMs = 150
 
-/** Who runs where: a member of a cluster, whose id outlives its processes. */
+/** A member of a cluster and its host. Its id outlives its processes. */
 export interface Identity {
   readonly name: string
   readonly cluster: string

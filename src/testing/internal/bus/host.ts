@@ -103,7 +103,7 @@ const life = Effect.fnUntraced(function* (setting: Setting, host: string) {
   return yield* Effect.repeat(Effect.sleep(100), { until: () => checker.isOver })
 })
 
-/** What is still open when a member has been stopped, and the pool lives on. */
+/** Resources still open when a member has been stopped, and the pool lives on. */
 const audit = Effect.fnUntraced(function* ({ checker, openSockets }: Setting, host: string) {
   const { jobsOut, lanes } = yield* (yield* IoPool).stats
   const sockets = openSockets(host)

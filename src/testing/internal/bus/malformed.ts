@@ -25,7 +25,7 @@ export interface Malformed {
   readonly isClosed: boolean
   /** The same on a link whose sender is known, if that differs: a light frame may come there. */
   readonly isClosedLater?: boolean
-  /** How many PONGs answer it, if the link is kept. */
+  /** The number of PONGs that answer it, if the link is kept. */
   readonly pongs: number
 }
 

@@ -10,7 +10,7 @@ import { MessageFlag, NodeFlag, slotBytes } from "../../../schema/bus/Layout.ts"
 import type { Header, Message } from "../../../schema/bus/Message.ts"
 import { decode, encode } from "../../../schema/bus/MessageCodec.ts"
 
-/** How a peer behaves where it differs from a member in order. */
+/** The behavior of a peer where it differs from a well-behaved member. */
 export interface Script {
   /** One line for a list of scripts. */
   readonly description: string
@@ -24,7 +24,7 @@ export interface Script {
   readonly sendsNoPings?: boolean
 }
 
-/** What a peer tells of itself as it goes. */
+/** Events of a peer. */
 export type PeerEvent =
   | { readonly _tag: "Opened" | "Closed"; readonly isDialled: boolean; readonly byUs: boolean }
   | { readonly _tag: "Joined" }
@@ -193,7 +193,7 @@ export class ScriptedPeer {
     return { header: this.header(), gossip: [], extensions: [], ...rest, _tag }
   }
 
-  /** What a member in order does with a frame. */
+  /** The reaction of a well-behaved member to a frame. */
   answer(link: PeerLink, message: Message): void {
     if (message._tag === "Ping" || message._tag === "Meet") link.send(this.heartbeat("Pong"))
   }

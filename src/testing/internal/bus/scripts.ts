@@ -1,4 +1,4 @@
-/** How members misbehave. None of them harms the state of a cluster: no slots, votes or bans. */
+/** Scripts of misbehaving members. None harms the state of a cluster: no slots, votes or bans. */
 import { randomBytes } from "node:crypto"
 import { encode } from "../../../schema/bus/MessageCodec.ts"
 import type { Gossip, Message } from "../../../schema/bus/Message.ts"

@@ -101,7 +101,7 @@ const leaking = (pool: IoPool["Service"]): IoPool["Service"] => ({
     Effect.flatMap(Scope.make(), (scope) => pool.connect(options).pipe(Scope.provide(scope)))
 })
 
-/** What a variant replaces. */
+/** The parts that a variant replaces. */
 export interface Variant {
   readonly Node?: Parts["Node"]
   readonly pool?: (pool: IoPool["Service"]) => IoPool["Service"]

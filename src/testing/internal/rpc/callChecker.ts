@@ -1,6 +1,6 @@
 /** Watches calls from outside of the simulated processes, by a token that no two calls share. */
 
-/** What a caller was told. */
+/** The outcome that a caller got. */
 export type Told = "reply" | "unknown" | "interrupted" | "failed"
 
 export class CallChecker {

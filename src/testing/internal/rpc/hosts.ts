@@ -33,7 +33,7 @@ const [REGRANT, MOST] = [40, 16]
 const wordAt = (bytes: Uint8Array): number =>
   new DataView(bytes.buffer, bytes.byteOffset).getUint32(0)
 
-/** What the clients serve: calls in the reverse direction carry the token of their call. */
+/** The program of the clients: calls in the reverse direction carry the token of their call. */
 const reverse = { program: 0x2000_0002, version: 1 }
 const servedBack = ({ checker }: Setting): Program => ({
   ...reverse,

@@ -12,7 +12,7 @@ import * as RpcProgram from "../../RpcProgram.ts"
 
 /** An exit that goes with the answer to its request: both fit into a reply of 4096 bytes. */
 export const maxExitBytes = 3_000
-/** What a call in the reverse direction has beside its events, its headers included. */
+/** Bytes of a call in the reverse direction beside its events, headers included. */
 export const deliveryBytes = 160
 export const maxEvents = 128
 const maxTextBytes = 512
@@ -89,7 +89,7 @@ export type DeliverResult = typeof Deliver.successSchema.Type
 
 const small = { isIdempotent: true, longest: () => ({ bytes: maxTextBytes + 64 }) }
 
-/** What the server serves, under a number that both ends agree upon. */
+/** The program of the server, under a number that both ends agree upon. */
 export const makeProgram = (program: number) =>
   RpcProgram.make({
     program,
@@ -107,7 +107,7 @@ export const makeProgram = (program: number) =>
     }
   })
 
-/** What the client serves, under the same number in the reverse direction. */
+/** The program of the client, under the same number in the reverse direction. */
 export const makeReverse = (program: number) =>
   RpcProgram.make({ program, version: 1, encoding: "xdr", procedures: { 1: Deliver } })
 

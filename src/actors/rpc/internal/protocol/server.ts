@@ -13,7 +13,7 @@ import type { protocolServerDefaults } from "./settings.ts"
 
 type Settings = typeof protocolServerDefaults
 
-/** What the sessions of a server share. */
+/** Shared by the sessions of a server. */
 export interface Ends {
   readonly write: (clientId: number, message: FromClientEncoded) => Effect.Effect<void>
   readonly reverse: ReturnType<typeof makeReverse>
@@ -78,7 +78,7 @@ export class ProtocolServer {
     })
   }
 
-  /** What the procedures of the program do. */
+  /** The handlers of the program. */
   readonly handlers: RpcProgram.Handlers<ProtocolRpcs, never> = {
     Open: ({ inlineBytes, session }, caller) =>
       Effect.sync(() => this.#open(session, caller, inlineBytes)),

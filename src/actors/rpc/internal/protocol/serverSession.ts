@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import type { ReverseCaller } from "../../RpcProgram.ts"
 import { deliveryBytes, type Event, maxEvents, maxExitBytes } from "./messages.ts"
 
-/** What an event has beside its request's name and its message. */
+/** Bytes of an event beside its request's name and its message. */
 const eventBytes = 32
 
 interface Kept {
