@@ -51,7 +51,7 @@ export interface Options {
     | undefined
 }
 
-/** What must hold was broken. */
+/** A promise was broken. */
 export class RpcPromiseBroken extends Schema.TaggedError<RpcPromiseBroken>(
   "handfast/testing/RpcPromiseBroken"
 )("RpcPromiseBroken", { what: Schema.String }) {
@@ -82,7 +82,7 @@ const names = ["server", "clients"] as const
 const loseConnections = (fabric: SimFabric) =>
   Effect.gen(function* () {
     yield* Effect.sleep(yield* Random.nextBetween(...LOSS_EVERY))
-    const node = names[yield* Random.nextIntBetween(0, 2)]!
+    const node = names[yield* Random.nextIntBetween(0, names.length - 1)]!
     fabric.strike({ _tag: "QueuePairError", node, step: "running" })
   }).pipe(Effect.forever)
 
