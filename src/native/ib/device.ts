@@ -55,7 +55,7 @@ const initAttributes = (
   return block
 }
 
-/** What a device creates. */
+/** Creates the resources of a device. */
 const makerOf = (device: OpenDevice): ResourceBackend<IbCompletionQueue, IbQueuePair> => {
   const { control, domains, info, libraries } = device
   const failure = (kind: string, bytes: number) => (failed: NativeFailure) =>
@@ -146,7 +146,7 @@ const open = Effect.fnUntraced(function* (
   libraries: Libraries,
   settings: Resolved,
   found: FoundDevice,
-  { host }: Reach
+  { admits = () => true, host }: Reach
 ): Effect.fn.Return<Device, DeviceOpenError, Scope.Scope> {
   const { emit, stream } = yield* makeEvents
   const opening = listing
@@ -176,7 +176,8 @@ const open = Effect.fnUntraced(function* (
     makeConnection: (queuePair, peer) => new IbConnection(queuePair, peer),
     connect: (connection, params) => connect(managed, connection, params),
     addresses,
-    listen: (where, ask) => listen(managed, where, ask)
+    listen: (where, ask) =>
+      listen(managed, where, (request) => (admits(request.peer.host) ? ask(request) : undefined))
   })
 })
 

@@ -323,6 +323,31 @@ const wrongWays: ReadonlyArray<readonly [string, Test]> = [
     })
   ],
   [
+    "a caller that the device does not admit",
+    Effect.gen(function* () {
+      const provider = yield* Verbs
+      const asked: Array<string> = []
+      const admits = (address: string) => {
+        asked.push(address)
+        return asked.length > 1
+      }
+      const [a, b] = [yield* end, yield* endOn(yield* provider.open("rxe0", { admits }))]
+      const listener = yield* b.device.listen()
+      const connect = a.device.connect({ to: listener.address, queuePair: a.queuePair })
+      yield* equal(yield* tagOf(connect), "ConnectRejected")
+      const taking = yield* Effect.forkChild(
+        Effect.flatMap(listener.take, (request) => request.accept({ queuePair: b.queuePair }))
+      )
+      const again = yield* endOn(a.device)
+      yield* again.device.connect({ to: listener.address, queuePair: again.queuePair })
+      yield* Fiber.join(taking)
+      yield* works(again, b)
+      // Both callers come from the address of the device that they call.
+      const { host } = listener.address
+      yield* equal(asked, [host, host])
+    })
+  ],
+  [
     "a batch of no completions",
     Effect.gen(function* () {
       const { completions } = yield* end
