@@ -30,6 +30,12 @@ const opcodes: Readonly<Record<Opcode, number>> = {
   "compare-swap": constants.IBV_WR_ATOMIC_CMP_AND_SWP
 }
 
+/** Where the struct of a request has its name and the address of its scatter list. */
+interface WorkFields {
+  readonly wr_id: number
+  readonly sg_list: number
+}
+
 /** Names no memory, so that the device ends the work with a protection error, in its turn. */
 const noKey = 0
 
@@ -55,38 +61,54 @@ const fillList = (
   return areUsable
 }
 
-/** The struct of a posted send. */
-export class IbSendPlace implements SendPlace {
+/** The struct of posted work, and the scatter list behind it. */
+abstract class NativePlace {
   id = 0
+  /** Whether it names only memory that it may use. */
+  isUsable = true
+  readonly address: Pointer
+  protected readonly view: DataView
+  protected readonly at: number
+  protected readonly domain: number
+  readonly #nameAt: number
+
+  constructor(block: Block, at: number, domain: number, bytes: number, fields: WorkFields) {
+    this.address = block.address + at
+    this.view = block.view
+    this.at = at
+    this.domain = domain
+    this.#nameAt = at + fields.wr_id
+    setAddress(block.view, at + fields.sg_list, this.address + bytes)
+  }
+
+  /** Its name to the completion queue: the queue's serial number, and the number of the post. */
+  setName(serial: number, index: number): void {
+    this.view.setUint32(this.#nameAt, index, true)
+    this.view.setUint32(this.#nameAt + 4, serial, true)
+  }
+}
+
+/** The struct of a posted send. */
+export class IbSendPlace extends NativePlace implements SendPlace {
   opcode: Opcode = "send"
   signalled = true
   /** Bytes that it brings back. */
   fetched = 0
-  /** Whether it names only memory that it may use. */
-  isUsable = true
-  readonly address: Pointer
-  readonly #view: DataView
-  readonly #at: number
-  readonly #domain: number
 
   constructor(block: Block, at: number, domain: number) {
-    this.address = block.address + at
-    this.#view = block.view
-    this.#at = at
-    this.#domain = domain
-    setAddress(block.view, at + send.sg_list, this.address + sizes.ibv_send_wr)
+    super(block, at, domain, sizes.ibv_send_wr, send)
   }
 
   take(request: SendRequest, bytes: number): void {
     const { opcode, scatterList, signalled } = request
-    const at = this.#at
-    const view = this.#view
+    const at = this.at
+    const view = this.view
     this.id = request.id
     this.opcode = opcode
     this.signalled = signalled
     const fetches = isFetch(opcode)
     this.fetched = fetches ? bytes : 0
-    this.isUsable = fillList(view, at + sizes.ibv_send_wr, scatterList, this.#domain, fetches)
+    this.isUsable = fillList(view, at + sizes.ibv_send_wr, scatterList, this.domain, fetches)
     view.setInt32(at + send.num_sge, scatterList.count, true)
     view.setInt32(at + send.opcode, opcodes[opcode], true)
     // The driver copies inline bytes by itself, from addresses that nothing else would check.
@@ -98,15 +120,9 @@ export class IbSendPlace implements SendPlace {
     this.#takeTarget(request)
   }
 
-  /** Its name to the completion queue: the queue's serial number, and the number of the post. */
-  setName(serial: number, index: number): void {
-    this.#view.setUint32(this.#at + send.wr_id, index, true)
-    this.#view.setUint32(this.#at + send.wr_id + 4, serial, true)
-  }
-
   #takeTarget(request: SendRequest): void {
-    const at = this.#at
-    const view = this.#view
+    const at = this.at
+    const view = this.view
     view.setUint32(at + send["wr.rdma.remote_addr"], request.remoteLow, true)
     view.setUint32(at + send["wr.rdma.remote_addr"] + 4, request.remoteHigh, true)
     switch (request.opcode) {
@@ -130,33 +146,16 @@ export class IbSendPlace implements SendPlace {
 }
 
 /** The struct of a posted receive. */
-export class IbReceivePlace implements ReceivePlace {
-  id = 0
-  /** Whether it names only memory that it may use. */
-  isUsable = true
-  readonly address: Pointer
-  readonly #view: DataView
-  readonly #at: number
-  readonly #domain: number
-
+export class IbReceivePlace extends NativePlace implements ReceivePlace {
   constructor(block: Block, at: number, domain: number) {
-    this.address = block.address + at
-    this.#view = block.view
-    this.#at = at
-    this.#domain = domain
-    setAddress(block.view, at + receive.sg_list, this.address + sizes.ibv_recv_wr)
+    super(block, at, domain, sizes.ibv_recv_wr, receive)
   }
 
   take({ id, scatterList }: ReceiveRequest): void {
     this.id = id
-    const list = this.#at + sizes.ibv_recv_wr
-    this.isUsable = fillList(this.#view, list, scatterList, this.#domain, true)
-    this.#view.setInt32(this.#at + receive.num_sge, scatterList.count, true)
-  }
-
-  setName(serial: number, index: number): void {
-    this.#view.setUint32(this.#at + receive.wr_id, index, true)
-    this.#view.setUint32(this.#at + receive.wr_id + 4, serial, true)
+    const list = this.at + sizes.ibv_recv_wr
+    this.isUsable = fillList(this.view, list, scatterList, this.domain, true)
+    this.view.setInt32(this.at + receive.num_sge, scatterList.count, true)
   }
 }
 
