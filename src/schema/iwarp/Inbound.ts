@@ -156,8 +156,8 @@ export class Inbound<R extends Region> {
   }
 
   #readResponse(segment: Segment): number {
-    const obstacle = this.outstanding.obstacle(segment)
-    if (obstacle !== undefined) return this.#refuse(obstacle, segment)
+    const fault = this.outstanding.validate(segment)
+    if (fault !== undefined) return this.#refuse(fault, segment)
     this.region = this.outstanding.region
     this.at = this.outstanding.at
     return segment.payloadLength === 0 ? Place.nowhere : Place.region

@@ -76,7 +76,7 @@ export class Outstanding<R extends Region> {
   }
 
   /** Why a Read Response is invalid, if it is: it must continue the oldest read. */
-  obstacle(segment: Segment): Cause | undefined {
+  validate(segment: Segment): Cause | undefined {
     const request = this.#oldest
     if (request === undefined || request.atomic) return Cause.unexpectedOpcode
     if (segment.stag !== request.stag) return Cause.taggedInvalidStag

@@ -11,7 +11,7 @@ import * as Negotiation from "../../../src/schema/iwarp/Negotiation.ts"
 export const crc = Crc32c.make()
 
 /** What the peer wants, if nothing else is said. */
-export const wishes: Negotiation.Wishes = {
+export const wishes: Negotiation.MpaParams = {
   revision: 2,
   crc: true,
   ird: 4,
@@ -21,7 +21,7 @@ export const wishes: Negotiation.Wishes = {
 }
 
 /** The peer's request, with other wishes. */
-export const request = (change: Partial<Negotiation.Wishes> = {}) =>
+export const request = (change: Partial<Negotiation.MpaParams> = {}) =>
   Mpa.encode(Negotiation.request({ ...wishes, ...change }))
 
 /** What a raw peer has heard: the reply and messages, until the other side closed. */

@@ -175,8 +175,8 @@ export class SendQueue<Slot extends SendPlace = SendSlot> extends Queue<Slot> {
     if (parts.count > this.#limits.scatterEntries) return "too-many-entries"
     if (bytes > this.#limits.messageBytes) return "too-long"
     if (inline && (bytes > this.#limits.inlineBytes || isFetch(opcode))) return "too-long"
-    const obstacle = this.reserve()
-    if (obstacle !== undefined) return obstacle
+    const refusal = this.reserve()
+    if (refusal !== undefined) return refusal
     this.at(this.counters.posted).take(request, bytes, this.#limits.inlineBytes)
     this.counters.posted += 1
     return "accepted"
@@ -215,8 +215,8 @@ export class ReceiveQueue<Slot extends ReceivePlace = ReceiveSlot> extends Queue
   post(request: ReceiveRequest, state: State): Posted {
     if (!canPostReceive(state)) return "wrong-state"
     if (request.scatterList.count > this.#limits.scatterEntries) return "too-many-entries"
-    const obstacle = this.reserve()
-    if (obstacle !== undefined) return obstacle
+    const refusal = this.reserve()
+    if (refusal !== undefined) return refusal
     this.at(this.counters.posted).take(request)
     this.counters.posted += 1
     return "accepted"
