@@ -10,7 +10,7 @@ import { type Enhanced, type MpaFrame, unlimited } from "./Mpa.ts"
 import { Cause } from "./Terminate.ts"
 
 /** The parameters of this side. */
-export interface MpaParams {
+export interface LocalParams {
   readonly revision: 1 | 2
   readonly crc: boolean
   /** Requests of the peer that may wait here. */
@@ -51,7 +51,7 @@ const none = new Uint8Array(0)
  * The request for `wishes`. It offers the empty Write and Read as signals; an empty Send would
  * consume a receive of the peer.
  */
-export const request = (wishes: MpaParams): MpaFrame => ({
+export const request = (wishes: LocalParams): MpaFrame => ({
   kind: "request",
   markers: false,
   crc: wishes.crc,
@@ -87,7 +87,7 @@ const silent = { peerToPeer: false, readyBySend: false, readyByWrite: false, rea
 /** Negotiates as the responder: the reply, and the settings or the reason to decline. */
 export const respond = (
   request: MpaFrame,
-  wishes: Pick<MpaParams, "crc" | "ird" | "ord" | "privateData">
+  wishes: Pick<LocalParams, "crc" | "ird" | "ord" | "privateData">
 ): { readonly reply: MpaFrame; readonly outcome: Settled | Declined } => {
   if (request.markers) {
     const outcome: Declined = { _tag: "MarkersWanted", terminate: Cause.invalidStartup }
@@ -119,7 +119,7 @@ export const respond = (
 export const settle = (
   request: MpaFrame,
   reply: MpaFrame,
-  wishes: Pick<MpaParams, "ird">
+  wishes: Pick<LocalParams, "ird">
 ): Settled | Declined => {
   const { enhanced: answer, privateData, revision } = reply
   const asked = request.enhanced

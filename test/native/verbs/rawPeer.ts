@@ -11,7 +11,7 @@ import * as Negotiation from "../../../src/schema/iwarp/Negotiation.ts"
 export const crc = Crc32c.make()
 
 /** What the peer wants, if nothing else is said. */
-export const wishes: Negotiation.MpaParams = {
+export const wishes: Negotiation.LocalParams = {
   revision: 2,
   crc: true,
   ird: 4,
@@ -21,7 +21,7 @@ export const wishes: Negotiation.MpaParams = {
 }
 
 /** The peer's request, with other wishes. */
-export const request = (change: Partial<Negotiation.MpaParams> = {}) =>
+export const request = (change: Partial<Negotiation.LocalParams> = {}) =>
   Mpa.encode(Negotiation.request({ ...wishes, ...change }))
 
 /** What a raw peer has heard: the reply and messages, until the other side closed. */

@@ -144,7 +144,7 @@ const frame = (fields: Partial<Mpa.MpaFrame>): Mpa.MpaFrame => ({
   ...fields
 })
 
-const wishes: Negotiation.MpaParams = {
+const wishes: Negotiation.LocalParams = {
   revision: 2,
   crc: true,
   ird: 1,
@@ -154,7 +154,7 @@ const wishes: Negotiation.MpaParams = {
 }
 
 describe("the responder", () => {
-  const respond = (request: Mpa.MpaFrame, wished: Partial<Negotiation.MpaParams> = {}) =>
+  const respond = (request: Mpa.MpaFrame, wished: Partial<Negotiation.LocalParams> = {}) =>
     Negotiation.respond(request, { ...wishes, crc: false, ...wished })
 
   it("answers as Linux's software iWARP does", () => {
@@ -223,7 +223,7 @@ describe("the responder", () => {
 })
 
 describe("the initiator", () => {
-  const settle = (reply: Partial<Mpa.MpaFrame>, wished: Partial<Negotiation.MpaParams> = {}) =>
+  const settle = (reply: Partial<Mpa.MpaFrame>, wished: Partial<Negotiation.LocalParams> = {}) =>
     Negotiation.settle(
       Negotiation.request({ ...wishes, ...wished }),
       frame({ kind: "reply", ...reply }),
