@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import { Journal, type Store } from "../../src/actors/kernel/Journal.ts"
+import { SettingsRefused } from "../../src/native/io/PoolError.ts"
 import type {
   Claim,
   CorruptRecord,
@@ -312,17 +313,16 @@ describe("a limit of nothing", () => {
     { replayEvents: 0 },
     { replayBytes: NaN },
     { cacheBytes: Infinity },
-    { queueAppends: 1.5 }
+    { queueAppends: 1.5 },
+    { closeWithin: NaN }
   ])("F11: is a defect that names it: %j", (limits) =>
     Effect.gen(function* () {
       const file = freshFile()
       const layer = Journal.layerSqlite({ file, ...limits })
-      const exit = yield* Effect.exit(Effect.provide(Journal, layer))
-      const [name] = Object.keys(limits)
-      if (Exit.isSuccess(exit)) return assert.fail("it was opened")
-      const error = Cause.squash(exit.cause)
-      assert.instanceOf(error, RangeError)
-      assert.include(error.message, `${name} must be a whole number of at least 1`)
+      const cause = yield* Effect.flip(Effect.sandbox(Effect.provide(Journal, layer)))
+      const error = Cause.squash(cause)
+      assert.instanceOf(error, SettingsRefused)
+      assert.deepEqual({ [error.setting]: error.value }, limits)
     })
   )
 })

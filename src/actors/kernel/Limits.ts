@@ -1,6 +1,6 @@
 /**
  * The limits of one actor. Nothing in it grows without one of these. Each is a whole number of at
- * least 1, or `Infinity`; `Behavior.make` throws at any other.
+ * least 1, or `Infinity`; at any other `Behavior.make` throws `SettingsRefused`.
  */
 import * as Context from "effect/Context"
 

@@ -6,7 +6,7 @@
  * children and fails, which its own supervisor sees as a crash.
  */
 import type * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Rpc from "effect/rpc/Rpc"
@@ -20,6 +20,7 @@ import type { Cell } from "./internal/cell.ts"
 import type { Crash } from "./internal/child.ts"
 import { SupervisedActor, supervisedLife, SupervisedRun } from "./internal/children.ts"
 import type { Strategy } from "./internal/restarting.ts"
+import { assertSettings, millisOf } from "./internal/settingRules.ts"
 import { Supervision } from "./internal/supervising.ts"
 import { withoutSpan } from "./internal/tracing.ts"
 
@@ -31,7 +32,8 @@ export interface Options {
    */
   readonly strategy?: Strategy
   /**
-   * Crashes that are answered with a restart within a window of monotonic time. Children that crash
+   * Crashes that are answered with a restart within a window of monotonic time: `max` is a whole
+   * number from 0, `within` longer than nothing, and both may be infinite. Children that crash
    * while a restart of them is under way are not counted again. Default 5 within 10 seconds: a
    * fault that outlives five restarts will not be cured by another.
    *
@@ -91,24 +93,30 @@ const defaultBackoff = Schedule.jittered(
 
 const defaultRestarts: NonNullable<Options["restarts"]> = { max: 5, within: "10 seconds" }
 
-const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
-
 /**
  * Makes a supervisor. Its children end with its Scope, in the reverse order of their start. A
- * child supervisor also ends with the Scope of its parent.
+ * child supervisor also ends with the Scope of its parent. An option out of its range is a defect
+ * (`SettingsRefused`).
  */
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<Supervisor, never, Scope.Scope> {
   const { max, per = "supervisor", within } = options.restarts ?? defaultRestarts
+  const withinMillis = millisOf(within)
+  const outageMillis = millisOf(options.journalOutage ?? "1 minute")
+  assertSettings("supervisor", {
+    "restarts.max": max,
+    "restarts.within": withinMillis,
+    journalOutage: outageMillis
+  })
   const parent = options.parent?.["~handfast/actors/Supervisor"]
   const { children, lifetime } = yield* scopes(parent)
   const settings = {
     strategy: options.strategy ?? "one-for-one",
     max,
     per,
-    withinMillis: millis(within),
-    outageMillis: millis(options.journalOutage ?? "1 minute"),
+    withinMillis,
+    outageMillis,
     backoff: options.backoff ?? defaultBackoff,
     parent,
     context: withoutSpan(yield* Effect.context<never>()),

@@ -1,7 +1,7 @@
-/** The errors of a pool: its settings, and what it opens. */
+/** Errors of settings, and of the sockets that a pool opens. */
 import * as Schema from "effect/Schema"
 
-/** A setting of a pool is out of its range. Nothing was started. */
+/** A setting is out of its range. Nothing was started. */
 export class SettingsRefused extends Schema.TaggedError<SettingsRefused>(
   "~handfast/io/SettingsRefused"
 )("SettingsRefused", { setting: Schema.String, value: Schema.Number, rule: Schema.String }) {

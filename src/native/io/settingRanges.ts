@@ -18,6 +18,12 @@ export const whole = (least: number, most: number = Number.MAX_SAFE_INTEGER): Ra
   holds: (value) => Number.isInteger(value) && value >= least && value <= most
 })
 
+/** The same numbers, or none at all. */
+export const orInfinity = ({ holds, rule }: Range): Range => ({
+  rule: `${rule}, or Infinity`,
+  holds: (value) => value === Infinity || holds(value)
+})
+
 /** Milliseconds, which may be infinite. */
 export const millis = (least: number): Range => ({
   rule: `a number of milliseconds from ${least}`,

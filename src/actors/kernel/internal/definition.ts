@@ -2,7 +2,6 @@
  * A behavior as the kernel runs it. The types of states, messages and events are checked where the
  * behavior is declared, and erased here.
  */
-import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Schema from "effect/Schema"
@@ -12,6 +11,7 @@ import type { Decision } from "../Decision.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
 import { defaults, type Limits } from "../Limits.ts"
 import { type EventCodec, makeEventCodec, makeSnapshotCodec, type SnapshotCodec } from "./codec.ts"
+import { assertSettings, millisOf } from "./settingRules.ts"
 
 export type AnyDecision = Decision<Tagged, unknown, unknown>
 export type AnyEffect = Effect.Effect<unknown, unknown>
@@ -103,35 +103,26 @@ export const define = (name: string, spec: AnySpec): Definition => ({
     spec.react !== undefined || spec.epoch !== undefined || spec.snapshot?.when !== undefined,
   codec: makeEventCodec(spec.events, spec.upcasts ?? [], spec.tags),
   snapshot: spec.snapshot === undefined ? undefined : snapshotRules(name, spec.snapshot),
-  passivateAfterMillis:
-    // Without a history there is nothing to recover from.
-    spec.passivateAfter === undefined || spec.history === "none"
-      ? undefined
-      : Duration.toMillis(Duration.fromInputUnsafe(spec.passivateAfter)),
+  passivateAfterMillis: passivateAfterMillis(name, spec),
   limits: checkedLimits(name, { ...defaults, ...spec.limits })
 })
 
-/** Refuses a limit below 1, at which an actor would hang or exceed it. */
-const checkBound = (name: string, setting: string, value: number): number => {
-  if (value === Infinity || (Number.isInteger(value) && value >= 1)) return value
-  throw new RangeError(`${name}: ${setting} must be a whole number of at least 1, not ${value}`)
-}
-
 const checkedLimits = (name: string, limits: Limits): Limits => {
-  for (const [key, value] of Object.entries(limits)) {
-    if (typeof value === "number") checkBound(name, `limits.${key}`, value)
-  }
+  assertSettings("limits", limits, `${name}: limits.`)
   return limits
 }
 
-const snapshotRules = (name: string, policy: SnapshotPolicy<unknown, unknown>): SnapshotRules => ({
-  codec: makeSnapshotCodec(
-    policy.state,
-    policy.version ?? (policy.upcasts ?? []).length + 1,
-    policy.upcasts ?? []
-  ),
-  every: checkBound(name, "snapshot.every", policy.every ?? Infinity),
-  when: policy.when,
-  keep: checkBound(name, "snapshot.keep", policy.keep ?? 2),
-  deleteEvents: policy.deleteEvents ?? false
-})
+const passivateAfterMillis = (name: string, { history, passivateAfter }: AnySpec) => {
+  if (passivateAfter === undefined) return undefined
+  const millis = millisOf(passivateAfter)
+  assertSettings("behavior", { passivateAfter: millis }, `${name}: `)
+  // Without a history there is nothing to recover from.
+  return history === "none" ? undefined : millis
+}
+
+const snapshotRules = (name: string, policy: SnapshotPolicy<unknown, unknown>): SnapshotRules => {
+  const { deleteEvents = false, every = Infinity, keep = 2, state, upcasts = [], when } = policy
+  const { version = upcasts.length + 1 } = policy
+  assertSettings("snapshot", { version, every, keep }, `${name}: snapshot.`)
+  return { codec: makeSnapshotCodec(state, version, upcasts), every, when, keep, deleteEvents }
+}

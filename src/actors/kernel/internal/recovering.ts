@@ -31,6 +31,7 @@ import { describe } from "./logging.ts"
 import { occupy } from "./occupying.ts"
 import { halted } from "./releasing.ts"
 import { explainGap, type RecoveryError, restore, type Start } from "./restoring.ts"
+import { assertSettings } from "./settingRules.ts"
 import { LONG_RECOVERY_EVENTS, takeSnapshot } from "./snapshots.ts"
 
 const permits = new WeakMap<Store, Semaphore.Semaphore>()
@@ -39,7 +40,7 @@ const permitsOf = (cell: Cell, journal: Store): Semaphore.Semaphore => {
   let semaphore = permits.get(journal)
   if (semaphore === undefined) {
     const most = Context.get(cell.context, MaxRecoveries)
-    if (!(most >= 1)) throw new RangeError(`MaxRecoveries must be at least 1, not ${most}`)
+    assertSettings("process", { MaxRecoveries: most })
     semaphore = Semaphore.makeUnsafe(most)
     permits.set(journal, semaphore)
   }

@@ -1,6 +1,5 @@
 /** A journal in a SQLite file: Effects around the native connection. */
 import { resolve } from "node:path"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -23,6 +22,7 @@ import type { EventBatch, Failure, Operation, Operations } from "../../../native
 import type { SqliteSettings } from "./journalSettings.ts"
 import type { Store } from "./store.ts"
 import { direct } from "./direct.ts"
+import { assertSettings, millisOf } from "./settingRules.ts"
 import { accepting } from "./storable.ts"
 
 const defaults = {
@@ -215,21 +215,12 @@ const projecting = ({ ask }: Opened): Pick<Store, "register" | "acknowledge" | "
   }
 }
 
-/** Refuses a limit at which a history would seem empty, or at which the file cannot be opened. */
-const checkLimits = (limits: Limits) => {
-  for (const [name, value] of Object.entries(limits)) {
-    if (name === "closeWithin" || typeof value !== "number") continue
-    if (Number.isSafeInteger(value) && value >= 1) continue
-    throw new RangeError(`${name} must be a whole number of at least 1, not ${value}`)
-  }
-}
-
 /** Opens a journal file for the life of the Scope. */
 export const makeSqlite = Effect.fnUntraced(function* (settings: SqliteSettings) {
   // The directory of the process may change while the journal is open.
   const limits: Limits = { ...defaults, ...settings, file: resolve(settings.file) }
-  checkLimits(limits)
-  const closeWithin = Duration.toMillis(limits.closeWithin)
+  const closeWithin = millisOf(limits.closeWithin)
+  assertSettings("sqlite", { ...limits, closeWithin })
   const connection = yield* Effect.acquireRelease(open(limits), (opened) =>
     Effect.callback<void>((resume) => opened.close(closeWithin, () => resume(Effect.void)))
   )
