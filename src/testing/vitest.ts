@@ -152,16 +152,17 @@ const exploreShared = Effect.fnUntraced(function* <A, E>(
   return { ...merged, runs, deterministic: merged.deterministic && deterministic, failure }
 })
 
-/** Runs the seeds that another process has requested. */
+/** Runs the seeds that another process has requested, and notes their result in the test. */
 const runTask = Effect.fnUntraced(function* <A, E>(
   task: Task,
+  meta: object,
   settings: TestSettings,
   program: Effect.Effect<A, E, Scope.Scope>
 ) {
   const { from, seeds } = task
   const given = withEnvironment(settings, readEnvironment(process.env))
   const share = { ...given, from, seeds, shrinkAttempts: 0 }
-  answer(task, yield* explore(program, share))
+  answer(meta, yield* explore(program, share))
 })
 
 /** A fault that is planned fewer times than this may have come too late each time. */
@@ -233,7 +234,7 @@ const sim: SimTest = (name, settings, program) => {
       return Effect.runPromise(Effect.asVoid(check(test, settings, effect)), { signal })
     }
     if (task.test !== fullName(test)) return undefined
-    return Effect.runPromise(runTask(task, settings, effect), { signal })
+    return Effect.runPromise(runTask(task, declared.meta, settings, effect), { signal })
   })
 }
 

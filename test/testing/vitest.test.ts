@@ -3,7 +3,15 @@
  * Method: vitest runs fixtures in a process of its own; its output and exit code are judged.
  */
 import { execFile } from "node:child_process"
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import {
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -225,12 +233,15 @@ describe("SIM_WORKERS", { timeout }, () => {
     })
   )
 
-  it.live("S8: ends the processes of the shares when Vitest is killed", () =>
+  it.live("S8: a killed Vitest leaves neither processes nor files of the shares", () =>
     Effect.gen(function* () {
       const list = join(folder, "killed")
+      const temporary = join(folder, "temporary")
+      mkdirSync(temporary)
       const processes = (): ReadonlyArray<ReadonlyArray<number>> =>
         existsSync(list) ? readFileSync(list, "utf8").trim().split("\n").map(numbers) : []
-      const env = { SIM_WORKERS: "2", SIM_TIME_LIMIT: "3600", FIXTURE_PROCESSES: list }
+      const shared = { SIM_WORKERS: "2", SIM_TIME_LIMIT: "3600" }
+      const env = { ...shared, FIXTURE_PROCESSES: list, TMPDIR: temporary, TEMP: temporary }
       const running = yield* Effect.forkChild(vitest(["-t", "^fixture > takes its time$"], env))
       yield* until(() => processes().length === 3)
       // The first to read the file is a worker of the Vitest that this test has started.
@@ -239,6 +250,8 @@ describe("SIM_WORKERS", { timeout }, () => {
       process.kill(main, "SIGKILL")
       yield* until(() => !sharing.flat().some(isRunning))
       yield* Fiber.interrupt(running)
+      const left = readdirSync(temporary).filter((name) => name.startsWith("handfast"))
+      assert.deepStrictEqual(left, [])
     })
   )
 

@@ -22,3 +22,16 @@ export const shares = (all: Share, processes: number, align = 1): ReadonlyArray<
     seeds: begin(part + 1) - begin(part)
   })).filter(({ seeds }) => seeds > 0)
 }
+
+/** The descriptor by which a process returns the result of its share. */
+export const resultPipe = 3
+
+const foundKey = "handfast/share"
+
+/** Notes the result of a share in its test, of which the process's reporter is told. */
+export const noteFound = (meta: object, found: object): void => {
+  Object.assign(meta, { [foundKey]: found })
+}
+
+/** The result that a test has noted, if it has. */
+export const foundIn = (meta: object): unknown => Reflect.get(meta, foundKey)

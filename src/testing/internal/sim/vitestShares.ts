@@ -1,18 +1,21 @@
 /**
  * Runs parts of a test's seeds in vitest processes of their own. A process gets its part by its
- * environment, and returns the result in a file.
+ * environment, and returns the result by a pipe.
  */
-import { execFile } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import type { Readable } from "node:stream"
+import { text } from "node:stream/consumers"
+import { fileURLToPath } from "node:url"
 import { isMainThread } from "node:worker_threads"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import { workerModule } from "../../../native/io/workerModule.ts"
+import { errorText } from "./errorText.ts"
 import { addMarks, type Report } from "./explore.ts"
-import type { Share } from "./shares.ts"
+import { noteFound, resultPipe, type Share } from "./shares.ts"
 import type { Strikes } from "./strikes.ts"
 import { fullName, namePattern, type Test } from "./testNames.ts"
 import type { Mark } from "./simulator.ts"
@@ -23,11 +26,10 @@ const variable = "SIM_SHARE"
 const Task = Schema.Struct({
   test: Schema.String,
   from: Schema.Int,
-  seeds: Schema.Int,
-  result: Schema.String
+  seeds: Schema.Int
 })
 
-/** A share of a test, and the file for its result. */
+/** A share of a test. */
 export type Task = typeof Task.Type
 
 const Found = Schema.Struct({
@@ -68,16 +70,13 @@ export const taskOf = (env: Environment): Task | undefined => {
     : Schema.decodeSync(Schema.fromJsonString(Task))(text)
 }
 
-/** Returns the result of a share. A second test of the same name would replace it. */
-export const answer = (task: Task, report: Report): void => {
+/** Returns the result of a share, which this process's reporter finds in the test. */
+export const answer = (meta: object, report: Report): void => {
   const { checked, deterministic, failures, firstFailingSeed = null, marks, runs } = report
   const { faults, millis, steps, timedOut } = report
   const counts = { runs, failures, checked, steps, millis }
   const found: Found = { ...counts, firstFailingSeed, timedOut, deterministic, marks, faults }
-  if (existsSync(task.result)) {
-    throw new Error(`two tests are named "${task.test}": SIM_WORKERS needs a name for each`)
-  }
-  writeFileSync(task.result, JSON.stringify(found))
+  noteFound(meta, found)
 }
 
 /** The report of all shares together, as if one process had run them; without the failing run. */
@@ -138,41 +137,51 @@ const vitestOf = (command: ReadonlyArray<string>): string =>
   join(process.cwd(), "node_modules/vitest/vitest.mjs")
 
 const shareParent = workerModule(import.meta.url, "shareParent")
+const shareReporter = workerModule(import.meta.url, "shareReporter")
 
 /** The longest output of a process that failed, from its end. */
 const longestDetail = 2_000
 
+const decodeFound = Schema.decodeSync(Schema.fromJsonString(Found))
+
+/** The result that a process has returned. Two tests of one name return one each. */
+const readFound = (answers: string, name: string): Found => {
+  const lines = answers.split("\n").filter((line) => line !== "")
+  if (lines.length > 1) {
+    throw new Error(`two tests are named "${name}": SIM_WORKERS needs a name for each`)
+  }
+  return decodeFound(lines[0] ?? "")
+}
+
 const runShare = (test: Test, share: Share) =>
-  Effect.acquireUseRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "handfast-share-"))),
-    (folder) =>
-      Effect.callback<Found, ShareFailed>((resume) => {
-        const task: Task = { test: fullName(test), ...share, result: join(folder, "found.json") }
-        const command = commandLine()
-        const words = ["--import", shareParent.href, vitestOf(command), "run"]
-        const env = { ...process.env, [variable]: JSON.stringify(task) }
-        const options = { env, maxBuffer: Infinity }
-        const args = [...words, ...inheritedFlags(command), test.file, "-t", namePattern(test)]
-        const child = execFile(process.execPath, args, options, (error, stdout, stderr) => {
-          const failed = () => {
-            const detail = (stdout + stderr).slice(-longestDetail)
-            resume(Effect.fail(new ShareFailed({ ...share, detail })))
-          }
-          // A seed that fails is a result. Other failures of a test, such as a hook or an unhandled
-          // promise, would fail this one in a single process, too.
-          if (error !== null) return failed()
-          try {
-            const text = readFileSync(task.result, "utf8")
-            const found = Schema.decodeSync(Schema.fromJsonString(Found))(text)
-            resume(Effect.succeed(found))
-          } catch {
-            failed()
-          }
-        })
-        return Effect.sync(() => child.kill())
-      }),
-    (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-  )
+  Effect.callback<Found, ShareFailed>((resume) => {
+    const task: Task = { test: fullName(test), ...share }
+    const command = commandLine()
+    const words = ["--import", shareParent.href, vitestOf(command), "run"]
+    const reporters = ["--reporter=default", `--reporter=${fileURLToPath(shareReporter)}`]
+    const selected = [...reporters, test.file, "-t", namePattern(test)]
+    const child = spawn(process.execPath, [...words, ...inheritedFlags(command), ...selected], {
+      env: { ...process.env, [variable]: JSON.stringify(task) },
+      stdio: ["pipe", "pipe", "pipe", "pipe"]
+    })
+    const failed = (detail: string) =>
+      resume(Effect.fail(new ShareFailed({ ...share, detail: detail.slice(-longestDetail) })))
+    child.on("error", (error) => failed(String(error)))
+    const answered = text(child.stdio[resultPipe] as Readable)
+    const printed = [text(child.stdout), text(child.stderr)] as const
+    const ended = new Promise<number | null>((resolve) => child.on("close", resolve))
+    void Promise.all([ended, answered, ...printed]).then(([code, answers, stdout, stderr]) => {
+      // A seed that fails is a result. Other failures of a test, such as a hook or an unhandled
+      // promise, would fail this one in a single process, too.
+      if (code !== 0) return failed(stdout + stderr)
+      try {
+        resume(Effect.succeed(readFound(answers, task.test)))
+      } catch (error) {
+        failed(`${stdout}${stderr}${errorText(error)}`)
+      }
+    })
+    return Effect.sync(() => child.kill())
+  })
 
 /**
  * Runs all shares at the same time. Returns the results of those up to the first in which
