@@ -36,3 +36,26 @@ export const plant = (copy: string, { file, from, to }: Defect): (() => void) =>
   )
   return () => writeFileSync(path, text)
 }
+
+/** The parts of vitest's report as JSON that decide about a defect. */
+interface Report {
+  readonly testResults: ReadonlyArray<{
+    readonly assertionResults: ReadonlyArray<{ readonly status: string }>
+  }>
+}
+
+/** What the run of a test says about a defect. */
+export type Verdict = "seen" | "unseen" | "no answer"
+
+/**
+ * Judges a defect by the report of its test. Only a failing test has seen it: a runner that crashed
+ * or was ended left no report, and a file that did not load ran no test.
+ */
+export const verdictOf = (report: string | undefined): Verdict => {
+  if (report === undefined) return "no answer"
+  const { testResults } = JSON.parse(report) as Report
+  const results = testResults.flatMap((file) => file.assertionResults)
+  const statuses = new Set(results.map(({ status }) => status))
+  if (statuses.has("failed")) return "seen"
+  return statuses.has("passed") ? "unseen" : "no answer"
+}

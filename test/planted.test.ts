@@ -1,15 +1,19 @@
 /**
- * Goal: each planted defect of `npm run plant` still finds the text that it replaces, and its test.
- * A defect that is not planted would count as seen by a test that fails for another reason.
- * Method: the lists of defects are held against the files on disk, and against planted offences.
+ * Goal: each planted defect of `npm run plant` still finds the text that it replaces, and its test;
+ * and it counts as seen only if a test fails. Otherwise a runner that crashes would see them all.
+ * Method: the lists of defects are held against the files on disk, and against planted offences;
+ * reports as vitest writes them are judged, and one of a file that does not load is made by it.
  */
-import { existsSync, readFileSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { pathToFileURL } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { actors } from "../scripts/plantedActors.ts"
 import { fabric } from "../scripts/plantedFabric.ts"
 import { lanes } from "../scripts/plantedLanes.ts"
-import { type Defect, root } from "../scripts/planting.ts"
+import { type Defect, root, verdictOf } from "../scripts/planting.ts"
 
 const read = (path: string): string =>
   existsSync(join(root, path)) ? readFileSync(join(root, path), "utf8") : ""
@@ -49,5 +53,46 @@ describe("planted defects", () => {
       `${defect.number} changes nothing`,
       `${defect.number}: test/none.test.ts has no test named ${defect.name}`
     ])
+  })
+})
+
+const reportOf = (...statuses: ReadonlyArray<string>): string =>
+  JSON.stringify({
+    testResults: [{ assertionResults: statuses.map((status) => ({ status })) }]
+  })
+
+describe("the verdict on a planted defect", () => {
+  it("is seen by a test that fails, and by nothing else", () => {
+    assert.strictEqual(verdictOf(reportOf("passed", "failed", "skipped")), "seen")
+    assert.strictEqual(verdictOf(reportOf("passed", "skipped")), "unseen")
+  })
+
+  it("is no answer without a report, as of a runner that crashed or was ended", () =>
+    assert.strictEqual(verdictOf(undefined), "no answer"))
+
+  it("is no answer if no test ran", () => {
+    assert.strictEqual(verdictOf(reportOf("skipped")), "no answer")
+    assert.strictEqual(verdictOf(reportOf()), "no answer")
+  })
+
+  it("is no answer of a file that does not load, though vitest ends with 1", () => {
+    const folder = mkdtempSync(join(tmpdir(), "handfast-verdict-"))
+    try {
+      const judged = (source: string) => {
+        const file = join(folder, "planted.test.ts")
+        const report = join(folder, "report.json")
+        writeFileSync(file, source)
+        const args = ["run", file, "--root", folder, "--reporter=json", `--outputFile=${report}`]
+        const vitest = join(root, "node_modules/vitest/vitest.mjs")
+        const { status } = spawnSync(process.execPath, [vitest, ...args])
+        return [status, verdictOf(readFileSync(report, "utf8"))]
+      }
+      const head = `import { it } from "${pathToFileURL(join(root, "node_modules/vitest/dist/index.js"))}"\n`
+      assert.deepStrictEqual(judged("throw new Error('planted')"), [1, "no answer"])
+      assert.deepStrictEqual(judged(`${head}it("a", () => { throw new Error() })`), [1, "seen"])
+      assert.deepStrictEqual(judged(`${head}it("a", () => {})`), [0, "unseen"])
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 })
