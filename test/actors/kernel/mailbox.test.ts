@@ -93,6 +93,17 @@ describe.each(journals)("a mailbox on %s", (_, layer) => {
     }).pipe(Effect.provide(layer))
   )
 
+  it.effect("a stash comes back before the newer messages of the batch that brings it back", () =>
+    Effect.gen(function* () {
+      const counter = yield* Actor.spawn(Counter, "a")
+      yield* counter.ask.Hold()
+      const stashed = yield* fork(counter.ask.Add({ n: 1 }))
+      yield* counter.tell.Resume()
+      const newer = yield* fork(counter.ask.Add({ n: 10 }))
+      assert.deepStrictEqual(yield* Fiber.joinAll([stashed, newer]), [1, 11])
+    }).pipe(Effect.provide(layer))
+  )
+
   it.effect("stores many events of one decision together", () =>
     Effect.gen(function* () {
       const { appends, journal } = makeHeld()
