@@ -236,6 +236,22 @@ describe.each(journals)("a caller who waits for a later decision on %s", (_, jou
     })
   )
 
+  it.effect("K8: has a place before its events are stored, also if they are written behind", () =>
+    Effect.gen(function* () {
+      const { journal: slow, latch } = makeHeld()
+      const Hasty = Behavior.make("Oven", { ...spec, ...tables, writtenBehind: ["Begun"] })
+      const oven = yield* Effect.provideService(Actor.spawn(Hasty, "a"), Journal, slow)
+      latch.closeUnsafe()
+      const asks = ["a", "b", "c"].map((loaf) => fork(oven.ask.Bake({ loaf })))
+      const waits = yield* Effect.all(asks)
+      assert.strictEqual((yield* Effect.flip(oven.ask.Bake({ loaf: "d" })))._tag, "MailboxFull")
+      latch.openUnsafe()
+      yield* settle
+      for (const loaf of ["a", "b", "c"]) yield* oven.ask.Finish(finish(loaf))
+      for (const fiber of waits) yield* Fiber.join(fiber)
+    })
+  )
+
   it.effect("K7: keeps its actor from becoming passive only while it waits", () =>
     Effect.gen(function* () {
       const released: Array<number> = []
