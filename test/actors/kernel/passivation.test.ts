@@ -81,6 +81,19 @@ describe.each(journals)("an actor that becomes passive on %s", (_, journal) => {
     }).pipe(Effect.provide(journal))
   )
 
+  it.effect("answers a message that came before a stop, both meanwhile", () =>
+    Effect.gen(function* () {
+      const { counter, log } = yield* fallingAsleep
+      const add = yield* fork(counter.ask.Add({ n: 1 }))
+      const stop = yield* fork(counter.stop)
+      yield* second
+      assert.strictEqual(yield* Fiber.join(add), 2)
+      yield* second
+      assert.deepInclude(yield* Fiber.join(stop), { reason: "stopped" })
+      assert.deepStrictEqual(log, ["begin 1", "end 1", "begin 2", "end 2"])
+    }).pipe(Effect.provide(journal))
+  )
+
   for (const when of ["meanwhile", "afterwards"] as const) {
     it.effect(`is woken by no message once it was halted ${when}`, () =>
       Effect.gen(function* () {
