@@ -322,7 +322,7 @@ describe("a limit of nothing", () => {
       const cause = yield* Effect.flip(Effect.sandbox(Effect.provide(Journal, layer)))
       const error = Cause.squash(cause)
       assert.instanceOf(error, SettingsRefused)
-      assert.deepEqual({ [error.setting]: error.value }, limits)
+      assert.deepStrictEqual([[error.setting, error.value]], Object.entries(limits))
     })
   )
 })
