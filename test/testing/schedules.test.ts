@@ -4,8 +4,10 @@
  * Method: programs of many fibers under many seeds, each run again from what was written down.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
@@ -87,6 +89,20 @@ describe("a schedule as data", () => {
         prints.add(fingerprint)
       }
       assert.strictEqual(prints.size, 1)
+    })
+  )
+
+  it.effect("S1: makes only those timers late that it names, whatever the seed draws", () =>
+    Effect.gen(function* () {
+      const program = Effect.andThen(Effect.sleep(5), Clock.currentTimeMillis)
+      const drawn = new Set<unknown>()
+      for (let seed = 1; seed <= 20; seed++) {
+        const given = yield* Sim.run(program, { seed, schedule: [] })
+        assert.deepStrictEqual(given.exit, Exit.succeed(5), `seed ${seed}`)
+        const { exit } = yield* Sim.run(program, { seed })
+        drawn.add(Exit.isSuccess(exit) ? exit.value : exit)
+      }
+      assert.isAbove(drawn.size, 1)
     })
   )
 })
