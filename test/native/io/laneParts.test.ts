@@ -396,6 +396,49 @@ describe("the jobs of a lane", () => {
     assert.deepStrictEqual(core.end, { kind: "closed", unsent: 10 })
   })
 
+  it("closed in order, ends at once when its peer does not take what was sent in time", () => {
+    const log: Array<string> = []
+    const timers: Array<{ readonly millis: number; readonly act: () => void }> = []
+    const core = idleLane({
+      timers: {
+        after: (millis, act) => {
+          timers.push({ millis, act })
+          return () => {}
+        }
+      },
+      close: (_core, inOrder) => {
+        log.push(inOrder ? "close" : "abort")
+        return true
+      }
+    })
+    core.send(new Uint8Array(10))
+    core.flush()
+    core.close()
+    core.flush()
+    assert.deepStrictEqual(log, [], "the write is out")
+    assert.deepStrictEqual(
+      timers.map(({ millis }) => millis),
+      [1_000]
+    )
+    timers[0]?.act()
+    assert.deepStrictEqual(log, ["abort"])
+  })
+
+  it("gives back each received byte once, whoever takes it", () => {
+    let given = 0
+    const core = idleLane({ consumed: (_core, bytes) => void (given += bytes) })
+    const receive = () => core.frames(new Uint8Array(100), Int32Array.of(60, 100), 0, 2, 0)
+    receive()
+    assert.strictEqual(given, 0)
+    core.onFrames(() => {})
+    assert.strictEqual(given, 100)
+    core.onFrames(undefined)
+    receive()
+    assert.strictEqual(core.takeBacklog().length, 2)
+    assert.strictEqual(given, 200)
+    assert.strictEqual(core.counts.receiveHighWater, 100)
+  })
+
   it("closed here, ends as closed here, also when the peer was first", () => {
     const { core } = driver()
     core.close()
