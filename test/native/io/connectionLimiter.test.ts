@@ -41,6 +41,18 @@ describe("ConnectionLimiter", () => {
     assert.isUndefined(port.admit("b1", "b"))
   })
 
+  it("L5: never names a connection that it counts no more", () => {
+    const port = new ConnectionLimiter<string>({ connections: 1, perAddress: 1 })
+    port.admit("a", "a")
+    port.setBusy("a")
+    port.release("a")
+    // Its work ends after the connection itself.
+    port.setIdle("a")
+    assert.isUndefined(port.admit("b", "b"))
+    assert.strictEqual(port.admit("c", "c"), "b")
+    assert.strictEqual(port.size, 1)
+  })
+
   it("L5: counts as a list does, under 20,000 random steps", () => {
     let state = 7
     const random = (below: number): number => {
