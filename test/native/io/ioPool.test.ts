@@ -318,6 +318,39 @@ describe("a lane", () => {
     )
   )
 
+  it.live("in a slot that another one has used reads no further than its limit", () =>
+    lab.withPool({ workers: 1, lanesPerWorker: 1, receiveBytes: 200_000 }, (pool) =>
+      Effect.gen(function* () {
+        const at = lab.loopback
+        const listener = yield* pool.listen({ framer: lab.labFramer, on: "worker", at })
+        const total = 1_000
+        const bytes = lab.numbered(0, 10_000).length
+        const flood = Buffer.concat(upTo(total).map((n) => lab.numbered(n, 10_000)))
+        const first = Math.floor(200_000 / bytes) + 1
+        const last = Math.floor((first * bytes - 1 + 262_144) / bytes)
+        const round = Effect.gen(function* () {
+          const peer = yield* lab.rawClient(listener.port)
+          const lane = yield* listener.accept
+          peer.write(flood)
+          yield* lab.until("the limit", () =>
+            Effect.map(lane.counts, ({ framesReceived }) => framesReceived >= first)
+          )
+          // Each region gives the worker a turn, in which it could read on.
+          for (let turn = 0; turn < 50; turn++)
+            yield* Effect.scoped(pool.register(new SharedArrayBuffer(8)))
+          assert.isAtMost((yield* lane.counts).framesReceived, last)
+          assert.deepStrictEqual(yield* takeNumbers(lane, total), upTo(total))
+        })
+        for (let lanes = 0; lanes < 3; lanes++) {
+          yield* Effect.scoped(round)
+          yield* lab.until("the slot is free", () =>
+            Effect.map(pool.stats, ({ lanes }) => lanes === 0)
+          )
+        }
+      })
+    )
+  )
+
   it.live("ends when its handler throws, and others do not notice", () =>
     lab.withPool({ workers: 1 }, (pool) =>
       Effect.gen(function* () {
