@@ -138,6 +138,35 @@ const pausing = (): Intrusion => {
   }
 }
 
+describe("a lane whose frames find no room", () => {
+  it("L1: reads on only when all that it has read is out", () => {
+    const { consumer, slab, writer } = writerOf(256)
+    let isHeld = false
+    const lane = {
+      slot: { index: 0, generation: 1, chunk: undefined, handedOverBytes: 0 },
+      limits: { ...limits, receiveBytes: 10_000 },
+      pause: () => (isHeld = true),
+      resume: () => (isHeld = false)
+    } as unknown as SocketLane
+    // One read may come in several runs. A chunk has room for one of these.
+    const runs = 5
+    for (let run = 0; run < runs; run++) {
+      writer.frames(lane, new Uint8Array(200), 0, Int32Array.of(200), 1)
+    }
+    for (let taken = 0; taken < runs; taken++) {
+      assert.strictEqual(isHeld, taken + shape.chunks < runs, `${taken} taken`)
+      writer.flush()
+      consumer.poll()
+      const at = consumer.next()
+      assert.isAtLeast(at, 0)
+      slab.finish(consumer.words[at + FramesRecord.chunk]!)
+      consumer.release()
+      writer.retry()
+    }
+    assert.isTrue(writer.isEmpty)
+  })
+})
+
 describe("a wake-up is not lost", () => {
   it("by a thread that goes to sleep, wherever a record comes", () => {
     const failure = intruded(() => {
