@@ -5,7 +5,6 @@
  * planted defect each, where at least one demand must fail.
  */
 import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -16,8 +15,9 @@ import { makeMemory } from "../../src/actors/kernel/internal/memoryJournal.ts"
 import { Journal, type Store } from "../../src/actors/kernel/Journal.ts"
 import { Fenced, type JournalUnavailable } from "../../src/schema/JournalRecord.ts"
 import { agreement, cases } from "../../src/testing/JournalContract.ts"
+import { memoryPlace } from "../fixtures/memoryPlace.ts"
 
-const directory = mkdtempSync(join(tmpdir(), "handfast-"))
+const directory = mkdtempSync(join(memoryPlace, "handfast-"))
 afterAll(() => rmSync(directory, { recursive: true }))
 
 let files = 0

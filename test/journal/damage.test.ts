@@ -7,7 +7,7 @@
  * bytes keep the files small, so that all can be tried.
  */
 import { mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs"
-import { endianness, tmpdir } from "node:os"
+import { endianness } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { isDeepStrictEqual } from "node:util"
@@ -17,6 +17,7 @@ import {
   frameHeaderBytes,
   logHeaderBytes
 } from "../../src/native/sqlite/logHeader.ts"
+import { refusalOf } from "../../src/native/sqlite/failures.ts"
 import { verifyLog } from "../../src/native/sqlite/verifyLog.ts"
 import {
   batchOf,
@@ -27,10 +28,9 @@ import {
   type OpenJournal,
   transact
 } from "../fixtures/journalContent.ts"
+import { memoryPlace } from "../fixtures/memoryPlace.ts"
 
-/** In memory where there is such a place: thousands of journals are opened, each with its syncs. */
-const place = process.platform === "linux" ? "/dev/shm" : tmpdir()
-const directory = mkdtempSync(join(place, "handfast-"))
+const directory = mkdtempSync(join(memoryPlace, "handfast-"))
 afterAll(() => rmSync(directory, { recursive: true }))
 
 const actors = ["alpha", "beta"]
@@ -111,23 +111,49 @@ const { closed, open: states } = prepare()
 const last = states.at(-1)!
 const beforeLast = states.at(-2)!
 
-/** Changes each byte of one of the files; counts what is read as it was, and what is an error. */
+const isLogRefused = (file: string): boolean => {
+  try {
+    verifyLog(file)
+    return false
+  } catch (cause) {
+    assert.strictEqual(refusalOf(file, cause).reason, "damaged")
+    return true
+  }
+}
+
+/** A prime, so that all fields of a frame are among the bytes that are also tried by an opening. */
+const openedEvery = 97
+
+/**
+ * Changes each byte of one of the files; counts what is read as it was, and what is an error. An
+ * opening checks the log before all else, so bytes of the log are tried by that check, and by an
+ * opening where it accepts them; some that it refuses are opened, too.
+ */
 const changeEach = (files: Files, which: number, truths: ReadonlyArray<Content>) => {
   const file = join(directory, `changed.db`)
   const bytes = files[which]!
   // SQLite uses only the first 136 bytes of `-shm` before it makes the rest again.
   const length = which === 2 ? 136 : bytes.length
   const counts = { same: 0, error: 0 }
+  let isOpened = true
   for (let at = 0; at < length; at++) {
     const changed = Buffer.from(bytes)
     changed[at]! ^= 0x55
-    put(file, files.with(which, changed))
+    if (isOpened) put(file, files.with(which, changed))
+    else writeFileSync(`${file}-wal`, changed)
+    const isRefused = which === 1 && isLogRefused(file)
+    isOpened = !isRefused || at % openedEvery === 0
+    if (!isOpened) {
+      counts.error++
+      continue
+    }
     const result = inspect(file, actors, tags)
     if ("error" in result) {
       counts.error++
       assert.notMatch(result.error, /^unknown/, `byte ${at}`)
       continue
     }
+    assert.isFalse(isRefused, `byte ${at} was refused, and is opened`)
     counts.same++
     const isTrue = truths.some((truth) => isFaithful(result.content, truth))
     assert.isTrue(isTrue, `byte ${at}: ${JSON.stringify(result.content)}`)
@@ -287,6 +313,21 @@ describe("a log that was not closed", () => {
       put(file, last.files.with(1, log.subarray(0, end)))
       const result = inspect(file, actors, tags)
       assert.match("error" in result ? result.error : "", /^damaged: the write-ahead log/, `${end}`)
+    }
+  })
+
+  it("J2: is damaged there too where one of the two counts in the -shm file is", () => {
+    const log = last.files[1]!.subarray(0, logHeaderBytes + frameBytes)
+    for (const copy of [0, 48]) {
+      const shm = Buffer.from(last.files[2]!)
+      shm[copy + 16]! ^= 1
+      put(file, [last.files[0], log, shm])
+      const result = inspect(file, actors, tags)
+      assert.match(
+        "error" in result ? result.error : "",
+        /^damaged: the write-ahead log/,
+        `${copy}`
+      )
     }
   })
 

@@ -5,15 +5,15 @@
  * end. For errors that the disk reports, a preloaded library makes the writer's calls fail.
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
-import { constants, tmpdir } from "node:os"
+import { constants } from "node:os"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, it } from "@effect/vitest"
 import { callsOf, compile, note, offence, openFiles, record, run } from "../fixtures/diskRun.ts"
 import { type Call, Disk } from "../fixtures/powerLoss.ts"
+import { memoryPlace } from "../fixtures/memoryPlace.ts"
 import { peer } from "../peers.ts"
 
-const place = process.platform === "linux" ? "/dev/shm" : tmpdir()
-const directory = mkdtempSync(join(place, "handfast-"))
+const directory = mkdtempSync(join(memoryPlace, "handfast-"))
 afterAll(() => rmSync(directory, { recursive: true }))
 
 const pageBytes = 8192

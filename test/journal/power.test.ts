@@ -8,20 +8,19 @@
  */
 import { createHash } from "node:crypto"
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { afterAll, assert, beforeAll, it } from "@effect/vitest"
 import { compile, note, offence, openFiles, record } from "../fixtures/diskRun.ts"
 import { open } from "../fixtures/journalContent.ts"
 import { type Call, type Chance, Disk } from "../fixtures/powerLoss.ts"
+import { memoryPlace } from "../fixtures/memoryPlace.ts"
 import { peer } from "../peers.ts"
 
 const statesPerCall = Number(process.env["POWER_STATES"] ?? 4)
 const seed = Number(process.env["POWER_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
 
-const place = process.platform === "linux" ? "/dev/shm" : tmpdir()
-const directory = mkdtempSync(join(place, "handfast-"))
+const directory = mkdtempSync(join(memoryPlace, "handfast-"))
 afterAll(() => rmSync(directory, { recursive: true }))
 
 /** A repeatable source of numbers below 1. */

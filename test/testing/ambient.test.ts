@@ -9,6 +9,7 @@ import { readFile } from "node:fs/promises"
 import { connect } from "node:net"
 import sqlite, { DatabaseSync } from "node:sqlite"
 import { scheduler, setTimeout as pause } from "node:timers/promises"
+import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as DateTime from "effect/DateTime"
@@ -42,7 +43,9 @@ const others: ReadonlyArray<readonly [call: string, use: () => unknown]> = [
   ["performance.measure", () => performance.measure("so long")],
   ["process.uptime", () => process.uptime()],
   ["AbortSignal.timeout", () => AbortSignal.timeout(1)],
-  ["timers/promises.scheduler.wait", () => scheduler.wait(1)]
+  ["timers/promises.scheduler.wait", () => scheduler.wait(1)],
+  ["timers/promises.setTimeout", () => promisify(setTimeout)(1)],
+  ["timers/promises.setImmediate", () => promisify(setImmediate)()]
 ]
 
 const timers: ReadonlyArray<readonly [call: string, use: () => unknown]> = [

@@ -16,7 +16,6 @@ import { syncBuiltinESMExports } from "node:module"
 import net from "node:net"
 import timers from "node:timers"
 import timersPromises from "node:timers/promises"
-import { promisify } from "node:util"
 import worker_threads from "node:worker_threads"
 
 /** The stand-ins of trapped calls; a name without an entry has none. */
@@ -113,15 +112,14 @@ const trap = <F extends object>(original: F, handler: ProxyHandler<F>): F => {
   return proxy
 }
 
-const trapped = <F extends AnyFunction>(name: string, original: F, custom?: AnyFunction): F =>
+/** Node's timers find their promised forms in `timers/promises`, which is trapped before them. */
+const trapped = <F extends AnyFunction>(name: string, original: F): F =>
   traps.has(original)
     ? original
     : trap(original, {
         apply: (target, self, args) => answer(name, () => Reflect.apply(target, self, args), args),
         construct: (target, args, newTarget) =>
-          answer(name, () => Reflect.construct(target, args, newTarget), args) as object,
-        get: (target, key) =>
-          key === promisify.custom && custom !== undefined ? custom : Reflect.get(target, key)
+          answer(name, () => Reflect.construct(target, args, newTarget), args) as object
       })
 
 /** Replaces functions of an object; `prefix` is for reports. */
@@ -186,7 +184,7 @@ const setTimers = (): void => {
   set("timers/promises.scheduler.", timersPromises.scheduler, ["wait", "yield"])
   set("AbortSignal.", AbortSignal, ["timeout"])
   for (const name of ["setTimeout", "setImmediate", "setInterval"] as const) {
-    globalThis[name] = trapped(name, globalThis[name], timersPromises[name]) as never
+    globalThis[name] = trapped(name, globalThis[name]) as never
     timers[name] = globalThis[name] as never
   }
   for (const name of ["clearTimeout", "clearImmediate", "clearInterval"] as const) {
