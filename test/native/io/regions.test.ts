@@ -12,6 +12,10 @@ import * as lab from "./harness.ts"
 
 const busyMillis = 150
 
+/** A frame that writes one byte at the beginning of a region. */
+const place = (region: number, value: number) =>
+  lab.frame("place", Uint8Array.of(...lab.words(region, 0), value))
+
 describe("registered memory", () => {
   for (const workers of [0, 1, 2]) {
     it.live(`L9: is not written after its Scope has closed, ${workers} workers`, () =>
@@ -23,8 +27,6 @@ describe("registered memory", () => {
             const scope = yield* Scope.make()
             const registering = pool.register(new SharedArrayBuffer(8))
             const { bytes, id } = yield* Scope.provide(registering, scope)
-            const place = (at: number, value: number) =>
-              lab.frame("place", Uint8Array.of(...lab.words(at, 0), value))
             // One write for all three, so that the worker reads them together.
             const frames = [
               place(flag.id, round),
@@ -52,6 +54,25 @@ describe("registered memory", () => {
         client.send(Buffer.concat([lab.frame("busy", lab.words(50)), lab.frame("crash")]))
         yield* Effect.flip(client.take)
         yield* Scope.close(scope, Exit.void)
+        yield* Effect.scoped(pool.register(new SharedArrayBuffer(8)))
+      })
+    )
+  )
+
+  it.live("L9: is given back although its worker crashes before it has answered", () =>
+    lab.withPool({ workers: 1 }, (pool) =>
+      Effect.gen(function* () {
+        const { client } = yield* lab.pair(pool, "worker")
+        const flag = yield* pool.register(new SharedArrayBuffer(8))
+        const scope = yield* Scope.make()
+        yield* Scope.provide(pool.register(new SharedArrayBuffer(8)), scope)
+        const busy = lab.frame("busy", lab.words(busyMillis))
+        client.send(Buffer.concat([place(flag.id, 1), busy, lab.frame("crash")]))
+        yield* lab.until("the worker is busy", () => Effect.sync(() => flag.bytes[0] === 1))
+        yield* Scope.close(scope, Exit.void)
+        yield* lab.until("another worker", () =>
+          Effect.map(pool.stats, ({ workersCrashed }) => workersCrashed === 1)
+        )
         yield* Effect.scoped(pool.register(new SharedArrayBuffer(8)))
       })
     )
