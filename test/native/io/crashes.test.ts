@@ -93,11 +93,13 @@ describe("a listener", () => {
           const at = lab.loopback
           const options = { framer: lab.labFramer, on: "worker", reusePort: true } as const
           const listener = yield* pool.listen({ ...options, at })
-          for (const count of counts.slice(1)) yield* pool.resize(count)
           const nextIsInWorker = Effect.gen(function* () {
             const peer = yield* lab.rawClient(listener.port)
             return yield* isInWorker(listener, peer)
           }).pipe(Effect.scoped)
+          // Also lets the listener come to rest: one that begins looks for workers by itself.
+          assert.strictEqual(yield* nextIsInWorker, counts[0] > 0)
+          for (const count of counts.slice(1)) yield* pool.resize(count)
           yield* lab.until("a connection in a worker", () =>
             nextIsInWorker.pipe(
               // A connection that a closing share had not accepted is reset by the kernel.
