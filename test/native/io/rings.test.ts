@@ -211,6 +211,22 @@ describe("a ring", () => {
     assert.strictEqual(got, sent)
   })
 
+  it("takes its longest record wherever it begins while it is empty, and refuses a longer one", () => {
+    const { producer, consumer } = make(64)
+    const pass = (length: number) => {
+      assert.isAtLeast(producer.reserve(length), 0, `a record of ${length} words`)
+      producer.publish()
+      consumer.poll()
+      assert.isAtLeast(consumer.next(), 0)
+      consumer.release()
+    }
+    for (let begun = 0; begun < 64; begun++) {
+      pass(producer.largest)
+      pass(1)
+    }
+    assert.throws(() => producer.reserve(producer.largest + 1), RangeError)
+  })
+
   it("refuses to read on when a sequence number is not the next one", () => {
     const { words, producer, consumer } = make(64)
     const at = producer.reserve(1)
