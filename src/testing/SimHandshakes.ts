@@ -90,6 +90,8 @@ export class SimHandshakes {
       return this.#call(ack.to, (to) => to.takeAcknowledgement(ack))
     },
     farewell: (farewell: Farewell) => this.#call(farewell.to, (to) => to.takeFarewell(farewell)),
+    // Each call is served at once.
+    answeredAt: () => 0,
     instanceAt: (path) =>
       // A request for an instance is never refused.
       Effect.catchTag(

@@ -8,7 +8,6 @@
  */
 
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import assert from "node:assert/strict"
 import type { QueuePair } from "../../native/verbs/QueuePair.ts"
 import type { Epoch } from "../../schema/Epoch.ts"
@@ -17,11 +16,12 @@ import * as Behavior from "../kernel/Behavior.ts"
 import * as Chaos from "../kernel/Chaos.ts"
 import { EndpointEvent } from "./EndpointEvent.ts"
 import { evolve, type In, initial, State } from "./EndpointState.ts"
-import type { Acknowledgement, Farewell, HandshakeError, Handshakes } from "./Handshake.ts"
+import type { Acknowledgement, Farewell, Handshakes } from "./Handshake.ts"
 import * as advancing from "./internal/advancing.ts"
 import * as deciding from "./internal/deciding.ts"
 import { peerOf } from "./internal/offerAge.ts"
 import { drawNonce, halfOf, isOfGid, makeQueuePairs, raise } from "./internal/queuePairSetup.ts"
+import { insist, silence } from "./internal/insisting.ts"
 import { Link } from "./internal/link.ts"
 import type { Meter } from "./internal/meter.ts"
 import { commands, type Signal } from "./internal/messages.ts"
@@ -50,22 +50,10 @@ export interface Surroundings {
 
 type Self = Behavior.Self<State, (typeof commands)[number], Signal>
 
-/** Pause between attempts to acknowledge. The peer may have taken one whose reply was lost. */
-const again = Schedule.spaced("100 millis")
-
 /** Trace span of one call to a peer. */
 const spanOf = ({ from, half, to }: Acknowledgement) => ({
   attributes: { "handfast.local": from, "handfast.peer": to, "handfast.epoch": half.epoch }
 })
-
-const isTransient = (error: HandshakeError): boolean => error._tag === "HandshakeFailed"
-
-/** Repeats a call until it is answered, and doubles the pause each time. */
-const insist = <A, E, R>(say: Effect.Effect<A, E, R>, after: number): Effect.Effect<A, E, R> =>
-  Effect.raceFirst(
-    say,
-    Effect.andThen(Effect.sleep(after), () => insist(say, 2 * after))
-  )
 
 /** Resources of one epoch. */
 interface Held {
@@ -172,9 +160,9 @@ class Reactions {
     return state.call === "none" ? this.#late(state, self) : Effect.void
   }
 
-  #late({ call }: In<"AwaitingReadyAck">, self: Self) {
+  #late(since: In<"AwaitingReadyAck">, self: Self) {
     const { readyWithinMs: millis } = this.#around.rules
-    return Effect.delay(self.signal.NotReady({ call, millis }), millis)
+    return Effect.delay(self.signal.NotReady({ since, millis }), millis)
   }
 
   ready(state: State) {
@@ -190,18 +178,13 @@ class Reactions {
     )
   }
 
-  /** The deadline starts when a call has failed: until then the peer may be busy with others. */
   #acknowledge(state: In<"AwaitingReadyAck">, self: Self) {
     const { handshakes, rules } = this.#around
-    const late = once(this.#late(state, self))
     const { own, peer } = state
     const ack = { from: rules.path, to: peer.from, half: own, knows: peer.half.epoch }
-    const told = handshakes.acknowledge(ack).pipe(
-      Effect.withSpan("Endpoint.acknowledge", spanOf(ack)),
-      Effect.tapError((error) => (isTransient(error) ? late : Effect.void)),
-      Effect.retry({ schedule: again, while: isTransient })
-    )
-    return insist(told, rules.repeatAfterMs).pipe(
+    const call = Effect.withSpan(handshakes.acknowledge(ack), "Endpoint.acknowledge", spanOf(ack))
+    const silent = silence(() => handshakes.answeredAt(peer.from), rules)
+    return insist(call, silent, this.#late(state, self), rules.repeatAfterMs).pipe(
       Effect.matchEffect({
         onSuccess: () => self.signal.AckTaken(),
         onFailure: (error) => self.signal.AckFailed({ error })
@@ -228,16 +211,6 @@ class Reactions {
   #orFail<E, R>(self: Self, effect: Effect.Effect<void, E, R>) {
     return Effect.catch(effect, (error) => self.signal.HalfFailed({ detail: String(error) }))
   }
-}
-
-/** Starts an effect in the background, the first time it runs. */
-const once = <E>(effect: Effect.Effect<void, E>) => {
-  let isRunning = false
-  return Effect.suspend(() => {
-    if (isRunning) return Effect.void
-    isRunning = true
-    return Effect.asVoid(Effect.forkScoped(effect))
-  })
 }
 
 const expire = (self: Self, millis: number) => Effect.delay(self.signal.Expired({ millis }), millis)

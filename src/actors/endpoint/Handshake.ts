@@ -128,6 +128,11 @@ export class Handshakes extends Context.Service<
     readonly offer: (offer: Offer) => Effect.Effect<Offer, HandshakeError>
     readonly acknowledge: (ack: Acknowledgement) => Effect.Effect<void, HandshakeError>
     readonly farewell: (farewell: Farewell) => Effect.Effect<void, HandshakeError>
+    /**
+     * Calls that the server at a path has answered since this process has had some under way there.
+     * While this number grows, a call that waits is not lost: the server is busy with others.
+     */
+    readonly answeredAt: (path: string) => number
     /** The process instance at a path; undefined if it is not Handfast's. */
     readonly instanceAt: (path: string) => Effect.Effect<string | undefined, HandshakeFailed>
   }

@@ -203,18 +203,15 @@ describe("the end of a generation", () => {
     assert.deepStrictEqual(after(ready), nothing)
   })
 
-  it("comes of the ready deadline that runs since the call has stood as it does", () => {
-    const after = (state: State, call: "none" | "out" | "taken") =>
-      seen(advancing.notReady(rules, state, { call, millis: 300 }, about))
+  it("R35: comes of the ready deadline, unless a call has begun or returned since", () => {
+    const after = (state: State, since: State) =>
+      seen(advancing.notReady(rules, state, { since, millis: 300 }, about))
     assert.deepStrictEqual(
-      after(waiting, "taken"),
+      after(waiting, waiting),
       ended("expired", "AwaitingReadyAck for 300 ms", farewell)
     )
-    for (const call of ["none", "out"] as const) {
-      assert.deepStrictEqual(after(waiting, call), nothing)
-    }
-    for (const state of except("AwaitingReadyAck"))
-      assert.deepStrictEqual(after(state, "taken"), nothing)
+    for (const state of [{ ...waiting }, ...except("AwaitingReadyAck")])
+      assert.deepStrictEqual(after(state, waiting), nothing)
   })
 
   it("comes of a farewell that names both generations", () => {

@@ -286,6 +286,32 @@ describe("R35: the ready deadline", () => {
   )
 })
 
+describe("R35: a ready deadline from before", () => {
+  play("does not count once a call has begun and failed since", ({ host, peer }) =>
+    Effect.gen(function* () {
+      peer.answer = () => Effect.andThen(Effect.sleep("9.2 seconds"), Effect.die("it broke"))
+      yield* host.store.takeOffer(peer.offer(half(1, "aaaaaaaa.1")))
+      yield* Effect.sleep("50 millis")
+      const opening = yield* fork(host.store.open(peer.path))
+      yield* Effect.sleep("9.5 seconds")
+      peer.answering(half(1, "aaaaaaaa.1"))
+      const link = yield* Fiber.join(opening).pipe(Effect.timeout("2 seconds"))
+      assert.isTrue(link.isOpen)
+    })
+  )
+
+  play("does not begin while another acknowledgement is under way", ({ host, peer }) =>
+    Effect.gen(function* () {
+      peer.answering(half(1, "aaaaaaaa.1"))
+      let calls = 0
+      peer.acknowledged = () =>
+        calls++ === 0 ? Effect.sleep("30 seconds") : Effect.die("the connection broke")
+      assert.isTrue((yield* host.store.open(peer.path)).isOpen)
+      assert.isAbove(calls, 1)
+    })
+  )
+})
+
 describe("the opening deadline", () => {
   it.sim("H9: ends an opening whose call hangs", { seeds: 3 }, () =>
     scene(

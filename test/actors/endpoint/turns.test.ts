@@ -21,11 +21,11 @@ describe("turns at a server", () => {
     for (const name of ["a", "b", "c", "d"]) take(name)
     take("e", true)
     assert.deepStrictEqual(begun, ["a", "b"])
-    for (let count = 0; count < 3; count++) turns.release("s")
+    for (let count = 0; count < 3; count++) turns.release("s", true)
     assert.deepStrictEqual(begun, ["a", "b", "e", "c", "d"])
     take("f")
     assert.notInclude(begun, "f")
-    turns.release("s")
+    turns.release("s", true)
     assert.include(begun, "f")
   })
 
@@ -42,10 +42,10 @@ describe("turns at a server", () => {
     const giveUps = [take("b"), take("c", true)]
     take("d")
     for (const giveUp of giveUps) giveUp()
-    turns.release("s")
+    turns.release("s", true)
     assert.deepStrictEqual(begun, ["a", "d"])
     // One whose turn has come keeps it until it is released.
-    turns.release("s")
+    turns.release("s", true)
     take("e")()
     take("f")
     assert.deepStrictEqual(begun, ["a", "d", "e"])

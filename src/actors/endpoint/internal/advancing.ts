@@ -7,7 +7,6 @@ import * as Gid from "../../../schema/Gid.ts"
 import * as Decision from "../../kernel/Decision.ts"
 import {
   EpochBegan,
-  type Call,
   CallReturned,
   Connected,
   OfferCrossed,
@@ -169,12 +168,9 @@ export const gidRefused = (
 export const notReady = (
   rules: Rules,
   state: State,
-  { call, millis }: { readonly call: Call; readonly millis: number },
+  { millis, since }: { readonly since: State; readonly millis: number },
   about: Circumstances
-): Decided =>
-  state._tag === "AwaitingReadyAck" && state.call === call
-    ? expired(rules, state, millis, about)
-    : Decision.none
+): Decided => (state === since ? expired(rules, state, millis, about) : Decision.none)
 
 /** A deadline is over. It counts only while the endpoint is not ready. */
 export const expired = (

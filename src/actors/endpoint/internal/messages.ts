@@ -5,7 +5,8 @@ import { Epoch } from "../../../schema/Epoch.ts"
 import type { Gid } from "../../../schema/Gid.ts"
 import * as Decision from "../../kernel/Decision.ts"
 import { EndpointError } from "../EndpointError.ts"
-import { type Call, EndReason } from "../EndpointEvent.ts"
+import { EndReason } from "../EndpointEvent.ts"
+import type { State } from "../EndpointState.ts"
 import {
   Acknowledgement,
   Farewell,
@@ -65,8 +66,8 @@ export type Signal =
   | { readonly _tag: "AckTaken" }
   | { readonly _tag: "AckFailed"; readonly error: HandshakeError }
   | { readonly _tag: "Expired"; readonly millis: number }
-  /** The peer was not ready in time; `call` is the state of the local offer when the wait began. */
-  | { readonly _tag: "NotReady"; readonly millis: number; readonly call: Call }
+  /** The peer was not ready in time; `since` is the state in which the wait began. */
+  | { readonly _tag: "NotReady"; readonly millis: number; readonly since: State }
 
 /** Callers that wait until the endpoint is ready. */
 export const opened = Decision.pending<void, EndpointError>("open")

@@ -92,6 +92,11 @@ const handshakesOf = ({ asker, caller }: Callers): Handshakes["Service"] => {
     offer: (said) => offer(caller, said),
     acknowledge: (said) => tell({ _tag: "Acknowledgement", said }),
     farewell: (said) => tell({ _tag: "Farewell", said }),
+    answeredAt: (path) => {
+      const found = NicPath.parse(path)
+      if (Result.isFailure(found)) return 0
+      return caller.answeredBy(caller.names.nameOf(found.success.server))
+    },
     instanceAt: (path) => instanceAt(caller, asker, path)
   }
 }

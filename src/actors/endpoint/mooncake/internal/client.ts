@@ -135,6 +135,11 @@ export class Caller {
       return new Caller(yield* IoPool, options, yield* Bounds.make(limits))
     })
 
+  /** See `Turns.answeredBy`. */
+  answeredBy(server: string): number {
+    return this.#bounds.turns.answeredBy(server)
+  }
+
   mayCall(server: string): boolean {
     return this.#options.mayCall?.(server) !== false
   }

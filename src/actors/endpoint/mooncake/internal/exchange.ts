@@ -1,5 +1,6 @@
 /** One call: connect, send a frame, read one, close. */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { bytes } from "../../../../native/io/Framer.ts"
 import type { IoPool } from "../../../../native/io/IoPool.ts"
@@ -74,10 +75,10 @@ export interface Failure {
 class PendingCall {
   readonly #reader: FrameReader
   readonly #bounds: Bounds
-  readonly #settle: (result: Effect.Effect<Frame, Failure>) => void
+  readonly #settle: (result: Exit.Exit<Frame, Failure>) => void
   #isSettled = false
 
-  constructor(bounds: Bounds, settle: (result: Effect.Effect<Frame, Failure>) => void) {
+  constructor(bounds: Bounds, settle: (result: Exit.Exit<Frame, Failure>) => void) {
     this.#reader = new FrameReader(bounds.limits.frameBytes)
     this.#bounds = bounds
     this.#settle = settle
@@ -90,7 +91,7 @@ class PendingCall {
   }
 
   readonly fail = (step: Failure["step"], detail: string): void => {
-    if (!this.#isSettled) this.#end(Effect.fail({ step, detail }))
+    if (!this.#isSettled) this.#end(Exit.fail({ step, detail }))
   }
 
   readonly received = (bytes: Uint8Array): void => {
@@ -98,7 +99,7 @@ class PendingCall {
     if (this.#isSettled) return
     reader.push(bytes)
     if (reader.fault !== undefined) this.fail("protocol", reader.fault.message)
-    else if (reader.frame !== undefined) this.#end(Effect.succeed(reader.frame))
+    else if (reader.frame !== undefined) this.#end(Exit.succeed(reader.frame))
   }
 
   readonly ended = (): void =>
@@ -114,7 +115,7 @@ class PendingCall {
     this.#bounds.answer.stop(this)
   }
 
-  #end(result: Effect.Effect<Frame, Failure>): void {
+  #end(result: Exit.Exit<Frame, Failure>): void {
     this.stop()
     this.#settle(result)
   }
@@ -133,7 +134,7 @@ export const exchange = (call: Call, bounds: Bounds): Effect.Effect<Frame, Failu
         // The answer has come, or no caller waits for it any more.
         transport.abort()
         bounds.open.delete(pending)
-        bounds.turns.release(call.server)
+        bounds.turns.release(call.server, Exit.isSuccess(result))
         resume(result)
       })
       bounds.open.add(pending)
@@ -164,10 +165,11 @@ export const exchangeSecurely = (
   const turn = Effect.callback<void>((resume) =>
     Effect.sync(bounds.turns.take(server, isUrgent, () => resume(Effect.void)))
   )
-  const release = Effect.sync(() => bounds.turns.release(server))
+  const release = (exit: Exit.Exit<Frame, Failure>) =>
+    Effect.sync(() => bounds.turns.release(server, Exit.isSuccess(exit)))
   const answer = Effect.scoped(answerOnLane(pool, tls, to, frame, bounds))
   return Effect.uninterruptibleMask((restore) =>
-    Effect.andThen(restore(turn), Effect.ensuring(restore(answer), release))
+    Effect.andThen(restore(turn), Effect.onExit(restore(answer), release))
   )
 }
 

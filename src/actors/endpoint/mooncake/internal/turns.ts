@@ -9,6 +9,8 @@ import { WaitingWork } from "../../../link/WaitingWork.ts"
 
 interface Queue {
   busy: number
+  /** Calls that the server has answered while others were under way. */
+  answered: number
   readonly waiting: WaitingWork<() => void>
 }
 
@@ -24,7 +26,7 @@ export class Turns {
    * Calls `begin` when there is a turn, perhaps at once. Returns a function that gives up waiting.
    */
   take(server: string, isUrgent: boolean, begin: () => void): () => void {
-    const queue = this.#queues.get(server) ?? { busy: 0, waiting: new WaitingWork() }
+    const queue = this.#queues.get(server) ?? { busy: 0, answered: 0, waiting: new WaitingWork() }
     this.#queues.set(server, queue)
     if (queue.busy < this.#limit) {
       queue.busy += 1
@@ -35,10 +37,16 @@ export class Turns {
     return () => void queue.waiting.remove(begin)
   }
 
+  /** Counts answers of a server as long as calls to it are under way: it is busy, not silent. */
+  answeredBy(server: string): number {
+    return this.#queues.get(server)?.answered ?? 0
+  }
+
   /** Ends a turn. The next call that waits for the server begins. */
-  release(server: string): void {
+  release(server: string, isAnswered: boolean): void {
     const queue = this.#queues.get(server)
     assert.ok(queue !== undefined, `a turn at ${server} ends once`)
+    if (isAnswered) queue.answered += 1
     const next = queue.waiting.next()
     if (next !== undefined) return next()
     queue.busy -= 1
