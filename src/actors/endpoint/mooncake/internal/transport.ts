@@ -67,6 +67,12 @@ export const ofSocket = (socket: net.Socket, events: TransportEvents): Transport
   return new SocketTransport(socket, events)
 }
 
+/**
+ * After so many milliseconds without an answer, the kernel asks the peer's kernel each second
+ * whether the connection is still there: a machine that has lost its power does not end it.
+ */
+const keepAliveInitialDelay = 1_000
+
 /** Connects a socket; `failed` is called with the error if that fails. */
 export const dial = (
   to: { readonly host: string; readonly port: number },
@@ -77,7 +83,8 @@ export const dial = (
     return true
   }
   const { host, port } = to
-  const socket = net.connect({ host, port, onread: { buffer, callback } })
+  const onread = { buffer, callback }
+  const socket = net.connect({ host, port, onread, keepAlive: true, keepAliveInitialDelay })
   socket.on("connect", () => {
     socket.resume()
     events.opened()
