@@ -46,7 +46,8 @@ export interface Wires {
 
 const epochs = new EpochSource(1)
 
-const connect = Effect.fnUntraced(function* (
+/** Moves a queue pair up to RTS, towards another one. */
+export const connect = Effect.fnUntraced(function* (
   own: QueuePair,
   ownNic: Nic,
   peer: QueuePair,

@@ -44,6 +44,37 @@ describe("the patience for a peer that cannot be reached", () => {
   }
 })
 
+describe("an outage", () => {
+  it.sim("T9: begins when the last link is lost, not when an attempt beside it began", seeds, () =>
+    Effect.gen(function* () {
+      const hour = 3_600_000
+      const slow = Effect.delay(Effect.fail(refused), "40 seconds")
+      let obstacle: Effect.Effect<void, typeof refused> = slow
+      const { a, b, fabric, net } = yield* pair({
+        devices: ["x", "y"],
+        settings: { openWithinMs: hour, stallAfterMs: hour },
+        wires: {
+          timeout: 0,
+          obstacle: (local) => (local === "a@x" && obstacle === slow ? Effect.void : obstacle)
+        }
+      })
+      const own = yield* shared(a, "own", bytes, 1)
+      const kept = yield* shared(b, "kept", bytes)
+      fabric.strike({ _tag: "Cut", from: "b/x", to: "a/x", forMillis: 41_000 })
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "kept" } })
+      const moving = yield* Effect.forkChild(write)
+      yield* Effect.sleep("42 seconds")
+      assert.isAbove(net.attempts, 1)
+      obstacle = Effect.fail(refused)
+      for (const link of net.links) net.retire(link, "lost")
+      yield* Effect.sleep("10 seconds")
+      obstacle = Effect.void
+      yield* Effect.timeout(Fiber.join(moving), "10 seconds")
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
+    })
+  )
+})
+
 describe("a link that the peer opens", () => {
   const hour = 3_600_000
   /** Attempts fail, and after some of them the next one is an hour away. */
