@@ -3,12 +3,14 @@
  * connections, a message each way on each.
  */
 import * as net from "node:net"
+import { setImmediate as nextTurn } from "node:timers/promises"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as EndpointStore from "../../src/actors/endpoint/EndpointStore.ts"
 import { Handshakes, type Half } from "../../src/actors/endpoint/Handshake.ts"
 import * as HandshakeServer from "../../src/actors/endpoint/mooncake/HandshakeServer.ts"
+import type { ReadyLink } from "../../src/actors/endpoint/ReadyLink.ts"
 import * as Nic from "../../src/actors/rdma/Nic.ts"
 import * as TcpHandshakes from "../../src/actors/endpoint/mooncake/TcpHandshakes.ts"
 import { Journal } from "../../src/actors/kernel/Journal.ts"
@@ -26,16 +28,21 @@ import { median } from "../statistics.ts"
  */
 const counts = { bare: 1_500, whole: 1_000 }
 
-/** Times handshakes one by one, after as many to warm up; the median of them. */
-const timed = async (
+/**
+ * Times handshakes one by one, after as many to warm up; the median of them. The end of each, which
+ * is no part of it, is awaited before the next one.
+ */
+const timed = async <A>(
   handshakes: number,
-  one: () => Promise<unknown>
+  one: () => Promise<A>,
+  end: (one: A) => Promise<unknown> = async () => undefined
 ): Promise<Record<string, Outcome>> => {
   const times: Array<number> = []
   for (let count = -handshakes; count < handshakes; count++) {
     const begin = performance.now()
-    await one()
+    const made = await one()
     if (count >= 0) times.push((performance.now() - begin) * 1000)
+    await end(made)
   }
   const value = median(times)
   return { handshake: { value, unit: "µs", completed: times.length, expected: handshakes } }
@@ -112,7 +119,10 @@ export const byServer = () =>
     })
   )
 
-/** Two whole endpoints with it, which make and drain simulated queue pairs each time. */
+/**
+ * Two whole endpoints with it, which make simulated queue pairs each time, from the caller's wish to
+ * its open link. Then the link is retired: both drain their queue pairs before the next handshake.
+ */
 export const byEndpoints = () =>
   inPool(
     Effect.gen(function* () {
@@ -127,9 +137,11 @@ export const byEndpoints = () =>
         return { nic, store }
       })
       const [a, b] = [yield* host("a"), yield* host("b")]
-      const one = Effect.flatMap(a.store.open(b.nic.path), (link) =>
-        a.store.retire(link, "broken", "measured")
-      )
-      return yield* Effect.promise(() => timed(counts.whole, () => Effect.runPromise(one)))
+      const one = a.store.open(b.nic.path)
+      const end = async (link: ReadyLink) => {
+        await Effect.runPromise(a.store.retire(link, "broken", "measured"))
+        while (fabric.resources().queuePairs > 0) await nextTurn()
+      }
+      return yield* Effect.promise(() => timed(counts.whole, () => Effect.runPromise(one), end))
     })
   )
