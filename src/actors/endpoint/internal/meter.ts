@@ -14,7 +14,11 @@ interface Life {
   upAt: number
 }
 
-const inState = (state: Tag) => Metric.withAttributes(Metrics.endpoints, { state })
+/** With attributes of its own, the gauge keeps its key: `withAttributes` makes it each time. */
+const inState = (state: Tag) => {
+  const { description, id } = Metrics.endpoints
+  return Metric.gauge(id, { description, attributes: { state } })
+}
 
 const gauges: Readonly<Record<Tag, ReturnType<typeof inState>>> = {
   CreatingQueuePairs: inState("CreatingQueuePairs"),

@@ -131,11 +131,11 @@ export class RequestHandler {
     reception: Reception,
     message: Mooncake.Said,
     call: Wire.Call,
-    { peer }: CallerPeer
+    caller: CallerPeer
   ): Effect.Effect<Answer, Rejected> {
     switch (message._tag) {
       case "Offer": {
-        const isAuthenticated = peer.tls?.authorized === true
+        const isAuthenticated = caller.peer.tls?.authorized === true
         return Effect.map(reception.takeOffer(message.said, isAuthenticated), (offer) =>
           said(Mooncake.replyTo(call, offer))
         )
