@@ -895,6 +895,21 @@ describe("a transfer that is stopped", () => {
     })
   )
 
+  it.sim("T13: by its deadline, counts the time until its peer was known", exact, () =>
+    Effect.gen(function* () {
+      const { a, b, net } = yield* pair()
+      const own = yield* shared(a, "own", 1000, 1)
+      yield* shared(b, "kept", 1000)
+      net.answers = Effect.sleep("4 seconds")
+      net.isStuck = true
+      const within = "5 seconds"
+      const write = { peer: "b", from: own.slice(), to: { buffer: "kept" }, within } as const
+      const { millis, value } = yield* timed(Effect.flip(a.write(write)))
+      assert.deepInclude(value, { _tag: "TransferFailed", reason: "deadline" })
+      assert.closeTo(millis, 5_000, 50)
+    })
+  )
+
   it.sim("R27: by its caller, leaves memory alone once it has returned", { seeds: 30 }, () =>
     Effect.gen(function* () {
       const { a, b, fabric, net } = yield* pair({ wires: { depth: 8 }, settings })

@@ -1,7 +1,7 @@
 /** The engine: connects peers, memory and NICs. */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Metric from "effect/Metric"
@@ -99,7 +99,8 @@ export class Engine {
       this: Engine,
       { onReplaced = "begin-anew", ops, peer: name, within }: Request
     ): Effect.fn.Return<Transfer, TransferError, Scope.Scope> {
-      const { settings } = this.#context
+      const { now, settings } = this.#context
+      const began = now()
       const plans = validateRequest(name, ops, this.#memories.all, settings.operations)
       if ("_tag" in plans) return yield* plans
       const peer = yield* this.#use(name)
@@ -109,10 +110,8 @@ export class Engine {
       const prepare = this.#prepare(peer, plans, copied)
       if (yield* this.#soon(prepare, peer, { plans, copied, within })) {
         const { bytes, moved } = countsOf(plans, copied)
-        return {
-          done: Effect.succeed({ bytes, moved }),
-          progress: Stream.succeed({ bytes, moved })
-        }
+        const all = { bytes, moved }
+        return { done: Effect.succeed(all), progress: Stream.succeed(all) }
       }
       if (peer.jobs.size >= settings.transfers) {
         return yield* new TooManyTransfers({ peer: name, limit: settings.transfers })
@@ -120,7 +119,7 @@ export class Engine {
       const job = new Job(plans, settings, { onReplaced, hasDeadline: within !== undefined })
       const over = Deferred.makeUnsafe<Moved, TransferFailed>()
       yield* Effect.acquireRelease(this.#admit(peer, job, over), () => this.#stop(job, cancelled))
-      if (within !== undefined) yield* Effect.forkScoped(this.#expire(job, within))
+      if (within !== undefined) yield* Effect.forkScoped(this.#expire(job, within, now() - began))
       return { done: Deferred.await(over), progress: progressOf(job) }
     }
   )
@@ -289,13 +288,15 @@ export class Engine {
     return Effect.delay(retire, settings.drainWithinMs)
   }
 
-  #expire(job: Job, within: Duration.Input): Effect.Effect<void> {
-    const after = `not done after ${formatted(within)}`
+  /** Stops a job at its deadline, of whose time some is spent already. */
+  #expire(job: Job, within: Duration.Input, spentMs: number): Effect.Effect<void> {
+    const left = Math.max(0, Duration.toMillis(within) - spentMs)
     return Effect.suspend(() => {
       const { detail = "", fault } = this.#jobs.get(job)?.cause ?? {}
       const lack = job.lack === undefined ? "" : `; ${job.lack.detail}`
-      return this.#stop(job, { reason: "deadline", detail: `${after}${lack}${detail}`, fault })
-    }).pipe(Effect.delay(within))
+      const late = `not done after ${formatted(within)}${lack}${detail}`
+      return this.#stop(job, { reason: "deadline", detail: late, fault })
+    }).pipe(Effect.delay(left))
   }
 
   #release(memory: RegisteredMemory): Effect.Effect<void> {
