@@ -110,6 +110,35 @@ describe("a peer", () => {
   )
 })
 
+describe("memory of this node", () => {
+  it.sim("T14: that is registered again while it is copied into holds no half of it", seeds, () =>
+    Effect.gen(function* () {
+      const { a } = yield* pair()
+      const bytes = 3 << 20
+      const own = yield* shared(a, "own", bytes, 1)
+      const memory = new SharedArrayBuffer(bytes)
+      const access = ["local-write", "remote-write"] as const
+      const register = a.register({ name: "kept", memory, access })
+      const scope = yield* Scope.make()
+      const kept = yield* Scope.provide(register, scope)
+      const write = a.write({ peer: "a", from: own.slice(), to: { buffer: "kept" } })
+      const copying = yield* Effect.forkChild(Effect.exit(write))
+      const isBegun = () => kept.bytes[0] === own.bytes[0] || copying.pollUnsafe() !== undefined
+      while (!isBegun()) yield* Effect.yieldNow
+      yield* Scope.close(scope, Exit.void)
+      kept.bytes.fill(0)
+      yield* register
+      const exit = yield* Fiber.join(copying)
+      assert.strictEqual(exit._tag, "Success")
+      // All of it came before the release, or all of it after.
+      const isBefore = kept.bytes.every((byte) => byte === 0)
+      if (!isBefore) assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
+      yield* write
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
+    })
+  )
+})
+
 describe("local memory", () => {
   it.sim("R27: that is released while the directory is asked is not posted", seeds, () =>
     Effect.gen(function* () {

@@ -31,7 +31,6 @@ import * as Metrics from "../TransferMetrics.ts"
 import type { EngineContext } from "./engineContext.ts"
 import { cancelled, closed, countsOf, failure, formatted } from "./failures.ts"
 import { namedOperations, released } from "./failures.ts"
-import { fitting } from "./slicing.ts"
 import { Copied, copyLocally } from "./local.ts"
 import { Job, type CheckedOperation, type StopReason } from "./job.ts"
 import { MemoryRegistry } from "./memoryRegistry.ts"
@@ -41,7 +40,7 @@ import { progressOf } from "./progress.ts"
 import { NicScheduler } from "./nicScheduler.ts"
 import { follow, prepare, renew } from "./readying.ts"
 import { settingsOf, mechanismsOf, type Settings } from "./settings.ts"
-import { SlicePool } from "./slicing.ts"
+import { fitting, SlicePool } from "./slicing.ts"
 
 export class Engine {
   readonly #context: EngineContext
@@ -85,8 +84,7 @@ export class Engine {
 
   warm(name: string): Effect.Effect<void, NoDescription | TransferFailed> {
     const warm = Effect.flatMap(this.#use(name), (peer) => {
-      const known = peer.isKnown ? Effect.void : peer.introduction
-      return Effect.flatMap(known, () => peer.rails.warm)
+      return Effect.flatMap(peer.isKnown ? Effect.void : peer.introduction, () => peer.rails.warm)
     })
     return Effect.mapError(this.#untilEnd(Effect.scoped(warm)), (error) =>
       "_tag" in error ? error : failure(name, error)
@@ -107,7 +105,7 @@ export class Engine {
       const early = this.#isClosed ? closed : peer.refusal
       if (early !== undefined) return yield* failure(name, early, countsOf(plans))
       const copied = new Copied()
-      const prepare = this.#prepare(peer, plans, copied)
+      const prepare = this.#prepare(peer, plans, copied, onReplaced)
       if (yield* this.#soon(prepare, peer, { plans, copied, within })) {
         const { bytes, moved } = countsOf(plans, copied)
         const all = { bytes, moved }
@@ -146,13 +144,15 @@ export class Engine {
   #prepare(
     peer: Peer,
     plans: ReadonlyArray<CheckedOperation>,
-    copied: Copied
+    copied: Copied,
+    onReplaced: Request["onReplaced"]
   ): Effect.Effect<boolean, InvalidTransfer | NoDescription | StopReason> {
-    const copy = Effect.suspend(() => {
-      if (!peer.isSelf) return Effect.succeed(false)
-      return Effect.as(copyLocally(plans, peer.memory, this.#memories.all, copied), true)
-    })
-    return Effect.andThen(this.#locate(peer, plans), copy)
+    const [{ settings }, isAnew] = [this.#context, onReplaced === "begin-anew"]
+    const memories = this.#memories.all
+    const all = this.#untilEnd(copyLocally(plans, peer, memories, copied, isAnew, settings))
+    return this.#locate(peer, plans).pipe(
+      Effect.flatMap(() => (peer.isSelf ? Effect.as(all, true) : Effect.succeed(false)))
+    )
   }
 
   /** Looks in the known description. If something is missing there, asks the directory again. */

@@ -3,23 +3,28 @@
  * every provider can connect a queue pair to itself.
  */
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type { NoDescription } from "../../rdma/Directory.ts"
 import type { RegisteredMemory } from "../../rdma/Memory.ts"
 import { BufferCursor, type PeerMemory } from "./slicing.ts"
 import type { CheckedOperation, StopReason } from "./job.ts"
+import type { ResolvedSettings } from "./settings.ts"
 
 /** Bytes that are copied before other fibers have their turn: some hundred microseconds. */
 const atOnce = 1 << 20
 
-/** Finds the registered memory of a described range, and the offset in it. */
+/**
+ * Finds the registered memory of a described range, and the offset in it. A buffer keeps its
+ * address when it is registered again, so a registration is known by its epoch.
+ */
 const placeOf = (
   memories: ReadonlyMap<string, RegisteredMemory>,
   { at, buffer }: BufferCursor
 ): { readonly memory: RegisteredMemory; readonly offset: number } | undefined => {
-  const address = buffer!.address + at
   for (const memory of memories.values()) {
-    const first = memory.buffers[0]?.address ?? Infinity
-    const offset = address - first
-    if (offset >= 0 && offset < memory.bytes.length) return { memory, offset }
+    const [first] = memory.buffers
+    if (first === undefined || memory.epoch !== buffer!.epoch) continue
+    return { memory, offset: buffer!.address + at - first.address }
   }
   return undefined
 }
@@ -32,8 +37,39 @@ export class Copied {
   operations = 0
 }
 
-/** Copies everything; returns the reason if it stopped. */
+/** This node as its own peer. */
+interface OwnPeer {
+  readonly memory: PeerMemory
+  isStale: boolean
+  readonly refresh: Effect.Effect<void, NoDescription>
+}
+
+/**
+ * Copies everything; fails with the reason if it stopped. If memory has been released since it was
+ * described, asks for it again; what has been copied by then begins anew if the caller wants that.
+ */
 export const copyLocally = (
+  plans: ReadonlyArray<CheckedOperation>,
+  peer: OwnPeer,
+  memories: ReadonlyMap<string, RegisteredMemory>,
+  copied: Copied,
+  isAnew: boolean,
+  { beginnings: times, firstWaitMs }: Pick<ResolvedSettings, "beginnings" | "firstWaitMs">
+): Effect.Effect<void, StopReason | NoDescription> => {
+  const copy = Effect.suspend(() => copyOnce(plans, peer.memory, memories, copied))
+  const again = Effect.suspend(() => {
+    peer.isStale = true
+    return Effect.andThen(peer.refresh, copy)
+  })
+  const mayBegin = ({ reason }: StopReason | NoDescription): boolean =>
+    reason === "no-such-memory" || (reason === "peer-memory-replaced" && isAnew)
+  const schedule = Schedule.spaced(firstWaitMs)
+  return Effect.catchIf(copy, mayBegin, () =>
+    Effect.retry(again, { schedule, times, while: mayBegin })
+  )
+}
+
+const copyOnce = (
   plans: ReadonlyArray<CheckedOperation>,
   peer: PeerMemory,
   memories: ReadonlyMap<string, RegisteredMemory>,
@@ -41,13 +77,15 @@ export const copyLocally = (
 ): Effect.Effect<void, StopReason> =>
   Effect.gen(function* () {
     const found = new BufferCursor()
+    copied.moved = copied.operations = 0
     for (const { isWrite, length, memory, offset, target } of plans) {
       for (let at = 0, run = 0; at < length; at += run) {
         const missing = peer.find(target, at, found)
         const there = missing === undefined ? placeOf(memories, found) : undefined
         if (there === undefined) {
-          const detail = missing ?? "it was released"
-          return yield* Effect.fail<StopReason>({ reason: "no-such-memory", detail })
+          const detail = missing ?? `${found.buffer!.name} was released`
+          const reason = copied.moved > 0 ? "peer-memory-replaced" : "no-such-memory"
+          return yield* Effect.fail<StopReason>({ reason, detail })
         }
         if (memory.isReleased) {
           const detail = `${memory.name} was released`
