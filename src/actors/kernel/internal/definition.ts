@@ -52,6 +52,8 @@ export interface Definition {
     | undefined
   readonly start: ((state: unknown, self: unknown, recovery: Recovery) => AnyEffect) | undefined
   readonly durable: boolean
+  /** Whether events that are written behind are shown before they are stored. */
+  readonly showsDecided: boolean
   /** A command whose decision throws is refused, and the actor goes on. */
   readonly refusesDefects: boolean
   /** Whether events are needed one by one: by effects, epochs or a snapshot policy. */
@@ -98,6 +100,7 @@ export const define = (name: string, spec: AnySpec): Definition => ({
   reconcile: spec.reconcile as Definition["reconcile"],
   start: spec.start,
   durable: spec.history !== "none",
+  showsDecided: spec.shown === "decided",
   refusesDefects: spec.onDefect !== "crash",
   observed:
     spec.react !== undefined || spec.epoch !== undefined || spec.snapshot?.when !== undefined,

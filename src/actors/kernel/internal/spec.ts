@@ -190,6 +190,13 @@ export interface Spec<
    */
   readonly writtenBehind?: ReadonlyArray<Events["Type"]["_tag"]>
   /**
+   * When events that are written behind are shown: `react`, watchers, `state`, and callers that wait
+   * for a later decision. `"stored"` is the default. `"decided"` is for actors whose resources end
+   * with their process, so that their events only record: nothing of them waits for the journal. If
+   * an append fails, the actor begins again as after any crash, and those callers fail.
+   */
+  readonly shown?: "stored" | "decided"
+  /**
    * Handles a command whose `decide` throws, or whose events cannot be evolved, encoded or stored
    * (`Store.unstorable`). `"refuse"` (the default) only fails the caller, with `Stopped` and
    * the reason `"defect"`, and the actor goes on: deciding has no effects, so nothing of the

@@ -7,7 +7,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
-import { abandonAll, refuse } from "./answering.ts"
+import { abandon, abandonAll, refuse, takeWaiting } from "./answering.ts"
 import {
   type Append,
   type Cell,
@@ -70,7 +70,8 @@ const write = (cell: Cell, batch: Batch): boolean => {
   if (written === undefined) {
     const backlog = cell.unwritten?.events.length ?? 0
     const wait = mustWait(batch) || backlog > cell.definition.limits.unwritten
-    if (!wait) return leaveBehind(cell, batch)
+    if (!wait)
+      return cell.definition.showsDecided ? complete(cell, batch) : leaveBehind(cell, batch)
     transition(cell, "waiting")
     cell.held = batch
     return false
@@ -135,6 +136,10 @@ const notWritten = (cell: Cell, batch: Batch | undefined, cause: Cause.Cause<unk
   else if (cell.phase !== "crashed") fail(cell, cause)
   for (const lost of behind) refuseFor(cell, lost, "journal", cause)
   if (batch !== undefined) refuseFor(cell, batch, "journal", cause)
+  // The next generation may not know what they wait for.
+  if (cell.definition.showsDecided) {
+    abandon(cell, takeWaiting(cell), { reason: "journal", detail: describe(cause) })
+  }
   rest(cell)
 }
 
