@@ -18,6 +18,7 @@ import { screenOn, wrap } from "../src/cli/demo/screen.ts"
 import * as Telling from "../src/cli/demo/telling.ts"
 import type { DemoResult } from "../src/cli/demo/result.ts"
 import * as Verdict from "../src/cli/demo/verdict.ts"
+import type { Epoch } from "../src/schema/Epoch.ts"
 
 const text = "  Two processes copy each other's memory, and one of them is killed."
 
@@ -132,4 +133,28 @@ describe("the audit", () => {
       }).pipe(Effect.scoped),
     60_000
   )
+})
+
+describe("a connection in two journals", () => {
+  const generation = {
+    epoch: "0000000a.1" as Epoch,
+    peer: "0000000b.1" as Epoch,
+    upAt: 10,
+    readyAt: 20,
+    isLost: false,
+    isCut: false
+  }
+  const other = { ...generation, epoch: "0000000b.1" as Epoch, peer: "0000000a.1" as Epoch }
+
+  it("is early if one side could send before the other side was up, or never was", () => {
+    assert.deepStrictEqual(Verdict.earlyOf([generation], [other]), [])
+    const early = [generation]
+    assert.deepStrictEqual(Verdict.earlyOf(early, [{ ...other, upAt: 21 }]), early)
+    assert.deepStrictEqual(Verdict.earlyOf(early, [{ ...other, upAt: undefined }]), early)
+  })
+
+  it("T17: is not early if the other process was killed before it had stored that it is up", () => {
+    const cut = { ...other, upAt: undefined, isCut: true }
+    assert.deepStrictEqual(Verdict.earlyOf([generation], [cut]), [])
+  })
 })

@@ -50,9 +50,10 @@ export interface Surroundings {
 
 type Self = Behavior.Self<State, (typeof commands)[number], Signal>
 
-/** Trace span of one call to a peer. */
+/** Trace span of one call to a peer. Its stack would name this file alone, at a price. */
 const spanOf = ({ from, half, to }: Acknowledgement) => ({
-  attributes: { "handfast.local": from, "handfast.peer": to, "handfast.epoch": half.epoch }
+  attributes: { "handfast.local": from, "handfast.peer": to, "handfast.epoch": half.epoch },
+  captureStackTrace: false
 })
 
 /** Resources of one epoch. */
@@ -215,7 +216,10 @@ class Reactions {
 
 const expire = (self: Self, millis: number) => Effect.delay(self.signal.Expired({ millis }), millis)
 
-/** Events that no reply waits for. */
+/**
+ * All events: none is a promise, since no queue pair outlives its process. So no step of a handshake
+ * waits for the journal, which keeps what the peer's incarnations were, and the trail.
+ */
 const writtenBehind = [
   "EpochBegan",
   "GidRefused",
@@ -224,6 +228,8 @@ const writtenBehind = [
   "OfferExchanged",
   "CallBegan",
   "CallReturned",
+  "Connected",
+  "BecameReady",
   "EpochEnded"
 ] as const
 
@@ -292,6 +298,7 @@ export const make = (around: Surroundings) => {
     },
     reconcile: (state, _, about) => deciding.recover(rules, state, at(about)),
     writtenBehind,
+    shown: "decided",
     upcasts: [renameTags],
     // An epoch has about ten events; the state holds what is kept of old ones.
     snapshot: { state: State, upcasts: [renameTags], every: 64, deleteEvents: true }

@@ -1,7 +1,6 @@
 /**
- * The events of an endpoint. A queue pair ends with its process, so most of them are written
- * behind. Only those that make a link ready are stored first: a caller that is notified finds the
- * link open.
+ * The events of an endpoint. A queue pair ends with its process, so all of them are written behind:
+ * they record what was, and promise nothing.
  */
 import * as Schema from "effect/Schema"
 import { Epoch } from "../../schema/Epoch.ts"

@@ -20,6 +20,8 @@ interface Generation {
   readyAt: number | undefined
   /** Whether it ended because work on it failed. */
   isLost: boolean
+  /** Whether its process was killed: its last events may not be stored. */
+  isCut: boolean
 }
 
 export interface Found {
@@ -66,7 +68,7 @@ const generationsOf = Effect.fnUntraced(function* (id: string) {
       const current = generations.at(-1)
       if (event._tag === "EpochBegan" || event._tag === "GidRefused") {
         const peer = event.offer?.half.epoch
-        const unknown = { upAt: undefined, readyAt: undefined, isLost: false }
+        const unknown = { upAt: undefined, readyAt: undefined, isLost: false, isCut: false }
         generations.push({ epoch: event.epoch, peer, ...unknown })
       } else if (current === undefined) return
       else if (event._tag === "OfferCrossed" || event._tag === "OfferExchanged") {
@@ -75,7 +77,10 @@ const generationsOf = Effect.fnUntraced(function* (id: string) {
         current.upAt = at
         if (event.key !== undefined) current.readyAt = at
       } else if (event._tag === "BecameReady") current.readyAt = at
-      else if (event._tag === "EpochEnded") current.isLost = event.reason === "broken"
+      else if (event._tag === "EpochEnded") {
+        current.isLost = event.reason === "broken"
+        current.isCut = event.reason === "restarted"
+      }
     })
   )
   return generations
@@ -96,6 +101,5 @@ export const earlyOf = (
   local.filter(({ peer, readyAt }) => {
     const other = peers.find(({ epoch }) => epoch === peer)
     if (readyAt === undefined || other === undefined) return false
-    // The end of the setup is stored before the other side can be notified of it.
-    return other.upAt === undefined || readyAt < other.upAt
+    return other.upAt === undefined ? !other.isCut : readyAt < other.upAt
   })

@@ -7,9 +7,11 @@ import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import type { In, State } from "../../../src/actors/endpoint/EndpointState.ts"
+import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import { SimFabric } from "../../../src/native/sim/SimFabric.ts"
 import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
 import { Faults, Sim } from "../../../src/testing/index.ts"
@@ -32,6 +34,36 @@ const ready = (state: State): In<"Ready"> => {
   if (state._tag !== "Ready") assert.fail(`it is in ${state._tag}`)
   return state
 }
+
+/** A journal each of whose appends takes a second. */
+const slowJournal = Layer.effect(
+  Journal,
+  Effect.map(Effect.service(Journal), (store) => ({
+    ...store,
+    append: (request) => Effect.delay(store.append(request), "1 second")
+  }))
+).pipe(Layer.provide(Journal.layerMemory))
+
+describe("a slow journal", () => {
+  it.sim("T17: delays no step of a handshake", { seeds: 5 }, () =>
+    Effect.gen(function* () {
+      yield* Faults.heal
+      const fabric = yield* SimFabric.make()
+      const network = new SimHandshakes()
+      const on = (host: string) =>
+        card(network, host).pipe(
+          Effect.provide(slowJournal),
+          Effect.provide(onHost(fabric, network, host))
+        )
+      const [a, b] = [yield* on("a"), yield* on("b")]
+      const link = yield* Effect.timeout(a.store.open(B), "100 millis")
+      assert.strictEqual(yield* write(a, b, link, 100), "success")
+      yield* Effect.sleep("1 minute")
+      assert.isTrue(link.isOpen)
+      assert.strictEqual((yield* b.store.stateOf(A))._tag, "Ready")
+    })
+  )
+})
 
 describe("crossed openings", () => {
   it.sim(
