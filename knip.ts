@@ -12,7 +12,7 @@ export default {
     ...workersOf(graphOf(sources)),
     "bench/*.bench.ts",
     "examples/*.ts",
-    "scripts/entered.ts",
+    "scripts/{entered,recovery}.ts",
     "test/fixtures/*.ts",
     "test/types/*.tst.ts",
     // Run inside of a virtual machine.
