@@ -8,9 +8,17 @@ export interface Address {
   readonly port: number
 }
 
-/** Whether it is an IPv6 address. A scope in it is only valid on this machine. */
-const isIpv6 = (host: string): boolean =>
-  host.includes(":") && Gid.fromAddress(host.replace(/%.+$/, "")) !== undefined
+/** The GID of an address. A scope in it is only valid on this machine. */
+const gidOf = (host: string): Gid.Gid | undefined => Gid.fromAddress(host.replace(/%.+$/, ""))
+
+/** Whether it is an IPv6 address. */
+const isIpv6 = (host: string): boolean => host.includes(":") && gidOf(host) !== undefined
+
+/** An address in the one text by which hosts are compared, without its scope; a name as it is. */
+export const canonicalHost = (host: string): string => {
+  const gid = gidOf(host)
+  return gid === undefined ? host : Gid.toAddress(gid)
+}
 
 /** Writes an address, so that `parse` reads it back. */
 export const print = ({ host, port }: Address): string =>

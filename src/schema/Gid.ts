@@ -62,8 +62,20 @@ export const fromAddress = (address: string): Gid | undefined => {
   return (short === undefined ? ipv6(address) : mappedPrefix + short) as Gid | undefined
 }
 
-/** The IP address of a GID: dotted for a mapped IPv4 address, otherwise eight groups. */
+/** Writes the longest run of zero groups as `::`, the first one of equal runs. */
+const shorten = (text: string): string => {
+  const [longest] = [...text.matchAll(/\b0(?::0)+\b/g)].toSorted(
+    ([one], [other]) => other.length - one.length
+  )
+  if (longest === undefined) return text
+  const [zeros] = longest
+  const head = text.slice(0, longest.index).replace(/:$/, "")
+  const tail = text.slice(longest.index + zeros.length).replace(/^:/, "")
+  return `${head}::${tail}`
+}
+
+/** The IP address of a GID, as RFC 5952 writes it: dotted for a mapped IPv4 address. */
 export const toAddress = (gid: Gid): string =>
   gid.startsWith(mappedPrefix)
     ? toBytes(gid).subarray(12).join(".")
-    : (gid.match(/.{4}/g) ?? []).join(":")
+    : shorten((gid.match(/.{4}/g) ?? []).map((group) => group.replace(/^0{1,3}/, "")).join(":"))

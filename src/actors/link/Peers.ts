@@ -29,10 +29,6 @@ const refused = (given: string, rule: string) => Effect.fail(new PeersRefused({ 
 /** Looks up the addresses of a name. */
 export type Lookup = (server: string) => Effect.Effect<ReadonlyArray<string>, unknown>
 
-/** As sockets of version 6 name an address of version 4, and link-local ones their interface. */
-const plain = (address: string): string =>
-  address.replace(/^::ffff:(?=\d)/i, "").replace(/%.*$/, "")
-
 const familyOf = (address: string): "ipv4" | "ipv6" => (isIP(address) === 4 ? "ipv4" : "ipv6")
 
 /** A port behind an address changes nothing: all programs of the host are served. */
@@ -40,7 +36,7 @@ const anyPort = 1
 
 const hostOf = (server: string): string | undefined => {
   const address = Address.parse(server, anyPort)
-  return address === undefined ? undefined : plain(address.host)
+  return address === undefined ? undefined : Address.canonicalHost(address.host)
 }
 
 /** A fingerprint (SHA-256) as TLS prints it: pairs of upper-case digits and colons. */
@@ -102,7 +98,9 @@ export class Peers {
       [...this.#names],
       ([host, server]) =>
         this.#lookup(server).pipe(
-          Effect.map((addresses) => void this.#found.set(host, addresses.map(plain))),
+          Effect.map(
+            (addresses) => void this.#found.set(host, addresses.map(Address.canonicalHost))
+          ),
           Effect.catch((error) => Effect.logWarning(`the peer ${server} is not found: ${error}`))
         ),
       { concurrency: 16, discard: true }
@@ -114,12 +112,12 @@ export class Peers {
    * any address is: the connection has a key that only the two ends of a handshake know.
    */
   admitsAddress(address: string): boolean {
-    return this.hasCertificates || this.#has(plain(address))
+    return this.hasCertificates || this.#has(Address.canonicalHost(address))
   }
 
   /** Whether a caller is a peer. Of any other caller not one byte is read. */
   admits(peer: PeerInfo): boolean {
-    return this.#isCertified(peer) || this.#has(plain(peer.address))
+    return this.#isCertified(peer) || this.#has(Address.canonicalHost(peer.address))
   }
 
   /** Whether a caller may speak for a server: it has proven itself, or the server is a peer. */

@@ -15,6 +15,7 @@ import { TransferNode } from "../../actors/transfer/TransferNode.ts"
 import { staleResults } from "../../actors/kernel/Metrics.ts"
 import * as IwarpVerbs from "../../native/iwarp/IwarpVerbs.ts"
 import { Verbs } from "../../native/verbs/Verbs.ts"
+import { canonicalHost } from "../../schema/Address.ts"
 import {
   contents,
   type FromProcess,
@@ -125,7 +126,7 @@ const life = Effect.fnUntraced(function* (part: ProcessOptions, channel: Control
   )
   const provider = Context.get(yield* Layer.build(verbs), Verbs)
   // Each opening of a device gets a new port, so the node gets this one.
-  const { host } = part.peerAt
+  const host = canonicalHost(part.peerAt.host)
   const device = yield* provider.open(part.nic, { host, admits: (address) => address === host })
   const { lid } = yield* device.port()
   // Slow steps that need no peer come before the peer counts on this process.

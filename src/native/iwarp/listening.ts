@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import { canonicalHost } from "../../schema/Address.ts"
 import { unlimited } from "../../schema/iwarp/Mpa.ts"
 import type { IncomingRequest } from "../verbs/provider/connect.ts"
 import { noBytes } from "../verbs/provider/connection.ts"
@@ -30,9 +31,9 @@ const incomingRequestOf = (
   link: Link.SessionHandle,
   said: ConnectRequestEvent
 ): IncomingRequest<IwarpConnection> => {
-  const { address: host, port } = link.lane.peer
+  const { address, port } = link.lane.peer
   return {
-    peer: { host, port },
+    peer: { host: canonicalHost(address), port },
     privateData: bytesOfHex(said.privateData),
     inboundReads: said.ord === unlimited ? 0 : said.ord,
     outboundReads: said.ird === unlimited ? 0 : said.ird,

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { networkInterfaces } from "node:os"
+import { canonicalHost } from "../../schema/Address.ts"
 import * as Gid from "../../schema/Gid.ts"
 import { mulpdu } from "../../schema/iwarp/FpduWriter.ts"
 import type { IoPool, Listener } from "../io/IoPool.ts"
@@ -78,7 +79,7 @@ export class IwarpDevice {
     this.pool = options.pool
     this.settings = options.settings
     const { admits = () => true, host } = options.reach
-    this.admits = admits
+    this.admits = (address) => admits(canonicalHost(address))
     const hasHost = host !== undefined && hasAddress(networkInterfaces(), this.name, host)
     this.#onlyGid = hasHost ? Gid.fromAddress(host) : undefined
     this.scope = options.scope

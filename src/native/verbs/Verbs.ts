@@ -42,8 +42,8 @@ export interface Reach {
    */
   readonly host?: string | undefined
   /**
-   * Whether a peer at an address may connect, and may be called if only a peer has named it.
-   * Default: every address.
+   * Whether a peer at an address, as `canonicalHost` writes it, may connect, and may be called if
+   * only a peer has named it. Default: every address.
    */
   readonly admits?: ((address: string) => boolean) | undefined
 }

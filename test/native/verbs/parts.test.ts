@@ -39,6 +39,7 @@ import {
 } from "../../../src/native/verbs/software/memory.ts"
 import { copies, ReceiveQueue, SendQueue } from "../../../src/native/verbs/software/workQueues.ts"
 import { ReceiveRequest, SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
+import { canonicalHost } from "../../../src/schema/Address.ts"
 import * as Gid from "../../../src/schema/Gid.ts"
 
 describe("states", () => {
@@ -100,8 +101,33 @@ describe("GIDs", () => {
     assert.strictEqual(Gid.fromAddress("fe80::1"), `fe80${"0".repeat(27)}1`)
     assert.strictEqual(Gid.fromAddress("::"), "0".repeat(32))
     const long = "2001:0db8:0000:0000:0000:00ff:fe00:0042"
-    assert.strictEqual(Gid.toAddress(Gid.fromAddress("2001:db8::ff:fe00:42")!), long)
     assert.strictEqual(Gid.fromAddress(long), Gid.fromAddress("2001:DB8::FF:FE00:42"))
+  })
+
+  // RFC 5952, section 4: the text of an address that all programs agree on.
+  for (const [text, canonical] of [
+    ["2001:0DB8:0000:0000:0000:00FF:FE00:0042", "2001:db8::ff:fe00:42"],
+    ["2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"],
+    ["2001:0:0:1:0:0:0:1", "2001:0:0:1::1"],
+    ["2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"],
+    ["10:0:0:a0:0:0:0:0", "10:0:0:a0::"],
+    ["0:0:0:0:0:0:0:1", "::1"],
+    ["0:0:0:0:0:0:0:0", "::"],
+    ["::ffff:a00:1", "10.0.0.1"]
+  ] as const) {
+    it(`of ${text} has the address ${canonical}`, () => {
+      assert.strictEqual(Gid.toAddress(Gid.fromAddress(text)!), canonical)
+      assert.strictEqual(canonicalHost(text), canonical)
+    })
+  }
+
+  it("a host that is no address stays as it is, and the scope of an address does not count", () => {
+    assert.deepStrictEqual(["", "Host-1", "1:2", "fe80:0::1%eth0"].map(canonicalHost), [
+      "",
+      "Host-1",
+      "1:2",
+      "fe80::1"
+    ])
   })
 
   it("what is no address has none", () => {
