@@ -46,8 +46,12 @@ export class ScatterEntry {
 /** The local memory of a message, in order: sources of a send, or sinks of a receive. */
 export class ScatterList {
   readonly #parts: Array<ScatterEntry> = []
+  #count = 0
+
   /** The number of entries. */
-  count = 0
+  get count(): number {
+    return this.#count
+  }
 
   /** The entry at `index`, which must be below `count`. */
   at(index: number): ScatterEntry {
@@ -56,30 +60,30 @@ export class ScatterList {
 
   /** Removes all entries. */
   clear(): this {
-    this.count = 0
+    this.#count = 0
     return this
   }
 
   /** Adds an entry. */
   add(region: Region, offset = 0, length = region.length - offset): this {
-    const part = (this.#parts[this.count] ??= new ScatterEntry())
+    const part = (this.#parts[this.#count] ??= new ScatterEntry())
     part.region = region
     part.offset = offset
     part.length = length
-    this.count += 1
+    this.#count += 1
     return this
   }
 
   /** Bytes of all entries. */
   get byteLength(): number {
     let bytes = 0
-    for (let index = 0; index < this.count; index++) bytes += this.#parts[index]!.length
+    for (let index = 0; index < this.#count; index++) bytes += this.#parts[index]!.length
     return bytes
   }
 
   /** Copies another list. */
   copy(other: ScatterList): void {
-    this.count = 0
+    this.#count = 0
     for (let index = 0; index < other.count; index++) {
       const { length, offset, region } = other.at(index)
       this.add(region!, offset, length)
