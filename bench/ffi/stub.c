@@ -277,8 +277,6 @@ REFUSED(rdma_reject, struct rdma_cm_id *id, const void *data, uint8_t length)
 REFUSED(rdma_notify, struct rdma_cm_id *id, enum ibv_event_type event)
 REFUSED(rdma_disconnect, struct rdma_cm_id *id)
 REFUSED(rdma_init_qp_attr, struct rdma_cm_id *id, struct ibv_qp_attr *attr, int *mask)
-struct ibv_context **rdma_get_devices(int *count) { return (struct ibv_context **)grow(8); }
-void rdma_free_devices(struct ibv_context **list) { end(list, 0); }
 int rdma_ack_cm_event(struct rdma_cm_event *event) { return 0; }
 uint16_t rdma_get_src_port(struct rdma_cm_id *id) { return 0; }
 

@@ -1,11 +1,12 @@
 /** A completion queue of a device. What it holds is moved into memory, where polls find it. */
 import type * as Effect from "effect/Effect"
-import type { CompletionBatch, Status } from "../verbs/Completion.ts"
+import type { Completion, CompletionBatch, Status } from "../verbs/Completion.ts"
 import { Resource } from "../verbs/provider/resources.ts"
 import { SoftwareCompletionQueue } from "../verbs/software/completions.ts"
 import { Block } from "./block.ts"
 import { constants, offsets, sizes } from "./layout.ts"
 import type { Pointer } from "./library.ts"
+import { markerPlaces } from "./listing.ts"
 import type { DeviceQueue, OpenDevice } from "./openDevice.ts"
 
 const wc = offsets.ibv_wc
@@ -31,9 +32,42 @@ const statuses: ReadonlyMap<number, Status> = new Map<number, Status>([
   [constants.IBV_WC_RESP_TIMEOUT_ERR, "retry-exceeded"]
 ])
 
-/** The status of a completion. */
-export const statusAt = (view: DataView, at: number): Status =>
+const statusAt = (view: DataView, at: number): Status =>
   statuses.get(view.getInt32(at + wc.status, true)) ?? "fatal"
+
+/** The status of a send. `isUsable` is false if it named memory that it may not use. */
+export const sendStatusAt = (view: DataView, at: number, isUsable: boolean): Status => {
+  const status = statusAt(view, at)
+  // Soft-RoCE does not say that it was the memory.
+  return status === "local-operation" && !isUsable ? "local-protection" : status
+}
+
+/** The status of a receive. */
+export const receiveStatusAt = (view: DataView, at: number, isUsable: boolean): Status => {
+  const status = statusAt(view, at)
+  // Soft-RoCE does not say whether it was the memory or the length.
+  const isVague = status === "local-operation" || status === "remote-invalid"
+  if (!isVague) return status
+  return isUsable ? "local-length" : "local-protection"
+}
+
+/** The kind of a receive, which only a successful one has. */
+export const receiveKindAt = (view: DataView, at: number): "receive" | "receive-immediate" =>
+  statusAt(view, at) === "success" && view.getInt32(at + wc.opcode, true) !== constants.IBV_WC_RECV
+    ? "receive-immediate"
+    : "receive"
+
+/** Fills in what came with a message. */
+export const describeReceived = (ended: Completion, view: DataView, at: number): void => {
+  ended.length = view.getUint32(at + wc.byte_len, true)
+  const flags = view.getUint32(at + wc.wc_flags, true)
+  if ((flags & constants.IBV_WC_WITH_IMM) !== 0) {
+    ended.immediate = view.getUint32(at + wc.imm_data)
+  }
+  if ((flags & constants.IBV_WC_WITH_INV) !== 0) {
+    ended.invalidated = view.getUint32(at + wc.invalidated_rkey, true)
+  }
+}
 
 export class IbCompletionQueue extends SoftwareCompletionQueue implements DeviceQueue {
   readonly resource: Resource
@@ -43,6 +77,8 @@ export class IbCompletionQueue extends SoftwareCompletionQueue implements Device
   readonly #entries: Block
   /** Whether the device's queue is there: it is not polled or armed once it is to be destroyed. */
   #isAlive = true
+  /** Markers that are on their way here. */
+  #markers = 0
 
   constructor(device: OpenDevice, capacity: number, pointer: Pointer) {
     super(capacity)
@@ -67,6 +103,17 @@ export class IbCompletionQueue extends SoftwareCompletionQueue implements Device
     this.#arm()
     this.pump()
     this.end()
+  }
+
+  /** Reserves a place for a marker, if there is one. */
+  addMarker(): boolean {
+    if (this.#markers === markerPlaces) return false
+    this.#markers += 1
+    return true
+  }
+
+  removeMarker(): void {
+    this.#markers -= 1
   }
 
   /** Takes all that the device has. */

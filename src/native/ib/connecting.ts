@@ -203,16 +203,17 @@ const resolveWay = Effect.fnUntraced(function* (
   const { host } = connection.peer
   const id = yield* control
     .run(async () => {
-      const id = await manager.create()
-      connection.attach(id)
       const from = sourceFor(managed, host)
       const index = from?.interfaceIndex ?? 0
-      const to = toNative(libraries, connection.peer, index)
       const source =
         from === undefined
-          ? 0
+          ? undefined
           : toNative(libraries, { host: Gid.toAddress(from.gid), port: 0 }, index)
-      await id.call("rdma_resolve_addr", source, to, resolveWithinMs)
+      if (source !== undefined) await manager.bindAnchor(source)
+      const id = await manager.create()
+      connection.attach(id)
+      const to = toNative(libraries, connection.peer, index)
+      await id.call("rdma_resolve_addr", source ?? 0, to, resolveWithinMs)
       return id
     })
     .pipe(Effect.mapError(unreachable(peer, "address")))
@@ -254,16 +255,13 @@ export const connect = Effect.fnUntraced(function* (
 const accept = Effect.fnUntraced(function* (
   managed: Managed,
   asked: ManagerEvent,
+  id: ManagerId,
   connection: IbConnection,
   params: ResolvedConnectParams
 ): Effect.fn.Return<void, AcceptError> {
   const { control } = managed.device
   const { queuePair } = connection
   const peer = addressText(connection.peer)
-  const id = managed.manager.ids.get(asked.id)
-  if (id === undefined) {
-    return yield* new Unreachable({ peer, step: "accept", detail: "the request is gone" })
-  }
   connection.attach(id)
   const reads = {
     inboundReads: Math.min(params.inboundReads, asked.responderResources),
@@ -283,24 +281,26 @@ const accept = Effect.fnUntraced(function* (
   connection.onEstablished()
 })
 
-const reject = ({ device, manager }: Managed, asked: ManagerEvent, data: Uint8Array): void => {
-  const id = manager.ids.get(asked.id)
-  if (id === undefined) return
+const reject = ({ device }: Managed, id: ManagerId, data: Uint8Array): void => {
   const block = new Block(device.libraries, Math.max(1, data.length))
   block.bytes.set(data)
   id.tell("rdma_reject", block, data.length)
   id.destroy()
 }
 
-/** A peer's request, as an event told of it. */
-export const requestOf = (managed: Managed, asked: ManagerEvent): IncomingRequest<IbConnection> => {
-  const target = asked.id + offsets.rdma_cm_id["route.addr.dst_addr"]
+/** A peer's request, by the event that reported it and the identifier that answers it. */
+export const requestOf = (
+  managed: Managed,
+  asked: ManagerEvent,
+  id: ManagerId
+): IncomingRequest<IbConnection> => {
+  const target = id.pointer + offsets.rdma_cm_id["route.addr.dst_addr"]
   return {
     peer: fromNative(managed.device.libraries, target),
     privateData: asked.privateData,
     inboundReads: asked.responderResources,
     outboundReads: asked.initiatorDepth,
-    accept: (connection, params) => accept(managed, asked, connection, params),
-    reject: (data) => reject(managed, asked, data)
+    accept: (connection, params) => accept(managed, asked, id, connection, params),
+    reject: (data) => reject(managed, id, data)
   }
 }

@@ -7,19 +7,32 @@
  * thread of libuv's pool.
  */
 import * as Effect from "effect/Effect"
+import { constants } from "node:os"
 import { NativeFailure } from "./library.ts"
 
 /** Jobs of one device. */
 export class ControlQueue {
   #last: Promise<unknown> = Promise.resolve()
+  #hasEnded = false
   /** Waits until all jobs that were added before have ended. */
   readonly idle: Effect.Effect<void> = Effect.promise(() => this.#last.then(() => undefined))
 
   /** Adds a job. What it throws rejects the promise, and does not hold up the others. */
   add<A>(job: () => A | Promise<A>): Promise<A> {
-    const result = this.#last.then(job)
+    const result = this.#last.then(() => {
+      if (this.#hasEnded) throw new NativeFailure("the device is closed", constants.errno.ECANCELED)
+      return job()
+    })
     this.#last = result.catch(() => undefined)
     return result
+  }
+
+  /** Adds the last job. Jobs behind it fail: nothing that they could call with is left. */
+  addLast(job: () => unknown): void {
+    this.addRelease(() => {
+      this.#hasEnded = true
+      return job()
+    })
   }
 
   /** Adds a job that has no waiter: a failure means that its object is gone already. */

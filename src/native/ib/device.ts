@@ -1,7 +1,7 @@
 /** The RDMA devices of this machine as a provider. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { constants as system } from "node:os"
+import { canonicalHost } from "../../schema/Address.ts"
 import * as Gid from "../../schema/Gid.ts"
 import type { Device } from "../verbs/Device.ts"
 import { deviceOf } from "../verbs/provider/device.ts"
@@ -17,7 +17,12 @@ import { connect, IbConnection } from "./connecting.ts"
 import { ControlQueue } from "./control.ts"
 import { createFailure, noDevices, openFailure, releaseReason } from "./failures.ts"
 import { constants, offsets, sizes } from "./layout.ts"
-import { type Libraries, load as loadLibraries, NativeFailure, type Pointer } from "./library.ts"
+import {
+  type Libraries,
+  load as loadLibraries,
+  type NativeFailure,
+  type Pointer
+} from "./library.ts"
 import { listen } from "./listening.ts"
 import { addressesOf, type FoundDevice, listDevices, markerPlaces, openDevice } from "./listing.ts"
 import { Manager } from "./manager.ts"
@@ -32,7 +37,6 @@ import { type Resolved, resolve, type Settings } from "./settings.ts"
 const privateData = { connect: 56, accept: 196, reject: 148 } as const
 
 const at = offsets.ibv_qp_init_attr
-const { errno } = system
 
 /** Memory that a driver locks for each place of a queue, about. */
 const bytesOfPlace = 128
@@ -63,31 +67,42 @@ const makerOf = (device: OpenDevice): ResourceBackend<IbCompletionQueue, IbQueue
   return {
     domain: (number) =>
       control
-        .run(async () => {
-          const made = await device.create([device.resource], "ibv_dealloc_pd", () =>
-            libraries.later("ibv_alloc_pd", device.context)
+        .run(() =>
+          device.create(
+            [device.resource],
+            "ibv_dealloc_pd",
+            () => libraries.later("ibv_alloc_pd", device.context),
+            (pointer) => {
+              domains.set(number, pointer)
+              const release = () =>
+                control.addRelease(() => {
+                  domains.delete(number)
+                  return libraries.later("ibv_dealloc_pd", pointer)
+                })
+              return { release, settled: control.idle }
+            }
           )
-          domains.set(number, made)
-          const release = () =>
-            control.addRelease(() => {
-              const pointer = domains.get(number)!
-              domains.delete(number)
-              return libraries.later("ibv_dealloc_pd", pointer)
-            })
-          return { release, settled: control.idle }
-        })
+        )
         .pipe(Effect.mapError(failure("protection domain", 0))),
     region: (spec, owner) => registerRegion(device, spec, owner),
     queuePair: (wanted) =>
       control
-        .run(async () => {
-          const attributes = initAttributes(libraries, wanted)
-          const pointer = await device.create(wanted.owners, "ibv_destroy_qp", () =>
-            libraries.later("ibv_create_qp", domains.get(wanted.domain)!, attributes)
+        .run(() =>
+          device.create(
+            wanted.owners,
+            "ibv_destroy_qp",
+            () =>
+              libraries.later(
+                "ibv_create_qp",
+                domains.get(wanted.domain)!,
+                initAttributes(libraries, wanted)
+              ),
+            (pointer) => {
+              const number = libraries.uint32At(pointer + offsets.ibv_qp.qp_num)
+              return new IbQueuePair(device, wanted, { pointer, number })
+            }
           )
-          const number = libraries.uint32At(pointer + offsets.ibv_qp.qp_num)
-          return new IbQueuePair(device, wanted, { pointer, number })
-        })
+        )
         .pipe(
           Effect.mapError(
             failure("queue pair", (wanted.sendDepth + wanted.receiveDepth) * bytesOfPlace)
@@ -100,12 +115,14 @@ const makeQueue = (device: OpenDevice, capacity: number) => {
   const { channel, context, control, info, libraries } = device
   const places = Math.max(1, capacity) + markerPlaces
   return control
-    .run(async () => {
-      const pointer = await device.create([device.resource], "ibv_destroy_cq", () =>
-        libraries.later("ibv_create_cq", context, places, 0, channel, 0)
+    .run(() =>
+      device.create(
+        [device.resource],
+        "ibv_destroy_cq",
+        () => libraries.later("ibv_create_cq", context, places, 0, channel, 0),
+        (pointer) => new IbCompletionQueue(device, capacity, pointer)
       )
-      return new IbCompletionQueue(device, capacity, pointer)
-    })
+    )
     .pipe(
       Effect.mapError((failed) =>
         createFailure(info.name, "completion queue", places * bytesOfPlace, failed)
@@ -116,7 +133,6 @@ const makeQueue = (device: OpenDevice, capacity: number) => {
 const portOf = (device: OpenDevice, number: number) =>
   device.control
     .run(async () => {
-      if (device.resource.isReleased) throw new NativeFailure("ibv_query_port", errno.ECANCELED)
       const { activeMtu, lid, state } = await queryPort(device.libraries, device.context, number)
       await device.refreshGids()
       return { activeMtu, lid, state, gids: device.gids(number) }
@@ -154,7 +170,7 @@ const open = Effect.fnUntraced(function* (
       const { channel, context, events } = await openParts(libraries, found.name)
       const device = new OpenDevice({ libraries, settings, found, context, channel, emit })
       const manager = new Manager(libraries, device.control, events)
-      device.onEnd.add(() => manager.close())
+      device.onEnd.add(() => manager.close(device.isRemoved))
       return { device, manager, resource: device.resource, settled: device.control.idle }
     })
     .pipe(Effect.mapError((failure) => openFailure(found.name, failure)))
@@ -162,7 +178,8 @@ const open = Effect.fnUntraced(function* (
   const { device } = managed
   const addresses = () => {
     const all = addressesOf(device.allGids)
-    return host !== undefined && all.includes(host) ? [host] : all
+    const only = canonicalHost(host ?? "")
+    return all.includes(only) ? [only] : all
   }
   return deviceOf<IbCompletionQueue, IbConnection>({
     info: device.info,

@@ -33,6 +33,7 @@ export const offsets = {
     "ops.req_notify_cq": 104,
     "ops.post_send": 208,
     "ops.post_recv": 216,
+    cmd_fd: 264,
     async_fd: 268
   },
   ibv_pd: { context: 0 },

@@ -57,8 +57,6 @@ const signatures = {
     ibv_ack_async_event: ["void", [pointer]]
   },
   rdmacm: {
-    rdma_get_devices: [pointer, [pointer]],
-    rdma_free_devices: ["void", [pointer]],
     rdma_create_event_channel: [pointer, []],
     rdma_destroy_event_channel: ["void", [pointer]],
     rdma_create_id: [int, [pointer, pointer, pointer, int]],
@@ -78,7 +76,10 @@ const signatures = {
     rdma_get_cm_event: [int, [pointer, pointer]],
     rdma_ack_cm_event: [int, [pointer]]
   },
-  c: { if_indextoname: [pointer, ["unsigned int", pointer]] }
+  c: {
+    if_indextoname: [pointer, ["unsigned int", pointer]],
+    dup2: [int, [int, int]]
+  }
 } as const
 
 type Signatures = typeof signatures
@@ -132,7 +133,7 @@ export class Libraries {
 
   /**
    * Calls on a thread of libuv's pool. The promise rejects with a `NativeFailure` if the function
-   * says that it failed: by null, by -1 with `errno`, or by a positive `errno`.
+   * says that it failed: by null, by -1 with `errno`, or, of libibverbs, by a positive `errno`.
    */
   later(name: NativeFunction, ...args: ReadonlyArray<Argument>): Promise<number> {
     const call = this.#functions.get(name)!
@@ -185,7 +186,7 @@ export class Libraries {
     const returnsPointer = resultOf.get(name) === pointer
     if (returnsPointer) return result === 0 ? this.errno : undefined
     if (result === -1) return this.errno
-    if (resultOf.get(name) === int && result > 0) return result
+    if (name.startsWith("ibv_") && result > 0) return result
     return result < 0 ? -result : undefined
   }
 }

@@ -11,7 +11,6 @@ import type { ListenAddress, OnRequest } from "../verbs/provider/listen.ts"
 import { AddressInUse, InvalidAttribute, type ListenError } from "../verbs/VerbsError.ts"
 import { type IbConnection, type Managed, requestOf } from "./connecting.ts"
 import { describe } from "./failures.ts"
-import { constants as c } from "./layout.ts"
 import type { NativeFailure } from "./library.ts"
 import type { ManagerEvent, ManagerId } from "./manager.ts"
 import { toNative } from "./socketAddress.ts"
@@ -32,10 +31,12 @@ const bind = async (
 ): Promise<{ readonly id: ManagerId; readonly port: number }> => {
   const { device, manager } = managed
   const { libraries } = device
+  const index = interfaceOf(managed, at.host)
+  await manager.bindAnchor(toNative(libraries, { ...at, port: 0 }, index))
   const id = await manager.create()
   try {
     id.handleEvents(onEvent)
-    const address = toNative(libraries, at, interfaceOf(managed, at.host))
+    const address = toNative(libraries, at, index)
     await libraries.later("rdma_bind_addr", id.pointer, address)
     await libraries.later("rdma_listen", id.pointer, backlog)
     return { id, port: libraries.now("rdma_get_src_port", id.pointer) }
@@ -85,8 +86,8 @@ export const listen = Effect.fnUntraced(function* (
 > {
   const { control } = managed.device
   const onEvent = (event: ManagerEvent): void => {
-    if (event.type !== c.RDMA_CM_EVENT_CONNECT_REQUEST) return
-    const request = requestOf(managed, event)
+    if (event.request === undefined) return
+    const request = requestOf(managed, event, event.request)
     if (ask(request) === undefined) request.reject(new Uint8Array(0))
   }
   const binding = control

@@ -5,6 +5,7 @@
  * waits for that, never waits long.
  */
 import * as Effect from "effect/Effect"
+import { closeSync, openSync } from "node:fs"
 import { constants as system } from "node:os"
 import { Block } from "./block.ts"
 import type { ControlQueue } from "./control.ts"
@@ -26,7 +27,8 @@ export interface ManagerEvent {
   readonly type: number
   /** Of a failure: an errno below zero, or the reason of a rejection. */
   readonly status: number
-  readonly id: Pointer
+  /** The identifier that a connect request has made, to answer it with. */
+  readonly request: ManagerId | undefined
   readonly privateData: Uint8Array<ArrayBuffer>
   /** Resources of the sender for reads of the receiver, and those that it wants there. */
   readonly responderResources: number
@@ -36,6 +38,8 @@ export interface ManagerEvent {
 /** One side of a connection, or a listener, in the kernel's connection manager. */
 export class ManagerId {
   readonly pointer: Pointer
+  /** Whether it is to be destroyed: it is not called with any more, and gets no events. */
+  isDestroyed = false
   /** Gets the events that `next` does not wait for. */
   onEvent: ((event: ManagerEvent) => void) | undefined = undefined
   readonly next: Effect.Effect<ManagerEvent>
@@ -56,6 +60,7 @@ export class ManagerId {
   }
 
   receive(event: ManagerEvent): void {
+    if (this.isDestroyed) return event.request?.destroy()
     const resume = this.#resume
     this.#resume = undefined
     if (resume !== undefined) resume(event)
@@ -69,10 +74,6 @@ export class ManagerId {
     for (const event of this.#waiting.splice(0)) handler(event)
   }
 
-  get isDestroyed(): boolean {
-    return this.#manager.ids.get(this.pointer) !== this
-  }
-
   /** Calls with the identifier, unless it is to be destroyed. For jobs of the control queue. */
   call(name: NativeFunction, ...args: ReadonlyArray<Argument>): Promise<number> {
     return this.isDestroyed
@@ -82,14 +83,14 @@ export class ManagerId {
 
   /** Calls with it when its turn has come, and cares for no failure. */
   tell(name: NativeFunction, ...args: ReadonlyArray<Argument>): void {
-    const { control, libraries } = this.#manager
-    // The destruction comes in a later job, also if it is asked for meanwhile.
-    if (!this.isDestroyed) control.addRelease(() => libraries.later(name, this.pointer, ...args))
+    if (!this.isDestroyed) this.#manager.addCall(this, name, args)
   }
 
   /** Again is harmless. */
   destroy(): void {
-    if (!this.isDestroyed) this.#manager.destroy(this)
+    if (this.isDestroyed) return
+    this.isDestroyed = true
+    this.#manager.addDestruction(this)
   }
 }
 
@@ -97,6 +98,8 @@ export class Manager {
   readonly libraries: Libraries
   readonly control: ControlQueue
   readonly ids = new Map<Pointer, ManagerId>()
+  /** An identifier that is bound to the device for as long as the manager is open. */
+  #anchor: ManagerId | undefined = undefined
   readonly #channel: Pointer
   readonly #event: Block
   readonly #stopWatching: () => void
@@ -119,47 +122,92 @@ export class Manager {
     return new ManagerId(this, made.pointer(0))
   }
 
-  destroy({ pointer }: ManagerId): void {
-    this.ids.delete(pointer)
-    this.control.addRelease(() => this.libraries.later("rdma_destroy_id", pointer))
+  /**
+   * Binds an identifier to the device's address, once. For jobs of the control queue.
+   *
+   * librdmacm opens each device by itself that an identifier is bound to, and keeps the last one
+   * open when it is removed. As long as an identifier is bound, what it has opened is there.
+   */
+  async bindAnchor(address: Block): Promise<void> {
+    if (this.#anchor !== undefined) return
+    const id = await this.create()
+    try {
+      await id.call("rdma_bind_addr", address)
+    } catch (error) {
+      id.destroy()
+      throw error
+    }
+    this.#anchor = id
   }
 
-  /** Destroys all identifiers, also those of jobs that are waiting, and then the channel. */
-  close(): void {
+  /** Takes from librdmacm what it has opened of a removed device, whose driver waits for that. */
+  async #letGo(): Promise<void> {
+    const { libraries } = this
+    const id = this.#anchor?.pointer
+    const context = id === undefined ? 0 : libraries.pointerAt(id + offsets.rdma_cm_id.verbs)
+    if (context === 0) return
+    const nothing = openSync("/dev/null", "r")
+    try {
+      for (const field of [offsets.ibv_context.cmd_fd, offsets.ibv_context.async_fd]) {
+        await libraries.later("dup2", nothing, libraries.uint32At(context + field))
+      }
+    } finally {
+      closeSync(nothing)
+    }
+  }
+
+  /** Adds a call, for which it is not too late until the destruction has begun. */
+  addCall(id: ManagerId, name: NativeFunction, args: ReadonlyArray<Argument>): void {
+    this.control.addRelease(() =>
+      this.#isThere(id) ? this.libraries.later(name, id.pointer, ...args) : undefined
+    )
+  }
+
+  addDestruction(id: ManagerId): void {
+    this.control.addRelease(() => this.#destroy(id))
+  }
+
+  /** Destroys all identifiers, also those that come meanwhile, and then the channel. */
+  close(isRemoved = false): void {
     this.control.addRelease(async () => {
       this.#isClosed = true
-      for (const pointer of this.ids.keys()) {
-        this.ids.delete(pointer)
+      if (isRemoved) await this.#letGo()
+      for (const id of this.ids.values()) {
+        id.isDestroyed = true
         // It waits for its last event, so events are read until then.
-        await this.libraries.later("rdma_destroy_id", pointer)
+        await this.#destroy(id)
       }
       this.#stopWatching()
       await this.libraries.later("rdma_destroy_event_channel", this.#channel)
     })
   }
 
+  #isThere(id: ManagerId): boolean {
+    return this.ids.get(id.pointer) === id
+  }
+
+  /** After its channel nothing of an identifier is left, so a later destruction does nothing. */
+  async #destroy(id: ManagerId): Promise<void> {
+    if (!this.#isThere(id)) return
+    this.ids.delete(id.pointer)
+    // It fails if the kernel has no such identifier any more.
+    await this.libraries.later("rdma_destroy_id", id.pointer).catch(() => 0)
+  }
+
   #readEvents(): void {
     const { address } = this.#event
     while (this.libraries.now("rdma_get_cm_event", this.#channel, address) === 0) {
       const pointer = this.#event.pointer(0)
-      const { event, listener } = this.#copy(pointer)
+      const { event, id } = this.#copy(pointer)
       this.libraries.now("rdma_ack_cm_event", pointer)
-      this.#deliver(event, listener)
+      const target = this.ids.get(id)
+      if (target === undefined) event.request?.destroy()
+      else target.receive(event)
     }
   }
 
-  #deliver(event: ManagerEvent, listener: Pointer): void {
-    if (event.type !== constants.RDMA_CM_EVENT_CONNECT_REQUEST) {
-      this.ids.get(event.id)?.receive(event)
-      return
-    }
-    const asked = new ManagerId(this, event.id)
-    const target = this.ids.get(listener)
-    if (target === undefined) asked.destroy()
-    else target.receive(event)
-  }
-
-  #copy(pointer: Pointer): { readonly event: ManagerEvent; readonly listener: Pointer } {
+  /** The event, and the identifier that it is for. */
+  #copy(pointer: Pointer): { readonly event: ManagerEvent; readonly id: Pointer } {
     const { libraries } = this
     const length = at["param.conn.initiator_depth"] + 1
     const bytes = libraries.bytesAt(pointer, length)
@@ -167,15 +215,17 @@ export class Manager {
     const address = (field: number) => Number(view.getBigUint64(field, true))
     const dataLength = view.getUint8(at["param.conn.private_data_len"])
     const data = address(at["param.conn.private_data"])
+    const type = view.getInt32(at.event, true)
+    const isRequest = type === constants.RDMA_CM_EVENT_CONNECT_REQUEST
     const event: ManagerEvent = {
-      type: view.getInt32(at.event, true),
+      type,
       status: view.getInt32(at.status, true),
-      id: address(at.id),
+      request: isRequest ? new ManagerId(this, address(at.id)) : undefined,
       privateData:
         data === 0 || dataLength === 0 ? new Uint8Array(0) : libraries.bytesAt(data, dataLength),
       responderResources: view.getUint8(at["param.conn.responder_resources"]),
       initiatorDepth: view.getUint8(at["param.conn.initiator_depth"])
     }
-    return { event, listener: address(at.listen_id) }
+    return { event, id: address(isRequest ? at.listen_id : at.id) }
   }
 }

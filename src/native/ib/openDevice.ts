@@ -19,6 +19,9 @@ import type { Resolved } from "./settings.ts"
 import { watchNode } from "./removal.ts"
 import { type Watch, watch } from "./watch.ts"
 
+/** Events of completion queues that are read in one turn of the event loop. */
+const eventsMax = 64
+
 const at = offsets.ibv_context
 const { errno } = system
 const c = constants
@@ -69,6 +72,12 @@ export interface OpenDeviceParts {
  * when the program has forgotten it.
  */
 const open = new Set<OpenDevice>()
+
+/** Fails if one of the owners is released. */
+export const validateOwners = (owners: ReadonlyArray<Resource>): void => {
+  if (owners.every(({ isReleased }) => !isReleased)) return
+  throw new NativeFailure("the owner is released", errno.ECANCELED)
+}
 
 export class OpenDevice {
   readonly libraries: Libraries
@@ -173,20 +182,24 @@ export class OpenDevice {
   }
 
   /**
-   * Creates something on owners that may be released before, or meanwhile: then it is undone. For
-   * jobs of the control queue.
+   * Creates something on owners that may be released before, or meanwhile: then it is undone. What
+   * `use` makes of it is released with them. For jobs of the control queue.
    */
-  async create(
+  async create<A>(
     owners: ReadonlyArray<Resource>,
     undo: NativeFunction,
-    make: () => Promise<Pointer>
-  ): Promise<Pointer> {
-    const isGone = () => owners.some(({ isReleased }) => isReleased)
-    if (isGone()) throw new NativeFailure("the owner is released", errno.ECANCELED)
+    make: () => Promise<Pointer>,
+    use: (pointer: Pointer) => A
+  ): Promise<A> {
+    validateOwners(owners)
     const pointer = await make()
-    if (!isGone()) return pointer
-    await this.libraries.later(undo, pointer)
-    throw new NativeFailure("the owner was released", errno.ECANCELED)
+    try {
+      validateOwners(owners)
+      return use(pointer)
+    } catch (error) {
+      await this.libraries.later(undo, pointer)
+      throw error
+    }
   }
 
   /** The device has gone: its work ends in memory. */
@@ -203,20 +216,18 @@ export class OpenDevice {
     for (const end of this.onEnd) end()
     for (const { close } of this.#watches) close()
     control.addRelease(() => libraries.later("ibv_destroy_comp_channel", this.channel))
-    control.addRelease(async () => {
+    control.addLast(async () => {
       await libraries.later("ibv_close_device", this.context)
       open.delete(this)
-      // librdmacm keeps each device open that it has met, until it sees that one is gone.
-      if (this.isRemoved) {
-        libraries.now("rdma_free_devices", await libraries.later("rdma_get_devices", 0))
-      }
     })
   }
 
   #completionEvent(): void {
     const { address } = this.#event
     const { channel, libraries } = this
-    while (libraries.now("ibv_get_cq_event", channel, address, address + 8) === 0) {
+    // Waiters run in between and may post what ends at once: then the event loop has its turn first.
+    for (let events = 0; events < eventsMax; events++) {
+      if (libraries.now("ibv_get_cq_event", channel, address, address + 8) !== 0) return
       const pointer = this.#event.pointer(0)
       libraries.now("ibv_ack_cq_events", pointer, 1)
       this.completionQueues.get(pointer)?.onEvent()

@@ -3,12 +3,8 @@
  *
  * In `err` nothing is handed over any more: some drivers never flush what comes then. The device
  * flushes what it has, and what came later ends when that is over.
- *
- * A send without `signalled` makes no completion, so behind the last one nothing would tell that
- * the flush is over. A marker is posted behind it: an empty write, whose flush is the last.
  */
 import * as Effect from "effect/Effect"
-import type { Completion } from "../verbs/Completion.ts"
 import type { Disconnect } from "../verbs/Connection.ts"
 import { defaults, type State, type Transition } from "../verbs/QueuePairState.ts"
 import type { ResolvedQueuePairOptions } from "../verbs/provider/domain.ts"
@@ -19,26 +15,19 @@ import {
 } from "../verbs/provider/transitions.ts"
 import { SoftwareQueuePair } from "../verbs/software/queuePair.ts"
 import { IllegalTransition, type ModifyError, ModifyFailed } from "../verbs/VerbsError.ts"
-import { SendRequest } from "../verbs/WorkRequest.ts"
 import { type Attributes, attributesOf, stateOnly } from "./attributes.ts"
-import { type IbCompletionQueue, statusAt } from "./completions.ts"
+import {
+  describeReceived,
+  type IbCompletionQueue,
+  receiveKindAt,
+  receiveStatusAt,
+  sendStatusAt
+} from "./completions.ts"
 import { describe } from "./failures.ts"
-import { constants, offsets } from "./layout.ts"
+import { Marker, pause } from "./flush.ts"
 import type { NativeFailure, Pointer } from "./library.ts"
 import type { CompletionTarget, DeviceQueuePair, OpenDevice } from "./openDevice.ts"
 import { type IbReceivePlace, type IbSendPlace, WorkMemory } from "./workMemory.ts"
-
-const wc = offsets.ibv_wc
-
-/** Looks at once for the end of a flush before they are spaced out. */
-const quickLooks = 20
-
-const pause = (look: number): Promise<void> =>
-  new Promise((resolve) =>
-    look < quickLooks ? setImmediate(resolve) : setTimeout(resolve, Math.min(look / quickLooks, 10))
-  )
-
-const marker = Object.assign(new SendRequest(), { opcode: "write" })
 
 /** A queue pair that the device has created. */
 export interface NativeQueuePair {
@@ -55,6 +44,7 @@ export class IbQueuePair
   readonly device: OpenDevice
   onFirstMessage: (() => void) | undefined = undefined
   readonly #memory: WorkMemory
+  readonly #marker: Marker
   readonly #queues: ReadonlyArray<IbCompletionQueue>
   readonly #targets: Readonly<Record<"sends" | "receives" | "marker", CompletionTarget>>
   /** Serial numbers of the targets, which are new after a reset: older completions are dropped. */
@@ -65,8 +55,11 @@ export class IbQueuePair
   /** Whether the device's queue pair has left `reset`, and whether it has sent. */
   #isUp = false
   #canSend = false
-  /** False from a failure until the flush is over. */
+  /** False from a failure until the flush is over, which `#flushed` waits for. */
   #isSettled = true
+  #flushed: Promise<void> = Promise.resolve()
+  /** Whether its destruction has begun: the device's queue pair is not used any more. */
+  #isEnding = false
   #port = 1
 
   constructor(
@@ -81,11 +74,12 @@ export class IbQueuePair
     this.device = device
     this.settled = device.control.idle
     this.#memory = memory
+    this.#marker = new Marker(wanted.sends, memory.marker, () => this.#endSilentSends())
     this.#queues = [wanted.sends, wanted.receives]
     this.#targets = {
       sends: { completed: (index, view, at) => this.#sendEnded(index, view, at) },
       receives: { completed: (index, view, at) => this.#receiveEnded(index, view, at) },
-      marker: { completed: () => this.#endSilentSends() }
+      marker: this.#marker
     }
     this.#serials = device.addTargets(this.#targets)
     device.queuePairs.set(pointer, this)
@@ -106,10 +100,13 @@ export class IbQueuePair
       switch (step.to) {
         case "err":
           this.fail("disconnected")
-          return device.control.idle
+          return Effect.promise(() => this.#flushed)
         case "reset":
           this.fail("disconnected")
-          return this.#reset
+          return Effect.andThen(
+            Effect.promise(() => this.#flushed),
+            this.#reset
+          )
         default:
           if (step.to === "rts" && this.state === "rts") return Effect.void
           return this.move(step.to, undefined, () => {
@@ -185,7 +182,10 @@ export class IbQueuePair
     const { connection } = this
     this.connection = undefined
     connection?.onLeft(why)
-    this.device.control.addRelease(() => this.#settle())
+    // The device's other work goes on while one queue pair is flushed, or is not.
+    this.#flushed = this.device.control
+      .add(() => this.#toError())
+      .then((flushes) => this.#settle(flushes))
   }
 
   /** Ends what the device does not have, once it has ended all that it has. */
@@ -196,22 +196,33 @@ export class IbQueuePair
   protected override released(): void {
     this.fail("disconnected")
     const { control, libraries, queuePairs } = this.device
-    control.addRelease(() => {
+    control.addRelease(async () => {
+      this.#isEnding = true
+      this.#pump()
+      // What is not flushed by now never is. Only then is its memory out of the device's reach.
+      await libraries.later("ibv_destroy_qp", this.pointer).catch(() => 0)
+      this.#pump()
+      this.#endFlush()
       this.sends.retire()
       this.receives.retire()
-      this.device.deleteTargets(this.#serials)
+      this.#deleteTargets()
       queuePairs.delete(this.pointer)
-      return libraries.later("ibv_destroy_qp", this.pointer)
     })
   }
 
   get #reset(): Effect.Effect<void, ModifyError> {
     return this.#run("reset", async () => {
-      const { device } = this
+      const { device, number: queuePair, state: from } = this
+      const gone = validateTransition(this, "reset")
+      if (gone !== undefined || from === "reset") return gone
+      // Another caller has moved it meanwhile.
+      if (from !== "err" || !this.#isSettled) {
+        return new IllegalTransition({ queuePair, from, to: "reset" })
+      }
       if (this.#isUp) await this.#modify(stateOnly(device.libraries, "reset"))
       this.#isUp = false
       this.#canSend = false
-      device.deleteTargets(this.#serials)
+      this.#deleteTargets()
       this.#serials = device.addTargets(this.#targets)
       this.#handedSends = this.sends.counters.posted
       this.#handedReceives = this.receives.counters.posted
@@ -251,9 +262,7 @@ export class IbQueuePair
     if (silent >= sends.counters.outstanding) return
     while (silent-- > 0) sends.end("success", 0)
     const { fetched, isUsable } = sends.at(sends.counters.ended)
-    const told = statusAt(view, at)
-    // Soft-RoCE does not say that it was the memory.
-    const status = told === "local-operation" && !isUsable ? "local-protection" : told
+    const status = sendStatusAt(view, at, isUsable)
     sends.end(status, status === "success" ? fetched : 0)
     if (status !== "success") this.fail("failed")
   }
@@ -261,30 +270,11 @@ export class IbQueuePair
   #receiveEnded(index: number, view: DataView, at: number): void {
     const { receives } = this
     if ((index - receives.counters.ended) >>> 0 >= receives.counters.outstanding) return
-    const status = statusAt(view, at)
-    if (status === "success") {
-      const isImmediate = view.getInt32(at + wc.opcode, true) !== constants.IBV_WC_RECV
-      const ended = receives.end(isImmediate ? "receive-immediate" : "receive", status)!
-      this.#describeReceived(ended, view, at)
-      return
-    }
     const { isUsable } = receives.at(receives.counters.ended)
-    // Soft-RoCE does not say whether it was the memory or the length.
-    const isVague = status === "local-operation" || status === "remote-invalid"
-    const cause = isUsable ? "local-length" : "local-protection"
-    receives.end("receive", isVague ? cause : status)
-    this.fail("failed")
-  }
-
-  #describeReceived(ended: Completion, view: DataView, at: number): void {
-    ended.length = view.getUint32(at + wc.byte_len, true)
-    const flags = view.getUint32(at + wc.wc_flags, true)
-    if ((flags & constants.IBV_WC_WITH_IMM) !== 0) {
-      ended.immediate = view.getUint32(at + wc.imm_data)
-    }
-    if ((flags & constants.IBV_WC_WITH_INV) !== 0) {
-      ended.invalidated = view.getUint32(at + wc.invalidated_rkey, true)
-    }
+    const status = receiveStatusAt(view, at, isUsable)
+    const ended = receives.end(receiveKindAt(view, at), status)!
+    if (status === "success") describeReceived(ended, view, at)
+    else this.fail("failed")
   }
 
   /** The marker is behind all sends: what made no completion has ended well. */
@@ -299,34 +289,47 @@ export class IbQueuePair
     )
   }
 
-  /** Takes the device's queue pair to `err`, and waits until it has flushed its work. */
-  async #settle(): Promise<void> {
+  /** Takes the device's queue pair to `err`. Returns whether a flush of its work is to come. */
+  async #toError(): Promise<boolean> {
     const { device } = this
-    const isThere = this.#isUp && !device.isRemoved
+    if (!this.#isUp) return false
     try {
-      if (isThere) await this.#modify(stateOnly(device.libraries, "err"))
+      await this.#modify(stateOnly(device.libraries, "err"))
+      return true
     } catch {
-      // A device that is gone flushes nothing: the time for it passes.
+      // A device that is gone flushes nothing.
+      return false
     }
-    const patienceMs = isThere ? device.settings.flushWithinMs : 0
-    const giveUpAt = performance.now() + patienceMs
-    let isMarked = !this.#canSend
-    for (let look = 0; !this.#isFlushed && performance.now() < giveUpAt; look++) {
-      for (const queue of this.#queues) queue.pump()
-      if (!isMarked && this.sends.counters.ended < this.#handedSends) {
-        isMarked = true
-        this.#mark()
+  }
+
+  /** Waits until the device has flushed its work, and ends what it has not flushed in time. */
+  async #settle(flushes: boolean): Promise<void> {
+    const { device } = this
+    const giveUpAt = flushes ? performance.now() + device.settings.flushWithinMs : 0
+    let needsMarker = this.#canSend
+    for (let look = 0; !this.#isEnding; look++) {
+      this.#pump()
+      const isOver = this.#isFlushed || device.isRemoved || performance.now() >= giveUpAt
+      if (isOver) return this.#endFlush()
+      if (needsMarker && this.sends.counters.ended < this.#handedSends) {
+        needsMarker = !this.#marker.post(this.#serials.marker, (place) => this.#post(place))
       }
-      if (!this.#isFlushed) await pause(look)
+      await pause(look)
     }
+  }
+
+  #pump(): void {
+    for (const queue of this.#queues) queue.pump()
+  }
+
+  #endFlush(): void {
     this.#isSettled = true
     super.flush()
   }
 
-  #mark(): void {
-    const place = this.#memory.marker
-    place.take(marker, 0)
-    place.setName(this.#serials.marker, 0)
-    this.#post(place)
+  /** What the device says of posts until now is not heard any more. */
+  #deleteTargets(): void {
+    this.#marker.forget()
+    this.device.deleteTargets(this.#serials)
   }
 }

@@ -15,7 +15,7 @@ import { flagsOf } from "./attributes.ts"
 import { createFailure } from "./failures.ts"
 import { offsets } from "./layout.ts"
 import type { Pointer } from "./library.ts"
-import type { OpenDevice } from "./openDevice.ts"
+import { type OpenDevice, validateOwners } from "./openDevice.ts"
 
 const at = offsets.ibv_mr
 
@@ -39,6 +39,8 @@ export class IbRegion extends RegionMemory implements Region {
   /** The registration whose key peers have, and one whose key no peer has yet. */
   #remote: Registration | undefined
   #spare: Registration | undefined = undefined
+  /** Whether a peer may have the remote key. */
+  #isKnown = false
 
   constructor(
     device: OpenDevice,
@@ -58,13 +60,17 @@ export class IbRegion extends RegionMemory implements Region {
   }
 
   get remoteKey(): number {
+    this.#isKnown = true
     return this.#remote?.remoteKey ?? 0
   }
 
   renewKey(): number {
-    this.#endRemote()
-    this.#remote = this.#spare
-    this.#spare = undefined
+    // The key of a registration is new until it is read.
+    if (this.#isKnown) {
+      this.#endRemote()
+      this.#remote = this.#spare
+      this.#spare = undefined
+    }
     return this.remoteKey
   }
 
@@ -115,15 +121,19 @@ const register = async (
   const { domains, libraries, registered } = device
   const address = libraries.addressOf(memory) + offset
   const flags = flagsOf(access)
-  const pointer = await device.create(owners, "ibv_dereg_mr", () =>
-    libraries.later("ibv_reg_mr", domains.get(domain)!, address, length, flags)
+  return device.create(
+    owners,
+    "ibv_dereg_mr",
+    () => libraries.later("ibv_reg_mr", domains.get(domain)!, address, length, flags),
+    (pointer) => {
+      registered.set(pointer, memory)
+      return {
+        pointer,
+        localKey: libraries.uint32At(pointer + at.lkey),
+        remoteKey: libraries.uint32At(pointer + at.rkey)
+      }
+    }
   )
-  registered.set(pointer, memory)
-  return {
-    pointer,
-    localKey: libraries.uint32At(pointer + at.lkey),
-    remoteKey: libraries.uint32At(pointer + at.rkey)
-  }
 }
 
 /** Registers a region. */
@@ -136,13 +146,17 @@ export const registerRegion = (
     .run(async () => {
       const rights = spec.access.filter((right) => !isRemote(right))
       const local = await register(device, owner, spec, rights)
+      let remote: Registration | undefined
       try {
-        const hasPeers = spec.access.some(isRemote)
-        const remote = hasPeers ? await register(device, owner, spec, spec.access) : undefined
+        if (spec.access.some(isRemote)) remote = await register(device, owner, spec, spec.access)
+        validateOwners(owner.owners)
         return new IbRegion(device, spec, owner, [local, remote])
       } catch (error) {
-        await device.libraries.later("ibv_dereg_mr", local.pointer)
-        device.registered.delete(local.pointer)
+        for (const made of [local, remote]) {
+          if (made === undefined) continue
+          await device.libraries.later("ibv_dereg_mr", made.pointer)
+          device.registered.delete(made.pointer)
+        }
         throw error
       }
     })

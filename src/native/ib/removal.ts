@@ -13,12 +13,20 @@ const folder = "/dev/infiniband"
 export const watchNode = (node: string, onGone: () => void): Watch => {
   const isThere = (): boolean => existsSync(`${folder}/${node}`)
   if (!isThere()) return { close: () => undefined }
-  const watcher: FSWatcher = watchFolder(folder, { persistent: false }, () => {
-    if (isThere()) return
+  let isOver = false
+  const close = (): void => {
+    isOver = true
     watcher.close()
+  }
+  const look = (): void => {
+    if (isOver || isThere()) return
+    close()
     onGone()
-  })
+  }
+  const watcher: FSWatcher = watchFolder(folder, { persistent: false }, look)
   // Without the watch, a driver that sends no event is closed when the program is.
   watcher.on("error", () => watcher.close())
-  return { close: () => watcher.close() }
+  // It may have gone before the watch began.
+  queueMicrotask(look)
+  return { close }
 }

@@ -11,6 +11,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { afterEach, vi } from "vitest"
+import type { IbCompletionQueue } from "../../../src/native/ib/completions.ts"
 import { IbQueuePair } from "../../../src/native/ib/queuePair.ts"
 import { constants } from "../../../src/native/ib/layout.ts"
 import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
@@ -129,6 +130,76 @@ peer(stubNeeds, "a device of the libraries", () => {
       // Now the stand-in flushes both receives: the first one is of the queue pair's former life.
       yield* own.queuePair.modify({ to: "err" })
       assert.deepStrictEqual(polled(own), [[2, "flushed"]])
+    })
+  )
+
+  scene(
+    "goes on while it does not flush one queue pair, and ends that one when it is released",
+    () =>
+      Effect.gen(function* () {
+        vi.stubEnv("STUB_NO_FLUSH", "1")
+        // The flush is waited for until the test is over.
+        const device = yield* stub.provider({ flushWithinMs: 1e9 }).open()
+        const scope = yield* Scope.make()
+        const dead = yield* Scope.provide(endOn(device), scope)
+        receive(dead, 1)
+        const flushing = yield* Effect.forkChild(dead.queuePair.modify({ to: "err" }), {
+          startImmediately: true
+        })
+        const own = yield* endOn(device)
+        send(own, { id: 2 })
+        assert.deepStrictEqual(polled(own), [[2, "success"]])
+        assert.deepStrictEqual(polled(dead), [])
+        yield* Scope.close(scope, Exit.void)
+        yield* Fiber.join(flushing)
+        assert.strictEqual(dead.queuePair.outstandingReceives, 0)
+      })
+  )
+
+  scene("lends new memory at once, and later under keys that no peer had", ({ domain }) =>
+    Effect.gen(function* () {
+      const region = yield* domain.register({ memory: 64, access })
+      const keys = [region.renewKey()]
+      assert.strictEqual(region.remoteKey, keys[0])
+      for (let loans = 0; loans < 3; loans++) {
+        yield* region.revoke
+        keys.push(region.renewKey())
+      }
+      assert.strictEqual(new Set([0, ...keys]).size, 5)
+      assert.deepStrictEqual([region.renewKey(), region.remoteKey], [0, 0])
+    })
+  )
+
+  scene("that is removed while it flushes ends the work at once", () =>
+    Effect.gen(function* () {
+      vi.stubEnv("STUB_NO_FLUSH", "1")
+      const own = yield* endOn(yield* stub.provider({ flushWithinMs: 1e9 }).open())
+      receive(own, 1)
+      const flushing = yield* Effect.forkChild(own.queuePair.modify({ to: "err" }), {
+        startImmediately: true
+      })
+      yield* own.domain.register({ memory: 64 })
+      stub.event(own.queuePair.device.context, 0, constants.IBV_EVENT_DEVICE_FATAL)
+      yield* Fiber.join(flushing)
+      assert.deepStrictEqual(polled(own), [[1, "flushed"]])
+    })
+  )
+
+  scene("posts a marker when the completion queue has a place for it, and not before", () =>
+    Effect.gen(function* () {
+      const own = yield* endOn(yield* stub.provider({ flushWithinMs: 1e9 }).open())
+      const queue = own.completions as IbCompletionQueue
+      while (queue.addMarker());
+      send(own, { signalled: false })
+      const flushing = yield* Effect.forkChild(own.queuePair.modify({ to: "err" }), {
+        startImmediately: true
+      })
+      yield* own.domain.register({ memory: 64 })
+      assert.strictEqual(own.queuePair.outstandingSends, 1)
+      queue.removeMarker()
+      yield* Fiber.join(flushing)
+      assert.strictEqual(own.queuePair.outstandingSends, 0)
+      assert.deepStrictEqual(polled(own), [])
     })
   )
 
