@@ -5,13 +5,14 @@
  * a line for each of its tests; what they demand stands in `test/vm/ib`. Debian's own programs show
  * that the device works without us.
  */
-import { existsSync } from "node:fs"
+import { existsSync, rmSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { assert } from "@effect/vitest"
+import { afterAll, assert, beforeAll } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { wideOr } from "../wide.ts"
 import type { Line } from "./ib/report.ts"
 import { Machine, onMachine } from "./machine.ts"
+import { makePrograms } from "./programs.ts"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 
@@ -19,10 +20,16 @@ const root = fileURLToPath(new URL("../../", import.meta.url))
 const timeoutSeconds = 1200
 const timeout = (timeoutSeconds + 60) * 1000
 
+let programs = ""
+beforeAll(async () => {
+  programs = await makePrograms()
+})
+afterAll(() => rmSync(programs, { recursive: true }))
+
 /** Runs a program of `test/vm/ib`; gives its lines, of which none may tell of a failure. */
 const passes = Effect.fnUntraced(function* (program: string, atLeast: number, variables = "") {
   const { run } = yield* Machine
-  const node = `${root}node_modules/.bin/node --expose-gc ${root}test/vm/ib/${program}.ts`
+  const node = `${root}node_modules/.bin/node --expose-gc ${programs}/${program}.mjs`
   const { output, status } = yield* run(`${variables} timeout ${timeoutSeconds} ${node}`)
   const lines = output
     .split("\n")
@@ -80,7 +87,7 @@ onMachine(
       () =>
         Effect.gen(function* () {
           const { run } = yield* Machine
-          const program = `${root}node_modules/.bin/node ${root}test/vm/ib/leaves.ts`
+          const program = `${root}node_modules/.bin/node ${programs}/leaves.mjs`
           assert.strictEqual((yield* run(`timeout 120 ${program}`)).status, 7)
           const { output } = yield* run("rdma resource show qp")
           assert.notInclude(output, "node")
@@ -88,7 +95,21 @@ onMachine(
       timeout
     )
 
-    it.effect("carries endpoints with their gate", () => passes("endpoints", 2), timeout)
+    it.effect(
+      "carries endpoints with and without their gate",
+      () => passes("endpoints", 3),
+      timeout
+    )
+
+    it.effect(
+      "carries transfers between two devices, over bad links",
+      () => passes("twoDevices", 3),
+      timeout
+    )
+
+    it.effect("ends with its device, and comes back with it", () => passes("removal", 2), timeout)
+
+    it.effect("carries files of the kernel's NFS server", () => passes("files", 3), timeout)
   },
   "rxe"
 )

@@ -15,6 +15,7 @@ import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
 import { Verbs } from "../../../src/native/verbs/Verbs.ts"
 import { end, type End, nextStatus, pair, receiving, sending, works } from "./ends.ts"
 import { type Named, report } from "./report.ts"
+import { until } from "./until.ts"
 
 const rounds = Number(process.env["ROUNDS"] ?? 100)
 /** Growth of the heap that is noise. */
@@ -39,15 +40,6 @@ const connectOnce = Effect.fnUntraced(function* (a: End, b: End) {
   yield* a.device.connect({ to: listener.address, queuePair })
   yield* Fiber.join(accepting)
   yield* works(a, b)
-})
-
-/** Waits until identifiers that say goodbye are gone. */
-const until = Effect.fnUntraced(function* (what: string, isTrue: Effect.Effect<boolean>) {
-  for (let tries = 0; tries < 600; tries++) {
-    if (yield* isTrue) return
-    yield* Effect.sleep("50 millis")
-  }
-  assert.fail(`in vain: ${what}`)
 })
 
 const comeAndGo = Effect.gen(function* () {

@@ -207,6 +207,17 @@ const wrongMemory: ReadonlyArray<readonly [string, Test]> = [
     }, true)
   ],
   [
+    "a scatter list whose number of entries is changed",
+    Effect.gen(function* () {
+      const { a } = yield* pair
+      for (const count of [-1, 3, Number.NaN]) {
+        const request = sending(a, { inline: true })
+        assert.throws(() => Object.assign(request.scatterList, { count }), TypeError)
+        yield* equal(a.queuePair.post(request), "accepted")
+      }
+    })
+  ],
+  [
     "lengths that are no lengths",
     Effect.gen(function* () {
       const { a } = yield* pair
