@@ -27,6 +27,7 @@ export default {
     "fi_pingpong",
     "ip",
     "mkfifo",
+    "nsenter",
     "rdma",
     "script",
     "text2pcap",

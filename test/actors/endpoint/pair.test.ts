@@ -52,8 +52,7 @@ describe("a slow journal", () => {
       const network = new SimHandshakes()
       const on = (host: string) =>
         card(network, host).pipe(
-          Effect.provide(slowJournal),
-          Effect.provide(onHost(fabric, network, host))
+          Effect.provide(Layer.merge(onHost(fabric, network, host), slowJournal))
         )
       const [a, b] = [yield* on("a"), yield* on("b")]
       const link = yield* Effect.timeout(a.store.open(B), "100 millis")
