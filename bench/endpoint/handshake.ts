@@ -120,8 +120,8 @@ export const byServer = () =>
   )
 
 /**
- * Two whole endpoints with it, which make simulated queue pairs each time, from the caller's wish to
- * its open link. Then the link is retired: both drain their queue pairs before the next handshake.
+ * Two whole endpoints with it, which make simulated queue pairs each time, until the caller has its
+ * open link. Then it is retired: both drain their queue pairs before the next handshake.
  */
 export const byEndpoints = () =>
   inPool(

@@ -217,8 +217,8 @@ class Reactions {
 const expire = (self: Self, millis: number) => Effect.delay(self.signal.Expired({ millis }), millis)
 
 /**
- * All events: none is a promise, since no queue pair outlives its process. So no step of a handshake
- * waits for the journal, which keeps what the peer's incarnations were, and the trail.
+ * All events: none is a promise, since no queue pair outlives its process. So no step of a
+ * handshake waits for the journal, which keeps what the peer's incarnations were, and the trail.
  */
 const writtenBehind = [
   "EpochBegan",

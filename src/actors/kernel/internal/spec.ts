@@ -190,10 +190,10 @@ export interface Spec<
    */
   readonly writtenBehind?: ReadonlyArray<Events["Type"]["_tag"]>
   /**
-   * When events that are written behind are shown: `react`, watchers, `state`, and callers that wait
-   * for a later decision. `"stored"` is the default. `"decided"` is for actors whose resources end
-   * with their process, so that their events only record: nothing of them waits for the journal. If
-   * an append fails, the actor begins again as after any crash, and those callers fail.
+   * When events that are written behind are shown: `react`, watchers, `state`, and callers that
+   * wait for a later decision. `"stored"` is the default. `"decided"` is for actors whose resources
+   * end with their process, so that their events only record: nothing of them waits for the
+   * journal. If an append fails, the actor begins again as after any crash, and those callers fail.
    */
   readonly shown?: "stored" | "decided"
   /**
