@@ -15,7 +15,7 @@ const program = Effect.gen(function* () {
   // It spins, so it does nothing else: what comes next is agreed on.
   for (let runs = 0; runs < 2; runs++) exchangeSends(own, trips, false)
   for (let runs = 0; runs < 2; runs++) exchangeWrites(own, remote, trips, false)
-  yield* Effect.never
+  return yield* Effect.never
 })
 
 process.on("disconnect", () => process.exit())

@@ -13,7 +13,7 @@ import type { Address } from "../../src/native/verbs/Connection.ts"
 
 export const port = 20_049
 export const mebibyte = 1 << 20
-export const free = { waiting: 0, xids: 0, heldCredits: 0, lentBytes: 0 }
+const free = { waiting: 0, xids: 0, heldCredits: 0, lentBytes: 0 }
 
 /**
  * Starts the server, unless it runs, as the tools of an NFS package would: tells the kernel which
