@@ -77,6 +77,15 @@ describe("a connection that waits to be accepted", () => {
     })
   )
 
+  it.effect("is taken though it comes between the look at the queue and the wait for it", () =>
+    Effect.gen(function* () {
+      const queue = new AcceptQueue(2)
+      const core = { start: () => {} } as unknown as LaneHandle
+      const offer = Effect.sync(() => queue.offer(core))
+      assert.strictEqual(yield* queue.next((wait) => Effect.andThen(offer, wait)), core)
+    })
+  )
+
   it("L16: beyond the queue's limit is closed, and no sooner", () => {
     const queue = new AcceptQueue(2)
     const log: Array<string> = []

@@ -170,6 +170,11 @@ export class AcceptQueue {
   /** Goes on within the `offer` that wakes it: no interruption comes before it has taken. */
   readonly #available = Effect.callback<void>((resume) => {
     const wake = (): void => resume(Effect.void)
+    // A connection may have come since the caller looked: its fiber can have yielded in between.
+    if (this.#waiting.length > 0) {
+      wake()
+      return Effect.void
+    }
     this.#wake.push(wake)
     return Effect.sync(() => {
       const at = this.#wake.indexOf(wake)
