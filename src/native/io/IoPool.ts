@@ -169,7 +169,8 @@ const listening = (pool: LanePool, limits: LaneLimits, settings: Settings) =>
       kind: "listen",
       endpoint: options.at,
       backlog: options.backlog ?? 1_024,
-      reusePort: process.platform === "linux" && options.reusePort === true && "port" in options.at
+      reusePort: process.platform === "linux" && options.reusePort === true && "port" in options.at,
+      readAheadBytes: options.readAheadBytes ?? 0
     }
     const where = { address, inWorkers: inWorker }
     const listening = yield* Effect.acquireRelease(

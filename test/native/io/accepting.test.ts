@@ -37,6 +37,30 @@ describe("a connection that waits to be accepted", () => {
       )
     )
 
+    it.live(`D27: is answered and read up to its bound if the listener wants that (${on})`, () =>
+      lab.withPool({ workers: 1 }, (pool) =>
+        Effect.gen(function* () {
+          const options = { framer: lab.labFramer, on, at: lab.loopback }
+          const listener = yield* pool.listen({ ...options, readAheadBytes: 10_000 })
+          const peer = yield* lab.rawClient(listener.port)
+          let answered = 0
+          peer.on("data", (bytes: Buffer) => (answered += bytes.length))
+          const echo = lab.frame("echo", new Uint8Array(1_000))
+          peer.write(echo)
+          yield* lab.until("the answer", () => Effect.sync(() => answered === echo.length))
+          for (const n of upTo(20)) peer.write(lab.numbered(n, 200_000))
+          const isRead = Effect.map(pool.stats, ({ bytesReceived }) => bytesReceived > 10_000)
+          yield* lab.until("the bound", () => isRead)
+          yield* Effect.sleep("100 millis")
+          // One read may go over it: that is 256 KiB, and the rest of a frame.
+          assert.isAtMost((yield* pool.stats).bytesReceived, 10_000 + 262_144 + 200_005)
+          const lane = yield* listener.accept
+          const frames = yield* lab.takeCount(lane, 20)
+          assert.deepStrictEqual(frames.map(lab.numberOf), upTo(20))
+        })
+      )
+    )
+
     it.live(`L16: whose framer throws at its start ends with what it threw (${on})`, () =>
       lab.withPool({ workers: 1 }, (pool) =>
         Effect.gen(function* () {

@@ -55,7 +55,7 @@ export class MainThreadDriver implements LaneDriver {
           this.#handling = undefined
           // All answers to one read go in one write.
           pair.handle.flush()
-          if (pair.untakenBytes > lane.limits.receiveBytes) lane.pause(PauseReason.user)
+          if (pair.untakenBytes > lane.receiveBytes) lane.pause(PauseReason.user)
         },
         received: (lane) => {
           const handle = this.#byLane.get(lane)?.handle

@@ -41,6 +41,8 @@ export type OpenJob = LaneSetup &
         readonly endpoint: Endpoint
         readonly backlog: number
         readonly reusePort: boolean
+        /** Bytes that may wait of a connection that was not accepted; 0 if it is not read. */
+        readonly readAheadBytes: number
       }
   )
 

@@ -32,6 +32,11 @@ export interface ListenOptions extends LaneOptions {
    * listened, also after a resize. Default false.
    */
   readonly reusePort?: boolean
+  /**
+   * Bytes that a connection may have sent before it is accepted, so that its framer can answer
+   * while the main thread is busy. Default 0: a connection that waits takes no memory.
+   */
+  readonly readAheadBytes?: number
 }
 
 /** An endpoint as messages show it. */

@@ -330,7 +330,7 @@ export class OutboxWriter {
   /** Pauses the reading while the lane's user is behind by more than its limit. */
   #pauseWhenBehind(lane: SocketLane): void {
     const row = lane.slot.index * Row.words
-    const limit = lane.limits.receiveBytes
+    const limit = lane.receiveBytes
     if (this.#untakenBytes(lane, row) <= limit) return
     lane.pause(PauseReason.user)
     this.#pausedLanes.add(lane)

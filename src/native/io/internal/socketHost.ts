@@ -216,6 +216,7 @@ export class SocketHost {
       lane.startReading = () => this.#sockets.startReading(read, read === socket, reader)
       if (!this.#events.accepted(id, lane, peer)) read.destroy()
       else if (lane.openError !== undefined) lane.refuse(lane.openError)
+      else if (job.readAheadBytes > 0) lane.start(Math.min(job.readAheadBytes, limits.receiveBytes))
     })
     const failed = (error: Error): void => this.#fail(id, failureOf("listen", error))
     // Until it is bound there is nothing to close.

@@ -65,6 +65,8 @@ export class SocketLane {
   openError: unknown
   /** Begins to read an accepted connection. */
   startReading: (() => void) | undefined
+  /** Bytes that may have been read and not taken. */
+  receiveBytes: number
   /** Bytes of the last read. */
   lastReadBytes = 0
   #stopClosing: Cancel | undefined
@@ -80,6 +82,7 @@ export class SocketLane {
     this.#host = host
     this.socket = socket
     this.limits = limits
+    this.receiveBytes = limits.receiveBytes
     this.consumes = framer.consumes === true
     let session: FramerSession = { length: () => 0 }
     try {
@@ -159,8 +162,9 @@ export class SocketLane {
     if (this.#pauseReasons === 0 && !this.socket.destroyed) this.socket.resume()
   }
 
-  /** Lets an accepted lane read. */
-  start(): void {
+  /** Lets an accepted lane read, until so many bytes wait. */
+  start(receiveBytes = this.limits.receiveBytes): void {
+    this.receiveBytes = receiveBytes
     if (!this.#isClosing) this.startReading?.()
     this.startReading = undefined
   }
