@@ -12,7 +12,10 @@ import { FrameRefusal } from "../../../src/native/io/Framer.ts"
 import { Reassembly } from "../../../src/native/io/internal/reassembly.ts"
 import { bytesOf, frame, hexOf, malformed, streams } from "../../schema/bus/vectors.ts"
 
-const strangers = new Board(4, process.hrtime.bigint)
+const boardFor = (ids: number, waitingBytes = 65_536): Board =>
+  new Board(ids, waitingBytes, process.hrtime.bigint)
+
+const strangers = boardFor(4)
 
 const limits = { maxFrameBytes: 1_048_576, maxUnprovenBytes: 65_536 }
 
@@ -143,10 +146,10 @@ const minute = 60_000
 
 /** A board on which the sender of `ping` is admitted, among others. */
 const admitting = (): Board => {
-  const board = new Board(16, process.hrtime.bigint)
+  const board = boardFor(16)
   const others = ["0", "3", "7", "c", "f"].map((digit) => digit.repeat(40))
   board.publish([...others, sender].toSorted(), pong)
-  board.renew(minute)
+  board.renew(minute, minute)
   return board
 }
 
@@ -166,9 +169,9 @@ describe("a PING", () => {
     silent.fill(0, 14, 16)
     silent.fill(0, 2214, 2216)
     silent[2253] = 0
-    const board = new Board(1, process.hrtime.bigint)
+    const board = boardFor(1)
     board.publish([Buffer.from(silent.subarray(40, 80)).toString()], pong)
-    board.renew(minute)
+    board.renew(minute, minute)
     const { read, written } = link(board)
     assert.isUndefined(read(silent))
     assert.deepStrictEqual(written, [hexOf(plain)])
@@ -194,10 +197,10 @@ describe("a PING", () => {
     const { read, written } = link(board)
     board.revoke()
     assert.isUndefined(read(ping))
-    board.renew(0)
+    board.renew(0, minute)
     assert.isUndefined(read(ping))
     assert.deepStrictEqual(written, [])
-    board.renew(minute)
+    board.renew(minute, minute)
     assert.isUndefined(read(ping))
     assert.deepStrictEqual(written, [hexOf(extended)])
   })
@@ -226,7 +229,7 @@ describe("a PING", () => {
 describe("the board", () => {
   it("finds each id that was published, and no other", () => {
     const ids = Array.from({ length: 100 }, (_, k) => (2 * k + 1).toString(16).padStart(40, "0"))
-    const board = new Board(100, process.hrtime.bigint)
+    const board = boardFor(100)
     const reader = new BoardReader(board.memory, process.hrtime.bigint)
     for (const count of [0, 1, 2, 99, 100]) {
       board.publish(ids.slice(0, count), pong)
@@ -247,6 +250,59 @@ describe("the board", () => {
     Atomics.add(words, 0, 1)
     assert.isDefined(reader.pong(true))
     assert.isTrue(reader.admits(Buffer.from(sender)))
+  })
+})
+
+describe("a main thread that is busy (D27, G7)", () => {
+  const publication = frame("valkey/PUBLISH")
+  const busy = (): Board => {
+    const board = admitting()
+    board.renew(minute, 0)
+    return board
+  }
+
+  it("gets a bounded number of bytes, while every PING is answered", () => {
+    const { frames, read, written } = link(busy())
+    for (let k = 0; k < 1_000; k++) assert.isUndefined(read(ping, publication))
+    assert.strictEqual(written.length, 1_000)
+    const waiting = frames.reduce((sum, text) => sum + text.length / 2, 0)
+    assert.isAbove(waiting, 32_768)
+    assert.isAtMost(waiting, 65_536 + 16 * 2_500)
+  })
+
+  it("is told how many publications it has missed once it is back, before the next frame", () => {
+    const board = busy()
+    const { frames, read } = link(board)
+    assert.isUndefined(read(ping))
+    for (let k = 0; k < 1_000; k++) assert.isUndefined(read(publication))
+    const kept = frames.filter((text) => text === hexOf(publication)).length
+    board.renew(minute, minute)
+    const before = frames.length
+    assert.isUndefined(read(ping))
+    assert.deepStrictEqual(frames.slice(before), [hexOf(Note.missed(1_000 - kept)), ...answered])
+    assert.strictEqual(Note.missedBy(Note.missed(1_000 - kept), 0), 1_000 - kept)
+    assert.isUndefined(read(publication))
+    assert.strictEqual(frames.at(-1), hexOf(publication))
+  })
+
+  it("gets no more from strangers than there is room for, and all that members say once", () => {
+    const board = busy()
+    const stranger = link(board)
+    const meet = frame("redis7/MEET")
+    for (let k = 0; k < 1_000; k++) assert.isUndefined(stranger.read(meet))
+    assert.isAtMost(stranger.frames.length, 64)
+    const known = link(board)
+    const fail = Uint8Array.from(frame("valkey/FAIL"))
+    fail.set(Buffer.from(sender), 40)
+    for (let k = 0; k < 10; k++) assert.isUndefined(known.read(fail))
+    assert.strictEqual(known.frames.length, 10)
+  })
+
+  it("misses nothing while it is at work", () => {
+    const { frames, read } = link(admitting())
+    assert.isUndefined(read(ping))
+    for (let k = 0; k < 1_000; k++) assert.isUndefined(read(publication))
+    assert.strictEqual(frames.length, 2 + 1_000)
   })
 })
 

@@ -171,6 +171,7 @@ export class TestNode {
       removed: () => void (this.isRemoved = true),
       returned: () => void (this.isRemoved = false),
       deliver: (publication) => void this.publications.push(publication),
+      missed: () => {},
       warn: (what) => void this.warnings.push(what)
     }
     const settings = settingsOf({ nodeTimeoutMs, ...options.settings })
@@ -178,7 +179,7 @@ export class TestNode {
       self,
       settings,
       outside,
-      new Board(settings.maxMembers, process.hrtime.bigint)
+      new Board(settings.maxMembers, 65_536, process.hrtime.bigint)
     )
     this.up(network)
   }

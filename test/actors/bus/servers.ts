@@ -104,6 +104,13 @@ const tlsServer = (port: number) =>
     ["--tls-ca-cert-file", pem("ca")]
   ].flat()
 
+/** The flags with which `redis-cli` reaches a server. */
+export const cliFlags = (port: number, tls: boolean): ReadonlyArray<string> => [
+  "-p",
+  `${port}`,
+  ...(tls ? tlsClient : [])
+]
+
 const cli = (
   port: number,
   command: ReadonlyArray<string>,
@@ -111,8 +118,7 @@ const cli = (
 ): Effect.Effect<string> =>
   Effect.promise(async () => {
     try {
-      const flags = ["-p", `${port}`, ...(tls ? tlsClient : [])]
-      const { stdout } = await exec("redis-cli", [...flags, ...command])
+      const { stdout } = await exec("redis-cli", [...cliFlags(port, tls), ...command])
       return stdout
     } catch (error) {
       return String(error)

@@ -1,6 +1,7 @@
 /**
  * State that a node shares with the workers of its links: the ids of admitted nodes, the PONG
- * that answers their PINGs, and the time until which it may be used.
+ * that answers their PINGs, the time until which it may be used, and the room for frames that wait
+ * for a busy main thread.
  *
  * The main thread writes; workers read. The sequence is odd while a publication is being written.
  * A reader copies what it needs and takes it only if the sequence was even and the same before and
@@ -14,9 +15,15 @@ const idCountAt = 1
 const maxIdsAt = 2
 /** Bytes of the PONG without extensions, and of the one with them. */
 const pongBytesAt = 4
-/** The deadline is a 64-bit word behind six of 32 bits. */
-const deadlineAt = 3
-const headBytes = 32
+const waitingBytesAt = 6
+const maxWaitingAt = 7
+/** Times are 64-bit words behind eight of 32 bits. */
+const deadlineAt = 4
+const busyAt = 5
+const headBytes = 48
+
+/** What a frame that waits costs at least: its record and its place in a batch. */
+const leastWaitingBytes = 512
 
 /** Bytes kept for each PONG: a header, and a hundred entries of gossip with it. */
 export const longestPongBytes = 16_384
@@ -29,6 +36,8 @@ const attempts = 8
 /** Nanoseconds of the monotonic clock that all threads share. */
 export type SharedClock = () => bigint
 
+const nanosOf = (millis: number): bigint => BigInt(Math.ceil(millis * 1e6))
+
 /** The answers to PINGs: for peers that take extensions, and for those that may not. */
 export interface Pongs {
   readonly plain: Uint8Array
@@ -39,29 +48,36 @@ export interface Pongs {
 export class Board {
   readonly memory: SharedArrayBuffer
   readonly #words: Int32Array
-  readonly #deadline: BigInt64Array
+  readonly #times: BigInt64Array
   readonly #bytes: Uint8Array
   readonly #maxIds: number
   readonly #now: SharedClock
 
-  constructor(maxIds: number, now: SharedClock) {
+  constructor(maxIds: number, maxWaitingBytes: number, now: SharedClock) {
     this.#maxIds = maxIds
     this.#now = now
     this.memory = new SharedArrayBuffer(tableAt + maxIds * idBytes)
     this.#words = new Int32Array(this.memory, 0, headBytes / 4)
-    this.#deadline = new BigInt64Array(this.memory, 0, headBytes / 8)
+    this.#times = new BigInt64Array(this.memory, 0, headBytes / 8)
     this.#bytes = new Uint8Array(this.memory)
     this.#words[maxIdsAt] = maxIds
+    this.#words[maxWaitingAt] = maxWaitingBytes
   }
 
-  /** Lets workers answer with the last publication for so long from now. */
-  renew(millis: number): void {
-    Atomics.store(this.#deadline, deadlineAt, this.#now() + BigInt(Math.ceil(millis * 1e6)))
+  /**
+   * The main thread is at work. Workers answer with the last publication for `answerMs` from now;
+   * after `busyMs` without another call, what they hand over is bounded.
+   */
+  renew(answerMs: number, busyMs: number): void {
+    const now = this.#now()
+    Atomics.store(this.#times, deadlineAt, now + nanosOf(answerMs))
+    Atomics.store(this.#times, busyAt, now + nanosOf(busyMs))
+    Atomics.store(this.#words, waitingBytesAt, 0)
   }
 
   /** Ends all answers: a worker that has begun to read may still write one. */
   revoke(): void {
-    Atomics.store(this.#deadline, deadlineAt, 0n)
+    Atomics.store(this.#times, deadlineAt, 0n)
   }
 
   /** Publishes whom to answer, in ascending order, and with what. */
@@ -83,14 +99,14 @@ export class Board {
 /** The side of a worker. */
 export class BoardReader {
   readonly #words: Int32Array
-  readonly #deadline: BigInt64Array
+  readonly #times: BigInt64Array
   readonly #bytes: Buffer
   readonly #now: SharedClock
 
   constructor(memory: SharedArrayBuffer, now: SharedClock) {
     this.#now = now
     this.#words = new Int32Array(memory, 0, headBytes / 4)
-    this.#deadline = new BigInt64Array(memory, 0, headBytes / 8)
+    this.#times = new BigInt64Array(memory, 0, headBytes / 8)
     this.#bytes = Buffer.from(memory)
   }
 
@@ -129,9 +145,21 @@ export class BoardReader {
     return false
   }
 
+  /** The main thread has been at other work for longer than it may. */
+  get isBusy(): boolean {
+    return this.#now() >= Atomics.load(this.#times, busyAt)
+  }
+
+  /** Takes room for a frame that waits for a busy main thread; false if there is none. */
+  takeRoom(bytes: number): boolean {
+    const cost = Math.max(bytes, leastWaitingBytes)
+    const most = this.#words[maxWaitingAt]! - cost
+    return Atomics.add(this.#words, waitingBytesAt, cost) <= most
+  }
+
   /** A PONG in memory of its own, while it may be used. */
   pong(isExtended: boolean): Uint8Array | undefined {
-    if (this.#now() >= Atomics.load(this.#deadline, deadlineAt)) return undefined
+    if (this.#now() >= Atomics.load(this.#times, deadlineAt)) return undefined
     const k = isExtended ? 1 : 0
     const from = headBytes + k * longestPongBytes
     const pong = this.#stable(() => {

@@ -4,7 +4,8 @@
  *
  * Frames go on to the lane's user as they are. Between them go notes, which are shorter than any
  * frame: `answered` before a PING that has its PONG already, `flowing` and at last `skipped` in
- * place of a long frame.
+ * place of a long frame, `missed` in place of publications for which a busy main thread had no room:
+ * they must not hold up the PINGs behind them.
  */
 import type { FramingFault } from "../../../schema/bus/Fault.ts"
 import { frameLength } from "../../../schema/bus/Framing.ts"
@@ -47,6 +48,9 @@ const reasonOf = (fault: FramingFault): string => {
   }
 }
 
+/** Frames between two looks whether the main thread is busy: a look costs as much as a frame. */
+const lookEvery = 16
+
 /** One for all sessions of a thread: it is used within one call only. */
 const view = new FrameView()
 
@@ -63,6 +67,10 @@ class Session implements FramerSession {
   /** Bytes of a long frame that are still to come. */
   #skipping = 0
   #skippedBytes = 0
+  #isBusy = false
+  #unlooked = 0
+  /** Publications that were left out since the main thread became busy. */
+  #missed = 0
 
   constructor(port: FramerPort, options: SessionOptions) {
     this.#port = port
@@ -95,16 +103,35 @@ class Session implements FramerSession {
   frame(bytes: Uint8Array, from: number, to: number): boolean {
     if (this.#skipping > 0) {
       this.#skipping -= to - from
-      const isOver = this.#skipping === 0
-      this.#port.deliver(isOver ? Note.skipped(this.#skippedBytes) : Note.flowing)
+      if (this.#skipping === 0) this.#port.deliver(Note.skipped(this.#skippedBytes))
+      else if (this.#hasRoom(to - from)) this.#port.deliver(Note.flowing)
       return false
     }
-    if ((bytes[from + At.type]! << 8) & lightBit) return true
-    this.#noteSender(bytes, from + At.sender)
-    const type = (bytes[from + At.type]! << 8) | bytes[from + At.type + 1]!
-    if (type === Type.ping && this.#proven() && view.read(bytes, from, to) === undefined) {
-      this.#answer((view.messageFlags & MessageFlag.hasExtensions) !== 0)
+    const rawType = (bytes[from + At.type]! << 8) | bytes[from + At.type + 1]!
+    const isLight = (rawType & lightBit) !== 0
+    if (!isLight) this.#noteSender(bytes, from + At.sender)
+    if (hasLightForm(rawType & ~lightBit)) return this.#publishes(to - from)
+    if (!this.#proven()) return this.#hasRoom(to - from)
+    if (rawType !== Type.ping) return true
+    if (view.read(bytes, from, to) !== undefined) return true
+    return this.#answer((view.messageFlags & MessageFlag.hasExtensions) !== 0, to - from)
+  }
+
+  #publishes(bytes: number): boolean {
+    if (this.#hasRoom(bytes)) return true
+    this.#missed++
+    return false
+  }
+
+  /** Whether the main thread takes frames, or has room for one that waits. */
+  #hasRoom(bytes: number): boolean {
+    if (this.#isBusy || ++this.#unlooked >= lookEvery) {
+      this.#unlooked = 0
+      this.#isBusy = this.#board.isBusy
     }
+    if (this.#isBusy) return this.#board.takeRoom(bytes)
+    if (this.#missed > 0) this.#port.deliver(Note.missed(this.#missed))
+    this.#missed = 0
     return true
   }
 
@@ -126,11 +153,14 @@ class Session implements FramerSession {
     return this.#isProven
   }
 
-  #answer(isExtended: boolean): void {
+  /** Returns whether the PING is handed over: what it says is said again by the next one. */
+  #answer(isExtended: boolean, bytes: number): boolean {
     const pong = this.#board.pong(isExtended)
-    if (pong === undefined) return
+    if (pong === undefined) return true
     this.#port.write(pong)
+    if (!this.#hasRoom(bytes)) return false
     this.#port.deliver(Note.answered)
+    return true
   }
 }
 

@@ -9,6 +9,14 @@ export const longestFrameBytes = 67_108_864
 const answered = 1
 const skipped = 2
 const flowing = 3
+const missed = 4
+
+const counted = (tag: number, count: number): Uint8Array => {
+  const note = Buffer.alloc(5)
+  note[0] = tag
+  note.writeUInt32BE(count, 1)
+  return note
+}
 
 /** Notes of the framer to the node, in order with the frames of the link. */
 export const Note = {
@@ -17,14 +25,14 @@ export const Note = {
   /** A part of a frame that is left out has come: its sender is alive. */
   flowing: Uint8Array.of(flowing),
   /** A frame of this length was left out. */
-  skipped: (length: number): Uint8Array => {
-    const note = Buffer.alloc(5)
-    note[0] = skipped
-    note.writeUInt32BE(length, 1)
-    return note
-  },
+  skipped: (length: number): Uint8Array => counted(skipped, length),
+  /** So many publications were left out while the main thread was busy. */
+  missed: (count: number): Uint8Array => counted(missed, count),
   /** Bytes of the longest note, which is shorter than the shortest frame. */
   longestBytes: 5,
   isAnswered: (bytes: Uint8Array, from: number): boolean => bytes[from] === answered,
-  isSkipped: (bytes: Uint8Array, from: number): boolean => bytes[from] === skipped
+  isSkipped: (bytes: Uint8Array, from: number): boolean => bytes[from] === skipped,
+  /** Publications that a note says were missed. */
+  missedBy: (bytes: Uint8Array, from: number): number =>
+    bytes[from] === missed ? Buffer.from(bytes.buffer, bytes.byteOffset + from).readUInt32BE(1) : 0
 } as const

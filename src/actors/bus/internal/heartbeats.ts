@@ -5,6 +5,7 @@
 import { tell } from "./gossip.ts"
 import { addressText } from "./link.ts"
 import type { Member, PeerLink } from "./member.ts"
+import type { NodeSettings } from "./settings.ts"
 import type { Table } from "./table.ts"
 
 /** A node is asked at least every half timeout; a third leaves room for a late tick. */
@@ -15,6 +16,10 @@ const slowestBytesPerMs = 1
 
 /** Runs every tenth of a second, as the servers' own timer does. */
 export const tickMs = 100
+
+/** Milliseconds without a tick after which workers take the main thread for busy. */
+export const busyMs = ({ nodeTimeoutMs }: NodeSettings): number =>
+  Math.max(nodeTimeoutMs / 4, 5 * tickMs)
 
 /**
  * Called every `tickMs`. A call that is late by a quarter of the timeout means that this process

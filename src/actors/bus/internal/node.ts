@@ -8,7 +8,7 @@ import { slotOf } from "../../../schema/bus/Slots.ts"
 import type { Board } from "./board.ts"
 import { heard, take } from "./frames.ts"
 import { Note } from "./framing.ts"
-import { greet, tick } from "./heartbeats.ts"
+import { busyMs, greet, tick } from "./heartbeats.ts"
 import { type Address, addressText, type Channel, Link } from "./link.ts"
 import type { Member, PeerLink } from "./member.ts"
 import type { Self } from "./outgoing.ts"
@@ -89,6 +89,11 @@ export class Node {
   noted(link: PeerLink, bytes: Uint8Array, from: number): boolean {
     if (Note.isAnswered(bytes, from)) return true
     if (Note.isSkipped(bytes, from)) this.table.counts.framesSkipped++
+    const missed = Note.missedBy(bytes, from)
+    if (missed > 0) {
+      this.table.counts.publicationsMissed += missed
+      this.table.outside.missed(missed)
+    }
     if (link.end === undefined) heard(this.table, link)
     return false
   }
@@ -227,6 +232,6 @@ export class Node {
         extended: outgoing.heartbeat("Pong", [], true)
       })
     }
-    this.board.renew(settings.answerMs)
+    this.board.renew(settings.answerMs, busyMs(settings))
   }
 }

@@ -39,6 +39,10 @@ const sessionOptions = (settings: NodeSettings, { memory }: Board): SessionOptio
   return { maxFrameBytes, maxUnprovenBytes, board: memory }
 }
 
+/** Bytes that a connection may send before it has shown whose it is. */
+const unprovenBytes = ({ maxUnprovenBytes, maxUnprovenFrames }: NodeSettings): number =>
+  maxUnprovenBytes * maxUnprovenFrames
+
 /** A node and what its users see of it. */
 export interface RunningNode {
   readonly node: Node
@@ -116,6 +120,7 @@ type IdentityActor = Actor.Of<typeof BusIdentity>
 /** Listens on the port that peers know; on another one only if that is taken and none was asked. */
 const listen = (
   settings: Settings,
+  nodeSettings: NodeSettings,
   known: number,
   options: SessionOptions,
   node: Deferred.Deferred<Node>
@@ -124,9 +129,11 @@ const listen = (
     const pool = yield* IoPool
     const host = settings.listen?.host ?? defaultHost
     const tls = settings.tls && { tls: settings.tls }
+    const readAheadBytes = unprovenBytes(nodeSettings)
     const on = (port: number) =>
-      pool.serve({ framer, options, at: { host, port }, on: "worker", ...tls }, (lane) =>
-        Effect.flatMap(Deferred.await(node), (node) => accept(node, lane))
+      pool.serve(
+        { framer, options, at: { host, port }, on: "worker", readAheadBytes, ...tls },
+        (lane) => Effect.flatMap(Deferred.await(node), (node) => accept(node, lane))
       )
     const wanted = settings.listen?.port
     if (wanted !== undefined || known === 0) return yield* on(wanted ?? 0)
@@ -204,6 +211,7 @@ const outsideOf = Effect.fnUntraced(function* (
     removed: () => void identity.tellUnsafe.Remove(),
     returned: () => void identity.tellUnsafe.Return(),
     deliver: (publication) => parts.subscribers.deliver({ _tag: "Published", ...publication }),
+    missed: (count) => parts.subscribers.miss(count),
     warn: (what, fields) => void run(Effect.annotateLogs(Effect.logWarning(what), fields))
   }
   return outside
@@ -242,9 +250,10 @@ export const start = Effect.fnUntraced(function* (settings: Settings) {
   const outside = yield* outsideOf(identity, settings, parts)
   // Framers read the board from the first connection on, before the port is known to the node.
   const clock = yield* Clock.Clock
-  const board = new Board(nodeSettings.maxMembers, () => clock.monotonicTimeNanosUnsafe())
+  const nanos = () => clock.monotonicTimeNanosUnsafe()
+  const board = new Board(nodeSettings.maxMembers, unprovenBytes(nodeSettings), nanos)
   const options = sessionOptions(nodeSettings, board)
-  const { address, port } = yield* listen(settings, state.port, options, ready)
+  const { address, port } = yield* listen(settings, nodeSettings, state.port, options, ready)
   yield* Effect.orDie(identity.ask.TakePort({ port }))
   const { announce, clientPort = 0 } = settings
   const busPort = announce?.port ?? port

@@ -7,7 +7,10 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { Publication } from "./table.ts"
 
-/** In place of publications that a subscriber had no room for. */
+/**
+ * In place of publications that a subscriber had no room for, and of those, on whatever channel,
+ * that came while the main thread was busy for long.
+ */
 export interface Missed {
   readonly _tag: "Missed"
   readonly count: number
@@ -36,6 +39,8 @@ class Subscriber<E extends Element> {
   #messages = 0
   #bytes = 0
   #missed = 0
+  /** A count of what was missed waits in the queue. */
+  #isTelling = false
 
   constructor(queue: Queue.Enqueue<E | Missed>, accepts: (element: E) => boolean, room: Room) {
     this.#queue = queue
@@ -58,11 +63,22 @@ class Subscriber<E extends Element> {
     Queue.offerUnsafe(this.#queue, element)
   }
 
+  miss(count: number): void {
+    this.#missed += count
+    if (this.#messages === 0) this.#tell()
+  }
+
   taken(element: E | Missed): void {
-    if (!("message" in element)) return
-    this.#messages--
-    this.#bytes -= element.message.length
-    if (this.#missed === 0) return
+    if ("message" in element) {
+      this.#messages--
+      this.#bytes -= element.message.length
+    } else this.#isTelling = false
+    this.#tell()
+  }
+
+  #tell(): void {
+    if (this.#missed === 0 || this.#isTelling) return
+    this.#isTelling = true
     Queue.offerUnsafe(this.#queue, { _tag: "Missed", count: this.#missed })
     this.#missed = 0
   }
@@ -76,6 +92,11 @@ export class Subscribers<E extends Element = Published> {
   deliver(element: E): void {
     this.count++
     for (const subscriber of this.#all) subscriber.offer(element)
+  }
+
+  /** Elements were left out before their kind was known. */
+  miss(count: number): void {
+    for (const subscriber of this.#all) subscriber.miss(count)
   }
 
   /** The accepted elements from now on. */

@@ -43,6 +43,8 @@ export interface Outside {
   /** A removed node is to join again. */
   readonly returned: () => void
   readonly deliver: (publication: Publication) => void
+  /** So many publications came while the main thread was busy, and were left out. */
+  readonly missed: (count: number) => void
   readonly warn: (what: string, fields: Readonly<Record<string, unknown>>) => void
 }
 
@@ -50,6 +52,8 @@ export interface Outside {
 export interface NodeCounts {
   framesDropped: number
   framesSkipped: number
+  /** Publications that were left out while the main thread was busy for long. */
+  publicationsMissed: number
   strangersRefused: number
   gossipIgnored: number
   dials: number
@@ -68,6 +72,7 @@ export class Table {
   readonly counts: NodeCounts = {
     framesDropped: 0,
     framesSkipped: 0,
+    publicationsMissed: 0,
     strangersRefused: 0,
     gossipIgnored: 0,
     dials: 0,
