@@ -8,6 +8,7 @@ import type { Message } from "../../../src/schema/bus/Message.ts"
 import { slotsOf } from "../../../src/schema/bus/Slots.ts"
 import { SlotTable } from "../../../src/actors/bus/internal/slotTable.ts"
 import { linksOf, membersOf } from "../../../src/actors/bus/internal/views.ts"
+import { canonicalIp } from "../../../src/actors/bus/internal/addresses.ts"
 import { idOf, Network, nodeTimeoutMs } from "./network.ts"
 
 const bytes = (text: string): Uint8Array => Buffer.from(text)
@@ -113,35 +114,6 @@ describe("a second link of a peer", () => {
     assert.deepStrictEqual(texts(), ["1", "2", "3"])
   })
 
-  it("G12: from another address waits until the peer answers there", () => {
-    const { link, net, node, peer, texts } = withPeer("10.0.0.1")
-    const impostor = net.script("i", { ip: "10.0.0.9", busPort: 7_009 })
-    const claim = impostor.dial(node)
-    const ping = impostor.heartbeat("Ping", { sender: peer.id })
-    claim.say(ping, publication("forged"))
-    net.pass(300)
-    assert.deepStrictEqual(texts(), [])
-    assert.strictEqual(node.sees(peer)!.address.ip, "10.0.0.1")
-    assert.isFalse(link.isClosed())
-    // It was asked and answered, and told nothing.
-    const kinds = new Set(impostor.received.map(({ _tag }) => _tag))
-    assert.deepStrictEqual(kinds, new Set(["Pong", "Ping"]))
-    for (const message of impostor.received) assert.deepInclude(message, { gossip: [] })
-  })
-
-  it("G12: from an address that does not answer costs a dial at its pace", () => {
-    const { net, node, peer } = withPeer("10.0.0.1")
-    const impostor = net.script("i", { ip: "10.0.0.9", busPort: 7_009 })
-    net.hosts.delete("10.0.0.9:7009")
-    const before = node.node.table.counts.dials
-    for (let k = 0; k < 30; k++) {
-      impostor.dial(node).say(impostor.heartbeat("Ping", { sender: peer.id }))
-      net.pass(100)
-    }
-    assert.isAtMost(node.node.table.counts.dials - before, 8)
-    assert.isTrue(node.isConnectedTo(peer))
-  })
-
   it("G12: of a peer that has moved is taken within a second", () => {
     const { link, net, node, peer, texts } = withPeer("10.0.0.1")
     net.hosts.delete("10.0.0.1:7001")
@@ -178,6 +150,173 @@ describe("a second link of a peer", () => {
     moved.dial(node).say(moved.heartbeat("Ping"))
     net.pass(300)
     assert.strictEqual(node.sees(peer)!.address.busPort, 7_006)
+  })
+})
+
+describe("an impostor, which speaks under the id of a peer (G12)", () => {
+  const elsewhere = [
+    ["another port", "10.0.0.1"],
+    ["another address", "10.0.0.9"]
+  ] as const
+
+  /** A peer that goes on to send PINGs, and another script that speaks under its id. */
+  const withImpostor = (ip = "10.0.0.9") => {
+    const world = withPeer("10.0.0.1")
+    const { link, net, node, peer } = world
+    const impostor = net.script("i", { ip, busPort: 7_009 })
+    const ping = (ip = "") => impostor.heartbeat("Ping", { sender: peer.id, ip })
+    const forged = (): Message =>
+      ({ ...publication("forged"), header: impostor.header({ sender: peer.id }) }) as Message
+    impostor.answer = () => impostor.heartbeat("Pong", { sender: peer.id })
+    /** Lets time pass while the peer is in order. */
+    const goOn = (millis: number) => {
+      for (let k = 0; k < millis; k += 200) {
+        link.say(peer.heartbeat("Ping"))
+        net.pass(200)
+      }
+    }
+    const dials = () => node.node.table.counts.dials
+    const assertUntouched = () => {
+      assert.isFalse(link.isClosed())
+      assert.strictEqual(node.sees(peer)!.address.ip, "10.0.0.1")
+      assert.strictEqual(node.sees(peer)!.address.busPort, 7_001)
+      assert.isTrue(node.isConnectedTo(peer))
+      assert.isFalse(world.texts().includes("forged"))
+      link.say(publication("true"))
+      assert.strictEqual(world.texts().at(-1), "true")
+    }
+    return { ...world, impostor, ping, forged, goOn, dials, assertUntouched }
+  }
+
+  it.each(elsewhere)(
+    "on %s ends no link, and is not even dialled while the peer is well",
+    (_, ip) => {
+      const { assertUntouched, dials, forged, goOn, impostor, node, ping } = withImpostor(ip)
+      const before = dials()
+      for (let k = 0; k < 20; k++) {
+        impostor.dial(node).say(ping(), forged())
+        goOn(200)
+        assertUntouched()
+      }
+      assert.strictEqual(dials(), before)
+      // It was told that the node is there, and nothing about the cluster.
+      for (const message of impostor.received) assert.deepInclude(message, { gossip: [] })
+    }
+  )
+
+  it("that names the peer's own address ends no link either", () => {
+    const { assertUntouched, forged, goOn, impostor, node, peer, ping } = withImpostor()
+    for (let k = 0; k < 10; k++) {
+      const spoofed = impostor.heartbeat("Ping", {
+        sender: peer.id,
+        ip: "10.0.0.1",
+        busPort: peer.address.busPort
+      })
+      impostor.dial(node).say(spoofed, forged(), ping())
+      goOn(200)
+      assertUntouched()
+    }
+  })
+
+  it.each(elsewhere)(
+    "on %s that took the place of a peer gives it back within a second",
+    (_, ip) => {
+      const { forged, impostor, link, net, node, peer, ping, texts } = withImpostor(ip)
+      const place = net.hosts.get("10.0.0.1:7001")!
+      net.hosts.delete("10.0.0.1:7001")
+      for (const end of peer.ends.splice(0)) end.close()
+      link.close()
+      const claim = impostor.dial(node)
+      claim.say(ping())
+      net.pass(500)
+      // Its answers are all that there is: a peer that has moved looks the same.
+      assert.strictEqual(node.sees(peer)!.address.busPort, 7_009)
+      net.hosts.set("10.0.0.1:7001", place)
+      const back = peer.dial(node)
+      back.say(peer.heartbeat("Ping"))
+      net.pass(900)
+      assert.isTrue(node.isConnectedTo(peer))
+      assert.strictEqual(node.sees(peer)!.address.busPort, 7_001)
+      assert.isTrue(claim.isClosed())
+      for (let k = 0; k < 10; k++) {
+        impostor.dial(node).say(ping(), forged())
+        back.say(peer.heartbeat("Ping"))
+        net.pass(200)
+      }
+      back.say(publication("true"))
+      assert.deepStrictEqual(texts(), ["true"])
+      assert.strictEqual(node.sees(peer)!.address.busPort, 7_001)
+    }
+  )
+
+  it("with claims to places that do not answer keeps no peer out that has moved", () => {
+    const { impostor, link, net, node, peer } = withImpostor()
+    net.hosts.delete("10.0.0.9:7009")
+    net.hosts.delete("10.0.0.1:7001")
+    for (const end of peer.ends) end.close()
+    link.close()
+    for (let k = 0; k < 15; k++) {
+      const ping = impostor.heartbeat("Ping", { sender: peer.id, busPort: 8_000 + k })
+      impostor.dial(node).say(ping)
+    }
+    net.pass(100)
+    const moved = net.script("p", { ip: "10.0.0.2", busPort: 7_005 })
+    moved.dial(node).say(moved.heartbeat("Ping"))
+    net.pass(500)
+    assert.isTrue(node.isConnectedTo(peer))
+    assert.strictEqual(node.sees(peer)!.address.ip, "10.0.0.2")
+  })
+
+  it("with idle connections keeps no peer out", () => {
+    const { impostor, link, net, node, peer } = withImpostor()
+    link.close()
+    net.settle()
+    for (let k = 0; k < 40; k++) impostor.dial(node)
+    const back = peer.dial(node)
+    back.say(peer.heartbeat("Ping"))
+    net.settle()
+    assert.isFalse(back.isClosed())
+    assert.isTrue(node.isConnectedTo(peer))
+  })
+
+  it("and a peer that has moved look alike for a while, and the peer is found in the end", () => {
+    const { link, net, node, peer } = withImpostor()
+    net.hosts.delete("10.0.0.1:7001")
+    // Its old connection looks alive, and the new one cannot be told from an impostor's.
+    link.close()
+    net.settle()
+    const moved = net.script("p", { ip: "10.0.0.2", busPort: 7_005 })
+    const back = moved.dial(node)
+    back.say(moved.heartbeat("Ping"))
+    net.pass(200)
+    for (const end of peer.ends) end.close()
+    net.script("q", peer.address)
+    for (let k = 0; k < 5; k++) {
+      back.say(moved.heartbeat("Ping"))
+      net.pass(200)
+    }
+    assert.isTrue(node.isConnectedTo(peer))
+    assert.strictEqual(node.sees(peer)!.address.ip, "10.0.0.2")
+  })
+
+  it("that changes what it claims on one connection loses it", () => {
+    const { impostor, net, node, peer, ping } = withImpostor()
+    const claim = impostor.dial(node)
+    claim.say(ping(), impostor.heartbeat("Ping", { sender: peer.id, busPort: 8_000 }))
+    net.settle()
+    assert.isTrue(claim.isClosed())
+  })
+})
+
+describe("the address of a peer", () => {
+  it.each([
+    ["::ffff:10.0.0.1", "10.0.0.1"],
+    ["2001:DB8:0::0001", "2001:db8::1"],
+    ["10.0.0.1", "10.0.0.1"],
+    ["", ""],
+    ["::zz", "::zz"]
+  ])("%s is the same however it is written", (text, canonical) => {
+    assert.strictEqual(canonicalIp(text), canonical)
   })
 })
 

@@ -248,7 +248,7 @@ export class TestNode {
     near.receive = this.#reader(link)
     const from = { ip: this.address.ip, busPort: 40_000 }
     if (!this.isUp || !open(from)) return this.node.closed(link)
-    this.node.opened(link, this.#watched(network, near))
+    this.node.opened(link, this.#watched(network, near), link.remote)
   }
 
   /** The state of each member as a user sees it, by name. */

@@ -14,3 +14,14 @@ export const parseAddress = (text: string): Address | undefined => {
 /** Whether an address leads to this machine only. */
 export const isLoopback = (host: string): boolean =>
   host === "localhost" || host === "::1" || /^(::ffff:)?127\./.test(host)
+
+const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
+
+/** One text for each address: an IPv6 address has many, and holds IPv4 ones. */
+export const canonicalIp = (ip: string): string => {
+  if (!ip.includes(":")) return ip
+  const four = mapped.exec(ip)?.[1]
+  if (four !== undefined) return four
+  const url = URL.parse(`http://[${ip}]`)
+  return url === null ? ip : url.hostname.slice(1, -1)
+}

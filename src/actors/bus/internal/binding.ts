@@ -4,10 +4,11 @@
  */
 import type { FrameView } from "../../../schema/bus/FrameView.ts"
 import { Type } from "../../../schema/bus/Layout.ts"
-import type { Address } from "./link.ts"
+import { canonicalIp } from "./addresses.ts"
+import { type Address, isSameAddress } from "./link.ts"
 import type { Member, PeerLink } from "./member.ts"
 import type { Table } from "./table.ts"
-import { settle, verify } from "./verifying.ts"
+import { bindInbound, claim, hasInbound, settle } from "./verifying.ts"
 
 /** The member that a full frame binds an unbound link to, if it opens the gate. */
 export const bind = (table: Table, link: PeerLink, frame: FrameView): Member | undefined => {
@@ -19,14 +20,7 @@ export const bind = (table: Table, link: PeerLink, frame: FrameView): Member | u
     else if (frame.type === Type.meet) link.send(table.outgoing.heartbeat("Pong", [], false))
     return undefined
   }
-  const member = link.isInbound
-    ? bindInbound(table, link, frame, id)
-    : bindOutbound(table, link, id)
-  if (member === undefined) return undefined
-  link.peer = member
-  link.provenAt = table.outside.now()
-  table.outside.changed()
-  return member
+  return link.isInbound ? takeInbound(table, link, frame, id) : bindOutbound(table, link, id)
 }
 
 /** A node that this one reaches under its own port is itself; any other one has a copied id. */
@@ -36,23 +30,38 @@ const noteSameId = (table: Table, link: PeerLink, frame: FrameView): void => {
   table.outside.warn("another node has this node's id", { at: table.sameIdAt })
 }
 
-const bindInbound = (
+/** Whether a connection comes from the machine at the known address of a node. */
+const isFromThere = ({ remote }: PeerLink, { address }: Member): boolean => remote.ip === address.ip
+
+const takeInbound = (
   table: Table,
   link: PeerLink,
   frame: FrameView,
   id: string
 ): Member | undefined => {
-  const address: Address = { ip: frame.ip || link.remote.ip, busPort: frame.busPort }
-  const member = table.members.get(id)
-  if (member === undefined) return stranger(table, link, frame, id, address)
-  if (address.ip !== member.address.ip) {
-    verify(table, member, address)
+  const address: Address = { ip: canonicalIp(frame.ip) || link.remote.ip, busPort: frame.busPort }
+  const before = link.claim
+  if (
+    before !== undefined &&
+    !(before.member.id === id && isSameAddress(before.address, address))
+  ) {
+    table.end(link, "SenderChanged")
     return undefined
   }
-  if (address.busPort !== member.address.busPort) verify(table, member, address)
+  const member = table.members.get(id)
+  if (member === undefined) return stranger(table, link, frame, id, address)
   const { inbound } = member
-  member.inbound = link
-  if (inbound !== undefined) table.end(inbound, "Replaced")
+  // An address is a text of the sender, unless the connection comes from there.
+  const isWorse =
+    inbound !== undefined &&
+    isFromThere(inbound, member) &&
+    !isFromThere(link, member) &&
+    hasInbound(table, member)
+  if (isWorse || !isSameAddress(address, member.address)) {
+    claim(table, link, member, address)
+    return undefined
+  }
+  bindInbound(table, link, member)
   return member
 }
 
@@ -79,7 +88,7 @@ const stranger = (
     return undefined
   }
   const member = table.add(id, address)
-  member.inbound = link
+  bindInbound(table, link, member)
   return member
 }
 
@@ -105,6 +114,9 @@ const bindOutbound = (table: Table, link: PeerLink, id: string): Member | undefi
     return undefined
   }
   const member = known ?? table.add(id, link.remote)
-  settle(table, member, link)
+  if (!settle(table, member, link)) return undefined
+  link.peer = member
+  link.provenAt = table.outside.now()
+  table.outside.changed()
   return member
 }

@@ -41,9 +41,11 @@ const open = (
 }
 
 /** Bytes of a link's peer have come, on whichever of its links: it is alive. */
-export const heard = (table: Table, { peer }: PeerLink): void => {
+export const heard = (table: Table, link: PeerLink): void => {
+  const { peer } = link
   if (peer === undefined) return
-  peer.lastHeardAt = table.outside.now()
+  link.heardAt = table.outside.now()
+  peer.lastHeardAt = link.heardAt
   if (!peer.isSuspected && !peer.isFailed) return
   peer.isSuspected = false
   peer.isFailed = false
@@ -92,25 +94,13 @@ const heartbeat = (
       link.pingSentAt = undefined
     }
   } else {
-    if (frame.type === Type.ping) knows(table, peer, now)
+    if (frame.type === Type.ping) table.isKnownTo(peer)
     if (!isAnswered) {
       link.send(table.outgoing.heartbeat("Pong", tell(table, peer), peer.takesExtensions))
     }
   }
   hear(table, peer, frame)
   if (frame.extensionCount > 0) extend(table, peer, frame)
-}
-
-/** The peer sends PINGs, so this node is in its table. */
-const knows = (table: Table, peer: Member, now: number): void => {
-  // Servers bind a link to the node whose frame comes on it: the frames before were a stranger's.
-  if (peer.knewUsAt === -Infinity || peer.hasForgottenUs) peer.nextPingAt = now
-  peer.knewUsAt = now
-  peer.hasForgottenUs = false
-  peer.rejoinAt = Infinity
-  if (table.hasJoined) return
-  table.hasJoined = true
-  table.outside.changed()
 }
 
 const extend = (table: Table, peer: Member, frame: FrameView): void => {

@@ -5,6 +5,7 @@
 import type { FrameView, GossipEntry } from "../../../schema/bus/FrameView.ts"
 import { NodeFlag } from "../../../schema/bus/Layout.ts"
 import type { Gossip } from "../../../schema/bus/Message.ts"
+import { canonicalIp } from "./addresses.ts"
 import type { Member } from "./member.ts"
 import { gossipAbout } from "./outgoing.ts"
 import type { Table } from "./table.ts"
@@ -26,7 +27,7 @@ export const hear = (table: Table, teller: Member, frame: FrameView): void => {
 const hearEntry = (table: Table, teller: Member, entry: GossipEntry): void => {
   const { busPort, flags, id, ip } = entry
   if (id === table.self.id) return hearOfSelf(table, entry)
-  const address = { ip: ip === "" ? teller.address.ip : ip, busPort }
+  const address = { ip: canonicalIp(ip) || teller.address.ip, busPort }
   const known = table.members.get(id)
   if ((flags & untold) !== 0 || busPort === 0) return
   if (known !== undefined) {

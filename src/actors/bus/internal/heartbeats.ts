@@ -6,6 +6,7 @@ import { tell } from "./gossip.ts"
 import { addressText } from "./link.ts"
 import type { Member, PeerLink } from "./member.ts"
 import type { NodeSettings } from "./settings.ts"
+import { pursue, verify } from "./verifying.ts"
 import type { Table } from "./table.ts"
 
 /** A node is asked at least every half timeout; a third leaves room for a late tick. */
@@ -35,6 +36,8 @@ export const tick = (table: Table, lateMs: number): void => {
     if (member.isProven) lookAtMember(table, member, now)
     else if (now - member.namedAt > 2 * nodeTimeoutMs) expire(table, member, now)
     if (member.outbound === undefined && now >= member.dialAt) dialMember(table, member, now)
+    const { outbound, secondAddress } = member
+    if (secondAddress !== undefined && !outbound?.isProven) verify(table, member, secondAddress)
   }
   noticeRemoval(table)
 }
@@ -42,7 +45,8 @@ export const tick = (table: Table, lateMs: number): void => {
 const dialMember = (table: Table, member: Member, now: number): void => {
   if (!table.members.has(member.id)) return
   if (isTaken(table, member)) {
-    member.dialAt = now + table.backoff(member.address).next()
+    table.pace(member.address).failed(now)
+    member.dialAt = table.pace(member.address).dialAt
     return
   }
   member.outbound = table.dial({ _tag: "Known", id: member.id }, member.address)
@@ -66,6 +70,7 @@ const lookAtLink = (table: Table, link: PeerLink, now: number): void => {
   const { nodeTimeoutMs } = table.settings
   const since = Math.max(table.awakeSince, link.openedAt)
   if (!link.isProven) {
+    if (link.claim !== undefined) pursue(table, link, link.claim)
     if (now - since > nodeTimeoutMs) table.end(link, "Unproven")
     return
   }

@@ -11,6 +11,9 @@ export interface Address {
 
 export const addressText = ({ busPort, ip }: Address): string => `${ip}:${busPort}`
 
+export const isSameAddress = (one: Address, other: Address): boolean =>
+  one.busPort === other.busPort && one.ip === other.ip
+
 /** Why a link was ended from this side. */
 export type LinkEnd =
   /** The first frame of a stranger, which is not admitted. */
@@ -27,6 +30,10 @@ export type LinkEnd =
   | "Replaced"
   /** The first full frame of a known node did not come in time, or too many others came. */
   | "Unproven"
+  /** It led to a known node, or came from one, that is not at its known address, which answers. */
+  | "SecondAddress"
+  /** The connection whose address it was to check is over. */
+  | "NotNeeded"
   /** A PING was not answered, nor anything else sent, for half the node timeout. */
   | "PingUnanswered"
   /** The peer was forgotten, or this node was. */
@@ -50,14 +57,30 @@ export type Purpose =
   | { readonly _tag: "Look" }
   | { readonly _tag: "Accepted" }
 
+/** A connection speaks under the id of a node that is known elsewhere. */
+export interface Claim<Peer> {
+  readonly member: Peer
+  readonly address: Address
+  readonly madeAt: number
+  /** The dial that shows whether the node answers there. */
+  dial: Link<Peer> | undefined
+}
+
 export class Link<Peer> {
   readonly purpose: Purpose
-  readonly remote: Address
+  /** The other end as its user named it. */
+  readonly dialled: Address
+  /** The other end as the connection shows it. */
+  remote: Address
   readonly openedAt: number
   channel: Channel | undefined = undefined
   /** The node that the first full frame came from: the gate. Undefined before it. */
   peer: Peer | undefined = undefined
+  /** Until the gate opens, of an accepted link. */
+  claim: Claim<Peer> | undefined = undefined
   end: LinkEnd | undefined = undefined
+  /** When bytes of its node came last. */
+  heardAt = -Infinity
   /** Frames before the gate opened. */
   unprovenFrames = 0
   /** When the PING left that is not answered yet. */
@@ -75,6 +98,7 @@ export class Link<Peer> {
 
   constructor(purpose: Purpose, remote: Address, openedAt: number) {
     this.purpose = purpose
+    this.dialled = remote
     this.remote = remote
     this.openedAt = openedAt
   }

@@ -35,9 +35,10 @@ export class Member {
   readonly namedAt: number
   outbound: PeerLink | undefined = undefined
   inbound: PeerLink | undefined = undefined
-  /** A dial to an address that it, or another node, says it has now. */
-  verification: PeerLink | undefined = undefined
-  verifyAt = 0
+  /** Where it answered first. */
+  home: Address
+  /** Where a node with its id answered while its known address did, too. */
+  secondAddress: Address | undefined = undefined
   /** The node that answered last where this one was to be. */
   foundInstead: string | undefined = undefined
   dialAt = 0
@@ -66,6 +67,7 @@ export class Member {
     this.id = id
     this.idBytes = Buffer.from(id, "latin1")
     this.address = address
+    this.home = address
     this.namedAt = namedAt
     this.losses = losses
   }

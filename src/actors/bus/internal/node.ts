@@ -35,6 +35,7 @@ export class Node {
   readonly #seeds = new Map<string, Seed>()
   #lastTickAt: number
   #isBoardStale = true
+  #isStopped = false
 
   /** `board` is what the framers of this node's links read. */
   constructor(self: Self, settings: NodeSettings, outside: Outside, board: Board) {
@@ -61,20 +62,25 @@ export class Node {
     if (!this.#seeds.has(key)) this.#seeds.set(key, { address, link: undefined, dialAt: 0 })
   }
 
-  /** A connection was accepted. Undefined if too many have not shown whose they are. */
+  /**
+   * A connection was accepted. If too many have not shown whose they are, the oldest gives way: idle
+   * connections must not keep a member out. Undefined if this node takes none.
+   */
   accepted(channel: Channel, remote: Address): PeerLink | undefined {
-    let unproven = 0
-    for (const link of this.table.links) if (link.isInbound && !link.isProven) unproven++
-    if (this.table.isRemoved || unproven >= this.table.settings.maxUnprovenLinks) return undefined
+    const { isRemoved, links, settings } = this.table
+    if (isRemoved || this.#isStopped) return undefined
+    const unproven = [...links].filter((link) => link.isInbound && !link.isProven)
+    if (unproven.length >= settings.maxUnprovenLinks) this.table.end(unproven[0]!, "Unproven")
     const link = new Link<Member>({ _tag: "Accepted" }, remote, this.table.outside.now())
     link.channel = channel
     this.table.links.add(link)
     return link
   }
 
-  /** A dialled link is connected. */
-  opened(link: PeerLink, channel: Channel): void {
+  /** A dialled link is connected, to this address of the name that was dialled. */
+  opened(link: PeerLink, channel: Channel, remote: Address): void {
     link.channel = channel
+    link.remote = remote
     if (link.end === undefined) greet(this.table, link)
     else channel.close()
   }
@@ -200,6 +206,7 @@ export class Node {
 
   /** Ends every link; workers answer for this node no more. */
   stop(): void {
+    this.#isStopped = true
     this.board.revoke()
     for (const link of this.table.links) this.table.end(link, "Stopped")
   }
@@ -209,8 +216,7 @@ export class Node {
     for (const seed of this.#seeds.values()) {
       const { link } = seed
       if (link !== undefined && !this.table.links.has(link)) {
-        const wait = link.end === "Myself" ? Infinity : this.table.backoff(seed.address).next()
-        seed.dialAt = now + wait
+        seed.dialAt = link.end === "Myself" ? Infinity : this.table.pace(seed.address).dialAt
         seed.link = undefined
       }
       if (isConnected || seed.link !== undefined || now < seed.dialAt) continue

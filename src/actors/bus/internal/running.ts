@@ -14,6 +14,7 @@ import { IoPool } from "../../../native/io/IoPool.ts"
 import type { Lane } from "../../../native/io/Lane.ts"
 import { workerModule } from "../../../native/io/workerModule.ts"
 import * as Actor from "../../kernel/Actor.ts"
+import { canonicalIp } from "./addresses.ts"
 import { Board } from "./board.ts"
 import { Note } from "./framing.ts"
 import type { SessionOptions } from "./framer.ts"
@@ -90,6 +91,11 @@ const channelOf = (lane: Lane): { channel: Channel; closed: Effect.Effect<void> 
   return { channel: { send: (bytes, spareBytes) => lane.send(bytes, spareBytes), close }, closed }
 }
 
+const remoteOf = ({ peer }: Lane): Address => ({
+  ip: canonicalIp(peer.address),
+  busPort: peer.port
+})
+
 /** Reads a lane until either side ends it. The lane closes with its Scope. */
 const serve = (node: Node, link: PeerLink, lane: Lane, closed: Effect.Effect<void>) =>
   lane.run(reader(node, link)).pipe(
@@ -151,7 +157,7 @@ const dial = (pool: IoPool["Service"], node: Node, settings: Settings, link: Pee
         .connect({ framer, options, to, on: "worker", ...tls })
         .pipe(Effect.tapError((error) => Effect.sync(() => void (link.failure = error))))
       const { channel, closed } = channelOf(lane)
-      node.opened(link, channel)
+      node.opened(link, channel, remoteOf(lane))
       yield* serve(node, link, lane, closed)
     })
   ).pipe(Effect.ignore, Effect.ensuring(Effect.sync(() => node.closed(link))))
@@ -220,7 +226,7 @@ const outsideOf = Effect.fnUntraced(function* (
 const accept = (node: Node, lane: Lane) =>
   Effect.suspend(() => {
     const { channel, closed } = channelOf(lane)
-    const link = node.accepted(channel, { ip: lane.peer.address, busPort: lane.peer.port })
+    const link = node.accepted(channel, remoteOf(lane))
     return link === undefined ? Effect.void : serve(node, link, lane, closed)
   })
 

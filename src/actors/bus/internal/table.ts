@@ -61,6 +61,26 @@ export interface NodeCounts {
   linksTimedOut: number
 }
 
+/** When an address may be dialled again. */
+class Pace {
+  readonly #backoff: Backoff
+  dialAt = 0
+
+  constructor(backoff: Backoff) {
+    this.#backoff = backoff
+  }
+
+  /** A dial, or a link that it has opened, has ended. */
+  failed(now: number): void {
+    this.dialAt = now + this.#backoff.next()
+  }
+
+  /** A member answered there. */
+  proven(): void {
+    this.#backoff.proven()
+  }
+}
+
 export class Table {
   readonly self: Self
   readonly settings: NodeSettings
@@ -91,7 +111,7 @@ export class Table {
   isRemoved = false
   /** A peer has sent a PING: it knows this node. */
   hasJoined = false
-  readonly #backoffs = new Map<string, Backoff>()
+  readonly #paces = new Map<string, Pace>()
 
   constructor(self: Self, settings: NodeSettings, outside: Outside) {
     this.self = self
@@ -123,8 +143,8 @@ export class Table {
     this.members.delete(member.id)
     for (const link of this.links) {
       const { purpose } = link
-      const isIts = link.peer === member || (purpose._tag === "Known" && purpose.id === member.id)
-      if (isIts) this.end(link, end)
+      const isDialled = purpose._tag === "Known" && purpose.id === member.id
+      if (isDialled || link.peer === member || link.claim?.member === member) this.end(link, end)
     }
     this.slots.remove(member.id)
     if (member.isProven) this.outside.drop(member.id)
@@ -139,6 +159,19 @@ export class Table {
     return link
   }
 
+  /** The peer sends PINGs, so this node is in its table. */
+  isKnownTo(peer: Member): void {
+    const now = this.outside.now()
+    // Servers bind a link to the node whose frame comes on it: the frames before were a stranger's.
+    if (peer.knewUsAt === -Infinity || peer.hasForgottenUs) peer.nextPingAt = now
+    peer.knewUsAt = now
+    peer.hasForgottenUs = false
+    peer.rejoinAt = Infinity
+    if (this.hasJoined) return
+    this.hasJoined = true
+    this.outside.changed()
+  }
+
   /** Ends a link from this side. Nothing that comes from it later is taken. */
   end(link: PeerLink, reason: LinkEnd): void {
     const isDeadline = reason === "Unproven" || reason === "PingUnanswered"
@@ -151,7 +184,9 @@ export class Table {
   detach(link: PeerLink): void {
     if (!this.links.delete(link)) return
     link.onGone?.()
-    const { purpose } = link
+    const { claim, purpose } = link
+    if (claim?.dial !== undefined) this.end(claim.dial, "NotNeeded")
+    if (!link.isInbound) this.pace(link.dialled).failed(this.outside.now())
     const id = link.peer?.id ?? (purpose._tag === "Known" ? purpose.id : undefined)
     const member = id === undefined ? undefined : this.members.get(id)
     if (member === undefined) return
@@ -159,13 +194,9 @@ export class Table {
       member.inbound = undefined
       member.inboundLostAt = this.outside.now()
     }
-    if (member.verification === link) {
-      member.verification = undefined
-      member.verifyAt = this.outside.now() + this.backoff(link.remote).next()
-    }
     if (member.outbound === link) {
       member.outbound = undefined
-      member.dialAt = this.outside.now() + this.backoff(member.address).next()
+      member.dialAt = this.pace(link.dialled).dialAt
       if (link.isProven && link.end === undefined) this.#lost(link, member)
     }
     this.outside.changed()
@@ -190,22 +221,22 @@ export class Table {
   }
 
   /** One for each address, so that it is dialled at one pace whatever ids claim it. */
-  backoff(address: Address): Backoff {
+  pace(address: Address): Pace {
     const key = addressText(address)
-    const known = this.#backoffs.get(key)
+    const known = this.#paces.get(key)
     if (known !== undefined) return known
     const { firstRedialMs: firstMs, longestRedialMs: longestMs } = this.settings
-    const backoff = new Backoff({ firstMs, longestMs }, this.outside.random)
-    this.#backoffs.set(key, backoff)
-    return backoff
+    const pace = new Pace(new Backoff({ firstMs, longestMs }, this.outside.random))
+    this.#paces.set(key, pace)
+    return pace
   }
 
   /** Forgets what has no use any more: bans that are over, and the pace of unknown addresses. */
   trim(): void {
     const now = this.outside.now()
     for (const [id, until] of this.ignoredUntil) if (until <= now) this.ignoredUntil.delete(id)
-    if (this.#backoffs.size <= this.members.size + this.settings.maxIdlePaces) return
+    if (this.#paces.size <= this.members.size + this.settings.maxIdlePaces) return
     const known = new Set([...this.members.values()].map(({ address }) => addressText(address)))
-    for (const key of this.#backoffs.keys()) if (!known.has(key)) this.#backoffs.delete(key)
+    for (const key of this.#paces.keys()) if (!known.has(key)) this.#paces.delete(key)
   }
 }
