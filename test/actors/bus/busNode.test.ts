@@ -16,7 +16,7 @@ import { allLimits } from "../../../scripts/reference.ts"
 import { BusIdentity } from "../../../src/actors/bus/internal/identity.ts"
 import { Latest } from "../../../src/actors/bus/internal/latest.ts"
 import { settingsOf } from "../../../src/actors/bus/internal/settings.ts"
-import { Subscribers } from "../../../src/actors/bus/internal/subscribers.ts"
+import { keepPublication, Subscribers } from "../../../src/actors/bus/internal/subscribers.ts"
 import * as Actor from "../../../src/actors/kernel/Actor.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import { IoPool } from "../../../src/native/io/IoPool.ts"
@@ -219,7 +219,7 @@ describe("a subscriber", () => {
       yield* Effect.forkScoped(Effect.ignore(slow))
       yield* Effect.yieldNow
       yield* Effect.yieldNow
-      for (let k = 0; k < 1_000; k++) subscribers.deliver(publication(k))
+      for (let k = 0; k < 1_000; k++) subscribers.deliver(publication(k), keepPublication)
       const heard = yield* Fiber.join(other)
       assert.isTrue(heard.every(({ _tag }) => _tag === "Published"))
       const rest: Array<string> = []

@@ -1,5 +1,4 @@
 /** Handles the frames of a node's links. Full ones describe their sender first. */
-import { copyOf } from "../../../schema/copyBytes.ts"
 import type { FrameView } from "../../../schema/bus/FrameView.ts"
 import { idBytes, isHeartbeat, Type } from "../../../schema/bus/Layout.ts"
 import { readExtensions } from "../../../schema/bus/ExtensionCodec.ts"
@@ -155,16 +154,16 @@ const act = (table: Table, peer: Member, frame: FrameView): void => {
       return table.outside.deliver({
         type: frame.type === Type.publish ? "publish" : "publishShard",
         from: peer.id,
-        channel: copyOf(frame.channel, 0, frame.channel.length),
-        message: copyOf(frame.message, 0, frame.message.length),
+        channel: frame.channel,
+        message: frame.message,
         moduleType: 0
       })
     case Type.module:
       return table.outside.deliver({
         type: "module",
         from: peer.id,
-        channel: copyOf(frame.bytes, at, at + 8),
-        message: copyOf(frame.bytes, at + 13, frame.to),
+        channel: frame.bytes.subarray(at, at + 8),
+        message: frame.bytes.subarray(at + 13, frame.to),
         moduleType: frame.bytes[at + 12]!
       })
     default:

@@ -27,7 +27,7 @@ import { Parts } from "./parts.ts"
 import { type Found, probe } from "./probing.ts"
 import { type NodeSettings, type Settings, settingsOf } from "./settings.ts"
 import { checkSettings, defaultHost } from "./starting.ts"
-import { Subscribers } from "./subscribers.ts"
+import { keepPublication, Subscribers } from "./subscribers.ts"
 import type { Outside } from "./table.ts"
 import type { Undecoded } from "./typed.ts"
 import type { PeerLink } from "./member.ts"
@@ -216,7 +216,7 @@ const outsideOf = Effect.fnUntraced(function* (
     drop: (id) => void identity.tellUnsafe.DropPeer({ id }),
     removed: () => void identity.tellUnsafe.Remove(),
     returned: () => void identity.tellUnsafe.Return(),
-    deliver: (publication) => parts.subscribers.deliver({ _tag: "Published", ...publication }),
+    deliver: (publication) => parts.subscribers.deliver(publication, keepPublication),
     missed: (count) => parts.subscribers.miss(count),
     warn: (what, fields) => void run(Effect.annotateLogs(Effect.logWarning(what), fields))
   }

@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
+import { copyOf } from "../../../schema/copyBytes.ts"
 import type { Publication } from "./table.ts"
 
 /**
@@ -26,40 +27,56 @@ export interface Room {
   readonly bytes: number
 }
 
-/** Elements of a stream that is bounded by the bytes of their messages. */
+/** An element without its memory: its bytes may lie where they were read. */
+type Arrived<E> = Omit<E, "_tag">
+
+/** Elements of a stream that is bounded by the bytes of their channels and messages. */
 interface Element {
   readonly _tag: string
+  readonly channel: Uint8Array
   readonly message: Uint8Array
 }
 
+const bytesOf = ({ channel, message }: Arrived<Element>): number => channel.length + message.length
+
 class Subscriber<E extends Element> {
-  readonly #queue: Queue.Enqueue<E | Missed>
-  readonly #accepts: (element: E) => boolean
+  readonly #queue: Queue.Queue<E | Missed>
+  readonly accepts: (arrived: Arrived<E>) => boolean
   readonly #room: Room
   #messages = 0
   #bytes = 0
   #missed = 0
-  /** A count of what was missed waits in the queue. */
+  /** A count of what was missed waits in the queue, or its reader has it. */
   #isTelling = false
+  /** The elements that its reader works at. */
+  #inHand: ReadonlyArray<E | Missed> = []
 
-  constructor(queue: Queue.Enqueue<E | Missed>, accepts: (element: E) => boolean, room: Room) {
+  constructor(
+    queue: Queue.Queue<E | Missed>,
+    accepts: (arrived: Arrived<E>) => boolean,
+    room: Room
+  ) {
     this.#queue = queue
-    this.#accepts = accepts
+    this.accepts = accepts
     this.#room = room
   }
 
-  offer(element: E): void {
-    if (!this.#accepts(element)) return
-    const bytes = element.message.length
+  /** Takes room for an element; without room it is missed. */
+  hasRoom(arrived: Arrived<Element>): boolean {
+    const bytes = bytesOf(arrived)
     const isFull =
       this.#messages >= this.#room.messages ||
       (this.#messages > 0 && this.#bytes + bytes > this.#room.bytes)
     if (isFull) {
       this.#missed++
-      return
+      return false
     }
     this.#messages++
     this.#bytes += bytes
+    return true
+  }
+
+  offer(element: E): void {
     Queue.offerUnsafe(this.#queue, element)
   }
 
@@ -68,11 +85,23 @@ class Subscriber<E extends Element> {
     if (this.#messages === 0) this.#tell()
   }
 
-  taken(element: E | Missed): void {
-    if ("message" in element) {
-      this.#messages--
-      this.#bytes -= element.message.length
-    } else this.#isTelling = false
+  /** Waits for elements; those before them are done with. */
+  readonly pull = Effect.suspend(() => {
+    this.#release()
+    return Effect.map(Queue.takeAll(this.#queue), (elements) => {
+      this.#inHand = elements
+      return elements
+    })
+  })
+
+  #release(): void {
+    for (const element of this.#inHand) {
+      if ("message" in element) {
+        this.#messages--
+        this.#bytes -= bytesOf(element)
+      } else this.#isTelling = false
+    }
+    this.#inHand = []
     this.#tell()
   }
 
@@ -89,9 +118,15 @@ export class Subscribers<E extends Element = Published> {
   /** Elements since the start, whether or not there was a subscriber. */
   count = 0
 
-  deliver(element: E): void {
+  /** Hands an element to those who accept it; `keep` gives it memory of its own, if any does. */
+  deliver(arrived: Arrived<E>, keep: (arrived: Arrived<E>) => E): void {
     this.count++
-    for (const subscriber of this.#all) subscriber.offer(element)
+    let element: E | undefined
+    for (const subscriber of this.#all) {
+      if (!subscriber.accepts(arrived) || !subscriber.hasRoom(arrived)) continue
+      element ??= keep(arrived)
+      subscriber.offer(element)
+    }
   }
 
   /** Elements were left out before their kind was known. */
@@ -100,7 +135,7 @@ export class Subscribers<E extends Element = Published> {
   }
 
   /** The accepted elements from now on. */
-  stream(accepts: (element: E) => boolean, room: Room): Stream.Stream<E | Missed> {
+  stream(accepts: (arrived: Arrived<E>) => boolean, room: Room): Stream.Stream<E | Missed> {
     return Stream.unwrap(
       Effect.gen({ self: this }, function* () {
         // Bounded by the subscriber, in messages and bytes.
@@ -110,10 +145,18 @@ export class Subscribers<E extends Element = Published> {
           Effect.sync(() => this.#all.add(subscriber)),
           () => Effect.sync(() => this.#all.delete(subscriber))
         )
-        return Stream.fromEffectRepeat(
-          Effect.tap(Queue.take(queue), (element) => Effect.sync(() => subscriber.taken(element)))
-        )
+        return Stream.fromPull(Effect.succeed(subscriber.pull))
       })
     )
   }
 }
+
+/** A publication with memory of its own. */
+export const keepPublication = (arrived: Arrived<Published>): Published => ({
+  _tag: "Published",
+  type: arrived.type,
+  from: arrived.from,
+  channel: copyOf(arrived.channel, 0, arrived.channel.length),
+  message: copyOf(arrived.message, 0, arrived.message.length),
+  moduleType: arrived.moduleType
+})

@@ -42,6 +42,7 @@ export interface Outside {
   readonly removed: () => void
   /** A removed node is to join again. */
   readonly returned: () => void
+  /** The bytes of the publication lie where they were read: they are valid during the call. */
   readonly deliver: (publication: Publication) => void
   /** So many publications came while the main thread was busy, and were left out. */
   readonly missed: (count: number) => void

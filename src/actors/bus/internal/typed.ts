@@ -56,7 +56,10 @@ export const decode = <A>(
     if (element._tag === "Missed") return Result.succeed(element)
     const value = valueOf(element.message)
     if (Result.isFailure(value)) {
-      undecoded.deliver({ ...element, _tag: "Undecoded", detail: value.failure })
+      undecoded.deliver({ ...element, detail: value.failure }, (rest) => ({
+        ...rest,
+        _tag: "Undecoded"
+      }))
       return Result.failVoid
     }
     return Result.succeed({ _tag: "Received", from: element.from, value: value.success })
