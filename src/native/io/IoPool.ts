@@ -23,13 +23,14 @@ import type { PoolStats } from "./internal/laneCounts.ts"
 import type { LanePool } from "./internal/lanePool.ts"
 import type { Endpoint, LaneLimits } from "./internal/messages.ts"
 import type { Opener } from "./internal/openJobs.ts"
-import { AcceptQueue, OpenAttempt, ListenAttempt } from "./internal/opening.ts"
+import { AcceptQueue, checkCertificates, OpenAttempt, ListenAttempt } from "./internal/opening.ts"
 import type { SimulatedHost } from "./internal/platform.ts"
 import { makeSimulatedPool } from "./internal/simulatedPool.ts"
 import { laneScope, serveLanes } from "./internal/serving.ts"
 import { workerPoolSettings, limitsOf, type Settings } from "./internal/settings.ts"
 import { brokenRule } from "./internal/settingRules.ts"
 import { addressOf, type LaneOptions, type ListenOptions, prepare } from "./internal/options.ts"
+import type { TlsSettings } from "./internal/tls.ts"
 import { type SocketOpenError, SettingsRefused } from "./PoolError.ts"
 
 export type { PoolStats } from "./internal/laneCounts.ts"
@@ -43,6 +44,11 @@ export type { TlsIdentity, TlsSettings, TlsVersion } from "./internal/tls.ts"
 export interface Server {
   readonly address: string
   readonly port: number
+  /**
+   * Uses other certificates, keys and authorities from the next handshake on; connections stay.
+   * Certificates that cannot be used change nothing.
+   */
+  readonly renewCertificates: (tls: TlsSettings) => Effect.Effect<void, SocketOpenError>
 }
 
 /** A server whose connections are accepted one by one. */
@@ -50,6 +56,14 @@ export interface Listener extends Server {
   /** Waits for the next connection; the lane closes with the Scope. */
   readonly accept: Effect.Effect<Lane.Lane, never, Scope.Scope>
 }
+
+/**
+ * Until when the certificate of these settings is valid, in milliseconds since 1970; undefined
+ * without one. Fails if the settings cannot be used.
+ */
+export const certificateEnd = (
+  tls: TlsSettings
+): Effect.Effect<number | undefined, SocketOpenError> => checkCertificates(tls, "")
 
 /** Shared memory in which framers may place payload. */
 export interface Region {
@@ -189,16 +203,17 @@ const listening = (pool: LanePool, limits: LaneLimits, settings: Settings) =>
         )
       )
     )
-    return { address: bound.address, port: bound.port, accept }
+    const { renewCertificates } = listening
+    return { address: bound.address, port: bound.port, renewCertificates, accept }
   })
 
 const serving = (listen: Shape["listen"]): Shape["serve"] =>
   Effect.fnUntraced(function* (options, handler) {
     // Made before the listener, so it closes after it.
     const lanes = yield* laneScope
-    const { accept, address, port } = yield* listen(options)
+    const { accept, ...server } = yield* listen(options)
     yield* serveLanes(accept, handler, lanes)
-    return { address, port }
+    return server
   })
 
 const shapeOf = (pool: LanePool, limits: LaneLimits, settings: Settings): Shape => {

@@ -113,6 +113,8 @@ export class TcpHost implements TcpEnd, SimulatedHost {
           accepted,
           makeSocket: () => new TcpSocket(host, { tls, halfOpen, isServer: true })
         }),
+      // Certificates are not simulated.
+      renewCertificates: () => {},
       rereadSocket: (accepted) => accepted,
       startReading: (socket: Connection, _byEvents: boolean, reader: Reader) =>
         (socket as TcpSocket).start(reader),

@@ -3,10 +3,16 @@ import type * as Effect from "effect/Effect"
 import type { Framer } from "../Framer.ts"
 import type { PoolStats } from "./laneCounts.ts"
 import type { Opener } from "./openJobs.ts"
+import type { TlsSettings } from "./tls.ts"
 
 /** An open job or a listener, which can be cancelled in whichever thread it runs. */
 export interface Cancellable {
   readonly cancel: () => void
+}
+
+export interface Listening extends Cancellable {
+  /** Uses other certificates from the next handshake on, in every thread. */
+  readonly renewCertificates: (tls: TlsSettings) => void
 }
 
 export interface LanePool {
@@ -15,7 +21,7 @@ export interface LanePool {
   /** Opens a connection, in a worker if that is wanted and one has room. */
   open(opener: Opener, inWorker: boolean): Cancellable
   /** Listens, in all workers or on the main thread. Cancelling it closes the listener: `failed`. */
-  listen(opener: Opener, inWorkers: boolean): Cancellable
+  listen(opener: Opener, inWorkers: boolean): Listening
   /** Resolves when all workers know the memory. */
   register(id: number, memory: SharedArrayBuffer): Promise<void>
   /** Resolves when no worker finds the memory any more, or is using it. */

@@ -8,6 +8,7 @@
 import type { OpenFailure } from "./messages.ts"
 import type { MainThreadDriver } from "./mainThreadDriver.ts"
 import type { Opener } from "./openJobs.ts"
+import type { TlsSettings } from "./tls.ts"
 import type { WorkerDriver } from "./workerDriver.ts"
 
 /** The listeners of one pool. */
@@ -29,7 +30,11 @@ export class Listeners {
     const [first] = inWorkers ? this.#active() : []
     const fellBack = first !== undefined && !this.#listenIn(first, listener)
     if (first === undefined || fellBack) this.#listenIn(this.#main, listener)
-    return { cancel: () => this.#close(listener), fellBack }
+    const renewCertificates = (tls: TlsSettings): void => {
+      listener.opener = { ...listener.opener, job: { ...listener.opener.job, tls } }
+      for (const [holder, job] of listener.jobs) holder.renewCertificates(job, tls)
+    }
+    return { cancel: () => this.#close(listener), renewCertificates, fellBack }
   }
 
   /** Distributes all listeners to the present workers. */
@@ -123,10 +128,11 @@ interface Holder {
   /** The number of the job, or undefined when there is no room for it. */
   readonly open: (opener: Opener) => number | undefined
   readonly cancel: (job: number) => void
+  readonly renewCertificates: (job: number, tls: TlsSettings) => void
 }
 
 interface SharedListener {
-  readonly opener: Opener
+  opener: Opener
   /** The job of each thread that listens, is about to, or has not ended it yet. */
   readonly jobs: Map<Holder, number>
   /** A thread listens, or did. */

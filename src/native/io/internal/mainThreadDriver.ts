@@ -10,6 +10,7 @@ import { OpenJobs } from "./openJobs.ts"
 import type { Platform, Timers } from "./platform.ts"
 import { SocketHost } from "./socketHost.ts"
 import type { Opener } from "./openJobs.ts"
+import type { TlsSettings } from "./tls.ts"
 
 /** A lane's two halves, and how far its user is behind. */
 interface Pair {
@@ -107,6 +108,10 @@ export class MainThreadDriver implements LaneDriver {
 
   cancel(job: number): void {
     this.#host.cancel(job)
+  }
+
+  renewCertificates(job: number, tls: TlsSettings): void {
+    this.#host.renewCertificates(job, tls)
   }
 
   isListening(job: number): boolean {

@@ -7,9 +7,10 @@ import * as Effect from "effect/Effect"
 import * as Lane from "../Lane.ts"
 import { SocketOpenError } from "../PoolError.ts"
 import type { Cancellable, LanePool } from "./lanePool.ts"
-import type { OpenFailure } from "./messages.ts"
+import { failureOf, type OpenFailure } from "./messages.ts"
 import type { LaneHandle } from "./laneHandle.ts"
 import type { Opener } from "./openJobs.ts"
+import { certificateEnd, type TlsSettings } from "./tls.ts"
 import { Waiters } from "./waiters.ts"
 
 /** The error of a failed job. */
@@ -93,6 +94,13 @@ export class OpenAttempt {
   })
 }
 
+/** Until when certificates are valid; a failure if they cannot be used. */
+export const checkCertificates = (tls: TlsSettings, address: string) =>
+  Effect.try({
+    try: () => certificateEnd(tls),
+    catch: (error) => openErrorOf(address, failureOf("tls", error))
+  })
+
 interface Bound {
   readonly address: string
   readonly port: number
@@ -105,6 +113,7 @@ interface Bound {
 export class ListenAttempt {
   readonly bound: Effect.Effect<Bound, SocketOpenError>
   readonly release: Effect.Effect<void>
+  readonly renewCertificates: (tls: TlsSettings) => Effect.Effect<void, SocketOpenError>
 
   constructor(
     pool: LanePool,
@@ -122,6 +131,11 @@ export class ListenAttempt {
       accepted: (handle) => waiting.offer(handle)
     }
     const ticket = pool.listen(opener, inWorkers)
+    this.renewCertificates = (tls) =>
+      Effect.andThen(
+        checkCertificates(tls, address),
+        Effect.sync(() => ticket.renewCertificates(tls))
+      )
     this.release = Effect.suspend(() => {
       if (answer.failure === undefined) ticket.cancel()
       return Effect.andThen(answer.failed, waiting.close)

@@ -82,6 +82,8 @@ export interface Sockets {
     handshakeWithinMs: number,
     accepted: (socket: Connection) => void
   ): Server
+  /** Makes a server with TLS use other certificates from its next handshake on. */
+  renewCertificates(server: Server, tls: TlsSettings): void
   /** Makes an accepted socket read into its reader's buffer, where that works. */
   rereadSocket(accepted: Connection, halfOpen: boolean, reader: Reader): Connection
   startReading(socket: Connection, byEvents: boolean, reader: Reader): void

@@ -4,7 +4,7 @@
  */
 import type * as net from "node:net"
 import type { Framer } from "../Framer.ts"
-import type { Cancel, Connection, Platform, Prepared, Sockets, Timers } from "./platform.ts"
+import type { Cancel, Connection, Platform, Prepared, Server, Sockets, Timers } from "./platform.ts"
 import { SocketLane, type LaneHost } from "./socketLane.ts"
 import {
   failureOf,
@@ -16,7 +16,7 @@ import {
 import { SocketReader, readBytes, type ReadInto } from "./socketReader.ts"
 import { madeProgress } from "./progress.ts"
 import { openEvent } from "./sockets.ts"
-import { acceptTls, connectTls } from "./tls.ts"
+import { acceptTls, connectTls, type TlsSettings } from "./tls.ts"
 
 /** Events of a host. */
 export interface HostEvents {
@@ -47,6 +47,8 @@ export class SocketHost {
   readonly lanes = new Set<SocketLane>()
   /** Functions that end the jobs under way, and the listeners. */
   readonly #jobs = new Map<number, () => void>()
+  /** The listeners that are bound, by their jobs. */
+  readonly #servers = new Map<number, Server>()
   #deferred: Array<SocketLane> = []
   #stopLooking: Cancel | undefined
 
@@ -105,6 +107,12 @@ export class SocketHost {
   /** Cancels opening, or closes a listener, whose lanes stay: `failed` answers. */
   cancel(id: number): void {
     this.#jobs.get(id)?.()
+  }
+
+  /** Makes a listener use other certificates from its next handshake on. */
+  renewCertificates(id: number, tls: TlsSettings): void {
+    const server = this.#servers.get(id)
+    if (server !== undefined) this.#sockets.renewCertificates(server, tls)
   }
 
   /** Ends everything: listeners and attempts at once, lanes in order. */
@@ -216,8 +224,11 @@ export class SocketHost {
       lane.startReading = () => this.#sockets.startReading(read, read === socket, reader)
       if (!this.#events.accepted(id, lane, peer)) read.destroy()
       else if (lane.openError !== undefined) lane.refuse(lane.openError)
-      else if (job.readAheadBytes > 0) lane.start(Math.min(job.readAheadBytes, limits.receiveBytes))
+      else if (lane.startReading !== undefined && job.readAheadBytes > 0) {
+        lane.start(Math.min(job.readAheadBytes, limits.receiveBytes))
+      }
     })
+    this.#servers.set(id, server)
     const failed = (error: Error): void => this.#fail(id, failureOf("listen", error))
     // Until it is bound there is nothing to close.
     let cancelled = false
@@ -263,6 +274,7 @@ export class SocketHost {
   #fail(id: number, failure: OpenFailure): void {
     madeProgress()
     this.#jobs.delete(id)
+    this.#servers.delete(id)
     this.#events.failed(id, failure)
   }
 

@@ -7,10 +7,10 @@
  * events elsewhere. On TLS sockets of a server `onread` stays silent; TLS is read by events too.
  */
 import * as net from "node:net"
-import { TLSSocket } from "node:tls"
+import { Server as TlsServer, TLSSocket } from "node:tls"
 import type { Endpoint, PeerInfo } from "./messages.ts"
-import type { Reader } from "./platform.ts"
-import { connectTls, makeTlsServer, tlsPeerOf, type TlsSettings } from "./tls.ts"
+import type { Reader, Server } from "./platform.ts"
+import { connectTls, makeTlsServer, renew, tlsPeerOf, type TlsSettings } from "./tls.ts"
 
 /** Bytes that a `data` event carries at most. */
 const dataRoom = Number.POSITIVE_INFINITY
@@ -145,6 +145,11 @@ export const makeServer = (
     return net.createServer(options, accepted)
   }
   return makeTlsServer(settings, halfOpen, handshakeWithinMs, accepted)
+}
+
+/** Makes a server use other certificates from its next handshake on. */
+export const renewCertificates = (server: Server, settings: TlsSettings): void => {
+  if (server instanceof TlsServer) renew(server, settings)
 }
 
 /** The peer of an open socket. */

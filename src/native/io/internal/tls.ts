@@ -1,6 +1,7 @@
 /**
  * TLS of lanes: its settings as plain data, and their use with `node:tls`.
  */
+import { X509Certificate } from "node:crypto"
 import type * as net from "node:net"
 import * as tls from "node:tls"
 import { cutText, nameCharacters } from "./cutText.ts"
@@ -134,6 +135,23 @@ export const makeTlsServer = (
     server.addContext(name, tls.createSecureContext(contextOptions(settings, identity)))
   }
   return server
+}
+
+export const renew = (server: tls.Server, settings: TlsSettings): void => {
+  server.setSecureContext(contextOptions(settings, settings))
+  for (const [name, identity] of Object.entries(settings.names ?? {})) {
+    server.addContext(name, tls.createSecureContext(contextOptions(settings, identity)))
+  }
+}
+
+/**
+ * Until when the certificate of these settings is valid, in milliseconds since 1970; undefined
+ * without one. Throws if the texts are no certificates, or do not belong together.
+ */
+export const certificateEnd = (settings: TlsSettings): number | undefined => {
+  contextOf(settings)
+  const { cert } = settings
+  return cert === undefined ? undefined : Date.parse(new X509Certificate(cert).validTo)
 }
 
 /** Runs a server's handshake on a connected socket, which is closed when it fails. */

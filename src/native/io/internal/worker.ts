@@ -29,6 +29,7 @@ import { RingConsumer, RingProducer } from "./ring.ts"
 import { type ChunkPoolShape, mapChunkPool, ChunkWriter } from "./chunkPool.ts"
 import { nodePlatform } from "./nodePlatform.ts"
 import { SocketHost } from "./socketHost.ts"
+import type { TlsSettings } from "./tls.ts"
 
 /** The start parameters of a worker. */
 export interface WorkerStart {
@@ -43,6 +44,7 @@ export interface WorkerStart {
 export type WorkerMessage =
   | { readonly kind: "open"; readonly job: number; readonly open: OpenJob }
   | { readonly kind: "cancel"; readonly job: number }
+  | { readonly kind: "renew"; readonly job: number; readonly tls: TlsSettings }
   | { readonly kind: "region"; readonly id: number; readonly memory: SharedArrayBuffer | undefined }
   | { readonly kind: "stop" }
 
@@ -204,6 +206,7 @@ const leaveWhenDone = (): void => {
 const obey = (message: WorkerMessage): void => {
   if (message.kind === "open") host.open(message.job, message.open)
   else if (message.kind === "cancel") host.cancel(message.job)
+  else if (message.kind === "renew") host.renewCertificates(message.job, message.tls)
   else if (message.kind === "region") {
     if (message.memory === undefined) {
       countGarbage(regions.get(message.id)?.length ?? 0)

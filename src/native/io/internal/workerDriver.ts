@@ -18,6 +18,7 @@ import { nodeTimers } from "./nodePlatform.ts"
 import { OutboxReader } from "./outboxReader.ts"
 import { ProgressMonitor } from "./progress.ts"
 import { addConsumed, lastReceivedAt, In } from "./records.ts"
+import type { TlsSettings } from "./tls.ts"
 import type { WorkerMessage } from "./worker.ts"
 import { WorkerLoad } from "./loadPolicy.ts"
 
@@ -151,6 +152,10 @@ export class WorkerDriver implements LaneDriver {
   /** Cancels a job, or closes a listener: the job completes. */
   cancel(job: number): void {
     this.#post({ kind: "cancel", job })
+  }
+
+  renewCertificates(job: number, tls: TlsSettings): void {
+    this.#post({ kind: "renew", job, tls })
   }
 
   isListening(job: number | undefined): boolean {

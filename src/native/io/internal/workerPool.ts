@@ -12,7 +12,7 @@ import { Doorbell, doorbellBytes } from "./doorbell.ts"
 import { calm, type LoadSettings, sampleLoad } from "./loadPolicy.ts"
 import { countGarbage } from "./buffers.ts"
 import { noCounts, type PoolCounts, type PoolStats } from "./laneCounts.ts"
-import type { Cancellable, LanePool } from "./lanePool.ts"
+import type { Cancellable, LanePool, Listening } from "./lanePool.ts"
 import { Listeners } from "./listeners.ts"
 import { loadFramer } from "./loadFramer.ts"
 import { MainThreadDriver } from "./mainThreadDriver.ts"
@@ -125,10 +125,10 @@ export class WorkerPool implements LanePool {
   }
 
   /** Listens, in all workers or on the main thread. Cancelling closes the listener: `failed`. */
-  listen(opener: Opener, inWorkers: boolean): Cancellable {
-    const { cancel, fellBack } = this.#listeners.listen(opener, inWorkers && !this.#stopping)
+  listen(opener: Opener, inWorkers: boolean): Listening {
+    const { fellBack, ...listening } = this.#listeners.listen(opener, inWorkers && !this.#stopping)
     if (fellBack) this.counts.fallbacks++
-    return { cancel }
+    return listening
   }
 
   /** Resolves when all workers have the memory. */
