@@ -7,25 +7,45 @@
 import { spawnSync } from "node:child_process"
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import { tlsOf } from "../../native/io/harness.ts"
 import { type Live, live, nodeTimeoutMs } from "./live.ts"
-import { cliFlags, eachKind } from "./servers.ts"
+import { cliFlags, eachKind, until } from "./servers.ts"
 
-/** Kills all links to and from a node at each server, then prints its lines for so many seconds. */
-const script = (seconds: number, id: string, clients: ReadonlyArray<string>) =>
+/** Does something at each server, then prints the lines of a node there for so many seconds. */
+const script = (
+  seconds: number,
+  id: string,
+  clients: ReadonlyArray<string>,
+  act: (client: string) => string
+) =>
   [
     `end=$(( $(date +%s%3N) + ${1_000 * seconds} ))`,
-    ...clients.map((client) => `${client} debug clusterlink kill all ${id}`),
-    "while [ $(date +%s%3N) -lt $end ]; do",
+    ...clients.map(act),
+    "while true; do",
     ...clients.map((client) => `  ${client} cluster nodes | grep ^${id}`),
+    "  if [ $(date +%s%3N) -ge $end ]; then break; fi",
     "  sleep 0.1",
     "done"
   ].join("\n")
 
+/** Publications of 21 MB in all: more than the memory of a worker for frames. */
+const [publications, publicationBytes] = [70, 100_000]
+
+const publishing = (client: string): string => {
+  const call = `redis.call("publish", "news", string.rep("x", ${publicationBytes}))`
+  return `${client} eval 'for i = 1, ${publications} do ${call} end; return "OK"' 0`
+}
+
 /** The flags of the node at all servers, while its main thread is blocked for so long. */
-const flagsWhileBlocked = ({ bus, servers }: Live, seconds: number, isSecure: boolean) => {
+const flagsWhileBlocked = (
+  { bus, servers }: Live,
+  seconds: number,
+  isSecure: boolean,
+  act = (client: string) => `${client} debug clusterlink kill all ${bus.id}`
+) => {
   const clients = servers.map(({ port }) => ["redis-cli", ...cliFlags(port, isSecure)].join(" "))
-  const { stdout } = spawnSync("bash", ["-c", script(seconds, bus.id, clients)], {
+  const { stdout } = spawnSync("bash", ["-c", script(seconds, bus.id, clients, act)], {
     encoding: "utf8"
   })
   assert.strictEqual(stdout.split("\n").filter((line) => line === "OK").length, servers.length)
@@ -44,6 +64,32 @@ eachKind("a node whose main thread is blocked, in a cluster", (kind) => {
           const flags = flagsWhileBlocked(test, (1.5 * nodeTimeoutMs) / 1_000, isSecure)
           assert.deepStrictEqual([...new Set(flags)], ["master"])
           return { renewed: test.servers }
+        })
+      ),
+    90_000
+  )
+
+  it.live(
+    "G7, G6: is not failed though more is published than it has memory for, and says what it missed",
+    () =>
+      // A busy machine takes its time to publish so much.
+      live({ kind, answerMs: 10 * nodeTimeoutMs }, (test) =>
+        Effect.gen(function* () {
+          const counted = { published: 0, missed: 0 }
+          const counting = Stream.runForEach(test.bus.publications, (element) =>
+            Effect.sync(() => {
+              if (element._tag === "Missed") counted.missed += element.count
+              else counted.published++
+            })
+          )
+          yield* Effect.forkScoped(counting)
+          yield* Effect.yieldNow
+          const seconds = (1.5 * nodeTimeoutMs) / 1_000
+          const flags = flagsWhileBlocked(test, seconds, false, publishing)
+          assert.deepStrictEqual([...new Set(flags)], ["master"])
+          const all = test.servers.length * publications
+          yield* until(Effect.sync(() => counted.published + counted.missed === all))
+          assert.isAbove((yield* test.bus.health).counts.publicationsMissed, 0)
         })
       ),
     90_000
