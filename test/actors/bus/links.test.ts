@@ -313,8 +313,11 @@ describe("the address of a peer", () => {
     ["::ffff:10.0.0.1", "10.0.0.1"],
     ["2001:DB8:0::0001", "2001:db8::1"],
     ["10.0.0.1", "10.0.0.1"],
-    ["", ""],
-    ["::zz", "::zz"]
+    ["fe80::1%eth0", "fe80::1%eth0"],
+    ["", undefined],
+    ["::zz", undefined],
+    ["10.0.0.256", undefined],
+    ["redis.example.com", undefined]
   ])("%s is the same however it is written", (text, canonical) => {
     assert.strictEqual(canonicalIp(text), canonical)
   })

@@ -1,4 +1,5 @@
 /** Addresses as users write them. */
+import { isIP } from "node:net"
 import type { Address } from "./link.ts"
 
 const shape = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]+)):(\d{1,5})$/i
@@ -17,11 +18,13 @@ export const isLoopback = (host: string): boolean =>
 
 const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
 
-/** One text for each address: an IPv6 address has many, and holds IPv4 ones. */
-export const canonicalIp = (ip: string): string => {
-  if (!ip.includes(":")) return ip
-  const four = mapped.exec(ip)?.[1]
-  if (four !== undefined) return four
-  const url = URL.parse(`http://[${ip}]`)
-  return url === null ? ip : url.hostname.slice(1, -1)
+/**
+ * One text for each IP address: an IPv6 address has many, and holds IPv4 ones. Undefined if it is
+ * none: what a peer says is never looked up as a name.
+ */
+export const canonicalIp = (text: string): string | undefined => {
+  const ip = mapped.exec(text)?.[1] ?? text
+  const version = isIP(ip)
+  if (version !== 6 || ip.includes("%")) return version === 0 ? undefined : ip
+  return new URL(`http://[${ip}]`).hostname.slice(1, -1)
 }

@@ -39,7 +39,7 @@ const takeInbound = (
   frame: FrameView,
   id: string
 ): Member | undefined => {
-  const address: Address = { ip: canonicalIp(frame.ip) || link.remote.ip, busPort: frame.busPort }
+  const address: Address = { ip: canonicalIp(frame.ip) ?? link.remote.ip, busPort: frame.busPort }
   const before = link.claim
   if (
     before !== undefined &&

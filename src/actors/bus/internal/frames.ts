@@ -61,19 +61,21 @@ const learn = (table: Table, peer: Member, frame: FrameView): void => {
 
 /** A primary claims its slots in every full frame. */
 const claim = (table: Table, peer: Member, frame: FrameView): boolean => {
-  const hasMoved = table.slots.claim(peer.id, frame.configEpoch, frame.slots)
-  if (table.slots.claimsSlots(peer.id)) takeEpoch(table, peer, frame.currentEpoch)
+  const { configEpoch, currentEpoch } = frame
+  const highest = configEpoch > currentEpoch ? configEpoch : currentEpoch
+  if (isOutOfReach(table, peer, highest)) return false
+  const hasMoved = table.slots.claim(peer.id, configEpoch, frame.slots)
+  if (currentEpoch > table.clusterEpoch && table.slots.claimsSlots(peer.id)) {
+    table.clusterEpoch = currentEpoch
+  }
   return hasMoved
 }
 
-const takeEpoch = (table: Table, peer: Member, epoch: bigint): void => {
-  if (epoch <= table.clusterEpoch) return
-  const leap = epoch - table.clusterEpoch
-  if (table.clusterEpoch > 0n && leap > BigInt(table.settings.maxEpochLeap)) {
-    table.outside.warn("a node claims an epoch out of reach", { id: peer.id, epoch: `${epoch}` })
-    return
-  }
-  table.clusterEpoch = epoch
+/** No later failover would win against such an epoch. */
+const isOutOfReach = ({ clusterEpoch, outside, settings }: Table, peer: Member, epoch: bigint) => {
+  if (clusterEpoch === 0n || epoch - clusterEpoch <= BigInt(settings.maxEpochLeap)) return false
+  outside.warn("a node claims an epoch out of reach", { id: peer.id, epoch: `${epoch}` })
+  return true
 }
 
 const heartbeat = (
@@ -102,6 +104,9 @@ const heartbeat = (
   if (frame.extensionCount > 0) extend(table, peer, frame)
 }
 
+/** Servers refuse longer ones. */
+const longestHostname = 255
+
 const extend = (table: Table, peer: Member, frame: FrameView): void => {
   for (const extension of readExtensions(frame)) {
     switch (extension._tag) {
@@ -112,6 +117,7 @@ const extend = (table: Table, peer: Member, frame: FrameView): void => {
         peer.knewUsAt = table.outside.now()
         break
       case "Hostname":
+        if (extension.text.length > longestHostname) break
         if (peer.hostname !== extension.text) table.outside.changed()
         peer.hostname = extension.text
         break
@@ -190,6 +196,6 @@ const update = (
     return
   }
   const member = table.members.get(id)
-  if (member === undefined) return
+  if (member === undefined || isOutOfReach(table, peer, configEpoch)) return
   if (table.slots.claim(id, configEpoch, slots)) table.outside.changed()
 }

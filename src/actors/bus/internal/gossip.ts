@@ -6,6 +6,7 @@ import type { FrameView, GossipEntry } from "../../../schema/bus/FrameView.ts"
 import { NodeFlag } from "../../../schema/bus/Layout.ts"
 import type { Gossip } from "../../../schema/bus/Message.ts"
 import { canonicalIp } from "./addresses.ts"
+import { type Address, isSameAddress } from "./link.ts"
 import type { Member } from "./member.ts"
 import { gossipAbout } from "./outgoing.ts"
 import type { Table } from "./table.ts"
@@ -21,21 +22,32 @@ export const hear = (table: Table, teller: Member, frame: FrameView): void => {
     table.counts.gossipIgnored++
     return
   }
-  for (let k = 0; k < frame.gossipCount; k++) hearEntry(table, teller, frame.gossip(k))
+  const unproven = [...table.members.values()].filter(({ isProven }) => !isProven)
+  for (let k = 0; k < frame.gossipCount; k++) {
+    hearEntry(table, teller, frame.gossip(k), unproven)
+  }
 }
 
-const hearEntry = (table: Table, teller: Member, entry: GossipEntry): void => {
+/** `unproven` are the members that were only named. */
+const hearEntry = (
+  table: Table,
+  teller: Member,
+  entry: GossipEntry,
+  unproven: Array<Member>
+): void => {
   const { busPort, flags, id, ip } = entry
   if (id === table.self.id) return hearOfSelf(table, entry)
-  const address = { ip: canonicalIp(ip) || teller.address.ip, busPort }
-  const known = table.members.get(id)
   if ((flags & untold) !== 0 || busPort === 0) return
+  const told = ip === "" ? teller.address.ip : canonicalIp(ip)
+  if (told === undefined) return void table.counts.gossipIgnored++
+  const address = { ip: told, busPort }
+  const known = table.members.get(id)
   if (known !== undefined) {
     // A node that cannot be reached where it was may have moved; only its own answer shows that.
     if (known.outbound === undefined) verify(table, known, address)
     return
   }
-  if ((flags & failing) === 0) name(table, id, address)
+  if ((flags & failing) === 0) name(table, id, address, unproven)
 }
 
 const hearOfSelf = (table: Table, { busPort, flags, ip }: GossipEntry): void => {
@@ -53,21 +65,15 @@ const hearOfSelf = (table: Table, { busPort, flags, ip }: GossipEntry): void => 
 }
 
 /** Takes a name from a proven member, within bounds. */
-const name = (table: Table, id: string, address: { ip: string; busPort: number }): void => {
+const name = (table: Table, id: string, address: Address, unproven: Array<Member>): void => {
   const { maxMembers, maxUnprovenLinks } = table.settings
-  let unproven = 0
-  for (const member of table.members.values()) {
-    if (member.isProven) continue
-    unproven++
-    const isSame = member.address.ip === address.ip && member.address.busPort === address.busPort
-    if (isSame) unproven = maxUnprovenLinks
-  }
-  const isFull = unproven >= maxUnprovenLinks || table.members.size >= maxMembers
-  if (isFull || table.ignoredUntil.has(id)) {
-    table.counts.gossipIgnored++
-    return
-  }
-  table.add(id, address)
+  const isRefused =
+    unproven.length >= maxUnprovenLinks ||
+    table.members.size >= maxMembers ||
+    table.ignoredUntil.has(id) ||
+    unproven.some((member) => isSameAddress(member.address, address))
+  if (isRefused) table.counts.gossipIgnored++
+  else unproven.push(table.add(id, address))
 }
 
 /** Servers tell each other about a tenth of the cluster, and of three at least. */

@@ -92,7 +92,7 @@ const channelOf = (lane: Lane): { channel: Channel; closed: Effect.Effect<void> 
 }
 
 const remoteOf = ({ peer }: Lane): Address => ({
-  ip: canonicalIp(peer.address),
+  ip: canonicalIp(peer.address) ?? peer.address,
   busPort: peer.port
 })
 

@@ -1,7 +1,8 @@
 /** Settings of a node that cannot work, or would let strangers in, are refused before it starts. */
 import * as Effect from "effect/Effect"
+import type { TlsSettings } from "../../../native/io/IoPool.ts"
 import { BusRefused } from "../BusError.ts"
-import { isLoopback, parseAddress } from "./addresses.ts"
+import { canonicalIp, isLoopback, parseAddress } from "./addresses.ts"
 import type { Address } from "./link.ts"
 import { brokenLimit, type NodeSettings, type Settings } from "./settings.ts"
 
@@ -37,6 +38,10 @@ export const checkSettings = Effect.fnUntraced(function* (
       return yield* new BusRefused({ reason: "Unreachable", detail })
     }
     seeds.push(address)
+  }
+  if (announce !== undefined && canonicalIp(announce.ip) === undefined) {
+    const detail = `announce.ip is ${JSON.stringify(announce.ip)}, and no IP address`
+    return yield* new BusRefused({ reason: "BadAddress", detail })
   }
   if (announce?.port === 0) {
     return yield* new BusRefused({ reason: "BadAddress", detail: "port 0 cannot be announced" })
