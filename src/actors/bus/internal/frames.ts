@@ -8,13 +8,20 @@ import type { Member, PeerLink } from "./member.ts"
 import type { Table } from "./table.ts"
 
 /** Takes a checked frame of a link. `isAnswered`: its PONG has left from where it was read. */
-export const take = (table: Table, link: PeerLink, frame: FrameView, isAnswered: boolean): void => {
+export const take = (
+  table: Table,
+  link: PeerLink,
+  frame: FrameView,
+  isAnswered: boolean,
+  now: number
+): void => {
   if (link.end !== undefined) return
   const peer = link.peer ?? open(table, link, frame, isAnswered)
   if (peer === undefined) return
-  if (!frame.isLight && !frame.isFrom(peer.idBytes)) return table.end(link, "SenderChanged")
-  heard(table, link)
-  if (!frame.isLight) learn(table, peer, frame)
+  const isNew = !frame.isLight && !isLearned(table, link, peer, frame)
+  if (isNew && !frame.isFrom(peer.idBytes)) return table.end(link, "SenderChanged")
+  heard(table, link, now)
+  if (isNew) learn(table, link, peer, frame)
   if (isHeartbeat(frame.type)) heartbeat(table, link, peer, frame, isAnswered)
   else act(table, peer, frame)
 }
@@ -40,23 +47,30 @@ const open = (
 }
 
 /** Bytes of a link's peer have come, on whichever of its links: it is alive. */
-export const heard = (table: Table, link: PeerLink): void => {
+export const heard = (table: Table, link: PeerLink, now: number): void => {
   const { peer } = link
   if (peer === undefined) return
-  link.heardAt = table.outside.now()
-  peer.lastHeardAt = link.heardAt
+  link.heardAt = now
+  peer.lastHeardAt = now
   if (!peer.isSuspected && !peer.isFailed) return
   peer.isSuspected = false
   peer.isFailed = false
   table.outside.changed()
 }
 
-const learn = (table: Table, peer: Member, frame: FrameView): void => {
+/** The peer's last description came on this link, and slots have not moved since. */
+const isLearned = (table: Table, link: PeerLink, peer: Member, frame: FrameView): boolean =>
+  frame.isRepeated && peer.learnedOn === link && peer.learnedRevision === table.slots.revision
+
+const learn = (table: Table, link: PeerLink, peer: Member, frame: FrameView): void => {
   const isKept = peer.isProven
   let hasChanged = peer.learn(frame)
   if (!isKept) table.outside.keep(peer.id, peer.address)
   if (!peer.isReplica) hasChanged = claim(table, peer, frame) || hasChanged
   if (hasChanged) table.outside.changed()
+  frame.remember()
+  peer.learnedOn = link
+  peer.learnedRevision = table.slots.revision
 }
 
 /** A primary claims its slots in every full frame. */

@@ -33,6 +33,9 @@ export class Member {
   isProven = false
   /** When it was named or met, until it is proven. */
   readonly namedAt: number
+  /** The link of its last description, and the revision of the slots after it. */
+  learnedOn: PeerLink | undefined = undefined
+  learnedRevision = -1
   outbound: PeerLink | undefined = undefined
   inbound: PeerLink | undefined = undefined
   /** Where it answered first. */

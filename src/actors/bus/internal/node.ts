@@ -100,7 +100,7 @@ export class Node {
       this.table.counts.publicationsMissed += missed
       this.table.outside.missed(missed)
     }
-    if (link.end === undefined) heard(this.table, link)
+    if (link.end === undefined) heard(this.table, link, this.table.outside.now())
     return false
   }
 
@@ -109,8 +109,14 @@ export class Node {
     this.table.counts.framesDropped++
   }
 
-  take(link: PeerLink, frame: FrameView, isAnswered: boolean): void {
-    take(this.table, link, frame, isAnswered)
+  /** `now`: when the frame was read. */
+  take(
+    link: PeerLink,
+    frame: FrameView,
+    isAnswered: boolean,
+    now = this.table.outside.now()
+  ): void {
+    take(this.table, link, frame, isAnswered, now)
   }
 
   tick(): void {

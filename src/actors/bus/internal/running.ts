@@ -62,6 +62,7 @@ const reader = (node: Node, link: PeerLink): ((batch: FrameBatch) => void) => {
   const view = new FrameView()
   let isAnswered = false
   return (batch) => {
+    const now = node.table.outside.now()
     for (let k = 0; k < batch.count; k++) {
       const [from, to] = [batch.start(k), batch.end(k)]
       if (to - from <= Note.longestBytes) {
@@ -69,7 +70,7 @@ const reader = (node: Node, link: PeerLink): ((batch: FrameBatch) => void) => {
         continue
       }
       const fault = view.read(batch.bytes, from, to)
-      if (fault === undefined) node.take(link, view, isAnswered)
+      if (fault === undefined) node.take(link, view, isAnswered, now)
       else node.dropped()
       isAnswered = false
     }

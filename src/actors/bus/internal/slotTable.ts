@@ -39,6 +39,10 @@ export class SlotTable {
   /** Grows when a slot changes its owner. */
   #revision = 0
 
+  get revision(): number {
+    return this.#revision
+  }
+
   /** Takes a claim, and returns whether it moved any slot. */
   claim(id: string, epoch: bigint, slots: Uint8Array): boolean {
     const index = this.#indexOf(id)
