@@ -173,6 +173,31 @@ const withPeer = (settings: object = {}) => {
   return { net, node, peer, link }
 }
 
+describe("meet", () => {
+  it("G5: by a member asks a node of another cluster for nothing", () => {
+    const { net, nodes } = mesh(2)
+    const stranger = net.script("x", at(port(20)))
+    const link = nodes[0]!.node.meet(stranger.address)
+    net.pass(nodeTimeoutMs)
+    assert.strictEqual(link.end, "OtherCluster")
+    assert.deepStrictEqual(
+      stranger.received.map((message) => [message._tag, "gossip" in message && message.gossip]),
+      [["Ping", []]]
+    )
+    assert.isUndefined(nodes[0]!.sees(stranger))
+  })
+
+  it("by a member that admits a node takes it in", () => {
+    const net = network()
+    const admit = () => true
+    const nodes = [0, 1, 2].map((k) => net.node(`n${k}`, port(k), { admit }))
+    nodes[0]!.node.meet(nodes[1]!.address)
+    net.until("two are connected", () => isMesh(nodes.slice(0, 2)))
+    nodes[0]!.node.meet(nodes[2]!.address)
+    net.until("all are connected", () => isMesh(nodes))
+  })
+})
+
 describe("gossip", () => {
   it("of a member names nodes that are dialled, and known once they answer", () => {
     const { link, net, node, peer } = withPeer()
@@ -207,6 +232,18 @@ describe("gossip", () => {
     link.say(peer.heartbeat("Ping", {}, { gossip }))
     net.settle()
     assert.strictEqual(node.node.table.members.size, 2)
+  })
+
+  it("G19: that names no IP address is not looked up, and a long name is not kept", () => {
+    const { link, net, node, peer } = withPeer()
+    const before = node.node.table.counts.dials
+    const names = ["redis.example.com", "10.0.0.256", "::zz", "x".repeat(46)]
+    const gossip = names.map((ip, k) => ({ ...gossipOf(`f${k}`, 100), ip }))
+    const text = "h".repeat(256)
+    link.say(peer.heartbeat("Ping", {}, { gossip, extensions: [{ _tag: "Hostname", text }] }))
+    net.pass(300)
+    assert.strictEqual(node.node.table.counts.dials, before)
+    assert.isUndefined(node.sees(peer)!.hostname)
   })
 
   it("of a moved node is believed when that node answers there, and not before", () => {
@@ -441,6 +478,26 @@ describe("being forgotten", () => {
     assert.strictEqual(node.node.forget(second!.peer.id), "forgotten")
     net.settle()
     assert.isTrue(second!.link.isClosed())
+  })
+})
+
+describe("a claim of slots", () => {
+  it("G2: by an epoch out of reach is not taken, for whomever it is", () => {
+    const { link, net, node, peer } = withPeer()
+    const other = net.script("q", at(port(2)))
+    link.say(peer.heartbeat("Ping", {}, { gossip: [gossipOf("q", 2)] }))
+    net.pass(200)
+    const slots = slotsOf([[0, 9]])
+    link.say(peer.heartbeat("Ping", { currentEpoch: 5n, configEpoch: 5n, slots }))
+    const owners = () => node.node.table.slots.owners
+    const before = owners()
+    const configEpoch = 2n ** 64n - 1n
+    const more = slotsOf([[0, 99]])
+    const header = peer.header({ currentEpoch: 5n })
+    link.say(peer.heartbeat("Ping", { currentEpoch: 5n, configEpoch, slots: more }))
+    link.say({ _tag: "Update", header, configEpoch, id: other.id, slots: more })
+    assert.deepStrictEqual(owners(), before)
+    assert.include(node.warnings, "a node claims an epoch out of reach")
   })
 })
 

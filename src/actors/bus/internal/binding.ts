@@ -110,8 +110,11 @@ const bindOutbound = (table: Table, link: PeerLink, id: string): Member | undefi
     return undefined
   }
   if (purpose._tag === "Look" && known === undefined) {
-    table.end(link, "OtherCluster")
-    return undefined
+    if (!table.outside.admit(id, link.remote)) {
+      table.end(link, "OtherCluster")
+      return undefined
+    }
+    link.send(table.outgoing.heartbeat("Meet", [], false))
   }
   const member = known ?? table.add(id, link.remote)
   if (!settle(table, member, link)) return undefined

@@ -25,7 +25,7 @@ const failureOf = (link: PeerLink, address: string): MeetFailed => {
     return new MeetFailed({ address, reason: "Myself", detail: "this node listens there" })
   }
   if (link.end === "OtherCluster") {
-    const detail = "a node of another cluster answered, which does not take this one in"
+    const detail = "a node of another cluster answered"
     return new MeetFailed({ address, reason: "OtherCluster", detail })
   }
   if (link.peer !== undefined) {

@@ -9,7 +9,7 @@ import type { Board } from "./board.ts"
 import { heard, take } from "./frames.ts"
 import { Note } from "./framing.ts"
 import { busyMs, greet, tick } from "./heartbeats.ts"
-import { type Address, addressText, type Channel, Link } from "./link.ts"
+import { type Address, addressText, type Channel, Link, type Purpose } from "./link.ts"
 import type { Member, PeerLink } from "./member.ts"
 import type { Self } from "./outgoing.ts"
 import type { NodeSettings } from "./settings.ts"
@@ -129,10 +129,17 @@ export class Node {
     this.table.trim()
   }
 
-  /** A link that dials an address and asks to be taken in. */
+  /**
+   * A link that dials an address and asks to be taken in. A node of a cluster only looks which one
+   * answers there: it would merge the two.
+   */
   meet(address: Address): PeerLink {
     if (this.table.isRemoved) this.#return()
-    return this.table.dial({ _tag: "Meet" }, address)
+    return this.table.dial(this.#purposeOf(), address)
+  }
+
+  #purposeOf(): Purpose {
+    return { _tag: this.table.proven.length === 0 ? "Meet" : "Look" }
   }
 
   /** A link that dials an address and only asks which node is there. */
@@ -226,10 +233,8 @@ export class Node {
         seed.link = undefined
       }
       if (isConnected || seed.link !== undefined || now < seed.dialAt) continue
-      // When peers are known, an answer shows whether the seed still belongs to their cluster. A
-      // node that is asked to take this one in would make it a member of two.
-      const purpose = this.table.proven.length === 0 ? "Meet" : "Look"
-      seed.link = this.table.dial({ _tag: purpose }, seed.address)
+      // When peers are known, an answer shows whether the seed still belongs to their cluster.
+      seed.link = this.table.dial(this.#purposeOf(), seed.address)
     }
   }
 

@@ -88,10 +88,13 @@ export interface Settings extends Partial<NodeSettings> {
   readonly announce?: { readonly ip: string; readonly port: number }
   /** The port that clients are told. Default 0: this node serves none. */
   readonly clientPort?: number
-  /** TLS both ways. A cluster shares one authority: `verify: "chain"`. */
-  readonly tls?: TlsSettings
   /**
-   * Which nodes may ask this one to take them in. By default any may while this node knows no
+   * TLS both ways. A cluster shares one authority: `verify: "chain"`. An effect, such as one that
+   * reads files, is run at the start and at each `reload`.
+   */
+  readonly tls?: TlsSettings | Effect.Effect<TlsSettings, unknown>
+  /**
+   * Which nodes may ask this one to take them in, and are asked that by `meet`. By default any may while this node knows no
    * cluster, and none afterwards: a node that joins a member merges its cluster with the member's.
    */
   readonly admit?: "anyone" | ((id: string, address: string) => boolean)
