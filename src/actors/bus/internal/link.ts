@@ -93,6 +93,8 @@ export class Link<Peer> {
   rttMs: number | undefined = undefined
   /** The failure of its connection, unless either side closed it in order. */
   failure: SocketOpenError | LaneError | undefined = undefined
+  /** Ends the attempt to connect it. */
+  abandon: (() => void) | undefined = undefined
   /** Called when it is over, for whatever reason. */
   onGone: (() => void) | undefined = undefined
 
@@ -119,7 +121,8 @@ export class Link<Peer> {
   close(end: LinkEnd): void {
     if (this.end !== undefined) return
     this.end = end
-    this.channel?.close()
+    if (this.channel === undefined) this.abandon?.()
+    else this.channel.close()
   }
 
   send(bytes: Uint8Array, spareBytes = 0): SendStatus {

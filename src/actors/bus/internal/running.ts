@@ -147,16 +147,24 @@ const listen = (
     return yield* Effect.catchTag(on(known), "SocketOpenError", () => on(0))
   })
 
+/** Fails when the node ends a link that is not connected yet. */
+const abandoned = (link: PeerLink) =>
+  Effect.callback<never, void>((resume) => {
+    link.abandon = () => resume(Effect.fail(undefined))
+    if (link.end !== undefined) link.abandon()
+  })
+
 /** Connects a link and serves it. */
-const dial = (pool: IoPool["Service"], node: Node, settings: Settings, link: PeerLink) =>
+const dial = (pool: IoPool["Service"], node: Node, { current }: Certificates, link: PeerLink) =>
   Effect.scoped(
     Effect.gen(function* () {
       const options = sessionOptions(node.table.settings, node.board)
       const to = { host: link.remote.ip, port: link.remote.busPort }
-      const tls = settings.tls && { tls: settings.tls }
-      const lane = yield* pool
-        .connect({ framer, options, to, on: "worker", ...tls })
+      const secure = current && { tls: current }
+      const connecting = pool
+        .connect({ framer, options, to, on: "worker", ...secure })
         .pipe(Effect.tapError((error) => Effect.sync(() => void (link.failure = error))))
+      const lane = yield* Effect.raceFirst(connecting, abandoned(link))
       const { channel, closed } = channelOf(lane)
       node.opened(link, channel, remoteOf(lane))
       yield* serve(node, link, lane, closed)
