@@ -8,7 +8,15 @@ import * as Schema from "effect/Schema"
 export class BusRefused extends Schema.TaggedError<BusRefused>("handfast/bus/BusRefused")(
   "BusRefused",
   {
-    reason: Schema.Literals(["Unprotected", "Unreachable", "BadAddress", "BadLimit", "BadShard"]),
+    reason: Schema.Literals([
+      "Unprotected",
+      "Unreachable",
+      "BadAddress",
+      "BadLimit",
+      "BadShard",
+      // The effect of `tls` has failed, or its texts are no certificates that belong together.
+      "NoCertificates"
+    ]),
     detail: Schema.String
   }
 ) {

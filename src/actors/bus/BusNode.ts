@@ -8,6 +8,7 @@
  * yield* bus.subscribe("prices").pipe(Stream.runForEach(handle))
  * ```
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -15,7 +16,7 @@ import type * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type { IoPool } from "../../native/io/IoPool.ts"
 import type { SocketOpenError } from "../../native/io/PoolError.ts"
-import type { AlreadyRunning } from "../kernel/ActorError.ts"
+import type { AlreadyRunning, Stopped } from "../kernel/ActorError.ts"
 import type { RecoveryError } from "../kernel/Actor.ts"
 import { Journal } from "../kernel/Journal.ts"
 import { type BusRefused, ForgetRefused, type MeetFailed, NotPublished } from "./BusError.ts"
@@ -53,6 +54,8 @@ export interface Publish {
 
 interface Shape {
   readonly id: string
+  /** Whether the id was drawn at this start; otherwise the journal had it. */
+  readonly isNew: boolean
   /** The address for peers. */
   readonly address: string
   /** The members now, then each time they have changed. A slow reader sees the newest only. */
@@ -72,15 +75,23 @@ interface Shape {
    * channel's slot.
    */
   readonly publishShard: Publish
-  /** Joins at a bus address: ends when links lead both ways, or with a reason. */
+  /**
+   * Joins at a bus address: ends when links lead both ways, or with a reason. A node that is a member
+   * already meets nodes of its own cluster, and those that its settings admit.
+   */
   readonly meet: (address: string) => Effect.Effect<void, MeetFailed>
   /** Takes a node out of this node's own table. The others keep it. */
   readonly forget: (id: string) => Effect.Effect<void, ForgetRefused>
+  /**
+   * Asks for the settings of TLS again, if they are an effect, and uses them for all connections
+   * from now on; those that are open stay. Settings that cannot be used change nothing.
+   */
+  readonly reload: Effect.Effect<void, BusRefused | SocketOpenError>
   readonly links: Effect.Effect<ReadonlyArray<LinkView>>
   readonly health: Effect.Effect<Health>
 }
 
-type Failure = BusRefused | SocketOpenError | RecoveryError | AlreadyRunning
+type Failure = BusRefused | SocketOpenError | RecoveryError | AlreadyRunning | Stopped
 
 /** The node. */
 export class BusNode extends Context.Service<BusNode, Shape>()("handfast/bus/BusNode") {
@@ -160,12 +171,15 @@ const publishing = (send: (channel: Uint8Array, message: Uint8Array) => PublishR
 const toBytes = (text: Uint8Array | string): Uint8Array =>
   typeof text === "string" ? Buffer.from(text) : text
 
+const dayMs = 86_400_000
+
 const shapeOf = (running: RunningNode, settings: Settings): Shape => {
   const { members, node, slots, subscribers, undecoded } = running
   const { self, settings: limits } = node.table
   const defaultRoom: Room = { messages: limits.waitingMessages, bytes: limits.waitingBytes }
   return BusNode.of({
     id: self.id,
+    isNew: running.isNew,
     address: `${settings.announce?.ip ?? running.address}:${self.busPort}`,
     members: members.stream,
     slots: slots.stream,
@@ -181,7 +195,16 @@ const shapeOf = (running: RunningNode, settings: Settings): Shape => {
         if (result === "forgotten") return Effect.void
         return Effect.fail(new ForgetRefused({ id, reason: result }))
       }),
+    reload: running.reload,
     links: Effect.sync(() => linksOf(node.table)),
-    health: Effect.sync(() => healthOf(node.table, undecoded.count))
+    health: Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const { endsAt } = running.certificates
+      return healthOf(node.table, {
+        undecoded: undecoded.count,
+        answersWhileBusy: (yield* running.workers) > 0,
+        certificateDays: endsAt === undefined ? undefined : Math.floor((endsAt - now) / dayMs)
+      })
+    })
   })
 }

@@ -6,9 +6,11 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { BusRefused } from "../../../src/actors/bus/BusError.ts"
 import { BusNode, type Settings } from "../../../src/actors/bus/BusNode.ts"
@@ -20,8 +22,10 @@ import { keepPublication, Subscribers } from "../../../src/actors/bus/internal/s
 import * as Actor from "../../../src/actors/kernel/Actor.ts"
 import { Journal } from "../../../src/actors/kernel/Journal.ts"
 import { IoPool } from "../../../src/native/io/IoPool.ts"
+import { StorageFailed } from "../../../src/schema/JournalRecord.ts"
 import { tlsOf } from "../../native/io/harness.ts"
 import { idOf } from "./network.ts"
+import { until } from "./servers.ts"
 
 const pool = IoPool.layer({ workers: 1, closeWithinMs: 200 })
 
@@ -42,6 +46,7 @@ describe("a node refuses to start", () => {
     ],
     ["G17: on loopback for a cluster elsewhere", { meet: ["10.0.0.5:16379"] }, "Unreachable"],
     ["with a seed that is no address", { meet: ["10.0.0.5"] }, "BadAddress"],
+    ["G17: with a name announced", { announce: { ip: "x".repeat(64), port: 7 } }, "BadAddress"],
     ["G17: with port 0 announced", { announce: { ip: "10.0.0.1", port: 0 } }, "BadAddress"],
     ["G18: with less room for a frame than a PING has", { maxUnprovenBytes: 2_255 }, "BadLimit"],
     ["G18: with longer frames of strangers", { maxFrameBytes: 65_535 }, "BadLimit"],
@@ -134,7 +139,32 @@ describe("a node without a cluster", () => {
   )
 })
 
+describe("a pool without workers", () => {
+  it.live("G7: answers for no node that is busy, and health says so", () =>
+    Effect.gen(function* () {
+      for (const workers of [0, 1]) {
+        const layer = Layer.provide(BusNode.layerEphemeral({}), IoPool.layer({ workers }))
+        const { answersWhileBusy } = yield* Effect.flatMap(BusNode, ({ health }) => health).pipe(
+          Effect.provide(layer)
+        )
+        assert.strictEqual(answersWhileBusy, workers > 0)
+      }
+    })
+  )
+})
+
 describe("the identity of a node", () => {
+  it.live("G10: is new at the first start, and found again at the next", () =>
+    Effect.gen(function* () {
+      const again = Effect.map(BusNode, ({ id, isNew }) => ({ id, isNew })).pipe(
+        Effect.provide(Layer.fresh(BusNode.layer({})))
+      )
+      const [first, second] = [yield* again, yield* again]
+      assert.deepStrictEqual([first.isNew, second.isNew], [true, false])
+      assert.strictEqual(second.id, first.id)
+    }).pipe(Effect.provide([pool, Journal.layerMemory]))
+  )
+
   it.effect("G10, G22: is drawn once, and stores changes alone", () =>
     Effect.gen(function* () {
       const [first, second, peer] = ["a", "b", "p"].map(idOf) as [string, string, string]
@@ -158,6 +188,55 @@ describe("the identity of a node", () => {
       assert.strictEqual(yield* events, stored)
       assert.strictEqual(stored, 3)
     }).pipe(Effect.provide(Journal.layerMemory))
+  )
+})
+
+/** A journal that fails to append while it is told to. */
+const unsteady = (memory: Journal["Service"]) => {
+  const state = { isFull: false, failures: 0, stored: 0 }
+  const append: typeof memory.append = (events) => {
+    if (!state.isFull) {
+      return Effect.tap(memory.append(events), () => Effect.sync(() => void state.stored++))
+    }
+    state.failures++
+    const where = { operation: "append", file: "memory" } as const
+    return Effect.fail(new StorageFailed({ ...where, reason: "disk-full", detail: "full" }))
+  }
+  return { state, journal: Layer.succeed(Journal, { ...memory, append }) }
+}
+
+describe("a disk that is full (G22)", () => {
+  it.live("costs no link, and what was to be stored is stored once there is room", () =>
+    Effect.gen(function* () {
+      const { journal, state } = unsteady(yield* Effect.provide(Journal, Journal.layerMemory))
+      const settings: Settings = { admit: "anyone", nodeTimeoutMs: 1_000 }
+      const onDisk = Effect.flatMap(Layer.build(BusNode.layer(settings)), (context) =>
+        Effect.provide(BusNode, context)
+      ).pipe(Effect.provide(Layer.fresh(journal)))
+      const before = yield* Scope.fork(yield* Effect.scope)
+      const node = yield* Scope.provide(onDisk, before)
+      const peer = yield* start(settings)
+      state.isFull = true
+      yield* peer.meet(node.address)
+      yield* until(Effect.sync(() => state.failures > 3))
+      const ages = Effect.map(node.links, (links) => links.map(({ ageMs }) => ageMs))
+      yield* until(Effect.map(ages, (ages) => ages.every((age) => age > 2_500)))
+      assert.deepStrictEqual((yield* node.health).suspected, [])
+      assert.strictEqual((yield* node.health).counts.dials, 1)
+      state.isFull = false
+      // A later start knows the peer; it dials it by what the journal has.
+      const again = Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const later = yield* Scope.provide(onDisk, scope)
+        const { connecting } = yield* later.health
+        yield* Scope.close(scope, Exit.void)
+        return connecting === 1
+      })
+      const { stored } = state
+      yield* until(Effect.sync(() => state.stored > stored))
+      yield* Scope.close(before, Exit.void)
+      yield* until(again)
+    }).pipe(Effect.scoped, Effect.provide(pool))
   )
 })
 

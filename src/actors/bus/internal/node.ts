@@ -36,6 +36,7 @@ export class Node {
   #lastTickAt: number
   #isBoardStale = true
   #isStopped = false
+  #keepAt = 0
 
   /** `board` is what the framers of this node's links read. */
   constructor(self: Self, settings: NodeSettings, outside: Outside, board: Board) {
@@ -125,6 +126,7 @@ export class Node {
     this.#lastTickAt = now
     tick(this.table, lateMs)
     if (!this.table.isRemoved) this.#lookAtSeeds(now)
+    if (now >= this.#keepAt) this.#keep(now)
     this.#publishBoard()
     this.table.trim()
   }
@@ -236,6 +238,14 @@ export class Node {
       // When peers are known, an answer shows whether the seed still belongs to their cluster.
       seed.link = this.table.dial(this.#purposeOf(), seed.address)
     }
+  }
+
+  /** Says again what is worth a record: it costs none, unless an append has failed meanwhile. */
+  #keep(now: number): void {
+    const { isRemoved, outside, proven, settings } = this.table
+    this.#keepAt = now + settings.nodeTimeoutMs
+    if (isRemoved) outside.removed()
+    for (const { address, id } of proven) outside.keep(id, address)
   }
 
   #publishBoard(): void {

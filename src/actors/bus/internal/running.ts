@@ -5,17 +5,23 @@
 import * as Clock from "effect/Clock"
 import * as WebCrypto from "effect/crypto/WebCrypto"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
+import * as Stream from "effect/Stream"
 import { FrameView } from "../../../schema/bus/FrameView.ts"
 import type { FrameBatch } from "../../../native/io/FrameBatch.ts"
-import { IoPool } from "../../../native/io/IoPool.ts"
+import { IoPool, type TlsSettings } from "../../../native/io/IoPool.ts"
 import type { Lane } from "../../../native/io/Lane.ts"
+import type { SocketOpenError } from "../../../native/io/PoolError.ts"
 import { workerModule } from "../../../native/io/workerModule.ts"
-import * as Actor from "../../kernel/Actor.ts"
+import type * as Actor from "../../kernel/Actor.ts"
+import * as Supervisor from "../../kernel/Supervisor.ts"
 import { canonicalIp } from "./addresses.ts"
+import type { BusRefused } from "../BusError.ts"
 import { Board } from "./board.ts"
+import { type Certificates, certificatesOf } from "./certificates.ts"
 import { Note } from "./framing.ts"
 import type { SessionOptions } from "./framer.ts"
 import { tickMs } from "./heartbeats.ts"
@@ -47,12 +53,17 @@ const unprovenBytes = ({ maxUnprovenBytes, maxUnprovenFrames }: NodeSettings): n
 /** A node and what its users see of it. */
 export interface RunningNode {
   readonly node: Node
+  readonly isNew: boolean
   readonly address: string
   readonly members: Latest<MembersView>
   readonly slots: Latest<SlotsView>
   readonly subscribers: Subscribers
   /** Finds out what listens at an address where no node answered. */
   readonly probe: (to: Address) => Effect.Effect<Found | undefined>
+  readonly certificates: Certificates
+  readonly reload: Effect.Effect<void, BusRefused | SocketOpenError>
+  /** Threads that answer PINGs while the main one is busy. */
+  readonly workers: Effect.Effect<number>
   /** Of all typed subscriptions. */
   readonly undecoded: Subscribers<Undecoded>
 }
@@ -114,12 +125,19 @@ const serve = (node: Node, link: PeerLink, lane: Lane, closed: Effect.Effect<voi
 
 const begin = (settings: Settings) =>
   Effect.gen(function* () {
-    const identity = yield* Actor.spawn(BusIdentity, settings.name ?? "node")
+    // A disk that is full for long costs records, and no link.
+    const supervisor = yield* Supervisor.make({ journalOutage: Duration.infinity })
+    const identity = yield* supervisor
+      .spawn(BusIdentity, settings.name ?? "node")
+      .pipe(Effect.catchTag("SupervisorStopped", Effect.die))
     const crypto = yield* WebCrypto.WebCrypto
     const draw = () => Buffer.from(crypto.getRandomValues(new Uint8Array(20))).toString("hex")
-    yield* Effect.orDie(identity.ask.Begin({ id: draw(), shard: draw() }))
+    const isNew = (yield* identity.state).id === ""
+    const begun = identity.ask.Begin({ id: draw(), shard: draw() })
+    yield* Effect.catchTag(begun, "MailboxFull", Effect.die)
     const state = yield* identity.state
-    return { identity, state }
+    yield* Effect.annotateLogs(Effect.logDebug("a node starts"), { id: state.id, isNew })
+    return { identity, isNew, state }
   })
 
 type IdentityActor = Actor.Of<typeof BusIdentity>
@@ -127,6 +145,7 @@ type IdentityActor = Actor.Of<typeof BusIdentity>
 /** Listens on the port that peers know; on another one only if that is taken and none was asked. */
 const listen = (
   settings: Settings,
+  tls: TlsSettings | undefined,
   nodeSettings: NodeSettings,
   known: number,
   options: SessionOptions,
@@ -135,11 +154,11 @@ const listen = (
   Effect.gen(function* () {
     const pool = yield* IoPool
     const host = settings.listen?.host ?? defaultHost
-    const tls = settings.tls && { tls: settings.tls }
+    const secure = tls && { tls }
     const readAheadBytes = unprovenBytes(nodeSettings)
     const on = (port: number) =>
       pool.serve(
-        { framer, options, at: { host, port }, on: "worker", readAheadBytes, ...tls },
+        { framer, options, at: { host, port }, on: "worker", readAheadBytes, ...secure },
         (lane) => Effect.flatMap(Deferred.await(node), (node) => accept(node, lane))
       )
     const wanted = settings.listen?.port
@@ -202,6 +221,7 @@ const outsideOf = Effect.fnUntraced(function* (
   parts: {
     readonly changed: () => void
     readonly subscribers: Subscribers
+    readonly certificates: Certificates
     readonly node: () => Node
   }
 ) {
@@ -215,7 +235,8 @@ const outsideOf = Effect.fnUntraced(function* (
     now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6,
     unixSeconds: () => Math.floor(clock.currentTimeMillisUnsafe() / 1_000),
     random: () => random.nextDoubleUnsafe(),
-    dial: (link) => void run(Effect.forkIn(dial(pool, parts.node(), settings, link), scope)),
+    dial: (link) =>
+      void run(Effect.forkIn(dial(pool, parts.node(), parts.certificates, link), scope)),
     admit: (id, address) =>
       typeof admit === "function"
         ? admit(id, `${address.ip}:${address.busPort}`)
@@ -239,8 +260,14 @@ const accept = (node: Node, lane: Lane) =>
     return link === undefined ? Effect.void : serve(node, link, lane, closed)
   })
 
-const run = Effect.fnUntraced(function* (node: Node) {
+const run = Effect.fnUntraced(function* (node: Node, identity: IdentityActor) {
   yield* Effect.addFinalizer(() => Effect.sync(() => node.stop()))
+  // An identity that ends for good has a newer owner, which speaks under this id now.
+  const ended = Effect.andThen(
+    Stream.runDrain(identity.events),
+    Effect.sync(() => node.stop())
+  )
+  yield* Effect.forkScoped(ended)
   const ticking = Effect.andThen(
     Effect.sleep(tickMs),
     Effect.sync(() => node.tick())
@@ -251,8 +278,9 @@ const run = Effect.fnUntraced(function* (node: Node) {
 /** Starts a node; it stops with the Scope. */
 export const start = Effect.fnUntraced(function* (settings: Settings) {
   const nodeSettings = settingsOf(settings)
-  const seeds = yield* checkSettings(settings, nodeSettings)
-  const { identity, state } = yield* begin(settings)
+  const { certificates, reload } = yield* certificatesOf(settings)
+  const seeds = yield* checkSettings(settings, nodeSettings, certificates.current)
+  const { identity, isNew, state } = yield* begin(settings)
   const subscribers = new Subscribers()
   const undecoded = new Subscribers<Undecoded>()
   const members = new Latest<MembersView>({ version: 0, members: [] })
@@ -261,15 +289,20 @@ export const start = Effect.fnUntraced(function* (settings: Settings) {
   const dispatcher = (yield* Scheduler.Scheduler).makeDispatcher()
   const later = (act: () => void) => dispatcher.scheduleTask(act, 0)
   const changed = publisher(members, slots, () => node, later)
-  const parts = { changed, subscribers, node: () => node }
+  const parts = { changed, subscribers, certificates, node: () => node }
   const outside = yield* outsideOf(identity, settings, parts)
   // Framers read the board from the first connection on, before the port is known to the node.
   const clock = yield* Clock.Clock
   const nanos = () => clock.monotonicTimeNanosUnsafe()
   const board = new Board(nodeSettings.maxMembers, unprovenBytes(nodeSettings), nanos)
   const options = sessionOptions(nodeSettings, board)
-  const { address, port } = yield* listen(settings, nodeSettings, state.port, options, ready)
-  yield* Effect.orDie(identity.ask.TakePort({ port }))
+  const { current } = certificates
+  const server = yield* listen(settings, current, nodeSettings, state.port, options, ready)
+  const { address, port } = server
+  // Without a record the next start is on another port, from which it finds its peers, too.
+  yield* Effect.catch(identity.ask.TakePort({ port }), (error) =>
+    Effect.logWarning("the port was not stored", error)
+  )
   const { announce, clientPort = 0 } = settings
   const busPort = announce?.port ?? port
   const { shard = state.shard } = settings
@@ -280,16 +313,20 @@ export const start = Effect.fnUntraced(function* (settings: Settings) {
   else for (const [peer, known] of state.peers) node.recall(peer, known)
   for (const seed of seeds) node.seed(seed)
   yield* Deferred.succeed(ready, node)
-  yield* run(node)
+  yield* run(node, identity)
   const pool = yield* IoPool
-  const prober = (to: Address) => probe(pool, to, nodeSettings.probeAfterMs, settings.tls)
+  const prober = (to: Address) => probe(pool, to, nodeSettings.probeAfterMs, certificates.current)
   return {
     node,
+    isNew,
     address,
     members,
     slots,
     subscribers,
     undecoded,
+    certificates,
+    reload: reload(server),
+    workers: Effect.map(pool.stats, ({ workers }) => workers),
     probe: prober
   } satisfies RunningNode
 })

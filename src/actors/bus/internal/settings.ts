@@ -1,4 +1,5 @@
 /** The settings of a node that its decisions depend on, their defaults and the reasons for them. */
+import type * as Effect from "effect/Effect"
 import type { TlsSettings } from "../../../native/io/IoPool.ts"
 import { headerBytes } from "../../../schema/bus/Layout.ts"
 import { longestFrameBytes } from "./framing.ts"

@@ -11,11 +11,12 @@ export const defaultHost = "127.0.0.1"
 /** Returns the addresses of the seeds. */
 export const checkSettings = Effect.fnUntraced(function* (
   settings: Settings,
-  nodeSettings: NodeSettings
+  nodeSettings: NodeSettings,
+  tls: TlsSettings | undefined
 ): Effect.fn.Return<ReadonlyArray<Address>, BusRefused> {
   const broken = brokenLimit(nodeSettings)
   if (broken !== undefined) return yield* new BusRefused({ reason: "BadLimit", detail: broken })
-  const { admit, announce, listen, meet = [], shard, tls } = settings
+  const { admit, announce, listen, meet = [], shard } = settings
   if (shard !== undefined && !/^[0-9a-f]{40}$/.test(shard)) {
     const detail = `${JSON.stringify(shard)} is not 40 lower-case hex digits`
     return yield* new BusRefused({ reason: "BadShard", detail })

@@ -54,6 +54,13 @@ export interface Health {
   readonly counts: Readonly<NodeCounts>
   /** Publications since the start that were no value of a subscriber's Schema. */
   readonly undecoded: number
+  /**
+   * Whether threads answer PINGs while the main one is busy. Without workers a pause of a node
+   * timeout is a failure for the cluster.
+   */
+  readonly answersWhileBusy: boolean
+  /** Days until the certificate ends; undefined without TLS. */
+  readonly certificateDays: number | undefined
 }
 
 const stateOf = (member: Member): MemberView["state"] => {
@@ -90,7 +97,10 @@ export const linksOf = (table: Table): ReadonlyArray<LinkView> => {
   return [...table.links].filter(({ isOpen }) => isOpen).map((link) => linkView(link, now))
 }
 
-export const healthOf = (table: Table, undecoded: number): Health => {
+export const healthOf = (
+  table: Table,
+  rest: Pick<Health, "undecoded" | "answersWhileBusy" | "certificateDays">
+): Health => {
   const members = membersOf(table)
   const connected = members.filter(({ state }) => state === "connected").length
   return {
@@ -102,6 +112,6 @@ export const healthOf = (table: Table, undecoded: number): Health => {
     sameIdAt: table.sameIdAt,
     clusterEpoch: table.clusterEpoch,
     counts: { ...table.counts },
-    undecoded
+    ...rest
   }
 }
