@@ -12,6 +12,7 @@ import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import type { MeetFailed } from "../actors/bus/BusError.ts"
 import { BusNode } from "../actors/bus/BusNode.ts"
+import { Journal } from "../actors/kernel/Journal.ts"
 import { IoPool, type TlsSettings } from "../native/io/IoPool.ts"
 import { intBetween } from "./ranges.ts"
 
@@ -73,6 +74,10 @@ export const joinFlags = {
     Flag.withDescription("The cluster's cluster-node-timeout in milliseconds"),
     Flag.withDefault(15_000)
   ),
+  journal: Flag.String("journal").pipe(
+    Flag.withDescription("A file that keeps the id of this node: it is the same one each time"),
+    Flag.optional
+  ),
   ...tlsFlags
 }
 
@@ -86,6 +91,7 @@ interface Joining {
   readonly address: string
   readonly listen: string
   readonly nodeTimeout: number
+  readonly journal: Option.Option<string>
   readonly tls: boolean
   readonly cert: Option.Option<string>
   readonly key: Option.Option<string>
@@ -163,14 +169,19 @@ export const asMember = <A, E>(
   program: Effect.Effect<A, E, BusNode>
 ) =>
   Effect.gen(function* () {
-    const { address, listen: host, nodeTimeout, seconds } = options
+    const { address, journal, listen: host, nodeTimeout, seconds } = options
     const tls = yield* tlsOf(options)
-    const node = BusNode.layerEphemeral({
+    const settings = {
       listen: { host },
       nodeTimeoutMs: nodeTimeout,
       ...(tls === undefined ? {} : { tls })
-    })
-    const staying = Effect.andThen(join(address, isQuiet), Effect.ensuring(program, leave))
+    }
+    const isKept = journal._tag === "Some"
+    const node = isKept
+      ? Layer.provide(BusNode.layer(settings), Journal.layerSqlite({ file: journal.value }))
+      : BusNode.layerEphemeral(settings)
+    const left = isKept ? Effect.void : leave
+    const staying = Effect.andThen(join(address, isQuiet), Effect.ensuring(program, left))
     const pool = IoPool.layer({ workers: 1 })
     yield* within(seconds, Effect.provide(staying, Layer.provide(node, pool)))
   })
