@@ -122,6 +122,32 @@ eachKind("a member of a cluster", (kind) => {
     90_000
   )
 
+  // Elsewhere a server passes them on to the replicas of its own primary alone.
+  it.live.runIf(kind.tellsShards)(
+    "hears what clients publish to a channel of its shard, and of no other",
+    () =>
+      live({ kind }, (test) =>
+        Effect.gen(function* () {
+          const owner = ownerOf(test.servers, "news")
+          const other = ownerOf(test.servers, "sports")
+          assert.notStrictEqual(owner, other)
+          const shard = (yield* owner.ask("cluster", "myshardid")).trim()
+          yield* test.restart({ shard })
+          const heard = yield* hears(test.bus, "news", 1)
+          const others = yield* Effect.forkScoped(Stream.runHead(test.bus.subscribe("sports")))
+          // The servers learn the shard from the first PING that says it.
+          const hello = Effect.andThen(
+            other.ask("spublish", "sports", "not for this shard"),
+            owner.ask("spublish", "news", "hello")
+          )
+          yield* until(Effect.map(hello, () => heard.pollUnsafe() !== undefined))
+          assert.deepStrictEqual(textsOf(yield* Fiber.join(heard)), ["publishShard hello"])
+          assert.isUndefined(others.pollUnsafe())
+        })
+      ),
+    90_000
+  )
+
   it.live(
     "D27: is not failed while its main thread is blocked for 1.5 node timeouts",
     () =>

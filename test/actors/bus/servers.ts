@@ -20,14 +20,16 @@ export interface Kind {
   readonly peer: Peer
   /** It takes light frames, and sends them. */
   readonly isLight: boolean
+  /** Its nodes tell each other which shard they are of. */
+  readonly tellsShards: boolean
   /** Its nodes tell each other of a CLUSTER FORGET. */
   readonly tellsForget: boolean
 }
 
 export const kinds: ReadonlyArray<Kind> = [
-  { peer: "redis-server", isLight: false, tellsForget: false },
-  { peer: "redis-server-8", isLight: false, tellsForget: true },
-  { peer: "valkey-server-8", isLight: true, tellsForget: true }
+  { peer: "redis-server", isLight: false, tellsShards: false, tellsForget: false },
+  { peer: "redis-server-8", isLight: false, tellsShards: true, tellsForget: true },
+  { peer: "valkey-server-8", isLight: true, tellsShards: true, tellsForget: true }
 ]
 
 /** Its name and version, as it says them. */
