@@ -3,6 +3,7 @@
  */
 import type { Bench } from "./harness.ts"
 import { decodeByView, decodeByWalk } from "./bus/codec.ts"
+import { reconnect } from "./bus/storm.ts"
 import { byNode, byServer, type Kind } from "./bus/receive.ts"
 
 const kinds: ReadonlyArray<Kind> = ["full", "light", "ping"]
@@ -22,6 +23,8 @@ export default {
     "light one (29 bytes), and PINGs without gossip, each answered by a PONG. One subscriber gets",
     "every publication: a stream in the node's process, or a client of the server. Redis 7.0 has",
     "no light header. `process` is the CPU of all threads, `rate` counts the bytes of frames.",
+    "`storm`: 200 members in another process cut all links and dial at once over mutual TLS with one",
+    "worker; 400 handshakes, and a second try by either side fails the run.",
     "`codec` reads a publication in place, in batches of 64; the walk checks what a publication",
     "needs, and knows no other type."
   ].join(" "),
@@ -33,12 +36,15 @@ export default {
       ...(await byServer("redis-server", "full")),
       ...(await byServer("redis-server", "ping"))
     }),
+    reconnect,
     view: decodeByView,
     walk: decodeByWalk
   },
   claims: [
     { pair: ["cpu-full/node", "cpu-full/valkey"], bar: "<= 0.5" },
     { pair: ["cpu-light/node", "cpu-light/valkey"], bar: "<= 1" },
-    { pair: ["cpu-ping/node", "cpu-ping/valkey"], bar: "<= 1.5" }
+    { pair: ["cpu-ping/node", "cpu-ping/valkey"], bar: "<= 1.5" },
+    { figure: "delay-storm/reconnect", bar: "<= 20" },
+    { figure: "up-storm/reconnect", bar: "<= 10" }
   ]
 } satisfies Bench

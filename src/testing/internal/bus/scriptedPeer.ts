@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto"
 import * as net from "node:net"
+import * as tls from "node:tls"
 import * as Result from "effect/Result"
 import { frameLength } from "../../../schema/bus/Framing.ts"
 import { MessageFlag, NodeFlag, slotBytes } from "../../../schema/bus/Layout.ts"
@@ -35,6 +36,8 @@ export interface PeerOptions {
   readonly to: { readonly host: string; readonly port: number }
   /** The address that it listens at and dials from. Default: loopback. */
   readonly host?: string
+  /** Certificate, key and authority, in PEM, of TLS both ways. Default: none. */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string }
   /** The id that it speaks under. Default: one of its own. */
   readonly id?: string
   readonly onEvent?: (event: PeerEvent) => void
@@ -126,7 +129,12 @@ export class ScriptedPeer {
     this.id = options.id ?? randomBytes(20).toString("hex")
     this.#options = options
     this.#tell = options.onEvent ?? (() => {})
-    this.#server = net.createServer({ allowHalfOpen: true }, (socket) => this.#add(socket, false))
+    const accepted = (socket: net.Socket) => void this.#add(socket, false)
+    const halfOpen = { allowHalfOpen: true }
+    this.#server =
+      options.tls === undefined
+        ? net.createServer(halfOpen, accepted)
+        : tls.createServer({ ...options.tls, ...halfOpen, requestCert: true }, accepted)
   }
 
   /** Listens, and dials the member. */
@@ -153,9 +161,15 @@ export class ScriptedPeer {
 
   /** Opens one more link to the member. */
   dial(): PeerLink {
-    const { host, to } = this.#options
+    const { host, tls: secure, to } = this.#options
     const from = host === undefined ? {} : { localAddress: host }
-    const socket = net.connect({ ...to, ...from, allowHalfOpen: true })
+    const options = { ...to, ...from, allowHalfOpen: true }
+    // A cluster shares one authority; names are not checked.
+    const checkServerIdentity = () => undefined
+    const socket =
+      secure === undefined
+        ? net.connect(options)
+        : tls.connect({ ...options, ...secure, checkServerIdentity })
     return this.#add(socket, true)
   }
 
@@ -253,7 +267,8 @@ export class ScriptedPeer {
       if (this.script.greet !== undefined) this.script.greet(link)
       else link.send(this.heartbeat(this.hasJoined ? "Ping" : "Meet"))
     }
-    if (isDialled) socket.once("connect", opened)
+    const event = this.#options.tls === undefined ? "connect" : "secureConnect"
+    if (isDialled) socket.once(event, opened)
     else opened()
     return link
   }
