@@ -240,6 +240,31 @@ describe("a disk that is full (G22)", () => {
   )
 })
 
+describe("one journal with two owners (G8)", () => {
+  it.live("ends the older node: it keeps no link, dials nothing and says so", () =>
+    Effect.gen(function* () {
+      const memory = yield* Effect.provide(Journal, Journal.layerMemory)
+      const settings: Settings = { admit: "anyone", nodeTimeoutMs: 1_000 }
+      // Each wrapper is a journal of its own, as a second process would have.
+      const owner = Effect.suspend(() =>
+        Effect.flatMap(Layer.build(BusNode.layer(settings)), (context) =>
+          Effect.provide(BusNode, context)
+        ).pipe(Effect.provide(Layer.fresh(Layer.succeed(Journal, { ...memory }))))
+      )
+      const [older, newer] = [yield* owner, yield* owner]
+      assert.strictEqual(newer.id, older.id)
+      const peer = yield* start(settings)
+      yield* Effect.exit(peer.meet(older.address))
+      yield* until(Effect.map(older.health, ({ state }) => state === "replaced"))
+      assert.deepStrictEqual(yield* older.links, [])
+      const { dials } = (yield* older.health).counts
+      yield* Effect.sleep(1_500)
+      assert.strictEqual((yield* older.health).counts.dials, dials)
+      assert.notStrictEqual((yield* newer.health).state, "replaced")
+    }).pipe(Effect.scoped, Effect.provide(pool))
+  )
+})
+
 const publication = (k: number) => ({
   _tag: "Published" as const,
   type: "publish" as const,

@@ -3,6 +3,9 @@
  * Method: the shipped command beside real servers, and where no node is.
  */
 import { execFile, spawn, spawnSync } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
@@ -34,6 +37,29 @@ const joinBy = (port: number, ...flags: ReadonlyArray<string>) =>
     const { stdout } = await exec(process.execPath, [main, ...command, ...flags, address])
     return stdout.trim().split("\n")
   })
+
+peer("redis-server", "handfast bus join with a journal", () => {
+  it.live(
+    "G10: is the same node each time, and leaves one entry in the cluster",
+    () =>
+      Effect.gen(function* () {
+        const [only] = yield* cluster(1, { kind, timeoutMs: 2_000 })
+        const { ask, busPort } = only!
+        const directory = yield* Effect.acquireRelease(
+          Effect.sync(() => mkdtempSync(join(tmpdir(), "handfast-join-"))),
+          (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
+        )
+        const flags = ["--journal", join(directory, "node.sqlite")]
+        const [first, second] = [yield* joinBy(busPort, ...flags), yield* joinBy(busPort, ...flags)]
+        const idOf = (lines: ReadonlyArray<string>) =>
+          /^Joined as ([0-9a-f]{40})/.exec(lines[0]!)![1]
+        assert.strictEqual(idOf(second), idOf(first))
+        const nodes = (yield* ask("cluster", "nodes")).trim().split("\n")
+        assert.strictEqual(nodes.length, 2)
+      }).pipe(Effect.scoped),
+    hangMs
+  )
+})
 
 peer("redis-server", "handfast bus join", () => {
   it.live(

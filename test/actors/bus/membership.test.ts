@@ -238,7 +238,7 @@ describe("gossip", () => {
     const { link, net, node, peer } = withPeer()
     const before = node.node.table.counts.dials
     const names = ["redis.example.com", "10.0.0.256", "::zz", "x".repeat(46)]
-    const gossip = names.map((ip, k) => ({ ...gossipOf(`f${k}`, 100), ip }))
+    const gossip = names.map((ip, k) => Object.assign(gossipOf(`f${k}`, 100), { ip }))
     const text = "h".repeat(256)
     link.say(peer.heartbeat("Ping", {}, { gossip, extensions: [{ _tag: "Hostname", text }] }))
     net.pass(300)

@@ -121,6 +121,7 @@ export class Node {
   }
 
   tick(): void {
+    if (this.#isStopped) return
     const now = this.table.outside.now()
     const lateMs = now - this.#lastTickAt
     this.#lastTickAt = now
@@ -217,6 +218,15 @@ export class Node {
       published[status === "accepted" ? "taken" : status]++
     }
     return published
+  }
+
+  /** A newer owner of the journal speaks under this id: this node is over. */
+  replaced(): void {
+    const { outside, self } = this.table
+    this.table.isReplaced = true
+    outside.warn("a newer owner of the journal has this node's id", { id: self.id })
+    this.stop()
+    outside.changed()
   }
 
   /** Ends every link; workers answer for this node no more. */

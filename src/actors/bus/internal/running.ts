@@ -265,7 +265,7 @@ const run = Effect.fnUntraced(function* (node: Node, identity: IdentityActor) {
   // An identity that ends for good has a newer owner, which speaks under this id now.
   const ended = Effect.andThen(
     Stream.runDrain(identity.events),
-    Effect.sync(() => node.stop())
+    Effect.sync(() => node.replaced())
   )
   yield* Effect.forkScoped(ended)
   const ticking = Effect.andThen(

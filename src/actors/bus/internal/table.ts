@@ -110,6 +110,8 @@ export class Table {
   /** Since when this process has run without a pause. */
   awakeSince: number
   isRemoved = false
+  /** Another owner of the journal has this node's id. */
+  isReplaced = false
   /** A peer has sent a PING: it knows this node. */
   hasJoined = false
   readonly #paces = new Map<string, Pace>()

@@ -40,7 +40,8 @@ export interface LinkView {
 }
 
 export interface Health {
-  readonly state: "notJoined" | "joined" | "removed"
+  /** `replaced`: a newer owner of the journal has the id, and this node is over. */
+  readonly state: "notJoined" | "joined" | "removed" | "replaced"
   readonly connected: number
   /** Nodes that are known and not connected both ways, those that were only named among them. */
   readonly connecting: number
@@ -97,6 +98,12 @@ export const linksOf = (table: Table): ReadonlyArray<LinkView> => {
   return [...table.links].filter(({ isOpen }) => isOpen).map((link) => linkView(link, now))
 }
 
+const stateOfNode = ({ isRemoved, isReplaced }: Table, connected: number): Health["state"] => {
+  if (isReplaced) return "replaced"
+  if (isRemoved) return "removed"
+  return connected > 0 ? "joined" : "notJoined"
+}
+
 export const healthOf = (
   table: Table,
   rest: Pick<Health, "undecoded" | "answersWhileBusy" | "certificateDays">
@@ -104,7 +111,7 @@ export const healthOf = (
   const members = membersOf(table)
   const connected = members.filter(({ state }) => state === "connected").length
   return {
-    state: table.isRemoved ? "removed" : connected > 0 ? "joined" : "notJoined",
+    state: stateOfNode(table, connected),
     connected,
     connecting: table.members.size - connected,
     suspected: members.filter(({ state }) => state === "suspected").map(({ id }) => id),
