@@ -65,15 +65,15 @@ export class FrameView {
   type = 0
   /** A light header says nothing about its sender: that is the node of the link. */
   isLight = false
-  /** The header describes its sender as the one that was remembered last does. */
+  /** The header describes its sender as the frame before on its link did. */
   isRepeated = false
-  #remembered: Buffer | undefined
 
   /**
    * Takes the whole frame in `[from, to)`, or says why it must be dropped. Bytes that a framer has
-   * cut have the signature and the length of a frame; others are refused here.
+   * cut have the signature and the length of a frame; others are refused here. A header that is
+   * repeated was checked before.
    */
-  read(bytes: Uint8Array, from: number, to: number): FrameFault | undefined {
+  read(bytes: Uint8Array, from: number, to: number, isRepeated = false): FrameFault | undefined {
     if (bytes !== this.bytes) {
       this.bytes = bytes
       this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -88,7 +88,7 @@ export class FrameView {
     const rawType = this.#view.getUint16(from + At.type)
     const type = rawType & ~lightBit
     this.isLight = (rawType & lightBit) !== 0
-    this.isRepeated = false
+    this.isRepeated = isRepeated
     this.type = type
     const spoken = this.#view.getUint16(from + At.version)
     if (spoken !== version) return { _tag: "WrongVersion", version: spoken }
@@ -96,32 +96,11 @@ export class FrameView {
       return hasLightForm(type) ? this.#faultOfData() : { _tag: "NoLightForm", type }
     }
     if (length < headerBytes) return { _tag: "WrongLength", type, length }
-    return this.#faultOfHeader() ?? this.#faultOfData()
-  }
-
-  /**
-   * Remembers the description of the sender: nodes repeat it in every full frame, and one that is
-   * repeated is not checked again, nor need it be read.
-   */
-  remember(): void {
-    const remembered = (this.#remembered ??= Buffer.alloc(headerBytes))
-    this.#buffer.copy(remembered, 0, this.from, this.from + headerBytes)
-  }
-
-  /** All but the length, the type and the replication offset, which say nothing of the sender. */
-  #isRemembered(): boolean {
-    const { from } = this
-    const remembered = this.#remembered
-    if (remembered === undefined) return false
-    const isSame = (at: number, to: number): boolean =>
-      this.#buffer.compare(remembered, at, to, from + at, from + to) === 0
-    return isSame(At.currentEpoch, At.replicationOffset) && isSame(At.sender, headerBytes)
+    return (isRepeated ? undefined : this.#faultOfHeader()) ?? this.#faultOfData()
   }
 
   #faultOfHeader(): FrameFault | undefined {
     const { bytes, from } = this
-    this.isRepeated = this.#isRemembered()
-    if (this.isRepeated) return undefined
     if (!isIdAt(bytes, from + At.sender)) return { _tag: "BadNodeId", field: "sender" }
     const primary = from + At.replicaOf
     if (!isIdAt(bytes, primary) && !isZero(bytes, primary, primary + idBytes)) {

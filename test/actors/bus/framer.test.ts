@@ -7,7 +7,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Board, BoardReader, longestPongBytes } from "../../../src/actors/bus/internal/board.ts"
 import framer, { type SessionOptions } from "../../../src/actors/bus/internal/framer.ts"
-import { Note } from "../../../src/actors/bus/internal/framing.ts"
+import { Note, repeatedAt } from "../../../src/actors/bus/internal/framing.ts"
 import { FrameRefusal } from "../../../src/native/io/Framer.ts"
 import { Reassembly } from "../../../src/native/io/internal/reassembly.ts"
 import { bytesOf, frame, hexOf, malformed, streams } from "../../schema/bus/vectors.ts"
@@ -23,6 +23,8 @@ const limits = { maxFrameBytes: 1_048_576, maxUnprovenBytes: 65_536 }
 const link = (board: Board = strangers, options: Partial<SessionOptions> = {}) => {
   const frames: Array<string> = []
   const written: Array<string> = []
+  /** Of each full frame, whether it repeats the description of its sender. */
+  const repeated: Array<boolean> = []
   const session = framer.open(
     {
       initiator: false,
@@ -38,7 +40,10 @@ const link = (board: Board = strangers, options: Partial<SessionOptions> = {}) =
   const reassembly = new Reassembly(session, framer.maxFrameBytes, {
     frames: (bytes, from, ends, count) => {
       for (let k = 0; k < count; k++) {
-        frames.push(hexOf(bytes.subarray(k === 0 ? from : ends[k - 1]!, ends[k])))
+        const frame = Buffer.from(bytes.subarray(k === 0 ? from : ends[k - 1]!, ends[k]))
+        if (frame.length > repeatedAt) repeated.push(frame[repeatedAt] === 1)
+        if (frame.length > repeatedAt) frame[repeatedAt] = 0
+        frames.push(hexOf(frame))
       }
     }
   })
@@ -52,7 +57,7 @@ const link = (board: Board = strangers, options: Partial<SessionOptions> = {}) =
     }
     return undefined
   }
-  return { frames, written, read, cutBytes: () => reassembly.cutBytes }
+  return { frames, repeated, written, read, cutBytes: () => reassembly.cutBytes }
 }
 
 const cutBy = (bytes: Uint8Array, step: number): ReadonlyArray<Uint8Array> =>
@@ -223,6 +228,20 @@ describe("a PING", () => {
     const { read, written } = link(board)
     assert.isUndefined(read(ping))
     assert.deepStrictEqual(written, [])
+  })
+})
+
+describe("the description of a sender", () => {
+  it("is told to be that of the frame before on the link, and never by the sender", () => {
+    const { read, repeated } = link(admitting())
+    const lying = Uint8Array.from(ping)
+    lying[repeatedAt] = 1
+    const other = Uint8Array.from(ping)
+    other[2_250]! ^= 0x80
+    const moved = Uint8Array.from(ping)
+    moved[39] = 9
+    for (const frame of [lying, ping, moved, other, other, ping]) assert.isUndefined(read(frame))
+    assert.deepStrictEqual(repeated, [false, true, true, false, true, false])
   })
 })
 

@@ -13,6 +13,7 @@ import { FrameView } from "../../../schema/bus/FrameView.ts"
 import {
   At,
   hasLightForm,
+  headerBytes,
   idBytes,
   lightBit,
   MessageFlag,
@@ -25,7 +26,7 @@ import {
   type FramerSession
 } from "../../../native/io/Framer.ts"
 import { BoardReader } from "./board.ts"
-import { longestFrameBytes, Note } from "./framing.ts"
+import { longestFrameBytes, Note, repeatedAt } from "./framing.ts"
 
 /** Options of a lane of the bus. */
 export interface SessionOptions {
@@ -61,6 +62,8 @@ class Session implements FramerSession {
   /** The sender of the last full frame. */
   readonly #sender = Buffer.alloc(idBytes)
   #hasSender = false
+  /** The header of the last full frame that was handed over. */
+  readonly #header = Buffer.alloc(headerBytes)
   /** The revision of the board in which `#isProven` was looked up. */
   #revision = -1
   #isProven = false
@@ -110,11 +113,28 @@ class Session implements FramerSession {
     const rawType = (bytes[from + At.type]! << 8) | bytes[from + At.type + 1]!
     const isLight = (rawType & lightBit) !== 0
     if (!isLight) this.#noteSender(bytes, from + At.sender)
+    if (!this.#isForUser(rawType, bytes, from, to)) return false
+    if (!isLight) this.#markRepeated(bytes, from)
+    return true
+  }
+
+  #isForUser(rawType: number, bytes: Uint8Array, from: number, to: number): boolean {
     if (hasLightForm(rawType & ~lightBit)) return this.#publishes(to - from)
     if (!this.#proven()) return this.#hasRoom(to - from)
-    if (rawType !== Type.ping) return true
-    if (view.read(bytes, from, to) !== undefined) return true
+    if (rawType !== Type.ping || view.read(bytes, from, to) !== undefined) return true
     return this.#answer((view.messageFlags & MessageFlag.hasExtensions) !== 0, to - from)
+  }
+
+  /** All but the length, the type and the replication offset, which say nothing of the sender. */
+  #markRepeated(bytes: Uint8Array, from: number): void {
+    bytes[from + repeatedAt] = 0
+    const header = this.#header
+    const isSame = (at: number, to: number): boolean =>
+      header.compare(bytes, from + at, from + to, at, to) === 0
+    const isRepeated =
+      isSame(At.currentEpoch, At.replicationOffset) && isSame(At.sender, headerBytes)
+    if (isRepeated) bytes[from + repeatedAt] = 1
+    else header.set(bytes.subarray(from, from + headerBytes))
   }
 
   #publishes(bytes: number): boolean {

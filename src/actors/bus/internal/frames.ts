@@ -68,7 +68,6 @@ const learn = (table: Table, link: PeerLink, peer: Member, frame: FrameView): vo
   if (!isKept) table.outside.keep(peer.id, peer.address)
   if (!peer.isReplica) hasChanged = claim(table, peer, frame) || hasChanged
   if (hasChanged) table.outside.changed()
-  frame.remember()
   peer.learnedOn = link
   peer.learnedRevision = table.slots.revision
 }

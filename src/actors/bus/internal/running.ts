@@ -22,7 +22,7 @@ import { canonicalIp } from "./addresses.ts"
 import type { BusRefused } from "../BusError.ts"
 import { Board } from "./board.ts"
 import { type Certificates, certificatesOf } from "./certificates.ts"
-import { Note } from "./framing.ts"
+import { Note, repeatedAt } from "./framing.ts"
 import type { SessionOptions } from "./framer.ts"
 import { tickMs } from "./heartbeats.ts"
 import { BusIdentity } from "./identity.ts"
@@ -72,6 +72,8 @@ export interface RunningNode {
 const reader = (node: Node, link: PeerLink): ((batch: FrameBatch) => void) => {
   const view = new FrameView()
   let isAnswered = false
+  /** The last full frame was in order, so one that repeats its header is, too. */
+  let isChecked = false
   return (batch) => {
     const now = node.table.outside.now()
     for (let k = 0; k < batch.count; k++) {
@@ -80,7 +82,9 @@ const reader = (node: Node, link: PeerLink): ((batch: FrameBatch) => void) => {
         isAnswered = node.noted(link, batch.bytes, from)
         continue
       }
-      const fault = view.read(batch.bytes, from, to)
+      const isRepeated = isChecked && batch.bytes[from + repeatedAt] === 1
+      const fault = view.read(batch.bytes, from, to, isRepeated)
+      if (!view.isLight) isChecked = fault === undefined
       if (fault === undefined) node.take(link, view, isAnswered, now)
       else node.dropped()
       isAnswered = false
