@@ -23,8 +23,8 @@ export default {
     "light one (29 bytes), and PINGs without gossip, each answered by a PONG. One subscriber gets",
     "every publication: a stream in the node's process, or a client of the server. Redis 7.0 has",
     "no light header. `process` is the CPU of all threads, `rate` counts the bytes of frames.",
-    "`storm`: 200 members in another process cut all links and dial at once over mutual TLS with one",
-    "worker; 400 handshakes, and a second try by either side fails the run.",
+    "`storm`: 200 members in another process cut all links and dial at once over mutual TLS, with",
+    "one worker; 400 handshakes, and a second try by either side fails the run.",
     "`codec` reads a publication in place, in batches of 64; the walk checks what a publication",
     "needs, and knows no other type."
   ].join(" "),

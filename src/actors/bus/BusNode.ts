@@ -76,8 +76,8 @@ interface Shape {
    */
   readonly publishShard: Publish
   /**
-   * Joins at a bus address: ends when links lead both ways, or with a reason. A node that is a member
-   * already meets nodes of its own cluster, and those that its settings admit.
+   * Joins at a bus address: ends when links lead both ways, or with a reason. A node that is a
+   * member already meets nodes of its own cluster, and those that its settings admit.
    */
   readonly meet: (address: string) => Effect.Effect<void, MeetFailed>
   /** Takes a node out of this node's own table. The others keep it. */

@@ -1,8 +1,8 @@
 /**
  * Goal: a node whose main thread is busy is alive for its servers, for a bounded time and no longer
  * (G7, D27): workers accept their connections and answer there, too.
- * Method: servers of each kind on loopback. A shell kills every link of the node at each server, and
- * asks them again and again what they think of it, while the main thread waits for the shell.
+ * Method: servers of each kind on loopback. A shell kills every link of the node at each server,
+ * and asks them again and again what they think of it, while the main thread waits for the shell.
  */
 import { spawnSync } from "node:child_process"
 import { assert, it } from "@effect/vitest"
@@ -70,7 +70,7 @@ eachKind("a node whose main thread is blocked, in a cluster", (kind) => {
   )
 
   it.live(
-    "G7, G6: is not failed though more is published than it has memory for, and says what it missed",
+    "G7, G6: is not failed though more is published than fits, and says what it missed",
     () =>
       // A busy machine takes its time to publish so much.
       live({ kind, answerMs: 10 * nodeTimeoutMs }, (test) =>

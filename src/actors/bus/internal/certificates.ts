@@ -1,6 +1,6 @@
 /**
- * The TLS settings of a node. Certificates end, and are replaced while it runs: settings that are an
- * effect are asked for again, and connections that are open stay.
+ * The TLS settings of a node. Certificates end, and are replaced while it runs: settings that are
+ * an effect are asked for again, and connections that are open stay.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"

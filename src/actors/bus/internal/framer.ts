@@ -4,8 +4,8 @@
  *
  * Frames go on to the lane's user as they are. Between them go notes, which are shorter than any
  * frame: `answered` before a PING that has its PONG already, `flowing` and at last `skipped` in
- * place of a long frame, `missed` in place of publications for which a busy main thread had no room:
- * they must not hold up the PINGs behind them.
+ * place of a long frame, `missed` in place of publications for which a busy main thread had no
+ * room: they must not hold up the PINGs behind them.
  */
 import type { FramingFault } from "../../../schema/bus/Fault.ts"
 import { frameLength } from "../../../schema/bus/Framing.ts"

@@ -64,8 +64,8 @@ export class Node {
   }
 
   /**
-   * A connection was accepted. If too many have not shown whose they are, the oldest gives way: idle
-   * connections must not keep a member out. Undefined if this node takes none.
+   * A connection was accepted. If too many have not shown whose they are, the oldest gives way:
+   * idle connections must not keep a member out. Undefined if this node takes none.
    */
   accepted(channel: Channel, remote: Address): PeerLink | undefined {
     const { isRemoved, links, settings } = this.table

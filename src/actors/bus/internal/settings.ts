@@ -95,8 +95,9 @@ export interface Settings extends Partial<NodeSettings> {
    */
   readonly tls?: TlsSettings | Effect.Effect<TlsSettings, unknown>
   /**
-   * Which nodes may ask this one to take them in, and are asked that by `meet`. By default any may while this node knows no
-   * cluster, and none afterwards: a node that joins a member merges its cluster with the member's.
+   * Which nodes may ask this one to take them in, and are asked that by `meet`. By default any may
+   * while this node knows no cluster, and none afterwards: a node that joins a member merges its
+   * cluster with the member's.
    */
   readonly admit?: "anyone" | ((id: string, address: string) => boolean)
   /**

@@ -8,7 +8,7 @@ import { type Address, type Claim, isSameAddress } from "./link.ts"
 import type { Member, PeerLink } from "./member.ts"
 import type { Table } from "./table.ts"
 
-/** Dials an address that a node is said to have, unless that is under way, at the address's pace. */
+/** Dials an address that a node is said to have, at its pace, unless that is under way. */
 export const verify = (table: Table, member: Member, address: Address): PeerLink | undefined => {
   if (table.isRemoved || isSameAddress(address, member.address)) return undefined
   for (const link of table.links) {
