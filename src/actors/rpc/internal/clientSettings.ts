@@ -32,6 +32,11 @@ export interface ClientOptions {
    * a slow handler is waited for. It doubles with each connection that is given up. Default 10 s.
    */
   readonly overdueAfterMs?: number | undefined
+  /**
+   * A connection without calls asks so long after the last reply whether the peer lives. Default
+   * 30 s: a server that has vanished is noticed before the next call, at the price of two messages.
+   */
+  readonly keepAliveAfterMs?: number | undefined
   /** Time for the reply to a NULL call; without it the connection is replaced. Default 5 s. */
   readonly probeWithinMs?: number | undefined
   /**
@@ -63,6 +68,7 @@ const defaults = {
   memoryBytes: 64 << 20,
   connectWithinMs: 10_000,
   overdueAfterMs: 10_000,
+  keepAliveAfterMs: 30_000,
   probeWithinMs: 5_000,
   zombieWithinMs: 30_000,
   firstPauseMs: 50,

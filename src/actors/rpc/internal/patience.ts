@@ -3,6 +3,21 @@ export interface PatienceSettings {
   readonly overdueAfterMs: number
   readonly probeWithinMs: number
   readonly zombieWithinMs: number
+  readonly keepAliveAfterMs: number
+}
+
+/** A call that is out. */
+interface Waiting {
+  /** Undefined for an interrupted call. */
+  readonly call: object | undefined
+  readonly isProbe: boolean
+  readonly since: number
+}
+
+/** A limit, and when it is reached: of a NULL call, an interrupted one, or of the peer's silence. */
+export interface Deadline {
+  readonly kind: "probe" | "zombie" | "silence"
+  readonly at: number
 }
 
 /** No limit grows beyond this many times its setting. */
@@ -20,19 +35,42 @@ export class Patience {
     this.#settings = settings
   }
 
-  /** The age at which a call without a reply leads to a NULL call. */
-  get overdueAfterMs(): number {
+  /** No call that begins now has a deadline before so many milliseconds. */
+  get shortestMs(): number {
+    const { keepAliveAfterMs, zombieWithinMs } = this.#settings
+    return Math.min(this.#overdueAfterMs, this.#probeWithinMs, zombieWithinMs, keepAliveAfterMs)
+  }
+
+  get #overdueAfterMs(): number {
     return this.#settings.overdueAfterMs * this.#factor
   }
 
-  /** The time for the reply to a NULL call. */
-  get probeWithinMs(): number {
+  get #probeWithinMs(): number {
     return this.#settings.probeWithinMs * this.#factor
   }
 
-  /** The longest time that an interrupted call keeps its credit. */
-  get zombieWithinMs(): number {
-    return this.#settings.zombieWithinMs
+  /**
+   * Returns the deadline that is reached first, among those of the calls that are out. A call that
+   * is overdue and a connection without calls both lead to a NULL call, after the last sign of life.
+   */
+  next(out: Iterable<Waiting>, aliveAt: number): Deadline {
+    const { keepAliveAfterMs, zombieWithinMs } = this.#settings
+    let first: Deadline = { kind: "silence", at: Infinity }
+    let [isAsking, isIdle, oldest] = [false, true, Infinity]
+    for (const { call, isProbe, since } of out) {
+      isIdle = false
+      isAsking ||= isProbe
+      if (!isProbe && call !== undefined) oldest = Math.min(oldest, since)
+      else {
+        const at = since + (isProbe ? this.#probeWithinMs : zombieWithinMs)
+        if (at < first.at) first = { kind: isProbe ? "probe" : "zombie", at }
+      }
+    }
+    if (isAsking) return first
+    const at = isIdle
+      ? aliveAt + keepAliveAfterMs
+      : Math.max(oldest, aliveAt) + this.#overdueAfterMs
+    return at < first.at ? { kind: "silence", at } : first
   }
 
   grow(): void {

@@ -140,27 +140,20 @@ export class Requester implements PortUser {
   look(): number {
     // No completion leads to another refill when one has failed and no call is out.
     if (this.credits.missing > 0) this.turn()
-    const { overdueAfterMs, probeWithinMs, zombieWithinMs } = this.#around.patience
-    const now = this.#around.now()
+    const { now, patience } = this.#around
     // What begins after this look is due no earlier than that.
-    let next = now + Math.min(overdueAfterMs, probeWithinMs, zombieWithinMs)
-    const due = (at: number, act: () => void): void => {
-      if (at <= now) act()
-      else next = Math.min(next, at)
+    const last = now() + patience.shortestMs
+    const { at, kind } = patience.next(this.#out.values(), this.#aliveAt)
+    if (at > now()) return Math.min(at, last)
+    if (kind === "probe") this.#giveUp("the peer is mute")
+    else if (kind === "zombie") this.fail("an interrupted call was not answered")
+    else if (this.credits.free("control") === 0) {
+      this.#giveUp("a call is overdue, and no credit is left to ask")
+    } else {
+      this.#probe()
+      return this.look()
     }
-    let oldest = Infinity
-    for (const one of this.#out.values()) {
-      if (one.isProbe) due(one.since + probeWithinMs, () => this.#giveUp("the peer is mute"))
-      else if (one.call === undefined) {
-        due(one.since + zombieWithinMs, () => this.fail("an interrupted call was not answered"))
-      } else oldest = Math.min(oldest, one.since)
-    }
-    if (this.#probes > 0 || oldest === Infinity) return next
-    due(Math.max(oldest, this.#aliveAt) + overdueAfterMs, () => {
-      if (this.credits.free("control") > 0) this.#probe()
-      else this.#giveUp("a call is overdue, and no credit is left to ask")
-    })
-    return next
+    return last
   }
 
   received(bytes: Uint8Array, invalidated: number): void {
