@@ -176,7 +176,10 @@ export class RpcClient {
       const call = around.queue.begin(plan, { procedure, isIdempotent })
       return Effect.onExit(this.#attempt(call, shape), () =>
         Effect.sync(() => {
-          if (call.xid !== undefined) around.queue.freeXid(call.xid)
+          if (call.xid === undefined) return
+          // It was sent, and its handler may still run.
+          around.queue.addOrphan(call.xid)
+          this.#hub.requester?.admit()
         })
       )
     })

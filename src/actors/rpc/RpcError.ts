@@ -10,8 +10,10 @@ import * as Schema from "effect/Schema"
  *   reply. It says nothing about whether the call was executed.
  * - `malformed-reply`: the reply is no RPC message; the call may have been executed.
  * - `not-offered`: the client takes no calls in the reverse direction. It was not sent.
- * - `too-long`: a call in the reverse direction does not fit inline. It was not sent.
- * - `closed`: the server was closed. A call in the reverse direction may have been executed.
+ * - `too-long`: the chunks of the call, or a whole one in the reverse direction, do not fit inline.
+ *   It was not sent.
+ * - `closed`: the client of a call in the reverse direction did not come back, or the server was
+ *   closed. It was not sent.
  * - `version-refused`: the responder does not speak this version of RPC-over-RDMA.
  */
 export class CallRefused extends Schema.TaggedError<CallRefused>("handfast/rpc/CallRefused")(

@@ -6,6 +6,7 @@
  * `admit` or `open: true` does not start.
  */
 
+import * as Clock from "effect/Clock"
 import * as WebCrypto from "effect/crypto/WebCrypto"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -16,13 +17,12 @@ import type { Address, ConnectRequest, Listener } from "../../native/verbs/Conne
 import type { CreateError, ListenError, DeviceOpenError } from "../../native/verbs/VerbsError.ts"
 import { Verbs } from "../../native/verbs/Verbs.ts"
 import * as ConnectionData from "../../schema/rpc/ConnectionData.ts"
-import { BoundedStore } from "../link/BoundedStore.ts"
 import type { PeersRefused } from "../link/Peers.ts"
 import { openPort } from "./internal/epoch.ts"
 import { type Ground, ReopeningGround } from "./internal/ground.ts"
 import { Handlers } from "./internal/handlers.ts"
 import { Parts } from "./internal/parts.ts"
-import { refillEvery, type Responder } from "./internal/responder.ts"
+import { type Incoming, refillEvery, type Responder } from "./internal/responder.ts"
 import {
   depthsOf,
   resolve,
@@ -31,7 +31,8 @@ import {
 } from "./internal/serverSettings.ts"
 import { validateDepths } from "./internal/settings.ts"
 import { ReverseCalls, type ReversePath } from "./internal/reverseCalls.ts"
-import { ClientSession, serve } from "./internal/serving.ts"
+import { type Answer, ClientSession, serve } from "./internal/serving.ts"
+import { Sessions } from "./internal/sessions.ts"
 import type { SettingsConflict } from "./RpcError.ts"
 
 export type { ServerOptions } from "./internal/serverSettings.ts"
@@ -42,16 +43,22 @@ interface Served {
   readonly end: (reason: string) => void
 }
 
+interface ServerServices {
+  readonly parts: Parts
+  readonly crypto: Crypto
+  readonly fork: (effect: Effect.Effect<void>) => void
+  readonly remoteInvalidate: boolean
+  /** Milliseconds of a clock that does not jump. */
+  readonly now: () => number
+}
+
 /** A running server. */
 export class RpcServer {
   readonly address: Address
   readonly #settings: ServerSettings
   readonly #ground: ReopeningGround
-  readonly #parts: Parts
-  readonly #crypto: Crypto
-  readonly #fork: (effect: Effect.Effect<void>) => void
-  readonly #remoteInvalidate: boolean
-  readonly #sessions: BoundedStore<string, ClientSession>
+  readonly #services: ServerServices
+  readonly #sessions: Sessions
   /** Connections without a valid call, the oldest first. */
   readonly #unproven = new Map<ConnectRequest, Served>()
   readonly #proven = new Set<Responder>()
@@ -66,24 +73,15 @@ export class RpcServer {
     address: Address,
     settings: ServerSettings,
     ground: ReopeningGround,
-    rest: {
-      readonly parts: Parts
-      readonly crypto: Crypto
-      readonly fork: (effect: Effect.Effect<void>) => void
-      readonly remoteInvalidate: boolean
-    }
+    services: ServerServices
   ) {
     this.address = address
     this.#settings = settings
     this.#ground = ground
-    this.#parts = rest.parts
-    this.#crypto = rest.crypto
-    this.#fork = rest.fork
-    this.#remoteInvalidate = rest.remoteInvalidate
+    this.#services = services
     this.#credits = settings.credits
     this.#handlers = new Handlers(settings)
-    const capacity = settings.maxClients
-    this.#sessions = new BoundedStore({ capacity, guests: capacity }, "fifo")
+    this.#sessions = new Sessions(settings, (principal) => this.#makeSession(principal))
   }
 
   /** Connections with and without a valid call, clients, and handlers under way. */
@@ -119,10 +117,22 @@ export class RpcServer {
   /** Accepts connections side by side, until the listener ends: its device was lost. */
   run(listener: Listener): Effect.Effect<void> {
     return listener.take.pipe(
-      Effect.tap((request) => Effect.sync(() => this.#fork(this.#accept(request)))),
+      Effect.tap((request) => Effect.sync(() => this.#services.fork(this.#accept(request)))),
       Effect.forever,
       Effect.ignore
     )
+  }
+
+  /** Ends connections that are silent, and calls to clients that do not come back. */
+  get sweep(): Effect.Effect<never> {
+    const { idleWithinMs, returnWithinMs } = this.#settings
+    return Effect.sync(() => {
+      const now = this.#services.now()
+      for (const responder of this.#proven) {
+        if (responder.silentMs(now) >= idleWithinMs) responder.end("the client is silent")
+      }
+      this.#sessions.sweep(now)
+    }).pipe(Effect.delay(Math.min(idleWithinMs, returnWithinMs) / sweepsPerLimit), Effect.forever)
   }
 
   /**
@@ -139,7 +149,7 @@ export class RpcServer {
         Effect.sync(() => {
           for (const { end } of this.#unproven.values()) end("the server was closed")
           for (const responder of this.#proven) responder.end("the server was closed")
-          for (const { reverse } of this.#sessions.values) reverse?.close()
+          this.#sessions.close()
         })
       )
     )
@@ -153,18 +163,16 @@ export class RpcServer {
       this.#running--
       if (this.#isClosing && this.#running === 0) Deferred.doneUnsafe(this.#isIdle, Effect.void)
     })
-    this.#fork(Effect.ensuring(call, ended))
+    this.#services.fork(Effect.ensuring(call, ended))
   }
 
   /** Makes room for one more connection: among those that have proven nothing, the oldest goes. */
-  #makeRoom(host: string): boolean {
-    const { maxConnections, maxUnproven, maxUnprovenPerHost } = this.#settings
-    if (this.#proven.size >= maxConnections) return false
+  #makeRoom(host: string): void {
+    const { maxUnproven, maxUnprovenPerHost } = this.#settings
     const isSameHost = (served: Served): boolean => served.host === host
     const ofHost = [...this.#unproven.values()].filter(isSameHost).length
     if (ofHost >= maxUnprovenPerHost) this.#endOldest(isSameHost)
     else if (this.#unproven.size >= maxUnproven) this.#endOldest(() => true)
-    return true
   }
 
   #endOldest(isMeant: (served: Served) => boolean): void {
@@ -180,7 +188,8 @@ export class RpcServer {
   #accept(request: ConnectRequest): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
       const { host } = request.peer
-      if (!this.#settings.hears(host) || !this.#makeRoom(host)) return yield* request.reject()
+      if (this.#isClosing || !this.#settings.hears(host)) return yield* request.reject()
+      this.#makeRoom(host)
       const given = Deferred.makeUnsafe<string>()
       const end = (reason: string) => void Deferred.doneUnsafe(given, Effect.succeed(reason))
       this.#unproven.set(request, { host, end })
@@ -206,18 +215,20 @@ export class RpcServer {
       )
       if (principal === undefined) return "refused"
       const peer = ConnectionData.decode(request.privateData)
-      const session = this.#sessionOf(principal, peer)
+      const session = this.#sessions.of(principal, peer.extension)
       const said = this.#said(session)
       const ground = this.#ground.last
-      const responder = this.#responderOf(session, request, peer, said, ground)
-      const closed = Effect.sync(() => this.#closed(responder, session))
+      const { closed, responder } = this.#responderOf(session, request, peer, said, ground)
       const { port, queuePair } = yield* openPort(ground, depthsOf(settings), responder, closed)
       if (!responder.attach(port)) return "the first Receive was not accepted"
       session.connections.add(responder)
       const connection = yield* request
         .accept({ queuePair, privateData: ConnectionData.encode(said), rnrRetries: 0 })
         .pipe(Effect.timeout(settings.acceptWithinMs))
-      yield* Effect.forkScoped(this.#expire(responder))
+      const expire = Effect.sync(() => {
+        if (!responder.isProved) responder.end("no valid call came")
+      })
+      yield* Effect.forkScoped(Effect.delay(expire, settings.unprovenWithinMs))
       return yield* Effect.raceFirst(Deferred.await(responder.ended), connection.disconnected)
     })
   }
@@ -238,8 +249,9 @@ export class RpcServer {
     peer: ConnectionData.ConnectionData,
     said: ConnectionData.ConnectionData,
     { pool }: Ground
-  ): Responder {
-    const { maxBytesPerConnection, maxCallBytes, maxReverseCalls, programs } = this.#settings
+  ): { readonly responder: Responder; readonly closed: Effect.Effect<void> } {
+    const { maxBytesPerConnection, maxCallBytes, maxConnections, maxReverseCalls, programs } =
+      this.#settings
     const thresholds = ConnectionData.thresholds(peer, said)
     const path: ReversePath = {
       limit: Math.min(peer.extension?.reverseCalls ?? 0, maxReverseCalls),
@@ -251,18 +263,21 @@ export class RpcServer {
       handlers: this.#handlers,
       proved: () => {
         if (!this.#unproven.delete(request)) return
-        responder.isProved = true
-        this.#proven.add(responder)
         // A client that names itself has one connection.
         if (peer.extension !== undefined) session.endOlder(responder)
+        // At once: the end of a connection takes a while.
+        for (const older of this.#proven) if (older.isOver) this.#proven.delete(older)
+        if (this.#proven.size >= maxConnections) return responder.end("there is no room")
+        responder.isProved = true
+        this.#proven.add(responder)
         session.reverse?.open(path)
       }
     }
-    const responder: Responder = this.#parts.responder({
+    const responder: Responder = this.#services.parts.responder({
       thresholds,
       share: pool.share(maxBytesPerConnection),
       maxCallBytes,
-      mayInvalidate: peer.remoteInvalidate && this.#remoteInvalidate,
+      mayInvalidate: peer.remoteInvalidate && this.#services.remoteInvalidate,
       credits: () => {
         session.cache.granted(this.#credits)
         return this.#credits
@@ -271,46 +286,28 @@ export class RpcServer {
       turn: () => session.reverse?.flush(),
       unreachable: (xid) => session.addUnreachable(xid),
       take: (incoming) => this.#take(serve(dispatching, session, incoming)),
-      later: (act) => this.#fork(Effect.delay(Effect.sync(act), refillEvery))
+      later: (act) => this.#services.fork(Effect.delay(Effect.sync(act), refillEvery))
     })
-    return responder
-  }
-
-  /** The session of a client that names its instance, or one for this connection alone. */
-  #sessionOf(principal: string, { extension }: ConnectionData.ConnectionData): ClientSession {
-    const make = () =>
-      new ClientSession(
-        principal,
-        this.#crypto.getRandomValues(new Uint8Array(16)),
-        new this.#parts.Cache({ maxBytes: this.#settings.maxCacheBytes }),
-        new ReverseCalls(this.#crypto.getRandomValues(new Uint32Array(1))[0]!)
-      )
-    // Foreign clients are told apart by their admitted principal alone.
-    const instance = extension === undefined ? "" : Buffer.from(extension.instance).toString("hex")
-    const key = `${principal}/${instance}`
-    const known = this.#sessions.use(key, "peer")
-    if (known !== undefined) return known
-    if (this.#sessions.limitReached("peer") !== undefined) {
-      this.#sessions.evict("peer", ({ isIdle }) => isIdle)
-    }
-    const session = make()
-    if (this.#sessions.limitReached("peer") === undefined) this.#sessions.add(key, session, "peer")
-    return session
-  }
-
-  #closed(responder: Responder, session: ClientSession): void {
-    responder.end("closed")
-    this.#proven.delete(responder)
-    session.connections.delete(responder)
-  }
-
-  /** A connection that makes no valid call is ended after seconds. */
-  #expire(responder: Responder): Effect.Effect<void> {
-    return Effect.map(Effect.sleep(this.#settings.unprovenWithinMs), () => {
-      if (!responder.isProved) responder.end("no valid call came")
+    const closed = Effect.sync(() => {
+      responder.end("closed")
+      this.#proven.delete(responder)
+      session.reverse?.lost(path)
+      this.#sessions.lost(session, responder, this.#services.now())
     })
+    return { responder, closed }
+  }
+
+  #makeSession(principal: string): ClientSession {
+    const { maxCacheBytes: maxBytes } = this.#settings
+    const incarnation = this.#services.crypto.getRandomValues(new Uint8Array(16))
+    const [firstXid] = this.#services.crypto.getRandomValues(new Uint32Array(1))
+    const cache = new this.#services.parts.Cache<Answer, Incoming>({ maxBytes })
+    return new ClientSession(principal, incarnation, cache, new ReverseCalls(firstXid!))
   }
 }
+
+/** The sweeps within the shorter of two limits: neither is passed by more than a quarter. */
+const sweepsPerLimit = 4
 
 /** A try to open a lost device again costs little. */
 const relistenEvery = "1 second"
@@ -332,6 +329,7 @@ export const make = Effect.fnUntraced(function* (
   const ground = yield* ReopeningGround.make(opening, { completions, memoryBytes })
   yield* validateDepths(ground.last, depthsOf(settings), ["maxCredits", "maxSegments"])
   const crypto = yield* WebCrypto.WebCrypto
+  const clock = yield* Clock.Clock
   const run = yield* FiberSet.makeRuntime()
   const listenAt = ({ device }: Ground, port: number) => device.listen({ host, port, backlog })
   const listener = yield* listenAt(ground.last, settings.port)
@@ -339,9 +337,11 @@ export const make = Effect.fnUntraced(function* (
     parts: yield* Parts,
     crypto: crypto as Crypto,
     fork: (effect) => void run(effect),
-    remoteInvalidate: verbs.capabilities.remoteInvalidate
+    remoteInvalidate: verbs.capabilities.remoteInvalidate,
+    now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
   })
   yield* Effect.addFinalizer(() => server.close)
+  yield* Effect.forkScoped(server.sweep)
   const again = Effect.flatMap(ground.usable, (found) => listenAt(found, listener.address.port))
   const relisten = Effect.retry(again, Schedule.spaced(relistenEvery))
   const serveAgain = Effect.scoped(Effect.flatMap(relisten, (found) => server.run(found)))

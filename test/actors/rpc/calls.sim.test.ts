@@ -59,4 +59,23 @@ describe("a call", () => {
       assert.strictEqual(client.usage.heldCredits, 0)
     })
   )
+
+  it.sim(
+    "D3: with more chunks than fit inline is refused, and not planned for ever",
+    { seeds: 2 },
+    () =>
+      Effect.gen(function* () {
+        const { client } = yield* makeWorld({ client: { inlineBytes: 1_024 } })
+        yield* count(client, 1)
+        const call = client.call({
+          procedure: procedures.echo,
+          args: new Uint8Array(4),
+          maxResultBytes: 10_000,
+          bulkResults: Array.from({ length: 60 }, () => 100)
+        })
+        const error = yield* Effect.flip(call)
+        assert.deepInclude(error, { _tag: "CallRefused", reason: "too-long" })
+        assert.deepStrictEqual(client.usage, { waiting: 0, xids: 0, heldCredits: 0, lentBytes: 0 })
+      })
+  )
 })

@@ -30,8 +30,14 @@ interface Came {
   readonly before: number
 }
 
+/** A message that voids a key of the client. */
+interface Voiding {
+  readonly message: Uint8Array
+  readonly key: number
+}
+
 /** What is sent for a call, in this order. */
-type Script = (came: Came) => ReadonlyArray<Uint8Array>
+type Script = (came: Came) => ReadonlyArray<Uint8Array | Voiding>
 
 const accepted = (xid: number, results = new Uint8Array(0)): Uint8Array =>
   RpcMessage.encode({
@@ -96,7 +102,10 @@ const world = Effect.fnUntraced(function* (
         const came = cameIn(bytes, seen.length)
         if (came === undefined) return void answers.push(bytes)
         seen.push(came)
-        for (const message of script(came)) port.send(message)
+        for (const sent of script(came)) {
+          if ("key" in sent) port.send(sent.message, sent.key)
+          else port.send(sent)
+        }
       },
       turn: (): void => undefined,
       failed: (): void => undefined
@@ -290,4 +299,47 @@ describe("a responder", () => {
       assert.strictEqual(client.usage.lentBytes, 0)
     })
   )
+
+  const voided = {
+    "another call's": (xid: number) => reply(xid),
+    "a call's by rubbish": () => Uint8Array.of(1, 2, 3),
+    "a call's by a stranger's reply": (xid: number) => reply(xid ^ 0x5555)
+  }
+  for (const [what, messageFor] of Object.entries(voided)) {
+    it.sim(`G22: that voids ${what} key answers neither from that memory`, settings, () =>
+      Effect.gen(function* () {
+        const held: Array<Came> = []
+        const { client, connections } = yield* world(
+          (came) => {
+            const claim = (one: Came) => reply(one.xid, { chunks: { ...one.chunks, reads: [] } })
+            if (came.procedure === 0) return [reply(came.xid)]
+            if (held.length > 1)
+              return [
+                reply(came.xid, {
+                  chunks: {
+                    ...came.chunks,
+                    reads: [],
+                    writes: came.chunks.writes.map(([one]) => [{ ...one!, length: 0 }])
+                  }
+                })
+              ]
+            held.push(came)
+            if (held.length < 2) return []
+            const [first, second] = held as [Came, Came]
+            const key = second.chunks.writes[0]![0]!.handle
+            return [{ message: messageFor(first.xid), key }, claim(second)]
+          },
+          { trustsForeignCache: true }
+        )
+        const bulk = { maxResultBytes: 10_000, bulkResults: [9_900] }
+        const replies = yield* Effect.all([call(client, bulk), call(client, bulk)], {
+          concurrency: "unbounded"
+        })
+        // What the responder claims on the connection that it broke counts for nothing.
+        for (const one of replies) assert.strictEqual(one.bulk[0]!.length, 0)
+        assert.lengthOf(connections, 2)
+        assert.deepStrictEqual(client.usage, { waiting: 0, xids: 0, heldCredits: 0, lentBytes: 0 })
+      })
+    )
+  }
 })

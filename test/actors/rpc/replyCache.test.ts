@@ -78,4 +78,23 @@ describe("a reply cache", () => {
     cache.finish(slow, { reply: "at last", bytes: 1 })
     assert.strictEqual(cache.find(1, "call"), slow)
   })
+
+  it("C4: keeps nothing of the connection on which a call was answered", () => {
+    const cache = make()
+    const entry = cache.begin(1, "call", "here")
+    assert.strictEqual(cache.finish(entry, { reply: "reply", bytes: 1 }), "here")
+    assert.isUndefined(entry.waiter)
+  })
+
+  it("G11: knows a call that came before it was forgotten from one that began before", () => {
+    const cache = make()
+    const fresh = cache.see(1)
+    const executing = cache.begin(2, "call", "here")
+    const again = cache.see(2)
+    cache.finish(executing, { reply: "reply", bytes: 1 })
+    for (let xid = 3; xid < 200; xid++) execute(cache, xid)
+    assert.isUndefined(cache.find(1, "call", fresh))
+    assert.strictEqual(cache.find(2, "call", again), "forgotten")
+    assert.strictEqual(cache.find(1, "call"), "forgotten")
+  })
 })

@@ -100,8 +100,8 @@ export class CallQueue {
   readonly #waiting: Array<Call> = []
   readonly #xids = new Set<number>()
   /**
-   * Interrupted calls of connections that are over, by XID, the oldest first: their handlers may
-   * still run.
+   * Interrupted calls that were sent on connections that are over, by XID, the oldest first: their
+   * handlers may still run.
    */
   readonly orphans = new Set<number>()
   #nextXid: number

@@ -2,7 +2,6 @@
  * Handlers under way. One whose connection is lost goes on, since the same call may come again and
  * join it; if there are too many, the oldest of those is interrupted for a new one.
  */
-import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 
 /** A client, with the number of its handlers. */
@@ -48,13 +47,10 @@ export class Handlers {
     return true
   }
 
-  /** The caller of a call has given it up. */
-  interrupt(owner: HandlerOwner, xid: number): void {
-    owner.byXid.get(xid)?.fiber.interruptUnsafe()
-  }
-
-  end(handler: Handler): Effect.Effect<void> {
-    return Effect.sync(() => this.#remove(handler))
+  end(handler: Handler): void {
+    const { owner, xid } = handler
+    if (this.#running.delete(handler)) owner.handlers--
+    if (owner.byXid.get(xid) === handler) owner.byXid.delete(xid)
   }
 
   #makeRoom(owner: HandlerOwner): boolean {
@@ -69,16 +65,10 @@ export class Handlers {
     for (const handler of this.#running) {
       if (!isMeant(handler) || !handler.isLost()) continue
       // At once: its finalizers may take a while, and the next call gives up the next one.
-      this.#remove(handler)
+      this.end(handler)
       handler.fiber.interruptUnsafe()
       return true
     }
     return false
-  }
-
-  #remove(handler: Handler): void {
-    const { owner, xid } = handler
-    if (this.#running.delete(handler)) owner.handlers--
-    if (owner.byXid.get(xid) === handler) owner.byXid.delete(xid)
   }
 }

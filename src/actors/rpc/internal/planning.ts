@@ -37,6 +37,8 @@ export interface ReadPart {
 
 /** The form in which a call travels. Sizes are in bytes. */
 export interface CallPlan {
+  /** What it was planned for. */
+  readonly thresholds: Thresholds
   /** The message with its reads taken out; undefined if it is read as a whole. */
   readonly inline: Uint8Array | undefined
   readonly reads: ReadonlyArray<ReadPart>
@@ -89,7 +91,8 @@ export const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
  * Plans a call: inline if it fits, else without its bulk data, else by one chunk. Memory for the
  * reply is offered only if the reply may not fit inline.
  */
-export const planCall = (shape: CallShape, { callBytes, replyBytes }: Thresholds): CallPlan => {
+export const planCall = (shape: CallShape, thresholds: Thresholds): CallPlan => {
+  const { callBytes, replyBytes } = thresholds
   const { bulkArgs, bulkResults, maxResultBytes, message } = shape
   const wholeReply = headerBytes + replyHeaderBytes + maxResultBytes
   const writes = wholeReply <= replyBytes ? [] : bulkResults
@@ -99,6 +102,7 @@ export const planCall = (shape: CallShape, { callBytes, replyBytes }: Thresholds
   const reply = isLongReply ? replyHeaderBytes + maxVerifierBytes + maxResultBytes : undefined
   const fixed = headerBytes + writeEntryBytes * writes.length + (isLongReply ? replyChunkBytes : 0)
   const planned = {
+    thresholds,
     writes,
     reply,
     replyBytes: isLongReply ? headerBytes : reducedReply

@@ -35,6 +35,12 @@ export class Entry<Reply, Waiter> {
   }
 }
 
+/** What is known of an XID when its call comes: more may have left by the time that it is read. */
+export interface Seen<Reply, Waiter> {
+  readonly entry: Entry<Reply, Waiter> | undefined
+  readonly isOld: boolean
+}
+
 export interface CacheLimits {
   /** Bytes of replies that are kept for the client. */
   readonly maxBytes: number
@@ -70,13 +76,23 @@ export class ReplyCache<Reply, Waiter> {
     this.#window = Math.max(this.#window, 2 * credits)
   }
 
-  /** Finds a call; `"forgotten"` if it may have been executed and its reply is gone. */
-  find(xid: number, name: string): Entry<Reply, Waiter> | "forgotten" | undefined {
-    const entry = this.#entries.get(xid)
-    if (entry?.name === name) return entry
+  /** A call of this XID has come. */
+  see(xid: number): Seen<Reply, Waiter> {
     // Serial arithmetic: XIDs come round.
     const isOld = this.#mark !== undefined && ((this.#mark - xid) | 0) >= 0
-    return isOld ? "forgotten" : undefined
+    return { entry: this.#entries.get(xid), isOld }
+  }
+
+  /** Finds a call; `"forgotten"` if it may have been executed and its reply is gone. */
+  find(
+    xid: number,
+    name: string,
+    seen = this.see(xid)
+  ): Entry<Reply, Waiter> | "forgotten" | undefined {
+    const entry = this.#entries.get(xid)
+    if (entry?.name === name) return entry
+    const hasLeft = seen.entry !== undefined && seen.entry !== entry
+    return seen.isOld || hasLeft ? "forgotten" : undefined
   }
 
   /** A new call begins. One that had its XID before is gone: the client has answered it. */
@@ -88,11 +104,20 @@ export class ReplyCache<Reply, Waiter> {
     return entry
   }
 
-  /** A call was executed. Its reply is kept until the window has moved on. */
-  finish(entry: Entry<Reply, Waiter>, answer: CachedReply<Reply>): void {
-    assert(entry.answer === undefined, "a call ends once")
+  /**
+   * A call was executed. Its reply is kept until the window has moved on, and nothing of the
+   * connection to which it goes.
+   */
+  finish(entry: Entry<Reply, Waiter>, answer: CachedReply<Reply>): Waiter {
+    const { waiter } = entry
+    assert(entry.answer === undefined && waiter !== undefined, "a call ends once")
     entry.answer = answer
-    if (this.#entries.get(entry.xid) !== entry) return
+    entry.waiter = undefined
+    if (this.#entries.get(entry.xid) === entry) this.#keep(entry, answer)
+    return waiter
+  }
+
+  #keep(entry: Entry<Reply, Waiter>, answer: CachedReply<Reply>): void {
     this.#answered.add(entry)
     this.#bytes += answer.bytes
     for (const oldest of this.#answered) {

@@ -30,7 +30,7 @@ import { ReverseAnswers } from "./reverseAnswers.ts"
 import type { ReverseServing } from "./reverseServing.ts"
 import type { Patience } from "./patience.ts"
 import { fits, type Thresholds } from "./planning.ts"
-import { readAnswer } from "./replies.ts"
+import { endOf } from "./replies.ts"
 
 /** State of the client beside this connection instance. */
 export interface Surroundings {
@@ -49,6 +49,8 @@ export interface Surroundings {
   readonly release: (loans: ReadonlyArray<Loan>) => void
 }
 
+const sumOfRegions = (sum: number, { region }: Loan): number => sum + region.length
+
 export class Requester implements PortUser {
   readonly credits: Credits
   /** Done with the first valid reply. */
@@ -59,11 +61,11 @@ export class Requester implements PortUser {
   dropped = 0
   readonly #around: Surroundings
   readonly #out = new Map<number, Outstanding>()
-  /** Calls whose replies are in hand; their fibers go on when all counters are settled. */
   /** Interrupted calls of this connection that the responder has not heard of. */
   readonly #interrupted = new Set<number>()
   /** Whether the responder is of this library, and can end handlers of interrupted calls. */
   #isOwnKind = false
+  /** Calls whose replies are in hand; their fibers go on when all counters are settled. */
   readonly #finished: Array<() => void> = []
   /** There once the thresholds are known: before, nothing may come. */
   #answers: ReverseAnswers | undefined = undefined
@@ -71,6 +73,8 @@ export class Requester implements PortUser {
   #thresholds: Thresholds | undefined = undefined
   #incarnation = ""
   #aliveAt = -Infinity
+  /** Whether the peer has used what was lent to it against the rules. */
+  #isDistrusted = false
   #probes = 0
 
   constructor(around: Surroundings, credits = new Credits(around.terms)) {
@@ -80,8 +84,11 @@ export class Requester implements PortUser {
 
   /** Interrupted calls that are not answered. */
   get zombies(): number {
+    return this.#zombies.length
+  }
+
+  get #zombies(): ReadonlyArray<Outstanding> {
     return [...this.#out.values()].filter(({ call, isProbe }) => call === undefined && !isProbe)
-      .length
   }
 
   /** Posts the first Receives: for one reply, and for the reverse direction. */
@@ -98,8 +105,7 @@ export class Requester implements PortUser {
       extension === undefined ? foreign : Buffer.from(extension.instance).toString("hex")
     this.#thresholds = thresholds
     this.#isOwnKind = extension !== undefined
-    const { queue, reverse } = this.#around
-    if (!this.#isOwnKind) for (const xid of queue.orphans) queue.endOrphan(xid)
+    const { reverse } = this.#around
     reverse.open(extension)
     this.#answers = new ReverseAnswers(reverse, this.credits, {
       maxBytes: thresholds.callBytes,
@@ -128,7 +134,12 @@ export class Requester implements PortUser {
     this.#interrupted.add(call.xid!)
     call.xid = undefined
     this.turn()
-    if (this.zombies > Math.max(1, this.credits.limit / 2)) this.fail("too many interrupted calls")
+    const [most, mostBytes] = [this.credits.limit / 2, this.#around.share().maxBytes / 2]
+    const zombies = this.#zombies
+    const bytes = zombies.flatMap(({ lent }) => loansOf(lent)).reduce(sumOfRegions, 0)
+    if (zombies.length > 1 && (zombies.length > most || bytes > mostBytes)) {
+      this.fail("too many interrupted calls")
+    }
     return true
   }
 
@@ -159,6 +170,11 @@ export class Requester implements PortUser {
   received(bytes: Uint8Array, invalidated: number): void {
     const read = RpcRdmaMessage.decode(bytes)
     const message = Result.getOrUndefined(read)
+    const lent = (message && this.#out.get(message.xid)?.lent) ?? nothingLent
+    if (invalidated !== 0 && loansOf(lent).every(({ key }) => key !== invalidated)) {
+      this.#distrust("the peer voided a key of another call")
+    }
+    if (this.#isDistrusted) return this.#drop()
     // A grant counts in replies alone.
     if (message?._tag === "RdmaDone" || message === undefined) return this.#drop()
     if (message._tag === "RdmaMsg") {
@@ -171,7 +187,7 @@ export class Requester implements PortUser {
     }
     const out = this.#out.get(message.xid)
     if (out === undefined) return this.#drop()
-    this.#take(message, out, invalidated)
+    this.#take(message, out)
   }
 
   turn(): void {
@@ -212,19 +228,23 @@ export class Requester implements PortUser {
     this.#out.clear()
   }
 
+  /** No call is answered on this connection any more: its memory may hold anything. */
+  #distrust(reason: string): void {
+    this.#isDistrusted = true
+    this.fail(reason)
+  }
+
   #drop(): void {
     this.dropped++
     this.credits.receive(undefined, false)
   }
 
   /** A reply: consume, clamp and release here; refill and admit in the turn after the batch. */
-  #take(message: RpcRdmaMessage.RpcRdmaMessage, out: Outstanding, invalidated: number): void {
+  #take(message: RpcRdmaMessage.RpcRdmaMessage, out: Outstanding): void {
     const { xid } = message
     const { queue, release } = this.#around
     this.#out.delete(xid)
     this.credits.receive(message.credits, true)
-    const isLent = invalidated === 0 || loansOf(out.lent).some(({ key }) => key === invalidated)
-    if (!isLent) this.fail("the peer voided a key of another call")
     this.#aliveAt = this.#around.now()
     Deferred.doneUnsafe(this.proved, Effect.void)
     const { call, lent } = out
@@ -237,37 +257,16 @@ export class Requester implements PortUser {
       release(loansOf(lent))
       return
     }
-    const finish = this.#outcomeOf(message, call, lent)
-    if (finish === undefined) return
+    const finish = endOf(message, call, lent)
+    if (finish === undefined) {
+      // The call was not answered: it goes again, on another connection.
+      this.#out.set(xid, out)
+      this.credits.held++
+      return this.#distrust("the peer names memory that was not offered")
+    }
     queue.freeXid(xid)
     call.xid = undefined
     this.#finished.push(finish)
-  }
-
-  #outcomeOf(
-    message: RpcRdmaMessage.RpcRdmaMessage,
-    call: Call,
-    lent: Lent
-  ): (() => void) | undefined {
-    const refused = (reason: CallRefused["reason"]) => () =>
-      call.fail(new CallRefused({ reason, procedure: call.procedure }))
-    switch (message._tag) {
-      case "RdmaErrVers":
-        return refused("version-refused")
-      case "RdmaErrChunk":
-        return refused("chunks-refused")
-      case "RdmaDone":
-        return undefined
-      default: {
-        const answer = readAnswer(message, lent)
-        if (answer !== undefined) return () => call.end(answer)
-        // The call was not answered: it goes again, on another connection.
-        this.#out.set(message.xid, { call, lent, isProbe: false, since: this.#around.now() })
-        this.credits.held++
-        this.fail("the peer names memory that was not offered")
-        return undefined
-      }
-    }
   }
 
   #refill(): void {
@@ -283,9 +282,13 @@ export class Requester implements PortUser {
       const call = queue.shift()
       if (call === undefined) return
       const wasElsewhere = call.sentTo !== undefined && call.sentTo !== this.#incarnation
-      if (wasElsewhere && !call.isIdempotent) this.#forget(call)
-      else if (this.#isUsable(call.lent) && fits(call.plan, thresholds)) this.#sendCall(call)
-      else call.end({ _tag: "Again" })
+      if (wasElsewhere && !call.isIdempotent) this.#forget(call, "the responder was replaced")
+      else if (!this.#isUsable(call.lent)) call.end({ _tag: "Again" })
+      else if (fits(call.plan, thresholds)) this.#sendCall(call)
+      else if (call.plan.thresholds !== thresholds) call.end({ _tag: "Again" })
+      else if (call.sentTo !== undefined)
+        this.#forget(call, "its chunks do not fit inline any more")
+      else call.fail(new CallRefused({ reason: "too-long", procedure: call.procedure }))
     }
   }
 
@@ -294,8 +297,7 @@ export class Requester implements PortUser {
     return share === undefined || share === this.#around.share()
   }
 
-  #forget(call: Call): void {
-    const detail = "the responder that it was sent to was replaced"
+  #forget(call: Call, detail: string): void {
     if (call.xid !== undefined) this.#around.queue.freeXid(call.xid)
     call.xid = undefined
     call.fail(new OutcomeUnknown({ procedure: call.procedure, detail }))
@@ -317,8 +319,10 @@ export class Requester implements PortUser {
 
   /** Names interrupted calls to the responder, as many as there are, one such call at a time. */
   #nameInterrupted(): void {
-    const { orphans } = this.#around.queue
+    const { queue } = this.#around
+    const { orphans } = queue
     if (orphans.size + this.#interrupted.size === 0) return
+    if (!this.#isOwnKind) for (const xid of orphans) queue.endOrphan(xid)
     if (!this.#isOwnKind || this.#probes > 0 || this.credits.free("control") === 0) return
     const names = [...orphans, ...this.#interrupted].slice(0, maxInterrupts)
     for (const name of names) this.#interrupted.delete(name)

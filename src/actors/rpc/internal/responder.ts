@@ -39,6 +39,8 @@ export interface Answering {
 export interface Incoming {
   readonly responder: Answering
   readonly message: RpcRdmaMessage.RdmaMsg | RpcRdmaMessage.RdmaNomsg
+  /** Its caller has given it up before it began. */
+  isInterrupted: boolean
 }
 
 export interface ResponderOptions {
@@ -82,6 +84,8 @@ export class Responder implements PortUser, Answering {
   #port!: MessagePort
   #isOver = false
   #isWaiting = false
+  #hasHeard = false
+  #silentSince = 0
 
   constructor(options: ResponderOptions, obligation = new Obligation()) {
     this.#options = options
@@ -90,6 +94,13 @@ export class Responder implements PortUser, Answering {
 
   get isOver(): boolean {
     return this.#isOver
+  }
+
+  /** How long nothing has come, as far as this was asked; no time while a call is under way. */
+  silentMs(now: number): number {
+    if (this.#hasHeard || this.open.size > 0) this.#silentSince = now
+    this.#hasHeard = false
+    return now - this.#silentSince
   }
 
   /** Posts the Receive for the first call. */
@@ -102,6 +113,7 @@ export class Responder implements PortUser, Answering {
   received(bytes: Uint8Array): void {
     // The client has a newer connection, or the server is closed: nothing more begins on this one.
     if (this.#isOver) return
+    this.#hasHeard = true
     const read = RpcRdmaMessage.decode(bytes)
     if (Result.isFailure(read)) {
       const answer = RpcRdmaMessage.answerTo(read.failure, 1)
@@ -116,7 +128,7 @@ export class Responder implements PortUser, Answering {
     else if (this.open.has(message.xid)) this.#owed++
     else {
       this.open.add(message.xid)
-      this.#options.take({ responder: this, message })
+      this.#options.take({ responder: this, message, isInterrupted: false })
     }
   }
 
@@ -312,19 +324,18 @@ const isCall = (message: Message): message is RpcRdmaMessage.RdmaMsg | RpcRdmaMe
 
 const encode = (message: Message): Uint8Array => RpcRdmaMessage.encode(message)
 
+/** Segments of one position are one chunk, and lie one behind the other. */
 const partsOf = (
   { bytes: lent }: Loan,
   reads: ReadonlyArray<RpcRdmaMessage.ReadSegment>
 ): ReadonlyArray<ReadPart> => {
-  const parts: Array<{ position: number; bytes: Uint8Array }> = []
-  let at = 0
-  for (const { length, position } of reads) {
-    const bytes = Uint8Array.from(lent.subarray(at, at + length))
-    at += length
-    const last = parts.at(-1)
-    // Segments of one position are one chunk.
-    if (last?.position === position) last.bytes = Buffer.concat([last.bytes, bytes])
-    else parts.push({ position, bytes })
+  const parts: Array<ReadPart> = []
+  let [start, end] = [0, 0]
+  for (const [index, { length, position }] of reads.entries()) {
+    end += length
+    if (reads[index + 1]?.position === position) continue
+    parts.push({ position, bytes: Uint8Array.from(lent.subarray(start, end)) })
+    start = end
   }
   return parts
 }

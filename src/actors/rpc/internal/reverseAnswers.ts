@@ -45,7 +45,7 @@ export class ReverseAnswers implements Answering {
     }
     this.#credits.receiveCall()
     this.#taken.add(message.xid)
-    this.#serving.take({ responder: this, message })
+    this.#serving.take({ responder: this, message, isInterrupted: false })
     return true
   }
 

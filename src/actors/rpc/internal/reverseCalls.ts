@@ -9,7 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
 import * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
-import { CallRefused, type OutcomeUnknown } from "../RpcError.ts"
+import { CallRefused, OutcomeUnknown } from "../RpcError.ts"
 import type { ReverseCallRequest, ReverseCaller } from "../RpcProgram.ts"
 import { readResults } from "./results.ts"
 
@@ -27,6 +27,7 @@ interface ReverseCall {
   readonly procedure: number
   readonly message: Uint8Array
   readonly outcome: Deferred.Deferred<Uint8Array, CallRefused | OutcomeUnknown>
+  wasSent: boolean
   wasSentAgain: boolean
   isAbandoned: boolean
 }
@@ -79,7 +80,13 @@ export class ReverseCalls implements ReverseCaller {
     this.#out.clear()
     this.#waiting.unshift(...unanswered)
     this.#path = path
+    this.#isClosed = false
     this.flush()
+  }
+
+  /** A connection is over. Nothing of it is kept, and calls wait for the next one. */
+  lost(path: ReversePath): void {
+    if (this.#path === path) this.#path = { ...path, send: () => false }
   }
 
   /** Sends what may be sent. */
@@ -90,6 +97,7 @@ export class ReverseCalls implements ReverseCaller {
       const call = this.#waiting[0]!
       if (!path.send(call.message)) return
       this.#waiting.shift()
+      call.wasSent = true
       this.#out.set(call.xid, call)
     }
   }
@@ -104,13 +112,18 @@ export class ReverseCalls implements ReverseCaller {
     return true
   }
 
-  /** The server is closed: fails what has no answer. */
+  /** No connection is expected any more: fails what has no answer. */
   close(): void {
     this.#isClosed = true
-    for (const { outcome, procedure } of [...this.#waiting.splice(0), ...this.#out.values()]) {
-      Deferred.doneUnsafe(outcome, Effect.fail(new CallRefused({ reason: "closed", procedure })))
-    }
+    const unanswered = [...this.#waiting.splice(0), ...this.#out.values()]
     this.#out.clear()
+    for (const { outcome, procedure, wasSent } of unanswered) {
+      const detail = "the client did not come back, or the server was closed"
+      const error = wasSent
+        ? new OutcomeUnknown({ procedure, detail })
+        : new CallRefused({ reason: "closed", procedure })
+      Deferred.doneUnsafe(outcome, Effect.fail(error))
+    }
   }
 
   /** A call that is out keeps its credit until it is answered, or its connection is lost. */
@@ -134,7 +147,15 @@ export class ReverseCalls implements ReverseCaller {
     const chunks = RpcRdmaMessage.noChunks
     const message = RpcRdmaMessage.encode({ _tag: "RdmaMsg", xid, credits: 1, chunks, rpc })
     const outcome = Deferred.makeUnsafe<Uint8Array, CallRefused | OutcomeUnknown>()
-    return { xid, procedure, message, outcome, wasSentAgain: false, isAbandoned: false }
+    return {
+      xid,
+      procedure,
+      message,
+      outcome,
+      wasSent: false,
+      wasSentAgain: false,
+      isAbandoned: false
+    }
   }
 }
 

@@ -78,6 +78,16 @@ export interface ServerOptions {
   readonly acceptWithinMs?: number | undefined
   /** Time until the first valid call. Default 10 s: clients send one at once. */
   readonly unprovenWithinMs?: number | undefined
+  /**
+   * A connection that brings no message for so long, while no call is under way on it, is ended.
+   * Default 5 min, as Linux's client: one of this library says something every 30 s.
+   */
+  readonly idleWithinMs?: number | undefined
+  /**
+   * Time for a client that has lost its connection to come back; then calls to it fail. Default
+   * 60 s: twice the longest pause between two connects.
+   */
+  readonly returnWithinMs?: number | undefined
   /** Time for running calls to end when the server is closed. Default 5 s. */
   readonly closeWithinMs?: number | undefined
   /** Connection requests that wait to be taken. Default 128, as in sockets. */
@@ -115,6 +125,8 @@ const defaults = {
   admitWithinMs: 5_000,
   acceptWithinMs: 10_000,
   unprovenWithinMs: 10_000,
+  idleWithinMs: 300_000,
+  returnWithinMs: 60_000,
   closeWithinMs: 5_000,
   backlog: 128,
   completions: 32_768

@@ -5,13 +5,14 @@
  * the same call on the next connection waits for it, and is answered there.
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
 import type { Procedure, ProcedureReply, Program } from "../RpcProgram.ts"
 import { control, decodeInterrupts } from "./control.ts"
 import type { Handler, Handlers } from "./handlers.ts"
 import { concat } from "./planning.ts"
-import { type Entry, nameOf, type ReplyCache } from "./replyCache.ts"
+import { type Entry, nameOf, type ReplyCache, type Seen } from "./replyCache.ts"
 import type { Answering, Incoming } from "./responder.ts"
 import type { ReverseCalls } from "./reverseCalls.ts"
 
@@ -34,9 +35,15 @@ export class ClientSession {
   readonly cache: ReplyCache<Answer, Incoming>
   /** The oldest first. */
   readonly connections = new Set<Answering>()
+  /** When the last connection was lost, in milliseconds. */
+  lostAt = 0
+  /** Whether it outlives its connections. */
+  isRemembered = false
   /** Handlers that are under way. */
   handlers = 0
   readonly byXid = new Map<number, Handler>()
+  /** Calls whose chunks are being read. */
+  readonly arriving = new Set<Incoming>()
   /** XIDs of the newest calls whose memory could not be reached. */
   readonly #unreachable = new Set<number>()
 
@@ -72,6 +79,14 @@ export class ClientSession {
     for (const older of this.connections) {
       if (older === newest) return
       older.end("the client has a newer connection")
+    }
+  }
+
+  /** Calls that their caller has given up end, or do not begin. */
+  interrupt(xids: ReadonlyArray<number>): void {
+    for (const xid of xids) this.byXid.get(xid)?.fiber.interruptUnsafe()
+    for (const incoming of this.arriving) {
+      if (xids.includes(incoming.message.xid)) incoming.isInterrupted = true
     }
   }
 
@@ -144,7 +159,9 @@ const run = (
   call: RpcMessage.Call,
   { principal, reverse: caller }: ClientSession
 ): Effect.Effect<Answer> =>
-  handler({ args: call.args, principal, credential: call.credential, caller }).pipe(
+  Effect.suspend(() =>
+    handler({ args: call.args, principal, credential: call.credential, caller })
+  ).pipe(
     Effect.map(succeeded),
     Effect.catchTag("GarbageArgs", () => Effect.succeed(plain("GarbageArgs"))),
     Effect.catchCause((cause) =>
@@ -152,18 +169,49 @@ const run = (
     )
   )
 
+/** A call that is to be executed. */
+interface Task {
+  readonly session: ClientSession
+  readonly procedure: Procedure
+  readonly call: RpcMessage.Call
+  readonly incoming: Incoming
+}
+
+/**
+ * Runs the handler of a call, unless there are too many, and gives its answer on. That is not
+ * interruptible: the memory of an answer is in use until it was sent.
+ */
+const runHandler = (
+  handlers: Handlers,
+  { call, incoming, procedure, session }: Task,
+  isLost: () => boolean,
+  begin: () => (answer: Answer) => Effect.Effect<void>
+): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    const handler = { owner: session, xid: call.xid, isLost, fiber }
+    if (!handlers.begin(handler)) return send(incoming, plain("SystemError"))
+    const give = begin()
+    return run(procedure, call, session).pipe(
+      Effect.onExit((exit) => {
+        handlers.end(handler)
+        // What a handler that was given up has done is not known, and it does not begin again.
+        return give(Exit.isSuccess(exit) ? exit.value : plain("SystemError"))
+      }),
+      Effect.asVoid
+    )
+  })
+
 /** Executes a call unless it was executed before, and answers it on its newest connection. */
 const executeOnce = (
   handlers: Handlers,
-  session: ClientSession,
-  procedure: Procedure,
-  call: RpcMessage.Call,
-  incoming: Incoming,
-  name: string
+  task: Task,
+  name: string,
+  seen: Seen<Answer, Incoming>
 ): Effect.Effect<void> =>
-  Effect.withFiber((fiber) => {
+  Effect.suspend(() => {
+    const { call, incoming, session } = task
     const { cache } = session
-    const found = cache.find(call.xid, name)
+    const found = cache.find(call.xid, name, seen)
     if (found === "forgotten") return send(incoming, plain("SystemError"))
     if (found?.answer !== undefined) return send(incoming, found.answer.reply)
     if (found !== undefined) {
@@ -172,38 +220,29 @@ const executeOnce = (
     }
     // What an older connection has queued must not begin after a call of the newer one.
     if (incoming.responder.isOver) return Effect.void
-    const isLost = () => entry.waiter?.responder.isOver === true
-    const handler = { owner: session, xid: call.xid, isLost, fiber }
-    if (!handlers.begin(handler)) return send(incoming, plain("SystemError"))
+    let entry: Entry<Answer, Incoming> | undefined
+    const isLost = () => entry?.waiter?.responder.isOver === true
     // In the same turn as the look into the cache, so that no other connection begins it as well.
-    const entry: Entry<Answer, Incoming> = cache.begin(call.xid, name, incoming)
-    const finish = (reply: Answer): void => {
-      const bytes = reply.outcome._tag === "Success" ? reply.outcome.results.length : 0
-      cache.finish(entry, { reply, bytes })
-    }
-    return run(procedure, call, session).pipe(
-      Effect.tap((reply) => Effect.sync(() => finish(reply))),
-      // What a handler that was given up has done is not known, and it does not begin again.
-      Effect.onInterrupt(() =>
-        Effect.suspend(() => {
-          finish(plain("SystemError"))
-          return send(entry.waiter!, plain("SystemError"))
-        })
-      ),
-      Effect.ensuring(handlers.end(handler)),
-      Effect.flatMap((reply) => send(entry.waiter!, reply))
-    )
+    return runHandler(handlers, task, isLost, () => {
+      const begun = (entry = cache.begin(call.xid, name, incoming))
+      return (reply) => {
+        const bytes = reply.outcome._tag === "Success" ? reply.outcome.results.length : 0
+        return send(cache.finish(begun, { reply, bytes }), reply)
+      }
+    })
   })
 
-/** Answers one call that came on a connection of a client. */
-export const serve = Effect.fnUntraced(function* (
+const serveCall = Effect.fnUntraced(function* (
   { handlers, programs, proved }: Dispatching,
   session: ClientSession,
   incoming: Incoming
 ): Effect.fn.Return<void> {
   const { message, responder } = incoming
   if (session.takeUnreachable(message.xid)) return responder.refuseChunks(incoming)
+  const seen = session.cache.see(message.xid)
+  session.arriving.add(incoming)
   const whole = yield* Effect.orElseSucceed(responder.assemble(incoming), () => undefined)
+  session.arriving.delete(incoming)
   if (whole === undefined) return responder.refuseChunks(incoming)
   const read = RpcMessage.decode(whole)
   if (Result.isFailure(read)) return yield* refuse(incoming, read.failure)
@@ -213,33 +252,33 @@ export const serve = Effect.fnUntraced(function* (
   }
   proved()
   if (call.program === control.program) {
-    for (const xid of decodeInterrupts(call.args) ?? []) handlers.interrupt(session, xid)
+    session.interrupt(decodeInterrupts(call.args) ?? [])
     return yield* send(incoming, succeeded({ results: new Uint8Array(0) }))
   }
   const procedure = procedureOf(programs, call)
   if ("outcome" in procedure) return yield* send(incoming, procedure)
-  if (procedure.isIdempotent === true) {
-    return yield* Effect.withFiber((fiber) => {
-      if (responder.isOver) return Effect.void
-      const isLost = () => responder.isOver
-      const handler = { owner: session, xid: call.xid, isLost, fiber }
-      if (!handlers.begin(handler)) return send(incoming, plain("SystemError"))
-      return run(procedure, call, session).pipe(
-        Effect.onInterrupt(() => send(incoming, plain("SystemError"))),
-        Effect.ensuring(handlers.end(handler)),
-        Effect.flatMap((answer) => send(incoming, answer))
-      )
-    })
+  if (incoming.isInterrupted) return yield* send(incoming, plain("SystemError"))
+  const task: Task = { session, procedure, call, incoming }
+  if (procedure.isIdempotent !== true) {
+    return yield* executeOnce(handlers, task, nameOf(call, concat([whole])), seen)
   }
-  return yield* executeOnce(
-    handlers,
-    session,
-    procedure,
-    call,
-    incoming,
-    nameOf(call, concat([whole]))
-  )
+  if (responder.isOver) return
+  // The same call of a connection that is over: its answer would go nowhere.
+  const older = seen.entry === undefined ? session.byXid.get(call.xid) : undefined
+  if (older?.isLost() === true) older.fiber.interruptUnsafe()
+  const isLost = () => responder.isOver
+  return yield* runHandler(handlers, task, isLost, () => (answer) => send(incoming, answer))
 })
+
+/** Answers one call that came on a connection of a client. A defect ends that connection. */
+export const serve = (
+  dispatching: Dispatching,
+  session: ClientSession,
+  incoming: Incoming
+): Effect.Effect<void> =>
+  Effect.catchDefect(serveCall(dispatching, session, incoming), (defect) =>
+    Effect.sync(() => incoming.responder.end(`defect: ${String(defect)}`))
+  )
 
 /** A call whose RPC message cannot be read. */
 const refuse = (incoming: Incoming, fault: { readonly _tag: string }): Effect.Effect<void> => {
