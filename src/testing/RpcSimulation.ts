@@ -3,8 +3,10 @@
  * grants rise and fall, calls that are interrupted or too long to go inline, connections that are
  * lost all the time, and either side dying and coming back.
  *
- * No message meets an empty receive queue in either direction, no call is executed twice, each one
- * ends once and with its own reply, and when the faults stop, all calls end and nothing is held.
+ * No message meets an empty receive queue in either direction, no call is executed twice, none that
+ * was given up begins after a call of a newer connection, each one ends once and with its own reply,
+ * what registers answer could have come from one call after the other, and when the faults stop, all
+ * calls end and nothing is held.
  */
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
@@ -35,6 +37,7 @@ import * as Sim from "./Sim.ts"
  * - `resend-always`: sends calls again to a server that has forgotten them.
  * - `no-cache`: the server remembers no reply.
  * - `post-fewer`: the server posts one Receive fewer than its replies promise.
+ * - `serve-older`: the server begins calls of a connection whose client has a newer one.
  */
 export type Variant = Made
 
@@ -139,6 +142,10 @@ export const program = ({ onEnd, onRnrs, variant }: Options = {}): Effect.Effect
     checker.isOver = true
     yield* Sim.eventually(() => checker.pending === 0, RECOVERY, "all calls have ended")
     yield* Effect.forEach(processes, (process): Effect.Effect<unknown> => process.exit)
+    checker.checkRegisters()
+    if (checker.complaint !== undefined) {
+      return yield* new RpcPromiseBroken({ what: checker.complaint })
+    }
     onEnd?.(checker)
     const { doubleCompletions } = fabric.counters
     const left = Object.entries(fabric.resources()).filter(([, count]) => count > 0)

@@ -16,13 +16,14 @@ import type * as Scope from "effect/Scope"
 import type { Address, ConnectRequest, Listener } from "../../native/verbs/Connection.ts"
 import type { CreateError, ListenError, DeviceOpenError } from "../../native/verbs/VerbsError.ts"
 import { Verbs } from "../../native/verbs/Verbs.ts"
+import type { JournalError } from "../../schema/JournalRecord.ts"
 import * as ConnectionData from "../../schema/rpc/ConnectionData.ts"
 import type { PeersRefused } from "../link/Peers.ts"
 import { openPort } from "./internal/epoch.ts"
 import { type Ground, ReopeningGround } from "./internal/ground.ts"
 import { Handlers } from "./internal/handlers.ts"
 import { Parts } from "./internal/parts.ts"
-import { type Incoming, refillEvery, type Responder } from "./internal/responder.ts"
+import { refillEvery, type Responder } from "./internal/responder.ts"
 import {
   depthsOf,
   resolve,
@@ -30,8 +31,8 @@ import {
   type ServerSettings
 } from "./internal/serverSettings.ts"
 import { validateDepths } from "./internal/settings.ts"
-import { ReverseCalls, type ReversePath } from "./internal/reverseCalls.ts"
-import { type Answer, ClientSession, serve } from "./internal/serving.ts"
+import type { ReversePath } from "./internal/reverseCalls.ts"
+import { type ClientSession, serve } from "./internal/serving.ts"
 import { Sessions } from "./internal/sessions.ts"
 import type { SettingsConflict } from "./RpcError.ts"
 
@@ -45,11 +46,11 @@ interface Served {
 
 interface ServerServices {
   readonly parts: Parts
-  readonly crypto: Crypto
   readonly fork: (effect: Effect.Effect<void>) => void
   readonly remoteInvalidate: boolean
   /** Milliseconds of a clock that does not jump. */
   readonly now: () => number
+  readonly sessions: Sessions
 }
 
 /** A running server. */
@@ -81,7 +82,7 @@ export class RpcServer {
     this.#services = services
     this.#credits = settings.credits
     this.#handlers = new Handlers(settings)
-    this.#sessions = new Sessions(settings, (principal) => this.#makeSession(principal))
+    this.#sessions = services.sessions
   }
 
   /** Connections with and without a valid call, clients, and handlers under way. */
@@ -94,7 +95,7 @@ export class RpcServer {
     return {
       proven: this.#proven.size,
       unproven: this.#unproven.size,
-      clients: this.#sessions.size,
+      clients: this.#sessions.clients,
       handlers: this.#handlers.size
     }
   }
@@ -216,6 +217,7 @@ export class RpcServer {
       if (principal === undefined) return "refused"
       const peer = ConnectionData.decode(request.privateData)
       const session = this.#sessions.of(principal, peer.extension)
+      yield* session.isStored
       const said = this.#said(session)
       const ground = this.#ground.last
       const { closed, responder } = this.#responderOf(session, request, peer, said, ground)
@@ -250,8 +252,7 @@ export class RpcServer {
     said: ConnectionData.ConnectionData,
     { pool }: Ground
   ): { readonly responder: Responder; readonly closed: Effect.Effect<void> } {
-    const { maxBytesPerConnection, maxCallBytes, maxConnections, maxReverseCalls, programs } =
-      this.#settings
+    const { maxBytesPerConnection, maxConnections, maxReverseCalls, programs } = this.#settings
     const thresholds = ConnectionData.thresholds(peer, said)
     const path: ReversePath = {
       limit: Math.min(peer.extension?.reverseCalls ?? 0, maxReverseCalls),
@@ -276,7 +277,7 @@ export class RpcServer {
     const responder: Responder = this.#services.parts.responder({
       thresholds,
       share: pool.share(maxBytesPerConnection),
-      maxCallBytes,
+      maxCallBytes: this.#settings.maxCallBytes,
       mayInvalidate: peer.remoteInvalidate && this.#services.remoteInvalidate,
       credits: () => {
         session.cache.granted(this.#credits)
@@ -296,14 +297,6 @@ export class RpcServer {
     })
     return { responder, closed }
   }
-
-  #makeSession(principal: string): ClientSession {
-    const { maxCacheBytes: maxBytes } = this.#settings
-    const incarnation = this.#services.crypto.getRandomValues(new Uint8Array(16))
-    const [firstXid] = this.#services.crypto.getRandomValues(new Uint32Array(1))
-    const cache = new this.#services.parts.Cache<Answer, Incoming>({ maxBytes })
-    return new ClientSession(principal, incarnation, cache, new ReverseCalls(firstXid!))
-  }
 }
 
 /** The sweeps within the shorter of two limits: neither is passed by more than a quarter. */
@@ -317,7 +310,7 @@ export const make = Effect.fnUntraced(function* (
   options: ServerOptions
 ): Effect.fn.Return<
   RpcServer,
-  SettingsConflict | PeersRefused | DeviceOpenError | CreateError | ListenError,
+  SettingsConflict | PeersRefused | DeviceOpenError | CreateError | ListenError | JournalError,
   Verbs | Scope.Scope
 > {
   const settings = yield* resolve(options)
@@ -330,15 +323,17 @@ export const make = Effect.fnUntraced(function* (
   yield* validateDepths(ground.last, depthsOf(settings), ["maxCredits", "maxSegments"])
   const crypto = yield* WebCrypto.WebCrypto
   const clock = yield* Clock.Clock
+  const rules = yield* Parts
+  const sessions = yield* Sessions.make(settings, { Cache: rules.Cache, crypto })
   const run = yield* FiberSet.makeRuntime()
   const listenAt = ({ device }: Ground, port: number) => device.listen({ host, port, backlog })
   const listener = yield* listenAt(ground.last, settings.port)
   const server = new RpcServer(listener.address, settings, ground, {
-    parts: yield* Parts,
-    crypto: crypto as Crypto,
+    parts: rules,
     fork: (effect) => void run(effect),
     remoteInvalidate: verbs.capabilities.remoteInvalidate,
-    now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
+    now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000,
+    sessions
   })
   yield* Effect.addFinalizer(() => server.close)
   yield* Effect.forkScoped(server.sweep)

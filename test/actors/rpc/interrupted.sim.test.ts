@@ -112,8 +112,9 @@ describe("an interrupted call", () => {
 
   it.sim("G7: takes no more than its share of the memory, with others like it", settings, () =>
     Effect.gen(function* () {
-      // They hear of no interruption, so they keep their memory.
-      const custom = () => Effect.uninterruptible(Effect.never)
+      // They end long after they were interrupted, so they keep their memory.
+      const custom = () =>
+        Effect.uninterruptible(Effect.delay(Effect.succeed({ results: token(1) }), "20 seconds"))
       const { client } = yield* makeWorld({
         custom,
         client: { memoryBytes: 64 << 10, firstPauseMs: 1, zombieWithinMs: 30_000 }

@@ -82,7 +82,14 @@ describe("inline sizes that change with each connection", () => {
         })
       )
       const server = yield* Effect.provide(
-        RpcServer.make({ programs: [served], open: true, host: "*", inlineBytes: most }),
+        RpcServer.make({
+          programs: [served],
+          open: true,
+          host: "*",
+          inlineBytes: most,
+          maxCredits: 4,
+          credits: 4
+        }),
         SimVerbs.layer(fabric, { host: "server" })
       )
       const log = { connections: 0 }
@@ -92,6 +99,7 @@ describe("inline sizes that change with each connection", () => {
           program,
           version: 1,
           inlineBytes: most,
+          credits: 4,
           firstPauseMs: 1,
           longestPauseMs: 5
         }),

@@ -28,7 +28,7 @@ export class Entry<Reply, Waiter> {
   waiter: Waiter | undefined
   answer: CachedReply<Reply> | undefined = undefined
 
-  constructor(xid: number, name: string, waiter: Waiter) {
+  constructor(xid: number, name: string, waiter: Waiter | undefined) {
     this.xid = xid
     this.name = name
     this.waiter = waiter
@@ -62,6 +62,13 @@ export class ReplyCache<Reply, Waiter> {
     this.#limits = limits
   }
 
+  /** What an older life of the server has begun ends by an answer that says no more than that. */
+  endAll(answer: CachedReply<Reply>): void {
+    for (const entry of [...this.#entries.values()]) {
+      if (entry.answer === undefined) this.finish(entry, answer)
+    }
+  }
+
   /** Calls that are executing. */
   get executing(): number {
     return this.#entries.size - this.#answered.size
@@ -69,6 +76,16 @@ export class ReplyCache<Reply, Waiter> {
 
   get bytes(): number {
     return this.#bytes
+  }
+
+  /** Calls that are executing or were answered. */
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** Calls up to this XID are forgotten. */
+  get mark(): number | undefined {
+    return this.#mark
   }
 
   /** The client was granted so many credits: it may have twice as many calls to ask for. */
@@ -96,7 +113,7 @@ export class ReplyCache<Reply, Waiter> {
   }
 
   /** A new call begins. One that had its XID before is gone: the client has answered it. */
-  begin(xid: number, name: string, waiter: Waiter): Entry<Reply, Waiter> {
+  begin(xid: number, name: string, waiter: Waiter | undefined): Entry<Reply, Waiter> {
     const previous = this.#entries.get(xid)
     if (previous?.answer !== undefined) this.#drop(previous)
     const entry = new Entry<Reply, Waiter>(xid, name, waiter)
@@ -108,13 +125,18 @@ export class ReplyCache<Reply, Waiter> {
    * A call was executed. Its reply is kept until the window has moved on, and nothing of the
    * connection to which it goes.
    */
-  finish(entry: Entry<Reply, Waiter>, answer: CachedReply<Reply>): Waiter {
+  finish(entry: Entry<Reply, Waiter>, answer: CachedReply<Reply>): Waiter | undefined {
     const { waiter } = entry
-    assert(entry.answer === undefined && waiter !== undefined, "a call ends once")
+    assert(entry.answer === undefined, "a call ends once")
     entry.answer = answer
     entry.waiter = undefined
     if (this.#entries.get(entry.xid) === entry) this.#keep(entry, answer)
     return waiter
+  }
+
+  /** Calls up to this XID are not executed any more. */
+  forget(xid: number): void {
+    if (this.#mark === undefined || ((xid - this.#mark) | 0) > 0) this.#mark = xid
   }
 
   #keep(entry: Entry<Reply, Waiter>, answer: CachedReply<Reply>): void {
@@ -124,7 +146,7 @@ export class ReplyCache<Reply, Waiter> {
       const isWithin = this.#answered.size <= this.#window && this.#bytes <= this.#limits.maxBytes
       if (isWithin || oldest === entry) return
       this.#drop(oldest)
-      this.#raise(oldest.xid)
+      this.forget(oldest.xid)
     }
   }
 
@@ -132,9 +154,5 @@ export class ReplyCache<Reply, Waiter> {
     this.#entries.delete(entry.xid)
     this.#answered.delete(entry)
     this.#bytes -= entry.answer!.bytes
-  }
-
-  #raise(xid: number): void {
-    if (this.#mark === undefined || ((xid - this.#mark) | 0) > 0) this.#mark = xid
   }
 }

@@ -34,16 +34,24 @@ interface ReverseCall {
 
 type Message = RpcRdmaMessage.RpcRdmaMessage
 
+/** XIDs that are reserved at once: an append for some ten thousand calls costs nothing. */
+const xidsAtOnce = 65_536
+
 export class ReverseCalls implements ReverseCaller {
   readonly #waiting: Array<ReverseCall> = []
   /** Calls that were sent on the present connection, by XID. */
   readonly #out = new Map<number, ReverseCall>()
   #path: ReversePath | undefined = undefined
+  /** No call has had this XID or a later one: the next life of this server begins here. */
+  reservedTo: number
+  /** More XIDs are reserved. */
+  reserved: () => void = () => undefined
   #nextXid: number
   #isClosed = false
 
   constructor(firstXid: number) {
     this.#nextXid = firstXid >>> 0
+    this.reservedTo = (firstXid + xidsAtOnce) >>> 0
   }
 
   get limit(): number {
@@ -136,6 +144,10 @@ export class ReverseCalls implements ReverseCaller {
   #make({ args, procedure, program, version }: ReverseCallRequest): ReverseCall {
     const xid = this.#nextXid
     this.#nextXid = (xid + 1) >>> 0
+    if ((this.reservedTo - xid) >>> 0 < xidsAtOnce / 2) {
+      this.reservedTo = (this.reservedTo + xidsAtOnce) >>> 0
+      this.reserved()
+    }
     const { authNone } = RpcMessage
     const common = { xid, program, version, procedure, args }
     const rpc = RpcMessage.encode({

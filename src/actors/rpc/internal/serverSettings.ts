@@ -3,6 +3,7 @@ import * as dns from "node:dns/promises"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Address from "../../../schema/Address.ts"
+import type { Store } from "../../kernel/Journal.ts"
 import * as Peers from "../../link/Peers.ts"
 import { SettingsConflict } from "../RpcError.ts"
 import type { Depths } from "./epoch.ts"
@@ -66,6 +67,14 @@ export interface ServerOptions {
    * the next one.
    */
   readonly maxHandlersPerClient?: number | undefined
+  /**
+   * Stores calls and their answers, so that a call is executed at most once over the lives of the
+   * server too, at the price of two appends for each call that is not idempotent. Default: none,
+   * and a client of a server that was replaced hears that the outcome of its calls is unknown.
+   */
+  readonly journal?: Store | undefined
+  /** The name of their history in the journal, one for each server. Default `"rpc-replies"`. */
+  readonly history?: string | undefined
   /** Connections that have made a valid call. Default 128. */
   readonly maxConnections?: number | undefined
   /** Connections without a valid call. Default 128, as many as those that have made one. */
@@ -97,8 +106,11 @@ export interface ServerOptions {
 }
 
 export type ServerSettings = {
-  readonly [K in keyof Omit<ServerOptions, "open" | "peers">]-?: NonNullable<ServerOptions[K]>
+  readonly [K in keyof Omit<ServerOptions, "open" | "peers" | "journal">]-?: NonNullable<
+    ServerOptions[K]
+  >
 } & {
+  readonly journal: Store | undefined
   /** Whether callers at an address are heard at all. */
   readonly hears: (host: string) => boolean
 }
@@ -117,6 +129,8 @@ const defaults = {
   maxBytesPerConnection: 16 << 20,
   maxCacheBytes: 1 << 20,
   maxClients: 1_024,
+  journal: undefined,
+  history: "rpc-replies",
   maxHandlers: 8_192,
   maxHandlersPerClient: 128,
   maxConnections: 128,

@@ -24,6 +24,12 @@ export interface Answer {
   readonly bulk: NonNullable<ProcedureReply["bulk"]>
 }
 
+/** Where the calls of a client are stored that are executed at most once. */
+export interface CallLog {
+  begun(xid: number, name: string): Effect.Effect<void>
+  answered(xid: number, name: string, answer: Answer): Effect.Effect<void>
+}
+
 /** Each of them has ended a connection, so a client that is not hostile has one or none. */
 const maxUnreachable = 16
 
@@ -32,13 +38,16 @@ export class ClientSession {
   readonly principal: string
   /** The session's name for the client: another one means that the cache is gone. */
   readonly incarnation: Uint8Array
-  readonly cache: ReplyCache<Answer, Incoming>
+  cache: ReplyCache<Answer, Incoming>
   /** The oldest first. */
   readonly connections = new Set<Answering>()
   /** When the last connection was lost, in milliseconds. */
   lostAt = 0
   /** Whether it outlives its connections. */
   isRemembered = false
+  /** Waits until its incarnation is stored, if that outlives the server. */
+  isStored: Effect.Effect<void> = Effect.void
+  log: CallLog | undefined = undefined
   /** Handlers that are under way. */
   handlers = 0
   readonly byXid = new Map<number, Handler>()
@@ -101,9 +110,15 @@ export class ClientSession {
   }
 }
 
-const plain = (tag: "GarbageArgs" | "SystemError" | "ProcedureUnavailable"): Answer => ({
+export const plain = (tag: "GarbageArgs" | "SystemError" | "ProcedureUnavailable"): Answer => ({
   outcome: { _tag: tag },
   bulk: []
+})
+
+/** An answer as a cache keeps it. */
+export const cached = (reply: Answer) => ({
+  reply,
+  bytes: reply.outcome._tag === "Success" ? reply.outcome.results.length : 0
 })
 
 const acceptedHeaderBytes = 24
@@ -185,13 +200,17 @@ const runHandler = (
   handlers: Handlers,
   { call, incoming, procedure, session }: Task,
   isLost: () => boolean,
-  begin: () => (answer: Answer) => Effect.Effect<void>
+  begin: () => {
+    readonly isBegun?: Effect.Effect<void> | undefined
+    readonly give: (answer: Answer) => Effect.Effect<void>
+  }
 ): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
     const handler = { owner: session, xid: call.xid, isLost, fiber }
     if (!handlers.begin(handler)) return send(incoming, plain("SystemError"))
-    const give = begin()
-    return run(procedure, call, session).pipe(
+    const { give, isBegun } = begin()
+    const running = run(procedure, call, session)
+    return (isBegun === undefined ? running : Effect.andThen(isBegun, running)).pipe(
       Effect.onExit((exit) => {
         handlers.end(handler)
         // What a handler that was given up has done is not known, and it does not begin again.
@@ -225,9 +244,15 @@ const executeOnce = (
     // In the same turn as the look into the cache, so that no other connection begins it as well.
     return runHandler(handlers, task, isLost, () => {
       const begun = (entry = cache.begin(call.xid, name, incoming))
-      return (reply) => {
-        const bytes = reply.outcome._tag === "Success" ? reply.outcome.results.length : 0
-        return send(cache.finish(begun, { reply, bytes }), reply)
+      const { log } = session
+      const answer = (reply: Answer) =>
+        Effect.suspend(() => send(cache.finish(begun, cached(reply))!, reply))
+      return {
+        isBegun: log?.begun(call.xid, name),
+        give: (reply) =>
+          log === undefined
+            ? answer(reply)
+            : Effect.andThen(log.answered(call.xid, name, reply), answer(reply))
       }
     })
   })
@@ -267,7 +292,9 @@ const serveCall = Effect.fnUntraced(function* (
   const older = seen.entry === undefined ? session.byXid.get(call.xid) : undefined
   if (older?.isLost() === true) older.fiber.interruptUnsafe()
   const isLost = () => responder.isOver
-  return yield* runHandler(handlers, task, isLost, () => (answer) => send(incoming, answer))
+  return yield* runHandler(handlers, task, isLost, () => ({
+    give: (answer) => send(incoming, answer)
+  }))
 })
 
 /** Answers one call that came on a connection of a client. A defect ends that connection. */

@@ -3,13 +3,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import * as Stream from "effect/Stream"
 import * as RpcClient from "../../../actors/rpc/RpcClient.ts"
 import type { Program } from "../../../actors/rpc/RpcProgram.ts"
 import * as RpcServer from "../../../actors/rpc/RpcServer.ts"
 import type { SimFabric } from "../../../native/sim/SimFabric.ts"
 import * as SimVerbs from "../../../native/sim/SimVerbs.ts"
 import * as Sim from "../../Sim.ts"
-import type { CallChecker } from "./callChecker.ts"
+import type { CallChecker, Connection } from "./callChecker.ts"
 
 export interface Setting {
   readonly fabric: SimFabric
@@ -27,11 +28,19 @@ const [INTERRUPTED, LONG] = [0.2, 0.1]
 const LONG_BYTES = 2_500
 /** The share of calls that call back, and how many of these a client takes at once. */
 const [NESTED, REVERSE] = [0.2, 3]
+/** The share of calls that use a register. */
+const REGISTER = 0.1
 /** Milliseconds between two changes of the grant, and the highest one. */
 const [REGRANT, MOST] = [40, 16]
 
 const wordAt = (bytes: Uint8Array): number =>
   new DataView(bytes.buffer, bytes.byteOffset).getUint32(0)
+
+const wordOf = (value: number): Uint8Array => {
+  const bytes = new Uint8Array(4)
+  new DataView(bytes.buffer).setUint32(0, value)
+  return bytes
+}
 
 /** The program of the clients: calls in the reverse direction carry the token of their call. */
 const reverse = { program: 0x2000_0002, version: 1 }
@@ -61,6 +70,15 @@ const served = ({ checker }: Setting): Program => ({
         if (isSlow) yield* Effect.sleep(yield* Random.nextBetween(0, HANDLER))
         return { results: args }
       })
+    },
+    2: {
+      handler: ({ args }) =>
+        Effect.sync(() => {
+          const token = wordAt(args)
+          checker.executed(token)
+          const value = checker.use(token)
+          return { results: Uint8Array.from([...args, ...wordOf(value)]) }
+        })
     }
   }
 })
@@ -88,21 +106,55 @@ export const server = (setting: Setting) =>
     yield* Effect.sleep("20 seconds")
   }).pipe(Effect.scoped, Effect.provide(SimVerbs.layer(setting.fabric, { host: "server" })))
 
+/** A client, and the connections that it has had. */
+class Caller {
+  readonly client: RpcClient.RpcClient
+  readonly #name: string
+  readonly #epochs: Array<unknown> = []
+
+  constructor(client: RpcClient.RpcClient, name: string) {
+    this.client = client
+    this.#name = name
+  }
+
+  /** The connection that there is, or the pause in its place. */
+  readonly now = Effect.suspend(() =>
+    Effect.map(Stream.runHead(this.client.states), (state) => {
+      const { _tag, epoch } = Option.getOrThrow(state)
+      if (this.#epochs.at(-1) !== epoch) this.#epochs.push(epoch)
+      const connection: Connection = { client: this.#name, place: this.#epochs.length - 1 }
+      return { isReady: _tag === "Ready", connection }
+    })
+  )
+}
+
 /** One call with a token, which may be interrupted. */
-const call = Effect.fnUntraced(function* ({ checker }: Setting, client: RpcClient.RpcClient) {
-  const token = checker.begin()
-  const isLong = (yield* Random.next) < LONG
+const call = Effect.fnUntraced(function* ({ checker }: Setting, caller: Caller) {
+  const { connection, isReady } = yield* caller.now
+  const token = checker.begin(isReady ? connection : undefined)
+  const kind = yield* Random.next
+  const isLong = kind < LONG
+  const isOfRegister = kind > 1 - REGISTER
   const args = new Uint8Array(isLong ? LONG_BYTES : 4)
   new DataView(args.buffer).setUint32(0, token)
-  const reply = client.call({ procedure: 1, args, maxResultBytes: args.length })
+  const procedure = isOfRegister ? 2 : 1
+  const whole = caller.client.call({ procedure, args, maxResultBytes: args.length + 4 })
+  const results = Effect.map(whole, (reply) => reply.results)
+  const recorded = Effect.gen(function* () {
+    const found = yield* results
+    return [wordAt(found), isOfRegister ? wordAt(found.subarray(4)) : 0] as const
+  })
+  let returned = 0
+  const value = Effect.map(recorded, ([first, second]) => ((returned = first), second))
+  const reply = isOfRegister ? checker.record(token, value) : Effect.asVoid(value)
   const isInterrupted = (yield* Random.next) < INTERRUPTED
   const within = yield* Random.nextBetween(0, HANDLER)
   const exit = yield* Effect.exit(
     isInterrupted ? Effect.timeoutOption(reply, within) : Effect.asSome(reply)
   )
   if (Exit.isSuccess(exit)) {
-    if (Option.isNone(exit.value)) return checker.ended(token, "interrupted")
-    return checker.ended(token, "reply", wordAt(exit.value.value.results))
+    if (Option.isSome(exit.value)) return checker.ended(token, "reply", returned)
+    return checker.givenUp(token, (yield* caller.now).connection)
   }
   const isUnknown = exit.cause.reasons.some(
     (reason) => reason._tag === "Fail" && reason.error._tag === "OutcomeUnknown"
@@ -110,10 +162,10 @@ const call = Effect.fnUntraced(function* ({ checker }: Setting, client: RpcClien
   return checker.ended(token, isUnknown ? "unknown" : "failed")
 })
 
-const caller = (setting: Setting, client: RpcClient.RpcClient) =>
+const calling = (setting: Setting, caller: Caller) =>
   Effect.gen(function* () {
     while (!setting.checker.isOver) {
-      yield* call(setting, client)
+      yield* call(setting, caller)
       yield* Effect.sleep(yield* Random.nextBetween(0, PAUSE))
     }
   })
@@ -139,9 +191,10 @@ export const clients = (setting: Setting, address: string) =>
     const clients = yield* Effect.forEach(Array.from({ length: CLIENTS }), () =>
       RpcClient.make(options)
     )
+    const callers = clients.map((client) => new Caller(client, setting.checker.nameClient()))
     yield* Effect.forEach(
-      clients.flatMap((client) => Array.from({ length: CALLERS }, () => client)),
-      (client) => caller(setting, client),
+      callers.flatMap((caller) => Array.from({ length: CALLERS }, () => caller)),
+      (caller) => calling(setting, caller),
       { concurrency: "unbounded", discard: true }
     )
     const isFree = ({ usage }: RpcClient.RpcClient) =>

@@ -166,6 +166,13 @@ class PostingFewer extends Obligation {
   }
 }
 
+/** Calls of a connection are begun although its client has a newer one. */
+class ServingOlder extends Responder {
+  override end(reason: string): void {
+    if (reason !== "the client has a newer connection") super.end(reason)
+  }
+}
+
 /** Each third time that Receives are posted, half of them are not accepted. */
 const failSome = (port: MessagePort): MessagePort => {
   const post = port.postReceives.bind(port)
@@ -213,7 +220,8 @@ export const variants = {
   "linux-cancel": () => ({ requester: freeingInterrupted }),
   "resend-always": () => ({ requester: (around) => new TrustingResponder(around) }),
   "no-cache": () => ({ Cache: NoCache }),
-  "post-fewer": () => ({ responder: (options) => new Responder(options, new PostingFewer()) })
+  "post-fewer": () => ({ responder: (options) => new Responder(options, new PostingFewer()) }),
+  "serve-older": () => ({ responder: (options) => new ServingOlder(options) })
 } satisfies Record<string, Replaced>
 
 export type Variant = keyof typeof variants
