@@ -97,7 +97,11 @@ const startServer = Effect.fnUntraced(
     ])
 )
 
-const startClient = (fabric: SimFabric, to: Address, options: ClientOptions = {}) =>
+const startClient = (
+  fabric: SimFabric,
+  to: Address,
+  { host = "client", ...options }: ClientOptions & { readonly host?: string } = {}
+) =>
   Effect.gen(function* () {
     const { client, protocol } = yield* RpcProtocol.makeClient({
       to,
@@ -107,12 +111,7 @@ const startClient = (fabric: SimFabric, to: Address, options: ClientOptions = {}
     })
     const rpc = yield* Effect.provideService(RpcClient.make(group), RpcClient.Protocol, protocol)
     return { client, rpc }
-  }).pipe(
-    Effect.provide([
-      SimVerbs.layer(fabric, { host: "client" }),
-      RpcSerialization.layerSchemaBinary()
-    ])
-  )
+  }).pipe(Effect.provide([SimVerbs.layer(fabric, { host }), RpcSerialization.layerSchemaBinary()]))
 
 const makeWorld = Effect.fnUntraced(function* (
   options: { readonly server?: ServerOptions; readonly client?: ClientOptions } = {}
@@ -276,6 +275,65 @@ describe("an RpcGroup", () => {
       yield* Sim.eventually(() => log.begun === 4, "10 seconds", "the handlers run again")
       fabric.strike({ _tag: "Cut", from: "client", to: "server", forMillis: 60_000 })
       yield* Sim.eventually(() => log.finished === 4, "4 seconds", "one that is mute is given up")
+    })
+  )
+
+  for (const node of ["server", "client"]) {
+    it.sim(`G18: loses and repeats no chunk that the ${node} is cut at`, { seeds: 3 }, () =>
+      Effect.gen(function* () {
+        const { fabric, log, rpc } = yield* makeWorld()
+        const seen: Array<number> = []
+        yield* Stream.runForEach(rpc.Count({ to: 40, everyMs: 2 }), (value) =>
+          Effect.sync(() => {
+            seen.push(value)
+            // The client has the chunk, and the server has not heard of that.
+            fabric.strike({ _tag: "QueuePairError", node, step: "running" })
+          })
+        )
+        assert.deepStrictEqual(seen, upTo(40))
+        assert.deepStrictEqual(log, { begun: 1, produced: 40, finished: 1 })
+      })
+    )
+  }
+
+  it.sim("G18: of a replaced client meets nothing of the older one", { seeds: 3 }, () =>
+    Effect.gen(function* () {
+      const fabric = yield* SimFabric.make()
+      const log = makeLog()
+      const admit = () => Effect.succeed("one principal")
+      const server = yield* startServer(fabric, log, { admit, open: undefined })
+      const older = yield* startClient(fabric, server.address, { host: "older" })
+      yield* Effect.forkScoped(
+        Effect.ignore(Stream.runDrain(older.rpc.Count({ to: 1_000, everyMs: 10 })))
+      )
+      yield* Effect.forkScoped(Effect.ignore(older.rpc.Slow({ millis: 2_000 })))
+      yield* Effect.sleep("50 millis")
+      fabric.strike({ _tag: "Cut", from: "older", to: "server", forMillis: 60_000 })
+      // Its requests have the same numbers, from 0 on.
+      const { rpc } = yield* startClient(fabric, server.address, { host: "newer" })
+      const counted = yield* Stream.runCollect(rpc.Count({ to: 30, everyMs: 10 }))
+      assert.deepStrictEqual([...counted], upTo(30))
+      assert.strictEqual(yield* rpc.Slow({ millis: 7 }), 7)
+    })
+  )
+
+  it.sim("G18: ends in a typed error if its server has forgotten the client", { seeds: 3 }, () =>
+    Effect.gen(function* () {
+      const fabric = yield* SimFabric.make()
+      const server = yield* startServer(fabric, makeLog(), { maxClients: 1, idleWithinMs: 500 })
+      const limits = { renewEveryMs: 1_000, overdueAfterMs: 500, probeWithinMs: 200 }
+      const { rpc } = yield* startClient(fabric, server.address, limits)
+      const counting = yield* Effect.forkChild(
+        Effect.exit(Stream.runDrain(rpc.Count({ to: 1_000, everyMs: 3_000 })))
+      )
+      yield* Effect.sleep("100 millis")
+      fabric.strike({ _tag: "Cut", from: "client", to: "server", forMillis: 1_500 })
+      yield* Effect.sleep("1 second")
+      const another = yield* startClient(fabric, server.address, { host: "another" })
+      assert.strictEqual(yield* another.rpc.Double({ value: 1 }), 2)
+      const exit = yield* Fiber.join(counting).pipe(Effect.timeout("60 seconds"))
+      const error = yield* Effect.flip(Effect.suspend(() => exit))
+      assert.strictEqual(error._tag, "RpcClientError")
     })
   )
 })

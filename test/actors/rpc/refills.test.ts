@@ -10,14 +10,16 @@ import { type Incoming, Responder } from "../../../src/actors/rpc/internal/respo
 import type { PoolShare } from "../../../src/actors/rdma/RegionPool.ts"
 import * as RpcRdmaMessage from "../../../src/schema/rpc/RpcRdmaMessage.ts"
 
-const call = RpcRdmaMessage.encode({
-  _tag: "RdmaMsg",
-  xid: 7,
-  credits: 1,
-  chunks: { reads: [], writes: [], reply: undefined },
-  // Its XID, in a message that nothing here reads.
-  rpc: Uint8Array.of(0, 0, 0, 7, ...new Uint8Array(36))
-})
+const callOf = (xid: number) =>
+  RpcRdmaMessage.encode({
+    _tag: "RdmaMsg",
+    xid,
+    credits: 1,
+    chunks: { reads: [], writes: [], reply: undefined },
+    // Its XID, in a message that nothing here reads.
+    rpc: Uint8Array.of(0, 0, 0, xid, ...new Uint8Array(36))
+  })
+const call = callOf(7)
 
 /** A responder, the messages that it has sent, and what it does later. */
 const setup = () => {
@@ -25,8 +27,14 @@ const setup = () => {
   const taken: Array<Incoming> = []
   const port = {
     accepts: true,
+    hasRoom: true,
     sent: 0,
-    postReceives: (count: number) => (port.accepts ? count : 0),
+    posted: 0,
+    postReceives: (count: number) => {
+      const accepted = port.accepts ? count : 0
+      port.posted += accepted
+      return accepted
+    },
     send: () => void port.sent++
   }
   const responder = new Responder({
@@ -48,7 +56,7 @@ const setup = () => {
     Effect.runFork(responder.reply(taken[0]!, new Uint8Array(24), []))
     assert.strictEqual(port.sent, 0)
   }
-  return { answer, later, port, responder }
+  return { answer, later, port, responder, taken }
 }
 
 describe("a reply whose Receives are refused", () => {
@@ -73,5 +81,21 @@ describe("a reply whose Receives are refused", () => {
     later.shift()!()
     assert.strictEqual(port.sent, 0)
     assert.lengthOf(later, 0)
+  })
+})
+
+describe("a requester that takes no replies", () => {
+  it("G20: is granted no more calls until it takes them", () => {
+    const { port, responder, taken } = setup()
+    port.hasRoom = false
+    const before = port.posted
+    for (let xid = 1; xid <= 5; xid++) {
+      responder.received(callOf(xid))
+      Effect.runFork(responder.reply(taken.at(-1)!, new Uint8Array(24), []))
+    }
+    assert.deepStrictEqual([port.sent, port.posted], [0, before])
+    port.hasRoom = true
+    responder.turn()
+    assert.strictEqual(port.sent, 5)
   })
 })

@@ -128,6 +128,11 @@ export class MessagePort {
     return Math.max(0, count)
   }
 
+  /** Whether a message would be posted at once. A peer that takes none must not make them pile up. */
+  get hasRoom(): boolean {
+    return this.#waiting.length === 0 && this.#freeSends.length > 0
+  }
+
   /** Sends a message. It is copied when it is posted, so it must not change before. */
   send(message: Uint8Array, invalidate = 0, done?: (status: Status) => void): void {
     const { bytes, region } = this.#options.sends

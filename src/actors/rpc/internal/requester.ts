@@ -109,6 +109,7 @@ export class Requester implements PortUser {
     reverse.open(extension)
     this.#answers = new ReverseAnswers(reverse, this.credits, {
       maxBytes: thresholds.callBytes,
+      hasRoom: () => this.#port.hasRoom,
       send: (message) => this.#port.send(message),
       fail: (reason) => this.fail(reason),
       turn: () => this.turn()

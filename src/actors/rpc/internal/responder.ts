@@ -76,7 +76,7 @@ export class Responder implements PortUser, Answering {
   /** Calls of this connection that were not answered on it. */
   readonly open = new Set<number>()
   readonly #options: ResponderOptions
-  /** Replies that wait until the Receives that they promise can be posted. */
+  /** Replies that wait for a place, and until the Receives that they promise can be posted. */
   readonly #held: Array<{ readonly send: (grant: number) => void; readonly dropped: () => void }> =
     []
   /** Receives to post again for messages that were no calls. */
@@ -134,7 +134,7 @@ export class Responder implements PortUser, Answering {
 
   turn(): void {
     this.#owed -= this.#port.postReceives(this.#owed)
-    while (this.#held.length > 0) {
+    while (this.#held.length > 0 && this.#port.hasRoom) {
       const grant = this.#prepare()
       if (grant === 0) break
       this.#held.shift()!.send(grant)

@@ -9,6 +9,7 @@ import type { ReverseServing } from "./reverseServing.ts"
 export interface AnswerPath {
   /** The longest message to the responder that goes inline. */
   readonly maxBytes: number
+  readonly hasRoom: () => boolean
   readonly send: (message: Uint8Array) => void
   readonly fail: (reason: string) => void
   /** Sends what may be sent now. */
@@ -19,7 +20,7 @@ export class ReverseAnswers implements Answering {
   isOver = false
   readonly #serving: ReverseServing
   readonly #credits: Credits
-  /** Answers that wait for Receives, in order. */
+  /** Answers that wait for a place and for Receives, in order. */
   readonly #waiting: Array<{ readonly xid: number; readonly message: Uint8Array }> = []
   /** XIDs of calls that are not answered on this connection. */
   readonly #taken = new Set<number>()
@@ -51,7 +52,7 @@ export class ReverseAnswers implements Answering {
 
   /** Sends answers as far as the Receives for the calls that they allow are posted. */
   flush(): void {
-    while (this.#waiting.length > 0 && this.#credits.mayAnswer) {
+    while (this.#waiting.length > 0 && this.#credits.mayAnswer && this.#path.hasRoom()) {
       const { message, xid } = this.#waiting.shift()!
       this.#credits.answer()
       this.#taken.delete(xid)
