@@ -81,11 +81,11 @@ const device = (fabric: SimFabric, host: string) =>
     const domain = yield* device.protectionDomain
     const router = new CompletionRouter(yield* device.completionQueue(1_024))
     yield* Effect.forkScoped(Effect.ignore(router.run))
-    const { key } = yield* domain.register({
+    const region = yield* domain.register({
       memory: 1 << 16,
       access: ["local-write", "remote-read", "remote-write"]
     })
-    return { device, domain, router, key }
+    return { device, domain, router, key: region.renewKey() }
   }).pipe(Effect.provide(SimVerbs.layer(fabric, { host })))
 
 /** Private data of any kind. */

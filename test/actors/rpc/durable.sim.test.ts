@@ -126,33 +126,54 @@ describe("a server with a journal", () => {
     )
   )
 
-  for (const isDurable of [true, false]) {
-    const sort = isDurable ? "a journal gives" : "none does not give"
-    it.sim(`G2: ${sort} the reply of an older life`, { seeds: 3 }, () =>
+  /** The step at which the server is killed, whether it executed the call, and its outcome. */
+  const steps = [
+    { type: "Begun", isStored: false, executions: 1, isAnswered: true },
+    { type: "Begun", isStored: true, executions: 0, isAnswered: false },
+    { type: "Answered", isStored: false, executions: 1, isAnswered: false },
+    { type: "Answered", isStored: true, executions: 1, isAnswered: true }
+  ]
+  for (const { executions, isAnswered, isStored, type } of steps) {
+    const step = `${type} is ${isStored ? "" : "not "}stored`
+    it.sim(`G2: that is killed when ${step} executes the call once or never`, { seeds: 3 }, () =>
       durable((journal) =>
         Effect.gen(function* () {
-          const executed: Array<number> = []
-          const isExecuted = Deferred.makeUnsafe<void>()
-          const { client, server } = yield* makeWorld(isDurable ? { journal } : {}, ({ args }) =>
+          let executed = 0
+          const isReached = Deferred.makeUnsafe<void>()
+          const stop = Effect.andThen(
+            Effect.suspend(() => Deferred.succeed(isReached, undefined)),
+            Effect.never
+          )
+          const state = { isArmed: false }
+          const stopping: Store = {
+            ...journal,
+            append: (append) =>
+              Effect.suspend(() => {
+                const isMeant = append.events.some((event) => event.type === type)
+                if (!(state.isArmed && isMeant)) return journal.append(append)
+                state.isArmed = false
+                return isStored ? Effect.andThen(journal.append(append), stop) : stop
+              })
+          }
+          const { client, server } = yield* makeWorld({ journal: stopping }, ({ args }) =>
             Effect.sync(() => {
-              executed.push(numberIn(args))
-              Deferred.doneUnsafe(isExecuted, Effect.void)
+              executed++
               return { results: args }
             })
           )
           yield* count(client, 1)
-          const calling = yield* Effect.forkChild(
-            Effect.exit(client.call({ procedure: procedures.custom, args: token(7) }))
-          )
-          yield* Deferred.await(isExecuted)
-          // Its answer is stored, in one step, and not on its way yet.
+          state.isArmed = true
+          const call = client.call({ procedure: procedures.custom, args: token(7) })
+          const calling = yield* Effect.forkChild(Effect.exit(call))
+          yield* Deferred.await(isReached)
           yield* server.restart
           const exit = yield* Fiber.join(calling)
-          assert.deepStrictEqual(executed, [7])
-          if (isDurable && Exit.isSuccess(exit)) {
+          assert.strictEqual(executed, executions)
+          if (isAnswered && Exit.isSuccess(exit)) {
             assert.strictEqual(numberIn(exit.value.results), 7)
           } else {
             const error = yield* Effect.flip(Effect.suspend(() => exit))
+            assert.isFalse(isAnswered)
             assert.strictEqual(error._tag, "OutcomeUnknown")
           }
         })

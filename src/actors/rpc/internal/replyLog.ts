@@ -54,6 +54,7 @@ export class ReplyLog {
   readonly #store: Store
   readonly #pending: Queue.Queue<Pending>
   readonly #now: () => number
+  readonly #waiting = new Set<Deferred.Deferred<void>>()
   #claim: Claim
   #last: number
   /** What each stored record is about, the oldest first. */
@@ -93,8 +94,14 @@ export class ReplyLog {
   /** Stores a record. The effect waits until it survives the process. */
   add(record: Record): Effect.Effect<void> {
     const isStored = Deferred.makeUnsafe<void>()
+    this.#waiting.add(isStored)
     Queue.offerUnsafe(this.#pending, { record, isStored })
     return Deferred.await(isStored)
+  }
+
+  /** The server is closed: no call waits any more for a journal that fails. */
+  close(): void {
+    for (const isStored of this.#waiting) Deferred.doneUnsafe(isStored, Effect.interrupt)
   }
 
   /** Stores what is added, as long as the Scope is open. */
@@ -102,7 +109,10 @@ export class ReplyLog {
     return Queue.takeAll(this.#pending).pipe(
       Effect.flatMap((taken) =>
         Effect.map(this.#append(taken.map(({ record }) => record)), () => {
-          for (const { isStored } of taken) Deferred.doneUnsafe(isStored, Effect.void)
+          for (const { isStored } of taken) {
+            this.#waiting.delete(isStored)
+            Deferred.doneUnsafe(isStored, Effect.void)
+          }
         })
       ),
       Effect.andThen(this.#compact(remembered)),

@@ -51,7 +51,7 @@ export class ClientSession {
   /** Handlers that are under way. */
   handlers = 0
   readonly byXid = new Map<number, Handler>()
-  /** Calls whose chunks are being read. */
+  /** Calls that are served, among them those whose chunks are being read. */
   readonly arriving = new Set<Incoming>()
   /** XIDs of the newest calls whose memory could not be reached. */
   readonly #unreachable = new Set<number>()
@@ -193,7 +193,7 @@ interface Task {
 }
 
 /**
- * Runs the handler of a call, unless there are too many, and gives its answer on. That is not
+ * Runs the handler of a call, unless its caller is gone or there are too many, and gives its answer on. That is not
  * interruptible: the memory of an answer is in use until it was sent.
  */
 const runHandler = (
@@ -207,7 +207,8 @@ const runHandler = (
 ): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
     const handler = { owner: session, xid: call.xid, isLost, fiber }
-    if (!handlers.begin(handler)) return send(incoming, plain("SystemError"))
+    if (incoming.isInterrupted || !handlers.begin(handler))
+      return send(incoming, plain("SystemError"))
     const { give, isBegun } = begin()
     const running = run(procedure, call, session)
     return (isBegun === undefined ? running : Effect.andThen(isBegun, running)).pipe(
@@ -265,9 +266,7 @@ const serveCall = Effect.fnUntraced(function* (
   const { message, responder } = incoming
   if (session.takeUnreachable(message.xid)) return responder.refuseChunks(incoming)
   const seen = session.cache.see(message.xid)
-  session.arriving.add(incoming)
   const whole = yield* Effect.orElseSucceed(responder.assemble(incoming), () => undefined)
-  session.arriving.delete(incoming)
   if (whole === undefined) return responder.refuseChunks(incoming)
   const read = RpcMessage.decode(whole)
   if (Result.isFailure(read)) return yield* refuse(incoming, read.failure)
@@ -282,7 +281,6 @@ const serveCall = Effect.fnUntraced(function* (
   }
   const procedure = procedureOf(programs, call)
   if ("outcome" in procedure) return yield* send(incoming, procedure)
-  if (incoming.isInterrupted) return yield* send(incoming, plain("SystemError"))
   const task: Task = { session, procedure, call, incoming }
   if (procedure.isIdempotent !== true) {
     return yield* executeOnce(handlers, task, nameOf(call, concat([whole])), seen)
@@ -303,8 +301,14 @@ export const serve = (
   session: ClientSession,
   incoming: Incoming
 ): Effect.Effect<void> =>
-  Effect.catchDefect(serveCall(dispatching, session, incoming), (defect) =>
-    Effect.sync(() => incoming.responder.end(`defect: ${String(defect)}`))
+  Effect.suspend(() => {
+    session.arriving.add(incoming)
+    return serveCall(dispatching, session, incoming)
+  }).pipe(
+    Effect.catchDefect((defect) =>
+      Effect.sync(() => incoming.responder.end(`defect: ${String(defect)}`))
+    ),
+    Effect.ensuring(Effect.sync(() => session.arriving.delete(incoming)))
   )
 
 /** A call whose RPC message cannot be read. */

@@ -101,6 +101,7 @@ export class Sessions implements Remembered {
   }
 
   close(): void {
+    this.#log?.close()
     for (const { reverse } of this.#remembered.values) reverse?.close()
   }
 
