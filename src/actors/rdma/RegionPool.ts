@@ -16,12 +16,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { ProtectionDomain } from "../../native/verbs/Device.ts"
-import type { Access, Region } from "../../native/verbs/Region.ts"
+import type { Region } from "../../native/verbs/Region.ts"
 import { type CreateError, Released } from "../../native/verbs/VerbsError.ts"
 import {
   type Item,
+  keyOf,
   LoanTooLarge,
   Request,
+  rights,
   type Share,
   type Slot,
   type Use,
@@ -30,12 +32,6 @@ import {
 
 export { LoanTooLarge }
 export type { Use, Want }
-
-const rights: Record<Use, ReadonlyArray<Access>> = {
-  "peer-reads": ["remote-read"],
-  "peer-writes": ["local-write", "remote-write"],
-  local: ["local-write"]
-}
 
 export interface Settings {
   /** Bytes registered at most. Default 64 MiB: 64 calls of 1 MiB. */
@@ -54,6 +50,8 @@ export interface Loan {
   readonly address: number
   /** Voids the key. Only after that is the content final. Idempotent. */
   readonly revoke: Effect.Effect<void>
+  /** Voids the key and draws another one for the same peer. False if the key cannot be voided. */
+  readonly renew: Effect.Effect<boolean>
   /** Voids the key and returns the memory. Idempotent. */
   readonly end: Effect.Effect<void>
 }
@@ -87,8 +85,6 @@ export class PoolShare implements Share {
 }
 
 type LoanRequest = Request<LoanTooLarge | Released>
-
-const keyOf = (use: Use, regionBytes: number): string => `${use} ${regionBytes}`
 
 export class RegionPool {
   /** Regions whose key could not be voided. They are lent no more. */
@@ -302,8 +298,8 @@ export class RegionPool {
     return undefined
   }
 
-  #loanOf(slot: Slot, item: Item, share: Share, key: number): Loan {
-    let isLent = true
+  #loanOf(slot: Slot, item: Item, share: Share, firstKey: number): Loan {
+    let [isLent, key] = [true, firstKey]
     const { region } = slot
     const isOurs = Effect.sync(() => isLent && slot.use !== "local")
     const revoke = Effect.uninterruptible(Effect.when(region.revoke, isOurs))
@@ -315,9 +311,17 @@ export class RegionPool {
     return {
       region,
       bytes: region.bytes.subarray(0, item.bytes),
-      key,
+      get key() {
+        return key
+      },
       address: region.address,
       revoke: Effect.asVoid(revoke),
+      renew: Effect.uninterruptible(
+        Effect.map(revoke, () => {
+          key = isLent ? region.renewKey() : 0
+          return key !== 0
+        })
+      ),
       end: Effect.uninterruptible(Effect.andThen(revoke, giveBack))
     }
   }

@@ -24,14 +24,7 @@ import * as Actor from "../kernel/Actor.ts"
 import { Backoff } from "../link/Backoff.ts"
 import type { Loan, LoanTooLarge } from "../rdma/RegionPool.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
-import {
-  type Answer,
-  type Call,
-  CallQueue,
-  type Lent,
-  loansOf,
-  nothingLent
-} from "./internal/callQueue.ts"
+import { type Answer, type Call, CallQueue, type Lent, loansOf } from "./internal/callQueue.ts"
 import {
   type ClientOptions,
   completionsOf,
@@ -44,15 +37,10 @@ import {
   type Hub,
   make as makeConnection
 } from "./internal/connectionActor.ts"
-import { type Ground, ReopeningGround } from "./internal/ground.ts"
+import { ReopeningGround } from "./internal/ground.ts"
+import { borrow, renew } from "./internal/lending.ts"
 import { Parts } from "./internal/parts.ts"
-import {
-  type CallPlan,
-  type CallShape,
-  leastThresholds,
-  planCall,
-  type Range
-} from "./internal/planning.ts"
+import { type CallShape, fits, leastThresholds, planCall, type Range } from "./internal/planning.ts"
 import { Patience } from "./internal/patience.ts"
 import { ReverseServing } from "./internal/reverseServing.ts"
 import { validateDepths } from "./internal/settings.ts"
@@ -196,7 +184,7 @@ export class RpcClient {
       const { ground } = this.#hub
       const { last } = ground
       return Effect.acquireUseRelease(
-        this.#borrow(call.plan, last),
+        borrow(call.plan, last.share),
         (lent) => this.#run(call, lent),
         (lent) => this.#return(call, lent)
       ).pipe(
@@ -210,36 +198,25 @@ export class RpcClient {
     )
   }
 
-  #borrow(plan: CallPlan, { share }: Ground): Effect.Effect<Lent, LoanTooLarge | CreateError> {
-    const { reads, reply, writes } = plan
-    if (reads.length + writes.length === 0 && reply === undefined) {
-      return Effect.succeed(nothingLent)
-    }
-    const wants = [
-      ...reads.map(({ bytes }) => ({ use: "peer-reads" as const, bytes: bytes.length })),
-      ...writes.map((bytes) => ({ use: "peer-writes" as const, bytes })),
-      ...(reply === undefined ? [] : [{ use: "peer-writes" as const, bytes: reply }])
-    ]
-    return Effect.map(share.lendAll(wants), (loans) => {
-      for (const [index, { bytes }] of reads.entries()) loans[index]!.bytes.set(bytes)
-      const end = reads.length + writes.length
-      return {
-        share,
-        reads: loans.slice(0, reads.length),
-        writes: loans.slice(reads.length, end),
-        reply: loans[end]
-      }
-    })
-  }
-
   #run(call: Call, lent: Lent): Effect.Effect<CallReply | undefined, CallError> {
     return Effect.suspend(() => {
       call.lent = lent
       this.#hub.around.queue.add(call)
       this.#hub.requester?.admit()
       return Effect.flatMap(Deferred.await(call.outcome), (outcome) =>
-        outcome._tag === "Again" ? Effect.undefined : this.#read(call, outcome, lent)
+        outcome._tag === "Again" ? this.#again(call, lent) : this.#read(call, outcome, lent)
       )
+    })
+  }
+
+  /** After a lost connection the memory stays with the call, so that no newer call goes before it. */
+  #again(call: Call, lent: Lent): Effect.Effect<CallReply | undefined, CallError> {
+    const { around, ground, thresholds } = this.#hub
+    const isUsable = lent.share === ground.last.share && fits(call.plan, thresholds)
+    if (!isUsable || around.queue.isClosed) return Effect.undefined
+    return Effect.flatMap(renew(lent), (isRenewed) => {
+      call.outcome = Deferred.makeUnsafe()
+      return isRenewed ? this.#run(call, lent) : Effect.undefined
     })
   }
 

@@ -17,6 +17,8 @@ import { count, makeWorld, procedures, token } from "./world.ts"
 const settings = { seeds: 3, timerSlack: 0, shrinkAttempts: 0 } as const
 const free = { waiting: 0, xids: 0, heldCredits: 0, lentBytes: 0 }
 
+const range = (length: number) => Array.from({ length }, (_, index) => index)
+
 const custom = (client: RpcClient) =>
   client.call({ procedure: procedures.custom, args: new Uint8Array(4) })
 
@@ -105,6 +107,40 @@ describe("a call by chunks", () => {
       for (let value = 2; value < 300; value++) yield* count(client, value)
       yield* Fiber.join(long)
       assert.isAtMost(executions.get(1) ?? 0, 1)
+    })
+  )
+})
+
+describe("a call by chunks that a lost connection gave back", () => {
+  it.sim("G11: goes again before newer calls, which wait for memory too", settings, () =>
+    Effect.gen(function* () {
+      class Reading extends Responder {
+        override assemble(incoming: Incoming) {
+          const { reads } = incoming.message.chunks
+          const assembled = super.assemble(incoming)
+          return reads.length === 0 ? assembled : Effect.delay(assembled, "50 millis")
+        }
+      }
+      const slowly: Parts = { ...parts, responder: (options) => new Reading(options) }
+      const { client, executions } = yield* makeWorld({
+        client: { firstPauseMs: 1, memoryBytes: 2 * 16_384 }
+      }).pipe(Effect.provideService(Parts, slowly))
+      const long = (value: number) => {
+        const args = new Uint8Array(10_000)
+        args.set(token(value))
+        return client.call({ procedure: procedures.count, args })
+      }
+      yield* count(client, 0)
+      const calls = yield* Effect.forkChild(
+        Effect.forEach(range(30), (index) => long(index + 1), { concurrency: "unbounded" }),
+        { startImmediately: true }
+      )
+      yield* Effect.sleep("10 millis")
+      yield* client.reconnect
+      for (let value = 100; value < 400; value++) yield* count(client, value)
+      yield* Fiber.join(calls)
+      assert.isTrue([...executions.values()].every((times) => times === 1))
+      assert.deepStrictEqual(client.usage, free)
     })
   )
 })

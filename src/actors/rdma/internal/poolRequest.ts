@@ -2,10 +2,20 @@
 import * as Deferred from "effect/Deferred"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type { Region } from "../../../native/verbs/Region.ts"
+import type { Access, Region } from "../../../native/verbs/Region.ts"
 
 /** The user of borrowed memory: the peer reads it, the peer writes it, or only this side does. */
 export type Use = "peer-reads" | "peer-writes" | "local"
+
+/** What peers may do with a region: those that they read are never written by them. */
+export const rights: Record<Use, ReadonlyArray<Access>> = {
+  "peer-reads": ["remote-read"],
+  "peer-writes": ["local-write", "remote-write"],
+  local: ["local-write"]
+}
+
+/** Regions of one key are alike. */
+export const keyOf = (use: Use, regionBytes: number): string => `${use} ${regionBytes}`
 
 /** A requested piece of memory. */
 export interface Want {
