@@ -303,6 +303,7 @@ export class RegionPool {
     const { region } = slot
     const isOurs = Effect.sync(() => isLent && slot.use !== "local")
     const revoke = Effect.uninterruptible(Effect.when(region.revoke, isOurs))
+    const renewed = (): boolean => (key = isLent ? region.renewKey() : 0) !== 0
     const giveBack = Effect.sync(() => {
       if (!isLent) return
       isLent = false
@@ -316,12 +317,7 @@ export class RegionPool {
       },
       address: region.address,
       revoke: Effect.asVoid(revoke),
-      renew: Effect.uninterruptible(
-        Effect.map(revoke, () => {
-          key = isLent ? region.renewKey() : 0
-          return key !== 0
-        })
-      ),
+      renew: Effect.uninterruptible(Effect.map(revoke, renewed)),
       end: Effect.uninterruptible(Effect.andThen(revoke, giveBack))
     }
   }

@@ -7,6 +7,7 @@
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
 import type { Procedure } from "../../../src/actors/rpc/RpcProgram.ts"
 import type { RpcClient } from "../../../src/actors/rpc/RpcClient.ts"
 import { Parts, parts } from "../../../src/actors/rpc/internal/parts.ts"
@@ -58,6 +59,32 @@ describe("a handler", () => {
       assert.strictEqual(yield* count(other, 1), 2)
       assert.strictEqual(yield* Effect.timeout(count(client, 2), "1 second"), 1)
       assert.strictEqual(server.usage.handlers, 0)
+    })
+  )
+})
+
+describe("results that are longer than a connection's memory", () => {
+  it.sim("G19: are refused, and cost no connection", settings, () =>
+    Effect.gen(function* () {
+      const { client } = yield* makeWorld({
+        server: { maxBytesPerConnection: 1 << 20, maxCallBytes: 1 << 20 }
+      })
+      const phases: Array<string> = []
+      yield* client.states.pipe(
+        Stream.runForEach(({ _tag }) => Effect.sync(() => void phases.push(_tag))),
+        Effect.forkScoped({ startImmediately: true })
+      )
+      const length = 2 << 20
+      const call = client.call({
+        procedure: procedures.fill,
+        args: token(length),
+        maxResultBytes: length + 8,
+        bulkResults: [length]
+      })
+      const error = yield* Effect.flip(call).pipe(Effect.timeout("10 seconds"))
+      assert.deepInclude(error, { _tag: "CallRefused", reason: "chunks-refused" })
+      assert.notInclude(phases, "Pausing")
+      assert.deepStrictEqual(client.usage, free)
     })
   )
 })

@@ -82,6 +82,10 @@ const refused: Record<string, Options & { readonly names: ReadonlyArray<string> 
     server: { maxBytesPerConnection: 1 << 20, maxCallBytes: 4 << 20 },
     names: ["maxCallBytes", "maxBytesPerConnection"]
   },
+  "calls that are longer, in powers of two, than a connection's memory": {
+    server: { maxBytesPerConnection: 3 << 20, maxCallBytes: 3 << 20 },
+    names: ["maxCallBytes", "maxBytesPerConnection"]
+  },
   "a connection with more memory than there is": {
     server: { memoryBytes: 1 << 20 },
     names: ["maxBytesPerConnection", "memoryBytes"]

@@ -189,7 +189,8 @@ export const resolve = Effect.fnUntraced(function* (
   if (settings.maxBytesPerConnection > settings.memoryBytes) {
     return yield* conflict(["maxBytesPerConnection", "memoryBytes"], "one connection has more")
   }
-  if (settings.maxCallBytes > settings.maxBytesPerConnection) {
+  // Memory is lent in powers of two.
+  if (2 ** Math.ceil(Math.log2(settings.maxCallBytes)) > settings.maxBytesPerConnection) {
     return yield* conflict(["maxCallBytes", "maxBytesPerConnection"], "a call has more")
   }
   const { maxHandlers, maxHandlersPerClient } = settings

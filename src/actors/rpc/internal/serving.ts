@@ -155,7 +155,10 @@ const succeeded = ({ bulk = [], results }: ProcedureReply): Answer => ({
   bulk
 })
 
-/** Sends an answer; a reply that finds no memory or no connection is kept for the next one. */
+/**
+ * Sends an answer. One for which there can be no memory is refused, since it would end the next
+ * connection too; if the device is lost, the connection ends and the answer is kept.
+ */
 const send = (incoming: Incoming, { bulk, outcome }: Answer): Effect.Effect<void> => {
   const { xid } = incoming.message
   const verifier = RpcMessage.authNone
@@ -164,9 +167,12 @@ const send = (incoming: Incoming, { bulk, outcome }: Answer): Effect.Effect<void
     offset: acceptedHeaderBytes + offset,
     length
   }))
-  return incoming.responder
-    .reply(incoming, message, ranges)
-    .pipe(Effect.catch(({ message }) => Effect.sync(() => incoming.responder.end(message))))
+  return incoming.responder.reply(incoming, message, ranges).pipe(
+    Effect.catchTag("LoanTooLarge", () =>
+      Effect.sync(() => incoming.responder.refuseChunks(incoming))
+    ),
+    Effect.catch(({ message }) => Effect.sync(() => incoming.responder.end(message)))
+  )
 }
 
 const run = (
