@@ -1,7 +1,8 @@
 /**
  * A seeded simulation of RPC-over-RDMA: 48 callers of two clients on one host, a server whose
  * grants rise and fall, calls that are interrupted or too long to go inline, connections that are
- * lost all the time, and either side dying and coming back.
+ * lost all the time, and either side dying and coming back. In half of the runs the server has a
+ * journal of its replies.
  *
  * No message meets an empty receive queue in either direction, no call is executed twice, none that
  * was given up begins after a call of a newer connection, each one ends once and with its own reply,
@@ -13,6 +14,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { Journal } from "../actors/kernel/Journal.ts"
 import { Parts } from "../actors/rpc/internal/parts.ts"
 import { Verbs } from "../native/verbs/Verbs.ts"
 import * as SimVerbs from "../native/sim/SimVerbs.ts"
@@ -110,7 +112,8 @@ export const program = ({ onEnd, onRnrs, variant }: Options = {}): Effect.Effect
   Effect.gen(function* () {
     const fabric = yield* SimFabric.make()
     const checker = new CallChecker()
-    const setting: Setting = { fabric, checker }
+    const isDurable = yield* Random.nextBoolean
+    const setting: Setting = { fabric, checker, journal: isDurable ? yield* Journal : undefined }
     let seen = 0
     yield* Sim.invariant("no message meets an empty receive queue", () => {
       const more = fabric.rnrs - seen
@@ -153,4 +156,7 @@ export const program = ({ onEnd, onRnrs, variant }: Options = {}): Effect.Effect
       const what = `left: ${JSON.stringify(left)}, double completions: ${doubleCompletions}`
       return yield* new RpcPromiseBroken({ what })
     }
-  }).pipe(Effect.provideServiceEffect(Parts, brokenBy(variant)))
+  }).pipe(
+    Effect.provideServiceEffect(Parts, brokenBy(variant)),
+    Effect.provide(Journal.layerMemory)
+  )

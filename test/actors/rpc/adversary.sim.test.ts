@@ -220,11 +220,8 @@ const responder = Effect.fnUntraced(function* (fabric: SimFabric, state: { isHos
     const meant = kind > 0.85 ? yield* pick(seen) : message
     const keys = seen
       .slice(-4)
-      .flatMap(({ chunks }) => [
-        ...chunks.reads.map(({ handle }) => handle),
-        ...chunks.writes.flat().map(({ handle }) => handle),
-        ...(chunks.reply ?? []).map(({ handle }) => handle)
-      ])
+      .flatMap(({ chunks }) => [chunks.reads, chunks.writes.flat(), chunks.reply ?? []].flat())
+      .map(({ handle }) => handle)
     const good = goodReply(meant, yield* pick(edges))
     const { xid } = good
     const odd: ReadonlyArray<RpcRdmaMessage.RpcRdmaMessage> = [

@@ -64,7 +64,7 @@ export class ReplyCache<Reply, Waiter> {
 
   /** What an older life of the server has begun ends by an answer that says no more than that. */
   endAll(answer: CachedReply<Reply>): void {
-    for (const entry of [...this.#entries.values()]) {
+    for (const entry of this.#entries.values()) {
       if (entry.answer === undefined) this.finish(entry, answer)
     }
   }

@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
+import type { Store } from "../../../actors/kernel/Journal.ts"
 import * as RpcClient from "../../../actors/rpc/RpcClient.ts"
 import type { Program } from "../../../actors/rpc/RpcProgram.ts"
 import * as RpcServer from "../../../actors/rpc/RpcServer.ts"
@@ -15,6 +16,8 @@ import type { CallChecker, Connection } from "./callChecker.ts"
 export interface Setting {
   readonly fabric: SimFabric
   readonly checker: CallChecker
+  /** The server's, outside of its process. */
+  readonly journal: Store | undefined
 }
 
 const port = 20_049
@@ -83,10 +86,20 @@ const served = ({ checker }: Setting): Program => ({
   }
 })
 
+/** Others go on before and after each append: the process may die there. */
+const unhurried = (store: Store): Store => ({
+  ...store,
+  append: (append) =>
+    Effect.andThen(
+      Effect.yieldNow,
+      Effect.tap(store.append(append), () => Effect.yieldNow)
+    )
+})
+
 /** Serves, and changes the grant all the time. */
 export const server = (setting: Setting) =>
   Effect.gen(function* () {
-    const { checker } = setting
+    const { checker, journal } = setting
     checker.serverLives++
     const server = yield* RpcServer.make({
       programs: [served(setting)],
@@ -95,7 +108,8 @@ export const server = (setting: Setting) =>
       port,
       maxCredits: MOST,
       credits: MOST,
-      unprovenWithinMs: 2_000
+      unprovenWithinMs: 2_000,
+      journal: journal && unhurried(journal)
     })
     while (!checker.isOver) {
       yield* Effect.sleep(REGRANT)
