@@ -41,10 +41,6 @@ export class BoundedStore<K, V> {
     return [...this.#entries.values()]
   }
 
-  get entries(): ReadonlyArray<readonly [key: K, value: V]> {
-    return [...this.#entries]
-  }
-
   /** Looks an entry up. That does not count as a use. */
   get(key: K): V | undefined {
     return this.#entries.get(key)

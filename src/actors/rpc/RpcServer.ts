@@ -217,13 +217,15 @@ export class RpcServer {
       if (principal === undefined) return "refused"
       const peer = ConnectionData.decode(request.privateData)
       const session = this.#sessions.of(principal, peer.extension)
-      yield* session.isStored
       const said = this.#said(session)
       const ground = this.#ground.last
       const { closed, responder } = this.#responderOf(session, request, peer, said, ground)
-      const { port, queuePair } = yield* openPort(ground, depthsOf(settings), responder, closed)
-      if (!responder.attach(port)) return "the first Receive was not accepted"
+      // In the same turn, so that the session is not forgotten for another client.
       session.connections.add(responder)
+      yield* Effect.addFinalizer(() => closed)
+      yield* session.isStored
+      const { port, queuePair } = yield* openPort(ground, depthsOf(settings), responder)
+      if (!responder.attach(port)) return "the first Receive was not accepted"
       const connection = yield* request
         .accept({ queuePair, privateData: ConnectionData.encode(said), rnrRetries: 0 })
         .pipe(Effect.timeout(settings.acceptWithinMs))

@@ -7,6 +7,7 @@
  */
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as RpcClient from "../../../src/actors/rpc/RpcClient.ts"
 import * as RpcServer from "../../../src/actors/rpc/RpcServer.ts"
 import type { Program } from "../../../src/actors/rpc/RpcProgram.ts"
@@ -134,6 +135,30 @@ describe("a call that a server has not taken up", () => {
       })
     )
   }
+})
+
+describe("a client among more than are remembered", () => {
+  it.sim("G6: has one connection, and its cache", { seeds: 3 }, () =>
+    Effect.gen(function* () {
+      const { another, client, fabric, server } = yield* makeWorld({
+        client: { firstPauseMs: 1 },
+        server: { maxClients: 1 }
+      })
+      assert.strictEqual(yield* count(client, 1), 1)
+      const other = yield* another
+      assert.strictEqual(yield* count(other, 2), 1)
+      // The server has not heard of the end of the older connection.
+      fabric.strike({ _tag: "Cut", from: "other", to: "server", forMillis: 10 })
+      yield* other.reconnect
+      assert.strictEqual(yield* count(other, 3), 1)
+      assert.strictEqual(server.usage.proven, 2)
+      // A call whose answer is lost with the connection.
+      const call = yield* Effect.forkChild(count(other, 4), { startImmediately: true })
+      yield* Effect.sleep("10 micros")
+      fabric.strike({ _tag: "QueuePairError", node: "server", step: "running" })
+      assert.strictEqual(yield* Fiber.join(call), 1)
+    })
+  )
 })
 
 describe("a stranger who names the instance of a client", () => {

@@ -31,7 +31,7 @@ export const openPort = Effect.fnUntraced(function* (
   { domain, router }: Pick<Ground, "domain" | "router">,
   depths: Depths,
   user: PortUser,
-  closed: Effect.Effect<void>
+  closed: Effect.Effect<void> = Effect.void
 ): Effect.fn.Return<Opened, CreateError | ModifyError, Scope.Scope> {
   const buffers = Effect.fnUntraced(function* (count: number) {
     const bytes = depths.inlineBytes

@@ -43,8 +43,8 @@ export class ClientSession {
   readonly connections = new Set<Answering>()
   /** When the last connection was lost, in milliseconds. */
   lostAt = 0
-  /** Whether it outlives its connections. */
-  isRemembered = false
+  /** Whether the client's next connection gets another session. */
+  isForgotten = false
   /** Waits until its incarnation is stored, if that outlives the server. */
   isStored: Effect.Effect<void> = Effect.void
   log: CallLog | undefined = undefined

@@ -1,7 +1,7 @@
 /**
- * The clients of a server, each over all its connections. As many as the limit are remembered while
- * they have none, and with a log over the lives of the server too; the one that goes for a newer
- * client has no connection, and executes nothing if possible.
+ * The clients of a server, each over all its connections, and with a journal over the lives of the
+ * server too. All that have a connection are known. Beyond the limit one that has none goes for a
+ * newer client: it executes nothing if possible, and was not heard for the longest time.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -9,7 +9,6 @@ import type { JournalError } from "../../../schema/JournalRecord.ts"
 import type { Extension } from "../../../schema/rpc/ConnectionData.ts"
 import type { Met, ReplyRecord } from "../../../schema/rpc/ReplyRecord.ts"
 import type { Store } from "../../kernel/Journal.ts"
-import { BoundedStore } from "../../link/BoundedStore.ts"
 import { type Remembered, ReplyLog, type Subject } from "./replyLog.ts"
 import type { ReplyCache } from "./replyCache.ts"
 import type { Answering, Incoming } from "./responder.ts"
@@ -35,14 +34,13 @@ export class Sessions implements Remembered {
   readonly #settings: SessionSettings
   readonly #log: ReplyLog | undefined
   readonly #parts: SessionParts
-  readonly #remembered: BoundedStore<string, ClientSession>
+  /** The one that was not heard for the longest time first. */
+  readonly #all = new Map<string, ClientSession>()
 
   constructor(settings: SessionSettings, log: ReplyLog | undefined, parts: SessionParts) {
-    const { maxClients: capacity } = settings
     this.#settings = settings
     this.#log = log
     this.#parts = parts
-    this.#remembered = new BoundedStore({ capacity, guests: capacity }, "fifo")
   }
 
   /** Remembers what older lives of the server have stored, if there is a journal. */
@@ -56,9 +54,9 @@ export class Sessions implements Remembered {
     if (log === undefined) return sessions
     yield* log.replay((record) => sessions.#replay(record))
     const unknown = cached(plain("SystemError"))
-    for (const { cache } of sessions.#remembered.values) cache.endAll(unknown)
+    for (const { cache } of sessions.#all.values()) cache.endAll(unknown)
     yield* log.run(sessions)
-    const stored = [...sessions.#remembered.entries].map(([client, session]) =>
+    const stored = [...sessions.#all].map(([client, session]) =>
       sessions.#store(log, client, session)
     )
     yield* Effect.all(stored, { discard: true })
@@ -66,23 +64,26 @@ export class Sessions implements Remembered {
   })
 
   get clients(): number {
-    return this.#remembered.size
+    return this.#all.size
   }
 
   get size(): number {
-    return this.#remembered.values.reduce((sum, { cache }) => sum + 1 + cache.size, 0)
+    let size = 0
+    for (const { cache } of this.#all.values()) size += 1 + cache.size
+    return size
   }
 
   /** The session of a client that names its instance, or the one of all others of a principal. */
   of(principal: string, extension: Extension | undefined): ClientSession {
     const instance = extension === undefined ? "" : Buffer.from(extension.instance).toString("hex")
     const client = `${principal}/${instance}`
-    const known = this.#remembered.use(client, "peer")
+    const known = this.#all.get(client)
+    const session = known ?? this.#make(principal)
+    this.#all.delete(client)
+    this.#all.set(client, session)
     if (known !== undefined) return known
-    const session = this.#make(principal)
-    if (this.#remember(client, session) && this.#log !== undefined) {
-      session.isStored = this.#store(this.#log, client, session)
-    }
+    this.#makeRoom(session)
+    if (this.#log !== undefined) session.isStored = this.#store(this.#log, client, session)
     return session
   }
 
@@ -90,23 +91,23 @@ export class Sessions implements Remembered {
   lost(session: ClientSession, connection: Answering, now: number): void {
     session.connections.delete(connection)
     session.lostAt = now
-    if (!session.isRemembered && session.connections.size === 0) session.reverse?.close()
+    if (session.isForgotten && session.connections.size === 0) session.reverse?.close()
   }
 
   /** Fails the calls to clients that have not come back in time. */
   sweep(now: number): void {
-    for (const { connections, lostAt, reverse } of this.#remembered.values) {
+    for (const { connections, lostAt, reverse } of this.#all.values()) {
       if (connections.size === 0 && now - lostAt >= this.#settings.returnWithinMs) reverse?.close()
     }
   }
 
   close(): void {
     this.#log?.close()
-    for (const { reverse } of this.#remembered.values) reverse?.close()
+    for (const { reverse } of this.#all.values()) reverse?.close()
   }
 
   record({ client, xid }: Subject): ReplyRecord | undefined {
-    const session = this.#remembered.get(client)
+    const session = this.#all.get(client)
     if (session === undefined || xid === undefined) {
       return session && this.#metRecord(client, session)
     }
@@ -121,19 +122,19 @@ export class Sessions implements Remembered {
   #replay(record: ReplyRecord): void {
     const { client } = record
     if (record._tag === "Met") {
-      const known = this.#remembered.get(client)
+      const known = this.#all.get(client)
       const { incarnation, mark, principal } = record
       const isKnown = known !== undefined && Buffer.from(known.incarnation).equals(incarnation)
-      if (known !== undefined) this.#remembered.delete(client)
       const session = this.#make(principal, record)
       if (isKnown) session.cache = known.cache
       session.cache.granted(this.#settings.maxCredits)
       if (mark !== undefined) session.cache.forget(mark)
-      this.#remember(client, session)
-      return
+      this.#all.delete(client)
+      this.#all.set(client, session)
+      return this.#makeRoom(session)
     }
     const { name, xid } = record
-    const cache = this.#remembered.get(client)?.cache
+    const cache = this.#all.get(client)?.cache
     if (cache === undefined) return
     const { entry = cache.begin(xid, name, undefined) } = cache.see(xid)
     const current = entry.name === name ? entry : cache.begin(xid, name, undefined)
@@ -167,22 +168,23 @@ export class Sessions implements Remembered {
     return store()
   }
 
-  /** False if there is no room for one more. */
-  #remember(client: string, session: ClientSession): boolean {
-    if (this.#remembered.limitReached("peer") !== undefined) this.#forgetOne()
-    session.isRemembered = this.#remembered.limitReached("peer") === undefined
-    if (session.isRemembered) this.#remembered.add(client, session, "peer")
-    return session.isRemembered
+  /** Forgets others for a session. What they had begun is unknown to them when they come back. */
+  #makeRoom(session: ClientSession): void {
+    const absent = [
+      (one: ClientSession) => one.isIdle,
+      ({ connections }: ClientSession) => connections.size === 0
+    ]
+    for (const mayGo of absent) {
+      for (const [client, other] of this.#all) {
+        if (this.#all.size <= this.#settings.maxClients) return
+        if (other !== session && mayGo(other)) this.#forget(client, other)
+      }
+    }
   }
 
-  /** What the client had begun is unknown to it when it comes back. */
-  #forgetOne(): void {
-    const forgotten =
-      this.#remembered.evict("peer", ({ isIdle }) => isIdle) ??
-      this.#remembered.evict("peer", ({ connections }) => connections.size === 0)
-    if (forgotten === undefined) return
-    const [, session] = forgotten
-    session.isRemembered = false
+  #forget(client: string, session: ClientSession): void {
+    this.#all.delete(client)
+    session.isForgotten = true
     session.reverse?.close()
   }
 }
