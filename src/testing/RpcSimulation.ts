@@ -39,7 +39,7 @@ import * as Sim from "./Sim.ts"
  * - `resend-always`: sends calls again to a server that has forgotten them.
  * - `no-cache`: the server remembers no reply.
  * - `post-fewer`: the server posts one Receive fewer than its replies promise.
- * - `serve-older`: the server begins calls of a connection whose client has a newer one.
+ * - `begin-late`: the server begins some calls late, without a look at their connection.
  */
 export type Variant = Made
 

@@ -22,6 +22,8 @@ describe("callers of a server", () => {
 
 const rnr = "no message meets an empty receive queue"
 const twice = "was executed 2 times"
+/** A call that begins late is forgotten, fails, or overwrites newer ones. */
+const late = "a call is executed once, and ends once with its own reply"
 
 /** What each variant breaks. */
 const broken: Record<RpcSimulation.Variant, string> = {
@@ -35,7 +37,7 @@ const broken: Record<RpcSimulation.Variant, string> = {
   "resend-always": twice,
   "no-cache": twice,
   "post-fewer": rnr,
-  "serve-older": "began after one of a newer connection"
+  "begin-late": late
 }
 
 describe("the same simulation finds", () => {

@@ -8,7 +8,10 @@ import { type Parts, parts } from "../../../actors/rpc/internal/parts.ts"
 import type { MessagePort } from "../../../actors/rpc/internal/messagePort.ts"
 import { ReplyCache } from "../../../actors/rpc/internal/replyCache.ts"
 import { Requester, type Surroundings } from "../../../actors/rpc/internal/requester.ts"
-import { Responder } from "../../../actors/rpc/internal/responder.ts"
+import { Responder, type ResponderOptions } from "../../../actors/rpc/internal/responder.ts"
+
+/** Milliseconds by which a call is late: some connections are lost in that time. */
+const LATE = 25
 
 /** Acts a millisecond later. */
 export type Later = (act: () => void) => void
@@ -166,10 +169,18 @@ class PostingFewer extends Obligation {
   }
 }
 
-/** Calls of a connection are begun although its client has a newer one. */
-class ServingOlder extends Responder {
-  override end(reason: string): void {
-    if (reason !== "the client has a newer connection") super.end(reason)
+/** Each fourth call is begun late, without a look at whether its connection is over. */
+class BeginningLate extends Responder {
+  constructor(options: ResponderOptions, later: Later) {
+    const take: ResponderOptions["take"] = (incoming) => {
+      const wait = (millis: number): void =>
+        millis === 0 ? options.take(incoming) : later(() => wait(millis - 1))
+      wait(incoming.message.xid % 4 === 0 ? LATE : 0)
+    }
+    super({ ...options, take })
+  }
+  override get isOver(): boolean {
+    return false
   }
 }
 
@@ -221,7 +232,7 @@ export const variants = {
   "resend-always": () => ({ requester: (around) => new TrustingResponder(around) }),
   "no-cache": () => ({ Cache: NoCache }),
   "post-fewer": () => ({ responder: (options) => new Responder(options, new PostingFewer()) }),
-  "serve-older": () => ({ responder: (options) => new ServingOlder(options) })
+  "begin-late": (later) => ({ responder: (options) => new BeginningLate(options, later) })
 } satisfies Record<string, Replaced>
 
 export type Variant = keyof typeof variants
