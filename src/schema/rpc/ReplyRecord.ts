@@ -37,6 +37,7 @@ export type Answered = typeof Answered.Type
 
 export type Met = typeof Met.Type
 
+/** One record. */
 export const ReplyRecord = Schema.Union([Met, Begun, Answered])
 export type ReplyRecord = typeof ReplyRecord.Type
 
@@ -45,5 +46,7 @@ const Text = Schema.fromJsonString(Schema.toCodecJson(ReplyRecord))
 /** The version of the records that are written. */
 export const version = 1
 
+/** Returns the body of a record. */
 export const encode = Schema.encodeSync(Text)
+/** Reads the body of a record. */
 export const decode = Schema.decodeUnknownEffect(Text)
