@@ -28,7 +28,7 @@ import type { SimulatedHost } from "./internal/platform.ts"
 import { makeSimulatedPool } from "./internal/simulatedPool.ts"
 import { laneScope, serveLanes } from "./internal/serving.ts"
 import { workerPoolSettings, limitsOf, type Settings } from "./internal/settings.ts"
-import { brokenRule } from "./internal/settingRules.ts"
+import { brokenRule, brokenWorkers } from "./internal/settingRules.ts"
 import { addressOf, type LaneOptions, type ListenOptions, prepare } from "./internal/options.ts"
 import type { TlsSettings } from "./internal/tls.ts"
 import { type SocketOpenError, SettingsRefused } from "./PoolError.ts"
@@ -89,7 +89,7 @@ interface Shape {
    * Runs a handler for each connection, in a new fiber and Scope: the lane closes when the
    * handler ends. A handler that fails ends its lane only, and is logged: at level Error, or Debug
    * for ends that a peer can cause. When the server's Scope closes, the listener ends first; then
-   * handlers are interrupted, and their lanes close together, each within `closeWithin`.
+   * handlers are interrupted, and their lanes close together, each within `closeWithinMs`.
    *
    * ```ts
    * yield* pool.serve({ framer, at }, (lane) => lane.run((batch) => lane.send(batch.all)))
@@ -101,8 +101,8 @@ interface Shape {
   ) => Effect.Effect<Server, SocketOpenError, Scope.Scope | Exclude<R, Scope.Scope>>
   /** Registers memory until the Scope has closed; no framer writes to it after that. */
   readonly register: (memory: SharedArrayBuffer) => Effect.Effect<Region, never, Scope.Scope>
-  /** Changes the number of workers; lanes stay where they are until they end. */
-  readonly resize: (workers: number) => Effect.Effect<void>
+  /** Changes the number of workers, up to 1024; lanes stay where they are until they end. */
+  readonly resize: (workers: number) => Effect.Effect<void, SettingsRefused>
   readonly stats: Effect.Effect<PoolStats>
 }
 
@@ -238,7 +238,12 @@ const shapeOf = (pool: LanePool, limits: LaneLimits, settings: Settings): Shape 
         }),
         ({ id }) => Effect.promise(() => pool.unregister(id))
       ),
-    resize: (workers) => Effect.sync(() => pool.resize(workers, workers)),
+    resize: (workers) =>
+      Effect.suspend(() => {
+        const broken = brokenWorkers(workers)
+        if (broken !== undefined) return Effect.fail(new SettingsRefused(broken))
+        return Effect.sync(() => pool.resize(workers, workers))
+      }),
     stats: Effect.sync(() => pool.stats)
   }
 }

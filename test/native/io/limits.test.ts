@@ -23,6 +23,8 @@ import * as lab from "./harness.ts"
 
 const relayFramer = new URL("./fixtures/relayFramer.ts", import.meta.url)
 
+const counts = "a whole number from 0 to 1024"
+
 /** Bytes that tell where they belong. */
 const bytesOf = (size: number): Uint8Array => {
   const bytes = new Uint8Array(size)
@@ -191,7 +193,8 @@ describe("settings", () => {
     ["sendBytes", { sendBytes: Number.NaN }],
     ["closeWithinMs", { closeWithinMs: Number.POSITIVE_INFINITY }],
     ["stallAfterMs", { stallAfterMs: 2 ** 31 }],
-    ["workers.min", { workers: -1 }],
+    ["workers", { workers: -1 }],
+    ["workers.min", { workers: { min: -1, max: 1 } }],
     ["workers.max", { workers: { min: 2, max: 1 } }]
   ]
   for (const [setting, settings] of refused) {
@@ -202,6 +205,18 @@ describe("settings", () => {
         assert.strictEqual(error.setting, setting)
         assert.include(error.message, "it must be")
       })
+    )
+  }
+
+  for (const workers of [-1, 1.5, Number.NaN, Infinity, 1_025]) {
+    it.live(`L1: a resize to ${workers} workers is refused, and changes nothing`, () =>
+      lab.withPool({ workers: 1 }, (pool) =>
+        Effect.gen(function* () {
+          const error = yield* Effect.flip(pool.resize(workers))
+          assert.strictEqual(error.message, `workers is ${workers}: it must be ${counts}`)
+          assert.strictEqual((yield* pool.stats).workers, 1)
+        })
+      )
     )
   }
 

@@ -51,11 +51,18 @@ const rules: { readonly [K in Exclude<keyof Settings, "workers">]-?: Range } = {
   acceptQueueMax: whole(0, 1_048_576)
 }
 
-const brokenWorkers = (workers: NonNullable<Settings["workers"]>): BrokenRule | undefined => {
-  const { max, min } = typeof workers === "number" ? { min: workers, max: workers } : workers
-  const count = whole(0, 1_024)
+/** Each worker is a thread with some 20 MB of shared memory. */
+const workersMax = 1_024
+
+/** The rule that a number of workers breaks, or that bounds of it break. */
+export const brokenWorkers = (
+  workers: NonNullable<Settings["workers"]>
+): BrokenRule | undefined => {
+  const count = whole(0, workersMax)
+  if (typeof workers === "number") return brokenIn({ workers }, { workers: count })
+  const { max, min } = workers
   if (!count.holds(min)) return { setting: "workers.min", value: min, rule: count.rule }
-  const most = whole(min, 1_024)
+  const most = whole(min, workersMax)
   return most.holds(max) ? undefined : { setting: "workers.max", value: max, rule: most.rule }
 }
 
