@@ -22,6 +22,7 @@ import { type Known, refuseUnknown, refuseUnknownOptions } from "./internal/sim/
 import { noteMark, siteMark } from "./internal/sim/siteChaos.ts"
 import { Prng } from "./internal/sim/prng.ts"
 import type { Simulator } from "./internal/sim/simulator.ts"
+import { WrongValue } from "./SimError.ts"
 
 /** A process, by its handle or its name. The process must exist. */
 type Target = string | { readonly name: string }
@@ -115,6 +116,17 @@ const refuseUnknownIn = (simulator: Simulator, options: Options): void => {
   refuseUnknown("kind of fabric fault", options.fabric?.kinds ?? [], knownFaultKinds)
 }
 
+/** Refuses numbers with which a run would have no fault, or one before its start. */
+const refuseNoFaults = (most: number, time: Duration.Input, within: number): void => {
+  if (!(Number.isSafeInteger(most) && most >= 0)) {
+    throw new WrongValue({ name: "most", value: String(most), allowed: "a whole number from 0" })
+  }
+  // Effect takes NaN for no time.
+  if (!(within > 0)) {
+    throw new WrongValue({ name: "within", value: String(time), allowed: "a time above 0" })
+  }
+}
+
 const journalKinds = (journal: Options["journal"]): ReadonlyArray<JournalFaultKind> =>
   journal === true ? recoverable : journal === false ? [] : (journal ?? [])
 
@@ -194,9 +206,10 @@ export const random = (options: Options): Effect.Effect<FaultPlan> =>
       refuseUnknownIn(simulator, options)
       refuseHealed(simulator)
       if (simulator.planGiven) return simulator.plan
-      const within = Duration.toMillis(Duration.fromInputUnsafe(options.within ?? "10 seconds"))
+      const { most = 3, within: time = "10 seconds" } = options
+      const within = Duration.toMillis(Duration.fromInputUnsafe(time))
+      refuseNoFaults(most, time, within)
       const prng = new Prng(simulator.seed, `faults ${simulator.count("Faults.random", 1)}`)
-      const most = options.most ?? 3
       const drawn: Array<Fault> = []
       for (const draw of drawers(options, [...simulator.processes.keys()])) {
         if (!prng.chance(0.5)) continue

@@ -155,14 +155,42 @@ const refuseWrongNumbers = (settings: Settings): void => {
     if (isLifted || (Number.isSafeInteger(value) && value >= minimum)) continue
     throw new WrongValue({ name, value: String(value), allowed: `a whole number from ${minimum}` })
   }
-  const { checkShare = 0 } = settings
-  if (checkShare >= 0 && checkShare <= 1) return
-  throw new WrongValue({ name: "checkShare", value: String(checkShare), allowed: "0 to 1" })
+  const { ambient = "refuse", checkShare = 0 } = settings
+  if (!(checkShare >= 0 && checkShare <= 1)) {
+    throw new WrongValue({ name: "checkShare", value: String(checkShare), allowed: "0 to 1" })
+  }
+  if (!ambients.includes(ambient)) {
+    throw new WrongValue({ name: "ambient", value: ambient, allowed: ambients.join(", ") })
+  }
+}
+
+const ambients: ReadonlyArray<Ambient> = ["refuse", "simulate", "allow"]
+
+/** The bounds of the times: a set may have no time left, a run of it takes some. */
+const times = {
+  maxTime: "above 0",
+  maxRealTime: "above 0",
+  timerSlack: "from 0",
+  budget: "from 0",
+  timeout: "from 0"
+} as const
+
+/** Refuses times with which no run could succeed, and those before the start. */
+const refuseWrongTimes = (settings: Settings): void => {
+  for (const [name, bound] of Object.entries(times)) {
+    const given = settings[name as keyof typeof times]
+    if (given === undefined) continue
+    // Effect takes NaN for no time.
+    const value = Number.isNaN(given) ? Number.NaN : millis(given, 0)
+    if (value > 0 || (value === 0 && bound === "from 0")) continue
+    throw new WrongValue({ name, value: String(given), allowed: `a time ${bound}` })
+  }
 }
 
 const resolve = (settings: Settings): ExploreOptions => {
   refuseUnknownOptions("setting", settings, known)
   refuseWrongNumbers(settings)
+  refuseWrongTimes(settings)
   return withDefaults(settings)
 }
 

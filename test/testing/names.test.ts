@@ -54,6 +54,21 @@ describe("a name that means nothing", () => {
     })
   )
 
+  it.effect("S3: is refused: a number or a time of faults that gives none", () =>
+    Effect.gen(function* () {
+      for (const options of [
+        { most: NaN },
+        { most: -1 },
+        { within: NaN },
+        { within: "-1 second" }
+      ]) {
+        const { exit } = yield* Sim.run(withServer({ crash: "server", ...options }), { seed: 1 })
+        const error = exit._tag === "Failure" ? Cause.squash(exit.cause) : undefined
+        assert.instanceOf(error, SimError.WrongValue)
+      }
+    })
+  )
+
   it.effect("S3: is refused before any run: a setting", () =>
     Effect.gen(function* () {
       const settings = untyped<Sim.Settings>({ seds: 500 })

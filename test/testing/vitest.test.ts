@@ -363,9 +363,24 @@ describe("the settings of a test", () => {
     )
   }
 
-  it.effect("1: a set without a run cannot be asked for", () =>
+  it.effect("1: a set without a run, or of runs that cannot succeed, is refused", () =>
     Effect.gen(function* () {
-      for (const settings of [{ seeds: 0 }, { seeds: NaN }, { from: 0.5 }, { checkShare: NaN }]) {
+      const refused: ReadonlyArray<Sim.Settings> = [
+        { seeds: 0 },
+        { seeds: NaN },
+        { from: 0.5 },
+        { checkShare: NaN },
+        { maxTime: 0 },
+        { maxTime: NaN },
+        { maxRealTime: -1 },
+        { timerSlack: -1 },
+        { timerSlack: NaN },
+        { budget: NaN },
+        { budget: "-1 seconds" },
+        // A program without types may say this.
+        { ambient: "allowed" as "allow" }
+      ]
+      for (const settings of refused) {
         const exit = yield* Effect.exit(check(test, settings, Effect.void, {}))
         assert.strictEqual(exit._tag, "Failure", JSON.stringify(settings))
         assert.include(String(exit), "is not usable. Allowed: ")
