@@ -30,6 +30,12 @@ export const millis = (least: number): Range => ({
   holds: (value) => value >= least
 })
 
+/** Milliseconds of a timer of Node: a longer one would fire at once. */
+export const timer = (least: number): Range => ({
+  rule: `a number of milliseconds from ${least} to ${2 ** 31 - 1}`,
+  holds: (value) => value >= least && value <= 2 ** 31 - 1
+})
+
 /** A setting out of its range, and the rule that it breaks. */
 export interface BrokenRule {
   readonly setting: string

@@ -1,5 +1,6 @@
 /** Settings of the iWARP provider. Each limit has a default with its reason. */
 import type { Settings as PoolSettings, TlsSettings } from "../io/IoPool.ts"
+import { timer, whole } from "../io/settingRanges.ts"
 import type { Address } from "../verbs/Connection.ts"
 import { laneBytes } from "./transmit.ts"
 
@@ -75,6 +76,21 @@ export interface Settings {
   readonly callsMax?: number | undefined
   /** As `callersMax`, from one address. Default 256: one host alone leaves room for others. */
   readonly callersPerAddressMax?: number | undefined
+}
+
+/** The numbers among the settings. A wrong one would refuse every connection, or bound nothing. */
+export const ranges = {
+  // The least that MPA asks of a segment.
+  segmentBytes: whole(128, 65_535),
+  connectWithinMs: timer(1),
+  peerWithinMs: timer(1),
+  requestWithinMs: timer(1),
+  decideWithinMs: timer(1),
+  answerWithinMs: timer(1),
+  refreshEveryMs: timer(1),
+  callersMax: whole(1),
+  callsMax: whole(1),
+  callersPerAddressMax: whole(1)
 }
 
 /** Settings that may be undefined. */

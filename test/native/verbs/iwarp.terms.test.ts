@@ -1,14 +1,17 @@
 /**
  * Goal: two ends agree in whatever words they use: both revisions, with and without CRC and ready
- * signal, short FPDUs and long ones. Only an answer lowers the revision.
+ * signal, short FPDUs and long ones. Only an answer lowers the revision. Settings with which no
+ * connection is made are refused.
  * Method: ends with different settings connect, send, write and read; floods go both ways at once.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as net from "node:net"
 import { IoPool } from "../../../src/native/io/IoPool.ts"
 import { makeProvider } from "../../../src/native/iwarp/device.ts"
+import * as IwarpVerbs from "../../../src/native/iwarp/IwarpVerbs.ts"
 import { poolOf, type Settings } from "../../../src/native/iwarp/settings.ts"
 import { CompletionBatch } from "../../../src/native/verbs/Completion.ts"
 import { ReceiveRequest, SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
@@ -298,4 +301,24 @@ describe("a peer of before RFC 6581", () => {
       }
     }).pipe(Effect.scoped, Effect.provide(pool))
   )
+})
+
+describe("a setting of the provider", () => {
+  const wrong: ReadonlyArray<Settings> = [
+    ...[Number.NaN, -1, 0, Infinity].map((connectWithinMs) => ({ connectWithinMs })),
+    ...[Number.NaN, -1, 0].map((callersMax) => ({ callersMax })),
+    { answerWithinMs: Infinity },
+    { callersPerAddressMax: 0 },
+    { segmentBytes: Number.NaN }
+  ]
+  for (const settings of wrong) {
+    const [[setting, value] = []] = Object.entries(settings)
+    it.effect(`C: is refused by name out of its range: ${setting} of ${value}`, () =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(IwarpVerbs.layer(settings))))
+        assert.propertyVal(error, "_tag", "SettingsRefused")
+        assert.include(error.message, `${setting} is ${value}: it must be`)
+      })
+    )
+  }
 })

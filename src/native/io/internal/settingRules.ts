@@ -2,7 +2,7 @@
  * The ranges of a pool's settings. Values outside would make a ring or a chunk too small for the
  * records that it carries, or a timer fire at once.
  */
-import { type BrokenRule, brokenIn, type Range, whole } from "../settingRanges.ts"
+import { type BrokenRule, brokenIn, type Range, timer, whole } from "../settingRanges.ts"
 import type { Settings } from "./settings.ts"
 
 /** The rings' positions are 32-bit counts of words; half a ring holds the longest record. */
@@ -14,29 +14,18 @@ const ringOf = (least: number): Range => ({
 /** Offsets in a worker's receive memory are 32-bit numbers. */
 const receiveMemoryBytesMax = 2 ** 30
 
-/** Longer timers fire at once. */
-const msRule: Range = {
-  rule: `a number of milliseconds from 0 to ${2 ** 31 - 1}`,
-  holds: (value) => value >= 0 && value <= 2 ** 31 - 1
-}
-
-/** A worker is checked ten times as often, and needs a turn of its loop between two checks. */
-const stuckMsRule: Range = {
-  rule: `a number of milliseconds from 100 to ${2 ** 31 - 1}`,
-  holds: (value) => value >= 100 && value <= 2 ** 31 - 1
-}
-
 const bytesRule = whole(1, 2 ** 31 - 1)
 const rules: { readonly [K in Exclude<keyof Settings, "workers">]-?: Range } = {
   sendBytes: bytesRule,
   receiveBytes: bytesRule,
   readTurnBytes: bytesRule,
   writeJobBytes: bytesRule,
-  openWithinMs: msRule,
-  stallAfterMs: msRule,
-  closeWithinMs: msRule,
-  stopWithinMs: msRule,
-  stuckAfterMs: stuckMsRule,
+  openWithinMs: timer(0),
+  stallAfterMs: timer(0),
+  closeWithinMs: timer(0),
+  stopWithinMs: timer(0),
+  // A worker is checked ten times as often, and needs a turn of its loop between two checks.
+  stuckAfterMs: timer(100),
   chunkBytes: {
     rule: "a multiple of 64 bytes from 65536 to 16777216",
     holds: (value) => value % 64 === 0 && value >= 65_536 && value <= 16_777_216
