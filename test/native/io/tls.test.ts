@@ -256,6 +256,19 @@ for (const on of places) {
         })
       )
     )
+
+    it.live("refuses a server without a certificate, and takes one that has names alone", () =>
+      lab.withPool({ workers: 1 }, (pool) =>
+        Effect.gen(function* () {
+          const listen = (tls: TlsSettings) =>
+            pool.listen({ framer: lab.labFramer, on, tls, at: lab.loopback })
+          const failure = yield* Effect.flip(listen({ verify: "none" }))
+          assert.deepStrictEqual([failure.step, failure.code], ["tls", "ERR_TLS_NO_IDENTITY"])
+          const { cert, key } = lab.tlsOf("server")
+          yield* listen({ names: { localhost: { cert: cert!, key: key! } }, verify: "none" })
+        })
+      )
+    )
   })
 
   it.live(`a port is shared only when that is asked for (${on})`, () =>

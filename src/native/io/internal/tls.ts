@@ -117,6 +117,11 @@ export const makeTlsServer = (
   handshakeWithinMs: number,
   secured: (socket: tls.TLSSocket) => void
 ): tls.Server => {
+  if (settings.cert === undefined && settings.names === undefined) {
+    // Node would listen, and fail every handshake.
+    const error = new Error("a server needs cert and key, or names")
+    throw Object.assign(error, { code: "ERR_TLS_NO_IDENTITY" })
+  }
   const server = tls.createServer(
     {
       ...contextOptions(settings, settings),
