@@ -24,13 +24,17 @@ export class PeerReset extends Schema.TaggedClass<PeerReset>("~handfast/io/PeerR
   }
 }
 
-/** The framer refused the peer's bytes, or threw. */
+/**
+ * The framer refused the peer's bytes. It `isDefect` if it threw anything but a `FrameRefusal`: then
+ * the framer or the options of the lane are wrong, whatever the peer has sent.
+ */
 export class FrameRefused extends Schema.TaggedClass<FrameRefused>("~handfast/io/FrameRefused")(
   "FrameRefused",
-  { detail: Schema.String }
+  { detail: Schema.String, isDefect: Schema.Boolean }
 ) {
   get message() {
-    return `refused what the peer sent: ${this.detail}`
+    const what = this.isDefect ? "the framer threw" : "refused what the peer sent"
+    return `${what}: ${this.detail}`
   }
 }
 
@@ -125,7 +129,7 @@ const reasonOf = (end: EndReason): LaneError["reason"] => {
     case "peer-reset":
       return new PeerReset({ code: end.code })
     case "refused":
-      return new FrameRefused({ detail: end.detail })
+      return new FrameRefused({ detail: end.detail, isDefect: end.isDefect })
     case "slow-peer":
       return new SlowPeer({ bytes: end.bytes, waitedMs: end.millis })
     case "crashed":

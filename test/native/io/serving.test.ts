@@ -198,6 +198,38 @@ for (const on of ["worker", "main"] as const) {
           .pipe(Effect.provide(layer))
       })
 
+      it.live("logs a framer that throws as an error, and what it refuses as no error", () => {
+        const { layer, lines } = recorder()
+        const errors = () => lines.filter(({ level }) => level === "Error")
+        const long = prefixed(0)
+        long.writeUInt32BE(0xffff_ffff)
+        return lab
+          .withPool({ workers: 1 }, (pool) =>
+            Effect.gen(function* () {
+              const silent = (maxBodyBytes: number) =>
+                pool.serve({ ...options, options: { maxBodyBytes } }, (lane) => lane.run(() => {}))
+              const good = yield* silent(100)
+              const refused = yield* pool.connect({
+                ...clientOptions,
+                to: { host: "127.0.0.1", port: good.port }
+              })
+              refused.send(long)
+              yield* refused.closed
+              assert.isEmpty(errors())
+              // Every connection would be closed, and nothing would say why.
+              const { port } = yield* silent(Number.NaN)
+              const lane = yield* pool.connect({
+                ...clientOptions,
+                to: { host: "127.0.0.1", port }
+              })
+              yield* lane.closed
+              yield* lab.until("a log", () => Effect.sync(() => errors().length === 1))
+              assert.include(errors()[0]!.text, "the framer threw: maxBodyBytes is NaN")
+            })
+          )
+          .pipe(Effect.provide(layer))
+      })
+
       it.live("ends with its Scope: the listener first, then its lanes, in time", () =>
         lab.withPool({ workers: 1, closeWithinMs: 1_000 }, (pool) =>
           Effect.gen(function* () {

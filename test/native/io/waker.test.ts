@@ -116,7 +116,7 @@ describe("the reason of a lane's end", () => {
   const reasons: ReadonlyArray<EndReason> = [
     { kind: "peer-closed", missing: 7 },
     { kind: "peer-reset", code: "ECONNRESET" },
-    { kind: "refused", detail: "Länge" },
+    { kind: "refused", detail: "Länge", isDefect: false },
     { kind: "slow-peer", bytes: 70_000, millis: 30_000.5 },
     { kind: "handler", detail: "thrown" },
     { kind: "closed", unsent: 12 },

@@ -87,7 +87,7 @@ export const failureOf = (step: OpenFailure["step"], error: unknown): OpenFailur
 export type EndReason =
   | { readonly kind: "peer-closed"; readonly missing: number }
   | { readonly kind: "peer-reset"; readonly code: string }
-  | { readonly kind: "refused"; readonly detail: string }
+  | { readonly kind: "refused"; readonly detail: string; readonly isDefect: boolean }
   | { readonly kind: "slow-peer"; readonly bytes: number; readonly millis: number }
   | { readonly kind: "handler"; readonly detail: string }
   | { readonly kind: "closed"; readonly unsent: number }

@@ -52,9 +52,11 @@ const handled = <E, R>(lane: Lane, handler: (lane: Lane) => Effect.Effect<void, 
 const reasonsOfPeers: ReadonlySet<string> = new Set<LaneError["reason"]["_tag"]>([
   "PeerClosed",
   "PeerReset",
-  "FrameRefused",
   "SlowPeer"
 ])
 
-const isOfPeer = (error: unknown): boolean =>
-  error instanceof LaneError && reasonsOfPeers.has(error.reason._tag)
+const isOfPeer = (error: unknown): boolean => {
+  if (!(error instanceof LaneError)) return false
+  const { reason } = error
+  return reason._tag === "FrameRefused" ? !reason.isDefect : reasonsOfPeers.has(reason._tag)
+}

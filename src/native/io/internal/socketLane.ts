@@ -300,7 +300,8 @@ export class SocketLane {
     const message = error instanceof Error ? error.message : String(error)
     const detail = cutText(message, detailCharacters)
     this.#reassembly.flush()
-    this.#end({ kind: "refused", detail }, this.socket.writableLength > 0)
+    const isDefect = !(error instanceof FrameRefusal)
+    this.#end({ kind: "refused", detail, isDefect }, this.socket.writableLength > 0)
   }
 
   #end(reason: EndReason, inOrder: boolean): void {
