@@ -85,7 +85,7 @@ describe("handfast start", () => {
   it("refuses a time that is none", () => {
     for (const seconds of ["-3", "0", "1", "3601"]) {
       const { code, stderr } = run(main, ["start", `--seconds=${seconds}`])
-      assert.include(stderr, `${seconds} is not between 2 and 3600`)
+      assert.include(stderr, `"${seconds}". Expected: a whole number from 2 to 3600`)
       assert.isAbove(code!, 0)
     }
   }, 60_000)
@@ -131,9 +131,9 @@ describe("handfast simulate", () => {
   }, 120_000)
 
   it("refuses to run nothing", () => {
-    for (const flag of ["--seeds=0", "--seeds=-1", "--jobs=0"]) {
+    for (const flag of ["--seeds=0", "--jobs=0", "--seed=-1"]) {
       const { code, stderr } = run(main, ["simulate", "endpoint", flag])
-      assert.include(stderr, `${flag.split("=")[1]} is not between 1 and`)
+      assert.include(stderr, `"${flag.split("=")[1]}". Expected: a whole number from`)
       assert.isAbove(code!, 0)
     }
   }, 60_000)
@@ -142,6 +142,8 @@ describe("handfast simulate", () => {
     const { code, stderr } = run(main, ["simulate", "weather"])
     assert.strictEqual(code, 2)
     assert.include(stderr, 'There is no simulation "weather". Known: bus, endpoint, rpc.')
+    const help = run(main, ["simulate", "--help"])
+    assert.include(help.lines.join("\n"), "The simulation: bus, endpoint, rpc")
     const planted = run(main, ["simulate", "endpoint", "--plant", "nothing"])
     assert.include(planted.stderr, "ready-without-looking")
   }, 60_000)

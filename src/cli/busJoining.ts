@@ -99,8 +99,8 @@ interface Joining {
   readonly seconds?: Option.Option<number>
 }
 
-/** Flags that do not belong together, or a file that is no certificate. */
-class TlsUnusable extends Schema.TaggedError<TlsUnusable>()("TlsUnusable", {
+/** Flags that do not belong together, or values with which no node starts. */
+class FlagsUnusable extends Schema.TaggedError<FlagsUnusable>()("FlagsUnusable", {
   detail: Schema.String
 }) {
   override readonly [Runtime.errorExitCode] = 2
@@ -109,10 +109,10 @@ class TlsUnusable extends Schema.TaggedError<TlsUnusable>()("TlsUnusable", {
   }
 }
 
-const readText = (file: string): Effect.Effect<string, TlsUnusable> =>
+const readText = (file: string): Effect.Effect<string, FlagsUnusable> =>
   Effect.try({
     try: () => readFileSync(file, "utf8"),
-    catch: (cause) => new TlsUnusable({ detail: `${file} cannot be read: ${cause}` })
+    catch: (cause) => new FlagsUnusable({ detail: `${file} cannot be read: ${cause}` })
   })
 
 /** The TLS settings that the flags say; undefined without TLS. */
@@ -120,14 +120,14 @@ const tlsOf = Effect.fnUntraced(function* ({ cacert, cert, key, tls }: Joining) 
   const files = [cert, key, cacert].flatMap((file) => (file._tag === "Some" ? [file.value] : []))
   if (files.length !== (tls ? 3 : 0)) {
     const detail = "--tls, --cert, --key and --cacert go together"
-    return yield* new TlsUnusable({ detail })
+    return yield* new FlagsUnusable({ detail })
   }
   if (!tls) return undefined
   const [certText, keyText, ca] = yield* Effect.forEach(files, readText)
   try {
     createSecureContext({ cert: certText, key: keyText, ca })
   } catch (cause) {
-    return yield* new TlsUnusable({ detail: `--cert, --key and --cacert do not fit: ${cause}` })
+    return yield* new FlagsUnusable({ detail: `--cert, --key and --cacert do not fit: ${cause}` })
   }
   return { cert: certText!, key: keyText!, ca: ca!, verify: "chain" } satisfies TlsSettings
 })
@@ -183,5 +183,7 @@ export const asMember = <A, E>(
     const left = isKept ? Effect.void : leave
     const staying = Effect.andThen(join(address, isQuiet), Effect.ensuring(program, left))
     const pool = IoPool.layer({ workers: 1 })
-    yield* within(seconds, Effect.provide(staying, Layer.provide(node, pool)))
+    yield* within(seconds, Effect.provide(staying, Layer.provide(node, pool))).pipe(
+      Effect.catchTag("BusRefused", ({ detail }) => Effect.fail(new FlagsUnusable({ detail })))
+    )
   })

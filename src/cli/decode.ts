@@ -16,6 +16,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import type { DecodedFrame, Direction, FrameDecoder } from "../schema/FrameDecoder.ts"
 import type { Protocols } from "./protocols.ts"
+import { intBetween } from "./ranges.ts"
 
 class UnknownProtocol extends Schema.TaggedError<UnknownProtocol>()("UnknownProtocol", {
   protocol: Schema.String,
@@ -46,6 +47,9 @@ class LineTooLong extends Schema.TaggedError<LineTooLong>()("LineTooLong", {
     return `Line ${this.line} is longer than ${this.limit} characters (--max-line)`
   }
 }
+
+/** No text is longer. */
+const MOST_CHARACTERS = 2 ** 29
 
 interface Line {
   readonly number: number
@@ -90,11 +94,15 @@ const parse = Effect.fnUntraced(function* ({ number, text }: Line) {
   return { direction: direction?.toLowerCase() as Direction | undefined, bytes }
 })
 
-/** JSON has no bigint and no bytes: they become decimal digits and hex. */
+/**
+ * JSON has no bigint and no bytes: they become decimal digits and hex. A `Buffer` has turned itself
+ * into an object when the function is called, so the field is read from its holder.
+ */
 const toJson = (value: unknown): string =>
-  JSON.stringify(value, (_key, field: unknown) => {
+  JSON.stringify(value, function (this: Readonly<Record<string, unknown>>, key, json: unknown) {
+    const field = this[key]
     if (typeof field === "bigint") return field.toString()
-    return field instanceof Uint8Array ? Hex.encode(field) : field
+    return field instanceof Uint8Array ? Hex.encode(field) : json
   })
 
 const render = (decoder: FrameDecoder, line: Line) =>
@@ -112,9 +120,11 @@ export const decode = (protocols: Protocols) =>
     "decode",
     {
       protocol: Argument.String("protocol").pipe(
-        Argument.withDescription("The protocol that the bytes belong to")
+        Argument.withDescription(
+          `The protocol that the bytes belong to: ${Object.keys(protocols).join(", ")}`
+        )
       ),
-      maxLine: Flag.Int("max-line").pipe(
+      maxLine: intBetween("max-line", 1, MOST_CHARACTERS).pipe(
         Flag.withDescription(
           "Longest line in characters; it bounds the memory that hostile input can take"
         ),

@@ -45,7 +45,7 @@ const flags = {
     Flag.withDescription("The id to speak under, 40 hex digits. Default: a new one"),
     Flag.filter(
       (id) => /^[0-9a-f]{40}$/.test(id),
-      (id) => `${JSON.stringify(id)} is not 40 hex digits`
+      () => "40 hex digits"
     ),
     Flag.optional
   ),

@@ -6,6 +6,6 @@ export const intBetween = (name: string, least: number, most: number): Flag.Flag
   Flag.Int(name).pipe(
     Flag.filter(
       (value) => value >= least && value <= most,
-      (value) => `${value} is not between ${least} and ${most}`
+      () => `a whole number from ${least} to ${most}`
     )
   )

@@ -135,14 +135,15 @@ const merge = (all: ReadonlyArray<Found>): Found => {
   }
 }
 
+const seedOf = (flag: string) => intBetween(flag, 0, Number.MAX_SAFE_INTEGER)
+
 const flags = {
-  name: Argument.String("name").pipe(Argument.withDescription("The simulation")),
   seeds: intBetween("seeds", 1, MOST_SEEDS).pipe(
     Flag.withDescription("How many seeds to run"),
     Flag.withDefault(200)
   ),
-  from: Flag.Int("from").pipe(Flag.withDescription("The first seed"), Flag.withDefault(1)),
-  seed: Flag.Int("seed").pipe(Flag.withDescription("Run this seed only"), Flag.optional),
+  from: seedOf("from").pipe(Flag.withDescription("The first seed"), Flag.withDefault(1)),
+  seed: seedOf("seed").pipe(Flag.withDescription("Run this seed only"), Flag.optional),
   gate: Flag.Literals("gate", ["on", "off"]).pipe(
     Flag.withDescription("Off: each host sends as soon as its half is up"),
     Flag.withDefault("on")
@@ -166,7 +167,12 @@ const flags = {
 export const simulate = (simulations: Readonly<Record<string, Simulation>>) =>
   Command.make(
     "simulate",
-    flags,
+    {
+      name: Argument.String("name").pipe(
+        Argument.withDescription(`The simulation: ${Object.keys(simulations).join(", ")}`)
+      ),
+      ...flags
+    },
     Effect.fnUntraced(function* ({ from, gate, jobs, json, name, plant, seed, seeds }) {
       const simulation = Object.hasOwn(simulations, name) ? simulations[name] : undefined
       if (simulation === undefined) {

@@ -256,6 +256,12 @@ describe("handfast bus join", { timeout: hangMs }, () => {
     assert.include(stderr, "not host:port")
   })
 
+  it("refuses to listen beyond loopback without TLS", () => {
+    const { status, stderr } = run("bus", "join", "--listen", "0.0.0.0", "127.0.0.1:1")
+    assert.strictEqual(status, 2)
+    assert.match(stderr, /^\s*ERROR\s+0\.0\.0\.0 is reached without client certificates/)
+  })
+
   it("refuses flags of TLS that do not go together, and files that are no certificates", () => {
     const join = (...flags: ReadonlyArray<string>) => run("bus", "join", ...flags, "127.0.0.1:1")
     for (const flags of [["--tls"], ["--cert", pem("client")], tlsFlags.slice(0, -2)]) {
