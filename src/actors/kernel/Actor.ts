@@ -39,6 +39,10 @@ export type {
 /**
  * A function per command that waits for the answer. The answer leaves the actor only after the
  * events behind it are durable. Interrupting the caller does not take the command back.
+ *
+ * Within a process the payload's types are trusted: its Schema is not asked, so `decide` may see
+ * 1.5 where the Schema says `Int`. Events are checked when they are encoded; calls by `ActorRpc` are
+ * checked too.
  */
 export type Ask<Commands extends Rpc.Any, E = never> = {
   readonly [C in Commands as Rpc.Tag<C>]: (
@@ -69,13 +73,15 @@ export interface Actor<State, Commands extends Rpc.Any, Event> {
   /**
    * The state now, and after each further event. A recovery that finds another state than the one
    * last emitted emits the one it found: with the events of an append that failed but was stored,
-   * or the initial one without a history. It ends with the actor.
+   * or the initial one without a history. A subscriber that lags behind by more than the limit
+   * `watch` misses the oldest ones, without a sign. It ends with the actor.
    */
   readonly states: Stream.Stream<State>
   /**
    * Each further event, once its append has succeeded. An event whose append failed is not among
-   * them, even if a recovery finds it in the journal; `states` then emits the state with it. It
-   * ends with the actor.
+   * them, even if a recovery finds it in the journal; `states` then emits the state with it. A
+   * subscriber that lags behind by more than the limit `watch` misses the oldest ones, without a
+   * sign: a projection reads the journal instead. It ends with the actor.
    */
   readonly events: Stream.Stream<Event>
   /** Takes no more messages, handles those it has, releases everything, and returns. */

@@ -155,6 +155,10 @@ export interface Spec<
   readonly initial: State
   readonly decide: DecideTable<NoInfer<State>, Commands, Signal, Events["Type"]>
   readonly evolve: EvolveTable<NoInfer<State>, Events["Type"]>
+  /**
+   * Effects of events, each started once its event is stored. A failure of one crashes the actor.
+   * They are not run again after a restart or a passivation: `reconcile` and `start` resume work.
+   */
   readonly react?: Reactions & ReactTable<NoInfer<State>, Commands, Signal, Events["Type"]>
   /**
    * The epoch that a state belongs to, if any. Effects of an event run in the Scope of the epoch

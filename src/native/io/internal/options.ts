@@ -15,7 +15,11 @@ export interface LaneOptions {
   /** Handed to the framer's `open`; must survive a structured clone. */
   readonly options?: unknown
   readonly tls?: TlsSettings
-  /** Keeps the lane open for sending after the peer has ended. Default false. */
+  /**
+   * Keeps the lane open for sending after the peer has ended its side. Without it the lane ends
+   * then, and answers to the peer's last frames may be lost, in a worker usually all of them: a
+   * server needs it whose clients send a request and end, as `nc` does. Default false.
+   */
   readonly halfOpen?: boolean
   /** Where the socket is. Default: in a worker with TLS or a consuming framer. */
   readonly on?: "auto" | "worker" | "main"
