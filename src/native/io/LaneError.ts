@@ -101,22 +101,19 @@ export class LaneClosed extends Schema.TaggedClass<LaneClosed>("~handfast/io/Lan
  * Effect.catchReason("LaneError", "SlowPeer", ({ bytes }) => Effect.logWarning("slow", bytes))
  * ```
  */
-export class LaneError extends Schema.TaggedError<LaneError>("~handfast/io/LaneError")(
-  "LaneError",
-  {
-    peer: Schema.String,
-    reason: Schema.Union([
-      PeerClosed,
-      PeerReset,
-      FrameRefused,
-      SlowPeer,
-      WorkerCrashed,
-      HandlerFailed,
-      PoolStopped,
-      LaneClosed
-    ])
-  }
-) {
+export class LaneError extends Schema.TaggedError<LaneError>()("LaneError", {
+  peer: Schema.String,
+  reason: Schema.Union([
+    PeerClosed,
+    PeerReset,
+    FrameRefused,
+    SlowPeer,
+    WorkerCrashed,
+    HandlerFailed,
+    PoolStopped,
+    LaneClosed
+  ])
+}) {
   override get message() {
     return `lane to ${this.peer}: ${this.reason.message}`
   }
