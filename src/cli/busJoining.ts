@@ -177,13 +177,17 @@ export const asMember = <A, E>(
       ...(tls === undefined ? {} : { tls })
     }
     const isKept = journal._tag === "Some"
-    const node = isKept
-      ? Layer.provide(BusNode.layer(settings), Journal.layerSqlite({ file: journal.value }))
-      : BusNode.layerEphemeral(settings)
+    const node = (
+      isKept
+        ? Layer.provide(BusNode.layer(settings), Journal.layerSqlite({ file: journal.value }))
+        : BusNode.layerEphemeral(settings)
+    ).pipe(
+      Layer.catchTag("BusRefused", ({ detail }) =>
+        Layer.effect(BusNode, Effect.fail(new FlagsUnusable({ detail })))
+      )
+    )
     const left = isKept ? Effect.void : leave
     const staying = Effect.andThen(join(address, isQuiet), Effect.ensuring(program, left))
     const pool = IoPool.layer({ workers: 1 })
-    yield* within(seconds, Effect.provide(staying, Layer.provide(node, pool))).pipe(
-      Effect.catchTag("BusRefused", ({ detail }) => Effect.fail(new FlagsUnusable({ detail })))
-    )
+    yield* within(seconds, Effect.provide(staying, Layer.provide(node, pool)))
   })
