@@ -6,6 +6,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { BusNode } from "../../../src/actors/bus/BusNode.ts"
 import { IoPool } from "../../../src/native/io/IoPool.ts"
 import { tlsOf } from "../../native/io/harness.ts"
@@ -38,11 +39,7 @@ describe("a storm of reconnects", () => {
         assert.strictEqual(lost, 0)
         assert.strictEqual(counts.dials, 2 * peers)
         assert.strictEqual(counts.linksTimedOut, 0)
-      }).pipe(
-        Effect.scoped,
-        Effect.provide(BusNode.layerEphemeral(settings)),
-        Effect.provide(pool)
-      ),
+      }).pipe(Effect.scoped, Effect.provide(Layer.provide(BusNode.layerEphemeral(settings), pool))),
     240_000
   )
 })

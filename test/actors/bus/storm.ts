@@ -10,7 +10,7 @@ const pem = (name: string): string => path(`../../fixtures/tls/${name}.pem`)
 export const storm = Effect.fnUntraced(function* (busPort: number, count: number) {
   const args = [`${busPort}`, `${count}`, pem("client"), pem("client-key"), pem("ca")]
   const child = yield* Effect.acquireRelease(
-    Effect.sync(() => fork(path("./stormPeers.ts"), args)),
+    Effect.sync(() => fork(path("../../fixtures/stormPeers.ts"), args)),
     (child) => Effect.sync(() => void child.kill("SIGKILL"))
   )
   const next = Effect.callback<unknown>((resume) => {
