@@ -4,10 +4,10 @@
  * lost all the time, and either side dying and coming back. In half of the runs the server has a
  * journal of its replies.
  *
- * No message meets an empty receive queue in either direction, no call is executed twice, none that
- * was given up begins after a call of a newer connection, each one ends once and with its own reply,
- * what registers answer could have come from one call after the other, and when the faults stop, all
- * calls end and nothing is held.
+ * No message meets an empty receive queue in either direction, no call is executed twice, none
+ * that was given up begins after a call of a newer connection, each one ends once and with its own
+ * reply, what registers answer could have come from one call after the other, and when the faults
+ * stop, all calls end and nothing is held.
  */
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"

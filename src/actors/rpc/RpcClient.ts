@@ -209,7 +209,7 @@ export class RpcClient {
     })
   }
 
-  /** After a lost connection the memory stays with the call, so that no newer call goes before it. */
+  /** After a lost connection the memory stays with the call, so that no newer one goes first. */
   #again(call: Call, lent: Lent): Effect.Effect<CallReply | undefined, CallError> {
     const { around, ground, thresholds } = this.#hub
     const isUsable = lent.share === ground.last.share && fits(call.plan, thresholds)

@@ -128,7 +128,7 @@ export class MessagePort {
     return Math.max(0, count)
   }
 
-  /** Whether a message would be posted at once. A peer that takes none must not make them pile up. */
+  /** Whether a message is posted at once. They must not pile up for a peer that takes none. */
   get hasRoom(): boolean {
     return this.#waiting.length === 0 && this.#freeSends.length > 0
   }

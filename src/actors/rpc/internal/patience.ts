@@ -14,7 +14,7 @@ interface Waiting {
   readonly since: number
 }
 
-/** A limit, and when it is reached: of a NULL call, an interrupted one, or of the peer's silence. */
+/** When a limit is reached: of a NULL call, an interrupted one, or of the peer's silence. */
 export interface Deadline {
   readonly kind: "probe" | "zombie" | "silence"
   readonly at: number
@@ -51,7 +51,7 @@ export class Patience {
 
   /**
    * Returns the deadline that is reached first, among those of the calls that are out. A call that
-   * is overdue and a connection without calls both lead to a NULL call, after the last sign of life.
+   * is overdue and a connection without calls lead to a NULL call, after the last sign of life.
    */
   next(out: Iterable<Waiting>, aliveAt: number): Deadline {
     const { keepAliveAfterMs, zombieWithinMs } = this.#settings

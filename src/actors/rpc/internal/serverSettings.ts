@@ -54,7 +54,7 @@ export interface ServerOptions {
   readonly maxBytesPerConnection?: number | undefined
   /** Replies kept for one client. Default 1 MiB: thousands of small ones. */
   readonly maxCacheBytes?: number | undefined
-  /** Clients whose calls are remembered; those that have a connection are in any case. Default 1024. */
+  /** Clients whose calls are remembered; those with a connection are in any case. Default 1024. */
   readonly maxClients?: number | undefined
   /**
    * Handlers under way, over all clients. Default 8192: 64 for each of 128 connections. Beyond it

@@ -199,8 +199,8 @@ interface Task {
 }
 
 /**
- * Runs the handler of a call, unless its caller is gone or there are too many, and gives its answer on. That is not
- * interruptible: the memory of an answer is in use until it was sent.
+ * Runs the handler of a call, unless its caller is gone or there are too many, and gives its
+ * answer on. That is not interruptible: the memory of an answer is in use until it was sent.
  */
 const runHandler = (
   handlers: Handlers,
