@@ -87,7 +87,8 @@ describe("the verdict on a planted defect", () => {
         const { status } = spawnSync(process.execPath, [vitest, ...args])
         return [status, verdictOf(readFileSync(report, "utf8"))]
       }
-      const head = `import { it } from "${pathToFileURL(join(root, "node_modules/vitest/dist/index.js"))}"\n`
+      const entry = pathToFileURL(join(root, "node_modules/vitest/dist/index.js"))
+      const head = `import { it } from "${entry}"\n`
       assert.deepStrictEqual(judged("throw new Error('planted')"), [1, "no answer"])
       assert.deepStrictEqual(judged(`${head}it("a", () => { throw new Error() })`), [1, "seen"])
       assert.deepStrictEqual(judged(`${head}it("a", () => {})`), [0, "unseen"])

@@ -211,7 +211,7 @@ describe("a ring", () => {
     assert.strictEqual(got, sent)
   })
 
-  it("takes its longest record wherever it begins while it is empty, and refuses a longer one", () => {
+  it("takes its longest record wherever it begins while empty, and refuses a longer one", () => {
     const { producer, consumer } = make(64)
     const pass = (length: number) => {
       assert.isAtLeast(producer.reserve(length), 0, `a record of ${length} words`)

@@ -3,8 +3,8 @@ import type * as Duration from "effect/Duration"
 import type { StoredEvent, StoredSnapshot } from "../../../schema/JournalRecord.ts"
 
 /**
- * Path and limits of a journal file. Limits are whole numbers of at least 1; at others, opening is a defect
- * (`SettingsRefused`).
+ * Path and limits of a journal file. Limits are whole numbers of at least 1; at others, opening is
+ * a defect (`SettingsRefused`).
  */
 export interface SqliteSettings {
   /**

@@ -61,7 +61,7 @@ type Kind = keyof typeof ranges
 /** The value of each setting of a kind; a missing one has its default. */
 type Values<K extends Kind> = { readonly [Setting in keyof (typeof ranges)[K]]?: number }
 
-/** Throws `SettingsRefused` for the first setting out of its range; `place` goes before its name. */
+/** Throws `SettingsRefused` for the first setting out of its range; `place` precedes its name. */
 export const assertSettings = <K extends Kind>(kind: K, values: Values<K>, place = ""): void => {
   const broken = brokenIn(values, ranges[kind])
   if (broken === undefined) return
