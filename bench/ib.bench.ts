@@ -9,9 +9,9 @@ export default {
   title: "ib: writes into a peer's memory and short messages, on an RDMA device",
   notes: [
     "Two processes on one machine with an RDMA device; without a NIC, in a virtual machine with",
-    "soft-RoCE, whose times are emulated, so that only the ratios count. All of them poll. `perftest`",
-    "is `ib_write_bw`, `ib_write_lat` and `ib_send_lat`, `pingpong` is `ibv_rc_pingpong`. A latency",
-    "is half a round trip of 8 bytes."
+    "soft-RoCE, whose times are emulated, so that only the ratios count. All of them poll.",
+    "`perftest` is `ib_write_bw`, `ib_write_lat` and `ib_send_lat`, `pingpong` is",
+    "`ibv_rc_pingpong`. A latency is half a round trip of 8 bytes."
   ].join(" "),
   timeout: 120,
   contestants: { ib: byIb, perftest: byPerftest, pingpong: byPingpong },

@@ -82,6 +82,8 @@ onMachine(
       timeout
     )
 
+    it.effect("ends with its device, and comes back with it", () => passes("removal", 1), timeout)
+
     it.effect(
       "ends with a program that leaves work posted",
       () =>
@@ -106,8 +108,6 @@ onMachine(
       () => passes("twoDevices", 3),
       timeout
     )
-
-    it.effect("ends with its device, and comes back with it", () => passes("removal", 2), timeout)
 
     it.effect("carries files of the kernel's NFS server", () => passes("files", 3), timeout)
   },

@@ -225,7 +225,7 @@ export class OpenDevice {
   #completionEvent(): void {
     const { address } = this.#event
     const { channel, libraries } = this
-    // Waiters run in between and may post what ends at once: then the event loop has its turn first.
+    // Waiters run in between and may post what ends at once: the event loop needs its turn, too.
     for (let events = 0; events < eventsMax; events++) {
       if (libraries.now("ibv_get_cq_event", channel, address, address + 8) !== 0) return
       const pointer = this.#event.pointer(0)
