@@ -40,9 +40,9 @@ export type {
  * A function per command that waits for the answer. The answer leaves the actor only after the
  * events behind it are durable. Interrupting the caller does not take the command back.
  *
- * Within a process the payload's types are trusted: its Schema is not asked, so `decide` may see
- * 1.5 where the Schema says `Int`. Events are checked when they are encoded; calls by `ActorRpc` are
- * checked too.
+ * Within a process the types of payloads are trusted, and not checked by their Schema: `decide` may
+ * see 1.5 where that says `Int`. Events are checked as they are encoded, and so are calls by
+ * `ActorRpc`.
  */
 export type Ask<Commands extends Rpc.Any, E = never> = {
   readonly [C in Commands as Rpc.Tag<C>]: (

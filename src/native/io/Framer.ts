@@ -14,8 +14,9 @@
  * ```
  *
  * All bytes of a peer reach a framer first. An exception of a session ends its lane with a typed
- * error, and no other lane; one that is no `FrameRefusal` is a defect, which servers log as an error. A framer that does not return blocks all lanes of its thread: a worker
- * is given up after `stuckAfterMs`, the main thread never.
+ * error, and no other lane; one that is no `FrameRefusal` is a defect, which a server logs as an
+ * error. A framer that does not return blocks all lanes of its thread: a worker is given up after
+ * `stuckAfterMs`, the main thread never.
  */
 
 import { workerModule } from "./workerModule.ts"

@@ -25,8 +25,8 @@ export class PeerReset extends Schema.TaggedClass<PeerReset>("~handfast/io/PeerR
 }
 
 /**
- * The framer refused the peer's bytes. It `isDefect` if it threw anything but a `FrameRefusal`: then
- * the framer or the options of the lane are wrong, whatever the peer has sent.
+ * The framer refused the peer's bytes, or threw anything but a `FrameRefusal`: then it `isDefect`,
+ * and the framer or the options of the lane are wrong, whatever the peer has sent.
  */
 export class FrameRefused extends Schema.TaggedClass<FrameRefused>("~handfast/io/FrameRefused")(
   "FrameRefused",
