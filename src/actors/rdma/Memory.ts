@@ -123,12 +123,21 @@ export class RegisteredMemory implements Memory {
   }
 }
 
-const allocate = (bytes: number): Effect.Effect<SharedArrayBuffer, InvalidAttribute> =>
-  Effect.try({
-    try: () => new SharedArrayBuffer(bytes),
-    catch: (error) =>
-      new InvalidAttribute({ operation: "register", attribute: "memory", detail: String(error) })
+const invalid = (detail: string) =>
+  new InvalidAttribute({ operation: "register", attribute: "memory", detail })
+
+const bufferOf = (
+  memory: SharedArrayBuffer | number
+): Effect.Effect<SharedArrayBuffer, InvalidAttribute> => {
+  if (memory instanceof SharedArrayBuffer) return Effect.succeed(memory)
+  if (!Number.isSafeInteger(memory) || memory < 1) {
+    return Effect.fail(invalid("it is neither a SharedArrayBuffer nor a number of bytes"))
+  }
+  return Effect.try({
+    try: () => new SharedArrayBuffer(memory),
+    catch: (error) => invalid(String(error))
   })
+}
 
 const isGone = (error: CreateError): boolean =>
   error._tag === "Released" && error.reason === "device-removed"
@@ -140,7 +149,7 @@ export const register = Effect.fnUntraced(function* (
   { access, memory }: Options,
   epoch: Epoch
 ): Effect.fn.Return<RegisteredMemory, CreateError, Scope.Scope> {
-  const buffer = typeof memory === "number" ? yield* allocate(memory) : memory
+  const buffer = yield* bufferOf(memory)
   const chunk = Math.min(...nics.map(({ device }) => device.info.limits.regionBytes))
   const count = Math.max(1, Math.ceil(buffer.byteLength / chunk))
   const chunks = Array.from({ length: count }, (_, index) => ({

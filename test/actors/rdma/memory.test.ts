@@ -47,6 +47,23 @@ describe("memory", () => {
     )
   }
 
+  for (const [name, memory] of Object.entries({
+    "half bytes": 1.5,
+    "no bytes": 0,
+    "a buffer that is not shared": new Uint8Array(16),
+    nothing: undefined
+  })) {
+    it.effect(`is not ${name}`, () =>
+      Effect.gen(function* () {
+        const nics = [nicOf("own", Effect.void)] as unknown as ReadonlyArray<Nic>
+        const wrong = { memory: memory as number }
+        const refused = register(nics, "own", wrong, new EpochSource(1).next())
+        const error = yield* Effect.flip(refused)
+        assert.isTrue(error._tag === "InvalidAttribute" && error.attribute === "memory")
+      })
+    )
+  }
+
   it.effect("is left out of a NIC whose device is gone", () =>
     Effect.gen(function* () {
       const nics = [nicOf("old", Effect.fail(gone)), nicOf("other", Effect.void)]

@@ -87,10 +87,11 @@ const invalid = (operation: string, attribute: string, detail: string) =>
 /** Checks the memory, the bounds and the rights of a region. */
 export const validateRegion = (options: RegionOptions): InvalidValue | undefined => {
   const { access = [], memory, offset = 0 } = options
-  const size = typeof memory === "number" ? memory : memory.byteLength
+  const size = memory instanceof SharedArrayBuffer ? memory.byteLength : memory
   const length = options.length ?? size - offset
   if (!Number.isSafeInteger(size) || size < 1) {
-    return { attribute: "memory", detail: `${size} bytes are no memory` }
+    const detail = `${typeof memory === "number" ? size : typeof memory} bytes are no memory`
+    return { attribute: "memory", detail }
   }
   if (![offset, length].every(Number.isSafeInteger) || offset < 0 || length < 1) {
     return { attribute: "length", detail: `${length} bytes at ${offset} are no region` }
