@@ -56,6 +56,15 @@ const BinaryFiles = RpcProgram.make({
   }
 })
 
+/** The same, by the length of the whole value. */
+const BinaryFilesByBytes = RpcProgram.make({
+  ...files,
+  procedures: {
+    ...files.procedures,
+    6: RpcProgram.procedure(Read, { longest: ({ length }) => ({ bytes: length + 100 }) })
+  }
+})
+
 class Disk extends Context.Service<Disk, { readonly writes: Map<string, number> }>()("Disk") {}
 
 const implementation = (program: typeof XdrFiles) =>
@@ -92,7 +101,8 @@ const makeWorld = Effect.fnUntraced(function* (program: typeof XdrFiles) {
 describe("a program declared by schemas", () => {
   for (const [encoding, program] of [
     ["xdr", XdrFiles],
-    ["binary", BinaryFiles]
+    ["binary", BinaryFiles],
+    ["binary by its bytes", BinaryFilesByBytes]
   ] as const) {
     it.sim(`D3: carries values of every size both ways, ${encoding}`, { seeds: 2 }, () =>
       Effect.gen(function* () {

@@ -14,11 +14,14 @@ import * as XdrSchema from "../../../schema/rpc/XdrSchema.ts"
  */
 export type Encoding = "xdr" | "binary"
 
-/** The longest results that arguments lead to. */
+/** The longest results that arguments lead to. In `binary`, a value is one bulk data as a whole. */
 export interface Longest {
-  /** Without bulk data. Default: what the schema allows. */
+  /**
+   * Without bulk data; in `binary`, of the whole value, which is longer than its texts and bytes by
+   * what names its fields. Default: what the schema allows.
+   */
   readonly bytes?: number | undefined
-  /** Each bulk data, in order. Default: what the schema allows. */
+  /** Each bulk data, in order. Default: what the schema allows; in `binary`, `bytes`. */
   readonly bulk?: ReadonlyArray<number> | undefined
 }
 
@@ -105,10 +108,13 @@ export class TypedProcedure {
     const codecs = this.#error === undefined ? [this.#success] : [this.#success, this.#error]
     const longest = Math.max(...codecs.map(({ bulk }) => bulk.length))
     const allowed = Array.from({ length: longest }, (_, index) =>
-      isBinary ? binaryBytes : Math.max(...codecs.map(({ bulk }) => bulk[index] ?? 0))
+      isBinary
+        ? (hint.bytes ?? binaryBytes)
+        : Math.max(...codecs.map(({ bulk }) => bulk[index] ?? 0))
     )
     const bulk = hint.bulk ?? allowed
-    const rest = hint.bytes ?? 4 + Math.max(...codecs.map(({ maxBytes }) => maxBytes))
+    const rest =
+      (isBinary ? undefined : hint.bytes) ?? 4 + Math.max(...codecs.map(({ maxBytes }) => maxBytes))
     return { bytes: bulk.reduce((sum, bytes) => sum + ((bytes + 3) & ~3), rest), bulk }
   }
 
