@@ -150,7 +150,10 @@ const byAddress: Admit = (host) => Effect.succeed(host)
 
 const lookup: Peers.Lookup = (server) =>
   Effect.map(
-    Effect.tryPromise(() => dns.lookup(Address.parse(server, 1)!.host, { all: true })),
+    Effect.tryPromise({
+      try: () => dns.lookup(Address.parse(server, 1)!.host, { all: true }),
+      catch: (error) => error
+    }),
     (found) => found.map(({ address }) => address)
   )
 
