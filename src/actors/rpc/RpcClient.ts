@@ -305,6 +305,8 @@ const open = Effect.fnUntraced(function* (
 /**
  * Makes a client: with a typed program, its methods. It connects at once, and ends with the Scope;
  * calls that wait then fail.
+ * A call waits as long as no responder answers, also where none is or it refuses this client:
+ * `states` says why, and `Effect.timeout` bounds it.
  */
 export const make: {
   <Rpcs extends Rpc.Any>(

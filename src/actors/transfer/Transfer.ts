@@ -16,7 +16,11 @@ export type Operation =
   | { readonly op: "write"; readonly from: Piece; readonly to: Target }
   | { readonly op: "read"; readonly from: Target; readonly to: Piece }
 
-/** The operations of a transfer. They have no order among them. */
+/**
+ * The operations of a transfer. They have no order among them. A peer that has just started may
+ * not have registered its memory yet: then this fails with `InvalidTransfer`, whose `lacks` is
+ * `peer-memory`, and a durable transfer waits.
+ */
 export interface Request {
   /** The peer's name in the directory. */
   readonly peer: string
