@@ -77,7 +77,10 @@ export class Call {
   }
 
   fail(failure: CallFailure): void {
-    Deferred.doneUnsafe(this.outcome, Effect.fail(failure))
+    // Its caller goes on in a turn of its own. One that began its next call in the midst of
+    // another's beginning would confuse an `Effect.forEach` over both: it takes one item several
+    // times then, and others never.
+    Deferred.doneUnsafe(this.outcome, Effect.andThen(Effect.yieldNow, Effect.fail(failure)))
   }
 }
 
