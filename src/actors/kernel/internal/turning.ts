@@ -70,8 +70,8 @@ const write = (cell: Cell, batch: Batch): boolean => {
   if (written === undefined) {
     const backlog = cell.unwritten?.events.length ?? 0
     const wait = mustWait(batch) || backlog > cell.definition.limits.unwritten
-    if (!wait)
-      return cell.definition.showsDecided ? complete(cell, batch) : leaveBehind(cell, batch)
+    if (!wait && cell.definition.showsDecided) return complete(cell, batch)
+    if (!wait) return leaveBehind(cell, batch)
     transition(cell, "waiting")
     cell.held = batch
     return false

@@ -198,10 +198,7 @@ export class SocketLane {
     this.socket.end(() => this.#finished())
   }
 
-  /**
-   * Ends the lane: in order, after written bytes and with time for the peer to end its side, or at
-   * once.
-   */
+  /** Ends the lane at once, or after written bytes and with time for the peer to end its side. */
   close(asked: "closed" | "stopped", inOrder: boolean): void {
     this.#end(asked === "stopped" ? { kind: asked } : { kind: asked, unsent: 0 }, inOrder)
   }
