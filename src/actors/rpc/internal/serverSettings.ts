@@ -2,6 +2,7 @@
 import * as dns from "node:dns/promises"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { Unreachable } from "../../../native/verbs/VerbsError.ts"
 import * as Address from "../../../schema/Address.ts"
 import type { Store } from "../../kernel/Journal.ts"
 import * as Peers from "../../link/Peers.ts"
@@ -152,7 +153,7 @@ const lookup: Peers.Lookup = (server) =>
   Effect.map(
     Effect.tryPromise({
       try: () => dns.lookup(Address.parse(server, 1)!.host, { all: true }),
-      catch: (error) => error
+      catch: (error) => new Unreachable({ peer: server, step: "address", detail: String(error) })
     }),
     (found) => found.map(({ address }) => address)
   )
