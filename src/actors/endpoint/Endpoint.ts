@@ -25,18 +25,18 @@ import { insist, silence } from "./internal/insisting.ts"
 import { Link } from "./internal/link.ts"
 import type { Meter } from "./internal/meter.ts"
 import { commands, type Signal } from "./internal/messages.ts"
-import type { Circumstances } from "./internal/outcomes.ts"
-import { peerIn, type Rules } from "./internal/settings.ts"
+import type { EndpointContext } from "./internal/outcomes.ts"
+import { peerIn, type EndpointSettings } from "./internal/settings.ts"
 import { renameTags } from "./internal/upcasts.ts"
 import type { Nic, Place } from "../rdma/Nic.ts"
 
-export { defaults, idOf, type Rules } from "./internal/settings.ts"
+export { defaults, idOf, type EndpointSettings } from "./internal/settings.ts"
 
 /** Services and settings that all endpoints of a NIC share. */
-export interface Surroundings {
+export interface EndpointServices {
   readonly nic: Nic
   readonly handshakes: typeof Handshakes.Service
-  readonly rules: Rules
+  readonly rules: EndpointSettings
   /** Called with the link of each new epoch; it opens when the endpoint is ready. */
   readonly onLink: (link: Link) => void
   /** Notifies a peer that an epoch has ended by itself. */
@@ -67,22 +67,22 @@ interface Held {
 }
 
 class Reactions {
-  readonly #around: Surroundings
+  readonly #services: EndpointServices
   /** True once a peer without an MTU was logged: one warning is enough for a NIC. */
   #isWarned = false
   readonly #held = new Map<Epoch, Held>()
 
-  constructor(around: Surroundings) {
-    this.#around = around
+  constructor(services: EndpointServices) {
+    this.#services = services
   }
 
   #peerOf({ id }: Self): string {
-    return peerIn(this.#around.rules.path, id)
+    return peerIn(this.#services.rules.path, id)
   }
 
   /** Makes the queue pairs; they and the link go with the Scope of the epoch. */
   begin({ epoch }: { readonly epoch: Epoch }, { refused }: State, self: Self) {
-    const { meter, nic, onLink, rules } = this.#around
+    const { meter, nic, onLink, rules } = this.#services
     const made = Effect.gen({ self: this }, function* () {
       meter.begin(epoch)
       yield* Effect.addFinalizer(() => Effect.sync(() => meter.end(epoch)))
@@ -109,7 +109,7 @@ class Reactions {
 
   /** Connects the local queue pairs. If the peer's half is not known, sends an offer first. */
   goOn(state: State, self: Self) {
-    this.#around.meter.note(state)
+    this.#services.meter.note(state)
     if (state._tag === "Offering") return this.call(state, self)
     if (state._tag !== "Connecting") return Effect.void
     const held = this.#held.get(state.epoch)
@@ -124,13 +124,13 @@ class Reactions {
 
   #refused({ gid }: Place, detail: string, { refused }: State, self: Self) {
     const tried = [...refused, gid]
-    return Effect.flatMap(this.#around.nic.placeWithout(tried), ({ gid: next }) =>
+    return Effect.flatMap(this.#services.nic.placeWithout(tried), ({ gid: next }) =>
       self.signal.GidRefused({ gid, detail, isLast: tried.includes(next) })
     )
   }
 
   connected(state: State, self: Self) {
-    this.#around.meter.note(state)
+    this.#services.meter.note(state)
     const next = state._tag === "AwaitingReadyAck" ? this.wait(state, self) : this.ready(state)
     return Effect.andThen(this.#compareMtu(state), next)
   }
@@ -140,7 +140,7 @@ class Reactions {
     const peer = peerOf(state)
     if (peer === undefined || peer.half.mtu !== undefined || this.#isWarned) return Effect.void
     this.#isWarned = true
-    const { nic, rules } = this.#around
+    const { nic, rules } = this.#services
     return Effect.flatMap(
       Effect.orElseSucceed(nic.place, () => undefined),
       (place) =>
@@ -162,17 +162,17 @@ class Reactions {
   }
 
   #late(since: In<"AwaitingReadyAck">, self: Self) {
-    const { readyWithinMs: millis } = this.#around.rules
+    const { readyWithinMs: millis } = this.#services.rules
     return Effect.delay(self.signal.NotReady({ since, millis }), millis)
   }
 
   ready(state: State) {
     return Effect.sync(() => {
-      this.#around.meter.note(state)
+      this.#services.meter.note(state)
       const held = state._tag === "Idle" ? undefined : this.#held.get(state.epoch)
       if (held === undefined || held.isAnnounced) return
       held.isAnnounced = true
-      this.#around.onReady?.(held.link)
+      this.#services.onReady?.(held.link)
     }).pipe(
       // The connection is ready even if the program's callback throws.
       Effect.catchDefect((defect) => Effect.logError("onReady threw", defect))
@@ -180,7 +180,7 @@ class Reactions {
   }
 
   #acknowledge(state: In<"AwaitingReadyAck">, self: Self) {
-    const { handshakes, rules } = this.#around
+    const { handshakes, rules } = this.#services
     const { own, peer } = state
     const ack = { from: rules.path, to: peer.from, half: own, knows: peer.half.epoch }
     const call = Effect.withSpan(handshakes.acknowledge(ack), "Endpoint.acknowledge", spanOf(ack))
@@ -194,7 +194,7 @@ class Reactions {
   }
 
   call({ own }: In<"Offering" | "AwaitingReadyAck">, self: Self) {
-    const { handshakes, rules } = this.#around
+    const { handshakes, rules } = this.#services
     const offer = {
       from: rules.path,
       to: this.#peerOf(self),
@@ -234,12 +234,12 @@ const writtenBehind = [
 ] as const
 
 /** The behavior of all endpoints of a NIC. The id of an actor is made by `idOf`. */
-export const make = (around: Surroundings) => {
-  const { rules } = around
-  const reactions = new Reactions(around)
-  const at = ({ fresh, id }: Behavior.Circumstances): Circumstances => ({
+export const make = (services: EndpointServices) => {
+  const { rules } = services
+  const reactions = new Reactions(services)
+  const at = ({ fresh, id }: Behavior.DecideContext): EndpointContext => ({
     peer: peerIn(rules.path, id),
-    now: around.now(),
+    now: services.now(),
     fresh
   })
   return Behavior.make("Endpoint", {
@@ -292,8 +292,8 @@ export const make = (around: Surroundings) => {
         ),
       EpochEnded: ({ farewell, reason }) =>
         Effect.map(Chaos.sometimes(`an endpoint ended: ${reason}`), () => {
-          around.meter.ended(reason)
-          if (farewell !== undefined) around.farewell(farewell)
+          services.meter.ended(reason)
+          if (farewell !== undefined) services.farewell(farewell)
         })
     },
     reconcile: (state, _, about) => deciding.recover(rules, state, at(about)),

@@ -58,7 +58,7 @@ export interface Reception {
 
 export interface Options {
   readonly nic: Nic
-  readonly rules?: Partial<Omit<Endpoint.Rules, "path">> | undefined
+  readonly rules?: Partial<Omit<Endpoint.EndpointSettings, "path">> | undefined
   /** Endpoints at the same time. Default 65536, or what the device's queue pairs allow. */
   readonly capacity?: number | undefined
   /**

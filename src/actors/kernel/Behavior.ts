@@ -17,7 +17,7 @@ import type { Needs, ReactTable, ServicesOf, Signals, Spec, Tagged } from "./int
 export type { SnapshotPolicy, Upcast } from "./internal/snapshotPolicy.ts"
 export type {
   Arguments,
-  Circumstances,
+  DecideContext,
   Fields,
   Recovery,
   Self,

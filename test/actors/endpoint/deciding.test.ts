@@ -17,14 +17,14 @@ import {
 } from "../../../src/actors/endpoint/Handshake.ts"
 import * as advancing from "../../../src/actors/endpoint/internal/advancing.ts"
 import * as deciding from "../../../src/actors/endpoint/internal/deciding.ts"
-import { defaults, type Rules } from "../../../src/actors/endpoint/internal/settings.ts"
+import { defaults, type EndpointSettings } from "../../../src/actors/endpoint/internal/settings.ts"
 import type { Decision } from "../../../src/actors/kernel/Decision.ts"
 import type { Epoch } from "../../../src/schema/Epoch.ts"
 import * as Gid from "../../../src/schema/Gid.ts"
 
 const local = "10.0.0.1:1@nic0"
 const remote = "10.0.0.2:1@nic0"
-const rules: Rules = { path: local, ...defaults }
+const rules: EndpointSettings = { path: local, ...defaults }
 const about = { peer: remote, now: 5_000, fresh: () => "0000000a.9" as Epoch }
 const alone = { ...about, peer: local }
 
@@ -227,8 +227,12 @@ describe("the end of a generation", () => {
 })
 
 describe("a peer's offer", () => {
-  const take = (state: State, offer: Offer, over: Partial<Rules> = {}, now = about.now) =>
-    seen(deciding.takeOffer({ ...rules, ...over }, state, offer, { ...about, now }))
+  const take = (
+    state: State,
+    offer: Offer,
+    over: Partial<EndpointSettings> = {},
+    now = about.now
+  ) => seen(deciding.takeOffer({ ...rules, ...over }, state, offer, { ...about, now }))
   const answersNew = "answer 0000000a.9"
   const replaces = (offer: Offer) => {
     const detail = `${remote} has begun a new generation`
@@ -386,7 +390,7 @@ describe("the local half", () => {
   })
 
   it("answers the peer once it is up, and opens the gate if there is none", () => {
-    const up = (over: Partial<Rules>, state: State, who = about) =>
+    const up = (over: Partial<EndpointSettings>, state: State, who = about) =>
       seen(advancing.raised({ ...rules, ...over }, state, who))
     assert.deepStrictEqual(up({}, raising), connected(undefined))
     assert.deepStrictEqual(up({}, raising, alone), connected("self"))

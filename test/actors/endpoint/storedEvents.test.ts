@@ -74,7 +74,7 @@ describe("events and states of the first version", () => {
     rules: { ...Endpoint.defaults, path: "a@x" },
     meter: { ended: () => undefined },
     farewell: () => undefined
-  } as unknown as Endpoint.Surroundings)
+  } as unknown as Endpoint.EndpointServices)
 
   const recovered = (stored: ReadonlyArray<string>, snapshot?: string) =>
     Effect.gen(function* () {

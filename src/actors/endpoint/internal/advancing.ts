@@ -21,7 +21,7 @@ import { ageOf } from "./offerAge.ts"
 import { answerTo, opened } from "./messages.ts"
 import {
   answer,
-  type Circumstances,
+  type EndpointContext,
   type Decided,
   end,
   failureOf,
@@ -29,14 +29,14 @@ import {
   rejected,
   replace
 } from "./outcomes.ts"
-import type { Rules } from "./settings.ts"
+import type { EndpointSettings } from "./settings.ts"
 
 /** The local queue pairs exist. */
 export const halfMade = (
-  rules: Rules,
+  rules: EndpointSettings,
   state: State,
   own: Half,
-  { peer }: Circumstances
+  { peer }: EndpointContext
 ): Decided => {
   if (state._tag !== "CreatingQueuePairs") return Decision.none
   if (peer !== rules.path) return Decision.persist(new QueuePairsCreated({ own }))
@@ -50,9 +50,9 @@ export const halfMade = (
 
 /** The key that opens the gate without an acknowledgement, if there is one. */
 const keyOf = (
-  { gate, path }: Rules,
+  { gate, path }: EndpointSettings,
   { peer: { hasGate } }: In<"Connecting">,
-  { peer }: Circumstances
+  { peer }: EndpointContext
 ): Connected["key"] => {
   if (peer === path) return "self"
   if (!hasGate) return "no-gate"
@@ -60,7 +60,7 @@ const keyOf = (
 }
 
 /** The local half is up. */
-export const raised = (rules: Rules, state: State, about: Circumstances): Decided => {
+export const raised = (rules: EndpointSettings, state: State, about: EndpointContext): Decided => {
   if (state._tag !== "Connecting") return Decision.none
   const key = keyOf(rules, state, about)
   const connected = Decision.persist<EndpointEvent>(new Connected({ at: about.now, key })).pipe(
@@ -71,10 +71,10 @@ export const raised = (rules: Rules, state: State, about: Circumstances): Decide
 
 /** The peer answered the local offer. */
 export const answered = (
-  rules: Rules,
+  rules: EndpointSettings,
   state: State,
   offer: Offer,
-  about: Circumstances
+  about: EndpointContext
 ): Decided => {
   const offered = offer.half.queuePairs.length
   if (state._tag === "Offering") {
@@ -101,10 +101,10 @@ export const answered = (
 
 /** The local offer was not taken. That changes nothing if the peer's offer was. */
 export const callFailed = (
-  rules: Rules,
+  rules: EndpointSettings,
   state: State,
   error: HandshakeError,
-  about: Circumstances
+  about: EndpointContext
 ): Decided => {
   if (state._tag === "Offering") return end(rules, state, about, failureOf(error))
   return state._tag === "Connecting" || state._tag === "AwaitingReadyAck"
@@ -117,18 +117,18 @@ export const acknowledgementTaken = (state: State): Decided =>
 
 /** The acknowledgement failed. If the peer's came first, the endpoint is ready anyway. */
 export const acknowledgementFailed = (
-  rules: Rules,
+  rules: EndpointSettings,
   state: State,
   error: HandshakeError,
-  about: Circumstances
+  about: EndpointContext
 ): Decided =>
   state._tag === "AwaitingReadyAck" ? end(rules, state, about, failureOf(error)) : Decision.none
 
 export const halfFailed = (
-  rules: Rules,
+  rules: EndpointSettings,
   state: State,
   detail: string,
-  about: Circumstances
+  about: EndpointContext
 ): Decided => end(rules, state, about, { reason: "local", detail })
 
 /**
@@ -136,14 +136,14 @@ export const halfFailed = (
  * a new offer; a peer that waits for an answer gets the new half in it.
  */
 export const gidRefused = (
-  rules: Rules,
+  rules: EndpointSettings,
   state: State,
   {
     gid,
     detail,
     isLast
   }: { readonly gid: Gid.Gid; readonly detail: string; readonly isLast: boolean },
-  about: Circumstances
+  about: EndpointContext
 ): Decided => {
   if (state._tag !== "Connecting") return Decision.none
   const tried = [...state.refused, gid]
@@ -166,18 +166,18 @@ export const gidRefused = (
 
 /** The peer was not ready in time. A call that began or returned since has another deadline. */
 export const notReady = (
-  rules: Rules,
+  rules: EndpointSettings,
   state: State,
   { millis, since }: { readonly since: State; readonly millis: number },
-  about: Circumstances
+  about: EndpointContext
 ): Decided => (state === since ? expired(rules, state, millis, about) : Decision.none)
 
 /** A deadline is over. It counts only while the endpoint is not ready. */
 export const expired = (
-  rules: Rules,
+  rules: EndpointSettings,
   state: State,
   millis: number,
-  about: Circumstances
+  about: EndpointContext
 ): Decided => {
   if (state._tag === "Ready") return Decision.none
   const detail = `${state._tag} for ${millis} ms`

@@ -18,7 +18,7 @@ import { ageOf, isSame, peerOf } from "./offerAge.ts"
 import { answerTo, opened } from "./messages.ts"
 import {
   answer,
-  type Circumstances,
+  type EndpointContext,
   type Decided,
   end,
   farewellOf,
@@ -26,13 +26,13 @@ import {
   rejected,
   replace
 } from "./outcomes.ts"
-import type { Rules } from "./settings.ts"
+import type { EndpointSettings } from "./settings.ts"
 
 const epochOf = (state: State): Epoch | undefined =>
   state._tag === "Idle" ? undefined : state.epoch
 
 /** Ends the epoch: a queue pair outlives neither its process nor a crash of its actor. */
-export const recover = (rules: Rules, state: State, about: Circumstances): Decided => {
+export const recover = (rules: EndpointSettings, state: State, about: EndpointContext): Decided => {
   const why = { reason: "restarted", detail: "its actor began again" } as const
   const failure = new EndpointError({ local: rules.path, peer: about.peer, reason: reasonOf(why) })
   return Decision.thenSettle(end(rules, state, about, why), opened, Exit.fail(failure))
@@ -44,7 +44,7 @@ export const insist = (state: State): Decided =>
     ? Decision.persist(new CallBegan())
     : Decision.none
 
-export const open = (state: State, about: Circumstances) => {
+export const open = (state: State, about: EndpointContext) => {
   if (state._tag === "Ready") return Decision.none
   const decision: Decided =
     state._tag === "Idle"
@@ -54,10 +54,10 @@ export const open = (state: State, about: Circumstances) => {
 }
 
 export const retire = (
-  rules: Rules,
+  rules: EndpointSettings,
   state: State,
   what: { readonly epoch: Epoch; readonly reason: EndReason; readonly detail: string },
-  about: Circumstances
+  about: EndpointContext
 ) => {
   const isMeant = epochOf(state) === what.epoch
   const farewell = isMeant ? farewellOf(rules, state) : undefined
@@ -67,17 +67,17 @@ export const retire = (
 
 /** A notice counts only if it names the present epochs of both sides. */
 export const takeFarewell = (
-  rules: Rules,
+  rules: EndpointSettings,
   state: State,
   { epoch, from, knows }: Farewell,
-  about: Circumstances
+  about: EndpointContext
 ): Decided =>
   epochOf(state) === knows && peerOf(state)?.half.epoch === epoch
     ? end(rules, state, about, { reason: "left", detail: `${from} gave the connection up` })
     : Decision.none
 
 /** Begins an epoch with a peer's offer, after the present one if there is one. */
-const beginWith = (rules: Rules, state: State, offer: Offer, about: Circumstances) => {
+const beginWith = (rules: EndpointSettings, state: State, offer: Offer, about: EndpointContext) => {
   const epoch = about.fresh()
   const began = new EpochBegan({ epoch, offer })
   const decision: Decided =
@@ -86,10 +86,10 @@ const beginWith = (rules: Rules, state: State, offer: Offer, about: Circumstance
 }
 
 export const takeOffer = (
-  rules: Rules,
+  rules: EndpointSettings,
   state: State,
   { isConfirmed = false, ...offer }: Offer & { readonly isConfirmed?: boolean },
-  about: Circumstances
+  about: EndpointContext
 ) => {
   const offered = offer.half.queuePairs.length
   if (offered !== rules.queuePairs) {
@@ -121,7 +121,11 @@ export const takeOffer = (
 }
 
 /** An offer that was taken already. From a peer without a gate, it also means readiness. */
-const takeAgain = (rules: Rules, state: In<"AwaitingReadyAck" | "Ready">, offer: Offer) => {
+const takeAgain = (
+  rules: EndpointSettings,
+  state: In<"AwaitingReadyAck" | "Ready">,
+  offer: Offer
+) => {
   const decision =
     state._tag === "AwaitingReadyAck" && !offer.hasGate
       ? ready("no-gate")
@@ -130,7 +134,7 @@ const takeAgain = (rules: Rules, state: In<"AwaitingReadyAck" | "Ready">, offer:
 }
 
 export const takeAcknowledgement = (
-  rules: Rules,
+  rules: EndpointSettings,
   state: State,
   ack: Acknowledgement
 ): Decision.Decision<EndpointEvent, void, Rejected> => {

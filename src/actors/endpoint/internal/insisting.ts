@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { HandshakeError } from "../Handshake.ts"
-import type { Rules } from "./settings.ts"
+import type { EndpointSettings } from "./settings.ts"
 
 /** Pause after a call that failed. The peer may have taken it, and its reply was lost. */
 const again = Schedule.spaced("100 millis")
@@ -22,7 +22,7 @@ type Silence = (millis: number) => Effect.Effect<void>
  */
 export const silence = (
   answered: () => number,
-  { readyWithinMs }: Pick<Rules, "readyWithinMs">
+  { readyWithinMs }: Pick<EndpointSettings, "readyWithinMs">
 ): Silence => {
   const silent = (millis: number, leftMs = readyWithinMs): Effect.Effect<void> =>
     Effect.suspend(() => {

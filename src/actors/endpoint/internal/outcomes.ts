@@ -19,12 +19,12 @@ import {
   type RejectReason
 } from "../Handshake.ts"
 import { answerTo, opened } from "./messages.ts"
-import type { Rules } from "./settings.ts"
+import type { EndpointSettings } from "./settings.ts"
 
 export type Decided = Decision.Decision<EndpointEvent>
 
 /** Inputs of a decision besides the state and the message. */
-export interface Circumstances {
+export interface EndpointContext {
   /** The path of the peer. */
   readonly peer: string
   /** Milliseconds of the monotonic clock of the process. */
@@ -33,12 +33,15 @@ export interface Circumstances {
   readonly fresh: () => Epoch
 }
 
-export const rejected = ({ path }: Rules, reason: RejectReason, text: string): Rejected =>
-  new Rejected({ by: path, reason, text })
+export const rejected = (
+  { path }: EndpointSettings,
+  reason: RejectReason,
+  text: string
+): Rejected => new Rejected({ by: path, reason, text })
 
 /** The offer of the local half that answers the peer's. */
 export const answer = (
-  rules: Rules,
+  rules: EndpointSettings,
   { own, peer }: In<"Connecting" | "AwaitingReadyAck" | "Ready">
 ): Offer => ({
   from: rules.path,
@@ -49,7 +52,7 @@ export const answer = (
 })
 
 /** The notice to the peer at an epoch's end, if it knows the epoch and names its own. */
-export const farewellOf = ({ path }: Rules, state: State): Farewell | undefined => {
+export const farewellOf = ({ path }: EndpointSettings, state: State): Farewell | undefined => {
   if (state._tag !== "Connecting" && state._tag !== "AwaitingReadyAck" && state._tag !== "Ready") {
     return undefined
   }
@@ -63,7 +66,12 @@ export const farewellOf = ({ path }: Rules, state: State): Farewell | undefined 
 const untold: ReadonlySet<EndReason> = new Set(["local", "expired"])
 
 /** Ends an epoch, and settles all replies that waited for it. */
-export const end = (rules: Rules, state: State, { peer }: Circumstances, why: Why): Decided => {
+export const end = (
+  rules: EndpointSettings,
+  state: State,
+  { peer }: EndpointContext,
+  why: Why
+): Decided => {
   if (state._tag === "Idle") return Decision.none
   const { detail, reason } = why
   const failure = new EndpointError({ local: rules.path, peer, reason: reasonOf(why) })
@@ -79,7 +87,7 @@ export const end = (rules: Rules, state: State, { peer }: Circumstances, why: Wh
  * waiting, because the next one may become ready as well.
  */
 export const replace = (
-  rules: Rules,
+  rules: EndpointSettings,
   { opening }: Exclude<State, In<"Idle">>,
   began: EpochBegan,
   peer: string

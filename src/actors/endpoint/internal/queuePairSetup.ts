@@ -9,13 +9,16 @@ import { nonceBytes } from "../../../schema/mooncake/Announcement.ts"
 import type { Half } from "../Handshake.ts"
 import { InvalidAttribute, ModifyFailed } from "../../../native/verbs/VerbsError.ts"
 import type { Nic, Place } from "../../rdma/Nic.ts"
-import type { Rules } from "./settings.ts"
+import type { EndpointSettings } from "./settings.ts"
 
 /** Access for peers: all that one-sided transfers and atomic counters need. */
 const access = ["local-write", "remote-write", "remote-read", "remote-atomic"] as const
 
 /** Creates the queue pairs of one epoch. They are drained and destroyed with the Scope. */
-export const makeQueuePairs = Effect.fnUntraced(function* (nic: Nic, { depth, queuePairs }: Rules) {
+export const makeQueuePairs = Effect.fnUntraced(function* (
+  nic: Nic,
+  { depth, queuePairs }: EndpointSettings
+) {
   const made: Array<QueuePair> = []
   for (let index = 0; index < queuePairs; index++) {
     const queuePair = yield* nic.domain.queuePair({

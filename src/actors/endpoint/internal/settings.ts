@@ -2,7 +2,7 @@
 import { millis, type Range, whole } from "../../../native/io/settingRanges.ts"
 
 /** Settings of the endpoints of one NIC. */
-export interface Rules {
+export interface EndpointSettings {
   /** The local path, `server@nic`. */
   readonly path: string
   /** Queue pairs of one endpoint. Both sides need the same number. Default 2. */
@@ -36,7 +36,7 @@ export interface Rules {
 }
 
 /** Ranges of the settings. */
-export const ranges: { readonly [K in Exclude<keyof Rules, "path" | "gate">]: Range } = {
+export const ranges: { readonly [K in Exclude<keyof EndpointSettings, "path" | "gate">]: Range } = {
   queuePairs: whole(1),
   depth: whole(1),
   readyWithinMs: millis(1),
@@ -45,7 +45,7 @@ export const ranges: { readonly [K in Exclude<keyof Rules, "path" | "gate">]: Ra
   gidTries: whole(1)
 }
 
-export const defaults: Omit<Rules, "path"> = {
+export const defaults: Omit<EndpointSettings, "path"> = {
   queuePairs: 2,
   depth: 256,
   readyWithinMs: 10_000,

@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
 import type { NewEvent } from "../../../schema/JournalRecord.ts"
 import { MailboxFull } from "../ActorError.ts"
-import type { Circumstances, Recovery, Tagged } from "./spec.ts"
+import type { DecideContext, Recovery, Tagged } from "./spec.ts"
 import * as Decision from "../Decision.ts"
 import { dropUnsafe, Epochs } from "../Epochs.ts"
 import { refusedMessages } from "../Metrics.ts"
@@ -71,7 +71,7 @@ const stepped = (
   return list
 }
 
-class About implements Circumstances {
+class About implements DecideContext {
   readonly #cell: Cell
   #now: number | undefined = undefined
 
@@ -112,7 +112,7 @@ export const decideBatch = (cell: Cell): Batch => {
 
 const mayGoOn = ({ failure, next }: Batch): boolean => next === "continue" && failure === undefined
 
-const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: Circumstances): void => {
+const decideOne = (cell: Cell, batch: Batch, envelope: Envelope, about: DecideContext): void => {
   const { promises, records, snapshot, state, steps } = batch
   const stepCount = steps.length
   const recordCount = records.length
@@ -164,7 +164,7 @@ const decide = (
   { definition }: Cell,
   batch: Batch,
   { handler, message }: Envelope,
-  about: Circumstances
+  about: DecideContext
 ): AnyDecision => {
   if (handler !== beginning) return handler.decide(batch.state, message, about)
   batch.next = "begin"
@@ -178,7 +178,7 @@ const take = (
   batch: Batch,
   envelope: Envelope,
   decision: AnyDecision,
-  about: Circumstances
+  about: DecideContext
 ): void => {
   const { codec, durable, name, observed, rules, snapshot } = cell.definition
   const { events } = decision

@@ -6,7 +6,7 @@ import type * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import type * as Schema from "effect/Schema"
 import type { SnapshotPolicy } from "./snapshotPolicy.ts"
-import type { Circumstances, Recovery, Spec, Tagged } from "./spec.ts"
+import type { DecideContext, Recovery, Spec, Tagged } from "./spec.ts"
 import type { Decision } from "../Decision.ts"
 import type { Epoch } from "../../../schema/Epoch.ts"
 import { defaults, type Limits } from "../Limits.ts"
@@ -27,7 +27,7 @@ export interface SnapshotRules {
 /** Handles one kind of message. */
 export interface Handler {
   readonly tag: string
-  readonly decide: (state: unknown, message: unknown, about: Circumstances) => AnyDecision
+  readonly decide: (state: unknown, message: unknown, about: DecideContext) => AnyDecision
 }
 
 /** Handles one kind of event. */
@@ -48,7 +48,7 @@ export interface Definition {
   >
   readonly epoch: ((state: unknown) => Epoch | undefined) | undefined
   readonly reconcile:
-    | ((state: unknown, recovery: Recovery, about: Circumstances) => AnyDecision)
+    | ((state: unknown, recovery: Recovery, about: DecideContext) => AnyDecision)
     | undefined
   readonly start: ((state: unknown, self: unknown, recovery: Recovery) => AnyEffect) | undefined
   readonly durable: boolean

@@ -30,7 +30,7 @@ export interface ChildRecord {
 
 export const newRecord: ChildRecord = { restarting: false, condemned: 0, restartAt: undefined }
 
-export interface Rules {
+export interface OutageLimits {
   /** How long one outage of the journal may last. */
   readonly outageMillis: number
 }
@@ -75,11 +75,11 @@ export interface Step {
 const nothing = (state: SupervisorState): Step => ({ state, order: { _tag: "Nothing" } })
 
 /** Decides the order that follows an input. */
-export const step = (rules: Rules, state: SupervisorState, input: Input): Step => {
+export const step = (limits: OutageLimits, state: SupervisorState, input: Input): Step => {
   if (state.phase === "ended") return nothing(state)
   switch (input._tag) {
     case "Crashed":
-      return state.phase === "running" ? crashed(rules, state, input) : nothing(state)
+      return state.phase === "running" ? crashed(limits, state, input) : nothing(state)
     case "BackoffEnded":
       return state.phase === "running" ? withoutBackoff(state) : nothing(state)
     case "Halt":
@@ -112,7 +112,7 @@ const withoutBackoff = (state: SupervisorState): Step => {
 }
 
 const crashed = (
-  { outageMillis }: Rules,
+  { outageMillis }: OutageLimits,
   state: SupervisorState,
   { at, generation, hasStored, record, source }: Extract<Input, { readonly _tag: "Crashed" }>
 ): Step => {

@@ -17,7 +17,7 @@ export interface Tagged {
 }
 
 /** Inputs of `decide` besides the state and the command. */
-export interface Circumstances {
+export interface DecideContext {
   readonly id: string
   /** Milliseconds since 1970. */
   readonly now: number
@@ -85,7 +85,7 @@ type DecideTable<State, Commands extends Rpc.Any, Signal extends Tagged, Event> 
   readonly [Tag in Rpc.Tag<Commands> | Signal["_tag"]]: (
     state: State,
     message: Message<Commands, Signal, Tag>,
-    circumstances: Circumstances
+    context: DecideContext
   ) => Decision<Event, Answer<Commands, Tag>, Failure<Commands, Tag>, State> | Stashed
 }
 
@@ -173,7 +173,7 @@ export interface Spec<
   readonly reconcile?: (
     state: NoInfer<State>,
     recovery: Recovery,
-    circumstances: Circumstances
+    context: DecideContext
   ) => Decision<Events["Type"], unknown>
   /** Effects that a recovered state needs at once, such as its timers. */
   readonly start?: (
