@@ -28,9 +28,10 @@ import { intruded, type Intrusion } from "./interleave.ts"
 
 const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
 const shape = { chunks: 2, chunkBytes: 256 }
+const receiveBytes = 100
 const limits = {
   sendBytes: 1_000,
-  receiveBytes: 100,
+  receiveBytes,
   readTurnBytes: 1_000,
   writeJobBytes: 1_000,
   openWithinMs: 1_000,
@@ -267,7 +268,7 @@ describe("the receive memory of a worker", () => {
       const slot: LaneSlot = { index, generation: 1, chunk: undefined, handedOverBytes: 0 }
       const moveInto = (chunk: OpenChunk): void => void (slot.chunk = chunk)
       const leave = (): void => void (slot.chunk = undefined)
-      const fake = { slot, limits, moveInto, leave, cutBytes: 0, lastReadBytes: 100_000 }
+      const fake = { slot, receiveBytes, moveInto, leave, cutBytes: 0, lastReadBytes: 100_000 }
       return fake as unknown as SocketLane
     }
     const lanes = [0, 1, 2].map(laneOf)
@@ -284,7 +285,7 @@ describe("the receive memory of a worker", () => {
   it("takes no more frames into a chunk than its table of ends has entries", () => {
     const { consumer, writer } = writerOf(256)
     const slot: LaneSlot = { index: 0, generation: 1, chunk: undefined, handedOverBytes: 0 }
-    const lane = { slot, limits, pause: () => {} } as unknown as SocketLane
+    const lane = { slot, receiveBytes, pause: () => {} } as unknown as SocketLane
     const count = 7
     const ends = Int32Array.from({ length: count }, (_, index) => index + 1)
     writer.frames(lane, new Uint8Array(count), 0, ends, count)
@@ -308,7 +309,7 @@ describe("a lane whose user is behind", () => {
     const log: Array<string> = []
     const lane = {
       slot: { index: 0, generation: 1, chunk: undefined, handedOverBytes: 0 },
-      limits,
+      receiveBytes,
       pause: () => log.push("pause"),
       resume: () => log.push("resume")
     } as unknown as SocketLane
