@@ -80,11 +80,13 @@ export class ClientSession {
     return Effect.suspend(() => {
       if (pending.isDelivering) return Effect.void
       pending.isDelivering = true
+      // It ends in the same turn as it is seen to end, so that the next event begins another one.
+      const isWanted = () => (pending.isDelivering = pending.deliveries.length > 0)
       return Effect.whileLoop({
-        while: () => pending.deliveries.length > 0,
+        while: isWanted,
         body: () => deliver(pending.deliveries.shift()!),
         step: () => undefined
-      }).pipe(Effect.ensuring(Effect.sync(() => (pending.isDelivering = false))))
+      })
     })
   }
 }
