@@ -8,6 +8,7 @@
  * yield* bus.subscribe("prices").pipe(Stream.runForEach(handle))
  * ```
  */
+
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,5 @@
 /** The network interfaces of this machine as RDMA devices, by iWARP over ordinary TCP. */
+
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { IoPool } from "../io/IoPool.ts"
