@@ -109,8 +109,9 @@ const bindOutbound = (table: Table, link: PeerLink, id: string): Member | undefi
     table.end(link, "AnotherNode")
     return undefined
   }
-  if (purpose._tag === "Look" && known === undefined) {
-    if (!table.outside.admit(id, link.remote)) {
+  const isAsked = purpose._tag === "Ask"
+  if (known === undefined && (isAsked || purpose._tag === "Look")) {
+    if (isAsked || !table.outside.admit(id, link.remote)) {
       table.end(link, "OtherCluster")
       return undefined
     }

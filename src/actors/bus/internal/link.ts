@@ -53,8 +53,10 @@ export type Purpose =
   | { readonly _tag: "Known"; readonly id: string }
   /** Ask whoever answers to take this node in. */
   | { readonly _tag: "Meet" }
-  /** Look which node answers at a seed, when peers are known: only those are of this cluster. */
+  /** Look which node answers, when peers are known: a stranger is met if the settings admit it. */
   | { readonly _tag: "Look" }
+  /** Only ask which node answers: that is answered also where no strangers are taken in. */
+  | { readonly _tag: "Ask" }
   | { readonly _tag: "Accepted" }
 
 /** A connection speaks under the id of a node that is known elsewhere. */

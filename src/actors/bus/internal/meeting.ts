@@ -66,7 +66,7 @@ const lost = ({ table }: Node, link: PeerLink): Effect.Effect<void> =>
  * may do. It answers a PING, which asks for nothing.
  */
 const isOfOtherCluster = Effect.fnUntraced(function* (node: Node, to: Address) {
-  const link = node.look(to)
+  const link = node.ask(to)
   yield* Effect.timeoutOption(lost(node, link), node.table.settings.probeAfterMs)
   node.table.end(link, "Unproven")
   return link.end === "OtherCluster"

@@ -146,8 +146,8 @@ export class Node {
   }
 
   /** A link that dials an address and only asks which node is there. */
-  look(address: Address): PeerLink {
-    return this.table.dial({ _tag: "Look" }, address)
+  ask(address: Address): PeerLink {
+    return this.table.dial({ _tag: "Ask" }, address)
   }
 
   /** The node was removed in an earlier life: it dials nobody until it is told to meet a node. */
