@@ -69,10 +69,11 @@ const ReplyStatus = { accepted: 0, denied: 1 } as const
 const AcceptStatus = { success: 0, programUnavailable: 1, programMismatch: 2 } as const
 const RejectStatus = { rpcMismatch: 0, authError: 1 } as const
 
-const readAuth = (reader: XdrReader): Auth => ({
-  flavor: reader.uint32(),
-  body: reader.opaque(maxAuthBytes)
-})
+const readAuth = (reader: XdrReader): Auth => {
+  const flavor = reader.uint32()
+  const body = reader.opaque(maxAuthBytes)
+  return flavor === AuthFlavor.none && body.length === 0 ? authNone : { flavor, body }
+}
 
 const readRange = (reader: XdrReader) => ({ low: reader.uint32(), high: reader.uint32() })
 
@@ -172,23 +173,27 @@ const writeDenial = (writer: XdrWriter, denial: Denial): XdrWriter =>
     ? writer.uint32(RejectStatus.rpcMismatch).uint32(denial.low).uint32(denial.high)
     : writer.uint32(RejectStatus.authError).uint32(denial.status)
 
-/** The bytes of a call or a reply. A credential beyond its limit is a mistake of the caller. */
-export const encode = (message: RpcMessage): Uint8Array<ArrayBuffer> => {
-  const writer = new XdrWriter().uint32(message.xid)
+/** Writes a call or a reply. A credential beyond its limit is a mistake of the caller. */
+export const write = (to: XdrWriter, message: RpcMessage): XdrWriter => {
+  const writer = to.uint32(message.xid)
   switch (message._tag) {
     case "Call":
       writer.uint32(MessageType.call).uint32(rpcVersion).uint32(message.program)
       writer.uint32(message.version).uint32(message.procedure)
       writeAuth(writer, message.credential)
-      return writeAuth(writer, message.verifier).raw(message.args).bytes()
+      return writeAuth(writer, message.verifier).raw(message.args)
     case "Accepted":
       writer.uint32(MessageType.reply).uint32(ReplyStatus.accepted)
-      return writeOutcome(writeAuth(writer, message.verifier), message.outcome).bytes()
+      return writeOutcome(writeAuth(writer, message.verifier), message.outcome)
     case "Denied":
       writer.uint32(MessageType.reply).uint32(ReplyStatus.denied)
-      return writeDenial(writer, message.denial).bytes()
+      return writeDenial(writer, message.denial)
   }
 }
+
+/** The bytes of a call or a reply. */
+export const encode = (message: RpcMessage): Uint8Array<ArrayBuffer> =>
+  write(new XdrWriter(), message).bytes()
 
 /** The claimed identity of a caller of AUTH_SYS. Nothing proves it. */
 export interface SystemClaim {

@@ -38,8 +38,10 @@ export interface ChunkLists {
   readonly reply: ReadonlyArray<ChunkSegment> | undefined
 }
 
+const none: ReadonlyArray<never> = []
+
 /** No chunk at all. */
-export const noChunks: ChunkLists = { reads: [], writes: [], reply: undefined }
+export const noChunks: ChunkLists = { reads: none, writes: none, reply: undefined }
 
 interface Common {
   readonly xid: number
@@ -110,16 +112,25 @@ const readChunk = (reader: XdrReader): ReadonlyArray<ChunkSegment> => {
 }
 
 const readList = <A>(reader: XdrReader, read: (reader: XdrReader) => A): ReadonlyArray<A> => {
+  if (!reader.boolean()) return none
   const items: Array<A> = []
-  while (reader.boolean()) items.push(read(reader))
+  do items.push(read(reader))
+  while (reader.boolean())
   return items
 }
 
-const readLists = (reader: XdrReader): ChunkLists => ({
-  reads: readList(reader, (reader) => ({ position: reader.uint32(), ...readSegment(reader) })),
-  writes: readList(reader, readChunk),
-  reply: reader.boolean() ? readChunk(reader) : undefined
-})
+const readPlaced = (reader: XdrReader): ReadSegment => {
+  const position = reader.uint32()
+  return { position, ...readSegment(reader) }
+}
+
+const readLists = (reader: XdrReader): ChunkLists => {
+  const reads = readList(reader, readPlaced)
+  const writes = readList(reader, readChunk)
+  const reply = reader.boolean() ? readChunk(reader) : undefined
+  const isEmpty = reads === none && writes === none && reply === undefined
+  return isEmpty ? noChunks : { reads, writes, reply }
+}
 
 const hasChunks = ({ reads, reply, writes }: ChunkLists): boolean =>
   reads.length > 0 || writes.length > 0 || reply !== undefined
@@ -133,7 +144,6 @@ const readBody = (
   const { xid } = common
   const malformed = (detail: string) => Result.fail(new HeaderMalformed({ xid, detail }))
   const chunks = readLists(reader)
-  const rpc = reader.rest()
   if (reader.failed) return malformed("the chunk lists do not parse")
   if (chunks.reads.some(({ position }) => position % 4 !== 0)) {
     return malformed("a position is no multiple of 4")
@@ -143,8 +153,9 @@ const readBody = (
       ? Result.succeed({ _tag: "RdmaNomsg", ...common, chunks })
       : malformed("neither a message nor a chunk")
   }
-  return new XdrReader(rpc).uint32() === xid && rpc.length >= 4
-    ? Result.succeed({ _tag: "RdmaMsg", ...common, chunks, rpc })
+  const isSameXid = reader.remaining >= 4 && reader.peek() === xid
+  return isSameXid
+    ? Result.succeed({ _tag: "RdmaMsg", xid, credits: common.credits, chunks, rpc: reader.rest() })
     : malformed("the RPC message has another XID")
 }
 
@@ -176,8 +187,8 @@ const readError = (
  * a reply, an error in a call) is for the caller to refuse.
  */
 export const decode = (bytes: Uint8Array): Result.Result<RpcRdmaMessage, HeaderFault> => {
-  const tooShort = Result.fail(new HeaderTooShort({ bytes: bytes.length }))
-  if (bytes.length < fixedBytes) return tooShort
+  const tooShort = () => Result.fail(new HeaderTooShort({ bytes: bytes.length }))
+  if (bytes.length < fixedBytes) return tooShort()
   const reader = new XdrReader(bytes)
   const xid = reader.uint32()
   const peerVersion = reader.uint32()
@@ -191,7 +202,7 @@ export const decode = (bytes: Uint8Array): Result.Result<RpcRdmaMessage, HeaderF
   switch (procedure) {
     case Procedure.msg:
     case Procedure.nomsg:
-      if (bytes.length < emptyListsBytes) return tooShort
+      if (bytes.length < emptyListsBytes) return tooShort()
       return readBody(common, reader, procedure === Procedure.msg)
     case Procedure.done:
       return Result.succeed({ _tag: "RdmaDone", ...common })
@@ -220,27 +231,43 @@ const writeLists = (writer: XdrWriter, { reads, reply, writes }: ChunkLists): vo
   if (reply !== undefined) writeChunk(writer, reply)
 }
 
-/** The bytes of a message. */
-export const encode = (message: RpcRdmaMessage): Uint8Array<ArrayBuffer> => {
-  const writer = new XdrWriter()
-  const start = (procedure: number, spoken = version) =>
-    writer.uint32(message.xid).uint32(spoken).uint32(message.credits).uint32(procedure)
+const start = (
+  writer: XdrWriter,
+  { credits, xid }: Common,
+  procedure: number,
+  spoken = version
+): XdrWriter => writer.uint32(xid).uint32(spoken).uint32(credits).uint32(procedure)
+
+/** Writes what goes before the RPC message of an `RdmaMsg`. */
+export const writeHeader = (
+  writer: XdrWriter,
+  message: Omit<RdmaMsg, "_tag" | "rpc">
+): XdrWriter => {
+  writeLists(start(writer, message, Procedure.msg), message.chunks)
+  return writer
+}
+
+/** Writes a message. */
+export const write = (writer: XdrWriter, message: RpcRdmaMessage): XdrWriter => {
   switch (message._tag) {
     case "RdmaMsg":
-      writeLists(start(Procedure.msg), message.chunks)
-      return writer.raw(message.rpc).bytes()
+      return writeHeader(writer, message).raw(message.rpc)
     case "RdmaNomsg":
-      writeLists(start(Procedure.nomsg), message.chunks)
-      return writer.bytes()
+      writeLists(start(writer, message, Procedure.nomsg), message.chunks)
+      return writer
     case "RdmaDone":
-      return start(Procedure.done).bytes()
+      return start(writer, message, Procedure.done)
     case "RdmaErrVers":
-      start(Procedure.error, message.version).uint32(ErrorCode.version)
-      return writer.uint32(message.low).uint32(message.high).bytes()
+      start(writer, message, Procedure.error, message.version).uint32(ErrorCode.version)
+      return writer.uint32(message.low).uint32(message.high)
     case "RdmaErrChunk":
-      return start(Procedure.error).uint32(ErrorCode.chunk).bytes()
+      return start(writer, message, Procedure.error).uint32(ErrorCode.chunk)
   }
 }
+
+/** The bytes of a message. */
+export const encode = (message: RpcRdmaMessage): Uint8Array<ArrayBuffer> =>
+  write(new XdrWriter(), message).bytes()
 
 /**
  * Returns what a responder answers to a header that it could not read: nothing to one that is too

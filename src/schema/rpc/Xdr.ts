@@ -3,7 +3,11 @@
  * multiples of four bytes.
  */
 
+import { copyBytes, copyOf } from "../copyBytes.ts"
+
 const padded = (length: number): number => (length + 3) & ~3
+
+const noBytes = new Uint8Array(0)
 
 const utf8 = new TextDecoder()
 const toUtf8 = new TextEncoder()
@@ -16,12 +20,10 @@ const toUtf8 = new TextEncoder()
 export class XdrReader {
   failed = false
   readonly #bytes: Uint8Array
-  readonly #view: DataView
   #at = 0
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
   /** Bytes that have not been read; 0 after a failure. */
@@ -40,9 +42,13 @@ export class XdrReader {
     return at
   }
 
+  // Byte by byte: a DataView costs more than all the words of a header.
   uint32(): number {
     const at = this.#take(4)
-    return at === undefined ? 0 : this.#view.getUint32(at)
+    if (at === undefined) return 0
+    const bytes = this.#bytes
+    const high = (bytes[at]! << 24) | (bytes[at + 1]! << 16)
+    return (high | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
   }
 
   int32(): number {
@@ -57,8 +63,9 @@ export class XdrReader {
   }
 
   uint64(): bigint {
-    const at = this.#take(8)
-    return at === undefined ? 0n : this.#view.getBigUint64(at)
+    if (this.remaining < 8) this.failed = true
+    const high = this.uint32()
+    return (BigInt(high) << 32n) | BigInt(this.uint32())
   }
 
   /** XDR knows two values; any other one is a failure. */
@@ -71,67 +78,85 @@ export class XdrReader {
   /** A view of bytes of a known length, without their padding. */
   fixed(length: number): Uint8Array {
     const at = this.#take(padded(length))
-    return at === undefined ? new Uint8Array(0) : this.#bytes.subarray(at, at + length)
+    return at === undefined || length === 0 ? noBytes : this.#bytes.subarray(at, at + length)
   }
 
   /** A view of bytes whose length goes before them and is at most `maxBytes`. */
   opaque(maxBytes: number): Uint8Array {
     const length = this.uint32()
     if (length > maxBytes || length > this.remaining) this.failed = true
-    return this.failed ? new Uint8Array(0) : this.fixed(length)
+    return this.failed ? noBytes : this.fixed(length)
   }
 
   /** A text of at most `maxBytes` bytes in UTF-8. */
   string(maxBytes: number): string {
     // A decoder takes no view of shared memory.
-    return utf8.decode(Uint8Array.from(this.opaque(maxBytes)))
+    const bytes = this.opaque(maxBytes)
+    return utf8.decode(copyOf(bytes, 0, bytes.length))
   }
 
   /** A view of everything that has not been read; nothing after a failure. */
   rest(): Uint8Array {
-    const rest = this.#bytes.subarray(this.#bytes.length - this.remaining)
+    const at = this.#bytes.length - this.remaining
     this.#at = this.#bytes.length
-    return rest
+    return at === this.#bytes.length ? noBytes : this.#bytes.subarray(at)
   }
 }
 
 const firstBytes = 256
 
-/** Writes items one behind the other into memory that grows as needed. */
+/** Bytes up to which a loop over them costs less than a call of the runtime. */
+const shortBytes = 64
+
+/**
+ * Writes items one behind the other: into memory that grows as needed, or into given memory, which
+ * must have room for all of them and may hold other bytes before.
+ */
 export class XdrWriter {
-  #bytes = new Uint8Array(firstBytes)
-  #view = new DataView(this.#bytes.buffer)
-  #length = 0
+  #bytes: Uint8Array
+  #start = 0
+  #at = 0
+
+  constructor(bytes: Uint8Array = new Uint8Array(firstBytes)) {
+    this.#bytes = bytes
+  }
+
+  /** Writes the next items into `bytes`, from `at` on. */
+  into(bytes: Uint8Array, at: number): this {
+    this.#bytes = bytes
+    this.#start = this.#at = at
+    return this
+  }
 
   /** Bytes written so far. */
   get length(): number {
-    return this.#length
+    return this.#at - this.#start
   }
 
-  /** Makes room for so many bytes, of value 0, and returns where they begin. */
+  /** Makes room for so many bytes, and returns where they begin. */
   #grow(length: number): number {
-    const at = this.#length
-    this.#length += length
-    if (this.#length > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(this.#length, 2 * this.#bytes.length))
+    const at = this.#at
+    this.#at += length
+    if (this.#at > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(this.#at, 2 * this.#bytes.length))
       larger.set(this.#bytes.subarray(0, at))
       this.#bytes = larger
-      this.#view = new DataView(larger.buffer)
     }
     return at
   }
 
   uint32(value: number): this {
-    // The view may be another one once there is room.
     const at = this.#grow(4)
-    this.#view.setUint32(at, value)
+    const bytes = this.#bytes
+    bytes[at] = value >>> 24
+    bytes[at + 1] = value >>> 16
+    bytes[at + 2] = value >>> 8
+    bytes[at + 3] = value
     return this
   }
 
   uint64(value: bigint): this {
-    const at = this.#grow(8)
-    this.#view.setBigUint64(at, value)
-    return this
+    return this.uint32(Number(value >> 32n)).uint32(Number(value & 0xffff_ffffn))
   }
 
   boolean(value: boolean): this {
@@ -140,8 +165,11 @@ export class XdrWriter {
 
   /** Bytes whose length the reader knows, and their padding. */
   fixed(bytes: Uint8Array): this {
-    const at = this.#grow(padded(bytes.length))
-    this.#bytes.set(bytes, at)
+    this.raw(bytes)
+    for (let left = padded(bytes.length) - bytes.length; left > 0; left--) {
+      const at = this.#grow(1)
+      this.#bytes[at] = 0
+    }
     return this
   }
 
@@ -157,12 +185,23 @@ export class XdrWriter {
   /** Bytes as they are, without a length and without padding. */
   raw(bytes: Uint8Array): this {
     const at = this.#grow(bytes.length)
-    this.#bytes.set(bytes, at)
+    const target = this.#bytes
+    if (bytes.length > shortBytes) copyBytes(target, at, bytes, 0, bytes.length)
+    else for (let index = 0; index < bytes.length; index++) target[at + index] = bytes[index]!
     return this
   }
 
-  /** A view of what was written; the next item may move it. */
+  /** Writes a number over what was written at `at`. */
+  overwrite(at: number, value: number): this {
+    const end = this.#at
+    this.#at = this.#start + at
+    this.uint32(value)
+    this.#at = end
+    return this
+  }
+
+  /** A view of what was written into memory of the writer's; the next item may move it. */
   bytes(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.subarray(0, this.#length)
+    return (this.#bytes as Uint8Array<ArrayBuffer>).subarray(this.#start, this.#at)
   }
 }
