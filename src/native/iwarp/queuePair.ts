@@ -82,7 +82,7 @@ export class IwarpQueuePair extends SoftwareQueuePair implements SessionOwner {
   protected sendPosted(index: number, request: SendRequest): void {
     const rowOf = isFetch(request.opcode) ? this.#sinks : this.#sources
     this.#memory.postSend(index, request, this.sends.at(index).bytes, rowOf)
-    this.#kick()
+    if (!request.more) this.#kick()
   }
 
   protected receivePosted(index: number, request: ReceiveRequest): void {

@@ -100,6 +100,11 @@ export class SendRequest {
   opcode: Opcode = "send"
   /** Whether success makes a completion. Failures always do. */
   signalled = true
+  /**
+   * Whether another request is posted right after this one. The device need not be told of each
+   * request of such a chain, only of its last one, without which those before it may never leave.
+   */
+  more = false
   /** Copies the bytes of the parts at the post, so that their memory may change at once. */
   inline = false
   readonly scatterList = new ScatterList()
