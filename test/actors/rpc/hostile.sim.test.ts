@@ -100,7 +100,7 @@ const world = Effect.fnUntraced(function* (
     const user = {
       received: (bytes: Uint8Array): void => {
         const came = cameIn(bytes, seen.length)
-        if (came === undefined) return void answers.push(bytes)
+        if (came === undefined) return void answers.push(bytes.slice())
         seen.push(came)
         for (const sent of script(came)) {
           if ("key" in sent) port.send(sent.message, sent.key)

@@ -33,7 +33,7 @@ const stranger = Effect.fnUntraced(function* (fabric: SimFabric, to: Address, re
   const answers: Array<Uint8Array> = []
   const state = { hasFailed: false }
   const user: PortUser = {
-    received: (message) => void answers.push(message),
+    received: (message) => void answers.push(message.slice()),
     turn: () => undefined,
     failed: () => void (state.hasFailed = true)
   }

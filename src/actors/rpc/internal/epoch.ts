@@ -6,7 +6,8 @@ import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
 import type { ConnectError, CreateError, ModifyError } from "../../../native/verbs/VerbsError.ts"
 import * as ConnectionData from "../../../schema/rpc/ConnectionData.ts"
 import type { Ground } from "./ground.ts"
-import { type Buffers, MessagePort, type PortUser } from "./messagePort.ts"
+import { MessagePort, type PortUser } from "./messagePort.ts"
+import type { Buffers } from "./outgoing.ts"
 
 /** Places of the queues of one connection instance. */
 export interface Depths {

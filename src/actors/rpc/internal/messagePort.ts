@@ -3,33 +3,40 @@
  * and writes of the peer's memory, and the end, after which nothing is posted any more.
  *
  * Work that finds no place in a queue waits here in order, so a reply follows the writes that
- * belong to it. A message that has arrived is copied at once: its Receive is posted again without
- * waiting for the program that it is for.
+ * belong to it. A batch of completions leads to one turn of the user, and all that the turn sends
+ * is posted as one chain, whose last request alone makes a completion: requests end in order, so
+ * that one ends those before it too.
  */
+import { ok as assert } from "node:assert/strict"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { Completion, Status } from "../../../native/verbs/Completion.ts"
 import type { QueuePair } from "../../../native/verbs/QueuePair.ts"
-import type { Region } from "../../../native/verbs/Region.ts"
 import { ReceiveRequest, SendRequest } from "../../../native/verbs/WorkRequest.ts"
 import type { ChunkSegment } from "../../../schema/rpc/RpcRdmaMessage.ts"
+import { XdrWriter } from "../../../schema/rpc/Xdr.ts"
 import type { CompletionRouter, Work } from "../../rdma/CompletionRouter.ts"
+import {
+  type Buffers,
+  type Done,
+  type LocalMemory,
+  type Outgoing,
+  OutgoingMessage,
+  Transfer,
+  type Writable
+} from "./outgoing.ts"
 
 /** The user of a port. */
 export interface PortUser {
-  /** A message arrived; `invalidated` is the key that the peer voided with it, or 0. */
+  /**
+   * A message arrived, and is valid until this returns: its Receive is posted again after that.
+   * `invalidated` is the key that the peer voided with it, or 0.
+   */
   received(message: Uint8Array, invalidated: number): void
   /** Called after each batch of completions. */
   turn(): void
   /** The queue pair has failed, or a call of `received` or `turn` has thrown. Called once. */
   failed(detail: string): void
-}
-
-/** Buffers of equal size, one behind the other in a region. */
-export interface Buffers {
-  readonly region: Region
-  readonly bytes: number
-  readonly count: number
 }
 
 export interface PortOptions {
@@ -38,39 +45,6 @@ export interface PortOptions {
   readonly receives: Buffers
   readonly sends: Buffers
   readonly user: PortUser
-}
-
-/** Work for the send queue that waits for a place, or is posted. */
-class Outgoing implements Work {
-  readonly #port: MessagePort
-  readonly #fill: (request: SendRequest, slot: number) => void
-  readonly #done: ((status: Status) => void) | undefined
-  readonly needsSlot: boolean
-  slot = -1
-
-  constructor(
-    port: MessagePort,
-    needsSlot: boolean,
-    fill: (request: SendRequest, slot: number) => void,
-    done: ((status: Status) => void) | undefined
-  ) {
-    this.#port = port
-    this.needsSlot = needsSlot
-    this.#fill = fill
-    this.#done = done
-  }
-
-  fill(request: SendRequest): void {
-    this.#fill(request, this.slot)
-  }
-
-  completed({ status }: Completion): void {
-    this.#port.sent(this, status)
-  }
-
-  end(status: Status): void {
-    this.#done?.(status)
-  }
 }
 
 class ReceiveSlot implements Work {
@@ -93,11 +67,16 @@ export class MessagePort {
   readonly #receive = new ReceiveRequest()
   readonly #freeReceives: Array<ReceiveSlot> = []
   readonly #freeSends: Array<number> = []
+  readonly #writer = new XdrWriter()
   readonly #waiting: Array<Outgoing> = []
+  /** Posted work of the send queue, the oldest first. */
+  readonly #posted: Array<Outgoing> = []
   readonly #isDrained = Deferred.makeUnsafe<void>()
-  readonly #turn = () => this.#guard(() => this.#takeTurn())
-  /** Posted work that has not completed. */
-  #posted = 0
+  readonly #turn = () => this.#takeTurn()
+  #postedReceives = 0
+  #isInTurn = false
+  #isWoken = false
+  #isPosting = false
   #isClosed = false
   #hasFailed = false
 
@@ -123,41 +102,30 @@ export class MessagePort {
         this.#freeReceives.push(slot)
         return posted
       }
-      this.#posted++
+      this.#postedReceives++
     }
     return Math.max(0, count)
   }
 
-  /** Whether a message is posted at once. They must not pile up for a peer that takes none. */
+  /** Whether another message has a place. They must not pile up for a peer that takes none. */
   get hasRoom(): boolean {
-    return this.#waiting.length === 0 && this.#freeSends.length > 0
+    return this.#waiting.length < this.#freeSends.length
   }
 
-  /** Sends a message. It is copied when it is posted, so it must not change before. */
-  send(message: Uint8Array, invalidate = 0, done?: (status: Status) => void): void {
-    const { bytes, region } = this.#options.sends
-    const fill = (request: SendRequest, slot: number): void => {
-      region.bytes.set(message, slot * bytes)
-      request.opcode = invalidate === 0 ? "send" : "send-invalidate"
-      request.invalidate = invalidate
-      request.scatterList.clear().add(region, slot * bytes, message.length)
-    }
-    this.#submit(new Outgoing(this, true, fill, done))
+  /** Sends a message. It is written when it is posted, so it must not change before. */
+  send(message: Writable | Uint8Array, invalidate = 0, done?: Done): void {
+    this.#submit(new OutgoingMessage(this, message, invalidate, done))
   }
 
   /** Reads from, or writes to, memory of the peer. */
-  transfer(
-    opcode: "read" | "write",
-    local: { readonly region: Region; readonly offset: number },
-    remote: ChunkSegment,
-    done: (status: Status) => void
-  ): void {
-    const fill = (request: SendRequest): void => {
-      request.opcode = opcode
-      request.scatterList.clear().add(local.region, local.offset, remote.length)
-      request.remote(remote.handle, Number(remote.offset))
-    }
-    this.#submit(new Outgoing(this, false, fill, done))
+  transfer(opcode: "read" | "write", local: LocalMemory, remote: ChunkSegment, done: Done): void {
+    this.#submit(new Transfer(this, [opcode, local, remote], done))
+  }
+
+  /** Gives the user a turn: now, or after the turn or the batch of completions under way. */
+  wake(): void {
+    this.#isWoken = true
+    if (!this.#isInTurn) this.#options.router.afterBatch(this.#turn)
   }
 
   /** Posts nothing any more. What has not been posted ends as flushed. */
@@ -180,23 +148,38 @@ export class MessagePort {
   /** A Receive has completed. */
   arrived(slot: ReceiveSlot, { invalidated, length, status }: Completion): void {
     const { receives, router, user } = this.#options
-    this.#ended()
+    this.#postedReceives--
+    if (status === "success") {
+      try {
+        const message = receives.region.bytes.subarray(slot.offset, slot.offset + length)
+        user.received(message, invalidated)
+      } catch (error) {
+        this.#failBy(error)
+      }
+      router.afterBatch(this.#turn)
+    } else this.fail(`a Receive ended with ${status}`)
     this.#freeReceives.push(slot)
-    if (status !== "success") return this.fail(`a Receive ended with ${status}`)
-    const { offset } = slot
-    // Not a view: `slice` on shared memory would stay shared.
-    const message = Uint8Array.from(receives.region.bytes.subarray(offset, offset + length))
-    this.#guard(() => user.received(message, invalidated))
-    router.afterBatch(this.#turn)
+    this.#noteDrained()
   }
 
-  /** Work of the send queue has completed. */
+  /** Work of the send queue has completed, and with it all that was posted before. */
   sent(work: Outgoing, status: Status): void {
-    this.#ended()
-    if (work.slot >= 0) this.#freeSends.push(work.slot)
-    this.#guard(() => work.end(status))
+    const { router } = this.#options
+    for (;;) {
+      const oldest = this.#posted.shift()
+      assert(oldest !== undefined, "work that was not posted")
+      if (oldest !== work) router.remove(oldest.id)
+      if (oldest.slot >= 0) this.#freeSends.push(oldest.slot)
+      try {
+        oldest.end(oldest === work ? status : "success")
+      } catch (error) {
+        this.#failBy(error)
+      }
+      if (oldest === work) break
+    }
     if (status !== "success") this.fail(`a request ended with ${status}`)
-    this.#options.router.afterBatch(this.#turn)
+    router.afterBatch(this.#turn)
+    this.#noteDrained()
   }
 
   /** Ends the connection instance. The user hears of it once all that has arrived was handled. */
@@ -209,54 +192,88 @@ export class MessagePort {
   #submit(work: Outgoing): void {
     if (this.#isClosed) return work.end("flushed")
     this.#waiting.push(work)
-    this.#flush()
+    if (!this.#isInTurn && this.#waiting.length === 1) this.#options.router.afterBatch(this.#chain)
   }
 
   /** Posts what waits, in order, while there is room. */
-  #flush(): void {
-    const { queuePair, router } = this.#options
-    while (this.#waiting.length > 0) {
-      const work = this.#waiting[0]!
-      if (work.needsSlot && this.#freeSends.length === 0) return
-      if (work.needsSlot) work.slot = this.#freeSends.pop()!
-      work.fill(this.#request)
-      this.#request.id = router.add(work)
-      const posted = queuePair.post(this.#request)
-      if (posted === "accepted") {
-        this.#waiting.shift()
-        this.#posted++
-        continue
-      }
-      router.remove(this.#request.id)
-      if (work.slot >= 0) this.#freeSends.push(work.slot)
-      work.slot = -1
-      // Both kinds of room come with later completions, which end in a turn.
-      if (posted !== "queue-full" && posted !== "completions-full") this.fail(`no post: ${posted}`)
-      return
+  readonly #chain = (): void => {
+    // What ends within a post comes back here, and is posted by the call that is under way.
+    if (this.#isPosting) return
+    this.#isPosting = true
+    while (this.#waiting.length > 0 && this.#post(this.#waiting[0]!));
+    this.#isPosting = false
+  }
+
+  /** Writes a request. False if that has thrown. */
+  #fill(work: Outgoing): boolean {
+    try {
+      work.fill(this.#request, this.#options.sends, this.#writer)
+      return true
+    } catch (error) {
+      this.#failBy(error)
+      work.end("flushed")
+      return false
     }
+  }
+
+  #post(work: Outgoing): boolean {
+    const { queuePair, router } = this.#options
+    if (work.needsSlot && this.#freeSends.length === 0) return false
+    if (work.needsSlot) work.slot = this.#freeSends.pop()!
+    this.#waiting.shift()
+    const request = this.#request
+    if (!this.#fill(work)) return false
+    const isLast = this.#isLast
+    request.signalled = isLast || !work.needsSlot
+    request.more = !isLast
+    request.id = work.id = router.add(work)
+    this.#posted.push(work)
+    const posted = queuePair.post(request)
+    if (posted === "accepted") return true
+    router.remove(work.id)
+    this.#posted.pop()
+    if (work.slot >= 0) this.#freeSends.push(work.slot)
+    work.slot = -1
+    this.#waiting.unshift(work)
+    // Both kinds of room come with later completions, which end in a turn.
+    if (posted !== "queue-full" && posted !== "completions-full") this.fail(`no post: ${posted}`)
+    return false
+  }
+
+  /** Whether no other request can follow the one that is about to be posted. */
+  get #isLast(): boolean {
+    const { queuePair, router } = this.#options
+    const { capacity, reserved } = router.completions
+    return (
+      this.#waiting.length === 0 ||
+      this.#freeSends.length === 0 ||
+      queuePair.freeSendSlots <= 1 ||
+      reserved + 1 >= capacity
+    )
   }
 
   #takeTurn(): void {
-    if (this.#isClosed) return
-    this.#flush()
-    this.#options.user.turn()
+    if (this.#isClosed || this.#isInTurn) return
+    this.#isInTurn = true
+    try {
+      do {
+        this.#isWoken = false
+        this.#options.user.turn()
+      } while (this.#isWoken)
+    } catch (error) {
+      this.#failBy(error)
+    }
+    this.#isInTurn = false
+    this.#chain()
   }
 
   /** A defect of the user ends this connection instance, and no other one. */
-  #guard(act: () => void): void {
-    try {
-      act()
-    } catch (error) {
-      this.fail(`defect: ${error instanceof Error ? error.message : String(error)}`)
-    }
-  }
-
-  #ended(): void {
-    this.#posted--
-    this.#noteDrained()
+  #failBy(error: unknown): void {
+    this.fail(`defect: ${error instanceof Error ? error.message : String(error)}`)
   }
 
   #noteDrained(): void {
-    if (this.#isClosed && this.#posted === 0) Deferred.doneUnsafe(this.#isDrained, Effect.void)
+    if (!this.#isClosed || this.#posted.length + this.#postedReceives > 0) return
+    Deferred.doneUnsafe(this.#isDrained, Effect.void)
   }
 }
