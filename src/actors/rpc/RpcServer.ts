@@ -23,7 +23,7 @@ import { openPort } from "./internal/epoch.ts"
 import { type Ground, ReopeningGround } from "./internal/ground.ts"
 import { Handlers } from "./internal/handlers.ts"
 import { Parts } from "./internal/parts.ts"
-import { refillEvery, type Responder } from "./internal/responder.ts"
+import { type Incoming, refillEvery, type Responder } from "./internal/responder.ts"
 import {
   depthsOf,
   resolve,
@@ -32,7 +32,8 @@ import {
 } from "./internal/serverSettings.ts"
 import { validateDepths } from "./internal/settings.ts"
 import type { ReversePath } from "./internal/reverseCalls.ts"
-import { type ClientSession, serve } from "./internal/serving.ts"
+import { type Dispatching, type RunHandler, serve } from "./internal/serving.ts"
+import type { ClientSession } from "./internal/session.ts"
 import { Sessions } from "./internal/sessions.ts"
 import type { SettingsConflict } from "./RpcError.ts"
 
@@ -46,7 +47,7 @@ interface Served {
 
 interface ServerServices {
   readonly parts: Parts
-  readonly fork: (effect: Effect.Effect<void>) => void
+  readonly run: RunHandler
   readonly remoteInvalidate: boolean
   /** Milliseconds of a clock that does not jump. */
   readonly now: () => number
@@ -118,7 +119,7 @@ export class RpcServer {
   /** Accepts connections side by side, until the listener ends: its device was lost. */
   run(listener: Listener): Effect.Effect<void> {
     return listener.take.pipe(
-      Effect.tap((request) => Effect.sync(() => this.#services.fork(this.#accept(request)))),
+      Effect.tap((request) => Effect.sync(() => void this.#services.run(this.#accept(request)))),
       Effect.forever,
       Effect.ignore
     )
@@ -156,15 +157,16 @@ export class RpcServer {
     )
   }
 
-  /** Runs a call, unless the server is being closed. */
-  #take(call: Effect.Effect<void>): void {
+  /** Takes a call, unless the server is being closed. */
+  #take(to: Dispatching, session: ClientSession, incoming: Incoming): void {
     if (this.#isClosing) return
     this.#running++
-    const ended = Effect.sync(() => {
-      this.#running--
-      if (this.#isClosing && this.#running === 0) Deferred.doneUnsafe(this.#isIdle, Effect.void)
-    })
-    this.#services.fork(Effect.ensuring(call, ended))
+    serve(to, session, incoming)
+  }
+
+  readonly #ended = (): void => {
+    this.#running--
+    if (this.#isClosing && this.#running === 0) Deferred.doneUnsafe(this.#isIdle, Effect.void)
   }
 
   /** Makes room for one more connection: among those that have proven nothing, the oldest goes. */
@@ -238,10 +240,10 @@ export class RpcServer {
   }
 
   #said({ incarnation }: ClientSession): ConnectionData.ConnectionData {
-    const { inlineBytes } = this.#settings
+    const { inlineBytes: bytes } = this.#settings
     return {
-      sendBytes: inlineBytes,
-      receiveBytes: inlineBytes,
+      sendBytes: bytes,
+      receiveBytes: bytes,
       remoteInvalidate: false,
       extension: { instance: incarnation, reverseCalls: 0 }
     }
@@ -255,15 +257,18 @@ export class RpcServer {
     { pool }: Ground
   ): { readonly responder: Responder; readonly closed: Effect.Effect<void> } {
     const { maxBytesPerConnection, maxConnections, maxReverseCalls, programs } = this.#settings
+    const { now, parts, remoteInvalidate, run } = this.#services
     const thresholds = ConnectionData.thresholds(peer, said)
     const path: ReversePath = {
       limit: Math.min(peer.extension?.reverseCalls ?? 0, maxReverseCalls),
       maxBytes: thresholds.replyBytes,
       send: (message) => responder.call(message)
     }
-    const dispatching = {
+    const dispatching: Dispatching = {
       programs,
       handlers: this.#handlers,
+      ended: this.#ended,
+      run,
       proved: () => {
         if (!this.#unproven.delete(request)) return
         // A client that names itself has one connection.
@@ -276,11 +281,11 @@ export class RpcServer {
         session.reverse?.open(path)
       }
     }
-    const responder: Responder = this.#services.parts.responder({
+    const responder: Responder = parts.responder({
       thresholds,
       share: pool.share(maxBytesPerConnection),
       maxCallBytes: this.#settings.maxCallBytes,
-      mayInvalidate: peer.remoteInvalidate && this.#services.remoteInvalidate,
+      mayInvalidate: peer.remoteInvalidate && remoteInvalidate,
       credits: () => {
         session.cache.granted(this.#credits)
         return this.#credits
@@ -288,14 +293,15 @@ export class RpcServer {
       answered: (message) => session.reverse?.answered(path, message) === true,
       turn: () => session.reverse?.flush(),
       unreachable: (xid) => session.addUnreachable(xid),
-      take: (incoming) => this.#take(serve(dispatching, session, incoming)),
-      later: (act) => this.#services.fork(Effect.delay(Effect.sync(act), refillEvery))
+      take: (incoming) => this.#take(dispatching, session, incoming),
+      later: (act) => void run(Effect.delay(Effect.sync(act), refillEvery)),
+      run
     })
     const closed = Effect.sync(() => {
       responder.end("closed")
       this.#proven.delete(responder)
       session.reverse?.lost(path)
-      this.#sessions.lost(session, responder, this.#services.now())
+      this.#sessions.lost(session, responder, now())
     })
     return { responder, closed }
   }
@@ -303,9 +309,6 @@ export class RpcServer {
 
 /** The sweeps within the shorter of two limits: neither is passed by more than a quarter. */
 const sweepsPerLimit = 4
-
-/** A try to open a lost device again costs little. */
-const relistenEvery = "1 second"
 
 /** Serves programs until the Scope closes. It serves on when its device is lost and comes back. */
 export const make = Effect.fnUntraced(function* (
@@ -319,8 +322,7 @@ export const make = Effect.fnUntraced(function* (
   const verbs = yield* Verbs
   const { backlog, completions, hears, memoryBytes } = settings
   const host = settings.host === "*" ? undefined : settings.host
-  const name = settings.device === "" ? undefined : settings.device
-  const opening = verbs.open(name, { host, admits: hears })
+  const opening = verbs.open(settings.device || undefined, { host, admits: hears })
   const ground = yield* ReopeningGround.make(opening, { completions, memoryBytes })
   yield* validateDepths(ground.last, depthsOf(settings), ["maxCredits", "maxSegments"])
   const crypto = yield* WebCrypto.WebCrypto
@@ -332,7 +334,7 @@ export const make = Effect.fnUntraced(function* (
   const listener = yield* listenAt(ground.last, settings.port)
   const server = new RpcServer(listener.address, settings, ground, {
     parts: rules,
-    fork: (effect) => void run(effect),
+    run,
     remoteInvalidate: verbs.capabilities.remoteInvalidate,
     now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000,
     sessions
@@ -340,7 +342,8 @@ export const make = Effect.fnUntraced(function* (
   yield* Effect.addFinalizer(() => server.close)
   yield* Effect.forkScoped(server.sweep)
   const again = Effect.flatMap(ground.usable, (found) => listenAt(found, listener.address.port))
-  const relisten = Effect.retry(again, Schedule.spaced(relistenEvery))
+  // A try to open a lost device again costs little.
+  const relisten = Effect.retry(again, Schedule.spaced("1 second"))
   const serveAgain = Effect.scoped(Effect.flatMap(relisten, (found) => server.run(found)))
   yield* Effect.forkScoped(Effect.andThen(server.run(listener), Effect.forever(serveAgain)))
   return server

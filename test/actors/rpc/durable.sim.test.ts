@@ -133,9 +133,23 @@ describe("a server with a journal", () => {
     { type: "Answered", isStored: false, executions: 1, isAnswered: false },
     { type: "Answered", isStored: true, executions: 1, isAnswered: true }
   ]
-  for (const { executions, isAnswered, isStored, type } of steps) {
-    const step = `${type} is ${isStored ? "" : "not "}stored`
-    it.sim(`G2: that is killed when ${step} executes the call once or never`, { seeds: 3 }, () =>
+  /** A handler may act as soon as it is called, or when its effect runs. */
+  const acting: Record<string, (act: () => void) => Procedure["handler"]> = {
+    "by its effect": (act) => (call) =>
+      Effect.map(Effect.sync(act), () => ({ results: call.args })),
+    "by its call": (act) => (call) => {
+      act()
+      return Effect.succeed({ results: call.args })
+    }
+  }
+  const cases = Object.entries(acting).flatMap(([when, handler]) =>
+    steps.map((step) => ({ step, when, handler }))
+  )
+  for (const { handler, step, when } of cases) {
+    const { executions, isAnswered, isStored, type } = step
+    const place = `${type} is ${isStored ? "" : "not "}stored`
+    const title = `G2: that is killed when ${place} executes the call once or never, ${when}`
+    it.sim(title, { seeds: 3 }, () =>
       durable((journal) =>
         Effect.gen(function* () {
           let executed = 0
@@ -155,12 +169,8 @@ describe("a server with a journal", () => {
                 return isStored ? Effect.andThen(journal.append(append), stop) : stop
               })
           }
-          const { client, server } = yield* makeWorld({ journal: stopping }, ({ args }) =>
-            Effect.sync(() => {
-              executed++
-              return { results: args }
-            })
-          )
+          const custom = handler(() => executed++)
+          const { client, server } = yield* makeWorld({ journal: stopping }, custom)
           yield* count(client, 1)
           state.isArmed = true
           const call = client.call({ procedure: procedures.custom, args: token(7) })

@@ -4,10 +4,10 @@
  * Method: a responder over a port that refuses Receives, and whose later acts the test runs.
  */
 import { assert, describe, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
 import type { MessagePort } from "../../../src/actors/rpc/internal/messagePort.ts"
 import { type Incoming, Responder } from "../../../src/actors/rpc/internal/responder.ts"
 import type { PoolShare } from "../../../src/actors/rdma/RegionPool.ts"
+import * as RpcMessage from "../../../src/schema/rpc/RpcMessage.ts"
 import * as RpcRdmaMessage from "../../../src/schema/rpc/RpcRdmaMessage.ts"
 
 const callOf = (xid: number) =>
@@ -20,6 +20,13 @@ const callOf = (xid: number) =>
     rpc: Uint8Array.of(0, 0, 0, xid, ...new Uint8Array(36))
   })
 const call = callOf(7)
+
+const reply: RpcMessage.Accepted = {
+  _tag: "Accepted",
+  xid: 7,
+  verifier: RpcMessage.authNone,
+  outcome: { _tag: "Success", results: new Uint8Array(0) }
+}
 
 /** A responder, the messages that it has sent, and what it does later. */
 const setup = () => {
@@ -35,9 +42,10 @@ const setup = () => {
       port.posted += accepted
       return accepted
     },
-    send: () => void port.sent++
+    send: () => void port.sent++,
+    wake: () => responder.turn()
   }
-  const responder = new Responder({
+  const responder: Responder = new Responder({
     thresholds: { callBytes: 1_024, replyBytes: 1_024 },
     share: {} as PoolShare,
     maxCallBytes: 1_024,
@@ -47,13 +55,14 @@ const setup = () => {
     answered: () => false,
     turn: () => undefined,
     unreachable: () => undefined,
-    later: (act) => void later.push(act)
+    later: (act) => void later.push(act),
+    run: () => undefined
   })
   assert.isTrue(responder.attach(port as unknown as MessagePort))
   const answer = () => {
     responder.received(call)
     port.accepts = false
-    Effect.runFork(responder.reply(taken[0]!, new Uint8Array(24), []))
+    responder.reply(taken[0]!, reply, [], () => undefined)
     assert.strictEqual(port.sent, 0)
   }
   return { answer, later, port, responder, taken }
@@ -91,7 +100,7 @@ describe("a requester that takes no replies", () => {
     const before = port.posted
     for (let xid = 1; xid <= 5; xid++) {
       responder.received(callOf(xid))
-      Effect.runFork(responder.reply(taken.at(-1)!, new Uint8Array(24), []))
+      responder.reply(taken.at(-1)!, { ...reply, xid }, [], () => undefined)
     }
     assert.deepStrictEqual([port.sent, port.posted], [0, before])
     port.hasRoom = true

@@ -49,18 +49,23 @@ describe("a handler", () => {
     }
   }
 
-  it.sim("F2: whose results are none ends its connection, and no other call", settings, () =>
-    Effect.gen(function* () {
-      const handler = () => Effect.succeed({ results: undefined as never })
-      const { another, client, server } = yield* makeWorld({ custom: handler })
-      const other = yield* another
-      yield* count(other, 1)
-      yield* Effect.timeoutOption(custom(client), "200 millis")
-      assert.strictEqual(yield* count(other, 1), 2)
-      assert.strictEqual(yield* Effect.timeout(count(client, 2), "1 second"), 1)
-      assert.strictEqual(server.usage.handlers, 0)
-    })
-  )
+  const ofNoResults: Record<string, Procedure["handler"]> = {
+    "at once": () => Effect.succeed({ results: undefined as never }),
+    later: () => Effect.delay(Effect.succeed({ results: undefined as never }), "1 millis")
+  }
+  for (const [when, handler] of Object.entries(ofNoResults)) {
+    it.sim(`F2: whose results are none, ${when}, ends its connection alone`, settings, () =>
+      Effect.gen(function* () {
+        const { another, client, server } = yield* makeWorld({ custom: handler })
+        const other = yield* another
+        yield* count(other, 1)
+        yield* Effect.timeoutOption(custom(client), "200 millis")
+        assert.strictEqual(yield* count(other, 1), 2)
+        assert.strictEqual(yield* Effect.timeout(count(client, 2), "1 second"), 1)
+        assert.strictEqual(server.usage.handlers, 0)
+      })
+    )
+  }
 })
 
 describe("results that are longer than a connection's memory", () => {

@@ -17,7 +17,7 @@ import * as WebCrypto from "effect/crypto/WebCrypto"
 import { Sim } from "../../../src/testing/index.ts"
 import { it } from "../../../src/testing/vitest.ts"
 import { Parts, parts } from "../../../src/actors/rpc/internal/parts.ts"
-import { Responder } from "../../../src/actors/rpc/internal/responder.ts"
+import { type Incoming, Responder } from "../../../src/actors/rpc/internal/responder.ts"
 import { count, makeWorld, procedures as worldProcedures, token } from "./world.ts"
 
 const name = { program: 0x2000_0001, version: 1 }
@@ -91,6 +91,10 @@ describe("a newer connection of a client", () => {
   }
 })
 
+/** A copy: the bytes of a call are valid until it has been handed over. */
+const kept = (message: Incoming["message"]): Incoming["message"] =>
+  message._tag === "RdmaMsg" ? { ...message, rpc: message.rpc.slice() } : message
+
 /** A server that takes up a call only when it is told to, but for NULL. */
 const takingLate = (held: Array<() => void>): Parts => ({
   ...parts,
@@ -101,7 +105,7 @@ const takingLate = (held: Array<() => void>): Parts => ({
         const { message } = incoming
         const isNull = message._tag === "RdmaMsg" && message.rpc.length === 40
         const isHeld = held.length === 0 && !isNull
-        if (isHeld) held.push(() => options.take(incoming))
+        if (isHeld) held.push(() => options.take({ ...incoming, message: kept(message) }))
         else options.take(incoming)
       }
     })

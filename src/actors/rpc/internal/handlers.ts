@@ -37,23 +37,16 @@ export class Handlers {
     return this.#running.size
   }
 
-  /** A fiber begins a handler. False if there are too many, and none that can go. */
-  begin(handler: Handler): boolean {
+  /** Adds a handler that did not end in its first step. */
+  add(handler: Handler): void {
     const { owner, xid } = handler
-    if (!this.#makeRoom(owner)) return false
     this.#running.add(handler)
     owner.handlers++
     owner.byXid.set(xid, handler)
-    return true
   }
 
-  end(handler: Handler): void {
-    const { owner, xid } = handler
-    if (this.#running.delete(handler)) owner.handlers--
-    if (owner.byXid.get(xid) === handler) owner.byXid.delete(xid)
-  }
-
-  #makeRoom(owner: HandlerOwner): boolean {
+  /** Makes room for one more handler. False if there are too many, and none that can go. */
+  makeRoom(owner: HandlerOwner): boolean {
     const { maxHandlers, maxHandlersPerClient } = this.#limits
     if (owner.handlers >= maxHandlersPerClient) {
       return this.#giveUpOldest((handler) => handler.owner === owner)
@@ -65,10 +58,16 @@ export class Handlers {
     for (const handler of this.#running) {
       if (!isMeant(handler) || !handler.isLost()) continue
       // At once: its finalizers may take a while, and the next call gives up the next one.
-      this.end(handler)
+      this.remove(handler)
       handler.fiber.interruptUnsafe()
       return true
     }
     return false
+  }
+
+  remove(handler: Handler): void {
+    const { owner, xid } = handler
+    if (this.#running.delete(handler)) owner.handlers--
+    if (owner.byXid.get(xid) === handler) owner.byXid.delete(xid)
   }
 }

@@ -17,18 +17,38 @@ export interface CachedReply<Reply> {
 }
 
 /** Names a call. Two calls of one name are one call. */
-export const nameOf = ({ procedure, program, version }: Call, message: Uint8Array): string =>
-  `${program}.${version}.${procedure}.${message.length}.${crc32(message)}`
+export interface CallName {
+  readonly program: number
+  readonly version: number
+  readonly procedure: number
+  readonly bytes: number
+  readonly checksum: number
+}
+
+export const nameOf = ({ procedure, program, version }: Call, message: Uint8Array): CallName => ({
+  program,
+  version,
+  procedure,
+  bytes: message.length,
+  checksum: crc32(message)
+})
+
+export const isSame = (one: CallName, other: CallName): boolean =>
+  one.checksum === other.checksum &&
+  one.bytes === other.bytes &&
+  one.procedure === other.procedure &&
+  one.version === other.version &&
+  one.program === other.program
 
 /** A call that is executing or was answered. */
 export class Entry<Reply, Waiter> {
   readonly xid: number
-  readonly name: string
+  readonly name: CallName
   /** Where the reply goes: the newest connection on which the call came. */
   waiter: Waiter | undefined
   answer: CachedReply<Reply> | undefined = undefined
 
-  constructor(xid: number, name: string, waiter: Waiter | undefined) {
+  constructor(xid: number, name: CallName, waiter: Waiter | undefined) {
     this.xid = xid
     this.name = name
     this.waiter = waiter
@@ -103,17 +123,17 @@ export class ReplyCache<Reply, Waiter> {
   /** Finds a call; `"forgotten"` if it may have been executed and its reply is gone. */
   find(
     xid: number,
-    name: string,
+    name: CallName,
     seen = this.see(xid)
   ): Entry<Reply, Waiter> | "forgotten" | undefined {
     const entry = this.#entries.get(xid)
-    if (entry?.name === name) return entry
+    if (entry !== undefined && isSame(entry.name, name)) return entry
     const hasLeft = seen.entry !== undefined && seen.entry !== entry
     return seen.isOld || hasLeft ? "forgotten" : undefined
   }
 
   /** A new call begins. One that had its XID before is gone: the client has answered it. */
-  begin(xid: number, name: string, waiter: Waiter | undefined): Entry<Reply, Waiter> {
+  begin(xid: number, name: CallName, waiter: Waiter | undefined): Entry<Reply, Waiter> {
     const previous = this.#entries.get(xid)
     if (previous?.answer !== undefined) this.#drop(previous)
     const entry = new Entry<Reply, Waiter>(xid, name, waiter)

@@ -1,6 +1,15 @@
-/** Answers as they are stored. */
+/** Calls and their answers as they are stored. */
 import type { Answered } from "../../../schema/rpc/ReplyRecord.ts"
-import type { Answer } from "./serving.ts"
+import type { CallName } from "./replyCache.ts"
+import type { Answer } from "./session.ts"
+
+export const textOf = ({ bytes, checksum, procedure, program, version }: CallName): string =>
+  [program, version, procedure, bytes, checksum].join(".")
+
+export const nameIn = (text: string): CallName => {
+  const [program, version, procedure, bytes, checksum] = text.split(".").map(Number)
+  return { program, version, procedure, bytes, checksum } as CallName
+}
 
 /** Returns the record of an answer. A handler has no other outcome than these three. */
 export const answeredRecord = (

@@ -9,11 +9,14 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { Status } from "../../../native/verbs/Completion.ts"
 import type { CreateError } from "../../../native/verbs/VerbsError.ts"
+import { copyOf } from "../../../schema/copyBytes.ts"
 import * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
 import { Obligation } from "../../link/Credits.ts"
 import type { Loan, LoanTooLarge, PoolShare } from "../../rdma/RegionPool.ts"
+import { GrantingMessage, inlineBytesOf, InlineReply, type RpcReply } from "./inlineReply.ts"
 import type { MessagePort, PortUser } from "./messagePort.ts"
-import { planReply, type Range, type ReadPart, type Thresholds, unreduce } from "./planning.ts"
+import { planReply, type Range, type Thresholds, unreduce } from "./planning.ts"
+import { anyKeyOf, isCall, partsOf, shapeOf, type Write, writesOf } from "./replyParts.ts"
 
 /** The pause before refused Receives are posted again: completions free their places sooner. */
 export const refillEvery = "10 millis"
@@ -25,12 +28,11 @@ export interface Answering {
   end(reason: string): void
   /** Returns the whole RPC message of a call; undefined if its chunks cannot be used. */
   assemble(incoming: Incoming): Effect.Effect<Uint8Array | undefined, LoanTooLarge | CreateError>
-  /** Sends an RPC reply. `bulk` are ranges of opaque data in the message. */
-  reply(
-    incoming: Incoming,
-    rpc: Uint8Array,
-    bulk: ReadonlyArray<Range>
-  ): Effect.Effect<void, LoanTooLarge | CreateError>
+  /**
+   * Sends an RPC reply. `bulk` are ranges of opaque data in its results. `done` is called once,
+   * when the reply has left or never will.
+   */
+  reply(incoming: Incoming, rpc: RpcReply, bulk: ReadonlyArray<Range>, done: () => void): void
   /** Answers that the chunks of a call cannot be used. */
   refuseChunks(incoming: Incoming): void
 }
@@ -38,6 +40,7 @@ export interface Answering {
 /** A call as it came, and the way back to its requester. */
 export interface Incoming {
   readonly responder: Answering
+  /** Its bytes are valid until the call has been handed over. */
   readonly message: RpcRdmaMessage.RdmaMsg | RpcRdmaMessage.RdmaNomsg
   /** Its caller has given it up before it began. */
   isInterrupted: boolean
@@ -63,9 +66,27 @@ export interface ResponderOptions {
   readonly unreachable: (xid: number) => void
   /** Acts after a pause: refused Receives are posted again. */
   readonly later: (act: () => void) => void
+  readonly run: (effect: Effect.Effect<void>) => void
 }
 
 type Message = RpcRdmaMessage.RpcRdmaMessage
+
+/** A reply that waits for a place, and until the Receives that it promises can be posted. */
+interface Held {
+  readonly reply: InlineReply | GrantingMessage
+  /** They go before the reply. */
+  readonly writes: ReadonlyArray<Write>
+  readonly xid: number
+  /** The key that it voids, or 0. */
+  readonly invalidate: number
+  readonly done: () => void
+}
+
+const noWrites: ReadonlyArray<Write> = []
+
+const nothing = (): void => undefined
+
+const refusal = (xid: number): Message => ({ _tag: "RdmaErrChunk", xid, credits: 1 })
 
 export class Responder implements PortUser, Answering {
   readonly obligation: Obligation
@@ -76,9 +97,7 @@ export class Responder implements PortUser, Answering {
   /** Calls of this connection that were not answered on it. */
   readonly open = new Set<number>()
   readonly #options: ResponderOptions
-  /** Replies that wait for a place, and until the Receives that they promise can be posted. */
-  readonly #held: Array<{ readonly send: (grant: number) => void; readonly dropped: () => void }> =
-    []
+  readonly #held: Array<Held> = []
   /** Receives to post again for messages that were no calls. */
   #owed = 0
   #port!: MessagePort
@@ -118,7 +137,7 @@ export class Responder implements PortUser, Answering {
     if (Result.isFailure(read)) {
       const answer = RpcRdmaMessage.answerTo(read.failure, 1)
       if (answer === undefined) this.#owed++
-      else this.#reply((credits) => this.#port.send(encode({ ...answer, credits })))
+      else this.#hold(answer)
       return
     }
     const message = read.success
@@ -133,14 +152,22 @@ export class Responder implements PortUser, Answering {
   }
 
   turn(): void {
-    this.#owed -= this.#port.postReceives(this.#owed)
+    if (this.#owed > 0) this.#owed -= this.#port.postReceives(this.#owed)
     while (this.#held.length > 0 && this.#port.hasRoom) {
       const grant = this.#prepare()
       if (grant === 0) break
-      this.#held.shift()!.send(grant)
+      this.#send(this.#held.shift()!, grant)
     }
     this.#options.turn()
     if (this.#owed > 0 || this.#held.length > 0) this.#tryLater()
+  }
+
+  #send({ done, invalidate, reply, writes, xid }: Held, grant: number): void {
+    for (const { local, to } of writes) {
+      this.#port.transfer("write", local, to, (status) => void this.#transferred(xid, status))
+    }
+    reply.credits = grant
+    this.#port.send(reply, invalidate, done)
   }
 
   /** Calls in the reverse direction, with a Receive for the answer. False if it must wait. */
@@ -160,7 +187,7 @@ export class Responder implements PortUser, Answering {
     this.#isWaiting = true
     this.#options.later(() => {
       this.#isWaiting = false
-      if (!this.#isOver) this.turn()
+      if (!this.#isOver) this.#port.wake()
     })
   }
 
@@ -171,7 +198,7 @@ export class Responder implements PortUser, Answering {
   /** The connection is over. Nothing is sent on it any more. */
   end(reason: string): void {
     this.#isOver = true
-    for (const { dropped } of this.#held.splice(0)) dropped()
+    for (const { done } of this.#held.splice(0)) done()
     Deferred.doneUnsafe(this.ended, Effect.succeed(reason))
   }
 
@@ -179,7 +206,8 @@ export class Responder implements PortUser, Answering {
     message
   }: Incoming): Effect.Effect<Uint8Array | undefined, LoanTooLarge | CreateError> {
     const { maxCallBytes, share } = this.#options
-    const inline = message._tag === "RdmaMsg" ? message.rpc : undefined
+    const inline =
+      message._tag === "RdmaMsg" ? copyOf(message.rpc, 0, message.rpc.length) : undefined
     const { reads } = message.chunks
     if (reads.length === 0) return Effect.succeed(inline)
     // The sum is held against the limit before anything is borrowed or read.
@@ -196,53 +224,63 @@ export class Responder implements PortUser, Answering {
     )
   }
 
-  reply(
-    incoming: Incoming,
-    rpc: Uint8Array,
-    bulk: ReadonlyArray<Range>
-  ): Effect.Effect<void, LoanTooLarge | CreateError> {
-    return Effect.suspend(() => {
-      const { chunks, xid } = incoming.message
-      const plan = planReply(rpc, bulk, chunks, this.#options.thresholds.replyBytes)
-      if (plan === undefined) {
-        this.#finish(xid, [], { _tag: "RdmaErrChunk", xid, credits: 1 }, 0)
-        return Effect.void
-      }
-      const { inline } = plan
-      const common = { xid, credits: 1, chunks: plan.chunks }
-      const message: Message =
-        inline === undefined
-          ? { _tag: "RdmaNomsg", ...common }
-          : { _tag: "RdmaMsg", ...common, rpc: inline }
-      const invalidate = this.#options.mayInvalidate ? anyKeyOf(chunks) : 0
-      const bytes = plan.parts.reduce((sum, { bytes }) => sum + bytes.length, 0)
-      // Sent, or flushed: a server that is closed waits for its answers, not for their posting.
-      const isSent = Deferred.makeUnsafe<void>()
-      const done = (): void => void Deferred.doneUnsafe(isSent, Effect.void)
-      if (bytes === 0) {
-        this.#finish(xid, [], message, invalidate, done)
-        return Deferred.await(isSent)
-      }
-      return Effect.acquireUseRelease(
-        this.#options.share.lend("local", bytes),
-        (loan) => {
-          let at = 0
-          const writes = plan.parts.map(({ bytes, to }) => {
-            loan.bytes.set(bytes, at)
-            at += bytes.length
-            return { loan, offset: at - bytes.length, to }
-          })
-          this.#finish(xid, writes, message, invalidate, done)
-          // The writes end before the reply does, or are flushed with it.
-          return Deferred.await(isSent)
-        },
-        ({ end }) => end
+  reply(incoming: Incoming, rpc: RpcReply, bulk: ReadonlyArray<Range>, done: () => void): void {
+    const { chunks, xid } = incoming.message
+    if (this.#isOver || !this.open.delete(xid)) return done()
+    const { replyBytes } = this.#options.thresholds
+    if (chunks !== RpcRdmaMessage.noChunks) this.#replyByChunks(incoming, rpc, bulk, done)
+    else if (inlineBytesOf(rpc) <= replyBytes) {
+      const reply = new InlineReply(xid, rpc)
+      this.#held.push({ reply, writes: noWrites, xid, invalidate: 0, done })
+      this.#port.wake()
+    } else this.#hold(refusal(xid), done)
+  }
+
+  #replyByChunks(
+    { message: { chunks, xid } }: Incoming,
+    rpc: RpcReply,
+    bulk: ReadonlyArray<Range>,
+    done: () => void
+  ): void {
+    const { mayInvalidate, run, share, thresholds } = this.#options
+    const plan = planReply(shapeOf(rpc, bulk), chunks, thresholds.replyBytes)
+    if (plan === undefined) return this.#hold(refusal(xid), done)
+    const common = { xid, credits: 1, chunks: plan.chunks }
+    const { inline, parts } = plan
+    const message: Message =
+      inline === undefined
+        ? { _tag: "RdmaNomsg", ...common }
+        : { _tag: "RdmaMsg", ...common, rpc: inline }
+    const invalidate = mayInvalidate ? anyKeyOf(chunks) : 0
+    if (parts.length === 0) return this.#hold(message, done, invalidate)
+    const bytes = parts.reduce((sum, { bytes }) => sum + bytes.length, 0)
+    const sending = Effect.acquireUseRelease(
+      share.lend("local", bytes),
+      // The writes end before the reply does, or are flushed with it.
+      (loan) => this.#sent(message, invalidate, writesOf(loan, parts)),
+      ({ end }) => end
+    )
+    run(
+      sending.pipe(
+        // There can be no memory for it, and it would end the next connection too.
+        Effect.catchTag("LoanTooLarge", () => this.#sent(refusal(xid))),
+        // The device is lost: the answer is kept for the next connection.
+        Effect.catch(({ message }) => Effect.sync(() => this.end(message))),
+        Effect.ensuring(Effect.sync(done))
       )
+    )
+  }
+
+  /** Sends a message. Its memory is in use until it has left, so this is not interruptible. */
+  #sent(message: Message, invalidate = 0, writes = noWrites): Effect.Effect<void> {
+    const sent = Effect.callback<void>((resume) => {
+      this.#hold(message, () => resume(Effect.void), invalidate, writes)
     })
+    return Effect.uninterruptible(sent)
   }
 
   refuseChunks({ message: { xid } }: Incoming): void {
-    this.#finish(xid, [], { _tag: "RdmaErrChunk", xid, credits: 1 }, 0)
+    if (!this.#isOver && this.open.delete(xid)) this.#hold(refusal(xid))
   }
 
   /** The end of a transfer. One that the requester's keys do not allow ends the connection. */
@@ -270,31 +308,12 @@ export class Responder implements PortUser, Answering {
     })
   }
 
-  /** Posts writes and the reply that follows them, or lets both wait for Receives. */
-  #finish(
-    xid: number,
-    writes: ReadonlyArray<{
-      readonly loan: Loan
-      readonly offset: number
-      readonly to: RpcRdmaMessage.ChunkSegment
-    }>,
-    message: Message,
-    invalidate: number,
-    done: () => void = () => undefined
-  ): void {
-    if (this.#isOver || !this.open.delete(xid)) return done()
-    this.#reply((credits) => {
-      for (const { loan, offset, to } of writes) {
-        const local = { region: loan.region, offset }
-        this.#port.transfer("write", local, to, (status) => void this.#transferred(xid, status))
-      }
-      this.#port.send(encode({ ...message, credits }), invalidate, done)
-    }, done)
-  }
-
-  #reply(send: (grant: number) => void, dropped: () => void = () => undefined): void {
-    this.#held.push({ send, dropped })
-    this.turn()
+  /** Lets a reply, and what it writes, wait for the Receives that it promises. */
+  #hold(message: Message, done = nothing, invalidate = 0, writes = noWrites): void {
+    if (this.#isOver) return done()
+    const reply = new GrantingMessage(message)
+    this.#held.push({ reply, writes, xid: message.xid, invalidate, done })
+    this.#port.wake()
   }
 
   /** Posts what the next reply promises. Returns the grant, or 0 if the reply must wait. */
@@ -307,39 +326,6 @@ export class Responder implements PortUser, Answering {
   }
 
   #post(count: number): void {
-    this.obligation.add(this.#port.postReceives(count))
+    if (count > 0) this.obligation.add(this.#port.postReceives(count))
   }
 }
-
-/** The type of an RPC message that is a reply. */
-const replyType = 1
-
-/** A message without an RPC message in it is a call too: that is read by the responder. */
-const isCall = (message: Message): message is RpcRdmaMessage.RdmaMsg | RpcRdmaMessage.RdmaNomsg => {
-  if (message._tag === "RdmaNomsg") return true
-  if (message._tag !== "RdmaMsg") return false
-  const { rpc } = message
-  return rpc.length < 8 || new DataView(rpc.buffer, rpc.byteOffset).getUint32(4) !== replyType
-}
-
-const encode = (message: Message): Uint8Array => RpcRdmaMessage.encode(message)
-
-/** Segments of one position are one chunk, and lie one behind the other. */
-const partsOf = (
-  { bytes: lent }: Loan,
-  reads: ReadonlyArray<RpcRdmaMessage.ReadSegment>
-): ReadonlyArray<ReadPart> => {
-  const parts: Array<ReadPart> = []
-  let [start, end] = [0, 0]
-  for (const [index, { length, position }] of reads.entries()) {
-    end += length
-    if (reads[index + 1]?.position === position) continue
-    parts.push({ position, bytes: Uint8Array.from(lent.subarray(start, end)) })
-    start = end
-  }
-  return parts
-}
-
-/** A reply voids one key of its call; the requester voids the others. */
-const anyKeyOf = ({ reads, reply, writes }: RpcRdmaMessage.ChunkLists): number =>
-  reads[0]?.handle ?? writes.flat()[0]?.handle ?? reply?.[0]?.handle ?? 0

@@ -1,7 +1,10 @@
 /** Takes and answers calls of the responder on one connection of a client. They travel inline. */
 import * as Effect from "effect/Effect"
-import * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
+import type * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
 import type { Credits } from "../../link/Credits.ts"
+import { GrantingMessage, inlineBytesOf, InlineReply, type RpcReply } from "./inlineReply.ts"
+import type { Writable } from "./outgoing.ts"
+import type { Range } from "./planning.ts"
 import type { Answering, Incoming } from "./responder.ts"
 import type { ReverseServing } from "./reverseServing.ts"
 
@@ -10,7 +13,7 @@ export interface AnswerPath {
   /** The longest message to the responder that goes inline. */
   readonly maxBytes: number
   readonly hasRoom: () => boolean
-  readonly send: (message: Uint8Array) => void
+  readonly send: (message: Writable) => void
   readonly fail: (reason: string) => void
   /** Sends what may be sent now. */
   readonly turn: () => void
@@ -21,7 +24,7 @@ export class ReverseAnswers implements Answering {
   readonly #serving: ReverseServing
   readonly #credits: Credits
   /** Answers that wait for a place and for Receives, in order. */
-  readonly #waiting: Array<{ readonly xid: number; readonly message: Uint8Array }> = []
+  readonly #waiting: Array<{ readonly xid: number; readonly message: Writable }> = []
   /** XIDs of calls that are not answered on this connection. */
   readonly #taken = new Set<number>()
   readonly #path: AnswerPath
@@ -65,25 +68,21 @@ export class ReverseAnswers implements Answering {
     return Effect.succeed(isInline ? message.rpc : undefined)
   }
 
-  reply(incoming: Incoming, rpc: Uint8Array): Effect.Effect<void> {
-    return Effect.sync(() => {
-      const { xid } = incoming.message
-      const credits = this.#serving.calls
-      const chunks = RpcRdmaMessage.noChunks
-      const message = RpcRdmaMessage.encode({ _tag: "RdmaMsg", xid, credits, chunks, rpc })
-      // There is no chunk that a longer one could be written to.
-      if (message.length > this.#path.maxBytes) this.refuseChunks(incoming)
-      else this.#give(xid, message)
-    })
+  reply(incoming: Incoming, rpc: RpcReply, _: ReadonlyArray<Range>, done: () => void): void {
+    const { xid } = incoming.message
+    // There is no chunk that a longer one could be written to.
+    if (inlineBytesOf(rpc) > this.#path.maxBytes) this.refuseChunks(incoming)
+    else this.#give(xid, new InlineReply(xid, rpc))
+    done()
   }
 
   refuseChunks({ message: { xid } }: Incoming): void {
-    const credits = this.#serving.calls
-    this.#give(xid, RpcRdmaMessage.encode({ _tag: "RdmaErrChunk", xid, credits }))
+    this.#give(xid, new GrantingMessage({ _tag: "RdmaErrChunk", xid, credits: 1 }))
   }
 
-  #give(xid: number, message: Uint8Array): void {
+  #give(xid: number, message: InlineReply | GrantingMessage): void {
     if (this.isOver) return
+    message.credits = this.#serving.calls
     this.#waiting.push({ xid, message })
     this.#path.turn()
   }

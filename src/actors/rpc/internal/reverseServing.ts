@@ -2,13 +2,13 @@
  * Answers the calls that a responder makes in the reverse direction, each executed once over all
  * connections to the same incarnation of it.
  */
-import type * as Effect from "effect/Effect"
 import type { Extension } from "../../../schema/rpc/ConnectionData.ts"
 import type { Program } from "../RpcProgram.ts"
 import { Handlers } from "./handlers.ts"
 import type { Incoming } from "./responder.ts"
 import type { ReplyCache } from "./replyCache.ts"
-import { type Answer, ClientSession, serve } from "./serving.ts"
+import { type RunHandler, serve } from "./serving.ts"
+import { type Answer, ClientSession } from "./session.ts"
 
 export interface ReverseSettings {
   readonly programs: ReadonlyArray<Program>
@@ -23,24 +23,22 @@ const maxCacheBytes = 1 << 20
 /** The calls of a lost connection, and those of the next one. */
 const handlersPerCall = 2
 
+const nothing = (): void => undefined
+
 export class ReverseServing {
   readonly calls: number
   readonly #settings: ReverseSettings
   readonly #Cache: typeof ReplyCache
-  readonly #fork: (effect: Effect.Effect<void>) => void
+  readonly #run: RunHandler
   readonly #handlers: Handlers
   #incarnation = ""
   #session: ClientSession
 
-  constructor(
-    settings: ReverseSettings,
-    Cache: typeof ReplyCache,
-    fork: (effect: Effect.Effect<void>) => void
-  ) {
+  constructor(settings: ReverseSettings, Cache: typeof ReplyCache, run: RunHandler) {
     this.calls = settings.calls
     this.#settings = settings
     this.#Cache = Cache
-    this.#fork = fork
+    this.#run = run
     const most = Math.max(1, handlersPerCall * settings.calls)
     this.#handlers = new Handlers({ maxHandlers: most, maxHandlersPerClient: most })
     this.#session = this.#newSession()
@@ -57,8 +55,9 @@ export class ReverseServing {
 
   take(incoming: Incoming): void {
     const { programs } = this.#settings
-    const dispatching = { programs, handlers: this.#handlers, proved: () => undefined }
-    this.#fork(serve(dispatching, this.#session, incoming))
+    const handlers = this.#handlers
+    const dispatching = { programs, handlers, proved: nothing, ended: nothing, run: this.#run }
+    serve(dispatching, this.#session, incoming)
   }
 
   #newSession(): ClientSession {

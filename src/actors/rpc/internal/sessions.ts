@@ -10,11 +10,11 @@ import type { Extension } from "../../../schema/rpc/ConnectionData.ts"
 import type { Met, ReplyRecord } from "../../../schema/rpc/ReplyRecord.ts"
 import type { Store } from "../../kernel/Journal.ts"
 import { type Remembered, ReplyLog, type Subject } from "./replyLog.ts"
-import type { ReplyCache } from "./replyCache.ts"
+import { isSame, type ReplyCache } from "./replyCache.ts"
 import type { Answering, Incoming } from "./responder.ts"
 import { ReverseCalls } from "./reverseCalls.ts"
-import { answeredRecord, answerOf } from "./replyRecords.ts"
-import { type Answer, cached, ClientSession, plain } from "./serving.ts"
+import { answeredRecord, answerOf, nameIn, textOf } from "./replyRecords.ts"
+import { type Answer, cached, ClientSession, plain } from "./session.ts"
 
 export interface SessionSettings {
   readonly journal: Store | undefined
@@ -113,7 +113,8 @@ export class Sessions implements Remembered {
     }
     const { entry } = session.cache.see(xid)
     if (entry === undefined) return undefined
-    const { answer, name } = entry
+    const { answer } = entry
+    const name = textOf(entry.name)
     return answer === undefined
       ? { _tag: "Begun", client, xid, name }
       : answeredRecord({ client, xid, name }, answer.reply)
@@ -133,11 +134,12 @@ export class Sessions implements Remembered {
       this.#all.set(client, session)
       return this.#makeRoom(session)
     }
-    const { name, xid } = record
+    const { xid } = record
+    const name = nameIn(record.name)
     const cache = this.#all.get(client)?.cache
     if (cache === undefined) return
     const { entry = cache.begin(xid, name, undefined) } = cache.see(xid)
-    const current = entry.name === name ? entry : cache.begin(xid, name, undefined)
+    const current = isSame(entry.name, name) ? entry : cache.begin(xid, name, undefined)
     if (record._tag === "Begun" || current.answer !== undefined) return
     cache.finish(current, cached(answerOf(record)))
   }
@@ -162,8 +164,9 @@ export class Sessions implements Remembered {
     const store = () => log.add(this.#metRecord(client, session))
     session.reverse!.reserved = () => void store()
     session.log = {
-      begun: (xid, name) => log.add({ _tag: "Begun", client, xid, name }),
-      answered: (xid, name, answer) => log.add(answeredRecord({ client, xid, name }, answer))
+      begun: (xid, name) => log.add({ _tag: "Begun", client, xid, name: textOf(name) }),
+      answered: (xid, name, answer) =>
+        log.add(answeredRecord({ client, xid, name: textOf(name) }, answer))
     }
     return store()
   }

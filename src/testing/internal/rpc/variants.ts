@@ -7,8 +7,13 @@ import type { CallQueue } from "../../../actors/rpc/internal/callQueue.ts"
 import { type Parts, parts } from "../../../actors/rpc/internal/parts.ts"
 import type { MessagePort } from "../../../actors/rpc/internal/messagePort.ts"
 import { ReplyCache } from "../../../actors/rpc/internal/replyCache.ts"
-import { Requester, type Surroundings } from "../../../actors/rpc/internal/requester.ts"
-import { Responder, type ResponderOptions } from "../../../actors/rpc/internal/responder.ts"
+import { Requester } from "../../../actors/rpc/internal/requester.ts"
+import type { Surroundings } from "../../../actors/rpc/internal/surroundings.ts"
+import {
+  type Incoming,
+  Responder,
+  type ResponderOptions
+} from "../../../actors/rpc/internal/responder.ts"
 
 /** Milliseconds by which a call is late: some connections are lost in that time. */
 const LATE = 25
@@ -169,13 +174,22 @@ class PostingFewer extends Obligation {
   }
 }
 
+/** A copy: the bytes of a call are valid until it has been handed over. */
+const kept = (incoming: Incoming): Incoming => {
+  const { message } = incoming
+  if (message._tag !== "RdmaMsg") return incoming
+  return { ...incoming, message: { ...message, rpc: message.rpc.slice() } }
+}
+
 /** Each fourth call is begun late, without a look at whether its connection is over. */
 class BeginningLate extends Responder {
   constructor(options: ResponderOptions, later: Later) {
     const take: ResponderOptions["take"] = (incoming) => {
+      if (incoming.message.xid % 4 !== 0) return options.take(incoming)
+      const late = kept(incoming)
       const wait = (millis: number): void =>
-        millis === 0 ? options.take(incoming) : later(() => wait(millis - 1))
-      wait(incoming.message.xid % 4 === 0 ? LATE : 0)
+        millis === 0 ? options.take(late) : later(() => wait(millis - 1))
+      wait(LATE)
     }
     super({ ...options, take })
   }
