@@ -7,7 +7,6 @@
  * Receives are posted for; a call that its caller gave up keeps its credit until its reply.
  */
 
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Random from "effect/Random"
@@ -19,12 +18,11 @@ import type * as Stream from "effect/Stream"
 import type { CreateError, DeviceOpenError } from "../../native/verbs/VerbsError.ts"
 import { Verbs } from "../../native/verbs/Verbs.ts"
 import type { ConnectionData } from "../../schema/rpc/ConnectionData.ts"
-import * as RpcMessage from "../../schema/rpc/RpcMessage.ts"
 import * as Actor from "../kernel/Actor.ts"
 import { Backoff } from "../link/Backoff.ts"
-import type { Loan, LoanTooLarge } from "../rdma/RegionPool.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
-import { type Answer, type Call, CallQueue, type Lent, loansOf } from "./internal/callQueue.ts"
+import { CallQueue } from "./internal/callQueue.ts"
+import { type CallError, type CallReply, type CallRequest, Calls } from "./internal/calls.ts"
 import {
   type ClientOptions,
   completionsOf,
@@ -38,68 +36,30 @@ import {
   make as makeConnection
 } from "./internal/connectionActor.ts"
 import { ReopeningGround } from "./internal/ground.ts"
-import { borrow, renew } from "./internal/lending.ts"
 import { Parts } from "./internal/parts.ts"
-import { type CallShape, fits, leastThresholds, planCall, type Range } from "./internal/planning.ts"
+import { leastThresholds } from "./internal/planning.ts"
 import { Patience } from "./internal/patience.ts"
 import { ReverseServing } from "./internal/reverseServing.ts"
 import { validateDepths } from "./internal/settings.ts"
-import { readResults } from "./internal/results.ts"
 import { type Methods, methodsOf } from "./internal/typedCalls.ts"
-import {
-  type CallRefused,
-  ClientClosed,
-  type OutcomeUnknown,
-  type SettingsConflict
-} from "./RpcError.ts"
+import type { SettingsConflict } from "./RpcError.ts"
 import type { RpcProgram } from "./RpcProgram.ts"
 
 export type { CallOptions, Methods } from "./internal/typedCalls.ts"
 export type { ClientOptions } from "./internal/clientSettings.ts"
+export type { CallError, CallReply, CallRequest } from "./internal/calls.ts"
 export type { Range } from "./internal/planning.ts"
-
-/** One call. */
-export interface CallRequest {
-  readonly procedure: number
-  /** The arguments in XDR. They are copied when the call begins. */
-  readonly args: Uint8Array
-  /**
-   * Opaque data in the arguments that may be read by the responder instead of being sent. Default:
-   * none; arguments that do not fit inline are then read as a whole.
-   */
-  readonly bulkArgs?: ReadonlyArray<Range> | undefined
-  /** The longest results in XDR, with their bulk data. Default: what fits inline at least. */
-  readonly maxResultBytes?: number | undefined
-  /** The longest opaque data of each result that may be written by the responder. */
-  readonly bulkResults?: ReadonlyArray<number> | undefined
-  /** It may be executed twice without harm, so it is sent again to a replaced responder. */
-  readonly isIdempotent?: boolean | undefined
-  /** Default: none. */
-  readonly credential?: RpcMessage.Auth | undefined
-}
-
-/** The results of a call. The bytes are the caller's. */
-export interface CallReply {
-  /** The results in XDR, without the data that came in `bulk`. */
-  readonly results: Uint8Array
-  /** Data that the responder wrote, for each of `bulkResults`; empty if it is in `results`. */
-  readonly bulk: ReadonlyArray<Uint8Array>
-}
-
-/** Why a call failed. */
-export type CallError = CallRefused | OutcomeUnknown | ClientClosed | LoanTooLarge | CreateError
-
-/** Results that always fit inline. */
-const leastResultBytes = leastThresholds.replyBytes - 52
 
 /** A client of one program at one responder. */
 export class RpcClient {
   readonly #hub: Hub
   readonly #connection: ConnectionActor
+  readonly #calls: Calls
 
   constructor(hub: Hub, connection: ConnectionActor) {
     this.#hub = hub
     this.#connection = connection
+    this.#calls = new Calls(hub)
   }
 
   /** The phase of the connection, now and after each change. */
@@ -139,108 +99,7 @@ export class RpcClient {
 
   /** Calls a procedure. Interrupting this leaks no credit. */
   call(request: CallRequest): Effect.Effect<CallReply, CallError> {
-    return Effect.suspend(() => {
-      const { around, settings, thresholds } = this.#hub
-      const { args, bulkArgs = [], credential = RpcMessage.authNone, procedure } = request
-      const message = RpcMessage.encode({
-        _tag: "Call",
-        xid: 0,
-        program: settings.program,
-        version: settings.version,
-        procedure,
-        credential,
-        verifier: RpcMessage.authNone,
-        args
-      })
-      const start = message.length - args.length
-      const shape: CallShape = {
-        message,
-        bulkArgs: bulkArgs.map(({ length, offset }) => ({ offset: start + offset, length })),
-        maxResultBytes: request.maxResultBytes ?? leastResultBytes,
-        bulkResults: request.bulkResults ?? []
-      }
-      const { isIdempotent = false } = request
-      const plan = planCall(shape, thresholds)
-      const call = around.queue.begin(plan, { procedure, isIdempotent })
-      return Effect.onExit(this.#attempt(call, shape), () =>
-        Effect.sync(() => {
-          if (call.xid === undefined) return
-          // It was sent, and its handler may still run.
-          around.queue.addOrphan(call.xid)
-          this.#hub.requester?.admit()
-        })
-      )
-    })
-  }
-
-  /** Borrows what the call needs, and lets it wait to be sent; again on each connection. */
-  #attempt(call: Call, shape: CallShape): Effect.Effect<CallReply, CallError> {
-    return Effect.suspend(() => {
-      if (this.#hub.around.queue.isClosed) {
-        return new ClientClosed({ wasSent: call.sentTo !== undefined })
-      }
-      call.plan = planCall(shape, this.#hub.thresholds)
-      call.outcome = Deferred.makeUnsafe()
-      const { ground } = this.#hub
-      const { last } = ground
-      return Effect.acquireUseRelease(
-        borrow(call.plan, last.share),
-        (lent) => this.#run(call, lent),
-        (lent) => this.#return(call, lent)
-      ).pipe(
-        // The device was lost: there is memory again when it is back.
-        Effect.catchTag("Released", () => ground.replaced(last))
-      )
-    }).pipe(
-      Effect.flatMap((reply) =>
-        reply === undefined ? this.#attempt(call, shape) : Effect.succeed(reply)
-      )
-    )
-  }
-
-  #run(call: Call, lent: Lent): Effect.Effect<CallReply | undefined, CallError> {
-    return Effect.suspend(() => {
-      call.lent = lent
-      this.#hub.around.queue.add(call)
-      this.#hub.requester?.admit()
-      return Effect.flatMap(Deferred.await(call.outcome), (outcome) =>
-        outcome._tag === "Again" ? this.#again(call, lent) : this.#read(call, outcome, lent)
-      )
-    })
-  }
-
-  /** After a lost connection the memory stays with the call, so that no newer one goes first. */
-  #again(call: Call, lent: Lent): Effect.Effect<CallReply | undefined, CallError> {
-    const { around, ground, thresholds } = this.#hub
-    const isUsable = lent.share === ground.last.share && fits(call.plan, thresholds)
-    if (!isUsable || around.queue.isClosed) return Effect.undefined
-    return Effect.flatMap(renew(lent), (isRenewed) => {
-      call.outcome = Deferred.makeUnsafe()
-      return isRenewed ? this.#run(call, lent) : Effect.undefined
-    })
-  }
-
-  /** The results are read only when no peer can write any more. */
-  #read(call: Call, answer: Answer, lent: Lent): Effect.Effect<CallReply, CallError> {
-    const revoked = Effect.forEach(loansOf(lent), ({ revoke }) => revoke, { discard: true })
-    return Effect.flatMap(Effect.uninterruptible(revoked), () => {
-      const copy = (loan: Loan, bytes: number) => Uint8Array.from(loan.bytes.subarray(0, bytes))
-      const { message = copy(lent.reply!, answer.replyBytes), writtenBytes, xid } = answer
-      const bulk = lent.writes.map((loan, index) => copy(loan, writtenBytes[index] ?? 0))
-      return Effect.map(Effect.fromResult(readResults(call, xid, message)), (results) => ({
-        results,
-        bulk
-      }))
-    })
-  }
-
-  /** Returns the memory of a call, unless the responder may still use it. */
-  #return(call: Call, lent: Lent): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      if (this.#hub.requester?.abandon(call) === true) return Effect.void
-      this.#hub.around.queue.remove(call)
-      return Effect.forEach(loansOf(lent), ({ end }) => end, { discard: true })
-    })
+    return this.#calls.call(request)
   }
 }
 
@@ -274,7 +133,7 @@ const open = Effect.fnUntraced(function* (
     settings,
     parts: rules,
     around: {
-      queue: new CallQueue(crypto.getRandomValues(new Uint32Array(1))[0]!),
+      queue: new CallQueue(crypto.getRandomValues(new Uint32Array(1))[0]! >>> 1),
       terms: { requested: settings.credits, reverse: offered },
       program: { program: settings.program, version: settings.version },
       patience: new Patience(settings),
@@ -283,7 +142,7 @@ const open = Effect.fnUntraced(function* (
       reverse: new ReverseServing(
         { programs: settings.reverse, calls: offered, principal: to.host },
         rules.Cache,
-        (effect) => void fork(effect)
+        fork
       ),
       share: () => ground.last.share,
       release: (loans) => void fork(Effect.forEach(loans, ({ end }) => end, { discard: true }))

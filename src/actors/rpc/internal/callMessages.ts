@@ -1,8 +1,9 @@
 /** Encodes calls for the connection instance on which they are sent. */
 import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
 import * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
+import type { XdrWriter } from "../../../schema/rpc/Xdr.ts"
 import type { Loan } from "../../rdma/RegionPool.ts"
-import type { Call } from "./callQueue.ts"
+import { type Call, nothingLent } from "./callQueue.ts"
 
 /** Names a program. */
 export interface ProgramName {
@@ -16,14 +17,15 @@ const segmentOf = ({ address, bytes, key }: Loan): RpcRdmaMessage.ChunkSegment =
   offset: BigInt(address)
 })
 
-/**
- * Returns what one Send carries of a call. The XID is drawn when a call is sent, so it is written
- * here into the message that was planned, or lent, before.
- */
-export const encodeCall = ({ lent, plan }: Call, xid: number, credits: number): Uint8Array => {
+/** Writes what one Send carries of a call. */
+export const writeCall = (
+  to: XdrWriter,
+  { lent, plan }: Call,
+  xid: number,
+  credits: number
+): void => {
   const { inline, reads } = plan
-  const start = inline ?? lent.reads[0]!.bytes
-  new DataView(start.buffer, start.byteOffset).setUint32(0, xid)
+  if (lent === nothingLent) return writeMessage(to, RpcRdmaMessage.noChunks, inline!, xid, credits)
   const chunks: RpcRdmaMessage.ChunkLists = {
     reads: lent.reads.map((loan, index) =>
       Object.assign(segmentOf(loan), { position: reads[index]!.position })
@@ -31,12 +33,25 @@ export const encodeCall = ({ lent, plan }: Call, xid: number, credits: number): 
     writes: lent.writes.map((loan) => [segmentOf(loan)]),
     reply: lent.reply === undefined ? undefined : [segmentOf(lent.reply)]
   }
-  const common = { xid, credits, chunks }
-  return RpcRdmaMessage.encode(
-    inline === undefined
-      ? { _tag: "RdmaNomsg", ...common }
-      : { _tag: "RdmaMsg", ...common, rpc: inline }
-  )
+  if (inline === undefined) {
+    const start = lent.reads[0]!.bytes
+    new DataView(start.buffer, start.byteOffset).setUint32(0, xid)
+    RpcRdmaMessage.write(to, { _tag: "RdmaNomsg", xid, credits, chunks })
+  } else writeMessage(to, chunks, inline, xid, credits)
+}
+
+const writeMessage = (
+  to: XdrWriter,
+  chunks: RpcRdmaMessage.ChunkLists,
+  rpc: RpcMessage.Call | Uint8Array,
+  xid: number,
+  credits: number
+): void => {
+  RpcRdmaMessage.writeHeader(to, { xid, credits, chunks })
+  const at = to.length
+  // The XID is drawn when a call is sent.
+  if (rpc instanceof Uint8Array) to.raw(rpc).overwrite(at, xid)
+  else RpcMessage.write(to, rpc).overwrite(at, xid)
 }
 
 /** A call that no program of the user makes. */
@@ -45,20 +60,14 @@ export interface ControlCall extends ProgramName {
   readonly args: Uint8Array
 }
 
-/** Returns a call that keeps the connection: it is inline, on every connection. */
-export const encodeControl = (call: ControlCall, xid: number, credits: number): Uint8Array => {
-  const rpc = RpcMessage.encode({
-    _tag: "Call",
-    xid,
-    ...call,
-    credential: RpcMessage.authNone,
-    verifier: RpcMessage.authNone
-  })
-  return RpcRdmaMessage.encode({
-    _tag: "RdmaMsg",
-    xid,
-    credits,
-    chunks: RpcRdmaMessage.noChunks,
-    rpc
-  })
+/** Writes a call that keeps the connection: it is inline, on every connection. */
+export const writeControl = (
+  to: XdrWriter,
+  call: ControlCall,
+  xid: number,
+  credits: number
+): void => {
+  const { authNone } = RpcMessage
+  const rpc = { _tag: "Call", xid, ...call, credential: authNone, verifier: authNone } as const
+  writeMessage(to, RpcRdmaMessage.noChunks, rpc, xid, credits)
 }

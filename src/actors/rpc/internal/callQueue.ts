@@ -6,8 +6,7 @@
  * again while the call lives, nor while an interrupted call of that XID is still at the responder.
  */
 import { ok as assert } from "node:assert/strict"
-import * as Deferred from "effect/Deferred"
-import * as Effect from "effect/Effect"
+import type * as Result from "effect/Result"
 import type { Loan, PoolShare } from "../../rdma/RegionPool.ts"
 import { type CallRefused, ClientClosed, type OutcomeUnknown } from "../RpcError.ts"
 import type { CallPlan } from "./planning.ts"
@@ -26,31 +25,41 @@ export const nothingLent: Lent = { share: undefined, reads: [], writes: [], repl
 export const loansOf = ({ reads, reply, writes }: Lent): ReadonlyArray<Loan> =>
   reply === undefined ? [...reads, ...writes] : [...reads, ...writes, reply]
 
-/** A reply: the RPC message, and the bytes that were written into each write chunk. */
+/** A reply: the results, and the bytes that were written into each write chunk. */
 export interface Answer {
   readonly _tag: "Answer"
   readonly xid: number
   /** Undefined if the message is in the reply chunk, `replyBytes` long. */
-  readonly message: Uint8Array | undefined
+  readonly results: Results | undefined
   readonly replyBytes: number
   readonly writtenBytes: ReadonlyArray<number>
 }
 
-/** `Again`: the call is to be planned anew, since its memory belongs to an older connection. */
-export type Outcome = Answer | { readonly _tag: "Again" }
-
 export type CallFailure = CallRefused | OutcomeUnknown | ClientClosed
+
+/** `Again`: the call is to be planned anew, since its memory belongs to an older connection. */
+export type Outcome =
+  | Answer
+  | { readonly _tag: "Again" }
+  | { readonly _tag: "Failed"; readonly failure: CallFailure }
+
+export const again: Outcome = { _tag: "Again" }
 
 export interface CallOptions {
   readonly procedure: number
   readonly isIdempotent: boolean
 }
 
+/** What an RPC message says of a call that it answers. */
+export type Results = Result.Result<Uint8Array, CallRefused | OutcomeUnknown>
+
 /** One call, from its beginning to its one end. */
 export class Call {
   readonly sequence: number
   readonly procedure: number
   readonly isIdempotent: boolean
+  /** Resumes the caller, which waits for one outcome at a time. */
+  resume: (outcome: Outcome) => void = () => undefined
   xid: number | undefined = undefined
   /** The responder's incarnation that it was last sent to. */
   sentTo: string | undefined = undefined
@@ -58,7 +67,6 @@ export class Call {
   wasSentAgain = false
   plan: CallPlan
   lent: Lent = nothingLent
-  outcome = Deferred.makeUnsafe<Outcome, CallFailure>()
 
   constructor(sequence: number, plan: CallPlan, { isIdempotent, procedure }: CallOptions) {
     this.sequence = sequence
@@ -67,20 +75,13 @@ export class Call {
     this.isIdempotent = isIdempotent
   }
 
-  end(outcome: Outcome): void {
-    Deferred.doneUnsafe(this.outcome, Effect.succeed(outcome))
-  }
-
   /** The client was closed. */
   close(): void {
     this.fail(new ClientClosed({ wasSent: this.sentTo !== undefined }))
   }
 
   fail(failure: CallFailure): void {
-    // Its caller goes on in a turn of its own. One that began its next call in the midst of
-    // another's beginning would confuse an `Effect.forEach` over both: it takes one item several
-    // times then, and others never.
-    Deferred.doneUnsafe(this.outcome, Effect.andThen(Effect.yieldNow, Effect.fail(failure)))
+    this.resume({ _tag: "Failed", failure })
   }
 }
 
@@ -128,6 +129,12 @@ export class CallQueue {
   begin(plan: CallPlan, options: CallOptions): Call {
     this.#sequence++
     return new Call(this.#sequence, plan, options)
+  }
+
+  /** A call has ended for its caller. */
+  end(call: Call): void {
+    if (call.xid !== undefined) this.freeXid(call.xid)
+    call.xid = undefined
   }
 
   get isClosed(): boolean {

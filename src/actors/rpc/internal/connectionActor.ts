@@ -22,7 +22,8 @@ import { connect, openPort } from "./epoch.ts"
 import type { ReopeningGround } from "./ground.ts"
 import type { Thresholds } from "./planning.ts"
 import type { Parts } from "./parts.ts"
-import type { Requester, Surroundings } from "./requester.ts"
+import type { Requester } from "./requester.ts"
+import type { Surroundings } from "./surroundings.ts"
 
 /** Shared by the actor and the calls of its client. */
 export interface Hub {

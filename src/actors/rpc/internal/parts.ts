@@ -1,7 +1,8 @@
 /** The parts of clients and servers that simulations replace by known-bad ones. */
 import * as Context from "effect/Context"
 import { ReplyCache } from "./replyCache.ts"
-import { Requester, type Surroundings } from "./requester.ts"
+import { Requester } from "./requester.ts"
+import type { Surroundings } from "./surroundings.ts"
 import { Responder, type ResponderOptions } from "./responder.ts"
 
 export interface Parts {

@@ -2,6 +2,8 @@
  * Decides how a call or a reply travels: inline, with its bulk data by chunks, or whole by a chunk.
  * Pure: nothing is borrowed and nothing is sent here.
  */
+import { copyBytes } from "../../../schema/copyBytes.ts"
+import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
 import type { ChunkLists, ChunkSegment } from "../../../schema/rpc/RpcRdmaMessage.ts"
 
 /** Bytes of opaque data in arguments or results, without their length and padding. */
@@ -18,6 +20,10 @@ export interface Thresholds {
 
 /** The least that both ends can do: a plan for it fits every connection. */
 export const leastThresholds: Thresholds = { callBytes: 1_024, replyBytes: 1_024 }
+
+/** The bytes of a call's RPC message. */
+const callBytesOf = ({ args, credential }: RpcMessage.Call): number =>
+  40 + padded(credential.body.length) + args.length
 
 /** A transport header without chunks. */
 const headerBytes = 28
@@ -39,8 +45,11 @@ export interface ReadPart {
 export interface CallPlan {
   /** What it was planned for. */
   readonly thresholds: Thresholds
-  /** The message with its reads taken out; undefined if it is read as a whole. */
-  readonly inline: Uint8Array | undefined
+  /**
+   * The message, encoded with its reads taken out if there are any; undefined if it is read as a
+   * whole.
+   */
+  readonly inline: RpcMessage.Call | Uint8Array | undefined
   readonly reads: ReadonlyArray<ReadPart>
   /** A chunk for each bulk result. */
   readonly writes: ReadonlyArray<number>
@@ -53,8 +62,8 @@ export interface CallPlan {
 
 export interface CallShape {
   /** The whole RPC message. */
-  readonly message: Uint8Array
-  /** Bulk data in the message. */
+  readonly rpc: RpcMessage.Call
+  /** Bulk data in its arguments. */
   readonly bulkArgs: ReadonlyArray<Range>
   /** The longest results, with their bulk data. */
   readonly maxResultBytes: number
@@ -62,10 +71,12 @@ export interface CallShape {
   readonly bulkResults: ReadonlyArray<number>
 }
 
+const none: ReadonlyArray<never> = []
+
 const padded = (length: number): number => (length + 3) & ~3
 
-/** Takes ranges, and their padding, out of a message. */
-const without = (message: Uint8Array, ranges: ReadonlyArray<Range>): Uint8Array => {
+/** What is left of a message without ranges, and their padding. */
+const without = (message: Uint8Array, ranges: ReadonlyArray<Range>): ReadonlyArray<Uint8Array> => {
   let at = 0
   const kept: Array<Uint8Array> = []
   for (const { length, offset } of ranges) {
@@ -73,15 +84,15 @@ const without = (message: Uint8Array, ranges: ReadonlyArray<Range>): Uint8Array 
     at = offset + padded(length)
   }
   kept.push(message.subarray(at))
-  return concat(kept)
+  return kept
 }
 
 /** Puts parts one behind the other. */
-export const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
   const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0))
   let at = 0
   for (const part of parts) {
-    whole.set(part, at)
+    copyBytes(whole, at, part, 0, part.length)
     at += part.length
   }
   return whole
@@ -93,9 +104,14 @@ export const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
  */
 export const planCall = (shape: CallShape, thresholds: Thresholds): CallPlan => {
   const { callBytes, replyBytes } = thresholds
-  const { bulkArgs, bulkResults, maxResultBytes, message } = shape
+  const { bulkArgs, bulkResults, maxResultBytes, rpc } = shape
+  const messageBytes = callBytesOf(rpc)
   const wholeReply = headerBytes + replyHeaderBytes + maxResultBytes
-  const writes = wholeReply <= replyBytes ? [] : bulkResults
+  if (wholeReply <= replyBytes && headerBytes + messageBytes <= callBytes) {
+    const whole = { reads: none, writes: none, reply: undefined, replyBytes: wholeReply }
+    return { ...whole, thresholds, inline: rpc, callBytes: headerBytes + messageBytes }
+  }
+  const writes = wholeReply <= replyBytes ? none : bulkResults
   const bulkBytes = writes.reduce((sum, bytes) => sum + padded(bytes), 0)
   const reducedReply = wholeReply - bulkBytes + writeEntryBytes * writes.length
   const isLongReply = reducedReply > replyBytes
@@ -107,13 +123,16 @@ export const planCall = (shape: CallShape, thresholds: Thresholds): CallPlan => 
     reply,
     replyBytes: isLongReply ? headerBytes : reducedReply
   }
-  if (fixed + message.length <= callBytes) {
-    return { ...planned, inline: message, reads: [], callBytes: fixed + message.length }
+  if (fixed + messageBytes <= callBytes) {
+    return { ...planned, inline: rpc, reads: none, callBytes: fixed + messageBytes }
   }
-  const inline = without(message, bulkArgs)
+  const message = RpcMessage.encode(rpc)
+  const start = messageBytes - rpc.args.length
+  const moved = bulkArgs.map(({ length, offset }) => ({ offset: start + offset, length }))
+  const inline = concat(without(message, moved))
   const reducedBytes = fixed + readEntryBytes * bulkArgs.length + inline.length
   if (bulkArgs.length > 0 && reducedBytes <= callBytes) {
-    const reads = bulkArgs.map(({ length, offset }) => ({
+    const reads = moved.map(({ length, offset }) => ({
       position: offset,
       bytes: message.subarray(offset, offset + length)
     }))
@@ -122,6 +141,10 @@ export const planCall = (shape: CallShape, thresholds: Thresholds): CallPlan => 
   const reads = [{ position: 0, bytes: message }]
   return { ...planned, inline: undefined, reads, callBytes: fixed + readEntryBytes }
 }
+
+/** Whether all of a call and its reply is inline. */
+export const lendsNothing = ({ reads, reply, writes }: CallPlan): boolean =>
+  reads.length + writes.length === 0 && reply === undefined
 
 /** Whether a call that was planned for other thresholds can be sent as it is. */
 export const fits = (plan: CallPlan, { callBytes, replyBytes }: Thresholds): boolean =>
@@ -158,10 +181,17 @@ const spread = (bytes: Uint8Array, chunk: ReadonlyArray<ChunkSegment>) => {
 const unused = (chunk: ReadonlyArray<ChunkSegment>) =>
   chunk.map((segment) => ({ ...segment, length: 0 }))
 
+/** A reply that may be cut: bulk data are ranges of the results. */
+export interface ReplyShape {
+  /** The message up to its results. */
+  readonly head: Uint8Array
+  readonly results: Uint8Array
+  readonly bulk: ReadonlyArray<Range>
+}
+
 /** Plans a reply for the chunks that its call offers; undefined if there is no room for it. */
 export const planReply = (
-  message: Uint8Array,
-  bulk: ReadonlyArray<Range>,
+  { bulk, head, results }: ReplyShape,
   offered: ChunkLists,
   maxBytes: number
 ): ReplyPlan | undefined => {
@@ -175,14 +205,14 @@ export const planReply = (
       writes.push(unused(chunk))
       continue
     }
-    const data = message.subarray(range.offset, range.offset + range.length)
+    const data = results.subarray(range.offset, range.offset + range.length)
     const cut = spread(data, chunk)
     if (cut === undefined) return undefined
     writes.push(cut.used)
     parts.push(...cut.parts)
     moved.push(range)
   }
-  const inline = without(message, moved)
+  const inline = concat([head, ...without(results, moved)])
   const segments = offered.writes.reduce((sum, { length }) => sum + 8 + 16 * length, 0)
   const replySegments = offered.reply === undefined ? 0 : 4 + 16 * offered.reply.length
   const fixed = headerBytes + segments + replySegments

@@ -1,13 +1,24 @@
 /** Reads what a reply says of its call, and checks that it keeps to what the call offered. */
-import type {
-  ChunkSegment,
-  RdmaMsg,
-  RdmaNomsg,
-  RpcRdmaMessage
+import type { RpcMessage } from "../../../schema/rpc/RpcMessage.ts"
+import {
+  type ChunkSegment,
+  noChunks,
+  type RdmaDone,
+  type RdmaMsg,
+  type RdmaNomsg,
+  type RpcRdmaMessage
 } from "../../../schema/rpc/RpcRdmaMessage.ts"
 import type { Loan } from "../../rdma/RegionPool.ts"
 import { CallRefused } from "../RpcError.ts"
-import type { Answer, Call, Lent } from "./callQueue.ts"
+import {
+  type Answer,
+  type Call,
+  type Lent,
+  nothingLent,
+  type Outcome,
+  type Results
+} from "./callQueue.ts"
+import { resultsOf } from "./results.ts"
 
 /** Bytes that a returned chunk claims, or undefined if it is not the one that was offered. */
 const claimed = (chunk: ReadonlyArray<ChunkSegment>, loan: Loan): number | undefined => {
@@ -18,13 +29,23 @@ const claimed = (chunk: ReadonlyArray<ChunkSegment>, loan: Loan): number | undef
     : undefined
 }
 
+const noneWritten: ReadonlyArray<number> = []
+
 /**
- * Reads the chunk lists of a reply. Undefined if they name memory that was not offered, in another
- * order, or more of it: the peer is not to be trusted with keys any more.
+ * Reads the chunk lists of a reply, whose message says `results`. Undefined if they name memory
+ * that was not offered, in another order, or more of it: the peer is not to be trusted with keys
+ * any more.
  */
-const readAnswer = (whole: RdmaMsg | RdmaNomsg, lent: Lent): Answer | undefined => {
+const readAnswer = (
+  whole: RdmaMsg | RdmaNomsg,
+  lent: Lent,
+  results: Results | undefined
+): Answer | undefined => {
+  const { xid } = whole
+  if (lent === nothingLent && whole.chunks === noChunks && results !== undefined) {
+    return { _tag: "Answer", xid, results, replyBytes: 0, writtenBytes: noneWritten }
+  }
   const { reads, reply, writes } = whole.chunks
-  const message = whole._tag === "RdmaMsg" ? whole.rpc : undefined
   if (reads.length > 0 || writes.length > lent.writes.length) return undefined
   const writtenBytes: Array<number> = []
   for (const [index, loan] of lent.writes.entries()) {
@@ -37,28 +58,23 @@ const readAnswer = (whole: RdmaMsg | RdmaNomsg, lent: Lent): Answer | undefined 
   const replyBytes = reply === undefined ? 0 : claimed(reply, lent.reply!)
   if (replyBytes === undefined) return undefined
   // A reply without a message is in the reply chunk.
-  if (message === undefined && replyBytes === 0) return undefined
-  return { _tag: "Answer", xid: whole.xid, message, replyBytes, writtenBytes }
+  if (results === undefined && replyBytes === 0) return undefined
+  return { _tag: "Answer", xid, results, replyBytes, writtenBytes }
 }
 
-/** Returns how a call ends; undefined if the reply is not to be trusted. */
-export const endOf = (
-  message: RpcRdmaMessage,
+/** The outcome of a call that a message answers; undefined if that breaks what the call offered. */
+export const outcomeOf = (
+  message: Exclude<RpcRdmaMessage, RdmaDone>,
+  rpc: RpcMessage | undefined,
   call: Call,
   lent: Lent
-): (() => void) | undefined => {
-  const refused = (reason: CallRefused["reason"]) => () =>
-    call.fail(new CallRefused({ reason, procedure: call.procedure }))
-  switch (message._tag) {
-    case "RdmaErrVers":
-      return refused("version-refused")
-    case "RdmaErrChunk":
-      return refused("chunks-refused")
-    case "RdmaDone":
-      return undefined
-    default: {
-      const answer = readAnswer(message, lent)
-      return answer && (() => call.end(answer))
-    }
-  }
+): Outcome | undefined => {
+  const { procedure } = call
+  const refused = (reason: CallRefused["reason"]): Outcome => ({
+    _tag: "Failed",
+    failure: new CallRefused({ reason, procedure })
+  })
+  if (message._tag === "RdmaErrVers") return refused("version-refused")
+  if (message._tag === "RdmaErrChunk") return refused("chunks-refused")
+  return readAnswer(message, lent, rpc && resultsOf(call, message.xid, rpc))
 }

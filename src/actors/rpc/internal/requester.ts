@@ -12,42 +12,28 @@ import * as Result from "effect/Result"
 import type { Extension } from "../../../schema/rpc/ConnectionData.ts"
 import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
 import * as RpcRdmaMessage from "../../../schema/rpc/RpcRdmaMessage.ts"
-import { Credits, type Terms } from "../../link/Credits.ts"
-import type { Loan, PoolShare } from "../../rdma/RegionPool.ts"
+import { Credits } from "../../link/Credits.ts"
+import type { Loan } from "../../rdma/RegionPool.ts"
 import { CallRefused, OutcomeUnknown } from "../RpcError.ts"
 import {
+  again,
   type Call,
-  type CallQueue,
   type Lent,
   loansOf,
   nothingLent,
+  type Outcome,
   type Outstanding
 } from "./callQueue.ts"
-import { control, encodeInterrupts, maxInterrupts } from "./control.ts"
-import { type ControlCall, encodeCall, encodeControl, type ProgramName } from "./callMessages.ts"
+import { writeCall } from "./callMessages.ts"
+import { ControlCalls } from "./controlCalls.ts"
 import type { MessagePort, PortUser } from "./messagePort.ts"
+import type { Writable } from "./outgoing.ts"
 import { ReverseAnswers } from "./reverseAnswers.ts"
-import type { ReverseServing } from "./reverseServing.ts"
-import type { Patience } from "./patience.ts"
 import { fits, type Thresholds } from "./planning.ts"
-import { endOf } from "./replies.ts"
+import { outcomeOf } from "./replies.ts"
+import type { Surroundings } from "./surroundings.ts"
 
-/** State of the client beside this connection instance. */
-export interface Surroundings {
-  readonly queue: CallQueue
-  readonly terms: Terms
-  readonly program: ProgramName
-  readonly patience: Patience
-  /** Whether calls that a responder without an incarnation has seen are sent to it again. */
-  readonly trustsForeignCache: boolean
-  readonly now: () => number
-  /** Memory of the device that is in use. */
-  readonly share: () => PoolShare
-  /** Answers the responder's calls. */
-  readonly reverse: ReverseServing
-  /** Returns memory in the background. */
-  readonly release: (loans: ReadonlyArray<Loan>) => void
-}
+type Reply = Exclude<RpcRdmaMessage.RpcRdmaMessage, RpcRdmaMessage.RdmaDone>
 
 const sumOfRegions = (sum: number, { region }: Loan): number => sum + region.length
 
@@ -61,25 +47,26 @@ export class Requester implements PortUser {
   dropped = 0
   readonly #around: Surroundings
   readonly #out = new Map<number, Outstanding>()
-  /** Interrupted calls of this connection that the responder has not heard of. */
-  readonly #interrupted = new Set<number>()
-  /** Whether the responder is of this library, and can end handlers of interrupted calls. */
-  #isOwnKind = false
-  /** Calls whose replies are in hand; their fibers go on when all counters are settled. */
-  readonly #finished: Array<() => void> = []
+  readonly #control: ControlCalls
+  /** Calls whose outcome is known; their fibers go on when all counters are settled. */
+  #finished: Array<[Call, Outcome]> = []
   /** There once the thresholds are known: before, nothing may come. */
   #answers: ReverseAnswers | undefined = undefined
   #port!: MessagePort
   #thresholds: Thresholds | undefined = undefined
   #incarnation = ""
+  #isProved = false
+  #hasHeard = false
   #aliveAt = -Infinity
+  /** The time of the turn that is under way, or of the last look. */
+  #now = -Infinity
   /** Whether the peer has used what was lent to it against the rules. */
   #isDistrusted = false
-  #probes = 0
 
   constructor(around: Surroundings, credits = new Credits(around.terms)) {
     this.#around = around
     this.credits = credits
+    this.#control = new ControlCalls(around, credits, (...call) => this.#hand(...call))
   }
 
   /** Interrupted calls that are not answered. */
@@ -104,7 +91,7 @@ export class Requester implements PortUser {
     this.#incarnation =
       extension === undefined ? foreign : Buffer.from(extension.instance).toString("hex")
     this.#thresholds = thresholds
-    this.#isOwnKind = extension !== undefined
+    this.#control.isOwnKind = extension !== undefined
     const { reverse } = this.#around
     reverse.open(extension)
     this.#answers = new ReverseAnswers(reverse, this.credits, {
@@ -112,15 +99,16 @@ export class Requester implements PortUser {
       hasRoom: () => this.#port.hasRoom,
       send: (message) => this.#port.send(message),
       fail: (reason) => this.fail(reason),
-      turn: () => this.turn()
+      turn: () => this.#port.wake()
     })
-    this.#probe()
-    this.turn()
+    this.#now = this.#around.now()
+    this.#control.probe()
+    this.#port.wake()
   }
 
   /** A call waits in the queue. */
   admit(): void {
-    if (this.#thresholds !== undefined) this.turn()
+    if (this.#thresholds !== undefined) this.#port.wake()
   }
 
   /**
@@ -132,9 +120,9 @@ export class Requester implements PortUser {
     if (out === undefined || out.call !== call) return false
     out.call = undefined
     out.since = this.#around.now()
-    this.#interrupted.add(call.xid!)
+    this.#control.interrupted.add(call.xid!)
     call.xid = undefined
-    this.turn()
+    this.#port.wake()
     const [most, mostBytes] = [this.credits.limit / 2, this.#around.share().maxBytes / 2]
     const zombies = this.#zombies
     const bytes = zombies.flatMap(({ lent }) => loansOf(lent)).reduce(sumOfRegions, 0)
@@ -151,18 +139,19 @@ export class Requester implements PortUser {
    */
   look(): number {
     // No completion leads to another refill when one has failed and no call is out.
-    if (this.credits.missing > 0) this.turn()
-    const { now, patience } = this.#around
+    if (this.credits.missing > 0) this.#port.wake()
+    const { patience } = this.#around
+    const now = (this.#now = this.#around.now())
     // What begins after this look is due no earlier than that.
-    const last = now() + patience.shortestMs
+    const last = now + patience.shortestMs
     const { at, kind } = patience.next(this.#out.values(), this.#aliveAt)
-    if (at > now()) return Math.min(at, last)
+    if (at > now) return Math.min(at, last)
     if (kind === "probe") this.#giveUp("the peer is mute")
     else if (kind === "zombie") this.fail("an interrupted call was not answered")
     else if (this.credits.free("control") === 0) {
       this.#giveUp("a call is overdue, and no credit is left to ask")
     } else {
-      this.#probe()
+      this.#control.probe()
       return this.look()
     }
     return last
@@ -171,32 +160,45 @@ export class Requester implements PortUser {
   received(bytes: Uint8Array, invalidated: number): void {
     const read = RpcRdmaMessage.decode(bytes)
     const message = Result.getOrUndefined(read)
-    const lent = (message && this.#out.get(message.xid)?.lent) ?? nothingLent
-    if (invalidated !== 0 && loansOf(lent).every(({ key }) => key !== invalidated)) {
+    if (invalidated !== 0 && !this.#hasLent(message, invalidated)) {
       this.#distrust("the peer voided a key of another call")
     }
     if (this.#isDistrusted) return this.#drop()
     // A grant counts in replies alone.
-    if (message?._tag === "RdmaDone" || message === undefined) return this.#drop()
+    if (message === undefined || message._tag === "RdmaDone") return this.#drop()
+    let rpc: RpcMessage.RpcMessage | undefined
     if (message._tag === "RdmaMsg") {
-      const rpc = RpcMessage.decode(message.rpc)
-      if (Result.isFailure(rpc)) return this.#drop()
-      if (rpc.success._tag === "Call") {
+      const readRpc = RpcMessage.decode(message.rpc)
+      if (Result.isFailure(readRpc)) return this.#drop()
+      rpc = readRpc.success
+      if (rpc._tag === "Call") {
         if (this.#answers?.take(message) !== true) this.#drop()
         return
       }
     }
     const out = this.#out.get(message.xid)
     if (out === undefined) return this.#drop()
-    this.#take(message, out)
+    this.#take(message, rpc, out)
   }
 
+  /** Callers go on when all counters are settled, and what they call leaves in the same chain. */
   turn(): void {
+    this.#now = this.#around.now()
+    if (this.#hasHeard) this.#aliveAt = this.#now
+    this.#hasHeard = false
     this.#refill()
     this.#answers?.flush()
-    this.#nameInterrupted()
+    this.#control.nameInterrupted()
     this.#send()
-    for (const finish of this.#finished.splice(0)) finish()
+    this.#finish()
+  }
+
+  /** Resumes the callers of calls that have ended. */
+  #finish(): void {
+    if (this.#finished.length === 0) return
+    const finished = this.#finished
+    this.#finished = []
+    for (const [call, outcome] of finished) call.resume(outcome)
   }
 
   failed(detail: string): void {
@@ -217,14 +219,14 @@ export class Requester implements PortUser {
   close(): void {
     if (this.#answers !== undefined) this.#answers.isOver = true
     const { queue, release } = this.#around
-    for (const finish of this.#finished.splice(0)) finish()
+    this.#finish()
     for (const [xid, { call, isProbe, lent }] of this.#out) {
       if (call === undefined) {
         if (isProbe) queue.freeXid(xid)
         else queue.addOrphan(xid)
         release(loansOf(lent))
       } else if (lent === nothingLent) queue.add(call)
-      else call.end({ _tag: "Again" })
+      else call.resume(again)
     }
     this.#out.clear()
   }
@@ -235,43 +237,50 @@ export class Requester implements PortUser {
     this.fail(reason)
   }
 
+  /** Whether a key was lent with the call that a message answers. */
+  #hasLent(message: RpcRdmaMessage.RpcRdmaMessage | undefined, key: number): boolean {
+    const out = message && this.#out.get(message.xid)
+    return out !== undefined && loansOf(out.lent).some((loan) => loan.key === key)
+  }
+
   #drop(): void {
     this.dropped++
     this.credits.receive(undefined, false)
   }
 
   /** A reply: consume, clamp and release here; refill and admit in the turn after the batch. */
-  #take(message: RpcRdmaMessage.RpcRdmaMessage, out: Outstanding): void {
+  #take(message: Reply, rpc: RpcMessage.RpcMessage | undefined, out: Outstanding): void {
     const { xid } = message
     const { queue, release } = this.#around
     this.#out.delete(xid)
     this.credits.receive(message.credits, true)
-    this.#aliveAt = this.#around.now()
-    Deferred.doneUnsafe(this.proved, Effect.void)
+    this.#hasHeard = true
+    if (!this.#isProved) Deferred.doneUnsafe(this.proved, Effect.void)
+    this.#isProved = true
     const { call, lent } = out
-    for (const name of out.names ?? []) queue.endOrphan(name)
-    this.#interrupted.delete(xid)
-    if (out.isProbe) this.#probes--
+    if (out.isProbe) this.#control.answered(out)
     else this.#around.patience.reset()
     if (call === undefined) {
+      this.#control.interrupted.delete(xid)
       queue.freeXid(xid)
       release(loansOf(lent))
       return
     }
-    const finish = endOf(message, call, lent)
-    if (finish === undefined) {
-      // The call was not answered: it goes again, on another connection.
-      this.#out.set(xid, out)
-      this.credits.held++
-      return this.#distrust("the peer names memory that was not offered")
+    const outcome = outcomeOf(message, rpc, call, lent)
+    if (outcome !== undefined) {
+      queue.end(call)
+      this.#finished.push([call, outcome])
+      return
     }
-    queue.freeXid(xid)
-    call.xid = undefined
-    this.#finished.push(finish)
+    // The call was not answered: it goes again, on another connection.
+    this.#out.set(xid, out)
+    this.credits.held++
+    this.#distrust("the peer names memory that was not offered")
   }
 
   #refill(): void {
-    this.credits.add(this.#port.postReceives(this.credits.missing))
+    const { missing } = this.credits
+    if (missing > 0) this.credits.add(this.#port.postReceives(missing))
   }
 
   /** Sends what the window allows. Before the first grant NULL has the only credit. */
@@ -284,9 +293,9 @@ export class Requester implements PortUser {
       if (call === undefined) return
       const wasElsewhere = call.sentTo !== undefined && call.sentTo !== this.#incarnation
       if (wasElsewhere && !call.isIdempotent) this.#forget(call, "the responder was replaced")
-      else if (!this.#isUsable(call.lent)) call.end({ _tag: "Again" })
+      else if (!this.#isUsable(call.lent)) call.resume(again)
       else if (fits(call.plan, thresholds)) this.#sendCall(call)
-      else if (call.plan.thresholds !== thresholds) call.end({ _tag: "Again" })
+      else if (call.plan.thresholds !== thresholds) call.resume(again)
       else if (call.sentTo !== undefined)
         this.#forget(call, "its chunks do not fit inline any more")
       else call.fail(new CallRefused({ reason: "too-long", procedure: call.procedure }))
@@ -299,8 +308,7 @@ export class Requester implements PortUser {
   }
 
   #forget(call: Call, detail: string): void {
-    if (call.xid !== undefined) this.#around.queue.freeXid(call.xid)
-    call.xid = undefined
+    this.#around.queue.end(call)
     call.fail(new OutcomeUnknown({ procedure: call.procedure, detail }))
   }
 
@@ -308,38 +316,13 @@ export class Requester implements PortUser {
     call.xid ??= this.#around.queue.takeXid()
     call.wasSentAgain = call.sentTo !== undefined
     call.sentTo = this.#incarnation
-    const message = encodeCall(call, call.xid, this.#around.terms.requested)
-    const out = { call, lent: call.lent, isProbe: false, since: this.#around.now() }
-    this.#hand(call.xid, out, message)
+    const out = { call, lent: call.lent, isProbe: false, since: this.#now }
+    const { xid } = call
+    const { requested } = this.#around.terms
+    this.#hand(xid, out, { write: (to) => writeCall(to, call, xid, requested) })
   }
 
-  /** Calls NULL. */
-  #probe(): void {
-    this.#control({ ...this.#around.program, procedure: 0, args: new Uint8Array(0) })
-  }
-
-  /** Names interrupted calls to the responder, as many as there are, one such call at a time. */
-  #nameInterrupted(): void {
-    const { queue } = this.#around
-    const { orphans } = queue
-    if (orphans.size + this.#interrupted.size === 0) return
-    if (!this.#isOwnKind) for (const xid of orphans) queue.endOrphan(xid)
-    if (!this.#isOwnKind || this.#probes > 0 || this.credits.free("control") === 0) return
-    const names = [...orphans, ...this.#interrupted].slice(0, maxInterrupts)
-    for (const name of names) this.#interrupted.delete(name)
-    const { interrupt: procedure, program, version } = control
-    this.#control({ program, version, procedure, args: encodeInterrupts(names) }, names)
-  }
-
-  #control(call: ControlCall, names: ReadonlyArray<number> = []): void {
-    const { now, queue, terms } = this.#around
-    const xid = queue.takeXid()
-    this.#probes++
-    const out = { call: undefined, lent: nothingLent, isProbe: true, names, since: now() }
-    this.#hand(xid, out, encodeControl(call, xid, terms.requested))
-  }
-
-  #hand(xid: number, out: Outstanding, message: Uint8Array): void {
+  #hand(xid: number, out: Outstanding, message: Writable): void {
     assert(!this.#out.has(xid), "a call is sent once in a connection instance")
     this.credits.take()
     this.#out.set(xid, out)

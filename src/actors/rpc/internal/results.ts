@@ -1,8 +1,9 @@
 /** Reads what a responder says of a call. Pure. */
+import { copyOf } from "../../../schema/copyBytes.ts"
 import * as Result from "effect/Result"
 import * as RpcMessage from "../../../schema/rpc/RpcMessage.ts"
 import { CallRefused, OutcomeUnknown } from "../RpcError.ts"
-import type { Call } from "./callQueue.ts"
+import type { Call, Results } from "./callQueue.ts"
 
 const reasons = {
   ProgramUnavailable: "program-unavailable",
@@ -17,17 +18,26 @@ export const readResults = (
   call: Pick<Call, "procedure" | "wasSentAgain">,
   xid: number,
   bytes: Uint8Array
-): Result.Result<Uint8Array, CallRefused | OutcomeUnknown> => {
+): Results => resultsOf(call, xid, Result.getOrUndefined(RpcMessage.decode(bytes)))
+
+/** Copies the results out of an RPC message; undefined is one that does not parse. */
+export const resultsOf = (
+  call: Pick<Call, "procedure" | "wasSentAgain">,
+  xid: number,
+  message: RpcMessage.RpcMessage | undefined
+): Results => {
   const { procedure, wasSentAgain } = call
   const refused = (reason: CallRefused["reason"]) =>
     Result.fail(new CallRefused({ reason, procedure }))
-  const message = Result.getOrUndefined(RpcMessage.decode(bytes))
   if (message === undefined || message._tag === "Call" || message.xid !== xid) {
     return refused("malformed-reply")
   }
   if (message._tag === "Denied") return refused("denied")
   const { outcome } = message
-  if (outcome._tag === "Success") return Result.succeed(outcome.results)
+  if (outcome._tag === "Success") {
+    const { results } = outcome
+    return Result.succeed(results.length === 0 ? results : copyOf(results, 0, results.length))
+  }
   // A cache that has forgotten the first execution can say no more than this.
   if (outcome._tag === "SystemError" && wasSentAgain) {
     const detail = "it was sent again, and the responder does not know what became of it"
