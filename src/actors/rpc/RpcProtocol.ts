@@ -20,6 +20,7 @@ import * as Stream from "effect/Stream"
 import { MessageCodec } from "./internal/protocol/codec.ts"
 import { ProtocolClient } from "./internal/protocol/client.ts"
 import { makeProgram, makeReverse } from "./internal/protocol/messages.ts"
+import { sendProcedure } from "./internal/protocol/sendMessages.ts"
 import { ProtocolServer } from "./internal/protocol/server.ts"
 import {
   protocolClientDefaults,
@@ -60,6 +61,7 @@ export const makeClient = Effect.fnUntraced(function* (options: ProtocolClientOp
   const protocol = yield* EffectRpcClient.Protocol.make((deliver, clientIds) => {
     const made = new ProtocolClient({
       calls: client.methods(program),
+      send: (call) => client.call(call),
       settings: own,
       inlineBytes: options.inlineBytes ?? defaultInlineBytes,
       codec: new MessageCodec(serialization),
@@ -126,7 +128,8 @@ export const makeServer = Effect.fnUntraced(function* (options: ProtocolServerOp
       codecFor: serialization.codecFor
     })
   })
-  const served = yield* RpcProgram.implement(makeProgram(own.program), adapter.handlers)
+  const typed = yield* RpcProgram.implement(makeProgram(own.program), adapter.handlers)
+  const served = { ...typed, procedures: { ...typed.procedures, [sendProcedure]: adapter.sent } }
   const server = yield* RpcServer.make({ ...rest, programs: [served] })
   yield* Effect.addFinalizer(() => Effect.sync(() => adapter.close()))
   yield* Effect.forkScoped(adapter.sweep)

@@ -1,16 +1,20 @@
 /** The client's end of the protocol for `effect/rpc`, over the calls of an `RpcClient`. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { RpcClientDefect, RpcClientError } from "effect/rpc/RpcClientError"
 import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage"
-import type { CallError, Methods } from "../../RpcClient.ts"
+import type { CallError, CallReply, CallRequest, Methods } from "../../RpcClient.ts"
 import { ClientSession, type Delivery, type Pending } from "./clientSession.ts"
 import type { MessageCodec } from "./codec.ts"
 import { type DeliverResult, type Event, keyOf, maxEvents, type ProtocolRpcs } from "./messages.ts"
+import { decodeSendResult, encodeSend, type SendResult } from "./sendMessages.ts"
 import type { protocolClientDefaults } from "./settings.ts"
 
 export interface Around {
   readonly calls: Methods<ProtocolRpcs, CallError>
+  /** Makes the call that carries a message of the client. */
+  readonly send: (call: CallRequest) => Effect.Effect<CallReply, CallError>
   readonly settings: typeof protocolClientDefaults
   readonly codec: MessageCodec
   /** The longest message that is received inline. */
@@ -87,28 +91,47 @@ export class ProtocolClient {
     request: string,
     message: FromClientEncoded
   ): Effect.Effect<void, RpcClientError> {
-    return Effect.gen({ self: this }, function* () {
+    return Effect.suspend(() => {
       const session = this.#session ?? this.#begin()
       const pending = session.begin(request, clientId)
-      const result = yield* Deferred.await(session.opened).pipe(
-        Effect.andThen(this.#call(session, request, message)),
-        Effect.onError(() => Effect.sync(() => session.end(request)))
+      const call = this.#call(session, request, message)
+      const sent = session.isOpen ? call : Effect.andThen(Deferred.await(session.opened), call)
+      return Effect.flatMap(
+        Effect.onError(sent, () => Effect.sync(() => session.end(request))),
+        (result) =>
+          result._tag === "Taken" && !session.isOver && session.pending.get(request) === pending
+            ? this.#taken(session, request, pending, result.exit)
+            : this.#notTaken(session, [clientId, request, message], pending, result)
       )
+    })
+  }
+
+  /** The server has a request, and has answered it already if there is an exit. */
+  #taken(
+    session: ClientSession,
+    request: string,
+    pending: Pending,
+    exit: Uint8Array | undefined
+  ): Effect.Effect<void> {
+    pending.isStarted = true
+    if (exit === undefined) return Effect.void
+    const body = { _tag: "Whole", message: exit } as const
+    return this.#deliver(session, request, pending, { number: 0n, body })
+  }
+
+  #notTaken(
+    session: ClientSession,
+    [clientId, request, message]: [clientId: number, request: string, message: FromClientEncoded],
+    pending: Pending,
+    result: SendResult
+  ): Effect.Effect<void, RpcClientError> {
+    return Effect.gen({ self: this }, function* () {
       if (result._tag === "Forgotten") yield* this.#lose(session, lost())
       // It was interrupted meanwhile, or ended with the others of a session that is lost.
       if (session.pending.get(request) !== pending) return
-      if (result._tag === "Forgotten") {
-        session.end(request)
-        return yield* this.#request(clientId, request, message)
-      }
-      if (result._tag === "Refused" || session.isOver) {
-        session.end(request)
-        return yield* result._tag === "Refused" ? errorOf(result.detail) : lost()
-      }
-      pending.isStarted = true
-      if (result.exit === undefined) return
-      const body = { _tag: "Whole", message: result.exit } as const
-      return yield* this.#deliver(session, request, pending, { number: 0n, body })
+      session.end(request)
+      if (result._tag === "Forgotten") return yield* this.#request(clientId, request, message)
+      return yield* result._tag === "Refused" ? errorOf(result.detail) : lost()
     })
   }
 
@@ -122,10 +145,22 @@ export class ProtocolClient {
     })
   }
 
-  #call(session: ClientSession, request: string, message: FromClientEncoded) {
-    const { calls, codec } = this.#around
-    const call = calls.Send({ session: session.id, request, message: codec.encode(message) })
-    return Effect.mapError(call, (error) => errorOf(error.message, error))
+  #call(
+    session: ClientSession,
+    request: string,
+    message: FromClientEncoded
+  ): Effect.Effect<SendResult, RpcClientError> {
+    const { codec, send } = this.#around
+    const call = encodeSend({ session: session.id, request, message: codec.encode(message) })
+    return Effect.matchEffect(send(call), {
+      onFailure: (error) => Effect.fail(errorOf(error.message, error)),
+      onSuccess: ({ results }) => {
+        const result = decodeSendResult(results)
+        return result === undefined
+          ? Effect.fail(errorOf("an answer that does not parse"))
+          : Effect.succeed(result)
+      }
+    })
   }
 
   #begin(): ClientSession {
@@ -139,7 +174,12 @@ export class ProtocolClient {
       ),
       Effect.tapError((error) => this.#lose(session, error))
     )
-    fork(Effect.flatMap(Effect.exit(open), (exit) => Deferred.done(session.opened, exit)))
+    fork(
+      Effect.flatMap(Effect.exit(open), (exit) => {
+        session.isOpen = Exit.isSuccess(exit)
+        return Deferred.done(session.opened, exit)
+      })
+    )
     return session
   }
 
@@ -171,11 +211,10 @@ export class ProtocolClient {
     { clientId }: Pending,
     delivery: Delivery
   ): Effect.Effect<void> {
-    return Effect.gen({ self: this }, function* () {
-      const message = yield* this.#fetch(session, delivery)
-      if (message === undefined || !session.pending.has(request)) return
+    return Effect.flatMap(this.#fetch(session, delivery), (message) => {
+      if (message === undefined || !session.pending.has(request)) return Effect.void
       if (message._tag === "Exit") session.end(request)
-      yield* this.#around.deliver(clientId, message)
+      return this.#around.deliver(clientId, message)
     })
   }
 
@@ -197,36 +236,43 @@ export class ProtocolClient {
     session: ClientSession,
     { body, number }: Delivery
   ): Effect.Effect<FromServerEncoded | undefined> {
-    return Effect.gen({ self: this }, function* () {
-      const { calls, codec, settings } = this.#around
-      let bytes = body._tag === "Whole" ? body.message : undefined
-      if (body._tag === "Announced") {
-        const { maxMessageBytes } = settings
-        if (body.bytes > maxMessageBytes) {
-          return yield* errorOf(`${body.bytes} bytes; at most ${maxMessageBytes}`)
-        }
-        const done = [...session.done].slice(0, maxEvents)
-        const { bytes: length } = body
-        const fetched = yield* calls.Fetch({ session: session.id, number, bytes: length, done })
-        for (const one of done) session.done.delete(one)
-        session.done.add(number)
-        if (fetched._tag === "Fetched") bytes = fetched.message
-      }
-      if (bytes === undefined) return yield* lost()
-      const message = yield* codec.decode(bytes)
-      if (message === undefined) return yield* errorOf("a message that does not parse")
-      return message as FromServerEncoded
-    }).pipe(
-      Effect.catch((error) =>
-        Effect.as(
-          this.#lose(
-            session,
-            error instanceof RpcClientError ? error : errorOf("a message was lost", error)
-          ),
-          undefined
-        )
+    const message =
+      body._tag === "Whole"
+        ? this.#decode(body.message)
+        : Effect.flatMap(this.#fetchAnnounced(session, number, body.bytes), (bytes) =>
+            bytes === undefined ? lost() : this.#decode(bytes)
+          )
+    return Effect.catch(message, (error) =>
+      Effect.as(
+        this.#lose(
+          session,
+          error instanceof RpcClientError ? error : errorOf("a message was lost", error)
+        ),
+        undefined
       )
     )
+  }
+
+  #decode(bytes: Uint8Array): Effect.Effect<FromServerEncoded, RpcClientError> {
+    const message = this.#around.codec.decode(bytes) as FromServerEncoded | undefined
+    return message === undefined
+      ? Effect.fail(errorOf("a message that does not parse"))
+      : Effect.succeed(message)
+  }
+
+  /** Fetches a message of so many bytes, and says which others are not needed any more. */
+  #fetchAnnounced(session: ClientSession, number: bigint, bytes: number) {
+    return Effect.gen({ self: this }, function* () {
+      const { calls, settings } = this.#around
+      const { maxMessageBytes } = settings
+      if (bytes > maxMessageBytes)
+        return yield* errorOf(`${bytes} bytes; at most ${maxMessageBytes}`)
+      const done = [...session.done].slice(0, maxEvents)
+      const fetched = yield* calls.Fetch({ session: session.id, number, bytes, done })
+      for (const one of done) session.done.delete(one)
+      session.done.add(number)
+      return fetched._tag === "Fetched" ? fetched.message : undefined
+    })
   }
 
   /**

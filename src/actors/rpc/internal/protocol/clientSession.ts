@@ -29,6 +29,7 @@ export class ClientSession {
   /** The first event that has not come. */
   from = 0n
   isOver = false
+  isOpen = false
   /** Events that were announced and are not needed any more. */
   readonly done = new Set<bigint>()
 

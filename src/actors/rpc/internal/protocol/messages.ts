@@ -15,11 +15,12 @@ export const maxExitBytes = 3_000
 /** Bytes of a call in the reverse direction beside its events, headers included. */
 export const deliveryBytes = 160
 export const maxEvents = 128
-const maxTextBytes = 512
+export const maxTextBytes = 512
+export const sessionBytes = 16
 /** No message is longer than what the pool of either end could lend. */
 const anyLength = 0x7fff_ffff
 
-const Session = Xdr.FixedOpaque(16)
+const Session = Xdr.FixedOpaque(sessionBytes)
 /** Names a request within its session; empty for what concerns all of them. */
 const RequestKey = Xdr.Text(maxTextBytes)
 
@@ -38,10 +39,6 @@ const Forgotten = Schema.TaggedStruct("Forgotten", {})
 const Refused = Schema.TaggedStruct("Refused", { detail: Xdr.Text(maxTextBytes) })
 
 const Opened = Schema.TaggedStruct("Opened", {})
-/** The message was handed in. The exit is that of its request, if it has ended by now. */
-const Taken = Schema.TaggedStruct("Taken", {
-  exit: Schema.UndefinedOr(Xdr.Opaque(maxExitBytes))
-})
 /** The server knows the session. */
 const Known = Schema.TaggedStruct("Known", {})
 const Fetched = Schema.TaggedStruct("Fetched", { message: Xdr.Bulk(anyLength) })
@@ -54,12 +51,6 @@ const Open = Rpc.make("Open", {
   },
   success: Xdr.Switch({ 0: Opened, 2: Refused })
 })
-
-const Send = Rpc.make("Send", {
-  payload: { session: Session, request: RequestKey, message: Xdr.Bulk(anyLength) },
-  success: Xdr.Switch({ 0: Taken, 1: Forgotten, 2: Refused })
-})
-export type SendResult = typeof Send.successSchema.Type
 
 /** Asks whether the server still knows the session, and says that the client lives. */
 const Renew = Rpc.make("Renew", {
@@ -89,7 +80,7 @@ export type DeliverResult = typeof Deliver.successSchema.Type
 
 const small = { isIdempotent: true, longest: () => ({ bytes: maxTextBytes + 64 }) }
 
-/** The program of the server, under a number that both ends agree upon. */
+/** The program of the server, under a number that both ends agree upon; 2 is `sendMessages`. */
 export const makeProgram = (program: number) =>
   RpcProgram.make({
     program,
@@ -97,7 +88,6 @@ export const makeProgram = (program: number) =>
     encoding: "xdr",
     procedures: {
       1: RpcProgram.procedure(Open, small),
-      2: RpcProgram.procedure(Send, { longest: () => ({ bytes: maxExitBytes + 64 }) }),
       3: RpcProgram.procedure(Renew, small),
       4: RpcProgram.procedure(Fetch, {
         isIdempotent: true,

@@ -7,7 +7,8 @@ import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage
 import type { RpcSerialization } from "effect/rpc/RpcSerialization"
 import * as RpcProgram from "../../RpcProgram.ts"
 import { MessageCodec } from "./codec.ts"
-import { keyOf, type makeReverse, type ProtocolRpcs, type SendResult } from "./messages.ts"
+import { keyOf, type makeReverse, type ProtocolRpcs } from "./messages.ts"
+import { decodeSend, encodeSendResult, type SendResult } from "./sendMessages.ts"
 import { ServerSession } from "./serverSession.ts"
 import type { protocolServerDefaults } from "./settings.ts"
 
@@ -82,8 +83,6 @@ export class ProtocolServer {
   readonly handlers: RpcProgram.Handlers<ProtocolRpcs, never> = {
     Open: ({ inlineBytes, session }, caller) =>
       Effect.sync(() => this.#open(session, caller, inlineBytes)),
-    Send: ({ message, request, session }, caller) =>
-      this.#with(session, caller, (found) => this.#take(found, request, message)),
     Renew: ({ session }, caller) =>
       this.#with(session, caller, () => Effect.succeed({ _tag: "Known" } as const)),
     Fetch: ({ done, number, session }, caller) =>
@@ -98,6 +97,19 @@ export class ProtocolServer {
         const found = this.#byName.get(nameOf(session, caller))
         if (found !== undefined) this.#forget(found)
       })
+  }
+
+  /** The procedure that takes messages of clients. */
+  readonly sent: RpcProgram.Procedure = {
+    handler: ({ args, ...caller }) => {
+      const call = decodeSend(args)
+      if (call === undefined) return Effect.fail(new RpcProgram.GarbageArgs())
+      const { message, request, session } = call
+      return Effect.map(
+        this.#with(session, caller, (found) => this.#take(found, request, message)),
+        (result) => ({ results: encodeSendResult(result) })
+      )
+    }
   }
 
   /** Forgets clients that were not heard for too long, as long as it runs. */
@@ -157,26 +169,24 @@ export class ProtocolServer {
 
   /** Hands a message of a client in. */
   #take(session: ServerSession, request: string, bytes: Uint8Array): Effect.Effect<SendResult> {
-    return Effect.gen({ self: this }, function* () {
-      const message = (yield* this.#codec.decode(bytes)) as FromClientEncoded | undefined
-      if (message === undefined) return refused("a message that does not parse")
-      const handIn = this.#ends.write(session.clientId, message)
-      if (message._tag === "Request" && message.isNotification !== true) {
-        const { maxRequests } = this.#settings
-        if (session.running.size >= maxRequests) {
-          return refused(`${maxRequests} requests have not ended`)
-        }
-        return { _tag: "Taken", exit: yield* session.handIn(request, handIn) }
-      }
-      const isHere = message._tag !== "Interrupt" || session.interrupt(request, maxInterrupted)
-      if (isHere) yield* handIn
-      return { _tag: "Taken", exit: undefined }
-    })
+    const message = this.#codec.decode(bytes) as FromClientEncoded | undefined
+    if (message === undefined) return Effect.succeed(refused("a message that does not parse"))
+    const isRequest = message._tag === "Request" && message.isNotification !== true
+    if (isRequest && session.running.size >= this.#settings.maxRequests) {
+      const detail = `${this.#settings.maxRequests} requests have not ended`
+      return Effect.succeed(refused(detail))
+    }
+    const handIn = this.#ends.write(session.clientId, message)
+    if (isRequest) {
+      return Effect.map(session.handIn(request, handIn), (exit) => ({ _tag: "Taken", exit }))
+    }
+    const isHere = message._tag !== "Interrupt" || session.interrupt(request, maxInterrupted)
+    return Effect.as(isHere ? handIn : Effect.void, { _tag: "Taken", exit: undefined })
   }
 
   /** Delivers events, one call after the other, as long as there are any. */
   #deliver(session: ServerSession): void {
-    if (session.isDelivering) return
+    if (session.isDelivering || !session.hasEvents) return
     session.isDelivering = true
     const { Deliver } = RpcProgram.callBack(this.#ends.reverse, session.caller)
     const { id } = session
@@ -189,7 +199,7 @@ export class ProtocolServer {
       })
     })
     // It ends in the same turn as it is seen to end, so that the next event begins another one.
-    const isWanted = () => (session.isDelivering = !session.isOver && session.next.length > 0)
+    const isWanted = () => (session.isDelivering = !session.isOver && session.hasEvents)
     const all = Effect.whileLoop({ while: isWanted, body: () => once, step: () => undefined })
     this.#ends.fork(
       all.pipe(

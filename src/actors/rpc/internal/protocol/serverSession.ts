@@ -119,6 +119,11 @@ export class ServerSession {
     return false
   }
 
+  /** Whether there are events that were not delivered. */
+  get hasEvents(): boolean {
+    return this.#events.length > 0
+  }
+
   /** The next events, as many as one call carries. */
   get next(): ReadonlyArray<Event> {
     const batch: Array<Event> = []
