@@ -47,9 +47,13 @@ export const end = Effect.gen(function* () {
   message.signalled = false
   message.scatterList.add(region, 0, 64)
   let sent = 0
-  /** Sends 64 bytes, with a completion now and then, which frees the places of the others. */
-  const send = (): void => {
+  /**
+   * Sends 64 bytes, with a completion now and then, which frees the places of the others. `more`:
+   * another one follows at once.
+   */
+  const send = (more = false): void => {
     sent += 1
+    message.more = more
     message.signalled = sent % 64 === 0
     if (queuePair.post(message) !== "accepted") throw new Error("a send was not accepted")
   }

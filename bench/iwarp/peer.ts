@@ -22,8 +22,8 @@ const program = Effect.gen(function* () {
   const serve = Effect.forever(
     Effect.map(own.messages, (count) => {
       for (let received = 0; received < count; received++) {
-        own.send()
         own.toReceive()
+        own.send(received < count - 1)
       }
     }),
     // Who waits for the peer anyway need not let others go first.

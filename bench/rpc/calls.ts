@@ -6,8 +6,9 @@ import * as RpcClient from "../../src/actors/rpc/RpcClient.ts"
 import type { Outcome } from "../harness.ts"
 import { layer, type On } from "../iwarp/ends.ts"
 import { connected, elsewhere } from "../iwarp/writes.ts"
-import { closedLoop, callsOf } from "./loop.ts"
-import { bulkBytes, program } from "./program.ts"
+import { median } from "../statistics.ts"
+import { bulk, byFibers, callsOf, measured } from "./loop.ts"
+import { bulkBytes, bulkCalls, bulkInFlight, program, validateBulk } from "./program.ts"
 
 type Outcomes = Promise<Record<string, Outcome>>
 
@@ -37,44 +38,60 @@ const withClient = (
 
 const noArgs = new Uint8Array(0)
 
-const calling =
-  (client: RpcClient.RpcClient, request: RpcClient.CallRequest) =>
-  (ended: (error?: unknown) => void): void =>
-    void Effect.runFork(client.call(request)).addObserver((exit) =>
-      ended(exit._tag === "Success" ? undefined : exit.cause)
-    )
+/** With two credits and more, the last one is kept for control. */
+const creditsFor = (inFlight: number): number => (inFlight === 1 ? 1 : inFlight + 1)
 
-/** Small calls. With two credits and more, the last one is kept for control. */
+const small = (client: RpcClient.RpcClient): Effect.Effect<void, RpcClient.CallError> =>
+  Effect.asVoid(client.call({ procedure: 1, args: noArgs }))
+
+/** Small calls. */
 export const byClient = (on: On, inFlight: number): Outcomes =>
-  withClient(on, inFlight === 1 ? 1 : inFlight + 1, (client) =>
-    closedLoop(inFlight, calling(client, { procedure: 1, args: noArgs }))
+  withClient(on, creditsFor(inFlight), (client) =>
+    measured(inFlight, byFibers(inFlight, small(client)))
   )
 
-const bulkCalls = 200
-
-/** Results of 1 MiB by write chunk, eight at once. */
+/** Results of 1 MiB by write chunk. */
 export const byChunks = (on: On): Outcomes =>
-  withClient(on, 9, async (client) => {
-    const request = {
+  withClient(on, creditsFor(bulkInFlight), (client) => {
+    const call = client.call({
       procedure: 2,
       args: noArgs,
       maxResultBytes: bulkBytes + 4,
       bulkResults: [bulkBytes],
       isIdempotent: true
-    }
-    const run = (calls: number) =>
-      Effect.runPromise(
-        Effect.forEach(Array.from({ length: calls }), () => client.call(request), {
-          concurrency: 8,
+    })
+    const checked = Effect.map(call, ({ bulk: [bytes] }) => validateBulk(bytes!))
+    return bulk([bulkCalls, bulkInFlight, bulkBytes], (inFlight) => byFibers(inFlight, checked))
+  })
+
+/** Calls in flight when the connection is lost, and how often it is. */
+const [lostCalls, losses] = [64, 20]
+
+/** Loses the connection under calls: how long until the first, and until all have been answered. */
+export const byReconnect = (on: On): Outcomes =>
+  withClient(on, creditsFor(lostCalls), async (client) => {
+    const [first, all]: [Array<number>, Array<number>] = [[], []]
+    for (let loss = 0; loss < losses; loss++) {
+      const start = performance.now()
+      const times: Array<number> = []
+      const call = Effect.map(small(client), () => times.push(performance.now() - start))
+      const calls = Effect.all(
+        Array.from({ length: lostCalls }, () => call),
+        {
+          concurrency: "unbounded",
           discard: true
-        })
+        }
       )
-    await run(bulkCalls / 10)
-    const start = performance.now()
-    await run(bulkCalls)
-    const seconds = (performance.now() - start) / 1_000
-    const value = (bulkCalls * bulkBytes) / seconds / 1e6
-    return { "bulk-1m": { value, unit: "MB/s", completed: bulkCalls, expected: bulkCalls } }
+      await Effect.runPromise(Effect.all([calls, client.reconnect], { concurrency: 2 }))
+      const late = times.filter((millis) => millis > 1)
+      first.push(Math.min(...late))
+      all.push(Math.max(...late))
+    }
+    const counted = { completed: all.length, expected: losses, unit: "ms" }
+    return {
+      "recovered-first": { value: median(first), ...counted },
+      "recovered-64": { value: median(all), ...counted }
+    }
   })
 
 /** Messages of 64 bytes there and back, without anything above the provider. */
@@ -84,25 +101,29 @@ export const byProvider = (on: On, inFlight: number): Outcomes =>
       const { own } = yield* connected(on, false)
       const run = Effect.fnUntraced(function* (count: number) {
         let [sent, came] = [0, 0]
-        const next = (): void => {
-          if (sent === count) return
-          sent++
-          own.toReceive()
-          own.send()
+        const send = (messages: number): void => {
+          const last = Math.min(count, sent + messages)
+          while (sent < last) {
+            sent++
+            own.toReceive()
+            own.send(sent < last)
+          }
         }
-        for (let index = 0; index < inFlight; index++) next()
+        send(inFlight)
         while (came < count) {
           const messages = yield* own.messages
           came += messages
-          for (let index = 0; index < messages; index++) next()
+          send(messages)
         }
+        return came
       })
       const count = callsOf(inFlight)
-      yield* run(count / 10)
+      yield* run(count / 2)
       const start = performance.now()
-      yield* run(count)
+      const completed = yield* run(count)
       const value = count / ((performance.now() - start) / 1_000)
-      const counted = { completed: count, expected: count }
-      return { [`calls-${inFlight}`]: { value, unit: "calls/s", ...counted } }
+      return {
+        [`calls-${inFlight}`]: { value, unit: "calls/s", completed, expected: count }
+      }
     }).pipe(Effect.scoped, Effect.provide(layer(on, false)))
   )
