@@ -1,8 +1,8 @@
 /**
  * Goal: a caller of many calls makes each of them once, also if one that begins makes others fail,
  * as it does when it finds room after the responder was replaced.
- * Method: an `Effect.forEach` over calls to a connection that, from one moment on, fails a call that
- * waits whenever another one begins.
+ * Method: an `Effect.forEach` over calls to a connection that, from one moment on, fails a call
+ * that waits whenever another one begins.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
