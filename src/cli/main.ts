@@ -1,23 +1,19 @@
 #!/usr/bin/env node
-/** The command line: parses arguments, runs one subcommand, sets the exit code. */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import * as NodeServices from "@effect/platform-node/NodeServices"
-import * as Command from "effect/cli/Command"
-import * as Effect from "effect/Effect"
-import { bus } from "./bus.ts"
-import { decode } from "./decode.ts"
-import { protocols } from "./protocols.ts"
-import { simulate } from "./simulate.ts"
-import { simulations } from "./simulations.ts"
-import { peer } from "./peer.ts"
-import { part } from "./demo/process.ts"
-import { start } from "./start.ts"
-import { version } from "./version.ts"
+/**
+ * The command line. It checks the version of Node before it loads anything else: an older Node
+ * fails at the first import of a module that it does not have, and its trace names no version.
+ */
+import { neededNode } from "./version.ts"
 
-Command.make("handfast").pipe(
-  Command.withDescription("Peer links that never speak too soon"),
-  Command.withSubcommands([start, part, simulate(simulations), decode(protocols), bus, peer]),
-  Command.run({ version }),
-  Effect.provide(NodeServices.layer),
-  NodeRuntime.runMain
-)
+const numbersOf = (version: string) => version.split(".").map(Number)
+
+const isOlder = (version: string, needed: string): boolean => {
+  const [major = 0, minor = 0] = numbersOf(version)
+  const [neededMajor = 0, neededMinor = 0] = numbersOf(needed)
+  return major < neededMajor || (major === neededMajor && minor < neededMinor)
+}
+
+if (isOlder(process.versions.node, neededNode)) {
+  process.stderr.write(`Node ${neededNode} or newer is needed, this is ${process.versions.node}.\n`)
+  process.exitCode = 1
+} else await import("./commands.ts")

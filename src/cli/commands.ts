@@ -1,0 +1,22 @@
+/** The commands: parses arguments, runs one subcommand, sets the exit code. */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import { bus } from "./bus.ts"
+import { decode } from "./decode.ts"
+import { protocols } from "./protocols.ts"
+import { simulate } from "./simulate.ts"
+import { simulations } from "./simulations.ts"
+import { peer } from "./peer.ts"
+import { part } from "./demo/process.ts"
+import { start } from "./start.ts"
+import { version } from "./version.ts"
+
+Command.make("handfast").pipe(
+  Command.withDescription("Peer links that never speak too soon"),
+  Command.withSubcommands([start, part, simulate(simulations), decode(protocols), bus, peer]),
+  Command.run({ version }),
+  Effect.provide(NodeServices.layer),
+  NodeRuntime.runMain
+)
