@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { Auth } from "../../schema/rpc/RpcMessage.ts"
 import type { CallRefused, OutcomeUnknown } from "./RpcError.ts"
+import { isCallable, largestNumber } from "./internal/callable.ts"
 import type { Range } from "./internal/planning.ts"
 import { type Methods, methodsOf } from "./internal/typedCalls.ts"
 import { type Encoding, type ProcedureOptions, TypedProcedure } from "./internal/typedProcedure.ts"
@@ -92,11 +93,19 @@ export interface RpcProgram<out Rpcs extends Rpc.Any> {
   readonly "~rpcs": (_: never) => Rpcs
 }
 
+const encodings: ReadonlyArray<Encoding> = ["xdr", "binary"]
+
+/** Throws for a number that no call can carry. */
+const assertCallable = (what: string, given: unknown, number: number, least: number): void => {
+  if (isCallable(number, least)) return
+  throw new RangeError(`${what} ${given} is no whole number from ${least} to ${largestNumber}`)
+}
+
 type RpcOf<Entry> = Entry extends TypedEntry<infer R> ? R : Entry extends Rpc.Any ? Entry : never
 
 /**
  * Declares a program once, for clients and servers: its procedures by number, each an `Rpc` of
- * `effect/rpc`. Throws, naming the place, if a schema cannot travel.
+ * `effect/rpc`. Throws, naming the place, if a schema cannot travel or a number is none.
  */
 export const make = <
   const Entries extends Readonly<Record<number, Rpc.Any | TypedEntry<Rpc.Any>>>
@@ -109,11 +118,17 @@ export const make = <
   readonly encoding?: Encoding | undefined
 }): RpcProgram<RpcOf<Entries[keyof Entries & number]>> => {
   const { encoding = "binary", program, version } = options
+  assertCallable("program", program, program, 0)
+  assertCallable("version", version, version, 0)
+  if (!encodings.includes(encoding)) {
+    throw new RangeError(`${encoding} is no encoding: ${encodings.join(", ")}`)
+  }
   const entries: ReadonlyArray<[string, Rpc.Any | TypedEntry<Rpc.Any>]> = Object.entries(
     options.procedures
   )
   const procedures = entries.map(([number, entry]) => {
     if (Number(number) === 0) throw new RangeError("procedure 0 is NULL, which every program has")
+    assertCallable("procedure", number, Number(number), 1)
     const { options, rpc } = "rpc" in entry ? entry : { rpc: entry, options: {} }
     return new TypedProcedure(rpc as Rpc.AnyWithProps, Number(number), encoding, options)
   })

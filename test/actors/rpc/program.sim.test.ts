@@ -172,6 +172,24 @@ describe("a program declared by schemas", () => {
     const make = (procedures: Record<number, Rpc.Any>) => () =>
       RpcProgram.make({ ...number, procedures, encoding: "xdr" })
     assert.throws(make({ 0: Who }), /NULL/)
+    // Keys of objects are texts, and programs without types come here with any.
+    for (const number of [-1, 1.5, 2 ** 32, "x"]) {
+      assert.throws(make({ [number]: Who }), /procedure .* is no whole number from 1 to/)
+    }
+    const wrong = [
+      { program: Number.NaN },
+      { program: -1 },
+      { version: 2 ** 32 },
+      { version: "1" as unknown as number }
+    ]
+    for (const odd of wrong) {
+      const options = { ...number, procedures: { 1: Who }, ...odd }
+      assert.throws(() => RpcProgram.make(options), /(program|version) .* is no whole number/)
+    }
+    const odd = { ...number, procedures: { 1: Who }, encoding: "json" as "xdr" }
+    assert.throws(() => RpcProgram.make(odd), /json is no encoding: xdr, binary/)
+    const edges = { program: 0, version: 2 ** 32 - 1, procedures: { [2 ** 32 - 1]: Who } }
+    assert.lengthOf(RpcProgram.make(edges).procedures, 1)
     assert.throws(make({ 1: Who, 2: Who }), /one name/)
     assert.throws(make({ 1: Rpc.make("Plain", { payload: { a: Schema.Number } }) }), /payload\.a/)
     const stream = RpcSchema.Stream(Xdr.Uint32, Schema.Never)

@@ -63,7 +63,22 @@ describe("settings that hold together", () => {
   }
 })
 
+const served = { program: 7, version: 1, procedures: {} }
+
 const refused: Record<string, Options & { readonly names: ReadonlyArray<string> }> = {
+  "no program": { server: { programs: [] }, names: ["programs"] },
+  "one version of a program twice": {
+    server: { programs: [served, { ...served, version: 2 }, served] },
+    names: ["programs"]
+  },
+  "a program that is no number": {
+    server: { programs: [{ ...served, program: Number.NaN }] },
+    names: ["programs"]
+  },
+  "a version that no call can name": {
+    server: { programs: [{ ...served, version: 2 ** 32 }] },
+    names: ["programs"]
+  },
   "no credit here": { client: { credits: 0 }, names: ["credits"] },
   "half a credit": { client: { credits: 1.5 }, names: ["credits"] },
   "more credits than a queue has places": { client: { credits: 40_000 }, names: ["credits"] },

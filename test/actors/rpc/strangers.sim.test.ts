@@ -87,7 +87,8 @@ describe("a server", () => {
 
   it.sim("G13: does not start unless it says whom it serves", settings, () =>
     Effect.gen(function* () {
-      const refused = [{}, { peers: [], open: true }, { peers: ["10.0.0.0/99"] }] as const
+      const both = { peers: [], open: true } as const
+      const refused = [{}, both, { peers: [] }, { peers: ["10.0.0.0/99"] }] as const
       for (const server of refused) {
         const error = yield* Effect.flip(makeWorld({ server: { open: undefined, ...server } }))
         assert.strictEqual(error._tag, "PeersRefused")

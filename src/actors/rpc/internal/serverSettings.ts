@@ -10,6 +10,7 @@ import { SettingsConflict } from "../RpcError.ts"
 import type { Depths } from "./epoch.ts"
 import { given, validateNumbers } from "./settings.ts"
 import type { Program } from "../RpcProgram.ts"
+import { isCallable } from "./callable.ts"
 
 /**
  * Names the principal of a connection, by the peer's address and private data; undefined refuses
@@ -166,15 +167,27 @@ const heard = ({
   open,
   peers
 }: ServerOptions): Effect.Effect<ServerSettings["hears"], Peers.PeersRefused, Scope.Scope> => {
-  if (peers === undefined && open === undefined) {
-    return admit === undefined
-      ? Effect.fail(new Peers.PeersRefused({ given: "no peers", rule }))
-      : Effect.succeed(() => true)
+  const isNobody = peers?.length === 0 && open === undefined
+  if (isNobody || (peers === undefined && open === undefined && admit === undefined)) {
+    return Effect.fail(new Peers.PeersRefused({ given: "no peers", rule }))
   }
+  if (peers === undefined && open === undefined) return Effect.succeed(() => true)
   return Effect.map(
     Peers.serve({ peers, open }, lookup, false),
     (served) => (host) => served.admitsAddress(host)
   )
+}
+
+/** Describes programs that no call can tell apart, or can reach. */
+const faultOf = (programs: ReadonlyArray<Program>): string | undefined => {
+  if (programs.length === 0) return "there is none to serve"
+  const names = programs.map(({ program, version }) => `program ${program} version ${version}`)
+  const wrong = programs.findIndex(
+    ({ program, version }) => !isCallable(program) || !isCallable(version)
+  )
+  if (wrong >= 0) return `no call names ${names[wrong]}`
+  const twice = names.find((name, index) => names.indexOf(name) < index)
+  return twice && `${twice} is there twice`
 }
 
 /** Fills the defaults in. */
@@ -185,6 +198,8 @@ export const resolve = Effect.fnUntraced(function* (
   const settings = { ...defaults, admit: byAddress, ...given(options), hears } as ServerSettings
   const conflict = (names: ReadonlyArray<keyof ServerOptions>, detail: string) =>
     new SettingsConflict({ settings: names, detail })
+  const fault = faultOf(settings.programs)
+  if (fault !== undefined) return yield* conflict(["programs"], fault)
   yield* validateNumbers(settings)
   const { completions, credits, maxCredits, maxReverseCalls, maxSegments } = settings
   if (credits > maxCredits) {
