@@ -181,6 +181,37 @@ describe("a request that can never be fulfilled", () => {
   )
 })
 
+describe("a request without types", () => {
+  it.sim("R28: is refused if its time is none, or its answer to a replacement", { seeds: 1 }, () =>
+    Effect.gen(function* () {
+      const { a, kept } = yield* scene()
+      const own = yield* shared(a, "own", kilo, 1)
+      const write = { peer: "b", from: own.slice(), to }
+      const wrong = [
+        ...[0, -5, Number.NaN, "soon" as "1 second", {} as "1 second"].map((within) => ({
+          within
+        })),
+        { onReplaced: "whatever" as "fail" }
+      ]
+      for (const odd of wrong) {
+        for (const error of [
+          yield* Effect.flip(a.write({ ...write, ...odd })),
+          yield* Effect.flip(a.read({ peer: "b", from: to, to: own.slice(), ...odd })),
+          yield* Effect.flip(Effect.scoped(a.start({ peer: "b", ops: [], ...odd })))
+        ]) {
+          assert.strictEqual(error._tag, "InvalidTransfer", JSON.stringify(odd))
+          assert.notInclude(error.message, "no operations")
+        }
+      }
+      assert.isTrue(kept.bytes.every((byte) => byte === 0))
+      for (const within of [1_000, "1 second", "Infinity", undefined] as const) {
+        yield* a.write({ ...write, within, onReplaced: "fail" })
+      }
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
+    })
+  )
+})
+
 describe("a directory that throws", () => {
   it.sim("T7: is asked again for memory that a transfer lacks", { seeds: 10 }, () =>
     Effect.gen(function* () {

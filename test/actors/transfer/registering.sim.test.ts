@@ -1,6 +1,7 @@
 /**
  * Goal: memory that may not be registered leaves nothing behind, and what peers are told of stays
- * within its limit, however many registrations are under way (T8).
+ * within its limit, however many registrations are under way (T8); a name or a right that is none
+ * is refused, since peers would refuse the whole description.
  * Method: an engine whose descriptions have room for few buffers, and the regions of its device.
  */
 import { assert, describe } from "@effect/vitest"
@@ -44,6 +45,30 @@ describe("a description that is full", () => {
         assert.isAtMost(told, describedBytes)
         yield* Scope.close(scope, Exit.void)
       }
+    })
+  )
+})
+
+describe("memory", () => {
+  it.sim("T8: is not registered under a name or with a right that is none", { seeds: 1 }, () =>
+    Effect.gen(function* () {
+      const { b, fabric } = yield* pair({})
+      const wrong = [
+        ["name", { name: "" }],
+        ["name", { name: 5 as unknown as string }],
+        ["name", { name: null as unknown as string }],
+        ["access", { access: ["nosuch" as "remote-read"] }],
+        ["access", { access: ["local-write", undefined as unknown as "remote-read"] }],
+        ["access", { access: "remote-read" as unknown as ["remote-read"] }]
+      ] as const
+      const { regions } = fabric.resources("b")
+      for (const [attribute, odd] of wrong) {
+        const error = yield* Effect.flip(b.register({ memory: 64, ...odd }))
+        assert.deepInclude(error, { _tag: "InvalidAttribute", operation: "register", attribute })
+      }
+      assert.strictEqual(fabric.resources("b").regions, regions)
+      const unnamed = yield* b.register({ memory: 64, access: [] })
+      assert.strictEqual((yield* b.named(unnamed.name)).name, unnamed.name)
     })
   )
 })

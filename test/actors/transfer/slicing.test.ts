@@ -310,7 +310,7 @@ describe("a request is refused", () => {
   const memories = new Map([own, readOnly].map((memory) => [memory.name, memory]))
   /** What is wrong with a request by itself, or else with the places that it names. */
   const faultOf = (operations: ReadonlyArray<Operation>): InvalidTransfer | undefined => {
-    const plans = validateRequest("p", operations, memories, 10)
+    const plans = validateRequest({ peer: "p", ops: operations }, memories, 10)
     return "_tag" in plans ? plans : missingOf("p", plans, peer)
   }
   const peer = new PeerMemory({

@@ -284,10 +284,11 @@ describe("memory", () => {
       validateRegion({ memory: 2 ** 60 }),
       validateRegion({ memory, offset: 64 }),
       validateRegion({ memory, offset: 60, length: 5 }),
-      validateRegion({ memory, access: ["remote-atomic"] })
+      validateRegion({ memory, access: ["remote-atomic"] }),
+      validateRegion({ memory, access: ["nosuch" as "remote-read"] })
     ]
     const named = offences.map((found) => found?.attribute)
-    assert.deepStrictEqual(named, ["memory", "memory", "length", "length", "access"])
+    assert.deepStrictEqual(named, ["memory", "memory", "length", "length", "access", "access"])
   })
 })
 

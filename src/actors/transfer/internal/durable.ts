@@ -1,8 +1,7 @@
 /** Converts requests to the names under which a journal keeps them, and moves what is named. */
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Memory } from "../../rdma/Memory.ts"
@@ -10,6 +9,7 @@ import type { DurableRequest, Moved, Operation, Request } from "../Transfer.ts"
 import { InvalidTransfer, type TransferError, TransferFailed } from "../TransferError.ts"
 import { Named, type NamedOperation } from "../Transfers.ts"
 import { namedOperations } from "./failures.ts"
+import { millisOf, noTime } from "./requestValidation.ts"
 import { Backoff, type BackoffSettings } from "../../link/Backoff.ts"
 
 const decode = Schema.decodeUnknownEffect(Named)
@@ -38,12 +38,10 @@ export const toNamed = Effect.fnUntraced(function* (
     }
     named.push(name)
   }
-  const time = Option.map(Duration.fromInput(within ?? otherwise), Duration.toMillis)
-  const millis = Math.ceil(Option.getOrElse(time, () => 0))
-  const until = (yield* Clock.currentTimeMillis) + millis
-  if (millis <= 0 || !Number.isSafeInteger(until)) {
-    const detail = `${String(within ?? otherwise)} is no time for a transfer`
-    return yield* new InvalidTransfer({ peer, operation: undefined, detail })
+  const time = within ?? otherwise
+  const until = (yield* Clock.currentTimeMillis) + Math.ceil(millisOf(time) ?? Number.NaN)
+  if (!Number.isSafeInteger(until)) {
+    return yield* new InvalidTransfer({ peer, operation: undefined, detail: noTime(time) })
   }
   return yield* Effect.mapError(decode({ id, peer, ops: named, until }), ({ message }) => {
     const detail = message.slice(0, 256)

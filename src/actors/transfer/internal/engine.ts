@@ -95,11 +95,12 @@ export class Engine {
     { self: this },
     function* (
       this: Engine,
-      { onReplaced = "begin-anew", ops, peer: name, within }: Request
+      request: Request
     ): Effect.fn.Return<Transfer, TransferError, Scope.Scope> {
       const { now, settings } = this.#context
       const began = now()
-      const plans = validateRequest(name, ops, this.#memories.all, settings.operations)
+      const { onReplaced = "begin-anew", peer: name, within } = request
+      const plans = validateRequest(request, this.#memories.all, settings.operations)
       if ("_tag" in plans) return yield* plans
       const peer = yield* this.#use(name)
       const early = this.#isClosed ? closed : peer.refusal

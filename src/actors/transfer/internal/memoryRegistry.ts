@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import type { CreateError } from "../../../native/verbs/VerbsError.ts"
+import { type CreateError, InvalidAttribute } from "../../../native/verbs/VerbsError.ts"
 import type { EpochSource } from "../../../schema/Epoch.ts"
 import type { PeerBuffer } from "../../rdma/Directory.ts"
 import {
@@ -51,6 +51,11 @@ export class MemoryRegistry {
   ): Effect.Effect<Memory, CreateError | NameTaken | DescriptionFull, Scope.Scope> {
     return Effect.suspend(() => {
       const { name = `memory-${++this.#unnamed}` } = options
+      // Peers refuse a description in which one buffer has no name.
+      if (typeof name !== "string" || name === "") {
+        const invalid = { operation: "register", attribute: "name" }
+        return Effect.fail(new InvalidAttribute({ ...invalid, detail: "it is no text, or empty" }))
+      }
       return Effect.acquireUseRelease(
         this.#reserve(name),
         () => orNothing(this.#register(name, options, release)),

@@ -1,6 +1,8 @@
 /** Checks a request before anything of it is posted. Pure. */
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
 import type { RegisteredMemory } from "../../rdma/Memory.ts"
-import type { Operation } from "../Transfer.ts"
+import type { Operation, Request } from "../Transfer.ts"
 import { InvalidTransfer } from "../TransferError.ts"
 import { firstUnmapped, type PeerMemory } from "./slicing.ts"
 import type { CheckedOperation } from "./job.ts"
@@ -9,6 +11,14 @@ const whole = (number: number): boolean => Number.isSafeInteger(number) && numbe
 
 /** The memory that an engine has registered, by its names. */
 type Memories = ReadonlyMap<string, RegisteredMemory>
+
+/** The milliseconds in which a transfer can be done; undefined if the input is no time for that. */
+export const millisOf = (within: Duration.Input): number | undefined => {
+  const millis = Option.map(Duration.fromInput(within), Duration.toMillis)
+  return Option.getOrUndefined(Option.filter(millis, (some) => some > 0))
+}
+
+export const noTime = (within: unknown): string => `${String(within)} is no time for a transfer`
 
 /** Validates one operation. Returns its plan, or what is wrong with it. */
 const planOf = (operation: Operation, memories: Memories): CheckedOperation | string => {
@@ -28,15 +38,23 @@ const planOf = (operation: Operation, memories: Memories): CheckedOperation | st
   return { isWrite, memory, offset, length, target }
 }
 
-/** Validates all operations; fails with the first that no peer could fulfil. */
+/**
+ * Validates the terms and all operations; fails with the first that no peer could fulfil. Programs
+ * without types come here with any terms.
+ */
 export const validateRequest = (
-  peer: string,
-  operations: ReadonlyArray<Operation>,
+  { onReplaced = "begin-anew", ops: operations, peer, within }: Request,
   memories: Memories,
   limit: number
 ): ReadonlyArray<CheckedOperation> | InvalidTransfer => {
   const refuse = (operation: number | undefined, detail: string) =>
     new InvalidTransfer({ peer, operation, detail })
+  if (within !== undefined && millisOf(within) === undefined) {
+    return refuse(undefined, noTime(within))
+  }
+  if (onReplaced !== "begin-anew" && onReplaced !== "fail") {
+    return refuse(undefined, `onReplaced: ${String(onReplaced)} is neither begin-anew nor fail`)
+  }
   if (operations.length === 0) return refuse(undefined, "no operations")
   if (operations.length > limit) {
     return refuse(undefined, `${operations.length} operations, at most ${limit} may be`)

@@ -7,7 +7,7 @@ import type { CompletionQueue } from "../Completion.ts"
 import type { DeviceInfo, ProtectionDomain } from "../Device.ts"
 import type { Options as QueuePairOptions, QueuePair } from "../QueuePair.ts"
 import type { InvalidValue } from "../QueuePairState.ts"
-import type { Access, Options as RegionOptions, Region } from "../Region.ts"
+import { Access, type Options as RegionOptions, type Region } from "../Region.ts"
 import { type CreateError, InvalidAttribute } from "../VerbsError.ts"
 import { create } from "./create.ts"
 import { type HasResource, isMadeBy, Resource } from "./resources.ts"
@@ -98,6 +98,11 @@ export const validateRegion = (options: RegionOptions): InvalidValue | undefined
   }
   if (offset + length > size) {
     return { attribute: "length", detail: `${length} bytes at ${offset} of ${size} do not fit` }
+  }
+  const { literals: rights } = Access
+  // Programs without types come here with any rights.
+  if (!Array.isArray(access) || !access.every((right) => rights.includes(right))) {
+    return { attribute: "access", detail: `${access} are no rights: ${rights.join(", ")}` }
   }
   const writes = access.includes("remote-write") || access.includes("remote-atomic")
   return writes && !access.includes("local-write")
