@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import { Access } from "../../native/verbs/Region.ts"
 import { Epoch } from "../../schema/Epoch.ts"
 import { Gid } from "../../schema/Gid.ts"
 
@@ -46,6 +47,8 @@ export const PeerBuffer = Schema.Struct({
    * when nothing else works. Default: all are equally near.
    */
   distances: Schema.optionalKey(Schema.Array(Distance)),
+  /** What peers may do with it. Without it, only the peer's NIC knows. */
+  access: Schema.optionalKey(Schema.Array(Access)),
   /**
    * Its registration, which no other memory of any process shares. Without it, memory is identified
    * by its address, length and keys, and by the connections to its process.

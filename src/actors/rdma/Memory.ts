@@ -102,13 +102,15 @@ export class RegisteredMemory implements Memory {
   }
 
   get buffers(): ReadonlyArray<PeerBuffer> {
-    const isForOthers = this.access.some((right) => right !== "local-write")
+    const access = this.access.filter((right) => right !== "local-write")
+    const isForOthers = access.length > 0
     const some = this.#some
     return some.map(({ address, length }, chunk) => ({
       name: some.length === 1 ? this.name : `${this.name}#${chunk}`,
       address,
       length,
       keys: isForOthers ? this.regions.map((regions) => regions[chunk]?.remoteKey ?? 0) : [],
+      access,
       epoch: this.epoch
     }))
   }

@@ -2,9 +2,11 @@
  * Converts descriptions to and from segments of the Mooncake dialect.
  *
  * Data without a field in that dialect is in one member that Mooncake ignores: the version of the
- * description, and the registration of each buffer as a count in the same process instance.
+ * description, the registration of each buffer as a count in the same process instance, and what
+ * peers may do with it.
  */
 
+import type { Access } from "../../native/verbs/Region.ts"
 import { countOf, instanceOf, isEpoch } from "../../schema/Epoch.ts"
 import * as Gid from "../../schema/Gid.ts"
 import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
@@ -27,14 +29,34 @@ const distancesTo = (place: string, nicNames: ReadonlyArray<string>, places: Pla
   return new Set(distances).size > 1 ? distances : undefined
 }
 
-const nothing = { epoch: undefined, registrations: [] as ReadonlyArray<unknown> }
+/** The rights of peers; a buffer's are the sum of the powers of 2 at their places. */
+const rights = ["remote-write", "remote-read", "remote-atomic"] as const
+
+const toNumber = (access: ReadonlyArray<Access>): number =>
+  rights.reduce((sum, right, place) => sum + (access.includes(right) ? 2 ** place : 0), 0)
+
+/** Reads the rights of a buffer; undefined if the peer does not tell them. */
+const toAccess = (number: unknown): ReadonlyArray<Access> | undefined => {
+  if (typeof number !== "number" || !Number.isInteger(number)) return undefined
+  if (number < 0 || number >= 2 ** rights.length) return undefined
+  return rights.filter((_, place) => (number & (2 ** place)) !== 0)
+}
+
+const nothing = {
+  epoch: undefined,
+  registrations: [] as ReadonlyArray<unknown>,
+  access: [] as ReadonlyArray<unknown>
+}
 
 /** Reads the added member; undefined if it is invalid. */
 const versionOf = ({ buffers, handfast }: SegmentDescriptor) => {
   if (typeof handfast !== "object" || handfast === null) return nothing
-  const { epoch, registrations } = handfast as { readonly [key: string]: unknown }
-  const isWhole = Array.isArray(registrations) && registrations.length === buffers.length
-  return isEpoch(epoch) && isWhole ? { epoch, registrations } : nothing
+  const { access, epoch, registrations } = handfast as { readonly [key: string]: unknown }
+  const isWhole = (list: unknown): list is ReadonlyArray<unknown> =>
+    Array.isArray(list) && list.length === buffers.length
+  if (!isEpoch(epoch) || !isWhole(registrations)) return nothing
+  // Earlier versions of this library do not tell rights.
+  return { epoch, registrations, access: isWhole(access) ? access : [] }
 }
 
 /**
@@ -51,19 +73,21 @@ export const toDescription = (segment: SegmentDescriptor): Description => {
     if (!known.has(place)) known.set(place, distancesTo(place, nicNames, places))
     return known.get(place)
   }
-  const { epoch, registrations } = versionOf(segment)
+  const { access: allowed, epoch, registrations } = versionOf(segment)
   const registered = segment.buffers.map((buffer, index) => {
     const registration = `${epoch && instanceOf(epoch)}.${registrations[index]}`
-    return { buffer, epoch: isEpoch(registration) ? registration : undefined }
+    const access = toAccess(allowed[index])
+    return { buffer, access, epoch: isEpoch(registration) ? registration : undefined }
   })
   return {
     nics: segment.devices.map(({ gid, lid, name }) => ({ path: `${server}@${name}`, gid, lid })),
     buffers: registered
       .filter(({ buffer: { addr, length } }) => addr + length <= BigInt(Number.MAX_SAFE_INTEGER))
-      .map(({ buffer: { addr, length, name, rkey: keys }, epoch }) => {
+      .map(({ access, buffer: { addr, length, name, rkey: keys }, epoch }) => {
         const buffer = { name, address: Number(addr), length: Number(length), keys }
         const distances = keys.length === 0 ? undefined : distancesOf(name)
-        return Object.assign(buffer, distances && { distances }, epoch && { epoch })
+        const [near, right] = [distances && { distances }, access && { access }]
+        return Object.assign(buffer, near, right, epoch && { epoch })
       }),
     ...(epoch !== undefined && { epoch })
   }
@@ -124,7 +148,8 @@ export const fromDescription = (
       // -1 is no count: such a buffer does not name its registration.
       handfast: {
         epoch: version,
-        registrations: told.map(({ epoch }) => (epoch === undefined ? -1 : countOf(epoch)))
+        registrations: told.map(({ epoch }) => (epoch === undefined ? -1 : countOf(epoch))),
+        access: told.map(({ access }) => (access === undefined ? -1 : toNumber(access)))
       }
     }),
     priorityMatrix: Object.fromEntries(told.map((buffer) => [buffer.name, [nicNames, []]]))

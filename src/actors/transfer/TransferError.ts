@@ -62,7 +62,7 @@ export class TransferFailed extends Schema.TaggedError<TransferFailed>()("Transf
    * - `cancelled`: its caller was interrupted.
    * - `peer-unreachable`: no rail to the peer worked for so long, or has not recovered from that.
    * - `attempts-exhausted`: one slice has failed in each of its attempts.
-   * - `refused`: the remote or the local NIC does not allow it.
+   * - `refused`: the peer's description, or the remote or the local NIC, does not allow it.
    * - `no-such-memory`: the peer's memory is not there any more.
    * - `peer-memory-replaced`: memory that held a part of it is not there any more. The caller chose
    *   to fail then, or it has happened too often.

@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream"
 import type { ReadyLink } from "../../../src/actors/endpoint/ReadyLink.ts"
 import type { EngineContext } from "../../../src/actors/transfer/internal/engineContext.ts"
 import { NicScheduler } from "../../../src/actors/transfer/internal/nicScheduler.ts"
-import { Slice } from "../../../src/actors/transfer/internal/slicing.ts"
+import { type Buffer, Slice } from "../../../src/actors/transfer/internal/slicing.ts"
 import { StallDetector } from "../../../src/actors/transfer/internal/posting.ts"
 import { Work } from "../../../src/actors/transfer/internal/posting.ts"
 import { WriteConfirmations } from "../../../src/actors/transfer/internal/writeConfirmation.ts"
@@ -67,17 +67,24 @@ describe("blame", () => {
     })
   )
 
-  it.effect("R16: a question that the peer refuses does not say which write was refused", () =>
+  it.effect("R16: a question that the peer refuses names a write if all use one key", () =>
     Effect.sync(() => {
-      for (const [status, each] of [
-        ["remote-access", "flushed"],
+      for (const [status, each, ofOneKey = each] of [
+        ["remote-access", "flushed", "remote-access"],
         ["local-protection", "flushed"],
         ["retry-exceeded", "retry-exceeded"],
         ["flushed", "flushed"]
       ] as const) {
-        const { confirmations, heard, read, unconfirmed } = covered()
-        confirmations.onConfirmed(read, unconfirmed, endOf(status))
-        assert.deepStrictEqual(heard, [`0 ${each}`, `1 ${each}`], status)
+        for (const isOne of [true, false]) {
+          const { confirmations, heard, read, unconfirmed, writes } = covered()
+          for (const [index, { slice }] of writes.entries()) {
+            const incarnation = isOne ? "one" : `${index}`
+            slice!.found.buffer = { incarnation } as Buffer
+          }
+          confirmations.onConfirmed(read, unconfirmed, endOf(status))
+          const ended = isOne ? ofOneKey : each
+          assert.deepStrictEqual(heard, [`0 ${ended}`, `1 ${ended}`], status)
+        }
       }
     })
   )

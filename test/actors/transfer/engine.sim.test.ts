@@ -20,7 +20,7 @@ import type { ReadyLink } from "../../../src/actors/endpoint/ReadyLink.ts"
 import type { SendRequest } from "../../../src/native/verbs/WorkRequest.ts"
 import { NoDescription } from "../../../src/actors/rdma/Directory.ts"
 import { it } from "../../../src/testing/vitest.ts"
-import { differsAt, host, pair, pattern, shared, timed } from "./harness.ts"
+import { differsAt, host, pair, pattern, shared, timed, withoutRights } from "./harness.ts"
 
 const kilo = 1 << 10
 const mega = 1 << 20
@@ -1069,6 +1069,50 @@ describe("a transfer that is stopped", () => {
       }
       yield* Fiber.join(good)
       assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
+    })
+  )
+})
+
+describe("a request that the peer's memory is not for", () => {
+  it.sim("R31: is refused at once by its description, and nothing is posted", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, net } = yield* pair({ settings })
+      const own = yield* shared(a, "own", 64, 1)
+      const scope = yield* Scope.make()
+      const ro = { name: "ro", memory: 64, access: ["remote-read"] } as const
+      yield* Scope.provide(b.register(ro), scope)
+      const read = a.read({ peer: "b", from: { buffer: "ro" }, to: own.slice() })
+      const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "ro" } })
+      yield* read
+      const { attempts, posts } = net
+      const { millis, value } = yield* timed(failed(write))
+      assert.deepInclude(value, { reason: "refused", moved: 0, unfinished: [0] })
+      assert.deepStrictEqual([millis, net.posts, net.attempts], [0, posts, attempts])
+      assert.strictEqual((yield* timed(read)).millis < 50, true)
+      // The peer may have registered it in another way since: its description is asked for again.
+      yield* Scope.close(scope, Exit.void)
+      const kept = yield* shared(b, "ro", 64)
+      yield* write
+      assert.strictEqual(differsAt(own.bytes, kept.bytes), -1)
+    })
+  )
+
+  it.sim("R31: ends that transfer alone if the card refuses it, and no way waits", seeds, () =>
+    Effect.gen(function* () {
+      const { a, b, net } = yield* pair({ settings })
+      const own = yield* shared(a, "own", 64, 1)
+      const access = ["remote-read"] as const
+      yield* b.register({ name: "ro", memory: 64, access })
+      const { buffers, nics } = yield* b.description
+      net.said.set("b", { nics, buffers: buffers.map(withoutRights) })
+      const read = a.read({ peer: "b", from: { buffer: "ro" }, to: own.slice() })
+      yield* read
+      for (let turn = 0; turn < 5; turn++) {
+        const refused = failed(a.write({ peer: "b", from: own.slice(), to: { buffer: "ro" } }))
+        const { millis, value } = yield* timed(Effect.tap(refused, () => read))
+        assert.strictEqual(value.reason, "refused")
+        assert.isBelow(millis, 50)
+      }
     })
   )
 })

@@ -11,7 +11,7 @@ import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { Directory, NoDescription } from "../../../src/actors/rdma/Directory.ts"
+import { Directory, NoDescription, type PeerBuffer } from "../../../src/actors/rdma/Directory.ts"
 import { type LinkFailure, Links } from "../../../src/actors/endpoint/Links.ts"
 import type { Memory } from "../../../src/actors/rdma/Memory.ts"
 import type { Nic } from "../../../src/actors/rdma/Nic.ts"
@@ -307,6 +307,14 @@ export const shared = Effect.fnUntraced(function* (
   const memory = yield* engine.register({ name, memory: bytes, access: everything })
   if (seed > 0) memory.bytes.set(pattern(bytes, seed))
   return memory
+})
+
+/** A buffer as a peer of another kind describes it, which does not say what it is for. */
+export const withoutRights = ({ address, keys, length, name }: PeerBuffer): PeerBuffer => ({
+  address,
+  keys,
+  length,
+  name
 })
 
 /** Milliseconds that an effect takes. */

@@ -14,7 +14,7 @@ import { IoPool } from "../../../src/native/io/IoPool.ts"
 import { makeProvider } from "../../../src/native/iwarp/device.ts"
 import { poolOf } from "../../../src/native/iwarp/settings.ts"
 import { Verbs } from "../../../src/native/verbs/Verbs.ts"
-import { host, network, pattern, shared } from "./harness.ts"
+import { host, network, pattern, shared, withoutRights } from "./harness.ts"
 
 const mega = 1 << 20
 
@@ -96,6 +96,28 @@ describe.each(["main", "worker"] as const)("over sockets in the %s thread", (on)
         yield* write
         assert.isTrue(equal(kept.bytes, own.bytes))
         assert.strictEqual(net.lookups, 2)
+      }).pipe(Effect.scoped),
+    60_000
+  )
+
+  it.live(
+    "R31: a write that the peer's memory is not for is refused, and costs one connection",
+    () =>
+      Effect.gen(function* () {
+        const { a, b, net } = yield* pairOver(on)
+        const own = yield* shared(a, "own", mega, 1)
+        yield* b.register({ name: "ro", memory: mega, access: ["remote-read"] })
+        const { buffers, nics } = yield* b.description
+        net.said.set("b", { nics, buffers: buffers.map(withoutRights) })
+        const read = a.read({ peer: "b", from: { buffer: "ro" }, to: own.slice() })
+        yield* read
+        const before = net.attempts
+        const write = a.write({ peer: "b", from: own.slice(), to: { buffer: "ro" } })
+        const error = yield* Effect.flip(write)
+        assert.deepInclude(error, { _tag: "TransferFailed", reason: "refused" })
+        // The key is tried once more, as the peer describes it then.
+        yield* read
+        assert.isAtMost(net.attempts - before, 2)
       }).pipe(Effect.scoped),
     60_000
   )

@@ -92,6 +92,30 @@ describe("a segment", () => {
     assert.deepStrictEqual(Segment.toDescription(read(said)), own)
   })
 
+  it("R31: of ours tells what peers may do with its memory, and earlier versions do not", () => {
+    const kv = { name: "kv", address: 4096, length: 100, keys: [7], epoch: "0000abcd.7" }
+    const nic = { path: "h:1@x", gid: "0000000000000000000000000a000001" as never, lid: 7 }
+    const all = ["remote-write", "remote-read", "remote-atomic"]
+    const given = [[], ["remote-read"], ["remote-write", "remote-read"], all]
+    const own = (access: ReadonlyArray<ReadonlyArray<string> | undefined>) =>
+      ({
+        nics: [nic],
+        buffers: access.map((rights) => ({ ...kv, ...(rights && { access: rights }) })),
+        epoch: "0000abcd.9"
+      }) as unknown as Directory.Description
+    const said = SegmentDescriptor.encode(Segment.fromDescription("h:1", own(given)))
+    assert.deepStrictEqual(Segment.toDescription(read(said)), own(given))
+    const told = '"access":[0,2,3,7]'
+    assert.include(said, told)
+    for (const odd of ["[0,2,3]", "5", "null", '[-1,8,1.5,"7"]']) {
+      const text = said.replace(told, `"access":${odd}`)
+      assert.deepStrictEqual(Segment.toDescription(read(text)), own(given.map(() => undefined)))
+    }
+    const without = said.replace(`,${told}`, "").replace(`${told},`, "")
+    assert.notInclude(without, '"access"')
+    assert.deepStrictEqual(Segment.toDescription(read(without)), own(given.map(() => undefined)))
+  })
+
   it("T1: of ours tells its version and its registrations, and others may ignore them", () => {
     const kv = { name: "kv", address: 4096, length: 100, keys: [7] }
     const nic = { path: "h:1@x", gid: "0000000000000000000000000a000001" as never, lid: 7 }

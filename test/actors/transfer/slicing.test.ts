@@ -8,12 +8,12 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Directory from "../../../src/actors/rdma/Directory.ts"
 import { RegisteredMemory } from "../../../src/actors/rdma/Memory.ts"
-import type { Operation } from "../../../src/actors/transfer/Transfer.ts"
+import type { Operation, Target } from "../../../src/actors/transfer/Transfer.ts"
 import { InvalidTransfer } from "../../../src/actors/transfer/TransferError.ts"
-import { firstUnmapped, PeerMemory } from "../../../src/actors/transfer/internal/slicing.ts"
+import { faultOfRange, PeerMemory } from "../../../src/actors/transfer/internal/slicing.ts"
 import { Job, type CheckedOperation } from "../../../src/actors/transfer/internal/job.ts"
 import {
-  missingOf,
+  faultOfPeer,
   validateRequest
 } from "../../../src/actors/transfer/internal/requestValidation.ts"
 import { type Slice, SlicePool } from "../../../src/actors/transfer/internal/slicing.ts"
@@ -50,6 +50,10 @@ const peerOf = (address: number, lengths: ReadonlyArray<number>) => {
   })
   return new PeerMemory({ nics: [{ path: "p@n" }], buffers })
 }
+
+/** What is missing of a range of a peer's memory. */
+const missing = (peer: PeerMemory, target: Target, length: number): string | undefined =>
+  faultOfRange(peer, target, length, "remote-read")?.detail
 
 const settings = { sliceBytes: 64, attempts: 3, beginnings: 3 }
 
@@ -262,8 +266,8 @@ describe("slices", () => {
     const other = { ...buffer, name: "kv#1", address: 5000 }
     for (const buffers of [[buffer], [buffer, other]]) {
       const peer = new PeerMemory({ nics: [{ path: "p@n" }], buffers })
-      assert.strictEqual(firstUnmapped(peer, { buffer: "kv" }, 10), "no buffer kv")
-      assert.isUndefined(firstUnmapped(peer, { buffer: "kv#0" }, 10))
+      assert.strictEqual(missing(peer, { buffer: "kv" }, 10), "no buffer kv")
+      assert.isUndefined(missing(peer, { buffer: "kv#0" }, 10))
     }
   })
 
@@ -283,8 +287,8 @@ describe("slices", () => {
         [3, 50]
       ]
     )
-    assert.include(firstUnmapped(peer, plan.target, 171), "big has only 250")
-    assert.isUndefined(firstUnmapped(peer, { buffer: "big#1" }, 100))
+    assert.include(missing(peer, plan.target, 171), "big has only 250")
+    assert.isUndefined(missing(peer, { buffer: "big#1" }, 100))
   })
 
   it("R31: a job waits when the peer's memory is gone, and goes on when it is there", () => {
@@ -309,9 +313,9 @@ describe("a request is refused", () => {
   const readOnly = memoryOf(4096, 4096, ["remote-read"], "readOnly")
   const memories = new Map([own, readOnly].map((memory) => [memory.name, memory]))
   /** What is wrong with a request by itself, or else with the places that it names. */
-  const faultOf = (operations: ReadonlyArray<Operation>): InvalidTransfer | undefined => {
+  const faultOf = (operations: ReadonlyArray<Operation>) => {
     const plans = validateRequest({ peer: "p", ops: operations }, memories, 10)
-    return "_tag" in plans ? plans : missingOf("p", plans, peer)
+    return "_tag" in plans ? plans : faultOfPeer("p", plans, peer)
   }
   const peer = new PeerMemory({
     nics: [{ path: "p@n" }],
@@ -319,7 +323,9 @@ describe("a request is refused", () => {
       { name: "kv", address: 1000, length: 100, keys: [7] },
       { name: "private", address: 5000, length: 100, keys: [] },
       { name: "cpu:0", address: 7000, length: 100, keys: [7] },
-      { name: "cpu:0", address: 8000, length: 100, keys: [7] }
+      { name: "cpu:0", address: 8000, length: 100, keys: [7] },
+      { name: "read", address: 9000, length: 100, keys: [7], access: ["remote-read"] },
+      { name: "written", address: 9100, length: 100, keys: [7], access: ["remote-write"] }
     ]
   })
   const to = { buffer: "kv" }
@@ -353,6 +359,30 @@ describe("a request is refused", () => {
       assert.instanceOf(faultOf(operations), InvalidTransfer)
     })
   }
+
+  it("R31: if the peer's description says that its memory is not for that", () => {
+    const [read, written] = [{ buffer: "read" }, { buffer: "written" }]
+    const forbidden: ReadonlyArray<Operation> = [
+      { op: "write", from, to: read },
+      { op: "read", from: written, to: from },
+      { op: "write", from, to: { address: 9000 } },
+      // It begins where reads are allowed, and goes on where they are not.
+      { op: "read", from: { address: 9095 }, to: from }
+    ]
+    for (const operation of forbidden) {
+      const fault = faultOf([{ op: "write", from, to }, operation])
+      assert.include(fault, { reason: "refused" })
+      assert.match(
+        fault!.detail!,
+        /^operation 1: the peer's buffer (read|written) is not for remote-/
+      )
+    }
+    const allowed: ReadonlyArray<Operation> = [
+      { op: "read", from: read, to: from },
+      { op: "write", from, to: written }
+    ]
+    assert.isUndefined(faultOf(allowed))
+  })
 
   it("R31: but not one that fits", () => {
     const fits: ReadonlyArray<Operation> = [

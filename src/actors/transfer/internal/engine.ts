@@ -35,7 +35,7 @@ import { Copied, copyLocally } from "./local.ts"
 import { Job, type CheckedOperation, type StopReason } from "./job.ts"
 import { MemoryRegistry } from "./memoryRegistry.ts"
 import { Peer } from "./peer.ts"
-import { missingOf, validateRequest } from "./requestValidation.ts"
+import { faultOfPeer, validateRequest } from "./requestValidation.ts"
 import { progressOf } from "./progress.ts"
 import { NicScheduler } from "./nicScheduler.ts"
 import { follow, prepare, renew } from "./readying.ts"
@@ -108,8 +108,7 @@ export class Engine {
       const copied = new Copied()
       const prepare = this.#prepare(peer, plans, copied, onReplaced)
       if (yield* this.#soon(prepare, peer, { plans, copied, within })) {
-        const { bytes, moved } = countsOf(plans, copied)
-        const all = { bytes, moved }
+        const all = { moved: copied.moved, bytes: countsOf(plans).bytes }
         return { done: Effect.succeed(all), progress: Stream.succeed(all) }
       }
       if (peer.jobs.size >= settings.transfers) {
@@ -156,17 +155,17 @@ export class Engine {
     )
   }
 
-  /** Looks in the known description. If something is missing there, asks the directory again. */
+  /** Looks in the known description. If that does not allow it, asks the directory again. */
   #locate(
     peer: Peer,
     plans: ReadonlyArray<CheckedOperation>
   ): Effect.Effect<void, InvalidTransfer | NoDescription | StopReason> {
     const look = Effect.suspend(() => {
-      const missing = missingOf(peer.name, plans, peer.memory)
-      return missing === undefined ? Effect.void : Effect.fail(missing)
+      const fault = faultOfPeer(peer.name, plans, peer.memory)
+      return fault === undefined ? Effect.void : Effect.fail(fault)
     })
     if (!peer.isKnown) return Effect.andThen(this.#untilEnd(peer.introduction), look)
-    return Effect.catchTag(look, "InvalidTransfer", () => {
+    return Effect.catch(look, () => {
       peer.isStale = true
       return Effect.andThen(this.#untilEnd(peer.refresh), look)
     })

@@ -135,7 +135,9 @@ export class RailSet {
     if (blame === "local") rail.scheduler.health.fault(now())
     if (blame === "peer") this.#healthOf(rail.nic.path).fault(now())
     if (blame === "rail") rail.health.fault(now())
-    this.#failed(rail, blame === "rail")
+    // A request that the peer refuses says nothing of the rail: the next one need not wait.
+    if (blame === "request") this.#peer.isStale = true
+    else this.#failed(rail, blame === "rail")
   }
 
   /** Waits until every local NIC that is able to has a link to the peer; fails if none has. */

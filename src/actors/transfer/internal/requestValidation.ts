@@ -4,8 +4,8 @@ import * as Option from "effect/Option"
 import type { RegisteredMemory } from "../../rdma/Memory.ts"
 import type { Operation, Request } from "../Transfer.ts"
 import { InvalidTransfer } from "../TransferError.ts"
-import { firstUnmapped, type PeerMemory } from "./slicing.ts"
-import type { CheckedOperation } from "./job.ts"
+import { faultOfRange, type PeerMemory } from "./slicing.ts"
+import type { CheckedOperation, StopReason } from "./job.ts"
 
 const whole = (number: number): boolean => Number.isSafeInteger(number) && number >= 0
 
@@ -75,17 +75,20 @@ export const validateRequest = (
   return whole(bytes) ? plans : refuse(undefined, "more bytes than can be counted")
 }
 
-/** The first operation whose range the peer does not have. */
-export const missingOf = (
+/** Why the peer's description does not allow the operations: the first one without its memory. */
+export const faultOfPeer = (
   peer: string,
   plans: ReadonlyArray<CheckedOperation>,
   memory: PeerMemory
-): InvalidTransfer | undefined => {
-  for (const [operation, { length, target }] of plans.entries()) {
-    const detail = firstUnmapped(memory, target, length)
-    if (detail !== undefined) {
-      return new InvalidTransfer({ peer, operation, detail, lacks: "peer-memory" })
-    }
+): InvalidTransfer | StopReason | undefined => {
+  for (const [operation, { isWrite, length, target }] of plans.entries()) {
+    const right = isWrite ? "remote-write" : "remote-read"
+    const fault = faultOfRange(memory, target, length, right)
+    if (fault === undefined) continue
+    const { detail, isMissing } = fault
+    return isMissing
+      ? new InvalidTransfer({ peer, operation, detail, lacks: "peer-memory" })
+      : { reason: "refused", detail: `operation ${operation}: ${detail}` }
   }
   return undefined
 }

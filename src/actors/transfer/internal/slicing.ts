@@ -6,6 +6,7 @@
  */
 
 import { instanceOf } from "../../../schema/Epoch.ts"
+import type { Access } from "../../../native/verbs/Region.ts"
 import type { Description, PeerBuffer } from "../../rdma/Directory.ts"
 import type { Target } from "../Transfer.ts"
 
@@ -153,16 +154,28 @@ const follows = (buffer: PeerBuffer, last: PeerBuffer | undefined): boolean =>
 
 const endOf = ({ address, length }: PeerBuffer): number => address + length
 
-/** Describes the first of `length` bytes of a target that is unmapped, if there is one. */
-export const firstUnmapped = (
+/** A fault of a range of a peer's memory: it is not there, or not for that. */
+export interface RangeFault {
+  readonly isMissing: boolean
+  readonly detail: string
+}
+
+/** The first fault of `length` bytes of a target, if there is one. */
+export const faultOfRange = (
   memory: PeerMemory,
   target: Target,
-  length: number
-): string | undefined => {
+  length: number,
+  right: Access
+): RangeFault | undefined => {
   const found = new BufferCursor()
   for (let at = 0; at < length; at += found.run) {
     const missing = memory.find(target, at, found)
-    if (missing !== undefined) return missing
+    if (missing !== undefined) return { isMissing: true, detail: missing }
+    const { access, name } = found.buffer!
+    // A peer of another kind does not tell its rights: its NIC refuses.
+    if (access !== undefined && !access.includes(right)) {
+      return { isMissing: false, detail: `the peer's buffer ${name} is not for ${right}` }
+    }
   }
   return undefined
 }

@@ -63,10 +63,8 @@ export class WriteConfirmations {
     this.#host.onEnded(read)
     unconfirmed.pendingReads -= 1
     const writes = unconfirmed.take(read.number)
-    // Unknown: which of the writes have arrived, and which of them was refused.
-    if (status !== "success") {
-      this.#lose(unconfirmed, writes, blameOf(status) === "request" ? "flushed" : status)
-    } else {
+    if (status !== "success") this.#lose(unconfirmed, writes, statusOf(writes, status))
+    else {
       for (const work of writes) {
         this.#host.onEnded(work)
         this.#host.onArrived(unconfirmed.rail, work)
@@ -135,4 +133,15 @@ export class WriteConfirmations {
     if (others.length > 0) this.#all.set(unconfirmed.link, others)
     else this.#all.delete(unconfirmed.link)
   }
+}
+
+/**
+ * The status of writes whose confirming read failed. That read needs no key of the peer, so a
+ * refusal is of one of the writes: if all have one key, it is of that key. Otherwise it is unknown
+ * which of them was refused.
+ */
+const statusOf = (writes: ReadonlyArray<Work>, status: Status): Status => {
+  if (blameOf(status) !== "request") return status
+  const memories = new Set(writes.map(({ slice }) => slice!.found.buffer?.incarnation))
+  return status === "remote-access" && memories.size === 1 ? status : "flushed"
 }
