@@ -8,7 +8,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import { Access } from "../../native/verbs/Region.ts"
 import { Epoch } from "../../schema/Epoch.ts"
 import { Gid } from "../../schema/Gid.ts"
 
@@ -34,6 +33,11 @@ export const PeerNic = Schema.Struct({
 
 export type PeerNic = typeof PeerNic.Type
 
+/** A right of peers on a buffer. */
+export const PeerRight = Schema.Literals(["remote-write", "remote-read", "remote-atomic"])
+
+export type PeerRight = typeof PeerRight.Type
+
 /** Registered memory of a peer. Names need not be unique; only unique ones can be used as names. */
 export const PeerBuffer = Schema.Struct({
   name: Schema.String,
@@ -48,7 +52,7 @@ export const PeerBuffer = Schema.Struct({
    */
   distances: Schema.optionalKey(Schema.Array(Distance)),
   /** What peers may do with it. Without it, only the peer's NIC knows. */
-  access: Schema.optionalKey(Schema.Array(Access)),
+  access: Schema.optionalKey(Schema.Array(PeerRight)),
   /**
    * Its registration, which no other memory of any process shares. Without it, memory is identified
    * by its address, length and keys, and by the connections to its process.

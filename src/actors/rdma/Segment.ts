@@ -6,12 +6,11 @@
  * peers may do with it.
  */
 
-import type { Access } from "../../native/verbs/Region.ts"
 import { countOf, instanceOf, isEpoch } from "../../schema/Epoch.ts"
 import * as Gid from "../../schema/Gid.ts"
 import type { SegmentDescriptor } from "../../schema/mooncake/SegmentDescriptor.ts"
 import { defaultLimit } from "../../schema/mooncake/frameLimits.ts"
-import type { Description, PeerBuffer } from "./Directory.ts"
+import { type Description, type PeerBuffer, PeerRight } from "./Directory.ts"
 
 type Places = NonNullable<SegmentDescriptor["priorityMatrix"]>
 
@@ -30,13 +29,13 @@ const distancesTo = (place: string, nicNames: ReadonlyArray<string>, places: Pla
 }
 
 /** The rights of peers; a buffer's are the sum of the powers of 2 at their places. */
-const rights = ["remote-write", "remote-read", "remote-atomic"] as const
+const { literals: rights } = PeerRight
 
-const toNumber = (access: ReadonlyArray<Access>): number =>
+const toNumber = (access: ReadonlyArray<PeerRight>): number =>
   rights.reduce((sum, right, place) => sum + (access.includes(right) ? 2 ** place : 0), 0)
 
 /** Reads the rights of a buffer; undefined if the peer does not tell them. */
-const toAccess = (number: unknown): ReadonlyArray<Access> | undefined => {
+const toAccess = (number: unknown): ReadonlyArray<PeerRight> | undefined => {
   if (typeof number !== "number" || !Number.isInteger(number)) return undefined
   if (number < 0 || number >= 2 ** rights.length) return undefined
   return rights.filter((_, place) => (number & (2 ** place)) !== 0)

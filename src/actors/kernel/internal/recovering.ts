@@ -17,6 +17,7 @@ import type { Store } from "./store.ts"
 import { recoveries } from "../Metrics.ts"
 import { MaxRecoveries } from "../Limits.ts"
 import {
+  type Life,
   beginning,
   type Cell,
   Envelope,
@@ -33,6 +34,7 @@ import { halted } from "./releasing.ts"
 import { explainGap, type RecoveryError, restore, type Start } from "./restoring.ts"
 import { assertSettings } from "./settingRules.ts"
 import { LONG_RECOVERY_EVENTS, takeSnapshot } from "./snapshots.ts"
+import { turn } from "./turning.ts"
 
 const permits = new WeakMap<Store, Semaphore.Semaphore>()
 
@@ -206,3 +208,15 @@ class Replay {
     return new CorruptRecord({ actor, seq: this.seq + 1, kind: "event", file: "journal", detail })
   }
 }
+
+/** Drives the cells of one owner, which decides what happens after a crash. */
+export const lifeWith = (crashed: Life["crashed"]): Life => ({
+  turn,
+  crashed,
+  wake: (cell) => {
+    const generation = cell.generation + 1
+    generate(cell).addObserver((exit) => {
+      if (Exit.isFailure(exit) && cell.phase === "halted") crashed(cell, generation, exit.cause)
+    })
+  }
+})

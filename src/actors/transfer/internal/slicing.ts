@@ -6,8 +6,7 @@
  */
 
 import { instanceOf } from "../../../schema/Epoch.ts"
-import type { Access } from "../../../native/verbs/Region.ts"
-import type { Description, PeerBuffer } from "../../rdma/Directory.ts"
+import type { Description, PeerBuffer, PeerRight } from "../../rdma/Directory.ts"
 import type { Target } from "../Transfer.ts"
 
 /** A rest of up to this share of a slice joins the slice before it. */
@@ -165,7 +164,7 @@ export const faultOfRange = (
   memory: PeerMemory,
   target: Target,
   length: number,
-  right: Access
+  right: PeerRight
 ): RangeFault | undefined => {
   const found = new BufferCursor()
   for (let at = 0; at < length; at += found.run) {
