@@ -71,7 +71,7 @@ export const recoverNow = (cell: Cell): Effect.Effect<void, RecoveryError> =>
  * Begins a generation at once, in a fiber that an end waits for: a claim that came after the end
  * would fence the actor's successor.
  */
-export const generate = (cell: Cell): Fiber.Fiber<unknown, RecoveryError> => {
+const generate = (cell: Cell): Fiber.Fiber<unknown, RecoveryError> => {
   const { definition, journal } = cell
   transition(cell, "recovering")
   cell.generation++
