@@ -289,12 +289,13 @@ export class Responder implements PortUser, Answering {
     return status === "success"
   }
 
+  /** Reads into borrowed memory. It is in use until all has ended, so this is not interruptible. */
   #read(
     xid: number,
     loan: Loan,
     reads: ReadonlyArray<RpcRdmaMessage.ReadSegment>
   ): Effect.Effect<boolean> {
-    return Effect.callback((resume) => {
+    const read = Effect.callback<boolean>((resume) => {
       let [left, isGood, offset] = [reads.length, true, 0]
       for (const segment of reads) {
         const local = { region: loan.region, offset }
@@ -306,6 +307,7 @@ export class Responder implements PortUser, Answering {
         })
       }
     })
+    return Effect.uninterruptible(read)
   }
 
   /** Lets a reply, and what it writes, wait for the Receives that it promises. */
