@@ -19,7 +19,7 @@ const slowestBytesPerMs = 1
 export const tickMs = 100
 
 /** Milliseconds without a tick after which workers take the main thread for busy. */
-export const busyMs = ({ nodeTimeoutMs }: NodeSettings): number =>
+export const busyMs = ({ nodeTimeoutMs }: Pick<NodeSettings, "nodeTimeoutMs">): number =>
   Math.max(nodeTimeoutMs / 4, 5 * tickMs)
 
 /**
