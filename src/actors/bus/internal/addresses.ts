@@ -1,5 +1,6 @@
 /** Addresses as users write them. */
 import { isIP } from "node:net"
+import { canonicalHost } from "../../../schema/Address.ts"
 import type { Address } from "./link.ts"
 
 const shape = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]+)):(\d{1,5})$/i
@@ -16,15 +17,12 @@ export const parseAddress = (text: string): Address | undefined => {
 export const isLoopback = (host: string): boolean =>
   host === "localhost" || host === "::1" || /^(::ffff:)?127\./.test(host)
 
-const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
-
 /**
  * One text for each IP address: an IPv6 address has many, and holds IPv4 ones. Undefined if it is
  * none: what a peer says is never looked up as a name.
  */
 export const canonicalIp = (text: string): string | undefined => {
-  const ip = mapped.exec(text)?.[1] ?? text
-  const version = isIP(ip)
-  if (version !== 6 || ip.includes("%")) return version === 0 ? undefined : ip
-  return new URL(`http://[${ip}]`).hostname.slice(1, -1)
+  if (isIP(text) === 0) return undefined
+  // Without its scope an address of this machine's links cannot be dialled.
+  return text.includes("%") ? text : canonicalHost(text)
 }
