@@ -51,7 +51,7 @@ export const PeerBuffer = Schema.Struct({
    * when nothing else works. Default: all are equally near.
    */
   distances: Schema.optionalKey(Schema.Array(Distance)),
-  /** What peers may do with it. Without it, only the peer's NIC knows. */
+  /** Rights of peers on it. Without them, only the peer's NIC knows. */
   access: Schema.optionalKey(Schema.Array(PeerRight)),
   /**
    * Its registration, which no other memory of any process shares. Without it, memory is identified

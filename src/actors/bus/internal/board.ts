@@ -22,7 +22,7 @@ const deadlineAt = 4
 const busyAt = 5
 const headBytes = 48
 
-/** What a frame that waits costs at least: its record and its place in a batch. */
+/** The least cost of a frame that waits: its record and its place in a batch. */
 const leastWaitingBytes = 512
 
 /** Bytes kept for each PONG: a header, and a hundred entries of gossip with it. */

@@ -39,7 +39,7 @@ export const certificatesOf = Effect.fnUntraced(function* ({ tls }: Settings) {
     endsAt: undefined
   }
   if (tls !== undefined) Object.assign(certificates, yield* read(tls))
-  /** What cannot be used changes nothing. */
+  /** Settings that cannot be used change nothing. */
   const reload = Effect.fnUntraced(function* (
     server: Server
   ): Effect.fn.Return<void, BusRefused | SocketOpenError> {

@@ -38,9 +38,9 @@ export class Member {
   learnedRevision = -1
   outbound: PeerLink | undefined = undefined
   inbound: PeerLink | undefined = undefined
-  /** Where it answered first. */
+  /** The address at which it answered first. */
   home: Address
-  /** Where a node with its id answered while its known address did, too. */
+  /** An address at which a node with its id answered, while the known one did too. */
   secondAddress: Address | undefined = undefined
   /** The node that answered last where this one was to be. */
   foundInstead: string | undefined = undefined

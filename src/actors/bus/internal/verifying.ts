@@ -1,5 +1,5 @@
 /**
- * Where a known node lives. Anything may speak under its id, so an address is believed only when
+ * The address of a known node. Anything may speak under its id, so an address is believed only when
  * this node has dialled it and got an answer with that id, and no other address is believed while
  * the known one answers. An address that answered first is taken again when it answers again: what
  * took a node's place while it was down does not keep it.

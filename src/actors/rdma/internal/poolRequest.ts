@@ -7,7 +7,7 @@ import type { Access, Region } from "../../../native/verbs/Region.ts"
 /** The user of borrowed memory: the peer reads it, the peer writes it, or only this side does. */
 export type Use = "peer-reads" | "peer-writes" | "local"
 
-/** What peers may do with a region: those that they read are never written by them. */
+/** Rights of peers on a region: one that they read is never written by them. */
 export const rights: Record<Use, ReadonlyArray<Access>> = {
   "peer-reads": ["remote-read"],
   "peer-writes": ["local-write", "remote-write"],
